@@ -1,0 +1,6 @@
+//! nullmta: mail handed to `localhost` is never lost.
+
+pub mod envelope;
+pub mod queue_id;
+pub mod secret;
+pub mod status;

@@ -1,0 +1,3 @@
+//! The one binary; the library is the program.
+
+fn main() {}

@@ -1,0 +1,123 @@
+//! The queue id: the name of one message for the life of its spool.
+//!
+//! Promises: ids are unique in a spool, sort by the time they were given, and are never used again,
+//! whatever the clock does ([`QueueIds`] only counts up; the spool keeps the high-water mark).
+//!
+//! Not here: keeping the high-water mark across restarts (`spool/`).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+
+/// The name of a message: nanoseconds since 1970, made unique; written as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(u64);
+
+impl QueueId {
+    /// The id that a record holds as `raw`.
+    pub const fn from_raw(raw: u64) -> Self {
+        QueueId(raw)
+    }
+
+    /// The number to store.
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}
+
+impl fmt::Debug for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is no queue id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadQueueId;
+
+impl fmt::Display for BadQueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a queue id is 16 hexadecimal digits, such as 18A4F1C9A02B3D40")
+    }
+}
+
+impl std::error::Error for BadQueueId {}
+
+impl FromStr for QueueId {
+    type Err = BadQueueId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let well_formed = text.len() == 16 && text.bytes().all(|octet| octet.is_ascii_hexdigit());
+        if !well_formed {
+            return Err(BadQueueId);
+        }
+        u64::from_str_radix(text, 16).map(QueueId).map_err(|_| BadQueueId)
+    }
+}
+
+/// The one source of new ids.
+#[derive(Debug)]
+pub struct QueueIds {
+    last: AtomicU64,
+}
+
+impl QueueIds {
+    /// A source that gives only ids above `high_water`.
+    pub fn above(high_water: QueueId) -> Self {
+        QueueIds { last: AtomicU64::new(high_water.0) }
+    }
+
+    /// The next id: `now` in nanoseconds, or one more than the last where the clock has not moved on.
+    pub fn next(&self, now: Timestamp) -> QueueId {
+        let wanted = u64::try_from(now.as_nanosecond()).unwrap_or(0);
+        let step = |last: u64| wanted.max(last + 1);
+        let before = self.last.update(Ordering::Relaxed, Ordering::Relaxed, step);
+        QueueId(step(before))
+    }
+
+    /// The highest id given so far.
+    pub fn high_water(&self) -> QueueId {
+        QueueId(self.last.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_count_up_even_when_the_clock_goes_back() {
+        let ids = QueueIds::above(QueueId::from_raw(0));
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let first = ids.next(now);
+        let second = ids.next(now);
+        let third = ids.next(Timestamp::from_second(1_000_000_000).unwrap());
+        assert!(first < second && second < third);
+        assert_eq!(ids.high_water(), third);
+    }
+
+    #[test]
+    fn ids_stay_above_the_high_water_mark_of_an_earlier_run() {
+        let mark = QueueId::from_raw(u64::MAX / 2);
+        let ids = QueueIds::above(mark);
+        assert!(ids.next(Timestamp::from_second(1).unwrap()) > mark);
+    }
+
+    #[test]
+    fn text_form_is_sixteen_digits_both_ways() {
+        let id = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
+        assert_eq!(id.to_string(), "18A4F1C9A02B3D40");
+        assert_eq!("18a4f1c9a02b3d40".parse(), Ok(id));
+        for bad in ["", "18A4", "18A4F1C9A02B3D4G", "+8A4F1C9A02B3D40", "18A4F1C9A02B3D400"] {
+            assert_eq!(bad.parse::<QueueId>(), Err(BadQueueId), "{bad:?}");
+        }
+    }
+}
