@@ -1,6 +1,7 @@
 //! nullmta: mail handed to `localhost` is never lost.
 
 pub mod envelope;
+pub mod message;
 pub mod queue_id;
 pub mod secret;
 pub mod status;

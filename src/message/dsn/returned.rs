@@ -1,0 +1,68 @@
+//! The third part of a DSN: the message that it is about, or its header section.
+//!
+//! Promises: the octets are the original's. The whole message only in a DSN of failure, only where
+//! the submitter did not ask for less (RFC 3461 4.3), and only up to [`MAX_RETURNED_OCTETS`]; else the
+//! header section, as many whole fields of it as fit.
+//!
+//! RFC 6522 4 (text/rfc822-headers), RFC 6532 3.7 and RFC 6533 4 (message/global, its header).
+
+use super::{Dsn, Kind, Part};
+use crate::envelope::Ret;
+use crate::message::header::{Split, split};
+
+/// A DSN returns no more of a message than this.
+pub const MAX_RETURNED_OCTETS: usize = 50 * 1024;
+
+pub(super) fn part(dsn: &Dsn<'_>) -> Part {
+    let original = dsn.original;
+    let content = split(original.content);
+    if returns_whole(dsn) {
+        let content_type = match has_utf8_header(dsn, &content) {
+            true => "message/global",
+            false => "message/rfc822",
+        };
+        return Part { description: describe(dsn.kind, true), content_type, body: original.content.to_vec() };
+    }
+    let content_type = match has_utf8_header(dsn, &content) {
+        true => "message/global-headers",
+        false => "text/rfc822-headers",
+    };
+    let body = whole_fields(&content, original.content_is_whole);
+    Part { description: describe(dsn.kind, false), content_type, body }
+}
+
+/// Whether the whole message is what `dsn` returns.
+pub(super) fn returns_whole(dsn: &Dsn<'_>) -> bool {
+    let original = dsn.original;
+    dsn.kind == Kind::Failed
+        && original.envelope.ret != Some(Ret::Headers)
+        && original.content_is_whole
+        && original.content.len() <= MAX_RETURNED_OCTETS
+}
+
+/// Whether the header is UTF-8 by declaration, and not just 8-bit octets that somebody put there.
+fn has_utf8_header(dsn: &Dsn<'_>, content: &Split<'_>) -> bool {
+    let header = content.header.octets();
+    dsn.original.envelope.smtputf8 && !header.is_ascii() && std::str::from_utf8(header).is_ok()
+}
+
+/// The fields of the header section that fit. Where the content is cut off within the header section,
+/// the last field is not known to be whole, and is left out.
+fn whole_fields(content: &Split<'_>, content_is_whole: bool) -> Vec<u8> {
+    let header = content.header.octets();
+    let is_cut = !content_is_whole && content.blank_line.is_empty() && content.body.is_empty();
+    let known = if is_cut { header.len().saturating_sub(1) } else { header.len() };
+    let limit = known.min(MAX_RETURNED_OCTETS);
+    let ends = content.header.fields().map(|field| field.range().end);
+    let end = ends.take_while(|end| *end <= limit).last().unwrap_or(0);
+    header[..end].to_vec()
+}
+
+fn describe(kind: Kind, whole: bool) -> &'static str {
+    match (kind, whole) {
+        (Kind::Failed, true) => "Undelivered Message",
+        (Kind::Failed, false) => "Undelivered Message Header",
+        (Kind::Delayed { .. }, _) => "Delayed Message Header",
+        (Kind::Relayed, _) => "Message Header",
+    }
+}

@@ -1,0 +1,178 @@
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+
+use super::*;
+
+const RECEIVED: &str = "Received: by host (nullmta) id 1;\r\n\tx\r\n";
+const DATE: &str = "Date: Sat, 21 Nov 2026 02:10:00 +0000\r\n";
+const MESSAGE_ID: &str = "Message-ID: <1.2@host.example.org>\r\n";
+
+fn fixup() -> Fixup {
+    Fixup::new(Additions {
+        received: RECEIVED.to_owned(),
+        hostname: "host.example.org".to_owned(),
+        message_id_left: "1.2".to_owned(),
+        now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
+    })
+}
+
+/// What becomes of content that arrives in these chunks.
+fn fixed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Unacceptable> {
+    let (mut fixup, mut out) = (fixup(), Vec::new());
+    for chunk in chunks {
+        fixup.push(chunk, &mut out)?;
+    }
+    fixup.finish(&mut out)?;
+    Ok(out)
+}
+
+#[test]
+fn only_what_is_missing_is_added() {
+    let cases: &[(&[u8], &[&[u8]])] = &[
+        // Received goes first, Date and Message-ID behind, the rest as it was.
+        (b"", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
+        (b"\r\n", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
+        (b"A: b\r\n\r\nc\r\n", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nc\r\n"]),
+        (b"dATE : x\r\n\r\nc", &[b"dATE : x\r\n", MESSAGE_ID.as_bytes(), b"\r\nc"]),
+        (b"Message-Id:\r\n <a@b>\r\n\r\n", &[b"Message-Id:\r\n <a@b>\r\n", DATE.as_bytes(), b"\r\n"]),
+        // Present and empty is present.
+        (b"Date:\r\nMessage-ID: \r\n\r\n", &[b"Date:\r\nMessage-ID: \r\n\r\n"]),
+        // Fields of the body, of a continuation or with another name are not the message's own.
+        (
+            b"A: b\r\n Date: x\r\n\r\nMessage-ID: <a@b>\r\n",
+            &[b"A: b\r\n Date: x\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nMessage-ID: <a@b>\r\n"],
+        ),
+        // The empty line and line ends that are missing.
+        (b"hello\r\n", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nhello\r\n"]),
+        (b"hello", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nhello"]),
+        (b"A: b\r\n", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
+        (b"A: b", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
+        (b"A: b\r", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
+        (
+            b"A: b\r\nglued on\r\n",
+            &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nglued on\r\n"],
+        ),
+        // mbox.
+        (
+            b"From a 02:10 x\r\nA: b\r\n\r\nFrom c 02:10\r\n",
+            &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nFrom c 02:10\r\n"],
+        ),
+        (b"From a 02:10 x\r\n", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nFrom a 02:10 x\r\n"]),
+        // Octets are octets.
+        (
+            b"A: \xff\0\xe4\r\n\r\n\xff\0\rx",
+            &[b"A: \xff\0\xe4\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n\xff\0\rx"],
+        ),
+    ];
+    for (content, expected) in cases {
+        let expected = [RECEIVED.as_bytes(), &expected.concat()].concat();
+        for (how, chunks) in [("whole", content.len().max(1)), ("an octet at a time", 1)] {
+            let out = fixed(content.chunks(chunks)).unwrap();
+            assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{how}");
+        }
+    }
+}
+
+#[test]
+fn more_than_100_received_fields_are_a_loop() {
+    let hops = |count| "received : by x\r\n".repeat(count) + "\r\nReceived: in the body\r\n";
+    assert!(fixed([hops(100).as_bytes()]).is_ok());
+    assert_eq!(fixed([hops(101).as_bytes()]), Err(Unacceptable::MailLoop));
+    let unended = "Received: by x\r\n".repeat(101);
+    assert_eq!(fixed([unended.as_bytes()]), Err(Unacceptable::MailLoop), "without a body too");
+}
+
+#[test]
+fn the_header_section_is_bounded_to_the_octet() {
+    let header = |len: usize| format!("A: {}\r\n", "b".repeat(len - 5));
+    for chunk in [usize::MAX, 4096, 777] {
+        let largest = header(MAX_HEADER_OCTETS) + "\r\n";
+        assert!(fixed(largest.as_bytes().chunks(chunk)).is_ok());
+        let larger = header(MAX_HEADER_OCTETS + 1) + "\r\n";
+        assert_eq!(fixed(larger.as_bytes().chunks(chunk)), Err(Unacceptable::HeaderTooLarge), "{chunk}");
+        let many = header(1024).repeat(1025);
+        assert_eq!(fixed(many.as_bytes().chunks(chunk)), Err(Unacceptable::HeaderTooLarge), "{chunk}");
+    }
+}
+
+#[test]
+fn a_body_is_not_taken_for_a_header_however_long_its_lines() {
+    let unbroken = vec![b'x'; 3 * MAX_HEADER_OCTETS];
+    for start in ["", "A: b\r\n", "From a 02:10 "] {
+        let content = [start.as_bytes(), &unbroken].concat();
+        let out = fixed(content.chunks(64 * 1024)).unwrap();
+        assert!(out.ends_with(&unbroken), "{start:?}");
+    }
+}
+
+#[test]
+fn a_body_goes_straight_through() {
+    let (mut fixup, mut out) = (fixup(), Vec::new());
+    fixup.push(b"A: b\r\n\r", &mut out).unwrap();
+    assert!(out.is_empty(), "nothing is written before the header section is whole");
+    fixup.push(b"\nbody", &mut out).unwrap();
+    assert!(out.ends_with(b"\r\n\r\nbody"));
+    out.clear();
+    fixup.push(b"\r\nmore", &mut out).unwrap();
+    assert_eq!(out, b"\r\nmore", "nothing of the body is held back");
+    fixup.finish(&mut out).unwrap();
+    assert_eq!(out, b"\r\nmore");
+}
+
+#[test]
+fn a_refusal_is_final() {
+    let (mut fixup, mut out) = (fixup(), Vec::new());
+    let line = vec![b'x'; MAX_HEADER_OCTETS];
+    fixup.push(b"A: ", &mut out).unwrap();
+    for _ in 0..3 {
+        assert_eq!(fixup.push(&line, &mut out), Err(Unacceptable::HeaderTooLarge));
+    }
+    assert_eq!(fixup.finish(&mut out), Err(Unacceptable::HeaderTooLarge));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn message_ids_name_the_message_and_the_time() {
+    let now = date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap();
+    let left = message_id_left(QueueId::from_raw(0x18A4_F1C9_A02B_3D40), &now);
+    assert_eq!(left, "18A4F1C9A02B3D40.1795227000");
+}
+
+/// Content made of what matters here, and the places it is cut at.
+fn content_and_cuts() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+    let atoms: &[&[u8]] =
+        &[b"\r\n", b"\r", b":", b" ", b"From a 2:10", b"Date", b"Message-ID: x", b"\xff", b"A: b\r\n"];
+    prop::collection::vec(prop::sample::select(atoms), 0..16).prop_map(|atoms| atoms.concat()).prop_flat_map(
+        |content| {
+            let cuts = prop::collection::vec(0..=content.len(), 0..8);
+            (Just(content), cuts)
+        },
+    )
+}
+
+proptest! {
+    /// Promise 2.
+    #[test]
+    fn chunking_does_not_matter((content, mut cuts) in content_and_cuts()) {
+        cuts.extend([0, content.len()]);
+        cuts.sort_unstable();
+        let chunks = cuts.windows(2).map(|cut| &content[cut[0]..cut[1]]);
+        prop_assert_eq!(fixed(chunks), fixed([&content[..]]));
+    }
+
+    /// Promise 1: taking the additions out again gives what was put in; fixing up twice adds only
+    /// Received.
+    #[test]
+    fn nothing_but_the_additions_changes((content, _) in content_and_cuts()) {
+        let once = fixed([&content[..]]).unwrap();
+        let twice = fixed([&once[..]]).unwrap();
+        prop_assert_eq!(&twice, &[RECEIVED.as_bytes(), &once].concat());
+        let before = crate::message::header::split(&content);
+        let after = crate::message::header::split(&once);
+        prop_assert_eq!(after.body, before.body);
+        let own = before.header.octets();
+        let own = own.strip_suffix(b"\r").unwrap_or(own);
+        prop_assert!(after.header.octets()[RECEIVED.len()..].starts_with(own));
+    }
+}

@@ -1,0 +1,179 @@
+//! Where the header section ends, found while content is still arriving.
+//!
+//! Promises: the answer depends on the content alone, not on how it was cut; it is given as soon as it
+//! is certain, so that a body without line ends is not held back; what it takes for an mbox line is
+//! never text (see `header.rs` for what is what).
+//!
+//! Not here: the fields themselves (`header.rs`).
+
+use std::ops::Range;
+
+use super::{Header, Split, count_while, is_name_octet, is_wsp, line_end};
+
+/// The longest name with the white space before its colon, and the longest mbox `From ` line: what
+/// is longer than a line may be (RFC 5322 2.1.1) is text.
+pub(super) const MAX_NAME_OCTETS: usize = 998;
+
+/// Where the header section stands in content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    header: Range<usize>,
+    body: usize,
+}
+
+impl Extent {
+    /// All of the content is body.
+    const NO_HEADER: Extent = Extent { header: 0..0, body: 0 };
+
+    /// The pieces of `content`, of which the beginning at least is what was scanned.
+    pub fn split<'a>(&self, content: &'a [u8]) -> Split<'a> {
+        Split {
+            mbox_line: &content[..self.header.start],
+            header: Header(&content[self.header.clone()]),
+            blank_line: &content[self.header.end..self.body],
+            body: &content[self.body..],
+        }
+    }
+}
+
+/// Finds the end of the header section in content that is still arriving.
+///
+/// Always given all octets so far, it looks at each of them once (names again, while they have no
+/// colon).
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Where the current line begins.
+    line: usize,
+    /// The octets of an mbox line that was seen; until a field follows, it may still be text.
+    mbox: usize,
+    awaiting: Awaiting,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Awaiting {
+    /// Enough of a line to say what it is.
+    #[default]
+    LineStart,
+    /// The end of a field's line, which is not before this position.
+    LineEnd(usize),
+    /// The end of a first line that may be mbox's, which is not before this position.
+    MboxLineEnd(usize),
+}
+
+impl Scan {
+    /// Goes on in `octets`, all of the content so far: where the header section is, once that is
+    /// certain.
+    pub fn advance(&mut self, octets: &[u8]) -> Option<Extent> {
+        loop {
+            match self.awaiting {
+                Awaiting::LineStart => {
+                    let line = Line::begun_by(&octets[self.line..])?;
+                    if let Some(end) = self.line_begun(line, octets) {
+                        return Some(end);
+                    }
+                }
+                Awaiting::LineEnd(from) => {
+                    self.awaiting = Awaiting::LineEnd(octets.len());
+                    self.next_line(line_end(octets, from)?);
+                }
+                Awaiting::MboxLineEnd(from) => {
+                    self.awaiting = Awaiting::MboxLineEnd(octets.len());
+                    match line_end(octets, from) {
+                        Some(end) if is_mbox_line(&octets[..end]) => {
+                            self.mbox = end;
+                            self.next_line(end);
+                        }
+                        None if octets.len() <= MAX_NAME_OCTETS => return None,
+                        _ => return Some(Extent::NO_HEADER),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The end where nothing follows `octets`, all of the content.
+    pub fn finish(&self, octets: &[u8]) -> Extent {
+        match self.awaiting {
+            Awaiting::LineEnd(_) => Extent { header: self.mbox..octets.len(), body: octets.len() },
+            Awaiting::LineStart => self.ended_at(self.line),
+            Awaiting::MboxLineEnd(_) => Extent::NO_HEADER,
+        }
+    }
+
+    /// How many of the `len` octets so far are certain to be in the header section.
+    pub fn header_octets(&self, len: usize) -> usize {
+        match self.awaiting {
+            Awaiting::LineStart => self.line,
+            Awaiting::LineEnd(_) => len,
+            Awaiting::MboxLineEnd(_) => 0,
+        }
+    }
+
+    fn line_begun(&mut self, line: Line, octets: &[u8]) -> Option<Extent> {
+        match line {
+            Line::Field => self.awaiting = Awaiting::LineEnd(self.line),
+            Line::Continuation if self.has_field() => self.awaiting = Awaiting::LineEnd(self.line),
+            Line::Blank { len } if self.has_field() || self.mbox == 0 => {
+                return Some(Extent { body: self.line + len, ..self.ended_at(self.line) });
+            }
+            Line::Text if octets.starts_with(b"From ") && self.line == 0 => {
+                self.awaiting = Awaiting::MboxLineEnd(0);
+            }
+            _ => return Some(self.ended_at(self.line)),
+        }
+        None
+    }
+
+    fn has_field(&self) -> bool {
+        self.line > self.mbox
+    }
+
+    fn next_line(&mut self, start: usize) {
+        self.line = start;
+        self.awaiting = Awaiting::LineStart;
+    }
+
+    /// A header section that ends before the line at `end`, without an empty line.
+    fn ended_at(&self, end: usize) -> Extent {
+        // An mbox line with no field behind it is text: it is not to be lost.
+        if self.has_field() { Extent { header: self.mbox..end, body: end } } else { Extent::NO_HEADER }
+    }
+}
+
+/// What a line is, as its beginning shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Field,
+    Continuation,
+    Blank { len: usize },
+    Text,
+}
+
+impl Line {
+    /// `None` while there are too few octets to say. More octets never change the answer.
+    fn begun_by(start: &[u8]) -> Option<Line> {
+        match start {
+            [] | [b'\r'] => return None,
+            [b'\n', ..] => return Some(Line::Blank { len: 1 }),
+            [b'\r', b'\n', ..] => return Some(Line::Blank { len: 2 }),
+            [first, ..] if is_wsp(first) => return Some(Line::Continuation),
+            _ => {}
+        }
+        let name_len = count_while(start, is_name_octet);
+        let colon = name_len + count_while(&start[name_len..], is_wsp);
+        if name_len == 0 || colon > MAX_NAME_OCTETS {
+            return Some(Line::Text);
+        }
+        start.get(colon).map(|octet| if *octet == b':' { Line::Field } else { Line::Text })
+    }
+}
+
+/// Whether a first line that begins with `From ` is mbox's (RFC 4155): it has a time of day in it,
+/// which keeps a text that begins with the word from being taken for one.
+fn is_mbox_line(line: &[u8]) -> bool {
+    let is_time = |word: &[u8]| {
+        matches!(word, [h, b':', m @ ..] | [_, h, b':', m @ ..]
+            if h.is_ascii_digit() && m.len() >= 2 && m[..2].iter().all(u8::is_ascii_digit))
+    };
+    line.len() <= MAX_NAME_OCTETS && line.split(u8::is_ascii_whitespace).any(is_time)
+}

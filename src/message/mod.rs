@@ -1,0 +1,24 @@
+//! What is done to a message's content, and the messages nullmta writes itself.
+//!
+//! ```text
+//!  session ─ content ─▶ fixup ─▶ spool           dsn ─ content and envelope ─▶ spool
+//!                       │   └ received           │ └ received
+//!                       └ header                 └ header
+//! ```
+//!
+//! Promises: octets that need no change are not changed, in the header section as in the body, so
+//! that signatures survive; whatever a client or a relay said, it cannot end a field, a header
+//! section or a MIME part that we write.
+//!
+//! Pure: no disk, no socket, no clock; the time is an argument.
+//!
+//! Not here: normalising line ends and dot-stuffing (`smtp/dot.rs`), who is told of a failure
+//! (`queue/`).
+
+pub mod dsn;
+pub mod fixup;
+pub mod header;
+pub mod received;
+
+mod date;
+mod fold;
