@@ -1,7 +1,9 @@
 //! nullmta: mail handed to `localhost` is never lost.
 
+pub mod config;
 pub mod envelope;
 pub mod message;
 pub mod queue_id;
 pub mod secret;
 pub mod status;
+pub mod systemd;

@@ -1,0 +1,125 @@
+//! Loading: the file itself, and the files that it names.
+//!
+//! Promises: a configuration that was loaded names certificates, keys and secrets that could be read
+//! and used a moment ago. What is wrong with one of them is laid to the key that names it.
+//! Not here: the spool (`spool/`), the sockets (`listener/`).
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use super::error::{Fault, Place, line_at};
+use super::file::{self, File};
+use super::resolve::resolve;
+use super::secret_source::open_private;
+use super::{Config, Environment};
+
+/// The largest file read: what is larger is no configuration, and no certificate.
+const MAX_OCTETS: u64 = 16 * 1024 * 1024;
+
+/// Reads, parses and checks the file at `path`, and the files it names.
+pub(super) fn load(path: &Path) -> Result<Config, Fault> {
+    let (file, config) = parse(path)?;
+    check_tls(&file.tls)?;
+    check_secret(&file.auth, &config)?;
+    Ok(config)
+}
+
+/// Reads and parses the file at `path`, and looks at no other.
+pub(super) fn read(path: &Path) -> Result<Config, Fault> {
+    parse(path).map(|(_, config)| config)
+}
+
+fn parse(path: &Path) -> Result<(File, Config), Fault> {
+    let octets = read_all(path).map_err(|error| Fault::of_file(format!("cannot be read: {error}")))?;
+    let text = String::from_utf8(octets).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..end]).into_owned();
+        let place = Place { line: line_at(&valid, end), key: String::new() };
+        place.expected("UTF-8", "an octet that is not")
+    })?;
+    let file = File::read(&text)?;
+    let config = resolve(&file, &Environment::of_host())?;
+    Ok((file, config))
+}
+
+fn read_all(path: &Path) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    fs::File::open(path)?.take(MAX_OCTETS).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+fn cannot_read(path: &Path, error: io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
+}
+
+fn check_tls(tls: &file::Tls) -> Result<(), Fault> {
+    if let Some(entry) = &tls.ca_file {
+        check_ca_file(&entry.value.0).map_err(|error| entry.place.fault(error))?;
+    }
+    if let (Some(certificate), Some(key)) = (&tls.client_certificate, &tls.client_key) {
+        let chain = certificates(&certificate.value.0).map_err(|error| certificate.place.fault(error))?;
+        let private = private_key(&key.value.0).map_err(|error| key.place.fault(error))?;
+        CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|error| {
+            let certificate = certificate.value.0.display();
+            key.place.expected(format!("the private key of {certificate}"), format!("another ({error})"))
+        })?;
+    }
+    Ok(())
+}
+
+fn check_ca_file(path: &Path) -> Result<(), String> {
+    let certificates = certificates(path)?;
+    let mut store = RootCertStore::empty();
+    match store.add_parsable_certificates(certificates) {
+        (0, _) => {
+            Err(format!("expected a CA certificate in {}, found none that can be used", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let octets = read_all(path).map_err(|error| cannot_read(path, error))?;
+    let expected = |found| format!("expected PEM certificates in {}, found {found}", path.display());
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(expected("none")),
+        Ok(certificates) => Ok(certificates),
+        Err(_) => Err(expected("damaged ones")),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let mut octets = Zeroizing::new(Vec::new());
+    let mut file = open_private(path).map_err(|error| error.to_string())?.take(MAX_OCTETS);
+    file.read_to_end(&mut octets).map_err(|error| cannot_read(path, error))?;
+    // What is wrong with it is not repeated: it might quote the key.
+    PrivateKeyDer::from_pem_slice(&octets).map_err(|_| {
+        format!("expected a PEM private key without a passphrase in {}, found none", path.display())
+    })
+}
+
+fn check_secret(auth: &file::Auth, config: &Config) -> Result<(), Fault> {
+    let Some(configured) = &config.relay.auth else { return Ok(()) };
+    let place = auth
+        .password_file
+        .as_ref()
+        .map(|entry| &entry.place)
+        .or(auth.credential.as_ref().map(|entry| &entry.place))
+        .or(auth.password_command.as_ref().map(|entry| &entry.place));
+    match (configured.secret.check(), place) {
+        (Err(error), Some(place)) => Err(place.fault(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A certificate of its own and its key, in PEM.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["nullmta.example".into()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// A directory with a configuration and the files that it names.
+struct Host(TempDir);
+
+impl Host {
+    fn new() -> Self {
+        Host(TempDir::new().unwrap())
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> String {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        path.to_str().unwrap().into()
+    }
+
+    /// Loads `toml`, in which `DIR` stands for the directory.
+    fn load(&self, toml: &str) -> Result<Config, String> {
+        let directory = self.0.path().to_str().unwrap();
+        let path = self.0.path().join("nullmta.toml");
+        fs::write(&path, toml.replace("DIR", directory)).unwrap();
+        Config::load(&path).map_err(|error| error.to_string().replace(directory, "DIR"))
+    }
+
+    fn refuses(&self, toml: &str, expected: &str) {
+        assert_eq!(self.load(toml).unwrap_err(), format!("DIR/nullmta.toml:{expected}"), "{toml}");
+    }
+}
+
+const HEAD: &str = "relayhost = \"smtp.example.com\"\nlisten.hostname = \"host.example\"\n";
+
+#[test]
+fn a_configuration_whose_files_are_in_order_is_loaded() {
+    let host = Host::new();
+    let (certificate, key) = certificate();
+    host.file("ca.pem", format!("# ours\n{certificate}{certificate}"), 0o644);
+    host.file("own.pem", &certificate, 0o644);
+    host.file("own.key", &key, 0o600);
+    host.file("secret", "hunter2\n", 0o600);
+    let toml = format!(
+        "{HEAD}[auth]\nusername = \"u\"\npassword-file = \"DIR/secret\"\n[tls]\nca-file = \"DIR/ca.pem\"\n\
+         client-certificate = \"DIR/own.pem\"\nclient-key = \"DIR/own.key\"\n"
+    );
+    let config = host.load(&toml).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for untried in ["credential = \"relay\"", "password-command = [\"/bin/sh\", \"-c\", \"exit 1\"]"] {
+        host.load(&format!("{HEAD}[auth]\nusername = \"u\"\n{untried}\n")).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_to_be_so() {
+    let missing = Config::load(Path::new("/nonexistent/nullmta.toml")).unwrap_err();
+    assert_eq!(missing.line(), None);
+    let expected = "/nonexistent/nullmta.toml: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(missing.to_string(), expected);
+}
+
+#[test]
+fn a_file_that_is_not_text_is_refused_at_its_line() {
+    let host = Host::new();
+    let path = host.file("latin1.toml", b"# first\nrelayhost = \"h\xf4te\"\n", 0o644);
+    let error = Config::load(Path::new(&path)).unwrap_err().to_string();
+    assert_eq!(error, format!("{path}:2: expected UTF-8, found an octet that is not"));
+}
+
+#[test]
+fn faults_of_the_secret_are_laid_to_the_key_that_names_it() {
+    let host = Host::new();
+    host.file("open", "hunter2", 0o644);
+    host.file("empty", "\n", 0o600);
+    for (key, value, expected) in [
+        ("password-file", "\"DIR/no\"", "cannot read DIR/no: No such file or directory (os error 2)"),
+        ("password-file", "\"DIR/empty\"", "DIR/empty holds no secret: expected one line"),
+        (
+            "password-file",
+            "\"DIR/open\"",
+            "DIR/open is open to others than its owner (mode 0644): chmod 600 DIR/open",
+        ),
+        ("password-command", "[\"DIR/no\"]", "cannot run DIR/no: No such file or directory (os error 2)"),
+        ("password-command", "[\"DIR/open\"]", "cannot run DIR/open: not an executable file"),
+    ] {
+        let toml = format!("{HEAD}[auth]\nusername = \"u\"\n{key} = {value}\n");
+        host.refuses(&toml, &format!("5: key `auth.{key}`: {expected}"));
+    }
+}
+
+#[test]
+fn a_ca_file_holds_a_certificate_that_can_be_used() {
+    let host = Host::new();
+    let (certificate, key) = certificate();
+    host.file("key.pem", key, 0o644);
+    host.file("cut.pem", &certificate[..certificate.len() / 2], 0o644);
+    host.file("odd.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n", 0o644);
+    for (file, expected) in [
+        ("no.pem", "cannot read DIR/no.pem: No such file or directory (os error 2)"),
+        ("key.pem", "expected PEM certificates in DIR/key.pem, found none"),
+        ("cut.pem", "expected PEM certificates in DIR/cut.pem, found damaged ones"),
+        ("odd.pem", "expected a CA certificate in DIR/odd.pem, found none that can be used"),
+    ] {
+        let toml = format!("{HEAD}tls.ca-file = \"DIR/{file}\"\n");
+        host.refuses(&toml, &format!("3: key `tls.ca-file`: {expected}"));
+    }
+}
+
+#[test]
+fn a_client_certificate_and_its_key_belong_together() {
+    let host = Host::new();
+    let (own, key) = certificate();
+    host.file("own.pem", &own, 0o644);
+    host.file("own.key", &key, 0o600);
+    host.file("open.key", &key, 0o640);
+    host.file("other.key", certificate().1, 0o600);
+    host.file("encrypted.key", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), 0o600);
+    for (certificate, key, expected) in [
+        (
+            "own.key",
+            "own.key",
+            "3: key `tls.client-certificate`: expected PEM certificates in DIR/own.key, found none",
+        ),
+        (
+            "own.pem",
+            "open.key",
+            "4: key `tls.client-key`: DIR/open.key is open to others than its owner (mode 0640): \
+             chmod 600 DIR/open.key",
+        ),
+        (
+            "own.pem",
+            "encrypted.key",
+            "4: key `tls.client-key`: expected a PEM private key without a passphrase in DIR/encrypted.key, \
+             found none",
+        ),
+        (
+            "own.pem",
+            "other.key",
+            "4: key `tls.client-key`: expected the private key of DIR/own.pem, found another (keys may not be \
+             consistent: KeyMismatch)",
+        ),
+    ] {
+        let toml =
+            format!("{HEAD}tls.client-certificate = \"DIR/{certificate}\"\ntls.client-key = \"DIR/{key}\"\n");
+        host.refuses(&toml, expected);
+    }
+}

@@ -1,0 +1,70 @@
+//! What the configuration takes from the host: its name.
+
+use std::fs;
+
+/// What the parse takes from the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// This host's name, with its domain where one is known.
+    pub hostname: String,
+}
+
+impl Environment {
+    /// The host we run on: its node name, completed as `hostname --fqdn` would from `/etc/hosts`.
+    /// Asks no name server, so that it never waits.
+    pub fn of_host() -> Environment {
+        let uname = rustix::system::uname();
+        let name = uname.nodename().to_string_lossy();
+        // Without the file there is nothing to complete the name with.
+        let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        Environment { hostname: qualified(&name, &hosts) }
+    }
+}
+
+/// `name`, or the name with a domain that a line of `hosts` (hosts(5)) gives beside it.
+fn qualified(name: &str, hosts: &str) -> String {
+    if name.contains('.') {
+        return name.into();
+    }
+    let extends = |other: &&str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let names_of = |line: &'_ str| -> Vec<String> {
+        let names = line.split('#').next().unwrap_or_default().split_whitespace().skip(1);
+        names.map(str::to_owned).collect()
+    };
+    hosts
+        .lines()
+        .map(names_of)
+        .filter(|names| names.iter().any(|other| other == name))
+        .find_map(|names| names.iter().map(String::as_str).find(|other| extends(other)).map(str::to_owned))
+        .unwrap_or_else(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_is_completed_from_its_own_line_only() {
+        let hosts = "127.0.0.1 localhost localhost.localdomain\n\
+                     # 192.0.2.9 web1.commented.example web1\n\
+                     192.0.2.7 web1.other.example\n\
+                     127.0.1.1\tweb1.example.org web1 # web1.remark.example\n\
+                     192.0.2.8 web10.example.org web10 mail.example.org\n";
+        for (name, expected) in [
+            ("web1", "web1.example.org"),
+            ("web10", "web10.example.org"),
+            ("mail", "mail"),
+            ("db1", "db1"),
+            ("web1.example.net", "web1.example.net"),
+            ("localhost", "localhost.localdomain"),
+            ("", ""),
+        ] {
+            assert_eq!(qualified(name, hosts), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn this_host_has_a_name() {
+        assert!(!Environment::of_host().hostname.is_empty());
+    }
+}

@@ -1,0 +1,209 @@
+//! `relayhost`: the forms a relay is written in.
+//!
+//! `host`, `host:587`, `[host]:587` (Postfix's way to say: no MX lookup; nullmta never does one),
+//! `192.0.2.1`, `192.0.2.1:587`, `[2001:db8::1]`, `[2001:db8::1]:587`. A bare IPv6 address is
+//! refused: `2001:db8::1:587` would be an address, not an address and a port.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rustls::pki_types::DnsName;
+use toml::de::DeValue;
+
+use super::setting::{Setting, found};
+
+/// One relayhost; a list of them in the file is the order of failover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayHost {
+    /// Whom to connect to.
+    pub host: Host,
+    /// TCP port, never 0.
+    pub port: u16,
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A domain name; its addresses are looked up for each connection, MX records never are.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl Host {
+    /// Whether this is a loopback address or `localhost`: where `tls.mode = "none"` is accepted.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+            Host::Address(address) => address.is_loopback(),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => f.write_str(name),
+            Host::Address(IpAddr::V4(address)) => address.fmt(f),
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl fmt::Display for RelayHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A relayhost as the file has it: the port may be left to `tls.mode`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WrittenHost {
+    pub(super) host: Host,
+    pub(super) port: Option<u16>,
+}
+
+impl Setting for WrittenHost {
+    fn expected() -> Cow<'static, str> {
+        "a host such as \"smtp.example.com\", \"smtp.example.com:587\", \"192.0.2.1\" or \"[2001:db8::1]:587\""
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        parse(value.as_str()?)
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        match value.as_str() {
+            // smtp://user:password@host
+            Some(text) if text.contains('@') => {
+                "a text with \"@\" (not shown: the secret stands elsewhere)".into()
+            }
+            _ => found(value),
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<WrittenHost> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, behind) = rest.split_once(']')?;
+            let host = inside.parse::<Ipv6Addr>().map(|address| Host::Address(address.into()));
+            let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
+            (host.ok().or_else(|| name_or_ipv4(inside))?, port)
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (name_or_ipv4(host)?, Some(port)),
+            None => (name_or_ipv4(text)?, None),
+        },
+    };
+    let port = port.map(parse_port);
+    // A port that is none is an error, not a missing one.
+    if port == Some(None) { None } else { Some(WrittenHost { host, port: port.flatten() }) }
+}
+
+fn name_or_ipv4(text: &str) -> Option<Host> {
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Some(Host::Address(address.into()));
+    }
+    DnsName::try_from(text).ok().map(|_| Host::Name(text.into()))
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    // u16::from_str would take a plus sign.
+    let port = text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok())??;
+    (port > 0).then_some(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms() {
+        let cases = [
+            ("smtp.example.com", "smtp.example.com", None),
+            ("smtp.example.com.", "smtp.example.com.", None),
+            ("smtp.example.com:587", "smtp.example.com", Some(587)),
+            ("[smtp.example.com]:587", "smtp.example.com", Some(587)),
+            ("[smtp.example.com]", "smtp.example.com", None),
+            ("relay", "relay", None),
+            ("192.0.2.1", "192.0.2.1", None),
+            ("192.0.2.1:25", "192.0.2.1", Some(25)),
+            ("[192.0.2.1]:25", "192.0.2.1", Some(25)),
+            ("[2001:db8::1]", "[2001:db8::1]", None),
+            ("[2001:db8::1]:65535", "[2001:db8::1]", Some(65535)),
+        ];
+        for (text, host, port) in cases {
+            let written = parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((written.host.to_string().as_str(), written.port), (host, port), "{text}");
+        }
+        assert!(matches!(parse("192.0.2.1").unwrap().host, Host::Address(IpAddr::V4(_))));
+        assert!(matches!(parse("[::1]").unwrap().host, Host::Address(IpAddr::V6(_))));
+    }
+
+    #[test]
+    fn no_relayhosts() {
+        for text in [
+            "",
+            ":",
+            ":587",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:+25",
+            "host:-1",
+            "host:smtp",
+            "host:25:25",
+            "2001:db8::1",
+            "::1:587",
+            "[2001:db8::1",
+            "[2001:db8::1]587",
+            "[]",
+            "[]:25",
+            "[ ]",
+            "a b",
+            " host",
+            "smtp://host",
+            "host/",
+            "user@host",
+            "1.2.3",
+            "256.1.1.1",
+            "10.1",
+            "-host",
+            "hôte",
+            "host\n",
+            "[fe80::1%eth0]",
+            "[[host]]",
+            "host..example",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_an_address_or_localhost_and_nothing_that_looks_like_it() {
+        for (text, loopback) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("[::1]", true),
+            ("LocalHost", true),
+            ("localhost.example.com", false),
+            ("localhost.localdomain", false),
+            ("128.0.0.1", false),
+            ("0.0.0.0", false),
+            ("[::]", false),
+            ("[::ffff:127.0.0.1]", false),
+        ] {
+            assert_eq!(parse(text).unwrap().host.is_loopback(), loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn written_as_it_is_read() {
+        let host = RelayHost { host: Host::Address("::1".parse().unwrap()), port: 465 };
+        assert_eq!(host.to_string(), "[::1]:465");
+        assert_eq!(parse(&host.to_string()), Some(WrittenHost { host: host.host, port: Some(465) }));
+    }
+}

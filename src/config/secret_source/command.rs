@@ -1,0 +1,118 @@
+//! `password-command`: a program that prints the secret.
+//!
+//! Promises: no shell; nothing on its standard input; 30 seconds, then it and all it started are
+//! killed; what it prints is read up to a bound and wiped; of its standard error one line is kept.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use zeroize::Zeroizing;
+
+use super::{MAX_OCTETS, SecretError, buffer, secret_of};
+use crate::secret::Secret;
+
+/// How long the program may take.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many characters of its complaint an error repeats.
+const COMPLAINT: usize = 200;
+
+/// What a program left behind.
+struct Ended {
+    status: ExitStatus,
+    stdout: Zeroizing<Vec<u8>>,
+    stderr: Zeroizing<Vec<u8>>,
+}
+
+/// Runs the program and takes what it prints for the secret.
+pub(super) async fn run(words: &[String]) -> Result<Secret, SecretError> {
+    let program = program_of(words);
+    let not_run = |error| SecretError::NotRun(program.into(), error);
+    let mut child = command_of(words).spawn().map_err(not_run)?;
+    let group = child.id();
+    let ended = match tokio::time::timeout(TIMEOUT, end_of(&mut child)).await {
+        Ok(ended) => ended.map_err(not_run)?,
+        Err(_) => {
+            kill(group);
+            return Err(SecretError::TimedOut(program.into()));
+        }
+    };
+    if !ended.status.success() {
+        let said = complaint(&ended.stderr, &ended.stdout);
+        return Err(SecretError::Failed(program.into(), ended.status, said));
+    }
+    secret_of(ended.stdout).map_err(|bad| SecretError::NoSecret(format!("the output of {program}"), bad))
+}
+
+/// Whether there is a program to run.
+pub(super) fn check(words: &[String]) -> Result<(), SecretError> {
+    let program = program_of(words);
+    let not_run = |error| SecretError::NotRun(program.into(), error);
+    let metadata = fs::metadata(program).map_err(not_run)?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+        return Ok(());
+    }
+    Err(not_run(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file")))
+}
+
+/// The parser lets no empty list through; an empty path is then not found.
+fn program_of(words: &[String]) -> &str {
+    words.first().map_or("", String::as_str)
+}
+
+fn command_of(words: &[String]) -> Command {
+    let mut command = Command::new(program_of(words));
+    command
+        .args(words.iter().skip(1))
+        // It is not for the program to tell systemd how we are.
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    command
+}
+
+async fn end_of(child: &mut Child) -> io::Result<Ended> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = tokio::try_join!(bounded(stdout), bounded(stderr))?;
+    Ok(Ended { status: child.wait().await?, stdout, stderr })
+}
+
+/// What comes from `pipe`, up to one octet more than a secret may have. Then the pipe is closed, and
+/// a program that goes on writing to it dies of that.
+async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut octets = buffer();
+    if let Some(pipe) = pipe {
+        pipe.take(MAX_OCTETS as u64 + 1).read_to_end(&mut octets).await?;
+    }
+    Ok(octets)
+}
+
+/// The program may have started others, which hold the pipes.
+fn kill(group: Option<u32>) {
+    let pid = group.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended by itself meanwhile.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// The last line of `stderr`, short and printable, without what was printed as the secret.
+fn complaint(stderr: &[u8], stdout: &[u8]) -> String {
+    let (stderr, stdout) = (String::from_utf8_lossy(stderr), String::from_utf8_lossy(stdout));
+    let stdout = Zeroizing::new(stdout.into_owned());
+    let mut said =
+        stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned();
+    for secret in stdout.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        said = said.replace(secret, "***");
+    }
+    said.trim().chars().take(COMPLAINT).flat_map(char::escape_debug).collect()
+}

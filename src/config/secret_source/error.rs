@@ -1,0 +1,88 @@
+//! Why there is no secret, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use rustix::process::geteuid;
+
+use super::command::TIMEOUT;
+
+/// Why there is no secret. Never says any of what was read.
+#[derive(Debug)]
+pub enum SecretError {
+    /// The file cannot be opened or read.
+    Unreadable(PathBuf, io::Error),
+    /// The path leads to a directory, a device or a pipe.
+    NotAFile(PathBuf),
+    /// The group or others may read or change the file; its mode.
+    OpenToOthers(PathBuf, u32),
+    /// The file belongs to neither root nor us; its owner's uid.
+    WrongOwner(PathBuf, u32),
+    /// `$CREDENTIALS_DIRECTORY` is not set; the credential's name.
+    NoCredentials(String),
+    /// The program is not there, or is none.
+    NotRun(String, io::Error),
+    /// The program took too long and was killed.
+    TimedOut(String),
+    /// The program failed; the last line it said on standard error.
+    Failed(String, ExitStatus, String),
+    /// The file or program named here gave something else than a secret.
+    NoSecret(String, BadSecret),
+}
+
+/// Why some octets are no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadSecret {
+    /// Nothing, or a line break alone.
+    Empty,
+    /// More than 16 KiB.
+    TooLong,
+    /// A second line, or another control character.
+    NotOneLine,
+    /// Not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretError::Unreadable(path, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "cannot read {} as uid {}: {error}", path.display(), geteuid().as_raw())
+            }
+            SecretError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            SecretError::NotAFile(path) => write!(f, "{} is not a regular file", path.display()),
+            SecretError::OpenToOthers(path, mode) => {
+                let path = path.display();
+                write!(f, "{path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}")
+            }
+            SecretError::WrongOwner(path, uid) => {
+                let us = geteuid().as_raw();
+                write!(f, "{} belongs to uid {uid}: expected root or uid {us}", path.display())
+            }
+            SecretError::NoCredentials(name) => {
+                write!(f, "no credential {name}: systemd gave us none (LoadCredential={name}:PATH does)")
+            }
+            SecretError::NotRun(program, error) => write!(f, "cannot run {program}: {error}"),
+            SecretError::TimedOut(program) => {
+                write!(f, "{program} took longer than {} s and was killed", TIMEOUT.as_secs())
+            }
+            SecretError::Failed(program, status, said) => write!(f, "{program} failed, {status}: {said}"),
+            SecretError::NoSecret(origin, bad) => write!(f, "{origin} holds {bad}: expected one line"),
+        }
+    }
+}
+
+impl std::error::Error for SecretError {}
+
+impl fmt::Display for BadSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadSecret::Empty => "no secret",
+            BadSecret::TooLong => "more than 16 KiB",
+            BadSecret::NotOneLine => "more than one line or a control character",
+            BadSecret::NotUtf8 => "octets that are not UTF-8",
+        })
+    }
+}

@@ -1,0 +1,324 @@
+//! What one value of the file may be. Each type is a rule: a value of it exists only if it was kept.
+//!
+//! Promises: what a value that breaks its rule is called in the error never shows a possible secret.
+//! Not here: durations and sizes (`units.rs`), relayhosts (`relayhost.rs`), pins (`pin.rs`).
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+
+use rustls::pki_types::{DnsName, ServerName};
+use toml::de::DeValue;
+
+use super::relay::{Mechanism, TlsVersion};
+use super::{Format, Level};
+use crate::envelope::Address;
+
+/// A type of value.
+pub(super) trait Setting: Sized {
+    /// What stands behind "expected" in an error.
+    fn expected() -> Cow<'static, str>;
+
+    /// The value, if it is one of these.
+    fn read(value: &DeValue<'_>) -> Option<Self>;
+
+    /// What stands behind "found" in an error.
+    fn found(value: &DeValue<'_>) -> String {
+        found(value)
+    }
+}
+
+/// A value in the words of an error: short, and on one line.
+pub(super) fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("\"{}\"{}", shown(text), if is_long(text) { "…" } else { "" }),
+        // The parser lets foreign octets through in what begins as a number.
+        DeValue::Integer(number) => shown(&number.to_string()),
+        DeValue::Float(number) => shown(&number.to_string()),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(_) => "a date".into(),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}
+
+/// How many characters of a value an error shows.
+const SHOWN: usize = 60;
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).flat_map(char::escape_debug).collect()
+}
+
+fn is_long(text: &str) -> bool {
+    text.chars().nth(SHOWN).is_some()
+}
+
+/// A value in the words of an error, where a string could be a secret put into the wrong place.
+fn found_unseen(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.is_empty() => "\"\"".into(),
+        DeValue::String(_) => "something else (not shown: it may be a secret)".into(),
+        other => found(other),
+    }
+}
+
+/// A setting, or `"off"`.
+#[derive(Clone, Debug)]
+pub(super) struct OrOff<T>(pub(super) Option<T>);
+
+impl<T: Setting> Setting for OrOff<T> {
+    fn expected() -> Cow<'static, str> {
+        format!("{}, or \"off\"", T::expected()).into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_str() {
+            Some("off") => Some(OrOff(None)),
+            _ => T::read(value).map(|value| OrOff(Some(value))),
+        }
+    }
+}
+
+/// A number of things, never zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub(super) NonZeroU32);
+
+impl Count {
+    pub(super) fn to_usize(self) -> NonZeroUsize {
+        // Fails only where a usize has 16 bits.
+        NonZeroUsize::try_from(self.0).unwrap_or(NonZeroUsize::MAX)
+    }
+}
+
+impl Setting for Count {
+    fn expected() -> Cow<'static, str> {
+        "a whole number from 1 to 4294967295".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let number = value.as_integer()?;
+        let count = u32::from_str_radix(number.as_str(), number.radix()).ok()?;
+        NonZeroU32::new(count).map(Count)
+    }
+}
+
+/// A path from the root.
+#[derive(Clone, Debug)]
+pub(super) struct AbsolutePath(pub(super) PathBuf);
+
+impl Setting for AbsolutePath {
+    fn expected() -> Cow<'static, str> {
+        "an absolute path such as \"/etc/nullmta.pem\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        absolute(value.as_str()?).map(AbsolutePath)
+    }
+}
+
+/// A path to the secret, where people write the secret itself.
+#[derive(Clone, Debug)]
+pub(super) struct SecretPath(pub(super) PathBuf);
+
+impl Setting for SecretPath {
+    fn expected() -> Cow<'static, str> {
+        "the absolute path of a file that holds the secret".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        absolute(value.as_str()?).map(SecretPath)
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        found_unseen(value)
+    }
+}
+
+fn absolute(text: &str) -> Option<PathBuf> {
+    (text.starts_with('/') && !text.chars().any(char::is_control)).then(|| PathBuf::from(text))
+}
+
+/// Where a unix socket is made.
+#[derive(Clone, Debug)]
+pub(super) struct SocketPath(pub(super) PathBuf);
+
+impl Setting for SocketPath {
+    fn expected() -> Cow<'static, str> {
+        // sockaddr_un has 108 octets, the last one NUL.
+        "an absolute path of at most 107 octets".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        absolute(text).filter(|_| text.len() <= 107).map(SocketPath)
+    }
+}
+
+/// A domain name in its ASCII form, without a dot at its end.
+#[derive(Clone, Debug)]
+pub(super) struct HostName(pub(super) String);
+
+impl HostName {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        DnsName::try_from(text).ok().filter(|_| !text.ends_with('.')).map(|_| HostName(text.into()))
+    }
+}
+
+impl Setting for HostName {
+    fn expected() -> Cow<'static, str> {
+        "a domain name such as \"web1.example.com\" (ASCII: an international name in its xn-- form)".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        HostName::parse(value.as_str()?)
+    }
+}
+
+/// A name that a certificate can be for: a domain name or an address.
+#[derive(Clone, Debug)]
+pub(super) struct CertificateName(pub(super) String);
+
+impl Setting for CertificateName {
+    fn expected() -> Cow<'static, str> {
+        "the domain name or address that the relay's certificate is for".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        ServerName::try_from(text).ok().map(|_| CertificateName(text.into()))
+    }
+}
+
+/// A loopback address and a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoopbackAddress(pub(super) SocketAddr);
+
+impl Setting for LoopbackAddress {
+    fn expected() -> Cow<'static, str> {
+        "a loopback address with its port such as \"127.0.0.1:25\" or \"[::1]:25\" \
+         (nullmta never listens to the network)"
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let address: SocketAddr = value.as_str()?.parse().ok()?;
+        address.ip().is_loopback().then_some(LoopbackAddress(address))
+    }
+}
+
+/// A SASL username (authentication identity).
+#[derive(Clone, Debug)]
+pub(super) struct Username(pub(super) String);
+
+impl Setting for Username {
+    fn expected() -> Cow<'static, str> {
+        "a username without control characters".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        (!text.is_empty() && !text.chars().any(char::is_control)).then(|| Username(text.into()))
+    }
+}
+
+/// The name of a systemd credential: a file name, so that it never leads out of its directory.
+#[derive(Clone, Debug)]
+pub(super) struct CredentialName(pub(super) String);
+
+impl Setting for CredentialName {
+    fn expected() -> Cow<'static, str> {
+        "the name of a systemd credential, as in LoadCredential=NAME:PATH".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        let octets_ok = text.chars().all(|c| c.is_ascii_graphic() && !"/:".contains(c));
+        let named = !text.is_empty() && !text.starts_with('.') && text.len() <= 255;
+        (octets_ok && named).then(|| CredentialName(text.into()))
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        found_unseen(value)
+    }
+}
+
+/// A program and its arguments. No shell reads it, so it is never one string.
+#[derive(Clone, Debug)]
+pub(super) struct CommandLine(pub(super) Vec<String>);
+
+impl Setting for CommandLine {
+    fn expected() -> Cow<'static, str> {
+        "a list of a program's absolute path and its arguments such as [\"/usr/bin/pass\", \"show\", \"relay\"]"
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let words: Vec<String> = value
+            .as_array()?
+            .iter()
+            .map(|word| word.get_ref().as_str().map(str::to_owned))
+            .collect::<Option<_>>()?;
+        absolute(words.first()?)?;
+        words.iter().all(|word| !word.contains('\0')).then_some(CommandLine(words))
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        match value {
+            DeValue::Array(words) if words.is_empty() => "an empty list".into(),
+            DeValue::Array(_) => "another list".into(),
+            other => found_unseen(other),
+        }
+    }
+}
+
+impl Setting for Address {
+    fn expected() -> Cow<'static, str> {
+        "an address such as \"ops@example.com\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Address::parse(value.as_str()?).ok()
+    }
+}
+
+/// `tls.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    StartTls,
+    Implicit,
+    None,
+}
+
+/// A type whose values are words.
+macro_rules! words {
+    ($type:ty, $expected:literal, $($word:literal => $value:path),+) => {
+        impl Setting for $type {
+            fn expected() -> Cow<'static, str> {
+                $expected.into()
+            }
+
+            fn read(value: &DeValue<'_>) -> Option<Self> {
+                match value.as_str()? {
+                    $($word => Some($value),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+words!(TlsMode, "\"starttls\", \"implicit\" or \"none\"",
+    "starttls" => TlsMode::StartTls, "implicit" => TlsMode::Implicit, "none" => TlsMode::None);
+words!(TlsVersion, "\"1.2\" or \"1.3\"",
+    "1.2" => TlsVersion::V1_2, "1.3" => TlsVersion::V1_3);
+words!(Level, "\"error\", \"warn\", \"info\" or \"debug\"",
+    "error" => Level::Error, "warn" => Level::Warn, "info" => Level::Info, "debug" => Level::Debug);
+words!(Format, "\"text\" or \"json\"",
+    "text" => Format::Text, "json" => Format::Json);
+words!(Mechanism, "\"SCRAM-SHA-512\", \"SCRAM-SHA-256\", \"SCRAM-SHA-1\", \"PLAIN\" or \"LOGIN\"",
+    "SCRAM-SHA-512" => Mechanism::ScramSha512, "SCRAM-SHA-256" => Mechanism::ScramSha256,
+    "SCRAM-SHA-1" => Mechanism::ScramSha1, "PLAIN" => Mechanism::Plain, "LOGIN" => Mechanism::Login);
+
+#[cfg(test)]
+mod tests;

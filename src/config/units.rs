@@ -1,0 +1,196 @@
+//! Durations and sizes, as the file writes them.
+//!
+//! Promises: never zero, never beyond what arithmetic can hold; a number without its unit is no duration.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::setting::Setting;
+
+/// The longest duration: what is longer is a typing error.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Largest first: parts of a duration stand in this order.
+const TIME_UNITS: [(&str, u64); 6] =
+    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// As GNU coreutils write them: `M` and `MiB` are powers of 1,024, `MB` of 1,000.
+const SIZE_UNITS: [(&str, u64); 14] = [
+    ("", 1),
+    ("B", 1),
+    ("K", 1 << 10),
+    ("M", 1 << 20),
+    ("G", 1 << 30),
+    ("T", 1 << 40),
+    ("KIB", 1 << 10),
+    ("MIB", 1 << 20),
+    ("GIB", 1 << 30),
+    ("TIB", 1 << 40),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+/// A duration above zero: `"90s"`, `"1h30m"`, `"5d"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lapse(pub(super) Duration);
+
+impl Setting for Lapse {
+    fn expected() -> Cow<'static, str> {
+        "a duration above zero and up to a year such as \"90s\", \"1h30m\" or \"5d\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        parse_duration(value.as_str()?).map(Lapse)
+    }
+}
+
+/// A number of octets above zero: `"50M"`, `"1 GiB"`, `4096`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl Setting for Size {
+    fn expected() -> Cow<'static, str> {
+        "a size above zero such as \"50M\", \"1 GiB\" or a number of octets".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let octets = match value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok()?,
+            value => parse_size(value.as_str()?)?,
+        };
+        // The spool and statvfs reckon in signed 64 bits.
+        (octets > 0 && octets <= i64::MAX as u64).then_some(Size(octets))
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim_matches(' ');
+    let mut total: u64 = 0;
+    let mut units = TIME_UNITS.iter();
+    while !rest.is_empty() {
+        let (number, unit, behind) = split_quantity(rest)?;
+        let (_, milliseconds) = units.find(|(name, _)| *name == unit)?;
+        total = total.checked_add(number.checked_mul(*milliseconds)?)?;
+        rest = behind;
+    }
+    let duration = Duration::from_millis(total);
+    (!duration.is_zero() && duration <= LONGEST).then_some(duration)
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit, behind) = split_quantity(text.trim_matches(' '))?;
+    let unit = unit.to_ascii_uppercase();
+    let (_, octets) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(*octets).filter(|_| behind.is_empty())
+}
+
+/// The digits and the letters at the front of `text`, and what stands behind them.
+fn split_quantity(text: &str) -> Option<(u64, &str, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..digits].parse().ok()?;
+    let rest = text[digits..].trim_start_matches(' ');
+    let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    Some((number, &rest[..letters], rest[letters..].trim_start_matches(' ')))
+}
+
+/// `duration` as the file would write it.
+pub(super) fn words(duration: Duration) -> String {
+    // Every duration here was parsed from whole milliseconds up to `LONGEST`.
+    let mut rest = duration.as_millis() as u64;
+    let mut words = String::new();
+    for (unit, milliseconds) in TIME_UNITS.iter().skip(1) {
+        if rest >= *milliseconds {
+            words += &format!("{}{unit}", rest / milliseconds);
+            rest %= milliseconds;
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let cases = [
+            ("90s", 90_000, "1m30s"),
+            ("1h30m", 5_400_000, "1h30m"),
+            (" 1h 30 m ", 5_400_000, "1h30m"),
+            ("5d", 432_000_000, "5d"),
+            ("2w", 1_209_600_000, "14d"),
+            ("250ms", 250, "250ms"),
+            ("1s500ms", 1_500, "1s500ms"),
+            ("366d", 31_622_400_000, "366d"),
+        ];
+        for (text, milliseconds, written) in cases {
+            let duration = parse_duration(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(duration, Duration::from_millis(milliseconds), "{text}");
+            assert_eq!(words(duration), written);
+            assert_eq!(parse_duration(&words(duration)), Some(duration), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_durations() {
+        for text in [
+            "",
+            " ",
+            "5",
+            "0s",
+            "0h0m",
+            "-1s",
+            "1.5h",
+            "h",
+            "5 days",
+            "5D",
+            "30m1h",
+            "1h1h",
+            "1h,",
+            "5d5",
+            "off",
+            "367d",
+            "99999999999999999999s",
+            "18446744073709551615w",
+            "1\u{a0}h",
+            "٣s",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [
+            ("1", 1),
+            ("4096", 4096),
+            ("50M", 50 << 20),
+            ("50m", 50 << 20),
+            ("1 GiB", 1 << 30),
+            ("64KiB", 64 << 10),
+            ("40MB", 40_000_000),
+            ("1 kB", 1000),
+            ("512 B", 512),
+            ("2T", 2 << 40),
+        ];
+        for (text, octets) in cases {
+            assert_eq!(parse_size(text), Some(octets), "{text}");
+        }
+        for text in ["", "M", "1.5G", "-1", "1 M M", "1X", "50 Mb/s", "99999999T", "1,000", "5%"] {
+            assert_eq!(parse_size(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_integers_too_and_stay_in_their_bounds() {
+        let read = |toml: &str| Size::read(DeValue::parse(toml).unwrap().get_ref());
+        assert_eq!(read("52_428_800"), Some(Size(50 << 20)));
+        for toml in ["0", "'0'", "'0 M'", "-5", "1.0", "true", "'8388608T'", "9223372036854775808"] {
+            assert_eq!(read(toml), None, "{toml}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The configuration from outside: a directory of bad files, each with the error it must give, a
+//! directory of good ones with what they must mean, and the example that is shipped.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nullmta::config::{
+    Config, Environment, Host, Mechanism, RelayHost, SecretSource, Tls, TlsVersion, Trust,
+};
+
+fn under_tests(directory: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory)
+}
+
+fn parse(text: &str, name: &str) -> Result<Config, String> {
+    let environment = Environment { hostname: "host.example.org".into() };
+    Config::parse(text, Path::new(name), &environment).map_err(|error| error.to_string())
+}
+
+/// The `.toml` files in a directory of `tests/`: name without extension, and text.
+fn fixtures(directory: &str) -> Vec<(String, String)> {
+    let mut fixtures: Vec<_> = fs::read_dir(under_tests(directory))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    fixtures.sort();
+    fixtures
+}
+
+#[test]
+fn every_bad_file_gives_the_error_beside_it() {
+    let fixtures = fixtures("bad_config");
+    assert!(fixtures.len() >= 50, "{} found", fixtures.len());
+    let mut wrong = Vec::new();
+    for (name, text) in &fixtures {
+        let expected = fs::read_to_string(under_tests("bad_config").join(format!("{name}.expected")));
+        let expected = expected.unwrap_or_else(|error| panic!("{name}.expected: {error}"));
+        let given = match parse(text, &format!("{name}.toml")) {
+            Ok(_) => "accepted".into(),
+            Err(error) => error,
+        };
+        if given != expected.trim_end() {
+            wrong.push(format!("{name}\n  expected {expected}     given {given}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_error_repeats_what_may_be_a_secret() {
+    for (name, text) in fixtures("bad_config") {
+        let error = parse(&text, "x.toml").unwrap_err();
+        assert!(!error.contains("hunter2") && !error.contains('\n'), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_damaged_file_gives_an_error_of_one_line_or_a_valid_configuration() {
+    for (name, text) in fixtures("bad_config").into_iter().chain(fixtures("good_config")) {
+        for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
+            let (before, after) = text.split_at(at);
+            check_damaged(before, &name);
+            for foreign in ["\"", "\n", "[", "=", "0", "\u{e9}", "\0"] {
+                check_damaged(&format!("{before}{foreign}{after}"), &name);
+            }
+        }
+    }
+}
+
+fn check_damaged(text: &str, name: &str) {
+    match parse(text, name) {
+        Ok(config) => check_invariants(&config, text),
+        Err(error) => assert!(!error.chars().any(char::is_control), "{error:?}"),
+    }
+}
+
+/// The invariants in the header of `config/mod.rs`.
+fn check_invariants(config: &Config, text: &str) {
+    let (relay, listen, queue) = (&config.relay, &config.listen, &config.queue);
+    let on_loopback = relay.hosts.iter().all(|relay| relay.host.is_loopback());
+    assert!(!relay.hosts.is_empty() && (relay.tls != Tls::None || on_loopback), "1: {text}");
+    let addresses = &listen.addresses;
+    assert!(!addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()), "2: {text}");
+    assert!(queue.retry_min <= queue.retry_max && queue.retry_min <= queue.lifetime, "3: {text}");
+    let counts = [listen.max_recipients, listen.max_sessions, listen.max_sessions_per_uid];
+    let sizes = [listen.max_message_size, queue.min_free_space, queue.max_messages];
+    assert!(!counts.contains(&0) && !sizes.contains(&0), "4: {text}");
+    assert!(!queue.retry_min.is_zero() && !listen.idle_timeout.is_zero(), "4: {text}");
+}
+
+#[test]
+fn a_host_without_a_usable_name_has_to_be_named() {
+    let unnamed = |text: &str| {
+        let environment = Environment { hostname: "(none)".into() };
+        Config::parse(text, Path::new("x.toml"), &environment).map_err(|error| error.to_string())
+    };
+    let error = unnamed("relayhost = \"smtp.example.com\"").unwrap_err();
+    assert!(error.starts_with("x.toml:1: key `listen.hostname`: expected a domain name"), "{error}");
+    assert!(error.ends_with("found none, and this host calls itself \"(none)\""), "{error}");
+    let named = unnamed("relayhost = \"smtp.example.com\"\nlisten.hostname = \"web1\"").unwrap();
+    assert_eq!((named.hostname.as_str(), named.origin.as_str()), ("web1", "web1"));
+}
+
+/// What each file of `good_config` means.
+#[test]
+fn good_files_mean_what_they_say() {
+    type Meaning = fn(&Config);
+    let checks: [(&str, Meaning); 7] = [
+        ("minimal", minimal),
+        ("provider", provider),
+        ("failover", failover),
+        ("loopback-plain", loopback_plain),
+        ("private-ca", private_ca),
+        ("pinned", pinned),
+        ("everything", everything),
+    ];
+    let fixtures = fixtures("good_config");
+    assert_eq!(fixtures.len(), checks.len());
+    for (name, check) in checks {
+        let (_, text) = fixtures.iter().find(|(fixture, _)| fixture == name).unwrap();
+        check(&parse(text, name).unwrap());
+    }
+}
+
+fn named(host: &str, port: u16) -> RelayHost {
+    RelayHost { host: Host::Name(host.into()), port }
+}
+
+fn minimal(config: &Config) {
+    assert_eq!(config.relay.hosts, [named("smtp.example.com", 587)]);
+    assert!(matches!(&config.relay.tls, Tls::StartTls(tls) if tls.trust == Trust::System));
+    assert_eq!(config.relay.auth, None);
+    for name in [&config.hostname, &config.origin, &config.listen.hostname, &config.relay.hostname] {
+        assert_eq!(name, "host.example.org");
+    }
+}
+
+fn provider(config: &Config) {
+    assert_eq!(config.relay.hosts, [named("email-smtp.eu-west-1.amazonaws.com", 465)]);
+    assert!(matches!(config.relay.tls, Tls::Implicit(_)));
+    let auth = config.relay.auth.as_ref().unwrap();
+    assert_eq!(auth.secret, SecretSource::Credential("relay".into()));
+    assert_eq!(auth.mechanisms, Some(vec![Mechanism::Plain]));
+}
+
+fn failover(config: &Config) {
+    let hosts: Vec<_> = config.relay.hosts.iter().map(RelayHost::to_string).collect();
+    assert_eq!(hosts, ["mx1.example.com:587", "mx2.example.com:2525", "192.0.2.1:587", "[2001:db8::1]:26"]);
+    assert_eq!(config.origin, "example.com");
+    assert_eq!(config.queue.postmaster.as_ref().unwrap().as_str(), "root@example.com", "completed");
+}
+
+fn loopback_plain(config: &Config) {
+    assert_eq!(config.relay.tls, Tls::None);
+    assert!(config.relay.hosts.iter().all(|relay| relay.host.is_loopback()));
+    assert_eq!(config.relay.hosts.iter().map(|relay| relay.port).collect::<Vec<_>>(), [1025, 25, 25]);
+    assert!(config.relay.auth.is_some(), "AUTH without TLS never leaves this host");
+}
+
+fn private_ca(config: &Config) {
+    let Tls::StartTls(tls) = &config.relay.tls else { panic!("{:?}", config.relay.tls) };
+    assert_eq!(tls.trust, Trust::CaFile("/etc/ssl/our-ca.pem".into()));
+    assert_eq!(tls.server_name.as_deref(), Some("relay.internal"));
+    assert_eq!(tls.client.as_ref().unwrap().key, Path::new("/etc/nullmta.key"));
+    assert_eq!(tls.minimum, TlsVersion::V1_3);
+}
+
+fn pinned(config: &Config) {
+    let Tls::StartTls(tls) = &config.relay.tls else { panic!("{:?}", config.relay.tls) };
+    let Trust::Pins(pins) = &tls.trust else { panic!("{:?}", tls.trust) };
+    assert_eq!(pins.len(), 2);
+    assert_eq!(pins[0], pins[1], "hex and base64 of one digest");
+}
+
+fn everything(config: &Config) {
+    let minimal = parse(&fixtures("good_config").iter().find(|(name, _)| name == "minimal").unwrap().1, "m");
+    let (default, timeouts) = (minimal.unwrap(), &config.relay.timeouts);
+    assert_eq!(config.listen.addresses.len(), 1);
+    assert_eq!(config.listen.socket, None);
+    assert_eq!(config.listen.max_message_size, 40_000_000);
+    assert_eq!(config.listen.max_sessions, 20);
+    assert_eq!(config.listen.max_sessions_per_uid, 20, "its default stays below max-sessions");
+    assert_eq!(config.listen.max_messages_per_minute_per_uid, Some(60));
+    assert_eq!(config.queue.delay_warning, None);
+    assert_eq!(config.queue.min_free_space, 1 << 30);
+    assert_eq!(config.relay.idle, Duration::ZERO);
+    assert_eq!((timeouts.dot, timeouts.connect), (Duration::from_secs(1200), Duration::from_millis(1500)));
+    assert_eq!(timeouts.mail, default.relay.timeouts.mail, "what is not set stays");
+    assert_ne!((&config.log, &config.control), (&default.log, &default.control));
+    let auth = config.relay.auth.as_ref().unwrap();
+    let command = ["/usr/bin/pass", "show", "relay"].map(String::from).to_vec();
+    assert_eq!(auth.secret, SecretSource::Command(command));
+}
+
+mod example {
+    //! `config/nullmta.toml`: what it says of the defaults is held against the code.
+
+    use super::*;
+
+    /// Keys that the example shows with an example of a value, for want of a default.
+    const WITHOUT_DEFAULT: [&str; 13] = [
+        "auth.credential",
+        "auth.mechanisms",
+        "auth.password-command",
+        "auth.password-file",
+        "auth.username",
+        "listen.hostname",
+        "queue.postmaster",
+        "rewrite.origin",
+        "tls.ca-file",
+        "tls.client-certificate",
+        "tls.client-key",
+        "tls.pin-sha256",
+        "tls.server-name",
+    ];
+
+    fn text() -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nullmta.toml");
+        fs::read_to_string(path).unwrap()
+    }
+
+    /// The key that a line sets, or would set if it were not commented out.
+    fn key_of(line: &str) -> Option<&str> {
+        let (key, _) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
+        let is_key = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        key.chars().all(is_key).then_some(key)
+    }
+
+    /// The example, with the keys that `wanted` takes for its own no longer commented out.
+    fn uncommented(wanted: impl Fn(&str) -> bool) -> String {
+        let mut lines = Vec::new();
+        for (full, line) in with_full_keys(&text()) {
+            lines.push(match line.strip_prefix('#') {
+                Some(set) if full.as_deref().is_some_and(&wanted) => set.to_owned(),
+                _ => line,
+            });
+        }
+        lines.join("\n")
+    }
+
+    /// Each line, with the full key that it sets or would set.
+    fn with_full_keys(text: &str) -> Vec<(Option<String>, String)> {
+        let mut table = String::new();
+        let mut lines = Vec::new();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                table = format!("{name}.");
+            }
+            lines.push((key_of(line).map(|key| format!("{table}{key}")), line.to_owned()));
+        }
+        lines
+    }
+
+    #[test]
+    fn as_shipped_it_names_a_relay_and_nothing_else() {
+        let text = text();
+        let set: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty()).collect();
+        assert_eq!(set, ["relayhost = \"smtp.example.com:587\""]);
+    }
+
+    #[test]
+    fn three_lines_make_it_whole() {
+        let text = uncommented(|key| ["auth.username", "auth.password-file"].contains(&key));
+        let config = parse(&text, "nullmta.toml").unwrap();
+        assert_eq!(config.relay.hosts, [named("smtp.example.com", 587)]);
+        let auth = config.relay.auth.unwrap();
+        assert_eq!(auth.username, "apikey");
+        assert_eq!(auth.secret, SecretSource::File("/etc/nullmta.secret".into()));
+    }
+
+    #[test]
+    fn what_is_commented_out_is_the_default() {
+        let shown = uncommented(|key| !WITHOUT_DEFAULT.contains(&key));
+        assert_ne!(shown, text());
+        assert_eq!(parse(&shown, "nullmta.toml"), parse(&text(), "nullmta.toml"));
+    }
+
+    #[test]
+    fn every_key_shown_for_itself_is_accepted_and_changes_something() {
+        let default = parse(&text(), "nullmta.toml").unwrap();
+        for key in WITHOUT_DEFAULT {
+            let with_it = uncommented(|other| other == key || companions(key).contains(&other));
+            let config = parse(&with_it, "nullmta.toml").unwrap_or_else(|error| panic!("{key}: {error}"));
+            assert_ne!(config, default, "{key}");
+        }
+    }
+
+    /// The keys without which `key` is not accepted.
+    fn companions(key: &str) -> &'static [&'static str] {
+        match key {
+            "auth.username" | "auth.mechanisms" => &["auth.username", "auth.password-file"],
+            "auth.password-file" | "auth.credential" | "auth.password-command" => &["auth.username"],
+            "tls.client-certificate" => &["tls.client-key"],
+            "tls.client-key" => &["tls.client-certificate"],
+            _ => &[],
+        }
+    }
+
+    #[test]
+    fn every_key_there_is_is_shown() {
+        let shown: BTreeSet<_> = with_full_keys(&text()).into_iter().filter_map(|(key, _)| key).collect();
+        for table in ["auth", "tls", "listen", "rewrite", "queue", "relay", "relay.timeouts", "log", "admin"]
+        {
+            // The error about an unknown key lists those there are.
+            let error = parse(&format!("{table}.no-such-key-at-all = 1"), "x").unwrap_err();
+            let (_, known) = error.split_once("expected one of ").unwrap();
+            for key in known.split(", ").filter(|key| *key != "timeouts") {
+                assert!(shown.contains(&format!("{table}.{key}")), "{table}.{key}");
+            }
+        }
+        assert!(shown.contains("relayhost") && shown.contains("spool"));
+    }
+}
+
+mod units {
+    //! `systemd/`: the units are for the configuration's defaults.
+
+    use super::*;
+
+    fn values(unit: &str, key: &str) -> Vec<String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit);
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(String::from).collect()
+    }
+
+    #[test]
+    fn the_sockets_and_the_spool_are_the_default_ones() {
+        let default = parse("relayhost = \"smtp.example.com\"", "default").unwrap();
+        let mut streams: Vec<_> = default.listen.addresses.iter().map(ToString::to_string).collect();
+        streams.push(default.listen.socket.unwrap().display().to_string());
+        assert_eq!(values("nullmta.socket", "ListenStream"), streams);
+        assert_eq!(values("nullmta.socket", "SocketMode"), ["0666"]);
+        assert_eq!(values("nullmta.service", "ReadWritePaths"), [default.spool.display().to_string()]);
+        assert!(default.control.starts_with("/run/nullmta"));
+        assert_eq!(values("nullmta.service", "RuntimeDirectory"), ["nullmta"]);
+    }
+}
