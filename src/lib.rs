@@ -5,5 +5,6 @@ pub mod envelope;
 pub mod message;
 pub mod queue_id;
 pub mod secret;
+pub mod smtp;
 pub mod status;
 pub mod systemd;

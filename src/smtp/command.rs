@@ -1,0 +1,276 @@
+//! A command line, read.
+//!
+//! Promises: a [`Command`] is whole and checked: addresses are addresses, parameters are known,
+//! well-formed and there once. Nothing of what the client wrote is repeated in a reply.
+//! Fails with a [`BadCommand`], which knows its reply; [`BadCommand::is_hopeless`] marks those
+//! after which it is no longer sure that what follows are commands at all.
+//!
+//! Not here: whether the command may be given now, and what it does (`session/`); the line itself,
+//! its end and its length (`session/line.rs`).
+//!
+//! RFC 5321 4.1.1, RFC 1985 (ETRN), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
+
+use super::parameters::{MailParameters, RcptParameters};
+use super::path;
+use super::reply::Reply;
+use crate::envelope::{BadAddress, Envelope, Notify, Recipient};
+use crate::status::Status;
+
+/// A command with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// HELO and the client's name, not empty.
+    Helo(&'a str),
+    /// EHLO and the client's name, not empty.
+    Ehlo(&'a str),
+    /// MAIL.
+    Mail {
+        /// With the reverse-path and what was asked for, and no recipients.
+        envelope: Box<Envelope>,
+        /// SIZE=, in octets.
+        size: Option<u64>,
+    },
+    /// RCPT.
+    Rcpt(Recipient),
+    /// DATA.
+    Data,
+    /// BDAT.
+    Bdat {
+        /// How many octets follow the command line.
+        octets: u64,
+        /// LAST: the content is whole with them.
+        last: bool,
+    },
+    /// RSET.
+    Rset,
+    /// NOOP, whatever follows it.
+    Noop,
+    /// HELP, whatever follows it.
+    Help,
+    /// VRFY of something.
+    Vrfy,
+    /// EXPN.
+    Expn,
+    /// ETRN of something.
+    Etrn,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH.
+    Auth {
+        /// As written; names of mechanisms ignore case.
+        mechanism: &'a str,
+        /// Still in base64, or `=`.
+        initial_response: Option<&'a str>,
+    },
+    /// QUIT.
+    Quit,
+}
+
+/// Why a line is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCommand {
+    /// Not a verb of SMTP.
+    Unknown,
+    /// HTTP, or a message's header field: a browser made to talk to us, or a client that sends
+    /// content after DATA was refused.
+    OtherProtocol,
+    /// Octets that are no UTF-8.
+    NotUtf8,
+    /// Arguments that the command does not have, or lacks: how it is written.
+    BadArguments(&'static str),
+    /// BDAT without a count that can be read: where the chunk ends is not known.
+    BadChunk,
+    /// The path of MAIL.
+    BadReversePath(BadAddress),
+    /// The path of RCPT.
+    BadRecipient(BadAddress),
+    /// A UTF-8 address without SMTPUTF8 on MAIL.
+    NeedsSmtputf8,
+    /// A parameter of no extension that EHLO announces.
+    UnknownParameter,
+    /// The parameter's value is malformed.
+    BadParameter(&'static str),
+    /// The parameter stands twice.
+    DuplicateParameter(&'static str),
+}
+
+impl BadCommand {
+    /// What the client is told.
+    pub fn reply(self) -> Reply {
+        let (code, subject, detail, text) = match self {
+            BadCommand::Unknown => (500, 5, 1, "command not recognized".to_owned()),
+            BadCommand::OtherProtocol => (554, 5, 1, "this is SMTP, and that was not".to_owned()),
+            BadCommand::NotUtf8 => (501, 5, 2, "command line is not UTF-8".to_owned()),
+            BadCommand::BadArguments(usage) => (501, 5, 4, format!("syntax: {usage}")),
+            BadCommand::BadChunk => (501, 5, 4, "syntax: BDAT octets [LAST]".to_owned()),
+            BadCommand::BadReversePath(why) => (501, 1, 7, why.to_string()),
+            BadCommand::BadRecipient(why) => (501, 1, 3, why.to_string()),
+            // RFC 6531 3.5.
+            BadCommand::NeedsSmtputf8 => (553, 6, 7, "address needs SMTPUTF8 on MAIL".to_owned()),
+            BadCommand::UnknownParameter => (555, 5, 4, "parameter not recognized".to_owned()),
+            BadCommand::BadParameter(keyword) => (501, 5, 4, format!("malformed {keyword} parameter")),
+            BadCommand::DuplicateParameter(keyword) => {
+                (501, 5, 4, format!("{keyword} parameter given twice"))
+            }
+        };
+        Reply::new(code, Status::permanent(subject, detail), text)
+    }
+
+    /// Whether the session has to end: what follows may be content that would be taken for commands.
+    pub fn is_hopeless(self) -> bool {
+        matches!(self, BadCommand::OtherProtocol | BadCommand::BadChunk)
+    }
+}
+
+impl<'a> Command<'a> {
+    /// Reads a command line without its line end.
+    pub fn parse(line: &'a [u8]) -> Result<Self, BadCommand> {
+        let verb_end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
+        let (verb, arguments) = line.split_at(verb_end);
+        let verb = Verb::parse(verb)?;
+        let arguments = str::from_utf8(arguments).map_err(|_| BadCommand::NotUtf8)?;
+        verb.with(arguments.trim_matches([' ', '\t']))
+    }
+
+    /// Whether it ends the transaction at hand, if there is one.
+    pub fn ends_transaction(&self) -> bool {
+        use Command::{Ehlo, Helo, Quit, Rset, StartTls};
+        matches!(self, Helo(_) | Ehlo(_) | Rset | StartTls | Quit)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Helo,
+    Ehlo,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Noop,
+    Help,
+    Vrfy,
+    Expn,
+    Etrn,
+    StartTls,
+    Auth,
+    Quit,
+}
+
+const VERBS: [(&str, Verb); 15] = [
+    ("MAIL", Verb::Mail),
+    ("RCPT", Verb::Rcpt),
+    ("DATA", Verb::Data),
+    ("BDAT", Verb::Bdat),
+    ("EHLO", Verb::Ehlo),
+    ("HELO", Verb::Helo),
+    ("QUIT", Verb::Quit),
+    ("RSET", Verb::Rset),
+    ("NOOP", Verb::Noop),
+    ("AUTH", Verb::Auth),
+    ("STARTTLS", Verb::StartTls),
+    ("ETRN", Verb::Etrn),
+    ("HELP", Verb::Help),
+    ("VRFY", Verb::Vrfy),
+    ("EXPN", Verb::Expn),
+];
+
+/// The methods of HTTP, the first line of HTTP/2, and CONNECT to a proxy.
+const OTHER_PROTOCOLS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
+
+impl Verb {
+    fn parse(word: &[u8]) -> Result<Self, BadCommand> {
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        if let Some((_, verb)) = VERBS.iter().find(|(name, _)| is(name)) {
+            return Ok(*verb);
+        }
+        // `Host:` and `Received:` alike.
+        let is_field_name = matches!(word, [name @ .., b':'] if !name.is_empty());
+        if is_field_name || OTHER_PROTOCOLS.iter().any(|name| is(name)) {
+            return Err(BadCommand::OtherProtocol);
+        }
+        Err(BadCommand::Unknown)
+    }
+
+    fn with(self, arguments: &str) -> Result<Command<'_>, BadCommand> {
+        match self {
+            Verb::Helo => required(arguments, "HELO hostname").map(Command::Helo),
+            Verb::Ehlo => required(arguments, "EHLO hostname").map(Command::Ehlo),
+            Verb::Mail => mail(arguments),
+            Verb::Rcpt => rcpt(arguments),
+            Verb::Data => none(arguments, "DATA").map(|()| Command::Data),
+            Verb::Bdat => bdat(arguments).ok_or(BadCommand::BadChunk),
+            Verb::Rset => none(arguments, "RSET").map(|()| Command::Rset),
+            Verb::Noop => Ok(Command::Noop),
+            Verb::Help => Ok(Command::Help),
+            Verb::Vrfy => required(arguments, "VRFY address").map(|_| Command::Vrfy),
+            Verb::Expn => Ok(Command::Expn),
+            Verb::Etrn => required(arguments, "ETRN domain").map(|_| Command::Etrn),
+            Verb::StartTls => none(arguments, "STARTTLS").map(|()| Command::StartTls),
+            Verb::Auth => {
+                auth(arguments).ok_or(BadCommand::BadArguments("AUTH mechanism [initial-response]"))
+            }
+            Verb::Quit => none(arguments, "QUIT").map(|()| Command::Quit),
+        }
+    }
+}
+
+fn none(arguments: &str, usage: &'static str) -> Result<(), BadCommand> {
+    arguments.is_empty().then_some(()).ok_or(BadCommand::BadArguments(usage))
+}
+
+fn required<'a>(arguments: &'a str, usage: &'static str) -> Result<&'a str, BadCommand> {
+    (!arguments.is_empty()).then_some(arguments).ok_or(BadCommand::BadArguments(usage))
+}
+
+/// What follows `FROM:` or `TO:`.
+fn after_keyword<'a>(arguments: &'a str, keyword: &str) -> Option<&'a str> {
+    let (word, rest) = arguments.split_at_checked(keyword.len())?;
+    word.eq_ignore_ascii_case(keyword).then_some(rest)
+}
+
+fn mail(arguments: &str) -> Result<Command<'_>, BadCommand> {
+    let text = after_keyword(arguments, "FROM:").ok_or(BadCommand::BadArguments("MAIL FROM:<address>"))?;
+    let (reverse_path, rest) = path::reverse(text).map_err(BadCommand::BadReversePath)?;
+    let asked = MailParameters::parse(rest)?;
+    let smtputf8 = asked.smtputf8.is_some();
+    let mut envelope = Envelope::from(reverse_path);
+    if envelope.needs_smtputf8() && !smtputf8 {
+        return Err(BadCommand::NeedsSmtputf8);
+    }
+    envelope.smtputf8 = smtputf8;
+    envelope.body = asked.body.unwrap_or_default();
+    envelope.ret = asked.ret;
+    envelope.envid = asked.envid;
+    Ok(Command::Mail { envelope: Box::new(envelope), size: asked.size })
+}
+
+fn rcpt(arguments: &str) -> Result<Command<'_>, BadCommand> {
+    let text = after_keyword(arguments, "TO:").ok_or(BadCommand::BadArguments("RCPT TO:<address>"))?;
+    let (address, rest) = path::forward(text).map_err(BadCommand::BadRecipient)?;
+    let asked = RcptParameters::parse(rest)?;
+    let notify = asked.notify.unwrap_or(Notify::Unstated);
+    Ok(Command::Rcpt(Recipient { notify, orcpt: asked.orcpt, ..Recipient::plain(address) }))
+}
+
+fn bdat(arguments: &str) -> Option<Command<'_>> {
+    let mut words = arguments.split([' ', '\t']).filter(|word| !word.is_empty());
+    let count = words.next().filter(|word| word.bytes().all(|octet| octet.is_ascii_digit()))?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return None,
+    };
+    words.next().is_none().then_some(Command::Bdat { octets: count.parse().ok()?, last })
+}
+
+fn auth(arguments: &str) -> Option<Command<'_>> {
+    let mut words = arguments.split([' ', '\t']).filter(|word| !word.is_empty());
+    let (mechanism, initial_response) = (words.next()?, words.next());
+    words.next().is_none().then_some(Command::Auth { mechanism, initial_response })
+}
+
+#[cfg(test)]
+mod tests;

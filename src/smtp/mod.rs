@@ -1,0 +1,26 @@
+//! SMTP as octets, both ways: what the listener and the relay side say and understand.
+//!
+//! Promises: nothing here does input or output, waits or knows the time; octets are an argument,
+//! what is to be done with them is the result. Whatever the octets are, nothing panics, and memory
+//! is bounded by the limits that each module states.
+//!
+//! | module | server (listener) | client (relay) |
+//! |---|---|---|
+//! | [`reply`] | encode | parse |
+//! | [`command`] | parse | |
+//! | [`dot`] | decode content | stuff content |
+//! | [`session`] | the whole dialogue | |
+//!
+//! Not here: sockets, TLS and SASL (`listener/`, `relay/`), what is done to a message (`message/`),
+//! the client's dialogue (`relay/dialog.rs`).
+//!
+//! RFC 5321, with the extensions that [`session`] names.
+
+pub mod command;
+pub mod dot;
+mod parameters;
+mod path;
+pub mod reply;
+mod scan;
+pub mod session;
+mod xtext;

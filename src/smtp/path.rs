@@ -1,0 +1,131 @@
+//! The path of a MAIL or RCPT command: what stands between `:` and the parameters.
+//!
+//! Promises: a path that is read is an [`Address`] or `<>`, and so safe wherever addresses go.
+//! What scripts get wrong and everybody accepts is accepted: spaces behind the colon, no brackets.
+//! A source route is dropped (RFC 5321 4.1.1.3, appendix C).
+//!
+//! Not here: what an address may hold (`envelope.rs`), completing a bare one (`message/`).
+
+use crate::envelope::{Address, BadAddress, ReversePath};
+
+/// The path that `text` begins with and what follows it.
+pub(super) fn reverse(text: &str) -> Result<(ReversePath, &str), BadAddress> {
+    match split(text)? {
+        ("", rest) => Ok((ReversePath::Null, rest)),
+        (path, rest) => Ok((ReversePath::Mailbox(mailbox(path)?), rest)),
+    }
+}
+
+/// The path that `text` begins with, a mailbox, and what follows it.
+pub(super) fn forward(text: &str) -> Result<(Address, &str), BadAddress> {
+    let (path, rest) = split(text)?;
+    Ok((mailbox(path)?, rest))
+}
+
+fn mailbox(path: &str) -> Result<Address, BadAddress> {
+    Address::parse(without_route(path)?)
+}
+
+/// The path without its brackets, and what follows. Only `<>` is empty.
+fn split(text: &str) -> Result<(&str, &str), BadAddress> {
+    let text = text.trim_start_matches([' ', '\t']);
+    let (path, rest) = match text.strip_prefix('<') {
+        Some(inside) => {
+            let end = find_outside_quotes(inside, &['>']).ok_or(BadAddress::BadCharacter)?;
+            (&inside[..end], &inside[end + 1..])
+        }
+        None if text.is_empty() => return Err(BadAddress::Empty),
+        None => text.split_at(find_outside_quotes(text, &[' ', '\t']).unwrap_or(text.len())),
+    };
+    if rest.is_empty() || rest.starts_with([' ', '\t']) {
+        Ok((path, rest))
+    } else {
+        Err(BadAddress::BadCharacter)
+    }
+}
+
+fn find_outside_quotes(text: &str, wanted: &[char]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (index, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            c if !quoted && wanted.contains(&c) => return Some(index),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `@a.example,@b.example:ann@example.org` without all that stands before the colon.
+fn without_route(path: &str) -> Result<&str, BadAddress> {
+    if !path.starts_with('@') {
+        return Ok(path);
+    }
+    let mut in_literal = false;
+    for (index, octet) in path.bytes().enumerate() {
+        match octet {
+            b'[' => in_literal = true,
+            b']' => in_literal = false,
+            b':' if !in_literal => return Ok(&path[index + 1..]),
+            _ => {}
+        }
+    }
+    Err(BadAddress::BadLocalPart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_as_they_are_met() {
+        for (text, address, rest) in [
+            ("<ann@example.org>", "ann@example.org", ""),
+            ("<ann@example.org> SIZE=1", "ann@example.org", " SIZE=1"),
+            ("  \t<root>", "root", ""),
+            ("ann@example.org", "ann@example.org", ""),
+            (" ann@example.org\tSIZE=1", "ann@example.org", "\tSIZE=1"),
+            ("<Postmaster>", "Postmaster", ""),
+            ("<\"a > b\"@example.org> X", "\"a > b\"@example.org", " X"),
+            ("<\"a\\\">b\"@example.org>", "\"a\\\">b\"@example.org", ""),
+            ("\"a b\"@example.org X", "\"a b\"@example.org", " X"),
+            ("<@a.example,@b.example:ann@example.org>", "ann@example.org", ""),
+            ("<@[IPv6:2001:db8::1]:ann@example.org>", "ann@example.org", ""),
+            ("<ann@[IPv6:2001:db8::1]>", "ann@[IPv6:2001:db8::1]", ""),
+            ("<пример@пример.рф>", "пример@пример.рф", ""),
+        ] {
+            let expected = Address::parse(address).unwrap();
+            assert_eq!(forward(text), Ok((expected, rest)), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_pair_of_brackets_is_the_null_reverse_path() {
+        assert_eq!(reverse("<> BODY=7BIT"), Ok((ReversePath::Null, " BODY=7BIT")));
+        for text in ["", "  ", "<@a.example:>", "< >", "\"\"@"] {
+            assert!(reverse(text).is_err(), "{text:?}");
+        }
+        assert_eq!(forward("<>"), Err(BadAddress::Empty));
+    }
+
+    #[test]
+    fn paths_refused() {
+        for text in [
+            "<ann@example.org",
+            "<ann@example.org>x",
+            "<ann@example.org>>",
+            "<<ann@example.org>>",
+            "<\"ann@example.org>",
+            "<ann example@example.org>",
+            "<ann@example.org,bob@example.org>",
+            "<@a.example>",
+            "<@a.example,@b.example>",
+            "<ann@example.org\u{0}>",
+            "ann@example.org>",
+        ] {
+            assert!(forward(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Command lines, cut out of what comes in.
+//!
+//! Promises: a line ends at its LF. One that is too long is read to its end and said to be so once,
+//! whatever pieces it comes in, and never more than [`MAX_UNCONSUMED_OCTETS`] are asked to be kept.
+//!
+//! A bare LF ends a *command* line too, since scripts on this host do write it. That smuggles
+//! nothing: content is left only by CRLF `.` CRLF, whatever ended the command lines before it.
+//!
+//! RFC 5321 4.5.3.1.4 (512 octets, more for parameters), RFC 4954 4 (12288 for AUTH).
+
+use super::super::dot::LineEnd;
+use super::super::scan;
+
+/// The longest command line, line end included.
+const MAX_COMMAND_OCTETS: usize = 4096;
+
+/// The longest line of AUTH, line end included; no state asks for more to be kept.
+pub const MAX_UNCONSUMED_OCTETS: usize = 12_288;
+
+/// Where the reader stands.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Within a line that is too long already.
+    overlong: bool,
+}
+
+/// What is at the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// No line end yet; so many octets of an overlong line need not be kept.
+    Partial { dropped: usize },
+    /// The end of an overlong line.
+    TooLong { octets: usize },
+    /// A line: its text without line end, and its octets with it.
+    Whole { text: &'a [u8], octets: usize, end: LineEnd },
+}
+
+impl Lines {
+    /// Reads a line from the front of `input`; `in_auth`: it is a response of SASL.
+    pub(super) fn read<'a>(&mut self, input: &'a [u8], in_auth: bool) -> Line<'a> {
+        let Some(line_feed) = scan::find(input, |octet| octet == b'\n') else {
+            self.overlong |= input.len() >= limit(input, in_auth);
+            return Line::Partial { dropped: if self.overlong { input.len() } else { 0 } };
+        };
+        let octets = line_feed + 1;
+        if std::mem::take(&mut self.overlong) || octets > limit(input, in_auth) {
+            return Line::TooLong { octets };
+        }
+        match &input[..line_feed] {
+            [text @ .., b'\r'] => Line::Whole { text, octets, end: LineEnd::Crlf },
+            text => Line::Whole { text, octets, end: LineEnd::Bare },
+        }
+    }
+}
+
+fn limit(input: &[u8], in_auth: bool) -> usize {
+    let is_auth = in_auth || input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+    if is_auth { MAX_UNCONSUMED_OCTETS } else { MAX_COMMAND_OCTETS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_at_its_line_feed() {
+        let mut lines = Lines::default();
+        let crlf = Line::Whole { text: b"NOOP", octets: 6, end: LineEnd::Crlf };
+        assert_eq!(lines.read(b"NOOP\r\nQUIT", false), crlf);
+        let bare = Line::Whole { text: b"NO\rOP", octets: 6, end: LineEnd::Bare };
+        assert_eq!(lines.read(b"NO\rOP\nQUIT", false), bare);
+        assert_eq!(lines.read(b"NOOP\r", false), Line::Partial { dropped: 0 });
+        assert_eq!(lines.read(b"", false), Line::Partial { dropped: 0 });
+    }
+
+    #[test]
+    fn limits_hold_to_the_octet_whole_and_in_pieces() {
+        for (start, in_auth, limit) in [
+            ("NOOP ", false, MAX_COMMAND_OCTETS),
+            ("auth ", false, MAX_UNCONSUMED_OCTETS),
+            ("AAAA ", true, MAX_UNCONSUMED_OCTETS),
+        ] {
+            let fits = format!("{start}{}\r\n", "x".repeat(limit - start.len() - 2));
+            let mut lines = Lines::default();
+            assert!(matches!(lines.read(fits.as_bytes(), in_auth), Line::Whole { .. }), "{start}");
+            let partial = &fits.as_bytes()[..limit - 1];
+            assert_eq!(lines.read(partial, in_auth), Line::Partial { dropped: 0 }, "{start}");
+
+            let long = fits.replace("\r\n", "x\r\n");
+            assert_eq!(lines.read(long.as_bytes(), in_auth), Line::TooLong { octets: limit + 1 });
+            let (head, tail) = long.as_bytes().split_at(limit);
+            assert_eq!(lines.read(head, in_auth), Line::Partial { dropped: limit });
+            assert_eq!(lines.read(b"more", in_auth), Line::Partial { dropped: 4 });
+            assert_eq!(lines.read(tail, in_auth), Line::TooLong { octets: 1 });
+            assert!(matches!(lines.read(b"NOOP\r\n", in_auth), Line::Whole { .. }));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The server's side of a dialogue, without a socket: octets in, one [`Action`] at a time out.
+//!
+//! The shell (`listener/`, the sink) calls [`Session::advance`] with all it has read and not yet
+//! seen consumed, does what the action says, and calls again, *until it says [`Action::Wait`]*, also
+//! when no input is left. Actions that ask something of the shell are answered by the method that they
+//! name, before the next `advance`. A reply whose code is 421, from wherever it comes, is the last:
+//! flush and close.
+//!
+//! Promises:
+//! 1. The actions do not depend on how the octets were cut; only `Content` comes in other pieces.
+//! 2. A command is never read out of content, nor content out of commands: end of data is
+//!    CRLF `.` CRLF, a chunk is as long as its BDAT said, refused content is read to its real end.
+//! 3. 250 to content is said for a [`Durable`] proof only.
+//! 4. The envelope lives in the state that needs it; RSET, EHLO and STARTTLS drop it whole.
+//! 5. Nothing said before TLS counts behind it, and nothing is taken from behind STARTTLS in plaintext.
+//! 6. Memory: one envelope, one state. The shell's buffer needs [`MAX_UNCONSUMED_OCTETS`].
+//!
+//! Fails: every trouble is a reply. Closing at any moment loses nothing that was acknowledged; an
+//! intake that is open then is void.
+//!
+//! Not here: timers, sockets, TLS, SASL (`listener/`); content beyond its line ends (`message/`).
+//!
+//! RFC 5321, RFC 1870 (SIZE), RFC 1985 (ETRN), RFC 2034 (ENHANCEDSTATUSCODES), RFC 2920 (PIPELINING),
+//! RFC 3030 (CHUNKING), RFC 3207 (STARTTLS), RFC 3461 (DSN), RFC 4954 (AUTH), RFC 6152 (8BITMIME),
+//! RFC 6531 (SMTPUTF8).
+
+mod action;
+mod auth;
+mod content;
+mod line;
+mod state;
+mod transaction;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::command::Command;
+use super::dot::LineEnd;
+use super::reply::{Reply, Severity};
+use crate::status::Status;
+use line::{Line, Lines};
+use state::{Client, State};
+
+pub use action::{Action, Durable, Refusal};
+pub use line::MAX_UNCONSUMED_OCTETS;
+
+/// What a listener offers and bears.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How we name ourselves.
+    pub hostname: String,
+    /// The largest content taken, in octets, line ends counted as CRLF.
+    pub max_message_size: u64,
+    /// The most recipients of one message.
+    pub max_recipients: usize,
+    /// Whether STARTTLS is offered.
+    pub starttls: bool,
+    /// The mechanisms offered in EHLO; none: no AUTH.
+    pub auth: Vec<String>,
+    /// AUTH is offered only within TLS.
+    pub auth_requires_tls: bool,
+    /// MAIL and ETRN are refused before AUTH.
+    pub auth_required: bool,
+    /// So many commands refused for good, with no message taken between them, end the session.
+    pub max_errors: u32,
+}
+
+/// One session, from the greeting to the close. `P` is the proof it needs to say 250.
+#[derive(Debug)]
+pub struct Session<P: Durable> {
+    policy: Arc<Policy>,
+    state: State,
+    client: Client,
+    lines: Lines,
+    /// Commands refused for good since the last message taken.
+    errors: u32,
+    auth_failures: u32,
+    proof: PhantomData<fn(P)>,
+}
+
+impl<P: Durable> Session<P> {
+    /// A client has connected.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Session {
+            policy,
+            state: State::ExpectHello,
+            client: Client::default(),
+            lines: Lines::default(),
+            errors: 0,
+            auth_failures: 0,
+            proof: PhantomData,
+        }
+    }
+
+    /// What is said first.
+    pub fn greeting(&self) -> Reply {
+        Reply::bare(220, format!("{} ESMTP nullmta", self.policy.hostname))
+    }
+
+    /// Takes one action's worth from the front of `input`; says how many octets it consumed, which
+    /// may be none. Between an action that wants an answer and that answer it only waits.
+    pub fn advance(&mut self, input: &[u8]) -> (usize, Action) {
+        match &self.state {
+            State::ExpectContent(_) => self.content(input),
+            State::Skip(..) => self.skip(input),
+            State::ExpectHello
+            | State::ExpectMail
+            | State::ExpectRecipient(_)
+            | State::ExpectChunk(_)
+            | State::ExpectAuthResponse => self.line(input),
+            State::ExpectIntake(_)
+            | State::ExpectCommit(_)
+            | State::ExpectAuthVerdict
+            | State::ExpectHandshake => (0, Action::Wait),
+            State::Closed => (input.len(), Action::Wait),
+        }
+    }
+
+    /// The TLS handshake is done. Whatever was said before is forgotten (RFC 3207 4.2).
+    pub fn tls_started(&mut self) {
+        self.client = Client { tls: true, ..Client::default() };
+        self.state = State::ExpectHello;
+    }
+
+    /// Said before closing a session in which nothing came for too long.
+    pub fn idle_timeout(&self) -> Reply {
+        error(421, 4, 2, "idle for too long, closing")
+    }
+
+    /// Said before closing a session because the daemon stops.
+    pub fn shutting_down(&self) -> Reply {
+        shutting_down()
+    }
+
+    /// The name given with HELO or EHLO, for the Received field: letters, digits and `.-_:[]`;
+    /// whatever else was in it became `?`.
+    pub fn helo(&self) -> Option<&str> {
+        self.client.helo.as_deref()
+    }
+
+    /// Who authenticated.
+    pub fn user(&self) -> Option<&str> {
+        self.client.user.as_deref()
+    }
+
+    /// What the transaction at hand is received with: SMTP, ESMTPSA, UTF8SMTP… (RFC 3848, RFC 6531 4.3).
+    pub fn protocol(&self) -> &'static str {
+        self.client.protocol(self.state.smtputf8())
+    }
+
+    /// How many octets the client said that the content will have: by SIZE= or the first BDAT;
+    /// 0 where it said nothing. For asking whether there is room when `Open` comes.
+    pub fn declared_size(&self) -> u64 {
+        self.state.declared_size()
+    }
+
+    /// Between transactions, with no exchange under way: may be closed without loss.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::ExpectHello | State::ExpectMail)
+    }
+
+    /// One line: a command, or a response within AUTH.
+    fn line(&mut self, input: &[u8]) -> (usize, Action) {
+        if matches!(self.state, State::ExpectHello) && input.first() == Some(&TLS_HANDSHAKE_RECORD) {
+            return (input.len(), self.close(error(554, 5, 1, "TLS begins with STARTTLS here")));
+        }
+        let in_auth = matches!(self.state, State::ExpectAuthResponse);
+        match self.lines.read(input, in_auth) {
+            Line::Partial { dropped } => (dropped, Action::Wait),
+            Line::TooLong { octets } if in_auth => (octets, self.auth_line_too_long()),
+            Line::TooLong { octets } => (octets, self.answer(error(500, 5, 2, "line too long"))),
+            Line::Whole { text, octets, .. } if in_auth => (octets, self.auth_response(text)),
+            Line::Whole { text, octets, end } => match self.command(text, end, octets < input.len()) {
+                Next::Act(action) => (octets, action),
+                Next::VoidFirst => (0, Action::Discard),
+                Next::Read => {
+                    let (more, action) = self.advance(&input[octets..]);
+                    (octets + more, action)
+                }
+            },
+        }
+    }
+
+    fn command(&mut self, text: &[u8], end: LineEnd, more_behind: bool) -> Next {
+        // A CR in a command line is broken, or an attempt to have one line read as two.
+        if text.iter().any(|octet| matches!(octet, b'\r' | 0)) {
+            return Next::Act(self.answer(error(500, 5, 2, "CR or NUL within a command line")));
+        }
+        match Command::parse(text) {
+            Err(bad) if bad.is_hopeless() => Next::Act(self.close(bad.reply())),
+            Err(bad) => Next::Act(self.answer(bad.reply())),
+            Ok(command) if command.ends_transaction() && matches!(self.state, State::ExpectChunk(_)) => {
+                self.state = State::ExpectMail;
+                Next::VoidFirst
+            }
+            Ok(command) => self.obey(command, end, more_behind),
+        }
+    }
+
+    fn obey(&mut self, command: Command<'_>, end: LineEnd, more_behind: bool) -> Next {
+        let action = match command {
+            Command::Helo(name) => self.hello(name, false),
+            Command::Ehlo(name) => self.hello(name, true),
+            Command::Mail { envelope, size } => self.mail(envelope, size),
+            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Data => self.data(end),
+            Command::Bdat { octets, last } => return self.bdat(octets, last).map_or(Next::Read, Next::Act),
+            Command::Rset => self.rset(),
+            Command::Noop => self.answer(ok(0, 0, "ok")),
+            Command::Help => self.answer(Reply::new(214, Status::success(0, 0), COMMANDS)),
+            // RFC 5321 3.5.3: 252: cannot tell, will take it and try.
+            Command::Vrfy => {
+                self.answer(Reply::new(252, Status::success(5, 0), "not verified, but accepted"))
+            }
+            Command::Expn => self.answer(error(502, 5, 1, "no mailing lists here")),
+            Command::Etrn => self.etrn(),
+            Command::StartTls => self.start_tls(more_behind),
+            Command::Auth { mechanism, initial_response } => self.auth(mechanism, initial_response),
+            Command::Quit => self.close(Reply::new(221, Status::success(0, 0), "bye")),
+        };
+        Next::Act(action)
+    }
+
+    fn hello(&mut self, name: &str, esmtp: bool) -> Action {
+        self.client.greeted(name, esmtp);
+        self.state = State::ExpectMail;
+        if esmtp {
+            self.answer(Reply::multiline(250, self.extensions()))
+        } else {
+            self.answer(Reply::bare(250, self.policy.hostname.clone()))
+        }
+    }
+
+    fn extensions(&self) -> Vec<String> {
+        let policy = &self.policy;
+        let size = format!("SIZE {}", policy.max_message_size);
+        let mut lines =
+            vec![policy.hostname.clone(), "PIPELINING".into(), size, "VRFY".into(), "ETRN".into()];
+        if policy.starttls && !self.client.tls {
+            lines.push("STARTTLS".into());
+        }
+        if self.offers_auth() {
+            lines.push(format!("AUTH {}", policy.auth.join(" ")));
+        }
+        lines.extend(
+            ["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "HELP"].map(String::from),
+        );
+        lines
+    }
+
+    fn etrn(&mut self) -> Action {
+        match &self.state {
+            State::ExpectHello => self.answer(say_hello_first()),
+            // RFC 1985 5.1.
+            State::ExpectRecipient(_) | State::ExpectChunk(_) => {
+                self.answer(error(503, 5, 1, "not within a transaction"))
+            }
+            _ if self.lacks_auth() => self.answer(authentication_required()),
+            _ => Action::ProbeRelay(ok(0, 0, "queueing started")),
+        }
+    }
+
+    fn start_tls(&mut self, more_behind: bool) -> Action {
+        if !self.policy.starttls {
+            return self.answer(error(502, 5, 1, "STARTTLS not offered"));
+        }
+        if self.client.tls {
+            return self.answer(error(503, 5, 1, "TLS is up already"));
+        }
+        // RFC 3207 6: what stands behind in plaintext would be taken for what the client says in TLS.
+        if more_behind {
+            return self.close(error(554, 5, 1, "plaintext behind STARTTLS"));
+        }
+        self.state = State::ExpectHandshake;
+        Action::StartTls(Reply::new(220, Status::success(0, 0), "ready to start TLS"))
+    }
+
+    /// Gives a reply, or 421 in its place when it is one error too many.
+    fn answer(&mut self, reply: Reply) -> Action {
+        if reply.severity() == Severity::Permanent {
+            self.errors = self.errors.saturating_add(1);
+            if self.errors >= self.policy.max_errors {
+                return self.close(error(421, 7, 0, "too many errors, closing"));
+            }
+        }
+        if reply.code() == 421 { self.close(reply) } else { Action::Reply(reply) }
+    }
+
+    fn close(&mut self, reply: Reply) -> Action {
+        self.state = State::Closed;
+        Action::Close(reply)
+    }
+
+    /// For replies that go out through the shell's own call.
+    fn said(&mut self, reply: Reply) -> Reply {
+        if reply.code() == 421 {
+            self.state = State::Closed;
+        }
+        reply
+    }
+
+    /// Where a session stands that has no transaction.
+    fn between_transactions(&self) -> State {
+        if self.client.helo.is_some() { State::ExpectMail } else { State::ExpectHello }
+    }
+}
+
+/// What a command line leads to.
+enum Next {
+    Act(Action),
+    /// The open intake is void, which the shell has to know before the command is obeyed.
+    VoidFirst,
+    /// Nothing to do; a chunk follows.
+    Read,
+}
+
+/// First octet of a TLS handshake: a client set to implicit TLS, which would wait for ever.
+const TLS_HANDSHAKE_RECORD: u8 = 0x16;
+
+const COMMANDS: &str = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP HELP VRFY ETRN STARTTLS AUTH QUIT";
+
+fn ok(subject: u16, detail: u16, text: impl Into<String>) -> Reply {
+    Reply::new(250, Status::success(subject, detail), text)
+}
+
+/// A 4xx or 5xx with the enhanced status of the same class.
+fn error(code: u16, subject: u16, detail: u16, text: &str) -> Reply {
+    let class = if code < 500 { Status::transient } else { Status::permanent };
+    Reply::new(code, class(subject, detail), text)
+}
+
+fn say_hello_first() -> Reply {
+    error(503, 5, 1, "say EHLO first")
+}
+
+fn authentication_required() -> Reply {
+    error(530, 7, 0, "authentication required")
+}
+
+fn shutting_down() -> Reply {
+    error(421, 3, 2, "shutting down, try again later")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! MAIL, RCPT, RSET: the envelope.
+//!
+//! Promises: an envelope begins with one MAIL, holds at most `max_recipients`, and is gone whole
+//! when its transaction is. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
+
+use super::content::too_large;
+use super::state::{State, Transaction};
+use super::{Action, Durable, Session, authentication_required, error, ok, say_hello_first};
+use crate::envelope::{Envelope, Recipient};
+use crate::smtp::command::BadCommand;
+
+impl<P: Durable> Session<P> {
+    pub(super) fn mail(&mut self, envelope: Box<Envelope>, size: Option<u64>) -> Action {
+        let declared_size = size.unwrap_or(0);
+        let reply = match &self.state {
+            State::ExpectHello => say_hello_first(),
+            State::ExpectRecipient(_) | State::ExpectChunk(_) => error(503, 5, 1, "transaction under way"),
+            _ if self.lacks_auth() => authentication_required(),
+            // RFC 1870 6.1.
+            _ if declared_size > self.policy.max_message_size => too_large(),
+            _ => {
+                self.state = State::ExpectRecipient(Transaction { envelope, declared_size });
+                ok(1, 0, "ok")
+            }
+        };
+        self.answer(reply)
+    }
+
+    pub(super) fn rcpt(&mut self, recipient: Recipient) -> Action {
+        let max_recipients = self.policy.max_recipients;
+        let reply = match &mut self.state {
+            State::ExpectHello => say_hello_first(),
+            State::ExpectRecipient(Transaction { envelope, .. }) => {
+                if recipient.address.needs_smtputf8() && !envelope.smtputf8 {
+                    BadCommand::NeedsSmtputf8.reply()
+                } else if envelope.recipients.len() >= max_recipients {
+                    // RFC 5321 4.5.3.1.10: temporary, so that the client sends the others in a next transaction.
+                    error(452, 5, 3, "too many recipients")
+                } else {
+                    envelope.recipients.push(recipient);
+                    ok(1, 5, "ok")
+                }
+            }
+            State::ExpectChunk(_) => error(503, 5, 1, "content has begun"),
+            _ => error(503, 5, 1, "need MAIL first"),
+        };
+        self.answer(reply)
+    }
+
+    pub(super) fn rset(&mut self) -> Action {
+        self.state = self.between_transactions();
+        self.answer(ok(0, 0, "ok"))
+    }
+}

@@ -1,0 +1,216 @@
+//! The shape of the `.smtp` files in this directory.
+//!
+//! ```text
+//! # What it shows, and why that matters. Further comments anywhere.
+//! policy: max-message-size=100 max-recipients=2 max-errors=3 starttls
+//! policy: auth=PLAIN,LOGIN auth-required auth-requires-tls
+//! after: recipient     ehlo, recipient, data or chunk: what was said before, silently
+//! not-by-octets        only whole: where it matters what is behind a command already
+//!
+//! C: NOOP              the client says this and CRLF; neighbours go out in one piece
+//! C| raw\r\n           the client says exactly this
+//! ! refused MailLoop   the shell's next answer: see `Answer`
+//! S: 250 2.0.0         a reply line; more text may follow in it
+//! E: ESMTP from <a@b>  the envelope handed over, then `E: to <c@d>` for each recipient
+//! B: text              a line of the content stored, without its CRLF
+//! X:                   the open intake is void
+//! A: PLAIN \0ann\0x    AUTH begins, or a response within it; `A: PLAIN` has no initial response
+//! P:                   ETRN probes the relay
+//! H:                   the handshake is done
+//! Z:                   the session is closed
+//! ```
+//! Escapes: `\r \n \t \0 \\ \xNN`, and `\{x*500}` for 500 times x.
+
+use std::collections::VecDeque;
+
+use nullmta::smtp::session::{Policy, Refusal};
+
+pub struct Transcript {
+    pub policy: Policy,
+    pub by_octets: bool,
+    pub turns: Vec<Turn>,
+    pub answers: VecDeque<Answer>,
+    pub preamble: &'static [u8],
+}
+
+/// What the client says in one piece, and all that has to come of it.
+#[derive(Clone, Default)]
+pub struct Turn {
+    pub said: Vec<u8>,
+    pub expected: Vec<String>,
+}
+
+/// What the shell answers when the session asks for it; otherwise all goes well.
+#[derive(Debug)]
+pub enum Answer {
+    /// `opened`: this time all goes well.
+    Opened,
+    /// `not-opened REFUSAL`
+    NotOpened(Refusal),
+    /// `content-failed REFUSAL`
+    ContentFailed(Refusal),
+    /// `refused REFUSAL`
+    Refused(Refusal),
+    /// `challenge text`
+    Challenge(Vec<u8>),
+    /// `authenticated user`
+    Authenticated(String),
+}
+
+impl Transcript {
+    pub fn parse(text: &str) -> Self {
+        let mut transcript = Transcript {
+            policy: policy(),
+            by_octets: true,
+            turns: vec![Turn::default()],
+            answers: VecDeque::new(),
+            preamble: b"",
+        };
+        assert!(text.starts_with("# "), "the first line says what and why");
+        let lines = text.lines().map(str::trim_end);
+        lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .for_each(|line| transcript.read(line));
+        transcript
+    }
+
+    fn read(&mut self, line: &str) {
+        let line = &repeated(line);
+        let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match kind {
+            "policy:" => rest.split(' ').for_each(|setting| set(&mut self.policy, setting)),
+            "after:" => self.preamble = preamble(rest),
+            "not-by-octets" => self.by_octets = false,
+            "!" => self.answers.push_back(answer(rest)),
+            "C:" => self.say([unescaped(rest), b"\r\n".to_vec()].concat()),
+            "C|" => self.say(unescaped(rest)),
+            "S:" | "E:" | "B:" | "X:" | "A:" | "P:" | "H:" | "Z:" => {
+                self.turns.last_mut().expect("there is a first turn").expected.push(line.to_owned());
+            }
+            _ => panic!("no such line: {line}"),
+        }
+    }
+
+    fn say(&mut self, octets: Vec<u8>) {
+        match self.turns.last_mut() {
+            Some(turn) if turn.expected.is_empty() => turn.said.extend(octets),
+            _ => self.turns.push(Turn { said: octets, expected: Vec::new() }),
+        }
+    }
+
+    /// The same dialogue with all the client says in one piece, save what has to wait for TLS.
+    pub fn at_once(&self) -> Vec<Turn> {
+        let mut turns = vec![Turn::default()];
+        for turn in &self.turns {
+            let last = turns.last_mut().expect("there is a first turn");
+            last.said.extend(&turn.said);
+            last.expected.extend(turn.expected.iter().cloned());
+            if turn.expected.iter().any(|event| event == "H:") {
+                turns.push(Turn::default());
+            }
+        }
+        turns
+    }
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        hostname: "mx.test".into(),
+        max_message_size: 10_000,
+        max_recipients: 100,
+        starttls: false,
+        auth: Vec::new(),
+        auth_requires_tls: false,
+        auth_required: false,
+        max_errors: 20,
+    }
+}
+
+fn set(policy: &mut Policy, setting: &str) {
+    match setting.split_once('=') {
+        Some(("max-message-size", value)) => policy.max_message_size = value.parse().unwrap(),
+        Some(("max-recipients", value)) => policy.max_recipients = value.parse().unwrap(),
+        Some(("max-errors", value)) => policy.max_errors = value.parse().unwrap(),
+        Some(("auth", value)) => policy.auth = value.split(',').map(str::to_owned).collect(),
+        None if setting == "starttls" => policy.starttls = true,
+        None if setting == "auth-required" => policy.auth_required = true,
+        None if setting == "auth-requires-tls" => policy.auth_requires_tls = true,
+        _ => panic!("no such setting: {setting}"),
+    }
+}
+
+fn preamble(name: &str) -> &'static [u8] {
+    match name {
+        "ehlo" => b"EHLO client\r\n",
+        "recipient" => b"EHLO client\r\nMAIL FROM:<ann@example.org>\r\nRCPT TO:<root>\r\n",
+        "data" => b"EHLO client\r\nMAIL FROM:<ann@example.org>\r\nRCPT TO:<root>\r\nDATA\r\n",
+        "chunk" => b"EHLO client\r\nMAIL FROM:<ann@example.org>\r\nRCPT TO:<root>\r\nBDAT 5\r\none\r\n",
+        _ => panic!("no such preamble: {name}"),
+    }
+}
+
+fn answer(text: &str) -> Answer {
+    let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
+    match kind {
+        "opened" => Answer::Opened,
+        "not-opened" => Answer::NotOpened(refusal(rest)),
+        "content-failed" => Answer::ContentFailed(refusal(rest)),
+        "refused" => Answer::Refused(refusal(rest)),
+        "challenge" => Answer::Challenge(unescaped(rest)),
+        "authenticated" => Answer::Authenticated(rest.to_owned()),
+        _ => panic!("no such answer: {text}"),
+    }
+}
+
+fn refusal(name: &str) -> Refusal {
+    match name {
+        "NoRoom" => Refusal::NoRoom,
+        "LocalTrouble" => Refusal::LocalTrouble,
+        "MailLoop" => Refusal::MailLoop,
+        "HeaderTooLarge" => Refusal::HeaderTooLarge,
+        "ShuttingDown" => Refusal::ShuttingDown,
+        _ => panic!("no such refusal: {name}"),
+    }
+}
+
+/// `\{x*500}` written out.
+fn repeated(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("\\{") else { return line.to_owned() };
+    let (inside, behind) = rest.split_once('}').expect("closing brace");
+    let (what, count) = inside.rsplit_once('*').expect("x*count");
+    format!("{before}{}{}", what.repeat(count.parse().unwrap()), repeated(behind))
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&octet, behind)) = rest.split_first() {
+        rest = behind;
+        if octet != b'\\' {
+            octets.push(octet);
+            continue;
+        }
+        let taken = match rest {
+            [b'x', high, low, ..] => {
+                let digits = [*high, *low];
+                octets.push(u8::from_str_radix(str::from_utf8(&digits).unwrap(), 16).unwrap());
+                3
+            }
+            [b'{', inside @ ..] => {
+                let end = inside.iter().position(|octet| *octet == b'}').expect("closing brace");
+                let (what, count) =
+                    str::from_utf8(&inside[..end]).unwrap().rsplit_once('*').expect("x*count");
+                octets.extend(unescaped(what).repeat(count.parse().unwrap()));
+                end + 2
+            }
+            [letter, ..] => {
+                let found = [(b'r', b'\r'), (b'n', b'\n'), (b't', b'\t'), (b'0', 0), (b'\\', b'\\')];
+                octets.push(found.iter().find(|(name, _)| name == letter).expect("known escape").1);
+                1
+            }
+            [] => panic!("escape without a letter: {text}"),
+        };
+        rest = &rest[taken..];
+    }
+    octets
+}
