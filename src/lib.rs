@@ -4,6 +4,7 @@ pub mod config;
 pub mod envelope;
 pub mod message;
 pub mod queue_id;
+pub mod relay;
 pub mod secret;
 pub mod smtp;
 pub mod status;

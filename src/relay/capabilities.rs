@@ -1,0 +1,140 @@
+//! What a relay offers in its reply to EHLO.
+//!
+//! Promises: keywords are read whatever their case and order; an unknown or malformed line offers
+//! nothing and breaks nothing; what is offered before TLS is dropped with this value and asked again
+//! after it.
+//!
+//! Not here: what is made of an offer (`group.rs`, `sasl.rs`, `opening.rs`). CHUNKING is not used.
+//!
+//! RFC 5321 4.1.1.1, RFC 1870 (SIZE), RFC 2920 (PIPELINING), RFC 3207 (STARTTLS), RFC 3461 (DSN),
+//! RFC 4954 (AUTH), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8).
+
+use crate::smtp::reply::Reply;
+
+/// The offers nullmta makes use of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// SIZE: a `SIZE=` parameter is understood.
+    pub(crate) size: bool,
+    /// The largest message taken, in octets; `None` where the relay states no fixed limit.
+    pub(crate) size_limit: Option<u64>,
+    /// `BODY=8BITMIME` is understood.
+    pub(crate) eight_bit_mime: bool,
+    /// UTF-8 addresses are understood.
+    pub(crate) smtputf8: bool,
+    /// NOTIFY, ORCPT, RET and ENVID are understood.
+    pub(crate) dsn: bool,
+    /// Commands may be sent in groups.
+    pub(crate) pipelining: bool,
+    /// TLS may be started.
+    pub(crate) starttls: bool,
+    /// SASL mechanisms, upper case, in the relay's order, each once.
+    pub(crate) auth: Vec<String>,
+}
+
+impl Capabilities {
+    /// Reads a positive reply to EHLO; its first line is the relay's name.
+    pub(crate) fn from_ehlo(reply: &Reply) -> Self {
+        let mut offered = Capabilities::default();
+        for line in reply.lines().iter().skip(1) {
+            offered.take_line(line);
+        }
+        offered
+    }
+
+    fn take_line(&mut self, line: &str) {
+        let line = line.trim().to_ascii_uppercase();
+        let (keyword, parameters) = line.split_once([' ', '=']).unwrap_or((&line, ""));
+        match keyword {
+            "SIZE" => self.take_size(parameters),
+            "8BITMIME" => self.eight_bit_mime = true,
+            "SMTPUTF8" => self.smtputf8 = true,
+            "DSN" => self.dsn = true,
+            "PIPELINING" => self.pipelining = true,
+            "STARTTLS" => self.starttls = true,
+            // `AUTH=LOGIN PLAIN` is the form from before RFC 2554 that some relays still add.
+            "AUTH" => self.take_mechanisms(parameters),
+            _ => {}
+        }
+    }
+
+    fn take_size(&mut self, limit: &str) {
+        self.size = true;
+        // RFC 1870 3: zero means that no fixed limit is in force.
+        self.size_limit = limit.trim().parse().ok().filter(|&limit| limit > 0);
+    }
+
+    fn take_mechanisms(&mut self, names: &str) {
+        for name in names.split_whitespace() {
+            // RFC 4422 3.1
+            let well_formed = name.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-' || o == b'_');
+            if well_formed && !self.auth.iter().any(|known| known == name) {
+                self.auth.push(name.to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(lines: &[&str]) -> Capabilities {
+        Capabilities::from_ehlo(&Reply::multiline(250, lines.iter().map(|&line| line.into()).collect()))
+    }
+
+    #[test]
+    fn a_full_offer() {
+        let all = offered(&[
+            "mx.example.net at your service",
+            "PIPELINING",
+            "SIZE 10240000",
+            "starttls",
+            "AUTH PLAIN login SCRAM-SHA-256",
+            "AUTH=LOGIN PLAIN CRAM-MD5",
+            "8BITMIME",
+            "DSN",
+            "SMTPUTF8",
+            "CHUNKING",
+        ]);
+        let expected = Capabilities {
+            size: true,
+            size_limit: Some(10_240_000),
+            eight_bit_mime: true,
+            smtputf8: true,
+            dsn: true,
+            pipelining: true,
+            starttls: true,
+            auth: ["PLAIN", "LOGIN", "SCRAM-SHA-256", "CRAM-MD5"].map(String::from).to_vec(),
+        };
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn the_greeting_line_offers_nothing() {
+        assert_eq!(offered(&["STARTTLS"]), Capabilities::default());
+        assert_eq!(offered(&["PIPELINING", ""]), Capabilities::default());
+    }
+
+    #[test]
+    fn size_forms() {
+        let cases = [
+            ("SIZE", None),
+            ("SIZE 0", None),
+            ("SIZE 99", Some(99)),
+            ("SIZE=99", Some(99)),
+            ("SIZE x", None),
+        ];
+        for (line, limit) in cases {
+            let read = offered(&["mx", line]);
+            assert_eq!((read.size, read.size_limit), (true, limit), "{line}");
+        }
+    }
+
+    #[test]
+    fn malformed_lines_offer_nothing() {
+        for line in ["STARTTLSX", "X STARTTLS", "AUTH", "AUTH \u{1b}[31m", "=", " "] {
+            assert_eq!(offered(&["mx", line]), Capabilities::default(), "{line:?}");
+        }
+    }
+}

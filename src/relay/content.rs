@@ -1,0 +1,134 @@
+//! A message's octets on their way out, all but the final dot.
+//!
+//! Promises:
+//! 1. Octets go out in the order and number committed, dot-stuffed; a content that is not of its stated
+//!    size is never completed.
+//! 2. Memory is two blocks, whatever the size of the message.
+//! 3. When the relay speaks before the final dot, nothing more is written: it may have left the data
+//!    phase, and what follows would be commands to it.
+//!
+//! Not here: the final dot (`dialog.rs` writes it, with the next transaction's group behind it).
+//!
+//! RFC 5321 4.5.2 (transparency), 4.5.3.2.5 (the time a block may take).
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::channel::Channel;
+use super::trouble::Phase;
+use crate::smtp::dot::Stuffer;
+
+/// How much is read and written at a time.
+const BLOCK_OCTETS: usize = 64 * 1024;
+
+/// How far the content came.
+pub(crate) enum Streamed {
+    /// All of it is written or stands in the channel's output; the stuffer owes the final dot.
+    Whole(Stuffer),
+    /// The relay spoke, or hung up, before the end.
+    Interrupted,
+    /// It cannot be read to its stated size; why.
+    Unreadable(String),
+}
+
+/// Writes `content` through `channel`; the last part of a block stays in the channel's output.
+pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
+    content: &mut (dyn AsyncRead + Send + Unpin),
+    size: u64,
+    channel: &mut Channel<S>,
+) -> Streamed {
+    let mut stuffer = Stuffer::new();
+    let mut block = vec![0; BLOCK_OCTETS.min(usize::try_from(size).unwrap_or(BLOCK_OCTETS).max(1))];
+    let mut streamed = 0;
+    loop {
+        if channel.has_spoken().await {
+            return Streamed::Interrupted;
+        }
+        let octets = match content.read(&mut block).await {
+            Ok(0) if streamed == size => return Streamed::Whole(stuffer),
+            Ok(octets) if octets > 0 && streamed + octets as u64 <= size => octets,
+            Ok(_) => return Streamed::Unreadable("the stored content is not of its recorded size".into()),
+            Err(error) => return Streamed::Unreadable(format!("the stored content cannot be read: {error}")),
+        };
+        streamed += octets as u64;
+        stuffer.push(&block[..octets], channel.output());
+        if channel.output().len() >= BLOCK_OCTETS {
+            channel.flush(Phase::Content).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::super::testing::peer;
+    use super::*;
+    use crate::config::Timeouts;
+
+    /// What reaches the wire for `content` told to be `size` octets, and how the streaming ended.
+    async fn streamed(content: &[u8], size: usize) -> (Vec<u8>, &'static str) {
+        let (ours, mut theirs) = duplex(1000);
+        let streaming = async {
+            let mut channel = Channel::new(ours, peer(), Timeouts::default());
+            let mut content = content;
+            match stream(&mut content, size as u64, &mut channel).await {
+                Streamed::Whole(stuffer) => {
+                    stuffer.finish(channel.output());
+                    channel.flush(Phase::Dot).await;
+                    "whole"
+                }
+                Streamed::Interrupted => "interrupted",
+                Streamed::Unreadable(_) => "unreadable",
+            }
+        };
+        let mut heard = Vec::new();
+        let (end, read) = tokio::join!(streaming, theirs.read_to_end(&mut heard));
+        read.unwrap();
+        (heard, end)
+    }
+
+    #[tokio::test]
+    async fn octets_go_out_dot_stuffed_and_ended() {
+        let cases: [(&[u8], &[u8]); 5] = [
+            (b"Subject: x\r\n\r\nhello\r\n", b"Subject: x\r\n\r\nhello\r\n.\r\n"),
+            (b"", b".\r\n"),
+            (b".\r\n..\r\na.b\r\n", b"..\r\n...\r\na.b\r\n.\r\n"),
+            (b"no line end", b"no line end\r\n.\r\n"),
+            (b"\xff\x00\r\n", b"\xff\x00\r\n.\r\n"),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(streamed(content, content.len()).await, (expected.to_vec(), "whole"));
+        }
+    }
+
+    /// A dot and its line end fall on both sides of every block boundary.
+    #[tokio::test]
+    async fn blocks_do_not_show() {
+        let content = b".\r\n".repeat(3 * BLOCK_OCTETS / 2 + 1);
+        let (heard, end) = streamed(&content, content.len()).await;
+        let mut expected = b"..\r\n".repeat(3 * BLOCK_OCTETS / 2 + 1);
+        expected.extend_from_slice(b".\r\n");
+        assert!(heard == expected && end == "whole");
+    }
+
+    #[tokio::test]
+    async fn a_content_of_another_size_is_never_completed() {
+        for (content, size) in [(&b"short\r\n"[..], 100), (b"long\r\n", 3), (b"", 1), (b"x", 0)] {
+            let (heard, end) = streamed(content, size).await;
+            assert_eq!((heard.as_slice(), end), (&b""[..], "unreadable"), "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_written_once_the_relay_speaks() {
+        let (ours, mut theirs) = duplex(1 << 20);
+        theirs.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
+        let mut channel = Channel::new(ours, peer(), Timeouts::default());
+        let mut content: &[u8] = b"x\r\n";
+        assert!(matches!(stream(&mut content, 3, &mut channel).await, Streamed::Interrupted));
+        drop(channel);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.is_empty());
+    }
+}

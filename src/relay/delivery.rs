@@ -1,0 +1,173 @@
+//! The account of one transaction: which recipients are settled, and with what words.
+//!
+//! Promises: a recipient is settled once, and what was said first stays; every recipient of the
+//! transaction is in the report.
+//!
+//! Not here: what a reply means (`verdict.rs`), when one comes (`dialog.rs`).
+
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
+
+use super::capabilities::Capabilities;
+use super::group::{self, Group};
+use super::trouble::{Peer, Trouble};
+use super::verdict::{Verdict, status_of};
+use super::{RecipientReport, Report, Transaction};
+use crate::queue_id::QueueId;
+use crate::smtp::reply::Reply;
+use crate::status::Status;
+
+/// One transaction with a connection.
+pub(crate) struct Delivery {
+    pub(crate) id: QueueId,
+    /// The commands for those recipients that the relay can be asked about.
+    pub(crate) group: Group,
+    /// Octets in `content`.
+    pub(crate) size: u64,
+    pub(crate) content: Box<dyn AsyncRead + Send + Unpin>,
+    /// The stored index and the fate of each recipient of `group`, in its order.
+    recipients: Vec<(usize, Option<RecipientReport>)>,
+    /// Recipients this relay can never take; it is not asked about them.
+    unsayable: Vec<RecipientReport>,
+    /// When its turn on the connection came.
+    began: Option<Instant>,
+    /// The final dot may have been written, and no reply to it was read.
+    pub(crate) in_doubt: bool,
+}
+
+impl Delivery {
+    /// Takes `transaction` in; recipients that a relay with these offers cannot take bounce at once,
+    /// in our words.
+    pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities) -> Self {
+        let mut unsayable = Vec::new();
+        for (index, recipient) in std::mem::take(&mut transaction.recipients) {
+            match group::obstacle(&transaction, &recipient, offered) {
+                None => transaction.recipients.push((index, recipient)),
+                Some((status, said)) => {
+                    unsayable.push(in_our_words(index, Verdict::Bounced, status, said));
+                }
+            }
+        }
+        Delivery {
+            id: transaction.id,
+            group: Group::new(&transaction, offered),
+            size: transaction.size,
+            content: transaction.content,
+            recipients: transaction.recipients.iter().map(|(index, _)| (*index, None)).collect(),
+            unsayable,
+            began: None,
+            in_doubt: false,
+        }
+    }
+
+    /// Its turn on the connection has come.
+    pub(crate) fn begin(&mut self) {
+        self.began = Some(Instant::now());
+    }
+
+    /// Whether a recipient is left for whom something can still be done.
+    pub(crate) fn has_open(&self) -> bool {
+        self.recipients.iter().any(|(_, settled)| settled.is_none())
+    }
+
+    /// Settles the recipient at `position` in the group by a reply.
+    pub(crate) fn rule(&mut self, position: usize, verdict: Verdict, reply: &Reply) {
+        let (index, settled) = &mut self.recipients[position];
+        settled.get_or_insert_with(|| RecipientReport {
+            index: *index,
+            verdict,
+            status: status_of(verdict, reply),
+            said: reply.to_string(),
+            from_relay: true,
+        });
+    }
+
+    /// Settles every open recipient by a reply.
+    pub(crate) fn rule_open(&mut self, verdict: Verdict, reply: &Reply) {
+        for position in 0..self.recipients.len() {
+            self.rule(position, verdict, reply);
+        }
+    }
+
+    /// Every open recipient waits for us: the content cannot be read.
+    pub(crate) fn defer_for_us(&mut self, said: &str) {
+        self.settle_open(Verdict::Deferred, Status::transient(3, 0), said);
+    }
+
+    /// Nothing is known of the open recipients: the relay is in trouble.
+    pub(crate) fn leave_untold(&mut self, trouble: &Trouble) {
+        self.settle_open(Verdict::Untold, Status::transient(4, 2), &trouble.to_string());
+    }
+
+    fn settle_open(&mut self, verdict: Verdict, status: Status, said: &str) {
+        for (index, settled) in &mut self.recipients {
+            settled.get_or_insert_with(|| in_our_words(*index, verdict, status, said.to_owned()));
+        }
+    }
+
+    /// The account closed.
+    pub(crate) fn into_report(self, peer: Peer, dsn_passed_on: bool, connecting: Duration) -> Report {
+        let mut recipients = self.unsayable;
+        recipients.extend(self.recipients.into_iter().filter_map(|(_, settled)| settled));
+        recipients.sort_by_key(|recipient| recipient.index);
+        Report {
+            id: self.id,
+            peer,
+            recipients,
+            possible_duplicate: self.in_doubt,
+            dsn_passed_on,
+            connecting,
+            transmitting: self.began.map_or(Duration::ZERO, |began| began.elapsed()),
+        }
+    }
+}
+
+fn in_our_words(index: usize, verdict: Verdict, status: Status, said: String) -> RecipientReport {
+    RecipientReport { index, verdict, status, said, from_relay: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{peer, transaction};
+    use super::super::trouble::{Cause, Phase};
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_recipient_is_settled_once_and_told_in_order() {
+        let message = transaction(7, "ann@example.org", &["a@x", "b@x", "c@x", "é@x"], "hello");
+        let mut delivery = Delivery::new(message, &Capabilities::default());
+        delivery.begin();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        delivery.rule(1, Verdict::Bounced, &Reply::new(550, Status::permanent(1, 1), "nobody"));
+        assert!(delivery.has_open());
+        delivery.rule_open(Verdict::Sent, &Reply::new(250, Status::success(0, 0), "ok"));
+        assert!(!delivery.has_open());
+        let trouble = Trouble { phase: Phase::Mail, peer: None, cause: Cause::Closed };
+        delivery.leave_untold(&trouble);
+        delivery.defer_for_us("too late");
+
+        let report = delivery.into_report(peer(), true, Duration::from_secs(1));
+        let told: Vec<_> =
+            report.recipients.iter().map(|r| (r.index, r.verdict, r.said.as_str(), r.from_relay)).collect();
+        let expected = [
+            (0, Verdict::Sent, "250 2.0.0 ok", true),
+            (1, Verdict::Bounced, "550 5.1.1 nobody", true),
+            (2, Verdict::Sent, "250 2.0.0 ok", true),
+            (3, Verdict::Bounced, "the address needs SMTPUTF8, which the relay does not offer", false),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!((report.connecting.as_secs(), report.transmitting.as_secs()), (1, 2));
+    }
+
+    #[test]
+    fn a_message_that_fits_nobody_has_nothing_open() {
+        let offered = Capabilities { size_limit: Some(1), ..Capabilities::default() };
+        let delivery = Delivery::new(transaction(7, "", &["a@x", "b@x"], "hello"), &offered);
+        assert!(!delivery.has_open());
+        let report = delivery.into_report(peer(), false, Duration::ZERO);
+        assert!(report.recipients.iter().all(|r| r.verdict == Verdict::Bounced && !r.from_relay));
+        assert_eq!((report.recipients.len(), report.transmitting), (2, Duration::ZERO));
+    }
+}

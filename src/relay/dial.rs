@@ -1,0 +1,206 @@
+//! From a relayhost to TCP connections: addresses looked up, interleaved, raced.
+//!
+//! Promises:
+//! 1. Every address of a name gets its try before the name has failed.
+//! 2. IPv6 and IPv4 take turns, IPv6 first; the next try starts 250 ms after the last one, or at once
+//!    when that one failed (RFC 8305): a dead IPv6 route costs a quarter second, not a timeout.
+//! 3. One try lasts no longer than the connect limit; the connection that wins drops the tries beside it,
+//!    and their addresses come again should it turn out to be of no use.
+//!
+//! Not here: what is said on the connection (`opening.rs`), which host comes next (`mod.rs`).
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::trouble::{Cause, Phase, Trouble};
+use crate::config::{Host, RelayHost};
+
+/// RFC 8305 5, "Connection Attempt Delay".
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A connected stream that knows whom it is connected to.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The other end, as the connection has it.
+    fn peer_address(&self) -> io::Result<SocketAddr>;
+}
+
+impl Transport for TcpStream {
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+}
+
+/// Where addresses and connections come from: the Internet, or a test.
+pub(crate) trait Network: Sync {
+    /// What a connection is.
+    type Stream: Transport;
+    /// All addresses of `name`.
+    fn resolve(&self, name: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+    /// A connection to `address`.
+    fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// The real network, by the system's resolver.
+pub(crate) struct Internet;
+
+impl Network for Internet {
+    type Stream = TcpStream;
+
+    async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((name, port)).await?.collect())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        // Groups and final dots are complete when they are written: nothing to wait for.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// The host as it is configured, for people.
+pub(crate) fn name_of(host: &RelayHost) -> String {
+    match &host.host {
+        Host::Name(name) => name.clone(),
+        Host::Address(address) => address.to_string(),
+    }
+}
+
+/// The addresses to try for `host`, in their order; at least one.
+pub(crate) async fn addresses<N: Network>(
+    network: &N,
+    host: &RelayHost,
+    limit: Duration,
+) -> Result<VecDeque<SocketAddr>, Trouble> {
+    let name = match &host.host {
+        Host::Address(address) => return Ok([SocketAddr::new(*address, host.port)].into()),
+        Host::Name(name) => name,
+    };
+    let told = |words: String| Trouble { phase: Phase::Resolve, peer: None, cause: Cause::Other(words) };
+    match timeout(limit, network.resolve(name, host.port)).await {
+        Ok(Ok(found)) if found.is_empty() => Err(told(format!("{name} has no address"))),
+        Ok(Ok(found)) => Ok(interleaved(found)),
+        Ok(Err(error)) => Err(told(format!("{name} cannot be looked up: {error}"))),
+        Err(_) => Err(told(format!("{name} cannot be looked up: no answer within {} s", limit.as_secs()))),
+    }
+}
+
+/// The two families in turn, IPv6 first, each in the order found, each address once.
+fn interleaved(found: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let (six, four): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv6);
+    let (mut six, mut four) = (six.into_iter(), four.into_iter());
+    let mut ordered = VecDeque::new();
+    loop {
+        let pair = [six.next(), four.next()];
+        if pair == [None, None] {
+            return ordered;
+        }
+        for address in pair.into_iter().flatten() {
+            if !ordered.contains(&address) {
+                ordered.push_back(address);
+            }
+        }
+    }
+}
+
+/// How one try ended.
+type Tried<S> = Result<S, Cause>;
+
+/// A try under way.
+struct Attempt<'a, S> {
+    address: SocketAddr,
+    connecting: Pin<Box<dyn Future<Output = Tried<S>> + Send + 'a>>,
+}
+
+/// Tries to connect to one of several addresses.
+pub(crate) struct Race<'a, N: Network> {
+    network: &'a N,
+    limit: Duration,
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<Attempt<'a, N::Stream>>,
+}
+
+impl<'a, N: Network> Race<'a, N> {
+    pub(crate) fn new(network: &'a N, addresses: VecDeque<SocketAddr>, limit: Duration) -> Self {
+        Race { network, limit, waiting: addresses, running: Vec::new() }
+    }
+
+    /// The next try that ended. None: every address has been tried.
+    pub(crate) async fn next(&mut self) -> Option<(SocketAddr, Tried<N::Stream>)> {
+        if self.running.is_empty() {
+            self.start_one();
+        }
+        loop {
+            if self.running.is_empty() {
+                return None;
+            }
+            let ended = {
+                let may_start = !self.waiting.is_empty();
+                tokio::select! {
+                    biased;
+                    ended = first_ended(&mut self.running) => Some(ended),
+                    () = sleep(HEAD_START), if may_start => None,
+                }
+            };
+            match ended {
+                None => self.start_one(),
+                Some((address, Ok(stream))) => {
+                    self.put_back_running();
+                    return Some((address, Ok(stream)));
+                }
+                Some((address, Err(cause))) => {
+                    self.start_one();
+                    return Some((address, Err(cause)));
+                }
+            }
+        }
+    }
+
+    fn start_one(&mut self) {
+        let Some(address) = self.waiting.pop_front() else { return };
+        let (network, limit) = (self.network, self.limit);
+        let connecting = Box::pin(async move {
+            match timeout(limit, network.connect(address)).await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => Err(Cause::from(error)),
+                Err(_) => Err(Cause::TimedOut(limit)),
+            }
+        });
+        self.running.push(Attempt { address, connecting });
+    }
+
+    fn put_back_running(&mut self) {
+        for attempt in self.running.drain(..).rev() {
+            self.waiting.push_front(attempt.address);
+        }
+    }
+}
+
+async fn first_ended<S>(running: &mut Vec<Attempt<'_, S>>) -> (SocketAddr, Tried<S>) {
+    poll_fn(|cx| {
+        for position in 0..running.len() {
+            if let Poll::Ready(tried) = running[position].connecting.as_mut().poll(cx) {
+                return Poll::Ready((running.remove(position).address, tried));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Whether `address` is this host itself, however it is written.
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests;

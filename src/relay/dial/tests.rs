@@ -1,0 +1,126 @@
+use super::super::testing::network::{Far, NOW, Scripted};
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_millis(100);
+
+fn host(name: &str) -> RelayHost {
+    RelayHost { host: Host::Name(name.into()), port: 25 }
+}
+
+async fn race<'a>(network: &'a Scripted, name: &str) -> Race<'a, Scripted> {
+    Race::new(network, addresses(network, &host(name), LIMIT).await.unwrap(), LIMIT)
+}
+
+#[test]
+fn families_take_turns() {
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["192.0.2.1", "192.0.2.2", "2001:db8::1"], &["2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+        (
+            &["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"],
+            &["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"],
+        ),
+        (&["192.0.2.1", "192.0.2.1"], &["192.0.2.1"]),
+        (&[], &[]),
+    ];
+    for (found, expected) in cases {
+        let with_port = |text: &&str| SocketAddr::new(text.parse().unwrap(), 25);
+        let ordered = interleaved(found.iter().map(with_port).collect());
+        assert_eq!(ordered, expected.iter().map(with_port).collect::<Vec<_>>());
+    }
+}
+
+/// Each case: what the addresses do, which one wins and when, and what was dialled by then.
+#[tokio::test(start_paused = true)]
+async fn the_next_try_starts_after_a_head_start_or_a_failure() {
+    let (six, four) = ("[2001:db8::1]:25", "192.0.2.1:25");
+    let accepts = |after| Far::Accepts(after, "");
+    let cases = [
+        ("first answers", accepts(SOON), accepts(NOW), six, 100, vec!["[2001:db8::1]:25 @0"]),
+        (
+            "first is silent",
+            Far::IsSilent,
+            accepts(SOON),
+            four,
+            350,
+            vec!["[2001:db8::1]:25 @0", "192.0.2.1:25 @250"],
+        ),
+        (
+            "first is slow, but faster than the second",
+            accepts(Duration::from_millis(300)),
+            accepts(SOON),
+            six,
+            300,
+            vec!["[2001:db8::1]:25 @0", "192.0.2.1:25 @250"],
+        ),
+    ];
+    for (name, first, second, winner, when, dialled) in cases {
+        let network =
+            Scripted::new(&[("mx", &["192.0.2.1", "2001:db8::1"])], &[(six, first), (four, second)]);
+        let begun = tokio::time::Instant::now();
+        let (address, tried) = race(&network, "mx").await.next().await.unwrap();
+        assert!(tried.is_ok(), "{name}");
+        assert_eq!((address.to_string().as_str(), begun.elapsed().as_millis()), (winner, when), "{name}");
+        assert_eq!(network.dialled(), dialled, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_starts_the_next_try_at_once() {
+    let network = Scripted::new(
+        &[("mx", &["192.0.2.1", "192.0.2.2", "192.0.2.3"])],
+        &[
+            ("192.0.2.1:25", Far::Refuses(SOON)),
+            ("192.0.2.2:25", Far::IsSilent),
+            ("192.0.2.3:25", Far::Refuses(NOW)),
+        ],
+    );
+    let mut race = race(&network, "mx").await;
+    let mut ended = Vec::new();
+    while let Some((address, tried)) = race.next().await {
+        ended.push(format!("{address} {}", tried.err().unwrap()));
+    }
+    assert_eq!(
+        ended,
+        [
+            "192.0.2.1:25 connection refused",
+            "192.0.2.3:25 connection refused",
+            "192.0.2.2:25 no answer within 30 s"
+        ]
+    );
+    assert_eq!(network.dialled(), ["192.0.2.1:25 @0", "192.0.2.2:25 @100", "192.0.2.3:25 @350"]);
+}
+
+/// Promise 3: the winner turned out to be of no use; the tries it displaced come again.
+#[tokio::test(start_paused = true)]
+async fn tries_beside_the_winner_come_again() {
+    let network = Scripted::new(
+        &[("mx", &["192.0.2.1", "192.0.2.2"])],
+        &[
+            ("192.0.2.1:25", Far::Accepts(Duration::from_secs(1), "")),
+            ("192.0.2.2:25", Far::Accepts(NOW, "")),
+        ],
+    );
+    let mut race = race(&network, "mx").await;
+    let mut winners = Vec::new();
+    while let Some((address, tried)) = race.next().await {
+        assert!(tried.is_ok());
+        winners.push(address.to_string());
+    }
+    assert_eq!(winners, ["192.0.2.2:25", "192.0.2.1:25"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lookups_that_fail_name_the_host() {
+    let network = Scripted::new(&[("empty", &[])], &[]);
+    for (name, expected) in [
+        ("empty", "name lookup: empty has no address"),
+        ("nowhere", "name lookup: nowhere cannot be looked up: no such name"),
+    ] {
+        let trouble = addresses(&network, &host(name), LIMIT).await.unwrap_err();
+        assert_eq!(trouble.to_string(), expected);
+    }
+    let given = RelayHost { host: Host::Address("2001:db8::1".parse().unwrap()), port: 465 };
+    let expected: SocketAddr = "[2001:db8::1]:465".parse().unwrap();
+    assert_eq!(addresses(&network, &given, LIMIT).await.unwrap(), [expected]);
+}

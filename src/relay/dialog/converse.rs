@@ -1,0 +1,204 @@
+//! One transaction on the wire: the envelope, the content, the final dot, and the replies to them.
+//!
+//! Promises:
+//! 1. A reply is matched to the command it answers by count alone, so nothing is written while something
+//!    unasked is still to be read.
+//! 2. `before_dot` has returned before the octets of the final dot are written.
+//! 3. A content that cannot be read whole is never followed by a final dot.
+//! 4. No data phase is left open, not even one the relay began for no recipient.
+//!
+//! Not here: what comes before and behind the transaction (`dialog.rs`).
+//!
+//! RFC 5321 3.3 and 4.1.1.4, RFC 2920.
+
+use std::time::Duration;
+
+use super::super::Work;
+use super::super::content::{self, Streamed};
+use super::super::delivery::Delivery;
+use super::super::group::Group;
+use super::super::trouble::{Cause, Phase, Trouble};
+use super::super::verdict::{Judgement, Scope, Verdict, judge};
+use super::{Connection, End};
+use crate::smtp::dot::Stuffer;
+use crate::smtp::reply::{Reply, Severity};
+
+/// What the envelope came to.
+enum Envelope {
+    /// The relay awaits content for the open recipients.
+    Taken,
+    /// The relay awaits content, though it took no recipient.
+    TakenForNobody,
+    /// No content is awaited.
+    Refused,
+}
+
+impl Connection {
+    /// From MAIL to the reply that settles it; `ahead` is set once the next group is on its way.
+    pub(super) async fn converse<W: Work>(
+        &mut self,
+        delivery: &mut Delivery,
+        grouped: bool,
+        ahead: &mut Option<Delivery>,
+        work: &mut W,
+    ) -> Result<(), End> {
+        delivery.begin();
+        if !grouped {
+            self.begin_group(&delivery.group).await?;
+        }
+        match self.envelope(delivery).await? {
+            Envelope::Taken => {}
+            Envelope::TakenForNobody => return Ok(self.lone_dot().await?),
+            Envelope::Refused => return Ok(()),
+        }
+        let stuffer = self.content(delivery).await?;
+        if self.offered.pipelining {
+            *ahead = self.take(work, Duration::ZERO).await;
+        }
+        work.before_dot(delivery.id).await;
+        let next = ahead.as_ref().map(|next| &next.group);
+        Ok(self.final_dot(delivery, stuffer, next).await?)
+    }
+
+    /// Makes sure that nothing unasked waits to be read, and writes the group of a pipelining relay.
+    async fn begin_group(&mut self, group: &Group) -> Result<(), Trouble> {
+        if self.channel.has_spoken().await {
+            let reply = self.channel.reply(Phase::Mail).await?;
+            return Err(self.channel.trouble(Phase::Mail, Cause::Reply(reply)));
+        }
+        if self.offered.pipelining {
+            group.write(self.rset_owed, self.channel.output());
+            self.channel.flush(Phase::Mail).await;
+        }
+        Ok(())
+    }
+
+    /// The replies to RSET, MAIL, RCPT… and DATA; on a relay without PIPELINING the commands too.
+    async fn envelope(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
+        if self.rset_owed {
+            self.ask(Phase::Rset, "RSET").await?;
+            self.rset_owed = false;
+        }
+        if let (Some(verdict), reply) = self.ask(Phase::Mail, delivery.group.mail()).await? {
+            delivery.rule_open(verdict, &reply);
+            return self.rest_of_group(delivery.group.rcpts().len()).await;
+        }
+        self.rset_owed = true;
+        self.recipients(delivery).await?;
+        if delivery.has_open() { self.data(delivery).await } else { self.rest_of_group(0).await }
+    }
+
+    async fn recipients(&mut self, delivery: &mut Delivery) -> Result<(), Trouble> {
+        for position in 0..delivery.group.rcpts().len() {
+            let asked = self.ask(Phase::Rcpt, &delivery.group.rcpts()[position]).await?;
+            if let (Some(verdict), reply) = asked {
+                delivery.rule(position, verdict, &reply);
+            }
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
+        match self.ask(Phase::Data, "DATA").await? {
+            (None, _) => Ok(Envelope::Taken),
+            (Some(verdict), reply) => {
+                delivery.rule_open(verdict, &reply);
+                Ok(Envelope::Refused)
+            }
+        }
+    }
+
+    /// Everyone is refused: the replies to what was already written behind, `rcpts` RCPTs and DATA, say
+    /// nothing more, but they come, and a relay may have fallen for the DATA (RFC 2920 3.1).
+    async fn rest_of_group(&mut self, rcpts: usize) -> Result<Envelope, Trouble> {
+        if !self.offered.pipelining {
+            return Ok(Envelope::Refused);
+        }
+        for _ in 0..rcpts {
+            self.leftover(Phase::Rcpt).await?;
+        }
+        let data = self.leftover(Phase::Data).await?;
+        let awaits_content = data.severity() == Severity::Intermediate;
+        Ok(if awaits_content { Envelope::TakenForNobody } else { Envelope::Refused })
+    }
+
+    /// An empty message to nobody: the only way out of a data phase that should not be.
+    async fn lone_dot(&mut self) -> Result<(), Trouble> {
+        self.channel.output().extend_from_slice(b".\r\n");
+        self.channel.flush(Phase::Dot).await;
+        self.leftover(Phase::Dot).await?;
+        self.rset_owed = false;
+        Ok(())
+    }
+
+    async fn content(&mut self, delivery: &mut Delivery) -> Result<Stuffer, End> {
+        match content::stream(&mut *delivery.content, delivery.size, &mut self.channel).await {
+            Streamed::Whole(stuffer) => Ok(stuffer),
+            Streamed::Unreadable(why) => {
+                delivery.defer_for_us(&why);
+                Err(End::Spent)
+            }
+            Streamed::Interrupted => {
+                if let (Some(verdict), reply) = self.ruling(Phase::Content).await? {
+                    delivery.rule_open(verdict, &reply);
+                }
+                Err(End::Spent)
+            }
+        }
+    }
+
+    /// The final dot, the next transaction's group behind it, and the reply that takes responsibility.
+    async fn final_dot(
+        &mut self,
+        delivery: &mut Delivery,
+        stuffer: Stuffer,
+        next: Option<&Group>,
+    ) -> Result<(), Trouble> {
+        self.rset_owed = false;
+        stuffer.finish(self.channel.output());
+        if let Some(next) = next {
+            next.write(self.rset_owed, self.channel.output());
+        }
+        delivery.in_doubt = true;
+        self.channel.flush(Phase::Dot).await;
+        let ruling = self.ruling(Phase::Dot).await;
+        if let Ok((_, reply)) | Err(Trouble { cause: Cause::Reply(reply), .. }) = &ruling {
+            // A 3xx answers nothing: whether the message was taken stays unknown.
+            delivery.in_doubt = reply.severity() == Severity::Intermediate;
+        }
+        if let (Some(verdict), reply) = ruling? {
+            delivery.rule_open(verdict, &reply);
+        }
+        Ok(())
+    }
+
+    /// Awaits the reply to a command, which is written first where the group was not.
+    async fn ask(&mut self, phase: Phase, line: &str) -> Result<(Option<Verdict>, Reply), Trouble> {
+        if !self.offered.pipelining {
+            self.channel.output().extend_from_slice(line.as_bytes());
+            self.channel.output().extend_from_slice(b"\r\n");
+            self.channel.flush(phase).await;
+        }
+        self.ruling(phase).await
+    }
+
+    /// The next reply and what it says of the message, if anything. Err: relay trouble.
+    async fn ruling(&mut self, phase: Phase) -> Result<(Option<Verdict>, Reply), Trouble> {
+        // No reply is relay trouble in every phase (verdict.rs).
+        let reply = self.channel.reply(phase).await?;
+        match judge(phase, Some(&reply)) {
+            Judgement::GoOn => Ok((None, reply)),
+            Judgement::Ruled(_, Scope::Relay) => Err(self.channel.trouble(phase, Cause::Reply(reply))),
+            Judgement::Ruled(verdict, _) => Ok((Some(verdict), reply)),
+        }
+    }
+
+    /// A reply that has no more to say than whether the relay is still there.
+    async fn leftover(&mut self, phase: Phase) -> Result<Reply, Trouble> {
+        let reply = self.channel.reply(phase).await?;
+        if reply.code() == 421 {
+            return Err(self.channel.trouble(phase, Cause::Reply(reply)));
+        }
+        Ok(reply)
+    }
+}

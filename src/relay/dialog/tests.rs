@@ -1,0 +1,302 @@
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+use super::super::testing::{Given, peer, play, settings, transaction, wire};
+use super::super::{Report, Transaction, Verdict};
+use super::*;
+use crate::envelope::Notify;
+use crate::queue_id::QueueId;
+
+const ENVELOPE: &str = "C: MAIL FROM:<ann@example.org>\nC: RCPT TO:<ben@example.net>\nC: DATA\n";
+const TAKEN: &str = "S: 250 2.1.0 ok\nS: 250 2.1.5 ok\nS: 354 go on\n";
+
+fn pipelining() -> Capabilities {
+    Capabilities { pipelining: true, ..Capabilities::default() }
+}
+
+/// `content` is the message's one line.
+fn message(id: u64, content: &str) -> Transaction {
+    transaction(id, "ann@example.org", &["ben@example.net"], &format!("{content}\r\n"))
+}
+
+/// What the queue was told, how `run` ended, and what the relay heard after its script.
+struct Ended {
+    given: Given,
+    result: Result<(), Trouble>,
+    rest: String,
+}
+
+async fn run_with(
+    offered: Capabilities,
+    settings: config::Relay,
+    script: &str,
+    messages: Vec<Transaction>,
+) -> Ended {
+    let (near, far) = wire("192.0.2.5:587");
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let connection = Connection::new(channel, offered, &settings);
+    let mut given = Given::new(messages);
+    // Longer than any limit: a relay that stalls is left alone when the client has given up.
+    let playing = timeout(Duration::from_secs(100_000), play(far, script));
+    let (result, rest) = tokio::join!(connection.run(&mut given), playing);
+    Ended { given, result, rest: rest.unwrap_or_default() }
+}
+
+async fn run(offered: Capabilities, script: &str, messages: Vec<Transaction>) -> Ended {
+    run_with(offered, settings(), script, messages).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_costs_one_round_trip_per_message() {
+    let script = format!(
+        "{ENVELOPE}{TAKEN}C: one\nC: .\n{ENVELOPE}S: 250 2.0.0 first\n{TAKEN}C: two\nC: .\n{ENVELOPE}\
+         S: 250 2.0.0 second\n{TAKEN}C: three\nC: .\nS: 250 2.0.0 third\nC: QUIT\nS: 221 bye"
+    );
+    let messages = vec![message(1, "one"), message(2, "two"), message(3, "three")];
+    let ended = run(pipelining(), &script, messages).await;
+    ended.result.unwrap();
+    let expected = [
+        "1/0 sent 2.0.0 250 2.0.0 first",
+        "2/0 sent 2.0.0 250 2.0.0 second",
+        "3/0 sent 2.0.0 250 2.0.0 third",
+    ];
+    assert_eq!(ended.given.told(), expected);
+    assert_eq!(ended.given.events, ["dot 1", "report 1", "dot 2", "report 2", "dot 3", "report 3"]);
+    assert_eq!(ended.rest, "");
+}
+
+/// What `tests/relays/*.smtp` say: what the relay offers, the messages (from ann@example.org), the script,
+/// what is reported, how the connection ends (`ok`, or the trouble's phase), and what the relay still
+/// hears.
+#[derive(Default)]
+struct Case {
+    offered: Capabilities,
+    messages: Vec<Transaction>,
+    script: String,
+    reports: Vec<String>,
+    end: String,
+    rest: String,
+}
+
+fn case(text: &str) -> Case {
+    let mut case = Case::default();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("offers", "PIPELINING") => case.offered.pipelining = true,
+            ("message", message) => {
+                let (envelope, content) = message.split_once(": ").unwrap();
+                let (id, to) = envelope.split_once(' ').unwrap();
+                let to: Vec<&str> = to.split(' ').collect();
+                let content = format!("{content}\r\n");
+                case.messages.push(transaction(id.parse().unwrap(), "ann@example.org", &to, &content));
+            }
+            ("report", report) => case.reports.push(report.into()),
+            ("end", end) => case.end = end.into(),
+            ("rest", rest) => case.rest = format!("{rest}\r\n"),
+            _ => case.script.extend([line, "\n"]),
+        }
+    }
+    case
+}
+
+#[tokio::test(start_paused = true)]
+async fn transcripts() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relays");
+    let mut played = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        let case = case(&std::fs::read_to_string(&path).unwrap());
+        let ended = run(case.offered, &case.script, case.messages).await;
+        let end = ended.result.err().map_or("ok".into(), |trouble| trouble.phase.to_string());
+        assert_eq!(ended.given.told(), case.reports, "{}", path.display());
+        assert_eq!((end, ended.rest), (case.end, case.rest), "{}", path.display());
+        played += 1;
+    }
+    assert!(played > 20, "{played} transcripts in {directory}");
+}
+
+/// A reply nobody asked for would be taken for the next command's.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_while_something_unasked_is_unread() {
+    let (near, mut far) = wire("192.0.2.5:587");
+    far.write_all(b"250 hello again\r\n250 and again\r\n").await.unwrap();
+    let settings = settings();
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let connection = Connection::new(channel, pipelining(), &settings);
+    let mut given = Given::new([message(1, "one")]);
+    let (result, rest) = tokio::join!(connection.run(&mut given), play(far, ""));
+    assert_eq!(result.unwrap_err().phase, Phase::Mail);
+    assert_eq!(given.told(), ["1/0 untold 4.4.2"]);
+    assert_eq!(rest, "QUIT\r\n");
+}
+
+/// A refusal in the midst of a large content: no more of it is written, above all no final dot.
+#[tokio::test(start_paused = true)]
+async fn an_early_refusal_of_the_content_defers() {
+    let line = "x".repeat(998);
+    let content = format!("{line}\r\n").repeat(1000);
+    let large = transaction(1, "ann@example.org", &["ben@example.net"], &content);
+    let script = format!("{ENVELOPE}{TAKEN}C: {line}\nS: 552 5.3.4 too big\n");
+    let ended = run(pipelining(), &script, vec![large, message(2, "two")]).await;
+    ended.result.unwrap();
+    assert_eq!(ended.given.told(), ["1/0 deferred 4.5.3 552 5.3.4 too big"]);
+    assert_eq!(ended.given.messages.len(), 1);
+    assert!(!ended.rest.contains("\r\n.\r\n") && ended.rest.len() < content.len());
+}
+
+/// Content that fails to be read after `good` octets.
+struct Failing {
+    good: usize,
+}
+
+impl AsyncRead for Failing {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.good == 0 {
+            return Poll::Ready(Err(std::io::Error::other("disk on fire")));
+        }
+        let octets = self.good.min(buffer.remaining());
+        buffer.put_slice(&vec![b'x'; octets]);
+        self.good -= octets;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What was lost: with the dot sent all the same, half a message is delivered and the whole removed.
+#[tokio::test(start_paused = true)]
+async fn a_message_is_never_cut_short() {
+    let script = format!("{ENVELOPE}{TAKEN}");
+    for good in [0, 10, 200_000] {
+        let mut torn = message(1, "one");
+        torn.content = Box::new(Failing { good });
+        torn.size = 300_000;
+        let ended = run(pipelining(), &script, vec![torn, message(2, "two")]).await;
+        ended.result.unwrap();
+        assert_eq!(
+            ended.given.told(),
+            ["1/0 deferred 4.3.0 the stored content cannot be read: disk on fire"]
+        );
+        assert_eq!(ended.given.events, ["report 1"]);
+        assert!(!ended.rest.contains('.'), "{}", ended.rest);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_relay_cannot_take_is_not_offered_to_it() {
+    let offered = Capabilities { size: true, size_limit: Some(20), ..pipelining() };
+    let mut mixed = transaction(2, "ann@example.org", &["ben@exämple.net", "cara@example.net"], "hello\r\n");
+    mixed.needs_smtputf8 = true;
+    let script = "C: MAIL FROM:<ann@example.org> SIZE=7\nC: RCPT TO:<cara@example.net>\nC: DATA\n\
+                  S: 250 ok\nS: 250 ok\nS: 354 go on\nC: hello\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye";
+    let ended = run(offered, script, vec![message(1, &"x".repeat(19)), mixed]).await;
+    ended.result.unwrap();
+    let expected = [
+        "1/0 bounced 5.3.4 message of 21 octets is larger than the 20 that the relay takes",
+        "2/0 bounced 5.6.7 the address needs SMTPUTF8, which the relay does not offer",
+        "2/1 sent 2.0.0 250 ok",
+    ];
+    assert_eq!(ended.given.told(), expected);
+    assert!(
+        !ended.given.reports[1].recipients[0].from_relay && ended.given.reports[1].recipients[1].from_relay
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_per_connection_are_counted() {
+    let settings = config::Relay { messages_per_connection: NonZeroUsize::MIN, ..settings() };
+    let script = format!("{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye");
+    let ended = run_with(pipelining(), settings, &script, vec![message(1, "one"), message(2, "two")]).await;
+    ended.result.unwrap();
+    assert_eq!((ended.given.reports.len(), ended.given.messages.len()), (1, 1));
+}
+
+/// A thousand recipients, and buffers of 256 octets on the wire.
+#[tokio::test(start_paused = true)]
+async fn a_big_envelope_does_not_hang() {
+    let names: Vec<String> = (0..1000).map(|number| format!("recipient{number}@example.net")).collect();
+    let to: Vec<&str> = names.iter().map(String::as_str).collect();
+    // The relay answers each command as it comes.
+    let answered =
+        names.iter().map(|name| format!("C: RCPT TO:<{name}>\nS: 250 2.1.5 recipient {name} ok\n"));
+    let script = format!(
+        "C: MAIL FROM:<>\nS: 250 ok\n{}C: DATA\nS: 354 go on\nC: hello\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye",
+        answered.collect::<String>()
+    );
+    let ended = run(pipelining(), &script, vec![transaction(1, "", &to, "hello\r\n")]).await;
+    ended.result.unwrap();
+    assert!(ended.given.reports[0].recipients.iter().all(|recipient| recipient.verdict == Verdict::Sent));
+    assert_eq!(ended.given.reports[0].recipients.len(), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_tell_times_peer_and_dsn() {
+    let (near, far) = wire("192.0.2.5:587");
+    let settings = settings();
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let offered = Capabilities { dsn: true, ..pipelining() };
+    let connection = Connection::new(channel, offered, &settings).connected_in(Duration::from_secs(3));
+    let mut asking = message(1, "one");
+    asking.recipients[0].1.notify = Notify::Never;
+    let mut given = Given::new([asking, message(2, "two")]);
+    let script = format!(
+        "C: MAIL FROM:<ann@example.org>\nC: RCPT TO:<ben@example.net> NOTIFY=NEVER\nC: DATA\n{TAKEN}\
+         C: one\nC: .\n{ENVELOPE}S: 250 ok\n{TAKEN}C: two\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye"
+    );
+    let (result, _) = tokio::join!(connection.run(&mut given), play(far, &script));
+    result.unwrap();
+    let connecting: Vec<u64> = given.reports.iter().map(|report| report.connecting.as_secs()).collect();
+    assert_eq!(connecting, [3, 0]);
+    assert!(given.reports.iter().all(|report| report.dsn_passed_on && report.peer == peer()));
+}
+
+/// A queue whose note of the final dot never comes to an end.
+struct Hesitating(Given);
+
+impl Work for Hesitating {
+    async fn next(&mut self, patience: Duration) -> Option<Transaction> {
+        self.0.next(patience).await
+    }
+    async fn before_dot(&mut self, _: QueueId) {
+        std::future::pending().await
+    }
+    async fn report(&mut self, report: Report) {
+        self.0.report(report).await;
+    }
+}
+
+/// Promise 4. The mark that a crash leaves must be older than the dot.
+#[tokio::test(start_paused = true)]
+async fn no_octet_of_the_final_dot_before_it_is_noted() {
+    let (near, far) = wire("192.0.2.5:587");
+    let settings = settings();
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let connection = Connection::new(channel, pipelining(), &settings);
+    let mut work = Hesitating(Given::new([message(1, &"x".repeat(100_000)), message(2, "two")]));
+    let mut far = tokio::io::BufReader::new(far);
+    let listening = async {
+        play(&mut far, &format!("{ENVELOPE}{TAKEN}!tls")).await;
+        let mut heard = Vec::new();
+        let _ = timeout(Duration::from_secs(100), far.read_to_end(&mut heard)).await;
+        heard
+    };
+    let mut running = pin!(timeout(Duration::from_secs(50), connection.run(&mut work)));
+    let heard = tokio::join!(&mut running, listening).1;
+    assert!(heard.len() > 60_000, "{}", heard.len());
+    assert!(heard.iter().all(|octet| *octet == b'x'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_for_a_while_and_then_closed() {
+    let begun = tokio::time::Instant::now();
+    let ended = run(pipelining(), "C: QUIT\nS: 221 bye", vec![]).await;
+    ended.result.unwrap();
+    assert_eq!(begun.elapsed(), settings().idle);
+}

@@ -1,0 +1,217 @@
+//! Outward: one relayhost, from its name to the reply that takes responsibility for a message.
+//!
+//! Promises:
+//! 1. No AUTH, no MAIL and no octet of a message goes to a relay before a [`tls::Verified`] stream
+//!    exists; nothing but `tls.rs` can make one, and a [`Connection`] cannot be made without it.
+//! 2. Only replies to MAIL, RCPT, DATA and the final dot, and a refusal in the midst of content, say
+//!    anything about a message; everything else is a [`Trouble`] and leaves every message as it was.
+//! 3. Every transaction taken from [`Work`] is reported to it exactly once, however the connection ends.
+//! 4. A message is never cut short: where its content cannot be read to its stated size, the
+//!    connection ends without a final dot.
+//! 5. A report says `possible_duplicate` where, and only where, the final dot may have reached the relay
+//!    and no reply to it reached us.
+//! 6. Message octets go out as they are, dot-stuffing aside.
+//!
+//! Fails: as a [`Trouble`] that names peer and phase. Nothing here is written to disk, so a crash
+//! leaves no more than the doubt of promise 5.
+//!
+//! The rooms, in the order of a connection's life:
+//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof → `sasl` AUTH →
+//! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
+//! octets → `verdict` what a reply means. `channel` is the wire they all speak through, `capabilities`
+//! what the relay offers, `trouble` how failure is told.
+//!
+//! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
+//!
+//! RFC 5321, 2920 (pipelining), 3207 (STARTTLS), 8314 (implicit TLS), 4954 (AUTH), 3461 (DSN).
+
+mod capabilities;
+mod channel;
+mod content;
+mod delivery;
+mod dial;
+mod dialog;
+mod group;
+mod opening;
+mod sasl;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod trouble;
+mod trust;
+mod verdict;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
+
+use crate::config;
+use crate::envelope::{Body, Recipient, Ret, ReversePath};
+use crate::queue_id::QueueId;
+use crate::status::Status;
+
+pub use dialog::Connection;
+pub use trouble::{Cause, Peer, Phase, Trouble};
+pub use verdict::Verdict;
+
+use dial::{Internet, Network, Race};
+use tls::Protection;
+
+/// One message to hand over: only recipients still open.
+pub struct Transaction {
+    /// The message.
+    pub id: QueueId,
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// RCPT TO: the recipient's index in the stored envelope, which reports give back.
+    pub recipients: Vec<(usize, Recipient)>,
+    /// BODY.
+    pub body: Body,
+    /// RET.
+    pub ret: Option<Ret>,
+    /// ENVID, xtext still encoded.
+    pub envid: Option<Box<str>>,
+    /// The message is to be declared SMTPUTF8 where the relay offers it. Where it does not, only
+    /// those recipients bounce whose address (or whose reverse-path) cannot be said without it.
+    pub needs_smtputf8: bool,
+    /// Octets in `content`, exactly: a content that ends earlier or later is never completed.
+    pub size: u64,
+    /// The message as committed, CRLF line ends, not dot-stuffed.
+    pub content: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+/// What became of one recipient.
+#[derive(Clone, Debug)]
+pub struct RecipientReport {
+    /// The recipient's index in the stored envelope.
+    pub index: usize,
+    /// What it means.
+    pub verdict: Verdict,
+    /// The relay's status, or ours where it gave none.
+    pub status: Status,
+    /// `250 2.0.0 ok`, or our own words.
+    pub said: String,
+    /// `said` is the relay's reply.
+    pub from_relay: bool,
+}
+
+/// What became of one transaction; made for each one taken from [`Work`].
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The message.
+    pub id: QueueId,
+    /// Who was to take it.
+    pub peer: Peer,
+    /// One for each recipient of the transaction, in its order.
+    pub recipients: Vec<RecipientReport>,
+    /// The connection died between the final dot and its reply: the relay may have the message.
+    pub possible_duplicate: bool,
+    /// DSN parameters were passed on (the relay reports success from here).
+    pub dsn_passed_on: bool,
+    /// Connection set-up; zero on a connection used before.
+    pub connecting: Duration,
+    /// From the transaction's turn on the connection to its last reply.
+    pub transmitting: Duration,
+}
+
+/// Where a connection gets its messages and leaves its reports: the queue.
+///
+/// Up to two transactions are with a connection at a time: on a pipelining relay the next one is
+/// taken before the last one is reported.
+pub trait Work: Send {
+    /// The next message; waits up to `patience` for one. None: nothing came (or the breaker says stop).
+    fn next(&mut self, patience: Duration) -> impl Future<Output = Option<Transaction>> + Send;
+    /// Called when all of `id` but its last octets and the final dot was written; the dot is written
+    /// after this returns.
+    fn before_dot(&mut self, id: QueueId) -> impl Future<Output = ()> + Send;
+    /// What became of a transaction that [`Work::next`] gave.
+    fn report(&mut self, report: Report) -> impl Future<Output = ()> + Send;
+}
+
+/// One configured relayhost: TLS settings loaded, ready to connect.
+pub struct Relay {
+    settings: config::Relay,
+    protection: Protection,
+    warning: Option<String>,
+}
+
+impl Relay {
+    /// Loads what the settings name (certificates, keys, the system's trust bundle).
+    ///
+    /// Err: in words for the operator, naming the file and the key.
+    pub fn new(settings: config::Relay) -> Result<Relay, String> {
+        if settings.hosts.is_empty() {
+            return Err("relayhost: no host is named".into());
+        }
+        let (protection, warning) = Protection::new(&settings.tls, &settings.hosts)?;
+        Ok(Relay { settings, protection, warning })
+    }
+
+    /// What the operator should look at though it works: no system trust bundle was found.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
+    /// Tries the hosts and addresses in turn up to an authenticated session.
+    ///
+    /// A failure up to EHLO moves on to the next address, then to the next host; a failure of AUTH
+    /// moves on to the next host, since another address of the same name would say the same and
+    /// count against the account. Err: the try that got furthest, the last one of those.
+    pub async fn connect(&self) -> Result<Connection, Trouble> {
+        self.connect_over(&Internet).await
+    }
+
+    async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
+        let started = Instant::now();
+        let mut told: Option<Trouble> = None;
+        for host in &self.settings.hosts {
+            match self.try_host(network, host).await {
+                Ok(connection) => return Ok(connection.connected_in(started.elapsed())),
+                Err(trouble) => told = Some(keep(told, trouble)),
+            }
+        }
+        // Relay::new refuses an empty list, so at least one host was tried.
+        Err(told.expect("a relay has at least one host"))
+    }
+
+    async fn try_host<N: Network>(
+        &self,
+        network: &N,
+        host: &config::RelayHost,
+    ) -> Result<Connection, Trouble> {
+        let limit = self.settings.timeouts.connect;
+        let addresses = dial::addresses(network, host, limit).await?;
+        let mut race = Race::new(network, addresses, limit);
+        let mut told: Option<Trouble> = None;
+        while let Some((address, connected)) = race.next().await {
+            let peer = peer(host, address);
+            let opened = match connected {
+                Ok(stream) => opening::open(stream, peer, host, &self.settings, &self.protection).await,
+                Err(cause) => Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause }),
+            };
+            match opened {
+                Ok(connection) => return Ok(connection),
+                Err(trouble) if trouble.phase == Phase::Auth => return Err(trouble),
+                Err(trouble) => told = Some(keep(told, trouble)),
+            }
+        }
+        // dial::addresses gives at least one address, and the race ends only after all of them.
+        Err(told.expect("a race has at least one address"))
+    }
+}
+
+fn keep(told: Option<Trouble>, later: Trouble) -> Trouble {
+    match told {
+        Some(earlier) => earlier.more_telling(later),
+        None => later,
+    }
+}
+
+fn peer(host: &config::RelayHost, address: SocketAddr) -> Peer {
+    Peer { name: dial::name_of(host), address, tls: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! From a connected stream to an authenticated session: greeting, EHLO, STARTTLS, EHLO again, AUTH.
+//!
+//! Promises:
+//! 1. Before the certificate is verified nothing is said but EHLO and STARTTLS; a relay that does not offer
+//!    STARTTLS, refuses it, or injects octets behind its reply gets nothing more.
+//! 2. What was offered before TLS is forgotten (RFC 3207 4.2).
+//! 3. With `auth` configured there is no session without AUTH.
+//!
+//! Not here: the handshake (`tls.rs`), the exchange of secrets (`sasl.rs`).
+//!
+//! RFC 5321 3.1, 3.2; RFC 3207; RFC 8314 3.3.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::capabilities::Capabilities;
+use super::channel::Channel;
+use super::dial::Transport;
+use super::dialog::Connection;
+use super::tls::{Client, Protection, Verified};
+use super::trouble::{Cause, Peer, Phase, Trouble};
+use super::verdict::{Judgement, judge};
+use super::{config, sasl};
+use crate::smtp::reply::{Reply, Severity};
+
+/// Opens a session on `stream`, connected to `peer`, which is to be `host`.
+pub(crate) async fn open<T: Transport>(
+    stream: T,
+    peer: Peer,
+    host: &config::RelayHost,
+    settings: &config::Relay,
+    protection: &Protection,
+) -> Result<Connection, Trouble> {
+    let opening = Opening { peer, host, settings };
+    let (mut channel, offered) = match protection {
+        Protection::StartTls(client) => opening.start_tls(stream, client).await?,
+        Protection::Implicit(client) => opening.implicit(stream, client).await?,
+        Protection::Loopback => opening.loopback(stream).await?,
+    };
+    if let Some(auth) = &settings.auth {
+        sasl::authenticate(&mut channel, &offered.auth, auth).await?;
+    }
+    Ok(Connection::new(channel, offered, settings))
+}
+
+type Opened = Result<(Channel<Verified>, Capabilities), Trouble>;
+
+struct Opening<'a> {
+    peer: Peer,
+    host: &'a config::RelayHost,
+    settings: &'a config::Relay,
+}
+
+impl Opening<'_> {
+    async fn start_tls<T: Transport>(&self, stream: T, client: &Client) -> Opened {
+        let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
+        greeting(&mut plain).await?;
+        if !self.ehlo(&mut plain).await?.starttls {
+            let words = "the relay does not offer STARTTLS: nothing is sent without it".into();
+            return Err(plain.trouble(Phase::StartTls, Cause::Other(words)));
+        }
+        say(&mut plain, Phase::StartTls, b"STARTTLS").await?;
+        let mut channel = self.handshake(plain.into_stream()?, client).await?;
+        let offered = self.ehlo(&mut channel).await?;
+        Ok((channel, offered))
+    }
+
+    async fn implicit<T: Transport>(&self, stream: T, client: &Client) -> Opened {
+        let mut channel = self.handshake(stream, client).await?;
+        greeting(&mut channel).await?;
+        let offered = self.ehlo(&mut channel).await?;
+        Ok((channel, offered))
+    }
+
+    async fn loopback<T: Transport>(&self, stream: T) -> Opened {
+        let verified = Verified::loopback(stream).map_err(|cause| self.trouble(Phase::Tls, cause))?;
+        let mut channel = self.verified_channel(verified);
+        greeting(&mut channel).await?;
+        let reply = channel.command(Phase::Ehlo, &self.hello("EHLO")).await?;
+        if reply.severity() == Severity::Permanent {
+            // RFC 5321 3.2: a relay from before EHLO. It offers nothing.
+            say(&mut channel, Phase::Ehlo, &self.hello("HELO")).await?;
+            return Ok((channel, Capabilities::default()));
+        }
+        let reply = agreed(&channel, Phase::Ehlo, reply)?;
+        Ok((channel, Capabilities::from_ehlo(&reply)))
+    }
+
+    async fn handshake<T: Transport>(
+        &self,
+        stream: T,
+        client: &Client,
+    ) -> Result<Channel<Verified>, Trouble> {
+        let limit = self.settings.timeouts.tls;
+        match timeout(limit, client.handshake(stream, &self.host.host)).await {
+            Ok(Ok(verified)) => Ok(self.verified_channel(verified)),
+            Ok(Err(cause)) => Err(self.trouble(Phase::Tls, cause)),
+            Err(_) => Err(self.trouble(Phase::Tls, Cause::TimedOut(limit))),
+        }
+    }
+
+    fn verified_channel(&self, verified: Verified) -> Channel<Verified> {
+        let peer = Peer { tls: verified.version(), ..self.peer.clone() };
+        Channel::new(verified, peer, self.settings.timeouts.clone())
+    }
+
+    async fn ehlo<S>(&self, channel: &mut Channel<S>) -> Result<Capabilities, Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        Ok(Capabilities::from_ehlo(&say(channel, Phase::Ehlo, &self.hello("EHLO")).await?))
+    }
+
+    fn hello(&self, verb: &str) -> Vec<u8> {
+        format!("{verb} {}", self.settings.hostname).into_bytes()
+    }
+
+    fn trouble(&self, phase: Phase, cause: Cause) -> Trouble {
+        Trouble { phase, peer: Some(self.peer.clone()), cause }
+    }
+}
+
+async fn greeting<S>(channel: &mut Channel<S>) -> Result<Reply, Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let reply = channel.reply(Phase::Greeting).await?;
+    agreed(channel, Phase::Greeting, reply)
+}
+
+async fn say<S>(channel: &mut Channel<S>, phase: Phase, line: &[u8]) -> Result<Reply, Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let reply = channel.command(phase, line).await?;
+    agreed(channel, phase, reply)
+}
+
+/// The reply, if it lets the dialogue go on.
+fn agreed<S>(channel: &Channel<S>, phase: Phase, reply: Reply) -> Result<Reply, Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match judge(phase, Some(&reply)) {
+        Judgement::GoOn => Ok(reply),
+        Judgement::Ruled(..) => Err(channel.trouble(phase, Cause::Reply(reply))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+use rustls::version::TLS12;
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio_rustls::TlsAcceptor;
+
+use super::super::testing::authority::{Authority, Identity, file, tls_settings};
+use super::super::testing::{play, settings, wire};
+use super::*;
+use crate::config::{Auth, Host, RelayHost, SecretSource, Tls, TlsSettings, TlsVersion, Trust};
+
+const EHLO: &str = "S: 220 mx.example ESMTP\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\n\
+                    S: 250 STARTTLS\n";
+const STARTTLS: &str = "C: STARTTLS\nS: 220 go ahead\n!tls\n";
+/// What a relay says under TLS to a client that logs in.
+const LOGIN: &str = "C: EHLO client.example\nS: 250-mx.example\nS: 250-SIZE 1000\nS: 250 AUTH PLAIN\n\
+                     C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome\n";
+
+/// What came of it: the peer, or the trouble; and what reached the relay beyond its scripts, in plain
+/// and under TLS.
+#[derive(Debug)]
+struct Ended {
+    opened: Result<Peer, String>,
+    plain: String,
+    protected: String,
+}
+
+/// Opens a session with a relay that plays `plain`, and then `protected` behind a handshake.
+async fn ended(settings: &config::Relay, plain: &str, tls: Option<TlsAcceptor>, protected: &str) -> Ended {
+    let host = &settings.hosts[0];
+    let address = if matches!(settings.tls, Tls::None) { "127.0.0.1:2525" } else { "192.0.2.5:587" };
+    let (near, far) = wire(address);
+    let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
+    let peer = Peer { name: "mx.example".into(), address: address.parse().unwrap(), tls: None };
+    let opening = async {
+        let opened = open(near, peer, host, settings, &protection).await;
+        opened.map(|connection| connection.peer().clone()).map_err(|trouble| trouble.to_string())
+    };
+    let serving = async {
+        let mut far = BufReader::new(far);
+        let mut rest = play(&mut far, plain).await.into_bytes();
+        let Some(tls) = tls else { return (rest, String::new()) };
+        match tls.accept(&mut far).await {
+            Ok(stream) => (rest, play(stream, protected).await),
+            Err(_) => {
+                let _ = far.read_to_end(&mut rest).await;
+                (rest, String::new())
+            }
+        }
+    };
+    let (opened, (plain, protected)) = tokio::join!(opening, serving);
+    Ended { opened, plain: String::from_utf8_lossy(&plain).into_owned(), protected }
+}
+
+/// Settings with a login, for a relay that is to be `mx.example`; the secret's file goes with them.
+fn with_tls(tls: Tls) -> (config::Relay, tempfile::NamedTempFile) {
+    let file = file("pencil");
+    let secret = SecretSource::File(file.path().into());
+    let hosts = vec![RelayHost { host: Host::Name("mx.example".into()), port: 587 }];
+    let auth = Some(Auth { username: "user".into(), secret, mechanisms: None });
+    (config::Relay { hosts, tls, auth, ..settings() }, file)
+}
+
+fn pinned(relay: &Identity) -> TlsSettings {
+    tls_settings(Trust::Pins(vec![relay.pin()]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn starttls_then_ehlo_again_then_auth() {
+    let relay = Authority::new().identity("mx.example");
+    let (settings, _file) = with_tls(Tls::StartTls(pinned(&relay)));
+    let ended = ended(&settings, &format!("{EHLO}{STARTTLS}"), Some(relay.acceptor()), LOGIN).await;
+    assert_eq!(ended.opened.unwrap().tls, Some("TLSv1.3"));
+    assert_eq!((ended.plain.as_str(), ended.protected.as_str()), ("", ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn implicit_tls_from_the_first_octet() {
+    let relay = Authority::new().identity("mx.example");
+    let (settings, _file) = with_tls(Tls::Implicit(pinned(&relay)));
+    let protected = format!("S: 220 mx.example ESMTP\n{LOGIN}");
+    let tls = relay.acceptor_with(&[&TLS12], None);
+    let ended = ended(&settings, "!tls", Some(tls), &protected).await;
+    assert_eq!(ended.opened.unwrap().tls, Some("TLSv1.2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_without_tls() {
+    let (settings, _file) = with_tls(Tls::None);
+    let opened = ended(&settings, &format!("S: 220 mx.example ESMTP\n{LOGIN}"), None, "").await.opened;
+    assert_eq!(opened.unwrap().tls, None);
+
+    let anonymous = config::Relay { auth: None, ..settings };
+    let old =
+        "S: 220 mx.example SMTP\nC: EHLO client.example\nS: 500 what\nC: HELO client.example\nS: 250 mx\n";
+    ended(&anonymous, old, None, "").await.opened.unwrap();
+}
+
+/// Promise 1, for a relay that ends it before the handshake: the script, and the trouble. Nothing at
+/// all is said behind it.
+#[tokio::test(start_paused = true)]
+async fn a_relay_without_tls_gets_nothing() {
+    let relay = Authority::new().identity("mx.example");
+    let (settings, _file) = with_tls(Tls::StartTls(pinned(&relay)));
+    let no_starttls = EHLO.replace("S: 250 STARTTLS", "S: 250 AUTH PLAIN LOGIN");
+    let cases = [
+        ("S: 554 5.7.1 go away".into(), "greeting: the relay said: 554 5.7.1 go away"),
+        ("S: 421 4.3.2 busy".into(), "greeting: the relay said: 421 4.3.2 busy"),
+        ("S: SSH-2.0-OpenSSH_9.6".into(), "greeting: not an SMTP reply: \"SSH-2.0-OpenSSH_9.6\\r\\n\""),
+        ("!close".into(), "greeting: the relay closed the connection"),
+        (
+            "S: 220 hi\nC: EHLO client.example\nS: 502 5.5.1 what".into(),
+            "EHLO: the relay said: 502 5.5.1 what",
+        ),
+        (no_starttls, "STARTTLS: the relay does not offer STARTTLS: nothing is sent without it"),
+        (format!("{EHLO}C: STARTTLS\nS: 454 4.7.0 later"), "STARTTLS: the relay said: 454 4.7.0 later"),
+        (format!("{EHLO}C: STARTTLS\nS: 502 5.5.1 what"), "STARTTLS: the relay said: 502 5.5.1 what"),
+        (format!("{EHLO}C: STARTTLS\nS: 354 go on"), "STARTTLS: the relay said: 354 go on"),
+        (
+            format!("{EHLO}C: STARTTLS\nS: 220 go\nS: 250 injected"),
+            "STARTTLS: octets injected behind the reply to STARTTLS: \"250 injected\\r\\n\"",
+        ),
+    ];
+    for (script, expected) in cases {
+        let ended = ended(&settings, &script, None, "").await;
+        let expected = format!("mx.example[192.0.2.5]:587: {expected}");
+        assert_eq!(ended.opened, Err(expected), "{script}");
+        assert_eq!(ended.plain, "", "{script}");
+    }
+}
+
+/// Promise 1, for a relay whose certificate is not the right one: the handshake ends, and no word was
+/// said under it.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_is_not_verified_gets_nothing() {
+    let authority = Authority::new();
+    let ca = authority.file();
+    let trusting = tls_settings(Trust::CaFile(ca.path().into()));
+    let good = authority.identity("mx.example");
+    let modern = TlsSettings { minimum: TlsVersion::V1_3, ..trusting.clone() };
+    let cases = [
+        ("wrong name", trusting.clone(), authority.identity("other.example").acceptor()),
+        ("expired", trusting.clone(), authority.issue(&["mx.example"], (2020, 2021)).acceptor()),
+        ("unknown authority", trusting, Authority::named("other").identity("mx.example").acceptor()),
+        ("wrong pin", tls_settings(Trust::Pins(vec![[7; 32]])), good.acceptor()),
+        ("TLS 1.2 only", modern, good.acceptor_with(&[&TLS12], None)),
+    ];
+    for (name, tls, relay) in cases {
+        for tls in [Tls::StartTls(tls.clone()), Tls::Implicit(tls)] {
+            let plain =
+                if matches!(tls, Tls::StartTls(_)) { format!("{EHLO}{STARTTLS}") } else { "!tls".into() };
+            let (settings, _file) = with_tls(tls);
+            let ended = ended(&settings, &plain, Some(relay.clone()), "S: 220 hi").await;
+            let told = ended.opened.unwrap_err();
+            assert!(told.starts_with("mx.example[192.0.2.5]:587: TLS handshake: the "), "{name}: {told}");
+            assert_eq!(ended.protected, "", "{name}");
+            for word in ["AUTH", "MAIL", "EHLO", "QUIT"] {
+                assert!(!ended.plain.contains(word), "{name}: {}", ended.plain);
+            }
+        }
+    }
+}
+
+/// Promises 2 and 3: what was offered before TLS is worth nothing, and no AUTH means no session.
+#[tokio::test(start_paused = true)]
+async fn without_auth_no_session() {
+    let relay = Authority::new().identity("mx.example");
+    let (settings, _file) = with_tls(Tls::StartTls(pinned(&relay)));
+    let plain = format!("{}{STARTTLS}", EHLO.replace("S: 250-PIPELINING", "S: 250-AUTH PLAIN"));
+    let cases = [
+        ("C: EHLO client.example\nS: 250 mx.example", "the relay offers no AUTH at all; we have"),
+        ("C: EHLO client.example\nS: 421 4.3.2 bye", "EHLO: the relay said: 421"),
+        (&LOGIN.replace("235 2.7.0 welcome", "535 5.7.8 no"), "AUTH: the relay said: 535 5.7.8 no"),
+    ];
+    for (protected, expected) in cases {
+        let ended = ended(&settings, &plain, Some(relay.acceptor()), protected).await;
+        let told = ended.opened.unwrap_err();
+        assert!(told.contains(expected), "{told}");
+        assert_eq!(ended.protected, "", "{expected}");
+    }
+}
+
+/// A handshake that does not move on is given up.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_handshake_times_out() {
+    let relay = Authority::new().identity("mx.example");
+    let (settings, _file) = with_tls(Tls::Implicit(pinned(&relay)));
+    let (near, _far) = wire("192.0.2.5:465");
+    let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
+    let peer = Peer { name: "mx.example".into(), address: "192.0.2.5:465".parse().unwrap(), tls: None };
+    let opened = open(near, peer, &settings.hosts[0], &settings, &protection).await;
+    let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
+    assert_eq!(limit, settings.timeouts.tls);
+}

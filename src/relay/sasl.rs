@@ -1,0 +1,281 @@
+//! SASL: proving who we are, with the best mechanism both sides have.
+//!
+//! Promises:
+//! 1. A secret is read when it is needed, sent only over a [`Verified`] stream, and stands in no error.
+//! 2. A mechanism that proves something both ways is not taken for done before the relay has proved its
+//!    part: a 235 that comes early is refused.
+//! 3. What the relay asks of us is bounded: SCRAM's iteration count, the number of challenges. The
+//!    costly step runs off the async threads.
+//!
+//! Fails: as [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): that pauses the relay and says
+//! nothing about any message (DESIGN promise 4).
+//!
+//! Not here: where secrets come from (`config/`).
+//!
+//! RFC 4954 (AUTH), RFC 4616 (PLAIN), RFC 5802 and 7677 (SCRAM).
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use rsasl::callback::{Context, Request, SessionCallback, SessionData};
+use rsasl::config::SASLConfig;
+use rsasl::mechanisms::login::LOGIN;
+use rsasl::mechanisms::plain::PLAIN;
+use rsasl::mechanisms::scram::properties::Iterations;
+use rsasl::mechanisms::scram::{SCRAM_SHA1, SCRAM_SHA256, SCRAM_SHA512};
+use rsasl::mechname::Mechname;
+use rsasl::prelude::{Mechanism, Registry, SASLClient, Session, SessionError, State};
+use rsasl::property::{AuthId, Password};
+use zeroize::Zeroizing;
+
+use super::channel::Channel;
+use super::tls::Verified;
+use super::trouble::{Cause, Phase, Trouble};
+use crate::config;
+use crate::secret::Secret;
+use crate::smtp::reply::{Reply, Severity};
+
+/// Best first: what gives the secret away least.
+static MECHANISMS: &[Mechanism] = &[SCRAM_SHA512, SCRAM_SHA256, SCRAM_SHA1, PLAIN, LOGIN];
+
+/// RFC 7677 4 asks for at least 4,096; a million takes about a second.
+const ITERATIONS: std::ops::RangeInclusive<u32> = 4_096..=1_000_000;
+
+/// The longest exchange, SCRAM's, has three.
+const MAX_CHALLENGES: usize = 8;
+
+/// RFC 5321 4.5.3.1.4: an AUTH line with an initial response that would be longer goes without it.
+const MAX_LINE_OCTETS: usize = 512;
+
+/// Authenticates as `auth` says, given the mechanisms in `offered`.
+pub(crate) async fn authenticate(
+    channel: &mut Channel<Verified>,
+    offered: &[String],
+    auth: &config::Auth,
+) -> Result<(), Trouble> {
+    let exchange = Exchange::new(offered, auth).await;
+    let exchange = exchange.map_err(|words| channel.trouble(Phase::Auth, Cause::Other(words)))?;
+    exchange.run(channel).await
+}
+
+/// What rsasl asks us while it steps.
+struct Credentials {
+    username: String,
+    secret: Secret,
+}
+
+impl SessionCallback for Credentials {
+    fn callback(
+        &self,
+        _session: &SessionData,
+        context: &Context,
+        request: &mut Request<'_>,
+    ) -> Result<(), SessionError> {
+        // SCRAM tells the count with every question it asks between reading and hashing.
+        if let Some(&count) = context.get_ref::<Iterations>()
+            && !ITERATIONS.contains(&count)
+        {
+            return Err(SessionError::Boxed(Box::new(BadIterations(count))));
+        }
+        request.satisfy::<AuthId>(&self.username)?.satisfy::<Password>(self.secret.expose().as_bytes())?;
+        Ok(())
+    }
+
+    fn prefer(&self, kept: Option<&Mechanism>, other: &Mechanism) -> Ordering {
+        let rank = |mechanism: &Mechanism| {
+            MECHANISMS.iter().position(|known| known.mechanism == mechanism.mechanism)
+        };
+        // Less prefers `other`; an earlier place in the list is better.
+        kept.map_or(Ordering::Less, |kept| rank(other).cmp(&rank(kept)))
+    }
+}
+
+/// An iteration count that is too low to protect the secret or too high to be meant well.
+#[derive(Debug)]
+struct BadIterations(u32);
+
+impl fmt::Display for BadIterations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, most) = (ITERATIONS.start(), ITERATIONS.end());
+        write!(f, "the relay asks for {} SCRAM iterations; {least} to {most} are accepted", self.0)
+    }
+}
+
+impl std::error::Error for BadIterations {}
+
+/// One authentication under way.
+struct Exchange {
+    /// `None` once it has failed: a session must not be stepped after an error.
+    session: Option<Session>,
+    mechanism: String,
+    /// What the mechanism has to say next, in base64; `None` when it waits for the relay.
+    response: Option<Zeroizing<Vec<u8>>>,
+    /// Whether the mechanism expects more from the relay.
+    running: bool,
+}
+
+/// Why an exchange stops.
+enum Stop {
+    /// In our words.
+    Ours(String),
+    /// The dialogue is over.
+    Trouble(Trouble),
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Stop::Trouble(trouble)
+    }
+}
+
+impl Exchange {
+    async fn new(offered: &[String], auth: &config::Auth) -> Result<Self, String> {
+        let allowed = allowed(auth);
+        let common: Vec<&Mechname> = offered
+            .iter()
+            .filter(|name| allowed.contains(&name.as_str()))
+            .filter_map(|name| Mechname::parse(name.as_bytes()).ok())
+            .collect();
+        if common.is_empty() {
+            return Err(nothing_in_common(offered, &allowed));
+        }
+        let secret = auth.secret.read().await.map_err(|error| error.to_string())?;
+        let credentials = Credentials { username: auth.username.clone(), secret };
+        let session = SASLConfig::builder()
+            .with_registry(Registry::with_mechanisms(MECHANISMS))
+            .with_callback(credentials)
+            .and_then(|config| SASLClient::new(config).start_suggested_iter(common))
+            .map_err(|error| error.to_string())?;
+        let mechanism = session.get_mechname().as_str().to_owned();
+        Ok(Exchange { session: Some(session), mechanism, response: None, running: true })
+    }
+
+    async fn run(mut self, channel: &mut Channel<Verified>) -> Result<(), Trouble> {
+        match self.converse(channel).await {
+            Ok(()) => Ok(()),
+            Err(Stop::Trouble(trouble)) => Err(trouble),
+            Err(Stop::Ours(words)) => {
+                let words = format!("{}: {words}", self.mechanism);
+                Err(channel.trouble(Phase::Auth, Cause::Other(words)))
+            }
+        }
+    }
+
+    async fn converse(&mut self, channel: &mut Channel<Verified>) -> Result<(), Stop> {
+        let mut reply = self.begin(channel).await?;
+        for _ in 0..MAX_CHALLENGES {
+            match reply.severity() {
+                Severity::Intermediate => reply = self.answer(&reply, channel).await?,
+                Severity::Positive => return self.finish().await.map_err(Stop::Ours),
+                _ => return Err(channel.trouble(Phase::Auth, Cause::Reply(reply)).into()),
+            }
+        }
+        cancel(channel).await;
+        Err(Stop::Ours("the relay does not come to an end with its challenges".into()))
+    }
+
+    /// The AUTH line, with an initial response where the mechanism has one and it fits.
+    async fn begin(&mut self, channel: &mut Channel<Verified>) -> Result<Reply, Stop> {
+        let mut line = Zeroizing::new(format!("AUTH {}", self.mechanism).into_bytes());
+        if self.session.as_ref().is_some_and(Session::are_we_first) {
+            self.step(None).await.map_err(Stop::Ours)?;
+        }
+        let fits = |response: &Zeroizing<Vec<u8>>| line.len() + response.len() + 3 <= MAX_LINE_OCTETS;
+        if let Some(response) = self.response.take_if(|response| fits(response)) {
+            line.reserve_exact(response.len() + 2);
+            line.push(b' ');
+            // RFC 4954 4: an empty initial response is a single equals sign.
+            line.extend_from_slice(if response.is_empty() { b"=" } else { &response });
+        }
+        Ok(channel.secret_command(Phase::Auth, &line).await?)
+    }
+
+    /// Answers a 334.
+    async fn answer(&mut self, challenge: &Reply, channel: &mut Channel<Verified>) -> Result<Reply, Stop> {
+        if self.response.is_none() && self.running {
+            let challenge = challenge.lines().first().map_or("", |text| text.trim());
+            if let Err(words) = self.step(Some(challenge)).await {
+                cancel(channel).await;
+                return Err(Stop::Ours(words));
+            }
+        } else if self.response.is_none() {
+            cancel(channel).await;
+            return Err(Stop::Ours("the relay asks for more than the mechanism has".into()));
+        }
+        // A mechanism that has no more to say answers its last challenge with an empty line.
+        let response = self.response.take().unwrap_or_default();
+        Ok(channel.secret_command(Phase::Auth, &response).await?)
+    }
+
+    /// The relay is content; is the mechanism?
+    async fn finish(&mut self) -> Result<(), String> {
+        if !self.running {
+            return Ok(());
+        }
+        let proved = self.step(None).await;
+        proved.map_err(|_| "the relay let us in without proving that it knows the secret".into())
+    }
+
+    /// One step of the mechanism on a blocking thread: SCRAM's hashing takes up to a second, and a
+    /// challenge that is too short makes rsasl panic, which ends there.
+    async fn step(&mut self, challenge: Option<&str>) -> Result<(), String> {
+        let Some(mut session) = self.session.take() else { return Err("the exchange has failed".into()) };
+        let input = challenge.filter(|_| self.mechanism.starts_with("SCRAM-")).map(str::to_owned);
+        let stepped = tokio::task::spawn_blocking(move || {
+            let mut response = Zeroizing::new(Vec::with_capacity(MAX_LINE_OCTETS));
+            let state = session.step64(input.as_ref().map(|text| text.as_bytes()), &mut *response);
+            state.map(|state| (session, state, response)).map_err(|error| in_words(&error))
+        });
+        let malformed = |_| "the relay's challenge is malformed".to_owned();
+        let (session, state, response) = stepped.await.map_err(malformed)??;
+        self.running = state == State::Running;
+        self.response = state.has_sent_message().then_some(response);
+        self.session = Some(session);
+        Ok(())
+    }
+}
+
+/// RFC 4954 4: `*` cancels; the relay answers 501, which matters no more.
+async fn cancel(channel: &mut Channel<Verified>) {
+    let _ = channel.command(Phase::Auth, b"*").await;
+}
+
+/// rsasl hides most causes behind a general line; the innermost one says what happened.
+fn in_words(error: &SessionError) -> String {
+    match error {
+        SessionError::MutualAuthenticationFailed => {
+            "the relay's proof is wrong: it does not know the secret".into()
+        }
+        SessionError::Base64 { .. } => "the relay's challenge is not base64".into(),
+        other => other.to_string(),
+    }
+}
+
+fn allowed(auth: &config::Auth) -> Vec<&'static str> {
+    let all = MECHANISMS.iter().map(|mechanism| mechanism.mechanism.as_str());
+    match &auth.mechanisms {
+        None => all.collect(),
+        Some(narrowed) => {
+            let names: Vec<&str> = narrowed.iter().map(|mechanism| name_of(*mechanism)).collect();
+            all.filter(|name| names.contains(name)).collect()
+        }
+    }
+}
+
+fn name_of(mechanism: config::Mechanism) -> &'static str {
+    match mechanism {
+        config::Mechanism::ScramSha512 => "SCRAM-SHA-512",
+        config::Mechanism::ScramSha256 => "SCRAM-SHA-256",
+        config::Mechanism::ScramSha1 => "SCRAM-SHA-1",
+        config::Mechanism::Plain => "PLAIN",
+        config::Mechanism::Login => "LOGIN",
+    }
+}
+
+fn nothing_in_common(offered: &[String], allowed: &[&str]) -> String {
+    let offers = if offered.is_empty() { "no AUTH at all".into() } else { offered.join(" ") };
+    format!("no mechanism in common: the relay offers {offers}; we have {}", allowed.join(" "))
+}
+
+#[cfg(test)]
+mod tests;

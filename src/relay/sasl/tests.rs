@@ -1,0 +1,379 @@
+use std::sync::Arc;
+
+use rsasl::mechanisms::scram::properties::ScramStoredPassword;
+use rsasl::prelude::{SASLServer, Validation};
+use rsasl::validate::{Validate, ValidationError};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+
+use super::super::testing::{authority, peer, play, wire};
+use super::*;
+use crate::config::{SecretSource, Timeouts};
+
+/// The user and password of RFC 5802 and RFC 7677, with the salts and keys that they give.
+const USER: &str = "user";
+const PASSWORD: &str = "pencil";
+const SHA1: [&str; 3] = [
+    "4125c247e43ab1e93c6dff76",
+    "e9d94660c39d65c38fbad91c358f14da0eef2bd6",
+    "0fe09258b3ac852ba502cc62ba903eaacdbf7d31",
+];
+const SHA256: [&str; 3] = [
+    "5b6d99689d12358eeca04b141236fa81",
+    "586e5df283e6dceb5c3e791d8b8528ec191e664045ce971792e2e6b5bb13e2a6",
+    "c1f3cbc1c13a9d35a14c0990eed97629ea225863e566a4314ab99f3f00e5d9d5",
+];
+const SHA512: [&str; 3] = [
+    "5b6d99689d12358eeca04b141236fa81",
+    "e8002e6f7d3ae446119b216933644dc2a2be7869eb918b8459b5e7d7d2ec1260\
+     6aceef106825cd735170a675fd3611f684affad1dce3f43a0ee43bd590e1dbbe",
+    "8d91db6230b5687874fe129bc7206e1858c3ae08e02934f57ac03b6b05a229c4\
+     59d28ff46f5c9611e6c179256490215ec1ff759cb0df285db89af0f99e613aac",
+];
+
+fn octets(hex: &str) -> Vec<u8> {
+    hex.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// The relay's accounts: one user, and how often SCRAM is to hash.
+struct Accounts {
+    iterations: u32,
+}
+
+struct Proved;
+
+impl Validation for Proved {
+    type Value = bool;
+}
+
+impl SessionCallback for Accounts {
+    fn callback(
+        &self,
+        session: &SessionData,
+        context: &Context,
+        request: &mut Request<'_>,
+    ) -> Result<(), SessionError> {
+        let [salt, stored, server] = match session.mechanism().mechanism.as_str() {
+            "SCRAM-SHA-1" => SHA1,
+            "SCRAM-SHA-256" => SHA256,
+            _ => SHA512,
+        }
+        .map(octets);
+        if context.get_ref::<AuthId>() == Some(USER) {
+            let stored = ScramStoredPassword::new(self.iterations, &salt, &stored, &server);
+            request.satisfy::<ScramStoredPassword<'_>>(&stored)?;
+        }
+        Ok(())
+    }
+
+    fn validate(
+        &self,
+        session: &SessionData,
+        context: &Context,
+        validate: &mut Validate<'_>,
+    ) -> Result<(), ValidationError> {
+        let is_scram = session.mechanism().mechanism.as_str().starts_with("SCRAM-");
+        let given = (context.get_ref::<AuthId>(), context.get_ref::<Password>());
+        let is_right = is_scram || given == (Some(USER), Some(PASSWORD.as_bytes()));
+        validate.with::<Proved, _>(|| Ok(is_right))?;
+        Ok(())
+    }
+}
+
+/// How the relay's side departs from the protocol.
+#[derive(Clone, Copy, PartialEq)]
+enum Twist {
+    None,
+    /// 235 in place of SCRAM's last challenge, which carries the relay's proof.
+    NoProof,
+    /// A proof that is not one.
+    WrongProof,
+}
+
+/// The relay's side of one AUTH, by rsasl; gives the lines heard.
+async fn serve(far: DuplexStream, iterations: u32, twist: Twist) -> Vec<String> {
+    let mut relay = Relay { stream: BufReader::new(far), heard: Vec::new() };
+    let auth = relay.hear().await;
+    let mut words = auth.split(' ').skip(1);
+    let mechanism = words.next().unwrap_or_default();
+    let config = SASLConfig::builder()
+        .with_registry(Registry::with_mechanisms(MECHANISMS))
+        .with_callback(Accounts { iterations })
+        .unwrap();
+    let server: SASLServer<Proved> = SASLServer::new(Arc::clone(&config));
+    let mut session = server.start_suggested(Mechname::parse(mechanism.as_bytes()).unwrap()).unwrap();
+    let mut input = words.next().map(str::to_owned);
+    if input.is_none() && !session.are_we_first() {
+        input = Some(relay.ask("").await);
+    }
+    loop {
+        let mut out = Vec::new();
+        let state = session.step64(input.as_ref().map(|text| text.as_bytes()), &mut out);
+        let challenge = String::from_utf8(out).unwrap();
+        match state {
+            Ok(State::Running) => input = Some(relay.ask(&challenge).await),
+            Ok(State::Finished(_)) if session.validation() == Some(true) => {
+                match twist {
+                    Twist::None if !challenge.is_empty() => assert_eq!(relay.ask(&challenge).await, ""),
+                    // v=AAAA
+                    Twist::WrongProof => assert_eq!(relay.ask("dj1BQUFB").await, "*"),
+                    _ => {}
+                }
+                relay.say("235 2.7.0 welcome").await;
+                return relay.heard;
+            }
+            _ => {
+                relay.say("535 5.7.8 who are you").await;
+                return relay.heard;
+            }
+        }
+        if input.as_deref() == Some("*") {
+            relay.say("501 5.7.0 cancelled").await;
+            return relay.heard;
+        }
+    }
+}
+
+struct Relay {
+    stream: BufReader<DuplexStream>,
+    heard: Vec<String>,
+}
+
+impl Relay {
+    async fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).await.unwrap();
+        let line = line.strip_suffix("\r\n").unwrap_or_default().to_owned();
+        self.heard.push(line.clone());
+        line
+    }
+
+    async fn say(&mut self, line: &str) {
+        self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+    }
+
+    async fn ask(&mut self, challenge: &str) -> String {
+        self.say(&format!("334 {challenge}")).await;
+        self.hear().await
+    }
+}
+
+/// A user whose password is in a file; the file goes with the value.
+struct User {
+    auth: config::Auth,
+    _file: tempfile::NamedTempFile,
+}
+
+fn user(password: &str, mechanisms: Option<Vec<config::Mechanism>>) -> User {
+    let file = authority::file(password);
+    let secret = SecretSource::File(file.path().into());
+    User { auth: config::Auth { username: USER.into(), secret, mechanisms }, _file: file }
+}
+
+fn offers(names: &str) -> Vec<String> {
+    names.split_whitespace().map(String::from).collect()
+}
+
+fn channel() -> (Channel<Verified>, DuplexStream) {
+    let (near, far) = wire("192.0.2.5:587");
+    (Channel::new(Verified::assumed(near), peer(), Timeouts::default()), far)
+}
+
+async fn authenticated(
+    offered: &str,
+    user: &User,
+    iterations: u32,
+    twist: Twist,
+) -> (Result<(), String>, Vec<String>) {
+    let (mut channel, far) = channel();
+    let offered = offers(offered);
+    let (result, heard) =
+        tokio::join!(authenticate(&mut channel, &offered, &user.auth), serve(far, iterations, twist));
+    let result = result.map_err(|trouble| {
+        assert_eq!(trouble.phase, Phase::Auth);
+        let words = trouble.to_string();
+        assert!(!words.contains(user.auth.username.as_str()) && !words.contains(PASSWORD), "{words}");
+        words.strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: ").unwrap().to_owned()
+    });
+    (result, heard)
+}
+
+const ALL: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+
+#[tokio::test]
+async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
+    for mechanism in ALL {
+        let (result, heard) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::None).await;
+        assert_eq!(result, Ok(()), "{mechanism}");
+        if mechanism.starts_with("SCRAM") {
+            assert_eq!(heard.last().unwrap(), "", "the last step is an empty line");
+        }
+        let (result, _) = authenticated(mechanism, &user("pencils", None), 4096, Twist::None).await;
+        assert_eq!(result, Err("the relay said: 535 5.7.8 who are you".into()), "{mechanism}");
+    }
+}
+
+#[tokio::test]
+async fn the_best_common_mechanism_is_taken() {
+    use config::Mechanism::{Login, Plain, ScramSha1, ScramSha256};
+    let cases = [
+        ("LOGIN PLAIN SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-512 GSSAPI", None, "SCRAM-SHA-512"),
+        ("SCRAM-SHA-512 SCRAM-SHA-256", None, "SCRAM-SHA-512"),
+        ("SCRAM-SHA-1 SCRAM-SHA-256", None, "SCRAM-SHA-256"),
+        ("LOGIN PLAIN", None, "PLAIN"),
+        ("LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-1", Some(vec![Login, ScramSha1]), "SCRAM-SHA-1"),
+        ("LOGIN PLAIN SCRAM-SHA-512", Some(vec![Plain, Login, ScramSha256]), "PLAIN"),
+    ];
+    for (offered, narrowed, expected) in cases {
+        let (_, heard) = authenticated(offered, &user(PASSWORD, narrowed), 4096, Twist::None).await;
+        assert_eq!(heard[0].split(' ').nth(1), Some(expected), "{offered}");
+    }
+}
+
+/// Nothing is sent, and the secret is not even read.
+#[tokio::test]
+async fn nothing_in_common_tells_both_sides() {
+    let unreadable = |mechanisms| config::Auth {
+        username: USER.into(),
+        secret: SecretSource::File("/nowhere/secret".into()),
+        mechanisms,
+    };
+    let cases = [
+        (
+            "GSSAPI NTLM",
+            None,
+            "the relay offers GSSAPI NTLM; we have SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN",
+        ),
+        (
+            "",
+            None,
+            "the relay offers no AUTH at all; we have SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN",
+        ),
+        ("PLAIN", Some(vec![config::Mechanism::Login]), "the relay offers PLAIN; we have LOGIN"),
+    ];
+    for (offered, narrowed, expected) in cases {
+        let (mut channel, far) = channel();
+        let trouble = authenticate(&mut channel, &offers(offered), &unreadable(narrowed)).await.unwrap_err();
+        assert!(trouble.to_string().ends_with(&format!("no mechanism in common: {expected}")), "{trouble}");
+        drop(channel);
+        assert_eq!(play(far, "").await, "");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_secret_sends_nothing() {
+    let (mut channel, far) = channel();
+    let secret = SecretSource::File("/nowhere/secret".into());
+    let auth = config::Auth { username: USER.into(), secret, mechanisms: None };
+    assert_eq!(authenticate(&mut channel, &offers("PLAIN"), &auth).await.unwrap_err().phase, Phase::Auth);
+    drop(channel);
+    assert_eq!(play(far, "").await, "");
+}
+
+/// Promise 2. Such a relay does not know the secret; with PLAIN it would have been given it.
+#[tokio::test]
+async fn a_relay_that_proves_nothing_is_refused() {
+    for mechanism in &ALL[..3] {
+        let (result, _) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::NoProof).await;
+        let expected = format!("{mechanism}: the relay let us in without proving that it knows the secret");
+        assert_eq!(result, Err(expected));
+        let (result, heard) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::WrongProof).await;
+        assert_eq!(
+            result,
+            Err(format!("{mechanism}: the relay's proof is wrong: it does not know the secret"))
+        );
+        assert_eq!(heard.last().unwrap(), "*");
+    }
+}
+
+#[tokio::test]
+async fn iterations_are_bounded() {
+    for (iterations, accepted) in
+        [(1, false), (4095, false), (4096, true), (1_000_001, false), (u32::MAX, false)]
+    {
+        let (result, heard) =
+            authenticated("SCRAM-SHA-256", &user(PASSWORD, None), iterations, Twist::None).await;
+        if accepted {
+            assert_eq!(result, Ok(()));
+            continue;
+        }
+        let expected = format!(
+            "SCRAM-SHA-256: the relay asks for {iterations} SCRAM iterations; 4096 to 1000000 are accepted"
+        );
+        assert_eq!(result, Err(expected));
+        assert_eq!(heard.last().unwrap(), "*");
+    }
+}
+
+/// Each case: the mechanism, the relay's script behind the AUTH line, and the words of the trouble.
+#[tokio::test]
+async fn relays_out_of_order() {
+    let cases = [
+        (
+            "SCRAM-SHA-256",
+            "S: 334 !!!!\nC: *\nS: 501 ok\n",
+            "SCRAM-SHA-256: the relay's challenge is not base64",
+        ),
+        // r=x,s
+        (
+            "SCRAM-SHA-256",
+            "S: 334 cj14LHM=\nC: *\nS: 501 ok\n",
+            "SCRAM-SHA-256: the relay's challenge is malformed",
+        ),
+        (
+            "SCRAM-SHA-256",
+            "S: 235 come in\n",
+            "SCRAM-SHA-256: the relay let us in without proving that it knows the secret",
+        ),
+        ("PLAIN", "S: 334 more\nC: *\nS: 501 ok\n", "PLAIN: the relay asks for more than the mechanism has"),
+        ("PLAIN", "S: 454 4.7.0 later\n", "the relay said: 454 4.7.0 later"),
+        ("PLAIN", "S: 534 5.7.9 too weak\n", "the relay said: 534 5.7.9 too weak"),
+        ("PLAIN", "S: 421 4.3.2 bye\n", "the relay said: 421 4.3.2 bye"),
+        ("PLAIN", "!close", "the relay closed the connection"),
+        ("PLAIN", "S: hello\n", "not an SMTP reply: \"hello\\r\\n\""),
+        (
+            "LOGIN",
+            "S: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: cGVuY2ls\nS: 535 5.7.8 no\n",
+            "the relay said: 535 5.7.8 no",
+        ),
+    ];
+    for (mechanism, script, expected) in cases {
+        let (mut channel, far) = channel();
+        let (offered, user) = (offers(mechanism), user(PASSWORD, None));
+        let relaying = async {
+            let mut far = BufReader::new(far);
+            let mut line = String::new();
+            far.read_line(&mut line).await.unwrap();
+            assert!(line.starts_with(&format!("AUTH {mechanism}")), "{line}");
+            play(far, script).await;
+        };
+        let authenticating = async {
+            let trouble = authenticate(&mut channel, &offered, &user.auth).await.unwrap_err();
+            drop(channel);
+            trouble.to_string()
+        };
+        let told = tokio::join!(authenticating, relaying).0;
+        assert_eq!(told.strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: "), Some(expected), "{script}");
+    }
+}
+
+/// RFC 4954 4: what does not fit on the AUTH line waits for an empty challenge.
+#[tokio::test]
+async fn a_long_initial_response_has_a_line_of_its_own() {
+    let (mut channel, far) = channel();
+    let user = user(&"p".repeat(600), None);
+    let (offered, script) = (offers("PLAIN"), "C: AUTH PLAIN\nS: 334 \n");
+    let relaying = async {
+        let mut far = BufReader::new(far);
+        play(&mut far, &format!("{script}!tls")).await;
+        let mut line = String::new();
+        far.read_line(&mut line).await.unwrap();
+        far.write_all(b"235 ok\r\n").await.unwrap();
+        line
+    };
+    let (result, line) = tokio::join!(authenticate(&mut channel, &offered, &user.auth), relaying);
+    result.unwrap();
+    assert!(line.len() > 800 && line.starts_with("AHVzZXIAcHBw"), "{line}");
+}

@@ -1,0 +1,135 @@
+//! Certificates for tests, and the relay's side of a handshake.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use tempfile::NamedTempFile;
+use tokio_rustls::TlsAcceptor;
+
+use super::super::trust::pin_of;
+use crate::config::{ClientCertificate, TlsSettings, TlsVersion, Trust};
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+/// A certificate and its key, as files and as values.
+pub(crate) struct Identity {
+    certificate: NamedTempFile,
+    key: NamedTempFile,
+}
+
+pub(crate) fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        Authority::named("an authority")
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = parameters.self_signed(&key).unwrap();
+        Authority { issuer: Issuer::new(parameters, key), certificate }
+    }
+
+    /// A certificate for `names`, valid from and to the first day of these years.
+    pub(crate) fn issue(&self, names: &[&str], years: (i32, i32)) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        (parameters.not_before, parameters.not_after) =
+            (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        Identity { certificate: file(&certificate.pem()), key: file(&key.serialize_pem()) }
+    }
+
+    /// A valid certificate for `name`.
+    pub(crate) fn identity(&self, name: &str) -> Identity {
+        self.issue(&[name], (2020, 2120))
+    }
+
+    /// The authority's certificate as a `ca-file`.
+    pub(crate) fn file(&self) -> NamedTempFile {
+        file(&self.certificate.pem())
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        Arc::new(roots)
+    }
+}
+
+impl Identity {
+    pub(crate) fn pin(&self) -> [u8; 32] {
+        pin_of(&CertificateDer::from_pem_file(self.certificate.path()).unwrap()).unwrap()
+    }
+
+    pub(crate) fn client(&self) -> ClientCertificate {
+        ClientCertificate { certificate: self.certificate.path().into(), key: self.key.path().into() }
+    }
+
+    /// A relay that speaks TLS 1.2 and 1.3.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor_with(&[&version::TLS12, &version::TLS13], None)
+    }
+
+    /// A relay that speaks `versions` and asks for a certificate issued by `clients`.
+    pub(crate) fn acceptor_with(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Option<&Authority>,
+    ) -> TlsAcceptor {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(authority.roots(), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let chain = CertificateDer::pem_file_iter(self.certificate.path()).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.key.path()).unwrap();
+        let config = builder.with_single_cert(chain.map(Result::unwrap).collect(), key).unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+pub(crate) fn tls_settings(trust: Trust) -> TlsSettings {
+    TlsSettings { trust, server_name: None, client: None, minimum: TlsVersion::V1_2 }
+}
+
+/// A relay that shows one certificate and signs with another's key.
+pub(crate) fn acceptor_showing(certificate: &Path, key: &Path) -> TlsAcceptor {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shown));
+    TlsAcceptor::from(Arc::new(config))
+}

@@ -1,0 +1,169 @@
+//! Whole connections: failover over a scripted network, and one over real TCP and TLS.
+
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+
+use super::testing::authority::{Authority, file, tls_settings};
+use super::testing::network::{Far, NOW, Scripted};
+use super::testing::{Given, play, settings, transaction};
+use super::*;
+use crate::config::{Auth, Host, RelayHost, SecretSource, Tls, Trust};
+
+const GREETED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                       C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome\n";
+const NO_LOGIN: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                        C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 535 5.7.8 no\n";
+
+fn host(name: &str) -> RelayHost {
+    RelayHost { host: Host::Name(name.into()), port: 25 }
+}
+
+/// A relay of two hosts, `first` with 127.0.0.1 and 127.0.0.2, `second` with 127.0.0.3.
+async fn dialled(far: [Far; 3]) -> (Result<Peer, String>, Vec<String>) {
+    let network = Scripted::new(
+        &[("first", &["127.0.0.1", "127.0.0.2"]), ("second", &["127.0.0.3"])],
+        &[("127.0.0.1:25", far[0]), ("127.0.0.2:25", far[1]), ("127.0.0.3:25", far[2])],
+    );
+    let password = file("pencil");
+    let secret = SecretSource::File(password.path().into());
+    let auth = Some(Auth { username: "user".into(), secret, mechanisms: None });
+    let hosts = vec![host("first"), host("second")];
+    let relay = Relay::new(config::Relay { hosts, auth, ..settings() }).unwrap();
+    let connected = relay.connect_over(&network).await;
+    let dialled = network.dialled().iter().map(|dialled| dialled.split(':').next().unwrap().into()).collect();
+    let connected = connected.map(|connection| connection.peer().clone()).map_err(|told| told.to_string());
+    (connected, dialled)
+}
+
+/// Each case: what the three addresses do, which one is used (or the trouble told), which were dialled.
+#[tokio::test(start_paused = true)]
+async fn addresses_and_hosts_are_tried_in_turn() {
+    let plays = |script| Far::Accepts(NOW, script);
+    let (good, dead) = (plays(GREETED), Far::Refuses(NOW));
+    type Case<'a> = (&'a str, [Far; 3], Result<&'a str, &'a str>, &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
+        ("first of all", [good, good, good], Ok("first[127.0.0.1]:25"), &["127.0.0.1"]),
+        (
+            "next address at connect",
+            [dead, good, good],
+            Ok("first[127.0.0.2]:25"),
+            &["127.0.0.1", "127.0.0.2"],
+        ),
+        (
+            "next address at the greeting",
+            [plays("S: 421 busy"), good, good],
+            Ok("first[127.0.0.2]:25"),
+            &["127.0.0.1", "127.0.0.2"],
+        ),
+        (
+            "next host",
+            [dead, plays("!close"), good],
+            Ok("second[127.0.0.3]:25"),
+            &["127.0.0.1", "127.0.0.2", "127.0.0.3"],
+        ),
+        (
+            "AUTH refused: next host, not the next address",
+            [plays(NO_LOGIN), good, good],
+            Ok("second[127.0.0.3]:25"),
+            &["127.0.0.1", "127.0.0.3"],
+        ),
+        (
+            "the try that got furthest is told",
+            [plays(NO_LOGIN), good, dead],
+            Err("first[127.0.0.1]:25: AUTH: the relay said: 535 5.7.8 no"),
+            &["127.0.0.1", "127.0.0.3"],
+        ),
+        (
+            "all dead: the last one is told",
+            [dead, dead, dead],
+            Err("second[127.0.0.3]:25: connect: connection refused"),
+            &["127.0.0.1", "127.0.0.2", "127.0.0.3"],
+        ),
+    ];
+    for (name, far, expected, tried) in cases {
+        let (connected, dialled) = dialled(far).await;
+        let connected = connected.map(|peer| peer.to_string());
+        assert_eq!(connected, expected.map(String::from).map_err(String::from), "{name}");
+        assert_eq!(dialled, tried, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_be_looked_up_is_passed_over() {
+    let network = Scripted::new(
+        &[("second", &["127.0.0.3"])],
+        &[("127.0.0.3:25", Far::Accepts(NOW, "S: 220 hi\nC: EHLO client.example\nS: 250 mx\n"))],
+    );
+    let hosts = vec![host("first"), host("second")];
+    let relay = Relay::new(config::Relay { hosts, ..settings() }).unwrap();
+    assert_eq!(relay.connect_over(&network).await.unwrap().peer().name, "second");
+}
+
+/// The exception for loopback is for the connection's address: a name may lie.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_leads_elsewhere_gets_nothing_without_tls() {
+    let network =
+        Scripted::new(&[("localhost", &["192.0.2.5"])], &[("192.0.2.5:25", Far::Accepts(NOW, "S: 220 hi"))]);
+    let relay = Relay::new(config::Relay { hosts: vec![host("localhost")], ..settings() }).unwrap();
+    let trouble = relay.connect_over(&network).await.err().unwrap();
+    assert_eq!(
+        trouble.to_string(),
+        "localhost[192.0.2.5]:25: TLS handshake: tls.mode = \"none\" is for loopback addresses only, \
+         and 192.0.2.5:25 is none"
+    );
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_at_start() {
+    let refused = Relay::new(config::Relay { hosts: vec![], ..settings() }).err().unwrap();
+    assert_eq!(refused, "relayhost: no host is named");
+    let tls = Tls::StartTls(tls_settings(Trust::CaFile("/nowhere/ca.pem".into())));
+    let refused = Relay::new(config::Relay { tls, ..settings() }).err().unwrap();
+    assert!(refused.starts_with("tls.ca-file: cannot read /nowhere/ca.pem"), "{refused}");
+}
+
+/// From the socket to the report: real TCP on loopback, STARTTLS, AUTH, one message.
+#[tokio::test]
+async fn a_message_over_tcp_and_tls() {
+    let authority = Authority::new();
+    let (ca, identity, password) = (authority.file(), authority.identity("127.0.0.1"), file("pencil"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let plain = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\n!tls";
+        play(&mut stream, plain).await;
+        let stream = identity.acceptor().accept(stream).await.unwrap();
+        let protected = "C: EHLO client.example\nS: 250-mx\nS: 250-PIPELINING\nS: 250-SIZE\nS: 250 AUTH PLAIN\n\
+                         C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 ok\nC: MAIL FROM:<ann@example.org> SIZE=14\n\
+                         C: RCPT TO:<ben@example.net>\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go on\n\
+                         C: Subject: x\nC: \nC: .\nS: 250 2.0.0 taken\nC: QUIT\nS: 221 bye";
+        play(stream, protected).await
+    };
+    let sending = async {
+        let secret = SecretSource::File(password.path().into());
+        let auth = Some(Auth { username: "user".into(), secret, mechanisms: None });
+        let hosts = vec![RelayHost { host: Host::Address(address.ip()), port: address.port() }];
+        let tls = Tls::StartTls(tls_settings(Trust::CaFile(ca.path().into())));
+        let idle = Duration::ZERO;
+        let relay = Relay::new(config::Relay { hosts, tls, auth, idle, ..settings() }).unwrap();
+        let message = transaction(1, "ann@example.org", &["ben@example.net"], "Subject: x\r\n\r\n");
+        let mut given = Given::new([message]);
+        relay.connect().await.unwrap().run(&mut given).await.unwrap();
+        given
+    };
+    let (rest, given) = tokio::join!(serving, sending);
+    assert_eq!((rest.as_str(), given.told()), ("", vec!["1/0 sent 2.0.0 250 2.0.0 taken".to_owned()]));
+    assert_eq!(given.reports[0].peer, Peer { name: "127.0.0.1".into(), address, tls: Some("TLSv1.3") });
+}
+
+/// The daemon spawns these on many threads.
+#[tokio::test]
+async fn what_the_daemon_spawns_can_be_spawned() {
+    fn is_send<T: Send>(_: &T) {}
+    let relay = Relay::new(settings()).unwrap();
+    is_send(&relay.connect());
+    let run = |connection: Connection| async move { connection.run(&mut Given::default()).await };
+    is_send(&async move { run(relay.connect().await?).await });
+}

@@ -1,0 +1,221 @@
+use std::net::IpAddr;
+
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+
+use super::super::testing::authority::{Authority, tls_settings};
+use super::super::testing::wire;
+use super::*;
+use crate::config::Trust;
+
+fn named(name: &str) -> Host {
+    Host::Name(name.into())
+}
+
+fn client(settings: &TlsSettings) -> Client {
+    Client::new(settings, &[]).unwrap().0
+}
+
+/// The handshake with a relay, and a line through it.
+async fn shaken(client: &Client, host: &Host, relay: TlsAcceptor) -> Result<&'static str, String> {
+    let (near, far) = wire("192.0.2.5:587");
+    let relaying = async {
+        let mut stream = relay.accept(far).await.ok()?;
+        let mut line = [0; 4];
+        stream.read_exact(&mut line).await.ok()?;
+        stream.write_all(&line).await.ok()?;
+        stream.flush().await.ok()
+    };
+    let shaking = async {
+        let mut verified = client.handshake(near, host).await.map_err(|cause| cause.to_string())?;
+        // A relay that wants a client certificate says so only now (TLS 1.3).
+        let echoed = async {
+            let mut line = [0; 4];
+            verified.write_all(b"ping").await?;
+            verified.flush().await?;
+            verified.read_exact(&mut line).await?;
+            Ok::<_, io::Error>(line)
+        };
+        match echoed.await {
+            Ok(line) => assert_eq!(line, *b"ping"),
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(verified.version().unwrap())
+    };
+    tokio::join!(relaying, shaking).1
+}
+
+#[tokio::test]
+async fn verified_by_authority_and_name() {
+    let authority = Authority::new();
+    let ca = authority.file();
+    let settings = tls_settings(Trust::CaFile(ca.path().into()));
+    let ours = client(&settings);
+    let relay = |name: &str| authority.identity(name).acceptor();
+    let address: IpAddr = "192.0.2.5".parse().unwrap();
+    let cases = [
+        (named("mx.example"), relay("mx.example")),
+        (named("MX.example."), relay("mx.example")),
+        (named("mx.a.example"), relay("*.a.example")),
+        (Host::Address(address), relay("192.0.2.5")),
+    ];
+    for (host, relay) in cases {
+        assert_eq!(shaken(&ours, &host, relay).await, Ok("TLSv1.3"), "{host:?}");
+    }
+    let old = authority.identity("mx.example").acceptor_with(&[&TLS12], None);
+    assert_eq!(shaken(&ours, &named("mx.example"), old).await, Ok("TLSv1.2"));
+
+    let renamed = client(&TlsSettings { server_name: Some("internal.example".into()), ..settings });
+    assert_eq!(shaken(&renamed, &Host::Address(address), relay("internal.example")).await, Ok("TLSv1.3"));
+    shaken(&renamed, &named("mx.example"), relay("mx.example")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn verified_by_pin_whatever_name_dates_and_issuer() {
+    let expired = Authority::new().issue(&["elsewhere.example"], (2020, 2021));
+    let pinned = client(&tls_settings(Trust::Pins(vec![[0; 32], expired.pin()])));
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        let relay = expired.acceptor_with(versions, None);
+        shaken(&pinned, &named("mx.example"), relay).await.unwrap();
+    }
+    let other = Authority::new().identity("mx.example");
+    let shown: String = other.pin().iter().map(|octet| format!("{octet:02x}")).collect();
+    let refused = shaken(&pinned, &named("mx.example"), other.acceptor()).await.unwrap_err();
+    assert_eq!(refused, format!("the relay's key is none of tls.pin-sha256; its pin is {shown}"));
+}
+
+/// A relay that shows the pinned certificate but does not hold its key.
+#[tokio::test]
+async fn a_pin_without_the_key_is_worth_nothing() {
+    let (authority, pinned) = (Authority::new(), Authority::new().identity("mx.example"));
+    let (chain, other) = (pinned.client().certificate, authority.identity("mx.example"));
+    let stolen = super::super::testing::authority::acceptor_showing(&chain, &other.client().key);
+    let ours = client(&tls_settings(Trust::Pins(vec![pinned.pin()])));
+    let refused = shaken(&ours, &named("mx.example"), stolen).await.unwrap_err();
+    assert!(refused.starts_with("a signature of the relay, "), "{refused}");
+}
+
+#[tokio::test]
+async fn refusals_tell_what_is_wrong() {
+    let authority = Authority::new();
+    let ca = authority.file();
+    let ours = client(&tls_settings(Trust::CaFile(ca.path().into())));
+    let cases = [
+        (authority.issue(&["mx.example"], (2020, 2021)), "the relay's certificate expired on 2021-01-01"),
+        (
+            authority.issue(&["mx.example"], (2100, 2101)),
+            "the relay's certificate is not valid before 2100-01-01; is this host's clock right?",
+        ),
+        (
+            authority.issue(&["a.example", "192.0.2.9"], (2020, 2120)),
+            "the relay's certificate is for a.example, 192.0.2.9, not for mx.example (tls.server-name)",
+        ),
+        (
+            authority.issue(&[], (2020, 2120)),
+            "the relay's certificate is for no name at all, not for mx.example (tls.server-name)",
+        ),
+        (
+            Authority::named("another authority").identity("mx.example"),
+            "the issuer of the relay's certificate is not trusted (tls.ca-file names a private CA)",
+        ),
+        (
+            Authority::new().identity("mx.example"),
+            "a signature of the relay, or of the issuer it names, is wrong (is tls.ca-file out of date?)",
+        ),
+    ];
+    for (relay, expected) in cases {
+        let refused = shaken(&ours, &named("mx.example"), relay.acceptor()).await;
+        assert_eq!(refused, Err(expected.into()));
+    }
+}
+
+#[tokio::test]
+async fn the_minimum_version_holds() {
+    let authority = Authority::new();
+    let relay = authority.identity("mx.example");
+    let settings = tls_settings(Trust::Pins(vec![relay.pin()]));
+    let strict = client(&TlsSettings { minimum: TlsVersion::V1_3, ..settings });
+    let host = named("mx.example");
+    assert_eq!(shaken(&strict, &host, relay.acceptor()).await, Ok("TLSv1.3"));
+    let refused = shaken(&strict, &host, relay.acceptor_with(&[&TLS12], None)).await;
+    assert_eq!(refused, Err("the relay does not offer TLS 1.3, which tls.minimum asks for".into()));
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_when_asked_for() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let relay = authority.identity("mx.example");
+    let known = clients.identity("client.example");
+    let settings = tls_settings(Trust::Pins(vec![relay.pin()]));
+    let with = client(&TlsSettings { client: Some(known.client()), ..settings.clone() });
+    let without = client(&settings);
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        let asking = || relay.acceptor_with(versions, Some(&clients));
+        shaken(&with, &named("mx.example"), asking()).await.unwrap();
+        shaken(&without, &named("mx.example"), asking()).await.unwrap_err();
+    }
+}
+
+/// What a relay says that does not speak our TLS: alerts, and no TLS at all.
+#[tokio::test]
+async fn other_answers_are_told_apart() {
+    let ours = client(&tls_settings(Trust::Pins(vec![[0; 32]])));
+    let cases: [(&[u8], &str); 5] = [
+        (b"\x15\x03\x01\x00\x02\x02\x46", "only TLS older than 1.2"),
+        (b"\x15\x03\x01\x00\x02\x02\x28", "or asks for a client certificate"),
+        (b"\x15\x03\x03\x00\x02\x02\x50", "the relay ended the handshake: InternalError"),
+        (b"220 mx.example ESMTP\r\n", "is not TLS; does tls.mode fit the port"),
+        (b"", "the relay closed the connection"),
+    ];
+    for (answer, expected) in cases {
+        let (near, mut far) = wire("192.0.2.5:465");
+        let answering = async {
+            let mut hello = [0; 1];
+            far.read_exact(&mut hello).await.unwrap();
+            far.write_all(answer).await.unwrap();
+            far.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            far.read_to_end(&mut rest).await.unwrap();
+        };
+        let host = named("mx.example");
+        let refused = tokio::join!(ours.handshake(near, &host), answering).0.err().unwrap();
+        assert!(refused.to_string().contains(expected), "{refused}");
+    }
+}
+
+/// DESIGN promise 2: the exception is for the connection's own address.
+#[test]
+fn without_tls_only_on_loopback() {
+    for (address, accepted) in [
+        ("127.0.0.1:25", true),
+        ("127.9.9.9:25", true),
+        ("[::1]:25", true),
+        ("[::ffff:127.0.0.1]:25", true),
+        ("192.0.2.5:25", false),
+        ("0.0.0.0:25", false),
+        ("[::ffff:192.0.2.5]:25", false),
+        ("10.0.0.1:25", false),
+    ] {
+        let verified = Verified::loopback(wire(address).0);
+        assert_eq!(verified.is_ok(), accepted, "{address}");
+        assert!(verified.is_ok_and(|verified| verified.version().is_none()) == accepted);
+    }
+}
+
+#[test]
+fn names_that_cannot_be_verified_are_refused_at_start() {
+    let host = |name: &str| RelayHost { host: named(name), port: 587 };
+    let settings = tls_settings(Trust::Pins(vec![[0; 32]]));
+    let error = Client::new(&settings, &[host("ok.example"), host("not a name")]).err().unwrap();
+    assert_eq!(error, "relayhost: \"not a name\" is no host name");
+    let renamed = TlsSettings { server_name: Some("-".into()), ..settings };
+    assert_eq!(Client::new(&renamed, &[]).err().unwrap(), "tls.server-name: \"-\" is no host name");
+}
+
+#[test]
+fn what_a_certificate_says_is_escaped() {
+    assert_eq!(escaped("is for a\r\nb\u{1b}[31m"), "is for a??b?[31m");
+    assert_eq!(bare_name("DnsName(\"a.example\")"), "a.example");
+    assert_eq!(bare_name("DirectoryName"), "DirectoryName");
+}

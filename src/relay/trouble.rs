@@ -1,0 +1,216 @@
+//! Relay trouble: what went wrong with a relay, where in the dialogue, and with which peer.
+//!
+//! Promises: a [`Trouble`] says nothing about any message (DESIGN promise 4); its text names the
+//! peer and the phase, holds no secret, and octets from the relay stand escaped in it.
+//!
+//! Not here: which replies are trouble and which are a verdict (`verdict.rs`), pausing the relay
+//! (`queue/breaker.rs`).
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::smtp::reply::Reply;
+
+/// Where in the dialogue something happened, in the order of the dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// Looking up the relayhost's addresses.
+    Resolve,
+    /// TCP connect.
+    Connect,
+    /// Awaiting the 220 greeting.
+    Greeting,
+    /// EHLO or HELO.
+    Ehlo,
+    /// The STARTTLS command.
+    StartTls,
+    /// The TLS handshake.
+    Tls,
+    /// The AUTH exchange.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// Content before its final dot.
+    Content,
+    /// The final dot: awaiting the reply that takes responsibility.
+    Dot,
+    /// RSET after a transaction that ended early.
+    Rset,
+    /// QUIT.
+    Quit,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Resolve => "name lookup",
+            Phase::Connect => "connect",
+            Phase::Greeting => "greeting",
+            Phase::Ehlo => "EHLO",
+            Phase::StartTls => "STARTTLS",
+            Phase::Tls => "TLS handshake",
+            Phase::Auth => "AUTH",
+            Phase::Mail => "MAIL FROM",
+            Phase::Rcpt => "RCPT TO",
+            Phase::Data => "DATA",
+            Phase::Content => "message content",
+            Phase::Dot => "end of data",
+            Phase::Rset => "RSET",
+            Phase::Quit => "QUIT",
+        })
+    }
+}
+
+/// Who was talked to; prints as `mx.example.net[192.0.2.5]:587`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The relayhost as it is configured: a name, or an address as text.
+    pub name: String,
+    /// The address and port connected to.
+    pub address: SocketAddr,
+    /// `TLSv1.3` or `TLSv1.2`; `None` before the handshake and on a loopback relay without TLS.
+    pub tls: Option<&'static str>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: IpAddr = self.address.ip().to_canonical();
+        write!(f, "{}[{shown}]:{}", self.name, self.address.port())
+    }
+}
+
+/// Why a dialogue did not go on.
+#[derive(Clone, Debug)]
+pub enum Cause {
+    /// The relay's own words.
+    Reply(Reply),
+    /// Our words for the operator: TLS verification, nothing in common, DNS, a secret not readable.
+    Other(String),
+    /// The relay closed the connection.
+    Closed,
+    /// The connection broke: the kind, and the system's words.
+    Io(io::ErrorKind, String),
+    /// Nothing (or not all) came within this time.
+    TimedOut(Duration),
+    /// What came is no SMTP reply, or no reply that fits here; escaped.
+    Garbage(String),
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Cause::Io(error.kind(), error.to_string())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
+            Cause::Other(words) => f.write_str(words),
+            Cause::Closed => f.write_str("the relay closed the connection"),
+            Cause::Io(_, words) => f.write_str(words),
+            Cause::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs()),
+            Cause::Garbage(octets) => write!(f, "not an SMTP reply: \"{octets}\""),
+        }
+    }
+}
+
+/// Relay-wide trouble: pauses the relay, says nothing about any message.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Where it happened.
+    pub phase: Phase,
+    /// With whom; `None` where no address was known yet, and the cause then names the host.
+    pub peer: Option<Peer>,
+    /// What happened.
+    pub cause: Cause,
+}
+
+impl Trouble {
+    /// Of two failed tries, the one that tells the operator more: the one that got further, else
+    /// the later one.
+    pub(super) fn more_telling(self, later: Trouble) -> Trouble {
+        if self.phase > later.phase { self } else { later }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(peer) = &self.peer {
+            write!(f, "{peer}: ")?;
+        }
+        write!(f, "{}: {}", self.phase, self.cause)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    fn peer(address: &str) -> Peer {
+        Peer { name: "mx.example.net".into(), address: address.parse().unwrap(), tls: None }
+    }
+
+    #[test]
+    fn told_with_peer_phase_and_cause() {
+        let refused = Reply::new(535, Status::permanent(7, 8), "bad credentials");
+        let cases = [
+            (
+                Some(peer("192.0.2.5:587")),
+                Phase::Auth,
+                Cause::Reply(refused),
+                "mx.example.net[192.0.2.5]:587: AUTH: the relay said: 535 5.7.8 bad credentials",
+            ),
+            (
+                Some(peer("[2001:db8::1]:465")),
+                Phase::Greeting,
+                Cause::TimedOut(Duration::from_secs(300)),
+                "mx.example.net[2001:db8::1]:465: greeting: no answer within 300 s",
+            ),
+            (
+                Some(peer("[::ffff:192.0.2.5]:587")),
+                Phase::Dot,
+                Cause::Closed,
+                "mx.example.net[192.0.2.5]:587: end of data: the relay closed the connection",
+            ),
+            (
+                None,
+                Phase::Resolve,
+                Cause::Other("mx.example.net has no address".into()),
+                "name lookup: mx.example.net has no address",
+            ),
+            (
+                None,
+                Phase::Ehlo,
+                Cause::Garbage("HTTP/1.1 400".into()),
+                "EHLO: not an SMTP reply: \"HTTP/1.1 400\"",
+            ),
+        ];
+        for (peer, phase, cause, expected) in cases {
+            assert_eq!(Trouble { phase, peer, cause }.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_try_that_got_further_tells_more() {
+        let at = |phase, words: &str| Trouble { phase, peer: None, cause: Cause::Other(words.into()) };
+        let cases = [
+            (Phase::Auth, Phase::Connect, "first"),
+            (Phase::Connect, Phase::Tls, "second"),
+            (Phase::Connect, Phase::Connect, "second"),
+        ];
+        for (first, second, expected) in cases {
+            let told = at(first, "first").more_telling(at(second, "second"));
+            assert!(matches!(told.cause, Cause::Other(words) if words == expected), "{first:?} {second:?}");
+        }
+    }
+}

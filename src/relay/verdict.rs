@@ -1,0 +1,204 @@
+//! What a reply, or its absence, means for the mail: one table.
+//!
+//! | phase | 2xx | 3xx | 4xx | 5xx | 421 | garbage, close, timeout |
+//! |---|---|---|---|---|---|---|
+//! | Resolve, Connect, Tls | relay | relay | relay | relay | relay | relay |
+//! | Greeting, Ehlo, StartTls, Rset, Quit | go on | relay | relay | relay | relay | relay |
+//! | Auth | go on | go on | relay | relay | relay | relay |
+//! | Mail | go on | relay | defer all (1) | bounce all (2) | relay | relay |
+//! | Rcpt | go on | relay | defer it | bounce it (2) (3) | relay | relay |
+//! | Data | relay | go on | defer all | bounce all (2) | relay | relay |
+//! | Content | relay | relay | defer all | defer all (4) | relay | relay |
+//! | Dot | sent all | relay | defer all | bounce all | relay | relay |
+//!
+//! *relay*: `Untold`, scope [`Scope::Relay`]: relay trouble, which says nothing about a message (DESIGN
+//! promise 4). *it*: this recipient; *all*: every recipient of the transaction still open.
+//!
+//! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble.
+//! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
+//!    sequence the relay does not follow are no fault of the message.
+//! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10): deferred, as 452 is.
+//! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
+//!    it, so it is taken for no more than a deferral.
+//!
+//! Not here: who is told (`delivery.rs`), when the next attempt is (`queue/schedule.rs`).
+
+use super::trouble::Phase;
+use crate::smtp::reply::{Reply, Severity};
+use crate::status::Status;
+
+/// What is known of a recipient after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The relay has taken responsibility.
+    Sent,
+    /// Refused for now, by a reply about this message.
+    Deferred,
+    /// Refused for good, by a reply about this message.
+    Bounced,
+    /// Relay trouble or connection lost: says nothing about this message.
+    Untold,
+}
+
+/// Whom a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The recipient of this RCPT.
+    Recipient,
+    /// Every recipient of the transaction still open.
+    Message,
+    /// No message at all.
+    Relay,
+}
+
+/// What the table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// The dialogue goes on as it should.
+    GoOn,
+    /// This is what it means.
+    Ruled(Verdict, Scope),
+}
+
+const RELAY: Judgement = Judgement::Ruled(Verdict::Untold, Scope::Relay);
+
+/// The table; no reply means garbage, a closed connection, or nothing in time.
+pub(crate) fn judge(phase: Phase, answer: Option<&Reply>) -> Judgement {
+    use Judgement::{GoOn, Ruled};
+    use Scope::{Message, Recipient};
+    use Severity::{Intermediate, Permanent, Positive, Transient};
+    use Verdict::{Bounced, Deferred, Sent};
+    let Some(reply) = answer else { return RELAY };
+    if is_about_the_relay(phase, reply) {
+        return RELAY;
+    }
+    match (phase, reply.severity()) {
+        (Phase::Greeting | Phase::Ehlo | Phase::StartTls | Phase::Rset | Phase::Quit, Positive) => GoOn,
+        (Phase::Auth, Positive | Intermediate) => GoOn,
+        (Phase::Mail | Phase::Rcpt, Positive) | (Phase::Data, Intermediate) => GoOn,
+        (Phase::Mail | Phase::Data | Phase::Dot, Transient) => Ruled(Deferred, Message),
+        (Phase::Mail | Phase::Data | Phase::Dot, Permanent) => Ruled(Bounced, Message),
+        (Phase::Rcpt, Transient) => Ruled(Deferred, Recipient),
+        (Phase::Rcpt, Permanent) if reply.code() == 552 => Ruled(Deferred, Recipient),
+        (Phase::Rcpt, Permanent) => Ruled(Bounced, Recipient),
+        (Phase::Content, Transient | Permanent) => Ruled(Deferred, Message),
+        (Phase::Dot, Positive) => Ruled(Sent, Message),
+        _ => RELAY,
+    }
+}
+
+/// 421 anywhere, and notes 1 and 2 of the table.
+fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
+    let before_content = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
+    match reply.code() {
+        421 => true,
+        503 | 530 | 534 | 535 | 538 => before_content,
+        454 => phase == Phase::Mail && reply.status() == Some(Status::transient(7, 0)),
+        _ => false,
+    }
+}
+
+/// The status that goes with `verdict` of `reply`: its own where that fits, else a general one.
+pub(crate) fn status_of(verdict: Verdict, reply: &Reply) -> Status {
+    use Severity::{Permanent, Positive, Transient};
+    match (verdict, reply.severity()) {
+        (Verdict::Sent, Positive) => reply.status().unwrap_or(Status::success(0, 0)),
+        (Verdict::Deferred, Transient) => reply.status().unwrap_or(Status::transient(0, 0)),
+        (Verdict::Bounced, Permanent) => reply.status().unwrap_or(Status::permanent(0, 0)),
+        // A 5xx read as a deferral: 552 at RCPT (4.5.3, too many recipients) or refused content.
+        (Verdict::Deferred, _) if reply.code() == 552 => Status::transient(5, 3),
+        (Verdict::Deferred, _) => Status::transient(0, 0),
+        _ => Status::transient(3, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GO: Judgement = Judgement::GoOn;
+    const SENT: Judgement = Judgement::Ruled(Verdict::Sent, Scope::Message);
+    const DEFER: Judgement = Judgement::Ruled(Verdict::Deferred, Scope::Message);
+    const BOUNCE: Judgement = Judgement::Ruled(Verdict::Bounced, Scope::Message);
+    const DEFER_IT: Judgement = Judgement::Ruled(Verdict::Deferred, Scope::Recipient);
+    const BOUNCE_IT: Judgement = Judgement::Ruled(Verdict::Bounced, Scope::Recipient);
+
+    /// The table of the module header, with columns 250, 354, 451, 550, 421, failure.
+    #[test]
+    fn every_phase_and_answer() {
+        let table = [
+            (Phase::Resolve, [RELAY, RELAY, RELAY, RELAY]),
+            (Phase::Connect, [RELAY, RELAY, RELAY, RELAY]),
+            (Phase::Tls, [RELAY, RELAY, RELAY, RELAY]),
+            (Phase::Greeting, [GO, RELAY, RELAY, RELAY]),
+            (Phase::Ehlo, [GO, RELAY, RELAY, RELAY]),
+            (Phase::StartTls, [GO, RELAY, RELAY, RELAY]),
+            (Phase::Auth, [GO, GO, RELAY, RELAY]),
+            (Phase::Mail, [GO, RELAY, DEFER, BOUNCE]),
+            (Phase::Rcpt, [GO, RELAY, DEFER_IT, BOUNCE_IT]),
+            (Phase::Data, [RELAY, GO, DEFER, BOUNCE]),
+            (Phase::Content, [RELAY, RELAY, DEFER, DEFER]),
+            (Phase::Dot, [SENT, RELAY, DEFER, BOUNCE]),
+            (Phase::Rset, [GO, RELAY, RELAY, RELAY]),
+            (Phase::Quit, [GO, RELAY, RELAY, RELAY]),
+        ];
+        for (phase, row) in table {
+            for (code, expected) in [250, 354, 451, 550].into_iter().zip(row) {
+                let reply = Reply::bare(code, "words");
+                assert_eq!(judge(phase, Some(&reply)), expected, "{phase:?} {code}");
+            }
+            assert_eq!(judge(phase, Some(&Reply::bare(421, "bye"))), RELAY, "{phase:?} 421");
+            assert_eq!(judge(phase, None), RELAY, "{phase:?} failure");
+        }
+    }
+
+    #[test]
+    fn replies_with_a_meaning_of_their_own() {
+        let cases = [
+            (Phase::Mail, "530 5.7.0", RELAY),
+            (Phase::Mail, "534 5.7.9", RELAY),
+            (Phase::Mail, "535 5.7.8", RELAY),
+            (Phase::Mail, "538 5.7.11", RELAY),
+            (Phase::Mail, "503 5.5.1", RELAY),
+            (Phase::Mail, "454 4.7.0", RELAY),
+            (Phase::Mail, "454 4.7.1", DEFER),
+            (Phase::Mail, "452 4.3.1", DEFER),
+            (Phase::Mail, "552 5.3.4", BOUNCE),
+            (Phase::Mail, "550 5.7.1", BOUNCE),
+            (Phase::Rcpt, "530 5.7.0", RELAY),
+            (Phase::Rcpt, "454 4.7.1", DEFER_IT),
+            (Phase::Rcpt, "452 4.5.3", DEFER_IT),
+            (Phase::Rcpt, "552 5.5.3", DEFER_IT),
+            (Phase::Rcpt, "251 2.1.5", GO),
+            (Phase::Rcpt, "252 2.1.5", GO),
+            (Phase::Data, "503 5.5.1", RELAY),
+            (Phase::Data, "554 5.5.1", BOUNCE),
+            (Phase::Dot, "530 5.7.0", BOUNCE),
+            (Phase::Dot, "552 5.3.4", BOUNCE),
+            (Phase::Content, "552 5.3.4", DEFER),
+        ];
+        for (phase, said, expected) in cases {
+            let (reply, _) = Reply::parse(format!("{said} words\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(judge(phase, Some(&reply)), expected, "{phase:?} {said}");
+        }
+    }
+
+    #[test]
+    fn the_status_fits_the_verdict() {
+        let cases = [
+            (Verdict::Sent, "250 2.6.0 queued", "2.6.0"),
+            (Verdict::Sent, "250 ok", "2.0.0"),
+            (Verdict::Deferred, "451 4.7.1 greylisted", "4.7.1"),
+            (Verdict::Deferred, "451 later", "4.0.0"),
+            (Verdict::Deferred, "552 5.5.3 too many", "4.5.3"),
+            (Verdict::Deferred, "554 5.7.1 no", "4.0.0"),
+            (Verdict::Bounced, "550 5.1.1 nobody", "5.1.1"),
+            (Verdict::Bounced, "550 nobody", "5.0.0"),
+            (Verdict::Untold, "535 5.7.8 who", "4.3.0"),
+        ];
+        for (verdict, said, expected) in cases {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(status_of(verdict, &reply).to_string(), expected, "{said}");
+        }
+    }
+}
