@@ -7,5 +7,6 @@ pub mod queue_id;
 pub mod relay;
 pub mod secret;
 pub mod smtp;
+pub mod spool;
 pub mod status;
 pub mod systemd;

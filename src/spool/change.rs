@@ -1,0 +1,88 @@
+//! What a record does: the one meaning of each kind, for the writer after its sync and for recovery alike.
+
+use super::entry::EntryState;
+use super::format::Kind;
+use super::octets::Malformed;
+use super::payload::{self, Effect, Fates, Meta};
+
+/// What one record does to the index, together with its queue id and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A message is there, and what that does to another.
+    Arrive { effect: Effect, large: bool },
+    /// A message is at a new place; all that was known of it, again.
+    Move(Box<Carried>),
+    /// Some recipients have their end.
+    Close(Fates),
+    /// The message is gone.
+    Settle,
+    /// It is held, dead or active.
+    State(EntryState),
+    /// There is a deferral reason to read.
+    Note,
+    /// The final dot is about to be sent.
+    InFlight,
+    /// The process ended in order.
+    CleanEnd,
+}
+
+/// What a Moved record carries besides the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub state: EntryState,
+    pub in_flight: bool,
+    pub warned: bool,
+    pub deferred: bool,
+    pub large: bool,
+    pub fates: Fates,
+}
+
+impl Change {
+    /// The kind of record that does this.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Change::Arrive { .. } => Kind::Message,
+            Change::Move(_) => Kind::Moved,
+            Change::Close(_) => Kind::Outcome,
+            Change::Settle => Kind::Settled,
+            Change::State(_) => Kind::State,
+            Change::Note => Kind::Note,
+            Change::InFlight => Kind::InFlight,
+            Change::CleanEnd => Kind::CleanEnd,
+        }
+    }
+
+    /// What a record of this kind and payload does; for a message also what it says of itself.
+    pub fn decode(kind: Kind, payload: &[u8]) -> Result<(Change, Option<Meta>), Malformed> {
+        Ok(match kind {
+            Kind::Message => {
+                let meta = payload::decode_message(payload)?.meta;
+                (Change::Arrive { effect: meta.effect.clone(), large: meta.large.is_some() }, Some(meta))
+            }
+            Kind::Moved => {
+                let (carried, meta) = Change::decode_moved(payload)?;
+                (Change::Move(Box::new(carried)), Some(meta))
+            }
+            Kind::Outcome => (Change::Close(payload::decode_fates(payload)?), None),
+            Kind::Settled => (Change::Settle, None),
+            Kind::State => (Change::State(payload::decode_state(payload)?), None),
+            Kind::Note => (Change::Note, None),
+            Kind::InFlight => (Change::InFlight, None),
+            Kind::CleanEnd => (Change::CleanEnd, None),
+        })
+    }
+
+    fn decode_moved(payload: &[u8]) -> Result<(Carried, Meta), Malformed> {
+        let moved = payload::decode_moved(payload)?;
+        let meta = payload::decode_message(moved.message)?.meta;
+        let carried = Carried {
+            state: moved.state,
+            in_flight: moved.in_flight,
+            warned: moved.warned,
+            deferred: moved.note.is_some(),
+            large: meta.large.is_some(),
+            fates: moved.fates,
+        };
+        Ok((carried, meta))
+    }
+}

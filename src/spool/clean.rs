@@ -1,0 +1,145 @@
+//! The cleaner: moves the few live messages of an old segment forward, so that the segment can go.
+//!
+//! Promises
+//! 1. The segments behind the active one take at most three times the octets that live, soon after
+//!    the last of them was closed: one message deferred for days pins nothing.
+//! 2. A moved message is one record with all that was recorded of it, written and synced like any
+//!    other before the index, and then the old segment, forget the old one.
+//! 3. It works in steps of 256 KiB between the batches of the writer, so that nobody waits for it long.
+//! 4. It works on a full disk, too: the moved messages take no more of the reserve than their segment
+//!    gives back.
+//!
+//! A live message that cannot be read back has its octets put into `corrupt/` before its segment may go;
+//! if that fails too, the segment stays.
+//!
+//! Not here: letting go (`stock.rs`), when it is wanted (`index.rs`).
+
+use std::sync::Arc;
+
+use super::change::{Carried, Change};
+use super::entry::ReadError;
+use super::fault;
+use super::format::record_length;
+use super::index::{Extra, Flags, Slot};
+use super::octets::Malformed;
+use super::payload::{self, Moved};
+use super::read::{Record, base_of, last_deferral, record_at};
+use super::request::{Answer, Request};
+use super::salvage::{self, Range};
+use super::shared::Shared;
+use crate::queue_id::QueueId;
+
+/// Octets of messages moved in one step.
+const STEP: usize = 256 << 10;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Cleaner {
+    /// The segment in work.
+    segment: u32,
+    /// The messages in it still to be moved, last first.
+    left: Vec<QueueId>,
+    /// A segment whose damage could not be put aside.
+    stuck: Option<u32>,
+}
+
+impl Cleaner {
+    /// The next messages to move, while the log is too long; `None` when it is not, or nothing can be done.
+    pub fn step(&mut self, shared: &Arc<Shared>, active: u32) -> Option<Vec<Request>> {
+        let oldest = shared.index().wants_cleaning(active)?;
+        if self.stuck == Some(oldest) {
+            return None;
+        }
+        if self.segment != oldest || self.left.is_empty() {
+            self.segment = oldest;
+            let index = shared.index();
+            let here = index.slots().filter(|(_, slot)| slot.place.segment == oldest);
+            self.left = here.map(|(id, _)| id).collect();
+            self.left.reverse();
+        }
+        let mut moves = Vec::new();
+        let mut octets = 0;
+        while octets < STEP
+            && let Some(id) = self.left.pop()
+        {
+            if let Some(request) = self.request(shared, id) {
+                octets += request.front.len() + request.content.len();
+                moves.push(request);
+            }
+        }
+        // A step without a move took damaged messages out, or met only settled ones: more may follow.
+        (self.stuck != Some(oldest)).then_some(moves)
+    }
+
+    /// The record that moves this message, if it still is where it was.
+    fn request(&mut self, shared: &Arc<Shared>, id: QueueId) -> Option<Request> {
+        let (slot, extra) = {
+            let index = shared.index();
+            (index.slot(id)?, index.extra(id))
+        };
+        if slot.place.segment != self.segment {
+            return None;
+        }
+        let moved = record_at(shared, id, slot.place).and_then(|record| {
+            moved(shared, id, slot, &extra, record).map_err(|Malformed| ReadError::Damaged)
+        });
+        match moved {
+            Ok(request) => Some(request),
+            Err(error) => {
+                self.give_up(shared, id, slot, &error);
+                None
+            }
+        }
+    }
+
+    fn give_up(&mut self, shared: &Arc<Shared>, id: QueueId, slot: Slot, error: &ReadError) {
+        let place = slot.place;
+        let range = Range {
+            segment: place.segment,
+            start: place.offset,
+            end: place.offset + record_length(place.payload_length),
+        };
+        let kept = match error {
+            ReadError::Io(_) => false,
+            _ => salvage::keep(&*shared.fs, &shared.places, range).is_ok(),
+        };
+        if kept {
+            fault::damaged(&format!("{id}: lost to damage; {}", salvage::describe(&shared.places, range)));
+            shared.index().remove(id);
+        } else {
+            fault::damaged(&format!("{id}: cannot be moved: {error}; segment {:08X} stays", place.segment));
+            self.stuck = Some(place.segment);
+        }
+    }
+}
+
+fn moved(
+    shared: &Shared,
+    id: QueueId,
+    slot: Slot,
+    extra: &Extra,
+    record: Record,
+) -> Result<Request, Malformed> {
+    let base = base_of(record.kind, &record.payload)?;
+    let note = last_deferral(shared, id, &base, extra);
+    let carried = Carried {
+        state: slot.flags.state(),
+        in_flight: slot.flags.has(Flags::IN_FLIGHT),
+        warned: slot.flags.has(Flags::WARNED),
+        deferred: slot.flags.has(Flags::DEFERRED),
+        large: slot.flags.has(Flags::LARGE),
+        fates: extra.fates.clone(),
+    };
+    let front = payload::encode_moved(&Moved {
+        state: carried.state,
+        in_flight: carried.in_flight,
+        warned: carried.warned,
+        fates: carried.fates.clone(),
+        note: note.as_deref(),
+        message: base.payload,
+    });
+    let content = base.payload.to_vec();
+    let sum = shared.spool.payload_sum(&[&front, &content]);
+    let change = Change::Move(Box::new(carried));
+    Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Answer::Nobody })
+}

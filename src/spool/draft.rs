@@ -1,0 +1,173 @@
+//! Content while it arrives.
+//!
+//! Promises
+//! 1. A draft takes little memory: up to the large threshold, then a file in `large/` and one chunk.
+//! 2. A draft that is dropped leaves nothing: its file is unlinked, or found unnamed by recovery.
+//! 3. When a large file is finished, its octets, its length and its name are synced.
+//!
+//! Fails: a full disk is `Full`, any other trouble `Trouble`; then the draft stays failed, and
+//! committing it fails in the same way.
+//!
+//! Files are written by the blocking pool, never on an async thread; so a draft above the threshold
+//! needs a tokio runtime.
+
+use std::io;
+use std::sync::Arc;
+
+use super::entry::CommitError;
+use super::fs::{File, write_all_at};
+use super::payload::Large;
+use super::shared::Shared;
+use crate::queue_id::QueueId;
+
+/// Octets gathered before they are written to a large file.
+const CHUNK: usize = 256 << 10;
+
+/// Content while it arrives: memory up to `large_threshold`, then a file in `large/`.
+pub struct Draft {
+    shared: Arc<Shared>,
+    id: QueueId,
+    /// What is not in the file.
+    memory: Vec<u8>,
+    large: Option<Spilled>,
+    failed: Option<CommitError>,
+}
+
+struct Spilled {
+    name: LargeName,
+    file: Arc<dyn File>,
+    length: u64,
+    sum: u32,
+}
+
+/// The name of a large file that no record holds yet: unlinked when it is dropped.
+pub(super) struct LargeName {
+    shared: Arc<Shared>,
+    id: QueueId,
+    keep: bool,
+}
+
+/// Content that is complete.
+pub(super) struct Finished {
+    pub memory: Vec<u8>,
+    pub large: Option<(Large, LargeName)>,
+}
+
+impl Draft {
+    pub(super) fn new(shared: Arc<Shared>, id: QueueId) -> Self {
+        Draft { shared, id, memory: Vec::new(), large: None, failed: None }
+    }
+
+    /// The queue id that the message will have.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Octets so far.
+    pub fn len(&self) -> u64 {
+        self.large.as_ref().map_or(0, |large| large.length) + self.memory.len() as u64
+    }
+
+    /// Whether nothing has been written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends to the content.
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), CommitError> {
+        if self.failed.is_none() {
+            self.failed = self.append(octets).await.err();
+        }
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    async fn append(&mut self, octets: &[u8]) -> Result<(), CommitError> {
+        for chunk in octets.chunks(CHUNK) {
+            self.memory.extend_from_slice(chunk);
+            if self.large.is_none() && self.memory.len() as u64 > self.shared.options.large_threshold {
+                self.large = Some(Spilled::create(Arc::clone(&self.shared), self.id).await?);
+            }
+            if self.memory.len() >= CHUNK {
+                self.spill().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is in memory to the file, if there is one.
+    async fn spill(&mut self) -> Result<(), CommitError> {
+        if let Some(large) = &mut self.large {
+            large.append(std::mem::take(&mut self.memory)).await?;
+        }
+        Ok(())
+    }
+
+    /// The complete content, synced as far as it is in a file.
+    pub(super) async fn finish(mut self) -> Result<Finished, CommitError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.spill().await?;
+        let large = match self.large {
+            None => None,
+            Some(large) => Some(large.finish().await?),
+        };
+        Ok(Finished { memory: self.memory, large })
+    }
+
+    pub(super) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+}
+
+impl Spilled {
+    async fn create(shared: Arc<Shared>, id: QueueId) -> Result<Spilled, CommitError> {
+        let name = LargeName { shared: Arc::clone(&shared), id, keep: false };
+        let sum = shared.spool.payload_sum(&[]);
+        let file = off_thread(move || shared.fs.create(&shared.places.large(id))).await?;
+        Ok(Spilled { name, file, length: 0, sum })
+    }
+
+    async fn append(&mut self, octets: Vec<u8>) -> Result<(), CommitError> {
+        self.sum = crc32c::crc32c_append(self.sum, &octets);
+        let (file, offset) = (Arc::clone(&self.file), self.length);
+        self.length += octets.len() as u64;
+        off_thread(move || write_all_at(&*file, &octets, offset)).await
+    }
+
+    async fn finish(self) -> Result<(Large, LargeName), CommitError> {
+        let Spilled { name, file, length, sum } = self;
+        let shared = Arc::clone(&name.shared);
+        off_thread(move || {
+            file.sync_data()?;
+            shared.fs.sync_dir(&shared.places.large)
+        })
+        .await?;
+        Ok((Large { length, sum }, name))
+    }
+}
+
+impl LargeName {
+    /// A record names it now.
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for LargeName {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.shared.stock.unlink_large(self.id);
+        }
+    }
+}
+
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, CommitError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|e| CommitError::from(e.kind())),
+        // The runtime is shutting down, or the work panicked.
+        Err(_) => Err(CommitError::Trouble),
+    }
+}

@@ -1,0 +1,288 @@
+//! The segment format, version 1: what the octets on disk are.
+//!
+//! All numbers are little-endian. A segment is `log/NNNNNNNN.seg`, its sequence number in eight
+//! hexadecimal digits, counting up from 1:
+//!
+//! ```text
+//!      0  header                    two copies, so that one bad block costs nothing
+//!   4096  header again
+//!   8192  batch, batch, batch ...   each starts at a multiple of 512 and is filled up with zeros
+//!  . . .  free: zeros, or what a recycled file held in its former life
+//!
+//! header                               record
+//!   0  8  "nullmta\n"                    0  4  "nmR1"
+//!   8  2  format version                 4  4  checksum of octets 8..40 of this head
+//!  10  2  zero                           8  4  length of the payload
+//!  12  4  sequence number               12  4  checksum of the payload
+//!  16 16  spool id                      16  8  queue id
+//!  32  8  highest queue id given        24  4  batch: counts up with every write to the segment
+//!  40  4  relay clock, seconds          28  4  durable below: everything before this offset was
+//!  44  4  previous segment, 0: none            known to be synced when the record was written
+//!  48  4  its durable length            32  4  relay clock, seconds
+//!  52  4  its end                       36  1  kind
+//!  56  4  zero                          37  3  zero
+//!  60  4  checksum of octets 0..60      40     payload (payload.rs), zeros up to a multiple of 8
+//! ```
+//!
+//! Promises
+//! 1. A record whose two checksums hold is whole, was written by this spool, for this segment and
+//!    this offset. Checksums are CRC32C; the head's starts from spool id, sequence number and offset,
+//!    and it covers the payload's checksum. So neither a recycled file's former records parse, nor
+//!    a sector that went astray, nor a record that a submitter put into the content of a message
+//!    (the spool id is random and is in no message).
+//! 2. A sector that holds something synced is never written again: a batch starts a new sector, so
+//!    a torn write can harm only what nobody was told is safe.
+//! 3. A record of a lower batch than one before it is what a failed write left behind. It is void.
+//! 4. Damage before a later record's `durable below`, or before the durable length that the next
+//!    segment's header states, hit something that was safe. Other damage is a write that was
+//!    never finished. A record at or behind the stated end was refused and is void.
+//! 5. Reading never panics, whatever the octets are. Versions up to this one stay readable for ever;
+//!    magic, version and the place of the header's checksum are the same in all of them.
+//!
+//! Not here: payloads (`payload.rs`), reading a segment through (`scan.rs`), writing (`segment.rs`).
+
+use crc32c::{crc32c, crc32c_append};
+
+use super::octets::{Reader, put_u16, put_u32, put_u64};
+use crate::queue_id::QueueId;
+
+/// The version this program writes, and the newest it reads.
+pub const FORMAT_VERSION: u16 = 1;
+/// What a disk writes whole or not at all; batches start at multiples of it.
+pub const SECTOR: u32 = 512;
+/// Where the first batch starts.
+pub const FIRST_RECORD: u32 = 8192;
+/// Octets of a record before its payload.
+pub const HEAD: u32 = 40;
+/// The longest payload; envelope and small content stay far below it.
+pub const MAX_PAYLOAD: u32 = 64 << 20;
+
+const HEADER: usize = 64;
+const HEADER_COPY_AT: usize = 4096;
+const HEADER_MAGIC: [u8; 8] = *b"nullmta\n";
+pub(super) const RECORD_MAGIC: [u8; 4] = *b"nmR1";
+
+/// The random name of one spool; what makes its checksums its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolId(pub [u8; 16]);
+
+impl SpoolId {
+    /// The checksum of a payload; it stays the same wherever the record is copied to.
+    pub fn payload_sum(self, parts: &[&[u8]]) -> u32 {
+        parts.iter().fold(crc32c(&self.0), |sum, part| crc32c_append(sum, part))
+    }
+
+    /// Where the checksums of the heads in segment `sequence` start from.
+    pub fn seed(self, sequence: u32) -> Seed {
+        Seed(crc32c_append(crc32c(&self.0), &sequence.to_le_bytes()))
+    }
+}
+
+/// Spool id and segment, as a checksum to go on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(u32);
+
+impl Seed {
+    fn sum(self, offset: u32, octets: &[u8]) -> u32 {
+        crc32c_append(crc32c_append(self.0, &offset.to_le_bytes()), octets)
+    }
+}
+
+/// How far the segment before this one is to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// Its sequence number.
+    pub sequence: u32,
+    /// Everything before this offset was synced: damage there is damage.
+    pub durable: u32,
+    /// Whatever stands at or behind this offset was refused: it is void.
+    pub end: u32,
+}
+
+/// What a segment says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The spool it belongs to.
+    pub spool: SpoolId,
+    /// Its own number; a file named otherwise has not become this segment yet.
+    pub sequence: u32,
+    /// The highest queue id that had been given when it was begun.
+    pub high_water: QueueId,
+    /// The relay clock when it was begun.
+    pub relay_clock: u32,
+    /// The segment before it; `None` in the first one of a spool.
+    pub previous: Option<Previous>,
+}
+
+/// Why octets are no [`Header`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// Not a header, or one that is damaged.
+    Unreadable,
+    /// A whole header of this later version.
+    Newer(u16),
+}
+
+impl Header {
+    /// The first [`FIRST_RECORD`] octets of the segment.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FIRST_RECORD as usize);
+        out.extend_from_slice(&HEADER_MAGIC);
+        put_u16(&mut out, FORMAT_VERSION);
+        put_u16(&mut out, 0);
+        put_u32(&mut out, self.sequence);
+        out.extend_from_slice(&self.spool.0);
+        put_u64(&mut out, self.high_water.raw());
+        put_u32(&mut out, self.relay_clock);
+        let previous = self.previous.unwrap_or(Previous { sequence: 0, durable: 0, end: 0 });
+        for value in [previous.sequence, previous.durable, previous.end, 0] {
+            put_u32(&mut out, value);
+        }
+        let sum = crc32c(&out);
+        put_u32(&mut out, sum);
+        out.resize(HEADER_COPY_AT, 0);
+        out.extend_from_within(..HEADER);
+        out.resize(FIRST_RECORD as usize, 0);
+        out
+    }
+
+    /// The header in the first octets of the file named after `sequence`, from whichever copy is whole.
+    pub fn decode(octets: &[u8], sequence: u32) -> Result<Header, HeaderFault> {
+        let copies = [0, HEADER_COPY_AT].map(|at| Header::decode_copy(octets.get(at..at + HEADER)));
+        let own = |copy: &Result<Header, HeaderFault>| matches!(copy, Ok(h) if h.sequence == sequence);
+        let [first, second] = copies;
+        match (own(&first), own(&second)) {
+            (true, _) => first,
+            (_, true) => second,
+            _ if matches!(first, Err(HeaderFault::Newer(_))) => first,
+            _ if matches!(second, Err(HeaderFault::Newer(_))) => second,
+            _ => Err(HeaderFault::Unreadable),
+        }
+    }
+
+    fn decode_copy(octets: Option<&[u8]>) -> Result<Header, HeaderFault> {
+        let octets = octets.ok_or(HeaderFault::Unreadable)?;
+        let (summed, sum) = octets.split_at(HEADER - 4);
+        if summed[..8] != HEADER_MAGIC || crc32c(summed).to_le_bytes() != sum {
+            return Err(HeaderFault::Unreadable);
+        }
+        let version = u16::from_le_bytes([summed[8], summed[9]]);
+        if version > FORMAT_VERSION {
+            return Err(HeaderFault::Newer(version));
+        }
+        // A slice of fixed length holds all fixed fields; the fault is for the reader's types only.
+        Header::decode_fields(&summed[12..]).ok_or(HeaderFault::Unreadable)
+    }
+
+    fn decode_fields(octets: &[u8]) -> Option<Header> {
+        let mut reader = Reader::new(octets);
+        let sequence = reader.u32().ok()?;
+        let spool = SpoolId(reader.take(16).ok()?.try_into().ok()?);
+        let high_water = QueueId::from_raw(reader.u64().ok()?);
+        let relay_clock = reader.u32().ok()?;
+        let [before, durable, end] = [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
+        let previous = (before != 0).then_some(Previous { sequence: before, durable, end });
+        Some(Header { spool, sequence, high_water, relay_clock, previous })
+    }
+}
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A message taken.
+    Message = 1,
+    /// A message copied forward by the cleaner, with all that was recorded of it since.
+    Moved = 2,
+    /// What became of some recipients.
+    Outcome = 3,
+    /// A message removed.
+    Settled = 4,
+    /// A message held, dead, or active again.
+    State = 5,
+    /// Why the message was last deferred; a hint.
+    Note = 6,
+    /// The final dot is about to be sent; a hint.
+    InFlight = 7,
+    /// The process ended in order.
+    CleanEnd = 8,
+}
+
+impl Kind {
+    /// Whether the record was never promised to be durable, so that it is believed wherever it is found.
+    pub fn is_hint(self) -> bool {
+        matches!(self, Kind::Note | Kind::InFlight)
+    }
+
+    fn from_octet(octet: u8) -> Option<Kind> {
+        use Kind::{CleanEnd, InFlight, Message, Moved, Note, Outcome, Settled, State};
+        let all = [Message, Moved, Outcome, Settled, State, Note, InFlight, CleanEnd];
+        all.into_iter().find(|kind| *kind as u8 == octet)
+    }
+}
+
+/// The head of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Octets of payload.
+    pub payload_length: u32,
+    /// [`SpoolId::payload_sum`] of the payload.
+    pub payload_sum: u32,
+    /// The message it is about; 0 for [`Kind::CleanEnd`].
+    pub id: QueueId,
+    /// The write it came with (promise 3).
+    pub batch: u32,
+    /// See promise 4.
+    pub durable_below: u32,
+    /// Seconds the relay has been usable.
+    pub relay_clock: u32,
+    /// What the payload is.
+    pub kind: Kind,
+}
+
+impl Head {
+    /// The octets of this head at `offset` of the segment of `seed`.
+    pub fn encode(&self, seed: Seed, offset: u32) -> [u8; HEAD as usize] {
+        let mut octets = [0; HEAD as usize];
+        octets[..4].copy_from_slice(&RECORD_MAGIC);
+        octets[8..12].copy_from_slice(&self.payload_length.to_le_bytes());
+        octets[12..16].copy_from_slice(&self.payload_sum.to_le_bytes());
+        octets[16..24].copy_from_slice(&self.id.raw().to_le_bytes());
+        octets[24..28].copy_from_slice(&self.batch.to_le_bytes());
+        octets[28..32].copy_from_slice(&self.durable_below.to_le_bytes());
+        octets[32..36].copy_from_slice(&self.relay_clock.to_le_bytes());
+        octets[36] = self.kind as u8;
+        let sum = seed.sum(offset, &octets[8..]);
+        octets[4..8].copy_from_slice(&sum.to_le_bytes());
+        octets
+    }
+
+    /// The head in `octets`, found at `offset` of the segment of `seed`; `None` if there is none.
+    pub fn decode(octets: &[u8], seed: Seed, offset: u32) -> Option<Head> {
+        let octets = octets.get(..HEAD as usize)?;
+        if octets[..4] != RECORD_MAGIC || octets[4..8] != seed.sum(offset, &octets[8..]).to_le_bytes() {
+            return None;
+        }
+        let mut reader = Reader::new(&octets[8..]);
+        let [payload_length, payload_sum] = [reader.u32().ok()?, reader.u32().ok()?];
+        let id = QueueId::from_raw(reader.u64().ok()?);
+        let [batch, durable_below, relay_clock] =
+            [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
+        let kind = Kind::from_octet(reader.u8().ok()?)?;
+        let head = Head { payload_length, payload_sum, id, batch, durable_below, relay_clock, kind };
+        (payload_length <= MAX_PAYLOAD).then_some(head)
+    }
+
+    /// Octets from this head to where the next record of the batch starts.
+    pub fn record_length(&self) -> u32 {
+        record_length(self.payload_length)
+    }
+}
+
+/// Octets of a record with a payload of `payload_length` (at most [`MAX_PAYLOAD`]).
+pub fn record_length(payload_length: u32) -> u32 {
+    (HEAD + payload_length).next_multiple_of(8)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The seam: every disk call that the spool makes goes through [`Fs`] and [`File`].
+//!
+//! Promises of an implementation
+//! 1. What `sync_data` has returned Ok for survives power loss, with the file's length.
+//! 2. A name that `sync_dir` of its directory has returned Ok for survives it too: made, renamed or gone.
+//! 3. Before that, anything may be left: the old octets, the new, or a mixture by sectors; the old
+//!    name, the new, or none.
+//!
+//! Errors are those of the system, unchanged. Short reads and writes and `Interrupted` are the
+//! caller's to go on from ([`read_full_at`], [`write_all_at`]): the tests make all of them happen.
+//!
+//! Not here: what is called and when (`segment.rs`, `stock.rs`, `draft.rs`, `recover.rs`); the
+//! simulated disk of the tests is in `fs/sim.rs`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(test)]
+pub(crate) mod sim;
+
+/// The disk calls on names.
+pub trait Fs: Send + Sync {
+    /// Makes a directory with exactly this mode; `AlreadyExists` if there is something by that name.
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// The names in a directory, in any order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Makes a new file of mode 0600 to read and write; `AlreadyExists` if there is one.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens a file to read and write; never through a symbolic link.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// The same as the type that goes out in [`super::Content::File`].
+    fn open_plain(&self, path: &Path) -> io::Result<fs::File>;
+    /// Gives a file a new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Takes a file's name away.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Octets that an unprivileged user may still write on the file system of `path`.
+    fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// Locks `path`, made when missing, until the result is dropped; `WouldBlock` while another holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
+    /// Sixteen octets that nobody can guess.
+    fn random(&self) -> io::Result<[u8; 16]>;
+}
+
+/// The disk calls on an open file.
+pub trait File: Send + Sync {
+    /// Octets read into `buffer`; 0 at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Octets written from `buffer`.
+    fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize>;
+    /// fdatasync: content and length.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Octets in the file.
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// Fills `buffer` from `offset` on; returns how much of it, less only where the file ends.
+pub(super) fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes all of `buffer` at `offset`.
+pub(super) fn write_all_at(file: &dyn File, mut buffer: &[u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.write_at(buffer, offset) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                buffer = &buffer[count..];
+                offset += count as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// The system's own file systems.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+        // Set again, since the process's umask took bits from the mode of mkdir.
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        fs::File::open(directory)?.sync_all()
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        let file = fs::OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn open_plain(&self, path: &Path) -> io::Result<fs::File> {
+        fs::File::open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let status = rustix::fs::statvfs(path)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        file.try_lock().map_err(io::Error::from)?;
+        // The pid is for whoever looks; where it cannot be written (a full disk), flock's lock stands.
+        let pid = format!("{}\n", std::process::id());
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0));
+        Ok(Box::new(file))
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let mut octets = [0; 16];
+        io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut octets)?;
+        Ok(octets)
+    }
+}
+
+impl File for fs::File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+
+    fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, buffer, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        fs::File::sync_data(self)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.metadata().map(|metadata| metadata.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_real_disk_keeps_the_seams_promises() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        RealFs.create_dir(&path("d"), 0o1733).unwrap();
+        assert_eq!(fs::metadata(path("d")).unwrap().permissions().mode() & 0o7777, 0o1733);
+        assert_eq!(RealFs.create_dir(&path("d"), 0o700).unwrap_err().kind(), ErrorKind::AlreadyExists);
+
+        let file = RealFs.create(&path("a")).unwrap();
+        write_all_at(&*file, b"abc", 2).unwrap();
+        let mut buffer = [9; 8];
+        assert_eq!(read_full_at(&*file, &mut buffer, 0).unwrap(), 5);
+        assert_eq!((&buffer[..5], file.length().unwrap()), (&b"\0\0abc"[..], 5));
+        assert!(RealFs.create(&path("a")).is_err());
+        RealFs.rename(&path("a"), &path("b")).unwrap();
+        RealFs.sync_dir(directory.path()).unwrap();
+        std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
+        assert!(RealFs.open(&path("link")).is_err());
+        RealFs.unlink(&path("b")).unwrap();
+        assert!(RealFs.free_space(directory.path()).unwrap() > 0);
+        assert_ne!(RealFs.random().unwrap(), RealFs.random().unwrap());
+    }
+
+    #[test]
+    fn one_holds_the_lock_and_its_end_releases_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = RealFs.lock(&path).unwrap();
+        assert_eq!(RealFs.lock(&path).err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        drop(held);
+        assert!(RealFs.lock(&path).is_ok());
+    }
+}

@@ -1,0 +1,364 @@
+//! A disk for tests: it forgets what was not synced, and fails when told to.
+//!
+//! The model is strict. Of what was not synced, each sector of 512 octets may after a crash be as before, as
+//! written, or garbage, in any combination; a file may have its old length, its new one, or one
+//! between; each name may be as before or as changed, and a renamed file may have both names. After a
+//! failed sync, the written octets are still read back, but no later sync makes them durable.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{File, Fs};
+
+pub(crate) use image::Choice;
+use image::{Directory, Inode, Node};
+
+mod image;
+
+/// The simulated disk; clones are the same disk.
+#[derive(Clone)]
+pub(crate) struct SimFs {
+    disk: Arc<Mutex<Disk>>,
+}
+
+type Watcher = Box<dyn FnMut(&Disk) + Send>;
+
+#[derive(Default)]
+pub(crate) struct Disk {
+    inodes: BTreeMap<u64, Inode>,
+    directories: BTreeMap<PathBuf, Directory>,
+    locked: HashSet<PathBuf>,
+    capacity: Option<u64>,
+    calls: u64,
+    fault: Option<Fault>,
+    /// The next sync of a file in this directory fails.
+    failing_sync: Option<PathBuf>,
+    watcher: Option<Watcher>,
+}
+
+/// Which call fails, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// Counting from the moment it is set.
+    pub call: u64,
+    pub error: ErrorKind,
+    /// All later calls fail, too.
+    pub for_ever: bool,
+}
+
+struct SimFile {
+    disk: Arc<Mutex<Disk>>,
+    inode: u64,
+}
+
+impl SimFs {
+    pub fn new() -> Self {
+        let mut disk = Disk::default();
+        disk.directories.insert("/".into(), Directory::default());
+        SimFs { disk: Arc::new(Mutex::new(disk)) }
+    }
+
+    /// Calls so far.
+    pub fn calls(&self) -> u64 {
+        self.lock_disk().calls
+    }
+
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        let mut disk = self.lock_disk();
+        disk.calls = 0;
+        disk.fault = fault;
+    }
+
+    /// Lets the next sync of a file in `directory` fail, whatever other calls come before it.
+    pub fn fail_next_sync_in(&self, directory: &Path) {
+        self.lock_disk().failing_sync = Some(directory.into());
+    }
+
+    /// Octets that all files together may have.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.lock_disk().capacity = capacity;
+    }
+
+    /// Has `watcher` look at the disk before every call that changes it.
+    pub fn watch(&self, watcher: impl FnMut(&Disk) + Send + 'static) {
+        self.lock_disk().watcher = Some(Box::new(watcher));
+    }
+
+    pub fn unwatch(&self) {
+        self.lock_disk().watcher = None;
+    }
+
+    /// See [`Disk::image`].
+    pub fn image(&self, seed: u64) -> SimFs {
+        self.lock_disk().image(seed)
+    }
+
+    /// Changes the octets of a file, durably and unnoticed.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut disk = self.lock_disk();
+        let inode = disk.inode_at(path).unwrap();
+        let inode = disk.inodes.get_mut(&inode).unwrap();
+        change(&mut inode.now);
+        *inode =
+            Inode { durable: Arc::new(inode.now.clone()), now: inode.now.clone(), dirty: BTreeSet::new() };
+    }
+
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let disk = self.lock_disk();
+        disk.inode_at(path).ok().map(|inode| disk.inodes[&inode].now.clone())
+    }
+
+    fn lock_disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap()
+    }
+
+    /// Counts a call; looks on before it changes something; fails it if it is to fail.
+    fn call(&self, changes: bool) -> io::Result<MutexGuard<'_, Disk>> {
+        let mut disk = self.lock_disk();
+        disk.enter(changes)?;
+        Ok(disk)
+    }
+}
+
+impl Disk {
+    fn enter(&mut self, changes: bool) -> io::Result<()> {
+        if changes && let Some(mut watcher) = self.watcher.take() {
+            watcher(self);
+            self.watcher = Some(watcher);
+        }
+        let call = self.calls;
+        self.calls += 1;
+        match self.fault {
+            Some(f) if call == f.call || (f.for_ever && call > f.call) => Err(f.error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_may_go_on(&mut self, inode: u64) -> io::Result<()> {
+        let node = Node::File(inode);
+        let directory = self.failing_sync.as_ref().and_then(|path| self.directories.get(path));
+        if directory.is_none_or(|directory| !directory.now.values().any(|other| *other == node)) {
+            return Ok(());
+        }
+        self.failing_sync = None;
+        Err(ErrorKind::Other.into())
+    }
+
+    fn used(&self) -> u64 {
+        self.inodes.values().map(|inode| inode.now.len() as u64).sum()
+    }
+
+    /// What the disk may hold after the power went now. Seed 0: only what was synced. Seed 1: everything, as
+    /// after kill -9. Any other: chosen sector by sector and name by name.
+    pub fn image(&self, seed: u64) -> SimFs {
+        let mut choice = Choice(seed);
+        let mut disk = Disk { capacity: self.capacity, ..Disk::default() };
+        disk.inodes = self.inodes.iter().map(|(number, inode)| (*number, inode.after(&mut choice))).collect();
+        for (path, directory) in &self.directories {
+            let parent = path.parent().and_then(|parent| disk.directories.get(parent));
+            let name = path.file_name().unwrap_or_default();
+            // A directory whose own name was lost is lost with everything in it.
+            if path.parent().is_none() || parent.is_some_and(|parent| parent.now.contains_key(name)) {
+                disk.directories.insert(path.clone(), directory.after(&mut choice));
+            }
+        }
+        disk.forget_unnamed();
+        SimFs { disk: Arc::new(Mutex::new(disk)) }
+    }
+
+    fn forget_unnamed(&mut self) {
+        // A name that a crash may bring back counts, too.
+        let nodes = self.directories.values().flat_map(|d| d.now.values().chain(d.durable.values()));
+        let named: HashSet<u64> = nodes.filter_map(|node| node.inode()).collect();
+        self.inodes.retain(|inode, _| named.contains(inode));
+    }
+
+    fn directory(&mut self, path: &Path) -> io::Result<&mut Directory> {
+        let not_found = || io::Error::from(ErrorKind::NotFound);
+        self.directories.get_mut(path).ok_or_else(not_found)
+    }
+
+    fn parent(&mut self, path: &Path) -> io::Result<(&mut Directory, OsString)> {
+        let name = path.file_name().unwrap_or_default().to_owned();
+        Ok((self.directory(path.parent().unwrap_or(Path::new("/")))?, name))
+    }
+
+    fn inode_at(&self, path: &Path) -> io::Result<u64> {
+        let directory = path.parent().and_then(|parent| self.directories.get(parent));
+        let node = directory.and_then(|directory| directory.now.get(path.file_name()?));
+        node.and_then(|node| node.inode()).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl Fs for SimFs {
+    fn create_dir(&self, path: &Path, _mode: u32) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        let (parent, name) = disk.parent(path)?;
+        if parent.now.contains_key(&name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        parent.change(vec![(name, Some(Node::Directory))]);
+        disk.directories.insert(path.into(), Directory::default());
+        Ok(())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        Ok(self.call(false)?.directory(directory)?.now.keys().cloned().collect())
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        let directory = disk.directory(directory)?;
+        directory.durable = directory.now.clone();
+        directory.pending.clear();
+        disk.forget_unnamed();
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut disk = self.call(true)?;
+        let inode = disk.inodes.last_key_value().map_or(1, |(last, _)| last + 1);
+        let (parent, name) = disk.parent(path)?;
+        if parent.now.contains_key(&name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        parent.change(vec![(name, Some(Node::File(inode)))]);
+        disk.inodes.insert(inode, Inode::default());
+        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), inode }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let inode = self.call(false)?.inode_at(path)?;
+        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), inode }))
+    }
+
+    fn open_plain(&self, path: &Path) -> io::Result<fs::File> {
+        let disk = self.call(false)?;
+        let inode = disk.inode_at(path)?;
+        let file = rustix::fs::memfd_create(OsStr::new("sim"), rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut file = fs::File::from(file);
+        file.write_all(&disk.inodes[&inode].now)?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        let node = Node::File(disk.inode_at(from)?);
+        let (parent, old) = disk.parent(from)?;
+        if from.parent() == to.parent() {
+            let new = to.file_name().unwrap_or_default().to_owned();
+            parent.change(vec![(old, None), (new, Some(node))]);
+        } else {
+            parent.change(vec![(old, None)]);
+            let (parent, new) = disk.parent(to)?;
+            parent.change(vec![(new, Some(node))]);
+        }
+        Ok(())
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        disk.inode_at(path)?;
+        let (parent, name) = disk.parent(path)?;
+        parent.change(vec![(name, None)]);
+        Ok(())
+    }
+
+    fn free_space(&self, _path: &Path) -> io::Result<u64> {
+        let disk = self.call(false)?;
+        Ok(disk.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(disk.used())))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let mut disk = self.call(false)?;
+        if !disk.locked.insert(path.into()) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(SimLock { disk: Arc::clone(&self.disk), path: path.into() }))
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        Ok(*b"always the same.")
+    }
+}
+
+struct SimLock {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.lock().unwrap().locked.remove(&self.path);
+    }
+}
+
+impl SimFile {
+    fn call(&self, changes: bool) -> io::Result<MutexGuard<'_, Disk>> {
+        let mut disk = self.disk.lock().unwrap();
+        disk.enter(changes)?;
+        Ok(disk)
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let disk = self.call(false)?;
+        let octets = disk.inodes.get(&self.inode).map_or(&[][..], |inode| &inode.now);
+        let from = (offset as usize).min(octets.len());
+        let count = buffer.len().min(octets.len() - from);
+        buffer[..count].copy_from_slice(&octets[from..from + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
+        let entered = self.call(true);
+        let failed = entered.as_ref().err().map(io::Error::kind);
+        let (mut disk, short) = match failed {
+            // What failed may have been written in part, and a short write is no failure.
+            Some(ErrorKind::WriteZero) => (self.disk.lock().unwrap(), buffer.len().div_ceil(2)),
+            Some(ErrorKind::Other) => (self.disk.lock().unwrap(), buffer.len() * 2 / 3),
+            Some(kind) => return Err(kind.into()),
+            None => (entered?, buffer.len()),
+        };
+        let room = disk.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(disk.used()));
+        let length = disk.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64;
+        let count = (short as u64).min(length.saturating_add(room).saturating_sub(offset)) as usize;
+        if count == 0 && !buffer.is_empty() {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        disk.inodes.entry(self.inode).or_default().write(&buffer[..count], offset as usize);
+        if failed == Some(ErrorKind::Other) { Err(ErrorKind::Other.into()) } else { Ok(count) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let entered = self.call(true).map(drop);
+        let mut disk = self.disk.lock().unwrap();
+        let entered = entered.and_then(|()| disk.sync_may_go_on(self.inode));
+        let inode = disk.inodes.entry(self.inode).or_default();
+        match entered {
+            // Nothing was done, and the caller is to know it.
+            Err(e) if e.kind() == ErrorKind::Interrupted => Err(e),
+            Err(e) => {
+                inode.dirty.clear();
+                Err(e)
+            }
+            Ok(()) => {
+                inode.sync();
+                Ok(())
+            }
+        }
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.call(false)?.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests;

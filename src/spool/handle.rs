@@ -1,0 +1,280 @@
+//! [`Spool`]: what the rest of the program holds.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
+use tokio::sync::oneshot;
+
+use super::Committed;
+use super::change::Change;
+use super::draft::{Draft, Finished};
+use super::entry::{CommitError, Entry, EntryState, OpenError, Options, ReadError, Recovery, Stored};
+use super::fs::Fs;
+use super::ledger::{Ledger, Settled};
+use super::octets::cut;
+use super::payload::{self, Effect, Meta};
+use super::read::{self, Check};
+use super::request::{Answer, Order, Request};
+use super::shared::Shared;
+use super::start::{self, Opened};
+use crate::envelope::{Envelope, ReversePath, Submitter};
+use crate::queue_id::QueueId;
+
+/// The longest deferral reason kept, in octets.
+const NOTE: usize = 1000;
+
+/// Handle; clones share one writer thread. Dropping the last one waits for what has been sent to the
+/// writer, and ends it without the mark of a clean end.
+#[derive(Clone)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// `None` only while it is dropped.
+    orders: Option<Sender<Order>>,
+    threads: Mutex<Option<[JoinHandle<()>; 2]>>,
+}
+
+impl Spool {
+    /// Recovery; the only way to start. New messages are announced on `arrivals` after their sync, by the
+    /// writer itself; those found by recovery are in the result. Blocking.
+    pub fn open(
+        options: Options,
+        fs: Arc<dyn Fs>,
+        arrivals: UnboundedSender<Entry>,
+    ) -> Result<(Spool, Recovery), OpenError> {
+        let Opened { shared, orders, threads, recovery } = start::open(options, fs, arrivals)?;
+        let inner = Inner { shared, orders: Some(orders), threads: Mutex::new(Some(threads)) };
+        Ok((Spool { inner: Arc::new(inner) }, recovery))
+    }
+
+    /// Whether a message of `size` octets would be taken now: free disk (as of the last second), count.
+    pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
+        self.shared().check_room(size)
+    }
+
+    /// A message to be: gives it its queue id.
+    pub fn draft(&self, now: Timestamp) -> Draft {
+        Draft::new(Arc::clone(self.shared()), self.shared().ids.next(now))
+    }
+
+    /// Puts a message on the spool; returns when it is on stable storage.
+    pub async fn commit(
+        &self,
+        draft: Draft,
+        envelope: Envelope,
+        submitter: Submitter,
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        self.commit_with(draft, envelope, submitter, now, Effect::Nothing).await
+    }
+
+    /// Commits a DSN and, in the same record, marks recipients of the original as bounced.
+    pub async fn commit_bounce(
+        &self,
+        draft: Draft,
+        envelope: Envelope,
+        of: &mut Ledger,
+        recipients: &[usize],
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        // An index above 32 bits is none of the ledger's, which ignores it.
+        let recipients: Vec<u32> = recipients.iter().filter_map(|index| u32::try_from(*index).ok()).collect();
+        let effect = Effect::Closes { of: of.id(), recipients: recipients.clone() };
+        let committed = self.commit_with(draft, envelope, Submitter::Ourselves, now, effect).await?;
+        of.bounced_with_dsn(&recipients);
+        Ok(committed)
+    }
+
+    /// Commits a delay DSN and, in the same record, that `of` has been warned of.
+    pub async fn commit_warning(
+        &self,
+        draft: Draft,
+        envelope: Envelope,
+        of: QueueId,
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        self.commit_with(draft, envelope, Submitter::Ourselves, now, Effect::Warns { of }).await
+    }
+
+    /// The message, every octet of it checked. Blocking (page cache as a rule; all of a large file):
+    /// call it from a blocking context, or accept that.
+    pub fn read(&self, id: QueueId) -> Result<Stored, ReadError> {
+        read::read(self.shared(), id, Check::Everything)
+    }
+
+    /// As [`Spool::read`], but the content of a large file is not checked: for listings and DSNs, which
+    /// use none or little of it.
+    pub fn peek(&self, id: QueueId) -> Result<Stored, ReadError> {
+        read::read(self.shared(), id, Check::AllButLarge)
+    }
+
+    /// Records the outcomes in `ledger` not yet recorded; returns when synced.
+    pub async fn record(&self, ledger: &mut Ledger) -> Result<(), CommitError> {
+        if ledger.unrecorded().is_empty() {
+            return Ok(());
+        }
+        let fates = ledger.unrecorded().to_vec();
+        let payload = payload::encode_fates(&fates);
+        self.change(ledger.id(), Change::Close(fates), payload).await?;
+        ledger.recorded();
+        Ok(())
+    }
+
+    /// Removes a message; returns when synced.
+    pub async fn remove(&self, settled: Settled) -> Result<(), CommitError> {
+        self.change(settled.id(), Change::Settle, Vec::new()).await
+    }
+
+    /// Holds a message, declares it dead, or makes it active again; returns when synced.
+    pub async fn set_state(&self, id: QueueId, state: EntryState) -> Result<(), CommitError> {
+        self.change(id, Change::State(state), vec![payload::encode_state(state)]).await
+    }
+
+    /// Notes why a message was deferred by its own fault. Never waits; lost when the writer is far
+    /// behind, or with the power.
+    pub fn note_deferral(&self, id: QueueId, reason: &str) {
+        let payload = cut(reason, NOTE).as_bytes().to_vec();
+        let request = Request::plain(id, Change::Note, payload, self.shared(), Answer::Nobody);
+        if let Some(orders) = &self.inner.orders {
+            let _ = orders.try_send(Order::Write(Box::new(request)));
+        }
+    }
+
+    /// Written (survives kill -9), not synced, when this returns: called just before the final dot. A fault
+    /// is logged and costs the warning of a possible duplicate.
+    pub async fn mark_in_flight(&self, id: QueueId) {
+        let (answer, written) = oneshot::channel();
+        let answer = Answer::Written(answer);
+        let request = Request::plain(id, Change::InFlight, Vec::new(), self.shared(), answer);
+        if self.send(Order::Write(Box::new(request))).await.is_ok() {
+            let _ = written.await;
+        }
+    }
+
+    /// Seconds the relay has been usable, cumulative over the life of the spool; stamped on each record.
+    pub fn set_relay_clock(&self, seconds: u32) {
+        self.shared().relay_clock.store(seconds, Ordering::Relaxed);
+    }
+
+    /// What [`Spool::set_relay_clock`] said last, or recovery found.
+    pub fn relay_clock(&self) -> u32 {
+        self.shared().relay_clock.load(Ordering::Relaxed)
+    }
+
+    /// Messages on the spool.
+    pub fn len(&self) -> u64 {
+        self.shared().index().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// No more commits; writes what has been sent, marks a clean end, and ends the threads. Nothing durable
+    /// depends on it.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.send(Order::Close(answer)).await.is_ok() {
+            let _ = closed.await;
+        }
+        let inner = Arc::clone(&self.inner);
+        // The writer has ended, or ends at once: it has closed its side of the channel.
+        let _ = tokio::task::spawn_blocking(move || inner.join()).await;
+    }
+
+    async fn commit_with(
+        &self,
+        draft: Draft,
+        envelope: Envelope,
+        submitter: Submitter,
+        now: Timestamp,
+        effect: Effect,
+    ) -> Result<Committed, CommitError> {
+        let shared = self.shared();
+        if !draft.belongs_to(shared) {
+            return Err(CommitError::Trouble);
+        }
+        let id = draft.id();
+        let Finished { memory: content, large } = draft.finish().await?;
+        let (large, name) = large.unzip();
+        let change = Change::Arrive { effect: effect.clone(), large: large.is_some() };
+        let lane = lane(submitter, &envelope.reverse_path);
+        let patience_mark = shared.relay_clock.load(Ordering::Relaxed);
+        let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large };
+        let front = payload::encode_message(&meta, &envelope);
+        let sum = shared.spool.payload_sum(&[&front, &content]);
+        let entry = Some(meta.entry(id));
+        let (answer, done) = oneshot::channel();
+        let answer = Answer::Durable(answer);
+        let request = Request { id, change, front, content, sum, entry, large: name, answer };
+        self.ask(request, done).await?;
+        Ok(Committed { id })
+    }
+
+    async fn change(&self, id: QueueId, change: Change, payload: Vec<u8>) -> Result<(), CommitError> {
+        let (answer, done) = oneshot::channel();
+        let request = Request::plain(id, change, payload, self.shared(), Answer::Durable(answer));
+        self.ask(request, done).await
+    }
+
+    async fn ask(
+        &self,
+        request: Request,
+        done: oneshot::Receiver<Result<(), CommitError>>,
+    ) -> Result<(), CommitError> {
+        self.send(Order::Write(Box::new(request))).await?;
+        // No answer: the writer died, and what it wrote last is not to be trusted.
+        done.await.unwrap_or(Err(CommitError::Trouble))
+    }
+
+    async fn send(&self, order: Order) -> Result<(), CommitError> {
+        let orders = self.inner.orders.as_ref().ok_or(CommitError::Closed)?;
+        orders.send(order).await.map_err(|_| CommitError::Closed)
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+}
+
+impl Inner {
+    fn join(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some([writer, stock]) = threads {
+            // A thread that panicked has said so; there is nothing to add.
+            let _ = writer.join();
+            self.shared.stock.close();
+            let _ = stock.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Without senders the writer ends.
+        self.orders = None;
+        self.join();
+    }
+}
+
+/// The submitter's turn among others (DESIGN section 6): its uid where that is known, else its
+/// reverse-path, whatever the case.
+fn lane(submitter: Submitter, reverse_path: &ReversePath) -> u64 {
+    match submitter {
+        Submitter::Uid(uid) => fnv1a(&format!("uid {uid}")),
+        Submitter::Loopback | Submitter::Ourselves => fnv1a(&reverse_path.to_string().to_lowercase()),
+    }
+}
+
+/// FNV-1a: the same in every run, since lanes are stored.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01B3))
+}

@@ -1,0 +1,253 @@
+//! Where every live message is, and what has been recorded of it: the log, added up.
+//!
+//! Promises
+//! 1. [`Index::apply`] is the only way to change it, with the changes in the order of the log; so what
+//!    the writer keeps and what recovery rebuilds are the same.
+//! 2. Every record about a message stands behind the message in the log, and a record that moves the
+//!    message carries them all. So while segments go oldest first, a segment in which no message
+//!    lives is needed by nobody, whatever outcomes stand in it.
+//! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note.
+//!
+//! Changes about a message that is not there are ignored: it was settled, or its record is damaged.
+//! Not here: locks (`shared.rs`), reading what is at a place (`read.rs`).
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::change::{Carried, Change};
+use super::entry::EntryState;
+use super::format::record_length;
+use super::ledger::Fate;
+use super::payload::{Effect, Fates};
+use crate::queue_id::QueueId;
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub segment: u32,
+    pub offset: u32,
+    pub payload_length: u32,
+}
+
+/// A set of what is true of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    pub const IN_FLIGHT: Flags = Flags(1);
+    pub const WARNED: Flags = Flags(2);
+    pub const DEFERRED: Flags = Flags(4);
+    pub const LARGE: Flags = Flags(8);
+    const HELD: Flags = Flags(16);
+    const DEAD: Flags = Flags(32);
+
+    pub fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    fn set(&mut self, flag: Flags, on: bool) {
+        self.0 = if on { self.0 | flag.0 } else { self.0 & !flag.0 };
+    }
+
+    pub fn state(self) -> EntryState {
+        match (self.has(Flags::HELD), self.has(Flags::DEAD)) {
+            (true, _) => EntryState::Held,
+            (_, true) => EntryState::Dead,
+            _ => EntryState::Active,
+        }
+    }
+
+    fn set_state(&mut self, state: EntryState) {
+        self.set(Flags::HELD, state == EntryState::Held);
+        self.set(Flags::DEAD, state == EntryState::Dead);
+    }
+}
+
+/// A live message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    pub place: Place,
+    pub flags: Flags,
+}
+
+/// What few messages have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extra {
+    pub fates: Fates,
+    /// The last note behind the message's own record.
+    pub note: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    live: u32,
+    live_octets: u64,
+    size: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    slots: BTreeMap<QueueId, Slot>,
+    extras: HashMap<QueueId, Extra>,
+    segments: BTreeMap<u32, Tally>,
+}
+
+impl Index {
+    /// Live messages.
+    pub fn len(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// A live message.
+    pub fn slot(&self, id: QueueId) -> Option<Slot> {
+        self.slots.get(&id).copied()
+    }
+
+    /// What else is known of it.
+    pub fn extra(&self, id: QueueId) -> Extra {
+        self.extras.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// All live messages, by id.
+    pub fn slots(&self) -> impl Iterator<Item = (QueueId, Slot)> {
+        self.slots.iter().map(|(id, slot)| (*id, *slot))
+    }
+
+    /// A segment of `size` octets is part of the log now.
+    pub fn begin_segment(&mut self, sequence: u32, size: u64) {
+        self.segments.entry(sequence).or_default().size = size;
+    }
+
+    /// Segment `sequence` has grown to `size` octets.
+    pub fn grow_segment(&mut self, sequence: u32, size: u64) {
+        let tally = self.segments.entry(sequence).or_default();
+        tally.size = tally.size.max(size);
+    }
+
+    /// Takes out the oldest segments in which nothing lives, oldest first; never `active`.
+    pub fn take_dead_segments(&mut self, active: Option<u32>) -> Vec<u32> {
+        let mut dead = Vec::new();
+        while let Some(first) = self.segments.first_entry() {
+            if first.get().live > 0 || Some(*first.key()) == active {
+                break;
+            }
+            dead.push(first.remove_entry().0);
+        }
+        dead
+    }
+
+    /// The oldest segment, when the segments behind `active` take more than three times the octets
+    /// that live: what is live in it should move.
+    pub fn wants_cleaning(&self, active: u32) -> Option<u32> {
+        let live: u64 = self.segments.values().map(|tally| tally.live_octets).sum();
+        let closed: u64 = self.segments.range(..active).map(|(_, tally)| tally.size).sum();
+        let oldest = self.segments.first_key_value()?;
+        (closed > 3 * live && *oldest.0 != active).then_some(*oldest.0)
+    }
+
+    /// Does what the record at `place` says. True when a large file belongs to nobody any more.
+    pub fn apply(&mut self, id: QueueId, place: Place, change: &Change) -> bool {
+        match change {
+            Change::Arrive { effect, large } => {
+                self.put(id, place);
+                self.flag(id, Flags::LARGE, *large);
+                self.apply_effect(effect);
+            }
+            Change::Move(carried) => self.carry(id, place, carried),
+            Change::Close(fates) => self.close(id, fates),
+            Change::Settle => return self.remove(id),
+            Change::State(state) => self.with(id, |slot| slot.flags.set_state(*state)),
+            Change::Note => self.note(id, place),
+            Change::InFlight => self.flag(id, Flags::IN_FLIGHT, true),
+            Change::CleanEnd => {}
+        }
+        false
+    }
+
+    /// Forgets a message whose record cannot be read any more.
+    pub fn remove(&mut self, id: QueueId) -> bool {
+        self.extras.remove(&id);
+        let Some(slot) = self.slots.remove(&id) else { return false };
+        self.count(slot.place, false);
+        slot.flags.has(Flags::LARGE)
+    }
+
+    fn put(&mut self, id: QueueId, place: Place) {
+        self.remove(id);
+        self.slots.insert(id, Slot { place, flags: Flags::default() });
+        self.count(place, true);
+    }
+
+    fn carry(&mut self, id: QueueId, place: Place, carried: &Carried) {
+        self.put(id, place);
+        self.with(id, |slot| {
+            slot.flags.set_state(carried.state);
+            slot.flags.set(Flags::IN_FLIGHT, carried.in_flight);
+            slot.flags.set(Flags::WARNED, carried.warned);
+            slot.flags.set(Flags::DEFERRED, carried.deferred);
+            slot.flags.set(Flags::LARGE, carried.large);
+        });
+        if !carried.fates.is_empty() {
+            self.extras.entry(id).or_default().fates = carried.fates.clone();
+        }
+    }
+
+    fn apply_effect(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Closes { of, recipients } => {
+                let fates: Fates = recipients.iter().map(|index| (*index, Fate::Bounced)).collect();
+                self.close(*of, &fates);
+            }
+            Effect::Warns { of } => self.flag(*of, Flags::WARNED, true),
+        }
+    }
+
+    fn close(&mut self, id: QueueId, fates: &Fates) {
+        if !self.slots.contains_key(&id) {
+            return;
+        }
+        self.flag(id, Flags::IN_FLIGHT, false);
+        let known = &mut self.extras.entry(id).or_default().fates;
+        for (index, fate) in fates {
+            if !known.iter().any(|(other, _)| other == index) {
+                known.push((*index, *fate));
+            }
+        }
+    }
+
+    fn note(&mut self, id: QueueId, place: Place) {
+        if !self.slots.contains_key(&id) {
+            return;
+        }
+        self.flag(id, Flags::DEFERRED, true);
+        self.flag(id, Flags::IN_FLIGHT, false);
+        self.extras.entry(id).or_default().note = Some(place);
+    }
+
+    fn flag(&mut self, id: QueueId, flag: Flags, on: bool) {
+        self.with(id, |slot| slot.flags.set(flag, on));
+    }
+
+    fn with(&mut self, id: QueueId, change: impl FnOnce(&mut Slot)) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            change(slot);
+        }
+    }
+
+    fn count(&mut self, place: Place, arrives: bool) {
+        let tally = self.segments.entry(place.segment).or_default();
+        let octets = u64::from(record_length(place.payload_length));
+        if arrives {
+            tally.live += 1;
+            tally.live_octets += octets;
+        } else {
+            // What is counted out was counted in by `put`, at the same place.
+            tally.live -= 1;
+            tally.live_octets -= octets;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

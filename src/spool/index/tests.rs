@@ -1,0 +1,111 @@
+use super::*;
+
+fn id(raw: u64) -> QueueId {
+    QueueId::from_raw(raw)
+}
+
+fn at(segment: u32) -> Place {
+    Place { segment, offset: 8192, payload_length: 960 }
+}
+
+fn arrive(effect: Effect) -> Change {
+    Change::Arrive { effect, large: false }
+}
+
+/// Segments 1, 2 and 3 with one message each, numbered alike.
+fn three() -> Index {
+    let mut index = Index::default();
+    for number in 1..=3 {
+        index.begin_segment(number, 10_000);
+        index.apply(id(u64::from(number)), at(number), &arrive(Effect::Nothing));
+    }
+    index
+}
+
+#[test]
+fn a_slot_is_small() {
+    assert_eq!(size_of::<(QueueId, Slot)>(), 24);
+}
+
+#[test]
+fn segments_go_oldest_first_and_never_the_active_one() {
+    let mut index = three();
+    index.apply(id(2), at(3), &Change::Settle);
+    assert!(index.take_dead_segments(Some(3)).is_empty(), "segment 1 lives");
+    index.apply(id(1), at(3), &Change::Settle);
+    assert_eq!(index.take_dead_segments(Some(3)), [1, 2]);
+    index.apply(id(3), at(3), &Change::Settle);
+    assert!(index.take_dead_segments(Some(3)).is_empty());
+    assert_eq!(index.len(), 0);
+}
+
+#[test]
+fn cleaning_is_wanted_above_three_times_the_live_octets() {
+    let mut index = three();
+    // Live: 3 × 1,000; closed: segments 1 and 2.
+    assert_eq!(index.wants_cleaning(3), Some(1));
+    assert_eq!(index.wants_cleaning(1), None, "the active segment is not cleaned");
+    for more in 4..=7 {
+        index.apply(id(more), at(2), &arrive(Effect::Nothing));
+    }
+    assert_eq!(index.wants_cleaning(3), None);
+}
+
+#[test]
+fn changes_of_one_message_add_up() {
+    let mut index = three();
+    index.apply(id(1), at(3), &Change::InFlight);
+    assert!(index.slot(id(1)).unwrap().flags.has(Flags::IN_FLIGHT));
+    index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Sent)]));
+    index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Bounced), (4, Fate::Bounced)]));
+    index.apply(id(1), at(3), &Change::State(EntryState::Held));
+    index.apply(id(1), at(2), &Change::Note);
+    let slot = index.slot(id(1)).unwrap();
+    assert_eq!(slot.flags.state(), EntryState::Held);
+    assert!(slot.flags.has(Flags::DEFERRED) && !slot.flags.has(Flags::IN_FLIGHT));
+    let extra = index.extra(id(1));
+    assert_eq!((extra.fates, extra.note), (vec![(0, Fate::Sent), (4, Fate::Bounced)], Some(at(2))));
+}
+
+#[test]
+fn a_dsn_changes_its_original_in_the_same_step() {
+    let mut index = three();
+    index.apply(id(8), at(3), &arrive(Effect::Closes { of: id(1), recipients: vec![2] }));
+    index.apply(id(9), at(3), &arrive(Effect::Warns { of: id(2) }));
+    assert_eq!(index.extra(id(1)).fates, [(2, Fate::Bounced)]);
+    assert!(index.slot(id(2)).unwrap().flags.has(Flags::WARNED));
+}
+
+#[test]
+fn a_move_carries_all_and_frees_the_old_place() {
+    let mut index = three();
+    index.apply(id(1), at(1), &Change::Note);
+    let carried = Carried {
+        state: EntryState::Dead,
+        in_flight: true,
+        warned: true,
+        deferred: true,
+        large: true,
+        fates: vec![(1, Fate::Sent)],
+    };
+    index.apply(id(1), at(3), &Change::Move(Box::new(carried)));
+    let slot = index.slot(id(1)).unwrap();
+    assert_eq!((slot.place, slot.flags.state()), (at(3), EntryState::Dead));
+    for flag in [Flags::IN_FLIGHT, Flags::WARNED, Flags::DEFERRED, Flags::LARGE] {
+        assert!(slot.flags.has(flag));
+    }
+    let extra = index.extra(id(1));
+    assert_eq!((extra.fates, extra.note), (vec![(1, Fate::Sent)], None), "the note is in the moved record");
+    assert_eq!(index.take_dead_segments(Some(3)), [1]);
+    assert!(index.apply(id(1), at(3), &Change::Settle), "its large file goes with it");
+}
+
+#[test]
+fn records_about_what_is_not_there_change_nothing() {
+    let mut index = three();
+    let about = [Change::Settle, Change::Note, Change::InFlight, Change::Close(vec![(0, Fate::Sent)])];
+    for change in about {
+        assert!(!index.apply(id(99), at(3), &change));
+    }
+    assert_eq!((index.len(), index.extras.len()), (3, 0));
+}

@@ -1,0 +1,188 @@
+//! What became of each recipient; the only way to a [`Settled`].
+//!
+//! Promises
+//! 1. A [`Settled`] exists only for a message whose every recipient is sent or bounced, or that an
+//!    operator deletes; and nothing else removes a message from the spool.
+//! 2. A recipient is bounced here only when the submitter asked not to hear of it. Any other bounce
+//!    comes with the DSN that reports it ([`super::Spool::commit_bounce`]), in one record.
+//! 3. An end is final: the first one counts.
+//!
+//! What is marked `sent` is in memory until [`super::Spool::record`] returns. Lost before that, the
+//! recipient is tried again: the one duplicate that the promises allow.
+
+use super::payload::Fates;
+use crate::envelope::Recipient;
+use crate::queue_id::QueueId;
+
+/// Where a recipient stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fate {
+    /// Still to be delivered.
+    Open = 0,
+    /// The relay has taken it.
+    Sent = 1,
+    /// Given up; reported, unless the submitter asked not to be told.
+    Bounced = 2,
+}
+
+/// The recipients of one message and their ends so far.
+#[derive(Debug)]
+pub struct Ledger {
+    id: QueueId,
+    fates: Vec<Fate>,
+    unrecorded: Fates,
+}
+
+/// Proof that every recipient has its end. Needed to remove a message.
+#[derive(Debug)]
+pub struct Settled {
+    id: QueueId,
+}
+
+/// The recipient wants to hear of failures: it is bounced with a DSN or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MustReport;
+
+impl Ledger {
+    /// The ledger of a message of `recipients` recipients with these ends recorded.
+    pub(super) fn new(id: QueueId, recipients: usize, recorded: &[(u32, Fate)]) -> Self {
+        let mut ledger = Ledger { id, fates: vec![Fate::Open; recipients], unrecorded: Vec::new() };
+        for (index, fate) in recorded {
+            ledger.close(*index as usize, *fate);
+        }
+        ledger.unrecorded.clear();
+        ledger
+    }
+
+    /// The message.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Every recipient's fate, in the order of the envelope.
+    pub fn fates(&self) -> &[Fate] {
+        &self.fates
+    }
+
+    /// Indexes of the recipients still to be delivered.
+    pub fn open(&self) -> impl Iterator<Item = usize> {
+        self.fates.iter().enumerate().filter(|(_, fate)| **fate == Fate::Open).map(|(index, _)| index)
+    }
+
+    /// The relay's 250 for the recipient of this index.
+    pub fn sent(&mut self, recipient: usize) {
+        self.close(recipient, Fate::Sent);
+    }
+
+    /// Gives up the recipient of this `index`, who asked not to hear of it (`recipient` is its entry in
+    /// the envelope); an error leaves it open.
+    pub fn bounced_unreported(&mut self, index: usize, recipient: &Recipient) -> Result<(), MustReport> {
+        if recipient.notify.wants_failure() {
+            return Err(MustReport);
+        }
+        self.close(index, Fate::Bounced);
+        Ok(())
+    }
+
+    /// The proof that every recipient has its end; `None` while one is open.
+    pub fn settle(&self) -> Option<Settled> {
+        self.open().next().is_none().then_some(Settled { id: self.id })
+    }
+
+    /// The bounce of these recipients is on the spool.
+    pub(super) fn bounced_with_dsn(&mut self, recipients: &[u32]) {
+        for index in recipients {
+            self.close(*index as usize, Fate::Bounced);
+        }
+        // What the DSN's own record says needs no other.
+        self.unrecorded.retain(|(index, fate)| *fate != Fate::Bounced || !recipients.contains(index));
+    }
+
+    /// Ends that no record holds yet.
+    pub(super) fn unrecorded(&self) -> &[(u32, Fate)] {
+        &self.unrecorded
+    }
+
+    /// All ends so far are on the disk.
+    pub(super) fn recorded(&mut self) {
+        self.unrecorded.clear();
+    }
+
+    fn close(&mut self, index: usize, fate: Fate) {
+        if let Some(open) = self.fates.get_mut(index).filter(|now| **now == Fate::Open) {
+            *open = fate;
+            // Recipients are counted in 32 bits on disk; an envelope of more does not fit a record.
+            self.unrecorded.push((index as u32, fate));
+        }
+    }
+}
+
+impl Settled {
+    /// The message.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// An operator's `queue delete`, whatever its recipients' fates.
+    pub fn by_operator(id: QueueId) -> Settled {
+        Settled { id }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{Address, Notify};
+
+    fn ledger(recorded: &[(u32, Fate)]) -> Ledger {
+        Ledger::new(QueueId::from_raw(5), 3, recorded)
+    }
+
+    fn recipient(notify: Notify) -> Recipient {
+        Recipient { notify, ..Recipient::plain(Address::parse("ann@example.org").unwrap()) }
+    }
+
+    /// Promise 1.
+    #[test]
+    fn nothing_is_settled_while_a_recipient_is_open() {
+        let mut ledger = ledger(&[(0, Fate::Sent)]);
+        ledger.sent(2);
+        assert!(ledger.settle().is_none(), "recipient 1 is open");
+        assert_eq!(ledger.open().collect::<Vec<_>>(), [1]);
+        ledger.sent(1);
+        assert_eq!(ledger.settle().map(|settled| settled.id()), Some(QueueId::from_raw(5)));
+    }
+
+    #[test]
+    fn a_restart_with_every_recipient_closed_can_settle_at_once() {
+        let all = [(0, Fate::Sent), (1, Fate::Bounced), (2, Fate::Sent)];
+        assert!(ledger(&all).settle().is_some());
+    }
+
+    /// Promise 2.
+    #[test]
+    fn only_who_asked_not_to_hear_of_it_is_bounced_without_a_dsn() {
+        let mut ledger = ledger(&[]);
+        let delay_only = Notify::On { success: false, failure: false, delay: true };
+        assert_eq!(ledger.bounced_unreported(0, &recipient(Notify::Unstated)), Err(MustReport));
+        assert_eq!(ledger.bounced_unreported(1, &recipient(Notify::Never)), Ok(()));
+        assert_eq!(ledger.bounced_unreported(2, &recipient(delay_only)), Ok(()));
+        assert_eq!(ledger.fates(), [Fate::Open, Fate::Bounced, Fate::Bounced]);
+    }
+
+    /// Promise 3; and an index out of range, which a damaged record might hold, is ignored.
+    #[test]
+    fn the_first_end_counts_and_is_recorded_once() {
+        let mut ledger = ledger(&[(0, Fate::Bounced), (99, Fate::Sent)]);
+        assert_eq!(ledger.unrecorded(), []);
+        ledger.sent(0);
+        ledger.sent(1);
+        ledger.sent(1);
+        ledger.bounced_with_dsn(&[1, 2]);
+        assert_eq!(ledger.fates(), [Fate::Bounced, Fate::Sent, Fate::Bounced]);
+        assert_eq!(ledger.unrecorded(), [(1, Fate::Sent)]);
+        ledger.recorded();
+        assert_eq!(ledger.unrecorded(), []);
+    }
+}

@@ -1,0 +1,111 @@
+//! The durable spool: why 250 means that the message survives.
+//!
+//! Promises
+//! 1. When [`Spool::commit`] returns a [`Committed`], the message is on stable storage: content, envelope
+//!    and every directory entry on the way to it are synced.
+//! 2. A message is there until it is removed with a [`Settled`]; until then it comes back at every
+//!    start, whole, once, with the outcomes recorded of it. After the removal has returned it is gone.
+//! 3. A bounce and its effect on the original are one record: no crash comes between them.
+//! 4. What was refused is not delivered, except that a crash before anything else is written may bring
+//!    it back, whole.
+//! 5. Damage to the disk costs the records it hit, is reported, and is kept in `corrupt/`.
+//! 6. Queue ids are never given twice in the life of a spool.
+//!
+//! Fails: [`CommitError::Full`] is 452, [`CommitError::Trouble`] is 451; nothing was queued then. The
+//! spool goes on, and takes mail again by itself when the fault is gone.
+//!
+//! # What is on the disk
+//!
+//! Every row is held by the tests that cite it (`tests/`). "Synced" is fdatasync for a file and fsync for
+//! its directory.
+//!
+//! | | thing | comes | goes | a crash may leave | who cleans up |
+//! |---|---|---|---|---|---|
+//! | D1 | directories | at start, parent synced | never | some missing | the next start makes them |
+//! | D2 | `lock` | at start, flock | never; the lock ends with its holder | an unlocked file | nobody needs to |
+//! | D3 | segment made ready | stock: zeros, synced, directory synced | becomes active | a short file, or none | recovery removes it: no header, no record |
+//! | D4 | active segment | header synced | next one begun | a torn batch at its end | recovery passes it by; a new segment is begun at every start |
+//! | D5 | closed segment | the next one's header says how far to believe it | nothing lives in it, and none is older | it is still there | recovery finds it dead and lets it go |
+//! | D6 | reused segment | dead one renamed to the next number | as D3 | old name, new name or neither | by its name: an old, dead segment, or as D3: nothing in it parses under the new number |
+//! | D7 | large file | draft grows; synced before its record is queued | with its message | a file that no record names | recovery unlinks it |
+//! | D8 | large file of a refused message | as D7 | after the next sync, when its record cannot come back | as D7, or with its message | recovery |
+//! | D9 | `corrupt/` copy | recovery or cleaner finds damage | never | a `.part` file | the next attempt |
+//!
+//! # The life of a message
+//!
+//! | | state | on disk | leaves it by | a crash here |
+//! |---|---|---|---|---|
+//! | M1 | draft | nothing, or D7 | commit; or dropped | it is gone; nobody was told otherwise |
+//! | M2 | queued for the writer | as M1 | batch written and synced; or refused | gone, or there whole |
+//! | M3 | committed: at the instant the sync returns | Message record | outcomes, removal | it is there |
+//! | M4 | in flight | InFlight, written, not synced | outcome or deferral | there; `Entry::in_flight` after kill -9: the next attempt may be a duplicate |
+//! | M5 | deferred | Note, written, not synced | next attempt | there; the reason may be missing |
+//! | M6 | partly closed | Outcome, synced | more outcomes | there, with those recipients closed; one not synced yet is tried again |
+//! | M7 | closed by its bounce | the DSN's Message record closes it | removal | both the DSN and the closing, or neither |
+//! | M8 | warned of | the DSN's Message record says so | | both, or neither: no second warning |
+//! | M9 | held, dead | State, synced | State | the state before, or this |
+//! | M10 | all closed, not removed | outcomes | removal | there; its ledger settles at once |
+//! | M11 | moved by the cleaner | Moved, synced | as before | at one place or at both: the later one counts |
+//! | M12 | settled: at the instant the sync returns | Settled record | D5 | gone |
+//!
+//! The order in which segments go keeps M12 true: a Settled record stands in the same segment as the message
+//! or in a later one, and segments go oldest first, each durably before the next.
+//!
+//! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
+//! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
+//! `stock.rs` (segments), `recover.rs` and `scan.rs` (start), `index.rs` (what lives where), `clean.rs`, `draft.rs`,
+//! `read.rs`, and `fs.rs`, through which every disk call goes.
+
+mod change;
+mod clean;
+mod draft;
+mod entry;
+mod fault;
+pub mod format;
+pub mod fs;
+mod handle;
+mod index;
+pub mod ledger;
+mod octets;
+mod payload;
+mod place;
+mod read;
+mod recover;
+mod request;
+mod salvage;
+mod scan;
+mod segment;
+mod shared;
+mod start;
+mod stock;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use crate::queue_id::QueueId;
+use crate::smtp::session::Durable;
+
+pub use draft::Draft;
+pub use entry::{CommitError, Content, Entry, EntryState, OpenError, Options, ReadError, Recovery, Stored};
+pub use handle::Spool;
+pub use ledger::{Fate, Ledger, MustReport, Settled};
+
+/// Proof that a message is on stable storage. Made only by the spool, after the sync.
+#[derive(Debug)]
+pub struct Committed {
+    id: QueueId,
+}
+
+impl Committed {
+    /// The message.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+}
+
+impl Durable for Committed {
+    fn queue_id(&self) -> String {
+        self.id.to_string()
+    }
+}

@@ -1,0 +1,136 @@
+//! Numbers and texts as octets: little-endian, every length checked.
+//!
+//! Promises: reading never panics, never reads past the end and never allocates more than what was
+//! there to read. Not here: what the octets mean (`format.rs`, `payload.rs`).
+
+/// Octets that do not say what they should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Takes values off the front of a slice.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(octets: &'a [u8]) -> Self {
+        Reader { rest: octets }
+    }
+
+    /// The next `count` octets.
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    pub fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub fn i32(&mut self) -> Result<i32, Malformed> {
+        self.array().map(i32::from_le_bytes)
+    }
+
+    pub fn i64(&mut self) -> Result<i64, Malformed> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    /// A text written by [`put_text`].
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
+        let length = self.u16()?;
+        std::str::from_utf8(self.take(usize::from(length))?).map_err(|_| Malformed)
+    }
+
+    /// How many octets are left; an upper bound for any count that was read.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// All that is left.
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Nothing must be left.
+    pub fn end(self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+pub(super) fn put_u16(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+pub(super) fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// A length of two octets, then the text: `text` is cut, at a character, where it is longer.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let text = cut(text, usize::from(u16::MAX));
+    // `cut` leaves at most u16::MAX octets, so the length always fits.
+    put_u16(out, text.len() as u16);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The front of `text`: whole characters in at most `limit` octets.
+pub(super) fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_stops_at_the_end_and_consumes_nothing_there() {
+        let mut reader = Reader::new(&[1, 2, 0, 3]);
+        assert_eq!(reader.u8(), Ok(1));
+        assert_eq!(reader.u32(), Err(Malformed));
+        assert_eq!(reader.u16(), Ok(2));
+        assert_eq!((reader.left(), reader.take(2)), (1, Err(Malformed)));
+        assert_eq!(reader.u8(), Ok(3));
+        assert_eq!(reader.end(), Ok(()));
+    }
+
+    #[test]
+    fn texts_are_bounded_by_their_length_and_must_be_utf8() {
+        let mut out = Vec::new();
+        put_text(&mut out, "grüß");
+        assert_eq!(Reader::new(&out).text(), Ok("grüß"));
+        assert_eq!(Reader::new(&out[..out.len() - 1]).text(), Err(Malformed));
+        assert_eq!(Reader::new(&[1, 0, 0xFF]).text(), Err(Malformed));
+        assert_eq!(Reader::new(&[0xFF, 0xFF, b'a']).text(), Err(Malformed));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(cut("aü", 2), "a");
+        let mut out = Vec::new();
+        put_text(&mut out, &"ü".repeat(40_000));
+        assert_eq!(Reader::new(&out).text().map(str::len), Ok(65_534));
+    }
+}

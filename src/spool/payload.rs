@@ -1,0 +1,365 @@
+//! The payloads of records, version 1.
+//!
+//! ```text
+//! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
+//!   meta     flags (1: content in large/, 2: closes, 4: warns), arrived seconds (8) and
+//!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4), lane (8),
+//!            patience mark (4); then, as the flags say,
+//!     1      length (8) and checksum (4) of large/<queue id>
+//!     2      queue id (8) and recipients (count 4, index 4 ...) of the message that this one bounces
+//!     4      queue id (8) of the message that this one warns of
+//!   envelope flags (1: null reverse-path, 2: SMTPUTF8, 4: 8BITMIME, 8: RET given, 16: RET=FULL,
+//!            32: ENVID), reverse-path text, ENVID text, recipients: count (4), then each
+//!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
+//!            alone is NEVER), address text, original text, ORCPT text
+//!   text     length (2), UTF-8; what a flag says is absent is absent altogether
+//! Moved      state (1), flags (1: in flight, 2: warned, 4: note), fates as in Outcome, note text,
+//!            then the payload of the Message as it was
+//! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced) for each
+//! State      1 octet: 0 active, 1 held, 2 dead
+//! Note       the reason, UTF-8
+//! Settled, InFlight, CleanEnd   nothing
+//! ```
+//!
+//! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
+//! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
+//!
+//! Not here: heads and checksums (`format.rs`), what a record does (`index.rs`).
+
+use jiff::Timestamp;
+
+use super::entry::{Entry, EntryState};
+use super::ledger::Fate;
+use super::octets::{Malformed, Reader, put_text, put_u32, put_u64};
+use crate::envelope::{Address, Body, Envelope, Notify, Recipient, Ret, ReversePath, Submitter};
+use crate::queue_id::QueueId;
+
+/// The ends of some recipients, by index.
+pub(super) type Fates = Vec<(u32, Fate)>;
+
+/// What a message does to another one in the moment it is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Nothing,
+    /// It is the DSN that bounces these recipients of `of`.
+    Closes {
+        of: QueueId,
+        recipients: Vec<u32>,
+    },
+    /// It is the DSN that says `of` is late.
+    Warns {
+        of: QueueId,
+    },
+}
+
+/// Content that is in a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Large {
+    pub length: u64,
+    /// [`super::format::SpoolId::payload_sum`] of it.
+    pub sum: u32,
+}
+
+/// What stands before the envelope of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub arrived: Timestamp,
+    pub submitter: Submitter,
+    pub lane: u64,
+    pub patience_mark: u32,
+    pub effect: Effect,
+    pub large: Option<Large>,
+}
+
+impl Meta {
+    /// The message as the queue is told of it when it arrives.
+    pub fn entry(&self, id: QueueId) -> Entry {
+        Entry {
+            id,
+            arrived: self.arrived,
+            submitter: self.submitter,
+            lane: self.lane,
+            patience_mark: self.patience_mark,
+            state: EntryState::Active,
+            in_flight: false,
+            warned: false,
+            deferred: false,
+        }
+    }
+}
+
+/// A Message payload taken apart.
+pub(super) struct Message<'a> {
+    pub meta: Meta,
+    /// For [`decode_envelope`].
+    pub envelope: &'a [u8],
+    /// Empty where `meta.large` is given.
+    pub content: &'a [u8],
+}
+
+/// A Moved payload taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Moved<'a> {
+    pub state: EntryState,
+    pub in_flight: bool,
+    pub warned: bool,
+    pub fates: Fates,
+    pub note: Option<&'a str>,
+    /// The payload of the Message.
+    pub message: &'a [u8],
+}
+
+/// All of a Message payload but the content.
+pub(super) fn encode_message(meta: &Meta, envelope: &Envelope) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    encode_meta(&mut out, meta);
+    let at = out.len();
+    put_u32(&mut out, 0);
+    encode_envelope(&mut out, envelope);
+    // An envelope of 4 GiB does not fit into a record, whose length is checked when it is queued.
+    let length = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    out
+}
+
+/// Takes a Message payload apart.
+pub(super) fn decode_message(payload: &[u8]) -> Result<Message<'_>, Malformed> {
+    let mut reader = Reader::new(payload);
+    let meta = decode_meta(&mut reader)?;
+    let length = reader.u32()? as usize;
+    let envelope = reader.take(length)?;
+    Ok(Message { meta, envelope, content: reader.rest() })
+}
+
+fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
+    let effect = match meta.effect {
+        Effect::Nothing => 0,
+        Effect::Closes { .. } => 2,
+        Effect::Warns { .. } => 4,
+    };
+    out.push(u8::from(meta.large.is_some()) | effect);
+    out.extend_from_slice(&meta.arrived.as_second().to_le_bytes());
+    out.extend_from_slice(&meta.arrived.subsec_nanosecond().to_le_bytes());
+    let (tag, uid) = match meta.submitter {
+        Submitter::Uid(uid) => (0, uid),
+        Submitter::Loopback => (1, 0),
+        Submitter::Ourselves => (2, 0),
+    };
+    out.push(tag);
+    put_u32(out, uid);
+    put_u64(out, meta.lane);
+    put_u32(out, meta.patience_mark);
+    if let Some(large) = meta.large {
+        put_u64(out, large.length);
+        put_u32(out, large.sum);
+    }
+    match &meta.effect {
+        Effect::Nothing => {}
+        Effect::Closes { of, recipients } => {
+            put_u64(out, of.raw());
+            put_u32(out, recipients.len() as u32);
+            recipients.iter().for_each(|index| put_u32(out, *index));
+        }
+        Effect::Warns { of } => put_u64(out, of.raw()),
+    }
+}
+
+fn decode_meta(reader: &mut Reader<'_>) -> Result<Meta, Malformed> {
+    let flags = reader.u8()?;
+    let [seconds, nanoseconds] = [reader.i64()?, i64::from(reader.i32()?)];
+    let nanoseconds = i32::try_from(nanoseconds).map_err(|_| Malformed)?;
+    let arrived = Timestamp::new(seconds, nanoseconds).map_err(|_| Malformed)?;
+    let submitter = match (reader.u8()?, reader.u32()?) {
+        (0, uid) => Submitter::Uid(uid),
+        (1, _) => Submitter::Loopback,
+        (2, _) => Submitter::Ourselves,
+        _ => return Err(Malformed),
+    };
+    let lane = reader.u64()?;
+    let patience_mark = reader.u32()?;
+    let large = match flags & 1 {
+        0 => None,
+        _ => Some(Large { length: reader.u64()?, sum: reader.u32()? }),
+    };
+    let effect = decode_effect(flags, reader)?;
+    Ok(Meta { arrived, submitter, lane, patience_mark, effect, large })
+}
+
+fn decode_effect(flags: u8, reader: &mut Reader<'_>) -> Result<Effect, Malformed> {
+    match flags & 6 {
+        0 => Ok(Effect::Nothing),
+        2 => {
+            let of = QueueId::from_raw(reader.u64()?);
+            let count = bounded_count(reader, 4)?;
+            let recipients = (0..count).map(|_| reader.u32()).collect::<Result<_, _>>()?;
+            Ok(Effect::Closes { of, recipients })
+        }
+        4 => Ok(Effect::Warns { of: QueueId::from_raw(reader.u64()?) }),
+        _ => Err(Malformed),
+    }
+}
+
+/// A count of items of at least `smallest` octets each, which must all still be there.
+fn bounded_count(reader: &mut Reader<'_>, smallest: usize) -> Result<usize, Malformed> {
+    let count = reader.u32()? as usize;
+    if count <= reader.left() / smallest { Ok(count) } else { Err(Malformed) }
+}
+
+fn encode_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
+    let mailbox = envelope.reverse_path.mailbox();
+    let flags = [
+        mailbox.is_none(),
+        envelope.smtputf8,
+        envelope.body == Body::EightBitMime,
+        envelope.ret.is_some(),
+        envelope.ret == Some(Ret::Full),
+        envelope.envid.is_some(),
+    ];
+    out.push(pack(flags));
+    put_optional(out, mailbox.map(Address::as_str));
+    put_optional(out, envelope.envid.as_deref());
+    put_u32(out, envelope.recipients.len() as u32);
+    envelope.recipients.iter().for_each(|recipient| encode_recipient(out, recipient));
+}
+
+/// Takes an envelope apart.
+pub(super) fn decode_envelope(octets: &[u8]) -> Result<Envelope, Malformed> {
+    let mut reader = Reader::new(octets);
+    let [null, smtputf8, eight_bit, ret_given, ret_full, has_envid, ..] = unpack(reader.u8()?);
+    let reverse_path = match null {
+        true => ReversePath::Null,
+        false => ReversePath::Mailbox(address(&mut reader)?),
+    };
+    let ret = ret_given.then_some(if ret_full { Ret::Full } else { Ret::Headers });
+    let envid = optional(has_envid, || Ok(reader.text()?.into()))?;
+    let body = if eight_bit { Body::EightBitMime } else { Body::SevenBit };
+    let count = bounded_count(&mut reader, 3)?;
+    let recipients = (0..count).map(|_| decode_recipient(&mut reader)).collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok(Envelope { reverse_path, recipients, ret, envid, body, smtputf8 })
+}
+
+fn encode_recipient(out: &mut Vec<u8>, recipient: &Recipient) {
+    let (stated, success, failure, delay) = match recipient.notify {
+        Notify::Unstated => (false, false, false, false),
+        Notify::Never => (true, false, false, false),
+        Notify::On { success, failure, delay } => (true, success, failure, delay),
+    };
+    let (original, orcpt) = (recipient.original.as_ref(), recipient.orcpt.as_deref());
+    out.push(pack([original.is_some(), orcpt.is_some(), stated, success, failure, delay]));
+    put_text(out, recipient.address.as_str());
+    put_optional(out, original.map(Address::as_str));
+    put_optional(out, orcpt);
+}
+
+fn decode_recipient(reader: &mut Reader<'_>) -> Result<Recipient, Malformed> {
+    let [has_original, has_orcpt, stated, success, failure, delay, ..] = unpack(reader.u8()?);
+    let notify = match stated {
+        false => Notify::Unstated,
+        true if success || failure || delay => Notify::On { success, failure, delay },
+        true => Notify::Never,
+    };
+    let address_ = address(reader)?;
+    let original = optional(has_original, || address(reader))?;
+    let orcpt = optional(has_orcpt, || Ok(reader.text()?.into()))?;
+    Ok(Recipient { address: address_, original, notify, orcpt })
+}
+
+fn address(reader: &mut Reader<'_>) -> Result<Address, Malformed> {
+    Address::parse(reader.text()?).map_err(|_| Malformed)
+}
+
+fn optional<T>(there: bool, read: impl FnOnce() -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
+    there.then(read).transpose()
+}
+
+fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    if let Some(text) = text {
+        put_text(out, text);
+    }
+}
+
+fn pack<const N: usize>(flags: [bool; N]) -> u8 {
+    flags.iter().enumerate().fold(0, |octet, (bit, set)| octet | u8::from(*set) << bit)
+}
+
+fn unpack(octet: u8) -> [bool; 8] {
+    std::array::from_fn(|bit| octet >> bit & 1 == 1)
+}
+
+/// All of a Moved payload but the Message payload.
+pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
+    let flags = [moved.in_flight, moved.warned, moved.note.is_some()];
+    let mut out = vec![encode_state(moved.state), pack(flags)];
+    out.extend_from_slice(&encode_fates(&moved.fates));
+    put_optional(&mut out, moved.note);
+    out
+}
+
+/// Takes a Moved payload apart.
+pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
+    let mut reader = Reader::new(payload);
+    let state = state_from(reader.u8()?)?;
+    let [in_flight, warned, has_note, ..] = unpack(reader.u8()?);
+    let fates = read_fates(&mut reader)?;
+    let note = optional(has_note, || reader.text())?;
+    Ok(Moved { state, in_flight, warned, fates, note, message: reader.rest() })
+}
+
+/// An Outcome payload.
+pub(super) fn encode_fates(fates: &[(u32, Fate)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + 5 * fates.len());
+    put_u32(&mut out, fates.len() as u32);
+    for (index, fate) in fates {
+        put_u32(&mut out, *index);
+        out.push(*fate as u8);
+    }
+    out
+}
+
+/// Takes an Outcome payload apart.
+pub(super) fn decode_fates(payload: &[u8]) -> Result<Fates, Malformed> {
+    let mut reader = Reader::new(payload);
+    let fates = read_fates(&mut reader)?;
+    reader.end()?;
+    Ok(fates)
+}
+
+fn read_fates(reader: &mut Reader<'_>) -> Result<Fates, Malformed> {
+    let count = bounded_count(reader, 5)?;
+    let fate = |octet| match octet {
+        1 => Ok(Fate::Sent),
+        2 => Ok(Fate::Bounced),
+        _ => Err(Malformed),
+    };
+    (0..count).map(|_| Ok((reader.u32()?, fate(reader.u8()?)?))).collect()
+}
+
+/// The octet of a State payload.
+pub(super) fn encode_state(state: EntryState) -> u8 {
+    match state {
+        EntryState::Active => 0,
+        EntryState::Held => 1,
+        EntryState::Dead => 2,
+    }
+}
+
+/// Takes a State payload apart.
+pub(super) fn decode_state(payload: &[u8]) -> Result<EntryState, Malformed> {
+    let mut reader = Reader::new(payload);
+    let state = state_from(reader.u8()?)?;
+    reader.end()?;
+    Ok(state)
+}
+
+fn state_from(octet: u8) -> Result<EntryState, Malformed> {
+    match octet {
+        0 => Ok(EntryState::Active),
+        1 => Ok(EntryState::Held),
+        2 => Ok(EntryState::Dead),
+        _ => Err(Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests;

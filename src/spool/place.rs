@@ -1,0 +1,90 @@
+//! Where things are in the spool directory.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::queue_id::QueueId;
+
+/// The paths of one spool.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    root: PathBuf,
+    pub log: PathBuf,
+    pub large: PathBuf,
+    pub corrupt: PathBuf,
+    pub drop: PathBuf,
+    pub lock: PathBuf,
+}
+
+impl Places {
+    pub fn under(root: &Path) -> Self {
+        let [log, large, corrupt, drop, lock] =
+            ["log", "large", "corrupt", "drop", "lock"].map(|name| root.join(name));
+        Places { root: root.into(), log, large, corrupt, drop, lock }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Every directory with its mode. The root lets others pass to `drop/`, which takes files from
+    /// everyone and shows them to no one.
+    pub fn directories(&self) -> [(&Path, u32); 5] {
+        [
+            (&self.root, 0o711),
+            (&self.log, 0o700),
+            (&self.large, 0o700),
+            (&self.corrupt, 0o700),
+            (&self.drop, 0o1733),
+        ]
+    }
+
+    pub fn segment(&self, sequence: u32) -> PathBuf {
+        self.log.join(format!("{sequence:08X}.seg"))
+    }
+
+    pub fn large(&self, id: QueueId) -> PathBuf {
+        self.large.join(id.to_string())
+    }
+
+    /// Where the damaged octets from `offset` on of a segment are kept.
+    pub fn damaged_range(&self, sequence: u32, offset: u32) -> PathBuf {
+        self.corrupt.join(format!("{sequence:08X}-{offset:08X}"))
+    }
+}
+
+/// The sequence number in the name of a segment; `None` for any other name.
+pub(super) fn segment_sequence(name: &OsStr) -> Option<u32> {
+    let digits = name.to_str()?.strip_suffix(".seg")?;
+    let sequence = u32::from_str_radix(digits, 16).ok()?;
+    (sequence != 0 && digits == format!("{sequence:08X}")).then_some(sequence)
+}
+
+/// The queue id in the name of a large file.
+pub(super) fn large_id(name: &OsStr) -> Option<QueueId> {
+    name.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_named_in_one_way_only() {
+        let places = Places::under(Path::new("/spool"));
+        assert_eq!(places.segment(0x1A), Path::new("/spool/log/0000001A.seg"));
+        let cases = [
+            ("0000001A.seg", Some(0x1A)),
+            ("FFFFFFFF.seg", Some(u32::MAX)),
+            ("0000001a.seg", None),
+            ("1A.seg", None),
+            ("+000001A.seg", None),
+            ("00000000.seg", None),
+            ("0000001A.seg~", None),
+            ("0000001A", None),
+        ];
+        for (name, sequence) in cases {
+            assert_eq!(segment_sequence(OsStr::new(name)), sequence, "{name}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads messages back.
+//!
+//! Promises
+//! 1. What is given out is what was committed, octet by octet: every checksum is checked, that of a large
+//!    file too, before the first octet is used.
+//! 2. A reader needs no lock on the disk. Segments may be moved, unlinked or reused under it: then a
+//!    checksum fails or a name is missing, and the message is looked up once more.
+//!
+//! Blocking: one positional read, from the page cache as a rule; all of a large file.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+
+use super::entry::{Content, ReadError, Stored};
+use super::format::{HEAD, Head, Kind};
+use super::fs::read_full_at;
+use super::index::{Extra, Place, Slot};
+use super::ledger::Ledger;
+use super::octets::Malformed;
+use super::payload::{self, Large, Message, Moved};
+use super::shared::Shared;
+use crate::queue_id::QueueId;
+
+/// What a message's own record says.
+pub(super) struct Base<'a> {
+    /// The Message payload.
+    pub payload: &'a [u8],
+    /// The reason that a moved record carries.
+    pub note: Option<&'a str>,
+}
+
+/// Whether the octets of a large file are checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    Everything,
+    /// All but the content of large files; for listings.
+    AllButLarge,
+}
+
+/// See [`super::Spool::read`].
+pub(super) fn read(shared: &Shared, id: QueueId, check: Check) -> Result<Stored, ReadError> {
+    let (record, extra) = current_record(shared, id)?;
+    let base = base_of(record.kind, &record.payload).map_err(damaged)?;
+    let Message { meta, envelope, content } = payload::decode_message(base.payload).map_err(damaged)?;
+    let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
+    let last_deferral = last_deferral(shared, id, &base, &extra);
+    let (content, content_len) = match meta.large {
+        None => (Content::Memory(content.to_vec()), content.len() as u64),
+        Some(large) => (open_large(shared, id, large, check)?, large.length),
+    };
+    let ledger = Ledger::new(id, envelope.recipients.len(), &extra.fates);
+    let (arrived, submitter) = (meta.arrived, meta.submitter);
+    Ok(Stored { envelope, arrived, submitter, content, content_len, ledger, last_deferral })
+}
+
+/// A record read back and found whole.
+pub(super) struct Record {
+    pub kind: Kind,
+    pub payload: Vec<u8>,
+}
+
+/// The record at `place`, which must be about `id`. `Damaged` also when the segment is not there any more.
+pub(super) fn record_at(shared: &Shared, id: QueueId, place: Place) -> Result<Record, ReadError> {
+    let file = match shared.segment_file(place.segment) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(ReadError::Damaged),
+        other => other?,
+    };
+    let mut octets = vec![0; (HEAD + place.payload_length) as usize];
+    let length = read_full_at(&*file, &mut octets, u64::from(place.offset))?;
+    let head = Head::decode(&octets[..length], shared.spool.seed(place.segment), place.offset);
+    let payload = octets.split_off(HEAD as usize);
+    let whole = |head: &Head| {
+        head.id == id
+            && head.payload_length == place.payload_length
+            && length == (HEAD + place.payload_length) as usize
+            && shared.spool.payload_sum(&[&payload]) == head.payload_sum
+    };
+    let head = head.filter(whole).ok_or(ReadError::Damaged)?;
+    Ok(Record { kind: head.kind, payload })
+}
+
+/// The Message payload in a record that holds one.
+pub(super) fn base_of(kind: Kind, payload: &[u8]) -> Result<Base<'_>, Malformed> {
+    match kind {
+        Kind::Message => Ok(Base { payload, note: None }),
+        Kind::Moved => {
+            let Moved { note, message, .. } = payload::decode_moved(payload)?;
+            Ok(Base { payload: message, note })
+        }
+        _ => Err(Malformed),
+    }
+}
+
+/// Why the message was last deferred. A reason that cannot be read is no reason to fail.
+pub(super) fn last_deferral(shared: &Shared, id: QueueId, base: &Base<'_>, extra: &Extra) -> Option<String> {
+    let newest = extra.note.and_then(|place| record_at(shared, id, place).ok());
+    let newest = newest.and_then(|record| String::from_utf8(record.payload).ok());
+    newest.or_else(|| base.note.map(str::to_owned))
+}
+
+fn current_record(shared: &Shared, id: QueueId) -> Result<(Record, Extra), ReadError> {
+    let mut tried: Option<Place> = None;
+    loop {
+        let (slot, extra) = look_up(shared, id).ok_or(ReadError::Gone)?;
+        if tried == Some(slot.place) {
+            return Err(ReadError::Damaged);
+        }
+        match record_at(shared, id, slot.place) {
+            Err(ReadError::Damaged) => tried = Some(slot.place),
+            other => return Ok((other?, extra)),
+        }
+    }
+}
+
+fn look_up(shared: &Shared, id: QueueId) -> Option<(Slot, Extra)> {
+    let index = shared.index();
+    index.slot(id).map(|slot| (slot, index.extra(id)))
+}
+
+fn open_large(shared: &Shared, id: QueueId, large: Large, check: Check) -> Result<Content, ReadError> {
+    let file = match shared.fs.open_plain(&shared.places.large(id)) {
+        // Settled between the look-up and now, or lost.
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Err(if shared.index().slot(id).is_none() { ReadError::Gone } else { ReadError::Damaged });
+        }
+        other => other?,
+    };
+    let right_length = file.metadata()?.len() == large.length;
+    if !right_length || (check == Check::Everything && large_sum(shared, &file)? != large.sum) {
+        return Err(ReadError::Damaged);
+    }
+    Ok(Content::File { file, len: large.length })
+}
+
+fn large_sum(shared: &Shared, file: &std::fs::File) -> std::io::Result<u32> {
+    let mut chunk = vec![0; 1 << 18];
+    let (mut sum, mut offset) = (shared.spool.payload_sum(&[]), 0);
+    loop {
+        match file.read_at(&mut chunk, offset) {
+            Ok(0) => return Ok(sum),
+            Ok(length) => {
+                sum = crc32c::crc32c_append(sum, &chunk[..length]);
+                offset += length as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn damaged(_: Malformed) -> ReadError {
+    ReadError::Damaged
+}

@@ -1,0 +1,304 @@
+//! Recovery: the only way to start, whether the process before ended in order or with the power.
+//!
+//! [`survey`] reads the log in order and changes nothing; [`tidy`] then puts the directory in order.
+//! Both may be cut off at any point and done again.
+//!
+//! Promises
+//! 1. Every record that was promised to be durable and is whole is replayed, in the order it was written.
+//! 2. What was refused is not (`format.rs`, promises 3 and 4); what was neither refused nor promised may
+//!    be, whole. Before anybody acts on it, it is synced: it may have been read from the page cache only.
+//! 3. Damage costs the records it hit. The octets are kept in `corrupt/` and reported once.
+//! 4. A segment file that never became active is removed. That is safe: a record is written only
+//!    after the header is synced, so a file that has neither a header of its own number nor one
+//!    record that parses under it holds nothing. With such a record, it is the header that is damaged.
+//! 5. Large files that no live message names are removed; where there is damage, they are moved to
+//!    `corrupt/` instead, since the record that named them may be what was hit.
+//!
+//! A message whose last recipient is closed is still live if the record that settles it was not
+//! synced: it is given out like any other, and its ledger settles at once.
+//!
+//! Fails: only where going on could do harm. Not here: a fresh segment (`writer.rs`), which every start
+//! begins, so that nothing is ever written behind a torn end.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::change::Change;
+use super::entry::{Entry, OpenError};
+use super::format::{FIRST_RECORD, Header, HeaderFault, Kind, Previous, RECORD_MAGIC, SpoolId};
+use super::fs::{File, Fs};
+use super::index::{Flags, Index, Place};
+use super::payload::Meta;
+use super::place::{Places, large_id, segment_sequence};
+use super::salvage::{self, Range};
+use super::scan::{Found, Scanner, read_header, read_tolerantly};
+use super::stock::unlink;
+use crate::queue_id::QueueId;
+
+/// What the log says.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// `None` in a new spool.
+    pub spool: Option<SpoolId>,
+    pub index: Index,
+    pub damage: Vec<Range>,
+    pub torn: u64,
+    pub relay_clock: u32,
+    pub high_water: u64,
+    /// The last record says that the process ended in order.
+    pub clean: bool,
+    /// The last segment, as the header of the next is to speak of it.
+    pub last: Option<Previous>,
+    /// The highest number that a file has.
+    pub highest: u32,
+    arrivals: Vec<(Entry, Place)>,
+    /// Files that never became segments.
+    leftovers: Vec<u32>,
+    /// Segments that nothing can be read from.
+    lost: Vec<u32>,
+}
+
+struct Segment {
+    sequence: u32,
+    file: Arc<dyn File>,
+    /// `None` when it cannot be read.
+    header: Option<Header>,
+}
+
+/// Reads the whole log.
+pub(super) fn survey(fs: &dyn Fs, places: &Places) -> Result<Survey, OpenError> {
+    let segments = open_segments(fs, places)?;
+    let mut survey = Survey { highest: segments.last().map_or(0, |last| last.sequence), ..Survey::default() };
+    survey.spool = segments.iter().find_map(|segment| Some(segment.header.as_ref()?.spool));
+    if let Some(foreign) =
+        segments.iter().find(|s| s.header.as_ref().is_some_and(|h| Some(h.spool) != survey.spool))
+    {
+        return Err(OpenError::Foreign { path: places.segment(foreign.sequence) });
+    }
+    for segment in &segments {
+        let bound = bound_of(segment.sequence, &segments);
+        survey.segment(segment, bound).map_err(|e| failed("read", &places.segment(segment.sequence), e))?;
+    }
+    Ok(survey)
+}
+
+fn open_segments(fs: &dyn Fs, places: &Places) -> Result<Vec<Segment>, OpenError> {
+    let names = fs.list(&places.log).map_err(|e| failed("list", &places.log, e))?;
+    let mut sequences: Vec<u32> = names.iter().filter_map(|name| segment_sequence(name)).collect();
+    sequences.sort_unstable();
+    let open = |sequence| {
+        let path = places.segment(sequence);
+        let file = fs.open(&path).map_err(|e| failed("open", &path, e))?;
+        let header = match read_header(&*file, sequence).map_err(|e| failed("read", &path, e))? {
+            Ok(header) => Some(header),
+            Err(HeaderFault::Unreadable) => None,
+            Err(HeaderFault::Newer(version)) => return Err(OpenError::NewerFormat { path, version }),
+        };
+        Ok(Segment { sequence, file, header })
+    };
+    sequences.into_iter().map(open).collect()
+}
+
+/// What the latest header that names segment `sequence` says of it.
+fn bound_of(sequence: u32, segments: &[Segment]) -> Option<Previous> {
+    let stated = |segment: &Segment| segment.header.as_ref()?.previous;
+    segments.iter().rev().filter_map(stated).find(|previous| previous.sequence == sequence)
+}
+
+/// What is gathered while one segment is read through.
+struct Reading {
+    sequence: u32,
+    bound: Option<Previous>,
+    /// Ranges without a record.
+    gaps: Vec<Range>,
+    /// Everything before this offset was synced.
+    proven: u32,
+    /// Where the last record that counts ends.
+    end: u32,
+    /// The last record that counts says that the process ended in order.
+    clean: bool,
+    records: u64,
+}
+
+impl Survey {
+    fn segment(&mut self, segment: &Segment, bound: Option<Previous>) -> io::Result<()> {
+        let sequence = segment.sequence;
+        let Some(spool) = self.spool else { return self.segment_of_no_spool(segment) };
+        let mut scanner = Scanner::new(&*segment.file, spool, sequence, u32::MAX)?;
+        let proven = bound.map_or(0, |bound| bound.durable);
+        let mut reading = Reading {
+            sequence,
+            bound,
+            gaps: Vec::new(),
+            proven,
+            end: FIRST_RECORD,
+            clean: false,
+            records: 0,
+        };
+        while let Some(found) = scanner.next()? {
+            self.found(&mut reading, found, scanner.payload());
+        }
+        match &segment.header {
+            None if reading.records == 0 && bound.is_none_or(|bound| bound.durable <= FIRST_RECORD) => {
+                self.leftovers.push(sequence);
+                return Ok(());
+            }
+            None => self.damage.push(Range { segment: sequence, start: 0, end: FIRST_RECORD }),
+            Some(header) => {
+                self.high_water = self.high_water.max(header.high_water.raw());
+                self.relay_clock = self.relay_clock.max(header.relay_clock);
+            }
+        }
+        self.index.begin_segment(sequence, segment.file.length()?);
+        self.end_of_segment(&reading, &scanner);
+        Ok(())
+    }
+
+    /// No header of any segment can be read, so no record can.
+    fn segment_of_no_spool(&mut self, segment: &Segment) -> io::Result<()> {
+        let mut magic = [0; RECORD_MAGIC.len()];
+        read_tolerantly(&*segment.file, &mut magic, u64::from(FIRST_RECORD))?;
+        let list = if magic == RECORD_MAGIC { &mut self.lost } else { &mut self.leftovers };
+        list.push(segment.sequence);
+        Ok(())
+    }
+
+    fn found(&mut self, reading: &mut Reading, found: Found, payload: &[u8]) {
+        let Found { offset, head, gap } = found;
+        let segment = reading.sequence;
+        reading.records += 1;
+        let stated_end = reading.bound.map_or(u32::MAX, |bound| bound.end);
+        let gap = gap.filter(|start| *start < stated_end);
+        reading.gaps.extend(gap.map(|start| Range { segment, start, end: offset.min(stated_end) }));
+        let void = offset >= stated_end;
+        if void && !head.kind.is_hint() {
+            return;
+        }
+        if !void {
+            reading.proven = reading.proven.max(head.durable_below);
+            reading.end = offset + head.record_length();
+            reading.clean = head.kind == Kind::CleanEnd;
+        }
+        self.relay_clock = self.relay_clock.max(head.relay_clock);
+        self.high_water = self.high_water.max(head.id.raw());
+        let place = Place { segment, offset, payload_length: head.payload_length };
+        match Change::decode(head.kind, payload) {
+            Ok((change, meta)) => self.replay(head.id, place, &change, meta),
+            // Whole, but not in our language: no version wrote this.
+            Err(_) => self.damage.push(Range { segment, start: offset, end: offset + head.record_length() }),
+        }
+    }
+
+    fn replay(&mut self, id: QueueId, place: Place, change: &Change, meta: Option<Meta>) {
+        self.index.apply(id, place, change);
+        self.arrivals.extend(meta.map(|meta| (meta.entry(id), place)));
+    }
+
+    fn end_of_segment(&mut self, reading: &Reading, scanner: &Scanner<'_>) {
+        let segment = reading.sequence;
+        let (damaged, torn): (Vec<Range>, Vec<Range>) =
+            reading.gaps.iter().partition(|gap| gap.start < reading.proven);
+        self.torn += torn.len() as u64;
+        self.damage.extend(damaged);
+        self.clean = reading.clean;
+        let tail = scanner.tail();
+        if tail < reading.proven {
+            self.damage.push(Range { segment, start: tail, end: reading.proven });
+        } else if scanner.tail_is_torn() && reading.bound.is_none() {
+            self.torn += 1;
+            self.clean = false;
+        }
+        let durable = torn.first().map_or(reading.end, |gap| gap.start);
+        self.last = Some(Previous { sequence: segment, durable, end: reading.end });
+    }
+
+    /// The live messages, by queue id. Empties the survey of them.
+    pub fn take_entries(&mut self) -> Vec<Entry> {
+        let index = &self.index;
+        let live = |(mut entry, place): (Entry, Place)| {
+            let slot = index.slot(entry.id).filter(|slot| slot.place == place)?;
+            entry.state = slot.flags.state();
+            entry.in_flight = slot.flags.has(Flags::IN_FLIGHT);
+            entry.warned = slot.flags.has(Flags::WARNED);
+            entry.deferred = slot.flags.has(Flags::DEFERRED);
+            Some(entry)
+        };
+        let mut entries: Vec<Entry> =
+            std::mem::take(&mut self.arrivals).into_iter().filter_map(live).collect();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        entries
+    }
+}
+
+/// Puts the spool in order as the survey has it; what to report of damage not seen before.
+pub(super) fn tidy(fs: &dyn Fs, places: &Places, survey: &mut Survey) -> Result<Vec<String>, OpenError> {
+    if let Some(last) = survey.last {
+        let path = places.segment(last.sequence);
+        let sync = fs.open(&path).and_then(|file| file.sync_data());
+        sync.map_err(|e| failed("sync", &path, e))?;
+    }
+    let mut reports = keep_damage(fs, places, survey);
+    remove_leftovers(fs, places, survey, &mut reports).map_err(|e| failed("clear", &places.log, e))?;
+    sort_out_large(fs, places, survey, &mut reports).map_err(|e| failed("clear", &places.large, e))?;
+    Ok(reports)
+}
+
+fn keep_damage(fs: &dyn Fs, places: &Places, survey: &Survey) -> Vec<String> {
+    let report = |range: &Range| match salvage::keep(fs, places, *range) {
+        Ok(true) => Some(salvage::describe(places, *range)),
+        Ok(false) => None,
+        Err(e) => Some(format!(
+            "segment {:08X} is damaged from octet {} to {}; those octets could not be copied: {e}",
+            range.segment, range.start, range.end
+        )),
+    };
+    survey.damage.iter().filter_map(report).collect()
+}
+
+fn remove_leftovers(
+    fs: &dyn Fs,
+    places: &Places,
+    survey: &Survey,
+    reports: &mut Vec<String>,
+) -> io::Result<()> {
+    for sequence in &survey.lost {
+        let (from, to) = (places.segment(*sequence), places.damaged_range(*sequence, 0));
+        fs.rename(&from, &to)?;
+        fs.sync_dir(&places.corrupt)?;
+        reports.push(format!("segment {sequence:08X} has no readable header; it is now {}", to.display()));
+    }
+    for sequence in &survey.leftovers {
+        unlink(fs, &places.segment(*sequence))?;
+    }
+    // A leftover's name will be used again, a lost segment's is in corrupt/: neither may come back.
+    fs.sync_dir(&places.log)
+}
+
+fn sort_out_large(
+    fs: &dyn Fs,
+    places: &Places,
+    survey: &mut Survey,
+    reports: &mut Vec<String>,
+) -> io::Result<()> {
+    for name in fs.list(&places.large)? {
+        let Some(id) = large_id(&name) else { continue };
+        survey.high_water = survey.high_water.max(id.raw());
+        if survey.index.slot(id).is_some_and(|slot| slot.flags.has(Flags::LARGE)) {
+            continue;
+        }
+        let path = places.large(id);
+        if survey.damage.is_empty() && survey.lost.is_empty() {
+            unlink(fs, &path)?;
+        } else {
+            let to = places.corrupt.join(&name);
+            fs.rename(&path, &to)?;
+            reports.push(format!("no record names the large file {id}; it is now {}", to.display()));
+        }
+    }
+    Ok(())
+}
+
+fn failed(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { operation, path: path.into(), source }
+}

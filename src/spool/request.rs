@@ -1,0 +1,94 @@
+//! What the writer is asked to write, and who waits for it.
+//!
+//! Not here: the writing (`writer.rs`), what a change means (`change.rs`, `index.rs`).
+
+use tokio::sync::oneshot;
+
+use super::change::Change;
+use super::draft::LargeName;
+use super::entry::{CommitError, Entry};
+use super::index::Place;
+use super::shared::Shared;
+use crate::queue_id::QueueId;
+
+/// What comes down the channel.
+pub(super) enum Order {
+    Write(Box<Request>),
+    /// Write what has arrived, mark a clean end, answer and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// A record to write.
+pub(super) struct Request {
+    pub id: QueueId,
+    pub change: Change,
+    /// The payload is these two, one after the other.
+    pub front: Vec<u8>,
+    pub content: Vec<u8>,
+    /// Checksum of the payload.
+    pub sum: u32,
+    /// For a new message: what to announce.
+    pub entry: Option<Entry>,
+    /// For a new message with a large file: its name.
+    pub large: Option<LargeName>,
+    pub answer: Answer,
+}
+
+/// Who waits, and for what.
+pub(super) enum Answer {
+    /// For the sync.
+    Durable(oneshot::Sender<Result<(), CommitError>>),
+    /// For the write.
+    Written(oneshot::Sender<()>),
+    Nobody,
+}
+
+/// What the next write will hold.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub octets: Vec<u8>,
+    pub requests: Vec<(Request, Place)>,
+    pub must_sync: bool,
+}
+
+impl Batch {
+    /// Answers those who wait for no sync.
+    pub fn answer_written(&mut self) {
+        for (request, _) in &mut self.requests {
+            if let Answer::Written(_) = request.answer {
+                std::mem::replace(&mut request.answer, Answer::Nobody).durable(Ok(()));
+            }
+        }
+    }
+}
+
+impl Request {
+    /// A record with a small payload.
+    pub fn plain(id: QueueId, change: Change, payload: Vec<u8>, shared: &Shared, answer: Answer) -> Self {
+        let sum = shared.spool.payload_sum(&[&payload]);
+        Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
+    }
+
+    /// Whether it takes room that a full disk has not. All others make room sooner or later; a moved
+    /// message does when the rest of its segment has moved.
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.change, Change::Arrive { .. })
+    }
+
+    /// Whether it is about a message that is gone.
+    pub fn is_pointless(&self, shared: &Shared) -> bool {
+        let needs_message = !matches!(self.change, Change::Arrive { .. } | Change::CleanEnd);
+        needs_message && shared.index().slot(self.id).is_none()
+    }
+}
+
+impl Answer {
+    /// Tells who waits; whoever has gone away meanwhile does not care.
+    pub fn durable(self, result: Result<(), CommitError>) {
+        match self {
+            Answer::Durable(answer) => drop(answer.send(result)),
+            Answer::Written(answer) => drop(answer.send(())),
+            Answer::Nobody => {}
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The segment that is being written.
+//!
+//! Promises
+//! 1. A segment is active only once its header is synced; before that no record goes into it.
+//! 2. [`Active::append`] writes one batch with one positional write at the committed end. When it fails
+//!    the end stays where it was: the next batch overwrites what the failed one left, and what sticks
+//!    out behind it has a lower batch number and is void (`format.rs`, promise 3).
+//! 3. After a failed sync nothing is written to the segment and no sync is tried on it again, since
+//!    the kernel may have thrown away what it could not write and say Ok the second time. The segment
+//!    is [`Active::sealed`]; the header of the next one makes void whatever was not synced.
+//!
+//! Not here: what records mean, who waits for them (`writer.rs`), where new segments come from (`stock.rs`).
+
+use std::io;
+use std::sync::Arc;
+
+use super::format::{FIRST_RECORD, Head, Header, Kind, Previous, SECTOR, Seed, record_length};
+use super::fs::{File, write_all_at};
+use super::index::Place;
+use crate::queue_id::QueueId;
+
+/// A file of zeros, or of a former segment's octets, that is to become segment `sequence`; its content,
+/// length and name are synced.
+pub(super) struct Ready {
+    pub sequence: u32,
+    pub file: Arc<dyn File>,
+    pub length: u64,
+}
+
+/// See the module.
+pub(super) struct Active {
+    file: Arc<dyn File>,
+    sequence: u32,
+    seed: Seed,
+    /// Where the next batch starts.
+    end: u32,
+    /// Before this, everything is synced.
+    durable: u32,
+    batch: u32,
+    capacity: u32,
+}
+
+/// A record before it has a place.
+pub(super) struct Record<'a> {
+    pub kind: Kind,
+    pub id: QueueId,
+    pub payload_sum: u32,
+    pub relay_clock: u32,
+    /// The payload, in parts.
+    pub payload: &'a [&'a [u8]],
+}
+
+impl Active {
+    /// Makes `ready` the segment of `header`.
+    pub fn activate(ready: &Ready, header: &Header) -> io::Result<Active> {
+        write_all_at(&*ready.file, &header.encode(), 0)?;
+        ready.file.sync_data()?;
+        Ok(Active {
+            file: Arc::clone(&ready.file),
+            sequence: ready.sequence,
+            seed: header.spool.seed(ready.sequence),
+            end: FIRST_RECORD,
+            durable: FIRST_RECORD,
+            batch: 0,
+            // Options keep segments below 4 GiB.
+            capacity: u32::try_from(ready.length).unwrap_or(u32::MAX),
+        })
+    }
+
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Octets from its start to where the next batch will start.
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// Octets it was made ready with.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Whether nothing has been written to it.
+    pub fn is_empty(&self) -> bool {
+        self.end == FIRST_RECORD
+    }
+
+    /// Whether everything written to it is synced.
+    pub fn is_durable(&self) -> bool {
+        self.durable == self.end
+    }
+
+    /// How the next segment's header is to speak of this one.
+    pub fn sealed(&self) -> Previous {
+        Previous { sequence: self.sequence, durable: self.durable, end: self.durable }
+    }
+
+    /// Puts a record at the end of `batch`, the octets that the next [`Active::append`] will write.
+    pub fn encode(&self, batch: &mut Vec<u8>, record: &Record<'_>) -> Place {
+        // The writer starts a new segment before a batch passes 4 GiB.
+        let offset = self.end + batch.len() as u32;
+        let payload_length = record.payload.iter().map(|part| part.len() as u32).sum();
+        let head = Head {
+            payload_length,
+            payload_sum: record.payload_sum,
+            id: record.id,
+            batch: self.batch + 1,
+            durable_below: self.durable,
+            relay_clock: record.relay_clock,
+            kind: record.kind,
+        };
+        batch.reserve(record_length(payload_length) as usize);
+        batch.extend_from_slice(&head.encode(self.seed, offset));
+        record.payload.iter().for_each(|part| batch.extend_from_slice(part));
+        batch.resize(batch.len().next_multiple_of(8), 0);
+        Place { segment: self.sequence, offset, payload_length }
+    }
+
+    /// Writes a batch, filled up to whole sectors. The file is no longer than before when there is room.
+    pub fn append(&mut self, batch: &mut Vec<u8>) -> io::Result<()> {
+        batch.resize(batch.len().next_multiple_of(SECTOR as usize), 0);
+        // Counted even if the write fails: what it leaves is then older than what comes next.
+        self.batch += 1;
+        write_all_at(&*self.file, batch, u64::from(self.end))?;
+        self.end += batch.len() as u32;
+        Ok(())
+    }
+
+    /// Makes all that was appended durable.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.durable = self.end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::*;
+use crate::spool::format::SpoolId;
+use crate::spool::fs::Fs;
+use crate::spool::fs::sim::{Fault, SimFs};
+use crate::spool::scan::{Found, Scanner};
+
+const SPOOL: SpoolId = SpoolId([7; 16]);
+
+fn active(fs: &SimFs) -> Active {
+    let file = fs.create(Path::new("/segment")).unwrap();
+    write_all_at(&*file, &[0; 32 << 10], 0).unwrap();
+    let ready = Ready { sequence: 3, file, length: 32 << 10 };
+    let header = Header {
+        spool: SPOOL,
+        sequence: 3,
+        high_water: QueueId::from_raw(1),
+        relay_clock: 0,
+        previous: None,
+    };
+    Active::activate(&ready, &header).unwrap()
+}
+
+fn encode(active: &Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> Place {
+    let record = Record {
+        kind: Kind::Message,
+        id: QueueId::from_raw(id),
+        payload_sum: SPOOL.payload_sum(&[payload]),
+        relay_clock: 0,
+        payload: &[payload],
+    };
+    active.encode(batch, &record)
+}
+
+fn append(active: &mut Active, id: u64, payload: &[u8]) -> io::Result<()> {
+    let mut batch = Vec::new();
+    encode(active, &mut batch, id, payload);
+    active.append(&mut batch)
+}
+
+fn scan(fs: &SimFs) -> Vec<Found> {
+    let file = fs.open(Path::new("/segment")).unwrap();
+    let mut scanner = Scanner::new(&*file, SPOOL, 3, u32::MAX).unwrap();
+    std::iter::from_fn(|| scanner.next().unwrap()).collect()
+}
+
+/// format.rs 2, segment.rs 1.
+#[test]
+fn a_batch_starts_a_sector_and_says_what_was_durable_before_it() {
+    let fs = SimFs::new();
+    let mut active = active(&fs);
+    let mut batch = Vec::new();
+    let places = [encode(&active, &mut batch, 1, b"one"), encode(&active, &mut batch, 2, &[9; 600])];
+    active.append(&mut batch).unwrap();
+    assert_eq!(places.map(|place| place.offset), [8192, 8192 + 48]);
+    assert!(!active.is_durable());
+    append(&mut active, 3, b"before the sync").unwrap();
+    active.sync().unwrap();
+    assert!(active.is_durable());
+    append(&mut active, 4, b"after it").unwrap();
+    let found: Vec<_> = scan(&fs).iter().map(|f| (f.offset, f.head.durable_below, f.gap)).collect();
+    assert_eq!(found, [(8192, 8192, None), (8240, 8192, None), (9216, 8192, None), (9728, 9728, None)]);
+    assert_eq!(active.sealed(), Previous { sequence: 3, durable: 9728, end: 9728 });
+}
+
+/// segment.rs 2: what a failed write left in whole is void once something newer stands before it.
+#[test]
+fn what_a_failed_write_left_is_void() {
+    let fs = SimFs::new();
+    let mut active = active(&fs);
+    append(&mut active, 9, b"good").unwrap();
+    let mut batch = Vec::new();
+    encode(&active, &mut batch, 1, &[1; 100]);
+    encode(&active, &mut batch, 2, &[2; 600]);
+    batch.resize(1024, 0);
+    // The whole third record comes to stand in sectors that the next batch does not reach.
+    encode(&active, &mut batch, 3, &[3; 100]);
+    batch.resize(3072, 0);
+    fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: false }));
+    assert!(active.append(&mut batch).is_err());
+    assert_eq!(scan(&fs).len(), 4, "written in part");
+    append(&mut active, 4, b"next").unwrap();
+    let found: Vec<_> = scan(&fs).iter().map(|found| found.head.id.raw()).collect();
+    assert_eq!(found, [9, 4]);
+}
+
+#[test]
+fn a_segment_whose_header_cannot_be_synced_is_not_active() {
+    for call in [0, 1] {
+        let fs = SimFs::new();
+        let file = fs.create(Path::new("/segment")).unwrap();
+        let ready = Ready { sequence: 3, file, length: 0 };
+        let header = Header {
+            spool: SPOOL,
+            sequence: 3,
+            high_water: QueueId::from_raw(1),
+            relay_clock: 0,
+            previous: None,
+        };
+        fs.set_fault(Some(Fault { call, error: ErrorKind::Other, for_ever: false }));
+        assert!(Active::activate(&ready, &header).is_err(), "call {call}");
+    }
+}

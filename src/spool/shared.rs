@@ -1,0 +1,122 @@
+//! What the handles, the writer and the readers of one spool have in common.
+//!
+//! The index is behind a mutex that is held for a look-up or for one batch of changes, never across a
+//! disk call or an await.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::entry::{CommitError, Options};
+use super::format::SpoolId;
+use super::fs::{File, Fs};
+use super::index::Index;
+use super::place::Places;
+use super::stock::Stock;
+use crate::queue_id::QueueIds;
+
+/// How long a look at the free space of the disk is believed.
+const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
+/// Segments kept open for readers.
+const OPEN_FILES: usize = 16;
+
+/// See the module.
+pub(super) struct Shared {
+    pub fs: Arc<dyn Fs>,
+    pub places: Places,
+    pub options: Options,
+    pub spool: SpoolId,
+    pub ids: QueueIds,
+    /// Seconds; see [`super::Spool::set_relay_clock`].
+    pub relay_clock: AtomicU32,
+    pub stock: Stock,
+    index: Mutex<Index>,
+    room: Mutex<Option<(Instant, u64)>>,
+    files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
+}
+
+/// What a spool starts with.
+pub(super) struct Start {
+    pub fs: Arc<dyn Fs>,
+    pub places: Places,
+    pub options: Options,
+    pub spool: SpoolId,
+    pub ids: QueueIds,
+    pub relay_clock: u32,
+    pub index: Index,
+    pub next_segment: u32,
+}
+
+impl Shared {
+    pub fn new(start: Start) -> Self {
+        let Start { fs, places, options, spool, ids, relay_clock, index, next_segment } = start;
+        let stock = Stock::new(Arc::clone(&fs), places.clone(), options.segment_size, next_segment);
+        Shared {
+            fs,
+            places,
+            options,
+            spool,
+            ids,
+            relay_clock: AtomicU32::new(relay_clock),
+            stock,
+            index: Mutex::new(index),
+            room: Mutex::new(None),
+            files: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// The index.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        held(&self.index)
+    }
+
+    /// See [`super::Spool::check_room`].
+    pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
+        let needed = self.options.min_free_space.saturating_add(size);
+        let crowded = self.index().len() >= self.options.max_messages;
+        if crowded || self.free_space()? < needed { Err(CommitError::Full) } else { Ok(()) }
+    }
+
+    fn free_space(&self) -> Result<u64, CommitError> {
+        let mut room = held(&self.room);
+        if let Some((seen, free)) = *room
+            && seen.elapsed() < ROOM_IS_KNOWN_FOR
+        {
+            return Ok(free);
+        }
+        let free = self.fs.free_space(self.places.root()).map_err(|e| CommitError::from(e.kind()))?;
+        *room = Some((Instant::now(), free));
+        Ok(free)
+    }
+
+    /// The file of a segment, to read from. It may have become another segment meanwhile: the
+    /// checksums of the records tell (`format.rs`, promise 1).
+    pub fn segment_file(&self, sequence: u32) -> io::Result<Arc<dyn File>> {
+        let known =
+            held(&self.files).iter().find(|(of, _)| *of == sequence).map(|(_, file)| Arc::clone(file));
+        if let Some(file) = known {
+            return Ok(file);
+        }
+        let file = self.fs.open(&self.places.segment(sequence))?;
+        let mut files = held(&self.files);
+        if files.len() == OPEN_FILES {
+            files.pop_front();
+        }
+        files.push_back((sequence, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Gives up a segment in which nothing lives.
+    pub fn let_segment_go(&self, sequence: u32) {
+        held(&self.files).retain(|(of, _)| *of != sequence);
+        self.stock.let_go(sequence);
+    }
+}
+
+/// A holder that panicked has taken its whole thread down with it; what it left is no worse than an
+/// ignored change, and the log has it right.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,269 @@
+//! The stock: segments made ready before they are needed, and segments and large files let go.
+//!
+//! A commit that overwrites blocks which exist costs the disk one write; one that extends a file
+//! costs a journal commit as well. So one thread keeps a few segments ready, zero-filled and synced.
+//!
+//! Promises
+//! 1. A segment is handed out only when its octets, its length and its name are synced.
+//! 2. Segments are let go in the order they are given up, each durably gone (renamed or unlinked, and
+//!    the directory synced) before the next. Segment 2 may hold the record that settles a message in
+//!    segment 1: if 1 came back after 2 was gone, that message would be delivered again.
+//! 3. Whatever fails is tried again; it costs room, never a message.
+//! 4. A segment that is let go is reused under the next name where the stock is short of one, so a full
+//!    disk that drains feeds itself.
+//!
+//! Not here: when a segment is dead (`index.rs`), headers (`segment.rs`).
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::fault;
+use super::fs::{Fs, write_all_at};
+use super::place::Places;
+use super::segment::Ready;
+use crate::queue_id::QueueId;
+
+/// Segments kept ready.
+const TARGET: usize = 2;
+/// After trouble, the pause before the next attempt when nobody asks for one.
+const PAUSE: Duration = Duration::from_secs(1);
+static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+
+/// See the module. The thread runs [`Stock::work`].
+pub(super) struct Stock {
+    fs: Arc<dyn Fs>,
+    places: Places,
+    segment_size: u64,
+    shelf: Mutex<Shelf>,
+    /// Told when there is something to do.
+    work: Condvar,
+    /// Told when the shelf has changed.
+    change: Condvar,
+}
+
+struct Shelf {
+    ready: VecDeque<Ready>,
+    /// The name of the next segment to make ready.
+    next: u32,
+    /// Segments to let go, oldest first.
+    dead: VecDeque<u32>,
+    /// Large files to unlink.
+    unnamed: VecDeque<QueueId>,
+    /// Why the last attempt to make a segment ready failed; none is made until somebody asks for it.
+    trouble: Option<ErrorKind>,
+    /// Letting go failed; tried again after a pause.
+    stuck: bool,
+    closing: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Task {
+    LetSegmentGo(u32),
+    MakeReady(u32),
+    UnlinkLarge(QueueId),
+}
+
+impl Stock {
+    /// An empty stock whose first segment is to be `next`.
+    pub fn new(fs: Arc<dyn Fs>, places: Places, segment_size: u64, next: u32) -> Self {
+        let shelf = Shelf {
+            ready: VecDeque::new(),
+            next,
+            dead: VecDeque::new(),
+            unnamed: VecDeque::new(),
+            trouble: None,
+            stuck: false,
+            closing: false,
+        };
+        let (shelf, work, change) = (Mutex::new(shelf), Condvar::new(), Condvar::new());
+        Stock { fs, places, segment_size, shelf, work, change }
+    }
+
+    /// The next segment, if `spare` more stay; waits while one is being made, for one attempt.
+    pub fn take(&self, spare: usize) -> Result<Ready, ErrorKind> {
+        let mut shelf = self.shelf();
+        shelf.trouble = None;
+        self.work.notify_one();
+        let short =
+            |shelf: &mut Shelf| shelf.ready.len() <= spare && shelf.trouble.is_none() && !shelf.closing;
+        shelf = self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner);
+        if shelf.ready.len() <= spare {
+            return Err(shelf.trouble.unwrap_or(ErrorKind::Other));
+        }
+        let taken = shelf.ready.pop_front();
+        self.work.notify_one();
+        taken.ok_or(ErrorKind::Other)
+    }
+
+    /// Why the last attempt to make a segment ready failed, if it did.
+    pub fn trouble(&self) -> Option<ErrorKind> {
+        self.shelf().trouble
+    }
+
+    /// Gives up a segment in which nothing lives; called oldest first.
+    pub fn let_go(&self, sequence: u32) {
+        self.shelf().dead.push_back(sequence);
+        self.work.notify_one();
+    }
+
+    /// Gives up the content of a message that is settled, or was never committed.
+    pub fn unlink_large(&self, id: QueueId) {
+        self.shelf().unnamed.push_back(id);
+        self.work.notify_one();
+    }
+
+    /// Ends [`Stock::work`] when what is to be let go is gone, or cannot go now: recovery finds it again.
+    pub fn close(&self) {
+        self.shelf().closing = true;
+        self.work.notify_one();
+        self.change.notify_all();
+    }
+
+    /// What the thread does, until [`Stock::close`].
+    pub fn work(&self) {
+        while let Some(task) = self.next_task() {
+            if let Err(e) = self.perform(task) {
+                self.failed(task, &e);
+            }
+        }
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        let mut shelf = self.shelf();
+        loop {
+            if let Some(task) = shelf.next_task() {
+                return Some(task);
+            }
+            if shelf.closing {
+                return None;
+            }
+            shelf = match shelf.stuck {
+                false => self.work.wait(shelf).unwrap_or_else(PoisonError::into_inner),
+                true => {
+                    let waited = self.work.wait_timeout(shelf, PAUSE);
+                    let (mut shelf, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    shelf.stuck = !timeout.timed_out();
+                    shelf
+                }
+            };
+        }
+    }
+
+    fn perform(&self, task: Task) -> io::Result<()> {
+        match task {
+            Task::LetSegmentGo(sequence) => {
+                self.recycle_or_unlink(sequence)?;
+                self.shelf().dead.pop_front();
+            }
+            Task::MakeReady(sequence) => self.make_ready(sequence)?,
+            Task::UnlinkLarge(id) => {
+                // Its directory is not synced: should the file come back, recovery finds that no
+                // message names it.
+                unlink(&*self.fs, &self.places.large(id))?;
+                self.shelf().unnamed.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn recycle_or_unlink(&self, sequence: u32) -> io::Result<()> {
+        let old = self.places.segment(sequence);
+        let next = {
+            let shelf = self.shelf();
+            (shelf.ready.len() < TARGET && !shelf.closing).then_some(shelf.next)
+        };
+        let reusable =
+            || self.fs.open(&old).and_then(|file| Ok((file.length()? == self.segment_size).then_some(file)));
+        match next.and_then(|next| Some((next, reusable().ok()??))) {
+            Some((next, file)) => {
+                self.fs.rename(&old, &self.places.segment(next))?;
+                self.fs.sync_dir(&self.places.log)?;
+                self.put(Ready { sequence: next, file, length: self.segment_size });
+            }
+            None => {
+                unlink(&*self.fs, &old)?;
+                self.fs.sync_dir(&self.places.log)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_ready(&self, sequence: u32) -> io::Result<()> {
+        let path = self.places.segment(sequence);
+        // Left there by a rename or an attempt whose directory sync failed; nobody was given it.
+        unlink(&*self.fs, &path)?;
+        let filled = self.fill(sequence);
+        if filled.is_err() {
+            // Half a segment helps nobody; if it cannot be unlinked, the next attempt will.
+            let _ = self.fs.unlink(&path);
+        }
+        self.put(filled?);
+        Ok(())
+    }
+
+    fn fill(&self, sequence: u32) -> io::Result<Ready> {
+        if self.fs.free_space(&self.places.log)? < self.segment_size {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let file = self.fs.create(&self.places.segment(sequence))?;
+        let mut filled = 0;
+        while filled < self.segment_size {
+            let length = (self.segment_size - filled).min(ZEROS.len() as u64);
+            write_all_at(&*file, &ZEROS[..length as usize], filled)?;
+            filled += length;
+        }
+        file.sync_data()?;
+        self.fs.sync_dir(&self.places.log)?;
+        Ok(Ready { sequence, file, length: self.segment_size })
+    }
+
+    fn put(&self, ready: Ready) {
+        let mut shelf = self.shelf();
+        shelf.next = ready.sequence + 1;
+        shelf.ready.push_back(ready);
+        shelf.trouble = None;
+        self.change.notify_all();
+    }
+
+    fn failed(&self, task: Task, error: &io::Error) {
+        let mut shelf = self.shelf();
+        if let Task::MakeReady(_) = task {
+            shelf.trouble = Some(error.kind());
+            self.change.notify_all();
+        } else {
+            shelf.stuck = true;
+        }
+        drop(shelf);
+        fault::stock(&self.places.log, error);
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // Each change to the shelf is one assignment or push: it is whole even if a holder panicked.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn next_task(&self) -> Option<Task> {
+        // Segments let go come first: they are reused, where a full disk has no room for new ones.
+        let dead = self.dead.front().filter(|_| !self.stuck).copied();
+        let unnamed = self.unnamed.front().filter(|_| !self.stuck).copied();
+        let short = self.ready.len() < TARGET && self.trouble.is_none() && !self.closing;
+        dead.map(Task::LetSegmentGo)
+            .or(short.then_some(Task::MakeReady(self.next)))
+            .or(unnamed.map(Task::UnlinkLarge))
+    }
+}
+
+/// As [`Fs::unlink`]; what is gone already is fine.
+pub(super) fn unlink(fs: &dyn Fs, path: &std::path::Path) -> io::Result<()> {
+    match fs.unlink(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

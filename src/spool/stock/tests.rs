@@ -1,0 +1,132 @@
+use std::path::Path;
+
+use super::*;
+use crate::spool::fs::sim::{Fault, SimFs};
+
+const SIZE: u64 = 16 << 10;
+
+/// A stock on a simulated disk, its thread running while `test` does.
+fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
+    let fs = SimFs::new();
+    let places = Places::under(Path::new("/s"));
+    for (path, mode) in places.directories() {
+        fs.create_dir(path, mode).unwrap();
+        fs.sync_dir(path.parent().unwrap()).unwrap();
+    }
+    let stock = Stock::new(Arc::new(fs.clone()), places, SIZE, 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| stock.work());
+        // Also when the test fails.
+        let _end = Closing(&stock);
+        test(&fs, &stock);
+    });
+}
+
+struct Closing<'a>(&'a Stock);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn names(fs: &SimFs) -> Vec<String> {
+    let names = fs.list(Path::new("/s/log")).unwrap();
+    names.into_iter().map(|name| name.into_string().unwrap()).collect()
+}
+
+/// Promise 1.
+#[test]
+fn what_is_handed_out_is_durable_and_numbered_in_order() {
+    with_stock(|fs, stock| {
+        for sequence in 1..=5 {
+            let ready = stock.take(0).unwrap();
+            assert_eq!((ready.sequence, ready.length), (sequence, SIZE));
+            let path = format!("/s/log/{sequence:08X}.seg");
+            assert_eq!(fs.image(0).content(Path::new(&path)).unwrap(), vec![0; SIZE as usize]);
+        }
+    });
+}
+
+#[test]
+fn a_spare_one_is_left() {
+    with_stock(|fs, stock| {
+        stock.take(1).unwrap();
+        fs.set_capacity(Some(0));
+        // One stays, whatever was made before the disk was full.
+        let refused = std::iter::repeat_with(|| stock.take(1)).find_map(Result::err);
+        assert_eq!(refused, Some(ErrorKind::StorageFull));
+        assert!(stock.take(0).is_ok());
+    });
+}
+
+/// Promise 3.
+#[test]
+fn trouble_is_told_and_passes() {
+    with_stock(|fs, stock| {
+        let mut last = stock.take(0).unwrap().sequence;
+        fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
+        let refused = loop {
+            match stock.take(0) {
+                Ok(ready) => last = ready.sequence,
+                Err(kind) => break kind,
+            }
+        };
+        assert_eq!((refused, stock.trouble()), (ErrorKind::PermissionDenied, Some(refused)));
+        fs.set_fault(None);
+        assert_eq!(stock.take(0).unwrap().sequence, last + 1);
+    });
+}
+
+/// Promise 2: at every moment, what is left of segments given up is the youngest ones.
+#[test]
+fn segments_go_oldest_first() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    with_stock(|fs, stock| {
+        let taken: Vec<u32> = (0..6).map(|_| stock.take(0).unwrap().sequence).collect();
+        let list = Arc::clone(&seen);
+        let mut change = 2;
+        fs.watch(move |disk| {
+            change += 1;
+            let left = names(&disk.image(change));
+            list.lock().unwrap().push(left);
+        });
+        taken.iter().for_each(|sequence| stock.let_go(*sequence));
+        stock.take(0).unwrap();
+    });
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() >= 12);
+    for left in seen.iter() {
+        let old: Vec<bool> = (1..=6).map(|number| left.contains(&format!("{number:08X}.seg"))).collect();
+        assert!(old.is_sorted(), "{left:?}");
+    }
+}
+
+/// Promise 4.
+#[test]
+fn a_full_disk_feeds_itself() {
+    with_stock(|fs, stock| {
+        let first = stock.take(0).unwrap();
+        fs.set_capacity(Some(0));
+        let mut last = first.sequence;
+        while let Ok(ready) = stock.take(0) {
+            last = ready.sequence;
+        }
+        stock.let_go(first.sequence);
+        let reused = std::iter::repeat_with(|| stock.take(0)).find_map(Result::ok).unwrap();
+        assert_eq!(reused.sequence, last + 1);
+    });
+}
+
+#[test]
+fn large_files_are_unlinked() {
+    with_stock(|fs, stock| {
+        let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
+        fs.create(&path).unwrap();
+        stock.unlink_large(QueueId::from_raw(1));
+        stock.unlink_large(QueueId::from_raw(2));
+        while fs.content(&path).is_some() {
+            std::thread::yield_now();
+        }
+    });
+}

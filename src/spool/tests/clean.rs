@@ -1,0 +1,127 @@
+//! The cleaner, and a full disk.
+
+use super::*;
+
+const SEGMENT: u64 = 32 << 10;
+
+/// Octets in `log/`, when the spool has come to rest.
+async fn log_octets(rig: &Rig) -> u64 {
+    rig.spool.close().await;
+    let length = |name: &String| rig.fs.content(&Path::new("/spool/log").join(name)).unwrap().len() as u64;
+    rig.names("log").iter().map(length).sum()
+}
+
+/// clean.rs 1 and 2, M11, D5, D6: and what was recorded of the message goes with it.
+#[tokio::test]
+async fn one_deferred_message_pins_nothing() {
+    let rig = new();
+    let sent = content(0, 3000);
+    let id = rig.commit(&sent).await.id();
+    let large = rig.commit(&content(1, 9000)).await.id();
+    let mut ledger = rig.spool.read(id).unwrap().ledger;
+    ledger.sent(0);
+    rig.spool.record(&mut ledger).await.unwrap();
+    rig.spool.note_deferral(id, "450 4.2.0 later");
+    rig.spool.set_state(id, EntryState::Held).await.unwrap();
+    rig.spool.mark_in_flight(id).await;
+    for number in 2..300 {
+        let passing = rig.commit(&content(number, 2500)).await.id();
+        rig.settle(passing).await.unwrap();
+    }
+    let check = |rig: &Rig| {
+        let stored = rig.spool.read(id).unwrap();
+        assert_eq!(octets(stored.content), sent);
+        assert_eq!(stored.ledger.fates(), [Fate::Sent, Fate::Open]);
+        assert_eq!(stored.last_deferral.as_deref(), Some("450 4.2.0 later"));
+        assert_eq!(octets(rig.spool.read(large).unwrap().content), content(1, 9000));
+    };
+    check(&rig);
+    for seed in [0, 1] {
+        let back = open(&rig.fs.image(seed));
+        check(&back);
+        assert_eq!(back.ids(), [id, large]);
+        let entry = back.entry(id);
+        assert!(entry.in_flight && entry.deferred && entry.state == EntryState::Held);
+    }
+    let octets = log_octets(&rig).await;
+    // The live message, the active segment, and two made ready.
+    assert!(octets <= 3 * 3200 + 4 * SEGMENT, "{octets} octets for one message");
+}
+
+/// What lives is not moved without need.
+#[tokio::test]
+async fn a_log_that_lives_is_left_alone() {
+    let rig = new();
+    for number in 0..60 {
+        rig.commit(&content(number, 2500)).await;
+    }
+    let first = rig.names("log").into_iter().min().unwrap();
+    for number in 0..10 {
+        let id = rig.commit(&content(number, 2500)).await.id();
+        rig.settle(id).await.unwrap();
+    }
+    assert_eq!(rig.names("log").into_iter().min().unwrap(), first);
+}
+
+/// clean.rs: damage met by the cleaner costs that message; its octets are kept and service goes on.
+#[tokio::test]
+async fn the_cleaner_keeps_what_it_cannot_read() {
+    let rig = new();
+    let id = rig.commit(&content(0, 3000)).await.id();
+    let other = rig.commit(&content(1, 3000)).await.id();
+    rig.fs.damage(Path::new("/spool/log/00000001.seg"), |octets| octets[9000] ^= 1);
+    for number in 2..60 {
+        let passing = rig.commit(&content(number, 2500)).await.id();
+        rig.settle(passing).await.unwrap();
+    }
+    assert!(matches!(rig.spool.read(id), Err(ReadError::Gone)));
+    assert_eq!(octets(rig.spool.read(other).unwrap().content), content(1, 3000));
+    let kept = rig.names("corrupt");
+    assert_eq!(kept, ["00000001-00002000"]);
+    let kept = rig.fs.content(&Path::new("/spool/corrupt").join(&kept[0])).unwrap();
+    assert!(kept.windows(10).any(|octets| octets == b"\r\n\r\nmessag"));
+}
+
+/// writer.rs 4, stock.rs 4: a disk without any room left still records outcomes, drains, and fills again.
+#[tokio::test]
+async fn a_full_disk_drains_and_serves_again() {
+    let rig = new();
+    rig.fs.set_capacity(Some(8 * SEGMENT));
+    let mut queued = Vec::new();
+    let refused = loop {
+        match rig.try_commit(&content(queued.len(), 1500), envelope(2)).await {
+            Ok(committed) => queued.push(committed.id()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, CommitError::Full);
+    assert!(queued.len() > 60, "{} messages in 8 segments", queued.len());
+    // Somebody else takes what is left.
+    rig.fs.set_capacity(Some(0));
+    for id in &queued {
+        let mut ledger = rig.spool.read(*id).unwrap().ledger;
+        ledger.sent(0);
+        ledger.sent(1);
+        rig.spool.record(&mut ledger).await.unwrap();
+        rig.spool.remove(ledger.settle().unwrap()).await.unwrap();
+    }
+    rig.commit(b"served again").await;
+    assert_eq!(rig.after_power_loss().ids().len(), 1);
+}
+
+#[tokio::test]
+async fn room_is_checked_before_the_disk_is_full() {
+    let fs = SimFs::new();
+    fs.set_capacity(Some(10 * SEGMENT));
+    let (announce, _arrivals) = unbounded_channel();
+    let options = Options { min_free_space: 2 * SEGMENT, max_messages: 2, ..options() };
+    let (spool, _) = Spool::open(options, Arc::new(fs.clone()), announce).unwrap();
+    assert_eq!(spool.check_room(SEGMENT), Ok(()));
+    assert_eq!(spool.check_room(9 * SEGMENT), Err(CommitError::Full));
+    for _ in 0..2 {
+        assert_eq!(spool.check_room(1), Ok(()));
+        let draft = spool.draft(now());
+        spool.commit(draft, envelope(1), Submitter::Loopback, now()).await.unwrap();
+    }
+    assert_eq!(spool.check_room(1), Err(CommitError::Full), "two messages are the limit");
+}

@@ -1,0 +1,133 @@
+//! Tests of the whole spool, mostly on the simulated disk. The rows cited (D1, M3 ...) are those of the
+//! tables in `spool/mod.rs`, the promises those of the module named.
+
+mod clean;
+mod crash;
+mod damage;
+mod fault;
+mod life;
+mod start;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::fs::sim::SimFs;
+use super::*;
+use crate::envelope::{Address, Envelope, Notify, Recipient, ReversePath, Submitter};
+
+/// A spool on a simulated disk, in small segments.
+struct Rig {
+    fs: SimFs,
+    spool: Spool,
+    recovery: Recovery,
+    arrivals: UnboundedReceiver<Entry>,
+}
+
+fn options() -> Options {
+    let small = Options::at("/spool");
+    Options { segment_size: 32 << 10, large_threshold: 4000, min_free_space: 0, ..small }
+}
+
+fn try_open(fs: &SimFs) -> Result<Rig, OpenError> {
+    let (announce, arrivals) = unbounded_channel();
+    let (spool, recovery) = Spool::open(options(), Arc::new(fs.clone()), announce)?;
+    Ok(Rig { fs: fs.clone(), spool, recovery, arrivals })
+}
+
+fn open(fs: &SimFs) -> Rig {
+    try_open(fs).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A new spool whose stock has come to rest: one segment active, two ready.
+fn new() -> Rig {
+    let rig = open(&SimFs::new());
+    while fs::Fs::list(&rig.fs.image(0), Path::new("/spool/log")).unwrap().len() < 3 {
+        std::thread::yield_now();
+    }
+    rig
+}
+
+impl Rig {
+    /// Power loss now, and the start after it.
+    fn after_power_loss(&self) -> Rig {
+        open(&self.fs.image(0))
+    }
+
+    async fn commit(&self, content: &[u8]) -> Committed {
+        self.try_commit(content, envelope(2)).await.unwrap()
+    }
+
+    async fn try_commit(&self, content: &[u8], envelope: Envelope) -> Result<Committed, CommitError> {
+        let draft = self.draft(content).await?;
+        self.spool.commit(draft, envelope, Submitter::Loopback, now()).await
+    }
+
+    async fn draft(&self, content: &[u8]) -> Result<Draft, CommitError> {
+        let mut draft = self.spool.draft(now());
+        draft.write(content).await?;
+        Ok(draft)
+    }
+
+    fn ids(&self) -> Vec<QueueId> {
+        self.recovery.entries.iter().map(|entry| entry.id).collect()
+    }
+
+    fn entry(&self, id: QueueId) -> &Entry {
+        self.recovery.entries.iter().find(|entry| entry.id == id).unwrap()
+    }
+
+    async fn settle(&self, id: QueueId) -> Result<(), CommitError> {
+        self.spool.remove(Settled::by_operator(id)).await
+    }
+
+    /// What has been written to the first segment.
+    fn first_segment(&self) -> Vec<u8> {
+        self.fs.content(Path::new("/spool/log/00000001.seg")).unwrap()
+    }
+
+    fn names(&self, directory: &str) -> Vec<String> {
+        let names = fs::Fs::list(&self.fs, &Path::new("/spool").join(directory)).unwrap();
+        names.into_iter().map(|name| name.into_string().unwrap()).collect()
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+/// From Ann to that many recipients; the last one wants no reports.
+fn envelope(recipients: usize) -> Envelope {
+    let mut envelope = Envelope::from(ReversePath::Mailbox(address("ann@example.org")));
+    let recipient = |number| Recipient::plain(address(&format!("bob{number}@example.net")));
+    envelope.recipients = (0..recipients).map(recipient).collect();
+    if let Some(last) = envelope.recipients.last_mut() {
+        last.notify = Notify::Never;
+    }
+    envelope
+}
+
+/// Content that tells itself from every other.
+fn content(number: usize, length: usize) -> Vec<u8> {
+    let line = format!("Subject: {number}\r\n\r\nmessage {number} ");
+    line.bytes().cycle().take(length).collect()
+}
+
+/// The content of a message read back, wherever it is.
+fn octets(content: Content) -> Vec<u8> {
+    match content {
+        Content::Memory(octets) => octets,
+        Content::File { mut file, len } => {
+            let mut octets = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut octets).unwrap();
+            assert_eq!(octets.len() as u64, len);
+            octets
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Starting: on nothing, on what a crash left, on what is not ours.
+
+use std::io::ErrorKind;
+
+use super::*;
+use crate::spool::format::{Header, SpoolId};
+use crate::spool::fs::Fs;
+use crate::spool::fs::sim::Fault;
+
+/// D1 to D3.
+#[test]
+fn a_new_spool_is_made_and_durable() {
+    let rig = new();
+    assert!(!rig.recovery.unclean && rig.recovery.entries.is_empty());
+    for directory in ["log", "large", "corrupt", "drop"] {
+        assert!(rig.fs.image(0).list(&Path::new("/spool").join(directory)).is_ok(), "{directory}");
+    }
+    assert!(rig.fs.image(0).content(Path::new("/spool/log/00000001.seg")).is_some());
+}
+
+#[tokio::test]
+async fn an_orderly_end_is_known_from_any_other() {
+    let rig = new();
+    rig.commit(b"x").await;
+    rig.spool.close().await;
+    rig.spool.close().await;
+    let next = open(&rig.fs);
+    assert!(!next.recovery.unclean);
+    drop(next);
+    assert!(open(&rig.fs).recovery.unclean, "no mark without close");
+}
+
+#[test]
+fn refused_with_what_to_do() {
+    let rig = new();
+    let locked = try_open(&rig.fs).err().unwrap().to_string();
+    assert_eq!(locked, "/spool/lock is locked: another nullmta uses this spool; stop it first");
+
+    let fs = SimFs::new();
+    fs.create(Path::new("/spool")).unwrap();
+    let other = try_open(&fs).err().unwrap();
+    assert!(matches!(other, OpenError::NotADirectory { .. } | OpenError::Io { .. }), "{other}");
+
+    let (announce, _arrivals) = unbounded_channel();
+    let missing = Spool::open(Options::at("/no/where"), Arc::new(SimFs::new()), announce).err().unwrap();
+    assert_eq!(missing.to_string(), "cannot make /no/where: entity not found; make its parent directory");
+
+    let fs = new().fs.image(1);
+    fs.set_fault(Some(Fault { call: 5, error: ErrorKind::ReadOnlyFilesystem, for_ever: true }));
+    let read_only = try_open(&fs).err().unwrap().to_string();
+    assert!(read_only.ends_with("the spool must be on a file system that can be written"), "{read_only}");
+}
+
+/// What a header may say that this program must not go on from.
+#[test]
+fn a_newer_or_foreign_segment_is_refused() {
+    let rig = new();
+    let segment = Path::new("/spool/log/00000001.seg");
+    let fs = rig.fs.image(1);
+    fs.damage(segment, |octets| {
+        octets[8] = 2;
+        let sum = crc32c::crc32c(&octets[..60]).to_le_bytes();
+        octets[60..64].copy_from_slice(&sum);
+        octets.copy_within(..64, 4096);
+    });
+    let newer = try_open(&fs).err().unwrap().to_string();
+    assert!(newer.contains("format version 2") && newer.contains("install"), "{newer}");
+
+    let fs = rig.fs.image(1);
+    let foreign = Header {
+        spool: SpoolId([1; 16]),
+        sequence: 9,
+        high_water: QueueId::from_raw(0),
+        relay_clock: 0,
+        previous: None,
+    };
+    let file = fs.create(Path::new("/spool/log/00000009.seg")).unwrap();
+    file.write_at(&foreign.encode(), 0).unwrap();
+    assert!(matches!(try_open(&fs), Err(OpenError::Foreign { .. })));
+}
+
+/// D3, D6, D7, recover.rs 4: a former segment under a new number, a short file, a large file without a record.
+#[tokio::test]
+async fn what_a_crash_leaves_is_cleared() {
+    let rig = new();
+    let id = rig.commit(b"x").await.id();
+    let old = rig.fs.content(Path::new("/spool/log/00000001.seg")).unwrap();
+    let fs = rig.fs.image(0);
+    for (name, octets) in
+        [("log/00000077.seg", &old[..]), ("log/00000078.seg", b"nullmta"), ("large/00000000000000FF", b"x")]
+    {
+        fs.create(&Path::new("/spool").join(name)).unwrap().write_at(octets, 0).unwrap();
+    }
+    let back = open(&fs);
+    assert_eq!(back.ids(), [id]);
+    assert!(back.recovery.damaged.is_empty());
+    assert!(back.names("large").is_empty());
+    let names = back.names("log");
+    assert!(names.contains(&"00000079.seg".into()) && !names.contains(&"00000077.seg".into()), "{names:?}");
+}
+
+/// D4: a torn batch at the end is passed by in silence, once and for all.
+#[tokio::test]
+async fn a_torn_end_is_no_damage() {
+    let rig = new();
+    let id = rig.commit(b"whole").await.id();
+    let end = 8192 + 512;
+    rig.commit(&content(1, 2000)).await;
+    let fs = rig.fs.image(0);
+    fs.damage(Path::new("/spool/log/00000001.seg"), |octets| octets[end + 1024..end + 1536].fill(0));
+    for torn in [1, 0, 0] {
+        let back = open(&fs);
+        assert_eq!((back.ids(), back.recovery.torn), (vec![id], torn));
+        assert!(back.recovery.damaged.is_empty());
+        assert!(back.names("corrupt").is_empty());
+    }
+}
+
+/// A full disk is no reason not to start.
+#[tokio::test]
+async fn a_full_disk_starts_and_refuses() {
+    let rig = new();
+    let id = rig.commit(b"x").await.id();
+    let fs = rig.fs.image(0);
+    fs.set_capacity(Some(0));
+    let back = open(&fs);
+    assert_eq!(back.ids(), [id]);
+    assert_eq!(back.try_commit(b"y", envelope(1)).await.err(), Some(CommitError::Full));
+    fs.set_capacity(None);
+    back.commit(b"y").await;
+}

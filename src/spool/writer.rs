@@ -1,0 +1,323 @@
+//! The one thread that writes the log.
+//!
+//! It takes whatever has arrived while the last sync ran, writes it as one batch and syncs once:
+//! group commit without any delay of its own.
+//!
+//! Promises
+//! 1. An answer of Ok to a request that must be durable comes after the sync that made it so. The index
+//!    has changed before the answer; a new message is announced on `arrivals` before it, too.
+//! 2. A failed write or sync refuses the whole batch, with `Full` or `Trouble`, and changes nothing:
+//!    what it left in the segment is void, now and after a restart (`format.rs`, promises 3 and 4).
+//!    Only a crash before the next segment is begun may bring a refused message back, whole.
+//! 3. The writer never gives up: each batch tries to begin a new segment while there is none.
+//! 4. Messages leave one segment ready in the stock: on a full disk there is room for the outcomes of
+//!    what is queued, whose segments then make room for more.
+//! 5. A large file is unlinked only when no record that names it can come back.
+//!
+//! Not here: the segment (`segment.rs`), the cleaner's choice (`clean.rs`), the threads' start and end (`mod.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{Receiver, UnboundedSender};
+use tokio::sync::oneshot;
+
+use super::change::Change;
+use super::clean::Cleaner;
+use super::draft::LargeName;
+use super::entry::{CommitError, Entry};
+use super::fault;
+use super::format::{Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
+use super::request::{Answer, Batch, Order, Request};
+use super::segment::{Active, Record};
+use super::shared::Shared;
+use crate::queue_id::QueueId;
+
+/// Octets after which a batch is written although more has arrived.
+const BATCH: usize = 4 << 20;
+/// Ready segments that messages leave for outcomes.
+const RESERVE: usize = 1;
+
+/// See the module.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    arrivals: UnboundedSender<Entry>,
+    /// The segment that is written; `None` after a fault, until the next one can be begun.
+    active: Option<Active>,
+    /// How the next header is to speak of the segment before, while none is active.
+    previous: Option<Previous>,
+    batch: Batch,
+    /// Refused messages whose records may be in the segment; their large files go after the next sync.
+    doubtful: Vec<QueueId>,
+    cleaner: Cleaner,
+    /// Held as long as something may be written.
+    _lock: Box<dyn Send>,
+}
+
+impl Writer {
+    /// A writer behind the segment that recovery ended with.
+    pub fn new(
+        shared: Arc<Shared>,
+        arrivals: UnboundedSender<Entry>,
+        previous: Option<Previous>,
+        lock: Box<dyn Send>,
+    ) -> Self {
+        Writer {
+            shared,
+            arrivals,
+            active: None,
+            previous,
+            batch: Batch::default(),
+            doubtful: Vec::new(),
+            cleaner: Cleaner::default(),
+            _lock: lock,
+        }
+    }
+
+    /// What the thread does, until it is told to close or nobody is left to tell it.
+    pub fn run(mut self, mut orders: Receiver<Order>) {
+        self.let_dead_segments_go();
+        while let Some(order) = self.next_order(&mut orders) {
+            let closing = self.gather(order, &mut orders);
+            self.flush();
+            if let Some(answer) = closing {
+                self.close(&mut orders);
+                let _ = answer.send(());
+                return;
+            }
+            self.let_dead_segments_go();
+            self.clean();
+        }
+    }
+
+    /// The next order; cleans while there is none.
+    fn next_order(&mut self, orders: &mut Receiver<Order>) -> Option<Order> {
+        loop {
+            match orders.try_recv() {
+                Ok(order) => return Some(order),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if self.clean() => {}
+                Err(TryRecvError::Empty) => return orders.blocking_recv(),
+            }
+        }
+    }
+
+    /// Puts what has arrived into the batch; the answer to give when an order to close was among it.
+    fn gather(&mut self, first: Order, orders: &mut Receiver<Order>) -> Option<oneshot::Sender<()>> {
+        let mut next = Ok(first);
+        while let Ok(order) = next {
+            match order {
+                Order::Write(request) => self.put(*request),
+                Order::Close(answer) => return Some(answer),
+            }
+            if self.batch.octets.len() >= BATCH {
+                break;
+            }
+            next = orders.try_recv();
+        }
+        None
+    }
+
+    fn close(&mut self, orders: &mut Receiver<Order>) {
+        orders.close();
+        while let Ok(order) = orders.try_recv() {
+            if let Order::Write(request) = order {
+                self.put(*request);
+            }
+        }
+        self.flush();
+        let end =
+            Request::plain(QueueId::from_raw(0), Change::CleanEnd, Vec::new(), &self.shared, Answer::Nobody);
+        self.put(end);
+        self.flush();
+    }
+
+    /// Puts a record into the batch, or refuses it.
+    pub(super) fn put(&mut self, mut request: Request) {
+        if request.is_pointless(&self.shared) {
+            return request.answer.durable(Ok(()));
+        }
+        let length = request.front.len() + request.content.len();
+        let Some(length) = u32::try_from(length).ok().filter(|length| *length <= MAX_PAYLOAD) else {
+            return request.answer.durable(Err(CommitError::Trouble));
+        };
+        if let Err(error) = self.make_room(record_length(length), request.is_bulk()) {
+            return request.answer.durable(Err(error));
+        }
+        // `make_room` leaves an active segment.
+        let Some(active) = &self.active else { return };
+        let record = Record {
+            kind: request.change.kind(),
+            id: request.id,
+            payload_sum: request.sum,
+            relay_clock: self.shared.relay_clock.load(Ordering::Relaxed),
+            payload: &[&request.front, &request.content],
+        };
+        let place = active.encode(&mut self.batch.octets, &record);
+        // From here on a record may come to name the file.
+        request.large.take().into_iter().for_each(LargeName::keep);
+        self.batch.must_sync |= !request.change.kind().is_hint();
+        self.batch.requests.push((request, place));
+    }
+
+    /// Sees to it that a record of `length` octets fits behind the batch.
+    fn make_room(&mut self, length: u32, bulk: bool) -> Result<(), CommitError> {
+        if self.fits(length) {
+            return Ok(());
+        }
+        self.flush();
+        self.begin_segment(if bulk { RESERVE } else { 0 })
+    }
+
+    fn fits(&self, length: u32) -> bool {
+        let Some(active) = &self.active else { return false };
+        if active.is_empty() && self.batch.octets.is_empty() {
+            // Longer than a segment: this one grows.
+            return true;
+        }
+        let end = active.end() as usize + self.batch.octets.len() + length as usize;
+        end.next_multiple_of(SECTOR as usize) <= active.capacity() as usize
+    }
+
+    /// Begins the next segment, if `spare` more stay ready. The one before is left synced, or its
+    /// unsynced end made void.
+    pub(super) fn begin_segment(&mut self, spare: usize) -> Result<(), CommitError> {
+        let ready = self.shared.stock.take(spare)?;
+        if let Some(mut active) = self.active.take() {
+            if !active.is_durable()
+                && let Err(e) = active.sync()
+            {
+                fault::sync(active.sequence(), &e);
+            }
+            // From here on nothing is written to it: a header that could not be synced completely might
+            // still appear after a crash and make void what was written later.
+            self.previous = Some(active.sealed());
+        }
+        let header = Header {
+            spool: self.shared.spool,
+            sequence: ready.sequence,
+            high_water: self.shared.ids.high_water(),
+            relay_clock: self.shared.relay_clock.load(Ordering::Relaxed),
+            previous: self.previous,
+        };
+        match Active::activate(&ready, &header) {
+            Ok(active) => {
+                self.shared.index().begin_segment(ready.sequence, ready.length);
+                self.active = Some(active);
+                self.unlink_doubtful();
+                Ok(())
+            }
+            Err(e) => {
+                fault::begin(ready.sequence, &e);
+                self.shared.let_segment_go(ready.sequence);
+                Err(CommitError::from(e.kind()))
+            }
+        }
+    }
+
+    /// Writes the batch, syncs it and answers.
+    pub(super) fn flush(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        if !batch.requests.is_empty() {
+            match self.write(&mut batch) {
+                Ok(()) => self.succeed(&mut batch),
+                Err(error) => self.refuse(&mut batch, error),
+            }
+        }
+        batch.octets.clear();
+        batch.octets.shrink_to(BATCH);
+        self.batch.octets = batch.octets;
+    }
+
+    fn write(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
+        let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
+        if let Err(e) = active.append(&mut batch.octets) {
+            fault::write(active.sequence(), &e);
+            let error = CommitError::from(e.kind());
+            if error == CommitError::Trouble {
+                self.seal();
+            }
+            return Err(error);
+        }
+        batch.answer_written();
+        if batch.must_sync
+            && let Err(e) = active.sync()
+        {
+            fault::sync(active.sequence(), &e);
+            self.seal();
+            return Err(CommitError::from(e.kind()));
+        }
+        Ok(())
+    }
+
+    /// Stops using the active segment, and tries at once to say so in the header of the next one.
+    fn seal(&mut self) {
+        if let Some(active) = self.active.take() {
+            self.previous = Some(active.sealed());
+        }
+        // If it fails, the next batch tries again; meanwhile everything is refused.
+        let _ = self.begin_segment(0);
+    }
+
+    fn succeed(&mut self, batch: &mut Batch) {
+        let mut unnamed = Vec::new();
+        {
+            let mut index = self.shared.index();
+            for (request, place) in &batch.requests {
+                if index.apply(request.id, *place, &request.change) {
+                    unnamed.push(request.id);
+                }
+            }
+            if let Some(active) = &self.active {
+                index.grow_segment(active.sequence(), u64::from(active.end()));
+            }
+        }
+        for (request, _) in batch.requests.drain(..) {
+            // The queue may be gone already, on the way down.
+            request.entry.into_iter().for_each(|entry| drop(self.arrivals.send(entry)));
+            request.answer.durable(Ok(()));
+        }
+        unnamed.into_iter().for_each(|id| self.shared.stock.unlink_large(id));
+        if batch.must_sync {
+            self.unlink_doubtful();
+        }
+    }
+
+    /// The records of refused messages are void from now on.
+    fn unlink_doubtful(&mut self) {
+        self.doubtful.drain(..).for_each(|id| self.shared.stock.unlink_large(id));
+    }
+
+    fn refuse(&mut self, batch: &mut Batch, error: CommitError) {
+        for (request, _) in batch.requests.drain(..) {
+            if let Change::Arrive { large: true, .. } = request.change {
+                self.doubtful.push(request.id);
+            }
+            request.answer.durable(Err(error));
+        }
+    }
+
+    fn let_dead_segments_go(&mut self) {
+        let active = self.active.as_ref().map(Active::sequence);
+        let dead = self.shared.index().take_dead_segments(active);
+        dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
+    }
+
+    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed.
+    fn clean(&mut self) -> bool {
+        let Some(active) = self.active.as_ref().map(Active::sequence) else { return false };
+        let Some(moves) = self.cleaner.step(&self.shared, active) else { return false };
+        let (answer, mut refused) = oneshot::channel();
+        let mut answer = Some(answer);
+        for mut request in moves {
+            if let Some(answer) = answer.take() {
+                request.answer = Answer::Durable(answer);
+            }
+            self.put(request);
+        }
+        self.flush();
+        self.let_dead_segments_go();
+        !matches!(refused.try_recv(), Ok(Err(_)))
+    }
+}
