@@ -1,0 +1,159 @@
+//! Where log lines go: standard error, as text for people and journald, or as JSON objects.
+//!
+//! Promises: one event is one line. Under journald (`JOURNAL_STREAM` names our standard error) a text
+//! line starts with its priority, `<6>`, and has no time of its own; elsewhere it starts with time and
+//! level. The level can be changed while running ([`LevelHandle`]).
+
+use std::fmt;
+use std::io;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
+
+use crate::config;
+
+/// Changes the level of the running log.
+#[derive(Clone)]
+pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
+
+impl LevelHandle {
+    /// From now on, lines below `level` are not written.
+    pub fn set(&self, level: config::Level) {
+        // The only error is that the subscriber is gone, and the log with it.
+        let _ = self.0.modify(|filter| *filter = filter_of(level));
+    }
+}
+
+/// Starts the log of this process, once; a second call is an error of the caller's and changes nothing.
+pub fn start(log: &config::Log) -> LevelHandle {
+    let (filter, handle) = reload::Layer::new(filter_of(log.level));
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match log.format {
+        config::Format::Text => registry.with(layer.event_format(TextLine::for_stderr())).try_init(),
+        config::Format::Json => registry.with(layer.json().flatten_event(true).with_target(false)).try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!("log already started: {error}");
+    }
+    LevelHandle(handle)
+}
+
+fn filter_of(level: config::Level) -> LevelFilter {
+    match level {
+        config::Level::Error => LevelFilter::ERROR,
+        config::Level::Warn => LevelFilter::WARN,
+        config::Level::Info => LevelFilter::INFO,
+        config::Level::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// How a text line begins.
+#[derive(Clone, Copy)]
+enum TextLine {
+    /// `<6>`: journald and syslog know the time themselves (sd-daemon(3)).
+    Priority,
+    /// `2026-11-21T02:10:00.123Z INFO `.
+    TimeAndLevel,
+}
+
+impl TextLine {
+    fn for_stderr() -> Self {
+        if std::env::var_os("JOURNAL_STREAM").is_some() { TextLine::Priority } else { TextLine::TimeAndLevel }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for TextLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = *event.metadata().level();
+        match self {
+            TextLine::Priority => write!(writer, "<{}>", priority(level))?,
+            TextLine::TimeAndLevel => write!(writer, "{:.3} {level:5} ", jiff::Timestamp::now())?,
+        }
+        event.record(&mut MessageOnly(&mut writer));
+        writeln!(writer)
+    }
+}
+
+/// syslog(3) priorities.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+/// The text of an event; its fields are for the JSON format.
+struct MessageOnly<'a, 'w>(&'a mut Writer<'w>);
+
+impl Visit for MessageOnly<'_, '_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            // A full standard error is nothing a log line could help with.
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn text_of(style: TextLine, write: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let sink = captured.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || sink.clone()).event_format(style);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), write);
+        String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn journald_gets_priority_and_message_and_nothing_else() {
+        let text = text_of(TextLine::Priority, || {
+            tracing::info!(queue_id = "X", "X: removed");
+            tracing::warn!("careful");
+            tracing::error!("bad");
+            tracing::debug!("detail");
+        });
+        assert_eq!(text, "<6>X: removed\n<4>careful\n<3>bad\n<7>detail\n");
+    }
+
+    #[test]
+    fn people_get_time_and_level() {
+        let text = text_of(TextLine::TimeAndLevel, || tracing::info!("hello"));
+        assert!(text.ends_with("Z INFO  hello\n"), "{text}");
+        assert!(text.starts_with("20"), "{text}");
+    }
+}

@@ -1,0 +1,472 @@
+//! Every log line, in one place: names and order are Postfix's, so that people's eyes and parsers work.
+//!
+//! Promises: every end of every message leaves one line; foreign octets are escaped; no secret passes
+//! through here. The text is the same in both formats; the JSON format gives its parts as fields too.
+//! Lines and fields are an interface: they are listed in the README and held by the tests below.
+//!
+//! Levels: INFO is the mail's story, WARN wants an operator's look, ERROR means mail at risk, DEBUG is
+//! the dialogue without secrets.
+//!
+//! Not here: where lines go and how a line is framed (`journal.rs`).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::envelope::{Address, ReversePath};
+use crate::queue_id::QueueId;
+use crate::smtp::reply::Reply;
+use crate::status::Status;
+
+/// What became of one recipient in one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The relay has it.
+    Sent,
+    /// To be tried again.
+    Deferred,
+    /// Never to be tried again.
+    Bounced,
+    /// Tried for longer than the queue lifetime: bounced.
+    Expired,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Sent => "sent",
+            Outcome::Deferred => "deferred",
+            Outcome::Bounced => "bounced",
+            Outcome::Expired => "expired",
+        })
+    }
+}
+
+/// The four parts of a delay, as Postfix counts them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delays {
+    /// From arrival until the message was ready for this attempt.
+    pub before: Duration,
+    /// In the queue, ready, until a connection took it.
+    pub queued: Duration,
+    /// Connection set-up; zero on a connection that was open.
+    pub connecting: Duration,
+    /// The transaction itself.
+    pub transmitting: Duration,
+}
+
+/// The relay as a log line names it: `mx.example.net[192.0.2.5]:587`.
+#[derive(Clone, Copy, Debug)]
+pub struct Relay<'a> {
+    /// The name it is configured by.
+    pub name: &'a str,
+    /// The address that was reached.
+    pub address: SocketAddr,
+    /// The TLS version in use, such as `TLSv1.3`.
+    pub tls: Option<&'a str>,
+}
+
+impl fmt::Display for Relay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]:{}", Foreign(self.name), self.address.ip(), self.address.port())
+    }
+}
+
+/// One recipient in one attempt: the line everything else is grepped by.
+pub struct Delivery<'a> {
+    /// The message.
+    pub id: QueueId,
+    /// Whom the relay was told.
+    pub to: &'a Address,
+    /// Whom the submitter wrote, where that differs.
+    pub orig_to: Option<&'a Address>,
+    /// The relay, where one was reached.
+    pub relay: Option<Relay<'a>>,
+    /// Where the time went.
+    pub delays: Delays,
+    /// The status, the relay's or ours.
+    pub status: Status,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The relay's reply, or our reason.
+    pub said: &'a str,
+}
+
+impl fmt::Display for Delivery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: to=<{}>", self.id, self.to)?;
+        if let Some(orig_to) = self.orig_to {
+            write!(f, ", orig_to=<{orig_to}>")?;
+        }
+        write!(f, ", relay={}", RelayName(self.relay))?;
+        let Delays { before, queued, connecting, transmitting } = self.delays;
+        let total = before + queued + connecting + transmitting;
+        write!(f, ", delay={}", Seconds(total))?;
+        write!(
+            f,
+            ", delays={}/{}/{}/{}",
+            Seconds(before),
+            Seconds(queued),
+            Seconds(connecting),
+            Seconds(transmitting)
+        )?;
+        if let Some(tls) = self.relay.and_then(|relay| relay.tls) {
+            write!(f, ", tls={tls}")?;
+        }
+        write!(f, ", dsn={}, status={} ({})", self.status, self.outcome, Foreign(self.said))
+    }
+}
+
+/// One line per recipient per attempt.
+pub fn delivery(delivery: &Delivery<'_>) {
+    info!(
+        queue_id = %delivery.id,
+        to = %delivery.to,
+        orig_to = delivery.orig_to.map(Address::as_str),
+        relay = %RelayName(delivery.relay),
+        tls = delivery.relay.and_then(|relay| relay.tls),
+        dsn = %delivery.status,
+        status = %delivery.outcome,
+        said = %Foreign(delivery.said),
+        "{delivery}"
+    );
+}
+
+/// An accepted message: its 250 is about to be said.
+pub struct Accepted<'a> {
+    /// The message.
+    pub id: QueueId,
+    /// `localhost[127.0.0.1]` or `uid 1000`.
+    pub client: &'a str,
+    /// Where failures are reported to.
+    pub from: &'a ReversePath,
+    /// Octets of content, with what was added to it.
+    pub size: u64,
+    /// How many recipients.
+    pub nrcpt: usize,
+    /// SMTP, ESMTP, … (RFC 3848).
+    pub protocol: &'a str,
+    /// What the client called itself.
+    pub helo: Option<&'a str>,
+}
+
+impl fmt::Display for Accepted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Accepted { id, client, from, size, nrcpt, protocol, .. } = self;
+        write!(f, "{id}: client={client}, from=<{from}>, size={size}, nrcpt={nrcpt}, proto={protocol}")?;
+        if let Some(helo) = self.helo {
+            write!(f, ", helo=<{}>", Foreign(helo))?;
+        }
+        f.write_str(" (queued)")
+    }
+}
+
+/// A message is on stable storage.
+pub fn accepted(accepted: &Accepted<'_>) {
+    let Accepted { id, client, from, size, nrcpt, protocol, .. } = accepted;
+    let helo = accepted.helo.map(|helo| Foreign(helo).to_string());
+    info!(queue_id = %id, client, %from, size, nrcpt, proto = protocol, helo, "{accepted}");
+}
+
+/// The message has left the spool: every recipient had its end.
+pub fn removed(id: QueueId) {
+    info!(queue_id = %id, "{id}: removed");
+}
+
+/// A failed message's DSN is on the spool.
+pub fn failure_reported(id: QueueId, dsn: QueueId) {
+    info!(queue_id = %id, notification = %dsn, "{id}: sender non-delivery notification: {dsn}");
+}
+
+/// A delay DSN is on the spool.
+pub fn delay_reported(id: QueueId, dsn: QueueId) {
+    info!(queue_id = %id, notification = %dsn, "{id}: sender delay notification: {dsn}");
+}
+
+/// A DSN about success is on the spool.
+pub fn success_reported(id: QueueId, dsn: QueueId) {
+    info!(queue_id = %id, notification = %dsn, "{id}: sender delivery status notification: {dsn}");
+}
+
+/// The relay may have been given this message twice.
+pub fn possible_duplicate(id: QueueId, why: &str) {
+    warn!(queue_id = %id, "{id}: possible duplicate: {why}");
+}
+
+/// A message that can reach nobody, not even its reverse-path, is kept for the operator.
+pub fn dead(id: QueueId, why: &str) {
+    warn!(queue_id = %id, "{id}: dead, kept on the spool: {}", Foreign(why));
+}
+
+/// A message on the spool cannot be read.
+pub fn unreadable(id: QueueId, why: &dyn fmt::Display) {
+    error!(queue_id = %id, "{id}: cannot be read from the spool, set aside: {why}");
+}
+
+/// What became of a message could not be recorded yet.
+pub fn unrecorded(id: QueueId, why: &dyn fmt::Display, retry_in: Duration) {
+    error!(queue_id = %id, "{id}: outcome not recorded: {why}; trying again in {}s", Seconds(retry_in));
+}
+
+/// The relay is paused, for every message: a warning when it begins, the story after that.
+pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration, is_new: bool) {
+    let wait = Seconds(probe_in);
+    if is_new {
+        warn!(relay_state = "paused", "relay paused: {trouble}; {live} in the queue, next probe in {wait}s");
+    } else {
+        info!(
+            relay_state = "paused",
+            "relay still paused: {trouble}; {live} in the queue, next probe in {wait}s"
+        );
+    }
+}
+
+/// A probe failed, or a relay takes fewer connections than we would like.
+pub fn relay_trouble(trouble: &dyn fmt::Display) {
+    info!("relay trouble: {trouble}");
+}
+
+/// The relay takes mail again.
+pub fn relay_resumed(live: usize) {
+    info!(relay_state = "usable", "relay usable again; {live} in the queue");
+}
+
+/// A connection, a command or a message got a 4xx or 5xx reply. `verb`: CONNECT, RCPT, END-OF-MESSAGE, …
+pub fn refused(client: &str, verb: &str, said: &Reply) {
+    info!(client, verb, said = %said, "NOQUEUE: reject: {verb} from {client}: {said}");
+}
+
+/// Any other reply.
+pub fn dialogue(client: &str, verb: &str, said: &Reply) {
+    debug!(client, verb, said = %said, "{verb} from {client}: {said}");
+}
+
+/// The spool did not take a message, which the client was told; `why` is the full cause. Nothing is at
+/// risk: the client still has it.
+pub fn not_queued(id: QueueId, why: &dyn fmt::Display) {
+    warn!(queue_id = %id, "{id}: not queued: {why}");
+}
+
+/// A session ended; within a transaction that is part of the mail's story.
+pub fn session_ended(client: &str, how: &dyn fmt::Display, in_transaction: bool) {
+    if in_transaction {
+        info!(client, "{how} within a transaction from {client}");
+    } else {
+        debug!(client, "{how}: session of {client}");
+    }
+}
+
+/// The task of a session ended by itself: a panic.
+pub fn session_failed(why: &dyn fmt::Display) {
+    error!("a session failed, others go on: {why}");
+}
+
+/// A connection whose peer is not on this host, or cannot be told.
+pub fn stranger(why: &dyn fmt::Display) {
+    warn!("connection refused: {why}");
+}
+
+/// Accepting connections fails for now; said once until it works again.
+pub fn accept_trouble(why: &dyn fmt::Display) {
+    warn!("cannot accept connections for now: {why}");
+}
+
+/// A configured address that this host does not have (IPv6 switched off).
+pub fn address_left_out(address: SocketAddr, why: &dyn fmt::Display) {
+    warn!("not listening on {address}: {why}");
+}
+
+/// The daemon takes mail.
+pub fn started(hostname: &str, live: usize) {
+    info!(version = env!("CARGO_PKG_VERSION"), live, "started as {hostname}; {live} in the queue");
+}
+
+/// Something about the relay's set-up that an operator should know.
+pub fn relay_warning(warning: &str) {
+    warn!("{warning}");
+}
+
+/// The daemon was told to stop.
+pub fn stopping() {
+    info!("stopping");
+}
+
+/// The daemon has stopped in good order.
+pub fn stopped() {
+    info!("stopped");
+}
+
+/// A changed configuration is in force.
+pub fn reloaded(path: &dyn fmt::Display) {
+    info!("configuration reloaded from {path}");
+}
+
+/// A changed configuration has an error.
+pub fn not_reloaded(why: &str) {
+    error!("configuration not reloaded, the old one stays in force: {why}");
+}
+
+/// A changed key that a reload cannot change.
+pub fn needs_restart(key: &str) {
+    warn!("{key} has changed: that takes a restart");
+}
+
+/// The relay, or `none`.
+struct RelayName<'a>(Option<Relay<'a>>);
+
+impl fmt::Display for RelayName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(relay) => relay.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+/// Seconds with two significant digits below a hundred, as Postfix prints them: `0.01`, `2.6`, `31`, `4711`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        let text = if seconds < 0.095 {
+            format!("{seconds:.2}")
+        } else if seconds < 0.995 {
+            format!("{seconds:.2}").trim_end_matches('0').to_owned()
+        } else if seconds < 9.95 {
+            format!("{seconds:.1}")
+        } else {
+            format!("{seconds:.0}")
+        };
+        let bare = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        f.write_str(bare)
+    }
+}
+
+/// Foreign text with everything escaped that could forge a line or drive a terminal.
+pub struct Foreign<'a>(pub &'a str);
+
+impl fmt::Display for Foreign<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() || is_invisible(c) {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Line and paragraph separators, and what turns the direction of text.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: QueueId = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
+
+    fn relay() -> Relay<'static> {
+        Relay { name: "mx.example.net", address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
+    }
+
+    #[test]
+    fn the_delivery_line_is_postfix_s() {
+        let (to, orig_to) = (Address::parse("ann@example.org").unwrap(), Address::parse("root").unwrap());
+        let line = Delivery {
+            id: ID,
+            to: &to,
+            orig_to: Some(&orig_to),
+            relay: Some(relay()),
+            delays: Delays {
+                before: Duration::from_millis(10),
+                queued: Duration::ZERO,
+                connecting: Duration::from_millis(2600),
+                transmitting: Duration::from_millis(500),
+            },
+            status: Status::success(0, 0),
+            outcome: Outcome::Sent,
+            said: "250 2.0.0 ok",
+        };
+        assert_eq!(
+            line.to_string(),
+            "18A4F1C9A02B3D40: to=<ann@example.org>, orig_to=<root>, relay=mx.example.net[192.0.2.5]:587, \
+             delay=3.1, delays=0.01/0/2.6/0.5, tls=TLSv1.3, dsn=2.0.0, status=sent (250 2.0.0 ok)"
+        );
+        let unreached = Delivery {
+            orig_to: None,
+            relay: None,
+            delays: Delays::default(),
+            status: Status::permanent(4, 7),
+            outcome: Outcome::Expired,
+            said: "queue lifetime\r\n18A4: status=sent",
+            ..line
+        };
+        assert_eq!(
+            unreached.to_string(),
+            "18A4F1C9A02B3D40: to=<ann@example.org>, relay=none, delay=0, delays=0/0/0/0, dsn=5.4.7, \
+             status=expired (queue lifetime\\r\\n18A4: status=sent)"
+        );
+    }
+
+    #[test]
+    fn the_accepted_line() {
+        let from = ReversePath::Mailbox(Address::parse("app@example.org").unwrap());
+        let mut line = Accepted {
+            id: ID,
+            client: "localhost[127.0.0.1]",
+            from: &from,
+            size: 1234,
+            nrcpt: 2,
+            protocol: "ESMTP",
+            helo: Some("x\u{7}y"),
+        };
+        assert_eq!(
+            line.to_string(),
+            "18A4F1C9A02B3D40: client=localhost[127.0.0.1], from=<app@example.org>, size=1234, nrcpt=2, \
+             proto=ESMTP, helo=<x\\u{7}y> (queued)"
+        );
+        line.helo = None;
+        line.from = &ReversePath::Null;
+        assert_eq!(
+            line.to_string(),
+            "18A4F1C9A02B3D40: client=localhost[127.0.0.1], from=<>, size=1234, nrcpt=2, proto=ESMTP (queued)"
+        );
+    }
+
+    #[test]
+    fn seconds_have_two_significant_digits() {
+        let cases = [
+            (0, "0"),
+            (4, "0"),
+            (10, "0.01"),
+            (94, "0.09"),
+            (100, "0.1"),
+            (126, "0.13"),
+            (999, "1"),
+            (1000, "1"),
+            (2649, "2.6"),
+            (9960, "10"),
+            (31_400, "31"),
+            (100_000, "100"),
+            (4_711_000, "4711"),
+        ];
+        for (millis, text) in cases {
+            assert_eq!(Seconds(Duration::from_millis(millis)).to_string(), text, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn foreign_text_forges_no_line_and_turns_no_terminal() {
+        assert_eq!(
+            Foreign("ok\r\n\u{1b}[2Jé\u{202e}x\u{2028}").to_string(),
+            "ok\\r\\n\\u{1b}[2Jé\\u{202e}x\\u{2028}"
+        );
+    }
+}
