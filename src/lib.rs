@@ -2,7 +2,10 @@
 
 pub mod config;
 pub mod envelope;
+pub mod journal;
+pub mod log;
 pub mod message;
+pub mod queue;
 pub mod queue_id;
 pub mod relay;
 pub mod secret;

@@ -1,0 +1,196 @@
+//! A courier: one connection's link to the queue.
+//!
+//! It fetches messages for the relay's dialogue, marks them in flight before their final dot, and hands
+//! reports to a settlement without making the dialogue wait for the disk.
+//!
+//! Invariant (1 of `queue/mod.rs`): a courier that ends, however, gives back what it still holds.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::AsyncRead;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use super::clock::Clock;
+use super::roster::Member;
+use super::settlement::{Disposition, Settlement};
+use super::{Command, ConnectionId, Queue, Settings, Taken};
+use crate::envelope::{Envelope, Recipient};
+use crate::log;
+use crate::queue_id::QueueId;
+use crate::relay::{Report, Transaction, Verdict, Work};
+use crate::spool::{Content, Ledger, ReadError, Spool, Stored};
+
+/// What couriers and settlements of one generation of settings share.
+pub(super) struct Desk {
+    pub(super) queue: Queue,
+    pub(super) spool: Spool,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Desk {
+    pub(super) fn became(&self, id: QueueId, disposition: Disposition) {
+        self.queue.tell(Command::Became { id, disposition });
+    }
+}
+
+/// A message under way, without its content: what its report will be settled with.
+pub(super) struct Attempt {
+    pub(super) id: QueueId,
+    pub(super) member: Member,
+    pub(super) envelope: Envelope,
+    pub(super) arrived: Timestamp,
+    pub(super) taken_at: Timestamp,
+    pub(super) ledger: Ledger,
+}
+
+/// One connection's link to the queue.
+pub struct Courier {
+    desk: Arc<Desk>,
+    connection: ConnectionId,
+    /// Given out and not yet reported: the transaction at hand and the one that rides behind it.
+    attempts: HashMap<QueueId, Attempt>,
+}
+
+impl Courier {
+    pub(super) fn new(desk: Arc<Desk>, connection: ConnectionId) -> Self {
+        Courier { desk, connection, attempts: HashMap::new() }
+    }
+
+    /// The relay has been reached, verified and authenticated to.
+    pub fn connected(&mut self) {
+        self.desk.queue.tell(Command::Connected(self.connection));
+    }
+
+    /// The next message's name; with no `patience`, only if one is ready now.
+    async fn take(&self, patience: Duration) -> Option<Taken> {
+        let (answer, mut answered) = oneshot::channel();
+        let wait = !patience.is_zero();
+        self.desk.queue.tell(Command::Next { connection: self.connection, wait, answer });
+        if !wait {
+            return answered.await.ok().flatten();
+        }
+        if let Ok(taken) = tokio::time::timeout(patience, &mut answered).await {
+            return taken.ok().flatten();
+        }
+        // The owner may have answered in this very moment: what it gave must not be dropped.
+        answered.close();
+        answered.try_recv().ok().flatten()
+    }
+
+    /// Reads the message from the spool; one that cannot be read is set aside.
+    async fn open(&mut self, taken: Taken) -> Option<Transaction> {
+        let Taken { id, member } = taken;
+        let spool = self.desk.spool.clone();
+        // The page cache has it as a rule; a cold disk must not stall other connections.
+        let stored = spawn_blocking(move || spool.read(id)).await;
+        match stored {
+            Ok(Ok(stored)) => Some(self.begin(id, member, stored)),
+            Ok(Err(error)) => {
+                self.set_aside(id, &error);
+                None
+            }
+            Err(_panicked) => {
+                self.desk.became(id, Disposition::Deferred { warned: false });
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
+        let transaction = transaction(id, &stored);
+        let Stored { envelope, arrived, ledger, content, .. } = stored;
+        if member.in_flight {
+            log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
+        }
+        let taken_at = self.desk.clock.now();
+        let attempt = Attempt { id, member, envelope, arrived, taken_at, ledger };
+        self.attempts.insert(id, attempt);
+        Transaction { content: reader(content), ..transaction }
+    }
+
+    fn set_aside(&self, id: QueueId, error: &ReadError) {
+        log::unreadable(id, error);
+        let disposition = match error {
+            ReadError::Gone => Disposition::Removed,
+            ReadError::Damaged => Disposition::Dead,
+            ReadError::Io(_) => Disposition::Deferred { warned: false },
+        };
+        self.desk.became(id, disposition);
+    }
+
+    /// A message whose every recipient had its end before a crash could record its removal.
+    fn finish(&mut self, id: QueueId) {
+        if let Some(attempt) = self.attempts.remove(&id) {
+            Settlement::of_finished(self.desk.clone(), attempt).spawn();
+        }
+    }
+}
+
+impl Work for Courier {
+    async fn next(&mut self, patience: Duration) -> Option<Transaction> {
+        // Bounded: every round without a transaction has taken one message out of the ready ones.
+        loop {
+            let taken = self.take(patience).await?;
+            let id = taken.id;
+            match self.open(taken).await {
+                Some(transaction) if transaction.recipients.is_empty() => self.finish(id),
+                Some(transaction) => return Some(transaction),
+                None => {}
+            }
+        }
+    }
+
+    async fn before_dot(&mut self, id: QueueId) {
+        self.desk.spool.mark_in_flight(id).await;
+    }
+
+    async fn report(&mut self, report: Report) {
+        if report.recipients.iter().any(|recipient| recipient.verdict != Verdict::Untold) {
+            self.desk.queue.tell(Command::Answered);
+        }
+        if let Some(attempt) = self.attempts.remove(&report.id) {
+            Settlement::of_report(self.desk.clone(), attempt, report).spawn();
+        }
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        for id in self.attempts.keys() {
+            self.desk.became(*id, Disposition::Untried);
+        }
+    }
+}
+
+/// The transaction for the recipients still open, with no content yet.
+fn transaction(id: QueueId, stored: &Stored) -> Transaction {
+    let Envelope { reverse_path, recipients, ret, envid, body, .. } = &stored.envelope;
+    let open: Vec<(usize, Recipient)> =
+        stored.ledger.open().filter_map(|index| Some((index, recipients.get(index)?.clone()))).collect();
+    let needs_smtputf8 = reverse_path.mailbox().is_some_and(|address| address.needs_smtputf8())
+        || open.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
+    Transaction {
+        id,
+        reverse_path: reverse_path.clone(),
+        recipients: open,
+        body: *body,
+        ret: *ret,
+        envid: envid.clone(),
+        needs_smtputf8,
+        size: stored.content_len,
+        content: Box::new(tokio::io::empty()),
+    }
+}
+
+fn reader(content: Content) -> Box<dyn AsyncRead + Send + Unpin> {
+    match content {
+        Content::Memory(octets) => Box::new(io::Cursor::new(octets)),
+        Content::File { file, .. } => Box::new(tokio::fs::File::from_std(file)),
+    }
+}

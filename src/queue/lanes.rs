@@ -1,0 +1,107 @@
+//! Fair order among submitters: each has a lane, and the lanes take turns.
+//!
+//! Promises: a message that joins an empty lane waits for at most one message of every other lane,
+//! however many wait there; within a lane the order is first come, first served.
+//!
+//! Pure. Not here: which lane a message belongs to (the spool names it), when it is ready (`roster.rs`).
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::queue_id::QueueId;
+
+/// The name of a lane: one submitter, as the spool's entry tells it.
+pub type Lane = u64;
+
+/// Messages that are ready for an attempt, in the order in which they get one.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    waiting: HashMap<Lane, VecDeque<QueueId>>,
+    /// Every lane with somebody in it, once; the front is next.
+    turns: VecDeque<Lane>,
+    len: usize,
+}
+
+impl Lanes {
+    /// How many messages are ready.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is ready.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Queues a message at the end of its lane.
+    pub fn push(&mut self, lane: Lane, id: QueueId) {
+        let queue = self.waiting.entry(lane).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(lane);
+        }
+        queue.push_back(id);
+        self.len += 1;
+    }
+
+    /// The next message of the lane whose turn it is.
+    pub fn pop(&mut self) -> Option<QueueId> {
+        let lane = self.turns.pop_front()?;
+        // A lane has a turn only while somebody waits in it.
+        let queue = self.waiting.get_mut(&lane)?;
+        let id = queue.pop_front()?;
+        if queue.is_empty() {
+            self.waiting.remove(&lane);
+        } else {
+            self.turns.push_back(lane);
+        }
+        self.len -= 1;
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(raw: u64) -> QueueId {
+        QueueId::from_raw(raw)
+    }
+
+    fn drain(lanes: &mut Lanes) -> Vec<u64> {
+        std::iter::from_fn(|| lanes.pop()).map(QueueId::raw).collect()
+    }
+
+    #[test]
+    fn a_bulk_run_does_not_delay_a_single_message() {
+        let mut lanes = Lanes::default();
+        for raw in 0..10_000 {
+            lanes.push(1, id(raw));
+        }
+        lanes.pop();
+        lanes.push(2, id(99_999));
+        let position = std::iter::from_fn(|| lanes.pop()).position(|next| next == id(99_999));
+        assert_eq!(position, Some(1));
+    }
+
+    #[test]
+    fn lanes_take_turns_and_keep_their_own_order() {
+        let mut lanes = Lanes::default();
+        for (lane, raw) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (3, 31)] {
+            lanes.push(lane, id(raw));
+        }
+        assert_eq!(lanes.len(), 6);
+        assert_eq!(drain(&mut lanes), [10, 20, 30, 11, 31, 12]);
+        assert!(lanes.is_empty());
+    }
+
+    #[test]
+    fn an_emptied_lane_costs_nothing_and_can_come_back() {
+        let mut lanes = Lanes::default();
+        for raw in 0..100 {
+            lanes.push(raw, id(raw));
+            lanes.pop();
+        }
+        assert!(lanes.waiting.is_empty() && lanes.turns.is_empty());
+        lanes.push(7, id(7));
+        assert_eq!(drain(&mut lanes), [7]);
+    }
+}

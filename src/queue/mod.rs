@@ -1,0 +1,231 @@
+//! The queue: from "it is on the spool" to "it had its end".
+//!
+//! Promises: every live message is tried at once and then by age until each recipient is sent or
+//! bounced (and the bounce spooled), or its patience is used up; relay trouble pauses the relay for all
+//! and uses up nobody's patience; submitters take turns; at most `max-connections` connections exist.
+//!
+//! One task, the [`owner`], owns all of this state; everybody else sends it [`Command`]s:
+//! ```text
+//!  spool ── arrivals ──▶ owner ── spawns ──▶ courier (one a connection, inside the relay's dialogue)
+//!                         ▲  ▲                 │ next message, reports
+//!                         │  └─────────────────┤
+//!                         └── what became ── settlement (one a report: ledger, DSN, spool record)
+//! ```
+//! Invariants:
+//! 1. A message is with at most one courier or settlement; when either ends, by panic even, the owner
+//!    hears of the message again.
+//! 2. A message leaves the roster only when the spool has recorded its removal.
+//! 3. Nothing here is needed after a restart: the spool's recovery is all the queue starts from.
+//!
+//! Fails: a spool that cannot record an outcome is asked again until it can; meanwhile the message is
+//! not sent again. Not here: what a relay's words mean (`relay/verdict.rs`), storage (`spool/`).
+
+pub mod breaker;
+pub mod clock;
+mod courier;
+mod lanes;
+mod owner;
+pub mod roster;
+pub mod schedule;
+mod settlement;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use crate::config;
+use crate::envelope::Address;
+use crate::queue_id::QueueId;
+use crate::relay::{Relay, Trouble};
+use crate::spool::{Entry, Recovery, Spool};
+use clock::Clock;
+pub use courier::Courier;
+use owner::Owner;
+use roster::{Member, Standing};
+use schedule::RetryPolicy;
+use settlement::Disposition;
+
+/// Carries messages to the relay: connects, then works for the courier until there is nothing to do.
+///
+/// The seam between the queue and the network; tests put a relay of their own here.
+pub trait Carrier: Send + Sync + 'static {
+    /// One connection's whole life. An error is relay-wide trouble.
+    fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
+}
+
+impl Carrier for Relay {
+    fn carry(
+        self: Arc<Self>,
+        mut courier: Courier,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
+        Box::pin(async move {
+            let connection = self.connect().await?;
+            courier.connected();
+            connection.run(&mut courier).await
+        })
+    }
+}
+
+/// What of the configuration the queue follows; replaced whole on reload.
+#[derive(Clone)]
+pub struct Settings {
+    /// How often and how long messages are tried.
+    pub retry: RetryPolicy,
+    /// Who hears of DSNs that cannot be delivered.
+    pub postmaster: Option<Address>,
+    /// What this host calls itself in DSNs.
+    pub hostname: String,
+    /// How many connections to the relay may exist.
+    pub max_connections: NonZeroUsize,
+    /// The relay itself.
+    pub carrier: Arc<dyn Carrier>,
+}
+
+impl Settings {
+    /// The queue's part of `config`, with `carrier` as its relay.
+    pub fn new(config: &config::Config, carrier: Arc<dyn Carrier>) -> Self {
+        Settings {
+            retry: RetryPolicy {
+                shortest: config.queue.retry_min,
+                longest: config.queue.retry_max,
+                lifetime: config.queue.lifetime,
+                delay_warning: config.queue.delay_warning,
+            },
+            postmaster: config.queue.postmaster.clone(),
+            hostname: config.listen.hostname.clone(),
+            max_connections: config.relay.max_connections,
+            carrier,
+        }
+    }
+}
+
+/// Builds the queue of what recovery found. The future is its task: it ends after [`Queue::stop`].
+pub fn queue(
+    spool: Spool,
+    recovery: Recovery,
+    arrivals: UnboundedReceiver<Entry>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+) -> (Queue, impl Future<Output = ()> + Send + 'static) {
+    let (commands, inbox) = unbounded_channel();
+    let queue = Queue { commands };
+    let owner = Owner::new(spool, recovery, settings, clock, queue.clone());
+    (queue, owner.run(inbox, arrivals))
+}
+
+/// A handle to the queue's owner.
+#[derive(Clone)]
+pub struct Queue {
+    commands: UnboundedSender<Command>,
+}
+
+/// One message as the owner remembers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// The message.
+    pub id: QueueId,
+    /// What it is doing.
+    pub standing: Standing,
+}
+
+/// The queue in a few numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Live messages.
+    pub live: usize,
+    /// Messages with a connection or being recorded.
+    pub under_way: usize,
+    /// Messages deferred by their own 4xx.
+    pub deferred: usize,
+    /// Messages held by an operator.
+    pub held: usize,
+    /// Failed messages that nobody can be told of.
+    pub dead: usize,
+    /// Connections to the relay.
+    pub connections: usize,
+    /// When a paused relay is probed next; `None` while it is usable.
+    pub paused_until: Option<Timestamp>,
+    /// The last relay-wide trouble, as long as the relay is not used without trouble.
+    pub trouble: Option<String>,
+}
+
+impl Queue {
+    /// Probes a paused relay and tries every deferred message, now (`flush`, ETRN, SIGUSR1).
+    pub fn probe_now(&self) {
+        self.tell(Command::ProbeNow);
+    }
+
+    /// Follows changed settings from the next message on.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.tell(Command::Reconfigure(settings));
+    }
+
+    /// Every live message; empty once the queue has stopped.
+    pub async fn list(&self) -> Vec<Listed> {
+        self.ask(Command::List).await.unwrap_or_default()
+    }
+
+    /// The queue in numbers; `None` once it has stopped.
+    pub async fn status(&self) -> Option<Status> {
+        self.ask(Command::Status).await
+    }
+
+    /// Gives out no more messages, and ends the queue's task when those under way had their report
+    /// recorded, or after `deadline`.
+    pub fn stop(&self, deadline: Duration) {
+        self.tell(Command::Stop { deadline });
+    }
+
+    fn tell(&self, command: Command) {
+        // An owner that is gone has stopped; nothing is left to be told.
+        let _ = self.commands.send(command);
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(command(answer));
+        answered.await.ok()
+    }
+}
+
+/// The name of a connection while it exists.
+type ConnectionId = u64;
+
+/// A message given to a courier, with what the roster remembers of it.
+#[derive(Debug)]
+struct Taken {
+    id: QueueId,
+    member: Member,
+}
+
+/// Everything the owner can be told.
+enum Command {
+    Connected(ConnectionId),
+    Next {
+        connection: ConnectionId,
+        wait: bool,
+        answer: oneshot::Sender<Option<Taken>>,
+    },
+    /// The relay has answered a transaction.
+    Answered,
+    /// A message is no longer under way.
+    Became {
+        id: QueueId,
+        disposition: Disposition,
+    },
+    ProbeNow,
+    Reconfigure(Settings),
+    List(oneshot::Sender<Vec<Listed>>),
+    Status(oneshot::Sender<Status>),
+    Stop {
+        deadline: Duration,
+    },
+}

@@ -1,0 +1,373 @@
+//! The one owner of the queue's state: roster, breaker, connections.
+//!
+//! It never waits for a disk or a relay: everything slow happens in couriers and settlements, which
+//! tell it what became of things.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::breaker::{Breaker, Effect};
+use super::clock::Clock;
+use super::courier::{Courier, Desk};
+use super::roster::Roster;
+use super::schedule::Spread;
+use super::settlement::Disposition;
+use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken};
+use crate::log;
+use crate::queue_id::QueueId;
+use crate::relay::Trouble;
+use crate::spool::{Entry, Recovery, Spool};
+
+/// The longest the owner sleeps: it then looks at the host's clock anew, which may have been set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// A connection, as far as the owner knows.
+struct Connection {
+    id: ConnectionId,
+    /// Reached, verified, authenticated.
+    is_working: bool,
+    /// Belongs to settings that have been replaced.
+    is_outdated: bool,
+}
+
+/// Where a connection waits for a message.
+type Idle = oneshot::Sender<Option<Taken>>;
+
+/// What ends the owner's sleep.
+enum Event {
+    Told(Command),
+    Arrived(Entry),
+    ConnectionEnded(Ended),
+    /// Time has passed.
+    Nothing,
+}
+
+/// A connection's task and how it ended.
+type Ended = Result<(Id, Result<(), Trouble>), JoinError>;
+
+pub(super) struct Owner {
+    roster: Roster,
+    breaker: Breaker,
+    trouble: Option<Trouble>,
+    desk: Arc<Desk>,
+    connections: HashMap<Id, Connection>,
+    tasks: JoinSet<Result<(), Trouble>>,
+    idle: VecDeque<Idle>,
+    next_connection: ConnectionId,
+    relay_clock: RelayClock,
+    /// Set once: no more messages are given out, and when to end in any case.
+    stop_by: Option<Timestamp>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        spool: Spool,
+        recovery: Recovery,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        queue: Queue,
+    ) -> Self {
+        let now = clock.now();
+        let mut roster = Roster::default();
+        for entry in &recovery.entries {
+            roster.admit(entry, now);
+        }
+        Owner {
+            roster,
+            breaker: Breaker::new(settings.max_connections.get()),
+            trouble: None,
+            desk: Arc::new(Desk { queue, spool, settings, clock }),
+            connections: HashMap::new(),
+            tasks: JoinSet::new(),
+            idle: VecDeque::new(),
+            next_connection: 0,
+            relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
+            stop_by: None,
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut inbox: UnboundedReceiver<Command>,
+        mut arrivals: UnboundedReceiver<Entry>,
+    ) {
+        while !self.is_finished() {
+            self.dispatch();
+            let sleep = self.desk.clock.sleep(self.until_next_change());
+            let event = tokio::select! {
+                Some(command) = inbox.recv() => Event::Told(command),
+                Some(entry) = arrivals.recv() => Event::Arrived(entry),
+                Some(ended) = self.tasks.join_next_with_id() => Event::ConnectionEnded(ended),
+                () = sleep => Event::Nothing,
+            };
+            // Whoever tells us something after a commit has seen to it that the arrival is here first.
+            while let Ok(entry) = arrivals.try_recv() {
+                self.roster.admit(&entry, self.now());
+            }
+            self.meet(event);
+        }
+        self.tasks.shutdown().await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.desk.clock.now()
+    }
+
+    fn is_finished(&self) -> bool {
+        let is_settled = self.roster.under_way() == 0 && self.connections.is_empty();
+        self.stop_by.is_some_and(|deadline| is_settled || self.now() >= deadline)
+    }
+
+    fn meet(&mut self, event: Event) {
+        match event {
+            Event::Told(command) => self.obey(command),
+            Event::Arrived(entry) => self.roster.admit(&entry, self.now()),
+            Event::ConnectionEnded(ended) => self.connection_ended(ended),
+            Event::Nothing => {}
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Connected(connection) => self.connected(connection),
+            Command::Next { connection, wait, answer } => self.next(connection, wait, answer),
+            Command::Answered => self.answered(),
+            Command::Became { id, disposition } => self.became(id, disposition),
+            Command::ProbeNow => self.probe_now(),
+            Command::Reconfigure(settings) => self.reconfigure(settings),
+            // Whoever asked may have gone away.
+            Command::List(answer) => drop(answer.send(self.list())),
+            Command::Status(answer) => drop(answer.send(self.status())),
+            Command::Stop { deadline } => self.stop(deadline),
+        }
+    }
+
+    /// Gives ready messages to idle connections, then opens as many new ones as are allowed and useful.
+    fn dispatch(&mut self) {
+        let now = self.now();
+        self.desk.spool.set_relay_clock(self.relay_clock.at(now));
+        if self.stop_by.is_some() {
+            return;
+        }
+        self.roster.wake_due(now);
+        while self.roster.has_ready() {
+            let Some(idle) = self.idle.pop_front() else { break };
+            self.answer(idle);
+        }
+        let allowed = self.breaker.connections_allowed(now);
+        while self.connections.len() < allowed && self.roster.ready() > self.connecting() {
+            self.connect();
+        }
+    }
+
+    fn connecting(&self) -> usize {
+        self.connections.values().filter(|connection| !connection.is_working).count()
+    }
+
+    fn connect(&mut self) {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        let courier = Courier::new(self.desk.clone(), id);
+        let task = self.tasks.spawn(self.desk.settings.carrier.clone().carry(courier));
+        self.connections.insert(task.id(), Connection { id, is_working: false, is_outdated: false });
+    }
+
+    fn connected(&mut self, connection: ConnectionId) {
+        if let Some(found) = self.connections.values_mut().find(|found| found.id == connection) {
+            found.is_working = true;
+        }
+    }
+
+    fn next(&mut self, connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>>) {
+        let is_outdated = self.connections.values().any(|found| found.id == connection && found.is_outdated);
+        if self.stop_by.is_some() || is_outdated {
+            // Dropping the answer would say the same: no more.
+            drop(answer.send(None));
+        } else if self.roster.has_ready() || !wait {
+            self.answer(answer);
+        } else {
+            self.idle.push_back(answer);
+        }
+    }
+
+    fn answer(&mut self, idle: Idle) {
+        if idle.is_closed() {
+            return;
+        }
+        let taken = self.roster.take().map(|(id, member)| Taken { id, member });
+        if let Err(Some(taken)) = idle.send(taken) {
+            self.roster.put_back(taken.id, self.now());
+        }
+    }
+
+    fn answered(&mut self) {
+        let now = self.now();
+        if self.breaker.success(now) {
+            self.relay_clock.resume(now);
+            log::relay_resumed(self.roster.len());
+        }
+        self.trouble = None;
+    }
+
+    fn became(&mut self, id: QueueId, disposition: Disposition) {
+        let now = self.now();
+        match disposition {
+            Disposition::Removed => self.roster.remove(id),
+            Disposition::Dead => self.roster.give_up(id),
+            Disposition::Untried => self.roster.put_back(id, now),
+            Disposition::Lost => self.lost(id, now),
+            Disposition::Deferred { warned } => {
+                self.roster.update(id, |member| {
+                    member.warned |= warned;
+                    member.in_flight = false;
+                    member.losses = 0;
+                });
+                self.defer(id, now);
+            }
+        }
+    }
+
+    /// The connection went away in the middle of this message. Once is bad luck; a message that this
+    /// happens to again and again must not keep the others from their turn.
+    fn lost(&mut self, id: QueueId, now: Timestamp) {
+        self.roster.update(id, |member| member.losses = member.losses.saturating_add(1));
+        if self.roster.member(id).is_some_and(|member| member.losses > 1) {
+            self.defer(id, now);
+        } else {
+            self.roster.put_back(id, now);
+        }
+    }
+
+    fn defer(&mut self, id: QueueId, now: Timestamp) {
+        let Some(member) = self.roster.member(id) else { return };
+        let pause = self.desk.settings.retry.pause(member.age(now), draw());
+        self.roster.defer(id, later(now, pause));
+    }
+
+    fn connection_ended(&mut self, ended: Ended) {
+        let (task, result) = match ended {
+            Ok((task, result)) => (task, result),
+            Err(panic) => (panic.id(), Ok(())),
+        };
+        self.connections.remove(&task);
+        if let Err(trouble) = result {
+            self.troubled(trouble);
+        }
+    }
+
+    fn troubled(&mut self, trouble: Trouble) {
+        let now = self.now();
+        let working = self.connections.values().filter(|connection| connection.is_working).count();
+        let was_paused = self.breaker.retry_at().is_some();
+        match self.breaker.trouble(now, working, draw()) {
+            Effect::Paused { retry_at } => {
+                self.relay_clock.pause(now);
+                let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
+                log::relay_paused(&trouble, self.roster.len(), probe_in, !was_paused);
+            }
+            Effect::Unremarkable => log::relay_trouble(&trouble),
+        }
+        self.trouble = Some(trouble);
+    }
+
+    fn probe_now(&mut self) {
+        let now = self.now();
+        self.breaker.probe_now(now);
+        self.roster.wake_all(now);
+    }
+
+    fn reconfigure(&mut self, settings: Settings) {
+        let now = self.now();
+        self.breaker.reconfigure(settings.max_connections.get());
+        self.relay_clock.resume(now);
+        self.trouble = None;
+        for connection in self.connections.values_mut() {
+            connection.is_outdated = true;
+        }
+        self.idle.clear();
+        let Desk { queue, spool, clock, .. } = &*self.desk;
+        self.desk =
+            Arc::new(Desk { queue: queue.clone(), spool: spool.clone(), settings, clock: clock.clone() });
+    }
+
+    fn list(&self) -> Vec<Listed> {
+        let mut list: Vec<Listed> =
+            self.roster.iter().map(|(id, member)| Listed { id, standing: member.standing }).collect();
+        list.sort_unstable_by_key(|listed| listed.id);
+        list
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            live: self.roster.len(),
+            under_way: self.roster.under_way(),
+            deferred: self.roster.waiting(),
+            held: self.roster.held(),
+            dead: self.roster.dead(),
+            connections: self.connections.len(),
+            paused_until: self.breaker.retry_at(),
+            trouble: self.trouble.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn stop(&mut self, deadline: Duration) {
+        self.stop_by = Some(later(self.now(), deadline));
+        self.idle.clear();
+    }
+
+    /// How long nothing changes by itself.
+    fn until_next_change(&self) -> Duration {
+        let now = self.now();
+        let probe = self.breaker.retry_at().filter(|probe| self.roster.has_ready() && *probe > now);
+        let next = [self.stop_by, self.roster.next_due(), probe].into_iter().flatten().min();
+        match next {
+            Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
+            None => LONGEST_SLEEP,
+        }
+    }
+}
+
+/// Seconds in which the relay was usable, over the life of the spool: what patience is measured in.
+struct RelayClock {
+    counted: u32,
+    /// Since when it runs; `None` while the relay is paused.
+    running_since: Option<Timestamp>,
+}
+
+impl RelayClock {
+    fn starting_at(counted: u32, now: Timestamp) -> Self {
+        RelayClock { counted, running_since: Some(now) }
+    }
+
+    fn at(&self, now: Timestamp) -> u32 {
+        let running = self.running_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
+        self.counted.saturating_add(u32::try_from(running).unwrap_or(u32::MAX))
+    }
+
+    fn pause(&mut self, now: Timestamp) {
+        self.counted = self.at(now);
+        self.running_since = None;
+    }
+
+    fn resume(&mut self, now: Timestamp) {
+        self.counted = self.at(now);
+        self.running_since = Some(now);
+    }
+}
+
+fn draw() -> Spread {
+    Spread::new(fastrand::f64() * 2.0 - 1.0)
+}
+
+fn later(now: Timestamp, pause: Duration) -> Timestamp {
+    SignedDuration::try_from(pause)
+        .ok()
+        .and_then(|pause| now.checked_add(pause).ok())
+        .unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,367 @@
+//! Every live message and what it is doing: the queue's memory.
+//!
+//! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to
+//! nobody else. An entry is a few dozen octets, so that a million messages fit.
+//!
+//! Removed and held messages leave stale names in the lanes; `take` passes over them, so that holding
+//! or deleting costs no search.
+//!
+//! Pure: time is an argument. Not here: how long a pause is (`schedule.rs`), the messages themselves
+//! (`spool/`).
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::lanes::{Lane, Lanes};
+use crate::queue_id::QueueId;
+use crate::spool::{Entry, EntryState};
+
+/// What a live message is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Next in its lane.
+    Ready,
+    /// With a connection, or on its way from there into the spool's record.
+    UnderWay,
+    /// Deferred until this second since 1970.
+    Waiting(i64),
+    /// Held by an operator.
+    Held,
+    /// A bounce that can reach nobody; kept for the operator.
+    Dead,
+}
+
+/// What the queue remembers of one message.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// What it is doing.
+    pub standing: Standing,
+    /// Whose turn it takes.
+    pub lane: Lane,
+    arrived: u32,
+    patience_mark: u32,
+    ready_since: u32,
+    /// A delay DSN has been sent for it.
+    pub warned: bool,
+    /// The relay may have it already: an attempt was past its content when its outcome was lost.
+    pub in_flight: bool,
+    /// How many attempts in a row lost their connection in the middle of it.
+    pub losses: u8,
+}
+
+impl Member {
+    /// How long ago it was accepted.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        seconds_between(self.arrived, now)
+    }
+
+    /// How long it has been ready for the attempt it is given now.
+    pub fn ready_for(&self, now: Timestamp) -> Duration {
+        seconds_between(self.ready_since, now)
+    }
+
+    /// How much patience it has used when the relay clock stands at `relay_clock` seconds.
+    pub fn patience_used(&self, relay_clock: u32) -> Duration {
+        Duration::from_secs(relay_clock.saturating_sub(self.patience_mark).into())
+    }
+}
+
+/// Every live message.
+#[derive(Debug, Default)]
+pub struct Roster {
+    members: HashMap<QueueId, Member>,
+    lanes: Lanes,
+    /// Deferred messages by the second they are due.
+    waiting: BTreeSet<(i64, QueueId)>,
+    under_way: usize,
+    held: usize,
+    dead: usize,
+}
+
+impl Roster {
+    /// How many messages are live.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether no message is live.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// How many messages are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How many messages an operator holds.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many messages can reach nobody.
+    pub fn dead(&self) -> usize {
+        self.dead
+    }
+
+    /// How many messages wait for their next attempt.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many messages are ready (stale names may make this too large, never too small).
+    pub fn ready(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether a message could be taken now (stale names may make this a false yes, never a false no).
+    pub fn has_ready(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// The member of that name.
+    pub fn member(&self, id: QueueId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// Every live message, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (QueueId, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// Takes in a message that has been committed or recovered; active ones are ready at once.
+    pub fn admit(&mut self, entry: &Entry, now: Timestamp) {
+        let standing = match entry.state {
+            EntryState::Active => Standing::Ready,
+            EntryState::Held => Standing::Held,
+            EntryState::Dead => Standing::Dead,
+        };
+        let member = Member {
+            standing,
+            lane: entry.lane,
+            arrived: to_seconds(entry.arrived),
+            patience_mark: entry.patience_mark,
+            ready_since: to_seconds(now),
+            warned: entry.warned,
+            in_flight: entry.in_flight,
+            losses: 0,
+        };
+        if self.members.insert(entry.id, member).is_some() {
+            return;
+        }
+        match standing {
+            Standing::Ready => self.lanes.push(entry.lane, entry.id),
+            Standing::Held => self.held += 1,
+            Standing::Dead => self.dead += 1,
+            Standing::UnderWay | Standing::Waiting(_) => {}
+        }
+    }
+
+    /// Gives out the next ready message, which is under way from now on.
+    pub fn take(&mut self) -> Option<(QueueId, Member)> {
+        while let Some(id) = self.lanes.pop() {
+            if let Some(member) = self.members.get_mut(&id).filter(|m| m.standing == Standing::Ready) {
+                member.standing = Standing::UnderWay;
+                self.under_way += 1;
+                return Some((id, *member));
+            }
+        }
+        None
+    }
+
+    /// The message is tried again at `until`.
+    pub fn defer(&mut self, id: QueueId, until: Timestamp) {
+        self.leave(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.standing = Standing::Waiting(until.as_second());
+            self.waiting.insert((until.as_second(), id));
+        }
+    }
+
+    /// The message is ready again: nothing was said about it.
+    pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
+        self.leave(id);
+        self.make_ready(id, now);
+    }
+
+    /// The message can reach nobody: it stays, and is not tried again by itself.
+    pub fn give_up(&mut self, id: QueueId) {
+        self.leave(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.standing = Standing::Dead;
+            self.dead += 1;
+        }
+    }
+
+    /// The message is no longer live.
+    pub fn remove(&mut self, id: QueueId) {
+        self.leave(id);
+        self.members.remove(&id);
+    }
+
+    /// Changes what is remembered beside the standing.
+    pub fn update(&mut self, id: QueueId, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.members.get_mut(&id) {
+            change(member);
+        }
+    }
+
+    /// Makes every message ready whose time has come.
+    pub fn wake_due(&mut self, now: Timestamp) {
+        while let Some(&(due, id)) = self.waiting.first() {
+            if due > now.as_second() {
+                break;
+            }
+            self.put_back(id, now);
+        }
+    }
+
+    /// Makes every waiting message ready (`flush`).
+    pub fn wake_all(&mut self, now: Timestamp) {
+        while let Some(&(_, id)) = self.waiting.first() {
+            self.put_back(id, now);
+        }
+    }
+
+    /// When `wake_due` next has something to do.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.waiting.first().and_then(|(due, _)| Timestamp::from_second(*due).ok())
+    }
+
+    fn make_ready(&mut self, id: QueueId, now: Timestamp) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.standing = Standing::Ready;
+            member.ready_since = to_seconds(now);
+            self.lanes.push(member.lane, id);
+        }
+    }
+
+    /// Takes the message out of whatever its standing had it counted in.
+    fn leave(&mut self, id: QueueId) {
+        match self.members.get(&id).map(|member| member.standing) {
+            Some(Standing::UnderWay) => self.under_way -= 1,
+            Some(Standing::Waiting(due)) => {
+                self.waiting.remove(&(due, id));
+            }
+            Some(Standing::Held) => self.held -= 1,
+            Some(Standing::Dead) => self.dead -= 1,
+            Some(Standing::Ready) | None => {}
+        }
+    }
+}
+
+/// Seconds since 1970 in 32 bits, good until 2106.
+fn to_seconds(time: Timestamp) -> u32 {
+    u32::try_from(time.as_second().max(0)).unwrap_or(u32::MAX)
+}
+
+fn seconds_between(from: u32, to: Timestamp) -> Duration {
+    Duration::from_secs(to_seconds(to).saturating_sub(from).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Submitter;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn entry(raw: u64, state: EntryState) -> Entry {
+        Entry {
+            id: QueueId::from_raw(raw),
+            arrived: at(0),
+            submitter: Submitter::Loopback,
+            lane: 1,
+            patience_mark: 100,
+            state,
+            in_flight: false,
+            warned: false,
+            deferred: false,
+        }
+    }
+
+    fn roster_of(raws: &[u64]) -> Roster {
+        let mut roster = Roster::default();
+        for raw in raws {
+            roster.admit(&entry(*raw, EntryState::Active), at(0));
+        }
+        roster
+    }
+
+    fn take(roster: &mut Roster) -> Option<u64> {
+        roster.take().map(|(id, _)| id.raw())
+    }
+
+    #[test]
+    fn a_message_under_way_is_given_to_nobody_else() {
+        let mut roster = roster_of(&[1]);
+        assert_eq!(take(&mut roster), Some(1));
+        assert_eq!((take(&mut roster), roster.under_way()), (None, 1));
+        roster.put_back(QueueId::from_raw(1), at(1));
+        assert_eq!((roster.under_way(), take(&mut roster)), (0, Some(1)));
+    }
+
+    #[test]
+    fn deferred_messages_come_back_in_the_order_they_are_due() {
+        let mut roster = roster_of(&[1, 2, 3]);
+        while roster.take().is_some() {}
+        for (raw, due) in [(1, 30), (2, 10), (3, 20)] {
+            roster.defer(QueueId::from_raw(raw), at(due));
+        }
+        assert_eq!(roster.next_due(), Some(at(10)));
+        roster.wake_due(at(9));
+        assert_eq!(take(&mut roster), None);
+        roster.wake_due(at(20));
+        assert_eq!([take(&mut roster), take(&mut roster), take(&mut roster)], [Some(2), Some(3), None]);
+        roster.wake_all(at(20));
+        assert_eq!(take(&mut roster), Some(1));
+        assert_eq!(roster.next_due(), None);
+    }
+
+    #[test]
+    fn held_dead_and_removed_messages_are_passed_over() {
+        let mut roster = roster_of(&[2, 3, 4]);
+        roster.admit(&entry(1, EntryState::Held), at(0));
+        roster.give_up(QueueId::from_raw(2));
+        roster.remove(QueueId::from_raw(3));
+        assert_eq!([take(&mut roster), take(&mut roster)], [Some(4), None]);
+        assert_eq!((roster.len(), roster.held(), roster.dead()), (3, 1, 1));
+        roster.put_back(QueueId::from_raw(1), at(1));
+        assert_eq!((take(&mut roster), roster.held()), (Some(1), 0));
+    }
+
+    #[test]
+    fn a_message_released_while_its_old_name_is_still_in_a_lane_is_given_once() {
+        let mut roster = roster_of(&[1]);
+        roster.give_up(QueueId::from_raw(1));
+        roster.put_back(QueueId::from_raw(1), at(1));
+        assert_eq!([take(&mut roster), take(&mut roster)], [Some(1), None]);
+    }
+
+    #[test]
+    fn recovered_states_are_kept() {
+        let mut roster = Roster::default();
+        roster.admit(&entry(1, EntryState::Held), at(0));
+        roster.admit(&entry(2, EntryState::Dead), at(0));
+        assert_eq!((take(&mut roster), roster.len()), (None, 2));
+        assert_eq!(roster.member(QueueId::from_raw(2)).unwrap().standing, Standing::Dead);
+    }
+
+    #[test]
+    fn age_runs_with_the_clock_and_patience_with_the_relay() {
+        let roster = roster_of(&[1]);
+        let member = roster.member(QueueId::from_raw(1)).unwrap();
+        assert_eq!(member.age(at(3600)), Duration::from_secs(3600));
+        assert_eq!(member.patience_used(160), Duration::from_secs(60));
+        assert_eq!(member.patience_used(50), Duration::ZERO, "a relay clock that went back costs nothing");
+    }
+
+    #[test]
+    fn an_entry_stays_small() {
+        assert!(size_of::<(QueueId, Member)>() <= 56, "{}", size_of::<(QueueId, Member)>());
+    }
+}

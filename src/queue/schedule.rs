@@ -1,0 +1,120 @@
+//! When a deferred message is tried again, and when it has been tried long enough.
+//!
+//! Promises: a message deferred by its own 4xx is tried again after its age, clamped to
+//! [`RetryPolicy::shortest`, `RetryPolicy::longest`] and spread by ±10 %. The age is all that is
+//! needed, so nothing about retries is ever stored: a restart changes no schedule.
+//!
+//! Patience is not age. A message's patience runs only while the relay is usable (the *relay
+//! clock*), so that an outage of a week expires nothing (DESIGN promise 4).
+//!
+//! Pure: ages and the spread are arguments. Not here: relay-wide trouble (`breaker.rs`), who is
+//! next (`roster.rs`).
+
+use std::time::Duration;
+
+/// A number in `-1.0..=1.0` that spreads attempts in time; drawn by the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread(f64);
+
+impl Spread {
+    /// No spread at all: what tests of exact times use.
+    pub const NONE: Spread = Spread(0.0);
+
+    /// A draw; values outside `-1.0..=1.0` are clamped.
+    pub fn new(draw: f64) -> Self {
+        Spread(draw.clamp(-1.0, 1.0))
+    }
+
+    /// `duration` changed by at most `share` (0.1 is ±10 %).
+    pub fn apply(self, duration: Duration, share: f64) -> Duration {
+        duration.mul_f64(1.0 + self.0 * share)
+    }
+}
+
+/// How often and how long a message is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The shortest pause between two attempts.
+    pub shortest: Duration,
+    /// The longest pause between two attempts.
+    pub longest: Duration,
+    /// How much patience a message has; then it bounces.
+    pub lifetime: Duration,
+    /// The age at which the reverse-path is told of the delay, once; `None`: never.
+    pub delay_warning: Option<Duration>,
+}
+
+impl RetryPolicy {
+    /// The pause before the next attempt of a message of this `age`.
+    pub fn pause(&self, age: Duration, spread: Spread) -> Duration {
+        spread.apply(age.clamp(self.shortest, self.longest), 0.1)
+    }
+
+    /// Whether a message that has used this much patience has been tried long enough.
+    pub fn is_expired(&self, patience_used: Duration) -> bool {
+        patience_used >= self.lifetime
+    }
+
+    /// Whether a message of this `age` has earned its one delay warning.
+    pub fn is_warning_due(&self, age: Duration, already_warned: bool) -> bool {
+        !already_warned && self.delay_warning.is_some_and(|after| age >= after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(86_400);
+    const POLICY: RetryPolicy = RetryPolicy {
+        shortest: MINUTE,
+        longest: HOUR,
+        lifetime: DAY.saturating_mul(5),
+        delay_warning: Some(HOUR),
+    };
+
+    #[test]
+    fn the_pause_is_the_age_within_its_bounds() {
+        let cases = [
+            (Duration::ZERO, MINUTE),
+            (Duration::from_secs(59), MINUTE),
+            (Duration::from_secs(61), Duration::from_secs(61)),
+            (MINUTE * 30, MINUTE * 30),
+            (HOUR, HOUR),
+            (DAY * 4, HOUR),
+        ];
+        for (age, pause) in cases {
+            assert_eq!(POLICY.pause(age, Spread::NONE), pause, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn the_spread_is_ten_percent_both_ways() {
+        assert_eq!(POLICY.pause(HOUR, Spread::new(1.0)), MINUTE * 66);
+        assert_eq!(POLICY.pause(HOUR, Spread::new(-1.0)), MINUTE * 54);
+        assert_eq!(POLICY.pause(HOUR, Spread::new(-9.0)), MINUTE * 54, "a wild draw is clamped");
+    }
+
+    #[test]
+    fn attempts_over_five_days_double_up_to_an_hour_and_then_keep_to_it() {
+        let mut age = Duration::ZERO;
+        let mut attempts = Vec::new();
+        while !POLICY.is_expired(age) {
+            attempts.push(age);
+            age += POLICY.pause(age, Spread::NONE);
+        }
+        let minutes: Vec<u64> = attempts.iter().take(9).map(|age| age.as_secs() / 60).collect();
+        assert_eq!(minutes, [0, 1, 2, 4, 8, 16, 32, 64, 124]);
+        assert_eq!(attempts.len(), 126);
+    }
+
+    #[test]
+    fn one_warning_and_only_when_configured() {
+        assert!(!POLICY.is_warning_due(MINUTE * 59, false));
+        assert!(POLICY.is_warning_due(HOUR, false));
+        assert!(!POLICY.is_warning_due(DAY, true));
+        assert!(!RetryPolicy { delay_warning: None, ..POLICY }.is_warning_due(DAY, false));
+    }
+}

@@ -1,0 +1,393 @@
+//! A settlement: what a report means for the message, made durable.
+//!
+//! Promises: the ledger says `sent` only for what the relay took, `bounced` only with a DSN on the spool
+//! (or none wanted); a message is removed only as [`Settled`](crate::spool::Settled); what the spool
+//! cannot record now is tried again until it can, and the message is not sent again meanwhile.
+//!
+//! A failure that nobody can be told of (reverse-path `<>`, and no postmaster or the postmaster itself)
+//! leaves the message *dead* on the spool, never silently gone.
+//!
+//! Not here: what a reply means (`relay/verdict.rs`), how a DSN looks (`message/dsn.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::courier::{Attempt, Desk};
+use crate::envelope::{Address, ReversePath};
+use crate::log::{self, Delays, Outcome};
+use crate::message::dsn::{Affected, Dsn, Kind, Original};
+use crate::relay::{Peer, RecipientReport, Report, Verdict};
+use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate};
+use crate::status::Status;
+
+/// What became of a message that was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disposition {
+    /// It is no longer on the spool.
+    Removed,
+    /// Its own 4xx: try again by age.
+    Deferred {
+        /// A delay DSN has been spooled just now.
+        warned: bool,
+    },
+    /// Relay trouble: nothing was said about it.
+    Untried,
+    /// The connection was lost in the middle of it.
+    Lost,
+    /// It failed, and nobody can be told.
+    Dead,
+}
+
+/// How much of an original a DSN is given to quote from.
+const QUOTED_OCTETS: usize = 64 * 1024;
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// One recipient's end, or not yet, as this attempt has it.
+struct Finding {
+    report: RecipientReport,
+    outcome: Option<Outcome>,
+}
+
+/// One report on its way into the spool.
+pub(super) struct Settlement {
+    desk: Arc<Desk>,
+    attempt: Attempt,
+    findings: Vec<Finding>,
+    peer: Option<Peer>,
+    dsn_passed_on: bool,
+    lost: bool,
+    warned: bool,
+    success_told: bool,
+}
+
+impl Settlement {
+    /// Settles what the relay said, and logs it.
+    pub(super) fn of_report(desk: Arc<Desk>, attempt: Attempt, report: Report) -> Self {
+        let relay_clock = desk.spool.relay_clock();
+        let expired = desk.settings.retry.is_expired(attempt.member.patience_used(relay_clock));
+        if report.possible_duplicate {
+            log::possible_duplicate(
+                attempt.id,
+                "the connection was lost between the final dot and its reply",
+            );
+        }
+        log_deliveries(&attempt, &report, expired);
+        let Report { recipients, peer, dsn_passed_on, .. } = report;
+        let lost = recipients.iter().all(|recipient| recipient.verdict == Verdict::Untold);
+        let findings = recipients
+            .into_iter()
+            .map(|report| Finding { outcome: outcome(report.verdict, expired), report })
+            .collect();
+        Settlement {
+            desk,
+            attempt,
+            findings,
+            peer: Some(peer),
+            dsn_passed_on,
+            lost,
+            warned: false,
+            success_told: false,
+        }
+    }
+
+    /// Removes a message whose every recipient had its end already.
+    pub(super) fn of_finished(desk: Arc<Desk>, attempt: Attempt) -> Self {
+        Settlement {
+            desk,
+            attempt,
+            findings: Vec::new(),
+            peer: None,
+            dsn_passed_on: true,
+            lost: false,
+            warned: false,
+            success_told: true,
+        }
+    }
+
+    /// Settles beside the dialogue, which goes on.
+    pub(super) fn spawn(self) {
+        let (desk, id) = (self.desk.clone(), self.attempt.id);
+        let settled = tokio::spawn(self.run());
+        tokio::spawn(async move {
+            // A settlement that panicked has recorded less than it should: the message is tried again.
+            let disposition = settled.await.unwrap_or(Disposition::Deferred { warned: false });
+            desk.became(id, disposition);
+        });
+    }
+
+    async fn run(mut self) -> Disposition {
+        if self.lost {
+            return Disposition::Lost;
+        }
+        let mut pause = FIRST_RETRY;
+        // Ends with the fault, or with the process: the in-flight mark then says "possible duplicate".
+        loop {
+            match self.record().await {
+                Ok(disposition) => return disposition,
+                Err(CommitError::Closed) => return Disposition::Untried,
+                Err(error) => {
+                    log::unrecorded(self.attempt.id, &error, pause);
+                    self.desk.clock.sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_RETRY);
+                }
+            }
+        }
+    }
+
+    /// One try at recording everything; what an earlier try has done is not done again.
+    async fn record(&mut self) -> Result<Disposition, CommitError> {
+        for finding in self.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
+            self.attempt.ledger.sent(finding.report.index);
+        }
+        self.report_success().await?;
+        let undeliverable = self.report_failure().await?;
+        match self.attempt.ledger.settle() {
+            Some(settled) => {
+                self.desk.spool.remove(settled).await?;
+                log::removed(self.attempt.id);
+                Ok(Disposition::Removed)
+            }
+            None => self.keep(undeliverable).await,
+        }
+    }
+
+    /// Some recipient is still open: the message stays.
+    async fn keep(&mut self, undeliverable: bool) -> Result<Disposition, CommitError> {
+        self.desk.spool.record(&mut self.attempt.ledger).await?;
+        let deferred = self.findings.iter().find(|finding| finding.outcome == Some(Outcome::Deferred));
+        match deferred.map(|finding| finding.report.said.clone()) {
+            Some(reason) => {
+                self.desk.spool.note_deferral(self.attempt.id, &reason);
+                self.warn().await?;
+                Ok(Disposition::Deferred { warned: self.warned })
+            }
+            None if undeliverable => {
+                self.desk.spool.set_state(self.attempt.id, EntryState::Dead).await?;
+                log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
+                Ok(Disposition::Dead)
+            }
+            None => Ok(Disposition::Untried),
+        }
+    }
+
+    /// Reports recipients that failed. True: some failed that nobody can be told of.
+    async fn report_failure(&mut self) -> Result<bool, CommitError> {
+        let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
+        let (wanted, unwanted): (Vec<usize>, Vec<usize>) = failed
+            .into_iter()
+            .partition(|index| self.attempt.envelope.recipients[*index].notify.wants_failure());
+        for index in unwanted {
+            let recipient = &self.attempt.envelope.recipients[index];
+            // Cannot fail: only recipients that want no report are in this list.
+            let _ = self.attempt.ledger.bounced_unreported(index, recipient);
+        }
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let Some(to) = self.whom_to_tell(&wanted) else { return Ok(true) };
+        let (draft, dsn) = self.draft(&to, Kind::Failed, &wanted).await?;
+        let now = self.desk.clock.now();
+        let committed =
+            self.desk.spool.commit_bounce(draft, dsn, &mut self.attempt.ledger, &wanted, now).await?;
+        log::failure_reported(self.attempt.id, committed.id());
+        Ok(false)
+    }
+
+    /// Reports success to those who asked for it, where the relay will not (RFC 3461 5.2.3).
+    async fn report_success(&mut self) -> Result<(), CommitError> {
+        if self.dsn_passed_on || self.success_told {
+            return Ok(());
+        }
+        let sent = self.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
+        let asked: Vec<usize> = sent
+            .map(|finding| finding.report.index)
+            .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
+            .collect();
+        if let (false, Some(to)) = (asked.is_empty(), self.attempt.envelope.reverse_path.mailbox().cloned()) {
+            let committed = self.commit(&to, Kind::Relayed, &asked).await?;
+            log::success_reported(self.attempt.id, committed.id());
+        }
+        self.success_told = true;
+        Ok(())
+    }
+
+    /// Tells the reverse-path, once, that the message is late.
+    async fn warn(&mut self) -> Result<(), CommitError> {
+        let now = self.desk.clock.now();
+        let member = &self.attempt.member;
+        if !self.desk.settings.retry.is_warning_due(member.age(now), member.warned || self.warned) {
+            return Ok(());
+        }
+        let late: Vec<usize> = self
+            .still_open(&[Outcome::Deferred])
+            .into_iter()
+            .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_delay())
+            .collect();
+        let Some(to) = self.attempt.envelope.reverse_path.mailbox().cloned() else { return Ok(()) };
+        if late.is_empty() {
+            return Ok(());
+        }
+        let kind = Kind::Delayed { retrying_until: self.retrying_until() };
+        let (draft, envelope) = self.draft(&to, kind, &late).await?;
+        let committed = self.desk.spool.commit_warning(draft, envelope, self.attempt.id, now).await?;
+        self.warned = true;
+        log::delay_reported(self.attempt.id, committed.id());
+        Ok(())
+    }
+
+    fn still_open(&self, outcomes: &[Outcome]) -> Vec<usize> {
+        let fates = self.attempt.ledger.fates();
+        self.findings
+            .iter()
+            .filter(|finding| finding.outcome.is_some_and(|outcome| outcomes.contains(&outcome)))
+            .map(|finding| finding.report.index)
+            .filter(|index| fates.get(*index) == Some(&Fate::Open))
+            .collect()
+    }
+
+    /// Who hears of failures: the reverse-path, else the postmaster, unless it is the postmaster who failed.
+    fn whom_to_tell(&self, failed: &[usize]) -> Option<Address> {
+        match &self.attempt.envelope.reverse_path {
+            ReversePath::Mailbox(address) => Some(address.clone()),
+            ReversePath::Null => {
+                let postmaster = self.desk.settings.postmaster.as_ref()?;
+                let is_postmaster =
+                    |index: &usize| self.attempt.envelope.recipients[*index].address == *postmaster;
+                (!failed.iter().any(is_postmaster)).then(|| postmaster.clone())
+            }
+        }
+    }
+
+    /// When this message's patience ends, if the relay stays usable.
+    fn retrying_until(&self) -> Timestamp {
+        let used = self.attempt.member.patience_used(self.desk.spool.relay_clock());
+        let left = self.desk.settings.retry.lifetime.saturating_sub(used);
+        let now = self.desk.clock.now();
+        SignedDuration::try_from(left).ok().and_then(|left| now.checked_add(left).ok()).unwrap_or(now)
+    }
+
+    async fn commit(&self, to: &Address, kind: Kind, about: &[usize]) -> Result<Committed, CommitError> {
+        let (draft, envelope) = self.draft(to, kind, about).await?;
+        let now = self.desk.clock.now();
+        self.desk.spool.commit(draft, envelope, crate::envelope::Submitter::Ourselves, now).await
+    }
+
+    /// A DSN about these recipients, composed and ready to be committed.
+    async fn draft(
+        &self,
+        to: &Address,
+        kind: Kind,
+        about: &[usize],
+    ) -> Result<(Draft, crate::envelope::Envelope), CommitError> {
+        let now = self.desk.clock.local();
+        let mut draft = self.desk.spool.draft(now.timestamp());
+        let (quoted, is_whole) = self.quote();
+        let affected: Vec<Affected<'_>> = self
+            .findings
+            .iter()
+            .filter(|finding| about.contains(&finding.report.index))
+            .map(|finding| self.affected(finding, now.timestamp()))
+            .collect();
+        let dsn = Dsn {
+            kind,
+            hostname: &self.desk.settings.hostname,
+            queue_id: draft.id(),
+            to,
+            original: Original {
+                queue_id: self.attempt.id,
+                envelope: &self.attempt.envelope,
+                arrived: self.attempt.arrived,
+                content: &quoted,
+                content_is_whole: is_whole,
+            },
+            affected: &affected,
+            now: &now,
+        };
+        let envelope = dsn.envelope();
+        draft.write(&dsn.content()).await?;
+        Ok((draft, envelope))
+    }
+
+    fn affected<'a>(&'a self, finding: &'a Finding, last_attempt: Timestamp) -> Affected<'a> {
+        let report = &finding.report;
+        Affected {
+            recipient: &self.attempt.envelope.recipients[report.index],
+            status: match finding.outcome {
+                Some(Outcome::Expired) => EXPIRED,
+                _ => report.status,
+            },
+            diagnostic: &report.said,
+            from_relay: report.from_relay,
+            remote_mta: self.peer.as_ref().map(|peer| peer.name.as_str()),
+            last_attempt,
+        }
+    }
+
+    /// The first part of the content, and whether that is all of it. What cannot be read is not quoted:
+    /// the DSN matters more.
+    fn quote(&self) -> (Vec<u8>, bool) {
+        match self.desk.spool.peek(self.attempt.id).map(|stored| stored.content) {
+            Ok(Content::Memory(mut octets)) => {
+                let is_whole = octets.len() <= QUOTED_OCTETS;
+                octets.truncate(QUOTED_OCTETS);
+                (octets, is_whole)
+            }
+            Ok(Content::File { file, len }) => {
+                let mut octets = Vec::with_capacity(QUOTED_OCTETS);
+                let mut start = std::io::Read::take(file, QUOTED_OCTETS as u64);
+                let is_read = std::io::Read::read_to_end(&mut start, &mut octets).is_ok();
+                let is_whole = is_read && octets.len() as u64 == len;
+                (octets, is_whole)
+            }
+            Err(_) => (Vec::new(), false),
+        }
+    }
+}
+
+/// "Delivery time expired" (RFC 3463 3.5).
+const EXPIRED: Status = Status::permanent(4, 7);
+
+/// What a verdict is to a message whose patience is, or is not yet, used up.
+fn outcome(verdict: Verdict, expired: bool) -> Option<Outcome> {
+    match verdict {
+        Verdict::Sent => Some(Outcome::Sent),
+        Verdict::Bounced => Some(Outcome::Bounced),
+        Verdict::Deferred if expired => Some(Outcome::Expired),
+        Verdict::Deferred => Some(Outcome::Deferred),
+        Verdict::Untold => None,
+    }
+}
+
+fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool) {
+    let peer = &report.peer;
+    let delays = delays(attempt, report);
+    for recipient in &report.recipients {
+        let Some(outcome) = outcome(recipient.verdict, expired) else { continue };
+        let Some(of) = attempt.envelope.recipients.get(recipient.index) else { continue };
+        log::delivery(&log::Delivery {
+            id: attempt.id,
+            to: &of.address,
+            orig_to: of.original.as_ref(),
+            relay: Some(log::Relay { name: &peer.name, address: peer.address, tls: peer.tls }),
+            delays,
+            status: if outcome == Outcome::Expired { EXPIRED } else { recipient.status },
+            outcome,
+            said: &recipient.said,
+        });
+    }
+}
+
+fn delays(attempt: &Attempt, report: &Report) -> Delays {
+    let until_taken =
+        Duration::try_from(attempt.taken_at.duration_since(attempt.arrived)).unwrap_or_default();
+    let queued = attempt.member.ready_for(attempt.taken_at).min(until_taken);
+    Delays {
+        before: until_taken - queued,
+        queued,
+        connecting: report.connecting,
+        transmitting: report.transmitting,
+    }
+}

@@ -1,0 +1,323 @@
+//! What the queue's tests stand on.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
+use crate::queue::clock::Clock;
+use crate::queue::schedule::RetryPolicy;
+use crate::queue::{Carrier, Courier, Queue, Settings, Status, queue};
+use crate::queue_id::QueueId;
+use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Transaction, Trouble, Verdict, Work};
+use crate::spool::fs::RealFs;
+use crate::spool::{Options, Spool};
+use crate::status::Status as EnhancedStatus;
+
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A clock that stands still until it is told otherwise.
+pub(super) struct TestClock(watch::Sender<Timestamp>);
+
+impl TestClock {
+    fn new() -> Self {
+        TestClock(watch::channel(Timestamp::from_second(1_800_000_000).unwrap()).0)
+    }
+
+    pub(super) fn advance(&self, by: Duration) {
+        self.0.send_modify(|now| *now += SignedDuration::try_from(by).unwrap());
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+
+    fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let deadline = self.now() + SignedDuration::try_from(pause).unwrap();
+        let mut time = self.0.subscribe();
+        Box::pin(async move {
+            // A clock that is gone ends no sleep.
+            if time.wait_for(|now| *now >= deadline).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+/// What the relay does with the next connection or message.
+#[derive(Clone, Debug)]
+pub(super) enum Does {
+    /// Says this to each recipient in turn; the last one to all that are left.
+    Says(Vec<&'static str>),
+    /// Cannot be reached.
+    Refuses,
+    /// Takes the message and goes away without a word.
+    Vanishes,
+    /// Brings the connection's task down.
+    Panics,
+}
+
+/// One transaction as the relay saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) id: QueueId,
+    pub(super) from: String,
+    pub(super) to: Vec<String>,
+    pub(super) content: String,
+    /// Seconds since the test began.
+    pub(super) at: i64,
+}
+
+/// A relay that does as it is told, then as it always does.
+pub(super) struct TestRelay {
+    script: Mutex<VecDeque<Does>>,
+    habit: Mutex<Does>,
+    seen: Mutex<Vec<Seen>>,
+    connections: Mutex<usize>,
+    clock: Arc<TestClock>,
+    started: Timestamp,
+}
+
+impl TestRelay {
+    /// From now on, and until told otherwise.
+    pub(super) fn always(&self, does: Does) {
+        *self.habit.lock().unwrap() = does;
+    }
+
+    /// Once, before what it always does.
+    pub(super) fn once(&self, does: Does) {
+        self.script.lock().unwrap().push_back(does);
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// How often a connection was tried.
+    pub(super) fn connections(&self) -> usize {
+        *self.connections.lock().unwrap()
+    }
+
+    fn next(&self) -> Does {
+        let scripted = self.script.lock().unwrap().pop_front();
+        scripted.unwrap_or_else(|| self.habit.lock().unwrap().clone())
+    }
+
+    fn refuses(&self) -> bool {
+        let mut script = self.script.lock().unwrap();
+        match script.front() {
+            Some(Does::Refuses) => {
+                script.pop_front();
+                true
+            }
+            Some(_) => false,
+            None => matches!(*self.habit.lock().unwrap(), Does::Refuses),
+        }
+    }
+
+    async fn serve(&self, mut courier: Courier) -> Result<(), Trouble> {
+        *self.connections.lock().unwrap() += 1;
+        if self.refuses() {
+            return Err(trouble(Phase::Connect));
+        }
+        courier.connected();
+        while let Some(transaction) = courier.next(Duration::ZERO).await {
+            let (id, recipients) = (transaction.id, transaction.recipients.clone());
+            self.see(transaction).await;
+            courier.before_dot(id).await;
+            let does = self.next();
+            let (said, lost) = match &does {
+                Does::Says(said) => (said.clone(), false),
+                Does::Refuses | Does::Vanishes => (vec![], true),
+                Does::Panics => panic!("told to"),
+            };
+            courier.report(report(id, &recipients, &said)).await;
+            if lost {
+                return Err(trouble(Phase::Dot));
+            }
+        }
+        Ok(())
+    }
+
+    async fn see(&self, mut transaction: Transaction) {
+        let mut content = Vec::new();
+        transaction.content.read_to_end(&mut content).await.unwrap();
+        self.seen.lock().unwrap().push(Seen {
+            id: transaction.id,
+            from: transaction.reverse_path.to_string(),
+            to: transaction.recipients.iter().map(|(_, recipient)| recipient.address.to_string()).collect(),
+            content: String::from_utf8(content).unwrap(),
+            at: self.clock.now().duration_since(self.started).as_secs(),
+        });
+    }
+}
+
+impl Carrier for TestRelay {
+    fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
+        Box::pin(async move { self.serve(courier).await })
+    }
+}
+
+fn trouble(phase: Phase) -> Trouble {
+    Trouble { phase, peer: None, cause: Cause::Other("told to".into()) }
+}
+
+/// A report in which the relay says `said`, one reply a recipient; with none, the connection was lost.
+fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
+    let told = |position: usize| said.get(position).or(said.last()).copied();
+    Report {
+        id,
+        peer: Peer {
+            name: "relay.example".into(),
+            address: "192.0.2.1:587".parse().unwrap(),
+            tls: Some("TLSv1.3"),
+        },
+        recipients: recipients
+            .iter()
+            .enumerate()
+            .map(|(position, (index, _))| recipient_report(*index, told(position)))
+            .collect(),
+        possible_duplicate: said.is_empty(),
+        dsn_passed_on: false,
+        connecting: Duration::ZERO,
+        transmitting: Duration::ZERO,
+    }
+}
+
+fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
+    let verdict = match said.map(|said| &said[..1]) {
+        Some("2") => Verdict::Sent,
+        Some("4") => Verdict::Deferred,
+        Some("5") => Verdict::Bounced,
+        _ => Verdict::Untold,
+    };
+    let said = said.unwrap_or("connection lost");
+    let status = EnhancedStatus::split_from(said.get(4..).unwrap_or_default());
+    let status = status.map_or(EnhancedStatus::transient(4, 2), |(status, _)| status);
+    RecipientReport { index, verdict, status, said: said.to_owned(), from_relay: true }
+}
+
+/// A queue over a spool of its own.
+pub(super) struct Bench {
+    directory: TempDir,
+    pub(super) spool: Spool,
+    pub(super) queue: Queue,
+    pub(super) clock: Arc<TestClock>,
+    pub(super) relay: Arc<TestRelay>,
+    task: JoinHandle<()>,
+    settings: Settings,
+}
+
+impl Bench {
+    pub(super) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let clock = Arc::new(TestClock::new());
+        let relay = Arc::new(TestRelay {
+            script: Mutex::default(),
+            habit: Mutex::new(Does::Says(vec!["250 2.0.0 ok"])),
+            seen: Mutex::default(),
+            connections: Mutex::new(0),
+            started: clock.now(),
+            clock: clock.clone(),
+        });
+        let mut settings = Settings {
+            retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
+            postmaster: None,
+            hostname: "host.example".into(),
+            max_connections: NonZeroUsize::new(2).unwrap(),
+            carrier: relay.clone(),
+        };
+        change(&mut settings);
+        let directory = TempDir::new().unwrap();
+        let (spool, queue, task) = start(directory.path(), &settings, &clock);
+        Bench { directory, spool, queue, clock, relay, task, settings }
+    }
+
+    /// Ends the queue and starts one anew from what the spool holds.
+    pub(super) async fn restart(self) -> Self {
+        let Bench { directory, spool, queue, clock, relay, task, settings } = self;
+        queue.stop(MINUTE);
+        task.await.unwrap();
+        spool.close().await;
+        drop(spool);
+        let (spool, queue, task) = start(directory.path(), &settings, &clock);
+        Bench { directory, spool, queue, clock, relay, task, settings }
+    }
+
+    /// Commits a message from `from` (empty: `<>`).
+    pub(super) async fn submit(&self, from: &str, to: &[&str]) -> QueueId {
+        let mut envelope = Envelope::from(match from {
+            "" => ReversePath::Null,
+            from => ReversePath::Mailbox(Address::parse(from).unwrap()),
+        });
+        envelope.recipients = to.iter().map(|to| Recipient::plain(Address::parse(to).unwrap())).collect();
+        self.submit_envelope(envelope).await
+    }
+
+    pub(super) async fn submit_envelope(&self, envelope: Envelope) -> QueueId {
+        let now = self.clock.now();
+        let mut draft = self.spool.draft(now);
+        draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
+        self.spool.commit(draft, envelope, Submitter::Loopback, now).await.unwrap().id()
+    }
+
+    /// Waits until the queue is at rest and its numbers are as asked; nothing but other tasks passes
+    /// meanwhile.
+    pub(super) async fn until(&self, what: impl Fn(&Status) -> bool) -> Status {
+        let wait = async {
+            let mut before = None;
+            loop {
+                let status = self.queue.status().await.expect("the queue runs");
+                let is_at_rest = status.under_way == 0 && status.connections == 0;
+                // Only the second answer is known to come after what the clock's last step has set off.
+                if is_at_rest && what(&status) && before.as_ref() == Some(&status) {
+                    return status;
+                }
+                before = Some(status);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there")
+    }
+
+    /// Waits until the queue is empty and the spool is too.
+    pub(super) async fn until_empty(&self) {
+        self.until(|status| status.live == 0).await;
+        assert_eq!(self.spool.len(), 0);
+    }
+
+    /// Moves the clock on in steps of `step`, letting the queue come to rest after each.
+    pub(super) async fn pass(&self, time: Duration, step: Duration) {
+        let steps = time.as_secs() / step.as_secs();
+        for _ in 0..steps {
+            self.clock.advance(step);
+            self.until(|_| true).await;
+        }
+    }
+}
+
+fn start(directory: &Path, settings: &Settings, clock: &Arc<TestClock>) -> (Spool, Queue, JoinHandle<()>) {
+    let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let mut options = Options::at(directory);
+    options.segment_size = 1 << 20;
+    let (spool, recovery) = Spool::open(options, Arc::new(RealFs), sender).unwrap();
+    let (queue, run) = queue(spool.clone(), recovery, arrivals, settings.clone(), clock.clone());
+    (spool, queue, tokio::spawn(run))
+}

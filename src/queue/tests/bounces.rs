@@ -1,0 +1,92 @@
+//! Failures, and who hears of them.
+
+use super::bench::{Bench, Does, HOUR, MINUTE};
+use crate::envelope::{Address, Envelope, Notify, Recipient, ReversePath};
+use crate::queue::roster::Standing;
+
+#[tokio::test]
+async fn a_failure_is_reported_to_the_reverse_path_before_the_original_goes() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
+    let id = bench.submit("app@example.org", &["nobody@example.net"]).await;
+    bench.until_empty().await;
+    let seen = bench.relay.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!((seen[1].from.as_str(), seen[1].to.as_slice()), ("", &["app@example.org".to_owned()][..]));
+    for part in ["Status: 5.1.1", "550 5.1.1 no such user", "nobody@example.net", &id.to_string()] {
+        assert!(seen[1].content.contains(part), "{part} in {}", seen[1].content);
+    }
+}
+
+#[tokio::test]
+async fn notify_never_is_honoured() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
+    bench.submit_envelope(envelope("app@example.org", "nobody@example.net", Notify::Never)).await;
+    bench.until_empty().await;
+    assert_eq!(bench.relay.seen().len(), 1, "no DSN");
+}
+
+#[tokio::test]
+async fn success_is_reported_to_those_who_asked_when_the_relay_will_not() {
+    let bench = Bench::new().await;
+    let notify = Notify::On { success: true, failure: true, delay: false };
+    bench.submit_envelope(envelope("app@example.org", "ann@example.net", notify)).await;
+    bench.until_empty().await;
+    let seen = bench.relay.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen[1].content.contains("Action: relayed"), "{}", seen[1].content);
+}
+
+#[tokio::test]
+async fn a_failed_dsn_is_dead_mail_and_stays() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Says(vec!["550 5.1.1 no such user"]));
+    bench.submit("app@example.org", &["nobody@example.net"]).await;
+    bench.until(|status| status.dead == 1).await;
+    let bench = bench.restart().await;
+    bench.until(|status| status.live == 1).await;
+    assert_eq!(bench.queue.list().await[0].standing, Standing::Dead, "also after a restart");
+    bench.pass(HOUR * 2, MINUTE * 10).await;
+    assert_eq!(bench.relay.seen().len(), 2, "never tried again by itself");
+}
+
+#[tokio::test]
+async fn with_a_postmaster_the_failed_dsn_goes_there_and_only_once() {
+    let postmaster = Address::parse("ops@example.org").unwrap();
+    let bench = Bench::with(|settings| settings.postmaster = Some(postmaster)).await;
+    bench.relay.always(Does::Says(vec!["550 5.1.1 no such user"]));
+    bench.submit("app@example.org", &["nobody@example.net"]).await;
+    bench.until(|status| status.dead == 1).await;
+    let to: Vec<String> = bench.relay.seen().into_iter().flat_map(|seen| seen.to).collect();
+    assert_eq!(to, ["nobody@example.net", "app@example.org", "ops@example.org"]);
+    assert_eq!(bench.queue.list().await[0].standing, Standing::Dead, "what the postmaster cannot get stays");
+}
+
+#[tokio::test]
+async fn one_warning_of_a_delay() {
+    let bench = Bench::with(|settings| settings.retry.delay_warning = Some(HOUR * 4)).await;
+    for _ in 0..5 {
+        bench.relay.once(Does::Says(vec!["450 4.2.1 busy"]));
+    }
+    let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.clock.advance(HOUR * 4);
+    bench.until(|_| true).await;
+    bench.pass(HOUR * 2, MINUTE * 10).await;
+    let bench = bench.restart().await;
+    bench.pass(HOUR * 2, MINUTE * 10).await;
+    bench.until_empty().await;
+    let mut warnings = bench.relay.seen();
+    warnings.retain(|seen| seen.from.is_empty());
+    warnings.dedup_by_key(|seen| seen.id);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].content.contains("Action: delayed"), "{}", warnings[0].content);
+    assert!(bench.relay.seen().iter().filter(|seen| seen.id == id).count() >= 3);
+}
+
+fn envelope(from: &str, to: &str, notify: Notify) -> Envelope {
+    let mut envelope = Envelope::from(ReversePath::Mailbox(Address::parse(from).unwrap()));
+    envelope.recipients.push(Recipient { notify, ..Recipient::plain(Address::parse(to).unwrap()) });
+    envelope
+}

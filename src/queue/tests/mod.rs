@@ -1,0 +1,7 @@
+//! The queue whole: a real spool, a relay that does as it is told, and a clock that is told the time.
+
+mod bench;
+mod bounces;
+mod outages;
+mod restarts;
+mod retries;

@@ -1,0 +1,79 @@
+//! Relay trouble is not the message's fault (DESIGN promise 4).
+
+use super::bench::{Bench, DAY, Does, HOUR, MINUTE};
+
+#[tokio::test]
+async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Refuses);
+    for _ in 0..20 {
+        bench.submit("app@example.org", &["ann@example.net"]).await;
+    }
+    bench.until(|status| status.live == 20 && status.paused_until.is_some()).await;
+    bench.pass(DAY * 7, MINUTE * 5).await;
+    let connections = bench.relay.connections();
+    assert!((1200..=2100).contains(&connections), "{connections} probes in a week");
+    assert_eq!(bench.queue.status().await.unwrap().live, 20);
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(MINUTE * 10, MINUTE).await;
+    bench.until_empty().await;
+    assert_eq!(bench.relay.seen().len(), 20, "each exactly once");
+}
+
+#[tokio::test]
+async fn an_outage_uses_up_no_patience() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    bench.pass(DAY * 7, MINUTE * 30).await;
+    let bench = bench.restart().await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    bench.relay.once(Does::Says(vec!["450 4.7.1 greylisted"]));
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.queue.probe_now();
+    bench.until(|status| status.deferred == 1).await;
+    bench.pass(HOUR * 2, MINUTE * 10).await;
+    bench.until_empty().await;
+    assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
+}
+
+#[tokio::test]
+async fn somebody_who_wants_to_know_now_gets_a_probe_now() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    let before = bench.relay.connections();
+    bench.queue.probe_now();
+    bench.until(|_| bench.relay.connections() == before + 1).await;
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.queue.probe_now();
+    bench.until_empty().await;
+}
+
+#[tokio::test]
+async fn a_message_that_the_relay_never_survives_does_not_keep_others_from_their_turn() {
+    let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
+    bench.relay.once(Does::Vanishes);
+    let poison = bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    for _ in 0..5 {
+        bench.submit("app@example.org", &["ben@example.net"]).await;
+    }
+    bench.relay.once(Does::Vanishes);
+    bench.clock.advance(MINUTE);
+    bench.until(|status| status.live == 6 && status.deferred == 1).await;
+    bench.clock.advance(MINUTE);
+    bench.until(|status| status.live <= 1).await;
+    assert!(bench.relay.seen().iter().filter(|seen| seen.id != poison).count() >= 5);
+}
+
+#[tokio::test]
+async fn a_connection_that_panics_loses_nothing() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Panics);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until_empty().await;
+    assert_eq!(bench.relay.seen().len(), 2);
+}

@@ -1,0 +1,56 @@
+//! Nothing but the spool survives a restart, and nothing else is needed.
+
+use super::bench::{Bench, Does, HOUR, MINUTE};
+
+#[tokio::test]
+async fn a_restart_picks_everything_up() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Refuses);
+    let mut expected = Vec::new();
+    for number in 0..10 {
+        expected.push(bench.submit("app@example.org", &[&format!("r{number}@example.net")]).await);
+    }
+    bench.until(|status| status.live == 10).await;
+    let bench = bench.restart().await;
+    bench.until(|status| status.live == 10 && status.paused_until.is_some()).await;
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.queue.probe_now();
+    bench.until_empty().await;
+    let mut seen: Vec<_> = bench.relay.seen().iter().map(|seen| seen.id).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn outcomes_of_single_recipients_survive() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["250 2.0.0 ok", "450 4.2.1 busy"]));
+    bench.submit("app@example.org", &["ann@example.net", "ben@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    let bench = bench.restart().await;
+    bench.until_empty().await;
+    assert_eq!(bench.relay.seen()[1].to, ["ben@example.net"]);
+}
+
+#[tokio::test]
+async fn the_reason_of_a_deferral_survives() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
+    let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.relay.always(Does::Refuses);
+    let bench = bench.restart().await;
+    assert_eq!(bench.spool.read(id).unwrap().last_deferral.as_deref(), Some("450 4.2.1 busy"));
+}
+
+#[tokio::test]
+async fn stopping_waits_for_what_is_under_way_and_gives_out_nothing_new() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    let bench = bench.restart().await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.pass(HOUR, MINUTE * 5).await;
+    assert!(bench.relay.seen().len() > 2);
+}
