@@ -3,6 +3,7 @@
 pub mod config;
 pub mod envelope;
 pub mod journal;
+pub mod listener;
 pub mod log;
 pub mod message;
 pub mod queue;

@@ -1,0 +1,211 @@
+//! Sockets to listen on: made from the configuration, or taken over from systemd.
+//!
+//! Promises: a [`Bound`] that exists is listening, does not block, and is a unix socket or on a loopback
+//! address; a configuration that asks for another address is refused here again, whatever the parser did.
+//!
+//! A host without IPv6 is no error: `[::1]` is left out, with a warning, as long as something is left.
+//!
+//! Fails with a [`BindError`] that names the address and says what to do; then nothing is listened on.
+
+use std::fmt;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::unix;
+use std::path::PathBuf;
+
+use crate::config::Listen;
+use crate::listener::{tcp, unix as unix_socket};
+use crate::log;
+
+/// Connections that the kernel keeps for us while we are busy; what goes beyond it waits or is refused there.
+pub(super) const BACKLOG: i32 = 1024;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Bound {
+    /// On a loopback address.
+    Tcp(net::TcpListener),
+    /// On a path, for local users.
+    Unix(unix::net::UnixListener),
+}
+
+impl Bound {
+    /// Takes over a TCP socket that listens already.
+    pub fn tcp(listener: net::TcpListener) -> Result<Bound, BindError> {
+        let address = listener.local_addr().map_err(io_error("inspect", "the passed TCP socket"))?;
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(BindError::NotLoopback(address));
+        }
+        listener.set_nonblocking(true).map_err(io_error("set up", address))?;
+        Ok(Bound::Tcp(listener))
+    }
+
+    /// Takes over a unix socket that listens already.
+    pub fn unix(listener: unix::net::UnixListener) -> Result<Bound, BindError> {
+        listener.set_nonblocking(true).map_err(io_error("set up", "the passed unix socket"))?;
+        Ok(Bound::Unix(listener))
+    }
+
+    /// Where it listens, for logs and for clients of port 0; `None` for a unix socket.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Bound::Tcp(listener) => listener.local_addr().ok(),
+            Bound::Unix(_) => None,
+        }
+    }
+}
+
+/// Why a socket cannot be listened on.
+#[derive(Debug)]
+pub enum BindError {
+    /// Mail from the network is not for us.
+    NotLoopback(SocketAddr),
+    /// Somebody listens there already.
+    InUse(String),
+    /// A port below 1024, and no right to it.
+    Denied(SocketAddr),
+    /// Something that is no socket has the socket's name.
+    NotASocket(PathBuf),
+    /// No address and no socket is configured, or none that this host has.
+    Nothing,
+    /// The system refused.
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::NotLoopback(address) => write!(
+                f,
+                "{address} is not a loopback address: nullmta takes mail from its own host only; \
+                 use 127.0.0.1 or [::1] in listen.addresses"
+            ),
+            BindError::InUse(address) => write!(
+                f,
+                "{address} is taken: another mail server, or another nullmta, listens there; \
+                 stop it, or set another one in [listen]"
+            ),
+            BindError::Denied(address) => write!(
+                f,
+                "no permission to listen on {address}: a port below 1024 needs CAP_NET_BIND_SERVICE, \
+                 root, or socket activation by systemd; or set a higher port in listen.addresses"
+            ),
+            BindError::NotASocket(path) => write!(
+                f,
+                "{} exists and is no socket: remove it, or set another path in listen.socket",
+                path.display()
+            ),
+            BindError::Nothing => f.write_str("nothing to listen on: set listen.addresses or listen.socket"),
+            BindError::Io { operation, address, source } => {
+                write!(f, "cannot {operation} {address}: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BindError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Makes an error of the system into one that says what was tried on what.
+pub(super) fn io_error(
+    operation: &'static str,
+    address: impl fmt::Display,
+) -> impl FnOnce(io::Error) -> BindError {
+    move |source| BindError::Io { operation, address: address.to_string(), source }
+}
+
+/// Everything that `listen` asks for.
+pub fn bind(listen: &Listen) -> Result<Vec<Bound>, BindError> {
+    let mut bound = Vec::new();
+    for &address in &listen.addresses {
+        match tcp::bind(address) {
+            Ok(listener) => bound.push(listener),
+            Err(error) if address.is_ipv6() && is_no_such_address(&error) => {
+                log::address_left_out(address, &error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(path) = &listen.socket {
+        bound.push(unix_socket::bind(path)?);
+    }
+    if bound.is_empty() { Err(BindError::Nothing) } else { Ok(bound) }
+}
+
+/// What a kernel without IPv6, or with it disabled, says to `[::1]`.
+fn is_no_such_address(error: &BindError) -> bool {
+    use rustix::io::Errno;
+    let BindError::Io { source, .. } = error else { return false };
+    [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
+        .iter()
+        .any(|no| source.raw_os_error() == Some(no.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::tests::listen;
+
+    #[test]
+    fn everything_asked_for_is_listened_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let listen = Listen { socket: Some(directory.path().join("submit.sock")), ..listen() };
+        let bound = bind(&listen).unwrap();
+        assert!(matches!(&bound[..], [Bound::Tcp(_), Bound::Unix(_)]), "{bound:?}");
+        assert!(bound[0].tcp_address().is_some_and(|address| address.port() != 0));
+        assert_eq!(bound[1].tcp_address(), None);
+    }
+
+    #[test]
+    fn nothing_and_other_hosts_addresses_are_errors() {
+        let nothing = Listen { addresses: Vec::new(), ..listen() };
+        assert!(matches!(bind(&nothing), Err(BindError::Nothing)));
+        let everywhere = Listen { addresses: vec!["0.0.0.0:0".parse().unwrap()], ..listen() };
+        assert!(matches!(bind(&everywhere), Err(BindError::NotLoopback(_))));
+    }
+
+    #[test]
+    fn only_a_missing_address_is_left_out() {
+        use rustix::io::Errno;
+        let cases = [
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::AFNOSUPPORT, true),
+            (Errno::ACCESS, false),
+            (Errno::MFILE, false),
+        ];
+        for (errno, left_out) in cases {
+            let error = io_error("listen on", "[::1]:25")(errno.into());
+            assert_eq!(is_no_such_address(&error), left_out, "{error}");
+        }
+        assert!(!is_no_such_address(&BindError::InUse("[::1]:25".into())));
+    }
+
+    #[test]
+    fn errors_name_the_address_and_say_what_to_do() {
+        let address = "127.0.0.1:25".parse().unwrap();
+        let cases = [
+            (BindError::Denied(address), ["127.0.0.1:25", "CAP_NET_BIND_SERVICE"]),
+            (BindError::InUse(address.to_string()), ["127.0.0.1:25", "another mail server"]),
+            (BindError::NotLoopback("192.0.2.1:25".parse().unwrap()), ["192.0.2.1:25", "127.0.0.1"]),
+            (BindError::NotASocket("/run/x".into()), ["/run/x", "listen.socket"]),
+            (BindError::Nothing, ["listen.addresses", "listen.socket"]),
+        ];
+        for (error, words) in cases {
+            let text = error.to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The driver of a session: carries out what the session core decides, over any stream, for any backend.
+//!
+//! Promises:
+//! 1. The only way to a 250 for a message is the proof that the backend's `commit` returned.
+//! 2. However the session ends, a message not yet handed to `commit` leaves nothing behind; one that was
+//!    is waited for, and its reply is said if the client is still there.
+//! 3. A stop lets content in flight finish until the deadline; any other session gets 421 4.3.2 as soon
+//!    as what it has already sent is answered.
+//! 4. Replies go out in the order of the commands, one write for as many as the client pipelined.
+//!
+//! Fails: a session ends with an [`End`]; nothing of it concerns other sessions.
+//! Not here: SMTP itself (`smtp/session.rs`), buffers and time limits (`wire.rs`), where messages go
+//! (`backend.rs`), who may connect (`serve.rs`).
+//!
+//! RFC 5321 4.5.3.2 (timeouts), RFC 2920 (pipelining), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
+
+use std::fmt;
+use std::io;
+
+use crate::envelope::Envelope;
+use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::listener::stop::StopSignal;
+use crate::listener::wire::Wire;
+use crate::log;
+use crate::smtp::reply::{Reply, Severity};
+use crate::smtp::session::{Action, Refusal, Session};
+
+pub use crate::listener::wire::Pace;
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// In words: after QUIT, or because the session core had enough.
+    Closed,
+    /// The client went away, or the connection broke.
+    Lost(io::Error),
+    /// The client did nothing for too long; it was told 421 4.4.2.
+    TimedOut,
+    /// The client did not read our replies.
+    NotReading,
+    /// We are stopping; the client was told 421 4.3.2.
+    Stopped,
+    /// More input than the session core can ever need at once.
+    LineTooLong,
+    /// The TLS handshake failed.
+    NoTls(io::Error),
+    /// The backend dropped it.
+    Dropped,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Closed => f.write_str("closed"),
+            End::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("lost connection")
+            }
+            End::Lost(error) => write!(f, "lost connection: {error}"),
+            End::TimedOut => f.write_str("timeout"),
+            End::NotReading => f.write_str("timeout: replies are not read"),
+            End::Stopped => f.write_str("stopping"),
+            End::LineTooLong => f.write_str("line without end"),
+            End::NoTls(error) => write!(f, "TLS handshake failed: {error}"),
+            End::Dropped => f.write_str("dropped"),
+        }
+    }
+}
+
+/// What a session is held over.
+pub struct Connection {
+    /// The client's stream, not yet written to.
+    pub stream: BoxStream,
+    /// The client as log lines name it.
+    pub client: String,
+    /// How long it may take.
+    pub pace: Pace,
+    /// When we stop.
+    pub stop: StopSignal,
+}
+
+/// Holds one session from its greeting to its end. On a stream that already is under TLS, the caller
+/// has told the session so.
+pub async fn drive<B: Backend>(session: Session<B::Proof>, backend: B, connection: Connection) -> End {
+    let Connection { stream, client, pace, stop } = connection;
+    let wire = Wire::new(stream, pace, stop);
+    let mut driver = Driver { session, backend, content: Content::None, wire, client };
+    let end = driver.run().await.err().unwrap_or(End::Closed);
+    driver.finish(end).await
+}
+
+/// Whether the session goes on.
+type Step = Result<(), End>;
+
+/// The content of the transaction at hand.
+enum Content<I> {
+    /// None is coming in.
+    None,
+    /// It goes into this intake.
+    Taken(I),
+    /// Nobody wants it any more; it is read to its end.
+    Unwanted,
+}
+
+struct Driver<B: Backend> {
+    session: Session<B::Proof>,
+    backend: B,
+    content: Content<B::Intake>,
+    wire: Wire,
+    client: String,
+}
+
+impl<B: Backend> Driver<B> {
+    async fn run(&mut self) -> Step {
+        let greeting = self.session.greeting();
+        self.answer(Prompt::Connection, greeting).await?;
+        loop {
+            let (taken, action) = self.session.advance(self.wire.input());
+            // Unwanted content makes no action, but its client is not idle.
+            let is_progress =
+                action != Action::Wait || matches!(self.content, Content::Unwanted) && taken > 0;
+            if is_progress {
+                self.wire.note_progress();
+            }
+            self.act(taken, action).await?;
+        }
+    }
+
+    /// Carries out `action`, which the first `taken` octets of the input brought about.
+    async fn act(&mut self, taken: usize, action: Action) -> Step {
+        match action {
+            Action::Content(octets) => {
+                self.wire.consume(taken);
+                self.write(&octets).await;
+                Ok(())
+            }
+            Action::Commit => {
+                self.wire.consume(taken);
+                self.commit().await
+            }
+            Action::Discard => {
+                self.wire.consume(taken);
+                if let Content::Taken(intake) = std::mem::replace(&mut self.content, Content::Unwanted) {
+                    self.backend.discard(intake);
+                }
+                Ok(())
+            }
+            Action::Open(envelope) => {
+                let reply = self.open(*envelope).await;
+                match reply {
+                    Some(reply) => self.answer_command(taken, reply).await.map(drop),
+                    None => {
+                        self.wire.consume(taken);
+                        Ok(())
+                    }
+                }
+            }
+            Action::AuthStart { mechanism, initial_response } => {
+                let step = self.backend.auth_start(&mechanism, initial_response.as_deref()).await;
+                self.go_on_with_auth(taken, step).await
+            }
+            Action::AuthResponse(response) => {
+                let step = self.backend.auth_response(&response).await;
+                self.go_on_with_auth(taken, step).await
+            }
+            Action::Reply(reply) => self.answer_command(taken, reply).await.map(drop),
+            Action::ProbeRelay(reply) => {
+                self.backend.probe_relay();
+                self.answer_command(taken, reply).await.map(drop)
+            }
+            Action::StartTls(reply) => self.start_tls(taken, reply).await,
+            Action::Close(reply) => {
+                self.answer_command(taken, reply).await?;
+                Err(End::Closed)
+            }
+            Action::Wait => {
+                self.wire.consume(taken);
+                self.wire.bring(matches!(self.content, Content::Taken(_))).await
+            }
+        }
+    }
+
+    async fn open(&mut self, envelope: Envelope) -> Option<Reply> {
+        let Driver { session, backend, .. } = self;
+        let hello = Hello {
+            helo: session.helo(),
+            protocol: session.protocol(),
+            declared_size: session.declared_size(),
+        };
+        match backend.open(envelope, hello).await {
+            Ok(intake) => {
+                self.content = Content::Taken(intake);
+                self.session.opened()
+            }
+            Err(refusal) => {
+                self.content = Content::Unwanted;
+                self.session.not_opened(refusal)
+            }
+        }
+    }
+
+    async fn write(&mut self, octets: &[u8]) {
+        let Content::Taken(intake) = &mut self.content else { return };
+        if let Err(refusal) = self.backend.write(intake, octets).await {
+            // Freed now: the rest of an endless message may take its time.
+            self.content = Content::Unwanted;
+            self.session.content_failed(refusal);
+        }
+    }
+
+    async fn commit(&mut self) -> Step {
+        // Earlier replies of the group do not wait for the disk.
+        self.wire.flush().await?;
+        let outcome = match std::mem::replace(&mut self.content, Content::None) {
+            Content::Taken(intake) => self.backend.commit(intake).await,
+            // The core was told that there is nothing to commit; should it forget, nothing is acknowledged.
+            Content::None | Content::Unwanted => Err(Refusal::LocalTrouble),
+        };
+        let reply = match outcome {
+            Ok(proof) => self.session.committed(&proof),
+            Err(refusal) => self.session.refused(refusal),
+        };
+        // The disk's time is not the client's.
+        self.wire.note_progress();
+        self.answer(Prompt::EndOfData, reply).await
+    }
+
+    async fn go_on_with_auth(&mut self, taken: usize, step: AuthStep) -> Step {
+        let reply = match step {
+            AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
+            AuthStep::Succeeded { user } => self.session.auth_succeeded(&user),
+            AuthStep::Failed => self.session.auth_failed(),
+        };
+        self.answer_command(taken, reply).await.map(drop)
+    }
+
+    async fn start_tls(&mut self, taken: usize, reply: Reply) -> Step {
+        if self.answer_command(taken, reply).await? != Severity::Positive {
+            return Ok(());
+        }
+        self.wire.flush().await?;
+        let Driver { wire, backend, .. } = self;
+        wire.upgrade(|plain| backend.starttls(plain)).await?;
+        self.session.tls_started();
+        Ok(())
+    }
+
+    /// Says `reply` to the command that is the first `taken` octets of the input, and consumes them;
+    /// what was said in the end is of the returned severity.
+    async fn answer_command(&mut self, taken: usize, reply: Reply) -> Result<Severity, End> {
+        if matches!(self.content, Content::Unwanted) {
+            self.content = Content::None;
+        }
+        let prompt = Prompt::Command(&self.wire.input()[..taken]);
+        let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
+        note(&self.client, prompt, &reply);
+        self.wire.consume(taken);
+        self.say(reply).await
+    }
+
+    /// Says `reply` to what is no command.
+    async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Step {
+        let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
+        note(&self.client, prompt, &reply);
+        self.say(reply).await.map(drop)
+    }
+
+    async fn say(&mut self, reply: Reply) -> Result<Severity, End> {
+        self.wire.say(&reply).await?;
+        // RFC 5321 3.8: 421 is said before closing, whoever says it.
+        if reply.code() == 421 { Err(End::Closed) } else { Ok(reply.severity()) }
+    }
+
+    /// Last words, where there are some to say; nothing of an open message stays.
+    async fn finish(self, end: End) -> End {
+        // The backend, and with it the session's place, is held to the end of the farewell.
+        let Driver { session, backend: _backend, content, mut wire, client } = self;
+        log::session_ended(&client, &end, !session.is_idle());
+        drop(content);
+        match end {
+            End::Closed => wire.hang_up(None).await,
+            End::TimedOut => wire.hang_up(Some(&session.idle_timeout())).await,
+            End::Stopped => wire.hang_up(Some(&session.shutting_down())).await,
+            // What was said before is said; how it is taken no longer matters.
+            End::Dropped => drop(wire.flush().await),
+            End::Lost(_) | End::NotReading | End::LineTooLong | End::NoTls(_) => {}
+        }
+        end
+    }
+}
+
+/// Refusals are part of the mail's story; the rest is dialogue.
+fn note(client: &str, prompt: Prompt<'_>, reply: &Reply) {
+    match reply.severity() {
+        Severity::Transient | Severity::Permanent => log::refused(client, &verb(prompt), reply),
+        Severity::Positive | Severity::Intermediate if tracing::enabled!(tracing::Level::DEBUG) => {
+            log::dialogue(client, &verb(prompt), reply);
+        }
+        Severity::Positive | Severity::Intermediate => {}
+    }
+}
+
+/// What a reply is said to, in a word that is safe to log: an argument may be a secret.
+fn verb(prompt: Prompt<'_>) -> String {
+    let command = match prompt {
+        Prompt::Connection => return "CONNECT".into(),
+        Prompt::EndOfData => return "END-OF-MESSAGE".into(),
+        Prompt::Command(command) => command,
+    };
+    let word = command.split(|octet| !octet.is_ascii_alphabetic()).next().unwrap_or_default();
+    match word.len() {
+        1..=10 => String::from_utf8_lossy(word).to_ascii_uppercase(),
+        _ => "UNKNOWN".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_logged_by_its_word_and_nothing_behind_it() {
+        let cases: [(Prompt<'_>, &str); 8] = [
+            (Prompt::Connection, "CONNECT"),
+            (Prompt::EndOfData, "END-OF-MESSAGE"),
+            (Prompt::Command(b"rcpt TO:<x>\r\n"), "RCPT"),
+            (Prompt::Command(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"), "AUTH"),
+            (Prompt::Command(b"AGFubgBzZWNyZXQ=\r\n"), "UNKNOWN"),
+            (Prompt::Command(b"\x1b[2J\r\n"), "UNKNOWN"),
+            (Prompt::Command(b"\r\n"), "UNKNOWN"),
+            (Prompt::Command(b""), "UNKNOWN"),
+        ];
+        for (prompt, expected) in cases {
+            assert_eq!(verb(prompt), expected, "{prompt:?}");
+        }
+    }
+
+    #[test]
+    fn ends_are_told_in_words() {
+        let cases = [
+            (End::Lost(io::ErrorKind::UnexpectedEof.into()), "lost connection"),
+            (End::Lost(io::Error::other("x")), "lost connection: x"),
+            (End::TimedOut, "timeout"),
+            (End::NoTls(io::Error::other("x")), "TLS handshake failed: x"),
+        ];
+        for (end, expected) in cases {
+            assert_eq!(end.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Intake: from the session to the spool.
+//!
+//! Promises:
+//! 1. A message is on stable storage, with its Received field and whatever else it lacked, before its
+//!    proof is returned; content streams, so its size is not in memory.
+//! 2. Every address of a spooled envelope has a domain: a bare one is completed with the origin, and what
+//!    the submitter wrote is kept beside it.
+//! 3. One accepted message is one log line, with its queue id; so is one that the spool did not take,
+//!    with the cause that the client is not told.
+//!
+//! Fails: [`Refusal`]s, made in one place from the spool's errors ([`refusal_of`]). Nothing was queued.
+//! Not here: what is done to a message (`message/`), storage (`spool/`), TLS and AUTH for local clients.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Zoned;
+
+use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::listener::backend::{Backend, Hello};
+use crate::listener::limits::Permit;
+use crate::log::{self, Accepted};
+use crate::message::fixup::{Additions, Fixup, Unacceptable};
+use crate::message::received::Received;
+use crate::smtp::reply::Reply;
+use crate::smtp::session::Refusal;
+use crate::spool::{CommitError, Committed, Draft, Spool};
+use crate::status::Status;
+
+/// Asks the queue to probe its relay.
+pub type Probe = Arc<dyn Fn() + Send + Sync>;
+
+/// What intakes of all sessions share.
+#[derive(Clone)]
+pub struct Desk {
+    /// Where messages go.
+    pub spool: Spool,
+    /// Completes bare addresses.
+    pub origin: Arc<str>,
+    /// Our name in Received fields and made-up Message-IDs.
+    pub hostname: Arc<str>,
+    /// Called for each ETRN; returns at once.
+    pub probe: Probe,
+    /// The time of day, with the host's offset.
+    pub clock: fn() -> Zoned,
+}
+
+/// The daemon's backend: one session's way to the spool.
+pub struct SpoolBackend {
+    desk: Desk,
+    /// The session's place, held to its end.
+    permit: Permit,
+}
+
+impl SpoolBackend {
+    /// The backend of the session that `permit` admitted.
+    pub fn new(desk: Desk, permit: Permit) -> Self {
+        SpoolBackend { desk, permit }
+    }
+
+    /// The proper refusal if the message cannot be taken whatever its content.
+    fn check(&self, declared_size: u64) -> Result<(), Refusal> {
+        if !self.permit.take_message(Instant::now()) {
+            let text = "too many messages from you, try again later";
+            return Err(Refusal::Other(Reply::new(451, Status::transient(7, 1), text)));
+        }
+        // What comes beyond what was declared is measured as it comes.
+        self.desk.spool.check_room(declared_size).map_err(|error| refusal_of(&error))
+    }
+
+    fn fixup(&self, draft: &Draft, envelope: &Envelope, hello: Hello<'_>, now: Zoned) -> Fixup {
+        let only_recipient = match &envelope.recipients[..] {
+            [only] => Some(&only.address),
+            _ => None,
+        };
+        let received = Received {
+            helo: hello.helo,
+            origin: self.permit.peer().origin(),
+            hostname: &self.desk.hostname,
+            protocol: hello.protocol,
+            tls: None,
+            queue_id: draft.id(),
+            only_recipient,
+            now: &now,
+        };
+        Fixup::new(Additions {
+            received: received.field(),
+            hostname: self.desk.hostname.to_string(),
+            message_id_left: draft.id().to_string(),
+            now,
+        })
+    }
+
+    fn log_accepted(&self, committed: &Committed, size: u64, accepted: &Summary) {
+        log::accepted(&Accepted {
+            id: committed.id(),
+            client: &self.permit.peer().to_string(),
+            from: &accepted.from,
+            size,
+            nrcpt: accepted.nrcpt,
+            protocol: accepted.protocol,
+            helo: accepted.helo.as_deref(),
+        });
+    }
+}
+
+/// What the log line of an accepted message says, once its envelope is with the spool.
+struct Summary {
+    from: ReversePath,
+    nrcpt: usize,
+    protocol: &'static str,
+    helo: Option<String>,
+}
+
+/// A message while its content comes in.
+pub struct Intake {
+    draft: Draft,
+    fixup: Fixup,
+    envelope: Envelope,
+    protocol: &'static str,
+    helo: Option<String>,
+    /// Content on its way from the fix-up to the draft; kept for its room.
+    passing: Vec<u8>,
+}
+
+impl Backend for SpoolBackend {
+    type Proof = Committed;
+    type Intake = Intake;
+
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
+        self.check(hello.declared_size)?;
+        let envelope = completed(envelope, &self.desk.origin);
+        let now = (self.desk.clock)();
+        let draft = self.desk.spool.draft(now.timestamp());
+        let fixup = self.fixup(&draft, &envelope, hello, now);
+        let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
+        Ok(Intake { draft, fixup, envelope, protocol, helo, passing: Vec::new() })
+    }
+
+    async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
+        let Intake { draft, fixup, passing, .. } = intake;
+        passing.clear();
+        fixup.push(octets, passing).map_err(refusal_of_content)?;
+        store(draft, passing).await
+    }
+
+    async fn commit(&mut self, intake: Intake) -> Result<Committed, Refusal> {
+        let Intake { mut draft, fixup, envelope, protocol, helo, mut passing } = intake;
+        passing.clear();
+        fixup.finish(&mut passing).map_err(refusal_of_content)?;
+        store(&mut draft, &passing).await?;
+        let (id, size) = (draft.id(), draft.len());
+        let from = envelope.reverse_path.clone();
+        let summary = Summary { from, nrcpt: envelope.recipients.len(), protocol, helo };
+        let now = (self.desk.clock)().timestamp();
+        let submitter = self.permit.peer().submitter();
+        let committed = self.desk.spool.commit(draft, envelope, submitter, now).await.map_err(|error| {
+            log::not_queued(id, &error);
+            refusal_of(&error)
+        })?;
+        self.log_accepted(&committed, size, &summary);
+        Ok(committed)
+    }
+
+    fn probe_relay(&mut self) {
+        (self.desk.probe)();
+    }
+}
+
+async fn store(draft: &mut Draft, octets: &[u8]) -> Result<(), Refusal> {
+    draft.write(octets).await.map_err(|error| {
+        log::not_queued(draft.id(), &error);
+        refusal_of(&error)
+    })
+}
+
+/// What the client is told when the spool does not take a message: what to do, not why.
+pub(super) fn refusal_of(error: &CommitError) -> Refusal {
+    match error {
+        CommitError::Full => Refusal::NoRoom,
+        CommitError::Trouble => Refusal::LocalTrouble,
+        CommitError::Closed => Refusal::ShuttingDown,
+    }
+}
+
+fn refusal_of_content(why: Unacceptable) -> Refusal {
+    match why {
+        Unacceptable::MailLoop => Refusal::MailLoop,
+        Unacceptable::HeaderTooLarge => Refusal::HeaderTooLarge,
+    }
+}
+
+/// The envelope with `origin` behind every bare address.
+fn completed(mut envelope: Envelope, origin: &str) -> Envelope {
+    if let ReversePath::Mailbox(address) = &mut envelope.reverse_path {
+        *address = address.completed_with(origin);
+    }
+    for recipient in &mut envelope.recipients {
+        complete_recipient(recipient, origin);
+    }
+    envelope
+}
+
+fn complete_recipient(recipient: &mut Recipient, origin: &str) {
+    if recipient.address.domain().is_none() {
+        let whole: Address = recipient.address.completed_with(origin);
+        recipient.original.get_or_insert(std::mem::replace(&mut recipient.address, whole));
+    }
+}

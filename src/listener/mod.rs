@@ -1,0 +1,127 @@
+//! The network shell, inward: mail from this host's own programs, over loopback TCP and a unix socket.
+//!
+//! ```text
+//!  bind ─▶ serve ─▶ peer, limits ─▶ drive ◀─▶ session core (smtp/)
+//!          accept    who may         │  ▲
+//!                                    ▼  │
+//!                             wire: octets, time     backend: intake ─▶ fix-up (message/) ─▶ spool
+//! ```
+//! Promises: clients of other hosts get nothing; 250 is said after the spool's sync and not before; no
+//! client, however slow, silent, greedy or hostile, costs others more than its share (`limits.rs`), or more
+//! memory than its buffers (`wire.rs`), its header section and the content that the spool keeps in memory
+//! before it turns to a file. Each file says its part.
+//!
+//! The driver and its buffers know nothing of the spool: the sink uses them with a backend of its own.
+//!
+//! Not here: SMTP (`smtp/session.rs`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::config::Listen;
+use crate::smtp::session::{Policy, Session};
+
+pub mod backend;
+pub mod bind;
+pub mod drive;
+pub mod intake;
+pub mod limits;
+pub mod peer;
+pub mod serve;
+pub mod stop;
+pub mod tcp;
+pub mod unix;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use backend::BoxStream;
+use drive::{Connection, Pace, drive};
+use intake::{Desk, SpoolBackend};
+use limits::{Limits, Overload, Permit};
+use peer::Peer;
+use stop::StopSignal;
+
+/// After so many errors a client is told 421.
+const MAX_ERRORS: u32 = 20;
+
+/// A client that takes no reply for so long is gone, however long it may idle.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the configuration says to a session.
+struct Terms {
+    policy: Arc<Policy>,
+    pace: Pace,
+    desk: Desk,
+}
+
+impl Terms {
+    fn of(listen: &Listen, desk: Desk) -> Arc<Self> {
+        let pace = Pace { idle: listen.idle_timeout, write: listen.idle_timeout.min(WRITE_LIMIT) };
+        Arc::new(Terms { policy: Arc::new(policy(listen)), pace, desk })
+    }
+}
+
+fn policy(listen: &Listen) -> Policy {
+    Policy {
+        hostname: listen.hostname.clone(),
+        max_message_size: listen.max_message_size,
+        max_recipients: listen.max_recipients,
+        starttls: false,
+        auth: Vec::new(),
+        auth_requires_tls: true,
+        auth_required: false,
+        max_errors: MAX_ERRORS,
+    }
+}
+
+/// What every session of the daemon is made from.
+pub struct Service {
+    limits: Arc<Limits>,
+    terms: RwLock<Arc<Terms>>,
+}
+
+impl Service {
+    /// Sessions as `listen` has them, into what `desk` names.
+    pub fn new(listen: &Listen, desk: Desk) -> Arc<Self> {
+        Arc::new(Service { limits: Limits::new(listen), terms: RwLock::new(Terms::of(listen, desk)) })
+    }
+
+    /// Sessions that begin from now on are as these say. The sockets listened on do not change.
+    pub fn reload(&self, listen: &Listen, desk: Desk) {
+        self.limits.change(listen);
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
+    }
+
+    /// Sessions at present.
+    pub fn sessions(&self) -> usize {
+        self.limits.sessions()
+    }
+
+    /// A place for a session of `peer`'s, unless there are too many.
+    fn admit(&self, peer: Peer) -> Result<Permit, Overload> {
+        self.limits.admit(peer, Instant::now())
+    }
+
+    /// One session, from greeting to end.
+    fn session(
+        &self,
+        stream: BoxStream,
+        permit: Permit,
+        stop: StopSignal,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let terms = self.terms();
+        let session = Session::new(Arc::clone(&terms.policy));
+        let client = permit.peer().to_string();
+        let backend = SpoolBackend::new(terms.desk.clone(), permit);
+        let connection = Connection { stream, client, pace: terms.pace, stop };
+        async move {
+            drive(session, backend, connection).await;
+        }
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

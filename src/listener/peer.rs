@@ -1,0 +1,91 @@
+//! Who is at the other end of a connection, as far as the kernel vouches for it.
+//!
+//! Promises: a [`Peer`] that exists is on this host. A unix socket's peer is known by its uid
+//! (SO_PEERCRED, taken when it connected); of a loopback TCP client nothing is known but that.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::envelope::Submitter;
+use crate::message::received::Origin;
+
+/// A client on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Came over TCP from this loopback address.
+    Loopback(IpAddr),
+    /// Came over the unix socket, as this user.
+    Uid(u32),
+}
+
+impl Peer {
+    /// The peer of a TCP connection from `address`; `None` unless that is a loopback address.
+    pub fn over_tcp(address: SocketAddr) -> Option<Peer> {
+        // `::ffff:127.0.0.1` is what a passed-in dual-stack socket shows of an IPv4 client.
+        let ip = address.ip().to_canonical();
+        ip.is_loopback().then_some(Peer::Loopback(ip))
+    }
+
+    /// The user, where it is known.
+    pub fn uid(self) -> Option<u32> {
+        match self {
+            Peer::Loopback(_) => None,
+            Peer::Uid(uid) => Some(uid),
+        }
+    }
+
+    /// Whose mail it brings.
+    pub fn submitter(self) -> Submitter {
+        self.uid().map_or(Submitter::Loopback, Submitter::Uid)
+    }
+
+    /// How its Received field names it.
+    pub fn origin(self) -> Origin {
+        match self {
+            Peer::Loopback(ip) => Origin::Tcp(ip),
+            Peer::Uid(uid) => Origin::Uid(uid),
+        }
+    }
+}
+
+/// As log lines name it: `localhost[127.0.0.1]`, `uid 1000`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Loopback(ip) => write!(f, "localhost[{ip}]"),
+            Peer::Uid(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_addresses_are_peers() {
+        let cases = [
+            ("127.0.0.1:4711", Some("localhost[127.0.0.1]")),
+            ("127.8.9.10:1", Some("localhost[127.8.9.10]")),
+            ("[::1]:25", Some("localhost[::1]")),
+            ("[::ffff:127.0.0.1]:25", Some("localhost[127.0.0.1]")),
+            ("[::ffff:192.0.2.1]:25", None),
+            ("192.0.2.1:25", None),
+            ("0.0.0.0:25", None),
+            ("[::]:25", None),
+            ("[fe80::1]:25", None),
+        ];
+        for (address, expected) in cases {
+            let peer = Peer::over_tcp(address.parse().unwrap());
+            assert_eq!(peer.map(|peer| peer.to_string()).as_deref(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_uid_is_the_submitter_and_a_loopback_client_is_nobody_in_particular() {
+        assert_eq!(Peer::Uid(1000).submitter(), Submitter::Uid(1000));
+        assert_eq!(Peer::Uid(1000).to_string(), "uid 1000");
+        let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
+        assert_eq!((loopback.submitter(), loopback.uid()), (Submitter::Loopback, None));
+    }
+}

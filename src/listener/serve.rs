@@ -1,0 +1,220 @@
+//! The accept loop: connections in, sessions out.
+//!
+//! Promises:
+//! 1. Nobody but this host's own clients gets a session: the peer's address is looked at again, whatever
+//!    the socket is bound to.
+//! 2. A connection over a limit is told 421 and closed; trouble with accepting (descriptors used up) is
+//!    logged once and waited out. Neither ends the loop, nor does a session that panics.
+//! 3. After a stop nothing more is accepted; [`serve`] returns when every session has ended, at the
+//!    deadline and [`GRACE`] at the latest. What a session had committed by then is safe.
+//!
+//! Not here: what a session does (`drive.rs`), the limits (`limits.rs`), the sockets (`bind.rs`).
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::listener::Service;
+use crate::listener::bind::Bound;
+use crate::listener::limits::{Overload, Permit};
+use crate::listener::peer::Peer;
+use crate::listener::stop::StopSignal;
+use crate::log;
+use crate::smtp::reply::Reply;
+use crate::status::Status;
+
+/// How long accepting pauses when the system cannot give us another connection.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What sessions get, beyond the deadline of a stop, for their last words.
+pub const GRACE: Duration = Duration::from_secs(3);
+
+/// Accepts on `bound` and holds sessions for `service` until `stop` is given and they have ended.
+pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSignal) -> io::Result<()> {
+    let mut entrance = Entrance::open(bound)?;
+    let mut sessions = JoinSet::new();
+    let deadline = loop {
+        tokio::select! {
+            biased;
+            deadline = stop.given() => break deadline,
+            Some(ended) = sessions.join_next() => note_end(ended),
+            caller = entrance.next() => {
+                if let Some((caller, permit)) = caller.admitted(&service) {
+                    let session = service.session(caller.stream(), permit, stop.clone());
+                    sessions.spawn(session);
+                }
+            }
+        }
+    };
+    drop(entrance);
+    drain(sessions, deadline + GRACE).await;
+    Ok(())
+}
+
+async fn drain(mut sessions: JoinSet<()>, deadline: Instant) {
+    while let Ok(Some(ended)) = timeout_at(deadline, sessions.join_next()).await {
+        note_end(ended);
+    }
+    sessions.shutdown().await;
+}
+
+fn note_end(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        log::session_failed(&error);
+    }
+}
+
+/// One listening socket.
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Door {
+    fn open(bound: Bound) -> io::Result<Door> {
+        Ok(match bound {
+            Bound::Tcp(listener) => Door::Tcp(TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Door::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Caller>> {
+        match self {
+            Door::Tcp(listener) => {
+                listener.poll_accept(context).map_ok(|(stream, from)| Caller::Tcp(stream, from))
+            }
+            Door::Unix(listener) => listener.poll_accept(context).map_ok(|(stream, _)| Caller::Unix(stream)),
+        }
+    }
+}
+
+/// All listening sockets, and whether they are in trouble.
+struct Entrance {
+    doors: Vec<Door>,
+    /// The door to be asked first, so that a busy one keeps nobody out at another.
+    first: usize,
+    paused_until: Option<Instant>,
+}
+
+impl Entrance {
+    fn open(bound: Vec<Bound>) -> io::Result<Entrance> {
+        let doors = bound.into_iter().map(Door::open).collect::<io::Result<Vec<_>>>()?;
+        Ok(Entrance { doors, first: 0, paused_until: None })
+    }
+
+    /// The next connection. Cancel safe.
+    async fn next(&mut self) -> Caller {
+        loop {
+            if let Some(pause) = self.paused_until {
+                sleep_until(pause).await;
+            }
+            match poll_fn(|context| self.poll_accept(context)).await {
+                Ok(caller) => {
+                    self.paused_until = None;
+                    return caller;
+                }
+                // accept(2): the connection died while it waited; that is no trouble of ours.
+                Err(error) if is_the_callers(&error) => {}
+                Err(error) => self.pause(&error),
+            }
+        }
+    }
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Caller>> {
+        for step in 0..self.doors.len() {
+            let door = (self.first + step) % self.doors.len();
+            if let Poll::Ready(accepted) = self.doors[door].poll_accept(context) {
+                self.first = (door + 1) % self.doors.len();
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn pause(&mut self, error: &io::Error) {
+        if self.paused_until.is_none() {
+            log::accept_trouble(error);
+        }
+        self.paused_until = Some(Instant::now() + PAUSE);
+    }
+}
+
+fn is_the_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// A connection, not yet a session.
+enum Caller {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Caller {
+    /// The caller with its place; one that gets none has been told so.
+    fn admitted(self, service: &Service) -> Option<(Caller, Permit)> {
+        let peer = match self.peer() {
+            Ok(peer) => peer,
+            Err(error) => {
+                log::stranger(&error);
+                return None;
+            }
+        };
+        match service.admit(peer) {
+            Ok(permit) => Some((self, permit)),
+            Err(overload) => {
+                let reply = too_many(overload);
+                log::refused(&peer.to_string(), "CONNECT", &reply);
+                self.turn_away(&reply);
+                None
+            }
+        }
+    }
+
+    fn peer(&self) -> io::Result<Peer> {
+        match self {
+            Caller::Tcp(_, from) => Peer::over_tcp(*from)
+                .ok_or_else(|| io::Error::other(format!("connection from {from}, which is not this host"))),
+            Caller::Unix(stream) => Ok(Peer::Uid(stream.peer_cred()?.uid())),
+        }
+    }
+
+    fn stream(self) -> crate::listener::backend::BoxStream {
+        match self {
+            Caller::Tcp(stream, _) => {
+                // Replies are written whole; without it they only wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
+                Box::new(stream)
+            }
+            Caller::Unix(stream) => Box::new(stream),
+        }
+    }
+
+    /// Says `reply` without waiting: the socket's buffer is empty yet, and a caller over the limit gets
+    /// no task of its own.
+    fn turn_away(self, reply: &Reply) {
+        let mut octets = Vec::new();
+        reply.encode(&mut octets);
+        // A caller that is gone already needs no reply.
+        let _ = match self {
+            Caller::Tcp(stream, _) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
+            Caller::Unix(stream) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
+        };
+    }
+}
+
+fn too_many(overload: Overload) -> Reply {
+    match overload {
+        Overload::Sessions => Reply::new(421, Status::transient(3, 2), "too many sessions, try again later"),
+        Overload::UserSessions => {
+            Reply::new(421, Status::transient(7, 0), "too many sessions of yours, try again later")
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A backend that remembers everything and refuses what it is told to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::{IDLE, WRITE};
+use crate::envelope::Envelope;
+use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::listener::drive::{Connection, End, Pace, drive};
+use crate::listener::stop::{Stopper, stop_signal};
+use crate::smtp::reply::Reply;
+use crate::smtp::session::{Durable, Policy, Refusal, Session};
+
+/// What has happened to a backend.
+#[derive(Default)]
+pub struct Story {
+    /// Protocols of the messages begun.
+    pub opened: Vec<&'static str>,
+    /// Messages acknowledged: their recipients and content.
+    pub committed: Vec<(Vec<String>, Vec<u8>)>,
+    /// Messages void by the client's doing.
+    pub discarded: usize,
+    /// ETRNs.
+    pub probes: usize,
+}
+
+/// A backend in memory; clones share what happens.
+#[derive(Clone)]
+pub struct Memory {
+    pub story: Arc<Mutex<Story>>,
+    /// Messages whose content is held at present.
+    pub held: Arc<AtomicUsize>,
+    /// The fate of the next messages at `open`; accepted when there is none.
+    pub refuse_open: Arc<Mutex<VecDeque<Refusal>>>,
+    /// The fate of content over so many octets.
+    pub refuse_content: Option<(usize, Refusal)>,
+    /// The fate of the next messages at `commit`.
+    pub refuse_commit: Arc<Mutex<VecDeque<Refusal>>>,
+    /// A commit takes one permit.
+    pub disk: Arc<Semaphore>,
+    /// What is said instead, by the command's first word: nothing to drop the connection.
+    pub instead: Option<(&'static str, Option<Reply>)>,
+    /// Whether a TLS handshake ever ends.
+    pub handshakes: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory {
+            story: Arc::default(),
+            held: Arc::default(),
+            refuse_open: Arc::default(),
+            refuse_content: None,
+            refuse_commit: Arc::default(),
+            disk: Arc::new(Semaphore::new(1_000_000)),
+            instead: None,
+            handshakes: true,
+        }
+    }
+}
+
+/// Proof in name only.
+pub struct Remembered;
+
+impl Durable for Remembered {
+    fn queue_id(&self) -> String {
+        "REMEMBERED".into()
+    }
+}
+
+/// Content that counts itself.
+pub struct Held {
+    envelope: Envelope,
+    content: Vec<u8>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Backend for Memory {
+    type Proof = Remembered;
+    type Intake = Held;
+
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Held, Refusal> {
+        self.story.lock().unwrap().opened.push(hello.protocol);
+        if let Some(refusal) = self.refuse_open.lock().unwrap().pop_front() {
+            return Err(refusal);
+        }
+        self.held.fetch_add(1, Ordering::SeqCst);
+        Ok(Held { envelope, content: Vec::new(), count: Arc::clone(&self.held) })
+    }
+
+    async fn write(&mut self, intake: &mut Held, octets: &[u8]) -> Result<(), Refusal> {
+        intake.content.extend_from_slice(octets);
+        match &self.refuse_content {
+            Some((limit, refusal)) if intake.content.len() > *limit => Err(refusal.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn commit(&mut self, mut intake: Held) -> Result<Remembered, Refusal> {
+        self.disk.acquire().await.unwrap().forget();
+        if let Some(refusal) = self.refuse_commit.lock().unwrap().pop_front() {
+            return Err(refusal);
+        }
+        let recipients = intake.envelope.recipients.iter().map(|to| to.address.to_string()).collect();
+        let content = std::mem::take(&mut intake.content);
+        self.story.lock().unwrap().committed.push((recipients, content));
+        Ok(Remembered)
+    }
+
+    fn discard(&mut self, intake: Held) {
+        self.story.lock().unwrap().discarded += 1;
+        drop(intake);
+    }
+
+    fn probe_relay(&mut self) {
+        self.story.lock().unwrap().probes += 1;
+    }
+
+    /// A handshake that changes nothing.
+    async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
+        if self.handshakes { Ok(plain) } else { std::future::pending().await }
+    }
+
+    async fn auth_start(&mut self, _: &str, initial_response: Option<&[u8]>) -> AuthStep {
+        match initial_response {
+            Some(response) => self.auth_response(response).await,
+            None => AuthStep::Challenge(b"who?".to_vec()),
+        }
+    }
+
+    async fn auth_response(&mut self, response: &[u8]) -> AuthStep {
+        match response {
+            b"\0ann\0secret" => AuthStep::Succeeded { user: "ann".into() },
+            _ => AuthStep::Failed,
+        }
+    }
+
+    async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Option<Reply> {
+        match (&self.instead, prompt) {
+            (Some((word, instead)), Prompt::Command(line)) if line.starts_with(word.as_bytes()) => {
+                instead.clone()
+            }
+            (Some(("CONNECT", instead)), Prompt::Connection) => instead.clone(),
+            (Some((".", instead)), Prompt::EndOfData) => instead.clone(),
+            _ => Some(reply),
+        }
+    }
+}
+
+/// A session under way, and what can be seen of it from outside.
+pub struct Running {
+    pub end: JoinHandle<End>,
+    pub stopper: Stopper,
+    /// Writes the server has made.
+    pub writes: Arc<AtomicUsize>,
+}
+
+/// A policy with everything in it.
+pub fn policy() -> Policy {
+    Policy {
+        hostname: "host.example.org".into(),
+        max_message_size: 100 << 20,
+        max_recipients: 1000,
+        starttls: true,
+        auth: vec!["PLAIN".into()],
+        auth_requires_tls: false,
+        auth_required: false,
+        max_errors: 20,
+    }
+}
+
+/// Begins a session with `backend`; `room` octets fit into the connection either way.
+pub fn begin(backend: &Memory, room: usize) -> (DuplexStream, Running) {
+    let (ours, theirs) = duplex(room);
+    let (stopper, stop) = stop_signal();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let stream = Box::new(CountedWrites { inner: ours, writes: Arc::clone(&writes) });
+    let session = Session::new(Arc::new(policy()));
+    let pace = Pace { idle: IDLE, write: WRITE };
+    let connection = Connection { stream, client: "test".into(), pace, stop };
+    let end = tokio::spawn(drive(session, backend.clone(), connection));
+    (theirs, Running { end, stopper, writes })
+}
+
+/// Counts writes as a system call would.
+struct CountedWrites {
+    inner: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for CountedWrites {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for CountedWrites {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,166 @@
+//! Clients that are slow, silent, endless or deaf.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep};
+
+use super::client::{Client, TO_DATA};
+use super::memory::{Memory, begin};
+use super::{IDLE, WRITE};
+use crate::listener::drive::End;
+use crate::smtp::session::Refusal;
+
+const ROOM: usize = 1 << 20;
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_told_421_at_any_stage() {
+    let stages: [(&str, usize); 6] = [
+        ("", 0),
+        ("EHLO c\r\nMAIL FROM:<a>\r\n", 2),
+        ("NOO", 0),
+        (TO_DATA, 4),
+        ("EHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nhalf", 4),
+        ("EHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\nBDAT 9\r\nhalf", 3),
+    ];
+    for (stage, replies) in stages {
+        let memory = Memory::default();
+        let (stream, running) = begin(&memory, ROOM);
+        let mut client = Client::greeted(stream).await;
+        client.send(stage).await;
+        for _ in 0..replies {
+            assert!(client.reply().await[0].starts_with(['2', '3']), "{stage:?}");
+        }
+        let begun = Instant::now();
+        client.expect("421 4.4.2").await;
+        assert_eq!(begun.elapsed().as_secs(), IDLE.as_secs(), "{stage:?}");
+        client.expect_close().await;
+        drop(client);
+        assert!(matches!(running.end.await.unwrap(), End::TimedOut), "{stage:?}");
+        assert_eq!(memory.held.load(Ordering::SeqCst), 0, "{stage:?}");
+        assert!(memory.story.lock().unwrap().committed.is_empty());
+    }
+}
+
+/// Slowloris: an octet now and then used to keep a place for ever.
+#[tokio::test(start_paused = true)]
+async fn a_command_in_octets_has_no_more_time_than_a_whole_one() {
+    let memory = Memory::default();
+    let (stream, running) = begin(&memory, ROOM);
+    let (read, mut write) = tokio::io::split(stream);
+    let begun = Instant::now();
+    let drip = tokio::spawn(async move {
+        while write.write_all(b"N").await.is_ok() {
+            sleep(IDLE / 10).await;
+        }
+    });
+    let mut client = Client::greeted(tokio::io::join(read, tokio::io::sink())).await;
+    client.expect("421 4.4.2").await;
+    assert_eq!(begun.elapsed().as_secs(), IDLE.as_secs());
+    assert!(matches!(running.end.await.unwrap(), End::TimedOut));
+    drip.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_content_may_take_its_time() {
+    let memory = Memory::default();
+    let (stream, _running) = begin(&memory, ROOM);
+    let mut client = Client::greeted(stream).await;
+    client.begin_data().await;
+    for _ in 0..20 {
+        client.send("a line\r\n").await;
+        sleep(IDLE - Duration::from_secs(1)).await;
+    }
+    client.say(".", "250 2.0.0").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_disk_s_time_is_not_the_client_s() {
+    let memory = Memory::default();
+    memory.disk.forget_permits(1_000_000);
+    let (stream, _running) = begin(&memory, ROOM);
+    let mut client = Client::greeted(stream).await;
+    client.begin_data().await;
+    client.send("x\r\n.\r\n").await;
+    sleep(IDLE * 3).await;
+    memory.disk.add_permits(1);
+    client.expect("250 2.0.0").await;
+    sleep(IDLE - Duration::from_secs(1)).await;
+    client.say("QUIT", "221 ").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_not_read_from() {
+    let memory = Memory::default();
+    let (mut stream, running) = begin(&memory, 4096);
+    let begun = Instant::now();
+    let mut sent = 0;
+    while stream.write_all(b"NOOP\r\n").await.is_ok() {
+        sent += 6;
+    }
+    assert!(sent < 256 << 10, "{sent} octets were taken from a client that reads nothing");
+    assert!(matches!(running.end.await.unwrap(), End::NotReading));
+    assert_eq!(begun.elapsed().as_secs(), WRITE.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_input_ends_in_421() {
+    let floods = [
+        // Dropped as it comes; the idle clock, which only things done wind up, ends it.
+        ("x".repeat(4096), "421 4.4.2"),
+        ("NONSENSE\r\n".repeat(100), "421 "),
+        ("RCPT TO:<b>\r\n".repeat(100), "421 "),
+    ];
+    for (piece, last_words) in floods {
+        let memory = Memory::default();
+        let (stream, running) = begin(&memory, 64 << 10);
+        let (read, mut write) = tokio::io::split(stream);
+        let flood = tokio::spawn(async move {
+            while write.write_all(piece.as_bytes()).await.is_ok() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let mut client = Client::greeted(tokio::io::join(read, tokio::io::sink())).await;
+        let mut last = client.reply().await;
+        while !last[0].starts_with("421") {
+            last = client.reply().await;
+        }
+        assert!(last[0].starts_with(last_words), "{last:?}");
+        assert!(matches!(running.end.await.unwrap(), End::TimedOut | End::Closed));
+        flood.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_content_may_take_its_time_too() {
+    let memory = Memory { refuse_content: Some((10, Refusal::NoRoom)), ..Memory::default() };
+    let (stream, _running) = begin(&memory, ROOM);
+    let mut client = Client::greeted(stream).await;
+    client.begin_data().await;
+    for _ in 0..20 {
+        client.send("more than ten octets\r\n").await;
+        sleep(IDLE - Duration::from_secs(1)).await;
+    }
+    assert_eq!(memory.held.load(Ordering::SeqCst), 0, "freed when it was refused");
+    client.say(".", "452 4.3.1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn recipients_over_the_limit_are_refused_one_by_one() {
+    let memory = Memory::default();
+    let (stream, _running) = begin(&memory, 64 << 10);
+    let (read, mut write) = tokio::io::split(stream);
+    let sent = "EHLO c\r\nMAIL FROM:<a>\r\n".to_owned() + &"RCPT TO:<b>\r\n".repeat(1010) + "RSET\r\n";
+    let writer = tokio::spawn(async move { write.write_all(sent.as_bytes()).await.map(|()| write) });
+    let mut client = Client::greeted(tokio::io::join(read, tokio::io::sink())).await;
+    client.expect_all(&["250 ", "250 "]).await;
+    for _ in 0..1000 {
+        client.expect("250 ").await;
+    }
+    for _ in 0..10 {
+        client.expect("452 4.5.3").await;
+    }
+    client.expect("250 ").await;
+    drop(writer.await.unwrap());
+}

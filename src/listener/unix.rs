@@ -1,0 +1,117 @@
+//! The unix socket: every local user may connect (mode 0666), and the kernel says who it was.
+//!
+//! A socket left behind by a process that is gone is replaced; one that somebody answers on, and
+//! anything that is no socket, is left alone. It stays when we stop: a client finds nobody there, as it
+//! would without it.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::listener::bind::{BACKLOG, BindError, Bound, io_error};
+
+/// Who may connect: everybody. What a user may do there is `limits.rs`'s.
+const MODE: u32 = 0o666;
+
+/// Listens on `path`, whose directory exists.
+pub fn bind(path: &Path) -> Result<Bound, BindError> {
+    let name = &path.display();
+    remove_stale(path)?;
+    let address = SockAddr::unix(path).map_err(io_error("use the name", name))?;
+    let socket = stream_socket().map_err(io_error("make the socket", name))?;
+    socket.bind(&address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(name.to_string()),
+        _ => io_error("create", name)(error),
+    })?;
+    // Before listen: nobody is turned away by a mode that the umask made.
+    fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(io_error("set the mode of", name))?;
+    socket.listen(BACKLOG).map_err(io_error("listen on", name))?;
+    Bound::unix(socket.into())
+}
+
+/// Unlinks a socket that nobody listens on.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let name = &path.display();
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error("look at", name)(error)),
+    };
+    if !kind.is_socket() {
+        return Err(BindError::NotASocket(path.to_owned()));
+    }
+    match is_answered(path) {
+        Ok(false) => fs::remove_file(path).map_err(io_error("remove the stale socket", name)),
+        Ok(true) => Err(BindError::InUse(name.to_string())),
+        Err(error) => Err(io_error("see whether anybody listens on", name)(error)),
+    }
+}
+
+fn is_answered(path: &Path) -> io::Result<bool> {
+    let socket = stream_socket()?;
+    // A full backlog is somebody's; waiting for room in it would hang our start.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(true),
+    }
+}
+
+fn stream_socket() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::STREAM, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn everybody_may_connect() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("submit.sock");
+        let _bound = bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("submit.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let bound = bind(&path).unwrap();
+        let error = bind(&path).unwrap_err();
+        assert!(matches!(error, BindError::InUse(_)), "{error}");
+        assert!(UnixStream::connect(&path).is_ok(), "the first one still has its name");
+        drop(bound);
+        assert!(bind(&path).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&file, "precious").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&file, &link] {
+            assert!(matches!(bind(path), Err(BindError::NotASocket(_))), "{}", path.display());
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_missing_directory_and_an_endless_name_are_errors_that_name_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["missing/submit.sock", &"x".repeat(120)] {
+            let error = bind(&directory.path().join(name)).unwrap_err();
+            assert!(matches!(error, BindError::Io { .. }), "{error}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The octets of one session: what came in and is not yet understood, what is to go out, and how long
+//! either may take.
+//!
+//! Promises:
+//! 1. Replies leave in as few writes as the client's pipelining allows: they are held back until more
+//!    input is needed ([`Wire::bring`]) or somebody is waited for ([`Wire::flush`]).
+//! 2. Memory is bounded: [`MAX_INPUT`] octets of input, [`MAX_OUTPUT`] of replies and one reply more.
+//!    A client that does not read its replies is not read from.
+//! 3. The idle clock runs from the last thing *done* ([`Wire::note_progress`]), not the last octet
+//!    received: a command sent octet by octet has no more time than one sent whole.
+//!
+//! Fails with the [`End`] of the session.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::listener::backend::BoxStream;
+use crate::listener::drive::End;
+use crate::listener::stop::StopSignal;
+use crate::smtp::reply::Reply;
+use crate::smtp::session::MAX_UNCONSUMED_OCTETS;
+
+/// A session's first buffer: room for the commands and content of a usual message at once.
+const FIRST_INPUT: usize = 8 << 10;
+
+/// The buffer of a session that has filled its first one.
+const MAX_INPUT: usize = 64 << 10;
+
+const _: () = assert!(MAX_INPUT > MAX_UNCONSUMED_OCTETS, "a line that the core waits for fits");
+
+/// Replies are written when they come to this, whatever else there is to do.
+const MAX_OUTPUT: usize = 16 << 10;
+
+/// For last words, and for the client to read them.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From one command, or piece of content, to the next (RFC 5321 4.5.3.2.7: at least five minutes).
+    pub idle: Duration,
+    /// To make room for our replies.
+    pub write: Duration,
+}
+
+/// Input that was read: `octets[start..end]`.
+struct Input {
+    octets: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    fn new() -> Self {
+        Input { octets: vec![0; FIRST_INPUT], start: 0, end: 0 }
+    }
+
+    /// Moves what is left to the front, and grows where the last read filled everything.
+    fn make_room(&mut self) -> Result<(), End> {
+        let was_filled = self.end == self.octets.len();
+        self.octets.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if was_filled && self.octets.len() < MAX_INPUT {
+            self.octets.resize(MAX_INPUT, 0);
+        }
+        // The session core takes any line long before that; this is for a core that does not.
+        if self.end == self.octets.len() { Err(End::LineTooLong) } else { Ok(()) }
+    }
+
+    fn received(&mut self, got: io::Result<usize>) -> Result<(), End> {
+        match got {
+            Ok(0) => Err(End::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(octets) => {
+                self.end += octets;
+                Ok(())
+            }
+            Err(error) => Err(End::Lost(error)),
+        }
+    }
+}
+
+/// One session's stream with its buffers.
+pub(super) struct Wire {
+    stream: BoxStream,
+    input: Input,
+    output: Vec<u8>,
+    pace: Pace,
+    stop: StopSignal,
+    idle_until: Instant,
+}
+
+impl Wire {
+    pub fn new(stream: BoxStream, pace: Pace, stop: StopSignal) -> Self {
+        let idle_until = Instant::now() + pace.idle;
+        Wire { stream, input: Input::new(), output: Vec::new(), pace, stop, idle_until }
+    }
+
+    /// What came in and was not consumed.
+    pub fn input(&self) -> &[u8] {
+        &self.input.octets[self.input.start..self.input.end]
+    }
+
+    pub fn consume(&mut self, octets: usize) {
+        self.input.start += octets;
+    }
+
+    /// The client got something done: the idle clock starts anew.
+    pub fn note_progress(&mut self) {
+        self.idle_until = Instant::now() + self.pace.idle;
+    }
+
+    /// Reads more, once all replies are out. `in_flight`: content is coming in, which a stop lets
+    /// finish until its deadline; otherwise a stop ends the wait at once.
+    pub async fn bring(&mut self, in_flight: bool) -> Result<(), End> {
+        self.flush().await?;
+        self.input.make_room()?;
+        loop {
+            let stop_at = self.stop.deadline();
+            let until = stop_at.map_or(self.idle_until, |deadline| deadline.min(self.idle_until));
+            // Asked before the read, which a busy client always has ready.
+            if stop_at.is_some_and(|deadline| !in_flight || deadline <= Instant::now()) {
+                return Err(End::Stopped);
+            }
+            let Wire { stream, input, stop, .. } = self;
+            tokio::select! {
+                biased;
+                got = stream.read(&mut input.octets[input.end..]) => return input.received(got),
+                _ = stop.given(), if stop_at.is_none() => {}
+                () = sleep_until(until) => {
+                    return Err(if stop_at == Some(until) { End::Stopped } else { End::TimedOut });
+                }
+            }
+        }
+    }
+
+    /// Says `reply`, some time before anything is waited for.
+    pub async fn say(&mut self, reply: &Reply) -> Result<(), End> {
+        reply.encode(&mut self.output);
+        if self.output.len() >= MAX_OUTPUT { self.flush().await } else { Ok(()) }
+    }
+
+    /// Writes what was said so far.
+    pub async fn flush(&mut self) -> Result<(), End> {
+        let limit = self.pace.write;
+        self.flush_within(limit).await
+    }
+
+    async fn flush_within(&mut self, limit: Duration) -> Result<(), End> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let Wire { stream, output, .. } = self;
+        let write = async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        };
+        let written = timeout(limit, write).await;
+        self.output.clear();
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(End::Lost(error)),
+            Err(_) => Err(End::NotReading),
+        }
+    }
+
+    /// Replaces the stream by what `upgrade` makes of it, in the time of one command.
+    pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<(), End>
+    where
+        F: Future<Output = io::Result<BoxStream>>,
+    {
+        // RFC 3207 6: what was said in clear text must not be taken for said under TLS.
+        if !self.input().is_empty() {
+            return Err(End::NoTls(io::Error::new(io::ErrorKind::InvalidData, "plaintext behind STARTTLS")));
+        }
+        let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        match timeout(self.pace.idle, upgrade(plain)).await {
+            Ok(Ok(stream)) => self.stream = stream,
+            Ok(Err(error)) => return Err(End::NoTls(error)),
+            Err(_) => return Err(End::NoTls(io::ErrorKind::TimedOut.into())),
+        }
+        Ok(())
+    }
+
+    /// Says `last_words` if any, and closes so that the client can read them: closing a socket with
+    /// unread input resets it, and a reset overtakes what was written.
+    pub async fn hang_up(mut self, last_words: Option<&Reply>) {
+        if let Some(reply) = last_words {
+            reply.encode(&mut self.output);
+        }
+        if self.flush_within(FAREWELL).await.is_err() {
+            return;
+        }
+        let Wire { mut stream, mut input, .. } = self;
+        let until_closed = async {
+            stream.shutdown().await?;
+            while stream.read(&mut input.octets).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // How the client takes it is the client's affair.
+        let _ = timeout(FAREWELL, until_closed).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::stop::stop_signal;
+    use tokio::io::{DuplexStream, duplex};
+
+    fn wire(room: usize) -> (Wire, DuplexStream) {
+        let (ours, theirs) = duplex(room);
+        let pace = Pace { idle: Duration::from_secs(300), write: Duration::from_secs(60) };
+        (Wire::new(Box::new(ours), pace, stop_signal().1), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replies_held_back_are_bounded() {
+        let (mut wire, _theirs) = wire(1 << 20);
+        let reply = Reply::bare(250, "x".repeat(100));
+        for _ in 0..1000 {
+            wire.say(&reply).await.unwrap();
+            assert!(wire.output.len() < MAX_OUTPUT);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn input_grows_once_and_is_bounded() {
+        let (mut wire, mut theirs) = wire(1 << 20);
+        theirs.write_all(&[b'x'; 2 * MAX_INPUT]).await.unwrap();
+        let mut sizes = Vec::new();
+        let end = loop {
+            match wire.bring(false).await {
+                Ok(()) => sizes.push(wire.input().len()),
+                Err(end) => break end,
+            }
+        };
+        assert!(matches!(end, End::LineTooLong), "{end}");
+        assert_eq!(sizes, [FIRST_INPUT, MAX_INPUT]);
+        assert_eq!(wire.input.octets.len(), MAX_INPUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_consumed_comes_again_with_what_follows() {
+        let (mut wire, mut theirs) = wire(64);
+        for (sent, consumed, seen) in [("NOOP\r\nQU", 6, "NOOP\r\nQU"), ("IT\r\n", 0, "QUIT\r\n")] {
+            theirs.write_all(sent.as_bytes()).await.unwrap();
+            wire.bring(false).await.unwrap();
+            assert_eq!(wire.input(), seen.as_bytes());
+            wire.consume(consumed);
+        }
+    }
+}
