@@ -10,6 +10,7 @@ pub mod queue;
 pub mod queue_id;
 pub mod relay;
 pub mod secret;
+pub mod sink;
 pub mod smtp;
 pub mod spool;
 pub mod status;

@@ -1,0 +1,384 @@
+//! Faults: what the sink does instead of its duty, where in a session, to whom, and how often.
+//!
+//! Promises: a [`Fault`] that exists makes sense (`lose-reply` only at the dot, an address only at MAIL
+//! and RCPT, a reply only of 4xx or 5xx); its text form reads back as the same fault; with the same
+//! seed the same events meet the same faults.
+//!
+//! Text form: `PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]`, for instance `rcpt=451`, `dot=drop*3`,
+//! `data=452 4.3.1 full`, `rcpt:bad@example.org=550`, `mail=421%10`.
+//!
+//! Not here: carrying a fault out (`session.rs`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::smtp::reply::Reply;
+use crate::status::Status;
+
+/// Where in a session a fault strikes; named for what the client has just done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It has connected; nothing was said.
+    Connect,
+    /// It waits for the greeting.
+    Greeting,
+    /// EHLO or HELO.
+    Ehlo,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH.
+    Auth,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA, or BDAT where no chunk came before.
+    Data,
+    /// The first octets of content.
+    Content,
+    /// The final dot, or the last chunk.
+    Dot,
+    /// QUIT.
+    Quit,
+}
+
+impl Phase {
+    /// Every phase, in the order of a session.
+    pub const ALL: [Phase; 11] = [
+        Phase::Connect,
+        Phase::Greeting,
+        Phase::Ehlo,
+        Phase::StartTls,
+        Phase::Auth,
+        Phase::Mail,
+        Phase::Rcpt,
+        Phase::Data,
+        Phase::Content,
+        Phase::Dot,
+        Phase::Quit,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Phase::Connect => "connect",
+            Phase::Greeting => "greeting",
+            Phase::Ehlo => "ehlo",
+            Phase::StartTls => "starttls",
+            Phase::Auth => "auth",
+            Phase::Mail => "mail",
+            Phase::Rcpt => "rcpt",
+            Phase::Data => "data",
+            Phase::Content => "content",
+            Phase::Dot => "dot",
+            Phase::Quit => "quit",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the sink does where a fault strikes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Answers this 4xx or 5xx reply; 421 closes the connection behind it.
+    Answer(Reply),
+    /// Says nothing more and keeps the connection open.
+    Stall,
+    /// Closes the connection without a word.
+    Drop,
+    /// Stores the message, then closes the connection instead of saying so.
+    LoseReply,
+}
+
+/// A fault that waits to strike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    phase: Phase,
+    address: Option<Box<str>>,
+    effect: Effect,
+    /// How often it may still strike; `None`: for ever.
+    times: Option<u32>,
+    /// How likely it strikes, of a hundred.
+    percent: u8,
+}
+
+impl Fault {
+    /// A fault that strikes every time; `None` where `effect` makes no sense at `phase`.
+    pub fn new(phase: Phase, effect: Effect) -> Option<Self> {
+        let sensible = match &effect {
+            Effect::Answer(reply) => phase != Phase::Connect && (400..600).contains(&reply.code()),
+            Effect::LoseReply => phase == Phase::Dot,
+            Effect::Stall | Effect::Drop => true,
+        };
+        sensible.then_some(Fault { phase, address: None, effect, times: None, percent: 100 })
+    }
+
+    fn concerns(&self, phase: Phase, address: Option<&str>) -> bool {
+        let spent = self.times == Some(0);
+        let addressed = match &self.address {
+            Some(wanted) => address.is_some_and(|given| wanted.eq_ignore_ascii_case(given)),
+            None => true,
+        };
+        self.phase == phase && addressed && !spent
+    }
+}
+
+/// The faults of one sink and the dice they are thrown with.
+#[derive(Debug)]
+pub struct Faults {
+    waiting: Vec<Fault>,
+    dice: fastrand::Rng,
+}
+
+impl Faults {
+    /// `faults` in order of precedence; `seed` decides those that strike only at times.
+    pub fn new(faults: Vec<Fault>, seed: u64) -> Self {
+        Faults { waiting: faults, dice: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Adds a fault, after those already there.
+    pub fn add(&mut self, fault: Fault) {
+        self.waiting.push(fault);
+    }
+
+    /// Forgets every fault.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// What strikes now, if anything: the first fault that concerns the event and is thrown.
+    ///
+    /// `address` is the mailbox of a MAIL or RCPT, empty for `<>`.
+    pub fn strike(&mut self, phase: Phase, address: Option<&str>) -> Option<Effect> {
+        let dice = &mut self.dice;
+        let fault = self.waiting.iter_mut().find(|fault| {
+            fault.concerns(phase, address) && (fault.percent == 100 || dice.u8(0..100) < fault.percent)
+        })?;
+        fault.times = fault.times.map(|left| left - 1);
+        Some(fault.effect.clone())
+    }
+}
+
+/// Why a text is no [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadFault {
+    /// No `=` between phase and effect.
+    NoEffect,
+    /// Not a phase.
+    UnknownPhase,
+    /// An address at a phase that has none.
+    AddressNotHere,
+    /// Neither a word that is known nor a reply.
+    UnknownEffect,
+    /// An effect that makes no sense at this phase.
+    EffectNotHere,
+    /// `*0`, or a percentage outside 1 to 100.
+    BadCount,
+}
+
+impl fmt::Display for BadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadFault::NoEffect => f.write_str("expected PHASE=EFFECT, such as rcpt=451 or dot=drop*3"),
+            BadFault::UnknownPhase => {
+                f.write_str("unknown phase: expected one of")?;
+                Phase::ALL.iter().try_for_each(|phase| write!(f, " {phase}"))
+            }
+            BadFault::AddressNotHere => f.write_str("only mail and rcpt can be bound to an address"),
+            BadFault::UnknownEffect => {
+                f.write_str("unknown effect: expected a 4xx or 5xx reply, stall, drop or lose-reply")
+            }
+            BadFault::EffectNotHere => {
+                f.write_str("lose-reply goes with dot only, and connect takes stall or drop")
+            }
+            BadFault::BadCount => f.write_str("expected a count from 1 behind *, 1 to 100 behind %"),
+        }
+    }
+}
+
+impl std::error::Error for BadFault {}
+
+impl FromStr for Fault {
+    type Err = BadFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (place, effect) = text.split_once('=').ok_or(BadFault::NoEffect)?;
+        let (name, address) = match place.split_once(':') {
+            Some((name, address)) => (name, Some(address.trim_matches(['<', '>']).into())),
+            None => (place, None),
+        };
+        let phase =
+            Phase::ALL.into_iter().find(|phase| phase.name() == name).ok_or(BadFault::UnknownPhase)?;
+        if address.is_some() && !matches!(phase, Phase::Mail | Phase::Rcpt) {
+            return Err(BadFault::AddressNotHere);
+        }
+        let (effect, percent) = split_count(effect, '%');
+        let (effect, times) = split_count(effect, '*');
+        let percent = percent.unwrap_or(100);
+        if times == Some(0) || !(1..=100).contains(&percent) {
+            return Err(BadFault::BadCount);
+        }
+        let fault = Fault::new(phase, parse_effect(effect)?).ok_or(BadFault::EffectNotHere)?;
+        // In range: just checked.
+        Ok(Fault { address, times, percent: percent as u8, ..fault })
+    }
+}
+
+/// Splits a number behind `mark` from the end of `text`; text that only looks alike stays whole.
+fn split_count(text: &str, mark: char) -> (&str, Option<u32>) {
+    let split = text.rsplit_once(mark).and_then(|(front, digits)| Some((front, digits.parse().ok()?)));
+    split.map_or((text, None), |(front, count)| (front, Some(count)))
+}
+
+fn parse_effect(text: &str) -> Result<Effect, BadFault> {
+    match text {
+        "stall" => Ok(Effect::Stall),
+        "drop" => Ok(Effect::Drop),
+        "lose-reply" => Ok(Effect::LoseReply),
+        _ => parse_reply(text).map(Effect::Answer).ok_or(BadFault::UnknownEffect),
+    }
+}
+
+/// Reads `452`, `452 full` or `452 4.3.1 full`; what is not told is what such a reply usually says.
+fn parse_reply(text: &str) -> Option<Reply> {
+    let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let code = code.parse().ok().filter(|code| (400..600).contains(code))?;
+    let printable = rest.chars().all(|c| !c.is_control());
+    let usual = usual_status(code);
+    let (status, words) = match Status::split_from(rest) {
+        Some((status, words)) if status.class() == usual.class() => (status, words),
+        Some(_) => return None,
+        None => (usual, rest),
+    };
+    let words = if words.is_empty() { "as told by a fault" } else { words };
+    printable.then(|| Reply::new(code, status, words))
+}
+
+fn usual_status(code: u16) -> Status {
+    match code {
+        421 => Status::transient(3, 2),
+        452 => Status::transient(3, 1),
+        454 => Status::transient(7, 0),
+        400..500 => Status::transient(3, 0),
+        535 => Status::permanent(7, 8),
+        550 => Status::permanent(1, 1),
+        552 => Status::permanent(3, 4),
+        554 => Status::permanent(7, 1),
+        _ => Status::permanent(3, 0),
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.phase)?;
+        if let Some(address) = &self.address {
+            write!(f, ":{address}")?;
+        }
+        match &self.effect {
+            Effect::Answer(reply) => write!(f, "={reply}")?,
+            Effect::Stall => f.write_str("=stall")?,
+            Effect::Drop => f.write_str("=drop")?,
+            Effect::LoseReply => f.write_str("=lose-reply")?,
+        }
+        if let Some(times) = self.times {
+            write!(f, "*{times}")?;
+        }
+        if self.percent != 100 {
+            write!(f, "%{}", self.percent)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Fault {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn text_reads_back_as_the_same_fault() {
+        let cases = [
+            ("connect=drop", "connect=drop"),
+            ("greeting=554 5.7.1 go away", "greeting=554 5.7.1 go away"),
+            ("rcpt=451", "rcpt=451 4.3.0 as told by a fault"),
+            ("auth=535", "auth=535 5.7.8 as told by a fault"),
+            ("data=452 full", "data=452 4.3.1 full"),
+            ("data=452 4.3.1 full*2", "data=452 4.3.1 full*2"),
+            ("dot=451 100% sure", "dot=451 4.3.0 100% sure"),
+            ("dot=lose-reply*1", "dot=lose-reply*1"),
+            ("dot=drop*3%25", "dot=drop*3%25"),
+            ("rcpt:<Bad@example.org>=550", "rcpt:Bad@example.org=550 5.1.1 as told by a fault"),
+            ("mail:=550", "mail:=550 5.1.1 as told by a fault"),
+        ];
+        for (text, shown) in cases {
+            let fault = read(text);
+            assert_eq!(fault.to_string(), shown);
+            assert_eq!(read(shown), fault, "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let cases = [
+            ("rcpt", BadFault::NoEffect),
+            ("helo=451", BadFault::UnknownPhase),
+            ("data:a@example.org=451", BadFault::AddressNotHere),
+            ("rcpt=250", BadFault::UnknownEffect),
+            ("rcpt=354 go on", BadFault::UnknownEffect),
+            ("rcpt=600", BadFault::UnknownEffect),
+            ("rcpt=explode", BadFault::UnknownEffect),
+            ("rcpt=451 5.1.1 the class is another", BadFault::UnknownEffect),
+            ("rcpt=451 two\r\nlines", BadFault::UnknownEffect),
+            ("rcpt=lose-reply", BadFault::EffectNotHere),
+            ("connect=421", BadFault::EffectNotHere),
+            ("rcpt=451*0", BadFault::BadCount),
+            ("rcpt=451%0", BadFault::BadCount),
+            ("rcpt=451%101", BadFault::BadCount),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Fault>(), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn strikes_at_its_phase_and_as_often_as_told() {
+        let mut faults = Faults::new(vec![read("dot=drop*2"), read("dot=stall*1"), read("rcpt=451")], 0);
+        assert_eq!(faults.strike(Phase::Mail, Some("a@example.org")), None);
+        let dots: Vec<_> = (0..4).map(|_| faults.strike(Phase::Dot, None)).collect();
+        assert_eq!(dots, [Some(Effect::Drop), Some(Effect::Drop), Some(Effect::Stall), None]);
+        assert!((0..100).all(|_| faults.strike(Phase::Rcpt, Some("a@example.org")).is_some()));
+        faults.clear();
+        assert_eq!(faults.strike(Phase::Rcpt, Some("a@example.org")), None);
+        faults.add(read("quit=drop"));
+        assert_eq!(faults.strike(Phase::Quit, None), Some(Effect::Drop));
+    }
+
+    #[test]
+    fn an_address_narrows_it() {
+        let mut faults = Faults::new(vec![read("rcpt:bad@example.org=550"), read("mail:=451")], 0);
+        assert!(faults.strike(Phase::Rcpt, Some("BAD@example.ORG")).is_some());
+        assert!(faults.strike(Phase::Rcpt, Some("good@example.org")).is_none());
+        assert!(faults.strike(Phase::Rcpt, None).is_none());
+        assert!(faults.strike(Phase::Mail, Some("")).is_some(), "the null reverse-path");
+        assert!(faults.strike(Phase::Mail, Some("good@example.org")).is_none());
+    }
+
+    #[test]
+    fn chance_follows_the_seed() {
+        let throws = |seed| -> Vec<bool> {
+            let mut faults = Faults::new(vec![read("dot=drop%30")], seed);
+            (0..1000).map(|_| faults.strike(Phase::Dot, None).is_some()).collect()
+        };
+        assert_eq!(throws(7), throws(7));
+        assert_ne!(throws(7), throws(8));
+        let struck = throws(7).into_iter().filter(|struck| *struck).count();
+        assert!((230..370).contains(&struck), "{struck} of 1000 at 30 %");
+    }
+}

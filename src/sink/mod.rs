@@ -1,0 +1,255 @@
+//! The sink: a small relay for development, tests and rehearsals of outages.
+//!
+//! Promises:
+//! 1. It listens on loopback addresses only, and takes mail for anyone and delivers it to nobody.
+//! 2. A message is acknowledged only once it is durable in the Maildir, if there is one, and told as
+//!    an [`Event`]; octet for octet as it came.
+//! 3. STARTTLS, AUTH and the dialogue are those of a real relay (the session core and the driver are the
+//!    daemon's own), until a [`Fault`] strikes.
+//! 4. Faults can be changed while it runs ([`FaultSwitch`]); they hold for sessions under way too.
+//!
+//! Fails: [`SinkError`] where it cannot begin; a message that cannot be kept is refused with 451 4.3.0.
+//! Not here: the command line (`cli/sink.rs`).
+
+mod auth;
+mod certificate;
+mod event;
+mod fault;
+mod line;
+mod maildir;
+mod options;
+mod session;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+
+pub use auth::User;
+pub use certificate::Certificate;
+pub use event::{Content, Event, Received};
+pub use fault::{BadFault, Effect, Fault, Phase};
+pub use options::{Options, Security};
+
+use crate::listener::backend::{BoxStream, Stream};
+use crate::listener::drive::{Connection, Pace, drive};
+use crate::listener::stop::StopSignal;
+use crate::smtp::session::{Policy, Session};
+use auth::Users;
+use fault::Faults;
+use line::{Hangable, Line};
+use maildir::Maildir;
+use session::{Host, stall};
+
+/// A sink waits for its clients longer than they do for it.
+const PACE: Pace = Pace { idle: Duration::from_secs(3600), write: Duration::from_secs(3600) };
+
+/// Why a sink cannot begin.
+#[derive(Debug)]
+pub enum SinkError {
+    /// The address is not a loopback address.
+    NotLoopback(SocketAddr),
+    /// The address cannot be listened on.
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What binding said.
+        source: io::Error,
+    },
+    /// The Maildir cannot be used.
+    Maildir {
+        /// Where it is to be.
+        path: PathBuf,
+        /// What opening it said.
+        source: io::Error,
+    },
+    /// The users cannot be taken.
+    Users(String),
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SinkError::NotLoopback(address) => {
+                write!(f, "{address} is not a loopback address: a sink takes mail from this host only")
+            }
+            SinkError::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            SinkError::Maildir { path, source } => {
+                write!(f, "cannot use {} as a Maildir: {source}", path.display())
+            }
+            SinkError::Users(why) => write!(f, "cannot set up AUTH: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for SinkError {}
+
+/// What the sessions of one sink share.
+struct Shared {
+    certificate: Certificate,
+    users: Users,
+    maildir: Option<Maildir>,
+    envelope_fields: bool,
+    faults: Mutex<Faults>,
+    events: UnboundedSender<Event>,
+    /// Names messages that no file names.
+    sequence: AtomicU64,
+}
+
+impl Shared {
+    /// The fault that strikes, which is told.
+    fn strike(&self, phase: Phase, address: Option<&str>) -> Option<Effect> {
+        // Faults are whole between any two statements that can panic.
+        let effect = self.faults.lock().unwrap_or_else(PoisonError::into_inner).strike(phase, address)?;
+        self.tell(Event::Struck(phase, effect.clone()));
+        Some(effect)
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+
+    fn fresh_id(&self) -> String {
+        format!("{:06}", self.sequence.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// One session, from the accepted connection to its end.
+    async fn session(
+        self: Arc<Self>,
+        policy: Arc<Policy>,
+        security: Security,
+        stream: impl Stream + 'static,
+        client: String,
+        stop: StopSignal,
+    ) {
+        match self.strike(Phase::Connect, None) {
+            None => {}
+            Some(Effect::Stall) => return stall().await,
+            Some(_) => return,
+        }
+        let line = Line::default();
+        let host = Host::new(Arc::clone(&self), line.clone());
+        let mut session = Session::new(policy);
+        let mut stream: BoxStream = Box::new(Hangable { stream, line });
+        if security == Security::Implicit {
+            match self.certificate.acceptor().accept(stream).await {
+                Ok(secured) => stream = Box::new(secured),
+                Err(error) => return self.tell(Event::Trouble(format!("TLS handshake: {error}"))),
+            }
+            session.tls_started();
+        }
+        drive(session, host, Connection { stream, client, pace: PACE, stop }).await;
+    }
+}
+
+/// Changes the faults of a sink while it runs.
+#[derive(Clone)]
+pub struct FaultSwitch(Arc<Shared>);
+
+impl FaultSwitch {
+    /// Adds a fault, behind those already there.
+    pub fn add(&self, fault: Fault) {
+        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).add(fault);
+    }
+
+    /// From now on the sink does its duty. Sessions that stall already go on stalling.
+    pub fn clear(&self) {
+        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// A sink that listens, and takes its first client when it runs.
+pub struct Sink {
+    listener: TcpListener,
+    address: SocketAddr,
+    security: Security,
+    policy: Arc<Policy>,
+    shared: Arc<Shared>,
+}
+
+impl Sink {
+    /// Listens; clients wait in the backlog until [`Sink::run`]. What happens is told to `events`.
+    pub async fn bind(options: Options, events: UnboundedSender<Event>) -> Result<Sink, SinkError> {
+        let address = options.address;
+        if !address.ip().is_loopback() {
+            return Err(SinkError::NotLoopback(address));
+        }
+        let policy = Arc::new(options.policy());
+        let maildir = match options.maildir {
+            None => None,
+            Some(path) => {
+                let opened = Maildir::open(&path).await;
+                Some(opened.map_err(|source| SinkError::Maildir { path, source })?)
+            }
+        };
+        let users = Users::new(&options.users).map_err(SinkError::Users)?;
+        let bound = |source| SinkError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bound)?;
+        let shared = Arc::new(Shared {
+            certificate: options.certificate,
+            users,
+            maildir,
+            envelope_fields: options.envelope_fields,
+            faults: Mutex::new(Faults::new(options.faults, options.seed)),
+            events,
+            sequence: AtomicU64::new(1),
+        });
+        let address = listener.local_addr().map_err(bound)?;
+        Ok(Sink { listener, address, security: options.security, policy, shared })
+    }
+
+    /// Where it listens; the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The switch for its faults.
+    pub fn faults(&self) -> FaultSwitch {
+        FaultSwitch(Arc::clone(&self.shared))
+    }
+
+    /// Serves until `stop`; sessions are then cut off, as they are when a relay dies. Every message that
+    /// was acknowledged is durable.
+    pub async fn run(self, mut stop: StopSignal) {
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = stop.given() => return,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, client)) => {
+                        sessions.spawn(self.session(stream, client, stop.clone()));
+                    }
+                    Err(error) => {
+                        self.shared.tell(Event::Trouble(format!("cannot accept a connection: {error}")));
+                        // Out of descriptors, as a rule: some come back when sessions end.
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                Some(_) = sessions.join_next() => {}
+            }
+        }
+    }
+
+    fn session(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        stop: StopSignal,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        // Without it, replies wait for the client's acknowledgement of those before.
+        let _ = stream.set_nodelay(true);
+        let (shared, policy, security) = (Arc::clone(&self.shared), Arc::clone(&self.policy), self.security);
+        shared.session(policy, security, stream, client.to_string(), stop)
+    }
+}
+
+#[cfg(test)]
+mod tests;

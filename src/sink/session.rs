@@ -1,0 +1,301 @@
+//! One session of the sink: a backend that keeps what it is given, unless a fault strikes.
+//!
+//! Promises:
+//! 1. A message is acknowledged only with [`Stored`], which is made after its file is durable.
+//! 2. A fault shows where it was told to: the phases before it are answered as ever, and what depends on
+//!    a refused command is refused as a real relay refuses it (RCPT behind a refused MAIL 503, DATA with
+//!    no recipient left 554).
+//! 3. A recipient that a fault refused is not in the envelope that is kept.
+//!
+//! A dropped session is dropped without a word; replies to commands pipelined before it may be lost
+//! with it, as they are when a relay dies.
+//!
+//! Not here: the dialogue (`smtp/session.rs`), faults as such (`fault.rs`).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auth::Exchange;
+use super::fault::{Effect, Phase};
+use super::line::Line;
+use super::maildir::{Draft, Maildir};
+use super::{Content, Event, Received, Shared};
+use crate::envelope::{Envelope, Recipient};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::smtp::command::Command;
+use crate::smtp::reply::{Reply, Severity};
+use crate::smtp::session::{Durable, Refusal};
+use crate::status::Status;
+
+/// How long a stalled session is held: longer than any client waits.
+const STALL: Duration = Duration::from_secs(3600);
+
+/// Proof that a message is where the sink keeps its messages.
+#[derive(Debug)]
+pub(super) struct Stored {
+    id: String,
+}
+
+impl Durable for Stored {
+    fn queue_id(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// The backend of one session.
+pub(super) struct Host {
+    shared: Arc<Shared>,
+    line: Line,
+    exchange: Option<Exchange>,
+    user: Option<String>,
+    transaction: Transaction,
+    /// What is said instead of the next reply, which a fault took the place of.
+    instead: Option<Instead>,
+}
+
+enum Instead {
+    Reply(Reply),
+    Nothing,
+}
+
+/// What faults have done to the transaction at hand; the session core knows nothing of it.
+#[derive(Debug, Default)]
+struct Transaction {
+    mail_refused: bool,
+    /// How many recipients the core has accepted, and which of them were refused.
+    recipients: usize,
+    refused: Vec<usize>,
+}
+
+/// A message while it comes in.
+pub(super) struct Intake {
+    envelope: Envelope,
+    protocol: &'static str,
+    begun: bool,
+    keep: Keep,
+}
+
+enum Keep {
+    Memory(Vec<u8>),
+    File(Draft),
+}
+
+impl Host {
+    pub(super) fn new(shared: Arc<Shared>, line: Line) -> Self {
+        let transaction = Transaction::default();
+        Host { shared, line, exchange: None, user: None, transaction, instead: None }
+    }
+
+    /// The fault that strikes here. A stall has been sat out when this returns.
+    async fn strike(&mut self, phase: Phase, address: Option<&str>) -> Option<Effect> {
+        let effect = self.shared.strike(phase, address)?;
+        if effect == Effect::Stall {
+            stall().await;
+            return Some(Effect::Drop);
+        }
+        Some(effect)
+    }
+
+    /// The reply that a fault puts in the place of a good one; `None` hangs up.
+    fn reply_of(&self, effect: Effect, phase: Phase) -> Option<Reply> {
+        let Effect::Answer(reply) = effect else {
+            self.line.hang_up();
+            return None;
+        };
+        // RFC 5321 3.1: it says no more than that. 421 closes by itself.
+        if phase == Phase::Greeting {
+            self.line.hang_up();
+        }
+        Some(reply)
+    }
+
+    /// The same where a method of the backend has failed: the next reply is the fault's.
+    fn refusal_of(&mut self, effect: Effect, phase: Phase) -> Refusal {
+        let reply = self.reply_of(effect, phase);
+        self.instead = Some(reply.map_or(Instead::Nothing, Instead::Reply));
+        Refusal::LocalTrouble
+    }
+
+    /// What is left of a transaction that faults have been at.
+    fn salvage(&self, mut envelope: Envelope) -> Result<Envelope, Refusal> {
+        if self.transaction.mail_refused {
+            return Err(Refusal::Other(no_mail()));
+        }
+        let refused = &self.transaction.refused;
+        let mut index = 0..;
+        envelope.recipients.retain(|_: &Recipient| index.next().is_some_and(|n| !refused.contains(&n)));
+        if envelope.recipients.is_empty() {
+            let reply = Reply::new(554, Status::permanent(5, 1), "no valid recipients");
+            return Err(Refusal::Other(reply));
+        }
+        Ok(envelope)
+    }
+
+    /// The reply to a command that the core has accepted.
+    async fn answer_accepted(&mut self, command: &[u8], reply: Reply) -> Option<Reply> {
+        let Some((phase, mailbox)) = phase_of(command) else { return Some(reply) };
+        match phase {
+            Phase::Mail => self.transaction = Transaction::default(),
+            Phase::Rcpt => self.transaction.recipients += 1,
+            _ => {}
+        }
+        if phase == Phase::Rcpt && self.transaction.mail_refused {
+            return Some(no_mail());
+        }
+        let Some(effect) = self.strike(phase, mailbox.as_deref()).await else { return Some(reply) };
+        match phase {
+            Phase::Mail => self.transaction.mail_refused = true,
+            Phase::Rcpt => self.transaction.refused.push(self.transaction.recipients - 1),
+            _ => {}
+        }
+        self.reply_of(effect, phase)
+    }
+
+    async fn begin(&self, envelope: Envelope, protocol: &'static str) -> io::Result<Intake> {
+        let head = if self.shared.envelope_fields { envelope_fields(&envelope) } else { Vec::new() };
+        let keep = match &self.shared.maildir {
+            None => Keep::Memory(head),
+            Some(maildir) => Keep::File(begin_file(maildir, &head).await?),
+        };
+        Ok(Intake { envelope, protocol, begun: false, keep })
+    }
+
+    /// Makes the message durable and tells of it.
+    async fn store(&self, intake: Intake) -> io::Result<Stored> {
+        let Intake { envelope, protocol, keep, .. } = intake;
+        let (id, content) = match keep {
+            Keep::Memory(octets) => (self.shared.fresh_id(), Content::Memory(octets)),
+            Keep::File(draft) => (draft.name().to_owned(), Content::File(draft.deliver().await?)),
+        };
+        let user = self.user.clone();
+        self.shared.tell(Event::Received(Received { id: id.clone(), envelope, protocol, user, content }));
+        Ok(Stored { id })
+    }
+
+    fn trouble(&self, error: &io::Error) -> Refusal {
+        self.shared.tell(Event::Trouble(error.to_string()));
+        Refusal::LocalTrouble
+    }
+
+    fn note_auth(&mut self, exchange: Option<Exchange>, step: &AuthStep) {
+        self.exchange = exchange.filter(|_| matches!(step, AuthStep::Challenge(_)));
+        if let AuthStep::Succeeded { user } = step {
+            self.user = Some(user.clone());
+        }
+    }
+}
+
+impl Backend for Host {
+    type Proof = Stored;
+    type Intake = Intake;
+
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
+        let envelope = self.salvage(envelope)?;
+        if let Some(effect) = self.strike(Phase::Data, None).await {
+            return Err(self.refusal_of(effect, Phase::Data));
+        }
+        self.begin(envelope, hello.protocol).await.map_err(|error| self.trouble(&error))
+    }
+
+    async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
+        if !std::mem::replace(&mut intake.begun, true)
+            && let Some(effect) = self.strike(Phase::Content, None).await
+        {
+            return Err(self.refusal_of(effect, Phase::Content));
+        }
+        match &mut intake.keep {
+            Keep::Memory(content) => {
+                content.extend_from_slice(octets);
+                Ok(())
+            }
+            Keep::File(draft) => draft.write(octets).await.map_err(|error| self.trouble(&error)),
+        }
+    }
+
+    async fn commit(&mut self, intake: Intake) -> Result<Stored, Refusal> {
+        let effect = self.strike(Phase::Dot, None).await;
+        let lose_reply = effect == Some(Effect::LoseReply);
+        if let Some(effect) = effect.filter(|_| !lose_reply) {
+            return Err(self.refusal_of(effect, Phase::Dot));
+        }
+        let stored = self.store(intake).await.map_err(|error| self.trouble(&error))?;
+        if lose_reply {
+            self.line.hang_up();
+            self.instead = Some(Instead::Nothing);
+        }
+        Ok(stored)
+    }
+
+    async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
+        Ok(Box::new(self.shared.certificate.acceptor().accept(plain).await?))
+    }
+
+    async fn auth_start(&mut self, mechanism: &str, initial_response: Option<&[u8]>) -> AuthStep {
+        if let Some(effect) = self.strike(Phase::Auth, None).await {
+            let _ = self.refusal_of(effect, Phase::Auth);
+            return AuthStep::Failed;
+        }
+        let (exchange, step) = self.shared.users.start(mechanism, initial_response);
+        self.note_auth(exchange, &step);
+        step
+    }
+
+    async fn auth_response(&mut self, response: &[u8]) -> AuthStep {
+        let mut exchange = self.exchange.take();
+        let step = exchange.as_mut().map_or(AuthStep::Failed, |exchange| exchange.respond(response));
+        self.note_auth(exchange, &step);
+        step
+    }
+
+    async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Option<Reply> {
+        match (self.instead.take(), prompt) {
+            (Some(Instead::Nothing), _) => None,
+            (Some(Instead::Reply(instead)), _) => Some(instead),
+            (None, Prompt::Connection) => match self.strike(Phase::Greeting, None).await {
+                Some(effect) => self.reply_of(effect, Phase::Greeting),
+                None => Some(reply),
+            },
+            (None, Prompt::Command(command)) if reply.severity() == Severity::Positive => {
+                self.answer_accepted(command, reply).await
+            }
+            (None, Prompt::Command(_) | Prompt::EndOfData) => Some(reply),
+        }
+    }
+}
+
+/// Sits a stall out.
+pub(super) async fn stall() {
+    tokio::time::sleep(STALL).await;
+}
+
+fn no_mail() -> Reply {
+    Reply::new(503, Status::permanent(5, 1), "need MAIL before RCPT")
+}
+
+/// The phase of a command that has no method of its own in a backend, and the mailbox in it.
+fn phase_of(line: &[u8]) -> Option<(Phase, Option<String>)> {
+    match Command::parse(line.trim_ascii_end()).ok()? {
+        Command::Ehlo(_) | Command::Helo(_) => Some((Phase::Ehlo, None)),
+        Command::StartTls => Some((Phase::StartTls, None)),
+        Command::Mail { envelope, .. } => Some((Phase::Mail, Some(envelope.reverse_path.to_string()))),
+        Command::Rcpt(recipient) => Some((Phase::Rcpt, Some(recipient.address.to_string()))),
+        Command::Quit => Some((Phase::Quit, None)),
+        _ => None,
+    }
+}
+
+/// The envelope as header fields, for whoever reads the file.
+fn envelope_fields(envelope: &Envelope) -> Vec<u8> {
+    let mut fields = format!("Return-Path: <{}>\r\n", envelope.reverse_path);
+    for recipient in &envelope.recipients {
+        fields += &format!("X-Envelope-To: <{}>\r\n", recipient.address);
+    }
+    fields.into_bytes()
+}
+
+async fn begin_file(maildir: &Maildir, head: &[u8]) -> io::Result<Draft> {
+    let mut draft = maildir.draft().await?;
+    draft.write(head).await?;
+    Ok(draft)
+}

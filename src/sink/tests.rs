@@ -1,0 +1,457 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::listener::stop::{Stopper, stop_signal};
+use crate::secret::Secret;
+use crate::smtp::reply::Reply;
+
+/// What a client hears where a reply is due.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Reply(Reply),
+    Garbage,
+    Closed,
+    Silence,
+}
+
+impl Heard {
+    fn code(&self) -> String {
+        match self {
+            Heard::Reply(reply) => reply.code().to_string(),
+            Heard::Garbage => "garbage".into(),
+            Heard::Closed => "closed".into(),
+            Heard::Silence => "silence".into(),
+        }
+    }
+}
+
+/// The plainest client there is.
+struct Client<S> {
+    stream: S,
+    input: Vec<u8>,
+}
+
+impl<S: Stream> Client<S> {
+    fn new(stream: S) -> Self {
+        Client { stream, input: Vec::new() }
+    }
+
+    async fn hear(&mut self) -> Heard {
+        loop {
+            match Reply::parse(&self.input) {
+                Ok(None) => {}
+                Err(_) => return Heard::Garbage,
+                Ok(Some((reply, length))) => {
+                    self.input.drain(..length);
+                    return Heard::Reply(reply);
+                }
+            }
+            match timeout(Duration::from_secs(600), self.stream.read_buf(&mut self.input)).await {
+                Err(_) => return Heard::Silence,
+                Ok(Ok(0) | Err(_)) => return Heard::Closed,
+                Ok(Ok(_)) => {}
+            }
+        }
+    }
+
+    async fn say(&mut self, octets: &str) -> Heard {
+        match self.stream.write_all(octets.as_bytes()).await {
+            Ok(()) => self.hear().await,
+            Err(_) => Heard::Closed,
+        }
+    }
+
+    /// The codes of a whole transaction to `a` and `b`, up to the first thing that is no reply.
+    async fn transact(&mut self) -> String {
+        const CONTENT: &str = "Subject: x\r\n\r\n..dots\r\n.\r\n";
+        let steps = [
+            "EHLO me\r\n",
+            "MAIL FROM:<ann@example.org>\r\n",
+            "RCPT TO:<a@example.org>\r\n",
+            "RCPT TO:<b@example.org>\r\n",
+            "DATA\r\n",
+            CONTENT,
+            "QUIT\r\n",
+        ];
+        let mut codes = vec![self.hear().await.code()];
+        for step in steps {
+            if matches!(codes.last().map(String::as_str), Some("closed" | "silence")) {
+                break;
+            }
+            if step != CONTENT || codes.last().is_some_and(|code| code == "354") {
+                codes.push(self.say(step).await.code());
+            }
+        }
+        codes.join(" ")
+    }
+}
+
+fn options() -> Options {
+    // Made once: it is the slow part.
+    static CERTIFICATE: std::sync::LazyLock<Certificate> =
+        std::sync::LazyLock::new(|| Certificate::self_made().unwrap());
+    Options::new(CERTIFICATE.clone())
+}
+
+fn plain(faults: &[&str]) -> Options {
+    let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+    Options { security: Security::None, faults, ..options() }
+}
+
+/// A sink whose sessions run over a duplex, and what it tells.
+struct Bench {
+    sink: Sink,
+    events: UnboundedReceiver<Event>,
+    stop: (Stopper, StopSignal),
+}
+
+impl Bench {
+    async fn new(options: Options) -> Self {
+        let (sender, events) = unbounded_channel();
+        Bench { sink: Sink::bind(options, sender).await.unwrap(), events, stop: stop_signal() }
+    }
+
+    fn client(&self) -> Client<DuplexStream> {
+        let (ours, theirs) = duplex(4096);
+        let Sink { shared, policy, security, .. } = &self.sink;
+        let stop = self.stop.1.clone();
+        tokio::spawn(Arc::clone(shared).session(Arc::clone(policy), *security, ours, "client".into(), stop));
+        Client::new(theirs)
+    }
+
+    /// The messages kept since the last call.
+    fn received(&mut self) -> Vec<Received> {
+        let mut received = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Received(message) = event {
+                received.push(message);
+            }
+        }
+        received
+    }
+}
+
+fn recipients(message: &Received) -> String {
+    let addresses = message.envelope.recipients.iter().map(|recipient| recipient.address.local_part());
+    addresses.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_shows_at_its_phase_and_nowhere_else() {
+    // The fault, what the client hears, who gets the message, if anyone.
+    let cases = [
+        ("connect=drop", "closed", None),
+        ("connect=stall", "silence", None),
+        ("greeting=554", "554 closed", None),
+        ("greeting=drop", "closed", None),
+        ("greeting=stall", "silence", None),
+        ("ehlo=421", "220 421 closed", None),
+        ("ehlo=502", "220 502 250 250 250 354 250 221", Some("a b")),
+        ("ehlo=drop", "220 closed", None),
+        ("ehlo=stall", "220 silence", None),
+        ("mail=451", "220 250 451 503 503 503 221", None),
+        ("mail:ann@example.org=550", "220 250 550 503 503 503 221", None),
+        ("mail:bob@example.org=550", "220 250 250 250 250 354 250 221", Some("a b")),
+        ("mail=421", "220 250 421 closed", None),
+        ("mail=drop", "220 250 closed", None),
+        ("mail=stall", "220 250 silence", None),
+        ("rcpt=451", "220 250 250 451 451 554 221", None),
+        ("rcpt=451*1", "220 250 250 451 250 354 250 221", Some("b")),
+        ("rcpt:b@example.org=550", "220 250 250 250 550 354 250 221", Some("a")),
+        ("rcpt=drop", "220 250 250 closed", None),
+        ("rcpt=stall", "220 250 250 silence", None),
+        ("data=452", "220 250 250 250 250 452 221", None),
+        ("data=421", "220 250 250 250 250 421 closed", None),
+        ("data=drop", "220 250 250 250 250 closed", None),
+        ("data=stall", "220 250 250 250 250 silence", None),
+        ("content=552", "220 250 250 250 250 354 552 221", None),
+        ("content=421", "220 250 250 250 250 354 421 closed", None),
+        ("content=drop", "220 250 250 250 250 354 closed", None),
+        ("content=stall", "220 250 250 250 250 354 silence", None),
+        ("dot=451", "220 250 250 250 250 354 451 221", None),
+        ("dot=554", "220 250 250 250 250 354 554 221", None),
+        ("dot=421", "220 250 250 250 250 354 421 closed", None),
+        ("dot=drop", "220 250 250 250 250 354 closed", None),
+        ("dot=stall", "220 250 250 250 250 354 silence", None),
+        ("dot=lose-reply", "220 250 250 250 250 354 closed", Some("a b")),
+        ("quit=421", "220 250 250 250 250 354 250 421", Some("a b")),
+        ("quit=drop", "220 250 250 250 250 354 250 closed", Some("a b")),
+        ("quit=stall", "220 250 250 250 250 354 250 silence", Some("a b")),
+    ];
+    for (fault, heard, kept) in cases {
+        let mut bench = Bench::new(plain(&[fault])).await;
+        assert_eq!(bench.client().transact().await, heard, "{fault}");
+        let received = bench.received();
+        assert_eq!(received.first().map(recipients).as_deref(), kept, "{fault}");
+        assert!(received.len() <= 1, "{fault}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_fault_every_octet_is_kept() {
+    let mut bench = Bench::new(plain(&[])).await;
+    assert_eq!(bench.client().transact().await, "220 250 250 250 250 354 250 221");
+    let message = bench.received().remove(0);
+    assert_eq!((recipients(&message).as_str(), message.protocol), ("a b", "ESMTP"));
+    assert_eq!(message.envelope.reverse_path.to_string(), "ann@example.org");
+    assert_eq!(message.content.read().unwrap(), b"Subject: x\r\n\r\n.dots\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_answered_behind_last_words() {
+    let bench = Bench::new(plain(&["mail=421"])).await;
+    let mut client = bench.client();
+    client.hear().await;
+    let pipelined = "EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@example.org>\r\nQUIT\r\n";
+    assert_eq!(client.say(pipelined).await.code(), "250");
+    assert_eq!((client.hear().await.code(), client.hear().await), ("421".into(), Heard::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_transaction_does_not_taint_the_next() {
+    let mut bench = Bench::new(plain(&["mail=451*1", "rcpt=550*1"])).await;
+    let mut client = bench.client();
+    client.hear().await;
+    for (said, code) in [
+        ("EHLO me\r\n", "250"),
+        ("MAIL FROM:<>\r\n", "451"),
+        ("RSET\r\n", "250"),
+        ("MAIL FROM:<>\r\n", "250"),
+        ("RCPT TO:<a@example.org>\r\n", "550"),
+        ("RSET\r\n", "250"),
+        ("MAIL FROM:<>\r\n", "250"),
+        ("RCPT TO:<b@example.org>\r\n", "250"),
+        ("DATA\r\n", "354"),
+        ("x\r\n.\r\n", "250"),
+    ] {
+        assert_eq!(client.say(said).await.code(), code, "{said}");
+    }
+    assert_eq!(bench.received().iter().map(recipients).collect::<Vec<_>>(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn chunks_meet_the_same_faults_as_data() {
+    let cases = [("quit=drop", "250 250", 1), ("data=452", "452 503", 0), ("dot=451", "250 451", 0)];
+    for (fault, heard, kept) in cases {
+        let mut bench = Bench::new(plain(&[fault])).await;
+        let mut client = bench.client();
+        client.hear().await;
+        for said in ["EHLO me\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<a@example.org>\r\n"] {
+            assert_eq!(client.say(said).await.code(), "250");
+        }
+        let codes = [client.say("BDAT 3\r\nabc").await.code(), client.say("BDAT 2 LAST\r\nde").await.code()];
+        assert_eq!(codes.join(" "), heard, "{fault}");
+        assert_eq!(bench.received().len(), kept, "{fault}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_change_while_it_runs() {
+    let mut bench = Bench::new(plain(&[])).await;
+    let faults = bench.sink.faults();
+    faults.add("dot=451".parse().unwrap());
+    assert!(bench.client().transact().await.ends_with("354 451 221"));
+    faults.clear();
+    assert!(bench.client().transact().await.ends_with("354 250 221"));
+    assert_eq!(bench.received().len(), 1);
+}
+
+fn users() -> Vec<User> {
+    vec![User { name: "apikey".into(), password: Secret::new("s3cret".into()) }]
+}
+
+/// Shakes hands as a client that trusts nothing but the sink's own certificate.
+async fn secure<S: Stream>(stream: S, pem: &str) -> tokio_rustls::client::TlsStream<S> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// AUTH by rsasl's client; the last reply's code.
+async fn authenticate<S: Stream>(client: &mut Client<S>, mechanism: &str, password: &str) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let config = SASLConfig::with_credentials(None, "apikey".into(), password.into()).unwrap();
+    let name = Mechname::parse(mechanism.as_bytes()).unwrap();
+    let mut sasl = SASLClient::new(config).start_suggested(&[name]).unwrap();
+    let mut heard = client.say(&format!("AUTH {mechanism}\r\n")).await;
+    loop {
+        let Heard::Reply(reply) = &heard else { return heard.code() };
+        if reply.code() != 334 {
+            return heard.code();
+        }
+        let challenge = STANDARD.decode(reply.lines().concat()).unwrap();
+        let mut response = Vec::new();
+        let input = (!challenge.is_empty()).then_some(&challenge[..]);
+        let said = match sasl.step(input, &mut response) {
+            Ok(_) => STANDARD.encode(response),
+            Err(_) => "*".into(),
+        };
+        heard = client.say(&format!("{said}\r\n")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn auth_comes_after_tls_by_every_mechanism_and_before_mail() {
+    for mechanism in auth::MECHANISMS {
+        let mut bench = Bench::new(Options { users: users(), ..options() }).await;
+        let mut client = bench.client();
+        client.hear().await;
+        let Heard::Reply(offered) = client.say("EHLO me\r\n").await else { panic!() };
+        assert!(offered.lines().contains(&"STARTTLS".into()), "{offered}");
+        assert!(!offered.to_string().contains("AUTH"), "{offered}");
+        assert_eq!(client.say("MAIL FROM:<>\r\n").await.code(), "530");
+        assert_eq!(client.say("STARTTLS\r\n").await.code(), "220");
+        let pem = bench.sink.shared.certificate.pem().to_owned();
+        let mut client = Client::new(secure(client.stream, &pem).await);
+        let Heard::Reply(offered) = client.say("EHLO me\r\n").await else { panic!() };
+        assert!(offered.lines().contains(&format!("AUTH {}", auth::MECHANISMS.join(" "))), "{offered}");
+        assert_eq!(client.say("MAIL FROM:<>\r\n").await.code(), "530", "{mechanism}");
+        let refused = authenticate(&mut client, mechanism, "wrong").await;
+        assert!(refused.starts_with('5'), "{mechanism}: {refused}");
+        assert_eq!(client.say("MAIL FROM:<>\r\n").await.code(), "530", "{mechanism}");
+        assert_eq!(authenticate(&mut client, mechanism, "s3cret").await, "235", "{mechanism}");
+        for said in ["MAIL FROM:<>\r\n", "RCPT TO:<a@example.org>\r\n"] {
+            assert_eq!(client.say(said).await.code(), "250", "{mechanism}");
+        }
+        assert_eq!(client.say("DATA\r\n").await.code(), "354");
+        assert_eq!(client.say("x\r\n.\r\n").await.code(), "250");
+        let message = bench.received().remove(0);
+        assert_eq!((message.user.as_deref(), message.protocol), (Some("apikey"), "ESMTPSA"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_at_starttls_and_auth() {
+    let cases = [
+        ("starttls=454", "220 250 454"),
+        ("starttls=drop", "220 250 closed"),
+        ("starttls=stall", "220 250 silence"),
+        ("auth=454", "220 250 220 250 454"),
+        ("auth=535", "220 250 220 250 535"),
+        ("auth=421", "220 250 220 250 421 closed"),
+        ("auth=drop", "220 250 220 250 closed"),
+        ("auth=stall", "220 250 220 250 silence"),
+    ];
+    for (fault, expected) in cases {
+        let faults = vec![fault.parse().unwrap()];
+        let bench = Bench::new(Options { users: users(), faults, ..options() }).await;
+        let mut client = bench.client();
+        let mut codes = vec![client.hear().await.code(), client.say("EHLO me\r\n").await.code()];
+        codes.push(client.say("STARTTLS\r\n").await.code());
+        if codes[2] == "220" {
+            let mut client = Client::new(secure(client.stream, bench.sink.shared.certificate.pem()).await);
+            codes.push(client.say("EHLO me\r\n").await.code());
+            codes.push(authenticate(&mut client, "PLAIN", "s3cret").await);
+            if expected.ends_with("421 closed") {
+                codes.push(client.hear().await.code());
+            }
+        }
+        assert_eq!(codes.join(" "), expected, "{fault}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn implicit_tls_speaks_no_octet_in_the_clear() {
+    let mut bench = Bench::new(Options { security: Security::Implicit, ..options() }).await;
+    let stream = secure(bench.client().stream, bench.sink.shared.certificate.pem()).await;
+    let mut client = Client::new(stream);
+    assert_eq!(client.transact().await, "220 250 250 250 250 354 250 221");
+    assert_eq!(bench.received()[0].protocol, "ESMTPS");
+
+    let mut stranger = bench.client();
+    // A TLS alert is no SMTP.
+    assert_eq!(stranger.say("EHLO me\r\n").await, Heard::Garbage);
+}
+
+fn files(directory: &Path) -> BTreeSet<Vec<u8>> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn two_sessions_at_once_over_tcp_into_a_maildir() {
+    let root = tempfile::tempdir().unwrap();
+    let maildir = Some(root.path().to_owned());
+    let (sender, mut events) = unbounded_channel();
+    let sink = Sink::bind(Options { maildir, envelope_fields: true, ..plain(&[]) }, sender).await.unwrap();
+    let address = sink.address();
+    let (stopper, stop) = stop_signal();
+    let running = tokio::spawn(sink.run(stop));
+
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::new(TcpStream::connect(address).await.unwrap());
+        assert_eq!(client.hear().await.code(), "220");
+        clients.push(client);
+    }
+    // Each command of one session falls between those of the other.
+    let steps =
+        ["EHLO me\r\n", "MAIL FROM:<N@x>\r\n", "RCPT TO:<a@x>\r\n", "DATA\r\n", "N\r\n.\r\n", "QUIT\r\n"];
+    for (step, code) in steps.into_iter().zip(["250", "250", "250", "354", "250", "221"]) {
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.say(&step.replace('N', &number.to_string())).await.code(), code, "{step}");
+        }
+    }
+    let expected: BTreeSet<Vec<u8>> = (0..2)
+        .map(|n| format!("Return-Path: <{n}@x>\r\nX-Envelope-To: <a@x>\r\n{n}\r\n").into_bytes())
+        .collect();
+    assert_eq!(files(&root.path().join("new")), expected);
+    assert_eq!(files(&root.path().join("tmp")), BTreeSet::new());
+
+    stopper.stop(Instant::now());
+    running.await.unwrap();
+    let mut told = BTreeSet::new();
+    while let Some(event) = events.recv().await {
+        if let Event::Received(message) = event {
+            told.insert(message.content.read().unwrap());
+        }
+    }
+    assert_eq!(told, expected);
+    assert!(TcpStream::connect(address).await.is_err(), "a stopped sink listens no more");
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_not_acknowledged() {
+    let root = tempfile::tempdir().unwrap();
+    let maildir = Some(root.path().to_owned());
+    let mut bench = Bench::new(Options { maildir, ..plain(&[]) }).await;
+    std::fs::remove_dir(root.path().join("new")).unwrap();
+    assert_eq!(bench.client().transact().await, "220 250 250 250 250 354 451 221");
+    assert!(bench.received().is_empty());
+    assert_eq!(files(&root.path().join("tmp")), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn only_what_works_is_begun() {
+    let (sender, _events) = unbounded_channel();
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:25"] {
+        let options = Options { address: address.parse().unwrap(), ..plain(&[]) };
+        let refused = Sink::bind(options, sender.clone()).await.err().unwrap();
+        assert!(matches!(refused, SinkError::NotLoopback(_)), "{refused}");
+    }
+    let first = Sink::bind(plain(&[]), sender.clone()).await.unwrap();
+    let options = Options { address: first.address(), ..plain(&[]) };
+    let refused = Sink::bind(options, sender.clone()).await.err().unwrap();
+    assert!(matches!(refused, SinkError::Bind { .. }), "{refused}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let options = Options { maildir: Some(file.path().to_owned()), ..plain(&[]) };
+    let refused = Sink::bind(options, sender).await.err().unwrap();
+    assert!(matches!(refused, SinkError::Maildir { .. }), "{refused}");
+}
