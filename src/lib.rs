@@ -1,6 +1,32 @@
 //! nullmta: mail handed to `localhost` is never lost.
+//!
+//! ```text
+//!  app ── SMTP 127.0.0.1:25 ──┐                                             ┌── relayhost:587
+//!  local ── submit.sock ──────┤ session ─▶ intake ─▶ spool ─▶ 250           │   STARTTLS, SASL
+//!                             │  (smtp)   (message)   │ one sync for many   │
+//!  DSN ───────────────────────┴───────────────────────┤                     │
+//!                                                     ▼                     │
+//!              operator ── control (admin) ────────▶ queue ─▶ courier ─▶ relay session
+//!                                                     ▲          │
+//!                                         deferred, by age       └─▶ sent | deferred | bounced ─▶ DSN
+//! ```
+//! | | | |
+//! |---|---|---|
+//! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] | what everyone speaks in; pure |
+//! | cores | [`smtp`] [`message`] [`config`] | RFC 5321 both ways, what is done to a message, what is configured; pure |
+//! | shells | [`spool`] [`relay`] [`listener`] | the disk, the network outward, the network inward |
+//! | | [`queue`] | the one owner of live messages |
+//! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |
+//! | faces | [`admin`] [`cli`] [`sink`] | how people see and steer it, and a relay to rehearse with |
+//!
+//! Arrows run upward only. Three proofs make wrong states unsayable: [`spool::Committed`] is needed to say
+//! 250, `relay::tls::Verified` to say anything of a message to the relay, [`spool::Settled`] to
+//! remove one.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod envelope;
 pub mod journal;
 pub mod listener;

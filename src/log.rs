@@ -10,7 +10,9 @@
 //! Not here: where lines go and how a line is framed (`journal.rs`).
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -278,6 +280,42 @@ pub fn address_left_out(address: SocketAddr, why: &dyn fmt::Display) {
     warn!("not listening on {address}: {why}");
 }
 
+/// Recovery or the cleaner found octets that were acknowledged once and are no record any more; what was
+/// done about it.
+pub fn spool_damaged(report: &str) {
+    error!("spool damaged: {report}");
+}
+
+/// Making a segment ready or letting one go failed; tried again.
+pub fn spool_stock(log: &Path, why: &io::Error) {
+    warn!("spool: cannot prepare or remove a segment in {}: {why}; will try again", log.display());
+}
+
+/// A batch could not be written; those who waited for it were refused.
+pub fn spool_write(segment: u32, why: &io::Error) {
+    error!("spool: cannot write to segment {segment:08X}: {why}; mail is being refused");
+}
+
+/// A sync failed; those who waited for it were refused.
+pub fn spool_sync(segment: u32, why: &io::Error) {
+    error!("spool: cannot sync segment {segment:08X}: {why}; it is not used any more");
+}
+
+/// A new segment could not be begun.
+pub fn spool_begin(segment: u32, why: &io::Error) {
+    error!("spool: cannot begin segment {segment:08X}: {why}; mail is being refused");
+}
+
+/// The spool was not closed in good order: a crash, a kill or a power cut. `torn`: writes that nobody had
+/// been told of, cut off in the middle.
+pub fn unclean_end(torn: u64) {
+    warn!(
+        torn,
+        "the last run ended without stopping: what the relay took in that moment may be sent again \
+         (possible duplicate); {torn} unacknowledged writes dropped"
+    );
+}
+
 /// The daemon takes mail.
 pub fn started(hostname: &str, live: usize) {
     info!(version = env!("CARGO_PKG_VERSION"), live, "started as {hostname}; {live} in the queue");
@@ -311,6 +349,31 @@ pub fn not_reloaded(why: &str) {
 /// A changed key that a reload cannot change.
 pub fn needs_restart(key: &str) {
     warn!("{key} has changed: that takes a restart");
+}
+
+/// A reply of the relay, and to what; commands are not shown, since some are secrets.
+pub fn relay_said(relay: &dyn fmt::Display, phase: &dyn fmt::Display, said: &dyn fmt::Display) {
+    debug!("{relay} to {phase}: {said}");
+}
+
+/// A client of the control socket went away or spoke nonsense.
+pub fn control_client(why: &dyn fmt::Display) {
+    debug!("control client: {why}");
+}
+
+/// The control socket cannot accept for now.
+pub fn control_trouble(why: &dyn fmt::Display) {
+    warn!("control socket: cannot accept for now: {why}");
+}
+
+/// The accept loops could not begin.
+pub fn not_serving(why: &dyn fmt::Display) {
+    error!("not serving: {why}");
+}
+
+/// Something the system refused that we can do without.
+pub fn done_without(what: &str, why: &dyn fmt::Display) {
+    debug!("{what}: {why}");
 }
 
 /// The relay, or `none`.

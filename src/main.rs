@@ -1,3 +1,7 @@
 //! The one binary; the library is the program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nullmta::cli::main()
+}

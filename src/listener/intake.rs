@@ -8,7 +8,7 @@
 //! 3. One accepted message is one log line, with its queue id; so is one that the spool did not take,
 //!    with the cause that the client is not told.
 //!
-//! Fails: [`Refusal`]s, made in one place from the spool's errors ([`refusal_of`]). Nothing was queued.
+//! Fails: [`Refusal`]s, made in one place from the spool's errors (`refusal_of`). Nothing was queued.
 //! Not here: what is done to a message (`message/`), storage (`spool/`), TLS and AUTH for local clients.
 
 use std::sync::Arc;

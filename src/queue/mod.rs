@@ -4,7 +4,7 @@
 //! bounced (and the bounce spooled), or its patience is used up; relay trouble pauses the relay for all
 //! and uses up nobody's patience; submitters take turns; at most `max-connections` connections exist.
 //!
-//! One task, the [`owner`], owns all of this state; everybody else sends it [`Command`]s:
+//! One task, the owner (`owner.rs`), owns all of this state; everybody else sends it commands:
 //! ```text
 //!  spool ── arrivals ──▶ owner ── spawns ──▶ courier (one a connection, inside the relay's dialogue)
 //!                         ▲  ▲                 │ next message, reports

@@ -25,6 +25,7 @@ use zeroize::Zeroize;
 
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use crate::config::Timeouts;
+use crate::log;
 use crate::smtp::reply::Reply;
 
 /// What is taken in while we write: the replies to the largest group fit many times.
@@ -108,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(reply) = self.take_reply().map_err(|cause| self.trouble(phase, cause))? {
+                log::relay_said(&self.peer, &phase, &reply);
                 return Ok(reply);
             }
             if let Some(cause) = self.broken.clone() {

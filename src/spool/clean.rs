@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use super::change::{Carried, Change};
 use super::entry::ReadError;
-use super::fault;
 use super::format::record_length;
 use super::index::{Extra, Flags, Slot};
 use super::octets::Malformed;
@@ -27,6 +26,7 @@ use super::read::{Record, base_of, last_deferral, record_at};
 use super::request::{Answer, Request};
 use super::salvage::{self, Range};
 use super::shared::Shared;
+use crate::log;
 use crate::queue_id::QueueId;
 
 /// Octets of messages moved in one step.
@@ -104,10 +104,16 @@ impl Cleaner {
             _ => salvage::keep(&*shared.fs, &shared.places, range).is_ok(),
         };
         if kept {
-            fault::damaged(&format!("{id}: lost to damage; {}", salvage::describe(&shared.places, range)));
+            log::spool_damaged(&format!(
+                "{id}: lost to damage; {}",
+                salvage::describe(&shared.places, range)
+            ));
             shared.index().remove(id);
         } else {
-            fault::damaged(&format!("{id}: cannot be moved: {error}; segment {:08X} stays", place.segment));
+            log::spool_damaged(&format!(
+                "{id}: cannot be moved: {error}; segment {:08X} stays",
+                place.segment
+            ));
             self.stuck = Some(place.segment);
         }
     }

@@ -7,7 +7,7 @@
 //!    name, the new, or none.
 //!
 //! Errors are those of the system, unchanged. Short reads and writes and `Interrupted` are the
-//! caller's to go on from ([`read_full_at`], [`write_all_at`]): the tests make all of them happen.
+//! caller's to go on from (`read_full_at`, `write_all_at`): the tests make all of them happen.
 //!
 //! Not here: what is called and when (`segment.rs`, `stock.rs`, `draft.rs`, `recover.rs`); the
 //! simulated disk of the tests is in `fs/sim.rs`.

@@ -60,7 +60,6 @@ mod change;
 mod clean;
 mod draft;
 mod entry;
-mod fault;
 pub mod format;
 pub mod fs;
 mod handle;

@@ -19,10 +19,10 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::fault;
 use super::fs::{Fs, write_all_at};
 use super::place::Places;
 use super::segment::Ready;
+use crate::log;
 use crate::queue_id::QueueId;
 
 /// Segments kept ready.
@@ -236,7 +236,7 @@ impl Stock {
             shelf.stuck = true;
         }
         drop(shelf);
-        fault::stock(&self.places.log, error);
+        log::spool_stock(&self.places.log, error);
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

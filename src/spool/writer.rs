@@ -27,11 +27,11 @@ use super::change::Change;
 use super::clean::Cleaner;
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
-use super::fault;
 use super::format::{Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
 use super::request::{Answer, Batch, Order, Request};
 use super::segment::{Active, Record};
 use super::shared::Shared;
+use crate::log;
 use crate::queue_id::QueueId;
 
 /// Octets after which a batch is written although more has arrived.
@@ -167,6 +167,10 @@ impl Writer {
             return Ok(());
         }
         self.flush();
+        // A fault there may have begun a segment already.
+        if self.fits(length) {
+            return Ok(());
+        }
         self.begin_segment(if bulk { RESERVE } else { 0 })
     }
 
@@ -188,7 +192,7 @@ impl Writer {
             if !active.is_durable()
                 && let Err(e) = active.sync()
             {
-                fault::sync(active.sequence(), &e);
+                log::spool_sync(active.sequence(), &e);
             }
             // From here on nothing is written to it: a header that could not be synced completely might
             // still appear after a crash and make void what was written later.
@@ -209,7 +213,7 @@ impl Writer {
                 Ok(())
             }
             Err(e) => {
-                fault::begin(ready.sequence, &e);
+                log::spool_begin(ready.sequence, &e);
                 self.shared.let_segment_go(ready.sequence);
                 Err(CommitError::from(e.kind()))
             }
@@ -233,7 +237,7 @@ impl Writer {
     fn write(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
         let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
         if let Err(e) = active.append(&mut batch.octets) {
-            fault::write(active.sequence(), &e);
+            log::spool_write(active.sequence(), &e);
             let error = CommitError::from(e.kind());
             if error == CommitError::Trouble {
                 self.seal();
@@ -244,7 +248,7 @@ impl Writer {
         if batch.must_sync
             && let Err(e) = active.sync()
         {
-            fault::sync(active.sequence(), &e);
+            log::spool_sync(active.sequence(), &e);
             self.seal();
             return Err(CommitError::from(e.kind()));
         }

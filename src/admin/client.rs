@@ -1,0 +1,78 @@
+//! The command line's end of the control socket.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::protocol::{Frame, Request};
+
+/// Why a request came to nothing.
+#[derive(Debug)]
+pub enum ClientError {
+    /// Nobody listens there, or we may not ask.
+    Unreachable {
+        /// The control socket.
+        socket: PathBuf,
+        /// What connecting said.
+        source: io::Error,
+    },
+    /// The daemon could not answer.
+    Refused(String),
+    /// The answer broke off, or was none of ours.
+    BrokenOff(String),
+    /// What the caller did with an item failed.
+    Output(io::Error),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Unreachable { socket, source } => {
+                write!(
+                    f,
+                    "no daemon answers at {}: {source}; is nullmta running, and are you root?",
+                    socket.display()
+                )
+            }
+            ClientError::Refused(why) => write!(f, "the daemon refused: {why}"),
+            ClientError::BrokenOff(why) => write!(f, "the daemon's answer broke off: {why}"),
+            ClientError::Output(source) => write!(f, "cannot write: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// Asks the daemon at `socket`, and calls `each` with every item of the answer as it comes.
+pub fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    request: &Request,
+    mut each: impl FnMut(T) -> io::Result<()>,
+) -> Result<(), ClientError> {
+    let stream = send(socket, request)
+        .map_err(|source| ClientError::Unreachable { socket: socket.to_owned(), source })?;
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(|error| ClientError::BrokenOff(error.to_string()))?;
+        let frame = serde_json::from_str(&line).map_err(|error| ClientError::BrokenOff(error.to_string()))?;
+        match frame {
+            Frame::Done => return Ok(()),
+            Frame::Error(why) => return Err(ClientError::Refused(why)),
+            Frame::Item(item) => {
+                let item = serde_json::from_value(item)
+                    .map_err(|error| ClientError::BrokenOff(error.to_string()))?;
+                each(item).map_err(ClientError::Output)?;
+            }
+        }
+    }
+    Err(ClientError::BrokenOff("the connection was closed".into()))
+}
+
+fn send(socket: &Path, request: &Request) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    let line = serde_json::to_string(request)?;
+    writeln!(stream, "{line}")?;
+    Ok(stream)
+}

@@ -1,0 +1,200 @@
+//! The daemon's end of the control socket.
+//!
+//! Promises: only root and the daemon's own user are answered (SO_PEERCRED, whatever the socket's mode);
+//! a listing streams, so that a million messages cost no memory; a slow or silent client costs one task
+//! and ends with 30 s of it.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use super::protocol::{Frame, Message, Request, Status};
+use crate::log;
+use crate::queue::roster::Standing;
+use crate::queue::{Listed, Queue};
+use crate::spool::{ReadError, Spool, Stored};
+
+/// How long a client may take for its request, or for reading a line of the answer.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+const MAX_REQUEST_OCTETS: u64 = 4096;
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub struct Control {
+    /// The queue.
+    pub queue: Queue,
+    /// The spool, for what the queue does not remember.
+    pub spool: Spool,
+}
+
+/// Makes the socket at `path`, for root and the daemon's own user; a stale one is replaced.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+impl Control {
+    /// Answers clients for as long as the task lives.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let control = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = control.answer(stream).await {
+                            log::control_client(&error);
+                        }
+                    });
+                }
+                Err(error) => {
+                    log::control_trouble(&error);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, stream: UnixStream) -> io::Result<()> {
+        let uid = stream.peer_cred()?.uid();
+        let (input, output) = stream.into_split();
+        let mut output = Output(BufWriter::new(output));
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            return output.end(&Frame::Error("only root and the daemon's own user may ask".into())).await;
+        }
+        let mut line = String::new();
+        let mut input = BufReader::new(input.take(MAX_REQUEST_OCTETS));
+        timeout(CLIENT_PATIENCE, input.read_line(&mut line)).await??;
+        match serde_json::from_str(&line) {
+            Ok(request) => self.obey(request, &mut output).await,
+            Err(error) => output.end(&Frame::Error(format!("no request of this version: {error}"))).await,
+        }
+    }
+
+    async fn obey(&self, request: Request, output: &mut Output) -> io::Result<()> {
+        match request {
+            Request::Status => self.status(output).await?,
+            Request::QueueList => self.queue_list(output).await?,
+            Request::Flush => self.queue.probe_now(),
+        }
+        output.end(&Frame::Done).await
+    }
+
+    async fn status(&self, output: &mut Output) -> io::Result<()> {
+        let Some(status) = self.queue.status().await else {
+            return output.send(&Frame::Error("the daemon is stopping".into())).await;
+        };
+        output
+            .item(&Status {
+                version: env!("CARGO_PKG_VERSION").into(),
+                pid: std::process::id(),
+                messages: status.live,
+                deferred: status.deferred,
+                held: status.held,
+                dead: status.dead,
+                active: status.under_way,
+                connections: status.connections,
+                relay: if status.paused_until.is_some() { "paused" } else { "usable" }.into(),
+                next_probe: status.paused_until.map(|time| time.to_string()),
+                trouble: status.trouble,
+            })
+            .await
+    }
+
+    async fn queue_list(&self, output: &mut Output) -> io::Result<()> {
+        let trouble = self.queue.status().await.and_then(|status| status.trouble);
+        for listed in self.queue.list().await {
+            let spool = self.spool.clone();
+            let stored = tokio::task::spawn_blocking(move || spool.peek(listed.id)).await?;
+            match stored {
+                Ok(stored) => output.item(&message(listed, &stored, trouble.as_deref())).await?,
+                // Settled since the list was made.
+                Err(ReadError::Gone) => {}
+                Err(error) => output.item(&unreadable(listed, &error)).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> Message {
+    let recipients = &stored.envelope.recipients;
+    let open = stored.ledger.open().filter_map(|index| recipients.get(index));
+    let age = Timestamp::now().duration_since(stored.arrived).as_secs();
+    Message {
+        state: state(listed.standing).into(),
+        from: stored.envelope.reverse_path.to_string(),
+        recipients: open.map(|recipient| recipient.address.to_string()).collect(),
+        size: stored.content_len,
+        arrived: format!("{:.0}", stored.arrived),
+        age: u64::try_from(age).unwrap_or(0),
+        next_attempt: next_attempt(listed.standing),
+        reason: stored.last_deferral.clone().or_else(|| trouble.map(str::to_owned)),
+        id: listed.id.to_string(),
+    }
+}
+
+fn unreadable(listed: Listed, error: &ReadError) -> Message {
+    Message {
+        id: listed.id.to_string(),
+        state: state(listed.standing).into(),
+        from: String::new(),
+        recipients: Vec::new(),
+        size: 0,
+        arrived: String::new(),
+        age: 0,
+        next_attempt: next_attempt(listed.standing),
+        reason: Some(error.to_string()),
+    }
+}
+
+fn state(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Ready => "ready",
+        Standing::UnderWay => "active",
+        Standing::Waiting(_) => "deferred",
+        Standing::Held => "held",
+        Standing::Dead => "dead",
+    }
+}
+
+fn next_attempt(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::Waiting(due) => Timestamp::from_second(due).ok().map(|due| due.to_string()),
+        Standing::Ready | Standing::UnderWay | Standing::Held | Standing::Dead => None,
+    }
+}
+
+/// Frames on their way to the client.
+struct Output(BufWriter<OwnedWriteHalf>);
+
+impl Output {
+    async fn item(&mut self, item: &impl Serialize) -> io::Result<()> {
+        self.send(&Frame::Item(serde_json::to_value(item)?)).await
+    }
+
+    async fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        let mut line = serde_json::to_vec(frame)?;
+        line.push(b'\n');
+        timeout(CLIENT_PATIENCE, self.0.write_all(&line)).await?
+    }
+
+    async fn end(&mut self, frame: &Frame) -> io::Result<()> {
+        self.send(frame).await?;
+        timeout(CLIENT_PATIENCE, self.0.shutdown()).await?
+    }
+}

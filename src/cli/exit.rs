@@ -1,0 +1,65 @@
+//! Exit codes: sysexits(3), as mail programs use them. One function maps each error.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// How a command ended other than well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 1: what was asked for was done, and the answer is no.
+    Failed,
+    /// 64: the command line is wrong.
+    Usage,
+    /// 69: something needed does not answer, such as the daemon.
+    Unavailable,
+    /// 71: the system refused something it normally gives.
+    OsError,
+    /// 73: the spool cannot be opened or made.
+    CantCreate,
+    /// 74: reading or writing failed.
+    IoError,
+    /// 75: not now; nothing was done.
+    TempFail,
+    /// 78: the configuration is wrong.
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Failed => 1,
+            Exit::Usage => 64,
+            Exit::Unavailable => 69,
+            Exit::OsError => 71,
+            Exit::CantCreate => 73,
+            Exit::IoError => 74,
+            Exit::TempFail => 75,
+            Exit::Config => 78,
+        })
+    }
+}
+
+/// Why a command failed: what to print, and what to exit with.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// A failure that says `message`.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Failure { exit, message: message.to_string() }
+    }
+
+    /// What to exit with.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,95 @@
+//! The command line: one file a command; `main.rs` only calls [`main`].
+//!
+//! Promises: a failing command prints one line on standard error that says what to do, and exits with a
+//! code of `exit.rs`.
+
+mod check;
+mod demo;
+pub mod exit;
+mod queue;
+mod run;
+mod sink;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use exit::{Exit, Failure};
+
+/// Mail handed to localhost is never lost: accepts it on loopback, stores it durably, and hands it to one
+/// relayhost over verified TLS.
+#[derive(Parser)]
+#[command(name = "nullmta", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(ConfigFile),
+    /// Check the configuration, and the files it names, without starting
+    Check(ConfigFile),
+    /// Show the main job in one screen: an outage and a crash survived
+    Demo,
+    /// Run a small relay for development and rehearsals of outages
+    Sink(sink::Sink),
+    /// See and steer the queue
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Show the daemon in a few numbers
+    Status(status::Status),
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/nullmta.toml")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    /// The configuration, with the files it names checked.
+    fn load(&self) -> Result<Config, Failure> {
+        Config::load(&self.config).map_err(config_failure)
+    }
+}
+
+fn config_failure(error: ConfigError) -> Failure {
+    Failure::new(Exit::Config, error)
+}
+
+/// Reads the command line, runs the command, says how it ended.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let done = match arguments.command {
+        Command::Run(file) => run::run(&file),
+        Command::Check(file) => check::run(&file),
+        Command::Demo => demo::run(),
+        Command::Sink(sink) => sink.run(),
+        Command::Queue(queue) => queue.run(),
+        Command::Status(status) => status.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("nullmta: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+/// Help and version are answers; everything else is a wrong command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Standard output or error that cannot be written to leaves nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,157 @@
+//! `nullmta queue …`: the queue a person can see.
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ConfigFile;
+use super::exit::{Exit, Failure};
+use crate::admin::client::{self, ClientError};
+use crate::admin::protocol::{Message, Request};
+use crate::config::Config;
+use crate::log::Foreign;
+
+/// See and steer the queue.
+#[derive(Subcommand)]
+pub(super) enum Queue {
+    /// List the messages in the queue, oldest first
+    List(List),
+}
+
+/// List the messages in the queue.
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Queue {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        match self {
+            Queue::List(list) => list.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(&self) -> Result<(), Failure> {
+        let mut count = 0;
+        ask(&self.config, &Request::QueueList, |message: Message| {
+            count += 1;
+            if self.json {
+                return print_json(&message);
+            }
+            if count == 1 {
+                writeln!(io::stdout(), "{HEADING}")?;
+            }
+            write!(io::stdout(), "{}", text(&message))
+        })?;
+        if count == 0 && !self.json {
+            println!("The queue is empty.");
+        }
+        Ok(())
+    }
+}
+
+/// Asks the daemon that the configuration names. Reads the file only: the secrets it names are none of
+/// an operator's command's business.
+pub(super) fn ask<T: DeserializeOwned>(
+    file: &ConfigFile,
+    request: &Request,
+    each: impl FnMut(T) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let config = Config::read(&file.config).map_err(super::config_failure)?;
+    client::ask(&config.control, request, each).map_err(|error| {
+        let exit = match &error {
+            ClientError::Unreachable { .. } => Exit::Unavailable,
+            ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
+            ClientError::Output(_) => Exit::IoError,
+        };
+        Failure::new(exit, error)
+    })
+}
+
+/// One JSON object on a line of its own.
+pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let line = serde_json::to_string(value)?;
+    writeln!(io::stdout(), "{line}")
+}
+
+const HEADING: &str = "QUEUE ID          STATE       AGE      SIZE  FROM -> TO";
+
+/// A message in one line, and its reason in another.
+fn text(message: &Message) -> String {
+    let from = if message.from.is_empty() { "<>" } else { &message.from };
+    let mut text = format!(
+        "{}  {:8} {:>6} {:>9}  {} -> {}\n",
+        message.id,
+        message.state,
+        age(message.age),
+        message.size,
+        Foreign(from),
+        Foreign(&recipients(&message.recipients)),
+    );
+    if let Some(reason) = &message.reason {
+        text += &format!("{:18}({})\n", "", Foreign(reason));
+    }
+    text
+}
+
+/// The first recipients, and how many more there are.
+fn recipients(all: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut text = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if all.len() > SHOWN {
+        text += &format!(" and {} more", all.len() - SHOWN);
+    }
+    text
+}
+
+/// An age in its largest unit: `59s`, `3m`, `5h`, `2d`.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_line_and_its_reason() {
+        let message = Message {
+            id: "18A4F1C9A02B3D40".into(),
+            state: "deferred".into(),
+            from: String::new(),
+            recipients: ["a@x", "b@x", "c@x", "d@x", "e@x"].map(String::from).to_vec(),
+            size: 4096,
+            arrived: "2026-11-21T02:10:00Z".into(),
+            age: 7300,
+            next_attempt: None,
+            reason: Some("450 4.2.1 busy\r\n".into()),
+        };
+        assert_eq!(
+            format!("{HEADING}\n{}", text(&message)),
+            "QUEUE ID          STATE       AGE      SIZE  FROM -> TO\n\
+             18A4F1C9A02B3D40  deferred     2h      4096  <> -> a@x, b@x, c@x and 2 more\n\
+             \u{20}                 (450 4.2.1 busy\\r\\n)\n"
+        );
+    }
+
+    #[test]
+    fn ages_in_their_largest_unit() {
+        let cases = [(0, "0s"), (59, "59s"), (60, "1m"), (3600, "1h"), (86_399, "23h"), (500_000, "5d")];
+        for (seconds, text) in cases {
+            assert_eq!(age(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `nullmta sink`: a small relay for development and for rehearsals of outages.
+//!
+//! Promises: the first line on standard output is `listening on ADDRESS`, printed once clients can
+//! connect; then one line for each message kept and each fault that struck. Runs until SIGINT or SIGTERM.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
+
+use super::exit::{Exit, Failure};
+use crate::listener::stop::stop_signal;
+use crate::log::Foreign;
+use crate::secret::Secret;
+use crate::sink::{self, Certificate, Effect, Event, Fault, Options, Security, SinkError, User};
+
+const FAULTS: &str = "\
+Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
+  PHASE    connect, greeting, ehlo, starttls, auth, mail, rcpt, data, content, dot or quit
+  EFFECT   a reply such as 451 or \"452 4.3.1 full\", stall, drop, or dot=lose-reply:
+           store the message, then drop the connection instead of saying so
+  Examples --fail rcpt=451  --fail 'dot=drop*3'  --fail rcpt:bad@example.org=550  --fail 'mail=421%10'";
+
+/// Run a small relay for development and rehearsals of outages.
+///
+/// It takes mail for anyone, delivers it to nobody, and keeps it in a Maildir.
+#[derive(Args)]
+#[command(after_help = FAULTS)]
+pub(super) struct Sink {
+    /// The loopback address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
+    listen: SocketAddr,
+    /// Where to keep messages; without it they are only counted
+    #[arg(long, value_name = "DIR")]
+    maildir: Option<PathBuf>,
+    /// Put the envelope in front of each message, as Return-Path and X-Envelope-To
+    #[arg(long)]
+    envelope: bool,
+    /// How connections are secured
+    #[arg(long, value_enum, default_value_t = Tls::Starttls)]
+    tls: Tls,
+    /// Write the self-made certificate to this file, for tls.ca-file
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
+    ca_file: Option<PathBuf>,
+    /// Show this certificate chain (PEM) instead of a self-made one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Ask for AUTH, and take this user; other users of this host can read it, so no real secret
+    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user)]
+    users: Vec<User>,
+    /// Do this instead of the duty; the first one that fits strikes
+    #[arg(long = "fail", value_name = "FAULT")]
+    faults: Vec<Fault>,
+    /// Decides when faults with a percentage strike
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
+    /// How it names itself
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    hostname: String,
+    /// Octets a message may have
+    #[arg(long, value_name = "OCTETS", default_value_t = 100 << 20)]
+    max_message_size: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Tls {
+    /// TLS after STARTTLS
+    Starttls,
+    /// TLS from the first octet
+    Implicit,
+    /// No TLS at all
+    None,
+}
+
+fn parse_user(text: &str) -> Result<User, &'static str> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+            Ok(User { name: name.into(), password: Secret::new(password.into()) })
+        }
+        _ => Err("expected NAME:PASSWORD"),
+    }
+}
+
+impl Sink {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let ca_file = self.ca_file.clone();
+        let options = self.into_options()?;
+        if let Some(path) = ca_file {
+            std::fs::write(&path, options.certificate.pem())
+                .map_err(|error| Failure::new(Exit::IoError, format!("{}: {error}", path.display())))?;
+        }
+        let runtime = Runtime::new().map_err(|error| Failure::new(Exit::OsError, error))?;
+        runtime.block_on(serve(options))
+    }
+
+    fn into_options(self) -> Result<Options, Failure> {
+        let certificate = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Certificate::load(certificate, key),
+            _ => Certificate::self_made(),
+        };
+        Ok(Options {
+            address: self.listen,
+            hostname: self.hostname,
+            security: match self.tls {
+                Tls::Starttls => Security::StartTls,
+                Tls::Implicit => Security::Implicit,
+                Tls::None => Security::None,
+            },
+            certificate: certificate.map_err(|error| Failure::new(Exit::Config, error))?,
+            users: self.users,
+            maildir: self.maildir,
+            envelope_fields: self.envelope,
+            max_message_size: self.max_message_size,
+            faults: self.faults,
+            seed: self.seed,
+        })
+    }
+}
+
+async fn serve(options: Options) -> Result<(), Failure> {
+    let os_error = |error: io::Error| Failure::new(Exit::OsError, error);
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(os_error)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(os_error)?;
+    let (events, happened) = unbounded_channel();
+    let sink = sink::Sink::bind(options, events).await.map_err(refused)?;
+    print_line(&format!("listening on {}", sink.address()))?;
+    let (stopper, stop) = stop_signal();
+    let run = async {
+        sink.run(stop).await;
+        Ok(())
+    };
+    let end = async {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        stopper.stop(Instant::now());
+        Ok(())
+    };
+    tokio::try_join!(run, print_events(happened), end).map(drop)
+}
+
+fn refused(error: SinkError) -> Failure {
+    let exit = match &error {
+        SinkError::NotLoopback(_) => Exit::Usage,
+        SinkError::Bind { .. } => Exit::Unavailable,
+        SinkError::Maildir { .. } => Exit::IoError,
+        SinkError::Users(_) => Exit::OsError,
+    };
+    Failure::new(exit, error)
+}
+
+async fn print_events(mut happened: UnboundedReceiver<Event>) -> Result<(), Failure> {
+    while let Some(event) = happened.recv().await {
+        print_line(&line(&event))?;
+    }
+    Ok(())
+}
+
+fn print_line(line: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}")
+        .and_then(|()| output.flush())
+        .map_err(|error| Failure::new(Exit::IoError, format!("standard output: {error}")))
+}
+
+fn line(event: &Event) -> String {
+    match event {
+        Event::Received(message) => {
+            let to: Vec<String> = message
+                .envelope
+                .recipients
+                .iter()
+                .map(|recipient| format!("<{}>", recipient.address))
+                .collect();
+            format!(
+                "{}: received from=<{}>, to={}, proto={}, user={}",
+                message.id,
+                message.envelope.reverse_path,
+                to.join(","),
+                message.protocol,
+                message.user.as_deref().map_or("none".into(), |user| Foreign(user).to_string()),
+            )
+        }
+        Event::Struck(phase, effect) => match effect {
+            Effect::Answer(reply) => format!("fault at {phase}: answered {reply}"),
+            Effect::Stall => format!("fault at {phase}: stalled"),
+            Effect::Drop => format!("fault at {phase}: dropped the connection"),
+            Effect::LoseReply => format!("fault at {phase}: stored, then dropped the connection"),
+        },
+        Event::Trouble(why) => format!("trouble: {}", Foreign(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        sink: Sink,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Options, String> {
+        let line = Line::try_parse_from(["sink"].iter().chain(arguments));
+        line.map_err(|error| error.to_string())?.sink.into_options().map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn flags_become_options() {
+        let options = parse(&[
+            "--listen",
+            "[::1]:0",
+            "--user",
+            "a:b:c",
+            "--user",
+            "d:e",
+            "--fail",
+            "rcpt=451*2",
+            "--fail",
+            "data=452 4.3.1 full",
+            "--tls",
+            "implicit",
+            "--envelope",
+            "--maildir",
+            "/var/tmp/m",
+        ])
+        .unwrap();
+        assert_eq!(options.address.to_string(), "[::1]:0");
+        assert_eq!((options.users[0].name.as_str(), options.users[0].password.expose()), ("a", "b:c"));
+        assert_eq!((options.users.len(), options.faults.len()), (2, 2));
+        assert_eq!((options.security, options.envelope_fields), (Security::Implicit, true));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_was_expected() {
+        let cases: [(&[&str], &str); 6] = [
+            (&["--user", "nobody"], "NAME:PASSWORD"),
+            (&["--user", ":x"], "NAME:PASSWORD"),
+            (&["--fail", "rcpt=250"], "4xx or 5xx reply"),
+            (&["--certificate", "x.pem"], "--key"),
+            (&["--certificate", "absent.pem", "--key", "absent.pem"], "absent.pem"),
+            (&["--listen", "localhost"], "--listen"),
+        ];
+        for (arguments, expected) in cases {
+            let error = parse(arguments).err().unwrap_or_else(|| panic!("{arguments:?} was taken"));
+            assert!(error.contains(expected), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        let options = parse(&["--listen", "0.0.0.0:0"]).unwrap();
+        let failure = Runtime::new().unwrap().block_on(serve(options)).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert!(failure.to_string().contains("not a loopback address"), "{failure}");
+    }
+}

@@ -1,0 +1,82 @@
+//! `nullmta status`: the daemon in a few numbers.
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::queue::{ask, print_json};
+use super::{ConfigFile, exit::Exit};
+use crate::admin::protocol::{self, Request};
+use crate::log::Foreign;
+
+/// Show the daemon in a few numbers.
+#[derive(Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let mut answer = None;
+        ask(&self.config, &Request::Status, |status: protocol::Status| {
+            answer = Some(status);
+            Ok(())
+        })?;
+        let status = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+        if self.json {
+            return print_json(&status).map_err(|error| Failure::new(Exit::IoError, error));
+        }
+        print!("{}", text(&status));
+        Ok(())
+    }
+}
+
+fn text(status: &protocol::Status) -> String {
+    let protocol::Status { version, pid, messages, deferred, held, dead, active, connections, relay, .. } =
+        status;
+    let mut text = format!(
+        "nullmta {version}, pid {pid}\n\
+         queue   {messages} messages: {active} active, {deferred} deferred, {held} held, {dead} dead\n\
+         relay   {relay}, {connections} connections\n"
+    );
+    if let Some(trouble) = &status.trouble {
+        text += &format!("trouble {}\n", Foreign(trouble));
+    }
+    if let Some(next_probe) = &status.next_probe {
+        text += &format!("probe   {next_probe}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paused_relay_shows_why_and_when() {
+        let status = protocol::Status {
+            version: "0.1.0".into(),
+            pid: 42,
+            messages: 3,
+            deferred: 1,
+            held: 0,
+            dead: 2,
+            active: 0,
+            connections: 0,
+            relay: "paused".into(),
+            next_probe: Some("2026-11-21T02:10:00Z".into()),
+            trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
+        };
+        assert_eq!(
+            text(&status),
+            "nullmta 0.1.0, pid 42\n\
+             queue   3 messages: 0 active, 1 deferred, 0 held, 2 dead\n\
+             relay   paused, 0 connections\n\
+             trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
+             probe   2026-11-21T02:10:00Z\n"
+        );
+    }
+}

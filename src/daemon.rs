@@ -1,0 +1,347 @@
+//! The daemon: what is started in which order, what a reload changes, how it stops.
+//!
+//! Start: sockets (clients wait in the backlog from here on), the spool's recovery, the queue, the
+//! sessions, the control socket, `READY`. What fails before `READY` ends the start, and nothing was
+//! accepted.
+//!
+//! Reload (SIGHUP): a configuration with an error changes nothing and says so. Addresses, the spool and the
+//! control socket stay as they were started.
+//!
+//! Stop (SIGTERM, SIGINT): no more is accepted, idle sessions get 421, content on its way in finishes or is
+//! refused; no more is given to the relay, and a dialogue past its final dot is waited for; after
+//! 20 s the rest is cut. Nothing durable depends on any of it.
+//!
+//! Every task of the daemon is spawned here or by the one that is (the accept loop its sessions, the
+//! queue its couriers).
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Zoned;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::admin::control::{self, Control};
+use crate::config::Config;
+use crate::journal::LevelHandle;
+use crate::listener::Service;
+use crate::listener::bind::{BindError, Bound, bind};
+use crate::listener::intake::Desk;
+use crate::listener::serve::serve;
+use crate::listener::stop::{Stopper, stop_signal};
+use crate::log;
+use crate::queue::clock::SystemClock;
+use crate::queue::{Queue, Settings, queue};
+use crate::relay::Relay;
+use crate::spool::fs::RealFs;
+use crate::spool::{OpenError, Options, Recovery, Spool};
+use crate::systemd::{self, BadSocket, Inherited};
+
+/// How long a stop waits for dialogues under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why the daemon did not start. Nothing was accepted.
+#[derive(Debug)]
+pub enum StartError {
+    /// A socket that systemd passed.
+    Inherited(BadSocket),
+    /// A socket of the configuration.
+    Bind(BindError),
+    /// The spool.
+    Spool(OpenError),
+    /// What the relay's configuration names: certificates, keys.
+    Relay(String),
+    /// The control socket.
+    Control(PathBuf, io::Error),
+    /// Something that the system normally gives.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Inherited(error) => error.fmt(f),
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Spool(error) => error.fmt(f),
+            StartError::Relay(error) => f.write_str(error),
+            StartError::Control(path, error) => {
+                write!(
+                    f,
+                    "cannot listen on the control socket {}: {error}; see admin.control",
+                    path.display()
+                )
+            }
+            StartError::System(what, error) => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What the daemon is started from.
+pub struct Start {
+    /// Where the configuration was read, and is read again.
+    pub path: PathBuf,
+    /// What it said.
+    pub config: Config,
+    /// Sockets passed by systemd; with none, those of the configuration are bound.
+    pub inherited: Inherited,
+    /// The running log's level.
+    pub level: LevelHandle,
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn run(start: Start) -> Result<(), StartError> {
+    let mut signals = Signals::new().map_err(|error| StartError::System("watch for signals", error))?;
+    let mut daemon = Daemon::start(start).await?;
+    let mut watchdog = tokio::time::interval(systemd::watchdog_interval().unwrap_or(STATUS_INTERVAL));
+    notify(systemd::ready());
+    loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::Stop => break,
+                Told::Reload => daemon.reload().await,
+                Told::Probe => daemon.queue.probe_now(),
+            },
+            _ = watchdog.tick() => daemon.report().await,
+        }
+    }
+    daemon.stop().await;
+    Ok(())
+}
+
+/// How often `systemctl status` gets a fresh line, where no watchdog asks for more.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a signal means.
+enum Told {
+    Stop,
+    Reload,
+    Probe,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    probe: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            probe: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.reload.recv() => Told::Reload,
+            _ = self.probe.recv() => Told::Probe,
+        }
+    }
+}
+
+struct Daemon {
+    path: PathBuf,
+    config: Config,
+    level: LevelHandle,
+    spool: Spool,
+    queue: Queue,
+    service: Arc<Service>,
+    stopper: Stopper,
+    sessions: JoinHandle<io::Result<()>>,
+    deliveries: JoinHandle<()>,
+    control: JoinHandle<()>,
+}
+
+impl Daemon {
+    async fn start(start: Start) -> Result<Self, StartError> {
+        let Start { path, config, inherited, level } = start;
+        raise_descriptor_limit();
+        let bound = sockets(&config, inherited)?;
+        let carrier = carrier(&config).map_err(StartError::Relay)?;
+        let (announce, arrivals) = unbounded_channel();
+        let (spool, recovery) = open_spool(&config, announce).await?;
+        log_recovery(&recovery);
+        log::started(&config.listen.hostname, recovery.entries.len());
+        let control_listener = control::bind(&config.control)
+            .map_err(|error| StartError::Control(config.control.clone(), error))?;
+
+        let settings = Settings::new(&config, carrier);
+        let (queue, deliveries) = queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock));
+        let service = Service::new(&config.listen, desk(&config, &spool, &queue));
+        let (stopper, stop) = stop_signal();
+        Ok(Daemon {
+            path,
+            config,
+            level,
+            sessions: tokio::spawn(serve(bound, service.clone(), stop)),
+            deliveries: tokio::spawn(deliveries),
+            control: spawn_control(control_listener, &queue, &spool),
+            spool,
+            queue,
+            service,
+            stopper,
+        })
+    }
+
+    /// Reads the configuration again, and follows it if it is good.
+    async fn reload(&mut self) {
+        notify(systemd::reloading());
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+        let outcome = match loaded {
+            Ok(Ok(config)) => self.follow(config),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(panic) => Err(panic.to_string()),
+        };
+        match outcome {
+            Ok(()) => log::reloaded(&self.path.display()),
+            Err(error) => log::not_reloaded(&error),
+        }
+        notify(systemd::ready());
+    }
+
+    fn follow(&mut self, config: Config) -> Result<(), String> {
+        let carrier = carrier(&config)?;
+        for (key, is_changed) in fixed_keys(&self.config, &config) {
+            if is_changed {
+                log::needs_restart(key);
+            }
+        }
+        self.queue.reconfigure(Settings::new(&config, carrier));
+        self.service.reload(&config.listen, desk(&config, &self.spool, &self.queue));
+        self.level.set(config.log.level);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Tells systemd that we live, if we do: the queue's owner must answer.
+    async fn report(&self) {
+        if let Some(status) = self.queue.status().await {
+            let relay = if status.paused_until.is_some() { "paused" } else { "usable" };
+            let sessions = self.service.sessions();
+            let line = format!("{} in the queue, {sessions} sessions, relay {relay}", status.live);
+            notify(systemd::watchdog());
+            notify(systemd::status(&line));
+        }
+    }
+
+    async fn stop(self) {
+        log::stopping();
+        notify(systemd::stopping());
+        self.stopper.stop(Instant::now() + STOP_PATIENCE);
+        self.queue.stop(STOP_PATIENCE);
+        if let Ok(Err(error)) = self.sessions.await {
+            log::not_serving(&error);
+        }
+        // A queue that panicked has nothing under way any more.
+        let _ = self.deliveries.await;
+        self.control.abort();
+        self.spool.close().await;
+        // A socket file that is gone already is as good.
+        let _ = std::fs::remove_file(&self.config.control);
+        log::stopped();
+    }
+}
+
+/// What sessions put messages on.
+fn desk(config: &Config, spool: &Spool, queue: &Queue) -> Desk {
+    let queue = queue.clone();
+    Desk {
+        spool: spool.clone(),
+        origin: config.origin.as_str().into(),
+        hostname: config.listen.hostname.as_str().into(),
+        probe: Arc::new(move || queue.probe_now()),
+        clock: Zoned::now,
+    }
+}
+
+/// The relay of the configuration, ready to be connected to.
+fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
+    let relay = Relay::new(config.relay.clone())?;
+    if let Some(warning) = relay.warning() {
+        log::relay_warning(warning);
+    }
+    Ok(Arc::new(relay))
+}
+
+fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, StartError> {
+    if inherited.is_empty() {
+        return bind(&config.listen).map_err(StartError::Bind);
+    }
+    let tcp = inherited.tcp.into_iter().map(Bound::tcp);
+    let unix = inherited.unix.into_iter().map(Bound::unix);
+    tcp.chain(unix).collect::<Result<_, _>>().map_err(StartError::Bind)
+}
+
+async fn open_spool(
+    config: &Config,
+    announce: tokio::sync::mpsc::UnboundedSender<crate::spool::Entry>,
+) -> Result<(Spool, Recovery), StartError> {
+    let mut options = Options::at(&config.spool);
+    options.min_free_space = config.queue.min_free_space;
+    options.max_messages = config.queue.max_messages;
+    let open = move || Spool::open(options, Arc::new(RealFs), announce);
+    let opened = tokio::task::spawn_blocking(open).await;
+    let panicked =
+        |panic: tokio::task::JoinError| StartError::System("recover the spool", io::Error::other(panic));
+    opened.map_err(panicked)?.map_err(StartError::Spool)
+}
+
+fn log_recovery(recovery: &Recovery) {
+    for damage in &recovery.damaged {
+        log::spool_damaged(damage);
+    }
+    if recovery.unclean {
+        log::unclean_end(recovery.torn);
+    }
+}
+
+fn spawn_control(listener: UnixListener, queue: &Queue, spool: &Spool) -> JoinHandle<()> {
+    let control = Control { queue: queue.clone(), spool: spool.clone() };
+    tokio::spawn(control.serve(listener))
+}
+
+/// What only a restart can change, and whether it was changed.
+fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
+    [
+        ("spool", old.spool != new.spool),
+        ("listen.addresses", old.listen.addresses != new.listen.addresses),
+        ("listen.socket", old.listen.socket != new.listen.socket),
+        ("admin.control", old.control != new.control),
+        ("log.format", old.log.format != new.log.format),
+        (
+            "queue.min-free-space, queue.max-messages",
+            (old.queue.min_free_space, old.queue.max_messages)
+                != (new.queue.min_free_space, new.queue.max_messages),
+        ),
+    ]
+}
+
+/// Sessions, connections, segments and large files each hold a descriptor.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        log::done_without("the limit of descriptors stays", &error);
+    }
+}
+
+fn notify(sent: io::Result<()>) {
+    if let Err(error) = sent {
+        log::done_without("systemd was not told", &error);
+    }
+}
