@@ -1,0 +1,124 @@
+"""Fixtures of the interop suite: the daemon between real clients and a real relay.
+
+Runs as root on Debian with postfix, sasl2-bin, swaks, curl and strace installed (`.ci/run` does that).
+Everything lives on loopback, on free ports, in one temporary directory; nothing of the host is changed.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# The helpers lie beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from daemon import Nullmta, Sink  # noqa: E402
+from pki import NAME, Authority  # noqa: E402
+from postfix import PASSWORD, USER, Postfix  # noqa: E402
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    setattr(item, f"report_{report.when}", report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def base():
+    """One directory for everything; kept when NULLMTA_KEEP is set."""
+    directory = Path(tempfile.mkdtemp(prefix="nullmta-interop-"))
+    # Postfix's own users pass through it.
+    directory.chmod(0o755)
+    yield directory
+    if os.environ.get("NULLMTA_KEEP"):
+        print(f"\nkept: {directory}")
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def scratch(base, request):
+    """A directory of the test's own; removed when the test has passed."""
+    directory = Path(tempfile.mkdtemp(prefix="test-", dir=base))
+    directory.chmod(0o755)
+    yield directory
+    passed = getattr(request.node, "report_call", None)
+    if passed is not None and passed.passed:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def authority(base):
+    return Authority(base / "pki")
+
+
+@pytest.fixture(scope="session")
+def _postfix(base, authority):
+    certificate, key = authority.issue("relay", f"DNS:{NAME},DNS:localhost,IP:127.0.0.1")
+    relay = Postfix(base / "postfix", certificate, key)
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture
+def postfix(_postfix):
+    """The relay, running, its mailbox empty."""
+    if not _postfix.is_running():
+        _postfix.start()
+    _postfix.empty()
+    return _postfix
+
+
+@pytest.fixture
+def make_nullmta(scratch, authority):
+    """Makes daemons, not yet started; stops them in the end."""
+    made = []
+
+    def make(relay_port, **overrides):
+        values = dict(ca_file=authority.ca_file, server_name=NAME, user=USER, password=PASSWORD)
+        values.update(overrides)
+        made.append(Nullmta(scratch / f"nullmta-{len(made)}", relay_port, **values))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        if daemon.process is not None:
+            daemon.kill()
+
+
+@pytest.fixture
+def nullmta(make_nullmta, postfix):
+    """The daemon, running, with Postfix as its relay."""
+    return make_nullmta(postfix.port).start()
+
+
+@pytest.fixture
+def make_sink(scratch):
+    made = []
+
+    def make(*flags):
+        made.append(Sink(scratch / f"sink-{len(made)}", *flags))
+        return made[-1]
+
+    yield make
+    for sink in made:
+        sink.stop()
+
+
+@pytest.fixture
+def sink_and_nullmta(make_sink, make_nullmta):
+    """A sink with the given flags, and a daemon with it as relay; both running."""
+
+    def make(*flags, **overrides):
+        sink = make_sink(*flags).start()
+        daemon = make_nullmta(
+            sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
+            **overrides,
+        )
+        return sink, daemon.start()
+
+    return make

@@ -1,0 +1,210 @@
+"""A throw-away Postfix that acts as the relayhost: STARTTLS, SASL, and a Maildir to read back.
+
+It has its own configuration, queue and data directories under one temporary directory, listens on
+one free loopback port, relays for authenticated clients only, and delivers every recipient of every
+domain into one Maildir, a file each. Nothing of the host's own Postfix is read or changed.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from email.parser import BytesHeaderParser
+from pathlib import Path
+
+from pki import NAME
+from waiting import free_port, wait_until
+
+USER, PASSWORD, REALM = "relayuser", "s3cret pass/word", "nullmta.test"
+MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+MAIN_CF = """\
+compatibility_level = 3.6
+config_directory = {base}/etc
+queue_directory = {base}/queue
+data_directory = {base}/data
+maillog_file = {base}/postfix.log
+maillog_file_prefixes = {base}
+myhostname = {name}
+mydomain = nullmta.test
+mynetworks =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtputf8_enable = yes
+local_header_rewrite_clients =
+message_drop_headers =
+message_size_limit = 104857600
+mailbox_size_limit = 0
+virtual_mailbox_limit = 0
+smtpd_recipient_limit = 5000
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {certificate}
+smtpd_tls_key_file = {key}
+smtpd_tls_auth_only = yes
+smtpd_tls_received_header = yes
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = cyrus
+smtpd_sasl_path = smtpd
+smtpd_sasl_local_domain = {realm}
+smtpd_sasl_security_options = noanonymous
+cyrus_sasl_config_path = {base}/etc/sasl
+smtpd_recipient_restrictions = permit_sasl_authenticated, reject
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
+smtpd_data_restrictions =
+mydestination =
+local_transport = error:no local mail here
+alias_maps =
+alias_database =
+virtual_mailbox_domains = static:all
+virtual_mailbox_base = {base}/mail
+virtual_mailbox_maps = static:inbox/
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+"""
+
+MASTER_CF = """\
+127.0.0.1:{port} inet n - n - {processes} smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+virtual unix - n n - 20 virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+proxymap unix - - n - - proxymap
+showq unix n - n - - showq
+flush unix n - n 1000? 0 flush
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix:
+    """One instance; `start` and `stop` may be called again and again."""
+
+    def __init__(self, base: Path, certificate: Path, key: Path, processes=100):
+        self.base = base
+        self.port = free_port()
+        self.inbox = base / "mail" / "inbox"
+        owner = pwd.getpwnam("nobody")
+        for name in ("etc/sasl", "queue", "data", "mail"):
+            (base / name).mkdir(parents=True, mode=0o755)
+        shutil.chown(base / "data", "postfix", "postfix")
+        os.chown(base / "mail", owner.pw_uid, owner.pw_gid)
+        values = dict(
+            base=base, name=NAME, realm=REALM, certificate=certificate, key=key,
+            uid=owner.pw_uid, gid=owner.pw_gid, port=self.port, processes=processes,
+        )
+        (base / "etc" / "main.cf").write_text(MAIN_CF.format(**values))
+        (base / "etc" / "master.cf").write_text(MASTER_CF.format(**values))
+        self._make_users()
+
+    def _make_users(self):
+        database = self.base / "etc" / "sasl" / "sasldb2"
+        (self.base / "etc" / "sasl" / "smtpd.conf").write_text(
+            "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
+            f"sasldb_path: {database}\nmech_list: {' '.join(MECHANISMS)}\n"
+        )
+        subprocess.run(
+            ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", REALM, USER],
+            input=PASSWORD.encode(), check=True, capture_output=True,
+        )
+        shutil.chown(database, "postfix", "postfix")
+
+    def set(self, **parameters):
+        """Changes main.cf; takes effect at the next start or reload."""
+        for name, value in parameters.items():
+            self._run("postconf", "-e", f"{name} = {value}")
+
+    def start(self):
+        """Starts the master and waits until the port answers with a greeting."""
+        self._run("postfix", "start")
+        wait_until(self._greets, 20, f"Postfix on port {self.port}\n{self.log()[-2000:]}")
+
+    def is_running(self) -> bool:
+        return self._master_pid() is not None
+
+    def stop(self):
+        """Ends the master and with it its children; does nothing when it is down."""
+        pid = self._master_pid()
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGTERM)
+        # Its smtpd processes may hold the port a moment longer than the master lives.
+        wait_until(lambda: self._master_pid() is None and not self._accepts(), 20, "Postfix's end")
+
+    def _master_pid(self):
+        try:
+            pid = int((self.base / "queue" / "pid" / "master.pid").read_text())
+            comm = Path(f"/proc/{pid}/comm").read_text().strip()
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (OSError, ValueError):
+            return None
+        return pid if comm == "master" and state != "Z" else None
+
+    def _accepts(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            return True
+        except OSError:
+            return False
+
+    def _greets(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                return connection.recv(3) == b"220"
+        except OSError:
+            return False
+
+    def _run(self, tool, *arguments):
+        done = subprocess.run(
+            [tool, "-c", str(self.base / "etc"), *arguments],
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+        )
+        assert done.returncode == 0, f"{tool} {arguments}: {done.stderr}\n{self.log()[-2000:]}"
+
+    def log(self) -> str:
+        try:
+            return (self.base / "postfix.log").read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def delivered(self) -> list:
+        """The octets of every message in the Maildir, as the relay stored them (lines end in LF)."""
+        return [path.read_bytes() for path in sorted((self.inbox / "new").glob("*"))]
+
+    def wait_for(self, count: int, seconds=60) -> list:
+        """Waits until `count` messages are there, and returns them; more than that is an error."""
+        wait_until(
+            lambda: self.count() >= count, seconds,
+            lambda: f"{count} messages in the relay's mailbox, {self.count()} are there\n{self.log()[-3000:]}",
+        )
+        time.sleep(0.2)  # a duplicate would come right behind
+        messages = self.delivered()
+        assert len(messages) == count, f"{len(messages)} messages were delivered, not {count}"
+        return messages
+
+    def count(self) -> int:
+        return sum(1 for _ in (self.inbox / "new").glob("*"))
+
+    def empty(self):
+        """Forgets what was delivered."""
+        for path in (self.inbox / "new").glob("*"):
+            path.unlink()
+
+
+def field(message: bytes, name: str):
+    """The first header field of that name, as text."""
+    return BytesHeaderParser().parsebytes(message).get(name)
