@@ -154,9 +154,9 @@ impl<P: Durable> Session<P> {
         self.state.declared_size()
     }
 
-    /// Between transactions, with no exchange under way: may be closed without loss.
+    /// Between transactions or behind the last one, with no exchange under way: may be closed without loss.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::ExpectHello | State::ExpectMail)
+        matches!(self.state, State::ExpectHello | State::ExpectMail | State::Closed)
     }
 
     /// One line: a command, or a response within AUTH.

@@ -101,6 +101,8 @@ fn idle_only_between_transactions() {
     assert!(!session.is_idle(), "the commit is awaited");
     session.committed(&Stored);
     assert!(session.is_idle());
+    say(&mut session, "QUIT\r\n");
+    assert!(session.is_idle(), "a client that took its leave broke nothing off");
 }
 
 #[test]

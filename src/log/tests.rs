@@ -1,0 +1,101 @@
+use super::*;
+
+const ID: QueueId = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
+
+fn relay() -> Relay<'static> {
+    Relay { name: "mx.example.net", address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
+}
+
+#[test]
+fn the_delivery_line_is_postfix_s() {
+    let (to, orig_to) = (Address::parse("ann@example.org").unwrap(), Address::parse("root").unwrap());
+    let line = Delivery {
+        id: ID,
+        to: &to,
+        orig_to: Some(&orig_to),
+        relay: Some(relay()),
+        delays: Delays {
+            before: Duration::from_millis(10),
+            queued: Duration::ZERO,
+            connecting: Duration::from_millis(2600),
+            transmitting: Duration::from_millis(500),
+        },
+        status: Status::success(0, 0),
+        outcome: Outcome::Sent,
+        said: "250 2.0.0 ok",
+    };
+    assert_eq!(
+        line.to_string(),
+        "18A4F1C9A02B3D40: to=<ann@example.org>, orig_to=<root>, relay=mx.example.net[192.0.2.5]:587, \
+         delay=3.1, delays=0.01/0/2.6/0.5, tls=TLSv1.3, dsn=2.0.0, status=sent (250 2.0.0 ok)"
+    );
+    let unreached = Delivery {
+        orig_to: None,
+        relay: None,
+        delays: Delays::default(),
+        status: Status::permanent(4, 7),
+        outcome: Outcome::Expired,
+        said: "queue lifetime\r\n18A4: status=sent",
+        ..line
+    };
+    assert_eq!(
+        unreached.to_string(),
+        "18A4F1C9A02B3D40: to=<ann@example.org>, relay=none, delay=0, delays=0/0/0/0, dsn=5.4.7, \
+         status=expired (queue lifetime\\r\\n18A4: status=sent)"
+    );
+}
+
+#[test]
+fn the_accepted_line() {
+    let from = ReversePath::Mailbox(Address::parse("app@example.org").unwrap());
+    let mut line = Accepted {
+        id: ID,
+        client: "localhost[127.0.0.1]",
+        from: &from,
+        size: 1234,
+        nrcpt: 2,
+        protocol: "ESMTP",
+        helo: Some("x\u{7}y"),
+    };
+    assert_eq!(
+        line.to_string(),
+        "18A4F1C9A02B3D40: client=localhost[127.0.0.1], from=<app@example.org>, size=1234, nrcpt=2, \
+         proto=ESMTP, helo=<x\\u{7}y> (queued)"
+    );
+    line.helo = None;
+    line.from = &ReversePath::Null;
+    assert_eq!(
+        line.to_string(),
+        "18A4F1C9A02B3D40: client=localhost[127.0.0.1], from=<>, size=1234, nrcpt=2, proto=ESMTP (queued)"
+    );
+}
+
+#[test]
+fn seconds_have_two_significant_digits() {
+    let cases = [
+        (0, "0"),
+        (4, "0"),
+        (10, "0.01"),
+        (94, "0.09"),
+        (100, "0.1"),
+        (126, "0.13"),
+        (999, "1"),
+        (1000, "1"),
+        (2649, "2.6"),
+        (9960, "10"),
+        (31_400, "31"),
+        (100_000, "100"),
+        (4_711_000, "4711"),
+    ];
+    for (millis, text) in cases {
+        assert_eq!(Seconds(Duration::from_millis(millis)).to_string(), text, "{millis} ms");
+    }
+}
+
+#[test]
+fn foreign_text_forges_no_line_and_turns_no_terminal() {
+    assert_eq!(
+        Foreign("ok\r\n\u{1b}[2Jé\u{202e}x\u{2028}").to_string(),
+        "ok\\r\\n\\u{1b}[2Jé\\u{202e}x\\u{2028}"
+    );
+}
