@@ -36,6 +36,7 @@ use crate::listener::intake::Desk;
 use crate::listener::serve::serve;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::log;
+use crate::message::rewrite::LocalUser;
 use crate::queue::clock::SystemClock;
 use crate::queue::{Queue, Settings, queue};
 use crate::relay::Relay;
@@ -262,11 +263,17 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue) -> Desk {
     let queue = queue.clone();
     Desk {
         spool: spool.clone(),
-        origin: config.origin.as_str().into(),
+        rules: Arc::clone(&config.rewrite),
+        users: local_user,
         hostname: config.listen.hostname.as_str().into(),
         probe: Arc::new(move || queue.probe_now()),
         clock: Zoned::now,
     }
+}
+
+/// The user of that uid, as `/etc/passwd` has it; looked up once a session.
+fn local_user(uid: u32) -> Option<LocalUser> {
+    LocalUser::of_passwd(&std::fs::read_to_string("/etc/passwd").ok()?, uid)
 }
 
 /// The relay of the configuration, ready to be connected to.

@@ -112,13 +112,14 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 7] = [
+    let checks: [(&str, Meaning); 8] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
         ("loopback-plain", loopback_plain),
         ("private-ca", private_ca),
         ("pinned", pinned),
+        ("rewriting", rewriting),
         ("everything", everything),
     ];
     let fixtures = fixtures("good_config");
@@ -179,6 +180,14 @@ fn pinned(config: &Config) {
     assert_eq!(pins[0], pins[1], "hex and base64 of one digest");
 }
 
+/// `tests/rewriting.rs` shows what rules do; here it is that spelling is no difference.
+fn rewriting(config: &Config) {
+    let text = "relayhost = \"smtp.example.com\"\nrewrite.senders.root = \"ops@host.example.org\"\n\
+                rewrite.aliases = { root = \"ann@x.example\", bob = [\"bob\"] }\n\
+                rewrite.header = [{ match = \"^X-Mailer:\", remove = true }]";
+    assert_eq!(*config, parse(text, "the same").unwrap());
+}
+
 fn everything(config: &Config) {
     let minimal = parse(&fixtures("good_config").iter().find(|(name, _)| name == "minimal").unwrap().1, "m");
     let (default, timeouts) = (minimal.unwrap(), &config.relay.timeouts);
@@ -205,7 +214,7 @@ mod example {
     use super::*;
 
     /// Keys that the example shows with an example of a value, for want of a default.
-    const WITHOUT_DEFAULT: [&str; 13] = [
+    const WITHOUT_DEFAULT: [&str; 22] = [
         "auth.credential",
         "auth.mechanisms",
         "auth.password-command",
@@ -213,7 +222,16 @@ mod example {
         "auth.username",
         "listen.hostname",
         "queue.postmaster",
+        "rewrite.aliases",
+        "rewrite.header",
+        "rewrite.masquerade",
+        "rewrite.masquerade-except",
         "rewrite.origin",
+        "rewrite.recipient",
+        "rewrite.recipients",
+        "rewrite.sender",
+        "rewrite.senders",
+        "rewrite.verified-domains",
         "tls.ca-file",
         "tls.client-certificate",
         "tls.client-key",
@@ -298,6 +316,8 @@ mod example {
         match key {
             "auth.username" | "auth.mechanisms" => &["auth.username", "auth.password-file"],
             "auth.password-file" | "auth.credential" | "auth.password-command" => &["auth.username"],
+            // It exempts from this one.
+            "rewrite.verified-domains" => &["rewrite.sender"],
             "tls.client-certificate" => &["tls.client-key"],
             "tls.client-key" => &["tls.client-certificate"],
             _ => &[],

@@ -7,6 +7,7 @@ mod check;
 mod demo;
 pub mod exit;
 mod queue;
+mod rewrite;
 mod run;
 mod sink;
 mod status;
@@ -43,6 +44,8 @@ enum Command {
     Queue(queue::Queue),
     /// Show the daemon in a few numbers
     Status(status::Status),
+    /// Show what rewriting makes of a message, without sending it
+    Rewrite(rewrite::Rewrite),
 }
 
 /// Where the configuration is.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Sink(sink) => sink.run(),
         Command::Queue(queue) => queue.run(),
         Command::Status(status) => status.run(),
+        Command::Rewrite(rewrite) => rewrite.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use super::error::Fault;
 use super::pin::Pin;
 use super::relay::{Mechanism, TlsVersion};
 use super::relayhost::WrittenHost;
+use super::rewrite::Rewrite;
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, Count, CredentialName, HostName, LoopbackAddress, OrOff,
     SecretPath, SocketPath, TlsMode, Username,
@@ -29,7 +30,7 @@ pub(super) struct File {
     pub(super) auth: Auth,
     pub(super) tls: Tls,
     pub(super) listen: Listen,
-    pub(super) origin: Key<HostName>,
+    pub(super) rewrite: Rewrite,
     pub(super) queue: Queue,
     pub(super) relay: Relay,
     pub(super) log: Log,
@@ -118,24 +119,22 @@ impl File {
             auth: Auth::read(table.table("auth")?)?,
             tls: Tls::read(table.table("tls")?)?,
             listen: Listen::read(table.table("listen")?)?,
-            origin: read_only_key(table.table("rewrite")?, "origin")?,
+            rewrite: Rewrite::read(table.table("rewrite")?)?,
             queue: Queue::read(table.table("queue")?)?,
             relay: Relay::read(table.table("relay")?)?,
             log: Log::read(table.table("log")?)?,
-            control: read_only_key(table.table("admin")?, "control")?,
+            control: read_control(table.table("admin")?)?,
         };
         table.done()?;
         Ok(file)
     }
 }
 
-fn read_only_key<T: super::setting::Setting>(
-    mut table: Table<'_>,
-    key: &'static str,
-) -> Result<Key<T>, Fault> {
-    let value = table.take(key)?;
+/// `[admin]`
+fn read_control(mut table: Table<'_>) -> Result<Key<SocketPath>, Fault> {
+    let control = table.take("control")?;
     table.done()?;
-    Ok(value)
+    Ok(control)
 }
 
 impl Auth {

@@ -26,6 +26,7 @@ mod pin;
 mod relay;
 mod relayhost;
 mod resolve;
+mod rewrite;
 mod secret_source;
 mod setting;
 mod table;
@@ -33,6 +34,7 @@ mod units;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use environment::Environment;
@@ -42,6 +44,7 @@ pub use relayhost::{Host, RelayHost};
 pub use secret_source::{BadSecret, SecretError, SecretSource};
 
 use crate::envelope::Address;
+use crate::message::rewrite::Rules;
 
 /// Everything that `/etc/nullmta.toml` says, with the defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub struct Config {
     pub control: PathBuf,
     /// `rewrite.origin`: the domain that completes a bare address. The hostname by default.
     pub origin: String,
+    /// `[rewrite]`: what becomes of addresses and header fields.
+    pub rewrite: Arc<Rules>,
 }
 
 impl Config {

@@ -6,6 +6,7 @@ mod relay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Fault, Place};
@@ -18,7 +19,7 @@ use crate::envelope::Address;
 /// Fills in the defaults and checks what no key can say alone.
 pub(super) fn resolve(file: &File, environment: &Environment) -> Result<Config, Fault> {
     let hostname = hostname_of(&file.listen.hostname, environment)?;
-    let origin = given(&file.origin).map_or_else(|| hostname.clone(), |origin| origin.0.clone());
+    let origin = given(&file.rewrite.origin).map_or_else(|| hostname.clone(), |origin| origin.0.clone());
     let listen = listen_of(&file.listen, hostname.clone())?;
     Ok(Config {
         relay: relay::relay_of(file, hostname.clone())?,
@@ -26,6 +27,7 @@ pub(super) fn resolve(file: &File, environment: &Environment) -> Result<Config, 
         queue: queue_of(&file.queue, &origin)?,
         log: log_of(&file.log),
         control: control_of(&file.control, &listen.socket)?,
+        rewrite: Arc::new(file.rewrite.rules(&origin, &hostname)?),
         hostname,
         listen,
         origin,

@@ -35,6 +35,9 @@ pub(super) struct List<T> {
     pub(super) entries: Vec<Entry<T>>,
 }
 
+/// The entries of a table whose keys are values themselves.
+pub(super) type Map<K, T> = Vec<(Entry<K>, List<T>)>;
+
 impl<T: Clone> List<T> {
     /// The values alone.
     pub(super) fn values(&self) -> Vec<T> {
@@ -69,16 +72,47 @@ impl<'i> Table<'i> {
     /// The values of `key`, a list of at least one or a single value; `None` when the file does not have it.
     pub(super) fn take_list<T: Setting>(&mut self, key: &'static str) -> Result<Option<List<T>>, Fault> {
         let Some((place, value)) = self.remove(key) else { return Ok(None) };
-        let DeValue::Array(items) = value.get_ref() else {
-            return read(self.text, place.clone(), &value)
-                .map(|entry| Some(List { place, entries: vec![entry] }));
+        read_list(self.text, place, &value).map(Some)
+    }
+
+    /// The entries of the table `key`, whose keys are values themselves; none when the file does not have it.
+    pub(super) fn take_map<K: Setting, T: Setting>(&mut self, key: &'static str) -> Result<Map<K, T>, Fault> {
+        let name = full_key(&self.name, key);
+        let Some((place, value)) = self.remove(key) else { return Ok(Vec::new()) };
+        let table = match value.into_inner() {
+            DeValue::Table(table) => table,
+            other => return Err(place.expected(format!("a table, [{name}]"), found(&other))),
         };
-        if items.is_empty() {
-            return Err(place.expected(T::expected(), "an empty list"));
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            let place =
+                Place { line: line_at(self.text, key.span().start), key: full_key(&name, key.get_ref()) };
+            let key = Spanned::new(key.span(), DeValue::String(key.into_inner()));
+            entries.push((read(self.text, place.clone(), &key)?, read_list(self.text, place, &value)?));
         }
-        let entries =
-            items.iter().map(|item| read(self.text, place.clone(), item)).collect::<Result<_, _>>()?;
-        Ok(Some(List { place, entries }))
+        // As the file has them, so that the first fault is the one that is shown.
+        entries.sort_by_key(|(key, _): &(Entry<K>, _)| key.place.line);
+        Ok(entries)
+    }
+
+    /// The tables of the list `key`, `[[key]]`, each with its place; none when the file does not have it.
+    pub(super) fn tables(&mut self, key: &'static str) -> Result<Vec<(Place, Table<'i>)>, Fault> {
+        let name = full_key(&self.name, key);
+        let Some((place, value)) = self.remove(key) else { return Ok(Vec::new()) };
+        let expected = format!("a list of tables, [[{name}]]");
+        let items = match value.into_inner() {
+            DeValue::Array(items) => items,
+            other => return Err(place.expected(expected, found(&other))),
+        };
+        let mut tables = Vec::new();
+        for item in items {
+            let place = Place { line: line_at(self.text, item.span().start), key: name.clone() };
+            match item.into_inner() {
+                DeValue::Table(table) => tables.push((place, Table::of(self.text, name.clone(), table))),
+                other => return Err(place.expected(expected, found(&other))),
+            }
+        }
+        Ok(tables)
     }
 
     /// The table `key`; an empty one when the file does not have it.
@@ -109,6 +143,17 @@ impl<'i> Table<'i> {
         let index = self.entries.iter().position(|(place, _)| place.key == full)?;
         Some(self.entries.swap_remove(index))
     }
+}
+
+fn read_list<T: Setting>(text: &str, place: Place, value: &Spanned<DeValue<'_>>) -> Result<List<T>, Fault> {
+    let DeValue::Array(items) = value.get_ref() else {
+        return read(text, place.clone(), value).map(|entry| List { place, entries: vec![entry] });
+    };
+    if items.is_empty() {
+        return Err(place.expected(T::expected(), "an empty list"));
+    }
+    let entries = items.iter().map(|item| read(text, place.clone(), item)).collect::<Result<_, _>>()?;
+    Ok(List { place, entries })
 }
 
 fn read<T: Setting>(text: &str, mut place: Place, value: &Spanned<DeValue<'_>>) -> Result<Entry<T>, Fault> {

@@ -3,8 +3,8 @@
 //! Promises:
 //! 1. A message is on stable storage, with its Received field and whatever else it lacked, before its
 //!    proof is returned; content streams, so its size is not in memory.
-//! 2. Every address of a spooled envelope has a domain: a bare one is completed with the origin, and what
-//!    the submitter wrote is kept beside it.
+//! 2. Every address of a spooled envelope has a domain: envelope and header are rewritten together when
+//!    the header is whole, and what the submitter wrote is kept beside it.
 //! 3. One accepted message is one log line, with its queue id; so is one that the spool did not take,
 //!    with the cause that the client is not told.
 //!
@@ -16,12 +16,13 @@ use std::time::Instant;
 
 use jiff::Zoned;
 
-use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{Backend, Hello};
 use crate::listener::limits::Permit;
 use crate::log::{self, Accepted};
-use crate::message::fixup::{Additions, Fixup, Unacceptable};
+use crate::message::fixup::{Fixup, Task, Unacceptable, message_id_left};
 use crate::message::received::Received;
+use crate::message::rewrite::{Facts, LocalUser, Rules};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Refusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
@@ -35,8 +36,10 @@ pub type Probe = Arc<dyn Fn() + Send + Sync>;
 pub struct Desk {
     /// Where messages go.
     pub spool: Spool,
-    /// Completes bare addresses.
-    pub origin: Arc<str>,
+    /// What becomes of addresses and header fields.
+    pub rules: Arc<Rules>,
+    /// The user of this uid, whose name goes into a From that is missing.
+    pub users: fn(u32) -> Option<LocalUser>,
     /// Our name in Received fields and made-up Message-IDs.
     pub hostname: Arc<str>,
     /// Called for each ETRN; returns at once.
@@ -50,12 +53,15 @@ pub struct SpoolBackend {
     desk: Desk,
     /// The session's place, held to its end.
     permit: Permit,
+    /// Who is at the other end, looked up once.
+    user: Option<LocalUser>,
 }
 
 impl SpoolBackend {
     /// The backend of the session that `permit` admitted.
     pub fn new(desk: Desk, permit: Permit) -> Self {
-        SpoolBackend { desk, permit }
+        let user = permit.peer().uid().and_then(desk.users);
+        SpoolBackend { desk, permit, user }
     }
 
     /// The proper refusal if the message cannot be taken whatever its content.
@@ -68,9 +74,10 @@ impl SpoolBackend {
         self.desk.spool.check_room(declared_size).map_err(|error| refusal_of(&error))
     }
 
-    fn fixup(&self, draft: &Draft, envelope: &Envelope, hello: Hello<'_>, now: Zoned) -> Fixup {
+    fn fixup(&self, draft: &Draft, envelope: Envelope, hello: Hello<'_>, now: Zoned) -> Fixup {
+        // Named as the submitter wrote it: aliases and tables are nobody else's business.
         let only_recipient = match &envelope.recipients[..] {
-            [only] => Some(&only.address),
+            [only] => Some(only.address.completed_with(self.desk.rules.origin())),
             _ => None,
         };
         let received = Received {
@@ -80,15 +87,17 @@ impl SpoolBackend {
             protocol: hello.protocol,
             tls: None,
             queue_id: draft.id(),
-            only_recipient,
+            only_recipient: only_recipient.as_ref(),
             now: &now,
         };
-        Fixup::new(Additions {
+        let facts = Facts {
             received: received.field(),
             hostname: self.desk.hostname.to_string(),
-            message_id_left: draft.id().to_string(),
+            message_id_left: message_id_left(draft.id(), &now),
             now,
-        })
+            user: self.user.clone(),
+        };
+        Fixup::new(Task { envelope, facts, rules: Arc::clone(&self.desk.rules) })
     }
 
     fn log_accepted(&self, committed: &Committed, size: u64, accepted: &Summary) {
@@ -116,7 +125,6 @@ struct Summary {
 pub struct Intake {
     draft: Draft,
     fixup: Fixup,
-    envelope: Envelope,
     protocol: &'static str,
     helo: Option<String>,
     /// Content on its way from the fix-up to the draft; kept for its room.
@@ -129,12 +137,11 @@ impl Backend for SpoolBackend {
 
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
         self.check(hello.declared_size)?;
-        let envelope = completed(envelope, &self.desk.origin);
         let now = (self.desk.clock)();
         let draft = self.desk.spool.draft(now.timestamp());
-        let fixup = self.fixup(&draft, &envelope, hello, now);
+        let fixup = self.fixup(&draft, envelope, hello, now);
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
-        Ok(Intake { draft, fixup, envelope, protocol, helo, passing: Vec::new() })
+        Ok(Intake { draft, fixup, protocol, helo, passing: Vec::new() })
     }
 
     async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
@@ -145,9 +152,9 @@ impl Backend for SpoolBackend {
     }
 
     async fn commit(&mut self, intake: Intake) -> Result<Committed, Refusal> {
-        let Intake { mut draft, fixup, envelope, protocol, helo, mut passing } = intake;
+        let Intake { mut draft, fixup, protocol, helo, mut passing } = intake;
         passing.clear();
-        fixup.finish(&mut passing).map_err(refusal_of_content)?;
+        let envelope = fixup.finish(&mut passing).map_err(refusal_of_content)?.envelope;
         store(&mut draft, &passing).await?;
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
@@ -187,23 +194,6 @@ fn refusal_of_content(why: Unacceptable) -> Refusal {
     match why {
         Unacceptable::MailLoop => Refusal::MailLoop,
         Unacceptable::HeaderTooLarge => Refusal::HeaderTooLarge,
-    }
-}
-
-/// The envelope with `origin` behind every bare address.
-fn completed(mut envelope: Envelope, origin: &str) -> Envelope {
-    if let ReversePath::Mailbox(address) = &mut envelope.reverse_path {
-        *address = address.completed_with(origin);
-    }
-    for recipient in &mut envelope.recipients {
-        complete_recipient(recipient, origin);
-    }
-    envelope
-}
-
-fn complete_recipient(recipient: &mut Recipient, origin: &str) {
-    if recipient.address.domain().is_none() {
-        let whole: Address = recipient.address.completed_with(origin);
-        recipient.original.get_or_insert(std::mem::replace(&mut recipient.address, whole));
+        Unacceptable::Rejected(text) => Refusal::Other(Reply::new(550, Status::permanent(7, 1), text)),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  session ─ content ─▶ fixup ─▶ spool           dsn ─ content and envelope ─▶ spool
-//!                       │   └ received           │ └ received
+//!                       │   ├ received           │ └ received
+//!                       │   └ rewrite ─ address  │
 //!                       └ header                 └ header
 //! ```
 //!
@@ -15,10 +16,12 @@
 //! Not here: normalising line ends and dot-stuffing (`smtp/dot.rs`), who is told of a failure
 //! (`queue/`).
 
+pub mod address;
 pub mod dsn;
 pub mod fixup;
 pub mod header;
 pub mod received;
+pub mod rewrite;
 
 mod date;
 mod fold;

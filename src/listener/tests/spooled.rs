@@ -21,6 +21,7 @@ use crate::listener::Service;
 use crate::listener::intake::{Desk, refusal_of};
 use crate::listener::peer::Peer;
 use crate::listener::stop::{Stopper, stop_signal};
+use crate::message::rewrite::{Rules, Settings};
 use crate::smtp::session::Refusal;
 use crate::spool::fs::sim::{Fault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
@@ -63,7 +64,8 @@ impl Host {
         let counted = Arc::clone(&probes);
         let desk = Desk {
             spool: spool.clone(),
-            origin: "origin.example".into(),
+            rules: Arc::new(Rules::new(Settings::new("origin.example", "host.example.org")).unwrap()),
+            users: |_| None,
             hostname: "host.example.org".into(),
             probe: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);

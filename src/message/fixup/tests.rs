@@ -3,17 +3,27 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
+use crate::envelope::{Address, ReversePath};
+use crate::message::rewrite::Settings;
 
 const RECEIVED: &str = "Received: by host (nullmta) id 1;\r\n\tx\r\n";
+const FROM: &str = "From: root@host.example.org\r\n";
+const TO: &str = "To: undisclosed-recipients:;\r\n";
 const DATE: &str = "Date: Sat, 21 Nov 2026 02:10:00 +0000\r\n";
 const MESSAGE_ID: &str = "Message-ID: <1.2@host.example.org>\r\n";
 
 fn fixup() -> Fixup {
-    Fixup::new(Additions {
-        received: RECEIVED.to_owned(),
-        hostname: "host.example.org".to_owned(),
-        message_id_left: "1.2".to_owned(),
-        now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
+    let root = ReversePath::Mailbox(Address::parse("root").unwrap());
+    Fixup::new(Task {
+        envelope: Envelope::from(root),
+        facts: Facts {
+            received: RECEIVED.to_owned(),
+            hostname: "host.example.org".to_owned(),
+            message_id_left: "1.2".to_owned(),
+            now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
+            user: None,
+        },
+        rules: Arc::new(Rules::new(Settings::new("host.example.org", "host.example.org")).unwrap()),
     })
 }
 
@@ -28,45 +38,51 @@ fn fixed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Unac
 }
 
 #[test]
-fn only_what_is_missing_is_added() {
-    let cases: &[(&[u8], &[&[u8]])] = &[
-        // Received goes first, Date and Message-ID behind, the rest as it was.
-        (b"", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
-        (b"\r\n", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
-        (b"A: b\r\n\r\nc\r\n", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nc\r\n"]),
-        (b"dATE : x\r\n\r\nc", &[b"dATE : x\r\n", MESSAGE_ID.as_bytes(), b"\r\nc"]),
-        (b"Message-Id:\r\n <a@b>\r\n\r\n", &[b"Message-Id:\r\n <a@b>\r\n", DATE.as_bytes(), b"\r\n"]),
+fn what_is_missing_is_added_and_the_rest_stays() {
+    let cases: &[(&[u8], &[&str], &[u8])] = &[
+        // Received goes first, what is missing behind, the rest as it was.
+        (b"", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"\r\n", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"A: b\r\n\r\nc\r\n", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\nc\r\n"),
+        (b"dATE : x\r\nfrom:\r\n\r\nc", &["dATE : x\r\nfrom:\r\n", TO, MESSAGE_ID], b"\r\nc"),
+        (
+            b"Message-Id:\r\n <a@b>\r\nCC:x@y\r\n\r\n",
+            &["Message-Id:\r\n <a@b>\r\nCC:x@y\r\n", FROM, DATE],
+            b"\r\n",
+        ),
         // Present and empty is present.
-        (b"Date:\r\nMessage-ID: \r\n\r\n", &[b"Date:\r\nMessage-ID: \r\n\r\n"]),
+        (
+            b"Date:\r\nMessage-ID: \r\nFrom:\r\nTo: \r\n\r\n",
+            &["Date:\r\nMessage-ID: \r\nFrom:\r\nTo: \r\n"],
+            b"\r\n",
+        ),
         // Fields of the body, of a continuation or with another name are not the message's own.
         (
             b"A: b\r\n Date: x\r\n\r\nMessage-ID: <a@b>\r\n",
-            &[b"A: b\r\n Date: x\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nMessage-ID: <a@b>\r\n"],
+            &["A: b\r\n Date: x\r\n", FROM, TO, DATE, MESSAGE_ID],
+            b"\r\nMessage-ID: <a@b>\r\n",
         ),
-        // The empty line and line ends that are missing.
-        (b"hello\r\n", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nhello\r\n"]),
-        (b"hello", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nhello"]),
-        (b"A: b\r\n", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
-        (b"A: b", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
-        (b"A: b\r", &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n"]),
-        (
-            b"A: b\r\nglued on\r\n",
-            &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nglued on\r\n"],
-        ),
+        // The empty line and line ends that are missing, also of a field that is rewritten.
+        (b"hello\r\n", &[FROM, TO, DATE, MESSAGE_ID], b"\r\nhello\r\n"),
+        (b"hello", &[FROM, TO, DATE, MESSAGE_ID], b"\r\nhello"),
+        (b"A: b\r\n", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"A: b", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"A: b\r", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"From: root", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"Bcc: ann\r\nFrom: root\r", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
+        (b"A: b\r\nglued on\r\n", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\nglued on\r\n"),
         // mbox.
         (
             b"From a 02:10 x\r\nA: b\r\n\r\nFrom c 02:10\r\n",
-            &[b"A: b\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nFrom c 02:10\r\n"],
+            &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID],
+            b"\r\nFrom c 02:10\r\n",
         ),
-        (b"From a 02:10 x\r\n", &[DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\nFrom a 02:10 x\r\n"]),
+        (b"From a 02:10 x\r\n", &[FROM, TO, DATE, MESSAGE_ID], b"\r\nFrom a 02:10 x\r\n"),
         // Octets are octets.
-        (
-            b"A: \xff\0\xe4\r\n\r\n\xff\0\rx",
-            &[b"A: \xff\0\xe4\r\n", DATE.as_bytes(), MESSAGE_ID.as_bytes(), b"\r\n\xff\0\rx"],
-        ),
+        (b"A: \x01\0\r\n\r\n\xff\0\rx", &["A: \x01\0\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\n\xff\0\rx"),
     ];
-    for (content, expected) in cases {
-        let expected = [RECEIVED.as_bytes(), &expected.concat()].concat();
+    for (content, header, rest) in cases {
+        let expected = [RECEIVED.as_bytes(), header.concat().as_bytes(), rest].concat();
         for (how, chunks) in [("whole", content.len().max(1)), ("an octet at a time", 1)] {
             let out = fixed(content.chunks(chunks)).unwrap();
             assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{how}");
@@ -161,8 +177,8 @@ proptest! {
         prop_assert_eq!(fixed(chunks), fixed([&content[..]]));
     }
 
-    /// Promise 1: taking the additions out again gives what was put in; fixing up twice adds only
-    /// Received.
+    /// Promise 1: without rules, taking the additions out again gives what was put in; fixing up twice adds
+    /// only Received.
     #[test]
     fn nothing_but_the_additions_changes((content, _) in content_and_cuts()) {
         let once = fixed([&content[..]]).unwrap();

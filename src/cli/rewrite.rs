@@ -1,0 +1,231 @@
+//! `nullmta rewrite`: what would become of a message, without sending it.
+//!
+//! Promises: nothing is queued and no daemon is asked; what is shown is what intake would do, save for our
+//! Received field and the Message-ID, which a message gets when it is queued.
+
+use std::fs;
+use std::io::{self, BufRead, Write};
+
+use clap::Args;
+use jiff::Zoned;
+
+use super::ConfigFile;
+use super::exit::{Exit, Failure};
+use crate::config::Config;
+use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::message::fixup::{Fixed, Fixup, Task};
+use crate::message::header;
+use crate::message::rewrite::{Facts, LocalUser};
+
+/// Show what would become of a message, read from standard input, without sending it
+#[derive(Args)]
+pub(super) struct Rewrite {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Show each change and the rule it comes from, then envelope and header, instead of the message
+    #[arg(long)]
+    explain: bool,
+    /// The reverse-path; '' or '<>' for the null one; by default the user who runs this
+    #[arg(short, value_name = "ADDRESS")]
+    from: Option<String>,
+    /// The recipients
+    #[arg(value_name = "ADDRESS")]
+    to: Vec<Address>,
+}
+
+impl Rewrite {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let config = Config::read(&self.config.config).map_err(super::config_failure)?;
+        let task = self.task(&config)?;
+        let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+        if !self.explain {
+            return copy(task, &mut input, &mut output);
+        }
+        let (fixed, header) = header_of(task, &mut input)?;
+        write!(output, "{}", explanation(&fixed, &header)).map_err(cannot_write)
+    }
+
+    fn task(&self, config: &Config) -> Result<Task, Failure> {
+        let user = current_user();
+        let facts = Facts {
+            received: String::new(),
+            hostname: config.hostname.clone(),
+            message_id_left: "QUEUE-ID.TIME".to_owned(),
+            now: Zoned::now(),
+            user: Some(user.clone()),
+        };
+        Ok(Task { envelope: self.envelope(&user)?, facts, rules: config.rewrite.clone() })
+    }
+
+    fn envelope(&self, user: &LocalUser) -> Result<Envelope, Failure> {
+        let reverse_path = match self.from.as_deref().unwrap_or(&user.login) {
+            "" | "<>" => ReversePath::Null,
+            text => {
+                let usage = |error| Failure::new(Exit::Usage, format!("-f {text:?}: {error}"));
+                ReversePath::Mailbox(Address::parse(text).map_err(usage)?)
+            }
+        };
+        let recipients = self.to.iter().cloned().map(Recipient::plain).collect();
+        Ok(Envelope { recipients, ..Envelope::from(reverse_path) })
+    }
+}
+
+/// The user who runs this, by the password file; by number where it does not say.
+fn current_user() -> LocalUser {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    LocalUser::of_passwd(&passwd, uid)
+        .unwrap_or_else(|| LocalUser { login: uid.to_string(), full_name: String::new() })
+}
+
+/// What becomes of the envelope and the header; the body is not read.
+fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), Failure> {
+    let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
+    while out.is_empty()
+        && let Some(line) = next_line(input)?
+    {
+        fixup.push(&line, &mut out).map_err(refused)?;
+    }
+    let fixed = fixup.finish(&mut out).map_err(refused)?;
+    Ok((fixed, header::split(&out).header.octets().to_owned()))
+}
+
+/// The whole message, with the line ends of a file.
+fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Failure> {
+    let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
+    let mut write = |out: &mut Vec<u8>| {
+        let written = output.write_all(&with_lf(out));
+        out.clear();
+        written.map_err(cannot_write)
+    };
+    while let Some(line) = next_line(input)? {
+        fixup.push(&line, &mut out).map_err(refused)?;
+        write(&mut out)?;
+    }
+    fixup.finish(&mut out).map_err(refused)?;
+    write(&mut out)
+}
+
+/// A line, with CRLF at its end.
+fn next_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
+    let mut line = Vec::new();
+    let read = input.read_until(b'\n', &mut line);
+    read.map_err(|error| Failure::new(Exit::IoError, format!("cannot read the message: {error}")))?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let bare = line.strip_suffix(b"\n").unwrap_or(&line);
+    let bare = bare.strip_suffix(b"\r").unwrap_or(bare);
+    Ok(Some([bare, b"\r\n"].concat()))
+}
+
+fn with_lf(octets: &[u8]) -> Vec<u8> {
+    let lines = octets.split_inclusive(|octet| *octet == b'\n');
+    lines
+        .flat_map(|line| match line.strip_suffix(b"\r\n") {
+            Some(bare) => [bare, b"\n"].concat(),
+            None => line.to_owned(),
+        })
+        .collect()
+}
+
+fn cannot_write(error: io::Error) -> Failure {
+    Failure::new(Exit::IoError, format!("cannot write: {error}"))
+}
+
+fn refused(why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, format!("the message would be refused: {why}"))
+}
+
+/// The changes, one on a line, then what comes of them.
+fn explanation(fixed: &Fixed, header: &[u8]) -> String {
+    let mut text = String::from("Changes:\n");
+    if fixed.changes.kept().is_empty() {
+        text += "  none\n";
+    }
+    for change in fixed.changes.kept() {
+        text += &format!("  {change}\n");
+    }
+    if fixed.changes.more() > 0 {
+        text += &format!("  and {} more\n", fixed.changes.more());
+    }
+    text += &format!("\nEnvelope:\n  MAIL FROM:<{}>\n", fixed.envelope.reverse_path);
+    for recipient in &fixed.envelope.recipients {
+        text += &format!("  RCPT TO:<{}>\n", recipient.address);
+    }
+    text += "\nHeader:\n";
+    for line in String::from_utf8_lossy(header).lines() {
+        text += &format!("  {}\n", line.replace(|c: char| c.is_control() && c != '\t', "?"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::message::rewrite::{Rules, Settings};
+
+    fn task() -> Task {
+        let root = Address::parse("root").unwrap();
+        let envelope = Envelope {
+            recipients: vec![Recipient::plain(root.clone())],
+            ..Envelope::from(ReversePath::Mailbox(root))
+        };
+        let facts = Facts {
+            received: String::new(),
+            hostname: "web1.example.org".to_owned(),
+            message_id_left: "1.2".to_owned(),
+            now: Zoned::now().with_time_zone(TimeZone::UTC),
+            user: None,
+        };
+        let rules = Rules::new(Settings::new("example.org", "web1.example.org")).unwrap();
+        Task { envelope, facts, rules: Arc::new(rules) }
+    }
+
+    const MESSAGE: &[u8] =
+        b"From: Cron <root>\nTo:\troot\r\nBcc: ann\nDate: x\nMessage-ID: <a\x1b@b>\n\nbody\n.\n";
+
+    #[test]
+    fn changes_are_explained_with_their_rules() {
+        let (fixed, header) = header_of(task(), &mut &MESSAGE[..]).unwrap();
+        assert_eq!(
+            explanation(&fixed, &header),
+            "Changes:\n\
+             \u{20} From: root -> root@example.org (rewrite.origin)\n\
+             \u{20} To: root -> root@example.org (rewrite.origin)\n\
+             \u{20} Bcc: removed: ann (always)\n\
+             \u{20} MAIL FROM: root -> root@example.org (rewrite.origin)\n\
+             \u{20} RCPT TO: root -> root@example.org (rewrite.origin)\n\
+             \n\
+             Envelope:\n\
+             \u{20} MAIL FROM:<root@example.org>\n\
+             \u{20} RCPT TO:<root@example.org>\n\
+             \n\
+             Header:\n\
+             \u{20} From: Cron <root@example.org>\n\
+             \u{20} To:\troot@example.org\n\
+             \u{20} Date: x\n\
+             \u{20} Message-ID: <a?@b>\n"
+        );
+    }
+
+    #[test]
+    fn the_message_is_copied_with_the_line_ends_of_a_file() {
+        let mut out = Vec::new();
+        copy(task(), &mut &MESSAGE[..], &mut out).unwrap();
+        let expected = "From: Cron <root@example.org>\nTo:\troot@example.org\nDate: x\n\
+                        Message-ID: <a\u{1b}@b>\n\nbody\n.\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_message_that_would_be_refused_is_said_to_be() {
+        let looping = "Received: by x\n".repeat(101);
+        let failure = header_of(task(), &mut looping.as_bytes()).unwrap_err();
+        assert!(failure.to_string().starts_with("the message would be refused: too many Received fields"));
+    }
+}

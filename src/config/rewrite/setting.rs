@@ -1,0 +1,200 @@
+//! What one value of `[rewrite]` may be.
+//!
+//! Not here: the rule that a value keeps, where it is a type of `message/rewrite/`.
+
+use std::borrow::Cow;
+
+use toml::de::DeValue;
+
+use crate::config::setting::{Setting, found};
+use crate::envelope::Address;
+use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replacement, Selector, Template};
+
+/// A local part, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct User(pub(super) String);
+
+impl Setting for User {
+    fn expected() -> Cow<'static, str> {
+        "the name of a local user such as \"root\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let selector = Selector::parse(value.as_str()?).ok()?.to_string();
+        (!selector.contains('@')).then_some(User(selector))
+    }
+}
+
+/// Where the mail of a user goes.
+#[derive(Clone, Debug)]
+pub(super) struct Target(pub(super) Address);
+
+impl Setting for Target {
+    fn expected() -> Cow<'static, str> {
+        "an address such as \"ops@example.com\" (nullmta runs no program and writes no mailbox)".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        // What aliases(5) would take for a program, a file or a list in one.
+        let text = value.as_str().filter(|text| !text.starts_with(['|', '/', ':']))?;
+        Address::parse(text).ok().map(Target)
+    }
+}
+
+/// Any text; what it may be depends on another key.
+#[derive(Clone, Debug)]
+pub(super) struct Text(pub(super) String);
+
+impl Setting for Text {
+    fn expected() -> Cow<'static, str> {
+        "a header field such as \"Reply-To: ops@example.com\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().map(|text| Text(text.to_owned()))
+    }
+}
+
+/// `true`, and nothing else.
+pub(super) struct Yes;
+
+impl Setting for Yes {
+    fn expected() -> Cow<'static, str> {
+        "true".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool().filter(|yes| *yes).map(|_| Yes)
+    }
+}
+
+impl Setting for bool {
+    fn expected() -> Cow<'static, str> {
+        "true or false".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl Setting for Selector {
+    fn expected() -> Cow<'static, str> {
+        "an address, \"@domain\" or the name of a local user".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Selector::parse(value.as_str()?).ok()
+    }
+}
+
+impl Setting for Replacement {
+    fn expected() -> Cow<'static, str> {
+        "an address such as \"ops@example.com\", or \"@domain\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Replacement::parse(value.as_str()?).ok()
+    }
+}
+
+impl Setting for Template {
+    fn expected() -> Cow<'static, str> {
+        "an address such as \"ops@example.com\", in which %u is the user, %d the domain, %h this host and %% \
+         a percent sign"
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Template::parse(value.as_str()?).ok()
+    }
+}
+
+impl Setting for MasqueradeDomain {
+    fn expected() -> Cow<'static, str> {
+        "a domain such as \"example.com\", or \"!web1.example.com\" to leave one alone".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        MasqueradeDomain::parse(value.as_str()?).ok()
+    }
+}
+
+impl Setting for Class {
+    fn expected() -> Cow<'static, str> {
+        "\"envelope-sender\", \"envelope-recipient\", \"header-sender\" or \"header-recipient\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_str()? {
+            "envelope-sender" => Some(Class::EnvelopeSender),
+            "envelope-recipient" => Some(Class::EnvelopeRecipient),
+            "header-sender" => Some(Class::HeaderSender),
+            "header-recipient" => Some(Class::HeaderRecipient),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for Pattern {
+    fn expected() -> Cow<'static, str> {
+        "a regular expression such as \"^X-Mailer:\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Pattern::new(value.as_str()?).ok()
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        match value.as_str().map(Pattern::new) {
+            Some(Err(error)) => format!("{} ({error})", found(value)),
+            _ => found(value),
+        }
+    }
+}
+
+impl Setting for Refusal {
+    fn expected() -> Cow<'static, str> {
+        "what the client is told: up to 400 characters of printable ASCII".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Refusal::parse(value.as_str()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: Setting>(good: &[&str], bad: &[&str]) {
+        let accepts = |toml: &str| T::read(DeValue::parse(toml).unwrap().get_ref()).is_some();
+        for toml in good {
+            assert!(accepts(toml), "refused {toml}");
+        }
+        for toml in bad {
+            assert!(!accepts(toml), "accepted {toml}");
+        }
+    }
+
+    #[test]
+    fn every_type_keeps_its_rule() {
+        check::<User>(&["'root'", r#""\"a b\"""#], &["''", "'a b'", "'root@x'", "'@x'", "0"]);
+        check::<Target>(
+            &["'root'", "'ann@x.example'", r#""\"|x\"@y""#],
+            &["'|/bin/sh'", "'/var/mail/x'", "':include:/x'", "''"],
+        );
+        check::<Selector>(&["'root'", "'ann@x'", "'@x'"], &["''", "'@'", "'a b'", "'a@b@c'"]);
+        check::<Replacement>(&["'root'", "'ann@x'", "'@x'"], &["''", "'@'", "'Ann <ann@x>'"]);
+        check::<Template>(&["'pi'", "'%u@%h'", "'100%%@x'"], &["''", "'%'", "'%n@x'", "'@x'", "'a b@x'"]);
+        check::<MasqueradeDomain>(
+            &["'x.example'", "'!x'"],
+            &["''", "'!'", "'@x'", "'!!x'", "'x.'", "'[::1]'"],
+        );
+        check::<Class>(&["'header-sender'"], &["'header_sender'", "'header'", "''"]);
+        check::<Pattern>(&["''", "'^X-(A|B):'", "'ü'"], &["'('", r"'(a)\1'", "5"]);
+        check::<Refusal>(&["'no'"], &["''", "' '", r#""a\r\n250 b""#, "'nö'"]);
+        check::<bool>(&["true", "false"], &["'true'", "1"]);
+        check::<Yes>(&["true"], &["false", "'true'"]);
+    }
+}

@@ -1,0 +1,228 @@
+//! The addresses in a header field, where they stand.
+//!
+//! Promises:
+//! 1. Every [`Mailbox`] says which octets of the body are its local part and which are its domain, so
+//!    that a change of one address leaves every other octet as it was: display names, comments, groups,
+//!    encoded words, routes, folds.
+//! 2. A body that is no list of addresses is [`Malformed`], and is best left alone; whatever the octets
+//!    are, nothing panics, and nothing is kept but a position.
+//!
+//! What is understood (RFC 5322 3.4, 4.4): comments, nested; quoted strings; groups; routes; white space
+//! and comments around every `.` and `@`; empty list elements; local parts without a domain. And what is
+//! met besides: 8-bit octets anywhere; unquoted dots, `@` and brackets in a display name; `;` for `,`;
+//! a group that does not end; `<>`.
+//!
+//! An address that [`Address`] does not accept is passed over: it stays as it is. So does a body with a
+//! bare encoded word (RFC 2047) where an address should be: the comma in it was never a separator.
+//!
+//! Not here: which fields hold addresses, and what becomes of them (`rewrite/`).
+
+mod lexer;
+
+use std::ops::Range;
+
+use crate::envelope::Address;
+use lexer::{Kind, Lexer, Token};
+
+/// Not a list of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// One address of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    /// What it says, without white space and comments.
+    pub address: Address,
+    /// Its local part, from its first to its last octet.
+    pub local: Range<usize>,
+    /// Its domain; `None` for a bare local part.
+    pub domain: Option<Range<usize>>,
+}
+
+impl Mailbox {
+    /// What to replace, and by what, to make it `other`: no more than differs.
+    pub fn edit_to(&self, other: &Address) -> (Range<usize>, String) {
+        let end = self.domain.as_ref().unwrap_or(&self.local).end;
+        if self.address.local_part() != other.local_part() {
+            return (self.local.start..end, other.as_str().to_owned());
+        }
+        match (&self.domain, other.domain()) {
+            (Some(range), Some(domain)) => (range.clone(), domain.to_owned()),
+            (None, Some(domain)) => (end..end, format!("@{domain}")),
+            (_, None) => (self.local.start..end, other.as_str().to_owned()),
+        }
+    }
+}
+
+/// The addresses of a field's body, in their order; the first `Err` is the last item.
+pub fn mailboxes(body: &[u8]) -> Mailboxes<'_> {
+    Mailboxes { lexer: Lexer::new(body, 0..body.len()), in_group: false, ended: false }
+}
+
+/// See [`mailboxes`].
+#[derive(Clone, Debug)]
+pub struct Mailboxes<'a> {
+    lexer: Lexer<'a>,
+    in_group: bool,
+    ended: bool,
+}
+
+impl Iterator for Mailboxes<'_> {
+    type Item = Result<Mailbox, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.element() {
+                Ok(None) => {}
+                Ok(Some(mailbox)) => return Some(Ok(mailbox)),
+                Err(malformed) => {
+                    self.ended = true;
+                    return Some(Err(malformed));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Mailboxes<'_> {
+    /// Reads up to the next separator, or the name of a group: the address that was there.
+    fn element(&mut self) -> Result<Option<Mailbox>, Malformed> {
+        let mut bare = AddrSpec::default();
+        loop {
+            let Some(token) = self.lexer.next()? else {
+                self.ended = true;
+                return self.bare(bare);
+            };
+            match token.kind {
+                Kind::Comma => return self.bare(bare),
+                Kind::Semicolon => {
+                    self.in_group = false;
+                    return self.bare(bare);
+                }
+                Kind::Colon if self.in_group || bare.is_empty() => return Err(Malformed),
+                Kind::Colon => {
+                    self.in_group = true;
+                    return Ok(None);
+                }
+                Kind::Less => return self.bracketed(),
+                Kind::Greater => return Err(Malformed),
+                _ => bare.add(token),
+            }
+        }
+    }
+
+    /// An address without brackets, or an element with nothing in it.
+    fn bare(&self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
+        if spec.is_empty() {
+            return Ok(None);
+        }
+        let local = spec.local.clone().unwrap_or_default();
+        if spec.domain.is_none() && self.lexer.octets()[local].starts_with(b"=?") {
+            return Err(Malformed);
+        }
+        self.mailbox(spec)
+    }
+
+    /// The address between `<`, which was read, and `>`, and the separator behind it.
+    fn bracketed(&mut self) -> Result<Option<Mailbox>, Malformed> {
+        let mut spec = AddrSpec::default();
+        loop {
+            let token = self.lexer.next()?.ok_or(Malformed)?;
+            match token.kind {
+                Kind::Greater => break,
+                // RFC 5322 4.4, obs-route: nothing counts before the colon.
+                Kind::At if spec.is_empty() => self.skip_route()?,
+                Kind::Less | Kind::Comma | Kind::Semicolon | Kind::Colon => return Err(Malformed),
+                _ => spec.add(token),
+            }
+        }
+        self.separator()?;
+        if spec.is_empty() { Ok(None) } else { self.mailbox(spec) }
+    }
+
+    fn skip_route(&mut self) -> Result<(), Malformed> {
+        loop {
+            match self.lexer.next()?.ok_or(Malformed)?.kind {
+                Kind::Colon => return Ok(()),
+                Kind::At | Kind::Atom | Kind::Dot | Kind::Literal | Kind::Comma => {}
+                _ => return Err(Malformed),
+            }
+        }
+    }
+
+    fn separator(&mut self) -> Result<(), Malformed> {
+        match self.lexer.next()?.map(|token| token.kind) {
+            None => self.ended = true,
+            Some(Kind::Comma) => {}
+            Some(Kind::Semicolon) => self.in_group = false,
+            Some(_) => return Err(Malformed),
+        }
+        Ok(())
+    }
+
+    fn mailbox(&self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
+        let (local, domain) = spec.parts().ok_or(Malformed)?;
+        let mut text = self.text(local.clone());
+        if let Some(domain) = &domain {
+            text.push(b'@');
+            text.extend(self.text(domain.clone()));
+        }
+        let address = String::from_utf8(text).ok().and_then(|text| Address::parse(&text).ok());
+        Ok(address.map(|address| Mailbox { address, local, domain }))
+    }
+
+    /// The tokens of `range` without what stands between them.
+    fn text(&self, range: Range<usize>) -> Vec<u8> {
+        let mut lexer = Lexer::new(self.lexer.octets(), range);
+        let mut text = Vec::new();
+        // The range was read before: it has tokens and comments only.
+        while let Ok(Some(token)) = lexer.next() {
+            let octets = &self.lexer.octets()[token.range];
+            text.extend(octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
+        }
+        text
+    }
+}
+
+/// `local`, `local@domain`, or a phrase that is neither.
+#[derive(Debug, Default)]
+struct AddrSpec {
+    local: Option<Range<usize>>,
+    domain: Option<Range<usize>>,
+    has_at: bool,
+    /// The last token was a word, behind which no other word may stand.
+    behind_word: bool,
+    is_phrase: bool,
+}
+
+impl AddrSpec {
+    fn is_empty(&self) -> bool {
+        self.local.is_none() && !self.has_at && !self.is_phrase
+    }
+
+    fn add(&mut self, token: Token) {
+        if token.kind == Kind::At {
+            self.is_phrase |= self.has_at || self.local.is_none();
+            self.has_at = true;
+            self.behind_word = false;
+            return;
+        }
+        let is_word = token.kind != Kind::Dot;
+        self.is_phrase |= is_word && self.behind_word;
+        self.is_phrase |= token.kind == Kind::Literal && (!self.has_at || self.domain.is_some());
+        self.is_phrase |= token.kind == Kind::Quoted && self.has_at;
+        self.behind_word = is_word;
+        let part = if self.has_at { &mut self.domain } else { &mut self.local };
+        let start = part.as_ref().map_or(token.range.start, |range| range.start);
+        *part = Some(start..token.range.end);
+    }
+
+    fn parts(self) -> Option<(Range<usize>, Option<Range<usize>>)> {
+        let whole = !self.is_phrase && self.has_at == self.domain.is_some();
+        self.local.filter(|_| whole).map(|local| (local, self.domain))
+    }
+}
+
+#[cfg(test)]
+mod tests;

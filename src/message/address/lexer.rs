@@ -1,0 +1,136 @@
+//! The tokens of a field that holds addresses (RFC 5322 3.2), without comments and white space.
+//!
+//! Promises: a token is a range of the octets; between two of them stand only white space, line breaks
+//! and comments. Comments nest without recursion. What is open at the end is [`Malformed`], and so is a
+//! control character outside quotes and comments.
+
+use std::ops::Range;
+
+use super::Malformed;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A run of octets that are neither white space nor special; 8-bit octets are.
+    Atom,
+    /// A quoted string, with its quotes.
+    Quoted,
+    /// A domain literal, with its brackets.
+    Literal,
+    Dot,
+    At,
+    Comma,
+    Semicolon,
+    Colon,
+    Less,
+    Greater,
+}
+
+/// A token, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) range: Range<usize>,
+}
+
+/// Reads tokens one by one.
+#[derive(Clone, Debug)]
+pub(super) struct Lexer<'a> {
+    octets: &'a [u8],
+    position: usize,
+    end: usize,
+}
+
+impl<'a> Lexer<'a> {
+    /// The tokens of `octets` within `range`.
+    pub(super) fn new(octets: &'a [u8], range: Range<usize>) -> Self {
+        Lexer { octets, position: range.start, end: range.end }
+    }
+
+    pub(super) fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// The next token; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
+        self.skip_comments_and_space()?;
+        let start = self.position;
+        let Some(first) = self.peek() else { return Ok(None) };
+        let kind = match first {
+            b'"' => {
+                self.skip_to_closing(b'"')?;
+                Kind::Quoted
+            }
+            b'[' => {
+                self.skip_to_closing(b']')?;
+                Kind::Literal
+            }
+            b'.' => self.single(Kind::Dot),
+            b'@' => self.single(Kind::At),
+            b',' => self.single(Kind::Comma),
+            b';' => self.single(Kind::Semicolon),
+            b':' => self.single(Kind::Colon),
+            b'<' => self.single(Kind::Less),
+            b'>' => self.single(Kind::Greater),
+            octet if is_atom_octet(octet) => {
+                self.skip_atom();
+                Kind::Atom
+            }
+            _ => return Err(Malformed),
+        };
+        Ok(Some(Token { kind, range: start..self.position }))
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.octets[..self.end].get(self.position).copied()
+    }
+
+    fn single(&mut self, kind: Kind) -> Kind {
+        self.position += 1;
+        kind
+    }
+
+    fn skip_atom(&mut self) {
+        while self.peek().is_some_and(is_atom_octet) {
+            self.position += 1;
+        }
+    }
+
+    /// From the octet that opens to behind the one that closes; a backslash escapes the next octet.
+    fn skip_to_closing(&mut self, closing: u8) -> Result<(), Malformed> {
+        self.position += 1;
+        loop {
+            match self.peek().ok_or(Malformed)? {
+                b'\\' => self.position += 2,
+                octet => {
+                    self.position += 1;
+                    if octet == closing {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn skip_comments_and_space(&mut self) -> Result<(), Malformed> {
+        let mut depth: usize = 0;
+        while let Some(octet) = self.peek() {
+            match octet {
+                b'(' => depth += 1,
+                b')' if depth > 0 => depth -= 1,
+                b'\\' if depth > 0 => self.position += 1,
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ if depth > 0 => {}
+                _ => break,
+            }
+            self.position += 1;
+        }
+        if depth == 0 { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// RFC 5322 3.2.3 atext, RFC 6532 3.2 UTF-8, and any other octet from 128 on.
+fn is_atom_octet(octet: u8) -> bool {
+    let is_special = b"()<>[]:;@\\,.\"".contains(&octet);
+    !is_special && (octet.is_ascii_graphic() || octet >= 128)
+}

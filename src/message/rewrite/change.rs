@@ -1,0 +1,182 @@
+//! What was changed, and by which rule: what `nullmta rewrite --explain` shows.
+
+use std::fmt;
+
+use crate::message::fold::one_line;
+
+/// So many changes of one message are kept; a message can be made to need millions.
+pub const MAX_CHANGES: usize = 1000;
+
+/// The longest text of a field shown, in octets.
+const MAX_SHOWN_OCTETS: usize = 300;
+
+/// Why something was changed: displays as the key of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `rewrite.origin`.
+    Origin,
+    /// `rewrite.senders`.
+    Senders,
+    /// `rewrite.sender`.
+    Sender,
+    /// `rewrite.recipients`.
+    Recipients,
+    /// `rewrite.recipient`.
+    Recipient,
+    /// `rewrite.masquerade`.
+    Masquerade,
+    /// `rewrite.aliases`.
+    Aliases,
+    /// `rewrite.header`, the rule of this number, from 1.
+    Header(usize),
+    /// `rewrite.hide-received`.
+    HideReceived,
+    /// `rewrite.keep-original`.
+    KeepOriginal,
+    /// `rewrite.reply-to-original`.
+    ReplyToOriginal,
+    /// No key: what every message needs.
+    FixUp,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rule::Origin => "rewrite.origin",
+            Rule::Senders => "rewrite.senders",
+            Rule::Sender => "rewrite.sender",
+            Rule::Recipients => "rewrite.recipients",
+            Rule::Recipient => "rewrite.recipient",
+            Rule::Masquerade => "rewrite.masquerade",
+            Rule::Aliases => "rewrite.aliases",
+            Rule::Header(number) => return write!(f, "rewrite.header {number}"),
+            Rule::HideReceived => "rewrite.hide-received",
+            Rule::KeepOriginal => "rewrite.keep-original",
+            Rule::ReplyToOriginal => "rewrite.reply-to-original",
+            Rule::FixUp => "always",
+        })
+    }
+}
+
+/// Where something was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// MAIL FROM.
+    ReversePath,
+    /// RCPT TO.
+    Recipient,
+    /// The header field of this name.
+    Field(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Place::ReversePath => "MAIL FROM",
+            Place::Recipient => "RCPT TO",
+            Place::Field(name) => name,
+        })
+    }
+}
+
+/// One change. Displays as `From: root -> root@example.org (rewrite.origin)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Why.
+    pub rule: Rule,
+    /// Where.
+    pub place: Place,
+    /// An address, or the text of a field; `None`: there was nothing.
+    pub before: Option<String>,
+    /// What stands there now; `None`: nothing.
+    pub after: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { rule, place, before, after } = self;
+        match (before, after) {
+            (Some(before), Some(after)) => write!(f, "{place}: {before} -> {after} ({rule})"),
+            (Some(before), None) => write!(f, "{place}: removed: {before} ({rule})"),
+            (None, Some(after)) => write!(f, "{place}: added: {after} ({rule})"),
+            (None, None) => write!(f, "{place}: nothing ({rule})"),
+        }
+    }
+}
+
+/// The changes of one message, in the order in which they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    kept: Vec<Change>,
+    /// How many more there were than [`MAX_CHANGES`].
+    more: usize,
+}
+
+impl Changes {
+    /// The first [`MAX_CHANGES`].
+    pub fn kept(&self) -> &[Change] {
+        &self.kept
+    }
+
+    /// How many others there were.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Notes an address that became another.
+    pub(super) fn address(&mut self, rule: Rule, place: &Place, before: impl fmt::Display, after: String) {
+        self.add(|| Change {
+            rule,
+            place: place.clone(),
+            before: Some(before.to_string()),
+            after: Some(after),
+        });
+    }
+
+    /// Notes a field of `name` that was changed, added or removed, by its body.
+    pub(super) fn field(&mut self, rule: Rule, name: &str, before: Option<&[u8]>, after: Option<&[u8]>) {
+        let shown = |body: &[u8]| one_line(&String::from_utf8_lossy(body), MAX_SHOWN_OCTETS);
+        self.add(|| Change {
+            rule,
+            place: Place::Field(name.to_owned()),
+            before: before.map(shown),
+            after: after.map(shown),
+        });
+    }
+
+    fn add(&mut self, change: impl FnOnce() -> Change) {
+        if self.kept.len() < MAX_CHANGES {
+            self.kept.push(change());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_said_on_one_line_each() {
+        let mut changes = Changes::default();
+        changes.address(Rule::Origin, &Place::ReversePath, "root", "root@x".to_owned());
+        changes.field(Rule::Header(2), "Subject", Some(b" a\r\n b"), Some(b" c\x1b"));
+        changes.field(Rule::FixUp, "Bcc", Some(b" ann\r\n"), None);
+        changes.field(Rule::FixUp, "To", None, Some(&[b'x'; 400]));
+        let shown: Vec<_> = changes.kept().iter().map(Change::to_string).collect();
+        assert_eq!(shown[0], "MAIL FROM: root -> root@x (rewrite.origin)");
+        assert_eq!(shown[1], "Subject: a b -> c? (rewrite.header 2)");
+        assert_eq!(shown[2], "Bcc: removed: ann (always)");
+        assert_eq!(shown[3], format!("To: added: {} [...] (always)", "x".repeat(300)));
+    }
+
+    #[test]
+    fn a_message_that_needs_many_changes_does_not_fill_memory_with_them() {
+        let mut changes = Changes::default();
+        for _ in 0..MAX_CHANGES + 3 {
+            changes.field(Rule::FixUp, "Bcc", None, None);
+        }
+        assert_eq!((changes.kept().len(), changes.more()), (MAX_CHANGES, 3));
+    }
+}

@@ -1,0 +1,76 @@
+//! The envelope's addresses.
+//!
+//! Promises: the null reverse-path stays what it is; a recipient that was changed keeps what the submitter
+//! wrote beside it, and a mailbox that two recipients became is told once.
+
+use std::collections::HashMap;
+
+use super::change::{Changes, Place, Rule};
+use super::fields::note;
+use super::rules::{Class, Rules};
+use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+
+/// Sends each address of `envelope` on its way.
+pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut Changes) -> Envelope {
+    let reverse_path = match envelope.reverse_path {
+        ReversePath::Null => ReversePath::Null,
+        ReversePath::Mailbox(address) => {
+            let steps = rules.steps(&address, Class::EnvelopeSender);
+            note(&address, &steps, &Place::ReversePath, changes);
+            ReversePath::Mailbox(last(&steps, address))
+        }
+    };
+    let mut gathered = Gathered::default();
+    for recipient in envelope.recipients {
+        for recipient in expanded(recipient, rules, changes) {
+            gathered.add(recipient);
+        }
+    }
+    Envelope { reverse_path, recipients: gathered.recipients, ..envelope }
+}
+
+fn last(steps: &[super::mapping::Step], address: Address) -> Address {
+    steps.last().map_or(address, |step| step.to.clone())
+}
+
+/// What becomes of one recipient: one, or several where it is an alias.
+fn expanded(recipient: Recipient, rules: &Rules, changes: &mut Changes) -> Vec<Recipient> {
+    let steps = rules.steps(&recipient.address, Class::EnvelopeRecipient);
+    note(&recipient.address, &steps, &Place::Recipient, changes);
+    let mapped = last(&steps, recipient.address.clone());
+    let Some(targets) = rules.targets(&mapped) else { return vec![renamed(&recipient, mapped)] };
+    let words: Vec<_> = targets.iter().map(Address::as_str).collect();
+    if words != [mapped.as_str()] {
+        changes.address(Rule::Aliases, &Place::Recipient, &mapped, words.join(", "));
+    }
+    targets.into_iter().map(|target| renamed(&recipient, target)).collect()
+}
+
+fn renamed(recipient: &Recipient, address: Address) -> Recipient {
+    let written = (address != recipient.address).then(|| recipient.address.clone());
+    Recipient { address, original: recipient.original.clone().or(written), ..recipient.clone() }
+}
+
+/// Recipients, with those that became the same one told once.
+#[derive(Default)]
+struct Gathered {
+    recipients: Vec<Recipient>,
+    /// Where the recipients of an address stand.
+    places: HashMap<Address, Vec<usize>>,
+}
+
+impl Gathered {
+    fn add(&mut self, recipient: Recipient) {
+        let places = self.places.entry(recipient.address.clone()).or_default();
+        // What was asked for a recipient is told for each who asked; the submitter's own repetitions stay.
+        let same = |other: &Recipient| {
+            (other.notify, &other.orcpt) == (recipient.notify, &recipient.orcpt)
+                && (other.original.is_some() || recipient.original.is_some())
+        };
+        if places.iter().any(|place| same(&self.recipients[*place])) {
+            return;
+        }
+        places.push(self.recipients.len());
+        self.recipients.push(recipient);
+    }
+}

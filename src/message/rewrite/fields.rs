@@ -1,0 +1,196 @@
+//! The fields that hold addresses, and their addresses.
+//!
+//! Promises: of a field only the octets of an address that becomes another are changed, save for a fold
+//! before an address that would not fit on its line; a field that is no list of addresses is left alone.
+
+use super::Refused;
+use super::change::{Changes, Place, Rule};
+use super::mapping::Step;
+use super::rules::Class;
+use crate::envelope::Address;
+use crate::message::address::{Mailbox, mailboxes};
+
+/// A rewritten header section is no longer than this, in octets: addresses grow when they are completed.
+pub(super) const MAX_REWRITTEN_OCTETS: usize = 4 * 1024 * 1024;
+
+/// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
+const MAX_LINE_OCTETS: usize = 998;
+
+/// What the addresses of the field `name` are; `None`: it holds none. As Postfix has it.
+pub(super) fn class_of(name: &str) -> Option<Class> {
+    const SENDERS: [&str; 9] = [
+        "From",
+        "Sender",
+        "Reply-To",
+        "Errors-To",
+        "Return-Receipt-To",
+        "Disposition-Notification-To",
+        "Mail-Followup-To",
+        "Resent-From",
+        "Resent-Sender",
+    ];
+    const RECIPIENTS: [&str; 6] = ["To", "Cc", "Apparently-To", "Resent-To", "Resent-Cc", "Resent-Reply-To"];
+    let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if is_in(&SENDERS) {
+        Some(Class::HeaderSender)
+    } else {
+        is_in(&RECIPIENTS).then_some(Class::HeaderRecipient)
+    }
+}
+
+/// A body in which addresses became others.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rewritten {
+    pub(super) body: Vec<u8>,
+    /// An address was not only completed.
+    pub(super) is_other: bool,
+    /// An address was mapped by a table, or by the one address for all.
+    pub(super) is_mapped: bool,
+}
+
+/// Sends each address of `body`, of a field called `name`, on its way; `None`: nothing was changed.
+pub(super) fn rewrite_body(
+    name: &str,
+    body: &[u8],
+    steps_of: impl Fn(&Address) -> Vec<Step>,
+    changes: &mut Changes,
+) -> Result<Option<Rewritten>, Refused> {
+    if mailboxes(body).any(|mailbox| mailbox.is_err()) {
+        return Ok(None);
+    }
+    let place = Place::Field(name.to_owned());
+    let mut edited = Edited { body, done: 0, out: Vec::new(), line: 0, name_len: name.len() + 1 };
+    let (mut is_other, mut is_mapped) = (false, false);
+    for mailbox in mailboxes(body).flatten() {
+        let steps = steps_of(&mailbox.address);
+        let Some(last) = steps.last() else { continue };
+        edited.replace(&mailbox, &last.to)?;
+        note(&mailbox.address, &steps, &place, changes);
+        is_other |= steps.iter().any(|step| step.rule != Rule::Origin);
+        is_mapped |= steps.iter().any(|step| !matches!(step.rule, Rule::Origin | Rule::Masquerade));
+    }
+    let body = edited.finish();
+    Ok(body.map(|body| Rewritten { body, is_other, is_mapped }))
+}
+
+/// Notes each step of an address.
+pub(super) fn note(address: &Address, steps: &[Step], place: &Place, changes: &mut Changes) {
+    let mut before = address;
+    for step in steps {
+        changes.address(step.rule, place, before, step.to.to_string());
+        before = &step.to;
+    }
+}
+
+/// A body while it is copied.
+struct Edited<'a> {
+    body: &'a [u8],
+    /// So much of it is behind us.
+    done: usize,
+    out: Vec<u8>,
+    /// Where the last line of `out` begins.
+    line: usize,
+    /// What stands before the body on its first line.
+    name_len: usize,
+}
+
+impl Edited<'_> {
+    fn replace(&mut self, mailbox: &Mailbox, to: &Address) -> Result<(), Refused> {
+        self.keep_to(mailbox.local.start);
+        if self.out.ends_with(b",") || self.out.ends_with(b" ") {
+            let column = self.out.len() - self.line + if self.line == 0 { self.name_len } else { 0 };
+            if column + to.as_str().len() >= MAX_LINE_OCTETS {
+                self.out.extend_from_slice(b"\r\n ");
+                self.line = self.out.len() - 1;
+            }
+        }
+        let (range, text) = mailbox.edit_to(to);
+        self.keep_to(range.start);
+        self.out.extend_from_slice(text.as_bytes());
+        self.done = range.end;
+        if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Refused::HeaderTooLarge) } else { Ok(()) }
+    }
+
+    fn keep_to(&mut self, position: usize) {
+        let kept = &self.body[self.done..position];
+        if let Some(at) = kept.iter().rposition(|octet| *octet == b'\n') {
+            self.line = self.out.len() + at + 1;
+        }
+        self.out.extend_from_slice(kept);
+        self.done = position;
+    }
+
+    /// `None`: nothing was replaced.
+    fn finish(mut self) -> Option<Vec<u8>> {
+        if self.done == 0 {
+            return None;
+        }
+        self.keep_to(self.body.len());
+        Some(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `body` with every bare address completed.
+    fn completed(body: &[u8]) -> Option<Vec<u8>> {
+        let steps = |address: &Address| {
+            let to = address.completed_with("x.example");
+            if to == *address { vec![] } else { vec![Step { rule: Rule::Origin, to }] }
+        };
+        let rewritten = rewrite_body("To", body, steps, &mut Changes::default()).unwrap();
+        rewritten.map(|rewritten| rewritten.body)
+    }
+
+    #[test]
+    fn octets_around_an_address_stay() {
+        for (body, expected) in [
+            (&b" root\r\n"[..], &b" root@x.example\r\n"[..]),
+            (
+                b" \"Cron, D.\" <root>\t(a (b)) ,\r\n\t=?utf-8?Q?=C3=A4?= < ann > , x@y\r\n",
+                b" \"Cron, D.\" <root@x.example>\t(a (b)) ,\r\n\t=?utf-8?Q?=C3=A4?= < ann@x.example > , x@y\r\n",
+            ),
+            (b" Us: root, \xff <ann>;", b" Us: root@x.example, \xff <ann@x.example>;"),
+        ] {
+            assert_eq!(completed(body).as_deref(), Some(expected));
+        }
+        for body in [&b" ann@y\r\n"[..], b"", b" Ann Smith, root\r\n", b" root, <\r\n"] {
+            assert_eq!(completed(body), None, "nothing to change, or malformed");
+        }
+    }
+
+    #[test]
+    fn an_address_that_does_not_fit_goes_to_the_next_line() {
+        let body = format!(" {}\r\n", vec!["root"; 500].join(","));
+        let out = completed(body.as_bytes()).unwrap();
+        let lines: Vec<_> = out.split(|octet| *octet == b'\n').collect();
+        assert!(lines.iter().all(|line| line.len() <= MAX_LINE_OCTETS + 1), "without LF, with CR");
+        assert_eq!(mailboxes(&out).flatten().count(), 500);
+        assert_eq!(completed(&out), None, "twice is once");
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let body = "a,".repeat(MAX_REWRITTEN_OCTETS / 10);
+        let steps = |address: &Address| {
+            vec![Step { rule: Rule::Origin, to: address.completed_with("long.x.example") }]
+        };
+        let refused = rewrite_body("To", body.as_bytes(), steps, &mut Changes::default());
+        assert_eq!(refused, Err(Refused::HeaderTooLarge));
+    }
+
+    #[test]
+    fn fields_have_classes() {
+        for (name, class) in [
+            ("FROM", Some(Class::HeaderSender)),
+            ("return-receipt-to", Some(Class::HeaderSender)),
+            ("Resent-cc", Some(Class::HeaderRecipient)),
+            ("Subject", None),
+            ("X-From", None),
+        ] {
+            assert_eq!(class_of(name), class, "{name}");
+        }
+    }
+}

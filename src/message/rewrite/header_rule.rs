@@ -1,0 +1,292 @@
+//! `[[rewrite.header]]`: a pattern for header fields, and what becomes of a field that it matches.
+//!
+//! Promises:
+//! 1. What a rule writes is one field: no group that was matched can end it or begin another. A rule that
+//!    would write anything else leaves the field as it is.
+//! 2. A field is matched as a whole, name and colon included, without its folds, and no further than its
+//!    first [`MAX_MATCHED_OCTETS`]; what is written is no longer than that, with lines under 998 octets
+//!    where there is white space to fold at.
+//!
+//! Not here: which rule counts (`mod.rs`: the first that matches, as in header_checks(5)).
+
+use std::fmt;
+
+use regex::bytes::Captures;
+
+use super::pattern::Pattern;
+use crate::message::header::{self, Field};
+
+/// How much of a field is matched, in octets.
+pub const MAX_MATCHED_OCTETS: usize = 64 * 1024;
+
+/// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
+const MAX_LINE_OCTETS: usize = 998;
+
+/// The longest text of a refusal, in octets: it goes into a reply.
+const MAX_REFUSAL_OCTETS: usize = 400;
+
+/// A pattern and what is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderRule {
+    /// What fields it is for.
+    pub pattern: Pattern,
+    /// What is done to them.
+    pub action: Action,
+}
+
+/// What is done to a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// This field stands in its place.
+    Replace(FieldText),
+    /// Nothing stands in its place.
+    Remove,
+    /// This field stands before it.
+    Prepend(FieldText),
+    /// The message is refused: 550 5.7.1.
+    Reject(Refusal),
+}
+
+/// What a rule makes of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome<'r> {
+    Replaced(Vec<u8>),
+    Removed,
+    Prepended(Vec<u8>),
+    Rejected(&'r str),
+}
+
+impl HeaderRule {
+    /// What becomes of `field`; `None` when the pattern does not match, or what it would write is no field.
+    pub(super) fn apply(&self, field: &Field<'_>) -> Option<Outcome<'_>> {
+        let unfolded = unfolded(field);
+        let matched = self.pattern.captures(&unfolded[..unfolded.len().min(MAX_MATCHED_OCTETS)])?;
+        match &self.action {
+            Action::Replace(text) => text.write(&matched).map(Outcome::Replaced),
+            Action::Remove => Some(Outcome::Removed),
+            Action::Prepend(text) => text.write(&matched).map(Outcome::Prepended),
+            Action::Reject(refusal) => Some(Outcome::Rejected(&refusal.0)),
+        }
+    }
+}
+
+/// The whole field on one line, without its line end.
+fn unfolded(field: &Field<'_>) -> Vec<u8> {
+    let lines = field.octets().split(|octet| *octet == b'\n');
+    lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line)).copied().collect()
+}
+
+/// The text of a field, with `$1`, `${1}` for what groups of the pattern matched and `$$` for a dollar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldText(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Group(usize),
+}
+
+/// Why a text is no [`FieldText`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadFieldText {
+    /// It does not begin with a name and a colon, or a group.
+    NoField,
+    /// A control character.
+    Control,
+    /// A `$` without the number of a group, in braces or not, or another `$`.
+    Dollar,
+    /// The pattern does not have so many groups.
+    NoSuchGroup,
+}
+
+impl fmt::Display for BadFieldText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadFieldText::NoField => "one without a name and a colon at its beginning",
+            BadFieldText::Control => "one with a control character",
+            BadFieldText::Dollar => "one with a lone $ (write $$)",
+            BadFieldText::NoSuchGroup => "one with a group that `match` does not have",
+        })
+    }
+}
+
+impl std::error::Error for BadFieldText {}
+
+impl FieldText {
+    /// Reads a text for a pattern with so many groups.
+    pub fn parse(text: &str, groups: usize) -> Result<Self, BadFieldText> {
+        if text.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(BadFieldText::Control);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('$') {
+            pieces.push(Piece::Text(before.into()));
+            let piece;
+            (piece, rest) = dollar(behind)?;
+            pieces.push(piece);
+        }
+        pieces.push(Piece::Text(rest.into()));
+        pieces.retain(|piece| *piece != Piece::Text("".into()));
+        if pieces.iter().any(|piece| matches!(piece, Piece::Group(number) if *number > groups)) {
+            return Err(BadFieldText::NoSuchGroup);
+        }
+        match pieces.first() {
+            Some(Piece::Text(start)) if !begins_field(start) => Err(BadFieldText::NoField),
+            Some(_) => Ok(FieldText(pieces)),
+            None => Err(BadFieldText::NoField),
+        }
+    }
+
+    /// The field with its line end, if it is one.
+    fn write(&self, matched: &Captures<'_>) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(fixed) => text.extend_from_slice(fixed.as_bytes()),
+                Piece::Group(number) => {
+                    text.extend_from_slice(matched.get(*number).map_or(b"", |group| group.as_bytes()));
+                }
+            }
+            if text.len() > MAX_MATCHED_OCTETS {
+                return None;
+            }
+        }
+        for octet in text.iter_mut().filter(|octet| matches!(**octet, b'\r' | b'\n' | b'\0')) {
+            *octet = b' ';
+        }
+        let line = [text.trim_ascii_end(), b"\r\n"].concat();
+        let is_field = header::split(&line).header.octets() == line;
+        is_field.then(|| folded(&line))
+    }
+}
+
+/// What stands behind a `$`, and the rest.
+fn dollar(behind: &str) -> Result<(Piece, &str), BadFieldText> {
+    if let Some(rest) = behind.strip_prefix('$') {
+        return Ok((Piece::Text("$".into()), rest));
+    }
+    let (digits, rest) = match behind.strip_prefix('{') {
+        Some(inside) => inside.split_once('}').ok_or(BadFieldText::Dollar)?,
+        None => behind.split_at(behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len())),
+    };
+    let number = digits.parse().map_err(|_| BadFieldText::Dollar)?;
+    Ok((Piece::Group(number), rest))
+}
+
+fn begins_field(text: &str) -> bool {
+    let name = text.find(|c: char| !c.is_ascii_graphic() || c == ':').unwrap_or(text.len());
+    name > 0 && text[name..].starts_with(':') || name == text.len()
+}
+
+/// `line` with folds before white space where it is too long; taking them out gives the line again.
+fn folded(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while rest.len() > MAX_LINE_OCTETS + 2 {
+        let is_wsp = |octet: &u8| matches!(octet, b' ' | b'\t');
+        // Not at the first octet, which is the white space of the fold before; nor where only white space
+        // would stand on a line.
+        let wide = &rest[..MAX_LINE_OCTETS];
+        let Some(at) = wide.iter().rposition(is_wsp).filter(|at| !wide[..*at].iter().all(is_wsp)) else {
+            break;
+        };
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(b"\r\n");
+        rest = &rest[at..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// What a refused client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(Box<str>);
+
+impl Refusal {
+    /// `text`, if it can stand in a reply: printable ASCII, and not too long.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_printable = text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ');
+        let fits = !text.trim().is_empty() && text.len() <= MAX_REFUSAL_OCTETS;
+        (is_printable && fits).then(|| Refusal(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replaced(pattern: &str, text: &str, field: &[u8]) -> Option<String> {
+        let pattern = Pattern::new(pattern).unwrap();
+        let text = FieldText::parse(text, pattern.groups()).unwrap();
+        let rule = HeaderRule { pattern, action: Action::Replace(text) };
+        let field = header::split(field).header.fields().next().unwrap();
+        match rule.apply(&field)? {
+            Outcome::Replaced(octets) => Some(octets.escape_ascii().to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn groups_are_filled_in() {
+        for (pattern, text, field, expected) in [
+            ("^Reply-To:.*", "Reply-To: me@x", &b"reply-to: a,\r\n b\r\n"[..], Some(r"Reply-To: me@x\r\n")),
+            (r"^(Subject): (.*)", "$1: [web1] $2", b"subject: hi\r\n", Some(r"subject: [web1] hi\r\n")),
+            (r"^Subject: (a)(b)?", "Subject: ${1}0$2$$1", b"Subject: ab\r\n", Some(r"Subject: a0b$1\r\n")),
+            (r"^Subject: (a)(b)?", "Subject: ${1}0$2$$1", b"Subject: ac\r\n", Some(r"Subject: a0$1\r\n")),
+            (
+                "^Subject: one two$",
+                "Subject: $0",
+                b"Subject: one\r\n two\r\n",
+                Some(r"Subject: Subject: one two\r\n"),
+            ),
+            ("^X:", "Y: z  ", b"X: \r\n", Some(r"Y: z\r\n")),
+            ("^To:", "X: y", b"Subject: To:\r\n", None),
+            // What was matched ends no field, and begins none.
+            ("^X: (.*)", "Y: $1", b"X: a\rBcc: b\0\r\n", Some(r"Y: a Bcc: b\r\n")),
+            ("^X: (.*)", "$1", b"X: no field\r\n", None),
+            ("^X: (.*)", "$1", b"X: Y: field\r\n", Some(r"Y: field\r\n")),
+            ("^X: (.*)", "$1: y", b"X:  \r\n", None),
+            ("^X: (.*)", "X-$1: y", b"X: a b\r\n", None),
+            ("^X: (.*)", "Y: $1", b"X: \xff\r\n", Some(r"Y: \xff\r\n")),
+        ] {
+            assert_eq!(replaced(pattern, text, field).as_deref(), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_bounded_and_folded() {
+        let words = b"word ".repeat(1000);
+        let field = [b"X: ", &words[..], b"\r\n"].concat();
+        let out = replaced("^X: (.*)", "Y: $1", &field).unwrap();
+        let lines: Vec<_> = out.split(r"\r\n").collect();
+        assert!(lines.len() > 5 && lines.iter().all(|line| line.len() <= MAX_LINE_OCTETS), "{out}");
+        assert_eq!(lines.concat(), format!("Y: {}", "word ".repeat(1000).trim_end()), "folds aside");
+        let long = [b"X: ", &b"x".repeat(MAX_MATCHED_OCTETS)[..], b" end\r\n"].concat();
+        assert_eq!(replaced("end", "Y: z", &long), None, "behind what is matched");
+        assert_eq!(replaced("^X: (.*)", "Y: $1$1", &long), None, "too long");
+        assert!(replaced("^X: (.*)", "Y: z", &long).is_some());
+    }
+
+    #[test]
+    fn texts_refused() {
+        for (text, expected) in [
+            ("", BadFieldText::NoField),
+            ("no field", BadFieldText::NoField),
+            (": x", BadFieldText::NoField),
+            ("n m: x", BadFieldText::NoField),
+            ("ä: x", BadFieldText::NoField),
+            ("X: a\r\nBcc: b", BadFieldText::Control),
+            ("X: $", BadFieldText::Dollar),
+            ("X: $x", BadFieldText::Dollar),
+            ("X: ${1", BadFieldText::Dollar),
+            ("X: ${x}", BadFieldText::Dollar),
+            ("X: $2", BadFieldText::NoSuchGroup),
+        ] {
+            assert_eq!(FieldText::parse(text, 1), Err(expected), "{text:?}");
+        }
+        for text in ["no good\r\n250 ok", "", "  ", "nö", &"x".repeat(401)] {
+            assert_eq!(Refusal::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Who on this host sends the message, for a From that is missing.
+//!
+//! Promises: a full name from the password file, which users may change (chfn), stays a display name: it
+//! can hold no address, and cannot end its field.
+//!
+//! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// An encoded word has at most 75 octets (RFC 2047 2): so many of text, in base64.
+const MAX_ENCODED_OCTETS: usize = 42;
+
+/// The longest full name that is used, in octets.
+const MAX_NAME_OCTETS: usize = 200;
+
+/// A user of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalUser {
+    /// The login name.
+    pub login: String,
+    /// The full name; empty when it is not known.
+    pub full_name: String,
+}
+
+impl LocalUser {
+    /// The user `uid` in the text of a password file (passwd(5)).
+    pub fn of_passwd(passwd: &str, uid: u32) -> Option<Self> {
+        let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let fields = lines.find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)))?;
+        let login = fields.first().filter(|login| !login.is_empty())?;
+        let gecos = fields.get(4).and_then(|gecos| gecos.split(',').next()).unwrap_or_default();
+        Some(LocalUser { login: (*login).to_owned(), full_name: gecos.replace('&', &capitalized(login)) })
+    }
+
+    /// The full name as a display name, for before `<`; empty where there is none.
+    pub(super) fn display_name(&self) -> String {
+        let name = self.full_name.trim();
+        let name = &name[..name.floor_char_boundary(MAX_NAME_OCTETS)];
+        let is_word = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
+        if name.contains("=?") || !name.is_ascii() || name.chars().any(char::is_control) {
+            encoded(name)
+        } else if name.chars().all(is_word) {
+            name.to_owned()
+        } else {
+            format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+    }
+}
+
+/// `&` in a full name is the login name with a capital.
+fn capitalized(login: &str) -> String {
+    let mut chars = login.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn encoded(name: &str) -> String {
+    let mut words = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.floor_char_boundary(MAX_ENCODED_OCTETS));
+        words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(word)));
+        rest = behind;
+    }
+    words.join("\r\n ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
+                          broken\n::7::::\n\
+                          ann:x:1000:1000:Ann Smith,Room 1,,:/home/ann:/bin/sh\n\
+                          bob:x:1001:1001:& \"B\" & \\Co.,:/home/bob:/bin/sh\n\
+                          eve:x:1002:1002::/home/eve:/bin/sh\n";
+
+    #[test]
+    fn names_come_from_the_password_file() {
+        for (uid, expected) in [
+            (0, Some(("root", "root"))),
+            (1000, Some(("ann", "Ann Smith"))),
+            (1001, Some(("bob", "Bob \"B\" Bob \\Co."))),
+            (1002, Some(("eve", ""))),
+            (7, None),
+            (4711, None),
+        ] {
+            let user = LocalUser::of_passwd(PASSWD, uid);
+            let found = user.as_ref().map(|user| (user.login.as_str(), user.full_name.as_str()));
+            assert_eq!(found, expected, "{uid}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_a_name() {
+        for (full_name, expected) in [
+            ("Ann Smith", "Ann Smith"),
+            (" ", ""),
+            ("John Q. Public", "\"John Q. Public\""),
+            ("A <root@x>, \"B\" \\", "\"A <root@x>, \\\"B\\\" \\\\\""),
+            ("Jürgen", "=?UTF-8?B?SsO8cmdlbg==?="),
+            ("a\u{b}b", "=?UTF-8?B?YQti?="),
+            ("=?x?q?y?=", "=?UTF-8?B?PT94P3E/eT89?="),
+        ] {
+            let user = LocalUser { login: "x".into(), full_name: full_name.into() };
+            assert_eq!(user.display_name(), expected);
+        }
+        let long = LocalUser { login: "x".into(), full_name: "ü".repeat(4000) };
+        let name = long.display_name();
+        assert!(name.len() < 500 && name.split("\r\n ").all(|word| word.len() <= 75), "{name}");
+    }
+}

@@ -1,0 +1,262 @@
+//! Rewriting: what becomes of the addresses and the header of a message, before it is spooled.
+//!
+//! The order, which is that of Postfix's cleanup(8) with trivial-rewrite(8):
+//!
+//! ```text
+//!  header                                          envelope
+//!  1. [[rewrite.header]]: the first that matches
+//!  2. Bcc, Resent-Bcc, Return-Path, Content-Length
+//!     dropped; Received with hide-received
+//!  3. From, To, Date, Message-ID where missing
+//!  4. addresses                                    addresses
+//!     a. origin                                    a. origin
+//!     b. senders, else sender                      b. senders, else sender; recipients, else recipient
+//!        recipients, else recipient                c. masquerade
+//!     c. masquerade                                d. aliases (recipients)
+//!  5. X-Original-From, X-Original-To, Reply-To
+//! ```
+//!
+//! Promises:
+//! 1. Octets of the header that no rule is about stay as they are (`fields.rs`), and the body is not seen
+//!    here at all: signatures over either survive.
+//! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
+//!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
+//! 3. Every address of the envelope has a domain; `<>` stays `<>`.
+//! 4. Time and memory are in proportion to the header and bounded ([`Refused::HeaderTooLarge`]).
+//!
+//! What differs from Postfix: `<>` is never mapped; an address that was masqueraded is looked up again;
+//! what a table gives is not replaced by `sender` or `recipient`; tables and aliases that lead in circles
+//! are refused when they are read, not when mail comes.
+//!
+//! Fails: [`Refused`]; then the message is not to be queued.
+//! Not here: where the header ends, and its limits (`fixup.rs`); the file (`config/`).
+
+mod aliases;
+mod change;
+mod envelope;
+mod fields;
+mod header_rule;
+mod local_user;
+mod mapping;
+mod masquerade;
+mod missing;
+mod pattern;
+mod rules;
+mod spelling;
+mod table;
+mod template;
+
+use jiff::Zoned;
+
+pub use change::{Change, Changes, MAX_CHANGES, Place, Rule};
+pub use header_rule::{Action, BadFieldText, FieldText, HeaderRule, MAX_MATCHED_OCTETS, Refusal};
+pub use local_user::LocalUser;
+pub use pattern::{BadPattern, MAX_PATTERN_OCTETS, Pattern};
+pub use rules::{Circle, Class, MasqueradeDomain, Rules, Settings};
+pub use table::{Replacement, Selector};
+pub use template::Template;
+
+use super::header::{self, Field, Header};
+use crate::envelope::Envelope;
+use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, class_of, rewrite_body};
+use header_rule::Outcome;
+use missing::{Seen, is_dropped};
+
+/// What is known of a message beside its octets.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Our Received field with its line end (`received.rs`), or nothing.
+    pub received: String,
+    /// This host, for the right side of a Message-ID.
+    pub hostname: String,
+    /// The left side of a Message-ID.
+    pub message_id_left: String,
+    /// When the message was received, for Date.
+    pub now: Zoned,
+    /// Who sent it, for From.
+    pub user: Option<LocalUser>,
+}
+
+/// A message's envelope and header section as they go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The header section: fields and nothing else, each with its line end.
+    pub header: Vec<u8>,
+    /// What was changed.
+    pub changes: Changes,
+}
+
+/// Why a message is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The header section is larger than can be, or becomes so.
+    HeaderTooLarge,
+    /// A rule rejects it, in these words: 550 5.7.1.
+    Rejected(Box<str>),
+}
+
+/// Applies `rules` to a message. The last field of `header` may lack its line end.
+pub fn rewrite(
+    envelope: Envelope,
+    header: Header<'_>,
+    rules: &Rules,
+    facts: &Facts,
+) -> Result<Rewritten, Refused> {
+    let mut pass = Pass::new(rules);
+    pass.each_field(&header::split(facts.received.as_bytes()).header)?;
+    pass.each_field(&header)?;
+    for (name, body) in pass.seen.missing(facts, &envelope.reverse_path, rules) {
+        pass.add_missing(name, body.as_bytes())?;
+    }
+    pass.keep_originals()?;
+    let Pass { out, mut changes, .. } = pass;
+    let envelope = envelope::rewrite_envelope(envelope, rules, &mut changes);
+    Ok(Rewritten { envelope, header: out, changes })
+}
+
+/// The header section on its way.
+struct Pass<'r> {
+    rules: &'r Rules,
+    out: Vec<u8>,
+    changes: Changes,
+    seen: Seen,
+    /// The body of From and To before it became another.
+    original_from: Option<Original>,
+    original_to: Option<Original>,
+}
+
+struct Original {
+    body: Vec<u8>,
+    /// By a table, or by the one address for all.
+    is_mapped: bool,
+}
+
+impl<'r> Pass<'r> {
+    fn new(rules: &'r Rules) -> Self {
+        let (changes, seen) = (Changes::default(), Seen::default());
+        Pass { rules, out: Vec::new(), changes, seen, original_from: None, original_to: None }
+    }
+
+    fn each_field(&mut self, header: &Header<'_>) -> Result<(), Refused> {
+        header.fields().try_for_each(|field| self.field(&field))
+    }
+
+    /// The first rule that is about the field, then what all fields go through.
+    fn field(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+        let rules = self.rules.header.iter().enumerate();
+        let first = rules.into_iter().find_map(|(index, rule)| Some((index + 1, rule.apply(field)?)));
+        let Some((number, outcome)) = first else { return self.ruled(field) };
+        let (name, rule) = (field.name(), Rule::Header(number));
+        match outcome {
+            Outcome::Removed => {
+                self.changes.field(rule, name, Some(field.raw_body()), None);
+                Ok(())
+            }
+            Outcome::Rejected(text) => Err(Refused::Rejected(text.into())),
+            Outcome::Replaced(octets) => {
+                self.changes.field(rule, name, Some(field.octets()), Some(&octets));
+                self.each_ruled(&octets)
+            }
+            Outcome::Prepended(octets) => {
+                self.changes.field(rule, name, None, Some(&octets));
+                self.each_ruled(&octets)?;
+                self.ruled(field)
+            }
+        }
+    }
+
+    fn each_ruled(&mut self, octets: &[u8]) -> Result<(), Refused> {
+        header::split(octets).header.fields().try_for_each(|field| self.ruled(&field))
+    }
+
+    fn ruled(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+        let name = field.name();
+        let is_hidden = self.rules.hide_received && field.is("Received");
+        if is_hidden || is_dropped(name) {
+            let rule = if is_hidden { Rule::HideReceived } else { Rule::FixUp };
+            self.changes.field(rule, name, Some(field.raw_body()), None);
+            return Ok(());
+        }
+        self.seen.note(name);
+        match self.addresses(field)? {
+            Some(rewritten) => {
+                let before_body = &field.octets()[..field.octets().len() - field.raw_body().len()];
+                self.out.extend_from_slice(before_body);
+                self.out.extend_from_slice(&rewritten.body);
+                self.keep(field, &rewritten);
+            }
+            None => self.out.extend_from_slice(field.octets()),
+        }
+        self.end_line()
+    }
+
+    fn addresses(&mut self, field: &Field<'_>) -> Result<Option<RewrittenBody>, Refused> {
+        let Some(class) = class_of(field.name()) else { return Ok(None) };
+        let rules = self.rules;
+        let (name, body) = (field.name(), field.raw_body());
+        if rules.reply_to_original && field.is("Reply-To") {
+            return rewrite_body(
+                name,
+                body,
+                |address| rules.steps_unmapped(address, class),
+                &mut self.changes,
+            );
+        }
+        rewrite_body(name, body, |address| rules.steps(address, class), &mut self.changes)
+    }
+
+    /// Keeps what stood in From and To, for what is made of it at the end.
+    fn keep(&mut self, field: &Field<'_>, rewritten: &RewrittenBody) {
+        let original = match field.name().to_ascii_lowercase().as_str() {
+            "from" => &mut self.original_from,
+            "to" => &mut self.original_to,
+            _ => return,
+        };
+        if rewritten.is_other && original.is_none() {
+            *original = Some(Original { body: field.raw_body().to_owned(), is_mapped: rewritten.is_mapped });
+        }
+    }
+
+    fn add_missing(&mut self, name: &str, body: &[u8]) -> Result<(), Refused> {
+        self.changes.field(Rule::FixUp, name, None, Some(body));
+        self.each_ruled(&[name.as_bytes(), b":", body].concat())
+    }
+
+    fn keep_originals(&mut self) -> Result<(), Refused> {
+        let (from, to) = (self.original_from.take(), self.original_to.take());
+        if self.rules.keep_original {
+            self.add_original("X-Original-From", from.as_ref().filter(|_| !self.seen.original_from))?;
+            self.add_original("X-Original-To", to.as_ref().filter(|_| !self.seen.original_to))?;
+        }
+        match from.filter(|from| from.is_mapped && !self.seen.reply_to) {
+            Some(from) if self.rules.reply_to_original => {
+                self.changes.field(Rule::ReplyToOriginal, "Reply-To", None, Some(&from.body));
+                self.each_ruled(&[b"Reply-To:", &from.body[..]].concat())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_original(&mut self, name: &str, original: Option<&Original>) -> Result<(), Refused> {
+        let Some(original) = original else { return Ok(()) };
+        self.changes.field(Rule::KeepOriginal, name, None, Some(&original.body));
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b':');
+        self.out.extend_from_slice(&original.body);
+        self.end_line()
+    }
+
+    /// Gives the last field the line end that it may lack.
+    fn end_line(&mut self) -> Result<(), Refused> {
+        if !self.out.ends_with(b"\n") {
+            // Content may end in CR alone: the two halves of one line end are not told apart from it.
+            self.out.extend_from_slice(if self.out.ends_with(b"\r") { b"\n" } else { b"\r\n" });
+        }
+        if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Refused::HeaderTooLarge) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

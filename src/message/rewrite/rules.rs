@@ -1,0 +1,254 @@
+//! The rules: as they are set, and ready to be used.
+//!
+//! Promises: [`Rules`] that exist let every address come to rest (`mapping.rs`, `aliases.rs`).
+//!
+//! Not here: the file they are read from (`config/`), applying them to a message (`mod.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::aliases::Aliases;
+use super::change::Rule;
+use super::header_rule::HeaderRule;
+use super::mapping::{Course, Finished, Host, Mapping, Step};
+use super::masquerade::Masquerade;
+use super::spelling::folded_local;
+use super::table::{Replacement, Selector, Table};
+use super::template::Template;
+use crate::envelope::{Address, BadAddress};
+
+/// Where an address stands, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The reverse-path.
+    EnvelopeSender,
+    /// A recipient of the envelope.
+    EnvelopeRecipient,
+    /// From, Sender, Reply-To and their like.
+    HeaderSender,
+    /// To, Cc and their like.
+    HeaderRecipient,
+}
+
+impl Class {
+    fn is_sender(self) -> bool {
+        matches!(self, Class::EnvelopeSender | Class::HeaderSender)
+    }
+}
+
+/// An entry of `masquerade`: a domain to hide behind, or `!domain`, which is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasqueradeDomain {
+    /// Without the `!`.
+    pub name: Box<str>,
+    /// It had one.
+    pub is_exception: bool,
+}
+
+impl MasqueradeDomain {
+    /// Reads one.
+    pub fn parse(text: &str) -> Result<Self, BadAddress> {
+        let name = text.strip_prefix('!').unwrap_or(text);
+        if name.ends_with('.') || name.starts_with('[') {
+            return Err(BadAddress::BadDomain);
+        }
+        Address::parse(&format!("x@{name}"))?;
+        Ok(MasqueradeDomain { name: name.into(), is_exception: name.len() < text.len() })
+    }
+}
+
+/// What `[rewrite]` says. See `config/nullmta.toml`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `origin`: completes bare addresses.
+    pub origin: String,
+    /// This host's name.
+    pub hostname: String,
+    /// `masquerade`, in its order.
+    pub masquerade: Vec<MasqueradeDomain>,
+    /// `masquerade-except`: local parts.
+    pub masquerade_except: Vec<String>,
+    /// `masquerade-classes`.
+    pub masquerade_classes: Vec<Class>,
+    /// `sender`.
+    pub sender: Option<Template>,
+    /// `recipient`.
+    pub recipient: Option<Address>,
+    /// `senders`.
+    pub senders: BTreeMap<Selector, Replacement>,
+    /// `recipients`.
+    pub recipients: BTreeMap<Selector, Replacement>,
+    /// `aliases`: local parts and their targets.
+    pub aliases: BTreeMap<String, Vec<Address>>,
+    /// `verified-domains`.
+    pub verified_domains: Vec<String>,
+    /// `keep-original`.
+    pub keep_original: bool,
+    /// `reply-to-original`.
+    pub reply_to_original: bool,
+    /// `hide-received`.
+    pub hide_received: bool,
+    /// `[[rewrite.header]]`, in their order.
+    pub header: Vec<HeaderRule>,
+}
+
+impl Settings {
+    /// Nothing but `origin`.
+    pub fn new(origin: impl Into<String>, hostname: impl Into<String>) -> Self {
+        use Class::{EnvelopeSender, HeaderRecipient, HeaderSender};
+        Settings {
+            origin: origin.into(),
+            hostname: hostname.into(),
+            masquerade: Vec::new(),
+            masquerade_except: Vec::new(),
+            masquerade_classes: vec![EnvelopeSender, HeaderSender, HeaderRecipient],
+            sender: None,
+            recipient: None,
+            senders: BTreeMap::new(),
+            recipients: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            verified_domains: Vec::new(),
+            keep_original: false,
+            reply_to_original: false,
+            hide_received: false,
+            header: Vec::new(),
+        }
+    }
+}
+
+/// An entry from which an address would go in circles, or further than 50 steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Circle {
+    /// An entry of `senders`.
+    Senders(Selector),
+    /// An entry of `recipients`.
+    Recipients(Selector),
+    /// An entry of `aliases`.
+    Aliases(String),
+}
+
+/// The rules, ready to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    pub(super) host: Host,
+    masquerade: Masquerade,
+    senders: Mapping,
+    recipients: Mapping,
+    aliases: Aliases,
+    pub(super) keep_original: bool,
+    pub(super) reply_to_original: bool,
+    pub(super) hide_received: bool,
+    pub(super) header: Vec<HeaderRule>,
+}
+
+impl Rules {
+    /// The rules that `settings` are for.
+    pub fn new(settings: Settings) -> Result<Self, Circle> {
+        let host = Host { origin: settings.origin.clone(), name: settings.hostname.clone() };
+        let masquerade = Masquerade {
+            domains: settings.masquerade.clone(),
+            except: settings.masquerade_except.iter().map(|user| folded_local(user)).collect(),
+            classes: settings.masquerade_classes.iter().copied().collect(),
+        };
+        let senders = senders_of(&settings, &host, &masquerade)?;
+        let (recipients, aliases) = recipients_of(&settings, &host, &masquerade)?;
+        Ok(Rules {
+            host,
+            masquerade,
+            senders,
+            recipients,
+            aliases,
+            keep_original: settings.keep_original,
+            reply_to_original: settings.reply_to_original,
+            hide_received: settings.hide_received,
+            header: settings.header,
+        })
+    }
+
+    /// The domain that completes bare addresses.
+    pub fn origin(&self) -> &str {
+        &self.host.origin
+    }
+
+    /// The way of an address of `class`.
+    pub(super) fn steps(&self, address: &Address, class: Class) -> Vec<Step> {
+        let mapping = if class.is_sender() { &self.senders } else { &self.recipients };
+        self.course(Some(mapping), class).steps(address)
+    }
+
+    /// The way of an address that no table is asked for.
+    pub(super) fn steps_unmapped(&self, address: &Address, class: Class) -> Vec<Step> {
+        self.course(None, class).steps(address)
+    }
+
+    fn course<'r>(&'r self, mapping: Option<&'r Mapping>, class: Class) -> Course<'r> {
+        Course { host: &self.host, mapping, masquerade: &self.masquerade, class }
+    }
+
+    /// The targets of an alias for a complete address.
+    pub(super) fn targets(&self, address: &Address) -> Option<Vec<Address>> {
+        self.aliases.expand(address, &self.host)
+    }
+}
+
+fn senders_of(settings: &Settings, host: &Host, masquerade: &Masquerade) -> Result<Mapping, Circle> {
+    let mut mapping = Mapping {
+        table: Table::new(&settings.senders, &host.origin),
+        by_table: Rule::Senders,
+        for_all: settings.sender.clone(),
+        by_for_all: Rule::Sender,
+        finished: Finished::default(),
+    };
+    finish(&mut mapping, host, masquerade);
+    for domain in &settings.verified_domains {
+        mapping.finished.add_domain(domain, masquerade);
+    }
+    match circle(&mapping, host, masquerade, Class::HeaderSender) {
+        Some(selector) => Err(Circle::Senders(selector)),
+        None => Ok(mapping),
+    }
+}
+
+fn recipients_of(
+    settings: &Settings,
+    host: &Host,
+    masquerade: &Masquerade,
+) -> Result<(Mapping, Aliases), Circle> {
+    let mut mapping = Mapping {
+        table: Table::new(&settings.recipients, &host.origin),
+        by_table: Rule::Recipients,
+        for_all: None,
+        by_for_all: Rule::Recipient,
+        finished: Finished::default(),
+    };
+    let class = Class::EnvelopeRecipient;
+    if let Some(selector) = circle(&mapping, host, masquerade, class) {
+        return Err(Circle::Recipients(selector));
+    }
+    let course = Course { host, mapping: Some(&mapping), masquerade, class };
+    let finished =
+        |target: &Address| course.steps(target).pop().map_or_else(|| target.clone(), |step| step.to);
+    let aliases = Aliases::new(&settings.aliases, host, finished);
+    let aliases = aliases.map_err(|circle| Circle::Aliases(circle.0))?;
+    mapping.for_all =
+        settings.recipient.as_ref().map(|address| Template::fixed(&address.completed_with(&host.origin)));
+    finish(&mut mapping, host, masquerade);
+    for target in aliases.targets() {
+        mapping.finished.add_address(target, masquerade);
+    }
+    Ok((mapping, aliases))
+}
+
+fn finish(mapping: &mut Mapping, host: &Host, masquerade: &Masquerade) {
+    mapping.finished.add_table(&mapping.table, masquerade);
+    if let Some(template) = &mapping.for_all {
+        mapping.finished.add_template(template, host, masquerade);
+    }
+}
+
+/// The entry that leads in circles, for addresses that are masqueraded or for such as are not.
+fn circle(mapping: &Mapping, host: &Host, masquerade: &Masquerade, class: Class) -> Option<Selector> {
+    let on = Masquerade { classes: BTreeSet::from([class]), ..masquerade.clone() };
+    [on, masquerade.off()]
+        .iter()
+        .find_map(|masquerade| Course { host, mapping: Some(mapping), masquerade, class }.circle().cloned())
+}

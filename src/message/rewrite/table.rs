@@ -1,0 +1,172 @@
+//! `senders` and `recipients`: an address, a domain or a user on the left, what it becomes on the right.
+//!
+//! Promises: the most particular entry is the one that counts: the address, then the user alone (for this
+//! host's own domains), then `@domain`, as in canonical(5).
+//!
+//! Not here: what is done where no entry is found (`mapping.rs`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::spelling::{at_domain, folded_domain, folded_local};
+use crate::envelope::{Address, BadAddress};
+
+/// The left side of an entry: `ann@example.org`, `@example.org` or `ann`, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selector {
+    user: Option<Box<str>>,
+    domain: Option<Box<str>>,
+}
+
+impl Selector {
+    /// Reads one.
+    pub fn parse(text: &str) -> Result<Self, BadAddress> {
+        let any_user = text.starts_with('@');
+        let address = if any_user { Address::parse(&format!("x{text}"))? } else { Address::parse(text)? };
+        Ok(Selector {
+            user: (!any_user).then(|| folded_local(address.local_part()).into()),
+            domain: address.domain().map(|domain| folded_domain(domain).into()),
+        })
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.user.as_deref().unwrap_or_default())?;
+        self.domain.as_ref().map_or(Ok(()), |domain| write!(f, "@{domain}"))
+    }
+}
+
+/// The right side of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// This address; a bare one is completed with the origin.
+    Address(Address),
+    /// The same local part at this domain.
+    Domain(Box<str>),
+}
+
+impl Replacement {
+    /// Reads an address or `@domain`.
+    pub fn parse(text: &str) -> Result<Self, BadAddress> {
+        match text.strip_prefix('@') {
+            Some(domain) => {
+                Address::parse(&format!("x@{domain}")).map(|_| Replacement::Domain(domain.into()))
+            }
+            None => Address::parse(text).map(Replacement::Address),
+        }
+    }
+
+    /// What `address` becomes.
+    pub(super) fn apply(&self, address: &Address) -> Address {
+        match self {
+            Replacement::Address(address) => address.clone(),
+            Replacement::Domain(domain) => at_domain(address, domain),
+        }
+    }
+}
+
+/// A table of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Table {
+    entries: BTreeMap<Selector, Replacement>,
+}
+
+impl Table {
+    /// The table of `entries`, its bare addresses completed with `origin`.
+    pub(super) fn new(entries: &BTreeMap<Selector, Replacement>, origin: &str) -> Self {
+        let complete = |replacement: &Replacement| match replacement {
+            Replacement::Address(address) => Replacement::Address(address.completed_with(origin)),
+            domain => domain.clone(),
+        };
+        let entries = entries.iter().map(|(selector, to)| (selector.clone(), complete(to))).collect();
+        Table { entries }
+    }
+
+    /// What the table makes of a complete `address`; `is_local`: its domain is one of this host's.
+    pub(super) fn find(&self, address: &Address, is_local: bool) -> Option<Address> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let user = Some(folded_local(address.local_part()).into());
+        let domain = address.domain().map(|domain| folded_domain(domain).into());
+        let whole = Selector { user, domain };
+        let alone = Selector { user: whole.user.clone(), domain: None };
+        let at_domain = Selector { user: None, domain: whole.domain.clone() };
+        let entry = self.entries.get(&whole);
+        let entry = entry.or_else(|| self.entries.get(&alone).filter(|_| is_local));
+        entry.or_else(|| self.entries.get(&at_domain)).map(|to| to.apply(address))
+    }
+
+    /// The right sides.
+    pub(super) fn replacements(&self) -> impl Iterator<Item = &Replacement> {
+        self.entries.values()
+    }
+
+    /// A user that no entry names.
+    pub(super) fn unnamed_user(&self) -> String {
+        let lens = self.entries.keys().filter_map(|selector| Some(selector.user.as_ref()?.len()));
+        // Longer than any that is named.
+        "u".repeat(1 + lens.max().unwrap_or_default())
+    }
+
+    /// An address that each entry is found for; `user` stands in for any user, `origin` for a local domain.
+    pub(super) fn samples<'t>(
+        &'t self,
+        user: &str,
+        origin: &str,
+    ) -> impl Iterator<Item = (&'t Selector, Address)> {
+        self.entries.keys().filter_map(move |selector| {
+            let user = super::spelling::quoted(selector.user.as_deref().unwrap_or(user));
+            let domain = selector.domain.as_deref().unwrap_or(origin);
+            Some((selector, Address::parse(&format!("{user}@{domain}")).ok()?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, &str)]) -> Table {
+        let read =
+            |(from, to): &(&str, &str)| (Selector::parse(from).unwrap(), Replacement::parse(to).unwrap());
+        Table::new(&entries.iter().map(read).collect(), "origin.example")
+    }
+
+    #[test]
+    fn the_most_particular_entry_counts() {
+        let table = table(&[
+            ("Ann@Example.org", "exact@x.example"),
+            ("ann", "user@x.example"),
+            ("@example.org", "@domain.example"),
+            ("\"a b\"@example.org", "bare"),
+        ]);
+        for (address, is_local, expected) in [
+            ("ann@example.org", true, Some("exact@x.example")),
+            ("ANN@EXAMPLE.ORG.", true, Some("exact@x.example")),
+            ("ann@host.example", true, Some("user@x.example")),
+            ("ann@host.example", false, None),
+            ("bob@example.org", true, Some("bob@domain.example")),
+            ("\"b c\"@example.org", false, Some("\"b c\"@domain.example")),
+            ("\"a b\"@example.org", false, Some("bare@origin.example")),
+            ("bob@host.example", true, None),
+            ("bob@sub.example.org", false, None),
+        ] {
+            let found = table.find(&Address::parse(address).unwrap(), is_local);
+            assert_eq!(found.as_ref().map(Address::as_str), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn both_sides_are_addresses_or_domains() {
+        for text in ["", "@", "@a@b", "a@", "a b", "@a b", "<a@b>", "a@b\n"] {
+            assert!(Selector::parse(text).is_err() && Replacement::parse(text).is_err(), "{text:?}");
+        }
+        for (text, shown) in
+            [("Ann@X.Example", "ann@x.example"), ("@X.example.", "@x.example"), ("Root", "root")]
+        {
+            assert_eq!(Selector::parse(text).unwrap().to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What `tests/rewriting/` cannot show: what is noted, what holds for all rules, signatures, hostile input.
+
+mod properties;
+mod signature;
+
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::envelope::{Address, Notify, Recipient, ReversePath};
+
+fn facts() -> Facts {
+    Facts {
+        received: String::new(),
+        hostname: "web1.example.org".to_owned(),
+        message_id_left: "1.2".to_owned(),
+        now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
+        user: None,
+    }
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn envelope(from: &str, to: &[&str]) -> Envelope {
+    let recipients = to.iter().map(|to| Recipient::plain(address(to))).collect();
+    Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(address(from))) }
+}
+
+fn settings() -> Settings {
+    Settings::new("example.org", "web1.example.org")
+}
+
+fn header_rule(pattern: &str, action: Action) -> HeaderRule {
+    HeaderRule { pattern: Pattern::new(pattern).unwrap(), action }
+}
+
+/// A header section that lacks nothing.
+const COMPLETE: &str = "From: ann@x.example\r\nTo: bob@x.example\r\nDate: x\r\nMessage-ID: <a@b>\r\n";
+
+fn rewritten(settings: Settings, envelope: Envelope, header: &str) -> Result<Rewritten, Refused> {
+    rewrite(envelope, header::split(header.as_bytes()).header, &Rules::new(settings).unwrap(), &facts())
+}
+
+#[test]
+fn every_step_is_noted_with_its_rule() {
+    let senders = [(Selector::parse("root").unwrap(), Replacement::parse("ops@web1.example.org").unwrap())];
+    let settings = Settings {
+        senders: senders.into(),
+        masquerade: vec![MasqueradeDomain::parse("example.org").unwrap()],
+        aliases: [("bob".to_owned(), vec![address("b@x.example"), address("c@x.example")])].into(),
+        keep_original: true,
+        ..settings()
+    };
+    let header = format!("{COMPLETE}Sender: root\r\nBcc: eve\r\n");
+    let changes = rewritten(settings, envelope("root", &["bob"]), &header).unwrap().changes;
+    let lines: Vec<_> = changes.kept().iter().map(Change::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "Sender: root -> root@example.org (rewrite.origin)",
+            "Sender: root@example.org -> ops@web1.example.org (rewrite.senders)",
+            "Sender: ops@web1.example.org -> ops@example.org (rewrite.masquerade)",
+            "Bcc: removed: eve (always)",
+            "MAIL FROM: root -> root@example.org (rewrite.origin)",
+            "MAIL FROM: root@example.org -> ops@web1.example.org (rewrite.senders)",
+            "MAIL FROM: ops@web1.example.org -> ops@example.org (rewrite.masquerade)",
+            "RCPT TO: bob -> bob@example.org (rewrite.origin)",
+            "RCPT TO: bob@example.org -> b@x.example, c@x.example (rewrite.aliases)",
+        ]
+    );
+}
+
+#[test]
+fn recipients_keep_what_was_written_and_asked_for_them() {
+    let settings = Settings { recipient: Some(address("ops@x.example")), ..settings() };
+    let plain = |text: &str| Recipient::plain(address(text));
+    let recipients = vec![
+        plain("root"),
+        plain("ann@y.example"),
+        Recipient { notify: Notify::Never, ..plain("bob") },
+        Recipient { orcpt: Some("rfc822;carl".into()), ..plain("carl") },
+        Recipient { original: Some(address("older")), orcpt: Some("rfc822;dora".into()), ..plain("dora") },
+        plain("ops@x.example"),
+    ];
+    let given = Envelope { recipients, ..envelope("root", &[]) };
+    let became = rewritten(settings.clone(), given, COMPLETE).unwrap().envelope.recipients;
+    assert!(became.iter().all(|recipient| recipient.address == address("ops@x.example")));
+    let told: Vec<_> =
+        became.iter().map(|to| (to.original.as_ref().map(Address::as_str), to.notify)).collect();
+    assert_eq!(
+        told,
+        [
+            (Some("root"), Notify::Unstated),
+            (Some("bob"), Notify::Never),
+            (Some("carl"), Notify::Unstated),
+            (Some("older"), Notify::Unstated),
+        ],
+        "each who asked for something of his own is told of it"
+    );
+    let twice = envelope("root", &["ops@x.example", "ops@x.example"]);
+    let became = rewritten(settings, twice, COMPLETE).unwrap().envelope;
+    assert_eq!(became.recipients.len(), 2, "what the submitter repeats is not ours to take out");
+    assert_eq!(became.recipients[0].original, None);
+}
+
+#[test]
+fn our_received_field_goes_through_the_rules_too() {
+    let facts = Facts { received: "Received: by web1\r\n\tfor <x>\r\n".into(), ..facts() };
+    let apply = |settings: Settings| {
+        let rules = Rules::new(settings).unwrap();
+        let header = format!("Received: by db1\r\n{COMPLETE}");
+        let header = header::split(header.as_bytes()).header;
+        String::from_utf8(rewrite(envelope("ann@x", &["b@x"]), header, &rules, &facts).unwrap().header)
+            .unwrap()
+    };
+    assert_eq!(apply(settings()), format!("{}Received: by db1\r\n{COMPLETE}", facts.received));
+    assert_eq!(apply(Settings { hide_received: true, ..settings() }), COMPLETE);
+    let header = vec![header_rule("^Received: by web1", Action::Remove)];
+    assert_eq!(apply(Settings { header, ..settings() }), format!("Received: by db1\r\n{COMPLETE}"));
+}
+
+#[test]
+fn what_grows_beyond_bounds_is_refused() {
+    let text = FieldText::parse(&format!("X: {}", "x".repeat(1000)), 0).unwrap();
+    let header = vec![header_rule("^A:", Action::Prepend(text))];
+    let many = "A: b\r\n".repeat(100_000);
+    let became = rewritten(Settings { header, ..settings() }, envelope("root", &["root"]), &many);
+    assert_eq!(became.err(), Some(Refused::HeaderTooLarge));
+}
+
+#[test]
+fn many_rules_for_a_large_header_take_their_time_and_no_more() {
+    let header = (0..100).map(|n| header_rule(&format!("(x+)+{n}$"), Action::Remove)).collect();
+    let large = format!("{COMPLETE}X: {}\r\n", "x".repeat(200_000));
+    let became = rewritten(Settings { header, ..settings() }, envelope("root", &["root"]), &large).unwrap();
+    assert_eq!(became.header, large.as_bytes());
+}

@@ -1,0 +1,182 @@
+//! Properties that hold for all rules that can be made, and all messages.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::address::mailboxes;
+
+const ADDRESSES: [&str; 12] = [
+    "root",
+    "ann",
+    "bob@a.example",
+    "ann@web1.a.example",
+    "root@localhost",
+    "ops@b.example",
+    "x@web1.b.example",
+    "x@b.example",
+    "ann@example.org",
+    "\"a b\"@web1.example.org",
+    "ops+root@b.example",
+    "postmaster@web1.b.example",
+];
+
+const DOMAINS: [&str; 6] =
+    ["a.example", "web1.a.example", "b.example", "web1.b.example", "example.org", "web1.example.org"];
+
+fn address_text() -> impl Strategy<Value = String> {
+    prop::sample::select(&ADDRESSES[..]).prop_map(str::to_owned)
+}
+
+fn domain() -> impl Strategy<Value = String> {
+    prop::sample::select(&DOMAINS[..]).prop_map(str::to_owned)
+}
+
+fn at_domain() -> impl Strategy<Value = String> {
+    domain().prop_map(|domain| format!("@{domain}"))
+}
+
+type Entries = BTreeMap<Selector, Replacement>;
+
+fn entries() -> impl Strategy<Value = Entries> {
+    let side = || prop_oneof![address_text(), at_domain()];
+    let entry = (side(), side())
+        .prop_map(|(from, to)| (Selector::parse(&from).unwrap(), Replacement::parse(&to).unwrap()));
+    prop::collection::vec(entry, 0..4).prop_map(|entries| entries.into_iter().collect())
+}
+
+fn templates() -> impl Strategy<Value = Option<Template>> {
+    let texts = ["ops", "ops@b.example", "%u@web1.b.example", "ops+%u@b.example", "%u-%h@%d", "x@%h"];
+    prop::option::of(prop::sample::select(texts.to_vec()).prop_map(|text| Template::parse(text).unwrap()))
+}
+
+fn classes() -> impl Strategy<Value = Vec<Class>> {
+    use Class::{EnvelopeRecipient, EnvelopeSender, HeaderRecipient, HeaderSender};
+    prop::sample::subsequence(vec![EnvelopeSender, EnvelopeRecipient, HeaderSender, HeaderRecipient], 0..=4)
+}
+
+fn masquerade() -> impl Strategy<Value = Vec<MasqueradeDomain>> {
+    let text = (any::<bool>(), domain()).prop_map(|(not, name)| if not { format!("!{name}") } else { name });
+    prop::collection::vec(text.prop_map(|text| MasqueradeDomain::parse(&text).unwrap()), 0..3)
+}
+
+fn aliases() -> impl Strategy<Value = BTreeMap<String, Vec<Address>>> {
+    let users = prop::sample::select(&["root", "ann", "ops", "x"][..]).prop_map(str::to_owned);
+    let targets = prop::collection::vec(address_text().prop_map(|text| address(&text)), 1..3);
+    prop::collection::btree_map(users, targets, 0..3)
+}
+
+prop_compose! {
+    /// Rules that are not refused.
+    fn rules()(
+        senders in entries(),
+        recipients in entries(),
+        sender in templates(),
+        recipient in prop::option::of(address_text()),
+        masquerade in masquerade(),
+        masquerade_classes in classes(),
+        aliases in aliases(),
+        verified_domains in prop::collection::vec(domain(), 0..2),
+        flags in any::<[bool; 3]>(),
+    ) -> Settings {
+        Settings {
+            senders,
+            recipients,
+            sender,
+            recipient: recipient.map(|text| address(&text)),
+            masquerade,
+            masquerade_except: vec!["root".to_owned()],
+            masquerade_classes,
+            aliases,
+            verified_domains,
+            keep_original: flags[0],
+            reply_to_original: flags[1],
+            hide_received: flags[2],
+            ..settings()
+        }
+    }
+}
+
+/// A header section of what matters here; half of the fields hold addresses.
+fn header_section() -> impl Strategy<Value = String> {
+    let names =
+        ["From", "To", "Reply-To", "Sender", "Cc", "Bcc", "Received", "Subject", "X-Original-To", "Date"];
+    let glue = [", ", " (c) , ", ",\r\n\t", " ", "; ", " <", ">, \"Q\" ", "G: ", "\"", "="];
+    let piece = prop_oneof![address_text(), prop::sample::select(glue.to_vec()).prop_map(str::to_owned)];
+    let body = prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat());
+    let field =
+        (prop::sample::select(names.to_vec()), body).prop_map(|(name, body)| format!("{name}: {body}\r\n"));
+    prop::collection::vec(field, 0..6).prop_map(|fields| fields.concat())
+}
+
+fn given() -> impl Strategy<Value = Envelope> {
+    (address_text(), prop::collection::vec(address_text(), 0..4)).prop_map(|(from, to)| {
+        let to: Vec<_> = to.iter().map(String::as_str).collect();
+        envelope(&from, &to)
+    })
+}
+
+fn addresses(envelope: &Envelope) -> (String, Vec<Address>) {
+    let recipients = envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
+    (envelope.reverse_path.to_string(), recipients)
+}
+
+/// A body with every address that is one replaced by nothing.
+fn around_addresses(body: &[u8]) -> Vec<u8> {
+    let (mut around, mut done) = (Vec::new(), 0);
+    for mailbox in mailboxes(body).flatten() {
+        around.extend_from_slice(&body[done..mailbox.local.start]);
+        done = mailbox.domain.unwrap_or(mailbox.local).end;
+    }
+    around.extend_from_slice(&body[done..]);
+    around
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Promise 2.
+    #[test]
+    fn twice_is_once(settings in rules(), envelope in given(), header in header_section()) {
+        let Ok(rules) = Rules::new(settings) else { return Ok(()) };
+        let first = header::split(header.as_bytes()).header;
+        let once = rewrite(envelope, first, &rules, &facts()).unwrap();
+        let header = header::split(&once.header).header;
+        let twice = rewrite(once.envelope.clone(), header, &rules, &facts()).unwrap();
+        let changes: Vec<_> = twice.changes.kept().iter().map(Change::to_string).collect();
+        prop_assert_eq!(addresses(&twice.envelope), addresses(&once.envelope), "{:?}", changes);
+        let [twice, once] = [&twice.header, &once.header].map(|octets| String::from_utf8_lossy(octets));
+        prop_assert_eq!(twice, once, "{:?}", changes);
+    }
+
+    /// Promise 3.
+    #[test]
+    fn every_address_of_the_envelope_has_a_domain(settings in rules(), envelope in given()) {
+        let Ok(rules) = Rules::new(settings) else { return Ok(()) };
+        let header = header::split(COMPLETE.as_bytes()).header;
+        let empty = envelope.recipients.is_empty();
+        let became = rewrite(envelope, header, &rules, &facts()).unwrap().envelope;
+        let mut all = became.recipients.iter().map(|to| &to.address).chain(became.reverse_path.mailbox());
+        prop_assert!(all.all(|address| address.domain().is_some()));
+        prop_assert_eq!(became.recipients.is_empty(), empty, "no recipient is lost");
+    }
+
+    /// Promise 1: apart from addresses, the fields that are not dropped stay, in their order.
+    #[test]
+    fn octets_around_addresses_stay(settings in rules(), header in header_section()) {
+        let Ok(rules) = Rules::new(Settings { hide_received: false, ..settings }) else { return Ok(()) };
+        let before = header::split(header.as_bytes()).header;
+        let after = rewrite(envelope("root", &[]), before, &rules, &facts()).unwrap().header;
+        let mut after = header::split(&after).header.fields();
+        for field in before.fields().filter(|field| !field.is("Bcc")) {
+            let became = after.next().unwrap();
+            prop_assert_eq!(became.name(), field.name());
+            if class_of(field.name()).is_some() {
+                prop_assert_eq!(around_addresses(became.raw_body()), around_addresses(field.raw_body()));
+            } else {
+                prop_assert_eq!(became.octets(), field.octets());
+            }
+        }
+    }
+}
