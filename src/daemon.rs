@@ -62,6 +62,8 @@ pub enum StartError {
     Control(PathBuf, io::Error),
     /// Something that the system normally gives.
     System(&'static str, io::Error),
+    /// Not at the start but later: a part failed, and only a restart helps. What was accepted is safe.
+    Failed(&'static str),
 }
 
 impl fmt::Display for StartError {
@@ -79,6 +81,7 @@ impl fmt::Display for StartError {
                 )
             }
             StartError::System(what, error) => write!(f, "cannot {what}: {error}"),
+            StartError::Failed(part) => write!(f, "{part} has failed; a restart is needed, no mail is lost"),
         }
     }
 }
@@ -97,7 +100,7 @@ pub struct Start {
     pub level: LevelHandle,
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop, or a part of it that nothing works without has failed.
 pub async fn run(start: Start) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(|error| StartError::System("watch for signals", error))?;
     let mut daemon = Daemon::start(start).await?;
@@ -111,6 +114,10 @@ pub async fn run(start: Start) -> Result<(), StartError> {
                 Told::Probe => daemon.queue.probe_now(),
             },
             _ = watchdog.tick() => daemon.report().await,
+            part = daemon.failed() => {
+                daemon.stop().await;
+                return Err(StartError::Failed(part));
+            }
         }
     }
     daemon.stop().await;
@@ -126,6 +133,9 @@ enum Told {
     Reload,
     Probe,
 }
+
+/// How often the parts are looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Signals {
     terminate: Signal,
@@ -181,7 +191,8 @@ impl Daemon {
             .map_err(|error| StartError::Control(config.control.clone(), error))?;
 
         let settings = Settings::new(&config, carrier);
-        let (queue, deliveries) = queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock));
+        let (queue, deliveries) =
+            queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
         let service = Service::new(&config.listen, desk(&config, &spool, &queue));
         let (stopper, stop) = stop_signal();
         Ok(Daemon {
@@ -240,6 +251,22 @@ impl Daemon {
         }
     }
 
+    /// Waits until a part fails that must not: its name. Cancel safe.
+    async fn failed(&mut self) -> &'static str {
+        loop {
+            if self.sessions.is_finished() {
+                return "the listener";
+            }
+            if self.deliveries.is_finished() {
+                return "the queue";
+            }
+            if !self.spool.is_writing() {
+                return "the spool's writer";
+            }
+            tokio::time::sleep(HEALTH_INTERVAL).await;
+        }
+    }
+
     async fn stop(self) {
         log::stopping();
         notify(systemd::stopping());
@@ -266,7 +293,7 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue) -> Desk {
         rules: Arc::clone(&config.rewrite),
         users: local_user,
         hostname: config.listen.hostname.as_str().into(),
-        probe: Arc::new(move || queue.probe_now()),
+        probe: Arc::new(move || queue.probe_for_client()),
         clock: Zoned::now,
     }
 }

@@ -98,9 +98,9 @@ pub struct Delivery<'a> {
 
 impl fmt::Display for Delivery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: to=<{}>", self.id, self.to)?;
+        write!(f, "{}: to=<{}>", self.id, Foreign(self.to.as_str()))?;
         if let Some(orig_to) = self.orig_to {
-            write!(f, ", orig_to=<{orig_to}>")?;
+            write!(f, ", orig_to=<{}>", Foreign(orig_to.as_str()))?;
         }
         write!(f, ", relay={}", RelayName(self.relay))?;
         let Delays { before, queued, connecting, transmitting } = self.delays;
@@ -157,6 +157,8 @@ pub struct Accepted<'a> {
 impl fmt::Display for Accepted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Accepted { id, client, from, size, nrcpt, protocol, .. } = self;
+        let from = from.to_string();
+        let from = Foreign(&from);
         write!(f, "{id}: client={client}, from=<{from}>, size={size}, nrcpt={nrcpt}, proto={protocol}")?;
         if let Some(helo) = self.helo {
             write!(f, ", helo=<{}>", Foreign(helo))?;

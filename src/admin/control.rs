@@ -19,8 +19,7 @@ use tokio::time::timeout;
 
 use super::protocol::{Frame, Message, Request, Status};
 use crate::log;
-use crate::queue::roster::Standing;
-use crate::queue::{Listed, Queue};
+use crate::queue::{Listed, Queue, Standing};
 use crate::spool::{ReadError, Spool, Stored};
 
 /// How long a client may take for its request, or for reading a line of the answer.

@@ -12,6 +12,8 @@ pub enum Exit {
     Usage,
     /// 69: something needed does not answer, such as the daemon.
     Unavailable,
+    /// 70: a part of the program failed.
+    Software,
     /// 71: the system refused something it normally gives.
     OsError,
     /// 73: the spool cannot be opened or made.
@@ -30,6 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 64,
             Exit::Unavailable => 69,
+            Exit::Software => 70,
             Exit::OsError => 71,
             Exit::CantCreate => 73,
             Exit::IoError => 74,

@@ -29,6 +29,7 @@ fn start_failure(error: StartError) -> Failure {
         StartError::Inherited(_) | StartError::Bind(_) | StartError::Control(..) | StartError::System(..) => {
             Exit::OsError
         }
+        StartError::Failed(_) => Exit::Software,
     };
     Failure::new(exit, error)
 }

@@ -29,6 +29,9 @@ fn the_delivery_line_is_postfix_s() {
         "18A4F1C9A02B3D40: to=<ann@example.org>, orig_to=<root>, relay=mx.example.net[192.0.2.5]:587, \
          delay=3.1, delays=0.01/0/2.6/0.5, tls=TLSv1.3, dsn=2.0.0, status=sent (250 2.0.0 ok)"
     );
+    let turned = Address::parse("ann\u{202e}@example.org").unwrap();
+    let hostile = Delivery { to: &turned, ..line };
+    assert!(hostile.to_string().contains("to=<ann\\u{202e}@example.org>"), "{hostile}");
     let unreached = Delivery {
         orig_to: None,
         relay: None,

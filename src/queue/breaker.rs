@@ -14,8 +14,9 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::clock::later;
 use super::schedule::Spread;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -95,20 +96,12 @@ impl Breaker {
         }
     }
 
-    /// The relay has answered a transaction, whatever it said of the message. True: this ended a pause.
-    pub fn success(&mut self, now: Timestamp) -> bool {
+    /// The relay has answered a transaction, whatever it said of the message.
+    pub fn success(&mut self, now: Timestamp) {
         match self.state {
-            State::Closed => false,
-            State::Open { .. } => {
-                self.allow(1, now);
-                true
-            }
-            State::Limited { allowed, grow_after } => {
-                if now >= grow_after {
-                    self.allow(allowed, now);
-                }
-                false
-            }
+            State::Open { .. } => self.allow(1, now),
+            State::Limited { allowed, grow_after } if now >= grow_after => self.allow(allowed, now),
+            State::Limited { .. } | State::Closed => {}
         }
     }
 
@@ -132,14 +125,6 @@ impl Breaker {
             self.state = State::Limited { allowed: working + 1, grow_after: now };
         }
     }
-}
-
-fn later(now: Timestamp, pause: Duration) -> Timestamp {
-    // A pause is at most minutes; a clock at the end of time would be the only way to overflow.
-    SignedDuration::try_from(pause)
-        .ok()
-        .and_then(|pause| now.checked_add(pause).ok())
-        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -214,10 +199,11 @@ mod tests {
     fn invariant_3_a_returning_relay_is_met_by_a_slope() {
         let mut breaker = Breaker::new(4);
         pause_after_trouble(&mut breaker, 0);
-        assert!(breaker.success(at(1)), "the pause is over");
+        breaker.success(at(1));
+        assert_eq!(breaker.retry_at(), None, "the pause is over");
         let mut allowed = vec![breaker.connections_allowed(at(1))];
         for _ in 0..3 {
-            assert!(!breaker.success(at(1)));
+            breaker.success(at(1));
             allowed.push(breaker.connections_allowed(at(1)));
         }
         assert_eq!(allowed, [2, 3, 4, 4]);

@@ -22,7 +22,7 @@ use super::{Command, ConnectionId, Queue, Settings, Taken};
 use crate::envelope::{Envelope, Recipient};
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::relay::{Report, Transaction, Verdict, Work};
+use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
 use crate::spool::{Content, Ledger, ReadError, Spool, Stored};
 
 /// What couriers and settlements of one generation of settings share.
@@ -46,6 +46,10 @@ pub(super) struct Attempt {
     pub(super) envelope: Envelope,
     pub(super) arrived: Timestamp,
     pub(super) taken_at: Timestamp,
+    /// How long it was ready before a connection took it.
+    pub(super) queued: Duration,
+    /// All but the final dot has been written: from here on the relay may have it.
+    pub(super) is_past_content: bool,
     pub(super) ledger: Ledger,
 }
 
@@ -96,7 +100,7 @@ impl Courier {
                 None
             }
             Err(_panicked) => {
-                self.desk.became(id, Disposition::Deferred { warned: false });
+                self.desk.became(id, Disposition::Postponed);
                 None
             }
         }
@@ -108,8 +112,9 @@ impl Courier {
         if member.in_flight {
             log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
         }
-        let taken_at = self.desk.clock.now();
-        let attempt = Attempt { id, member, envelope, arrived, taken_at, ledger };
+        let (taken_at, queued) = (self.desk.clock.now(), member.ready_for(self.desk.clock.steady()));
+        let attempt =
+            Attempt { id, member, envelope, arrived, taken_at, queued, is_past_content: false, ledger };
         self.attempts.insert(id, attempt);
         Transaction { content: reader(content), ..transaction }
     }
@@ -119,7 +124,7 @@ impl Courier {
         let disposition = match error {
             ReadError::Gone => Disposition::Removed,
             ReadError::Damaged => Disposition::Dead,
-            ReadError::Io(_) => Disposition::Deferred { warned: false },
+            ReadError::Io(_) => Disposition::Postponed,
         };
         self.desk.became(id, disposition);
     }
@@ -134,7 +139,8 @@ impl Courier {
 
 impl Work for Courier {
     async fn next(&mut self, patience: Duration) -> Option<Transaction> {
-        // Bounded: every round without a transaction has taken one message out of the ready ones.
+        // Ends: a round without a transaction has taken a message out of the ready ones, and none of them
+        // is put back while this task has not yielded to the owner.
         loop {
             let taken = self.take(patience).await?;
             let id = taken.id;
@@ -146,8 +152,12 @@ impl Work for Courier {
         }
     }
 
-    async fn before_dot(&mut self, id: QueueId) {
-        self.desk.spool.mark_in_flight(id).await;
+    async fn before_dot(&mut self, id: QueueId) -> Result<(), Unmarked> {
+        self.desk.spool.mark_in_flight(id).await.map_err(|_| Unmarked)?;
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.is_past_content = true;
+        }
+        Ok(())
     }
 
     async fn report(&mut self, report: Report) {
@@ -162,8 +172,11 @@ impl Work for Courier {
 
 impl Drop for Courier {
     fn drop(&mut self) {
-        for id in self.attempts.keys() {
-            self.desk.became(*id, Disposition::Untried);
+        for (id, attempt) in &self.attempts {
+            if attempt.is_past_content {
+                log::possible_duplicate(*id, "its connection ended without a report");
+            }
+            self.desk.became(*id, Disposition::Lost);
         }
     }
 }

@@ -20,13 +20,13 @@
 //! Fails: a spool that cannot record an outcome is asked again until it can; meanwhile the message is
 //! not sent again. Not here: what a relay's words mean (`relay/verdict.rs`), storage (`spool/`).
 
-pub mod breaker;
+mod breaker;
 pub mod clock;
 mod courier;
 mod lanes;
 mod owner;
-pub mod roster;
-pub mod schedule;
+mod roster;
+mod schedule;
 mod settlement;
 #[cfg(test)]
 mod tests;
@@ -49,7 +49,8 @@ use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
 pub use courier::Courier;
 use owner::Owner;
-use roster::{Member, Standing};
+use roster::Member;
+pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Disposition;
 
@@ -78,7 +79,7 @@ impl Carrier for Relay {
 #[derive(Clone)]
 pub struct Settings {
     /// How often and how long messages are tried.
-    pub retry: RetryPolicy,
+    retry: RetryPolicy,
     /// Who hears of DSNs that cannot be delivered.
     pub postmaster: Option<Address>,
     /// What this host calls itself in DSNs.
@@ -158,9 +159,14 @@ pub struct Status {
 }
 
 impl Queue {
-    /// Probes a paused relay and tries every deferred message, now (`flush`, ETRN, SIGUSR1).
+    /// Probes a paused relay and tries every deferred message, now (`flush`, SIGUSR1).
     pub fn probe_now(&self) {
         self.tell(Command::ProbeNow);
+    }
+
+    /// The same for a client's ETRN; at most once a minute, whoever asks.
+    pub fn probe_for_client(&self) {
+        self.tell(Command::ProbeForClient);
     }
 
     /// Follows changed settings from the next message on.
@@ -216,12 +222,15 @@ enum Command {
     },
     /// The relay has answered a transaction.
     Answered,
+    /// What became of a message cannot be recorded yet.
+    Unrecorded(QueueId),
     /// A message is no longer under way.
     Became {
         id: QueueId,
         disposition: Disposition,
     },
     ProbeNow,
+    ProbeForClient,
     Reconfigure(Settings),
     List(oneshot::Sender<Vec<Listed>>),
     Status(oneshot::Sender<Status>),

@@ -3,17 +3,17 @@
 //! It never waits for a disk or a relay: everything slow happens in couriers and settlements, which
 //! tell it what became of things.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::breaker::{Breaker, Effect};
-use super::clock::Clock;
+use super::clock::{Clock, later};
 use super::courier::{Courier, Desk};
 use super::roster::Roster;
 use super::schedule::Spread;
@@ -21,11 +21,13 @@ use super::settlement::Disposition;
 use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken};
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::relay::Trouble;
+use crate::relay::{Cause, Phase, Trouble};
 use crate::spool::{Entry, Recovery, Spool};
 
-/// The longest the owner sleeps: it then looks at the host's clock anew, which may have been set.
+/// The longest the owner sleeps: ages follow the host's clock, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How often a client's ETRN is followed: anybody on this host may send one, and each can cost a login.
+const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A connection, as far as the owner knows.
 struct Connection {
@@ -34,6 +36,7 @@ struct Connection {
     is_working: bool,
     /// Belongs to settings that have been replaced.
     is_outdated: bool,
+    task: AbortHandle,
 }
 
 /// Where a connection waits for a message.
@@ -61,6 +64,9 @@ pub(super) struct Owner {
     idle: VecDeque<Idle>,
     next_connection: ConnectionId,
     relay_clock: RelayClock,
+    /// Messages whose outcome the spool does not take: nothing more is sent while there are any.
+    unrecorded: HashSet<QueueId>,
+    next_client_probe: Timestamp,
     /// Set once: no more messages are given out, and when to end in any case.
     stop_by: Option<Timestamp>,
 }
@@ -73,7 +79,7 @@ impl Owner {
         clock: Arc<dyn Clock>,
         queue: Queue,
     ) -> Self {
-        let now = clock.now();
+        let now = clock.steady();
         let mut roster = Roster::default();
         for entry in &recovery.entries {
             roster.admit(entry, now);
@@ -88,6 +94,8 @@ impl Owner {
             idle: VecDeque::new(),
             next_connection: 0,
             relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
+            unrecorded: HashSet::new(),
+            next_client_probe: now,
             stop_by: None,
         }
     }
@@ -115,8 +123,14 @@ impl Owner {
         self.tasks.shutdown().await;
     }
 
+    /// The steady time: what is waited for and counted is not moved by a clock that is set.
     fn now(&self) -> Timestamp {
-        self.desk.clock.now()
+        self.desk.clock.steady()
+    }
+
+    /// Whether messages may be given out.
+    fn is_sending(&self) -> bool {
+        self.stop_by.is_none() && self.unrecorded.is_empty()
     }
 
     fn is_finished(&self) -> bool {
@@ -138,8 +152,10 @@ impl Owner {
             Command::Connected(connection) => self.connected(connection),
             Command::Next { connection, wait, answer } => self.next(connection, wait, answer),
             Command::Answered => self.answered(),
+            Command::Unrecorded(id) => drop(self.unrecorded.insert(id)),
             Command::Became { id, disposition } => self.became(id, disposition),
             Command::ProbeNow => self.probe_now(),
+            Command::ProbeForClient => self.probe_for_client(),
             Command::Reconfigure(settings) => self.reconfigure(settings),
             // Whoever asked may have gone away.
             Command::List(answer) => drop(answer.send(self.list())),
@@ -152,7 +168,7 @@ impl Owner {
     fn dispatch(&mut self) {
         let now = self.now();
         self.desk.spool.set_relay_clock(self.relay_clock.at(now));
-        if self.stop_by.is_some() {
+        if !self.is_sending() {
             return;
         }
         self.roster.wake_due(now);
@@ -167,7 +183,7 @@ impl Owner {
     }
 
     fn connecting(&self) -> usize {
-        self.connections.values().filter(|connection| !connection.is_working).count()
+        self.connections.len() - self.working()
     }
 
     fn connect(&mut self) {
@@ -175,7 +191,7 @@ impl Owner {
         self.next_connection += 1;
         let courier = Courier::new(self.desk.clone(), id);
         let task = self.tasks.spawn(self.desk.settings.carrier.clone().carry(courier));
-        self.connections.insert(task.id(), Connection { id, is_working: false, is_outdated: false });
+        self.connections.insert(task.id(), Connection { id, is_working: false, is_outdated: false, task });
     }
 
     fn connected(&mut self, connection: ConnectionId) {
@@ -186,7 +202,7 @@ impl Owner {
 
     fn next(&mut self, connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>>) {
         let is_outdated = self.connections.values().any(|found| found.id == connection && found.is_outdated);
-        if self.stop_by.is_some() || is_outdated {
+        if !self.is_sending() || is_outdated {
             // Dropping the answer would say the same: no more.
             drop(answer.send(None));
         } else if self.roster.has_ready() || !wait {
@@ -207,21 +223,20 @@ impl Owner {
     }
 
     fn answered(&mut self) {
-        let now = self.now();
-        if self.breaker.success(now) {
-            self.relay_clock.resume(now);
-            log::relay_resumed(self.roster.len());
-        }
+        self.breaker.success(self.now());
+        self.follow_breaker();
         self.trouble = None;
     }
 
     fn became(&mut self, id: QueueId, disposition: Disposition) {
         let now = self.now();
+        self.unrecorded.remove(&id);
         match disposition {
             Disposition::Removed => self.roster.remove(id),
             Disposition::Dead => self.roster.give_up(id),
             Disposition::Untried => self.roster.put_back(id, now),
             Disposition::Lost => self.lost(id, now),
+            Disposition::Postponed => self.defer(id, now),
             Disposition::Deferred { warned } => {
                 self.roster.update(id, |member| {
                     member.warned |= warned;
@@ -246,34 +261,52 @@ impl Owner {
 
     fn defer(&mut self, id: QueueId, now: Timestamp) {
         let Some(member) = self.roster.member(id) else { return };
-        let pause = self.desk.settings.retry.pause(member.age(now), draw());
+        let pause = self.desk.settings.retry.pause(member.age(self.desk.clock.now()), draw());
         self.roster.defer(id, later(now, pause));
     }
 
     fn connection_ended(&mut self, ended: Ended) {
-        let (task, result) = match ended {
-            Ok((task, result)) => (task, result),
-            Err(panic) => (panic.id(), Ok(())),
+        let (task, trouble) = match ended {
+            Ok((task, result)) => (task, result.err()),
+            Err(error) if error.is_panic() => (error.id(), Some(internal_error())),
+            // Ended by us.
+            Err(error) => (error.id(), None),
         };
-        self.connections.remove(&task);
-        if let Err(trouble) = result {
+        let connection = self.connections.remove(&task);
+        // What an earlier relay's connection met says nothing of this one.
+        let is_outdated = connection.is_some_and(|connection| connection.is_outdated);
+        if let Some(trouble) = trouble.filter(|_| !is_outdated) {
             self.troubled(trouble);
         }
     }
 
     fn troubled(&mut self, trouble: Trouble) {
         let now = self.now();
-        let working = self.connections.values().filter(|connection| connection.is_working).count();
-        let was_paused = self.breaker.retry_at().is_some();
-        match self.breaker.trouble(now, working, draw()) {
+        let is_new = self.breaker.retry_at().is_none();
+        match self.breaker.trouble(now, self.working(), draw()) {
             Effect::Paused { retry_at } => {
-                self.relay_clock.pause(now);
                 let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
-                log::relay_paused(&trouble, self.roster.len(), probe_in, !was_paused);
+                log::relay_paused(&trouble, self.roster.len(), probe_in, is_new);
             }
             Effect::Unremarkable => log::relay_trouble(&trouble),
         }
+        self.follow_breaker();
         self.trouble = Some(trouble);
+    }
+
+    /// The relay clock runs while the breaker lets mail through, however it came to that.
+    fn follow_breaker(&mut self) {
+        let (now, is_paused) = (self.now(), self.breaker.retry_at().is_some());
+        if is_paused && self.relay_clock.is_running() {
+            self.relay_clock.pause(now);
+        } else if !is_paused && !self.relay_clock.is_running() {
+            self.relay_clock.resume(now);
+            log::relay_resumed(self.roster.len());
+        }
+    }
+
+    fn working(&self) -> usize {
+        self.connections.values().filter(|connection| connection.is_working).count()
     }
 
     fn probe_now(&mut self) {
@@ -282,15 +315,22 @@ impl Owner {
         self.roster.wake_all(now);
     }
 
-    fn reconfigure(&mut self, settings: Settings) {
+    fn probe_for_client(&mut self) {
         let now = self.now();
+        if now >= self.next_client_probe {
+            self.next_client_probe = later(now, CLIENT_PROBE_INTERVAL);
+            self.probe_now();
+        }
+    }
+
+    fn reconfigure(&mut self, settings: Settings) {
         self.breaker.reconfigure(settings.max_connections.get());
-        self.relay_clock.resume(now);
+        self.follow_breaker();
         self.trouble = None;
         for connection in self.connections.values_mut() {
             connection.is_outdated = true;
         }
-        self.idle.clear();
+        self.let_connections_go();
         let Desk { queue, spool, clock, .. } = &*self.desk;
         self.desk =
             Arc::new(Desk { queue: queue.clone(), spool: spool.clone(), settings, clock: clock.clone() });
@@ -318,14 +358,21 @@ impl Owner {
 
     fn stop(&mut self, deadline: Duration) {
         self.stop_by = Some(later(self.now(), deadline));
+        self.let_connections_go();
+    }
+
+    /// Idle connections take their leave; those still being opened hold no message, and are cut off.
+    fn let_connections_go(&mut self) {
         self.idle.clear();
+        self.connections.values().filter(|connection| !connection.is_working).for_each(|c| c.task.abort());
     }
 
     /// How long nothing changes by itself.
     fn until_next_change(&self) -> Duration {
         let now = self.now();
         let probe = self.breaker.retry_at().filter(|probe| self.roster.has_ready() && *probe > now);
-        let next = [self.stop_by, self.roster.next_due(), probe].into_iter().flatten().min();
+        let due = self.roster.next_due().filter(|_| self.is_sending());
+        let next = [self.stop_by, due, probe].into_iter().flatten().min();
         match next {
             Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
             None => LONGEST_SLEEP,
@@ -350,6 +397,10 @@ impl RelayClock {
         self.counted.saturating_add(u32::try_from(running).unwrap_or(u32::MAX))
     }
 
+    fn is_running(&self) -> bool {
+        self.running_since.is_some()
+    }
+
     fn pause(&mut self, now: Timestamp) {
         self.counted = self.at(now);
         self.running_since = None;
@@ -361,13 +412,13 @@ impl RelayClock {
     }
 }
 
-fn draw() -> Spread {
-    Spread::new(fastrand::f64() * 2.0 - 1.0)
+/// What stands for a panic in the relay's dialogue: it pauses the relay, as whatever it stumbled over comes
+/// from there.
+fn internal_error() -> Trouble {
+    let cause = Cause::Other("the dialogue failed by an internal error, reported above".into());
+    Trouble { phase: Phase::Connect, peer: None, cause }
 }
 
-fn later(now: Timestamp, pause: Duration) -> Timestamp {
-    SignedDuration::try_from(pause)
-        .ok()
-        .and_then(|pause| now.checked_add(pause).ok())
-        .unwrap_or(Timestamp::MAX)
+fn draw() -> Spread {
+    Spread::new(fastrand::f64() * 2.0 - 1.0)
 }

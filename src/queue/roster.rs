@@ -86,11 +86,6 @@ impl Roster {
         self.members.len()
     }
 
-    /// Whether no message is live.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// How many messages are under way.
     pub fn under_way(&self) -> usize {
         self.under_way

@@ -2,7 +2,7 @@
 //!
 //! Promises: a message deferred by its own 4xx is tried again after its age, clamped to
 //! [`RetryPolicy::shortest`, `RetryPolicy::longest`] and spread by ±10 %. The age is all that is
-//! needed, so nothing about retries is ever stored: a restart changes no schedule.
+//! needed, so nothing about retries is ever stored; a restart tries everything once and then goes on by age.
 //!
 //! Patience is not age. A message's patience runs only while the relay is usable (the *relay
 //! clock*), so that an outage of a week expires nothing (DESIGN promise 4).
@@ -17,7 +17,8 @@ use std::time::Duration;
 pub struct Spread(f64);
 
 impl Spread {
-    /// No spread at all: what tests of exact times use.
+    /// No spread at all, for tests of exact times.
+    #[cfg(test)]
     pub const NONE: Spread = Spread(0.0);
 
     /// A draw; values outside `-1.0..=1.0` are clamped.

@@ -9,17 +9,21 @@
 //!
 //! Not here: what a reply means (`relay/verdict.rs`), how a DSN looks (`message/dsn.rs`).
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::Command;
+use super::clock::later;
 use super::courier::{Attempt, Desk};
 use crate::envelope::{Address, ReversePath};
 use crate::log::{self, Delays, Outcome};
 use crate::message::dsn::{Affected, Dsn, Kind, Original};
+use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
-use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate};
+use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Spool};
 use crate::status::Status;
 
 /// What became of a message that was under way.
@@ -34,8 +38,10 @@ pub(super) enum Disposition {
     },
     /// Relay trouble: nothing was said about it.
     Untried,
-    /// The connection was lost in the middle of it.
+    /// The connection was lost while its content was on the way.
     Lost,
+    /// Trouble of our own: try again by age, and forget nothing.
+    Postponed,
     /// It failed, and nobody can be told.
     Dead,
 }
@@ -58,7 +64,8 @@ pub(super) struct Settlement {
     findings: Vec<Finding>,
     peer: Option<Peer>,
     dsn_passed_on: bool,
-    lost: bool,
+    /// What becomes of a message of which the relay said nothing.
+    unsaid: Option<Disposition>,
     warned: bool,
     success_told: bool,
 }
@@ -75,8 +82,8 @@ impl Settlement {
             );
         }
         log_deliveries(&attempt, &report, expired);
+        let unsaid = unsaid(&report);
         let Report { recipients, peer, dsn_passed_on, .. } = report;
-        let lost = recipients.iter().all(|recipient| recipient.verdict == Verdict::Untold);
         let findings = recipients
             .into_iter()
             .map(|report| Finding { outcome: outcome(report.verdict, expired), report })
@@ -87,7 +94,7 @@ impl Settlement {
             findings,
             peer: Some(peer),
             dsn_passed_on,
-            lost,
+            unsaid,
             warned: false,
             success_told: false,
         }
@@ -101,7 +108,7 @@ impl Settlement {
             findings: Vec::new(),
             peer: None,
             dsn_passed_on: true,
-            lost: false,
+            unsaid: None,
             warned: false,
             success_told: true,
         }
@@ -113,22 +120,26 @@ impl Settlement {
         let settled = tokio::spawn(self.run());
         tokio::spawn(async move {
             // A settlement that panicked has recorded less than it should: the message is tried again.
-            let disposition = settled.await.unwrap_or(Disposition::Deferred { warned: false });
+            let disposition = settled.await.unwrap_or_else(|_panicked| {
+                log::possible_duplicate(id, "its outcome was not recorded");
+                Disposition::Postponed
+            });
             desk.became(id, disposition);
         });
     }
 
     async fn run(mut self) -> Disposition {
-        if self.lost {
-            return Disposition::Lost;
+        if let Some(disposition) = self.unsaid {
+            return disposition;
         }
         let mut pause = FIRST_RETRY;
-        // Ends with the fault, or with the process: the in-flight mark then says "possible duplicate".
+        // Ends with the fault, or with the process: the in-flight mark then says "possible duplicate". Until
+        // then the owner gives out nothing: what cannot be recorded must not be sent.
         loop {
             match self.record().await {
                 Ok(disposition) => return disposition,
-                Err(CommitError::Closed) => return Disposition::Untried,
                 Err(error) => {
+                    self.desk.queue.tell(Command::Unrecorded(self.attempt.id));
                     log::unrecorded(self.attempt.id, &error, pause);
                     self.desk.clock.sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_RETRY);
@@ -141,6 +152,10 @@ impl Settlement {
     async fn record(&mut self) -> Result<Disposition, CommitError> {
         for finding in self.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
             self.attempt.ledger.sent(finding.report.index);
+        }
+        if self.has(Outcome::Sent) && (self.has(Outcome::Bounced) || self.has(Outcome::Expired)) {
+            // The DSN's record ends what the in-flight mark says: what was sent must be known before it.
+            self.desk.spool.record(&mut self.attempt.ledger).await?;
         }
         self.report_success().await?;
         let undeliverable = self.report_failure().await?;
@@ -164,7 +179,7 @@ impl Settlement {
                 self.warn().await?;
                 Ok(Disposition::Deferred { warned: self.warned })
             }
-            None if undeliverable => {
+            None if undeliverable && !self.has_untold() => {
                 self.desk.spool.set_state(self.attempt.id, EntryState::Dead).await?;
                 log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
                 Ok(Disposition::Dead)
@@ -238,6 +253,15 @@ impl Settlement {
         Ok(())
     }
 
+    fn has(&self, outcome: Outcome) -> bool {
+        self.findings.iter().any(|finding| finding.outcome == Some(outcome))
+    }
+
+    /// Whether the relay said nothing of some recipient.
+    fn has_untold(&self) -> bool {
+        self.findings.iter().any(|finding| finding.outcome.is_none())
+    }
+
     fn still_open(&self, outcomes: &[Outcome]) -> Vec<usize> {
         let fates = self.attempt.ledger.fates();
         self.findings
@@ -265,8 +289,7 @@ impl Settlement {
     fn retrying_until(&self) -> Timestamp {
         let used = self.attempt.member.patience_used(self.desk.spool.relay_clock());
         let left = self.desk.settings.retry.lifetime.saturating_sub(used);
-        let now = self.desk.clock.now();
-        SignedDuration::try_from(left).ok().and_then(|left| now.checked_add(left).ok()).unwrap_or(now)
+        later(self.desk.clock.now(), left)
     }
 
     async fn commit(&self, to: &Address, kind: Kind, about: &[usize]) -> Result<Committed, CommitError> {
@@ -284,7 +307,10 @@ impl Settlement {
     ) -> Result<(Draft, crate::envelope::Envelope), CommitError> {
         let now = self.desk.clock.local();
         let mut draft = self.desk.spool.draft(now.timestamp());
-        let (quoted, is_whole) = self.quote();
+        let (spool, id) = (self.desk.spool.clone(), self.attempt.id);
+        // Nothing to quote from is no reason to tell nothing.
+        let (quoted, is_whole) =
+            tokio::task::spawn_blocking(move || quote(&spool, id)).await.unwrap_or_default();
         let affected: Vec<Affected<'_>> = self
             .findings
             .iter()
@@ -325,25 +351,24 @@ impl Settlement {
             last_attempt,
         }
     }
+}
 
-    /// The first part of the content, and whether that is all of it. What cannot be read is not quoted:
-    /// the DSN matters more.
-    fn quote(&self) -> (Vec<u8>, bool) {
-        match self.desk.spool.peek(self.attempt.id).map(|stored| stored.content) {
-            Ok(Content::Memory(mut octets)) => {
-                let is_whole = octets.len() <= QUOTED_OCTETS;
-                octets.truncate(QUOTED_OCTETS);
-                (octets, is_whole)
-            }
-            Ok(Content::File { file, len }) => {
-                let mut octets = Vec::with_capacity(QUOTED_OCTETS);
-                let mut start = std::io::Read::take(file, QUOTED_OCTETS as u64);
-                let is_read = std::io::Read::read_to_end(&mut start, &mut octets).is_ok();
-                let is_whole = is_read && octets.len() as u64 == len;
-                (octets, is_whole)
-            }
-            Err(_) => (Vec::new(), false),
+/// The first part of the content, and whether that is all of it. What cannot be read is not quoted: the
+/// DSN matters more. Blocking.
+fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
+    match spool.peek(id).map(|stored| stored.content) {
+        Ok(Content::Memory(mut octets)) => {
+            let is_whole = octets.len() <= QUOTED_OCTETS;
+            octets.truncate(QUOTED_OCTETS);
+            (octets, is_whole)
         }
+        Ok(Content::File { file, len }) => {
+            let mut octets = Vec::with_capacity(QUOTED_OCTETS);
+            let is_read = file.take(QUOTED_OCTETS as u64).read_to_end(&mut octets).is_ok();
+            let is_whole = is_read && octets.len() as u64 == len;
+            (octets, is_whole)
+        }
+        Err(_) => (Vec::new(), false),
     }
 }
 
@@ -361,11 +386,23 @@ fn outcome(verdict: Verdict, expired: bool) -> Option<Outcome> {
     }
 }
 
+/// What becomes of a message of which the relay said nothing at all; `None` when it said something.
+fn unsaid(report: &Report) -> Option<Disposition> {
+    let is_untold = report.recipients.iter().all(|recipient| recipient.verdict == Verdict::Untold);
+    let disposition = if report.reached_content { Disposition::Lost } else { Disposition::Untried };
+    is_untold.then_some(disposition)
+}
+
+/// One line a recipient. Where not even content was sent, the line about the relay says it for all.
 fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool) {
     let peer = &report.peer;
     let delays = delays(attempt, report);
     for recipient in &report.recipients {
-        let Some(outcome) = outcome(recipient.verdict, expired) else { continue };
+        let outcome = match outcome(recipient.verdict, expired) {
+            Some(outcome) => outcome,
+            None if report.reached_content => Outcome::Deferred,
+            None => continue,
+        };
         let Some(of) = attempt.envelope.recipients.get(recipient.index) else { continue };
         log::delivery(&log::Delivery {
             id: attempt.id,
@@ -383,7 +420,7 @@ fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool) {
 fn delays(attempt: &Attempt, report: &Report) -> Delays {
     let until_taken =
         Duration::try_from(attempt.taken_at.duration_since(attempt.arrived)).unwrap_or_default();
-    let queued = attempt.member.ready_for(attempt.taken_at).min(until_taken);
+    let queued = attempt.queued.min(until_taken);
     Delays {
         before: until_taken - queued,
         queued,

@@ -35,6 +35,8 @@ pub(crate) struct Delivery {
     began: Option<Instant>,
     /// The final dot may have been written, and no reply to it was read.
     pub(crate) in_doubt: bool,
+    /// Content was sent.
+    pub(crate) reached_content: bool,
 }
 
 impl Delivery {
@@ -59,6 +61,7 @@ impl Delivery {
             unsayable,
             began: None,
             in_doubt: false,
+            reached_content: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl Delivery {
             peer,
             recipients,
             possible_duplicate: self.in_doubt,
+            reached_content: self.reached_content,
             dsn_passed_on,
             connecting,
             transmitting: self.began.map_or(Duration::ZERO, |began| began.elapsed()),

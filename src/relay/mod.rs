@@ -108,6 +108,8 @@ pub struct Report {
     pub recipients: Vec<RecipientReport>,
     /// The connection died between the final dot and its reply: the relay may have the message.
     pub possible_duplicate: bool,
+    /// Content was sent: if the connection was lost, this message may be why.
+    pub reached_content: bool,
     /// DSN parameters were passed on (the relay reports success from here).
     pub dsn_passed_on: bool,
     /// Connection set-up; zero on a connection used before.
@@ -115,6 +117,10 @@ pub struct Report {
     /// From the transaction's turn on the connection to its last reply.
     pub transmitting: Duration,
 }
+
+/// The mark without which a duplicate would be silent cannot be made: the message must not be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmarked;
 
 /// Where a connection gets its messages and leaves its reports: the queue.
 ///
@@ -124,8 +130,8 @@ pub trait Work: Send {
     /// The next message; waits up to `patience` for one. None: nothing came (or the breaker says stop).
     fn next(&mut self, patience: Duration) -> impl Future<Output = Option<Transaction>> + Send;
     /// Called when all of `id` but its last octets and the final dot was written; the dot is written
-    /// after this returns.
-    fn before_dot(&mut self, id: QueueId) -> impl Future<Output = ()> + Send;
+    /// after this has returned Ok, and not at all after an error.
+    fn before_dot(&mut self, id: QueueId) -> impl Future<Output = Result<(), Unmarked>> + Send;
     /// What became of a transaction that [`Work::next`] gave.
     fn report(&mut self, report: Report) -> impl Future<Output = ()> + Send;
 }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::io::{DuplexStream, duplex};
 
 use super::dial::Transport;
-use super::{Peer, Report, Transaction, Verdict, Work};
+use super::{Peer, Report, Transaction, Unmarked, Verdict, Work};
 use crate::config;
 use crate::envelope::{Address, Body, Recipient, ReversePath};
 use crate::queue_id::QueueId;
@@ -130,6 +130,8 @@ pub(crate) struct Given {
     pub(crate) reports: Vec<Report>,
     /// `dot 1`, `report 1`, in the order they came.
     pub(crate) events: Vec<String>,
+    /// Refuses the mark before the final dot.
+    pub(crate) cannot_mark: bool,
 }
 
 impl Given {
@@ -166,8 +168,9 @@ impl Work for Given {
         self.messages.pop_front()
     }
 
-    async fn before_dot(&mut self, id: QueueId) {
+    async fn before_dot(&mut self, id: QueueId) -> Result<(), Unmarked> {
         self.events.push(format!("dot {}", id.raw()));
+        if self.cannot_mark { Err(Unmarked) } else { Ok(()) }
     }
 
     async fn report(&mut self, report: Report) {

@@ -146,15 +146,13 @@ impl Spool {
         }
     }
 
-    /// Written (survives kill -9), not synced, when this returns: called just before the final dot. A fault
-    /// is logged and costs the warning of a possible duplicate.
-    pub async fn mark_in_flight(&self, id: QueueId) {
+    /// Written (survives kill -9), not synced, when this returns Ok: called just before the final dot. After
+    /// an error there is no mark, and a duplicate would be silent.
+    pub async fn mark_in_flight(&self, id: QueueId) -> Result<(), CommitError> {
         let (answer, written) = oneshot::channel();
         let answer = Answer::Written(answer);
         let request = Request::plain(id, Change::InFlight, Vec::new(), self.shared(), answer);
-        if self.send(Order::Write(Box::new(request))).await.is_ok() {
-            let _ = written.await;
-        }
+        self.ask(request, written).await
     }
 
     /// Seconds the relay has been usable, cumulative over the life of the spool; stamped on each record.
@@ -175,6 +173,12 @@ impl Spool {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether the writer lives. When it does not, nothing can be recorded any more, and only a restart
+    /// helps.
+    pub fn is_writing(&self) -> bool {
+        self.inner.orders.as_ref().is_some_and(|orders| !orders.is_closed())
     }
 
     /// No more commits; writes what has been sent, marks a clean end, and ends the threads. Nothing durable

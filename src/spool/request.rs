@@ -39,7 +39,7 @@ pub(super) enum Answer {
     /// For the sync.
     Durable(oneshot::Sender<Result<(), CommitError>>),
     /// For the write.
-    Written(oneshot::Sender<()>),
+    Written(oneshot::Sender<Result<(), CommitError>>),
     Nobody,
 }
 
@@ -87,7 +87,7 @@ impl Answer {
     pub fn durable(self, result: Result<(), CommitError>) {
         match self {
             Answer::Durable(answer) => drop(answer.send(result)),
-            Answer::Written(answer) => drop(answer.send(())),
+            Answer::Written(answer) => drop(answer.send(result)),
             Answer::Nobody => {}
         }
     }

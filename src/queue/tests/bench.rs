@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
@@ -20,7 +20,8 @@ use crate::queue::schedule::RetryPolicy;
 use crate::queue::{Carrier, Courier, Queue, Settings, Status, queue};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Transaction, Trouble, Verdict, Work};
-use crate::spool::fs::RealFs;
+use crate::spool::fs::sim::SimFs;
+use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{Options, Spool};
 use crate::status::Status as EnhancedStatus;
 
@@ -29,26 +30,40 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// A clock that stands still until it is told otherwise.
-pub(super) struct TestClock(watch::Sender<Timestamp>);
+pub(super) struct TestClock {
+    steady: watch::Sender<Timestamp>,
+    /// How far the time of day has been set off from the steady time.
+    set_off: Mutex<SignedDuration>,
+}
 
 impl TestClock {
     fn new() -> Self {
-        TestClock(watch::channel(Timestamp::from_second(1_800_000_000).unwrap()).0)
+        let steady = watch::channel(Timestamp::from_second(1_800_000_000).unwrap()).0;
+        TestClock { steady, set_off: Mutex::default() }
+    }
+
+    /// Sets the host's clock: no time passes.
+    pub(super) fn step(&self, by: SignedDuration) {
+        *self.set_off.lock().unwrap() += by;
     }
 
     pub(super) fn advance(&self, by: Duration) {
-        self.0.send_modify(|now| *now += SignedDuration::try_from(by).unwrap());
+        self.steady.send_modify(|now| *now += SignedDuration::try_from(by).unwrap());
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        *self.0.borrow()
+        self.steady() + *self.set_off.lock().unwrap()
+    }
+
+    fn steady(&self) -> Timestamp {
+        *self.steady.borrow()
     }
 
     fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let deadline = self.now() + SignedDuration::try_from(pause).unwrap();
-        let mut time = self.0.subscribe();
+        let deadline = self.steady() + SignedDuration::try_from(pause).unwrap();
+        let mut time = self.steady.subscribe();
         Box::pin(async move {
             // A clock that is gone ends no sleep.
             if time.wait_for(|now| *now >= deadline).await.is_err() {
@@ -61,8 +76,13 @@ impl Clock for TestClock {
 /// What the relay does with the next connection or message.
 #[derive(Clone, Debug)]
 pub(super) enum Does {
-    /// Says this to each recipient in turn; the last one to all that are left.
+    /// Says this to each recipient in turn; the last one to all that are left. Nothing at all to one
+    /// whose reply is empty: the connection is lost there.
     Says(Vec<&'static str>),
+    /// Says that it is going away, in place of the reply to MAIL.
+    Leaves,
+    /// Takes the message, and says so when it is let to.
+    Holds(Arc<Notify>),
     /// Cannot be reached.
     Refuses,
     /// Takes the message and goes away without a word.
@@ -137,16 +157,27 @@ impl TestRelay {
         courier.connected();
         while let Some(transaction) = courier.next(Duration::ZERO).await {
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
-            self.see(transaction).await;
-            courier.before_dot(id).await;
             let does = self.next();
-            let (said, lost) = match &does {
-                Does::Says(said) => (said.clone(), false),
-                Does::Refuses | Does::Vanishes => (vec![], true),
+            if matches!(does, Does::Leaves) {
+                courier.report(Report { reached_content: false, ..report(id, &recipients, &[]) }).await;
+                return Err(trouble(Phase::Mail));
+            }
+            self.see(transaction).await;
+            if courier.before_dot(id).await.is_err() {
+                courier.report(report(id, &recipients, &["451 4.3.0 no mark"])).await;
+                return Ok(());
+            }
+            let said = match does {
+                Does::Says(said) => said,
+                Does::Refuses | Does::Vanishes | Does::Leaves => vec![],
+                Does::Holds(release) => {
+                    release.notified().await;
+                    vec!["250 2.0.0 ok"]
+                }
                 Does::Panics => panic!("told to"),
             };
             courier.report(report(id, &recipients, &said)).await;
-            if lost {
+            if said.is_empty() {
                 return Err(trouble(Phase::Dot));
             }
         }
@@ -192,6 +223,7 @@ fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Repo
             .map(|(position, (index, _))| recipient_report(*index, told(position)))
             .collect(),
         possible_duplicate: said.is_empty(),
+        reached_content: true,
         dsn_passed_on: false,
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
@@ -199,6 +231,7 @@ fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Repo
 }
 
 fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
+    let said = said.filter(|said| !said.is_empty());
     let verdict = match said.map(|said| &said[..1]) {
         Some("2") => Verdict::Sent,
         Some("4") => Verdict::Deferred,
@@ -213,13 +246,16 @@ fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
 
 /// A queue over a spool of its own.
 pub(super) struct Bench {
-    directory: TempDir,
+    root: PathBuf,
+    /// Where `root` is, on a real disk.
+    _directory: TempDir,
     pub(super) spool: Spool,
     pub(super) queue: Queue,
     pub(super) clock: Arc<TestClock>,
     pub(super) relay: Arc<TestRelay>,
     task: JoinHandle<()>,
     settings: Settings,
+    fs: Arc<dyn Fs>,
 }
 
 impl Bench {
@@ -228,6 +264,17 @@ impl Bench {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let directory = TempDir::new().unwrap();
+        let root = directory.path().to_owned();
+        Self::on(Arc::new(RealFs), root, directory, change)
+    }
+
+    /// A queue over a spool on a simulated disk.
+    pub(super) fn simulated(fs: &SimFs) -> Self {
+        Self::on(Arc::new(fs.clone()), "/spool".into(), TempDir::new().unwrap(), |_| {})
+    }
+
+    fn on(fs: Arc<dyn Fs>, root: PathBuf, directory: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let clock = Arc::new(TestClock::new());
         let relay = Arc::new(TestRelay {
             script: Mutex::default(),
@@ -245,20 +292,24 @@ impl Bench {
             carrier: relay.clone(),
         };
         change(&mut settings);
-        let directory = TempDir::new().unwrap();
-        let (spool, queue, task) = start(directory.path(), &settings, &clock);
-        Bench { directory, spool, queue, clock, relay, task, settings }
+        let (spool, queue, task) = start(&root, &fs, &settings, &clock);
+        Bench { root, _directory: directory, spool, queue, clock, relay, task, settings, fs }
+    }
+
+    /// Whether the queue's task has ended.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Ends the queue and starts one anew from what the spool holds.
     pub(super) async fn restart(self) -> Self {
-        let Bench { directory, spool, queue, clock, relay, task, settings } = self;
+        let Bench { root, _directory, spool, queue, clock, relay, task, settings, fs } = self;
         queue.stop(MINUTE);
         task.await.unwrap();
         spool.close().await;
         drop(spool);
-        let (spool, queue, task) = start(directory.path(), &settings, &clock);
-        Bench { directory, spool, queue, clock, relay, task, settings }
+        let (spool, queue, task) = start(&root, &fs, &settings, &clock);
+        Bench { root, _directory, spool, queue, clock, relay, task, settings, fs }
     }
 
     /// Commits a message from `from` (empty: `<>`).
@@ -313,11 +364,16 @@ impl Bench {
     }
 }
 
-fn start(directory: &Path, settings: &Settings, clock: &Arc<TestClock>) -> (Spool, Queue, JoinHandle<()>) {
+fn start(
+    directory: &Path,
+    fs: &Arc<dyn Fs>,
+    settings: &Settings,
+    clock: &Arc<TestClock>,
+) -> (Spool, Queue, JoinHandle<()>) {
     let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
     let mut options = Options::at(directory);
     options.segment_size = 1 << 20;
-    let (spool, recovery) = Spool::open(options, Arc::new(RealFs), sender).unwrap();
+    let (spool, recovery) = Spool::open(options, fs.clone(), sender).unwrap();
     let (queue, run) = queue(spool.clone(), recovery, arrivals, settings.clone(), clock.clone());
     (spool, queue, tokio::spawn(run))
 }

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Does, HOUR, MINUTE};
 use crate::envelope::{Address, Envelope, Notify, Recipient, ReversePath};
-use crate::queue::roster::Standing;
+use crate::queue::Standing;
 
 #[tokio::test]
 async fn a_failure_is_reported_to_the_reverse_path_before_the_original_goes() {
@@ -61,6 +61,15 @@ async fn with_a_postmaster_the_failed_dsn_goes_there_and_only_once() {
     let to: Vec<String> = bench.relay.seen().into_iter().flat_map(|seen| seen.to).collect();
     assert_eq!(to, ["nobody@example.net", "app@example.org", "ops@example.org"]);
     assert_eq!(bench.queue.list().await[0].standing, Standing::Dead, "what the postmaster cannot get stays");
+}
+
+#[tokio::test]
+async fn a_recipient_that_nothing_was_said_of_is_tried_again_beside_one_that_failed() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user", ""]));
+    bench.submit("", &["nobody@example.net", "ann@example.net"]).await;
+    bench.until(|_| bench.relay.seen().len() == 2).await;
+    assert_eq!(bench.relay.seen()[1].to, ["nobody@example.net", "ann@example.net"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Relay trouble is not the message's fault (DESIGN promise 4).
 
+use jiff::SignedDuration;
+
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE};
+use crate::spool::fs::sim::{Fault, SimFs};
 
 #[tokio::test]
 async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
@@ -70,10 +73,88 @@ async fn a_message_that_the_relay_never_survives_does_not_keep_others_from_their
 }
 
 #[tokio::test]
-async fn a_connection_that_panics_loses_nothing() {
+async fn a_connection_that_panics_loses_nothing_and_pauses_the_relay() {
     let bench = Bench::new().await;
     bench.relay.once(Does::Panics);
     bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some() && status.live == 1).await;
+    bench.clock.advance(MINUTE);
     bench.until_empty().await;
     assert_eq!(bench.relay.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_relay_that_goes_away_before_the_content_defers_no_message() {
+    let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
+    bench.relay.always(Does::Leaves);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    bench.pass(HOUR, MINUTE * 10).await;
+    let status = bench.until(|status| status.live == 1).await;
+    assert_eq!(status.deferred, 0, "only probes decide when it is tried");
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(MINUTE * 10, MINUTE).await;
+    bench.until_empty().await;
+}
+
+#[tokio::test]
+async fn a_clock_set_forward_uses_up_no_patience() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.clock.step(SignedDuration::from_hours(24 * 30));
+    bench.pass(HOUR * 3, MINUTE * 10).await;
+    assert!(bench.relay.seen().len() > 2);
+    assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_delays_nothing() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["450 4.2.1 busy"]));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.relay.always(Does::Refuses);
+    bench.clock.step(SignedDuration::from_hours(-24 * 30));
+    bench.pass(MINUTE * 2, MINUTE).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(MINUTE * 2, MINUTE).await;
+    bench.until_empty().await;
+}
+
+#[tokio::test]
+async fn a_client_may_ask_for_a_probe_once_a_minute() {
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    for _ in 0..100 {
+        bench.queue.probe_for_client();
+        bench.until(|_| true).await;
+    }
+    assert_eq!(bench.relay.connections(), 2);
+}
+
+#[tokio::test]
+async fn while_outcomes_cannot_be_recorded_nothing_is_sent() {
+    let fs = SimFs::new();
+    let bench = Bench::simulated(&fs);
+    bench.relay.always(Does::Refuses);
+    for _ in 0..10 {
+        bench.submit("app@example.org", &["ann@example.net"]).await;
+    }
+    bench.until(|status| status.paused_until.is_some()).await;
+    let fault = Fault { call: 0, error: std::io::ErrorKind::ReadOnlyFilesystem, for_ever: true };
+    fs.set_fault(Some(fault));
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(MINUTE * 5, MINUTE).await;
+    assert_eq!(bench.spool.len(), 10, "nothing was settled");
+    let seen = bench.relay.seen().len();
+    fs.set_fault(None);
+    bench.pass(HOUR * 2, MINUTE * 10).await;
+    bench.until_empty().await;
+    // Each was shown to the relay without its dot before, at the most as often as its age asks for.
+    assert!(seen <= 40, "{seen}");
 }

@@ -1,6 +1,10 @@
 //! Nothing but the spool survives a restart, and nothing else is needed.
 
-use super::bench::{Bench, Does, HOUR, MINUTE};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::bench::{Bench, Does, HOUR};
 
 #[tokio::test]
 async fn a_restart_picks_everything_up() {
@@ -44,13 +48,23 @@ async fn the_reason_of_a_deferral_survives() {
 }
 
 #[tokio::test]
-async fn stopping_waits_for_what_is_under_way_and_gives_out_nothing_new() {
-    let bench = Bench::new().await;
-    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
+async fn stopping_waits_for_the_reply_to_a_final_dot_and_gives_out_nothing_new() {
+    let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
+    let release = Arc::new(Notify::new());
+    bench.relay.once(Does::Holds(release.clone()));
     bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.deferred == 1).await;
-    let bench = bench.restart().await;
-    bench.until(|status| status.deferred == 1).await;
-    bench.pass(HOUR, MINUTE * 5).await;
-    assert!(bench.relay.seen().len() > 2);
+    bench.submit("app@example.org", &["ben@example.net"]).await;
+    while bench.relay.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.queue.stop(HOUR);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!bench.has_stopped(), "the reply is awaited");
+    release.notify_one();
+    while !bench.has_stopped() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((bench.spool.len(), bench.relay.seen().len()), (1, 1), "one recorded, one not begun");
 }

@@ -52,10 +52,13 @@ impl Connection {
             Envelope::Refused => return Ok(()),
         }
         let stuffer = self.content(delivery).await?;
+        if work.before_dot(delivery.id).await.is_err() {
+            delivery.defer_for_us("the attempt cannot be recorded on the spool");
+            return Err(End::Spent);
+        }
         if self.offered.pipelining {
             *ahead = self.take(work, Duration::ZERO).await;
         }
-        work.before_dot(delivery.id).await;
         let next = ahead.as_ref().map(|next| &next.group);
         Ok(self.final_dot(delivery, stuffer, next).await?)
     }
@@ -132,6 +135,7 @@ impl Connection {
     }
 
     async fn content(&mut self, delivery: &mut Delivery) -> Result<Stuffer, End> {
+        delivery.reached_content = true;
         match content::stream(&mut *delivery.content, delivery.size, &mut self.channel).await {
             Streamed::Whole(stuffer) => Ok(stuffer),
             Streamed::Unreadable(why) => {

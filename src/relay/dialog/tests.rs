@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::super::testing::{Given, peer, play, settings, transaction, wire};
-use super::super::{Report, Transaction, Verdict};
+use super::super::{Report, Transaction, Unmarked, Verdict};
 use super::*;
 use crate::envelope::Notify;
 use crate::queue_id::QueueId;
@@ -264,7 +264,7 @@ impl Work for Hesitating {
     async fn next(&mut self, patience: Duration) -> Option<Transaction> {
         self.0.next(patience).await
     }
-    async fn before_dot(&mut self, _: QueueId) {
+    async fn before_dot(&mut self, _: QueueId) -> Result<(), Unmarked> {
         std::future::pending().await
     }
     async fn report(&mut self, report: Report) {
@@ -291,6 +291,21 @@ async fn no_octet_of_the_final_dot_before_it_is_noted() {
     let heard = tokio::join!(&mut running, listening).1;
     assert!(heard.len() > 60_000, "{}", heard.len());
     assert!(heard.iter().all(|octet| *octet == b'x'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_mark_a_message_is_not_sent() {
+    let (near, far) = wire("192.0.2.5:587");
+    let settings = settings();
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let connection = Connection::new(channel, pipelining(), &settings);
+    let mut given = Given { cannot_mark: true, ..Given::new([message(1, "one"), message(2, "two")]) };
+    let script = format!("{ENVELOPE}{TAKEN}");
+    let playing = timeout(Duration::from_secs(100), play(far, &script));
+    let (result, rest) = tokio::join!(connection.run(&mut given), playing);
+    assert!(result.is_ok() && !rest.unwrap().contains("\r\n.\r\n"));
+    assert_eq!(given.told(), ["1/0 deferred 4.3.0 the attempt cannot be recorded on the spool"]);
+    assert_eq!(given.messages.len(), 1, "the second was not taken");
 }
 
 #[tokio::test(start_paused = true)]

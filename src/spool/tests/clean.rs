@@ -23,7 +23,7 @@ async fn one_deferred_message_pins_nothing() {
     rig.spool.record(&mut ledger).await.unwrap();
     rig.spool.note_deferral(id, "450 4.2.0 later");
     rig.spool.set_state(id, EntryState::Held).await.unwrap();
-    rig.spool.mark_in_flight(id).await;
+    rig.spool.mark_in_flight(id).await.unwrap();
     for number in 2..300 {
         let passing = rig.commit(&content(number, 2500)).await.id();
         rig.settle(passing).await.unwrap();

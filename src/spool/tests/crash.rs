@@ -142,7 +142,7 @@ impl Teller {
             6 => self.bounce_second_recipient(id).await,
             7 => self.hold(id).await,
             8 => {
-                self.rig.spool.mark_in_flight(id).await;
+                let _ = self.rig.spool.mark_in_flight(id).await;
                 self.rig.spool.note_deferral(id, "450 4.2.0 later");
             }
             _ => self.remove(id).await,

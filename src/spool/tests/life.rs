@@ -64,8 +64,8 @@ async fn a_dropped_draft_leaves_nothing() {
 async fn a_message_in_flight_is_known_after_kill() {
     let rig = new();
     let [first, second] = [rig.commit(b"a").await.id(), rig.commit(b"b").await.id()];
-    rig.spool.mark_in_flight(first).await;
-    rig.spool.mark_in_flight(second).await;
+    rig.spool.mark_in_flight(first).await.unwrap();
+    rig.spool.mark_in_flight(second).await.unwrap();
     rig.spool.note_deferral(second, "450 4.2.1 after all");
     rig.spool.set_state(first, EntryState::Active).await.unwrap();
     let back = open(&rig.fs.image(1));
@@ -79,7 +79,7 @@ async fn what_recovery_believes_it_makes_durable() {
     let fs = SimFs::new();
     let rig = open(&fs);
     let id = rig.commit(b"a").await.id();
-    rig.spool.mark_in_flight(id).await;
+    rig.spool.mark_in_flight(id).await.unwrap();
     assert!(!rig.after_power_loss().entry(id).in_flight, "it was not synced");
     drop(rig);
     let killed = open(&fs);
@@ -166,7 +166,7 @@ async fn changing_what_is_gone_is_no_error_and_writes_nothing() {
     rig.spool.record(&mut ledger).await.unwrap();
     rig.settle(id).await.unwrap();
     rig.spool.set_state(id, EntryState::Held).await.unwrap();
-    rig.spool.mark_in_flight(id).await;
+    rig.spool.mark_in_flight(id).await.unwrap();
     assert!(rig.first_segment() == before);
 }
 
