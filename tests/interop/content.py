@@ -5,7 +5,9 @@ import re
 # What Postfix puts in front of a delivered message, then its Received field, then ours.
 IN_FRONT = [b"return-path", b"x-original-to", b"delivered-to", b"received", b"received"]
 # What nullmta adds behind the header section, where it was missing.
-BEHIND = [b"message-id", b"date"]
+BEHIND = [b"message-id", b"date", b"from", b"to"]
+# Fields with one of which a message needs no To field.
+RECIPIENTS = {b"to", b"cc", b"resent-to", b"resent-cc"}
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
@@ -29,7 +31,8 @@ def assert_delivered_unchanged(delivered: bytes, sent: bytes):
     fields = fields[len(IN_FRONT) :]
     present = {name for name, _ in expected_fields}
     for name in BEHIND:
-        if name not in present:
+        is_needed = not present & RECIPIENTS if name == b"to" else name not in present
+        if is_needed:
             position = max((i for i, field in enumerate(fields) if field[0] == name), default=None)
             assert position is not None and position >= len(expected_fields), f"{name} was not added"
             del fields[position]
