@@ -5,7 +5,8 @@
 //!    the last of them was closed: one message deferred for days pins nothing.
 //! 2. A moved message is one record with all that was recorded of it, written and synced like any
 //!    other before the index, and then the old segment, forget the old one.
-//! 3. It works in steps of 256 KiB between the batches of the writer, so that nobody waits for it long.
+//! 3. It works in steps of 256 KiB between the batches of the writer, and looks at no more than some
+//!    thousand messages of the index in each, so that nobody waits for it long, however many are queued.
 //! 4. It works on a full disk, too: the moved messages take no more of the reserve than their segment
 //!    gives back.
 //!
@@ -31,14 +32,18 @@ use crate::queue_id::QueueId;
 
 /// Octets of messages moved in one step.
 const STEP: usize = 256 << 10;
+/// Messages of the index looked at in one step: well under a millisecond with the index locked.
+const LOOK: usize = 8192;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Cleaner {
     /// The segment in work.
     segment: u32,
-    /// The messages in it still to be moved, last first.
+    /// Messages found in it and still to be moved, last first.
     left: Vec<QueueId>,
+    /// Where in the index to look for more; `None`: from the first one.
+    next: Option<QueueId>,
     /// A segment whose damage could not be put aside.
     stuck: Option<u32>,
 }
@@ -51,11 +56,7 @@ impl Cleaner {
             return None;
         }
         if self.segment != oldest || self.left.is_empty() {
-            self.segment = oldest;
-            let index = shared.index();
-            let here = index.slots().filter(|(_, slot)| slot.place.segment == oldest);
-            self.left = here.map(|(id, _)| id).collect();
-            self.left.reverse();
+            self.look_for_more(shared, oldest);
         }
         let mut moves = Vec::new();
         let mut octets = 0;
@@ -67,8 +68,16 @@ impl Cleaner {
                 moves.push(request);
             }
         }
-        // A step without a move took damaged messages out, or met only settled ones: more may follow.
+        // A step without a move took damaged messages out, or met none that lives: more may follow.
         (self.stuck != Some(oldest)).then_some(moves)
+    }
+
+    fn look_for_more(&mut self, shared: &Shared, oldest: u32) {
+        if self.segment != oldest {
+            (self.segment, self.next) = (oldest, None);
+        }
+        (self.left, self.next) = shared.index().live_in(oldest, self.next, LOOK);
+        self.left.reverse();
     }
 
     /// The record that moves this message, if it still is where it was.

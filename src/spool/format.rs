@@ -209,15 +209,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 8] = [
+        Kind::Message,
+        Kind::Moved,
+        Kind::Outcome,
+        Kind::Settled,
+        Kind::State,
+        Kind::Note,
+        Kind::InFlight,
+        Kind::CleanEnd,
+    ];
+
     /// Whether the record was never promised to be durable, so that it is believed wherever it is found.
     pub fn is_hint(self) -> bool {
         matches!(self, Kind::Note | Kind::InFlight)
     }
 
     fn from_octet(octet: u8) -> Option<Kind> {
-        use Kind::{CleanEnd, InFlight, Message, Moved, Note, Outcome, Settled, State};
-        let all = [Message, Moved, Outcome, Settled, State, Note, InFlight, CleanEnd];
-        all.into_iter().find(|kind| *kind as u8 == octet)
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == octet)
     }
 }
 

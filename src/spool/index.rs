@@ -82,6 +82,8 @@ struct Tally {
     live: u32,
     live_octets: u64,
     size: u64,
+    /// The lowest and the highest id that ever lived in it; what lives in it is between them.
+    ids: Option<(QueueId, QueueId)>,
 }
 
 /// See the module.
@@ -108,9 +110,25 @@ impl Index {
         self.extras.get(&id).cloned().unwrap_or_default()
     }
 
-    /// All live messages, by id.
-    pub fn slots(&self) -> impl Iterator<Item = (QueueId, Slot)> {
-        self.slots.iter().map(|(id, slot)| (*id, *slot))
+    /// Messages that live in `segment`, by id, from `from` on or from the first one; at most `look`
+    /// messages are looked at, and when there may be more, the second part says from where.
+    pub fn live_in(
+        &self,
+        segment: u32,
+        from: Option<QueueId>,
+        look: usize,
+    ) -> (Vec<QueueId>, Option<QueueId>) {
+        let Some(ids) = self.segments.get(&segment).and_then(|tally| tally.ids) else {
+            return (Vec::new(), None);
+        };
+        let first = from.map_or(ids.0, |from| from.max(ids.0));
+        if first > ids.1 {
+            return (Vec::new(), None);
+        }
+        let mut there = self.slots.range(first..=ids.1);
+        let looked = there.by_ref().take(look);
+        let here = looked.filter(|(_, slot)| slot.place.segment == segment).map(|(id, _)| *id).collect();
+        (here, there.next().map(|(id, _)| *id))
     }
 
     /// A segment of `size` octets is part of the log now.
@@ -176,6 +194,8 @@ impl Index {
         self.remove(id);
         self.slots.insert(id, Slot { place, flags: Flags::default() });
         self.count(place, true);
+        let ids = &mut self.segments.entry(place.segment).or_default().ids;
+        *ids = Some(ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
     }
 
     fn carry(&mut self, id: QueueId, place: Place, carried: &Carried) {

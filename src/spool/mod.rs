@@ -66,6 +66,7 @@ mod handle;
 mod index;
 pub mod ledger;
 mod octets;
+pub mod parse;
 mod payload;
 mod place;
 mod read;

@@ -11,6 +11,7 @@
 //! 3. Whatever fails is tried again; it costs room, never a message.
 //! 4. A segment that is let go is reused under the next name where the stock is short of one, so a full
 //!    disk that drains feeds itself.
+//! 5. Nobody waits for a thread that has ended, in order or by a panic: [`Stock::take`] is an error then.
 //!
 //! Not here: when a segment is dead (`index.rs`), headers (`segment.rs`).
 
@@ -55,7 +56,17 @@ struct Shelf {
     trouble: Option<ErrorKind>,
     /// Letting go failed; tried again after a pause.
     stuck: bool,
+    /// Nobody makes segments any more, or soon nobody will.
     closing: bool,
+}
+
+/// Closes the stock when its thread ends, however it ends.
+struct Closes<'a>(&'a Stock);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -123,6 +134,7 @@ impl Stock {
 
     /// What the thread does, until [`Stock::close`].
     pub fn work(&self) {
+        let _closes = Closes(self);
         while let Some(task) = self.next_task() {
             if let Err(e) = self.perform(task) {
                 self.failed(task, &e);

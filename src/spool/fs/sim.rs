@@ -83,6 +83,11 @@ impl SimFs {
         self.lock_disk().capacity = capacity;
     }
 
+    /// See [`Disk::used`].
+    pub fn used(&self) -> u64 {
+        self.lock_disk().used()
+    }
+
     /// Has `watcher` look at the disk before every call that changes it.
     pub fn watch(&self, watcher: impl FnMut(&Disk) + Send + 'static) {
         self.lock_disk().watcher = Some(Box::new(watcher));
@@ -148,7 +153,8 @@ impl Disk {
         Err(ErrorKind::Other.into())
     }
 
-    fn used(&self) -> u64 {
+    /// Octets that all files together have.
+    pub fn used(&self) -> u64 {
         self.inodes.values().map(|inode| inode.now.len() as u64).sum()
     }
 

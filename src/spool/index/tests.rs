@@ -109,3 +109,45 @@ fn records_about_what_is_not_there_change_nothing() {
     }
     assert_eq!((index.len(), index.extras.len()), (3, 0));
 }
+
+/// What the cleaner asks: all that lives in one segment, piece by piece, without a look at the others' ids.
+#[test]
+fn the_messages_of_a_segment_are_found_in_pieces() {
+    let mut index = Index::default();
+    for number in 0..1000 {
+        index.apply(id(number), at(1 + u32::from(number >= 500)), &arrive(Effect::Nothing));
+    }
+    for number in (0..500).filter(|number| number % 10 != 7) {
+        index.apply(id(number), at(2), &Change::Settle);
+    }
+    let (mut found, mut from, mut looks) = (Vec::new(), None, 0);
+    loop {
+        let (here, next) = index.live_in(1, from, 20);
+        found.extend(here);
+        (from, looks) = (next, looks + 1);
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, (0..50).map(|tens| id(tens * 10 + 7)).collect::<Vec<_>>());
+    assert!(looks <= 4, "{looks} looks of 20 at 50 messages: those of segment 2 were met");
+    assert_eq!(index.live_in(3, None, 20), (Vec::new(), None));
+}
+
+/// A history of 100,000 messages, each with everything that can happen to one, leaves nothing.
+#[test]
+fn a_long_history_leaves_nothing() {
+    let mut index = Index::default();
+    for number in 0..100_000 {
+        let segment = 1 + (number / 100) as u32;
+        index.begin_segment(segment, 1 << 20);
+        index.apply(id(number), at(segment), &arrive(Effect::Nothing));
+        index.apply(id(number), at(segment), &Change::InFlight);
+        index.apply(id(number), at(segment), &Change::Note);
+        index.apply(id(number), at(segment), &Change::Close(vec![(0, Fate::Sent)]));
+        index.apply(id(number), at(segment), &Change::Settle);
+        index.take_dead_segments(Some(segment));
+    }
+    assert_eq!((index.slots.len(), index.extras.len(), index.segments.len()), (0, 0, 1));
+    assert!(index.extras.capacity() < 16);
+}

@@ -130,3 +130,26 @@ fn large_files_are_unlinked() {
         }
     });
 }
+
+/// Promise 5: the thread dies in the middle of making a segment; who waits for it is told, and who comes later.
+#[test]
+fn nobody_waits_for_a_thread_that_died() {
+    let fs = SimFs::new();
+    let stock = Stock::new(Arc::new(fs.clone()), Places::under(Path::new("/s")), SIZE, 1);
+    fs.create_dir(Path::new("/s"), 0o700).unwrap();
+    fs.create_dir(Path::new("/s/log"), 0o700).unwrap();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    fs.watch(move |_| {
+        // Until somebody waits, or nearly.
+        let _ = wait.recv();
+        panic!("the test lets the stock's thread die");
+    });
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| stock.work());
+        let waiting = scope.spawn(|| stock.take(0).map(|ready| ready.sequence));
+        drop(go_on);
+        assert!(thread.join().is_err(), "it panicked");
+        assert_eq!(waiting.join().unwrap(), Err(ErrorKind::Other));
+        assert_eq!(stock.take(0).map(|ready| ready.sequence), Err(ErrorKind::Other));
+    });
+}

@@ -16,15 +16,11 @@ const ERRORS: [ErrorKind; 5] = [
     ErrorKind::WriteZero,
 ];
 
-fn faults(calls: impl Iterator<Item = u64>) -> impl Iterator<Item = Fault> {
-    calls.flat_map(|call| {
-        let both = move |error| [false, true].map(|for_ever| Fault { call, error, for_ever });
-        // No disk is interrupted for ever.
-        ERRORS
-            .into_iter()
-            .flat_map(both)
-            .filter(|fault| fault.error != ErrorKind::Interrupted || !fault.for_ever)
-    })
+/// The faults that the call of this number may meet.
+fn faults(call: u64, for_ever: bool) -> impl Iterator<Item = Fault> {
+    let all = ERRORS.into_iter().map(move |error| Fault { call, error, for_ever });
+    // No disk is interrupted for ever.
+    all.filter(|fault| fault.error != ErrorKind::Interrupted || !fault.for_ever)
 }
 
 struct Played {
@@ -51,15 +47,16 @@ fn check_images(fs: &SimFs, told: &Arc<Mutex<Told>>, what: &str) {
     }
 }
 
-/// writer.rs 1 to 3, segment.rs 2 and 3, stock.rs 3; D8.
-#[tokio::test]
-async fn no_fault_loses_what_was_promised_and_service_returns() {
-    for fault in faults((0..130).step_by(2)) {
+/// Plays on with every fault at the call of this number; whether there was one that many calls on.
+async fn suffer(call: u64, for_ever: bool) -> bool {
+    let mut met = false;
+    for fault in faults(call, for_ever) {
         let Played { fs, told, mut teller } = played().await;
         fs.set_fault(Some(fault));
         for _ in 0..14 {
             teller.step().await;
         }
+        met |= fs.calls() > call;
         check_images(&fs, &told, &format!("during {fault:?}"));
         fs.set_fault(None);
         let mut answers = Vec::new();
@@ -72,6 +69,27 @@ async fn no_fault_loses_what_was_promised_and_service_returns() {
         }
         check_images(&fs, &told, &format!("after {fault:?}"));
     }
+    met
+}
+
+/// writer.rs 1 to 3, segment.rs 2 and 3, stock.rs 3; M2, D8: at every call there is.
+#[tokio::test]
+async fn no_fault_loses_what_was_promised() {
+    let mut call = 0;
+    while suffer(call, false).await {
+        call += 1;
+    }
+    assert!(call > 30, "{call} calls are no history");
+}
+
+/// The same, from that call on, until the disk is well again: then service returns.
+#[tokio::test]
+async fn a_broken_disk_loses_nothing_and_service_returns() {
+    let mut call = 0;
+    while suffer(call, true).await {
+        call += 1;
+    }
+    assert!(call > 30, "{call} calls are no history");
 }
 
 /// A start that fails says why and does no harm.
@@ -79,7 +97,8 @@ async fn no_fault_loses_what_was_promised_and_service_returns() {
 async fn a_fault_at_the_start_is_an_error_or_nothing() {
     let Played { fs, told, teller } = played().await;
     drop(teller);
-    for fault in faults(0..45) {
+    let both = |call| [false, true].into_iter().flat_map(move |for_ever| faults(call, for_ever));
+    for fault in (0..45).flat_map(both) {
         let what = format!("{fault:?} at the start");
         let fs = fs.image(1);
         fs.set_fault(Some(fault));

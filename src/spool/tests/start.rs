@@ -30,25 +30,53 @@ async fn an_orderly_end_is_known_from_any_other() {
     assert!(open(&rig.fs).recovery.unclean, "no mark without close");
 }
 
+/// D2: the lock is held as long as the spool is open, and ends with its holder.
 #[test]
-fn refused_with_what_to_do() {
+fn one_daemon_at_a_time() {
     let rig = new();
     let locked = try_open(&rig.fs).err().unwrap().to_string();
     assert_eq!(locked, "/spool/lock is locked: another nullmta uses this spool; stop it first");
+    let fs = rig.fs.clone();
+    drop(rig);
+    assert!(try_open(&fs).is_ok());
+}
 
-    let fs = SimFs::new();
-    fs.create(Path::new("/spool")).unwrap();
-    let other = try_open(&fs).err().unwrap();
-    assert!(matches!(other, OpenError::NotADirectory { .. } | OpenError::Io { .. }), "{other}");
+/// Every call of the start before the log is read, refused from there on.
+#[test]
+fn a_spool_that_may_not_be_used_is_refused_with_what_to_do() {
+    let cases = [
+        (
+            ErrorKind::PermissionDenied,
+            "permission denied; the spool must belong to the user that nullmta runs as",
+        ),
+        (ErrorKind::ReadOnlyFilesystem, "the spool must be on a file system that can be written"),
+        (ErrorKind::QuotaExceeded, "make room on the disk"),
+        (ErrorKind::Other, "check the disk and the system log"),
+    ];
+    let well = new().fs.image(1);
+    for (error, advice) in cases {
+        for call in 0..13 {
+            let fs = well.image(1);
+            fs.set_fault(Some(Fault { call, error, for_ever: true }));
+            let refused = try_open(&fs).err().unwrap_or_else(|| panic!("{error}, call {call}")).to_string();
+            assert!(refused.starts_with("cannot "), "{refused}");
+            assert!(refused.ends_with(advice), "{refused}");
+        }
+    }
+}
 
+#[test]
+fn a_spool_without_a_place_is_refused_with_what_to_do() {
     let (announce, _arrivals) = unbounded_channel();
     let missing = Spool::open(Options::at("/no/where"), Arc::new(SimFs::new()), announce).err().unwrap();
     assert_eq!(missing.to_string(), "cannot make /no/where: entity not found; make its parent directory");
 
-    let fs = new().fs.image(1);
-    fs.set_fault(Some(Fault { call: 5, error: ErrorKind::ReadOnlyFilesystem, for_ever: true }));
-    let read_only = try_open(&fs).err().unwrap().to_string();
-    assert!(read_only.ends_with("the spool must be on a file system that can be written"), "{read_only}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spool");
+    std::fs::write(&file, b"").unwrap();
+    let (announce, _arrivals) = unbounded_channel();
+    let other = Spool::open(Options::at(&file), Arc::new(fs::RealFs), announce).err().unwrap();
+    assert_eq!(other.to_string(), format!("{} is not a directory: move it out of the way", file.display()));
 }
 
 /// What a header may say that this program must not go on from.
@@ -64,7 +92,10 @@ fn a_newer_or_foreign_segment_is_refused() {
         octets.copy_within(..64, 4096);
     });
     let newer = try_open(&fs).err().unwrap().to_string();
-    assert!(newer.contains("format version 2") && newer.contains("install"), "{newer}");
+    assert_eq!(
+        newer,
+        "/spool/log/00000001.seg has format version 2, this nullmta reads up to 1: install the version that wrote it"
+    );
 
     let fs = rig.fs.image(1);
     let foreign = Header {
@@ -76,7 +107,10 @@ fn a_newer_or_foreign_segment_is_refused() {
     };
     let file = fs.create(Path::new("/spool/log/00000009.seg")).unwrap();
     file.write_at(&foreign.encode(), 0).unwrap();
-    assert!(matches!(try_open(&fs), Err(OpenError::Foreign { .. })));
+    assert_eq!(
+        try_open(&fs).err().unwrap().to_string(),
+        "/spool/log/00000009.seg belongs to another spool: move it to the spool it came from"
+    );
 }
 
 /// D3, D6, D7, recover.rs 4: a former segment under a new number, a short file, a large file without a record.

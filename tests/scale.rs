@@ -1,0 +1,156 @@
+//! The spool with very many messages, on a real disk. Not part of `cargo test`:
+//!
+//! ```text
+//! NULLMTA_SCALE=1000000 cargo test --release --test scale -- --ignored --nocapture
+//! ```
+//!
+//! The number is 100,000 by default; the disk is that of `TMPDIR`, and 1,000,000 messages take 5 GiB of it.
+//! Printed: how fast messages of 4 KiB come and go with few and with many on the spool, how long a start
+//! takes, and the memory of each. Asserted, in ratios within the run: rates with many are at least half of those
+//! with few (an optimised build on a calm machine has to keep 80 %), memory below 150 octets for
+//! a message of the spool and its entry, and a disk that is empty in the end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nullmta::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
+use nullmta::queue_id::QueueId;
+use nullmta::spool::fs::RealFs;
+use nullmta::spool::{Options, Recovery, Settled, Spool};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinSet;
+
+/// Messages in the small case, and writers at once in every case.
+const FEW: usize = 10_000;
+const WRITERS: usize = 50;
+
+fn open(directory: &Path) -> (Spool, Recovery) {
+    // Nobody listens: what is announced is dropped at once.
+    let (announce, _) = unbounded_channel();
+    let options = Options { min_free_space: 0, max_messages: u64::MAX, ..Options::at(directory) };
+    Spool::open(options, Arc::new(RealFs), announce).unwrap()
+}
+
+fn envelope() -> Envelope {
+    let mut envelope = Envelope::from(ReversePath::Mailbox(Address::parse("ann@example.org").unwrap()));
+    envelope.recipients = vec![Recipient::plain(Address::parse("bob@example.net").unwrap())];
+    envelope
+}
+
+/// Messages a second.
+fn rate(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// Puts `count` messages on the spool; their ids in order, and how long it took.
+async fn fill(spool: &Spool, count: usize) -> (Vec<QueueId>, Duration) {
+    let begun = Instant::now();
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let spool = spool.clone();
+        writers.spawn(async move {
+            let mut ids = Vec::new();
+            for _ in 0..count / WRITERS {
+                let mut draft = spool.draft(Timestamp::now());
+                draft.write(&[b'x'; 4096]).await.unwrap();
+                let now = Timestamp::now();
+                ids.push(spool.commit(draft, envelope(), Submitter::Loopback, now).await.unwrap().id());
+            }
+            ids
+        });
+    }
+    let mut ids = writers.join_all().await.concat();
+    ids.sort();
+    (ids, begun.elapsed())
+}
+
+/// Removes these, oldest first as the queue does.
+async fn drain(spool: &Spool, ids: &[QueueId]) -> Duration {
+    let begun = Instant::now();
+    let mut removers = JoinSet::new();
+    for first in 0..WRITERS {
+        let spool = spool.clone();
+        let own: Vec<QueueId> = ids.iter().skip(first).step_by(WRITERS).copied().collect();
+        removers.spawn(async move {
+            for id in own {
+                spool.remove(Settled::by_operator(id)).await.unwrap();
+            }
+        });
+    }
+    removers.join_all().await;
+    begun.elapsed()
+}
+
+/// Octets of memory that the process has resident.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+fn octets_in(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// What was measured with so many messages.
+struct Measured {
+    enqueue: f64,
+    start: Duration,
+    /// Octets of resident memory that the start took.
+    memory: u64,
+    /// The first tenth, and the rest.
+    drain: [f64; 2],
+    /// Octets in the log in the end.
+    left: u64,
+}
+
+async fn measure(directory: &Path, count: usize) -> Measured {
+    let (spool, _) = open(directory);
+    let (ids, filled) = fill(&spool, count).await;
+    spool.close().await;
+    drop(spool);
+
+    let before = resident();
+    let begun = Instant::now();
+    let (spool, recovery) = open(directory);
+    let start = begun.elapsed();
+    let memory = resident().saturating_sub(before);
+    assert_eq!(recovery.entries.len(), count);
+
+    let (first, rest) = ids.split_at(count / 10);
+    let drain_rate = async |ids: &[QueueId]| rate(ids.len(), drain(&spool, ids).await);
+    let drain = [drain_rate(first).await, drain_rate(rest).await];
+    spool.close().await;
+    let left = octets_in(&directory.join("log"));
+    Measured { enqueue: rate(count, filled), start, memory, drain, left }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes and gigabytes: NULLMTA_SCALE says how many messages"]
+async fn a_million_messages_are_a_supported_state() {
+    let many: usize = std::env::var("NULLMTA_SCALE").map_or(100_000, |many| many.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for count in [FEW, many] {
+        let m = measure(&directory.path().join(count.to_string()), count).await;
+        println!(
+            "{count}: enqueue {:.0}/s, start {:.2?}, memory {} octets each, drain {:.0}/s, then {:.0}/s, {} MiB left",
+            m.enqueue,
+            m.start,
+            m.memory / count as u64,
+            m.drain[0],
+            m.drain[1],
+            m.left >> 20,
+        );
+        all.push(m);
+    }
+    let [few, at_scale] = [&all[0], &all[1]];
+    assert!(at_scale.enqueue > 0.5 * few.enqueue, "enqueueing is slower with many messages");
+    assert!(at_scale.drain[1] > 0.5 * few.drain[1], "the drain is slower with many messages");
+    // The window of the scanner and the first stacks are nobody's.
+    assert!(at_scale.memory / (many as u64) < 150 + (16 << 20) / many as u64);
+    assert!(at_scale.left <= 4 * (32 << 20), "a history leaves nothing");
+}
