@@ -43,7 +43,7 @@ addresses = ["127.0.0.1:{port}"]
 socket = "{base}/submit.sock"
 hostname = "client.nullmta.test"
 max-recipients = 2000
-max-message-size = "50M"
+max-message-size = "{max_message_size}"
 
 [queue]
 {queue}
@@ -68,7 +68,7 @@ class Nullmta:
         self._log_file = base / "daemon.log"
         self._values = dict(
             base=base, port=self.port, relay_port=relay_port, ca_file=ca_file, server_name=server_name,
-            user=user, auth="", tls="", queue="", relay="",
+            user=user, auth="", tls="", queue="", relay="", max_message_size="50M",
         )
         self.process = None
         self.set_password(password)
@@ -84,13 +84,26 @@ class Nullmta:
         self._values.update(values)
         self.config.write_text(CONFIG.format(**self._values))
 
-    def start(self, *wrapper):
-        """Starts it, under `wrapper` (strace …) if given, and waits for the greeting."""
+    def relay_in_the_clear(self):
+        """Rewrites the configuration file for a relay with neither TLS nor AUTH."""
+        kept = [
+            line for line in self.config.read_text().splitlines()
+            if not line.startswith(("username", "password-file", "ca-file", "server-name"))
+        ]
+        self.config.write_text("\n".join(kept).replace("[tls]", '[tls]\nmode = "none"'))
+
+    def launch(self, *wrapper, **options):
+        """Starts it, under `wrapper` (strace …) if given, and waits for nothing."""
         with open(self._log_file, "ab") as log:
             self.process = subprocess.Popen(
                 [*wrapper, str(binary()), "run", "-c", str(self.config)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options,
             )
+        return self
+
+    def start(self, *wrapper):
+        """Starts it, under `wrapper` if given, and waits for the greeting."""
+        self.launch(*wrapper)
         wait_until(self._greets, 30, lambda: f"the daemon's greeting; its log ends\n{self.log()[-3000:]}")
         return self
 

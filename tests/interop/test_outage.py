@@ -123,6 +123,19 @@ def test_a_relay_that_hangs_up_or_stalls_is_tried_again(sink_and_nullmta):
         assert f"fault at {phase}" in sink.log()
 
 
+def test_a_connection_lost_within_the_content_leaves_its_line(sink_and_nullmta):
+    """Every attempt has a line for each recipient, also one that ended without a reply."""
+    sink, nullmta = sink_and_nullmta("--fail", "content=drop*1")
+    queue_id = nullmta.send(b"Subject: cut off\r\n\r\nx\r\n", recipients=["bob@example.net", "eve@example.net"])
+    nullmta.probe()
+    sink.wait_for(1)
+    nullmta.wait_until_empty()
+    assert "fault at content" in sink.log()
+    for recipient in ("bob@example.net", "eve@example.net"):
+        lines = [line for line in nullmta.log().splitlines() if f"{queue_id}: to=<{recipient}>" in line]
+        assert ["deferred", "sent"] == [line.split("status=")[1].split()[0] for line in lines], lines
+
+
 def test_etrn_probes_at_once(nullmta, postfix):
     postfix.stop()
     nullmta.send(MESSAGE % (1, 1))
