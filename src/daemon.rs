@@ -33,6 +33,7 @@ use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::intake::Desk;
+use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::log;
@@ -175,6 +176,7 @@ struct Daemon {
     sessions: JoinHandle<io::Result<()>>,
     deliveries: JoinHandle<()>,
     control: JoinHandle<()>,
+    pickup: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -195,6 +197,7 @@ impl Daemon {
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
         let service = Service::new(&config.listen, desk(&config, &spool, &queue));
         let (stopper, stop) = stop_signal();
+        let pickup = pick_up(config.spool.clone(), Arc::clone(&service), stop.clone());
         Ok(Daemon {
             path,
             config,
@@ -202,6 +205,7 @@ impl Daemon {
             sessions: tokio::spawn(serve(bound, service.clone(), stop)),
             deliveries: tokio::spawn(deliveries),
             control: spawn_control(control_listener, &queue, &spool),
+            pickup: tokio::spawn(pickup),
             spool,
             queue,
             service,
@@ -275,6 +279,8 @@ impl Daemon {
         if let Ok(Err(error)) = self.sessions.await {
             log::not_serving(&error);
         }
+        // A file left where it was is taken by the next start.
+        let _ = self.pickup.await;
         // A queue that panicked has nothing under way any more.
         let _ = self.deliveries.await;
         self.control.abort();

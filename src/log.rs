@@ -318,6 +318,26 @@ pub fn unclean_end(torn: u64) {
     );
 }
 
+/// A message that `sendmail` left in the drop directory is on the spool.
+pub fn picked_up(id: QueueId, file: &dyn fmt::Display, uid: u32) {
+    info!(queue_id = %id, "{id}: picked up from {file} of uid {uid}");
+}
+
+/// A dropped file is left for later: its message was refused for now.
+pub fn not_picked_up(file: &dyn fmt::Display, why: &str) {
+    info!("{file}: not picked up yet: {}", Foreign(why));
+}
+
+/// A dropped file that can never be taken was moved aside.
+pub fn set_aside(file: &dyn fmt::Display, why: &str, to: &dyn fmt::Display) {
+    warn!("{file}: not picked up: {}; it is now {to}", Foreign(why));
+}
+
+/// A dropped file, or the directory, resists; said once of each.
+pub fn drop_trouble(file: &dyn fmt::Display, why: &str) {
+    warn!("{file}: {why}; will try again");
+}
+
 /// The daemon takes mail.
 pub fn started(hostname: &str, live: usize) {
     info!(version = env!("CARGO_PKG_VERSION"), live, "started as {hostname}; {live} in the queue");

@@ -10,6 +10,8 @@ pub enum Exit {
     Failed,
     /// 64: the command line is wrong.
     Usage,
+    /// 65: what was given is not what it should be.
+    DataErr,
     /// 69: something needed does not answer, such as the daemon.
     Unavailable,
     /// 70: a part of the program failed.
@@ -31,6 +33,7 @@ impl From<Exit> for ExitCode {
         ExitCode::from(match exit {
             Exit::Failed => 1,
             Exit::Usage => 64,
+            Exit::DataErr => 65,
             Exit::Unavailable => 69,
             Exit::Software => 70,
             Exit::OsError => 71,

@@ -10,6 +10,7 @@ mod queue;
 mod rewrite;
 mod run;
 mod sink;
+mod spool;
 mod status;
 
 use std::path::PathBuf;
@@ -42,6 +43,9 @@ enum Command {
     /// See and steer the queue
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Check, count or carry off the spool, without the daemon
+    #[command(subcommand)]
+    Spool(spool::Spool),
     /// Show the daemon in a few numbers
     Status(status::Status),
     /// Show what rewriting makes of a message, without sending it
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Sink(sink) => sink.run(),
         Command::Queue(queue) => queue.run(),
+        Command::Spool(spool) => spool.run(),
         Command::Status(status) => status.run(),
         Command::Rewrite(rewrite) => rewrite.run(),
     };

@@ -6,6 +6,8 @@
 //!                                    ▼  │
 //!                             wire: octets, time     backend: intake ─▶ fix-up (message/) ─▶ spool
 //! ```
+//! What `sendmail` left on the disk comes in by `pickup.rs`: the same core, the same intake, no connection.
+//!
 //! Promises: clients of other hosts get nothing; 250 is said after the spool's sync and not before; no
 //! client, however slow, silent, greedy or hostile, costs others more than its share (`limits.rs`), or more
 //! memory than its buffers (`wire.rs`), its header section and the content that the spool keeps in memory
@@ -27,6 +29,7 @@ pub mod drive;
 pub mod intake;
 pub mod limits;
 pub mod peer;
+pub mod pickup;
 pub mod serve;
 pub mod stop;
 pub mod tcp;

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`reply`] | encode | parse |
 //! | [`command`] | parse | |
+//! | [`bsmtp`] | | a whole dialogue in a file |
 //! | [`dot`] | decode content | stuff content |
 //! | [`session`] | the whole dialogue | |
 //!
@@ -16,6 +17,7 @@
 //!
 //! RFC 5321, with the extensions that [`session`] names.
 
+pub mod bsmtp;
 pub mod command;
 pub mod dot;
 mod parameters;

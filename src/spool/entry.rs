@@ -152,6 +152,11 @@ pub enum OpenError {
         /// The segment.
         path: PathBuf,
     },
+    /// There is a directory, but no log in it.
+    NotASpool {
+        /// That.
+        path: PathBuf,
+    },
     /// Something else is in its place.
     NotADirectory {
         /// That.
@@ -182,6 +187,9 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Foreign { path } => {
                 write!(f, "{} belongs to another spool: move it to the spool it came from", path.display())
+            }
+            OpenError::NotASpool { path } => {
+                write!(f, "{} is no spool: there is no log/ in it", path.display())
             }
             OpenError::NotADirectory { path } => {
                 write!(f, "{} is not a directory: move it out of the way", path.display())

@@ -77,10 +77,13 @@ pub(super) struct Extra {
     pub note: Option<Place>,
 }
 
+/// What is in one segment.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    live: u32,
-    live_octets: u64,
+pub(super) struct Tally {
+    /// Messages that live in it.
+    pub live: u32,
+    /// Octets of their records.
+    pub live_octets: u64,
     size: u64,
     /// The lowest and the highest id that ever lived in it; what lives in it is between them.
     ids: Option<(QueueId, QueueId)>,
@@ -129,6 +132,11 @@ impl Index {
         let looked = there.by_ref().take(look);
         let here = looked.filter(|(_, slot)| slot.place.segment == segment).map(|(id, _)| *id).collect();
         (here, there.next().map(|(id, _)| *id))
+    }
+
+    /// What is in segment `sequence`.
+    pub fn tally(&self, sequence: u32) -> Tally {
+        self.segments.get(&sequence).copied().unwrap_or_default()
     }
 
     /// A segment of `size` octets is part of the log now.

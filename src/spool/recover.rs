@@ -26,7 +26,9 @@ use std::sync::Arc;
 
 use super::change::Change;
 use super::entry::{Entry, OpenError};
-use super::format::{FIRST_RECORD, Header, HeaderFault, Kind, Previous, RECORD_MAGIC, SpoolId};
+use super::format::{
+    FIRST_RECORD, FORMAT_VERSION, Header, HeaderFault, Kind, Previous, RECORD_MAGIC, SpoolId,
+};
 use super::fs::{File, Fs};
 use super::index::{Flags, Index, Place};
 use super::payload::Meta;
@@ -50,13 +52,29 @@ pub(super) struct Survey {
     pub clean: bool,
     /// The last segment, as the header of the next is to speak of it.
     pub last: Option<Previous>,
+    /// Every segment file, by number.
+    pub figures: Vec<Figures>,
     /// The highest number that a file has.
     pub highest: u32,
     arrivals: Vec<(Entry, Place)>,
     /// Files that never became segments.
     leftovers: Vec<u32>,
     /// Segments that nothing can be read from.
-    lost: Vec<u32>,
+    pub lost: Vec<u32>,
+}
+
+/// One segment file, for those who look at the spool (`inspect.rs`).
+pub(super) struct Figures {
+    pub sequence: u32,
+    /// `None` when its header cannot be read.
+    pub version: Option<u16>,
+    /// No record is in it.
+    pub is_blank: bool,
+    pub octets: u64,
+    pub records: u64,
+    /// Where its last record ends.
+    pub end: u32,
+    pub torn: u64,
 }
 
 struct Segment {
@@ -121,9 +139,30 @@ struct Reading {
     records: u64,
 }
 
+impl Figures {
+    /// The figures of a segment not read yet.
+    fn blank(segment: &Segment) -> io::Result<Figures> {
+        Ok(Figures {
+            sequence: segment.sequence,
+            // There is one version so far.
+            version: segment.header.as_ref().map(|_| FORMAT_VERSION),
+            is_blank: true,
+            octets: segment.file.length()?,
+            records: 0,
+            end: 0,
+            torn: 0,
+        })
+    }
+
+    fn read_through(&mut self, reading: &Reading, torn: u64) {
+        (self.is_blank, self.records, self.end, self.torn) = (false, reading.records, reading.end, torn);
+    }
+}
+
 impl Survey {
     fn segment(&mut self, segment: &Segment, bound: Option<Previous>) -> io::Result<()> {
         let sequence = segment.sequence;
+        self.figures.push(Figures::blank(segment)?);
         let Some(spool) = self.spool else { return self.segment_of_no_spool(segment) };
         let mut scanner = Scanner::new(&*segment.file, spool, sequence, u32::MAX)?;
         let proven = bound.map_or(0, |bound| bound.durable);
@@ -199,6 +238,7 @@ impl Survey {
         let segment = reading.sequence;
         let (damaged, torn): (Vec<Range>, Vec<Range>) =
             reading.gaps.iter().partition(|gap| gap.start < reading.proven);
+        let torn_before = self.torn;
         self.torn += torn.len() as u64;
         self.damage.extend(damaged);
         self.clean = reading.clean;
@@ -208,6 +248,9 @@ impl Survey {
         } else if scanner.tail_is_torn() && reading.bound.is_none() {
             self.torn += 1;
             self.clean = false;
+        }
+        if let Some(figures) = self.figures.last_mut() {
+            figures.read_through(reading, self.torn - torn_before);
         }
         let durable = torn.first().map_or(reading.end, |gap| gap.start);
         self.last = Some(Previous { sequence: segment, durable, end: reading.end });

@@ -115,7 +115,13 @@ fn take_lock(fs: &dyn Fs, places: &Places) -> Result<Box<dyn Send>, OpenError> {
     })
 }
 
-fn share(options: Options, fs: Arc<dyn Fs>, places: Places, survey: Survey) -> Result<Shared, OpenError> {
+/// A spool as the survey found it.
+pub(super) fn share(
+    options: Options,
+    fs: Arc<dyn Fs>,
+    places: Places,
+    survey: Survey,
+) -> Result<Shared, OpenError> {
     let spool = match survey.spool {
         Some(known) => known,
         None => SpoolId(fs.random().map_err(|e| failed("name", places.root(), e))?),

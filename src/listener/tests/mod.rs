@@ -5,7 +5,7 @@ mod driver;
 mod memory;
 mod served;
 mod slow;
-mod spooled;
+pub(super) mod spooled;
 mod stopping;
 
 use std::time::Duration;

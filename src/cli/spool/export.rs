@@ -1,0 +1,219 @@
+//! `nullmta spool export`: every live message as a file, for when there is no daemon to deliver it.
+//!
+//! Promises
+//! 1. `<id>.eml` is the content as committed, octet by octet, its checksums checked; `<id>.json`, written
+//!    after it, is the envelope with what is known of each recipient. Both are synced.
+//! 2. The directory is new, or empty, and not in the spool; the files are their owner's alone.
+//! 3. A damaged message is named and costs no other one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::exit::{Exit, Failure};
+use super::{Place, open_failure, output_failure};
+use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
+use crate::spool::inspect::Inspection;
+use crate::spool::{Content, Entry, EntryState, Fate, Stored};
+
+/// Write every message to a directory.
+#[derive(Args)]
+pub(in crate::cli) struct Export {
+    #[command(flatten)]
+    place: Place,
+    /// Where to: a new directory, or an empty one
+    #[arg(value_name = "DIR")]
+    to: PathBuf,
+}
+
+impl Export {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let spool = self.place.directory()?;
+        let inspection = Inspection::alone(&spool).map_err(open_failure)?;
+        make_directory(&self.to, &spool)?;
+        let (mut exported, mut damaged) = (0_u64, 0_u64);
+        for entry in inspection.entries() {
+            match inspection.read(entry.id) {
+                Ok(stored) => {
+                    write_message(&self.to, entry, stored).map_err(|e| cannot_write(&self.to, &e))?;
+                    exported += 1;
+                }
+                Err(error) => {
+                    eprintln!("nullmta: {}: {error}", entry.id);
+                    damaged += 1;
+                }
+            }
+        }
+        sync(&self.to).map_err(|e| cannot_write(&self.to, &e))?;
+        writeln!(io::stdout(), "{exported} messages in {}", self.to.display()).map_err(output_failure)?;
+        match damaged {
+            0 => Ok(()),
+            _ => Err(Failure::new(Exit::Failed, format!("{damaged} messages are damaged and left out"))),
+        }
+    }
+}
+
+/// Sees to it that `to` is an empty directory, and outside of the spool.
+fn make_directory(to: &Path, spool: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(|e| cannot_write(path, &e));
+    let spool = real(spool)?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if real(parent.unwrap_or(Path::new(".")))?.starts_with(&spool) {
+        return Err(refused(to, "is within the spool"));
+    }
+    match DirBuilder::new().mode(0o700).create(to) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        other => other.map_err(|e| cannot_write(to, &e))?,
+    }
+    // It was there, and may be a link.
+    if real(to)?.starts_with(&spool) {
+        return Err(refused(to, "is within the spool"));
+    }
+    match fs::read_dir(to).map_err(|e| cannot_write(to, &e))?.next() {
+        None => Ok(()),
+        Some(_) => Err(refused(to, "is not empty")),
+    }
+}
+
+fn refused(to: &Path, why: &str) -> Failure {
+    Failure::new(Exit::CantCreate, format!("{} {why}: name a new directory", to.display()))
+}
+
+fn cannot_write(to: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::CantCreate, format!("cannot export to {}: {error}", to.display()))
+}
+
+fn write_message(to: &Path, entry: &Entry, stored: Stored) -> io::Result<()> {
+    let envelope = serde_json::to_vec_pretty(&EnvelopeJson::of(entry, &stored))?;
+    let mut eml = create(&to.join(format!("{}.eml", entry.id)))?;
+    match stored.content {
+        Content::Memory(octets) => eml.write_all(&octets)?,
+        Content::File { mut file, .. } => drop(io::copy(&mut file, &mut eml)?),
+    }
+    eml.sync_all()?;
+    let mut json = create(&to.join(format!("{}.json", entry.id)))?;
+    json.write_all(&envelope)?;
+    json.write_all(b"\n")?;
+    json.sync_all()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// The names of the files, and that of their directory.
+fn sync(to: &Path) -> io::Result<()> {
+    File::open(to)?.sync_all()?;
+    match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+/// What `<id>.json` holds.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct EnvelopeJson {
+    id: String,
+    /// `active`, `held` or `dead`.
+    state: &'static str,
+    /// When it was accepted (RFC 3339).
+    arrived: String,
+    /// `uid 1000`, `loopback` or `nullmta`.
+    submitter: String,
+    /// Empty for `<>`.
+    reverse_path: String,
+    recipients: Vec<RecipientJson>,
+    /// `full` or `headers`, where it was asked for.
+    ret: Option<&'static str>,
+    envid: Option<String>,
+    /// `7bit` or `8bitmime`.
+    body: &'static str,
+    smtputf8: bool,
+    /// Octets of content.
+    size: u64,
+    /// The relay may have it already.
+    possible_duplicate: bool,
+    /// Why it was last deferred.
+    last_deferral: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RecipientJson {
+    address: String,
+    /// Whom the submitter wrote, where that differs.
+    original: Option<String>,
+    /// `open`, `sent` or `bounced`.
+    fate: &'static str,
+    /// As in RCPT; none where nothing was asked for.
+    notify: Vec<&'static str>,
+    orcpt: Option<String>,
+}
+
+impl EnvelopeJson {
+    fn of(entry: &Entry, stored: &Stored) -> Self {
+        let envelope = &stored.envelope;
+        let recipients = envelope.recipients.iter().zip(stored.ledger.fates());
+        EnvelopeJson {
+            id: entry.id.to_string(),
+            state: match entry.state {
+                EntryState::Active => "active",
+                EntryState::Held => "held",
+                EntryState::Dead => "dead",
+            },
+            arrived: stored.arrived.to_string(),
+            submitter: match stored.submitter {
+                Submitter::Uid(uid) => format!("uid {uid}"),
+                Submitter::Loopback => "loopback".into(),
+                Submitter::Ourselves => "nullmta".into(),
+            },
+            reverse_path: envelope.reverse_path.to_string(),
+            recipients: recipients.map(|(recipient, fate)| RecipientJson::of(recipient, *fate)).collect(),
+            ret: envelope.ret.map(|ret| match ret {
+                Ret::Full => "full",
+                Ret::Headers => "headers",
+            }),
+            envid: envelope.envid.as_deref().map(str::to_owned),
+            body: match envelope.body {
+                Body::SevenBit => "7bit",
+                Body::EightBitMime => "8bitmime",
+            },
+            smtputf8: envelope.smtputf8,
+            size: stored.content_len,
+            possible_duplicate: entry.in_flight,
+            last_deferral: stored.last_deferral.clone(),
+        }
+    }
+}
+
+impl RecipientJson {
+    fn of(recipient: &Recipient, fate: Fate) -> Self {
+        RecipientJson {
+            address: recipient.address.to_string(),
+            original: recipient.original.as_ref().map(Address::to_string),
+            fate: match fate {
+                Fate::Open => "open",
+                Fate::Sent => "sent",
+                Fate::Bounced => "bounced",
+            },
+            notify: notify(recipient.notify),
+            orcpt: recipient.orcpt.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+fn notify(notify: Notify) -> Vec<&'static str> {
+    match notify {
+        Notify::Unstated => vec![],
+        Notify::Never => vec!["never"],
+        Notify::On { success, failure, delay } => {
+            let asked = [(success, "success"), (failure, "failure"), (delay, "delay")];
+            asked.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect()
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Pick-up: takes the messages that `sendmail` left in the drop directory while no daemon ran.
+//!
+//! Promises
+//! 1. A message goes the way of any other: the same session core, the same intake and the same limits;
+//!    its submitter is the file's owner.
+//! 2. A file is removed only when its message is on stable storage, and then durably, before the next one
+//!    is looked at.
+//! 3. A file is renamed to `.claimed`, durably, before its message is taken. One found so was being taken
+//!    when the process or the host died: it is taken, and the log says `possible duplicate`.
+//! 4. What can never be taken is moved to `corrupt/`, and the log says so; what cannot be taken now, or is
+//!    not whole yet, is left. Nothing is ever deleted but what was taken.
+//! 5. However many files there are, a round looks at [`NAMES`] of them; the next round goes on behind.
+//!
+//! Fails: in the log only; it goes on. The files are hostile (`pickup/file.rs`).
+//! Not here: their form (`smtp/bsmtp.rs`), writing them (`spool/drop.rs`).
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::ReadDir;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+
+use crate::listener::Service;
+use crate::listener::intake::SpoolBackend;
+use crate::listener::peer::Peer;
+use crate::listener::stop::StopSignal;
+use crate::log;
+use crate::smtp::session::Session;
+
+mod dialogue;
+mod file;
+
+use dialogue::Verdict;
+use file::{Candidate, Kind, Look};
+
+/// Names looked at in a round.
+const NAMES: usize = 1000;
+/// Between two rounds.
+const POLL: Duration = Duration::from_secs(2);
+/// When something cannot be taken for now.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Takes what is dropped in the spool at `spool` until `stop` is given; then the message at hand is
+/// finished first.
+pub async fn pick_up(spool: PathBuf, service: Arc<Service>, mut stop: StopSignal) {
+    let mut pickup = Pickup::new(&spool, service);
+    loop {
+        let pause = pickup.round(&stop).await;
+        tokio::select! {
+            biased;
+            _ = stop.given() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+struct Pickup {
+    directory: PathBuf,
+    corrupt: PathBuf,
+    service: Arc<Service>,
+    /// The names not looked at yet; `None` when all were.
+    rest: Option<ReadDir>,
+    /// Users from whom nothing can be taken for now.
+    put_off: HashSet<u32>,
+    /// Files of which trouble has been told: once is enough.
+    told: HashSet<OsString>,
+    /// Files whose message is taken, and which cannot be removed.
+    taken: HashSet<OsString>,
+}
+
+impl Pickup {
+    fn new(spool: &Path, service: Arc<Service>) -> Self {
+        Pickup {
+            directory: spool.join("drop"),
+            corrupt: spool.join("corrupt"),
+            service,
+            rest: None,
+            put_off: HashSet::new(),
+            told: HashSet::new(),
+            taken: HashSet::new(),
+        }
+    }
+
+    /// Looks at the next names; how long to wait then.
+    async fn round(&mut self, stop: &StopSignal) -> Duration {
+        let names = match self.next_names().await {
+            Ok(names) => names,
+            Err(error) => {
+                self.tell_once(OsStr::new(""), &format!("cannot be listed: {error}"));
+                return PAUSE;
+            }
+        };
+        self.put_off.clear();
+        for name in names {
+            if stop.deadline().is_some() {
+                break;
+            }
+            let visited = match Kind::of(&name) {
+                Some(kind) => self.visit(&name, kind).await,
+                None => Ok(ControlFlow::Continue(())),
+            };
+            match visited {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return PAUSE,
+                Err(error) => self.tell_once(&name, &error.to_string()),
+            }
+        }
+        if self.put_off.is_empty() { POLL } else { PAUSE }
+    }
+
+    /// The next names, in the order in which their files were left.
+    async fn next_names(&mut self) -> io::Result<Vec<OsString>> {
+        let (directory, rest) = (self.directory.clone(), self.rest.take());
+        let (names, rest) = blocking(move || {
+            let mut rest = match rest {
+                Some(rest) => rest,
+                None => std::fs::read_dir(directory)?,
+            };
+            let names: io::Result<Vec<_>> =
+                rest.by_ref().take(NAMES).map(|entry| Ok(entry?.file_name())).collect();
+            let mut names = names?;
+            names.sort_unstable();
+            Ok((names, rest))
+        })
+        .await?;
+        self.rest = (names.len() == NAMES).then_some(rest);
+        Ok(names)
+    }
+
+    /// `Break`: no other file can be taken now either.
+    async fn visit(&mut self, name: &OsStr, kind: Kind) -> io::Result<ControlFlow<()>> {
+        let path = self.directory.join(name);
+        let terms = self.service.terms();
+        let (limit, now) = (terms.policy.max_message_size, (terms.desk.clock)().timestamp());
+        let at = path.clone();
+        match blocking(move || file::look(&at, kind, limit, now)).await? {
+            Look::Take(candidate) if self.taken.contains(name) => {
+                self.remove(path, candidate.inode).await;
+                Ok(ControlFlow::Continue(()))
+            }
+            Look::Take(candidate) => self.take(path, kind, candidate).await,
+            Look::Leave => Ok(ControlFlow::Continue(())),
+            Look::Gone => {
+                self.taken.remove(name);
+                Ok(ControlFlow::Continue(()))
+            }
+            Look::Bad(why) => self.set_aside(path, why).await.map(ControlFlow::Continue),
+        }
+    }
+
+    async fn take(&mut self, path: PathBuf, kind: Kind, candidate: Candidate) -> io::Result<ControlFlow<()>> {
+        let Candidate { file, uid, length, inode } = candidate;
+        if self.put_off.contains(&uid) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Ok(permit) = self.service.admit(Peer::Uid(uid)) else {
+            // Too many sessions: this takes its turn like them.
+            return Ok(ControlFlow::Continue(()));
+        };
+        let is_fresh = kind == Kind::Whole;
+        let path = if is_fresh { blocking(move || file::claim(&path)).await? } else { path };
+        let terms = self.service.terms();
+        let backend = SpoolBackend::new(terms.desk.clone(), permit);
+        let session = Session::new(Arc::clone(&terms.policy));
+        // Should it grow, what was not there when it was found whole is none of its message.
+        let content = tokio::fs::File::from_std(file).take(length);
+        match dialogue::take(content, session, backend).await {
+            Verdict::Taken(id) => {
+                log::picked_up(id, &path.display(), uid);
+                if !is_fresh {
+                    log::possible_duplicate(id, "its file was being taken when the last run ended");
+                }
+                self.remove(path, inode).await;
+            }
+            Verdict::Later { why, is_general } => {
+                log::not_picked_up(&path.display(), &why);
+                if is_fresh {
+                    blocking(move || file::release(&path)).await?;
+                }
+                self.put_off.insert(uid);
+                if is_general {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Verdict::Bad(why) => self.set_aside(path, &why).await?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Removes a file whose message is taken. While it cannot be, it is not taken again.
+    async fn remove(&mut self, path: PathBuf, inode: u64) {
+        let name = path.file_name().unwrap_or_default().to_owned();
+        match blocking(move || file::remove(&path, inode)).await {
+            Ok(()) => drop(self.taken.remove(&name)),
+            Err(error) => {
+                self.tell_once(&name, &format!("is taken, but cannot be removed: {error}"));
+                self.taken.insert(name);
+            }
+        }
+    }
+
+    async fn set_aside(&mut self, path: PathBuf, why: &str) -> io::Result<()> {
+        let (from, corrupt) = (path.clone(), self.corrupt.clone());
+        let to = blocking(move || file::set_aside(&from, &corrupt)).await?;
+        log::set_aside(&path.display(), why, &to.display());
+        Ok(())
+    }
+
+    fn tell_once(&mut self, name: &OsStr, why: &str) {
+        if self.told.len() >= NAMES {
+            self.told.clear();
+        }
+        if self.told.insert(name.to_owned()) {
+            log::drop_trouble(&self.directory.join(name).display(), why);
+        }
+    }
+}
+
+/// Disk calls, off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+#[cfg(test)]
+mod tests;

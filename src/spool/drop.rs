@@ -1,0 +1,215 @@
+//! The drop directory, seen from the user who leaves a message there while the daemon is down.
+//!
+//! ```text
+//! <spool>/drop/18A4F1C9A02B3D40-0000002A-5EED1234.tmp      being written; what a crash leaves is worth nothing
+//! <spool>/drop/18A4F1C9A02B3D40-0000002A-5EED1234.bsmtp    whole and synced (the form: smtp/bsmtp.rs)
+//! ```
+//! The directory has mode 1733: everybody may leave a file, nobody may list them or touch another's. A file
+//! is its user's own, mode 0600, so its owner tells the daemon whose mail it is. Names sort by time.
+//!
+//! Promises:
+//! 1. A name that ends in `.bsmtp` is given only to a file that is whole and synced.
+//! 2. [`Dropped`] exists only when the name, too, survives power loss.
+//! 3. A file that was not committed is removed again; after a crash the `.tmp` is left over.
+//!
+//! Fails: [`DropError`]. After `NotQueued` nothing will be delivered; after `InDoubt` it may be.
+//!
+//! Not here: the daemon's side, which takes the files (`pickup.rs`) and removes `.tmp` files that nobody
+//! writes any more.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::fs::{File, Fs, write_all_at};
+use crate::envelope::Envelope;
+use crate::smtp::bsmtp;
+use crate::smtp::dot::Stuffer;
+use crate::smtp::session::Durable;
+
+/// How the name of a whole file ends.
+pub const WHOLE: &str = ".bsmtp";
+
+/// How the name of a file that is being written ends.
+pub const PARTIAL: &str = ".tmp";
+
+/// Octets gathered before they are written.
+const WRITE_OCTETS: usize = 64 * 1024;
+
+/// Proof that a message is on stable storage in the drop directory.
+#[derive(Debug)]
+pub struct Dropped {
+    name: String,
+}
+
+impl Durable for Dropped {
+    fn queue_id(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// Why a message could not be left.
+#[derive(Debug)]
+pub enum DropError {
+    /// Nothing of it will be delivered.
+    NotQueued {
+        /// What failed.
+        operation: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// How.
+        source: io::Error,
+    },
+    /// It has its name, and perhaps not for long: it may or may not be delivered.
+    InDoubt {
+        /// The file.
+        path: PathBuf,
+        /// What syncing its name said.
+        source: io::Error,
+    },
+}
+
+impl DropError {
+    /// Whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        let (DropError::NotQueued { source, .. } | DropError::InDoubt { source, .. }) = self;
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl fmt::Display for DropError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DropError::NotQueued { operation, path, source } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())
+            }
+            DropError::InDoubt { path, source } => {
+                write!(f, "cannot sync the name of {}: {source}; possible duplicate", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for DropError {}
+
+/// A message on its way into the drop directory. Dropped before it is committed, it is removed.
+pub struct DropFile {
+    fs: Arc<dyn Fs>,
+    directory: PathBuf,
+    name: String,
+    file: Arc<dyn File>,
+    written: u64,
+    pending: Vec<u8>,
+    stuffer: Stuffer,
+    /// Whether the file still has its name of a partial one.
+    is_partial: bool,
+}
+
+impl DropFile {
+    /// Begins the file of a message from and to whom `envelope` says.
+    pub fn create(
+        fs: Arc<dyn Fs>,
+        directory: &Path,
+        envelope: &Envelope,
+        now: Timestamp,
+    ) -> Result<Self, DropError> {
+        let name = unique_name(now);
+        let path = directory.join(format!("{name}{PARTIAL}"));
+        let file =
+            fs.create(&path).map_err(|source| DropError::NotQueued { operation: "create", path, source })?;
+        let mut pending = Vec::new();
+        bsmtp::begin(envelope, &mut pending);
+        Ok(DropFile {
+            fs,
+            directory: directory.to_owned(),
+            name,
+            file,
+            written: 0,
+            pending,
+            stuffer: Stuffer::new(),
+            is_partial: true,
+        })
+    }
+
+    /// Appends normalised content.
+    pub fn write(&mut self, content: &[u8]) -> Result<(), DropError> {
+        self.stuffer.push(content, &mut self.pending);
+        if self.pending.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
+    }
+
+    /// The content is whole: syncs it, and gives the file the name by which the daemon takes it.
+    pub fn commit(mut self) -> Result<Dropped, DropError> {
+        std::mem::take(&mut self.stuffer).finish(&mut self.pending);
+        bsmtp::end(&mut self.pending);
+        self.flush()?;
+        self.file.sync_data().map_err(|source| self.not_queued("sync", source))?;
+        let plain = self.fs.open_plain(&self.partial()).map_err(|source| self.not_queued("open", source))?;
+        self.fs.rename(&self.partial(), &self.whole()).map_err(|source| self.not_queued("rename", source))?;
+        self.is_partial = false;
+        match self.sync_names(&plain) {
+            Ok(()) => Ok(Dropped { name: self.name.clone() }),
+            Err(source) => self.withdraw(source),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), DropError> {
+        write_all_at(&*self.file, &self.pending, self.written)
+            .map_err(|source| self.not_queued("write", source))?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Makes the new name durable.
+    fn sync_names(&self, file: &std::fs::File) -> io::Result<()> {
+        match self.fs.sync_dir(&self.directory) {
+            // A directory that one may write to and not read can only be synced with all around it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(rustix::fs::syncfs(file)?),
+            outcome => outcome,
+        }
+    }
+
+    /// The name may be lost with the power: takes it back.
+    fn withdraw(&self, source: io::Error) -> Result<Dropped, DropError> {
+        let path = self.whole();
+        match self.fs.unlink(&path) {
+            Ok(()) => Err(DropError::NotQueued { operation: "sync the name of", path, source }),
+            // The daemon has it: it removes a file only for a message that is on its spool.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Dropped { name: self.name.clone() }),
+            Err(_) => Err(DropError::InDoubt { path, source }),
+        }
+    }
+
+    fn partial(&self) -> PathBuf {
+        self.directory.join(format!("{}{PARTIAL}", self.name))
+    }
+
+    fn whole(&self) -> PathBuf {
+        self.directory.join(format!("{}{WHOLE}", self.name))
+    }
+
+    fn not_queued(&self, operation: &'static str, source: io::Error) -> DropError {
+        DropError::NotQueued { operation, path: self.partial(), source }
+    }
+}
+
+impl Drop for DropFile {
+    fn drop(&mut self) {
+        if self.is_partial {
+            // What cannot be removed is never taken for whole.
+            let _ = self.fs.unlink(&self.partial());
+        }
+    }
+}
+
+/// A name that no other process gives: creating the file fails should there be one all the same.
+fn unique_name(now: Timestamp) -> String {
+    let nanoseconds = u64::try_from(now.as_nanosecond()).unwrap_or(0);
+    format!("{nanoseconds:016X}-{:08X}-{:08X}", std::process::id(), fastrand::u32(..))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! A spool looked at from outside: what `nullmta spool` shows and checks, without a daemon or beside one.
+//!
+//! Promises
+//! 1. Nothing on the spool changes (`inspect/read_only.rs`), and nobody waits for us: no lock is taken, but
+//!    by [`Inspection::alone`].
+//! 2. What recovery would deliver at the next start is what is shown: the survey is recovery's own.
+//! 3. Beside a running daemon nothing sound is called damaged: what one look finds wrong counts only if a
+//!    second look finds the same. A record being written, or a segment reused meanwhile, is not the same twice.
+//!
+//! Fails: [`OpenError`], when there is no spool that this program can read. Damage is no error but what is
+//! looked for.
+//!
+//! Not here: repair, which is recovery's (`recover.rs`); words and exit codes (`cli/spool.rs`).
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::entry::{Entry, OpenError, ReadError, Stored};
+use super::fs::Fs;
+use super::index::Tally;
+use super::place::{Places, large_id};
+use super::read::{self, Check};
+use super::recover::{self, Survey};
+use super::salvage::Range;
+use super::shared::Shared;
+use super::start;
+use crate::queue_id::QueueId;
+
+mod read_only;
+
+use read_only::ReadOnlyFs;
+
+/// Segments come and go under a running daemon: so often the list of them is read again.
+const SURVEYS: usize = 5;
+
+/// One segment file in figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number.
+    pub sequence: u32,
+    /// Its format version; `None` when its header cannot be read.
+    pub version: Option<u16>,
+    /// It is made ready for use, or never came into use: no record is in it.
+    pub is_blank: bool,
+    /// Octets of the file.
+    pub octets: u64,
+    /// Octets up to the end of its last record.
+    pub used: u64,
+    /// Whole records.
+    pub records: u64,
+    /// Messages that live in it.
+    pub live: u32,
+    /// Octets of their records.
+    pub live_octets: u64,
+    /// Damaged ranges, from and to which octet.
+    pub damage: Vec<(u32, u32)>,
+    /// Writes that nobody was told of, cut off in the middle.
+    pub torn: u64,
+}
+
+/// A live message that cannot be given to the relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The message.
+    pub id: QueueId,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What [`verify`] found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// By number.
+    pub segments: Vec<Segment>,
+    /// Live messages, the unreadable ones too.
+    pub messages: usize,
+    /// Those whose record, envelope or large file is not what was written.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// The files in one directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// How many.
+    pub count: u64,
+    /// Octets in them.
+    pub octets: u64,
+}
+
+/// A spool as one survey found it.
+pub struct Inspection {
+    shared: Shared,
+    entries: Vec<Entry>,
+    segments: Vec<Segment>,
+    /// Keeps a daemon from starting meanwhile.
+    _lock: Option<Box<dyn Send>>,
+}
+
+impl Inspection {
+    /// Looks at the spool in `directory`, whether or not a daemon runs on it.
+    pub fn beside(directory: &Path) -> Result<Self, OpenError> {
+        let places = Places::under(directory);
+        let survey = survey(&places)?;
+        Inspection::of(places, survey, None)
+    }
+
+    /// Looks at the spool in `directory`, on which no daemon may run, nor start, until this is dropped.
+    pub fn alone(directory: &Path) -> Result<Self, OpenError> {
+        let places = Places::under(directory);
+        let lock = match ReadOnlyFs.lock(&places.lock) {
+            Ok(lock) => Some(lock),
+            // Never used, or a copy without it.
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                return Err(OpenError::Locked { path: places.lock });
+            }
+            Err(source) => return Err(OpenError::Io { operation: "lock", path: places.lock, source }),
+        };
+        let survey = survey(&places)?;
+        Inspection::of(places, survey, lock)
+    }
+
+    fn of(places: Places, mut survey: Survey, lock: Option<Box<dyn Send>>) -> Result<Self, OpenError> {
+        let segments = segments(&survey);
+        let entries = survey.take_entries();
+        let options = super::Options::at(places.root());
+        let shared = start::share(options, Arc::new(ReadOnlyFs), places, survey)?;
+        Ok(Inspection { shared, entries, segments, _lock: lock })
+    }
+
+    /// Its segments, by number.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Its live messages, by queue id.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// A message, every octet of it checked.
+    pub fn read(&self, id: QueueId) -> Result<Stored, ReadError> {
+        read::read(&self.shared, id, Check::Everything)
+    }
+
+    /// Large files.
+    pub fn large(&self) -> Result<Files, OpenError> {
+        let large = &self.shared.places.large;
+        count(large, |name| large_id(name).is_some())
+    }
+
+    /// What is kept in `corrupt/`.
+    pub fn corrupt(&self) -> Result<Files, OpenError> {
+        count(&self.shared.places.corrupt, |_| true)
+    }
+
+    /// What waits in `drop/`.
+    pub fn dropped(&self) -> Result<Files, OpenError> {
+        count(&self.shared.places.drop, |_| true)
+    }
+
+    fn report(&self) -> Report {
+        let unreadable = self.entries.iter().filter_map(|entry| {
+            let why = self.read(entry.id).err()?.to_string();
+            Some(Unreadable { id: entry.id, why })
+        });
+        Report {
+            segments: self.segments.clone(),
+            messages: self.entries.len(),
+            unreadable: unreadable.collect(),
+        }
+    }
+}
+
+impl Report {
+    /// Whether everything is as it was written. A torn write is no damage: nobody was told of it.
+    pub fn is_clean(&self) -> bool {
+        self.unreadable.is_empty() && self.segments.iter().all(|segment| segment.damage.is_empty())
+    }
+
+    /// Leaves only the trouble that `before` had, too.
+    fn confirm(&mut self, before: &Report) {
+        self.unreadable.retain(|found| before.unreadable.contains(found));
+        for segment in &mut self.segments {
+            let known = before.segments.iter().find(|other| other.sequence == segment.sequence);
+            segment.damage.retain(|range| known.is_some_and(|known| known.damage.contains(range)));
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id, self.why)
+    }
+}
+
+/// Checks every record, every live message and every large file of the spool in `directory`.
+pub fn verify(directory: &Path) -> Result<Report, OpenError> {
+    let mut report = Inspection::beside(directory)?.report();
+    if !report.is_clean() {
+        let first = report;
+        report = Inspection::beside(directory)?.report();
+        report.confirm(&first);
+    }
+    Ok(report)
+}
+
+fn survey(places: &Places) -> Result<Survey, OpenError> {
+    if !places.log.is_dir() && places.root().metadata().is_ok() {
+        return Err(OpenError::NotASpool { path: places.root().into() });
+    }
+    let mut surveys = 1;
+    loop {
+        match recover::survey(&ReadOnlyFs, places) {
+            Err(OpenError::Io { path, source, .. })
+                if source.kind() == ErrorKind::NotFound && path != places.log && surveys < SURVEYS =>
+            {
+                surveys += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn segments(survey: &Survey) -> Vec<Segment> {
+    let figures = survey.figures.iter().map(|figure| {
+        let sequence = figure.sequence;
+        let damage = survey.damage.iter().filter(|range| range.segment == sequence);
+        // Without a header of any segment, no record can be told from other octets.
+        let is_lost = survey.lost.contains(&sequence);
+        let all = is_lost.then_some((0, u32::try_from(figure.octets).unwrap_or(u32::MAX)));
+        let Tally { live, live_octets, .. } = survey.index.tally(sequence);
+        Segment {
+            sequence,
+            version: figure.version,
+            is_blank: figure.is_blank && !is_lost,
+            octets: figure.octets,
+            used: if figure.is_blank { 0 } else { u64::from(figure.end) },
+            records: figure.records,
+            live,
+            live_octets,
+            damage: damage.map(|&Range { start, end, .. }| (start, end)).chain(all).collect(),
+            torn: figure.torn,
+        }
+    });
+    figures.collect()
+}
+
+fn count(directory: &Path, counts: impl Fn(&std::ffi::OsStr) -> bool) -> Result<Files, OpenError> {
+    let failed = |source| OpenError::Io { operation: "list", path: directory.into(), source };
+    let mut files = Files::default();
+    let entries = match std::fs::read_dir(directory) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(files),
+        other => other.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        // What is gone by now is not counted.
+        if let Some(metadata) = entry.metadata().ok().filter(|_| counts(&entry.file_name())) {
+            files.count += 1;
+            files.octets += metadata.len();
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! The disk, to look at and not to touch: no call that changes anything gets through.
+//!
+//! Promises: no file is written, made, renamed or removed, and none is opened for writing; so a spool on a
+//! read-only medium, or under a running daemon, can be looked at. The lock is a shared one, on a lock
+//! file that is there.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::fs::{File, Fs, RealFs};
+
+/// See the module.
+pub(super) struct ReadOnlyFs;
+
+impl Fs for ReadOnlyFs {
+    fn create_dir(&self, _: &Path, _: u32) -> io::Result<()> {
+        refused()
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        RealFs.list(directory)
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn create(&self, _: &Path) -> io::Result<Arc<dyn File>> {
+        refused()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.open_plain(path)?))
+    }
+
+    fn open_plain(&self, path: &Path) -> io::Result<fs::File> {
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        fs::OpenOptions::new().read(true).custom_flags(no_follow).open(path)
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn unlink(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        RealFs.free_space(path)
+    }
+
+    /// Held beside other readers; `WouldBlock` while a daemon holds it, `NotFound` where none ever did.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let file = self.open_plain(path)?;
+        file.try_lock_shared().map_err(io::Error::from)?;
+        Ok(Box::new(file))
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        RealFs.random()
+    }
+}
+
+fn refused<T>() -> io::Result<T> {
+    Err(ErrorKind::ReadOnlyFilesystem.into())
+}
