@@ -1,8 +1,9 @@
 //! The daemon's end of the control socket.
 //!
-//! Promises: only root and the daemon's own user are answered (SO_PEERCRED, whatever the socket's mode);
-//! a listing streams, so that a million messages cost no memory; a slow or silent client costs one task
-//! and ends with 30 s of it.
+//! Promises: root, the daemon's own user and whoever has its group as primary group may ask anything; any
+//! other user may list the queue, and sees their own messages (SO_PEERCRED, whatever the socket's mode);
+//! a listing holds the id and standing of every message, and one message at a time; a slow or silent client
+//! costs one task, and such a list, and ends with 30 s of it.
 
 use std::fs::Permissions;
 use std::io;
@@ -13,11 +14,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::protocol::{Frame, Message, Request, Status};
+use crate::envelope::Submitter;
+use crate::listener::bind::BindError;
+use crate::listener::unix::remove_stale;
 use crate::log;
 use crate::queue::{Listed, Queue, Standing};
 use crate::spool::{ReadError, Spool, Stored};
@@ -35,15 +39,40 @@ pub struct Control {
     pub spool: Spool,
 }
 
-/// Makes the socket at `path`, for root and the daemon's own user; a stale one is replaced.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-        Err(_) => {}
+/// What a client may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rights {
+    Everything,
+    /// The messages that this user submitted.
+    Own(u32),
+}
+
+impl Rights {
+    fn of(client: UCred) -> Self {
+        use rustix::process::{getegid, geteuid};
+        let is_ours = client.uid() == geteuid().as_raw() || client.gid() == getegid().as_raw();
+        if client.uid() == 0 || is_ours { Rights::Everything } else { Rights::Own(client.uid()) }
     }
+
+    fn include(self, submitter: Submitter) -> bool {
+        match self {
+            Rights::Everything => true,
+            Rights::Own(uid) => submitter == Submitter::Uid(uid),
+        }
+    }
+}
+
+/// Makes the socket at `path`, which anybody may connect to; a stale one is replaced.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    remove_stale(path).map_err(|error| match error {
+        BindError::InUse(_) => io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"),
+        BindError::NotASocket(_) => {
+            io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket: remove it")
+        }
+        error => io::Error::other(error),
+    })?;
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
     Ok(listener)
 }
 
@@ -69,26 +98,27 @@ impl Control {
     }
 
     async fn answer(&self, stream: UnixStream) -> io::Result<()> {
-        let uid = stream.peer_cred()?.uid();
+        let rights = Rights::of(stream.peer_cred()?);
         let (input, output) = stream.into_split();
         let mut output = Output(BufWriter::new(output));
-        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-            return output.end(&Frame::Error("only root and the daemon's own user may ask".into())).await;
-        }
         let mut line = String::new();
         let mut input = BufReader::new(input.take(MAX_REQUEST_OCTETS));
         timeout(CLIENT_PATIENCE, input.read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
-            Ok(request) => self.obey(request, &mut output).await,
+            Ok(request) => self.obey(request, rights, &mut output).await,
             Err(error) => output.end(&Frame::Error(format!("no request of this version: {error}"))).await,
         }
     }
 
-    async fn obey(&self, request: Request, output: &mut Output) -> io::Result<()> {
-        match request {
-            Request::Status => self.status(output).await?,
-            Request::QueueList => self.queue_list(output).await?,
-            Request::Flush => self.queue.probe_now(),
+    async fn obey(&self, request: Request, rights: Rights, output: &mut Output) -> io::Result<()> {
+        match (request, rights) {
+            (Request::QueueList, _) => self.queue_list(rights, output).await?,
+            (_, Rights::Own(_)) => {
+                let why = "only root and the daemon's own user and group may ask for that";
+                return output.end(&Frame::Error(why.into())).await;
+            }
+            (Request::Status, Rights::Everything) => self.status(output).await?,
+            (Request::Flush, Rights::Everything) => self.queue.probe_now(),
         }
         output.end(&Frame::Done).await
     }
@@ -114,15 +144,17 @@ impl Control {
             .await
     }
 
-    async fn queue_list(&self, output: &mut Output) -> io::Result<()> {
+    async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
         let trouble = self.queue.status().await.and_then(|status| status.trouble);
         for listed in self.queue.list().await {
             let spool = self.spool.clone();
             let stored = tokio::task::spawn_blocking(move || spool.peek(listed.id)).await?;
             match stored {
+                Ok(stored) if !rights.include(stored.submitter) => {}
                 Ok(stored) => output.item(&message(listed, &stored, trouble.as_deref())).await?,
                 // Settled since the list was made.
                 Err(ReadError::Gone) => {}
+                Err(_) if rights != Rights::Everything => {}
                 Err(error) => output.item(&unreadable(listed, &error)).await?,
             }
         }
@@ -195,5 +227,31 @@ impl Output {
     async fn end(&mut self, frame: &Frame) -> io::Result<()> {
         self.send(frame).await?;
         timeout(CLIENT_PATIENCE, self.0.shutdown()).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_user_sees_their_own_messages_only() {
+        let own = Rights::Own(1000);
+        assert!(own.include(Submitter::Uid(1000)) && !own.include(Submitter::Uid(0)));
+        assert!(!own.include(Submitter::Loopback) && !own.include(Submitter::Ourselves));
+        assert!(Rights::Everything.include(Submitter::Ourselves));
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_nothing_else_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (socket, file) = (directory.path().join("control.sock"), directory.path().join("file"));
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let _listener = bind(&socket).unwrap();
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(bind(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        std::fs::write(&file, "precious").unwrap();
+        assert_eq!(bind(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     }
 }

@@ -12,6 +12,8 @@ pub enum Exit {
     Usage,
     /// 65: what was given is not what it should be.
     DataErr,
+    /// 67: an addressee is unknown, or no address.
+    NoUser,
     /// 69: something needed does not answer, such as the daemon.
     Unavailable,
     /// 70: a part of the program failed.
@@ -34,6 +36,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 64,
             Exit::DataErr => 65,
+            Exit::NoUser => 67,
             Exit::Unavailable => 69,
             Exit::Software => 70,
             Exit::OsError => 71,

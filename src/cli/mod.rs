@@ -1,18 +1,21 @@
 //! The command line: one file a command; `main.rs` only calls [`main`].
 //!
 //! Promises: a failing command prints one line on standard error that says what to do, and exits with a
-//! code of `exit.rs`.
+//! code of `exit.rs`. Called `sendmail`, `mailq` or `newaliases`, nullmta is that program (`sendmail/`).
 
 mod check;
 mod demo;
 pub mod exit;
+mod mailq;
 mod queue;
 mod rewrite;
 mod run;
+pub mod sendmail;
 mod sink;
 mod spool;
 mod status;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,10 +24,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use exit::{Exit, Failure};
 
+const CALLED_BY_NAME: &str =
+    "Called `sendmail`, `mailq` or `newaliases`, by a link or as the first argument, it is that program.";
+
 /// Mail handed to localhost is never lost: accepts it on loopback, stores it durably, and hands it to one
 /// relayhost over verified TLS.
 #[derive(Parser)]
-#[command(name = "nullmta", version, disable_help_subcommand = true)]
+#[command(name = "nullmta", version, disable_help_subcommand = true, after_help = CALLED_BY_NAME)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -73,7 +79,11 @@ fn config_failure(error: ConfigError) -> Failure {
 
 /// Reads the command line, runs the command, says how it ended.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let command_line: Vec<OsString> = std::env::args_os().collect();
+    if let Some((program, arguments)) = sendmail::called(&command_line) {
+        return sendmail::main(program, arguments);
+    }
+    let arguments = match Arguments::try_parse_from(command_line) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };

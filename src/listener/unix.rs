@@ -32,8 +32,8 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
     Bound::unix(socket.into())
 }
 
-/// Unlinks a socket that nobody listens on.
-fn remove_stale(path: &Path) -> Result<(), BindError> {
+/// Unlinks a socket that nobody listens on; anything else that has the name is an error and stays.
+pub(crate) fn remove_stale(path: &Path) -> Result<(), BindError> {
     let name = &path.display();
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),

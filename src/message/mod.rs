@@ -17,6 +17,7 @@
 //! (`queue/`).
 
 pub mod address;
+pub mod address_list;
 pub mod dsn;
 pub mod fixup;
 pub mod header;

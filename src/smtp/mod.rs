@@ -12,6 +12,8 @@
 //! | [`dot`] | decode content | stuff content |
 //! | [`session`] | the whole dialogue | |
 //!
+//! [`bsmtp`] is a message at rest with its envelope, as the drop directory keeps it.
+//!
 //! Not here: sockets, TLS and SASL (`listener/`, `relay/`), what is done to a message (`message/`),
 //! the client's dialogue (`relay/dialog.rs`).
 //!

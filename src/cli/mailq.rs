@@ -1,0 +1,223 @@
+//! `mailq`: the queue in the shape that Postfix gave it, for people's eyes and for the scripts that
+//! monitoring runs.
+//!
+//! ```text
+//! ----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------
+//! 18A4F1C9A02B3D40*     4096 Sat Nov 21 02:10:00 root@example.org
+//!                                                               (450 4.2.1 busy)
+//!                                                ann@example.org
+//!
+//! -- 4 Kbytes in 1 Request.
+//! ```
+//! `*` behind the queue id: being delivered; `!`: held, or dead.
+//!
+//! Promises: foreign text cannot forge a line. It streams: a million messages cost no memory.
+//!
+//! Not here: whose mail is shown (`admin/control.rs`); what lies in the drop directory is no message yet.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::exit::{Exit, Failure};
+use crate::admin::client::{self, ClientError};
+use crate::admin::protocol::{Message, Request};
+use crate::log::Foreign;
+
+const HEADING: &str = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------";
+
+/// Reasons end at this column.
+const REASON_COLUMNS: usize = 76;
+
+/// Writes what the daemon at the control socket lists.
+pub(super) fn list(control: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let zone = TimeZone::system();
+    let (mut messages, mut octets) = (0_u64, 0_u64);
+    client::ask(control, &Request::QueueList, |message: Message| {
+        writeln!(out, "{}", if messages == 0 { HEADING } else { "" })?;
+        (messages, octets) = (messages + 1, octets + message.size);
+        out.write_all(entry(&message, &zone).as_bytes())
+    })
+    .map_err(failure)?;
+    printed(writeln!(out, "{}", summary(messages, octets)))
+}
+
+/// The outcome of writing to standard output. A reader that has seen enough is no failure.
+pub(super) fn printed(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::IoError, format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    let exit = match &error {
+        ClientError::Unreachable { .. } => Exit::Unavailable,
+        ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
+        ClientError::Output(_) => Exit::IoError,
+    };
+    Failure::new(exit, format!("queue report unavailable: {error}"))
+}
+
+/// A message and its recipients.
+fn entry(message: &Message, zone: &TimeZone) -> String {
+    let mark = match message.state.as_str() {
+        "active" => "*",
+        "held" | "dead" => "!",
+        _ => "",
+    };
+    let from = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };
+    let id = format!("{}{mark}", message.id);
+    let arrived = arrival(&message.arrived, zone);
+    let mut text = format!("{id:17} {:>8} {arrived:19} {}\n", message.size, Foreign(from));
+    if let Some(reason) = &message.reason {
+        let reason = Foreign(reason).to_string();
+        let padding = REASON_COLUMNS.saturating_sub(reason.chars().count());
+        text += &format!("{:padding$}({reason})\n", "");
+    }
+    for recipient in &message.recipients {
+        text += &format!("{:46} {}\n", "", Foreign(recipient));
+    }
+    text
+}
+
+/// `Sat Nov 21 02:10:00`, on this host's clock; as it came where it is no time.
+fn arrival(arrived: &str, zone: &TimeZone) -> String {
+    let time = arrived.parse::<Timestamp>().map(|time| time.to_zoned(zone.clone()));
+    time.map_or_else(|_| Foreign(arrived).to_string(), |time| time.strftime("%a %b %e %H:%M:%S").to_string())
+}
+
+fn summary(messages: u64, octets: u64) -> String {
+    match messages {
+        0 => "Mail queue is empty".into(),
+        1 => format!("\n-- {} Kbytes in 1 Request.", octets / 1024),
+        _ => format!("\n-- {} Kbytes in {messages} Requests.", octets / 1024),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+    use crate::admin::protocol::Frame;
+
+    fn message(state: &str) -> Message {
+        Message {
+            id: "18A4F1C9A02B3D40".into(),
+            state: state.into(),
+            from: "root@example.org".into(),
+            recipients: vec!["ann@example.org".into(), "bob@example.org".into()],
+            size: 4096,
+            arrived: "2026-11-01T02:10:00Z".into(),
+            age: 60,
+            next_attempt: None,
+            reason: None,
+        }
+    }
+
+    /// What `list` prints when the daemon answers with these frames.
+    fn listed(frames: Vec<Frame>) -> (Result<(), Failure>, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let daemon = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).unwrap();
+            assert_eq!(request, "{\"command\":\"queue-list\"}\n");
+            for frame in frames {
+                writeln!(stream, "{}", serde_json::to_string(&frame).unwrap()).unwrap();
+            }
+        });
+        let mut out = Vec::new();
+        let outcome = list(&socket, &mut out);
+        daemon.join().unwrap();
+        (outcome, String::from_utf8(out).unwrap())
+    }
+
+    fn item(message: &Message) -> Frame {
+        Frame::Item(serde_json::to_value(message).unwrap())
+    }
+
+    #[test]
+    fn two_messages_in_postfix_s_shape() {
+        let bounce = Message {
+            from: String::new(),
+            recipients: vec!["postmaster@example.org".into()],
+            reason: Some("connect to mx[192.0.2.1]:587: refused".into()),
+            ..message("active")
+        };
+        let zone = TimeZone::UTC;
+        assert_eq!(
+            format!(
+                "{HEADING}\n{}\n{}{}\n",
+                entry(&message("ready"), &zone),
+                entry(&bounce, &zone),
+                summary(2, 8192)
+            ),
+            "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n\
+             18A4F1C9A02B3D40      4096 Sun Nov  1 02:10:00 root@example.org\n\
+             \u{20}                                              ann@example.org\n\
+             \u{20}                                              bob@example.org\n\
+             \n\
+             18A4F1C9A02B3D40*     4096 Sun Nov  1 02:10:00 MAILER-DAEMON\n\
+             \u{20}                                      (connect to mx[192.0.2.1]:587: refused)\n\
+             \u{20}                                              postmaster@example.org\n\
+             \n\
+             -- 8 Kbytes in 2 Requests.\n"
+        );
+    }
+
+    #[test]
+    fn a_listing_from_its_heading_to_its_summary() {
+        let (outcome, text) = listed(vec![item(&message("held")), item(&message("ready")), Frame::Done]);
+        outcome.unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[4], lines.len()), (HEADING, "", 10), "{text}");
+        assert!(lines[1].starts_with("18A4F1C9A02B3D40!     4096 "), "{text}");
+        assert_eq!(lines[9], "-- 8 Kbytes in 2 Requests.");
+    }
+
+    #[test]
+    fn an_empty_queue_says_so() {
+        let (outcome, text) = listed(vec![Frame::Done]);
+        outcome.unwrap();
+        assert_eq!(text, "Mail queue is empty\n");
+    }
+
+    #[test]
+    fn a_listing_that_broke_off_is_no_listing() {
+        let (outcome, text) = listed(vec![item(&message("ready"))]);
+        assert_eq!(outcome.unwrap_err().exit(), Exit::TempFail);
+        assert!(!text.contains("Request"), "{text}");
+        let (outcome, _) = listed(vec![Frame::Error("not for you".into())]);
+        assert!(outcome.unwrap_err().to_string().contains("not for you"));
+    }
+
+    #[test]
+    fn without_a_daemon_it_is_unavailable() {
+        let failure = list(Path::new("/nonexistent/control.sock"), &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn foreign_text_stays_in_its_line() {
+        let hostile = Message {
+            from: "a\n-- 0 Kbytes".into(),
+            recipients: vec!["b\u{1b}[2J".into()],
+            reason: Some("450 x\r\ny".into()),
+            arrived: "yester\nday".into(),
+            ..message("deferred")
+        };
+        let text = entry(&hostile, &TimeZone::UTC);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}

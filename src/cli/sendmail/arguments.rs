@@ -1,0 +1,273 @@
+//! The command line of `sendmail`, as forty years of callers write it.
+//!
+//! Promises:
+//! 1. Flags are taken separate, glued (`-fann`) and combined (`-ti`); options end at `--` or at the first
+//!    recipient. `-q` never takes the next argument.
+//! 2. What Sendmail or Postfix take and this program has no use for is taken and ignored; what nobody knows is
+//!    refused.
+//! 3. An [`Invocation`] makes sense as a whole: a message has recipients, a listing has none. Its addresses
+//!    are addresses: NUL and line breaks are in none of them.
+//!
+//! Fails with [`Exit::Usage`]; nothing was read or queued.
+//!
+//! Not here: recipients in the header (`recipients.rs`), who the user is (`sender.rs`). Error modes (`-oem`,
+//! `-oep`, …) are ignored: what is not queued is said on standard error and by the exit code, never by
+//! mail and never in a dead.letter.
+
+mod flags;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
+use flags::{FLAGS, Meaning, Takes};
+
+pub(super) use flags::help;
+
+/// By what name the program was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `sendmail`, which submits a message.
+    Sendmail,
+    /// `mailq`, which lists the queue.
+    Mailq,
+    /// `newaliases`, which does nothing.
+    Newaliases,
+}
+
+impl Program {
+    /// The program of this name.
+    pub fn by_name(name: &str) -> Option<Program> {
+        match name {
+            "sendmail" => Some(Program::Sendmail),
+            "mailq" => Some(Program::Mailq),
+            "newaliases" => Some(Program::Newaliases),
+            _ => None,
+        }
+    }
+
+    /// The name, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Sendmail => "sendmail",
+            Program::Mailq => "mailq",
+            Program::Newaliases => "newaliases",
+        }
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Program::Sendmail => Mode::Submit,
+            Program::Mailq => Mode::ListQueue,
+            Program::Newaliases => Mode::Nothing,
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// `-bm`: take a message from standard input.
+    Submit,
+    /// `-bs`: speak SMTP on standard input and output.
+    Session,
+    /// `-bv`: say what would be done.
+    Verify,
+    /// `-bp`: list the queue.
+    ListQueue,
+    /// `-q`: try the queue now.
+    Flush,
+    /// `-bi`, `-bh`, `-q15m`: things that other mail programs have to do.
+    Nothing,
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+}
+
+/// A command line, read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    pub(super) mode: Mode,
+    /// `-C`.
+    pub(super) config: Option<PathBuf>,
+    /// Not `-i`: a line of one dot ends the message.
+    pub(super) ends_at_dot: bool,
+    /// `-t`.
+    pub(super) recipients_in_header: bool,
+    /// `-f`, `-r`.
+    pub(super) reverse_path: Option<ReversePath>,
+    /// `-F`.
+    pub(super) full_name: Option<String>,
+    /// As given, in order.
+    pub(super) recipients: Vec<Address>,
+    /// `-B`.
+    pub(super) body: Body,
+    /// `-N`.
+    pub(super) notify: Notify,
+    /// `-R`.
+    pub(super) ret: Option<Ret>,
+    /// `-V`, in xtext.
+    pub(super) envid: Option<Box<str>>,
+    /// `-v`.
+    pub(super) verbose: bool,
+}
+
+/// Reads what stands behind the program's name.
+pub(super) fn parse(program: Program, arguments: &[OsString]) -> Result<Invocation, Failure> {
+    // Octets that are no UTF-8 are in no address; in a full name they do no harm.
+    let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let mut reading = Reading::of(program);
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word.strip_prefix('-') {
+            Some("-") => {
+                reading.recipients(words)?;
+                break;
+            }
+            Some("-help") => reading.invocation.mode = Mode::Help,
+            Some("-version") => reading.invocation.mode = Mode::Version,
+            Some(long) if long.starts_with('-') => return Err(usage(format!("unknown option {word}"))),
+            Some(letters) if !letters.is_empty() => reading.flags(letters, &mut words)?,
+            _ => {
+                reading.recipients(
+                    std::iter::once(word).chain(words.map(no_option).collect::<Result<Vec<_>, _>>()?),
+                )?;
+                break;
+            }
+        }
+    }
+    reading.finish()
+}
+
+/// Options end at the first recipient; an address that looks like one is a mistake without `--`.
+fn no_option(word: &str) -> Result<&str, Failure> {
+    if word.len() > 1 && word.starts_with('-') {
+        return Err(usage(format!("option {word} stands behind a recipient; options go first")));
+    }
+    Ok(word)
+}
+
+pub(super) fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, message.into())
+}
+
+/// A command line while it is read.
+struct Reading {
+    invocation: Invocation,
+    flush: bool,
+    interval: bool,
+}
+
+impl Reading {
+    fn of(program: Program) -> Self {
+        let invocation = Invocation {
+            mode: program.mode(),
+            config: None,
+            ends_at_dot: true,
+            recipients_in_header: false,
+            reverse_path: None,
+            full_name: None,
+            recipients: Vec::new(),
+            body: Body::SevenBit,
+            notify: Notify::Unstated,
+            ret: None,
+            envid: None,
+            verbose: false,
+        };
+        Reading { invocation, flush: false, interval: false }
+    }
+
+    /// One argument of flags, without its hyphen.
+    fn flags<'a>(
+        &mut self,
+        mut letters: &'a str,
+        words: &mut (impl Iterator<Item = &'a str> + Clone),
+    ) -> Result<(), Failure> {
+        while let Some(letter) = letters.chars().next() {
+            letters = &letters[letter.len_utf8()..];
+            let known = FLAGS.iter().find(|(known, ..)| *known == letter);
+            let (_, takes, meaning, _) = known.ok_or_else(|| usage(format!("unknown option -{letter}")))?;
+            let is_number = |word: &str| !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_digit());
+            let value = match takes {
+                Takes::Nothing => "",
+                Takes::Value if letters.is_empty() => {
+                    words.next().ok_or_else(|| usage(format!("option -{letter} needs a value")))?
+                }
+                Takes::Number if letters.is_empty() && words.clone().next().is_some_and(is_number) => {
+                    words.next().unwrap_or_default()
+                }
+                Takes::Number if !is_number(letters) => "",
+                Takes::Value | Takes::Glued | Takes::Number => std::mem::take(&mut letters),
+            };
+            self.set(*meaning, value)?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, meaning: Meaning, value: &str) -> Result<(), Failure> {
+        let invocation = &mut self.invocation;
+        match meaning {
+            Meaning::Ignored => {}
+            Meaning::Mode => invocation.mode = values::mode(value)?,
+            Meaning::Aliases => invocation.mode = Mode::Nothing,
+            Meaning::Hops if value.is_empty() => invocation.mode = Mode::Help,
+            Meaning::Hops => {}
+            Meaning::Body => invocation.body = values::body(value)?,
+            Meaning::Config => invocation.config = Some(value.into()),
+            Meaning::FullName => invocation.full_name = Some(value.into()).filter(|_| !value.is_empty()),
+            Meaning::ReversePath => invocation.reverse_path = Some(values::reverse_path(value)?),
+            Meaning::Dots => invocation.ends_at_dot = false,
+            Meaning::Option if value.starts_with('i') => invocation.ends_at_dot = false,
+            Meaning::Option => {}
+            Meaning::Notify => invocation.notify = values::notify(value)?,
+            Meaning::Ret => invocation.ret = Some(values::ret(value)?),
+            Meaning::Envid => invocation.envid = Some(values::envid(value)?),
+            Meaning::Recipients => invocation.recipients_in_header = true,
+            Meaning::Verbose => invocation.verbose = true,
+            Meaning::Queue if value.starts_with(|c: char| c.is_ascii_digit()) => self.interval = true,
+            Meaning::Queue => self.flush = true,
+        }
+        Ok(())
+    }
+
+    fn recipients<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+        for word in words {
+            let found = values::addresses(word)?;
+            if found.is_empty() {
+                return Err(usage(format!("no recipient in {word:?}")));
+            }
+            self.invocation.recipients.extend(found);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Invocation, Failure> {
+        let Reading { mut invocation, flush, interval } = self;
+        let in_header = invocation.recipients_in_header;
+        let has_recipients = in_header || !invocation.recipients.is_empty();
+        match invocation.mode {
+            Mode::Submit if flush => invocation.mode = Mode::Flush,
+            // A queue runner's interval: the daemon has its own. A message is a message all the same.
+            Mode::Submit if interval && !has_recipients => invocation.mode = Mode::Nothing,
+            _ => {}
+        }
+        match invocation.mode {
+            Mode::Submit if !has_recipients => {
+                Err(usage("no recipients: name them on the command line, or in the header with -t"))
+            }
+            Mode::Verify if in_header || !has_recipients => {
+                Err(usage("-bv takes recipients from the command line"))
+            }
+            Mode::Session | Mode::ListQueue | Mode::Flush | Mode::Nothing if has_recipients => {
+                Err(usage("this mode of operation takes no recipients"))
+            }
+            _ => Ok(invocation),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

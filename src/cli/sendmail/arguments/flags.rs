@@ -1,0 +1,98 @@
+//! The flags of `sendmail` in one table, of which parser and help are made.
+
+/// What a flag takes beside its letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    Nothing,
+    /// What is glued to it, else the next argument.
+    Value,
+    /// What is glued to it, be it nothing.
+    Glued,
+    /// A number, glued or the next argument; else nothing.
+    Number,
+}
+
+/// What a flag is about.
+#[derive(Clone, Copy)]
+pub(super) enum Meaning {
+    Ignored,
+    Mode,
+    Body,
+    Config,
+    FullName,
+    ReversePath,
+    /// A hop count, which is ignored; without one, a call for help.
+    Hops,
+    /// What `newaliases` does.
+    Aliases,
+    Dots,
+    Notify,
+    /// One of the options with names of their own, of which only `i` means something.
+    Option,
+    Queue,
+    Ret,
+    Recipients,
+    Envid,
+    Verbose,
+}
+
+/// Every flag there is; the help shows those with a text.
+pub(super) const FLAGS: [(char, Takes, Meaning, &str); 31] = [
+    (
+        'b',
+        Takes::Value,
+        Meaning::Mode,
+        "-bm submit (default), -bs SMTP on standard input, -bv verify, -bp list the queue",
+    ),
+    ('B', Takes::Value, Meaning::Body, "7BIT or 8BITMIME: the kind of the message's body"),
+    ('C', Takes::Value, Meaning::Config, "FILE: the configuration (default /etc/nullmta.toml)"),
+    (
+        'f',
+        Takes::Value,
+        Meaning::ReversePath,
+        "ADDRESS: where failures are reported to; '' or '<>' for nowhere",
+    ),
+    ('F', Takes::Value, Meaning::FullName, "NAME: the full name, where the message has no From"),
+    ('i', Takes::Nothing, Meaning::Dots, "a line of one dot does not end the message; also -oi"),
+    ('N', Takes::Value, Meaning::Notify, "never, or some of success,failure,delay: when to report"),
+    ('q', Takes::Glued, Meaning::Queue, "try the queue now"),
+    ('r', Takes::Value, Meaning::ReversePath, "the same as -f"),
+    ('R', Takes::Value, Meaning::Ret, "full or hdrs: how much of the message reports return"),
+    ('t', Takes::Nothing, Meaning::Recipients, "take recipients from To, Cc and Bcc, too"),
+    ('v', Takes::Nothing, Meaning::Verbose, "show the SMTP session"),
+    ('V', Takes::Value, Meaning::Envid, "ID: the envelope's name in reports"),
+    ('h', Takes::Number, Meaning::Hops, "this help; with a number, ignored"),
+    ('I', Takes::Nothing, Meaning::Aliases, ""),
+    ('o', Takes::Value, Meaning::Option, ""),
+    ('A', Takes::Value, Meaning::Ignored, ""),
+    ('c', Takes::Nothing, Meaning::Ignored, ""),
+    ('d', Takes::Glued, Meaning::Ignored, ""),
+    ('D', Takes::Value, Meaning::Ignored, ""),
+    ('e', Takes::Value, Meaning::Ignored, ""),
+    ('G', Takes::Nothing, Meaning::Ignored, ""),
+    ('L', Takes::Value, Meaning::Ignored, ""),
+    ('m', Takes::Nothing, Meaning::Ignored, ""),
+    ('M', Takes::Value, Meaning::Ignored, ""),
+    ('n', Takes::Nothing, Meaning::Ignored, ""),
+    ('O', Takes::Value, Meaning::Ignored, ""),
+    ('p', Takes::Value, Meaning::Ignored, ""),
+    ('U', Takes::Nothing, Meaning::Ignored, ""),
+    ('X', Takes::Value, Meaning::Ignored, ""),
+    ('x', Takes::Nothing, Meaning::Ignored, ""),
+];
+
+/// What `--help` prints.
+pub(in crate::cli::sendmail) fn help() -> String {
+    let mut text = String::from(
+        "Usage: sendmail [OPTION]... [--] [RECIPIENT]...\n\
+         Submits the message on standard input to nullmta. Exits with 0 only when it is durably queued.\n\n",
+    );
+    for (letter, _, _, explanation) in FLAGS.iter().filter(|(.., explanation)| !explanation.is_empty()) {
+        text += &format!("  -{letter}  {explanation}\n");
+    }
+    let ignored = FLAGS.iter().filter(|(.., meaning, _)| matches!(meaning, Meaning::Ignored));
+    let letters: Vec<String> = ignored.map(|(letter, ..)| format!("-{letter}")).collect();
+    text += &format!("\nIgnored, for the sake of callers: {} -o…\n", letters.join(" "));
+    text + "Exit codes: 64 usage, 65 malformed message or address, 67 recipient refused, 69 refused,\n\
+            74 input cannot be read, 75 not now: nothing was queued, 78 configuration.\n"
+}

@@ -1,0 +1,171 @@
+//! The message on standard input, as content.
+//!
+//! Promises:
+//! 1. A line that is one dot and nothing else ends the message, unless the caller said `-i`; so does the end
+//!    of the input. What follows the dot is not read. A line ends with LF here: no bare CR makes one.
+//! 2. What comes out is normalised (`smtp/dot.rs`), and the same in whatever pieces the input comes.
+//! 3. Memory is one buffer.
+//!
+//! Not here: the header section (`message.rs`).
+
+use std::io::{self, Read};
+
+use crate::smtp::dot::Decoder;
+
+const BUFFER_OCTETS: usize = 64 * 1024;
+
+/// A message that is being read.
+pub(super) struct Input<R> {
+    source: R,
+    ends_at_dot: bool,
+    at: At,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+/// Where in a line the next octet stands; what was held back is in the name.
+#[derive(Clone, Copy)]
+enum At {
+    LineStart,
+    InLine,
+    Dot,
+    DotCr,
+    End,
+}
+
+impl<R: Read> Input<R> {
+    pub(super) fn new(source: R, ends_at_dot: bool) -> Self {
+        let buffer = vec![0; BUFFER_OCTETS];
+        Input { source, ends_at_dot, at: At::LineStart, decoder: Decoder::for_chunks(), buffer }
+    }
+
+    /// Reads some more and appends it to `out`; false once there is no more.
+    pub(super) fn read(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        if matches!(self.at, At::End) {
+            return Ok(false);
+        }
+        let len = match self.source.read(&mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            len => len?,
+        };
+        let buffer = std::mem::take(&mut self.buffer);
+        if len == 0 || self.take(&buffer[..len], out) {
+            self.at = At::End;
+            self.decoder.finish(out);
+        }
+        self.buffer = buffer;
+        Ok(true)
+    }
+
+    /// Takes octets as they were read; says whether a dot ended the message. A dot that the end of the
+    /// input follows stays held back: it is such a line, too.
+    fn take(&mut self, mut octets: &[u8], out: &mut Vec<u8>) -> bool {
+        if !self.ends_at_dot {
+            self.decoder.push(octets, out);
+            return false;
+        }
+        while let Some(&octet) = octets.first() {
+            match (self.at, octet) {
+                (At::Dot | At::DotCr, b'\n') | (At::End, _) => return true,
+                (At::Dot, b'\r') => (self.at, octets) = (At::DotCr, &octets[1..]),
+                (At::Dot, _) => self.release(b".", out),
+                (At::DotCr, _) => self.release(b".\r", out),
+                (At::LineStart, b'.') => (self.at, octets) = (At::Dot, &octets[1..]),
+                (At::LineStart | At::InLine, _) => {
+                    let line_end = octets.iter().position(|octet| *octet == b'\n');
+                    self.at = if line_end.is_some() { At::LineStart } else { At::InLine };
+                    let (line, rest) = octets.split_at(line_end.map_or(octets.len(), |index| index + 1));
+                    self.decoder.push(line, out);
+                    octets = rest;
+                }
+            }
+        }
+        false
+    }
+
+    fn release(&mut self, held: &[u8], out: &mut Vec<u8>) {
+        self.decoder.push(held, out);
+        self.at = At::InLine;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives so many octets at a time, and an interruption before each.
+    struct Pieces<'a>(&'a [u8], usize, bool);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.2 = !self.2;
+            if self.2 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let len = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..len])
+        }
+    }
+
+    fn content(octets: &[u8], piece: usize, ends_at_dot: bool) -> Vec<u8> {
+        let mut input = Input::new(Pieces(octets, piece, false), ends_at_dot);
+        let mut out = Vec::new();
+        while input.read(&mut out).unwrap() {}
+        out
+    }
+
+    #[test]
+    fn a_lone_dot_ends_it_unless_told_otherwise() {
+        for (octets, at_dot, at_end) in [
+            ("a\n.\nb\n", "a\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\r\n.\r\nb\r\n", "a\r\n", "a\r\n.\r\nb\r\n"),
+            (".\nb", "", ".\r\nb\r\n"),
+            ("a\n.", "a\r\n", "a\r\n.\r\n"),
+            ("a\n.\r", "a\r\n", "a\r\n.\r\n"),
+            ("a\n..\nb", "a\r\n..\r\nb\r\n", "a\r\n..\r\nb\r\n"),
+            ("a\n.b\n", "a\r\n.b\r\n", "a\r\n.b\r\n"),
+            ("a.\nb", "a.\r\nb\r\n", "a.\r\nb\r\n"),
+            ("a\n. \nb", "a\r\n. \r\nb\r\n", "a\r\n. \r\nb\r\n"),
+            ("a\r.\rb", "a\r\n.\r\nb\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\n.\r\r\nb", "a\r\n.\r\nb\r\n", "a\r\n.\r\nb\r\n"),
+            ("", "", ""),
+            ("\n", "\r\n", "\r\n"),
+        ] {
+            for piece in [1, 2, 1000] {
+                let found = [true, false].map(|dots| content(octets.as_bytes(), piece, dots));
+                assert_eq!(found, [at_dot.as_bytes(), at_end.as_bytes()], "{octets:?} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_the_dot_is_left_alone() {
+        let mut source: &[u8] = b"a\n.\n";
+        let mut out = Vec::new();
+        let mut input = Input::new(source.by_ref().chain(io::repeat(b'x')), true);
+        assert!(input.read(&mut out).unwrap());
+        assert!(!input.read(&mut out).unwrap());
+        assert_eq!(out, b"a\r\n");
+    }
+
+    #[test]
+    fn a_broken_input_is_an_error() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("torn"))
+            }
+        }
+        assert!(Input::new(Broken, true).read(&mut Vec::new()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(octets in "[.a\r\n]{0,20}", piece in 1_usize..5, dots: bool) {
+            let whole = content(octets.as_bytes(), 1000, dots);
+            prop_assert_eq!(content(octets.as_bytes(), piece, dots), whole);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A message between standard input and its submission.
+//!
+//! Promises:
+//! 1. The header section is read before anything is sent; it is known whom it names, and whether it has a
+//!    From field.
+//! 2. Bcc and Resent-Bcc leave this process with no message. A From field is added where it was asked for
+//!    and there is none. All else goes through as it came, normalised.
+//! 3. Memory is bounded: at most [`HELD_OCTETS`] of a message are kept. A message that fits can be
+//!    submitted again from its start; of one that does not, the rest is read from the input as it is sent.
+//!
+//! Fails: the header section is too large (65), the input cannot be read (74).
+//!
+//! Not here: what else a message may lack; the daemon adds it (`message/`).
+
+use std::io::{self, Read};
+
+use super::input::Input;
+use super::recipients;
+use crate::cli::exit::{Exit, Failure};
+use crate::envelope::Address;
+use crate::message::fixup::MAX_HEADER_OCTETS;
+use crate::message::header::{Scan, Split};
+
+/// Of a message, so many octets are kept: its header section, and for most all the rest.
+const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
+
+/// A message, its header section known.
+pub(super) struct Message<R> {
+    /// The recipients that the header names, if that was asked for.
+    pub(super) named: Vec<Address>,
+    /// What was kept, as it is to be sent.
+    held: Vec<u8>,
+    input: Input<R>,
+    /// Whether the input may hold more than was kept.
+    has_rest: bool,
+    next: Next,
+    /// The rest passes through here.
+    passing: Vec<u8>,
+}
+
+/// What [`Message::piece`] gives next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Held,
+    Rest,
+}
+
+/// What is wanted of the header section.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// The recipients in it.
+    pub(super) recipients: bool,
+    /// This field (with its line end), unless there is a From field.
+    pub(super) from_field: Option<String>,
+}
+
+impl<R: Read> Message<R> {
+    /// Reads the header section, and as much of the body as is kept.
+    pub(super) fn read(mut input: Input<R>, wanted: &Wanted) -> Result<Self, Failure> {
+        let (mut octets, mut has_rest, mut scan) = (Vec::new(), true, Scan::default());
+        while has_rest && octets.len() < HELD_OCTETS {
+            has_rest = input.read(&mut octets).map_err(|error| unreadable(&error))?;
+        }
+        let extent = match scan.advance(&octets) {
+            Some(extent) => extent,
+            None if has_rest => return Err(header_too_large()),
+            None => scan.finish(&octets),
+        };
+        let content = extent.split(&octets);
+        if content.header.octets().len() > MAX_HEADER_OCTETS {
+            return Err(header_too_large());
+        }
+        let named = if wanted.recipients { recipients::named_in(content.header)? } else { Vec::new() };
+        let held = fitted(&content, wanted.from_field.as_deref());
+        Ok(Message { named, held, input, has_rest, next: Next::Held, passing: Vec::new() })
+    }
+
+    /// Goes back to the start; false if that is no longer possible.
+    pub(super) fn rewind(&mut self) -> bool {
+        let is_whole = !self.has_rest;
+        if is_whole {
+            self.next = Next::Held;
+        }
+        is_whole || self.next == Next::Held
+    }
+
+    /// The next piece of content; `None` at the end.
+    pub(super) fn piece(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.next == Next::Held {
+            self.next = Next::Rest;
+            return Ok(Some(&self.held));
+        }
+        self.passing.clear();
+        if self.has_rest && self.input.read(&mut self.passing)? {
+            return Ok(Some(&self.passing));
+        }
+        Ok(None)
+    }
+}
+
+/// The input broke off; the message it was the beginning of is not to be sent.
+pub(super) fn unreadable(error: &io::Error) -> Failure {
+    Failure::new(Exit::IoError, format!("standard input: {error}; nothing was queued"))
+}
+
+fn header_too_large() -> Failure {
+    Failure::new(Exit::DataErr, "header section too large; nothing was queued")
+}
+
+/// The content without Bcc, and with a From field.
+fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
+    let mut out = content.mbox_line.to_vec();
+    let is_secret = |name: &str| ["Bcc", "Resent-Bcc"].iter().any(|bcc| name.eq_ignore_ascii_case(bcc));
+    for field in content.header.fields().filter(|field| !is_secret(field.name())) {
+        out.extend_from_slice(field.octets());
+    }
+    let from_field = from_field.filter(|_| content.header.find("From").is_none());
+    out.extend_from_slice(from_field.unwrap_or_default().as_bytes());
+    // A header section of nothing but Bcc leaves a body that would be taken for one.
+    let is_headed = from_field.is_some() || !content.header.octets().is_empty();
+    if is_headed && content.blank_line.is_empty() {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(content.blank_line);
+    out.extend_from_slice(content.body);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FROM: &str = "From: Ann <ann>\r\n";
+
+    fn read<'a>(octets: &'a [u8], wanted: &Wanted) -> Result<Message<&'a [u8]>, Failure> {
+        Message::read(Input::new(octets, false), wanted)
+    }
+
+    fn content(message: &mut Message<&[u8]>) -> Vec<u8> {
+        let mut content = Vec::new();
+        while let Some(piece) = message.piece().unwrap() {
+            content.extend_from_slice(piece);
+        }
+        content
+    }
+
+    fn sent(octets: &str, from_field: Option<&str>) -> String {
+        let wanted = Wanted { recipients: false, from_field: from_field.map(String::from) };
+        String::from_utf8(content(&mut read(octets.as_bytes(), &wanted).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn bcc_goes_and_nothing_else_changes() {
+        for (octets, expected) in [
+            ("To: a\n\nbody\n", "To: a\r\n\r\nbody\r\n"),
+            ("Bcc: a\nTo: b\nbcc: c,\n d\nSubject: x\n\nBcc: e\n", "To: b\r\nSubject: x\r\n\r\nBcc: e\r\n"),
+            ("Resent-Bcc: a\nResent-To: b\n\n", "Resent-To: b\r\n\r\n"),
+            ("X-Bcc: a\n\n", "X-Bcc: a\r\n\r\n"),
+            ("Bcc: a\n\nTo: looks like a header\n", "\r\nTo: looks like a header\r\n"),
+            ("Bcc: a\nand text\n", "\r\nand text\r\n"),
+            ("Bcc: a", "\r\n"),
+            ("text\n", "text\r\n"),
+            ("", ""),
+        ] {
+            assert_eq!(sent(octets, None), expected, "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn from_is_added_where_there_is_none() {
+        for (octets, expected) in [
+            ("To: a\n\nbody\n", "To: a\r\nFrom: Ann <ann>\r\n\r\nbody\r\n"),
+            ("FROM: b\n\nbody\n", "FROM: b\r\n\r\nbody\r\n"),
+            ("To: a", "To: a\r\nFrom: Ann <ann>\r\n\r\n"),
+            ("text\n", "From: Ann <ann>\r\n\r\ntext\r\n"),
+            ("\ntext\n", "From: Ann <ann>\r\n\r\ntext\r\n"),
+            ("", "From: Ann <ann>\r\n\r\n"),
+        ] {
+            assert_eq!(sent(octets, Some(FROM)), expected, "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn recipients_are_read_only_when_wanted() {
+        let wanted = Wanted { recipients: true, from_field: None };
+        assert_eq!(read(b"Bcc: a@x\n\n", &wanted).unwrap().named, [Address::parse("a@x").unwrap()]);
+        assert_eq!(read(b"To: no address\n\n", &Wanted::default()).unwrap().named, []);
+        assert_eq!(read(b"To: no address\n\n", &wanted).err().map(|it| it.exit()), Some(Exit::DataErr));
+    }
+
+    #[test]
+    fn a_message_that_fits_can_be_sent_again() {
+        let mut message = read(b"Subject: x\n\nbody\n", &Wanted::default()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(content(&mut message), b"Subject: x\r\n\r\nbody\r\n");
+            assert!(message.rewind());
+        }
+    }
+
+    #[test]
+    fn a_large_one_streams_and_can_be_sent_once() {
+        let octets = [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(256 * 1024)].concat();
+        let mut message = read(&octets, &Wanted::default()).unwrap();
+        assert!(message.held.len() < 2 * HELD_OCTETS && message.rewind());
+        let sent = content(&mut message);
+        assert_eq!(sent.len(), octets.len() + 256 * 1024 + 2);
+        assert!(message.passing.capacity() < HELD_OCTETS);
+        assert!(!message.rewind());
+    }
+
+    #[test]
+    fn an_endless_header_is_refused() {
+        let octets = b"X: y\n".repeat(MAX_HEADER_OCTETS / 5 + 1);
+        for octets in [octets.clone(), [&octets[..], b"\nbody"].concat()] {
+            let failure = read(&octets, &Wanted::default()).err().unwrap();
+            assert_eq!(failure.exit(), Exit::DataErr, "{failure}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `sendmail`, `mailq` and `newaliases`: what cron, PHP and monitoring call.
+//!
+//! Promises: exit code 0 of a submission means that the message is durably queued, and nothing else; every
+//! other means, unless it says `possible duplicate`, that nothing was queued. No privilege is needed and
+//! no set-id bit: an ordinary user who can reach one of the ways (`ways.rs`) can send mail.
+//!
+//! ```text
+//!  arguments ─▶ message ◀─ input           ways: socket, TCP, drop directory
+//!                │  └ recipients (-t)        │
+//!                └──────▶ submit ◀───────────┘
+//!                           └ client, or spool/drop
+//! ```
+//! Not here: what is done to a message (`message/`); the daemon does it.
+
+mod arguments;
+mod client;
+mod connection;
+mod input;
+mod message;
+mod recipients;
+#[cfg(test)]
+mod script;
+mod sender;
+mod session;
+mod submit;
+mod ways;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::exit::Failure;
+use super::mailq;
+use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use arguments::{Invocation, Mode};
+use connection::Patience;
+use input::Input;
+use message::{Message, Wanted};
+use ways::Ways;
+
+pub use arguments::Program;
+
+/// Which of these programs a whole command line means, by its own name or as `nullmta sendmail`, and the
+/// arguments it has.
+pub fn called(command_line: &[OsString]) -> Option<(Program, &[OsString])> {
+    let (name, arguments) = command_line.split_first()?;
+    let base_name = Path::new(name).file_name()?.to_str()?;
+    if let Some(program) = Program::by_name(base_name) {
+        return Some((program, arguments));
+    }
+    let (name, arguments) = arguments.split_first()?;
+    Program::by_name(name.to_str()?).map(|program| (program, arguments))
+}
+
+/// Runs `program`, and says on standard error why it failed.
+pub fn main(program: Program, arguments: &[OsString]) -> ExitCode {
+    match arguments::parse(program, arguments).and_then(|invocation| run(&invocation)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}: {failure}", program.name());
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(invocation: &Invocation) -> Result<(), Failure> {
+    let mut output = io::stdout();
+    match invocation.mode {
+        Mode::Nothing => return Ok(()),
+        Mode::Help => return mailq::printed(output.write_all(arguments::help().as_bytes())),
+        Mode::Version => return mailq::printed(writeln!(output, "nullmta {}", env!("CARGO_PKG_VERSION"))),
+        _ => {}
+    }
+    let ways = Ways::find(invocation.config.as_deref())?;
+    if let Some(warning) = &ways.warning {
+        eprintln!("sendmail: warning: {warning}");
+    }
+    let mut silent = io::sink();
+    let transcript: &mut dyn Write = if invocation.verbose { &mut output } else { &mut silent };
+    match invocation.mode {
+        Mode::ListQueue => mailq::list(&ways.control, &mut output),
+        Mode::Session => session::hold(&ways, Patience::USUAL, io::stdin(), &mut output),
+        Mode::Flush => submit::flush(&ways, Patience::USUAL, transcript),
+        Mode::Verify => {
+            submit::verify(&ways, Patience::USUAL, &envelope(invocation, Vec::new()), &mut output)
+        }
+        Mode::Submit => submit(&ways, invocation, transcript),
+        Mode::Nothing | Mode::Help | Mode::Version => Ok(()),
+    }
+}
+
+fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> Result<(), Failure> {
+    let author = invocation.reverse_path.as_ref().and_then(ReversePath::mailbox).cloned();
+    let from_field = |name: &String| sender::from_field(name, &author.unwrap_or_else(sender::login));
+    let wanted = Wanted {
+        recipients: invocation.recipients_in_header,
+        from_field: invocation.full_name.as_ref().map(from_field),
+    };
+    let input = Input::new(io::stdin().lock(), invocation.ends_at_dot);
+    let mut message = Message::read(input, &wanted)?;
+    let envelope = envelope(invocation, std::mem::take(&mut message.named));
+    if envelope.recipients.is_empty() {
+        return Err(arguments::usage("no recipients in the message's header; nothing was queued"));
+    }
+    submit::submit(ways, Patience::USUAL, &envelope, &mut message, transcript)
+}
+
+/// The envelope, with the recipients of the command line and those that the header names.
+fn envelope(invocation: &Invocation, named: Vec<Address>) -> Envelope {
+    let reverse_path = invocation.reverse_path.clone();
+    let mut envelope = Envelope::from(reverse_path.unwrap_or_else(|| ReversePath::Mailbox(sender::login())));
+    let all = invocation.recipients.iter().cloned().chain(named).collect();
+    let recipient = |address| Recipient { notify: invocation.notify, ..Recipient::plain(address) };
+    envelope.recipients = recipients::without_duplicates(all).into_iter().map(recipient).collect();
+    envelope.body = invocation.body;
+    envelope.ret = invocation.ret;
+    envelope.envid = invocation.envid.clone();
+    envelope.smtputf8 = envelope.needs_smtputf8();
+    envelope
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_name_or_the_first_argument_decides() {
+        for (line, expected) in [
+            ("sendmail -t", Some((Program::Sendmail, 1))),
+            ("/usr/sbin/sendmail -t -i", Some((Program::Sendmail, 2))),
+            ("/usr/bin/mailq", Some((Program::Mailq, 0))),
+            ("newaliases", Some((Program::Newaliases, 0))),
+            ("/usr/bin/nullmta sendmail -t", Some((Program::Sendmail, 1))),
+            ("nullmta mailq", Some((Program::Mailq, 0))),
+            ("nullmta run", None),
+            ("nullmta", None),
+            ("nullmta run sendmail", None),
+        ] {
+            let line_words = words(line);
+            let found = called(&line_words).map(|(program, arguments)| (program, arguments.len()));
+            assert_eq!(found, expected, "{line}");
+        }
+        assert!(called(&[]).is_none());
+    }
+}

@@ -1,0 +1,119 @@
+//! `-t`: whom a message is for, as its header says.
+//!
+//! Promises: recipients come from To, Cc and Bcc; from Resent-To, Resent-Cc and Resent-Bcc alone when the
+//! message was resent, since its To fields are then those of an earlier sending (RFC 5322 3.6.6). Each
+//! recipient is there once.
+//!
+//! Fails with [`Exit::DataErr`]: an entry that is no address might be a recipient who would get nothing.
+
+use crate::cli::exit::{Exit, Failure};
+use crate::envelope::Address;
+use crate::log::Foreign;
+use crate::message::address_list::addresses_of;
+use crate::message::header::{Field, Header};
+
+const FIELDS: [&str; 3] = ["To", "Cc", "Bcc"];
+const RESENT_FIELDS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
+
+/// The recipients that `header` names.
+pub(super) fn named_in(header: Header<'_>) -> Result<Vec<Address>, Failure> {
+    let is_resent = header.fields().any(|field| is_resent(&field));
+    let wanted = if is_resent { RESENT_FIELDS } else { FIELDS };
+    let mut recipients = Vec::new();
+    for field in header.fields().filter(|field| wanted.iter().any(|name| field.is(name))) {
+        recipients.extend(addresses_in(&field)?);
+    }
+    Ok(recipients)
+}
+
+/// Each of `recipients` once, in order.
+pub(super) fn without_duplicates(recipients: Vec<Address>) -> Vec<Address> {
+    let mut seen = std::collections::HashSet::new();
+    recipients.into_iter().filter(|recipient| seen.insert(recipient.clone())).collect()
+}
+
+fn is_resent(field: &Field<'_>) -> bool {
+    field.name().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Resent-"))
+}
+
+fn addresses_in(field: &Field<'_>) -> Result<Vec<Address>, Failure> {
+    let refused = |why: &dyn std::fmt::Display| {
+        let message = format!("{}: {}", field.name(), Foreign(&why.to_string()));
+        Failure::new(Exit::DataErr, message)
+    };
+    let body = field.unfolded();
+    if body.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
+        return Err(refused(&"line break or NUL in an address field"));
+    }
+    addresses_of(&body).map_err(|error| refused(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::header::split;
+
+    fn named(header: &str) -> Result<Vec<String>, Failure> {
+        let found = named_in(split(header.as_bytes()).header)?;
+        Ok(without_duplicates(found).iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn recipients_of_a_header() {
+        let cases: [(&str, &[&str]); 14] = [
+            ("To: a@x\r\nCc: b@y\r\nBcc: c@z\r\n\r\nTo: body@x\r\n", &["a@x", "b@y", "c@z"]),
+            ("TO: a@x\r\nto : b@y\r\n\r\n", &["a@x", "b@y"]),
+            ("To: Ann\r\n <a@x>,\r\n\t\"B, C\" <b@y>\r\n\r\n", &["a@x", "b@y"]),
+            ("To: Team: a@x, b@y;\r\nCc: undisclosed-recipients:;\r\n\r\n", &["a@x", "b@y"]),
+            ("To: a@x (not (b@y),\r\n c@z)\r\n\r\n", &["a@x"]),
+            ("To: \"a, b\"@x\r\n\r\n", &["\"a, b\"@x"]),
+            ("To: root\r\n\r\n", &["root"]),
+            ("To: a@x\r\nCc: a@x, b@y\r\n\r\n", &["a@x", "b@y"]),
+            ("From: a@x\r\nReply-To: b@y\r\nX-To: c@z\r\nSender: d@w\r\n\r\n", &[]),
+            (
+                "To: a@x\r\nResent-To: b@y\r\nResent-Cc: c@z\r\nresent-bcc: d@w\r\n\r\n",
+                &["b@y", "c@z", "d@w"],
+            ),
+            // Without Resent-To there is nobody to resend it to: certainly not the first recipients.
+            ("To: a@x\r\nResent-From: b@y\r\n\r\n", &[]),
+            ("To:\r\nCc: \r\nBcc: a@x\r\n\r\n", &["a@x"]),
+            ("From mbox Sat Nov 21 02:10:00 2026\r\nTo: a@x\r\n\r\n", &["a@x"]),
+            ("no header at all\r\nTo: a@x\r\n", &[]),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(named(header).unwrap(), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_recipient_and_cannot_be_read_is_refused() {
+        for (header, reason) in [
+            ("To: a@x, no address\r\n\r\n", "To: not an address: no address"),
+            ("Bcc: a@x <b@y\r\n\r\n", "Bcc: not an address: a@x <b@y"),
+            ("To: a\0@x\r\n\r\n", "To: line break or NUL in an address field"),
+            ("To: a@x\rBcc: b@y\r\n\r\n", "To: line break or NUL in an address field"),
+            ("To: J\u{f6}rg@\r\n\r\n", "To: not an address: J\u{f6}rg@"),
+        ] {
+            let failure = named(header).unwrap_err();
+            assert_eq!((failure.exit(), failure.to_string().as_str()), (Exit::DataErr, reason));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn folding_and_the_order_of_fields_lose_nobody(
+            users in proptest::collection::btree_set("[a-z]{1,5}@[a-z]{1,5}", 1..8),
+            choices in proptest::collection::vec((0_usize..3, 0_usize..3), 8),
+        ) {
+            let mut header = String::from("Subject: x\r\n");
+            for (user, (field, form)) in users.iter().zip(&choices) {
+                let body = [user.clone(), format!("\r\n {user}"), format!("\"x, y\"\r\n\t<{user}>,")];
+                header += &format!("{}: {}\r\n", FIELDS[*field], body[*form]);
+            }
+            let found = named(&(header + "\r\n")).unwrap();
+            prop_assert_eq!(found, users.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

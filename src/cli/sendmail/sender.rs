@@ -1,0 +1,148 @@
+//! Who submits: the reverse-path of a caller that gave none, and the From field of one that named itself.
+//!
+//! Promises: the reverse-path is the user's login name, bare; the daemon completes it with the origin. A
+//! user whom nothing names is `uid` and a number: mail is not refused for want of a name. Whatever the full
+//! name holds, the From field is one field.
+//!
+//! Not here: a message without From and without `-F`; the daemon knows the uid and its full name.
+//!
+//! RFC 5322 3.2.3 (atoms), 3.6.2 (From), RFC 2047 (names beyond ASCII).
+
+use std::env;
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::envelope::Address;
+
+/// A full name is cut here: no person's is longer, and the field stays short.
+const MAX_NAME_OCTETS: usize = 200;
+
+/// The bare address of the user we run for.
+pub(super) fn login() -> Address {
+    let uid = rustix::process::getuid().as_raw();
+    // Where there is no such file, as in a container, the environment may know.
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    let name = name_in(&String::from_utf8_lossy(&passwd), uid)
+        .map(str::to_owned)
+        .or_else(|| ["LOGNAME", "USER"].iter().find_map(|name| env::var(name).ok()));
+    name.and_then(|name| bare(&name)).unwrap_or_else(|| numbered(uid))
+}
+
+/// The user's name in passwd(5).
+fn name_in(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let (name, number) = (parts.next()?, parts.nth(1)?);
+        (number.parse() == Ok(uid) && !name.is_empty()).then_some(name)
+    })
+}
+
+/// `name` as a local part, quoted where it has to be (`DOMAIN\user`).
+fn bare(name: &str) -> Option<Address> {
+    let quoted = || format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    let plain = Address::parse(name).ok().filter(|address| address.domain().is_none());
+    plain.or_else(|| Address::parse(&quoted()).ok()).filter(|_| !name.is_empty())
+}
+
+fn numbered(uid: u32) -> Address {
+    // Letters and digits are an address.
+    Address::parse(&format!("uid{uid}")).unwrap()
+}
+
+/// The field `From: full name <address>` with its line end.
+pub(super) fn from_field(full_name: &str, address: &Address) -> String {
+    let name: String = full_name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let name = name[..name.floor_char_boundary(MAX_NAME_OCTETS)].trim();
+    format!("From: {} <{address}>\r\n", phrase(name))
+}
+
+/// `name` as a display name: as it is, quoted, or in encoded words.
+fn phrase(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
+    if name.chars().all(is_plain) && !name.contains("=?") {
+        return name.into();
+    }
+    if name.is_ascii() {
+        return format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    let words: Vec<String> =
+        pieces(name).map(|piece| format!("=?utf-8?B?{}?=", STANDARD.encode(piece))).collect();
+    words.join("\r\n ")
+}
+
+/// `name` in pieces that fit an encoded word of 75 octets (RFC 2047 2), cut between characters.
+fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    const MAX_PIECE_OCTETS: usize = 45;
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let (piece, behind) = rest.split_at(rest.floor_char_boundary(MAX_PIECE_OCTETS));
+        rest = behind;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+                          # comment\n\
+                          :x:7:7::/:\n\
+                          ann:x:1000:1000:Ann,,,:/home/ann:/bin/sh\n\
+                          ann2:x:1000:1000::/:\n\
+                          +::::::\n";
+
+    #[test]
+    fn the_first_name_of_a_uid_is_its_name() {
+        for (uid, name) in [(0, Some("root")), (1000, Some("ann")), (7, None), (1, None)] {
+            assert_eq!(name_in(PASSWD, uid), name);
+        }
+    }
+
+    #[test]
+    fn a_name_becomes_a_local_part() {
+        for (name, expected) in [
+            ("root", Some("root")),
+            ("www-data", Some("www-data")),
+            ("DOMAIN\\ann", Some("\"DOMAIN\\\\ann\"")),
+            ("ann@realm", Some("\"ann@realm\"")),
+            ("a b", Some("\"a b\"")),
+            ("", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(bare(name).as_ref().map(Address::as_str), expected, "{name:?}");
+        }
+        assert_eq!(numbered(u32::MAX).as_str(), "uid4294967295");
+    }
+
+    #[test]
+    fn we_have_a_name_ourselves() {
+        assert_eq!(login().domain(), None);
+    }
+
+    #[test]
+    fn from_fields() {
+        let address = Address::parse("ann").unwrap();
+        for (name, expected) in [
+            ("CronDaemon", "CronDaemon"),
+            ("Ann Example", "Ann Example"),
+            ("  Ann  ", "Ann"),
+            ("Ann E. (ops) \"x\"", "\"Ann E. (ops) \\\"x\\\"\""),
+            ("a\r\nBcc: b@x", "\"a??Bcc: b@x\""),
+            ("Jörg", "=?utf-8?B?SsO2cmc=?="),
+            ("=?utf-8?Q?x?=", "\"=?utf-8?Q?x?=\""),
+            ("a@b", "\"a@b\""),
+        ] {
+            assert_eq!(from_field(name, &address), format!("From: {expected} <ann>\r\n"), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_stays_in_its_lines() {
+        let field = from_field(&"ö".repeat(1000), &Address::parse("ann").unwrap());
+        assert!(field.len() < 400 && field.lines().all(|line| line.len() < 90), "{field}");
+        assert!(field.lines().skip(1).all(|line| line.starts_with(' ')), "{field}");
+    }
+}

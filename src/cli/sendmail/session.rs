@@ -1,0 +1,153 @@
+//! `-bs`: SMTP on standard input and output.
+//!
+//! Promises: with the daemon up, the session is the daemon's own, octet for octet. With the daemon down it is
+//! held here, by the same session core, and its messages go to the drop directory: 250 is said only when
+//! the file and its name are synced.
+//!
+//! A client that ends its output without QUIT has its replies all the same.
+//!
+//! Fails when there is neither a daemon nor a drop directory (75); nothing was said.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::client::Client;
+use super::connection::{Connection, Patience};
+use super::ways::Ways;
+use crate::cli::exit::{Exit, Failure};
+use crate::envelope::Envelope;
+use crate::listener::backend::{Backend, BoxStream, Hello};
+use crate::listener::drive::{self, Pace};
+use crate::listener::stop::stop_signal;
+use crate::smtp::reply::Reply;
+use crate::smtp::session::{Policy, Refusal, Session};
+use crate::spool::drop::{DropError, DropFile, Dropped};
+use crate::spool::fs::RealFs;
+
+/// A program that holds a session open may be slow; for ever is too long.
+const PACE: Pace = Pace { idle: Duration::from_secs(3600), write: Duration::from_secs(3600) };
+
+/// The most recipients of one message, when nobody else counts them.
+const MAX_RECIPIENTS: usize = 10_000;
+
+/// Holds the session that `input` and `output` are the client's ends of.
+pub(super) fn hold(
+    ways: &Ways,
+    patience: Patience,
+    input: impl Read + Send + 'static,
+    output: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut silent = io::sink();
+    for way in &ways.to_daemon {
+        let Ok((client, greeting)) = Client::connect(way, patience, &mut silent) else { continue };
+        return proxy(client.into_connection(), Some(&greeting), input, output).map_err(broken);
+    }
+    let Some(directory) = &ways.drop_directory else {
+        return Err(Failure::new(Exit::TempFail, "the daemon is down, and so is the drop directory"));
+    };
+    let (ours, theirs) = UnixStream::pair().map_err(broken)?;
+    let backend = DropBackend { directory: directory.clone() };
+    let policy = policy(ways.max_message_size);
+    let server = thread::spawn(move || serve(theirs, backend, policy));
+    proxy(Connection::Unix(ours), None, input, output).map_err(broken)?;
+    // A session that panicked has said all it will; what it acknowledged is durable.
+    server.join().unwrap_or(Ok(())).map_err(broken)
+}
+
+fn broken(error: io::Error) -> Failure {
+    Failure::new(Exit::TempFail, format!("the session broke off: {error}"))
+}
+
+/// Carries octets both ways until the server has closed.
+fn proxy(
+    mut server: Connection,
+    greeting: Option<&Reply>,
+    mut input: impl Read + Send + 'static,
+    output: &mut dyn Write,
+) -> io::Result<()> {
+    server.wait_at_most(None)?;
+    let mut to_server = server.try_clone()?;
+    // Not joined: it may wait for input that nobody will write.
+    thread::spawn(move || {
+        // Whichever end fails, the server hears of the end and closes.
+        let _ = io::copy(&mut input, &mut to_server);
+        let _ = to_server.end_output();
+    });
+    if let Some(greeting) = greeting {
+        let mut octets = Vec::new();
+        greeting.encode(&mut octets);
+        output.write_all(&octets)?;
+        output.flush()?;
+    }
+    let mut buffer = [0; 4096];
+    loop {
+        match server.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => output.write_all(&buffer[..len]).and_then(|()| output.flush())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn policy(max_message_size: u64) -> Policy {
+    Policy {
+        hostname: "localhost".into(),
+        max_message_size,
+        max_recipients: MAX_RECIPIENTS,
+        starttls: false,
+        auth: Vec::new(),
+        auth_requires_tls: true,
+        auth_required: false,
+        max_errors: 100,
+    }
+}
+
+/// Our own end of the session, on a thread of its own.
+fn serve(stream: UnixStream, backend: DropBackend, policy: Policy) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        stream.set_nonblocking(true)?;
+        let stream: BoxStream = Box::new(tokio::net::UnixStream::from_std(stream)?);
+        let (_stopper, stop) = stop_signal();
+        let connection = drive::Connection { stream, client: "standard input".into(), pace: PACE, stop };
+        drive::drive(Session::new(Arc::new(policy)), backend, connection).await;
+        Ok(())
+    })
+}
+
+/// Messages go to the drop directory. The disk may block: there is one session, and it waits for it.
+struct DropBackend {
+    directory: PathBuf,
+}
+
+impl Backend for DropBackend {
+    type Proof = Dropped;
+    type Intake = DropFile;
+
+    async fn open(&mut self, envelope: Envelope, _: Hello<'_>) -> Result<DropFile, Refusal> {
+        DropFile::create(Arc::new(RealFs), &self.directory, &envelope, Timestamp::now()).map_err(refusal_of)
+    }
+
+    async fn write(&mut self, intake: &mut DropFile, octets: &[u8]) -> Result<(), Refusal> {
+        intake.write(octets).map_err(refusal_of)
+    }
+
+    async fn commit(&mut self, intake: DropFile) -> Result<Dropped, Refusal> {
+        intake.commit().map_err(refusal_of)
+    }
+}
+
+fn refusal_of(error: DropError) -> Refusal {
+    eprintln!("sendmail: {error}");
+    if error.is_full() { Refusal::NoRoom } else { Refusal::LocalTrouble }
+}
+
+#[cfg(test)]
+mod tests;

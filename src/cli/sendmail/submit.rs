@@ -1,0 +1,224 @@
+//! Submission: one message, by the first way that takes it.
+//!
+//! ```text
+//!  unix socket ─▶ 127.0.0.1:25 ─▶ [::1]:25 ─▶ spool/drop/
+//! ```
+//! Promises:
+//! 1. `Ok` only when the message is durably queued: 250 to the end of data, or a file in the drop directory
+//!    whose name is synced.
+//! 2. The next way is tried only when the one before certainly queued nothing and did not refuse the message
+//!    itself, and only while the message can still be sent from its start.
+//! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`.
+//!
+//! | exit | why |
+//! |---|---|
+//! | 65 | an address or parameter is malformed |
+//! | 67 | a recipient was refused |
+//! | 69 | the message was refused, for good |
+//! | 74 | standard input cannot be read |
+//! | 75 | no way took it for now; or the daemon went silent behind the final dot |
+//!
+//! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::client::{Client, Phase, Undone};
+use super::connection::Patience;
+use super::message::{Message, unreadable};
+use super::ways::{Way, Ways};
+use crate::cli::exit::{Exit, Failure};
+use crate::envelope::Envelope;
+use crate::smtp::reply::Reply;
+use crate::smtp::session::Durable;
+use crate::spool::drop::{DropError, DropFile};
+use crate::spool::fs::RealFs;
+
+/// Submits `message`; the dialogue is shown on `transcript`.
+pub(super) fn submit<R: Read>(
+    ways: &Ways,
+    patience: Patience,
+    envelope: &Envelope,
+    message: &mut Message<R>,
+    transcript: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut reasons = Vec::new();
+    for way in &ways.to_daemon {
+        match to_daemon(way, patience, envelope, message, transcript) {
+            Ok(()) => return Ok(()),
+            Err(Undone::NotNow(why)) => reasons.push(format!("{way}: {why}")),
+            Err(Undone::Refused(phase, reply)) => return Err(refused(&phase, &reply)),
+            Err(Undone::InDoubt(why)) => return Err(in_doubt(way, &why)),
+            Err(Undone::Input(error)) => return Err(unreadable(&error)),
+        }
+        if !message.rewind() {
+            return Err(not_now(&reasons));
+        }
+    }
+    match &ways.drop_directory {
+        Some(directory) => leave(directory, ways.max_message_size, envelope, message, reasons, transcript),
+        None => Err(not_now(&reasons)),
+    }
+}
+
+/// Says what would be done: the daemon's word on each address, and nothing is queued.
+pub(super) fn verify(
+    ways: &Ways,
+    patience: Patience,
+    envelope: &Envelope,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    for way in &ways.to_daemon {
+        let mut silent = std::io::sink();
+        let Ok((mut client, _)) = Client::connect(way, patience, &mut silent) else { continue };
+        let verified = verify_over(&mut client, envelope, |line| {
+            // Output that nobody reads leaves nobody to tell.
+            let _ = writeln!(out, "{line} (by way of {way})");
+        });
+        client.quit();
+        return match verified {
+            Ok(()) => Ok(()),
+            Err(Undone::Refused(phase, reply)) => Err(refused(&phase, &reply)),
+            Err(Undone::NotNow(why) | Undone::InDoubt(why)) => Err(not_now(&[format!("{way}: {why}")])),
+            Err(Undone::Input(error)) => Err(unreadable(&error)),
+        };
+    }
+    let nobody = || Failure::new(Exit::Unavailable, "the daemon is down");
+    let directory = ways.drop_directory.as_deref().ok_or_else(nobody)?;
+    for recipient in &envelope.recipients {
+        let _ = writeln!(
+            out,
+            "{}... would be left in {}: the daemon is down",
+            recipient.address,
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
+fn verify_over(
+    client: &mut Client<'_>,
+    envelope: &Envelope,
+    mut say: impl FnMut(&str),
+) -> Result<(), Undone> {
+    let offered = client.hello()?;
+    client.mail(envelope, offered)?;
+    for recipient in &envelope.recipients {
+        let reply = client.rcpt(recipient, offered)?;
+        say(&format!("{}... {reply}", recipient.address));
+    }
+    client.ask("RSET").map(drop)
+}
+
+/// Has the daemon try its queue now (ETRN, which any user may).
+pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write) -> Result<(), Failure> {
+    let mut reasons = Vec::new();
+    for way in &ways.to_daemon {
+        let asked = Client::connect(way, patience, transcript).and_then(|(mut client, _)| {
+            client.hello()?;
+            let reply = client.ask("ETRN localhost")?;
+            client.quit();
+            Ok(reply)
+        });
+        match asked {
+            Ok(reply) if reply.code() < 300 => return Ok(()),
+            Ok(reply) => reasons.push(format!("{way}: {reply}")),
+            Err(Undone::NotNow(why)) => reasons.push(format!("{way}: {why}")),
+            Err(_) => {}
+        }
+    }
+    Err(Failure::new(Exit::Unavailable, format!("the queue was not run: {}", reasons.join("; "))))
+}
+
+fn to_daemon<R: Read>(
+    way: &Way,
+    patience: Patience,
+    envelope: &Envelope,
+    message: &mut Message<R>,
+    transcript: &mut dyn Write,
+) -> Result<(), Undone> {
+    let (mut client, _) = Client::connect(way, patience, transcript)?;
+    client.submit(envelope, message)?;
+    client.quit();
+    Ok(())
+}
+
+/// Leaves the message for a daemon that is down.
+fn leave<R: Read>(
+    directory: &Path,
+    max_size: u64,
+    envelope: &Envelope,
+    message: &mut Message<R>,
+    mut reasons: Vec<String>,
+    transcript: &mut dyn Write,
+) -> Result<(), Failure> {
+    match write_drop_file(directory, max_size, envelope, message) {
+        Ok(name) => {
+            // Nobody to show it to is no reason to lose the mail.
+            let _ = writeln!(transcript, "daemon is down, left in {} as {name}", directory.display());
+            Ok(())
+        }
+        Err(LeaveError::Disk(DropError::InDoubt { path, source })) => {
+            Err(in_doubt(&path.display(), &source.to_string()))
+        }
+        Err(LeaveError::Disk(error)) => {
+            reasons.push(error.to_string());
+            Err(not_now(&reasons))
+        }
+        Err(LeaveError::Input(error)) => Err(unreadable(&error)),
+        Err(LeaveError::TooLarge) => {
+            let message = format!("message larger than {max_size} octets; nothing was queued");
+            Err(Failure::new(Exit::Unavailable, message))
+        }
+    }
+}
+
+enum LeaveError {
+    Disk(DropError),
+    Input(std::io::Error),
+    TooLarge,
+}
+
+fn write_drop_file<R: Read>(
+    directory: &Path,
+    max_size: u64,
+    envelope: &Envelope,
+    message: &mut Message<R>,
+) -> Result<String, LeaveError> {
+    let created = DropFile::create(Arc::new(RealFs), directory, envelope, Timestamp::now());
+    let (mut file, mut size) = (created.map_err(LeaveError::Disk)?, 0);
+    while let Some(piece) = message.piece().map_err(LeaveError::Input)? {
+        size += piece.len() as u64;
+        if size > max_size {
+            return Err(LeaveError::TooLarge);
+        }
+        file.write(piece).map_err(LeaveError::Disk)?;
+    }
+    Ok(file.commit().map_err(LeaveError::Disk)?.queue_id())
+}
+
+fn refused(phase: &Phase, reply: &Reply) -> Failure {
+    let exit = match (phase, reply.code()) {
+        (Phase::Mail | Phase::Rcpt(_), 501 | 555) | (Phase::Mail, 553) => Exit::DataErr,
+        (Phase::Rcpt(_), _) => Exit::NoUser,
+        (Phase::Mail | Phase::Content, _) => Exit::Unavailable,
+    };
+    Failure::new(exit, format!("{phase} refused: {reply}; nothing was queued"))
+}
+
+fn not_now(reasons: &[String]) -> Failure {
+    Failure::new(Exit::TempFail, format!("nothing was queued, try again later: {}", reasons.join("; ")))
+}
+
+fn in_doubt(place: &dyn std::fmt::Display, why: &str) -> Failure {
+    let message = format!(
+        "{place}: {why} behind the end of the message: it may be queued; another try is a possible duplicate"
+    );
+    Failure::new(Exit::TempFail, message)
+}
+
+#[cfg(test)]
+mod tests;

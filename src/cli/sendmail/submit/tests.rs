@@ -1,0 +1,334 @@
+use std::io;
+use std::time::Duration;
+
+use super::super::input::Input;
+use super::super::message::Wanted;
+use super::super::script::{CLOSE, STALL, daemon};
+use super::*;
+use crate::envelope::{Address, Body, Notify, Recipient, ReversePath};
+use crate::smtp::bsmtp;
+
+const OK: &str = "250 2.0.0 ok";
+const EHLO: &str = "250-h\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8";
+
+/// Long enough for a busy machine.
+const PATIENT: Patience = Patience {
+    greeting: Duration::from_secs(30),
+    reply: Duration::from_secs(30),
+    end_of_data: Duration::from_secs(30),
+};
+
+/// For scripts that stall.
+const HASTY: Patience = Patience {
+    greeting: Duration::from_millis(50),
+    reply: Duration::from_millis(50),
+    end_of_data: Duration::from_millis(50),
+};
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn envelope() -> Envelope {
+    let mut envelope = Envelope::from(ReversePath::Mailbox(address("root")));
+    envelope.recipients = ["ann@example.org", "bob"].map(|to| Recipient::plain(address(to))).to_vec();
+    envelope
+}
+
+fn message<R: Read>(source: R) -> Message<R> {
+    Message::read(Input::new(source, true), &Wanted::default()).unwrap()
+}
+
+/// A place with a socket for the daemon and a drop directory.
+struct Place {
+    directory: tempfile::TempDir,
+    ways: Ways,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let drop_directory = directory.path().join("drop");
+        std::fs::create_dir(&drop_directory).unwrap();
+        let ways = Ways {
+            to_daemon: vec![Way::Socket(directory.path().join("socket"))],
+            drop_directory: Some(drop_directory),
+            ..Ways::default()
+        };
+        Place { directory, ways }
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn dropped(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path().join("drop")).unwrap();
+        entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+    }
+
+    fn submit(&self, patience: Patience) -> Result<(), Failure> {
+        let mut message = message(&b"Subject: x\n\n.dot\nbody\n"[..]);
+        submit(&self.ways, patience, &envelope(), &mut message, &mut io::sink())
+    }
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The daemon has it.
+    Queued,
+    /// It is in the drop directory.
+    Dropped,
+    /// Nothing was queued.
+    Failed(Exit),
+    /// It may be queued.
+    InDoubt,
+}
+
+fn end(script: &'static [&'static str], patience: Patience) -> (End, String) {
+    let place = Place::new();
+    let daemon = daemon(&place.socket(), script);
+    let outcome = place.submit(patience);
+    let said = daemon.join().unwrap();
+    let dropped = place.dropped();
+    assert!(dropped.iter().all(|file| bsmtp::is_whole(file.as_bytes())), "{script:?}: {dropped:?}");
+    let end = match (outcome, dropped.len()) {
+        (Ok(()), 0) => End::Queued,
+        (Ok(()), 1) => End::Dropped,
+        (Err(failure), 0) if failure.to_string().contains("possible duplicate") => {
+            assert_eq!(failure.exit(), Exit::TempFail);
+            End::InDoubt
+        }
+        (Err(failure), 0) => {
+            assert!(failure.to_string().contains("nothing was queued"), "{script:?}: {failure}");
+            End::Failed(failure.exit())
+        }
+        other => panic!("{script:?}: {other:?}"),
+    };
+    (end, said)
+}
+
+#[test]
+fn every_point_of_failure() {
+    let cases: [(&'static [&'static str], End); 25] = [
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", OK, "221 bye"], End::Queued),
+        (&["220 h", EHLO, OK, OK, "251 will forward", "354 go on", OK], End::Queued),
+        (&["421 4.3.2 too many sessions"], End::Dropped),
+        (&["554 no"], End::Dropped),
+        (&["SSH-2.0-OpenSSH"], End::Dropped),
+        (&[CLOSE], End::Dropped),
+        (&["220 h", "502 what"], End::Dropped),
+        (&["220 h", CLOSE], End::Dropped),
+        (&["220 h", EHLO, "451 4.3.0 trouble"], End::Dropped),
+        (&["220 h", EHLO, "530 5.7.0 authenticate"], End::Dropped),
+        (&["220 h", EHLO, "550 5.7.1 not you"], End::Failed(Exit::Unavailable)),
+        (&["220 h", EHLO, "501 5.1.7 malformed"], End::Failed(Exit::DataErr)),
+        (&["220 h", EHLO, OK, "550 5.1.1 no such user"], End::Failed(Exit::NoUser)),
+        (&["220 h", EHLO, OK, OK, "550 5.1.1 no such user"], End::Failed(Exit::NoUser)),
+        (&["220 h", EHLO, OK, OK, "501 5.1.3 malformed"], End::Failed(Exit::DataErr)),
+        (&["220 h", EHLO, OK, OK, "452 4.5.3 too many recipients"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, CLOSE], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "452 4.3.1 full"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "554 5.6.0 no"], End::Failed(Exit::Unavailable)),
+        (&["220 h", EHLO, OK, OK, OK, "250 what"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", "552 5.3.4 too large"], End::Failed(Exit::Unavailable)),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", "354 go on"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", CLOSE], End::InDoubt),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", "HTTP/1.1 500"], End::InDoubt),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(end(script, PATIENT).0, expected, "{script:?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_hangs_is_as_good_as_down_until_it_has_the_dot() {
+    let cases: [(&'static [&'static str], End); 4] = [
+        (&[STALL], End::Dropped),
+        (&["220 h", EHLO, STALL], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, STALL], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", STALL], End::InDoubt),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(end(script, HASTY).0, expected, "{script:?}");
+    }
+}
+
+#[test]
+fn what_the_daemon_is_told() {
+    let (_, said) = end(&["220 h", EHLO, OK, OK, OK, "354 go on", OK, "221 bye"], PATIENT);
+    assert_eq!(
+        said,
+        "EHLO localhost\r\nMAIL FROM:<root>\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<bob>\r\nDATA\r\n\
+         Subject: x\r\n\r\n..dot\r\nbody\r\n.\r\nQUIT\r\n"
+    );
+}
+
+#[test]
+fn what_was_asked_for_is_passed_on_where_it_is_offered() {
+    let mut envelope = envelope();
+    envelope.body = Body::EightBitMime;
+    envelope.recipients.truncate(1);
+    envelope.recipients[0].notify = Notify::Never;
+    for (ehlo, mail, rcpt) in [
+        (EHLO, "MAIL FROM:<root> BODY=8BITMIME\r\n", "RCPT TO:<ann@example.org> NOTIFY=NEVER\r\n"),
+        ("250 h", "MAIL FROM:<root>\r\n", "RCPT TO:<ann@example.org>\r\n"),
+    ] {
+        let place = Place::new();
+        let script = Vec::leak(vec!["220 h", ehlo, OK, OK, "354 go on", OK]);
+        let daemon = daemon(&place.socket(), script);
+        submit(&place.ways, PATIENT, &envelope, &mut message(&b"x"[..]), &mut io::sink()).unwrap();
+        let said = daemon.join().unwrap();
+        assert!(said.contains(mail) && said.contains(rcpt), "{said}");
+    }
+}
+
+#[test]
+fn utf8_addresses_go_where_they_are_understood() {
+    let place = Place::new();
+    let mut envelope = envelope();
+    envelope.recipients[0] = Recipient::plain(address("ünn@example.org"));
+    envelope.smtputf8 = true;
+    let daemon = daemon(&place.socket(), &["220 h", "250 h"]);
+    submit(&place.ways, PATIENT, &envelope, &mut message(&b"x"[..]), &mut io::sink()).unwrap();
+    daemon.join().unwrap();
+    assert!(place.dropped()[0].contains("MAIL FROM:<root> SMTPUTF8\r\n"));
+}
+
+#[test]
+fn the_next_way_takes_what_the_first_does_not() {
+    let mut place = Place::new();
+    let second = place.directory.path().join("second");
+    place.ways.to_daemon.push(Way::Socket(second.clone()));
+    let first = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"]);
+    let second = daemon(&second, &["220 h", EHLO, OK, OK, OK, "354 go on", OK]);
+    place.submit(PATIENT).unwrap();
+    let content = "Subject: x\r\n\r\n..dot\r\nbody\r\n.\r\n";
+    assert!(first.join().unwrap().contains(content) && second.join().unwrap().contains(content));
+    assert_eq!(place.dropped().len(), 0);
+}
+
+#[test]
+fn with_no_way_at_all_every_reason_is_said() {
+    let mut place = Place::new();
+    place.ways.drop_directory = Some("/nonexistent/drop".into());
+    let failure = place.submit(PATIENT).unwrap_err();
+    assert_eq!(failure.exit(), Exit::TempFail);
+    let text = failure.to_string();
+    assert!(
+        text.contains("nothing was queued") && text.contains("/socket: ") && text.contains("/nonexistent"),
+        "{text}"
+    );
+    place.ways.drop_directory = None;
+    assert_eq!(place.submit(PATIENT).unwrap_err().exit(), Exit::TempFail);
+}
+
+/// A message larger than what is kept of one.
+fn large() -> Vec<u8> {
+    [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(200 * 1024)].concat()
+}
+
+#[test]
+fn a_large_message_is_not_tried_again_once_it_is_under_way() {
+    let place = Place::new();
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"]);
+    let large = large();
+    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut message(&large[..]), &mut io::sink());
+    assert_eq!(outcome.unwrap_err().exit(), Exit::TempFail);
+    daemon.join().unwrap();
+    assert_eq!(place.dropped().len(), 0);
+}
+
+#[test]
+fn a_large_message_that_was_not_begun_is_left_whole() {
+    let place = Place::new();
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, "451 4.3.0 trouble"]);
+    let large = large();
+    submit(&place.ways, PATIENT, &envelope(), &mut message(&large[..]), &mut io::sink()).unwrap();
+    daemon.join().unwrap();
+    let dropped = place.dropped();
+    assert_eq!(dropped[0].matches("0123456789abcde\r\n").count(), 200 * 1024);
+}
+
+#[test]
+fn what_is_larger_than_the_daemon_takes_is_not_left_for_it() {
+    let mut place = Place::new();
+    place.ways.max_message_size = 10;
+    let failure = place.submit(PATIENT).unwrap_err();
+    assert!(
+        failure.exit() == Exit::Unavailable && failure.to_string().contains("nothing was queued"),
+        "{failure}"
+    );
+    assert_eq!(place.dropped().len(), 0);
+}
+
+#[test]
+fn an_input_that_breaks_off_is_never_ended_with_a_dot() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("torn"))
+        }
+    }
+    let large = large();
+    for up in [true, false] {
+        let place = Place::new();
+        let script = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
+        let daemon = up.then(|| daemon(&place.socket(), script));
+        let mut message = message((&large[..]).chain(Broken));
+        let outcome = submit(&place.ways, PATIENT, &envelope(), &mut message, &mut io::sink());
+        assert_eq!(outcome.unwrap_err().exit(), Exit::IoError);
+        let said = daemon.map_or(String::new(), |daemon| daemon.join().unwrap());
+        assert!(!said.contains("\r\n.\r\n"), "an end of data");
+        assert_eq!(place.dropped().len(), 0);
+    }
+}
+
+#[test]
+fn the_dialogue_is_shown() {
+    let place = Place::new();
+    let daemon =
+        daemon(&place.socket(), &["220 h", "250 h", OK, OK, OK, "354 go on", "250 2.0.0 queued", "221 bye"]);
+    let mut shown = Vec::new();
+    submit(&place.ways, PATIENT, &envelope(), &mut message(&b"x"[..]), &mut shown).unwrap();
+    daemon.join().unwrap();
+    assert_eq!(
+        String::from_utf8(shown).unwrap(),
+        "220 h\n>>> EHLO localhost\n250 h\n>>> MAIL FROM:<root>\n250 2.0.0 ok\n\
+         >>> RCPT TO:<ann@example.org>\n250 2.0.0 ok\n>>> RCPT TO:<bob>\n250 2.0.0 ok\n>>> DATA\n354 go on\n\
+         >>> .\n250 2.0.0 queued\n>>> QUIT\n221 bye\n"
+    );
+}
+
+#[test]
+fn verifying_queues_nothing() {
+    let place = Place::new();
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, "250 2.1.5 fine", OK, "221 bye"]);
+    let mut out = Vec::new();
+    verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap();
+    let (said, out) = (daemon.join().unwrap(), String::from_utf8(out).unwrap());
+    assert!(said.ends_with("RSET\r\nQUIT\r\n") && !said.contains("DATA"), "{said}");
+    assert!(out.contains("bob... 250 2.1.5 fine (by way of /"), "{out}");
+}
+
+#[test]
+fn verifying_without_a_daemon_names_the_drop_directory() {
+    let mut place = Place::new();
+    let mut out = Vec::new();
+    verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap();
+    assert!(String::from_utf8(out).unwrap().contains("bob... would be left in /"));
+    assert_eq!(place.dropped().len(), 0);
+    place.ways.drop_directory = None;
+    assert!(verify(&place.ways, PATIENT, &envelope(), &mut io::sink()).is_err());
+}
+
+#[test]
+fn flushing_is_an_etrn() {
+    let place = Place::new();
+    assert_eq!(flush(&place.ways, PATIENT, &mut io::sink()).unwrap_err().exit(), Exit::Unavailable);
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, "250 2.0.0 queueing started", "221 bye"]);
+    flush(&place.ways, PATIENT, &mut io::sink()).unwrap();
+    assert_eq!(daemon.join().unwrap(), "EHLO localhost\r\nETRN localhost\r\nQUIT\r\n");
+}

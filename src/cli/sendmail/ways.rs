@@ -1,0 +1,159 @@
+//! The ways that a message may take to the daemon.
+//!
+//! Promises: they are those of the configuration; where that is not there or an ordinary user may not read
+//! it, those of the defaults. A configuration with an error names no drop directory, since a file left in
+//! the wrong one would lie there for ever; the sockets are asked all the same, as the daemon runs on with
+//! what it read before.
+//!
+//! Fails only for a `-C` file that cannot be read (78).
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::config::Config;
+
+const CONFIG: &str = "/etc/nullmta.toml";
+const SOCKET: &str = "/run/nullmta/submit.sock";
+const CONTROL: &str = "/run/nullmta/control.sock";
+const SPOOL: &str = "/var/spool/nullmta";
+const ADDRESSES: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 25),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 25),
+];
+const MAX_MESSAGE_SIZE: u64 = 50 << 20;
+
+/// One way to the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The unix socket, where the daemon knows who we are.
+    Socket(PathBuf),
+    /// Loopback TCP.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Way::Socket(path) => path.display().fmt(f),
+            Way::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ways {
+    /// To a daemon that is up, in the order in which they are tried.
+    pub(super) to_daemon: Vec<Way>,
+    /// Where messages are left while it is down.
+    pub(super) drop_directory: Option<PathBuf>,
+    /// The control socket.
+    pub(super) control: PathBuf,
+    /// The largest message that is worth leaving, in octets.
+    pub(super) max_message_size: u64,
+    /// What is wrong with the configuration.
+    pub(super) warning: Option<String>,
+}
+
+impl Ways {
+    /// Those of the configuration at `path`, or at its usual place.
+    pub(super) fn find(path: Option<&Path>) -> Result<Self, Failure> {
+        Ways::at(path.unwrap_or(Path::new(CONFIG)), path.is_some())
+    }
+
+    fn at(path: &Path, is_asked_for: bool) -> Result<Self, Failure> {
+        match File::open(path).map_err(|error| error.kind()) {
+            Err(io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) if !is_asked_for => {
+                return Ok(Ways::default());
+            }
+            _ => {}
+        }
+        match Config::read(path) {
+            Ok(config) => Ok(Ways::of(config)),
+            Err(error) if is_asked_for => Err(Failure::new(Exit::Config, error)),
+            Err(error) => {
+                let warning = Some(error.to_string());
+                Ok(Ways { warning, drop_directory: None, ..Ways::default() })
+            }
+        }
+    }
+
+    fn of(config: Config) -> Self {
+        let addresses = config.listen.addresses.into_iter().filter(|address| address.port() != 0);
+        let socket = config.listen.socket.map(Way::Socket);
+        Ways {
+            to_daemon: socket.into_iter().chain(addresses.map(Way::Tcp)).collect(),
+            drop_directory: Some(drop_directory(&config.spool)),
+            control: config.control,
+            max_message_size: config.listen.max_message_size,
+            warning: None,
+        }
+    }
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Ways {
+            to_daemon: [Way::Socket(SOCKET.into())].into_iter().chain(ADDRESSES.map(Way::Tcp)).collect(),
+            drop_directory: Some(drop_directory(Path::new(SPOOL))),
+            control: CONTROL.into(),
+            max_message_size: MAX_MESSAGE_SIZE,
+            warning: None,
+        }
+    }
+}
+
+fn drop_directory(spool: &Path) -> PathBuf {
+    spool.join("drop")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn the_defaults_are_those_of_the_configuration() {
+        let environment = Environment { hostname: "h.example".into() };
+        let config =
+            Config::parse("relayhost = \"smtp.example.com\"\n", Path::new(CONFIG), &environment).unwrap();
+        assert_eq!(Ways::of(config), Ways::default());
+    }
+
+    #[test]
+    fn the_configuration_decides() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta.toml");
+        let text = "relayhost = \"smtp.example.com\"\nspool = \"/srv/spool\"\n\
+                    [listen]\nsocket = \"off\"\naddresses = [\"127.0.0.2:2525\", \"127.0.0.1:0\"]\n";
+        std::fs::write(&path, text).unwrap();
+        let ways = Ways::find(Some(&path)).unwrap();
+        assert_eq!(ways.to_daemon, [Way::Tcp("127.0.0.2:2525".parse().unwrap())]);
+        assert_eq!(ways.drop_directory, Some("/srv/spool/drop".into()));
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta.toml");
+        assert_eq!(Ways::find(Some(&path)).unwrap_err().exit(), Exit::Config);
+        std::fs::write(&path, "spool = 1\n").unwrap();
+        let failure = Ways::find(Some(&path)).unwrap_err();
+        assert!(failure.exit() == Exit::Config && failure.to_string().contains("spool"), "{failure}");
+    }
+
+    #[test]
+    fn the_usual_one_may_be_absent_and_a_bad_one_leaves_the_sockets() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta.toml");
+        assert_eq!(Ways::at(&path, false).unwrap(), Ways::default());
+        std::fs::write(&path, "spool = 1\n").unwrap();
+        let ways = Ways::at(&path, false).unwrap();
+        assert_eq!((ways.to_daemon, ways.drop_directory), (Ways::default().to_daemon, None));
+        assert!(ways.warning.is_some_and(|warning| warning.contains("spool")));
+    }
+}

@@ -1,0 +1,127 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(body: &str) -> Result<Vec<String>, String> {
+    let found = addresses_of(body.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(found.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn lists_as_they_are_written() {
+    let cases: [(&str, &[&str]); 39] = [
+        ("", &[]),
+        (" \r\n", &[]),
+        ("root", &["root"]),
+        ("ann@example.org", &["ann@example.org"]),
+        ("a@x, b@y,c@z", &["a@x", "b@y", "c@z"]),
+        ("a@x,\r\n b@y,\r\n\tc@z\r\n", &["a@x", "b@y", "c@z"]),
+        (",a@x,, b@y,", &["a@x", "b@y"]),
+        ("Ann <ann@example.org>", &["ann@example.org"]),
+        ("Ann Example<ann@example.org>, root", &["ann@example.org", "root"]),
+        ("\"Doe, John; <x@y>\" <john@example.org>", &["john@example.org"]),
+        ("\"quo\\\"te, <x>\" <q@x>", &["q@x"]),
+        ("=?utf-8?q?J=C3=B6rg?= <j@x>", &["j@x"]),
+        ("Jörg <j@x>", &["j@x"]),
+        ("Cron Daemon <root> (by cron, at noon)", &["root"]),
+        ("(a, b) a@x (c (nested, d@y) \\) e)", &["a@x"]),
+        ("ann(comment)@(and)example.org", &["ann@example.org"]),
+        ("ann @ example . org", &["ann@example.org"]),
+        ("<ann\r\n @example.org>", &["ann@example.org"]),
+        ("\"a b\"@example.org", &["\"a b\"@example.org"]),
+        ("<\"a, b\"@example.org>", &["\"a, b\"@example.org"]),
+        ("\"a@b\"@example.org", &["\"a@b\"@example.org"]),
+        ("\"fold\r\n ed\"@x", &["\"fold ed\"@x"]),
+        ("\"john\".\"d o e\"@x", &["\"john.d o e\"@x"]),
+        ("john.\"doe\"@x", &["\"john.doe\"@x"]),
+        ("x@[192.0.2.1], y@[IPv6:2001:db8::1]", &["x@[192.0.2.1]", "y@[IPv6:2001:db8::1]"]),
+        ("undisclosed-recipients:;", &[]),
+        ("Team: a@x, B <b@y>;", &["a@x", "b@y"]),
+        ("A: a@x; c@z, B:b@y,;, d@w", &["a@x", "c@z", "b@y", "d@w"]),
+        ("\"A: group\": a@x;", &["a@x"]),
+        ("Group: ;, a@x", &["a@x"]),
+        ("<@a.example,@b.example:ann@example.org>", &["ann@example.org"]),
+        ("<@[IPv6:2001:db8::1]:ann@example.org>", &["ann@example.org"]),
+        ("<a@x> <b@y>", &["a@x", "b@y"]),
+        ("<a@x> trailing words", &["a@x"]),
+        ("John Q. Public <jqp@x>", &["jqp@x"]),
+        ("пример@пример.рф", &["пример@пример.рф"]),
+        ("o'brien+tag=x@example.org", &["o'brien+tag=x@example.org"]),
+        ("user%host@gateway", &["user%host@gateway"]),
+        ("a..b.@x", &["a..b.@x"]),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(read(body), Ok(expected.iter().map(ToString::to_string).collect()), "{body:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_never_passed_over() {
+    for (body, entry) in [
+        ("a@x, two words, b@y", "two words"),
+        ("a@x b@y", "a@x b@y"),
+        ("<>", "<>"),
+        ("Ann <>", "Ann <>"),
+        ("a@x, <b@y", "<b@y"),
+        ("a@x, (unclosed, b@y", "(unclosed"),
+        ("a@x (unclosed, b@y", "a@x (unclosed"),
+        ("\"unclosed, a@x", "\\\"unclosed"),
+        ("a@x>, b@y", "a@x>"),
+        ("a@@x", "a@@x"),
+        ("@x", "@x"),
+        ("a@", "a@"),
+        ("a@[192.0.2.1", "a@[192.0.2.1"),
+        ("a@x)", "a@x)"),
+        ("<a@x, b@y>", "<a@x"),
+        ("a\0b@x", "a\\0b@x"),
+        ("a\u{1b}b@x", "a\\u{1b}b@x"),
+        ("a\\b@x", "a\\\\b@x"),
+        ("a@x: b@y", "a@x: b@y"),
+    ] {
+        assert_eq!(read(body), Err(format!("not an address: {entry}")), "{body:?}");
+    }
+}
+
+#[test]
+fn octets_that_are_no_utf8_are_for_display_names() {
+    let latin = addresses_of(b"J\xf6rg <j@x>").unwrap();
+    assert_eq!(latin, [Address::parse("j@x").unwrap()]);
+    assert!(addresses_of(b"j\xf6rg@x").is_err());
+}
+
+fn mailbox() -> impl Strategy<Value = String> {
+    let local = prop_oneof!["[a-z0-9+=_-]{1,8}", "[a-z]{1,3}\\.[a-z]{1,3}", "\"[a-z ,;:<>@()]{0,8}\""];
+    (local, prop_oneof!["@[a-z]{1,5}", "@[a-z]{1,5}\\.[a-z]{2}", ""]).prop_map(|(a, b)| a + &b)
+}
+
+/// An entry, and the mailbox in it.
+fn entry() -> impl Strategy<Value = (String, String)> {
+    let name = prop_oneof!["", "[A-Za-z ]{0,9} ", "\"[A-Za-z ,;:<>@]{0,9}\" ", "\\([a-z,<>@;]{0,9}\\) "];
+    let comment = prop_oneof!["", " ", "\r\n ", " \\([a-z,<>@;]{0,9}\\)"];
+    (name, mailbox(), comment).prop_map(|(name, mailbox, comment)| {
+        let bare = name.is_empty() && comment.is_empty();
+        let entry = if bare { mailbox.clone() } else { format!("{name}<{mailbox}>{comment}") };
+        (entry, mailbox)
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_entry_of_a_list_is_found(entries in proptest::collection::vec(entry(), 0..6)) {
+        let (texts, expected): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        prop_assert_eq!(read(&texts.join(",\r\n ")), Ok(expected.clone()));
+        prop_assert_eq!(read(&format!("Team: {};", texts.join(","))), Ok(expected));
+    }
+
+    #[test]
+    fn no_octets_make_it_panic_or_yield_an_unsafe_address(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+        for address in addresses_of(&body).unwrap_or_default() {
+            prop_assert!(!address.as_str().chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn syntax_in_any_order_does_not_make_it_panic(body in "[a<>@,;:.()\\[\\]\"\\\\ \r\n]{0,24}") {
+        let _ = addresses_of(body.as_bytes());
+    }
+}

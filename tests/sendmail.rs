@@ -1,0 +1,312 @@
+//! `sendmail`, `mailq` and `newaliases` as programs: called as their callers do, with the daemon played by a
+//! few lines and with the daemon down. What is checked is what a caller sees: exit code, standard error,
+//! what arrives, what is left in the drop directory.
+
+#![allow(missing_docs, reason = "a test")]
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
+const NOBODY: u32 = 65534;
+const MESSAGE: &str = "To: ann@example.org\nBcc: secret@example.org\nSubject: x\n\nbody\n";
+
+/// A host of its own: a configuration, a place for the socket and a drop directory.
+struct Host {
+    directory: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        Host::listening_on("127.0.0.1:1")
+    }
+
+    /// With a TCP address in the configuration; port 1 is nobody's.
+    fn listening_on(address: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let host = Host { directory };
+        let drop = host.path("spool/drop");
+        fs::create_dir_all(&drop).unwrap();
+        fs::set_permissions(host.path("spool"), Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(&drop, Permissions::from_mode(0o1733)).unwrap();
+        let config = format!(
+            "relayhost = \"smtp.example.com\"\nspool = {:?}\n\
+             [listen]\nsocket = {:?}\naddresses = [{address:?}]\n[admin]\ncontrol = {:?}\n",
+            host.path("spool"),
+            host.path("submit.sock"),
+            host.path("control.sock")
+        );
+        fs::write(host.path("nullmta.toml"), config).unwrap();
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg0(name).arg("-C").arg(self.path("nullmta.toml")).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, name: &str, arguments: &[&str], input: &str) -> Output {
+        finish(self.command(name, arguments), input.as_bytes())
+    }
+
+    /// The files in the drop directory.
+    fn dropped(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("spool/drop")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn only_dropped(&self) -> String {
+        let [file] = &self.dropped()[..] else { panic!("{:?}", self.dropped()) };
+        assert_eq!(file.extension().unwrap(), "bsmtp");
+        fs::read_to_string(file).unwrap()
+    }
+}
+
+fn finish(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command.spawn().unwrap();
+    // A program that has seen enough, or fails at once, does not read all of it.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Takes one message from one client, and yields what the client said.
+fn daemon<S: Read + Write + Send + 'static>(
+    accept: impl FnOnce() -> S + Send + 'static,
+    final_reply: &'static str,
+) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut stream = BufReader::new(accept());
+        let (mut said, mut in_content) = (String::new(), false);
+        stream.get_mut().write_all(b"220 h\r\n").unwrap();
+        loop {
+            let from = said.len();
+            if stream.read_line(&mut said).unwrap_or(0) == 0 {
+                return said;
+            }
+            let reply = match said[from..].trim_end() {
+                "." => final_reply,
+                _ if in_content => continue,
+                "DATA" => "354 go on",
+                "QUIT" => "221 bye",
+                line if line.starts_with("EHLO") => "250-h\r\n250 DSN",
+                _ => "250 ok",
+            };
+            in_content = reply.starts_with("354");
+            if write!(stream.get_mut(), "{reply}\r\n").is_err() {
+                return said;
+            }
+        }
+    })
+}
+
+fn unix_daemon(host: &Host, final_reply: &'static str) -> JoinHandle<String> {
+    let path = host.path("submit.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    daemon(move || listener.accept().unwrap().0, final_reply)
+}
+
+#[test]
+fn a_message_goes_to_the_daemon_and_0_means_that_it_is_queued() {
+    let host = Host::new();
+    let daemon = unix_daemon(&host, "250 2.0.0 queued");
+    let output = host.run("sendmail", &["-t", "-i", "-f", "root", "-N", "never"], MESSAGE);
+    assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
+    let said = daemon.join().unwrap();
+    assert_eq!(
+        said,
+        "EHLO localhost\r\nMAIL FROM:<root>\r\n\
+         RCPT TO:<ann@example.org> NOTIFY=NEVER\r\nRCPT TO:<secret@example.org> NOTIFY=NEVER\r\nDATA\r\n\
+         To: ann@example.org\r\nSubject: x\r\n\r\nbody\r\n.\r\nQUIT\r\n"
+    );
+    assert_eq!(host.dropped().len(), 0);
+}
+
+#[test]
+fn a_refusal_is_said_and_nothing_is_queued() {
+    let host = Host::new();
+    let daemon = unix_daemon(&host, "552 5.3.4 message too large");
+    let output = host.run("sendmail", &["ann@example.org"], "x");
+    assert_eq!(code(&output), 69);
+    assert_eq!(
+        errors(&output),
+        "sendmail: message refused: 552 5.3.4 message too large; nothing was queued\n"
+    );
+    daemon.join().unwrap();
+    assert_eq!(host.dropped().len(), 0);
+}
+
+#[test]
+fn a_daemon_on_tcp_alone_is_found() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = Host::listening_on(&listener.local_addr().unwrap().to_string());
+    let daemon = daemon(move || listener.accept().unwrap().0, "250 queued");
+    assert_eq!(
+        code(&host.run("sendmail", &["-f", "<>", "ann@example.org"], "Subject: x\n\n.\nnot this\n")),
+        0
+    );
+    let said = daemon.join().unwrap();
+    assert!(
+        said.contains("MAIL FROM:<>\r\n") && said.contains("\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn with_the_daemon_down_the_message_is_left_for_it() {
+    let host = Host::new();
+    let output =
+        host.run("sendmail", &["-FAnn Example", "-B8BITMIME", "-f", "ann@x", "bob"], "Subject: x\n\nbody\n");
+    assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
+    assert_eq!(
+        host.only_dropped(),
+        "EHLO localhost\r\nMAIL FROM:<ann@x> BODY=8BITMIME\r\nRCPT TO:<bob>\r\nDATA\r\n\
+         Subject: x\r\nFrom: Ann Example <ann@x>\r\n\r\nbody\r\n.\r\nQUIT\r\n"
+    );
+    let metadata = fs::metadata(&host.dropped()[0]).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+}
+
+/// Such a user may write to the drop directory and not read it. Only root can play that user.
+#[test]
+fn an_ordinary_user_needs_no_privilege() {
+    let host = Host::new();
+    if fs::metadata(host.directory.path()).unwrap().uid() != 0 {
+        return;
+    }
+    let mut command = host.command("sendmail", &["ann@example.org"]);
+    // The program itself lies where only root may go.
+    let program = host.path("sendmail");
+    fs::copy(PROGRAM, &program).unwrap();
+    command = {
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut as_nobody = Command::new(&program);
+        as_nobody.args(arguments).uid(NOBODY).gid(NOBODY).env_clear().current_dir("/");
+        as_nobody.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        as_nobody
+    };
+    let output = finish(command, b"Subject: x\n\n");
+    assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
+    assert!(host.only_dropped().contains("MAIL FROM:<nobody>\r\n"), "{}", host.only_dropped());
+    assert_eq!(fs::metadata(&host.dropped()[0]).unwrap().uid(), NOBODY);
+}
+
+#[test]
+fn with_nowhere_to_go_it_is_75_and_nothing_is_queued() {
+    let host = Host::new();
+    fs::remove_dir(host.path("spool/drop")).unwrap();
+    let output = host.run("sendmail", &["ann@example.org"], "x");
+    assert_eq!(code(&output), 75);
+    assert!(
+        errors(&output).starts_with("sendmail: nothing was queued, try again later: "),
+        "{}",
+        errors(&output)
+    );
+}
+
+#[test]
+fn a_large_message_streams() {
+    let host = Host::new();
+    let body = b"0123456789abcde\n".repeat(2 << 20);
+    let output =
+        finish(host.command("sendmail", &["ann@example.org"]), &[&b"Subject: x\n\n"[..], &body].concat());
+    assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
+    assert_eq!(host.only_dropped().matches("0123456789abcde\r\n").count(), 2 << 20);
+}
+
+#[test]
+fn wrong_command_lines_and_messages() {
+    let host = Host::new();
+    for (arguments, input, expected, words) in [
+        (&[][..], "x", 64, "no recipients"),
+        (&["-t"], "Subject: x\n\n", 64, "no recipients"),
+        (&["-bd"], "", 64, "nullmta run"),
+        (&["--frobnicate"], "", 64, "unknown option"),
+        (&["a\nb"], "x", 64, "line break"),
+        (&["-t"], "To: no address\n\n", 65, "To: not an address"),
+        (&["-C", "/nonexistent.toml", "a"], "x", 78, "/nonexistent.toml"),
+    ] {
+        let output = host.run("sendmail", arguments, input);
+        assert_eq!(code(&output), expected, "{arguments:?}: {}", errors(&output));
+        assert!(errors(&output).contains(words), "{arguments:?}: {}", errors(&output));
+    }
+    assert_eq!(host.dropped().len(), 0);
+}
+
+#[test]
+fn smtp_on_standard_input_with_the_daemon_down() {
+    let host = Host::new();
+    let dialogue =
+        "EHLO me\r\nMAIL FROM:<root>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n";
+    let output = host.run("sendmail", &["-bs", "-odb", "-oem"], dialogue);
+    assert_eq!(code(&output), 0);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.starts_with("220 ")
+            && said.contains("\r\n250 2.0.0 Ok: queued as ")
+            && said.ends_with("bye\r\n"),
+        "{said}"
+    );
+    assert!(host.only_dropped().contains("DATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n"));
+}
+
+#[test]
+fn the_session_is_shown_and_help_is_given() {
+    let host = Host::new();
+    let daemon = unix_daemon(&host, "250 2.0.0 queued");
+    let output = host.run("sendmail", &["-v", "ann@example.org"], "x");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(">>> RCPT TO:<ann@example.org>\n250 ok\n"), "{shown}");
+    daemon.join().unwrap();
+    for arguments in [&["-h"][..], &["--help"]] {
+        let help = String::from_utf8(host.run("sendmail", arguments, "").stdout).unwrap();
+        assert!(help.starts_with("Usage: sendmail"), "{help}");
+    }
+}
+
+#[test]
+fn the_other_names() {
+    let host = Host::new();
+    let output = host.run("newaliases", &[], "");
+    assert_eq!((code(&output), output.stdout.len(), output.stderr.len()), (0, 0, 0));
+    for (name, arguments) in [("mailq", &[][..]), ("sendmail", &["-bp"])] {
+        let output = host.run(name, arguments, "");
+        assert_eq!(code(&output), 69);
+        assert!(
+            errors(&output).starts_with(&format!("{name}: queue report unavailable: ")),
+            "{}",
+            errors(&output)
+        );
+    }
+    let output = finish(
+        {
+            let mut command = Command::new(PROGRAM);
+            command.args(["sendmail", "--version"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command
+        },
+        b"",
+    );
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("nullmta {}\n", env!("CARGO_PKG_VERSION")));
+}
