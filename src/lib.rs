@@ -18,6 +18,7 @@
 //! | | [`queue`] | the one owner of live messages |
 //! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |
 //! | faces | [`admin`] [`cli`] [`sink`] | how people see and steer it, and a relay to rehearse with |
+//! | | [`import`] | another program's configuration, read into ours; pure |
 //!
 //! Arrows run upward only. Three proofs make wrong states unsayable: [`spool::Committed`] is needed to say
 //! 250, `relay::tls::Verified` to say anything of a message to the relay, [`spool::Settled`] to
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod envelope;
+pub mod import;
 pub mod journal;
 pub mod listener;
 pub mod log;

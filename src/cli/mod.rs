@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 pub mod exit;
+mod import;
 mod mailq;
 mod queue;
 mod rewrite;
@@ -56,6 +57,8 @@ enum Command {
     Status(status::Status),
     /// Show what rewriting makes of a message, without sending it
     Rewrite(rewrite::Rewrite),
+    /// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp
+    ImportPostfix(import::Import),
 }
 
 /// Where the configuration is.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Spool(spool) => spool.run(),
         Command::Status(status) => status.run(),
         Command::Rewrite(rewrite) => rewrite.run(),
+        Command::ImportPostfix(import) => import.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,177 @@
+//! `nullmta import-postfix`: writes `nullmta.toml` out of another program's configuration.
+//!
+//! Promises: a file that exists is never written over; the secret goes into a file of mode 0600 or
+//! nowhere; without `-o` the configuration goes to standard output, and nothing else does.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{self, Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::exit::{Exit, Failure};
+use crate::config::Environment;
+use crate::import::{Format, Options, import};
+use crate::secret::Secret;
+
+/// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp.
+#[derive(Args)]
+pub(super) struct Import {
+    /// Postfix's or nullmailer's directory, msmtprc, ssmtp.conf, or the JSON attributes of Chef's postfix
+    /// cookbook
+    #[arg(value_name = "DIR", default_value = "/etc/postfix")]
+    start: PathBuf,
+    /// Write the configuration there instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write the secret there, readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// What it is, where its name and text do not say
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<From>,
+}
+
+/// `--from`.
+#[derive(Clone, Copy, ValueEnum)]
+enum From {
+    Postfix,
+    Chef,
+    Msmtp,
+    Nullmailer,
+    Ssmtp,
+}
+
+impl From {
+    fn format(self) -> Format {
+        match self {
+            From::Postfix => Format::Postfix,
+            From::Chef => Format::Chef,
+            From::Msmtp => Format::Msmtp,
+            From::Nullmailer => Format::Nullmailer,
+            From::Ssmtp => Format::Ssmtp,
+        }
+    }
+}
+
+impl Import {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let secret_file = self.secret_file.as_deref().map(absolute).transpose()?;
+        // Both are looked for before either is written.
+        [&self.output, &secret_file].into_iter().flatten().try_for_each(|path| refuse_existing(path))?;
+        let options = Options {
+            hostname: &Environment::of_host().hostname,
+            secret_file: secret_file.as_deref().map(utf8).transpose()?,
+        };
+        let read = |path: &Path| fs::read(path);
+        let imported = import(&self.start, self.from.map(From::format), &read, &options)
+            .map_err(|error| Failure::new(Exit::Config, error))?;
+        if let Some(path) = &secret_file {
+            write_secret(path, imported.secret.as_ref())?;
+        }
+        match &self.output {
+            Some(path) => write_new(path, imported.toml.as_bytes(), 0o644),
+            None => io::stdout()
+                .write_all(imported.toml.as_bytes())
+                .map_err(|error| Failure::new(Exit::IoError, error)),
+        }
+    }
+}
+
+/// The configuration names it by a path from the root.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    path::absolute(path).map_err(|error| cannot_write(path, &error))
+}
+
+fn utf8(path: &Path) -> Result<&str, Failure> {
+    path.to_str().ok_or_else(|| Failure::new(Exit::Usage, "the path of the secret has to be UTF-8"))
+}
+
+fn refuse_existing(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Failure::new(Exit::IoError, format!("{} exists: remove it first", path.display()))),
+        Err(_) => Ok(()),
+    }
+}
+
+fn write_secret(path: &Path, secret: Option<&Secret>) -> Result<(), Failure> {
+    let Some(secret) = secret else {
+        eprintln!("nullmta: no secret was found: {} is not written", path.display());
+        return Ok(());
+    };
+    write_new(path, format!("{}\n", secret.expose()).as_bytes(), 0o600)
+}
+
+/// Makes the file; it is on the disk when this returns.
+fn write_new(path: &Path, octets: &[u8], mode: u32) -> Result<(), Failure> {
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(octets)?;
+        file.sync_all()
+    };
+    write().map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::IoError, format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn postfix(directory: &Path) -> PathBuf {
+        let start = directory.join("etc/postfix");
+        fs::create_dir_all(&start).unwrap();
+        let main = "relayhost = [smtp.example.com]:587\nsmtp_sasl_auth_enable = yes\n\
+                    smtp_sasl_password_maps = hash:/etc/postfix/sasl_passwd\n";
+        fs::write(start.join("main.cf"), main).unwrap();
+        fs::write(start.join("sasl_passwd"), "[smtp.example.com]:587 apikey:hunter2\n").unwrap();
+        start
+    }
+
+    fn into(directory: &Path, start: PathBuf) -> Import {
+        let (output, secret_file) = (Some(directory.join("nullmta.toml")), Some(directory.join("secret")));
+        Import { start, output, secret_file, from: None }
+    }
+
+    #[test]
+    fn the_secret_is_in_its_own_file_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let import = into(directory.path(), postfix(directory.path()));
+        import.run().unwrap();
+        let secret = directory.path().join("secret");
+        let toml = fs::read_to_string(directory.path().join("nullmta.toml")).unwrap();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "hunter2\n");
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(toml.contains(&format!("password-file = \"{}\"", secret.display())), "{toml}");
+        assert!(!toml.contains("hunter2"), "{toml}");
+    }
+
+    #[test]
+    fn nothing_is_written_over_and_nothing_is_half_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let import = into(directory.path(), postfix(directory.path()));
+        fs::write(directory.path().join("nullmta.toml"), "precious").unwrap();
+        let failure = import.run().unwrap_err();
+        assert!(failure.to_string().ends_with("nullmta.toml exists: remove it first"), "{failure}");
+        assert!(!directory.path().join("secret").exists());
+        assert_eq!(fs::read_to_string(directory.path().join("nullmta.toml")).unwrap(), "precious");
+    }
+
+    #[test]
+    fn errors_name_the_file_that_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let start = postfix(directory.path());
+        fs::write(start.join("main.cf"), "relayhost = [a]\nno assignment\n").unwrap();
+        let failure = into(directory.path(), start.clone()).run().unwrap_err();
+        assert_eq!(failure.exit(), Exit::Config);
+        assert!(
+            failure.to_string().starts_with(&format!("{}:2: expected", start.join("main.cf").display())),
+            "{failure}"
+        );
+        assert!(!directory.path().join("secret").exists());
+    }
+}

@@ -1,0 +1,215 @@
+//! The attributes of Chef's `postfix` cookbook, as JSON: a node's, a role's, or the `postfix` table alone.
+//!
+//! Promises: reads them as the files that the cookbook would write, and those as Postfix's own; reads no
+//! other file. Attributes of a role's `override_attributes` count before its `default_attributes`.
+//!
+//! Fails: text that is no JSON, with its line, and JSON without `postfix`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::Options;
+use super::draft::Draft;
+use super::files::Files;
+use super::main_cf::Settings;
+use super::place::{ImportError, Place};
+use super::postfix;
+
+/// Where attributes stand, the weakest first. The empty name is the document itself.
+const LEVELS: [&str; 7] =
+    ["default", "default_attributes", "", "normal", "normal_attributes", "override", "override_attributes"];
+
+/// Tables that have an attribute of their own: it, the file, the parameter.
+const TABLES: [(&str, &str, &str); 6] = [
+    ("sender_canonical_map_entries", "/etc/postfix/sender_canonical", "sender_canonical_maps"),
+    ("recipient_canonical_map_entries", "/etc/postfix/recipient_canonical", "recipient_canonical_maps"),
+    ("smtp_generic_map_entries", "/etc/postfix/smtp_generic", "smtp_generic_maps"),
+    ("virtual_aliases", "/etc/postfix/virtual", "virtual_alias_maps"),
+    ("transports", "/etc/postfix/transport", "transport_maps"),
+    ("aliases", "/etc/aliases", "alias_maps"),
+];
+
+const SASL_PASSWD: &str = "/etc/postfix/sasl_passwd";
+
+/// Carries what the attributes in `text` make of Postfix.
+pub(super) fn carry(
+    place: &Place,
+    text: &str,
+    options: &Options<'_>,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let document: Value = serde_json::from_str(text).map_err(|error| {
+        Place::line(&place.file, error.line()).error("expected JSON, found something else")
+    })?;
+    let mut cookbook =
+        Cookbook { place, settings: Settings::of_host(options.hostname), files: BTreeMap::new() };
+    let mut found = false;
+    for level in LEVELS {
+        let above = if level.is_empty() { Some(&document) } else { document.get(level) };
+        // A bare `{"main": {…}}` is the `postfix` table itself.
+        let bare = above.filter(|above| level.is_empty() && above.get("main").is_some());
+        if let Some(Value::Object(attributes)) = above.and_then(|above| above.get("postfix")).or(bare) {
+            found = true;
+            cookbook.read(attributes)?;
+        }
+    }
+    if !found {
+        return Err(
+            place.error("expected the attributes of the postfix cookbook: {\"postfix\": {\"main\": {…}}}")
+        );
+    }
+    let written = cookbook.files;
+    let read = |path: &Path| {
+        let text = written.get(path).map(|text| text.as_bytes().to_vec());
+        text.ok_or_else(|| io::ErrorKind::NotFound.into())
+    };
+    let files = Files::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
+    postfix::carry(&postfix::Source { settings: &cookbook.settings, files: &files, options }, draft)
+}
+
+/// What the cookbook would write.
+struct Cookbook<'p> {
+    place: &'p Place,
+    settings: Settings,
+    files: BTreeMap<PathBuf, String>,
+}
+
+impl Cookbook<'_> {
+    fn read(&mut self, attributes: &Map<String, Value>) -> Result<(), ImportError> {
+        for (name, value) in objects(attributes, "main") {
+            if let Some(value) = self.word(value)? {
+                self.settings.set(self.place.clone(), name, &value);
+            }
+        }
+        for (attribute, file, parameter) in TABLES {
+            let mut separator = " ";
+            if attribute == "aliases" {
+                separator = ": ";
+            }
+            let mut lines = String::new();
+            for (key, value) in objects(attributes, attribute) {
+                if let Some(value) = self.word(value)? {
+                    lines += &format!("{key}{separator}{value}\n");
+                }
+            }
+            self.write(file, parameter, lines);
+        }
+        let lines = self.passwords(attributes)?;
+        self.write(SASL_PASSWD, "smtp_sasl_password_maps", lines);
+        Ok(())
+    }
+
+    /// Puts a table where the parameter finds it.
+    fn write(&mut self, file: &str, parameter: &str, lines: String) {
+        if lines.is_empty() {
+            return;
+        }
+        self.files.insert(file.into(), lines);
+        if self.settings.get(parameter).is_none() {
+            self.settings.set(self.place.clone(), parameter, &format!("hash:{file}"));
+        }
+    }
+
+    /// `sasl`: one user for the relayhost, or a table of relays, each with `username` and `password`.
+    fn passwords(&self, attributes: &Map<String, Value>) -> Result<String, ImportError> {
+        let mut lines = String::new();
+        let sasl: BTreeMap<&String, &Value> = objects(attributes, "sasl").collect();
+        let word =
+            |key: &str| sasl.iter().find(|(name, _)| name.as_str() == key).map(|(_, value)| self.word(value));
+        let of = |key: &str| word(key).transpose().map(|word| word.flatten().unwrap_or_default());
+        let (username, password) = (of("smtp_sasl_user_name")?, of("smtp_sasl_passwd")?);
+        if !username.is_empty() {
+            lines += &format!("{} {username}:{password}\n", self.settings.value("relayhost")?);
+        }
+        for (relay, value) in sasl {
+            let part = |key: &str| value.get(key).map_or(Ok(None), |value| self.word(value));
+            if let (Some(username), Some(password)) = (part("username")?, part("password")?) {
+                lines += &format!("{relay} {username}:{password}\n");
+            }
+        }
+        Ok(lines)
+    }
+
+    /// A value as the cookbook writes it; `None` for null. It stays on its line.
+    fn word(&self, value: &Value) -> Result<Option<String>, ImportError> {
+        let word = match value {
+            Value::Null => return Ok(None),
+            Value::Bool(flag) => if *flag { "yes" } else { "no" }.into(),
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
+            Value::Array(items) => {
+                let words: Result<Vec<_>, _> = items.iter().map(|item| self.word(item)).collect();
+                words?.into_iter().flatten().collect::<Vec<_>>().join(", ")
+            }
+            Value::Object(_) => {
+                return Err(self.place.error("expected a text, a number or a list, found a table"));
+            }
+        };
+        match word.chars().any(char::is_control) {
+            true => Err(self.place.error("expected values of one line")),
+            false => Ok(Some(word)),
+        }
+    }
+}
+
+/// The entries of the table `name`; none where it is something else.
+fn objects<'m>(
+    attributes: &'m Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = (&'m String, &'m Value)> {
+    attributes.get(name).and_then(Value::as_object).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carried(text: &str) -> Result<String, String> {
+        let options = Options { hostname: "web1.example.com", secret_file: None };
+        let place = Place::file("node.json");
+        let mut draft = Draft::default();
+        carry(&place, text, &options, &mut draft)
+            .and_then(|()| draft.finish("node.json", &place, options.hostname))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn both_forms_of_passwords() {
+        for sasl in [
+            r#"{"smtp_sasl_user_name": "apikey", "smtp_sasl_passwd": "hunter2"}"#,
+            r#"{"[smtp.example.com]:587": {"username": "apikey", "password": "hunter2"}}"#,
+        ] {
+            let main = r#"{"relayhost": "[smtp.example.com]:587", "smtp_sasl_auth_enable": true}"#;
+            let text = carried(&format!(r#"{{"postfix": {{"main": {main}, "sasl": {sasl}}}}}"#)).unwrap();
+            assert!(text.contains("username = \"apikey\"") && !text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn overrides_count_first() {
+        let text = carried(
+            r#"{"default_attributes": {"postfix": {"main": {"relayhost": "[a]:587"}}},
+                "override_attributes": {"postfix": {"main": {"relayhost": "[b]:587"}}}}"#,
+        );
+        assert!(text.unwrap().contains("relayhost = \"b:587\""));
+    }
+
+    #[test]
+    fn what_is_no_cookbook_is_an_error_that_quotes_nothing() {
+        for (text, said) in [
+            ("{\n\"postfix\": hunter2", "node.json:2: expected JSON, found something else"),
+            (r#"{"chef_type": "node"}"#, "node.json: expected the attributes of the postfix cookbook"),
+            (
+                r#"{"main": {"relayhost": {"a": "hunter2"}}}"#,
+                "node.json: expected a text, a number or a list",
+            ),
+            (r#"{"main": {"relayhost": "a\nb = hunter2"}}"#, "node.json: expected values of one line"),
+        ] {
+            let error = carried(text).unwrap_err();
+            assert!(error.starts_with(said) && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The configuration that is being made, and the account of what it was made of.
+//!
+//! Promises: 1. what was read is either carried into a key, or stands in the account with the reason; 2.
+//! a key that nullmta's own parser does not accept is not carried, and the parser's words are the reason;
+//! 3. a secret is in no key, no comment and no reason.
+//!
+//! Not here: how it is written (`render.rs`).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use super::main_cf::{Setting, Settings};
+use super::place::{ImportError, Place};
+use super::render::render;
+use crate::config::{Config, Environment};
+use crate::secret::Secret;
+
+/// Everything that is to be written.
+#[derive(Default)]
+pub(super) struct Draft {
+    /// What belongs together is carried together, or not at all.
+    pub(super) groups: Vec<Vec<Key>>,
+    pub(super) remarks: Vec<Remark>,
+    pub(super) routes: Vec<Route>,
+    /// The secret of `[auth]`.
+    pub(super) secret: Option<Secret>,
+    /// All that were seen; none of them is shown.
+    pub(super) hidden: Vec<Secret>,
+    cited: BTreeSet<String>,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// `relayhost`, or with its table: `tls.mode`, `relay.timeouts.dot`.
+    pub(super) name: &'static str,
+    pub(super) value: Value,
+    pub(super) from: Vec<Cited>,
+    /// What a person should know about it.
+    pub(super) advice: Vec<String>,
+}
+
+/// A value of the kinds that occur.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Text(String),
+    Texts(Vec<String>),
+    Number(u64),
+    Flag(bool),
+    /// A table of its own: keys, their values, and where each is from.
+    Map(Vec<(String, Vec<String>, Place)>),
+}
+
+/// Something that was read: where, its name, and its value unless that must not be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Cited {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) shown: Option<String>,
+}
+
+/// An entry of the account.
+#[derive(Clone, Debug)]
+pub(super) struct Remark {
+    pub(super) fate: Fate,
+    pub(super) about: Option<Cited>,
+    pub(super) why: String,
+}
+
+/// What became of something that is in no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is lost, and somebody should know.
+    NotCarried,
+    /// Nothing needs to be said for it to be so.
+    AlreadySo,
+}
+
+/// A relay for some senders, and who we are to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) senders: Vec<String>,
+    pub(super) relayhost: String,
+    pub(super) username: Option<String>,
+    /// Where it is from, and where its secret is.
+    pub(super) places: Vec<Place>,
+}
+
+impl fmt::Display for Cited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shown {
+            Some(value) => write!(f, "{}: {} = {value}", self.place, self.name),
+            None => write!(f, "{}: {} (value not shown: it may hold a secret)", self.place, self.name),
+        }
+    }
+}
+
+impl Cited {
+    /// An entry of a table, by its key.
+    pub(super) fn entry(place: &Place, key: &str) -> Cited {
+        Cited { place: place.clone(), name: key.into(), shown: Some("…".into()) }
+    }
+}
+
+impl Settings {
+    /// The setting of each of `names` that was set.
+    pub(super) fn cited(&self, names: &[&str]) -> Vec<Cited> {
+        names.iter().filter_map(|name| self.get(name)).map(|setting| self.cite(setting)).collect()
+    }
+
+    /// `setting`, as it may be shown.
+    pub(super) fn cite(&self, setting: &Setting) -> Cited {
+        Cited { place: setting.place.clone(), name: setting.name.clone(), shown: self.shown(setting) }
+    }
+}
+
+impl Key {
+    pub(super) fn new(name: &'static str, value: impl Into<Value>, from: Vec<Cited>) -> Key {
+        Key { name, value: value.into(), from, advice: Vec::new() }
+    }
+
+    pub(super) fn advised(mut self, advice: impl Into<String>) -> Key {
+        self.advice.push(advice.into());
+        self
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+/// One is written without brackets.
+impl From<Vec<String>> for Value {
+    fn from(mut texts: Vec<String>) -> Value {
+        match texts.pop() {
+            Some(only) if texts.is_empty() => Value::Text(only),
+            last => {
+                texts.extend(last);
+                Value::Texts(texts)
+            }
+        }
+    }
+}
+
+impl Draft {
+    /// Carries `key`.
+    pub(super) fn set(&mut self, key: Key) {
+        self.set_together(vec![key]);
+    }
+
+    /// Carries all of `keys` or none.
+    pub(super) fn set_together(&mut self, keys: Vec<Key>) {
+        self.cited.extend(keys.iter().flat_map(|key| &key.from).map(|cited| cited.name.clone()));
+        self.groups.push(keys);
+    }
+
+    /// Accounts for what nullmta has no way to do.
+    pub(super) fn not_carried(&mut self, about: Vec<Cited>, why: &str) {
+        self.remark(Fate::NotCarried, about, why);
+    }
+
+    /// Accounts for what is so without a key.
+    pub(super) fn already_so(&mut self, about: Vec<Cited>, why: &str) {
+        self.remark(Fate::AlreadySo, about, why);
+    }
+
+    fn remark(&mut self, fate: Fate, about: Vec<Cited>, why: &str) {
+        self.cited.extend(about.iter().map(|cited| cited.name.clone()));
+        self.remarks.extend(about.into_iter().map(|cited| Remark {
+            fate,
+            about: Some(cited),
+            why: why.into(),
+        }));
+    }
+
+    /// Says something that no setting stands for.
+    pub(super) fn warn(&mut self, why: &str) {
+        self.remarks.push(Remark { fate: Fate::NotCarried, about: None, why: why.into() });
+    }
+
+    /// Whether the parameter `name` was accounted for.
+    pub(super) fn accounts_for(&self, name: &str) -> bool {
+        self.cited.contains(name)
+    }
+
+    /// Whether `key` is carried.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.groups.iter().flatten().any(|carried| carried.name == key)
+    }
+
+    /// The text of the file. `start` is what an error is about when there is no relayhost to be had.
+    pub(super) fn finish(
+        mut self,
+        origin: &str,
+        start: &Place,
+        hostname: &str,
+    ) -> Result<String, ImportError> {
+        self.keep_what_is_accepted(start, hostname)?;
+        self.hide_secrets();
+        Ok(render(&self, origin))
+    }
+
+    /// Promise 2.
+    fn keep_what_is_accepted(&mut self, start: &Place, hostname: &str) -> Result<(), ImportError> {
+        // Whether a relayhost is valid depends on the mode: they are one question.
+        let (base, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.groups)
+            .into_iter()
+            .partition(|group| group.iter().any(|key| ["relayhost", "tls.mode"].contains(&key.name)));
+        self.groups = base;
+        let relayhost = self.groups.iter().flatten().find(|key| key.name == "relayhost");
+        let place = relayhost.and_then(|key| key.from.first()).map_or(start, |cited| &cited.place).clone();
+        self.refusal(hostname).map_or(Ok(()), |refusal| Err(place.error(refusal)))?;
+        for group in others {
+            self.groups.push(group);
+            if let Some(refusal) = self.refusal(hostname) {
+                let refused = self.groups.pop().into_iter().flatten();
+                match refused.flat_map(|key| key.from).collect::<Vec<_>>() {
+                    // A default, which no line set.
+                    from if from.is_empty() => self.warn(&refusal),
+                    from => self.not_carried(from, &refusal),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the parser has against the keys.
+    fn refusal(&self, hostname: &str) -> Option<String> {
+        let only_keys = Draft { groups: self.groups.clone(), ..Draft::default() };
+        let environment = Environment { hostname: hostname.into() };
+        let refused = Config::parse(&render(&only_keys, ""), Path::new(""), &environment).err()?.to_string();
+        // Its line is one of a text that nobody sees.
+        Some(refused.split_once(": ").map_or(refused.clone(), |(_, said)| said.into()))
+    }
+
+    /// Promise 3, for values that were taken for harmless.
+    fn hide_secrets(&mut self) {
+        let hidden = &self.hidden;
+        let holds_one = |text: &str| {
+            hidden.iter().any(|secret| !secret.expose().is_empty() && text.contains(secret.expose()))
+        };
+        let of_keys = self.groups.iter_mut().flatten().flat_map(|key| &mut key.from);
+        let of_remarks = self.remarks.iter_mut().filter_map(|remark| remark.about.as_mut());
+        for cited in of_keys.chain(of_remarks) {
+            cited.shown = cited.shown.take().filter(|value| !holds_one(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cited(name: &str, shown: &str) -> Vec<Cited> {
+        vec![Cited {
+            place: Place::line("/etc/postfix/main.cf", 4),
+            name: name.into(),
+            shown: Some(shown.into()),
+        }]
+    }
+
+    fn with_relayhost(relayhost: &str) -> Draft {
+        let mut draft = Draft::default();
+        draft.set(Key::new("relayhost", relayhost, cited("relayhost", relayhost)));
+        draft
+    }
+
+    fn finish(draft: Draft) -> Result<String, String> {
+        let start = Place::file("/etc/postfix/main.cf");
+        draft.finish("it", &start, "web1.example.com").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_parser_refuses_is_accounted_for_in_its_words() {
+        let mut draft = with_relayhost("smtp.example.com:587");
+        draft.set(Key::new("queue.lifetime", "0s", cited("maximal_queue_lifetime", "0")));
+        draft.set(Key::new("queue.retry-max", "2h", cited("maximal_backoff_time", "2h")));
+        let text = finish(draft).unwrap();
+        assert!(text.contains("retry-max = \"2h\"") && !text.contains("\nlifetime"), "{text}");
+        assert!(
+            text.contains("main.cf:4: maximal_queue_lifetime = 0\n#     key `queue.lifetime`: expected"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_belongs_together_is_refused_together() {
+        let mut draft = with_relayhost("smtp.example.com:587");
+        let key = |name, value| Key::new(name, value, cited(name, value));
+        draft.set_together(vec![key("tls.client-certificate", "/a.pem"), key("tls.client-key", "relative")]);
+        let text = finish(draft).unwrap();
+        assert!(!text.contains("\nclient-"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_made_without_a_relayhost_that_can_be_used() {
+        let said = finish(with_relayhost("not a host")).unwrap_err();
+        assert!(said.starts_with("/etc/postfix/main.cf:4: key `relayhost`: expected a host"), "{said}");
+        let said = finish(Draft::default()).unwrap_err();
+        assert!(said.starts_with("/etc/postfix/main.cf: key `relayhost`"), "{said}");
+        let mut implicit = with_relayhost("smtp.example.com:465");
+        implicit.set(Key::new("tls.mode", "implicit", Vec::new()));
+        assert!(finish(implicit).is_ok());
+    }
+
+    #[test]
+    fn a_secret_in_a_harmless_parameter_is_hidden() {
+        let mut draft = with_relayhost("smtp.example.com");
+        draft.not_carried(cited("my_note", "the password is hunter2"), "because");
+        draft.hidden.push(Secret::new("hunter2".into()));
+        let text = finish(draft).unwrap();
+        assert!(text.contains("my_note (value not shown") && !text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Logical lines, as all of Postfix's files have them.
+//!
+//! Promises: comments and blank lines are gone, also between a line and its continuation; a line that begins
+//! with white space continues the one before it; each logical line knows where it began.
+//!
+//! Fails: a continuation of nothing, and octets that are not UTF-8 outside comments.
+
+use super::place::{ImportError, Place};
+
+/// A logical line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) place: Place,
+    pub(super) text: String,
+}
+
+/// The logical lines of `text`, which was read from `file`.
+pub(super) fn logical_lines(file: &str, text: &str) -> Result<Vec<Line>, ImportError> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (index, physical) in text.lines().enumerate() {
+        let place = Place::line(file, index + 1);
+        let begins = physical.trim_start();
+        if begins.is_empty() || begins.starts_with('#') {
+            continue;
+        }
+        if physical.contains('\u{fffd}') {
+            return Err(place.error("expected UTF-8, found an octet that is not"));
+        }
+        let text = physical.trim_end();
+        if begins.len() == physical.len() {
+            lines.push(Line { place, text: text.into() });
+        } else if let Some(line) = lines.last_mut() {
+            line.text += text;
+        } else {
+            return Err(place.error("expected no white space in front of the first line"));
+        }
+    }
+    Ok(lines)
+}
+
+/// The items of a list: white space and commas part them, but not inside braces.
+pub(super) fn items(list: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let (mut start, mut depth) = (None, 0_usize);
+    for (at, c) in list.char_indices() {
+        let parts = depth == 0 && (c.is_whitespace() || c == ',');
+        match (start, parts) {
+            (None, false) => start = Some(at),
+            (Some(from), true) => {
+                items.push(&list[from..at]);
+                start = None;
+            }
+            _ => {}
+        }
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    items.extend(start.map(|from| &list[from..]));
+    items
+}
+
+/// The first word of `text`, and what stands behind it.
+pub(super) fn first_word(text: &str) -> (&str, &str) {
+    match text.split_once(|c: char| c.is_whitespace()) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &str) -> Vec<(usize, String)> {
+        let lines = logical_lines("f", text).unwrap();
+        lines.into_iter().map(|line| (line.place.line.unwrap(), line.text)).collect()
+    }
+
+    #[test]
+    fn a_comment_ends_no_line() {
+        let text = "# top\r\n\na = 1\r\n   # between\n\n\t2\n#b = x\nb =\n  y  \n";
+        assert_eq!(texts(text), [(3, "a = 1\t2".into()), (8, "b =  y".into())]);
+        assert_eq!(texts(""), []);
+    }
+
+    #[test]
+    fn what_is_no_line_is_said_with_its_number() {
+        for (text, said) in [
+            ("# c\n a = b", "f:2: expected no white space in front of the first line"),
+            ("a = b\nc = \u{fffd}", "f:2: expected UTF-8, found an octet that is not"),
+        ] {
+            assert_eq!(logical_lines("f", text).unwrap_err().to_string(), said);
+        }
+        assert_eq!(texts("# gr\u{fffd}n\na"), [(2, "a".into())], "old comments are Latin-1");
+    }
+
+    #[test]
+    fn braces_hold_an_item_together() {
+        let cases: [(&str, &[&str]); 5] = [
+            ("", &[]),
+            (" a,b\t, c ", &["a", "b", "c"]),
+            ("hash:/x inline:{ a=b, {c = d e} } z", &["hash:/x", "inline:{ a=b, {c = d e} }", "z"]),
+            ("{ a b", &["{ a b"]),
+            ("} a b", &["}", "a", "b"]),
+        ];
+        for (list, expected) in cases {
+            assert_eq!(items(list), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(first_word("key\t  value and more "), ("key", "value and more"));
+        assert_eq!(first_word("key"), ("key", ""));
+    }
+}

@@ -1,0 +1,234 @@
+//! `main.cf`: parameters, where they were set, and what they amount to.
+//!
+//! Promises: the last definition counts, and the earlier ones are remembered; a parameter that is not set has
+//! Postfix's default where that decides anything here; a value that may hold a secret is never [`shown`].
+//!
+//! [`shown`]: Settings::shown
+
+use std::collections::BTreeSet;
+
+use super::expand::{expand, names_in};
+use super::lines::logical_lines;
+use super::place::{ImportError, Place};
+
+/// A parameter that was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) place: Place,
+    pub(super) name: String,
+    /// As it is written.
+    raw: String,
+}
+
+/// All that were set.
+#[derive(Default)]
+pub(super) struct Settings {
+    settings: Vec<Setting>,
+    overridden: Vec<Setting>,
+    hostname: String,
+}
+
+/// Postfix's defaults, where another value stands on them.
+const DEFAULTS: [(&str, &str); 14] = [
+    ("alias_maps", "hash:/etc/aliases"),
+    ("config_directory", "/etc/postfix"),
+    ("data_directory", "/var/lib/postfix"),
+    ("default_database_type", "hash"),
+    ("default_transport", "smtp"),
+    ("masquerade_classes", "envelope_sender, header_sender, header_recipient"),
+    ("mail_name", "Postfix"),
+    ("mydestination", "$myhostname, localhost.$mydomain, localhost"),
+    ("myorigin", "$myhostname"),
+    ("queue_directory", "/var/spool/postfix"),
+    ("sender_canonical_classes", "envelope_sender, header_sender"),
+    ("smtp_tls_enforce_peername", "yes"),
+    ("smtp_tls_key_file", "$smtp_tls_cert_file"),
+    ("virtual_alias_maps", "$virtual_maps"),
+];
+
+impl Settings {
+    /// No parameters, on a host that calls itself `hostname`.
+    pub(super) fn of_host(hostname: &str) -> Settings {
+        Settings { hostname: hostname.into(), ..Settings::default() }
+    }
+
+    /// Reads the text of `main.cf`.
+    pub(super) fn read(&mut self, file: &str, text: &str) -> Result<(), ImportError> {
+        for line in logical_lines(file, text)? {
+            let (name, value) = assignment(&line.text).ok_or_else(|| {
+                line.place.error("expected `name = value` (a continued line begins with a space)")
+            })?;
+            self.set(line.place, name, value);
+        }
+        Ok(())
+    }
+
+    /// Sets a parameter; an earlier value of it no longer counts.
+    pub(super) fn set(&mut self, place: Place, name: &str, value: &str) {
+        if let Some(at) = self.settings.iter().position(|setting| setting.name == name) {
+            self.overridden.push(self.settings.remove(at));
+        }
+        self.settings.push(Setting { place, name: name.into(), raw: value.into() });
+    }
+
+    /// The setting of `name`, where it was set.
+    pub(super) fn get(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    /// In the order of the file.
+    pub(super) fn all(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Definitions that later ones made void.
+    pub(super) fn overridden(&self) -> &[Setting] {
+        &self.overridden
+    }
+
+    /// The value of `name`, expanded; the default where it is not set; else empty.
+    pub(super) fn value(&self, name: &str) -> Result<String, ImportError> {
+        let Some(raw) = self.raw(name) else { return Ok(String::new()) };
+        let place = || self.get(name).map_or_else(|| Place::file("main.cf"), |setting| setting.place.clone());
+        expand(&raw, &|name| self.raw(name))
+            .map(|value| value.trim().to_owned())
+            .map_err(|message| place().error(format!("{name}: {message}")))
+    }
+
+    /// Whether `name` is `yes`.
+    pub(super) fn is_yes(&self, name: &str) -> Result<bool, ImportError> {
+        Ok(self.value(name)?.eq_ignore_ascii_case("yes"))
+    }
+
+    /// Whether another parameter refers to `name`.
+    pub(super) fn is_referred_to(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| names_in(&setting.raw).contains(&name))
+    }
+
+    /// The value of `setting` as it may be shown: as written, on one line, and without secrets.
+    pub(super) fn shown(&self, setting: &Setting) -> Option<String> {
+        let hidden = is_sensitive(&setting.name) && !names_files(&setting.raw)
+            || self.sensitive_references().contains(setting.name.as_str());
+        (!hidden).then(|| setting.raw.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// The parameters that sensitive ones refer to, at any distance, and that hold more than a path.
+    fn sensitive_references(&self) -> BTreeSet<&str> {
+        let mut found: BTreeSet<&str> = BTreeSet::new();
+        let sensitive = self.settings.iter().filter(|setting| is_sensitive(&setting.name));
+        let mut open: Vec<&str> = sensitive.flat_map(|setting| names_in(&setting.raw)).collect();
+        while let Some(name) = open.pop() {
+            let own = self.get(name).filter(|setting| !setting.raw.starts_with('/'));
+            if own.is_some() && found.insert(name) {
+                open.extend(own.iter().flat_map(|setting| names_in(&setting.raw)));
+            }
+        }
+        found
+    }
+
+    fn raw(&self, name: &str) -> Option<String> {
+        match (self.get(name), name) {
+            (Some(setting), _) => Some(setting.raw.clone()),
+            (None, "myhostname") => Some(match self.hostname.contains('.') {
+                true => self.hostname.clone(),
+                // Only a mydomain that was set: the default would ask for myhostname again.
+                false => format!("{}.{}", self.hostname, self.raw_or("mydomain", "localdomain")),
+            }),
+            (None, "mydomain") => {
+                let host = self.raw_or("myhostname", &self.hostname);
+                Some(host.split_once('.').map_or("localdomain", |(_, domain)| domain).into())
+            }
+            _ => DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()),
+        }
+    }
+
+    fn raw_or(&self, name: &str, default: &str) -> String {
+        self.get(name).map_or_else(|| default.into(), |setting| setting.raw.clone())
+    }
+}
+
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim();
+    let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    valid.then_some((name, value.trim()))
+}
+
+/// Whether the value of `name` may hold a secret.
+pub(super) fn is_sensitive(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["passw", "secret", "token"].iter().any(|word| name.contains(word))
+}
+
+/// Whether a sensitive value only names files, as `hash:/etc/postfix/sasl_passwd` does.
+pub(super) fn names_files(value: &str) -> bool {
+    let is_file = |item: &str| {
+        let Some((kind, name)) = item.trim_start_matches("proxy:").split_once(':') else {
+            return item.starts_with('/');
+        };
+        kind != "static" && kind != "inline" && (name.starts_with('/') || name.starts_with('$'))
+    };
+    value.split([' ', '\t', ',']).filter(|item| !item.is_empty()).all(is_file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        let mut settings = Settings::of_host("web1");
+        settings.read("/etc/postfix/main.cf", text).unwrap();
+        settings
+    }
+
+    #[test]
+    fn the_last_definition_counts_and_the_first_is_remembered() {
+        let settings = settings("a = 1\nb = $a\na =\n  2\n");
+        assert_eq!((settings.value("a"), settings.value("b")), (Ok("2".into()), Ok("2".into())));
+        assert_eq!(settings.get("a").unwrap().place.line, Some(3));
+        assert_eq!(settings.overridden()[0].place.line, Some(1));
+    }
+
+    #[test]
+    fn names_of_the_host_complete_each_other() {
+        let names = |text: &str| {
+            let settings = settings(text);
+            ["myhostname", "mydomain", "myorigin"].map(|name| settings.value(name).unwrap())
+        };
+        for (text, expected) in [
+            ("", ["web1.localdomain", "localdomain", "web1.localdomain"]),
+            ("mydomain = example.com", ["web1.example.com", "example.com", "web1.example.com"]),
+            ("myhostname = a.b.example", ["a.b.example", "b.example", "a.b.example"]),
+            (
+                "myhostname = mx.$mydomain\nmydomain = x.example",
+                ["mx.x.example", "x.example", "mx.x.example"],
+            ),
+            (
+                "myorigin = $mydomain\nmyhostname = a.example.org",
+                ["a.example.org", "example.org", "example.org"],
+            ),
+        ] {
+            assert_eq!(names(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_line_and_quote_nothing() {
+        let mut broken = Settings::of_host("web1");
+        let error = broken.read("/etc/postfix/main.cf", "a = b\n[relay]:587 user:hunter2\n").unwrap_err();
+        assert!(error.to_string().starts_with("/etc/postfix/main.cf:2: expected `name = value`"), "{error}");
+        assert!(!error.to_string().contains("hunter2"));
+        let error = settings("\nx = static:hunter2${").value("x").unwrap_err();
+        assert_eq!(error.to_string(), "/etc/postfix/main.cf:2: x: `${` without its `}`");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let settings = settings(
+            "smtp_sasl_password_maps = static:me:$pw\npw = $inner\ninner = hunter2\nmap = hash:/x\n\
+             lmtp_sasl_password_maps = hash:/etc/postfix/sasl\nother = inline:{a=b}\ndb_password = hunter2",
+        );
+        let shown: Vec<_> = settings.all().iter().filter_map(|setting| settings.shown(setting)).collect();
+        assert_eq!(shown, ["hash:/x", "hash:/etc/postfix/sasl", "inline:{a=b}"]);
+    }
+}

@@ -1,0 +1,263 @@
+//! Lookup tables: `type:name`, and the text files behind them.
+//!
+//! Promises: a table of an indexed type (`hash:`, `lmdb:` …) is read from the text it was made of;
+//! entries stand in the order of their file, keys in lower case as Postfix folds them, and of two entries
+//! with one key the first counts.
+//!
+//! Fails: a line that is no entry is an error with its file and line, and quotes nothing: the table may
+//! hold secrets. A table that cannot be had is no error but [`Unread`], with the reason.
+
+use super::files::Files;
+use super::lines::{first_word, items, logical_lines};
+use super::main_cf::Settings;
+use super::pattern::{Pattern, read_patterns};
+use super::place::{ImportError, Place};
+
+/// What a table answers with.
+pub(super) enum Table {
+    /// The same for every key.
+    Static(Entry),
+    /// Keys and values.
+    Pairs(Vec<Entry>),
+    /// The value of the first pattern that matches.
+    Patterns(Vec<Pattern>),
+}
+
+/// One line of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+/// A table that cannot be had.
+pub(super) struct Unread {
+    /// Its type and name; of what stands in `main.cf` itself, the type alone.
+    pub(super) name: String,
+    /// Why.
+    pub(super) why: String,
+}
+
+/// Types whose text file has a key and a value on each line.
+const KEYED: [&str; 7] = ["hash", "texthash", "btree", "lmdb", "dbm", "cdb", "sdbm"];
+
+/// How the lines of a keyed file are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `key value`
+    Postmap,
+    /// `key: value`, as in aliases(5)
+    Aliases,
+}
+
+/// The tables that the parameter `name` lists.
+pub(super) fn tables(
+    settings: &Settings,
+    name: &str,
+    files: &Files<'_>,
+    shape: Shape,
+) -> Result<(Vec<Table>, Vec<Unread>), ImportError> {
+    let value = settings.value(name)?;
+    let place = settings.get(name).map_or_else(|| Place::file("main.cf"), |setting| setting.place.clone());
+    let (mut tables, mut unread) = (Vec::new(), Vec::new());
+    for item in items(&value) {
+        match table(item, &place, settings, files, shape)? {
+            Ok(table) => tables.push(table),
+            Err(why) => unread.push(Unread { name: shown(item), why }),
+        }
+    }
+    Ok((tables, unread))
+}
+
+fn shown(item: &str) -> String {
+    match split_type(item) {
+        (Some(kind), name) if !name.starts_with('/') => format!("{kind}:…"),
+        _ => item.into(),
+    }
+}
+
+fn split_type(item: &str) -> (Option<&str>, &str) {
+    let item = item.strip_prefix("proxy:").unwrap_or(item);
+    item.split_once(':').map_or((None, item), |(kind, name)| (Some(kind), name))
+}
+
+fn table(
+    item: &str,
+    place: &Place,
+    settings: &Settings,
+    files: &Files<'_>,
+    shape: Shape,
+) -> Result<Result<Table, String>, ImportError> {
+    let (kind, name) = split_type(item);
+    let kind = kind.map_or_else(|| settings.value("default_database_type"), |kind| Ok(kind.into()))?;
+    let inner = name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::trim);
+    match kind.as_str() {
+        "static" => {
+            let value = inner.unwrap_or(name);
+            Ok(Ok(Table::Static(Entry { place: place.clone(), key: String::new(), value: value.into() })))
+        }
+        "inline" => inline(inner, place).map(Table::Pairs).map(Ok),
+        "regexp" | "pcre" => {
+            if let Some(rules) = inner {
+                let rules: Vec<&str> = items(rules).into_iter().map(unbraced).collect();
+                return inline_patterns(&rules, place, &kind).map(Table::Patterns).map(Ok);
+            }
+            Ok(match files.text(name)? {
+                Some(text) => Ok(Table::Patterns(read_patterns(name, &text, &kind)?)),
+                None => Err("it is not there".into()),
+            })
+        }
+        kind if KEYED.contains(&kind) => Ok(match files.text(name)? {
+            Some(text) => Ok(Table::Pairs(pairs(name, &text, shape)?)),
+            None => Err("the text it was made of is not there".into()),
+        }),
+        kind => Ok(Err(format!("tables of type {kind} are not read"))),
+    }
+}
+
+fn unbraced(item: &str) -> &str {
+    item.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(item).trim()
+}
+
+fn inline_patterns(rules: &[&str], place: &Place, kind: &str) -> Result<Vec<Pattern>, ImportError> {
+    let patterns = read_patterns(&place.file, &rules.join("\n"), kind);
+    let mut patterns = patterns.map_err(|error| place.error(error.message))?;
+    patterns.iter_mut().for_each(|pattern| pattern.place = place.clone());
+    Ok(patterns)
+}
+
+fn inline(inner: Option<&str>, place: &Place) -> Result<Vec<Entry>, ImportError> {
+    let expected = || place.error("expected `inline:{ key=value, { key = value with spaces } }`");
+    let mut entries = Vec::new();
+    for item in items(inner.ok_or_else(expected)?) {
+        let (key, value) = unbraced(item).split_once('=').ok_or_else(expected)?;
+        add(&mut entries, place.clone(), key.trim(), value.trim());
+    }
+    Ok(entries)
+}
+
+/// The entries of the text `file`.
+pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<Entry>, ImportError> {
+    let mut entries = Vec::new();
+    for line in logical_lines(file, text)? {
+        let (key, value, expected) = match shape {
+            Shape::Postmap => {
+                let (key, value) = first_word(&line.text);
+                (key, value, "expected a key, white space and a value, found a key alone")
+            }
+            Shape::Aliases => {
+                let (key, value) = line.text.split_once(':').unwrap_or((&line.text, ""));
+                (key.trim().trim_matches('"'), value.trim(), "expected `name: value`")
+            }
+        };
+        if key.is_empty() || value.is_empty() {
+            return Err(line.place.error(expected));
+        }
+        add(&mut entries, line.place, key, value);
+    }
+    Ok(entries)
+}
+
+fn add(entries: &mut Vec<Entry>, place: Place, key: &str, value: &str) {
+    let key = key.to_lowercase();
+    if !entries.iter().any(|entry| entry.key == key) {
+        entries.push(Entry { place, key, value: value.into() });
+    }
+}
+
+/// What `tables` answer for `key`; patterns are not asked.
+pub(super) fn lookup<'t>(tables: &'t [Table], key: &str) -> Option<&'t Entry> {
+    let key = key.to_lowercase();
+    tables.iter().find_map(|table| match table {
+        Table::Static(entry) => Some(entry),
+        Table::Pairs(entries) => entries.iter().find(|entry| entry.key == key),
+        Table::Patterns(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::path::Path;
+
+    fn read(path: &Path) -> io::Result<Vec<u8>> {
+        match path.to_str().unwrap() {
+            "/etc/postfix/map" => Ok(b"# c\nRoot  ops@example.com\nroot other\nb\n  c\td\n".to_vec()),
+            "/etc/postfix/bad" => Ok(b"a b\nhunter2\n".to_vec()),
+            "/etc/postfix/all" => Ok(b"/./ x\n".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn of(value: &str) -> Result<(Vec<Table>, Vec<Unread>), ImportError> {
+        let mut settings = Settings::of_host("web1");
+        settings.set(Place::line("/etc/postfix/main.cf", 7), "m", value);
+        let files = Files::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
+        tables(&settings, "m", &files, Shape::Postmap)
+    }
+
+    #[test]
+    fn every_type_is_asked_in_its_order() {
+        for (value, key, expected) in [
+            ("hash:/etc/postfix/map", "ROOT", Some("ops@example.com")),
+            ("proxy:texthash:$config_directory/map", "b", Some("c\td")),
+            ("/etc/postfix/map", "root", Some("ops@example.com")),
+            ("hash:/etc/postfix/map", "x", None),
+            ("inline:{ root=a, {b = c d} }, static:z", "b", Some("c d")),
+            ("inline:{ root=a } static:z", "q", Some("z")),
+            ("static:{ two words }", "", Some("two words")),
+            ("", "x", None),
+        ] {
+            let (tables, unread) = of(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+            assert_eq!(lookup(&tables, key).map(|entry| entry.value.as_str()), expected, "{value}");
+            assert!(unread.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_has_a_reason_and_shows_no_secret() {
+        let (tables, unread) = of("hash:/etc/postfix/gone, ldap:/etc/x, mysql:hunter2 regexp:/gone").unwrap();
+        assert!(tables.is_empty());
+        let said: Vec<_> = unread.iter().map(|table| format!("{}: {}", table.name, table.why)).collect();
+        assert_eq!(
+            said,
+            [
+                "hash:/etc/postfix/gone: the text it was made of is not there",
+                "ldap:/etc/x: tables of type ldap are not read",
+                "mysql:…: tables of type mysql are not read",
+                "regexp:/gone: it is not there",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_tables_name_the_line_and_quote_nothing() {
+        for (value, said) in [
+            (
+                "hash:/etc/postfix/bad",
+                "/etc/postfix/bad:2: expected a key, white space and a value, found a key alone",
+            ),
+            (
+                "inline:hunter2",
+                "/etc/postfix/main.cf:7: expected `inline:{ key=value, { key = value with spaces } }`",
+            ),
+            (
+                "inline:{hunter2}",
+                "/etc/postfix/main.cf:7: expected `inline:{ key=value, { key = value with spaces } }`",
+            ),
+        ] {
+            assert_eq!(of(value).err().map(|error| error.to_string()).as_deref(), Some(said));
+        }
+    }
+
+    #[test]
+    fn aliases_have_a_colon() {
+        let entries = pairs("/etc/aliases", "root: a@b,\n  c@d\n\"two words\": x\n", Shape::Aliases).unwrap();
+        let shown: Vec<_> = entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+        assert_eq!(shown, [("root", "a@b,  c@d"), ("two words", "x")]);
+        let error = pairs("/etc/aliases", "root ops\n", Shape::Aliases).unwrap_err();
+        assert_eq!(error.to_string(), "/etc/aliases:1: expected `name: value`");
+    }
+}

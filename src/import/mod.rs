@@ -1,0 +1,225 @@
+//! Import of another program's configuration: Postfix's, a Chef cookbook's attributes for it, msmtp's,
+//! nullmailer's, ssmtp's.
+//!
+//! Promises: 1. what comes out is accepted by `nullmta check` as far as that looks at no other file; 2.
+//! each key says what it was made of, and each setting that is in no key is named with the reason; 3. no
+//! secret is in the text, in an error or in a debug print; 4. pure: files are read through the function
+//! that is given.
+//!
+//! Fails: [`ImportError`], with file and line. Nothing is made then: half a configuration would send mail
+//! the wrong way.
+//!
+//! Not here: writing files (`cli/import.rs`), what the keys mean (`config/`).
+//!
+//! ```text
+//!  main.cf ─ lines ─ main_cf ─ expand ─┐
+//!  hash: regexp: … ─ maps ─ pattern ───┼─ postfix/ ─┐
+//!  node.json ─ chef ───────────────────┘            ├─ draft ─ render ─ TOML
+//!  msmtprc, ssmtp.conf, nullmailer/ ────────────────┘
+//! ```
+
+mod chef;
+mod draft;
+mod expand;
+mod files;
+mod lines;
+mod main_cf;
+mod maps;
+mod master_cf;
+mod msmtp;
+mod nexthop;
+mod nullmailer;
+mod pattern;
+mod place;
+mod postfix;
+mod render;
+mod single_relay;
+mod ssmtp;
+mod times;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use files::Read;
+pub use place::{ImportError, Place};
+
+use crate::secret::Secret;
+use draft::Draft;
+use files::Files;
+use main_cf::Settings;
+
+/// Whose configuration it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A directory with `main.cf`.
+    Postfix,
+    /// A JSON file with the attributes of the `postfix` cookbook.
+    Chef,
+    /// `msmtprc`.
+    Msmtp,
+    /// A directory with `remotes`.
+    Nullmailer,
+    /// `ssmtp.conf`.
+    Ssmtp,
+}
+
+/// What an import depends on beside the files.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The host's own name.
+    pub hostname: &'a str,
+    /// Where the caller will put the secret; `None` leaves that to a person.
+    pub secret_file: Option<&'a str>,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Import {
+    /// The text of `nullmta.toml`.
+    pub toml: String,
+    /// The secret of `[auth]`, for a file of its own.
+    pub secret: Option<Secret>,
+}
+
+/// Imports what `start` names, a file or a directory. `format` overrules what it looks like.
+pub fn import(
+    start: &Path,
+    format: Option<Format>,
+    read: Read<'_>,
+    options: &Options<'_>,
+) -> Result<Import, ImportError> {
+    let (format, file) = recognise(start, format, read)?;
+    let directory =
+        file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).to_owned();
+    let home = match format {
+        Format::Nullmailer => "/etc/nullmailer",
+        _ => "/etc/postfix",
+    };
+    let files = Files::new(&directory, home, read);
+    let mut draft = Draft::default();
+    let begun = begin(format, &file, &files, options, &mut draft).map_err(|error| files.located(error))?;
+    let secret = draft.secret.take();
+    let toml = draft.finish(&start.display().to_string(), &begun, options.hostname);
+    Ok(Import { toml: toml.map_err(|error| files.located(error))?, secret })
+}
+
+/// Fills `draft`; gives what an error is about that concerns all of it.
+fn begin(
+    format: Format,
+    file: &Path,
+    files: &Files<'_>,
+    options: &Options<'_>,
+    draft: &mut Draft,
+) -> Result<Place, ImportError> {
+    // Within its own directory a file is called what its host calls it.
+    let name = match (format, file.file_name()) {
+        (Format::Postfix | Format::Nullmailer, Some(name)) => files.own(&name.to_string_lossy()),
+        _ => file.display().to_string(),
+    };
+    let place = Place::file(&name);
+    let text = files.text(&name)?.ok_or_else(|| place.error("is not there"))?;
+    match format {
+        Format::Postfix => {
+            let mut settings = Settings::of_host(options.hostname);
+            settings.read(&name, &text)?;
+            postfix::carry(&postfix::Source { settings: &settings, files, options }, draft)?;
+            master_cf::account(files, draft)?;
+        }
+        Format::Chef => chef::carry(&place, &text, options, draft)?,
+        Format::Msmtp => msmtp::carry(&place, &text, options, draft)?,
+        Format::Nullmailer => nullmailer::carry(files, &place, &text, options, draft)?,
+        Format::Ssmtp => ssmtp::carry(&place, &text, options, draft)?,
+    }
+    Ok(place)
+}
+
+/// Files that say by their name what they are.
+const NAMES: [(&str, Format); 7] = [
+    ("main.cf", Format::Postfix),
+    ("remotes", Format::Nullmailer),
+    ("ssmtp.conf", Format::Ssmtp),
+    ("msmtprc", Format::Msmtp),
+    (".msmtprc", Format::Msmtp),
+    ("msmtp.conf", Format::Msmtp),
+    ("revaliases", Format::Ssmtp),
+];
+
+/// The format of `start`, and the file to begin with.
+fn recognise(start: &Path, forced: Option<Format>, read: Read<'_>) -> Result<(Format, PathBuf), ImportError> {
+    let error = |message: String| ImportError { place: Place::file(&start.display().to_string()), message };
+    let octets = match read(start) {
+        Ok(octets) => octets,
+        Err(failure) if failure.kind() == io::ErrorKind::IsADirectory => {
+            let mut known = NAMES.iter().filter(|(_, format)| forced.is_none_or(|forced| forced == *format));
+            let found = known.find(|(name, _)| read(&start.join(name)).is_ok());
+            return found.map(|(name, format)| (*format, start.join(name))).ok_or_else(|| {
+                error("expected a directory with main.cf, remotes, ssmtp.conf or msmtprc".into())
+            });
+        }
+        Err(failure) => return Err(error(format!("cannot be read: {failure}"))),
+    };
+    let named = NAMES.iter().find(|(name, _)| start.file_name().is_some_and(|file| file == *name));
+    let format =
+        forced.or(named.map(|(_, format)| *format)).or_else(|| by_content(&String::from_utf8_lossy(&octets)));
+    let unknown = || {
+        error("expected main.cf, msmtprc, ssmtp.conf, remotes or Chef attributes; --from says which".into())
+    };
+    format.map(|format| (format, start.to_owned())).ok_or_else(unknown)
+}
+
+/// What a text looks like.
+fn by_content(text: &str) -> Option<Format> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let has_key = |key: &str| {
+        lines()
+            .any(|line| line.split_once('=').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case(key)))
+    };
+    let first = lines().next()?;
+    match first.split_whitespace().next()? {
+        word if word.starts_with('{') => Some(Format::Chef),
+        "account" | "defaults" | "host" => Some(Format::Msmtp),
+        _ if has_key("mailhub") => Some(Format::Ssmtp),
+        _ if has_key("relayhost") || has_key("myhostname") => Some(Format::Postfix),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_known_by_their_text() {
+        for (text, format) in [
+            ("# c\n{\"postfix\": {}}", Some(Format::Chef)),
+            ("defaults\nauth on\n", Some(Format::Msmtp)),
+            ("\naccount x\nhost a", Some(Format::Msmtp)),
+            ("root=postmaster\nmailhub=mail:587", Some(Format::Ssmtp)),
+            ("biff = no\nrelayhost=[a]", Some(Format::Postfix)),
+            ("smtp.example.com smtp --port=587", None),
+            ("", None),
+        ] {
+            assert_eq!(by_content(text), format, "{text}");
+        }
+    }
+
+    #[test]
+    fn directories_are_known_by_their_files_and_a_format_can_be_forced() {
+        let read = |path: &Path| match path.to_str().unwrap() {
+            "/etc" => Err(io::ErrorKind::IsADirectory.into()),
+            "/etc/ssmtp.conf" | "/etc/msmtprc" | "/x" => Ok(Vec::new()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        let found = |start: &str, forced| {
+            recognise(Path::new(start), forced, &read).map_err(|error| error.to_string())
+        };
+        assert_eq!(found("/etc", None), Ok((Format::Ssmtp, "/etc/ssmtp.conf".into())));
+        assert_eq!(found("/etc", Some(Format::Msmtp)), Ok((Format::Msmtp, "/etc/msmtprc".into())));
+        assert_eq!(found("/x", Some(Format::Chef)), Ok((Format::Chef, "/x".into())));
+        assert!(
+            found("/etc", Some(Format::Nullmailer)).unwrap_err().starts_with("/etc: expected a directory")
+        );
+        assert!(found("/x", None).unwrap_err().contains("--from"));
+        assert_eq!(found("/gone", None), Err("/gone: cannot be read: entity not found".into()));
+    }
+}

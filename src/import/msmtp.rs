@@ -1,0 +1,313 @@
+//! `msmtprc`: the account `default`.
+//!
+//! Promises: an account has what `defaults` said before it, what the accounts it builds on said, and its
+//! own; other accounts with a `from` are per-sender relays.
+//!
+//! Fails: a line that is no command, with its line; an account that builds on none.
+
+use super::Options;
+use super::draft::{Cited, Draft, Fate, Key, Route};
+use super::lines::first_word;
+use super::nexthop::{Nexthop, port};
+use super::place::{ImportError, Place};
+use super::single_relay::{Encryption, account, carry_auth, carry_relay};
+use crate::secret::Secret;
+use Fate::{AlreadySo, NotCarried};
+
+/// One command of an account.
+#[derive(Clone)]
+struct Command {
+    place: Place,
+    name: String,
+    value: String,
+}
+
+#[derive(Clone, Default)]
+struct Account {
+    name: String,
+    commands: Vec<Command>,
+}
+
+/// Commands that are in no key, and why.
+const REASONS: [(&str, Fate, &str); 22] = [
+    ("tls_trust_file", AlreadySo, "the system's CA bundle is trusted"),
+    (
+        "tls_certcheck",
+        NotCarried,
+        "the certificate is always verified; tls.ca-file or tls.pin-sha256 say what is trusted",
+    ),
+    ("tls_fingerprint", NotCarried, "it is a certificate's; tls.pin-sha256 is the SHA-256 of the public key"),
+    ("tls_crl_file", NotCarried, "revocation lists are not read"),
+    ("tls_priorities", NotCarried, "TLS is rustls with its own defaults, 1.2 and 1.3"),
+    ("tls_min_dh_prime_bits", AlreadySo, "there is no Diffie-Hellman of short primes in rustls"),
+    ("tls_force_sslv3", AlreadySo, "TLS 1.2 and 1.3, nothing older"),
+    ("protocol", AlreadySo, "SMTP"),
+    ("logfile", AlreadySo, "nullmta logs to the journal"),
+    ("logfile_time_format", AlreadySo, "nullmta logs to the journal"),
+    ("syslog", AlreadySo, "nullmta logs to the journal"),
+    ("add_missing_from_header", AlreadySo, "From is added where it is missing"),
+    ("add_missing_date_header", AlreadySo, "Date is added where it is missing"),
+    ("remove_bcc_headers", AlreadySo, "Bcc is removed"),
+    ("undisclosed_recipients", NotCarried, "recipients stay as they are"),
+    ("auto_from", NotCarried, "addresses are the submitter's, completed with rewrite.origin"),
+    ("set_from_header", AlreadySo, "rewrite.sender changes envelope and header"),
+    ("keepbcc", NotCarried, "Bcc is removed"),
+    ("dsn_notify", NotCarried, "each message says so itself"),
+    ("dsn_return", NotCarried, "each message says so itself"),
+    ("timeout", NotCarried, "each step has its own: relay.timeouts"),
+    ("aliases", NotCarried, "rewrite.aliases has users and their addresses: copy them there"),
+];
+
+/// Carries the account `default` of `text`.
+pub(super) fn carry(
+    place: &Place,
+    text: &str,
+    options: &Options<'_>,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let accounts = accounts(&place.file, text)?;
+    let first = accounts.iter().find(|account| account.name == "default").or(accounts.first());
+    let default = first.ok_or_else(|| place.error("expected an account"))?;
+    default.carry_relay(place, draft)?;
+    default.carry_auth(options, draft);
+    default.carry_names(draft);
+    default.account(draft);
+    let others = accounts.iter().filter(|other| other.name != default.name);
+    for other in others.filter(|other| {
+        other.value("host") != default.value("host") || other.value("user") != default.value("user")
+    }) {
+        other.note_route(place, draft)?;
+    }
+    Ok(())
+}
+
+fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
+    let mut accounts: Vec<Account> = Vec::new();
+    let mut defaults: Vec<Command> = Vec::new();
+    let mut in_defaults = true;
+    for (index, line) in text.lines().enumerate() {
+        let place = Place::line(file, index + 1);
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = first_word(line);
+        match name {
+            "defaults" => {
+                in_defaults = true;
+                defaults.clear();
+            }
+            "account" => {
+                in_defaults = false;
+                let commands = defaults.clone();
+                accounts.push(begun(&place, value, commands, &accounts)?);
+            }
+            _ if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+                return Err(place.error("expected a command"));
+            }
+            _ => {
+                let command = Command { place, name: name.into(), value: unquoted(value).into() };
+                let open = accounts.last_mut().filter(|_| !in_defaults);
+                open.map_or(&mut defaults, |account| &mut account.commands).push(command);
+            }
+        }
+    }
+    Ok(accounts)
+}
+
+/// `account name` or `account name : base, base`.
+fn begun(
+    place: &Place,
+    value: &str,
+    mut commands: Vec<Command>,
+    accounts: &[Account],
+) -> Result<Account, ImportError> {
+    let (name, bases) = value.split_once(':').unwrap_or((value, ""));
+    for base in bases.split(',').map(str::trim).filter(|base| !base.is_empty()) {
+        let base = accounts.iter().find(|account| account.name == base);
+        let base = base.ok_or_else(|| place.error("it builds on an account that is not above"))?;
+        // What both have from the same defaults is there once.
+        commands.retain(|command| base.commands.iter().all(|known| known.place != command.place));
+        commands.extend(base.commands.clone());
+    }
+    Ok(Account { name: name.trim().into(), commands })
+}
+
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+}
+
+impl Account {
+    /// The last command of that name.
+    fn get(&self, name: &str) -> Option<&Command> {
+        self.commands.iter().rev().find(|command| command.name == name)
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).map(|command| command.value.as_str())
+    }
+
+    /// A command without a value, or with `on`, switches on.
+    fn is_on(&self, name: &str, default: bool) -> bool {
+        self.value(name).map_or(default, |value| value != "off")
+    }
+
+    fn cited(&self, names: &[&str]) -> Vec<Cited> {
+        names.iter().filter_map(|name| self.get(name)).map(cite).collect()
+    }
+
+    fn encryption(&self) -> Encryption {
+        match (self.is_on("tls", false), self.is_on("tls_starttls", true)) {
+            (false, _) => Encryption::None,
+            (true, true) => Encryption::StartTls,
+            (true, false) => Encryption::Implicit,
+        }
+    }
+
+    fn nexthop(&self, place: &Place) -> Result<Nexthop, ImportError> {
+        let host = self.get("host").ok_or_else(|| place.error("expected a host in the account"))?;
+        let usual = if self.encryption() == Encryption::Implicit { 465 } else { 25 };
+        let port = self.value("port").map_or(Some(usual), port);
+        let nexthop = port.and_then(|port| Nexthop::parse(&format!("[{}]", host.value), port));
+        nexthop.ok_or_else(|| host.place.error("expected a host and a port"))
+    }
+
+    fn carry_relay(&self, place: &Place, draft: &mut Draft) -> Result<(), ImportError> {
+        let from = self.cited(&["host", "port", "tls", "tls_starttls"]);
+        carry_relay(&[self.nexthop(place)?], self.encryption(), from, draft);
+        if let Some(file) = self.value("tls_trust_file").filter(|file| !is_system_bundle(file)) {
+            draft.set(Key::new("tls.ca-file", file, self.cited(&["tls_trust_file"])));
+        }
+        if let Some(name) = self.value("tls_host_override") {
+            draft.set(Key::new("tls.server-name", name, self.cited(&["tls_host_override"])));
+        }
+        if let (Some(certificate), Some(key)) = (self.value("tls_cert_file"), self.value("tls_key_file")) {
+            draft.set_together(vec![
+                Key::new("tls.client-certificate", certificate, self.cited(&["tls_cert_file"])),
+                Key::new("tls.client-key", key, self.cited(&["tls_key_file"])),
+            ]);
+        }
+        Ok(())
+    }
+
+    fn carry_auth(&self, options: &Options<'_>, draft: &mut Draft) {
+        let cited = self.cited(&["auth", "user"]);
+        let method = self.value("auth").unwrap_or("off");
+        let Some(username) = self.value("user").filter(|_| method != "off") else {
+            draft.already_so(cited, "no authentication");
+            return;
+        };
+        if let Some(password) = self.get("password") {
+            let secret = Secret::new(password.value.clone());
+            carry_auth(username, secret, &password.place.to_string(), cited, options, draft);
+        } else if let Some(command) =
+            self.get("passwordeval").filter(|command| prints_what_it_says(&command.value))
+        {
+            draft.not_carried(
+                vec![cite(command)],
+                "the command holds the secret itself: put that into a file, and [auth] beside it",
+            );
+        } else if let Some(command) = self.value("passwordeval") {
+            let command = ["/bin/sh", "-c", command].map(String::from).to_vec();
+            let command = Key::new("auth.password-command", command, self.cited(&["passwordeval"]));
+            draft.set_together(vec![Key::new("auth.username", username, cited), command]);
+        } else {
+            draft.not_carried(cited, "no password stands here: [auth] has to be written by hand");
+        }
+        let ours = ["plain", "login", "scram-sha-1", "scram-sha-256"];
+        if ours.contains(&method) {
+            draft.set(Key::new("auth.mechanisms", method.to_uppercase(), self.cited(&["auth"])));
+        }
+    }
+
+    fn carry_names(&self, draft: &mut Draft) {
+        for (command, key) in [("domain", "listen.hostname"), ("maildomain", "rewrite.origin")] {
+            if let Some(value) = self.value(command).filter(|value| *value != "localhost") {
+                draft.set(Key::new(key, value, self.cited(&[command])));
+            }
+        }
+        if let Some(from) = self.value("from").filter(|from| from.contains('@')) {
+            // msmtp's own variables, in nullmta's letters.
+            let address =
+                from.replace("%U", "\0u").replace("%H", "\0h").replace('%', "%%").replace('\0', "%");
+            let key = Key::new("rewrite.sender", address, self.cited(&["from"]));
+            draft.set(key.advised("msmtp changes the envelope so; nullmta, From as well."));
+        }
+    }
+
+    fn account(&self, draft: &mut Draft) {
+        let left: Vec<Cited> =
+            self.commands.iter().filter(|command| !draft.accounts_for(&command.name)).map(cite).collect();
+        for cited in
+            left.into_iter().filter(|cited| !["password", "passwordeval"].contains(&cited.name.as_str()))
+        {
+            account(cited, &REASONS, draft);
+        }
+    }
+
+    fn note_route(&self, place: &Place, draft: &mut Draft) -> Result<(), ImportError> {
+        draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
+        draft.routes.push(Route {
+            senders: self.value("from").map(String::from).into_iter().collect(),
+            relayhost: self.nexthop(place)?.written(),
+            username: self.value("user").map(String::from),
+            places: self.cited(&["host", "user"]).into_iter().map(|cited| cited.place).collect(),
+        });
+        Ok(())
+    }
+}
+
+/// `echo secret`
+fn prints_what_it_says(command: &str) -> bool {
+    ["echo", "printf", "/bin/echo", "/usr/bin/printf"].contains(&first_word(command.trim()).0)
+}
+
+fn is_system_bundle(file: &str) -> bool {
+    file == "system" || file.starts_with("/etc/ssl/certs/ca-") || file.starts_with("/etc/pki/tls/")
+}
+
+fn cite(command: &Command) -> Cited {
+    let shown = (!command.name.starts_with("password")).then(|| command.value.clone());
+    Cited { place: command.place.clone(), name: command.name.clone(), shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account_of(text: &str) -> Result<Account, String> {
+        let accounts = accounts("m", text).map_err(|error| error.to_string())?;
+        Ok(accounts.into_iter().next_back().unwrap())
+    }
+
+    #[test]
+    fn accounts_build_on_defaults_and_on_each_other() {
+        let text = "defaults\ntls on\nport 587\naccount a\nhost a.example\nuser \"two words\"\n\
+                    defaults\nport 25\naccount default : a\nport 2525\n";
+        let account = account_of(text).unwrap();
+        assert_eq!(account.name, "default");
+        assert_eq!((account.value("host"), account.value("port")), (Some("a.example"), Some("2525")));
+        assert_eq!((account.value("user"), account.encryption()), (Some("two words"), Encryption::StartTls));
+    }
+
+    #[test]
+    fn tls_has_three_ways() {
+        for (text, expected) in [
+            ("tls off", Encryption::None),
+            ("tls", Encryption::StartTls),
+            ("tls on\ntls_starttls off", Encryption::Implicit),
+        ] {
+            assert_eq!(account_of(&format!("account a\n{text}")).unwrap().encryption(), expected);
+        }
+    }
+
+    #[test]
+    fn broken_files_name_the_line() {
+        for (text, said) in [
+            ("account b : a", "m:1: it builds on an account that is not above"),
+            ("account a\nhost x\n@hunter2", "m:3: expected a command"),
+        ] {
+            assert_eq!(account_of(text).err().as_deref(), Some(said));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! How Postfix writes where mail goes: `host`, `[host]`, `host:port`, `[ipv6:2001:db8::1]:587`,
+//! `smtp:[host]`.
+//!
+//! Not here: whether nullmta accepts it; that is for its own parser.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A nexthop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nexthop {
+    /// As it is written: the key under which tables have it.
+    pub(super) text: String,
+    /// A name, or an address without brackets.
+    pub(super) host: String,
+    /// Postfix's default is 25.
+    pub(super) port: u16,
+    /// Whether Postfix looks up the MX records of the host.
+    pub(super) wants_mx: bool,
+}
+
+/// Ports that people write by name.
+const PORTS: [(&str, u16); 6] =
+    [("smtp", 25), ("submission", 587), ("submissions", 465), ("smtps", 465), ("ssmtp", 465), ("urd", 465)];
+
+/// The port that `text` names.
+pub(super) fn port(text: &str) -> Option<u16> {
+    let known = PORTS.iter().find(|(name, _)| *name == text).map(|(_, port)| *port);
+    known.or_else(|| text.parse().ok())
+}
+
+impl Nexthop {
+    /// Reads `text`; a port that it lacks is `default_port`.
+    pub(super) fn parse(text: &str, default_port: u16) -> Option<Nexthop> {
+        let (host, behind, bracketed) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map(|(host, behind)| (host, behind, true))?,
+            None => {
+                let at = text.find(':').unwrap_or(text.len());
+                (&text[..at], &text[at..], false)
+            }
+        };
+        let port = match behind {
+            "" => default_port,
+            behind => port(behind.strip_prefix(':')?)?,
+        };
+        let host = host.strip_prefix("ipv6:").or(host.strip_prefix("IPv6:")).unwrap_or(host);
+        let wants_mx = !bracketed && host.parse::<IpAddr>().is_err();
+        (!host.is_empty()).then(|| Nexthop { text: text.into(), host: host.into(), port, wants_mx })
+    }
+
+    /// As nullmta writes it.
+    pub(super) fn written(&self) -> String {
+        match self.host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]:{}", self.port),
+            Err(_) => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// Whether it is on this host.
+    pub(super) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>().map(|address| address.is_loopback());
+        address.unwrap_or_else(|_| self.host.eq_ignore_ascii_case("localhost"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms() {
+        for (text, written, wants_mx, loopback) in [
+            ("[smtp.example.com]:587", "smtp.example.com:587", false, false),
+            ("[smtp.example.com]", "smtp.example.com:25", false, false),
+            ("example.com", "example.com:25", true, false),
+            ("example.com:submission", "example.com:587", true, false),
+            ("[smtp.example.com]:smtps", "smtp.example.com:465", false, false),
+            ("192.0.2.1:2525", "192.0.2.1:2525", false, false),
+            ("[127.0.0.1]:1025", "127.0.0.1:1025", false, true),
+            ("[ipv6:2001:db8::1]:26", "[2001:db8::1]:26", false, false),
+            ("[::1]", "[::1]:25", false, true),
+            ("localhost", "localhost:25", true, true),
+        ] {
+            let nexthop = Nexthop::parse(text, 25).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(nexthop.written(), written, "{text}");
+            assert_eq!((nexthop.wants_mx, nexthop.is_loopback()), (wants_mx, loopback), "{text}");
+        }
+        for text in ["", "[]", "[a", "[a]b", "a:", "a:x", ":25", "a:70000"] {
+            assert_eq!(Nexthop::parse(text, 25), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! nullmailer's directory: `remotes`, `me`, `defaultdomain`, `defaulthost`, `adminaddr` and the like.
+//!
+//! Promises: the relays of `remotes` are tried in their order, as nullmailer does. Nothing of `remotes`
+//! is shown but hosts and users: passwords stand in its lines.
+//!
+//! Fails: a line of `remotes` that names no SMTP relay, with its line.
+
+use super::Options;
+use super::draft::{Cited, Draft, Key, Value};
+use super::files::Files;
+use super::nexthop::{Nexthop, port};
+use super::place::{ImportError, Place};
+use super::single_relay::{Encryption, carry_auth, carry_relay};
+use super::times::{seconds, words};
+use crate::secret::Secret;
+
+/// A line of `remotes`.
+struct Remote {
+    place: Place,
+    nexthop: Nexthop,
+    encryption: Encryption,
+    username: Option<String>,
+    password: Option<Secret>,
+    ca_file: Option<String>,
+    /// Options that are in no key.
+    left: Vec<String>,
+}
+
+/// Files of one line that become one key.
+const FILES: [(&str, &str); 5] = [
+    ("me", "listen.hostname"),
+    ("helohost", "listen.hostname"),
+    ("defaulthost", "rewrite.origin"),
+    ("allmailfrom", "rewrite.sender"),
+    ("doublebounceto", "queue.postmaster"),
+];
+
+/// Files of one line, a number of seconds.
+const SECONDS: [(&str, &str); 3] =
+    [("queuelifetime", "queue.lifetime"), ("maxpause", "queue.retry-max"), ("pausetime", "queue.retry-min")];
+
+/// Carries the directory, whose `remotes` is `text`.
+pub(super) fn carry(
+    files: &Files<'_>,
+    place: &Place,
+    text: &str,
+    options: &Options<'_>,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let lines =
+        text.lines().enumerate().map(|(index, line)| (Place::line(&place.file, index + 1), line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let remotes = lines.map(|(place, line)| remote(place, line)).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = remotes.first() else { return Err(place.error("expected a relay")) };
+    let alike = || remotes.iter().filter(|remote| remote.is_like(first));
+    let nexthops: Vec<Nexthop> = alike().map(|remote| remote.nexthop.clone()).collect();
+    let from = alike().map(|remote| Cited {
+        shown: Some(remote.nexthop.host.clone()),
+        ..Cited::entry(&remote.place, "smtp")
+    });
+    carry_relay(&nexthops, first.encryption, from.collect(), draft);
+    if let (Some(username), Some(secret)) = (&first.username, &first.password) {
+        let from = vec![Cited { shown: Some(username.clone()), ..Cited::entry(&first.place, "user") }];
+        carry_auth(username, secret.clone(), &first.place.to_string(), from, options, draft);
+    }
+    if let Some(file) = &first.ca_file {
+        draft.set(Key::new("tls.ca-file", file.as_str(), vec![Cited::entry(&first.place, "x509cafile")]));
+    }
+    account_for_remotes(&remotes, draft);
+    carry_files(files, draft)
+}
+
+impl Remote {
+    /// Whether it is spoken to as `other` is: a secret is not offered to a relay that it was not for.
+    fn is_like(&self, other: &Remote) -> bool {
+        let secret = |remote: &Remote| remote.password.as_ref().map(|secret| secret.expose().to_owned());
+        self.username == other.username
+            && self.encryption == other.encryption
+            && secret(self) == secret(other)
+    }
+}
+
+fn remote(place: Place, line: &str) -> Result<Remote, ImportError> {
+    let mut words = line.split_whitespace();
+    let host = words.next().unwrap_or_default();
+    let mut words = words.peekable();
+    match words.next_if(|word| !word.starts_with("--") && !word.contains('=')) {
+        None | Some("smtp") => {}
+        Some(_) => return Err(place.error("expected the protocol smtp")),
+    }
+    let mut remote = Remote {
+        nexthop: Nexthop::parse(&bracketed(host), 25).ok_or_else(|| place.error("expected a host"))?,
+        place,
+        encryption: Encryption::None,
+        username: None,
+        password: None,
+        ca_file: None,
+        left: Vec::new(),
+    };
+    let mut own_port = None;
+    for word in words {
+        let (name, value) =
+            word.trim_start_matches('-').split_once('=').unwrap_or((word.trim_start_matches('-'), ""));
+        match name {
+            "port" => own_port = Some(port(value).ok_or_else(|| remote.place.error("expected a port"))?),
+            "user" => remote.username = Some(value.into()),
+            "pass" => remote.password = Some(Secret::new(value.into())),
+            "starttls" => remote.encryption = Encryption::StartTls,
+            "ssl" | "tls" => remote.encryption = Encryption::Implicit,
+            "x509cafile" => remote.ca_file = Some(value.into()),
+            "auth-login" => {}
+            name => remote.left.push(name.into()),
+        }
+    }
+    let usual = if remote.encryption == Encryption::Implicit { 465 } else { 25 };
+    remote.nexthop.port = own_port.unwrap_or(usual);
+    Ok(remote)
+}
+
+fn bracketed(host: &str) -> String {
+    if host.starts_with('[') { host.into() } else { format!("[{host}]") }
+}
+
+fn account_for_remotes(remotes: &[Remote], draft: &mut Draft) {
+    for remote in remotes {
+        draft.hidden.extend(remote.password.clone());
+        for name in &remote.left {
+            let why = match name.as_str() {
+                "insecure" => {
+                    "the certificate is always verified; tls.ca-file or tls.pin-sha256 say what is trusted"
+                }
+                _ => "nullmta has nothing like it",
+            };
+            let cited = Cited { shown: Some("…".into()), ..Cited::entry(&remote.place, name) };
+            draft.not_carried(vec![cited], why);
+        }
+    }
+    let Some(first) = remotes.first() else { return };
+    for other in remotes.iter().filter(|remote| !remote.is_like(first)) {
+        let cited = Cited { shown: Some(other.nexthop.host.clone()), ..Cited::entry(&other.place, "smtp") };
+        draft.not_carried(
+            vec![cited],
+            "all relays of relayhost have the TLS mode, the user and the secret of the first",
+        );
+    }
+}
+
+fn carry_files(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    for (name, key) in FILES {
+        match first_line(files, name)? {
+            Some((_, cited)) if draft.has(key) => draft.not_carried(cited, "EHLO says listen.hostname"),
+            Some((value, cited)) => draft.set(Key::new(key, value, cited)),
+            None => {}
+        }
+    }
+    for (name, key) in SECONDS {
+        let Some((value, cited)) = first_line(files, name)? else { continue };
+        match seconds(&value, 's') {
+            Some(seconds) => draft.set(Key::new(key, words(seconds), cited)),
+            None => draft.not_carried(cited, "it is no number"),
+        }
+    }
+    if let Some((_, cited)) = first_line(files, "defaultdomain")? {
+        let why = "a domain without a dot is left as it is; bare users are completed with rewrite.origin";
+        draft.not_carried(cited, why);
+    }
+    carry_admin(files, draft)
+}
+
+/// `adminaddr`: who gets the mail for users of this host, by either of its names.
+fn carry_admin(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let Some((address, cited)) = first_line(files, "adminaddr")? else { return Ok(()) };
+    let mut domains = vec!["localhost".to_owned()];
+    domains.extend(first_line(files, "me")?.map(|(me, _)| me));
+    let place = Place::line(&files.own("adminaddr"), 1);
+    let entry = |domain: String| (format!("@{domain}"), vec![address.clone()], place.clone());
+    let entries = domains.into_iter().map(entry).collect();
+    draft.set(Key::new("rewrite.recipients", Value::Map(entries), cited));
+    Ok(())
+}
+
+/// What a file says, if it says anything.
+fn first_line(files: &Files<'_>, name: &str) -> Result<Option<(String, Vec<Cited>)>, ImportError> {
+    let path = files.own(name);
+    let Some(text) = files.text(&path)? else { return Ok(None) };
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    let cited = Cited { place: Place::line(&path, 1), name: name.into(), shown: Some(line.clone()) };
+    Ok(Some((line, vec![cited])).filter(|(line, _)| !line.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Remote, String> {
+        remote(Place::line("remotes", 1), line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_lines_of_remotes() {
+        for (line, written, encryption) in [
+            ("smtp.example.com", "smtp.example.com:25", Encryption::None),
+            (
+                "smtp.example.com smtp --port=587 --starttls --user=a --pass=b",
+                "smtp.example.com:587",
+                Encryption::StartTls,
+            ),
+            ("smtp.example.com smtp --ssl", "smtp.example.com:465", Encryption::Implicit),
+            ("192.0.2.1 port=2525 starttls", "192.0.2.1:2525", Encryption::StartTls),
+        ] {
+            let remote = read(line).unwrap();
+            assert_eq!(
+                (remote.nexthop.written(), remote.encryption),
+                (written.to_owned(), encryption),
+                "{line}"
+            );
+        }
+        let remote = read("a smtp --user=me --pass=hunter2=x --insecure").unwrap();
+        assert_eq!(remote.username.as_deref(), Some("me"));
+        assert_eq!(remote.password.unwrap().expose(), "hunter2=x");
+        assert_eq!(remote.left, ["insecure"]);
+    }
+
+    #[test]
+    fn broken_lines_are_said() {
+        for line in ["a qmqp", "[ smtp", "a smtp --port=x"] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+}

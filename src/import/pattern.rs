@@ -1,0 +1,276 @@
+//! Pattern tables, `regexp:` and `pcre:`, and their expressions in the syntax of the regex crate.
+//!
+//! Promises: an expression that comes out means what it meant (regexp_table(5), pcre_table(5)); what has no
+//! equivalent, such as back references, lookaround and basic regular expressions, comes out as the reason.
+//! Whether what comes out can be used at all is for the configuration's own parser to say.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use super::lines::{first_word, logical_lines};
+use super::place::{ImportError, Place};
+
+/// One line of a pattern table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub(super) place: Place,
+    pub(super) expression: Expression,
+    /// Whether it stands between `if` and `endif`.
+    pub(super) conditional: bool,
+    pub(super) result: String,
+}
+
+/// An expression between its delimiters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expression {
+    text: String,
+    flags: String,
+    negated: bool,
+    is_pcre: bool,
+}
+
+/// The patterns of the text `file`, a table of type `kind`.
+pub(super) fn read_patterns(file: &str, text: &str, kind: &str) -> Result<Vec<Pattern>, ImportError> {
+    let mut patterns = Vec::new();
+    let mut depth = 0_usize;
+    for line in logical_lines(file, text)? {
+        match first_word(&line.text) {
+            ("if", rest) => {
+                split_expression(rest, kind).ok_or_else(|| line.place.error("expected `if /pattern/`"))?;
+                depth += 1;
+            }
+            ("endif", _) => {
+                depth = depth.checked_sub(1).ok_or_else(|| line.place.error("`endif` without its `if`"))?;
+            }
+            _ => {
+                let (expression, result) = split_expression(&line.text, kind)
+                    .ok_or_else(|| line.place.error("expected `/pattern/flags result`"))?;
+                let result = result.to_owned();
+                patterns.push(Pattern { place: line.place, expression, conditional: depth > 0, result });
+            }
+        }
+    }
+    Ok(patterns)
+}
+
+fn split_expression<'t>(text: &'t str, kind: &str) -> Option<(Expression, &'t str)> {
+    let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest.trim_start()));
+    let delimiter = text.chars().next().filter(|c| !c.is_alphanumeric() && !c.is_whitespace())?;
+    let inside = &text[delimiter.len_utf8()..];
+    let mut escaped = false;
+    let end = inside.find(|c| {
+        let ends = c == delimiter && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    })?;
+    let (flags, result) = first_word(&inside[end + delimiter.len_utf8()..]);
+    let known = flags.chars().all(|c| c.is_ascii_alphabetic());
+    let expression =
+        Expression { text: inside[..end].into(), flags: flags.into(), negated, is_pcre: kind == "pcre" };
+    known.then_some((expression, result))
+}
+
+impl Expression {
+    /// As it is written, between slashes.
+    pub(super) fn written(&self) -> String {
+        format!("{}/{}/{}", if self.negated { "!" } else { "" }, self.text, self.flags)
+    }
+
+    /// Whether it matches every address.
+    pub(super) fn matches_all(&self) -> bool {
+        let text = self.text.trim_start_matches('^').trim_end_matches('$');
+        let inside = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
+        !self.negated && ["", ".", ".*", ".+", "@", ".*@.*", ".+@.+"].contains(&inside)
+    }
+
+    /// The key of an address table that it amounts to: `user@domain`, `user` or `@domain`.
+    pub(super) fn as_key(&self) -> Option<String> {
+        let text = self.text.as_str();
+        let (begins, text) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
+        let (ends, text) = text.strip_suffix('$').map_or((false, text), |rest| (true, rest));
+        let open = ["@.*", "@.+", "@"].iter().find_map(|tail| text.strip_suffix(tail));
+        let (key, whole) = match open.filter(|_| begins && !text.starts_with('@')) {
+            Some(user) => (literal(user)?, true),
+            None => (literal(text)?, ends && (begins || text.starts_with('@'))),
+        };
+        (whole && !self.negated && !key.is_empty()).then_some(key)
+    }
+
+    /// This expression in the syntax of the regex crate, or why there is none.
+    pub(super) fn translated(&self) -> Result<String, String> {
+        if self.negated {
+            return Err("rules for what does not match (`!`) have no equivalent".into());
+        }
+        let toggled = |flag| self.flags.matches(flag).count() % 2 == 1;
+        if !self.is_pcre && toggled('x') {
+            return Err("basic regular expressions are not translated".into());
+        }
+        if toggled('A') {
+            return Err("the flag A has no equivalent".into());
+        }
+        let mut flags = String::new();
+        flags.extend((self.is_pcre && toggled('x')).then_some('x'));
+        flags.extend((self.is_pcre && toggled('U')).then_some('U'));
+        // As in Postfix, upper and lower case are the same unless it is said.
+        flags += if toggled('i') { "-i" } else { "" };
+        let body =
+            Translation { rest: self.text.chars().peekable(), is_pcre: self.is_pcre, out: String::new() };
+        let body = body.finish()?;
+        Ok(if flags.is_empty() { body } else { format!("(?{flags}){body}") })
+    }
+}
+
+/// `text` when it only matches itself.
+fn literal(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.push(chars.next().filter(|c| !c.is_alphanumeric())?),
+            '.' | '[' | '(' | ')' | '|' | '*' | '+' | '?' | '{' | '^' | '$' => return None,
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// `$1`, `${1}` and `$(1)` of a result, as the regex crate writes them.
+pub(super) fn translated_result(result: &str) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = result;
+    while let Some(at) = rest.find('$') {
+        out += &rest[..at];
+        rest = &rest[at + 1..];
+        if let Some(behind) = rest.strip_prefix('$') {
+            out += "$$";
+            rest = behind;
+            continue;
+        }
+        let bracketed = rest.starts_with(['{', '(']);
+        let inside = if bracketed { &rest[1..] } else { rest };
+        let digits = inside.find(|c: char| !c.is_ascii_digit()).unwrap_or(inside.len());
+        if digits == 0 {
+            return Err("`$` without the number of a group".into());
+        }
+        out += &format!("${{{}}}", &inside[..digits]);
+        rest = &inside[digits..];
+        if bracketed {
+            rest = rest.strip_prefix(['}', ')']).ok_or("`${` without its `}`")?;
+        }
+    }
+    Ok(out + rest)
+}
+
+/// A translation that is under way.
+struct Translation<'t> {
+    rest: Peekable<Chars<'t>>,
+    is_pcre: bool,
+    out: String,
+}
+
+impl Translation<'_> {
+    fn finish(mut self) -> Result<String, String> {
+        let mut after_quantifier = false;
+        while let Some(c) = self.rest.next() {
+            let quantifies = matches!(c, '*' | '+' | '?') || c == '}' && after_quantifier;
+            match c {
+                '\\' => self.escape()?,
+                '[' => self.bracket()?,
+                '(' => self.group()?,
+                '{' => self.repetition(),
+                '+' if after_quantifier && self.is_pcre => {
+                    return Err("possessive quantifiers have no equivalent".into());
+                }
+                '+' | '?' | '*' if after_quantifier && !self.is_pcre => {
+                    return Err(format!("`{c}` behind another quantifier means something else here"));
+                }
+                c => self.out.push(c),
+            }
+            after_quantifier = quantifies || c == '{';
+        }
+        Ok(self.out)
+    }
+
+    fn escape(&mut self) -> Result<(), String> {
+        let c = self.rest.next().ok_or("the pattern ends in a backslash")?;
+        let kept = if self.is_pcre { "wWsSbBdDAztnrfxpP" } else { "wWsSbB" };
+        match c {
+            '1'..='9' => return Err("back references have no equivalent".into()),
+            'h' if self.is_pcre => self.out += "[ \\t]",
+            c if c.is_ascii_alphanumeric() && !kept.contains(c) => {
+                return Err(format!("`\\{c}` has no equivalent"));
+            }
+            '<' if !self.is_pcre => self.out += "\\b{start}",
+            '>' if !self.is_pcre => self.out += "\\b{end}",
+            '<' | '>' => self.out.push(c),
+            c if c.is_ascii_punctuation() || c.is_ascii_alphanumeric() => self.out.extend(['\\', c]),
+            c => self.out.push(c),
+        }
+        Ok(())
+    }
+
+    fn group(&mut self) -> Result<(), String> {
+        self.out.push('(');
+        let mut ahead = self.rest.clone();
+        match (ahead.next(), ahead.next(), ahead.next()) {
+            (Some('*'), ..) if self.is_pcre => Err("verbs such as (*UTF8) have no equivalent".into()),
+            (Some('?'), Some('=' | '!'), _) | (Some('?'), Some('<'), Some('=' | '!')) => {
+                Err("lookaround has no equivalent".into())
+            }
+            (Some('?'), Some(c), _) if !c.is_ascii_lowercase() && !":<P-".contains(c) => {
+                Err(format!("groups such as (?{c}…) have no equivalent"))
+            }
+            (Some('?'), ..) if !self.is_pcre => Err("`(?` means something else here".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// `{2}` and `{1,3}` stay, `{,3}` gets its 0; any other brace is a brace.
+    fn repetition(&mut self) {
+        let mut ahead = self.rest.clone();
+        match (ahead.next(), ahead.next()) {
+            (Some('0'..='9'), _) => self.out.push('{'),
+            (Some(','), Some('0'..='9')) if !self.is_pcre => self.out += "{0",
+            _ => self.out += "\\{",
+        }
+    }
+
+    /// A bracket expression; its `[` is taken already.
+    fn bracket(&mut self) -> Result<(), String> {
+        self.out.push('[');
+        self.out.extend(self.rest.next_if_eq(&'^'));
+        let mut first = true;
+        while let Some(c) = self.rest.next() {
+            match (c, self.rest.peek()) {
+                (']', _) if !first => {
+                    self.out.push(']');
+                    return Ok(());
+                }
+                ('[', Some(':')) => self.class()?,
+                ('[', Some('.' | '=')) => return Err("collating elements have no equivalent".into()),
+                ('\\', Some(_)) if self.is_pcre => self.escape()?,
+                ('[' | ']' | '\\' | '&' | '~', _) => self.out.extend(['\\', c]),
+                // A last or a second one: `--` is an operator there.
+                ('-', Some(']' | '-')) => self.out += "\\-",
+                (c, _) => self.out.push(c),
+            }
+            first = false;
+        }
+        Err("a bracket expression does not end".into())
+    }
+
+    /// `[:alpha:]` in a bracket expression; its `[` is taken already.
+    fn class(&mut self) -> Result<(), String> {
+        self.out.push('[');
+        for c in self.rest.by_ref() {
+            self.out.push(c);
+            if c == ']' {
+                return Ok(());
+            }
+        }
+        Err("a bracket expression does not end".into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

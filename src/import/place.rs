@@ -1,0 +1,77 @@
+//! Where something was read, and what is said when it cannot be used.
+//!
+//! Promises: an [`ImportError`] is one line with the file and, where there is one, the line; it quotes
+//! nothing of what it found there, since that may be a secret.
+
+use std::fmt;
+
+/// The directory whose files are called by their bare names.
+const HOME: &str = "/etc/postfix/";
+
+/// A file, as its host names it, and a line in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The path on the host that the configuration is from.
+    pub file: String,
+    /// From 1; `None` for the file as a whole, and where lines mean nothing (JSON).
+    pub line: Option<usize>,
+}
+
+impl Place {
+    /// The file as a whole.
+    pub(super) fn file(file: &str) -> Place {
+        Place { file: file.into(), line: None }
+    }
+
+    /// One line of it.
+    pub(super) fn line(file: &str, line: usize) -> Place {
+        Place { file: file.into(), line: Some(line) }
+    }
+
+    /// An error here.
+    pub(super) fn error(&self, message: impl Into<String>) -> ImportError {
+        ImportError { place: self.clone(), message: message.into() }
+    }
+}
+
+/// `main.cf:3`, `/etc/aliases:7`, `node.json`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file.strip_prefix(HOME).unwrap_or(&self.file))?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+/// Why nothing was made. Displays as `/etc/postfix/main.cf:3: expected …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportError {
+    /// What it is about.
+    pub place: Place,
+    /// What was expected, or what failed.
+    pub message: String,
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place.file)?;
+        if let Some(line) = self.place.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for ImportError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_short_and_errors_are_whole() {
+        let place = Place::line("/etc/postfix/main.cf", 3);
+        assert_eq!(place.to_string(), "main.cf:3");
+        assert_eq!(place.error("no").to_string(), "/etc/postfix/main.cf:3: no");
+        assert_eq!(Place::file("/etc/aliases").to_string(), "/etc/aliases");
+    }
+}

@@ -1,0 +1,153 @@
+//! Aliases of local users: `alias_maps`, and users in `virtual_alias_maps`.
+//!
+//! Promises: an alias is followed to where its mail leaves this host; one that ends in a mailbox, a file
+//! or a program of this host is accounted for, since nullmta delivers nothing here.
+
+use std::collections::BTreeSet;
+
+use super::super::draft::{Cited, Draft, Key, Value};
+use super::super::maps::{Entry, Shape, Table};
+use super::super::place::ImportError;
+use super::Source;
+use crate::envelope::Address;
+
+/// Carries them. `users` are those of the virtual table, which counts first.
+pub(super) fn carry(source: &Source<'_>, users: Vec<Entry>, draft: &mut Draft) -> Result<(), ImportError> {
+    let mut from = if users.is_empty() { Vec::new() } else { source.settings.cited(&["virtual_alias_maps"]) };
+    let aliases = with_local(source, users, draft)?;
+    if !draft.accounts_for("alias_maps") {
+        from.extend(source.settings.cited(&["alias_maps"]));
+    }
+    let mut carried = Vec::new();
+    let mut local = Vec::new();
+    for alias in &aliases {
+        let mut targets = Targets::default();
+        targets.follow(alias, &aliases);
+        account_for_files(alias, &targets, draft);
+        match targets.remote.is_empty() {
+            true => local.push(alias),
+            false => carried.push((alias.key.clone(), targets.remote, alias.place.clone())),
+        }
+    }
+    account_for_local(&local, draft);
+    match carried.is_empty() {
+        true => draft.already_so(from, "no alias leads away from this host"),
+        false => draft.set(Key::new("rewrite.aliases", Value::Map(carried), from)),
+    }
+    Ok(())
+}
+
+/// `users`, and those of `alias_maps` that are not among them.
+fn with_local(source: &Source<'_>, users: Vec<Entry>, draft: &mut Draft) -> Result<Vec<Entry>, ImportError> {
+    let mut aliases = users;
+    let cited = source.settings.cited(&["alias_maps"]);
+    // Without local domains no mail comes to local(8), whose aliases they are.
+    if source.value("mydestination")?.is_empty() {
+        draft.already_so(cited, "not used: mydestination is empty");
+        return Ok(aliases);
+    }
+    for table in source.tables("alias_maps", Shape::Aliases, "", draft)? {
+        let Table::Pairs(entries) = table else {
+            draft.not_carried(cited.clone(), "only tables with a user in each line are read");
+            continue;
+        };
+        let known: BTreeSet<String> = aliases.iter().map(|entry| entry.key.clone()).collect();
+        aliases.extend(entries.into_iter().filter(|entry| !known.contains(&entry.key)));
+    }
+    Ok(aliases)
+}
+
+/// Where an alias leads.
+#[derive(Default)]
+struct Targets {
+    remote: Vec<String>,
+    /// `|program`, `/file` and `:include:`.
+    on_this_host: bool,
+    mailbox: bool,
+    /// Aliases that were followed: a second time brings nothing new, and a circle ends.
+    followed: BTreeSet<String>,
+}
+
+impl Targets {
+    fn follow(&mut self, alias: &Entry, aliases: &[Entry]) {
+        self.followed.insert(alias.key.clone());
+        let targets = alias.value.split(',').map(|target| target.trim().trim_matches('"'));
+        for target in targets.map(|target| target.trim_start_matches('\\')) {
+            let name = target.to_lowercase();
+            let next = aliases.iter().find(|next| next.key == name && name != alias.key);
+            if target.starts_with(['|', '/', ':']) {
+                self.on_this_host = true;
+            } else if let Some(next) = next {
+                if !self.followed.contains(&name) {
+                    self.follow(next, aliases);
+                }
+            } else if target.contains('@') && Address::parse(target).is_ok() {
+                if !self.remote.iter().any(|known| known == target) {
+                    self.remote.push(target.into());
+                }
+            } else {
+                self.mailbox = true;
+            }
+        }
+    }
+}
+
+fn account_for_files(alias: &Entry, targets: &Targets, draft: &mut Draft) {
+    if targets.on_this_host {
+        let cited = Cited::entry(&alias.place, &alias.key);
+        draft.not_carried(vec![cited], "nothing is written to files, piped to programs or included");
+    } else if targets.mailbox && !targets.remote.is_empty() {
+        draft.not_carried(
+            vec![Cited::entry(&alias.place, &alias.key)],
+            "no copy stays in a mailbox of this host",
+        );
+    }
+}
+
+/// Distributions ship dozens that end in root's mailbox: they are named together.
+fn account_for_local(local: &[&Entry], draft: &mut Draft) {
+    let Some(first) = local.first() else { return };
+    let names: Vec<&str> = local.iter().map(|alias| alias.key.as_str()).collect();
+    let cited = Cited {
+        place: first.place.clone(),
+        name: names.join(", "),
+        shown: Some("users of this host".into()),
+    };
+    draft.not_carried(
+        vec![cited],
+        "nothing is delivered here: their mail goes to the relay, completed with the origin",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::maps::pairs;
+    use super::*;
+
+    fn followed(text: &str, user: &str) -> Targets {
+        let aliases = pairs("/etc/aliases", text, Shape::Aliases).unwrap();
+        let mut targets = Targets::default();
+        targets.follow(aliases.iter().find(|alias| alias.key == user).unwrap(), &aliases);
+        targets
+    }
+
+    #[test]
+    fn aliases_are_followed_to_where_the_mail_leaves() {
+        let text = "postmaster: root\nroot: Ops, a@example.com\nops: a@example.com, b@example.com, |/bin/x\n";
+        let targets = followed(text, "postmaster");
+        assert_eq!(targets.remote, ["a@example.com", "b@example.com"]);
+        assert!(targets.on_this_host && !targets.mailbox);
+        let own = followed("ann: \\ann, ann@example.com\n", "ann");
+        assert!(own.mailbox && own.remote == ["ann@example.com"]);
+    }
+
+    /// Each of them names the others twice: following every path would never end.
+    #[test]
+    fn circles_end() {
+        let users: Vec<String> = (0..40).map(|number| format!("u{number}")).collect();
+        let all = users.join(", ");
+        let text: String = users.iter().map(|user| format!("{user}: {all}, {all}\n")).collect();
+        let targets = followed(&text, "u0");
+        assert!(targets.remote.is_empty() && targets.mailbox);
+    }
+}

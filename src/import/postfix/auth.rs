@@ -1,0 +1,248 @@
+//! SASL: `smtp_sasl_*` and the passwords.
+//!
+//! Promises: no password is in anything but a [`Secret`]. Postfix's order of lookup decides which one is
+//! the relay's: the sender where authentication depends on it, then the relay's name, then the relay as
+//! it is written.
+
+use super::super::draft::{Cited, Draft, Key};
+use super::super::lines::items;
+use super::super::maps::{Entry, Shape, Table, lookup};
+use super::super::nexthop::Nexthop;
+use super::super::place::{ImportError, Place};
+use super::Source;
+use crate::secret::Secret;
+
+const MAPS: &str = "smtp_sasl_password_maps";
+
+/// Where the secret is to be put unless it is said.
+const SECRET_FILE: &str = "/etc/nullmta.secret";
+
+/// A user and where the password stands.
+#[derive(Clone)]
+pub(super) struct Credential {
+    pub(super) place: Place,
+    pub(super) username: String,
+    secret: Secret,
+}
+
+/// What the password tables have.
+#[derive(Default)]
+pub(super) struct Credentials {
+    tables: Vec<Table>,
+    /// Keys that are senders, in their order; none where authentication does not depend on them.
+    pub(super) senders: Vec<String>,
+    /// The one of `[auth]`.
+    chosen: Option<Credential>,
+    /// It is that of the sender, whatever the relay.
+    is_senders: bool,
+}
+
+impl Credentials {
+    /// The one for the first of `keys` that has one.
+    fn of(&self, keys: &[&str]) -> Result<Option<Credential>, ImportError> {
+        keys.iter().find_map(|key| lookup(&self.tables, key)).map(credential).transpose()
+    }
+
+    /// The one for a sender, or for its domain, where authentication depends on it.
+    pub(super) fn of_sender(&self, sender: &str) -> Result<Option<Credential>, ImportError> {
+        if self.senders.is_empty() { Ok(None) } else { self.of(&keys_of(sender)) }
+    }
+
+    /// Whether the one of `[auth]` is what Postfix would take for the relay `nexthop`.
+    pub(super) fn are_for(&self, nexthop: &Nexthop) -> bool {
+        let known = |one: &Credential| (one.username.clone(), one.secret.expose().to_owned());
+        let own = self.of_relay(nexthop).ok().flatten();
+        self.is_senders || own.as_ref().map(known) == self.chosen.as_ref().map(known)
+    }
+
+    /// The one for the relay `nexthop`.
+    pub(super) fn of_relay(&self, nexthop: &Nexthop) -> Result<Option<Credential>, ImportError> {
+        self.of(&[&nexthop.host, &nexthop.text])
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.tables.iter().flat_map(|table| match table {
+            Table::Static(entry) => std::slice::from_ref(entry),
+            Table::Pairs(entries) => entries.as_slice(),
+            Table::Patterns(_) => &[],
+        })
+    }
+}
+
+fn credential(entry: &Entry) -> Result<Credential, ImportError> {
+    let (username, password) = entry
+        .value
+        .split_once(':')
+        .filter(|(username, password)| !username.is_empty() && !password.is_empty())
+        .ok_or_else(|| entry.place.error("expected `relay user:password`"))?;
+    Ok(Credential {
+        place: entry.place.clone(),
+        username: username.into(),
+        secret: Secret::new(password.into()),
+    })
+}
+
+/// Carries them for the relays `nexthops`; `fixed_sender` is the one that all mail is from.
+pub(super) fn carry(
+    source: &Source<'_>,
+    nexthops: &[Nexthop],
+    fixed_sender: Option<&str>,
+    draft: &mut Draft,
+) -> Result<Credentials, ImportError> {
+    let cited = source.settings.cited(&["smtp_sasl_auth_enable", MAPS]);
+    let mut credentials = read(source, draft)?;
+    for entry in credentials.entries() {
+        draft.hidden.push(credential(entry)?.secret);
+    }
+    if !source.settings.is_yes("smtp_sasl_auth_enable")? {
+        draft.already_so(cited, "no authentication: smtp_sasl_auth_enable is not yes");
+        return Ok(Credentials::default());
+    }
+    let of_sender = fixed_sender.map_or(Ok(None), |sender| credentials.of_sender(sender))?;
+    credentials.is_senders = of_sender.is_some();
+    // There is always a first relay.
+    let of_relay = nexthops.first().map_or(Ok(None), |nexthop| credentials.of_relay(nexthop))?;
+    credentials.chosen = of_sender.or(of_relay);
+    match &credentials.chosen {
+        Some(credential) => set(source, credential.clone(), draft),
+        None if !credentials.senders.is_empty() => draft.already_so(cited, "see the per-sender relays above"),
+        None if draft.accounts_for(MAPS) => {
+            draft.not_carried(
+                source.settings.cited(&["smtp_sasl_auth_enable"]),
+                "no user and no secret were found",
+            );
+        }
+        None => draft.not_carried(cited, "it has nothing for the relayhost: Postfix did not authenticate"),
+    }
+    account_for_other_relays(&credentials, nexthops, draft);
+    draft.already_so(source.settings.cited(&[SENDER_DEPENDENT]), "read; see auth");
+    carry_mechanisms(source, draft)?;
+    Ok(credentials)
+}
+
+const SENDER_DEPENDENT: &str = "smtp_sender_dependent_authentication";
+
+/// The keys under which Postfix looks for a sender.
+fn keys_of(sender: &str) -> Vec<&str> {
+    let at = sender.find('@').unwrap_or(sender.len());
+    vec![sender, &sender[..at], &sender[at..]]
+}
+
+fn read(source: &Source<'_>, draft: &mut Draft) -> Result<Credentials, ImportError> {
+    let advice = "; [auth] has to be written by hand";
+    let tables = source.tables(MAPS, Shape::Postmap, advice, draft)?;
+    if tables.iter().any(|table| matches!(table, Table::Patterns(_))) {
+        let why = "passwords by pattern have no equivalent; [auth] has to be written by hand";
+        draft.not_carried(source.settings.cited(&[MAPS]), why);
+    }
+    let mut credentials = Credentials { tables, ..Credentials::default() };
+    if source.settings.is_yes(SENDER_DEPENDENT)? {
+        let keys = credentials.entries().filter(|entry| entry.key.contains('@'));
+        credentials.senders = keys.map(|entry| entry.key.clone()).collect();
+    }
+    Ok(credentials)
+}
+
+fn set(source: &Source<'_>, credential: Credential, draft: &mut Draft) {
+    let Credential { place, username, secret } = credential;
+    let mut key = Key::new("auth.username", username.as_str(), source.settings.cited(&[MAPS]));
+    if secret.expose() == username {
+        // Some providers have one token for both.
+        key = key.advised("Here the username is the secret: keep this file from other users (mode 0640).");
+    }
+    draft.already_so(source.settings.cited(&["smtp_sasl_auth_enable"]), "a username says so");
+    draft.set_together(vec![key, password_file(source.options.secret_file, &place.to_string())]);
+    draft.secret = Some(secret);
+}
+
+/// The key that names the file of the secret, which was read at `place`.
+pub(in crate::import) fn password_file(file: Option<&str>, place: &str) -> Key {
+    let path = file.unwrap_or(SECRET_FILE);
+    let key = Key::new("auth.password-file", path, Vec::new());
+    match file {
+        Some(_) => key.advised(format!(
+            "The secret of {place} was put there. It must be the daemon's: chown nullmta {path}"
+        )),
+        None => key
+            .advised(format!("The secret stands in {place}. Put it, alone on one line, into this file:"))
+            .advised(format!("    install -m 600 -o nullmta /dev/stdin {path}")),
+    }
+}
+
+/// Entries that no mail of this configuration uses.
+fn account_for_other_relays(credentials: &Credentials, nexthops: &[Nexthop], draft: &mut Draft) {
+    let is_used = |entry: &Entry| {
+        let relay = |nexthop: &Nexthop| {
+            [&nexthop.host, &nexthop.text].iter().any(|key| key.to_lowercase() == entry.key)
+        };
+        entry.key.is_empty() || nexthops.iter().any(relay) || credentials.senders.contains(&entry.key)
+    };
+    for entry in credentials.entries().filter(|entry| !is_used(entry)) {
+        let cited = Cited { shown: None, ..Cited::entry(&entry.place, &entry.key) };
+        draft.not_carried(vec![cited], "it is not for the relayhost, as that is written");
+    }
+}
+
+fn carry_mechanisms(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    const FILTER: &str = "smtp_sasl_mechanism_filter";
+    const OURS: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+    let value = source.value(FILTER)?.to_uppercase();
+    let cited = source.settings.cited(&[FILTER]);
+    let listed = items(&value);
+    let excluded = |name: &str| listed.iter().any(|item| item.strip_prefix('!') == Some(name));
+    let all = listed.contains(&"STATIC:ALL") || listed.iter().all(|item| item.starts_with('!'));
+    let left: Vec<String> = OURS
+        .into_iter()
+        .filter(|name| !excluded(name) && (all || listed.contains(name)))
+        .map(String::from)
+        .collect();
+    match left.len() {
+        0 => draft.not_carried(
+            cited,
+            "nullmta speaks SCRAM, PLAIN and LOGIN; it takes any of them that the relay offers",
+        ),
+        5 => draft.already_so(cited, "any mechanism that both sides have, the strongest first"),
+        _ => draft.set(Key::new("auth.mechanisms", left, cited)),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::maps::pairs;
+
+    fn credentials(text: &str) -> Credentials {
+        let entries = pairs("/etc/postfix/sasl_passwd", text, Shape::Postmap).unwrap();
+        let senders = entries.iter().map(|entry| entry.key.clone()).filter(|key| key.contains('@')).collect();
+        Credentials { tables: vec![Table::Pairs(entries)], senders, ..Credentials::default() }
+    }
+
+    #[test]
+    fn the_name_counts_before_the_relay_as_it_is_written() {
+        let credentials = credentials("[a.example]:587 written:p\nA.example name:p\n[b.example] only:p\n");
+        for (relay, username) in
+            [("[a.example]:587", Some("name")), ("[b.example]", Some("only")), ("[b.example]:587", None)]
+        {
+            let found = credentials.of_relay(&Nexthop::parse(relay, 25).unwrap()).unwrap();
+            assert_eq!(found.map(|one| one.username).as_deref(), username, "{relay}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_for_the_relays_that_it_was_for() {
+        let mut credentials = credentials("[a]:587 me:one\n[b]:587 me:one\n[c]:587 me:two\n");
+        credentials.chosen = credentials.of_relay(&Nexthop::parse("[a]:587", 25).unwrap()).unwrap();
+        let are_for = |relay: &str| credentials.are_for(&Nexthop::parse(relay, 25).unwrap());
+        assert_eq!(["[a]:587", "[b]:587", "[c]:587", "[d]:587"].map(are_for), [true, true, false, false]);
+    }
+
+    #[test]
+    fn what_is_no_user_and_password_is_an_error_that_quotes_nothing() {
+        for value in ["hunter2", ":hunter2", "user:"] {
+            let entry = Entry { place: Place::line("s", 3), key: "k".into(), value: value.into() };
+            let error = credential(&entry).err().unwrap().to_string();
+            assert_eq!(error, "s:3: expected `relay user:password`");
+        }
+    }
+}

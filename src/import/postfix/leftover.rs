@@ -1,0 +1,227 @@
+//! Parameters that no other topic took: why nullmta has nothing for them.
+
+use super::super::draft::{Draft, Fate};
+use super::super::main_cf::Settings;
+use Fate::{AlreadySo, NotCarried};
+
+const NOT_LOCAL: &str = "nothing is delivered on this host";
+const NO_PROGRAMS: &str = "mail is handed to the relay, and to no program or filter on the way";
+const LISTENER: &str =
+    "there is nothing to guard: only programs on this host hand in mail, by loopback and a unix socket";
+const OWN_TLS: &str = "TLS is rustls with its own defaults, 1.2 and 1.3";
+const ONE_PROCESS: &str = "nullmta is one process with one spool";
+const TO_RELAY: &str = "all mail goes to the relayhost, and is not routed by what it is";
+const COPIES: &str = "nobody is added to the recipients";
+
+/// By name: what becomes of it, and why. The first line that fits counts; a `*` at the end stands for the
+/// rest.
+const REASONS: [(&str, Fate, &str); 112] = [
+    // What recipes set, and nullmta is.
+    ("biff", AlreadySo, NOT_LOCAL),
+    ("append_dot_mydomain", AlreadySo, "only a bare local part is completed"),
+    ("append_at_myorigin", AlreadySo, "bare addresses are always completed"),
+    ("always_add_missing_headers", AlreadySo, "Date, Message-ID and From are added where they are missing"),
+    ("compatibility_level", AlreadySo, "it is about Postfix's own versions"),
+    ("readme_directory", AlreadySo, "it is about Postfix's own files"),
+    ("html_directory", AlreadySo, "it is about Postfix's own files"),
+    ("manpage_directory", AlreadySo, "it is about Postfix's own files"),
+    ("sample_directory", AlreadySo, "it is about Postfix's own files"),
+    ("meta_directory", AlreadySo, "it is about Postfix's own files"),
+    ("shlib_directory", AlreadySo, "it is about Postfix's own files"),
+    ("command_directory", AlreadySo, "it is about Postfix's own files"),
+    ("daemon_directory", AlreadySo, "it is about Postfix's own files"),
+    ("data_directory", AlreadySo, "it is about Postfix's own files"),
+    ("config_directory", AlreadySo, "it is about Postfix's own files"),
+    ("sendmail_path", AlreadySo, "it is about Postfix's own files"),
+    ("newaliases_path", AlreadySo, "it is about Postfix's own files"),
+    ("mailq_path", AlreadySo, "it is about Postfix's own files"),
+    ("setgid_group", AlreadySo, "nullmta has no set-id program"),
+    ("mail_owner", AlreadySo, "the unit file says who nullmta runs as"),
+    ("default_privs", AlreadySo, NOT_LOCAL),
+    ("alias_database", AlreadySo, "aliases stand in this file"),
+    ("default_database_type", AlreadySo, "tables stand in this file"),
+    ("default_transport", AlreadySo, TO_RELAY),
+    ("relay_transport", AlreadySo, TO_RELAY),
+    ("mydomain", AlreadySo, "its value stands where it was referred to"),
+    ("disable_vrfy_command", AlreadySo, "VRFY tells nothing"),
+    ("smtputf8_enable", AlreadySo, "SMTPUTF8 is spoken, and asked of the relay where an address needs it"),
+    (
+        "smtp_sasl_security_options",
+        AlreadySo,
+        "a password is sent over verified TLS only, so any mechanism is safe",
+    ),
+    (
+        "smtp_sasl_tls_security_options",
+        AlreadySo,
+        "a password is sent over verified TLS only, so any mechanism is safe",
+    ),
+    ("smtp_sasl_type", AlreadySo, "nullmta has its own SASL"),
+    ("smtp_sasl_path", AlreadySo, "nullmta has its own SASL"),
+    ("cyrus_sasl_config_path", AlreadySo, "nullmta has its own SASL"),
+    ("smtp_sasl_auth_enable", AlreadySo, "a username says so"),
+    (
+        "smtp_sasl_auth_soft_bounce",
+        AlreadySo,
+        "a relay that refuses the login pauses the mail and bounces none",
+    ),
+    ("smtp_sasl_auth_cache_*", AlreadySo, "a relay that refuses the login pauses the mail and bounces none"),
+    ("smtp_tls_note_starttls_offer", AlreadySo, "TLS is always used"),
+    ("smtp_tls_session_cache_*", AlreadySo, "connections are kept and reused"),
+    ("smtp_connection_cache_on_demand", AlreadySo, "connections are kept and reused"),
+    ("smtp_connection_cache_destinations", AlreadySo, "connections are kept and reused"),
+    ("smtp_tls_connection_reuse", AlreadySo, "connections are kept and reused"),
+    ("smtp_tls_loglevel", AlreadySo, "the version of TLS stands in every delivery line"),
+    ("tls_random_source", AlreadySo, OWN_TLS),
+    ("smtp_host_lookup", AlreadySo, "names are looked up as the system does, /etc/hosts included"),
+    ("disable_dns_lookups", AlreadySo, "names are looked up as the system does, /etc/hosts included"),
+    ("smtp_dns_support_level", AlreadySo, "names are looked up as the system does, /etc/hosts included"),
+    ("smtp_always_send_ehlo", AlreadySo, "EHLO is always sent"),
+    ("smtp_randomize_addresses", AlreadySo, "all addresses of the relay are tried"),
+    ("local_transport", AlreadySo, "mail for this host's users goes to the relay too"),
+    ("relay_domains", AlreadySo, "mail for any domain goes to the relay"),
+    ("virtual_alias_domains", AlreadySo, "mail for any domain goes to the relay"),
+    ("local_header_rewrite_clients", AlreadySo, "all mail is this host's, and is rewritten"),
+    ("remote_header_rewrite_domain", AlreadySo, "all mail is this host's, and is rewritten"),
+    ("enable_original_recipient", AlreadySo, "orig_to= in the log says it"),
+    ("swap_bangpath", AlreadySo, "addresses with ! and % are left as they are"),
+    ("allow_percent_hack", AlreadySo, "addresses with ! and % are left as they are"),
+    ("queue_run_delay", AlreadySo, "each message has its own time for the next attempt"),
+    ("smtpd_relay_restrictions", AlreadySo, LISTENER),
+    ("smtpd_recipient_restrictions", AlreadySo, LISTENER),
+    ("smtpd_client_restrictions", AlreadySo, LISTENER),
+    ("smtpd_helo_*", AlreadySo, LISTENER),
+    ("smtpd_sender_*", AlreadySo, LISTENER),
+    ("mynetworks_style", AlreadySo, LISTENER),
+    ("smtpd_use_tls", AlreadySo, "STARTTLS is offered on loopback"),
+    ("smtpd_tls_security_level", AlreadySo, "STARTTLS is offered on loopback"),
+    // What is lost.
+    ("smtpd_tls_cert_file", NotCarried, "the loopback listener makes its own certificate"),
+    ("smtpd_tls_key_file", NotCarried, "the loopback listener makes its own certificate"),
+    ("smtpd_tls_chain_files", NotCarried, "the loopback listener makes its own certificate"),
+    ("smtpd_tls_*", AlreadySo, "STARTTLS is offered on loopback"),
+    ("smtpd_sasl_*", NotCarried, "programs on this host need no password to hand in mail"),
+    ("smtpd_banner", NotCarried, "the greeting is listen.hostname and nothing else"),
+    (
+        "smtpd_milters",
+        NotCarried,
+        "there are no milters: let the relay sign (DKIM), or sign in front of nullmta",
+    ),
+    (
+        "non_smtpd_milters",
+        NotCarried,
+        "there are no milters: let the relay sign (DKIM), or sign in front of nullmta",
+    ),
+    ("milter_*", NotCarried, "there are no milters: let the relay sign (DKIM), or sign in front of nullmta"),
+    ("content_filter", NotCarried, NO_PROGRAMS),
+    ("receive_override_options", NotCarried, NO_PROGRAMS),
+    ("smtpd_*", NotCarried, LISTENER),
+    ("postscreen_*", NotCarried, LISTENER),
+    ("qmqpd_*", NotCarried, LISTENER),
+    ("tlsproxy_*", NotCarried, LISTENER),
+    ("submission_*", NotCarried, LISTENER),
+    ("mua_*", NotCarried, LISTENER),
+    ("always_bcc", NotCarried, COPIES),
+    ("sender_bcc_maps", NotCarried, COPIES),
+    ("recipient_bcc_maps", NotCarried, COPIES),
+    ("relocated_maps", NotCarried, "the relay says who has moved"),
+    (
+        "recipient_delimiter",
+        NotCarried,
+        "local parts are left whole: an alias is looked up with its extension",
+    ),
+    ("mailbox_*", NotCarried, NOT_LOCAL),
+    ("home_mailbox", NotCarried, NOT_LOCAL),
+    ("mail_spool_directory", NotCarried, NOT_LOCAL),
+    ("luser_relay", NotCarried, NOT_LOCAL),
+    ("fallback_transport*", NotCarried, NOT_LOCAL),
+    ("forward_path", NotCarried, NOT_LOCAL),
+    ("local_*", NotCarried, NOT_LOCAL),
+    ("virtual_*", NotCarried, NOT_LOCAL),
+    ("lmtp_*", NotCarried, NOT_LOCAL),
+    ("allow_mail_to_*", NotCarried, NOT_LOCAL),
+    ("smtp_bind_address*", NotCarried, "the system chooses the address that connections come from"),
+    ("smtp_address_preference", NotCarried, "IPv6 and IPv4 are tried in turn, whichever answers first"),
+    ("smtp_tls_*", NotCarried, OWN_TLS),
+    ("tls_*", NotCarried, OWN_TLS),
+    ("relayhost_*", NotCarried, TO_RELAY),
+    (
+        "queue_directory",
+        NotCarried,
+        "the spool is another one; let Postfix send what it has before it is stopped",
+    ),
+    ("queue_minfree", NotCarried, "queue.min-free-space keeps its default, 64M"),
+    ("soft_bounce", NotCarried, "what the relay refuses for good is bounced"),
+    (
+        "notify_classes",
+        NotCarried,
+        "the log says what happens; queue.postmaster gets bounces that cannot be delivered",
+    ),
+    (
+        "*_notice_recipient",
+        NotCarried,
+        "the log says what happens; queue.postmaster gets bounces that cannot be delivered",
+    ),
+    ("maillog_file*", NotCarried, "nullmta logs to the journal"),
+    ("syslog_*", NotCarried, "nullmta logs to the journal"),
+    ("debug*", NotCarried, "log.level = \"debug\" shows the dialogue"),
+    ("default_process_limit", NotCarried, ONE_PROCESS),
+    ("multi_instance_*", NotCarried, ONE_PROCESS),
+];
+
+const UNKNOWN: &str = "nullmta has nothing like it";
+
+/// Accounts for every setting that is in no key and no remark yet.
+pub(super) fn account(settings: &Settings, draft: &mut Draft) {
+    for setting in settings.overridden() {
+        let name = setting.name.clone();
+        draft.already_so(vec![settings.cite(setting)], &format!("a later line sets {name} again"));
+    }
+    let left: Vec<_> = settings.all().iter().filter(|setting| !draft.accounts_for(&setting.name)).collect();
+    for setting in left {
+        let cited = vec![settings.cite(setting)];
+        match reason(&setting.name) {
+            Some((AlreadySo, why)) => draft.already_so(cited, why),
+            Some((NotCarried, why)) => draft.not_carried(cited, why),
+            None if settings.is_referred_to(&setting.name) => {
+                draft.already_so(cited, "its value stands where it was referred to");
+            }
+            None => draft.not_carried(cited, UNKNOWN),
+        }
+    }
+}
+
+fn reason(name: &str) -> Option<(Fate, &'static str)> {
+    let fits = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(start), _) => name.starts_with(start),
+        (_, Some(end)) => name.ends_with(end),
+        _ => name == pattern,
+    };
+    REASONS.iter().find(|(pattern, ..)| fits(pattern)).map(|(_, fate, why)| (*fate, *why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_particular_comes_before_the_general() {
+        assert_eq!(reason("smtpd_relay_restrictions"), Some((AlreadySo, LISTENER)));
+        assert_eq!(reason("smtpd_junk_command_limit"), Some((NotCarried, LISTENER)));
+        assert_eq!(reason("2bounce_notice_recipient").map(|(fate, _)| fate), Some(NotCarried));
+        assert_eq!(reason("no_such_parameter"), None);
+    }
+
+    #[test]
+    fn no_reason_is_hidden_by_one_before_it() {
+        for (index, (pattern, ..)) in REASONS.iter().enumerate() {
+            let name = pattern.replace('*', "x");
+            let first = REASONS.iter().position(|(_, fate, why)| reason(&name) == Some((*fate, *why)));
+            assert!(first.is_some_and(|first| first <= index), "{pattern}");
+            let earlier = REASONS[..index].iter().filter_map(|(earlier, ..)| earlier.strip_suffix('*'));
+            assert!(
+                earlier.into_iter().all(|start| !start.is_empty() && !name.starts_with(start)),
+                "{pattern}"
+            );
+        }
+    }
+}

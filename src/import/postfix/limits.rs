@@ -1,0 +1,142 @@
+//! Times, counts and sizes: the queue, the connections to the relay, and what a message may be.
+//!
+//! Promises: what equals nullmta's default is left out; units are Postfix's, which differ from parameter
+//! to parameter.
+
+use super::super::draft::{Draft, Key, Value};
+use super::super::place::ImportError;
+use super::super::times::{seconds, words};
+use super::Source;
+
+/// A duration: Postfix's parameter, its unit, our key, our default in seconds.
+struct Lapse(&'static str, char, &'static str, u64);
+
+const LAPSES: [Lapse; 15] = [
+    Lapse("maximal_queue_lifetime", 'd', "queue.lifetime", 5 * 86_400),
+    Lapse("minimal_backoff_time", 's', "queue.retry-min", 60),
+    Lapse("maximal_backoff_time", 's', "queue.retry-max", 3600),
+    Lapse("delay_warning_time", 'h', "queue.delay-warning", 4 * 3600),
+    Lapse("smtp_connection_cache_time_limit", 's', "relay.idle", 5),
+    Lapse("smtpd_timeout", 's', "listen.idle-timeout", 300),
+    Lapse("smtp_connect_timeout", 's', "relay.timeouts.connect", 30),
+    Lapse("smtp_starttls_timeout", 's', "relay.timeouts.tls", 60),
+    Lapse("smtp_helo_timeout", 's', "relay.timeouts.ehlo", 300),
+    Lapse("smtp_mail_timeout", 's', "relay.timeouts.mail", 300),
+    Lapse("smtp_rcpt_timeout", 's', "relay.timeouts.rcpt", 300),
+    Lapse("smtp_data_init_timeout", 's', "relay.timeouts.data", 120),
+    Lapse("smtp_data_xfer_timeout", 's', "relay.timeouts.block", 180),
+    Lapse("smtp_data_done_timeout", 's', "relay.timeouts.dot", 600),
+    Lapse("smtp_quit_timeout", 's', "relay.timeouts.quit", 10),
+];
+
+/// A number: Postfix's parameter, our key, our default. Postfix's 0 is no limit.
+struct Number(&'static str, &'static str, u64);
+
+const NUMBERS: [Number; 5] = [
+    Number("smtp_destination_concurrency_limit", "relay.max-connections", 20),
+    Number("default_destination_concurrency_limit", "relay.max-connections", 20),
+    Number("smtp_connection_reuse_count_limit", "relay.messages-per-connection", 100),
+    Number("message_size_limit", "listen.max-message-size", 50 << 20),
+    Number("smtpd_recipient_limit", "listen.max-recipients", 1000),
+];
+
+const DEFAULT: &str = "the default";
+
+/// Carries them.
+pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    for lapse in &LAPSES {
+        carry_lapse(source, lapse, draft)?;
+    }
+    for number in &NUMBERS {
+        carry_number(source, number, draft)?;
+    }
+    carry_bounce_lifetime(source, draft)?;
+    for name in ["smtp_destination_rate_delay", "default_destination_rate_delay"] {
+        let cited = source.settings.cited(&[name]);
+        match source.value(name)?.trim_end_matches(char::is_alphabetic) {
+            "" | "0" => draft.already_so(cited, "no pause between messages"),
+            _ => draft.not_carried(
+                cited,
+                "there is no pause between messages; relay.max-connections bounds the load",
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn carry_lapse(
+    source: &Source<'_>,
+    Lapse(name, unit, key, default): &Lapse,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let Some(value) = source.set_value(name)? else { return Ok(()) };
+    let cited = source.settings.cited(&[name]);
+    match (seconds(&value, *unit), *key) {
+        (None, _) => draft.not_carried(cited, "it is no number with one of the units s, m, h, d, w"),
+        (Some(same), _) if same == *default => draft.already_so(cited, DEFAULT),
+        (Some(0), "queue.delay-warning" | "relay.idle") => draft.set(Key::new(key, "off", cited)),
+        (Some(0), _) => draft.not_carried(cited, "0 has no equivalent; the default stays"),
+        (Some(seconds), _) => draft.set(Key::new(key, words(seconds), cited)),
+    }
+    Ok(())
+}
+
+fn carry_number(
+    source: &Source<'_>,
+    Number(name, key, default): &Number,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let Some(value) = source.set_value(name)? else { return Ok(()) };
+    let cited = source.settings.cited(&[name]);
+    match value.parse::<u64>() {
+        Err(_) => draft.not_carried(cited, "it is no number"),
+        Ok(0) => draft.not_carried(
+            cited,
+            &format!("0 is no limit there, which has no equivalent; the default is {default}"),
+        ),
+        Ok(same) if same == *default => draft.already_so(cited, DEFAULT),
+        Ok(_) if draft.has(key) => draft.not_carried(cited, "overruled by the limit for smtp"),
+        Ok(number) => draft.set(Key::new(key, Value::Number(number), cited)),
+    }
+    Ok(())
+}
+
+/// nullmta keeps a DSN as long as any message.
+fn carry_bounce_lifetime(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let of = |name: &str| {
+        source.set_value(name).map(|value| value.map_or(Some(5 * 86_400), |value| seconds(&value, 'd')))
+    };
+    let cited = source.settings.cited(&["bounce_queue_lifetime"]);
+    match of("bounce_queue_lifetime")? == of("maximal_queue_lifetime")? {
+        true => draft.already_so(cited, "a bounce lives as long as any message"),
+        false => draft.not_carried(cited, "a bounce lives as long as any message: queue.lifetime"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left out because it is the default has to be the default.
+    #[test]
+    fn the_defaults_are_those_of_the_configuration() {
+        use crate::config::{Config, Environment};
+        let parse = |text: &str| {
+            let environment = Environment { hostname: "web1.example.com".into() };
+            Config::parse(text, std::path::Path::new("t"), &environment)
+                .unwrap_or_else(|error| panic!("{error}"))
+        };
+        let default = parse("relayhost = \"a\"");
+        for Lapse(name, _, key, seconds) in &LAPSES {
+            assert_eq!(
+                parse(&format!("relayhost = \"a\"\n{key} = \"{}\"", words(*seconds))),
+                default,
+                "{name}"
+            );
+        }
+        for Number(name, key, number) in &NUMBERS {
+            assert_eq!(parse(&format!("relayhost = \"a\"\n{key} = {number}")), default, "{name}");
+        }
+    }
+}

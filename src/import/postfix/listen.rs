@@ -1,0 +1,115 @@
+//! Where mail comes from: interfaces, networks, local domains.
+
+use std::net::IpAddr;
+
+use super::super::draft::{Draft, Key};
+use super::super::lines::items;
+use super::super::place::ImportError;
+use super::Source;
+
+/// Carries or accounts for them.
+pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    carry_interfaces(source, draft)?;
+    let networks = source.value("mynetworks")?;
+    let cited = source.settings.cited(&["mynetworks"]);
+    match items(&networks).into_iter().all(is_loopback_network) {
+        true => draft.already_so(cited, ONLY_HERE),
+        false => draft.not_carried(cited, ONLY_HERE),
+    }
+    let destinations = source.value("mydestination")?;
+    let cited = source.settings.cited(&["mydestination"]);
+    match destinations.is_empty() {
+        true => draft.already_so(cited, "nothing is delivered on this host"),
+        false => draft.not_carried(
+            cited,
+            "nothing is delivered on this host: mail for its users goes to the relay as well",
+        ),
+    }
+    carry_names(source, draft)
+}
+
+const ONLY_HERE: &str = "only programs on this host hand in mail";
+
+fn carry_interfaces(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let interfaces = source.value("inet_interfaces")?;
+    let cited = source.settings.cited(&["inet_interfaces"]);
+    match items(&interfaces).into_iter().all(is_loopback_interface) {
+        true => draft.already_so(cited, "nullmta listens on loopback addresses"),
+        false => draft.not_carried(cited, "nullmta listens on loopback addresses and nowhere else"),
+    }
+    let protocols = source.value("inet_protocols")?;
+    let cited = source.settings.cited(&["inet_protocols"]);
+    match items(&protocols).as_slice() {
+        ["ipv4"] => draft.set(
+            Key::new("listen.addresses", "127.0.0.1:25", cited)
+                .advised("Outward, IPv6 and IPv4 are both tried, whichever the relay has."),
+        ),
+        ["ipv6"] => draft.set(Key::new("listen.addresses", "[::1]:25", cited)),
+        _ => draft.already_so(cited, "IPv6 and IPv4"),
+    }
+    Ok(())
+}
+
+/// `smtp_helo_name`: nullmta has one name, `listen.hostname`.
+fn carry_names(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let Some(helo) = source.set_value("smtp_helo_name")? else { return Ok(()) };
+    let cited = source.settings.cited(&["smtp_helo_name"]);
+    if helo == source.value("myhostname")? {
+        draft.already_so(cited, "EHLO says listen.hostname");
+    } else if draft.has("listen.hostname") {
+        draft.not_carried(cited, "EHLO says listen.hostname");
+    } else {
+        draft.set(Key::new("listen.hostname", helo, cited));
+    }
+    Ok(())
+}
+
+fn is_loopback_interface(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    ["loopback-only", "localhost"].contains(&name) || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// `127.0.0.0/8`, `[::1]/128`, `[::ffff:127.0.0.0]/104`.
+fn is_loopback_network(network: &str) -> bool {
+    let (address, bits) = network.split_once('/').unwrap_or((network, "128"));
+    let Ok(address) = address.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
+        return false;
+    };
+    let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+    let least = match (address, mapped) {
+        (_, true) => 104,
+        (IpAddr::V4(_), _) => 8,
+        (IpAddr::V6(_), _) => 128,
+    };
+    address.to_canonical().is_loopback() && bits.parse::<u8>().is_ok_and(|bits| bits >= least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_what_looks_like_it() {
+        for (network, loopback) in [
+            ("127.0.0.0/8", true),
+            ("127.0.0.1", true),
+            ("[::1]/128", true),
+            ("[::ffff:127.0.0.0]/104", true),
+            ("127.0.0.0/4", false),
+            ("[::1]/64", false),
+            ("10.0.0.0/8", false),
+            ("hash:/etc/postfix/networks", false),
+        ] {
+            assert_eq!(is_loopback_network(network), loopback, "{network}");
+        }
+        for (interface, loopback) in [
+            ("loopback-only", true),
+            ("[::1]", true),
+            ("127.0.0.1", true),
+            ("all", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(is_loopback_interface(interface), loopback, "{interface}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `relayhost`, what overrules it, and the fallback behind it.
+//!
+//! Fails: no relay at all is an error, since nullmta delivers to no MX of its own finding.
+
+use super::super::draft::{Cited, Draft, Key};
+use super::super::lines::items;
+use super::super::maps::{Entry, Shape, Table};
+use super::super::nexthop::{Nexthop, port};
+use super::super::place::{ImportError, Place};
+use super::Source;
+
+const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient itself, \
+                        nullmta hands all mail to one relay (relayhost = [host]:port)";
+
+/// The relays that all mail goes to, in the order in which they are tried, and what named them.
+pub(super) struct Relays {
+    /// Never empty.
+    pub(super) nexthops: Vec<Nexthop>,
+    from: Vec<Cited>,
+}
+
+/// Where all mail goes.
+pub(super) fn read(source: &Source<'_>, draft: &mut Draft) -> Result<Relays, ImportError> {
+    let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
+    let (text, mut from) = nexthop_text(source, draft)?;
+    let old_fallback = source.settings.get("fallback_relay").is_some();
+    let fallback = if old_fallback { "fallback_relay" } else { "smtp_fallback_relay" };
+    let fallbacks = source.value(fallback)?;
+    let place =
+        from.first().map_or_else(|| Place::file(&source.files.own("main.cf")), |cited| cited.place.clone());
+    from.extend(source.settings.cited(&[fallback]));
+    let nexthop = |item| {
+        Nexthop::parse(item, default_port).ok_or_else(|| place.error("expected a relay as `[host]:port`"))
+    };
+    let nexthops =
+        items(&text).into_iter().chain(items(&fallbacks)).map(nexthop).collect::<Result<Vec<_>, _>>()?;
+    draft.already_so(source.settings.cited(&["smtp_tcp_port"]), "the port stands in relayhost");
+    Ok(Relays { nexthops, from })
+}
+
+impl Relays {
+    /// Carries those that are spoken to as the first one is: TLS, user and secret are one for all. A
+    /// secret is not offered to a relay that it was not for.
+    pub(super) fn carry(
+        mut self,
+        is_like_first: impl Fn(&Nexthop) -> bool,
+        draft: &mut Draft,
+    ) -> Vec<Nexthop> {
+        let implicit = self.nexthops.first().is_some_and(|first| first.port == 465);
+        let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.nexthops)
+            .into_iter()
+            .partition(|nexthop| (nexthop.port == 465) == implicit && is_like_first(nexthop));
+        for other in others {
+            draft.warn(&format!(
+                "{} is left out of relayhost: all relays there have the TLS mode, the user and the secret of \
+                 the first.",
+                other.text
+            ));
+        }
+        let written: Vec<String> = kept.iter().map(Nexthop::written).collect();
+        let mut key = Key::new("relayhost", written, self.from);
+        for Nexthop { host, .. } in kept.iter().filter(|nexthop| nexthop.wants_mx && !nexthop.is_loopback()) {
+            key = key.advised(format!(
+                "Without brackets Postfix asks for the MX of {host} first; nullmta connects to {host} itself."
+            ));
+        }
+        draft.set(key);
+        kept
+    }
+}
+
+/// What the parameter that decides says, and what it is.
+fn nexthop_text(source: &Source<'_>, draft: &mut Draft) -> Result<(String, Vec<Cited>), ImportError> {
+    let relayhost = source.value("relayhost")?;
+    let default_transport = source.value("default_transport")?;
+    let found = match (everyones_transport(source, draft)?, nexthop_of(&default_transport)) {
+        (Some((nexthop, place)), _) => {
+            let cited = Cited { shown: Some(nexthop.clone()), ..Cited::entry(&place, "*") };
+            (nexthop, vec![cited])
+        }
+        (None, Some(nexthop)) => (nexthop.into(), source.settings.cited(&["default_transport"])),
+        (None, None) => (relayhost.clone(), source.settings.cited(&["relayhost"])),
+    };
+    if found.0.is_empty() {
+        let place = source.settings.get("relayhost").map(|setting| setting.place.clone());
+        return Err(place.unwrap_or_else(|| Place::file(&source.files.own("main.cf"))).error(NO_RELAY));
+    }
+    if found.0 != relayhost && !relayhost.is_empty() {
+        draft.not_carried(source.settings.cited(&["relayhost"]), "overruled: no mail goes there");
+    }
+    Ok(found)
+}
+
+/// The nexthop of `transport:nexthop`.
+pub(super) fn nexthop_of(transport: &str) -> Option<&str> {
+    let (name, nexthop) = transport.split_once(':')?;
+    let reaches_a_relay = !["error", "retry", "discard", "local", "virtual", "lmtp", "pipe"].contains(&name);
+    (reaches_a_relay && !nexthop.is_empty()).then_some(nexthop)
+}
+
+/// What `transport_maps` has for every recipient. Its other entries are accounted for.
+fn everyones_transport(
+    source: &Source<'_>,
+    draft: &mut Draft,
+) -> Result<Option<(String, Place)>, ImportError> {
+    const PER_RECIPIENT: &str = "all mail goes to relayhost, whoever it is for";
+    let mut found = None;
+    for table in source.tables("transport_maps", Shape::Postmap, "", draft)? {
+        let entries = match table {
+            Table::Pairs(entries) => entries,
+            Table::Static(entry) => vec![Entry { key: "*".into(), ..entry }],
+            Table::Patterns(_) => {
+                draft.not_carried(source.settings.cited(&["transport_maps"]), PER_RECIPIENT);
+                continue;
+            }
+        };
+        for entry in entries {
+            match nexthop_of(&entry.value) {
+                Some(nexthop) if entry.key == "*" && found.is_none() => {
+                    found = Some((nexthop.to_owned(), entry.place));
+                }
+                _ => {
+                    let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, &entry.key) };
+                    draft.not_carried(vec![cited], PER_RECIPIENT);
+                }
+            }
+        }
+    }
+    if !draft.accounts_for("transport_maps") {
+        draft.already_so(source.settings.cited(&["transport_maps"]), "read; see relayhost");
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_transports_that_reach_a_relay_have_a_nexthop() {
+        for (transport, nexthop) in [
+            ("smtp:[a]:25", Some("[a]:25")),
+            ("relay:a", Some("a")),
+            (":[a]", Some("[a]")),
+            ("smtp", None),
+            ("smtp:", None),
+            ("error:no mail", None),
+            ("discard:", None),
+        ] {
+            assert_eq!(nexthop_of(transport), nexthop, "{transport}");
+        }
+    }
+}

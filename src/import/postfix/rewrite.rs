@@ -1,0 +1,223 @@
+//! Addresses: `myorigin`, masquerading, canonical, generic and virtual tables.
+//!
+//! Promises: an address becomes what the chain of Postfix's tables made of it. Postfix looks into
+//! canonical tables at intake and into generic ones at the relay; nullmta has one table a side, so what a
+//! table gives is looked up in the later ones here.
+
+use super::super::draft::{Cited, Draft, Key, Value};
+use super::super::lines::items;
+use super::super::maps::Entry;
+use super::super::place::{ImportError, Place};
+use super::Source;
+use super::stage::Stage;
+use crate::envelope::Address;
+
+/// What other topics need to know of it.
+pub(super) struct Rewriting {
+    /// The address that all mail of this host is from.
+    pub(super) fixed_sender: Option<String>,
+    /// Entries of `virtual_alias_maps` for users without a domain.
+    pub(super) virtual_users: Vec<Entry>,
+}
+
+/// A side's tables, made one.
+#[derive(Default)]
+struct Mapping {
+    entries: Vec<Entry>,
+    /// What becomes of every address that no entry is for.
+    fixed: Option<Entry>,
+    from: Vec<Cited>,
+}
+
+/// Carries them.
+pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<Rewriting, ImportError> {
+    let origin = carry_origin(source, draft)?;
+    carry_masquerade(source, draft)?;
+    account_for_classes(source, draft)?;
+    let mut senders = Mapping::default();
+    let mut recipients = Mapping::default();
+    let read = |name, draft: &mut Draft| Stage::read(source, name, draft);
+    senders.then(read("sender_canonical_maps", draft)?);
+    recipients.then(read("recipient_canonical_maps", draft)?);
+    let both = read("canonical_maps", draft)?;
+    senders.then(both.clone());
+    recipients.then(both);
+    let (virtual_addresses, virtual_users) = virtual_aliases(source, draft)?;
+    recipients.then(virtual_addresses);
+    let both = read("smtp_generic_maps", draft)?;
+    senders.then(both.clone());
+    recipients.then(both);
+    let fixed_sender = senders.fixed.as_ref().map(|entry| completed(&entry.value, &origin));
+    senders.carry("rewrite.sender", "rewrite.senders", draft);
+    recipients.carry("rewrite.recipient", "rewrite.recipients", draft);
+    Ok(Rewriting { fixed_sender, virtual_users })
+}
+
+fn completed(address: &str, origin: &str) -> String {
+    if address.contains('@') { address.into() } else { format!("{address}@{origin}") }
+}
+
+/// `myorigin`, and `myhostname` with it: the origin is the hostname by default.
+fn carry_origin(source: &Source<'_>, draft: &mut Draft) -> Result<String, ImportError> {
+    let mut hostname = source.options.hostname.to_owned();
+    if let Some(set) = source.set_value("myhostname")? {
+        draft.set(Key::new("listen.hostname", set.as_str(), source.settings.cited(&["myhostname"])));
+        hostname = set;
+    }
+    let cited = source.settings.cited(&["myorigin"]);
+    let written = source.value("myorigin")?;
+    // Debian's Postfix takes a path for the file that has the name on its first line.
+    let origin = match written.starts_with('/') {
+        false => written,
+        true => match source.files.text(&written)? {
+            Some(text) => text.lines().next().unwrap_or_default().trim().to_owned(),
+            None => {
+                draft.not_carried(cited, &format!("{written} is not there"));
+                return Ok(hostname);
+            }
+        },
+    };
+    match origin == hostname {
+        true => draft.already_so(cited, "bare addresses are completed with listen.hostname"),
+        // Without the setting it is the hostname that Postfix would make of this host's bare name.
+        false if cited.is_empty() => return Ok(hostname),
+        false => draft.set(Key::new("rewrite.origin", origin.as_str(), cited)),
+    }
+    Ok(origin)
+}
+
+fn carry_masquerade(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let domains = source.value("masquerade_domains")?;
+    let except = source.value("masquerade_exceptions")?;
+    let classes = source.value("masquerade_classes")?;
+    let cited = |name| source.settings.cited(&[name]);
+    let texts = |value: &str| Value::Texts(items(value).into_iter().map(String::from).collect());
+    if domains.is_empty() {
+        let names = ["masquerade_domains", "masquerade_exceptions", "masquerade_classes"];
+        draft.already_so(source.settings.cited(&names), "nothing is masqueraded");
+        return Ok(());
+    }
+    draft.set(Key::new("rewrite.masquerade", texts(&domains), cited("masquerade_domains")));
+    match except.is_empty() {
+        true => draft.already_so(cited("masquerade_exceptions"), "no exceptions"),
+        false => {
+            draft.set(Key::new("rewrite.masquerade-except", texts(&except), cited("masquerade_exceptions")))
+        }
+    }
+    let mut named: Vec<&str> = items(&classes);
+    named.sort_unstable();
+    match named.as_slice() {
+        ["envelope_sender", "header_recipient", "header_sender"] => {
+            draft.already_so(cited("masquerade_classes"), "the default");
+        }
+        _ => {
+            let classes = texts(&classes.replace('_', "-"));
+            draft.set(Key::new("rewrite.masquerade-classes", classes, cited("masquerade_classes")));
+        }
+    }
+    Ok(())
+}
+
+/// nullmta changes the envelope and the header section together.
+fn account_for_classes(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    for (name, all) in [
+        ("sender_canonical_classes", ["envelope_sender", "header_sender"].as_slice()),
+        ("recipient_canonical_classes", ["envelope_recipient", "header_recipient"].as_slice()),
+        (
+            "canonical_classes",
+            ["envelope_sender", "envelope_recipient", "header_sender", "header_recipient"].as_slice(),
+        ),
+    ] {
+        let value = source.value(name)?;
+        let whole = all.iter().all(|class| items(&value).contains(class));
+        match whole {
+            true => {
+                draft.already_so(source.settings.cited(&[name]), "envelope and header are changed together")
+            }
+            false => {
+                draft.not_carried(source.settings.cited(&[name]), "envelope and header are changed together")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `virtual_alias_maps`: the entries for addresses, and those for users without a domain, which are aliases.
+fn virtual_aliases(source: &Source<'_>, draft: &mut Draft) -> Result<(Stage, Vec<Entry>), ImportError> {
+    let old = source.settings.get("virtual_maps").is_some();
+    let mut stage = Stage::read(source, if old { "virtual_maps" } else { "virtual_alias_maps" }, draft)?;
+    let keys: Vec<String> = stage.entries.iter().map(|entry| entry.key.clone()).collect();
+    let (mut users, mut addresses) = (Vec::new(), Vec::new());
+    for entry in std::mem::take(&mut stage.entries) {
+        let declares_a_domain = keys.iter().any(|key| key.ends_with(&format!("@{}", entry.key)));
+        if !entry.key.contains('@') && !declares_a_domain {
+            users.push(entry);
+        } else if items(&entry.value).len() > 1 {
+            let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, &entry.key) };
+            draft.not_carried(
+                vec![cited],
+                "only a user without a domain can have several targets (rewrite.aliases)",
+            );
+        } else if entry.key.contains('@') {
+            addresses.push(entry);
+        }
+    }
+    stage.entries = addresses;
+    Ok((stage, users))
+}
+
+impl Mapping {
+    /// Puts `stage` behind what is there: what an entry gives is looked up in it.
+    fn then(&mut self, stage: Stage) {
+        for entry in self.entries.iter_mut().chain(&mut self.fixed) {
+            if let Some(later) = stage.lookup(&entry.value) {
+                entry.value = later.to_owned();
+            }
+        }
+        let is_new = |entry: &Entry| self.entries.iter().all(|own| own.key != entry.key);
+        let new: Vec<Entry> = stage.entries.into_iter().filter(is_new).collect();
+        self.entries.extend(new);
+        self.fixed = self.fixed.take().or(stage.fixed);
+        self.from.extend(stage.from);
+    }
+
+    fn carry(self, fixed_key: &'static str, table_key: &'static str, draft: &mut Draft) {
+        if let Some(entry) = self.fixed {
+            // `%u` and the like are variables in `sender` alone.
+            let escaped = if fixed_key == "rewrite.sender" { "%%" } else { "%" };
+            let address = entry.value.replace('%', escaped);
+            draft.set(Key::new(fixed_key, address, cited_at(&self.from, &entry.place)));
+        }
+        let mut entries = Vec::new();
+        for entry in self.entries {
+            match refusal(&entry) {
+                None => entries.push((entry.key, vec![entry.value], entry.place)),
+                Some(why) => {
+                    let shown = Some(entry.value);
+                    draft.not_carried(vec![Cited { shown, ..Cited::entry(&entry.place, &entry.key) }], why);
+                }
+            }
+        }
+        if !entries.is_empty() {
+            draft.set(Key::new(table_key, Value::Map(entries), self.from));
+        }
+    }
+}
+
+/// The setting that named the table of `place`, or that is there itself.
+fn cited_at(from: &[Cited], place: &Place) -> Vec<Cited> {
+    let own = from.iter().find(|cited| cited.place == *place);
+    own.map_or_else(|| from.to_vec(), |cited| vec![cited.clone()])
+}
+
+fn refusal(entry: &Entry) -> Option<&'static str> {
+    let valid = |text: &str| {
+        let text = if text.starts_with('@') { format!("x{text}") } else { text.to_owned() };
+        Address::parse(&text).is_ok()
+    };
+    match (valid(&entry.key), valid(&entry.value)) {
+        (true, true) => None,
+        (false, _) => Some("the key is no address, no user and no @domain"),
+        (_, false) => Some("the value is no address"),
+    }
+}

@@ -1,0 +1,143 @@
+//! Relays that depend on the sender: `sender_dependent_relayhost_maps`,
+//! `sender_dependent_default_transport_maps`, and passwords that do.
+//!
+//! Promises: each sender stands in one route, with the relay and the user that Postfix would take for it.
+
+use super::super::draft::{Draft, Route};
+use super::super::maps::{Entry, Shape, Table};
+use super::super::nexthop::{Nexthop, port};
+use super::super::place::ImportError;
+use super::Source;
+use super::auth::Credentials;
+use super::relay::nexthop_of;
+
+const RELAYHOSTS: &str = "sender_dependent_relayhost_maps";
+const TRANSPORTS: &str = "sender_dependent_default_transport_maps";
+
+/// Notes them; `nexthops` is where the mail of all others goes.
+pub(super) fn carry(
+    source: &Source<'_>,
+    nexthops: &[Nexthop],
+    credentials: &Credentials,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let relays = relays(source, draft)?;
+    let has_relay = |sender: &&str| relays.iter().any(|entry| entry.key == *sender);
+    let mut senders: Vec<&str> = relays.iter().map(|entry| entry.key.as_str()).collect();
+    // Where all mail is from one sender, its user is the configuration's own.
+    if !(draft.has("auth.username") && draft.has("rewrite.sender")) {
+        senders.extend(credentials.senders.iter().map(String::as_str).filter(|sender| !has_relay(sender)));
+    }
+    for sender in senders {
+        let relay = relay_of(&relays, sender);
+        let nexthop = relay.map(|entry| nexthop(source, entry)).transpose()?;
+        // There is always one: no relay is an error.
+        let Some(nexthop) = nexthop.as_ref().or(nexthops.first()) else { continue };
+        let credential = match credentials.of_sender(sender)? {
+            Some(own) => Some(own),
+            None => credentials.of_relay(nexthop)?,
+        };
+        let places =
+            [relay.map(|entry| entry.place.clone()), credential.as_ref().map(|one| one.place.clone())];
+        add(
+            draft,
+            Route {
+                senders: vec![sender.into()],
+                relayhost: nexthop.written(),
+                username: credential.map(|one| one.username),
+                places: places.into_iter().flatten().collect(),
+            },
+        );
+    }
+    Ok(())
+}
+
+/// The relay of a sender, or of its domain.
+fn relay_of<'r>(relays: &'r [Entry], sender: &str) -> Option<&'r Entry> {
+    let domain = sender.find('@').map(|at| &sender[at..]);
+    let keyed = |key: &str| relays.iter().find(|entry| entry.key == key);
+    keyed(sender).or_else(|| keyed(domain?))
+}
+
+/// Senders with the same relay and user share a route.
+fn add(draft: &mut Draft, route: Route) {
+    let same = |other: &&mut Route| other.relayhost == route.relayhost && other.username == route.username;
+    match draft.routes.iter_mut().find(same) {
+        Some(other) => {
+            other.senders.extend(route.senders);
+            let new: Vec<_> =
+                route.places.into_iter().filter(|place| !other.places.contains(place)).collect();
+            other.places.extend(new);
+        }
+        None => draft.routes.push(route),
+    }
+}
+
+fn nexthop(source: &Source<'_>, entry: &Entry) -> Result<Nexthop, ImportError> {
+    let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
+    Nexthop::parse(&entry.value, default_port)
+        .ok_or_else(|| entry.place.error("expected a relay as `[host]:port`"))
+}
+
+/// The relay of each sender. A transport for a sender counts before a relayhost.
+fn relays(source: &Source<'_>, draft: &mut Draft) -> Result<Vec<Entry>, ImportError> {
+    let mut relays: Vec<Entry> = Vec::new();
+    for name in [TRANSPORTS, RELAYHOSTS] {
+        for table in source.tables(name, Shape::Postmap, "", draft)? {
+            let Table::Pairs(entries) = table else {
+                draft.not_carried(
+                    source.settings.cited(&[name]),
+                    "only tables with a sender in each line have an equivalent",
+                );
+                continue;
+            };
+            for mut entry in entries {
+                if name == TRANSPORTS {
+                    let Some(nexthop) = nexthop_of(&entry.value) else { continue };
+                    entry.value = nexthop.to_owned();
+                }
+                if relays.iter().all(|known| known.key != entry.key) {
+                    relays.push(entry);
+                }
+            }
+        }
+        if !draft.accounts_for(name) {
+            draft.already_so(source.settings.cited(&[name]), "see the per-sender relays above");
+        }
+    }
+    Ok(relays)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::place::Place;
+
+    #[test]
+    fn senders_with_the_same_relay_and_user_share_a_route() {
+        let mut draft = Draft::default();
+        for (sender, username, line) in [("a@x", "u", 1), ("b@x", "v", 2), ("c@x", "u", 1)] {
+            add(
+                &mut draft,
+                Route {
+                    senders: vec![sender.into()],
+                    relayhost: "r:587".into(),
+                    username: Some(username.into()),
+                    places: vec![Place::line("s", line)],
+                },
+            );
+        }
+        let senders: Vec<_> =
+            draft.routes.iter().map(|route| (route.senders.join(" "), route.places.len())).collect();
+        assert_eq!(senders, [("a@x c@x".into(), 1), ("b@x".into(), 1)]);
+    }
+
+    #[test]
+    fn a_sender_counts_before_its_domain() {
+        let entry = |key: &str| Entry { place: Place::file("s"), key: key.into(), value: "r".into() };
+        let relays = [entry("@x"), entry("a@x")];
+        for (sender, key) in [("a@x", Some("a@x")), ("b@x", Some("@x")), ("@x", Some("@x")), ("a@y", None)] {
+            assert_eq!(relay_of(&relays, sender).map(|entry| entry.key.as_str()), key, "{sender}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! TLS to the relay: `smtp_tls_*`.
+//!
+//! Promises: nothing that is carried makes verification weaker than nullmta's own; where Postfix asked
+//! for less, the account says what may have to be named (`tls.ca-file`, `tls.pin-sha256`).
+
+use super::super::draft::{Cited, Draft, Key};
+use super::super::lines::{first_word, items};
+use super::super::maps::{Shape, lookup};
+use super::super::nexthop::Nexthop;
+use super::super::place::ImportError;
+use super::Source;
+
+/// Bundles that are the system's own.
+const SYSTEM_BUNDLES: [&str; 9] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-bundle.trust.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+];
+
+const LEVELS: [&str; 4] =
+    ["smtp_tls_security_level", "smtp_use_tls", "smtp_enforce_tls", "smtp_tls_enforce_peername"];
+
+/// How Postfix speaks to the relay.
+struct Policy {
+    /// `none`, `may`, `encrypt`, `verify`, `secure`, `fingerprint`, `dane`, `dane-only`.
+    level: String,
+    names: String,
+    protocols: String,
+    from: Vec<Cited>,
+    /// It is the table's, not the parameters'.
+    is_of_table: bool,
+}
+
+/// Carries them for the relays `nexthops`.
+pub(super) fn carry(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft) -> Result<(), ImportError> {
+    let policy = policy(source, nexthops, draft)?;
+    carry_mode(source, nexthops, &policy, draft)?;
+    carry_trust(source, &policy, draft)?;
+    carry_client_certificate(source, draft)?;
+    carry_protocols(source, &policy, draft)?;
+    Ok(())
+}
+
+impl Policy {
+    /// What stands for it: the table, or those of `parameters` that are set.
+    fn cited(&self, source: &Source<'_>, parameters: &[&str]) -> Vec<Cited> {
+        if self.is_of_table { self.from.clone() } else { source.settings.cited(parameters) }
+    }
+}
+
+fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft) -> Result<Policy, ImportError> {
+    let level = level(source)?;
+    let mut policy = Policy {
+        names: source.value(match level.as_str() {
+            "secure" => "smtp_tls_secure_cert_match",
+            _ => "smtp_tls_verify_cert_match",
+        })?,
+        protocols: source.value(if level == "may" {
+            "smtp_tls_protocols"
+        } else {
+            "smtp_tls_mandatory_protocols"
+        })?,
+        from: source.settings.cited(&LEVELS),
+        is_of_table: false,
+        level,
+    };
+    let tables = source.tables("smtp_tls_policy_maps", Shape::Postmap, "", draft)?;
+    let found =
+        nexthops.iter().find_map(|hop| lookup(&tables, &hop.text).or_else(|| lookup(&tables, &hop.host)));
+    let cited = source.settings.cited(&["smtp_tls_policy_maps"]);
+    let Some(entry) = found else {
+        draft.not_carried(cited, "it has nothing for the relayhost");
+        return Ok(policy);
+    };
+    let (level, attributes) = first_word(&entry.value);
+    draft.already_so(std::mem::replace(&mut policy.from, cited), "smtp_tls_policy_maps overrules it");
+    policy.level = level.into();
+    policy.is_of_table = true;
+    for attribute in attributes.split_whitespace() {
+        match attribute.split_once('=') {
+            Some(("match", names)) => policy.names = names.replace(':', " "),
+            Some(("protocols", protocols)) => policy.protocols = protocols.replace(':', " "),
+            // Ciphers and the like.
+            _ => {}
+        }
+    }
+    Ok(policy)
+}
+
+fn level(source: &Source<'_>) -> Result<String, ImportError> {
+    let level = source.value("smtp_tls_security_level")?.to_ascii_lowercase();
+    if !level.is_empty() {
+        return Ok(level);
+    }
+    let settings = source.settings;
+    Ok(match (settings.is_yes("smtp_enforce_tls")?, settings.is_yes("smtp_use_tls")?) {
+        (true, _) if settings.is_yes("smtp_tls_enforce_peername")? => "verify",
+        (true, _) => "encrypt",
+        (_, true) => "may",
+        _ => "none",
+    }
+    .into())
+}
+
+fn carry_mode(
+    source: &Source<'_>,
+    nexthops: &[Nexthop],
+    policy: &Policy,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let wrapped = source.settings.is_yes("smtp_tls_wrappermode")?;
+    let cited = source.settings.cited(&["smtp_tls_wrappermode"]);
+    let on_loopback = nexthops.iter().all(Nexthop::is_loopback);
+    if wrapped {
+        draft.set(Key::new("tls.mode", "implicit", cited));
+    } else if nexthops.iter().any(|nexthop| nexthop.port == 465) {
+        let key = Key::new("tls.mode", "implicit", cited);
+        draft.set(key.advised("Port 465 speaks TLS from the first octet, whatever main.cf says."));
+    } else {
+        draft.already_so(cited, "STARTTLS is the default");
+        if on_loopback && ["none", "may"].contains(&policy.level.as_str()) {
+            let key = Key::new("tls.mode", "none", policy.from.clone());
+            draft.set(key.advised("The relay is on this host, and Postfix asked for no TLS."));
+            return Ok(());
+        }
+    }
+    account_for_level(policy, draft);
+    Ok(())
+}
+
+fn account_for_level(policy: &Policy, draft: &mut Draft) {
+    const UNVERIFIED: &str = "nullmta requires TLS and verifies the certificate, always; should a public CA \
+                              not have signed it, tls.ca-file or tls.pin-sha256 say what is trusted";
+    let cited = policy.from.clone();
+    match policy.level.as_str() {
+        "verify" | "secure" | "fingerprint" => {
+            draft.already_so(cited, "TLS is required, and the certificate verified");
+        }
+        "dane" | "dane-only" => {
+            draft.not_carried(
+                cited,
+                "certificates are verified by CA or tls.pin-sha256, TLSA records are not asked",
+            );
+        }
+        _ if cited.is_empty() => draft.warn(&format!("Postfix spoke without TLS to the relay: {UNVERIFIED}")),
+        _ => draft.not_carried(cited, UNVERIFIED),
+    }
+}
+
+fn carry_trust(source: &Source<'_>, policy: &Policy, draft: &mut Draft) -> Result<(), ImportError> {
+    let settings = source.settings;
+    if policy.level == "fingerprint" {
+        carry_fingerprints(source, draft)?;
+    }
+    let ca_file = source.value("smtp_tls_CAfile")?;
+    let cited = settings.cited(&["smtp_tls_CAfile"]);
+    match ca_file.as_str() {
+        "" => draft.already_so(cited, "the system's CA bundle is trusted"),
+        bundle if SYSTEM_BUNDLES.contains(&bundle) => {
+            draft.already_so(cited, "the system's CA bundle is trusted");
+        }
+        _ if policy.level == "fingerprint" => draft.not_carried(cited, "a pin is in the place of any CA"),
+        bundle => draft.set(Key::new("tls.ca-file", bundle, cited).advised(
+            "Only what is in there is trusted; without this line, the system's bundle, which stays fresh.",
+        )),
+    }
+    match source.value("smtp_tls_CApath")?.as_str() {
+        "" | "/etc/ssl/certs" | "/etc/ssl/certs/" | "/etc/pki/tls/certs" => {
+            draft.already_so(settings.cited(&["smtp_tls_CApath"]), "the system's CA bundle is trusted");
+        }
+        _ => draft.not_carried(
+            settings.cited(&["smtp_tls_CApath"]),
+            "tls.ca-file is one file: cat the certificates of the directory into it",
+        ),
+    }
+    carry_server_name(source, policy, draft);
+    Ok(())
+}
+
+fn carry_fingerprints(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    const PARAMETER: &str = "smtp_tls_fingerprint_cert_match";
+    const HASH: &str =
+        "openssl x509 -in relay.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum";
+    let value = source.value(PARAMETER)?;
+    let prints: Vec<String> =
+        value.split(|c: char| c.is_whitespace() || c == ',' || c == '|').map(String::from).collect();
+    let prints: Vec<String> = prints.into_iter().filter(|print| !print.is_empty()).collect();
+    let is_sha256 = |print: &String| print.chars().filter(char::is_ascii_hexdigit).count() == 64;
+    let cited = source.settings.cited(&[PARAMETER, "smtp_tls_fingerprint_digest"]);
+    if prints.is_empty() || !prints.iter().all(is_sha256) {
+        let why = &format!("tls.pin-sha256 wants the SHA-256 of the relay's public key: {HASH}");
+        draft.not_carried(cited, why);
+        return Ok(());
+    }
+    draft.set(Key::new("tls.pin-sha256", prints, cited).advised(format!(
+        "Right if this is the SHA-256 of the relay's public key. Postfix takes a certificate's as well; if \
+         it is that, no connection is made, and the right one comes from: {HASH}"
+    )));
+    Ok(())
+}
+
+fn carry_server_name(source: &Source<'_>, policy: &Policy, draft: &mut Draft) {
+    const NAMES: [&str; 2] = ["smtp_tls_verify_cert_match", "smtp_tls_secure_cert_match"];
+    let cited = source.settings.cited(&NAMES);
+    let known = ["hostname", "nexthop", "dot-nexthop"];
+    let names: Vec<&str> = items(&policy.names).into_iter().filter(|name| !known.contains(name)).collect();
+    match (names.as_slice(), items(&policy.names).len()) {
+        ([], _) => draft.already_so(cited, "the certificate must be for the relayhost"),
+        ([name], 1) if !name.starts_with('.') => {
+            draft.set(Key::new("tls.server-name", *name, policy.cited(source, &NAMES)));
+        }
+        _ => draft.not_carried(cited, "tls.server-name is one name; by default the relayhost's"),
+    }
+}
+
+fn carry_client_certificate(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let certificate = ["smtp_tls_cert_file", "smtp_tls_eccert_file", "smtp_tls_chain_files"];
+    let cited = source.settings.cited(&certificate);
+    let keys = source.settings.cited(&["smtp_tls_key_file", "smtp_tls_eckey_file"]);
+    let Some(name) =
+        certificate.into_iter().find(|name| source.value(name).is_ok_and(|value| !value.is_empty()))
+    else {
+        draft.already_so([cited, keys].concat(), "no client certificate");
+        return Ok(());
+    };
+    let certificates = source.value(name)?;
+    let key = match name {
+        "smtp_tls_cert_file" => source.value("smtp_tls_key_file")?,
+        "smtp_tls_eccert_file" => source.value("smtp_tls_eckey_file")?,
+        // The key comes first in such a file; nullmta looks for each in either place.
+        _ => items(&certificates).first().copied().unwrap_or_default().to_owned(),
+    };
+    let certificate = items(&certificates).last().copied().unwrap_or_default().to_owned();
+    let key = if key.is_empty() { certificate.clone() } else { key };
+    draft.set_together(vec![
+        Key::new("tls.client-certificate", certificate, cited),
+        Key::new("tls.client-key", key, keys),
+    ]);
+    Ok(())
+}
+
+fn carry_protocols(source: &Source<'_>, policy: &Policy, draft: &mut Draft) -> Result<(), ImportError> {
+    const PROTOCOLS: [&str; 2] = ["smtp_tls_mandatory_protocols", "smtp_tls_protocols"];
+    let cited = source.settings.cited(&PROTOCOLS);
+    match oldest_version(&policy.protocols) {
+        Some("1.3") => draft.set(Key::new("tls.minimum", "1.3", policy.cited(source, &PROTOCOLS))),
+        Some(_) => draft.already_so(cited, "TLS 1.2 and 1.3, nothing older"),
+        None => draft.not_carried(cited, "nullmta speaks TLS 1.2 and 1.3 and nothing older"),
+    }
+    Ok(())
+}
+
+/// The oldest version that a list of protocols lets nullmta speak; `None` when none is left.
+fn oldest_version(protocols: &str) -> Option<&'static str> {
+    let protocols: Vec<String> = protocols
+        .split([' ', ',', ':', '\t'])
+        .filter(|item| !item.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let names = [("tlsv1.2", "1.2"), ("tlsv1.3", "1.3")];
+    let only = protocols.iter().any(|item| item.starts_with("tls") || item.starts_with("ssl"));
+    let allowed = |name: &str| {
+        let excluded = protocols.iter().any(|item| item.strip_prefix('!') == Some(name));
+        let above = |item: &String| item.strip_prefix(">=").is_some_and(|least| least > name);
+        let below = |item: &String| item.strip_prefix("<=").is_some_and(|most| most < name);
+        let listed = !only || protocols.iter().any(|item| item == name);
+        listed && !excluded && !protocols.iter().any(above) && !protocols.iter().any(below)
+    };
+    names.into_iter().find(|(name, _)| allowed(name)).map(|(_, version)| version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_version_of_a_list() {
+        for (protocols, oldest) in [
+            ("", Some("1.2")),
+            ("!SSLv2, !SSLv3", Some("1.2")),
+            ("!SSLv2,!SSLv3,!TLSv1,!TLSv1.1", Some("1.2")),
+            (">=TLSv1.2", Some("1.2")),
+            (">=TLSv1", Some("1.2")),
+            (">=TLSv1.3", Some("1.3")),
+            ("TLSv1.3", Some("1.3")),
+            ("TLSv1.2 TLSv1.3", Some("1.2")),
+            ("!TLSv1.2", Some("1.3")),
+            ("TLSv1", None),
+            ("<=TLSv1.1", None),
+            ("<=TLSv1.2", Some("1.2")),
+        ] {
+            assert_eq!(oldest_version(protocols), oldest, "{protocols}");
+        }
+    }
+}

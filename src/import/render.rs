@@ -1,0 +1,302 @@
+//! The text of the file.
+//!
+//! Promises: is TOML, whatever the values and comments hold; each key stands under what it was made of;
+//! what is in no key stands at the end, with the reasons.
+
+use super::draft::{Cited, Draft, Fate, Key, Remark, Route, Value};
+
+/// The tables in the order of the file. Keys of the document come first, tables within tables last.
+const TABLES: [&str; 11] = [
+    "",
+    "auth",
+    "tls",
+    "listen",
+    "rewrite",
+    "rewrite.senders",
+    "rewrite.recipients",
+    "rewrite.aliases",
+    "queue",
+    "relay",
+    "relay.timeouts",
+];
+
+/// Its groups are the elements of an array of tables.
+const RULES: &str = "rewrite.header";
+
+/// How wide a comment may become, and how much of a value it shows.
+const WIDTH: usize = 100;
+const SHOWN: usize = 160;
+
+/// Writes `draft`, which was made out of `origin`.
+pub(super) fn render(draft: &Draft, origin: &str) -> String {
+    let mut text = String::new();
+    let made = format!("Made by `nullmta import-postfix` out of {origin}.");
+    let advice = "Read it, put it in place as /etc/nullmta.toml, and ask `nullmta check` about it.";
+    [made.as_str(), advice].into_iter().for_each(|words| comment(&mut text, "", words));
+    for table in TABLES {
+        let keys: Vec<&Key> = draft.groups.iter().flatten().filter(|key| table_of(key) == table).collect();
+        if !keys.is_empty() {
+            text += "\n";
+            heading(&mut text, table);
+            keys.iter().for_each(|key| write_key(&mut text, key));
+        }
+        if table == "rewrite.aliases" {
+            write_rules(&mut text, draft);
+        }
+    }
+    write_routes(&mut text, &draft.routes);
+    write_account(&mut text, draft, Fate::NotCarried, "Not carried over:");
+    write_account(&mut text, draft, Fate::AlreadySo, "So with nullmta anyway:");
+    text
+}
+
+/// A key whose value is a table opens that table.
+fn table_of(key: &Key) -> &str {
+    match (&key.value, key.name.rsplit_once('.')) {
+        (Value::Map(_), _) => key.name,
+        (_, Some((table, _))) => table,
+        (_, None) => "",
+    }
+}
+
+fn heading(text: &mut String, table: &str) {
+    if !table.is_empty() {
+        *text += &format!("[{table}]\n");
+    }
+}
+
+fn write_rules(text: &mut String, draft: &Draft) {
+    let is_rule = |group: &&Vec<Key>| group.iter().any(|key| table_of(key) == RULES);
+    for group in draft.groups.iter().filter(is_rule) {
+        *text += &format!("\n[[{RULES}]]\n");
+        group.iter().for_each(|key| write_key(text, key));
+    }
+}
+
+fn write_key(text: &mut String, key: &Key) {
+    key.from.iter().for_each(|cited| comment(text, "", &shortened(cited)));
+    for advice in &key.advice {
+        // A command stands by itself.
+        comment(text, if advice.starts_with(' ') { "    " } else { "" }, advice);
+    }
+    let name = key.name.rsplit_once('.').map_or(key.name, |(_, name)| name);
+    match &key.value {
+        Value::Map(entries) => {
+            for (key, targets, place) in entries {
+                let value = Value::from(targets.clone());
+                *text += &format!(
+                    "{} = {}  # {}\n",
+                    bare_or_quoted(key),
+                    written(&value),
+                    printable(&place.to_string())
+                );
+            }
+        }
+        value => *text += &format!("{name} = {}\n", written(value)),
+    }
+}
+
+fn written(value: &Value) -> String {
+    match value {
+        Value::Text(text) => quoted(text),
+        Value::Texts(texts) => {
+            format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+        }
+        Value::Number(number) => number.to_string(),
+        Value::Flag(flag) => flag.to_string(),
+        // Written line by line in `write_key`.
+        Value::Map(_) => String::new(),
+    }
+}
+
+fn bare_or_quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if bare { key.into() } else { quoted(key) }
+}
+
+/// A TOML string; a literal one where that saves backslashes.
+fn quoted(text: &str) -> String {
+    let plain = !text.chars().any(|c| c.is_control() || c == '\'');
+    if plain && text.contains(['\\', '"']) {
+        return format!("'{text}'");
+    }
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out += &format!("\\u{:04x}", u32::from(c)),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+/// `text` on one line and without what TOML refuses in a comment.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn shortened(cited: &Cited) -> String {
+    let text = cited.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Comment lines that hold `words`, broken between words.
+fn comment(text: &mut String, indent: &str, words: &str) {
+    let mut line = format!("#{indent}");
+    for word in printable(words).split(' ').filter(|word| !word.is_empty()) {
+        if line.len() > indent.len() + 1 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            *text += &format!("{line}\n");
+            line = format!("#{indent}   ");
+        }
+        line += " ";
+        line += word;
+    }
+    *text += &format!("{line}\n");
+}
+
+fn write_routes(text: &mut String, routes: &[Route]) {
+    if routes.is_empty() {
+        return;
+    }
+    *text += "\n# Per-sender relays: needs a version with [[route]].\n";
+    for (index, route) in routes.iter().enumerate() {
+        let places: Vec<String> = route.places.iter().map(ToString::to_string).collect();
+        *text += "#\n";
+        comment(text, "", &places.join(", "));
+        let senders = written(&Value::Texts(route.senders.clone()));
+        let lines = format!("[[route]]\nsenders = {senders}\nrelayhost = {}\n", quoted(&route.relayhost));
+        let auth = route.username.as_ref().map_or_else(String::new, |username| {
+            let file = format!("/etc/nullmta.secret-{}", index + 1);
+            format!("[route.auth]\nusername = {}\npassword-file = {}\n", quoted(username), quoted(&file))
+        });
+        (lines + &auth).lines().for_each(|line| *text += &format!("#{line}\n"));
+    }
+}
+
+fn write_account(text: &mut String, draft: &Draft, fate: Fate, title: &str) {
+    let mut remarks: Vec<_> = draft.remarks.iter().filter(|remark| remark.fate == fate).collect();
+    // File by file, in the order in which they came up, and line by line.
+    let files: Vec<_> = remarks.iter().map(|remark| file_of(remark)).collect();
+    remarks.sort_by_key(|remark| {
+        let file = files.iter().position(|file| *file == file_of(remark));
+        (remark.about.is_some(), file, remark.about.as_ref().and_then(|cited| cited.place.line))
+    });
+    if remarks.is_empty() {
+        return;
+    }
+    *text += &format!("\n# {title}\n");
+    let mut said = "";
+    for remark in remarks {
+        // One reason for several settings in a row is given once, behind the last of them.
+        if !said.is_empty() && (said != remark.why || remark.about.is_none()) {
+            comment(text, "    ", said);
+            *text += "#\n";
+        } else if said.is_empty() {
+            *text += "#\n";
+        }
+        if let Some(cited) = &remark.about {
+            comment(text, "", &shortened(cited));
+        }
+        said = &remark.why;
+    }
+    comment(text, "    ", said);
+}
+
+fn file_of(remark: &Remark) -> Option<&str> {
+    remark.about.as_ref().map(|cited| cited.place.file.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::place::Place;
+    use toml::de::DeTable;
+
+    fn cited(shown: &str) -> Vec<Cited> {
+        vec![Cited {
+            place: Place::line("/etc/postfix/main.cf", 1),
+            name: "x".into(),
+            shown: Some(shown.into()),
+        }]
+    }
+
+    #[test]
+    fn hostile_values_stay_toml() {
+        for hostile in ["a\nb = 1", "\"", "'\\", "a\u{0}\u{1b}[2J", "\u{7f}é", "\\u0000", "[x]\r\n#", "'"] {
+            let mut draft = Draft::default();
+            draft.set(Key::new("spool", hostile, cited(hostile)).advised(hostile));
+            draft.set(Key::new("listen.addresses", Value::Texts(vec![hostile.into(); 2]), Vec::new()));
+            let entries = vec![(hostile.into(), vec![hostile.into()], Place::file(hostile))];
+            draft.set(Key::new("rewrite.senders", Value::Map(entries), Vec::new()));
+            draft.not_carried(cited(hostile), hostile);
+            draft.routes.push(Route {
+                senders: vec![hostile.into()],
+                relayhost: hostile.into(),
+                username: Some(hostile.into()),
+                places: vec![Place::file(hostile)],
+            });
+            let text = render(&draft, hostile);
+            let table = DeTable::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).into_inner();
+            assert_eq!(table.get("spool").unwrap().get_ref().as_str(), Some(hostile));
+            assert_eq!(table.len(), 3, "{text}");
+        }
+    }
+
+    #[test]
+    fn tables_stand_in_their_order_and_rules_apart() {
+        let mut draft = Draft::default();
+        for name in ["queue.lifetime", "relayhost", "relay.timeouts.dot", "auth.username"] {
+            draft.set(Key::new(name, "v", Vec::new()));
+        }
+        for rule in ["a", "b"] {
+            let replace = Key::new("rewrite.header.remove", Value::Flag(true), Vec::new());
+            draft.set_together(vec![Key::new("rewrite.header.match", rule, Vec::new()), replace]);
+        }
+        let text = render(&draft, "it");
+        let headings: Vec<_> =
+            text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        assert_eq!(
+            headings,
+            [
+                "relayhost = \"v\"",
+                "[auth]",
+                "username = \"v\"",
+                "[[rewrite.header]]",
+                "match = \"a\"",
+                "remove = true",
+                "[[rewrite.header]]",
+                "match = \"b\"",
+                "remove = true",
+                "[queue]",
+                "lifetime = \"v\"",
+                "[relay.timeouts]",
+                "dot = \"v\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_reason_shared_is_given_once() {
+        let mut draft = Draft::default();
+        draft.warn("alone");
+        draft.not_carried(cited("1"), "shared");
+        draft.not_carried(cited("2"), "shared");
+        let mut text = String::new();
+        write_account(&mut text, &draft, Fate::NotCarried, "T");
+        assert_eq!(text, "\n# T\n#\n#     alone\n#\n# main.cf:1: x = 1\n# main.cf:1: x = 2\n#     shared\n");
+    }
+
+    #[test]
+    fn comments_are_broken_between_words() {
+        let mut text = String::new();
+        comment(&mut text, "", &"word ".repeat(30));
+        assert!(
+            text.lines().count() == 2 && text.lines().all(|line| line.chars().count() <= WIDTH),
+            "{text}"
+        );
+    }
+}

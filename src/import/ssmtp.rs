@@ -1,0 +1,164 @@
+//! `ssmtp.conf`.
+//!
+//! Promises: keys are read as ssmtp reads them, without regard to case. The password is shown nowhere.
+//!
+//! Fails: a line without `=`, with its line; no `mailhub`.
+
+use super::Options;
+use super::draft::{Cited, Draft, Fate, Key, Value};
+use super::nexthop::Nexthop;
+use super::place::{ImportError, Place};
+use super::single_relay::{Encryption, account, carry_auth, carry_relay};
+use crate::secret::Secret;
+use Fate::{AlreadySo, NotCarried};
+
+/// A line.
+struct Setting {
+    place: Place,
+    name: String,
+    value: String,
+}
+
+struct Settings(Vec<Setting>);
+
+/// Keys that are in none of ours, and why.
+const REASONS: [(&str, Fate, &str); 8] = [
+    ("usetls", AlreadySo, "TLS is always used"),
+    ("usestarttls", AlreadySo, "TLS is always used"),
+    ("usetlscert", AlreadySo, "a client certificate is used where one is named"),
+    ("fromlineoverride", AlreadySo, "who submits chooses From; rewrite.sender would overrule it"),
+    ("tls_ca_dir", NotCarried, "tls.ca-file is one file: cat the certificates of the directory into it"),
+    ("debug", NotCarried, "log.level = \"debug\" shows the dialogue"),
+    ("minuserid", NotCarried, "aliases are for users by name"),
+    ("rewritedomain", NotCarried, "overruled by hostname"),
+];
+
+/// Carries the file `text`.
+pub(super) fn carry(
+    place: &Place,
+    text: &str,
+    options: &Options<'_>,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let settings = Settings::read(&place.file, text)?;
+    let mailhub = settings.get("mailhub").ok_or_else(|| place.error("expected mailhub=HOST:PORT"))?;
+    let encryption = match (settings.is_yes("usestarttls"), settings.is_yes("usetls")) {
+        (true, _) => Encryption::StartTls,
+        (false, true) => Encryption::Implicit,
+        (false, false) => Encryption::None,
+    };
+    let usual = if encryption == Encryption::Implicit { 465 } else { 25 };
+    let nexthop = Nexthop::parse(&mailhub.value, usual)
+        .ok_or_else(|| mailhub.place.error("expected mailhub=HOST:PORT"))?;
+    carry_relay(&[nexthop], encryption, settings.cited(&["mailhub", "usetls", "usestarttls"]), draft);
+    settings.carry_auth(options, draft);
+    for (name, key) in
+        [("hostname", "listen.hostname"), ("rewritedomain", "rewrite.origin"), ("tls_ca_file", "tls.ca-file")]
+    {
+        if let Some(setting) = settings.get(name) {
+            draft.set(Key::new(key, setting.value.as_str(), settings.cited(&[name])));
+        }
+    }
+    if let (Some(certificate), Some(key)) = (settings.get("tlscert"), settings.get("tlskey")) {
+        draft.set_together(vec![
+            Key::new("tls.client-certificate", certificate.value.as_str(), settings.cited(&["tlscert"])),
+            Key::new("tls.client-key", key.value.as_str(), settings.cited(&["tlskey"])),
+        ]);
+    }
+    settings.carry_root(draft);
+    settings.account(draft);
+    Ok(())
+}
+
+impl Settings {
+    fn read(file: &str, text: &str) -> Result<Settings, ImportError> {
+        let mut settings = Vec::new();
+        for (index, line) in text.lines().enumerate().map(|(index, line)| (index, line.trim())) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let place = Place::line(file, index + 1);
+            let (name, value) = line.split_once('=').ok_or_else(|| place.error("expected `key=value`"))?;
+            settings.push(Setting { place, name: name.trim().to_lowercase(), value: value.trim().into() });
+        }
+        Ok(Settings(settings))
+    }
+
+    /// The last line of that name, if it says anything.
+    fn get(&self, name: &str) -> Option<&Setting> {
+        self.0.iter().rev().find(|setting| setting.name == name).filter(|setting| !setting.value.is_empty())
+    }
+
+    fn is_yes(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|setting| setting.value.eq_ignore_ascii_case("yes"))
+    }
+
+    fn cited(&self, names: &[&str]) -> Vec<Cited> {
+        names.iter().filter_map(|name| self.get(name)).map(cite).collect()
+    }
+
+    fn carry_auth(&self, options: &Options<'_>, draft: &mut Draft) {
+        let Some(user) = self.get("authuser") else { return };
+        let cited = self.cited(&["authuser"]);
+        match self.get("authpass") {
+            Some(pass) => {
+                let secret = Secret::new(pass.value.clone());
+                carry_auth(&user.value, secret, &pass.place.to_string(), cited, options, draft);
+            }
+            None => draft.not_carried(cited, "no password stands here: [auth] has to be written by hand"),
+        }
+        let cited = self.cited(&["authmethod"]);
+        match self.get("authmethod").map(|setting| setting.value.to_uppercase()).as_deref() {
+            Some("LOGIN") => draft.set(Key::new("auth.mechanisms", "LOGIN", cited)),
+            _ => draft.not_carried(cited, "nullmta speaks SCRAM, PLAIN and LOGIN"),
+        }
+    }
+
+    /// `root=`: whoever reads mail for the system's users.
+    fn carry_root(&self, draft: &mut Draft) {
+        let Some(root) = self.get("root") else { return };
+        let cited = self.cited(&["root"]);
+        match root.value.contains('@') {
+            true => {
+                let entry = ("root".to_owned(), vec![root.value.clone()], root.place.clone());
+                draft.set(
+                    Key::new("rewrite.aliases", Value::Map(vec![entry]), cited).advised(
+                        "ssmtp did so for every user with a uid below 1000; name those that get mail.",
+                    ),
+                );
+            }
+            false => draft.already_so(cited, "mail for root goes to the relay, completed with the origin"),
+        }
+    }
+
+    fn account(&self, draft: &mut Draft) {
+        let left: Vec<Cited> =
+            self.0.iter().filter(|setting| !draft.accounts_for(&setting.name)).map(cite).collect();
+        for cited in left.into_iter().filter(|cited| cited.name != "authpass") {
+            account(cited, &REASONS, draft);
+        }
+    }
+}
+
+fn cite(setting: &Setting) -> Cited {
+    let shown = (setting.name != "authpass").then(|| setting.value.clone());
+    Cited { place: setting.place.clone(), name: setting.name.clone(), shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_without_case_and_the_last_counts() {
+        let settings = Settings::read("s", "UseTLS=No\n# x\nusetls = YES\nroot=\n").unwrap();
+        assert!(settings.is_yes("usetls"));
+        assert!(settings.get("root").is_none());
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_an_error_that_quotes_nothing() {
+        let error = Settings::read("s", "mailhub=a\nhunter2\n").err().unwrap();
+        assert_eq!(error.to_string(), "s:2: expected `key=value`");
+    }
+}

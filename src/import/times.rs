@@ -1,0 +1,60 @@
+//! Times: as Postfix writes them, and as nullmta does.
+
+const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+
+fn seconds_of(unit: char) -> Option<u64> {
+    UNITS.iter().find(|(letter, _)| *letter == unit).map(|(_, seconds)| *seconds)
+}
+
+/// A time of Postfix's, in seconds; `unit` is what a bare number has.
+pub(super) fn seconds(text: &str, unit: char) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim() {
+        "" => unit,
+        rest => rest.chars().next().filter(|_| rest.len() == 1)?,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(seconds_of(unit.to_ascii_lowercase())?)
+}
+
+/// A time as nullmta writes it, in one unit.
+pub(super) fn words(seconds: u64) -> String {
+    let fits = |(_, length): &&(char, u64)| seconds.is_multiple_of(*length);
+    UNITS
+        .iter()
+        .find(fits)
+        .map_or_else(|| format!("{seconds}s"), |(unit, length)| format!("{}{unit}", seconds / length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_unit_of_their_parameter() {
+        for (text, unit, expected) in [
+            ("5", 'd', Some(432_000)),
+            ("5d", 's', Some(432_000)),
+            ("300", 's', Some(300)),
+            ("90m", 's', Some(5400)),
+            ("1 h", 's', Some(3600)),
+            ("0", 'h', Some(0)),
+            ("2w", 'd', Some(1_209_600)),
+            ("", 's', None),
+            ("soon", 's', None),
+            ("5x", 's', None),
+            ("5 min", 's', None),
+            ("99999999999999999999", 's', None),
+            ("18446744073709551615", 'd', None),
+        ] {
+            assert_eq!(seconds(text, unit), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_in_their_largest_unit() {
+        for (seconds, text) in [(90, "90s"), (3600, "1h"), (5400, "90m"), (432_000, "5d"), (1_209_600, "2w")]
+        {
+            assert_eq!(words(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `nullmta import-postfix` from outside: each directory under `tests/import` is a host with a
+//! configuration, and beside it stands what must come of it; under `tests/import/broken`, the error.
+//!
+//! Every password in them is `hunter2`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nullmta::config::{Config, Environment};
+use nullmta::import::{Import, Options, import};
+
+const HOSTNAME: &str = "web1.example.com";
+const PASSWORD: &str = "hunter2";
+
+/// What an import starts from, where it is there.
+const STARTS: [&str; 5] =
+    ["/etc/postfix", "/etc/nullmailer", "/etc/msmtprc", "/etc/ssmtp/ssmtp.conf", "/node.json"];
+
+/// A host: its files by their paths.
+struct Host {
+    name: String,
+    directory: PathBuf,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Host {
+    fn read(directory: PathBuf) -> Host {
+        let mut files = BTreeMap::new();
+        collect(&directory, &directory, &mut files);
+        Host { name: directory.file_name().unwrap().to_str().unwrap().into(), directory, files }
+    }
+
+    fn start(&self) -> &'static str {
+        let here = |start: &&&str| self.files.keys().any(|path| path.starts_with(start));
+        STARTS.iter().find(here).unwrap_or_else(|| panic!("{}: nothing to import", self.name))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.files.get(path) {
+            Some(octets) => Ok(octets.clone()),
+            None if self.files.keys().any(|file| file.starts_with(path)) => {
+                Err(io::ErrorKind::IsADirectory.into())
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn import(&self) -> Result<Import, String> {
+        let options = Options { hostname: HOSTNAME, secret_file: None };
+        import(Path::new(self.start()), None, &|path| self.open(path), &options)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The text of a file that stands beside the host's own.
+    fn beside(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.join(name)).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+}
+
+fn collect(directory: &Path, root: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, root, files);
+        } else {
+            files.insert(Path::new("/").join(path.strip_prefix(root).unwrap()), fs::read(&path).unwrap());
+        }
+    }
+}
+
+fn hosts(under: &str) -> Vec<Host> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(under);
+    let mut directories: Vec<PathBuf> =
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    directories.retain(|path| path.is_dir() && !path.ends_with("broken"));
+    directories.sort();
+    directories.into_iter().map(Host::read).collect()
+}
+
+fn parse(toml: &str) -> Result<Config, String> {
+    let environment = Environment { hostname: HOSTNAME.into() };
+    Config::parse(toml, Path::new("nullmta.toml"), &environment).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_host_gives_the_file_beside_it() {
+    let hosts = hosts("import");
+    assert!(hosts.len() >= 20, "{} found", hosts.len());
+    let mut wrong = Vec::new();
+    for host in hosts {
+        let given = host.import().unwrap_or_else(|error| panic!("{}: {error}", host.name)).toml;
+        if given != host.beside("expected.toml") {
+            wrong.push(format!("{}:\n{given}", host.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_broken_host_gives_the_error_beside_it() {
+    let hosts = hosts("import/broken");
+    assert!(hosts.len() >= 15, "{} found", hosts.len());
+    let mut wrong = Vec::new();
+    for host in hosts {
+        let given = host.import().map_or_else(|error| error, |_| "accepted".into());
+        assert!(!given.contains(PASSWORD), "{}: {given}", host.name);
+        if given != host.beside("expected.error").trim_end() {
+            wrong.push(format!("{}: {given}", host.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_comes_out_is_accepted_and_holds_no_secret() {
+    for host in hosts("import") {
+        let imported = host.import().unwrap();
+        let config = parse(&imported.toml).unwrap_or_else(|error| panic!("{}: {error}", host.name));
+        assert!(!imported.toml.contains(PASSWORD), "{}", host.name);
+        if let Some(secret) = &imported.secret {
+            assert!(config.relay.auth.is_some(), "{}", host.name);
+            assert!([PASSWORD, "server-token"].contains(&secret.expose()), "{}", host.name);
+            assert!(!format!("{imported:?}").contains(PASSWORD), "{}", host.name);
+        }
+    }
+}
+
+#[test]
+fn every_parameter_that_is_set_is_named() {
+    for host in hosts("import") {
+        let Some(main) = host.files.get(Path::new("/etc/postfix/main.cf")) else { continue };
+        let toml = host.import().unwrap().toml;
+        let main = String::from_utf8_lossy(main);
+        let lines = main.lines().filter(|line| !line.starts_with([' ', '\t', '#']));
+        for name in lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim()) {
+            let named =
+                toml.lines().any(|line| line.starts_with('#') && line.contains(&format!(": {name} ")));
+            assert!(named, "{}: {name}\n{toml}", host.name);
+        }
+    }
+}
+
+/// Later versions are to read them by taking the `#` away.
+#[test]
+fn routes_that_are_commented_out_are_toml() {
+    let host = hosts("import").into_iter().find(|host| host.name == "per-sender").unwrap();
+    let toml = host.import().unwrap().toml;
+    // A `#` with a space behind it is a remark.
+    let is_toml = |line: &&str| line.len() > 1 && !line.starts_with("# ");
+    let routes = toml.split_once("# Per-sender relays").unwrap().1.split("\n\n").next().unwrap();
+    let routes: String =
+        routes.lines().skip(1).filter(is_toml).map(|line| format!("{}\n", &line[1..])).collect();
+    let table = toml::de::DeTable::parse(&routes).unwrap_or_else(|error| panic!("{error}\n{routes}"));
+    let count = table.get_ref().get("route").unwrap().get_ref().as_array().unwrap().len();
+    assert_eq!(count, routes.matches("[[route]]").count());
+    assert!(count >= 3, "{routes}");
+}
+
+/// A file that was cut off, or that something foreign got into, gives an error or a configuration, never
+/// half of one.
+#[test]
+fn a_damaged_file_gives_an_error_or_a_valid_configuration() {
+    for mut host in hosts("import") {
+        for (path, whole) in host.files.clone() {
+            for (round, at) in (0..whole.len()).step_by(67).enumerate() {
+                let foreign: &[u8] =
+                    [b"".as_slice(), b"\n", b"$", b"{", b"\xff", b"\0", b" ", b"[", b"\"", b":"][round % 10];
+                let mut damaged = whole[..at].to_vec();
+                damaged.extend_from_slice(foreign);
+                if round % 10 != 0 {
+                    damaged.extend_from_slice(&whole[at..]);
+                }
+                host.files.insert(path.clone(), damaged);
+                check_damaged(&host);
+            }
+            host.files.insert(path, whole);
+        }
+    }
+}
+
+fn check_damaged(host: &Host) {
+    match host.import() {
+        Ok(imported) => assert!(parse(&imported.toml).is_ok(), "{}\n{}", host.name, imported.toml),
+        Err(error) => assert!(!error.contains(PASSWORD) && !error.contains('\n'), "{}: {error}", host.name),
+    }
+}
+
+#[test]
+fn the_secret_goes_where_it_is_told() {
+    let host = hosts("import").into_iter().find(|host| host.name == "recipe-null-client").unwrap();
+    let options = Options { hostname: HOSTNAME, secret_file: Some("/run/secret") };
+    let imported = import(Path::new("/etc/postfix"), None, &|path| host.open(path), &options).unwrap();
+    assert!(imported.toml.contains("\npassword-file = \"/run/secret\"\n"), "{}", imported.toml);
+    assert_eq!(imported.secret.unwrap().expose(), PASSWORD);
+}
