@@ -1,0 +1,87 @@
+//! A server that is nullmta's listener with nothing behind it: the same driver and session core, on the same
+//! kind of runtime, for a backend that forgets what it is given. A process of its own, as the daemon is.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use nullmta::envelope::Envelope;
+use nullmta::listener::backend::{Backend, Hello};
+use nullmta::listener::drive::{Connection, Pace, drive};
+use nullmta::listener::stop::{StopSignal, stop_signal};
+use nullmta::smtp::session::{Durable, Policy, Refusal, Session};
+
+use crate::Outcome;
+
+/// Makes the benchmark this server instead.
+pub const ARGUMENT: &str = "--serve-nothing";
+
+const PACE: Pace = Pace { idle: Duration::from_secs(300), write: Duration::from_secs(60) };
+
+/// Says its port on standard output, and serves until it is killed.
+pub fn serve() -> Outcome<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(accept())
+}
+
+async fn accept() -> Outcome<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    std::io::stdout().flush()?;
+    let (_stopper, stop) = stop_signal();
+    let policy = Arc::new(policy());
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        tokio::spawn(session(stream, peer.to_string(), policy.clone(), stop.clone()));
+    }
+}
+
+async fn session(stream: TcpStream, client: String, policy: Arc<Policy>, stop: StopSignal) {
+    // As the daemon has it; without, only the latency would be worse.
+    let _ = stream.set_nodelay(true);
+    let connection = Connection { stream: Box::new(stream), client, pace: PACE, stop };
+    drive(Session::new(policy), Nowhere, connection).await;
+}
+
+fn policy() -> Policy {
+    Policy {
+        hostname: "bare.example".into(),
+        max_message_size: 50 << 20,
+        max_recipients: 1000,
+        starttls: false,
+        auth: Vec::new(),
+        auth_requires_tls: true,
+        auth_required: false,
+        max_errors: 20,
+    }
+}
+
+/// Takes everything, keeps nothing.
+struct Nowhere;
+
+/// Proof of nothing at all.
+struct Forgotten;
+
+impl Durable for Forgotten {
+    fn queue_id(&self) -> String {
+        "0000000000000000".into()
+    }
+}
+
+impl Backend for Nowhere {
+    type Proof = Forgotten;
+    type Intake = ();
+
+    async fn open(&mut self, _: Envelope, _: Hello<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn write(&mut self, (): &mut (), _: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn commit(&mut self, (): ()) -> Result<Forgotten, Refusal> {
+        Ok(Forgotten)
+    }
+}
