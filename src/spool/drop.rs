@@ -5,7 +5,9 @@
 //! <spool>/drop/18A4F1C9A02B3D40-0000002A-5EED1234.bsmtp    whole and synced (the form: smtp/bsmtp.rs)
 //! ```
 //! The directory has mode 1733: everybody may leave a file, nobody may list them or touch another's. A file
-//! is its user's own, mode 0600, so its owner tells the daemon whose mail it is. Names sort by time.
+//! is its user's own, mode 0600, so its owner tells the daemon whose mail it is. Where the directory has the
+//! setgid bit too (3733, systemd/nullmta.tmpfiles.conf), the file is of the daemon's group and has mode
+//! 0640: so a daemon without privileges can read it. Names sort by time.
 //!
 //! Promises:
 //! 1. A name that ends in `.bsmtp` is given only to a file that is whole and synced.
@@ -14,8 +16,8 @@
 //!
 //! Fails: [`DropError`]. After `NotQueued` nothing will be delivered; after `InDoubt` it may be.
 //!
-//! Not here: the daemon's side, which takes the files (`pickup.rs`) and removes `.tmp` files that nobody
-//! writes any more.
+//! Not here: the daemon's side, which takes the files and sets aside `.tmp` files that nobody writes any
+//! more (`listener/pickup.rs`).
 
 use std::fmt;
 use std::io;
@@ -118,8 +120,11 @@ impl DropFile {
     ) -> Result<Self, DropError> {
         let name = unique_name(now);
         let path = directory.join(format!("{name}{PARTIAL}"));
-        let file =
-            fs.create(&path).map_err(|source| DropError::NotQueued { operation: "create", path, source })?;
+        let file = fs.create_for_group(&path).map_err(|source| DropError::NotQueued {
+            operation: "create",
+            path,
+            source,
+        })?;
         let mut pending = Vec::new();
         bsmtp::begin(envelope, &mut pending);
         Ok(DropFile {

@@ -32,6 +32,8 @@ pub trait Fs: Send + Sync {
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// Makes a new file of mode 0600 to read and write; `AlreadyExists` if there is one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// As [`Fs::create`]; where the directory hands its group down (setgid), that group may read the file.
+    fn create_for_group(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens a file to read and write; never through a symbolic link.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// The same as the type that goes out in [`super::Content::File`].
@@ -94,6 +96,9 @@ pub(super) fn write_all_at(file: &dyn File, mut buffer: &[u8], mut offset: u64) 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
+/// The bit of a directory whose files get its group (inode(7)).
+const SETGID: u32 = 0o2000;
+
 impl Fs for RealFs {
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(path)?;
@@ -111,6 +116,15 @@ impl Fs for RealFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn create_for_group(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        let directory = path.parent().map(fs::metadata).transpose()?;
+        if directory.is_some_and(|directory| directory.permissions().mode() & SETGID != 0) {
+            file.set_permissions(fs::Permissions::from_mode(0o640))?;
+        }
         Ok(Arc::new(file))
     }
 

@@ -77,7 +77,7 @@ impl<'a> Scanner<'a> {
     /// The next whole record; at `None`, see [`Scanner::tail`].
     pub fn next(&mut self) -> io::Result<Option<Found>> {
         (self.gap, self.half) = (None, false);
-        while self.position < self.limit && self.limit - self.position >= HEAD {
+        while self.position < self.limit {
             if let Some(head) = self.head_here()?
                 && head.batch >= self.batch
             {
@@ -106,6 +106,9 @@ impl<'a> Scanner<'a> {
 
     fn head_here(&mut self) -> io::Result<Option<Head>> {
         let (position, seed) = (self.position, self.seed);
+        if self.limit - position < HEAD {
+            return Ok(None);
+        }
         let at = self.load(position, HEAD)?;
         Ok(self.window.get(at..).and_then(|octets| Head::decode(octets, seed, position)))
     }

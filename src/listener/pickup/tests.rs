@@ -70,6 +70,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// D10.
 #[tokio::test]
 async fn what_sendmail_left_is_taken_as_its_owner_s() {
     let mut rig = Rig::new();

@@ -74,7 +74,7 @@ async fn a_message_that_the_relay_never_survives_does_not_keep_others_from_their
 
 #[tokio::test]
 async fn a_connection_that_panics_loses_nothing_and_pauses_the_relay() {
-    let bench = Bench::new().await;
+    let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
     bench.relay.once(Does::Panics);
     bench.submit("app@example.org", &["ann@example.net"]).await;
     bench.until(|status| status.paused_until.is_some() && status.live == 1).await;

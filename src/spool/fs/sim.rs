@@ -225,6 +225,10 @@ impl Fs for SimFs {
         Ok(())
     }
 
+    fn create_for_group(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.create(path)
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut disk = self.call(true)?;
         let inode = disk.inodes.last_key_value().map_or(1, |(last, _)| last + 1);

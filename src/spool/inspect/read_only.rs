@@ -33,6 +33,10 @@ impl Fs for ReadOnlyFs {
         refused()
     }
 
+    fn create_for_group(&self, _: &Path) -> io::Result<Arc<dyn File>> {
+        refused()
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(self.open_plain(path)?))
     }

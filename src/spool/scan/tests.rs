@@ -59,6 +59,17 @@ fn records_padding_and_an_empty_rest() {
     assert_eq!(scan(b""), (vec![], 8192, false));
 }
 
+/// A sealed segment whose last record left fewer octets than a head needs was reported as damaged there.
+#[test]
+fn padding_shorter_than_a_head_at_the_end_of_the_segment_is_padding() {
+    let mut octets = segment(&[(1, &[7; 512 - 40 - 16])]);
+    assert_eq!(octets.len() % 512, 496);
+    octets.resize(octets.len() + 16, 0);
+    assert_eq!(scan(&octets), (vec![(8192, None)], 8704, false));
+    *octets.last_mut().unwrap() = 1;
+    assert_eq!(scan(&octets).1, 8688, "but other octets are none");
+}
+
 #[test]
 fn a_damaged_record_costs_itself() {
     let octets = segment(&[(1, b"a"), (1, &[7; 3000]), (1, b"c")]);
