@@ -150,11 +150,13 @@ impl Index {
         tally.size = tally.size.max(size);
     }
 
-    /// Takes out the oldest segments in which nothing lives, oldest first; never `active`.
-    pub fn take_dead_segments(&mut self, active: Option<u32>) -> Vec<u32> {
+    /// Takes out the oldest segments in which nothing lives, oldest first; never the newest, active or not:
+    /// its header may be the only one left that says which spool this is.
+    pub fn take_dead_segments(&mut self) -> Vec<u32> {
+        let newest = self.segments.last_key_value().map(|(sequence, _)| *sequence);
         let mut dead = Vec::new();
         while let Some(first) = self.segments.first_entry() {
-            if first.get().live > 0 || Some(*first.key()) == active {
+            if first.get().live > 0 || Some(*first.key()) == newest {
                 break;
             }
             dead.push(first.remove_entry().0);

@@ -303,8 +303,7 @@ impl Writer {
     }
 
     fn let_dead_segments_go(&mut self) {
-        let active = self.active.as_ref().map(Active::sequence);
-        let dead = self.shared.index().take_dead_segments(active);
+        let dead = self.shared.index().take_dead_segments();
         dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
     }
 

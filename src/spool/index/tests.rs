@@ -31,11 +31,11 @@ fn a_slot_is_small() {
 fn segments_go_oldest_first_and_never_the_active_one() {
     let mut index = three();
     index.apply(id(2), at(3), &Change::Settle);
-    assert!(index.take_dead_segments(Some(3)).is_empty(), "segment 1 lives");
+    assert!(index.take_dead_segments().is_empty(), "segment 1 lives");
     index.apply(id(1), at(3), &Change::Settle);
-    assert_eq!(index.take_dead_segments(Some(3)), [1, 2]);
+    assert_eq!(index.take_dead_segments(), [1, 2]);
     index.apply(id(3), at(3), &Change::Settle);
-    assert!(index.take_dead_segments(Some(3)).is_empty());
+    assert!(index.take_dead_segments().is_empty());
     assert_eq!(index.len(), 0);
 }
 
@@ -96,7 +96,7 @@ fn a_move_carries_all_and_frees_the_old_place() {
     }
     let extra = index.extra(id(1));
     assert_eq!((extra.fates, extra.note), (vec![(1, Fate::Sent)], None), "the note is in the moved record");
-    assert_eq!(index.take_dead_segments(Some(3)), [1]);
+    assert_eq!(index.take_dead_segments(), [1]);
     assert!(index.apply(id(1), at(3), &Change::Settle), "its large file goes with it");
 }
 
@@ -146,7 +146,7 @@ fn a_long_history_leaves_nothing() {
         index.apply(id(number), at(segment), &Change::Note);
         index.apply(id(number), at(segment), &Change::Close(vec![(0, Fate::Sent)]));
         index.apply(id(number), at(segment), &Change::Settle);
-        index.take_dead_segments(Some(segment));
+        index.take_dead_segments();
     }
     assert_eq!((index.slots.len(), index.extras.len(), index.segments.len()), (0, 0, 1));
     assert!(index.extras.capacity() < 16);
