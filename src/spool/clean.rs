@@ -23,7 +23,7 @@ use super::format::record_length;
 use super::index::{Extra, Flags, Slot};
 use super::octets::Malformed;
 use super::payload::{self, Moved};
-use super::read::{Record, base_of, last_deferral, record_at};
+use super::read::{Record, base_of, note_at, record_at};
 use super::request::{Answer, Request};
 use super::salvage::{self, Range};
 use super::shared::Shared;
@@ -136,7 +136,7 @@ fn moved(
     record: Record,
 ) -> Result<Request, Malformed> {
     let base = base_of(record.kind, &record.payload)?;
-    let note = last_deferral(shared, id, &base, extra);
+    let noted = note_at(shared, id, extra.note).ok().flatten();
     let carried = Carried {
         state: slot.flags.state(),
         in_flight: slot.flags.has(Flags::IN_FLIGHT),
@@ -150,7 +150,8 @@ fn moved(
         in_flight: carried.in_flight,
         warned: carried.warned,
         fates: carried.fates.clone(),
-        note: note.as_deref(),
+        // A reason that cannot be read is no reason to leave the message behind.
+        note: noted.as_deref().or(base.note),
         message: base.payload,
     });
     let content = base.payload.to_vec();

@@ -17,7 +17,7 @@ use super::fs::read_full_at;
 use super::index::{Extra, Place, Slot};
 use super::ledger::Ledger;
 use super::octets::Malformed;
-use super::payload::{self, Large, Message, Moved};
+use super::payload::{self, Fates, Large, Message, Moved};
 use super::shared::Shared;
 use crate::queue_id::QueueId;
 
@@ -39,16 +39,16 @@ pub(super) enum Check {
 
 /// See [`super::Spool::read`].
 pub(super) fn read(shared: &Shared, id: QueueId, check: Check) -> Result<Stored, ReadError> {
-    let (record, extra) = current_record(shared, id)?;
+    let Current { record, fates, note } = current(shared, id)?;
     let base = base_of(record.kind, &record.payload).map_err(damaged)?;
     let Message { meta, envelope, content } = payload::decode_message(base.payload).map_err(damaged)?;
     let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
-    let last_deferral = last_deferral(shared, id, &base, &extra);
+    let last_deferral = note.or_else(|| base.note.map(str::to_owned));
     let (content, content_len) = match meta.large {
         None => (Content::Memory(content.to_vec()), content.len() as u64),
         Some(large) => (open_large(shared, id, large, check)?, large.length),
     };
-    let ledger = Ledger::new(id, envelope.recipients.len(), &extra.fates);
+    let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
     let (arrived, submitter) = (meta.arrived, meta.submitter);
     Ok(Stored { envelope, arrived, submitter, content, content_len, ledger, last_deferral })
 }
@@ -91,23 +91,36 @@ pub(super) fn base_of(kind: Kind, payload: &[u8]) -> Result<Base<'_>, Malformed>
     }
 }
 
-/// Why the message was last deferred. A reason that cannot be read is no reason to fail.
-pub(super) fn last_deferral(shared: &Shared, id: QueueId, base: &Base<'_>, extra: &Extra) -> Option<String> {
-    let newest = extra.note.and_then(|place| record_at(shared, id, place).ok());
-    let newest = newest.and_then(|record| String::from_utf8(record.payload).ok());
-    newest.or_else(|| base.note.map(str::to_owned))
+/// The deferral reason noted at `place`, if there is one; an error as for [`record_at`].
+pub(super) fn note_at(
+    shared: &Shared,
+    id: QueueId,
+    place: Option<Place>,
+) -> Result<Option<String>, ReadError> {
+    let record = place.map(|place| record_at(shared, id, place)).transpose()?;
+    Ok(record.and_then(|record| String::from_utf8(record.payload).ok()))
 }
 
-fn current_record(shared: &Shared, id: QueueId) -> Result<(Record, Extra), ReadError> {
+/// A message's own record and what stands behind it in the log, as of one moment.
+struct Current {
+    record: Record,
+    fates: Fates,
+    note: Option<String>,
+}
+
+/// What cannot be read may have moved since it was looked up: then it is looked up once more. At the same
+/// place as before it is damaged, which costs the message, or only its deferral reason.
+fn current(shared: &Shared, id: QueueId) -> Result<Current, ReadError> {
     let mut tried: Option<Place> = None;
     loop {
         let (slot, extra) = look_up(shared, id).ok_or(ReadError::Gone)?;
-        if tried == Some(slot.place) {
-            return Err(ReadError::Damaged);
-        }
-        match record_at(shared, id, slot.place) {
-            Err(ReadError::Damaged) => tried = Some(slot.place),
-            other => return Ok((other?, extra)),
+        let is_last_look = tried.replace(slot.place) == Some(slot.place);
+        match (record_at(shared, id, slot.place), note_at(shared, id, extra.note)) {
+            (Err(ReadError::Damaged), _) | (Ok(_), Err(ReadError::Damaged)) if !is_last_look => {}
+            (record, note) => {
+                let (record, note) = (record?, note.ok().flatten());
+                return Ok(Current { record, fates: extra.fates, note });
+            }
         }
     }
 }

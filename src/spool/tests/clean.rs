@@ -89,6 +89,24 @@ async fn dead_space_is_bounded_on_a_real_disk() {
     spool.close().await;
 }
 
+/// read.rs 2, M5: a reader that looked the message up before it was moved, and came to its deferral reason
+/// when the old segment was gone, once said that there was none.
+#[tokio::test]
+async fn a_reader_never_misses_the_reason_while_the_message_moves() {
+    let rig = new();
+    let id = rig.commit(b"a").await.id();
+    rig.spool.note_deferral(id, "450 4.2.0 later");
+    rig.commit(b"b").await;
+    for _ in 0..100 {
+        // The start begins a new segment, and the cleaner moves both messages into it.
+        let back = rig.after_power_loss();
+        while back.names("log").contains(&"00000001.seg".into()) {
+            let stored = back.spool.read(id).unwrap();
+            assert_eq!(stored.last_deferral.as_deref(), Some("450 4.2.0 later"));
+        }
+    }
+}
+
 /// What lives is not moved without need.
 #[tokio::test]
 async fn a_log_that_lives_is_left_alone() {
