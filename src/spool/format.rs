@@ -20,8 +20,9 @@
 //!  44  4  previous segment, 0: none            known to be synced when the record was written
 //!  48  4  its durable length            32  4  relay clock, seconds
 //!  52  4  its end                       36  1  kind
-//!  56  4  zero                          37  3  zero
-//!  60  4  checksum of octets 0..60      40     payload (payload.rs), zeros up to a multiple of 8
+//!  56  4  zero                          37  1  1: the last record of its batch
+//!  60  4  checksum of octets 0..60      38  2  zero
+//!                                       40     payload (payload.rs), zeros up to a multiple of 8
 //! ```
 //!
 //! Promises
@@ -36,7 +37,8 @@
 //! 4. Damage before a later record's `durable below`, or before the durable length that the next
 //!    segment's header states, hit something that was safe. Other damage is a write that was
 //!    never finished. A record at or behind the stated end was refused and is void.
-//! 5. Reading never panics, whatever the octets are. Versions up to this one stay readable for ever;
+//! 5. Zeros are padding only behind the last record of a batch; anywhere else they stand where a record was.
+//! 6. Reading never panics, whatever the octets are. Versions up to this one stay readable for ever;
 //!    magic, version and the place of the header's checksum are the same in all of them.
 //!
 //! Not here: payloads (`payload.rs`), reading a segment through (`scan.rs`), writing (`segment.rs`).
@@ -248,6 +250,8 @@ pub struct Head {
     pub relay_clock: u32,
     /// What the payload is.
     pub kind: Kind,
+    /// Whether the next record starts a sector, behind padding (promise 5).
+    pub ends_batch: bool,
 }
 
 impl Head {
@@ -262,6 +266,7 @@ impl Head {
         octets[28..32].copy_from_slice(&self.durable_below.to_le_bytes());
         octets[32..36].copy_from_slice(&self.relay_clock.to_le_bytes());
         octets[36] = self.kind as u8;
+        octets[37] = u8::from(self.ends_batch);
         let sum = seed.sum(offset, &octets[8..]);
         octets[4..8].copy_from_slice(&sum.to_le_bytes());
         octets
@@ -279,7 +284,9 @@ impl Head {
         let [batch, durable_below, relay_clock] =
             [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
         let kind = Kind::from_octet(reader.u8().ok()?)?;
-        let head = Head { payload_length, payload_sum, id, batch, durable_below, relay_clock, kind };
+        let ends_batch = reader.u8().ok()? == 1;
+        let head =
+            Head { payload_length, payload_sum, id, batch, durable_below, relay_clock, kind, ends_batch };
         (payload_length <= MAX_PAYLOAD).then_some(head)
     }
 

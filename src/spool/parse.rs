@@ -73,6 +73,7 @@ fn head_for(head: &[u8], rest: Option<&[u8]>, offset: u32) -> Option<(usize, [u8
         durable_below: number(28)?,
         relay_clock: number(32)?,
         kind,
+        ends_batch: head[37] == 1,
     };
     let end = offset as usize + HEAD as usize + payload.len();
     Some((end.next_multiple_of(8) - 8, head.encode(SPOOL.seed(SEQUENCE), offset)))

@@ -38,6 +38,8 @@ pub(super) struct Scanner<'a> {
     window_at: u32,
     /// The highest batch so far: lower ones are void.
     batch: u32,
+    /// The last record found is not the last one of its batch.
+    in_batch: bool,
     gap: Option<u32>,
     half: bool,
     payload: std::ops::Range<usize>,
@@ -63,6 +65,7 @@ impl<'a> Scanner<'a> {
             window: Vec::new(),
             window_at: FIRST_RECORD,
             batch: 0,
+            in_batch: false,
             gap: None,
             half: false,
             payload: 0..0,
@@ -83,7 +86,7 @@ impl<'a> Scanner<'a> {
             {
                 if self.payload_is_whole(&head)? {
                     let offset = self.position;
-                    self.batch = head.batch;
+                    (self.batch, self.in_batch) = (head.batch, !head.ends_batch);
                     self.position += head.record_length();
                     return Ok(Some(Found { offset, head, gap: self.gap }));
                 }
@@ -99,9 +102,9 @@ impl<'a> Scanner<'a> {
         self.gap.unwrap_or(self.position)
     }
 
-    /// Whether a head of a record that is not whole stands in them.
+    /// Whether a batch was cut off there: its last record is missing, or a record is not whole.
     pub fn tail_is_torn(&self) -> bool {
-        self.half
+        self.half || self.in_batch
     }
 
     fn head_here(&mut self) -> io::Result<Option<Head>> {
@@ -131,7 +134,7 @@ impl<'a> Scanner<'a> {
     /// Passes the padding at the end of a batch, or else the octets up to where a record may start.
     fn step_over(&mut self) -> io::Result<()> {
         let sector_end = self.position.next_multiple_of(SECTOR).min(self.limit);
-        if self.gap.is_none() && sector_end > self.position {
+        if self.gap.is_none() && !self.in_batch && sector_end > self.position {
             let length = (sector_end - self.position) as usize;
             let at = self.load(self.position, length as u32)?;
             if self.window.get(at..at + length).is_some_and(|octets| octets.iter().all(|octet| *octet == 0)) {

@@ -14,7 +14,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{FIRST_RECORD, Head, Header, Kind, Previous, SECTOR, Seed, record_length};
+use super::format::{FIRST_RECORD, HEAD, Head, Header, Kind, Previous, SECTOR, Seed, record_length};
 use super::fs::{File, write_all_at};
 use super::index::Place;
 use crate::queue_id::QueueId;
@@ -37,6 +37,8 @@ pub(super) struct Active {
     /// Before this, everything is synced.
     durable: u32,
     batch: u32,
+    /// The record encoded last for the next batch, and its offset in the segment.
+    last: Option<(u32, Head)>,
     capacity: u32,
 }
 
@@ -62,6 +64,7 @@ impl Active {
             end: FIRST_RECORD,
             durable: FIRST_RECORD,
             batch: 0,
+            last: None,
             // Options keep segments below 4 GiB.
             capacity: u32::try_from(ready.length).unwrap_or(u32::MAX),
         })
@@ -97,7 +100,7 @@ impl Active {
     }
 
     /// Puts a record at the end of `batch`, the octets that the next [`Active::append`] will write.
-    pub fn encode(&self, batch: &mut Vec<u8>, record: &Record<'_>) -> Place {
+    pub fn encode(&mut self, batch: &mut Vec<u8>, record: &Record<'_>) -> Place {
         // The writer starts a new segment before a batch passes 4 GiB.
         let offset = self.end + batch.len() as u32;
         let payload_length = record.payload.iter().map(|part| part.len() as u32).sum();
@@ -109,7 +112,9 @@ impl Active {
             durable_below: self.durable,
             relay_clock: record.relay_clock,
             kind: record.kind,
+            ends_batch: false,
         };
+        self.last = Some((offset, head));
         batch.reserve(record_length(payload_length) as usize);
         batch.extend_from_slice(&head.encode(self.seed, offset));
         record.payload.iter().for_each(|part| batch.extend_from_slice(part));
@@ -119,12 +124,22 @@ impl Active {
 
     /// Writes a batch, filled up to whole sectors. The file is no longer than before when there is room.
     pub fn append(&mut self, batch: &mut Vec<u8>) -> io::Result<()> {
-        batch.resize(batch.len().next_multiple_of(SECTOR as usize), 0);
+        self.end_batch(batch);
         // Counted even if the write fails: what it leaves is then older than what comes next.
         self.batch += 1;
         write_all_at(&*self.file, batch, u64::from(self.end))?;
         self.end += batch.len() as u32;
         Ok(())
+    }
+
+    /// Has the last record say that it is the last one, and fills up to whole sectors.
+    fn end_batch(&mut self, batch: &mut Vec<u8>) {
+        if let Some((offset, head)) = self.last.take() {
+            let at = (offset - self.end) as usize;
+            let head = Head { ends_batch: true, ..head }.encode(self.seed, offset);
+            batch[at..at + HEAD as usize].copy_from_slice(&head);
+        }
+        batch.resize(batch.len().next_multiple_of(SECTOR as usize), 0);
     }
 
     /// Makes all that was appended durable.

@@ -146,7 +146,7 @@ impl Writer {
             return request.answer.durable(Err(error));
         }
         // `make_room` leaves an active segment.
-        let Some(active) = &self.active else { return };
+        let Some(active) = &mut self.active else { return };
         let record = Record {
             kind: request.change.kind(),
             id: request.id,

@@ -16,6 +16,7 @@ fn head() -> Head {
         durable_below: 8192,
         relay_clock: 11,
         kind: Kind::Note,
+        ends_batch: true,
     }
 }
 
@@ -32,7 +33,7 @@ fn the_layout_is_the_documented_one() {
     let octets = head().encode(SPOOL.seed(7), 8192);
     assert_eq!(&octets[..4], b"nmR1");
     assert_eq!(&octets[8..12], b"\x03\0\0\0");
-    assert_eq!(&octets[16..], b"\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\x20\0\0\x0b\0\0\0\x06\0\0\0");
+    assert_eq!(&octets[16..], b"\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\x20\0\0\x0b\0\0\0\x06\x01\0\0");
     assert_eq!(crc32c(b"123456789"), 0xE306_9283, "CRC32C as RFC 3720 has it");
 }
 

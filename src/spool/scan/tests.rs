@@ -10,10 +10,11 @@ use crate::spool::fs::write_all_at;
 
 const SPOOL: SpoolId = SpoolId([7; 16]);
 
-/// Octets of a segment with these records of `batch` and payload, each at the next multiple of 8.
+/// Octets of a segment with these records of `batch` and payload, each at the next multiple of 8, and the
+/// last one the last of its batch.
 fn segment(records: &[(u32, &[u8])]) -> Vec<u8> {
     let mut octets = vec![0; FIRST_RECORD as usize];
-    for (batch, payload) in records {
+    for (number, (batch, payload)) in records.iter().enumerate() {
         let head = Head {
             payload_length: payload.len() as u32,
             payload_sum: SPOOL.payload_sum(&[payload]),
@@ -22,6 +23,7 @@ fn segment(records: &[(u32, &[u8])]) -> Vec<u8> {
             durable_below: 0,
             relay_clock: 0,
             kind: Kind::Note,
+            ends_batch: number + 1 == records.len(),
         };
         let offset = octets.len() as u32;
         octets.extend_from_slice(&head.encode(SPOOL.seed(3), offset));
@@ -85,10 +87,24 @@ fn a_torn_tail_is_told_from_what_a_former_life_left() {
     let octets = segment(&[(2, b"a"), (2, &[7; 3000])]);
     assert_eq!(scan(&octets[..10_000]), (vec![(8192, None)], 8240, true));
     let former = segment(&[(2, b"a"), (1, b"older")]);
-    assert_eq!(scan(&former), (vec![(8192, None)], 8240, false), "of a lower batch");
-    let mut former = octets;
-    former[8240..8280].fill(0xA5);
-    assert_eq!(scan(&former), (vec![(8192, None)], 8240, false));
+    assert_eq!(scan(&former), (vec![(8192, None)], 8240, true), "of a lower batch");
+    let mut whole = segment(&[(2, b"a")]);
+    whole.extend_from_slice(&octets[8240..]);
+    whole[8240..8280].fill(0xA5);
+    assert_eq!(scan(&whole), (vec![(8192, None)], 8240, false));
+}
+
+/// format.rs 5: a small record of a batch turned to zeros looked like the padding behind the one before it.
+#[test]
+fn zeros_within_a_batch_are_no_padding() {
+    let mut octets = segment(&[(1, b"a"), (1, b"b")]);
+    octets[8240..].fill(0);
+    octets.resize(8704, 0);
+    assert_eq!(scan(&octets), (vec![(8192, None)], 8240, true));
+    octets.extend_from_slice(&segment(&[(2, b"c")])[8192..]);
+    let at_its_place = Head::decode(&octets[8704..], SPOOL.seed(3), 8192).unwrap();
+    octets[8704..8744].copy_from_slice(&at_its_place.encode(SPOOL.seed(3), 8704));
+    assert_eq!(scan(&octets).0, [(8192, None), (8704, Some(8240))]);
 }
 
 /// Promise 2: records longer than the window, and one that lies across its end.

@@ -23,7 +23,7 @@ fn active(fs: &SimFs) -> Active {
     Active::activate(&ready, &header).unwrap()
 }
 
-fn encode(active: &Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> Place {
+fn encode(active: &mut Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> Place {
     let record = Record {
         kind: Kind::Message,
         id: QueueId::from_raw(id),
@@ -52,7 +52,7 @@ fn a_batch_starts_a_sector_and_says_what_was_durable_before_it() {
     let fs = SimFs::new();
     let mut active = active(&fs);
     let mut batch = Vec::new();
-    let places = [encode(&active, &mut batch, 1, b"one"), encode(&active, &mut batch, 2, &[9; 600])];
+    let places = [encode(&mut active, &mut batch, 1, b"one"), encode(&mut active, &mut batch, 2, &[9; 600])];
     active.append(&mut batch).unwrap();
     assert_eq!(places.map(|place| place.offset), [8192, 8192 + 48]);
     assert!(!active.is_durable());
@@ -72,11 +72,11 @@ fn what_a_failed_write_left_is_void() {
     let mut active = active(&fs);
     append(&mut active, 9, b"good").unwrap();
     let mut batch = Vec::new();
-    encode(&active, &mut batch, 1, &[1; 100]);
-    encode(&active, &mut batch, 2, &[2; 600]);
+    encode(&mut active, &mut batch, 1, &[1; 100]);
+    encode(&mut active, &mut batch, 2, &[2; 600]);
     batch.resize(1024, 0);
     // The whole third record comes to stand in sectors that the next batch does not reach.
-    encode(&active, &mut batch, 3, &[3; 100]);
+    encode(&mut active, &mut batch, 3, &[3; 100]);
     batch.resize(3072, 0);
     fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: false }));
     assert!(active.append(&mut batch).is_err());
