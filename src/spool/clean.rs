@@ -1,12 +1,14 @@
 //! The cleaner: moves the few live messages of an old segment forward, so that the segment can go.
 //!
 //! Promises
-//! 1. The segments behind the active one take at most three times the octets that live, soon after
-//!    the last of them was closed: one message deferred for days pins nothing.
+//! 1. The log takes at most three times the octets that live and two segments, the active one and one made
+//!    ready: one message deferred for days pins nothing. Where much was settled at once, or much lives in
+//!    the oldest segments, that is so as soon as the cleaner has caught up.
 //! 2. A moved message is one record with all that was recorded of it, written and synced like any
 //!    other before the index, and then the old segment, forget the old one.
-//! 3. It works in steps of 256 KiB between the batches of the writer, and looks at no more than some
-//!    thousand messages of the index in each, so that nobody waits for it long, however many are queued.
+//! 3. It works in small steps between the batches of the writer, and looks at no more than some thousand
+//!    messages of the index in each, so that nobody waits for it long, however many are queued. A step moves
+//!    more than the batch before it has brought, so that the cleaner does catch up.
 //! 4. It works on a full disk, too: the moved messages take no more of the reserve than their segment
 //!    gives back.
 //!
@@ -30,8 +32,10 @@ use super::shared::Shared;
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// Octets of messages moved in one step.
+/// Octets of messages moved in one step, at least.
 const STEP: usize = 256 << 10;
+/// And so many times the octets of the batch before it.
+const AHEAD: usize = 2;
 /// Messages of the index looked at in one step: well under a millisecond with the index locked.
 const LOOK: usize = 8192;
 
@@ -50,8 +54,9 @@ pub(super) struct Cleaner {
 
 impl Cleaner {
     /// The next messages to move, while the log is too long; `None` when it is not, or nothing can be done.
-    pub fn step(&mut self, shared: &Arc<Shared>, active: u32) -> Option<Vec<Request>> {
-        let oldest = shared.index().wants_cleaning(active)?;
+    /// The writer's last batch had `batch` octets.
+    pub fn step(&mut self, shared: &Arc<Shared>, active: u32, batch: usize) -> Option<Vec<Request>> {
+        let oldest = shared.index().wants_cleaning(active, shared.options.segment_size)?;
         if self.stuck == Some(oldest) {
             return None;
         }
@@ -60,7 +65,7 @@ impl Cleaner {
         }
         let mut moves = Vec::new();
         let mut octets = 0;
-        while octets < STEP
+        while octets < STEP.max(AHEAD * batch)
             && let Some(id) = self.left.pop()
         {
             if let Some(request) = self.request(shared, id) {

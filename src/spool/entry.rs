@@ -18,7 +18,7 @@ use crate::queue_id::QueueId;
 pub struct Options {
     /// `<spool>`; made when its parent exists.
     pub directory: PathBuf,
-    /// Octets of a segment; kept between 16 KiB and 1 GiB. A record larger than that gets a segment of
+    /// Octets of a segment; kept between 32 KiB and 1 GiB. A record larger than that gets a segment of
     /// its own size.
     pub segment_size: u64,
     /// Content above this many octets goes to a file of its own; at most 32 MiB.
@@ -44,7 +44,7 @@ impl Options {
 
     /// The same with every field in its range; `segment_size` in whole sectors.
     pub(super) fn in_range(mut self) -> Self {
-        self.segment_size = self.segment_size.clamp(1 << 14, 1 << 30).next_multiple_of(1 << 12);
+        self.segment_size = self.segment_size.clamp(1 << 15, 1 << 30).next_multiple_of(1 << 12);
         self.large_threshold = self.large_threshold.min(32 << 20);
         self
     }

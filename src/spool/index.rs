@@ -164,13 +164,14 @@ impl Index {
         dead
     }
 
-    /// The oldest segment, when the segments behind `active` take more than three times the octets
-    /// that live: what is live in it should move.
-    pub fn wants_cleaning(&self, active: u32) -> Option<u32> {
+    /// The oldest segment, when what is live in it should move: when the segments behind `active` take more
+    /// than three times the octets that live, less the room that the move itself takes for a while. That is no
+    /// more than a segment, of `segment_size`, nor than what lives.
+    pub fn wants_cleaning(&self, active: u32, segment_size: u64) -> Option<u32> {
         let live: u64 = self.segments.values().map(|tally| tally.live_octets).sum();
         let closed: u64 = self.segments.range(..active).map(|(_, tally)| tally.size).sum();
         let oldest = self.segments.first_key_value()?;
-        (closed > 3 * live && *oldest.0 != active).then_some(*oldest.0)
+        (closed + live.min(segment_size) > 3 * live && *oldest.0 != active).then_some(*oldest.0)
     }
 
     /// Does what the record at `place` says. True when a large file belongs to nobody any more.

@@ -72,7 +72,7 @@ fn start_writer(
     mut writer: Writer,
     orders: Receiver<Order>,
 ) -> Result<JoinHandle<()>, OpenError> {
-    match writer.begin_segment(0) {
+    match writer.begin_segment() {
         Ok(()) | Err(CommitError::Full) => spawn("spool-writer", shared, move |_| writer.run(orders)),
         Err(_) => {
             let kind = shared.stock.trouble().unwrap_or(ErrorKind::Other);

@@ -1,7 +1,7 @@
-//! The stock: segments made ready before they are needed, and segments and large files let go.
+//! The stock: the next segment, made ready before it is needed, and segments and large files let go.
 //!
 //! A commit that overwrites blocks which exist costs the disk one write; one that extends a file
-//! costs a journal commit as well. So one thread keeps a few segments ready, zero-filled and synced.
+//! costs a journal commit as well. So one thread keeps a segment ready, zero-filled and synced.
 //!
 //! Promises
 //! 1. A segment is handed out only when its octets, its length and its name are synced.
@@ -9,9 +9,12 @@
 //!    the directory synced) before the next. Segment 2 may hold the record that settles a message in
 //!    segment 1: if 1 came back after 2 was gone, that message would be delivered again.
 //! 3. Whatever fails is tried again; it costs room, never a message.
-//! 4. A segment that is let go is reused under the next name where the stock is short of one, so a full
-//!    disk that drains feeds itself.
-//! 5. Nobody waits for a thread that has ended, in order or by a panic: [`Stock::take`] is an error then.
+//! 4. A segment that is let go is reused under the next name where none is ready, so a full disk that
+//!    drains feeds itself.
+//! 5. A new one is made only when the writer wants it: behind a segment just begun, one is likely to be
+//!    let go (`clean.rs`), and to make another meanwhile would take room for nothing.
+//! 6. Zeros are written in small pieces, each synced: who syncs the log meanwhile waits for one of them.
+//! 7. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
 //! Not here: when a segment is dead (`index.rs`), headers (`segment.rs`).
 
@@ -26,10 +29,9 @@ use super::segment::Ready;
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// Segments kept ready.
-const TARGET: usize = 2;
 /// After trouble, the pause before the next attempt when nobody asks for one.
 const PAUSE: Duration = Duration::from_secs(1);
+/// What is written and synced at a time.
 static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
 /// See the module. The thread runs [`Stock::work`].
@@ -45,7 +47,9 @@ pub(super) struct Stock {
 }
 
 struct Shelf {
-    ready: VecDeque<Ready>,
+    ready: Option<Ready>,
+    /// One is to be made when none is ready and none is let go.
+    wanted: bool,
     /// The name of the next segment to make ready.
     next: u32,
     /// Segments to let go, oldest first.
@@ -80,7 +84,8 @@ impl Stock {
     /// An empty stock whose first segment is to be `next`.
     pub fn new(fs: Arc<dyn Fs>, places: Places, segment_size: u64, next: u32) -> Self {
         let shelf = Shelf {
-            ready: VecDeque::new(),
+            ready: None,
+            wanted: false,
             next,
             dead: VecDeque::new(),
             unnamed: VecDeque::new(),
@@ -92,20 +97,39 @@ impl Stock {
         Stock { fs, places, segment_size, shelf, work, change }
     }
 
-    /// The next segment, if `spare` more stay; waits while one is being made, for one attempt.
-    pub fn take(&self, spare: usize) -> Result<Ready, ErrorKind> {
+    /// The next segment; waits as [`Stock::wait_for_ready`] does.
+    pub fn take(&self) -> Result<Ready, ErrorKind> {
+        let mut shelf = self.ready_shelf()?;
+        shelf.wanted = false;
+        shelf.ready.take().ok_or(ErrorKind::Other)
+    }
+
+    /// Returns when a segment is ready; while none is, waits for one attempt to make one.
+    pub fn wait_for_ready(&self) -> Result<(), ErrorKind> {
+        self.ready_shelf().map(drop)
+    }
+
+    fn ready_shelf(&self) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
         let mut shelf = self.shelf();
-        shelf.trouble = None;
-        self.work.notify_one();
-        let short =
-            |shelf: &mut Shelf| shelf.ready.len() <= spare && shelf.trouble.is_none() && !shelf.closing;
-        shelf = self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner);
-        if shelf.ready.len() <= spare {
-            return Err(shelf.trouble.unwrap_or(ErrorKind::Other));
+        if shelf.ready.is_none() {
+            (shelf.wanted, shelf.trouble) = (true, None);
+            self.work.notify_one();
         }
-        let taken = shelf.ready.pop_front();
-        self.work.notify_one();
-        taken.ok_or(ErrorKind::Other)
+        let short = |shelf: &mut Shelf| shelf.ready.is_none() && shelf.trouble.is_none() && !shelf.closing;
+        let shelf = self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner);
+        match shelf.ready {
+            Some(_) => Ok(shelf),
+            None => Err(shelf.trouble.unwrap_or(ErrorKind::Other)),
+        }
+    }
+
+    /// Has a segment made, when none is ready.
+    pub fn replenish(&self) {
+        let mut shelf = self.shelf();
+        if !shelf.wanted {
+            shelf.wanted = true;
+            self.work.notify_one();
+        }
     }
 
     /// Why the last attempt to make a segment ready failed, if it did.
@@ -184,7 +208,7 @@ impl Stock {
         let old = self.places.segment(sequence);
         let next = {
             let shelf = self.shelf();
-            (shelf.ready.len() < TARGET && !shelf.closing).then_some(shelf.next)
+            (shelf.ready.is_none() && !shelf.closing).then_some(shelf.next)
         };
         let reusable =
             || self.fs.open(&old).and_then(|file| Ok((file.length()? == self.segment_size).then_some(file)));
@@ -224,9 +248,9 @@ impl Stock {
         while filled < self.segment_size {
             let length = (self.segment_size - filled).min(ZEROS.len() as u64);
             write_all_at(&*file, &ZEROS[..length as usize], filled)?;
+            file.sync_data()?;
             filled += length;
         }
-        file.sync_data()?;
         self.fs.sync_dir(&self.places.log)?;
         Ok(Ready { sequence, file, length: self.segment_size })
     }
@@ -234,7 +258,7 @@ impl Stock {
     fn put(&self, ready: Ready) {
         let mut shelf = self.shelf();
         shelf.next = ready.sequence + 1;
-        shelf.ready.push_back(ready);
+        shelf.ready = Some(ready);
         shelf.trouble = None;
         self.change.notify_all();
     }
@@ -262,7 +286,7 @@ impl Shelf {
         // Segments let go come first: they are reused, where a full disk has no room for new ones.
         let dead = self.dead.front().filter(|_| !self.stuck).copied();
         let unnamed = self.unnamed.front().filter(|_| !self.stuck).copied();
-        let short = self.ready.len() < TARGET && self.trouble.is_none() && !self.closing;
+        let short = self.wanted && self.ready.is_none() && self.trouble.is_none() && !self.closing;
         dead.map(Task::LetSegmentGo)
             .or(short.then_some(Task::MakeReady(self.next)))
             .or(unnamed.map(Task::UnlinkLarge))

@@ -10,8 +10,8 @@
 //!    what it left in the segment is void, now and after a restart (`format.rs`, promises 3 and 4).
 //!    Only a crash before the next segment is begun may bring a refused message back, whole.
 //! 3. The writer never gives up: each batch tries to begin a new segment while there is none.
-//! 4. Messages leave one segment ready in the stock: on a full disk there is room for the outcomes of
-//!    what is queued, whose segments then make room for more.
+//! 4. Messages fill only the first half of a segment until the next one is ready: on a full disk there is
+//!    room for the outcomes of what is queued, whose segments then make room for more.
 //! 5. A large file is unlinked only when no record that names it can come back.
 //!
 //! Not here: the segment (`segment.rs`), the cleaner's choice (`clean.rs`), the threads' start and end (`mod.rs`).
@@ -36,8 +36,6 @@ use crate::queue_id::QueueId;
 
 /// Octets after which a batch is written although more has arrived.
 const BATCH: usize = 4 << 20;
-/// Ready segments that messages leave for outcomes.
-const RESERVE: usize = 1;
 
 /// See the module.
 pub(super) struct Writer {
@@ -48,6 +46,8 @@ pub(super) struct Writer {
     /// How the next header is to speak of the segment before, while none is active.
     previous: Option<Previous>,
     batch: Batch,
+    /// Octets of the batch written last.
+    batch_octets: usize,
     /// Refused messages whose records may be in the segment; their large files go after the next sync.
     doubtful: Vec<QueueId>,
     cleaner: Cleaner,
@@ -69,6 +69,7 @@ impl Writer {
             active: None,
             previous,
             batch: Batch::default(),
+            batch_octets: 0,
             doubtful: Vec::new(),
             cleaner: Cleaner::default(),
             _lock: lock,
@@ -163,31 +164,37 @@ impl Writer {
 
     /// Sees to it that a record of `length` octets fits behind the batch.
     fn make_room(&mut self, length: u32, bulk: bool) -> Result<(), CommitError> {
-        if self.fits(length) {
-            return Ok(());
+        if !self.fits(length) {
+            self.flush();
         }
-        self.flush();
         // A fault there may have begun a segment already.
-        if self.fits(length) {
-            return Ok(());
+        if !self.fits(length) {
+            self.begin_segment()?;
         }
-        self.begin_segment(if bulk { RESERVE } else { 0 })
+        match &self.active {
+            Some(active) if bulk && self.end_with(active, length) > active.capacity() as usize / 2 => {
+                Ok(self.shared.stock.wait_for_ready()?)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn fits(&self, length: u32) -> bool {
         let Some(active) = &self.active else { return false };
-        if active.is_empty() && self.batch.octets.is_empty() {
-            // Longer than a segment: this one grows.
-            return true;
-        }
-        let end = active.end() as usize + self.batch.octets.len() + length as usize;
-        end.next_multiple_of(SECTOR as usize) <= active.capacity() as usize
+        // Longer than a segment: this one grows.
+        let is_first = active.is_empty() && self.batch.octets.is_empty();
+        is_first || self.end_with(active, length) <= active.capacity() as usize
     }
 
-    /// Begins the next segment, if `spare` more stay ready. The one before is left synced, or its
-    /// unsynced end made void.
-    pub(super) fn begin_segment(&mut self, spare: usize) -> Result<(), CommitError> {
-        let ready = self.shared.stock.take(spare)?;
+    /// Where the active segment would end with the batch and `length` octets more.
+    fn end_with(&self, active: &Active, length: u32) -> usize {
+        let end = active.end() as usize + self.batch.octets.len() + length as usize;
+        end.next_multiple_of(SECTOR as usize)
+    }
+
+    /// Begins the next segment. The one before is left synced, or its unsynced end made void.
+    pub(super) fn begin_segment(&mut self) -> Result<(), CommitError> {
+        let ready = self.shared.stock.take()?;
         if let Some(mut active) = self.active.take() {
             if !active.is_durable()
                 && let Err(e) = active.sync()
@@ -224,6 +231,7 @@ impl Writer {
     pub(super) fn flush(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         if !batch.requests.is_empty() {
+            self.batch_octets = batch.octets.len();
             match self.write(&mut batch) {
                 Ok(()) => self.succeed(&mut batch),
                 Err(error) => self.refuse(&mut batch, error),
@@ -261,7 +269,7 @@ impl Writer {
             self.previous = Some(active.sealed());
         }
         // If it fails, the next batch tries again; meanwhile everything is refused.
-        let _ = self.begin_segment(0);
+        let _ = self.begin_segment();
     }
 
     fn succeed(&mut self, batch: &mut Batch) {
@@ -307,10 +315,19 @@ impl Writer {
         dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
     }
 
-    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed.
+    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed. Only
+    /// then does the stock make a segment: before, the one that is cleaned is likely to be reused.
     fn clean(&mut self) -> bool {
+        let cleaned = self.move_some();
+        if !cleaned {
+            self.shared.stock.replenish();
+        }
+        cleaned
+    }
+
+    fn move_some(&mut self) -> bool {
         let Some(active) = self.active.as_ref().map(Active::sequence) else { return false };
-        let Some(moves) = self.cleaner.step(&self.shared, active) else { return false };
+        let Some(moves) = self.cleaner.step(&self.shared, active, self.batch_octets) else { return false };
         let (answer, mut refused) = oneshot::channel();
         let mut answer = Some(answer);
         for mut request in moves {

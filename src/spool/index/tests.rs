@@ -43,12 +43,12 @@ fn segments_go_oldest_first_and_never_the_active_one() {
 fn cleaning_is_wanted_above_three_times_the_live_octets() {
     let mut index = three();
     // Live: 3 × 1,000; closed: segments 1 and 2.
-    assert_eq!(index.wants_cleaning(3), Some(1));
-    assert_eq!(index.wants_cleaning(1), None, "the active segment is not cleaned");
-    for more in 4..=7 {
+    assert_eq!(index.wants_cleaning(3, 10_000), Some(1));
+    assert_eq!(index.wants_cleaning(1, 10_000), None, "the active segment is not cleaned");
+    for more in 4..=10 {
         index.apply(id(more), at(2), &arrive(Effect::Nothing));
     }
-    assert_eq!(index.wants_cleaning(3), None);
+    assert_eq!(index.wants_cleaning(3, 10_000), None);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn names(fs: &SimFs) -> Vec<String> {
 fn what_is_handed_out_is_durable_and_numbered_in_order() {
     with_stock(|fs, stock| {
         for sequence in 1..=5 {
-            let ready = stock.take(0).unwrap();
+            let ready = stock.take().unwrap();
             assert_eq!((ready.sequence, ready.length), (sequence, SIZE));
             let path = format!("/s/log/{sequence:08X}.seg");
             assert_eq!(fs.image(0).content(Path::new(&path)).unwrap(), vec![0; SIZE as usize]);
@@ -48,15 +48,18 @@ fn what_is_handed_out_is_durable_and_numbered_in_order() {
     });
 }
 
+/// Promise 5: behind the one that was taken, nothing is made until somebody wants it.
 #[test]
-fn a_spare_one_is_left() {
+fn a_segment_is_made_when_it_is_wanted() {
     with_stock(|fs, stock| {
-        stock.take(1).unwrap();
-        fs.set_capacity(Some(0));
-        // One stays, whatever was made before the disk was full.
-        let refused = std::iter::repeat_with(|| stock.take(1)).find_map(Result::err);
-        assert_eq!(refused, Some(ErrorKind::StorageFull));
-        assert!(stock.take(0).is_ok());
+        stock.take().unwrap();
+        stock.let_go(1);
+        stock.wait_for_ready().unwrap();
+        assert_eq!(names(fs), ["00000002.seg"], "the one let go was reused");
+        stock.take().unwrap();
+        stock.replenish();
+        stock.wait_for_ready().unwrap();
+        assert_eq!(names(fs), ["00000002.seg", "00000003.seg"]);
     });
 }
 
@@ -64,17 +67,17 @@ fn a_spare_one_is_left() {
 #[test]
 fn trouble_is_told_and_passes() {
     with_stock(|fs, stock| {
-        let mut last = stock.take(0).unwrap().sequence;
+        let mut last = stock.take().unwrap().sequence;
         fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
         let refused = loop {
-            match stock.take(0) {
+            match stock.take() {
                 Ok(ready) => last = ready.sequence,
                 Err(kind) => break kind,
             }
         };
         assert_eq!((refused, stock.trouble()), (ErrorKind::PermissionDenied, Some(refused)));
         fs.set_fault(None);
-        assert_eq!(stock.take(0).unwrap().sequence, last + 1);
+        assert_eq!(stock.take().unwrap().sequence, last + 1);
     });
 }
 
@@ -83,7 +86,7 @@ fn trouble_is_told_and_passes() {
 fn segments_go_oldest_first() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     with_stock(|fs, stock| {
-        let taken: Vec<u32> = (0..6).map(|_| stock.take(0).unwrap().sequence).collect();
+        let taken: Vec<u32> = (0..6).map(|_| stock.take().unwrap().sequence).collect();
         let list = Arc::clone(&seen);
         let mut change = 2;
         fs.watch(move |disk| {
@@ -92,7 +95,7 @@ fn segments_go_oldest_first() {
             list.lock().unwrap().push(left);
         });
         taken.iter().for_each(|sequence| stock.let_go(*sequence));
-        stock.take(0).unwrap();
+        stock.take().unwrap();
     });
     let seen = seen.lock().unwrap();
     assert!(seen.len() >= 12);
@@ -106,14 +109,14 @@ fn segments_go_oldest_first() {
 #[test]
 fn a_full_disk_feeds_itself() {
     with_stock(|fs, stock| {
-        let first = stock.take(0).unwrap();
+        let first = stock.take().unwrap();
         fs.set_capacity(Some(0));
         let mut last = first.sequence;
-        while let Ok(ready) = stock.take(0) {
+        while let Ok(ready) = stock.take() {
             last = ready.sequence;
         }
         stock.let_go(first.sequence);
-        let reused = std::iter::repeat_with(|| stock.take(0)).find_map(Result::ok).unwrap();
+        let reused = std::iter::repeat_with(|| stock.take()).find_map(Result::ok).unwrap();
         assert_eq!(reused.sequence, last + 1);
     });
 }
@@ -131,7 +134,7 @@ fn large_files_are_unlinked() {
     });
 }
 
-/// Promise 5: the thread dies in the middle of making a segment; who waits for it is told, and who comes later.
+/// Promise 7: the thread dies in the middle of making a segment; who waits for it is told, and who comes later.
 #[test]
 fn nobody_waits_for_a_thread_that_died() {
     let fs = SimFs::new();
@@ -146,10 +149,10 @@ fn nobody_waits_for_a_thread_that_died() {
     });
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| stock.work());
-        let waiting = scope.spawn(|| stock.take(0).map(|ready| ready.sequence));
+        let waiting = scope.spawn(|| stock.take().map(|ready| ready.sequence));
         drop(go_on);
         assert!(thread.join().is_err(), "it panicked");
         assert_eq!(waiting.join().unwrap(), Err(ErrorKind::Other));
-        assert_eq!(stock.take(0).map(|ready| ready.sequence), Err(ErrorKind::Other));
+        assert_eq!(stock.take().map(|ready| ready.sequence), Err(ErrorKind::Other));
     });
 }

@@ -14,7 +14,8 @@ fn history() -> (SimFs, Vec<(QueueId, Vec<u8>)>) {
         let rig = new();
         let mut sent = Vec::new();
         for number in 0..MESSAGES {
-            let octets = content(number, 900);
+            // Two sectors each: so much lives that nothing is cleaned.
+            let octets = content(number, 800);
             sent.push((rig.commit(&octets).await.id(), octets));
         }
         rig.spool.close().await;

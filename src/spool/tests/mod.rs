@@ -66,10 +66,10 @@ fn open(fs: &SimFs) -> Rig {
     try_open(fs).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// A new spool whose stock has come to rest: one segment active, two ready.
+/// A new spool whose stock has come to rest: one segment active, one ready.
 fn new() -> Rig {
     let rig = open(&SimFs::new());
-    while fs::Fs::list(&rig.fs.image(0), Path::new("/spool/log")).unwrap().len() < 3 {
+    while fs::Fs::list(&rig.fs.image(0), Path::new("/spool/log")).unwrap().len() < 2 {
         std::thread::yield_now();
     }
     rig
