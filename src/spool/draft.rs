@@ -31,6 +31,8 @@ pub struct Draft {
     memory: Vec<u8>,
     large: Option<Spilled>,
     failed: Option<CommitError>,
+    /// See [`Shared::has_drafts`].
+    _token: Arc<()>,
 }
 
 struct Spilled {
@@ -55,7 +57,8 @@ pub(super) struct Finished {
 
 impl Draft {
     pub(super) fn new(shared: Arc<Shared>, id: QueueId) -> Self {
-        Draft { shared, id, memory: Vec::new(), large: None, failed: None }
+        let _token = Arc::clone(&shared.draft_token);
+        Draft { shared, id, memory: Vec::new(), large: None, failed: None, _token }
     }
 
     /// The queue id that the message will have.

@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// Seconds; see [`super::Spool::set_relay_clock`].
     pub relay_clock: AtomicU32,
     pub stock: Stock,
+    /// Every draft has a clone.
+    pub draft_token: Arc<()>,
     index: Mutex<Index>,
     room: Mutex<Option<(Instant, u64)>>,
     files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
@@ -61,6 +63,7 @@ impl Shared {
             ids,
             relay_clock: AtomicU32::new(relay_clock),
             stock,
+            draft_token: Arc::new(()),
             index: Mutex::new(index),
             room: Mutex::new(None),
             files: Mutex::new(VecDeque::new()),
@@ -106,6 +109,11 @@ impl Shared {
         }
         files.push_back((sequence, Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Whether content is coming in that may be committed soon.
+    pub fn has_drafts(&self) -> bool {
+        Arc::strong_count(&self.draft_token) > 1
     }
 
     /// Gives up a segment in which nothing lives.
