@@ -2,8 +2,8 @@
 //!
 //! Promises: root, the daemon's own user and whoever has its group as primary group may ask anything; any
 //! other user may list the queue, and sees their own messages (SO_PEERCRED, whatever the socket's mode);
-//! a listing holds the id and standing of every message, and one message at a time; a slow or silent client
-//! costs one task, and such a list, and ends with 30 s of it.
+//! a listing goes in pages of [`PAGE`] messages and holds no more of the queue than one; a slow or silent
+//! client costs one task, and such a page, and ends with 30 s of it.
 
 use std::fs::Permissions;
 use std::io;
@@ -29,6 +29,8 @@ use crate::spool::{ReadError, Spool, Stored};
 /// How long a client may take for its request, or for reading a line of the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 const MAX_REQUEST_OCTETS: u64 = 4096;
+/// Messages of a listing in memory.
+const PAGE: usize = 256;
 
 /// What requests are answered from.
 #[derive(Clone)]
@@ -146,19 +148,30 @@ impl Control {
 
     async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
         let trouble = self.queue.status().await.and_then(|status| status.trouble);
-        for listed in self.queue.list().await {
-            let spool = self.spool.clone();
-            let stored = tokio::task::spawn_blocking(move || spool.peek(listed.id)).await?;
-            match stored {
-                Ok(stored) if !rights.include(stored.submitter) => {}
-                Ok(stored) => output.item(&message(listed, &stored, trouble.as_deref())).await?,
-                // Settled since the list was made.
-                Err(ReadError::Gone) => {}
-                Err(_) if rights != Rights::Everything => {}
-                Err(error) => output.item(&unreadable(listed, &error)).await?,
+        // What comes in from now on is not listed: the list has an end.
+        let last = self.spool.newest();
+        let mut page = self.spool.following(None, PAGE);
+        while let Some(end) = page.last().copied().filter(|_| page[0] <= last) {
+            let listed = self.queue.standings(page).await;
+            let (spool, trouble) = (self.spool.clone(), trouble.clone());
+            let look = move || -> Vec<Message> {
+                listed.into_iter().filter_map(|one| seen(&spool, one, rights, trouble.as_deref())).collect()
+            };
+            for message in tokio::task::spawn_blocking(look).await? {
+                output.item(&message).await?;
             }
+            page = self.spool.following(Some(end), PAGE);
         }
         Ok(())
+    }
+}
+
+/// The message as this client may see it; `None` also when it was settled since its id was listed.
+fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) -> Option<Message> {
+    match spool.peek(listed.id) {
+        Ok(stored) => rights.include(stored.submitter).then(|| message(listed, &stored, trouble)),
+        Err(ReadError::Gone) => None,
+        Err(error) => (rights == Rights::Everything).then(|| unreadable(listed, &error)),
     }
 }
 

@@ -174,9 +174,9 @@ impl Queue {
         self.tell(Command::Reconfigure(settings));
     }
 
-    /// Every live message; empty once the queue has stopped.
-    pub async fn list(&self) -> Vec<Listed> {
-        self.ask(Command::List).await.unwrap_or_default()
+    /// What these messages are doing, without those that had their end; nothing once the queue has stopped.
+    pub async fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
+        self.ask(|answer| Command::Standings { ids, answer }).await.unwrap_or_default()
     }
 
     /// The queue in numbers; `None` once it has stopped.
@@ -232,7 +232,10 @@ enum Command {
     ProbeNow,
     ProbeForClient,
     Reconfigure(Settings),
-    List(oneshot::Sender<Vec<Listed>>),
+    Standings {
+        ids: Vec<QueueId>,
+        answer: oneshot::Sender<Vec<Listed>>,
+    },
     Status(oneshot::Sender<Status>),
     Stop {
         deadline: Duration,

@@ -158,7 +158,7 @@ impl Owner {
             Command::ProbeForClient => self.probe_for_client(),
             Command::Reconfigure(settings) => self.reconfigure(settings),
             // Whoever asked may have gone away.
-            Command::List(answer) => drop(answer.send(self.list())),
+            Command::Standings { ids, answer } => drop(answer.send(self.standings(ids))),
             Command::Status(answer) => drop(answer.send(self.status())),
             Command::Stop { deadline } => self.stop(deadline),
         }
@@ -336,11 +336,9 @@ impl Owner {
             Arc::new(Desk { queue: queue.clone(), spool: spool.clone(), settings, clock: clock.clone() });
     }
 
-    fn list(&self) -> Vec<Listed> {
-        let mut list: Vec<Listed> =
-            self.roster.iter().map(|(id, member)| Listed { id, standing: member.standing }).collect();
-        list.sort_unstable_by_key(|listed| listed.id);
-        list
+    fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
+        let known = |id| Some(Listed { id, standing: self.roster.member(id)?.standing });
+        ids.into_iter().filter_map(known).collect()
     }
 
     fn status(&self) -> Status {

@@ -121,11 +121,6 @@ impl Roster {
         self.members.get(&id)
     }
 
-    /// Every live message, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (QueueId, &Member)> {
-        self.members.iter().map(|(id, member)| (*id, member))
-    }
-
     /// Takes in a message that has been committed or recovered; active ones are ready at once.
     pub fn admit(&mut self, entry: &Entry, now: Timestamp) {
         let standing = match entry.state {

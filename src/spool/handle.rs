@@ -165,6 +165,16 @@ impl Spool {
         self.shared().relay_clock.load(Ordering::Relaxed)
     }
 
+    /// The `count` messages that follow `after`, or the first ones, by id: a listing in pages.
+    pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
+        self.shared().index().following(after, count)
+    }
+
+    /// The newest queue id given to a message.
+    pub fn newest(&self) -> QueueId {
+        self.shared().ids.high_water()
+    }
+
     /// Messages on the spool.
     pub fn len(&self) -> u64 {
         self.shared().index().len()

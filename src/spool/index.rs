@@ -12,6 +12,7 @@
 //! Not here: locks (`shared.rs`), reading what is at a place (`read.rs`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use super::change::{Carried, Change};
 use super::entry::EntryState;
@@ -111,6 +112,12 @@ impl Index {
     /// What else is known of it.
     pub fn extra(&self, id: QueueId) -> Extra {
         self.extras.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// The `count` live messages that follow `after`, or the first ones, by id.
+    pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.slots.range((start, Bound::Unbounded)).take(count).map(|(id, _)| *id).collect()
     }
 
     /// Messages that live in `segment`, by id, from `from` on or from the first one; at most `look`

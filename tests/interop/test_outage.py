@@ -64,6 +64,14 @@ def test_mail_waits_while_the_relay_is_down(nullmta, postfix):
     nullmta.wait_for_log("relay usable again")
 
 
+def test_a_long_queue_is_listed_whole_and_in_order(nullmta, postfix):
+    """Listings go in pages; the last one here is not full."""
+    postfix.stop()
+    with nullmta.client() as client:
+        ids = [submit(client, MESSAGE % (number, number)) for number in range(600)]
+    assert [message["id"] for message in nullmta.queue()] == ids
+
+
 def test_a_restart_in_between_loses_nothing(nullmta, postfix):
     postfix.stop()
     for number in range(5):

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use crate::queue::clock::Clock;
 use crate::queue::schedule::RetryPolicy;
-use crate::queue::{Carrier, Courier, Queue, Settings, Status, queue};
+use crate::queue::{Carrier, Courier, Queue, Settings, Standing, Status, queue};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Transaction, Trouble, Verdict, Work};
 use crate::spool::fs::sim::SimFs;
@@ -327,6 +327,13 @@ impl Bench {
         let mut draft = self.spool.draft(now);
         draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
         self.spool.commit(draft, envelope, Submitter::Loopback, now).await.unwrap().id()
+    }
+
+    /// What the only message is doing.
+    pub(super) async fn standing(&self) -> Standing {
+        let listed = self.queue.standings(self.spool.following(None, 2)).await;
+        assert_eq!(listed.len(), 1);
+        listed[0].standing
     }
 
     /// Waits until the queue is at rest and its numbers are as asked; nothing but other tasks passes

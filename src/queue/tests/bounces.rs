@@ -46,7 +46,7 @@ async fn a_failed_dsn_is_dead_mail_and_stays() {
     bench.until(|status| status.dead == 1).await;
     let bench = bench.restart().await;
     bench.until(|status| status.live == 1).await;
-    assert_eq!(bench.queue.list().await[0].standing, Standing::Dead, "also after a restart");
+    assert_eq!(bench.standing().await, Standing::Dead, "also after a restart");
     bench.pass(HOUR * 2, MINUTE * 10).await;
     assert_eq!(bench.relay.seen().len(), 2, "never tried again by itself");
 }
@@ -60,7 +60,7 @@ async fn with_a_postmaster_the_failed_dsn_goes_there_and_only_once() {
     bench.until(|status| status.dead == 1).await;
     let to: Vec<String> = bench.relay.seen().into_iter().flat_map(|seen| seen.to).collect();
     assert_eq!(to, ["nobody@example.net", "app@example.org", "ops@example.org"]);
-    assert_eq!(bench.queue.list().await[0].standing, Standing::Dead, "what the postmaster cannot get stays");
+    assert_eq!(bench.standing().await, Standing::Dead, "what the postmaster cannot get stays");
 }
 
 #[tokio::test]

@@ -134,6 +134,19 @@ fn the_messages_of_a_segment_are_found_in_pieces() {
     assert_eq!(index.live_in(3, None, 20), (Vec::new(), None));
 }
 
+#[test]
+fn messages_are_listed_in_pages() {
+    let mut index = Index::default();
+    for number in 1..=10 {
+        index.apply(id(number), at(1), &arrive(Effect::Nothing));
+    }
+    index.apply(id(4), at(1), &Change::Settle);
+    assert_eq!(index.following(None, 3), [id(1), id(2), id(3)]);
+    assert_eq!(index.following(Some(id(3)), 3), [id(5), id(6), id(7)]);
+    assert_eq!(index.following(Some(id(4)), 99).len(), 6, "also behind one that is gone");
+    assert_eq!(index.following(Some(id(10)), 3), []);
+}
+
 /// A history of 100,000 messages, each with everything that can happen to one, leaves nothing.
 #[test]
 fn a_long_history_leaves_nothing() {
