@@ -218,7 +218,7 @@ fn state(standing: Standing) -> &'static str {
 
 fn next_attempt(standing: Standing) -> Option<String> {
     match standing {
-        Standing::Waiting(due) => Timestamp::from_second(due).ok().map(|due| due.to_string()),
+        Standing::Waiting(due) => Timestamp::from_second(due.into()).ok().map(|due| due.to_string()),
         Standing::Ready | Standing::UnderWay | Standing::Held | Standing::Dead => None,
     }
 }
