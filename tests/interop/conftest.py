@@ -1,7 +1,7 @@
 """Fixtures of the interop suite: the daemon between real clients and a real relay.
 
-Runs as root on Debian with postfix, sasl2-bin, swaks, curl and strace installed (`.ci/run` does that).
-Everything lives on loopback, on free ports, in one temporary directory; nothing of the host is changed.
+Runs as root on Debian with the programs that `.ci/run` installs. Everything lives on loopback, on free
+ports, in one temporary directory and in a mount namespace; nothing of the host is changed.
 """
 
 import os
@@ -15,7 +15,8 @@ import pytest
 # The helpers lie beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from daemon import Nullmta, Sink  # noqa: E402
+from daemon import Nullmta, Sink, binary  # noqa: E402
+from local_user import Host  # noqa: E402
 from pki import NAME, Authority  # noqa: E402
 from postfix import PASSWORD, USER, Postfix  # noqa: E402
 
@@ -94,6 +95,29 @@ def make_nullmta(scratch, authority):
 def nullmta(make_nullmta, postfix):
     """The daemon, running, with Postfix as its relay."""
     return make_nullmta(postfix.port).start()
+
+
+@pytest.fixture(scope="session")
+def program(base):
+    """nullmta where everybody may run it: the clone may lie where only root goes."""
+    copy = base / "nullmta"
+    shutil.copyfile(binary(), copy)
+    copy.chmod(0o755)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def _host(base, program):
+    made = Host(base / "host", program)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host(_host, make_nullmta, postfix):
+    """A host with ordinary users; its daemon, not yet started, has Postfix as its relay."""
+    _host.settle(make_nullmta(postfix.port))
+    return _host
 
 
 @pytest.fixture

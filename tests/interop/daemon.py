@@ -62,6 +62,7 @@ class Nullmta:
     def __init__(self, base: Path, relay_port, ca_file, server_name, user, password, **tables):
         self.base = base
         base.mkdir(parents=True, exist_ok=True)
+        self.program = binary()
         self.port = free_port()
         self.config = base / "nullmta.toml"
         self.socket = base / "submit.sock"
@@ -96,7 +97,7 @@ class Nullmta:
         """Starts it, under `wrapper` (strace …) if given, and waits for nothing."""
         with open(self._log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [*wrapper, str(binary()), "run", "-c", str(self.config)],
+                [*wrapper, str(self.program), "run", "-c", str(self.config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options,
             )
         return self

@@ -1,0 +1,140 @@
+"""The programs that hand in mail: how each is run, and what has to come of it.
+
+A script runs with `sh -e` as the user ann, with BODY or its own input on standard input.
+"""
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from content import split
+from local_user import ANN
+from postfix import field as header_field
+
+HOST = "client.nullmta.test"
+BODY = b"one\n.\n..two\n\n  three\nend\n"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One way to hand in a message, and the message that the relay then has."""
+
+    script: str
+    input: bytes = BODY
+    reverse_path: str = f"ann@{HOST}"
+    recipient: str = "bob@example.net"
+    from_field: str = f"Ann Example <ann@{HOST}>"
+    to_field: str = "bob@example.net"
+    body: bytes = BODY
+    # What the script exits with when nothing could be queued.
+    failure: int = 75
+    # SO_PEERCRED, or the owner of the dropped file; None over TCP, where nobody knows.
+    uid: Optional[int] = ANN.uid
+    environment: dict = field(default_factory=dict)
+
+    def run(self, host):
+        fixed = {"PORT": host.daemon.port, "NULLMTA": host.program}
+        return host.run("sh", "-ec", self.script, input=self.input, **fixed, **self.environment)
+
+    def check(self, message: bytes, log: str):
+        """`message` is what was handed in, and the daemon's `log` tells of it alone."""
+        assert header_field(message, "Return-Path") == f"<{self.reverse_path}>"
+        assert header_field(message, "Delivered-To") == self.recipient
+        assert header_field(message, "From") == self.from_field
+        assert header_field(message, "To") == self.to_field
+        fields, body = split(message)
+        names = [name for name, _ in fields]
+        assert names.count(b"from") == names.count(b"to") == names.count(b"date") == names.count(b"message-id") == 1
+        assert names.count(b"received") == 2 and b"bcc" not in names
+        assert body == self.body
+        client = "localhost[127.0.0.1]" if self.uid is None else f"uid {self.uid}"
+        assert log.count("(queued)") == 1 and log.count("status=sent") == 1
+        assert f": client={client}, from=<{self.reverse_path}>," in log, log
+        assert f": to=<{self.recipient}>," in log, log
+
+
+HEADED = b"From: root\nTo: root\nSubject: hello\n\n" + BODY
+NAMELESS = b"To: root\nBcc: root\nSubject: hello\n\n" + BODY
+TO_ROOT = dict(recipient=f"root@{HOST}", to_field=f"root@{HOST}")
+FROM_ROOT = dict(from_field=f"root@{HOST}", **TO_ROOT)
+
+# Programs that are not at hand, by the command lines that they are known to use.
+COMMAND_LINES = {
+    "cronie": Caller(
+        "sendmail -FCronDaemon -i -odi -oem -oi -t -f root", NAMELESS, reverse_path=f"root@{HOST}",
+        **{**FROM_ROOT, "from_field": f"CronDaemon <root@{HOST}>"},
+    ),
+    "busybox crond": Caller("sendmail -ti", b"To: ann\nSubject: cron: date\n\n" + BODY, recipient=f"ann@{HOST}",
+                            to_field=f"ann@{HOST}"),
+    "mdadm": Caller(
+        "sendmail -t -fx", b"From: mdadm monitoring <root>\nTo: root\nSubject: Fail event\n\nA Fail event\n",
+        reverse_path=f"x@{HOST}", body=b"A Fail event\n",
+        **{**FROM_ROOT, "from_field": f"mdadm monitoring <root@{HOST}>"},
+    ),
+    "Rails": Caller("sendmail -i -t -f bounce@example.org", HEADED, reverse_path="bounce@example.org", **FROM_ROOT),
+    "fail2ban": Caller("sendmail -f fail2ban@example.org root", HEADED.replace(b"\n.\n", b"\n"),
+                       reverse_path="fail2ban@example.org", body=BODY.replace(b"\n.\n", b"\n"), **FROM_ROOT),
+    "a null reverse-path": Caller("sendmail -i -f '' root", HEADED, reverse_path="", **FROM_ROOT),
+    "smartd, by the link in lib": Caller("/usr/lib/sendmail -i -t", HEADED, **FROM_ROOT),
+    "nullmta sendmail": Caller('"$NULLMTA" sendmail -i -t', HEADED, **FROM_ROOT),
+}
+
+# They wait for sendmail, or nobody would hear of a failure.
+MAIL_PROGRAMS = {
+    "bsd-mailx": Caller("bsd-mailx -s hello bob@example.net", failure=1),
+    "s-nail": Caller("s-nail -n -S sendwait -S mime-encoding=8b -s hello bob@example.net", failure=4),
+    "mutt": Caller("mutt -F /dev/null -e 'set use_domain=no' -s hello bob@example.net", failure=1),
+    "mutt, with an envelope sender": Caller(
+        "mutt -F /dev/null -e 'set from=ann@example.org use_envelope_from=yes realname=Ann' -s hello bob@example.net",
+        reverse_path="ann@example.org", from_field="Ann <ann@example.org>", failure=1,
+    ),
+}
+
+PATCH = b"From: Ann Example <ann@example.org>\nSubject: [PATCH] hello\n\n" + BODY
+SEND_PATCH = (
+    "cat >hello.patch; EMAIL=ann@example.org git send-email --quiet --confirm=never --suppress-cc=all --from='Ann Example <ann@example.org>'"
+    " --to=bob@example.net %s hello.patch"
+)
+NODE = """node -e '
+const transport = require("nodemailer").createTransport(%s);
+const text = require("fs").readFileSync(0, "utf8");
+transport.sendMail({from: "ann@example.org", to: "bob@example.net", subject: "hello", text}).then(
+    () => process.exit(0), error => { console.error(error); process.exit(9); });'
+"""
+FROM_EXAMPLE = dict(reverse_path="ann@example.org", from_field="ann@example.org")
+DEBIAN_NODE = dict(environment={"NODE_PATH": "/usr/share/nodejs"})
+
+LANGUAGES = {
+    "PHP": Caller("""php -r 'exit(mail("bob@example.net", "hello", stream_get_contents(STDIN)) ? 0 : 9);'""",
+                  body=BODY + b"\n", failure=9),
+    "PHP, with a path and parameters of its own": Caller(
+        "php -d sendmail_path='/usr/sbin/sendmail -oi -oem -t' -r 'exit(mail('"
+        """'"bob@example.net", "hello", stream_get_contents(STDIN), "From: root", "-fbounce@example.org") ? 0 : 9);'""",
+        reverse_path="bounce@example.org", from_field=f"root@{HOST}", body=BODY + b"\n", failure=9,
+    ),
+    "git send-email": Caller(SEND_PATCH % "--smtp-server=/usr/sbin/sendmail", PATCH,
+                             from_field="Ann Example <ann@example.org>"),
+    "git send-email, with a command": Caller(
+        SEND_PATCH % "--envelope-sender=bounce@example.org --sendmail-cmd='/usr/sbin/sendmail -i'", PATCH,
+        reverse_path="bounce@example.org", from_field="Ann Example <ann@example.org>",
+    ),
+    "nodemailer": Caller(NODE % '{sendmail: true, newline: "unix"}', failure=9, **FROM_EXAMPLE, **DEBIAN_NODE),
+}
+
+SMTP_CLIENTS = {
+    "git send-email": Caller(SEND_PATCH % "--smtp-server=127.0.0.1 --smtp-server-port=$PORT", PATCH, uid=None,
+                             reverse_path="ann@example.org", from_field="Ann Example <ann@example.org>", failure=111),
+    "nodemailer": Caller(NODE % '{host: "127.0.0.1", port: process.env.PORT, tls: {rejectUnauthorized: false}}',
+                         uid=None, failure=9, **FROM_EXAMPLE, **DEBIAN_NODE),
+    "smtplib": Caller(
+        """/usr/bin/python3 -c '
+import os, smtplib, sys
+with smtplib.SMTP("127.0.0.1", int(os.environ["PORT"])) as client:
+    client.sendmail("root", ["root"], sys.stdin.read())
+'""", HEADED, uid=None, reverse_path=f"root@{HOST}", failure=1, **FROM_ROOT,
+    ),
+    "s-nail": Caller(
+        "s-nail -n -S v15-compat -S mta=smtp://127.0.0.1:$PORT -S smtp-auth=none"
+        " -S sendwait -S mime-encoding=8b -S from=ann@example.org -s hello bob@example.net",
+        uid=None, failure=4, **FROM_EXAMPLE,
+    ),
+}
