@@ -21,6 +21,8 @@ pub enum ClientError {
     },
     /// The daemon could not answer.
     Refused(String),
+    /// We may not ask for that.
+    Denied(String),
     /// The answer broke off, or was none of ours.
     BrokenOff(String),
     /// What the caller did with an item failed.
@@ -38,6 +40,7 @@ impl fmt::Display for ClientError {
                 )
             }
             ClientError::Refused(why) => write!(f, "the daemon refused: {why}"),
+            ClientError::Denied(why) => f.write_str(why),
             ClientError::BrokenOff(why) => write!(f, "the daemon's answer broke off: {why}"),
             ClientError::Output(source) => write!(f, "cannot write: {source}"),
         }
@@ -60,6 +63,7 @@ pub fn ask<T: DeserializeOwned>(
         match frame {
             Frame::Done => return Ok(()),
             Frame::Error(why) => return Err(ClientError::Refused(why)),
+            Frame::Denied(why) => return Err(ClientError::Denied(why)),
             Frame::Item(item) => {
                 let item = serde_json::from_value(item)
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;

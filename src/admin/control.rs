@@ -1,9 +1,8 @@
 //! The daemon's end of the control socket.
 //!
-//! Promises: root, the daemon's own user and whoever has its group as primary group may ask anything; any
-//! other user may list the queue, and sees their own messages (SO_PEERCRED, whatever the socket's mode);
-//! a listing goes in pages of [`PAGE`] messages and holds no more of the queue than one; a slow or silent
-//! client costs one task, and such a page, and ends with 30 s of it.
+//! Promises: nobody gets more than their rights (`rights.rs`); a listing goes in pages of [`PAGE`] messages and
+//! holds no more of the queue than one; a slow or silent client costs one task, and such a page, and ends with
+//! 30 s of it.
 
 use std::fs::Permissions;
 use std::io;
@@ -14,12 +13,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::net::unix::{OwnedWriteHalf, UCred};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::protocol::{Frame, Message, Request, Status};
-use crate::envelope::Submitter;
+use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::remove_stale;
 use crate::log;
@@ -39,29 +38,6 @@ pub struct Control {
     pub queue: Queue,
     /// The spool, for what the queue does not remember.
     pub spool: Spool,
-}
-
-/// What a client may know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rights {
-    Everything,
-    /// The messages that this user submitted.
-    Own(u32),
-}
-
-impl Rights {
-    fn of(client: UCred) -> Self {
-        use rustix::process::{getegid, geteuid};
-        let is_ours = client.uid() == geteuid().as_raw() || client.gid() == getegid().as_raw();
-        if client.uid() == 0 || is_ours { Rights::Everything } else { Rights::Own(client.uid()) }
-    }
-
-    fn include(self, submitter: Submitter) -> bool {
-        match self {
-            Rights::Everything => true,
-            Rights::Own(uid) => submitter == Submitter::Uid(uid),
-        }
-    }
 }
 
 /// Makes the socket at `path`, which anybody may connect to; a stale one is replaced.
@@ -117,7 +93,7 @@ impl Control {
             (Request::QueueList, _) => self.queue_list(rights, output).await?,
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";
-                return output.end(&Frame::Error(why.into())).await;
+                return output.end(&Frame::Denied(why.into())).await;
             }
             (Request::Status, Rights::Everything) => self.status(output).await?,
             (Request::Flush, Rights::Everything) => self.queue.probe_now(),
@@ -246,14 +222,6 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ordinary_user_sees_their_own_messages_only() {
-        let own = Rights::Own(1000);
-        assert!(own.include(Submitter::Uid(1000)) && !own.include(Submitter::Uid(0)));
-        assert!(!own.include(Submitter::Loopback) && !own.include(Submitter::Ourselves));
-        assert!(Rights::Everything.include(Submitter::Ourselves));
-    }
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_nothing_else_is() {

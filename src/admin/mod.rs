@@ -1,9 +1,10 @@
 //! How an operator sees and steers a running daemon.
 //!
 //! - [`protocol`]: the words spoken on the control socket, shared by daemon and command line.
-//! - [`control`]: the daemon's end.
+//! - [`control`]: the daemon's end; `rights`: what whoever asks may know.
 //! - [`client`]: the command line's end.
 
 pub mod client;
 pub mod control;
 pub mod protocol;
+mod rights;

@@ -1,7 +1,7 @@
 //! The control socket's protocol: one JSON object a line.
 //!
 //! The client sends one [`Request`]; the daemon answers with [`Frame`]s: any number of items, then
-//! `done` or `error`. A connection that ends without either was cut off.
+//! `done`, `denied` or `error`. A connection that ends without any of them was cut off.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub enum Frame {
     Item(serde_json::Value),
     /// The request failed; why.
     Error(String),
+    /// The request is not for this user; for whom it is.
+    Denied(String),
     /// Everything has been said.
     Done,
 }
@@ -91,6 +93,7 @@ mod tests {
         assert_eq!(line(&|| serde_json::to_string(&Request::QueueList)), r#"{"command":"queue-list"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Done)), r#""done""#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Error("x".into()))), r#"{"error":"x"}"#);
+        assert_eq!(line(&|| serde_json::to_string(&Frame::Denied("x".into()))), r#"{"denied":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Item(1.into()))), r#"{"item":1}"#);
     }
 }

@@ -26,6 +26,8 @@ pub enum Exit {
     IoError,
     /// 75: not now; nothing was done.
     TempFail,
+    /// 77: this is not for this user.
+    NoPermission,
     /// 78: the configuration is wrong.
     Config,
 }
@@ -43,6 +45,7 @@ impl From<Exit> for ExitCode {
             Exit::CantCreate => 73,
             Exit::IoError => 74,
             Exit::TempFail => 75,
+            Exit::NoPermission => 77,
             Exit::Config => 78,
         })
     }

@@ -57,6 +57,7 @@ pub(super) fn printed(written: io::Result<()>) -> Result<(), Failure> {
 fn failure(error: ClientError) -> Failure {
     let exit = match &error {
         ClientError::Unreachable { .. } => Exit::Unavailable,
+        ClientError::Denied(_) => Exit::NoPermission,
         ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
         ClientError::Output(_) => Exit::IoError,
     };

@@ -69,6 +69,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     client::ask(&config.control, request, each).map_err(|error| {
         let exit = match &error {
             ClientError::Unreachable { .. } => Exit::Unavailable,
+            ClientError::Denied(_) => Exit::NoPermission,
             ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
             ClientError::Output(_) => Exit::IoError,
         };
