@@ -194,6 +194,11 @@ def queue_id(said: bytes) -> str:
     return re.search(r"queued as (\w+)", said.decode()).group(1)
 
 
+def peak_memory(process) -> int:
+    """The most that a process, which still runs, ever had in memory, in KiB."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()).group(1))
+
+
 class UnixSMTP(smtplib.SMTP):
     """smtplib over the daemon's unix socket; the host argument is its path."""
 
