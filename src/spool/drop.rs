@@ -4,10 +4,10 @@
 //! <spool>/drop/18A4F1C9A02B3D40-0000002A-5EED1234.tmp      being written; what a crash leaves is worth nothing
 //! <spool>/drop/18A4F1C9A02B3D40-0000002A-5EED1234.bsmtp    whole and synced (the form: smtp/bsmtp.rs)
 //! ```
-//! The directory has mode 1733: everybody may leave a file, nobody may list them or touch another's. A file
-//! is its user's own, mode 0600, so its owner tells the daemon whose mail it is. Where the directory has the
-//! setgid bit too (3733, systemd/nullmta.tmpfiles.conf), the file is of the daemon's group and has mode
-//! 0640: so a daemon without privileges can read it. Names sort by time.
+//! The directory has mode 3733: everybody may leave a file, nobody may list them or touch another's. A file is
+//! its user's own, so its owner tells the daemon whose mail it is; and it is of the daemon's group (setgid) and
+//! has mode 0640, so a daemon without privileges can read it. Where the bit is missing nothing is left that
+//! the daemon could not read: only for a daemon of root or of the same user, with mode 0600. Names sort by time.
 //!
 //! Promises:
 //! 1. A name that ends in `.bsmtp` is given only to a file that is whole and synced.
@@ -120,7 +120,7 @@ impl DropFile {
     ) -> Result<Self, DropError> {
         let name = unique_name(now);
         let path = directory.join(format!("{name}{PARTIAL}"));
-        let file = fs.create_for_group(&path).map_err(|source| DropError::NotQueued {
+        let file = fs.create_for_owner(&path).map_err(|source| DropError::NotQueued {
             operation: "create",
             path,
             source,

@@ -15,7 +15,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ pub(crate) mod sim;
 
 /// The disk calls on names.
 pub trait Fs: Send + Sync {
-    /// Makes a directory with exactly this mode; `AlreadyExists` if there is something by that name.
+    /// Makes a directory with exactly this mode, but for the setgid bit where that is forbidden;
+    /// `AlreadyExists` if there is something by that name.
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// The names in a directory, in any order.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
@@ -32,8 +33,9 @@ pub trait Fs: Send + Sync {
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// Makes a new file of mode 0600 to read and write; `AlreadyExists` if there is one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// As [`Fs::create`]; where the directory hands its group down (setgid), that group may read the file.
-    fn create_for_group(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// As [`Fs::create`], and the owner of the directory can read the file: they are root, or we, or the
+    /// directory hands its group down (setgid), which then may read it. Else `PermissionDenied`, and no file.
+    fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens a file to read and write; never through a symbolic link.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// The same as the type that goes out in [`super::Content::File`].
@@ -103,7 +105,12 @@ impl Fs for RealFs {
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(path)?;
         // Set again, since the process's umask took bits from the mode of mkdir.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        match set(mode) {
+            // systemd's RestrictSUIDSGID forbids the bit.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && mode & SETGID != 0 => set(mode & !SETGID),
+            outcome => outcome,
+        }
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
@@ -119,10 +126,15 @@ impl Fs for RealFs {
         Ok(Arc::new(file))
     }
 
-    fn create_for_group(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+    fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let directory = fs::metadata(path.parent().unwrap_or(Path::new(".")))?;
+        let hands_down = directory.mode() & SETGID != 0;
+        if !hands_down && ![0, rustix::process::geteuid().as_raw()].contains(&directory.uid()) {
+            let why = "its directory's owner could not read it: the mode must be 3733, the group the owner's";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+        }
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        let directory = path.parent().map(fs::metadata).transpose()?;
-        if directory.is_some_and(|directory| directory.permissions().mode() & SETGID != 0) {
+        if hands_down {
             file.set_permissions(fs::Permissions::from_mode(0o640))?;
         }
         Ok(Arc::new(file))
@@ -199,8 +211,8 @@ mod tests {
     fn the_real_disk_keeps_the_seams_promises() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        RealFs.create_dir(&path("d"), 0o1733).unwrap();
-        assert_eq!(fs::metadata(path("d")).unwrap().permissions().mode() & 0o7777, 0o1733);
+        RealFs.create_dir(&path("d"), 0o3733).unwrap();
+        assert_eq!(fs::metadata(path("d")).unwrap().permissions().mode() & 0o7777, 0o3733);
         assert_eq!(RealFs.create_dir(&path("d"), 0o700).unwrap_err().kind(), ErrorKind::AlreadyExists);
 
         let file = RealFs.create(&path("a")).unwrap();

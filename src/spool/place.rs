@@ -35,7 +35,7 @@ impl Places {
             (&self.log, 0o700),
             (&self.large, 0o700),
             (&self.corrupt, 0o700),
-            (&self.drop, 0o1733),
+            (&self.drop, 0o3733),
         ]
     }
 

@@ -91,7 +91,7 @@ fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
             Err(e) if e.kind() == ErrorKind::NotADirectory => {
                 return Err(OpenError::NotADirectory { path: path.into() });
             }
-            // Mode 1733 of another owner's drop/ may not be listed; whoever reads it says so.
+            // Mode 3733 of another owner's drop/ may not be listed; whoever reads it says so.
             Err(e) if path != places.drop => return Err(failed("list", path, e)),
             _ => {}
         }

@@ -225,7 +225,7 @@ impl Fs for SimFs {
         Ok(())
     }
 
-    fn create_for_group(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+    fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.create(path)
     }
 

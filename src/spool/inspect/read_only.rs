@@ -33,7 +33,7 @@ impl Fs for ReadOnlyFs {
         refused()
     }
 
-    fn create_for_group(&self, _: &Path) -> io::Result<Arc<dyn File>> {
+    fn create_for_owner(&self, _: &Path) -> io::Result<Arc<dyn File>> {
         refused()
     }
 
