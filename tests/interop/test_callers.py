@@ -6,7 +6,8 @@ cannot be used either: then the program hears of it, and nothing is queued.
 
 import pytest
 
-from callers import COMMAND_LINES, LANGUAGES, MAIL_PROGRAMS, SMTP_CLIENTS
+from callers import BLIND_COPIES, COMMAND_LINES, LANGUAGES, MAIL_PROGRAMS, SMTP_CLIENTS
+from postfix import field
 from waiting import wait_until
 
 BY_SENDMAIL = {**COMMAND_LINES, **MAIL_PROGRAMS, **LANGUAGES}
@@ -54,3 +55,16 @@ def test_smtp_with_the_daemon_down(host, caller):
     done = caller.run(host)
     assert done.returncode == caller.failure, done.stdout + done.stderr
     assert host.dropped() == []
+
+
+@each_of(BLIND_COPIES)
+def test_a_blind_copy_arrives_and_is_shown_to_nobody(host, postfix, caller):
+    host.start()
+    done = caller.run(host)
+    assert done.returncode == 0, done.stdout + done.stderr
+    copies = postfix.wait_for(3)
+    recipients = [f"{name}@example.net" for name in ("bob", "carol", "dave")]
+    assert sorted(field(copy, "Delivered-To") for copy in copies) == recipients
+    for copy in copies:
+        assert (field(copy, "To"), field(copy, "Cc"), field(copy, "Bcc")) == (*recipients[:2], None)
+        assert (b"dave" in copy) == (field(copy, "Delivered-To") == "dave@example.net")

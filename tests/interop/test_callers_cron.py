@@ -16,7 +16,8 @@ JOB = "printf '%s'" % BODY.decode().replace("\n", "\\n")
 @contextmanager
 def running(host, *command):
     """A daemon of the host, started by root, which stays in the foreground."""
-    daemon = host.launch(*command, user=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    streams = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    daemon = host.launch(*command, user=ROOT, **streams)
     try:
         yield
     finally:

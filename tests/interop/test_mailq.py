@@ -19,7 +19,7 @@ MESSAGE = b"Subject: hello\r\n\r\n" + b"x" * 70 + b"\r\n"
 # The lines of a listing. A group whose name ends with _ has to begin in the same column for both programs, one
 # whose name begins with _ has to end in the same.
 LINES = {
-    "heading": r"(?P<_id_>-+Queue ID-+) (?P<_size_>-+Size-+) (?P<_time_>-+Arrival Time-+) (?P<_from_>-+Sender/Recip\S+)",
+    "heading": r"(?P<_id_>-+Queue ID-+) (?P<_size_>-+Size-+) (?P<_time_>-+Arrival Time-+) (?P<_from_>-+Sender\S+)",
     "message": r"(?P<id_>\w+)[*!]? +(?P<_size>\d+) (?P<_time_>\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d) (?P<from_>\S+)",
     "reason": r" *(?P<_reason>\(.*\))",
     "recipient": r" +(?P<to_>[^ (]\S*)",

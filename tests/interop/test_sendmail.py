@@ -33,6 +33,18 @@ def handed_in(request, host, postfix):
     return hand_in
 
 
+def test_octets(host, handed_in):
+    """What a job may print: lines of any length, octets of any value, and no end of the last line."""
+    long, high = b"x" * 100_000 + b"\n", bytes(range(128, 256)) + b"\0\x1b\n"
+    printed = BODY + b"From here\n>From there\n\tx \t\n" + long + high + b"..\nend"
+
+    def write():
+        done = host.run("sendmail", "-i", "root", input=b"Subject: odd\n\n" + printed)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+    assert split(handed_in(write))[1] == printed + b"\n"
+
+
 class Dialogue:
     """`sendmail -bs`, to which is spoken as mail libraries do: command by command, over pipes."""
 

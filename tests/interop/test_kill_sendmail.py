@@ -1,0 +1,90 @@
+"""`sendmail` while the daemon is killed and started again and again: its exit code tells the truth.
+
+0: the message arrives, be it by the socket or by the drop directory. 75: nothing was queued, unless it says
+`possible duplicate`. Nothing arrives twice without a word in the log. NULLMTA_KILL_ROUNDS sets the number of
+rounds.
+"""
+
+import collections
+import os
+import random
+import re
+import threading
+import time
+
+from load import make_message, read
+from waiting import wait_until
+
+ROUNDS = int(os.environ.get("NULLMTA_KILL_ROUNDS", "6"))
+CALLERS = 4
+
+
+class Callers:
+    """Processes one after the other, several at a time, until they are told to stop; how each ended."""
+
+    def __init__(self, host, dice):
+        self.ends, self._stop = {}, threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(host, name, random.Random(dice.random())))
+            for name in range(CALLERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, host, name, dice):
+        count = 0
+        while not self._stop.is_set():
+            # One in twenty goes to a file of its own, and cannot be begun again when the daemon is gone.
+            size = 1_500_000 if dice.random() < 0.05 else dice.choice([0, 500, 4000, 40_000])
+            number = f"{name}-{count}"
+            done = host.run("sendmail", "-i", "bob@example.net", input=make_message(number, size))
+            self.ends[number] = (done.returncode, done.stderr.decode())
+            count += 1
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return self.ends
+
+
+def test_the_exit_code_tells_the_truth(_host, make_sink, make_nullmta):
+    seed = int(os.environ.get("NULLMTA_KILL_SEED", time.time_ns() % 1_000_000))
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    sink = make_sink().start()
+    nullmta = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD
+    )
+    _host.settle(nullmta)
+    callers = Callers(_host, dice)
+    for _ in range(ROUNDS):
+        _host.start()
+        time.sleep(dice.uniform(0, 0.4))
+        nullmta.kill()
+        time.sleep(dice.uniform(0, 0.2))
+    ends = callers.stop()
+    _host.start()
+    wait_until(lambda: _host.dropped() == [], 60, _host.dropped)
+    nullmta.wait_until_empty()
+
+    copies, ids = collections.Counter(), collections.defaultdict(set)
+    for content in sink.received():
+        number, queue_id, is_whole = read(content)
+        assert is_whole, number
+        copies[number] += 1
+        ids[number].add(queue_id)
+    by_code = collections.Counter(code for code, _ in ends.values())
+    print(f"exit codes {dict(by_code)}; {nullmta.log().count('picked up')} by the drop directory")
+    assert set(by_code) <= {0, 75} and by_code[0] > 3 * ROUNDS
+    assert nullmta.log().count("picked up") >= ROUNDS
+    lost = [number for number, (code, _) in ends.items() if code == 0 and number not in copies]
+    assert not lost, f"{len(lost)} messages were lost: {lost[:5]}"
+    untold = [
+        said for number, (code, said) in ends.items()
+        if code == 75 and number in copies and "possible duplicate" not in said
+    ]
+    assert not untold, f"queued all the same: {untold[:5]}"
+    told = set(re.findall(r"(\w+): possible duplicate", nullmta.log()))
+    silent = [number for number, count in copies.items() if count > 1 and not ids[number] & told]
+    assert not silent, f"delivered twice without a word in the log: {silent[:5]}"
