@@ -1,6 +1,7 @@
 """Who may see and steer what: an ordinary user their own mail, those who run the daemon everything."""
 
 import json
+import re
 
 import pytest
 
@@ -81,6 +82,12 @@ def test_a_command_that_is_not_for_the_user_fails(host):
     done = host.run(host.program, "status")
     assert (done.returncode, done.stdout) == (77, b""), done
     assert b"only root" in done.stderr
+
+
+def test_everybody_may_have_the_queue_tried(host):
+    done = host.run("sendmail", "-v", "-q")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert re.search(rb"^>>> ETRN localhost\n250 ", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_the_log_names_the_submitter(host):
