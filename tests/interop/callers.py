@@ -5,6 +5,7 @@ A script runs with `sh -e` as the user ann, with BODY or its own input on standa
 
 from dataclasses import dataclass, field
 from typing import Optional
+from urllib.parse import quote
 
 from content import split
 from local_user import ANN
@@ -113,7 +114,19 @@ transport.sendMail(message).then(() => process.exit(0), error => {{ console.erro
     return Caller(script, failure=9, environment={"NODE_PATH": "/usr/share/nodejs"}, **FROM_EXAMPLE, **expected)
 
 
+def symfony(dsn, **expected):
+    script = f"""DSN="{dsn}" php -r '
+require "Symfony/Component/Mailer/autoload.php";
+$mailer = new Symfony\\Component\\Mailer\\Mailer(Symfony\\Component\\Mailer\\Transport::fromDsn(getenv("DSN")));
+$message = new Symfony\\Component\\Mime\\Email();
+$message->from("ann@example.org")->to("bob@example.net")->subject("hello")->text(stream_get_contents(STDIN));
+$mailer->send($message);'
+"""
+    return Caller(script, failure=255, **FROM_EXAMPLE, **expected)
+
+
 FROM_EXAMPLE = dict(reverse_path="ann@example.org", from_field="ann@example.org")
+# mail() and Symfony's SMTP put a line end of their own behind the body.
 PHP = "php %s -r 'exit(mail(\"bob@example.net\", \"hello\", stream_get_contents(STDIN), %s) ? 0 : 9);'"
 
 LANGUAGES = {
@@ -128,6 +141,8 @@ LANGUAGES = {
         reverse_path="bounce@example.org",
     ),
     "nodemailer": nodemailer('{sendmail: true, newline: "unix"}'),
+    "Symfony, by -bs": symfony("sendmail://default", body=BODY + b"\n"),
+    "Symfony, by -t": symfony("sendmail://default?command=" + quote("/usr/sbin/sendmail -t -i")),
 }
 
 SMTP_CLIENTS = {
@@ -144,6 +159,7 @@ with smtplib.SMTP("127.0.0.1", int(os.environ["PORT"])) as client:
 '""",
         HEADED, reverse_path=f"root@{HOST}", uid=None, failure=1, **FROM_ROOT,
     ),
+    "Symfony": symfony("smtp://127.0.0.1:$PORT", uid=None, body=BODY + b"\n"),
     "s-nail": Caller(
         "s-nail -n -S v15-compat -S mta=smtp://127.0.0.1:$PORT -S smtp-auth=none -S sendwait -S mime-encoding=8b"
         " -S from=ann@example.org -s hello bob@example.net",

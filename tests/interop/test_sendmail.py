@@ -72,7 +72,7 @@ class Dialogue:
 
 
 def test_smtp_on_standard_input(host, handed_in):
-    """As Symfony has it: one process, a transaction that comes to nothing, and then the message."""
+    """One process, a transaction that comes to nothing, and then the message."""
 
     def speak():
         dialogue = Dialogue(host)
