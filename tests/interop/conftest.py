@@ -31,8 +31,9 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(scope="session")
 def base():
     """One directory for everything; kept when NULLMTA_KEEP is set."""
+    # Postfix's own users and those of `host` pass through it and what is made below it.
+    os.umask(0o022)
     directory = Path(tempfile.mkdtemp(prefix="nullmta-interop-"))
-    # Postfix's own users pass through it.
     directory.chmod(0o755)
     yield directory
     if os.environ.get("NULLMTA_KEEP"):
