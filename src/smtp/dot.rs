@@ -8,10 +8,11 @@
 //! 3. What the [`Stuffer`] makes of normalised content holds CRLF `.` CRLF once, at its end, and no
 //!    other sequence that a sloppy server could take for it; decoding it gives the content back.
 //!
-//! Normalising: a bare LF is a line end; so is a CR, save that CRs directly before CRLF are dropped;
-//! NUL and all other octets stay.
-//! Unstuffing: behind a true CRLF a leading dot is removed. Behind a bare LF or CR only a leading
-//! `..` loses a dot: clients that write bare LF do stuff, but there a lone dot ends nothing.
+//! Normalising: a bare LF is a line end. A bare CR is none and becomes a space, as in Postfix: what an
+//! application took for one line must not become two, the second a field `Bcc`. CRs directly before
+//! CRLF or at the end of content are dropped; NUL and all other octets stay.
+//! Unstuffing: behind a true CRLF a leading dot is removed. Behind a bare LF only a leading `..`
+//! loses a dot: clients that write bare LF do stuff, but there a lone dot ends nothing.
 //!
 //! Memory: nothing is kept but a state; at most [`MAX_HELD_CRS`] CRs are held back.
 //!
@@ -21,15 +22,17 @@
 
 use super::scan;
 
-/// So many CRs in a row are held back to see whether CRLF follows; those before them are line ends.
+/// So many CRs in a row are held back to see whether CRLF follows; those before them are bare.
 pub const MAX_HELD_CRS: u8 = u8::MAX;
+
+const CRLF: &[u8] = b"\r\n";
 
 /// How a line ended on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
     /// CR LF.
     Crlf,
-    /// A LF without a CR before it, or a CR without a LF behind it.
+    /// A LF without a CR before it.
     Bare,
 }
 
@@ -102,8 +105,7 @@ impl Decoder {
     /// The last chunk is in: ends the last line if the client did not.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         match self.at {
-            At::Crs(held) => end_lines(held, out),
-            At::InLine => end_lines(1, out),
+            At::InLine | At::Crs(_) => out.extend_from_slice(CRLF),
             At::LineStart(_) | At::Dot(_) | At::DotCr => {}
         }
         self.at = At::LineStart(LineEnd::Crlf);
@@ -167,12 +169,12 @@ impl Decoder {
                 self.at = At::Crs(1);
                 self.step(octet, out);
             }
-            (At::Crs(MAX_HELD_CRS), b'\r') => end_lines(1, out),
+            (At::Crs(MAX_HELD_CRS), b'\r') => out.push(b' '),
             (At::Crs(held), b'\r') => self.at = At::Crs(held + 1),
             (At::Crs(_), b'\n') => self.end_line(LineEnd::Crlf, out),
             (At::Crs(held), _) => {
-                end_lines(held, out);
-                self.at = At::LineStart(LineEnd::Bare);
+                out.extend((0..held).map(|_| b' '));
+                self.at = At::InLine;
                 self.step(octet, out);
             }
             (At::LineStart(_) | At::InLine, b'\r') => self.at = At::Crs(1),
@@ -186,13 +188,9 @@ impl Decoder {
     }
 
     fn end_line(&mut self, end: LineEnd, out: &mut Vec<u8>) {
-        end_lines(1, out);
+        out.extend_from_slice(CRLF);
         self.at = At::LineStart(end);
     }
-}
-
-fn end_lines(count: u8, out: &mut Vec<u8>) {
-    (0..count).for_each(|_| out.extend_from_slice(b"\r\n"));
 }
 
 /// Makes of content what a client sends after DATA, its end included.

@@ -128,7 +128,7 @@ mod tests {
             ("a\n.b\n", "a\r\n.b\r\n", "a\r\n.b\r\n"),
             ("a.\nb", "a.\r\nb\r\n", "a.\r\nb\r\n"),
             ("a\n. \nb", "a\r\n. \r\nb\r\n", "a\r\n. \r\nb\r\n"),
-            ("a\r.\rb", "a\r\n.\r\nb\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\r.\rb", "a . b\r\n", "a . b\r\n"),
             ("a\n.\r\r\nb", "a\r\n.\r\nb\r\n", "a\r\n.\r\nb\r\n"),
             ("", "", ""),
             ("\n", "\r\n", "\r\n"),
