@@ -3,7 +3,8 @@
 //! Promises: a field that is there is not added, even if it is empty: relays refuse fields that may stand
 //! only once and stand twice.
 //!
-//! RFC 5322 3.6 (Date and From are required), 3.6.3 (Bcc), RFC 5321 4.4 (Return-Path is the last host's).
+//! RFC 5322 3.6 (Date and From are required), 3.6.3 (Bcc), 3.6.6 (so are Resent-Date and Resent-From where
+//! there is any resent field), RFC 5321 4.4 (Return-Path is the last host's).
 
 use super::{Facts, LocalUser, Rules};
 use crate::envelope::ReversePath;
@@ -12,6 +13,10 @@ use crate::message::date::rfc5322;
 /// Fields that are dropped. A blind copy is a recipient of the envelope; a Return-Path or Content-Length
 /// is of another delivery.
 const DROPPED: [&str; 4] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length"];
+
+/// The fields of RFC 5322 3.6.6, but for Resent-Bcc, which is dropped.
+const RESENT: [&str; 6] =
+    ["resent-date", "resent-from", "resent-sender", "resent-to", "resent-cc", "resent-message-id"];
 
 /// Whether the field `name` is dropped.
 pub(super) fn is_dropped(name: &str) -> bool {
@@ -30,12 +35,19 @@ pub(super) struct Seen {
     pub(super) original_from: bool,
     pub(super) original_to: bool,
     pub(super) signature: bool,
+    /// Any resent field.
+    resent: bool,
+    resent_date: bool,
+    resent_message_id: bool,
+    resent_from: bool,
 }
 
 impl Seen {
     /// Takes note of the field `name`.
     pub(super) fn note(&mut self, name: &str) {
-        let seen = match name.to_ascii_lowercase().as_str() {
+        let name = name.to_ascii_lowercase();
+        self.resent |= RESENT.contains(&name.as_str());
+        let seen = match name.as_str() {
             "date" => &mut self.date,
             "message-id" => &mut self.message_id,
             "from" => &mut self.from,
@@ -44,6 +56,9 @@ impl Seen {
             "x-original-from" => &mut self.original_from,
             "x-original-to" => &mut self.original_to,
             "dkim-signature" => &mut self.signature,
+            "resent-date" => &mut self.resent_date,
+            "resent-message-id" => &mut self.resent_message_id,
+            "resent-from" => &mut self.resent_from,
             _ => return,
         };
         *seen = true;
@@ -56,22 +71,22 @@ impl Seen {
         reverse_path: &ReversePath,
         rules: &Rules,
     ) -> Vec<(&'static str, String)> {
-        let mut missing = Vec::new();
-        if !self.from {
-            missing.push(("From", format!(" {}\r\n", from(facts, reverse_path, rules))));
-        }
+        let Facts { message_id_left: left, hostname: right, .. } = facts;
+        let from = format!(" {}\r\n", from(facts, reverse_path, rules));
+        let date = format!(" {}\r\n", rfc5322(&facts.now));
+        let message_id = format!(" <{left}@{right}>\r\n");
         // A signature may cover that there is no To, and a message needs none.
-        if !self.recipients && !self.signature {
-            missing.push(("To", " undisclosed-recipients:;\r\n".to_owned()));
-        }
-        if !self.date {
-            missing.push(("Date", format!(" {}\r\n", rfc5322(&facts.now))));
-        }
-        if !self.message_id {
-            let Facts { message_id_left: left, hostname: right, .. } = facts;
-            missing.push(("Message-ID", format!(" <{left}@{right}>\r\n")));
-        }
-        missing
+        let needs_to = !self.recipients && !self.signature;
+        let fields = [
+            (!self.from, "From", from.clone()),
+            (needs_to, "To", " undisclosed-recipients:;\r\n".to_owned()),
+            (!self.date, "Date", date.clone()),
+            (!self.message_id, "Message-ID", message_id.clone()),
+            (self.resent && !self.resent_from, "Resent-From", from),
+            (self.resent && !self.resent_date, "Resent-Date", date),
+            (self.resent && !self.resent_message_id, "Resent-Message-ID", message_id),
+        ];
+        fields.into_iter().filter_map(|(is_missing, name, body)| is_missing.then_some((name, body))).collect()
     }
 }
 

@@ -7,7 +7,8 @@
 //!  1. [[rewrite.header]]: the first that matches
 //!  2. Bcc, Resent-Bcc, Return-Path, Content-Length
 //!     dropped; Received with hide-received
-//!  3. From, To, Date, Message-ID where missing
+//!  3. From, To, Date, Message-ID where missing;
+//!     with any Resent field: Resent-From, Resent-Date, Resent-Message-ID
 //!  4. addresses                                    addresses
 //!     a. origin                                    a. origin
 //!     b. senders, else sender                      b. senders, else sender; recipients, else recipient
