@@ -4,6 +4,7 @@
 //! 1. The header section is what `rewrite/` makes of it, with our Received field in front, and the empty
 //!    line behind it is added where it is missing. The body goes through as it came. An mbox `From ` line
 //!    in front of the header is dropped (`header.rs` says what counts as one).
+//!    A message that calls itself 8-bit is 8BITMIME, whatever its submitter said (RFC 6152).
 //! 2. How the octets arrive does not matter: any chunking gives the same content, or the same refusal.
 //! 3. Memory is bounded: the header section, at most [`MAX_HEADER_OCTETS`] and one push, is held until
 //!    it is whole; the body goes straight through.
@@ -20,7 +21,7 @@ use jiff::Zoned;
 
 use super::header::{Header, Scan, Split};
 use super::rewrite::{Changes, Facts, Refused, Rules, rewrite};
-use crate::envelope::Envelope;
+use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
 
 /// The largest header section that is taken.
@@ -173,7 +174,10 @@ impl Task {
         if is_looping(content.header) {
             return Err(Unacceptable::MailLoop);
         }
-        let rewritten = rewrite(self.envelope.clone(), content.header, &self.rules, &self.facts)?;
+        let mut rewritten = rewrite(self.envelope.clone(), content.header, &self.rules, &self.facts)?;
+        if is_eight_bit(content.header) {
+            rewritten.envelope.body = Body::EightBitMime;
+        }
         out.extend_from_slice(&rewritten.header);
         out.extend_from_slice(if content.blank_line.is_empty() { b"\r\n" } else { content.blank_line });
         out.extend_from_slice(content.body);
@@ -183,6 +187,12 @@ impl Task {
 
 fn is_looping(header: Header<'_>) -> bool {
     header.fields().filter(|field| field.is("Received")).count() > MAX_RECEIVED_FIELDS
+}
+
+/// RFC 2045 6.2; a part of a message is 8-bit only where the whole says so, too.
+fn is_eight_bit(header: Header<'_>) -> bool {
+    let encoding = header.find("Content-Transfer-Encoding").map(|field| field.unfolded());
+    encoding.is_some_and(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"8bit"))
 }
 
 /// The length of the first line, or of all there is.

@@ -37,6 +37,21 @@ fn fixed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Unac
     Ok(out)
 }
 
+/// PHP's `mail()` and most libraries send 8-bit text and do not say BODY=8BITMIME.
+#[test]
+fn a_message_that_calls_itself_8_bit_is_8bitmime() {
+    for (content, expected) in [
+        ("Content-Transfer-Encoding: 8bit\r\n\r\nx\r\n", Body::EightBitMime),
+        ("content-transfer-encoding:\r\n 8BIT \r\n\r\nx\r\n", Body::EightBitMime),
+        ("Content-Transfer-Encoding: 7bit\r\n\r\nx\r\n", Body::SevenBit),
+        ("Subject: x\r\n\r\nContent-Transfer-Encoding: 8bit\r\n", Body::SevenBit),
+    ] {
+        let (mut fixup, mut out) = (fixup(), Vec::new());
+        fixup.push(content.as_bytes(), &mut out).unwrap();
+        assert_eq!(fixup.finish(&mut out).unwrap().envelope.body, expected, "{content:?}");
+    }
+}
+
 #[test]
 fn what_is_missing_is_added_and_the_rest_stays() {
     let cases: &[(&[u8], &[&str], &[u8])] = &[
