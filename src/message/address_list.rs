@@ -77,8 +77,11 @@ impl<'a> List<'a> {
                     self.skip(c);
                     self.entry_start = self.rest;
                 }
-                // A group's name; its members follow. An address there would be passed over.
-                ':' if self.entry.words.contains(&Word::Joint('@')) => return Err(Malformed),
+                // A group's name; its members follow. An address there would be passed over; and without a
+                // name this is something else: to aliases(5), `:include:/a/file`.
+                ':' if self.entry.words.is_empty() || self.entry.words.contains(&Word::Joint('@')) => {
+                    return Err(Malformed);
+                }
                 ':' => {
                     self.skip(c);
                     (self.entry, self.entry_start) = (Entry::default(), self.rest);

@@ -217,7 +217,7 @@ impl Reading {
             Meaning::Hops => {}
             Meaning::Body => invocation.body = values::body(value)?,
             Meaning::Config => invocation.config = Some(value.into()),
-            Meaning::FullName => invocation.full_name = Some(value.into()).filter(|_| !value.is_empty()),
+            Meaning::FullName => invocation.full_name = Some(value.into()),
             Meaning::ReversePath => invocation.reverse_path = Some(values::reverse_path(value)?),
             Meaning::Dots => invocation.ends_at_dot = false,
             Meaning::Option if value.starts_with('i') => invocation.ends_at_dot = false,

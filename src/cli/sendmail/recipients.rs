@@ -26,10 +26,13 @@ pub(super) fn named_in(header: Header<'_>) -> Result<Vec<Address>, Failure> {
     Ok(recipients)
 }
 
-/// Each of `recipients` once, in order.
+/// Each of `recipients` once, in order. Case makes another recipient of a local part (RFC 5321 2.4), not of a
+/// domain.
 pub(super) fn without_duplicates(recipients: Vec<Address>) -> Vec<Address> {
     let mut seen = std::collections::HashSet::new();
-    recipients.into_iter().filter(|recipient| seen.insert(recipient.clone())).collect()
+    let key =
+        |address: &Address| (address.local_part().to_owned(), address.domain().map(str::to_ascii_lowercase));
+    recipients.into_iter().filter(|recipient| seen.insert(key(recipient))).collect()
 }
 
 fn is_resent(field: &Field<'_>) -> bool {
@@ -62,7 +65,7 @@ mod tests {
 
     #[test]
     fn recipients_of_a_header() {
-        let cases: [(&str, &[&str]); 14] = [
+        let cases: [(&str, &[&str]); 15] = [
             ("To: a@x\r\nCc: b@y\r\nBcc: c@z\r\n\r\nTo: body@x\r\n", &["a@x", "b@y", "c@z"]),
             ("TO: a@x\r\nto : b@y\r\n\r\n", &["a@x", "b@y"]),
             ("To: Ann\r\n <a@x>,\r\n\t\"B, C\" <b@y>\r\n\r\n", &["a@x", "b@y"]),
@@ -71,6 +74,7 @@ mod tests {
             ("To: \"a, b\"@x\r\n\r\n", &["\"a, b\"@x"]),
             ("To: root\r\n\r\n", &["root"]),
             ("To: a@x\r\nCc: a@x, b@y\r\n\r\n", &["a@x", "b@y"]),
+            ("To: a@x, A@x, a@X\r\n\r\n", &["a@x", "A@x"]),
             ("From: a@x\r\nReply-To: b@y\r\nX-To: c@z\r\nSender: d@w\r\n\r\n", &[]),
             (
                 "To: a@x\r\nResent-To: b@y\r\nResent-Cc: c@z\r\nresent-bcc: d@w\r\n\r\n",

@@ -51,11 +51,14 @@ fn numbered(uid: u32) -> Address {
     Address::parse(&format!("uid{uid}")).unwrap()
 }
 
-/// The field `From: full name <address>` with its line end.
+/// The field `From: full name <address>` with its line end; an empty full name is none.
 pub(super) fn from_field(full_name: &str, address: &Address) -> String {
     let name: String = full_name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let name = name[..name.floor_char_boundary(MAX_NAME_OCTETS)].trim();
-    format!("From: {} <{address}>\r\n", phrase(name))
+    match name {
+        "" => format!("From: {address}\r\n"),
+        name => format!("From: {} <{address}>\r\n", phrase(name)),
+    }
 }
 
 /// `name` as a display name: as it is, quoted, or in encoded words.
@@ -137,6 +140,11 @@ mod tests {
         ] {
             assert_eq!(from_field(name, &address), format!("From: {expected} <ann>\r\n"), "{name:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_name_is_none() {
+        assert_eq!(from_field(" ", &Address::parse("ann").unwrap()), "From: ann\r\n");
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn what_cannot_be_read_is_named_and_never_passed_over() {
         ("a@", "a@"),
         ("a@[192.0.2.1", "a@[192.0.2.1"),
         ("a@x)", "a@x)"),
+        (":include:/etc/passwd", ":include:/etc/passwd"),
         ("<a@x, b@y>", "<a@x"),
         ("a\0b@x", "a\\0b@x"),
         ("a\u{1b}b@x", "a\\u{1b}b@x"),

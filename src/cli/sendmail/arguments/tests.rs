@@ -139,7 +139,7 @@ fn what_is_asked_of_the_delivery() {
     assert_eq!((asked.envid.as_deref(), asked.full_name.as_deref()), (Some("id+2B1+3Dx"), Some("Ann")));
     let asked = read(&["-N", "never", "-R", "FULL", "-V", "a b", "-F", "", "-B", "7BIT", "a@x"]).unwrap();
     assert_eq!((asked.body, asked.notify, asked.ret), (Body::SevenBit, Notify::Never, Some(Ret::Full)));
-    assert_eq!((asked.envid.as_deref(), asked.full_name), (Some("a+20b"), None));
+    assert_eq!((asked.envid.as_deref(), asked.full_name.as_deref()), (Some("a+20b"), Some("")));
 }
 
 #[test]
