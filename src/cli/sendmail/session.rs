@@ -4,10 +4,14 @@
 //! held here, by the same session core, and its messages go to the drop directory: 250 is said only when
 //! the file and its name are synced.
 //!
+//! A client whose first line ends in a bare LF is a person at a terminal or a shell script: all its bare LFs are
+//! made CRLF ([`LineEnds`]), or its data could never end. From every other client a bare LF ends no data.
+//!
 //! A client that ends its output without QUIT has its replies all the same.
 //!
 //! Fails when there is neither a daemon nor a drop directory (75); nothing was said.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -76,7 +80,7 @@ fn proxy(
     // Not joined: it may wait for input that nobody will write.
     thread::spawn(move || {
         // Whichever end fails, the server hears of the end and closes.
-        let _ = io::copy(&mut input, &mut to_server);
+        let _ = carry(&mut input, &mut to_server);
         let _ = to_server.end_output();
     });
     if let Some(greeting) = greeting {
@@ -93,6 +97,47 @@ fn proxy(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Carries the client's octets to the server until there are no more.
+fn carry(input: &mut impl Read, server: &mut impl Write) -> io::Result<()> {
+    let (mut buffer, mut line_ends) = ([0; 4096], LineEnds::default());
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => server.write_all(&line_ends.mended(&buffer[..len]))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// How the client ends its lines.
+#[derive(Default)]
+struct LineEnds {
+    /// The last octet seen.
+    last: u8,
+    /// Whether the first line ended in a bare LF, once that is known.
+    are_bare: Option<bool>,
+}
+
+impl LineEnds {
+    /// `octets` with the line ends that SMTP has.
+    fn mended<'o>(&mut self, octets: &'o [u8]) -> Cow<'o, [u8]> {
+        if self.are_bare == Some(false) {
+            return Cow::Borrowed(octets);
+        }
+        let mut mended = Vec::with_capacity(octets.len());
+        for &octet in octets {
+            let is_bare = octet == b'\n' && self.last != b'\r';
+            if octet == b'\n' && *self.are_bare.get_or_insert(is_bare) && is_bare {
+                mended.push(b'\r');
+            }
+            mended.push(octet);
+            self.last = octet;
+        }
+        Cow::Owned(mended)
     }
 }
 

@@ -67,6 +67,37 @@ fn with_the_daemon_down_messages_are_left_for_it() {
     );
 }
 
+/// A dot on a line of its own ended no data: the session waited for more, and for ever.
+#[test]
+fn a_person_at_a_terminal_ends_data_with_a_dot() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("drop")).unwrap();
+    let input = b"EHLO me\nMAIL FROM:<root>\nRCPT TO:<ann>\nDATA\nSubject: x\n\nbody\n.\nQUIT\n";
+    let (outcome, output) = held(&ways(directory.path()), input);
+    outcome.unwrap();
+    assert_eq!(codes(&output), ["220", "250", "250", "250", "354", "250", "221"], "{output}");
+    let files = dropped(directory.path());
+    assert!(files.len() == 1 && files[0].contains("\r\nSubject: x\r\n\r\nbody\r\n.\r\n"), "{files:?}");
+}
+
+#[test]
+fn only_a_client_that_begins_with_bare_line_feeds_has_them_mended() {
+    for (octets, expected) in [
+        ("EHLO a\nDATA\nx\n.\n", "EHLO a\r\nDATA\r\nx\r\n.\r\n"),
+        ("EHLO a\nx\r\n.\r\n", "EHLO a\r\nx\r\n.\r\n"),
+        ("EHLO a\r\nx\n.\n", "EHLO a\r\nx\n.\n"),
+        ("\nx\n", "\r\nx\r\n"),
+        ("x\ry\r\nz\n", "x\ry\r\nz\n"),
+    ] {
+        for piece in [1, 2, 3, octets.len()] {
+            let mut line_ends = LineEnds::default();
+            let pieces = octets.as_bytes().chunks(piece);
+            let mended: Vec<u8> = pieces.flat_map(|piece| line_ends.mended(piece).into_owned()).collect();
+            assert_eq!(String::from_utf8(mended).unwrap(), expected, "{octets:?} by {piece}");
+        }
+    }
+}
+
 #[test]
 fn a_daemon_that_refuses_the_session_is_down() {
     let directory = tempfile::tempdir().unwrap();
