@@ -14,10 +14,6 @@ use crate::message::date::rfc5322;
 /// is of another delivery.
 const DROPPED: [&str; 4] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length"];
 
-/// The fields of RFC 5322 3.6.6, but for Resent-Bcc, which is dropped.
-const RESENT: [&str; 6] =
-    ["resent-date", "resent-from", "resent-sender", "resent-to", "resent-cc", "resent-message-id"];
-
 /// Whether the field `name` is dropped.
 pub(super) fn is_dropped(name: &str) -> bool {
     DROPPED.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
@@ -46,7 +42,7 @@ impl Seen {
     /// Takes note of the field `name`.
     pub(super) fn note(&mut self, name: &str) {
         let name = name.to_ascii_lowercase();
-        self.resent |= RESENT.contains(&name.as_str());
+        self.resent |= name.starts_with("resent-");
         let seen = match name.as_str() {
             "date" => &mut self.date,
             "message-id" => &mut self.message_id,
