@@ -21,13 +21,17 @@ from waiting import free_port, wait_until
 USER, PASSWORD, REALM = "relayuser", "s3cret pass/word", "nullmta.test"
 MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
-MAIN_CF = """\
+# What keeps an instance to its own directory.
+HOME_CF = """\
 compatibility_level = 3.6
 config_directory = {base}/etc
 queue_directory = {base}/queue
 data_directory = {base}/data
 maillog_file = {base}/postfix.log
 maillog_file_prefixes = {base}
+"""
+
+MAIN_CF = """\
 myhostname = {name}
 mydomain = nullmta.test
 mynetworks =
@@ -91,37 +95,17 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-class Postfix:
-    """One instance; `start` and `stop` may be called again and again."""
+class Instance:
+    """A throw-away Postfix in `base`; `start` and `stop` may be called again and again."""
 
-    def __init__(self, base: Path, certificate: Path, key: Path, processes=100):
-        self.base = base
-        self.port = free_port()
-        self.inbox = base / "mail" / "inbox"
-        owner = pwd.getpwnam("nobody")
-        for name in ("etc/sasl", "queue", "data", "mail"):
+    def __init__(self, base: Path, main_cf: str, master_cf: str):
+        self.base, self.port = base, free_port()
+        for name in ("etc", "queue", "data"):
             (base / name).mkdir(parents=True, mode=0o755)
         shutil.chown(base / "data", "postfix", "postfix")
-        os.chown(base / "mail", owner.pw_uid, owner.pw_gid)
-        values = dict(
-            base=base, name=NAME, realm=REALM, certificate=certificate, key=key,
-            uid=owner.pw_uid, gid=owner.pw_gid, port=self.port, processes=processes,
-        )
-        (base / "etc" / "main.cf").write_text(MAIN_CF.format(**values))
-        (base / "etc" / "master.cf").write_text(MASTER_CF.format(**values))
-        self._make_users()
-
-    def _make_users(self):
-        database = self.base / "etc" / "sasl" / "sasldb2"
-        (self.base / "etc" / "sasl" / "smtpd.conf").write_text(
-            "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
-            f"sasldb_path: {database}\nmech_list: {' '.join(MECHANISMS)}\n"
-        )
-        subprocess.run(
-            ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", REALM, USER],
-            input=PASSWORD.encode(), check=True, capture_output=True,
-        )
-        shutil.chown(database, "postfix", "postfix")
+        values = dict(base=base, port=self.port)
+        (base / "etc" / "main.cf").write_text(HOME_CF.format(**values) + main_cf)
+        (base / "etc" / "master.cf").write_text(master_cf.format(**values))
 
     def set(self, **parameters):
         """Changes main.cf; takes effect at the next start or reload."""
@@ -180,6 +164,34 @@ class Postfix:
             return (self.base / "postfix.log").read_text(errors="replace")
         except OSError:
             return ""
+
+
+class Postfix(Instance):
+    """The relay."""
+
+    def __init__(self, base: Path, certificate: Path, key: Path, processes=100):
+        owner = pwd.getpwnam("nobody")
+        values = dict(
+            base=base, name=NAME, realm=REALM, certificate=certificate, key=key, uid=owner.pw_uid, gid=owner.pw_gid,
+        )
+        super().__init__(base, MAIN_CF.format(**values), MASTER_CF.replace("{processes}", str(processes)))
+        self.inbox = base / "mail" / "inbox"
+        (base / "mail").mkdir(mode=0o755)
+        os.chown(base / "mail", owner.pw_uid, owner.pw_gid)
+        (base / "etc" / "sasl").mkdir(mode=0o755)
+        self._make_users()
+
+    def _make_users(self):
+        database = self.base / "etc" / "sasl" / "sasldb2"
+        (self.base / "etc" / "sasl" / "smtpd.conf").write_text(
+            "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
+            f"sasldb_path: {database}\nmech_list: {' '.join(MECHANISMS)}\n"
+        )
+        subprocess.run(
+            ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", REALM, USER],
+            input=PASSWORD.encode(), check=True, capture_output=True,
+        )
+        shutil.chown(database, "postfix", "postfix")
 
     def delivered(self) -> list:
         """The octets of every message in the Maildir, as the relay stored them (lines end in LF)."""

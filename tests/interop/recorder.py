@@ -1,0 +1,134 @@
+"""A relay that writes down what it is told, octet by octet, and delivers nothing.
+
+In the clear, or with STARTTLS demanded, and AUTH PLAIN if it `needs_user`. It offers no SIZE, which no two
+clients count alike.
+"""
+
+import base64
+import socketserver
+import ssl
+import threading
+from dataclasses import dataclass, field
+
+EXTENSIONS = ["PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
+
+
+@dataclass
+class Transaction:
+    """One message: MAIL and RCPT behind their colons, and the content as it was before dots were stuffed."""
+
+    mail: str
+    recipients: list = field(default_factory=list)
+    content: bytes = b""
+    user: str = ""
+
+
+class Recorder:
+    """Listens from the start; `take` gives what has come since it was last called."""
+
+    def __init__(self, certificate=None, key=None, needs_user=False):
+        self._context, self.needs_user = None, needs_user
+        if certificate:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(certificate, key)
+        self._taken, self._lock = [], threading.Lock()
+        recorder = self
+
+        class Session(socketserver.StreamRequestHandler):
+            def handle(self):
+                try:
+                    _Session(recorder, self.connection).converse()
+                except (OSError, ValueError):
+                    pass  # the client hung up
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def record(self, transaction):
+        with self._lock:
+            self._taken.append(transaction)
+
+    def take(self) -> list:
+        with self._lock:
+            taken, self._taken = self._taken, []
+        return taken
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def secured(self, connection):
+        return self._context.wrap_socket(connection, server_side=True)
+
+    @property
+    def demands_tls(self) -> bool:
+        return self._context is not None
+
+
+class _Session:
+    def __init__(self, recorder, connection):
+        self._recorder, self._transaction, self._user = recorder, None, ""
+        self._is_secure = False
+        self._speak_on(connection)
+
+    def _speak_on(self, connection):
+        self._connection, self._lines = connection, connection.makefile("rb")
+
+    def converse(self):
+        self._say("220 recorder.nullmta.test ESMTP")
+        for line in iter(lambda: self._lines.readline(), b""):
+            verb, _, rest = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape").partition(" ")
+            answer = getattr(self, f"_{verb.lower()}", None)
+            self._say(answer(rest) if answer else "500 5.5.1 unknown command")
+            if verb.upper() == "QUIT":
+                return
+            if verb.upper() == "STARTTLS":
+                self._is_secure = True
+                self._speak_on(self._recorder.secured(self._connection))
+
+    def _say(self, reply):
+        self._connection.sendall(reply.encode() + b"\r\n")
+
+    def _ehlo(self, _):
+        offered = list(EXTENSIONS)
+        if self._recorder.demands_tls:
+            offered.append("AUTH PLAIN" if self._is_secure else "STARTTLS")
+        lines = ["recorder.nullmta.test", *offered]
+        return "\r\n".join(f"250-{line}" for line in lines[:-1]) + f"\r\n250 {lines[-1]}"
+
+    def _starttls(self, _):
+        return "220 2.0.0 go ahead"
+
+    def _auth(self, rest):
+        _, self._user, _ = base64.b64decode(rest.split(" ")[1]).decode().split("\0")
+        return "235 2.7.0 welcome"
+
+    def _mail(self, rest):
+        if self._recorder.demands_tls and not self._is_secure or self._recorder.needs_user and not self._user:
+            return "530 5.7.0 STARTTLS and AUTH first"
+        self._transaction = Transaction(rest.partition(":")[2], user=self._user)
+        return "250 2.1.0 ok"
+
+    def _rcpt(self, rest):
+        self._transaction.recipients.append(rest.partition(":")[2])
+        return "250 2.1.5 ok"
+
+    def _data(self, _):
+        self._say("354 go ahead")
+        content = []
+        while (line := self._lines.readline()) != b".\r\n":
+            if not line:
+                raise ConnectionError("it broke off within the content")
+            content.append(line.removeprefix(b"."))
+        self._transaction.content = b"".join(content)
+        self._recorder.record(self._transaction)
+        return "250 2.0.0 taken"
+
+    def _rset(self, _):
+        self._transaction = None
+        return "250 2.0.0 ok"
+
+    def _quit(self, _):
+        return "221 2.0.0 bye"
