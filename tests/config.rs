@@ -35,6 +35,15 @@ fn fixtures(directory: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn every_recipe_is_a_configuration() {
+    let recipes = fixtures("recipes");
+    assert!(recipes.len() >= 4, "{} found", recipes.len());
+    for (name, text) in recipes {
+        parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
 fn every_bad_file_gives_the_error_beside_it() {
     let fixtures = fixtures("bad_config");
     assert!(fixtures.len() >= 50, "{} found", fixtures.len());
