@@ -3,6 +3,8 @@
 //! Promises: nothing is queued and no daemon is asked; what is shown is what intake would do, save for our
 //! Received field and the Message-ID, which a message gets when it is queued.
 
+mod json;
+
 use std::fs;
 use std::io::{self, BufRead, Write};
 
@@ -11,11 +13,13 @@ use jiff::Zoned;
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use super::queue::print_json;
 use crate::config::Config;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use crate::message::fixup::{Fixed, Fixup, Task};
 use crate::message::header;
 use crate::message::rewrite::{Facts, LocalUser};
+use crate::smtp::dot::Decoder;
 
 /// Show what would become of a message, read from standard input, without sending it
 #[derive(Args)]
@@ -25,6 +29,9 @@ pub(super) struct Rewrite {
     /// Show each change and the rule it comes from, then envelope and header, instead of the message
     #[arg(long)]
     explain: bool,
+    /// With --explain: one JSON object
+    #[arg(long, requires = "explain")]
+    json: bool,
     /// The reverse-path; '' or '<>' for the null one; by default the user who runs this
     #[arg(short, value_name = "ADDRESS")]
     from: Option<String>,
@@ -37,12 +44,16 @@ impl Rewrite {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let config = Config::read(&self.config.config).map_err(super::config_failure)?;
         let task = self.task(&config)?;
-        let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+        let mut input = io::stdin().lock();
         if !self.explain {
-            return copy(task, &mut input, &mut output);
+            return copy(task, &mut input, &mut io::stdout().lock());
         }
         let (fixed, header) = header_of(task, &mut input)?;
-        write!(output, "{}", explanation(&fixed, &header)).map_err(cannot_write)
+        let said = match self.json {
+            true => print_json(&json::Explanation::of(&fixed, &header)),
+            false => write!(io::stdout(), "{}", explanation(&fixed, &header)),
+        };
+        said.map_err(cannot_write)
     }
 
     fn task(&self, config: &Config) -> Result<Task, Failure> {
@@ -106,7 +117,7 @@ fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result
     write(&mut out)
 }
 
-/// A line, with CRLF at its end.
+/// A line as a session or `sendmail` would have it, with CRLF at its end.
 fn next_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
     let mut line = Vec::new();
     let read = input.read_until(b'\n', &mut line);
@@ -114,9 +125,10 @@ fn next_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
     if line.is_empty() {
         return Ok(None);
     }
-    let bare = line.strip_suffix(b"\n").unwrap_or(&line);
-    let bare = bare.strip_suffix(b"\r").unwrap_or(bare);
-    Ok(Some([bare, b"\r\n"].concat()))
+    let (mut decoder, mut decoded) = (Decoder::for_chunks(), Vec::new());
+    decoder.push(&line, &mut decoded);
+    decoder.finish(&mut decoded);
+    Ok(Some(decoded))
 }
 
 fn with_lf(octets: &[u8]) -> Vec<u8> {
@@ -211,6 +223,43 @@ mod tests {
              \u{20} Date: x\n\
              \u{20} Message-ID: <a?@b>\n"
         );
+    }
+
+    #[test]
+    fn a_carriage_return_is_what_it_is_at_intake() {
+        let (_, header) = header_of(task(), &mut &b"To: a@x\r\nSubject: x\rBcc: b@y\r\r\n\r\n"[..]).unwrap();
+        let header = String::from_utf8(header).unwrap();
+        assert!(header.starts_with("To: a@x\r\nSubject: x Bcc: b@y\r\n"), "{header:?}");
+    }
+
+    #[test]
+    fn changes_are_explained_as_json() {
+        let (fixed, header) = header_of(task(), &mut &MESSAGE[..]).unwrap();
+        let said = serde_json::to_value(json::Explanation::of(&fixed, &header)).unwrap();
+        let origin = |place: &str, field: Option<&str>| {
+            serde_json::json!({
+                "place": place, "field": field, "rule": "rewrite.origin", "before": "root", "after": "root@example.org",
+            })
+        };
+        let expected = serde_json::json!({
+            "changes": [
+                origin("field", Some("From")),
+                origin("field", Some("To")),
+                {"place": "field", "field": "Bcc", "rule": "always", "before": "ann", "after": null},
+                origin("reverse-path", None),
+                origin("recipient", None),
+            ],
+            "more-changes": 0,
+            "reverse-path": "root@example.org",
+            "recipients": ["root@example.org"],
+            "header": [
+                {"name": "From", "body": "Cron <root@example.org>"},
+                {"name": "To", "body": "root@example.org"},
+                {"name": "Date", "body": "x"},
+                {"name": "Message-ID", "body": "<a\u{1b}@b>"},
+            ],
+        });
+        assert_eq!(said, expected);
     }
 
     #[test]

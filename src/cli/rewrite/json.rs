@@ -1,0 +1,90 @@
+//! `nullmta rewrite --explain --json`: the explanation as one JSON object.
+//!
+//! ```json
+//! {
+//!   "changes": [
+//!     {"place": "field", "field": "From", "rule": "rewrite.origin", "before": "root", "after": "root@example.org"},
+//!     {"place": "recipient", "field": null, "rule": "rewrite.aliases", "before": "root", "after": "ops@example.com"}
+//!   ],
+//!   "more-changes": 0,
+//!   "reverse-path": "root@example.org",
+//!   "recipients": ["ops@example.com"],
+//!   "header": [{"name": "From", "body": "Cron <root@example.org>"}]
+//! }
+//! ```
+//! Promises: every key is always there, and keys are only ever added. `changes` are in the order in which they are
+//! made: `place` is `field` (with its name), `reverse-path` or `recipient`; `rule` is the key of the
+//! configuration, `rewrite.header` with the number of the rule from 1, or `always`; `before` is null for what
+//! was added, `after` for what was removed. Beyond 1000 they are only counted, in `more-changes`. The null
+//! reverse-path is the empty text. `header` is what goes on, each field on one line, octets that are no UTF-8
+//! replaced.
+
+use serde::Serialize;
+
+use crate::message::fixup::Fixed;
+use crate::message::header::{self, Field};
+use crate::message::rewrite::{Change, Place};
+
+/// What becomes of a message.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Explanation<'m> {
+    changes: Vec<ChangeJson<'m>>,
+    more_changes: usize,
+    reverse_path: String,
+    recipients: Vec<String>,
+    header: Vec<FieldJson>,
+}
+
+#[derive(Serialize)]
+struct ChangeJson<'m> {
+    place: &'static str,
+    field: Option<&'m str>,
+    rule: String,
+    before: Option<&'m str>,
+    after: Option<&'m str>,
+}
+
+#[derive(Serialize)]
+struct FieldJson {
+    name: String,
+    body: String,
+}
+
+impl<'m> Explanation<'m> {
+    /// Of a message whose header section has become `header`.
+    pub(super) fn of(fixed: &'m Fixed, header: &[u8]) -> Self {
+        Explanation {
+            changes: fixed.changes.kept().iter().map(ChangeJson::of).collect(),
+            more_changes: fixed.changes.more(),
+            reverse_path: fixed.envelope.reverse_path.to_string(),
+            recipients: fixed.envelope.recipients.iter().map(|it| it.address.to_string()).collect(),
+            header: header::split(header).header.fields().map(|field| FieldJson::of(&field)).collect(),
+        }
+    }
+}
+
+impl<'m> ChangeJson<'m> {
+    fn of(change: &'m Change) -> Self {
+        let (place, field) = match &change.place {
+            Place::Field(name) => ("field", Some(name.as_str())),
+            Place::ReversePath => ("reverse-path", None),
+            Place::Recipient => ("recipient", None),
+        };
+        let Change { rule, before, after, .. } = change;
+        ChangeJson {
+            place,
+            field,
+            rule: rule.to_string(),
+            before: before.as_deref(),
+            after: after.as_deref(),
+        }
+    }
+}
+
+impl FieldJson {
+    fn of(field: &Field<'_>) -> Self {
+        let body = String::from_utf8_lossy(&field.unfolded()).trim().to_owned();
+        FieldJson { name: field.name().to_owned(), body }
+    }
+}
