@@ -1,7 +1,7 @@
 """Null clients made by recipe: on Postfix, and on nullmta by a small configuration and by `import-postfix`.
 
 Their Postfix is a directory under `tests/import`; the small configuration is under `tests/recipes`. Only this is
-changed in them: the relay's name becomes a recorder's address, and paths under /etc the ones of a test. The
+changed in them: TLS is demanded, the relay's name becomes a recorder's address, and paths under /etc the ones of a test. The
 messages are those of `tests/rewriting`, and some of the sendmail cases.
 """
 
@@ -13,24 +13,36 @@ from beside import NullmtaSide, PostfixSide
 from daemon import TREE, binary
 from sendmail_cases import CONTENT
 
-RELAY = re.compile(r"\[?smtp\.(sendgrid\.net|example\.org|example\.com)\]?(:587|:25)?(?![\w@.])")
-ETC = re.compile(r"/etc/(?:postfix/)?(main\.cf|header_checks|sasl_passwd|senders|recipients|virtual|aliases|mailname)")
+RELAY = re.compile(
+    r"\[?(smtp\.sendgrid\.net|smtp\.example\.org|smtp\.example\.com|mail\.example\.com)\]?"
+    r"(:587|:25|:submission)?(?![\w@.])"
+)
+ETC = re.compile(
+    r"/etc/(?:postfix/)?(header_checks|sasl_passwd|senders|recipients|generic|virtual|aliases|mailname)\b"
+)
 
 
 @dataclass
 class Recipe:
-    """`directory` is under `tests/import`, `small` under `tests/recipes`; `host` is the name it makes the host's."""
+    """`directory` is under `tests/import`, `small` under `tests/recipes`; `host` is the name it makes the host's.
+
+    Where it `delivers_locally`, mail for users of the host is no part of the comparison.
+    """
 
     directory: str
-    small: str
+    small: str | None
     host: str
+    has_user: bool = True
+    delivers_locally: bool = False
 
 
 RECIPES = {
     "null client": Recipe("recipe-null-client", "null-client.toml", "app1.example.com"),
     "one person": Recipe("recipe-one-person", "one-person.toml", "web1.home.example.net"),
     "ofmipd": Recipe("recipe-ofmipd", "ofmipd.toml", "web1.example.org"),
-    "satellite": Recipe("debian-satellite", "satellite.toml", "web1.example.com"),
+    "satellite": Recipe("debian-satellite", "satellite.toml", "web1.example.com", has_user=False),
+    "masquerade": Recipe("recipe-masquerade", None, "web1.example.org"),
+    "generic": Recipe("recipe-from-by-table", None, "web1.example.com", has_user=False, delivers_locally=True),
 }
 
 
@@ -45,8 +57,11 @@ def postfix(recipe, base, recorder, ca_file):
     files = [(path.name, changed(path)) for path in [*(etc / "postfix").iterdir(), *etc.iterdir()]
              if path.is_file() and path.name not in ("main.cf", "master.cf")]
     main_cf = f"myhostname = {recipe.host}\n" + changed(etc / "postfix" / "main.cf")
+    if (etc / "aliases").exists():
+        main_cf += f"\nalias_maps = hash:{place}/aliases\n"
     return PostfixSide(
         base, main_cf, recorder, recipe.host, files, inet_protocols="ipv4", smtp_tls_CAfile=ca_file,
+        smtp_tls_security_level="encrypt",
         # nullmta always adds it.
         undisclosed_recipients_header="To: undisclosed-recipients:;",
     )
@@ -94,6 +109,14 @@ class Message:
     reverse_path: str
     recipients: list
     content: bytes
+
+
+def messages_for(recipe) -> dict:
+    """Those of `messages` that leave the host."""
+    return {
+        name: message for name, message in messages().items()
+        if not recipe.delivers_locally or all("@" in recipient for recipient in message.recipients)
+    }
 
 
 def messages() -> dict:
