@@ -6,13 +6,20 @@
 use std::collections::BTreeSet;
 
 use super::super::draft::{Cited, Draft, Key, Value};
+use super::super::lines::items;
 use super::super::maps::{Entry, Shape, Table};
 use super::super::place::ImportError;
 use super::Source;
 use crate::envelope::Address;
 
-/// Carries them. `users` are those of the virtual table, which counts first.
-pub(super) fn carry(source: &Source<'_>, users: Vec<Entry>, draft: &mut Draft) -> Result<(), ImportError> {
+/// Carries them. `users` are those of the virtual table, which counts first; `origin` completes bare names.
+pub(super) fn carry(
+    source: &Source<'_>,
+    users: Vec<Entry>,
+    origin: &str,
+    draft: &mut Draft,
+) -> Result<(), ImportError> {
+    let virtual_count = users.len();
     let mut from = if users.is_empty() { Vec::new() } else { source.settings.cited(&["virtual_alias_maps"]) };
     let aliases = with_local(source, users, draft)?;
     if !draft.accounts_for("alias_maps") {
@@ -30,11 +37,27 @@ pub(super) fn carry(source: &Source<'_>, users: Vec<Entry>, draft: &mut Draft) -
         }
     }
     account_for_local(&local, draft);
-    match carried.is_empty() {
-        true => draft.already_so(from, "no alias leads away from this host"),
-        false => draft.set(Key::new("rewrite.aliases", Value::Map(carried), from)),
+    if carried.is_empty() {
+        draft.already_so(from, "no alias leads away from this host");
+        return Ok(());
     }
+    let key = Key::new("rewrite.aliases", Value::Map(carried), from);
+    let is_for_origin = aliases.len() == virtual_count || is_delivered_locally(source, origin)?;
+    draft.set(if is_for_origin { key } else { key.advised(elsewhere(origin)) });
     Ok(())
+}
+
+/// Whether mail for the users of `domain` comes to local(8).
+fn is_delivered_locally(source: &Source<'_>, domain: &str) -> Result<bool, ImportError> {
+    let destinations = source.value("mydestination")?;
+    Ok(items(&destinations).iter().any(|own| own.eq_ignore_ascii_case(domain)))
+}
+
+fn elsewhere(origin: &str) -> String {
+    format!(
+        "Postfix has aliases for users of mydestination, and {origin}, which completes bare names, is not in it: \
+         mail for root went to root@{origin}. With nullmta it goes where the alias leads."
+    )
 }
 
 /// `users`, and those of `alias_maps` that are not among them.

@@ -70,7 +70,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
     let nexthops = relays.carry(|nexthop| credentials.are_for(nexthop), draft);
     tls::carry(source, &nexthops, draft)?;
     routes::carry(source, &nexthops, &credentials, draft)?;
-    aliases::carry(source, rewriting.virtual_users, draft)?;
+    aliases::carry(source, rewriting.virtual_users, &rewriting.origin, draft)?;
     header_checks::carry(source, draft)?;
     limits::carry(source, draft)?;
     listen::carry(source, draft)?;

@@ -14,6 +14,8 @@ use crate::envelope::Address;
 
 /// What other topics need to know of it.
 pub(super) struct Rewriting {
+    /// What completes bare names.
+    pub(super) origin: String,
     /// The address that all mail of this host is from.
     pub(super) fixed_sender: Option<String>,
     /// Entries of `virtual_alias_maps` for users without a domain.
@@ -50,7 +52,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<Rewriting,
     let fixed_sender = senders.fixed.as_ref().map(|entry| completed(&entry.value, &origin));
     senders.carry("rewrite.sender", "rewrite.senders", draft);
     recipients.carry("rewrite.recipient", "rewrite.recipients", draft);
-    Ok(Rewriting { fixed_sender, virtual_users })
+    Ok(Rewriting { origin, fixed_sender, virtual_users })
 }
 
 fn completed(address: &str, origin: &str) -> String {
