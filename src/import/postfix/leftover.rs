@@ -8,6 +8,7 @@ const NOT_LOCAL: &str = "nothing is delivered on this host";
 const NO_PROGRAMS: &str = "mail is handed to the relay, and to no program or filter on the way";
 const LISTENER: &str =
     "there is nothing to guard: only programs on this host hand in mail, by loopback and a unix socket";
+const NO_STARTTLS: &str = "the listener offers no STARTTLS: what it hears never leaves this host";
 const OWN_TLS: &str = "TLS is rustls with its own defaults, 1.2 and 1.3";
 const ONE_PROCESS: &str = "nullmta is one process with one spool";
 const TO_RELAY: &str = "all mail goes to the relayhost, and is not routed by what it is";
@@ -15,7 +16,7 @@ const COPIES: &str = "nobody is added to the recipients";
 
 /// By name: what becomes of it, and why. The first line that fits counts; a `*` at the end stands for the
 /// rest.
-const REASONS: [(&str, Fate, &str); 112] = [
+const REASONS: [(&str, Fate, &str); 108] = [
     // What recipes set, and nullmta is.
     ("biff", AlreadySo, NOT_LOCAL),
     ("append_dot_mydomain", AlreadySo, "only a bare local part is completed"),
@@ -92,13 +93,9 @@ const REASONS: [(&str, Fate, &str); 112] = [
     ("smtpd_helo_*", AlreadySo, LISTENER),
     ("smtpd_sender_*", AlreadySo, LISTENER),
     ("mynetworks_style", AlreadySo, LISTENER),
-    ("smtpd_use_tls", AlreadySo, "STARTTLS is offered on loopback"),
-    ("smtpd_tls_security_level", AlreadySo, "STARTTLS is offered on loopback"),
     // What is lost.
-    ("smtpd_tls_cert_file", NotCarried, "the loopback listener makes its own certificate"),
-    ("smtpd_tls_key_file", NotCarried, "the loopback listener makes its own certificate"),
-    ("smtpd_tls_chain_files", NotCarried, "the loopback listener makes its own certificate"),
-    ("smtpd_tls_*", AlreadySo, "STARTTLS is offered on loopback"),
+    ("smtpd_use_tls", NotCarried, NO_STARTTLS),
+    ("smtpd_tls_*", NotCarried, NO_STARTTLS),
     ("smtpd_sasl_*", NotCarried, "programs on this host need no password to hand in mail"),
     ("smtpd_banner", NotCarried, "the greeting is listen.hostname and nothing else"),
     (
