@@ -8,6 +8,7 @@
 //!
 //! RFC 5321 4.1.2 (mailbox syntax), RFC 6531 3.3 (UTF-8), RFC 3461 (DSN parameters).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -85,11 +86,22 @@ impl Address {
         split_at_domain(&self.0).ok().and_then(|(_, domain)| domain)
     }
 
-    /// This address, or this bare local part at `origin`.
+    /// This address, or this bare local part at `origin`. The dot that may end a fully qualified name is not for
+    /// SMTP (RFC 5321 2.3.5), and goes.
     pub fn completed_with(&self, origin: &str) -> Address {
         match self.domain() {
-            Some(_) => self.clone(),
+            Some(_) => Address(self.0.strip_suffix('.').unwrap_or(&self.0).into()),
             None => Address(format!("{}@{origin}", self.0).into()),
+        }
+    }
+
+    /// This address as SMTP has it: a local part with dots where an atom has none is quoted (RFC 5321 4.1.2).
+    pub fn to_mailbox(&self) -> Cow<'_, str> {
+        let local = self.local_part();
+        let is_dot_string = !local.split('.').any(str::is_empty);
+        match is_dot_string || local.starts_with('"') {
+            true => Cow::Borrowed(&self.0),
+            false => Cow::Owned(format!("\"{local}\"{}", &self.0[local.len()..])),
         }
     }
 
@@ -139,8 +151,8 @@ fn check_local_part(local: &str) -> Result<(), BadAddress> {
     if let Some(inner) = local.strip_prefix('"') {
         return check_quoted(inner);
     }
-    // RFC 5321 asks for dot-atoms; leading, trailing and double dots exist in the field and are
-    // harmless to carry.
+    // RFC 5321 asks for dot-atoms; leading, trailing and double dots exist in the field, and are quoted
+    // for the relay ([`Address::to_mailbox`]).
     if local.chars().any(|c| " \"<>()[],;:\\".contains(c)) {
         return Err(BadAddress::BadCharacter);
     }
@@ -395,6 +407,28 @@ mod tests {
         assert_eq!(bare.completed_with("example.org").as_str(), "root@example.org");
         let whole = Address::parse("root@host").unwrap();
         assert_eq!(whole.completed_with("example.org"), whole);
+        for (text, expected) in [("root@host.", "root@host"), ("root@[192.0.2.1]", "root@[192.0.2.1]")] {
+            assert_eq!(Address::parse(text).unwrap().completed_with("example.org").as_str(), expected);
+        }
+        assert_eq!(
+            Address::parse("root.").unwrap().completed_with("example.org").as_str(),
+            "root.@example.org"
+        );
+    }
+
+    #[test]
+    fn dots_that_no_atom_has_are_quoted_for_smtp() {
+        for (text, expected) in [
+            ("a.b@x", "a.b@x"),
+            ("a..b@x", "\"a..b\"@x"),
+            (".a@x", "\".a\"@x"),
+            ("a.", "\"a.\""),
+            ("\"a..b\"@x", "\"a..b\"@x"),
+            ("\"a b\"@x", "\"a b\"@x"),
+            ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().to_mailbox(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Group {
 }
 
 fn mail(transaction: &Transaction, offered: &Capabilities) -> String {
-    let mut line = format!("MAIL FROM:<{}>", transaction.reverse_path);
+    let reverse_path = transaction.reverse_path.mailbox().map(Address::to_mailbox).unwrap_or_default();
+    let mut line = format!("MAIL FROM:<{reverse_path}>");
     if offered.size {
         line.push_str(&format!(" SIZE={}", transaction.size));
     }
@@ -75,7 +76,7 @@ fn mail(transaction: &Transaction, offered: &Capabilities) -> String {
 }
 
 fn rcpt(recipient: &Recipient, offered: &Capabilities) -> String {
-    let mut line = format!("RCPT TO:<{}>", recipient.address);
+    let mut line = format!("RCPT TO:<{}>", recipient.address.to_mailbox());
     if offered.dsn {
         push_parameter(&mut line, "NOTIFY", notify(recipient.notify).as_deref());
         push_parameter(&mut line, "ORCPT", recipient.orcpt.as_deref());
