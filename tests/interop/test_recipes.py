@@ -2,8 +2,9 @@
 and through nullmta with a small configuration, and with the one that `import-postfix` makes.
 
 Each has a relay with STARTTLS and, where the recipe authenticates, AUTH. A difference must be one of `DIFFERENCES`,
-and each of them must occur. qmail's ofmipd is in no Debian package: Postfix stands in for it, with tables that do
-what its documentation says of From.
+and each of them must occur. qmail's ofmipd is in no Debian package: Postfix stands in for it, with tables. By its own
+source ofmipd takes the reverse-path for the key, gives From a full name as well, and writes it anew; here each address
+is looked up where it stands, and names stay.
 """
 
 import re
