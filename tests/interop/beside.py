@@ -60,8 +60,17 @@ class NullmtaSide:
 
         wait_until(is_empty, 30, lambda: f"nullmta's empty queue; its log ends\n{self._daemon.log()[-3000:]}")
 
-    def stop(self):
+    def start_again(self):
+        """After `stop_daemon`; until all that was left for it meanwhile is picked up."""
+        self._daemon.start()
+        drop = self._daemon.base / "spool" / "drop"
+        wait_until(lambda: not any(drop.iterdir()), 60, lambda: f"an empty drop directory; {self._daemon.log()[-3000:]}")
+
+    def stop_daemon(self):
         assert self._daemon.stop() == 0
+
+    def stop(self):
+        self.stop_daemon()
         self.recorder.close()
 
 

@@ -80,6 +80,32 @@ def test_case(sides, at_once, name):
     )
 
 
+@pytest.fixture
+def alone(scratch):
+    """Ours by itself."""
+    side = NullmtaSide(scratch / "nullmta", Recorder())
+    yield side
+    side.stop()
+
+
+def test_with_the_daemon_down_the_same_is_sent(alone):
+    """What lies in the drop directory becomes what the daemon would have made of it, octet by octet."""
+    cases = [case for case in CASES.values() if case.expected == QUEUED]
+
+    def submit():
+        for case in cases:
+            done = sendmail(alone, case.arguments, case.message)
+            assert done.returncode == 0, (case.arguments, done.stderr)
+
+    submit()
+    by_daemon = settled(alone)
+    alone.stop_daemon()
+    submit()
+    alone.start_again()
+    assert len(by_daemon) == len(cases)
+    assert sorted(map(repr, settled(alone))) == sorted(map(repr, by_daemon))
+
+
 def test_every_difference_is_of_a_case():
     for difference in DIFFERENCES:
         assert set(difference.cases) <= CASES.keys(), difference.reason
