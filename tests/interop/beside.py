@@ -64,7 +64,7 @@ class NullmtaSide:
         """After `stop_daemon`; until all that was left for it meanwhile is picked up."""
         self._daemon.start()
         drop = self._daemon.base / "spool" / "drop"
-        wait_until(lambda: not any(drop.iterdir()), 60, lambda: f"an empty drop directory; {self._daemon.log()[-3000:]}")
+        wait_until(lambda: not any(drop.iterdir()), 60, lambda: f"an empty {drop}; {self._daemon.log()[-3000:]}")
 
     def stop_daemon(self):
         assert self._daemon.stop() == 0
@@ -114,7 +114,9 @@ def _evened(fields, host):
     fields = itertools.dropwhile(lambda field: field[0] == b"received" and b"by %s " % host in field[1], fields)
     kept, made = [], []
     for name, octets in fields:
-        if name.endswith(b"message-id") and b"@%s>" % host in octets or name.endswith(b"date") and MADE_DATE.search(octets):
+        is_made_id = name.endswith(b"message-id") and b"@%s>" % host in octets
+        is_made_date = name.endswith(b"date") and MADE_DATE.search(octets)
+        if is_made_id or is_made_date:
             made.append(name + b": made")
         else:
             kept.append(octets)

@@ -1,8 +1,8 @@
 """Null clients made by recipe: on Postfix, and on nullmta by a small configuration and by `import-postfix`.
 
 Their Postfix is a directory under `tests/import`; the small configuration is under `tests/recipes`. Only this is
-changed in them: TLS is demanded, the relay's name becomes a recorder's address, and paths under /etc the ones of a test. The
-messages are those of `tests/rewriting`, and some of the sendmail cases.
+changed in them: TLS is demanded, the relay's name becomes a recorder's address, and paths under /etc the ones of a
+test. The messages are those of `tests/rewriting`, and some of the sendmail cases.
 """
 
 import re
@@ -20,6 +20,13 @@ RELAY = re.compile(
 ETC = re.compile(
     r"/etc/(?:postfix/)?(header_checks|sasl_passwd|senders|recipients|generic|virtual|aliases|mailname)\b"
 )
+
+
+# Of the sendmail cases, those that SMTP can carry as well.
+CONTENTS = [
+    "empty", "no header", "8-bit", "dots", "bare addresses", "lower case", "two From fields", "CRLF", "Bcc", "bare CR",
+    "Received", "a folded field",
+]
 
 
 @dataclass
@@ -88,7 +95,8 @@ def _nullmta(text, recipe, base, recorder, ca_file):
         placed = placed.replace("/etc/nullmta.secret", f"{daemon.base}/secret")
         placed = re.sub(r"^(hostname|addresses|ca-file|mode) = .*\n", "", placed, flags=re.MULTILINE)
         tables = {
-            "listen": f'addresses = ["127.0.0.1:{daemon.port}"]\nsocket = "{daemon.socket}"\nhostname = "{recipe.host}"\n',
+            "listen": f'addresses = ["127.0.0.1:{daemon.port}"]\nsocket = "{daemon.socket}"\n'
+                      f'hostname = "{recipe.host}"\n',
             "admin": f'control = "{daemon.base}/control.sock"\n',
             "tls": f'ca-file = "{ca_file}"\n',
         }
@@ -128,8 +136,7 @@ def messages() -> dict:
             line, _, content = text.partition("\n")
             reverse_path, *recipients = re.findall(r"<(.*?)>", line.partition(" NAME:")[0])
             found[f"{path.stem} {number}"] = Message(reverse_path, recipients, content.encode())
-    for name in ("empty", "no header", "8-bit", "dots", "bare addresses", "lower case", "two From fields", "CRLF", "Bcc",
-                 "bare CR", "Received", "a folded field"):
+    for name in CONTENTS:
         found[name] = Message("ann@example.org", ["bob@example.net"], CONTENT[name].message)
     for name, message in found.items():
         message.content += f"\nthis is {name}\n".encode()

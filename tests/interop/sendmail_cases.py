@@ -13,6 +13,7 @@ DATE = b"Date: Sat, 21 Nov 2026 02:09:00 +0000\n"
 HEADER = b"From: Ann <ann@example.org>\n" + DATE + b"Message-ID: <a@example.org>\n"
 TO = HEADER + b"To: bob@example.net\n"
 MESSAGE = TO + b"Subject: x\n\nbody\n"
+WITHOUT_FROM = b"Subject: x\n\nbody\n"
 
 
 @dataclass
@@ -44,12 +45,14 @@ FLAGS = {
         "-if ann@example.org", "-ifann@example.org", "-f ann@example.org -F Ann", "-f ops@[192.0.2.1]",
     ),
     **flags("-f ann@x@y", "-f ann@", "-f ann@example.org,bob@example.org", expected=USAGE),
-    **flags("-F Ann", "-FAnn", "-F ''", "-f <>", "-f ann -F Ann", "-f ann@example.org", "", message=b"Subject: x\n\nbody\n",
-            name="no From, {}"),
-    "a full name with a blank": Case(["-FAnn B. Smith", "bob@example.net"], b"Subject: x\n\nbody\n"),
-    "a full name with quotes": Case(["-F", 'Ann "A" (ops) \\', "bob@example.net"], b"Subject: x\n\nbody\n"),
-    "a full name beyond ASCII": Case(["-F", "Jörg", "bob@example.net"], b"Subject: x\n\nbody\n"),
-    "a full name with a line break": Case(["-F", "Ann\nBcc: eve@example.net", "bob@example.net"], b"Subject: x\n\nbody\n"),
+    **flags(
+        "-F Ann", "-FAnn", "-F ''", "-f <>", "-f ann -F Ann", "-f ann@example.org", "",
+        message=WITHOUT_FROM, name="no From, {}",
+    ),
+    "a full name with a blank": Case(["-FAnn B. Smith", "bob@example.net"], WITHOUT_FROM),
+    "a full name with quotes": Case(["-F", 'Ann "A" (ops) \\', "bob@example.net"], WITHOUT_FROM),
+    "a full name beyond ASCII": Case(["-F", "Jörg", "bob@example.net"], WITHOUT_FROM),
+    "a full name with a line break": Case(["-F", "Ann\nBcc: eve@example.net", "bob@example.net"], WITHOUT_FROM),
     "a reverse-path with a display name": Case(["-f", "Ann <ann@example.org>", "bob@example.net"]),
     "a reverse-path with a comment": Case(["-f", "ann@example.org (Ann)", "bob@example.net"]),
     "a reverse-path with a line break": Case(["-f", "ann@example.org\nx", "bob@example.net"], expected=USAGE),
@@ -107,9 +110,11 @@ CALLERS = {
     "systemd-cron": Case(["-i", "-B8BITMIME", "root"], CRON),
     "at": Case(["-i", "ann"], b"Subject: Output from your job        1\nTo: ann\n\nout\n"),
     "anacron": Case(["-FAnacron", "-i", "-odi", "root"], CRON),
-    "PHP": Case(["-t", "-i"], b"To: bob@example.net\r\nSubject: x\r\nX-PHP-Originating-Script: 0:a.php\r\n\r\nbody\r\n"),
+    "PHP": Case(["-t", "-i"], b"To: bob@example.net\r\nSubject: x\r\nX-PHP-Script: 0:a.php\r\n\r\nbody\r\n"),
     "PHP with -f": Case(["-t", "-i", "-fann@example.org"], b"To: bob@example.net\nSubject: x\n\nbody\n"),
-    "nodemailer": Case(["-i", "-f", "ann@example.org", "bob@example.net", "carl@example.net"], HEADED.replace(b"\n", b"\r\n")),
+    "nodemailer": Case(
+        ["-i", "-f", "ann@example.org", "bob@example.net", "carl@example.net"], HEADED.replace(b"\n", b"\r\n"),
+    ),
     "Rails": Case(["-i", "-t", "-f", "ann@example.org"], HEADED.replace(b"\n", b"\r\n")),
     "Rails, before 7": Case(["-i", "-f", "ann@example.org", "--", "bob@example.net"], HEADED),
     "Symfony": Case(
@@ -266,7 +271,9 @@ CONTENT = {
     "bare CR": content(TO + b"\na\rb\r\rc\n"),
     "bare CR in the header": content(TO + b"X-Y: a\rb\n\nbody\n"),
     "CR CR LF": content(TO + b"\na\r\r\nb\n"),
-    "8-bit": content(TO + b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nK\xc3\xb6ln \xff\n"),
+    "8-bit": content(
+        TO + b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nK\xc3\xb6ln \xff\n",
+    ),
     "8-bit, -B8BITMIME": content(TO + b"\nK\xc3\xb6ln\n", "-B8BITMIME"),
     "8-bit, unsaid": content(TO + b"\nK\xc3\xb6ln\n"),
     "8-bit in the header": content(TO + "Subject: Köln\n\nbody\n".encode()),

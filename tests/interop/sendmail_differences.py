@@ -25,8 +25,8 @@ DIFFERENCES = [
         [
             *NO_VALUE, "flags: -B9BIT", "flags: -Z", "flags: --frobnicate", "flags: -bz", "flags: -bt",
             "modes: -bp and a recipient", "modes: -bi and a recipient", "modes: -I and a recipient",
-            "modes: -q and a recipient", "modes: -bs and a recipient", "modes: -bv without a recipient", "modes: -bv -t",
-            "modes: -bD", "recipients: none", "-t: none", "-t: none but Reply-To", "-t: empty",
+            "modes: -q and a recipient", "modes: -bs and a recipient", "modes: -bv without a recipient",
+            "modes: -bv -t", "modes: -bD", "recipients: none", "-t: none", "-t: none but Reply-To", "-t: empty",
             "-t: only an empty group", "-t: in the body", "-t: no header", "-t: no message",
         ],
     ),
@@ -82,8 +82,9 @@ DIFFERENCES = [
             "flags: -f ann@x@y", "flags: -f ann@", "flags: -f ann@example.org,bob@example.org",
             "flags: a bare reverse-path that needs quotes", "recipients: with a blank", "recipients: a backslash",
             "recipients: an include", "recipients: no domain", "recipients: no local part", "recipients: two at signs",
-            "recipients: empty", "recipients: blank", "recipients: a bracket left open", "recipients: a quote left open",
-            "-t: no addresses", "-t: one that is none", "-t: a bracket left open", "-t: two at signs",
+            "recipients: empty", "recipients: blank", "recipients: a bracket left open",
+            "recipients: a quote left open", "-t: no addresses", "-t: one that is none", "-t: a bracket left open",
+            "-t: two at signs",
         ],
     ),
     Difference(
@@ -134,7 +135,9 @@ DIFFERENCES = [
         ["header"],
         ["flags: no From, -f <>"],
     ),
-    Difference("A full name beyond ASCII is an encoded word (RFC 2047).", ["header"], ["flags: a full name beyond ASCII"]),
+    Difference(
+        "A full name beyond ASCII is an encoded word (RFC 2047).", ["header"], ["flags: a full name beyond ASCII"],
+    ),
     Difference(
         "A control character in a full name is shown as ?, so that it is seen; Postfix makes it a blank.",
         ["header"],

@@ -39,12 +39,18 @@ DIFFERENCES = [
         "folds", ["one-sender 1", "recipe-3-ofmipd 1"],
     ),
     Difference("The same.", "folds", ["masquerade 1"], ["null client", "ofmipd", "satellite", "masquerade"]),
-    Difference("The same; with shorter domains Postfix comes to the same folds.", "folds", ["bare addresses"], ["null client"]),
+    Difference(
+        "The same; with shorter domains Postfix comes to the same folds.",
+        "folds", ["bare addresses"], ["null client"],
+    ),
     Difference(
         "A field that is no list of addresses is left alone; Postfix makes addresses of its words.",
         "header", ["malformed 1"],
     ),
-    Difference("A Resent-Bcc that is dropped leaves no trace; Postfix adds the other resent fields for it.", "header", ["Bcc"]),
+    Difference(
+        "A Resent-Bcc that is dropped leaves no trace; Postfix adds the other resent fields for it.",
+        "header", ["Bcc"],
+    ),
     Difference(
         "MAILER-DAEMON is completed like any address; Postfix leaves it bare, which relays refuse.",
         "header", ["recipe-1-null-client 3"], ["null client", "ofmipd", "satellite", "masquerade"],

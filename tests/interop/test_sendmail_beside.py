@@ -75,9 +75,8 @@ def test_case(sides, at_once, name):
     assert (ours["exit"], ours["messages"]) == (code, int(case.expected == QUEUED)), ours
     listed = {aspect for difference in DIFFERENCES if name in difference.cases for aspect in difference.aspects}
     found = differing(postfix, ours)
-    assert found == listed, "\n".join(
-        f"{aspect}: Postfix {str(postfix[aspect])[:1000]}\n    nullmta {str(ours[aspect])[:1000]}" for aspect in sorted(found)
-    )
+    both = [f"{aspect}: Postfix {postfix[aspect]!s:.1000}\n    nullmta {ours[aspect]!s:.1000}" for aspect in found]
+    assert found == listed, "\n".join(both)
 
 
 @pytest.fixture
