@@ -80,9 +80,10 @@ def small(recipe, base, recorder, ca_file):
 
 
 def imported(recipe, base, recorder, ca_file, postfix_side):
-    """What `import-postfix` makes of the very files that `postfix_side` runs by."""
+    """What `import-postfix` makes of the very files that `postfix_side` runs by, the password among them."""
+    secret = ["--secret-file", f"{base}.secret"] if recipe.has_user else []
     done = subprocess.run(
-        [str(binary()), "import-postfix", str(postfix_side.config)], capture_output=True, text=True, timeout=60,
+        [str(binary()), "import-postfix", *secret, str(postfix_side.config)], capture_output=True, text=True, timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return _nullmta(done.stdout, recipe, base, recorder, ca_file)

@@ -15,7 +15,8 @@ EXTENSIONS = ["PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"
 
 @dataclass
 class Transaction:
-    """One message: MAIL and RCPT behind their colons, and the content as it was before dots were stuffed."""
+    """One message: MAIL and RCPT behind their colons, the content as it was before dots were stuffed, and who
+    authenticated, with what password."""
 
     mail: str
     recipients: list = field(default_factory=list)
@@ -80,7 +81,7 @@ class _Session:
         self._say("220 recorder.nullmta.test ESMTP")
         for line in iter(lambda: self._lines.readline(), b""):
             verb, _, rest = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape").partition(" ")
-            answer = getattr(self, f"_{verb.lower()}", None)
+            answer = getattr(self, f"on_{verb.lower()}", None)
             self._say(answer(rest) if answer else "500 5.5.1 unknown command")
             if verb.upper() == "QUIT":
                 return
@@ -91,31 +92,32 @@ class _Session:
     def _say(self, reply):
         self._connection.sendall(reply.encode() + b"\r\n")
 
-    def _ehlo(self, _):
+    def on_ehlo(self, _):
         offered = list(EXTENSIONS)
         if self._recorder.demands_tls:
             offered.append("AUTH PLAIN" if self._is_secure else "STARTTLS")
         lines = ["recorder.nullmta.test", *offered]
         return "\r\n".join(f"250-{line}" for line in lines[:-1]) + f"\r\n250 {lines[-1]}"
 
-    def _starttls(self, _):
+    def on_starttls(self, _):
         return "220 2.0.0 go ahead"
 
-    def _auth(self, rest):
-        _, self._user, _ = base64.b64decode(rest.split(" ")[1]).decode().split("\0")
+    def on_auth(self, rest):
+        _, user, password = base64.b64decode(rest.split(" ")[1]).decode().split("\0")
+        self._user = f"{user}:{password}"
         return "235 2.7.0 welcome"
 
-    def _mail(self, rest):
+    def on_mail(self, rest):
         if self._recorder.demands_tls and not self._is_secure or self._recorder.needs_user and not self._user:
             return "530 5.7.0 STARTTLS and AUTH first"
         self._transaction = Transaction(rest.partition(":")[2], user=self._user)
         return "250 2.1.0 ok"
 
-    def _rcpt(self, rest):
+    def on_rcpt(self, rest):
         self._transaction.recipients.append(rest.partition(":")[2])
         return "250 2.1.5 ok"
 
-    def _data(self, _):
+    def on_data(self, _):
         self._say("354 go ahead")
         content = []
         while (line := self._lines.readline()) != b".\r\n":
@@ -126,9 +128,9 @@ class _Session:
         self._recorder.record(self._transaction)
         return "250 2.0.0 taken"
 
-    def _rset(self, _):
+    def on_rset(self, _):
         self._transaction = None
         return "250 2.0.0 ok"
 
-    def _quit(self, _):
+    def on_quit(self, _):
         return "221 2.0.0 bye"
