@@ -197,7 +197,7 @@ impl Daemon {
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
         let service = Service::new(&config.listen, desk(&config, &spool, &queue));
         let (stopper, stop) = stop_signal();
-        let pickup = pick_up(config.spool.clone(), Arc::clone(&service), stop.clone());
+        let pickup = pick_up(Arc::new(RealFs), config.spool.clone(), Arc::clone(&service), stop.clone());
         Ok(Daemon {
             path,
             config,

@@ -8,7 +8,8 @@
 //! 3. A file is renamed to `.claimed`, durably, before its message is taken. One found so was being taken
 //!    when the process or the host died: it is taken, and the log says `possible duplicate`.
 //! 4. What can never be taken is moved to `corrupt/`, and the log says so; what cannot be taken now, or is
-//!    not whole yet, is left. Nothing is ever deleted but what was taken.
+//!    not whole yet, is left. Nothing is ever deleted but what was taken, and of two names that a crash left
+//!    one file the older.
 //! 5. However many files there are, a round looks at [`NAMES`] of them; the next round goes on behind.
 //!
 //! Fails: in the log only; it goes on. The files are hostile (`pickup/file.rs`).
@@ -16,7 +17,6 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::ReadDir;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ use crate::listener::peer::Peer;
 use crate::listener::stop::StopSignal;
 use crate::log;
 use crate::smtp::session::Session;
+use crate::spool::fs::{Facts, Fs, Names};
 
 mod dialogue;
 mod file;
@@ -45,10 +46,10 @@ const POLL: Duration = Duration::from_secs(2);
 /// When something cannot be taken for now.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Takes what is dropped in the spool at `spool` until `stop` is given; then the message at hand is
+/// Takes what is dropped in the spool at `spool` on `fs` until `stop` is given; then the message at hand is
 /// finished first.
-pub async fn pick_up(spool: PathBuf, service: Arc<Service>, mut stop: StopSignal) {
-    let mut pickup = Pickup::new(&spool, service);
+pub async fn pick_up(fs: Arc<dyn Fs>, spool: PathBuf, service: Arc<Service>, mut stop: StopSignal) {
+    let mut pickup = Pickup::new(fs, &spool, service);
     loop {
         let pause = pickup.round(&stop).await;
         tokio::select! {
@@ -60,11 +61,12 @@ pub async fn pick_up(spool: PathBuf, service: Arc<Service>, mut stop: StopSignal
 }
 
 struct Pickup {
+    fs: Arc<dyn Fs>,
     directory: PathBuf,
     corrupt: PathBuf,
     service: Arc<Service>,
     /// The names not looked at yet; `None` when all were.
-    rest: Option<ReadDir>,
+    rest: Option<Names>,
     /// Users from whom nothing can be taken for now.
     put_off: HashSet<u32>,
     /// Files of which trouble has been told: once is enough.
@@ -74,8 +76,9 @@ struct Pickup {
 }
 
 impl Pickup {
-    fn new(spool: &Path, service: Arc<Service>) -> Self {
+    fn new(fs: Arc<dyn Fs>, spool: &Path, service: Arc<Service>) -> Self {
         Pickup {
+            fs,
             directory: spool.join("drop"),
             corrupt: spool.join("corrupt"),
             service,
@@ -116,18 +119,17 @@ impl Pickup {
     /// The next names, in the order in which their files were left.
     async fn next_names(&mut self) -> io::Result<Vec<OsString>> {
         let (directory, rest) = (self.directory.clone(), self.rest.take());
-        let (names, rest) = blocking(move || {
-            let mut rest = match rest {
-                Some(rest) => rest,
-                None => std::fs::read_dir(directory)?,
-            };
-            let names: io::Result<Vec<_>> =
-                rest.by_ref().take(NAMES).map(|entry| Ok(entry?.file_name())).collect();
-            let mut names = names?;
-            names.sort_unstable();
-            Ok((names, rest))
-        })
-        .await?;
+        let (names, rest) = self
+            .disk(move |fs| {
+                let mut rest = match rest {
+                    Some(rest) => rest,
+                    None => fs.names(&directory)?,
+                };
+                let mut names = rest.by_ref().take(NAMES).collect::<io::Result<Vec<_>>>()?;
+                names.sort_unstable();
+                Ok((names, rest))
+            })
+            .await?;
         self.rest = (names.len() == NAMES).then_some(rest);
         Ok(names)
     }
@@ -138,9 +140,9 @@ impl Pickup {
         let terms = self.service.terms();
         let (limit, now) = (terms.policy.max_message_size, (terms.desk.clock)().timestamp());
         let at = path.clone();
-        match blocking(move || file::look(&at, kind, limit, now)).await? {
+        match self.disk(move |fs| file::look(fs, &at, kind, limit, now)).await? {
             Look::Take(candidate) if self.taken.contains(name) => {
-                self.remove(path, candidate.inode).await;
+                self.remove(path, candidate.facts.inode).await;
                 Ok(ControlFlow::Continue(()))
             }
             Look::Take(candidate) => self.take(path, kind, candidate).await,
@@ -149,12 +151,16 @@ impl Pickup {
                 self.taken.remove(name);
                 Ok(ControlFlow::Continue(()))
             }
+            Look::Renamed { older, inode } => {
+                self.disk(move |fs| file::remove(fs, &older, inode)).await?;
+                Ok(ControlFlow::Continue(()))
+            }
             Look::Bad(why) => self.set_aside(path, why).await.map(ControlFlow::Continue),
         }
     }
 
     async fn take(&mut self, path: PathBuf, kind: Kind, candidate: Candidate) -> io::Result<ControlFlow<()>> {
-        let Candidate { file, uid, length, inode } = candidate;
+        let Candidate { file, facts: Facts { owner: uid, length, inode, .. } } = candidate;
         if self.put_off.contains(&uid) {
             return Ok(ControlFlow::Continue(()));
         }
@@ -163,7 +169,7 @@ impl Pickup {
             return Ok(ControlFlow::Continue(()));
         };
         let is_fresh = kind == Kind::Whole;
-        let path = if is_fresh { blocking(move || file::claim(&path)).await? } else { path };
+        let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();
         let backend = SpoolBackend::new(terms.desk.clone(), permit);
         let session = Session::new(Arc::clone(&terms.policy));
@@ -180,7 +186,7 @@ impl Pickup {
             Verdict::Later { why, is_general } => {
                 log::not_picked_up(&path.display(), &why);
                 if is_fresh {
-                    blocking(move || file::release(&path)).await?;
+                    self.disk(move |fs| file::release(fs, &path)).await?;
                 }
                 self.put_off.insert(uid);
                 if is_general {
@@ -195,7 +201,7 @@ impl Pickup {
     /// Removes a file whose message is taken. While it cannot be, it is not taken again.
     async fn remove(&mut self, path: PathBuf, inode: u64) {
         let name = path.file_name().unwrap_or_default().to_owned();
-        match blocking(move || file::remove(&path, inode)).await {
+        match self.disk(move |fs| file::remove(fs, &path, inode)).await {
             Ok(()) => drop(self.taken.remove(&name)),
             Err(error) => {
                 self.tell_once(&name, &format!("is taken, but cannot be removed: {error}"));
@@ -206,9 +212,20 @@ impl Pickup {
 
     async fn set_aside(&mut self, path: PathBuf, why: &str) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
-        let to = blocking(move || file::set_aside(&from, &corrupt)).await?;
+        let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
         log::set_aside(&path.display(), why, &to.display());
-        Ok(())
+        synced.map_err(|e| io::Error::new(e.kind(), format!("a crash may undo that: {e}")))
+    }
+
+    /// Disk calls, off the async threads.
+    fn disk<T, F>(&self, work: F) -> impl Future<Output = io::Result<T>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Fs) -> io::Result<T> + Send + 'static,
+    {
+        let fs = Arc::clone(&self.fs);
+        let done = tokio::task::spawn_blocking(move || work(&*fs));
+        async move { done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) }
     }
 
     fn tell_once(&mut self, name: &OsStr, why: &str) {
@@ -219,11 +236,6 @@ impl Pickup {
             log::drop_trouble(&self.directory.join(name).display(), why);
         }
     }
-}
-
-/// Disk calls, off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ impl DropFile {
     fn sync_names(&self, file: &std::fs::File) -> io::Result<()> {
         match self.fs.sync_dir(&self.directory) {
             // A directory that one may write to and not read can only be synced with all around it.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(rustix::fs::syncfs(file)?),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.fs.sync_file_system(file),
             outcome => outcome,
         }
     }

@@ -4,7 +4,8 @@
 //! 1. What `sync_data` has returned Ok for survives power loss, with the file's length.
 //! 2. A name that `sync_dir` of its directory has returned Ok for survives it too: made, renamed or gone.
 //! 3. Before that, anything may be left: the old octets, the new, or a mixture by sectors; the old
-//!    name, the new, or none.
+//!    name, the new, or none. But a rename loses no file: one whose old name was durable has that one, the
+//!    new one or both, since file systems with a journal have renames in one piece.
 //!
 //! Errors are those of the system, unchanged. Short reads and writes and `Interrupted` are the
 //! caller's to go on from (`read_full_at`, `write_all_at`): the tests make all of them happen.
@@ -19,6 +20,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, Per
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+
 #[cfg(test)]
 pub(crate) mod sim;
 
@@ -27,10 +30,16 @@ pub trait Fs: Send + Sync {
     /// Makes a directory with exactly this mode, but for the setgid bit where that is forbidden;
     /// `AlreadyExists` if there is something by that name.
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
-    /// The names in a directory, in any order.
-    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+    /// The names in a directory, in any order, as they are read.
+    fn names(&self, directory: &Path) -> io::Result<Names>;
+    /// All the names in a directory, in any order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.names(directory)?.collect()
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Makes everything durable on the file system that `file` is on.
+    fn sync_file_system(&self, file: &fs::File) -> io::Result<()>;
     /// Makes a new file of mode 0600 to read and write; `AlreadyExists` if there is one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// As [`Fs::create`], and the owner of the directory can read the file: they are root, or we, or the
@@ -40,8 +49,15 @@ pub trait Fs: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// The same as the type that goes out in [`super::Content::File`].
     fn open_plain(&self, path: &Path) -> io::Result<fs::File>;
-    /// Gives a file a new name.
+    /// What has this name; a symbolic link is not followed.
+    fn facts(&self, path: &Path) -> io::Result<Facts>;
+    /// Opens to read what anybody may have put there, with the facts of what was opened: never through a
+    /// symbolic link, never waiting for the other end of a pipe.
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)>;
+    /// Gives a file a new name; what had that name loses it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a new name; `AlreadyExists` if something has it.
+    fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a file's name away.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Octets that an unprivileged user may still write on the file system of `path`.
@@ -50,6 +66,39 @@ pub trait Fs: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
     /// Sixteen octets that nobody can guess.
     fn random(&self) -> io::Result<[u8; 16]>;
+}
+
+/// The names in a directory.
+pub type Names = Box<dyn Iterator<Item = io::Result<OsString>> + Send>;
+
+/// What the system says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// No directory, link, pipe, device or socket.
+    pub is_regular: bool,
+    /// How many names it has.
+    pub links: u64,
+    /// The uid whose it is.
+    pub owner: u32,
+    /// Octets.
+    pub length: u64,
+    /// What tells it from every other file.
+    pub inode: u64,
+    /// Seconds since 1970 at its last change in any way, a time that its owner cannot set.
+    pub changed: i64,
+}
+
+impl From<&fs::Metadata> for Facts {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Facts {
+            is_regular: metadata.is_file(),
+            links: metadata.nlink(),
+            owner: metadata.uid(),
+            length: metadata.len(),
+            inode: metadata.ino(),
+            changed: metadata.ctime(),
+        }
+    }
 }
 
 /// The disk calls on an open file.
@@ -113,12 +162,16 @@ impl Fs for RealFs {
         }
     }
 
-    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+    fn names(&self, directory: &Path) -> io::Result<Names> {
+        Ok(Box::new(fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()))))
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         fs::File::open(directory)?.sync_all()
+    }
+
+    fn sync_file_system(&self, file: &fs::File) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(file)?)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -141,7 +194,7 @@ impl Fs for RealFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        let no_follow = OFlags::NOFOLLOW.bits() as i32;
         let file = fs::OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path)?;
         Ok(Arc::new(file))
     }
@@ -150,8 +203,23 @@ impl Fs for RealFs {
         fs::File::open(path)
     }
 
+    fn facts(&self, path: &Path) -> io::Result<Facts> {
+        Ok(Facts::from(&fs::symlink_metadata(path)?))
+    }
+
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let facts = Facts::from(&file.metadata()?);
+        Ok((file, facts))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -225,9 +293,31 @@ mod tests {
         RealFs.sync_dir(directory.path()).unwrap();
         std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
         assert!(RealFs.open(&path("link")).is_err());
+        RealFs.create(&path("c")).unwrap();
+        let taken = RealFs.rename_to_new(&path("c"), &path("b")).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        RealFs.rename_to_new(&path("c"), &path("e")).unwrap();
+        RealFs.sync_file_system(&RealFs.open_plain(&path("e")).unwrap()).unwrap();
         RealFs.unlink(&path("b")).unwrap();
         assert!(RealFs.free_space(directory.path()).unwrap() > 0);
         assert_ne!(RealFs.random().unwrap(), RealFs.random().unwrap());
+    }
+
+    #[test]
+    fn what_is_foreign_is_neither_followed_nor_waited_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "abc").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        fs::hard_link(path("file"), path("second")).unwrap();
+        rustix::fs::mknodat(CWD, path("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+
+        let (_, facts) = RealFs.open_foreign(&path("second")).unwrap();
+        assert_eq!((facts.is_regular, facts.links, facts.length), (true, 2, 3));
+        assert_eq!(facts, RealFs.facts(&path("file")).unwrap());
+        assert!(RealFs.open_foreign(&path("link")).is_err());
+        assert!(!RealFs.facts(&path("link")).unwrap().is_regular);
+        assert!(!RealFs.open_foreign(&path("pipe")).unwrap().1.is_regular);
     }
 
     #[test]

@@ -9,16 +9,16 @@
 //! Blocking. Not here: which file when (`pickup.rs`), what is in it (`dialogue.rs`).
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use crate::smtp::bsmtp;
 use crate::spool::drop::{PARTIAL, WHOLE};
+use crate::spool::fs::{Facts, Fs};
 
 /// How the name of a file ends whose message is being taken: left over, it may have been taken.
 pub(super) const CLAIMED: &str = ".claimed";
@@ -59,6 +59,8 @@ pub(super) enum Look {
     Leave,
     /// It is gone.
     Gone,
+    /// A crash left it both the names of a rename.
+    Renamed { older: PathBuf, inode: u64 },
     /// It is none that could be taken, ever.
     Bad(&'static str),
 }
@@ -67,60 +69,73 @@ pub(super) enum Look {
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub file: File,
-    /// Its owner.
-    pub uid: u32,
-    /// As many octets as were there when it was found whole.
-    pub length: u64,
-    /// What tells it from another file of its name.
-    pub inode: u64,
+    /// Of the file that was opened, when it was found whole.
+    pub facts: Facts,
 }
 
 /// Looks at the file at `path`; its content may be of up to `max_message_size` octets.
-pub(super) fn look(path: &Path, kind: Kind, max_message_size: u64, now: Timestamp) -> io::Result<Look> {
-    let metadata = match fs::symlink_metadata(path) {
+pub(super) fn look(
+    fs: &dyn Fs,
+    path: &Path,
+    kind: Kind,
+    max_message_size: u64,
+    now: Timestamp,
+) -> io::Result<Look> {
+    let facts = match fs.facts(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Gone),
         other => other?,
     };
-    if let Some(why) = objection(&metadata, max_message_size) {
+    if let Some(older) = older_name(fs, path, &facts) {
+        return Ok(Look::Renamed { older, inode: facts.inode });
+    }
+    if let Some(why) = objection(&facts, max_message_size) {
         return Ok(Look::Bad(why));
     }
     if kind == Kind::Partial {
-        return Ok(incomplete(&metadata, now));
+        return Ok(incomplete(&facts, now));
     }
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = fs::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-    let file = match opened {
+    let (file, facts) = match fs.open_foreign(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Gone),
         other => other?,
     };
     // Again, of what was opened: the name may be another file's by now.
-    let metadata = file.metadata()?;
-    if let Some(why) = objection(&metadata, max_message_size) {
+    if let Some(why) = objection(&facts, max_message_size) {
         return Ok(Look::Bad(why));
     }
-    if !is_whole(&file, metadata.len())? {
-        return Ok(incomplete(&metadata, now));
+    if !is_whole(&file, facts.length)? {
+        return Ok(incomplete(&facts, now));
     }
-    Ok(Look::Take(Candidate { file, uid: metadata.uid(), length: metadata.len(), inode: metadata.ino() }))
+    Ok(Look::Take(Candidate { file, facts }))
 }
 
-fn objection(metadata: &Metadata, max_message_size: u64) -> Option<&'static str> {
+/// Of a file with two names, of which one becomes the other in its life, the one that it had first.
+fn older_name(fs: &dyn Fs, path: &Path, facts: &Facts) -> Option<PathBuf> {
+    if !facts.is_regular || facts.links != 2 {
+        return None;
+    }
+    let names = [PARTIAL, WHOLE, CLAIMED].map(|end| path.with_extension(&end[1..]));
+    let is_name = |name: &PathBuf| fs.facts(name).is_ok_and(|other| other.inode == facts.inode);
+    let mut names = names.into_iter().filter(is_name);
+    let older = names.next();
+    older.filter(|_| names.next().is_some())
+}
+
+fn objection(facts: &Facts, max_message_size: u64) -> Option<&'static str> {
     // A dot in every line of three octets is stuffed.
     let max_octets = max_message_size.saturating_add(max_message_size / 3).saturating_add(MAX_ENVELOPE);
-    if !metadata.is_file() {
+    if !facts.is_regular {
         Some("it is not a regular file")
-    } else if metadata.nlink() > 1 {
+    } else if facts.links > 1 {
         Some("it has more than one name")
-    } else if metadata.len() > max_octets {
+    } else if facts.length > max_octets {
         Some("it is too large")
     } else {
         None
     }
 }
 
-/// The time of its last change in any way, which its owner cannot set.
-fn incomplete(metadata: &Metadata, now: Timestamp) -> Look {
-    match now.as_second() - metadata.ctime() > ABANDONED_AFTER_SECONDS {
+fn incomplete(facts: &Facts, now: Timestamp) -> Look {
+    match now.as_second() - facts.changed > ABANDONED_AFTER_SECONDS {
         true => Look::Bad("it was never finished"),
         false => Look::Leave,
     }
@@ -136,53 +151,53 @@ fn is_whole(file: &File, length: u64) -> io::Result<bool> {
 }
 
 /// Gives a whole file its claimed name, durably; that name.
-pub(super) fn claim(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn claim(fs: &dyn Fs, path: &Path) -> io::Result<PathBuf> {
     // Only whole files are claimed, and their names have this end.
     let claimed = path.with_extension(&CLAIMED[1..]);
-    rename(path, &claimed)?;
-    let synced = sync_directory(path);
+    fs.rename_to_new(path, &claimed)?;
+    let synced = sync_directory(fs, path);
     if synced.is_err() {
         // See `release`.
-        let _ = release(&claimed);
+        let _ = release(fs, &claimed);
     }
     synced.map(|()| claimed)
 }
 
 /// Undoes [`claim`]. Where that fails, the file keeps its claimed name and is taken by it.
-pub(super) fn release(claimed: &Path) -> io::Result<()> {
-    rename(claimed, &claimed.with_extension(&WHOLE[1..]))
+pub(super) fn release(fs: &dyn Fs, claimed: &Path) -> io::Result<()> {
+    fs.rename_to_new(claimed, &claimed.with_extension(&WHOLE[1..]))
 }
 
-/// Removes the file at `path`, durably; leaves one that has taken its name.
-pub(super) fn remove(path: &Path, inode: u64) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.ino() == inode => fs::remove_file(path)?,
+/// Takes the name `path` from the file with this inode, durably; leaves it to a file that has taken it.
+pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<()> {
+    match fs.facts(path) {
+        Ok(facts) if facts.inode == inode => fs.unlink(path)?,
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    sync_directory(path)
+    sync_directory(fs, path)
 }
 
-/// Moves the file at `path` into `corrupt`; to where.
-pub(super) fn set_aside(path: &Path, corrupt: &Path) -> io::Result<PathBuf> {
+/// Moves the file at `path` into `corrupt`; to where, and whether it is there durably.
+pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, io::Result<()>)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     for number in 0..1000 {
         let again = if number == 0 { String::new() } else { format!(".{number}") };
         let to = corrupt.join(format!("drop-{name}{again}"));
-        match rename(path, &to) {
+        match fs.rename_to_new(path, &to) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-            other => return other.and_then(|()| sync_directory(&to)).map(|()| to),
+            Err(e) => return Err(e),
+            Ok(()) => {
+                let synced = sync_directory(fs, &to);
+                return Ok((to, synced));
+            }
         }
     }
     Err(ErrorKind::AlreadyExists.into())
 }
 
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
-}
-
-fn sync_directory(of: &Path) -> io::Result<()> {
+fn sync_directory(fs: &dyn Fs, of: &Path) -> io::Result<()> {
     // Every path here is that of a file in a directory.
-    File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
+    fs.sync_dir(of.parent().unwrap_or(Path::new(".")))
 }

@@ -5,6 +5,8 @@ use jiff::{ToSpan, Zoned};
 
 use rustix::fs::CWD;
 
+mod crash;
+
 use super::*;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use crate::listener::tests::spooled::Host;
@@ -26,7 +28,8 @@ impl Rig {
     }
 
     fn on(host: Host) -> Rig {
-        let pickup = Pickup::new(&host.directory.path().join("spool"), Arc::clone(&host.service));
+        let pickup =
+            Pickup::new(Arc::new(RealFs), &host.directory.path().join("spool"), Arc::clone(&host.service));
         Rig { host, pickup }
     }
 
@@ -237,7 +240,7 @@ fn a_file_that_has_taken_the_name_is_not_removed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.claimed");
     fs::write(&path, "x").unwrap();
-    file::remove(&path, 0).unwrap();
+    file::remove(&RealFs, &path, 0).unwrap();
     assert!(path.exists());
 }
 
@@ -273,6 +276,6 @@ async fn a_stop_ends_it() {
     rig.leave("a.bsmtp", MESSAGE);
     rig.host.stopper.stop(tokio::time::Instant::now());
     let spool = rig.host.directory.path().join("spool");
-    pick_up(spool, Arc::clone(&rig.host.service), rig.host.stop.clone()).await;
+    pick_up(Arc::new(RealFs), spool, Arc::clone(&rig.host.service), rig.host.stop.clone()).await;
     assert_eq!((rig.arrived().len(), rig.dropped().len()), (0, 1));
 }

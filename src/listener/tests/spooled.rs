@@ -25,12 +25,13 @@ use crate::message::rewrite::{Rules, Settings};
 use crate::smtp::session::Refusal;
 use crate::spool::fs::sim::{Fault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
-use crate::spool::{CommitError, Content, Entry, Options, Spool};
+use crate::spool::{CommitError, Content, Entry, Options, Recovery, Spool};
 
 /// A host with a spool of its own.
 pub struct Host {
     pub directory: TempDir,
     pub spool: Spool,
+    pub recovery: Recovery,
     pub arrivals: UnboundedReceiver<Entry>,
     pub service: Arc<Service>,
     pub probes: Arc<AtomicUsize>,
@@ -53,13 +54,18 @@ impl Host {
         Host::on(Arc::new(RealFs), change, clock)
     }
 
-    fn on(disk: Arc<dyn Fs>, change: impl FnOnce(&mut Listen, &mut Options), clock: fn() -> Zoned) -> Host {
+    /// On another disk.
+    pub fn on(
+        disk: Arc<dyn Fs>,
+        change: impl FnOnce(&mut Listen, &mut Options),
+        clock: fn() -> Zoned,
+    ) -> Host {
         let directory = tempfile::tempdir().unwrap();
         let mut listen = listen();
         let mut options = Options { min_free_space: 0, ..Options::at(directory.path().join("spool")) };
         change(&mut listen, &mut options);
         let (announce, arrivals) = unbounded_channel();
-        let (spool, _) = Spool::open(options, disk, announce).unwrap();
+        let (spool, recovery) = Spool::open(options, disk, announce).unwrap();
         let probes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&probes);
         let desk = Desk {
@@ -74,7 +80,7 @@ impl Host {
         };
         let service = Service::new(&listen, desk);
         let (stopper, stop) = stop_signal();
-        Host { directory, spool, arrivals, service, probes, stopper, stop }
+        Host { directory, spool, recovery, arrivals, service, probes, stopper, stop }
     }
 
     /// A greeted session of `uid`'s.

@@ -2,8 +2,8 @@
 //!
 //! The model is strict. Of what was not synced, each sector of 512 octets may after a crash be as before, as
 //! written, or garbage, in any combination; a file may have its old length, its new one, or one
-//! between; each name may be as before or as changed, and a renamed file may have both names. After a
-//! failed sync, the written octets are still read back, but no later sync makes them durable.
+//! between; each name may be as before or as changed, and a renamed file may have both names, but not none.
+//! After a failed sync, the written octets are still read back, but no later sync makes them durable.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{File, Fs};
+use super::{Facts, File, Fs, Names};
 
 pub(crate) use image::Choice;
 use image::{Directory, Inode, Node};
@@ -25,11 +25,19 @@ pub(crate) struct SimFs {
     disk: Arc<Mutex<Disk>>,
 }
 
+/// The time of every change, in seconds since 1970: the clock of this disk stands still.
+pub(crate) const CHANGED: i64 = 1_800_000_000;
+
+/// Whose every file is.
+pub(crate) const OWNER: u32 = 1000;
+
 type Watcher = Box<dyn FnMut(&Disk) + Send>;
 
 #[derive(Default)]
 pub(crate) struct Disk {
     inodes: BTreeMap<u64, Inode>,
+    /// No number is given twice: what comes back in a crash is no other file.
+    last_inode: u64,
     directories: BTreeMap<PathBuf, Directory>,
     locked: HashSet<PathBuf>,
     capacity: Option<u64>,
@@ -37,6 +45,8 @@ pub(crate) struct Disk {
     fault: Option<Fault>,
     /// The next sync of a file in this directory fails.
     failing_sync: Option<PathBuf>,
+    /// A directory that whoever calls now may not read, and so not sync.
+    unreadable: Option<PathBuf>,
     watcher: Option<Watcher>,
 }
 
@@ -76,6 +86,11 @@ impl SimFs {
     /// Lets the next sync of a file in `directory` fail, whatever other calls come before it.
     pub fn fail_next_sync_in(&self, directory: &Path) {
         self.lock_disk().failing_sync = Some(directory.into());
+    }
+
+    /// From now on the calls are those of a user who may not read `directory`.
+    pub fn set_unreadable(&self, directory: Option<&Path>) {
+        self.lock_disk().unreadable = directory.map(Path::to_owned);
     }
 
     /// Octets that all files together may have.
@@ -162,7 +177,8 @@ impl Disk {
     /// after kill -9. Any other: chosen sector by sector and name by name.
     pub fn image(&self, seed: u64) -> SimFs {
         let mut choice = Choice(seed);
-        let mut disk = Disk { capacity: self.capacity, ..Disk::default() };
+        let (capacity, last_inode) = (self.capacity, self.last_inode);
+        let mut disk = Disk { capacity, last_inode, ..Disk::default() };
         disk.inodes = self.inodes.iter().map(|(number, inode)| (*number, inode.after(&mut choice))).collect();
         for (path, directory) in &self.directories {
             let parent = path.parent().and_then(|parent| disk.directories.get(parent));
@@ -172,14 +188,52 @@ impl Disk {
                 disk.directories.insert(path.clone(), directory.after(&mut choice));
             }
         }
+        disk.keep_renamed(self);
         disk.forget_unnamed();
         SimFs { disk: Arc::new(Mutex::new(disk)) }
     }
 
+    /// Gives files of which one directory lost the old name, and the other never got the new one, the new one.
+    fn keep_renamed(&mut self, before: &Disk) {
+        let durable = before.directories.values().flat_map(|directory| directory.durable.values());
+        let durable: HashSet<u64> = durable.filter_map(|node| node.inode()).collect();
+        let names = before
+            .directories
+            .iter()
+            .flat_map(|(path, directory)| directory.now.iter().map(move |(name, node)| (path, name, node)));
+        for (path, name, node) in names {
+            let is_lost =
+                node.inode().is_some_and(|inode| durable.contains(&inode) && self.links(inode) == 0);
+            if is_lost && let Some(directory) = self.directories.get_mut(path) {
+                directory.now.insert(name.clone(), *node);
+                directory.durable.insert(name.clone(), *node);
+            }
+        }
+    }
+
+    /// How many names a file has.
+    fn links(&self, inode: u64) -> usize {
+        let nodes = self.directories.values().flat_map(|directory| directory.now.values());
+        nodes.filter(|node| node.inode() == Some(inode)).count()
+    }
+
+    fn facts(&self, path: &Path) -> io::Result<Facts> {
+        let is_directory = self.directories.contains_key(path);
+        let inode = if is_directory { 0 } else { self.inode_at(path)? };
+        Ok(Facts {
+            is_regular: !is_directory,
+            links: self.links(inode) as u64,
+            owner: OWNER,
+            length: self.inodes.get(&inode).map_or(0, |inode| inode.now.len()) as u64,
+            inode,
+            changed: CHANGED,
+        })
+    }
+
     fn forget_unnamed(&mut self) {
         // A name that a crash may bring back counts, too.
-        let nodes = self.directories.values().flat_map(|d| d.now.values().chain(d.durable.values()));
-        let named: HashSet<u64> = nodes.filter_map(|node| node.inode()).collect();
+        let nodes = self.directories.values().flat_map(Directory::nodes);
+        let named: HashSet<u64> = nodes.filter_map(Node::inode).collect();
         self.inodes.retain(|inode, _| named.contains(inode));
     }
 
@@ -212,15 +266,25 @@ impl Fs for SimFs {
         Ok(())
     }
 
-    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        Ok(self.call(false)?.directory(directory)?.now.keys().cloned().collect())
+    fn names(&self, directory: &Path) -> io::Result<Names> {
+        let names: Vec<_> = self.call(false)?.directory(directory)?.now.keys().cloned().map(Ok).collect();
+        Ok(Box::new(names.into_iter()))
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         let mut disk = self.call(true)?;
-        let directory = disk.directory(directory)?;
-        directory.durable = directory.now.clone();
-        directory.pending.clear();
+        if disk.unreadable.as_deref() == Some(directory) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        disk.directory(directory)?.sync();
+        disk.forget_unnamed();
+        Ok(())
+    }
+
+    fn sync_file_system(&self, _file: &fs::File) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        disk.inodes.values_mut().for_each(Inode::sync);
+        disk.directories.values_mut().for_each(Directory::sync);
         disk.forget_unnamed();
         Ok(())
     }
@@ -231,7 +295,8 @@ impl Fs for SimFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut disk = self.call(true)?;
-        let inode = disk.inodes.last_key_value().map_or(1, |(last, _)| last + 1);
+        disk.last_inode += 1;
+        let inode = disk.last_inode;
         let (parent, name) = disk.parent(path)?;
         if parent.now.contains_key(&name) {
             return Err(ErrorKind::AlreadyExists.into());
@@ -247,13 +312,21 @@ impl Fs for SimFs {
     }
 
     fn open_plain(&self, path: &Path) -> io::Result<fs::File> {
+        self.open_foreign(path).map(|(file, _)| file)
+    }
+
+    fn facts(&self, path: &Path) -> io::Result<Facts> {
+        self.call(false)?.facts(path)
+    }
+
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)> {
         let disk = self.call(false)?;
         let inode = disk.inode_at(path)?;
         let file = rustix::fs::memfd_create(OsStr::new("sim"), rustix::fs::MemfdFlags::CLOEXEC)?;
         let mut file = fs::File::from(file);
         file.write_all(&disk.inodes[&inode].now)?;
         io::Seek::rewind(&mut file)?;
-        Ok(file)
+        Ok((file, disk.facts(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -269,6 +342,13 @@ impl Fs for SimFs {
             parent.change(vec![(new, Some(node))]);
         }
         Ok(())
+    }
+
+    fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.lock_disk().inode_at(to).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {

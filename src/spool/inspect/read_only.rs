@@ -4,14 +4,13 @@
 //! read-only medium, or under a running daemon, can be looked at. The lock is a shared one, on a lock
 //! file that is there.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::fs::{File, Fs, RealFs};
+use super::super::fs::{Facts, File, Fs, Names, RealFs};
 
 /// See the module.
 pub(super) struct ReadOnlyFs;
@@ -21,11 +20,15 @@ impl Fs for ReadOnlyFs {
         refused()
     }
 
-    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        RealFs.list(directory)
+    fn names(&self, directory: &Path) -> io::Result<Names> {
+        RealFs.names(directory)
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync_file_system(&self, _: &fs::File) -> io::Result<()> {
         refused()
     }
 
@@ -46,7 +49,19 @@ impl Fs for ReadOnlyFs {
         fs::OpenOptions::new().read(true).custom_flags(no_follow).open(path)
     }
 
+    fn facts(&self, path: &Path) -> io::Result<Facts> {
+        RealFs.facts(path)
+    }
+
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)> {
+        RealFs.open_foreign(path)
+    }
+
     fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn rename_to_new(&self, _: &Path, _: &Path) -> io::Result<()> {
         refused()
     }
 

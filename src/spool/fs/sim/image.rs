@@ -82,9 +82,20 @@ impl Inode {
 }
 
 impl Directory {
+    /// All that has a name in it, or may have one after a crash.
+    pub fn nodes(&self) -> impl Iterator<Item = Node> {
+        let changed = self.pending.iter().flatten().filter_map(|(_, node)| *node);
+        self.now.values().chain(self.durable.values()).copied().chain(changed)
+    }
+
     pub fn change(&mut self, changes: Vec<Change>) {
         apply(&mut self.now, &changes);
         self.pending.push(changes);
+    }
+
+    pub fn sync(&mut self) {
+        self.durable = self.now.clone();
+        self.pending.clear();
     }
 
     pub fn after(&self, choice: &mut Choice) -> Directory {

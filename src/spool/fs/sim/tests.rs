@@ -42,6 +42,29 @@ fn a_crash_may_undo_names() {
 }
 
 #[test]
+fn a_rename_into_another_directory_loses_no_file() {
+    let fs = disk();
+    fs.create_dir(Path::new("/e"), 0o700).unwrap();
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs.rename(Path::new("/d/a"), Path::new("/e/b")).unwrap();
+    let names = |seed| ["/d", "/e"].map(|path| fs.image(seed).list(Path::new(path)).unwrap().len());
+    let seen: HashSet<[usize; 2]> = (2..50).map(names).collect();
+    assert_eq!(seen, HashSet::from([[1, 0], [0, 1], [1, 1]]));
+}
+
+#[test]
+fn who_may_not_read_a_directory_syncs_everything() {
+    let fs = disk();
+    let plain = fs.open_plain(Path::new("/d/a")).unwrap();
+    fs.rename(Path::new("/d/a"), Path::new("/d/b")).unwrap();
+    fs.set_unreadable(Some(Path::new("/d")));
+    assert_eq!(fs.sync_dir(Path::new("/d")).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(fs.image(0).list(Path::new("/d")).unwrap(), ["a"]);
+    fs.sync_file_system(&plain).unwrap();
+    assert_eq!(fs.image(0).content(Path::new("/d/b")).unwrap(), [2; 2 * SECTOR]);
+}
+
+#[test]
 fn a_failed_sync_is_not_made_good_by_the_next_one() {
     let fs = disk();
     let file = fs.open(Path::new("/d/a")).unwrap();
