@@ -16,6 +16,12 @@ use std::str::FromStr;
 /// brackets; UTF-8 and real-world VERP addresses want more room.
 pub const MAX_ADDRESS_OCTETS: usize = 1000;
 
+/// The longest name of a host, in octets (RFC 1035 2.3.4, with a dot behind it).
+const MAX_HOST_NAME_OCTETS: usize = 254;
+
+/// The longest bare local part: with any origin behind it, it is an address still.
+const MAX_BARE_OCTETS: usize = MAX_ADDRESS_OCTETS - "@".len() - MAX_HOST_NAME_OCTETS;
+
 /// A mailbox, `local-part@domain` or a bare `local-part` that the origin is still to complete.
 ///
 /// The local part is kept as it was written, quotes included; the domain may be an address literal.
@@ -27,7 +33,7 @@ pub struct Address(Box<str>);
 pub enum BadAddress {
     /// Nothing between the brackets, where a mailbox is needed.
     Empty,
-    /// Longer than [`MAX_ADDRESS_OCTETS`].
+    /// Longer than [`MAX_ADDRESS_OCTETS`], or so long that it has no room for an origin.
     TooLong,
     /// A control character, or a space or bracket outside quotes.
     BadCharacter,
@@ -65,8 +71,10 @@ impl Address {
         }
         let (local, domain) = split_at_domain(text)?;
         check_local_part(local)?;
-        if let Some(domain) = domain {
-            check_domain(domain)?;
+        match domain {
+            Some(domain) => check_domain(domain)?,
+            None if text.len() > MAX_BARE_OCTETS => return Err(BadAddress::TooLong),
+            None => {}
         }
         Ok(Address(text.into()))
     }
@@ -86,8 +94,8 @@ impl Address {
         split_at_domain(&self.0).ok().and_then(|(_, domain)| domain)
     }
 
-    /// This address, or this bare local part at `origin`. The dot that may end a fully qualified name is not for
-    /// SMTP (RFC 5321 2.3.5), and goes.
+    /// This address, or this bare local part at `origin`, the name of a host. The dot that may end a fully
+    /// qualified name is not for SMTP (RFC 5321 2.3.5), and goes.
     pub fn completed_with(&self, origin: &str) -> Address {
         match self.domain() {
             Some(_) => Address(self.0.strip_suffix('.').unwrap_or(&self.0).into()),
@@ -429,6 +437,16 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text).unwrap().to_mailbox(), expected, "{text}");
         }
+    }
+
+    /// One of 995 octets was accepted, completed to 1007, and could not be read back from the spool.
+    #[test]
+    fn what_is_completed_is_an_address_still() {
+        let origin = format!("{}x", "abcdefg.".repeat(MAX_HOST_NAME_OCTETS / 8));
+        let bare = |octets| Address::parse(&"x".repeat(octets));
+        let completed = bare(MAX_BARE_OCTETS).unwrap().completed_with(&origin);
+        assert_eq!(Address::parse(completed.as_str()), Ok(completed.clone()));
+        assert_eq!(bare(MAX_BARE_OCTETS + 1), Err(BadAddress::TooLong));
     }
 
     #[test]

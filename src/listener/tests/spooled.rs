@@ -148,6 +148,24 @@ async fn a_message_is_on_the_spool_as_it_came_with_what_it_lacked() {
     assert!(content.ends_with("\r\n\r\n.dot\r\nnaked\r\nlf\r\n\u{ff}8bit\r\n"), "{content}");
 }
 
+/// A recipient that was too long with its origin behind it was acknowledged, and unreadable on the spool.
+#[tokio::test]
+async fn whoever_is_accepted_can_be_read_back() {
+    let mut host = Host::new(|_, _| {});
+    let (mut client, _) = host.session(1).await;
+    client.say("EHLO c", "250 ").await;
+    client.send("MAIL FROM:<cron>\r\n").await;
+    for octets in [995, 746, 745] {
+        client.send(&format!("RCPT TO:<{}>\r\n", "x".repeat(octets))).await;
+    }
+    client.expect_all(&["250 ", "501 ", "501 ", "250 "]).await;
+    client.send("DATA\r\nx\r\n.\r\n").await;
+    client.expect_all(&["354 ", "250 2.0.0"]).await;
+    let entry = host.arrivals.recv().await.unwrap();
+    let stored = host.spool.read(entry.id).unwrap();
+    assert_eq!(stored.envelope.recipients[0].address.domain(), Some("origin.example"));
+}
+
 #[tokio::test]
 async fn chunks_and_data_are_stored_alike() {
     let mut host = Host::new(|_, _| {});
