@@ -1,6 +1,11 @@
-//! Any octets as one segment of the spool.
+//! Any octets as one segment of the spool, and as the records of one.
 #![no_main]
 
+use nullmta::spool::format::FIRST_RECORD;
+use nullmta::spool::parse;
+
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
-    nullmta::spool::parse::segment(octets);
+    parse::segment(octets);
+    // Behind a header that is none: so much before the first record is more than a fuzzer gets past.
+    parse::segment(&[&[0; FIRST_RECORD as usize], octets].concat());
 });
