@@ -10,7 +10,8 @@
 //! 4. What can never be taken is moved to `corrupt/`, and the log says so; what cannot be taken now, or is
 //!    not whole yet, is left. Nothing is ever deleted but what was taken, and of two names that a crash left
 //!    one file the older.
-//! 5. However many files there are, a round looks at [`NAMES`] of them; the next round goes on behind.
+//! 5. However many files there are, a round looks at [`NAMES`] of them; the next one goes on behind, soon and
+//!    whoever is to wait. A flood costs some of a processor and as many lines an hour, and hides no file.
 //!
 //! Fails: in the log only; it goes on. The files are hostile (`pickup/file.rs`).
 //! Not here: their form (`smtp/bsmtp.rs`), writing them (`spool/drop.rs`).
@@ -21,7 +22,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 
@@ -41,10 +42,14 @@ use file::{Candidate, Kind, Look};
 
 /// Names looked at in a round.
 const NAMES: usize = 1000;
-/// Between two rounds.
+/// Between two rounds in which all is looked at.
+const BREATH: Duration = Duration::from_millis(100);
+/// Before all is looked at again.
 const POLL: Duration = Duration::from_secs(2);
-/// When something cannot be taken for now.
+/// The same, when something cannot be taken for now.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Trouble is told of a file, and of [`NAMES`] files at most, once in this time.
+const REMINDER: Duration = Duration::from_secs(60 * 60);
 
 /// Takes what is dropped in the spool at `spool` on `fs` until `stop` is given; then the message at hand is
 /// finished first.
@@ -69,8 +74,9 @@ struct Pickup {
     rest: Option<Names>,
     /// Users from whom nothing can be taken for now.
     put_off: HashSet<u32>,
-    /// Files of which trouble has been told: once is enough.
+    /// Files of which trouble has been told, and since when they are noted.
     told: HashSet<OsString>,
+    told_since: Instant,
     /// Files whose message is taken, and which cannot be removed.
     taken: HashSet<OsString>,
 }
@@ -85,12 +91,16 @@ impl Pickup {
             rest: None,
             put_off: HashSet::new(),
             told: HashSet::new(),
+            told_since: Instant::now(),
             taken: HashSet::new(),
         }
     }
 
     /// Looks at the next names; how long to wait then.
     async fn round(&mut self, stop: &StopSignal) -> Duration {
+        if self.rest.is_none() {
+            self.put_off.clear();
+        }
         let names = match self.next_names().await {
             Ok(names) => names,
             Err(error) => {
@@ -98,7 +108,6 @@ impl Pickup {
                 return PAUSE;
             }
         };
-        self.put_off.clear();
         for name in names {
             if stop.deadline().is_some() {
                 break;
@@ -113,7 +122,11 @@ impl Pickup {
                 Err(error) => self.tell_once(&name, &error.to_string()),
             }
         }
-        if self.put_off.is_empty() { POLL } else { PAUSE }
+        match self.rest {
+            Some(_) => BREATH,
+            None if self.put_off.is_empty() => POLL,
+            None => PAUSE,
+        }
     }
 
     /// The next names, in the order in which their files were left.
@@ -229,10 +242,11 @@ impl Pickup {
     }
 
     fn tell_once(&mut self, name: &OsStr, why: &str) {
-        if self.told.len() >= NAMES {
+        if self.told_since.elapsed() > REMINDER {
             self.told.clear();
+            self.told_since = Instant::now();
         }
-        if self.told.insert(name.to_owned()) {
+        if self.told.len() < NAMES && self.told.insert(name.to_owned()) {
             log::drop_trouble(&self.directory.join(name).display(), why);
         }
     }

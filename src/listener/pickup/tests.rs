@@ -252,11 +252,35 @@ async fn a_flood_is_looked_at_in_parts_and_hides_nothing() {
         rig.leave(&format!("{number}.tmp"), "");
     }
     rig.leave("a.bsmtp", MESSAGE);
-    rig.round().await;
-    assert!(rig.pickup.rest.is_some());
-    rig.round().await;
+    assert_eq!(rig.round().await, BREATH);
+    assert_eq!(rig.round().await, POLL);
     assert_eq!(rig.arrived().len(), 1);
-    assert!(rig.pickup.rest.is_none());
+}
+
+/// Promise 5: who fills the directory beyond what may be taken keeps nobody else waiting.
+#[tokio::test]
+async fn a_flood_of_messages_over_the_limit_is_passed_by() {
+    let host = Host::with_clock(|listen, _| listen.max_messages_per_minute_per_uid = Some(1), Zoned::now);
+    let mut rig = Rig::on(host);
+    for number in 0..NAMES + 200 {
+        rig.leave(&format!("{number}.bsmtp"), MESSAGE);
+    }
+    assert_eq!(rig.round().await, BREATH);
+    assert_eq!(rig.round().await, PAUSE);
+    assert_eq!((rig.arrived().len(), rig.dropped().len()), (1, NAMES + 199));
+}
+
+/// Promise 5: files that resist fill no log.
+#[tokio::test]
+async fn trouble_is_told_of_so_many_files_an_hour() {
+    let mut rig = Rig::new();
+    for number in 0..2 * NAMES {
+        rig.pickup.tell_once(OsStr::new(&number.to_string()), "cannot be opened");
+    }
+    assert_eq!(rig.pickup.told.len(), NAMES);
+    rig.pickup.told_since -= REMINDER + Duration::from_secs(1);
+    rig.pickup.tell_once(OsStr::new("0"), "cannot be opened");
+    assert_eq!(rig.pickup.told.len(), 1);
 }
 
 #[tokio::test]
