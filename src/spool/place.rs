@@ -28,7 +28,7 @@ impl Places {
     }
 
     /// Every directory with its mode. The root lets others pass to `drop/`, which takes files from
-    /// everyone and shows them to no one.
+    /// everyone and shows them to no one but the daemon: by its group, where it has no privileges.
     pub fn directories(&self) -> [(&Path, u32); 5] {
         [
             (&self.root, 0o711),
