@@ -1,16 +1,22 @@
-//! The spool with very many messages, on a real disk. Not part of `cargo test`:
+//! The spool with very many messages, on a real disk.
 //!
 //! ```text
 //! NULLMTA_SCALE=1000000 cargo test --release --test scale -- --ignored --nocapture
 //! ```
+//! is not part of `cargo test`. The number is 100,000 by default; the disk is that of `TMPDIR`, and 1,000,000
+//! messages take 5 GiB of it. Printed: how fast messages of 4 KiB come and go with few and with many on the
+//! spool, how long a start takes, and the memory of each. Asserted, in ratios within the run: rates with many
+//! are at least half of those with few (an optimised build on a calm machine has to keep 80 %), memory below
+//! 150 octets for a message of the spool and its entry, and a disk that is empty in the end.
 //!
-//! The number is 100,000 by default; the disk is that of `TMPDIR`, and 1,000,000 messages take 5 GiB of it.
-//! Printed: how fast messages of 4 KiB come and go with few and with many on the spool, how long a start
-//! takes, and the memory of each. Asserted, in ratios within the run: rates with many are at least half of those
-//! with few (an optimised build on a calm machine has to keep 80 %), memory below 150 octets for
-//! a message of the spool and its entry, and a disk that is empty in the end.
+//! Part of `cargo test` are the bounds that have nothing to do with time, of a daemon with tens of thousands
+//! of messages in its queue: 150 octets of memory for each in all, and a listing that streams.
 
+mod daemon;
+
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +27,8 @@ use nullmta::spool::fs::RealFs;
 use nullmta::spool::{Options, Recovery, Settled, Spool};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
+
+use daemon::{Daemon, figure, free_port};
 
 /// Messages in the small case, and writers at once in every case.
 const FEW: usize = 10_000;
@@ -44,8 +52,8 @@ fn rate(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// Puts `count` messages on the spool; their ids in order, and how long it took.
-async fn fill(spool: &Spool, count: usize) -> (Vec<QueueId>, Duration) {
+/// Puts `count` messages with so many octets on the spool; their ids in order, and how long it took.
+async fn fill(spool: &Spool, count: usize, octets: usize) -> (Vec<QueueId>, Duration) {
     let begun = Instant::now();
     let mut writers = JoinSet::new();
     for _ in 0..WRITERS {
@@ -54,7 +62,7 @@ async fn fill(spool: &Spool, count: usize) -> (Vec<QueueId>, Duration) {
             let mut ids = Vec::new();
             for _ in 0..count / WRITERS {
                 let mut draft = spool.draft(Timestamp::now());
-                draft.write(&[b'x'; 4096]).await.unwrap();
+                draft.write(&vec![b'x'; octets]).await.unwrap();
                 let now = Timestamp::now();
                 ids.push(spool.commit(draft, envelope(), Submitter::Loopback, now).await.unwrap().id());
             }
@@ -83,13 +91,6 @@ async fn drain(spool: &Spool, ids: &[QueueId]) -> Duration {
     begun.elapsed()
 }
 
-/// Octets of memory that the process has resident.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 fn octets_in(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).unwrap();
     entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
@@ -109,10 +110,11 @@ struct Measured {
 
 async fn measure(directory: &Path, count: usize) -> Measured {
     let (spool, _) = open(directory);
-    let (ids, filled) = fill(&spool, count).await;
+    let (ids, filled) = fill(&spool, count, 4096).await;
     spool.close().await;
     drop(spool);
 
+    let resident = || figure(std::process::id(), "VmRSS");
     let before = resident();
     let begun = Instant::now();
     let (spool, recovery) = open(directory);
@@ -153,4 +155,42 @@ async fn a_million_messages_are_a_supported_state() {
     // The window of the scanner and the first stacks are nobody's.
     assert!(at_scale.memory / (many as u64) < 150 + (16 << 20) / many as u64);
     assert!(at_scale.left <= 4 * (32 << 20), "a history leaves nothing");
+}
+
+/// A daemon, its relay down, with so many messages in its queue; `directory` is new.
+async fn daemon_with(directory: &Path, count: usize) -> Daemon {
+    std::fs::create_dir(directory).unwrap();
+    let (spool, _) = open(&directory.join("spool"));
+    fill(&spool, count, 500).await;
+    spool.close().await;
+    drop(spool);
+    Daemon::start(directory, free_port())
+}
+
+/// Lists the `count` messages of a queue; the most memory that it took the client for the first half.
+fn list(daemon: &Daemon, count: usize) -> u64 {
+    let mut client = daemon.queue_list().stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let half = lines.by_ref().take(count / 2).filter(|line| line.as_ref().unwrap().starts_with('{')).count();
+    let peak = figure(client.id(), "VmHWM");
+    assert_eq!(half + lines.count(), count);
+    assert!(client.wait().unwrap().success());
+    peak
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_message_is_little_memory_and_a_listing_streams() {
+    let directory = tempfile::tempdir().unwrap();
+    let few = daemon_with(&directory.path().join("few"), FEW).await;
+    let many = daemon_with(&directory.path().join("many"), 5 * FEW).await;
+    let [memory_of_few, memory_of_many] = [&few, &many].map(|daemon| figure(daemon.id(), "VmRSS"));
+    let each = memory_of_many.saturating_sub(memory_of_few) / (4 * FEW as u64);
+    assert!(each < 150, "{each} octets for each message");
+
+    let (peak_of_few, peak_of_many) = (list(&few, FEW), list(&many, 5 * FEW));
+    let grown = figure(many.id(), "VmHWM").saturating_sub(memory_of_many) / (5 * FEW as u64);
+    println!("{each} octets for each message, {grown} more while they are listed");
+    // Their names and states, and what a daemon needs anyway; the list itself would be hundreds.
+    assert!(grown < 120, "{grown} octets for each message, to list them");
+    assert!(peak_of_many < peak_of_few + (2 << 20), "the client keeps them: {peak_of_few}, {peak_of_many}");
 }

@@ -1,0 +1,94 @@
+//! The daemon as a process of its own, and what it holds of memory.
+
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
+/// What a start may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon; its drop ends it.
+pub struct Daemon {
+    process: Child,
+    config: PathBuf,
+    pub port: u16,
+}
+
+impl Daemon {
+    /// Starts one on `spool` under `directory`, its relay a port of 127.0.0.1; it takes mail already.
+    pub fn start(directory: &Path, relay_port: u16) -> Daemon {
+        let port = free_port();
+        let config = directory.join("nullmta.toml");
+        let text = format!(
+            "relayhost = \"127.0.0.1:{relay_port}\"\nspool = {:?}\n[tls]\nmode = \"none\"\n\
+             [listen]\naddresses = [\"127.0.0.1:{port}\"]\nsocket = \"off\"\nhostname = \"h.example\"\n\
+             [admin]\ncontrol = {:?}\n",
+            directory.join("spool"),
+            directory.join("control.sock")
+        );
+        fs::write(&config, text).unwrap();
+        let log = File::create(directory.join("log")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args([OsStr::new("run"), OsStr::new("-c"), config.as_os_str()]);
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let daemon = Daemon { process, config, port };
+        let begun = Instant::now();
+        while !greets(port) {
+            assert!(begun.elapsed() < PATIENCE, "the daemon does not greet; see {}", directory.display());
+            sleep(Duration::from_millis(20));
+        }
+        daemon
+    }
+
+    /// `nullmta queue list --json`, asked of this daemon.
+    pub fn queue_list(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(["queue", "list", "--json", "-c"]).arg(&self.config);
+        command
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Gone already, it needs no end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Whether somebody says 220 there: the port alone is open before the spool is read.
+fn greets(port: u16) -> bool {
+    let greeting = || -> io::Result<[u8; 3]> {
+        let mut octets = [0; 3];
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port))?.read_exact(&mut octets)?;
+        Ok(octets)
+    };
+    greeting().is_ok_and(|octets| &octets == b"220")
+}
+
+/// A port of 127.0.0.1 that nobody listens on, most likely for as long as it matters.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A figure of /proc/PID/status; octets where it is one of memory.
+pub fn figure(process: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap().trim();
+    match line.strip_suffix(" kB") {
+        Some(kilobytes) => kilobytes.parse::<u64>().unwrap() * 1024,
+        None => line.parse().unwrap(),
+    }
+}
