@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon import TREE, binary
+from strace import available
 from waiting import wait_until
 
 OWNER, STRANGER = 64711, 64712
@@ -133,6 +134,16 @@ def test_mail_left_while_the_daemon_is_down_is_its_own_user_s_and_delivered(make
     assert re.search(rf"picked up from {re.escape(str(host.drop))}/\S+ of uid {OWNER}$", host.daemon.log(), re.M)
     assert not list(host.drop.iterdir()) and not list(host.corrupt.iterdir())
     assert host.daemon.stop() == 0
+
+
+@pytest.mark.skipif(not available(), reason="strace cannot trace here")
+def test_where_no_setgid_bit_may_be_set_the_spool_is_made_without_it(make_nullmta):
+    """As under RestrictSUIDSGID: the fifth directory's mode, that of drop/, is refused with the bit."""
+    nullmta = make_nullmta(1)
+    nullmta.start("strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=/chmod:error=EPERM:when=5")
+    assert stat.filemode((nullmta.base / "spool/drop").stat().st_mode) == "drwx-wx-wt"
+    nullmta.send(MESSAGE)
+    assert nullmta.stop() == 0
 
 
 def test_what_a_hostile_user_leaves_harms_nobody(make_host, scratch):
