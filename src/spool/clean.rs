@@ -9,11 +9,12 @@
 //! 3. It works in small steps between the batches of the writer, and looks at no more than some thousand
 //!    messages of the index in each, so that nobody waits for it long, however many are queued. A step moves
 //!    more than the batch before it has brought, so that the cleaner does catch up.
-//! 4. It works on a full disk, too: the moved messages take no more of the reserve than their segment
-//!    gives back.
+//! 4. It works on a full disk, too: the moved messages take no more of the reserve than their segment gives
+//!    back. While no segment can be made ready, the oldest is cleaned as soon as a quarter of it is dead and what
+//!    lives in it fits into what is left of the active one: then it is the next.
 //!
 //! A live message that cannot be read back has its octets put into `corrupt/` before its segment may go;
-//! if that fails too, the segment stays.
+//! if that fails too, or the disk did not answer, the segment stays until a later step succeeds.
 //!
 //! Not here: letting go (`stock.rs`), when it is wanted (`index.rs`).
 
@@ -28,6 +29,7 @@ use super::payload::{self, Moved};
 use super::read::{Record, base_of, note_at, record_at};
 use super::request::{Answer, Request};
 use super::salvage::{self, Range};
+use super::segment::Active;
 use super::shared::Shared;
 use crate::log;
 use crate::queue_id::QueueId;
@@ -39,6 +41,9 @@ const AHEAD: usize = 2;
 /// Messages of the index looked at in one step: well under a millisecond with the index locked.
 const LOOK: usize = 8192;
 
+/// Steps to let pass after trouble: one is tried with every batch.
+const PAUSE: u32 = 100;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Cleaner {
@@ -48,16 +53,19 @@ pub(super) struct Cleaner {
     left: Vec<QueueId>,
     /// Where in the index to look for more; `None`: from the first one.
     next: Option<QueueId>,
-    /// A segment whose damage could not be put aside.
-    stuck: Option<u32>,
+    /// Steps to let pass, after one that could not go on.
+    pause: u32,
+    /// The segment that could not be cleaned and was reported; once is enough.
+    reported: u32,
 }
 
 impl Cleaner {
     /// The next messages to move, while the log is too long; `None` when it is not, or nothing can be done.
     /// The writer's last batch had `batch` octets.
-    pub fn step(&mut self, shared: &Arc<Shared>, active: u32, batch: usize) -> Option<Vec<Request>> {
-        let oldest = shared.index().wants_cleaning(active, shared.options.segment_size)?;
-        if self.stuck == Some(oldest) {
+    pub fn step(&mut self, shared: &Arc<Shared>, active: &Active, batch: usize) -> Option<Vec<Request>> {
+        let oldest = candidate(shared, active)?;
+        if self.pause > 0 {
+            self.pause -= 1;
             return None;
         }
         if self.segment != oldest || self.left.is_empty() {
@@ -74,7 +82,7 @@ impl Cleaner {
             }
         }
         // A step without a move took damaged messages out, or met none that lives: more may follow.
-        (self.stuck != Some(oldest)).then_some(moves)
+        (self.pause == 0).then_some(moves)
     }
 
     fn look_for_more(&mut self, shared: &Shared, oldest: u32) {
@@ -124,12 +132,28 @@ impl Cleaner {
             ));
             shared.index().remove(id);
         } else {
-            log::spool_damaged(&format!(
-                "{id}: cannot be moved: {error}; segment {:08X} stays",
-                place.segment
-            ));
-            self.stuck = Some(place.segment);
+            self.postpone(id, place.segment, error);
         }
+    }
+}
+
+/// The segment to clean. On a full disk, room is worth more than the copying.
+fn candidate(shared: &Shared, active: &Active) -> Option<u32> {
+    let (index, sequence) = (shared.index(), active.sequence());
+    let too_long = index.wants_cleaning(sequence, shared.options.segment_size);
+    too_long.or_else(|| {
+        shared.stock.is_out_of_room().then(|| index.wants_moving(sequence, active.room())).flatten()
+    })
+}
+
+impl Cleaner {
+    /// The disk may read it, or take the copy of it, another time; until then the segment stays.
+    fn postpone(&mut self, id: QueueId, segment: u32, error: &ReadError) {
+        if self.reported != segment {
+            log::spool_damaged(&format!("{id}: cannot be moved yet: {error}; segment {segment:08X} stays"));
+        }
+        (self.pause, self.reported) = (PAUSE, segment);
+        (self.left, self.next) = (Vec::new(), None);
     }
 }
 

@@ -6,7 +6,8 @@
 //! ```text
 //!      0  header                    two copies, so that one bad block costs nothing
 //!   4096  header again
-//!   8192  batch, batch, batch ...   each starts at a multiple of 512 and is filled up with zeros
+//!   8192  batch, batch, batch ...   filled up with zeros to a multiple of 512, where the next one starts,
+//!                                   or follows at once if nothing was synced in between
 //!  . . .  free: zeros, or what a recycled file held in its former life
 //!
 //! header                               record
@@ -31,8 +32,8 @@
 //!    and it covers the payload's checksum. So neither a recycled file's former records parse, nor
 //!    a sector that went astray, nor a record that a submitter put into the content of a message
 //!    (the spool id is random and is in no message).
-//! 2. A sector that holds something synced is never written again: a batch starts a new sector, so
-//!    a torn write can harm only what nobody was told is safe.
+//! 2. A sector that holds something synced is never written again: behind a sync a batch starts a new
+//!    sector, so a torn write can harm only what nobody was told is safe.
 //! 3. A record of a lower batch than one before it is what a failed write left behind. It is void.
 //! 4. Damage before a later record's `durable below`, or before the durable length that the next
 //!    segment's header states, hit something that was safe. Other damage is a write that was
@@ -250,7 +251,7 @@ pub struct Head {
     pub relay_clock: u32,
     /// What the payload is.
     pub kind: Kind,
-    /// Whether the next record starts a sector, behind padding (promise 5).
+    /// Whether padding may stand behind it (promise 5).
     pub ends_batch: bool,
 }
 

@@ -107,6 +107,8 @@ pub trait File: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Octets written from `buffer`.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize>;
+    /// Cuts the file off at `length`, which is no more than it has.
+    fn truncate(&self, length: u64) -> io::Result<()>;
     /// fdatasync: content and length.
     fn sync_data(&self) -> io::Result<()>;
     /// Octets in the file.
@@ -264,6 +266,10 @@ impl File for fs::File {
 
     fn sync_data(&self) -> io::Result<()> {
         fs::File::sync_data(self)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -21,6 +21,9 @@ use super::ledger::Fate;
 use super::payload::{Effect, Fates};
 use crate::queue_id::QueueId;
 
+/// What a moved record has more than the message's own, with a note or some outcomes; and its place among sectors.
+const MOVED_MORE: u64 = 256;
+
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -179,6 +182,15 @@ impl Index {
         let closed: u64 = self.segments.range(..active).map(|(_, tally)| tally.size).sum();
         let oldest = self.segments.first_key_value()?;
         (closed + live.min(segment_size) > 3 * live && *oldest.0 != active).then_some(*oldest.0)
+    }
+
+    /// The oldest segment, when what lives in it fits into `room` octets, and to move it gains a quarter of
+    /// the segment at least.
+    pub fn wants_moving(&self, active: u32, room: u32) -> Option<u32> {
+        let (oldest, tally) = self.segments.first_key_value()?;
+        let moved = tally.live_octets + u64::from(tally.live) * MOVED_MORE;
+        let is_worth_it = moved <= u64::from(room).min(tally.size / 4 * 3);
+        (is_worth_it && *oldest != active).then_some(*oldest)
     }
 
     /// Does what the record at `place` says. True when a large file belongs to nobody any more.

@@ -98,6 +98,10 @@ impl File for Octets {
         Ok(())
     }
 
+    fn truncate(&self, _: u64) -> io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.len() as u64)
     }

@@ -9,6 +9,7 @@ use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::index::Place;
 use super::shared::Shared;
+use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
 /// What comes down the channel.
@@ -69,10 +70,11 @@ impl Request {
         Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
     }
 
-    /// Whether it takes room that a full disk has not. All others make room sooner or later; a moved
-    /// message does when the rest of its segment has moved.
+    /// Whether it takes room that a full disk has not: mail that somebody submits. All else makes room sooner or
+    /// later, our own reports too, which end what they are about; a moved message does when the rest of its
+    /// segment has moved.
     pub fn is_bulk(&self) -> bool {
-        matches!(self.change, Change::Arrive { .. })
+        self.entry.as_ref().is_some_and(|entry| entry.submitter != Submitter::Ourselves)
     }
 
     /// Whether it is about a message that is gone.

@@ -4,7 +4,9 @@
 //! 1. A segment is active only once its header is synced; before that no record goes into it.
 //! 2. [`Active::append`] writes one batch with one positional write at the committed end. When it fails
 //!    the end stays where it was: the next batch overwrites what the failed one left, and what sticks
-//!    out behind it has a lower batch number and is void (`format.rs`, promise 3).
+//!    out behind it has a lower batch number and is void (`format.rs`, promise 3). The sector in which a
+//!    batch ended is written again, with the same octets in front, unless it was synced in between: a
+//!    delivery's mark and its outcome take one sector as a rule, which is what a full disk has to spare.
 //! 3. After a failed sync nothing is written to the segment and no sync is tried on it again, since
 //!    the kernel may have thrown away what it could not write and say Ok the second time. The segment
 //!    is [`Active::sealed`]; the header of the next one makes void whatever was not synced.
@@ -32,8 +34,10 @@ pub(super) struct Active {
     file: Arc<dyn File>,
     sequence: u32,
     seed: Seed,
-    /// Where the next batch starts.
+    /// Where the next batch is written, at the start of a sector.
     end: u32,
+    /// What that sector holds already, written and not synced.
+    tail: Vec<u8>,
     /// Before this, everything is synced.
     durable: u32,
     batch: u32,
@@ -62,6 +66,7 @@ impl Active {
             sequence: ready.sequence,
             seed: header.spool.seed(ready.sequence),
             end: FIRST_RECORD,
+            tail: Vec::new(),
             durable: FIRST_RECORD,
             batch: 0,
             last: None,
@@ -74,9 +79,14 @@ impl Active {
         self.sequence
     }
 
-    /// Octets from its start to where the next batch will start.
+    /// Octets from its start to behind its last record.
     pub fn end(&self) -> u32 {
-        self.end
+        self.end + self.tail.len() as u32
+    }
+
+    /// Octets that are left in it.
+    pub fn room(&self) -> u32 {
+        self.capacity.saturating_sub(self.end())
     }
 
     /// Octets it was made ready with.
@@ -86,12 +96,12 @@ impl Active {
 
     /// Whether nothing has been written to it.
     pub fn is_empty(&self) -> bool {
-        self.end == FIRST_RECORD
+        self.end() == FIRST_RECORD
     }
 
     /// Whether everything written to it is synced.
     pub fn is_durable(&self) -> bool {
-        self.durable == self.end
+        self.durable == self.end && self.tail.is_empty()
     }
 
     /// How the next segment's header is to speak of this one.
@@ -99,10 +109,18 @@ impl Active {
         Previous { sequence: self.sequence, durable: self.durable, end: self.durable }
     }
 
+    /// Where the next record behind `batch` will stand.
+    pub fn position(&self, batch: &[u8]) -> u32 {
+        // The writer starts a new segment before a batch passes 4 GiB.
+        if batch.is_empty() { self.end() } else { self.end + batch.len() as u32 }
+    }
+
     /// Puts a record at the end of `batch`, the octets that the next [`Active::append`] will write.
     pub fn encode(&mut self, batch: &mut Vec<u8>, record: &Record<'_>) -> Place {
-        // The writer starts a new segment before a batch passes 4 GiB.
-        let offset = self.end + batch.len() as u32;
+        let offset = self.position(batch);
+        if batch.is_empty() {
+            batch.extend_from_slice(&self.tail);
+        }
         let payload_length = record.payload.iter().map(|part| part.len() as u32).sum();
         let head = Head {
             payload_length,
@@ -124,27 +142,33 @@ impl Active {
 
     /// Writes a batch, filled up to whole sectors. The file is no longer than before when there is room.
     pub fn append(&mut self, batch: &mut Vec<u8>) -> io::Result<()> {
-        self.end_batch(batch);
+        let records = self.end_batch(batch);
         // Counted even if the write fails: what it leaves is then older than what comes next.
         self.batch += 1;
         write_all_at(&*self.file, batch, u64::from(self.end))?;
-        self.end += batch.len() as u32;
+        let whole = records - records % SECTOR as usize;
+        self.end += whole as u32;
+        self.tail = batch[whole..records].to_vec();
         Ok(())
     }
 
-    /// Has the last record say that it is the last one, and fills up to whole sectors.
-    fn end_batch(&mut self, batch: &mut Vec<u8>) {
+    /// Has the last record say that it is the last one, and fills up to whole sectors; how long the records are.
+    fn end_batch(&mut self, batch: &mut Vec<u8>) -> usize {
         if let Some((offset, head)) = self.last.take() {
             let at = (offset - self.end) as usize;
             let head = Head { ends_batch: true, ..head }.encode(self.seed, offset);
             batch[at..at + HEAD as usize].copy_from_slice(&head);
         }
-        batch.resize(batch.len().next_multiple_of(SECTOR as usize), 0);
+        let records = batch.len();
+        batch.resize(records.next_multiple_of(SECTOR as usize), 0);
+        records
     }
 
     /// Makes all that was appended durable.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
+        self.end = self.end().next_multiple_of(SECTOR);
+        self.tail.clear();
         self.durable = self.end;
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! The order matters. Nothing is read before the lock is held; nothing is written before the whole log has
 //! been read; the first segment is begun before anybody can commit. A full disk is no reason not to
-//! start: then everything is refused until there is room, and what is queued is delivered.
+//! start: a small segment is begun then, in the room that the last one did not use, so that what is queued is
+//! delivered; what is submitted is refused until there is room.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,12 +13,13 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
 
 use super::entry::{CommitError, Entry, OpenError, Options, Recovery};
-use super::format::SpoolId;
+use super::format::{Previous, SECTOR, SpoolId};
 use super::fs::Fs;
 use super::place::Places;
 use super::recover::{self, Survey};
 use super::request::Order;
 use super::shared::{Shared, Start};
+use super::stock::Size;
 use super::writer::Writer;
 use crate::queue_id::{QueueId, QueueIds};
 
@@ -56,7 +58,8 @@ pub(super) fn open(
     let shared = Arc::new(share(options, fs, places, survey)?);
     let stock = spawn("spool-stock", &shared, |shared| shared.stock.work())?;
     let (orders, received) = mpsc::channel(ORDERS);
-    match start_writer(&shared, Writer::new(Arc::clone(&shared), arrivals, previous, lock), received) {
+    let writer = Writer::new(Arc::clone(&shared), arrivals, previous, lock);
+    match start_writer(&shared, previous, writer, received) {
         Ok(writer) => Ok(Opened { shared, orders, threads: [writer, stock], recovery }),
         Err(error) => {
             shared.stock.close();
@@ -67,12 +70,31 @@ pub(super) fn open(
     }
 }
 
+/// On a full disk, gives back what the last segment has behind its last record: nothing is written there any more.
+/// `None` when there is nothing, or it cannot be done.
+fn give_back(shared: &Shared, last: Option<Previous>) -> Option<()> {
+    let last = last?;
+    let end = u64::from(last.end.next_multiple_of(SECTOR));
+    let file = shared.fs.open(&shared.places.segment(last.sequence)).ok()?;
+    if file.length().ok()? <= end {
+        return None;
+    }
+    file.truncate(end).and_then(|()| file.sync_data()).ok()?;
+    shared.index().begin_segment(last.sequence, end);
+    Some(())
+}
+
 fn start_writer(
     shared: &Arc<Shared>,
+    previous: Option<Previous>,
     mut writer: Writer,
     orders: Receiver<Order>,
 ) -> Result<JoinHandle<()>, OpenError> {
-    match writer.begin_segment() {
+    let mut begun = writer.begin_segment(Size::Any);
+    if begun == Err(CommitError::Full) && give_back(shared, previous).is_some() {
+        begun = writer.begin_segment(Size::Any);
+    }
+    match begun {
         Ok(()) | Err(CommitError::Full) => spawn("spool-writer", shared, move |_| writer.run(orders)),
         Err(_) => {
             let kind = shared.stock.trouble().unwrap_or(ErrorKind::Other);

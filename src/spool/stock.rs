@@ -8,31 +8,48 @@
 //! 2. Segments are let go in the order they are given up, each durably gone (renamed or unlinked, and
 //!    the directory synced) before the next. Segment 2 may hold the record that settles a message in
 //!    segment 1: if 1 came back after 2 was gone, that message would be delivered again.
-//! 3. Whatever fails is tried again; it costs room, never a message.
+//! 3. Whatever fails is tried again, letting go after a pause, making ready when a segment is wanted again; it
+//!    costs room, never a message.
 //! 4. A segment that is let go is reused under the next name where none is ready, so a full disk that
 //!    drains feeds itself.
 //! 5. A new one is made only when the writer wants it: behind a segment just begun, one is likely to be
 //!    let go (`clean.rs`), and to make another meanwhile would take room for nothing.
 //! 6. Zeros are written in small pieces, each synced: who syncs the log meanwhile waits for one of them.
-//! 7. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
+//! 7. Outcomes, and a start, get a segment as large as the disk has room for ([`Size::Any`]), since what they
+//!    record may make room. Messages never do.
+//! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
 //! Not here: when a segment is dead (`index.rs`), headers (`segment.rs`).
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::entry::CommitError;
 use super::fs::{Fs, write_all_at};
 use super::place::Places;
 use super::segment::Ready;
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// After trouble, the pause before the next attempt when nobody asks for one.
+/// After a failure to let something go, the pause before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What is written and synced at a time.
 static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+
+/// The smallest segment: header, and some outcomes.
+const SMALLEST: u64 = 1 << 14;
+const BLOCK: u64 = 4096;
+
+/// How large a segment has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// As all are.
+    Usual,
+    /// As large as there is room for.
+    Any,
+}
 
 /// See the module. The thread runs [`Stock::work`].
 pub(super) struct Stock {
@@ -50,6 +67,8 @@ struct Shelf {
     ready: Option<Ready>,
     /// One is to be made when none is ready and none is let go.
     wanted: bool,
+    /// It may be smaller than others.
+    any_size: bool,
     /// The name of the next segment to make ready.
     next: u32,
     /// Segments to let go, oldest first.
@@ -58,8 +77,8 @@ struct Shelf {
     unnamed: VecDeque<QueueId>,
     /// Why the last attempt to make a segment ready failed; none is made until somebody asks for it.
     trouble: Option<ErrorKind>,
-    /// Letting go failed; tried again after a pause.
-    stuck: bool,
+    /// Letting go failed; it is tried again from then on.
+    stuck_until: Option<Instant>,
     /// Nobody makes segments any more, or soon nobody will.
     closing: bool,
 }
@@ -86,11 +105,12 @@ impl Stock {
         let shelf = Shelf {
             ready: None,
             wanted: false,
+            any_size: false,
             next,
             dead: VecDeque::new(),
             unnamed: VecDeque::new(),
             trouble: None,
-            stuck: false,
+            stuck_until: None,
             closing: false,
         };
         let (shelf, work, change) = (Mutex::new(shelf), Condvar::new(), Condvar::new());
@@ -98,21 +118,31 @@ impl Stock {
     }
 
     /// The next segment; waits as [`Stock::wait_for_ready`] does.
-    pub fn take(&self) -> Result<Ready, ErrorKind> {
-        let mut shelf = self.ready_shelf()?;
+    pub fn take(&self, size: Size) -> Result<Ready, ErrorKind> {
+        let mut shelf = self.ready_shelf(size)?;
         shelf.wanted = false;
         shelf.ready.take().ok_or(ErrorKind::Other)
     }
 
     /// Returns when a segment is ready; while none is, waits for one attempt to make one.
     pub fn wait_for_ready(&self) -> Result<(), ErrorKind> {
-        self.ready_shelf().map(drop)
+        self.ready_shelf(Size::Usual).map(drop)
     }
 
-    fn ready_shelf(&self) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
+    /// Whether a segment is ready.
+    pub fn is_ready(&self) -> bool {
+        self.shelf().ready.is_some()
+    }
+
+    /// Whether the disk had no room for the segment wanted last.
+    pub fn is_out_of_room(&self) -> bool {
+        self.trouble().is_some_and(|kind| CommitError::from(kind) == CommitError::Full)
+    }
+
+    fn ready_shelf(&self, size: Size) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
         let mut shelf = self.shelf();
         if shelf.ready.is_none() {
-            (shelf.wanted, shelf.trouble) = (true, None);
+            (shelf.wanted, shelf.trouble, shelf.any_size) = (true, None, size == Size::Any);
             self.work.notify_one();
         }
         let short = |shelf: &mut Shelf| shelf.ready.is_none() && shelf.trouble.is_none() && !shelf.closing;
@@ -169,19 +199,17 @@ impl Stock {
     fn next_task(&self) -> Option<Task> {
         let mut shelf = self.shelf();
         loop {
-            if let Some(task) = shelf.next_task() {
+            if let Some(task) = shelf.next_task(Instant::now()) {
                 return Some(task);
             }
             if shelf.closing {
                 return None;
             }
-            shelf = match shelf.stuck {
-                false => self.work.wait(shelf).unwrap_or_else(PoisonError::into_inner),
-                true => {
-                    let waited = self.work.wait_timeout(shelf, PAUSE);
-                    let (mut shelf, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                    shelf.stuck = !timeout.timed_out();
-                    shelf
+            shelf = match shelf.stuck_until {
+                None => self.work.wait(shelf).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let pause = until.saturating_duration_since(Instant::now());
+                    self.work.wait_timeout(shelf, pause).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -239,20 +267,32 @@ impl Stock {
         Ok(())
     }
 
-    fn fill(&self, sequence: u32) -> io::Result<Ready> {
-        if self.fs.free_space(&self.places.log)? < self.segment_size {
-            return Err(ErrorKind::StorageFull.into());
+    /// The octets that the next segment may have.
+    fn room(&self) -> io::Result<u64> {
+        let any_size = self.shelf().any_size;
+        let free = self.fs.free_space(&self.places.log)?;
+        let least = if any_size { SMALLEST } else { self.segment_size };
+        // Whole blocks; a few are left for what the file system itself needs.
+        let room = (free - free / 16) & !(BLOCK - 1);
+        match free >= self.segment_size {
+            true => Ok(self.segment_size),
+            false if room >= least => Ok(room),
+            false => Err(ErrorKind::StorageFull.into()),
         }
+    }
+
+    fn fill(&self, sequence: u32) -> io::Result<Ready> {
+        let size = self.room()?;
         let file = self.fs.create(&self.places.segment(sequence))?;
         let mut filled = 0;
-        while filled < self.segment_size {
-            let length = (self.segment_size - filled).min(ZEROS.len() as u64);
+        while filled < size {
+            let length = (size - filled).min(ZEROS.len() as u64);
             write_all_at(&*file, &ZEROS[..length as usize], filled)?;
             file.sync_data()?;
             filled += length;
         }
         self.fs.sync_dir(&self.places.log)?;
-        Ok(Ready { sequence, file, length: self.segment_size })
+        Ok(Ready { sequence, file, length: size })
     }
 
     fn put(&self, ready: Ready) {
@@ -269,7 +309,7 @@ impl Stock {
             shelf.trouble = Some(error.kind());
             self.change.notify_all();
         } else {
-            shelf.stuck = true;
+            shelf.stuck_until = Some(Instant::now() + PAUSE);
         }
         drop(shelf);
         log::spool_stock(&self.places.log, error);
@@ -282,10 +322,12 @@ impl Stock {
 }
 
 impl Shelf {
-    fn next_task(&self) -> Option<Task> {
+    fn next_task(&mut self, now: Instant) -> Option<Task> {
+        self.stuck_until = self.stuck_until.filter(|until| *until > now);
+        let is_stuck = self.stuck_until.is_some();
         // Segments let go come first: they are reused, where a full disk has no room for new ones.
-        let dead = self.dead.front().filter(|_| !self.stuck).copied();
-        let unnamed = self.unnamed.front().filter(|_| !self.stuck).copied();
+        let dead = self.dead.front().filter(|_| !is_stuck).copied();
+        let unnamed = self.unnamed.front().filter(|_| !is_stuck).copied();
         let short = self.wanted && self.ready.is_none() && self.trouble.is_none() && !self.closing;
         dead.map(Task::LetSegmentGo)
             .or(short.then_some(Task::MakeReady(self.next)))

@@ -12,10 +12,12 @@
 //!    Only a crash before the next segment is begun may bring a refused message back, whole.
 //! 3. The writer never gives up: each batch tries to begin a new segment while there is none.
 //! 4. Messages fill only the first half of a segment until the next one is ready: on a full disk there is
-//!    room for the outcomes of what is queued, whose segments then make room for more.
+//!    room for the outcomes of what is queued, whose segments then make room for more. When that half is used
+//!    up, outcomes take any segment that the disk has room for, however small.
 //! 5. A large file is unlinked only when no record that names it can come back.
 //!
-//! Not here: the segment (`segment.rs`), the cleaner's choice (`clean.rs`), the threads' start and end (`mod.rs`).
+//! Not here: the segment (`segment.rs`), the cleaner's choice (`clean.rs`), the threads' start (`start.rs`) and
+//! end (`handle.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +34,7 @@ use super::format::{Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
 use super::request::{Answer, Batch, Order, Request};
 use super::segment::{Active, Record};
 use super::shared::Shared;
+use super::stock::Size;
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -175,19 +178,28 @@ impl Writer {
 
     /// Sees to it that a record of `length` octets fits behind the batch.
     fn make_room(&mut self, length: u32, bulk: bool) -> Result<(), CommitError> {
+        if bulk && !self.spares_half(length) && !self.shared.stock.is_ready() {
+            // Nobody else is to wait for the stock.
+            self.flush();
+            self.shared.stock.wait_for_ready()?;
+        }
         if !self.fits(length) {
             self.flush();
         }
         // A fault there may have begun a segment already.
         if !self.fits(length) {
-            self.begin_segment()?;
+            self.begin_segment(if bulk { Size::Usual } else { Size::Any })?;
         }
-        match &self.active {
-            Some(active) if bulk && self.end_with(active, length) > active.capacity() as usize / 2 => {
-                Ok(self.shared.stock.wait_for_ready()?)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Whether half a segment of the usual size stays free behind `length` octets more.
+    fn spares_half(&self, length: u32) -> bool {
+        let half = self.shared.options.segment_size / 2;
+        let spares = |active: &Active| {
+            (self.end_with(active, length) as u64).saturating_add(half) <= u64::from(active.capacity())
+        };
+        self.active.as_ref().is_none_or(spares)
     }
 
     fn fits(&self, length: u32) -> bool {
@@ -199,13 +211,13 @@ impl Writer {
 
     /// Where the active segment would end with the batch and `length` octets more.
     fn end_with(&self, active: &Active, length: u32) -> usize {
-        let end = active.end() as usize + self.batch.octets.len() + length as usize;
+        let end = active.position(&self.batch.octets) as usize + length as usize;
         end.next_multiple_of(SECTOR as usize)
     }
 
     /// Begins the next segment. The one before is left synced, or its unsynced end made void.
-    pub(super) fn begin_segment(&mut self) -> Result<(), CommitError> {
-        let ready = self.shared.stock.take()?;
+    pub(super) fn begin_segment(&mut self, size: Size) -> Result<(), CommitError> {
+        let ready = self.shared.stock.take(size)?;
         if let Some(mut active) = self.active.take() {
             if !active.is_durable()
                 && let Err(e) = active.sync()
@@ -280,7 +292,7 @@ impl Writer {
             self.previous = Some(active.sealed());
         }
         // If it fails, the next batch tries again; meanwhile everything is refused.
-        let _ = self.begin_segment();
+        let _ = self.begin_segment(Size::Any);
     }
 
     fn succeed(&mut self, batch: &mut Batch) {
@@ -327,17 +339,19 @@ impl Writer {
     }
 
     /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed. Only
-    /// then does the stock make a segment: before, the one that is cleaned is likely to be reused.
+    /// then does the stock make a segment, or when this one fills up: before, the one that is cleaned is likely
+    /// to be reused.
     fn clean(&mut self) -> bool {
         let cleaned = self.move_some();
-        if !cleaned {
+        let is_filling = self.active.as_ref().is_some_and(|active| active.end() > active.capacity() / 4);
+        if !cleaned || is_filling {
             self.shared.stock.replenish();
         }
         cleaned
     }
 
     fn move_some(&mut self) -> bool {
-        let Some(active) = self.active.as_ref().map(Active::sequence) else { return false };
+        let Some(active) = &self.active else { return false };
         let Some(moves) = self.cleaner.step(&self.shared, active, self.batch_octets) else { return false };
         let (answer, mut refused) = oneshot::channel();
         let mut answer = Some(answer);

@@ -12,7 +12,7 @@ from daemon import submit
 from waiting import wait_until
 
 MIB = 1 << 20
-# Room for the segments made ahead (three of 32 MiB), what is kept free (64 MiB), and some mail.
+# Room for the active segment and the one made ahead (32 MiB each), what is kept free (64 MiB), and some mail.
 SIZE = 256 * MIB
 CONTENT = b"Subject: one of many\r\n\r\n" + b"x" * 76 + b"\r\n"
 

@@ -22,7 +22,7 @@ use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Transaction, Trouble, Verdict, Work};
 use crate::spool::fs::sim::SimFs;
 use crate::spool::fs::{Fs, RealFs};
-use crate::spool::{Options, Spool};
+use crate::spool::{CommitError, Options, Spool};
 use crate::status::Status as EnhancedStatus;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -258,6 +258,16 @@ pub(super) struct Bench {
     fs: Arc<dyn Fs>,
 }
 
+/// From `from`, the null reverse-path where that is empty, to each of `to`.
+pub(super) fn envelope(from: &str, to: &[&str]) -> Envelope {
+    let mut envelope = Envelope::from(match from {
+        "" => ReversePath::Null,
+        from => ReversePath::Mailbox(Address::parse(from).unwrap()),
+    });
+    envelope.recipients = to.iter().map(|to| Recipient::plain(Address::parse(to).unwrap())).collect();
+    envelope
+}
+
 impl Bench {
     pub(super) async fn new() -> Self {
         Self::with(|_| {}).await
@@ -314,19 +324,22 @@ impl Bench {
 
     /// Commits a message from `from` (empty: `<>`).
     pub(super) async fn submit(&self, from: &str, to: &[&str]) -> QueueId {
-        let mut envelope = Envelope::from(match from {
-            "" => ReversePath::Null,
-            from => ReversePath::Mailbox(Address::parse(from).unwrap()),
-        });
-        envelope.recipients = to.iter().map(|to| Recipient::plain(Address::parse(to).unwrap())).collect();
-        self.submit_envelope(envelope).await
+        self.submit_envelope(envelope(from, to)).await
     }
 
     pub(super) async fn submit_envelope(&self, envelope: Envelope) -> QueueId {
+        self.try_submit(envelope, b"Subject: hello\r\n\r\nhello\r\n").await.unwrap()
+    }
+
+    pub(super) async fn try_submit(
+        &self,
+        envelope: Envelope,
+        content: &[u8],
+    ) -> Result<QueueId, CommitError> {
         let now = self.clock.now();
         let mut draft = self.spool.draft(now);
-        draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
-        self.spool.commit(draft, envelope, Submitter::Loopback, now).await.unwrap().id()
+        draft.write(content).await?;
+        Ok(self.spool.commit(draft, envelope, Submitter::Loopback, now).await?.id())
     }
 
     /// What the only message is doing.

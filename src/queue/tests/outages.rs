@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::bench::{Bench, DAY, Does, HOUR, MINUTE};
+use super::bench::{Bench, DAY, Does, HOUR, MINUTE, envelope};
 use crate::spool::fs::sim::{Fault, SimFs};
 
 #[tokio::test]
@@ -157,4 +157,26 @@ async fn while_outcomes_cannot_be_recorded_nothing_is_sent() {
     bench.until_empty().await;
     // Each was shown to the relay without its dot before, at the most as often as its age asks for.
     assert!(seen <= 40, "{seen}");
+}
+
+/// A bounce that was refused for want of room once held up everything else, which would have made room.
+#[tokio::test]
+async fn a_full_disk_drains_with_a_bounce_among_the_mail() {
+    let fs = SimFs::new();
+    let bench = Bench::simulated(&fs);
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["nobody@example.net"]).await;
+    fs.set_capacity(Some(5 << 20));
+    let content = [b"Subject: long\r\n\r\n", &[b'x'; 20_000][..], b"\r\n"].concat();
+    let mut queued = 1;
+    while bench.try_submit(envelope("app@example.org", &["ann@example.net"]), &content).await.is_ok() {
+        queued += 1;
+    }
+    fs.set_capacity(Some(fs.used()));
+    bench.until(|status| status.paused_until.is_some()).await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(HOUR, MINUTE * 10).await;
+    bench.until_empty().await;
+    assert_eq!(bench.relay.seen().len(), queued + 1, "each once, and the DSN");
 }

@@ -445,6 +445,12 @@ impl File for SimFile {
         }
     }
 
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        disk.inodes.entry(self.inode).or_default().truncate(length as usize);
+        Ok(())
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.call(false)?.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64)
     }

@@ -48,7 +48,7 @@ fn scan(fs: &SimFs) -> Vec<Found> {
 
 /// format.rs 2, segment.rs 1.
 #[test]
-fn a_batch_starts_a_sector_and_says_what_was_durable_before_it() {
+fn a_batch_behind_a_sync_starts_a_sector_and_says_what_was_durable_before_it() {
     let fs = SimFs::new();
     let mut active = active(&fs);
     let mut batch = Vec::new();
@@ -61,8 +61,29 @@ fn a_batch_starts_a_sector_and_says_what_was_durable_before_it() {
     assert!(active.is_durable());
     append(&mut active, 4, b"after it").unwrap();
     let found: Vec<_> = scan(&fs).iter().map(|f| (f.offset, f.head.durable_below, f.gap)).collect();
-    assert_eq!(found, [(8192, 8192, None), (8240, 8192, None), (9216, 8192, None), (9728, 9728, None)]);
-    assert_eq!(active.sealed(), Previous { sequence: 3, durable: 9728, end: 9728 });
+    assert_eq!(found, [(8192, 8192, None), (8240, 8192, None), (8880, 8192, None), (9216, 9216, None)]);
+    assert_eq!(active.sealed(), Previous { sequence: 3, durable: 9216, end: 9216 });
+}
+
+/// segment.rs 2, format.rs 2: and a sector that was synced is never written again.
+#[test]
+fn what_is_not_synced_shares_its_sector_with_what_follows() {
+    let fs = SimFs::new();
+    let mut active = active(&fs);
+    let synced = |fs: &SimFs| fs.content(Path::new("/segment")).unwrap()[8192..8704].to_vec();
+    append(&mut active, 1, b"a mark").unwrap();
+    append(&mut active, 1, b"its outcome").unwrap();
+    active.sync().unwrap();
+    let before = synced(&fs);
+    assert_eq!(active.end(), 8704);
+    for id in 2..20 {
+        append(&mut active, id, &[7; 90]).unwrap();
+    }
+    active.sync().unwrap();
+    assert_eq!(synced(&fs), before);
+    assert_eq!(active.end(), 8704 + 5 * 512, "18 records of 136 octets");
+    assert_eq!(scan(&fs).len(), 20);
+    assert!(scan(&fs).iter().all(|found| found.gap.is_none()));
 }
 
 /// segment.rs 2: what a failed write left in whole is void once something newer stands before it.

@@ -40,7 +40,7 @@ fn names(fs: &SimFs) -> Vec<String> {
 fn what_is_handed_out_is_durable_and_numbered_in_order() {
     with_stock(|fs, stock| {
         for sequence in 1..=5 {
-            let ready = stock.take().unwrap();
+            let ready = stock.take(Size::Usual).unwrap();
             assert_eq!((ready.sequence, ready.length), (sequence, SIZE));
             let path = format!("/s/log/{sequence:08X}.seg");
             assert_eq!(fs.image(0).content(Path::new(&path)).unwrap(), vec![0; SIZE as usize]);
@@ -52,11 +52,11 @@ fn what_is_handed_out_is_durable_and_numbered_in_order() {
 #[test]
 fn a_segment_is_made_when_it_is_wanted() {
     with_stock(|fs, stock| {
-        stock.take().unwrap();
+        stock.take(Size::Usual).unwrap();
         stock.let_go(1);
         stock.wait_for_ready().unwrap();
         assert_eq!(names(fs), ["00000002.seg"], "the one let go was reused");
-        stock.take().unwrap();
+        stock.take(Size::Usual).unwrap();
         stock.replenish();
         stock.wait_for_ready().unwrap();
         assert_eq!(names(fs), ["00000002.seg", "00000003.seg"]);
@@ -67,17 +67,17 @@ fn a_segment_is_made_when_it_is_wanted() {
 #[test]
 fn trouble_is_told_and_passes() {
     with_stock(|fs, stock| {
-        let mut last = stock.take().unwrap().sequence;
+        let mut last = stock.take(Size::Usual).unwrap().sequence;
         fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
         let refused = loop {
-            match stock.take() {
+            match stock.take(Size::Usual) {
                 Ok(ready) => last = ready.sequence,
                 Err(kind) => break kind,
             }
         };
         assert_eq!((refused, stock.trouble()), (ErrorKind::PermissionDenied, Some(refused)));
         fs.set_fault(None);
-        assert_eq!(stock.take().unwrap().sequence, last + 1);
+        assert_eq!(stock.take(Size::Usual).unwrap().sequence, last + 1);
     });
 }
 
@@ -86,7 +86,7 @@ fn trouble_is_told_and_passes() {
 fn segments_go_oldest_first() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     with_stock(|fs, stock| {
-        let taken: Vec<u32> = (0..6).map(|_| stock.take().unwrap().sequence).collect();
+        let taken: Vec<u32> = (0..6).map(|_| stock.take(Size::Usual).unwrap().sequence).collect();
         let list = Arc::clone(&seen);
         let mut change = 2;
         fs.watch(move |disk| {
@@ -95,7 +95,7 @@ fn segments_go_oldest_first() {
             list.lock().unwrap().push(left);
         });
         taken.iter().for_each(|sequence| stock.let_go(*sequence));
-        stock.take().unwrap();
+        stock.take(Size::Usual).unwrap();
     });
     let seen = seen.lock().unwrap();
     assert!(seen.len() >= 12);
@@ -109,14 +109,14 @@ fn segments_go_oldest_first() {
 #[test]
 fn a_full_disk_feeds_itself() {
     with_stock(|fs, stock| {
-        let first = stock.take().unwrap();
+        let first = stock.take(Size::Usual).unwrap();
         fs.set_capacity(Some(0));
         let mut last = first.sequence;
-        while let Ok(ready) = stock.take() {
+        while let Ok(ready) = stock.take(Size::Usual) {
             last = ready.sequence;
         }
         stock.let_go(first.sequence);
-        let reused = std::iter::repeat_with(|| stock.take()).find_map(Result::ok).unwrap();
+        let reused = std::iter::repeat_with(|| stock.take(Size::Usual)).find_map(Result::ok).unwrap();
         assert_eq!(reused.sequence, last + 1);
     });
 }
@@ -134,7 +134,42 @@ fn large_files_are_unlinked() {
     });
 }
 
-/// Promise 7: the thread dies in the middle of making a segment; who waits for it is told, and who comes later.
+/// Promise 3: whoever wants something meanwhile once put the next attempt off, for as long as they went on.
+#[test]
+fn what_could_not_go_goes_soon_whatever_else_comes() {
+    with_stock(|fs, stock| {
+        let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
+        fs.create(&path).unwrap();
+        stock.wait_for_ready().unwrap();
+        fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: false }));
+        stock.unlink_large(QueueId::from_raw(1));
+        let begun = Instant::now();
+        while fs.content(&path).is_some() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it was put off");
+            stock.unlink_large(QueueId::from_raw(2));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+}
+
+/// Promise 7.
+#[test]
+fn an_outcome_gets_a_segment_of_any_size() {
+    with_stock(|fs, stock| {
+        fs.set_capacity(Some(SIZE - 4096));
+        assert_eq!(stock.take(Size::Any).err(), Some(ErrorKind::StorageFull), "not even the smallest");
+        fs.set_capacity(Some(SIZE - 1));
+        assert_eq!(stock.take(Size::Usual).err(), Some(ErrorKind::StorageFull));
+    });
+    let fs = SimFs::new();
+    fs.set_capacity(Some(20_000));
+    let stock = Stock::new(Arc::new(fs), Places::under(Path::new("/s")), 32 << 10, 1);
+    assert_eq!(stock.room().map_err(|e| e.kind()), Err(ErrorKind::StorageFull));
+    stock.shelf().any_size = true;
+    assert_eq!(stock.room().unwrap(), 16 << 10, "whole blocks, and a sixteenth is left");
+}
+
+/// Promise 8: the thread dies in the middle of making a segment; who waits for it is told, and who comes later.
 #[test]
 fn nobody_waits_for_a_thread_that_died() {
     let fs = SimFs::new();
@@ -149,10 +184,10 @@ fn nobody_waits_for_a_thread_that_died() {
     });
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| stock.work());
-        let waiting = scope.spawn(|| stock.take().map(|ready| ready.sequence));
+        let waiting = scope.spawn(|| stock.take(Size::Usual).map(|ready| ready.sequence));
         drop(go_on);
         assert!(thread.join().is_err(), "it panicked");
         assert_eq!(waiting.join().unwrap(), Err(ErrorKind::Other));
-        assert_eq!(stock.take().map(|ready| ready.sequence), Err(ErrorKind::Other));
+        assert_eq!(stock.take(Size::Usual).map(|ready| ready.sequence), Err(ErrorKind::Other));
     });
 }

@@ -149,8 +149,8 @@ async fn a_refused_message_that_comes_back_is_whole() {
     for length in [3900, 3900, 3900, 3900, 3900, 3000] {
         expected.push(rig.commit(&content(length, length)).await.id());
     }
-    // Room for the large file, but not for a segment; and the one that is ready is used up.
-    rig.fs.set_capacity(Some(2 * (32 << 10) + 20_000));
+    // Room for the large file, but not for the smallest segment; and the one that is ready is used up.
+    rig.fs.set_capacity(Some(2 * (32 << 10) + 12_000));
     rig.fs.fail_next_sync_in(Path::new("/spool/log"));
     assert!(rig.try_commit(b"x", envelope(1)).await.is_err());
     let sent = content(1, 9000);

@@ -5,6 +5,7 @@ mod clean;
 mod crash;
 mod damage;
 mod fault;
+mod full;
 mod life;
 mod start;
 
@@ -27,6 +28,7 @@ fn every_row_of_the_tables_is_cited_by_a_test() {
         include_str!("crash/history.rs"),
         include_str!("damage.rs"),
         include_str!("fault.rs"),
+        include_str!("full.rs"),
         include_str!("life.rs"),
         include_str!("start.rs"),
         include_str!("../drop/tests.rs"),
@@ -57,8 +59,12 @@ fn options() -> Options {
 }
 
 fn try_open(fs: &SimFs) -> Result<Rig, OpenError> {
+    open_with(fs, options())
+}
+
+fn open_with(fs: &SimFs, options: Options) -> Result<Rig, OpenError> {
     let (announce, arrivals) = unbounded_channel();
-    let (spool, recovery) = Spool::open(options(), Arc::new(fs.clone()), announce)?;
+    let (spool, recovery) = Spool::open(options, Arc::new(fs.clone()), announce)?;
     Ok(Rig { fs: fs.clone(), spool, recovery, arrivals })
 }
 

@@ -70,6 +70,11 @@ impl Inode {
         self.dirty.extend(offset / SECTOR..end.div_ceil(SECTOR));
     }
 
+    pub fn truncate(&mut self, length: usize) {
+        self.now.truncate(length);
+        self.dirty.retain(|sector| sector * SECTOR < length);
+    }
+
     pub fn sync(&mut self) {
         let mut durable = self.durable.to_vec();
         durable.resize(self.now.len(), 0);
