@@ -60,7 +60,7 @@ impl Run {
         let written = log.clone();
         let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
         let logging = tracing::subscriber::set_default(journal.finish());
-        let small = Options { segment_size: 1 << 14, min_free_space: 0, max_messages, ..Options::at(SPOOL) };
+        let small = Options { segment_size: 1 << 15, min_free_space: 0, max_messages, ..Options::at(SPOOL) };
         let host = Host::on(Arc::new(fs.clone()), |_, options| *options = small, clock);
         let pickup = Pickup::new(Arc::new(fs.clone()), Path::new(SPOOL), Arc::clone(&host.service));
         Run { fs: fs.clone(), host, pickup, log, _logging: logging }
