@@ -21,9 +21,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::exit::{Exit, Failure};
 use crate::admin::client;
 use crate::admin::protocol::{Message, Request};
+use crate::listener::certificate::Certificate;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::secret::Secret;
-use crate::sink::{Certificate, Event, Options, Sink, User};
+use crate::sink::{Event, Options, Sink, User};
 
 const MESSAGES: usize = 5;
 const PASSWORD: &str = "demo-password";
@@ -101,7 +102,7 @@ impl Stage {
     fn set() -> io::Result<Self> {
         let directory = std::env::temp_dir().join(format!("nullmta-demo-{}", std::process::id()));
         fs::create_dir(&directory)?;
-        let certificate = Certificate::self_made().map_err(io::Error::other)?;
+        let certificate = Certificate::self_made("localhost").map_err(io::Error::other)?;
         let stage = Stage { listen: free_port()?, relay: free_port()?, certificate, directory };
         stage.write_files()?;
         Ok(stage)

@@ -14,10 +14,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
+use crate::listener::certificate::Certificate;
 use crate::listener::stop::stop_signal;
 use crate::log::Foreign;
 use crate::secret::Secret;
-use crate::sink::{self, Certificate, Effect, Event, Fault, Options, Security, SinkError, User};
+use crate::sink::{self, Effect, Event, Fault, Options, Security, SinkError, User};
 
 const FAULTS: &str = "\
 Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
@@ -104,7 +105,7 @@ impl Sink {
     fn into_options(self) -> Result<Options, Failure> {
         let certificate = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => Certificate::load(certificate, key),
-            _ => Certificate::self_made(),
+            _ => Certificate::self_made("localhost"),
         };
         Ok(Options {
             address: self.listen,

@@ -25,6 +25,7 @@ use crate::smtp::session::{Policy, Session};
 
 pub mod backend;
 pub mod bind;
+pub mod certificate;
 pub mod drive;
 pub mod intake;
 pub mod limits;

@@ -12,7 +12,6 @@
 //! Not here: the command line (`cli/sink.rs`).
 
 mod auth;
-mod certificate;
 mod event;
 mod fault;
 mod line;
@@ -33,12 +32,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 pub use auth::User;
-pub use certificate::Certificate;
 pub use event::{Content, Event, Received};
 pub use fault::{BadFault, Effect, Fault, Phase};
 pub use options::{Options, Security};
 
 use crate::listener::backend::{BoxStream, Stream};
+use crate::listener::certificate::Certificate;
 use crate::listener::drive::{Connection, Pace, drive};
 use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Policy, Session};
@@ -140,8 +139,8 @@ impl Shared {
         let mut session = Session::new(policy);
         let mut stream: BoxStream = Box::new(Hangable { stream, line });
         if security == Security::Implicit {
-            match self.certificate.acceptor().accept(stream).await {
-                Ok(secured) => stream = Box::new(secured),
+            match self.certificate.accept(stream).await {
+                Ok((secured, _)) => stream = secured,
                 Err(error) => return self.tell(Event::Trouble(format!("TLS handshake: {error}"))),
             }
             session.tls_started();

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::auth::{MECHANISMS, User};
-use super::certificate::Certificate;
 use super::fault::Fault;
+use crate::listener::certificate::Certificate;
 use crate::smtp::session::Policy;
 
 /// How the sink's connections are secured.

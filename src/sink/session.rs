@@ -228,7 +228,8 @@ impl Backend for Host {
     }
 
     async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
-        Ok(Box::new(self.shared.certificate.acceptor().accept(plain).await?))
+        let (secured, _) = self.shared.certificate.accept(plain).await?;
+        Ok(secured)
     }
 
     async fn auth_start(&mut self, mechanism: &str, initial_response: Option<&[u8]>) -> AuthStep {

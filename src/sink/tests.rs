@@ -2,14 +2,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::listener::certificate::tests::connector_trusting;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::secret::Secret;
 use crate::smtp::reply::Reply;
@@ -98,7 +97,7 @@ impl<S: Stream> Client<S> {
 fn options() -> Options {
     // Made once: it is the slow part.
     static CERTIFICATE: std::sync::LazyLock<Certificate> =
-        std::sync::LazyLock::new(|| Certificate::self_made().unwrap());
+        std::sync::LazyLock::new(|| Certificate::self_made("localhost").unwrap());
     Options::new(CERTIFICATE.clone())
 }
 
@@ -271,16 +270,8 @@ fn users() -> Vec<User> {
 
 /// Shakes hands as a client that trusts nothing but the sink's own certificate.
 async fn secure<S: Stream>(stream: S, pem: &str) -> tokio_rustls::client::TlsStream<S> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    connector_trusting(pem).connect(name, stream).await.unwrap()
 }
 
 /// AUTH by rsasl's client; the last reply's code.

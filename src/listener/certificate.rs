@@ -1,15 +1,23 @@
-//! What the sink shows in its TLS handshake: a certificate of its own making, or one it is given.
+//! What a server shows in its TLS handshake: a certificate of its own making, or one it is given.
 //!
-//! Promises: the certificate made here is good for `localhost`, 127.0.0.1 and ::1, and is its own CA:
-//! whoever trusts its PEM text (`tls.ca-file`) verifies it and nothing else. Its key is never written.
+//! Promises: the certificate made here is good for `localhost`, 127.0.0.1, ::1 and the host's name, and is
+//! its own CA: whoever trusts its PEM text verifies it and nothing else. Its key is never written.
+//!
+//! The sink shows one as well.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ProtocolVersion, ServerConfig};
 use tokio_rustls::TlsAcceptor;
+
+use crate::listener::backend::BoxStream;
+
+/// What a self-made certificate is good for, beside the host's name.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A certificate, and the acceptor that shows it.
 #[derive(Clone)]
@@ -20,9 +28,12 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// A fresh self-signed one.
-    pub fn self_made() -> Result<Self, String> {
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    /// A fresh self-signed one, for `hostname` and the names of loopback.
+    pub fn self_made(hostname: &str) -> Result<Self, String> {
+        let mut names: Vec<String> = LOOPBACK.map(String::from).into();
+        if !LOOPBACK.contains(&hostname) {
+            names.push(hostname.into());
+        }
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
         Self::new(vec![made.cert.der().clone()], key, made.cert.pem())
@@ -52,26 +63,32 @@ impl Certificate {
         Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), pem: pem.into() })
     }
 
-    /// What `tls.ca-file` must hold to trust it, where it is self-made.
+    /// What a client's CA file (`tls.ca-file`, for nullmta) must hold to trust it, where it is self-made.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// The server side of a handshake.
-    pub fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    /// The server side of a handshake: the stream it makes, and its version, `TLSv1.3` or `TLSv1.2`.
+    pub async fn accept(&self, plain: BoxStream) -> io::Result<(BoxStream, &'static str)> {
+        let secured = self.acceptor.accept(plain).await?;
+        let version = match secured.get_ref().1.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            // The safe default versions are these two and no other.
+            _ => "TLSv1.2",
+        };
+        Ok((Box::new(secured), version))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, RootCertStore};
     use tokio_rustls::TlsConnector;
 
-    /// A handshake between `certificate` and a client that trusts `pem` and expects `name`.
-    async fn handshake(certificate: &Certificate, pem: &str, name: &str) -> Result<(), String> {
+    /// A client that trusts nothing but the certificate in `pem`.
+    pub(crate) fn connector_trusting(pem: &str) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -80,21 +97,28 @@ mod tests {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// A handshake between `certificate` and a client that trusts `pem` and expects `name`; its version.
+    async fn handshake(certificate: &Certificate, pem: &str, name: &str) -> Result<&'static str, String> {
         let (ours, theirs) = tokio::io::duplex(65_536);
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        let (client, _) = tokio::join!(connector.connect(name, theirs), certificate.acceptor().accept(ours));
-        client.map(drop).map_err(|error| error.to_string())
+        let connecting = connector_trusting(pem).connect(name, theirs);
+        let (client, ours) = tokio::join!(connecting, certificate.accept(Box::new(ours)));
+        client.and(ours).map(|(_, version)| version).map_err(|error| error.to_string())
     }
 
     #[tokio::test]
-    async fn a_self_made_one_is_good_for_loopback_names_and_only_with_its_own_pem() {
-        let (ours, other) = (Certificate::self_made().unwrap(), Certificate::self_made().unwrap());
-        for name in ["localhost", "127.0.0.1", "::1"] {
-            assert_eq!(handshake(&ours, ours.pem(), name).await, Ok(()), "{name}");
+    async fn a_self_made_one_is_good_for_this_host_s_names_and_only_with_its_own_pem() {
+        let made = || Certificate::self_made("web1.example.org").unwrap();
+        let (ours, other) = (made(), made());
+        for name in ["localhost", "127.0.0.1", "::1", "web1.example.org"] {
+            assert_eq!(handshake(&ours, ours.pem(), name).await, Ok("TLSv1.3"), "{name}");
         }
         assert!(handshake(&ours, ours.pem(), "relay.example.org").await.is_err());
         assert!(handshake(&ours, other.pem(), "localhost").await.is_err());
+        assert!(Certificate::self_made("localhost").is_ok());
     }
 
     #[tokio::test]
@@ -105,7 +129,7 @@ mod tests {
         std::fs::write(&chain, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let loaded = Certificate::load(&chain, &key).unwrap();
-        assert_eq!(handshake(&loaded, &made.cert.pem(), "localhost").await, Ok(()));
+        assert_eq!(handshake(&loaded, &made.cert.pem(), "localhost").await, Ok("TLSv1.3"));
 
         let absent = directory.path().join("absent.pem");
         let cases = [(&absent, &key, "absent.pem"), (&chain, &absent, "absent.pem"), (&key, &key, "key.pem")];
