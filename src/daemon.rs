@@ -28,10 +28,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::admin::control::{self, Control};
-use crate::config::Config;
+use crate::config::{Config, ServerCertificate};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
+use crate::listener::certificate::Certificate;
 use crate::listener::intake::Desk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
@@ -59,6 +60,8 @@ pub enum StartError {
     Spool(OpenError),
     /// What the relay's configuration names: certificates, keys.
     Relay(String),
+    /// What the listener is to show in TLS handshakes.
+    Certificate(String),
     /// The control socket.
     Control(PathBuf, io::Error),
     /// Something that the system normally gives.
@@ -73,7 +76,7 @@ impl fmt::Display for StartError {
             StartError::Inherited(error) => error.fmt(f),
             StartError::Bind(error) => error.fmt(f),
             StartError::Spool(error) => error.fmt(f),
-            StartError::Relay(error) => f.write_str(error),
+            StartError::Relay(error) | StartError::Certificate(error) => f.write_str(error),
             StartError::Control(path, error) => {
                 write!(
                     f,
@@ -169,6 +172,7 @@ struct Daemon {
     path: PathBuf,
     config: Config,
     level: LevelHandle,
+    certificate: Option<Certificate>,
     spool: Spool,
     queue: Queue,
     service: Arc<Service>,
@@ -185,6 +189,7 @@ impl Daemon {
         raise_descriptor_limit();
         let bound = sockets(&config, inherited)?;
         let carrier = carrier(&config).map_err(StartError::Relay)?;
+        let certificate = certificate(&config).map_err(StartError::Certificate)?;
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(&config, announce).await?;
         log_recovery(&recovery);
@@ -195,13 +200,14 @@ impl Daemon {
         let settings = Settings::new(&config, carrier);
         let (queue, deliveries) =
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
-        let service = Service::new(&config.listen, desk(&config, &spool, &queue));
+        let service = Service::new(&config.listen, desk(&config, &spool, &queue, certificate.clone()));
         let (stopper, stop) = stop_signal();
         let pickup = pick_up(Arc::new(RealFs), config.spool.clone(), Arc::clone(&service), stop.clone());
         Ok(Daemon {
             path,
             config,
             level,
+            certificate,
             sessions: tokio::spawn(serve(bound, service.clone(), stop)),
             deliveries: tokio::spawn(deliveries),
             control: spawn_control(control_listener, &queue, &spool),
@@ -232,16 +238,27 @@ impl Daemon {
 
     fn follow(&mut self, config: Config) -> Result<(), String> {
         let carrier = carrier(&config)?;
+        let certificate = self.certificate(&config)?;
         for (key, is_changed) in fixed_keys(&self.config, &config) {
             if is_changed {
                 log::needs_restart(key);
             }
         }
         self.queue.reconfigure(Settings::new(&config, carrier));
-        self.service.reload(&config.listen, desk(&config, &self.spool, &self.queue));
+        let desk = desk(&config, &self.spool, &self.queue, certificate.clone());
+        self.service.reload(&config.listen, desk);
         self.level.set(config.log.level);
+        self.certificate = certificate;
         self.config = config;
         Ok(())
+    }
+
+    /// What `config` has the listener show. A self-made one lasts for a run: somebody may have come to trust it.
+    fn certificate(&self, config: &Config) -> Result<Option<Certificate>, String> {
+        let (old, new) = (&self.config.listen, &config.listen);
+        let is_kept = new.certificate == Some(ServerCertificate::SelfMade)
+            && (&old.certificate, &old.hostname) == (&new.certificate, &new.hostname);
+        if is_kept { Ok(self.certificate.clone()) } else { certificate(config) }
     }
 
     /// Tells systemd that we live, if we do: the queue's owner must answer.
@@ -292,7 +309,7 @@ impl Daemon {
 }
 
 /// What sessions put messages on.
-fn desk(config: &Config, spool: &Spool, queue: &Queue) -> Desk {
+fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certificate>) -> Desk {
     let queue = queue.clone();
     Desk {
         spool: spool.clone(),
@@ -301,7 +318,18 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue) -> Desk {
         hostname: config.listen.hostname.as_str().into(),
         probe: Arc::new(move || queue.probe_for_client()),
         clock: Zoned::now,
+        certificate,
     }
+}
+
+/// What the listener shows in TLS handshakes, read or made.
+fn certificate(config: &Config) -> Result<Option<Certificate>, String> {
+    let shown = match &config.listen.certificate {
+        None => return Ok(None),
+        Some(ServerCertificate::SelfMade) => Certificate::self_made(&config.listen.hostname),
+        Some(ServerCertificate::Files { chain, key }) => Certificate::load(chain, key),
+    };
+    shown.map(Some).map_err(|error| format!("listen.certificate: {error}"))
 }
 
 /// The user of that uid, as `/etc/passwd` has it; looked up once a session.

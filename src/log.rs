@@ -242,6 +242,11 @@ pub fn refused(client: &str, verb: &str, said: &Reply) {
     info!(client, verb, said = %said, "NOQUEUE: reject: {verb} from {client}: {said}");
 }
 
+/// A TLS handshake with a client failed, which as a rule does not trust our certificate.
+pub fn no_tls(client: &str, why: &dyn fmt::Display) {
+    info!(client, "NOQUEUE: TLS handshake failed from {client}: {why}");
+}
+
 /// Any other reply.
 pub fn dialogue(client: &str, verb: &str, said: &Reply) {
     debug!(client, verb, said = %said, "{verb} from {client}: {said}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, Environment, Host, Mechanism, RelayHost, SecretSource, Tls, TlsVersion, Trust,
+    Config, Environment, Host, Mechanism, RelayHost, SecretSource, ServerCertificate, Tls, TlsVersion, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -121,7 +121,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 8] = [
+    let checks: [(&str, Meaning); 9] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -129,6 +129,7 @@ fn good_files_mean_what_they_say() {
         ("private-ca", private_ca),
         ("pinned", pinned),
         ("rewriting", rewriting),
+        ("self-made", self_made),
         ("everything", everything),
     ];
     let fixtures = fixtures("good_config");
@@ -146,7 +147,7 @@ fn named(host: &str, port: u16) -> RelayHost {
 fn minimal(config: &Config) {
     assert_eq!(config.relay.hosts, [named("smtp.example.com", 587)]);
     assert!(matches!(&config.relay.tls, Tls::StartTls(tls) if tls.trust == Trust::System));
-    assert_eq!(config.relay.auth, None);
+    assert_eq!((&config.relay.auth, &config.listen.certificate), (&None, &None));
     for name in [&config.hostname, &config.origin, &config.listen.hostname, &config.relay.hostname] {
         assert_eq!(name, "host.example.org");
     }
@@ -197,6 +198,10 @@ fn rewriting(config: &Config) {
     assert_eq!(*config, parse(text, "the same").unwrap());
 }
 
+fn self_made(config: &Config) {
+    assert_eq!(config.listen.certificate, Some(ServerCertificate::SelfMade));
+}
+
 fn everything(config: &Config) {
     let minimal = parse(&fixtures("good_config").iter().find(|(name, _)| name == "minimal").unwrap().1, "m");
     let (default, timeouts) = (minimal.unwrap(), &config.relay.timeouts);
@@ -206,6 +211,8 @@ fn everything(config: &Config) {
     assert_eq!(config.listen.max_sessions, 20);
     assert_eq!(config.listen.max_sessions_per_uid, 20, "its default stays below max-sessions");
     assert_eq!(config.listen.max_messages_per_minute_per_uid, Some(60));
+    let (chain, key) = ("/etc/nullmta-listen.pem".into(), "/etc/nullmta-listen.key".into());
+    assert_eq!(config.listen.certificate, Some(ServerCertificate::Files { chain, key }));
     assert_eq!(config.queue.delay_warning, None);
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);
@@ -223,13 +230,15 @@ mod example {
     use super::*;
 
     /// Keys that the example shows with an example of a value, for want of a default.
-    const WITHOUT_DEFAULT: [&str; 22] = [
+    const WITHOUT_DEFAULT: [&str; 24] = [
         "auth.credential",
         "auth.mechanisms",
         "auth.password-command",
         "auth.password-file",
         "auth.username",
+        "listen.certificate",
         "listen.hostname",
+        "listen.key",
         "queue.postmaster",
         "rewrite.aliases",
         "rewrite.header",
@@ -327,6 +336,8 @@ mod example {
             "auth.password-file" | "auth.credential" | "auth.password-command" => &["auth.username"],
             // It exempts from this one.
             "rewrite.verified-domains" => &["rewrite.sender"],
+            "listen.certificate" => &["listen.key"],
+            "listen.key" => &["listen.certificate"],
             "tls.client-certificate" => &["tls.client-key"],
             "tls.client-key" => &["tls.client-certificate"],
             _ => &[],

@@ -25,7 +25,7 @@ fn start_failure(error: StartError) -> Failure {
     let exit = match &error {
         StartError::Spool(OpenError::Locked { .. }) => Exit::TempFail,
         StartError::Spool(_) => Exit::CantCreate,
-        StartError::Relay(_) => Exit::Config,
+        StartError::Relay(_) | StartError::Certificate(_) => Exit::Config,
         StartError::Inherited(_) | StartError::Bind(_) | StartError::Control(..) | StartError::System(..) => {
             Exit::OsError
         }

@@ -19,6 +19,8 @@ use super::error::{Fault, Place, line_at};
 use super::file::{self, File};
 use super::resolve::resolve;
 use super::secret_source::open_private;
+use super::setting::{AbsolutePath, ShownCertificate};
+use super::table::Entry;
 use super::{Config, Environment};
 
 /// The largest file read: what is larger is no configuration, and no certificate.
@@ -28,6 +30,7 @@ const MAX_OCTETS: u64 = 16 * 1024 * 1024;
 pub(super) fn load(path: &Path) -> Result<Config, Fault> {
     let (file, config) = parse(path)?;
     check_tls(&file.tls)?;
+    check_listen(&file.listen)?;
     check_secret(&file.auth, &config)?;
     Ok(config)
 }
@@ -64,15 +67,29 @@ fn check_tls(tls: &file::Tls) -> Result<(), Fault> {
     if let Some(entry) = &tls.ca_file {
         check_ca_file(&entry.value.0).map_err(|error| entry.place.fault(error))?;
     }
-    if let (Some(certificate), Some(key)) = (&tls.client_certificate, &tls.client_key) {
-        let chain = certificates(&certificate.value.0).map_err(|error| certificate.place.fault(error))?;
-        let private = private_key(&key.value.0).map_err(|error| key.place.fault(error))?;
-        CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|error| {
-            let certificate = certificate.value.0.display();
-            key.place.expected(format!("the private key of {certificate}"), format!("another ({error})"))
-        })?;
+    match (&tls.client_certificate, &tls.client_key) {
+        (Some(certificate), Some(key)) => check_pair(&certificate.value.0, &certificate.place, key),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn check_listen(listen: &file::Listen) -> Result<(), Fault> {
+    match (&listen.certificate, &listen.key) {
+        (Some(Entry { value: ShownCertificate::File(chain), place }), Some(key)) => {
+            check_pair(chain, place, key)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The chain in a file that the key at `place` names, and the private key of its first certificate.
+fn check_pair(chain: &Path, place: &Place, key: &Entry<AbsolutePath>) -> Result<(), Fault> {
+    let certificates = certificates(chain).map_err(|error| place.fault(error))?;
+    let private = private_key(&key.value.0).map_err(|error| key.place.fault(error))?;
+    let pair = CertifiedKey::from_der(certificates, private, &aws_lc_rs::default_provider());
+    pair.map(drop).map_err(|error| {
+        key.place.expected(format!("the private key of {}", chain.display()), format!("another ({error})"))
+    })
 }
 
 fn check_ca_file(path: &Path) -> Result<(), String> {

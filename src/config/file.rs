@@ -10,7 +10,7 @@ use super::relayhost::WrittenHost;
 use super::rewrite::Rewrite;
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, Count, CredentialName, HostName, LoopbackAddress, OrOff,
-    SecretPath, SocketPath, TlsMode, Username,
+    SecretPath, ShownCertificate, SocketPath, TlsMode, Username,
 };
 use super::table::{Entry, List, Table};
 use super::units::{Lapse, Size};
@@ -68,6 +68,8 @@ pub(super) struct Listen {
     pub(super) max_sessions_per_uid: Key<Count>,
     pub(super) max_messages_per_minute_per_uid: Key<OrOff<Count>>,
     pub(super) idle_timeout: Key<Lapse>,
+    pub(super) certificate: Key<ShownCertificate>,
+    pub(super) key: Key<AbsolutePath>,
 }
 
 /// `[queue]`
@@ -179,6 +181,8 @@ impl Listen {
             max_sessions_per_uid: table.take("max-sessions-per-uid")?,
             max_messages_per_minute_per_uid: table.take("max-messages-per-minute-per-uid")?,
             idle_timeout: table.take("idle-timeout")?,
+            certificate: table.take("certificate")?,
+            key: table.take("key")?,
         };
         table.done()?;
         Ok(listen)

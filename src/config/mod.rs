@@ -110,6 +110,22 @@ pub struct Listen {
     pub max_messages_per_minute_per_uid: Option<u32>,
     /// A session that says nothing for so long is closed (421).
     pub idle_timeout: Duration,
+    /// What STARTTLS shows; `None`: it is not offered.
+    pub certificate: Option<ServerCertificate>,
+}
+
+/// `listen.certificate` and `listen.key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerCertificate {
+    /// `"self-made"`: made anew by each start, for the names of loopback and `listen.hostname`.
+    SelfMade,
+    /// Read from files.
+    Files {
+        /// PEM, the chain, our own certificate first.
+        chain: PathBuf,
+        /// PEM, its private key.
+        key: PathBuf,
+    },
 }
 
 /// `[queue]`: how long and how often delivery is tried.

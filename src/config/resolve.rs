@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::error::{Fault, Place};
 use super::file::{self, File, Key};
-use super::setting::{Count, HostName, OrOff, Setting, SocketPath};
+use super::setting::{Count, HostName, OrOff, Setting, ShownCertificate, SocketPath};
 use super::units::{Lapse, words};
-use super::{Config, Environment, Format, Level, Listen, Log, Queue, defaults};
+use super::{Config, Environment, Format, Level, Listen, Log, Queue, ServerCertificate, defaults};
 use crate::envelope::Address;
 
 /// Fills in the defaults and checks what no key can say alone.
@@ -74,7 +74,29 @@ fn listen_of(listen: &file::Listen, hostname: String) -> Result<Listen, Fault> {
             .and_then(|limit| limit.0)
             .map(|count| count.0.get()),
         idle_timeout: duration(&listen.idle_timeout, defaults::IDLE_TIMEOUT),
+        certificate: certificate_of(listen)?,
     })
+}
+
+fn certificate_of(listen: &file::Listen) -> Result<Option<ServerCertificate>, Fault> {
+    let Some(certificate) = &listen.certificate else {
+        return match &listen.key {
+            None => Ok(None),
+            Some(alone) => Err(alone.place.expected("listen.certificate beside it", "it alone")),
+        };
+    };
+    match (&certificate.value, &listen.key) {
+        (ShownCertificate::SelfMade, None) => Ok(Some(ServerCertificate::SelfMade)),
+        (ShownCertificate::SelfMade, Some(key)) => {
+            Err(key.place.expected("nothing here with listen.certificate = \"self-made\"", "it set"))
+        }
+        (ShownCertificate::File(chain), Some(key)) => {
+            Ok(Some(ServerCertificate::Files { chain: chain.clone(), key: key.value.0.clone() }))
+        }
+        (ShownCertificate::File(_), None) => {
+            Err(certificate.place.expected("listen.key beside it", "it alone"))
+        }
+    }
 }
 
 fn addresses_of(listen: &file::Listen) -> Result<Vec<SocketAddr>, Fault> {

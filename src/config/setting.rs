@@ -117,6 +117,26 @@ impl Setting for AbsolutePath {
     }
 }
 
+/// What the listener shows in a TLS handshake.
+#[derive(Clone, Debug)]
+pub(super) enum ShownCertificate {
+    SelfMade,
+    File(PathBuf),
+}
+
+impl Setting for ShownCertificate {
+    fn expected() -> Cow<'static, str> {
+        "\"self-made\", or an absolute path such as \"/etc/nullmta.pem\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_str()? {
+            "self-made" => Some(ShownCertificate::SelfMade),
+            path => absolute(path).map(ShownCertificate::File),
+        }
+    }
+}
+
 /// A path to the secret, where people write the secret itself.
 #[derive(Clone, Debug)]
 pub(super) struct SecretPath(pub(super) PathBuf);

@@ -274,7 +274,10 @@ impl<B: Backend> Driver<B> {
     async fn finish(self, end: End) -> End {
         // The backend, and with it the session's place, is held to the end of the farewell.
         let Driver { session, backend: _backend, content, mut wire, client } = self;
-        log::session_ended(&client, &end, !session.is_idle());
+        match &end {
+            End::NoTls(why) => log::no_tls(&client, why),
+            _ => log::session_ended(&client, &end, !session.is_idle()),
+        }
         drop(content);
         match end {
             End::Closed => wire.hang_up(None).await,

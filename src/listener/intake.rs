@@ -9,15 +9,17 @@
 //!    with the cause that the client is not told.
 //!
 //! Fails: [`Refusal`]s, made in one place from the spool's errors (`refusal_of`). Nothing was queued.
-//! Not here: what is done to a message (`message/`), storage (`spool/`), TLS and AUTH for local clients.
+//! Not here: what is done to a message (`message/`), storage (`spool/`), AUTH for local clients.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Zoned;
 
 use crate::envelope::{Envelope, ReversePath};
-use crate::listener::backend::{Backend, Hello};
+use crate::listener::backend::{Backend, BoxStream, Hello};
+use crate::listener::certificate::Certificate;
 use crate::listener::limits::Permit;
 use crate::log::{self, Accepted};
 use crate::message::fixup::{Fixup, Task, Unacceptable, message_id_left};
@@ -31,7 +33,7 @@ use crate::status::Status;
 /// Asks the queue to probe its relay.
 pub type Probe = Arc<dyn Fn() + Send + Sync>;
 
-/// What intakes of all sessions share.
+/// What the backends of all sessions share.
 #[derive(Clone)]
 pub struct Desk {
     /// Where messages go.
@@ -46,6 +48,8 @@ pub struct Desk {
     pub probe: Probe,
     /// The time of day, with the host's offset.
     pub clock: fn() -> Zoned,
+    /// What STARTTLS shows; without one it is not offered.
+    pub certificate: Option<Certificate>,
 }
 
 /// The daemon's backend: one session's way to the spool.
@@ -55,13 +59,15 @@ pub struct SpoolBackend {
     permit: Permit,
     /// Who is at the other end, looked up once.
     user: Option<LocalUser>,
+    /// The version of TLS, once it is up.
+    tls: Option<&'static str>,
 }
 
 impl SpoolBackend {
     /// The backend of the session that `permit` admitted.
     pub fn new(desk: Desk, permit: Permit) -> Self {
         let user = permit.peer().uid().and_then(desk.users);
-        SpoolBackend { desk, permit, user }
+        SpoolBackend { desk, permit, user, tls: None }
     }
 
     /// The proper refusal if the message cannot be taken whatever its content.
@@ -85,7 +91,7 @@ impl SpoolBackend {
             origin: self.permit.peer().origin(),
             hostname: &self.desk.hostname,
             protocol: hello.protocol,
-            tls: None,
+            tls: self.tls,
             queue_id: draft.id(),
             only_recipient: only_recipient.as_ref(),
             now: &now,
@@ -171,6 +177,13 @@ impl Backend for SpoolBackend {
 
     fn probe_relay(&mut self) {
         (self.desk.probe)();
+    }
+
+    async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
+        let certificate = self.desk.certificate.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let (secured, version) = certificate.accept(plain).await?;
+        self.tls = Some(version);
+        Ok(secured)
     }
 }
 

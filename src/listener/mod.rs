@@ -13,6 +13,10 @@
 //! memory than its buffers (`wire.rs`), its header section and the content that the spool keeps in memory
 //! before it turns to a file. Each file says its part.
 //!
+//! STARTTLS is offered where `listen.certificate` says so and nowhere else. What is said on loopback stays on
+//! this host, and many clients upgrade whenever they can and fail where they do not trust the certificate: an
+//! offer that nobody asked for would lose mail.
+//!
 //! The driver and its buffers know nothing of the spool: the sink uses them with a backend of its own.
 //!
 //! Not here: SMTP (`smtp/session.rs`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
@@ -63,16 +67,17 @@ struct Terms {
 impl Terms {
     fn of(listen: &Listen, desk: Desk) -> Arc<Self> {
         let pace = Pace { idle: listen.idle_timeout, write: listen.idle_timeout.min(WRITE_LIMIT) };
-        Arc::new(Terms { policy: Arc::new(policy(listen)), pace, desk })
+        let policy = policy(listen, desk.certificate.is_some());
+        Arc::new(Terms { policy: Arc::new(policy), pace, desk })
     }
 }
 
-fn policy(listen: &Listen) -> Policy {
+fn policy(listen: &Listen, starttls: bool) -> Policy {
     Policy {
         hostname: listen.hostname.clone(),
         max_message_size: listen.max_message_size,
         max_recipients: listen.max_recipients,
-        starttls: false,
+        starttls,
         auth: Vec::new(),
         auth_requires_tls: true,
         auth_required: false,

@@ -49,7 +49,8 @@ fn a_configuration_whose_files_are_in_order_is_loaded() {
     host.file("own.key", &key, 0o600);
     host.file("secret", "hunter2\n", 0o600);
     let toml = format!(
-        "{HEAD}[auth]\nusername = \"u\"\npassword-file = \"DIR/secret\"\n[tls]\nca-file = \"DIR/ca.pem\"\n\
+        "{HEAD}listen.certificate = \"DIR/own.pem\"\nlisten.key = \"DIR/own.key\"\n\
+         [auth]\nusername = \"u\"\npassword-file = \"DIR/secret\"\n[tls]\nca-file = \"DIR/ca.pem\"\n\
          client-certificate = \"DIR/own.pem\"\nclient-key = \"DIR/own.key\"\n"
     );
     let config = host.load(&toml).unwrap();
@@ -115,7 +116,7 @@ fn a_ca_file_holds_a_certificate_that_can_be_used() {
 }
 
 #[test]
-fn a_client_certificate_and_its_key_belong_together() {
+fn a_certificate_and_its_key_belong_together() {
     let host = Host::new();
     let (own, key) = certificate();
     host.file("own.pem", &own, 0o644);
@@ -123,33 +124,38 @@ fn a_client_certificate_and_its_key_belong_together() {
     host.file("open.key", &key, 0o640);
     host.file("other.key", certificate().1, 0o600);
     host.file("encrypted.key", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), 0o600);
-    for (certificate, key, expected) in [
+    let cases = [
+        ("own.key", "own.key", "3: key `CERTIFICATE`: expected PEM certificates in DIR/own.key, found none"),
         (
+            "no.pem",
             "own.key",
-            "own.key",
-            "3: key `tls.client-certificate`: expected PEM certificates in DIR/own.key, found none",
+            "3: key `CERTIFICATE`: cannot read DIR/no.pem: No such file or directory (os error 2)",
         ),
+        ("own.pem", "no.key", "4: key `KEY`: cannot read DIR/no.key: No such file or directory (os error 2)"),
         (
             "own.pem",
             "open.key",
-            "4: key `tls.client-key`: DIR/open.key is open to others than its owner (mode 0640): \
-             chmod 600 DIR/open.key",
+            "4: key `KEY`: DIR/open.key is open to others than its owner (mode 0640): chmod 600 DIR/open.key",
         ),
         (
             "own.pem",
             "encrypted.key",
-            "4: key `tls.client-key`: expected a PEM private key without a passphrase in DIR/encrypted.key, \
-             found none",
+            "4: key `KEY`: expected a PEM private key without a passphrase in DIR/encrypted.key, found none",
         ),
         (
             "own.pem",
             "other.key",
-            "4: key `tls.client-key`: expected the private key of DIR/own.pem, found another (keys may not be \
+            "4: key `KEY`: expected the private key of DIR/own.pem, found another (keys may not be \
              consistent: KeyMismatch)",
         ),
-    ] {
-        let toml =
-            format!("{HEAD}tls.client-certificate = \"DIR/{certificate}\"\ntls.client-key = \"DIR/{key}\"\n");
-        host.refuses(&toml, expected);
+    ];
+    for (certificate_key, key_key) in
+        [("tls.client-certificate", "tls.client-key"), ("listen.certificate", "listen.key")]
+    {
+        for (certificate, key, expected) in cases {
+            let toml =
+                format!("{HEAD}{certificate_key} = \"DIR/{certificate}\"\n{key_key} = \"DIR/{key}\"\n");
+            host.refuses(&toml, &expected.replace("CERTIFICATE", certificate_key).replace("KEY", key_key));
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The client's side of a session, in the words of a transcript.
 
+use std::io;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use crate::listener::backend::{BoxStream, Stream};
+use crate::listener::certificate::tests::connector_trusting;
 
 /// What a client says to send one small message, before the content.
 pub const TO_DATA: &str = "EHLO c\r\nMAIL FROM:<a@x.org>\r\nRCPT TO:<b@y.org>\r\nDATA\r\n";
@@ -27,6 +30,14 @@ impl Client {
         let mut client = Client::over(stream);
         client.expect("220 ").await;
         client
+    }
+
+    /// The same client under TLS, after the 220; it trusts the certificate in `pem`, if that is for `name`.
+    pub async fn secured(self, pem: &str, name: &'static str) -> io::Result<Self> {
+        assert!(self.0.buffer().is_empty(), "something was said behind the 220");
+        let name = ServerName::try_from(name).unwrap();
+        let secured = connector_trusting(pem).connect(name, self.0.into_inner()).await?;
+        Ok(Client::over(secured))
     }
 
     /// Sends `octets` as they are; that the other side is gone shows in the reply.

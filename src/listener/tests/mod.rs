@@ -3,6 +3,7 @@
 mod client;
 mod driver;
 mod memory;
+mod secured;
 mod served;
 mod slow;
 pub(super) mod spooled;
@@ -40,5 +41,6 @@ pub(super) fn listen() -> Listen {
         max_sessions_per_uid: 500,
         max_messages_per_minute_per_uid: None,
         idle_timeout: IDLE,
+        certificate: None,
     }
 }

@@ -33,6 +33,7 @@ pub struct Host {
     pub spool: Spool,
     pub recovery: Recovery,
     pub arrivals: UnboundedReceiver<Entry>,
+    pub desk: Desk,
     pub service: Arc<Service>,
     pub probes: Arc<AtomicUsize>,
     pub stopper: Stopper,
@@ -77,10 +78,11 @@ impl Host {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
             clock,
+            certificate: None,
         };
-        let service = Service::new(&listen, desk);
+        let service = Service::new(&listen, desk.clone());
         let (stopper, stop) = stop_signal();
-        Host { directory, spool, recovery, arrivals, service, probes, stopper, stop }
+        Host { directory, spool, recovery, arrivals, desk, service, probes, stopper, stop }
     }
 
     /// A greeted session of `uid`'s.

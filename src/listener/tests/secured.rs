@@ -1,0 +1,118 @@
+//! STARTTLS, with real handshakes, into a real spool.
+
+use super::client::{Client, TO_DATA};
+use super::listen;
+use super::spooled::Host;
+use crate::listener::certificate::Certificate;
+use crate::listener::intake::Desk;
+
+const NAME: &str = "host.example.org";
+
+fn certificate() -> Certificate {
+    Certificate::self_made(NAME).unwrap()
+}
+
+/// From here on, sessions of `host` show `certificate`.
+fn show(host: &Host, certificate: Option<&Certificate>) {
+    let desk = Desk { certificate: certificate.cloned(), ..host.desk.clone() };
+    host.service.reload(&listen(), desk);
+}
+
+/// What EHLO offers.
+async fn offers(client: &mut Client) -> Vec<String> {
+    client.send("EHLO c\r\n").await;
+    client.reply().await.iter().skip(1).map(|line| line[4..].to_owned()).collect()
+}
+
+/// A session that has said STARTTLS and shaken hands.
+async fn secured(host: &Host, trusted: &Certificate) -> std::io::Result<Client> {
+    let (mut client, _) = host.session(1000).await;
+    client.say("EHLO c", "250 ").await;
+    client.say("STARTTLS", "220 2.0.0").await;
+    client.secured(trusted.pem(), NAME).await
+}
+
+#[tokio::test]
+async fn without_a_certificate_it_is_not_offered() {
+    let host = Host::new(|_, _| {});
+    let (mut client, _) = host.session(1000).await;
+    assert!(!offers(&mut client).await.contains(&"STARTTLS".to_owned()));
+    client.say("STARTTLS", "502 5.5.1").await;
+    client.send_message("x\r\n", "250 2.0.0").await;
+}
+
+#[tokio::test]
+async fn with_one_the_session_begins_anew_under_tls() {
+    let mut host = Host::new(|_, _| {});
+    let certificate = certificate();
+    show(&host, Some(&certificate));
+    let (mut client, _) = host.session(1000).await;
+    let before = offers(&mut client).await;
+    client.say("MAIL FROM:<before@x.org>", "250 ").await;
+    client.say("STARTTLS", "220 2.0.0").await;
+    let mut client = client.secured(certificate.pem(), NAME).await.unwrap();
+    client.say("RCPT TO:<b@y.org>", "503 5.5.1").await;
+    client.say("MAIL FROM:<x@x.org>", "503 5.5.1").await;
+    let after = offers(&mut client).await;
+    assert_eq!(
+        before.iter().filter(|line| *line != "STARTTLS").collect::<Vec<_>>(),
+        after.iter().collect::<Vec<_>>()
+    );
+    assert_eq!(before.len(), after.len() + 1);
+    client.say("STARTTLS", "503 5.5.1").await;
+    client.send_message("x\r\n", "250 2.0.0").await;
+
+    let entry = host.arrivals.recv().await.unwrap();
+    assert_eq!(host.spool.read(entry.id).unwrap().envelope.reverse_path.to_string(), "a@x.org");
+    let content = String::from_utf8(host.content(&entry)).unwrap();
+    let received = content.replace("\r\n\t", " ");
+    assert!(
+        received.starts_with("Received: from c (uid 1000) (using TLSv1.3) by host.example.org"),
+        "{received}"
+    );
+    assert!(received.contains(&format!(" with ESMTPS id {}", entry.id)), "{received}");
+}
+
+#[tokio::test]
+async fn a_message_in_the_clear_is_as_ever_where_it_is_offered() {
+    let mut host = Host::new(|_, _| {});
+    show(&host, Some(&certificate()));
+    let (mut client, _) = host.session(1000).await;
+    client.send_message("x\r\n", "250 2.0.0").await;
+    let entry = host.arrivals.recv().await.unwrap();
+    let content = String::from_utf8(host.content(&entry)).unwrap();
+    assert!(content.contains(" with ESMTP id ") && !content.contains("using TLS"), "{content}");
+}
+
+/// CVE-2011-0411 and its kin, in two pieces: the second comes in place of a handshake.
+#[tokio::test]
+async fn plaintext_in_place_of_a_handshake_is_no_command() {
+    let mut host = Host::new(|_, _| {});
+    show(&host, Some(&certificate()));
+    let (mut client, session) = host.session(1000).await;
+    client.say("EHLO c", "250 ").await;
+    client.say("STARTTLS", "220 2.0.0").await;
+    client.send(format!("{TO_DATA}x\r\n.\r\n")).await;
+    session.await.unwrap();
+    assert_eq!(host.service.sessions(), 0);
+    assert!(host.arrivals.try_recv().is_err() && host.spool.is_empty());
+}
+
+#[tokio::test]
+async fn another_certificate_is_for_the_sessions_that_begin_then() {
+    let host = Host::new(|_, _| {});
+    let (old, new) = (certificate(), certificate());
+    show(&host, Some(&old));
+    let mut under_way = secured(&host, &old).await.unwrap();
+    let (mut begun, _) = host.session(1000).await;
+    show(&host, Some(&new));
+    under_way.send_message("x\r\n", "250 2.0.0").await;
+    begun.say("EHLO c", "250 ").await;
+    begun.say("STARTTLS", "220 2.0.0").await;
+    assert!(begun.secured(old.pem(), NAME).await.is_ok());
+    assert!(secured(&host, &old).await.is_err());
+    assert!(secured(&host, &new).await.is_ok());
+    show(&host, None);
+    let (mut client, _) = host.session(1000).await;
+    assert!(!offers(&mut client).await.contains(&"STARTTLS".to_owned()));
+}
