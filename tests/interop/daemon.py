@@ -44,6 +44,7 @@ socket = "{base}/submit.sock"
 hostname = "client.nullmta.test"
 max-recipients = 2000
 max-message-size = "{max_message_size}"
+{listen}
 
 [queue]
 {queue}
@@ -69,7 +70,7 @@ class Nullmta:
         self._log_file = base / "daemon.log"
         self._values = dict(
             base=base, port=self.port, relay_port=relay_port, ca_file=ca_file, server_name=server_name,
-            user=user, auth="", tls="", queue="", relay="", max_message_size="50M",
+            user=user, auth="", tls="", listen="", queue="", relay="", max_message_size="50M",
         )
         self.process = None
         self.set_password(password)
