@@ -29,7 +29,7 @@ pub(super) struct Settings {
 }
 
 /// Postfix's defaults, where another value stands on them.
-const DEFAULTS: [(&str, &str); 14] = [
+const DEFAULTS: [(&str, &str); 16] = [
     ("alias_maps", "hash:/etc/aliases"),
     ("config_directory", "/etc/postfix"),
     ("data_directory", "/var/lib/postfix"),
@@ -43,6 +43,8 @@ const DEFAULTS: [(&str, &str); 14] = [
     ("sender_canonical_classes", "envelope_sender, header_sender"),
     ("smtp_tls_enforce_peername", "yes"),
     ("smtp_tls_key_file", "$smtp_tls_cert_file"),
+    ("smtpd_tls_eckey_file", "$smtpd_tls_eccert_file"),
+    ("smtpd_tls_key_file", "$smtpd_tls_cert_file"),
     ("virtual_alias_maps", "$virtual_maps"),
 ];
 

@@ -8,7 +8,6 @@ const NOT_LOCAL: &str = "nothing is delivered on this host";
 const NO_PROGRAMS: &str = "mail is handed to the relay, and to no program or filter on the way";
 const LISTENER: &str =
     "there is nothing to guard: only programs on this host hand in mail, by loopback and a unix socket";
-const NO_STARTTLS: &str = "the listener offers no STARTTLS: what it hears never leaves this host";
 const OWN_TLS: &str = "TLS is rustls with its own defaults, 1.2 and 1.3";
 const ONE_PROCESS: &str = "nullmta is one process with one spool";
 const TO_RELAY: &str = "all mail goes to the relayhost, and is not routed by what it is";
@@ -93,9 +92,9 @@ const REASONS: [(&str, Fate, &str); 108] = [
     ("smtpd_helo_*", AlreadySo, LISTENER),
     ("smtpd_sender_*", AlreadySo, LISTENER),
     ("mynetworks_style", AlreadySo, LISTENER),
+    ("smtpd_tls_received_header", AlreadySo, "Received tells the version of TLS"),
     // What is lost.
-    ("smtpd_use_tls", NotCarried, NO_STARTTLS),
-    ("smtpd_tls_*", NotCarried, NO_STARTTLS),
+    ("smtpd_tls_*", NotCarried, OWN_TLS),
     ("smtpd_sasl_*", NotCarried, "programs on this host need no password to hand in mail"),
     ("smtpd_banner", NotCarried, "the greeting is listen.hostname and nothing else"),
     (

@@ -5,7 +5,7 @@
 //!
 //! One file a topic: where mail goes (`relay.rs`, `tls.rs`, `auth.rs`, `routes.rs`), what is done to it
 //! (`rewrite.rs`, `aliases.rs`, `header_checks.rs`), how long and how often (`limits.rs`), where it comes
-//! from (`listen.rs`), and all the rest (`leftover.rs`).
+//! from (`listen.rs`, `starttls.rs`), and all the rest (`leftover.rs`).
 
 mod aliases;
 mod auth;
@@ -17,6 +17,7 @@ mod relay;
 mod rewrite;
 mod routes;
 mod stage;
+mod starttls;
 mod tls;
 
 pub(super) use auth::password_file;
@@ -74,6 +75,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
     header_checks::carry(source, draft)?;
     limits::carry(source, draft)?;
     listen::carry(source, draft)?;
+    starttls::carry(source, draft)?;
     leftover::account(source.settings, draft);
     Ok(())
 }
