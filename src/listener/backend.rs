@@ -11,7 +11,8 @@
 //!
 //! One backend serves one session, so it may keep what it learns of its client. No method is called
 //! while another one of the same session is awaited. A method may be dropped at an await when the
-//! deadline of a stop has passed; apart from that, only `answer` and `starttls` have a time limit.
+//! deadline of a stop has passed; apart from that, only `answer` and `starttls` have a time limit,
+//! and a handshake is dropped as soon as a stop is given.
 
 use std::future::{self, Future};
 use std::io;

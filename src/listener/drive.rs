@@ -5,7 +5,7 @@
 //! 2. However the session ends, a message not yet handed to `commit` leaves nothing behind; one that was
 //!    is waited for, and its reply is said if the client is still there.
 //! 3. A stop lets content in flight finish until the deadline; any other session gets 421 4.3.2 as soon
-//!    as what it has already sent is answered.
+//!    as what it has already sent is answered, or is cut off in its handshake.
 //! 4. Replies go out in the order of the commands, one write for as many as the client pipelined.
 //!
 //! Fails: a session ends with an [`End`]; nothing of it concerns other sessions.

@@ -166,7 +166,8 @@ impl Wire {
         }
     }
 
-    /// Replaces the stream by what `upgrade` makes of it, in the time of one command.
+    /// Replaces the stream by what `upgrade` makes of it, in the time of one command. A stop ends the wait:
+    /// nothing is in flight.
     pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<(), End>
     where
         F: Future<Output = io::Result<BoxStream>>,
@@ -176,7 +177,12 @@ impl Wire {
             return Err(End::NoTls(io::Error::new(io::ErrorKind::InvalidData, "plaintext behind STARTTLS")));
         }
         let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
-        match timeout(self.pace.idle, upgrade(plain)).await {
+        let upgraded = tokio::select! {
+            biased;
+            upgraded = timeout(self.pace.idle, upgrade(plain)) => upgraded,
+            _ = self.stop.given() => return Err(End::Stopped),
+        };
+        match upgraded {
             Ok(Ok(stream)) => self.stream = stream,
             Ok(Err(error)) => return Err(End::NoTls(error)),
             Err(_) => return Err(End::NoTls(io::ErrorKind::TimedOut.into())),

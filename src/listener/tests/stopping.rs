@@ -41,6 +41,22 @@ async fn without_content_in_flight_it_is_421_at_once() {
     }
 }
 
+/// A client that never shook hands used to hold up a stop to its deadline.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_under_way_is_not_waited_for() {
+    let memory = Memory { handshakes: false, ..Memory::default() };
+    let (stream, running) = begin(&memory, ROOM);
+    let mut client = Client::greeted(stream).await;
+    client.say("EHLO c", "250 ").await;
+    client.say("STARTTLS", "220 ").await;
+    let begun = Instant::now();
+    running.stopper.stop(begun + DRAIN);
+    // There is no telling whether the client would read plaintext now.
+    client.expect_close().await;
+    assert!(matches!(running.end.await.unwrap(), End::Stopped));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_before_is_answered_first() {
     let memory = Memory::default();
