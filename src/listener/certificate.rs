@@ -23,7 +23,7 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 #[derive(Clone)]
 pub struct Certificate {
     acceptor: TlsAcceptor,
-    /// The certificates as PEM, the leaf first.
+    /// Of a self-made one.
     pem: Arc<str>,
 }
 
@@ -42,12 +42,12 @@ impl Certificate {
     /// The chain in one PEM file, leaf first, and its key in another.
     pub fn load(chain_file: &Path, key_file: &Path) -> Result<Self, String> {
         let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let pem = std::fs::read_to_string(chain_file).map_err(|error| at(chain_file, &error))?;
-        let chain = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
+        let chain = CertificateDer::pem_file_iter(chain_file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| at(chain_file, &error))?;
         let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| at(key_file, &error))?;
-        Self::new(chain, key, pem).map_err(|error| at(chain_file, &error))
+        // The file's text may hold the key as well.
+        Self::new(chain, key, String::new()).map_err(|error| at(chain_file, &error))
     }
 
     fn new(
@@ -63,7 +63,8 @@ impl Certificate {
         Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), pem: pem.into() })
     }
 
-    /// What a client's CA file (`tls.ca-file`, for nullmta) must hold to trust it, where it is self-made.
+    /// What a client's CA file (`tls.ca-file`, for nullmta) must hold to trust it, where it is self-made; else
+    /// empty.
     pub fn pem(&self) -> &str {
         &self.pem
     }
@@ -130,6 +131,12 @@ pub(crate) mod tests {
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let loaded = Certificate::load(&chain, &key).unwrap();
         assert_eq!(handshake(&loaded, &made.cert.pem(), "localhost").await, Ok("TLSv1.3"));
+
+        let both = directory.path().join("both.pem");
+        std::fs::write(&both, made.signing_key.serialize_pem() + &made.cert.pem()).unwrap();
+        let loaded = Certificate::load(&both, &both).unwrap();
+        assert_eq!(handshake(&loaded, &made.cert.pem(), "localhost").await, Ok("TLSv1.3"));
+        assert_eq!(loaded.pem(), "", "its key would be in it");
 
         let absent = directory.path().join("absent.pem");
         let cases = [(&absent, &key, "absent.pem"), (&chain, &absent, "absent.pem"), (&key, &key, "key.pem")];
