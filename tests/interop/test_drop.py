@@ -175,6 +175,8 @@ i=0; while [ $i -lt 3000 ]; do : >$i.tmp; i=$((i + 1)); done
     )
     stay = {"directory.bsmtp", "full.claimed", "half.bsmtp", "half.tmp", "unreadable.bsmtp", "2999.tmp"}
     assert stay <= set(os.listdir(host.drop))
+    for path in (host.drop / "directory.bsmtp", host.drop / "unreadable.bsmtp"):
+        host.daemon.wait_for_log(re.escape(str(path)))
     log = host.daemon.log()
     for path in (host.drop / "directory.bsmtp", host.drop / "unreadable.bsmtp"):
         assert log.count(str(path)) == 1, "told, and once"
