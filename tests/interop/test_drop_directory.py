@@ -7,7 +7,7 @@ import pytest
 
 import strace
 from callers import BODY, HOST
-from local_user import ANN, DAEMON
+from local_user import ANN, DAEMON, ROOT
 from postfix import field
 
 # What systemd's RestrictSUIDSGID does to the daemon, once, at the directory that is being made.
@@ -51,4 +51,26 @@ def test_nothing_is_left_that_the_daemon_could_not_read(host):
     done = host.run("sendmail", "-i", "root", input=BODY)
     assert done.returncode == 75
     assert b"nothing was queued" in done.stderr and b"3733" in done.stderr
+    assert host.dropped() == []
+
+
+# Beside the daemon's own spool there is one at the usual place, which no daemon looks into.
+USUAL_SPOOL = """\
+mount -t tmpfs -o mode=755 none /var/spool
+mkdir -p /var/spool/nullmta/drop
+chmod 3733 /var/spool/nullmta/drop
+code=0
+printf 'Subject: x\\n\\nx\\n' | setpriv --reuid="$1" --regid="$1" --clear-groups sendmail -i root || code=$?
+ls -A /var/spool/nullmta/drop
+exit $code
+"""
+
+
+def test_nothing_is_left_where_the_configuration_may_not_be_read(host):
+    """sendmail took the usual spool for the daemon's, exited with 0, and the message lay there for ever."""
+    make_spool(host)
+    host.daemon.config.chmod(0o600)
+    done = host.run("unshare", "--mount", "sh", "-c", USUAL_SPOOL, "sh", str(ANN.uid), user=ROOT)
+    assert (done.returncode, done.stdout) == (75, b"")
+    assert b"nullmta.toml: cannot be read: Permission denied" in done.stderr and b"nothing was queued" in done.stderr
     assert host.dropped() == []

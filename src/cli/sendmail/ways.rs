@@ -1,9 +1,8 @@
 //! The ways that a message may take to the daemon.
 //!
-//! Promises: they are those of the configuration; where that is not there or an ordinary user may not read
-//! it, those of the defaults. A configuration with an error names no drop directory, since a file left in
-//! the wrong one would lie there for ever; the sockets are asked all the same, as the daemon runs on with
-//! what it read before.
+//! Promises: they are those of the configuration; where that is not there, those of the defaults. One with
+//! an error, or that this user may not read, names no drop directory, since a file left in the wrong one
+//! would lie there for ever; the usual sockets are asked all the same, as the daemon may well run.
 //!
 //! Fails only for a `-C` file that cannot be read (78).
 
@@ -66,11 +65,9 @@ impl Ways {
     }
 
     fn at(path: &Path, is_asked_for: bool) -> Result<Self, Failure> {
-        match File::open(path).map_err(|error| error.kind()) {
-            Err(io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) if !is_asked_for => {
-                return Ok(Ways::default());
-            }
-            _ => {}
+        let is_absent = File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_absent && !is_asked_for {
+            return Ok(Ways::default());
         }
         match Config::read(path) {
             Ok(config) => Ok(Ways::of(config)),
@@ -155,5 +152,15 @@ mod tests {
         let ways = Ways::at(&path, false).unwrap();
         assert_eq!((ways.to_daemon, ways.drop_directory), (Ways::default().to_daemon, None));
         assert!(ways.warning.is_some_and(|warning| warning.contains("spool")));
+    }
+
+    /// One that a user may not read gave the default spool: sendmail exited with 0, and the message lay in
+    /// a directory that no daemon looks into. Root may read everything but a directory.
+    #[test]
+    fn one_that_cannot_be_read_names_no_place_to_leave_a_message() {
+        let directory = tempfile::tempdir().unwrap();
+        let ways = Ways::at(directory.path(), false).unwrap();
+        assert_eq!((ways.to_daemon, ways.drop_directory), (Ways::default().to_daemon, None));
+        assert!(ways.warning.is_some_and(|warning| warning.contains("cannot be read")));
     }
 }
