@@ -223,7 +223,13 @@ impl Daemon {
     async fn reload(&mut self) {
         notify(systemd::reloading());
         let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+        let load = move || {
+            if let Some(warning) = Config::warning(&path) {
+                log::config_warning(&warning);
+            }
+            Config::load(&path)
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
             Ok(Ok(config)) => self.follow(config),
             Ok(Err(error)) => Err(error.to_string()),

@@ -348,6 +348,11 @@ pub fn started(hostname: &str, live: usize) {
     info!(version = env!("CARGO_PKG_VERSION"), live, "started as {hostname}; {live} in the queue");
 }
 
+/// Something about the configuration's file that an operator should know.
+pub fn config_warning(warning: &str) {
+    warn!("{warning}");
+}
+
 /// Something about the relay's set-up that an operator should know.
 pub fn relay_warning(warning: &str) {
     warn!("{warning}");

@@ -7,6 +7,9 @@ use crate::config::Config;
 /// Prints what the configuration amounts to.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
+    if let Some(warning) = Config::warning(&file.config) {
+        eprintln!("nullmta: warning: {warning}");
+    }
     println!("{}: ok, {}", file.config.display(), summary(&config));
     Ok(())
 }

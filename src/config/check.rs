@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -38,6 +39,18 @@ pub(super) fn load(path: &Path) -> Result<Config, Fault> {
 /// Reads and parses the file at `path`, and looks at no other.
 pub(super) fn read(path: &Path) -> Result<Config, Fault> {
     parse(path).map(|(_, config)| config)
+}
+
+/// What follows where not everybody may read the file at `path`.
+pub(super) fn warning(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o004 == 0).then(|| {
+        format!(
+            "{0}: not readable by every user (mode {mode:04o}): their sendmail then knows the usual sockets only, \
+             and fails while the daemon is down; chmod 644 {0}, secrets belong into password-file",
+            path.display()
+        )
+    })
 }
 
 fn parse(path: &Path) -> Result<(File, Config), Fault> {

@@ -87,6 +87,12 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         check::load(path).map_err(|fault| ConfigError::new(path, fault))
     }
+
+    /// What an operator should know of the file at `path`, though it can be used: `sendmail` reads it as
+    /// the user who calls it. Blocks on the disk.
+    pub fn warning(path: &Path) -> Option<String> {
+        check::warning(path)
+    }
 }
 
 /// `[listen]`: the loopback listener.

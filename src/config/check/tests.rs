@@ -61,6 +61,18 @@ fn a_configuration_whose_files_are_in_order_is_loaded() {
 }
 
 #[test]
+fn one_that_not_everybody_may_read_is_warned_of() {
+    let host = Host::new();
+    for (mode, expected) in
+        [(0o644, None), (0o604, None), (0o640, Some("mode 0640")), (0o600, Some("mode 0600"))]
+    {
+        let warning = Config::warning(Path::new(&host.file("nullmta.toml", HEAD, mode)));
+        assert_eq!(warning.is_some(), expected.is_some(), "{mode:o}");
+        assert!(warning.unwrap_or_default().contains(expected.unwrap_or_default()), "{mode:o}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_said_to_be_so() {
     let missing = Config::load(Path::new("/nonexistent/nullmta.toml")).unwrap_err();
     assert_eq!(missing.line(), None);

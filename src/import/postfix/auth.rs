@@ -148,7 +148,14 @@ fn set(source: &Source<'_>, credential: Credential, draft: &mut Draft) {
     let mut key = Key::new("auth.username", username.as_str(), source.settings.cited(&[MAPS]));
     if secret.expose() == username {
         // Some providers have one token for both.
-        key = key.advised("Here the username is the secret: keep this file from other users (mode 0640).");
+        key = key
+            .advised(
+                "Here the username is the secret, and every user of this host may read this file. Without",
+            )
+            .advised(
+                "that (mode 0640) their sendmail knows the usual sockets only, and fails while the daemon",
+            )
+            .advised("is down: better another user of the relay, whose name is no secret.");
     }
     draft.already_so(source.settings.cited(&["smtp_sasl_auth_enable"]), "a username says so");
     draft.set_together(vec![key, password_file(source.options.secret_file, &place.to_string())]);
