@@ -131,11 +131,7 @@ impl FieldText {
         if pieces.iter().any(|piece| matches!(piece, Piece::Group(number) if *number > groups)) {
             return Err(BadFieldText::NoSuchGroup);
         }
-        match pieces.first() {
-            Some(Piece::Text(start)) if !begins_field(start) => Err(BadFieldText::NoField),
-            Some(_) => Ok(FieldText(pieces)),
-            None => Err(BadFieldText::NoField),
-        }
+        if begins_field(&pieces) { Ok(FieldText(pieces)) } else { Err(BadFieldText::NoField) }
     }
 
     /// The field with its line end, if it is one.
@@ -174,9 +170,18 @@ fn dollar(behind: &str) -> Result<(Piece, &str), BadFieldText> {
     Ok((Piece::Group(number), rest))
 }
 
-fn begins_field(text: &str) -> bool {
-    let name = text.find(|c: char| !c.is_ascii_graphic() || c == ':').unwrap_or(text.len());
-    name > 0 && text[name..].starts_with(':') || name == text.len()
+/// Whether a field may come of `pieces`: a name stands before the first colon, or a group may bring them.
+fn begins_field(pieces: &[Piece]) -> bool {
+    let mut name_octets = 0;
+    for piece in pieces {
+        let Piece::Text(text) = piece else { return true };
+        let end = text.find(|c: char| !c.is_ascii_graphic() || c == ':').unwrap_or(text.len());
+        name_octets += end;
+        if end < text.len() {
+            return name_octets > 0 && text[end..].starts_with(':');
+        }
+    }
+    false
 }
 
 /// `line` with folds before white space where it is too long; taking them out gives the line again.
@@ -274,6 +279,9 @@ mod tests {
             ("", BadFieldText::NoField),
             ("no field", BadFieldText::NoField),
             (": x", BadFieldText::NoField),
+            ("Subject", BadFieldText::NoField),
+            ("X$$", BadFieldText::NoField),
+            ("X$$ y: $1", BadFieldText::NoField),
             ("n m: x", BadFieldText::NoField),
             ("ä: x", BadFieldText::NoField),
             ("X: a\r\nBcc: b", BadFieldText::Control),
@@ -284,6 +292,9 @@ mod tests {
             ("X: $2", BadFieldText::NoSuchGroup),
         ] {
             assert_eq!(FieldText::parse(text, 1), Err(expected), "{text:?}");
+        }
+        for text in ["X:", "X$$: y", "$1", "X-$1", "X$$-$1"] {
+            assert!(FieldText::parse(text, 1).is_ok(), "{text:?}");
         }
         for text in ["no good\r\n250 ok", "", "  ", "nö", &"x".repeat(401)] {
             assert_eq!(Refusal::parse(text), None, "{text:?}");
