@@ -14,8 +14,8 @@ use super::setting::{HostName, Setting};
 use super::table::{Entry, List, Map, Table};
 use crate::envelope::Address;
 use crate::message::rewrite::{
-    Action, Circle, Class, FieldText, HeaderRule, MasqueradeDomain, Pattern, Refusal, Replacement, Rules,
-    Selector, Settings, Template,
+    Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
+    Replacement, Rules, Selector, Settings, Template,
 };
 use setting::{Target, Text, User, Yes};
 
@@ -164,7 +164,17 @@ fn header_rules(tables: Vec<(Place, Table<'_>)>) -> Result<Vec<HeaderRule>, Faul
     if let Some((place, _)) = tables.get(MAX_HEADER_RULES) {
         return Err(place.expected(format!("at most {MAX_HEADER_RULES} rules"), "more"));
     }
-    tables.into_iter().map(|(place, table)| header_rule(&place, table)).collect()
+    let (mut rules, mut kib) = (Vec::new(), 0);
+    for (place, table) in tables {
+        let rule = header_rule(&place, table)?;
+        kib += rule.pattern.kib();
+        if kib > MAX_RULES_KIB {
+            let expected = format!("rules of at most {MAX_RULES_KIB} KiB together, when compiled");
+            return Err(place.expected(expected, format!("{kib} KiB up to here")));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
 }
 
 /// `[[rewrite.header]]`

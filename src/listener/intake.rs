@@ -7,6 +7,7 @@
 //!    the header is whole, and what the submitter wrote is kept beside it.
 //! 3. One accepted message is one log line, with its queue id; so is one that the spool did not take,
 //!    with the cause that the client is not told.
+//! 4. A header that takes long to rewrite holds up no other session.
 //!
 //! Fails: [`Refusal`]s, made in one place from the spool's errors (`refusal_of`). Nothing was queued.
 //! Not here: what is done to a message (`message/`), storage (`spool/`), AUTH for local clients.
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Zoned;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
@@ -153,14 +155,16 @@ impl Backend for SpoolBackend {
     async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
         let Intake { draft, fixup, passing, .. } = intake;
         passing.clear();
-        fixup.push(octets, passing).map_err(refusal_of_content)?;
+        apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))
+            .map_err(refusal_of_content)?;
         store(draft, passing).await
     }
 
     async fn commit(&mut self, intake: Intake) -> Result<Committed, Refusal> {
         let Intake { mut draft, fixup, protocol, helo, mut passing } = intake;
         passing.clear();
-        let envelope = fixup.finish(&mut passing).map_err(refusal_of_content)?.envelope;
+        let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing));
+        let envelope = fixed.map_err(refusal_of_content)?.envelope;
         store(&mut draft, &passing).await?;
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
@@ -187,6 +191,13 @@ impl Backend for SpoolBackend {
     }
 }
 
+/// Does `work`; if it may take long, on a thread that other sessions do not need. A runtime with one thread
+/// has no other.
+fn apart<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
+    let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if may_take_long && has_others { tokio::task::block_in_place(work) } else { work() }
+}
+
 async fn store(draft: &mut Draft, octets: &[u8]) -> Result<(), Refusal> {
     draft.write(octets).await.map_err(|error| {
         log::not_queued(draft.id(), &error);
@@ -204,9 +215,41 @@ pub(super) fn refusal_of(error: &CommitError) -> Refusal {
 }
 
 fn refusal_of_content(why: Unacceptable) -> Refusal {
+    let text = why.to_string();
     match why {
         Unacceptable::MailLoop => Refusal::MailLoop,
         Unacceptable::HeaderTooLarge => Refusal::HeaderTooLarge,
-        Unacceptable::Rejected(text) => Refusal::Other(Reply::new(550, Status::permanent(7, 1), text)),
+        Unacceptable::TooMuchEffort => Refusal::Other(Reply::new(552, Status::permanent(3, 4), text)),
+        Unacceptable::Rejected(_) => Refusal::Other(Reply::new(550, Status::permanent(7, 1), text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A header that took seconds to rewrite stopped every session of its thread.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_takes_long_leaves_its_thread_to_others() {
+        let waiting = tokio::spawn(async {
+            let (said, hears) = channel();
+            tokio::spawn(async move { said.send("done").unwrap() });
+            apart(true, || hears.recv_timeout(Duration::from_secs(60)))
+        });
+        assert_eq!(waiting.await.unwrap(), Ok("done"));
+    }
+
+    #[tokio::test]
+    async fn a_runtime_of_one_thread_does_it_there() {
+        assert_eq!(apart(true, || 1), 1);
+    }
+
+    #[test]
+    fn a_header_too_large_for_the_rules_is_552() {
+        let refusal = refusal_of_content(Unacceptable::TooMuchEffort).reply();
+        assert_eq!(refusal.to_string(), "552 5.3.4 header section too large for the header rules");
     }
 }

@@ -30,12 +30,17 @@ pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
 /// More Received fields than this are a loop (RFC 5321 6.3: at least 100).
 pub const MAX_RECEIVED_FIELDS: usize = 100;
 
+/// What is done at once, in octets of header times KiB of header rules: at worst some 20 ms.
+const PROMPT_EFFORT: u64 = 128 * 1024;
+
 /// Why a message is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unacceptable {
     /// The header section is larger than [`MAX_HEADER_OCTETS`], or becomes much larger by being rewritten:
     /// 552 5.3.4.
     HeaderTooLarge,
+    /// The header section is too large for the header rules of the configuration: 552 5.3.4.
+    TooMuchEffort,
     /// More than [`MAX_RECEIVED_FIELDS`] Received fields: 554 5.4.6.
     MailLoop,
     /// A rule of the configuration rejects it, in these words: 550 5.7.1.
@@ -46,6 +51,7 @@ impl From<Refused> for Unacceptable {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::HeaderTooLarge => Unacceptable::HeaderTooLarge,
+            Refused::TooMuchEffort => Unacceptable::TooMuchEffort,
             Refused::Rejected(text) => Unacceptable::Rejected(text),
         }
     }
@@ -55,6 +61,7 @@ impl fmt::Display for Unacceptable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Unacceptable::HeaderTooLarge => "header section too large",
+            Unacceptable::TooMuchEffort => "header section too large for the header rules",
             Unacceptable::MailLoop => "too many Received fields: the message goes in circles",
             Unacceptable::Rejected(text) => text,
         })
@@ -115,6 +122,13 @@ impl Fixup {
     pub fn new(task: Task) -> Self {
         let collecting = Collecting { task, octets: Vec::new(), scan: Scan::default() };
         Fixup { state: State::Header(Box::new(collecting)) }
+    }
+
+    /// Whether taking `more` octets, or the end, may take so long that others should not wait for it.
+    pub fn may_take_long(&self, more: usize) -> bool {
+        let State::Header(collecting) = &self.state else { return false };
+        let octets = (collecting.octets.len() + more) as u64;
+        octets * (1 + u64::from(collecting.task.rules.header_rules_kib())) > PROMPT_EFFORT
     }
 
     /// Takes `octets` of content and appends what is ready for the spool to `out`.

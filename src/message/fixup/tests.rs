@@ -164,6 +164,16 @@ fn a_refusal_is_final() {
 }
 
 #[test]
+fn only_large_headers_may_take_long_and_bodies_never() {
+    let (mut fixup, mut out) = (fixup(), Vec::new());
+    assert!(!fixup.may_take_long(64 * 1024) && fixup.may_take_long(256 * 1024));
+    fixup.push("A: b\r\n".repeat(30_000).as_bytes(), &mut out).unwrap();
+    assert!(fixup.may_take_long(0));
+    fixup.push(b"\r\n", &mut out).unwrap();
+    assert!(!fixup.may_take_long(usize::MAX));
+}
+
+#[test]
 fn message_ids_name_the_message_and_the_time() {
     let now = date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap();
     let left = message_id_left(QueueId::from_raw(0x18A4_F1C9_A02B_3D40), &now);

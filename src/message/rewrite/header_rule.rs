@@ -3,21 +3,23 @@
 //! Promises:
 //! 1. What a rule writes is one field: no group that was matched can end it or begin another. A rule that
 //!    would write anything else leaves the field as it is.
-//! 2. A field is matched as a whole, name and colon included, without its folds, and no further than its
-//!    first [`MAX_MATCHED_OCTETS`]; what is written is no longer than that, with lines under 998 octets
-//!    where there is white space to fold at.
+//! 2. A field is matched as a whole, name and colon included, without its folds; what is written is no
+//!    longer than 64 KiB, with lines under 998 octets where there is white space to fold at.
+//! 3. The first rule that matches a field counts, as in header_checks(5).
 //!
-//! Not here: which rule counts (`mod.rs`: the first that matches, as in header_checks(5)).
+//! Fails: [`TooMuchEffort`]; then the message is to be refused, since a rule might have rejected it.
+//! Not here: what is too much (`effort.rs`).
 
 use std::fmt;
 
 use regex::bytes::Captures;
 
+use super::effort::Effort;
 use super::pattern::Pattern;
 use crate::message::header::{self, Field};
 
-/// How much of a field is matched, in octets.
-pub const MAX_MATCHED_OCTETS: usize = 64 * 1024;
+/// The longest field that is written, in octets.
+const MAX_WRITTEN_OCTETS: usize = 64 * 1024;
 
 /// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
 const MAX_LINE_OCTETS: usize = 998;
@@ -56,11 +58,36 @@ pub(super) enum Outcome<'r> {
     Rejected(&'r str),
 }
 
+/// Matching takes more than a message may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMuchEffort;
+
+/// What becomes of `field`, and the number of the rule, from 1, that says so: the first that matches and,
+/// if it writes, writes a field.
+pub(super) fn first_outcome<'r>(
+    rules: &'r [HeaderRule],
+    field: &Field<'_>,
+    effort: &mut Effort,
+) -> Result<Option<(usize, Outcome<'r>)>, TooMuchEffort> {
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let unfolded = unfolded(field);
+    for (number, rule) in (1..).zip(rules) {
+        if !effort.spend(unfolded.len(), &rule.pattern) {
+            return Err(TooMuchEffort);
+        }
+        if let Some(outcome) = rule.apply(&unfolded) {
+            return Ok(Some((number, outcome)));
+        }
+    }
+    Ok(None)
+}
+
 impl HeaderRule {
-    /// What becomes of `field`; `None` when the pattern does not match, or what it would write is no field.
-    pub(super) fn apply(&self, field: &Field<'_>) -> Option<Outcome<'_>> {
-        let unfolded = unfolded(field);
-        let matched = self.pattern.captures(&unfolded[..unfolded.len().min(MAX_MATCHED_OCTETS)])?;
+    /// `None` when the pattern does not match, or what it would write is no field.
+    fn apply(&self, unfolded: &[u8]) -> Option<Outcome<'_>> {
+        let matched = self.pattern.captures(unfolded)?;
         match &self.action {
             Action::Replace(text) => text.write(&matched).map(Outcome::Replaced),
             Action::Remove => Some(Outcome::Removed),
@@ -144,7 +171,7 @@ impl FieldText {
                     text.extend_from_slice(matched.get(*number).map_or(b"", |group| group.as_bytes()));
                 }
             }
-            if text.len() > MAX_MATCHED_OCTETS {
+            if text.len() > MAX_WRITTEN_OCTETS {
                 return None;
             }
         }
@@ -226,7 +253,7 @@ mod tests {
         let text = FieldText::parse(text, pattern.groups()).unwrap();
         let rule = HeaderRule { pattern, action: Action::Replace(text) };
         let field = header::split(field).header.fields().next().unwrap();
-        match rule.apply(&field)? {
+        match rule.apply(&unfolded(&field))? {
             Outcome::Replaced(octets) => Some(octets.escape_ascii().to_string()),
             other => panic!("{other:?}"),
         }
@@ -267,8 +294,8 @@ mod tests {
         let lines: Vec<_> = out.split(r"\r\n").collect();
         assert!(lines.len() > 5 && lines.iter().all(|line| line.len() <= MAX_LINE_OCTETS), "{out}");
         assert_eq!(lines.concat(), format!("Y: {}", "word ".repeat(1000).trim_end()), "folds aside");
-        let long = [b"X: ", &b"x".repeat(MAX_MATCHED_OCTETS)[..], b" end\r\n"].concat();
-        assert_eq!(replaced("end", "Y: z", &long), None, "behind what is matched");
+        let long = [b"X: ", &b"x".repeat(MAX_WRITTEN_OCTETS)[..], b" end\r\n"].concat();
+        assert_eq!(replaced("end", "Y: z", &long).as_deref(), Some(r"Y: z\r\n"), "matched to its end");
         assert_eq!(replaced("^X: (.*)", "Y: $1$1", &long), None, "too long");
         assert!(replaced("^X: (.*)", "Y: z", &long).is_some());
     }

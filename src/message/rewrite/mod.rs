@@ -23,7 +23,8 @@
 //! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
 //! 3. Every address of the envelope has a domain; `<>` stays `<>`.
-//! 4. Time and memory are in proportion to the header and bounded ([`Refused::HeaderTooLarge`]).
+//! 4. Time and memory are in proportion to the header and bounded ([`Refused::HeaderTooLarge`],
+//!    [`Refused::TooMuchEffort`]).
 //!
 //! What differs from Postfix: `<>` is never mapped; an address that was masqueraded is looked up again;
 //! what a table gives is not replaced by `sender` or `recipient`; tables and aliases that lead in circles
@@ -34,6 +35,7 @@
 
 mod aliases;
 mod change;
+mod effort;
 mod envelope;
 mod fields;
 mod header_rule;
@@ -50,17 +52,19 @@ mod template;
 use jiff::Zoned;
 
 pub use change::{Change, Changes, MAX_CHANGES, Place, Rule};
-pub use header_rule::{Action, BadFieldText, FieldText, HeaderRule, MAX_MATCHED_OCTETS, Refusal};
+pub use effort::{MAX_EFFORT, MAX_RULES_KIB};
+pub use header_rule::{Action, BadFieldText, FieldText, HeaderRule, Refusal};
 pub use local_user::LocalUser;
-pub use pattern::{BadPattern, MAX_PATTERN_OCTETS, Pattern};
+pub use pattern::{BadPattern, MAX_COMPILED_KIB, MAX_PATTERN_OCTETS, Pattern};
 pub use rules::{Circle, Class, MasqueradeDomain, Rules, Settings};
 pub use table::{Replacement, Selector};
 pub use template::Template;
 
 use super::header::{self, Field, Header};
 use crate::envelope::Envelope;
+use effort::Effort;
 use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, class_of, rewrite_body};
-use header_rule::Outcome;
+use header_rule::{Outcome, TooMuchEffort};
 use missing::{Seen, is_dropped};
 
 /// What is known of a message beside its octets.
@@ -94,8 +98,16 @@ pub struct Rewritten {
 pub enum Refused {
     /// The header section is larger than can be, or becomes so.
     HeaderTooLarge,
+    /// Header rules and header are so large together that matching would take too long (`effort.rs`).
+    TooMuchEffort,
     /// A rule rejects it, in these words: 550 5.7.1.
     Rejected(Box<str>),
+}
+
+impl From<TooMuchEffort> for Refused {
+    fn from(_: TooMuchEffort) -> Self {
+        Refused::TooMuchEffort
+    }
 }
 
 /// Applies `rules` to a message. The last field of `header` may lack its line end.
@@ -120,6 +132,8 @@ pub fn rewrite(
 /// The header section on its way.
 struct Pass<'r> {
     rules: &'r Rules,
+    /// What asking header rules may still cost.
+    effort: Effort,
     out: Vec<u8>,
     changes: Changes,
     seen: Seen,
@@ -137,7 +151,8 @@ struct Original {
 impl<'r> Pass<'r> {
     fn new(rules: &'r Rules) -> Self {
         let (changes, seen) = (Changes::default(), Seen::default());
-        Pass { rules, out: Vec::new(), changes, seen, original_from: None, original_to: None }
+        let effort = Effort::new();
+        Pass { rules, effort, out: Vec::new(), changes, seen, original_from: None, original_to: None }
     }
 
     fn each_field(&mut self, header: &Header<'_>) -> Result<(), Refused> {
@@ -146,8 +161,7 @@ impl<'r> Pass<'r> {
 
     /// The first rule that is about the field, then what all fields go through.
     fn field(&mut self, field: &Field<'_>) -> Result<(), Refused> {
-        let rules = self.rules.header.iter().enumerate();
-        let first = rules.into_iter().find_map(|(index, rule)| Some((index + 1, rule.apply(field)?)));
+        let first = header_rule::first_outcome(&self.rules.header, field, &mut self.effort)?;
         let Some((number, outcome)) = first else { return self.ruled(field) };
         let (name, rule) = (field.name(), Rule::Header(number));
         match outcome {

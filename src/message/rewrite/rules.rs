@@ -169,6 +169,11 @@ impl Rules {
         &self.host.origin
     }
 
+    /// How large the header rules are together, when compiled.
+    pub fn header_rules_kib(&self) -> u32 {
+        self.header.iter().map(|rule| rule.pattern.kib()).sum()
+    }
+
     /// The way of an address of `class`.
     pub(super) fn steps(&self, address: &Address, class: Class) -> Vec<Step> {
         let mapping = if class.is_sender() { &self.senders } else { &self.recipients };

@@ -80,7 +80,7 @@ impl Template {
             Some(text) => format!("(?:{as_it_is}|{})", regex::escape(&masqueraded(&text).to_lowercase())),
             None => as_it_is,
         };
-        Pattern::new(&format!("^{}@{domain}$", form_of(&self.local, host))).ok()
+        Pattern::of_addresses(&format!("^{}@{domain}$", form_of(&self.local, host))).ok()
     }
 }
 

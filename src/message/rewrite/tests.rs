@@ -132,8 +132,27 @@ fn what_grows_beyond_bounds_is_refused() {
 
 #[test]
 fn many_rules_for_a_large_header_take_their_time_and_no_more() {
-    let header = (0..100).map(|n| header_rule(&format!("(x+)+{n}$"), Action::Remove)).collect();
-    let large = format!("{COMPLETE}X: {}\r\n", "x".repeat(200_000));
-    let became = rewritten(Settings { header, ..settings() }, envelope("root", &["root"]), &large).unwrap();
-    assert_eq!(became.header, large.as_bytes());
+    let header: Vec<_> = (0..100).map(|n| header_rule(&format!("^x-(y+)+{n}$"), Action::Remove)).collect();
+    let kib: u64 = header.iter().map(|rule| u64::from(rule.pattern.kib())).sum();
+    let most = (MAX_EFFORT / kib) as usize - COMPLETE.len();
+    for (octets, is_taken) in [(most - 100, true), (most + 100, false)] {
+        let large = format!("{COMPLETE}X: {}\r\n", "y".repeat(octets));
+        let settings = Settings { header: header.clone(), ..settings() };
+        match rewritten(settings, envelope("root", &["root"]), &large) {
+            Ok(became) => assert!(is_taken && became.header == large.as_bytes()),
+            Err(refused) => assert!(!is_taken && refused == Refused::TooMuchEffort),
+        }
+    }
+}
+
+/// Rules could be evaded, and matched by mistake, in a field longer than was looked at.
+#[test]
+fn a_field_is_rejected_for_its_end_however_long_it_is() {
+    let refusal = Refusal::parse("no").unwrap();
+    let header = vec![header_rule("^Subject: x* spam$", Action::Reject(refusal))];
+    let settings = || Settings { header: header.clone(), ..settings() };
+    let long = format!("{COMPLETE}Subject: {} spam", "x".repeat(200_000));
+    let became = |header: &str| rewritten(settings(), envelope("root", &["root"]), header);
+    assert_eq!(became(&format!("{long}\r\n")).err(), Some(Refused::Rejected("no".into())));
+    assert!(became(&format!("{long}, or not\r\n")).is_ok());
 }
