@@ -17,7 +17,7 @@ use crate::message::rewrite::{
     Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
     Replacement, Rules, Selector, Settings, Template,
 };
-use setting::{Target, Text, User, Yes};
+use setting::{OneRecipient, Target, Text, User, Yes};
 
 /// The most header rules: each is asked about every field until one matches.
 const MAX_HEADER_RULES: usize = 100;
@@ -29,7 +29,7 @@ pub(super) struct Rewrite {
     masquerade_except: Keys<User>,
     masquerade_classes: Keys<Class>,
     sender: Key<Template>,
-    recipient: Key<Address>,
+    recipient: Key<OneRecipient>,
     senders: Vec<Mapped>,
     recipients: Vec<Mapped>,
     aliases: Vec<Alias>,
@@ -77,7 +77,7 @@ impl Rewrite {
             masquerade_except: names(values(&self.masquerade_except), |user| user.0),
             masquerade_classes: values(&self.masquerade_classes).unwrap_or(default.masquerade_classes),
             sender: self.sender.as_ref().map(|entry| entry.value.clone()),
-            recipient: self.recipient.as_ref().map(|entry| entry.value.clone()),
+            recipient: self.recipient.as_ref().map(|entry| entry.value.0.clone()),
             senders: table_of(&self.senders),
             recipients: table_of(&self.recipients),
             aliases: self.aliases.iter().map(|(user, to)| (user.value.0.clone(), to.clone())).collect(),

@@ -41,6 +41,38 @@ impl Setting for Target {
     }
 }
 
+/// The one address for all recipients.
+#[derive(Clone, Debug)]
+pub(super) struct OneRecipient(pub(super) Address);
+
+impl Setting for OneRecipient {
+    fn expected() -> Cow<'static, str> {
+        Address::expected()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str().filter(|text| !has_variable(text))?;
+        Address::parse(text).ok().map(OneRecipient)
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        found_fixed(value)
+    }
+}
+
+/// Whether it has what only [`Template`]s fill in.
+fn has_variable(text: &str) -> bool {
+    ["%u", "%d", "%h", "%%"].iter().any(|variable| text.contains(variable))
+}
+
+/// What was found where nothing is filled in.
+fn found_fixed(value: &DeValue<'_>) -> String {
+    match value.as_str() {
+        Some(text) if has_variable(text) => format!("{} (only sender has %u, %d, %h and %%)", found(value)),
+        _ => found(value),
+    }
+}
+
 /// Any text; what it may be depends on another key.
 #[derive(Clone, Debug)]
 pub(super) struct Text(pub(super) String);
@@ -94,7 +126,11 @@ impl Setting for Replacement {
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        Replacement::parse(value.as_str()?).ok()
+        Replacement::parse(value.as_str().filter(|text| !has_variable(text))?).ok()
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        found_fixed(value)
     }
 }
 
@@ -184,8 +220,12 @@ mod tests {
             &["'root'", "'ann@x.example'", r#""\"|x\"@y""#],
             &["'|/bin/sh'", "'/var/mail/x'", "':include:/x'", "''"],
         );
+        check::<OneRecipient>(&["'ann'", "'50%@x'"], &["'%u@x'", "'ann@%h'", "''", "'@x'"]);
         check::<Selector>(&["'root'", "'ann@x'", "'@x'"], &["''", "'@'", "'a b'", "'a@b@c'"]);
-        check::<Replacement>(&["'root'", "'ann@x'", "'@x'"], &["''", "'@'", "'Ann <ann@x>'"]);
+        check::<Replacement>(
+            &["'root'", "'ann@x'", "'@x'"],
+            &["''", "'@'", "'Ann <ann@x>'", "'%u@x'", "'@%d'"],
+        );
         check::<Template>(&["'pi'", "'%u@%h'", "'100%%@x'"], &["''", "'%'", "'%n@x'", "'@x'", "'a b@x'"]);
         check::<MasqueradeDomain>(
             &["'x.example'", "'!x'"],
