@@ -33,11 +33,7 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ClientError::Unreachable { socket, source } => {
-                write!(
-                    f,
-                    "no daemon answers at {}: {source}; is nullmta running, and are you root?",
-                    socket.display()
-                )
+                write!(f, "no daemon answers at {}: {source}; is nullmta running?", socket.display())
             }
             ClientError::Refused(why) => write!(f, "the daemon refused: {why}"),
             ClientError::Denied(why) => f.write_str(why),

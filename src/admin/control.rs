@@ -76,7 +76,7 @@ impl Control {
     }
 
     async fn answer(&self, stream: UnixStream) -> io::Result<()> {
-        let rights = Rights::of(stream.peer_cred()?);
+        let rights = Rights::of(stream.peer_cred()?).await;
         let (input, output) = stream.into_split();
         let mut output = Output(BufWriter::new(output));
         let mut line = String::new();

@@ -25,13 +25,13 @@ pub(super) enum Rights {
 }
 
 impl Rights {
-    pub(super) fn of(client: UCred) -> Self {
-        let is_ours = client.uid() == geteuid().as_raw() || client.gid() == getegid().as_raw();
-        if client.uid() == 0 || is_ours || is_of_our_group(client.uid()) {
-            Rights::Everything
-        } else {
-            Rights::Own(client.uid())
-        }
+    pub(super) async fn of(client: UCred) -> Self {
+        let uid = client.uid();
+        let is_ours = uid == geteuid().as_raw() || client.gid() == getegid().as_raw();
+        let may_do_all = uid == 0
+            || is_ours
+            || tokio::task::spawn_blocking(move || is_of_our_group(uid)).await.unwrap_or(false);
+        if may_do_all { Rights::Everything } else { Rights::Own(uid) }
     }
 
     pub(super) fn include(self, submitter: Submitter) -> bool {
@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn members_are_those_of_the_group_file() {
-        let group = "root:x:0:\nnullmta:x:990:ann, ben\n# nullmta:x:990:carl\nmail:x:8:dan\nbroken:990:eve\nnullmta:x:990:fay\n";
+        let group = "root:x:0:\nnullmta:x:990:ann, ben\n# nullmta:x:990:carl\nmail:x:8:dan\n\
+                     broken:990:eve\nnullmta:x:990:fay\n";
         let members: Vec<_> = ["ann", "ben", "carl", "dan", "eve", "fay", "an", "ann, ben"]
             .into_iter()
             .filter(|login| is_member(group, 990, login))

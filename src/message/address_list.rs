@@ -8,7 +8,7 @@
 //! Fails: [`Unreadable`], with the entry it was about. A list with an unreadable entry has no meaning: to
 //! guess would send mail to strangers, to skip would lose it.
 //!
-//! Not here: changing addresses in place (`rewrite.rs`).
+//! Not here: changing addresses in place (`address.rs`, `rewrite/`).
 //!
 //! RFC 5322 3.4, 4.4; RFC 6532 (UTF-8).
 

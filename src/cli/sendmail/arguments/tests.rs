@@ -144,7 +144,8 @@ fn what_is_asked_of_the_delivery() {
 
 #[test]
 fn ignored_flags_take_their_values_and_nothing_else() {
-    let ignored = "-Am -Ac -G -L tag -X /tmp/log -O ErrorMode=q -oee -om -o7 -U -n -m -p ESMTP:host -d0.1 -d -c -x -e q";
+    let ignored = "-Am -Ac -G -L tag -X /tmp/log -O ErrorMode=q -oee -om -o7 -U -n -m -p ESMTP:host -d0.1 -d \
+                   -c -x -e q";
     let invocation = line(&format!("{ignored} -C /etc/other.toml a@x"));
     assert_eq!(summary(&invocation), "- a@x ");
     assert_eq!(invocation.config, Some("/etc/other.toml".into()));
