@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::address::mailboxes;
 
 fn read(body: &str) -> Result<Vec<String>, String> {
     let found = addresses_of(body.as_bytes()).map_err(|error| error.to_string())?;
@@ -125,4 +126,45 @@ proptest! {
     fn syntax_in_any_order_does_not_make_it_panic(body in "[a<>@,;:.()\\[\\]\"\\\\ \r\n]{0,24}") {
         let _ = addresses_of(body.as_bytes());
     }
+
+    /// sendmail -t takes the recipients from here, and rewriting the header finds them there. One that
+    /// rewriting passes over stays as it is: a quoted string beside another word.
+    #[test]
+    fn both_parsers_find_the_same_addresses(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..12)) {
+        let body = words.concat();
+        let there: Result<Vec<_>, _> = mailboxes(body.as_bytes()).collect();
+        if let (Ok(here), Ok(there)) = (addresses_of(body.as_bytes()), there) {
+            let mut there = there.into_iter().map(|mailbox| mailbox.address).peekable();
+            for address in here {
+                let is_there = there.next_if_eq(&address).is_some();
+                prop_assert!(is_there || address.as_str().starts_with('"'), "{} is not in {:?}", address, body);
+            }
+            prop_assert_eq!(there.next(), None);
+        }
+    }
 }
+
+/// What address lists are made of.
+const WORDS: &[&str] = &[
+    "ann",
+    "ben",
+    "x.example",
+    "@",
+    "@",
+    ".",
+    ",",
+    ", ",
+    ":",
+    ";",
+    "<",
+    ">",
+    " ",
+    "\r\n ",
+    "(c, <d@y>)",
+    "\"q\"",
+    "\"q \\\" @\"",
+    "[192.0.2.1]",
+    "@r:",
+    "<ann@x>",
+    "\u{e4}",
+];
