@@ -248,12 +248,23 @@ impl Account {
     fn note_route(&self, place: &Place, draft: &mut Draft) -> Result<(), ImportError> {
         draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
         draft.routes.push(Route {
-            senders: self.value("from").map(String::from).into_iter().collect(),
+            senders: self.value("from").and_then(route_sender).into_iter().collect(),
             relayhost: self.nexthop(place)?.written(),
             username: self.value("user").map(String::from),
             places: self.cited(&["host", "user"]).into_iter().map(|cited| cited.place).collect(),
         });
         Ok(())
+    }
+}
+
+/// Whom an account with that `from` is for: routes have no variables, but whole domains.
+fn route_sender(from: &str) -> Option<String> {
+    let is_fixed = |text: &str| !text.contains(['%', '*', '?']);
+    let (user, domain) = from.rsplit_once('@')?;
+    match (is_fixed(user), is_fixed(domain)) {
+        (true, true) => Some(from.into()),
+        (false, true) => Some(format!("@{domain}")),
+        (_, false) => None,
     }
 }
 
@@ -288,6 +299,19 @@ mod tests {
         assert_eq!(account.name, "default");
         assert_eq!((account.value("host"), account.value("port")), (Some("a.example"), Some("2525")));
         assert_eq!((account.value("user"), account.encryption()), (Some("two words"), Encryption::StartTls));
+    }
+
+    #[test]
+    fn routes_are_for_addresses_and_domains() {
+        for (from, expected) in [
+            ("ann@a.example", Some("ann@a.example")),
+            ("%U@a.example", Some("@a.example")),
+            ("*@a.example", Some("@a.example")),
+            ("%U@%H", None),
+            ("ann", None),
+        ] {
+            assert_eq!(route_sender(from).as_deref(), expected, "{from}");
+        }
     }
 
     #[test]

@@ -75,7 +75,10 @@ fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft) -> Resul
         nexthops.iter().find_map(|hop| lookup(&tables, &hop.text).or_else(|| lookup(&tables, &hop.host)));
     let cited = source.settings.cited(&["smtp_tls_policy_maps"]);
     let Some(entry) = found else {
-        draft.not_carried(cited, "it has nothing for the relayhost");
+        // Of a table that was not read nothing more is known.
+        if !draft.accounts_for("smtp_tls_policy_maps") {
+            draft.not_carried(cited, "it has nothing for the relayhost");
+        }
         return Ok(policy);
     };
     let (level, attributes) = first_word(&entry.value);
