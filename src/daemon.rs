@@ -322,6 +322,7 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certi
         rules: Arc::clone(&config.rewrite),
         users: local_user,
         hostname: config.listen.hostname.as_str().into(),
+        postmaster: config.queue.postmaster.clone(),
         probe: Arc::new(move || queue.probe_for_client()),
         clock: Zoned::now,
         certificate,

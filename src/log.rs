@@ -333,9 +333,29 @@ pub fn not_picked_up(file: &dyn fmt::Display, why: &str) {
     info!("{file}: not picked up yet: {}", Foreign(why));
 }
 
-/// A dropped file that can never be taken was moved aside.
+/// A dropped file that is no message was moved aside.
 pub fn set_aside(file: &dyn fmt::Display, why: &str, to: &dyn fmt::Display) {
     warn!("{file}: not picked up: {}; it is now {to}", Foreign(why));
+}
+
+/// A dropped message was refused for good, its sender is told, and its file was moved aside.
+pub fn bounced_at_pick_up(
+    id: QueueId,
+    dsn: QueueId,
+    file: &dyn fmt::Display,
+    why: &str,
+    to: &dyn fmt::Display,
+) {
+    let why = Foreign(why);
+    warn!(
+        queue_id = %id, notification = %dsn,
+        "{id}: not picked up from {file}: {why}; sender non-delivery notification: {dsn}; it is now {to}"
+    );
+}
+
+/// A dropped message was refused for good, nobody is to be told, and its file was moved aside.
+pub fn dead_at_pick_up(file: &dyn fmt::Display, why: &str, to: &dyn fmt::Display) {
+    warn!("{file}: dead, not picked up: {}; it can be reported to nobody; it is now {to}", Foreign(why));
 }
 
 /// A dropped file, or the directory, resists; said once of each.

@@ -20,7 +20,7 @@ pub(super) const ADDRESSES: [SocketAddr; 2] = [
 pub(super) const SOCKET: &str = "/run/nullmta/submit.sock";
 /// `listen.max-message-size`: above what common relays take (SES 40 MB, Gmail 25 MB), so that it is
 /// the relay that decides; Postfix's 10 MB refuses attachments that the relay would have carried.
-pub(super) const MAX_MESSAGE_SIZE: u64 = 50 * MIB;
+pub const MAX_MESSAGE_SIZE: u64 = 50 * MIB;
 /// `listen.max-recipients`: Postfix's; RFC 5321 4.5.3.1.8 asks for 100 at least.
 pub(super) const MAX_RECIPIENTS: usize = 1000;
 /// `listen.max-sessions`: a busy application's pool, well inside 1,024 file descriptors.

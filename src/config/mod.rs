@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use relay::{Auth, ClientCertificate, Mechanism, Relay, Timeouts, Tls, TlsSettings, TlsVersion, Trust};

@@ -19,7 +19,7 @@ use std::time::Instant;
 use jiff::Zoned;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::envelope::{Envelope, ReversePath};
+use crate::envelope::{Address, Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::Permit;
@@ -46,6 +46,8 @@ pub struct Desk {
     pub users: fn(u32) -> Option<LocalUser>,
     /// Our name in Received fields and made-up Message-IDs.
     pub hostname: Arc<str>,
+    /// Who hears of mail from `<>` that was taken in and cannot be sent.
+    pub postmaster: Option<Address>,
     /// Called for each ETRN; returns at once.
     pub probe: Probe,
     /// The time of day, with the host's offset.

@@ -1,22 +1,25 @@
 //! Pick-up: takes the messages that `sendmail` left in the drop directory while no daemon ran.
 //!
 //! Promises
-//! 1. A message goes the way of any other: the same session core, the same intake and the same limits;
-//!    its submitter is the file's owner.
+//! 1. A message goes the way of any other: the same session core, the same intake and the same limits, but
+//!    those that `sendmail` could not know of (`policy`); its submitter is the file's owner.
 //! 2. A file is removed only when its message is on stable storage, and then durably, before the next one
 //!    is looked at.
 //! 3. A file is renamed to `.claimed`, durably, before its message is taken. One found so was being taken
 //!    when the process or the host died: it is taken, and the log says `possible duplicate`.
-//! 4. What can never be taken is moved to `corrupt/`, and the log says so; what cannot be taken now, or is
-//!    not whole yet, is left. Nothing is ever deleted but what was taken, and of two names that a crash left
-//!    one file the older.
-//! 5. However many files there are, a round looks at [`NAMES`] of them; the next one goes on behind, soon and
+//! 4. A message that is refused for good had exit 0, so its sender is told: a bounce (`pickup/bounce.rs`) is on
+//!    stable storage, then its file is moved to `corrupt/`, and one line of the log names both. A crash between
+//!    the two may bounce it twice, never not at all.
+//! 5. What is no message, and what is unfinished after a day, is moved to `corrupt/`, and the log says so; what
+//!    cannot be taken now, or is not whole yet, is left. Nothing is ever deleted but what was taken, and of
+//!    two names that a crash left one file the older.
+//! 6. However many files there are, a round looks at [`NAMES`] of them; the next one goes on behind, soon and
 //!    whoever is to wait. A flood costs some of a processor and as many lines an hour, and hides no file.
 //!
 //! Fails: in the log only; it goes on. The files are hostile (`pickup/file.rs`).
 //! Not here: their form (`smtp/bsmtp.rs`), writing them (`spool/drop.rs`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::ControlFlow;
@@ -24,20 +27,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::io::AsyncReadExt;
 
+use crate::config;
 use crate::listener::Service;
 use crate::listener::intake::SpoolBackend;
 use crate::listener::peer::Peer;
 use crate::listener::stop::StopSignal;
 use crate::log;
-use crate::smtp::session::Session;
+use crate::smtp::session::{Policy, Session};
 use crate::spool::fs::{Facts, Fs, Names};
 
+mod bounce;
 mod dialogue;
 mod file;
 
-use dialogue::Verdict;
+use bounce::Told;
+use dialogue::{Refused, Verdict};
 use file::{Candidate, Kind, Look};
 
 /// Names looked at in a round.
@@ -79,6 +86,24 @@ struct Pickup {
     told_since: Instant,
     /// Files whose message is taken, and which cannot be removed.
     taken: HashSet<OsString>,
+    /// Files whose message is refused and whose sender is told, and which are not moved yet.
+    refused: HashMap<OsString, End>,
+}
+
+/// The end of a message that is refused for good.
+#[derive(Clone, Debug)]
+struct End {
+    inode: u64,
+    why: String,
+    told: Told,
+}
+
+/// A claimed file, and what was known of it when it was found.
+struct Claim {
+    path: PathBuf,
+    facts: Facts,
+    /// It was claimed now, and not by a run before.
+    is_fresh: bool,
 }
 
 impl Pickup {
@@ -93,6 +118,7 @@ impl Pickup {
             told: HashSet::new(),
             told_since: Instant::now(),
             taken: HashSet::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -151,17 +177,23 @@ impl Pickup {
     async fn visit(&mut self, name: &OsStr, kind: Kind) -> io::Result<ControlFlow<()>> {
         let path = self.directory.join(name);
         let terms = self.service.terms();
-        let (limit, now) = (terms.policy.max_message_size, (terms.desk.clock)().timestamp());
+        let (limit, now) = (policy(&terms.policy).max_message_size, (terms.desk.clock)().timestamp());
         let at = path.clone();
         match self.disk(move |fs| file::look(fs, &at, kind, limit, now)).await? {
             Look::Take(candidate) if self.taken.contains(name) => {
                 self.remove(path, candidate.facts.inode).await;
                 Ok(ControlFlow::Continue(()))
             }
+            Look::Take(Candidate { facts, .. })
+                if self.refused.get(name).is_some_and(|end| end.inode == facts.inode) =>
+            {
+                self.set_refused_aside(path).await.map(ControlFlow::Continue)
+            }
             Look::Take(candidate) => self.take(path, kind, candidate).await,
             Look::Leave => Ok(ControlFlow::Continue(())),
             Look::Gone => {
                 self.taken.remove(name);
+                self.refused.remove(name);
                 Ok(ControlFlow::Continue(()))
             }
             Look::Renamed { older, inode } => {
@@ -173,7 +205,8 @@ impl Pickup {
     }
 
     async fn take(&mut self, path: PathBuf, kind: Kind, candidate: Candidate) -> io::Result<ControlFlow<()>> {
-        let Candidate { file, facts: Facts { owner: uid, length, inode, .. } } = candidate;
+        let Candidate { file, facts } = candidate;
+        let Facts { owner: uid, length, inode, .. } = facts;
         if self.put_off.contains(&uid) {
             return Ok(ControlFlow::Continue(()));
         }
@@ -185,7 +218,7 @@ impl Pickup {
         let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();
         let backend = SpoolBackend::new(terms.desk.clone(), permit);
-        let session = Session::new(Arc::clone(&terms.policy));
+        let session = Session::new(Arc::new(policy(&terms.policy)));
         // Should it grow, what was not there when it was found whole is none of its message.
         let content = tokio::fs::File::from_std(file).take(length);
         match dialogue::take(content, session, backend).await {
@@ -197,23 +230,61 @@ impl Pickup {
                 self.remove(path, inode).await;
             }
             Verdict::Later { why, is_general } => {
-                log::not_picked_up(&path.display(), &why);
-                if is_fresh {
-                    self.disk(move |fs| file::release(fs, &path)).await?;
-                }
-                self.put_off.insert(uid);
+                self.put_off(Claim { path, facts, is_fresh }, &why).await?;
                 if is_general {
                     return Ok(ControlFlow::Break(()));
                 }
             }
+            Verdict::Refused(refused) => return self.bounce(Claim { path, facts, is_fresh }, &refused).await,
             Verdict::Bad(why) => self.set_aside(path, &why).await?,
         }
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Leaves a file for later, and the others of its user's.
+    async fn put_off(&mut self, claim: Claim, why: &str) -> io::Result<()> {
+        let Claim { path, facts, is_fresh } = claim;
+        log::not_picked_up(&path.display(), why);
+        if is_fresh {
+            self.disk(move |fs| file::release(fs, &path)).await?;
+        }
+        self.put_off.insert(facts.owner);
+        Ok(())
+    }
+
+    /// Promise 4.
+    async fn bounce(&mut self, claim: Claim, refused: &Refused) -> io::Result<ControlFlow<()>> {
+        let (terms, inode, why) = (self.service.terms(), claim.facts.inode, refused.reply.to_string());
+        let arrived = Timestamp::from_second(claim.facts.changed).unwrap_or_default();
+        match bounce::bounce(&terms.desk, refused, arrived).await {
+            Ok(told) => {
+                self.refused.insert(name_of(&claim.path), End { inode, why, told });
+                self.set_refused_aside(claim.path).await.map(ControlFlow::Continue)
+            }
+            Err(error) => {
+                self.put_off(claim, &format!("cannot bounce it: {error}")).await?;
+                Ok(ControlFlow::Break(()))
+            }
+        }
+    }
+
+    /// Moves the file of a message whose end was told. While it cannot be moved, nobody is told again.
+    async fn set_refused_aside(&mut self, path: PathBuf) -> io::Result<()> {
+        let (from, corrupt) = (path.clone(), self.corrupt.clone());
+        let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
+        if let Some(End { why, told, .. }) = self.refused.remove(&name_of(&path)) {
+            let (path, to) = (path.display(), to.display());
+            match told {
+                Told::Sender { id, dsn } => log::bounced_at_pick_up(id, dsn, &path, &why, &to),
+                Told::Nobody => log::dead_at_pick_up(&path, &why, &to),
+            }
+        }
+        synced.map_err(not_durable)
+    }
+
     /// Removes a file whose message is taken. While it cannot be, it is not taken again.
     async fn remove(&mut self, path: PathBuf, inode: u64) {
-        let name = path.file_name().unwrap_or_default().to_owned();
+        let name = name_of(&path);
         match self.disk(move |fs| file::remove(fs, &path, inode)).await {
             Ok(()) => drop(self.taken.remove(&name)),
             Err(error) => {
@@ -227,7 +298,7 @@ impl Pickup {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
         log::set_aside(&path.display(), why, &to.display());
-        synced.map_err(|e| io::Error::new(e.kind(), format!("a crash may undo that: {e}")))
+        synced.map_err(not_durable)
     }
 
     /// Disk calls, off the async threads.
@@ -249,6 +320,24 @@ impl Pickup {
         if self.told.len() < NAMES && self.told.insert(name.to_owned()) {
             log::drop_trouble(&self.directory.join(name).display(), why);
         }
+    }
+}
+
+fn name_of(path: &Path) -> OsString {
+    path.file_name().unwrap_or_default().to_owned()
+}
+
+fn not_durable(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("a crash may undo its move: {error}"))
+}
+
+/// The listener's policy for messages that cannot be handed in again: none has more recipients or octets than
+/// allowed that `sendmail` let through, be it that it could not read the configuration.
+fn policy(listener: &Policy) -> Policy {
+    Policy {
+        max_recipients: usize::MAX,
+        max_message_size: listener.max_message_size.max(config::MAX_MESSAGE_SIZE),
+        ..listener.clone()
     }
 }
 

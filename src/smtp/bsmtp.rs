@@ -30,6 +30,9 @@ use crate::envelope::{Body, Envelope, Notify, Recipient, Ret};
 /// What a whole file ends in: the end of data and QUIT.
 const END: &[u8] = b"\r\n.\r\nQUIT\r\n";
 
+/// What stands before the content of a file has no more octets.
+pub const MAX_ENVELOPE_OCTETS: usize = 4 << 20;
+
 /// How many octets of a file's end [`is_whole`] looks at.
 pub const END_OCTETS: usize = END.len();
 

@@ -120,13 +120,14 @@ impl DropFile {
     ) -> Result<Self, DropError> {
         let name = unique_name(now);
         let path = directory.join(format!("{name}{PARTIAL}"));
-        let file = fs.create_for_owner(&path).map_err(|source| DropError::NotQueued {
-            operation: "create",
-            path,
-            source,
-        })?;
         let mut pending = Vec::new();
         bsmtp::begin(envelope, &mut pending);
+        let created = if pending.len() > bsmtp::MAX_ENVELOPE_OCTETS {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "too many recipients"))
+        } else {
+            fs.create_for_owner(&path)
+        };
+        let file = created.map_err(|source| DropError::NotQueued { operation: "create", path, source })?;
         Ok(DropFile {
             fs,
             directory: directory.to_owned(),

@@ -1,7 +1,12 @@
 //! One dropped file, put to the same session core as any client, and to the same intake.
 //!
-//! Promises: a file is one message, and is taken with all its recipients or not at all. A reply that refuses
-//! anything ends it; nothing was queued then.
+//! Promises
+//! 1. A file is one message, and is taken with all its recipients or not at all.
+//! 2. What is no message in BSMTP is told from a message that is refused for good: of that, [`Refused`] has all
+//!    that its sender is to be told.
+//! 3. No more of a file is read than a message and its envelope may have octets.
+//!
+//! Not here: what becomes of the file (`pickup.rs`), how its sender is told (`bounce.rs`).
 
 use std::io;
 
@@ -9,10 +14,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::envelope::Envelope;
 use crate::listener::backend::{Backend, Hello};
+use crate::message::dsn::MAX_RETURNED_OCTETS;
 use crate::queue_id::QueueId;
+use crate::smtp::bsmtp;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Action, Refusal, Session};
 use crate::spool::Committed;
+use crate::status::Status;
 
 /// Octets read at a time.
 const CHUNK: usize = 64 << 10;
@@ -31,8 +39,41 @@ pub(super) enum Verdict {
         /// Nor any other file, whoever left it.
         is_general: bool,
     },
-    /// Never: it is no message, or one that we refuse.
+    /// Never: it is a message that we refuse.
+    Refused(Box<Refused>),
+    /// Never: it is no message.
     Bad(String),
+}
+
+/// A message that will never be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub original: Original,
+    /// Why.
+    pub reply: Reply,
+}
+
+/// What a bounce says of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Original {
+    /// As it stands in the file.
+    pub envelope: Envelope,
+    /// The first part of the content, and whether that is all of it.
+    pub content: Vec<u8>,
+    pub content_is_whole: bool,
+}
+
+impl Original {
+    fn of(envelope: Envelope) -> Self {
+        Original { envelope, content: Vec::new(), content_is_whole: true }
+    }
+
+    /// Keeps of the content what may be quoted.
+    fn keep(&mut self, octets: &[u8]) {
+        let room = MAX_RETURNED_OCTETS - self.content.len();
+        self.content.extend_from_slice(&octets[..octets.len().min(room)]);
+        self.content_is_whole &= octets.len() <= room;
+    }
 }
 
 /// Takes the message in `file`.
@@ -41,7 +82,8 @@ where
     B: Backend<Proof = Committed>,
     F: AsyncRead + Unpin,
 {
-    let mut dialogue = Dialogue { input: Input { file, octets: Vec::new() }, session, backend, intake: None };
+    let input = Input { file, octets: Vec::new(), brought: 0 };
+    let mut dialogue = Dialogue { input, session, backend, intake: None, original: None, refusal: None };
     loop {
         if let Err(verdict) = dialogue.step().await {
             return verdict;
@@ -54,6 +96,10 @@ struct Dialogue<B: Backend, F> {
     session: Session<B::Proof>,
     backend: B,
     intake: Option<B::Intake>,
+    /// The message, once its content has begun.
+    original: Option<Original>,
+    /// Why it will never be taken; what is read on is for the bounce.
+    refusal: Option<Reply>,
 }
 
 impl<B, F> Dialogue<B, F>
@@ -68,16 +114,14 @@ where
         match action {
             Action::Reply(reply) => match reply.severity() {
                 Severity::Positive | Severity::Intermediate => Ok(()),
-                // Of a file that does not change, a recipient too many is one for ever.
+                // Nothing that `sendmail` writes is refused before its content.
                 Severity::Transient | Severity::Permanent => Err(Verdict::Bad(reply.to_string())),
             },
             Action::Open(envelope) => self.open(*envelope).await,
-            Action::Content(octets) => match &mut self.intake {
-                Some(intake) => self.backend.write(intake, &octets).await.map_err(refused),
-                None => Err(not_bsmtp()),
-            },
+            Action::Content(octets) => self.content(&octets).await,
             Action::Commit => Err(self.commit().await),
-            Action::Discard => Err(Verdict::Bad("the message is too large".into())),
+            Action::Discard => Err(self.too_large()),
+            Action::Wait if self.has_no_end_of_envelope() => Err(not_bsmtp()),
             Action::Wait => match self.input.bring().await {
                 Ok(0) => Err(Verdict::Bad("it ends within its message".into())),
                 Ok(_) => Ok(()),
@@ -98,10 +142,60 @@ where
             protocol: session.protocol(),
             declared_size: session.declared_size(),
         };
-        self.intake = Some(backend.open(envelope, hello).await.map_err(refused)?);
+        let opened = backend.open(envelope.clone(), hello).await;
+        self.original = Some(Original::of(envelope));
+        match opened {
+            Ok(intake) => self.intake = Some(intake),
+            Err(refusal) => self.refuse(refusal)?,
+        }
         // The 354, which nobody waits for.
         let _ = self.session.opened();
         Ok(())
+    }
+
+    async fn content(&mut self, octets: &[u8]) -> Result<(), Verdict> {
+        let Some(original) = &mut self.original else { return Err(not_bsmtp()) };
+        original.keep(octets);
+        let has_enough = !original.content_is_whole;
+        match &mut self.intake {
+            Some(intake) => match self.backend.write(intake, octets).await {
+                Ok(()) => Ok(()),
+                Err(refusal) => self.refuse(refusal),
+            },
+            None if has_enough => Err(self.refused()),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that the message will never be taken; `Err`: not now.
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Verdict> {
+        let is_general = matches!(refusal, Refusal::NoRoom | Refusal::LocalTrouble | Refusal::ShuttingDown);
+        let reply = refusal.reply();
+        if reply.severity() != Severity::Permanent {
+            return Err(Verdict::Later { why: reply.to_string(), is_general });
+        }
+        self.intake = None;
+        self.refusal = Some(reply);
+        Ok(())
+    }
+
+    fn too_large(&mut self) -> Verdict {
+        if let Some(original) = &mut self.original {
+            original.content_is_whole = false;
+        }
+        self.refusal.get_or_insert_with(|| Reply::new(552, Status::permanent(3, 4), "message too large"));
+        self.refused()
+    }
+
+    fn refused(&mut self) -> Verdict {
+        match (self.original.take(), self.refusal.take()) {
+            (Some(original), Some(reply)) => Verdict::Refused(Box::new(Refused { original, reply })),
+            _ => not_bsmtp(),
+        }
+    }
+
+    fn has_no_end_of_envelope(&self) -> bool {
+        self.original.is_none() && self.input.brought > bsmtp::MAX_ENVELOPE_OCTETS
     }
 
     async fn commit(&mut self) -> Verdict {
@@ -111,10 +205,10 @@ where
             Ok(false) => return not_bsmtp(),
             Err(error) => return unreadable(&error),
         }
-        let Some(intake) = self.intake.take() else { return not_bsmtp() };
+        let Some(intake) = self.intake.take() else { return self.refused() };
         match self.backend.commit(intake).await {
             Ok(committed) => Verdict::Taken(committed.id()),
-            Err(refusal) => refused(refusal),
+            Err(refusal) => self.refuse(refusal).err().unwrap_or_else(|| self.refused()),
         }
     }
 }
@@ -123,6 +217,8 @@ struct Input<F> {
     file: F,
     /// Read, and not consumed.
     octets: Vec<u8>,
+    /// How many were read so far.
+    brought: usize,
 }
 
 impl<F: AsyncRead + Unpin> Input<F> {
@@ -130,23 +226,15 @@ impl<F: AsyncRead + Unpin> Input<F> {
     async fn bring(&mut self) -> io::Result<usize> {
         let before = self.octets.len();
         (&mut self.file).take(CHUNK as u64).read_to_end(&mut self.octets).await?;
-        Ok(self.octets.len() - before)
+        let more = self.octets.len() - before;
+        self.brought = self.brought.saturating_add(more);
+        Ok(more)
     }
 
     /// Whether what is left is exactly `end`.
     async fn is_all_but(&mut self, end: &[u8]) -> io::Result<bool> {
         while self.octets.len() <= end.len() && self.bring().await? > 0 {}
         Ok(self.octets == end)
-    }
-}
-
-fn refused(refusal: Refusal) -> Verdict {
-    let is_general = matches!(refusal, Refusal::NoRoom | Refusal::LocalTrouble | Refusal::ShuttingDown);
-    let reply: Reply = refusal.reply();
-    let why = reply.to_string();
-    match reply.severity() {
-        Severity::Permanent => Verdict::Bad(why),
-        _ => Verdict::Later { why, is_general },
     }
 }
 

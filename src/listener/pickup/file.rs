@@ -26,9 +26,6 @@ pub(super) const CLAIMED: &str = ".claimed";
 /// A file that is not whole after so many seconds never will be.
 const ABANDONED_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// Octets of an envelope in a file, at most.
-const MAX_ENVELOPE: u64 = 4 << 20;
-
 /// What a name says of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -73,7 +70,8 @@ pub(super) struct Candidate {
     pub facts: Facts,
 }
 
-/// Looks at the file at `path`; its content may be of up to `max_message_size` octets.
+/// Looks at the file at `path`. One that is not whole may become one of up to `max_message_size` octets; of one
+/// that is whole and larger, the sender is to be told.
 pub(super) fn look(
     fs: &dyn Fs,
     path: &Path,
@@ -88,22 +86,22 @@ pub(super) fn look(
     if let Some(older) = older_name(fs, path, &facts) {
         return Ok(Look::Renamed { older, inode: facts.inode });
     }
-    if let Some(why) = objection(&facts, max_message_size) {
+    if let Some(why) = objection(&facts) {
         return Ok(Look::Bad(why));
     }
     if kind == Kind::Partial {
-        return Ok(incomplete(&facts, now));
+        return Ok(incomplete(&facts, max_message_size, now));
     }
     let (file, facts) = match fs.open_foreign(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Gone),
         other => other?,
     };
     // Again, of what was opened: the name may be another file's by now.
-    if let Some(why) = objection(&facts, max_message_size) {
+    if let Some(why) = objection(&facts) {
         return Ok(Look::Bad(why));
     }
     if !is_whole(&file, facts.length)? {
-        return Ok(incomplete(&facts, now));
+        return Ok(incomplete(&facts, max_message_size, now));
     }
     Ok(Look::Take(Candidate { file, facts }))
 }
@@ -120,24 +118,25 @@ fn older_name(fs: &dyn Fs, path: &Path, facts: &Facts) -> Option<PathBuf> {
     older.filter(|_| names.next().is_some())
 }
 
-fn objection(facts: &Facts, max_message_size: u64) -> Option<&'static str> {
-    // A dot in every line of three octets is stuffed.
-    let max_octets = max_message_size.saturating_add(max_message_size / 3).saturating_add(MAX_ENVELOPE);
+fn objection(facts: &Facts) -> Option<&'static str> {
     if !facts.is_regular {
         Some("it is not a regular file")
     } else if facts.links > 1 {
         Some("it has more than one name")
-    } else if facts.length > max_octets {
-        Some("it is too large")
     } else {
         None
     }
 }
 
-fn incomplete(facts: &Facts, now: Timestamp) -> Look {
-    match now.as_second() - facts.changed > ABANDONED_AFTER_SECONDS {
-        true => Look::Bad("it was never finished"),
-        false => Look::Leave,
+fn incomplete(facts: &Facts, max_message_size: u64, now: Timestamp) -> Look {
+    // A dot in every line of three octets is stuffed.
+    let max_content = max_message_size.saturating_add(max_message_size / 3);
+    if facts.length > max_content.saturating_add(bsmtp::MAX_ENVELOPE_OCTETS as u64) {
+        Look::Bad("it is too large")
+    } else if now.as_second() - facts.changed > ABANDONED_AFTER_SECONDS {
+        Look::Bad("it was never finished")
+    } else {
+        Look::Leave
     }
 }
 
@@ -179,7 +178,7 @@ pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<()> {
     sync_directory(fs, path)
 }
 
-/// Moves the file at `path` into `corrupt`; to where, and whether it is there durably.
+/// Moves the file at `path` into `corrupt`; to where, and whether it is there, and only there, durably.
 pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, io::Result<()>)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     for number in 0..1000 {
@@ -189,7 +188,7 @@ pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
             Ok(()) => {
-                let synced = sync_directory(fs, &to);
+                let synced = sync_directory(fs, &to).and_then(|()| sync_directory(fs, path));
                 return Ok((to, synced));
             }
         }

@@ -74,6 +74,7 @@ impl Host {
             rules: Arc::new(Rules::new(Settings::new("origin.example", "host.example.org")).unwrap()),
             users: |_| None,
             hostname: "host.example.org".into(),
+            postmaster: None,
             probe: Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),

@@ -10,6 +10,13 @@ use super::fields::note;
 use super::rules::{Class, Rules};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
+impl Rules {
+    /// The envelope that a message with this one goes out with.
+    pub fn envelope(&self, envelope: Envelope) -> Envelope {
+        rewrite_envelope(envelope, self, &mut Changes::default())
+    }
+}
+
 /// Sends each address of `envelope` on its way.
 pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut Changes) -> Envelope {
     let reverse_path = match envelope.reverse_path {

@@ -25,6 +25,12 @@ const CORRUPT: &str = "/spool/corrupt";
 const HALF: &str = "EHLO x\r\nMAIL FROM:<root>\r\nDATA\r\nSubject: x\r\n\r\nhalf a";
 const GARBAGE: &str = "garbage\r\n.\r\nQUIT\r\n";
 
+/// What has gone round for too long, in front of a header.
+const LOOP: &str = "Received: x\r\n";
+
+/// What a bounce has in it.
+const BOUNCE: &str = "Final-Recipient: rfc822; ann@example.org";
+
 /// What is said of the latter.
 const MOVED: &str = "it is now /spool/corrupt/drop-0-garbage.";
 
@@ -35,6 +41,8 @@ struct Told {
     begun: HashSet<String>,
     /// Exit 0 was said.
     left: HashSet<String>,
+    /// The same, and the daemon will refuse it.
+    refused: HashSet<String>,
 }
 
 fn that_day() -> Zoned {
@@ -121,6 +129,10 @@ impl Users {
 
     /// Begins to leave a message whose body has about so many octets.
     fn begin(&self, octets: usize) -> (DropFile, String) {
+        self.begin_with("", octets)
+    }
+
+    fn begin_with(&self, fields: &str, octets: usize) -> (DropFile, String) {
         let mut told = self.told.lock().unwrap();
         let number = told.begun.len();
         let body = format!("message {number}, ").repeat(octets.div_ceil(11)) + "\r\n";
@@ -130,7 +142,7 @@ impl Users {
         envelope.recipients.push(Recipient::plain(Address::parse("ann@example.org").unwrap()));
         let now = Timestamp::from_second(CHANGED + number as i64).unwrap();
         let mut file = DropFile::create(Arc::new(self.fs.clone()), DROP.as_ref(), &envelope, now).unwrap();
-        file.write(format!("Subject: x\r\n\r\n{body}").as_bytes()).unwrap();
+        file.write(format!("{fields}Subject: x\r\n\r\n{body}").as_bytes()).unwrap();
         (file, body)
     }
 
@@ -138,6 +150,12 @@ impl Users {
         let (file, body) = self.begin(octets);
         file.commit().unwrap();
         self.told.lock().unwrap().left.insert(body);
+    }
+
+    fn leave_what_is_refused(&self, octets: usize) {
+        let (file, body) = self.begin_with(&LOOP.repeat(101), octets);
+        file.commit().unwrap();
+        self.told.lock().unwrap().refused.insert(body);
     }
 
     fn leave_as_an_ordinary_user(&self, octets: usize) {
@@ -174,13 +192,14 @@ fn take_images(users: &Users, seed: u64) -> Images {
 async fn play(seed: u64) -> Vec<Image> {
     let fs = SimFs::new();
     let users = Users::of(&fs);
-    let mut run = Run::on(&fs, 4, that_day);
+    let mut run = Run::on(&fs, 5, that_day);
     users.plant("0-garbage.bsmtp", GARBAGE);
     users.plant("half.bsmtp", HALF);
     let images = take_images(&users, seed);
     users.leave(40);
     users.leave(3000);
     users.leave_as_an_ordinary_user(700);
+    users.leave_what_is_refused(500);
     drop(users.begin(2000));
     let being_written = users.begin(70_000);
     run.rounds().await;
@@ -191,7 +210,7 @@ async fn play(seed: u64) -> Vec<Image> {
     users.leave(600);
     run.rounds().await;
     fs.unwatch();
-    assert_eq!((run.stored().len(), names_in(&fs, DROP).len()), (4, 3));
+    assert_eq!((run.stored().len(), names_in(&fs, DROP).len()), (5, 3));
     drop(being_written);
     std::mem::take(&mut *images.lock().unwrap())
 }
@@ -222,7 +241,22 @@ async fn check((fs, told): &Image, may_repeat: &HashSet<String>, what: &str) {
     let mut run = Run::on(fs, u64::MAX, that_day);
     assert!(run.host.recovery.damaged.is_empty(), "{what}: {:?}", run.host.recovery.damaged);
     run.rounds().await;
-    let stored = run.stored();
+    let (bounces, stored) = bounces_apart(run.stored());
+    for body in &told.refused {
+        let count = bounces.iter().filter(|bounce| bounce.contains(body)).count();
+        assert!(count > 0, "{what}: exit 0 was said, and nobody hears that it is refused: {body:.20}");
+        // Only the claimed one may have been told of before.
+        assert!(
+            count == 1 || claimed.contains(body) || may_repeat.contains(body),
+            "{what}: told {count} times"
+        );
+        // Bounced in that run, its file may have kept its name and have one in `corrupt/`.
+        let lines = ["sender non-delivery notification", "it has more than one name"];
+        let has_line = lines.iter().any(|line| run.log.has(line));
+        assert!(has_line || !claimed.contains(body), "{what}: moved without a word");
+    }
+    // No possible duplicates, but bounces.
+    let claimed: HashSet<_> = claimed.difference(&told.refused).cloned().collect();
     let ids_of = |body| stored.iter().filter(move |(_, other)| other == body).map(|(id, _)| id);
     for body in &told.left {
         assert!(ids_of(body).next().is_some(), "{what}: exit 0 was said, and it is lost: {body:.20}");
@@ -237,16 +271,24 @@ async fn check((fs, told): &Image, may_repeat: &HashSet<String>, what: &str) {
         assert!(lines.any(|line| run.log.has(&line)), "{what}: nothing said of {body:.20}");
     }
     assert!(!had_garbage || run.log.has(MOVED), "{what}: moved without a word");
-    check_leftovers(&run, what);
+    check_leftovers(&run, told, what);
+}
+
+/// The bounces among what is on the spool, and all else.
+fn bounces_apart(stored: Vec<(QueueId, String)>) -> (Vec<String>, Vec<(QueueId, String)>) {
+    let (bounces, others): (Vec<_>, Vec<_>) = stored.into_iter().partition(|(_, body)| body.contains(BOUNCE));
+    (bounces.into_iter().map(|(_, body)| body).collect(), others)
 }
 
 /// What others left is where it should be, whole, and nothing of ours is anywhere.
-fn check_leftovers(run: &Run, what: &str) {
+fn check_leftovers(run: &Run, told: &Told, what: &str) {
     assert_eq!(files_in(&run.fs, DROP, ".bsmtp"), [HALF], "{what}");
     assert_eq!(files_in(&run.fs, DROP, file::CLAIMED), [""; 0], "{what}");
     // A crash may leave it a second name in there.
     let aside = files_in(&run.fs, CORRUPT, "");
-    assert!(!aside.is_empty() && aside.iter().all(|file| file == GARBAGE), "{what}: {aside:?}");
+    let (refused, other): (Vec<_>, Vec<_>) = aside.iter().partition(|file| file.contains(LOOP));
+    assert!(told.refused.is_empty() || !refused.is_empty(), "{what}: what was refused is kept");
+    assert!(!other.is_empty() && other.iter().all(|file| *file == GARBAGE), "{what}: {aside:?}");
 }
 
 /// D10.
@@ -285,7 +327,7 @@ async fn what_was_left_is_delivered_though_the_power_goes_again() {
     }
 }
 
-/// Promise 4: what a crash leaves unfinished lies there for a day.
+/// Promise 5: what a crash leaves unfinished lies there for a day.
 #[tokio::test]
 async fn what_a_crash_left_unfinished_is_moved_aside_a_day_later() {
     for (number, (fs, told)) in play(15).await.into_iter().enumerate().step_by(5) {
@@ -304,7 +346,7 @@ async fn what_a_crash_left_unfinished_is_moved_aside_a_day_later() {
     }
 }
 
-/// Promises 2 and 4: a disk that fails costs no message and doubles none.
+/// Promises 2, 4 and 5: a disk that fails costs no message and doubles none.
 #[tokio::test]
 async fn whichever_disk_call_fails_each_message_is_taken_once() {
     for (error, for_ever) in [(ErrorKind::Other, false), (ErrorKind::StorageFull, true)] {
@@ -317,18 +359,22 @@ async fn whichever_disk_call_fails_each_message_is_taken_once() {
             users.plant("half.bsmtp", HALF);
             users.leave(40);
             users.leave(3000);
+            users.leave_what_is_refused(500);
             fs.set_fault(Some(Fault { call, error, for_ever }));
             run.rounds().await;
             let is_past_the_end = fs.calls() <= call;
             fs.set_fault(None);
             run.rounds().await;
             let what = format!("call {call}, {error}");
-            let mut bodies: Vec<_> = run.stored().into_iter().map(|(_, body)| body).collect();
-            let mut left: Vec<_> = users.told.lock().unwrap().left.iter().cloned().collect();
+            let told = users.told.lock().unwrap().clone();
+            let (bounces, stored) = bounces_apart(run.stored());
+            assert_eq!(bounces.len(), 1, "{what}");
+            let mut bodies: Vec<_> = stored.into_iter().map(|(_, body)| body).collect();
+            let mut left: Vec<_> = told.left.iter().cloned().collect();
             bodies.sort();
             left.sort();
             assert_eq!(bodies, left, "{what}");
-            check_leftovers(&run, &what);
+            check_leftovers(&run, &told, &what);
             assert!(run.log.has(MOVED), "{what}: moved without a word");
             if is_past_the_end {
                 break;

@@ -1,0 +1,94 @@
+//! The bounce of a dropped message that is refused for good: its submitter was told that it was taken.
+//!
+//! Promises: after `Ok` a DSN is on stable storage, or there is nobody who is to be told of it: the reverse-path is
+//! null and no postmaster is configured, or no recipient's failure was to be reported (NOTIFY).
+//!
+//! Fails: as the spool does; nothing was told then, and it may be tried again.
+//!
+//! Not here: how a DSN looks (`message/dsn`), what becomes of the file (`pickup.rs`), failures at the relay
+//! (`queue/settlement.rs`).
+
+use jiff::Timestamp;
+
+use super::dialogue::{Original, Refused};
+use crate::envelope::{Address, Envelope, ReversePath, Submitter};
+use crate::listener::intake::Desk;
+use crate::message::dsn::{self, Affected, Dsn, Kind};
+use crate::queue_id::QueueId;
+use crate::smtp::reply::Reply;
+use crate::spool::CommitError;
+use crate::status::Status;
+
+/// Who knows of the end of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Its reverse-path, or the postmaster.
+    Sender {
+        /// The queue id by which the DSN names the message.
+        id: QueueId,
+        /// That of the DSN.
+        dsn: QueueId,
+    },
+    /// Nobody but the log.
+    Nobody,
+}
+
+/// Reports the refusal of a message that was left at the time `arrived`.
+pub(super) async fn bounce(desk: &Desk, refused: &Refused, arrived: Timestamp) -> Result<Told, CommitError> {
+    let Refused { original, reply } = refused;
+    let envelope = desk.rules.envelope(original.envelope.clone());
+    let now = (desk.clock)();
+    let diagnostic = reply.to_string();
+    let affected = affected(&envelope, reply, &diagnostic, now.timestamp());
+    let (Some(to), false) = (whom_to_tell(desk, &envelope), affected.is_empty()) else {
+        return Ok(Told::Nobody);
+    };
+    let id = desk.spool.draft(now.timestamp()).id();
+    let mut draft = desk.spool.draft(now.timestamp());
+    let Original { content, content_is_whole, .. } = original;
+    let dsn = Dsn {
+        kind: Kind::Failed,
+        hostname: &desk.hostname,
+        queue_id: draft.id(),
+        to,
+        original: dsn::Original {
+            queue_id: id,
+            envelope: &envelope,
+            arrived,
+            content,
+            content_is_whole: *content_is_whole,
+        },
+        affected: &affected,
+        now: &now,
+    };
+    draft.write(&dsn.content()).await?;
+    let committed = desk.spool.commit(draft, dsn.envelope(), Submitter::Ourselves, now.timestamp()).await?;
+    Ok(Told::Sender { id, dsn: committed.id() })
+}
+
+fn whom_to_tell<'a>(desk: &'a Desk, envelope: &'a Envelope) -> Option<&'a Address> {
+    match &envelope.reverse_path {
+        ReversePath::Mailbox(address) => Some(address),
+        ReversePath::Null => desk.postmaster.as_ref(),
+    }
+}
+
+/// The recipients whose failure is to be reported.
+fn affected<'a>(
+    envelope: &'a Envelope,
+    reply: &Reply,
+    diagnostic: &'a str,
+    last_attempt: Timestamp,
+) -> Vec<Affected<'a>> {
+    let status = reply.status().unwrap_or(Status::permanent(0, 0));
+    let failed = envelope.recipients.iter().filter(|recipient| recipient.notify.wants_failure());
+    let affected = |recipient| Affected {
+        recipient,
+        status,
+        diagnostic,
+        from_relay: false,
+        remote_mta: None,
+        last_attempt,
+    };
+    failed.map(affected).collect()
+}
