@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::admin::client::ClientError;
+
 /// How a command ended other than well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -30,6 +32,18 @@ pub enum Exit {
     NoPermission,
     /// 78: the configuration is wrong.
     Config,
+}
+
+impl Exit {
+    /// What a command ends with that asked the daemon in vain.
+    pub(super) fn of(error: &ClientError) -> Exit {
+        match error {
+            ClientError::Unreachable { .. } => Exit::Unavailable,
+            ClientError::Denied(_) => Exit::NoPermission,
+            ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
+            ClientError::Output(_) => Exit::IoError,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -55,13 +55,7 @@ pub(super) fn printed(written: io::Result<()>) -> Result<(), Failure> {
 }
 
 fn failure(error: ClientError) -> Failure {
-    let exit = match &error {
-        ClientError::Unreachable { .. } => Exit::Unavailable,
-        ClientError::Denied(_) => Exit::NoPermission,
-        ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
-        ClientError::Output(_) => Exit::IoError,
-    };
-    Failure::new(exit, format!("queue report unavailable: {error}"))
+    Failure::new(Exit::of(&error), format!("queue report unavailable: {error}"))
 }
 
 /// A message and its recipients.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
-use crate::admin::client::{self, ClientError};
+use crate::admin::client;
 use crate::admin::protocol::{Message, Request};
 use crate::config::Config;
 use crate::log::Foreign;
@@ -66,15 +66,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let config = Config::read(&file.config).map_err(super::config_failure)?;
-    client::ask(&config.control, request, each).map_err(|error| {
-        let exit = match &error {
-            ClientError::Unreachable { .. } => Exit::Unavailable,
-            ClientError::Denied(_) => Exit::NoPermission,
-            ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
-            ClientError::Output(_) => Exit::IoError,
-        };
-        Failure::new(exit, error)
-    })
+    client::ask(&config.control, request, each).map_err(|error| Failure::new(Exit::of(&error), error))
 }
 
 /// One JSON object on a line of its own.

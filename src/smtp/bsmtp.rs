@@ -45,19 +45,29 @@ pub struct Offered {
     pub smtputf8: bool,
     /// RET, ENVID, NOTIFY and ORCPT.
     pub dsn: bool,
+    /// The most octets of content; `None` where no limit is told (RFC 1870 4).
+    pub size: Option<u64>,
 }
 
 impl Offered {
     /// What our own session offers.
-    pub const ALL: Offered = Offered { eight_bit_mime: true, smtputf8: true, dsn: true };
+    pub const ALL: Offered = Offered { eight_bit_mime: true, smtputf8: true, dsn: true, size: None };
 
     /// What a positive reply to EHLO offers.
     pub fn by(ehlo: &Reply) -> Self {
-        let offers = |keyword: &str| {
-            let words = ehlo.lines().iter().skip(1).filter_map(|line| line.split(' ').next());
-            words.into_iter().any(|word| word.eq_ignore_ascii_case(keyword))
+        let lines = ehlo.lines().iter().skip(1);
+        let of = |keyword: &str| {
+            lines.clone().find_map(|line| {
+                let mut words = line.split(' ');
+                words.next()?.eq_ignore_ascii_case(keyword).then_some(words.next().unwrap_or_default())
+            })
         };
-        Offered { eight_bit_mime: offers("8BITMIME"), smtputf8: offers("SMTPUTF8"), dsn: offers("DSN") }
+        Offered {
+            eight_bit_mime: of("8BITMIME").is_some(),
+            smtputf8: of("SMTPUTF8").is_some(),
+            dsn: of("DSN").is_some(),
+            size: of("SIZE").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0),
+        }
     }
 }
 

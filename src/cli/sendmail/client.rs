@@ -1,9 +1,10 @@
 //! The client's side of a submission: a small dialogue that blocks.
 //!
 //! Promises:
-//! 1. [`Undone`] tells apart what nothing was queued of, for now ([`Undone::NotNow`]) or for good
-//!    ([`Undone::Refused`]), from what may have been queued ([`Undone::InDoubt`]): the daemon had the final
-//!    dot, and its reply did not come.
+//! 1. [`Undone`] tells apart what nothing was queued of, since no daemon was there ([`Undone::Absent`]), since it
+//!    takes nothing more at this moment ([`Undone::Busy`]), by its word for now ([`Undone::Deferred`]) or for good
+//!    ([`Undone::Refused`]), from what may have been queued ([`Undone::InDoubt`]): the daemon had the final dot,
+//!    and its reply did not come.
 //! 2. A message goes to all of its recipients or to none: one that is refused ends the transaction.
 //! 3. An input that breaks off ends the connection before the final dot.
 //!
@@ -22,6 +23,7 @@ use crate::envelope::{Envelope, Recipient};
 use crate::smtp::bsmtp::{self, Offered};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
+use crate::status::Status;
 
 /// How long the reply to QUIT is waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -50,10 +52,17 @@ impl fmt::Display for Phase {
 /// Why a message was not submitted.
 #[derive(Debug)]
 pub(super) enum Undone {
-    /// Nothing was queued, for a reason that is not the message's.
-    NotNow(String),
+    /// Nothing was queued: no daemon of ours is there, or it went away.
+    Absent(String),
+    /// Nothing was queued: a daemon is there, and has no place for another session, or for so many recipients in
+    /// one; or it stops.
+    Busy(String),
+    /// Nothing was queued: the daemon will not have it for now.
+    Deferred(Phase, Reply),
     /// Nothing was queued, and never will be.
     Refused(Phase, Reply),
+    /// Nothing was queued: the content is longer than the daemon takes.
+    TooLarge(u64),
     /// It may have been queued.
     InDoubt(String),
     /// Standard input broke off; nothing was queued.
@@ -77,14 +86,11 @@ impl<'a> Client<'a> {
         patience: Patience,
         transcript: &'a mut dyn Write,
     ) -> Result<(Self, Reply), Undone> {
-        let connection = Connection::open(way, &patience).map_err(not_now)?;
+        let connection = Connection::open(way, &patience).map_err(absent)?;
         let mut client = Client { connection, patience, input: Vec::new(), transcript };
-        let greeting = client.reply().map_err(not_now)?;
-        client.connection.wait_at_most(Some(patience.reply)).map_err(not_now)?;
-        match greeting.severity() {
-            Severity::Positive => Ok((client, greeting)),
-            _ => Err(Undone::NotNow(greeting.to_string())),
-        }
+        let greeting = client.reply().map_err(absent)?;
+        client.connection.wait_at_most(Some(patience.reply)).map_err(absent)?;
+        welcome(greeting).map(|greeting| (client, greeting))
     }
 
     /// The connection, for whoever wants to speak on it.
@@ -94,27 +100,24 @@ impl<'a> Client<'a> {
 
     /// EHLO; a server without it is none of ours, and is left alone.
     pub(super) fn hello(&mut self) -> Result<Offered, Undone> {
-        let reply = self.command("EHLO localhost").map_err(not_now)?;
-        match reply.severity() {
-            Severity::Positive => Ok(Offered::by(&reply)),
-            _ => Err(Undone::NotNow(reply.to_string())),
-        }
+        let reply = self.command("EHLO localhost").map_err(absent)?;
+        welcome(reply).map(|reply| Offered::by(&reply))
     }
 
     /// One command that is no part of a transaction; its reply.
     pub(super) fn ask(&mut self, command: &str) -> Result<Reply, Undone> {
-        self.command(command).map_err(not_now)
+        self.command(command).map_err(absent)
     }
 
     /// MAIL.
     pub(super) fn mail(&mut self, envelope: &Envelope, offered: Offered) -> Result<Reply, Undone> {
         if envelope.needs_smtputf8() && !offered.smtputf8 {
-            return Err(Undone::NotNow("SMTPUTF8 is not offered".into()));
+            return Err(Undone::Absent("SMTPUTF8 is not offered".into()));
         }
         let reply = self.ask(&bsmtp::mail(envelope, offered))?;
         // RFC 4954 6: this port is for those with a password, which says nothing of the message.
         if reply.code() == 530 {
-            return Err(Undone::NotNow(reply.to_string()));
+            return Err(Undone::Absent(reply.to_string()));
         }
         accepted(Phase::Mail, reply)
     }
@@ -122,6 +125,10 @@ impl<'a> Client<'a> {
     /// RCPT.
     pub(super) fn rcpt(&mut self, recipient: &Recipient, offered: Offered) -> Result<Reply, Undone> {
         let reply = self.ask(&bsmtp::rcpt(recipient, offered))?;
+        // RFC 5321 4.5.3.1.10: too many recipients; a file in the drop directory may have them all.
+        if reply.code() == 452 && reply.status() == Some(Status::transient(5, 3)) {
+            return Err(Undone::Busy(reply.to_string()));
+        }
         accepted(Phase::Rcpt(recipient.address.to_string()), reply)
     }
 
@@ -138,9 +145,9 @@ impl<'a> Client<'a> {
         }
         let go_on = self.ask("DATA")?;
         if go_on.severity() != Severity::Intermediate {
-            return accepted(Phase::Content, go_on).and_then(|reply| Err(Undone::NotNow(reply.to_string())));
+            return accepted(Phase::Content, go_on).and_then(|reply| Err(Undone::Absent(reply.to_string())));
         }
-        self.content(message)
+        self.content(message, offered.size.unwrap_or(u64::MAX))
     }
 
     /// QUIT. What becomes of it concerns nobody, so it is not waited for long.
@@ -148,9 +155,14 @@ impl<'a> Client<'a> {
         let _ = self.connection.wait_at_most(Some(FAREWELL)).and_then(|()| self.command("QUIT"));
     }
 
-    fn content<R: Read>(&mut self, message: &mut Message<R>) -> Result<Reply, Undone> {
-        let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
+    fn content<R: Read>(&mut self, message: &mut Message<R>, most: u64) -> Result<Reply, Undone> {
+        let (mut stuffer, mut out, mut size) = (Stuffer::new(), Vec::new(), 0);
         while let Some(piece) = message.piece().map_err(Undone::Input)? {
+            size += piece.len() as u64;
+            if size > most {
+                // The daemon would read it to its end, which may never come.
+                return Err(Undone::TooLarge(most));
+            }
             stuffer.push(piece, &mut out);
             if let Err(error) = self.connection.write_all(&out) {
                 return Err(self.broken_off(&error));
@@ -163,7 +175,7 @@ impl<'a> Client<'a> {
 
     /// Writes the end of data. Its last octet sent, only a reply tells what became of the message.
     fn end_of_data(&mut self, end: &[u8]) -> Result<Reply, Undone> {
-        self.connection.wait_at_most(Some(self.patience.end_of_data)).map_err(not_now)?;
+        self.connection.wait_at_most(Some(self.patience.end_of_data)).map_err(absent)?;
         let (last, before) = end.split_last().unwrap_or((&b'\n', &[]));
         if let Err(error) = self.connection.write_all(before) {
             return Err(self.broken_off(&error));
@@ -181,7 +193,7 @@ impl<'a> Client<'a> {
     fn broken_off(&mut self, error: &io::Error) -> Undone {
         match self.reply().map(|reply| accepted(Phase::Content, reply)) {
             Ok(Err(undone)) => undone,
-            _ => Undone::NotNow(described(error)),
+            _ => Undone::Absent(described(error)),
         }
     }
 
@@ -216,17 +228,30 @@ impl<'a> Client<'a> {
     }
 }
 
+/// What a reply means for the session, before any transaction.
+fn welcome(reply: Reply) -> Result<Reply, Undone> {
+    match reply.severity() {
+        Severity::Positive => Ok(reply),
+        Severity::Transient => Err(Undone::Busy(reply.to_string())),
+        // That is no listener of ours.
+        Severity::Permanent | Severity::Intermediate => Err(Undone::Absent(reply.to_string())),
+    }
+}
+
 /// What a reply means for the transaction at hand.
 fn accepted(phase: Phase, reply: Reply) -> Result<Reply, Undone> {
     match reply.severity() {
         Severity::Positive => Ok(reply),
         Severity::Permanent => Err(Undone::Refused(phase, reply)),
-        Severity::Transient | Severity::Intermediate => Err(Undone::NotNow(reply.to_string())),
+        // RFC 5321 3.8: it closes the connection.
+        Severity::Transient if reply.code() == 421 => Err(Undone::Busy(reply.to_string())),
+        Severity::Transient => Err(Undone::Deferred(phase, reply)),
+        Severity::Intermediate => Err(Undone::Absent(reply.to_string())),
     }
 }
 
-fn not_now(error: io::Error) -> Undone {
-    Undone::NotNow(described(&error))
+fn absent(error: io::Error) -> Undone {
+    Undone::Absent(described(&error))
 }
 
 /// An error in words for a person: a read that timed out is `WouldBlock` to the system.

@@ -6,8 +6,10 @@
 //! Promises:
 //! 1. `Ok` only when the message is durably queued: 250 to the end of data, or a file in the drop directory
 //!    whose name is synced.
-//! 2. The next way is tried only when the one before certainly queued nothing and did not refuse the message
-//!    itself, and only while the message can still be sent from its start.
+//! 2. The next way is tried only when the one before certainly queued nothing, and only while the message can
+//!    still be sent from its start: where no daemon is, the next one; where a daemon is and has no place for
+//!    the session, the drop directory, so that a burst of jobs loses no mail and the daemon knows whose it is.
+//!    What the daemon says of the message itself is its last word, for now as for good: its limits hold.
 //! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`.
 //!
 //! | exit | why |
@@ -16,7 +18,7 @@
 //! | 67 | a recipient was refused |
 //! | 69 | the message was refused, for good |
 //! | 74 | standard input cannot be read |
-//! | 75 | no way took it for now; or the daemon went silent behind the final dot |
+//! | 75 | no way took it, or the daemon will not have it, for now; or it went silent behind the final dot |
 //!
 //! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
 
@@ -47,21 +49,36 @@ pub(super) fn submit<R: Read>(
 ) -> Result<(), Failure> {
     let mut reasons = Vec::new();
     for way in &ways.to_daemon {
-        match to_daemon(way, patience, envelope, message, transcript) {
+        let is_busy = match to_daemon(way, patience, envelope, message, transcript) {
             Ok(()) => return Ok(()),
-            Err(Undone::NotNow(why)) => reasons.push(format!("{way}: {why}")),
-            Err(Undone::Refused(phase, reply)) => return Err(refused(&phase, &reply)),
-            Err(Undone::InDoubt(why)) => return Err(in_doubt(way, &why)),
-            Err(Undone::Input(error)) => return Err(unreadable(&error)),
-        }
+            Err(undone) => passed_by(way, undone, &mut reasons)?,
+        };
         if !message.rewind() {
             return Err(not_now(&reasons));
+        }
+        if is_busy {
+            break;
         }
     }
     match &ways.drop_directory {
         Some(directory) => leave(directory, ways.max_message_size, envelope, message, reasons, transcript),
         None => Err(not_now(&reasons)),
     }
+}
+
+/// Notes why another way is to be tried, and whether a daemon is there; fails where none may be.
+fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<bool, Failure> {
+    let (why, is_busy) = match undone {
+        Undone::Absent(why) => (why, false),
+        Undone::Busy(why) => (why, true),
+        Undone::Deferred(phase, reply) => return Err(deferred(&phase, &reply)),
+        Undone::Refused(phase, reply) => return Err(refused(&phase, &reply)),
+        Undone::TooLarge(most) => return Err(too_large(most)),
+        Undone::InDoubt(why) => return Err(in_doubt(way, &why)),
+        Undone::Input(error) => return Err(unreadable(&error)),
+    };
+    reasons.push(format!("{way}: {why}"));
+    Ok(is_busy)
 }
 
 /// Says what would be done: the daemon's word on each address, and nothing is queued.
@@ -81,9 +98,10 @@ pub(super) fn verify(
         client.quit();
         return match verified {
             Ok(()) => Ok(()),
-            Err(Undone::Refused(phase, reply)) => Err(refused(&phase, &reply)),
-            Err(Undone::NotNow(why) | Undone::InDoubt(why)) => Err(not_now(&[format!("{way}: {why}")])),
-            Err(Undone::Input(error)) => Err(unreadable(&error)),
+            Err(undone) => {
+                let mut reasons = Vec::new();
+                passed_by(way, undone, &mut reasons).and_then(|_| Err(not_now(&reasons)))
+            }
         };
     }
     let nobody = || Failure::new(Exit::Unavailable, "the daemon is down");
@@ -126,7 +144,7 @@ pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write)
         match asked {
             Ok(reply) if reply.code() < 300 => return Ok(()),
             Ok(reply) => reasons.push(format!("{way}: {reply}")),
-            Err(Undone::NotNow(why)) => reasons.push(format!("{way}: {why}")),
+            Err(Undone::Absent(why) | Undone::Busy(why)) => reasons.push(format!("{way}: {why}")),
             Err(_) => {}
         }
     }
@@ -146,7 +164,7 @@ fn to_daemon<R: Read>(
     Ok(())
 }
 
-/// Leaves the message for a daemon that is down.
+/// Leaves the message for a daemon that is down, or busy.
 fn leave<R: Read>(
     directory: &Path,
     max_size: u64,
@@ -158,7 +176,7 @@ fn leave<R: Read>(
     match write_drop_file(directory, max_size, envelope, message) {
         Ok(name) => {
             // Nobody to show it to is no reason to lose the mail.
-            let _ = writeln!(transcript, "daemon is down, left in {} as {name}", directory.display());
+            let _ = writeln!(transcript, "left in {} as {name}: {}", directory.display(), reasons.join("; "));
             Ok(())
         }
         Err(LeaveError::Disk(DropError::InDoubt { path, source })) => {
@@ -169,10 +187,7 @@ fn leave<R: Read>(
             Err(not_now(&reasons))
         }
         Err(LeaveError::Input(error)) => Err(unreadable(&error)),
-        Err(LeaveError::TooLarge) => {
-            let message = format!("message larger than {max_size} octets; nothing was queued");
-            Err(Failure::new(Exit::Unavailable, message))
-        }
+        Err(LeaveError::TooLarge) => Err(too_large(max_size)),
     }
 }
 
@@ -207,6 +222,17 @@ fn refused(phase: &Phase, reply: &Reply) -> Failure {
         (Phase::Mail | Phase::Content, _) => Exit::Unavailable,
     };
     Failure::new(exit, format!("{phase} refused: {reply}; nothing was queued"))
+}
+
+fn deferred(phase: &Phase, reply: &Reply) -> Failure {
+    Failure::new(
+        Exit::TempFail,
+        format!("{phase} not taken now: {reply}; nothing was queued, try again later"),
+    )
+}
+
+fn too_large(most: u64) -> Failure {
+    Failure::new(Exit::Unavailable, format!("message larger than {most} octets; nothing was queued"))
 }
 
 fn not_now(reasons: &[String]) -> Failure {

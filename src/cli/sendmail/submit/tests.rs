@@ -111,7 +111,7 @@ fn end(script: &'static [&'static str], patience: Patience) -> (End, String) {
 
 #[test]
 fn every_point_of_failure() {
-    let cases: [(&'static [&'static str], End); 25] = [
+    let cases: [(&'static [&'static str], End); 28] = [
         (&["220 h", EHLO, OK, OK, OK, "354 go on", OK, "221 bye"], End::Queued),
         (&["220 h", EHLO, OK, OK, "251 will forward", "354 go on", OK], End::Queued),
         (&["421 4.3.2 too many sessions"], End::Dropped),
@@ -120,7 +120,10 @@ fn every_point_of_failure() {
         (&[CLOSE], End::Dropped),
         (&["220 h", "502 what"], End::Dropped),
         (&["220 h", CLOSE], End::Dropped),
-        (&["220 h", EHLO, "451 4.3.0 trouble"], End::Dropped),
+        (&["220 h", "421 4.3.2 stopping"], End::Dropped),
+        (&["220 h", EHLO, "421 4.3.2 stopping"], End::Dropped),
+        (&["220 h", EHLO, "451 4.3.0 trouble"], End::Failed(Exit::TempFail)),
+        (&["220 h", EHLO, OK, "451 4.7.1 too many messages from you"], End::Failed(Exit::TempFail)),
         (&["220 h", EHLO, "530 5.7.0 authenticate"], End::Dropped),
         (&["220 h", EHLO, "550 5.7.1 not you"], End::Failed(Exit::Unavailable)),
         (&["220 h", EHLO, "501 5.1.7 malformed"], End::Failed(Exit::DataErr)),
@@ -129,10 +132,10 @@ fn every_point_of_failure() {
         (&["220 h", EHLO, OK, OK, "501 5.1.3 malformed"], End::Failed(Exit::DataErr)),
         (&["220 h", EHLO, OK, OK, "452 4.5.3 too many recipients"], End::Dropped),
         (&["220 h", EHLO, OK, OK, CLOSE], End::Dropped),
-        (&["220 h", EHLO, OK, OK, OK, "452 4.3.1 full"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "452 4.3.1 full"], End::Failed(Exit::TempFail)),
         (&["220 h", EHLO, OK, OK, OK, "554 5.6.0 no"], End::Failed(Exit::Unavailable)),
         (&["220 h", EHLO, OK, OK, OK, "250 what"], End::Dropped),
-        (&["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"], End::Dropped),
+        (&["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"], End::Failed(Exit::TempFail)),
         (&["220 h", EHLO, OK, OK, OK, "354 go on", "552 5.3.4 too large"], End::Failed(Exit::Unavailable)),
         (&["220 h", EHLO, OK, OK, OK, "354 go on", "354 go on"], End::Dropped),
         (&["220 h", EHLO, OK, OK, OK, "354 go on", CLOSE], End::InDoubt),
@@ -202,11 +205,45 @@ fn the_next_way_takes_what_the_first_does_not() {
     let mut place = Place::new();
     let second = place.directory.path().join("second");
     place.ways.to_daemon.push(Way::Socket(second.clone()));
-    let first = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"]);
+    let first = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, CLOSE]);
     let second = daemon(&second, &["220 h", EHLO, OK, OK, OK, "354 go on", OK]);
     place.submit(PATIENT).unwrap();
-    let content = "Subject: x\r\n\r\n..dot\r\nbody\r\n.\r\n";
-    assert!(first.join().unwrap().contains(content) && second.join().unwrap().contains(content));
+    first.join().unwrap();
+    assert!(second.join().unwrap().contains("Subject: x\r\n\r\n..dot\r\nbody\r\n.\r\n"));
+    assert_eq!(place.dropped().len(), 0);
+}
+
+/// A limit that the socket told was walked around by TCP, where nobody knows whose the message is, and then by
+/// the drop directory.
+#[test]
+fn a_daemon_that_is_there_has_the_last_word() {
+    for (script, is_left) in [
+        (&["421 4.7.0 too many sessions of yours"][..], true),
+        (&["220 h", EHLO, "451 4.7.1 too many messages from you"], false),
+        (&["220 h", EHLO, OK, OK, OK, "452 4.3.1 full"], false),
+    ] {
+        let mut place = Place::new();
+        let second = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        second.set_nonblocking(true).unwrap();
+        place.ways.to_daemon.push(Way::Tcp(second.local_addr().unwrap()));
+        let first = daemon(&place.socket(), script);
+        let outcome = place.submit(PATIENT);
+        first.join().unwrap();
+        assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "{script:?}");
+        assert_eq!((outcome.is_ok(), place.dropped().len()), (is_left, usize::from(is_left)), "{script:?}");
+    }
+}
+
+/// `sendmail ann </dev/zero` had no end.
+#[test]
+fn what_is_longer_than_the_daemon_takes_is_not_sent_to_its_end() {
+    let place = Place::new();
+    let daemon =
+        daemon(&place.socket(), &["220 h", "250-h\r\n250 SIZE 3000000", OK, OK, OK, "354 go on", OK]);
+    let endless = io::repeat(b'x');
+    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut message(endless), &mut io::sink());
+    assert_eq!(outcome.unwrap_err().exit(), Exit::Unavailable);
+    assert!(!daemon.join().unwrap().ends_with("\r\n.\r\n"));
     assert_eq!(place.dropped().len(), 0);
 }
 
@@ -244,7 +281,7 @@ fn a_large_message_is_not_tried_again_once_it_is_under_way() {
 #[test]
 fn a_large_message_that_was_not_begun_is_left_whole() {
     let place = Place::new();
-    let daemon = daemon(&place.socket(), &["220 h", EHLO, "451 4.3.0 trouble"]);
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, CLOSE]);
     let large = large();
     submit(&place.ways, PATIENT, &envelope(), &mut message(&large[..]), &mut io::sink()).unwrap();
     daemon.join().unwrap();
