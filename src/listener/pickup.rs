@@ -10,11 +10,12 @@
 //! 4. A message that is refused for good had exit 0, so its sender is told: a bounce (`pickup/bounce.rs`) is on
 //!    stable storage, then its file is moved to `corrupt/`, and one line of the log names both. A crash between
 //!    the two may bounce it twice, never not at all.
-//! 5. What is no message, and what is unfinished after a day, is moved to `corrupt/`, and the log says so; what
+//! 5. What is no message, and what is unfinished after a day, is moved to `corrupt/`, and the log says so (promise
+//!    6); what
 //!    cannot be taken now, or is not whole yet, is left. Nothing is ever deleted but what was taken, and of
 //!    two names that a crash left one file the older.
 //! 6. However many files there are, a round looks at [`NAMES`] of them; the next one goes on behind, soon and
-//!    whoever is to wait. A flood costs some of a processor and as many lines an hour, and hides no file.
+//!    whoever is to wait. A flood costs some of a processor and as many lines an hour, and hides no message.
 //!
 //! Fails: in the log only; it goes on. The files are hostile (`pickup/file.rs`).
 //! Not here: their form (`smtp/bsmtp.rs`), writing them (`spool/drop.rs`).
@@ -297,7 +298,9 @@ impl Pickup {
     async fn set_aside(&mut self, path: PathBuf, why: &str) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
-        log::set_aside(&path.display(), why, &to.display());
+        if self.may_tell(&name_of(&path)) {
+            log::set_aside(&path.display(), why, &to.display());
+        }
         synced.map_err(not_durable)
     }
 
@@ -313,13 +316,18 @@ impl Pickup {
     }
 
     fn tell_once(&mut self, name: &OsStr, why: &str) {
+        if self.may_tell(name) {
+            log::drop_trouble(&self.directory.join(name).display(), why);
+        }
+    }
+
+    /// Whether the log is to have a line about this file: not again, and not of too many.
+    fn may_tell(&mut self, name: &OsStr) -> bool {
         if self.told_since.elapsed() > REMINDER {
             self.told.clear();
             self.told_since = Instant::now();
         }
-        if self.told.len() < NAMES && self.told.insert(name.to_owned()) {
-            log::drop_trouble(&self.directory.join(name).display(), why);
-        }
+        self.told.len() < NAMES && self.told.insert(name.to_owned())
     }
 }
 

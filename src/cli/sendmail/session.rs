@@ -37,7 +37,7 @@ use crate::spool::fs::RealFs;
 /// A program that holds a session open may be slow; for ever is too long.
 const PACE: Pace = Pace { idle: Duration::from_secs(3600), write: Duration::from_secs(3600) };
 
-/// The most recipients of one message, when nobody else counts them.
+/// The most recipients of one message in a session held here; the daemon, when it is back, takes them all.
 const MAX_RECIPIENTS: usize = 10_000;
 
 /// Holds the session that `input` and `output` are the client's ends of.

@@ -283,6 +283,18 @@ async fn trouble_is_told_of_so_many_files_an_hour() {
     assert_eq!(rig.pickup.told.len(), 1);
 }
 
+/// Promise 6: nor do files that are moved aside.
+#[tokio::test]
+async fn junk_is_told_of_so_many_times_an_hour() {
+    let mut rig = Rig::new();
+    for number in 0..NAMES + 100 {
+        rig.leave(&format!("{number}.bsmtp"), "junk\r\n.\r\nQUIT\r\n");
+    }
+    rig.round().await;
+    rig.round().await;
+    assert_eq!((rig.aside().len(), rig.pickup.told.len()), (NAMES + 100, NAMES));
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_listed_is_waited_for() {
     let mut rig = Rig::new();
