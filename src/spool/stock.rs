@@ -67,7 +67,7 @@ struct Shelf {
     ready: Option<Ready>,
     /// One is to be made when none is ready and none is let go.
     wanted: bool,
-    /// It may be smaller than others.
+    /// The next one may be smaller than others.
     any_size: bool,
     /// The name of the next segment to make ready.
     next: u32,
@@ -298,7 +298,7 @@ impl Stock {
     fn put(&self, ready: Ready) {
         let mut shelf = self.shelf();
         shelf.next = ready.sequence + 1;
-        shelf.ready = Some(ready);
+        (shelf.ready, shelf.any_size) = (Some(ready), false);
         shelf.trouble = None;
         self.change.notify_all();
     }
