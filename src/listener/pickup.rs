@@ -297,6 +297,8 @@ impl Pickup {
     async fn set_aside(&mut self, path: PathBuf, why: &str) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
+        // Its end is told, whatever has been told of it before.
+        self.told.remove(&name_of(&path));
         if self.may_tell(&name_of(&path)) {
             log::set_aside(&path.display(), why, &to.display());
         }

@@ -30,7 +30,7 @@
 //! | D7 | large file | draft grows; synced before its record is queued | with its message | a file that no record names | recovery unlinks it |
 //! | D8 | large file of a refused message | as D7 | after the next sync, when its record cannot come back | as D7, or with its message | recovery |
 //! | D9 | `corrupt/` copy | recovery or cleaner finds damage | never | a `.part` file | the next attempt |
-//! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed, unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
+//! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed (or its bounce is, then it is in `corrupt/`), unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
 //!
 //! # The life of a message
 //!

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::client::Client;
+use super::client::{Client, Undone};
 use super::connection::{Connection, Patience};
 use super::ways::Ways;
 use crate::cli::exit::{Exit, Failure};
@@ -49,8 +49,14 @@ pub(super) fn hold(
 ) -> Result<(), Failure> {
     let mut silent = io::sink();
     for way in &ways.to_daemon {
-        let Ok((client, greeting)) = Client::connect(way, patience, &mut silent) else { continue };
-        return proxy(client.into_connection(), Some(&greeting), input, output).map_err(broken);
+        match Client::connect(way, patience, &mut silent) {
+            Ok((client, greeting)) => {
+                return proxy(client.into_connection(), Some(&greeting), input, output).map_err(broken);
+            }
+            // As in `submit.rs`, promise 2: not another way to the daemon that is there.
+            Err(Undone::Busy(_)) => break,
+            Err(_) => {}
+        }
     }
     let Some(directory) = &ways.drop_directory else {
         return Err(Failure::new(Exit::TempFail, "the daemon is down, and so is the drop directory"));

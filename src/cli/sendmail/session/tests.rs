@@ -99,14 +99,23 @@ fn only_a_client_that_begins_with_bare_line_feeds_has_them_mended() {
 }
 
 #[test]
-fn a_daemon_that_refuses_the_session_is_down() {
+fn with_a_daemon_that_is_busy_messages_are_left_for_it() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("drop")).unwrap();
     let daemon = daemon(&directory.path().join("socket"), &["421 4.3.2 too many sessions"]);
-    let (outcome, output) = held(&ways(directory.path()), DIALOGUE);
+    let second = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    second.set_nonblocking(true).unwrap();
+    let mut ways = ways(directory.path());
+    ways.to_daemon.push(Way::Tcp(second.local_addr().unwrap()));
+    let (outcome, output) = held(&ways, DIALOGUE);
     outcome.unwrap();
     daemon.join().unwrap();
     assert!(output.starts_with("220 ") && dropped(directory.path()).len() == 1, "{output}");
+    assert_eq!(
+        second.accept().unwrap_err().kind(),
+        io::ErrorKind::WouldBlock,
+        "where nobody knows whose it is"
+    );
 }
 
 #[test]
