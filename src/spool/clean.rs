@@ -135,6 +135,15 @@ impl Cleaner {
             self.postpone(id, place.segment, error);
         }
     }
+
+    /// The disk may read it, or take the copy of it, another time; until then the segment stays.
+    fn postpone(&mut self, id: QueueId, segment: u32, error: &ReadError) {
+        if self.reported != segment {
+            log::spool_damaged(&format!("{id}: cannot be moved yet: {error}; segment {segment:08X} stays"));
+        }
+        (self.pause, self.reported) = (PAUSE, segment);
+        (self.left, self.next) = (Vec::new(), None);
+    }
 }
 
 /// The segment to clean. On a full disk, room is worth more than the copying.
@@ -144,17 +153,6 @@ fn candidate(shared: &Shared, active: &Active) -> Option<u32> {
     too_long.or_else(|| {
         shared.stock.is_out_of_room().then(|| index.wants_moving(sequence, active.room())).flatten()
     })
-}
-
-impl Cleaner {
-    /// The disk may read it, or take the copy of it, another time; until then the segment stays.
-    fn postpone(&mut self, id: QueueId, segment: u32, error: &ReadError) {
-        if self.reported != segment {
-            log::spool_damaged(&format!("{id}: cannot be moved yet: {error}; segment {segment:08X} stays"));
-        }
-        (self.pause, self.reported) = (PAUSE, segment);
-        (self.left, self.next) = (Vec::new(), None);
-    }
 }
 
 fn moved(

@@ -269,16 +269,14 @@ impl Stock {
 
     /// The octets that the next segment may have.
     fn room(&self) -> io::Result<u64> {
-        let any_size = self.shelf().any_size;
         let free = self.fs.free_space(&self.places.log)?;
-        let least = if any_size { SMALLEST } else { self.segment_size };
+        if free >= self.segment_size {
+            return Ok(self.segment_size);
+        }
         // Whole blocks; a few are left for what the file system itself needs.
         let room = (free - free / 16) & !(BLOCK - 1);
-        match free >= self.segment_size {
-            true => Ok(self.segment_size),
-            false if room >= least => Ok(room),
-            false => Err(ErrorKind::StorageFull.into()),
-        }
+        let will_do = self.shelf().any_size && room >= SMALLEST;
+        if will_do { Ok(room) } else { Err(ErrorKind::StorageFull.into()) }
     }
 
     fn fill(&self, sequence: u32) -> io::Result<Ready> {
