@@ -9,9 +9,9 @@
 //! 3. It works in small steps between the batches of the writer, and looks at no more than some thousand
 //!    messages of the index in each, so that nobody waits for it long, however many are queued. A step moves
 //!    more than the batch before it has brought, so that the cleaner does catch up.
-//! 4. It works on a full disk, too: the moved messages take no more of the reserve than their segment gives
-//!    back. While no segment can be made ready, the oldest is cleaned as soon as a quarter of it is dead and what
-//!    lives in it fits into what is left of the active one: then it is the next.
+//! 4. It works on a full disk, too: while no segment is ready and none can be made, the oldest is cleaned at once
+//!    if what lives in it fits into what is left of the active one and an eighth of it is gained: then it is the
+//!    next. The writer sees to it that it fits, whatever is delivered in which order.
 //!
 //! A live message that cannot be read back has its octets put into `corrupt/` before its segment may go;
 //! if that fails too, or the disk did not answer, the segment stays until a later step succeeds.

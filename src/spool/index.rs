@@ -93,6 +93,13 @@ pub(super) struct Tally {
     ids: Option<(QueueId, QueueId)>,
 }
 
+impl Tally {
+    /// Octets that what lives in it may take when it is moved.
+    fn moved(&self) -> u64 {
+        self.live_octets + u64::from(self.live) * MOVED_MORE
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -184,13 +191,17 @@ impl Index {
         (closed + live.min(segment_size) > 3 * live && *oldest.0 != active).then_some(*oldest.0)
     }
 
-    /// The oldest segment, when what lives in it fits into `room` octets, and to move it gains a quarter of
+    /// The oldest segment, when what lives in it fits into `room` octets, and to move it gains an eighth of
     /// the segment at least.
     pub fn wants_moving(&self, active: u32, room: u32) -> Option<u32> {
         let (oldest, tally) = self.segments.first_key_value()?;
-        let moved = tally.live_octets + u64::from(tally.live) * MOVED_MORE;
-        let is_worth_it = moved <= u64::from(room).min(tally.size / 4 * 3);
+        let is_worth_it = tally.moved() <= u64::from(room).min(tally.size / 8 * 7);
         (is_worth_it && *oldest != active).then_some(*oldest)
+    }
+
+    /// Whether what lives in the oldest segment can be moved into `room` octets.
+    pub fn oldest_fits(&self, room: u64) -> bool {
+        self.segments.first_key_value().is_none_or(|(_, tally)| tally.moved() <= room)
     }
 
     /// Does what the record at `place` says. True when a large file belongs to nobody any more.

@@ -35,6 +35,17 @@ pub(super) struct Request {
     pub answer: Answer,
 }
 
+/// What a record asks of a disk that may be full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Mail that somebody submits: room for as long as it lives.
+    Mail,
+    /// Our own reports, which end what they are about, and moved messages, whose old segment goes for it.
+    Content,
+    /// What is recorded of messages: little, and it makes room sooner or later.
+    Outcome,
+}
+
 /// Who waits, and for what.
 pub(super) enum Answer {
     /// For the sync.
@@ -70,11 +81,13 @@ impl Request {
         Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
     }
 
-    /// Whether it takes room that a full disk has not: mail that somebody submits. All else makes room sooner or
-    /// later, our own reports too, which end what they are about; a moved message does when the rest of its
-    /// segment has moved.
-    pub fn is_bulk(&self) -> bool {
-        self.entry.as_ref().is_some_and(|entry| entry.submitter != Submitter::Ourselves)
+    /// What it asks of a disk that may be full.
+    pub fn claim(&self) -> Claim {
+        match (&self.change, &self.entry) {
+            (_, Some(entry)) if entry.submitter != Submitter::Ourselves => Claim::Mail,
+            (Change::Arrive { .. } | Change::Move(_), _) => Claim::Content,
+            _ => Claim::Outcome,
+        }
     }
 
     /// Whether it is about a message that is gone.

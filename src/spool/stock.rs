@@ -69,6 +69,10 @@ struct Shelf {
     wanted: bool,
     /// The next one may be smaller than others.
     any_size: bool,
+    /// One is being made.
+    is_making: bool,
+    /// Changes with whatever makes another attempt worth while: somebody asks, something is let go.
+    round: u64,
     /// The name of the next segment to make ready.
     next: u32,
     /// Segments to let go, oldest first.
@@ -95,7 +99,7 @@ impl Drop for Closes<'_> {
 #[derive(Clone, Copy)]
 enum Task {
     LetSegmentGo(u32),
-    MakeReady(u32),
+    MakeReady { sequence: u32, round: u64 },
     UnlinkLarge(QueueId),
 }
 
@@ -106,6 +110,8 @@ impl Stock {
             ready: None,
             wanted: false,
             any_size: false,
+            is_making: false,
+            round: 0,
             next,
             dead: VecDeque::new(),
             unnamed: VecDeque::new(),
@@ -124,7 +130,7 @@ impl Stock {
         shelf.ready.take().ok_or(ErrorKind::Other)
     }
 
-    /// Returns when a segment is ready; while none is, waits for one attempt to make one.
+    /// Returns when a segment is ready; while none is, waits for one attempt to make one that begins from now on.
     pub fn wait_for_ready(&self) -> Result<(), ErrorKind> {
         self.ready_shelf(Size::Usual).map(drop)
     }
@@ -134,15 +140,26 @@ impl Stock {
         self.shelf().ready.is_some()
     }
 
-    /// Whether the disk had no room for the segment wanted last.
+    /// Whether the disk has room for one more segment than there are, or had it and one is being made.
+    pub fn has_room(&self) -> bool {
+        if self.shelf().is_making {
+            return true;
+        }
+        // Where the disk does not tell, the attempt will.
+        self.fs.free_space(&self.places.log).map_or(true, |free| free >= self.segment_size)
+    }
+
+    /// Whether no segment is ready and none can be made: the last attempt found no room, or the next one will.
     pub fn is_out_of_room(&self) -> bool {
-        self.trouble().is_some_and(|kind| CommitError::from(kind) == CommitError::Full)
+        let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
+        !self.is_ready() && (found_none || !self.has_room())
     }
 
     fn ready_shelf(&self, size: Size) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
         let mut shelf = self.shelf();
         if shelf.ready.is_none() {
             (shelf.wanted, shelf.trouble, shelf.any_size) = (true, None, size == Size::Any);
+            shelf.round += 1;
             self.work.notify_one();
         }
         let short = |shelf: &mut Shelf| shelf.ready.is_none() && shelf.trouble.is_none() && !shelf.closing;
@@ -169,7 +186,10 @@ impl Stock {
 
     /// Gives up a segment in which nothing lives; called oldest first.
     pub fn let_go(&self, sequence: u32) {
-        self.shelf().dead.push_back(sequence);
+        let mut shelf = self.shelf();
+        shelf.dead.push_back(sequence);
+        shelf.round += 1;
+        drop(shelf);
         self.work.notify_one();
     }
 
@@ -200,6 +220,7 @@ impl Stock {
         let mut shelf = self.shelf();
         loop {
             if let Some(task) = shelf.next_task(Instant::now()) {
+                shelf.is_making = matches!(task, Task::MakeReady { .. });
                 return Some(task);
             }
             if shelf.closing {
@@ -221,7 +242,7 @@ impl Stock {
                 self.recycle_or_unlink(sequence)?;
                 self.shelf().dead.pop_front();
             }
-            Task::MakeReady(sequence) => self.make_ready(sequence)?,
+            Task::MakeReady { sequence, .. } => self.make_ready(sequence)?,
             Task::UnlinkLarge(id) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
                 // message names it.
@@ -296,18 +317,22 @@ impl Stock {
     fn put(&self, ready: Ready) {
         let mut shelf = self.shelf();
         shelf.next = ready.sequence + 1;
-        (shelf.ready, shelf.any_size) = (Some(ready), false);
+        (shelf.ready, shelf.any_size, shelf.is_making) = (Some(ready), false, false);
         shelf.trouble = None;
         self.change.notify_all();
     }
 
     fn failed(&self, task: Task, error: &io::Error) {
         let mut shelf = self.shelf();
-        if let Task::MakeReady(_) = task {
-            shelf.trouble = Some(error.kind());
-            self.change.notify_all();
-        } else {
-            shelf.stuck_until = Some(Instant::now() + PAUSE);
+        shelf.is_making = false;
+        match task {
+            // Begun before somebody asked, or before something was let go: no answer to who waits now.
+            Task::MakeReady { round, .. } if round != shelf.round => return,
+            Task::MakeReady { .. } => {
+                shelf.trouble = Some(error.kind());
+                self.change.notify_all();
+            }
+            _ => shelf.stuck_until = Some(Instant::now() + PAUSE),
         }
         drop(shelf);
         log::spool_stock(&self.places.log, error);
@@ -328,7 +353,7 @@ impl Shelf {
         let unnamed = self.unnamed.front().filter(|_| !is_stuck).copied();
         let short = self.wanted && self.ready.is_none() && self.trouble.is_none() && !self.closing;
         dead.map(Task::LetSegmentGo)
-            .or(short.then_some(Task::MakeReady(self.next)))
+            .or(short.then_some(Task::MakeReady { sequence: self.next, round: self.round }))
             .or(unnamed.map(Task::UnlinkLarge))
     }
 }

@@ -11,9 +11,10 @@
 //!    what it left in the segment is void, now and after a restart (`format.rs`, promises 3 and 4).
 //!    Only a crash before the next segment is begun may bring a refused message back, whole.
 //! 3. The writer never gives up: each batch tries to begin a new segment while there is none.
-//! 4. Messages fill only the first half of a segment until the next one is ready: on a full disk there is
-//!    room for the outcomes of what is queued, whose segments then make room for more. When that half is used
-//!    up, outcomes take any segment that the disk has room for, however small.
+//! 4. A full disk drains. Messages leave the last quarter of each segment to outcomes, and take the segment made
+//!    ready only where another can follow it. So a whole one is left for outcomes when mail is refused, and what
+//!    lives in the oldest fits into it (`clean.rs`, promise 4), which makes that one the next. Should somebody
+//!    else take the room between the two, outcomes take any segment there is room for, however small.
 //! 5. A large file is unlinked only when no record that names it can come back.
 //!
 //! Not here: the segment (`segment.rs`), the cleaner's choice (`clean.rs`), the threads' start (`start.rs`) and
@@ -31,7 +32,7 @@ use super::clean::Cleaner;
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::format::{Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
-use super::request::{Answer, Batch, Order, Request};
+use super::request::{Answer, Batch, Claim, Order, Request};
 use super::segment::{Active, Record};
 use super::shared::Shared;
 use super::stock::Size;
@@ -157,7 +158,7 @@ impl Writer {
         let Some(length) = u32::try_from(length).ok().filter(|length| *length <= MAX_PAYLOAD) else {
             return request.answer.durable(Err(CommitError::Trouble));
         };
-        if let Err(error) = self.make_room(record_length(length), request.is_bulk()) {
+        if let Err(error) = self.make_room(record_length(length), request.claim()) {
             return request.answer.durable(Err(error));
         }
         // `make_room` leaves an active segment.
@@ -177,42 +178,57 @@ impl Writer {
     }
 
     /// Sees to it that a record of `length` octets fits behind the batch.
-    fn make_room(&mut self, length: u32, bulk: bool) -> Result<(), CommitError> {
-        if bulk && !self.spares_half(length) && !self.shared.stock.is_ready() {
+    fn make_room(&mut self, length: u32, claim: Claim) -> Result<(), CommitError> {
+        if claim == Claim::Mail && !self.may_take_mail(length) {
             // Nobody else is to wait for the stock.
             self.flush();
             self.shared.stock.wait_for_ready()?;
         }
-        if !self.fits(length) {
+        if !self.fits(length, claim) {
             self.flush();
         }
         // A fault there may have begun a segment already.
-        if !self.fits(length) {
-            self.begin_segment(if bulk { Size::Usual } else { Size::Any })?;
+        if self.fits(length, claim) {
+            return Ok(());
         }
-        Ok(())
+        match claim {
+            Claim::Mail => self.begin_segment_for_mail(),
+            Claim::Content | Claim::Outcome => self.begin_segment(Size::Any),
+        }
     }
 
-    /// Whether half a segment of the usual size stays free behind `length` octets more.
-    fn spares_half(&self, length: u32) -> bool {
-        let half = self.shared.options.segment_size / 2;
-        let spares = |active: &Active| {
-            (self.end_with(active, length) as u64).saturating_add(half) <= u64::from(active.capacity())
-        };
-        self.active.as_ref().is_none_or(spares)
+    /// Mail need not wait for the next segment while that is being made: up to the middle of this one.
+    fn may_take_mail(&self, length: u32) -> bool {
+        let is_past_half = |active: &Active| self.end_with(active, length) > active.capacity() as usize / 2;
+        let stock = &self.shared.stock;
+        stock.is_ready() || stock.has_room() && !self.active.as_ref().is_some_and(is_past_half)
     }
 
-    fn fits(&self, length: u32) -> bool {
+    fn fits(&self, length: u32, claim: Claim) -> bool {
         let Some(active) = &self.active else { return false };
         // Longer than a segment: this one grows.
         let is_first = active.is_empty() && self.batch.octets.is_empty();
-        is_first || self.end_with(active, length) <= active.capacity() as usize
+        // Where no other is ready, what is left has to do.
+        let leaves_a_quarter = claim != Claim::Outcome && self.shared.stock.is_ready();
+        let spared = if leaves_a_quarter { active.capacity() / 4 } else { 0 };
+        is_first || self.end_with(active, length) <= (active.capacity() - spared) as usize
     }
 
     /// Where the active segment would end with the batch and `length` octets more.
     fn end_with(&self, active: &Active, length: u32) -> usize {
         let end = active.position(&self.batch.octets) as usize + length as usize;
         end.next_multiple_of(SECTOR as usize)
+    }
+
+    /// Begins the next segment, if there is room for another behind it, or will be when the oldest has moved.
+    fn begin_segment_for_mail(&mut self) -> Result<(), CommitError> {
+        self.shared.stock.wait_for_ready()?;
+        let half = self.shared.options.segment_size / 2;
+        if self.shared.stock.has_room() || self.shared.index().oldest_fits(half) {
+            self.begin_segment(Size::Usual)
+        } else {
+            Err(CommitError::Full)
+        }
     }
 
     /// Begins the next segment. The one before is left synced, or its unsynced end made void.

@@ -51,6 +51,22 @@ fn cleaning_is_wanted_above_three_times_the_live_octets() {
     assert_eq!(index.wants_cleaning(3, 10_000), None);
 }
 
+/// Twice the live octets is no reason to clean, but on a full disk the room is worth it, if what lives fits.
+#[test]
+fn moving_is_wanted_where_it_fits_and_gains() {
+    let mut index = three();
+    let moved = 1000 + MOVED_MORE as u32;
+    assert_eq!(index.wants_moving(3, moved), Some(1));
+    assert_eq!(index.wants_moving(3, moved - 1), None, "it does not fit");
+    assert_eq!(index.wants_moving(1, 10_000), None, "the active segment is not moved");
+    assert!(index.oldest_fits(u64::from(moved)) && !index.oldest_fits(u64::from(moved) - 1));
+    for more in 4..=10 {
+        index.apply(id(more), at(1), &arrive(Effect::Nothing));
+    }
+    assert_eq!(index.wants_moving(3, u32::MAX), None, "nothing would be gained");
+    assert!(Index::default().oldest_fits(0));
+}
+
 #[test]
 fn changes_of_one_message_add_up() {
     let mut index = three();

@@ -3,8 +3,6 @@
 use super::*;
 use crate::spool::fs::sim::Fault;
 
-const SEGMENT: u64 = 32 << 10;
-
 /// Octets in `log/`, when the spool has come to rest.
 async fn log_octets(rig: &Rig) -> u64 {
     rig.spool.close().await;

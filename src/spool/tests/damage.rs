@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const MESSAGES: usize = 40;
+const MESSAGES: usize = 80;
 const SEGMENT: &str = "/spool/log/00000001.seg";
 
 /// A spool whose first segments are closed, and the content of every message in them.

@@ -53,9 +53,12 @@ struct Rig {
     arrivals: UnboundedReceiver<Entry>,
 }
 
+/// Small segments, but not so small that their header takes much of them.
+const SEGMENT: u64 = 48 << 10;
+
 fn options() -> Options {
     let small = Options::at("/spool");
-    Options { segment_size: 32 << 10, large_threshold: 4000, min_free_space: 0, ..small }
+    Options { segment_size: SEGMENT, large_threshold: 4000, min_free_space: 0, ..small }
 }
 
 fn try_open(fs: &SimFs) -> Result<Rig, OpenError> {
