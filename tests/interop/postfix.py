@@ -72,8 +72,8 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 """
 
-MASTER_CF = """\
-127.0.0.1:{port} inet n - n - {processes} smtpd
+# The services that every instance has.
+HOME_SERVICES = """\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -85,7 +85,6 @@ trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
-virtual unix - n n - 20 virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 proxymap unix - - n - - proxymap
@@ -94,18 +93,23 @@ flush unix n - n 1000? 0 flush
 postlog unix-dgram n - n - 1 postlogd
 """
 
+RELAY_SERVICES = """\
+127.0.0.1:{port} inet n - n - {processes} smtpd
+virtual unix - n n - 20 virtual
+"""
+
 
 class Instance:
     """A throw-away Postfix in `base`; `start` and `stop` may be called again and again."""
 
-    def __init__(self, base: Path, main_cf: str, master_cf: str):
+    def __init__(self, base: Path, main_cf: str, services: str):
         self.base, self.port = base, free_port()
         for name in ("etc", "queue", "data"):
             (base / name).mkdir(parents=True, mode=0o755)
         shutil.chown(base / "data", "postfix", "postfix")
         values = dict(base=base, port=self.port)
         (base / "etc" / "main.cf").write_text(HOME_CF.format(**values) + main_cf)
-        (base / "etc" / "master.cf").write_text(master_cf.format(**values))
+        (base / "etc" / "master.cf").write_text((services + HOME_SERVICES).format(**values))
 
     def set(self, **parameters):
         """Changes main.cf; takes effect at the next start or reload."""
@@ -174,7 +178,7 @@ class Postfix(Instance):
         values = dict(
             base=base, name=NAME, realm=REALM, certificate=certificate, key=key, uid=owner.pw_uid, gid=owner.pw_gid,
         )
-        super().__init__(base, MAIN_CF.format(**values), MASTER_CF.replace("{processes}", str(processes)))
+        super().__init__(base, MAIN_CF.format(**values), RELAY_SERVICES.replace("{processes}", str(processes)))
         self.inbox = base / "mail" / "inbox"
         (base / "mail").mkdir(mode=0o755)
         os.chown(base / "mail", owner.pw_uid, owner.pw_gid)

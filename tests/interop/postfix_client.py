@@ -10,30 +10,13 @@ from pathlib import Path
 from postfix import Instance
 from waiting import wait_until
 
-MASTER_CF = """\
+CLIENT_SERVICES = """\
 127.0.0.1:{port} inet n - n - 20 smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
 local unix - n n - - local
 virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-proxymap unix - - n - - proxymap
-showq unix n - n - - showq
-flush unix n - n 1000? 0 flush
-postlog unix-dgram n - n - 1 postlogd
 """
 
 # No answer of the relay is awaited longer than the tests do; no delivery waits for another.
@@ -48,7 +31,7 @@ class PostfixClient(Instance):
     """`main_cf` says what kind of null client it is."""
 
     def __init__(self, base: Path, main_cf: str):
-        super().__init__(base, HASTE_CF + main_cf, MASTER_CF)
+        super().__init__(base, HASTE_CF + main_cf, CLIENT_SERVICES)
 
     @property
     def config(self) -> Path:
