@@ -169,7 +169,9 @@ async fn daemon_with(directory: &Path, count: usize) -> Daemon {
     fill(&spool, count, 500).await;
     spool.close().await;
     drop(spool);
-    Daemon::start(directory, free_port())
+    let daemon = Daemon::start(directory, free_port());
+    daemon.wait_for_queue_of(count);
+    daemon
 }
 
 /// Lists the `count` messages of a queue; the most memory that it took the client for the first half.

@@ -55,6 +55,22 @@ impl Daemon {
         command
     }
 
+    /// Waits until the queue has so many messages: those of a large spool come in while it serves already.
+    pub fn wait_for_queue_of(&self, count: usize) {
+        let begun = Instant::now();
+        while self.status()["messages"] != count {
+            assert!(begun.elapsed() < PATIENCE, "not {count} in the queue: {}", self.status());
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `nullmta status --json`, asked of this daemon.
+    fn status(&self) -> serde_json::Value {
+        let output =
+            Command::new(PROGRAM).args(["status", "--json", "-c"]).arg(&self.config).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
     pub fn id(&self) -> u32 {
         self.process.id()
     }
