@@ -66,11 +66,6 @@ impl Courier {
         Courier { desk, connection, attempts: HashMap::new() }
     }
 
-    /// The relay has been reached, verified and authenticated to.
-    pub fn connected(&mut self) {
-        self.desk.queue.tell(Command::Connected(self.connection));
-    }
-
     /// The next message's name; with no `patience`, only if one is ready now.
     async fn take(&self, patience: Duration) -> Option<Taken> {
         let (answer, mut answered) = oneshot::channel();

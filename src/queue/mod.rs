@@ -54,7 +54,8 @@ pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Disposition;
 
-/// Carries messages to the relay: connects, then works for the courier until there is nothing to do.
+/// Carries messages to the relay: connects, then works for the courier until there is nothing to do. It asks for
+/// a message when it can send one, and not before: by that the queue knows that the relay has been reached.
 ///
 /// The seam between the queue and the network; tests put a relay of their own here.
 pub trait Carrier: Send + Sync + 'static {
@@ -67,11 +68,7 @@ impl Carrier for Relay {
         self: Arc<Self>,
         mut courier: Courier,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
-        Box::pin(async move {
-            let connection = self.connect().await?;
-            courier.connected();
-            connection.run(&mut courier).await
-        })
+        Box::pin(async move { self.connect().await?.run(&mut courier).await })
     }
 }
 
@@ -214,7 +211,7 @@ struct Taken {
 
 /// Everything the owner can be told.
 enum Command {
-    Connected(ConnectionId),
+    /// A connection that is ready for one asks for a message.
     Next {
         connection: ConnectionId,
         wait: bool,

@@ -32,7 +32,7 @@ const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 /// A connection, as far as the owner knows.
 struct Connection {
     id: ConnectionId,
-    /// Reached, verified, authenticated.
+    /// It has asked for a message: reached, verified, authenticated.
     is_working: bool,
     /// Belongs to settings that have been replaced.
     is_outdated: bool,
@@ -149,7 +149,6 @@ impl Owner {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Connected(connection) => self.connected(connection),
             Command::Next { connection, wait, answer } => self.next(connection, wait, answer),
             Command::Answered => self.answered(),
             Command::Unrecorded(id) => drop(self.unrecorded.insert(id)),
@@ -194,14 +193,12 @@ impl Owner {
         self.connections.insert(task.id(), Connection { id, is_working: false, is_outdated: false, task });
     }
 
-    fn connected(&mut self, connection: ConnectionId) {
-        if let Some(found) = self.connections.values_mut().find(|found| found.id == connection) {
-            found.is_working = true;
-        }
-    }
-
     fn next(&mut self, connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>>) {
-        let is_outdated = self.connections.values().any(|found| found.id == connection && found.is_outdated);
+        let found = self.connections.values_mut().find(|found| found.id == connection);
+        let is_outdated = found.is_some_and(|found| {
+            found.is_working = true;
+            found.is_outdated
+        });
         if !self.is_sending() || is_outdated {
             // Dropping the answer would say the same: no more.
             drop(answer.send(None));

@@ -154,7 +154,6 @@ impl TestRelay {
         if self.refuses() {
             return Err(trouble(Phase::Connect));
         }
-        courier.connected();
         while let Some(transaction) = courier.next(Duration::ZERO).await {
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
             let does = self.next();

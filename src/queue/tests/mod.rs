@@ -2,6 +2,7 @@
 
 mod bench;
 mod bounces;
+mod connections;
 mod outages;
 mod restarts;
 mod retries;
