@@ -157,7 +157,7 @@ impl Work for Courier {
 
     async fn report(&mut self, report: Report) {
         if report.recipients.iter().any(|recipient| recipient.verdict != Verdict::Untold) {
-            self.desk.queue.tell(Command::Answered);
+            self.desk.queue.tell(Command::Answered(self.connection));
         }
         if let Some(attempt) = self.attempts.remove(&report.id) {
             Settlement::of_report(self.desk.clone(), attempt, report).spawn();

@@ -199,7 +199,7 @@ impl Queue {
     }
 }
 
-/// The name of a connection while it exists.
+/// The name of a connection: the later it was begun, the larger.
 type ConnectionId = u64;
 
 /// A message given to a courier, with what the roster remembers of it.
@@ -218,7 +218,7 @@ enum Command {
         answer: oneshot::Sender<Option<Taken>>,
     },
     /// The relay has answered a transaction.
-    Answered,
+    Answered(ConnectionId),
     /// What became of a message cannot be recorded yet.
     Unrecorded(QueueId),
     /// A message is no longer under way.

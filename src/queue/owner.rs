@@ -34,8 +34,6 @@ struct Connection {
     id: ConnectionId,
     /// It has asked for a message: reached, verified, authenticated.
     is_working: bool,
-    /// Belongs to settings that have been replaced.
-    is_outdated: bool,
     task: AbortHandle,
 }
 
@@ -63,6 +61,8 @@ pub(super) struct Owner {
     tasks: JoinSet<Result<(), Trouble>>,
     idle: VecDeque<Idle>,
     next_connection: ConnectionId,
+    /// Those before it belong to settings that have been replaced.
+    oldest_current: ConnectionId,
     relay_clock: RelayClock,
     /// Messages whose outcome the spool does not take: nothing more is sent while there are any.
     unrecorded: HashSet<QueueId>,
@@ -93,6 +93,7 @@ impl Owner {
             tasks: JoinSet::new(),
             idle: VecDeque::new(),
             next_connection: 0,
+            oldest_current: 0,
             relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
             unrecorded: HashSet::new(),
             next_client_probe: now,
@@ -150,7 +151,7 @@ impl Owner {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Next { connection, wait, answer } => self.next(connection, wait, answer),
-            Command::Answered => self.answered(),
+            Command::Answered(connection) => self.answered(connection),
             Command::Unrecorded(id) => drop(self.unrecorded.insert(id)),
             Command::Became { id, disposition } => self.became(id, disposition),
             Command::ProbeNow => self.probe_now(),
@@ -182,7 +183,7 @@ impl Owner {
     }
 
     fn connecting(&self) -> usize {
-        self.connections.len() - self.working()
+        self.connections.values().filter(|connection| !connection.is_working).count()
     }
 
     fn connect(&mut self) {
@@ -190,16 +191,14 @@ impl Owner {
         self.next_connection += 1;
         let courier = Courier::new(self.desk.clone(), id);
         let task = self.tasks.spawn(self.desk.settings.carrier.clone().carry(courier));
-        self.connections.insert(task.id(), Connection { id, is_working: false, is_outdated: false, task });
+        self.connections.insert(task.id(), Connection { id, is_working: false, task });
     }
 
     fn next(&mut self, connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>>) {
-        let found = self.connections.values_mut().find(|found| found.id == connection);
-        let is_outdated = found.is_some_and(|found| {
+        if let Some(found) = self.connections.values_mut().find(|found| found.id == connection) {
             found.is_working = true;
-            found.is_outdated
-        });
-        if !self.is_sending() || is_outdated {
+        }
+        if !self.is_sending() || self.is_outdated(connection) {
             // Dropping the answer would say the same: no more.
             drop(answer.send(None));
         } else if self.roster.has_ready() || !wait {
@@ -219,7 +218,10 @@ impl Owner {
         }
     }
 
-    fn answered(&mut self) {
+    fn answered(&mut self, connection: ConnectionId) {
+        if self.is_outdated(connection) {
+            return;
+        }
         self.breaker.success(self.now());
         self.follow_breaker();
         self.trouble = None;
@@ -270,8 +272,7 @@ impl Owner {
             Err(error) => (error.id(), None),
         };
         let connection = self.connections.remove(&task);
-        // What an earlier relay's connection met says nothing of this one.
-        let is_outdated = connection.is_some_and(|connection| connection.is_outdated);
+        let is_outdated = connection.is_some_and(|connection| self.is_outdated(connection.id));
         if let Some(trouble) = trouble.filter(|_| !is_outdated) {
             self.troubled(trouble);
         }
@@ -302,8 +303,15 @@ impl Owner {
         }
     }
 
+    /// How many connections show that the relay works.
     fn working(&self) -> usize {
-        self.connections.values().filter(|connection| connection.is_working).count()
+        let connections = self.connections.values();
+        connections.filter(|connection| connection.is_working && !self.is_outdated(connection.id)).count()
+    }
+
+    /// What an earlier relay's connection meets, or is told, says nothing of this relay.
+    fn is_outdated(&self, connection: ConnectionId) -> bool {
+        connection < self.oldest_current
     }
 
     fn probe_now(&mut self) {
@@ -324,9 +332,7 @@ impl Owner {
         self.breaker.reconfigure(settings.max_connections.get());
         self.follow_breaker();
         self.trouble = None;
-        for connection in self.connections.values_mut() {
-            connection.is_outdated = true;
-        }
+        self.oldest_current = self.next_connection;
         self.let_connections_go();
         let Desk { queue, spool, clock, .. } = &*self.desk;
         self.desk =

@@ -321,6 +321,11 @@ impl Bench {
         Bench { root, _directory, spool, queue, clock, relay, task, settings, fs }
     }
 
+    /// Gives the queue its settings anew, as a reload does.
+    pub(super) fn reload(&self) {
+        self.queue.reconfigure(self.settings.clone());
+    }
+
     /// Commits a message from `from` (empty: `<>`).
     pub(super) async fn submit(&self, from: &str, to: &[&str]) -> QueueId {
         self.submit_envelope(envelope(from, to)).await
@@ -365,6 +370,16 @@ impl Bench {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there")
+    }
+
+    /// Waits until the relay is paused, whatever is under way.
+    pub(super) async fn until_paused(&self) {
+        let wait = async {
+            while self.queue.status().await.expect("the queue runs").paused_until.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the relay is paused");
     }
 
     /// Waits until the queue is empty and the spool is too.

@@ -1,6 +1,9 @@
 //! Relay trouble is not the message's fault (DESIGN promise 4).
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
+use tokio::sync::Notify;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, envelope};
 use crate::spool::fs::sim::{Fault, SimFs};
@@ -157,6 +160,26 @@ async fn while_outcomes_cannot_be_recorded_nothing_is_sent() {
     bench.until_empty().await;
     // Each was shown to the relay without its dot before, at the most as often as its age asks for.
     assert!(seen <= 40, "{seen}");
+}
+
+/// A connection of the settings before a reload once kept the new relay from being paused, and what it was told
+/// ended the pause.
+#[tokio::test]
+async fn what_an_earlier_relay_says_is_not_taken_for_the_word_of_this_one() {
+    let bench = Bench::new().await;
+    let release = Arc::new(Notify::new());
+    bench.relay.once(Does::Holds(release.clone()));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    while bench.relay.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.relay.always(Does::Refuses);
+    bench.reload();
+    bench.submit("app@example.org", &["ben@example.net"]).await;
+    bench.until_paused().await;
+    release.notify_one();
+    bench.until(|status| status.live == 1 && status.paused_until.is_some()).await;
+    assert_eq!(bench.relay.connections(), 2, "the earlier relay's, and the one that failed");
 }
 
 /// A bounce that was refused for want of room once held up everything else, which would have made room.
