@@ -1,11 +1,11 @@
 //! The daemon: what is started in which order, what a reload changes, how it stops.
 //!
-//! Start: sockets (clients wait in the backlog from here on), the spool's recovery, the queue, the
-//! sessions, the control socket, `READY`. What fails before `READY` ends the start, and nothing was
+//! Start: sockets (clients wait in the backlog from here on), certificates, the spool's recovery, the control
+//! socket, the queue, the sessions, `READY`. What fails before `READY` ends the start, and nothing was
 //! accepted.
 //!
-//! Reload (SIGHUP): a configuration with an error changes nothing and says so. Addresses, the spool and the
-//! control socket stay as they were started.
+//! Reload (SIGHUP): a configuration with an error changes nothing and says so. What only a restart can change
+//! (`fixed_keys`) stays as it was started, which each reload says.
 //!
 //! Stop (SIGTERM, SIGINT): no more is accepted, idle sessions get 421, content on its way in finishes or is
 //! refused; no more is given to the relay, and a dialogue past its final dot is waited for; after
@@ -170,6 +170,9 @@ impl Signals {
 
 struct Daemon {
     path: PathBuf,
+    /// What it was started with, which is in force still where only a restart changes it.
+    started: Config,
+    /// What is in force otherwise.
     config: Config,
     level: LevelHandle,
     certificate: Option<Certificate>,
@@ -205,6 +208,7 @@ impl Daemon {
         let pickup = pick_up(Arc::new(RealFs), config.spool.clone(), Arc::clone(&service), stop.clone());
         Ok(Daemon {
             path,
+            started: config.clone(),
             config,
             level,
             certificate,
@@ -245,7 +249,7 @@ impl Daemon {
     fn follow(&mut self, config: Config) -> Result<(), String> {
         let carrier = carrier(&config)?;
         let certificate = self.certificate(&config)?;
-        for (key, is_changed) in fixed_keys(&self.config, &config) {
+        for (key, is_changed) in fixed_keys(&self.started, &config) {
             if is_changed {
                 log::needs_restart(key);
             }
@@ -309,7 +313,7 @@ impl Daemon {
         self.control.abort();
         self.spool.close().await;
         // A socket file that is gone already is as good.
-        let _ = std::fs::remove_file(&self.config.control);
+        let _ = std::fs::remove_file(&self.started.control);
         log::stopped();
     }
 }

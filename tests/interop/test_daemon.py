@@ -48,6 +48,26 @@ def test_a_reload_moves_queued_mail_to_the_new_relay(nullmta, make_nullmta, post
     postfix.wait_for(1)
 
 
+def test_what_takes_a_restart_stays_as_it_was_started(nullmta, postfix):
+    """And is said at each reload, for as long as the file says otherwise; the stop tidies up what was made."""
+    good, control, other = nullmta.config.read_text(), nullmta.base / "control.sock", nullmta.base / "other"
+    other.write_text("somebody else's")
+    words = "admin.control has changed: that takes a restart"
+
+    def reload(text):
+        reloads = nullmta.log().count("configuration reloaded")
+        nullmta.config.write_text(text)
+        nullmta.signal(signal.SIGHUP)
+        wait_until(lambda: nullmta.log().count("configuration reloaded") > reloads, 20, nullmta.log)
+        return nullmta.log().count(words)
+
+    changed = good.replace(str(control), str(other))
+    assert [reload(text) for text in (changed, changed, good)] == [1, 2, 2]
+    reload(changed)
+    assert nullmta.stop() == 0
+    assert not control.exists() and other.read_text() == "somebody else's"
+
+
 def test_check_says_what_run_would_say(make_nullmta, postfix):
     nullmta = make_nullmta(postfix.port)
 
