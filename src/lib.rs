@@ -13,7 +13,8 @@
 //! | | | |
 //! |---|---|---|
 //! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] | what everyone speaks in; pure |
-//! | cores | [`smtp`] [`message`] [`config`] | RFC 5321 both ways, what is done to a message, what is configured; pure |
+//! | cores | [`smtp`] [`message`] | RFC 5321 both ways, what is done to a message; pure |
+//! | | [`config`] | what is configured; pure, but for reading files and secrets |
 //! | shells | [`spool`] [`relay`] [`listener`] | the disk, the network outward, the network inward |
 //! | | [`queue`] | the one owner of live messages |
 //! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |

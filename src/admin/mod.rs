@@ -1,4 +1,4 @@
-//! How an operator sees and steers a running daemon.
+//! How an operator sees a running daemon.
 //!
 //! - [`protocol`]: the words spoken on the control socket, shared by daemon and command line.
 //! - [`control`]: the daemon's end; `rights`: what whoever asks may know.

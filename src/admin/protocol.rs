@@ -45,9 +45,9 @@ pub struct Status {
     pub deferred: usize,
     /// Of them, held by an operator.
     pub held: usize,
-    /// Of them, failed ones that nobody can be told of.
+    /// Of them, failed ones that nobody can be told of, and damaged ones.
     pub dead: usize,
-    /// Of them, with a connection right now.
+    /// Of them, with a connection right now, or on the way from there into the spool's record.
     pub active: usize,
     /// Open connections to the relay.
     pub connections: usize,

@@ -47,7 +47,7 @@ enum Command {
     Demo,
     /// Run a small relay for development and rehearsals of outages
     Sink(sink::Sink),
-    /// See and steer the queue
+    /// See the queue
     #[command(subcommand)]
     Queue(queue::Queue),
     /// Check, count or carry off the spool, without the daemon

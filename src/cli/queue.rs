@@ -13,7 +13,7 @@ use crate::admin::protocol::{Message, Request};
 use crate::config::Config;
 use crate::log::Foreign;
 
-/// See and steer the queue.
+/// See the queue.
 #[derive(Subcommand)]
 pub(super) enum Queue {
     /// List the messages in the queue, oldest first

@@ -1,7 +1,8 @@
 //! Configuration: only values that can be used.
 //!
 //! Promises: a [`Config`] that exists is complete and consistent; code that holds one checks nothing
-//! again. It comes from a file and from nowhere else: a bad value is an error, never a default.
+//! again. It comes from a file, and where that does not name this host from the host itself
+//! (`environment.rs`): a bad value is an error, never a default.
 //!
 //! Invariants (tests cite them):
 //! 1. `relay.hosts` is not empty; [`Tls::None`] only when each of them is a loopback address or `localhost`.
@@ -13,7 +14,7 @@
 //! Fails: [`ConfigError`], one line with file, line, key and what was expected. Nothing was started
 //! or changed by then; at a reload the old configuration stays.
 //!
-//! Not here: reading secrets (`secret_source.rs`), files that the configuration names (`check.rs`).
+//! Not here: reading secrets (`secret_source/`), files that the configuration names (`check.rs`).
 //! The way of a text: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → `resolve.rs`
 //! (defaults, and what keys mean together).
 

@@ -1,6 +1,6 @@
 //! What stands behind a session: where messages go, and who may send them.
 //!
-//! The driver (`drive.rs`) moves octets between a client and the session core (`smtp/session.rs`) and
+//! The driver (`drive.rs`) moves octets between a client and the session core (`smtp/session/`) and
 //! turns to a [`Backend`] for what touches the world: the daemon's is the spool (`intake.rs`), the
 //! sink's a Maildir.
 //!
@@ -11,8 +11,8 @@
 //!
 //! One backend serves one session, so it may keep what it learns of its client. No method is called
 //! while another one of the same session is awaited. A method may be dropped at an await when the
-//! deadline of a stop has passed; apart from that, only `answer` and `starttls` have a time limit,
-//! and a handshake is dropped as soon as a stop is given.
+//! deadline of a stop has passed; apart from that, only `starttls` has a time limit, and is dropped as
+//! soon as a stop is given.
 
 use std::future::{self, Future};
 use std::io;

@@ -9,7 +9,7 @@
 //! 4. Replies go out in the order of the commands, one write for as many as the client pipelined.
 //!
 //! Fails: a session ends with an [`End`]; nothing of it concerns other sessions.
-//! Not here: SMTP itself (`smtp/session.rs`), buffers and time limits (`wire.rs`), where messages go
+//! Not here: SMTP itself (`smtp/session/`), buffers and time limits (`wire.rs`), where messages go
 //! (`backend.rs`), who may connect (`serve.rs`).
 //!
 //! RFC 5321 4.5.3.2 (timeouts), RFC 2920 (pipelining), RFC 3207 (STARTTLS), RFC 4954 (AUTH).

@@ -19,7 +19,7 @@
 //!
 //! The driver and its buffers know nothing of the spool: the sink uses them with a backend of its own.
 //!
-//! Not here: SMTP (`smtp/session.rs`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
+//! Not here: SMTP (`smtp/session/`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 //!
 //! Promises: every live message is tried at once and then by age until each recipient is sent or
 //! bounced (and the bounce spooled), or its patience is used up; relay trouble pauses the relay for all
-//! and uses up nobody's patience; submitters take turns; at most `max-connections` connections exist.
+//! and uses up nobody's patience; submitters take turns; no connection is begun while `max-connections` exist.
 //!
 //! One task, the owner (`owner.rs`), owns all of this state; everybody else sends it commands:
 //! ```text
@@ -145,18 +145,18 @@ pub struct Status {
     pub deferred: usize,
     /// Messages held by an operator.
     pub held: usize,
-    /// Failed messages that nobody can be told of.
+    /// Failed messages that nobody can be told of, and damaged ones.
     pub dead: usize,
     /// Connections to the relay.
     pub connections: usize,
     /// When a paused relay is probed next; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
-    /// The last relay-wide trouble, as long as the relay is not used without trouble.
+    /// The last relay-wide trouble, until the relay has answered a transaction since.
     pub trouble: Option<String>,
 }
 
 impl Queue {
-    /// Probes a paused relay and tries every deferred message, now (`flush`, SIGUSR1).
+    /// Probes a paused relay and tries every deferred message, now (SIGUSR1).
     pub fn probe_now(&self) {
         self.tell(Command::ProbeNow);
     }

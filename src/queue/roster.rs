@@ -4,8 +4,8 @@
 //! nobody else. A million messages fit: an entry is 40 octets, in a tree that grows with the queue and never
 //! has to be built anew, as a table would in the middle of a flood.
 //!
-//! Removed and held messages leave stale names in the lanes; `take` passes over them, so that holding
-//! or deleting costs no search.
+//! A ready message that is removed leaves a stale name in its lane; `take` passes over it, so that removing
+//! costs no search.
 //!
 //! Pure: time is an argument. Not here: how long a pause is (`schedule.rs`), the messages themselves
 //! (`spool/`).
@@ -30,7 +30,7 @@ pub enum Standing {
     Waiting(u32),
     /// Held by an operator.
     Held,
-    /// A bounce that can reach nobody; kept for the operator.
+    /// Failed, and nobody can be told; or damaged. Kept for the operator.
     Dead,
 }
 
@@ -97,7 +97,7 @@ impl Roster {
         self.held
     }
 
-    /// How many messages can reach nobody.
+    /// How many messages are dead.
     pub fn dead(&self) -> usize {
         self.dead
     }
@@ -178,7 +178,7 @@ impl Roster {
         self.make_ready(id, now);
     }
 
-    /// The message can reach nobody: it stays, and is not tried again by itself.
+    /// The message is dead: it stays, and is not tried again.
     pub fn give_up(&mut self, id: QueueId) {
         self.leave(id);
         if let Some(member) = self.members.get_mut(&id) {
@@ -210,7 +210,7 @@ impl Roster {
         }
     }
 
-    /// Makes every waiting message ready (`flush`).
+    /// Makes every waiting message ready.
     pub fn wake_all(&mut self, now: Timestamp) {
         while let Some(&(_, id)) = self.waiting.first() {
             self.put_back(id, now);

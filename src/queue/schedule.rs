@@ -5,7 +5,7 @@
 //! needed, so nothing about retries is ever stored; a restart tries everything once and then goes on by age.
 //!
 //! Patience is not age. A message's patience runs only while the relay is usable (the *relay
-//! clock*), so that an outage of a week expires nothing (DESIGN promise 4).
+//! clock*), so that an outage of a week expires nothing (README promise 4).
 //!
 //! Pure: ages and the spread are arguments. Not here: relay-wide trouble (`breaker.rs`), who is
 //! next (`roster.rs`).

@@ -7,7 +7,7 @@
 //! A failure that nobody can be told of (reverse-path `<>`, and no postmaster or the postmaster itself)
 //! leaves the message *dead* on the spool, never silently gone.
 //!
-//! Not here: what a reply means (`relay/verdict.rs`), how a DSN looks (`message/dsn.rs`).
+//! Not here: what a reply means (`relay/verdict.rs`), how a DSN looks (`message/dsn/`).
 
 use std::io::Read;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) enum Disposition {
     Lost,
     /// Trouble of our own: try again by age, and forget nothing.
     Postponed,
-    /// It failed, and nobody can be told.
+    /// It failed, and nobody can be told; or it is damaged.
     Dead,
 }
 

@@ -94,7 +94,7 @@ impl Delivery {
         }
     }
 
-    /// Every open recipient waits for us: the content cannot be read.
+    /// Every open recipient waits for us: the content cannot be read, or the attempt not be recorded.
     pub(crate) fn defer_for_us(&mut self, said: &str) {
         self.settle_open(Verdict::Deferred, Status::transient(3, 0), said);
     }

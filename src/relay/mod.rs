@@ -5,7 +5,8 @@
 //!    exists; nothing but `tls.rs` can make one, and a [`Connection`] cannot be made without it.
 //! 2. Only replies to MAIL, RCPT, DATA and the final dot, and a refusal in the midst of content, say
 //!    anything about a message; everything else is a [`Trouble`] and leaves every message as it was.
-//! 3. Every transaction taken from [`Work`] is reported to it exactly once, however the connection ends.
+//! 3. Every transaction taken from [`Work`] is reported to it exactly once, however the connection ends. Where
+//!    its task is ended instead, by a panic or from outside, nothing more is reported: [`Work`] is dropped.
 //! 4. A message is never cut short: where its content cannot be read to its stated size, the
 //!    connection ends without a final dot.
 //! 5. A report says `possible_duplicate` where, and only where, the final dot may have reached the relay
@@ -127,7 +128,7 @@ pub struct Unmarked;
 /// Up to two transactions are with a connection at a time: on a pipelining relay the next one is
 /// taken before the last one is reported.
 pub trait Work: Send {
-    /// The next message; waits up to `patience` for one. None: nothing came (or the breaker says stop).
+    /// The next message; waits up to `patience` for one. None: nothing came, or nothing more is to go this way.
     fn next(&mut self, patience: Duration) -> impl Future<Output = Option<Transaction>> + Send;
     /// Called when all of `id` but its last octets and the final dot was written; the dot is written
     /// after this has returned Ok, and not at all after an error.

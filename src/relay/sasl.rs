@@ -8,7 +8,7 @@
 //!    costly step runs off the async threads.
 //!
 //! Fails: as [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): that pauses the relay and says
-//! nothing about any message (DESIGN promise 4).
+//! nothing about any message (README promise 4).
 //!
 //! Not here: where secrets come from (`config/`).
 //!

@@ -38,7 +38,7 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
-    /// The one exception (DESIGN promise 2): without TLS to a relay on a loopback address. What counts is
+    /// The one exception (README promise 2): without TLS to a relay on a loopback address. What counts is
     /// the address the connection has, not the one the config hoped for.
     pub(crate) fn loopback<T: Transport>(stream: T) -> Result<Verified, Cause> {
         let address = stream.peer_address()?;

@@ -1,6 +1,6 @@
 //! Relay trouble: what went wrong with a relay, where in the dialogue, and with which peer.
 //!
-//! Promises: a [`Trouble`] says nothing about any message (DESIGN promise 4); its text names the
+//! Promises: a [`Trouble`] says nothing about any message (README promise 4); its text names the
 //! peer and the phase, holds no secret, and octets from the relay stand escaped in it.
 //!
 //! Not here: which replies are trouble and which are a verdict (`verdict.rs`), pausing the relay

@@ -11,7 +11,7 @@
 //! | Content | relay | relay | defer all | defer all (4) | relay | relay |
 //! | Dot | sent all | relay | defer all | bounce all | relay | relay |
 //!
-//! *relay*: `Untold`, scope [`Scope::Relay`]: relay trouble, which says nothing about a message (DESIGN
+//! *relay*: `Untold`, scope [`Scope::Relay`]: relay trouble, which says nothing about a message (README
 //! promise 4). *it*: this recipient; *all*: every recipient of the transaction still open.
 //!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble.
@@ -21,7 +21,8 @@
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
 //!
-//! Not here: who is told (`delivery.rs`), when the next attempt is (`queue/schedule.rs`).
+//! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`delivery.rs`), when the
+//! next attempt is (`queue/schedule.rs`).
 
 use super::trouble::Phase;
 use crate::smtp::reply::{Reply, Severity};

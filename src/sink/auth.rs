@@ -5,7 +5,7 @@
 //! and who asks to act for nobody else; after a failure it takes no further step. Secrets are not shown
 //! by `Debug`.
 //!
-//! Not here: base64 and the replies (`smtp/session.rs`), the client side (`relay/sasl.rs`).
+//! Not here: base64 and the replies (`smtp/session/`), the client side (`relay/sasl.rs`).
 //!
 //! RFC 4616 (PLAIN), RFC 5802 and RFC 7677 (SCRAM), draft-murchison-sasl-login.
 

@@ -10,7 +10,7 @@
 //! A dropped session is dropped without a word; replies to commands pipelined before it may be lost
 //! with it, as they are when a relay dies.
 //!
-//! Not here: the dialogue (`smtp/session.rs`), faults as such (`fault.rs`).
+//! Not here: the dialogue (`smtp/session/`), faults as such (`fault.rs`).
 
 use std::io;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The first part of a DSN: what happened, in plain words, on one screen.
 //!
 //! Promises: says what happened, to whom, what the relay said, and what to do, in that order. Lines are
-//! under 78 columns unless a single word is longer, and never over 998 octets; what others said is shown on indented lines,
-//! bounded and without control characters, so that it cannot pass for ours.
+//! under 78 columns unless a single word is longer, and never over 998 octets; what others said is shown on
+//! indented lines, bounded and without control characters, so that it cannot pass for ours.
 //!
 //! Not here: translations; the report for programs (`report.rs`), which lists every recipient.
 

@@ -1,4 +1,4 @@
-//! Relay trouble is not the message's fault (DESIGN promise 4).
+//! Relay trouble is not the message's fault (README promise 4).
 
 use std::sync::Arc;
 

@@ -184,7 +184,7 @@ async fn other_answers_are_told_apart() {
     }
 }
 
-/// DESIGN promise 2: the exception is for the connection's own address.
+/// README promise 2: the exception is for the connection's own address.
 #[test]
 fn without_tls_only_on_loopback() {
     for (address, accepted) in [

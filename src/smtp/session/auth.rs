@@ -3,7 +3,7 @@
 //! Promises: one exchange succeeds per session, outside transactions, and where the policy wants
 //! TLS, in TLS. After [`MAX_AUTH_FAILURES`] the next AUTH ends the session. Responses are strict base64.
 //!
-//! Not here: mechanisms, users, passwords (`listener/auth.rs`).
+//! Not here: mechanisms, users, passwords (`sink/auth.rs`; the daemon offers no AUTH).
 //!
 //! RFC 4954.
 
