@@ -24,7 +24,8 @@ use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
 use crate::spool::{Entry, Recovery, Spool};
 
-/// The longest the owner sleeps: ages follow the host's clock, which may have been set.
+/// The longest the owner sleeps: a message that arrives is stamped with the relay clock as the spool was told it
+/// last, and loses of its patience what that is behind.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How often a client's ETRN is followed: anybody on this host may send one, and each can cost a login.
 const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);

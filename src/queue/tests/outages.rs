@@ -100,6 +100,18 @@ async fn a_relay_that_goes_away_before_the_content_defers_no_message() {
     bench.until_empty().await;
 }
 
+/// What arrives after a long silence has all of its patience: the relay clock it is stamped with has gone on.
+#[tokio::test]
+async fn the_relay_clock_goes_on_while_nothing_happens() {
+    let bench = Bench::new().await;
+    bench.until(|_| true).await;
+    bench.clock.advance(DAY);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(u64::from(bench.spool.relay_clock()), DAY.as_secs());
+}
+
 #[tokio::test]
 async fn a_clock_set_forward_uses_up_no_patience() {
     let bench = Bench::new().await;
