@@ -51,9 +51,6 @@ use limits::{Limits, Overload, Permit};
 use peer::Peer;
 use stop::StopSignal;
 
-/// After so many errors a client is told 421.
-const MAX_ERRORS: u32 = 20;
-
 /// A client that takes no reply for so long is gone, however long it may idle.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -73,16 +70,8 @@ impl Terms {
 }
 
 fn policy(listen: &Listen, starttls: bool) -> Policy {
-    Policy {
-        hostname: listen.hostname.clone(),
-        max_message_size: listen.max_message_size,
-        max_recipients: listen.max_recipients,
-        starttls,
-        auth: Vec::new(),
-        auth_requires_tls: true,
-        auth_required: false,
-        max_errors: MAX_ERRORS,
-    }
+    let plain = Policy::plain(&listen.hostname, listen.max_message_size, listen.max_recipients);
+    Policy { starttls, ..plain }
 }
 
 /// What every session of the daemon is made from.

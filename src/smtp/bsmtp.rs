@@ -191,16 +191,7 @@ mod tests {
 
     /// What a session makes of a file: its messages, and whether it ended with QUIT.
     fn read_back(file: &[u8]) -> (Vec<(Envelope, Vec<u8>)>, bool) {
-        let policy = Policy {
-            hostname: "h".into(),
-            max_message_size: 1 << 20,
-            max_recipients: 100,
-            starttls: false,
-            auth: vec![],
-            auth_requires_tls: true,
-            auth_required: false,
-            max_errors: 1,
-        };
+        let policy = Policy { max_errors: 1, ..Policy::plain("h", 1 << 20, 100) };
         let mut session = Session::<Proof>::new(Arc::new(policy));
         let (mut rest, mut messages, mut open) = (file, Vec::new(), None);
         loop {

@@ -30,7 +30,7 @@ async fn accept() -> Outcome<()> {
     println!("{}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
     let (_stopper, stop) = stop_signal();
-    let policy = Arc::new(policy());
+    let policy = Arc::new(Policy::plain("bare.example", 50 << 20, 1000));
     loop {
         let (stream, peer) = listener.accept().await?;
         tokio::spawn(session(stream, peer.to_string(), policy.clone(), stop.clone()));
@@ -42,19 +42,6 @@ async fn session(stream: TcpStream, client: String, policy: Arc<Policy>, stop: S
     let _ = stream.set_nodelay(true);
     let connection = Connection { stream: Box::new(stream), client, pace: PACE, stop };
     drive(Session::new(policy), Nowhere, connection).await;
-}
-
-fn policy() -> Policy {
-    Policy {
-        hostname: "bare.example".into(),
-        max_message_size: 50 << 20,
-        max_recipients: 1000,
-        starttls: false,
-        auth: Vec::new(),
-        auth_requires_tls: true,
-        auth_required: false,
-        max_errors: 20,
-    }
 }
 
 /// Takes everything, keeps nothing.

@@ -114,16 +114,7 @@ impl Transcript {
 }
 
 pub fn policy() -> Policy {
-    Policy {
-        hostname: "mx.test".into(),
-        max_message_size: 10_000,
-        max_recipients: 100,
-        starttls: false,
-        auth: Vec::new(),
-        auth_requires_tls: false,
-        auth_required: false,
-        max_errors: 20,
-    }
+    Policy { auth_requires_tls: false, ..Policy::plain("mx.test", 10_000, 100) }
 }
 
 fn set(policy: &mut Policy, setting: &str) {

@@ -65,6 +65,25 @@ pub struct Policy {
     pub max_errors: u32,
 }
 
+/// How many errors a client may make, as a rule.
+const MAX_ERRORS: u32 = 20;
+
+impl Policy {
+    /// For clients of this host: neither STARTTLS nor AUTH.
+    pub fn plain(hostname: impl Into<String>, max_message_size: u64, max_recipients: usize) -> Self {
+        Policy {
+            hostname: hostname.into(),
+            max_message_size,
+            max_recipients,
+            starttls: false,
+            auth: Vec::new(),
+            auth_requires_tls: true,
+            auth_required: false,
+            max_errors: MAX_ERRORS,
+        }
+    }
+}
+
 /// One session, from the greeting to the close. `P` is the proof it needs to say 250.
 #[derive(Debug)]
 pub struct Session<P: Durable> {

@@ -21,18 +21,7 @@ impl Durable for Proof {
     }
 }
 
-static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-    Arc::new(Policy {
-        hostname: "h".into(),
-        max_message_size: 1 << 20,
-        max_recipients: 100,
-        starttls: false,
-        auth: vec![],
-        auth_requires_tls: true,
-        auth_required: false,
-        max_errors: 20,
-    })
-});
+static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| Arc::new(Policy::plain("h", 1 << 20, 100)));
 
 #[derive(Debug, PartialEq)]
 struct Taken {
