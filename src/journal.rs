@@ -113,12 +113,21 @@ impl Visit for MessageOnly<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod testing {
+    //! What tests read the log from.
+
+    use std::io;
     use std::sync::{Arc, Mutex};
 
+    /// What was logged.
     #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl io::Write for Captured {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -130,13 +139,19 @@ mod tests {
             Ok(())
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Captured;
+    use super::*;
 
     fn text_of(style: TextLine, write: impl FnOnce()) -> String {
         let captured = Captured::default();
         let sink = captured.clone();
         let layer = tracing_subscriber::fmt::layer().with_writer(move || sink.clone()).event_format(style);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), write);
-        String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
+        captured.text()
     }
 
     #[test]
