@@ -114,7 +114,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
     assert!(error.starts_with("x.toml:1: key `listen.hostname`: expected a domain name"), "{error}");
     assert!(error.ends_with("found none, and this host calls itself \"(none)\""), "{error}");
     let named = unnamed("relayhost = \"smtp.example.com\"\nlisten.hostname = \"web1\"").unwrap();
-    assert_eq!((named.hostname.as_str(), named.origin.as_str()), ("web1", "web1"));
+    assert_eq!((named.listen.hostname.as_str(), named.rewrite.origin()), ("web1", "web1"));
 }
 
 /// What each file of `good_config` means.
@@ -148,7 +148,7 @@ fn minimal(config: &Config) {
     assert_eq!(config.relay.hosts, [named("smtp.example.com", 587)]);
     assert!(matches!(&config.relay.tls, Tls::StartTls(tls) if tls.trust == Trust::System));
     assert_eq!((&config.relay.auth, &config.listen.certificate), (&None, &None));
-    for name in [&config.hostname, &config.origin, &config.listen.hostname, &config.relay.hostname] {
+    for name in [config.rewrite.origin(), &config.listen.hostname, &config.relay.hostname] {
         assert_eq!(name, "host.example.org");
     }
 }
@@ -164,7 +164,7 @@ fn provider(config: &Config) {
 fn failover(config: &Config) {
     let hosts: Vec<_> = config.relay.hosts.iter().map(RelayHost::to_string).collect();
     assert_eq!(hosts, ["mx1.example.com:587", "mx2.example.com:2525", "192.0.2.1:587", "[2001:db8::1]:26"]);
-    assert_eq!(config.origin, "example.com");
+    assert_eq!(config.rewrite.origin(), "example.com");
     assert_eq!(config.queue.postmaster.as_ref().unwrap().as_str(), "root@example.com", "completed");
 }
 

@@ -47,7 +47,7 @@ impl<'c> Message<'c> {
     fn task(&self, config: &Config) -> Task {
         let facts = Facts {
             received: String::new(),
-            hostname: config.hostname.clone(),
+            hostname: config.listen.hostname.clone(),
             message_id_left: "1.2".into(),
             now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
             user: self.user(),

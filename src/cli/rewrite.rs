@@ -60,7 +60,7 @@ impl Rewrite {
         let user = current_user();
         let facts = Facts {
             received: String::new(),
-            hostname: config.hostname.clone(),
+            hostname: config.listen.hostname.clone(),
             message_id_left: "QUEUE-ID.TIME".to_owned(),
             now: Zoned::now(),
             user: Some(user.clone()),

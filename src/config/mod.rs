@@ -51,8 +51,6 @@ use crate::message::rewrite::Rules;
 /// Everything that `/etc/nullmta.toml` says, with the defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// This host's name, as in `listen.hostname`.
-    pub hostname: String,
     /// `spool`: the directory that holds the queued mail.
     pub spool: PathBuf,
     /// `relayhost`, `[auth]`, `[tls]` and `[relay]`: where the mail goes.
@@ -65,9 +63,7 @@ pub struct Config {
     pub log: Log,
     /// `admin.control`: the socket of `nullmta queue` and `nullmta status`.
     pub control: PathBuf,
-    /// `rewrite.origin`: the domain that completes a bare address. The hostname by default.
-    pub origin: String,
-    /// `[rewrite]`: what becomes of addresses and header fields.
+    /// `[rewrite]`: what becomes of addresses and header fields. The origin is the hostname by default.
     pub rewrite: Arc<Rules>,
 }
 

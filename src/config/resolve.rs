@@ -28,9 +28,7 @@ pub(super) fn resolve(file: &File, environment: &Environment) -> Result<Config, 
         log: log_of(&file.log),
         control: control_of(&file.control, &listen.socket)?,
         rewrite: Arc::new(file.rewrite.rules(&origin, &hostname)?),
-        hostname,
         listen,
-        origin,
     })
 }
 
