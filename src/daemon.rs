@@ -49,9 +49,9 @@ use crate::systemd::{self, BadSocket, Inherited};
 /// How long a stop waits for dialogues under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Why the daemon did not start. Nothing was accepted.
+/// Why the daemon did not start, and nothing was accepted; or why it does not go on.
 #[derive(Debug)]
-pub enum StartError {
+pub enum DaemonError {
     /// A socket that systemd passed.
     Inherited(BadSocket),
     /// A socket of the configuration.
@@ -66,31 +66,31 @@ pub enum StartError {
     Control(PathBuf, io::Error),
     /// Something that the system normally gives.
     System(&'static str, io::Error),
-    /// Not at the start but later: a part failed, and only a restart helps. What was accepted is safe.
+    /// It had started: a part failed, and only a restart helps. What was accepted is safe.
     Failed(&'static str),
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for DaemonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Inherited(error) => error.fmt(f),
-            StartError::Bind(error) => error.fmt(f),
-            StartError::Spool(error) => error.fmt(f),
-            StartError::Relay(error) | StartError::Certificate(error) => f.write_str(error),
-            StartError::Control(path, error) => {
+            DaemonError::Inherited(error) => error.fmt(f),
+            DaemonError::Bind(error) => error.fmt(f),
+            DaemonError::Spool(error) => error.fmt(f),
+            DaemonError::Relay(error) | DaemonError::Certificate(error) => f.write_str(error),
+            DaemonError::Control(path, error) => {
                 write!(
                     f,
                     "cannot listen on the control socket {}: {error}; see admin.control",
                     path.display()
                 )
             }
-            StartError::System(what, error) => write!(f, "cannot {what}: {error}"),
-            StartError::Failed(part) => write!(f, "{part} has failed; a restart is needed, no mail is lost"),
+            DaemonError::System(what, error) => write!(f, "cannot {what}: {error}"),
+            DaemonError::Failed(part) => write!(f, "{part} has failed; a restart is needed, no mail is lost"),
         }
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for DaemonError {}
 
 /// What the daemon is started from.
 pub struct Start {
@@ -105,8 +105,8 @@ pub struct Start {
 }
 
 /// Runs the daemon until it is told to stop, or a part of it that nothing works without has failed.
-pub async fn run(start: Start) -> Result<(), StartError> {
-    let mut signals = Signals::new().map_err(|error| StartError::System("watch for signals", error))?;
+pub async fn run(start: Start) -> Result<(), DaemonError> {
+    let mut signals = Signals::new().map_err(|error| DaemonError::System("watch for signals", error))?;
     let mut daemon = Daemon::start(start).await?;
     let mut watchdog = tokio::time::interval(systemd::watchdog_interval().unwrap_or(STATUS_INTERVAL));
     notify(systemd::ready());
@@ -120,7 +120,7 @@ pub async fn run(start: Start) -> Result<(), StartError> {
             _ = watchdog.tick() => daemon.report().await,
             part = daemon.failed() => {
                 daemon.stop().await;
-                return Err(StartError::Failed(part));
+                return Err(DaemonError::Failed(part));
             }
         }
     }
@@ -187,18 +187,18 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(start: Start) -> Result<Self, StartError> {
+    async fn start(start: Start) -> Result<Self, DaemonError> {
         let Start { path, config, inherited, level } = start;
         raise_descriptor_limit();
         let bound = sockets(&config, inherited)?;
-        let carrier = carrier(&config).map_err(StartError::Relay)?;
-        let certificate = certificate(&config).map_err(StartError::Certificate)?;
+        let carrier = carrier(&config).map_err(DaemonError::Relay)?;
+        let certificate = certificate(&config).map_err(DaemonError::Certificate)?;
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(&config, announce).await?;
         log_recovery(&recovery);
-        log::started(&config.listen.hostname, recovery.entries.len());
         let control_listener = control::bind(&config.control)
-            .map_err(|error| StartError::Control(config.control.clone(), error))?;
+            .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
+        log::started(&config.listen.hostname, recovery.entries.len());
 
         let settings = Settings::new(&config, carrier);
         let (queue, deliveries) =
@@ -357,27 +357,27 @@ fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
     Ok(Arc::new(relay))
 }
 
-fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, StartError> {
+fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonError> {
     if inherited.is_empty() {
-        return bind(&config.listen).map_err(StartError::Bind);
+        return bind(&config.listen).map_err(DaemonError::Bind);
     }
     let tcp = inherited.tcp.into_iter().map(Bound::tcp);
     let unix = inherited.unix.into_iter().map(Bound::unix);
-    tcp.chain(unix).collect::<Result<_, _>>().map_err(StartError::Bind)
+    tcp.chain(unix).collect::<Result<_, _>>().map_err(DaemonError::Bind)
 }
 
 async fn open_spool(
     config: &Config,
     announce: tokio::sync::mpsc::UnboundedSender<crate::spool::Entry>,
-) -> Result<(Spool, Recovery), StartError> {
+) -> Result<(Spool, Recovery), DaemonError> {
     let mut options = Options::at(&config.spool);
     options.min_free_space = config.queue.min_free_space;
     options.max_messages = config.queue.max_messages;
     let open = move || Spool::open(options, Arc::new(RealFs), announce);
     let opened = tokio::task::spawn_blocking(open).await;
     let panicked =
-        |panic: tokio::task::JoinError| StartError::System("recover the spool", io::Error::other(panic));
-    opened.map_err(panicked)?.map_err(StartError::Spool)
+        |panic: tokio::task::JoinError| DaemonError::System("recover the spool", io::Error::other(panic));
+    opened.map_err(panicked)?.map_err(DaemonError::Spool)
 }
 
 fn log_recovery(recovery: &Recovery) {

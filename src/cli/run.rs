@@ -3,7 +3,7 @@
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use crate::config::Config;
-use crate::daemon::{self, Start, StartError};
+use crate::daemon::{self, DaemonError, Start};
 use crate::journal;
 use crate::log;
 use crate::spool::OpenError;
@@ -23,18 +23,19 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::OsError, format!("cannot start threads: {error}")))?;
-    runtime.block_on(daemon::run(start)).map_err(start_failure)
+    runtime.block_on(daemon::run(start)).map_err(failure)
 }
 
-fn start_failure(error: StartError) -> Failure {
+fn failure(error: DaemonError) -> Failure {
     let exit = match &error {
-        StartError::Spool(OpenError::Locked { .. }) => Exit::TempFail,
-        StartError::Spool(_) => Exit::CantCreate,
-        StartError::Relay(_) | StartError::Certificate(_) => Exit::Config,
-        StartError::Inherited(_) | StartError::Bind(_) | StartError::Control(..) | StartError::System(..) => {
-            Exit::OsError
-        }
-        StartError::Failed(_) => Exit::Software,
+        DaemonError::Spool(OpenError::Locked { .. }) => Exit::TempFail,
+        DaemonError::Spool(_) => Exit::CantCreate,
+        DaemonError::Relay(_) | DaemonError::Certificate(_) => Exit::Config,
+        DaemonError::Inherited(_)
+        | DaemonError::Bind(_)
+        | DaemonError::Control(..)
+        | DaemonError::System(..) => Exit::OsError,
+        DaemonError::Failed(_) => Exit::Software,
     };
     Failure::new(exit, error)
 }

@@ -85,6 +85,17 @@ def test_check_says_what_run_would_say(make_nullmta, postfix):
     assert run("check").returncode == 78
 
 
+def test_a_start_that_fails_is_not_called_one(make_nullmta, postfix):
+    nullmta = make_nullmta(postfix.port)
+    (nullmta.base / "control.sock").write_text("precious")
+    done = subprocess.run(
+        [str(binary()), "run", "-c", str(nullmta.config)], capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 71 and "admin.control" in done.stderr, done
+    assert "started" not in done.stderr
+    assert (nullmta.base / "control.sock").read_text() == "precious"
+
+
 def test_a_secret_that_others_can_read_is_refused(make_nullmta, postfix):
     nullmta = make_nullmta(postfix.port)
     (nullmta.base / "secret").chmod(0o644)
