@@ -12,7 +12,8 @@
 
 use super::Transaction;
 use super::capabilities::Capabilities;
-use crate::envelope::{Address, Body, Notify, Recipient, Ret};
+use crate::envelope::{Address, Body, Recipient};
+use crate::smtp::parameters;
 use crate::status::Status;
 
 /// The commands of one transaction for one relay.
@@ -65,12 +66,7 @@ fn mail(transaction: &Transaction, offered: &Capabilities) -> String {
         line.push_str(" SMTPUTF8");
     }
     if offered.dsn {
-        match transaction.ret {
-            Some(Ret::Full) => line.push_str(" RET=FULL"),
-            Some(Ret::Headers) => line.push_str(" RET=HDRS"),
-            None => {}
-        }
-        push_parameter(&mut line, "ENVID", transaction.envid.as_deref());
+        parameters::push_mail_dsn(&mut line, transaction.ret, transaction.envid.as_deref());
     }
     line
 }
@@ -78,31 +74,9 @@ fn mail(transaction: &Transaction, offered: &Capabilities) -> String {
 fn rcpt(recipient: &Recipient, offered: &Capabilities) -> String {
     let mut line = format!("RCPT TO:<{}>", recipient.address.to_mailbox());
     if offered.dsn {
-        push_parameter(&mut line, "NOTIFY", notify(recipient.notify).as_deref());
-        push_parameter(&mut line, "ORCPT", recipient.orcpt.as_deref());
+        parameters::push_rcpt_dsn(&mut line, recipient);
     }
     line
-}
-
-fn notify(notify: Notify) -> Option<String> {
-    match notify {
-        Notify::Unstated => None,
-        Notify::Never => Some("NEVER".into()),
-        Notify::On { success, failure, delay } => {
-            let asked = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
-            let words: Vec<&str> = asked.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-            Some(words.join(","))
-        }
-    }
-}
-
-/// ` KEY=value`; a value that would not stay one parameter is left out.
-fn push_parameter(line: &mut String, key: &str, value: Option<&str>) {
-    let is_one_parameter =
-        |value: &&str| !value.is_empty() && !value.chars().any(|c| c.is_control() || c.is_whitespace());
-    if let Some(value) = value.filter(is_one_parameter) {
-        line.push_str(&format!(" {key}={value}"));
-    }
 }
 
 /// Why this relay can never take `transaction` for `recipient`, in our words.
@@ -129,6 +103,7 @@ pub(crate) fn obstacle(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::{Notify, Ret};
     use crate::relay::testing::transaction;
 
     fn everything() -> Capabilities {

@@ -24,8 +24,9 @@
 //!
 //! RFC 5321 4.1.1, RFC 3461 4 (DSN), RFC 6152 (BODY), RFC 6531 3.4 (SMTPUTF8).
 
+use super::parameters;
 use super::reply::Reply;
-use crate::envelope::{Body, Envelope, Notify, Recipient, Ret};
+use crate::envelope::{Body, Envelope, Recipient};
 
 /// What a whole file ends in: the end of data and QUIT.
 const END: &[u8] = b"\r\n.\r\nQUIT\r\n";
@@ -81,12 +82,7 @@ pub fn mail(envelope: &Envelope, offered: Offered) -> String {
         line.push_str(" SMTPUTF8");
     }
     if offered.dsn {
-        match envelope.ret {
-            Some(Ret::Full) => line.push_str(" RET=FULL"),
-            Some(Ret::Headers) => line.push_str(" RET=HDRS"),
-            None => {}
-        }
-        push_parameter(&mut line, "ENVID", envelope.envid.as_deref());
+        parameters::push_mail_dsn(&mut line, envelope.ret, envelope.envid.as_deref());
     }
     line
 }
@@ -95,8 +91,7 @@ pub fn mail(envelope: &Envelope, offered: Offered) -> String {
 pub fn rcpt(recipient: &Recipient, offered: Offered) -> String {
     let mut line = format!("RCPT TO:<{}>", recipient.address);
     if offered.dsn {
-        push_parameter(&mut line, "NOTIFY", notify(recipient.notify).as_deref());
-        push_parameter(&mut line, "ORCPT", recipient.orcpt.as_deref());
+        parameters::push_rcpt_dsn(&mut line, recipient);
     }
     line
 }
@@ -122,26 +117,6 @@ pub fn is_whole(last_octets: &[u8]) -> bool {
     last_octets.ends_with(END)
 }
 
-fn notify(notify: Notify) -> Option<String> {
-    match notify {
-        Notify::Unstated => None,
-        Notify::Never => Some("NEVER".into()),
-        Notify::On { success, failure, delay } => {
-            let asked = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
-            let words: Vec<&str> = asked.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-            Some(words.join(","))
-        }
-    }
-}
-
-/// ` KEY=value`; a value that would not stay one parameter is left out.
-fn push_parameter(line: &mut String, key: &str, value: Option<&str>) {
-    let is_one_parameter = |value: &&str| !value.is_empty() && value.bytes().all(|o| o.is_ascii_graphic());
-    if let Some(value) = value.filter(is_one_parameter) {
-        line.push_str(&format!(" {key}={value}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -149,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::envelope::{Address, ReversePath};
+    use crate::envelope::{Address, Notify, Ret, ReversePath};
     use crate::smtp::dot::Stuffer;
     use crate::smtp::session::{Action, Durable, Policy, Session};
 

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`reply`] | encode | parse |
 //! | [`command`] | parse | |
+//! | `parameters` | parse | write |
 //! | [`bsmtp`] | | a whole dialogue in a file |
 //! | [`dot`] | decode content | stuff content |
 //! | [`session`] | the whole dialogue | |
@@ -22,7 +23,7 @@
 pub mod bsmtp;
 pub mod command;
 pub mod dot;
-mod parameters;
+pub(crate) mod parameters;
 mod path;
 pub mod reply;
 mod scan;

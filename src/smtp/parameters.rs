@@ -1,14 +1,18 @@
-//! The parameters of MAIL and RCPT.
+//! The parameters of MAIL and RCPT, read by the server and written by clients.
 //!
-//! Promises: every parameter that EHLO announces is checked and kept; none may stand twice; one
+//! Promises, reading: every parameter that EHLO announces is checked and kept; none may stand twice; one
 //! that is not known is refused, never skipped, since the client relies on what it asks for.
 //! AUTH= is checked and ignored (RFC 4954 5: we vouch for nobody).
+//!
+//! Promises, writing: a parameter stays one; a value that cannot be one is left out.
+//!
+//! Not here: whether the server understands a parameter (`bsmtp.rs`, `relay/group.rs`).
 //!
 //! RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8), RFC 3461 (RET, ENVID, NOTIFY, ORCPT).
 
 use super::command::BadCommand;
 use super::xtext;
-use crate::envelope::{Body, Notify, Ret};
+use crate::envelope::{Body, Notify, Recipient, Ret};
 
 /// RFC 3461 5.4.
 const MAX_ENVID_OCTETS: usize = 100;
@@ -65,6 +69,41 @@ impl RcptParameters {
             }
         }
         Ok(found)
+    }
+}
+
+/// Appends what MAIL asks for by the DSN extension.
+pub(crate) fn push_mail_dsn(line: &mut String, ret: Option<Ret>, envid: Option<&str>) {
+    let ret = ret.map(|ret| match ret {
+        Ret::Full => "FULL",
+        Ret::Headers => "HDRS",
+    });
+    push(line, "RET", ret);
+    push(line, "ENVID", envid);
+}
+
+/// Appends what RCPT asks for by the DSN extension.
+pub(crate) fn push_rcpt_dsn(line: &mut String, recipient: &Recipient) {
+    push(line, "NOTIFY", notify_value(recipient.notify).as_deref());
+    push(line, "ORCPT", recipient.orcpt.as_deref());
+}
+
+fn notify_value(notify: Notify) -> Option<String> {
+    match notify {
+        Notify::Unstated => None,
+        Notify::Never => Some("NEVER".into()),
+        Notify::On { success, failure, delay } => {
+            let asked = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
+            let words: Vec<&str> = asked.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+            Some(words.join(","))
+        }
+    }
+}
+
+fn push(line: &mut String, key: &str, value: Option<&str>) {
+    let is_one_parameter = |value: &&str| !value.is_empty() && value.bytes().all(|o| o.is_ascii_graphic());
+    if let Some(value) = value.filter(is_one_parameter) {
+        line.push_str(&format!(" {key}={value}"));
     }
 }
 
