@@ -1,8 +1,9 @@
 //! Every log line, in one place: names and order are Postfix's, so that people's eyes and parsers work.
 //!
 //! Promises: every end of every message leaves one line; foreign octets are escaped; no secret passes
-//! through here. The text is the same in both formats; the JSON format gives its parts as fields too.
-//! Lines and fields are an interface: they are listed in the README and held by the tests below.
+//! through here. The text is the same in both formats; the JSON format gives parts of it as fields too.
+//! Lines and fields are an interface: they are listed in the README, apart from those of DEBUG, and held by the
+//! tests below.
 //!
 //! Levels: INFO is the mail's story, WARN wants an operator's look, ERROR means mail at risk, DEBUG is
 //! the dialogue without secrets.
@@ -418,7 +419,7 @@ pub fn control_trouble(why: &dyn fmt::Display) {
     warn!("control socket: cannot accept for now: {why}");
 }
 
-/// The accept loops could not begin.
+/// The accept loop could not begin.
 pub fn not_serving(why: &dyn fmt::Display) {
     error!("not serving: {why}");
 }

@@ -102,3 +102,24 @@ fn foreign_text_forges_no_line_and_turns_no_terminal() {
         "ok\\r\\n\\u{1b}[2Jé\\u{202e}x\\u{2028}"
     );
 }
+
+/// Each line's text up to what it is filled with, from the first words on.
+fn beginnings() -> impl Iterator<Item = String> {
+    let source = include_str!("../log.rs");
+    let calls = ["info!(", "warn!(", "error!("].into_iter().flat_map(move |call| source.split(call).skip(1));
+    calls.filter_map(|call| {
+        let (arguments, _) = call.split_once(");\n")?;
+        let text = arguments.split('"').skip(1).step_by(2).last()?;
+        let text = text.split("\\\n").map(str::trim_start).collect::<String>();
+        let piece = text.split(['{', '}']).step_by(2).find(|piece| piece.len() > 2)?;
+        Some(piece.chars().take(40).collect())
+    })
+}
+
+#[test]
+fn every_line_but_those_of_debug_is_in_the_readme() {
+    let readme = include_str!("../../README.md");
+    let missing: Vec<_> = beginnings().filter(|beginning| !readme.contains(beginning.as_str())).collect();
+    assert!(beginnings().count() >= 40, "{}", beginnings().count());
+    assert!(missing.is_empty(), "{missing:#?}");
+}
