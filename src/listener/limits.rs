@@ -4,7 +4,7 @@
 //! Promises:
 //! 1. A [`Permit`] is one session counted; its drop counts it out, however the session ended.
 //! 2. A user's rate is a token bucket: a burst of a whole minute's messages, then an even flow. It
-//!    outlives the user's sessions, so hanging up does not refill it.
+//!    outlives the user's sessions, so hanging up does not refill it, nor does a reload that keeps the rate.
 //! 3. Memory stays bounded: a user with no session and a full bucket is forgotten.
 //!
 //! Only users that the kernel vouches for have limits of their own; loopback TCP clients share the limit
@@ -130,9 +130,11 @@ impl Limits {
     /// Other limits from now on; sessions that run are left alone.
     pub fn change(&self, listen: &config::Listen) {
         let mut state = self.state();
-        state.allowed = Allowed::by(listen);
-        // A bucket of another size means nothing now.
-        state.users.values_mut().for_each(|user| user.bucket = None);
+        let before = std::mem::replace(&mut state.allowed, Allowed::by(listen));
+        if state.allowed.messages_per_minute != before.messages_per_minute {
+            // A bucket of another size means nothing now.
+            state.users.values_mut().for_each(|user| user.bucket = None);
+        }
     }
 
     /// Counts a session in, unless it is one too many.
@@ -278,6 +280,17 @@ mod tests {
         assert_eq!(limits.state().users.len(), 2);
         drop(kept);
         assert_eq!(limits.sessions(), 0);
+    }
+
+    #[test]
+    fn a_reload_that_keeps_the_rate_refills_nothing() {
+        let (limits, now) = (limits(9, 9, Some(1)), Instant::now());
+        let permit = limits.admit(Peer::Uid(1), now).unwrap();
+        assert!(permit.take_message(now));
+        let listen = config::Listen { max_messages_per_minute_per_uid: Some(1), max_sessions: 1, ..listen() };
+        limits.change(&listen);
+        assert!(!permit.take_message(now));
+        assert_eq!(limits.admit(Peer::Uid(2), now).unwrap_err(), Overload::Sessions);
     }
 
     #[test]

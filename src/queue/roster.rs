@@ -4,8 +4,8 @@
 //! nobody else. A million messages fit: an entry is 40 octets, in a tree that grows with the queue and never
 //! has to be built anew, as a table would in the middle of a flood.
 //!
-//! A ready message that is removed leaves a stale name in its lane; `take` passes over it, so that removing
-//! costs no search.
+//! A ready message that is taken out of its turn leaves a stale name in its lane; `take` passes over it, so that
+//! taking out costs no search.
 //!
 //! Pure: time is an argument. Not here: how long a pause is (`schedule.rs`), the messages themselves
 //! (`spool/`).
