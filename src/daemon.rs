@@ -36,7 +36,7 @@ use crate::listener::certificate::Certificate;
 use crate::listener::intake::Desk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
-use crate::listener::stop::{Stopper, stop_signal};
+use crate::listener::stop::{StopSignal, Stopper, stop_signal};
 use crate::log;
 use crate::message::rewrite::LocalUser;
 use crate::queue::clock::SystemClock;
@@ -91,6 +91,9 @@ impl fmt::Display for DaemonError {
 }
 
 impl std::error::Error for DaemonError {}
+
+/// How long picking up pauses after a panic.
+const PICKUP_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the daemon is started from.
 pub struct Start {
@@ -205,7 +208,7 @@ impl Daemon {
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
         let service = Service::new(&config.listen, desk(&config, &spool, &queue, certificate.clone()));
         let (stopper, stop) = stop_signal();
-        let pickup = pick_up(Arc::new(RealFs), config.spool.clone(), Arc::clone(&service), stop.clone());
+        let pickup = spawn_pickup(config.spool.clone(), Arc::clone(&service), stop.clone());
         Ok(Daemon {
             path,
             started: config.clone(),
@@ -215,7 +218,7 @@ impl Daemon {
             sessions: tokio::spawn(serve(bound, service.clone(), stop)),
             deliveries: tokio::spawn(deliveries),
             control: spawn_control(control_listener, &queue, &spool),
-            pickup: tokio::spawn(pickup),
+            pickup,
             spool,
             queue,
             service,
@@ -394,6 +397,27 @@ fn spawn_control(listener: UnixListener, queue: &Queue, spool: &Spool) -> JoinHa
     tokio::spawn(control.serve(listener))
 }
 
+fn spawn_pickup(spool: PathBuf, service: Arc<Service>, stop: StopSignal) -> JoinHandle<()> {
+    let signal = stop.clone();
+    let begin = move || pick_up(Arc::new(RealFs), spool.clone(), Arc::clone(&service), signal.clone());
+    tokio::spawn(anew_after_panics(begin, stop))
+}
+
+/// Runs what `begin` begins to its end. A panic is the fault of one dropped file, as a rule: what `sendmail` has
+/// acknowledged in others is not left lying for it.
+async fn anew_after_panics<F>(begin: impl Fn() -> F, mut stop: StopSignal)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(panic) = tokio::spawn(begin()).await {
+        log::pickup_failed(&panic);
+        tokio::select! {
+            _ = stop.given() => return,
+            () = tokio::time::sleep(PICKUP_PAUSE) => {}
+        }
+    }
+}
+
 /// What only a restart can change, and whether it was changed.
 fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
     [
@@ -422,5 +446,32 @@ fn raise_descriptor_limit() {
 fn notify(sent: io::Result<()>) {
     if let Err(error) = sent {
         log::done_without("systemd was not told", &error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Ends by a panic so many times, then well; gives how often it was begun.
+    async fn begun(panics: u32, stop: StopSignal) -> u32 {
+        let begun = AtomicU32::new(0);
+        let begin = || {
+            let before = begun.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(before >= panics, "told to") }
+        };
+        anew_after_panics(begin, stop).await;
+        begun.into_inner()
+    }
+
+    /// A panic used to end picking up until the next start, without a word of ours.
+    #[tokio::test(start_paused = true)]
+    async fn picking_up_begins_anew_after_a_panic_unless_we_stop() {
+        let (stopper, stop) = stop_signal();
+        assert_eq!(begun(2, stop.clone()).await, 3);
+        stopper.stop(Instant::now());
+        assert_eq!(begun(2, stop).await, 1);
     }
 }

@@ -359,6 +359,11 @@ pub fn dead_at_pick_up(file: &dyn fmt::Display, why: &str, to: &dyn fmt::Display
     warn!("{file}: dead, not picked up: {}; it can be reported to nobody; it is now {to}", Foreign(why));
 }
 
+/// The task that picks up ended by itself: a panic.
+pub fn pickup_failed(why: &dyn fmt::Display) {
+    error!("picking up dropped messages failed, and begins anew: {why}");
+}
+
 /// A dropped file, or the directory, resists; said once of each.
 pub fn drop_trouble(file: &dyn fmt::Display, why: &str) {
     warn!("{file}: {why}; will try again");
