@@ -79,6 +79,35 @@ impl SpoolId {
     pub fn seed(self, sequence: u32) -> Seed {
         Seed(crc32c_append(crc32c(&self.0), &sequence.to_le_bytes()))
     }
+
+    /// A spool id under which the record of this head and payload is whole, if any is. It need not be the one that
+    /// the record was written under, but all that was written under that one is whole under this one, too.
+    pub(super) fn of_record(
+        head: &[u8; HEAD as usize],
+        payload: &[u8],
+        sequence: u32,
+        offset: u32,
+    ) -> Option<SpoolId> {
+        let [sum, payload_sum] = [4, 12].map(|at| u32::from_le_bytes([0, 1, 2, 3].map(|n| head[at + n])));
+        let start = undo(undo(undo(sum, &head[8..]), &offset.to_le_bytes()), &sequence.to_le_bytes());
+        (crc32c_append(start, payload) == payload_sum).then(|| SpoolId::of_sum(start))
+    }
+
+    /// The id of this checksum that has zeros but for its last four octets.
+    fn of_sum(sum: u32) -> SpoolId {
+        let mut id = [0; 16];
+        // What is appended is added to what the octets before it left: so it is what lies between the two.
+        let last = undo(sum, &[0; 4]) ^ crc32c(&id[..12]);
+        id[12..].copy_from_slice(&last.to_le_bytes());
+        SpoolId(id)
+    }
+}
+
+/// The checksum that led to `sum` when `octets` were appended: a CRC can be followed back.
+fn undo(sum: u32, octets: &[u8]) -> u32 {
+    const CASTAGNOLI: u32 = 0x82F6_3B78;
+    let bit = |sum: u32| if sum >> 31 == 1 { ((sum ^ CASTAGNOLI) << 1) | 1 } else { sum << 1 };
+    !octets.iter().rev().fold(!sum, |sum, octet| (0..8).fold(sum, |sum, _| bit(sum)) ^ u32::from(*octet))
 }
 
 /// Spool id and segment, as a checksum to go on from.

@@ -228,7 +228,7 @@ fn segments(survey: &Survey) -> Vec<Segment> {
     let figures = survey.figures.iter().map(|figure| {
         let sequence = figure.sequence;
         let damage = survey.damage.iter().filter(|range| range.segment == sequence);
-        // Without a header of any segment, no record can be told from other octets.
+        // Nothing in it can be read.
         let is_lost = survey.lost.contains(&sequence);
         let all = is_lost.then_some((0, u32::try_from(figure.octets).unwrap_or(u32::MAX)));
         let Tally { live, live_octets, .. } = survey.index.tally(sequence);

@@ -54,7 +54,7 @@
 //!
 //! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
 //! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
-//! `stock.rs` (segments), `recover.rs` and `scan.rs` (start), `index.rs` (what lives where), `clean.rs`,
+//! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` (what lives where), `clean.rs`,
 //! `draft.rs`, `drop.rs`, `read.rs`, `inspect.rs` (`nullmta spool`), and `fs.rs`, through which every disk
 //! call goes, those of the pick-up too.
 
@@ -66,6 +66,7 @@ mod entry;
 pub mod format;
 pub mod fs;
 mod handle;
+mod identify;
 mod index;
 pub mod inspect;
 pub mod ledger;

@@ -10,7 +10,8 @@
 //! 3. Damage costs the records it hit. The octets are kept in `corrupt/` and reported once.
 //! 4. A segment file that never became active is removed. That is safe: a record is written only
 //!    after the header is synced, so a file that has neither a header of its own number nor one
-//!    record that parses under it holds nothing. With such a record, it is the header that is damaged.
+//!    record that parses under it holds nothing. With such a record, it is the header that is damaged;
+//!    where all are, the records say which spool it is (`identify.rs`).
 //! 5. Large files that no live message names are removed; where there is damage, they are moved to
 //!    `corrupt/` instead, since the record that named them may be what was hit.
 //!
@@ -26,15 +27,14 @@ use std::sync::Arc;
 
 use super::change::Change;
 use super::entry::{Entry, OpenError};
-use super::format::{
-    FIRST_RECORD, FORMAT_VERSION, Header, HeaderFault, Kind, Previous, RECORD_MAGIC, SpoolId,
-};
+use super::format::{FIRST_RECORD, FORMAT_VERSION, Header, HeaderFault, Kind, Previous, SpoolId};
 use super::fs::{File, Fs};
+use super::identify::{held_a_record, identify};
 use super::index::{Flags, Index, Place};
 use super::payload::Meta;
 use super::place::{Places, large_id, segment_sequence};
 use super::salvage::{self, Range};
-use super::scan::{Found, Scanner, read_header, read_tolerantly};
+use super::scan::{Found, Scanner, read_header};
 use super::stock::unlink;
 use crate::queue_id::QueueId;
 
@@ -88,7 +88,7 @@ struct Segment {
 pub(super) fn survey(fs: &dyn Fs, places: &Places) -> Result<Survey, OpenError> {
     let segments = open_segments(fs, places)?;
     let mut survey = Survey { highest: segments.last().map_or(0, |last| last.sequence), ..Survey::default() };
-    survey.spool = segments.iter().find_map(|segment| Some(segment.header.as_ref()?.spool));
+    survey.spool = spool_of(&segments).map_err(|e| failed("read", &places.log, e))?;
     if let Some(foreign) =
         segments.iter().find(|s| s.header.as_ref().is_some_and(|h| Some(h.spool) != survey.spool))
     {
@@ -116,6 +116,14 @@ fn open_segments(fs: &dyn Fs, places: &Places) -> Result<Vec<Segment>, OpenError
         Ok(Segment { sequence, file, header })
     };
     sequences.into_iter().map(open).collect()
+}
+
+/// As the headers say, or where none can be read, the records.
+fn spool_of(segments: &[Segment]) -> io::Result<Option<SpoolId>> {
+    match segments.iter().find_map(|segment| Some(segment.header.as_ref()?.spool)) {
+        Some(spool) => Ok(Some(spool)),
+        None => identify(segments.iter().map(|segment| (segment.sequence, &*segment.file))),
+    }
 }
 
 /// What the latest header that names segment `sequence` says of it.
@@ -194,11 +202,9 @@ impl Survey {
         Ok(())
     }
 
-    /// No header of any segment can be read, so no record can.
+    /// Neither a header nor a record of any segment is whole.
     fn segment_of_no_spool(&mut self, segment: &Segment) -> io::Result<()> {
-        let mut magic = [0; RECORD_MAGIC.len()];
-        read_tolerantly(&*segment.file, &mut magic, u64::from(FIRST_RECORD))?;
-        let list = if magic == RECORD_MAGIC { &mut self.lost } else { &mut self.leftovers };
+        let list = if held_a_record(&*segment.file)? { &mut self.lost } else { &mut self.leftovers };
         list.push(segment.sequence);
         Ok(())
     }
@@ -309,7 +315,10 @@ fn remove_leftovers(
         let (from, to) = (places.segment(*sequence), places.damaged_range(*sequence, 0));
         fs.rename(&from, &to)?;
         fs.sync_dir(&places.corrupt)?;
-        reports.push(format!("segment {sequence:08X} has no readable header; it is now {}", to.display()));
+        reports.push(format!(
+            "segment {sequence:08X} holds no readable header or record; it is now {}",
+            to.display()
+        ));
     }
     for sequence in &survey.leftovers {
         unlink(fs, &places.segment(*sequence))?;

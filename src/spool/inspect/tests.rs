@@ -120,15 +120,25 @@ async fn a_damaged_large_file_is_a_damaged_message() {
     assert!(!report.is_clean());
 }
 
-/// Nothing can be told from anything then, and that is not called clean.
+/// Not even where nothing is left to tell anything from; once that was called clean, and blank.
 #[tokio::test]
-async fn a_log_without_any_header_is_lost() {
+async fn a_log_without_any_header_is_not_clean() {
     let rig = Rig::new();
     rig.commit(900).await;
     rig.spool.close().await;
-    for name in fs::read_dir(rig.path().join("log")).unwrap() {
-        rig.damage(name.unwrap().path(), |octets| octets[..8192].fill(0));
-    }
+    let wipe = |octets: usize| {
+        for name in fs::read_dir(rig.path().join("log")).unwrap() {
+            rig.damage(name.unwrap().path(), |segment| segment[..octets].fill(0));
+        }
+        verify(&rig.path()).unwrap()
+    };
+    let report = wipe(8192);
+    assert_eq!((report.messages, report.segments[0].damage.as_slice()), (1, &[(0, 8192)][..]));
+    let report = wipe(8800);
+    assert_eq!((report.messages, report.segments[0].damage.len()), (0, 2), "{report:?}");
+    rig.damage(rig.first_segment(), |octets| {
+        octets.iter_mut().skip(8).step_by(16).for_each(|octet| *octet ^= 1)
+    });
     let report = verify(&rig.path()).unwrap();
     assert_eq!(report.segments[0].damage, [(0, 32 << 10)]);
     assert!(!report.segments[0].is_blank && report.segments.iter().skip(1).all(|s| s.is_blank));

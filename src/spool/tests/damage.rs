@@ -68,13 +68,37 @@ fn a_segment_without_a_header_keeps_its_messages() {
     assert!(rig.recovery.damaged[0].contains("octet 0 to 8192"));
 }
 
-/// No header anywhere: nothing can be read, nothing is deleted.
-#[test]
-fn a_log_without_any_header_is_put_aside() {
+/// A history of which `harm` has been done to every segment.
+fn harmed_everywhere(harm: impl Fn(&mut Vec<u8>)) -> (SimFs, Vec<(QueueId, Vec<u8>)>) {
     let (fs, sent) = history();
     for name in fs::Fs::list(&fs, Path::new("/spool/log")).unwrap() {
-        fs.damage(&Path::new("/spool/log").join(name), |octets| octets[..8192].fill(0));
+        fs.damage(&Path::new("/spool/log").join(name), &harm);
     }
+    (fs, sent)
+}
+
+/// identify.rs 1: no header anywhere, and damage reached into the first records, too. A log of one segment, which
+/// is all that a host with little mail has, was once thrown away for it, without a word.
+#[test]
+fn a_log_without_any_header_keeps_its_messages() {
+    // The second reaches into the first record of each of three segments.
+    for (octets, most) in [(8192, 0), (9216, 3)] {
+        let (fs, sent) = harmed_everywhere(|segment| segment[..octets].fill(0));
+        let rig = open(&fs);
+        assert!(lost(&rig, &sent) <= most, "{octets} octets: {} lost", lost(&rig, &sent));
+        assert!(rig.recovery.damaged.iter().any(|line| line.contains("octet 0 to 8192")));
+        assert_eq!(rig.names("corrupt").len(), rig.recovery.damaged.len());
+        drop(rig);
+        let again = open(&fs);
+        assert!(again.recovery.damaged.is_empty() && lost(&again, &sent) <= most, "{octets} octets");
+    }
+}
+
+/// No header and no record anywhere: nothing can be read, nothing is deleted.
+#[test]
+fn a_log_without_anything_whole_is_put_aside() {
+    let (fs, sent) =
+        harmed_everywhere(|segment| segment.iter_mut().skip(8).step_by(16).for_each(|octet| *octet ^= 1));
     let rig = open(&fs);
     assert_eq!(lost(&rig, &sent), MESSAGES);
     assert!(!rig.recovery.damaged.is_empty());
