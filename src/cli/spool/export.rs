@@ -4,7 +4,7 @@
 //! 1. `<id>.eml` is the content as committed, octet by octet, its checksums checked; `<id>.json`, written
 //!    after it, is the envelope with what is known of each recipient. Both are synced.
 //! 2. The directory is new, or empty, and not in the spool; the files are their owner's alone.
-//! 3. A damaged message is named and costs no other one.
+//! 3. A damaged message is named and costs no other one; where records are damaged, that is said, too.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -50,11 +50,22 @@ impl Export {
         }
         sync(&self.to).map_err(|e| cannot_write(&self.to, &e))?;
         writeln!(io::stdout(), "{exported} messages in {}", self.to.display()).map_err(output_failure)?;
-        match damaged {
-            0 => Ok(()),
-            _ => Err(Failure::new(Exit::Failed, format!("{damaged} messages are damaged and left out"))),
+        let ranges: usize = inspection.segments().iter().map(|segment| segment.damage.len()).sum();
+        match left_out(damaged, ranges) {
+            None => Ok(()),
+            Some(what) => Err(Failure::new(Exit::Failed, what)),
         }
     }
+}
+
+/// What is not there that should be.
+fn left_out(messages: u64, ranges: usize) -> Option<String> {
+    let ranges = (ranges > 0).then(|| {
+        format!("{ranges} ranges of the log are damaged, and what was there is not exported: see nullmta spool verify")
+    });
+    let messages = (messages > 0).then(|| format!("{messages} messages are damaged and left out"));
+    let both: Vec<String> = messages.into_iter().chain(ranges).collect();
+    (!both.is_empty()).then(|| both.join("; "))
 }
 
 /// Sees to it that `to` is an empty directory, and outside of the spool.

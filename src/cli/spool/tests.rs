@@ -126,6 +126,21 @@ async fn a_damaged_message_costs_no_other_one_and_is_said() {
     assert_eq!(fs::read_dir(to).unwrap().count(), 2);
 }
 
+/// Whose record cannot be read is in no list of messages: once an export without them was called complete.
+#[tokio::test]
+async fn an_export_says_what_of_the_log_is_damaged() {
+    let (directory, _) = spool_at_rest().await;
+    let segment = directory.path().join("spool/log/00000001.seg");
+    let mut octets = fs::read(&segment).unwrap();
+    octets[8192 + 50] ^= 1;
+    fs::write(&segment, octets).unwrap();
+    let to = directory.path().join("out");
+    let (exit, message) = exit_of(run(&directory, &["export", to.to_str().unwrap()]));
+    assert_eq!(exit, Exit::Failed);
+    assert!(message.starts_with("1 ranges of the log are damaged"), "{message}");
+    assert_eq!(fs::read_dir(to).unwrap().count(), 2, "the other message");
+}
+
 #[tokio::test]
 async fn beside_a_daemon_one_may_look_and_not_export() {
     let (directory, spool, _) = spool_in_use().await;
