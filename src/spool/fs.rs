@@ -20,7 +20,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, Per
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags, fallocate, renameat_with};
+use rustix::io::Errno;
 
 #[cfg(test)]
 pub(crate) mod sim;
@@ -62,6 +63,9 @@ pub trait Fs: Send + Sync {
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Octets that an unprivileged user may still write on the file system of `path`.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// Whether a new file in `directory` would get `length` octets now: [`Fs::free_space`] knows nothing of a user's
+    /// quota, and of what some file systems need for themselves. Leaves nothing behind.
+    fn has_room(&self, directory: &Path, length: u64) -> io::Result<bool>;
     /// Locks `path`, made when missing, until the result is dropped; `WouldBlock` while another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
     /// Sixteen octets that nobody can guess.
@@ -233,6 +237,19 @@ impl Fs for RealFs {
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
     }
 
+    fn has_room(&self, directory: &Path, length: u64) -> io::Result<bool> {
+        if self.free_space(directory)? < length {
+            return Ok(false);
+        }
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let unnamed = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR);
+        match unnamed.and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, length)) {
+            Err(Errno::NOSPC | Errno::DQUOT) => Ok(false),
+            // Where it cannot be tried in this way, writing will tell.
+            _ => Ok(true),
+        }
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
         let file = fs::OpenOptions::new()
             .read(true)
@@ -306,6 +323,8 @@ mod tests {
         RealFs.sync_file_system(&RealFs.open_plain(&path("e")).unwrap()).unwrap();
         RealFs.unlink(&path("b")).unwrap();
         assert!(RealFs.free_space(directory.path()).unwrap() > 0);
+        assert!(RealFs.has_room(directory.path(), 1 << 16).unwrap());
+        assert!(!RealFs.has_room(directory.path(), 1 << 60).unwrap());
         assert_ne!(RealFs.random().unwrap(), RealFs.random().unwrap());
     }
 

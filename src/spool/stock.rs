@@ -146,7 +146,7 @@ impl Stock {
             return true;
         }
         // Where the disk does not tell, the attempt will.
-        self.fs.free_space(&self.places.log).map_or(true, |free| free >= self.segment_size)
+        self.fs.has_room(&self.places.log, self.segment_size).unwrap_or(true)
     }
 
     /// Whether no segment is ready and none can be made: the last attempt found no room, or the next one will.
@@ -290,14 +290,20 @@ impl Stock {
 
     /// The octets that the next segment may have.
     fn room(&self) -> io::Result<u64> {
-        let free = self.fs.free_space(&self.places.log)?;
-        if free >= self.segment_size {
+        let has = |octets| self.fs.has_room(&self.places.log, octets);
+        if has(self.segment_size)? {
             return Ok(self.segment_size);
         }
+        if !self.shelf().any_size {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let free = self.fs.free_space(&self.places.log)?;
         // Whole blocks; a few are left for what the file system itself needs.
-        let room = (free - free / 16) & !(BLOCK - 1);
-        let will_do = self.shelf().any_size && room >= SMALLEST;
-        if will_do { Ok(room) } else { Err(ErrorKind::StorageFull.into()) }
+        let mut room = (free - free / 16).min(self.segment_size) & !(BLOCK - 1);
+        while room >= SMALLEST && !has(room)? {
+            room = (room / 2) & !(BLOCK - 1);
+        }
+        if room >= SMALLEST { Ok(room) } else { Err(ErrorKind::StorageFull.into()) }
     }
 
     fn fill(&self, sequence: u32) -> io::Result<Ready> {

@@ -41,6 +41,8 @@ pub(crate) struct Disk {
     directories: BTreeMap<PathBuf, Directory>,
     locked: HashSet<PathBuf>,
     capacity: Option<u64>,
+    /// The capacity is not the file system's: it does not tell of it.
+    is_quota: bool,
     calls: u64,
     fault: Option<Fault>,
     /// The next sync of a file in this directory fails.
@@ -96,6 +98,12 @@ impl SimFs {
     /// Octets that all files together may have.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.lock_disk().capacity = capacity;
+    }
+
+    /// As [`SimFs::set_capacity`], by a quota of which [`Fs::free_space`] knows nothing.
+    pub fn set_quota(&self, quota: u64) {
+        let mut disk = self.lock_disk();
+        (disk.capacity, disk.is_quota) = (Some(quota), true);
     }
 
     /// See [`Disk::used`].
@@ -177,8 +185,8 @@ impl Disk {
     /// after kill -9. Any other: chosen sector by sector and name by name.
     pub fn image(&self, seed: u64) -> SimFs {
         let mut choice = Choice(seed);
-        let (capacity, last_inode) = (self.capacity, self.last_inode);
-        let mut disk = Disk { capacity, last_inode, ..Disk::default() };
+        let Disk { capacity, is_quota, last_inode, .. } = *self;
+        let mut disk = Disk { capacity, is_quota, last_inode, ..Disk::default() };
         disk.inodes = self.inodes.iter().map(|(number, inode)| (*number, inode.after(&mut choice))).collect();
         for (path, directory) in &self.directories {
             let parent = path.parent().and_then(|parent| disk.directories.get(parent));
@@ -361,7 +369,13 @@ impl Fs for SimFs {
 
     fn free_space(&self, _path: &Path) -> io::Result<u64> {
         let disk = self.call(false)?;
-        Ok(disk.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(disk.used())))
+        let capacity = disk.capacity.filter(|_| !disk.is_quota);
+        Ok(capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(disk.used())))
+    }
+
+    fn has_room(&self, _directory: &Path, length: u64) -> io::Result<bool> {
+        let disk = self.call(false)?;
+        Ok(disk.capacity.is_none_or(|capacity| disk.used() + length <= capacity))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
@@ -420,7 +434,8 @@ impl File for SimFile {
         let length = disk.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64;
         let count = (short as u64).min(length.saturating_add(room).saturating_sub(offset)) as usize;
         if count == 0 && !buffer.is_empty() {
-            return Err(ErrorKind::StorageFull.into());
+            let kind = if disk.is_quota { ErrorKind::QuotaExceeded } else { ErrorKind::StorageFull };
+            return Err(kind.into());
         }
         disk.inodes.entry(self.inode).or_default().write(&buffer[..count], offset as usize);
         if failed == Some(ErrorKind::Other) { Err(ErrorKind::Other.into()) } else { Ok(count) }

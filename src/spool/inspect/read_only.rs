@@ -73,6 +73,10 @@ impl Fs for ReadOnlyFs {
         RealFs.free_space(path)
     }
 
+    fn has_room(&self, _: &Path, _: u64) -> io::Result<bool> {
+        refused()
+    }
+
     /// Held beside other readers; `WouldBlock` while a daemon holds it, `NotFound` where none ever did.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
         let file = self.open_plain(path)?;
