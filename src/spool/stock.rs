@@ -10,8 +10,8 @@
 //!    segment 1: if 1 came back after 2 was gone, that message would be delivered again.
 //! 3. Whatever fails is tried again, letting go after a pause, making ready when a segment is wanted again; it
 //!    costs room, never a message.
-//! 4. A segment that is let go is reused under the next name where none is ready, so a full disk that
-//!    drains feeds itself.
+//! 4. A segment that is let go is reused under the next name where none is ready, and large files go before a new
+//!    one is made; so a full disk that drains feeds itself.
 //! 5. A new one is made only when the writer wants it: behind a segment just begun, one is likely to be
 //!    let go (`clean.rs`), and to make another meanwhile would take room for nothing.
 //! 6. Zeros are written in small pieces, each synced: who syncs the log meanwhile waits for one of them.
@@ -195,7 +195,10 @@ impl Stock {
 
     /// Gives up the content of a message that is settled, or was never committed.
     pub fn unlink_large(&self, id: QueueId) {
-        self.shelf().unnamed.push_back(id);
+        let mut shelf = self.shelf();
+        shelf.unnamed.push_back(id);
+        shelf.round += 1;
+        drop(shelf);
         self.work.notify_one();
     }
 
@@ -354,13 +357,13 @@ impl Shelf {
     fn next_task(&mut self, now: Instant) -> Option<Task> {
         self.stuck_until = self.stuck_until.filter(|until| *until > now);
         let is_stuck = self.stuck_until.is_some();
-        // Segments let go come first: they are reused, where a full disk has no room for new ones.
+        // What makes room comes first; segments let go are reused.
         let dead = self.dead.front().filter(|_| !is_stuck).copied();
         let unnamed = self.unnamed.front().filter(|_| !is_stuck).copied();
         let short = self.wanted && self.ready.is_none() && self.trouble.is_none() && !self.closing;
         dead.map(Task::LetSegmentGo)
-            .or(short.then_some(Task::MakeReady { sequence: self.next, round: self.round }))
             .or(unnamed.map(Task::UnlinkLarge))
+            .or(short.then_some(Task::MakeReady { sequence: self.next, round: self.round }))
     }
 }
 

@@ -139,6 +139,26 @@ fn what_is_let_go_during_an_attempt_counts() {
     });
 }
 
+/// Promise 4: a segment was once found not to fit while a large file waited to be unlinked behind the attempt.
+#[test]
+fn a_large_file_makes_room_for_a_segment() {
+    with_stock(|fs, stock| {
+        let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
+        write_all_at(&*fs.create(&path).unwrap(), &[1; SIZE as usize], 0).unwrap();
+        fs.set_capacity(Some(fs.used()));
+        let (begins, begun) = std::sync::mpsc::channel();
+        fs.watch(move |_| {
+            let _ = begins.send(());
+            std::thread::sleep(Duration::from_millis(50));
+        });
+        stock.replenish();
+        begun.recv().unwrap();
+        stock.unlink_large(QueueId::from_raw(1));
+        assert_eq!(stock.take(Size::Usual).map(|ready| ready.sequence), Ok(1));
+        fs.unwatch();
+    });
+}
+
 #[test]
 fn large_files_are_unlinked() {
     with_stock(|fs, stock| {
