@@ -245,7 +245,21 @@ fn segments(survey: &Survey) -> Vec<Segment> {
             torn: figure.torn,
         }
     });
-    figures.collect()
+    let missing = survey.missing.iter().map(|gone| Segment {
+        sequence: gone.sequence,
+        version: None,
+        is_blank: false,
+        octets: 0,
+        used: 0,
+        records: 0,
+        live: 0,
+        live_octets: 0,
+        damage: vec![(0, gone.durable)],
+        torn: 0,
+    });
+    let mut segments: Vec<Segment> = figures.chain(missing).collect();
+    segments.sort_by_key(|segment| segment.sequence);
+    segments
 }
 
 fn count(directory: &Path, counts: impl Fn(&std::ffi::OsStr) -> bool) -> Result<Files, OpenError> {

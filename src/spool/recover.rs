@@ -12,8 +12,10 @@
 //!    after the header is synced, so a file that has neither a header of its own number nor one
 //!    record that parses under it holds nothing. With such a record, it is the header that is damaged;
 //!    where all are, the records say which spool it is (`identify.rs`).
-//! 5. Large files that no live message names are removed; where there is damage, they are moved to
+//! 5. Large files that no live message names are removed; where there is damage, or no log, they are moved to
 //!    `corrupt/` instead, since the record that named them may be what was hit.
+//! 6. A segment that is not there although it cannot have been let go, since an older one is there, is
+//!    reported at each start.
 //!
 //! A message whose last recipient is closed is still live if the record that settles it was not
 //! synced: it is given out like any other, and its ledger settles at once.
@@ -61,6 +63,8 @@ pub(super) struct Survey {
     leftovers: Vec<u32>,
     /// Segments that nothing can be read from.
     pub lost: Vec<u32>,
+    /// Segments that should be there and are not.
+    pub missing: Vec<Previous>,
 }
 
 /// One segment file, for those who look at the spool (`inspect.rs`).
@@ -87,7 +91,8 @@ struct Segment {
 /// Reads the whole log.
 pub(super) fn survey(fs: &dyn Fs, places: &Places) -> Result<Survey, OpenError> {
     let segments = open_segments(fs, places)?;
-    let mut survey = Survey { highest: segments.last().map_or(0, |last| last.sequence), ..Survey::default() };
+    let highest = segments.last().map_or(0, |last| last.sequence);
+    let mut survey = Survey { highest, missing: missing(&segments), ..Survey::default() };
     survey.spool = spool_of(&segments).map_err(|e| failed("read", &places.log, e))?;
     if let Some(foreign) =
         segments.iter().find(|s| s.header.as_ref().is_some_and(|h| Some(h.spool) != survey.spool))
@@ -130,6 +135,19 @@ fn spool_of(segments: &[Segment]) -> io::Result<Option<SpoolId>> {
 fn bound_of(sequence: u32, segments: &[Segment]) -> Option<Previous> {
     let stated = |segment: &Segment| segment.header.as_ref()?.previous;
     segments.iter().rev().filter_map(stated).find(|previous| previous.sequence == sequence)
+}
+
+/// The segments that a header names and that are gone before their turn: the oldest goes first.
+fn missing(segments: &[Segment]) -> Vec<Previous> {
+    let headers = || segments.iter().filter_map(|segment| segment.header.as_ref());
+    let oldest = headers().next().map_or(u32::MAX, |header| header.sequence);
+    let is_there = |sequence| segments.iter().any(|segment| segment.sequence == sequence);
+    // One without a record is removed as what never became active.
+    let held_records = headers().filter_map(|header| header.previous).filter(|p| p.durable > FIRST_RECORD);
+    let mut missing: Vec<Previous> =
+        held_records.filter(|previous| previous.sequence > oldest && !is_there(previous.sequence)).collect();
+    missing.dedup_by_key(|previous| previous.sequence);
+    missing
 }
 
 /// What is gathered while one segment is read through.
@@ -262,6 +280,11 @@ impl Survey {
         self.last = Some(Previous { sequence: segment, durable, end: reading.end });
     }
 
+    /// Whether everything that was written is there, as far as can be told.
+    fn is_whole(&self) -> bool {
+        self.spool.is_some() && self.damage.is_empty() && self.lost.is_empty() && self.missing.is_empty()
+    }
+
     /// The live messages, by queue id. Empties the survey of them.
     pub fn take_entries(&mut self) -> Vec<Entry> {
         let index = &self.index;
@@ -302,7 +325,10 @@ fn keep_damage(fs: &dyn Fs, places: &Places, survey: &Survey) -> Vec<String> {
             range.segment, range.start, range.end
         )),
     };
-    survey.damage.iter().filter_map(report).collect()
+    let gone = survey.missing.iter().map(|gone| {
+        format!("segment {:08X} is missing; {} octets of it were safe", gone.sequence, gone.durable)
+    });
+    survey.damage.iter().filter_map(report).chain(gone).collect()
 }
 
 fn remove_leftovers(
@@ -340,7 +366,7 @@ fn sort_out_large(
             continue;
         }
         let path = places.large(id);
-        if survey.damage.is_empty() && survey.lost.is_empty() {
+        if survey.is_whole() {
             unlink(fs, &path)?;
         } else {
             let to = places.corrupt.join(&name);

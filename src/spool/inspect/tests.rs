@@ -144,6 +144,23 @@ async fn a_log_without_any_header_is_not_clean() {
     assert!(!report.segments[0].is_blank && report.segments.iter().skip(1).all(|s| s.is_blank));
 }
 
+#[tokio::test]
+async fn a_segment_that_is_not_there_is_no_clean_spool() {
+    let rig = Rig::new();
+    for _ in 0..40 {
+        rig.commit(2000).await;
+    }
+    rig.spool.close().await;
+    let report = verify(&rig.path()).unwrap();
+    assert!(report.is_clean());
+    let second = report.segments[1].sequence;
+    fs::remove_file(rig.path().join(format!("log/{second:08X}.seg"))).unwrap();
+    let report = verify(&rig.path()).unwrap();
+    assert!(!report.is_clean());
+    let Segment { sequence, octets, damage, .. } = &report.segments[1];
+    assert_eq!((*sequence, *octets, damage.len(), damage[0].0), (second, 0, 1, 0));
+}
+
 /// Promise 3.
 #[test]
 fn what_one_look_found_and_the_next_did_not_is_no_damage() {

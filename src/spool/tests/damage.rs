@@ -94,6 +94,36 @@ fn a_log_without_any_header_keeps_its_messages() {
     }
 }
 
+/// recover.rs 6: of a segment that somebody removed, or a file system lost, nobody was told.
+#[test]
+fn a_segment_that_is_not_there_is_missed() {
+    let (fs, sent) = history();
+    assert!(open(&fs.image(1)).recovery.damaged.is_empty());
+    fs::Fs::unlink(&fs, Path::new("/spool/log/00000002.seg")).unwrap();
+    let rig = open(&fs);
+    assert!((1..MESSAGES).contains(&lost(&rig, &sent)));
+    assert!(
+        rig.recovery.damaged[0].starts_with("segment 00000002 is missing; "),
+        "{:?}",
+        rig.recovery.damaged
+    );
+    assert_eq!(rig.recovery.damaged.len(), 1);
+}
+
+/// recover.rs 5: the log is gone, and with it the record; the content is put aside, not unlinked.
+#[tokio::test]
+async fn content_without_a_log_is_kept() {
+    let rig = new();
+    let id = rig.commit(&content(1, 9000)).await.id();
+    let fs = rig.fs.image(1);
+    for name in fs::Fs::list(&fs, Path::new("/spool/log")).unwrap() {
+        fs::Fs::unlink(&fs, &Path::new("/spool/log").join(name)).unwrap();
+    }
+    let back = open(&fs);
+    assert_eq!((back.names("corrupt"), back.names("large")), (vec![id.to_string()], vec![]));
+    assert_eq!(back.recovery.damaged.len(), 1, "{:?}", back.recovery.damaged);
+}
+
 /// No header and no record anywhere: nothing can be read, nothing is deleted.
 #[test]
 fn a_log_without_anything_whole_is_put_aside() {
