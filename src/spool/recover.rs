@@ -76,8 +76,10 @@ pub(super) struct Figures {
     pub is_blank: bool,
     pub octets: u64,
     pub records: u64,
-    /// Where its last record ends.
+    /// Where its last record that counts ends.
     pub end: u32,
+    /// Behind this, nothing in it is of any use.
+    pub used: u32,
     pub torn: u64,
 }
 
@@ -160,6 +162,8 @@ struct Reading {
     proven: u32,
     /// Where the last record that counts ends.
     end: u32,
+    /// Where the last record ends, whether it counts or not.
+    used: u32,
     /// The last record that counts says that the process ended in order.
     clean: bool,
     records: u64,
@@ -176,12 +180,15 @@ impl Figures {
             octets: segment.file.length()?,
             records: 0,
             end: 0,
+            used: 0,
             torn: 0,
         })
     }
 
     fn read_through(&mut self, reading: &Reading, torn: u64) {
-        (self.is_blank, self.records, self.end, self.torn) = (false, reading.records, reading.end, torn);
+        (self.is_blank, self.records, self.torn) = (false, reading.records, torn);
+        // What was safe and is damaged stays, too.
+        (self.end, self.used) = (reading.end, reading.used.max(reading.proven));
     }
 }
 
@@ -198,6 +205,7 @@ impl Survey {
             gaps: Vec::new(),
             proven,
             end: FIRST_RECORD,
+            used: FIRST_RECORD,
             clean: false,
             records: 0,
         };
@@ -231,6 +239,7 @@ impl Survey {
         let Found { offset, head, gap } = found;
         let segment = reading.sequence;
         reading.records += 1;
+        reading.used = offset + head.record_length();
         let stated_end = reading.bound.map_or(u32::MAX, |bound| bound.end);
         let gap = gap.filter(|start| *start < stated_end);
         reading.gaps.extend(gap.map(|start| Range { segment, start, end: offset.min(stated_end) }));

@@ -2,10 +2,10 @@
 //!
 //! The order matters. Nothing is read before the lock is held; nothing is written before the whole log has
 //! been read; the first segment is begun before anybody can commit. A full disk is no reason not to
-//! start: a small segment is begun then, in the room that the last one did not use, so that what is queued is
-//! delivered; what is submitted is refused until there is room.
+//! start: what the segments of before did not use is given back, and one as large as there is room for is begun, so
+//! that what is queued is delivered; what is submitted is refused until there is room.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
 
 use super::entry::{CommitError, Entry, OpenError, Options, Recovery};
-use super::format::{Previous, SECTOR, SpoolId};
+use super::format::{SECTOR, SpoolId};
 use super::fs::Fs;
 use super::place::Places;
 use super::recover::{self, Survey};
@@ -54,12 +54,12 @@ pub(super) fn open(
         relay_clock: survey.relay_clock,
         unclean: survey.spool.is_some() && !survey.clean,
     };
-    let previous = survey.last;
+    let (previous, unused) = (survey.last, Unused::of(&survey));
     let shared = Arc::new(share(options, fs, places, survey)?);
     let stock = spawn("spool-stock", &shared, |shared| shared.stock.work())?;
     let (orders, received) = mpsc::channel(ORDERS);
     let writer = Writer::new(Arc::clone(&shared), arrivals, previous, lock);
-    match start_writer(&shared, previous, writer, received) {
+    match start_writer(&shared, &unused, writer, received) {
         Ok(writer) => Ok(Opened { shared, orders, threads: [writer, stock], recovery }),
         Err(error) => {
             shared.stock.close();
@@ -70,28 +70,49 @@ pub(super) fn open(
     }
 }
 
-/// On a full disk, gives back what the last segment has behind its last record: nothing is written there any more.
-/// `None` when there is nothing, or it cannot be done.
-fn give_back(shared: &Shared, last: Option<Previous>) -> Option<()> {
-    let last = last?;
-    let end = u64::from(last.end.next_multiple_of(SECTOR));
-    let file = shared.fs.open(&shared.places.segment(last.sequence)).ok()?;
-    if file.length().ok()? <= end {
-        return None;
+/// What the segments of before have behind their last records; nothing is written there any more.
+struct Unused {
+    /// Segments, and how many octets of each are of use.
+    used: Vec<(u32, u64)>,
+}
+
+impl Unused {
+    fn of(survey: &Survey) -> Self {
+        let segments = survey.figures.iter().filter(|figure| !figure.is_blank);
+        let used = segments.map(|figure| (figure.sequence, u64::from(figure.used.next_multiple_of(SECTOR))));
+        Unused { used: used.collect() }
     }
-    file.truncate(end).and_then(|()| file.sync_data()).ok()?;
-    shared.index().begin_segment(last.sequence, end);
-    Some(())
+
+    /// Gives it back to a full disk; what cannot be given back stays.
+    fn give_back(&self, shared: &Shared) {
+        for (sequence, used) in &self.used {
+            if let Ok(true) = cut_off(shared, *sequence, *used) {
+                shared.index().begin_segment(*sequence, *used);
+            }
+        }
+    }
+}
+
+/// Cuts a segment off behind what is of use; whether there was more.
+fn cut_off(shared: &Shared, sequence: u32, used: u64) -> io::Result<bool> {
+    let file = shared.fs.open(&shared.places.segment(sequence))?;
+    if file.length()? <= used {
+        return Ok(false);
+    }
+    file.truncate(used)?;
+    file.sync_data()?;
+    Ok(true)
 }
 
 fn start_writer(
     shared: &Arc<Shared>,
-    previous: Option<Previous>,
+    unused: &Unused,
     mut writer: Writer,
     orders: Receiver<Order>,
 ) -> Result<JoinHandle<()>, OpenError> {
-    let mut begun = writer.begin_segment(Size::Any);
-    if begun == Err(CommitError::Full) && give_back(shared, previous).is_some() {
+    let mut begun = writer.begin_segment(Size::Usual);
+    if begun == Err(CommitError::Full) {
+        unused.give_back(shared);
         begun = writer.begin_segment(Size::Any);
     }
     match begun {
