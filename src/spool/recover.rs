@@ -7,7 +7,8 @@
 //! 1. Every record that was promised to be durable and is whole is replayed, in the order it was written.
 //! 2. What was refused is not (`format.rs`, promises 3 and 4); what was neither refused nor promised may
 //!    be, whole. Before anybody acts on it, it is synced: it may have been read from the page cache only.
-//! 3. Damage costs the records it hit. The octets are kept in `corrupt/` and reported once.
+//! 3. Damage costs the records it hit. The octets are kept in `corrupt/` and reported once. A file that ends
+//!    within a batch is damaged: no write goes past the length that a segment was made ready with.
 //! 4. A segment file that never became active is removed. That is safe: a record is written only
 //!    after the header is synced, so a file that has neither a header of its own number nor one
 //!    record that parses under it holds nothing. With such a record, it is the header that is damaged;
@@ -37,7 +38,7 @@ use super::payload::Meta;
 use super::place::{Places, large_id, segment_sequence};
 use super::salvage::{self, Range};
 use super::scan::{Found, Scanner, read_header};
-use super::stock::unlink;
+use super::stock::{SMALLEST, unlink};
 use crate::queue_id::QueueId;
 
 /// What the log says.
@@ -276,8 +277,13 @@ impl Survey {
         self.damage.extend(damaged);
         self.clean = reading.clean;
         let tail = scanner.tail();
+        let octets = self.figures.last().map_or(0, |figure| figure.octets);
         if tail < reading.proven {
             self.damage.push(Range { segment, start: tail, end: reading.proven });
+        } else if scanner.tail_is_cut_off() && reading.bound.is_none() && !may_have_grown(tail, octets) {
+            let end = u32::try_from(octets).unwrap_or(u32::MAX).max(tail);
+            self.damage.push(Range { segment, start: tail, end });
+            self.clean = false;
         } else if scanner.tail_is_torn() && reading.bound.is_none() {
             self.torn += 1;
             self.clean = false;
@@ -310,6 +316,12 @@ impl Survey {
         entries.sort_unstable_by_key(|entry| entry.id);
         entries
     }
+}
+
+/// Whether the end of a file of `octets`, where no record before `tail` is missing, may be a write that was never
+/// finished. Segments are made ready at full length, so only what is longer than a segment goes past its end.
+fn may_have_grown(tail: u32, octets: u64) -> bool {
+    tail == FIRST_RECORD && octets >= SMALLEST
 }
 
 /// Puts the spool in order as the survey has it; what to report of damage not seen before.

@@ -41,7 +41,10 @@ pub(super) struct Scanner<'a> {
     /// The last record found is not the last one of its batch.
     in_batch: bool,
     gap: Option<u32>,
+    /// A record there is not whole ...
     half: bool,
+    /// ... since the file ends before it does.
+    is_cut: bool,
     payload: std::ops::Range<usize>,
 }
 
@@ -68,6 +71,7 @@ impl<'a> Scanner<'a> {
             in_batch: false,
             gap: None,
             half: false,
+            is_cut: false,
             payload: 0..0,
         })
     }
@@ -79,7 +83,7 @@ impl<'a> Scanner<'a> {
 
     /// The next whole record; at `None`, see [`Scanner::tail`].
     pub fn next(&mut self) -> io::Result<Option<Found>> {
-        (self.gap, self.half) = (None, false);
+        (self.gap, self.half, self.is_cut) = (None, false, false);
         while self.position < self.limit {
             if let Some(head) = self.head_here()?
                 && head.batch >= self.batch
@@ -107,6 +111,11 @@ impl<'a> Scanner<'a> {
         self.half || self.in_batch
     }
 
+    /// Whether it is torn because the file ends there.
+    pub fn tail_is_cut_off(&self) -> bool {
+        self.is_cut || self.in_batch && self.limit.saturating_sub(self.tail()) < HEAD
+    }
+
     fn head_here(&mut self) -> io::Result<Option<Head>> {
         let (position, seed) = (self.position, self.seed);
         if self.limit - position < HEAD {
@@ -119,6 +128,7 @@ impl<'a> Scanner<'a> {
     fn payload_is_whole(&mut self, head: &Head) -> io::Result<bool> {
         let length = HEAD + head.payload_length;
         if self.limit - self.position < length {
+            self.is_cut = true;
             return Ok(false);
         }
         let at = self.load(self.position, length)?;

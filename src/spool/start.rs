@@ -78,7 +78,8 @@ struct Unused {
 
 impl Unused {
     fn of(survey: &Survey) -> Self {
-        let segments = survey.figures.iter().filter(|figure| !figure.is_blank);
+        // Cut off where a batch is torn, it would look like damage.
+        let segments = survey.figures.iter().filter(|figure| !figure.is_blank && figure.torn == 0);
         let used = segments.map(|figure| (figure.sequence, u64::from(figure.used.next_multiple_of(SECTOR))));
         Unused { used: used.collect() }
     }

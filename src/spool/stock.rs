@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
 /// The smallest segment: header, and some outcomes.
-const SMALLEST: u64 = 1 << 14;
+pub(super) const SMALLEST: u64 = 1 << 14;
 const BLOCK: u64 = 4096;
 
 /// How large a segment has to be.
