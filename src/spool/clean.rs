@@ -148,11 +148,13 @@ impl Cleaner {
 
 /// The segment to clean. On a full disk, room is worth more than the copying.
 fn candidate(shared: &Shared, active: &Active) -> Option<u32> {
-    let (index, sequence) = (shared.index(), active.sequence());
-    let too_long = index.wants_cleaning(sequence, shared.options.segment_size);
-    too_long.or_else(|| {
-        shared.stock.is_out_of_room().then(|| index.wants_moving(sequence, active.room())).flatten()
-    })
+    let sequence = active.sequence();
+    let too_long = shared.index().wants_cleaning(sequence, shared.options.segment_size);
+    // The disk is asked, so the index is not locked meanwhile.
+    if too_long.is_some() || !shared.stock.is_out_of_room() {
+        return too_long;
+    }
+    shared.index().wants_moving(sequence, active.room())
 }
 
 fn moved(

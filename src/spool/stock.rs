@@ -35,6 +35,8 @@ use crate::queue_id::QueueId;
 
 /// After a failure to let something go, the pause before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long it is believed that the disk gives room, or does not, when nothing is known to have changed.
+const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 /// What is written and synced at a time.
 static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
@@ -71,6 +73,8 @@ struct Shelf {
     any_size: bool,
     /// One is being made.
     is_making: bool,
+    /// Whether the disk gave room for another when it was asked last.
+    gave_room: Option<(Instant, bool)>,
     /// Changes with whatever makes another attempt worth while: somebody asks, something is let go.
     round: u64,
     /// The name of the next segment to make ready.
@@ -111,6 +115,7 @@ impl Stock {
             wanted: false,
             any_size: false,
             is_making: false,
+            gave_room: None,
             round: 0,
             next,
             dead: VecDeque::new(),
@@ -146,7 +151,19 @@ impl Stock {
             return true;
         }
         // Where the disk does not tell, the attempt will.
-        self.fs.has_room(&self.places.log, self.segment_size).unwrap_or(true)
+        let is_full = self.fs.free_space(&self.places.log).is_ok_and(|free| free < self.segment_size);
+        !is_full && self.gives_room()
+    }
+
+    /// As [`Fs::has_room`]: whoever may not trust the free space asks, for half a millisecond, once in a while.
+    fn gives_room(&self) -> bool {
+        let known = self.shelf().gave_room.filter(|(asked, _)| asked.elapsed() < ROOM_IS_KNOWN_FOR);
+        if let Some((_, gave)) = known {
+            return gave;
+        }
+        let gives = self.fs.has_room(&self.places.log, self.segment_size).unwrap_or(true);
+        self.shelf().gave_room = Some((Instant::now(), gives));
+        gives
     }
 
     /// Whether no segment is ready and none can be made: the last attempt found no room, or the next one will.
@@ -188,7 +205,7 @@ impl Stock {
     pub fn let_go(&self, sequence: u32) {
         let mut shelf = self.shelf();
         shelf.dead.push_back(sequence);
-        shelf.round += 1;
+        shelf.gains_room();
         drop(shelf);
         self.work.notify_one();
     }
@@ -197,7 +214,7 @@ impl Stock {
     pub fn unlink_large(&self, id: QueueId) {
         let mut shelf = self.shelf();
         shelf.unnamed.push_back(id);
-        shelf.round += 1;
+        shelf.gains_room();
         drop(shelf);
         self.work.notify_one();
     }
@@ -326,6 +343,7 @@ impl Stock {
     fn put(&self, ready: Ready) {
         let mut shelf = self.shelf();
         shelf.next = ready.sequence + 1;
+        shelf.gave_room = None;
         (shelf.ready, shelf.any_size, shelf.is_making) = (Some(ready), false, false);
         shelf.trouble = None;
         self.change.notify_all();
@@ -354,6 +372,12 @@ impl Stock {
 }
 
 impl Shelf {
+    /// What failed for want of room may succeed now.
+    fn gains_room(&mut self) {
+        self.round += 1;
+        self.gave_room = self.gave_room.filter(|(_, gave)| *gave);
+    }
+
     fn next_task(&mut self, now: Instant) -> Option<Task> {
         self.stuck_until = self.stuck_until.filter(|until| *until > now);
         let is_stuck = self.stuck_until.is_some();

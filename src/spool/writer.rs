@@ -201,7 +201,7 @@ impl Writer {
     fn may_take_mail(&self, length: u32) -> bool {
         let is_past_half = |active: &Active| self.end_with(active, length) > active.capacity() as usize / 2;
         let stock = &self.shared.stock;
-        stock.is_ready() || stock.has_room() && !self.active.as_ref().is_some_and(is_past_half)
+        stock.is_ready() || !self.active.as_ref().is_some_and(is_past_half) && stock.has_room()
     }
 
     fn fits(&self, length: u32, claim: Claim) -> bool {
