@@ -54,18 +54,31 @@ use stop::StopSignal;
 /// A client that takes no reply for so long is gone, however long it may idle.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
+/// A program on the unix socket may pause so long within its message: as a cron job that prints, and then works,
+/// does behind a `sendmail` whose input it is. The kernel closes its end when it dies, so this is no time for
+/// the dead; it is what an unfinished file in the drop directory has, too, and nobody holds a place for ever.
+const PAUSE_WITHIN_MESSAGE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the configuration says to a session.
 struct Terms {
     policy: Arc<Policy>,
-    pace: Pace,
+    idle_timeout: Duration,
     desk: Desk,
 }
 
 impl Terms {
     fn of(listen: &Listen, desk: Desk) -> Arc<Self> {
-        let pace = Pace { idle: listen.idle_timeout, write: listen.idle_timeout.min(WRITE_LIMIT) };
         let policy = policy(listen, desk.certificate.is_some());
-        Arc::new(Terms { policy: Arc::new(policy), pace, desk })
+        Arc::new(Terms { policy: Arc::new(policy), idle_timeout: listen.idle_timeout, desk })
+    }
+
+    fn pace(&self, peer: Peer) -> Pace {
+        let idle = self.idle_timeout;
+        let content = match peer {
+            Peer::Uid(_) => idle.max(PAUSE_WITHIN_MESSAGE),
+            Peer::Loopback(_) => idle,
+        };
+        Pace { idle, content, write: idle.min(WRITE_LIMIT) }
     }
 }
 
@@ -111,9 +124,9 @@ impl Service {
     ) -> impl Future<Output = ()> + Send + use<> {
         let terms = self.terms();
         let session = Session::new(Arc::clone(&terms.policy));
-        let client = permit.peer().to_string();
+        let (client, pace) = (permit.peer().to_string(), terms.pace(permit.peer()));
         let backend = SpoolBackend::new(terms.desk.clone(), permit);
-        let connection = Connection { stream, client, pace: terms.pace, stop };
+        let connection = Connection { stream, client, pace, stop };
         async move {
             drive(session, backend, connection).await;
         }

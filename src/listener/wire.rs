@@ -7,7 +7,8 @@
 //! 2. Memory is bounded: [`MAX_INPUT`] octets of input, [`MAX_OUTPUT`] of replies and one reply more.
 //!    A client that does not read its replies is not read from.
 //! 3. The idle clock runs from the last thing *done* ([`Wire::note_progress`]), not the last octet
-//!    received: a command sent octet by octet has no more time than one sent whole.
+//!    received: a command sent octet by octet has no more time than one sent whole. Content that is wanted has
+//!    a limit of its own.
 //!
 //! Fails with the [`End`] of the session.
 
@@ -40,10 +41,19 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// From one command, or piece of content, to the next (RFC 5321 4.5.3.2.7: at least five minutes).
+    /// From one command to the next (RFC 5321 4.5.3.2.7: at least five minutes).
     pub idle: Duration,
+    /// From one piece of a message that is being taken to the next.
+    pub content: Duration,
     /// To make room for our replies.
     pub write: Duration,
+}
+
+impl Pace {
+    /// The same for every wait.
+    pub const fn even(limit: Duration) -> Self {
+        Pace { idle: limit, content: limit, write: limit }
+    }
 }
 
 /// Input that was read: `octets[start..end]`.
@@ -89,13 +99,12 @@ pub(super) struct Wire {
     output: Vec<u8>,
     pace: Pace,
     stop: StopSignal,
-    idle_until: Instant,
+    idle_since: Instant,
 }
 
 impl Wire {
     pub fn new(stream: BoxStream, pace: Pace, stop: StopSignal) -> Self {
-        let idle_until = Instant::now() + pace.idle;
-        Wire { stream, input: Input::new(), output: Vec::new(), pace, stop, idle_until }
+        Wire { stream, input: Input::new(), output: Vec::new(), pace, stop, idle_since: Instant::now() }
     }
 
     /// What came in and was not consumed.
@@ -109,17 +118,18 @@ impl Wire {
 
     /// The client got something done: the idle clock starts anew.
     pub fn note_progress(&mut self) {
-        self.idle_until = Instant::now() + self.pace.idle;
+        self.idle_since = Instant::now();
     }
 
-    /// Reads more, once all replies are out. `in_flight`: content is coming in, which a stop lets
-    /// finish until its deadline; otherwise a stop ends the wait at once.
+    /// Reads more, once all replies are out. `in_flight`: content is coming in, which has its own time, and
+    /// which a stop lets finish until its deadline; otherwise a stop ends the wait at once.
     pub async fn bring(&mut self, in_flight: bool) -> Result<(), End> {
         self.flush().await?;
         self.input.make_room()?;
+        let idle_until = self.idle_since + if in_flight { self.pace.content } else { self.pace.idle };
         loop {
             let stop_at = self.stop.deadline();
-            let until = stop_at.map_or(self.idle_until, |deadline| deadline.min(self.idle_until));
+            let until = stop_at.map_or(idle_until, |deadline| deadline.min(idle_until));
             // Asked before the read, which a busy client always has ready.
             if stop_at.is_some_and(|deadline| !in_flight || deadline <= Instant::now()) {
                 return Err(End::Stopped);
@@ -218,7 +228,8 @@ mod tests {
 
     fn wire(room: usize) -> (Wire, DuplexStream) {
         let (ours, theirs) = duplex(room);
-        let pace = Pace { idle: Duration::from_secs(300), write: Duration::from_secs(60) };
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let pace = Pace { idle: minutes(5), content: minutes(5), write: minutes(1) };
         (Wire::new(Box::new(ours), pace, stop_signal().1), theirs)
     }
 

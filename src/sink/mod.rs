@@ -48,7 +48,7 @@ use maildir::Maildir;
 use session::{Host, stall};
 
 /// A sink waits for its clients longer than they do for it.
-const PACE: Pace = Pace { idle: Duration::from_secs(3600), write: Duration::from_secs(3600) };
+const PACE: Pace = Pace::even(Duration::from_secs(3600));
 
 /// Why a sink cannot begin.
 #[derive(Debug)]

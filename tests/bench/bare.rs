@@ -18,7 +18,7 @@ use crate::Outcome;
 /// Makes the benchmark this server instead.
 pub const ARGUMENT: &str = "--serve-nothing";
 
-const PACE: Pace = Pace { idle: Duration::from_secs(300), write: Duration::from_secs(60) };
+const PACE: Pace = Pace::even(Duration::from_secs(300));
 
 /// Says its port on standard output, and serves until it is killed.
 pub fn serve() -> Outcome<()> {

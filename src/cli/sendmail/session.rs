@@ -35,7 +35,7 @@ use crate::spool::drop::{DropError, DropFile, Dropped};
 use crate::spool::fs::RealFs;
 
 /// A program that holds a session open may be slow; for ever is too long.
-const PACE: Pace = Pace { idle: Duration::from_secs(3600), write: Duration::from_secs(3600) };
+const PACE: Pace = Pace::even(Duration::from_secs(3600));
 
 /// The most recipients of one message in a session held here; the daemon, when it is back, takes them all.
 const MAX_RECIPIENTS: usize = 10_000;

@@ -8,8 +8,10 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{Client, TO_DATA};
 use super::memory::{Memory, begin};
+use super::spooled::Host;
 use super::{IDLE, WRITE};
 use crate::listener::drive::End;
+use crate::listener::peer::Peer;
 use crate::smtp::session::Refusal;
 
 const ROOM: usize = 1 << 20;
@@ -73,6 +75,37 @@ async fn slow_content_may_take_its_time() {
         sleep(IDLE - Duration::from_secs(1)).await;
     }
     client.say(".", "250 2.0.0").await;
+}
+
+/// A cron job that printed much and then worked in silence for ten minutes lost its mail: `sendmail` cannot begin
+/// again with what it has passed on, and the daemon had ended the session after five.
+#[tokio::test]
+async fn a_program_on_the_unix_socket_may_pause_for_a_day_within_its_message_and_nowhere_else() {
+    let tcp = Peer::Loopback("127.0.0.1".parse().unwrap());
+    let (a_while, day) = (IDLE * 2, Duration::from_secs(24 * 60 * 60));
+    for (peer, begun, pause, reply) in [
+        (Peer::Uid(1), true, a_while, "250 2.0.0"),
+        (Peer::Uid(1), true, day - IDLE, "250 2.0.0"),
+        (Peer::Uid(1), true, day + IDLE, "421 4.4.2"),
+        (Peer::Uid(1), false, a_while, "421 4.4.2"),
+        (tcp, true, a_while, "421 4.4.2"),
+    ] {
+        let host = Host::new(|_, _| {});
+        let (mut client, _) = host.session_of(peer).await;
+        if begun {
+            client.begin_data().await;
+        }
+        client.send("half").await;
+        // The spool's threads take real time.
+        tokio::time::pause();
+        sleep(pause).await;
+        tokio::time::resume();
+        if reply.starts_with('2') {
+            client.send("\r\n.\r\n").await;
+        }
+        client.expect(reply).await;
+        assert_eq!(host.spool.is_empty(), !reply.starts_with('2'), "{peer:?} {pause:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,8 +88,13 @@ impl Host {
 
     /// A greeted session of `uid`'s.
     pub async fn session(&self, uid: u32) -> (Client, JoinHandle<()>) {
+        self.session_of(Peer::Uid(uid)).await
+    }
+
+    /// A greeted session of `peer`'s.
+    pub async fn session_of(&self, peer: Peer) -> (Client, JoinHandle<()>) {
         let (ours, theirs) = duplex(64 << 10);
-        let permit = self.service.admit(Peer::Uid(uid)).unwrap();
+        let permit = self.service.admit(peer).unwrap();
         let session = tokio::spawn(self.service.session(Box::new(ours), permit, self.stop.clone()));
         (Client::greeted(theirs).await, session)
     }
