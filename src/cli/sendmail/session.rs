@@ -21,8 +21,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::client::{Client, Undone};
+use super::client::Client;
 use super::connection::{Connection, Patience};
+use super::submit::{not_now, passed_by};
 use super::ways::Ways;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Envelope;
@@ -47,20 +48,21 @@ pub(super) fn hold(
     input: impl Read + Send + 'static,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut silent = io::sink();
+    let (mut silent, mut reasons) = (io::sink(), Vec::new());
     for way in &ways.to_daemon {
         match Client::connect(way, patience, &mut silent) {
             Ok((client, greeting)) => {
                 return proxy(client.into_connection(), Some(&greeting), input, output).map_err(broken);
             }
             // As in `submit.rs`, promise 2: not another way to the daemon that is there.
-            Err(Undone::Busy(_)) => break,
-            Err(_) => {}
+            Err(undone) => {
+                if passed_by(way, undone, &mut reasons)? {
+                    break;
+                }
+            }
         }
     }
-    let Some(directory) = &ways.drop_directory else {
-        return Err(Failure::new(Exit::TempFail, "the daemon is down, and so is the drop directory"));
-    };
+    let directory = ways.drop_directory.as_ref().ok_or_else(|| not_now(&reasons))?;
     let (ours, theirs) = UnixStream::pair().map_err(broken)?;
     let backend = DropBackend { directory: directory.clone() };
     let policy = policy(ways.max_message_size);

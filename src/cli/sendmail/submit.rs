@@ -33,7 +33,7 @@ use super::connection::Patience;
 use super::message::{Message, unreadable};
 use super::ways::{Way, Ways};
 use crate::cli::exit::{Exit, Failure};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Recipient};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Durable;
 use crate::spool::drop::{DropError, DropFile};
@@ -67,7 +67,7 @@ pub(super) fn submit<R: Read>(
 }
 
 /// Notes why another way is to be tried, and whether a daemon is there; fails where none may be.
-fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<bool, Failure> {
+pub(super) fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<bool, Failure> {
     let (why, is_busy) = match undone {
         Undone::Absent(why) => (why, false),
         Undone::Busy(why) => (why, true),
@@ -88,47 +88,44 @@ pub(super) fn verify(
     envelope: &Envelope,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let mut reasons = Vec::new();
     for way in &ways.to_daemon {
-        let mut silent = std::io::sink();
-        let Ok((mut client, _)) = Client::connect(way, patience, &mut silent) else { continue };
-        let verified = verify_over(&mut client, envelope, |line| {
+        let mut said = Vec::new();
+        let verified = verify_over(way, patience, envelope, &mut said);
+        if !matches!(verified, Err(Undone::Absent(_) | Undone::Busy(_))) {
             // Output that nobody reads leaves nobody to tell.
-            let _ = writeln!(out, "{line} (by way of {way})");
-        });
-        client.quit();
-        return match verified {
-            Ok(()) => Ok(()),
-            Err(undone) => {
-                let mut reasons = Vec::new();
-                passed_by(way, undone, &mut reasons).and_then(|_| Err(not_now(&reasons)))
-            }
-        };
+            let _ = said.iter().try_for_each(|line| writeln!(out, "{line} (by way of {way})"));
+        }
+        let Err(undone) = verified else { return Ok(()) };
+        if passed_by(way, undone, &mut reasons)? {
+            break;
+        }
     }
-    let nobody = || Failure::new(Exit::Unavailable, "the daemon is down");
-    let directory = ways.drop_directory.as_deref().ok_or_else(nobody)?;
-    for recipient in &envelope.recipients {
-        let _ = writeln!(
-            out,
-            "{}... would be left in {}: the daemon is down",
-            recipient.address,
-            directory.display()
-        );
+    let directory = ways.drop_directory.as_deref().ok_or_else(|| not_now(&reasons))?;
+    let (directory, reasons) = (directory.display(), reasons.join("; "));
+    for Recipient { address, .. } in &envelope.recipients {
+        let _ = writeln!(out, "{address}... would be left in {directory}: {reasons}");
     }
     Ok(())
 }
 
 fn verify_over(
-    client: &mut Client<'_>,
+    way: &Way,
+    patience: Patience,
     envelope: &Envelope,
-    mut say: impl FnMut(&str),
+    said: &mut Vec<String>,
 ) -> Result<(), Undone> {
+    let mut silent = std::io::sink();
+    let (mut client, _) = Client::connect(way, patience, &mut silent)?;
     let offered = client.hello()?;
     client.mail(envelope, offered)?;
     for recipient in &envelope.recipients {
         let reply = client.rcpt(recipient, offered)?;
-        say(&format!("{}... {reply}", recipient.address));
+        said.push(format!("{}... {reply}", recipient.address));
     }
-    client.ask("RSET").map(drop)
+    client.ask("RSET")?;
+    client.quit();
+    Ok(())
 }
 
 /// Has the daemon try its queue now (ETRN, which any user may).
@@ -235,7 +232,7 @@ fn too_large(most: u64) -> Failure {
     Failure::new(Exit::Unavailable, format!("message larger than {most} octets; nothing was queued"))
 }
 
-fn not_now(reasons: &[String]) -> Failure {
+pub(super) fn not_now(reasons: &[String]) -> Failure {
     Failure::new(Exit::TempFail, format!("nothing was queued, try again later: {}", reasons.join("; ")))
 }
 

@@ -137,6 +137,11 @@ fn without_a_place_to_leave_it_a_message_is_refused() {
     outcome.unwrap();
     assert_eq!(codes(&output), ["220", "250", "250", "250", "451", "221"], "{output}");
     let nowhere = Ways { drop_directory: None, ..ways(directory.path()) };
+    let daemon = daemon(&directory.path().join("socket"), &["421 4.3.2 too many sessions"]);
     let (outcome, output) = held(&nowhere, b"QUIT\r\n");
-    assert_eq!((outcome.unwrap_err().exit(), output.as_str()), (Exit::TempFail, ""));
+    daemon.join().unwrap();
+    let failure = outcome.unwrap_err();
+    assert_eq!((failure.exit(), output.as_str()), (Exit::TempFail, ""));
+    // It said that the daemon is down.
+    assert!(failure.to_string().ends_with("/socket: 421 4.3.2 too many sessions"), "{failure}");
 }

@@ -361,6 +361,41 @@ fn verifying_without_a_daemon_names_the_drop_directory() {
     assert!(verify(&place.ways, PATIENT, &envelope(), &mut io::sink()).is_err());
 }
 
+/// `-bv` said that the daemon is down when it had no place for another session, and gave up where a message
+/// would have gone another way.
+#[test]
+fn verifying_goes_the_way_of_a_message_and_says_why() {
+    for (script, why) in [
+        (
+            &["421 4.3.2 too many sessions, try again later"][..],
+            "421 4.3.2 too many sessions, try again later",
+        ),
+        (&["220 h", EHLO, OK, OK, "452 4.5.3 too many recipients"], "452 4.5.3 too many recipients"),
+        (&["220 h", EHLO, "530 5.7.0 authenticate"], "530 5.7.0 authenticate"),
+        (&["220 h", EHLO, OK, CLOSE], "connection lost"),
+    ] {
+        let place = Place::new();
+        let daemon = daemon(&place.socket(), script);
+        let mut out = Vec::new();
+        verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap();
+        daemon.join().unwrap();
+        let (socket, drop) = (place.socket(), place.directory.path().join("drop"));
+        let left = format!("would be left in {}: {}: {why}\n", drop.display(), socket.display());
+        assert_eq!(String::from_utf8(out).unwrap(), format!("ann@example.org... {left}bob... {left}"));
+    }
+}
+
+#[test]
+fn verifying_tells_who_was_taken_before_who_was_not() {
+    let place = Place::new();
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, "250 2.1.5 fine", "550 5.1.1 no such user"]);
+    let mut out = Vec::new();
+    let failure = verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap_err();
+    daemon.join().unwrap();
+    assert_eq!(failure.exit(), Exit::NoUser);
+    assert!(String::from_utf8(out).unwrap().starts_with("ann@example.org... 250 2.1.5 fine"));
+}
+
 #[test]
 fn flushing_is_an_etrn() {
     let place = Place::new();
