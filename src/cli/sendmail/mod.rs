@@ -1,7 +1,7 @@
 //! `sendmail`, `mailq` and `newaliases`: what cron, PHP and monitoring call.
 //!
 //! Promises: exit code 0 of a submission means that the message is durably queued, and nothing else; every
-//! other means, unless it says `possible duplicate`, that nothing was queued. No privilege is needed and
+//! other means that nothing was queued, but for a 74 that says `possible duplicate`. No privilege is needed and
 //! no set-id bit: an ordinary user who can reach one of the ways (`ways.rs`) can send mail.
 //!
 //! ```text

@@ -9,7 +9,8 @@
 //!
 //! A client that ends its output without QUIT has its replies all the same.
 //!
-//! Fails when there is neither a daemon nor a drop directory (75); nothing was said.
+//! Fails when there is neither a daemon nor a drop directory (75); nothing was said. When the session breaks off
+//! (74), its replies tell what was queued.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -73,7 +74,8 @@ pub(super) fn hold(
 }
 
 fn broken(error: io::Error) -> Failure {
-    Failure::new(Exit::TempFail, format!("the session broke off: {error}"))
+    // Some of its messages may be queued.
+    Failure::new(Exit::IoError, format!("the session broke off: {error}"))
 }
 
 /// Carries octets both ways until the server has closed.

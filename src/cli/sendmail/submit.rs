@@ -10,15 +10,16 @@
 //!    still be sent from its start: where no daemon is, the next one; where a daemon is and has no place for
 //!    the session, the drop directory, so that a burst of jobs loses no mail and the daemon knows whose it is.
 //!    What the daemon says of the message itself is its last word, for now as for good: its limits hold.
-//! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`.
+//! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`, and has not
+//!    the exit code of those after which another try is safe.
 //!
 //! | exit | why |
 //! |---|---|
 //! | 65 | an address or parameter is malformed |
 //! | 67 | a recipient was refused |
 //! | 69 | the message was refused, for good |
-//! | 74 | standard input cannot be read |
-//! | 75 | no way took it, or the daemon will not have it, for now; or it went silent behind the final dot |
+//! | 74 | standard input cannot be read; or the daemon went silent behind the final dot, and may have it |
+//! | 75 | no way took it, or the daemon will not have it, for now |
 //!
 //! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
 
@@ -240,7 +241,7 @@ fn in_doubt(place: &dyn std::fmt::Display, why: &str) -> Failure {
     let message = format!(
         "{place}: {why} behind the end of the message: it may be queued; another try is a possible duplicate"
     );
-    Failure::new(Exit::TempFail, message)
+    Failure::new(Exit::IoError, message)
 }
 
 #[cfg(test)]

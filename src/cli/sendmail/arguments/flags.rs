@@ -94,5 +94,6 @@ pub(in crate::cli::sendmail) fn help() -> String {
     let letters: Vec<String> = ignored.map(|(letter, ..)| format!("-{letter}")).collect();
     text += &format!("\nIgnored, for the sake of callers: {} -o…\n", letters.join(" "));
     text + "Exit codes: 64 usage, 65 malformed message or address, 67 recipient refused, 69 refused,\n\
-            74 input cannot be read, 75 not now: nothing was queued, 78 configuration.\n"
+            74 input cannot be read, or the daemon is gone behind the end of the message (it says so),\n\
+            75 not now: nothing was queued, 78 configuration.\n"
 }

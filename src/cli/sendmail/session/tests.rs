@@ -145,3 +145,22 @@ fn without_a_place_to_leave_it_a_message_is_refused() {
     // It said that the daemon is down.
     assert!(failure.to_string().ends_with("/socket: 421 4.3.2 too many sessions"), "{failure}");
 }
+
+/// It was 75, which says that nothing was queued, when a reply to a queued message found nobody.
+#[test]
+fn a_session_that_breaks_off_does_not_say_that_nothing_was_queued() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("drop")).unwrap();
+    let failure = hold(&ways(directory.path()), PATIENCE, DIALOGUE, &mut Gone).unwrap_err();
+    assert_eq!(failure.exit(), Exit::IoError);
+}
