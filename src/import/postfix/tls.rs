@@ -223,29 +223,38 @@ fn carry_server_name(source: &Source<'_>, policy: &Policy, draft: &mut Draft) {
 }
 
 fn carry_client_certificate(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
-    let certificate = ["smtp_tls_cert_file", "smtp_tls_eccert_file", "smtp_tls_chain_files"];
-    let cited = source.settings.cited(&certificate);
-    let keys = source.settings.cited(&["smtp_tls_key_file", "smtp_tls_eckey_file"]);
-    let Some(name) =
-        certificate.into_iter().find(|name| source.value(name).is_ok_and(|value| !value.is_empty()))
-    else {
-        draft.already_so([cited, keys].concat(), "no client certificate");
-        return Ok(());
-    };
-    let certificates = source.value(name)?;
-    let key = match name {
-        "smtp_tls_cert_file" => source.value("smtp_tls_key_file")?,
-        "smtp_tls_eccert_file" => source.value("smtp_tls_eckey_file")?,
-        // The key comes first in such a file; nullmta looks for each in either place.
-        _ => items(&certificates).first().copied().unwrap_or_default().to_owned(),
-    };
-    let certificate = items(&certificates).last().copied().unwrap_or_default().to_owned();
-    let key = if key.is_empty() { certificate.clone() } else { key };
-    draft.set_together(vec![
-        Key::new("tls.client-certificate", certificate, cited),
-        Key::new("tls.client-key", key, keys),
-    ]);
+    const CHAINS: &str = "smtp_tls_chain_files";
+    const PAIRS: [[&str; 2]; 2] =
+        [["smtp_tls_cert_file", "smtp_tls_key_file"], ["smtp_tls_eccert_file", "smtp_tls_eckey_file"]];
+    const ONE: &str =
+        "there are several: tls.client-certificate and tls.client-key are one chain and its key";
+    let chains = source.value(CHAINS)?;
+    let cited = source.settings.cited(&[CHAINS]);
+    match items(&chains).as_slice() {
+        [] => draft.already_so(cited, "no client certificate"),
+        [only] => set_client_certificate([only, only], [cited, Vec::new()], draft),
+        // Each has a key and a chain, or they take turns.
+        _ => draft.not_carried(cited, ONE),
+    }
+    for pair in PAIRS {
+        let [certificate, key] = [source.value(pair[0])?, source.value(pair[1])?];
+        let cited = pair.map(|name| source.settings.cited(&[name]));
+        match certificate.as_str() {
+            "" | "none" => draft.already_so(cited.concat(), "no client certificate"),
+            _ if !chains.is_empty() => draft.already_so(cited.concat(), "smtp_tls_chain_files overrules it"),
+            _ if draft.has("tls.client-certificate") => draft.not_carried(cited.concat(), ONE),
+            path => set_client_certificate([path, if key.is_empty() { path } else { &key }], cited, draft),
+        }
+    }
     Ok(())
+}
+
+fn set_client_certificate([certificate, key]: [&str; 2], cited: [Vec<Cited>; 2], draft: &mut Draft) {
+    let [of_certificate, of_key] = cited;
+    draft.set_together(vec![
+        Key::new("tls.client-certificate", certificate, of_certificate),
+        Key::new("tls.client-key", key, of_key),
+    ]);
 }
 
 fn carry_protocols(source: &Source<'_>, policy: &Policy, draft: &mut Draft) -> Result<(), ImportError> {
