@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::testing::Captured;
 
 const ID: QueueId = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
 
@@ -122,4 +123,35 @@ fn every_line_but_those_of_debug_is_in_the_readme() {
     let missing: Vec<_> = beginnings().filter(|beginning| !readme.contains(beginning.as_str())).collect();
     assert!(beginnings().count() >= 40, "{}", beginnings().count());
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// What is written with `log.format = "json"`, without its time.
+fn logged(say: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let sink = captured.clone();
+    let journal = tracing_subscriber::fmt().json().flatten_event(true).with_target(false).without_time();
+    tracing::subscriber::with_default(journal.with_writer(move || sink.clone()).finish(), say);
+    captured.text()
+}
+
+#[test]
+fn the_lines_of_the_drop_directory() {
+    let (file, to, dsn) = ("/spool/drop/1.claimed", "/spool/corrupt/drop-1.claimed", QueueId::from_raw(1));
+    let lines = logged(|| {
+        picked_up(ID, &file, 1000);
+        not_picked_up(&file, "452 4.3.1 no room\u{1b}");
+        drop_trouble(&file, "is taken, but cannot be removed: x");
+        set_aside(&file, "it has more than one name", &to);
+        bounced_at_pick_up(ID, dsn, &file, "550 5.7.1 no\r\n", &to);
+        dead_at_pick_up(&file, "550 5.7.1 no", &to);
+    });
+    let expected = [
+        r#"{"level":"INFO","message":"18A4F1C9A02B3D40: picked up from /spool/drop/1.claimed of uid 1000","queue_id":"18A4F1C9A02B3D40"}"#,
+        r#"{"level":"INFO","message":"/spool/drop/1.claimed: not picked up yet: 452 4.3.1 no room\\u{1b}"}"#,
+        r#"{"level":"WARN","message":"/spool/drop/1.claimed: is taken, but cannot be removed: x; will try again"}"#,
+        r#"{"level":"WARN","message":"/spool/drop/1.claimed: not picked up: it has more than one name; it is now /spool/corrupt/drop-1.claimed"}"#,
+        r#"{"level":"WARN","message":"18A4F1C9A02B3D40: not picked up from /spool/drop/1.claimed: 550 5.7.1 no\\r\\n; sender non-delivery notification: 0000000000000001; it is now /spool/corrupt/drop-1.claimed","queue_id":"18A4F1C9A02B3D40","notification":"0000000000000001"}"#,
+        r#"{"level":"WARN","message":"/spool/drop/1.claimed: dead, not picked up: 550 5.7.1 no; it can be reported to nobody; it is now /spool/corrupt/drop-1.claimed"}"#,
+    ];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
 }
