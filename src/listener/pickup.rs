@@ -4,7 +4,7 @@
 //! 1. A message goes the way of any other: the same session core, the same intake and the same limits, but
 //!    those that `sendmail` could not know of (`policy`); its submitter is the file's owner.
 //! 2. A file is removed only when its message is on stable storage, and then durably, before the next one
-//!    is looked at.
+//!    is looked at. Should that fail, every round begins with it until it is done, with or without another file.
 //! 3. A file is renamed to `.claimed`, durably, before its message is taken. One found so was being taken
 //!    when the process or the host died: it is taken, and the log says `possible duplicate`.
 //! 4. A message that is refused for good had exit 0, so its sender is told: a bounce (`pickup/bounce.rs`) is on
@@ -88,6 +88,8 @@ struct Pickup {
     taken: HashSet<OsString>,
     /// Files whose message is refused and whose sender is told, and which are not moved yet.
     refused: HashMap<OsString, End>,
+    /// A crash may undo that a file was removed or moved.
+    is_unsynced: bool,
 }
 
 /// The end of a message that is refused for good.
@@ -119,6 +121,7 @@ impl Pickup {
             told_since: Instant::now(),
             taken: HashSet::new(),
             refused: HashMap::new(),
+            is_unsynced: false,
         }
     }
 
@@ -126,6 +129,9 @@ impl Pickup {
     async fn round(&mut self, stop: &StopSignal) -> Duration {
         if self.rest.is_none() {
             self.put_off.clear();
+        }
+        if let Err(error) = self.make_up_for_syncs().await {
+            self.tell_once(OsStr::new(""), &format!("cannot be synced: {error}"));
         }
         let names = match self.next_names().await {
             Ok(names) => names,
@@ -153,6 +159,15 @@ impl Pickup {
             None if self.put_off.is_empty() => POLL,
             None => PAUSE,
         }
+    }
+
+    async fn make_up_for_syncs(&mut self) -> io::Result<()> {
+        if self.is_unsynced {
+            let (to, from) = (self.corrupt.clone(), self.directory.clone());
+            self.disk(move |fs| fs.sync_dir(&to).and_then(|()| fs.sync_dir(&from))).await?;
+            self.is_unsynced = false;
+        }
+        Ok(())
     }
 
     /// The next names, in the order in which their files were left.
@@ -197,8 +212,8 @@ impl Pickup {
                 Ok(ControlFlow::Continue(()))
             }
             Look::Renamed { older, inode } => {
-                self.disk(move |fs| file::remove(fs, &older, inode)).await?;
-                Ok(ControlFlow::Continue(()))
+                let synced = self.disk(move |fs| file::remove(fs, &older, inode)).await?;
+                self.noted(synced).map(ControlFlow::Continue)
             }
             Look::Bad(why) => self.set_aside(path, why).await.map(ControlFlow::Continue),
         }
@@ -279,14 +294,19 @@ impl Pickup {
                 Told::Nobody => log::dead_at_pick_up(&path, &why, &to),
             }
         }
-        synced.map_err(not_durable)
+        self.noted(synced)
     }
 
     /// Removes a file whose message is taken. While it cannot be, it is not taken again.
     async fn remove(&mut self, path: PathBuf, inode: u64) {
         let name = name_of(&path);
         match self.disk(move |fs| file::remove(fs, &path, inode)).await {
-            Ok(()) => drop(self.taken.remove(&name)),
+            Ok(synced) => {
+                self.taken.remove(&name);
+                if let Err(error) = self.noted(synced) {
+                    self.tell_once(&name, &error.to_string());
+                }
+            }
             Err(error) => {
                 self.tell_once(&name, &format!("is taken, but cannot be removed: {error}"));
                 self.taken.insert(name);
@@ -302,7 +322,13 @@ impl Pickup {
         if self.may_tell(&name_of(&path)) {
             log::set_aside(&path.display(), why, &to.display());
         }
-        synced.map_err(not_durable)
+        self.noted(synced)
+    }
+
+    /// Whether a file is durably gone from where it was; if not, that is to be made up for.
+    fn noted(&mut self, synced: io::Result<()>) -> io::Result<()> {
+        self.is_unsynced |= synced.is_err();
+        synced.map_err(|error| io::Error::new(error.kind(), format!("a crash may bring it back: {error}")))
     }
 
     /// Disk calls, off the async threads.
@@ -334,10 +360,6 @@ impl Pickup {
 
 fn name_of(path: &Path) -> OsString {
     path.file_name().unwrap_or_default().to_owned()
-}
-
-fn not_durable(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("a crash may undo its move: {error}"))
 }
 
 /// The listener's policy for messages that cannot be handed in again: none has more recipients or octets than

@@ -4,7 +4,8 @@
 //! 1. No symbolic link is followed, no device or pipe is opened to wait on, no file under two names is read:
 //!    whose mail a file is, its owner's uid says, and nobody can leave another's file.
 //! 2. No rename replaces anything, so no file can be lost by the name of another.
-//! 3. What is claimed or removed is so durably when the call returns.
+//! 3. What is claimed is so durably when the call returns. So is what is removed or set aside, unless it says
+//!    otherwise.
 //!
 //! Blocking. Not here: which file when (`pickup.rs`), what is in it (`dialogue.rs`).
 
@@ -167,15 +168,16 @@ pub(super) fn release(fs: &dyn Fs, claimed: &Path) -> io::Result<()> {
     fs.rename_to_new(claimed, &claimed.with_extension(&WHOLE[1..]))
 }
 
-/// Takes the name `path` from the file with this inode, durably; leaves it to a file that has taken it.
-pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<()> {
+/// Takes the name `path` from the file with this inode; leaves it to a file that has taken it. Whether that is
+/// durable.
+pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<io::Result<()>> {
     match fs.facts(path) {
         Ok(facts) if facts.inode == inode => fs.unlink(path)?,
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    sync_directory(fs, path)
+    Ok(sync_directory(fs, path))
 }
 
 /// Moves the file at `path` into `corrupt`; to where, and whether it is there, and only there, durably.
