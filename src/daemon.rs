@@ -348,7 +348,7 @@ fn certificate(config: &Config) -> Result<Option<Certificate>, String> {
 
 /// The user of that uid, as `/etc/passwd` has it; looked up once a session.
 fn local_user(uid: u32) -> Option<LocalUser> {
-    LocalUser::of_passwd(&std::fs::read_to_string("/etc/passwd").ok()?, uid)
+    LocalUser::of_passwd(&std::fs::read("/etc/passwd").ok()?, uid)
 }
 
 /// The relay of the configuration, ready to be connected to.

@@ -43,9 +43,9 @@ impl Rights {
 }
 
 fn is_of_our_group(uid: u32) -> bool {
-    let files =
-        fs::read_to_string("/etc/passwd").and_then(|passwd| Ok((passwd, fs::read_to_string("/etc/group")?)));
+    let files = fs::read("/etc/passwd").and_then(|passwd| Ok((passwd, fs::read("/etc/group")?)));
     files.is_ok_and(|(passwd, group)| {
+        let group = String::from_utf8_lossy(&group);
         LocalUser::of_passwd(&passwd, uid)
             .is_some_and(|user| is_member(&group, getegid().as_raw(), &user.login))
     })

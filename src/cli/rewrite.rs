@@ -84,7 +84,7 @@ impl Rewrite {
 /// The user who runs this, by the password file; by number where it does not say.
 fn current_user() -> LocalUser {
     let uid = rustix::process::getuid().as_raw();
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
     LocalUser::of_passwd(&passwd, uid)
         .unwrap_or_else(|| LocalUser { login: uid.to_string(), full_name: String::new() })
 }

@@ -5,6 +5,8 @@
 //!
 //! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -24,10 +26,13 @@ pub struct LocalUser {
 }
 
 impl LocalUser {
-    /// The user `uid` in the text of a password file (passwd(5)).
-    pub fn of_passwd(passwd: &str, uid: u32) -> Option<Self> {
-        let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let fields = lines.find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)))?;
+    /// The user `uid` in a password file (passwd(5)), whose lines may each be in UTF-8 or in Latin-1.
+    pub fn of_passwd(passwd: &[u8], uid: u32) -> Option<Self> {
+        let line = passwd.split(|octet| *octet == b'\n').map(text).find(|line| {
+            let number = line.split(':').nth(2);
+            number.is_some_and(|number| number.parse() == Ok(uid))
+        })?;
+        let fields: Vec<_> = line.split(':').collect();
         let login = fields.first().filter(|login| !login.is_empty())?;
         let gecos = fields.get(4).and_then(|gecos| gecos.split(',').next()).unwrap_or_default();
         Some(LocalUser { login: (*login).to_owned(), full_name: gecos.replace('&', &capitalized(login)) })
@@ -45,6 +50,13 @@ impl LocalUser {
         } else {
             format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
         }
+    }
+}
+
+fn text(line: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(line) {
+        Ok(text) => text.into(),
+        Err(_) => line.iter().copied().map(char::from).collect(),
     }
 }
 
@@ -69,11 +81,13 @@ fn encoded(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n\
                           broken\n::7::::\n\
                           ann:x:1000:1000:Ann Smith,Room 1,,:/home/ann:/bin/sh\n\
                           bob:x:1001:1001:& \"B\" & \\Co.,:/home/bob:/bin/sh\n\
-                          eve:x:1002:1002::/home/eve:/bin/sh\n";
+                          eve:x:1002:1002::/home/eve:/bin/sh\n\
+                          jan:x:1003:1003:J\xfcrgen:/home/jan:/bin/sh\n\
+                          lea:x:1004:1004:L\xc3\xa9a:/home/lea:/bin/sh\n";
 
     #[test]
     fn names_come_from_the_password_file() {
@@ -82,6 +96,9 @@ mod tests {
             (1000, Some(("ann", "Ann Smith"))),
             (1001, Some(("bob", "Bob \"B\" Bob \\Co."))),
             (1002, Some(("eve", ""))),
+            // One name in Latin-1 left every user of the host without one.
+            (1003, Some(("jan", "Jürgen"))),
+            (1004, Some(("lea", "Léa"))),
             (7, None),
             (4711, None),
         ] {
