@@ -1,9 +1,11 @@
 //! nullmailer's directory: `remotes`, `me`, `defaultdomain`, `defaulthost`, `adminaddr` and the like.
 //!
 //! Promises: the relays of `remotes` are tried in their order, as nullmailer does. Nothing of `remotes`
-//! is shown but hosts and users: passwords stand in its lines.
+//! is shown but hosts, users and the names of options: passwords stand in its lines.
 //!
 //! Fails: a line of `remotes` that names no SMTP relay, with its line.
+
+use std::iter::Peekable;
 
 use super::Options;
 use super::draft::{Cited, Draft, Key, Value};
@@ -25,6 +27,12 @@ struct Remote {
     /// Options that are in no key.
     left: Vec<String>,
 }
+
+/// Options whose value may be a word of its own.
+const WITH_VALUE: [&str; 4] = ["port", "user", "pass", "x509cafile"];
+
+/// Options that are in no key.
+const NOT_CARRIED: [&str; 5] = ["insecure", "source", "x509certfile", "x509crlfile", "x509derfmt"];
 
 /// Files of one line that become one key.
 const FILES: [(&str, &str); 5] = [
@@ -81,15 +89,14 @@ impl Remote {
 }
 
 fn remote(place: Place, line: &str) -> Result<Remote, ImportError> {
-    let mut words = line.split_whitespace();
+    let mut words = split(line).into_iter().peekable();
     let host = words.next().unwrap_or_default();
-    let mut words = words.peekable();
-    match words.next_if(|word| !word.starts_with("--") && !word.contains('=')) {
+    match words.next_if(|word| !word.starts_with("--") && !word.contains('=')).as_deref() {
         None | Some("smtp") => {}
         Some(_) => return Err(place.error("expected the protocol smtp")),
     }
     let mut remote = Remote {
-        nexthop: Nexthop::parse(&bracketed(host), 25).ok_or_else(|| place.error("expected a host"))?,
+        nexthop: Nexthop::parse(&bracketed(&host), 25).ok_or_else(|| place.error("expected a host"))?,
         place,
         encryption: Encryption::None,
         username: None,
@@ -98,23 +105,49 @@ fn remote(place: Place, line: &str) -> Result<Remote, ImportError> {
         left: Vec::new(),
     };
     let mut own_port = None;
-    for word in words {
-        let (name, value) =
-            word.trim_start_matches('-').split_once('=').unwrap_or((word.trim_start_matches('-'), ""));
-        match name {
-            "port" => own_port = Some(port(value).ok_or_else(|| remote.place.error("expected a port"))?),
-            "user" => remote.username = Some(value.into()),
-            "pass" => remote.password = Some(Secret::new(value.into())),
+    while let Some((name, value)) = option(&mut words) {
+        match name.as_str() {
+            "port" => own_port = Some(port(&value).ok_or_else(|| remote.place.error("expected a port"))?),
+            "user" => remote.username = Some(value),
+            "pass" => remote.password = Some(Secret::new(value)),
             "starttls" => remote.encryption = Encryption::StartTls,
             "ssl" | "tls" => remote.encryption = Encryption::Implicit,
-            "x509cafile" => remote.ca_file = Some(value.into()),
+            "x509cafile" => remote.ca_file = Some(value),
             "auth-login" => {}
-            name => remote.left.push(name.into()),
+            _ => remote.left.push(name),
         }
     }
     let usual = if remote.encryption == Encryption::Implicit { 465 } else { 25 };
     remote.nexthop.port = own_port.unwrap_or(usual);
     Ok(remote)
+}
+
+/// The next option and its value: `--pass=x`, `pass=x` or `--pass x`.
+fn option(words: &mut Peekable<impl Iterator<Item = String>>) -> Option<(String, String)> {
+    let word = words.next()?;
+    let text = word.trim_start_matches('-');
+    Some(match text.split_once('=') {
+        Some((name, value)) => (name.into(), value.into()),
+        None if WITH_VALUE.contains(&text) => (text.into(), words.next().unwrap_or_default()),
+        None => (text.into(), String::new()),
+    })
+}
+
+/// The words of a line, as nullmailer takes it apart: `'a b'`, `"a \" b"` and `a\ b` are one each.
+fn split(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            ('\'' | '"', None) => (quote, word) = (Some(c), Some(word.unwrap_or_default())),
+            (c, Some(begun)) if c == begun => quote = None,
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(chars.next()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 fn bracketed(host: &str) -> String {
@@ -131,8 +164,7 @@ fn account_for_remotes(remotes: &[Remote], draft: &mut Draft) {
                 }
                 _ => "nullmta has nothing like it",
             };
-            let cited = Cited { shown: Some("…".into()), ..Cited::entry(&remote.place, name) };
-            draft.not_carried(vec![cited], why);
+            draft.not_carried(vec![cited_option(&remote.place, name)], why);
         }
     }
     let Some(first) = remotes.first() else { return };
@@ -142,6 +174,14 @@ fn account_for_remotes(remotes: &[Remote], draft: &mut Draft) {
             vec![cited],
             "all relays of relayhost have the TLS mode, the user and the secret of the first",
         );
+    }
+}
+
+/// What is in the place of an option and does not look like one may be a piece of a secret.
+fn cited_option(place: &Place, name: &str) -> Cited {
+    match NOT_CARRIED.contains(&name) {
+        true => Cited::entry(place, name),
+        false => Cited { shown: None, ..Cited::entry(place, "an option") },
     }
 }
 
@@ -215,10 +255,32 @@ mod tests {
                 "{line}"
             );
         }
+        // Cut at its blank, a password was wrong, and its end stood in the account.
+        for (line, password) in [
+            ("a smtp --pass='p w#x' --user=me", "p w#x"),
+            ("a smtp --user=me --pass=\"p \\\" 'w\"", "p \" 'w"),
+            ("a smtp --user=me '--pass=p w'", "p w"),
+            ("a smtp --user=me --pass=p\\ w\\'", "p w'"),
+            ("a smtp --user me --pass hunter2", "hunter2"),
+            ("a smtp --user=me --pass=''", ""),
+            ("a smtp --user=me --pass='open end", "open end"),
+        ] {
+            let remote = read(line).unwrap();
+            assert_eq!((remote.username.as_deref(), remote.left.len()), (Some("me"), 0), "{line}");
+            assert_eq!(remote.password.unwrap().expose(), password, "{line}");
+        }
         let remote = read("a smtp --user=me --pass=hunter2=x --insecure").unwrap();
         assert_eq!(remote.username.as_deref(), Some("me"));
         assert_eq!(remote.password.unwrap().expose(), "hunter2=x");
         assert_eq!(remote.left, ["insecure"]);
+    }
+
+    #[test]
+    fn a_word_that_is_no_option_is_not_shown() {
+        let place = Place::line("remotes", 1);
+        assert_eq!(cited_option(&place, "insecure").to_string(), "remotes:1: insecure = …");
+        let shown = cited_option(&place, "secret's").to_string();
+        assert_eq!(shown, "remotes:1: an option (value not shown: it may hold a secret)");
     }
 
     #[test]
