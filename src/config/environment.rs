@@ -16,16 +16,18 @@ impl Environment {
         let uname = rustix::system::uname();
         let name = uname.nodename().to_string_lossy();
         // Without the file there is nothing to complete the name with.
-        let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let hosts = fs::read("/etc/hosts").unwrap_or_default();
         Environment { hostname: qualified(&name, &hosts) }
     }
 }
 
 /// `name`, or the name with a domain that a line of `hosts` (hosts(5)) gives beside it.
-fn qualified(name: &str, hosts: &str) -> String {
+fn qualified(name: &str, hosts: &[u8]) -> String {
     if name.contains('.') {
         return name.into();
     }
+    // A remark may be in anything.
+    let hosts = String::from_utf8_lossy(hosts);
     let extends = |other: &&str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     let names_of = |line: &'_ str| -> Vec<String> {
         let names = line.split('#').next().unwrap_or_default().split_whitespace().skip(1);
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_bare_name_is_completed_from_its_own_line_only() {
-        let hosts = "127.0.0.1 localhost localhost.localdomain\n\
+        let hosts = b"127.0.0.1 localhost localhost.localdomain # f\xfcr uns\n\
                      # 192.0.2.9 web1.commented.example web1\n\
                      192.0.2.7 web1.other.example\n\
                      127.0.1.1\tweb1.example.org web1 # web1.remark.example\n\
