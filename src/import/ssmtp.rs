@@ -117,18 +117,13 @@ impl Settings {
     /// `root=`: whoever reads mail for the system's users.
     fn carry_root(&self, draft: &mut Draft) {
         let Some(root) = self.get("root") else { return };
-        let cited = self.cited(&["root"]);
-        match root.value.contains('@') {
-            true => {
-                let entry = ("root".to_owned(), vec![root.value.clone()], root.place.clone());
-                draft.set(
-                    Key::new("rewrite.aliases", Value::Map(vec![entry]), cited).advised(
-                        "ssmtp did so for every user with a uid below 1000; name those that get mail.",
-                    ),
-                );
-            }
-            false => draft.already_so(cited, "mail for root goes to the relay, completed with the origin"),
+        if root.value == "root" {
+            return draft.already_so(self.cited(&["root"]), "mail for root goes to root at the origin");
         }
+        let entry = ("root".to_owned(), vec![root.value.clone()], root.place.clone());
+        let key = Key::new("rewrite.aliases", Value::Map(vec![entry]), self.cited(&["root"]));
+        draft
+            .set(key.advised("ssmtp did so for every user with a uid below 1000; name those that get mail."));
     }
 
     fn account(&self, draft: &mut Draft) {
