@@ -22,6 +22,7 @@ use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
 use crate::listener::stop::StopSignal;
 use crate::listener::wire::Wire;
 use crate::log;
+use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Action, Refusal, Session};
 
@@ -162,6 +163,11 @@ impl<B: Backend> Driver<B> {
                 let step = self.backend.auth_response(&response).await;
                 self.go_on_with_auth(taken, step).await
             }
+            Action::Reply(reply) if matches!(self.content, Content::Unwanted) => {
+                self.wire.consume(taken);
+                self.content = Content::None;
+                self.answer(Prompt::EndOfData, reply).await
+            }
             Action::Reply(reply) => self.answer_command(taken, reply).await.map(drop),
             Action::ProbeRelay(reply) => {
                 self.backend.probe_relay();
@@ -294,25 +300,20 @@ impl<B: Backend> Driver<B> {
 /// Refusals are part of the mail's story; the rest is dialogue.
 fn note(client: &str, prompt: Prompt<'_>, reply: &Reply) {
     match reply.severity() {
-        Severity::Transient | Severity::Permanent => log::refused(client, &verb(prompt), reply),
+        Severity::Transient | Severity::Permanent => log::refused(client, verb(prompt), reply),
         Severity::Positive | Severity::Intermediate if tracing::enabled!(tracing::Level::DEBUG) => {
-            log::dialogue(client, &verb(prompt), reply);
+            log::dialogue(client, verb(prompt), reply);
         }
         Severity::Positive | Severity::Intermediate => {}
     }
 }
 
 /// What a reply is said to, in a word that is safe to log: an argument may be a secret.
-fn verb(prompt: Prompt<'_>) -> String {
-    let command = match prompt {
-        Prompt::Connection => return "CONNECT".into(),
-        Prompt::EndOfData => return "END-OF-MESSAGE".into(),
-        Prompt::Command(command) => command,
-    };
-    let word = command.split(|octet| !octet.is_ascii_alphabetic()).next().unwrap_or_default();
-    match word.len() {
-        1..=10 => String::from_utf8_lossy(word).to_ascii_uppercase(),
-        _ => "UNKNOWN".into(),
+fn verb(prompt: Prompt<'_>) -> &'static str {
+    match prompt {
+        Prompt::Connection => "CONNECT",
+        Prompt::EndOfData => "END-OF-MESSAGE",
+        Prompt::Command(line) => verb_of(line).unwrap_or("UNKNOWN"),
     }
 }
 
@@ -322,12 +323,15 @@ mod tests {
 
     #[test]
     fn a_command_is_logged_by_its_word_and_nothing_behind_it() {
-        let cases: [(Prompt<'_>, &str); 8] = [
+        let cases: [(Prompt<'_>, &str); 10] = [
             (Prompt::Connection, "CONNECT"),
             (Prompt::EndOfData, "END-OF-MESSAGE"),
             (Prompt::Command(b"rcpt TO:<x>\r\n"), "RCPT"),
             (Prompt::Command(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"), "AUTH"),
             (Prompt::Command(b"AGFubgBzZWNyZXQ=\r\n"), "UNKNOWN"),
+            // An answer to AUTH LOGIN: `pass`.
+            (Prompt::Command(b"cGFzcw==\r\n"), "UNKNOWN"),
+            (Prompt::Command(b"starttls\r\n"), "STARTTLS"),
             (Prompt::Command(b"\x1b[2J\r\n"), "UNKNOWN"),
             (Prompt::Command(b"\r\n"), "UNKNOWN"),
             (Prompt::Command(b""), "UNKNOWN"),

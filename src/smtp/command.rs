@@ -180,6 +180,12 @@ const VERBS: [(&str, Verb); 15] = [
 const OTHER_PROTOCOLS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
 
+/// The command that a line begins with, in a word that is not the client's.
+pub fn verb_of(line: &[u8]) -> Option<&'static str> {
+    let word = line.split(|octet| !octet.is_ascii_alphabetic()).next().unwrap_or_default();
+    VERBS.iter().map(|(name, _)| *name).find(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
 impl Verb {
     fn parse(word: &[u8]) -> Result<Self, BadCommand> {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());

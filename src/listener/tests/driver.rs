@@ -67,6 +67,29 @@ async fn an_octet_at_a_time_is_the_same_session() {
     assert_eq!(replies[0], replies[2]);
 }
 
+/// A reply to refused content was taken for one to a command: the log named the last word of the message.
+#[tokio::test(start_paused = true)]
+async fn a_reply_to_refused_content_answers_no_command() {
+    for (stage, end) in [("DATA\r\n", "word\r\n.\r\n"), ("BDAT 2000 LAST\r\n", "word")] {
+        let instead = Reply::bare(554, "to the end of data");
+        let refuse_content = Some((1000, Refusal::NoRoom));
+        let memory = Memory { refuse_content, instead: Some((".", Some(instead))), ..Memory::default() };
+        let (stream, _running) = begin(&memory, ROOM);
+        let mut client = Client::greeted(stream).await;
+        client.send(&TO_DATA.replace("DATA\r\n", stage)).await;
+        client.expect_all(&["250 ", "250 ", "250 "]).await;
+        if stage.starts_with("DATA") {
+            client.expect("354 ").await;
+        }
+        client.send(&("x".repeat(1994) + "\r\n")).await;
+        // What was sent is read before the rest comes.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        client.send(end).await;
+        client.expect("554 to the end of data").await;
+        client.say("NOOP", "250 ").await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_vanishes_leaves_nothing() {
     let stages = [
