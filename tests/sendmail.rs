@@ -59,6 +59,20 @@ impl Host {
         command
     }
 
+    /// `nullmta`, run by another user; `{}` is the configuration. The program lies where only root may go.
+    fn command_of(&self, uid: u32, words: &[&str]) -> Command {
+        let program = self.path("nullmta");
+        if !program.exists() {
+            fs::copy(PROGRAM, &program).unwrap();
+        }
+        let config = self.path("nullmta.toml");
+        let mut command = Command::new(program);
+        command.args(words.iter().map(|word| if *word == "{}" { config.as_os_str() } else { word.as_ref() }));
+        command.uid(uid).gid(uid).env_clear().current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     fn run(&self, name: &str, arguments: &[&str], input: &str) -> Output {
         finish(self.command(name, arguments), input.as_bytes())
     }
@@ -196,21 +210,36 @@ fn an_ordinary_user_needs_no_privilege() {
     if fs::metadata(host.directory.path()).unwrap().uid() != 0 {
         return;
     }
-    let mut command = host.command("sendmail", &["ann@example.org"]);
-    // The program itself lies where only root may go.
-    let program = host.path("sendmail");
-    fs::copy(PROGRAM, &program).unwrap();
-    command = {
-        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-        let mut as_nobody = Command::new(&program);
-        as_nobody.args(arguments).uid(NOBODY).gid(NOBODY).env_clear().current_dir("/");
-        as_nobody.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        as_nobody
-    };
-    let output = finish(command, b"Subject: x\n\n");
+    let output =
+        finish(host.command_of(NOBODY, &["sendmail", "-C", "{}", "ann@example.org"]), b"Subject: x\n\n");
     assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
     assert!(host.only_dropped().contains("MAIL FROM:<nobody>\r\n"), "{}", host.only_dropped());
     assert_eq!(fs::metadata(&host.dropped()[0]).unwrap().uid(), NOBODY);
+}
+
+/// `rewrite` showed mail from `4711` where `sendmail` sends it from `uid4711`, and refused a user whose name has to
+/// be quoted.
+#[test]
+fn rewrite_shows_the_reverse_path_that_sendmail_gives() {
+    const NAMELESS: u32 = 4711;
+    let host = Host::new();
+    if fs::metadata(host.directory.path()).unwrap().uid() != 0 {
+        return;
+    }
+    for (login, reverse_path) in [(None, "uid4711"), (Some("REALM\\ann"), "\"REALM\\\\ann\"")] {
+        let as_user = |words: &[&str]| {
+            let mut command = host.command_of(NAMELESS, words);
+            command.envs(login.map(|login| ("LOGNAME", login)));
+            finish(command, MESSAGE.as_bytes())
+        };
+        assert_eq!(code(&as_user(&["sendmail", "-C", "{}", "ann"])), 0);
+        let dropped = host.only_dropped();
+        assert!(dropped.contains(&format!("MAIL FROM:<{reverse_path}>\r\n")), "{dropped}");
+        fs::remove_file(&host.dropped()[0]).unwrap();
+        let output = as_user(&["rewrite", "--explain", "-c", "{}", "ann"]);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.contains(&format!("MAIL FROM: {reverse_path} -> ")), "{shown}{}", errors(&output));
+    }
 }
 
 #[test]

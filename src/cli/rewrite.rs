@@ -14,6 +14,7 @@ use jiff::Zoned;
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::queue::print_json;
+use super::sendmail::login;
 use crate::config::Config;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use crate::message::fixup::{Fixed, Fixup, Task};
@@ -57,21 +58,23 @@ impl Rewrite {
     }
 
     fn task(&self, config: &Config) -> Result<Task, Failure> {
-        let user = current_user();
+        let uid = rustix::process::getuid().as_raw();
+        let passwd = fs::read("/etc/passwd").unwrap_or_default();
         let facts = Facts {
             received: String::new(),
             hostname: config.listen.hostname.clone(),
             message_id_left: "QUEUE-ID.TIME".to_owned(),
             now: Zoned::now(),
-            user: Some(user.clone()),
+            user: LocalUser::of_passwd(&passwd, uid),
         };
-        Ok(Task { envelope: self.envelope(&user)?, facts, rules: config.rewrite.clone() })
+        Ok(Task { envelope: self.envelope()?, facts, rules: config.rewrite.clone() })
     }
 
-    fn envelope(&self, user: &LocalUser) -> Result<Envelope, Failure> {
-        let reverse_path = match self.from.as_deref().unwrap_or(&user.login) {
-            "" | "<>" => ReversePath::Null,
-            text => {
+    fn envelope(&self) -> Result<Envelope, Failure> {
+        let reverse_path = match self.from.as_deref() {
+            None => ReversePath::Mailbox(login()),
+            Some("" | "<>") => ReversePath::Null,
+            Some(text) => {
                 let usage = |error| Failure::new(Exit::Usage, format!("-f {text:?}: {error}"));
                 ReversePath::Mailbox(Address::parse(text).map_err(usage)?)
             }
@@ -79,14 +82,6 @@ impl Rewrite {
         let recipients = self.to.iter().cloned().map(Recipient::plain).collect();
         Ok(Envelope { recipients, ..Envelope::from(reverse_path) })
     }
-}
-
-/// The user who runs this, by the password file; by number where it does not say.
-fn current_user() -> LocalUser {
-    let uid = rustix::process::getuid().as_raw();
-    let passwd = fs::read("/etc/passwd").unwrap_or_default();
-    LocalUser::of_passwd(&passwd, uid)
-        .unwrap_or_else(|| LocalUser { login: uid.to_string(), full_name: String::new() })
 }
 
 /// What becomes of the envelope and the header; the body is not read.

@@ -40,6 +40,7 @@ use message::{Message, Wanted};
 use ways::Ways;
 
 pub use arguments::Program;
+pub(super) use sender::login;
 
 /// Which of these programs a whole command line means, by its own name or as `nullmta sendmail`, and the
 /// arguments it has.
@@ -92,7 +93,7 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
 
 fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> Result<(), Failure> {
     let author = invocation.reverse_path.as_ref().and_then(ReversePath::mailbox).cloned();
-    let from_field = |name: &String| sender::from_field(name, &author.unwrap_or_else(sender::login));
+    let from_field = |name: &String| sender::from_field(name, &author.unwrap_or_else(login));
     let wanted = Wanted {
         recipients: invocation.recipients_in_header,
         from_field: invocation.full_name.as_ref().map(from_field),
@@ -109,7 +110,7 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
 /// The envelope, with the recipients of the command line and those that the header names.
 fn envelope(invocation: &Invocation, named: Vec<Address>) -> Envelope {
     let reverse_path = invocation.reverse_path.clone();
-    let mut envelope = Envelope::from(reverse_path.unwrap_or_else(|| ReversePath::Mailbox(sender::login())));
+    let mut envelope = Envelope::from(reverse_path.unwrap_or_else(|| ReversePath::Mailbox(login())));
     let all = invocation.recipients.iter().cloned().chain(named).collect();
     let recipient = |address| Recipient { notify: invocation.notify, ..Recipient::plain(address) };
     envelope.recipients = recipients::without_duplicates(all).into_iter().map(recipient).collect();

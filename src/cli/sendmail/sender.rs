@@ -20,7 +20,7 @@ use crate::envelope::Address;
 const MAX_NAME_OCTETS: usize = 200;
 
 /// The bare address of the user we run for.
-pub(super) fn login() -> Address {
+pub(in crate::cli) fn login() -> Address {
     let uid = rustix::process::getuid().as_raw();
     // Where there is no such file, as in a container, the environment may know.
     let passwd = fs::read("/etc/passwd").unwrap_or_default();
