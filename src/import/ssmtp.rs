@@ -22,11 +22,10 @@ struct Setting {
 struct Settings(Vec<Setting>);
 
 /// Keys that are in none of ours, and why.
-const REASONS: [(&str, Fate, &str); 8] = [
+const REASONS: [(&str, Fate, &str); 7] = [
     ("usetls", AlreadySo, "TLS is always used"),
     ("usestarttls", AlreadySo, "TLS is always used"),
     ("usetlscert", AlreadySo, "a client certificate is used where one is named"),
-    ("fromlineoverride", AlreadySo, "who submits chooses From; rewrite.sender would overrule it"),
     ("tls_ca_dir", NotCarried, "tls.ca-file is one file: cat the certificates of the directory into it"),
     ("debug", NotCarried, "log.level = \"debug\" shows the dialogue"),
     ("minuserid", NotCarried, "aliases are for users by name"),
@@ -66,6 +65,7 @@ pub(super) fn carry(
         ]);
     }
     settings.carry_root(draft);
+    settings.account_for_from(draft);
     settings.account(draft);
     Ok(())
 }
@@ -124,6 +124,19 @@ impl Settings {
         let key = Key::new("rewrite.aliases", Value::Map(vec![entry]), self.cited(&["root"]));
         draft
             .set(key.advised("ssmtp did so for every user with a uid below 1000; name those that get mail."));
+    }
+
+    /// Without `FromLineOverride=YES`, nobody chooses From.
+    fn account_for_from(&self, draft: &mut Draft) {
+        const OVERRULED: &str = "ssmtp writes From anew, of the user who submits; nullmta leaves it to the message, \
+                                 unless rewrite.sender says otherwise";
+        match self.cited(&["fromlineoverride"]) {
+            cited if self.is_yes("fromlineoverride") => {
+                draft.already_so(cited, "who submits chooses From; rewrite.sender would overrule it");
+            }
+            cited if cited.is_empty() => draft.warn(OVERRULED),
+            cited => draft.not_carried(cited, OVERRULED),
+        }
     }
 
     fn account(&self, draft: &mut Draft) {
