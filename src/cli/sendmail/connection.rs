@@ -22,6 +22,8 @@ pub(super) struct Patience {
     pub(super) reply: Duration,
     /// For the reply to the end of data (RFC 5321 4.5.3.2.6): giving up means not to know.
     pub(super) end_of_data: Duration,
+    /// Before each further try, of a daemon that has no place for the session.
+    pub(super) busy: &'static [Duration],
 }
 
 impl Patience {
@@ -30,6 +32,14 @@ impl Patience {
         greeting: Duration::from_secs(20),
         reply: Duration::from_secs(60),
         end_of_data: Duration::from_secs(600),
+        busy: &[
+            Duration::from_millis(250),
+            Duration::from_millis(500),
+            Duration::from_secs(1),
+            Duration::from_secs(2),
+            Duration::from_secs(4),
+            Duration::from_secs(8),
+        ],
     };
 }
 

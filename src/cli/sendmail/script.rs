@@ -14,11 +14,18 @@ pub(super) const STALL: &str = "stall";
 /// Answers one client at `socket`: the first line is the greeting, each further one the reply to a command,
 /// and the one behind a 354 the reply to the content. Yields what the client said.
 pub(super) fn daemon(socket: &Path, script: &'static [&'static str]) -> JoinHandle<String> {
+    daemon_of_several(socket, vec![script])
+}
+
+/// Answers one client by each script, one after the other.
+pub(super) fn daemon_of_several(socket: &Path, scripts: Vec<&'static [&'static str]>) -> JoinHandle<String> {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
         let mut said = String::new();
-        play(stream, script, &mut said);
+        for script in scripts {
+            let (stream, _) = listener.accept().unwrap();
+            play(stream, script, &mut said);
+        }
         said
     })
 }

@@ -8,7 +8,8 @@
 //!    whose name is synced.
 //! 2. The next way is tried only when the one before certainly queued nothing, and only while the message can
 //!    still be sent from its start: where no daemon is, the next one; where a daemon is and has no place for
-//!    the session, the drop directory, so that a burst of jobs loses no mail and the daemon knows whose it is.
+//!    the session, the drop directory, so that a burst of jobs loses no mail and the daemon knows whose it is;
+//!    and if nothing can be left there (a container has but the socket), it is tried again, for some seconds.
 //!    What the daemon says of the message itself is its last word, for now as for good: its limits hold.
 //! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`, and has not
 //!    the exit code of those after which another try is safe.
@@ -48,23 +49,61 @@ pub(super) fn submit<R: Read>(
     message: &mut Message<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut reasons = Vec::new();
+    let mut waits = patience.busy.iter();
+    loop {
+        match submit_once(ways, patience, envelope, message, transcript) {
+            Ok(()) => return Ok(()),
+            Err(NotNow::Final(failure)) => return Err(failure),
+            Err(NotNow::Busy(failure)) => match waits.next() {
+                // Those who were turned away together do not come back together.
+                Some(wait) if message.rewind() => std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64())),
+                _ => return Err(failure),
+            },
+        }
+    }
+}
+
+/// Whether another try is worth the wait.
+enum NotNow {
+    Final(Failure),
+    /// A daemon is there and had no place for the session, and nothing could be left for it.
+    Busy(Failure),
+}
+
+impl From<Failure> for NotNow {
+    fn from(failure: Failure) -> Self {
+        NotNow::Final(failure)
+    }
+}
+
+fn submit_once<R: Read>(
+    ways: &Ways,
+    patience: Patience,
+    envelope: &Envelope,
+    message: &mut Message<R>,
+    transcript: &mut dyn Write,
+) -> Result<(), NotNow> {
+    let (mut reasons, mut is_busy) = (Vec::new(), false);
     for way in &ways.to_daemon {
-        let is_busy = match to_daemon(way, patience, envelope, message, transcript) {
+        is_busy = match to_daemon(way, patience, envelope, message, transcript) {
             Ok(()) => return Ok(()),
             Err(undone) => passed_by(way, undone, &mut reasons)?,
         };
         if !message.rewind() {
-            return Err(not_now(&reasons));
+            return Err(not_now(&reasons).into());
         }
         if is_busy {
             break;
         }
     }
-    match &ways.drop_directory {
+    let left = match &ways.drop_directory {
         Some(directory) => leave(directory, ways.max_message_size, envelope, message, reasons, transcript),
         None => Err(not_now(&reasons)),
-    }
+    };
+    left.map_err(|failure| match failure.exit() {
+        Exit::TempFail if is_busy => NotNow::Busy(failure),
+        _ => NotNow::Final(failure),
+    })
 }
 
 /// Notes why another way is to be tried, and whether a daemon is there; fails where none may be.

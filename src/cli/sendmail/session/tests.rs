@@ -9,6 +9,7 @@ const PATIENCE: Patience = Patience {
     greeting: Duration::from_secs(30),
     reply: Duration::from_secs(30),
     end_of_data: Duration::from_secs(30),
+    busy: &[],
 };
 
 const DIALOGUE: &[u8] = b"EHLO me\r\nMAIL FROM:<root>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n\

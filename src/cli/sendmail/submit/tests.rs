@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::super::input::Input;
 use super::super::message::Wanted;
-use super::super::script::{CLOSE, STALL, daemon};
+use super::super::script::{CLOSE, STALL, daemon, daemon_of_several};
 use super::*;
 use crate::envelope::{Address, Body, Notify, Recipient, ReversePath};
 use crate::smtp::bsmtp;
@@ -16,6 +16,7 @@ const PATIENT: Patience = Patience {
     greeting: Duration::from_secs(30),
     reply: Duration::from_secs(30),
     end_of_data: Duration::from_secs(30),
+    busy: &[],
 };
 
 /// For scripts that stall.
@@ -23,6 +24,7 @@ const HASTY: Patience = Patience {
     greeting: Duration::from_millis(50),
     reply: Duration::from_millis(50),
     end_of_data: Duration::from_millis(50),
+    busy: &[],
 };
 
 fn address(text: &str) -> Address {
@@ -232,6 +234,26 @@ fn a_daemon_that_is_there_has_the_last_word() {
         first.join().unwrap();
         assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "{script:?}");
         assert_eq!((outcome.is_ok(), place.dropped().len()), (is_left, usize::from(is_left)), "{script:?}");
+    }
+}
+
+/// In a container that has the socket alone, a burst of jobs lost the mail of those for whom there was no place.
+#[test]
+fn a_daemon_that_is_busy_is_asked_again_where_nothing_can_be_left() {
+    const BUSY: &[&str] = &["421 4.7.0 too many sessions of yours"];
+    const TAKES: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
+    let patience = Patience { busy: &[Duration::ZERO; 2], ..PATIENT };
+    for drop_directory in [None, Some("/nonexistent/drop".into())] {
+        for (scripts, is_taken) in [(vec![BUSY, BUSY, TAKES], true), (vec![BUSY; 3], false)] {
+            let mut place = Place::new();
+            place.ways.drop_directory.clone_from(&drop_directory);
+            let daemon = daemon_of_several(&place.socket(), scripts);
+            let outcome = place.submit(patience);
+            let code = outcome.map_err(|failure| failure.exit());
+            assert_eq!(code, if is_taken { Ok(()) } else { Err(Exit::TempFail) });
+            let said = daemon.join().unwrap();
+            assert_eq!(said.contains("Subject: x\r\n\r\n..dot\r\nbody\r\n.\r\n"), is_taken, "{said}");
+        }
     }
 }
 
