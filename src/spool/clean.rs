@@ -10,8 +10,8 @@
 //!    messages of the index in each, so that nobody waits for it long, however many are queued. A step moves
 //!    more than the batch before it has brought, so that the cleaner does catch up.
 //! 4. It works on a full disk, too: while no segment is ready and none can be made, the oldest is cleaned at once
-//!    if what lives in it fits into what is left of the active one and an eighth of it is gained: then it is the
-//!    next. The writer sees to it that it fits, whatever is delivered in which order.
+//!    if what lives in it fits into what is left of the active one (`Index::wants_moving`): then it is the next.
+//!    The writer sees to it that it fits, whatever is delivered in which order.
 //!
 //! A live message that cannot be read back has its octets put into `corrupt/` before its segment may go;
 //! if that fails too, or the disk did not answer, the segment stays until a later step succeeds.
@@ -63,7 +63,7 @@ impl Cleaner {
     /// The next messages to move, while the log is too long; `None` when it is not, or nothing can be done.
     /// The writer's last batch had `batch` octets.
     pub fn step(&mut self, shared: &Arc<Shared>, active: &Active, batch: usize) -> Option<Vec<Request>> {
-        let oldest = candidate(shared, active)?;
+        let (oldest, room) = candidate(shared, active)?;
         if self.pause > 0 {
             self.pause -= 1;
             return None;
@@ -73,7 +73,7 @@ impl Cleaner {
         }
         let mut moves = Vec::new();
         let mut octets = 0;
-        while octets < STEP.max(AHEAD * batch)
+        while octets < STEP.max(AHEAD * batch).min(room)
             && let Some(id) = self.left.pop()
         {
             if let Some(request) = self.request(shared, id) {
@@ -146,15 +146,19 @@ impl Cleaner {
     }
 }
 
-/// The segment to clean. On a full disk, room is worth more than the copying.
-fn candidate(shared: &Shared, active: &Active) -> Option<u32> {
-    let sequence = active.sequence();
-    let too_long = shared.index().wants_cleaning(sequence, shared.options.segment_size);
+/// The segment to clean, and the octets that may be moved at once. On a full disk, room is worth more than the
+/// copying, and what does not fit is not begun. Otherwise what is moved leaves the last quarter of the active
+/// segment to outcomes, as mail does.
+fn candidate(shared: &Shared, active: &Active) -> Option<(u32, usize)> {
+    let (sequence, stock) = (active.sequence(), &shared.stock);
     // The disk is asked, so the index is not locked meanwhile.
-    if too_long.is_some() || !shared.stock.is_out_of_room() {
-        return too_long;
+    if stock.is_out_of_room() {
+        let oldest = shared.index().wants_moving(sequence, active.room(), active.holds())?;
+        return Some((oldest, active.room() as usize));
     }
-    shared.index().wants_moving(sequence, active.room())
+    let oldest = shared.index().wants_cleaning(sequence, shared.options.segment_size)?;
+    let room = if stock.is_ready() { u32::MAX } else { active.room().saturating_sub(active.capacity() / 4) };
+    (room > 0).then_some((oldest, room as usize))
 }
 
 fn moved(

@@ -21,8 +21,10 @@ use super::ledger::Fate;
 use super::payload::{Effect, Fates};
 use crate::queue_id::QueueId;
 
-/// What a moved record has more than the message's own, with a note or some outcomes; and its place among sectors.
-const MOVED_MORE: u64 = 256;
+/// What a moved record has more than the message's own, besides what its [`Extra`] says, at most (`payload.rs`).
+const MOVED_MORE: u64 = 16;
+/// Octets of one outcome in it.
+const MOVED_FATE: u64 = 5;
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,14 @@ pub(super) struct Extra {
     pub note: Option<Place>,
 }
 
+impl Extra {
+    /// Octets that it has in a moved record.
+    fn octets(&self) -> u64 {
+        let note = self.note.map_or(0, |place| u64::from(place.payload_length));
+        note + MOVED_FATE * self.fates.len() as u64
+    }
+}
+
 /// What is in one segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
@@ -88,15 +98,17 @@ pub(super) struct Tally {
     pub live: u32,
     /// Octets of their records.
     pub live_octets: u64,
+    /// Octets of what was recorded of them behind their records.
+    extra_octets: u64,
     size: u64,
     /// The lowest and the highest id that ever lived in it; what lives in it is between them.
     ids: Option<(QueueId, QueueId)>,
 }
 
 impl Tally {
-    /// Octets that what lives in it may take when it is moved.
+    /// Octets that what lives in it takes when it is moved, at most.
     fn moved(&self) -> u64 {
-        self.live_octets + u64::from(self.live) * MOVED_MORE
+        self.live_octets + self.extra_octets + u64::from(self.live) * MOVED_MORE
     }
 }
 
@@ -191,12 +203,15 @@ impl Index {
         (closed + live.min(segment_size) > 3 * live && *oldest.0 != active).then_some(*oldest.0)
     }
 
-    /// The oldest segment, when what lives in it fits into `room` octets, and to move it gains an eighth of
-    /// the segment at least.
-    pub fn wants_moving(&self, active: u32, room: u32) -> Option<u32> {
+    /// The oldest segment, when what lives in it fits into the `room` left in the active one, and something of it
+    /// is gained. The active one, which can hold so many octets, is not filled with what lives beyond seven
+    /// eighths: so it fits into an empty one in its turn, with what is recorded meanwhile.
+    pub fn wants_moving(&self, active: u32, room: u32, holds: u32) -> Option<u32> {
         let (oldest, tally) = self.segments.first_key_value()?;
-        let is_worth_it = tally.moved() <= u64::from(room).min(tally.size / 8 * 7);
-        (is_worth_it && *oldest != active).then_some(*oldest)
+        let (moved, there) = (tally.moved(), self.tally(active).moved());
+        let fits = moved <= u64::from(room).min(tally.size / 16 * 15);
+        let leaves_room = there == 0 || there + moved <= u64::from(holds) / 8 * 7;
+        (fits && leaves_room && *oldest != active).then_some(*oldest)
     }
 
     /// Whether what lives in the oldest segment can be moved into `room` octets.
@@ -225,9 +240,10 @@ impl Index {
 
     /// Forgets a message whose record cannot be read any more.
     pub fn remove(&mut self, id: QueueId) -> bool {
-        self.extras.remove(&id);
+        let extra = self.extras.remove(&id).unwrap_or_default();
         let Some(slot) = self.slots.remove(&id) else { return false };
         self.count(slot.place, false);
+        self.segments.entry(slot.place.segment).or_default().extra_octets -= extra.octets();
         slot.flags.has(Flags::LARGE)
     }
 
@@ -249,7 +265,7 @@ impl Index {
             slot.flags.set(Flags::LARGE, carried.large);
         });
         if !carried.fates.is_empty() {
-            self.extras.entry(id).or_default().fates = carried.fates.clone();
+            self.with_extra(id, |extra| extra.fates = carried.fates.clone());
         }
     }
 
@@ -265,25 +281,20 @@ impl Index {
     }
 
     fn close(&mut self, id: QueueId, fates: &Fates) {
-        if !self.slots.contains_key(&id) {
-            return;
-        }
         self.flag(id, Flags::IN_FLIGHT, false);
-        let known = &mut self.extras.entry(id).or_default().fates;
-        for (index, fate) in fates {
-            if !known.iter().any(|(other, _)| other == index) {
-                known.push((*index, *fate));
+        self.with_extra(id, |extra| {
+            for (index, fate) in fates {
+                if !extra.fates.iter().any(|(other, _)| other == index) {
+                    extra.fates.push((*index, *fate));
+                }
             }
-        }
+        });
     }
 
     fn note(&mut self, id: QueueId, place: Place) {
-        if !self.slots.contains_key(&id) {
-            return;
-        }
         self.flag(id, Flags::DEFERRED, true);
         self.flag(id, Flags::IN_FLIGHT, false);
-        self.extras.entry(id).or_default().note = Some(place);
+        self.with_extra(id, |extra| extra.note = Some(place));
     }
 
     fn flag(&mut self, id: QueueId, flag: Flags, on: bool) {
@@ -294,6 +305,16 @@ impl Index {
         if let Some(slot) = self.slots.get_mut(&id) {
             change(slot);
         }
+    }
+
+    /// Changes what is known of a live message besides its slot.
+    fn with_extra(&mut self, id: QueueId, change: impl FnOnce(&mut Extra)) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let extra = self.extras.entry(id).or_default();
+        let before = extra.octets();
+        change(extra);
+        let tally = self.segments.entry(slot.place.segment).or_default();
+        tally.extra_octets = tally.extra_octets + extra.octets() - before;
     }
 
     fn count(&mut self, place: Place, arrives: bool) {

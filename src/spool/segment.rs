@@ -94,6 +94,11 @@ impl Active {
         self.capacity
     }
 
+    /// Octets of records that it can hold.
+    pub fn holds(&self) -> u32 {
+        self.capacity.saturating_sub(FIRST_RECORD)
+    }
+
     /// Whether nothing has been written to it.
     pub fn is_empty(&self) -> bool {
         self.end() == FIRST_RECORD

@@ -111,6 +111,8 @@ fn start_writer(
     mut writer: Writer,
     orders: Receiver<Order>,
 ) -> Result<JoinHandle<()>, OpenError> {
+    // What is dead already makes the first one.
+    writer.let_dead_segments_go();
     let mut begun = writer.begin_segment(Size::Usual);
     if begun == Err(CommitError::Full) {
         unused.give_back(shared);

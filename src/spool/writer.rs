@@ -83,7 +83,6 @@ impl Writer {
 
     /// What the thread does, until it is told to close or nobody is left to tell it.
     pub fn run(mut self, mut orders: Receiver<Order>) {
-        self.let_dead_segments_go();
         while let Some(order) = self.next_order(&mut orders) {
             let closing = self.gather(order, &mut orders);
             self.flush();
@@ -349,7 +348,8 @@ impl Writer {
         }
     }
 
-    fn let_dead_segments_go(&mut self) {
+    /// Gives up what nothing lives in.
+    pub(super) fn let_dead_segments_go(&mut self) {
         let dead = self.shared.index().take_dead_segments();
         dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
     }

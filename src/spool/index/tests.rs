@@ -56,15 +56,37 @@ fn cleaning_is_wanted_above_three_times_the_live_octets() {
 fn moving_is_wanted_where_it_fits_and_gains() {
     let mut index = three();
     let moved = 1000 + MOVED_MORE as u32;
-    assert_eq!(index.wants_moving(3, moved), Some(1));
-    assert_eq!(index.wants_moving(3, moved - 1), None, "it does not fit");
-    assert_eq!(index.wants_moving(1, 10_000), None, "the active segment is not moved");
+    assert_eq!(index.wants_moving(3, moved, 10_000), Some(1));
+    assert_eq!(index.wants_moving(3, moved - 1, 10_000), None, "it does not fit");
+    assert_eq!(index.wants_moving(1, 10_000, 10_000), None, "the active segment is not moved");
+    assert_eq!(index.wants_moving(3, moved, 2 * moved), None, "the active one could not be moved then");
+    assert_eq!(index.wants_moving(4, moved, moved), Some(1), "into an empty one");
     assert!(index.oldest_fits(u64::from(moved)) && !index.oldest_fits(u64::from(moved) - 1));
-    for more in 4..=10 {
+    for more in 4..=12 {
         index.apply(id(more), at(1), &arrive(Effect::Nothing));
     }
-    assert_eq!(index.wants_moving(3, u32::MAX), None, "nothing would be gained");
+    assert_eq!(index.wants_moving(3, u32::MAX, u32::MAX), None, "nothing of it would be gained");
     assert!(Index::default().oldest_fits(0));
+}
+
+/// What a move takes is known exactly but for some octets a message: its note and its outcomes go with it.
+#[test]
+fn what_is_recorded_of_a_message_counts_for_its_move() {
+    let mut index = three();
+    let takes = |index: &Index, octets: u64| {
+        index.oldest_fits(octets) && (octets == 0 || !index.oldest_fits(octets - 1))
+    };
+    let plain = 1000 + MOVED_MORE;
+    assert!(takes(&index, plain));
+    index.apply(id(1), Place { payload_length: 40, ..at(3) }, &Change::Note);
+    index.apply(id(1), Place { payload_length: 30, ..at(3) }, &Change::Note);
+    assert!(takes(&index, plain + 30), "the last note counts");
+    for _ in 0..2 {
+        index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Sent), (4, Fate::Bounced)]));
+    }
+    assert!(takes(&index, plain + 30 + 2 * MOVED_FATE), "each outcome once");
+    index.apply(id(1), at(3), &Change::Settle);
+    assert!(takes(&index, 0), "and all of it goes with the message");
 }
 
 #[test]

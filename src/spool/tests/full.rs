@@ -1,5 +1,7 @@
 //! A full disk: nothing more is taken, what is queued is delivered, and service returns.
 
+mod history;
+
 use super::*;
 
 /// A new spool on a disk of so many segments.

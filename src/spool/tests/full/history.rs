@@ -1,0 +1,94 @@
+//! Random histories on a full disk: mail of mixed sizes until it is refused, room that somebody else takes, starts
+//! after a kill, and deliveries in any order, some with a deferral before. None may find no room for its outcome.
+//!
+//! A longer run: `NULLMTA_FULL_CASES=5000 cargo test --lib spool::tests::full::history`.
+
+use fastrand::Rng;
+
+use super::*;
+
+const CASES: u64 = 60;
+
+struct History {
+    dice: Rng,
+    limit: Limit,
+    rig: Rig,
+    queued: Vec<QueueId>,
+    /// What has happened.
+    told: String,
+}
+
+impl History {
+    fn new(seed: u64) -> History {
+        let mut dice = Rng::with_seed(seed);
+        let (name, limit) = LIMITS[dice.usize(..LIMITS.len())];
+        let (rig, octets) = (new(), dice.u64(2..14) * SEGMENT + dice.u64(..SEGMENT));
+        limit(&rig.fs, octets);
+        History { dice, limit, rig, queued: Vec::new(), told: format!("seed {seed}: {name} of {octets}") }
+    }
+
+    fn tell(&mut self, what: &str) {
+        self.told += &format!("; {} queued, {what}", self.queued.len());
+    }
+
+    async fn fill(&mut self) {
+        let longest = self.dice.usize(100..3900);
+        loop {
+            let content = content(self.queued.len(), self.dice.usize(10..longest));
+            match self.rig.try_commit(&content, envelope(1)).await {
+                Ok(committed) => self.queued.push(committed.id()),
+                Err(error) => return assert_eq!(error, CommitError::Full, "{}", self.told),
+            }
+        }
+    }
+
+    fn others_take_the_rest(&mut self) {
+        self.tell("others take the rest");
+        (self.limit)(&self.rig.fs, self.rig.fs.used());
+    }
+
+    fn start_again(&mut self) {
+        self.tell("start");
+        self.rig = open(&self.rig.fs.image(1));
+        assert_eq!(self.rig.ids(), self.queued, "{}", self.told);
+    }
+
+    /// Delivers some of what is queued.
+    async fn drain(&mut self) {
+        let (count, order) = (self.dice.usize(..=self.queued.len()), self.dice.u8(..3));
+        self.tell(&format!("deliver {count} in order {order}"));
+        for step in 0..count {
+            if step == 0 && self.dice.bool() || self.dice.u8(..) == 0 {
+                self.start_again();
+            }
+            let at = match order {
+                0 => 0,
+                1 => self.queued.len() - 1,
+                _ => self.dice.usize(..self.queued.len()),
+            };
+            let id = self.queued[at];
+            if self.dice.u8(..8) == 0 {
+                self.rig.spool.note_deferral(id, "450 4.2.0 later");
+            }
+            assert_eq!(deliver(&self.rig, id).await, Ok(()), "{}; number {at} failed", self.told);
+            self.queued.remove(at);
+        }
+    }
+}
+
+/// writer.rs 4, clean.rs 4.
+#[tokio::test]
+async fn any_history_on_a_full_disk_drains() {
+    let asked = std::env::var("NULLMTA_FULL_CASES").ok();
+    let cases = asked.map_or(CASES, |cases| cases.parse().expect("NULLMTA_FULL_CASES is a number"));
+    for seed in 0..cases {
+        let mut history = History::new(seed);
+        for _ in 0..history.dice.usize(1..4) {
+            history.fill().await;
+            if history.dice.bool() {
+                history.others_take_the_rest();
+            }
+            history.drain().await;
+        }
+    }
+}
