@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use super::connection::{Connection, Patience};
-use super::message::Message;
+use super::content::Content;
 use super::ways::Way;
 use crate::envelope::{Envelope, Recipient};
 use crate::smtp::bsmtp::{self, Offered};
@@ -136,7 +136,7 @@ impl<'a> Client<'a> {
     pub(super) fn submit<R: Read>(
         &mut self,
         envelope: &Envelope,
-        message: &mut Message<R>,
+        content: &mut Content<R>,
     ) -> Result<Reply, Undone> {
         let offered = self.hello()?;
         self.mail(envelope, offered)?;
@@ -147,7 +147,7 @@ impl<'a> Client<'a> {
         if go_on.severity() != Severity::Intermediate {
             return accepted(Phase::Content, go_on).and_then(|reply| Err(Undone::Absent(reply.to_string())));
         }
-        self.content(message, offered.size.unwrap_or(u64::MAX))
+        self.content(content, offered.size.unwrap_or(u64::MAX))
     }
 
     /// QUIT. What becomes of it concerns nobody, so it is not waited for long.
@@ -155,9 +155,9 @@ impl<'a> Client<'a> {
         let _ = self.connection.wait_at_most(Some(FAREWELL)).and_then(|()| self.command("QUIT"));
     }
 
-    fn content<R: Read>(&mut self, message: &mut Message<R>, most: u64) -> Result<Reply, Undone> {
+    fn content<R: Read>(&mut self, content: &mut Content<R>, most: u64) -> Result<Reply, Undone> {
         let (mut stuffer, mut out, mut size) = (Stuffer::new(), Vec::new(), 0);
-        while let Some(piece) = message.piece().map_err(Undone::Input)? {
+        while let Some(piece) = content.piece().map_err(Undone::Input)? {
             size += piece.len() as u64;
             if size > most {
                 // The daemon would read it to its end, which may never come.

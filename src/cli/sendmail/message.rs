@@ -5,44 +5,32 @@
 //!    From field.
 //! 2. Bcc and Resent-Bcc leave this process with no message. A From field is added where it was asked for
 //!    and there is none. All else goes through as it came, normalised.
-//! 3. Memory is bounded: at most [`HELD_OCTETS`] of a message are kept. A message that fits can be
-//!    submitted again from its start; of one that does not, the rest is read from the input as it is sent.
+//! 3. Memory is bounded: about [`HELD_OCTETS`] of a message are held in it; the rest is read when it is sent.
 //!
 //! Fails: the header section is too large (65), the input cannot be read (74).
 //!
-//! Not here: what else a message may lack; the daemon adds it (`message/`).
+//! Not here: how the rest is kept (`content.rs`); what else a message may lack; the daemon adds it (`message/`).
 
 use std::io::{self, Read};
 
+use super::content::Content;
 use super::input::Input;
+use super::overflow::Overflow;
 use super::recipients;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
 
-/// Of a message, so many octets are kept: its header section, and for most all the rest.
+/// Of a message, so many octets are held in memory: its header section, and for most all the rest.
 const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
 
 /// A message, its header section known.
 pub(super) struct Message<R> {
     /// The recipients that the header names, if that was asked for.
     pub(super) named: Vec<Address>,
-    /// What was kept, as it is to be sent.
-    held: Vec<u8>,
-    input: Input<R>,
-    /// Whether the input may hold more than was kept.
-    has_rest: bool,
-    next: Next,
-    /// The rest passes through here.
-    passing: Vec<u8>,
-}
-
-/// What [`Message::piece`] gives next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Held,
-    Rest,
+    /// What is to be sent.
+    pub(super) content: Content<R>,
 }
 
 /// What is wanted of the header section.
@@ -55,8 +43,8 @@ pub(super) struct Wanted {
 }
 
 impl<R: Read> Message<R> {
-    /// Reads the header section, and as much of the body as is kept.
-    pub(super) fn read(mut input: Input<R>, wanted: &Wanted) -> Result<Self, Failure> {
+    /// Reads the header section, and as much of the body as is held in memory; the rest may go to `overflow`.
+    pub(super) fn read(mut input: Input<R>, wanted: &Wanted, overflow: Overflow) -> Result<Self, Failure> {
         let (mut octets, mut has_rest, mut scan) = (Vec::new(), true, Scan::default());
         while has_rest && octets.len() < HELD_OCTETS {
             has_rest = input.read(&mut octets).map_err(|error| unreadable(&error))?;
@@ -66,35 +54,13 @@ impl<R: Read> Message<R> {
             None if has_rest => return Err(header_too_large()),
             None => scan.finish(&octets),
         };
-        let content = extent.split(&octets);
-        if content.header.octets().len() > MAX_HEADER_OCTETS {
+        let split = extent.split(&octets);
+        if split.header.octets().len() > MAX_HEADER_OCTETS {
             return Err(header_too_large());
         }
-        let named = if wanted.recipients { recipients::named_in(content.header)? } else { Vec::new() };
-        let held = fitted(&content, wanted.from_field.as_deref());
-        Ok(Message { named, held, input, has_rest, next: Next::Held, passing: Vec::new() })
-    }
-
-    /// Goes back to the start; false if that is no longer possible.
-    pub(super) fn rewind(&mut self) -> bool {
-        let is_whole = !self.has_rest;
-        if is_whole {
-            self.next = Next::Held;
-        }
-        is_whole || self.next == Next::Held
-    }
-
-    /// The next piece of content; `None` at the end.
-    pub(super) fn piece(&mut self) -> io::Result<Option<&[u8]>> {
-        if self.next == Next::Held {
-            self.next = Next::Rest;
-            return Ok(Some(&self.held));
-        }
-        self.passing.clear();
-        if self.has_rest && self.input.read(&mut self.passing)? {
-            return Ok(Some(&self.passing));
-        }
-        Ok(None)
+        let named = if wanted.recipients { recipients::named_in(split.header)? } else { Vec::new() };
+        let held = fitted(&split, wanted.from_field.as_deref());
+        Ok(Message { named, content: Content::new(held, input, overflow) })
     }
 }
 
@@ -133,20 +99,12 @@ mod tests {
     const FROM: &str = "From: Ann <ann>\r\n";
 
     fn read<'a>(octets: &'a [u8], wanted: &Wanted) -> Result<Message<&'a [u8]>, Failure> {
-        Message::read(Input::new(octets, false), wanted)
-    }
-
-    fn content(message: &mut Message<&[u8]>) -> Vec<u8> {
-        let mut content = Vec::new();
-        while let Some(piece) = message.piece().unwrap() {
-            content.extend_from_slice(piece);
-        }
-        content
+        Message::read(Input::new(octets, false), wanted, Overflow::new("/nonexistent".into(), 0))
     }
 
     fn sent(octets: &str, from_field: Option<&str>) -> String {
         let wanted = Wanted { recipients: false, from_field: from_field.map(String::from) };
-        String::from_utf8(content(&mut read(octets.as_bytes(), &wanted).unwrap())).unwrap()
+        String::from_utf8(read(octets.as_bytes(), &wanted).unwrap().content.rest()).unwrap()
     }
 
     #[test]
@@ -189,23 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_fits_can_be_sent_again() {
-        let mut message = read(b"Subject: x\n\nbody\n", &Wanted::default()).unwrap();
-        for _ in 0..3 {
-            assert_eq!(content(&mut message), b"Subject: x\r\n\r\nbody\r\n");
-            assert!(message.rewind());
-        }
-    }
-
-    #[test]
-    fn a_large_one_streams_and_can_be_sent_once() {
+    fn of_a_large_one_a_part_is_held_in_memory() {
         let octets = [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(256 * 1024)].concat();
-        let mut message = read(&octets, &Wanted::default()).unwrap();
-        assert!(message.held.len() < 2 * HELD_OCTETS && message.rewind());
-        let sent = content(&mut message);
-        assert_eq!(sent.len(), octets.len() + 256 * 1024 + 2);
-        assert!(message.passing.capacity() < HELD_OCTETS);
-        assert!(!message.rewind());
+        let mut content = read(&octets, &Wanted::default()).unwrap().content;
+        let in_memory = content.piece().unwrap().unwrap().len();
+        assert!((HELD_OCTETS..2 * HELD_OCTETS).contains(&in_memory), "{in_memory}");
+        assert_eq!(in_memory + content.rest().len(), octets.len() + 256 * 1024 + 2);
     }
 
     #[test]

@@ -7,16 +7,18 @@
 //! ```text
 //!  arguments ─▶ message ◀─ input           ways: socket, TCP, drop directory
 //!                │  └ recipients (-t)        │
-//!                └──────▶ submit ◀───────────┘
-//!                           └ client, or spool/drop
+//!             content ──▶ submit ◀───────────┘
+//!                └ overflow └ client, or spool/drop
 //! ```
 //! Not here: what is done to a message (`message/`); the daemon does it.
 
 mod arguments;
 mod client;
 mod connection;
+mod content;
 mod input;
 mod message;
+mod overflow;
 mod recipients;
 #[cfg(test)]
 mod script;
@@ -25,6 +27,7 @@ mod session;
 mod submit;
 mod ways;
 
+use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -37,6 +40,7 @@ use arguments::{Invocation, Mode};
 use connection::Patience;
 use input::Input;
 use message::{Message, Wanted};
+use overflow::Overflow;
 use ways::Ways;
 
 pub use arguments::Program;
@@ -99,12 +103,13 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
         from_field: invocation.full_name.as_ref().map(from_field),
     };
     let input = Input::new(io::stdin().lock(), invocation.ends_at_dot);
-    let mut message = Message::read(input, &wanted)?;
-    let envelope = envelope(invocation, std::mem::take(&mut message.named));
+    let overflow = Overflow::new(env::temp_dir(), ways.max_message_size);
+    let Message { named, mut content } = Message::read(input, &wanted, overflow)?;
+    let envelope = envelope(invocation, named);
     if envelope.recipients.is_empty() {
         return Err(arguments::usage("no recipients in the message's header; nothing was queued"));
     }
-    submit::submit(ways, Patience::USUAL, &envelope, &mut message, transcript)
+    submit::submit(ways, Patience::USUAL, &envelope, &mut content, transcript)
 }
 
 /// The envelope, with the recipients of the command line and those that the header names.

@@ -32,7 +32,8 @@ use jiff::Timestamp;
 
 use super::client::{Client, Phase, Undone};
 use super::connection::Patience;
-use super::message::{Message, unreadable};
+use super::content::Content;
+use super::message::unreadable;
 use super::ways::{Way, Ways};
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::{Envelope, Recipient};
@@ -41,22 +42,22 @@ use crate::smtp::session::Durable;
 use crate::spool::drop::{DropError, DropFile};
 use crate::spool::fs::RealFs;
 
-/// Submits `message`; the dialogue is shown on `transcript`.
+/// Submits a message; the dialogue is shown on `transcript`.
 pub(super) fn submit<R: Read>(
     ways: &Ways,
     patience: Patience,
     envelope: &Envelope,
-    message: &mut Message<R>,
+    content: &mut Content<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut waits = patience.busy.iter();
     loop {
-        match submit_once(ways, patience, envelope, message, transcript) {
+        match submit_once(ways, patience, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(NotNow::Final(failure)) => return Err(failure),
             Err(NotNow::Busy(failure)) => match waits.next() {
                 // Those who were turned away together do not come back together.
-                Some(wait) if message.rewind() => std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64())),
+                Some(wait) if content.rewind() => std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64())),
                 _ => return Err(failure),
             },
         }
@@ -80,16 +81,16 @@ fn submit_once<R: Read>(
     ways: &Ways,
     patience: Patience,
     envelope: &Envelope,
-    message: &mut Message<R>,
+    content: &mut Content<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), NotNow> {
     let (mut reasons, mut is_busy) = (Vec::new(), false);
     for way in &ways.to_daemon {
-        is_busy = match to_daemon(way, patience, envelope, message, transcript) {
+        is_busy = match to_daemon(way, patience, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(undone) => passed_by(way, undone, &mut reasons)?,
         };
-        if !message.rewind() {
+        if !content.rewind() {
             return Err(not_now(&reasons).into());
         }
         if is_busy {
@@ -97,7 +98,7 @@ fn submit_once<R: Read>(
         }
     }
     let left = match &ways.drop_directory {
-        Some(directory) => leave(directory, ways.max_message_size, envelope, message, reasons, transcript),
+        Some(directory) => leave(directory, ways.max_message_size, envelope, content, reasons, transcript),
         None => Err(not_now(&reasons)),
     };
     left.map_err(|failure| match failure.exit() {
@@ -192,11 +193,11 @@ fn to_daemon<R: Read>(
     way: &Way,
     patience: Patience,
     envelope: &Envelope,
-    message: &mut Message<R>,
+    content: &mut Content<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Undone> {
     let (mut client, _) = Client::connect(way, patience, transcript)?;
-    client.submit(envelope, message)?;
+    client.submit(envelope, content)?;
     client.quit();
     Ok(())
 }
@@ -206,11 +207,11 @@ fn leave<R: Read>(
     directory: &Path,
     max_size: u64,
     envelope: &Envelope,
-    message: &mut Message<R>,
+    content: &mut Content<R>,
     mut reasons: Vec<String>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
-    match write_drop_file(directory, max_size, envelope, message) {
+    match write_drop_file(directory, max_size, envelope, content) {
         Ok(name) => {
             // Nobody to show it to is no reason to lose the mail.
             let _ = writeln!(transcript, "left in {} as {name}: {}", directory.display(), reasons.join("; "));
@@ -238,11 +239,12 @@ fn write_drop_file<R: Read>(
     directory: &Path,
     max_size: u64,
     envelope: &Envelope,
-    message: &mut Message<R>,
+    content: &mut Content<R>,
 ) -> Result<String, LeaveError> {
     let created = DropFile::create(Arc::new(RealFs), directory, envelope, Timestamp::now());
     let (mut file, mut size) = (created.map_err(LeaveError::Disk)?, 0);
-    while let Some(piece) = message.piece().map_err(LeaveError::Input)? {
+    content.keep_no_more();
+    while let Some(piece) = content.piece().map_err(LeaveError::Input)? {
         size += piece.len() as u64;
         if size > max_size {
             return Err(LeaveError::TooLarge);

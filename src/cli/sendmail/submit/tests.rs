@@ -1,8 +1,11 @@
+mod large;
+
 use std::io;
 use std::time::Duration;
 
 use super::super::input::Input;
-use super::super::message::Wanted;
+use super::super::message::{Message, Wanted};
+use super::super::overflow::Overflow;
 use super::super::script::{CLOSE, STALL, daemon, daemon_of_several};
 use super::*;
 use crate::envelope::{Address, Body, Notify, Recipient, ReversePath};
@@ -37,8 +40,13 @@ fn envelope() -> Envelope {
     envelope
 }
 
-fn message<R: Read>(source: R) -> Message<R> {
-    Message::read(Input::new(source, true), &Wanted::default()).unwrap()
+fn content<R: Read>(source: R) -> Content<R> {
+    content_kept_in(&std::env::temp_dir(), source)
+}
+
+fn content_kept_in<R: Read>(directory: &Path, source: R) -> Content<R> {
+    let overflow = Overflow::new(directory.into(), u64::MAX);
+    Message::read(Input::new(source, true), &Wanted::default(), overflow).unwrap().content
 }
 
 /// A place with a socket for the daemon and a drop directory.
@@ -70,8 +78,8 @@ impl Place {
     }
 
     fn submit(&self, patience: Patience) -> Result<(), Failure> {
-        let mut message = message(&b"Subject: x\n\n.dot\nbody\n"[..]);
-        submit(&self.ways, patience, &envelope(), &mut message, &mut io::sink())
+        let mut content = content(&b"Subject: x\n\n.dot\nbody\n"[..]);
+        submit(&self.ways, patience, &envelope(), &mut content, &mut io::sink())
     }
 }
 
@@ -185,7 +193,7 @@ fn what_was_asked_for_is_passed_on_where_it_is_offered() {
         let place = Place::new();
         let script = Vec::leak(vec!["220 h", ehlo, OK, OK, "354 go on", OK]);
         let daemon = daemon(&place.socket(), script);
-        submit(&place.ways, PATIENT, &envelope, &mut message(&b"x"[..]), &mut io::sink()).unwrap();
+        submit(&place.ways, PATIENT, &envelope, &mut content(&b"x"[..]), &mut io::sink()).unwrap();
         let said = daemon.join().unwrap();
         assert!(said.contains(mail) && said.contains(rcpt), "{said}");
     }
@@ -198,7 +206,7 @@ fn utf8_addresses_go_where_they_are_understood() {
     envelope.recipients[0] = Recipient::plain(address("ünn@example.org"));
     envelope.smtputf8 = true;
     let daemon = daemon(&place.socket(), &["220 h", "250 h"]);
-    submit(&place.ways, PATIENT, &envelope, &mut message(&b"x"[..]), &mut io::sink()).unwrap();
+    submit(&place.ways, PATIENT, &envelope, &mut content(&b"x"[..]), &mut io::sink()).unwrap();
     daemon.join().unwrap();
     assert!(place.dropped()[0].contains("MAIL FROM:<root> SMTPUTF8\r\n"));
 }
@@ -264,7 +272,7 @@ fn what_is_longer_than_the_daemon_takes_is_not_sent_to_its_end() {
     let daemon =
         daemon(&place.socket(), &["220 h", "250-h\r\n250 SIZE 3000000", OK, OK, OK, "354 go on", OK]);
     let endless = io::repeat(b'x');
-    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut message(endless), &mut io::sink());
+    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut content(endless), &mut io::sink());
     assert_eq!(outcome.unwrap_err().exit(), Exit::Unavailable);
     assert!(!daemon.join().unwrap().ends_with("\r\n.\r\n"));
     assert_eq!(place.dropped().len(), 0);
@@ -285,33 +293,6 @@ fn with_no_way_at_all_every_reason_is_said() {
     assert_eq!(place.submit(PATIENT).unwrap_err().exit(), Exit::TempFail);
 }
 
-/// A message larger than what is kept of one.
-fn large() -> Vec<u8> {
-    [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(200 * 1024)].concat()
-}
-
-#[test]
-fn a_large_message_is_not_tried_again_once_it_is_under_way() {
-    let place = Place::new();
-    let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"]);
-    let large = large();
-    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut message(&large[..]), &mut io::sink());
-    assert_eq!(outcome.unwrap_err().exit(), Exit::TempFail);
-    daemon.join().unwrap();
-    assert_eq!(place.dropped().len(), 0);
-}
-
-#[test]
-fn a_large_message_that_was_not_begun_is_left_whole() {
-    let place = Place::new();
-    let daemon = daemon(&place.socket(), &["220 h", EHLO, CLOSE]);
-    let large = large();
-    submit(&place.ways, PATIENT, &envelope(), &mut message(&large[..]), &mut io::sink()).unwrap();
-    daemon.join().unwrap();
-    let dropped = place.dropped();
-    assert_eq!(dropped[0].matches("0123456789abcde\r\n").count(), 200 * 1024);
-}
-
 #[test]
 fn what_is_larger_than_the_daemon_takes_is_not_left_for_it() {
     let mut place = Place::new();
@@ -325,34 +306,12 @@ fn what_is_larger_than_the_daemon_takes_is_not_left_for_it() {
 }
 
 #[test]
-fn an_input_that_breaks_off_is_never_ended_with_a_dot() {
-    struct Broken;
-    impl Read for Broken {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("torn"))
-        }
-    }
-    let large = large();
-    for up in [true, false] {
-        let place = Place::new();
-        let script = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
-        let daemon = up.then(|| daemon(&place.socket(), script));
-        let mut message = message((&large[..]).chain(Broken));
-        let outcome = submit(&place.ways, PATIENT, &envelope(), &mut message, &mut io::sink());
-        assert_eq!(outcome.unwrap_err().exit(), Exit::IoError);
-        let said = daemon.map_or(String::new(), |daemon| daemon.join().unwrap());
-        assert!(!said.contains("\r\n.\r\n"), "an end of data");
-        assert_eq!(place.dropped().len(), 0);
-    }
-}
-
-#[test]
 fn the_dialogue_is_shown() {
     let place = Place::new();
     let daemon =
         daemon(&place.socket(), &["220 h", "250 h", OK, OK, OK, "354 go on", "250 2.0.0 queued", "221 bye"]);
     let mut shown = Vec::new();
-    submit(&place.ways, PATIENT, &envelope(), &mut message(&b"x"[..]), &mut shown).unwrap();
+    submit(&place.ways, PATIENT, &envelope(), &mut content(&b"x"[..]), &mut shown).unwrap();
     daemon.join().unwrap();
     assert_eq!(
         String::from_utf8(shown).unwrap(),

@@ -1,0 +1,148 @@
+//! What of a message does not fit into memory: a file without a name.
+//!
+//! Promises:
+//! 1. Nobody else reads it: no name leads to it, and its mode is 0600. When the process ends, however it ends,
+//!    nothing is left of it.
+//! 2. It is made when it is first needed, and is never longer than it may be: neither than its owner said, nor
+//!    than the process may write (`ulimit -f`), since the signal that says so would end the process and lose the
+//!    message.
+//!
+//! Fails where no file can be made, or it cannot grow; then it is gone, and so is the room it took.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::{Resource, getrlimit};
+
+/// Octets that are read at a time.
+const PIECE_OCTETS: u64 = 64 * 1024;
+
+/// Octets in a file, to which more can be appended while they are read.
+pub(super) struct Overflow {
+    directory: PathBuf,
+    most: u64,
+    file: Option<File>,
+    len: u64,
+}
+
+impl Overflow {
+    /// One in `directory` of at most so many octets; empty, and not yet a file.
+    pub(super) fn new(directory: PathBuf, most: u64) -> Self {
+        let most = getrlimit(Resource::Fsize).current.map_or(most, |limit| most.min(limit));
+        Overflow { directory, most, file: None, len: 0 }
+    }
+
+    /// How many octets are in it.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Appends `octets`, and is the longer for it.
+    pub(super) fn with(mut self, octets: &[u8]) -> io::Result<Self> {
+        if octets.is_empty() {
+            return Ok(self);
+        }
+        let len = self.len + octets.len() as u64;
+        if len > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => unnamed_file(&self.directory)?,
+        };
+        file.write_all_at(octets, self.len)?;
+        Ok(Overflow { file: Some(file), len, ..self })
+    }
+
+    /// Reads some of the octets behind the first `start`, and appends them to `out`.
+    pub(super) fn read(&self, start: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let (from, len) = (out.len(), PIECE_OCTETS.min(self.len.saturating_sub(start)));
+        out.resize(from + len as usize, 0);
+        file.read_exact_at(&mut out[from..], start).map_err(|error| {
+            let directory = self.directory.display();
+            io::Error::new(error.kind(), format!("its copy in {directory} cannot be read: {error}"))
+        })
+    }
+
+    /// Lets it grow no more.
+    pub(super) fn close(&mut self) {
+        self.most = self.len;
+    }
+}
+
+fn unnamed_file(directory: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let unnamed = options.clone().custom_flags(OFlags::TMPFILE.bits() as i32).open(directory);
+    unnamed.or_else(|_| named_for_a_moment(&options, directory))
+}
+
+/// For a file system without O_TMPFILE, such as that of many containers.
+fn named_for_a_moment(options: &OpenOptions, directory: &Path) -> io::Result<File> {
+    let path = directory.join(format!("nullmta-{:016x}", fastrand::u64(..)));
+    let file = options.clone().create_new(true).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn all(overflow: &Overflow) -> Vec<u8> {
+        let mut out = Vec::new();
+        while (out.len() as u64) < overflow.len() {
+            overflow.read(out.len() as u64, &mut out).unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn what_was_appended_can_be_read_again_and_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut overflow = Overflow::new(directory.path().into(), u64::MAX);
+        let mut expected = Vec::new();
+        for piece in [&b"a"[..], b"", &[b'b'; 100_000], b"c"] {
+            overflow = overflow.with(piece).unwrap();
+            expected.extend_from_slice(piece);
+            assert_eq!(overflow.len(), expected.len() as u64);
+            assert!(all(&overflow) == expected && all(&overflow) == expected);
+        }
+    }
+
+    #[test]
+    fn no_name_leads_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let overflow = Overflow::new(directory.path().into(), 10).with(b"secret").unwrap();
+        let options = OpenOptions::new().read(true).write(true).mode(0o600).clone();
+        let by_the_other_way = named_for_a_moment(&options, directory.path()).unwrap();
+        for file in [overflow.file.unwrap(), by_the_other_way] {
+            let metadata = file.metadata().unwrap();
+            assert_eq!((metadata.nlink(), metadata.mode() & 0o777), (0, 0o600));
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn it_is_no_longer_than_it_may_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let overflow = || Overflow::new(directory.path().into(), 3).with(b"ab").unwrap();
+        assert_eq!(all(&overflow().with(b"c").unwrap()), b"abc");
+        assert_eq!(overflow().with(b"cd").err().unwrap().kind(), io::ErrorKind::FileTooLarge);
+        let mut closed = overflow();
+        closed.close();
+        assert!(closed.with(b"c").is_err());
+    }
+
+    #[test]
+    fn without_a_directory_there_is_none() {
+        let overflow = || Overflow::new("/nonexistent".into(), 10);
+        assert!(overflow().with(b"").is_ok() && overflow().with(b"a").is_err());
+    }
+}
