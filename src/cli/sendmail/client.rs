@@ -2,9 +2,9 @@
 //!
 //! Promises:
 //! 1. [`Undone`] tells apart what nothing was queued of, since no daemon was there ([`Undone::Absent`]), since it
-//!    takes nothing more at this moment ([`Undone::Busy`]), by its word for now ([`Undone::Deferred`]) or for good
-//!    ([`Undone::Refused`]), from what may have been queued ([`Undone::InDoubt`]): the daemon had the final dot,
-//!    and its reply did not come.
+//!    takes nothing more at this moment ([`Undone::Busy`]) or not so many recipients in one session
+//!    ([`Undone::TooMany`]), by its word for now ([`Undone::Deferred`]) or for good ([`Undone::Refused`]), from what
+//!    may have been queued ([`Undone::InDoubt`]): the daemon had the final dot, and its reply did not come.
 //! 2. A message goes to all of its recipients or to none: one that is refused ends the transaction.
 //! 3. An input that breaks off ends the connection before the final dot.
 //!
@@ -54,9 +54,10 @@ impl fmt::Display for Phase {
 pub(super) enum Undone {
     /// Nothing was queued: no daemon of ours is there, or it went away.
     Absent(String),
-    /// Nothing was queued: a daemon is there, and has no place for another session, or for so many recipients in
-    /// one; or it stops.
+    /// Nothing was queued: a daemon is there, and has no place for another session; or it stops.
     Busy(String),
+    /// Nothing was queued: a daemon is there, and never takes so many recipients in one session.
+    TooMany(String),
     /// Nothing was queued: the daemon will not have it for now.
     Deferred(Phase, Reply),
     /// Nothing was queued, and never will be.
@@ -127,7 +128,7 @@ impl<'a> Client<'a> {
         let reply = self.ask(&bsmtp::rcpt(recipient, offered))?;
         // RFC 5321 4.5.3.1.10: too many recipients; a file in the drop directory may have them all.
         if reply.code() == 452 && reply.status() == Some(Status::transient(5, 3)) {
-            return Err(Undone::Busy(reply.to_string()));
+            return Err(Undone::TooMany(reply.to_string()));
         }
         accepted(Phase::Rcpt(recipient.address.to_string()), reply)
     }

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::connection::{Connection, Patience};
-use super::submit::{not_now, passed_by};
+use super::submit::{Found, not_now, passed_by};
 use super::ways::Ways;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Envelope;
@@ -57,7 +57,7 @@ pub(super) fn hold(
             }
             // As in `submit.rs`, promise 2: not another way to the daemon that is there.
             Err(undone) => {
-                if passed_by(way, undone, &mut reasons)? {
+                if passed_by(way, undone, &mut reasons)? != Found::Nobody {
                     break;
                 }
             }

@@ -8,8 +8,9 @@
 //!    whose name is synced.
 //! 2. The next way is tried only when the one before certainly queued nothing, and only while the message can
 //!    still be sent from its start: where no daemon is, the next one; where a daemon is and has no place for
-//!    the session, the drop directory, so that a burst of jobs loses no mail and the daemon knows whose it is;
-//!    and if nothing can be left there (a container has but the socket), it is tried again, for some seconds.
+//!    the session, or for so many recipients in one, the drop directory, so that a burst of jobs loses no mail and
+//!    the daemon knows whose it is; and if nothing can be left there (a container has but the socket), a daemon
+//!    that is busy is tried again, for some seconds.
 //!    What the daemon says of the message itself is its last word, for now as for good: its limits hold.
 //! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`, and has not
 //!    the exit code of those after which another try is safe.
@@ -84,16 +85,16 @@ fn submit_once<R: Read>(
     content: &mut Content<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), NotNow> {
-    let (mut reasons, mut is_busy) = (Vec::new(), false);
+    let (mut reasons, mut found) = (Vec::new(), Found::Nobody);
     for way in &ways.to_daemon {
-        is_busy = match to_daemon(way, patience, envelope, content, transcript) {
+        found = match to_daemon(way, patience, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(undone) => passed_by(way, undone, &mut reasons)?,
         };
         if !content.rewind() {
             return Err(not_now(&reasons).into());
         }
-        if is_busy {
+        if found != Found::Nobody {
             break;
         }
     }
@@ -102,16 +103,28 @@ fn submit_once<R: Read>(
         None => Err(not_now(&reasons)),
     };
     left.map_err(|failure| match failure.exit() {
-        Exit::TempFail if is_busy => NotNow::Busy(failure),
+        Exit::TempFail if found == Found::Busy => NotNow::Busy(failure),
         _ => NotNow::Final(failure),
     })
 }
 
-/// Notes why another way is to be tried, and whether a daemon is there; fails where none may be.
-pub(super) fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<bool, Failure> {
-    let (why, is_busy) = match undone {
-        Undone::Absent(why) => (why, false),
-        Undone::Busy(why) => (why, true),
+/// Whom a way that was passed by led to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No daemon.
+    Nobody,
+    /// One that may take the message at another moment.
+    Busy,
+    /// One whose limits it is above at every moment.
+    Limited,
+}
+
+/// Notes why another way is to be tried, and whom this one led to; fails where no other may be.
+pub(super) fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<Found, Failure> {
+    let (why, found) = match undone {
+        Undone::Absent(why) => (why, Found::Nobody),
+        Undone::Busy(why) => (why, Found::Busy),
+        Undone::TooMany(why) => (why, Found::Limited),
         Undone::Deferred(phase, reply) => return Err(deferred(&phase, &reply)),
         Undone::Refused(phase, reply) => return Err(refused(&phase, &reply)),
         Undone::TooLarge(most) => return Err(too_large(most)),
@@ -119,7 +132,7 @@ pub(super) fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) ->
         Undone::Input(error) => return Err(unreadable(&error)),
     };
     reasons.push(format!("{way}: {why}"));
-    Ok(is_busy)
+    Ok(found)
 }
 
 /// Says what would be done: the daemon's word on each address, and nothing is queued.
@@ -133,12 +146,12 @@ pub(super) fn verify(
     for way in &ways.to_daemon {
         let mut said = Vec::new();
         let verified = verify_over(way, patience, envelope, &mut said);
-        if !matches!(verified, Err(Undone::Absent(_) | Undone::Busy(_))) {
+        if !matches!(verified, Err(Undone::Absent(_) | Undone::Busy(_) | Undone::TooMany(_))) {
             // Output that nobody reads leaves nobody to tell.
             let _ = said.iter().try_for_each(|line| writeln!(out, "{line} (by way of {way})"));
         }
         let Err(undone) = verified else { return Ok(()) };
-        if passed_by(way, undone, &mut reasons)? {
+        if passed_by(way, undone, &mut reasons)? != Found::Nobody {
             break;
         }
     }

@@ -265,6 +265,20 @@ fn a_daemon_that_is_busy_is_asked_again_where_nothing_can_be_left() {
     }
 }
 
+/// It was asked again for sixteen seconds, and said the same each time.
+#[test]
+fn a_daemon_that_never_takes_so_many_recipients_is_asked_once() {
+    let refuses = &["220 h", EHLO, OK, OK, "452 4.5.3 too many recipients"];
+    let mut place = Place::new();
+    place.ways.drop_directory = None;
+    let daemon = daemon(&place.socket(), refuses);
+    let patience = Patience { busy: &[Duration::ZERO], ..PATIENT };
+    let failure = place.submit(patience).unwrap_err();
+    daemon.join().unwrap();
+    assert_eq!(failure.exit(), Exit::TempFail);
+    assert!(failure.to_string().ends_with("/socket: 452 4.5.3 too many recipients"), "{failure}");
+}
+
 /// `sendmail ann </dev/zero` had no end.
 #[test]
 fn what_is_longer_than_the_daemon_takes_is_not_sent_to_its_end() {
