@@ -10,7 +10,7 @@
 //!    still be sent from its start: where no daemon is, the next one; where a daemon is and has no place for
 //!    the session, or for so many recipients in one, the drop directory, so that a burst of jobs loses no mail and
 //!    the daemon knows whose it is; and if nothing can be left there (a container has but the socket), a daemon
-//!    that is busy is tried again, for some seconds.
+//!    that is busy, or stops and comes back, is tried again, for some seconds.
 //!    What the daemon says of the message itself is its last word, for now as for good: its limits hold.
 //! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`, and has not
 //!    the exit code of those after which another try is safe.
@@ -51,25 +51,29 @@ pub(super) fn submit<R: Read>(
     content: &mut Content<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut waits = patience.busy.iter();
+    let (mut waits, mut was_busy) = (patience.busy.iter(), false);
     loop {
-        match submit_once(ways, patience, envelope, content, transcript) {
+        let (failure, found) = match submit_once(ways, patience, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(NotNow::Final(failure)) => return Err(failure),
-            Err(NotNow::Busy(failure)) => match waits.next() {
-                // Those who were turned away together do not come back together.
-                Some(wait) if content.rewind() => std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64())),
-                _ => return Err(failure),
-            },
+            Err(NotNow::NoPlace(failure, found)) => (failure, found),
+        };
+        was_busy |= found == Found::Busy;
+        match waits.next() {
+            // Those who were turned away together do not come back together.
+            Some(wait) if was_busy && found != Found::Limited && content.rewind() => {
+                std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64()));
+            }
+            _ => return Err(failure),
         }
     }
 }
 
-/// Whether another try is worth the wait.
+/// Whether another try may be worth the wait.
 enum NotNow {
     Final(Failure),
-    /// A daemon is there and had no place for the session, and nothing could be left for it.
-    Busy(Failure),
+    /// Nobody took it, and nothing could be left; whom the last way led to.
+    NoPlace(Failure, Found),
 }
 
 impl From<Failure> for NotNow {
@@ -103,7 +107,7 @@ fn submit_once<R: Read>(
         None => Err(not_now(&reasons)),
     };
     left.map_err(|failure| match failure.exit() {
-        Exit::TempFail if found == Found::Busy => NotNow::Busy(failure),
+        Exit::TempFail => NotNow::NoPlace(failure, found),
         _ => NotNow::Final(failure),
     })
 }

@@ -245,14 +245,21 @@ fn a_daemon_that_is_there_has_the_last_word() {
     }
 }
 
-/// In a container that has the socket alone, a burst of jobs lost the mail of those for whom there was no place.
+/// In a container that has the socket alone, a burst of jobs lost the mail of those for whom there was no place, and
+/// a restart that of those who heard of it.
 #[test]
 fn a_daemon_that_is_busy_is_asked_again_where_nothing_can_be_left() {
     const BUSY: &[&str] = &["421 4.7.0 too many sessions of yours"];
+    const GONE: &[&str] = &[CLOSE];
     const TAKES: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
     let patience = Patience { busy: &[Duration::ZERO; 2], ..PATIENT };
     for drop_directory in [None, Some("/nonexistent/drop".into())] {
-        for (scripts, is_taken) in [(vec![BUSY, BUSY, TAKES], true), (vec![BUSY; 3], false)] {
+        for (scripts, is_taken) in [
+            (vec![BUSY, BUSY, TAKES], true),
+            (vec![BUSY, GONE, TAKES], true),
+            (vec![BUSY; 3], false),
+            (vec![GONE], false),
+        ] {
             let mut place = Place::new();
             place.ways.drop_directory.clone_from(&drop_directory);
             let daemon = daemon_of_several(&place.socket(), scripts);
