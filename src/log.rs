@@ -210,9 +210,19 @@ pub fn unreadable(id: QueueId, why: &dyn fmt::Display) {
     error!(queue_id = %id, "{id}: cannot be read from the spool, set aside: {why}");
 }
 
-/// What became of a message could not be recorded yet.
-pub fn unrecorded(id: QueueId, why: &dyn fmt::Display, retry_in: Duration) {
-    error!(queue_id = %id, "{id}: outcome not recorded: {why}; trying again in {}s", Seconds(retry_in));
+/// What became of a message could not be recorded; it is tried until it can be.
+pub fn unrecorded(id: QueueId, why: &dyn fmt::Display) {
+    error!(queue_id = %id, "{id}: outcome not recorded: {why}; will try again");
+}
+
+/// The spool does not take what has to be recorded of a delivery: nothing is sent from now on.
+pub fn sending_stopped(why: &dyn fmt::Display, live: usize) {
+    error!("nothing is sent: deliveries cannot be recorded: {why}; {live} in the queue, will try again");
+}
+
+/// The spool takes it again.
+pub fn sending_resumed(live: usize) {
+    info!("deliveries can be recorded again; {live} in the queue");
 }
 
 /// The relay is paused, for every message: a warning when it begins, the story after that.
@@ -452,15 +462,8 @@ struct Seconds(Duration);
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs_f64();
-        let text = if seconds < 0.095 {
-            format!("{seconds:.2}")
-        } else if seconds < 0.995 {
-            format!("{seconds:.2}").trim_end_matches('0').to_owned()
-        } else if seconds < 9.95 {
-            format!("{seconds:.1}")
-        } else {
-            format!("{seconds:.0}")
-        };
+        let digits = if seconds < 0.995 { 2 } else { usize::from(seconds < 9.95) };
+        let text = format!("{seconds:.digits$}");
         let bare = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
         f.write_str(bare)
     }

@@ -48,9 +48,19 @@ pub(super) struct Attempt {
     pub(super) taken_at: Timestamp,
     /// How long it was ready before a connection took it.
     pub(super) queued: Duration,
-    /// All but the final dot has been written: from here on the relay may have it.
-    pub(super) is_past_content: bool,
+    pub(super) progress: Progress,
     pub(super) ledger: Ledger,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The relay cannot have the message.
+    BeforeDot,
+    /// Nor will it get it: the spool did not take the mark.
+    Unmarked,
+    /// All but the final dot has been written: from here on the relay may have it.
+    PastContent,
 }
 
 /// One connection's link to the queue.
@@ -108,8 +118,8 @@ impl Courier {
             log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
         }
         let (taken_at, queued) = (self.desk.clock.now(), member.ready_for(self.desk.clock.steady()));
-        let attempt =
-            Attempt { id, member, envelope, arrived, taken_at, queued, is_past_content: false, ledger };
+        let progress = Progress::BeforeDot;
+        let attempt = Attempt { id, member, envelope, arrived, taken_at, queued, progress, ledger };
         self.attempts.insert(id, attempt);
         Transaction { content: reader(content), ..transaction }
     }
@@ -148,11 +158,14 @@ impl Work for Courier {
     }
 
     async fn before_dot(&mut self, id: QueueId) -> Result<(), Unmarked> {
-        self.desk.spool.mark_in_flight(id).await.map_err(|_| Unmarked)?;
+        let marked = self.desk.spool.mark_in_flight(id).await;
         if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.is_past_content = true;
+            attempt.progress = if marked.is_ok() { Progress::PastContent } else { Progress::Unmarked };
         }
-        Ok(())
+        marked.map_err(|error| {
+            self.desk.queue.tell(Command::Unmarked { id, error });
+            Unmarked
+        })
     }
 
     async fn report(&mut self, report: Report) {
@@ -168,7 +181,7 @@ impl Work for Courier {
 impl Drop for Courier {
     fn drop(&mut self) {
         for (id, attempt) in &self.attempts {
-            if attempt.is_past_content {
+            if attempt.progress == Progress::PastContent {
                 log::possible_duplicate(*id, "its connection ended without a report");
             }
             self.desk.became(*id, Disposition::Lost);

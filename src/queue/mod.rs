@@ -17,14 +17,15 @@
 //! 2. A message leaves the roster only when the spool has recorded its removal.
 //! 3. Nothing here is needed after a restart: the spool's recovery is all the queue starts from.
 //!
-//! Fails: a spool that cannot record an outcome is asked again until it can; meanwhile the message is
-//! not sent again. Not here: what a relay's words mean (`relay/verdict.rs`), storage (`spool/`).
+//! Fails: a spool that cannot record what a delivery needs is asked again until it can; meanwhile nothing is
+//! sent (`recording.rs`). Not here: what a relay's words mean (`relay/verdict.rs`), storage (`spool/`).
 
 mod breaker;
 pub mod clock;
 mod courier;
 mod lanes;
 mod owner;
+mod recording;
 mod roster;
 mod schedule;
 mod settlement;
@@ -45,7 +46,7 @@ use crate::config;
 use crate::envelope::Address;
 use crate::queue_id::QueueId;
 use crate::relay::{Relay, Trouble};
-use crate::spool::{Entry, Recovery, Spool};
+use crate::spool::{CommitError, Entry, Recovery, Spool};
 use clock::Clock;
 pub use courier::Courier;
 use owner::Owner;
@@ -220,7 +221,17 @@ enum Command {
     /// The relay has answered a transaction.
     Answered(ConnectionId),
     /// What became of a message cannot be recorded yet.
-    Unrecorded(QueueId),
+    Unrecorded {
+        id: QueueId,
+        error: CommitError,
+    },
+    /// A message was not sent, since that it may have been cannot be recorded.
+    Unmarked {
+        id: QueueId,
+        error: CommitError,
+    },
+    /// After that: now it could be.
+    Recordable,
     /// A message is no longer under way.
     Became {
         id: QueueId,

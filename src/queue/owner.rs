@@ -3,7 +3,7 @@
 //! It never waits for a disk or a relay: everything slow happens in couriers and settlements, which
 //! tell it what became of things.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use super::breaker::{Breaker, Effect};
 use super::clock::{Clock, later};
 use super::courier::{Courier, Desk};
+use super::recording::{Recording, await_recording};
 use super::roster::Roster;
 use super::schedule::Spread;
 use super::settlement::Disposition;
@@ -22,7 +23,7 @@ use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
-use crate::spool::{Entry, Recovery, Spool};
+use crate::spool::{CommitError, Entry, Recovery, Spool};
 
 /// The longest the owner sleeps: a message that arrives is stamped with the relay clock as the spool was told it
 /// last, and loses of its patience what that is behind.
@@ -56,6 +57,8 @@ type Ended = Result<(Id, Result<(), Trouble>), JoinError>;
 pub(super) struct Owner {
     roster: Roster,
     breaker: Breaker,
+    /// The breaker lets nothing through.
+    relay_is_paused: bool,
     trouble: Option<Trouble>,
     desk: Arc<Desk>,
     connections: HashMap<Id, Connection>,
@@ -65,8 +68,7 @@ pub(super) struct Owner {
     /// Those before it belong to settings that have been replaced.
     oldest_current: ConnectionId,
     relay_clock: RelayClock,
-    /// Messages whose outcome the spool does not take: nothing more is sent while there are any.
-    unrecorded: HashSet<QueueId>,
+    recording: Recording,
     next_client_probe: Timestamp,
     /// Set once: no more messages are given out, and when to end in any case.
     stop_by: Option<Timestamp>,
@@ -88,6 +90,7 @@ impl Owner {
         Owner {
             roster,
             breaker: Breaker::new(settings.max_connections.get()),
+            relay_is_paused: false,
             trouble: None,
             desk: Arc::new(Desk { queue, spool, settings, clock }),
             connections: HashMap::new(),
@@ -96,7 +99,7 @@ impl Owner {
             next_connection: 0,
             oldest_current: 0,
             relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
-            unrecorded: HashSet::new(),
+            recording: Recording::default(),
             next_client_probe: now,
             stop_by: None,
         }
@@ -132,7 +135,7 @@ impl Owner {
 
     /// Whether messages may be given out.
     fn is_sending(&self) -> bool {
-        self.stop_by.is_none() && self.unrecorded.is_empty()
+        self.stop_by.is_none() && self.recording.works()
     }
 
     fn is_finished(&self) -> bool {
@@ -153,7 +156,9 @@ impl Owner {
         match command {
             Command::Next { connection, wait, answer } => self.next(connection, wait, answer),
             Command::Answered(connection) => self.answered(connection),
-            Command::Unrecorded(id) => drop(self.unrecorded.insert(id)),
+            Command::Unrecorded { id, error } => self.unrecorded(id, error),
+            Command::Unmarked { id, error } => self.unmarked(id, error),
+            Command::Recordable => self.recordable(),
             Command::Became { id, disposition } => self.became(id, disposition),
             Command::ProbeNow => self.probe_now(),
             Command::ProbeForClient => self.probe_for_client(),
@@ -230,7 +235,8 @@ impl Owner {
 
     fn became(&mut self, id: QueueId, disposition: Disposition) {
         let now = self.now();
-        self.unrecorded.remove(&id);
+        self.recording.took_outcome(id, self.roster.len());
+        self.run_relay_clock();
         match disposition {
             Disposition::Removed => self.roster.remove(id),
             Disposition::Dead => self.roster.give_up(id),
@@ -246,6 +252,23 @@ impl Owner {
                 self.defer(id, now);
             }
         }
+    }
+
+    fn unrecorded(&mut self, id: QueueId, error: CommitError) {
+        self.recording.refuses_outcome(id, error, self.roster.len());
+        self.run_relay_clock();
+    }
+
+    fn unmarked(&mut self, id: QueueId, error: CommitError) {
+        if self.recording.refuses_mark(error, self.roster.len()) {
+            tokio::spawn(await_recording(self.desk.clone(), id));
+        }
+        self.run_relay_clock();
+    }
+
+    fn recordable(&mut self) {
+        self.recording.takes_marks(self.roster.len());
+        self.run_relay_clock();
     }
 
     /// The connection went away in the middle of this message. Once is bad luck; a message that this
@@ -293,15 +316,18 @@ impl Owner {
         self.trouble = Some(trouble);
     }
 
-    /// The relay clock runs while the breaker lets mail through, however it came to that.
     fn follow_breaker(&mut self) {
-        let (now, is_paused) = (self.now(), self.breaker.retry_at().is_some());
-        if is_paused && self.relay_clock.is_running() {
-            self.relay_clock.pause(now);
-        } else if !is_paused && !self.relay_clock.is_running() {
-            self.relay_clock.resume(now);
+        let is_paused = self.breaker.retry_at().is_some();
+        if std::mem::replace(&mut self.relay_is_paused, is_paused) && !is_paused {
             log::relay_resumed(self.roster.len());
         }
+        self.run_relay_clock();
+    }
+
+    /// The relay clock runs while the breaker lets mail through and the spool records it, however they came to that.
+    fn run_relay_clock(&mut self) {
+        let (now, runs) = (self.now(), !self.relay_is_paused && self.recording.works());
+        if runs { self.relay_clock.resume(now) } else { self.relay_clock.pause(now) }
     }
 
     /// How many connections show that the relay works.
@@ -385,7 +411,7 @@ impl Owner {
 /// Seconds in which the relay was usable, over the life of the spool: what patience is measured in.
 struct RelayClock {
     counted: u32,
-    /// Since when it runs; `None` while the relay is paused.
+    /// Since when it runs; `None` while no mail can get through.
     running_since: Option<Timestamp>,
 }
 
@@ -397,10 +423,6 @@ impl RelayClock {
     fn at(&self, now: Timestamp) -> u32 {
         let running = self.running_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
         self.counted.saturating_add(u32::try_from(running).unwrap_or(u32::MAX))
-    }
-
-    fn is_running(&self) -> bool {
-        self.running_since.is_some()
     }
 
     fn pause(&mut self, now: Timestamp) {

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 
 use super::Command;
 use super::clock::later;
-use super::courier::{Attempt, Desk};
+use super::courier::{Attempt, Desk, Progress};
+use super::recording::Pauses;
 use crate::envelope::{Address, ReversePath};
 use crate::log::{self, Delays, Outcome};
 use crate::message::dsn::{Affected, Dsn, Kind, Original};
@@ -48,8 +49,6 @@ pub(super) enum Disposition {
 
 /// How much of an original a DSN is given to quote from.
 const QUOTED_OCTETS: usize = 64 * 1024;
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// One recipient's end, or not yet, as this attempt has it.
 struct Finding {
@@ -68,6 +67,8 @@ pub(super) struct Settlement {
     unsaid: Option<Disposition>,
     warned: bool,
     success_told: bool,
+    /// The owner and the log have been told that the spool does not take it.
+    is_unrecorded: bool,
 }
 
 impl Settlement {
@@ -82,7 +83,7 @@ impl Settlement {
             );
         }
         log_deliveries(&attempt, &report, expired);
-        let unsaid = unsaid(&report);
+        let unsaid = unsaid(&attempt, &report);
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let findings = recipients
             .into_iter()
@@ -97,6 +98,7 @@ impl Settlement {
             unsaid,
             warned: false,
             success_told: false,
+            is_unrecorded: false,
         }
     }
 
@@ -111,6 +113,7 @@ impl Settlement {
             unsaid: None,
             warned: false,
             success_told: true,
+            is_unrecorded: false,
         }
     }
 
@@ -132,19 +135,24 @@ impl Settlement {
         if let Some(disposition) = self.unsaid {
             return disposition;
         }
-        let mut pause = FIRST_RETRY;
+        let mut pauses = Pauses::default();
         // Ends with the fault, or with the process: the in-flight mark then says "possible duplicate". Until
         // then the owner gives out nothing: what cannot be recorded must not be sent.
         loop {
             match self.record().await {
                 Ok(disposition) => return disposition,
                 Err(error) => {
-                    self.desk.queue.tell(Command::Unrecorded(self.attempt.id));
-                    log::unrecorded(self.attempt.id, &error, pause);
-                    self.desk.clock.sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_RETRY);
+                    self.unrecorded(error);
+                    self.desk.clock.sleep(pauses.next()).await;
                 }
             }
+        }
+    }
+
+    fn unrecorded(&mut self, error: CommitError) {
+        if !std::mem::replace(&mut self.is_unrecorded, true) {
+            log::unrecorded(self.attempt.id, &error);
+            self.desk.queue.tell(Command::Unrecorded { id: self.attempt.id, error });
         }
     }
 
@@ -387,10 +395,10 @@ fn outcome(verdict: Verdict, expired: bool) -> Option<Outcome> {
 }
 
 /// What becomes of a message of which the relay said nothing at all; `None` when it said something.
-fn unsaid(report: &Report) -> Option<Disposition> {
+fn unsaid(attempt: &Attempt, report: &Report) -> Option<Disposition> {
     let is_untold = report.recipients.iter().all(|recipient| recipient.verdict == Verdict::Untold);
-    let disposition = if report.reached_content { Disposition::Lost } else { Disposition::Untried };
-    is_untold.then_some(disposition)
+    let is_lost = report.reached_content && attempt.progress != Progress::Unmarked;
+    is_untold.then_some(if is_lost { Disposition::Lost } else { Disposition::Untried })
 }
 
 /// One line a recipient. Where not even content was sent, the line about the relay says it for all.

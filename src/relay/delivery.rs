@@ -94,9 +94,15 @@ impl Delivery {
         }
     }
 
-    /// Every open recipient waits for us: the content cannot be read, or the attempt not be recorded.
+    /// Every open recipient waits for us: the content cannot be read.
     pub(crate) fn defer_for_us(&mut self, said: &str) {
         self.settle_open(Verdict::Deferred, Status::transient(3, 0), said);
+    }
+
+    /// Nothing is known of the open recipients: the attempt cannot be recorded, and goes no further.
+    pub(crate) fn leave_unmarked(&mut self) {
+        let said = "the attempt cannot be recorded on the spool";
+        self.settle_open(Verdict::Untold, Status::transient(3, 0), said);
     }
 
     /// Nothing is known of the open recipients: the relay is in trouble.

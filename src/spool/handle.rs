@@ -155,6 +155,12 @@ impl Spool {
         self.ask(request, written).await
     }
 
+    /// Records that nothing became of a message; returns when synced. Whoever was refused a record learns by this,
+    /// and at no cost to the message, whether the next one will be taken.
+    pub async fn try_recording(&self, id: QueueId) -> Result<(), CommitError> {
+        self.change(id, Change::Close(Vec::new()), payload::encode_fates(&[])).await
+    }
+
     /// Seconds the relay has been usable, cumulative over the life of the spool; stamped on each record.
     pub fn set_relay_clock(&self, seconds: u32) {
         self.shared().relay_clock.store(seconds, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Barrier, watch};
 use tokio::task::JoinHandle;
 
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
@@ -81,8 +81,8 @@ pub(super) enum Does {
     Says(Vec<&'static str>),
     /// Says that it is going away, in place of the reply to MAIL.
     Leaves,
-    /// Takes the message, and says so when it is let to.
-    Holds(Arc<Notify>),
+    /// Takes the message; says so when the two have met here twice: to show that it has, and to be let to.
+    Holds(Arc<Barrier>),
     /// Cannot be reached.
     Refuses,
     /// Takes the message and goes away without a word.
@@ -163,14 +163,15 @@ impl TestRelay {
             }
             self.see(transaction).await;
             if courier.before_dot(id).await.is_err() {
-                courier.report(report(id, &recipients, &["451 4.3.0 no mark"])).await;
+                courier.report(Report { possible_duplicate: false, ..report(id, &recipients, &[]) }).await;
                 return Ok(());
             }
             let said = match does {
                 Does::Says(said) => said,
                 Does::Refuses | Does::Vanishes | Does::Leaves => vec![],
                 Does::Holds(release) => {
-                    release.notified().await;
+                    release.wait().await;
+                    release.wait().await;
                     vec!["250 2.0.0 ok"]
                 }
                 Does::Panics => panic!("told to"),
@@ -386,6 +387,18 @@ impl Bench {
     pub(super) async fn until_empty(&self) {
         self.until(|status| status.live == 0).await;
         assert_eq!(self.spool.len(), 0);
+    }
+
+    /// Moves the clock on until nothing is left, however long the disk takes for it.
+    pub(super) async fn pass_until_settled(&self) {
+        let wait = async {
+            while !self.spool.is_empty() {
+                self.clock.advance(Duration::from_secs(1));
+                self.queue.status().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there");
+        self.until_empty().await;
     }
 
     /// Moves the clock on in steps of `step`, letting the queue come to rest after each.

@@ -1,12 +1,24 @@
 //! Relay trouble is not the message's fault (README promise 4).
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tokio::sync::Notify;
+use tokio::sync::Barrier;
+use tokio::time::timeout;
+use tracing::subscriber::DefaultGuard;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, envelope};
-use crate::spool::fs::sim::{Fault, SimFs};
+use crate::journal::testing::Captured;
+use crate::spool::fs::sim::SimFs;
+
+/// The log, until the second part is dropped.
+fn captured() -> (Captured, DefaultGuard) {
+    let log = Captured::default();
+    let written = log.clone();
+    let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
+    (log, tracing::subscriber::set_default(journal.finish()))
+}
 
 #[tokio::test]
 async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
@@ -152,26 +164,95 @@ async fn a_client_may_ask_for_a_probe_once_a_minute() {
     assert_eq!(bench.relay.connections(), 2);
 }
 
+/// Each message was once shown to the relay without its dot, as often as its age asked for, and waited as long when
+/// the spool recorded again.
 #[tokio::test]
-async fn while_outcomes_cannot_be_recorded_nothing_is_sent() {
-    let fs = SimFs::new();
-    let bench = Bench::simulated(&fs);
-    bench.relay.always(Does::Refuses);
-    for _ in 0..10 {
-        bench.submit("app@example.org", &["ann@example.net"]).await;
+async fn while_deliveries_cannot_be_recorded_nothing_is_sent() {
+    for refusal in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem] {
+        let fs = SimFs::new();
+        let (log, _logging) = captured();
+        let bench = Bench::simulated(&fs);
+        bench.relay.always(Does::Refuses);
+        for _ in 0..10 {
+            bench.submit("app@example.org", &["ann@example.net"]).await;
+        }
+        bench.until(|status| status.paused_until.is_some()).await;
+        fs.refuse_changes(Some(refusal));
+        bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        bench.pass(MINUTE, MINUTE).await;
+        let shown = bench.relay.seen().len();
+        assert!((1..=2).contains(&shown), "one a connection, without its dot: {shown}");
+        bench.pass(HOUR * 2, MINUTE).await;
+        let status = bench.queue.status().await.unwrap();
+        assert_eq!((bench.relay.seen().len(), status.live, status.deferred), (shown, 10, 0));
+
+        fs.refuse_changes(None);
+        bench.pass_until_settled().await;
+        assert_eq!(bench.relay.seen().len(), shown + 10);
+        let log = log.text();
+        let lines = |words| log.lines().filter(|line| line.contains(words)).count();
+        assert_eq!(lines("nothing is sent: deliveries cannot be recorded"), 1, "{log}");
+        assert_eq!(lines("deliveries can be recorded again; 10 in the queue"), 1, "{log}");
+        assert_eq!((lines("possible duplicate"), lines("status=sent")), (0, 10), "{log}");
     }
-    bench.until(|status| status.paused_until.is_some()).await;
-    let fault = Fault { call: 0, error: std::io::ErrorKind::ReadOnlyFilesystem, for_ever: true };
-    fs.set_fault(Some(fault));
+}
+
+#[tokio::test]
+async fn a_message_that_could_not_be_marked_time_and_again_keeps_its_turn() {
+    let fs = SimFs::new();
+    let (log, _logging) = captured();
+    let bench = Bench::simulated(&fs);
+    let logged_times = async |words, times| {
+        while log.text().matches(words).count() < times {
+            bench.clock.advance(MINUTE);
+            bench.queue.status().await;
+        }
+    };
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    for outage in 1..=3 {
+        bench.until(|status| status.paused_until.is_some()).await;
+        fs.refuse_changes(Some(ErrorKind::StorageFull));
+        bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        timeout(MINUTE, logged_times("nothing is sent", outage)).await.unwrap();
+        bench.relay.always(Does::Refuses);
+        fs.refuse_changes(None);
+        timeout(MINUTE, logged_times("can be recorded again", outage)).await.unwrap();
+    }
+    bench.until(|status| status.deferred == 0).await;
+    assert_eq!(bench.relay.seen().len(), 3);
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.pass(MINUTE * 5, MINUTE).await;
-    assert_eq!(bench.spool.len(), 10, "nothing was settled");
-    let seen = bench.relay.seen().len();
-    fs.set_fault(None);
-    bench.pass(HOUR * 2, MINUTE * 10).await;
-    bench.until_empty().await;
-    // Each was shown to the relay without its dot before, at the most as often as its age asks for.
-    assert!(seen <= 40, "{seen}");
+    bench.pass_until_settled().await;
+}
+
+/// The same where the relay has taken the message already: once its end was tried up to a minute late.
+#[tokio::test]
+async fn what_the_relay_took_is_recorded_as_soon_as_it_can_be() {
+    let (fs, release) = (SimFs::new(), Arc::new(Barrier::new(2)));
+    let (log, _logging) = captured();
+    let bench = Bench::simulated(&fs);
+    bench.relay.once(Does::Holds(release.clone()));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    release.wait().await;
+    fs.refuse_changes(Some(ErrorKind::StorageFull));
+    release.wait().await;
+    let stops = async {
+        while !log.text().contains("nothing is sent") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(MINUTE, stops).await.unwrap();
+    for _ in 0..100 {
+        bench.clock.advance(MINUTE);
+        bench.queue.status().await;
+    }
+    assert_eq!(bench.spool.relay_clock(), 0, "patience is not used up");
+    fs.refuse_changes(None);
+    bench.pass_until_settled().await;
+    assert_eq!(bench.relay.seen().len(), 1);
+    for words in ["outcome not recorded", "nothing is sent", "can be recorded again"] {
+        assert_eq!(log.text().matches(words).count(), 1, "{words}");
+    }
 }
 
 /// A connection of the settings before a reload once kept the new relay from being paused, and what it was told
@@ -179,17 +260,15 @@ async fn while_outcomes_cannot_be_recorded_nothing_is_sent() {
 #[tokio::test]
 async fn what_an_earlier_relay_says_is_not_taken_for_the_word_of_this_one() {
     let bench = Bench::new().await;
-    let release = Arc::new(Notify::new());
+    let release = Arc::new(Barrier::new(2));
     bench.relay.once(Does::Holds(release.clone()));
     bench.submit("app@example.org", &["ann@example.net"]).await;
-    while bench.relay.seen().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    release.wait().await;
     bench.relay.always(Does::Refuses);
     bench.reload();
     bench.submit("app@example.org", &["ben@example.net"]).await;
     bench.until_paused().await;
-    release.notify_one();
+    release.wait().await;
     bench.until(|status| status.live == 1 && status.paused_until.is_some()).await;
     assert_eq!(bench.relay.connections(), 2, "the earlier relay's, and the one that failed");
 }

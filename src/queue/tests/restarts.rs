@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::Barrier;
 
 use super::bench::{Bench, Does, HOUR};
 
@@ -50,19 +50,17 @@ async fn the_reason_of_a_deferral_survives() {
 #[tokio::test]
 async fn stopping_waits_for_the_reply_to_a_final_dot_and_gives_out_nothing_new() {
     let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
-    let release = Arc::new(Notify::new());
+    let release = Arc::new(Barrier::new(2));
     bench.relay.once(Does::Holds(release.clone()));
     bench.submit("app@example.org", &["ann@example.net"]).await;
     bench.submit("app@example.org", &["ben@example.net"]).await;
-    while bench.relay.seen().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    release.wait().await;
     bench.queue.stop(HOUR);
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
     assert!(!bench.has_stopped(), "the reply is awaited");
-    release.notify_one();
+    release.wait().await;
     while !bench.has_stopped() {
         tokio::task::yield_now().await;
     }

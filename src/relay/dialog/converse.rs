@@ -53,7 +53,7 @@ impl Connection {
         }
         let stuffer = self.content(delivery).await?;
         if work.before_dot(delivery.id).await.is_err() {
-            delivery.defer_for_us("the attempt cannot be recorded on the spool");
+            delivery.leave_unmarked();
             return Err(End::Spent);
         }
         if self.offered.pipelining {

@@ -304,7 +304,8 @@ async fn without_its_mark_a_message_is_not_sent() {
     let playing = timeout(Duration::from_secs(100), play(far, &script));
     let (result, rest) = tokio::join!(connection.run(&mut given), playing);
     assert!(result.is_ok() && !rest.unwrap().contains("\r\n.\r\n"));
-    assert_eq!(given.told(), ["1/0 deferred 4.3.0 the attempt cannot be recorded on the spool"]);
+    assert_eq!(given.told(), ["1/0 untold 4.3.0"]);
+    assert_eq!(given.reports[0].recipients[0].said, "the attempt cannot be recorded on the spool");
     assert_eq!(given.messages.len(), 1, "the second was not taken");
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Disk {
     is_quota: bool,
     calls: u64,
     fault: Option<Fault>,
+    /// What every call that changes something says.
+    refusal: Option<ErrorKind>,
     /// The next sync of a file in this directory fails.
     failing_sync: Option<PathBuf>,
     /// A directory that whoever calls now may not read, and so not sync.
@@ -83,6 +85,11 @@ impl SimFs {
         let mut disk = self.lock_disk();
         disk.calls = 0;
         disk.fault = fault;
+    }
+
+    /// Has every call that would change something fail; everything can be read.
+    pub fn refuse_changes(&self, refusal: Option<ErrorKind>) {
+        self.lock_disk().refusal = refusal;
     }
 
     /// Lets the next sync of a file in `directory` fail, whatever other calls come before it.
@@ -162,7 +169,7 @@ impl Disk {
         self.calls += 1;
         match self.fault {
             Some(f) if call == f.call || (f.for_ever && call > f.call) => Err(f.error.into()),
-            _ => Ok(()),
+            _ => self.refusal.filter(|_| changes).map_or(Ok(()), |refusal| Err(refusal.into())),
         }
     }
 
