@@ -85,6 +85,8 @@ struct Shelf {
     unnamed: VecDeque<QueueId>,
     /// Why the last attempt to make a segment ready failed; none is made until somebody asks for it.
     trouble: Option<ErrorKind>,
+    /// The log has been told that none can be made, and none has been made since.
+    is_told: bool,
     /// Letting go failed; it is tried again from then on.
     stuck_until: Option<Instant>,
     /// Nobody makes segments any more, or soon nobody will.
@@ -121,6 +123,7 @@ impl Stock {
             dead: VecDeque::new(),
             unnamed: VecDeque::new(),
             trouble: None,
+            is_told: false,
             stuck_until: None,
             closing: false,
         };
@@ -345,7 +348,7 @@ impl Stock {
         shelf.next = ready.sequence + 1;
         shelf.gave_room = None;
         (shelf.ready, shelf.any_size, shelf.is_making) = (Some(ready), false, false);
-        shelf.trouble = None;
+        (shelf.trouble, shelf.is_told) = (None, false);
         self.change.notify_all();
     }
 
@@ -358,6 +361,9 @@ impl Stock {
             Task::MakeReady { .. } => {
                 shelf.trouble = Some(error.kind());
                 self.change.notify_all();
+                if std::mem::replace(&mut shelf.is_told, true) {
+                    return;
+                }
             }
             _ => shelf.stuck_until = Some(Instant::now() + PAUSE),
         }

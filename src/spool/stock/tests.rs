@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::journal::testing::Captured;
 use crate::spool::fs::sim::{Fault, SimFs};
 
 const SIZE: u64 = 16 << 10;
@@ -14,8 +15,9 @@ fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
         fs.sync_dir(path.parent().unwrap()).unwrap();
     }
     let stock = Stock::new(Arc::new(fs.clone()), places, SIZE, 1);
+    let log = tracing::dispatcher::get_default(Clone::clone);
     std::thread::scope(|scope| {
-        scope.spawn(|| stock.work());
+        scope.spawn(|| tracing::dispatcher::with_default(&log, || stock.work()));
         // Also when the test fails.
         let _end = Closing(&stock);
         test(&fs, &stock);
@@ -229,5 +231,27 @@ fn nobody_waits_for_a_thread_that_died() {
         assert!(thread.join().is_err(), "it panicked");
         assert_eq!(waiting.join().unwrap(), Err(ErrorKind::Other));
         assert_eq!(stock.take(Size::Usual).map(|ready| ready.sequence), Err(ErrorKind::Other));
+    });
+}
+
+/// Whoever records on a full disk asks every few seconds; each time once had its line.
+#[test]
+fn that_none_can_be_made_is_logged_once_until_one_is() {
+    let log = Captured::default();
+    let written = log.clone();
+    let journal = tracing_subscriber::fmt().with_writer(move || written.clone()).finish();
+    let lines = || log.text().matches("cannot prepare or remove a segment").count();
+    tracing::subscriber::with_default(journal, || {
+        with_stock(|fs, stock| {
+            for outage in 1..=2 {
+                fs.set_capacity(Some(0));
+                for _ in 0..5 {
+                    assert_eq!(stock.wait_for_ready().err(), Some(ErrorKind::StorageFull));
+                }
+                fs.set_capacity(None);
+                stock.take(Size::Usual).unwrap();
+                assert_eq!(lines(), outage);
+            }
+        });
     });
 }
