@@ -122,14 +122,11 @@ impl Cleaner {
             end: place.offset + record_length(place.payload_length),
         };
         let kept = match error {
-            ReadError::Io(_) => false,
-            _ => salvage::keep(&*shared.fs, &shared.places, range).is_ok(),
+            ReadError::Io(_) => None,
+            _ => salvage::keep(&*shared.fs, &shared.places, range).ok(),
         };
-        if kept {
-            log::spool_damaged(&format!(
-                "{id}: lost to damage; {}",
-                salvage::describe(&shared.places, range)
-            ));
+        if let Some(copy) = kept {
+            log::spool_damaged(&format!("{id}: lost to damage; {}", salvage::describe(range, &copy)));
             shared.index().remove(id);
         } else {
             self.postpone(id, place.segment, error);

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::salvage::Range;
 use crate::queue_id::QueueId;
 
 /// The paths of one spool.
@@ -47,9 +48,10 @@ impl Places {
         self.large.join(id.to_string())
     }
 
-    /// Where the damaged octets from `offset` on of a segment are kept.
-    pub fn damaged_range(&self, sequence: u32, offset: u32) -> PathBuf {
-        self.corrupt.join(format!("{sequence:08X}-{offset:08X}"))
+    /// Where the damaged octets of a segment are kept that have this checksum.
+    pub fn damaged_range(&self, range: Range, sum: u32) -> PathBuf {
+        let Range { segment, start, end } = range;
+        self.corrupt.join(format!("{segment:08X}-{start:08X}-{end:08X}-{sum:08X}"))
     }
 }
 

@@ -339,8 +339,7 @@ pub(super) fn tidy(fs: &dyn Fs, places: &Places, survey: &mut Survey) -> Result<
 
 fn keep_damage(fs: &dyn Fs, places: &Places, survey: &Survey) -> Vec<String> {
     let report = |range: &Range| match salvage::keep(fs, places, *range) {
-        Ok(true) => Some(salvage::describe(places, *range)),
-        Ok(false) => None,
+        Ok(copy) => copy.is_new.then(|| salvage::describe(*range, &copy)),
         Err(e) => Some(format!(
             "segment {:08X} is damaged from octet {} to {}; those octets could not be copied: {e}",
             range.segment, range.start, range.end
@@ -359,9 +358,7 @@ fn remove_leftovers(
     reports: &mut Vec<String>,
 ) -> io::Result<()> {
     for sequence in &survey.lost {
-        let (from, to) = (places.segment(*sequence), places.damaged_range(*sequence, 0));
-        fs.rename(&from, &to)?;
-        fs.sync_dir(&places.corrupt)?;
+        let to = salvage::put_aside(fs, places, *sequence)?;
         reports.push(format!(
             "segment {sequence:08X} holds no readable header or record; it is now {}",
             to.display()

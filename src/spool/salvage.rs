@@ -1,12 +1,14 @@
 //! Keeps damaged octets: a copy in `corrupt/`, made once, never deleted by nullmta.
 //!
 //! Promises: a copy is whole and synced under its final name, or it is not there. Making it again
-//! does nothing, so that the same damage is reported once however often the spool is recovered.
+//! does nothing, so that the same damage is reported once however often the spool is recovered. The name tells
+//! where the octets stood and their checksum: damage that has grown is kept again, and so is that of another segment
+//! of the same number, which is there when somebody has emptied the log.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::fs::{Fs, write_all_at};
+use super::fs::{File, Fs, write_all_at};
 use super::place::Places;
 use super::scan::read_tolerantly;
 use super::stock::unlink;
@@ -21,46 +23,83 @@ pub(super) struct Range {
     pub end: u32,
 }
 
-/// Copies a range; false if that was done before.
-pub(super) fn keep(fs: &dyn Fs, places: &Places, range: Range) -> io::Result<bool> {
-    let copy = places.damaged_range(range.segment, range.start);
-    let name = copy.file_name().unwrap_or_default();
-    if fs.list(&places.corrupt)?.iter().any(|known| known == name) {
-        return Ok(false);
+/// Where a copy is.
+pub(super) struct Copy {
+    pub path: PathBuf,
+    /// It was not there before.
+    pub is_new: bool,
+}
+
+/// Copies a range, if that was not done before.
+pub(super) fn keep(fs: &dyn Fs, places: &Places, range: Range) -> io::Result<Copy> {
+    let segment = fs.open(&places.segment(range.segment))?;
+    let path = path_of(places, range, &*segment)?;
+    let is_new = !fs.list(&places.corrupt)?.iter().any(|known| Some(known.as_os_str()) == path.file_name());
+    if is_new {
+        let part = path.with_extension("part");
+        unlink(fs, &part)?;
+        copy_range(fs, &*segment, &part, range)?;
+        fs.rename(&part, &path)?;
+        fs.sync_dir(&places.corrupt)?;
     }
-    let part = copy.with_extension("part");
-    unlink(fs, &part)?;
-    copy_range(fs, &places.segment(range.segment), &part, range)?;
-    fs.rename(&part, &copy)?;
+    Ok(Copy { path, is_new })
+}
+
+/// Moves a segment aside of which nothing can be read; where it is now.
+pub(super) fn put_aside(fs: &dyn Fs, places: &Places, segment: u32) -> io::Result<PathBuf> {
+    let from = places.segment(segment);
+    let file = fs.open(&from)?;
+    let end = u32::try_from(file.length()?).unwrap_or(u32::MAX);
+    let to = path_of(places, Range { segment, start: 0, end }, &*file)?;
+    fs.rename(&from, &to)?;
     fs.sync_dir(&places.corrupt)?;
-    Ok(true)
+    Ok(to)
 }
 
 /// What the log says of it.
-pub(super) fn describe(places: &Places, range: Range) -> String {
+pub(super) fn describe(range: Range, copy: &Copy) -> String {
     format!(
         "segment {:08X} is damaged from octet {} to {}; those octets are kept in {}",
         range.segment,
         range.start,
         range.end,
-        places.damaged_range(range.segment, range.start).display()
+        copy.path.display()
     )
 }
 
-fn copy_range(fs: &dyn Fs, from: &Path, to: &Path, range: Range) -> io::Result<()> {
-    let (from, to) = (fs.open(from)?, fs.create(to)?);
+fn path_of(places: &Places, range: Range, segment: &dyn File) -> io::Result<PathBuf> {
+    let mut sum = 0;
+    in_chunks(segment, range, |chunk, _| {
+        sum = crc32c::crc32c_append(sum, chunk);
+        Ok(())
+    })?;
+    Ok(places.damaged_range(range, sum))
+}
+
+fn copy_range(fs: &dyn Fs, segment: &dyn File, to: &Path, range: Range) -> io::Result<()> {
+    let to = fs.create(to)?;
+    in_chunks(segment, range, |chunk, at| write_all_at(&*to, chunk, at))?;
+    to.sync_data()
+}
+
+/// Gives `take` the octets of a range, and how far into the range they stand.
+fn in_chunks(
+    segment: &dyn File,
+    range: Range,
+    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut done = 0;
     let length = u64::from(range.end - range.start);
     while done < length {
         let chunk = &mut buffer[..CHUNK.min((length - done) as usize)];
-        match read_tolerantly(&*from, chunk, u64::from(range.start) + done)? {
+        match read_tolerantly(segment, chunk, u64::from(range.start) + done)? {
             0 => break,
             count => {
-                write_all_at(&*to, &chunk[..count], done)?;
+                take(&chunk[..count], done)?;
                 done += count as u64;
             }
         }
     }
-    to.sync_data()
+    Ok(())
 }

@@ -185,7 +185,7 @@ async fn the_cleaner_keeps_what_it_cannot_read() {
     assert!(matches!(rig.spool.read(id), Err(ReadError::Gone)));
     assert_eq!(octets(rig.spool.read(other).unwrap().content), content(1, 3000));
     let kept = rig.names("corrupt");
-    assert_eq!(kept, ["00000001-00002000"]);
+    assert!(kept.len() == 1 && kept[0].starts_with("00000001-00002000-"), "{kept:?}");
     let kept = rig.fs.content(&Path::new("/spool/corrupt").join(&kept[0])).unwrap();
     assert!(kept.windows(10).any(|octets| octets == b"\r\n\r\nmessag"));
 }

@@ -57,6 +57,29 @@ fn a_flipped_bit_costs_one_message() {
     }
 }
 
+/// salvage.rs: what was hit since the last start stood behind a range that was known, and was once neither kept nor
+/// reported; nor was damage of a segment that had the number of one before.
+#[test]
+fn damage_that_grows_and_damage_of_a_namesake_are_kept_and_reported() {
+    let (fs, _) = history();
+    for (later, end) in [(9216 + 100, 10_240), (8192 + 200, 9216)] {
+        let fs = fs.image(1);
+        fs.damage(Path::new(SEGMENT), |octets| octets[8192 + 100] ^= 1);
+        let first = open(&fs).names("corrupt");
+        assert_eq!(first.len(), 1);
+        fs.damage(Path::new(SEGMENT), |octets| octets[later] ^= 1);
+        let rig = open(&fs);
+        assert_eq!(rig.recovery.damaged.len(), 1, "{:?}", rig.recovery.damaged);
+        assert!(
+            rig.recovery.damaged[0].contains(&format!("octet 8192 to {end};")),
+            "{:?}",
+            rig.recovery.damaged
+        );
+        assert_eq!(rig.names("corrupt").len(), 2);
+        assert!(rig.names("corrupt").contains(&first[0]));
+    }
+}
+
 /// recover.rs 4: with both copies of the header gone, the records are still found.
 #[test]
 fn a_segment_without_a_header_keeps_its_messages() {
@@ -152,6 +175,21 @@ fn a_log_without_anything_whole_is_put_aside() {
     assert_eq!(lost(&rig, &sent), MESSAGES);
     assert!(!rig.recovery.damaged.is_empty());
     assert_eq!(rig.names("corrupt").len(), rig.recovery.damaged.len());
+}
+
+/// Not under the name of what was kept of it before.
+#[test]
+fn a_segment_that_is_put_aside_replaces_nothing() {
+    let (fs, _) = harmed_everywhere(|segment| segment[..8192].fill(0));
+    let kept = open(&fs).names("corrupt");
+    for name in fs::Fs::list(&fs, Path::new("/spool/log")).unwrap() {
+        let spoil =
+            |octets: &mut Vec<u8>| octets.iter_mut().skip(8).step_by(16).for_each(|octet| *octet ^= 1);
+        fs.damage(&Path::new("/spool/log").join(name), spoil);
+    }
+    let rig = open(&fs);
+    assert!(kept.iter().all(|name| rig.names("corrupt").contains(name)));
+    assert_eq!(rig.names("corrupt").len(), kept.len() + rig.recovery.damaged.len());
 }
 
 /// format.rs 1: a record inside the content of a message is content, even where the message's own head is gone.
