@@ -237,6 +237,10 @@ impl Owner {
         let now = self.now();
         self.recording.took_outcome(id, self.roster.len());
         self.run_relay_clock();
+        if disposition != Disposition::Postponed {
+            // It was begun, and what is to be said of an earlier run has been said.
+            self.roster.update(id, |member| member.in_flight = false);
+        }
         match disposition {
             Disposition::Removed => self.roster.remove(id),
             Disposition::Dead => self.roster.give_up(id),
@@ -246,7 +250,6 @@ impl Owner {
             Disposition::Deferred { warned } => {
                 self.roster.update(id, |member| {
                     member.warned |= warned;
-                    member.in_flight = false;
                     member.losses = 0;
                 });
                 self.defer(id, now);

@@ -13,8 +13,10 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Barrier, watch};
 use tokio::task::JoinHandle;
+use tracing::subscriber::DefaultGuard;
 
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
+use crate::journal::testing::Captured;
 use crate::queue::clock::Clock;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::{Carrier, Courier, Queue, Settings, Standing, Status, queue};
@@ -256,6 +258,14 @@ pub(super) struct Bench {
     task: JoinHandle<()>,
     settings: Settings,
     fs: Arc<dyn Fs>,
+}
+
+/// The log, until the second part is dropped.
+pub(super) fn captured() -> (Captured, DefaultGuard) {
+    let log = Captured::default();
+    let written = log.clone();
+    let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
+    (log, tracing::subscriber::set_default(journal.finish()))
 }
 
 /// From `from`, the null reverse-path where that is empty, to each of `to`.

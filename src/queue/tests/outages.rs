@@ -6,19 +6,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
 
-use super::bench::{Bench, DAY, Does, HOUR, MINUTE, envelope};
-use crate::journal::testing::Captured;
+use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured, envelope};
 use crate::spool::fs::sim::SimFs;
-
-/// The log, until the second part is dropped.
-fn captured() -> (Captured, DefaultGuard) {
-    let log = Captured::default();
-    let written = log.clone();
-    let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
-    (log, tracing::subscriber::set_default(journal.finish()))
-}
 
 #[tokio::test]
 async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Barrier;
 
-use super::bench::{Bench, Does, HOUR};
+use super::bench::{Bench, Does, HOUR, MINUTE, captured};
 
 #[tokio::test]
 async fn a_restart_picks_everything_up() {
@@ -65,4 +65,23 @@ async fn stopping_waits_for_the_reply_to_a_final_dot_and_gives_out_nothing_new()
         tokio::task::yield_now().await;
     }
     assert_eq!((bench.spool.len(), bench.relay.seen().len()), (1, 1), "one recorded, one not begun");
+}
+
+/// That a message may have been sent by the run before was once said at each attempt that the relay's trouble cut short.
+#[tokio::test]
+async fn what_a_run_before_may_have_sent_is_said_once() {
+    let (log, _logging) = captured();
+    let bench = Bench::new().await;
+    bench.relay.always(Does::Refuses);
+    let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    bench.spool.mark_in_flight(id).await.unwrap();
+    let bench = bench.restart().await;
+    bench.relay.always(Does::Leaves);
+    bench.pass(HOUR, MINUTE * 5).await;
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(MINUTE * 10, MINUTE * 5).await;
+    bench.until_empty().await;
+    assert!(bench.relay.connections() > 5);
+    assert_eq!(log.text().matches("an earlier attempt was past its content").count(), 1, "{}", log.text());
 }
