@@ -180,6 +180,8 @@ fn verify_text(report: &Report) -> String {
         let version = match segment.version {
             Some(version) => version.to_string(),
             None if segment.is_blank => "blank".into(),
+            // Only its header is damaged.
+            None if segment.records > 0 => "unknown".into(),
             None => "lost".into(),
         };
         let damage: Vec<String> =

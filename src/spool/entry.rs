@@ -152,6 +152,18 @@ pub enum OpenError {
         /// The segment.
         path: PathBuf,
     },
+    /// It has the name of a segment, and can be none.
+    NotASegment {
+        /// That.
+        path: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// There is nothing where a spool is looked for.
+    NoSuchSpool {
+        /// There.
+        path: PathBuf,
+    },
     /// There is a directory, but no log in it.
     NotASpool {
         /// That.
@@ -187,6 +199,12 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Foreign { path } => {
                 write!(f, "{} belongs to another spool: move it to the spool it came from", path.display())
+            }
+            OpenError::NotASegment { path, why } => {
+                write!(f, "{} is no segment: {why}; move it out of that directory", path.display())
+            }
+            OpenError::NoSuchSpool { path } => {
+                write!(f, "{} does not exist: name the directory of a spool", path.display())
             }
             OpenError::NotASpool { path } => {
                 write!(f, "{} is no spool: there is no log/ in it", path.display())

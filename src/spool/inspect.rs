@@ -208,8 +208,11 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
 }
 
 fn survey(places: &Places) -> Result<Survey, OpenError> {
-    if !places.log.is_dir() && places.root().metadata().is_ok() {
-        return Err(OpenError::NotASpool { path: places.root().into() });
+    let path = places.root().to_owned();
+    match path.metadata() {
+        Ok(_) if !places.log.is_dir() => return Err(OpenError::NotASpool { path }),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(OpenError::NoSuchSpool { path }),
+        _ => {}
     }
     let mut surveys = 1;
     loop {

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use super::salvage::Range;
 use crate::queue_id::QueueId;
 
+/// The highest number of a segment that a start goes on from. It leaves as many for what one run writes as came
+/// before; no spool comes near it.
+pub(super) const HIGHEST_SEGMENT: u32 = u32::MAX / 2;
+
 /// The paths of one spool.
 #[derive(Clone, Debug)]
 pub(super) struct Places {

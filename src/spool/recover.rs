@@ -35,7 +35,7 @@ use super::fs::{File, Fs};
 use super::identify::{held_a_record, identify};
 use super::index::{Flags, Index, Place};
 use super::payload::Meta;
-use super::place::{Places, large_id, segment_sequence};
+use super::place::{HIGHEST_SEGMENT, Places, large_id, segment_sequence};
 use super::salvage::{self, Range};
 use super::scan::{Found, Scanner, read_header};
 use super::stock::{SMALLEST, unlink};
@@ -115,6 +115,11 @@ fn open_segments(fs: &dyn Fs, places: &Places) -> Result<Vec<Segment>, OpenError
     sequences.sort_unstable();
     let open = |sequence| {
         let path = places.segment(sequence);
+        let is_file = fs.facts(&path).map_err(|e| failed("open", &path, e))?.is_regular;
+        if !is_file || sequence > HIGHEST_SEGMENT {
+            let why = if is_file { "no spool comes to that number" } else { "it is not a file" };
+            return Err(OpenError::NotASegment { path, why });
+        }
         let file = fs.open(&path).map_err(|e| failed("open", &path, e))?;
         let header = match read_header(&*file, sequence).map_err(|e| failed("read", &path, e))? {
             Ok(header) => Some(header),

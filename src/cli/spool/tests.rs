@@ -188,16 +188,21 @@ fn a_report_reads_as_documented() {
         torn: 1,
         ..blank.clone()
     };
+    let headless =
+        Segment { sequence: 3, version: None, damage: vec![(0, 8192)], torn: 0, ..damaged.clone() };
+    let lost = Segment { sequence: 4, records: 0, live: 0, damage: vec![(0, 32768)], ..headless.clone() };
     let id = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
     let unreadable = vec![Unreadable { id, why: "the message is damaged on disk".into() }];
-    let report = Report { segments: vec![damaged, blank], messages: 3, unreadable };
+    let report = Report { segments: vec![damaged, blank, headless, lost], messages: 6, unreadable };
     assert_eq!(
         verify_text(&report),
         "SEGMENT   VERSION      OCTETS  RECORDS  MESSAGES  TORN  DAMAGED\n\
          00000001        1       32768       12         3     1  8192-8704,9216-9300\n\
          00000002    blank       32768        0         0     0  -\n\
+         00000003  unknown       32768       12         3     0  0-8192\n\
+         00000004     lost       32768        0         0     0  0-32768\n\
          18A4F1C9A02B3D40: the message is damaged on disk\n\
-         3 messages, 1 of them damaged; 2 damaged ranges\n"
+         6 messages, 1 of them damaged; 4 damaged ranges\n"
     );
 }
 

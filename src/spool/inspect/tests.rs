@@ -161,6 +161,32 @@ async fn a_segment_that_is_not_there_is_no_clean_spool() {
     assert_eq!((*sequence, *octets, damage.len(), damage[0].0), (second, 0, 1, 0));
 }
 
+/// Once a directory was counted as a blank segment, and the highest number there is brought the program down.
+#[tokio::test]
+async fn what_can_be_no_segment_is_named() {
+    let rig = Rig::new();
+    rig.spool.close().await;
+    for (name, why) in [
+        ("00000077.seg", "it is not a file"),
+        ("80000000.seg", "no spool comes to that number"),
+        ("FFFFFFFF.seg", "no spool comes to that number"),
+    ] {
+        let path = rig.path().join("log").join(name);
+        match name {
+            "00000077.seg" => fs::create_dir(&path).unwrap(),
+            _ => fs::write(&path, "").unwrap(),
+        }
+        let said = format!("{} is no segment: {why}; move it out of that directory", path.display());
+        assert_eq!(error_of(verify(&rig.path())), said);
+        let start = Spool::open(Options::at(rig.path()), Arc::new(RealFs), unbounded_channel().0);
+        assert_eq!(error_of(start), said);
+        assert!(path.exists(), "it stays where it is");
+        let _ = fs::remove_dir(&path).or_else(|_| fs::remove_file(&path));
+    }
+    fs::write(rig.path().join("log/7FFFFFFF.seg"), "").unwrap();
+    assert!(Spool::open(Options::at(rig.path()), Arc::new(RealFs), unbounded_channel().0).is_ok());
+}
+
 /// Promise 3.
 #[test]
 fn what_one_look_found_and_the_next_did_not_is_no_damage() {
@@ -207,7 +233,10 @@ async fn an_inspection_alone_and_a_daemon_exclude_each_other() {
 async fn what_is_no_spool_of_ours_is_said_to_be_none() {
     let empty = tempfile::tempdir().unwrap();
     assert!(error_of(verify(empty.path())).contains("is no spool"));
-    assert!(error_of(verify(&empty.path().join("missing"))).contains("cannot list"));
+    let missing = empty.path().join("missing");
+    let said = format!("{} does not exist: name the directory of a spool", missing.display());
+    assert_eq!(error_of(verify(&missing)), said);
+    assert_eq!(error_of(Inspection::alone(&missing)), said);
 
     let rig = Rig::new();
     rig.spool.close().await;
