@@ -122,20 +122,25 @@ fn a_full_disk_feeds_itself() {
     });
 }
 
+/// Does something while an attempt to make a segment is on its way, and has it end soon after.
+fn during_an_attempt(fs: &SimFs, stock: &Stock, act: impl FnOnce()) {
+    let (begins, begun) = std::sync::mpsc::channel();
+    fs.watch(move |_| {
+        let _ = begins.send(());
+        std::thread::sleep(Duration::from_millis(50));
+    });
+    stock.replenish();
+    begun.recv().unwrap();
+    act();
+}
+
 /// Promise 4: an attempt that was on its way then, and failed, was once the answer.
 #[test]
 fn what_is_let_go_during_an_attempt_counts() {
     with_stock(|fs, stock| {
         let first = stock.take(Size::Usual).unwrap();
         fs.set_capacity(Some(0));
-        let (begins, begun) = std::sync::mpsc::channel();
-        fs.watch(move |_| {
-            let _ = begins.send(());
-            std::thread::sleep(Duration::from_millis(50));
-        });
-        stock.replenish();
-        begun.recv().unwrap();
-        stock.let_go(first.sequence);
+        during_an_attempt(fs, stock, || stock.let_go(first.sequence));
         assert_eq!(stock.take(Size::Usual).unwrap().sequence, first.sequence + 1);
         fs.unwatch();
     });
@@ -148,14 +153,7 @@ fn a_large_file_makes_room_for_a_segment() {
         let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
         write_all_at(&*fs.create(&path).unwrap(), &[1; SIZE as usize], 0).unwrap();
         fs.set_capacity(Some(fs.used()));
-        let (begins, begun) = std::sync::mpsc::channel();
-        fs.watch(move |_| {
-            let _ = begins.send(());
-            std::thread::sleep(Duration::from_millis(50));
-        });
-        stock.replenish();
-        begun.recv().unwrap();
-        stock.unlink_large(QueueId::from_raw(1));
+        during_an_attempt(fs, stock, || stock.unlink_large(QueueId::from_raw(1)));
         assert_eq!(stock.take(Size::Usual).map(|ready| ready.sequence), Ok(1));
         fs.unwatch();
     });
