@@ -118,6 +118,9 @@ pub(super) struct Index {
     slots: BTreeMap<QueueId, Slot>,
     extras: HashMap<QueueId, Extra>,
     segments: BTreeMap<u32, Tally>,
+    /// Octets of all segments, and of all records of live messages: their sums.
+    size: u64,
+    live_octets: u64,
 }
 
 impl Index {
@@ -170,13 +173,15 @@ impl Index {
 
     /// A segment of `size` octets is part of the log now.
     pub fn begin_segment(&mut self, sequence: u32, size: u64) {
-        self.segments.entry(sequence).or_default().size = size;
+        let before = std::mem::replace(&mut self.segments.entry(sequence).or_default().size, size);
+        self.size = self.size + size - before;
     }
 
     /// Segment `sequence` has grown to `size` octets.
     pub fn grow_segment(&mut self, sequence: u32, size: u64) {
-        let tally = self.segments.entry(sequence).or_default();
-        tally.size = tally.size.max(size);
+        if size > self.tally(sequence).size {
+            self.begin_segment(sequence, size);
+        }
     }
 
     /// Takes out the oldest segments in which nothing lives, oldest first; never the newest, active or not:
@@ -188,7 +193,9 @@ impl Index {
             if first.get().live > 0 || Some(*first.key()) == newest {
                 break;
             }
-            dead.push(first.remove_entry().0);
+            let (sequence, tally) = first.remove_entry();
+            self.size -= tally.size;
+            dead.push(sequence);
         }
         dead
     }
@@ -197,8 +204,8 @@ impl Index {
     /// than three times the octets that live, less the room that the move itself takes for a while. That is no
     /// more than a segment, of `segment_size`, nor than what lives.
     pub fn wants_cleaning(&self, active: u32, segment_size: u64) -> Option<u32> {
-        let live: u64 = self.segments.values().map(|tally| tally.live_octets).sum();
-        let closed: u64 = self.segments.range(..active).map(|(_, tally)| tally.size).sum();
+        let live = self.live_octets;
+        let closed = self.size - self.segments.range(active..).map(|(_, tally)| tally.size).sum::<u64>();
         let oldest = self.segments.first_key_value()?;
         (closed + live.min(segment_size) > 3 * live && *oldest.0 != active).then_some(*oldest.0)
     }
@@ -323,10 +330,12 @@ impl Index {
         if arrives {
             tally.live += 1;
             tally.live_octets += octets;
+            self.live_octets += octets;
         } else {
             // What is counted out was counted in by `put`, at the same place.
             tally.live -= 1;
             tally.live_octets -= octets;
+            self.live_octets -= octets;
         }
     }
 }
