@@ -395,9 +395,9 @@ impl Stock {
 }
 
 impl Shelf {
-    /// Whether the next piece of a segment is wanted at once.
+    /// Whether the next piece of a segment is wanted at once; a stop waits for all of them.
     fn takes_haste(&mut self) -> bool {
-        std::mem::take(&mut self.is_urgent) || self.is_awaited
+        std::mem::take(&mut self.is_urgent) || self.is_awaited || self.closing
     }
 
     /// What failed for want of room may succeed now.

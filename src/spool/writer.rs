@@ -200,8 +200,11 @@ impl Writer {
     fn may_take_mail(&self, length: u32) -> bool {
         let is_past_half = |active: &Active| self.end_with(active, length) > active.capacity() as usize / 2;
         let stock = &self.shared.stock;
+        if stock.is_ready() {
+            return true;
+        }
         stock.hurry();
-        stock.is_ready() || !self.active.as_ref().is_some_and(is_past_half) && stock.has_room()
+        !self.active.as_ref().is_some_and(is_past_half) && stock.has_room()
     }
 
     fn fits(&self, length: u32, claim: Claim) -> bool {
