@@ -205,9 +205,9 @@ pub fn dead(id: QueueId, why: &str) {
     warn!(queue_id = %id, "{id}: dead, kept on the spool: {}", Foreign(why));
 }
 
-/// A message on the spool cannot be read.
-pub fn unreadable(id: QueueId, why: &dyn fmt::Display) {
-    error!(queue_id = %id, "{id}: cannot be read from the spool, set aside: {why}");
+/// A message on the spool cannot be read, now or ever; `then` says what becomes of it.
+pub fn unreadable(id: QueueId, why: &dyn fmt::Display, then: &str) {
+    error!(queue_id = %id, "{id}: cannot be read from the spool: {why}; {then}");
 }
 
 /// What became of a message could not be recorded; it is tried until it can be.
@@ -307,6 +307,11 @@ pub fn spool_damaged(report: &str) {
 /// Making a segment ready or letting one go failed; tried again.
 pub fn spool_stock(log: &Path, why: &io::Error) {
     warn!("spool: cannot prepare or remove a segment in {}: {why}; will try again", log.display());
+}
+
+/// The content of a large message could not be written; its client was refused.
+pub fn spool_large(path: &Path, why: &io::Error) {
+    error!("spool: cannot write {}: {why}; the message is refused", path.display());
 }
 
 /// A batch could not be written; those who waited for it were refused.

@@ -92,7 +92,7 @@ impl Courier {
         answered.try_recv().ok().flatten()
     }
 
-    /// Reads the message from the spool; one that cannot be read is set aside.
+    /// Reads the message from the spool; `None` where it cannot be read.
     async fn open(&mut self, taken: Taken) -> Option<Transaction> {
         let Taken { id, member } = taken;
         let spool = self.desk.spool.clone();
@@ -101,7 +101,7 @@ impl Courier {
         match stored {
             Ok(Ok(stored)) => Some(self.begin(id, member, stored)),
             Ok(Err(error)) => {
-                self.set_aside(id, &error);
+                self.pass_over(id, &error);
                 None
             }
             Err(_panicked) => {
@@ -124,13 +124,14 @@ impl Courier {
         Transaction { content: reader(content), ..transaction }
     }
 
-    fn set_aside(&self, id: QueueId, error: &ReadError) {
-        log::unreadable(id, error);
-        let disposition = match error {
-            ReadError::Gone => Disposition::Removed,
-            ReadError::Damaged => Disposition::Dead,
-            ReadError::Io(_) => Disposition::Postponed,
+    /// Says what becomes of a message that cannot be read.
+    fn pass_over(&self, id: QueueId, error: &ReadError) {
+        let (disposition, then) = match error {
+            ReadError::Gone => (Disposition::Removed, "it is no longer in the queue"),
+            ReadError::Damaged => (Disposition::Dead, "dead, kept on the spool"),
+            ReadError::Io(_) => (Disposition::Postponed, "will try again"),
         };
+        log::unreadable(id, error, then);
         self.desk.became(id, disposition);
     }
 

@@ -12,12 +12,14 @@
 //! needs a tokio runtime.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::entry::CommitError;
 use super::fs::{File, write_all_at};
 use super::payload::Large;
 use super::shared::Shared;
+use crate::log;
 use crate::queue_id::QueueId;
 
 /// Octets gathered before they are written to a large file.
@@ -127,7 +129,8 @@ impl Spilled {
     async fn create(shared: Arc<Shared>, id: QueueId) -> Result<Spilled, CommitError> {
         let name = LargeName { shared: Arc::clone(&shared), id, keep: false };
         let sum = shared.spool.payload_sum(&[]);
-        let file = off_thread(move || shared.fs.create(&shared.places.large(id))).await?;
+        let path = shared.places.large(id);
+        let file = off_thread(path.clone(), move || shared.fs.create(&path)).await?;
         Ok(Spilled { name, file, length: 0, sum })
     }
 
@@ -135,13 +138,13 @@ impl Spilled {
         self.sum = crc32c::crc32c_append(self.sum, &octets);
         let (file, offset) = (Arc::clone(&self.file), self.length);
         self.length += octets.len() as u64;
-        off_thread(move || write_all_at(&*file, &octets, offset)).await
+        off_thread(self.name.path(), move || write_all_at(&*file, &octets, offset)).await
     }
 
     async fn finish(self) -> Result<(Large, LargeName), CommitError> {
         let Spilled { name, file, length, sum } = self;
         let shared = Arc::clone(&name.shared);
-        off_thread(move || {
+        off_thread(name.path(), move || {
             file.sync_data()?;
             shared.fs.sync_dir(&shared.places.large)
         })
@@ -151,6 +154,10 @@ impl Spilled {
 }
 
 impl LargeName {
+    fn path(&self) -> PathBuf {
+        self.shared.places.large(self.id)
+    }
+
     /// A record names it now.
     pub fn keep(mut self) {
         self.keep = true;
@@ -165,11 +172,20 @@ impl Drop for LargeName {
     }
 }
 
+/// Does `work` on the file at `path` aside. What the system says of it other than that the disk is full stands
+/// in the log; the client is told less.
 async fn off_thread<T: Send + 'static>(
+    path: PathBuf,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, CommitError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|e| CommitError::from(e.kind())),
+        Ok(done) => done.map_err(|error| {
+            let refused = CommitError::from(error.kind());
+            if refused == CommitError::Trouble {
+                log::spool_large(&path, &error);
+            }
+            refused
+        }),
         // The runtime is shutting down, or the work panicked.
         Err(_) => Err(CommitError::Trouble),
     }

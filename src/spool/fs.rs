@@ -61,7 +61,8 @@ pub trait Fs: Send + Sync {
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a file's name away.
     fn unlink(&self, path: &Path) -> io::Result<()>;
-    /// Octets that an unprivileged user may still write on the file system of `path`.
+    /// Octets that an unprivileged user may still write on the file system of `path`; `u64::MAX` where it does
+    /// not tell, and a write will.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
     /// Whether a new file in `directory` would get `length` octets now: [`Fs::free_space`] knows nothing of a user's
     /// quota, and of what some file systems need for themselves. Leaves nothing behind.
@@ -225,7 +226,10 @@ impl Fs for RealFs {
     }
 
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(errno) if is_unknown_here(errno) => rename_by_link(from, to),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -234,7 +238,7 @@ impl Fs for RealFs {
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         let status = rustix::fs::statvfs(path)?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+        Ok(free_octets(status.f_blocks, status.f_bavail, status.f_frsize))
     }
 
     fn has_room(&self, directory: &Path, length: u64) -> io::Result<bool> {
@@ -270,6 +274,34 @@ impl Fs for RealFs {
         io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut octets)?;
         Ok(octets)
     }
+}
+
+/// What a file system answers to a flag or a call that it does not have.
+fn is_unknown_here(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+}
+
+/// [`Fs::rename_to_new`] where the file system has no `RENAME_NOREPLACE` (NFS, many FUSE file systems, eCryptfs):
+/// the second name first, then the first one goes. A crash between the two leaves both, as a rename may.
+fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        // There are no links here, or none to another user's file (fs.protected_hardlinks). A name given between
+        // the look and the rename is one that its own user lost: nobody else's file ever has it.
+        Err(errno) if is_unknown_here(errno) || matches!(errno, Errno::PERM | Errno::MLINK) => {
+            match fs::symlink_metadata(to) {
+                Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == ErrorKind::NotFound => fs::rename(from, to),
+                Err(error) => Err(error),
+            }
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Octets in the blocks that are available. A file system without blocks (some FUSE and network ones) tells nothing.
+fn free_octets(blocks: u64, available: u64, block_size: u64) -> u64 {
+    if blocks == 0 { u64::MAX } else { available.saturating_mul(block_size) }
 }
 
 impl File for fs::File {
@@ -326,6 +358,47 @@ mod tests {
         assert!(RealFs.has_room(directory.path(), 1 << 16).unwrap());
         assert!(!RealFs.has_room(directory.path(), 1 << 60).unwrap());
         assert_ne!(RealFs.random().unwrap(), RealFs.random().unwrap());
+    }
+
+    /// A spool on NFS or a FUSE file system without RENAME_NOREPLACE picked nothing up: each file that `sendmail`
+    /// had acknowledged was answered with EINVAL at each round.
+    #[test]
+    fn without_norename_nothing_is_replaced_either() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("a"), "a").unwrap();
+        fs::write(path("b"), "b").unwrap();
+        let taken = rename_by_link(&path("a"), &path("b")).unwrap_err();
+        assert_eq!((taken.kind(), path("a").exists()), (ErrorKind::AlreadyExists, true));
+        rename_by_link(&path("a"), &path("c")).unwrap();
+        assert_eq!((fs::read(path("c")).unwrap(), path("a").exists()), (b"a".to_vec(), false));
+        // Directories have no second name, as another's file has none under fs.protected_hardlinks.
+        fs::create_dir(path("d")).unwrap();
+        let taken = rename_by_link(&path("d"), &path("b")).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        rename_by_link(&path("d"), &path("e")).unwrap();
+        assert_eq!((path("d").exists(), path("e").is_dir()), (false, true));
+        assert_eq!(rename_by_link(&path("no"), &path("f")).unwrap_err().kind(), ErrorKind::NotFound);
+        for (errno, unknown) in [
+            (Errno::INVAL, true),
+            (Errno::NOSYS, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::EXIST, false),
+            (Errno::ACCESS, false),
+            (Errno::IO, false),
+        ] {
+            assert_eq!(is_unknown_here(errno), unknown, "{errno:?}");
+        }
+    }
+
+    /// A file system that answers statfs with zeros read as full, and every message was refused with 452.
+    #[test]
+    fn a_file_system_without_blocks_does_not_tell_its_free_space() {
+        assert_eq!(free_octets(0, 0, 0), u64::MAX);
+        assert_eq!(free_octets(0, 0, 4096), u64::MAX);
+        assert_eq!(free_octets(1000, 0, 4096), 0, "full");
+        assert_eq!(free_octets(1000, 3, 4096), 12288);
+        assert_eq!(free_octets(u64::MAX, u64::MAX, 4096), u64::MAX);
     }
 
     #[test]

@@ -121,8 +121,9 @@ fn start_writer(
     match begun {
         Ok(()) | Err(CommitError::Full) => spawn("spool-writer", shared, move |_| writer.run(orders)),
         Err(_) => {
-            let kind = shared.stock.trouble().unwrap_or(ErrorKind::Other);
-            Err(failed("begin a segment in", &shared.places.log, kind.into()))
+            // What failed after the segment was made is in the log already.
+            let why = shared.stock.take_trouble().unwrap_or_else(|| io::Error::other("the disk failed"));
+            Err(failed("begin a segment in", &shared.places.log, why))
         }
     }
 }

@@ -89,7 +89,7 @@ struct Shelf {
     /// Large files to unlink.
     unnamed: VecDeque<QueueId>,
     /// Why the last attempt to make a segment ready failed; none is made until somebody asks for it.
-    trouble: Option<ErrorKind>,
+    trouble: Option<io::Error>,
     /// The log has been told that none can be made, and none has been made since.
     is_told: bool,
     /// Letting go failed; it is tried again from then on.
@@ -195,7 +195,7 @@ impl Stock {
         shelf.is_awaited = false;
         match shelf.ready {
             Some(_) => Ok(shelf),
-            None => Err(shelf.trouble.unwrap_or(ErrorKind::Other)),
+            None => Err(shelf.trouble.as_ref().map_or(ErrorKind::Other, io::Error::kind)),
         }
     }
 
@@ -215,7 +215,12 @@ impl Stock {
 
     /// Why the last attempt to make a segment ready failed, if it did.
     pub fn trouble(&self) -> Option<ErrorKind> {
-        self.shelf().trouble
+        self.shelf().trouble.as_ref().map(io::Error::kind)
+    }
+
+    /// The same, as the system said it; from then on it is not known any more.
+    pub fn take_trouble(&self) -> Option<io::Error> {
+        self.shelf().trouble.take()
     }
 
     /// Gives up a segment in which nothing lives; called oldest first.
@@ -376,7 +381,7 @@ impl Stock {
             // Begun before somebody asked, or before something was let go: no answer to who waits now.
             Task::MakeReady { round, .. } if round != shelf.round => return,
             Task::MakeReady { .. } => {
-                shelf.trouble = Some(error.kind());
+                shelf.trouble = Some(copy_of(error));
                 self.change.notify_all();
                 if std::mem::replace(&mut shelf.is_told, true) {
                     return;
@@ -416,6 +421,14 @@ impl Shelf {
         dead.map(Task::LetSegmentGo)
             .or(unnamed.map(Task::UnlinkLarge))
             .or(short.then_some(Task::MakeReady { sequence: self.next, round: self.round }))
+    }
+}
+
+/// The same error once more: the system's number, and with it its words, is kept.
+fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.kind().into(),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 use tokio::time::timeout;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured, envelope};
-use crate::spool::fs::sim::SimFs;
+use crate::spool::fs::sim::{Fault, SimFs};
 
 #[tokio::test]
 async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
@@ -283,4 +283,24 @@ async fn a_full_disk_drains_with_a_bounce_among_the_mail() {
     bench.pass(HOUR, MINUTE * 10).await;
     bench.until_empty().await;
     assert_eq!(bench.relay.seen().len(), queued + 1, "each once, and the DSN");
+}
+
+/// A message that could not be read because the disk failed was said to be "set aside", and was sent an hour later.
+#[tokio::test]
+async fn a_message_that_cannot_be_read_now_is_tried_again_and_said_to_be() {
+    let fs = SimFs::new();
+    let (log, _logging) = captured();
+    let bench = Bench::simulated(&fs);
+    bench.relay.once(Does::Refuses);
+    let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: true }));
+    bench.queue.probe_now();
+    bench.until(|status| status.deferred == 1).await;
+    fs.set_fault(None);
+    let said =
+        format!("{id}: cannot be read from the spool: cannot read the message: other error; will try again");
+    assert!(log.text().contains(&said) && !log.text().contains("set aside"), "{}", log.text());
+    bench.pass_until_settled().await;
+    assert_eq!(bench.relay.seen().len(), 1);
 }

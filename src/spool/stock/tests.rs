@@ -253,3 +253,12 @@ fn that_none_can_be_made_is_logged_once_until_one_is() {
         });
     });
 }
+
+/// A start that failed with EIO said "uncategorized error": the number that tells the operator what to look for
+/// was dropped on the way.
+#[test]
+fn what_the_system_said_is_kept_with_its_number() {
+    let told = copy_of(&io::Error::from_raw_os_error(5));
+    assert_eq!(told.to_string(), "Input/output error (os error 5)");
+    assert_eq!(copy_of(&ErrorKind::StorageFull.into()).kind(), ErrorKind::StorageFull);
+}
