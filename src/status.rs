@@ -45,6 +45,16 @@ impl Status {
         self.class
     }
 
+    /// The second number.
+    pub const fn subject(self) -> u16 {
+        self.subject
+    }
+
+    /// The third number.
+    pub const fn detail(self) -> u16 {
+        self.detail
+    }
+
     /// Reads `5.7.1` from the front of `text`: the status and what follows it and its space.
     pub fn split_from(text: &str) -> Option<(Status, &str)> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

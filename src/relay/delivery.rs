@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::capabilities::Capabilities;
 use super::group::{self, Group};
-use super::trouble::{Peer, Trouble};
+use super::subject::Subject;
+use super::trouble::{Peer, Phase, Trouble};
 use super::verdict::{Verdict, status_of};
 use super::{RecipientReport, Report, Transaction};
 use crate::queue_id::QueueId;
@@ -75,8 +76,8 @@ impl Delivery {
         self.recipients.iter().any(|(_, settled)| settled.is_none())
     }
 
-    /// Settles the recipient at `position` in the group by a reply.
-    pub(crate) fn rule(&mut self, position: usize, verdict: Verdict, reply: &Reply) {
+    /// Settles the recipient at `position` in the group by a reply at `phase`.
+    pub(crate) fn rule(&mut self, position: usize, verdict: Verdict, phase: Phase, reply: &Reply) {
         let (index, settled) = &mut self.recipients[position];
         settled.get_or_insert_with(|| RecipientReport {
             index: *index,
@@ -84,13 +85,14 @@ impl Delivery {
             status: status_of(verdict, reply),
             said: reply.to_string(),
             from_relay: true,
+            about: Subject::of(phase, reply),
         });
     }
 
-    /// Settles every open recipient by a reply.
-    pub(crate) fn rule_open(&mut self, verdict: Verdict, reply: &Reply) {
+    /// Settles every open recipient by a reply at `phase`.
+    pub(crate) fn rule_open(&mut self, verdict: Verdict, phase: Phase, reply: &Reply) {
         for position in 0..self.recipients.len() {
-            self.rule(position, verdict, reply);
+            self.rule(position, verdict, phase, reply);
         }
     }
 
@@ -135,13 +137,13 @@ impl Delivery {
 }
 
 fn in_our_words(index: usize, verdict: Verdict, status: Status, said: String) -> RecipientReport {
-    RecipientReport { index, verdict, status, said, from_relay: false }
+    RecipientReport { index, verdict, status, said, from_relay: false, about: Subject::Message }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{peer, transaction};
-    use super::super::trouble::{Cause, Phase};
+    use super::super::trouble::Cause;
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -150,9 +152,9 @@ mod tests {
         let mut delivery = Delivery::new(message, &Capabilities::default());
         delivery.begin();
         tokio::time::advance(Duration::from_secs(2)).await;
-        delivery.rule(1, Verdict::Bounced, &Reply::new(550, Status::permanent(1, 1), "nobody"));
+        delivery.rule(1, Verdict::Bounced, Phase::Rcpt, &Reply::new(550, Status::permanent(1, 1), "nobody"));
         assert!(delivery.has_open());
-        delivery.rule_open(Verdict::Sent, &Reply::new(250, Status::success(0, 0), "ok"));
+        delivery.rule_open(Verdict::Sent, Phase::Dot, &Reply::new(250, Status::success(0, 0), "ok"));
         assert!(!delivery.has_open());
         let trouble = Trouble { phase: Phase::Mail, peer: None, cause: Cause::Closed };
         delivery.leave_untold(&trouble);

@@ -19,7 +19,7 @@
 //! The rooms, in the order of a connection's life:
 //! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof → `sasl` AUTH →
 //! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
-//! octets → `verdict` what a reply means. `channel` is the wire they all speak through, `capabilities`
+//! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire they all speak through, `capabilities`
 //! what the relay offers, `trouble` how failure is told.
 //!
 //! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
@@ -35,6 +35,7 @@ mod dialog;
 mod group;
 mod opening;
 mod sasl;
+mod subject;
 #[cfg(test)]
 mod testing;
 mod tls;
@@ -54,6 +55,7 @@ use crate::queue_id::QueueId;
 use crate::status::Status;
 
 pub use dialog::Connection;
+pub use subject::Subject;
 pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
@@ -96,6 +98,8 @@ pub struct RecipientReport {
     pub said: String,
     /// `said` is the relay's reply.
     pub from_relay: bool,
+    /// What it is about where it is a refusal.
+    pub about: Subject,
 }
 
 /// What became of one transaction; made for each one taken from [`Work`].

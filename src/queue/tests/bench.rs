@@ -21,7 +21,10 @@ use crate::queue::clock::Clock;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::{Carrier, Courier, Queue, Settings, Standing, Status, queue};
 use crate::queue_id::QueueId;
-use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Transaction, Trouble, Verdict, Work};
+use crate::relay::{
+    Cause, Peer, Phase, RecipientReport, Report, Subject, Transaction, Trouble, Verdict, Work,
+};
+use crate::smtp::reply::Reply;
 use crate::spool::fs::sim::SimFs;
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Options, Spool};
@@ -243,7 +246,9 @@ fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
     let said = said.unwrap_or("connection lost");
     let status = EnhancedStatus::split_from(said.get(4..).unwrap_or_default());
     let status = status.map_or(EnhancedStatus::transient(4, 2), |(status, _)| status);
-    RecipientReport { index, verdict, status, said: said.to_owned(), from_relay: true }
+    let reply = Reply::parse(format!("{said}\r\n").as_bytes()).ok().flatten();
+    let about = reply.map_or(Subject::Message, |(reply, _)| Subject::of(Phase::Dot, &reply));
+    RecipientReport { index, verdict, status, said: said.to_owned(), from_relay: true, about }
 }
 
 /// A queue over a spool of its own.

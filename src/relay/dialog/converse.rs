@@ -83,7 +83,7 @@ impl Connection {
             self.rset_owed = false;
         }
         if let (Some(verdict), reply) = self.ask(Phase::Mail, delivery.group.mail()).await? {
-            delivery.rule_open(verdict, &reply);
+            delivery.rule_open(verdict, Phase::Mail, &reply);
             return self.rest_of_group(delivery.group.rcpts().len()).await;
         }
         self.rset_owed = true;
@@ -95,7 +95,7 @@ impl Connection {
         for position in 0..delivery.group.rcpts().len() {
             let asked = self.ask(Phase::Rcpt, &delivery.group.rcpts()[position]).await?;
             if let (Some(verdict), reply) = asked {
-                delivery.rule(position, verdict, &reply);
+                delivery.rule(position, verdict, Phase::Rcpt, &reply);
             }
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Connection {
         match self.ask(Phase::Data, "DATA").await? {
             (None, _) => Ok(Envelope::Taken),
             (Some(verdict), reply) => {
-                delivery.rule_open(verdict, &reply);
+                delivery.rule_open(verdict, Phase::Data, &reply);
                 Ok(Envelope::Refused)
             }
         }
@@ -144,7 +144,7 @@ impl Connection {
             }
             Streamed::Interrupted => {
                 if let (Some(verdict), reply) = self.ruling(Phase::Content).await? {
-                    delivery.rule_open(verdict, &reply);
+                    delivery.rule_open(verdict, Phase::Content, &reply);
                 }
                 Err(End::Spent)
             }
@@ -171,7 +171,7 @@ impl Connection {
             delivery.in_doubt = reply.severity() == Severity::Intermediate;
         }
         if let (Some(verdict), reply) = ruling? {
-            delivery.rule_open(verdict, &reply);
+            delivery.rule_open(verdict, Phase::Dot, &reply);
         }
         Ok(())
     }
