@@ -28,10 +28,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Whether the users of `address`'s domain are this host's.
+    /// Whether the users of `address`'s domain are this host's. Programs that ask the kernel for its name,
+    /// and not the resolver, know the first label alone.
     pub(super) fn is_local(&self, address: &Address) -> bool {
         let domain = folded_domain(address.domain().unwrap_or(&self.origin));
-        [&self.origin, &self.name, "localhost", "localhost.localdomain"]
+        let short_name = self.name.split('.').next().unwrap_or_default();
+        [&*self.origin, &*self.name, short_name, "localhost", "localhost.localdomain"]
             .into_iter()
             .any(|own| own.eq_ignore_ascii_case(&domain))
     }
@@ -170,5 +172,30 @@ impl Course<'_> {
                 .find(|(_, sample)| self.steps(sample).len() == MAX_STEPS)
                 .map(|(selector, _)| selector)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `root@web1`, as programs write it that ask the kernel for the host's name, was no alias on web1.
+    #[test]
+    fn users_of_every_name_of_this_host_are_its_own() {
+        let host = Host { origin: "example.com".into(), name: "web1.lan.example".into() };
+        for (address, is_local) in [
+            ("root", true),
+            ("root@example.com", true),
+            ("root@WEB1.lan.example.", true),
+            ("root@web1", true),
+            ("root@Web1", true),
+            ("root@localhost", true),
+            ("root@localhost.localdomain", true),
+            ("root@lan.example", false),
+            ("root@web1.example.com", false),
+            ("root@web", false),
+        ] {
+            assert_eq!(host.is_local(&Address::parse(address).unwrap()), is_local, "{address}");
+        }
     }
 }
