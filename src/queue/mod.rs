@@ -82,6 +82,8 @@ pub struct Settings {
     pub postmaster: Option<Address>,
     /// What this host calls itself in DSNs.
     pub hostname: String,
+    /// Whom DSNs are from, in their header.
+    pub dsn_author: Address,
     /// How many connections to the relay may exist.
     pub max_connections: NonZeroUsize,
     /// The relay itself.
@@ -100,6 +102,7 @@ impl Settings {
             },
             postmaster: config.queue.postmaster.clone(),
             hostname: config.listen.hostname.clone(),
+            dsn_author: config.rewrite.dsn_author(),
             max_connections: config.relay.max_connections,
             carrier,
         }

@@ -328,6 +328,7 @@ impl Settlement {
         let dsn = Dsn {
             kind,
             hostname: &self.desk.settings.hostname,
+            author: &self.desk.settings.dsn_author,
             queue_id: draft.id(),
             to,
             original: Original {

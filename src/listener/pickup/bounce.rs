@@ -49,6 +49,7 @@ pub(super) async fn bounce(desk: &Desk, refused: &Refused, arrived: Timestamp) -
     let dsn = Dsn {
         kind: Kind::Failed,
         hostname: &desk.hostname,
+        author: &desk.rules.dsn_author(),
         queue_id: draft.id(),
         to,
         original: dsn::Original {

@@ -90,6 +90,8 @@ pub struct Dsn<'a> {
     pub kind: Kind,
     /// This host.
     pub hostname: &'a str,
+    /// Whom it is from, in its header; its reverse-path is always `<>`.
+    pub author: &'a Address,
     /// The DSN's own queue id.
     pub queue_id: QueueId,
     /// Who is told: the reverse-path of the original, or a postmaster.
@@ -147,9 +149,7 @@ impl Dsn<'_> {
         let mut add = |field: Folded| header.push_str(&field.finish());
         add(Folded::field("Date").word(&rfc5322(self.now)));
         // The shape that Postfix gave for decades, and that filters know.
-        add(Folded::field("From")
-            .word(&format!("MAILER-DAEMON@{}", self.hostname))
-            .word("(Mail Delivery System)"));
+        add(Folded::field("From").word(self.author.as_str()).word("(Mail Delivery System)"));
         add(Folded::field("To").word(self.to.as_str()));
         let copy = if self.is_postmaster_copy() { "Postmaster Copy:" } else { "" };
         add(Folded::field("Subject").word(copy).word(self.subject()));

@@ -66,6 +66,7 @@ fn with_dsn<T>(
     check(Dsn {
         kind,
         hostname: "web1.example.org",
+        author: &address("MAILER-DAEMON@web1.example.org"),
         queue_id: QueueId::from_raw(0x18A4_F1C9_A02B_3D40),
         to: envelope.reverse_path.mailbox().unwrap(),
         original,

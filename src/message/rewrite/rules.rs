@@ -169,6 +169,16 @@ impl Rules {
         &self.host.origin
     }
 
+    /// Whom a DSN is from, in its header: `MAILER-DAEMON` of this host, on the way of every other sender.
+    ///
+    /// A relay that takes verified senders only looks at this address too.
+    pub fn dsn_author(&self) -> Address {
+        // Letters and a hyphen are an address.
+        let daemon = Address::parse("MAILER-DAEMON").unwrap();
+        let rest = self.steps(&daemon, Class::HeaderSender).pop();
+        rest.map_or_else(|| daemon.completed_with(self.origin()), |step| step.to)
+    }
+
     /// How large the header rules are together, when compiled.
     pub fn header_rules_kib(&self) -> u32 {
         self.header.iter().map(|rule| rule.pattern.kib()).sum()

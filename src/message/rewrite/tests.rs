@@ -72,6 +72,29 @@ fn every_step_is_noted_with_its_rule() {
     );
 }
 
+/// DSNs were from MAILER-DAEMON at this host whatever `sender` said: a relay that takes verified senders
+/// only refused every one of them, and nobody heard of a failure.
+#[test]
+fn a_dsn_is_from_whom_the_relay_knows() {
+    let template = |text: &str| Some(Template::parse(text).unwrap());
+    let senders = |from: &str| Settings {
+        senders: [(Selector::parse(from).unwrap(), Replacement::parse("ops@x.example").unwrap())].into(),
+        ..settings()
+    };
+    let masquerade = vec![MasqueradeDomain::parse("org").unwrap()];
+    for (settings, expected) in [
+        (settings(), "MAILER-DAEMON@example.org"),
+        (Settings { sender: template("noreply@x.example"), ..settings() }, "noreply@x.example"),
+        (Settings { sender: template("%u@x.example"), ..settings() }, "MAILER-DAEMON@x.example"),
+        (senders("mailer-daemon"), "ops@x.example"),
+        (senders("@example.org"), "ops@x.example"),
+        (senders("root"), "MAILER-DAEMON@example.org"),
+        (Settings { masquerade, ..settings() }, "MAILER-DAEMON@org"),
+    ] {
+        assert_eq!(Rules::new(settings).unwrap().dsn_author().as_str(), expected);
+    }
+}
+
 #[test]
 fn recipients_keep_what_was_written_and_asked_for_them() {
     let settings = Settings { recipient: Some(address("ops@x.example")), ..settings() };

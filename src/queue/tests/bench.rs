@@ -313,6 +313,7 @@ impl Bench {
             retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
             postmaster: None,
             hostname: "host.example".into(),
+            dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
             max_connections: NonZeroUsize::new(2).unwrap(),
             carrier: relay.clone(),
         };

@@ -18,6 +18,20 @@ async fn a_failure_is_reported_to_the_reverse_path_before_the_original_goes() {
     }
 }
 
+/// The From of a DSN was made up here: a relay that takes verified senders only refused it.
+#[tokio::test]
+async fn a_dsn_is_from_whom_the_configuration_has_mail_be_from() {
+    let author = Address::parse("noreply@verified.example").unwrap();
+    let bench = Bench::with(|settings| settings.dsn_author = author).await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
+    bench.submit("app@example.org", &["nobody@example.net"]).await;
+    bench.until_empty().await;
+    let dsn = &bench.relay.seen()[1];
+    assert_eq!(dsn.from, "");
+    let from = "From: noreply@verified.example (Mail Delivery System)\r\n";
+    assert!(dsn.content.contains(from), "{}", dsn.content);
+}
+
 #[tokio::test]
 async fn notify_never_is_honoured() {
     let bench = Bench::new().await;
