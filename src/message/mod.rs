@@ -21,6 +21,7 @@ pub mod address_list;
 pub mod dsn;
 pub mod fixup;
 pub mod header;
+pub mod long_lines;
 pub mod received;
 pub mod rewrite;
 

@@ -5,9 +5,11 @@
 //!    (`report.rs`), and the message or its header section (`returned.rs`).
 //! 2. Nothing foreign breaks out: relay replies, addresses, ENVID and ORCPT cannot end a field, a
 //!    line or a part; the boundary occurs nowhere in the content.
-//! 3. What is returned is returned octet by octet; where that needs 8BITMIME or SMTPUTF8, the DSN's
-//!    own envelope says so.
-//! 4. From `<>`, so that no DSN answers a DSN (RFC 5321 4.5.5).
+//! 3. No line is over 998 octets, or the relay that refused the message for its long line would refuse the
+//!    DSN that quotes it.
+//! 4. What is returned is returned octet by octet, but for lines that 3 folds; where that needs 8BITMIME or
+//!    SMTPUTF8, the DSN's own envelope says so.
+//! 5. From `<>`, so that no DSN answers a DSN (RFC 5321 4.5.5).
 //!
 //! Nothing here fails.
 //!
@@ -26,6 +28,7 @@ use super::date::rfc5322;
 use super::fixup::message_id_left;
 use super::fold::Folded;
 use super::header;
+use super::long_lines::folded;
 use super::received::{Origin, Received};
 use crate::envelope::{Address, Body, Envelope, Recipient, ReversePath};
 use crate::queue_id::QueueId;
@@ -130,7 +133,7 @@ impl Dsn<'_> {
         let parts = self.parts();
         let boundary = boundary_outside(&parts, self.queue_id);
         let eight_bit = parts.iter().any(Part::is_eight_bit);
-        let mut content = self.header(&boundary, eight_bit).into_bytes();
+        let mut content = folded(self.header(&boundary, eight_bit).as_bytes());
         content.extend_from_slice(b"\r\nThis is a delivery status notification in MIME format.\r\n");
         for part in &parts {
             part.write(&boundary, &mut content);
@@ -140,7 +143,8 @@ impl Dsn<'_> {
     }
 
     fn parts(&self) -> [Part; 3] {
-        [human::part(self), report::part(self), returned::part(self)]
+        let parts = [human::part(self), report::part(self), returned::part(self)];
+        parts.map(|part| Part { body: folded(&part.body), ..part })
     }
 
     fn header(&self, boundary: &str, eight_bit: bool) -> String {

@@ -1,6 +1,6 @@
 //! The third part of a DSN: the message that it is about, or its header section.
 //!
-//! Promises: the octets are the original's. The whole message only in a DSN of failure, only where
+//! Promises: the octets are the original's (`mod.rs` folds lines that are too long). The whole message only in a DSN of failure, only where
 //! the submitter did not ask for less (RFC 3461 4.3), and only up to [`MAX_RETURNED_OCTETS`]; else the
 //! header section, as many whole fields of it as fit.
 //!

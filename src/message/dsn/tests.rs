@@ -329,6 +329,43 @@ fn a_huge_header_is_returned_as_whole_fields() {
     });
 }
 
+/// A relay refused a message for a line of 2,000 octets, then the DSN that quoted the line; nobody was told.
+#[test]
+fn no_line_of_a_dsn_is_longer_than_a_relay_takes() {
+    let long = |start: &str, len| format!("{start}{}\r\n", "x".repeat(len));
+    let content = [
+        long("X-Token: ", 3000),
+        long("Subject: ", 990),
+        "\r\n".into(),
+        long("", 998),
+        long("", 999),
+        "é".repeat(700),
+        "\r\n".into(),
+    ]
+    .concat();
+    let longest = format!("{}@example.org", "y".repeat(980));
+    let mut ann = Recipient::plain(address(&longest));
+    ann.original = Some(address(&longest));
+    ann.orcpt = Some(format!("rfc822;{longest}").into());
+    let bob = Recipient::plain(address("bob@example.org"));
+    let mut envelope = envelope_from(&format!("{}@example.org", "é".repeat(490)));
+    envelope.envid = Some("z".repeat(3000).into());
+    let said = long("550 ", 5000);
+    let affected = [refused(&ann, &said), refused(&bob, "550 no")];
+    for (kind, ret) in [(Kind::Failed, None), (Kind::Failed, Some(Ret::Headers)), (Kind::Relayed, None)] {
+        let envelope = Envelope { ret, ..envelope.clone() };
+        with_dsn(kind, &envelope, content.as_bytes(), &affected, |dsn| {
+            let sent = dsn.content();
+            let longest = sent.split(|octet| *octet == b'\n').map(|line| line.len()).max();
+            assert!(longest.unwrap() <= 999, "998 octets and CR, and not {longest:?}");
+            let returned = returned_octets(&sent);
+            assert!(returned.starts_with(&[b"X-Token:\r\n ", &b"x".repeat(997)[..], b"\r\n x"].concat()));
+            assert_eq!(header::split(&returned).header.fields().count(), 2, "folded, not broken");
+            assert!(std::str::from_utf8(&returned).is_ok());
+        });
+    }
+}
+
 #[test]
 fn only_fit_message_ids_are_referred_to() {
     let long = format!("Message-ID: <{}@b>\r\n", "x".repeat(MAX_MESSAGE_ID_OCTETS));

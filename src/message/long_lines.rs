@@ -1,0 +1,262 @@
+//! Lines that are longer than SMTP allows, and folding them.
+//!
+//! Promises:
+//! 1. What a [`Folder`] gives has no line over [`MAX_LINE_OCTETS`], and is the same however the octets come; what has
+//!    no such line goes through as it is, so that twice is once.
+//! 2. Nothing is taken away: CRLF is put in before a space or tab that is there, else CRLF and a space, as Postfix
+//!    has it. In a header section either is a fold (RFC 5322 2.2.3).
+//! 3. No character of UTF-8 is cut in two; of other 8-bit text, none that ASCII stands beside.
+//! 4. Memory is one line at most.
+//!
+//! Why a space that is there comes first: a line of HTML or of a log broken between two words means what it meant;
+//! one that is broken at its 998th octet has a space within a word, an attribute or an address.
+//!
+//! Not here: whether a message is folded at all (`fixup.rs`).
+//!
+//! RFC 5321 4.5.3.1.6, RFC 5322 2.1.1 (998 octets and CRLF).
+
+/// A line is no longer than this, its CRLF not counted.
+pub const MAX_LINE_OCTETS: usize = 998;
+
+/// The longest line with its CRLF. So many octets without a line end are the beginning of one too long.
+const MAX_WHOLE_LINE: usize = MAX_LINE_OCTETS + CRLF.len();
+
+/// Where no space is, ASCII within the second half of a line is looked for before a character is divided from
+/// its neighbour: lines stay long, and text in any charset gets on.
+const MIN_LINE_OCTETS: usize = MAX_LINE_OCTETS / 2;
+
+const CRLF: &[u8] = b"\r\n";
+
+/// `long-lines`: what is to become of lines that are too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongLines {
+    /// They are folded, unless the message is signed.
+    Fold,
+    /// They go on as they are.
+    Keep,
+}
+
+/// Folds what is too long, in content that is still arriving; or keeps it, and takes note.
+#[derive(Debug)]
+pub struct Folder {
+    way: LongLines,
+    /// The beginning of a line whose end is not here yet: too short to be folded.
+    held: Vec<u8>,
+    /// A line was too long.
+    has_met: bool,
+}
+
+impl Folder {
+    /// Does so with all lines that are too long.
+    pub fn new(way: LongLines) -> Self {
+        Folder { way, held: Vec::new(), has_met: false }
+    }
+
+    /// Takes `octets` and appends what is certain to `out`.
+    pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            if self.has_met && self.way == LongLines::Keep {
+                // There is no more to find out.
+                return out.extend_from_slice(rest);
+            }
+            if self.held.is_empty() {
+                let (lines, behind) = rest.split_at(short_lines(rest));
+                out.extend_from_slice(lines);
+                rest = behind;
+            }
+            let room = rest.len().min(MAX_WHOLE_LINE - self.held.len());
+            let taken = rest[..room].iter().position(|octet| *octet == b'\n').map_or(room, |index| index + 1);
+            self.held.extend_from_slice(&rest[..taken]);
+            rest = &rest[taken..];
+            if self.held.ends_with(b"\n") {
+                out.append(&mut self.held);
+            } else if self.held.len() == MAX_WHOLE_LINE {
+                self.meet(out);
+            }
+        }
+    }
+
+    /// Nothing follows: appends what is left to `out`. Whether any line was too long.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> bool {
+        // Of a last line without its end, two octets more than a line may have could be here.
+        if self.held.strip_suffix(b"\r").unwrap_or(&self.held).len() > MAX_LINE_OCTETS {
+            self.meet(out);
+        }
+        out.append(&mut self.held);
+        self.has_met
+    }
+
+    /// The line that is held is too long: ends it where it can best be ended; the rest of it is held still.
+    fn meet(&mut self, out: &mut Vec<u8>) {
+        self.has_met = true;
+        if self.way == LongLines::Keep {
+            return out.append(&mut self.held);
+        }
+        let end = fold_of(&self.held);
+        out.extend_from_slice(&self.held[..end]);
+        out.extend_from_slice(CRLF);
+        self.held.drain(..end);
+        if !is_wsp(self.held[0]) {
+            self.held.insert(0, b' ');
+        }
+    }
+}
+
+/// `octets` with what is too long folded.
+pub fn folded(octets: &[u8]) -> Vec<u8> {
+    let (mut folder, mut out) = (Folder::new(LongLines::Fold), Vec::with_capacity(octets.len()));
+    folder.push(octets, &mut out);
+    folder.finish(&mut out);
+    out
+}
+
+/// Whether a line of `octets` is too long.
+#[cfg(test)]
+pub(super) fn has_long_line(octets: &[u8]) -> bool {
+    let rest = &octets[short_lines(octets)..];
+    let line = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line).len() > MAX_LINE_OCTETS
+}
+
+/// How many octets, from the first on, are whole lines of which none is too long.
+///
+/// Looks back from where the longest line could end: of usual lines few octets are looked at.
+fn short_lines(octets: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        let window = &octets[end..octets.len().min(end + MAX_WHOLE_LINE)];
+        match window.iter().rposition(|octet| *octet == b'\n') {
+            Some(index) => end += index + 1,
+            None => return end,
+        }
+    }
+}
+
+/// Where to end the line that `line` is the beginning of, by more than [`MAX_LINE_OCTETS`].
+fn fold_of(line: &[u8]) -> usize {
+    // Neither line is to be white space alone: programs differ on what that is in a header section.
+    let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
+    let is_between_words = |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text;
+    let is_between_ascii = |at: &usize| line[at - 1].is_ascii() && line[*at].is_ascii();
+    let starts_character = |at: &usize| !matches!(line[*at], 0x80..=0xBF);
+    (1..=MAX_LINE_OCTETS)
+        .rev()
+        .find(is_between_words)
+        .or_else(|| (MIN_LINE_OCTETS..=MAX_LINE_OCTETS).rev().find(is_between_ascii))
+        // A character of UTF-8 has at most four octets (RFC 3629 3).
+        .or_else(|| (MAX_LINE_OCTETS - 3..=MAX_LINE_OCTETS).rev().find(starts_character))
+        .unwrap_or(MAX_LINE_OCTETS)
+}
+
+fn is_wsp(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        let out = String::from_utf8(folded(text.as_bytes())).expect("no character is cut");
+        out.split("\r\n").map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_of_998_octets_stays_and_one_of_999_is_folded() {
+        let (a, b) = ("x".repeat(998), "x".repeat(999));
+        for text in [a.clone(), format!("{a}\r\n{a}\r\n"), format!("\r\n{a}\r\n\r\ny"), format!("{a}\r")] {
+            assert_eq!(folded(text.as_bytes()), text.as_bytes());
+            assert!(!has_long_line(text.as_bytes()));
+        }
+        for text in [format!("{b}\r\nz"), format!("y\r\n{b}\r\nz"), format!("{b}\r\n{a}\r\nz")] {
+            let folded = lines(&text);
+            assert_eq!(folded.concat().replace(' ', ""), text.replace("\r\n", ""));
+            assert!(folded.contains(&a) && folded.contains(&" x".to_owned()), "{folded:?}");
+            assert!(has_long_line(text.as_bytes()) && !has_long_line(&super::folded(text.as_bytes())));
+        }
+        assert_eq!(lines(&b), [a, " x".to_owned()], "also without its end");
+    }
+
+    #[test]
+    fn the_best_place_is_taken() {
+        let x = |len| "x".repeat(len);
+        let eight_bit = |character: &str, len| character.repeat(len);
+        for (line, first, second) in [
+            // A space that is there, the last that leaves text on both sides.
+            (format!("{} {}", x(500), x(900)), x(500), format!(" {}", x(900))),
+            (format!("Subject: {}", x(990)), "Subject:".to_owned(), format!(" {}", x(990))),
+            (format!("{}\t {}", x(997), x(5)), x(997), format!("\t {}", x(5))),
+            (format!("{} \t{}", x(500), x(900)), x(500), format!(" \t{}", x(900))),
+            (format!("{} ", x(998)), x(998), " ".to_owned()),
+            (format!(" {}", x(1000)), format!(" {}", x(997)), format!(" {}", x(3))),
+            // ASCII on both sides, before a character is parted from its neighbour.
+            (format!("{}<b>{}", eight_bit("é", 400), eight_bit("é", 400)), String::new(), String::new()),
+            // A character of two, three, four octets.
+            (eight_bit("é", 600), eight_bit("é", 499), format!(" {}", eight_bit("é", 101))),
+            (eight_bit("€", 400), eight_bit("€", 332), format!(" {}", eight_bit("€", 68))),
+            (eight_bit("😀", 300), eight_bit("😀", 249), format!(" {}", eight_bit("😀", 51))),
+        ] {
+            let folded = lines(&line);
+            assert!(folded.iter().all(|line| line.len() <= MAX_LINE_OCTETS), "{folded:?}");
+            if !second.is_empty() {
+                assert_eq!(folded, [first, second]);
+            }
+        }
+        let html = format!("{}<b>{}", "é".repeat(400), "é".repeat(400));
+        assert_eq!(lines(&html)[0], format!("{}<b", "é".repeat(400)));
+    }
+
+    #[test]
+    fn octets_of_no_charset_get_on_too() {
+        for octet in [0x80, 0xBF, 0xFF, 0] {
+            let out = folded(&vec![octet; 100_000]);
+            assert!(!has_long_line(&out));
+            assert_eq!(out.iter().filter(|found| **found == octet).count(), 100_000);
+            assert!(out.len() < 100_400, "{octet}: lines stay long");
+        }
+    }
+
+    /// Content of long and short runs, and the places it is cut at.
+    fn content_and_cuts() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+        let atoms = ["\r\n", " ", "\t", "x", "é", "😀", "long", "very long"];
+        let long = |atom: &str| match atom {
+            "long" => "y".repeat(499).into_bytes(),
+            "very long" => "ü".repeat(700).into_bytes(),
+            other => other.as_bytes().to_vec(),
+        };
+        let content = prop::collection::vec(prop::sample::select(atoms.to_vec()).prop_map(long), 0..24);
+        content.prop_map(|atoms| atoms.concat()).prop_flat_map(|content| {
+            let cuts = prop::collection::vec(0..=content.len(), 0..8);
+            (Just(content), cuts)
+        })
+    }
+
+    proptest! {
+        /// Promises 1 to 3.
+        #[test]
+        fn no_line_is_too_long_and_nothing_is_lost((content, mut cuts) in content_and_cuts()) {
+            let out = folded(&content);
+            prop_assert!(!has_long_line(&out));
+            prop_assert_eq!(out == content, !has_long_line(&content), "only what is too long is touched");
+            prop_assert!(std::str::from_utf8(&out).is_ok());
+            let bare = |octets: &[u8]| -> Vec<u8> {
+                octets.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n' | b' ')).collect()
+            };
+            prop_assert_eq!(bare(&out), bare(&content));
+            cuts.extend([0, content.len()]);
+            cuts.sort_unstable();
+            for (way, expected) in [(LongLines::Fold, &out), (LongLines::Keep, &content)] {
+                let (mut folder, mut in_pieces) = (Folder::new(way), Vec::new());
+                for cut in cuts.windows(2) {
+                    folder.push(&content[cut[0]..cut[1]], &mut in_pieces);
+                    prop_assert!(folder.held.len() <= MAX_WHOLE_LINE);
+                }
+                prop_assert_eq!(folder.finish(&mut in_pieces), out != content);
+                prop_assert_eq!(&in_pieces, expected);
+            }
+        }
+    }
+}
