@@ -284,8 +284,7 @@ impl Drop for Inner {
     }
 }
 
-/// The submitter's turn among others (DESIGN section 6): its uid where that is known, else its
-/// reverse-path, whatever the case.
+/// The lane in which a submitter waits its turn: by its uid where that is known, else by its reverse-path in any case.
 fn lane(submitter: Submitter, reverse_path: &ReversePath) -> u64 {
     match submitter {
         Submitter::Uid(uid) => fnv1a(&format!("uid {uid}")),
