@@ -17,17 +17,20 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::protocol::{Frame, Message, Request, Status};
+use super::protocol::{Frame, Message, Recipient, Request, Status};
 use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::remove_stale;
 use crate::log;
 use crate::queue::{Listed, Queue, Standing};
+use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 
 /// How long a client may take for its request, or for reading a line of the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 const MAX_REQUEST_OCTETS: u64 = 4096;
+/// The reason of dead mail of an older version, or whose note was lost.
+const FORGOTTEN: &str = "it failed, nobody could be told of it, and what it was told is not known";
 /// Messages of a listing in memory.
 const PAGE: usize = 256;
 
@@ -105,6 +108,10 @@ impl Control {
         let Some(status) = self.queue.status().await else {
             return output.send(&Frame::Error("the daemon is stopping".into())).await;
         };
+        let newest_dead = match status.newest_dead {
+            Some(id) => self.dead(id).await?,
+            None => None,
+        };
         output
             .item(&Status {
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -113,6 +120,7 @@ impl Control {
                 deferred: status.deferred,
                 held: status.held,
                 dead: status.dead,
+                newest_dead,
                 active: status.under_way,
                 connections: status.connections,
                 relay: if status.paused_until.is_some() { "paused" } else { "usable" }.into(),
@@ -120,6 +128,12 @@ impl Control {
                 trouble: status.trouble,
             })
             .await
+    }
+
+    /// A dead message as it is listed.
+    async fn dead(&self, id: QueueId) -> io::Result<Option<Message>> {
+        let (spool, listed) = (self.spool.clone(), Listed { id, standing: Standing::Dead });
+        Ok(tokio::task::spawn_blocking(move || seen(&spool, listed, Rights::Everything, None)).await?)
     }
 
     async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
@@ -152,18 +166,24 @@ fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) ->
 }
 
 fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> Message {
-    let recipients = &stored.envelope.recipients;
-    let open = stored.ledger.open().filter_map(|index| recipients.get(index));
+    // The relay's present trouble is not why dead mail is here.
+    let unsaid = if listed.standing == Standing::Dead { Some(FORGOTTEN) } else { trouble };
+    let recipients = stored.ledger.unsettled().filter_map(|index| {
+        let address = stored.envelope.recipients.get(index)?.address.to_string();
+        let reason = stored.replies.of(index).or(unsaid).map(str::to_owned);
+        Some(Recipient { address, reason })
+    });
+    let recipients: Vec<Recipient> = recipients.collect();
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
     Message {
         state: state(listed.standing).into(),
         from: stored.envelope.reverse_path.to_string(),
-        recipients: open.map(|recipient| recipient.address.to_string()).collect(),
+        reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
+        recipients,
         size: stored.content_len,
         arrived: format!("{:.0}", stored.arrived),
         age: u64::try_from(age).unwrap_or(0),
         next_attempt: next_attempt(listed.standing),
-        reason: stored.last_deferral.clone().or_else(|| trouble.map(str::to_owned)),
         id: listed.id.to_string(),
     }
 }

@@ -47,6 +47,8 @@ pub struct Status {
     pub held: usize,
     /// Of them, failed ones that nobody can be told of, and damaged ones.
     pub dead: usize,
+    /// The newest dead one, with what it was told.
+    pub newest_dead: Option<Message>,
     /// Of them, with a connection right now, or on the way from there into the spool's record.
     pub active: usize,
     /// Open connections to the relay.
@@ -69,8 +71,8 @@ pub struct Message {
     pub state: String,
     /// The reverse-path; empty for `<>`.
     pub from: String,
-    /// The recipients still open.
-    pub recipients: Vec<String>,
+    /// The recipients still open, and those that are dead.
+    pub recipients: Vec<Recipient>,
     /// Octets of content.
     pub size: u64,
     /// When it was accepted (RFC 3339).
@@ -79,8 +81,33 @@ pub struct Message {
     pub age: u64,
     /// When it is tried next (RFC 3339), where that is known.
     pub next_attempt: Option<String>,
-    /// Why it is still here.
+    /// Why it is still here: the first reason of a recipient, or why it cannot be read.
     pub reason: Option<String>,
+}
+
+/// One recipient of a live message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Recipient {
+    /// Whom the relay is told.
+    pub address: String,
+    /// What it was told last; where nothing yet, the relay's present trouble.
+    pub reason: Option<String>,
+}
+
+impl Message {
+    /// The recipients by reason: those who share one together, in the order of the first of each.
+    pub fn by_reason(&self) -> Vec<(Option<&str>, Vec<&str>)> {
+        let mut groups: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
+        for Recipient { address, reason } in &self.recipients {
+            let reason = reason.as_deref();
+            match groups.iter_mut().find(|(of, _)| *of == reason) {
+                Some((_, recipients)) => recipients.push(address),
+                None => groups.push((reason, vec![address])),
+            }
+        }
+        if groups.is_empty() { vec![(self.reason.as_deref(), Vec::new())] } else { groups }
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ fn play(stage: &Stage) -> Result<(), Failure> {
     }
     println!("\n3. `nullmta queue list` shows them waiting:");
     for message in stage.until_queued()? {
-        println!("     {} to {}", message.id, message.recipients.join(", "));
+        let recipients: Vec<_> = message.recipients.iter().map(|recipient| &*recipient.address).collect();
+        println!("     {} to {}", message.id, recipients.join(", "));
     }
     println!("\n4. The daemon (pid {}) is killed with SIGKILL, as a power cut would.", daemon.child.id());
     drop(daemon);

@@ -9,7 +9,7 @@
 //!
 //! -- 4 Kbytes in 1 Request.
 //! ```
-//! `*` behind the queue id: being delivered; `!`: held, or dead.
+//! `*` behind the queue id: being delivered; `!`: held, or dead. A reason is that of the recipients below it.
 //!
 //! Promises: foreign text cannot forge a line. It streams: a million messages cost no memory.
 //!
@@ -69,13 +69,15 @@ fn entry(message: &Message, zone: &TimeZone) -> String {
     let id = format!("{}{mark}", message.id);
     let arrived = arrival(&message.arrived, zone);
     let mut text = format!("{id:17} {:>8} {arrived:19} {}\n", message.size, Foreign(from));
-    if let Some(reason) = &message.reason {
-        let reason = Foreign(reason).to_string();
-        let padding = REASON_COLUMNS.saturating_sub(reason.chars().count());
-        text += &format!("{:padding$}({reason})\n", "");
-    }
-    for recipient in &message.recipients {
-        text += &format!("{:46} {}\n", "", Foreign(recipient));
+    for (reason, recipients) in message.by_reason() {
+        if let Some(reason) = reason {
+            let reason = Foreign(reason).to_string();
+            let padding = REASON_COLUMNS.saturating_sub(reason.chars().count());
+            text += &format!("{:padding$}({reason})\n", "");
+        }
+        for recipient in recipients {
+            text += &format!("{:46} {}\n", "", Foreign(recipient));
+        }
     }
     text
 }
@@ -101,14 +103,18 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::admin::protocol::Frame;
+    use crate::admin::protocol::{Frame, Recipient};
+
+    fn recipient(address: &str, reason: Option<&str>) -> Recipient {
+        Recipient { address: address.into(), reason: reason.map(str::to_owned) }
+    }
 
     fn message(state: &str) -> Message {
         Message {
             id: "18A4F1C9A02B3D40".into(),
             state: state.into(),
             from: "root@example.org".into(),
-            recipients: vec!["ann@example.org".into(), "bob@example.org".into()],
+            recipients: vec![recipient("ann@example.org", None), recipient("bob@example.org", None)],
             size: 4096,
             arrived: "2026-11-01T02:10:00Z".into(),
             age: 60,
@@ -145,8 +151,10 @@ mod tests {
     fn two_messages_in_postfix_s_shape() {
         let bounce = Message {
             from: String::new(),
-            recipients: vec!["postmaster@example.org".into()],
-            reason: Some("connect to mx[192.0.2.1]:587: refused".into()),
+            recipients: vec![recipient(
+                "postmaster@example.org",
+                Some("connect to mx[192.0.2.1]:587: refused"),
+            )],
             ..message("active")
         };
         let zone = TimeZone::UTC;
@@ -168,6 +176,40 @@ mod tests {
              \n\
              -- 8 Kbytes in 2 Requests.\n"
         );
+    }
+
+    /// Of several recipients only the first one's reason was shown.
+    #[test]
+    fn each_recipient_stands_below_its_own_reason() {
+        let several = Message {
+            recipients: vec![
+                recipient("ann@example.org", Some("450 4.2.1 busy")),
+                recipient("bob@example.org", Some("451 4.7.1 greylisted")),
+                recipient("cat@example.org", Some("450 4.2.1 busy")),
+                recipient("dan@example.org", None),
+            ],
+            ..message("deferred")
+        };
+        let text = entry(&several, &TimeZone::UTC);
+        let words: Vec<&str> = text.lines().skip(1).map(str::trim_start).collect();
+        assert_eq!(
+            words,
+            [
+                "(450 4.2.1 busy)",
+                "ann@example.org",
+                "cat@example.org",
+                "(451 4.7.1 greylisted)",
+                "bob@example.org",
+                "dan@example.org"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_a_reason_and_no_recipient() {
+        let damaged = Message { recipients: vec![], reason: Some("damaged".into()), ..message("dead") };
+        let text = entry(&damaged, &TimeZone::UTC);
+        assert_eq!(text.lines().nth(1).map(str::trim_start), Some("(damaged)"), "{text}");
     }
 
     #[test]
@@ -206,8 +248,7 @@ mod tests {
     fn foreign_text_stays_in_its_line() {
         let hostile = Message {
             from: "a\n-- 0 Kbytes".into(),
-            recipients: vec!["b\u{1b}[2J".into()],
-            reason: Some("450 x\r\ny".into()),
+            recipients: vec![recipient("b\u{1b}[2J", Some("450 x\r\ny"))],
             arrived: "yester\nday".into(),
             ..message("deferred")
         };

@@ -77,28 +77,38 @@ pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
 
 const HEADING: &str = "QUEUE ID          STATE       AGE      SIZE  FROM -> TO";
 
-/// A message in one line, and its reason in another.
-fn text(message: &Message) -> String {
+/// A message in one line, and its reasons in others.
+pub(super) fn text(message: &Message) -> String {
+    let recipients: Vec<&str> = message.recipients.iter().map(|recipient| &*recipient.address).collect();
     let from = if message.from.is_empty() { "<>" } else { &message.from };
-    let mut text = format!(
+    let text = format!(
         "{}  {:8} {:>6} {:>9}  {} -> {}\n",
         message.id,
         message.state,
         age(message.age),
         message.size,
         Foreign(from),
-        Foreign(&recipients(&message.recipients)),
+        Foreign(&some_of(&recipients)),
     );
-    if let Some(reason) = &message.reason {
-        text += &format!("{:18}({})\n", "", Foreign(reason));
+    text + &reasons(message)
+}
+
+/// Why a message is still here: a line for each reason, with its recipients where there are several.
+pub(super) fn reasons(message: &Message) -> String {
+    let groups = message.by_reason();
+    let mut text = String::new();
+    for (reason, recipients) in &groups {
+        let Some(reason) = reason else { continue };
+        let whose = if groups.len() > 1 { some_of(recipients) + ": " } else { String::new() };
+        text += &format!("{:18}{}({})\n", "", Foreign(&whose), Foreign(reason));
     }
     text
 }
 
 /// The first recipients, and how many more there are.
-fn recipients(all: &[String]) -> String {
+fn some_of(all: &[&str]) -> String {
     const SHOWN: usize = 3;
-    let mut text = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = all[..all.len().min(SHOWN)].join(", ");
     if all.len() > SHOWN {
         text += &format!(" and {} more", all.len() - SHOWN);
     }
@@ -118,25 +128,44 @@ fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::protocol::Recipient;
 
-    #[test]
-    fn a_message_is_a_line_and_its_reason() {
-        let message = Message {
+    fn told(address: &str, reason: &str) -> Recipient {
+        Recipient { address: address.into(), reason: Some(reason.into()) }
+    }
+
+    fn message() -> Message {
+        Message {
             id: "18A4F1C9A02B3D40".into(),
             state: "deferred".into(),
             from: String::new(),
-            recipients: ["a@x", "b@x", "c@x", "d@x", "e@x"].map(String::from).to_vec(),
+            recipients: ["a@x", "b@x", "c@x", "d@x", "e@x"].map(|to| told(to, "450 4.2.1 busy\r\n")).to_vec(),
             size: 4096,
             arrived: "2026-11-21T02:10:00Z".into(),
             age: 7300,
             next_attempt: None,
             reason: Some("450 4.2.1 busy\r\n".into()),
-        };
+        }
+    }
+
+    #[test]
+    fn a_message_is_a_line_and_its_reason() {
         assert_eq!(
-            format!("{HEADING}\n{}", text(&message)),
+            format!("{HEADING}\n{}", text(&message())),
             "QUEUE ID          STATE       AGE      SIZE  FROM -> TO\n\
              18A4F1C9A02B3D40  deferred     2h      4096  <> -> a@x, b@x, c@x and 2 more\n\
              \u{20}                 (450 4.2.1 busy\\r\\n)\n"
+        );
+    }
+
+    /// Of several recipients only the first one's reason was shown.
+    #[test]
+    fn each_reason_stands_with_its_recipients() {
+        let recipients = vec![told("a@x", "450 busy"), told("b@x", "451 later"), told("c@x", "450 busy")];
+        let several = Message { recipients, ..message() };
+        assert_eq!(
+            reasons(&several),
+            "                  a@x, c@x: (450 busy)\n                  b@x: (451 later)\n"
         );
     }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::exit::Failure;
-use super::queue::{ask, print_json};
+use super::queue::{self, ask, print_json};
 use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, Request};
 use crate::log::Foreign;
@@ -42,6 +42,9 @@ fn text(status: &protocol::Status) -> String {
          queue   {messages} messages: {active} active, {deferred} deferred, {held} held, {dead} dead\n\
          relay   {relay}, {connections} connections\n"
     );
+    if let Some(dead) = &status.newest_dead {
+        text += &format!("dead    newest of {}: {}", status.dead, queue::text(dead));
+    }
     if let Some(trouble) = &status.trouble {
         text += &format!("trouble {}\n", Foreign(trouble));
     }
@@ -55,6 +58,21 @@ fn text(status: &protocol::Status) -> String {
 mod tests {
     use super::*;
 
+    fn dead() -> protocol::Message {
+        let reason = Some("550 5.7.1 null sender refused".to_owned());
+        protocol::Message {
+            id: "18A4F1C9A02B3D40".into(),
+            state: "dead".into(),
+            from: String::new(),
+            recipients: vec![protocol::Recipient { address: "ops@x".into(), reason: reason.clone() }],
+            size: 4096,
+            arrived: "2026-11-21T02:10:00Z".into(),
+            age: 7300,
+            next_attempt: None,
+            reason,
+        }
+    }
+
     #[test]
     fn a_paused_relay_shows_why_and_when() {
         let status = protocol::Status {
@@ -64,6 +82,7 @@ mod tests {
             deferred: 1,
             held: 0,
             dead: 2,
+            newest_dead: Some(dead()),
             active: 0,
             connections: 0,
             relay: "paused".into(),
@@ -75,6 +94,8 @@ mod tests {
             "nullmta 0.1.0, pid 42\n\
              queue   3 messages: 0 active, 1 deferred, 0 held, 2 dead\n\
              relay   paused, 0 connections\n\
+             dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
+             \u{20}                 (550 5.7.1 null sender refused)\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              probe   2026-11-21T02:10:00Z\n"
         );

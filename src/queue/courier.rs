@@ -23,7 +23,7 @@ use crate::envelope::{Envelope, Recipient};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
-use crate::spool::{Content, Ledger, ReadError, Spool, Stored};
+use crate::spool::{Content, Ledger, ReadError, Replies, Spool, Stored};
 
 /// What couriers and settlements of one generation of settings share.
 pub(super) struct Desk {
@@ -50,6 +50,8 @@ pub(super) struct Attempt {
     pub(super) queued: Duration,
     pub(super) progress: Progress,
     pub(super) ledger: Ledger,
+    /// What each recipient was told last.
+    pub(super) replies: Replies,
 }
 
 /// How far an attempt has come.
@@ -113,13 +115,13 @@ impl Courier {
 
     fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
         let transaction = transaction(id, &stored);
-        let Stored { envelope, arrived, ledger, content, .. } = stored;
+        let Stored { envelope, arrived, ledger, content, replies, .. } = stored;
         if member.in_flight {
             log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
         }
         let (taken_at, queued) = (self.desk.clock.now(), member.ready_for(self.desk.clock.steady()));
         let progress = Progress::BeforeDot;
-        let attempt = Attempt { id, member, envelope, arrived, taken_at, queued, progress, ledger };
+        let attempt = Attempt { id, member, envelope, arrived, taken_at, queued, progress, ledger, replies };
         self.attempts.insert(id, attempt);
         Transaction { content: reader(content), ..transaction }
     }

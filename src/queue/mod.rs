@@ -151,6 +151,8 @@ pub struct Status {
     pub held: usize,
     /// Failed messages that nobody can be told of, and damaged ones.
     pub dead: usize,
+    /// The newest of those.
+    pub newest_dead: Option<QueueId>,
     /// Connections to the relay.
     pub connections: usize,
     /// When a paused relay is probed next; `None` while it is usable.

@@ -381,6 +381,7 @@ impl Owner {
             deferred: self.roster.waiting(),
             held: self.roster.held(),
             dead: self.roster.dead(),
+            newest_dead: self.roster.newest_dead(),
             connections: self.connections.len(),
             paused_until: self.breaker.retry_at(),
             trouble: self.trouble.as_ref().map(ToString::to_string),

@@ -78,7 +78,7 @@ pub struct Roster {
     waiting: BTreeSet<(u32, QueueId)>,
     under_way: usize,
     held: usize,
-    dead: usize,
+    dead: BTreeSet<QueueId>,
 }
 
 impl Roster {
@@ -99,7 +99,12 @@ impl Roster {
 
     /// How many messages are dead.
     pub fn dead(&self) -> usize {
-        self.dead
+        self.dead.len()
+    }
+
+    /// The newest of the dead messages.
+    pub fn newest_dead(&self) -> Option<QueueId> {
+        self.dead.last().copied()
     }
 
     /// How many messages wait for their next attempt.
@@ -145,7 +150,7 @@ impl Roster {
         match standing {
             Standing::Ready => self.lanes.push(entry.lane, entry.id),
             Standing::Held => self.held += 1,
-            Standing::Dead => self.dead += 1,
+            Standing::Dead => drop(self.dead.insert(entry.id)),
             Standing::UnderWay | Standing::Waiting(_) => {}
         }
     }
@@ -183,7 +188,7 @@ impl Roster {
         self.leave(id);
         if let Some(member) = self.members.get_mut(&id) {
             member.standing = Standing::Dead;
-            self.dead += 1;
+            self.dead.insert(id);
         }
     }
 
@@ -238,7 +243,7 @@ impl Roster {
                 self.waiting.remove(&(due, id));
             }
             Some(Standing::Held) => self.held -= 1,
-            Some(Standing::Dead) => self.dead -= 1,
+            Some(Standing::Dead) => drop(self.dead.remove(&id)),
             Some(Standing::Ready) | None => {}
         }
     }

@@ -4,11 +4,13 @@
 //! (or none wanted); a message is removed only as [`Settled`](crate::spool::Settled); what the spool
 //! cannot record now is tried again until it can, and the message is not sent again meanwhile.
 //!
-//! A failure that nobody can be told of (reverse-path `<>`, and no postmaster or the postmaster itself)
-//! leaves the message *dead* on the spool, never silently gone.
+//! A failure that nobody can be told of (reverse-path `<>`, and no postmaster or the postmaster itself) is
+//! recorded at once as that recipient's end, so that it is not asked again; the message stays on the spool, and
+//! is *dead* when no other recipient is open, never silently gone. What each recipient was told last is kept.
 //!
 //! Not here: what a reply means (`relay/verdict.rs`), how a DSN looks (`message/dsn/`).
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,38 +168,53 @@ impl Settlement {
             self.desk.spool.record(&mut self.attempt.ledger).await?;
         }
         self.report_success().await?;
-        let undeliverable = self.report_failure().await?;
+        self.report_failure().await?;
         match self.attempt.ledger.settle() {
             Some(settled) => {
                 self.desk.spool.remove(settled).await?;
                 log::removed(self.attempt.id);
                 Ok(Disposition::Removed)
             }
-            None => self.keep(undeliverable).await,
+            None => self.keep().await,
         }
     }
 
-    /// Some recipient is still open: the message stays.
-    async fn keep(&mut self, undeliverable: bool) -> Result<Disposition, CommitError> {
+    /// Some recipient is open or dead: the message stays.
+    async fn keep(&mut self) -> Result<Disposition, CommitError> {
         self.desk.spool.record(&mut self.attempt.ledger).await?;
-        let deferred = self.findings.iter().find(|finding| finding.outcome == Some(Outcome::Deferred));
-        match deferred.map(|finding| finding.report.said.clone()) {
-            Some(reason) => {
-                self.desk.spool.note_deferral(self.attempt.id, &reason);
-                self.warn().await?;
-                Ok(Disposition::Deferred { warned: self.warned })
+        self.note_replies().await;
+        if self.attempt.ledger.open().next().is_none() {
+            self.desk.spool.set_state(self.attempt.id, EntryState::Dead).await?;
+            log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
+            return Ok(Disposition::Dead);
+        }
+        if !self.has(Outcome::Deferred) {
+            return Ok(Disposition::Untried);
+        }
+        self.warn().await?;
+        Ok(Disposition::Deferred { warned: self.warned })
+    }
+
+    /// Keeps what was said, beside what those were told last of whom nothing was said now.
+    async fn note_replies(&mut self) {
+        let Attempt { id, ledger, replies, .. } = &mut self.attempt;
+        let kept: BTreeSet<usize> = ledger.unsettled().collect();
+        let said = self.findings.iter().filter(|finding| finding.outcome.is_some());
+        let mut is_news = false;
+        for RecipientReport { index, said, .. } in said.map(|finding| &finding.report) {
+            if kept.contains(index) {
+                replies.set(*index, said);
+                is_news = true;
             }
-            None if undeliverable && !self.has_untold() => {
-                self.desk.spool.set_state(self.attempt.id, EntryState::Dead).await?;
-                log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
-                Ok(Disposition::Dead)
-            }
-            None => Ok(Disposition::Untried),
+        }
+        if is_news {
+            replies.retain(|index| kept.contains(&index));
+            self.desk.spool.note_replies(*id, replies).await;
         }
     }
 
-    /// Reports recipients that failed. True: some failed that nobody can be told of.
-    async fn report_failure(&mut self) -> Result<bool, CommitError> {
+    /// Reports recipients that failed; those that nobody can be told of are dead.
+    async fn report_failure(&mut self) -> Result<(), CommitError> {
         let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
         let (wanted, unwanted): (Vec<usize>, Vec<usize>) = failed
             .into_iter()
@@ -208,15 +225,18 @@ impl Settlement {
             let _ = self.attempt.ledger.bounced_unreported(index, recipient);
         }
         if wanted.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
-        let Some(to) = self.whom_to_tell(&wanted) else { return Ok(true) };
+        let Some(to) = self.whom_to_tell(&wanted) else {
+            wanted.into_iter().for_each(|index| self.attempt.ledger.dead(index));
+            return Ok(());
+        };
         let (draft, dsn) = self.draft(&to, Kind::Failed, &wanted).await?;
         let now = self.desk.clock.now();
         let committed =
             self.desk.spool.commit_bounce(draft, dsn, &mut self.attempt.ledger, &wanted, now).await?;
         log::failure_reported(self.attempt.id, committed.id());
-        Ok(false)
+        Ok(())
     }
 
     /// Reports success to those who asked for it, where the relay will not (RFC 3461 5.2.3).
@@ -263,11 +283,6 @@ impl Settlement {
 
     fn has(&self, outcome: Outcome) -> bool {
         self.findings.iter().any(|finding| finding.outcome == Some(outcome))
-    }
-
-    /// Whether the relay said nothing of some recipient.
-    fn has_untold(&self) -> bool {
-        self.findings.iter().any(|finding| finding.outcome.is_none())
     }
 
     fn still_open(&self, outcomes: &[Outcome]) -> Vec<usize> {

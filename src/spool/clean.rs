@@ -180,7 +180,7 @@ fn moved(
         in_flight: carried.in_flight,
         warned: carried.warned,
         fates: carried.fates.clone(),
-        // A reason that cannot be read is no reason to leave the message behind.
+        // A note that cannot be read is no reason to leave the message behind.
         note: noted.as_deref().or(base.note),
         message: base.payload,
     });

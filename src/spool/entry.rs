@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::ledger::Ledger;
+use super::replies::Replies;
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
 
@@ -69,7 +70,7 @@ pub struct Entry {
     pub in_flight: bool,
     /// A delay DSN has been committed for it.
     pub warned: bool,
-    /// It was deferred by its own fault before: a one-line reason is kept on disk.
+    /// It was deferred or refused before: what its recipients were told is kept on disk.
     pub deferred: bool,
 }
 
@@ -128,8 +129,8 @@ pub struct Stored {
     pub content_len: u64,
     /// The fates recorded so far.
     pub ledger: Ledger,
-    /// Why it was last deferred by its own fault.
-    pub last_deferral: Option<String>,
+    /// What each recipient was told last.
+    pub replies: Replies,
 }
 
 /// Why there is no spool to work with. The text says what to do.

@@ -1,4 +1,4 @@
-//! The segment format, version 1: what the octets on disk are.
+//! The segment format, version 2: what the octets on disk are. Version 1 differs in payloads alone.
 //!
 //! All numbers are little-endian. A segment is `log/NNNNNNNN.seg`, its sequence number in eight
 //! hexadecimal digits, counting up from 1:
@@ -50,7 +50,7 @@ use super::octets::{Reader, put_u16, put_u32, put_u64};
 use crate::queue_id::QueueId;
 
 /// The version this program writes, and the newest it reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// What a disk writes whole or not at all; batches start at multiples of it.
 pub const SECTOR: u32 = 512;
 /// Where the first batch starts.
@@ -134,6 +134,8 @@ pub struct Previous {
 /// What a segment says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// The format version that it is written in.
+    pub version: u16,
     /// The spool it belongs to.
     pub spool: SpoolId,
     /// Its own number; a file named otherwise has not become this segment yet.
@@ -160,7 +162,7 @@ impl Header {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIRST_RECORD as usize);
         out.extend_from_slice(&HEADER_MAGIC);
-        put_u16(&mut out, FORMAT_VERSION);
+        put_u16(&mut out, self.version);
         put_u16(&mut out, 0);
         put_u32(&mut out, self.sequence);
         out.extend_from_slice(&self.spool.0);
@@ -203,10 +205,10 @@ impl Header {
             return Err(HeaderFault::Newer(version));
         }
         // A slice of fixed length holds all fixed fields; the fault is for the reader's types only.
-        Header::decode_fields(&summed[12..]).ok_or(HeaderFault::Unreadable)
+        Header::decode_fields(version, &summed[12..]).ok_or(HeaderFault::Unreadable)
     }
 
-    fn decode_fields(octets: &[u8]) -> Option<Header> {
+    fn decode_fields(version: u16, octets: &[u8]) -> Option<Header> {
         let mut reader = Reader::new(octets);
         let sequence = reader.u32().ok()?;
         let spool = SpoolId(reader.take(16).ok()?.try_into().ok()?);
@@ -214,7 +216,7 @@ impl Header {
         let relay_clock = reader.u32().ok()?;
         let [before, durable, end] = [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
         let previous = (before != 0).then_some(Previous { sequence: before, durable, end });
-        Some(Header { spool, sequence, high_water, relay_clock, previous })
+        Some(Header { version, spool, sequence, high_water, relay_clock, previous })
     }
 }
 
@@ -232,7 +234,7 @@ pub enum Kind {
     Settled = 4,
     /// A message held, dead, or active again.
     State = 5,
-    /// Why the message was last deferred; a hint.
+    /// What each recipient was told last; a hint.
     Note = 6,
     /// The final dot is about to be sent; a hint.
     InFlight = 7,

@@ -14,17 +14,14 @@ use super::draft::{Draft, Finished};
 use super::entry::{CommitError, Entry, EntryState, OpenError, Options, ReadError, Recovery, Stored};
 use super::fs::Fs;
 use super::ledger::{Ledger, Settled};
-use super::octets::cut;
 use super::payload::{self, Effect, Meta};
 use super::read::{self, Check};
+use super::replies::Replies;
 use super::request::{Answer, Order, Request};
 use super::shared::Shared;
 use super::start::{self, Opened};
 use crate::envelope::{Envelope, ReversePath, Submitter};
 use crate::queue_id::QueueId;
-
-/// The longest deferral reason kept, in octets.
-const NOTE: usize = 1000;
 
 /// Handle; clones share one writer thread. Dropping the last one waits for what has been sent to the
 /// writer, and ends it without the mark of a clean end.
@@ -136,14 +133,14 @@ impl Spool {
         self.change(id, Change::State(state), vec![payload::encode_state(state)]).await
     }
 
-    /// Notes why a message was deferred by its own fault. Never waits; lost when the writer is far
-    /// behind, or with the power.
-    pub fn note_deferral(&self, id: QueueId, reason: &str) {
-        let payload = cut(reason, NOTE).as_bytes().to_vec();
-        let request = Request::plain(id, Change::Note, payload, self.shared(), Answer::Nobody);
-        if let Some(orders) = &self.inner.orders {
-            let _ = orders.try_send(Order::Write(Box::new(request)));
-        }
+    /// Notes what each recipient was told last. It is read back when this returns, and asks for no sync of its
+    /// own: lost with the power, or where the spool records nothing.
+    pub async fn note_replies(&self, id: QueueId, replies: &Replies) {
+        let (answer, done) = oneshot::channel();
+        let answer = Answer::Durable(answer);
+        let request = Request::plain(id, Change::Note, replies.encode(), self.shared(), answer);
+        // A hint that is refused is missing, and no more.
+        let _ = self.ask(request, done).await;
     }
 
     /// Written (survives kill -9), not synced, when this returns Ok: called just before the final dot. After

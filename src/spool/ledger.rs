@@ -2,7 +2,7 @@
 //!
 //! Promises
 //! 1. A [`Settled`] exists only for a message whose every recipient is sent or bounced, or that an
-//!    operator deletes; and nothing else removes a message from the spool.
+//!    operator deletes; and nothing else removes a message from the spool. One recipient that is dead keeps it.
 //! 2. A recipient is bounced here only when the submitter asked not to hear of it. Any other bounce
 //!    comes with the DSN that reports it ([`super::Spool::commit_bounce`]), in one record.
 //! 3. An end is final: the first one counts.
@@ -24,6 +24,8 @@ pub enum Fate {
     Sent = 1,
     /// Given up; reported, unless the submitter asked not to be told.
     Bounced = 2,
+    /// Given up, and nobody can be told: not asked again, and kept for an operator to see.
+    Dead = 3,
 }
 
 /// The recipients of one message and their ends so far.
@@ -67,7 +69,13 @@ impl Ledger {
 
     /// Indexes of the recipients still to be delivered.
     pub fn open(&self) -> impl Iterator<Item = usize> {
-        self.fates.iter().enumerate().filter(|(_, fate)| **fate == Fate::Open).map(|(index, _)| index)
+        self.unsettled().filter(|index| self.fates[*index] == Fate::Open)
+    }
+
+    /// Indexes of the recipients that keep the message on the spool: open or dead.
+    pub fn unsettled(&self) -> impl Iterator<Item = usize> {
+        let kept = |fate: &Fate| matches!(fate, Fate::Open | Fate::Dead);
+        self.fates.iter().enumerate().filter(move |(_, fate)| kept(fate)).map(|(index, _)| index)
     }
 
     /// The relay's 250 for the recipient of this index.
@@ -85,9 +93,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// The proof that every recipient has its end; `None` while one is open.
+    /// Gives up the recipient of this index, of whom nobody can be told.
+    pub fn dead(&mut self, recipient: usize) {
+        self.close(recipient, Fate::Dead);
+    }
+
+    /// The proof that every recipient has its end; `None` while one is open, or dead.
     pub fn settle(&self) -> Option<Settled> {
-        self.open().next().is_none().then_some(Settled { id: self.id })
+        self.unsettled().next().is_none().then_some(Settled { id: self.id })
     }
 
     /// The bounce of these recipients is on the spool.
@@ -169,6 +182,17 @@ mod tests {
         assert_eq!(ledger.bounced_unreported(1, &recipient(Notify::Never)), Ok(()));
         assert_eq!(ledger.bounced_unreported(2, &recipient(delay_only)), Ok(()));
         assert_eq!(ledger.fates(), [Fate::Open, Fate::Bounced, Fate::Bounced]);
+    }
+
+    /// Promise 1: a dead recipient is asked no more, and keeps the message.
+    #[test]
+    fn a_dead_recipient_is_not_open_and_never_settles() {
+        let mut ledger = ledger(&[(0, Fate::Sent), (1, Fate::Dead)]);
+        assert_eq!((ledger.open().collect::<Vec<_>>(), ledger.unsettled().count()), (vec![2], 2));
+        ledger.dead(2);
+        assert_eq!(ledger.unrecorded(), [(2, Fate::Dead)]);
+        assert!(ledger.open().next().is_none() && ledger.settle().is_none());
+        assert!(Settled::by_operator(ledger.id()).id() == ledger.id());
     }
 
     /// Promise 3; and an index out of range, which a damaged record might hold, is ignored.

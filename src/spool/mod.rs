@@ -40,7 +40,7 @@
 //! | M2 | queued for the writer | as M1 | batch written and synced; or refused | gone, or there whole |
 //! | M3 | committed: at the instant the sync returns | Message record | outcomes, removal | it is there |
 //! | M4 | in flight | InFlight, written, not synced | outcome or deferral | there; `Entry::in_flight` after kill -9: the next attempt may be a duplicate |
-//! | M5 | deferred | Note, written, not synced | next attempt | there; the reason may be missing |
+//! | M5 | deferred | Note, written, not synced | next attempt | there; what its recipients were told may be missing |
 //! | M6 | partly closed | Outcome, synced | more outcomes | there, with those recipients closed; one not synced yet is tried again |
 //! | M7 | closed by its bounce | the DSN's Message record closes it | removal | both the DSN and the closing, or neither |
 //! | M8 | warned of | the DSN's Message record says so | | both, or neither: no second warning |
@@ -76,6 +76,7 @@ mod payload;
 mod place;
 mod read;
 mod recover;
+mod replies;
 mod request;
 mod salvage;
 mod scan;
@@ -95,6 +96,7 @@ pub use draft::Draft;
 pub use entry::{CommitError, Content, Entry, EntryState, OpenError, Options, ReadError, Recovery, Stored};
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
+pub use replies::Replies;
 
 /// Proof that a message is on stable storage. Made only by the spool, after the sync.
 #[derive(Debug)]

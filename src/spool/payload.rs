@@ -1,4 +1,4 @@
-//! The payloads of records, version 1.
+//! The payloads of records, version 2.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
@@ -13,13 +13,14 @@
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
 //!            alone is NEVER), address text, original text, ORCPT text
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
-//! Moved      state (1), flags (1: in flight, 2: warned, 4: note), fates as in Outcome, note text,
-//!            then the payload of the Message as it was
-//! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced) for each
+//! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note), fates as in Outcome,
+//!            the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it was
+//! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
 //! State      1 octet: 0 active, 1 held, 2 dead
-//! Note       the reason, UTF-8
+//! Note       see `replies.rs`
 //! Settled, InFlight, CleanEnd   nothing
 //! ```
+//! Version 1 had no dead recipients and the one note; everything in it reads as it did.
 //!
 //! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
 //! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
@@ -104,7 +105,8 @@ pub(super) struct Moved<'a> {
     pub in_flight: bool,
     pub warned: bool,
     pub fates: Fates,
-    pub note: Option<&'a str>,
+    /// The Note payload.
+    pub note: Option<&'a [u8]>,
     /// The payload of the Message.
     pub message: &'a [u8],
 }
@@ -289,10 +291,14 @@ fn unpack(octet: u8) -> [bool; 8] {
 
 /// All of a Moved payload but the Message payload.
 pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
-    let flags = [moved.in_flight, moved.warned, moved.note.is_some()];
+    let flags = [moved.in_flight, moved.warned, false, moved.note.is_some()];
     let mut out = vec![encode_state(moved.state), pack(flags)];
     out.extend_from_slice(&encode_fates(&moved.fates));
-    put_optional(&mut out, moved.note);
+    if let Some(note) = moved.note {
+        // A note is no longer than a payload may be.
+        put_u32(&mut out, note.len() as u32);
+        out.extend_from_slice(note);
+    }
     out
 }
 
@@ -300,9 +306,15 @@ pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
 pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
     let mut reader = Reader::new(payload);
     let state = state_from(reader.u8()?)?;
-    let [in_flight, warned, has_note, ..] = unpack(reader.u8()?);
+    let [in_flight, warned, has_first_note, has_note, ..] = unpack(reader.u8()?);
     let fates = read_fates(&mut reader)?;
-    let note = optional(has_note, || reader.text())?;
+    let note = match has_note {
+        true => {
+            let length = reader.u32()? as usize;
+            Some(reader.take(length)?)
+        }
+        false => optional(has_first_note, || reader.text())?.map(str::as_bytes),
+    };
     Ok(Moved { state, in_flight, warned, fates, note, message: reader.rest() })
 }
 
@@ -330,6 +342,7 @@ fn read_fates(reader: &mut Reader<'_>) -> Result<Fates, Malformed> {
     let fate = |octet| match octet {
         1 => Ok(Fate::Sent),
         2 => Ok(Fate::Bounced),
+        3 => Ok(Fate::Dead),
         _ => Err(Malformed),
     };
     (0..count).map(|_| Ok((reader.u32()?, fate(reader.u8()?)?))).collect()

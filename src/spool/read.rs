@@ -18,6 +18,7 @@ use super::index::{Extra, Place, Slot};
 use super::ledger::Ledger;
 use super::octets::Malformed;
 use super::payload::{self, Fates, Large, Message, Moved};
+use super::replies::Replies;
 use super::shared::Shared;
 use crate::queue_id::QueueId;
 
@@ -25,8 +26,8 @@ use crate::queue_id::QueueId;
 pub(super) struct Base<'a> {
     /// The Message payload.
     pub payload: &'a [u8],
-    /// The reason that a moved record carries.
-    pub note: Option<&'a str>,
+    /// The Note payload that a moved record carries.
+    pub note: Option<&'a [u8]>,
 }
 
 /// Whether the octets of a large file are checked.
@@ -43,14 +44,14 @@ pub(super) fn read(shared: &Shared, id: QueueId, check: Check) -> Result<Stored,
     let base = base_of(record.kind, &record.payload).map_err(damaged)?;
     let Message { meta, envelope, content } = payload::decode_message(base.payload).map_err(damaged)?;
     let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
-    let last_deferral = note.or_else(|| base.note.map(str::to_owned));
+    let replies = note.as_deref().or(base.note).map(Replies::decode).unwrap_or_default();
     let (content, content_len) = match meta.large {
         None => (Content::Memory(content.to_vec()), content.len() as u64),
         Some(large) => (open_large(shared, id, large, check)?, large.length),
     };
     let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
     let (arrived, submitter) = (meta.arrived, meta.submitter);
-    Ok(Stored { envelope, arrived, submitter, content, content_len, ledger, last_deferral })
+    Ok(Stored { envelope, arrived, submitter, content, content_len, ledger, replies })
 }
 
 /// A record read back and found whole.
@@ -91,25 +92,25 @@ pub(super) fn base_of(kind: Kind, payload: &[u8]) -> Result<Base<'_>, Malformed>
     }
 }
 
-/// The deferral reason noted at `place`, if there is one; an error as for [`record_at`].
+/// The Note payload at `place`, if there is one; an error as for [`record_at`].
 pub(super) fn note_at(
     shared: &Shared,
     id: QueueId,
     place: Option<Place>,
-) -> Result<Option<String>, ReadError> {
+) -> Result<Option<Vec<u8>>, ReadError> {
     let record = place.map(|place| record_at(shared, id, place)).transpose()?;
-    Ok(record.and_then(|record| String::from_utf8(record.payload).ok()))
+    Ok(record.map(|record| record.payload))
 }
 
 /// A message's own record and what stands behind it in the log, as of one moment.
 struct Current {
     record: Record,
     fates: Fates,
-    note: Option<String>,
+    note: Option<Vec<u8>>,
 }
 
 /// What cannot be read may have moved since it was looked up: then it is looked up once more. At the same
-/// place as before it is damaged, which costs the message, or only its deferral reason.
+/// place as before it is damaged, which costs the message, or only what its recipients were told.
 fn current(shared: &Shared, id: QueueId) -> Result<Current, ReadError> {
     let mut tried: Option<Place> = None;
     loop {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use super::change::Change;
 use super::entry::{Entry, OpenError};
-use super::format::{FIRST_RECORD, FORMAT_VERSION, Header, HeaderFault, Kind, Previous, SpoolId};
+use super::format::{FIRST_RECORD, Header, HeaderFault, Kind, Previous, SpoolId};
 use super::fs::{File, Fs};
 use super::identify::{held_a_record, identify};
 use super::index::{Flags, Index, Place};
@@ -180,8 +180,7 @@ impl Figures {
     fn blank(segment: &Segment) -> io::Result<Figures> {
         Ok(Figures {
             sequence: segment.sequence,
-            // There is one version so far.
-            version: segment.header.as_ref().map(|_| FORMAT_VERSION),
+            version: segment.header.as_ref().map(|header| header.version),
             is_blank: true,
             octets: segment.file.length()?,
             records: 0,

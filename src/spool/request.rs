@@ -48,7 +48,7 @@ pub(super) enum Claim {
 
 /// Who waits, and for what.
 pub(super) enum Answer {
-    /// For the sync.
+    /// For the sync, where the record asks for one, and until the index knows of it.
     Durable(oneshot::Sender<Result<(), CommitError>>),
     /// For the write.
     Written(oneshot::Sender<Result<(), CommitError>>),

@@ -31,7 +31,7 @@ use super::change::Change;
 use super::clean::Cleaner;
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
-use super::format::{Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
+use super::format::{FORMAT_VERSION, Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
 use super::request::{Answer, Batch, Claim, Order, Request};
 use super::segment::{Active, Record};
 use super::shared::Shared;
@@ -248,6 +248,7 @@ impl Writer {
             self.previous = Some(active.sealed());
         }
         let header = Header {
+            version: FORMAT_VERSION,
             spool: self.shared.spool,
             sequence: ready.sequence,
             high_water: self.shared.ids.high_water(),

@@ -149,8 +149,6 @@ struct EnvelopeJson {
     size: u64,
     /// The relay may have it already.
     possible_duplicate: bool,
-    /// Why it was last deferred.
-    last_deferral: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -159,8 +157,10 @@ struct RecipientJson {
     address: String,
     /// Whom the submitter wrote, where that differs.
     original: Option<String>,
-    /// `open`, `sent` or `bounced`.
+    /// `open`, `sent`, `bounced` or `dead`.
     fate: &'static str,
+    /// What it was told last, while it is open or dead.
+    last_reply: Option<String>,
     /// As in RCPT; none where nothing was asked for.
     notify: Vec<&'static str>,
     orcpt: Option<String>,
@@ -169,7 +169,7 @@ struct RecipientJson {
 impl EnvelopeJson {
     fn of(entry: &Entry, stored: &Stored) -> Self {
         let envelope = &stored.envelope;
-        let recipients = envelope.recipients.iter().zip(stored.ledger.fates());
+        let recipients = envelope.recipients.iter().zip(stored.ledger.fates()).enumerate();
         EnvelopeJson {
             id: entry.id.to_string(),
             state: match entry.state {
@@ -184,7 +184,11 @@ impl EnvelopeJson {
                 Submitter::Ourselves => "nullmta".into(),
             },
             reverse_path: envelope.reverse_path.to_string(),
-            recipients: recipients.map(|(recipient, fate)| RecipientJson::of(recipient, *fate)).collect(),
+            recipients: recipients
+                .map(|(index, (recipient, fate))| {
+                    RecipientJson::of(recipient, *fate, stored.replies.of(index))
+                })
+                .collect(),
             ret: envelope.ret.map(|ret| match ret {
                 Ret::Full => "full",
                 Ret::Headers => "headers",
@@ -197,13 +201,12 @@ impl EnvelopeJson {
             smtputf8: envelope.smtputf8,
             size: stored.content_len,
             possible_duplicate: entry.in_flight,
-            last_deferral: stored.last_deferral.clone(),
         }
     }
 }
 
 impl RecipientJson {
-    fn of(recipient: &Recipient, fate: Fate) -> Self {
+    fn of(recipient: &Recipient, fate: Fate, last_reply: Option<&str>) -> Self {
         RecipientJson {
             address: recipient.address.to_string(),
             original: recipient.original.as_ref().map(Address::to_string),
@@ -211,7 +214,9 @@ impl RecipientJson {
                 Fate::Open => "open",
                 Fate::Sent => "sent",
                 Fate::Bounced => "bounced",
+                Fate::Dead => "dead",
             },
+            last_reply: last_reply.map(str::to_owned),
             notify: notify(recipient.notify),
             orcpt: recipient.orcpt.as_deref().map(str::to_owned),
         }

@@ -83,7 +83,7 @@ async fn an_export_holds_every_message_and_its_envelope() {
     let json = fs::read_to_string(to.join(format!("{}.json", ids[0]))).unwrap();
     let recipient = |address, fate| {
         serde_json::json!({
-            "address": address, "original": null, "fate": fate, "notify": [], "orcpt": null,
+            "address": address, "original": null, "fate": fate, "last-reply": null, "notify": [], "orcpt": null,
         })
     };
     let expected = serde_json::json!({
@@ -91,7 +91,7 @@ async fn an_export_holds_every_message_and_its_envelope() {
         "submitter": "uid 1000", "reverse-path": "app@example.org",
         "recipients": [recipient("ann@example.org", "open"), recipient("ben@example.org", "sent")],
         "ret": null, "envid": null, "body": "7bit", "smtputf8": false, "size": 12,
-        "possible-duplicate": false, "last-deferral": null,
+        "possible-duplicate": false,
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), expected);
     assert_eq!((mode(&to), mode(&to.join(format!("{}.eml", ids[0])))), (0o700, 0o600));

@@ -3,6 +3,7 @@
 use super::bench::{Bench, Does, HOUR, MINUTE};
 use crate::envelope::{Address, Envelope, Notify, Recipient, ReversePath};
 use crate::queue::Standing;
+use crate::spool::Fate;
 
 #[tokio::test]
 async fn a_failure_is_reported_to_the_reverse_path_before_the_original_goes() {
@@ -78,12 +79,50 @@ async fn with_a_postmaster_the_failed_dsn_goes_there_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_recipient_that_nothing_was_said_of_is_tried_again_beside_one_that_failed() {
+async fn a_recipient_that_nothing_was_said_of_is_tried_again_without_one_that_failed() {
     let bench = Bench::new().await;
     bench.relay.once(Does::Says(vec!["550 5.1.1 no such user", ""]));
     bench.submit("", &["nobody@example.net", "ann@example.net"]).await;
-    bench.until(|_| bench.relay.seen().len() == 2).await;
-    assert_eq!(bench.relay.seen()[1].to, ["nobody@example.net", "ann@example.net"]);
+    bench.until(|status| status.dead == 1).await;
+    assert_eq!(bench.relay.seen()[1].to, ["ann@example.net"]);
+}
+
+/// From `<>` to several, the refusal of one was recorded only when the last of the others had its end: it was
+/// asked again at each of their retries, and bounced again in the log each time.
+#[tokio::test]
+async fn a_refusal_that_nobody_can_be_told_of_is_recorded_at_once() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user", "450 4.2.1 busy"]));
+    bench.relay.once(Does::Says(vec!["450 4.2.1 still busy"]));
+    let id = bench.submit("", &["nobody@example.net", "ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.pass(MINUTE * 3 / 2, MINUTE / 2).await;
+    let bench = bench.restart().await;
+    bench.until(|status| status.dead == 1).await;
+    let asked: Vec<Vec<String>> = bench.relay.seen().into_iter().map(|seen| seen.to).collect();
+    assert_eq!(
+        asked,
+        [vec!["nobody@example.net", "ann@example.net"], vec!["ann@example.net"], vec!["ann@example.net"]]
+    );
+    let stored = bench.spool.peek(id).unwrap();
+    assert_eq!(stored.ledger.fates(), [Fate::Dead, Fate::Sent]);
+    assert_eq!(stored.replies.of(0), Some("550 5.1.1 no such user"), "and the reason is kept");
+}
+
+/// Of several recipients only the first one's reason was kept, and a later attempt's silence was taken for news.
+#[tokio::test]
+async fn what_each_recipient_was_told_last_is_kept() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::Says(vec!["450 4.2.1 busy", "451 4.7.1 greylisted", "450 4.2.2 full"]));
+    bench.relay.once(Does::Says(vec!["452 4.2.2 full as well", "", "250 2.0.0 ok"]));
+    bench.relay.always(Does::Refuses);
+    let id =
+        bench.submit("app@example.org", &["ann@example.net", "ben@example.net", "cat@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.pass(MINUTE * 2, MINUTE).await;
+    let stored = bench.spool.peek(id).unwrap();
+    let told: Vec<Option<&str>> = (0..3).map(|index| stored.replies.of(index)).collect();
+    assert_eq!(told, [Some("452 4.2.2 full as well"), Some("451 4.7.1 greylisted"), None]);
 }
 
 #[tokio::test]

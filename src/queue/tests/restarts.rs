@@ -44,7 +44,7 @@ async fn the_reason_of_a_deferral_survives() {
     bench.until(|status| status.deferred == 1).await;
     bench.relay.always(Does::Refuses);
     let bench = bench.restart().await;
-    assert_eq!(bench.spool.read(id).unwrap().last_deferral.as_deref(), Some("450 4.2.1 busy"));
+    assert_eq!(bench.spool.read(id).unwrap().replies.of(0), Some("450 4.2.1 busy"));
 }
 
 #[tokio::test]

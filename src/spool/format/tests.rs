@@ -4,7 +4,14 @@ const SPOOL: SpoolId = SpoolId(*b"0123456789abcdef");
 
 fn header(sequence: u32) -> Header {
     let previous = Some(Previous { sequence: 6, durable: 9000, end: 9512 });
-    Header { spool: SPOOL, sequence, high_water: QueueId::from_raw(77), relay_clock: 5, previous }
+    Header {
+        version: FORMAT_VERSION,
+        spool: SPOOL,
+        sequence,
+        high_water: QueueId::from_raw(77),
+        relay_clock: 5,
+        previous,
+    }
 }
 
 fn head() -> Head {
@@ -25,7 +32,7 @@ fn head() -> Head {
 fn the_layout_is_the_documented_one() {
     let octets = header(7).encode();
     assert_eq!(octets.len(), FIRST_RECORD as usize);
-    assert_eq!(&octets[..16], b"nullmta\n\x01\0\0\0\x07\0\0\0");
+    assert_eq!(&octets[..16], b"nullmta\n\x02\0\0\0\x07\0\0\0");
     assert_eq!(&octets[16..32], &SPOOL.0);
     assert_eq!(&octets[32..60], b"\x4d\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x28\x23\0\0\x28\x25\0\0\0\0\0\0");
     assert_eq!(octets[..64], octets[4096..4160]);
@@ -56,11 +63,11 @@ fn a_header_is_read_from_either_copy_and_only_under_its_own_name() {
 #[test]
 fn a_newer_version_is_told_from_damage() {
     let mut octets = header(7).encode();
-    octets[8] = 2;
+    octets[8] = 3;
     assert_eq!(Header::decode(&octets[..4096], 7), Err(HeaderFault::Unreadable), "its checksum is wrong");
     let sum = crc32c(&octets[..60]);
     octets[60..64].copy_from_slice(&sum.to_le_bytes());
-    assert_eq!(Header::decode(&octets[..4096], 7), Err(HeaderFault::Newer(2)));
+    assert_eq!(Header::decode(&octets[..4096], 7), Err(HeaderFault::Newer(3)));
 }
 
 /// Promise 1.

@@ -67,13 +67,25 @@ fn every_shape_of_envelope_comes_back_the_same() {
 
 #[test]
 fn what_the_cleaner_carries_forward_comes_back_the_same() {
-    for (note, state) in [(None, EntryState::Held), (Some("450 4.2.1 später"), EntryState::Dead)] {
-        let fates = vec![(0, Fate::Sent), (7, Fate::Bounced)];
+    for (note, state) in [(None, EntryState::Held), (Some(&b"a note"[..]), EntryState::Dead)] {
+        let fates = vec![(0, Fate::Sent), (7, Fate::Bounced), (8, Fate::Dead)];
         let moved = Moved { state, in_flight: true, warned: false, fates, note, message: b"as it was" };
         let mut payload = encode_moved(&moved);
         payload.extend_from_slice(moved.message);
         assert_eq!(decode_moved(&payload), Ok(moved));
     }
+}
+
+/// What a spool of format version 1 holds reads as it did.
+#[test]
+fn a_moved_record_of_version_1_is_understood() {
+    let octets = b"\x02\x05\x01\0\0\0\x07\0\0\0\x02\x06\x00450 noas it was";
+    let moved = decode_moved(octets).unwrap();
+    assert_eq!((moved.note, moved.message), (Some(&b"450 no"[..]), &b"as it was"[..]));
+    assert_eq!(
+        (moved.state, moved.in_flight, moved.fates),
+        (EntryState::Dead, true, vec![(7, Fate::Bounced)])
+    );
 }
 
 /// Layout as documented: a change here makes spools unreadable.
@@ -100,7 +112,7 @@ fn nonsense_is_malformed() {
     for bad in [&b""[..], &[3], &[0, 0]] {
         assert_eq!(decode_state(bad), Err(Malformed), "{bad:?}");
     }
-    for bad in [&b"\x01\0\0\0"[..], b"\xff\xff\xff\xff", b"\x01\0\0\0\0\0\0\0\x03", b"\0\0\0\0\0"] {
+    for bad in [&b"\x01\0\0\0"[..], b"\xff\xff\xff\xff", b"\x01\0\0\0\0\0\0\0\x04", b"\0\0\0\0\0"] {
         assert_eq!(decode_fates(bad), Err(Malformed), "{bad:?}");
     }
     let mut payload = encode_message(&meta(), &envelope());

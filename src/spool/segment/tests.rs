@@ -2,7 +2,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::*;
-use crate::spool::format::SpoolId;
+use crate::spool::format::{FORMAT_VERSION, SpoolId};
 use crate::spool::fs::Fs;
 use crate::spool::fs::sim::{Fault, SimFs};
 use crate::spool::scan::{Found, Scanner};
@@ -14,6 +14,7 @@ fn active(fs: &SimFs) -> Active {
     write_all_at(&*file, &[0; 32 << 10], 0).unwrap();
     let ready = Ready { sequence: 3, file, length: 32 << 10 };
     let header = Header {
+        version: FORMAT_VERSION,
         spool: SPOOL,
         sequence: 3,
         high_water: QueueId::from_raw(1),
@@ -114,6 +115,7 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
         let file = fs.create(Path::new("/segment")).unwrap();
         let ready = Ready { sequence: 3, file, length: 0 };
         let header = Header {
+            version: FORMAT_VERSION,
             spool: SPOOL,
             sequence: 3,
             high_water: QueueId::from_raw(1),

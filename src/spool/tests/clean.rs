@@ -20,7 +20,7 @@ async fn one_deferred_message_pins_nothing() {
     let mut ledger = rig.spool.read(id).unwrap().ledger;
     ledger.sent(0);
     rig.spool.record(&mut ledger).await.unwrap();
-    rig.spool.note_deferral(id, "450 4.2.0 later");
+    rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
     rig.spool.set_state(id, EntryState::Held).await.unwrap();
     rig.spool.mark_in_flight(id).await.unwrap();
     for number in 2..300 {
@@ -31,7 +31,7 @@ async fn one_deferred_message_pins_nothing() {
         let stored = rig.spool.read(id).unwrap();
         assert_eq!(octets(stored.content), sent);
         assert_eq!(stored.ledger.fates(), [Fate::Sent, Fate::Open]);
-        assert_eq!(stored.last_deferral.as_deref(), Some("450 4.2.0 later"));
+        assert_eq!(stored.replies.of(1), Some("450 4.2.0 later"));
         assert_eq!(octets(rig.spool.read(large).unwrap().content), content(1, 9000));
     };
     check(&rig);
@@ -119,14 +119,14 @@ async fn what_is_left_of_a_long_queue_is_packed() {
 async fn a_reader_never_misses_the_reason_while_the_message_moves() {
     let rig = new();
     let id = rig.commit(b"a").await.id();
-    rig.spool.note_deferral(id, "450 4.2.0 later");
+    rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
     rig.commit(b"b").await;
     for _ in 0..100 {
         // The start begins a new segment, and the cleaner moves both messages into it.
         let back = rig.after_power_loss();
         while back.names("log").contains(&"00000001.seg".into()) {
             let stored = back.spool.read(id).unwrap();
-            assert_eq!(stored.last_deferral.as_deref(), Some("450 4.2.0 later"));
+            assert_eq!(stored.replies.of(1), Some("450 4.2.0 later"));
         }
     }
 }

@@ -153,7 +153,7 @@ impl Teller {
             7 => self.hold(id).await,
             8 => {
                 let _ = self.rig.spool.mark_in_flight(id).await;
-                self.rig.spool.note_deferral(id, "450 4.2.0 later");
+                self.rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
             }
             _ => self.remove(id).await,
         }

@@ -66,7 +66,7 @@ async fn a_message_in_flight_is_known_after_kill() {
     let [first, second] = [rig.commit(b"a").await.id(), rig.commit(b"b").await.id()];
     rig.spool.mark_in_flight(first).await.unwrap();
     rig.spool.mark_in_flight(second).await.unwrap();
-    rig.spool.note_deferral(second, "450 4.2.1 after all");
+    rig.spool.note_replies(second, &replies("450 4.2.1 after all")).await;
     rig.spool.set_state(first, EntryState::Active).await.unwrap();
     let back = open(&rig.fs.image(1));
     assert!(back.entry(first).in_flight);
@@ -87,18 +87,31 @@ async fn what_recovery_believes_it_makes_durable() {
     assert!(killed.after_power_loss().entry(id).in_flight);
 }
 
-/// M5.
+/// M5. Of several recipients only one reason was kept, and shown for all.
 #[tokio::test]
-async fn the_last_deferral_reason_is_kept() {
+async fn what_each_recipient_was_told_last_is_kept() {
     let rig = new();
     let id = rig.commit(b"a").await.id();
-    assert_eq!(rig.spool.read(id).unwrap().last_deferral, None);
-    rig.spool.note_deferral(id, "450 first");
-    rig.spool.note_deferral(id, &"450 ü".repeat(500));
+    assert_eq!(rig.spool.read(id).unwrap().replies, Replies::default());
+    rig.spool.note_replies(id, &replies("450 first")).await;
+    let mut told = replies("450 4.2.1 busy");
+    told.set(0, "451 4.7.1 greylisted");
+    rig.spool.note_replies(id, &told).await;
     rig.commit(b"b").await;
-    let reason = rig.spool.read(id).unwrap().last_deferral.unwrap();
-    assert!(reason.starts_with("450 ü450") && (990..=1000).contains(&reason.len()));
-    assert_eq!(rig.after_power_loss().spool.read(id).unwrap().last_deferral, Some(reason));
+    assert_eq!(rig.spool.read(id).unwrap().replies, told);
+    assert_eq!(rig.after_power_loss().spool.read(id).unwrap().replies, told);
+}
+
+/// M6, M9: a recipient that is dead is not tried again, and keeps the message through a restart.
+#[tokio::test]
+async fn a_dead_recipient_stays_dead() {
+    let rig = new();
+    let id = rig.commit(b"a").await.id();
+    let mut ledger = rig.spool.read(id).unwrap().ledger;
+    ledger.dead(0);
+    rig.spool.record(&mut ledger).await.unwrap();
+    let back = rig.after_power_loss().spool.read(id).unwrap().ledger;
+    assert_eq!((back.fates(), back.settle().is_none()), (&[Fate::Dead, Fate::Open][..], true));
 }
 
 /// M6, M10, M12.

@@ -45,6 +45,13 @@ fn every_row_of_the_tables_is_cited_by_a_test() {
     }
 }
 
+/// The second recipient was told this.
+fn replies(said: &str) -> Replies {
+    let mut replies = Replies::default();
+    replies.set(1, said);
+    replies
+}
+
 /// A spool on a simulated disk, in small segments.
 struct Rig {
     fs: SimFs,

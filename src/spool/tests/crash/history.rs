@@ -120,7 +120,7 @@ impl Teller {
             _ => {
                 // A mark that cannot be written is none: the history goes on without.
                 let _ = self.rig.spool.mark_in_flight(id).await;
-                self.rig.spool.note_deferral(id, "450 4.2.0 later");
+                self.rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
             }
         }
     }

@@ -68,7 +68,7 @@ impl History {
             };
             let id = self.queued[at];
             if self.dice.u8(..8) == 0 {
-                self.rig.spool.note_deferral(id, "450 4.2.0 later");
+                self.rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
             }
             assert_eq!(deliver(&self.rig, id).await, Ok(()), "{}; number {at} failed", self.told);
             self.queued.remove(at);

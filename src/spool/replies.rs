@@ -1,0 +1,147 @@
+//! The last reply that each recipient of a message got: the payload of a Note.
+//!
+//! Promises: what was encoded decodes to the same, but for texts that had to be cut: one to 1,000 octets, all
+//! together to 32 KiB, evenly. Octets that are none of it decode to no reply: a note is a hint. A text that many
+//! recipients share is stored once.
+//!
+//! ```text
+//! version 1  the one reason for all recipients, UTF-8
+//! version 2  0 (1), then for each reply: text (length 2, UTF-8), recipients: count (4), index (4) ...;
+//!            a count of 0 is for all recipients that nothing else is said of
+//! ```
+//! Not here: when one is written (`queue/settlement.rs`), where it is (`index.rs`).
+
+use std::collections::BTreeMap;
+
+use super::octets::{Malformed, Reader, cut, put_text, put_u32};
+
+/// The longest text kept, in octets.
+const LONGEST: usize = 1000;
+/// Octets of all texts of a message together.
+const ALL_TEXTS: usize = 32 << 10;
+/// No reply of a version 1 note began with it.
+const VERSION_2: u8 = 0;
+
+/// The last reply to each recipient of one message, by the recipient's index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replies {
+    of_each: BTreeMap<u32, String>,
+    /// What version 1 kept: one reason for the message.
+    of_others: Option<String>,
+}
+
+impl Replies {
+    /// What the recipient of this index was told last.
+    pub fn of(&self, recipient: usize) -> Option<&str> {
+        let own = u32::try_from(recipient).ok().and_then(|index| self.of_each.get(&index));
+        own.or(self.of_others.as_ref()).map(String::as_str)
+    }
+
+    /// The recipient of this index was told `said`.
+    pub fn set(&mut self, recipient: usize, said: &str) {
+        // Recipients are counted in 32 bits on disk; an envelope of more does not fit a record.
+        self.of_each.insert(recipient as u32, said.to_owned());
+    }
+
+    /// Forgets those of whom `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        self.of_each.retain(|index, _| keep(*index as usize));
+    }
+
+    /// A Note payload.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut shared: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for (index, said) in &self.of_each {
+            shared.entry(said).or_default().push(*index);
+        }
+        let limit = LONGEST.min(ALL_TEXTS / (shared.len() + 1));
+        let mut out = vec![VERSION_2];
+        let others = self.of_others.as_deref().map(|said| (said, Vec::new()));
+        for (said, recipients) in shared.into_iter().chain(others) {
+            put_text(&mut out, cut(said, limit));
+            put_u32(&mut out, recipients.len() as u32);
+            recipients.iter().for_each(|index| put_u32(&mut out, *index));
+        }
+        out
+    }
+
+    /// Takes a Note payload apart.
+    pub(super) fn decode(payload: &[u8]) -> Replies {
+        match payload.split_first() {
+            Some((&VERSION_2, replies)) => decode_replies(Reader::new(replies)).unwrap_or_default(),
+            _ => Replies {
+                of_others: std::str::from_utf8(payload).ok().map(str::to_owned),
+                of_each: BTreeMap::new(),
+            },
+        }
+    }
+}
+
+fn decode_replies(mut reader: Reader<'_>) -> Result<Replies, Malformed> {
+    let mut replies = Replies::default();
+    while reader.left() > 0 {
+        let said = reader.text()?;
+        match reader.u32()? {
+            0 => replies.of_others = Some(said.to_owned()),
+            count => {
+                for _ in 0..count {
+                    replies.of_each.insert(reader.u32()?, said.to_owned());
+                }
+            }
+        }
+    }
+    Ok(replies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies(said: &[(usize, &str)]) -> Replies {
+        let mut replies = Replies::default();
+        said.iter().for_each(|(recipient, said)| replies.set(*recipient, said));
+        replies
+    }
+
+    #[test]
+    fn each_recipient_keeps_its_own_last_reply() {
+        let mut kept = replies(&[(0, "450 4.2.1 busy"), (3, "451 4.7.1 später"), (4, "450 4.2.1 busy")]);
+        kept.set(0, "550 5.1.1 gone");
+        let mut back = Replies::decode(&kept.encode());
+        assert_eq!(back, kept);
+        assert_eq!(
+            (back.of(0), back.of(1), back.of(4)),
+            (Some("550 5.1.1 gone"), None, Some("450 4.2.1 busy"))
+        );
+        back.retain(|recipient| recipient == 3);
+        assert_eq!((back.of(0), back.of(3)), (None, Some("451 4.7.1 später")));
+    }
+
+    #[test]
+    fn a_note_of_version_1_is_for_all_until_more_is_known() {
+        let mut replies = Replies::decode("450 4.2.1 später".as_bytes());
+        assert_eq!((replies.of(0), replies.of(7)), (Some("450 4.2.1 später"), Some("450 4.2.1 später")));
+        replies.set(7, "550 5.1.1 no");
+        assert_eq!(Replies::decode(&replies.encode()), replies);
+        assert_eq!((replies.of(0), replies.of(7)), (Some("450 4.2.1 später"), Some("550 5.1.1 no")));
+    }
+
+    #[test]
+    fn long_replies_are_cut_and_many_of_them_more() {
+        let long = replies(&[(0, &"450 ü".repeat(500))]);
+        let kept = Replies::decode(&long.encode());
+        assert!((990..=1000).contains(&kept.of(0).unwrap().len()));
+        let said: Vec<String> = (0..2000).map(|number| format!("450 {number} {}", "x".repeat(200))).collect();
+        let many: Vec<(usize, &str)> = said.iter().map(String::as_str).enumerate().collect();
+        let encoded = replies(&many).encode();
+        assert!(encoded.len() < ALL_TEXTS + 2000 * 10, "{}", encoded.len());
+        assert_eq!(Replies::decode(&encoded).of(1999), Some("450 1999 xxxxxxx"));
+    }
+
+    #[test]
+    fn what_is_no_note_says_nothing() {
+        for bad in [&b"\0\x05"[..], b"\0\x01\0a\xff\xff\xff\xff", b"\xff"] {
+            assert_eq!(Replies::decode(bad), Replies::default(), "{bad:?}");
+        }
+    }
+}
