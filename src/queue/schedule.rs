@@ -5,7 +5,8 @@
 //! needed, so nothing about retries is ever stored; a restart tries everything once and then goes on by age.
 //!
 //! Patience is not age. A message's patience runs only while the relay is usable (the *relay
-//! clock*), so that an outage of a week expires nothing (README promise 4).
+//! clock*), so that an outage of a week expires nothing (README promise 4) and a clock set forward by years warns
+//! nobody of a delay of years.
 //!
 //! Pure: ages and the spread are arguments. Not here: relay-wide trouble (`breaker.rs`), who is
 //! next (`roster.rs`).
@@ -41,7 +42,7 @@ pub struct RetryPolicy {
     pub longest: Duration,
     /// How much patience a message has; then it bounces.
     pub lifetime: Duration,
-    /// The age at which the reverse-path is told of the delay, once; `None`: never.
+    /// How much patience it has used when the reverse-path is told of the delay, once; `None`: never.
     pub delay_warning: Option<Duration>,
 }
 
@@ -56,9 +57,9 @@ impl RetryPolicy {
         patience_used >= self.lifetime
     }
 
-    /// Whether a message of this `age` has earned its one delay warning.
-    pub fn is_warning_due(&self, age: Duration, already_warned: bool) -> bool {
-        !already_warned && self.delay_warning.is_some_and(|after| age >= after)
+    /// Whether a message that has used this much patience has earned its one delay warning.
+    pub fn is_warning_due(&self, patience_used: Duration, already_warned: bool) -> bool {
+        !already_warned && self.delay_warning.is_some_and(|after| patience_used >= after)
     }
 }
 

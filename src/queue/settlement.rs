@@ -261,7 +261,8 @@ impl Settlement {
     async fn warn(&mut self) -> Result<(), CommitError> {
         let now = self.desk.clock.now();
         let member = &self.attempt.member;
-        if !self.desk.settings.retry.is_warning_due(member.age(now), member.warned || self.warned) {
+        let used = member.patience_used(self.desk.spool.relay_clock());
+        if !self.desk.settings.retry.is_warning_due(used, member.warned || self.warned) {
             return Ok(());
         }
         let late: Vec<usize> = self

@@ -304,3 +304,18 @@ async fn a_message_that_cannot_be_read_now_is_tried_again_and_said_to_be() {
     bench.pass_until_settled().await;
     assert_eq!(bench.relay.seen().len(), 1);
 }
+
+/// A clock that jumped forward made a warning of a delay of 56 years, of a message that was a minute old.
+#[tokio::test]
+async fn a_clock_set_forward_warns_of_no_delay() {
+    let bench = Bench::with(|settings| settings.retry.delay_warning = Some(HOUR * 4)).await;
+    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.clock.step(SignedDuration::from_hours(24 * 365 * 56));
+    bench.pass(HOUR * 3, MINUTE * 10).await;
+    let warnings = || bench.relay.seen().iter().filter(|seen| seen.from.is_empty()).count();
+    assert_eq!(warnings(), 0, "it has waited for three hours");
+    bench.pass(HOUR * 3, MINUTE * 10).await;
+    assert!(warnings() > 0, "it is late all the same");
+}
