@@ -297,6 +297,7 @@ impl Daemon {
             if !self.spool.is_writing() {
                 return "the spool's writer";
             }
+            self.spool.look();
             tokio::time::sleep(HEALTH_INTERVAL).await;
         }
     }

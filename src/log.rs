@@ -269,6 +269,11 @@ pub fn not_queued(id: QueueId, why: &dyn fmt::Display) {
     warn!(queue_id = %id, "{id}: not queued: {why}");
 }
 
+/// The spool takes no message now, which the client was told at DATA; `why` is the cause.
+pub fn not_taken(client: &str, why: &dyn fmt::Display) {
+    info!(client, "NOQUEUE: not queued from {client}: {why}");
+}
+
 /// A session ended; within a transaction that is part of the mail's story.
 pub fn session_ended(client: &str, how: &dyn fmt::Display, in_transaction: bool) {
     if in_transaction {
@@ -327,6 +332,46 @@ pub fn spool_sync(segment: u32, why: &io::Error) {
 /// A new segment could not be begun.
 pub fn spool_begin(segment: u32, why: &io::Error) {
     error!("spool: cannot begin segment {segment:08X}: {why}; mail is being refused");
+}
+
+/// The spool's path does not lead to it any more.
+pub fn spool_astray(root: &Path, live: u64) {
+    let root = root.display();
+    error!("spool: {root} was removed or moved under the daemon; mail is refused; {live} in the queue");
+}
+
+/// A spool that is astray cannot be made anew; said once for each reason.
+pub fn spool_homeless(root: &Path, why: &str, live: u64) {
+    let root = root.display();
+    error!(
+        "spool: cannot go on in {root}: {why}; mail is refused, deliveries go on; do not stop the daemon: \
+         it alone has the {live} in the queue; it tries again each second"
+    );
+}
+
+/// A spool that was astray is whole again: an error where it took messages out of open files to make it so.
+pub fn spool_home(root: &Path, saved: u64, lost: u64) {
+    let root = root.display();
+    if saved + lost > 0 {
+        error!(
+            "spool: {root} is made anew: {saved} messages saved from open files, {lost} lost; mail is taken again"
+        );
+    } else {
+        info!("spool: {root} is whole again; mail is taken again");
+    }
+}
+
+/// A message of a removed spool could not be saved.
+pub fn message_lost(id: QueueId, why: &dyn fmt::Display) {
+    error!(queue_id = %id, "{id}: lost with the removed spool: {why}");
+}
+
+/// The daemon ends while its spool is astray.
+pub fn spool_left_behind(root: &Path, live: u64) {
+    let root = root.display();
+    error!(
+        "spool: {root} is still not there at the stop: the {live} in the queue are lost, unless it was moved"
+    );
 }
 
 /// The spool was not closed in good order: a crash, a kill or a power cut. `torn`: writes that nobody had

@@ -81,7 +81,10 @@ impl SpoolBackend {
             return Err(Refusal::Other(Reply::new(451, Status::transient(7, 1), text)));
         }
         // What comes beyond what was declared is measured as it comes.
-        self.desk.spool.check_room(declared_size).map_err(|error| refusal_of(&error))
+        self.desk.spool.check_room(declared_size).map_err(|error| {
+            log::not_taken(&self.permit.peer().to_string(), &error);
+            refusal_of(&error)
+        })
     }
 
     fn fixup(&self, draft: &Draft, envelope: Envelope, hello: Hello<'_>, now: Zoned) -> Fixup {
@@ -211,7 +214,7 @@ async fn store(draft: &mut Draft, octets: &[u8]) -> Result<(), Refusal> {
 pub(super) fn refusal_of(error: &CommitError) -> Refusal {
     match error {
         CommitError::Full => Refusal::NoRoom,
-        CommitError::Trouble => Refusal::LocalTrouble,
+        CommitError::Trouble | CommitError::Astray => Refusal::LocalTrouble,
         CommitError::Closed => Refusal::ShuttingDown,
     }
 }

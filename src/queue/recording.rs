@@ -99,7 +99,7 @@ pub(super) async fn await_recording(desk: Arc<Desk>, id: QueueId) {
             Ok(()) => return desk.queue.tell(Command::Recordable),
             // It will take nothing any more.
             Err(CommitError::Closed) => return,
-            Err(CommitError::Full | CommitError::Trouble) => {}
+            Err(CommitError::Full | CommitError::Trouble | CommitError::Astray) => {}
         }
     }
 }

@@ -95,19 +95,10 @@ impl Cleaner {
 
     /// The record that moves this message, if it still is where it was.
     fn request(&mut self, shared: &Arc<Shared>, id: QueueId) -> Option<Request> {
-        let (slot, extra) = {
-            let index = shared.index();
-            (index.slot(id)?, index.extra(id))
-        };
-        if slot.place.segment != self.segment {
-            return None;
-        }
-        let moved = record_at(shared, id, slot.place).and_then(|record| {
-            moved(shared, id, slot, &extra, record).map_err(|Malformed| ReadError::Damaged)
-        });
-        match moved {
+        match moving(shared, id, self.segment)? {
             Ok(request) => Some(request),
             Err(error) => {
+                let slot = shared.index().slot(id)?;
                 self.give_up(shared, id, slot, &error);
                 None
             }
@@ -156,6 +147,17 @@ fn candidate(shared: &Shared, active: &Active) -> Option<(u32, usize)> {
     let oldest = shared.index().wants_cleaning(sequence, shared.options.segment_size)?;
     let room = if stock.is_ready() { u32::MAX } else { active.room().saturating_sub(active.capacity() / 4) };
     (room > 0).then_some((oldest, room as usize))
+}
+
+/// The record that moves this message forward, if it lives in `segment`.
+pub(super) fn moving(shared: &Shared, id: QueueId, segment: u32) -> Option<Result<Request, ReadError>> {
+    let (slot, extra) = {
+        let index = shared.index();
+        (index.slot(id)?, index.extra(id))
+    };
+    let record = || record_at(shared, id, slot.place);
+    let moved = |record| moved(shared, id, slot, &extra, record).map_err(|Malformed| ReadError::Damaged);
+    (slot.place.segment == segment).then(|| record().and_then(moved))
 }
 
 fn moved(

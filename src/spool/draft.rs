@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::entry::CommitError;
 use super::fs::{File, write_all_at};
 use super::payload::Large;
+use super::presence::leads_to;
 use super::shared::Shared;
 use crate::log;
 use crate::queue_id::QueueId;
@@ -143,12 +144,17 @@ impl Spilled {
 
     async fn finish(self) -> Result<(Large, LargeName), CommitError> {
         let Spilled { name, file, length, sum } = self;
-        let shared = Arc::clone(&name.shared);
-        off_thread(name.path(), move || {
+        let (shared, id) = (Arc::clone(&name.shared), name.id);
+        let is_there = off_thread(name.path(), move || {
             file.sync_data()?;
-            shared.fs.sync_dir(&shared.places.large)
+            shared.fs.sync_dir(&shared.places.large)?;
+            leads_to(&*shared.fs, &shared.places.large(id), &*file)
         })
         .await?;
+        // Removed under us: a record would name what nobody can read.
+        if !is_there {
+            return Err(CommitError::Astray);
+        }
         Ok((Large { length, sum }, name))
     }
 }

@@ -246,6 +246,8 @@ pub enum CommitError {
     Full,
     /// The disk failed: 451.
     Trouble,
+    /// The spool was removed or moved under the daemon: 451.
+    Astray,
     /// The spool is closing.
     Closed,
 }
@@ -255,6 +257,7 @@ impl fmt::Display for CommitError {
         f.write_str(match self {
             CommitError::Full => "no room on the spool",
             CommitError::Trouble => "the spool's disk failed",
+            CommitError::Astray => "the spool is not where its path leads: it was removed or moved",
             CommitError::Closed => "the spool is closing",
         })
     }

@@ -37,6 +37,8 @@ pub trait Fs: Send + Sync {
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         self.names(directory)?.collect()
     }
+    /// Opens a directory. While it is open, no other file is given its number.
+    fn hold_dir(&self, directory: &Path) -> io::Result<Arc<dyn File>>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// Makes everything durable on the file system that `file` is on.
@@ -87,10 +89,19 @@ pub struct Facts {
     pub owner: u32,
     /// Octets.
     pub length: u64,
-    /// What tells it from every other file.
+    /// What tells it from every other file of its file system, as long as it exists.
     pub inode: u64,
+    /// Its file system.
+    pub device: u64,
     /// Seconds since 1970 at its last change in any way, a time that its owner cannot set.
     pub changed: i64,
+}
+
+impl Facts {
+    /// Whether these are of the same file, of which one is open.
+    pub fn are_of_the_same(&self, other: &Facts) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 impl From<&fs::Metadata> for Facts {
@@ -101,6 +112,7 @@ impl From<&fs::Metadata> for Facts {
             owner: metadata.uid(),
             length: metadata.len(),
             inode: metadata.ino(),
+            device: metadata.dev(),
             changed: metadata.ctime(),
         }
     }
@@ -118,6 +130,8 @@ pub trait File: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Octets in the file.
     fn length(&self) -> io::Result<u64>;
+    /// What the system says of the file, whatever names it has.
+    fn facts(&self) -> io::Result<Facts>;
 }
 
 /// Fills `buffer` from `offset` on; returns how much of it, less only where the file ends.
@@ -171,6 +185,12 @@ impl Fs for RealFs {
 
     fn names(&self, directory: &Path) -> io::Result<Names> {
         Ok(Box::new(fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()))))
+    }
+
+    fn hold_dir(&self, directory: &Path) -> io::Result<Arc<dyn File>> {
+        let only_a_directory = OFlags::DIRECTORY.bits() as i32;
+        let directory = fs::OpenOptions::new().read(true).custom_flags(only_a_directory).open(directory)?;
+        Ok(Arc::new(directory))
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
@@ -323,6 +343,10 @@ impl File for fs::File {
 
     fn length(&self) -> io::Result<u64> {
         self.metadata().map(|metadata| metadata.len())
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        self.metadata().map(|metadata| Facts::from(&metadata))
     }
 }
 

@@ -194,6 +194,14 @@ impl Spool {
         self.inner.orders.as_ref().is_some_and(|orders| !orders.is_closed())
     }
 
+    /// Has the writer see whether the spool is where it was, soon: it may have been removed. Called each second.
+    pub fn look(&self) {
+        if let Some(orders) = &self.inner.orders {
+            // A writer that is busy looks behind each sync anyway.
+            let _ = orders.try_send(Order::Look);
+        }
+    }
+
     /// No more commits; writes what has been sent, marks a clean end, and ends the threads. Nothing durable
     /// depends on it.
     pub async fn close(&self) {

@@ -166,6 +166,16 @@ impl Index {
         (here, there.next().map(|(id, _)| *id))
     }
 
+    /// The live messages with this flag.
+    pub fn with_flag(&self, flag: Flags) -> Vec<QueueId> {
+        self.slots.iter().filter(|(_, slot)| slot.flags.has(flag)).map(|(id, _)| *id).collect()
+    }
+
+    /// The segments of the log, oldest first.
+    pub fn segments(&self) -> Vec<u32> {
+        self.segments.keys().copied().collect()
+    }
+
     /// What is in segment `sequence`.
     pub fn tally(&self, sequence: u32) -> Tally {
         self.segments.get(&sequence).copied().unwrap_or_default()

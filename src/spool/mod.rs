@@ -12,7 +12,8 @@
 //! 6. Queue ids are never given twice in the life of a spool.
 //!
 //! Fails: [`CommitError::Full`] is 452, [`CommitError::Trouble`] is 451; nothing was queued then. The
-//! spool goes on, and takes mail again by itself when the fault is gone.
+//! spool goes on, and takes mail again by itself when the fault is gone. [`CommitError::Astray`] is 451, too: the spool was
+//! removed or moved under the daemon.
 //!
 //! # What is on the disk
 //!
@@ -55,7 +56,7 @@
 //! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
 //! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
 //! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` (what lives where), `clean.rs`,
-//! `draft.rs`, `drop.rs`, `read.rs`, `inspect.rs` (`nullmta spool`), and `fs.rs`, through which every disk
+//! `draft.rs`, `drop.rs`, `read.rs`, `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through which every disk
 //! call goes, those of the pick-up too.
 
 mod change;
@@ -74,6 +75,7 @@ mod octets;
 pub mod parse;
 mod payload;
 mod place;
+mod presence;
 mod read;
 mod recover;
 mod replies;

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 
 use super::change::Change;
 use super::format::{FIRST_RECORD, HEAD, Head, Kind, SpoolId};
-use super::fs::File;
+use super::fs::{Facts, File};
 use super::payload;
 use super::scan::{Scanner, read_header};
 
@@ -104,6 +104,10 @@ impl File for Octets {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.len() as u64)
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        Err(ErrorKind::Unsupported.into())
     }
 }
 

@@ -15,6 +15,8 @@ use crate::queue_id::QueueId;
 /// What comes down the channel.
 pub(super) enum Order {
     Write(Box<Request>),
+    /// See whether the spool is where it was.
+    Look,
     /// Write what has arrived, mark a clean end, answer and end.
     Close(oneshot::Sender<()>),
 }

@@ -46,6 +46,13 @@ pub(super) struct Active {
     capacity: u32,
 }
 
+/// Where a segment stood before a batch.
+pub(super) struct Mark {
+    end: u32,
+    tail: Vec<u8>,
+    durable: u32,
+}
+
 /// A record before it has a place.
 pub(super) struct Record<'a> {
     pub kind: Kind,
@@ -73,6 +80,21 @@ impl Active {
             // Options keep segments below 4 GiB.
             capacity: u32::try_from(ready.length).unwrap_or(u32::MAX),
         })
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
+    /// Where it stands, to be given to [`Active::roll_back`].
+    pub fn mark(&self) -> Mark {
+        Mark { end: self.end, tail: self.tail.clone(), durable: self.durable }
+    }
+
+    /// Has it stand where it stood: what was written since is void as soon as another batch is, or the next segment.
+    pub fn roll_back(&mut self, mark: Mark) {
+        (self.end, self.tail, self.durable) = (mark.end, mark.tail, mark.durable);
     }
 
     pub fn sequence(&self) -> u32 {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,9 @@ use crate::queue_id::QueueIds;
 
 /// How long a look at the free space of the disk is believed.
 const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
-/// Segments kept open for readers.
-const OPEN_FILES: usize = 16;
+/// Segments kept open, for readers, and since an open file outlives its name: as much of the log as a removed
+/// spool can be saved of. They take 4 GiB.
+const OPEN_FILES: usize = 128;
 
 /// See the module.
 pub(super) struct Shared {
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     index: Mutex<Index>,
     room: Mutex<Option<(Instant, u64)>>,
     files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
+    /// See `writer/rescue.rs`.
+    astray: AtomicBool,
 }
 
 /// What a spool starts with.
@@ -67,6 +70,7 @@ impl Shared {
             index: Mutex::new(index),
             room: Mutex::new(None),
             files: Mutex::new(VecDeque::new()),
+            astray: AtomicBool::new(false),
         }
     }
 
@@ -77,6 +81,9 @@ impl Shared {
 
     /// See [`super::Spool::check_room`].
     pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
+        if self.is_astray() {
+            return Err(CommitError::Astray);
+        }
         let needed = self.options.min_free_space.saturating_add(size);
         let crowded = self.index().len() >= self.options.max_messages;
         if crowded || self.free_space()? < needed { Err(CommitError::Full) } else { Ok(()) }
@@ -103,12 +110,41 @@ impl Shared {
             return Ok(file);
         }
         let file = self.fs.open(&self.places.segment(sequence))?;
+        self.hold_segment(sequence, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Keeps a segment's file open, as long as there is room for it.
+    pub fn hold_segment(&self, sequence: u32, file: Arc<dyn File>) {
         let mut files = held(&self.files);
+        files.retain(|(of, _)| *of != sequence);
         if files.len() == OPEN_FILES {
             files.pop_front();
         }
-        files.push_back((sequence, Arc::clone(&file)));
-        Ok(file)
+        files.push_back((sequence, file));
+    }
+
+    /// The segments kept open.
+    pub fn held_segments(&self) -> Vec<(u32, Arc<dyn File>)> {
+        held(&self.files).iter().cloned().collect()
+    }
+
+    /// Opens what it can of the segments of before, to keep them open.
+    pub fn hold_segments(&self) {
+        for sequence in self.index().segments().into_iter().take(OPEN_FILES) {
+            // Whoever reads it says what is wrong with it.
+            drop(self.segment_file(sequence));
+        }
+    }
+
+    /// Whether the spool is not where its path leads.
+    pub fn is_astray(&self) -> bool {
+        self.astray.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it is; returns whether it was.
+    pub fn set_astray(&self, astray: bool) -> bool {
+        self.astray.swap(astray, Ordering::Relaxed)
     }
 
     /// Whether content is coming in that may be committed soon.

@@ -16,6 +16,7 @@ use super::entry::{CommitError, Entry, OpenError, Options, Recovery};
 use super::format::{SECTOR, SpoolId};
 use super::fs::Fs;
 use super::place::Places;
+use super::presence::Presence;
 use super::recover::{self, Survey};
 use super::request::Order;
 use super::shared::{Shared, Start};
@@ -44,7 +45,7 @@ pub(super) fn open(
     let options = options.in_range();
     let places = Places::under(&options.directory);
     make_directories(&*fs, &places)?;
-    let lock = take_lock(&*fs, &places)?;
+    let presence = Presence::take(&*fs, &places)?;
     let mut survey = recover::survey(&*fs, &places)?;
     let damaged = recover::tidy(&*fs, &places, &mut survey)?;
     let recovery = Recovery {
@@ -56,9 +57,10 @@ pub(super) fn open(
     };
     let (previous, unused) = (survey.last, Unused::of(&survey));
     let shared = Arc::new(share(options, fs, places, survey)?);
+    shared.hold_segments();
     let stock = spawn("spool-stock", &shared, |shared| shared.stock.work())?;
     let (orders, received) = mpsc::channel(ORDERS);
-    let writer = Writer::new(Arc::clone(&shared), arrivals, previous, lock);
+    let writer = Writer::new(Arc::clone(&shared), arrivals, previous, presence);
     match start_writer(&shared, &unused, writer, received) {
         Ok(writer) => Ok(Opened { shared, orders, threads: [writer, stock], recovery }),
         Err(error) => {
@@ -128,7 +130,8 @@ fn start_writer(
     }
 }
 
-fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
+/// Makes what is missing of the spool's directories, durably.
+pub(super) fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
     for (path, mode) in places.directories() {
         match fs.create_dir(path, mode) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -153,13 +156,6 @@ fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
         }
     }
     Ok(())
-}
-
-fn take_lock(fs: &dyn Fs, places: &Places) -> Result<Box<dyn Send>, OpenError> {
-    fs.lock(&places.lock).map_err(|e| match e.kind() {
-        ErrorKind::WouldBlock => OpenError::Locked { path: places.lock.clone() },
-        _ => failed("lock", &places.lock, e),
-    })
 }
 
 /// A spool as the survey found it.

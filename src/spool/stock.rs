@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use super::entry::CommitError;
 use super::fs::{Fs, write_all_at};
 use super::place::Places;
+use super::presence::leads_to;
 use super::segment::Ready;
 use crate::log;
 use crate::queue_id::QueueId;
@@ -213,6 +214,16 @@ impl Stock {
         }
     }
 
+    /// Forgets what was made ready, and why nothing could be: the spool's directories are new.
+    pub fn start_anew(&self) {
+        let mut shelf = self.shelf();
+        if let Some(ready) = shelf.ready.take() {
+            shelf.dead.push_back(ready.sequence);
+        }
+        (shelf.trouble, shelf.stuck_until, shelf.gave_room, shelf.is_told) = (None, None, None, false);
+        shelf.round += 1;
+    }
+
     /// Why the last attempt to make a segment ready failed, if it did.
     pub fn trouble(&self) -> Option<ErrorKind> {
         self.shelf().trouble.as_ref().map(io::Error::kind)
@@ -362,6 +373,10 @@ impl Stock {
             }
         }
         self.fs.sync_dir(&self.places.log)?;
+        // Made in a directory that is being removed.
+        if !leads_to(&*self.fs, &self.places.segment(sequence), &*file)? {
+            return Err(ErrorKind::NotFound.into());
+        }
         Ok(Ready { sequence, file, length: size })
     }
 

@@ -15,11 +15,13 @@
 //!    ready only where another can follow it. So a whole one is left for outcomes when mail is refused, and what
 //!    lives in the oldest fits into it (`clean.rs`, promise 4), which makes that one the next. Should somebody
 //!    else take the room between the two, outcomes take any segment there is room for, however small.
-//! 5. A large file is unlinked only when no record that names it can come back.
+//! 5. Nothing is acknowledged in a segment whose name does not lead to it any more (`writer/rescue.rs`).
+//! 6. A large file is unlinked only when no record that names it can come back.
 //!
 //! Not here: the segment (`segment.rs`), the cleaner's choice (`clean.rs`), the threads' start (`start.rs`) and
 //! end (`handle.rs`).
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,12 +34,15 @@ use super::clean::Cleaner;
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::format::{FORMAT_VERSION, Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
+use super::presence::{Presence, leads_to};
 use super::request::{Answer, Batch, Claim, Order, Request};
-use super::segment::{Active, Record};
+use super::segment::{Active, Mark, Record};
 use super::shared::Shared;
 use super::stock::Size;
 use crate::log;
 use crate::queue_id::QueueId;
+
+mod rescue;
 
 /// Octets after which a batch is written although more has arrived.
 const BATCH: usize = 4 << 20;
@@ -56,8 +61,10 @@ pub(super) struct Writer {
     /// Refused messages whose records may be in the segment; their large files go after the next sync.
     doubtful: Vec<QueueId>,
     cleaner: Cleaner,
-    /// Held as long as something may be written.
-    _lock: Box<dyn Send>,
+    /// What the spool was opened with, the lock among it.
+    presence: Presence,
+    /// Why a spool that is astray cannot come home, as the log was told.
+    homeless: Option<String>,
 }
 
 impl Writer {
@@ -66,7 +73,7 @@ impl Writer {
         shared: Arc<Shared>,
         arrivals: UnboundedSender<Entry>,
         previous: Option<Previous>,
-        lock: Box<dyn Send>,
+        presence: Presence,
     ) -> Self {
         Writer {
             shared,
@@ -77,7 +84,8 @@ impl Writer {
             batch_octets: 0,
             doubtful: Vec::new(),
             cleaner: Cleaner::default(),
-            _lock: lock,
+            presence,
+            homeless: None,
         }
     }
 
@@ -91,6 +99,7 @@ impl Writer {
                 let _ = answer.send(());
                 return;
             }
+            self.come_home();
             self.let_dead_segments_go();
             self.clean();
         }
@@ -115,6 +124,7 @@ impl Writer {
             match order {
                 Order::Write(request) => self.put(*request),
                 Order::Close(answer) => return Some(answer),
+                Order::Look => self.look(),
             }
             if self.batch.octets.len() >= BATCH {
                 break;
@@ -142,6 +152,7 @@ impl Writer {
             }
         }
         self.flush();
+        self.leave();
         let end =
             Request::plain(QueueId::from_raw(0), Change::CleanEnd, Vec::new(), &self.shared, Answer::Nobody);
         self.put(end);
@@ -154,6 +165,9 @@ impl Writer {
             return request.answer.durable(Ok(()));
         }
         let length = request.front.len() + request.content.len();
+        if request.claim() == Claim::Mail && self.shared.is_astray() {
+            return request.answer.durable(Err(CommitError::Astray));
+        }
         let Some(length) = u32::try_from(length).ok().filter(|length| *length <= MAX_PAYLOAD) else {
             return request.answer.durable(Err(CommitError::Trouble));
         };
@@ -236,6 +250,9 @@ impl Writer {
 
     /// Begins the next segment. The one before is left synced, or its unsynced end made void.
     pub(super) fn begin_segment(&mut self, size: Size) -> Result<(), CommitError> {
+        if self.shared.is_astray() {
+            return Err(CommitError::Astray);
+        }
         let ready = self.shared.stock.take(size)?;
         if let Some(mut active) = self.active.take() {
             if !active.is_durable()
@@ -256,8 +273,13 @@ impl Writer {
             previous: self.previous,
         };
         match Active::activate(&ready, &header) {
+            Ok(active) if !self.is_there(&active).unwrap_or(true) => {
+                self.go_astray();
+                Err(CommitError::Astray)
+            }
             Ok(active) => {
                 self.shared.index().begin_segment(ready.sequence, ready.length);
+                self.shared.hold_segment(ready.sequence, ready.file);
                 self.active = Some(active);
                 self.unlink_doubtful();
                 Ok(())
@@ -287,6 +309,7 @@ impl Writer {
 
     fn write(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
         let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
+        let before = active.mark();
         if let Err(e) = active.append(&mut batch.octets) {
             log::spool_write(active.sequence(), &e);
             let error = CommitError::from(e.kind());
@@ -296,14 +319,38 @@ impl Writer {
             return Err(error);
         }
         batch.answer_written();
-        if batch.must_sync
-            && let Err(e) = active.sync()
-        {
-            log::spool_sync(active.sequence(), &e);
-            self.seal();
-            return Err(CommitError::from(e.kind()));
+        if batch.must_sync { self.make_durable(before) } else { Ok(()) }
+    }
+
+    /// Syncs what was appended since `before`, and makes sure that it is where the next start looks for it.
+    fn make_durable(&mut self, before: Mark) -> Result<(), CommitError> {
+        let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
+        let synced = active.sync();
+        let is_there = synced.and_then(|()| match &self.active {
+            // What is recorded while the spool is astray is recorded as well as can be.
+            Some(active) if !self.shared.is_astray() => self.is_there(active),
+            _ => Ok(true),
+        });
+        let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
+        match is_there {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                active.roll_back(before);
+                self.go_astray();
+                Err(CommitError::Astray)
+            }
+            Err(e) => {
+                log::spool_sync(active.sequence(), &e);
+                active.roll_back(before);
+                self.seal();
+                Err(CommitError::from(e.kind()))
+            }
         }
-        Ok(())
+    }
+
+    /// Whether a segment has its name.
+    fn is_there(&self, active: &Active) -> io::Result<bool> {
+        leads_to(&*self.shared.fs, &self.shared.places.segment(active.sequence()), active.file())
     }
 
     /// Stops using the active segment, and tries at once to say so in the header of the next one.
@@ -355,6 +402,9 @@ impl Writer {
 
     /// Gives up what nothing lives in.
     pub(super) fn let_dead_segments_go(&mut self) {
+        if self.shared.is_astray() {
+            return;
+        }
         let dead = self.shared.index().take_dead_segments();
         dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
     }
@@ -363,6 +413,9 @@ impl Writer {
     /// then does the stock make a segment, or when this one fills up: before, the one that is cleaned is likely
     /// to be reused.
     fn clean(&mut self) -> bool {
+        if self.shared.is_astray() {
+            return false;
+        }
         let cleaned = self.move_some();
         let is_filling = self.active.as_ref().is_some_and(|active| active.end() > active.capacity() / 4);
         if !cleaned || is_filling {

@@ -323,6 +323,7 @@ fn every_trouble_of_the_spool_has_its_bland_reply() {
     let cases = [
         (CommitError::Full, Refusal::NoRoom, "452 4.3.1"),
         (CommitError::Trouble, Refusal::LocalTrouble, "451 4.3.0"),
+        (CommitError::Astray, Refusal::LocalTrouble, "451 4.3.0"),
         (CommitError::Closed, Refusal::ShuttingDown, "421 4.3.2"),
     ];
     for (error, refusal, said) in cases {

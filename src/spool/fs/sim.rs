@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::{Facts, File, Fs, Names};
 
@@ -39,7 +39,9 @@ pub(crate) struct Disk {
     /// No number is given twice: what comes back in a crash is no other file.
     last_inode: u64,
     directories: BTreeMap<PathBuf, Directory>,
-    locked: HashSet<PathBuf>,
+    /// Files that somebody has open: what loses its last name stays readable for them.
+    open: BTreeMap<u64, Weak<()>>,
+    locked: HashSet<u64>,
     capacity: Option<u64>,
     /// The capacity is not the file system's: it does not tell of it.
     is_quota: bool,
@@ -67,6 +69,7 @@ pub(crate) struct Fault {
 struct SimFile {
     disk: Arc<Mutex<Disk>>,
     inode: u64,
+    _open: Arc<()>,
 }
 
 impl SimFs {
@@ -145,6 +148,36 @@ impl SimFs {
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
         let disk = self.lock_disk();
         disk.inode_at(path).ok().map(|inode| disk.inodes[&inode].now.clone())
+    }
+
+    /// Takes a directory away with all that is in it, durably, as `rm -r` does.
+    pub fn remove_all(&self, path: &Path) {
+        let mut disk = self.lock_disk();
+        disk.directories.retain(|directory, _| !directory.starts_with(path));
+        let (parent, name) = disk.parent(path).unwrap();
+        parent.change(vec![(name, None)]);
+        parent.sync();
+    }
+
+    /// Gives a directory another name, durably.
+    pub fn move_all(&self, from: &Path, to: &Path) {
+        let mut disk = self.lock_disk();
+        let under = |directory: &Path| directory.strip_prefix(from).ok().map(|rest| to.join(rest));
+        let directories = std::mem::take(&mut disk.directories).into_iter();
+        let renamed = |path: PathBuf| under(&path).unwrap_or(path).components().collect::<PathBuf>();
+        disk.directories = directories.map(|(path, directory)| (renamed(path), directory)).collect();
+        for (path, node) in [(from, None), (to, Some(Node::Directory))] {
+            let (parent, name) = disk.parent(path).unwrap();
+            parent.change(vec![(name, node)]);
+            parent.sync();
+        }
+    }
+
+    fn opened(&self, disk: &mut Disk, inode: u64) -> Arc<dyn File> {
+        let known = disk.open.get(&inode).and_then(Weak::upgrade);
+        let _open = known.unwrap_or_default();
+        disk.open.insert(inode, Arc::downgrade(&_open));
+        Arc::new(SimFile { disk: Arc::clone(&self.disk), inode, _open })
     }
 
     fn lock_disk(&self) -> MutexGuard<'_, Disk> {
@@ -235,23 +268,43 @@ impl Disk {
     }
 
     fn facts(&self, path: &Path) -> io::Result<Facts> {
-        let is_directory = self.directories.contains_key(path);
-        let inode = if is_directory { 0 } else { self.inode_at(path)? };
-        Ok(Facts {
-            is_regular: !is_directory,
+        match self.directories.get(path) {
+            Some(directory) => Ok(Facts { is_regular: false, ..self.facts_of(directory.inode) }),
+            None => Ok(self.facts_of(self.inode_at(path)?)),
+        }
+    }
+
+    fn facts_of(&self, inode: u64) -> Facts {
+        Facts {
+            is_regular: true,
             links: self.links(inode) as u64,
             owner: OWNER,
             length: self.inodes.get(&inode).map_or(0, |inode| inode.now.len()) as u64,
             inode,
+            device: 1,
             changed: CHANGED,
-        })
+        }
     }
 
     fn forget_unnamed(&mut self) {
         // A name that a crash may bring back counts, too.
         let nodes = self.directories.values().flat_map(Directory::nodes);
         let named: HashSet<u64> = nodes.filter_map(Node::inode).collect();
-        self.inodes.retain(|inode, _| named.contains(inode));
+        self.open.retain(|_, open| open.strong_count() > 0);
+        self.inodes.retain(|inode, _| named.contains(inode) || self.open.contains_key(inode));
+    }
+
+    /// Makes a file that is empty, and not durable.
+    fn make_file(&mut self, path: &Path) -> io::Result<u64> {
+        self.last_inode += 1;
+        let inode = self.last_inode;
+        let (parent, name) = self.parent(path)?;
+        if parent.now.contains_key(&name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        parent.change(vec![(name, Some(Node::File(inode)))]);
+        self.inodes.insert(inode, Inode::default());
+        Ok(inode)
     }
 
     fn directory(&mut self, path: &Path) -> io::Result<&mut Directory> {
@@ -279,8 +332,16 @@ impl Fs for SimFs {
             return Err(ErrorKind::AlreadyExists.into());
         }
         parent.change(vec![(name, Some(Node::Directory))]);
-        disk.directories.insert(path.into(), Directory::default());
+        disk.last_inode += 1;
+        let inode = disk.last_inode;
+        disk.directories.insert(path.into(), Directory { inode, ..Directory::default() });
         Ok(())
+    }
+
+    fn hold_dir(&self, directory: &Path) -> io::Result<Arc<dyn File>> {
+        let mut disk = self.call(false)?;
+        let inode = disk.directory(directory)?.inode;
+        Ok(self.opened(&mut disk, inode))
     }
 
     fn names(&self, directory: &Path) -> io::Result<Names> {
@@ -312,20 +373,14 @@ impl Fs for SimFs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut disk = self.call(true)?;
-        disk.last_inode += 1;
-        let inode = disk.last_inode;
-        let (parent, name) = disk.parent(path)?;
-        if parent.now.contains_key(&name) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        parent.change(vec![(name, Some(Node::File(inode)))]);
-        disk.inodes.insert(inode, Inode::default());
-        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), inode }))
+        let inode = disk.make_file(path)?;
+        Ok(self.opened(&mut disk, inode))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let inode = self.call(false)?.inode_at(path)?;
-        Ok(Arc::new(SimFile { disk: Arc::clone(&self.disk), inode }))
+        let mut disk = self.call(false)?;
+        let inode = disk.inode_at(path)?;
+        Ok(self.opened(&mut disk, inode))
     }
 
     fn open_plain(&self, path: &Path) -> io::Result<fs::File> {
@@ -389,10 +444,15 @@ impl Fs for SimFs {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
         let mut disk = self.call(false)?;
-        if !disk.locked.insert(path.into()) {
+        let inode = match disk.inode_at(path) {
+            Ok(inode) => inode,
+            Err(_) => disk.make_file(path)?,
+        };
+        if !disk.locked.insert(inode) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(SimLock { disk: Arc::clone(&self.disk), path: path.into() }))
+        let _file = self.opened(&mut disk, inode);
+        Ok(Box::new(SimLock { disk: Arc::clone(&self.disk), inode, _file }))
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {
@@ -402,12 +462,13 @@ impl Fs for SimFs {
 
 struct SimLock {
     disk: Arc<Mutex<Disk>>,
-    path: PathBuf,
+    inode: u64,
+    _file: Arc<dyn File>,
 }
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.disk.lock().unwrap().locked.remove(&self.path);
+        self.disk.lock().unwrap().locked.remove(&self.inode);
     }
 }
 
@@ -477,6 +538,10 @@ impl File for SimFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.call(false)?.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64)
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        Ok(self.call(false)?.facts_of(self.inode))
     }
 }
 

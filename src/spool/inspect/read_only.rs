@@ -24,6 +24,10 @@ impl Fs for ReadOnlyFs {
         RealFs.names(directory)
     }
 
+    fn hold_dir(&self, directory: &Path) -> io::Result<Arc<dyn File>> {
+        RealFs.hold_dir(directory)
+    }
+
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         refused()
     }

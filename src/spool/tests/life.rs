@@ -233,7 +233,8 @@ async fn writers_share_their_syncs() {
     drop(go_on);
     assert_eq!(writers.join_all().await.len(), 100);
     let calls = rig.fs.calls() - before;
-    assert!(calls <= 4, "{calls} disk calls for 100 messages");
+    // Of each batch a write, a sync, and the two calls that see whether the segment has its name.
+    assert!(calls <= 8, "{calls} disk calls for 100 messages");
     assert_eq!(rig.after_power_loss().ids().len(), 100);
 }
 

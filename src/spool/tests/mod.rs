@@ -7,6 +7,7 @@ mod damage;
 mod fault;
 mod full;
 mod life;
+mod removed;
 mod start;
 
 use std::path::Path;

@@ -22,6 +22,7 @@ pub(super) enum Node {
 
 #[derive(Clone, Default)]
 pub(super) struct Directory {
+    pub inode: u64,
     pub durable: BTreeMap<OsString, Node>,
     pub now: BTreeMap<OsString, Node>,
     pub pending: Vec<Vec<Change>>,
@@ -118,7 +119,7 @@ impl Directory {
                 apply(&mut now, changes);
             }
         }
-        Directory { durable: now.clone(), now, pending: Vec::new() }
+        Directory { inode: self.inode, durable: now.clone(), now, pending: Vec::new() }
     }
 }
 

@@ -1,0 +1,106 @@
+//! Whether the spool is still where its path leads. Somebody may remove it under the daemon (`rm -r`), move it,
+//! or mount something over it; open files do not notice, and what is synced to them is gone with their last holder.
+//!
+//! Promises
+//! 1. [`leads_to`] is sure: the file is open, so its number is given to no other.
+//! 2. [`Presence`] holds the directories open, for the same reason, and the lock.
+//!
+//! Not here: what follows from it (`writer/rescue.rs`).
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::entry::OpenError;
+use super::format::HeaderFault;
+use super::fs::{Facts, File, Fs};
+use super::place::{Places, segment_sequence};
+use super::scan::read_header;
+
+/// Whether `path` is a name of the open `file`.
+pub(super) fn leads_to(fs: &dyn Fs, path: &Path, file: &dyn File) -> io::Result<bool> {
+    let open = file.facts()?;
+    Ok(facts_if_there(fs, path)?.is_some_and(|found| found.are_of_the_same(&open)))
+}
+
+fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Facts>> {
+    match fs.facts(path) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The directories and the lock that a spool was opened with.
+pub(super) struct Presence {
+    root: Arc<dyn File>,
+    log: Arc<dyn File>,
+    lock_file: Facts,
+    /// Held as long as something may be written.
+    _lock: Box<dyn Send>,
+}
+
+impl Presence {
+    /// Takes the lock, and holds what is there now.
+    pub fn take(fs: &dyn Fs, places: &Places) -> Result<Presence, OpenError> {
+        let lock = fs.lock(&places.lock).map_err(|e| match e.kind() {
+            ErrorKind::WouldBlock => OpenError::Locked { path: places.lock.clone() },
+            _ => failed("lock", &places.lock, e),
+        })?;
+        Self::with(fs, places, lock)
+    }
+
+    fn with(fs: &dyn Fs, places: &Places, lock: Box<dyn Send>) -> Result<Presence, OpenError> {
+        let hold = |path| fs.hold_dir(path).map_err(|e| failed("open", path, e));
+        let lock_file = fs.facts(&places.lock).map_err(|e| failed("look at", &places.lock, e))?;
+        Ok(Presence { root: hold(places.root())?, log: hold(&places.log)?, lock_file, _lock: lock })
+    }
+
+    /// Whether everything is where it was. What cannot be told now is believed to be.
+    pub fn is_intact(&self, fs: &dyn Fs, places: &Places) -> bool {
+        let leads = |path, file: &Arc<dyn File>| leads_to(fs, path, &**file).unwrap_or(true);
+        let is_there = |(path, _)| !matches!(facts_if_there(fs, path), Ok(None));
+        leads(places.root(), &self.root)
+            && leads(&places.log, &self.log)
+            && self.is_locked(fs, places)
+            && places.directories().into_iter().all(is_there)
+    }
+
+    /// Holds what has been made anew in the place of what was removed.
+    pub fn renew(&mut self, fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
+        if !leads_to(fs, &places.log, &*self.log).map_err(|e| failed("look at", &places.log, e))? {
+            refuse_segments(fs, places)?;
+        }
+        if self.is_locked(fs, places) {
+            self.root = fs.hold_dir(places.root()).map_err(|e| failed("open", places.root(), e))?;
+            self.log = fs.hold_dir(&places.log).map_err(|e| failed("open", &places.log, e))?;
+        } else {
+            *self = Presence::take(fs, places)?;
+        }
+        Ok(())
+    }
+
+    fn is_locked(&self, fs: &dyn Fs, places: &Places) -> bool {
+        match facts_if_there(fs, &places.lock) {
+            Ok(found) => found.is_some_and(|found| found.are_of_the_same(&self.lock_file)),
+            Err(_) => true,
+        }
+    }
+}
+
+/// Fails if the directory that has taken the log's place holds a log of its own, which is not to be touched.
+fn refuse_segments(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
+    let names = fs.list(&places.log).map_err(|e| failed("list", &places.log, e))?;
+    for sequence in names.iter().filter_map(|name| segment_sequence(name)) {
+        let path = places.segment(sequence);
+        let header = fs.open(&path).and_then(|file| read_header(&*file, sequence));
+        if !matches!(header, Ok(Err(HeaderFault::Unreadable))) {
+            return Err(OpenError::Foreign { path });
+        }
+    }
+    Ok(())
+}
+
+fn failed(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { operation, path: path.into(), source }
+}
