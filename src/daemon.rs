@@ -355,9 +355,7 @@ fn local_user(uid: u32) -> Option<LocalUser> {
 /// The relay of the configuration, ready to be connected to.
 fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
     let relay = Relay::new(config.relay.clone())?;
-    if let Some(warning) = relay.warning() {
-        log::relay_warning(warning);
-    }
+    relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
     Ok(Arc::new(relay))
 }
 

@@ -9,13 +9,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use super::authorities::Authorities;
 use super::error::{Fault, Place, line_at};
 use super::file::{self, File};
 use super::resolve::resolve;
@@ -66,19 +66,19 @@ fn parse(path: &Path) -> Result<(File, Config), Fault> {
     Ok((file, config))
 }
 
-fn read_all(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_all(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     fs::File::open(path)?.take(MAX_OCTETS).read_to_end(&mut octets)?;
     Ok(octets)
 }
 
-fn cannot_read(path: &Path, error: io::Error) -> String {
+pub(super) fn cannot_read(path: &Path, error: io::Error) -> String {
     format!("cannot read {}: {error}", path.display())
 }
 
 fn check_tls(tls: &file::Tls) -> Result<(), Fault> {
     if let Some(entry) = &tls.ca_file {
-        check_ca_file(&entry.value.0).map_err(|error| entry.place.fault(error))?;
+        Authorities::read(&entry.value.0).map_err(|error| entry.place.fault(error))?;
     }
     match (&tls.client_certificate, &tls.client_key) {
         (Some(certificate), Some(key)) => check_pair(&certificate.value.0, &certificate.place, key),
@@ -103,17 +103,6 @@ fn check_pair(chain: &Path, place: &Place, key: &Entry<AbsolutePath>) -> Result<
     pair.map(drop).map_err(|error| {
         key.place.expected(format!("the private key of {}", chain.display()), format!("another ({error})"))
     })
-}
-
-fn check_ca_file(path: &Path) -> Result<(), String> {
-    let certificates = certificates(path)?;
-    let mut store = RootCertStore::empty();
-    match store.add_parsable_certificates(certificates) {
-        (0, _) => {
-            Err(format!("expected a CA certificate in {}, found none that can be used", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

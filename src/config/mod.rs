@@ -18,6 +18,7 @@
 //! The way of a text: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → `resolve.rs`
 //! (defaults, and what keys mean together).
 
+mod authorities;
 mod check;
 mod defaults;
 mod environment;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use authorities::Authorities;
 pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;

@@ -17,7 +17,8 @@
 //! leaves no more than the doubt of promise 5.
 //!
 //! The rooms, in the order of a connection's life:
-//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof → `sasl` AUTH →
+//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof (`certificate` its key,
+//! `distrust` why there is none) → `sasl` AUTH →
 //! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
 //! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire they all speak through, `capabilities`
 //! what the relay offers, `trouble` how failure is told.
@@ -27,11 +28,13 @@
 //! RFC 5321, 2920 (pipelining), 3207 (STARTTLS), 8314 (implicit TLS), 4954 (AUTH), 3461 (DSN).
 
 mod capabilities;
+mod certificate;
 mod channel;
 mod content;
 mod delivery;
 mod dial;
 mod dialog;
+mod distrust;
 mod group;
 mod opening;
 mod sasl;
@@ -145,7 +148,7 @@ pub trait Work: Send {
 pub struct Relay {
     settings: config::Relay,
     protection: Protection,
-    warning: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl Relay {
@@ -156,13 +159,14 @@ impl Relay {
         if settings.hosts.is_empty() {
             return Err("relayhost: no host is named".into());
         }
-        let (protection, warning) = Protection::new(&settings.tls, &settings.hosts)?;
-        Ok(Relay { settings, protection, warning })
+        let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
+        Ok(Relay { settings, protection, warnings })
     }
 
-    /// What the operator should look at though it works: no system trust bundle was found.
-    pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    /// What the operator should look at though it works: no system trust bundle was found, a certificate in
+    /// `tls.ca-file` was passed over.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Tries the hosts and addresses in turn up to an authenticated session.

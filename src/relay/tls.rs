@@ -16,7 +16,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use jiff::Timestamp;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -97,17 +96,17 @@ pub(crate) enum Protection {
 
 impl Protection {
     /// Loads what `settings` name. Beside it: what the operator should know though it works.
-    pub(crate) fn new(settings: &Tls, hosts: &[RelayHost]) -> Result<(Self, Option<String>), String> {
+    pub(crate) fn new(settings: &Tls, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
         match settings {
             Tls::StartTls(settings) => {
-                let (client, warning) = Client::new(settings, hosts)?;
-                Ok((Protection::StartTls(client), warning))
+                let (client, warnings) = Client::new(settings, hosts)?;
+                Ok((Protection::StartTls(client), warnings))
             }
             Tls::Implicit(settings) => {
-                let (client, warning) = Client::new(settings, hosts)?;
-                Ok((Protection::Implicit(client), warning))
+                let (client, warnings) = Client::new(settings, hosts)?;
+                Ok((Protection::Implicit(client), warnings))
             }
-            Tls::None => Ok((Protection::Loopback, None)),
+            Tls::None => Ok((Protection::Loopback, Vec::new())),
         }
     }
 }
@@ -121,14 +120,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Option<String>), String> {
-        let (config, warning) = trust::client_config(settings)?;
+    fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
+        let (config, warnings) = trust::client_config(settings)?;
         let named = settings.server_name.as_deref();
         let server_name = named.map(|name| name_from(name, "tls.server-name")).transpose()?;
         for host in hosts {
             expected_name(&host.host)?;
         }
-        Ok((Client { config: Arc::new(config), server_name, minimum: settings.minimum }, warning))
+        Ok((Client { config: Arc::new(config), server_name, minimum: settings.minimum }, warnings))
     }
 
     /// The handshake with what is expected to be `host`.
@@ -158,7 +157,7 @@ impl Client {
 
     fn words(&self, error: &Error) -> String {
         match error {
-            Error::InvalidCertificate(error) => certificate_words(error),
+            Error::InvalidCertificate(CertificateError::Other(other)) => other.0.to_string(),
             Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
                 self.too_old().into()
             }
@@ -182,47 +181,6 @@ impl Client {
             }
         }
     }
-}
-
-fn certificate_words(error: &CertificateError) -> String {
-    match error {
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the relay's certificate expired on {}", day(not_after.as_secs()))
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            let from = day(not_before.as_secs());
-            format!("the relay's certificate is not valid before {from}; is this host's clock right?")
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let names: Vec<&str> = presented.iter().map(|name| bare_name(name)).collect();
-            let names = if names.is_empty() { "no name at all".into() } else { names.join(", ") };
-            let expected = expected.to_str();
-            format!("the relay's certificate is for {names}, not for {expected} (tls.server-name)")
-        }
-        CertificateError::UnknownIssuer => {
-            "the issuer of the relay's certificate is not trusted (tls.ca-file names a private CA)".into()
-        }
-        CertificateError::BadSignature => {
-            "a signature of the relay, or of the issuer it names, is wrong (is tls.ca-file out of date?)"
-                .into()
-        }
-        CertificateError::Other(other) => match other.0.downcast_ref::<trust::PinMismatch>() {
-            Some(mismatch) => mismatch.to_string(),
-            None => format!("the relay's certificate is not acceptable: {}", other.0),
-        },
-        other => format!("the relay's certificate is not acceptable: {other}"),
-    }
-}
-
-fn day(seconds: u64) -> String {
-    let instant = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    instant.map_or("a date out of range".into(), |instant| instant.strftime("%Y-%m-%d").to_string())
-}
-
-/// `DnsName("mx.example")` and `IpAddress(192.0.2.1)` as the verifier writes them, without the wrapping.
-fn bare_name(presented: &str) -> &str {
-    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.map_or(presented, |inner| inner.trim_matches('"'))
 }
 
 fn escaped(text: &str) -> String {

@@ -1,37 +1,48 @@
 //! Whom we trust: certificate authorities, or pinned keys; and who we are, if asked.
 //!
 //! Promises:
-//! 1. By authorities (the system's bundle or `ca-file`): chain, dates and name are checked.
+//! 1. By authorities (the system's bundle or `ca-file`): chain, dates, purpose and name are checked. A certificate
+//!    for any purpose (RFC 5280 4.2.1.12) is for servers too.
 //! 2. By `pin-sha256`: the key of the relay's own certificate is one of the pinned ones, and the relay
-//!    proves in the handshake that it holds it. Name, dates and issuer are not looked at: the key is
+//!    proves in the handshake that it holds it. Nothing else is looked at, its version neither: the key is
 //!    the identity.
 //! 3. A file that cannot be used is an error that names it; it never means less checking.
 //!
-//! Not here: the handshake (`tls.rs`).
+//! Not here: the handshake (`tls.rs`), a refusal in words (`distrust.rs`), reading `ca-file` (`config/authorities.rs`).
 //!
 //! RFC 5280, RFC 7469 2.4 (pins are over the SubjectPublicKeyInfo).
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest;
+use ::aws_lc_rs::signature::{
+    RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+    UnparsedPublicKey, VerificationAlgorithm,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WantsClientCert};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion, version,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, ExtendedKeyPurpose,
+    OtherError, RootCertStore, SignatureScheme, SupportedProtocolVersion, version,
 };
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage};
 
-use crate::config::{ClientCertificate, TlsSettings, TlsVersion, Trust};
+use super::certificate::PublicKey;
+use super::distrust::{Distrust, Why, proof, short_rsa};
+use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
 
 type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 
+/// anyExtendedKeyUsage (RFC 5280 4.2.1.12).
+const ANY_PURPOSE: [usize; 5] = [2, 5, 29, 37, 0];
+
 /// The configuration of our side. Beside it: what the operator should know though it works.
-pub(crate) fn client_config(settings: &TlsSettings) -> Result<(ClientConfig, Option<String>), String> {
+pub(crate) fn client_config(settings: &TlsSettings) -> Result<(ClientConfig, Vec<String>), String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[&SupportedProtocolVersion] = match settings.minimum {
         TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
@@ -40,43 +51,38 @@ pub(crate) fn client_config(settings: &TlsSettings) -> Result<(ClientConfig, Opt
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| format!("tls.minimum: {error}"))?;
-    let mut warning = None;
-    let builder = match &settings.trust {
-        Trust::System => {
-            let (roots, told) = system_roots();
-            warning = told;
-            builder.with_root_certificates(roots)
-        }
-        Trust::CaFile(path) => builder.with_root_certificates(roots_from(path)?),
-        Trust::Pins(pins) => {
-            let verifier = Arc::new(PinVerifier { pins: pins.clone(), provider });
-            builder.dangerous().with_custom_certificate_verifier(verifier)
-        }
-    };
+    let (verifier, warnings) = verifier(&settings.trust, provider)?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = with_identity(builder, settings.client.as_ref())?;
     config.resumption = Resumption::disabled();
-    Ok((config, warning))
+    Ok((config, warnings))
 }
 
-fn system_roots() -> (RootCertStore, Option<String>) {
+type Verifier = Arc<dyn ServerCertVerifier>;
+
+fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Verifier, Vec<String>), String> {
+    let (roots, warnings) = match trust {
+        Trust::System => system_roots(),
+        Trust::CaFile(path) => {
+            let told = |words: String| format!("tls.ca-file: {words}");
+            let Authorities { roots, passed_over } = Authorities::read(path).map_err(told)?;
+            (roots, passed_over.into_iter().map(told).collect())
+        }
+        Trust::Pins(pins) => return Ok((Arc::new(PinVerifier { pins: pins.clone(), provider }), Vec::new())),
+    };
+    Ok((Arc::new(AuthorityVerifier::new(roots, provider)?), warnings))
+}
+
+fn system_roots() -> (RootCertStore, Vec<String>) {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if !roots.is_empty() {
-        return (roots, None);
+        return (roots, Vec::new());
     }
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let words = "no system trust bundle was found (package ca-certificates); trusting the authorities \
                  known when this program was built";
-    (roots, Some(words.into()))
-}
-
-fn roots_from(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("tls.ca-file", path)? {
-        let usable = roots.add(certificate);
-        usable.map_err(|error| format!("tls.ca-file: {}: {error}", path.display()))?;
-    }
-    Ok(roots)
+    (roots, vec![words.into()])
 }
 
 fn with_identity(builder: Builder, client: Option<&ClientCertificate>) -> Result<ClientConfig, String> {
@@ -107,26 +113,176 @@ fn unusable(setting: &str, path: &Path, what: &str, error: &pem::Error) -> Strin
     }
 }
 
-/// The relay holds another key than the pinned ones.
+/// Trusts authorities.
 #[derive(Debug)]
-pub(crate) struct PinMismatch {
-    seen: [u8; 32],
+struct AuthorityVerifier {
+    roots: Arc<RootCertStore>,
+    usual: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl fmt::Display for PinMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the relay's key is none of tls.pin-sha256; its pin is ")?;
-        self.seen.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+impl AuthorityVerifier {
+    fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, String> {
+        let roots = Arc::new(roots);
+        let builder = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+        let usual = builder.build().map_err(|error| format!("tls.ca-file: {error}"))?;
+        Ok(AuthorityVerifier { roots, usual, provider })
+    }
+
+    /// The usual checks, with a certificate for any purpose taken for a server's.
+    fn verify_for_any_purpose(
+        &self,
+        shown: &Shown<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let verified = EndEntityCert::try_from(shown.end_entity).and_then(|certificate| {
+            let path = certificate.verify_for_usage(
+                algorithms,
+                &self.roots.roots,
+                shown.issuers,
+                now,
+                ForServers,
+                None,
+                None,
+            );
+            path.map(drop)
+        });
+        verified.map_err(|error| {
+            let found = match error {
+                webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer,
+                webpki::Error::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+                other => CertificateError::Other(OtherError(Arc::new(other))),
+            };
+            Error::InvalidCertificate(found)
+        })?;
+        verify_server_name(&ParsedCertificate::try_from(shown.end_entity)?, name)
     }
 }
 
-impl std::error::Error for PinMismatch {}
+/// The certificates that a relay has shown.
+struct Shown<'a> {
+    end_entity: &'a CertificateDer<'a>,
+    issuers: &'a [CertificateDer<'a>],
+}
+
+/// RFC 5280 4.2.1.12: anyExtendedKeyUsage is every purpose.
+struct ForServers;
+
+impl ExtendedKeyUsageValidator for ForServers {
+    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut has_any = false;
+        let mut others = Vec::new();
+        for purpose in purposes.by_ref() {
+            let purpose = purpose?.to_decoded_oid();
+            has_any |= purpose == ANY_PURPOSE || purpose == KeyUsage::SERVER_AUTH_REPR;
+            others.push(purpose);
+        }
+        if has_any || others.is_empty() {
+            return Ok(());
+        }
+        let (required, present) = (KeyUsage::server_auth(), others);
+        Err(webpki::Error::RequiredEkuNotFoundContext(webpki::RequiredEkuNotFoundContext {
+            required,
+            present,
+        }))
+    }
+}
+
+impl ServerCertVerifier for AuthorityVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(bits) = short_rsa(end_entity) {
+            return Err(Distrust::error(Why::ShortRsa { bits, of_authority: false }, end_entity));
+        }
+        let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let outcome = match usual {
+            Err(Error::InvalidCertificate(CertificateError::InvalidPurposeContext { presented, .. }))
+                if presented.contains(&ExtendedKeyPurpose::Other(ANY_PURPOSE.to_vec())) =>
+            {
+                let shown = Shown { end_entity, issuers: intermediates };
+                self.verify_for_any_purpose(&shown, server_name, now)
+                    .map(|()| ServerCertVerified::assertion())
+            }
+            usual => usual,
+        };
+        if outcome.is_err()
+            && let Some(bits) = intermediates.iter().find_map(short_rsa)
+        {
+            return Err(Distrust::error(Why::ShortRsa { bits, of_authority: true }, end_entity));
+        }
+        Distrust::found(outcome, end_entity)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        proof(self.usual.verify_tls12_signature(message, certificate, signature), certificate)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        proof(self.usual.verify_tls13_signature(message, certificate, signature), certificate)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
 
 /// Trusts a key rather than a name.
 #[derive(Debug)]
 struct PinVerifier {
     pins: Vec<[u8; 32]>,
     provider: Arc<CryptoProvider>,
+}
+
+impl PinVerifier {
+    /// Whether `signature` over `message` is that of `key`, by one of the algorithms of TLS 1.2 for `scheme`.
+    fn has_signed(
+        &self,
+        key: &PublicKey<'_>,
+        message: &[u8],
+        scheme: SignatureScheme,
+        signature: &[u8],
+    ) -> bool {
+        let mapping = self.provider.signature_verification_algorithms.mapping;
+        let mut algorithms =
+            mapping.iter().filter(|(known, _)| *known == scheme).flat_map(|(_, algorithms)| *algorithms);
+        algorithms.any(|algorithm| {
+            algorithm.public_key_alg_id().as_ref() == key.algorithm
+                && algorithm.verify_signature(key.key, message, signature).is_ok()
+        }) || has_signed_with_short_rsa(key, message, scheme, signature)
+    }
+}
+
+/// The same for RSA keys from 1,024 bits on, which are good enough for who has pinned one.
+fn has_signed_with_short_rsa(
+    key: &PublicKey<'_>,
+    message: &[u8],
+    scheme: SignatureScheme,
+    signature: &[u8],
+) -> bool {
+    let algorithm: &'static dyn VerificationAlgorithm = match scheme {
+        SignatureScheme::RSA_PKCS1_SHA256 => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        SignatureScheme::RSA_PKCS1_SHA512 => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+        _ => return false,
+    };
+    key.rsa_bits().is_some() && UnparsedPublicKey::new(algorithm, key.key).verify(message, signature).is_ok()
 }
 
 impl ServerCertVerifier for PinVerifier {
@@ -138,12 +294,11 @@ impl ServerCertVerifier for PinVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let seen = pin_of(end_entity)?;
-        if self.pins.contains(&seen) {
-            return Ok(ServerCertVerified::assertion());
+        match pin_of(end_entity) {
+            Some(seen) if self.pins.contains(&seen) => Ok(ServerCertVerified::assertion()),
+            Some(_) => Err(Distrust::error(Why::NotPinned, end_entity)),
+            None => Err(Distrust::error(Why::Found(CertificateError::BadEncoding), end_entity)),
         }
-        let mismatch = OtherError(Arc::new(PinMismatch { seen }));
-        Err(Error::InvalidCertificate(CertificateError::Other(mismatch)))
     }
 
     fn verify_tls12_signature(
@@ -152,8 +307,11 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        let key = PublicKey::of(certificate);
+        let is_proved =
+            key.is_some_and(|key| self.has_signed(&key, message, signature.scheme, signature.signature()));
+        let bad = Error::InvalidCertificate(CertificateError::BadSignature);
+        proof(is_proved.then(HandshakeSignatureValid::assertion).ok_or(bad), certificate)
     }
 
     fn verify_tls13_signature(
@@ -162,28 +320,34 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let key = PublicKey::of(certificate).map(|key| SubjectPublicKeyInfoDer::from(key.whole));
+        let key = key.ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        proof(verify_tls13_signature_with_raw_key(message, &key, signature, algorithms), certificate)
     }
 
+    /// PKCS #1 first: of a short RSA key that is all that can be verified.
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
+        let is_pkcs1 = |scheme: &SignatureScheme| {
+            matches!(scheme, SignatureScheme::RSA_PKCS1_SHA256 | SignatureScheme::RSA_PKCS1_SHA512)
+        };
+        schemes.sort_by_key(|scheme| !is_pkcs1(scheme));
+        schemes
     }
 }
 
-/// SHA-256 of the certificate's SubjectPublicKeyInfo.
-pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Result<[u8; 32], Error> {
-    let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
-    // The hash of this cipher suite is SHA-256 by its name (RFC 8446 B.4).
-    let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let hash = suite.tls13().map(|suite| suite.common.hash_provider.hash(&key));
-    hash.and_then(|hash| hash.as_ref().try_into().ok()).ok_or_else(|| Error::General("no SHA-256".into()))
+/// SHA-256 of the certificate's SubjectPublicKeyInfo; `None` where it has none.
+pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let key = PublicKey::of(certificate)?;
+    digest::digest(&digest::SHA256, key.whole).as_ref().try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
+    use super::super::testing::authority::kept_path;
     use super::*;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -201,10 +365,10 @@ mod tests {
         let torn = "-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n";
         let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let cases = [
-            ("", "tls.ca-file: no PEM certificate in "),
-            ("not pem", "tls.ca-file: no PEM certificate in "),
-            (torn, "is not a PEM certificate: "),
-            (hollow, "tls.ca-file: "),
+            ("", "tls.ca-file: expected PEM certificates in "),
+            ("not pem", ", found none"),
+            (torn, ", found damaged ones"),
+            (hollow, "tls.ca-file: expected a CA certificate in "),
         ];
         for (text, expected) in cases {
             let file = file(text);
@@ -235,11 +399,9 @@ mod tests {
 
     #[test]
     fn some_authorities_are_always_trusted_by_default() {
-        let (roots, warning) = system_roots();
+        let (roots, warnings) = system_roots();
         assert!(!roots.is_empty());
-        if let Some(words) = warning {
-            assert!(words.contains("ca-certificates"));
-        }
+        assert!(warnings.iter().all(|words| words.contains("ca-certificates")));
     }
 
     const CERTIFICATE: &str = "\
@@ -261,10 +423,7 @@ mCqzJS/dcg==\n\
     #[test]
     fn a_pin_is_what_openssl_makes_of_the_public_key() {
         let seen = pin_of(&CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()).unwrap();
-        assert_eq!(
-            PinMismatch { seen }.to_string(),
-            format!("the relay's key is none of tls.pin-sha256; its pin is {PIN}")
-        );
+        assert_eq!(seen.iter().map(|octet| format!("{octet:02x}")).collect::<String>(), PIN);
     }
 
     #[test]
@@ -276,5 +435,45 @@ mCqzJS/dcg==\n\
         };
         let (one, other) = (named("one.example"), named("other.example"));
         assert_eq!(pin_of(one.der()).unwrap(), pin_of(other.der()).unwrap());
+    }
+
+    /// By `openssl dgst -sha256 -sign` with the key of `tests/certificates/rsa-1024.pem`, over [`MESSAGE`].
+    const SIGNATURE: &str = "88243017a82509807834c892fd9f72952cbfcc65a2d7a26d630864a68d264e1e02dd62615fb60916bdb4\
+                             20e22694d961d896d116c587cba26cb7f6dc175b933cba12b6e64c799092b688ce6e64ca2916c69697df\
+                             ecfac3a56c5f3b3c71daab99ea0d1f10a6eceb849a27bbd336c266ce100c6884262e5296fe10b271db3cfc82";
+    const MESSAGE: &[u8] = b"what was said so far";
+
+    /// A pinned relay with a short RSA key was never talked to: its signatures were not verified at all.
+    #[test]
+    fn a_short_rsa_key_is_good_enough_for_who_has_pinned_it_and_for_nobody_else() {
+        let certificate = CertificateDer::from_pem_file(kept_path("rsa-1024.pem")).unwrap();
+        let pin = pin_of(&certificate).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let pinned = PinVerifier { pins: vec![pin], provider: Arc::clone(&provider) };
+        let name = ServerName::try_from("mx.example").unwrap();
+        pinned.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now()).unwrap();
+        let key = PublicKey::of(&certificate).unwrap();
+        let octet = |at| u8::from_str_radix(&SIGNATURE[at..at + 2], 16).unwrap();
+        let signature: Vec<u8> = (0..SIGNATURE.len()).step_by(2).map(octet).collect();
+        let scheme = SignatureScheme::RSA_PKCS1_SHA256;
+        assert_eq!(
+            (key.rsa_bits(), pinned.has_signed(&key, MESSAGE, scheme, &signature)),
+            (Some(1024), true)
+        );
+        assert!(!pinned.has_signed(&key, b"something else", scheme, &signature));
+        assert!(!pinned.has_signed(&key, MESSAGE, SignatureScheme::RSA_PKCS1_SHA512, &signature));
+        assert!(!pinned.has_signed(&key, MESSAGE, SignatureScheme::RSA_PSS_SHA256, &signature));
+        assert_eq!(pinned.supported_verify_schemes()[..2], [SignatureScheme::RSA_PKCS1_SHA512, scheme]);
+
+        let roots = Authorities::read(&kept_path("authority.pem")).unwrap().roots;
+        let trusting = AuthorityVerifier::new(roots, provider).unwrap();
+        let refused = trusting.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now());
+        let Err(Error::InvalidCertificate(CertificateError::Other(refused))) = refused else {
+            panic!("{refused:?}")
+        };
+        let refused = refused.0.to_string();
+        let pin: String = pin.iter().map(|octet| format!("{octet:02x}")).collect();
+        let said = "the key in the relay's certificate is RSA with 1024 bits, which can be forged; 2048 are needed; ";
+        assert!(refused.contains(said) && refused.contains(&pin), "{refused}");
     }
 }

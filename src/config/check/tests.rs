@@ -127,6 +127,25 @@ fn a_ca_file_holds_a_certificate_that_can_be_used() {
     }
 }
 
+/// One certificate that could not be used made `check` say that all was well, and the daemon refuse to start.
+#[test]
+fn an_odd_certificate_among_authorities_is_passed_over_and_told() {
+    let host = Host::new();
+    let good = certificate().0;
+    let odd = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    let damaged = odd.replace("aGVsbG8=", "%%%%");
+    let path = host.file("ca.pem", format!("{odd}{good}{damaged}{good}"), 0o644);
+    let config = host.load(&format!("{HEAD}tls.ca-file = \"DIR/ca.pem\"\n")).unwrap();
+    let relay = crate::relay::Relay::new(config.relay).unwrap();
+    let told = |number, why| {
+        format!("tls.ca-file: certificate {number} in {path} cannot be used, and is passed over: {why}")
+    };
+    let [first, second] = relay.warnings() else { panic!("{:?}", relay.warnings()) };
+    assert!(first.starts_with(&told(1, "")), "{first}");
+    assert_eq!(*second, told(3, "it is damaged"));
+    assert_eq!(Authorities::read(Path::new(&path)).unwrap().roots.len(), 2);
+}
+
 #[test]
 fn a_certificate_and_its_key_belong_together() {
     let host = Host::new();

@@ -1,7 +1,7 @@
 //! Certificates for tests, and the relay's side of a handshake.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -51,11 +51,18 @@ impl Authority {
 
     /// A certificate for `names`, valid from and to the first day of these years.
     pub(crate) fn issue(&self, names: &[&str], years: (i32, i32)) -> Identity {
+        self.issue_as(names, |parameters| {
+            (parameters.not_before, parameters.not_after) =
+                (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        })
+    }
+
+    /// A certificate for `names`, valid and as `change` makes it.
+    pub(crate) fn issue_as(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
-        (parameters.not_before, parameters.not_after) =
-            (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        change(&mut parameters);
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         Identity { certificate: file(&certificate.pem()), key: file(&key.serialize_pem()) }
     }
@@ -75,6 +82,17 @@ impl Authority {
         roots.add(self.certificate.der().clone()).unwrap();
         Arc::new(roots)
     }
+}
+
+/// The certificate and key in `tests/certificates`, made by openssl for what rcgen does not make; the authority
+/// that issued them is `authority.pem` beside them.
+pub(crate) fn kept(name: &str) -> Identity {
+    let text = std::fs::read_to_string(kept_path(name)).unwrap();
+    Identity { certificate: file(&text), key: file(&text) }
+}
+
+pub(crate) fn kept_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
 }
 
 impl Identity {
@@ -108,9 +126,7 @@ impl Identity {
                 builder.with_client_cert_verifier(verifier.build().unwrap())
             }
         };
-        let chain = CertificateDer::pem_file_iter(self.certificate.path()).unwrap();
-        let key = PrivateKeyDer::from_pem_file(self.key.path()).unwrap();
-        let config = builder.with_single_cert(chain.map(Result::unwrap).collect(), key).unwrap();
+        let config = builder.with_cert_resolver(shown(self.certificate.path(), self.key.path()));
         TlsAcceptor::from(Arc::new(config))
     }
 }
@@ -121,15 +137,18 @@ pub(crate) fn tls_settings(trust: Trust) -> TlsSettings {
 
 /// A relay that shows one certificate and signs with another's key.
 pub(crate) fn acceptor_showing(certificate: &Path, key: &Path) -> TlsAcceptor {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(key).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let key = provider.key_provider.load_private_key(key).unwrap();
-    let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(shown));
+        .with_cert_resolver(shown(certificate, key));
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// Whatever they are, and whether or not they fit.
+fn shown(certificate: &Path, key: &Path) -> Arc<SingleCertAndKey> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let key = aws_lc_rs::default_provider().key_provider.load_private_key(key).unwrap();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))
 }

@@ -1,0 +1,132 @@
+//! A certificate's public key, whatever else the certificate says or lacks.
+//!
+//! Promises: [`PublicKey::of`] reads X.509 of every version, with any extensions or none: no more of it than lies
+//! in front of the key. What it gives are octets of the certificate itself, so a pin over them and a signature
+//! checked by them are about one key.
+//!
+//! Fails: `None`, for what is no certificate.
+//!
+//! Not here: whether the certificate is to be trusted (`trust.rs`).
+//!
+//! RFC 5280 4.1, RFC 8017 A.1.1, X.690 8.1 (the encoding).
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const SEQUENCE: u8 = 0x30;
+/// `[0]`, the version: absent in a certificate of version 1.
+const VERSION: u8 = 0xa0;
+
+/// The AlgorithmIdentifier of an RSA key, without its own tag and length: rsaEncryption, NULL.
+const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+
+/// A SubjectPublicKeyInfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PublicKey<'a> {
+    /// All of it: what a pin is made over.
+    pub(crate) whole: &'a [u8],
+    /// The AlgorithmIdentifier, without its own tag and length.
+    pub(crate) algorithm: &'a [u8],
+    /// The key itself, without the count of unused bits.
+    pub(crate) key: &'a [u8],
+}
+
+impl<'a> PublicKey<'a> {
+    /// The key in the certificate `der`.
+    pub(crate) fn of(der: &'a [u8]) -> Option<PublicKey<'a>> {
+        let mut outer = Reader(der);
+        let mut certificate = Reader(outer.content(SEQUENCE)?);
+        let mut fields = Reader(certificate.content(SEQUENCE)?);
+        if fields.0.first() == Some(&VERSION) {
+            fields.content(VERSION)?;
+        }
+        // Serial number; signature algorithm, issuer, validity, subject.
+        fields.content(INTEGER)?;
+        for _ in 0..4 {
+            fields.content(SEQUENCE)?;
+        }
+        let whole = fields.element(SEQUENCE)?.0;
+        let mut parts = Reader(Reader(whole).content(SEQUENCE)?);
+        let algorithm = parts.content(SEQUENCE)?;
+        let (unused_bits, key) = parts.content(BIT_STRING)?.split_first()?;
+        (*unused_bits == 0).then_some(PublicKey { whole, algorithm, key })
+    }
+
+    /// How many bits the modulus of an RSA key has; `None` for another kind of key.
+    pub(crate) fn rsa_bits(&self) -> Option<usize> {
+        if self.algorithm != RSA {
+            return None;
+        }
+        let modulus = Reader(Reader(self.key).content(SEQUENCE)?).content(INTEGER)?;
+        let first = modulus.iter().position(|octet| *octet != 0)?;
+        Some((modulus.len() - first) * 8 - modulus[first].leading_zeros() as usize)
+    }
+}
+
+/// Elements of the encoding, one after the other.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn content(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.element(tag).map(|(_, content)| content)
+    }
+
+    /// The next element, which has this tag: all of it, and its content.
+    fn element(&mut self, tag: u8) -> Option<(&'a [u8], &'a [u8])> {
+        let (head, length) = match *self.0 {
+            [first, length, ..] if first == tag && length < 0x80 => (2, usize::from(length)),
+            [first, form, ..] if first == tag && (0x81..=0x84).contains(&form) => {
+                let octets = self.0.get(2..2 + usize::from(form & 0x7f))?;
+                (2 + octets.len(), octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet)))
+            }
+            _ => return None,
+        };
+        let (whole, rest) = self.0.split_at_checked(head.checked_add(length)?)?;
+        self.0 = rest;
+        Some((whole, &whole[head..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::server::ParsedCertificate;
+
+    use super::*;
+
+    fn certificate() -> Vec<u8> {
+        rcgen::generate_simple_self_signed(["a.example".into()]).unwrap().cert.der().to_vec()
+    }
+
+    #[test]
+    fn the_key_is_the_one_that_verification_reads() {
+        let der = CertificateDer::from(certificate());
+        let key = PublicKey::of(&der).unwrap();
+        let expected = ParsedCertificate::try_from(&der).unwrap().subject_public_key_info();
+        assert_eq!((key.whole, key.rsa_bits()), (expected.as_ref(), None));
+    }
+
+    #[test]
+    fn the_bits_of_an_rsa_key_are_those_of_its_modulus() {
+        for (modulus, bits) in [(&[0x00, 0xff, 0x01][..], 16), (&[0x7f], 7), (&[0x01, 0, 0], 17)] {
+            let inner = [&[INTEGER, modulus.len() as u8], modulus, &[INTEGER, 1, 3]].concat();
+            let key = [&[SEQUENCE, inner.len() as u8], &inner[..]].concat();
+            assert_eq!(PublicKey { whole: &[], algorithm: RSA, key: &key }.rsa_bits(), Some(bits));
+        }
+        assert_eq!(PublicKey { whole: &[], algorithm: RSA, key: b"\x30\x02\x02\x00" }.rsa_bits(), None);
+    }
+
+    proptest! {
+        /// A relay shows what it likes before it has proved anything.
+        #[test]
+        fn nothing_that_is_shown_brings_us_down(octets: Vec<u8>, cut: prop::sample::Index, at: prop::sample::Index, octet: u8) {
+            let _ = PublicKey::of(&octets);
+            let mut near = certificate();
+            let at = at.index(near.len());
+            near[at] = octet;
+            if let Some(key) = PublicKey::of(&near[..cut.index(near.len())]) {
+                let _ = key.rsa_bits();
+            }
+        }
+    }
+}

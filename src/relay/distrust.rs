@@ -1,0 +1,259 @@
+//! Why a relay's certificate is refused, in sentences for the operator.
+//!
+//! Promises: each sentence says what is wrong with the certificate and what to do; where a pin would help it
+//! names `tls.pin-sha256` with the value of the key that the relay has shown, ready to paste. What the
+//! certificate says of itself is not escaped here (`tls.rs` does that).
+//!
+//! Not here: what is refused (`trust.rs`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::CertificateDer;
+use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
+
+use super::certificate::PublicKey;
+use super::trust::pin_of;
+
+/// Fewer bits of RSA are within reach of whoever has computers enough; the TLS library verifies none of them.
+pub(crate) const LEAST_RSA_BITS: usize = 2048;
+
+/// What the signature algorithms that nobody trusts any more are called, by the object identifier within.
+const OUTDATED: [(&[u8], &str); 3] = [
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
+];
+
+/// A refused certificate.
+#[derive(Debug)]
+pub(crate) struct Distrust {
+    why: Why,
+    /// The pin of the key that the relay has shown.
+    pin: Option<[u8; 32]>,
+}
+
+/// Why it is refused.
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// Its key is none of the pinned ones.
+    NotPinned,
+    /// Its key, or that of an authority above it, is RSA with so few bits.
+    ShortRsa { bits: usize, of_authority: bool },
+    /// The relay proves with a short RSA key, pinned or not, what cannot be verified.
+    ShortRsaProof { bits: usize },
+    /// What the verifier found.
+    Found(CertificateError),
+}
+
+impl Distrust {
+    /// The error of a handshake with a relay that has shown `certificate`.
+    pub(crate) fn error(why: Why, certificate: &CertificateDer<'_>) -> Error {
+        let distrust = Distrust { why, pin: pin_of(certificate) };
+        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
+    }
+
+    /// The same for what the verifier said of `certificate`; other errors stay as they are.
+    pub(crate) fn found<T>(outcome: Result<T, Error>, certificate: &CertificateDer<'_>) -> Result<T, Error> {
+        outcome.map_err(|error| match error {
+            Error::InvalidCertificate(found) => Distrust::error(Why::Found(found), certificate),
+            other => other,
+        })
+    }
+}
+
+/// What the relay's proof that it holds its key came to, where the key is RSA with few bits: it is refused in
+/// words of its own.
+pub(crate) fn proof(
+    outcome: Result<HandshakeSignatureValid, Error>,
+    certificate: &CertificateDer<'_>,
+) -> Result<HandshakeSignatureValid, Error> {
+    match short_rsa(certificate) {
+        Some(bits) if outcome.is_err() => Err(Distrust::error(Why::ShortRsaProof { bits }, certificate)),
+        _ => Distrust::found(outcome, certificate),
+    }
+}
+
+/// How many bits the key of `certificate` has, if it is RSA and they are too few.
+pub(crate) fn short_rsa(certificate: &CertificateDer<'_>) -> Option<usize> {
+    PublicKey::of(certificate)?.rsa_bits().filter(|bits| *bits < LEAST_RSA_BITS)
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let helps = match &self.why {
+            Why::NotPinned => {
+                f.write_str("the relay's key is none of tls.pin-sha256; its pin is ")?;
+                return Hex(self.pin.unwrap_or_default()).fmt(f);
+            }
+            Why::ShortRsa { bits, of_authority } => {
+                let whose = if *of_authority { "the key of an authority above" } else { "the key in" };
+                write!(f, "{whose} the relay's certificate is RSA with {bits} bits, which can be forged; ")?;
+                write!(f, "{LEAST_RSA_BITS} are needed")?;
+                true
+            }
+            Why::ShortRsaProof { bits } => {
+                write!(
+                    f,
+                    "the relay's key is RSA with {bits} bits, with which it has proved nothing that can be "
+                )?;
+                write!(
+                    f,
+                    "verified (TLS 1.2 with a pin can, TLS 1.3 cannot); it needs {LEAST_RSA_BITS} bits"
+                )?;
+                false
+            }
+            Why::Found(error) => {
+                f.write_str(&sentence(error))?;
+                a_pin_helps(error)
+            }
+        };
+        match self.pin {
+            Some(pin) if helps => write!(
+                f,
+                "; if it is your relay's own all the same, trust its key alone: tls.pin-sha256 = \"{}\"",
+                Hex(pin)
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Distrust {}
+
+/// Whether the certificate is refused for a reason that does not matter to who trusts the key itself. One that has
+/// expired or is another host's is to be replaced, and a wrong signature is nobody's.
+fn a_pin_helps(error: &CertificateError) -> bool {
+    !matches!(
+        error,
+        CertificateError::BadSignature
+            | CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::Revoked
+    ) && !matches!(error, CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty())
+}
+
+fn sentence(error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the relay's certificate expired on {}", day(not_after.as_secs()))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let from = day(not_before.as_secs());
+            format!("the relay's certificate is not valid before {from}; is this host's clock right?")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "the relay's certificate names no host: only its common name may, which is no longer looked at \
+             (it needs a subjectAltName)"
+                .into()
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<&str> = presented.iter().map(|name| bare_name(name)).collect();
+            let expected = expected.to_str();
+            format!(
+                "the relay's certificate is for {}, not for {expected} (tls.server-name)",
+                names.join(", ")
+            )
+        }
+        CertificateError::UnknownIssuer => {
+            "the issuer of the relay's certificate is not trusted (tls.ca-file names a private CA)".into()
+        }
+        CertificateError::BadSignature => {
+            "a signature of the relay, or of the issuer it names, is wrong (is tls.ca-file out of date?)"
+                .into()
+        }
+        CertificateError::BadEncoding => "what the relay shows as its certificate cannot be read".into(),
+        CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
+            signed_with(signature_algorithm_id)
+        }
+        CertificateError::InvalidPurposeContext { presented, .. } => {
+            let purposes: Vec<String> = presented.iter().map(purpose).collect();
+            format!(
+                "the relay's certificate, or an issuer's, is not for servers: its extended key usage is {}",
+                purposes.join(", ")
+            )
+        }
+        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+            Some(error) => structure(error),
+            None => format!("the relay's certificate is not acceptable: {}", other.0),
+        },
+        other => format!("the relay's certificate is not acceptable: {other}"),
+    }
+}
+
+/// What the verifier of paths says of a certificate's form.
+fn structure(error: &webpki::Error) -> String {
+    use webpki::Error;
+    let what = match error {
+        Error::UnsupportedCertVersion => "is an old one, of version 1 or 2: it can name no host",
+        Error::CaUsedAsEndEntity => "is an authority's own (CA:TRUE) and not a server's",
+        Error::EndEntityUsedAsCa => "is issued by a server's certificate, which is no authority's (CA:FALSE)",
+        Error::EmptyEkuExtension => "has an extended key usage that allows nothing",
+        Error::NameConstraintViolation => "is for a name that its authority may not issue certificates for",
+        Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => {
+            "has more issuers above it than its authority allows"
+        }
+        Error::MalformedExtensions | Error::ExtensionValueInvalid | Error::UnsupportedCriticalExtension => {
+            "has an extension that cannot be read, or that is critical and not known here"
+        }
+        Error::SignatureAlgorithmMismatch => "names two different algorithms for its signature",
+        other => return format!("the relay's certificate is not acceptable: {other}"),
+    };
+    format!("the relay's certificate {what}")
+}
+
+fn signed_with(algorithm: &[u8]) -> String {
+    let is_within = |oid: &[u8]| algorithm.windows(oid.len()).any(|part| part == oid);
+    match OUTDATED.iter().find(|(oid, _)| is_within(oid)) {
+        Some((_, name)) => {
+            format!("the relay's certificate, or an issuer's, is signed with {name}, which can be forged")
+        }
+        None => "the relay's certificate, or an issuer's, is signed with an algorithm that is not known here"
+            .into(),
+    }
+}
+
+fn purpose(purpose: &ExtendedKeyPurpose) -> String {
+    match purpose {
+        ExtendedKeyPurpose::ClientAuth => "clientAuth".into(),
+        ExtendedKeyPurpose::ServerAuth => "serverAuth".into(),
+        ExtendedKeyPurpose::Other(numbers) => {
+            numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
+        }
+    }
+}
+
+fn day(seconds: u64) -> String {
+    let instant = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    instant.map_or("a date out of range".into(), |instant| instant.strftime("%Y-%m-%d").to_string())
+}
+
+/// `DnsName("mx.example")` and `IpAddress(192.0.2.1)` as the verifier writes them, without the wrapping.
+fn bare_name(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(presented, |inner| inner.trim_matches('"'))
+}
+
+/// A pin as `tls.pin-sha256` takes it.
+struct Hex([u8; 32]);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_wrapping() {
+        assert_eq!(bare_name("DnsName(\"a.example\")"), "a.example");
+        assert_eq!(bare_name("DirectoryName"), "DirectoryName");
+    }
+}
