@@ -243,6 +243,11 @@ pub fn relay_trouble(trouble: &dyn fmt::Display) {
     info!("relay trouble: {trouble}");
 }
 
+/// A relay failed where it had been sent commands before it had answered those in front of them.
+pub fn lock_step(trouble: &dyn fmt::Display) {
+    info!("relay gets one command at a time for a day, since it failed at several: {trouble}");
+}
+
 /// The relay takes mail again.
 pub fn relay_resumed(live: usize) {
     info!(relay_state = "usable", "relay usable again; {live} in the queue");

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, Environment, Host, Mechanism, RelayHost, SecretSource, ServerCertificate, Tls, TlsVersion, Trust,
+    Config, Environment, Host, Mechanism, Pipelining, RelayHost, SecretSource, ServerCertificate, Tls,
+    TlsVersion, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -216,6 +217,7 @@ fn everything(config: &Config) {
     assert_eq!(config.queue.delay_warning, None);
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);
+    assert_eq!(config.relay.pipelining, Pipelining::Across);
     assert_eq!((timeouts.dot, timeouts.connect), (Duration::from_secs(1200), Duration::from_millis(1500)));
     assert_eq!(timeouts.mail, default.relay.timeouts.mail, "what is not set stays");
     assert_ne!((&config.log, &config.control), (&default.log, &default.control));

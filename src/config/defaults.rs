@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::relay::Pipelining;
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const MIB: u64 = 1024 * 1024;
@@ -47,6 +49,9 @@ pub(super) const MAX_MESSAGES: u64 = 1_000_000;
 pub(super) const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 /// `relay.messages-per-connection`: many relays close a connection after 100.
 pub(super) const MESSAGES_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+/// `relay.pipelining`: what rides behind the final dot makes Haraka refuse, Dovecot's submission service fail
+/// and Courier fall silent; a transaction's own commands together are taken by all of them.
+pub(super) const PIPELINING: Pipelining = Pipelining::Group;
 /// `relay.idle`: relays drop idle clients after tens of seconds; what ends here ends politely.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
 

@@ -5,7 +5,7 @@
 
 use super::error::Fault;
 use super::pin::Pin;
-use super::relay::{Mechanism, TlsVersion};
+use super::relay::{Mechanism, Pipelining, TlsVersion};
 use super::relayhost::WrittenHost;
 use super::rewrite::Rewrite;
 use super::setting::{
@@ -87,6 +87,7 @@ pub(super) struct Queue {
 pub(super) struct Relay {
     pub(super) max_connections: Key<Count>,
     pub(super) messages_per_connection: Key<Count>,
+    pub(super) pipelining: Key<Pipelining>,
     pub(super) idle: Key<OrOff<Lapse>>,
     pub(super) timeouts: Timeouts,
 }
@@ -210,6 +211,7 @@ impl Relay {
         let relay = Relay {
             max_connections: table.take("max-connections")?,
             messages_per_connection: table.take("messages-per-connection")?,
+            pipelining: table.take("pipelining")?,
             idle: table.take("idle")?,
             timeouts: Timeouts::read(table.table("timeouts")?)?,
         };

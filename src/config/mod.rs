@@ -43,7 +43,9 @@ pub use authorities::Authorities;
 pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;
-pub use relay::{Auth, ClientCertificate, Mechanism, Relay, Timeouts, Tls, TlsSettings, TlsVersion, Trust};
+pub use relay::{
+    Auth, ClientCertificate, Mechanism, Pipelining, Relay, Timeouts, Tls, TlsSettings, TlsVersion, Trust,
+};
 pub use relayhost::{Host, RelayHost};
 pub use secret_source::{BadSecret, SecretError, SecretSource};
 

@@ -22,12 +22,25 @@ pub struct Relay {
     pub max_connections: NonZeroUsize,
     /// A connection is closed after so many messages.
     pub messages_per_connection: NonZeroUsize,
+    /// How far ahead of its replies a relay that offers PIPELINING is written to.
+    pub pipelining: Pipelining,
     /// How long a connection without work is kept; zero closes it at once.
     pub idle: Duration,
     /// `[relay.timeouts]`.
     pub timeouts: Timeouts,
     /// How we name ourselves in EHLO.
     pub hostname: String,
+}
+
+/// `relay.pipelining`: how many commands are written before the first of them is answered (RFC 2920).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pipelining {
+    /// A transaction's MAIL, RCPT… and DATA together, and those of the next one behind the final dot.
+    Across,
+    /// A transaction's MAIL, RCPT… and DATA together, after the reply to the last final dot.
+    Group,
+    /// One command at a time.
+    Off,
 }
 
 /// `tls.mode`, with what verification needs.

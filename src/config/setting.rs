@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use rustls::pki_types::{DnsName, ServerName};
 use toml::de::DeValue;
 
-use super::relay::{Mechanism, TlsVersion};
+use super::relay::{Mechanism, Pipelining, TlsVersion};
 use super::{Format, Level};
 use crate::envelope::Address;
 
@@ -332,6 +332,8 @@ words!(TlsMode, "\"starttls\", \"implicit\" or \"none\"",
     "starttls" => TlsMode::StartTls, "implicit" => TlsMode::Implicit, "none" => TlsMode::None);
 words!(TlsVersion, "\"1.2\" or \"1.3\"",
     "1.2" => TlsVersion::V1_2, "1.3" => TlsVersion::V1_3);
+words!(Pipelining, "\"across\", \"group\" or \"off\"",
+    "across" => Pipelining::Across, "group" => Pipelining::Group, "off" => Pipelining::Off);
 words!(Level, "\"error\", \"warn\", \"info\" or \"debug\"",
     "error" => Level::Error, "warn" => Level::Warn, "info" => Level::Info, "debug" => Level::Debug);
 words!(Format, "\"text\" or \"json\"",

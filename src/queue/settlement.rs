@@ -414,7 +414,8 @@ fn outcome(verdict: Verdict, expired: bool) -> Option<Outcome> {
 /// What becomes of a message of which the relay said nothing at all; `None` when it said something.
 fn unsaid(attempt: &Attempt, report: &Report) -> Option<Disposition> {
     let is_untold = report.recipients.iter().all(|recipient| recipient.verdict == Verdict::Untold);
-    let is_lost = report.reached_content && attempt.progress != Progress::Unmarked;
+    let is_lost =
+        report.reached_content && report.lost_at.is_some() && attempt.progress != Progress::Unmarked;
     is_untold.then_some(if is_lost { Disposition::Lost } else { Disposition::Untried })
 }
 

@@ -7,7 +7,7 @@
 //! 3. When the relay speaks before the final dot, nothing more is written: it may have left the data
 //!    phase, and what follows would be commands to it.
 //!
-//! Not here: the final dot (`dialog.rs` writes it, with the next transaction's group behind it).
+//! Not here: the final dot (`dialog/converse.rs` writes it).
 //!
 //! RFC 5321 4.5.2 (transparency), 4.5.3.2.5 (the time a block may take).
 

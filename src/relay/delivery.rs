@@ -38,6 +38,8 @@ pub(crate) struct Delivery {
     pub(crate) in_doubt: bool,
     /// Content was sent.
     pub(crate) reached_content: bool,
+    /// Where the connection was lost in its turn, if nothing else explains that.
+    pub(crate) lost_at: Option<Phase>,
 }
 
 impl Delivery {
@@ -63,6 +65,7 @@ impl Delivery {
             began: None,
             in_doubt: false,
             reached_content: false,
+            lost_at: None,
         }
     }
 
@@ -129,6 +132,7 @@ impl Delivery {
             recipients,
             possible_duplicate: self.in_doubt,
             reached_content: self.reached_content,
+            lost_at: self.lost_at,
             dsn_passed_on,
             connecting,
             transmitting: self.began.map_or(Duration::ZERO, |began| began.elapsed()),

@@ -2,29 +2,35 @@
 //!
 //! Promises:
 //! 1. Every transaction taken is reported once, before `run` returns.
-//! 2. With PIPELINING a transaction costs one round trip: MAIL, RCPT… and DATA are one group, and the next
-//!    transaction's group rides behind this one's final dot (RFC 2920 3.1). Without it, one command at
-//!    a time.
+//! 2. With PIPELINING a transaction costs two round trips: MAIL, RCPT… and DATA are one group (RFC 2920 3.1).
+//!    Configured to write *across*, the next transaction's group rides behind this one's final dot, and it is
+//!    one. Without PIPELINING, one command at a time.
 //! 3. When a connection dies, the transaction whose group was on its way is `Untold` and no more.
+//! 4. A relay that answers 503, hangs up or falls silent where more was written than it had answered gets one
+//!    command at a time from then on (`pace.rs`); nobody is blamed for it.
 //!
-//! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, or the
+//! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, the
 //! relay took leave between transactions (421 or a close in place of the reply to MAIL, on a connection
-//! that has served before): what was handed over and is `Untold` then may be tried again at once.
-//! `Err` for relay trouble.
+//! that has served before) or did not bear what was written ahead: what was handed over and is `Untold` then
+//! may be tried again at once. `Err` for relay trouble.
 //!
 //! Not here: one transaction's words (`dialog/converse.rs`), what a reply means (`verdict.rs`), the commands'
 //! text (`group.rs`), the books (`delivery.rs`).
 
 mod converse;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::capabilities::Capabilities;
 use super::channel::Channel;
 use super::delivery::Delivery;
+use super::pace::Pace;
 use super::tls::Verified;
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::{Work, config};
+use crate::config::Pipelining;
+use crate::log;
 
 /// Verified, greeted, authenticated.
 pub struct Connection {
@@ -39,6 +45,11 @@ pub struct Connection {
     rset_owed: bool,
     /// A transaction has come to its end here.
     has_served: bool,
+    pace: Arc<Pace>,
+    /// How the commands whose replies are awaited were written.
+    written: Pipelining,
+    /// The group behind a final dot was answered here.
+    has_taken_across: bool,
 }
 
 /// Why a dialogue stops before the work is done.
@@ -66,12 +77,21 @@ impl Connection {
             connecting: Duration::ZERO,
             rset_owed: false,
             has_served: false,
+            pace: Arc::new(Pace::new(settings.pipelining)),
+            written: Pipelining::Off,
+            has_taken_across: false,
         }
     }
 
     /// Says how long the set-up took; the first report tells it.
     pub(super) fn connected_in(mut self, connecting: Duration) -> Self {
         self.connecting = connecting;
+        self
+    }
+
+    /// Shares what other connections to this relay have learnt of its pace.
+    pub(super) fn at_pace(mut self, pace: Arc<Pace>) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -132,35 +152,65 @@ impl Connection {
         work: &mut W,
     ) -> Result<Option<Delivery>, End> {
         let mut ahead = None;
-        let ended = self.converse(&mut delivery, grouped, &mut ahead, work).await;
+        let mut ended = self.converse(&mut delivery, grouped, &mut ahead, work).await;
+        if let Err(End::Trouble(trouble)) = ended {
+            delivery.leave_untold(&trouble);
+            ahead.iter_mut().for_each(|unheard| unheard.leave_untold(&trouble));
+            ended = Err(self.explained(trouble));
+        }
         if let Err(End::Trouble(trouble)) = &ended {
-            delivery.leave_untold(trouble);
+            delivery.lost_at = Some(trouble.phase);
         }
         self.report(delivery, work).await;
-        match ended {
-            Ok(()) => {
-                self.has_served = true;
-                Ok(ahead)
+        if let Err(end) = ended {
+            if let Some(unheard) = ahead {
+                self.report(unheard, work).await;
             }
-            Err(End::Spent) => Err(End::Spent),
-            Err(End::Trouble(trouble)) => {
-                if let Some(mut unheard) = ahead {
-                    unheard.leave_untold(&trouble);
-                    self.report(unheard, work).await;
-                }
-                Err(if self.is_leave_taking(&trouble) { End::Spent } else { End::Trouble(trouble) })
-            }
+            return Err(end);
         }
+        self.has_served = true;
+        Ok(ahead)
+    }
+
+    /// What `trouble` comes to, as far as this connection can tell.
+    fn explained(&self, trouble: Trouble) -> End {
+        if self.is_leave_taking(&trouble) {
+            return End::Spent;
+        }
+        if self.is_overrun(&trouble) {
+            if self.pace.fall_into_lock_step() {
+                log::lock_step(&trouble);
+            }
+            return End::Spent;
+        }
+        End::Trouble(trouble)
     }
 
     /// Whether `trouble` is no more than a relay that has had enough of this connection.
     fn is_leave_taking(&self, trouble: &Trouble) -> bool {
         let has_left = match &trouble.cause {
-            Cause::Closed => true,
+            // Behind a final dot it may be the group that made it go.
+            Cause::Closed => self.written != Pipelining::Across || self.has_taken_across,
             Cause::Reply(reply) => reply.code() == 421,
             _ => false,
         };
         self.has_served && has_left && matches!(trouble.phase, Phase::Mail | Phase::Rset)
+    }
+
+    /// Whether `trouble` may come of no more than commands written ahead of their replies.
+    fn is_overrun(&self, trouble: &Trouble) -> bool {
+        let has_failed = match &trouble.cause {
+            Cause::Closed | Cause::Io(..) | Cause::TimedOut(_) => true,
+            Cause::Reply(reply) => reply.code() == 503,
+            Cause::Other(_) | Cause::Garbage(_) => false,
+        };
+        let is_within_group = matches!(trouble.phase, Phase::Rset | Phase::Mail | Phase::Rcpt | Phase::Data);
+        let was_ahead = match self.written {
+            Pipelining::Off => false,
+            Pipelining::Group => is_within_group,
+            Pipelining::Across => is_within_group || trouble.phase == Phase::Dot,
+        };
+        has_failed && was_ahead
     }
 
     async fn report<W: Work>(&mut self, delivery: Delivery, work: &mut W) {

@@ -20,8 +20,9 @@
 //! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof (`certificate` its key,
 //! `distrust` why there is none) → `sasl` AUTH →
 //! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
-//! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire they all speak through, `capabilities`
-//! what the relay offers, `trouble` how failure is told.
+//! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire
+//! they all speak through, `capabilities` what the relay offers, `pace` how far ahead of its replies it is
+//! written to, `trouble` how failure is told.
 //!
 //! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
 //!
@@ -37,6 +38,7 @@ mod dialog;
 mod distrust;
 mod group;
 mod opening;
+mod pace;
 mod sasl;
 mod subject;
 #[cfg(test)]
@@ -47,6 +49,7 @@ mod trust;
 mod verdict;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
@@ -63,6 +66,7 @@ pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
 use dial::{Internet, Network, Race};
+use pace::Pace;
 use tls::Protection;
 
 /// One message to hand over: only recipients still open.
@@ -116,8 +120,12 @@ pub struct Report {
     pub recipients: Vec<RecipientReport>,
     /// The connection died between the final dot and its reply: the relay may have the message.
     pub possible_duplicate: bool,
-    /// Content was sent: if the connection was lost, this message may be why.
+    /// Content was sent.
     pub reached_content: bool,
+    /// The connection was lost, or of no more use, when this transaction had its turn and was at this phase: the
+    /// message may be why. `None` too where something else explains it: the relay took leave, or it was
+    /// written to faster than it could bear.
+    pub lost_at: Option<Phase>,
     /// DSN parameters were passed on (the relay reports success from here).
     pub dsn_passed_on: bool,
     /// Connection set-up; zero on a connection used before.
@@ -132,7 +140,7 @@ pub struct Unmarked;
 
 /// Where a connection gets its messages and leaves its reports: the queue.
 ///
-/// Up to two transactions are with a connection at a time: on a pipelining relay the next one is
+/// Up to two transactions are with a connection at a time: with `relay.pipelining = "across"` the next one is
 /// taken before the last one is reported.
 pub trait Work: Send {
     /// The next message; waits up to `patience` for one. None: nothing came, or nothing more is to go this way.
@@ -148,6 +156,7 @@ pub trait Work: Send {
 pub struct Relay {
     settings: config::Relay,
     protection: Protection,
+    pace: Arc<Pace>,
     warnings: Vec<String>,
 }
 
@@ -160,7 +169,8 @@ impl Relay {
             return Err("relayhost: no host is named".into());
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
-        Ok(Relay { settings, protection, warnings })
+        let pace = Arc::new(Pace::new(settings.pipelining));
+        Ok(Relay { settings, protection, pace, warnings })
     }
 
     /// What the operator should look at though it works: no system trust bundle was found, a certificate in
@@ -183,7 +193,9 @@ impl Relay {
         let mut told: Option<Trouble> = None;
         for host in &self.settings.hosts {
             match self.try_host(network, host).await {
-                Ok(connection) => return Ok(connection.connected_in(started.elapsed())),
+                Ok(connection) => {
+                    return Ok(connection.connected_in(started.elapsed()).at_pace(self.pace.clone()));
+                }
                 Err(trouble) => told = Some(keep(told, trouble)),
             }
         }

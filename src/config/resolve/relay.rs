@@ -28,6 +28,7 @@ pub(super) fn relay_of(file: &File, hostname: String) -> Result<Relay, Fault> {
             .map_or(defaults::MAX_CONNECTIONS, |count| count.to_usize()),
         messages_per_connection: given(&file.relay.messages_per_connection)
             .map_or(defaults::MESSAGES_PER_CONNECTION, |count| count.to_usize()),
+        pipelining: given(&file.relay.pipelining).copied().unwrap_or(defaults::PIPELINING),
         idle: match given(&file.relay.idle) {
             None => defaults::IDLE,
             Some(OrOff(None)) => Duration::ZERO,

@@ -163,12 +163,24 @@ impl TestRelay {
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
             let does = self.next();
             if matches!(does, Does::Leaves) {
-                courier.report(Report { reached_content: false, ..report(id, &recipients, &[]) }).await;
+                courier
+                    .report(Report {
+                        reached_content: false,
+                        lost_at: Some(Phase::Mail),
+                        ..report(id, &recipients, &[])
+                    })
+                    .await;
                 return Err(trouble(Phase::Mail));
             }
             self.see(transaction).await;
             if courier.before_dot(id).await.is_err() {
-                courier.report(Report { possible_duplicate: false, ..report(id, &recipients, &[]) }).await;
+                courier
+                    .report(Report {
+                        possible_duplicate: false,
+                        lost_at: None,
+                        ..report(id, &recipients, &[])
+                    })
+                    .await;
                 return Ok(());
             }
             let said = match does {
@@ -229,6 +241,7 @@ fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Repo
             .collect(),
         possible_duplicate: said.is_empty(),
         reached_content: true,
+        lost_at: said.is_empty().then_some(Phase::Dot),
         dsn_passed_on: false,
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,

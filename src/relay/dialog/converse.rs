@@ -20,6 +20,7 @@ use super::super::group::Group;
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::{Judgement, Scope, Verdict, judge};
 use super::{Connection, End};
+use crate::config::Pipelining;
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 
@@ -56,27 +57,33 @@ impl Connection {
             delivery.leave_unmarked();
             return Err(End::Spent);
         }
-        if self.offered.pipelining {
+        if self.pace() == Pipelining::Across {
             *ahead = self.take(work, Duration::ZERO).await;
         }
         let next = ahead.as_ref().map(|next| &next.group);
         Ok(self.final_dot(delivery, stuffer, next).await?)
     }
 
-    /// Makes sure that nothing unasked waits to be read, and writes the group of a pipelining relay.
+    fn pace(&self) -> Pipelining {
+        self.pace.now(self.offered.pipelining)
+    }
+
+    /// Makes sure that nothing unasked waits to be read, and writes the group where it may be one.
     async fn begin_group(&mut self, group: &Group) -> Result<(), Trouble> {
+        self.written = Pipelining::Off;
         if self.channel.has_spoken().await {
             let reply = self.channel.reply(Phase::Mail).await?;
             return Err(self.channel.trouble(Phase::Mail, Cause::Reply(reply)));
         }
-        if self.offered.pipelining {
+        if self.pace() != Pipelining::Off {
+            self.written = Pipelining::Group;
             group.write(self.rset_owed, self.channel.output());
             self.channel.flush(Phase::Mail).await;
         }
         Ok(())
     }
 
-    /// The replies to RSET, MAIL, RCPT… and DATA; on a relay without PIPELINING the commands too.
+    /// The replies to RSET, MAIL, RCPT… and DATA; in lock-step the commands too.
     async fn envelope(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
         if self.rset_owed {
             self.ask(Phase::Rset, "RSET").await?;
@@ -102,7 +109,9 @@ impl Connection {
     }
 
     async fn data(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
-        match self.ask(Phase::Data, "DATA").await? {
+        let asked = self.ask(Phase::Data, "DATA").await?;
+        self.has_taken_across |= self.written == Pipelining::Across;
+        match asked {
             (None, _) => Ok(Envelope::Taken),
             (Some(verdict), reply) => {
                 delivery.rule_open(verdict, Phase::Data, &reply);
@@ -114,7 +123,7 @@ impl Connection {
     /// Everyone is refused: the replies to what was already written behind, `rcpts` RCPTs and DATA, say
     /// nothing more, but they come, and a relay may have fallen for the DATA (RFC 2920 3.1).
     async fn rest_of_group(&mut self, rcpts: usize) -> Result<Envelope, Trouble> {
-        if !self.offered.pipelining {
+        if self.written == Pipelining::Off {
             return Ok(Envelope::Refused);
         }
         for _ in 0..rcpts {
@@ -127,6 +136,7 @@ impl Connection {
 
     /// An empty message to nobody: the only way out of a data phase that should not be.
     async fn lone_dot(&mut self) -> Result<(), Trouble> {
+        self.written = Pipelining::Off;
         self.channel.output().extend_from_slice(b".\r\n");
         self.channel.flush(Phase::Dot).await;
         self.leftover(Phase::Dot).await?;
@@ -160,7 +170,9 @@ impl Connection {
     ) -> Result<(), Trouble> {
         self.rset_owed = false;
         stuffer.finish(self.channel.output());
+        self.written = Pipelining::Off;
         if let Some(next) = next {
+            self.written = Pipelining::Across;
             next.write(self.rset_owed, self.channel.output());
         }
         delivery.in_doubt = true;
@@ -168,7 +180,7 @@ impl Connection {
         let ruling = self.ruling(Phase::Dot).await;
         if let Ok((_, reply)) | Err(Trouble { cause: Cause::Reply(reply), .. }) = &ruling {
             // A 3xx answers nothing: whether the message was taken stays unknown.
-            delivery.in_doubt = reply.severity() == Severity::Intermediate;
+            delivery.in_doubt = reply.severity() == Severity::Intermediate || self.is_answer_to_rider(reply);
         }
         if let (Some(verdict), reply) = ruling? {
             delivery.rule_open(verdict, Phase::Dot, &reply);
@@ -178,7 +190,7 @@ impl Connection {
 
     /// Awaits the reply to a command, which is written first where the group was not.
     async fn ask(&mut self, phase: Phase, line: &str) -> Result<(Option<Verdict>, Reply), Trouble> {
-        if !self.offered.pipelining {
+        if self.written == Pipelining::Off {
             self.channel.output().extend_from_slice(line.as_bytes());
             self.channel.output().extend_from_slice(b"\r\n");
             self.channel.flush(phase).await;
@@ -190,11 +202,19 @@ impl Connection {
     async fn ruling(&mut self, phase: Phase) -> Result<(Option<Verdict>, Reply), Trouble> {
         // No reply is relay trouble in every phase (verdict.rs).
         let reply = self.channel.reply(phase).await?;
+        if phase == Phase::Dot && self.is_answer_to_rider(&reply) {
+            return Err(self.channel.trouble(phase, Cause::Reply(reply)));
+        }
         match judge(phase, Some(&reply)) {
             Judgement::GoOn => Ok((None, reply)),
             Judgement::Ruled(_, Scope::Relay) => Err(self.channel.trouble(phase, Cause::Reply(reply))),
             Judgement::Ruled(verdict, _) => Ok((Some(verdict), reply)),
         }
+    }
+
+    /// Whether `reply`, in place of one to the final dot, is about the group behind it.
+    fn is_answer_to_rider(&self, reply: &Reply) -> bool {
+        self.written == Pipelining::Across && reply.code() == 503
     }
 
     /// A reply that has no more to say than whether the relay is still there.
