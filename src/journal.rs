@@ -2,7 +2,8 @@
 //!
 //! Promises: one event is one line. Under journald (`JOURNAL_STREAM` names our standard error) a text
 //! line starts with its priority, `<6>`, and has no time of its own; elsewhere it starts with time and
-//! level. The level can be changed while running ([`LevelHandle`]).
+//! level. A JSON line shows every character that it holds. The level can be changed while running
+//! ([`LevelHandle`]).
 
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, reload};
 
 use crate::config;
+use crate::log::visible_json;
 
 /// Changes the level of the running log.
 #[derive(Clone)]
@@ -37,7 +39,9 @@ pub fn start(log: &config::Log) -> LevelHandle {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format {
         config::Format::Text => registry.with(layer.event_format(TextLine::for_stderr())).try_init(),
-        config::Format::Json => registry.with(layer.json().flatten_event(true).with_target(false)).try_init(),
+        config::Format::Json => registry
+            .with(layer.json().flatten_event(true).with_target(false).with_writer(|| Visible(io::stderr())))
+            .try_init(),
     };
     if let Err(error) = started {
         tracing::debug!("log already started: {error}");
@@ -51,6 +55,23 @@ fn filter_of(level: config::Level) -> LevelFilter {
         config::Level::Warn => LevelFilter::WARN,
         config::Level::Info => LevelFilter::INFO,
         config::Level::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// Where JSON lines go, with what would be invisible in them escaped; a line comes in one piece.
+struct Visible<W>(W);
+
+impl<W: io::Write> io::Write for Visible<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match str::from_utf8(line) {
+            Ok(text) => self.0.write_all(visible_json(text).as_bytes())?,
+            Err(_) => self.0.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -163,6 +184,21 @@ mod tests {
             tracing::debug!("detail");
         });
         assert_eq!(text, "<6>X: removed\n<4>careful\n<3>bad\n<7>detail\n");
+    }
+
+    /// An address with U+202E turned the rest of its line around on a terminal: JSON does not escape it by itself.
+    #[test]
+    fn a_json_line_shows_what_turns_text_around() {
+        let captured = Captured::default();
+        let sink = captured.clone();
+        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).without_time();
+        let layer = layer.with_target(false).with_writer(move || Visible(sink.clone()));
+        let registry = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(registry, || tracing::info!(to = "é\u{202e}x", "hello"));
+        let text = captured.text();
+        assert_eq!(text, "{\"level\":\"INFO\",\"message\":\"hello\",\"to\":\"é\\u202ex\"}\n");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["to"], "é\u{202e}x");
     }
 
     #[test]

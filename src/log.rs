@@ -10,9 +10,11 @@
 //!
 //! Not here: where lines go and how a line is framed (`journal.rs`).
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,6 +62,12 @@ pub struct Delays {
     pub transmitting: Duration,
 }
 
+impl Delays {
+    fn total(self) -> Duration {
+        self.before + self.queued + self.connecting + self.transmitting
+    }
+}
+
 /// The relay as a log line names it: `mx.example.net[192.0.2.5]:587`.
 #[derive(Clone, Copy, Debug)]
 pub struct Relay<'a> {
@@ -105,8 +113,7 @@ impl fmt::Display for Delivery<'_> {
         }
         write!(f, ", relay={}", RelayName(self.relay))?;
         let Delays { before, queued, connecting, transmitting } = self.delays;
-        let total = before + queued + connecting + transmitting;
-        write!(f, ", delay={}", Seconds(total))?;
+        write!(f, ", delay={}", Seconds(self.delays.total()))?;
         write!(
             f,
             ", delays={}/{}/{}/{}",
@@ -124,12 +131,18 @@ impl fmt::Display for Delivery<'_> {
 
 /// One line per recipient per attempt.
 pub fn delivery(delivery: &Delivery<'_>) {
+    let Delays { before, queued, connecting, transmitting } = delivery.delays;
     info!(
         queue_id = %delivery.id,
         to = %delivery.to,
         orig_to = delivery.orig_to.map(Address::as_str),
         relay = %RelayName(delivery.relay),
         tls = delivery.relay.and_then(|relay| relay.tls),
+        delay = number(delivery.delays.total()),
+        delay_before = number(before),
+        delay_queued = number(queued),
+        delay_connecting = number(connecting),
+        delay_transmitting = number(transmitting),
         dsn = %delivery.status,
         status = %delivery.outcome,
         said = %Foreign(delivery.said),
@@ -227,7 +240,7 @@ pub fn sending_resumed(live: usize) {
 
 /// The relay is paused, for every message: a warning when it begins, the story after that.
 pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration, is_new: bool) {
-    let wait = Seconds(probe_in);
+    let (trouble, wait) = (foreign(trouble), Seconds(probe_in));
     if is_new {
         warn!(relay_state = "paused", "relay paused: {trouble}; {live} in the queue, next probe in {wait}s");
     } else {
@@ -240,7 +253,7 @@ pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration,
 
 /// A probe failed, or a relay takes fewer connections than we would like.
 pub fn relay_trouble(trouble: &dyn fmt::Display) {
-    info!("relay trouble: {trouble}");
+    info!("relay trouble: {}", foreign(trouble));
 }
 
 /// A relay failed where it had been sent commands before it had answered those in front of them.
@@ -255,7 +268,8 @@ pub fn relay_resumed(live: usize) {
 
 /// A connection, a command or a message got a 4xx or 5xx reply. `verb`: CONNECT, RCPT, END-OF-MESSAGE, …
 pub fn refused(client: &str, verb: &str, said: &Reply) {
-    info!(client, verb, said = %said, "NOQUEUE: reject: {verb} from {client}: {said}");
+    let said = foreign(said);
+    info!(client, verb, said, "NOQUEUE: reject: {verb} from {client}: {said}");
 }
 
 /// A TLS handshake with a client failed, which as a rule does not trust our certificate.
@@ -265,7 +279,8 @@ pub fn no_tls(client: &str, why: &dyn fmt::Display) {
 
 /// Any other reply.
 pub fn dialogue(client: &str, verb: &str, said: &Reply) {
-    debug!(client, verb, said = %said, "{verb} from {client}: {said}");
+    let said = foreign(said);
+    debug!(client, verb, said, "{verb} from {client}: {said}");
 }
 
 /// The spool did not take a message, which the client was told; `why` is the full cause. Nothing is at
@@ -476,7 +491,7 @@ pub fn needs_restart(key: &str) {
 
 /// A reply of the relay, and to what; commands are not shown, since some are secrets.
 pub fn relay_said(relay: &dyn fmt::Display, phase: &dyn fmt::Display, said: &dyn fmt::Display) {
-    debug!("{relay} to {phase}: {said}");
+    debug!("{relay} to {phase}: {}", foreign(said));
 }
 
 /// A client of the control socket went away or spoke nonsense.
@@ -511,6 +526,11 @@ impl fmt::Display for RelayName<'_> {
     }
 }
 
+/// Seconds as the JSON format has them: a number, to the millisecond.
+fn number(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
+}
+
 /// Seconds with two significant digits below a hundred, as Postfix prints them: `0.01`, `2.6`, `31`, `4711`.
 struct Seconds(Duration);
 
@@ -524,25 +544,83 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Foreign text with everything escaped that could forge a line or drive a terminal.
+/// Foreign text for one line: everything is escaped that could forge a line or drive a terminal, and what goes
+/// beyond [`MAX_FOREIGN_OCTETS`] is cut, with a word on how much that is.
 pub struct Foreign<'a>(pub &'a str);
+
+/// The most octets that one piece of foreign text takes of a line. The longest address is shown whole, and so is
+/// every reply that a person reads; RFC 5424 6.1 has a line of 2 KiB taken everywhere.
+const MAX_FOREIGN_OCTETS: usize = 1000;
 
 impl fmt::Display for Foreign<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c.is_control() || is_invisible(c) {
+        let mut octets = 0;
+        for (start, c) in self.0.char_indices() {
+            let is_escaped = c.is_control() || is_invisible(c);
+            octets += if is_escaped { c.escape_default().len() } else { c.len_utf8() };
+            if octets > MAX_FOREIGN_OCTETS {
+                return write!(f, "... ({} octets more)", self.0.len() - start);
+            }
+            if is_escaped {
                 write!(f, "{}", c.escape_default())?;
             } else {
-                write!(f, "{c}")?;
+                f.write_char(c)?;
             }
         }
         Ok(())
     }
 }
 
-/// Line and paragraph separators, and what turns the direction of text.
+/// What `value` says, as [`Foreign`] text.
+fn foreign(value: &dyn fmt::Display) -> String {
+    Foreign(&value.to_string()).to_string()
+}
+
+/// JSON text with every character that is invisible, or turns the direction of text, as an escape of JSON's: it
+/// stands for the same value, and hides nothing on a terminal. Such a character can stand in a string only.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    if json.is_ascii() {
+        return Cow::Borrowed(json);
+    }
+    let mut visible = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_invisible(c) || c.is_control() && !c.is_ascii() {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                visible += &format!("\\u{unit:04x}");
+            }
+        } else {
+            visible.push(c);
+        }
+    }
+    Cow::Owned(visible)
+}
+
+/// Line and paragraph separators, and the format characters of Unicode (general category Cf): what turns the
+/// direction of text, joins, or is not seen at all.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    const INVISIBLE: [RangeInclusive<char>; 20] = [
+        '\u{ad}'..='\u{ad}',
+        '\u{600}'..='\u{605}',
+        '\u{61c}'..='\u{61c}',
+        '\u{6dd}'..='\u{6dd}',
+        '\u{70f}'..='\u{70f}',
+        '\u{890}'..='\u{891}',
+        '\u{8e2}'..='\u{8e2}',
+        '\u{180e}'..='\u{180e}',
+        '\u{200b}'..='\u{200f}',
+        '\u{2028}'..='\u{202e}',
+        '\u{2060}'..='\u{2064}',
+        '\u{2066}'..='\u{206f}',
+        '\u{feff}'..='\u{feff}',
+        '\u{fff9}'..='\u{fffb}',
+        '\u{110bd}'..='\u{110bd}',
+        '\u{110cd}'..='\u{110cd}',
+        '\u{13430}'..='\u{1343f}',
+        '\u{1bca0}'..='\u{1bca3}',
+        '\u{1d173}'..='\u{1d17a}',
+        '\u{e0001}'..='\u{e007f}',
+    ];
+    !c.is_ascii() && INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use crate::admin::client;
 use crate::admin::protocol::{Message, Request};
 use crate::config::Config;
-use crate::log::Foreign;
+use crate::log::{Foreign, visible_json};
 
 /// See the queue.
 #[derive(Subcommand)]
@@ -69,10 +69,10 @@ pub(super) fn ask<T: DeserializeOwned>(
     client::ask(&config.control, request, each).map_err(|error| Failure::new(Exit::of(&error), error))
 }
 
-/// One JSON object on a line of its own.
+/// One JSON object on a line of its own, which shows every character that it holds.
 pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let line = serde_json::to_string(value)?;
-    writeln!(io::stdout(), "{line}")
+    writeln!(io::stdout(), "{}", visible_json(&line))
 }
 
 const HEADING: &str = "QUEUE ID          STATE       AGE      SIZE  FROM -> TO";

@@ -104,6 +104,69 @@ fn foreign_text_forges_no_line_and_turns_no_terminal() {
     );
 }
 
+/// A refusal of fifty long lines made one log line of 96 KB, which journald cuts in pieces and syslog loses.
+#[test]
+fn foreign_text_takes_a_bounded_part_of_its_line() {
+    let whole = "x".repeat(MAX_FOREIGN_OCTETS);
+    assert_eq!(Foreign(&whole).to_string(), whole);
+    let lines = format!("550-{}\r\n", "y".repeat(2000)).repeat(50);
+    for text in [lines, "\u{1b}\u{202e}".repeat(50_000), "é".repeat(50_000), "\0".repeat(50_000)] {
+        let shown = Foreign(&text).to_string();
+        assert!(shown.len() <= MAX_FOREIGN_OCTETS + 30, "{}", shown.len());
+        let (_, end) = shown.rsplit_once("... (").unwrap();
+        let more: usize = end.strip_suffix(" octets more)").unwrap().parse().unwrap();
+        assert!(more > text.len() / 2 && text.is_char_boundary(text.len() - more), "{shown}");
+    }
+}
+
+/// U+202E stood raw in `queue list --json`, and in the fields of the log's JSON.
+#[test]
+fn no_format_character_of_unicode_is_raw() {
+    let hidden = [
+        '\u{ad}',
+        '\u{61c}',
+        '\u{200b}',
+        '\u{200f}',
+        '\u{202e}',
+        '\u{2066}',
+        '\u{feff}',
+        '\u{e0041}',
+        '\u{9b}',
+    ];
+    for c in hidden {
+        let text = format!("a{c}b");
+        let json = serde_json::to_string(&text).unwrap();
+        let visible = visible_json(&json);
+        assert!(!visible.contains(c) && !Foreign(&text).to_string().contains(c), "{visible}");
+        assert_eq!(serde_json::from_str::<String>(&visible).unwrap(), text);
+    }
+    assert_eq!(visible_json("\"Jörg ✓\""), "\"Jörg ✓\"");
+}
+
+/// The delays were text within the message only, which nothing can sum.
+#[test]
+fn delays_are_numbers_in_json() {
+    let to = Address::parse("ann@example.org").unwrap();
+    let text = logged(|| {
+        delivery(&Delivery {
+            id: ID,
+            to: &to,
+            orig_to: None,
+            relay: None,
+            delays: Delays { before: Duration::from_micros(61_234_567), ..Delays::default() },
+            status: Status::success(0, 0),
+            outcome: Outcome::Sent,
+            said: "250 ok",
+        });
+    });
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let expected = [61.234, 61.234, 0.0, 0.0, 0.0];
+    let names = ["delay", "delay_before", "delay_queued", "delay_connecting", "delay_transmitting"];
+    for (name, seconds) in names.into_iter().zip(expected) {
+        assert_eq!(line[name], seconds, "{name}: {text}");
+    }
+}
+
 /// Each line's text up to what it is filled with, from the first words on.
 fn beginnings() -> impl Iterator<Item = String> {
     let source = include_str!("../log.rs");
