@@ -45,19 +45,22 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// Asks the daemon at `socket`, and calls `each` with every item of the answer as it comes.
+/// Asks the daemon at `socket`, and calls `each` with every item of the answer as it comes. Returns how many more
+/// there are, which this user may not see.
 pub fn ask<T: DeserializeOwned>(
     socket: &Path,
     request: &Request,
     mut each: impl FnMut(T) -> io::Result<()>,
-) -> Result<(), ClientError> {
+) -> Result<u64, ClientError> {
     let stream = send(socket, request)
         .map_err(|source| ClientError::Unreachable { socket: socket.to_owned(), source })?;
+    let mut hidden = 0;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|error| ClientError::BrokenOff(error.to_string()))?;
         let frame = serde_json::from_str(&line).map_err(|error| ClientError::BrokenOff(error.to_string()))?;
         match frame {
-            Frame::Done => return Ok(()),
+            Frame::Done => return Ok(hidden),
+            Frame::Hidden(more) => hidden = more,
             Frame::Error(why) => return Err(ClientError::Refused(why)),
             Frame::Denied(why) => return Err(ClientError::Denied(why)),
             Frame::Item(item) => {

@@ -117,6 +117,7 @@ impl Control {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: std::process::id(),
                 messages: status.live,
+                ready: status.ready,
                 deferred: status.deferred,
                 held: status.held,
                 dead: status.dead,
@@ -133,35 +134,59 @@ impl Control {
     /// A dead message as it is listed.
     async fn dead(&self, id: QueueId) -> io::Result<Option<Message>> {
         let (spool, listed) = (self.spool.clone(), Listed { id, standing: Standing::Dead });
-        Ok(tokio::task::spawn_blocking(move || seen(&spool, listed, Rights::Everything, None)).await?)
+        let look = move || seen(&spool, listed, Rights::Everything, None);
+        Ok(match tokio::task::spawn_blocking(look).await? {
+            Seen::Whole(message) => Some(*message),
+            Seen::Hidden | Seen::Gone => None,
+        })
     }
 
     async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
-        let trouble = self.queue.status().await.and_then(|status| status.trouble);
+        let trouble = self.queue.status().await.and_then(|status| match rights {
+            Rights::Everything => status.trouble,
+            Rights::Own(_) => status.trouble_outline,
+        });
+        let mut hidden = 0;
         // What comes in from now on is not listed: the list has an end.
         let last = self.spool.newest();
         let mut page = self.spool.following(None, PAGE);
         while let Some(end) = page.last().copied().filter(|_| page[0] <= last) {
             let listed = self.queue.standings(page).await;
             let (spool, trouble) = (self.spool.clone(), trouble.clone());
-            let look = move || -> Vec<Message> {
-                listed.into_iter().filter_map(|one| seen(&spool, one, rights, trouble.as_deref())).collect()
+            let look = move || -> Vec<Seen> {
+                listed.into_iter().map(|one| seen(&spool, one, rights, trouble.as_deref())).collect()
             };
-            for message in tokio::task::spawn_blocking(look).await? {
-                output.item(&message).await?;
+            for one in tokio::task::spawn_blocking(look).await? {
+                match one {
+                    Seen::Whole(message) => output.item(&*message).await?,
+                    Seen::Hidden => hidden += 1,
+                    Seen::Gone => {}
+                }
             }
             page = self.spool.following(Some(end), PAGE);
         }
-        Ok(())
+        if hidden > 0 { output.send(&Frame::Hidden(hidden)).await } else { Ok(()) }
     }
 }
 
-/// The message as this client may see it; `None` also when it was settled since its id was listed.
-fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) -> Option<Message> {
+/// What a client sees of a message.
+enum Seen {
+    Whole(Box<Message>),
+    /// That there is one.
+    Hidden,
+    /// It was settled since its id was listed.
+    Gone,
+}
+
+/// The message as this client may see it.
+fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) -> Seen {
     match spool.peek(listed.id) {
-        Ok(stored) => rights.include(stored.submitter).then(|| message(listed, &stored, trouble)),
-        Err(ReadError::Gone) => None,
-        Err(error) => (rights == Rights::Everything).then(|| unreadable(listed, &error)),
+        Ok(stored) if rights.include(stored.submitter) => {
+            Seen::Whole(Box::new(message(listed, &stored, trouble)))
+        }
+        Err(ReadError::Gone) => Seen::Gone,
+        Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
+        Ok(_) | Err(_) => Seen::Hidden,
     }
 }
 
@@ -176,7 +201,7 @@ fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> Message {
     let recipients: Vec<Recipient> = recipients.collect();
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
     Message {
-        state: state(listed.standing).into(),
+        state: listed.standing.into(),
         from: stored.envelope.reverse_path.to_string(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
         recipients,
@@ -191,7 +216,7 @@ fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> Message {
 fn unreadable(listed: Listed, error: &ReadError) -> Message {
     Message {
         id: listed.id.to_string(),
-        state: state(listed.standing).into(),
+        state: listed.standing.into(),
         from: String::new(),
         recipients: Vec::new(),
         size: 0,
@@ -199,16 +224,6 @@ fn unreadable(listed: Listed, error: &ReadError) -> Message {
         age: 0,
         next_attempt: next_attempt(listed.standing),
         reason: Some(error.to_string()),
-    }
-}
-
-fn state(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Ready => "ready",
-        Standing::UnderWay => "active",
-        Standing::Waiting(_) => "deferred",
-        Standing::Held => "held",
-        Standing::Dead => "dead",
     }
 }
 

@@ -1,9 +1,14 @@
 //! The control socket's protocol: one JSON object a line.
 //!
 //! The client sends one [`Request`]; the daemon answers with [`Frame`]s: any number of items, then
-//! `done`, `denied` or `error`. A connection that ends without any of them was cut off.
+//! `hidden` where there are some that this user may not see, then `done`, `denied` or `error`. A connection that ends without any of them was cut off.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::queue::Standing;
+use crate::spool::{Entry, EntryState};
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,8 @@ pub enum Request {
 pub enum Frame {
     /// One of what was asked for.
     Item(serde_json::Value),
+    /// How many more there are of what was asked for, which this user may not see.
+    Hidden(u64),
     /// The request failed; why.
     Error(String),
     /// The request is not for this user; for whom it is.
@@ -41,6 +48,8 @@ pub struct Status {
     pub pid: u32,
     /// Live messages.
     pub messages: usize,
+    /// Of them, ready for a connection.
+    pub ready: usize,
     /// Of them, deferred by their own 4xx.
     pub deferred: usize,
     /// Of them, held by an operator.
@@ -61,14 +70,66 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
+/// What a live message is doing: the words of every listing and every count, of the daemon and of `nullmta spool`.
+/// A message is in one state, so the counts of all five add up to the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It goes to the next connection.
+    Ready,
+    /// It is being delivered, or what came of that is being recorded. The spool by itself does not know of it.
+    Active,
+    /// It waits for its next attempt, by its age.
+    Deferred,
+    /// An operator holds it.
+    Held,
+    /// It failed and nobody can be told, or it is damaged.
+    Dead,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            State::Ready => "ready",
+            State::Active => "active",
+            State::Deferred => "deferred",
+            State::Held => "held",
+            State::Dead => "dead",
+        })
+    }
+}
+
+impl From<Standing> for State {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Ready => State::Ready,
+            Standing::UnderWay => State::Active,
+            Standing::Waiting(_) => State::Deferred,
+            Standing::Held => State::Held,
+            Standing::Dead => State::Dead,
+        }
+    }
+}
+
+impl From<&Entry> for State {
+    fn from(entry: &Entry) -> Self {
+        match entry.state {
+            EntryState::Active if entry.deferred => State::Deferred,
+            EntryState::Active => State::Ready,
+            EntryState::Held => State::Held,
+            EntryState::Dead => State::Dead,
+        }
+    }
+}
+
 /// One live message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Message {
     /// The queue id.
     pub id: String,
-    /// `ready`, `active`, `deferred`, `held` or `dead`.
-    pub state: String,
+    /// What it is doing.
+    pub state: State,
     /// The reverse-path; empty for `<>`.
     pub from: String,
     /// The recipients still open, and those that are dead.
@@ -122,5 +183,15 @@ mod tests {
         assert_eq!(line(&|| serde_json::to_string(&Frame::Error("x".into()))), r#"{"error":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Denied("x".into()))), r#"{"denied":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Item(1.into()))), r#"{"item":1}"#);
+        assert_eq!(line(&|| serde_json::to_string(&Frame::Hidden(3))), r#"{"hidden":3}"#);
+    }
+
+    /// `queue list` said `ready` where `spool stat` and `spool export` said `active`, and `status` counted four of the
+    /// five states.
+    #[test]
+    fn a_state_has_one_word() {
+        for state in [State::Ready, State::Active, State::Deferred, State::Held, State::Dead] {
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
+        }
     }
 }

@@ -22,8 +22,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::exit::{Exit, Failure};
+use super::queue::of_yours;
 use crate::admin::client::{self, ClientError};
-use crate::admin::protocol::{Message, Request};
+use crate::admin::protocol::{Message, Request, State};
 use crate::log::Foreign;
 
 const HEADING: &str = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------";
@@ -35,13 +36,13 @@ const REASON_COLUMNS: usize = 76;
 pub(super) fn list(control: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let zone = TimeZone::system();
     let (mut messages, mut octets) = (0_u64, 0_u64);
-    client::ask(control, &Request::QueueList, |message: Message| {
+    let hidden = client::ask(control, &Request::QueueList, |message: Message| {
         writeln!(out, "{}", if messages == 0 { HEADING } else { "" })?;
         (messages, octets) = (messages + 1, octets + message.size);
         out.write_all(entry(&message, &zone).as_bytes())
     })
     .map_err(failure)?;
-    printed(writeln!(out, "{}", summary(messages, octets)))
+    printed(writeln!(out, "{}", summary(messages, octets, hidden)))
 }
 
 /// The outcome of writing to standard output. A reader that has seen enough is no failure.
@@ -60,10 +61,10 @@ fn failure(error: ClientError) -> Failure {
 
 /// A message and its recipients.
 fn entry(message: &Message, zone: &TimeZone) -> String {
-    let mark = match message.state.as_str() {
-        "active" => "*",
-        "held" | "dead" => "!",
-        _ => "",
+    let mark = match message.state {
+        State::Active => "*",
+        State::Held | State::Dead => "!",
+        State::Ready | State::Deferred => "",
     };
     let from = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };
     let id = format!("{}{mark}", message.id);
@@ -88,12 +89,17 @@ fn arrival(arrived: &str, zone: &TimeZone) -> String {
     time.map_or_else(|_| Foreign(arrived).to_string(), |time| time.strftime("%a %b %e %H:%M:%S").to_string())
 }
 
-fn summary(messages: u64, octets: u64) -> String {
-    match messages {
-        0 => "Mail queue is empty".into(),
-        1 => format!("\n-- {} Kbytes in 1 Request.", octets / 1024),
-        _ => format!("\n-- {} Kbytes in {messages} Requests.", octets / 1024),
-    }
+/// The last lines. Where there are messages that the user may not see, one in front of Postfix's says how many there
+/// are in all: scripts read the last one.
+fn summary(messages: u64, octets: u64, hidden: u64) -> String {
+    let of_yours = format!("-- {}.", of_yours(messages, hidden));
+    let listed = match messages {
+        0 if hidden == 0 => return "Mail queue is empty".into(),
+        0 => return of_yours,
+        1 => format!("-- {} Kbytes in 1 Request.", octets / 1024),
+        _ => format!("-- {} Kbytes in {messages} Requests.", octets / 1024),
+    };
+    if hidden == 0 { format!("\n{listed}") } else { format!("\n{of_yours}\n{listed}") }
 }
 
 #[cfg(test)]
@@ -109,10 +115,10 @@ mod tests {
         Recipient { address: address.into(), reason: reason.map(str::to_owned) }
     }
 
-    fn message(state: &str) -> Message {
+    fn message(state: State) -> Message {
         Message {
             id: "18A4F1C9A02B3D40".into(),
-            state: state.into(),
+            state,
             from: "root@example.org".into(),
             recipients: vec![recipient("ann@example.org", None), recipient("bob@example.org", None)],
             size: 4096,
@@ -155,15 +161,15 @@ mod tests {
                 "postmaster@example.org",
                 Some("connect to mx[192.0.2.1]:587: refused"),
             )],
-            ..message("active")
+            ..message(State::Active)
         };
         let zone = TimeZone::UTC;
         assert_eq!(
             format!(
                 "{HEADING}\n{}\n{}{}\n",
-                entry(&message("ready"), &zone),
+                entry(&message(State::Ready), &zone),
                 entry(&bounce, &zone),
-                summary(2, 8192)
+                summary(2, 8192, 0)
             ),
             "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n\
              18A4F1C9A02B3D40      4096 Sun Nov  1 02:10:00 root@example.org\n\
@@ -188,7 +194,7 @@ mod tests {
                 recipient("cat@example.org", Some("450 4.2.1 busy")),
                 recipient("dan@example.org", None),
             ],
-            ..message("deferred")
+            ..message(State::Deferred)
         };
         let text = entry(&several, &TimeZone::UTC);
         let words: Vec<&str> = text.lines().skip(1).map(str::trim_start).collect();
@@ -207,19 +213,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_has_a_reason_and_no_recipient() {
-        let damaged = Message { recipients: vec![], reason: Some("damaged".into()), ..message("dead") };
+        let damaged = Message { recipients: vec![], reason: Some("damaged".into()), ..message(State::Dead) };
         let text = entry(&damaged, &TimeZone::UTC);
         assert_eq!(text.lines().nth(1).map(str::trim_start), Some("(damaged)"), "{text}");
     }
 
     #[test]
     fn a_listing_from_its_heading_to_its_summary() {
-        let (outcome, text) = listed(vec![item(&message("held")), item(&message("ready")), Frame::Done]);
+        let (outcome, text) =
+            listed(vec![item(&message(State::Held)), item(&message(State::Ready)), Frame::Done]);
         outcome.unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines[4], lines.len()), (HEADING, "", 10), "{text}");
         assert!(lines[1].starts_with("18A4F1C9A02B3D40!     4096 "), "{text}");
         assert_eq!(lines[9], "-- 8 Kbytes in 2 Requests.");
+    }
+
+    /// A user who may see none of them was told that the queue is empty.
+    #[test]
+    fn what_may_not_be_seen_is_counted() {
+        let (outcome, text) = listed(vec![Frame::Hidden(3), Frame::Done]);
+        outcome.unwrap();
+        assert_eq!(text, "-- 0 of yours, 3 in all.\n");
+        let (_, text) = listed(vec![item(&message(State::Ready)), Frame::Hidden(2), Frame::Done]);
+        assert!(text.ends_with("\n\n-- 1 of yours, 3 in all.\n-- 4 Kbytes in 1 Request.\n"), "{text}");
     }
 
     #[test]
@@ -231,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_listing_that_broke_off_is_no_listing() {
-        let (outcome, text) = listed(vec![item(&message("ready"))]);
+        let (outcome, text) = listed(vec![item(&message(State::Ready))]);
         assert_eq!(outcome.unwrap_err().exit(), Exit::TempFail);
         assert!(!text.contains("Request"), "{text}");
         let (outcome, _) = listed(vec![Frame::Error("not for you".into())]);
@@ -250,7 +267,7 @@ mod tests {
             from: "a\n-- 0 Kbytes".into(),
             recipients: vec![recipient("b\u{1b}[2J", Some("450 x\r\ny"))],
             arrived: "yester\nday".into(),
-            ..message("deferred")
+            ..message(State::Deferred)
         };
         let text = entry(&hostile, &TimeZone::UTC);
         assert_eq!(text.lines().count(), 3, "{text}");

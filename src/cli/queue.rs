@@ -41,7 +41,7 @@ impl Queue {
 impl List {
     fn run(&self) -> Result<(), Failure> {
         let mut count = 0;
-        ask(&self.config, &Request::QueueList, |message: Message| {
+        let hidden = ask(&self.config, &Request::QueueList, |message: Message| {
             count += 1;
             if self.json {
                 return print_json(&message);
@@ -51,22 +51,31 @@ impl List {
             }
             write!(io::stdout(), "{}", text(&message))
         })?;
-        if count == 0 && !self.json {
-            println!("The queue is empty.");
+        match (self.json, hidden) {
+            (true, 0) => {}
+            (true, _) => eprintln!("nullmta: {}", of_yours(count, hidden)),
+            (false, 0) if count > 0 => {}
+            (false, 0) => println!("The queue is empty."),
+            (false, _) => println!("{}.", of_yours(count, hidden)),
         }
         Ok(())
     }
 }
 
 /// Asks the daemon that the configuration names. Reads the file only: the secrets it names are none of
-/// an operator's command's business.
+/// an operator's command's business. Returns how many items were left out, which this user may not see.
 pub(super) fn ask<T: DeserializeOwned>(
     file: &ConfigFile,
     request: &Request,
     each: impl FnMut(T) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     let config = Config::read(&file.config).map_err(super::config_failure)?;
     client::ask(&config.control, request, each).map_err(|error| Failure::new(Exit::of(&error), error))
+}
+
+/// What a listing of `own` messages says to a user who may not see `hidden` more.
+pub(super) fn of_yours(own: u64, hidden: u64) -> String {
+    format!("{own} of yours, {} in all", own + hidden)
 }
 
 /// One JSON object on a line of its own, which shows every character that it holds.
@@ -128,7 +137,7 @@ fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::protocol::Recipient;
+    use crate::admin::protocol::{Recipient, State};
 
     fn told(address: &str, reason: &str) -> Recipient {
         Recipient { address: address.into(), reason: Some(reason.into()) }
@@ -137,7 +146,7 @@ mod tests {
     fn message() -> Message {
         Message {
             id: "18A4F1C9A02B3D40".into(),
-            state: "deferred".into(),
+            state: State::Deferred,
             from: String::new(),
             recipients: ["a@x", "b@x", "c@x", "d@x", "e@x"].map(|to| told(to, "450 4.2.1 busy\r\n")).to_vec(),
             size: 4096,

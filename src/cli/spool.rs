@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::queue::print_json;
+use crate::admin::protocol::State;
 use crate::config::Config;
+use crate::spool::OpenError;
 use crate::spool::inspect::{self, Files, Inspection, Report, Segment};
-use crate::spool::{EntryState, OpenError};
 
 mod export;
 
@@ -206,8 +207,7 @@ fn verify_text(report: &Report) -> String {
 #[serde(rename_all = "kebab-case")]
 struct StatJson {
     messages: usize,
-    active: usize,
-    /// Of the active ones, deferred before.
+    ready: usize,
     deferred: usize,
     held: usize,
     dead: usize,
@@ -237,16 +237,16 @@ impl From<Files> for FilesJson {
 impl StatJson {
     fn of(inspection: &Inspection) -> Result<Self, OpenError> {
         let entries = inspection.entries();
-        let count = |state| entries.iter().filter(|entry| entry.state == state).count();
+        let count = |state| entries.iter().filter(|entry| State::from(*entry) == state).count();
         let segments = inspection.segments();
         let sum = |octets: fn(&Segment) -> u64| segments.iter().map(octets).sum::<u64>();
         let live_octets = sum(|segment| segment.live_octets);
         Ok(StatJson {
             messages: entries.len(),
-            active: count(EntryState::Active),
-            deferred: entries.iter().filter(|e| e.deferred && e.state == EntryState::Active).count(),
-            held: count(EntryState::Held),
-            dead: count(EntryState::Dead),
+            ready: count(State::Ready),
+            deferred: count(State::Deferred),
+            held: count(State::Held),
+            dead: count(State::Dead),
             live_octets,
             dead_octets: sum(|segment| segment.used).saturating_sub(live_octets),
             segments: segments.len(),
@@ -260,10 +260,10 @@ impl StatJson {
 }
 
 fn stat_text(stat: &StatJson) -> String {
-    let StatJson { messages, active, deferred, held, dead, live_octets, dead_octets, .. } = stat;
+    let StatJson { messages, ready, deferred, held, dead, live_octets, dead_octets, .. } = stat;
     let StatJson { segments, blank_segments, segment_octets, large, corrupt, drop, .. } = stat;
     format!(
-        "messages  {messages}: {active} active ({deferred} deferred), {held} held, {dead} dead\n\
+        "messages  {messages}: {ready} ready, {deferred} deferred, {held} held, {dead} dead\n\
          records   {live_octets} octets live, {dead_octets} dead\n\
          segments  {segments} of {segment_octets} octets, {blank_segments} of them blank\n\
          large     {} files of {} octets\n\

@@ -35,11 +35,11 @@ impl Status {
 }
 
 fn text(status: &protocol::Status) -> String {
-    let protocol::Status { version, pid, messages, deferred, held, dead, active, connections, relay, .. } =
-        status;
+    let protocol::Status { version, pid, messages, ready, deferred, held, dead, .. } = status;
+    let protocol::Status { active, connections, relay, .. } = status;
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
-         queue   {messages} messages: {active} active, {deferred} deferred, {held} held, {dead} dead\n\
+         queue   {messages} messages: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n\
          relay   {relay}, {connections} connections\n"
     );
     if let Some(dead) = &status.newest_dead {
@@ -62,7 +62,7 @@ mod tests {
         let reason = Some("550 5.7.1 null sender refused".to_owned());
         protocol::Message {
             id: "18A4F1C9A02B3D40".into(),
-            state: "dead".into(),
+            state: protocol::State::Dead,
             from: String::new(),
             recipients: vec![protocol::Recipient { address: "ops@x".into(), reason: reason.clone() }],
             size: 4096,
@@ -78,7 +78,8 @@ mod tests {
         let status = protocol::Status {
             version: "0.1.0".into(),
             pid: 42,
-            messages: 3,
+            messages: 4,
+            ready: 1,
             deferred: 1,
             held: 0,
             dead: 2,
@@ -92,7 +93,7 @@ mod tests {
         assert_eq!(
             text(&status),
             "nullmta 0.1.0, pid 42\n\
-             queue   3 messages: 0 active, 1 deferred, 0 held, 2 dead\n\
+             queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
              relay   paused, 0 connections\n\
              dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
              \u{20}                 (550 5.7.1 null sender refused)\n\

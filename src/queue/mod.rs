@@ -143,6 +143,8 @@ pub struct Listed {
 pub struct Status {
     /// Live messages.
     pub live: usize,
+    /// Messages that wait for a connection.
+    pub ready: usize,
     /// Messages with a connection or being recorded.
     pub under_way: usize,
     /// Messages deferred by their own 4xx.
@@ -159,6 +161,8 @@ pub struct Status {
     pub paused_until: Option<Timestamp>,
     /// The last relay-wide trouble, until the relay has answered a transaction since.
     pub trouble: Option<String>,
+    /// The same, without anybody's words.
+    pub trouble_outline: Option<String>,
 }
 
 impl Queue {

@@ -377,6 +377,7 @@ impl Owner {
     fn status(&self) -> Status {
         Status {
             live: self.roster.len(),
+            ready: self.roster.ready(),
             under_way: self.roster.under_way(),
             deferred: self.roster.waiting(),
             held: self.roster.held(),
@@ -385,6 +386,7 @@ impl Owner {
             connections: self.connections.len(),
             paused_until: self.breaker.retry_at(),
             trouble: self.trouble.as_ref().map(ToString::to_string),
+            trouble_outline: self.trouble.as_ref().map(Trouble::outline),
         }
     }
 

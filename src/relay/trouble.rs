@@ -133,6 +133,18 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// The phase, and the code of a reply: what every user of this host may know. The relay's words may hold the
+    /// address of somebody else's mail, and ours a path.
+    pub fn outline(&self) -> String {
+        match &self.cause {
+            Cause::Reply(reply) => {
+                let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
+                format!("relay trouble, {}: {}{status}", self.phase, reply.code())
+            }
+            _ => format!("relay trouble, {}", self.phase),
+        }
+    }
+
     /// Of two failed tries, the one that tells the operator more: the one that got further, else
     /// the later one.
     pub(super) fn more_telling(self, later: Trouble) -> Trouble {
@@ -197,6 +209,23 @@ mod tests {
         ];
         for (peer, phase, cause, expected) in cases {
             assert_eq!(Trouble { phase, peer, cause }.to_string(), expected);
+        }
+    }
+
+    /// Every user's `mailq` showed the relay's words, with the address of whoever's mail had met them.
+    #[test]
+    fn its_outline_holds_nobodys_address() {
+        let reply = Reply::new(530, Status::permanent(7, 0), "not for <ceo@example.org>");
+        let cases = [
+            (Cause::Reply(reply), "relay trouble, MAIL FROM: 530 5.7.0"),
+            (Cause::Reply(Reply::bare(421, "ceo@example.org")), "relay trouble, MAIL FROM: 421"),
+            (Cause::Garbage("ceo@example.org".into()), "relay trouble, MAIL FROM"),
+            (Cause::Other("cannot read /root/secret".into()), "relay trouble, MAIL FROM"),
+            (Cause::Closed, "relay trouble, MAIL FROM"),
+        ];
+        for (cause, expected) in cases {
+            let trouble = Trouble { phase: Phase::Mail, peer: Some(peer("192.0.2.5:587")), cause };
+            assert_eq!(trouble.outline(), expected);
         }
     }
 

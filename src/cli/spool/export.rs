@@ -16,9 +16,10 @@ use serde::Serialize;
 
 use super::super::exit::{Exit, Failure};
 use super::{Place, open_failure, output_failure};
+use crate::admin::protocol::State;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
 use crate::spool::inspect::Inspection;
-use crate::spool::{Content, Entry, EntryState, Fate, Stored};
+use crate::spool::{Content, Entry, Fate, Stored};
 
 /// Write every message to a directory.
 #[derive(Args)]
@@ -130,8 +131,8 @@ fn sync(to: &Path) -> io::Result<()> {
 #[serde(rename_all = "kebab-case")]
 struct EnvelopeJson {
     id: String,
-    /// `active`, `held` or `dead`.
-    state: &'static str,
+    /// Never `active`: there is no daemon.
+    state: State,
     /// When it was accepted (RFC 3339).
     arrived: String,
     /// `uid 1000`, `loopback` or `nullmta`.
@@ -172,11 +173,7 @@ impl EnvelopeJson {
         let recipients = envelope.recipients.iter().zip(stored.ledger.fates()).enumerate();
         EnvelopeJson {
             id: entry.id.to_string(),
-            state: match entry.state {
-                EntryState::Active => "active",
-                EntryState::Held => "held",
-                EntryState::Dead => "dead",
-            },
+            state: entry.into(),
             arrived: stored.arrived.to_string(),
             submitter: match stored.submitter {
                 Submitter::Uid(uid) => format!("uid {uid}"),

@@ -87,7 +87,7 @@ async fn an_export_holds_every_message_and_its_envelope() {
         })
     };
     let expected = serde_json::json!({
-        "id": ids[0].to_string(), "state": "active", "arrived": "2027-01-15T08:00:00Z",
+        "id": ids[0].to_string(), "state": "ready", "arrived": "2027-01-15T08:00:00Z",
         "submitter": "uid 1000", "reverse-path": "app@example.org",
         "recipients": [recipient("ann@example.org", "open"), recipient("ben@example.org", "sent")],
         "ret": null, "envid": null, "body": "7bit", "smtputf8": false, "size": 12,
@@ -218,7 +218,7 @@ async fn the_spool_in_a_few_numbers() {
     (stat.blank_segments, stat.segment_octets) = (2, 4);
     assert_eq!(
         stat_text(&stat),
-        "messages  2: 2 active (0 deferred), 0 held, 0 dead\n\
+        "messages  2: 2 ready, 0 deferred, 0 held, 0 dead\n\
          records   1 octets live, 2 dead\n\
          segments  3 of 4 octets, 2 of them blank\n\
          large     1 files of 9000 octets\n\
