@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! 1. [`Undone`] tells apart what nothing was queued of, since no daemon was there ([`Undone::Absent`]), since it
-//!    takes nothing more at this moment ([`Undone::Busy`]) or not so many recipients in one session
+//!    said nothing at all ([`Undone::Silent`]), takes nothing more at this moment ([`Undone::Busy`]) or not so many recipients in one session
 //!    ([`Undone::TooMany`]), by its word for now ([`Undone::Deferred`]) or for good ([`Undone::Refused`]), from what
 //!    may have been queued ([`Undone::InDoubt`]): the daemon had the final dot, and its reply did not come.
 //! 2. A message goes to all of its recipients or to none: one that is refused ends the transaction.
@@ -54,6 +54,9 @@ impl fmt::Display for Phase {
 pub(super) enum Undone {
     /// Nothing was queued: no daemon of ours is there, or it went away.
     Absent(String),
+    /// Nothing was queued: the connection was made, or its backlog is full, and no greeting came in time. A daemon
+    /// hangs, or is being started.
+    Silent(String),
     /// Nothing was queued: a daemon is there, and has no place for another session; or it stops.
     Busy(String),
     /// Nothing was queued: a daemon is there, and never takes so many recipients in one session.
@@ -87,9 +90,9 @@ impl<'a> Client<'a> {
         patience: Patience,
         transcript: &'a mut dyn Write,
     ) -> Result<(Self, Reply), Undone> {
-        let connection = Connection::open(way, &patience).map_err(absent)?;
+        let connection = Connection::open(way, &patience).map_err(unheard)?;
         let mut client = Client { connection, patience, input: Vec::new(), transcript };
-        let greeting = client.reply().map_err(absent)?;
+        let greeting = client.reply().map_err(unheard)?;
         client.connection.wait_at_most(Some(patience.reply)).map_err(absent)?;
         welcome(greeting).map(|greeting| (client, greeting))
     }
@@ -248,6 +251,14 @@ fn accepted(phase: Phase, reply: Reply) -> Result<Reply, Undone> {
         Severity::Transient if reply.code() == 421 => Err(Undone::Busy(reply.to_string())),
         Severity::Transient => Err(Undone::Deferred(phase, reply)),
         Severity::Intermediate => Err(Undone::Absent(reply.to_string())),
+    }
+}
+
+/// No greeting: nobody is there, or nobody answers.
+fn unheard(error: io::Error) -> Undone {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Undone::Silent(described(&error)),
+        _ => absent(error),
     }
 }
 

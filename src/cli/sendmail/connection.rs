@@ -16,7 +16,8 @@ use super::ways::Way;
 /// not seen the end of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// For the connection, and for the greeting.
+    /// For the connection, and for the greeting: a daemon that is up gives it at once. Where systemd holds the sockets
+    /// and the daemon does not start, they accept and nobody answers.
     pub(super) greeting: Duration,
     /// For the reply to a command, and for room to write.
     pub(super) reply: Duration,
@@ -24,12 +25,14 @@ pub(super) struct Patience {
     pub(super) end_of_data: Duration,
     /// Before each further try, of a daemon that has no place for the session.
     pub(super) busy: &'static [Duration],
+    /// For how long in all a daemon that gives no greeting is tried again.
+    pub(super) silent: Duration,
 }
 
 impl Patience {
     /// For a daemon on this host.
     pub(super) const USUAL: Patience = Patience {
-        greeting: Duration::from_secs(20),
+        greeting: Duration::from_secs(2),
         reply: Duration::from_secs(60),
         end_of_data: Duration::from_secs(600),
         busy: &[
@@ -40,6 +43,7 @@ impl Patience {
             Duration::from_secs(4),
             Duration::from_secs(8),
         ],
+        silent: Duration::from_secs(8),
     };
 }
 

@@ -7,11 +7,12 @@
 //! 1. `Ok` only when the message is durably queued: 250 to the end of data, or a file in the drop directory
 //!    whose name is synced.
 //! 2. The next way is tried only when the one before certainly queued nothing, and only while the message can
-//!    still be sent from its start: where no daemon is, the next one; where a daemon is and has no place for
-//!    the session, or for so many recipients in one, the drop directory, so that a burst of jobs loses no mail and
-//!    the daemon knows whose it is; and if nothing can be left there (a container has but the socket), a daemon
-//!    that is busy, or stops and comes back, is tried again, for some seconds.
-//!    What the daemon says of the message itself is its last word, for now as for good: its limits hold.
+//!    still be sent from its start: where no daemon is, the next one; where a daemon is and will not have it for
+//!    now (no place for the session, or for so many recipients in one; a limit on messages; a full disk), or
+//!    says nothing for two seconds, the drop directory, so that no mail of cron's is lost and the daemon knows whose
+//!    it is; and if nothing can be left there (a container has but the socket), a daemon that is busy, or stops and
+//!    comes back, is tried again, for some seconds.
+//!    What the daemon refuses for good is refused. Its limits hold: it takes dropped messages within them, too.
 //! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`, and has not
 //!    the exit code of those after which another try is safe.
 //!
@@ -21,13 +22,14 @@
 //! | 67 | a recipient was refused |
 //! | 69 | the message was refused, for good |
 //! | 74 | standard input cannot be read; or the daemon went silent behind the final dot, and may have it |
-//! | 75 | no way took it, or the daemon will not have it, for now |
+//! | 75 | no way took it for now |
 //!
 //! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -51,17 +53,22 @@ pub(super) fn submit<R: Read>(
     content: &mut Content<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let (mut waits, mut was_busy) = (patience.busy.iter(), false);
+    let (mut waits, mut was_busy, begun) = (patience.busy.iter(), false, Instant::now());
     loop {
         let (failure, found) = match submit_once(ways, patience, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(NotNow::Final(failure)) => return Err(failure),
             Err(NotNow::NoPlace(failure, found)) => (failure, found),
         };
-        was_busy |= found == Found::Busy;
+        was_busy |= matches!(found, Found::Busy | Found::Silent);
+        let is_worth_it = match found {
+            Found::Nobody | Found::Busy => was_busy,
+            Found::Silent => begun.elapsed() < patience.silent,
+            Found::Unwilling => false,
+        };
         match waits.next() {
             // Those who were turned away together do not come back together.
-            Some(wait) if was_busy && found != Found::Limited && content.rewind() => {
+            Some(wait) if is_worth_it && content.rewind() => {
                 std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64()));
             }
             _ => return Err(failure),
@@ -119,17 +126,20 @@ pub(super) enum Found {
     Nobody,
     /// One that may take the message at another moment.
     Busy,
-    /// One whose limits it is above at every moment.
-    Limited,
+    /// One that says nothing.
+    Silent,
+    /// One that will not have the message, however soon it is asked again.
+    Unwilling,
 }
 
 /// Notes why another way is to be tried, and whom this one led to; fails where no other may be.
 pub(super) fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<Found, Failure> {
     let (why, found) = match undone {
         Undone::Absent(why) => (why, Found::Nobody),
+        Undone::Silent(why) => (why, Found::Silent),
         Undone::Busy(why) => (why, Found::Busy),
-        Undone::TooMany(why) => (why, Found::Limited),
-        Undone::Deferred(phase, reply) => return Err(deferred(&phase, &reply)),
+        Undone::TooMany(why) => (why, Found::Unwilling),
+        Undone::Deferred(phase, reply) => (format!("{phase} not taken now: {reply}"), Found::Unwilling),
         Undone::Refused(phase, reply) => return Err(refused(&phase, &reply)),
         Undone::TooLarge(most) => return Err(too_large(most)),
         Undone::InDoubt(why) => return Err(in_doubt(way, &why)),
@@ -150,7 +160,10 @@ pub(super) fn verify(
     for way in &ways.to_daemon {
         let mut said = Vec::new();
         let verified = verify_over(way, patience, envelope, &mut said);
-        if !matches!(verified, Err(Undone::Absent(_) | Undone::Busy(_) | Undone::TooMany(_))) {
+        if !matches!(
+            verified,
+            Err(Undone::Absent(_) | Undone::Silent(_) | Undone::Busy(_) | Undone::TooMany(_))
+        ) {
             // Output that nobody reads leaves nobody to tell.
             let _ = said.iter().try_for_each(|line| writeln!(out, "{line} (by way of {way})"));
         }
@@ -199,7 +212,9 @@ pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write)
         match asked {
             Ok(reply) if reply.code() < 300 => return Ok(()),
             Ok(reply) => reasons.push(format!("{way}: {reply}")),
-            Err(Undone::Absent(why) | Undone::Busy(why)) => reasons.push(format!("{way}: {why}")),
+            Err(Undone::Absent(why) | Undone::Silent(why) | Undone::Busy(why)) => {
+                reasons.push(format!("{way}: {why}"))
+            }
             Err(_) => {}
         }
     }
@@ -219,7 +234,7 @@ fn to_daemon<R: Read>(
     Ok(())
 }
 
-/// Leaves the message for a daemon that is down, or busy.
+/// Leaves the message for a daemon that is down, or does not take it now.
 fn leave<R: Read>(
     directory: &Path,
     max_size: u64,
@@ -278,13 +293,6 @@ fn refused(phase: &Phase, reply: &Reply) -> Failure {
         (Phase::Mail | Phase::Content, _) => Exit::Unavailable,
     };
     Failure::new(exit, format!("{phase} refused: {reply}; nothing was queued"))
-}
-
-fn deferred(phase: &Phase, reply: &Reply) -> Failure {
-    Failure::new(
-        Exit::TempFail,
-        format!("{phase} not taken now: {reply}; nothing was queued, try again later"),
-    )
 }
 
 fn too_large(most: u64) -> Failure {

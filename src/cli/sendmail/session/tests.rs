@@ -10,6 +10,7 @@ const PATIENCE: Patience = Patience {
     reply: Duration::from_secs(30),
     end_of_data: Duration::from_secs(30),
     busy: &[],
+    silent: Duration::ZERO,
 };
 
 const DIALOGUE: &[u8] = b"EHLO me\r\nMAIL FROM:<root>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n\

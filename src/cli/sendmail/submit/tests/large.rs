@@ -60,12 +60,22 @@ fn a_large_message_that_cannot_be_kept_is_passed_on_once() {
     }
 }
 
+/// One that the daemon did not take for now was 75, and cron's mail was gone.
 #[test]
-fn what_the_daemon_says_of_a_large_message_is_its_last_word() {
+fn a_large_message_that_the_daemon_does_not_take_now_is_left_whole() {
     let place = Place::new();
     let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"]);
+    submit(&place.ways, PATIENT, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
+    daemon.join().unwrap();
+    assert!(is_large(&place.dropped()[0]));
+}
+
+#[test]
+fn what_the_daemon_refuses_of_a_large_message_for_good_is_its_last_word() {
+    let place = Place::new();
+    let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "554 5.6.0 no"]);
     let outcome = submit(&place.ways, PATIENT, &envelope(), &mut content(&large()[..]), &mut io::sink());
-    assert_eq!(outcome.unwrap_err().exit(), Exit::TempFail);
+    assert_eq!(outcome.unwrap_err().exit(), Exit::Unavailable);
     daemon.join().unwrap();
     assert_eq!(place.dropped().len(), 0);
 }
