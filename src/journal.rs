@@ -138,11 +138,25 @@ pub(crate) mod testing {
     //! What tests read the log from.
 
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
+
+    use tracing::Dispatch;
+
+    /// A second journal, which no thread uses. Beside one alone, the thread that comes to a line first decides for
+    /// all of them whether it is wanted, and a test that reads no log would take it from one that does.
+    static SECOND: LazyLock<Dispatch> =
+        LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
 
     /// What was logged.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Default for Captured {
+        fn default() -> Self {
+            LazyLock::force(&SECOND);
+            Captured(Arc::default())
+        }
+    }
 
     impl Captured {
         pub(crate) fn text(&self) -> String {
