@@ -54,9 +54,9 @@ impl fmt::Display for Outcome {
 pub struct Delays {
     /// From arrival until the message was ready for this attempt.
     pub before: Duration,
-    /// In the queue, ready, until a connection took it.
+    /// Ready, without a connection to itself: in the queue, or behind another message on one.
     pub queued: Duration,
-    /// Connection set-up; zero on a connection that was open.
+    /// Connection set-up, as far as it waited for that; zero on a connection that was open.
     pub connecting: Duration,
     /// The transaction itself.
     pub transmitting: Duration,

@@ -46,6 +46,8 @@ pub(super) struct Attempt {
     pub(super) envelope: Envelope,
     pub(super) arrived: Timestamp,
     pub(super) taken_at: Timestamp,
+    /// The same by the steady clock.
+    pub(super) taken_steady: Timestamp,
     /// How long it was ready before a connection took it.
     pub(super) queued: Duration,
     pub(super) progress: Progress,
@@ -119,9 +121,21 @@ impl Courier {
         if member.in_flight {
             log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
         }
-        let (taken_at, queued) = (self.desk.clock.now(), member.ready_for(self.desk.clock.steady()));
+        let (taken_at, taken_steady) = (self.desk.clock.now(), self.desk.clock.steady());
+        let queued = member.ready_for(taken_steady);
         let progress = Progress::BeforeDot;
-        let attempt = Attempt { id, member, envelope, arrived, taken_at, queued, progress, ledger, replies };
+        let attempt = Attempt {
+            id,
+            member,
+            envelope,
+            arrived,
+            taken_at,
+            taken_steady,
+            queued,
+            progress,
+            ledger,
+            replies,
+        };
         self.attempts.insert(id, attempt);
         Transaction { content: reader(content), ..transaction }
     }

@@ -43,6 +43,7 @@ pub struct Member {
     pub lane: Lane,
     arrived: u32,
     patience_mark: u32,
+    /// In hundredths of a second: see [`to_hundredths`].
     ready_since: u32,
     /// A delay DSN has been sent for it.
     pub warned: bool,
@@ -60,7 +61,7 @@ impl Member {
 
     /// How long it has been ready for the attempt it is given now.
     pub fn ready_for(&self, now: Timestamp) -> Duration {
-        seconds_between(self.ready_since, now)
+        Duration::from_millis(10 * u64::from(to_hundredths(now).wrapping_sub(self.ready_since)))
     }
 
     /// How much patience it has used when the relay clock stands at `relay_clock` seconds.
@@ -139,7 +140,7 @@ impl Roster {
             lane: entry.lane,
             arrived: to_seconds(entry.arrived),
             patience_mark: entry.patience_mark,
-            ready_since: to_seconds(now),
+            ready_since: to_hundredths(now),
             warned: entry.warned,
             in_flight: entry.in_flight,
             losses: 0,
@@ -230,7 +231,7 @@ impl Roster {
     fn make_ready(&mut self, id: QueueId, now: Timestamp) {
         if let Some(member) = self.members.get_mut(&id) {
             member.standing = Standing::Ready;
-            member.ready_since = to_seconds(now);
+            member.ready_since = to_hundredths(now);
             self.lanes.push(member.lane, id);
         }
     }
@@ -252,6 +253,11 @@ impl Roster {
 /// Seconds since 1970 in 32 bits, good until 2106.
 fn to_seconds(time: Timestamp) -> u32 {
     u32::try_from(time.as_second().max(0)).unwrap_or(u32::MAX)
+}
+
+/// Hundredths of a second in 32 bits, over and over: a difference is right up to 497 days.
+fn to_hundredths(time: Timestamp) -> u32 {
+    (time.as_millisecond() / 10) as u32
 }
 
 fn seconds_between(from: u32, to: Timestamp) -> Duration {
@@ -355,6 +361,17 @@ mod tests {
         assert_eq!(member.age(at(3600)), Duration::from_secs(3600));
         assert_eq!(member.patience_used(160), Duration::from_secs(60));
         assert_eq!(member.patience_used(50), Duration::ZERO, "a relay clock that went back costs nothing");
+    }
+
+    #[test]
+    fn a_wait_is_counted_in_hundredths_however_late_it_is() {
+        let mut roster = roster_of(&[]);
+        // The count begins anew within this wait.
+        let since = Timestamp::from_millisecond(10 * (i64::from(u32::MAX) * 41) - 200).unwrap();
+        roster.admit(&entry(1, EntryState::Active), since);
+        let member = roster.member(QueueId::from_raw(1)).unwrap();
+        let waited = Duration::from_millis(2_340);
+        assert_eq!(member.ready_for(since + waited), waited);
     }
 
     #[test]

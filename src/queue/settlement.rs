@@ -84,7 +84,7 @@ impl Settlement {
                 "the connection was lost between the final dot and its reply",
             );
         }
-        log_deliveries(&attempt, &report, expired);
+        log_deliveries(&attempt, &report, expired, desk.clock.steady());
         let unsaid = unsaid(&attempt, &report);
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let findings = recipients
@@ -420,9 +420,9 @@ fn unsaid(attempt: &Attempt, report: &Report) -> Option<Disposition> {
 }
 
 /// One line a recipient. Where not even content was sent, the line about the relay says it for all.
-fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool) {
+fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool, now: Timestamp) {
     let peer = &report.peer;
-    let delays = delays(attempt, report);
+    let delays = delays(attempt, report, now);
     for recipient in &report.recipients {
         let outcome = match outcome(recipient.verdict, expired) {
             Some(outcome) => outcome,
@@ -443,14 +443,20 @@ fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool) {
     }
 }
 
-fn delays(attempt: &Attempt, report: &Report) -> Delays {
-    let until_taken =
-        Duration::try_from(attempt.taken_at.duration_since(attempt.arrived)).unwrap_or_default();
-    let queued = attempt.queued.min(until_taken);
+/// Where the time went from arrival to `now`, the last reply; the parts add up to all of it. The connection was
+/// opened while the message was ready; and one that waits on it for another's final dot waits for a connection.
+fn delays(attempt: &Attempt, report: &Report, now: Timestamp) -> Delays {
+    let between =
+        |from: Timestamp, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();
+    let until_taken = between(attempt.arrived, attempt.taken_at);
+    let since_taken = between(attempt.taken_steady, now);
+    let ready = attempt.queued.min(until_taken);
+    let connecting = report.connecting.min(ready);
+    let transmitting = report.transmitting.min(since_taken);
     Delays {
-        before: until_taken - queued,
-        queued,
-        connecting: report.connecting,
-        transmitting: report.transmitting,
+        before: until_taken - ready,
+        queued: ready - connecting + (since_taken - transmitting),
+        connecting,
+        transmitting,
     }
 }

@@ -107,12 +107,22 @@ pub(super) struct Seen {
     pub(super) at: i64,
 }
 
+/// How long a relay takes: so much time passes there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    pub(super) connecting: Duration,
+    /// From when a message is taken to when its transaction begins.
+    pub(super) behind: Duration,
+    pub(super) transmitting: Duration,
+}
+
 /// A relay that does as it is told, then as it always does.
 pub(super) struct TestRelay {
     script: Mutex<VecDeque<Does>>,
     habit: Mutex<Does>,
     seen: Mutex<Vec<Seen>>,
     connections: Mutex<usize>,
+    pace: Mutex<Pace>,
     clock: Arc<TestClock>,
     started: Timestamp,
 }
@@ -126,6 +136,11 @@ impl TestRelay {
     /// Once, before what it always does.
     pub(super) fn once(&self, does: Does) {
         self.script.lock().unwrap().push_back(does);
+    }
+
+    /// Takes its time from now on.
+    pub(super) fn takes(&self, pace: Pace) {
+        *self.pace.lock().unwrap() = pace;
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -159,7 +174,10 @@ impl TestRelay {
         if self.refuses() {
             return Err(trouble(Phase::Connect));
         }
+        let Pace { mut connecting, behind, transmitting } = *self.pace.lock().unwrap();
+        self.clock.advance(connecting);
         while let Some(transaction) = courier.next(Duration::ZERO).await {
+            self.clock.advance(behind);
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
             let does = self.next();
             if matches!(does, Does::Leaves) {
@@ -193,7 +211,9 @@ impl TestRelay {
                 }
                 Does::Panics => panic!("told to"),
             };
-            courier.report(report(id, &recipients, &said)).await;
+            self.clock.advance(transmitting);
+            let connecting = std::mem::take(&mut connecting);
+            courier.report(Report { connecting, transmitting, ..report(id, &recipients, &said) }).await;
             if said.is_empty() {
                 return Err(trouble(Phase::Dot));
             }
@@ -319,6 +339,7 @@ impl Bench {
             habit: Mutex::new(Does::Says(vec!["250 2.0.0 ok"])),
             seen: Mutex::default(),
             connections: Mutex::new(0),
+            pace: Mutex::default(),
             started: clock.now(),
             clock: clock.clone(),
         });

@@ -1,6 +1,9 @@
 //! How many connections the mail takes.
 
-use super::bench::{Bench, Does, MINUTE};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::bench::{Bench, Does, MINUTE, Pace, captured};
 
 /// The first message of a connection once opened another beside it, which found nothing to do: a handshake and a
 /// login for nothing.
@@ -25,4 +28,30 @@ async fn many_messages_take_as_many_as_are_allowed() {
     bench.pass(MINUTE, MINUTE).await;
     bench.until_empty().await;
     assert_eq!((bench.relay.seen().len(), bench.relay.connections() - refused), (10, 2));
+}
+
+/// The set-up of a connection was counted twice, as waiting and as connecting, and the wait on it behind another
+/// message's final dot not at all.
+#[tokio::test]
+async fn where_the_time_went_adds_up_to_all_of_it() {
+    let (log, _logging) = captured();
+    let bench = Bench::with(|settings| settings.max_connections = NonZeroUsize::MIN).await;
+    // Both are there before anything takes its time; the first comes to its second attempt 94.25 s after that.
+    bench.relay.once(Does::Refuses);
+    for to in ["ann@example.net", "ben@example.net"] {
+        bench.submit("app@example.org", &[to]).await;
+        bench.until_paused().await;
+    }
+    let [connecting, behind, transmitting] = [2_000, 3_000, 1_500].map(Duration::from_millis);
+    bench.relay.takes(Pace { connecting, behind, transmitting });
+    bench.relay.once(Does::Says(vec!["450 4.2.1 busy"]));
+    bench.queue.probe_now();
+    bench.until(|status| status.deferred == 1).await;
+    bench.clock.advance(Duration::from_millis(83_250));
+    bench.until_empty().await;
+    let log = log.text();
+    let told = log.lines().filter_map(|line| Some(line.split_once("delay=")?.1.split_once(", tls")?.0));
+    let told: Vec<&str> = told.collect();
+    let expected = ["6.5, delays=0/3/2/1.5", "11, delays=0/9.5/0/1.5", "101, delays=94/3/2/1.5"];
+    assert_eq!(told, expected, "{log}");
 }
