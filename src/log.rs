@@ -188,6 +188,11 @@ pub fn accepted(accepted: &Accepted<'_>) {
     info!(queue_id = %id, client, %from, size, nrcpt, proto = protocol, helo, "{accepted}");
 }
 
+/// The message has lines that are too long for SMTP: what was done with them.
+pub fn long_lines(id: QueueId, done: &dyn fmt::Display) {
+    info!(queue_id = %id, "{id}: lines over 998 octets {done}");
+}
+
 /// The message has left the spool: every recipient had its end.
 pub fn removed(id: QueueId) {
     info!(queue_id = %id, "{id}: removed");

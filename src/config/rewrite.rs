@@ -13,6 +13,7 @@ use super::file::{Key, Keys};
 use super::setting::{HostName, Setting};
 use super::table::{Entry, List, Map, Table};
 use crate::envelope::Address;
+use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{
     Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
     Replacement, Rules, Selector, Settings, Template,
@@ -37,6 +38,7 @@ pub(super) struct Rewrite {
     keep_original: Key<bool>,
     reply_to_original: Key<bool>,
     hide_received: Key<bool>,
+    long_lines: Key<LongLines>,
     header: Vec<HeaderRule>,
 }
 
@@ -62,6 +64,7 @@ impl Rewrite {
             keep_original: table.take("keep-original")?,
             reply_to_original: table.take("reply-to-original")?,
             hide_received: table.take("hide-received")?,
+            long_lines: table.take("long-lines")?,
             header: header_rules(table.tables("header")?)?,
         };
         table.done()?;
@@ -85,6 +88,7 @@ impl Rewrite {
             keep_original: on(&self.keep_original),
             reply_to_original: on(&self.reply_to_original),
             hide_received: on(&self.hide_received),
+            long_lines: self.long_lines.as_ref().map_or(default.long_lines, |entry| entry.value),
             header: self.header.clone(),
             ..default
         };

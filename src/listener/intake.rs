@@ -5,8 +5,8 @@
 //!    proof is returned; content streams, so its size is not in memory.
 //! 2. Every address of a spooled envelope has a domain: envelope and header are rewritten together when
 //!    the header is whole, and what the submitter wrote is kept beside it.
-//! 3. One accepted message is one log line, with its queue id; so is one that the spool did not take,
-//!    with the cause that the client is not told.
+//! 3. One accepted message is one log line, with its queue id, and one more if lines of it are too long; so is
+//!    one that the spool did not take, with the cause that the client is not told.
 //! 4. A header that takes long to rewrite holds up no other session.
 //!
 //! Fails: [`Refusal`]s, made in one place from the spool's errors (`refusal_of`). Nothing was queued.
@@ -24,7 +24,7 @@ use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::Permit;
 use crate::log::{self, Accepted};
-use crate::message::fixup::{Fixup, Task, Unacceptable, message_id_left};
+use crate::message::fixup::{Fixed, Fixup, Task, Unacceptable, message_id_left};
 use crate::message::received::Received;
 use crate::message::rewrite::{Facts, LocalUser, Rules};
 use crate::smtp::reply::Reply;
@@ -169,7 +169,7 @@ impl Backend for SpoolBackend {
         let Intake { mut draft, fixup, protocol, helo, mut passing } = intake;
         passing.clear();
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing));
-        let envelope = fixed.map_err(refusal_of_content)?.envelope;
+        let Fixed { envelope, long_lines, .. } = fixed.map_err(refusal_of_content)?;
         store(&mut draft, &passing).await?;
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
@@ -181,6 +181,9 @@ impl Backend for SpoolBackend {
             refusal_of(&error)
         })?;
         self.log_accepted(&committed, size, &summary);
+        if let Some(done) = long_lines {
+            log::long_lines(id, &done);
+        }
         Ok(committed)
     }
 

@@ -2,12 +2,14 @@
 //!
 //! Promises:
 //! 1. The header section is what `rewrite/` makes of it, with our Received field in front, and the empty
-//!    line behind it is added where it is missing. The body goes through as it came. An mbox `From ` line
-//!    in front of the header is dropped (`header.rs` says what counts as one).
+//!    line behind it is added where it is missing. The body goes through as it came, but for lines that are
+//!    too long (`long_lines.rs`): these are folded, in the header section too, unless the message is signed
+//!    or `rewrite.long-lines` says otherwise. An mbox `From ` line in front of the header is dropped
+//!    (`header.rs` says what counts as one).
 //!    A message that calls itself 8-bit is 8BITMIME, whatever its submitter said (RFC 6152).
 //! 2. How the octets arrive does not matter: any chunking gives the same content, or the same refusal.
 //! 3. Memory is bounded: the header section, at most [`MAX_HEADER_OCTETS`] and one push, is held until
-//!    it is whole; the body goes straight through.
+//!    it is whole; of the body, at most the beginning of one line.
 //!
 //! Fails: [`Unacceptable`], for the reply to the end of data; then nothing is to be queued, whatever
 //! `out` holds, and every later call says the same.
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use jiff::Zoned;
 
 use super::header::{Header, Scan, Split};
-use super::rewrite::{Changes, Facts, Refused, Rules, rewrite};
+use super::long_lines::{Folder, LongLines};
+use super::rewrite::{Changes, Facts, Refused, Rewritten, Rules, rewrite};
 use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
 
@@ -94,6 +97,29 @@ pub struct Fixed {
     pub envelope: Envelope,
     /// What was changed in envelope and header.
     pub changes: Changes,
+    /// What was done with lines that are too long; `None`: there are none.
+    pub long_lines: Option<LongLinesFound>,
+}
+
+/// What was done with lines that are too long for SMTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongLinesFound {
+    /// They were folded.
+    Folded,
+    /// They were kept, since the message is signed.
+    Signed,
+    /// They were kept, as `rewrite.long-lines` says.
+    Kept,
+}
+
+impl fmt::Display for LongLinesFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LongLinesFound::Folded => "folded",
+            LongLinesFound::Signed => "kept, since it is signed: the relay may refuse it",
+            LongLinesFound::Kept => "kept, as rewrite.long-lines says: the relay may refuse it",
+        })
+    }
 }
 
 /// Content on its way to the spool.
@@ -105,8 +131,17 @@ pub struct Fixup {
 #[derive(Debug)]
 enum State {
     Header(Box<Collecting>),
-    Body(Box<Fixed>),
+    Body(Box<Following>),
     Refused(Unacceptable),
+}
+
+/// The body, behind a header section that is written.
+#[derive(Debug)]
+struct Following {
+    rewritten: Rewritten,
+    folder: Folder,
+    /// What is said of lines that are too long, if there are any.
+    of_long_lines: LongLinesFound,
 }
 
 /// The header section until it is whole.
@@ -142,17 +177,16 @@ impl Fixup {
             (line, rest) = rest.split_at(line_len(rest));
             match collecting.push(line, out) {
                 Ok(None) => {}
-                Ok(Some(fixed)) => self.state = State::Body(Box::new(fixed)),
+                Ok(Some(following)) => self.state = State::Body(Box::new(following)),
                 Err(why) => self.state = State::Refused(why),
             }
         }
-        match &self.state {
-            State::Refused(why) => Err(why.clone()),
-            _ => {
-                out.extend_from_slice(rest);
-                Ok(())
-            }
+        match &mut self.state {
+            State::Refused(why) => return Err(why.clone()),
+            State::Body(following) => following.folder.push(rest, out),
+            State::Header(_) => {}
         }
+        Ok(())
     }
 
     /// Nothing follows: appends what is left to `out`.
@@ -160,9 +194,10 @@ impl Fixup {
         match self.state {
             State::Header(collecting) => {
                 let end = collecting.scan.finish(&collecting.octets);
-                collecting.task.write(end.split(&collecting.octets), out)
+                let following = collecting.task.write(end.split(&collecting.octets), out)?;
+                Ok(following.finish(out))
             }
-            State::Body(fixed) => Ok(*fixed),
+            State::Body(following) => Ok(following.finish(out)),
             State::Refused(why) => Err(why),
         }
     }
@@ -170,7 +205,7 @@ impl Fixup {
 
 impl Collecting {
     /// Takes a line: what became of the message, once the header section is whole and written.
-    fn push(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Fixed>, Unacceptable> {
+    fn push(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Following>, Unacceptable> {
         self.octets.extend_from_slice(line);
         if let Some(end) = self.scan.advance(&self.octets) {
             return self.task.write(end.split(&self.octets), out).map(Some);
@@ -184,7 +219,7 @@ impl Collecting {
 
 impl Task {
     /// The header section as it goes on, and the body as far as it is there.
-    fn write(&self, content: Split<'_>, out: &mut Vec<u8>) -> Result<Fixed, Unacceptable> {
+    fn write(&self, content: Split<'_>, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
         if is_looping(content.header) {
             return Err(Unacceptable::MailLoop);
         }
@@ -192,10 +227,24 @@ impl Task {
         if is_eight_bit(content.header) {
             rewritten.envelope.body = Body::EightBitMime;
         }
-        out.extend_from_slice(&rewritten.header);
-        out.extend_from_slice(if content.blank_line.is_empty() { b"\r\n" } else { content.blank_line });
-        out.extend_from_slice(content.body);
-        Ok(Fixed { envelope: rewritten.envelope, changes: rewritten.changes })
+        let (way, of_long_lines) = match self.rules.long_lines {
+            LongLines::Keep => (LongLines::Keep, LongLinesFound::Kept),
+            LongLines::Fold if is_signed(content.header) => (LongLines::Keep, LongLinesFound::Signed),
+            LongLines::Fold => (LongLines::Fold, LongLinesFound::Folded),
+        };
+        let mut folder = Folder::new(way);
+        folder.push(&rewritten.header, out);
+        folder.push(if content.blank_line.is_empty() { b"\r\n" } else { content.blank_line }, out);
+        folder.push(content.body, out);
+        Ok(Following { rewritten, folder, of_long_lines })
+    }
+}
+
+impl Following {
+    fn finish(self, out: &mut Vec<u8>) -> Fixed {
+        let Following { rewritten, folder, of_long_lines } = self;
+        let long_lines = folder.finish(out).then_some(of_long_lines);
+        Fixed { envelope: rewritten.envelope, changes: rewritten.changes, long_lines }
     }
 }
 
@@ -207,6 +256,17 @@ fn is_looping(header: Header<'_>) -> bool {
 fn is_eight_bit(header: Header<'_>) -> bool {
     let encoding = header.find("Content-Transfer-Encoding").map(|field| field.unfolded());
     encoding.is_some_and(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"8bit"))
+}
+
+/// Whether a fold may break a signature: DKIM's (RFC 6376), or one over the body (RFC 1847). What S/MIME signs
+/// within application/pkcs7-mime is base64, and may be folded.
+fn is_signed(header: Header<'_>) -> bool {
+    const SIGNED: &[u8] = b"multipart/signed";
+    let has_signature = |content_type: &[u8]| {
+        content_type.get(..SIGNED.len()).is_some_and(|start| start.eq_ignore_ascii_case(SIGNED))
+    };
+    header.find("DKIM-Signature").is_some()
+        || header.find("Content-Type").is_some_and(|field| has_signature(&field.unfolded()))
 }
 
 /// The length of the first line, or of all there is.

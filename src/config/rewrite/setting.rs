@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use crate::config::setting::{Setting, found};
 use crate::envelope::Address;
+use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replacement, Selector, Template};
 
 /// A local part, in lower case.
@@ -172,6 +173,20 @@ impl Setting for Class {
     }
 }
 
+impl Setting for LongLines {
+    fn expected() -> Cow<'static, str> {
+        "\"fold\" or \"keep\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_str()? {
+            "fold" => Some(LongLines::Fold),
+            "keep" => Some(LongLines::Keep),
+            _ => None,
+        }
+    }
+}
+
 impl Setting for Pattern {
     fn expected() -> Cow<'static, str> {
         "a regular expression such as \"^X-Mailer:\"".into()
@@ -232,6 +247,7 @@ mod tests {
             &["''", "'!'", "'@x'", "'!!x'", "'x.'", "'[::1]'"],
         );
         check::<Class>(&["'header-sender'"], &["'header_sender'", "'header'", "''"]);
+        check::<LongLines>(&["'fold'", "'keep'"], &["'Fold'", "'off'", "998", "true"]);
         check::<Pattern>(&["''", "'^X-(A|B):'", "'ü'"], &["'('", r"'(a)\1'", "5"]);
         check::<Refusal>(&["'no'"], &["''", "' '", r#""a\r\n250 b""#, "'nö'"]);
         check::<bool>(&["true", "false"], &["'true'", "1"]);

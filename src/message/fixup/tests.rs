@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::envelope::{Address, ReversePath};
+use crate::message::header;
+use crate::message::long_lines::{MAX_LINE_OCTETS, has_long_line};
 use crate::message::rewrite::Settings;
 
 const RECEIVED: &str = "Received: by host (nullmta) id 1;\r\n\tx\r\n";
@@ -12,9 +14,9 @@ const TO: &str = "To: undisclosed-recipients:;\r\n";
 const DATE: &str = "Date: Sat, 21 Nov 2026 02:10:00 +0000\r\n";
 const MESSAGE_ID: &str = "Message-ID: <1.2@host.example.org>\r\n";
 
-fn fixup() -> Fixup {
+fn task() -> Task {
     let root = ReversePath::Mailbox(Address::parse("root").unwrap());
-    Fixup::new(Task {
+    Task {
         envelope: Envelope::from(root),
         facts: Facts {
             received: RECEIVED.to_owned(),
@@ -24,7 +26,11 @@ fn fixup() -> Fixup {
             user: None,
         },
         rules: Arc::new(Rules::new(Settings::new("host.example.org", "host.example.org")).unwrap()),
-    })
+    }
+}
+
+fn fixup() -> Fixup {
+    Fixup::new(task())
 }
 
 /// What becomes of content that arrives in these chunks.
@@ -133,7 +139,8 @@ fn a_body_is_not_taken_for_a_header_however_long_its_lines() {
     for start in ["", "A: b\r\n", "From a 02:10 "] {
         let content = [start.as_bytes(), &unbroken].concat();
         let out = fixed(content.chunks(64 * 1024)).unwrap();
-        assert!(out.ends_with(&unbroken), "{start:?}");
+        let text: Vec<u8> = out.into_iter().filter(|octet| !b"\r\n ".contains(octet)).collect();
+        assert!(text.ends_with(&unbroken), "{start:?}");
     }
 }
 
@@ -142,13 +149,52 @@ fn a_body_goes_straight_through() {
     let (mut fixup, mut out) = (fixup(), Vec::new());
     fixup.push(b"A: b\r\n\r", &mut out).unwrap();
     assert!(out.is_empty(), "nothing is written before the header section is whole");
-    fixup.push(b"\nbody", &mut out).unwrap();
-    assert!(out.ends_with(b"\r\n\r\nbody"));
+    fixup.push(b"\nbody\r\n", &mut out).unwrap();
+    assert!(out.ends_with(b"\r\n\r\nbody\r\n"));
     out.clear();
-    fixup.push(b"\r\nmore", &mut out).unwrap();
-    assert_eq!(out, b"\r\nmore", "nothing of the body is held back");
+    fixup.push(b"more\r\nand", &mut out).unwrap();
+    assert_eq!(out, b"more\r\n", "only the beginning of a line is held back");
+    fixup.push(&[b'x'; 100_000], &mut out).unwrap();
+    assert!(out.len() > 100_000 - MAX_LINE_OCTETS, "and no more of it than a line may have");
     fixup.finish(&mut out).unwrap();
-    assert_eq!(out, b"\r\nmore");
+    assert!(out.starts_with(b"more\r\nandxxx") && out.ends_with(b"x"));
+}
+
+/// A message with a line of 2,000 octets was passed on, and the relay refused it.
+#[test]
+fn lines_that_are_too_long_are_folded_unless_that_breaks_something() {
+    let line = "word ".repeat(400);
+    let line = line.trim_end();
+    let content = |field: &str| format!("{field}\r\nSubject: {line}\r\n\r\n{line}\r\n{line}");
+    for (setting, field, expected) in [
+        (LongLines::Fold, "A: b", LongLinesFound::Folded),
+        (LongLines::Fold, "Content-Type: application/pkcs7-mime", LongLinesFound::Folded),
+        (LongLines::Fold, "dkim-signature: v=1", LongLinesFound::Signed),
+        (LongLines::Fold, "Content-Type:\r\n Multipart/Signed; boundary=x", LongLinesFound::Signed),
+        (LongLines::Keep, "A: b", LongLinesFound::Kept),
+        (LongLines::Keep, "DKIM-Signature: v=1", LongLinesFound::Kept),
+    ] {
+        let content = content(field);
+        for piece in [content.len(), 1, 999] {
+            let settings = Settings { long_lines: setting, ..Settings::new("example.org", "example.org") };
+            let task = Task { rules: Arc::new(Rules::new(settings).unwrap()), ..task() };
+            let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
+            content.as_bytes().chunks(piece).for_each(|chunk| fixup.push(chunk, &mut out).unwrap());
+            let found = fixup.finish(&mut out).unwrap().long_lines;
+            assert_eq!(found, Some(expected), "{field}");
+            let kept = String::from_utf8(out).unwrap();
+            let is_folded = expected == LongLinesFound::Folded;
+            assert_eq!(has_long_line(kept.as_bytes()), !is_folded, "{field}");
+            // Between words nothing but line ends is put in: unfolded it is what it was.
+            let subject =
+                header::split(kept.as_bytes()).header.find("Subject").unwrap().unfolded().into_owned();
+            assert_eq!(String::from_utf8(subject).unwrap(), line);
+            assert!(kept.replace("\r\n ", " ").ends_with(&format!("\r\n{line}\r\n{line}")), "{field}");
+        }
+    }
+    let (mut fixup, mut out) = (fixup(), Vec::new());
+    fixup.push(b"A: b\r\n\r\nshort\r\n", &mut out).unwrap();
+    assert_eq!(fixup.finish(&mut out).unwrap().long_lines, None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::spelling::folded_local;
 use super::table::{Replacement, Selector, Table};
 use super::template::Template;
 use crate::envelope::{Address, BadAddress};
+use crate::message::long_lines::LongLines;
 
 /// Where an address stands, and as what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,8 @@ pub struct Settings {
     pub reply_to_original: bool,
     /// `hide-received`.
     pub hide_received: bool,
+    /// `long-lines`.
+    pub long_lines: LongLines,
     /// `[[rewrite.header]]`, in their order.
     pub header: Vec<HeaderRule>,
 }
@@ -110,6 +113,7 @@ impl Settings {
             keep_original: false,
             reply_to_original: false,
             hide_received: false,
+            long_lines: LongLines::Fold,
             header: Vec::new(),
         }
     }
@@ -137,6 +141,7 @@ pub struct Rules {
     pub(super) keep_original: bool,
     pub(super) reply_to_original: bool,
     pub(super) hide_received: bool,
+    pub(in crate::message) long_lines: LongLines,
     pub(super) header: Vec<HeaderRule>,
 }
 
@@ -160,6 +165,7 @@ impl Rules {
             keep_original: settings.keep_original,
             reply_to_original: settings.reply_to_original,
             hide_received: settings.hide_received,
+            long_lines: settings.long_lines,
             header: settings.header,
         })
     }

@@ -119,7 +119,7 @@ impl Users {
     fn begin_with(&self, fields: &str, octets: usize) -> (DropFile, String) {
         let mut told = self.told.lock().unwrap();
         let number = told.begun.len();
-        let body = format!("message {number}, ").repeat(octets.div_ceil(11)) + "\r\n";
+        let body = format!("message {number},\r\n").repeat(octets.div_ceil(12));
         told.begun.insert(body.clone());
         drop(told);
         let mut envelope = Envelope::from(ReversePath::Mailbox(Address::parse("root").unwrap()));
