@@ -4,12 +4,12 @@
 //! 1. The header section is what `rewrite/` makes of it, with our Received field in front, and the empty
 //!    line behind it is added where it is missing. The body goes through as it came, but for lines that are
 //!    too long (`long_lines.rs`): these are folded, in the header section too, unless the message is signed
-//!    or `rewrite.long-lines` says otherwise. An mbox `From ` line in front of the header is dropped
-//!    (`header.rs` says what counts as one).
+//!    or `rewrite.long-lines` says otherwise. A header section that is broken is mended first, so that no
+//!    Bcc gets into the body (`mend.rs`).
 //!    A message that calls itself 8-bit is 8BITMIME, whatever its submitter said (RFC 6152).
 //! 2. How the octets arrive does not matter: any chunking gives the same content, or the same refusal.
-//! 3. Memory is bounded: the header section, at most [`MAX_HEADER_OCTETS`] and one push, is held until
-//!    it is whole; of the body, at most the beginning of one line.
+//! 3. Memory is bounded: the header section, at most [`MAX_HEADER_OCTETS`], what `mend.rs` holds and one push,
+//!    is held until it is whole; of the body, at most the beginning of one line.
 //!
 //! Fails: [`Unacceptable`], for the reply to the end of data; then nothing is to be queued, whatever
 //! `out` holds, and every later call says the same.
@@ -23,6 +23,7 @@ use jiff::Zoned;
 
 use super::header::{Header, Scan, Split};
 use super::long_lines::{Folder, LongLines};
+use super::mend::Mender;
 use super::rewrite::{Changes, Facts, Refused, Rewritten, Rules, rewrite};
 use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
@@ -148,6 +149,8 @@ struct Following {
 #[derive(Debug)]
 struct Collecting {
     task: Task,
+    mender: Mender,
+    /// What is mended.
     octets: Vec<u8>,
     scan: Scan,
 }
@@ -155,7 +158,8 @@ struct Collecting {
 impl Fixup {
     /// Fixes up one message.
     pub fn new(task: Task) -> Self {
-        let collecting = Collecting { task, octets: Vec::new(), scan: Scan::default() };
+        let (mender, scan) = (Mender::default(), Scan::default());
+        let collecting = Collecting { task, mender, octets: Vec::new(), scan };
         Fixup { state: State::Header(Box::new(collecting)) }
     }
 
@@ -192,11 +196,7 @@ impl Fixup {
     /// Nothing follows: appends what is left to `out`.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Fixed, Unacceptable> {
         match self.state {
-            State::Header(collecting) => {
-                let end = collecting.scan.finish(&collecting.octets);
-                let following = collecting.task.write(end.split(&collecting.octets), out)?;
-                Ok(following.finish(out))
-            }
+            State::Header(collecting) => Ok(collecting.finish(out)?.finish(out)),
             State::Body(following) => Ok(following.finish(out)),
             State::Refused(why) => Err(why),
         }
@@ -206,7 +206,7 @@ impl Fixup {
 impl Collecting {
     /// Takes a line: what became of the message, once the header section is whole and written.
     fn push(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Following>, Unacceptable> {
-        self.octets.extend_from_slice(line);
+        self.mender.push(line, &mut self.octets);
         if let Some(end) = self.scan.advance(&self.octets) {
             return self.task.write(end.split(&self.octets), out).map(Some);
         }
@@ -214,6 +214,14 @@ impl Collecting {
             return Err(Unacceptable::HeaderTooLarge);
         }
         Ok(None)
+    }
+
+    /// Nothing follows.
+    fn finish(self, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
+        let Collecting { task, mender, mut octets, mut scan } = self;
+        mender.finish(&mut octets);
+        let end = scan.advance(&octets).unwrap_or_else(|| scan.finish(&octets));
+        task.write(end.split(&octets), out)
     }
 }
 

@@ -14,6 +14,8 @@
 //! - An mbox `From ` line is no field. It is split off if it is the very first line, has a time of
 //!   day in it and a field behind it; anywhere else such a line is text, and begins the body.
 //!
+//! This is the strict reading; content that comes in is mended first, so that it holds (`mend.rs`).
+//!
 //! Lines end with LF or CRLF; content has only CRLF by the time it gets here. Nothing here fails.
 //!
 //! Not here: what fields mean, adding to them, bounds on size (`fixup.rs`).
@@ -24,6 +26,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use scan::{Extent, Scan};
+pub(super) use scan::{Line, is_mbox_line};
 
 /// Content in its pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ pub mod dsn;
 pub mod fixup;
 pub mod header;
 pub mod long_lines;
+pub mod mend;
 pub mod received;
 pub mod rewrite;
 

@@ -3,7 +3,8 @@
 //! Promises:
 //! 1. The header section is read before anything is sent; it is known whom it names, and whether it has a
 //!    From field.
-//! 2. Bcc and Resent-Bcc leave this process with no message. A From field is added where it was asked for
+//! 2. Who stands in Bcc and Resent-Bcc leaves this process with no message, however broken the header section is
+//!    (`message/mend.rs`). A From field is added where it was asked for
 //!    and there is none. All else goes through as it came, normalised.
 //! 3. Memory is bounded: about [`HELD_OCTETS`] of a message are held in it; the rest is read when it is sent.
 //!
@@ -21,6 +22,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
+use crate::message::mend::Mender;
 
 /// Of a message, so many octets are held in memory: its header section, and for most all the rest.
 const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
@@ -46,9 +48,14 @@ impl<R: Read> Message<R> {
     /// Reads the header section, and as much of the body as is held in memory; the rest may go to `overflow`.
     pub(super) fn read(mut input: Input<R>, wanted: &Wanted, overflow: Overflow) -> Result<Self, Failure> {
         let (mut octets, mut has_rest, mut scan) = (Vec::new(), true, Scan::default());
+        let (mut mender, mut raw) = (Mender::default(), Vec::new());
         while has_rest && octets.len() < HELD_OCTETS {
-            has_rest = input.read(&mut octets).map_err(|error| unreadable(&error))?;
+            has_rest = input.read(&mut raw).map_err(|error| unreadable(&error))?;
+            mender.push(&raw, &mut octets);
+            raw.clear();
         }
+        // It holds something back only before the end of the header section, or where there is no more to come.
+        mender.finish(&mut octets);
         let extent = match scan.advance(&octets) {
             Some(extent) => extent,
             None if has_rest => return Err(header_too_large()),
@@ -82,8 +89,11 @@ fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
     }
     let from_field = from_field.filter(|_| content.header.find("From").is_none());
     out.extend_from_slice(from_field.unwrap_or_default().as_bytes());
-    // A header section of nothing but Bcc leaves a body that would be taken for one.
     let is_headed = from_field.is_some() || !content.header.octets().is_empty();
+    if is_headed && out.is_empty() {
+        // A header section of nothing but Bcc leaves a body that could be taken for one.
+        out.extend_from_slice(b"Bcc:\r\n");
+    }
     if is_headed && content.blank_line.is_empty() {
         out.extend_from_slice(b"\r\n");
     }
@@ -114,9 +124,9 @@ mod tests {
             ("Bcc: a\nTo: b\nbcc: c,\n d\nSubject: x\n\nBcc: e\n", "To: b\r\nSubject: x\r\n\r\nBcc: e\r\n"),
             ("Resent-Bcc: a\nResent-To: b\n\n", "Resent-To: b\r\n\r\n"),
             ("X-Bcc: a\n\n", "X-Bcc: a\r\n\r\n"),
-            ("Bcc: a\n\nTo: looks like a header\n", "\r\nTo: looks like a header\r\n"),
-            ("Bcc: a\nand text\n", "\r\nand text\r\n"),
-            ("Bcc: a", "\r\n"),
+            ("Bcc: a\n\nFrom: looks@like a header\n", "Bcc:\r\n\r\nFrom: looks@like a header\r\n"),
+            ("Bcc: a\nand text\n", "Bcc:\r\n\r\nand text\r\n"),
+            ("Bcc: a", "Bcc:\r\n\r\n"),
             ("text\n", "text\r\n"),
             ("", ""),
         ] {
@@ -136,6 +146,31 @@ mod tests {
         ] {
             assert_eq!(sent(octets, Some(FROM)), expected, "{octets:?}");
         }
+    }
+
+    /// With a byte order mark in front, `-t` found no recipients, and without it Bcc was published.
+    #[test]
+    fn a_broken_header_names_its_recipients_and_publishes_none() {
+        let wanted = Wanted { recipients: true, from_field: Some(FROM.to_owned()) };
+        for (octets, named, expected) in [
+            ("\u{feff}To: a@x\nBcc: s@y\n\nb\n", "a@x s@y", "To: a@x\r\nFrom: Ann <ann>\r\n\r\nb\r\n"),
+            ("\nFrom: f@z\nTo: a@x\nBcc: s@y\n\nb\n", "a@x s@y", "From: f@z\r\nTo: a@x\r\n\r\nb\r\n"),
+            (
+                "To: a@x,\nc@z\nFrom: f@z\nBcc: s@y\n\n",
+                "a@x c@z s@y",
+                "To: a@x,\r\n c@z\r\nFrom: f@z\r\n\r\n",
+            ),
+            ("From: f@z\nB cc: s@y\n\nb\n", "s@y", "From: f@z\r\n\r\nb\r\n"),
+        ] {
+            let message = read(octets.as_bytes(), &wanted).unwrap();
+            let found: Vec<_> = message.named.iter().map(Address::as_str).collect();
+            assert_eq!(found.join(" "), named, "{octets:?}");
+            let mut content = message.content;
+            assert_eq!(String::from_utf8(content.rest()).unwrap(), expected, "{octets:?}");
+        }
+        // What may be a recipient who gets nothing is refused, not guessed.
+        let failure = read(b"To: a@x\nodd one\nBcc: s@y\n\n", &wanted).err().unwrap();
+        assert_eq!(failure.exit(), Exit::DataErr, "{failure}");
     }
 
     #[test]

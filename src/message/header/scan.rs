@@ -142,7 +142,7 @@ impl Scan {
 
 /// What a line is, as its beginning shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+pub(in crate::message) enum Line {
     Field,
     Continuation,
     Blank { len: usize },
@@ -151,7 +151,7 @@ enum Line {
 
 impl Line {
     /// `None` while there are too few octets to say. More octets never change the answer.
-    fn begun_by(start: &[u8]) -> Option<Line> {
+    pub(in crate::message) fn begun_by(start: &[u8]) -> Option<Line> {
         match start {
             [] | [b'\r'] => return None,
             [b'\n', ..] => return Some(Line::Blank { len: 1 }),
@@ -170,7 +170,7 @@ impl Line {
 
 /// Whether a first line that begins with `From ` is mbox's (RFC 4155): it has a time of day in it,
 /// which keeps a text that begins with the word from being taken for one.
-fn is_mbox_line(line: &[u8]) -> bool {
+pub(in crate::message) fn is_mbox_line(line: &[u8]) -> bool {
     let is_time = |word: &[u8]| {
         matches!(word, [h, b':', m @ ..] | [_, h, b':', m @ ..]
             if h.is_ascii_digit() && m.len() >= 2 && m[..2].iter().all(u8::is_ascii_digit))

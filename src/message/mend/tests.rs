@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::header::split;
+
+fn mended<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let (mut mender, mut out) = (Mender::default(), Vec::new());
+    pieces.into_iter().for_each(|piece| mender.push(piece, &mut out));
+    mender.finish(&mut out);
+    out
+}
+
+/// With a byte order mark in front the whole header was the body, Bcc and all; a line of text in a header
+/// did the same to what stood behind it.
+#[test]
+fn each_kind_of_line_that_is_no_field() {
+    let mbox = "From ann Sat Nov 21 02:10:00 2026\r\n";
+    let cases: &[(&str, Option<&str>)] = &[
+        // Before the fields.
+        ("\u{feff}A: b\r\n\r\nx", Some("A: b\r\n\r\nx")),
+        ("\u{feff}text\r\n", None),
+        ("\u{feff}\r\nBcc: s@x\r\n\r\n", Some("Bcc: s@x\r\n\r\n")),
+        (&format!("{mbox}A: b\r\n\r\n"), Some("A: b\r\n\r\n")),
+        (&format!(">{mbox}{mbox}\r\nA: b\r\n\r\n"), Some("A: b\r\n\r\n")),
+        (&format!("\u{feff}{mbox}A: b\r\n\r\n"), Some("A: b\r\n\r\n")),
+        (&format!("{mbox}text\r\nA: b\r\n\r\n"), None),
+        (mbox, None),
+        ("From now on:\r\nRule: be kind\r\n", None),
+        ("From ann\r\nRule: x\r\nBcc: s@x", Some("X-Before-Header: From ann\r\nRule: x\r\nBcc: s@x")),
+        ("\r\n \t\r\nTo: a\r\nBcc: s@x\r\n\r\n", Some("To: a\r\nBcc: s@x\r\n\r\n")),
+        ("\r\nFrom: a@x\r\n\r\nBcc: y\r\n", Some("From: a@x\r\n\r\nBcc: y\r\n")),
+        ("\r\nFrom: 3 to 4\r\n\r\n", None),
+        ("\r\nTo: a\r\n\r\n", None),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\n y\r\nbcc: s@x\r\n\r\n",
+            Some("X-Before-Header: GET / HTTP/1.1\r\nHost: x\r\n y\r\nBcc: s@x\r\n\r\n"),
+        ),
+        ("Dear Bob,\r\nall is well.\r\n\r\nBcc: x\r\n", None),
+        ("Dear Bob\r\nSubject: dinner\r\nTo: eat\r\n\r\n", None),
+        (" text\r\nBcc: s@x", Some("X-Before-Header:  text\r\nBcc: s@x")),
+        ("\0Bcc: s@x\r\n y\r\n\r\n", Some("Bcc: s@x\r\n y\r\n\r\n")),
+        ("B cc: s@x\r\n\r\n", Some("Bcc: s@x\r\n\r\n")),
+        // Between them.
+        ("A: b\r\ntext\r\n\r\nBcc: x", None),
+        ("A: b\r\n\r\ntext\r\nBcc: x", None),
+        ("A: b\r\ntext\r\nC: d\r\nTo: e\r\n\r\n", None),
+        ("A: b\r\ntext\r\nC: d\r\nBcc: s@x\r\n\r\n", Some("A: b\r\n text\r\nC: d\r\nBcc: s@x\r\n\r\n")),
+        ("A: b\r\ntext\r\nFrom: a@x\r\n\r\n", Some("A: b\r\n text\r\nFrom: a@x\r\n\r\n")),
+        ("From: b\r\ntext\r\nFrom: a@x\r\n\r\n", None),
+        (
+            "To: a@x,\r\nb@y\r\nBcc: s@x\r\nodd\r\nResent-bcc: t",
+            Some("To: a@x,\r\n b@y\r\nBcc: s@x\r\n odd\r\nResent-Bcc: t"),
+        ),
+        ("A: b\r\n\u{feff}C: d\r\nBcc: s@x\r\n\r\n", Some("A: b\r\n \u{feff}C: d\r\nBcc: s@x\r\n\r\n")),
+        (&format!("A: b\r\n>{mbox}Bcc: s@x\r\n"), Some(&format!("A: b\r\n >{mbox}Bcc: s@x\r\n"))),
+        ("A: b\r\nN\u{e4}me: c\r\nBcc: s@x\r\n", Some("A: b\r\n N\u{e4}me: c\r\nBcc: s@x\r\n")),
+        ("A: b\r\nB\0\u{e4}cc\t: s@x\r\n\r\n", Some("A: b\r\nBcc: s@x\r\n\r\n")),
+        ("A: b\r\n>Bcc: s@x\r\n\r\n", Some("A: b\r\nBcc: s@x\r\n\r\n")),
+        ("A: b\r\n: c\r\nBcc: s@x", Some("A: b\r\n : c\r\nBcc: s@x")),
+        ("A: b\r\n \t\r\nBcc : s@x\r\n", Some("A: b\r\n \t\r\nBcc: s@x\r\n")),
+        ("A: b\r\nX-Bcc: s@x\r\n", None),
+        // The end, anywhere.
+        ("", None),
+        ("\u{feff}", None),
+        ("\r\n", None),
+        ("A", None),
+        ("A: b\r\nC", None),
+        ("A: b\r\nB cc:", Some("A: b\r\nBcc:")),
+    ];
+    for (content, expected) in cases {
+        let expected = expected.unwrap_or(content);
+        for len in [content.len().max(1), 1, 2, 7] {
+            let found = mended(content.as_bytes().chunks(len));
+            assert_eq!(String::from_utf8_lossy(&found), expected, "{content:?}");
+        }
+        assert_eq!(mended([expected.as_bytes()]), expected.as_bytes(), "twice is once: {content:?}");
+    }
+}
+
+#[test]
+fn a_text_is_held_back_so_far_and_no_further() {
+    let text = "text without an empty line\r\n".repeat(5000);
+    let (mut mender, mut out) = (Mender::default(), Vec::new());
+    for piece in text.as_bytes().chunks(1000) {
+        mender.push(piece, &mut out);
+        assert!(mender.held.len() <= MAX_HELD_OCTETS + 1000);
+    }
+    assert_eq!(out.len(), text.len());
+    let unbroken = "x".repeat(3 * MAX_HELD_OCTETS);
+    let mut mender = Mender::default();
+    out.clear();
+    mender.push(unbroken.as_bytes(), &mut out);
+    assert_eq!(out, unbroken.as_bytes());
+}
+
+/// Lines that are met in and before headers and are no fields.
+const ODD: &[&[u8]] = &[
+    b"\xEF\xBB\xBF",
+    b">From ann Sat Nov 21 02:10:00 2026\r\n",
+    b"From ann Sat Nov 21 02:10:00 2026\r\n",
+    b" \t\r\n",
+    b"\0\0\r\n",
+    b"POST /mail HTTP/1.1\r\n",
+    b"no colon\r\n",
+    b"two words: x\r\n",
+    b"N\xE4me: x\r\n",
+    b"Subject : x\r\n",
+    b": nameless\r\n",
+    b"B cc: hidden@secret.example\r\n",
+    b"\0Bcc: hidden@secret.example\r\n",
+    b"- - - 8< - - -\r\n",
+];
+
+const FIELDS: [&str; 5] = [
+    "Subject: x\r\n",
+    "Bcc: a@x,\r\n hidden@secret.example\r\n",
+    "From: ann@author.example\r\n",
+    "To: bob@x\r\n",
+    "MIME-Version: 1.0\r\n",
+];
+
+proptest! {
+    /// Promise 1, with anything before and between.
+    #[test]
+    fn no_bcc_is_published_and_no_from_hidden(
+        odd in prop::collection::vec((0..FIELDS.len(), prop::sample::select(ODD)), 0..6),
+        order in Just(FIELDS.to_vec()).prop_shuffle(),
+        blank_lines in 0..3_usize,
+        piece in 1..40_usize,
+    ) {
+        let mut content = b"\r\n".repeat(blank_lines);
+        for (index, field) in order.iter().enumerate() {
+            let before = odd.iter().filter(|(at, _)| *at == index);
+            before.for_each(|(_, line)| content.extend_from_slice(line));
+            content.extend_from_slice(field.as_bytes());
+        }
+        content.extend_from_slice(b"\r\nbody\r\n");
+        let out = mended(content.chunks(piece));
+        let split = split(&out);
+        prop_assert!(split.body.ends_with(b"body\r\n"));
+        let secret = |octets: &[u8]| octets.windows(6).any(|window| window == b"hidden");
+        prop_assert!(!secret(split.body), "{}", out.escape_ascii());
+        for field in split.header.fields() {
+            prop_assert!(field.is("Bcc") || !secret(field.octets()), "{}", field.octets().escape_ascii());
+        }
+        let from = split.header.find("From").map(|field| field.unfolded().into_owned());
+        prop_assert!(from.is_some_and(|from| from.starts_with(b"ann@author.example")));
+        prop_assert_eq!(mended([&out[..]]), &out[..], "twice is once");
+    }
+}
