@@ -5,8 +5,10 @@
 //! 2. Writing never waits for a relay that waits to be read: what it says meanwhile is taken in.
 //! 3. A write that fails is told by the next reply awaited, after everything the relay had still said;
 //!    a relay's last words are never lost behind a broken pipe.
-//! 4. Memory is bounded: an over-long reply is garbage; what is said unasked stays in the socket
+//! 4. Memory is bounded: an endless reply is garbage; what is said unasked stays in the socket
 //!    beyond [`MAX_UNREAD_OCTETS`].
+//! 5. At the final dot whatever begins with a code is a reply, even if its end never comes: nothing else tells whether
+//!    the relay has the message. After a reply without an end nothing more is read.
 //!
 //! Not here: what is said and what it means (`dialog.rs`, `verdict.rs`); whether it may be said yet
 //! (`tls.rs`).
@@ -26,7 +28,7 @@ use zeroize::Zeroize;
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use crate::config::Timeouts;
 use crate::log;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Reading, Reply};
 
 /// What is taken in while we write: the replies to the largest group fit many times.
 const MAX_UNREAD_OCTETS: usize = 1 << 20;
@@ -42,6 +44,8 @@ pub(crate) struct Channel<S> {
     /// Octets from the relay; those before `read` are used up.
     input: Vec<u8>,
     read: usize,
+    /// The beginning of a reply, taken out of `input`.
+    reading: Reading,
     /// Octets not yet written.
     output: Vec<u8>,
     /// Why nothing more will come or go.
@@ -50,7 +54,16 @@ pub(crate) struct Channel<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     pub(crate) fn new(stream: S, peer: Peer, timeouts: Timeouts) -> Self {
-        Channel { stream, peer, timeouts, input: Vec::new(), read: 0, output: Vec::new(), broken: None }
+        Channel {
+            stream,
+            peer,
+            timeouts,
+            input: Vec::new(),
+            read: 0,
+            reading: Reading::default(),
+            output: Vec::new(),
+            broken: None,
+        }
     }
 
     pub(crate) fn peer(&self) -> &Peer {
@@ -108,18 +121,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         let limit = self.limit(phase);
         let deadline = Instant::now() + limit;
         loop {
-            if let Some(reply) = self.take_reply().map_err(|cause| self.trouble(phase, cause))? {
-                log::relay_said(&self.peer, &phase, &reply);
-                return Ok(reply);
+            match self.take_reply() {
+                Ok(Some(reply)) => return Ok(self.heard(phase, reply)),
+                Ok(None) => {}
+                Err(garbage) => return self.cut_off(phase, garbage),
             }
             if let Some(cause) = self.broken.clone() {
-                return Err(self.trouble(phase, cause));
+                return self.cut_off(phase, cause);
             }
             let heard = poll_fn(|cx| self.poll_hear(cx));
             if timeout_at(deadline, heard).await.is_err() {
-                return Err(self.trouble(phase, Cause::TimedOut(limit)));
+                return self.cut_off(phase, Cause::TimedOut(limit));
             }
         }
+    }
+
+    /// Promise 5: the end of the reply awaited never comes.
+    fn cut_off(&mut self, phase: Phase, cause: Cause) -> Result<Reply, Trouble> {
+        self.broken.get_or_insert(cause.clone());
+        let reply = self.reading.cut_off().filter(|_| phase == Phase::Dot);
+        reply.map(|reply| self.heard(phase, reply)).ok_or_else(|| self.trouble(phase, cause))
+    }
+
+    fn heard(&self, phase: Phase, reply: Reply) -> Reply {
+        log::relay_said(&self.peer, &phase, &reply);
+        reply
+    }
+
+    /// Whether nothing more will be heard.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.broken.is_some() && self.unread().is_empty()
     }
 
     /// Whether the relay has said something, or hung up, without being asked.
@@ -159,18 +190,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// A whole reply from the front of what was heard.
     fn take_reply(&mut self) -> Result<Option<Reply>, Cause> {
-        match Reply::parse(self.unread()) {
-            Ok(None) => Ok(None),
-            Ok(Some((reply, octets))) => {
-                self.read += octets;
-                if self.read == self.input.len() {
-                    self.input.clear();
-                    self.read = 0;
-                }
-                Ok(Some(reply))
-            }
-            Err(_) => Err(Cause::Garbage(shown(self.unread()))),
+        let taken = self.reading.take(&self.input[self.read..]);
+        let (octets, reply) = taken.map_err(|_| Cause::Garbage(shown(self.reading.line())))?;
+        self.read += octets;
+        if self.read == self.input.len() {
+            self.input.clear();
+            self.read = 0;
         }
+        Ok(reply)
     }
 
     /// Writes `output` from `written` on and flushes; hears the relay out meanwhile.

@@ -156,3 +156,63 @@ async fn taking_leave_does_not_wait_long() {
     theirs.read_to_string(&mut heard).await.unwrap();
     assert_eq!(heard, "QUIT\r\n");
 }
+
+/// What was lost: a reply of 3,000 octets, `250ok` or a tab behind the code was called a lost connection: the relay was
+/// paused, and at the final dot the message went again at each probe. Property: at each phase, whatever follows a code
+/// is a reply; up to 64 KiB a line and 1 MiB in all, and at the final dot without any bound, even without an end.
+#[tokio::test(start_paused = true)]
+async fn the_code_decides_whatever_follows_it_at_each_phase() {
+    let long = |octets: usize| format!("250 2.0.0 {}\r\n", "x".repeat(octets)).into_bytes();
+    let lines = |count: usize| ("250-line\r\n".repeat(count) + "250 end\r\n").into_bytes();
+    let mut whole: Vec<Vec<u8>> = vec![
+        b"250\r\n".into(),
+        b"250ok\r\n".into(),
+        b"250\tok\r\n".into(),
+        b"250 5.7.2\r\n".into(),
+        b"250 a\0b\r\n".into(),
+        b"250 \xff\xfe\x80\r\n".into(),
+        b"550-no\r\n250 yes\r\n".into(),
+    ];
+    whole.extend([0, 1, 510, 512, 1023, 1024, 3000, 65_000].map(long));
+    whole.extend([0, 63, 64, 199, 4999].map(lines));
+    let endless: [Vec<u8>; 5] =
+        [b"250".into(), b"250 2.0.0 o".into(), b"250-one\r\n".into(), long(70_000), lines(150_000)];
+    let phases = [
+        Phase::Greeting,
+        Phase::Ehlo,
+        Phase::Auth,
+        Phase::Mail,
+        Phase::Rcpt,
+        Phase::Data,
+        Phase::Content,
+        Phase::Dot,
+        Phase::Rset,
+    ];
+    for phase in phases {
+        for (octets, ends) in
+            whole.iter().map(|octets| (octets, true)).chain(endless.iter().map(|o| (o, false)))
+        {
+            let (ours, mut theirs) = duplex(4096);
+            let speaking = async move {
+                // A client that has heard enough does not read on.
+                let _ = theirs.write_all(octets).await;
+            };
+            let hearing = async move { channel(ours).reply(phase).await.map(|reply| reply.code()) };
+            let (_, heard) = tokio::join!(speaking, hearing);
+            let is_reply = ends || phase == Phase::Dot;
+            let shown = octets[..octets.len().min(20)].escape_ascii().to_string();
+            assert_eq!(heard.ok(), is_reply.then_some(250), "{phase}: {shown} ({} octets)", octets.len());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_behind_a_reply_without_an_end() {
+    let (ours, mut theirs) = duplex(64);
+    theirs.write_all(b"250 2.0.0 o").await.unwrap();
+    let mut channel = channel(ours);
+    assert_eq!(channel.reply(Phase::Dot).await.unwrap().to_string(), "250 2.0.0 o");
+    assert!(channel.is_at_end());
+    theirs.write_all(b"k\r\n550 late\r\n").await.unwrap();
+    assert!(matches!(channel.reply(Phase::Mail).await.unwrap_err().cause, Cause::TimedOut(_)));
+}

@@ -61,7 +61,11 @@ impl Connection {
             *ahead = self.take(work, Duration::ZERO).await;
         }
         let next = ahead.as_ref().map(|next| &next.group);
-        Ok(self.final_dot(delivery, stuffer, next).await?)
+        self.final_dot(delivery, stuffer, next).await?;
+        if ahead.is_none() && self.channel.is_at_end() {
+            return Err(End::Spent);
+        }
+        Ok(())
     }
 
     fn pace(&self) -> Pipelining {
