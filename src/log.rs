@@ -32,6 +32,8 @@ pub enum Outcome {
     Sent,
     /// To be tried again.
     Deferred,
+    /// Refused in a way that only an operator can mend: kept.
+    Held,
     /// Never to be tried again.
     Bounced,
     /// Tried for longer than the queue lifetime: bounced.
@@ -43,6 +45,7 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Outcome::Sent => "sent",
             Outcome::Deferred => "deferred",
+            Outcome::Held => "held",
             Outcome::Bounced => "bounced",
             Outcome::Expired => "expired",
         })
@@ -264,6 +267,35 @@ pub fn relay_trouble(trouble: &dyn fmt::Display) {
 /// A relay failed where it had been sent commands before it had answered those in front of them.
 pub fn lock_step(trouble: &dyn fmt::Display) {
     info!("relay gets one command at a time for a day, since it failed at several: {trouble}");
+}
+
+/// A message is held after a refusal, and none was before.
+pub fn refusal_held(said: &str, is_first_day: bool) {
+    warn!("{}", HeldBack { said, is_first_day });
+}
+
+/// Why mail is held, and what to do about it.
+pub struct HeldBack<'a> {
+    /// The relay's reply to the last message that was held.
+    pub said: &'a str,
+    /// This relay has never taken a message.
+    pub is_first_day: bool,
+}
+
+impl fmt::Display for HeldBack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = if self.is_first_day {
+            "this relay has never taken a message from here, so what it refuses is held"
+        } else {
+            "what the relay refuses is held"
+        };
+        let said = Foreign(self.said);
+        write!(
+            f,
+            "{until}: {said}; have the relay take this sender, or set rewrite.sender for the mail to come; a reload \
+             tries what is held again"
+        )
+    }
 }
 
 /// The relay takes mail again.

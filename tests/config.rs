@@ -232,7 +232,7 @@ mod example {
     use super::*;
 
     /// Keys that the example shows with an example of a value, for want of a default.
-    const WITHOUT_DEFAULT: [&str; 24] = [
+    const WITHOUT_DEFAULT: [&str; 25] = [
         "auth.credential",
         "auth.mechanisms",
         "auth.password-command",
@@ -241,6 +241,7 @@ mod example {
         "listen.certificate",
         "listen.hostname",
         "listen.key",
+        "queue.on-refusal",
         "queue.postmaster",
         "rewrite.aliases",
         "rewrite.header",

@@ -127,6 +127,7 @@ impl Control {
                 relay: if status.paused_until.is_some() { "paused" } else { "usable" }.into(),
                 next_probe: status.paused_until.map(|time| time.to_string()),
                 trouble: status.trouble,
+                held_because: status.held_because,
             })
             .await
     }

@@ -52,7 +52,7 @@ pub struct Status {
     pub ready: usize,
     /// Of them, deferred by their own 4xx.
     pub deferred: usize,
-    /// Of them, held by an operator.
+    /// Of them, held after a refusal.
     pub held: usize,
     /// Of them, failed ones that nobody can be told of, and damaged ones.
     pub dead: usize,
@@ -68,6 +68,8 @@ pub struct Status {
     pub next_probe: Option<String>,
     /// The last relay-wide trouble, until the relay has answered again.
     pub trouble: Option<String>,
+    /// Why messages are held and what to do about it, while some are.
+    pub held_because: Option<String>,
 }
 
 /// What a live message is doing: the words of every listing and every count, of the daemon and of `nullmta spool`.

@@ -48,6 +48,9 @@ fn text(status: &protocol::Status) -> String {
     if let Some(trouble) = &status.trouble {
         text += &format!("trouble {}\n", Foreign(trouble));
     }
+    if let Some(why) = &status.held_because {
+        text += &format!("held    {}\n", Foreign(why));
+    }
     if let Some(next_probe) = &status.next_probe {
         text += &format!("probe   {next_probe}\n");
     }
@@ -88,6 +91,7 @@ mod tests {
             connections: 0,
             relay: "paused".into(),
             next_probe: Some("2026-11-21T02:10:00Z".into()),
+            held_because: Some("what the relay refuses is held".into()),
             trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
         };
         assert_eq!(
@@ -98,6 +102,7 @@ mod tests {
              dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
              \u{20}                 (550 5.7.1 null sender refused)\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
+             held    what the relay refuses is held\n\
              probe   2026-11-21T02:10:00Z\n"
         );
     }

@@ -14,7 +14,7 @@ use super::setting::{
 };
 use super::table::{Entry, List, Table};
 use super::units::{Lapse, Size};
-use super::{Format, Level};
+use super::{Format, Level, OnRefusal};
 use crate::envelope::Address;
 
 /// A key that the file may leave out.
@@ -79,6 +79,7 @@ pub(super) struct Queue {
     pub(super) lifetime: Key<Lapse>,
     pub(super) delay_warning: Key<OrOff<Lapse>>,
     pub(super) postmaster: Key<Address>,
+    pub(super) on_refusal: Key<OnRefusal>,
     pub(super) min_free_space: Key<Size>,
     pub(super) max_messages: Key<Count>,
 }
@@ -198,6 +199,7 @@ impl Queue {
             lifetime: table.take("lifetime")?,
             delay_warning: table.take("delay-warning")?,
             postmaster: table.take("postmaster")?,
+            on_refusal: table.take("on-refusal")?,
             min_free_space: table.take("min-free-space")?,
             max_messages: table.take("max-messages")?,
         };

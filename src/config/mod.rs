@@ -149,10 +149,22 @@ pub struct Queue {
     pub delay_warning: Option<Duration>,
     /// Who gets a DSN that cannot be delivered; with its domain.
     pub postmaster: Option<Address>,
+    /// What becomes of a message whose sender or account the relay refuses for good; `None`: it is held until the relay
+    /// has taken a first message, and bounced from then on.
+    pub on_refusal: Option<OnRefusal>,
     /// Free octets on the spool's disk below which no message is accepted (452).
     pub min_free_space: u64,
     /// The most messages on the spool.
     pub max_messages: u64,
+}
+
+/// `queue.on-refusal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// The message is bounced.
+    Bounce,
+    /// The message is held.
+    Hold,
 }
 
 /// `[log]`.

@@ -139,6 +139,7 @@ fn queue_of(queue: &file::Queue, origin: &str) -> Result<Queue, Fault> {
         lifetime,
         delay_warning: delay_warning_of(&queue.delay_warning, lifetime)?,
         postmaster: given(&queue.postmaster).map(|address: &Address| address.completed_with(origin)),
+        on_refusal: given(&queue.on_refusal).copied(),
         min_free_space: given(&queue.min_free_space).map_or(defaults::MIN_FREE_SPACE, |size| size.0),
         max_messages: given(&queue.max_messages)
             .map_or(defaults::MAX_MESSAGES, |count| u64::from(count.0.get())),

@@ -12,7 +12,7 @@ use rustls::pki_types::{DnsName, ServerName};
 use toml::de::DeValue;
 
 use super::relay::{Mechanism, Pipelining, TlsVersion};
-use super::{Format, Level};
+use super::{Format, Level, OnRefusal};
 use crate::envelope::Address;
 
 /// A type of value.
@@ -338,6 +338,8 @@ words!(Level, "\"error\", \"warn\", \"info\" or \"debug\"",
     "error" => Level::Error, "warn" => Level::Warn, "info" => Level::Info, "debug" => Level::Debug);
 words!(Format, "\"text\" or \"json\"",
     "text" => Format::Text, "json" => Format::Json);
+words!(OnRefusal, "\"bounce\" or \"hold\"",
+    "bounce" => OnRefusal::Bounce, "hold" => OnRefusal::Hold);
 words!(Mechanism, "\"SCRAM-SHA-512\", \"SCRAM-SHA-256\", \"SCRAM-SHA-1\", \"PLAIN\" or \"LOGIN\"",
     "SCRAM-SHA-512" => Mechanism::ScramSha512, "SCRAM-SHA-256" => Mechanism::ScramSha256,
     "SCRAM-SHA-1" => Mechanism::ScramSha1, "PLAIN" => Mechanism::Plain, "LOGIN" => Mechanism::Login);

@@ -50,6 +50,22 @@ fn the_delivery_line_is_postfix_s() {
 }
 
 #[test]
+fn why_mail_is_held() {
+    let said = "553 5.7.1 no\r\n18A4: status=sent";
+    assert_eq!(
+        HeldBack { said, is_first_day: true }.to_string(),
+        "this relay has never taken a message from here, so what it refuses is held: 553 5.7.1 no\\r\\n18A4: \
+         status=sent; have the relay take this sender, or set rewrite.sender for the mail to come; a reload tries \
+         what is held again"
+    );
+    assert_eq!(
+        HeldBack { said: "550 no", is_first_day: false }.to_string(),
+        "what the relay refuses is held: 550 no; have the relay take this sender, or set rewrite.sender for the \
+         mail to come; a reload tries what is held again"
+    );
+}
+
+#[test]
 fn the_accepted_line() {
     let from = ReversePath::Mailbox(Address::parse("app@example.org").unwrap());
     let mut line = Accepted {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::clock::Clock;
+use super::refusals::{Refusal, Ruling};
 use super::roster::Member;
 use super::settlement::{Disposition, Settlement};
 use super::{Command, ConnectionId, Queue, Settings, Taken};
@@ -151,6 +152,15 @@ impl Courier {
         self.desk.became(id, disposition);
     }
 
+    /// What the owner, who sees what other messages were told, makes of a refusal.
+    async fn ruling(&self, report: &Report) -> Ruling {
+        let Some(refusal) = Refusal::of(report) else { return Ruling::AsSaid };
+        let (connection, queue) = (self.connection, &self.desk.queue);
+        let ruling = queue.ask(|answer| Command::Judge { connection, refusal, answer }).await;
+        // An owner that has stopped can tell no more: the next start tries it again.
+        ruling.unwrap_or(Ruling::Untold)
+    }
+
     /// A message whose every recipient had its end before a crash could record its removal.
     fn finish(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
@@ -186,11 +196,17 @@ impl Work for Courier {
     }
 
     async fn report(&mut self, report: Report) {
-        if report.recipients.iter().any(|recipient| recipient.verdict != Verdict::Untold) {
+        let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
+        if has(Verdict::Sent) {
+            self.desk.queue.tell(Command::Taken(self.connection));
+        }
+        let ruling = self.ruling(&report).await;
+        if ruling != Ruling::Untold && (has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced))
+        {
             self.desk.queue.tell(Command::Answered(self.connection));
         }
         if let Some(attempt) = self.attempts.remove(&report.id) {
-            Settlement::of_report(self.desk.clone(), attempt, report).spawn();
+            Settlement::of_report(self.desk.clone(), attempt, report, ruling).spawn();
         }
     }
 }

@@ -26,6 +26,7 @@ mod courier;
 mod lanes;
 mod owner;
 mod recording;
+mod refusals;
 mod roster;
 mod schedule;
 mod settlement;
@@ -50,6 +51,7 @@ use crate::spool::{CommitError, Entry, Recovery, Spool};
 use clock::Clock;
 pub use courier::Courier;
 use owner::Owner;
+use refusals::{Refusal, RefusalRule, Ruling};
 use roster::Member;
 pub use roster::Standing;
 use schedule::RetryPolicy;
@@ -88,6 +90,8 @@ pub struct Settings {
     pub max_connections: NonZeroUsize,
     /// The relay itself.
     pub carrier: Arc<dyn Carrier>,
+    /// What becomes of refusals that are not about one message.
+    refusals: RefusalRule,
 }
 
 impl Settings {
@@ -105,6 +109,7 @@ impl Settings {
             dsn_author: config.rewrite.dsn_author(),
             max_connections: config.relay.max_connections,
             carrier,
+            refusals: RefusalRule::of(config),
         }
     }
 }
@@ -149,7 +154,7 @@ pub struct Status {
     pub under_way: usize,
     /// Messages deferred by their own 4xx.
     pub deferred: usize,
-    /// Messages held by an operator.
+    /// Messages held after a refusal.
     pub held: usize,
     /// Failed messages that nobody can be told of, and damaged ones.
     pub dead: usize,
@@ -163,10 +168,12 @@ pub struct Status {
     pub trouble: Option<String>,
     /// The same, without anybody's words.
     pub trouble_outline: Option<String>,
+    /// Why messages are held and what to do about it, while some are.
+    pub held_because: Option<String>,
 }
 
 impl Queue {
-    /// Probes a paused relay and tries every deferred message, now (SIGUSR1).
+    /// Probes a paused relay and tries every deferred and every held message, now (SIGUSR1).
     pub fn probe_now(&self) {
         self.tell(Command::ProbeNow);
     }
@@ -229,6 +236,15 @@ enum Command {
     },
     /// The relay has answered a transaction.
     Answered(ConnectionId),
+    /// The relay has taken a message.
+    Taken(ConnectionId),
+    /// The relay has refused one in a way that may say more than its fate.
+    Judge {
+        connection: ConnectionId,
+        refusal: Refusal,
+        answer: oneshot::Sender<Ruling>,
+    },
+
     /// What became of a message cannot be recorded yet.
     Unrecorded {
         id: QueueId,

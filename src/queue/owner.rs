@@ -16,14 +16,15 @@ use super::breaker::{Breaker, Effect};
 use super::clock::{Clock, later};
 use super::courier::{Courier, Desk};
 use super::recording::{Recording, await_recording};
-use super::roster::Roster;
+use super::refusals::{Refusal, Refusals, Ruling};
+use super::roster::{Roster, Standing};
 use super::schedule::Spread;
 use super::settlement::Disposition;
 use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
-use crate::spool::{CommitError, Entry, Recovery, Spool};
+use crate::spool::{CommitError, Entry, EntryState, Recovery, Spool};
 
 /// The longest the owner sleeps: a message that arrives is stamped with the relay clock as the spool was told it
 /// last, and loses of its patience what that is behind.
@@ -57,6 +58,7 @@ type Ended = Result<(Id, Result<(), Trouble>), JoinError>;
 pub(super) struct Owner {
     roster: Roster,
     breaker: Breaker,
+    refusals: Refusals,
     /// The breaker lets nothing through.
     relay_is_paused: bool,
     trouble: Option<Trouble>,
@@ -87,9 +89,15 @@ impl Owner {
         for entry in &recovery.entries {
             roster.admit(entry, now);
         }
+        let has_taken = spool.knows_relay(&settings.refusals.relay);
+        let is_held = |entry: &&Entry| entry.state == EntryState::Held;
+        let held = recovery.entries.iter().filter(is_held).map(|entry| entry.id);
+        let refusals = Refusals::new(settings.refusals.clone(), has_taken, held);
+        refusals.held().for_each(|id| roster.put_back(id, now));
         Owner {
             roster,
             breaker: Breaker::new(settings.max_connections.get()),
+            refusals,
             relay_is_paused: false,
             trouble: None,
             desk: Arc::new(Desk { queue, spool, settings, clock }),
@@ -156,6 +164,11 @@ impl Owner {
         match command {
             Command::Next { connection, wait, answer } => self.next(connection, wait, answer),
             Command::Answered(connection) => self.answered(connection),
+            Command::Taken(connection) => self.taken(connection),
+            // Whoever asked may have gone away.
+            Command::Judge { connection, refusal, answer } => {
+                let _ = answer.send(self.judge(connection, &refusal));
+            }
             Command::Unrecorded { id, error } => self.unrecorded(id, error),
             Command::Unmarked { id, error } => self.unmarked(id, error),
             Command::Recordable => self.recordable(),
@@ -233,6 +246,36 @@ impl Owner {
         self.trouble = None;
     }
 
+    fn taken(&mut self, connection: ConnectionId) {
+        if !self.is_outdated(connection) && self.refusals.taken() {
+            let Desk { spool, settings, .. } = &*self.desk;
+            let (spool, relay) = (spool.clone(), settings.refusals.relay.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = spool.remember_relay(&relay) {
+                    log::done_without("remembering that this relay takes mail", &error);
+                }
+            });
+        }
+    }
+
+    /// What a refusal means to its message, beside what others were told.
+    fn judge(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
+        let is_first_held = self.refusals.held_by().is_none();
+        let ruling = self.refusals.judge(refusal);
+        match ruling {
+            Ruling::Untold if !self.is_outdated(connection) => {
+                self.replace_connections();
+                let cause = Cause::Other(self.refusals.trouble(refusal));
+                self.troubled(Trouble { phase: refusal.phase, peer: Some(refusal.peer.clone()), cause });
+            }
+            Ruling::Hold if is_first_held => {
+                log::refusal_held(&refusal.said, self.refusals.is_first_day());
+            }
+            Ruling::AsSaid | Ruling::Hold | Ruling::Untold => {}
+        }
+        ruling
+    }
+
     fn became(&mut self, id: QueueId, disposition: Disposition) {
         let now = self.now();
         self.recording.took_outcome(id, self.roster.len());
@@ -241,9 +284,13 @@ impl Owner {
             // It was begun, and what is to be said of an earlier run has been said.
             self.roster.update(id, |member| member.in_flight = false);
         }
+        if matches!(disposition, Disposition::Removed | Disposition::Dead) {
+            self.refusals.forget(id);
+        }
         match disposition {
             Disposition::Removed => self.roster.remove(id),
             Disposition::Dead => self.roster.give_up(id),
+            Disposition::Held => self.roster.hold(id),
             Disposition::Untried => self.roster.put_back(id, now),
             Disposition::Lost => self.lost(id, now),
             Disposition::Postponed => self.defer(id, now),
@@ -348,6 +395,15 @@ impl Owner {
         let now = self.now();
         self.breaker.probe_now(now);
         self.roster.wake_all(now);
+        self.try_held();
+    }
+
+    /// Makes every held message ready: somebody may have mended what it was refused for.
+    fn try_held(&mut self) {
+        let now = self.now();
+        let is_held = |id: &QueueId| self.roster.member(*id).is_some_and(|m| m.standing == Standing::Held);
+        let held: Vec<QueueId> = self.refusals.held().filter(is_held).collect();
+        held.into_iter().for_each(|id| self.roster.put_back(id, now));
     }
 
     fn probe_for_client(&mut self) {
@@ -362,11 +418,19 @@ impl Owner {
         self.breaker.reconfigure(settings.max_connections.get());
         self.follow_breaker();
         self.trouble = None;
-        self.oldest_current = self.next_connection;
-        self.let_connections_go();
+        self.replace_connections();
+        self.refusals
+            .reconfigure(settings.refusals.clone(), self.desk.spool.knows_relay(&settings.refusals.relay));
+        self.try_held();
         let Desk { queue, spool, clock, .. } = &*self.desk;
         self.desk =
             Arc::new(Desk { queue: queue.clone(), spool: spool.clone(), settings, clock: clock.clone() });
+    }
+
+    /// Those there are give their messages an end, and take no more.
+    fn replace_connections(&mut self) {
+        self.oldest_current = self.next_connection;
+        self.let_connections_go();
     }
 
     fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
@@ -387,6 +451,10 @@ impl Owner {
             paused_until: self.breaker.retry_at(),
             trouble: self.trouble.as_ref().map(ToString::to_string),
             trouble_outline: self.trouble.as_ref().map(Trouble::outline),
+            held_because: self
+                .refusals
+                .held_by()
+                .map(|said| log::HeldBack { said, is_first_day: self.refusals.is_first_day() }.to_string()),
         }
     }
 

@@ -28,7 +28,7 @@ pub enum Standing {
     UnderWay,
     /// Deferred until this second since 1970.
     Waiting(u32),
-    /// Held by an operator.
+    /// Held after a refusal that only an operator can mend.
     Held,
     /// Failed, and nobody can be told; or damaged. Kept for the operator.
     Dead,
@@ -93,7 +93,7 @@ impl Roster {
         self.under_way
     }
 
-    /// How many messages an operator holds.
+    /// How many messages are held.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -182,6 +182,15 @@ impl Roster {
     pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
         self.leave(id);
         self.make_ready(id, now);
+    }
+
+    /// The message is held: it stays, and is not tried again by itself.
+    pub fn hold(&mut self, id: QueueId) {
+        self.leave(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.standing = Standing::Held;
+            self.held += 1;
+        }
     }
 
     /// The message is dead: it stays, and is not tried again.

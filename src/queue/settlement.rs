@@ -21,6 +21,7 @@ use super::Command;
 use super::clock::later;
 use super::courier::{Attempt, Desk, Progress};
 use super::recording::Pauses;
+use super::refusals::{Ruling, is_telling};
 use crate::envelope::{Address, ReversePath};
 use crate::log::{self, Delays, Outcome};
 use crate::message::dsn::{Affected, Dsn, Kind, Original};
@@ -45,6 +46,8 @@ pub(super) enum Disposition {
     Lost,
     /// Trouble of our own: try again by age, and forget nothing.
     Postponed,
+    /// Refused in a way that only an operator can mend: not tried again by itself.
+    Held,
     /// It failed, and nobody can be told; or it is damaged.
     Dead,
 }
@@ -75,7 +78,7 @@ pub(super) struct Settlement {
 
 impl Settlement {
     /// Settles what the relay said, and logs it.
-    pub(super) fn of_report(desk: Arc<Desk>, attempt: Attempt, report: Report) -> Self {
+    pub(super) fn of_report(desk: Arc<Desk>, attempt: Attempt, report: Report, ruling: Ruling) -> Self {
         let relay_clock = desk.spool.relay_clock();
         let expired = desk.settings.retry.is_expired(attempt.member.patience_used(relay_clock));
         if report.possible_duplicate {
@@ -84,13 +87,12 @@ impl Settlement {
                 "the connection was lost between the final dot and its reply",
             );
         }
-        log_deliveries(&attempt, &report, expired, desk.clock.steady());
-        let unsaid = unsaid(&attempt, &report);
+        let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, expired);
+        log_deliveries(&attempt, &report, desk.clock.steady(), outcome);
+        let unsaid = unsaid(&attempt, &report, ruling);
         let Report { recipients, peer, dsn_passed_on, .. } = report;
-        let findings = recipients
-            .into_iter()
-            .map(|report| Finding { outcome: outcome(report.verdict, expired), report })
-            .collect();
+        let findings =
+            recipients.into_iter().map(|report| Finding { outcome: outcome(&report), report }).collect();
         Settlement {
             desk,
             attempt,
@@ -188,11 +190,15 @@ impl Settlement {
             log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
             return Ok(Disposition::Dead);
         }
-        if !self.has(Outcome::Deferred) {
-            return Ok(Disposition::Untried);
+        if self.has(Outcome::Deferred) {
+            self.warn().await?;
+            return Ok(Disposition::Deferred { warned: self.warned });
         }
-        self.warn().await?;
-        Ok(Disposition::Deferred { warned: self.warned })
+        if self.has(Outcome::Held) && self.findings.iter().all(|finding| finding.outcome.is_some()) {
+            self.desk.spool.set_state(self.attempt.id, EntryState::Held).await?;
+            return Ok(Disposition::Held);
+        }
+        Ok(Disposition::Untried)
     }
 
     /// Keeps what was said, beside what those were told last of whom nothing was said now.
@@ -400,9 +406,14 @@ fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
 /// "Delivery time expired" (RFC 3463 3.5).
 const EXPIRED: Status = Status::permanent(4, 7);
 
-/// What a verdict is to a message whose patience is, or is not yet, used up.
-fn outcome(verdict: Verdict, expired: bool) -> Option<Outcome> {
-    match verdict {
+/// What a verdict is to a message whose patience is, or is not yet, used up, and whose refusal has this meaning.
+fn outcome(recipient: &RecipientReport, ruling: Ruling, expired: bool) -> Option<Outcome> {
+    match (recipient.verdict, ruling) {
+        (Verdict::Bounced, Ruling::Hold) if is_telling(recipient) => return Some(Outcome::Held),
+        (_, Ruling::Untold) if is_telling(recipient) => return None,
+        _ => {}
+    }
+    match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
         Verdict::Deferred if expired => Some(Outcome::Expired),
@@ -412,19 +423,27 @@ fn outcome(verdict: Verdict, expired: bool) -> Option<Outcome> {
 }
 
 /// What becomes of a message of which the relay said nothing at all; `None` when it said something.
-fn unsaid(attempt: &Attempt, report: &Report) -> Option<Disposition> {
-    let is_untold = report.recipients.iter().all(|recipient| recipient.verdict == Verdict::Untold);
+fn unsaid(attempt: &Attempt, report: &Report, ruling: Ruling) -> Option<Disposition> {
+    let is_untold = report.recipients.iter().all(|recipient| outcome(recipient, ruling, false).is_none());
+    if ruling == Ruling::Untold {
+        return is_untold.then_some(Disposition::Untried);
+    }
     let is_lost =
         report.reached_content && report.lost_at.is_some() && attempt.progress != Progress::Unmarked;
     is_untold.then_some(if is_lost { Disposition::Lost } else { Disposition::Untried })
 }
 
 /// One line a recipient. Where not even content was sent, the line about the relay says it for all.
-fn log_deliveries(attempt: &Attempt, report: &Report, expired: bool, now: Timestamp) {
+fn log_deliveries(
+    attempt: &Attempt,
+    report: &Report,
+    now: Timestamp,
+    outcome: impl Fn(&RecipientReport) -> Option<Outcome>,
+) {
     let peer = &report.peer;
     let delays = delays(attempt, report, now);
     for recipient in &report.recipients {
-        let outcome = match outcome(recipient.verdict, expired) {
+        let outcome = match outcome(recipient) {
             Some(outcome) => outcome,
             None if report.reached_content => Outcome::Deferred,
             None => continue,

@@ -88,6 +88,7 @@ impl Delivery {
             status: status_of(verdict, reply),
             said: reply.to_string(),
             from_relay: true,
+            phase,
             about: Subject::of(phase, reply),
         });
     }
@@ -141,7 +142,15 @@ impl Delivery {
 }
 
 fn in_our_words(index: usize, verdict: Verdict, status: Status, said: String) -> RecipientReport {
-    RecipientReport { index, verdict, status, said, from_relay: false, about: Subject::Message }
+    RecipientReport {
+        index,
+        verdict,
+        status,
+        said,
+        from_relay: false,
+        phase: Phase::Mail,
+        about: Subject::Message,
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,8 @@ pub struct RecipientReport {
     pub said: String,
     /// `said` is the relay's reply.
     pub from_relay: bool,
+    /// At what command it was said.
+    pub phase: Phase,
     /// What it is about where it is a refusal.
     pub about: Subject,
 }

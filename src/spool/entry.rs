@@ -79,7 +79,7 @@ pub struct Entry {
 pub enum EntryState {
     /// It is.
     Active,
-    /// An operator holds it back.
+    /// It is held back: its relay refused it in a way that only an operator can mend (`queue/refusals.rs`).
     Held,
     /// A DSN that cannot be delivered: kept for an operator to see.
     Dead,

@@ -42,6 +42,9 @@
 //! 6. Reading never panics, whatever the octets are. Versions up to this one stay readable for ever;
 //!    magic, version and the place of the header's checksum are the same in all of them.
 //!
+//! The one fact that outlives every message, which relays have ever taken one, is in a file of its own
+//! (`relays.rs`): segments come and go.
+//!
 //! Not here: payloads (`payload.rs`), reading a segment through (`scan.rs`), writing (`segment.rs`).
 
 use crc32c::{crc32c, crc32c_append};

@@ -1,5 +1,6 @@
 //! [`Spool`]: what the rest of the program holds.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -166,6 +167,17 @@ impl Spool {
     /// What [`Spool::set_relay_clock`] said last, or recovery found.
     pub fn relay_clock(&self) -> u32 {
         self.shared().relay_clock.load(Ordering::Relaxed)
+    }
+
+    /// Whether the relay of that name has ever taken a message of this spool.
+    pub fn knows_relay(&self, name: &str) -> bool {
+        self.shared().relays.contain(name)
+    }
+
+    /// Remembers that the relay of that name has taken a message. Blocking.
+    pub fn remember_relay(&self, name: &str) -> io::Result<()> {
+        let shared = self.shared();
+        shared.relays.add(&*shared.fs, &shared.places, name)
     }
 
     /// The `count` messages that follow `after`, or the first ones, by id: a listing in pages.

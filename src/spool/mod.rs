@@ -32,6 +32,7 @@
 //! | D8 | large file of a refused message | as D7 | after the next sync, when its record cannot come back | as D7, or with its message | recovery |
 //! | D9 | `corrupt/` copy | recovery or cleaner finds damage | never | a `.part` file | the next attempt |
 //! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed (or its bounce is, then it is in `corrupt/`), unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
+//! | D11 | `relays` | a relay takes its first message: `relays.part`, synced, renamed, directory synced | never | `relays.part`, or the list without that relay | the next list that is written; `relays.rs` |
 //!
 //! # The life of a message
 //!
@@ -56,7 +57,8 @@
 //! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
 //! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
 //! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` (what lives where), `clean.rs`,
-//! `draft.rs`, `drop.rs`, `read.rs`, `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through which every disk
+//! `draft.rs`, `drop.rs`, `read.rs`, `relays.rs`, `presence.rs` and `writer/rescue.rs` (a spool that is removed under
+//! the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through which every disk
 //! call goes, those of the pick-up too.
 
 mod change;
@@ -78,6 +80,7 @@ mod place;
 mod presence;
 mod read;
 mod recover;
+mod relays;
 mod replies;
 mod request;
 mod salvage;

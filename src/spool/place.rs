@@ -19,13 +19,14 @@ pub(super) struct Places {
     pub corrupt: PathBuf,
     pub drop: PathBuf,
     pub lock: PathBuf,
+    pub relays: PathBuf,
 }
 
 impl Places {
     pub fn under(root: &Path) -> Self {
-        let [log, large, corrupt, drop, lock] =
-            ["log", "large", "corrupt", "drop", "lock"].map(|name| root.join(name));
-        Places { root: root.into(), log, large, corrupt, drop, lock }
+        let [log, large, corrupt, drop, lock, relays] =
+            ["log", "large", "corrupt", "drop", "lock", "relays"].map(|name| root.join(name));
+        Places { root: root.into(), log, large, corrupt, drop, lock, relays }
     }
 
     pub fn root(&self) -> &Path {

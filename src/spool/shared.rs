@@ -14,6 +14,7 @@ use super::format::SpoolId;
 use super::fs::{File, Fs};
 use super::index::Index;
 use super::place::Places;
+use super::relays::Relays;
 use super::stock::Stock;
 use crate::queue_id::QueueIds;
 
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub ids: QueueIds,
     /// Seconds; see [`super::Spool::set_relay_clock`].
     pub relay_clock: AtomicU32,
+    pub relays: Relays,
     pub stock: Stock,
     /// Every draft has a clone.
     pub draft_token: Arc<()>,
@@ -57,6 +59,7 @@ pub(super) struct Start {
 impl Shared {
     pub fn new(start: Start) -> Self {
         let Start { fs, places, options, spool, ids, relay_clock, index, next_segment } = start;
+        let relays = Relays::read(&*fs, &places);
         let stock = Stock::new(Arc::clone(&fs), places.clone(), options.segment_size, next_segment);
         Shared {
             fs,
@@ -65,6 +68,7 @@ impl Shared {
             spool,
             ids,
             relay_clock: AtomicU32::new(relay_clock),
+            relays,
             stock,
             draft_token: Arc::new(()),
             index: Mutex::new(index),

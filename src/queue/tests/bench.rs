@@ -5,7 +5,7 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,11 +13,13 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Barrier, watch};
 use tokio::task::JoinHandle;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use crate::journal::testing::Captured;
 use crate::queue::clock::Clock;
+use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::{Carrier, Courier, Queue, Settings, Standing, Status, queue};
 use crate::queue_id::QueueId;
@@ -281,7 +283,15 @@ fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
     let status = status.map_or(EnhancedStatus::transient(4, 2), |(status, _)| status);
     let reply = Reply::parse(format!("{said}\r\n").as_bytes()).ok().flatten();
     let about = reply.map_or(Subject::Message, |(reply, _)| Subject::of(Phase::Dot, &reply));
-    RecipientReport { index, verdict, status, said: said.to_owned(), from_relay: true, about }
+    RecipientReport {
+        index,
+        verdict,
+        status,
+        said: said.to_owned(),
+        from_relay: true,
+        phase: Phase::Dot,
+        about,
+    }
 }
 
 /// A queue over a spool of its own.
@@ -300,6 +310,10 @@ pub(super) struct Bench {
 
 /// The log, until the second part is dropped.
 pub(super) fn captured() -> (Captured, DefaultGuard) {
+    // While one subscriber is all there is, whatever thread comes first to a line decides with its own, or with none,
+    // whether anybody ever gets it.
+    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
     let log = Captured::default();
     let written = log.clone();
     let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
@@ -350,6 +364,7 @@ impl Bench {
             dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
             max_connections: NonZeroUsize::new(2).unwrap(),
             carrier: relay.clone(),
+            refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
         };
         change(&mut settings);
         let (spool, queue, task) = start(&root, &fs, &settings, &clock);

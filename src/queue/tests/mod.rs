@@ -4,5 +4,6 @@ mod bench;
 mod bounces;
 mod connections;
 mod outages;
+mod refusals;
 mod restarts;
 mod retries;

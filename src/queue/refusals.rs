@@ -1,0 +1,373 @@
+//! What the relay's refusals mean together: a set-up that cannot work, and the first day of one.
+//!
+//! Promises:
+//! 1. A refusal about a recipient or about the message itself is that message's own.
+//! 2. From the [`ROW`]th message in a row that the relay refuses with one text, having taken none in between,
+//!    such a refusal is relay trouble: it bounces nothing until the relay has taken a message.
+//! 3. A relay that asks for a login where none is configured, and that has never taken a message, is in trouble at
+//!    once.
+//! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
+//!    always or never. A message that was held once is not bounced by such a refusal later, since nobody could
+//!    correct what it was accepted with.
+//!
+//! What is held is tried again at each start, reload and flush.
+//!
+//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), how a message is
+//! held (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
+
+use std::collections::BTreeSet;
+
+use crate::config::{Config, OnRefusal, Tls};
+use crate::queue_id::QueueId;
+use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
+
+/// How many messages in a row, refused alike, say that it is not the messages.
+const ROW: usize = 20;
+
+/// What of the configuration decides about refusals.
+#[derive(Clone, Debug)]
+pub struct RefusalRule {
+    /// The relay and who we are there: what the spool remembers of it is filed under this.
+    pub relay: String,
+    /// A user name or a client certificate is configured.
+    pub has_login: bool,
+    /// `queue.on-refusal`.
+    pub on_refusal: Option<OnRefusal>,
+}
+
+impl RefusalRule {
+    /// The queue's part of `config`.
+    pub(super) fn of(config: &Config) -> Self {
+        let Config { relay, queue, .. } = config;
+        let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
+        let user = relay.auth.as_ref().map(|auth| format!(" as {}", auth.username)).unwrap_or_default();
+        let shows_certificate = match &relay.tls {
+            Tls::StartTls(tls) | Tls::Implicit(tls) => tls.client.is_some(),
+            Tls::None => false,
+        };
+        RefusalRule {
+            relay: hosts.join(",") + &user,
+            has_login: relay.auth.is_some() || shows_certificate,
+            on_refusal: queue.on_refusal,
+        }
+    }
+}
+
+/// A refusal that may say more than its own message's fate.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub id: QueueId,
+    pub peer: Peer,
+    pub phase: Phase,
+    pub about: Subject,
+    pub said: String,
+}
+
+/// What a refusal means to its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// What the reply says.
+    AsSaid,
+    /// The message is held.
+    Hold,
+    /// Nothing: it is about the relay.
+    Untold,
+}
+
+/// Whether the relay's refusal of this recipient may say more than its fate.
+pub(super) fn is_telling(report: &RecipientReport) -> bool {
+    let is_permanent = report.verdict == Verdict::Bounced;
+    report.from_relay && is_permanent && matches!(report.about, Subject::Permission | Subject::Login)
+}
+
+impl Refusal {
+    /// The first telling refusal in `report`.
+    pub(super) fn of(report: &Report) -> Option<Refusal> {
+        let told = report.recipients.iter().find(|recipient| is_telling(recipient))?;
+        Some(Refusal {
+            id: report.id,
+            peer: report.peer.clone(),
+            phase: told.phase,
+            about: told.about,
+            said: told.said.clone(),
+        })
+    }
+}
+
+/// Messages refused with one text, with none taken in between.
+#[derive(Debug, Default)]
+struct Row {
+    text: String,
+    messages: usize,
+}
+
+/// What is known of one relay's refusals.
+pub(super) struct Refusals {
+    rule: RefusalRule,
+    /// The relay has taken a message, in this run or in one before.
+    has_taken: bool,
+    row: Row,
+    held: BTreeSet<QueueId>,
+    /// The reply that last held a message.
+    held_by: Option<String>,
+}
+
+impl Refusals {
+    /// Nothing has been refused yet, but `held` messages in earlier runs.
+    pub(super) fn new(rule: RefusalRule, has_taken: bool, held: impl IntoIterator<Item = QueueId>) -> Self {
+        Refusals { rule, has_taken, row: Row::default(), held: held.into_iter().collect(), held_by: None }
+    }
+
+    /// Follows a changed configuration; `has_taken` is about its relay.
+    pub(super) fn reconfigure(&mut self, rule: RefusalRule, has_taken: bool) {
+        (self.rule, self.has_taken, self.row) = (rule, has_taken, Row::default());
+    }
+
+    /// The relay has taken a message. True: its first one ever.
+    pub(super) fn taken(&mut self) -> bool {
+        self.row = Row::default();
+        !std::mem::replace(&mut self.has_taken, true)
+    }
+
+    /// What `refusal` means to its message.
+    pub(super) fn judge(&mut self, refusal: &Refusal) -> Ruling {
+        if !matches!(refusal.about, Subject::Permission | Subject::Login) {
+            return Ruling::AsSaid;
+        }
+        if self.lacks_login(refusal) {
+            return Ruling::Untold;
+        }
+        if self.held.contains(&refusal.id) {
+            return self.hold(refusal);
+        }
+        self.count(&refusal.said);
+        if self.refuses_everything() {
+            return Ruling::Untold;
+        }
+        match self.rule.on_refusal {
+            Some(OnRefusal::Hold) => self.hold(refusal),
+            None if !self.has_taken => self.hold(refusal),
+            None | Some(OnRefusal::Bounce) => Ruling::AsSaid,
+        }
+    }
+
+    /// Whether the relay has refused so many alike that it is not the messages.
+    pub(super) fn refuses_everything(&self) -> bool {
+        self.row.messages >= ROW
+    }
+
+    /// Why a refusal that was ruled untold is the relay's trouble, and what to do.
+    pub(super) fn trouble(&self, refusal: &Refusal) -> String {
+        let said = &refusal.said;
+        if self.lacks_login(refusal) {
+            return format!("the relay asks for a login and none is configured: set [auth]; it said: {said}");
+        }
+        format!(
+            "{} messages in a row were refused alike and none was taken, so nothing is bounced for it: correct the \
+             account or the sender and reload; the relay said: {said}",
+            self.row.messages
+        )
+    }
+
+    /// The messages that were held at some time and are still there.
+    pub(super) fn held(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.held.iter().copied()
+    }
+
+    /// The reply that last held a message, while one is held.
+    pub(super) fn held_by(&self) -> Option<&str> {
+        self.held_by.as_deref().filter(|_| !self.held.is_empty())
+    }
+
+    /// A message has had its end.
+    pub(super) fn forget(&mut self, id: QueueId) {
+        self.held.remove(&id);
+    }
+
+    /// Whether held mail waits for the relay's first message, not for good.
+    pub(super) fn is_first_day(&self) -> bool {
+        self.rule.on_refusal.is_none() && !self.has_taken
+    }
+
+    fn lacks_login(&self, refusal: &Refusal) -> bool {
+        refusal.about == Subject::Login && !self.rule.has_login && !self.has_taken
+    }
+
+    fn hold(&mut self, refusal: &Refusal) -> Ruling {
+        self.held.insert(refusal.id);
+        self.held_by = Some(refusal.said.clone());
+        Ruling::Hold
+    }
+
+    fn count(&mut self, said: &str) {
+        let text = without_particulars(said);
+        if self.row.text != text {
+            self.row = Row { text, messages: 0 };
+        }
+        self.row.messages += 1;
+    }
+}
+
+/// `said` with everything taken out that differs from message to message: addresses, queue ids, numbers.
+fn without_particulars(said: &str) -> String {
+    let mut words = said.split_whitespace();
+    // The code and the status are numbers, too, and the same for the same reason.
+    let mut text = words.next().unwrap_or_default().to_owned();
+    for (position, word) in words.enumerate() {
+        text.push(' ');
+        let is_status = position == 0 && word.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+        let is_particular = word.contains('@') || word.bytes().any(|octet| octet.is_ascii_digit());
+        text.push_str(if is_particular && !is_status { "*" } else { word });
+    }
+    text.make_ascii_lowercase();
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DENIED: &str = "550 5.7.1 <ann@example.net>: sender not allowed";
+
+    fn rule(on_refusal: Option<OnRefusal>, has_login: bool) -> RefusalRule {
+        RefusalRule { relay: "relay.example:587".into(), has_login, on_refusal }
+    }
+
+    fn refusal(raw: u64, about: Subject, said: &str) -> Refusal {
+        let peer =
+            Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None };
+        Refusal { id: QueueId::from_raw(raw), peer, phase: Phase::Mail, about, said: said.into() }
+    }
+
+    fn judge(refusals: &mut Refusals, raw: u64, about: Subject, said: &str) -> Ruling {
+        refusals.judge(&refusal(raw, about, said))
+    }
+
+    #[test]
+    fn promise_1_a_message_s_own_refusal_stays_its_own() {
+        for has_taken in [false, true] {
+            let mut refusals = Refusals::new(rule(Some(OnRefusal::Hold), false), has_taken, []);
+            for raw in 0..100 {
+                for about in [Subject::Recipient, Subject::Message] {
+                    assert_eq!(judge(&mut refusals, raw, about, "550 5.1.1 nobody"), Ruling::AsSaid);
+                }
+            }
+            assert!(!refusals.refuses_everything());
+        }
+    }
+
+    /// Thirty of thirty messages were bounced for one wrong setting, and no warning was logged.
+    #[test]
+    fn promise_2_twenty_alike_in_a_row_are_the_relay_s() {
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        for raw in 1..20 {
+            let said = format!("550 5.7.1 <u{raw}@example.net>: sender not allowed, id 4F{raw}C");
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, &said), Ruling::AsSaid, "{raw}");
+        }
+        let said = "550 5.7.1 <x@example.net>: sender not allowed, id 4F99C";
+        assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::Untold);
+        assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::Untold, "it is tried again");
+        assert_eq!(judge(&mut refusals, 21, Subject::Recipient, "550 5.1.1 nobody"), Ruling::AsSaid);
+        assert!(refusals.trouble(&refusal(20, Subject::Permission, said)).contains("21 messages in a row"));
+        assert!(!refusals.taken(), "not its first");
+        assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::AsSaid, "one has passed");
+    }
+
+    #[test]
+    fn what_is_taken_in_between_and_another_text_begin_a_new_row() {
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        for raw in 0..200 {
+            if raw % 19 == 0 {
+                refusals.taken();
+            }
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
+        }
+        for raw in 0..200 {
+            let said = if raw % 2 == 0 { DENIED } else { "554 5.7.1 spam" };
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, said), Ruling::AsSaid, "{raw}");
+        }
+    }
+
+    #[test]
+    fn promise_3_a_login_that_is_asked_for_and_not_configured() {
+        let said = "550 5.7.1 Client was not authenticated";
+        let table = [
+            // has a login, has taken, expected
+            (false, false, Ruling::Untold),
+            (false, true, Ruling::AsSaid),
+            (true, false, Ruling::Hold),
+            (true, true, Ruling::AsSaid),
+        ];
+        for (has_login, has_taken, expected) in table {
+            let mut refusals = Refusals::new(rule(None, has_login), has_taken, []);
+            assert_eq!(judge(&mut refusals, 1, Subject::Login, said), expected, "{has_login} {has_taken}");
+        }
+        let mut never_holds = Refusals::new(rule(Some(OnRefusal::Bounce), false), false, []);
+        assert_eq!(judge(&mut never_holds, 1, Subject::Login, said), Ruling::Untold);
+    }
+
+    /// The first day's mail was lost at every provider: cron's mail goes out as root@vm, the provider refuses the
+    /// sender, and then the bounce as well.
+    #[test]
+    fn promise_4_the_first_day_holds() {
+        let table = [
+            // queue.on-refusal, has taken, expected
+            (None, false, Ruling::Hold),
+            (None, true, Ruling::AsSaid),
+            (Some(OnRefusal::Hold), false, Ruling::Hold),
+            (Some(OnRefusal::Hold), true, Ruling::Hold),
+            (Some(OnRefusal::Bounce), false, Ruling::AsSaid),
+            (Some(OnRefusal::Bounce), true, Ruling::AsSaid),
+        ];
+        for (on_refusal, has_taken, expected) in table {
+            let mut refusals = Refusals::new(rule(on_refusal, true), has_taken, []);
+            let ruling = judge(&mut refusals, 1, Subject::Permission, DENIED);
+            assert_eq!(ruling, expected, "{on_refusal:?} {has_taken}");
+        }
+    }
+
+    #[test]
+    fn promise_4_what_was_held_once_is_held_again_until_its_end() {
+        let mut refusals = Refusals::new(rule(None, true), false, [QueueId::from_raw(7)]);
+        assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
+        assert!(refusals.taken(), "its first message");
+        assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
+        assert_eq!(judge(&mut refusals, 7, Subject::Permission, DENIED), Ruling::Hold, "of an earlier run");
+        assert_eq!(refusals.held().map(|id| id.raw()).collect::<Vec<_>>(), [1, 7]);
+        assert_eq!(refusals.held_by(), Some(DENIED));
+        refusals.forget(QueueId::from_raw(1));
+        refusals.forget(QueueId::from_raw(7));
+        assert_eq!(refusals.held_by(), None);
+        assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::AsSaid);
+    }
+
+    #[test]
+    fn the_first_day_too_ends_after_twenty_alike() {
+        let mut refusals = Refusals::new(rule(None, true), false, []);
+        for raw in 1..20 {
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::Hold);
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::Hold, "counted once");
+        }
+        assert_eq!(judge(&mut refusals, 20, Subject::Permission, DENIED), Ruling::Untold);
+        assert_eq!(
+            judge(&mut refusals, 3, Subject::Permission, DENIED),
+            Ruling::Hold,
+            "what is held stays so"
+        );
+    }
+
+    #[test]
+    fn particulars_do_not_count() {
+        let cases = [
+            ("550 5.7.1 <a@x>: no", "550 5.7.1 <b@y>: no", true),
+            ("554 rejected (id 4F1C9A)", "554 rejected (id 77A)", true),
+            ("550 Quota of 100 used", "550 quota of 200 used", true),
+            ("550 5.7.1 no", "550 5.7.2 no", false),
+            ("550 no", "554 no", false),
+            ("550 no", "550 never", false),
+        ];
+        for (one, other, expected) in cases {
+            assert_eq!(without_particulars(one) == without_particulars(other), expected, "{one} / {other}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Which relays have ever taken a message: `<spool>/relays`, UTF-8, one name a line.
+//!
+//! Promises: a name is on stable storage when [`Relays::add`] has returned Ok; a crash leaves the file as it was or
+//! as it is to be. A file that is missing or cannot be read says that no relay has taken a message, which costs
+//! no more than care that would not be needed any more (`queue/refusals.rs`).
+//!
+//! Not here: what a name is made of, and what follows from it.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::fs::{Fs, read_full_at, write_all_at};
+use super::place::Places;
+use super::stock::unlink;
+use crate::log;
+
+/// More names than this are no work of ours.
+const LARGEST: u64 = 1 << 20;
+
+/// The file, as it is in memory.
+pub(super) struct Relays(Mutex<BTreeSet<String>>);
+
+impl Relays {
+    /// What the file says.
+    pub fn read(fs: &dyn Fs, places: &Places) -> Relays {
+        let names = match read(fs, &places.relays) {
+            Ok(names) => names,
+            Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => {
+                log::done_without(&places.relays.display().to_string(), &error);
+                BTreeSet::new()
+            }
+        };
+        Relays(Mutex::new(names))
+    }
+
+    /// Whether the relay of that name has taken a message.
+    pub fn contain(&self, name: &str) -> bool {
+        self.names().contains(&on_one_line(name))
+    }
+
+    /// Adds a relay. Blocking.
+    pub fn add(&self, fs: &dyn Fs, places: &Places, name: &str) -> io::Result<()> {
+        let mut names = self.names().clone();
+        if names.insert(on_one_line(name)) {
+            write(fs, places, &names)?;
+            *self.names() = names;
+        }
+        Ok(())
+    }
+
+    /// Held for a look-up or a change, never across a disk call.
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(fs: &dyn Fs, path: &Path) -> io::Result<BTreeSet<String>> {
+    let file = fs.open(path)?;
+    let mut octets = vec![0; file.length()?.min(LARGEST) as usize];
+    let read = read_full_at(&*file, &mut octets, 0)?;
+    octets.truncate(read);
+    Ok(String::from_utf8_lossy(&octets).lines().map(str::to_owned).collect())
+}
+
+fn write(fs: &dyn Fs, places: &Places, names: &BTreeSet<String>) -> io::Result<()> {
+    let part = places.relays.with_extension("part");
+    unlink(fs, &part)?;
+    let file = fs.create(&part)?;
+    let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
+    write_all_at(&*file, text.as_bytes(), 0)?;
+    file.sync_data()?;
+    fs.rename(&part, &places.relays)?;
+    fs.sync_dir(places.root())
+}
+
+fn on_one_line(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::fs::RealFs;
+    use super::super::fs::sim::{Fault, SimFs};
+    use super::*;
+
+    #[test]
+    fn a_relay_is_remembered_by_the_next_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = Places::under(directory.path());
+        let relays = Relays::read(&RealFs, &places);
+        assert!(!relays.contain("mx.example:587 as \"app\""));
+        std::fs::write(directory.path().join("relays.part"), "left by a crash").unwrap();
+        for name in
+            ["mx.example:587 as \"app\"", "mx.example:587 as \"two\nlines\"", "mx.example:587 as \"app\""]
+        {
+            relays.add(&RealFs, &places, name).unwrap();
+        }
+        let next = Relays::read(&RealFs, &places);
+        for relays in [&relays, &next] {
+            assert!(relays.contain("mx.example:587 as \"app\""));
+            assert!(relays.contain("mx.example:587 as \"two\nlines\""));
+            assert!(!relays.contain("mx.example:587"));
+        }
+        assert_eq!(std::fs::read_to_string(directory.path().join("relays")).unwrap().lines().count(), 2);
+        assert!(!directory.path().join("relays.part").exists());
+    }
+
+    fn with_one_relay() -> (SimFs, Places, Relays) {
+        let (fs, places) = (SimFs::new(), Places::under(Path::new("/spool")));
+        fs.create_dir(places.root(), 0o711).unwrap();
+        fs.sync_dir(Path::new("/")).unwrap();
+        let relays = Relays::read(&fs, &places);
+        relays.add(&fs, &places, "one").unwrap();
+        (fs, places, relays)
+    }
+
+    /// D11: whatever a crash leaves, what was there before is there; what was added is when `add` has said so.
+    #[test]
+    fn a_crash_leaves_the_list_before_or_the_list_after() {
+        let (fs, places, relays) = with_one_relay();
+        let images = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&images);
+        fs.watch(move |disk| list.lock().unwrap().extend((0..8).map(|seed| disk.image(seed))));
+        relays.add(&fs, &places, "two").unwrap();
+        fs.unwatch();
+        let during = std::mem::take(&mut *images.lock().unwrap());
+        assert!(during.len() >= 5 * 8, "{}", during.len());
+        for image in during {
+            let relays = Relays::read(&image, &places);
+            assert!(relays.contain("one"));
+            relays.add(&image, &places, "three").unwrap();
+        }
+        for seed in 0..8 {
+            assert!(Relays::read(&fs.image(seed), &places).contain("two"));
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_costs_no_more_than_the_new_name() {
+        for call in 1.. {
+            let (fs, places, relays) = with_one_relay();
+            fs.set_fault(Some(Fault { call, error: ErrorKind::StorageFull, for_ever: false }));
+            let added = relays.add(&fs, &places, "two");
+            fs.set_fault(None);
+            assert!(Relays::read(&fs, &places).contain("one"), "{call}");
+            if added.is_ok() {
+                assert!(call > 5, "{call}");
+                break;
+            }
+            relays.add(&fs, &places, "two").unwrap();
+            assert!(Relays::read(&fs.image(1), &places).contain("two"), "{call}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_none_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("relays")).unwrap();
+        assert!(!Relays::read(&RealFs, &Places::under(directory.path())).contain("mx.example"));
+    }
+}
