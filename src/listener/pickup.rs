@@ -288,7 +288,7 @@ impl Pickup {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
         if let Some(End { why, told, .. }) = self.refused.remove(&name_of(&path)) {
-            let (path, to) = (path.display(), to.display());
+            let path = path.display();
             match told {
                 Told::Sender { id, dsn } => log::bounced_at_pick_up(id, dsn, &path, &why, &to),
                 Told::Nobody => log::dead_at_pick_up(&path, &why, &to),
@@ -320,7 +320,7 @@ impl Pickup {
         // Its end is told, whatever has been told of it before.
         self.told.remove(&name_of(&path));
         if self.may_tell(&name_of(&path)) {
-            log::set_aside(&path.display(), why, &to.display());
+            log::set_aside(&path.display(), why, &to);
         }
         self.noted(synced)
     }

@@ -10,6 +10,7 @@
 //! Blocking. Not here: which file when (`pickup.rs`), what is in it (`dialogue.rs`).
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -26,6 +27,12 @@ pub(super) const CLAIMED: &str = ".claimed";
 
 /// A file that is not whole after so many seconds never will be.
 const ABANDONED_AFTER_SECONDS: i64 = 24 * 60 * 60;
+
+/// How the names of files begin that were moved to `corrupt/`.
+const ASIDE: &str = "drop-";
+/// So many of them, and octets in them, are kept for somebody to look at.
+const MOST_FILES: usize = 100;
+const MOST_OCTETS: u64 = 64 << 20;
 
 /// What a name says of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,12 +187,59 @@ pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<io::Res
     Ok(sync_directory(fs, path))
 }
 
-/// Moves the file at `path` into `corrupt`; to where, and whether it is there, and only there, durably.
-pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, io::Result<()>)> {
+/// Where a file that nothing becomes of has gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Resting {
+    At(PathBuf),
+    Removed,
+}
+
+/// As log lines go on behind "it is now".
+impl fmt::Display for Resting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Resting::At(path) => path.display().fmt(f),
+            Resting::Removed => f.write_str("removed: corrupt/ holds as much of ordinary users as it may"),
+        }
+    }
+}
+
+/// Moves the file at `path` into `corrupt`, or removes it where that holds enough such files already and it is an
+/// ordinary user's; where it is, and whether that is durable.
+pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(Resting, io::Result<()>)> {
+    let facts = fs.facts(path)?;
+    // A directory cannot be removed like this, and takes no room to speak of.
+    if facts.is_regular && is_ordinary(facts.owner) && !has_room(fs, corrupt, facts.length)? {
+        fs.unlink(path)?;
+        return Ok((Resting::Removed, sync_directory(fs, path)));
+    }
+    let (to, synced) = move_aside(fs, path, corrupt)?;
+    Ok((Resting::At(to), synced))
+}
+
+fn is_ordinary(uid: u32) -> bool {
+    ![0, rustix::process::geteuid().as_raw()].contains(&uid)
+}
+
+/// Whether `corrupt` may take one more file of `length` octets. Damaged octets of the log lie there too; they are
+/// not counted, and never removed.
+fn has_room(fs: &dyn Fs, corrupt: &Path, length: u64) -> io::Result<bool> {
+    let (mut files, mut octets) = (1, length);
+    for name in fs.names(corrupt)? {
+        let name = name?;
+        if name.to_string_lossy().starts_with(ASIDE) {
+            files += 1;
+            octets += fs.facts(&corrupt.join(name)).map_or(0, |facts| facts.length);
+        }
+    }
+    Ok(files <= MOST_FILES && octets <= MOST_OCTETS)
+}
+
+fn move_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, io::Result<()>)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     for number in 0..1000 {
         let again = if number == 0 { String::new() } else { format!(".{number}") };
-        let to = corrupt.join(format!("drop-{name}{again}"));
+        let to = corrupt.join(format!("{ASIDE}{name}{again}"));
         match fs.rename_to_new(path, &to) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
@@ -201,4 +255,34 @@ pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<
 fn sync_directory(fs: &dyn Fs, of: &Path) -> io::Result<()> {
     // Every path here is that of a file in a directory.
     fs.sync_dir(of.parent().unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::fs::sim::SimFs;
+
+    /// One user's junk in `drop/` filled the disk by way of `corrupt/`, which nothing ever emptied.
+    #[test]
+    fn corrupt_takes_so_much_of_an_ordinary_user_and_damage_does_not_count() {
+        for (length, files, kept) in [(10, 105, MOST_FILES), (1 << 20, 70, 64), (65 << 20, 1, 0)] {
+            let fs = SimFs::new();
+            let (drop, corrupt) = (Path::new("/drop"), Path::new("/corrupt"));
+            fs.create_dir(drop, 0o3733).unwrap();
+            fs.create_dir(corrupt, 0o700).unwrap();
+            let damaged = corrupt.join("00000001-00000000-00001000-0BADC0DE");
+            fs.create(&damaged).unwrap().write_at(&vec![0; 65 << 20], 0).unwrap();
+            let mut at = 0;
+            for number in 0..files {
+                let path = drop.join(format!("{number}.bsmtp"));
+                fs.create(&path).unwrap().write_at(&vec![0; length], 0).unwrap();
+                let (resting, synced) = set_aside(&fs, &path, corrupt).unwrap();
+                synced.unwrap();
+                at += usize::from(resting != Resting::Removed);
+                assert!(fs.facts(&path).is_err());
+            }
+            assert_eq!((at, fs.list(corrupt).unwrap().len()), (kept, kept + 1), "{length} octets each");
+            assert!(fs.content(&damaged).is_some());
+        }
+    }
 }
