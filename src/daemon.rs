@@ -280,8 +280,9 @@ impl Daemon {
             let relay = if status.paused_until.is_some() { "paused" } else { "usable" };
             let sessions = self.service.sessions();
             let line = format!("{} in the queue, {sessions} sessions, relay {relay}", status.live);
+            let spool = self.spool.trouble().map(|why| format!("; mail is refused: {why}"));
             notify(systemd::watchdog());
-            notify(systemd::status(&line));
+            notify(systemd::status(&(line + &spool.unwrap_or_default())));
         }
     }
 

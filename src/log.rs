@@ -309,6 +309,11 @@ pub fn refused(client: &str, verb: &str, said: &Reply) {
     info!(client, verb, said, "NOQUEUE: reject: {verb} from {client}: {said}");
 }
 
+/// So many more refusals of a session were like those told one by one.
+pub fn refused_more(client: &str, verb: &str, code: u16, more: u64) {
+    info!(client, verb, code, more, "NOQUEUE: reject: {more} more like this: {verb} from {client}: {code}");
+}
+
 /// A TLS handshake with a client failed, which as a rule does not trust our certificate.
 pub fn no_tls(client: &str, why: &dyn fmt::Display) {
     info!(client, "NOQUEUE: TLS handshake failed from {client}: {why}");
@@ -329,6 +334,11 @@ pub fn not_queued(id: QueueId, why: &dyn fmt::Display) {
 /// The spool takes no message now, which the client was told at DATA; `why` is the cause.
 pub fn not_taken(client: &str, why: &dyn fmt::Display) {
     info!(client, "NOQUEUE: not queued from {client}: {why}");
+}
+
+/// So many more messages of a session were not queued for the same reason.
+pub fn not_queued_more(client: &str, why: &dyn fmt::Display, more: u64) {
+    warn!(client, more, "NOQUEUE: not queued: {more} more like this from {client}: {why}");
 }
 
 /// A session ended; within a transaction that is part of the mail's story.
@@ -389,6 +399,19 @@ pub fn spool_sync(segment: u32, why: &io::Error) {
 /// A new segment could not be begun.
 pub fn spool_begin(segment: u32, why: &io::Error) {
     error!("spool: cannot begin segment {segment:08X}: {why}; mail is being refused");
+}
+
+/// There is no room for mail, from now on; said once until there is.
+pub fn spool_full(root: &Path, why: &dyn fmt::Display) {
+    warn!(
+        "spool full: {}: {why}; mail is refused with 452 until there is room, deliveries go on",
+        root.display()
+    );
+}
+
+/// There is room again.
+pub fn spool_has_room(root: &Path) {
+    info!("spool has room again: {}; mail is taken again", root.display());
 }
 
 /// The spool's path does not lead to it any more.

@@ -126,6 +126,7 @@ impl Control {
                 connections: status.connections,
                 relay: if status.paused_until.is_some() { "paused" } else { "usable" }.into(),
                 next_probe: status.paused_until.map(|time| time.to_string()),
+                spool_trouble: self.spool.trouble(),
                 trouble: status.trouble,
                 held_because: status.held_because,
             })

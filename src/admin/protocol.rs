@@ -66,6 +66,8 @@ pub struct Status {
     pub relay: String,
     /// When a paused relay is probed next (RFC 3339).
     pub next_probe: Option<String>,
+    /// What keeps mail from being taken: a full disk, a spool that was removed.
+    pub spool_trouble: Option<String>,
     /// The last relay-wide trouble, until the relay has answered again.
     pub trouble: Option<String>,
     /// Why messages are held and what to do about it, while some are.

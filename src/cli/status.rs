@@ -45,6 +45,9 @@ fn text(status: &protocol::Status) -> String {
     if let Some(dead) = &status.newest_dead {
         text += &format!("dead    newest of {}: {}", status.dead, queue::text(dead));
     }
+    if let Some(trouble) = &status.spool_trouble {
+        text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
+    }
     if let Some(trouble) = &status.trouble {
         text += &format!("trouble {}\n", Foreign(trouble));
     }
@@ -92,6 +95,7 @@ mod tests {
             relay: "paused".into(),
             next_probe: Some("2026-11-21T02:10:00Z".into()),
             held_because: Some("what the relay refuses is held".into()),
+            spool_trouble: Some("full: 1.0 MiB free".into()),
             trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
         };
         assert_eq!(
@@ -101,6 +105,7 @@ mod tests {
              relay   paused, 0 connections\n\
              dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
              \u{20}                 (550 5.7.1 null sender refused)\n\
+             spool   full: 1.0 MiB free; mail is refused\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              held    what the relay refuses is held\n\
              probe   2026-11-21T02:10:00Z\n"

@@ -19,6 +19,7 @@ use std::io;
 
 use crate::envelope::Envelope;
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::listener::repeats::Repeats;
 use crate::listener::stop::StopSignal;
 use crate::listener::wire::Wire;
 use crate::log;
@@ -84,7 +85,8 @@ pub struct Connection {
 pub async fn drive<B: Backend>(session: Session<B::Proof>, backend: B, connection: Connection) -> End {
     let Connection { stream, client, pace, stop } = connection;
     let wire = Wire::new(stream, pace, stop);
-    let mut driver = Driver { session, backend, content: Content::None, wire, client };
+    let refusals = Repeats::new();
+    let mut driver = Driver { session, backend, content: Content::None, wire, client, refusals };
     let end = driver.run().await.err().unwrap_or(End::Closed);
     driver.finish(end).await
 }
@@ -108,6 +110,8 @@ struct Driver<B: Backend> {
     content: Content<B::Intake>,
     wire: Wire,
     client: String,
+    /// What was refused, by what it was said to and the code.
+    refusals: Repeats<(&'static str, u16)>,
 }
 
 impl<B: Backend> Driver<B> {
@@ -258,7 +262,7 @@ impl<B: Backend> Driver<B> {
         }
         let prompt = Prompt::Command(&self.wire.input()[..taken]);
         let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
-        note(&self.client, prompt, &reply);
+        note(&self.client, prompt, &reply, &mut self.refusals);
         self.wire.consume(taken);
         self.say(reply).await
     }
@@ -266,7 +270,7 @@ impl<B: Backend> Driver<B> {
     /// Says `reply` to what is no command.
     async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Step {
         let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
-        note(&self.client, prompt, &reply);
+        note(&self.client, prompt, &reply, &mut self.refusals);
         self.say(reply).await.map(drop)
     }
 
@@ -279,7 +283,10 @@ impl<B: Backend> Driver<B> {
     /// Last words, where there are some to say; nothing of an open message stays.
     async fn finish(self, end: End) -> End {
         // The backend, and with it the session's place, is held to the end of the farewell.
-        let Driver { session, backend: _backend, content, mut wire, client } = self;
+        let Driver { session, backend: _backend, content, mut wire, client, refusals } = self;
+        for ((verb, code), more) in refusals.untold() {
+            log::refused_more(&client, verb, *code, more);
+        }
         match &end {
             End::NoTls(why) => log::no_tls(&client, why),
             _ => log::session_ended(&client, &end, !session.is_idle()),
@@ -298,9 +305,13 @@ impl<B: Backend> Driver<B> {
 }
 
 /// Refusals are part of the mail's story; the rest is dialogue.
-fn note(client: &str, prompt: Prompt<'_>, reply: &Reply) {
+fn note(client: &str, prompt: Prompt<'_>, reply: &Reply, refusals: &mut Repeats<(&'static str, u16)>) {
     match reply.severity() {
-        Severity::Transient | Severity::Permanent => log::refused(client, verb(prompt), reply),
+        Severity::Transient | Severity::Permanent => {
+            if refusals.tell((verb(prompt), reply.code())) {
+                log::refused(client, verb(prompt), reply);
+            }
+        }
         Severity::Positive | Severity::Intermediate if tracing::enabled!(tracing::Level::DEBUG) => {
             log::dialogue(client, verb(prompt), reply);
         }

@@ -23,10 +23,12 @@ use crate::envelope::{Address, Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::Permit;
+use crate::listener::repeats::Repeats;
 use crate::log::{self, Accepted};
 use crate::message::fixup::{Fixed, Fixup, Task, Unacceptable, message_id_left};
 use crate::message::received::Received;
 use crate::message::rewrite::{Facts, LocalUser, Rules};
+use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Refusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
@@ -59,6 +61,8 @@ pub struct Desk {
 /// The daemon's backend: one session's way to the spool.
 pub struct SpoolBackend {
     desk: Desk,
+    /// What the spool did not take, by why.
+    untaken: Repeats<CommitError>,
     /// The session's place, held to its end.
     permit: Permit,
     /// Who is at the other end, looked up once.
@@ -71,18 +75,20 @@ impl SpoolBackend {
     /// The backend of the session that `permit` admitted.
     pub fn new(desk: Desk, permit: Permit) -> Self {
         let user = permit.peer().uid().and_then(desk.users);
-        SpoolBackend { desk, permit, user, tls: None }
+        SpoolBackend { desk, untaken: Repeats::new(), permit, user, tls: None }
     }
 
     /// The proper refusal if the message cannot be taken whatever its content.
-    fn check(&self, declared_size: u64) -> Result<(), Refusal> {
+    fn check(&mut self, declared_size: u64) -> Result<(), Refusal> {
         if !self.permit.take_message(Instant::now()) {
             let text = "too many messages from you, try again later";
             return Err(Refusal::Other(Reply::new(451, Status::transient(7, 1), text)));
         }
         // What comes beyond what was declared is measured as it comes.
         self.desk.spool.check_room(declared_size).map_err(|error| {
-            log::not_taken(&self.permit.peer().to_string(), &error);
+            if self.untaken.tell(error) {
+                log::not_taken(&self.permit.peer().to_string(), &error);
+            }
             refusal_of(&error)
         })
     }
@@ -113,6 +119,14 @@ impl SpoolBackend {
         Fixup::new(Task { envelope, facts, rules: Arc::clone(&self.desk.rules) })
     }
 
+    /// Has the log say why a message is not taken, and the client what to do.
+    fn not_queued(&mut self, id: QueueId, error: CommitError) -> Refusal {
+        if self.untaken.tell(error) {
+            log::not_queued(id, &error);
+        }
+        refusal_of(&error)
+    }
+
     fn log_accepted(&self, committed: &Committed, size: u64, accepted: &Summary) {
         log::accepted(&Accepted {
             id: committed.id(),
@@ -123,6 +137,14 @@ impl SpoolBackend {
             protocol: accepted.protocol,
             helo: accepted.helo.as_deref(),
         });
+    }
+}
+
+impl Drop for SpoolBackend {
+    fn drop(&mut self) {
+        for (why, more) in self.untaken.untold() {
+            log::not_queued_more(&self.permit.peer().to_string(), why, more);
+        }
     }
 }
 
@@ -151,7 +173,7 @@ impl Backend for SpoolBackend {
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
         self.check(hello.declared_size)?;
         let now = (self.desk.clock)();
-        let draft = self.desk.spool.draft(now.timestamp());
+        let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
         Ok(Intake { draft, fixup, protocol, helo, passing: Vec::new() })
@@ -162,7 +184,7 @@ impl Backend for SpoolBackend {
         passing.clear();
         apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))
             .map_err(refusal_of_content)?;
-        store(draft, passing).await
+        draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
     }
 
     async fn commit(&mut self, intake: Intake) -> Result<Committed, Refusal> {
@@ -170,16 +192,18 @@ impl Backend for SpoolBackend {
         passing.clear();
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing));
         let Fixed { envelope, long_lines, .. } = fixed.map_err(refusal_of_content)?;
-        store(&mut draft, &passing).await?;
+        draft.write(&passing).await.map_err(|error| self.not_queued(draft.id(), error))?;
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
         let summary = Summary { from, nrcpt: envelope.recipients.len(), protocol, helo };
         let now = (self.desk.clock)().timestamp();
         let submitter = self.permit.peer().submitter();
-        let committed = self.desk.spool.commit(draft, envelope, submitter, now).await.map_err(|error| {
-            log::not_queued(id, &error);
-            refusal_of(&error)
-        })?;
+        let committed = self
+            .desk
+            .spool
+            .commit(draft, envelope, submitter, now)
+            .await
+            .map_err(|error| self.not_queued(id, error))?;
         self.log_accepted(&committed, size, &summary);
         if let Some(done) = long_lines {
             log::long_lines(id, &done);
@@ -204,13 +228,6 @@ impl Backend for SpoolBackend {
 fn apart<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
     let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
     if may_take_long && has_others { tokio::task::block_in_place(work) } else { work() }
-}
-
-async fn store(draft: &mut Draft, octets: &[u8]) -> Result<(), Refusal> {
-    draft.write(octets).await.map_err(|error| {
-        log::not_queued(draft.id(), &error);
-        refusal_of(&error)
-    })
 }
 
 /// What the client is told when the spool does not take a message: what to do, not why.

@@ -35,6 +35,7 @@ pub mod intake;
 pub mod limits;
 pub mod peer;
 pub mod pickup;
+mod repeats;
 pub mod serve;
 pub mod stop;
 pub mod tcp;

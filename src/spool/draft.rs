@@ -1,7 +1,8 @@
 //! Content while it arrives.
 //!
 //! Promises
-//! 1. A draft takes little memory: up to the large threshold, then a file in `large/` and one chunk.
+//! 1. A draft takes little memory: up to the large threshold, then a file in `large/` and one chunk. When all of them
+//!    together take more than [`MEMORY`], each takes [`LITTLE`] and a chunk.
 //! 2. A draft that is dropped leaves nothing: its file is unlinked, or found unnamed by recovery.
 //! 3. When a large file is finished, its octets, its length and its name are synced.
 //!
@@ -14,33 +15,52 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::entry::CommitError;
 use super::fs::{File, write_all_at};
 use super::payload::Large;
 use super::presence::leads_to;
 use super::shared::Shared;
+use super::unfinished::Place;
+use crate::envelope::Submitter;
 use crate::log;
 use crate::queue_id::QueueId;
 
 /// Octets gathered before they are written to a large file.
 const CHUNK: usize = 256 << 10;
+/// Octets in the memory of all drafts, above which new content goes to files sooner.
+const MEMORY: u64 = 16 << 20;
+/// How soon.
+const LITTLE: u64 = 64 << 10;
 
 /// Content while it arrives: memory up to `large_threshold`, then a file in `large/`.
 pub struct Draft {
     shared: Arc<Shared>,
     id: QueueId,
+    /// Whose room it takes while it is not whole.
+    whose: Submitter,
     /// What is not in the file.
-    memory: Vec<u8>,
+    memory: Memory,
     large: Option<Spilled>,
     failed: Option<CommitError>,
     /// See [`Shared::has_drafts`].
     _token: Arc<()>,
 }
 
+/// Octets in memory, counted in [`Shared::draft_memory`].
+struct Memory {
+    octets: Vec<u8>,
+    counted: u64,
+    shared: Arc<Shared>,
+}
+
 struct Spilled {
     name: LargeName,
     file: Arc<dyn File>,
+    /// For what is submitted.
+    place: Option<Place>,
     length: u64,
     sum: u32,
 }
@@ -61,7 +81,15 @@ pub(super) struct Finished {
 impl Draft {
     pub(super) fn new(shared: Arc<Shared>, id: QueueId) -> Self {
         let _token = Arc::clone(&shared.draft_token);
-        Draft { shared, id, memory: Vec::new(), large: None, failed: None, _token }
+        let memory = Memory { octets: Vec::new(), counted: 0, shared: Arc::clone(&shared) };
+        Draft { shared, id, whose: Submitter::Ourselves, memory, large: None, failed: None, _token }
+    }
+
+    /// The same, of a submitter who may not fill the disk with it (`unfinished.rs`).
+    #[must_use]
+    pub fn of(mut self, whose: Submitter) -> Self {
+        self.whose = whose;
+        self
     }
 
     /// The queue id that the message will have.
@@ -71,7 +99,7 @@ impl Draft {
 
     /// Octets so far.
     pub fn len(&self) -> u64 {
-        self.large.as_ref().map_or(0, |large| large.length) + self.memory.len() as u64
+        self.large.as_ref().map_or(0, |large| large.length) + self.memory.octets.len() as u64
     }
 
     /// Whether nothing has been written.
@@ -89,21 +117,27 @@ impl Draft {
 
     async fn append(&mut self, octets: &[u8]) -> Result<(), CommitError> {
         for chunk in octets.chunks(CHUNK) {
-            self.memory.extend_from_slice(chunk);
-            if self.large.is_none() && self.memory.len() as u64 > self.shared.options.large_threshold {
-                self.large = Some(Spilled::create(Arc::clone(&self.shared), self.id).await?);
+            self.memory.extend(chunk);
+            if self.large.is_none() && self.memory.octets.len() as u64 > self.threshold() {
+                self.large = Some(Spilled::create(Arc::clone(&self.shared), self.id, self.whose).await?);
             }
-            if self.memory.len() >= CHUNK {
+            if self.memory.octets.len() >= CHUNK {
                 self.spill().await?;
             }
         }
         Ok(())
     }
 
+    fn threshold(&self) -> u64 {
+        let usual = self.shared.options.large_threshold;
+        let is_short = self.shared.draft_memory.load(Ordering::Relaxed) > MEMORY;
+        if is_short { usual.min(LITTLE) } else { usual }
+    }
+
     /// Moves what is in memory to the file, if there is one.
     async fn spill(&mut self) -> Result<(), CommitError> {
         if let Some(large) = &mut self.large {
-            large.append(std::mem::take(&mut self.memory)).await?;
+            large.append(self.memory.take()).await?;
         }
         Ok(())
     }
@@ -118,7 +152,7 @@ impl Draft {
             None => None,
             Some(large) => Some(large.finish().await?),
         };
-        Ok(Finished { memory: self.memory, large })
+        Ok(Finished { memory: self.memory.take(), large })
     }
 
     pub(super) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
@@ -126,16 +160,49 @@ impl Draft {
     }
 }
 
+impl Memory {
+    fn extend(&mut self, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+        self.count();
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let octets = std::mem::take(&mut self.octets);
+        self.count();
+        octets
+    }
+
+    fn count(&mut self) {
+        let now = self.octets.len() as u64;
+        // Wraps around where it has become less, which adds up all the same.
+        self.shared.draft_memory.fetch_add(now.wrapping_sub(self.counted), Ordering::Relaxed);
+        self.counted = now;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
 impl Spilled {
-    async fn create(shared: Arc<Shared>, id: QueueId) -> Result<Spilled, CommitError> {
+    async fn create(shared: Arc<Shared>, id: QueueId, whose: Submitter) -> Result<Spilled, CommitError> {
         let name = LargeName { shared: Arc::clone(&shared), id, keep: false };
         let sum = shared.spool.payload_sum(&[]);
-        let path = shared.places.large(id);
+        let (path, unfinished) = (shared.places.large(id), Arc::clone(&shared.unfinished));
         let file = off_thread(path.clone(), move || shared.fs.create(&path)).await?;
-        Ok(Spilled { name, file, length: 0, sum })
+        let is_submitted = whose != Submitter::Ourselves;
+        let place = is_submitted.then(|| unfinished.begin(id, whose, Arc::clone(&file), Instant::now()));
+        Ok(Spilled { name, file, place, length: 0, sum })
     }
 
     async fn append(&mut self, octets: Vec<u8>) -> Result<(), CommitError> {
+        if let Some(place) = &self.place {
+            let shared = &self.name.shared;
+            let usable = shared.free_space()?.saturating_sub(shared.options.min_free_space);
+            place.grow(octets.len() as u64, usable, Instant::now())?;
+        }
         self.sum = crc32c::crc32c_append(self.sum, &octets);
         let (file, offset) = (Arc::clone(&self.file), self.length);
         self.length += octets.len() as u64;
@@ -143,7 +210,8 @@ impl Spilled {
     }
 
     async fn finish(self) -> Result<(Large, LargeName), CommitError> {
-        let Spilled { name, file, length, sum } = self;
+        // From here on it is not unfinished.
+        let Spilled { name, file, length, sum, .. } = self;
         let (shared, id) = (Arc::clone(&name.shared), name.id);
         let is_there = off_thread(name.path(), move || {
             file.sync_data()?;

@@ -240,7 +240,7 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 /// Nothing was queued, or nothing recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitError {
     /// No room: 452.
     Full,

@@ -56,6 +56,14 @@ impl Spool {
         self.shared().check_room(size)
     }
 
+    /// What keeps mail from being taken, in words; `None`: nothing does.
+    pub fn trouble(&self) -> Option<String> {
+        if self.shared().is_astray() {
+            return Some(CommitError::Astray.to_string());
+        }
+        self.shared().shortage().map(|shortage| format!("full: {shortage}"))
+    }
+
     /// A message to be: gives it its queue id.
     pub fn draft(&self, now: Timestamp) -> Draft {
         Draft::new(Arc::clone(self.shared()), self.shared().ids.next(now))

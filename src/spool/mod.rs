@@ -57,8 +57,9 @@
 //! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
 //! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
 //! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` (what lives where), `clean.rs`,
-//! `draft.rs`, `drop.rs`, `read.rs`, `relays.rs`, `presence.rs` and `writer/rescue.rs` (a spool that is removed under
-//! the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through which every disk
+//! `draft.rs` and `unfinished.rs` (what is not whole), `room.rs`, `drop.rs`, `read.rs`, `relays.rs`, `presence.rs` and
+//! `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through
+//! which every disk
 //! call goes, those of the pick-up too.
 
 mod change;
@@ -83,12 +84,14 @@ mod recover;
 mod relays;
 mod replies;
 mod request;
+mod room;
 mod salvage;
 mod scan;
 mod segment;
 mod shared;
 mod start;
 mod stock;
+mod unfinished;
 mod writer;
 
 #[cfg(test)]

@@ -5,21 +5,20 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use super::entry::{CommitError, Options};
+use super::entry::Options;
 use super::format::SpoolId;
 use super::fs::{File, Fs};
 use super::index::Index;
 use super::place::Places;
 use super::relays::Relays;
+use super::room::Room;
 use super::stock::Stock;
+use super::unfinished::Unfinished;
 use crate::queue_id::QueueIds;
 
-/// How long a look at the free space of the disk is believed.
-const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Segments kept open, for readers, and since an open file outlives its name: as much of the log as a removed
 /// spool can be saved of. They take 4 GiB.
 const OPEN_FILES: usize = 128;
@@ -38,7 +37,11 @@ pub(super) struct Shared {
     /// Every draft has a clone.
     pub draft_token: Arc<()>,
     index: Mutex<Index>,
-    room: Mutex<Option<(Instant, u64)>>,
+    /// See `room.rs`.
+    pub room: Room,
+    pub unfinished: Arc<Unfinished>,
+    /// Octets of content in the memory of all drafts.
+    pub draft_memory: AtomicU64,
     files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
     /// See `writer/rescue.rs`.
     astray: AtomicBool,
@@ -72,7 +75,9 @@ impl Shared {
             stock,
             draft_token: Arc::new(()),
             index: Mutex::new(index),
-            room: Mutex::new(None),
+            room: Room::default(),
+            unfinished: Arc::default(),
+            draft_memory: AtomicU64::new(0),
             files: Mutex::new(VecDeque::new()),
             astray: AtomicBool::new(false),
         }
@@ -81,28 +86,6 @@ impl Shared {
     /// The index.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         held(&self.index)
-    }
-
-    /// See [`super::Spool::check_room`].
-    pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
-        if self.is_astray() {
-            return Err(CommitError::Astray);
-        }
-        let needed = self.options.min_free_space.saturating_add(size);
-        let crowded = self.index().len() >= self.options.max_messages;
-        if crowded || self.free_space()? < needed { Err(CommitError::Full) } else { Ok(()) }
-    }
-
-    fn free_space(&self) -> Result<u64, CommitError> {
-        let mut room = held(&self.room);
-        if let Some((seen, free)) = *room
-            && seen.elapsed() < ROOM_IS_KNOWN_FOR
-        {
-            return Ok(free);
-        }
-        let free = self.fs.free_space(self.places.root()).map_err(|e| CommitError::from(e.kind()))?;
-        *room = Some((Instant::now(), free));
-        Ok(free)
     }
 
     /// The file of a segment, to read from. It may have become another segment meanwhile: the

@@ -172,6 +172,7 @@ impl Writer {
             return request.answer.durable(Err(CommitError::Trouble));
         };
         if let Err(error) = self.make_room(record_length(length), request.claim()) {
+            self.note_refusal(&request, error);
             return request.answer.durable(Err(error));
         }
         // `make_room` leaves an active segment.
@@ -376,6 +377,9 @@ impl Writer {
             }
         }
         for (request, _) in batch.requests.drain(..) {
+            if request.claim() == Claim::Mail {
+                self.shared.note_segment();
+            }
             // The queue may be gone already, on the way down.
             request.entry.into_iter().for_each(|entry| drop(self.arrivals.send(entry)));
             request.answer.durable(Ok(()));
@@ -393,10 +397,18 @@ impl Writer {
 
     fn refuse(&mut self, batch: &mut Batch, error: CommitError) {
         for (request, _) in batch.requests.drain(..) {
+            self.note_refusal(&request, error);
             if let Change::Arrive { large: true, .. } = request.change {
                 self.doubtful.push(request.id);
             }
             request.answer.durable(Err(error));
+        }
+    }
+
+    /// Has a full disk told, once.
+    fn note_refusal(&self, request: &Request, error: CommitError) {
+        if error == CommitError::Full && request.claim() == Claim::Mail {
+            self.shared.note_no_segment();
         }
     }
 

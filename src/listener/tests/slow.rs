@@ -10,6 +10,7 @@ use super::client::{Client, TO_DATA};
 use super::memory::{Memory, begin};
 use super::spooled::Host;
 use super::{IDLE, WRITE};
+use crate::journal::testing::Captured;
 use crate::listener::drive::End;
 use crate::listener::peer::Peer;
 use crate::smtp::session::Refusal;
@@ -177,6 +178,36 @@ async fn refused_content_may_take_its_time_too() {
     }
     assert_eq!(memory.held.load(Ordering::SeqCst), 0, "freed when it was refused");
     client.say(".", "452 4.3.1").await;
+}
+
+/// One session of refused recipients wrote 173,000 lines to the log, and nothing ended it.
+#[tokio::test(start_paused = true)]
+async fn recipients_without_end_are_counted_and_then_ended() {
+    let captured = Captured::default();
+    let sink = captured.clone();
+    let journal = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
+    let _logging = tracing::subscriber::set_default(journal);
+    let memory = Memory::default();
+    let (stream, running) = begin(&memory, 1 << 20);
+    let (read, mut write) = tokio::io::split(stream);
+    let sent = "EHLO c\r\nMAIL FROM:<a>\r\n".to_owned() + &"RCPT TO:<b>\r\n".repeat(9000);
+    let writer = tokio::spawn(async move { write.write_all(sent.as_bytes()).await });
+    let mut client = Client::greeted(tokio::io::join(read, tokio::io::sink())).await;
+    client.expect_all(&["250 ", "250 "]).await;
+    for _ in 0..1000 {
+        client.expect("250 ").await;
+    }
+    // As many again, and one less than the errors that are one too many.
+    for _ in 0..1019 {
+        client.expect("452 4.5.3").await;
+    }
+    client.expect("421 4.7.0").await;
+    drop(client);
+    drop(writer.await.unwrap());
+    assert!(matches!(running.end.await, Ok(End::Closed)));
+    let log = captured.text();
+    assert_eq!(log.matches("reject: RCPT from").count(), 6, "{log}");
+    assert_eq!(log.matches("reject: 1014 more like this: RCPT").count(), 1, "{log}");
 }
 
 #[tokio::test(start_paused = true)]

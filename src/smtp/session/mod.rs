@@ -61,7 +61,8 @@ pub struct Policy {
     pub auth_requires_tls: bool,
     /// MAIL and ETRN are refused before AUTH.
     pub auth_required: bool,
-    /// So many commands refused for good, with no message taken between them, end the session.
+    /// So many commands refused for good, with no message taken between them, end the session. A recipient beyond
+    /// twice `max_recipients` counts as one: a client may learn the limit by its refusals, and no more.
     pub max_errors: u32,
 }
 
@@ -93,6 +94,8 @@ pub struct Session<P: Durable> {
     lines: Lines,
     /// Commands refused for good since the last message taken.
     errors: u32,
+    /// Recipients refused since the last message taken because there were too many.
+    surplus: usize,
     auth_failures: u32,
     proof: PhantomData<fn(P)>,
 }
@@ -106,6 +109,7 @@ impl<P: Durable> Session<P> {
             client: Client::default(),
             lines: Lines::default(),
             errors: 0,
+            surplus: 0,
             auth_failures: 0,
             proof: PhantomData,
         }
@@ -296,7 +300,8 @@ impl<P: Durable> Session<P> {
 
     /// Gives a reply, or 421 in its place when it is one error too many.
     fn answer(&mut self, reply: Reply) -> Action {
-        if reply.severity() == Severity::Permanent {
+        let is_surplus = reply.code() == 452 && self.surplus > self.policy.max_recipients;
+        if reply.severity() == Severity::Permanent || is_surplus {
             self.errors = self.errors.saturating_add(1);
             if self.errors >= self.policy.max_errors {
                 return self.close(error(421, 7, 0, "too many errors, closing"));

@@ -35,6 +35,7 @@ impl<P: Durable> Session<P> {
                     BadCommand::NeedsSmtputf8.reply()
                 } else if envelope.recipients.len() >= max_recipients {
                     // RFC 5321 4.5.3.1.10: temporary, so that the client sends the others in a next transaction.
+                    self.surplus += 1;
                     error(452, 5, 3, "too many recipients")
                 } else {
                     envelope.recipients.push(recipient);

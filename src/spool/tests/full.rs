@@ -24,6 +24,62 @@ async fn fill(rig: &Rig, length: usize) -> Vec<QueueId> {
     queued
 }
 
+/// A full disk was silent: 452 to everybody, at INFO, and no word of it in `status`.
+#[tokio::test]
+async fn an_episode_without_room_is_told_once_with_its_numbers_and_once_when_it_is_over() {
+    let captured = crate::journal::testing::Captured::default();
+    let sink = captured.clone();
+    let journal = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
+    let _logging = tracing::subscriber::set_default(journal);
+    let rig = open_with(&SimFs::new(), Options { min_free_space: 3 << 20, ..options() }).unwrap();
+    assert_eq!((rig.spool.check_room(0), rig.spool.trouble()), (Ok(()), None));
+    assert_eq!(rig.spool.check_room(1 << 41), Err(CommitError::Full));
+    assert_eq!(rig.spool.trouble(), None, "one message that is too large is no episode");
+
+    let episode = async |capacity, refused: bool| {
+        rig.fs.set_capacity(Some(rig.fs.used() + capacity));
+        let begun = std::time::Instant::now();
+        // What is free is known for a second.
+        while rig.spool.check_room(0).is_err() != refused {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            let _ = rig.spool.check_room(0);
+        }
+        rig.spool.trouble()
+    };
+    let numbers = "full: 1.0 MiB free on its disk, 3.0 MiB needed (queue.min-free-space)";
+    assert_eq!(episode(1 << 20, true).await.as_deref(), Some(numbers));
+    assert_eq!(episode(8 << 20, false).await, None);
+    let log = captured.text();
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert_eq!(log.matches("spool has room again").count(), 1, "{log}");
+}
+
+/// unfinished.rs: on a real disk of drafts. What gives way is refused, and what is whole is not touched.
+#[tokio::test]
+async fn a_draft_that_gives_way_is_refused_and_its_room_is_free() {
+    let rig = open_with(&SimFs::new(), Options { min_free_space: 1 << 20, ..options() }).unwrap();
+    let user = Submitter::Uid(1000);
+    let mut drafts = Vec::new();
+    rig.fs.set_capacity(Some(8 << 20));
+    let mut refused = None;
+    while refused.is_none() {
+        let mut draft = rig.spool.draft(now()).of(user);
+        refused = draft.write(&content(1, 600_000)).await.err();
+        drafts.push(draft);
+    }
+    assert_eq!(refused, Some(CommitError::Full));
+    assert!((2..=5).contains(&drafts.len()), "{} of a quarter of 7 MiB", drafts.len());
+    let whole = drafts.remove(0);
+    rig.spool.commit(whole, envelope(1), user, now()).await.unwrap();
+    let mut other = rig.spool.draft(now()).of(Submitter::Uid(1001));
+    other.write(&content(2, 600_000)).await.unwrap();
+    rig.spool.commit(other, envelope(1), Submitter::Uid(1001), now()).await.unwrap();
+    assert_eq!(rig.after_power_loss().ids().len(), 2);
+}
+
 /// What a delivery writes.
 async fn deliver(rig: &Rig, id: QueueId) -> Result<(), CommitError> {
     rig.spool.mark_in_flight(id).await?;

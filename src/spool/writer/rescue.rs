@@ -27,7 +27,7 @@ struct Saved {
 }
 
 impl Writer {
-    /// Looks whether everything is where it was.
+    /// Looks whether everything is where it was, and whether there is room.
     pub(super) fn look(&mut self) {
         let Shared { fs, places, .. } = &*self.shared;
         let is_active_there = self.active.as_ref().is_none_or(|active| {
@@ -36,6 +36,10 @@ impl Writer {
         if !is_active_there || !self.presence.is_intact(&**fs, places) || !self.removed_segments().is_empty()
         {
             self.go_astray();
+        }
+        self.shared.look_for_room();
+        if self.shared.stock.is_ready() || self.shared.stock.has_room() {
+            self.shared.note_segment();
         }
     }
 

@@ -1,0 +1,139 @@
+//! Room for mail: whether there is any, and what is said when there is none.
+//!
+//! Promises
+//! 1. An episode without room is one WARN with the numbers, and one line when it is over. It is over when there is
+//!    room again, whether or not somebody brings a message: the writer looks each second.
+//! 2. A message that alone is too large for what is free is refused, and is no episode.
+//!
+//! Not here: refusing (`writer.rs`), content that is not whole yet (`unfinished.rs`).
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::entry::CommitError;
+use super::shared::Shared;
+use crate::log;
+
+/// How long a look at the free space of the disk is believed.
+const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// Why no message is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shortage {
+    /// Less is free than `queue.min-free-space`; in octets.
+    Disk { free: u64, needed: u64 },
+    /// As many messages as `queue.max-messages`.
+    Messages { most: u64 },
+    /// The disk, or a quota, gave no room for a segment of so many octets.
+    Segment { octets: u64 },
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Shortage::Disk { free, needed } => {
+                write!(f, "{} free on its disk, {} needed (queue.min-free-space)", Mib(free), Mib(needed))
+            }
+            Shortage::Messages { most } => write!(f, "{most} messages in it (queue.max-messages)"),
+            Shortage::Segment { octets } => {
+                write!(f, "its disk, or a quota, gives no room for a segment of {}", Mib(octets))
+            }
+        }
+    }
+}
+
+struct Mib(u64);
+
+impl fmt::Display for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} MiB", self.0 as f64 / f64::from(1 << 20))
+    }
+}
+
+/// What is known of the room.
+#[derive(Default)]
+pub(super) struct Room {
+    free: Mutex<Option<(Instant, u64)>>,
+    shortage: Mutex<Option<Shortage>>,
+}
+
+impl Shared {
+    /// See [`super::Spool::check_room`].
+    pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
+        if self.is_astray() {
+            return Err(CommitError::Astray);
+        }
+        let free = self.free_space()?;
+        let needed = self.options.min_free_space.saturating_add(size);
+        let missing = needed.saturating_sub(free);
+        if missing > 0 {
+            // For the next one: what is given up is free a moment later.
+            self.unfinished.give_up_idle(missing, Instant::now());
+        }
+        self.look_for_room();
+        // Whether there is a segment now, the writer finds out.
+        let is_short = self.shortage().is_some_and(|found| !matches!(found, Shortage::Segment { .. }));
+        if missing > 0 || is_short { Err(CommitError::Full) } else { Ok(()) }
+    }
+
+    /// Why no message is taken, while there is no room.
+    pub fn shortage(&self) -> Option<Shortage> {
+        *held(&self.room.shortage)
+    }
+
+    /// Begins or ends an episode, by what the disk and the index say.
+    pub fn look_for_room(&self) {
+        let Ok(free) = self.free_space() else { return };
+        let (needed, most) = (self.options.min_free_space, self.options.max_messages);
+        let found = if free < needed {
+            Some(Shortage::Disk { free, needed })
+        } else if self.index().len() >= most {
+            Some(Shortage::Messages { most })
+        } else {
+            self.shortage().filter(|known| matches!(known, Shortage::Segment { .. }))
+        };
+        self.note_shortage(found);
+    }
+
+    /// Mail was refused for want of a segment.
+    pub fn note_no_segment(&self) {
+        let octets = self.options.segment_size;
+        let shortage = self.shortage().unwrap_or(Shortage::Segment { octets });
+        self.note_shortage(Some(shortage));
+    }
+
+    /// There is a segment for mail, or room for one.
+    pub fn note_segment(&self) {
+        if matches!(self.shortage(), Some(Shortage::Segment { .. })) {
+            self.note_shortage(None);
+        }
+    }
+
+    fn note_shortage(&self, found: Option<Shortage>) {
+        let before = std::mem::replace(&mut *held(&self.room.shortage), found);
+        match (before, found) {
+            (None, Some(shortage)) => log::spool_full(self.places.root(), &shortage),
+            (Some(_), None) => log::spool_has_room(self.places.root()),
+            _ => {}
+        }
+    }
+
+    /// Octets that are free, as of the last second.
+    pub fn free_space(&self) -> Result<u64, CommitError> {
+        let mut known = held(&self.room.free);
+        if let Some((seen, free)) = *known
+            && seen.elapsed() < ROOM_IS_KNOWN_FOR
+        {
+            return Ok(free);
+        }
+        let free = self.fs.free_space(self.places.root()).map_err(|e| CommitError::from(e.kind()))?;
+        *known = Some((Instant::now(), free));
+        Ok(free)
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is set under these locks is one value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
