@@ -4,7 +4,7 @@
 //! socket, the queue, the sessions, `READY`. What fails before `READY` ends the start, and nothing was
 //! accepted.
 //!
-//! Reload (SIGHUP): a configuration with an error changes nothing and says so. What only a restart can change
+//! Reload (SIGHUP, `nullmta reload`): a configuration with an error changes nothing and says so. What only a restart can change
 //! (`fixed_keys`) stays as it was started, which each reload says.
 //!
 //! Stop (SIGTERM, SIGINT): no more is accepted, idle sessions get 421, content on its way in finishes or is
@@ -16,18 +16,19 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Zoned;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::admin::control::{self, Control};
+use crate::admin::control::{self, Control, ReloadRequest};
+use crate::admin::protocol::{Configuration, Refused, Reloaded};
 use crate::config::{Config, ServerCertificate};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
@@ -37,7 +38,7 @@ use crate::listener::intake::Desk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
-use crate::log;
+use crate::log::{self, Started};
 use crate::message::rewrite::LocalUser;
 use crate::queue::clock::SystemClock;
 use crate::queue::{Queue, Settings, queue};
@@ -110,16 +111,21 @@ pub struct Start {
 /// Runs the daemon until it is told to stop, or a part of it that nothing works without has failed.
 pub async fn run(start: Start) -> Result<(), DaemonError> {
     let mut signals = Signals::new().map_err(|error| DaemonError::System("watch for signals", error))?;
-    let mut daemon = Daemon::start(start).await?;
+    let (reload, mut reload_requests) = unbounded_channel();
+    let mut daemon = Daemon::start(start, reload).await?;
     let mut watchdog = tokio::time::interval(systemd::watchdog_interval().unwrap_or(STATUS_INTERVAL));
     notify(systemd::ready());
     loop {
         tokio::select! {
             told = signals.next() => match told {
                 Told::Stop => break,
-                Told::Reload => daemon.reload().await,
+                Told::Reload => drop(daemon.reload().await),
                 Told::Probe => daemon.queue.probe_now(),
             },
+            Some(answer) = reload_requests.recv() => {
+                // Whoever asked may have gone away.
+                drop(answer.send(daemon.reload().await));
+            }
             _ = watchdog.tick() => daemon.report().await,
             part = daemon.failed() => {
                 daemon.stop().await;
@@ -177,6 +183,14 @@ struct Daemon {
     started: Config,
     /// What is in force otherwise.
     config: Config,
+    /// The file's text when that was read.
+    text: String,
+    /// What the control socket says of it.
+    configuration: watch::Sender<Configuration>,
+    /// Whether systemd passed the sockets, whatever `[listen]` says.
+    is_activated: bool,
+    /// Where we listen, as the log says it.
+    addresses: String,
     level: LevelHandle,
     certificate: Option<Certificate>,
     spool: Spool,
@@ -190,10 +204,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(start: Start) -> Result<Self, DaemonError> {
+    async fn start(start: Start, reload: UnboundedSender<ReloadRequest>) -> Result<Self, DaemonError> {
         let Start { path, config, inherited, level } = start;
         raise_descriptor_limit();
+        let is_activated = !inherited.is_empty();
+        let overruled = inherited.overruled(&config.listen.addresses, config.listen.socket.as_deref());
         let bound = sockets(&config, inherited)?;
+        let addresses = join(&bound);
         let carrier = carrier(&config).map_err(DaemonError::Relay)?;
         let certificate = certificate(&config).map_err(DaemonError::Certificate)?;
         let (announce, arrivals) = unbounded_channel();
@@ -201,7 +218,14 @@ impl Daemon {
         log_recovery(&recovery);
         let control_listener = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
-        log::started(&config.listen.hostname, recovery.entries.len());
+        log::started(&Started {
+            hostname: &config.listen.hostname,
+            relay: &join(&config.relay.hosts),
+            addresses: &addresses,
+            spool: &config.spool,
+            live: recovery.entries.len(),
+        });
+        overruled.iter().for_each(|key| log::overruled(key, &addresses));
 
         let settings = Settings::new(&config, carrier);
         let (queue, deliveries) =
@@ -209,7 +233,12 @@ impl Daemon {
         let service = Service::new(&config.listen, desk(&config, &spool, &queue, certificate.clone()));
         let (stopper, stop) = stop_signal();
         let pickup = spawn_pickup(config.spool.clone(), Arc::clone(&service), stop.clone());
+        let (configuration, in_force) = watch::channel(read_now(&path));
         Ok(Daemon {
+            text: Config::text(&path),
+            configuration,
+            is_activated,
+            addresses,
             path,
             started: config.clone(),
             config,
@@ -217,7 +246,10 @@ impl Daemon {
             certificate,
             sessions: tokio::spawn(serve(bound, service.clone(), stop)),
             deliveries: tokio::spawn(deliveries),
-            control: spawn_control(control_listener, &queue, &spool),
+            control: tokio::spawn(
+                Control { queue: queue.clone(), spool: spool.clone(), configuration: in_force, reload }
+                    .serve(control_listener),
+            ),
             pickup,
             spool,
             queue,
@@ -227,35 +259,58 @@ impl Daemon {
     }
 
     /// Reads the configuration again, and follows it if it is good.
-    async fn reload(&mut self) {
+    async fn reload(&mut self) -> Reloaded {
         notify(systemd::reloading());
         let path = self.path.clone();
         let load = move || {
             if let Some(warning) = Config::warning(&path) {
                 log::config_warning(&warning);
             }
-            Config::load(&path)
+            (Config::text(&path), Config::load(&path))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
-            Ok(Ok(config)) => self.follow(config),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok((text, Ok(config))) => self.follow(config).map(|needs_restart| (text, needs_restart)),
+            Ok((_, Err(error))) => Err(error.to_string()),
             Err(panic) => Err(panic.to_string()),
         };
-        match outcome {
-            Ok(()) => log::reloaded(&self.path.display()),
-            Err(error) => log::not_reloaded(&error),
-        }
+        let reloaded = match outcome {
+            Ok((text, needs_restart)) => self.reloaded(text, &needs_restart),
+            Err(why) => self.not_reloaded(why),
+        };
         notify(systemd::ready());
+        reloaded
     }
 
-    fn follow(&mut self, config: Config) -> Result<(), String> {
+    /// Notes and says that the file with this text is in force.
+    fn reloaded(&mut self, text: String, needs_restart: &[&str]) -> Reloaded {
+        let changed = Config::changed_keys(&self.text, &text);
+        log::reloaded(&self.path.display(), &changed);
+        self.text = text;
+        self.configuration.send_replace(read_now(&self.path));
+        let needs_restart = needs_restart.iter().map(ToString::to_string).collect();
+        Reloaded { configuration: self.configuration.borrow().clone(), changed, needs_restart }
+    }
+
+    /// Notes and says that it is not.
+    fn not_reloaded(&mut self, why: String) -> Reloaded {
+        log::not_reloaded(&why);
+        let at = read_now(&self.path).since;
+        self.configuration.send_modify(|configuration| configuration.refused = Some(Refused { at, why }));
+        let configuration = self.configuration.borrow().clone();
+        Reloaded { configuration, changed: Vec::new(), needs_restart: Vec::new() }
+    }
+
+    /// Follows `config`; the changed keys that it cannot follow.
+    fn follow(&mut self, config: Config) -> Result<Vec<&'static str>, String> {
         let carrier = carrier(&config)?;
         let certificate = self.certificate(&config)?;
-        for (key, is_changed) in fixed_keys(&self.started, &config) {
-            if is_changed {
-                log::needs_restart(key);
-            }
+        let fixed = fixed_keys(&self.started, &config);
+        let fixed: Vec<_> =
+            fixed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect();
+        for key in &fixed {
+            let is_overruled = self.is_activated && ["listen.addresses", "listen.socket"].contains(key);
+            if is_overruled { log::overruled(key, &self.addresses) } else { log::needs_restart(key) }
         }
         self.queue.reconfigure(Settings::new(&config, carrier));
         let desk = desk(&config, &self.spool, &self.queue, certificate.clone());
@@ -263,7 +318,7 @@ impl Daemon {
         self.level.set(config.log.level);
         self.certificate = certificate;
         self.config = config;
-        Ok(())
+        Ok(fixed)
     }
 
     /// What `config` has the listener show. A self-made one lasts for a run: somebody may have come to trust it.
@@ -332,7 +387,10 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certi
         users: local_user,
         hostname: config.listen.hostname.as_str().into(),
         postmaster: config.queue.postmaster.clone(),
-        probe: Arc::new(move || queue.probe_for_client()),
+        probe: Arc::new(move || {
+            let queue = queue.clone();
+            Box::pin(async move { queue.probe_for_client().await.map(|too_soon| too_soon.to_string()) })
+        }),
         clock: Zoned::now,
         certificate,
     }
@@ -392,9 +450,14 @@ fn log_recovery(recovery: &Recovery) {
     }
 }
 
-fn spawn_control(listener: UnixListener, queue: &Queue, spool: &Spool) -> JoinHandle<()> {
-    let control = Control { queue: queue.clone(), spool: spool.clone() };
-    tokio::spawn(control.serve(listener))
+/// A configuration that was read at this moment, and is in force.
+fn read_now(path: &Path) -> Configuration {
+    let since = format!("{:.0}", jiff::Timestamp::now());
+    Configuration { path: path.display().to_string(), since, refused: None }
+}
+
+fn join(items: &[impl fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn spawn_pickup(spool: PathBuf, service: Arc<Service>, stop: StopSignal) -> JoinHandle<()> {

@@ -509,9 +509,37 @@ pub fn drop_trouble(file: &dyn fmt::Display, why: &str) {
     warn!("{file}: {why}; will try again");
 }
 
+/// What a daemon is that takes mail now.
+pub struct Started<'a> {
+    /// Its name.
+    pub hostname: &'a str,
+    /// Where mail goes.
+    pub relay: &'a str,
+    /// Where it listens.
+    pub addresses: &'a str,
+    /// Where mail is kept.
+    pub spool: &'a Path,
+    /// How many messages are in the queue.
+    pub live: usize,
+}
+
 /// The daemon takes mail.
-pub fn started(hostname: &str, live: usize) {
-    info!(version = env!("CARGO_PKG_VERSION"), live, "started as {hostname}; {live} in the queue");
+pub fn started(started: &Started<'_>) {
+    let (version, spool) = (env!("CARGO_PKG_VERSION"), started.spool.display());
+    let Started { hostname, relay, addresses, live, .. } = started;
+    info!(
+        version, relay, addresses, %spool, live,
+        "started as {hostname}: nullmta {version}, relay {relay}, listening on {addresses}, spool {spool}; \
+         {live} in the queue"
+    );
+}
+
+/// A key that says where to listen, and sockets passed by systemd that say otherwise.
+pub fn overruled(key: &str, addresses: &str) {
+    warn!(
+        "{key} has no effect: systemd passes the sockets, which are {addresses}; change them with systemctl edit \
+         nullmta.socket"
+    );
 }
 
 /// Something about the configuration's file that an operator should know.
@@ -534,9 +562,10 @@ pub fn stopped() {
     info!("stopped");
 }
 
-/// A changed configuration is in force.
-pub fn reloaded(path: &dyn fmt::Display) {
-    info!("configuration reloaded from {path}");
+/// The configuration was read again, and is in force. `changed`: its keys that say something else now.
+pub fn reloaded(path: &dyn fmt::Display, changed: &[String]) {
+    let changed = if changed.is_empty() { "nothing".into() } else { changed.join(", ") };
+    info!(changed, "configuration reloaded from {path}; changed: {changed}");
 }
 
 /// A changed configuration has an error.

@@ -10,12 +10,14 @@
 //! Not here: when to call (`daemon.rs`), sockets that we bind ourselves (`listener/`).
 //! sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
 
@@ -71,6 +73,24 @@ impl Inherited {
     /// Whether systemd passed none: then we bind those of the configuration.
     pub fn is_empty(&self) -> bool {
         self.tcp.is_empty() && self.unix.is_empty()
+    }
+
+    /// Which keys of `[listen]` have no effect, since other sockets were passed than they say.
+    pub fn overruled(&self, addresses: &[SocketAddr], socket: Option<&Path>) -> Vec<&'static str> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let passed: BTreeSet<SocketAddr> =
+            self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let paths: Vec<PathBuf> = self
+            .unix
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok()?.as_pathname().map(PathBuf::from))
+            .collect();
+        let are_others = passed != addresses.iter().copied().collect();
+        let is_another = paths.iter().map(PathBuf::as_path).ne(socket);
+        let keys = [(are_others, "listen.addresses"), (is_another, "listen.socket")];
+        keys.into_iter().filter_map(|(is_overruled, key)| is_overruled.then_some(key)).collect()
     }
 }
 

@@ -15,9 +15,12 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::protocol::{Frame, Message, Recipient, Request, Status};
+use super::flush::flush;
+use super::protocol::{Configuration, Frame, Message, Recipient, Reloaded, Request, Status};
 use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::remove_stale;
@@ -41,7 +44,14 @@ pub struct Control {
     pub queue: Queue,
     /// The spool, for what the queue does not remember.
     pub spool: Spool,
+    /// The configuration in force.
+    pub configuration: watch::Receiver<Configuration>,
+    /// To whom it falls to reload it.
+    pub reload: UnboundedSender<ReloadRequest>,
 }
+
+/// Somebody wants the configuration read again, and waits for what comes of it.
+pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
 /// Makes the socket at `path`, which anybody may connect to; a stale one is replaced.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -99,7 +109,12 @@ impl Control {
                 return output.end(&Frame::Denied(why.into())).await;
             }
             (Request::Status, Rights::Everything) => self.status(output).await?,
-            (Request::Flush, Rights::Everything) => self.queue.probe_now(),
+            (Request::Flush, Rights::Everything) => {
+                output.answer(flush(&self.queue).await.as_ref()).await?;
+            }
+            (Request::Reload, Rights::Everything) => {
+                output.answer(self.reload().await.as_ref()).await?;
+            }
         }
         output.end(&Frame::Done).await
     }
@@ -108,6 +123,7 @@ impl Control {
         let Some(status) = self.queue.status().await else {
             return output.send(&Frame::Error("the daemon is stopping".into())).await;
         };
+        let configuration = self.configuration.borrow().clone();
         let newest_dead = match status.newest_dead {
             Some(id) => self.dead(id).await?,
             None => None,
@@ -116,6 +132,7 @@ impl Control {
             .item(&Status {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: std::process::id(),
+                configuration,
                 messages: status.live,
                 ready: status.ready,
                 deferred: status.deferred,
@@ -131,6 +148,13 @@ impl Control {
                 held_because: status.held_because,
             })
             .await
+    }
+
+    /// Has the configuration read again; `None` while the daemon stops.
+    async fn reload(&self) -> Option<Reloaded> {
+        let (answer, answered) = oneshot::channel();
+        self.reload.send(answer).ok()?;
+        answered.await.ok()
     }
 
     /// A dead message as it is listed.
@@ -242,6 +266,14 @@ struct Output(BufWriter<OwnedWriteHalf>);
 impl Output {
     async fn item(&mut self, item: &impl Serialize) -> io::Result<()> {
         self.send(&Frame::Item(serde_json::to_value(item)?)).await
+    }
+
+    /// The only item of an answer; without one the daemon is on its way out.
+    async fn answer(&mut self, item: Option<&impl Serialize>) -> io::Result<()> {
+        match item {
+            Some(item) => self.item(item).await,
+            None => self.send(&Frame::Error("the daemon is stopping".into())).await,
+        }
     }
 
     async fn send(&mut self, frame: &Frame) -> io::Result<()> {

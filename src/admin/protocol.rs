@@ -18,8 +18,10 @@ pub enum Request {
     Status,
     /// A [`Message`] for each live message, oldest first.
     QueueList,
-    /// Probe the relay and try every deferred message now; no items.
+    /// Probe the relay and try every deferred message now; a [`Flushed`], after some seconds at most.
     Flush,
+    /// Read the configuration again; a [`Reloaded`].
+    Reload,
 }
 
 /// One line of an answer.
@@ -46,6 +48,8 @@ pub struct Status {
     pub version: String,
     /// Its process id.
     pub pid: u32,
+    /// The configuration in force.
+    pub configuration: Configuration,
     /// Live messages.
     pub messages: usize,
     /// Of them, ready for a connection.
@@ -72,6 +76,76 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Why messages are held and what to do about it, while some are.
     pub held_because: Option<String>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Configuration {
+    /// The file.
+    pub path: String,
+    /// When it was read (RFC 3339).
+    pub since: String,
+    /// Why it is not what the file has said since.
+    pub refused: Option<Refused>,
+}
+
+/// A newer configuration that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Refused {
+    /// When it was read (RFC 3339).
+    pub at: String,
+    /// File, line, key and what was expected.
+    pub why: String,
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reloaded {
+    /// The configuration that is in force now.
+    pub configuration: Configuration,
+    /// The keys whose values changed.
+    pub changed: Vec<String>,
+    /// Those of them that only a restart, or the socket unit, changes.
+    pub needs_restart: Vec<String>,
+}
+
+/// What came of a flush.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Flushed {
+    /// Whether the relay was reached.
+    pub relay: Contact,
+    /// Why not.
+    pub trouble: Option<String>,
+    /// Messages before it, and after it.
+    pub before: usize,
+    /// See `before`.
+    pub messages: usize,
+    /// Of them, still to be tried or being tried.
+    pub under_way: usize,
+    /// Of them, deferred by their own 4xx.
+    pub deferred: usize,
+    /// Of them, held or dead: neither is tried.
+    pub kept: usize,
+    /// When a paused relay is probed next (RFC 3339).
+    pub next_probe: Option<String>,
+}
+
+/// Whether the relay was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contact {
+    /// Nothing was to be sent.
+    NotNeeded,
+    /// It takes mail.
+    Reached,
+    /// It does not.
+    NotReached,
+    /// It had said nothing when the wait was over.
+    Awaited,
 }
 
 /// What a live message is doing: the words of every listing and every count, of the daemon and of `nullmta spool`.

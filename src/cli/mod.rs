@@ -6,9 +6,11 @@
 mod check;
 mod demo;
 pub mod exit;
+mod flush;
 mod import;
 mod mailq;
 mod queue;
+mod reload;
 mod rewrite;
 mod run;
 pub mod sendmail;
@@ -55,6 +57,10 @@ enum Command {
     Spool(spool::Spool),
     /// Show the daemon in a few numbers
     Status(status::Status),
+    /// Try the relay and every deferred message now, and say what came of it
+    Flush(flush::Flush),
+    /// Have the daemon read its configuration again, and say what changed or what is wrong
+    Reload(ConfigFile),
     /// Show what rewriting makes of a message, without sending it
     Rewrite(rewrite::Rewrite),
     /// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Queue(queue) => queue.run(),
         Command::Spool(spool) => spool.run(),
         Command::Status(status) => status.run(),
+        Command::Flush(flush) => flush.run(),
+        Command::Reload(file) => reload::run(&file),
         Command::Rewrite(rewrite) => rewrite.run(),
         Command::ImportPostfix(import) => import.run(),
     };

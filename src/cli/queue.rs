@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
-use crate::admin::client;
+use crate::admin::client::{self, ClientError};
 use crate::admin::protocol::{Message, Request};
 use crate::config::Config;
 use crate::log::{Foreign, visible_json};
@@ -62,15 +62,23 @@ impl List {
     }
 }
 
-/// Asks the daemon that the configuration names. Reads the file only: the secrets it names are none of
+/// Asks the daemon that the configuration names; one with an error is good enough for that, since the daemon follows
+/// an older one. Reads the file only: the secrets it names are none of
 /// an operator's command's business. Returns how many items were left out, which this user may not see.
 pub(super) fn ask<T: DeserializeOwned>(
     file: &ConfigFile,
     request: &Request,
     each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, Failure> {
-    let config = Config::read(&file.config).map_err(super::config_failure)?;
-    client::ask(&config.control, request, each).map_err(|error| Failure::new(Exit::of(&error), error))
+    let (control, fault) = match Config::read(&file.config) {
+        Ok(config) => (config.control, None),
+        Err(error) => (Config::control_in(&file.config), Some(error)),
+    };
+    match (client::ask(&control, request, each), fault) {
+        // Perhaps nobody answers since the file names another place.
+        (Err(ClientError::Unreachable { .. }), Some(fault)) => Err(super::config_failure(fault)),
+        (answer, _) => answer.map_err(|error| Failure::new(Exit::of(&error), error)),
+    }
 }
 
 /// What a listing of `own` messages says to a user who may not see `hidden` more.

@@ -5,7 +5,7 @@ use clap::Args;
 use super::exit::Failure;
 use super::queue::{self, ask, print_json};
 use super::{ConfigFile, exit::Exit};
-use crate::admin::protocol::{self, Request};
+use crate::admin::protocol::{self, Refused, Request};
 use crate::log::Foreign;
 
 /// Show the daemon in a few numbers.
@@ -35,13 +35,18 @@ impl Status {
 }
 
 fn text(status: &protocol::Status) -> String {
-    let protocol::Status { version, pid, messages, ready, deferred, held, dead, .. } = status;
+    let protocol::Status { version, pid, configuration, messages, ready, deferred, held, dead, .. } = status;
     let protocol::Status { active, connections, relay, .. } = status;
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
+         config  {}, in force since {}\n\
          queue   {messages} messages: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n\
-         relay   {relay}, {connections} connections\n"
+         relay   {relay}, {connections} connections\n",
+        configuration.path, configuration.since
     );
+    if let Some(Refused { at, why }) = &configuration.refused {
+        text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
+    }
     if let Some(dead) = &status.newest_dead {
         text += &format!("dead    newest of {}: {}", status.dead, queue::text(dead));
     }
@@ -84,6 +89,11 @@ mod tests {
         let status = protocol::Status {
             version: "0.1.0".into(),
             pid: 42,
+            configuration: protocol::Configuration {
+                path: "/etc/nullmta.toml".into(),
+                since: "2026-11-20T02:10:00Z".into(),
+                refused: Some(Refused { at: "2026-11-21T02:00:00Z".into(), why: "line 3: spool: x".into() }),
+            },
             messages: 4,
             ready: 1,
             deferred: 1,
@@ -101,8 +111,10 @@ mod tests {
         assert_eq!(
             text(&status),
             "nullmta 0.1.0, pid 42\n\
+             config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z\n\
              queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
              relay   paused, 0 connections\n\
+             refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
              dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
              \u{20}                 (550 5.7.1 null sender refused)\n\
              spool   full: 1.0 MiB free; mail is refused\n\

@@ -19,7 +19,9 @@
 //! (defaults, and what keys mean together).
 
 mod authorities;
+mod changes;
 mod check;
+mod control;
 mod defaults;
 mod environment;
 mod error;
@@ -88,6 +90,23 @@ impl Config {
     /// Blocks on the disk.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         check::load(path).map_err(|fault| ConfigError::new(path, fault))
+    }
+
+    /// Where the daemon that was started from the file at `path` is asked, though the file has errors now. Blocks on
+    /// the disk.
+    pub fn control_in(path: &Path) -> PathBuf {
+        let text = check::read_all(path).unwrap_or_default();
+        control::control_in(&String::from_utf8_lossy(&text))
+    }
+
+    /// The text of the file at `path`, for [`Config::changed_keys`]; what cannot be read says nothing.
+    pub fn text(path: &Path) -> String {
+        String::from_utf8(check::read_all(path).unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// The keys, such as `queue.lifetime`, that two texts of a configuration say different things of.
+    pub fn changed_keys(old: &str, new: &str) -> Vec<String> {
+        changes::changed_keys(old, new)
     }
 
     /// What an operator should know of the file at `path`, though it can be used: `sendmail` reads it as

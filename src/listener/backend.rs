@@ -97,8 +97,10 @@ pub trait Backend: Send {
         drop(intake);
     }
 
-    /// ETRN: the client asks for the queue to be run.
-    fn probe_relay(&mut self) {}
+    /// ETRN: the client asks for the queue to be run. `Some` is what it is told in place of "queueing started".
+    fn probe_relay(&mut self) -> impl Future<Output = Option<Reply>> + Send {
+        future::ready(None)
+    }
 
     /// The server side of the TLS handshake, after the 220 has been written. The returned stream carries
     /// the rest of the session; an error ends it. Only called when the policy offers STARTTLS.

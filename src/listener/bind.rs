@@ -55,6 +55,25 @@ impl Bound {
     }
 }
 
+/// The address or the path.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("a TCP socket"),
+            },
+            Bound::Unix(listener) => match listener.local_addr() {
+                Ok(address) => match address.as_pathname() {
+                    Some(path) => path.display().fmt(f),
+                    None => f.write_str("a unix socket"),
+                },
+                Err(_) => f.write_str("a unix socket"),
+            },
+        }
+    }
+}
+
 /// Why a socket cannot be listened on.
 #[derive(Debug)]
 pub enum BindError {

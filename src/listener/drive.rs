@@ -174,7 +174,7 @@ impl<B: Backend> Driver<B> {
             }
             Action::Reply(reply) => self.answer_command(taken, reply).await.map(drop),
             Action::ProbeRelay(reply) => {
-                self.backend.probe_relay();
+                let reply = self.backend.probe_relay().await.unwrap_or(reply);
                 self.answer_command(taken, reply).await.map(drop)
             }
             Action::StartTls(reply) => self.start_tls(taken, reply).await,

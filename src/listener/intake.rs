@@ -12,7 +12,9 @@
 //! Fails: [`Refusal`]s, made in one place from the spool's errors (`refusal_of`). Nothing was queued.
 //! Not here: what is done to a message (`message/`), storage (`spool/`), AUTH for local clients.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,8 +36,8 @@ use crate::smtp::session::Refusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
 use crate::status::Status;
 
-/// Asks the queue to probe its relay.
-pub type Probe = Arc<dyn Fn() + Send + Sync>;
+/// Asks the queue to probe its relay; gives what the client is told where that has just been done.
+pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
 /// What the backends of all sessions share.
 #[derive(Clone)]
@@ -50,7 +52,7 @@ pub struct Desk {
     pub hostname: Arc<str>,
     /// Who hears of mail from `<>` that was taken in and cannot be sent.
     pub postmaster: Option<Address>,
-    /// Called for each ETRN; returns at once.
+    /// Called for each ETRN.
     pub probe: Probe,
     /// The time of day, with the host's offset.
     pub clock: fn() -> Zoned,
@@ -211,8 +213,9 @@ impl Backend for SpoolBackend {
         Ok(committed)
     }
 
-    fn probe_relay(&mut self) {
-        (self.desk.probe)();
+    async fn probe_relay(&mut self) -> Option<Reply> {
+        let told = (self.desk.probe)().await?;
+        Some(Reply::new(250, Status::success(0, 0), told))
     }
 
     async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {

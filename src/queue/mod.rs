@@ -33,6 +33,7 @@ mod settlement;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -162,6 +163,10 @@ pub struct Status {
     pub newest_dead: Option<QueueId>,
     /// Connections to the relay.
     pub connections: usize,
+    /// How often since the start a connection to it was found to work.
+    pub reached: u64,
+    /// How often since the start it was in trouble.
+    pub troubles: u64,
     /// When a paused relay is probed next; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
     /// The last relay-wide trouble, until the relay has answered a transaction since.
@@ -172,15 +177,37 @@ pub struct Status {
     pub held_because: Option<String>,
 }
 
+/// Why a client's wish to have the queue tried is not followed: another's has just been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooSoon {
+    /// How long ago that was.
+    pub last: Duration,
+    /// When the next wish is followed.
+    pub again_in: Duration,
+    /// When a paused relay is probed in any case.
+    pub next_probe_in: Option<Duration>,
+}
+
+impl fmt::Display for TooSoon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (last, again) = (self.last.as_secs(), self.again_in.as_secs_f64().ceil());
+        write!(f, "not started: tried on request {last} s ago, and on request again in {again} s; ")?;
+        match self.next_probe_in {
+            Some(next) => write!(f, "the relay is paused, next probe in {} s", next.as_secs_f64().ceil()),
+            None => f.write_str("the relay is not paused"),
+        }
+    }
+}
+
 impl Queue {
     /// Probes a paused relay and tries every deferred and every held message, now (SIGUSR1).
     pub fn probe_now(&self) {
         self.tell(Command::ProbeNow);
     }
 
-    /// The same for a client's ETRN; at most once a minute, whoever asks.
-    pub fn probe_for_client(&self) {
-        self.tell(Command::ProbeForClient);
+    /// The same for a client's ETRN; at most once a minute, whoever asks. `Some`: it was not done this time.
+    pub async fn probe_for_client(&self) -> Option<TooSoon> {
+        self.ask(Command::ProbeForClient).await.flatten()
     }
 
     /// Follows changed settings from the next message on.
@@ -263,7 +290,7 @@ enum Command {
         disposition: Disposition,
     },
     ProbeNow,
-    ProbeForClient,
+    ProbeForClient(oneshot::Sender<Option<TooSoon>>),
     Reconfigure(Settings),
     Standings {
         ids: Vec<QueueId>,

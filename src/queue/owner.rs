@@ -20,7 +20,7 @@ use super::refusals::{Refusal, Refusals, Ruling};
 use super::roster::{Roster, Standing};
 use super::schedule::Spread;
 use super::settlement::Disposition;
-use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken};
+use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken, TooSoon};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
@@ -71,7 +71,10 @@ pub(super) struct Owner {
     oldest_current: ConnectionId,
     relay_clock: RelayClock,
     recording: Recording,
-    next_client_probe: Timestamp,
+    last_client_probe: Option<Timestamp>,
+    /// Connections that were found to work, and troubles met, since the start.
+    reached: u64,
+    troubles: u64,
     /// Set once: no more messages are given out, and when to end in any case.
     stop_by: Option<Timestamp>,
 }
@@ -108,7 +111,9 @@ impl Owner {
             oldest_current: 0,
             relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
             recording: Recording::default(),
-            next_client_probe: now,
+            last_client_probe: None,
+            reached: 0,
+            troubles: 0,
             stop_by: None,
         }
     }
@@ -174,7 +179,8 @@ impl Owner {
             Command::Recordable => self.recordable(),
             Command::Became { id, disposition } => self.became(id, disposition),
             Command::ProbeNow => self.probe_now(),
-            Command::ProbeForClient => self.probe_for_client(),
+            // Whoever asked may have gone away.
+            Command::ProbeForClient(answer) => drop(answer.send(self.probe_for_client())),
             Command::Reconfigure(settings) => self.reconfigure(settings),
             // Whoever asked may have gone away.
             Command::Standings { ids, answer } => drop(answer.send(self.standings(ids))),
@@ -215,6 +221,7 @@ impl Owner {
 
     fn next(&mut self, connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>>) {
         if let Some(found) = self.connections.values_mut().find(|found| found.id == connection) {
+            self.reached += u64::from(!found.is_working);
             found.is_working = true;
         }
         if !self.is_sending() || self.is_outdated(connection) {
@@ -241,6 +248,7 @@ impl Owner {
         if self.is_outdated(connection) {
             return;
         }
+        self.reached += 1;
         self.breaker.success(self.now());
         self.follow_breaker();
         self.trouble = None;
@@ -354,6 +362,7 @@ impl Owner {
 
     fn troubled(&mut self, trouble: Trouble) {
         let now = self.now();
+        self.troubles += 1;
         let is_new = self.breaker.retry_at().is_none();
         match self.breaker.trouble(now, self.working(), draw()) {
             Effect::Paused { retry_at } => {
@@ -406,12 +415,18 @@ impl Owner {
         held.into_iter().for_each(|id| self.roster.put_back(id, now));
     }
 
-    fn probe_for_client(&mut self) {
+    fn probe_for_client(&mut self) -> Option<TooSoon> {
         let now = self.now();
-        if now >= self.next_client_probe {
-            self.next_client_probe = later(now, CLIENT_PROBE_INTERVAL);
-            self.probe_now();
+        let since = |time| Duration::try_from(now.duration_since(time)).unwrap_or_default();
+        let last = self.last_client_probe.map(since);
+        if let Some(last) = last.filter(|last| *last < CLIENT_PROBE_INTERVAL) {
+            let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
+            let next_probe_in = self.breaker.retry_at().map(until);
+            return Some(TooSoon { last, again_in: CLIENT_PROBE_INTERVAL - last, next_probe_in });
         }
+        self.last_client_probe = Some(now);
+        self.probe_now();
+        None
     }
 
     fn reconfigure(&mut self, settings: Settings) {
@@ -448,6 +463,8 @@ impl Owner {
             dead: self.roster.dead(),
             newest_dead: self.roster.newest_dead(),
             connections: self.connections.len(),
+            reached: self.reached,
+            troubles: self.troubles,
             paused_until: self.breaker.retry_at(),
             trouble: self.trouble.as_ref().map(ToString::to_string),
             trouble_outline: self.trouble.as_ref().map(Trouble::outline),

@@ -150,6 +150,29 @@ fn service_notifies() {
     stopping().unwrap();
 }
 
+/// `listen.addresses` had no effect under the shipped units, and nothing said so.
+#[test]
+fn keys_that_the_passed_sockets_overrule_are_named() {
+    let directory = TempDir::new().unwrap();
+    let passed = Inherited { tcp: vec![loopback()], unix: vec![unix(&directory)] };
+    let address = passed.tcp[0].local_addr().unwrap();
+    let other: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let path = directory.path().join("submit.sock");
+    assert!(passed.overruled(&[address], Some(&path)).is_empty());
+    assert_eq!(passed.overruled(&[address, other], Some(&path)), ["listen.addresses"]);
+    assert_eq!(passed.overruled(&[address], None), ["listen.socket"]);
+    assert_eq!(passed.overruled(&[other], Some(Path::new("/x"))), ["listen.addresses", "listen.socket"]);
+    assert!(Inherited::default().overruled(&[other], None).is_empty());
+}
+
+/// `systemctl reload` said that it was done when the daemon had refused the new configuration.
+#[test]
+fn a_reload_waits_for_the_daemons_word() {
+    let [reload] = values(SERVICE_UNIT, "ExecReload")[..] else { panic!("one command") };
+    let [start] = values(SERVICE_UNIT, "ExecStart")[..] else { panic!("one command") };
+    assert_eq!(reload, start.replace(" run ", " reload "));
+}
+
 const SERVICE_UNIT: &str = include_str!("../../systemd/nullmta.service");
 const SOCKET_UNIT: &str = include_str!("../../systemd/nullmta.socket");
 

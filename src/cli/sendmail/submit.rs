@@ -199,7 +199,8 @@ fn verify_over(
     Ok(())
 }
 
-/// Has the daemon try its queue now (ETRN, which any user may).
+/// Has the daemon try its queue now (ETRN, which any user may). One that has just done so says when, and when it does
+/// again, on standard error; with exit code 0, as Postfix has it.
 pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write) -> Result<(), Failure> {
     let mut reasons = Vec::new();
     for way in &ways.to_daemon {
@@ -210,7 +211,12 @@ pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write)
             Ok(reply)
         });
         match asked {
-            Ok(reply) if reply.code() < 300 => return Ok(()),
+            Ok(reply) if reply.code() < 300 => {
+                if let Some(why) = reply.lines().iter().find(|line| line.starts_with("not started")) {
+                    eprintln!("sendmail: {why}");
+                }
+                return Ok(());
+            }
             Ok(reply) => reasons.push(format!("{way}: {reply}")),
             Err(Undone::Absent(why) | Undone::Silent(why) | Undone::Busy(why)) => {
                 reasons.push(format!("{way}: {why}"))

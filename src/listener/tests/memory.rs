@@ -126,8 +126,9 @@ impl Backend for Memory {
         drop(intake);
     }
 
-    fn probe_relay(&mut self) {
+    async fn probe_relay(&mut self) -> Option<Reply> {
         self.story.lock().unwrap().probes += 1;
+        None
     }
 
     /// A handshake that changes nothing.

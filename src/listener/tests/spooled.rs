@@ -76,7 +76,8 @@ impl Host {
             hostname: "host.example.org".into(),
             postmaster: None,
             probe: Arc::new(move || {
-                counted.fetch_add(1, Ordering::SeqCst);
+                let is_first = counted.fetch_add(1, Ordering::SeqCst) == 0;
+                Box::pin(async move { (!is_first).then(|| "not again so soon".to_owned()) })
             }),
             clock,
             certificate: None,
@@ -300,8 +301,9 @@ async fn etrn_asks_for_a_probe() {
     let host = Host::new(|_, _| {});
     let (mut client, _) = host.session(1).await;
     client.say("EHLO c", "250 ").await;
-    client.say("ETRN example.org", "250 ").await;
-    assert_eq!(host.probes.load(Ordering::SeqCst), 1);
+    client.say("ETRN example.org", "250 2.0.0 queueing started").await;
+    client.say("ETRN example.org", "250 2.0.0 not again so soon").await;
+    assert_eq!(host.probes.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

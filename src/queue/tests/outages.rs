@@ -141,15 +141,18 @@ async fn a_clock_set_back_delays_nothing() {
     bench.until_empty().await;
 }
 
+/// Each further ETRN of that minute was answered with "queueing started", and nothing was.
 #[tokio::test]
 async fn a_client_may_ask_for_a_probe_once_a_minute() {
     let bench = Bench::new().await;
     bench.relay.always(Does::Refuses);
     bench.submit("app@example.org", &["ann@example.net"]).await;
     bench.until(|status| status.paused_until.is_some()).await;
+    assert_eq!(bench.queue.probe_for_client().await, None);
+    bench.until(|status| status.troubles == 2).await;
     for _ in 0..100 {
-        bench.queue.probe_for_client();
-        bench.until(|_| true).await;
+        let told = bench.queue.probe_for_client().await.unwrap();
+        assert!(told.last + told.again_in == MINUTE && told.next_probe_in.is_some(), "{told:?}");
     }
     assert_eq!(bench.relay.connections(), 2);
 }

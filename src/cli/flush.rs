@@ -1,0 +1,100 @@
+//! `nullmta flush`: tries the relay and every deferred message now, and says what came of it.
+
+use clap::Args;
+
+use super::ConfigFile;
+use super::exit::{Exit, Failure};
+use super::queue::{ask, print_json};
+use crate::admin::protocol::{Contact, Flushed, Request};
+use crate::log::Foreign;
+
+/// Try the relay and every deferred message now.
+#[derive(Args)]
+pub(super) struct Flush {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Flush {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let mut answer = None;
+        ask(&self.config, &Request::Flush, |flushed: Flushed| {
+            answer = Some(flushed);
+            Ok(())
+        })?;
+        let flushed = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+        if self.json {
+            print_json(&flushed).map_err(|error| Failure::new(Exit::IoError, error))?;
+        }
+        match outcome(&flushed) {
+            Ok(_) if self.json => Ok(()),
+            outcome => outcome.map(|said| println!("{said}")),
+        }
+    }
+}
+
+/// What came of it in words; a failure where the relay was not reached.
+fn outcome(flushed: &Flushed) -> Result<String, Failure> {
+    let Flushed { relay, before, messages, under_way, deferred, kept, .. } = flushed;
+    let trouble = flushed.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
+    let trouble = trouble.unwrap_or_default();
+    let next_probe =
+        flushed.next_probe.as_ref().map(|time| format!(", next probe {time}")).unwrap_or_default();
+    match relay {
+        Contact::NotNeeded if *messages == 0 => Ok("the queue is empty".into()),
+        Contact::NotNeeded => Ok(format!("nothing to send: {kept} held or dead")),
+        Contact::Reached => Ok(format!(
+            "the relay was reached; of {before} messages {messages} are in the queue: {under_way} ready or active, \
+             {deferred} deferred, {kept} held or dead"
+        )),
+        Contact::NotReached => Err(Failure::new(
+            Exit::Unavailable,
+            format!("the relay was not reached{trouble}; {messages} in the queue{next_probe}"),
+        )),
+        Contact::Awaited => Err(Failure::new(
+            Exit::TempFail,
+            format!("the relay has not answered yet{trouble}; {messages} in the queue; see nullmta status"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flushed(relay: Contact) -> Flushed {
+        Flushed {
+            relay,
+            trouble: Some("mx[192.0.2.1]:587: connect: refused\u{1b}".into()),
+            before: 3,
+            messages: 2,
+            under_way: 0,
+            deferred: 1,
+            kept: 1,
+            next_probe: Some("2026-11-21T02:10:00Z".into()),
+        }
+    }
+
+    #[test]
+    fn what_came_of_it_is_said_and_is_the_exit_code() {
+        let reached = outcome(&Flushed { trouble: None, ..flushed(Contact::Reached) }).unwrap();
+        assert!(
+            reached.starts_with("the relay was reached; of 3 messages 2 are in the queue: "),
+            "{reached}"
+        );
+        let unreached = outcome(&flushed(Contact::NotReached)).unwrap_err();
+        assert_eq!(unreached.exit(), Exit::Unavailable);
+        assert_eq!(
+            unreached.to_string(),
+            "the relay was not reached: mx[192.0.2.1]:587: connect: refused\\u{1b}; 2 in the queue, \
+             next probe 2026-11-21T02:10:00Z"
+        );
+        assert_eq!(outcome(&flushed(Contact::Awaited)).unwrap_err().exit(), Exit::TempFail);
+        assert_eq!(outcome(&flushed(Contact::NotNeeded)).unwrap(), "nothing to send: 1 held or dead");
+        let empty = Flushed { messages: 0, ..flushed(Contact::NotNeeded) };
+        assert_eq!(outcome(&empty).unwrap(), "the queue is empty");
+    }
+}

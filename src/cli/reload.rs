@@ -1,0 +1,64 @@
+//! `nullmta reload`: has the daemon read its configuration again, and waits for what comes of it.
+
+use super::ConfigFile;
+use super::exit::{Exit, Failure};
+use super::queue::ask;
+use crate::admin::protocol::{Reloaded, Request};
+use crate::log::Foreign;
+
+/// Prints what changed; fails where the daemon refused the new configuration.
+pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
+    let mut answer = None;
+    ask(file, &Request::Reload, |reloaded: Reloaded| {
+        answer = Some(reloaded);
+        Ok(())
+    })?;
+    let reloaded = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+    print!("{}", text(&reloaded)?);
+    Ok(())
+}
+
+fn text(reloaded: &Reloaded) -> Result<String, Failure> {
+    let Reloaded { configuration, changed, needs_restart } = reloaded;
+    if let Some(refused) = &configuration.refused {
+        let (since, why) = (&configuration.since, Foreign(&refused.why));
+        let text = format!("configuration not reloaded, that of {since} stays in force: {why}");
+        return Err(Failure::new(Exit::Config, text));
+    }
+    let changed = if changed.is_empty() { "nothing".into() } else { changed.join(", ") };
+    let mut text = format!("configuration reloaded from {}; changed: {changed}\n", configuration.path);
+    if !needs_restart.is_empty() {
+        text += &format!("not in force before a restart: {}\n", needs_restart.join(", "));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::protocol::{Configuration, Refused};
+
+    #[test]
+    fn what_came_of_it_is_said_and_is_the_exit_code() {
+        let configuration = Configuration {
+            path: "/etc/nullmta.toml".into(),
+            since: "2026-11-21T02:10:00Z".into(),
+            refused: None,
+        };
+        let mut reloaded = Reloaded {
+            configuration,
+            changed: vec!["queue.lifetime".into(), "spool".into()],
+            needs_restart: vec!["spool".into()],
+        };
+        assert_eq!(
+            text(&reloaded).unwrap(),
+            "configuration reloaded from /etc/nullmta.toml; changed: queue.lifetime, spool\n\
+             not in force before a restart: spool\n"
+        );
+        let why = "/etc/nullmta.toml:3: spool: expected an absolute path, found 1".to_owned();
+        reloaded.configuration.refused =
+            Some(Refused { at: "2026-11-22T02:10:00Z".into(), why: why.clone() });
+        let failure = text(&reloaded).unwrap_err();
+        assert!(failure.exit() == Exit::Config && failure.to_string().ends_with(&why), "{failure}");
+    }
+}

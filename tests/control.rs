@@ -1,0 +1,171 @@
+//! The faces of a running daemon: `nullmta reload`, `flush`, `status`, `mailq` and `queue list`, as programs.
+
+#![allow(missing_docs, reason = "a test")]
+
+mod daemon;
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use daemon::{Daemon, free_port};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
+const NOBODY: u32 = 65534;
+
+/// A daemon whose relay is down.
+struct Host {
+    directory: tempfile::TempDir,
+    daemon: Daemon,
+}
+
+impl Host {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let daemon = Daemon::start(directory.path(), free_port());
+        Host { directory, daemon }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("nullmta.toml")
+    }
+
+    fn nullmta(&self, words: &[&str]) -> Output {
+        Command::new(PROGRAM).args(words).arg("-c").arg(self.config()).output().unwrap()
+    }
+
+    /// The same as a user without rights. The program lies where only root may go.
+    fn as_nobody(&self, words: &[&str], config: &str) -> Output {
+        let program = self.directory.path().join("nullmta");
+        if !program.exists() {
+            fs::copy(PROGRAM, &program).unwrap();
+        }
+        let mut command = Command::new(program);
+        command.args(words).arg(config).arg(self.config()).uid(NOBODY).gid(NOBODY).current_dir("/");
+        command.output().unwrap()
+    }
+
+    fn status(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.nullmta(&["status", "--json"]).stdout).unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Says `lines` to the daemon; the first line of each reply behind the greeting.
+    fn say(&self, lines: &[&str]) -> Vec<String> {
+        let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.daemon.port)).unwrap());
+        let mut replies = Vec::new();
+        for line in [&[""], lines].concat() {
+            if !line.is_empty() {
+                write!(stream.get_mut(), "{line}\r\n").unwrap();
+            }
+            let mut reply = String::new();
+            while reply.lines().last().is_none_or(|last| last.as_bytes().get(3) == Some(&b'-')) {
+                assert_ne!(stream.read_line(&mut reply).unwrap(), 0, "{reply}");
+            }
+            replies.push(reply.lines().next().unwrap().to_owned());
+        }
+        replies
+    }
+
+    fn submit(&self) {
+        let lines = ["EHLO c", "MAIL FROM:<app@example.org>", "RCPT TO:<ann@example.net>", "DATA", "x\r\n."];
+        assert!(self.say(&lines).last().unwrap().starts_with("250 2.0.0"));
+    }
+}
+
+fn text(output: &Output) -> (i32, String, String) {
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|octets| String::from_utf8(octets.clone()).unwrap());
+    (output.status.code().unwrap(), out, err)
+}
+
+/// `systemctl reload` said that all was well when the new configuration had been refused, and nothing told which one
+/// was in force.
+#[test]
+fn a_reload_says_what_changed_or_fails_and_status_tells() {
+    let host = Host::start();
+    let good = fs::read_to_string(host.config()).unwrap();
+    fs::write(host.config(), format!("{good}[queue]\nretry-min = \"2m\"\n")).unwrap();
+    let (code, out, _) = text(&host.nullmta(&["reload"]));
+    assert!(code == 0 && out.ends_with("; changed: queue.retry-min\n"), "{code} {out}");
+
+    fs::write(host.config(), good.replace("hostname", "hostnome")).unwrap();
+    let (code, out, err) = text(&host.nullmta(&["reload"]));
+    assert_eq!((code, out.as_str()), (78, ""), "{err}");
+    let line = format!("{}:8: key `listen.hostnome`: ", host.config().display());
+    assert!(err.contains(&line) && err.contains("stays in force"), "{err}");
+    let configuration = &host.status()["configuration"];
+    assert!(configuration["refused"]["why"].as_str().unwrap().starts_with(&line), "{configuration}");
+    let (code, out, _) = text(&host.nullmta(&["status"]));
+    assert!(
+        code == 0 && out.contains(" in force since 20") && out.contains("refused the newer one of 20"),
+        "{out}"
+    );
+
+    fs::write(host.config(), good.replace("/spool", "/elsewhere")).unwrap();
+    let (code, out, _) = text(&host.nullmta(&["reload"]));
+    assert!(code == 0 && out.contains("before a restart: spool\n"), "{code} {out}");
+    assert_eq!(host.status()["configuration"]["refused"], serde_json::Value::Null);
+    assert_eq!(host.log().matches("configuration reloaded from").count(), 2, "{}", host.log());
+}
+
+/// `sendmail -q` and ETRN within a minute of the last were not followed, and answered "queueing started"; nothing said
+/// what came of any of them.
+#[test]
+fn a_flush_says_what_came_of_it_and_etrn_that_it_was_too_soon() {
+    let host = Host::start();
+    assert_eq!(text(&host.nullmta(&["flush"])).1, "the queue is empty\n");
+    host.submit();
+    for _ in 0..3 {
+        let (code, out, err) = text(&host.nullmta(&["flush"]));
+        assert_eq!((code, out.as_str()), (69, ""), "{err}");
+        assert!(
+            err.contains("the relay was not reached: ") && err.contains("; 1 in the queue, next probe "),
+            "{err}"
+        );
+    }
+    let replies = host.say(&["EHLO c", "ETRN x", "ETRN x"]);
+    assert_eq!(replies[2], "250 2.0.0 queueing started");
+    let told = "250 2.0.0 not started: tried on request 0 s ago, and on request again in 60 s; the relay is paused, ";
+    assert!(replies[3].starts_with(told), "{replies:?}");
+}
+
+/// A user who may see none of it was told that the queue is empty; and was shown the relay's words, which may hold the
+/// address of another's mail. Only root can play that user.
+#[test]
+fn a_user_without_rights_is_told_how_much_there_is() {
+    let host = Host::start();
+    if fs::metadata(host.directory.path()).unwrap().uid() != 0 {
+        return;
+    }
+    host.submit();
+    assert_eq!(text(&host.as_nobody(&["mailq"], "-C")).1, "-- 0 of yours, 1 in all.\n");
+    assert_eq!(text(&host.as_nobody(&["queue", "list"], "-c")).1, "0 of yours, 1 in all.\n");
+    let (code, out, err) = text(&host.as_nobody(&["queue", "list", "--json"], "-c"));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "nullmta: 0 of yours, 1 in all\n"));
+    assert_eq!(text(&host.as_nobody(&["flush"], "-c")).0, 77);
+}
+
+/// Version, relay, addresses and spool of a running daemon were nowhere in its log.
+#[test]
+fn the_start_says_what_it_is() {
+    let host = Host::start();
+    let (port, spool) = (host.daemon.port, host.directory.path().join("spool"));
+    let log = host.log();
+    assert!(
+        log.contains(&format!("started as h.example: nullmta {}, relay ", env!("CARGO_PKG_VERSION"))),
+        "{log}"
+    );
+    assert!(
+        log.contains(&format!(", listening on 127.0.0.1:{port}, spool {}; 0 in the queue", spool.display())),
+        "{log}"
+    );
+}
