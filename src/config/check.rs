@@ -19,7 +19,7 @@ use super::authorities::Authorities;
 use super::error::{Fault, Place, line_at};
 use super::file::{self, File};
 use super::resolve::resolve;
-use super::secret_source::open_private;
+use super::secret_source::{SecretSource, is_exposed, open_private};
 use super::setting::{AbsolutePath, ShownCertificate};
 use super::table::Entry;
 use super::{Config, Environment};
@@ -48,6 +48,18 @@ pub(super) fn warning(path: &Path) -> Option<String> {
         format!(
             "{0}: not readable by every user (mode {mode:04o}): their sendmail then knows the usual sockets only, \
              and fails while the daemon is down; chmod 644 {0}, secrets belong into password-file",
+            path.display()
+        )
+    })
+}
+
+/// What follows where everybody may read the password, and that is not for us to change.
+pub(super) fn exposure(config: &Config) -> Option<String> {
+    let SecretSource::File(path) = &config.relay.auth.as_ref()?.secret else { return None };
+    is_exposed(path).then(|| {
+        format!(
+            "auth.password-file: every user of this host can read {}; it is used, since it is mounted so: mount it \
+             readable by nullmta's user or group alone",
             path.display()
         )
     })

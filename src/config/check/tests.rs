@@ -66,7 +66,7 @@ fn one_that_not_everybody_may_read_is_warned_of() {
     for (mode, expected) in
         [(0o644, None), (0o604, None), (0o640, Some("mode 0640")), (0o600, Some("mode 0600"))]
     {
-        let warning = Config::warning(Path::new(&host.file("nullmta.toml", HEAD, mode)));
+        let warning = warning(Path::new(&host.file("nullmta.toml", HEAD, mode)));
         assert_eq!(warning.is_some(), expected.is_some(), "{mode:o}");
         assert!(warning.unwrap_or_default().contains(expected.unwrap_or_default()), "{mode:o}");
     }
@@ -99,7 +99,9 @@ fn faults_of_the_secret_are_laid_to_the_key_that_names_it() {
         (
             "password-file",
             "\"DIR/open\"",
-            "DIR/open is open to others than its owner (mode 0644): chmod 600 DIR/open",
+            "DIR/open is open to others than its owner (mode 0644): chmod 600 DIR/open, or, where its mode is not \
+             yours to change, hand a password over as a systemd credential (credential) or by a program \
+             (password-command)",
         ),
         ("password-command", "[\"DIR/no\"]", "cannot run DIR/no: No such file or directory (os error 2)"),
         ("password-command", "[\"DIR/open\"]", "cannot run DIR/open: not an executable file"),
@@ -152,7 +154,7 @@ fn a_certificate_and_its_key_belong_together() {
     let (own, key) = certificate();
     host.file("own.pem", &own, 0o644);
     host.file("own.key", &key, 0o600);
-    host.file("open.key", &key, 0o640);
+    host.file("open.key", &key, 0o644);
     host.file("other.key", certificate().1, 0o600);
     host.file("encrypted.key", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), 0o600);
     let cases = [
@@ -166,7 +168,9 @@ fn a_certificate_and_its_key_belong_together() {
         (
             "own.pem",
             "open.key",
-            "4: key `KEY`: DIR/open.key is open to others than its owner (mode 0640): chmod 600 DIR/open.key",
+            "4: key `KEY`: DIR/open.key is open to others than its owner (mode 0644): chmod 600 DIR/open.key, or, \
+             where its mode is not yours to change, hand a password over as a systemd credential (credential) or by \
+             a program (password-command)",
         ),
         (
             "own.pem",

@@ -16,7 +16,7 @@ pub enum SecretError {
     Unreadable(PathBuf, io::Error),
     /// The path leads to a directory, a device or a pipe.
     NotAFile(PathBuf),
-    /// The group or others may read or change the file; its mode.
+    /// Others than a group of ours may read the file, or others may change it; its mode.
     OpenToOthers(PathBuf, u32),
     /// The file belongs to neither root nor us; its owner's uid.
     WrongOwner(PathBuf, u32),
@@ -55,7 +55,12 @@ impl fmt::Display for SecretError {
             SecretError::NotAFile(path) => write!(f, "{} is not a regular file", path.display()),
             SecretError::OpenToOthers(path, mode) => {
                 let path = path.display();
-                write!(f, "{path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}")
+                write!(
+                    f,
+                    "{path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}, or, where its mode \
+                     is not yours to change, hand a password over as a systemd credential (credential) or by a \
+                     program (password-command)"
+                )
             }
             SecretError::WrongOwner(path, uid) => {
                 let us = geteuid().as_raw();

@@ -1,37 +1,41 @@
 //! Where a secret comes from, and reading it.
 //!
 //! Promises: read anew each time, so that a rotated secret is used without a restart; a file that
-//! others can read is refused, by the mode of the file that was opened and not of its name; a
+//! others can read is refused (`access.rs`), by the mode of the file that was opened and not of its name; a
 //! command is run without a shell, for 30 seconds at most; what is read is wiped from memory, and no
 //! error repeats any of it.
 //!
 //! Fails: [`SecretError`]. It is relay-wide trouble: the mail stays queued.
 
+mod access;
 mod command;
 mod error;
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 pub use error::{BadSecret, SecretError};
 
 use crate::secret::Secret;
+use access::{Access, Facts, Reader, access};
 
 /// The longest secret: room for an OAuth token.
 const MAX_OCTETS: usize = 16 * 1024;
 
+/// U+FEFF, which editors of other systems put in front of a text: it is no part of a password.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// `password-file`: an absolute path. Its owner is root or us, and alone can read it.
+    /// `password-file`: an absolute path. Its owner is root or us, and alone can read it, or a group of ours too.
     File(PathBuf),
     /// `credential`: the name of a file in `$CREDENTIALS_DIRECTORY`, which systemd made for us.
     Credential(String),
@@ -40,7 +44,7 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// Reads the secret. One line break at its end is dropped.
+    /// Reads the secret. A byte order mark in front of it and one line break at its end are dropped.
     pub async fn read(&self) -> Result<Secret, SecretError> {
         match self {
             SecretSource::File(path) => read_aside(path.clone(), Guard::Ourselves).await,
@@ -93,7 +97,7 @@ async fn read_aside(path: PathBuf, guard: Guard) -> Result<Secret, SecretError> 
 }
 
 fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
-    let file = open(path, guard)?;
+    let (file, _) = open(path, guard)?;
     let mut octets = buffer();
     file.take(MAX_OCTETS as u64 + 1)
         .read_to_end(&mut octets)
@@ -101,41 +105,36 @@ fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
     secret_of(octets).map_err(|bad| SecretError::NoSecret(path.display().to_string(), bad))
 }
 
-/// Opens a file that nobody but its owner, root or us, may open: a password's, a private key's.
+/// Opens a file that few may open: a password's, a private key's.
 pub(super) fn open_private(path: &Path) -> Result<File, SecretError> {
-    open(path, Guard::Ourselves)
+    open(path, Guard::Ourselves).map(|(file, _)| file)
 }
 
-fn open(path: &Path, guard: Guard) -> Result<File, SecretError> {
+/// Whether everybody on this host may read the secret file at `path`, and it is used all the same.
+pub(super) fn is_exposed(path: &Path) -> bool {
+    open(path, Guard::Ourselves).is_ok_and(|(_, access)| access == Access::Everybody)
+}
+
+fn open(path: &Path, guard: Guard) -> Result<(File, Access), SecretError> {
     let unreadable = |error| SecretError::Unreadable(path.into(), error);
     // A pipe would keep a blocking open, and us, for ever.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    check_metadata(path, &file.metadata().map_err(unreadable)?, guard)?;
-    Ok(file)
-}
-
-fn check_metadata(path: &Path, metadata: &Metadata, guard: Guard) -> Result<(), SecretError> {
-    let mode = metadata.permissions().mode() & 0o7777;
-    let (open_to, owner_matters) = match guard {
-        Guard::Ourselves => (0o077, true),
-        Guard::Systemd => (0o007, false),
-    };
+    let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(SecretError::NotAFile(path.into()));
     }
-    if mode & open_to != 0 {
-        return Err(SecretError::OpenToOthers(path.into(), mode));
+    let facts = Facts::of(&file, &metadata);
+    let access = match guard {
+        Guard::Ourselves => access(facts, &Reader::ourselves()),
+        Guard::Systemd if facts.mode & 0o007 != 0 => Access::TooMany,
+        Guard::Systemd => Access::Few,
+    };
+    match access {
+        Access::Few | Access::Everybody => Ok((file, access)),
+        Access::TooMany => Err(SecretError::OpenToOthers(path.into(), facts.mode)),
+        Access::Foreign => Err(SecretError::WrongOwner(path.into(), facts.owner)),
     }
-    if owner_matters && !is_trusted_owner(metadata.uid(), geteuid().as_raw()) {
-        return Err(SecretError::WrongOwner(path.into(), metadata.uid()));
-    }
-    Ok(())
-}
-
-/// Root may look at a file that it has given to the daemon's user, as `nullmta check` does.
-fn is_trusted_owner(owner: u32, ourselves: u32) -> bool {
-    owner == 0 || owner == ourselves || ourselves == 0
 }
 
 /// Room for the longest secret and for the octet that shows it is too long: it never grows, which
@@ -147,6 +146,9 @@ fn buffer() -> Zeroizing<Vec<u8>> {
 fn secret_of(mut octets: Zeroizing<Vec<u8>>) -> Result<Secret, BadSecret> {
     if octets.len() > MAX_OCTETS {
         return Err(BadSecret::TooLong);
+    }
+    if octets.starts_with(BYTE_ORDER_MARK) {
+        octets.drain(..BYTE_ORDER_MARK.len());
     }
     if octets.last() == Some(&b'\n') {
         octets.pop();
