@@ -209,6 +209,7 @@ impl Daemon {
         raise_descriptor_limit();
         let is_activated = !inherited.is_empty();
         let overruled = inherited.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        warn_of(&config, &path);
         let bound = sockets(&config, inherited)?;
         let addresses = join(&bound);
         let carrier = carrier(&config).map_err(DaemonError::Relay)?;
@@ -263,10 +264,11 @@ impl Daemon {
         notify(systemd::reloading());
         let path = self.path.clone();
         let load = move || {
-            if let Some(warning) = Config::warning(&path) {
-                log::config_warning(&warning);
+            let (text, config) = (Config::text(&path), Config::load(&path));
+            if let Ok(config) = &config {
+                warn_of(config, &path);
             }
-            (Config::text(&path), Config::load(&path))
+            (text, config)
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
@@ -416,6 +418,16 @@ fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
     let relay = Relay::new(config.relay.clone())?;
     relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
     Ok(Arc::new(relay))
+}
+
+/// Says in the log what an operator should know of `config`, which was read from the file at `path`: what a name
+/// server knows when it has answered, which nothing waits for.
+fn warn_of(config: &Config, path: &Path) {
+    config.warnings(path).iter().for_each(|warning| log::config_warning(warning));
+    let config = config.clone();
+    std::thread::spawn(move || {
+        config.lookup_warnings().iter().for_each(|warning| log::config_warning(warning))
+    });
 }
 
 fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonError> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, Environment, Host, Mechanism, Pipelining, RelayHost, SecretSource, ServerCertificate, Tls,
+    Config, Environment, Hello, Host, Mechanism, Pipelining, RelayHost, SecretSource, ServerCertificate, Tls,
     TlsVersion, Trust,
 };
 
@@ -149,9 +149,9 @@ fn minimal(config: &Config) {
     assert_eq!(config.relay.hosts, [named("smtp.example.com", 587)]);
     assert!(matches!(&config.relay.tls, Tls::StartTls(tls) if tls.trust == Trust::System));
     assert_eq!((&config.relay.auth, &config.listen.certificate), (&None, &None));
-    for name in [config.rewrite.origin(), &config.listen.hostname, &config.relay.hostname] {
-        assert_eq!(name, "host.example.org");
-    }
+    let name = "host.example.org";
+    assert_eq!((config.rewrite.origin(), config.listen.hostname.as_str()), (name, name));
+    assert_eq!(config.relay.hello, Hello::Name(name.into()));
 }
 
 fn provider(config: &Config) {

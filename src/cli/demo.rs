@@ -84,7 +84,7 @@ fn conclude(counts: &BTreeMap<String, usize>) -> Result<(), Failure> {
     let twice = counts.values().filter(|count| **count > 1).count();
     println!("\n{MESSAGES} accepted, {delivered} delivered, {} lost, {twice} twice.", MESSAGES - delivered);
     if delivered == MESSAGES && twice == 0 {
-        println!("Next: three lines in /etc/nullmta.toml, see config/nullmta.toml and README.md.");
+        println!("Next: a few lines in /etc/nullmta.toml, see config/nullmta.toml and README.md.");
         Ok(())
     } else {
         Err(Failure::new(Exit::Failed, "a promise was broken"))

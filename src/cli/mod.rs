@@ -43,8 +43,7 @@ struct Arguments {
 enum Command {
     /// Run the daemon in the foreground
     Run(ConfigFile),
-    /// Check the configuration, and the files it names, without starting
-    Check(ConfigFile),
+    Check(check::Check),
     /// Show the main job in one screen: an outage and a crash survived
     Demo,
     /// Run a small relay for development and rehearsals of outages
@@ -98,7 +97,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Run(file) => run::run(&file),
-        Command::Check(file) => check::run(&file),
+        Command::Check(check) => check.run(),
         Command::Demo => demo::run(),
         Command::Sink(sink) => sink.run(),
         Command::Queue(queue) => queue.run(),

@@ -2,10 +2,8 @@
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
-use crate::config::Config;
 use crate::daemon::{self, DaemonError, Start};
 use crate::journal;
-use crate::log;
 use crate::spool::OpenError;
 use crate::systemd;
 
@@ -15,9 +13,6 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let inherited = systemd::inherited().map_err(|error| Failure::new(Exit::OsError, error))?;
     let config = file.load()?;
     let level = journal::start(&config.log);
-    if let Some(warning) = Config::warning(&file.config) {
-        log::config_warning(&warning);
-    }
     let start = Start { path: file.config.clone(), config, inherited, level };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

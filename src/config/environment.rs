@@ -21,6 +21,14 @@ impl Environment {
     }
 }
 
+/// Whether a host is known elsewhere by `name`: it has a domain, and is not what every host calls itself.
+pub(super) fn is_full_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_lowercase();
+    let means_itself =
+        name.starts_with("localhost.") || name.ends_with(".localhost") || name.ends_with(".localdomain");
+    name.contains('.') && !means_itself
+}
+
 /// `name`, or the name with a domain that a line of `hosts` (hosts(5)) gives beside it.
 fn qualified(name: &str, hosts: &[u8]) -> String {
     if name.contains('.') {
@@ -62,6 +70,26 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(qualified(name, hosts), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_every_host_calls_itself_is_no_name_for_others() {
+        for (name, full) in [
+            ("web1.example.org", true),
+            ("web1.example.org.", true),
+            ("a.b", true),
+            ("web1", false),
+            ("3f2a9c0d1e4b", false),
+            ("localhost", false),
+            ("LocalHost.LocalDomain", false),
+            ("localhost.localdomain.", false),
+            ("localhost.example.org", false),
+            ("web1.localdomain", false),
+            ("web1.localhost", false),
+            ("", false),
+        ] {
+            assert_eq!(is_full_name(name), full, "{name}");
         }
     }
 

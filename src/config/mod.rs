@@ -18,6 +18,7 @@
 //! The way of a text: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → `resolve.rs`
 //! (defaults, and what keys mean together).
 
+mod advice;
 mod authorities;
 mod changes;
 mod check;
@@ -26,6 +27,7 @@ mod defaults;
 mod environment;
 mod error;
 mod file;
+mod lookup;
 mod pin;
 mod relay;
 mod relayhost;
@@ -46,7 +48,8 @@ pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use relay::{
-    Auth, ClientCertificate, Mechanism, Pipelining, Relay, Timeouts, Tls, TlsSettings, TlsVersion, Trust,
+    Auth, ClientCertificate, Hello, Mechanism, Pipelining, Relay, Timeouts, Tls, TlsSettings, TlsVersion,
+    Trust,
 };
 pub use relayhost::{Host, RelayHost};
 pub use secret_source::{BadSecret, SecretError, SecretSource};
@@ -71,6 +74,8 @@ pub struct Config {
     pub control: PathBuf,
     /// `[rewrite]`: what becomes of addresses and header fields. The origin is the hostname by default.
     pub rewrite: Arc<Rules>,
+    /// What an operator should know though all of this can be used.
+    pub advice: Vec<String>,
 }
 
 impl Config {
@@ -109,10 +114,16 @@ impl Config {
         changes::changed_keys(old, new)
     }
 
-    /// What an operator should know of the file at `path`, though it can be used: `sendmail` reads it as
-    /// the user who calls it. Blocks on the disk.
-    pub fn warning(path: &Path) -> Option<String> {
-        check::warning(path)
+    /// What an operator should know of this configuration, read from the file at `path`, though it can be used.
+    /// Blocks on the disk.
+    pub fn warnings(&self, path: &Path) -> Vec<String> {
+        let of_files = [check::warning(path), check::exposure(self)];
+        of_files.into_iter().flatten().chain(self.advice.iter().cloned()).collect()
+    }
+
+    /// The same of what a name server says about the relayhosts. Blocks on the network, for seconds.
+    pub fn lookup_warnings(&self) -> Vec<String> {
+        lookup::advice(self)
     }
 }
 

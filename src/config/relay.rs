@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::environment::is_full_name;
 use super::relayhost::RelayHost;
 use super::secret_source::SecretSource;
 
@@ -29,7 +30,24 @@ pub struct Relay {
     /// `[relay.timeouts]`.
     pub timeouts: Timeouts,
     /// How we name ourselves in EHLO.
-    pub hostname: String,
+    pub hello: Hello,
+}
+
+/// What we call ourselves in EHLO (RFC 5321 4.1.4): relays refuse `localhost` and names without a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hello {
+    /// A name with its domain.
+    Name(String),
+    /// This host has none: the address of our end of the connection (RFC 5321 4.1.3).
+    AddressLiteral,
+}
+
+impl Hello {
+    /// `hostname` where others know it, else `origin` where one is set, else an address.
+    pub(super) fn of(hostname: &str, origin: Option<&str>) -> Hello {
+        let full = [Some(hostname), origin].into_iter().flatten().find(|name| is_full_name(name));
+        full.map_or(Hello::AddressLiteral, |name| Hello::Name(name.into()))
+    }
 }
 
 /// `relay.pipelining`: how many commands are written before the first of them is answered (RFC 2920).
@@ -175,6 +193,21 @@ impl Default for Timeouts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A container calls itself by its id, and relays refused EHLO, or the mail, for it.
+    #[test]
+    fn a_relay_is_never_told_a_name_that_means_nothing_to_it() {
+        let name = |name: &str| Hello::Name(name.into());
+        for (hostname, origin, expected) in [
+            ("web1.example.org", None, name("web1.example.org")),
+            ("web1.example.org", Some("example.com"), name("web1.example.org")),
+            ("3f2a9c0d1e4b", Some("example.com"), name("example.com")),
+            ("localhost.localdomain", Some("localdomain"), Hello::AddressLiteral),
+            ("localhost", None, Hello::AddressLiteral),
+        ] {
+            assert_eq!(Hello::of(hostname, origin), expected, "{hostname}");
+        }
+    }
 
     #[test]
     fn no_timeout_is_below_what_rfc_5321_asks_for() {

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::advice::advice;
 use super::error::{Fault, Place};
 use super::file::{self, File, Key};
 use super::setting::{Count, HostName, OrOff, Setting, ShownCertificate, SocketPath};
 use super::units::{Lapse, words};
-use super::{Config, Environment, Format, Level, Listen, Log, Queue, ServerCertificate, defaults};
+use super::{Config, Environment, Format, Hello, Level, Listen, Log, Queue, ServerCertificate, defaults};
 use crate::envelope::Address;
 
 /// Fills in the defaults and checks what no key can say alone.
@@ -21,15 +22,20 @@ pub(super) fn resolve(file: &File, environment: &Environment) -> Result<Config, 
     let hostname = hostname_of(&file.listen.hostname, environment)?;
     let origin = given(&file.rewrite.origin).map_or_else(|| hostname.clone(), |origin| origin.0.clone());
     let listen = listen_of(&file.listen, hostname.clone())?;
-    Ok(Config {
-        relay: relay::relay_of(file, hostname.clone())?,
+    let hello = Hello::of(&hostname, given(&file.rewrite.origin).map(|origin| origin.0.as_str()));
+    let relay = relay::relay_of(file, hello, &listen.addresses)?;
+    let mut config = Config {
+        relay,
         spool: given(&file.spool).map_or_else(|| defaults::SPOOL.into(), |path| path.0.clone()),
         queue: queue_of(&file.queue, &origin)?,
         log: log_of(&file.log),
         control: control_of(&file.control, &listen.socket)?,
         rewrite: Arc::new(file.rewrite.rules(&origin, &hostname)?),
         listen,
-    })
+        advice: Vec::new(),
+    };
+    config.advice = advice(file, &config);
+    Ok(config)
 }
 
 fn given<T>(key: &Key<T>) -> Option<&T> {

@@ -29,7 +29,7 @@ pub(super) struct Rewrite {
     masquerade: Keys<MasqueradeDomain>,
     masquerade_except: Keys<User>,
     masquerade_classes: Keys<Class>,
-    sender: Key<Template>,
+    pub(super) sender: Key<Template>,
     recipient: Key<OneRecipient>,
     senders: Vec<Mapped>,
     recipients: Vec<Mapped>,

@@ -31,11 +31,17 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The other end, as the connection has it.
     fn peer_address(&self) -> io::Result<SocketAddr>;
+    /// Our own end.
+    fn local_address(&self) -> io::Result<SocketAddr>;
 }
 
 impl Transport for TcpStream {
     fn peer_address(&self) -> io::Result<SocketAddr> {
         self.peer_addr()
+    }
+
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
     }
 }
 

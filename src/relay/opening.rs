@@ -10,6 +10,9 @@
 //!
 //! RFC 5321 3.1, 3.2; RFC 3207; RFC 8314 3.3.
 
+use std::io;
+use std::net::IpAddr;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
@@ -31,7 +34,13 @@ pub(crate) async fn open<T: Transport>(
     settings: &config::Relay,
     protection: &Protection,
 ) -> Result<Connection, Trouble> {
-    let opening = Opening { peer, host, settings };
+    let hello = match name_for(&stream, &settings.hello) {
+        Ok(hello) => hello,
+        Err(error) => {
+            return Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause: Cause::from(error) });
+        }
+    };
+    let opening = Opening { peer, host, settings, hello };
     let (mut channel, offered) = match protection {
         Protection::StartTls(client) => opening.start_tls(stream, client).await?,
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
@@ -49,6 +58,8 @@ struct Opening<'a> {
     peer: Peer,
     host: &'a config::RelayHost,
     settings: &'a config::Relay,
+    /// What we call ourselves.
+    hello: String,
 }
 
 impl Opening<'_> {
@@ -112,12 +123,25 @@ impl Opening<'_> {
     }
 
     fn hello(&self, verb: &str) -> Vec<u8> {
-        format!("{verb} {}", self.settings.hostname).into_bytes()
+        format!("{verb} {}", self.hello).into_bytes()
     }
 
     fn trouble(&self, phase: Phase, cause: Cause) -> Trouble {
         Trouble { phase, peer: Some(self.peer.clone()), cause }
     }
+}
+
+/// What we call ourselves on `stream`.
+fn name_for(stream: &impl Transport, hello: &config::Hello) -> io::Result<String> {
+    let name = match hello {
+        config::Hello::Name(name) => name.clone(),
+        // RFC 5321 4.1.3.
+        config::Hello::AddressLiteral => match stream.local_address()?.ip().to_canonical() {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        },
+    };
+    Ok(name)
 }
 
 async fn greeting<S>(channel: &mut Channel<S>) -> Result<Reply, Trouble>

@@ -36,6 +36,10 @@ impl Transport for Wire {
     fn peer_address(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }
+
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok("192.0.2.77:40000".parse().unwrap())
+    }
 }
 
 impl AsyncRead for Wire {
@@ -191,6 +195,6 @@ pub(crate) fn settings() -> config::Relay {
         pipelining: config::Pipelining::Group,
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),
-        hostname: "client.example".into(),
+        hello: config::Hello::Name("client.example".into()),
     }
 }

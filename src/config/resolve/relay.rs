@@ -2,26 +2,31 @@
 //!
 //! Promises: invariant 1 of [`Config`](super::Config); one source for the secret, one kind of trust.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{duration, given, place_of};
 use crate::config::defaults;
 use crate::config::error::{Fault, Place};
 use crate::config::file::{self, File};
-use crate::config::relay::{Auth, ClientCertificate, Relay, Timeouts, Tls, TlsSettings, TlsVersion, Trust};
-use crate::config::relayhost::{RelayHost, WrittenHost};
+use crate::config::relay::{
+    Auth, ClientCertificate, Hello, Relay, Timeouts, Tls, TlsSettings, TlsVersion, Trust,
+};
+use crate::config::relayhost::{Host, RelayHost, WrittenHost};
 use crate::config::secret_source::SecretSource;
 use crate::config::setting::{OrOff, Setting, TlsMode};
 use crate::config::table::{Entry, List};
 
-/// What concerns the relay; to it, we are `hostname`.
-pub(super) fn relay_of(file: &File, hostname: String) -> Result<Relay, Fault> {
+/// What concerns the relay; to it, we are `hello`. It is none of the addresses that we listen on.
+pub(super) fn relay_of(file: &File, hello: Hello, listened: &[SocketAddr]) -> Result<Relay, Fault> {
     let Some(relayhost) = &file.relayhost else {
         return Err(Place::of_missing("relayhost").expected(WrittenHost::expected(), "no such key"));
     };
     let tls = tls_of(&file.tls, relayhost)?;
+    let hosts = hosts_of(relayhost, &tls, file.tls.mode.is_some())?;
+    refuse_ourselves(relayhost, &hosts, listened)?;
     Ok(Relay {
-        hosts: hosts_of(relayhost, &tls, file.tls.mode.is_some())?,
+        hosts,
         tls,
         auth: auth_of(&file.auth)?,
         max_connections: given(&file.relay.max_connections)
@@ -35,8 +40,29 @@ pub(super) fn relay_of(file: &File, hostname: String) -> Result<Relay, Fault> {
             Some(OrOff(Some(lapse))) => lapse.0,
         },
         timeouts: timeouts_of(&file.relay.timeouts),
-        hostname,
+        hello,
     })
+}
+
+/// Mail that we hand to ourselves goes round until it has too many Received fields.
+fn refuse_ourselves(
+    relayhost: &List<WrittenHost>,
+    hosts: &[RelayHost],
+    listened: &[SocketAddr],
+) -> Result<(), Fault> {
+    let is_ours = |host: &RelayHost| match &host.host {
+        Host::Address(address) => listened.contains(&SocketAddr::new(*address, host.port)),
+        name => name.is_loopback() && listened.iter().any(|address| address.port() == host.port),
+    };
+    match relayhost.entries.iter().zip(hosts).find(|(_, host)| is_ours(host)) {
+        Some((entry, host)) => Err(entry.place.expected(
+            "the relay that takes this host's mail",
+            format!(
+                "{host}, which is nullmta's own listener (listen.addresses): mail would go round in circles"
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn hosts_of(relayhost: &List<WrittenHost>, tls: &Tls, mode_given: bool) -> Result<Vec<RelayHost>, Fault> {

@@ -38,6 +38,11 @@ impl Template {
         template.address("user", "domain.example", "host.example", "origin.example").map(|_| template)
     }
 
+    /// Whether it says which domain the address has; else that is the origin.
+    pub fn has_domain(&self) -> bool {
+        self.domain.is_some()
+    }
+
     /// The template that makes `address`, which is complete, of all.
     pub(super) fn fixed(address: &Address) -> Self {
         let local = vec![Piece::Text((*unquoted(address.local_part())).into())];

@@ -190,3 +190,12 @@ async fn a_stalled_handshake_times_out() {
     let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
     assert_eq!(limit, settings.timeouts.tls);
 }
+
+/// A relay that is told `localhost` or a container's id refuses EHLO, or later the mail.
+#[tokio::test(start_paused = true)]
+async fn without_a_name_we_say_our_address() {
+    let literal = config::Relay { hello: config::Hello::AddressLiteral, ..settings() };
+    let script = "S: 220 mx ESMTP\nC: EHLO [192.0.2.77]\nS: 250 mx";
+    let ended = ended(&literal, script, None, "").await;
+    assert!(ended.opened.is_ok(), "{ended:?}");
+}
