@@ -156,6 +156,12 @@ fn explanation(fixed: &Fixed, header: &[u8]) -> String {
     if fixed.changes.more() > 0 {
         text += &format!("  and {} more\n", fixed.changes.more());
     }
+    if !fixed.changes.left_alone().is_empty() {
+        text += "\nLeft alone:\n";
+    }
+    for left in fixed.changes.left_alone() {
+        text += &format!("  {left}\n");
+    }
     text += &format!("\nEnvelope:\n  MAIL FROM:<{}>\n", fixed.envelope.reverse_path);
     for recipient in &fixed.envelope.recipients {
         text += &format!("  RCPT TO:<{}>\n", recipient.address);
@@ -194,7 +200,7 @@ mod tests {
     }
 
     const MESSAGE: &[u8] =
-        b"From: Cron <root>\nTo:\troot\r\nBcc: ann\nDate: x\nMessage-ID: <a\x1b@b>\n\nbody\n.\n";
+        b"From: Cron <root>\nTo:\troot\r\nBcc: ann\nCc: Ann <ann@x\nDate: x\nMessage-ID: <a\x1b@b>\n\nbody\n.\n";
 
     #[test]
     fn changes_are_explained_with_their_rules() {
@@ -208,6 +214,9 @@ mod tests {
              \u{20} MAIL FROM: root -> root@example.org (rewrite.origin)\n\
              \u{20} RCPT TO: root -> root@example.org (rewrite.origin)\n\
              \n\
+             Left alone:\n\
+             \u{20} Cc: Ann <ann@x (no list of addresses)\n\
+             \n\
              Envelope:\n\
              \u{20} MAIL FROM:<root@example.org>\n\
              \u{20} RCPT TO:<root@example.org>\n\
@@ -215,6 +224,7 @@ mod tests {
              Header:\n\
              \u{20} From: Cron <root@example.org>\n\
              \u{20} To:\troot@example.org\n\
+             \u{20} Cc: Ann <ann@x\n\
              \u{20} Date: x\n\
              \u{20} Message-ID: <a?@b>\n"
         );
@@ -245,11 +255,15 @@ mod tests {
                 origin("recipient", None),
             ],
             "more-changes": 0,
+            "left-alone": [{
+                "field": "Cc", "body": "Ann <ann@x", "why": "no list of addresses",
+            }],
             "reverse-path": "root@example.org",
             "recipients": ["root@example.org"],
             "header": [
                 {"name": "From", "body": "Cron <root@example.org>"},
                 {"name": "To", "body": "root@example.org"},
+                {"name": "Cc", "body": "Ann <ann@x"},
                 {"name": "Date", "body": "x"},
                 {"name": "Message-ID", "body": "<a\u{1b}@b>"},
             ],
@@ -261,7 +275,7 @@ mod tests {
     fn the_message_is_copied_with_the_line_ends_of_a_file() {
         let mut out = Vec::new();
         copy(task(), &mut &MESSAGE[..], &mut out).unwrap();
-        let expected = "From: Cron <root@example.org>\nTo:\troot@example.org\nDate: x\n\
+        let expected = "From: Cron <root@example.org>\nTo:\troot@example.org\nCc: Ann <ann@x\nDate: x\n\
                         Message-ID: <a\u{1b}@b>\n\nbody\n.\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

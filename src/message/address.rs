@@ -56,15 +56,56 @@ impl Mailbox {
 
 /// The addresses of a field's body, in their order; the first `Err` is the last item.
 pub fn mailboxes(body: &[u8]) -> Mailboxes<'_> {
-    Mailboxes { lexer: Lexer::new(body, 0..body.len()), in_group: false, ended: false }
+    Mailboxes {
+        lexer: Lexer::new(body, 0..body.len()),
+        bare_words: BareWords::Addresses,
+        in_group: false,
+        ended: false,
+        has_names: false,
+        has_unread: false,
+    }
+}
+
+/// The addresses of a field that says who wrote: `Acme, Inc. <n@acme.example>` has one.
+///
+/// Beside an element in brackets, what has none and no `@` is a part of a display name that lacks its quotes.
+/// In a list of recipients it is one of them; two authors, one of them local, nobody has met.
+pub fn authors(body: &[u8]) -> Mailboxes<'_> {
+    let mut lexer = Lexer::new(body, 0..body.len());
+    let tokens = std::iter::from_fn(|| lexer.next().ok().flatten());
+    let has_brackets = tokens.into_iter().any(|token| token.kind == Kind::Less);
+    let bare_words = if has_brackets { BareWords::Names } else { BareWords::Addresses };
+    Mailboxes { bare_words, ..mailboxes(body) }
 }
 
 /// See [`mailboxes`].
 #[derive(Clone, Debug)]
 pub struct Mailboxes<'a> {
     lexer: Lexer<'a>,
+    bare_words: BareWords,
     in_group: bool,
     ended: bool,
+    has_names: bool,
+    has_unread: bool,
+}
+
+/// What an element without brackets and `@` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BareWords {
+    Addresses,
+    Names,
+}
+
+impl Mailboxes<'_> {
+    /// Whether so far there were bare words that are part of a name.
+    pub fn has_names(&self) -> bool {
+        self.has_names
+    }
+
+    /// Whether so far an address was passed over, since [`Address`] does not accept it.
+    pub fn has_unread(&self) -> bool {
+        self.has_unread
+    }
 }
 
 impl Iterator for Mailboxes<'_> {
@@ -113,8 +154,12 @@ impl Mailboxes<'_> {
     }
 
     /// An address without brackets, or an element with nothing in it.
-    fn bare(&self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
+    fn bare(&mut self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
         if spec.is_empty() {
+            return Ok(None);
+        }
+        if self.bare_words == BareWords::Names && !spec.has_at {
+            self.has_names = true;
             return Ok(None);
         }
         let local = spec.local.clone().unwrap_or_default();
@@ -161,7 +206,7 @@ impl Mailboxes<'_> {
         Ok(())
     }
 
-    fn mailbox(&self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
+    fn mailbox(&mut self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
         let (local, domain) = spec.parts().ok_or(Malformed)?;
         let mut text = self.text(local.clone());
         if let Some(domain) = &domain {
@@ -169,6 +214,7 @@ impl Mailboxes<'_> {
             text.extend(self.text(domain.clone()));
         }
         let address = String::from_utf8(text).ok().and_then(|text| Address::parse(&text).ok());
+        self.has_unread |= address.is_none();
         Ok(address.map(|address| Mailbox { address, local, domain }))
     }
 

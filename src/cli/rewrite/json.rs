@@ -7,6 +7,7 @@
 //!     {"place": "recipient", "field": null, "rule": "rewrite.aliases", "before": "root", "after": "ops@example.com"}
 //!   ],
 //!   "more-changes": 0,
+//!   "left-alone": [{"field": "Cc", "body": "Ann <ann@x", "why": "no list of addresses"}],
 //!   "reverse-path": "root@example.org",
 //!   "recipients": ["ops@example.com"],
 //!   "header": [{"name": "From", "body": "Cron <root@example.org>"}]
@@ -15,7 +16,8 @@
 //! Promises: every key is always there, and keys are only ever added. `changes` are in the order in which they are
 //! made: `place` is `field` (with its name), `reverse-path` or `recipient`; `rule` is the key of the
 //! configuration, `rewrite.header` with the number of the rule from 1, or `always`; `before` is null for what
-//! was added, `after` for what was removed. Beyond 1000 they are only counted, in `more-changes`. The null
+//! was added, `after` for what was removed. Beyond 1000 they are only counted, in `more-changes`. `left-alone` are fields with
+//! addresses that no rule was applied to, wholly or in part, and why, in words. The null
 //! reverse-path is the empty text. `header` is what goes on, each field on one line, octets that are no UTF-8
 //! replaced.
 
@@ -23,7 +25,7 @@ use serde::Serialize;
 
 use crate::message::fixup::Fixed;
 use crate::message::header::{self, Field};
-use crate::message::rewrite::{Change, Place};
+use crate::message::rewrite::{Change, Left, Place};
 
 /// What becomes of a message.
 #[derive(Serialize)]
@@ -31,6 +33,7 @@ use crate::message::rewrite::{Change, Place};
 pub(super) struct Explanation<'m> {
     changes: Vec<ChangeJson<'m>>,
     more_changes: usize,
+    left_alone: Vec<LeftJson<'m>>,
     reverse_path: String,
     recipients: Vec<String>,
     header: Vec<FieldJson>,
@@ -46,6 +49,13 @@ struct ChangeJson<'m> {
 }
 
 #[derive(Serialize)]
+struct LeftJson<'m> {
+    field: &'m str,
+    body: &'m str,
+    why: String,
+}
+
+#[derive(Serialize)]
 struct FieldJson {
     name: String,
     body: String,
@@ -57,6 +67,7 @@ impl<'m> Explanation<'m> {
         Explanation {
             changes: fixed.changes.kept().iter().map(ChangeJson::of).collect(),
             more_changes: fixed.changes.more(),
+            left_alone: fixed.changes.left_alone().iter().map(LeftJson::of).collect(),
             reverse_path: fixed.envelope.reverse_path.to_string(),
             recipients: fixed.envelope.recipients.iter().map(|it| it.address.to_string()).collect(),
             header: header::split(header).header.fields().map(|field| FieldJson::of(&field)).collect(),
@@ -79,6 +90,12 @@ impl<'m> ChangeJson<'m> {
             before: before.as_deref(),
             after: after.as_deref(),
         }
+    }
+}
+
+impl<'m> LeftJson<'m> {
+    fn of(left: &'m Left) -> Self {
+        LeftJson { field: &left.field, body: &left.body, why: left.why.to_string() }
     }
 }
 

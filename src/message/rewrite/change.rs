@@ -1,7 +1,8 @@
-//! What was changed, and by which rule: what `nullmta rewrite --explain` shows.
+//! What was changed, and by which rule, and what was left alone, and why: what `nullmta rewrite --explain` shows.
 
 use std::fmt;
 
+use crate::message::address::Mailboxes;
 use crate::message::fold::one_line;
 
 /// So many changes of one message are kept; a message can be made to need millions.
@@ -104,10 +105,67 @@ impl fmt::Display for Change {
     }
 }
 
+/// Why a field, or a part of it, was left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is no list of addresses.
+    NoAddresses,
+    /// An address in it is none.
+    BadAddress,
+    /// Words without `@` beside an address in brackets are part of a name.
+    Name,
+    /// `rewrite.reply-to-original`.
+    ReplyToOriginal,
+}
+
+impl Why {
+    /// Of a list that was read to its end.
+    pub(super) fn left(is_malformed: bool, list: &Mailboxes<'_>) -> Option<Why> {
+        if is_malformed {
+            Some(Why::NoAddresses)
+        } else if list.has_unread() {
+            Some(Why::BadAddress)
+        } else {
+            list.has_names().then_some(Why::Name)
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::NoAddresses => "no list of addresses",
+            Why::BadAddress => "one of its addresses cannot be read, and stays as it is",
+            Why::Name => {
+                "words beside an address in brackets are taken for a part of its name, which lacks quotes"
+            }
+            Why::ReplyToOriginal => "kept by rewrite.reply-to-original",
+        })
+    }
+}
+
+/// A field that was left alone, wholly or in part. Displays as `From: ann@x < (no list of addresses)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its name.
+    pub field: String,
+    /// Its body, on one line.
+    pub body: String,
+    /// Why.
+    pub why: Why,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.field, self.body, self.why)
+    }
+}
+
 /// The changes of one message, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     kept: Vec<Change>,
+    left_alone: Vec<Left>,
     /// How many more there were than [`MAX_CHANGES`].
     more: usize,
 }
@@ -121,6 +179,19 @@ impl Changes {
     /// How many others there were.
     pub fn more(&self) -> usize {
         self.more
+    }
+
+    /// Fields with addresses that were left alone, at most [`MAX_CHANGES`] of them.
+    pub fn left_alone(&self) -> &[Left] {
+        &self.left_alone
+    }
+
+    /// Notes a field that was left alone.
+    pub(super) fn left(&mut self, name: &str, why: Why, body: &[u8]) {
+        if self.left_alone.len() < MAX_CHANGES {
+            let body = one_line(&String::from_utf8_lossy(body), MAX_SHOWN_OCTETS);
+            self.left_alone.push(Left { field: name.to_owned(), body, why });
+        }
     }
 
     /// Notes an address that became another.

@@ -4,11 +4,11 @@
 //! before an address that would not fit on its line; a field that is no list of addresses is left alone.
 
 use super::Refused;
-use super::change::{Changes, Place, Rule};
+use super::change::{Changes, Place, Rule, Why};
 use super::mapping::Step;
 use super::rules::Class;
 use crate::envelope::Address;
-use crate::message::address::{Mailbox, mailboxes};
+use crate::message::address::{Mailbox, authors, mailboxes};
 
 /// A rewritten header section is no longer than this, in octets: addresses grow when they are completed.
 pub(super) const MAX_REWRITTEN_OCTETS: usize = 4 * 1024 * 1024;
@@ -51,17 +51,24 @@ pub(super) struct Rewritten {
 /// Sends each address of `body`, of a field called `name`, on its way; `None`: nothing was changed.
 pub(super) fn rewrite_body(
     name: &str,
+    class: Class,
     body: &[u8],
     steps_of: impl Fn(&Address) -> Vec<Step>,
     changes: &mut Changes,
 ) -> Result<Option<Rewritten>, Refused> {
-    if mailboxes(body).any(|mailbox| mailbox.is_err()) {
+    let mailboxes = || if class == Class::HeaderSender { authors(body) } else { mailboxes(body) };
+    let mut list = mailboxes();
+    let is_malformed = list.by_ref().any(|mailbox| mailbox.is_err());
+    if let Some(why) = Why::left(is_malformed, &list) {
+        changes.left(name, why, body);
+    }
+    if is_malformed {
         return Ok(None);
     }
     let place = Place::Field(name.to_owned());
     let mut edited = Edited { body, done: 0, out: Vec::new(), line: 0, name_len: name.len() + 1 };
     let (mut is_other, mut is_mapped) = (false, false);
-    for mailbox in mailboxes(body).flatten() {
+    for mailbox in mailboxes().flatten() {
         let steps = steps_of(&mailbox.address);
         let Some(last) = steps.last() else { continue };
         edited.replace(&mailbox, &last.to)?;
@@ -140,7 +147,8 @@ mod tests {
             let to = address.completed_with("x.example");
             if to == *address { vec![] } else { vec![Step { rule: Rule::Origin, to }] }
         };
-        let rewritten = rewrite_body("To", body, steps, &mut Changes::default()).unwrap();
+        let class = Class::HeaderRecipient;
+        let rewritten = rewrite_body("To", class, body, steps, &mut Changes::default()).unwrap();
         rewritten.map(|rewritten| rewritten.body)
     }
 
@@ -177,7 +185,8 @@ mod tests {
         let steps = |address: &Address| {
             vec![Step { rule: Rule::Origin, to: address.completed_with("long.x.example") }]
         };
-        let refused = rewrite_body("To", body.as_bytes(), steps, &mut Changes::default());
+        let (class, changes) = (Class::HeaderRecipient, &mut Changes::default());
+        let refused = rewrite_body("To", class, body.as_bytes(), steps, changes);
         assert_eq!(refused, Err(Refused::HeaderTooLarge));
     }
 

@@ -1,20 +1,11 @@
 //! Who on this host sends the message, for a From that is missing.
 //!
 //! Promises: a full name from the password file, which users may change (chfn), stays a display name: it
-//! can hold no address, and cannot end its field.
-//!
-//! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
+//! can hold no address, and cannot end its field (`display_name.rs`).
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-/// An encoded word has at most 75 octets (RFC 2047 2): so many of text, in base64.
-const MAX_ENCODED_OCTETS: usize = 42;
-
-/// The longest full name that is used, in octets.
-const MAX_NAME_OCTETS: usize = 200;
+use super::display_name::display_name;
 
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +31,7 @@ impl LocalUser {
 
     /// The full name as a display name, for before `<`; empty where there is none.
     pub(super) fn display_name(&self) -> String {
-        let name = self.full_name.trim();
-        let name = &name[..name.floor_char_boundary(MAX_NAME_OCTETS)];
-        let is_word = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
-        if name.contains("=?") || !name.is_ascii() || name.chars().any(char::is_control) {
-            encoded(name)
-        } else if name.chars().all(is_word) {
-            name.to_owned()
-        } else {
-            format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
-        }
+        display_name(&self.full_name)
     }
 }
 
@@ -64,17 +46,6 @@ fn text(line: &[u8]) -> Cow<'_, str> {
 fn capitalized(login: &str) -> String {
     let mut chars = login.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
-fn encoded(name: &str) -> String {
-    let mut words = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let (word, behind) = rest.split_at(rest.floor_char_boundary(MAX_ENCODED_OCTETS));
-        words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(word)));
-        rest = behind;
-    }
-    words.join("\r\n ")
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@
 //!
 //! Promises:
 //! 1. Octets of the header that no rule is about stay as they are (`fields.rs`), and the body is not seen
-//!    here at all: signatures over either survive.
+//!    here at all: signatures over either survive. With `sender`, From is written anew where it has not exactly
+//!    one mailbox (`author.rs`), and a second From goes. Fields with addresses that are left alone are in
+//!    [`Changes`], with the reason.
 //! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
 //! 3. Every address of the envelope has a domain; `<>` stays `<>`.
@@ -34,7 +36,9 @@
 //! Not here: where the header ends, and its limits (`fixup.rs`); the file (`config/`).
 
 mod aliases;
+mod author;
 mod change;
+mod display_name;
 mod effort;
 mod envelope;
 mod fields;
@@ -51,7 +55,7 @@ mod template;
 
 use jiff::Zoned;
 
-pub use change::{Change, Changes, MAX_CHANGES, Place, Rule};
+pub use change::{Change, Changes, Left, MAX_CHANGES, Place, Rule, Why};
 pub use effort::{MAX_EFFORT, MAX_RULES_KIB};
 pub use header_rule::{Action, BadFieldText, FieldText, HeaderRule, Refusal};
 pub use local_user::LocalUser;
@@ -60,8 +64,10 @@ pub use rules::{Circle, Class, MasqueradeDomain, Rules, Settings};
 pub use table::{Replacement, Selector};
 pub use template::Template;
 
+use super::address::authors;
 use super::header::{self, Field, Header};
-use crate::envelope::Envelope;
+use crate::envelope::{Address, Envelope, ReversePath};
+use author::{OneAuthor, one_author};
 use effort::Effort;
 use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, class_of, rewrite_body};
 use header_rule::{Outcome, TooMuchEffort};
@@ -117,7 +123,7 @@ pub fn rewrite(
     rules: &Rules,
     facts: &Facts,
 ) -> Result<Rewritten, Refused> {
-    let mut pass = Pass::new(rules);
+    let mut pass = Pass::new(rules, &envelope.reverse_path);
     pass.each_field(&header::split(facts.received.as_bytes()).header)?;
     pass.each_field(&header)?;
     for (name, body) in pass.seen.missing(facts, &envelope.reverse_path, rules) {
@@ -132,6 +138,8 @@ pub fn rewrite(
 /// The header section on its way.
 struct Pass<'r> {
     rules: &'r Rules,
+    /// Whom the message is from, where From does not say it.
+    sender: Address,
     /// What asking header rules may still cost.
     effort: Effort,
     out: Vec<u8>,
@@ -144,15 +152,24 @@ struct Pass<'r> {
 
 struct Original {
     body: Vec<u8>,
-    /// By a table, or by the one address for all.
-    is_mapped: bool,
+    /// What leads to who wrote, where a table or the one address for all put another in its place.
+    reply_to: Option<Vec<u8>>,
+    /// It is kept, whatever `keep-original` says: it can be read nowhere else.
+    must_stay: bool,
 }
 
 impl<'r> Pass<'r> {
-    fn new(rules: &'r Rules) -> Self {
-        let (changes, seen) = (Changes::default(), Seen::default());
-        let effort = Effort::new();
-        Pass { rules, effort, out: Vec::new(), changes, seen, original_from: None, original_to: None }
+    fn new(rules: &'r Rules, reverse_path: &ReversePath) -> Self {
+        Pass {
+            rules,
+            sender: reverse_path.mailbox().cloned().unwrap_or_else(Rules::daemon),
+            effort: Effort::new(),
+            out: Vec::new(),
+            changes: Changes::default(),
+            seen: Seen::default(),
+            original_from: None,
+            original_to: None,
+        }
     }
 
     fn each_field(&mut self, header: &Header<'_>) -> Result<(), Refused> {
@@ -194,6 +211,33 @@ impl<'r> Pass<'r> {
             self.changes.field(rule, name, Some(field.raw_body()), None);
             return Ok(());
         }
+        if field.is("From") && self.rules.has_one_sender() {
+            return self.one_from(field);
+        }
+        self.any_ruled(field)
+    }
+
+    /// From, of which there is one, with one mailbox.
+    fn one_from(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+        let (name, body) = (field.name(), field.raw_body());
+        if self.seen.from {
+            return self.add_original("X-Original-From", body, Rule::Sender);
+        }
+        let rules = self.rules;
+        let sent_as = |address: &Address| rules.sent_as(address, Class::HeaderSender);
+        let Some(author) = one_author(body, &self.sender, sent_as) else { return self.any_ruled(field) };
+        let OneAuthor { body: after, reply_to, is_cut } = author;
+        self.seen.note(name);
+        self.changes.field(Rule::Sender, name, Some(body), Some(&after));
+        self.original_from = Some(Original { body: body.to_owned(), reply_to, must_stay: is_cut });
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b':');
+        self.out.extend_from_slice(&after);
+        self.end_line()
+    }
+
+    fn any_ruled(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+        let name = field.name();
         self.seen.note(name);
         match self.addresses(field)? {
             Some(rewritten) => {
@@ -211,15 +255,15 @@ impl<'r> Pass<'r> {
         let Some(class) = class_of(field.name()) else { return Ok(None) };
         let rules = self.rules;
         let (name, body) = (field.name(), field.raw_body());
-        if rules.reply_to_original && field.is("Reply-To") {
-            return rewrite_body(
-                name,
-                body,
-                |address| rules.steps_unmapped(address, class),
-                &mut self.changes,
-            );
+        if !rules.reply_to_original || !field.is("Reply-To") {
+            return rewrite_body(name, class, body, |address| rules.steps(address, class), &mut self.changes);
         }
-        rewrite_body(name, body, |address| rules.steps(address, class), &mut self.changes)
+        let is_mapped =
+            |address: &Address| rules.steps(address, class) != rules.steps_unmapped(address, class);
+        if authors(body).flatten().any(|mailbox| is_mapped(&mailbox.address)) {
+            self.changes.left(name, Why::ReplyToOriginal, body);
+        }
+        rewrite_body(name, class, body, |address| rules.steps_unmapped(address, class), &mut self.changes)
     }
 
     /// Keeps what stood in From and To, for what is made of it at the end.
@@ -230,7 +274,9 @@ impl<'r> Pass<'r> {
             _ => return,
         };
         if rewritten.is_other && original.is_none() {
-            *original = Some(Original { body: field.raw_body().to_owned(), is_mapped: rewritten.is_mapped });
+            let body = field.raw_body().to_owned();
+            let reply_to = rewritten.is_mapped.then(|| body.clone());
+            *original = Some(Original { body, reply_to, must_stay: false });
         }
     }
 
@@ -241,25 +287,28 @@ impl<'r> Pass<'r> {
 
     fn keep_originals(&mut self) -> Result<(), Refused> {
         let (from, to) = (self.original_from.take(), self.original_to.take());
-        if self.rules.keep_original {
-            self.add_original("X-Original-From", from.as_ref().filter(|_| !self.seen.original_from))?;
-            self.add_original("X-Original-To", to.as_ref().filter(|_| !self.seen.original_to))?;
+        let all = self.rules.keep_original;
+        let rule = if all { Rule::KeepOriginal } else { Rule::Sender };
+        if let Some(from) = from.as_ref().filter(|from| (all || from.must_stay) && !self.seen.original_from) {
+            self.add_original("X-Original-From", &from.body, rule)?;
         }
-        match from.filter(|from| from.is_mapped && !self.seen.reply_to) {
-            Some(from) if self.rules.reply_to_original => {
-                self.changes.field(Rule::ReplyToOriginal, "Reply-To", None, Some(&from.body));
-                self.each_ruled(&[b"Reply-To:", &from.body[..]].concat())
+        if let Some(to) = to.as_ref().filter(|_| all && !self.seen.original_to) {
+            self.add_original("X-Original-To", &to.body, rule)?;
+        }
+        match from.and_then(|from| from.reply_to).filter(|_| !self.seen.reply_to) {
+            Some(reply_to) if self.rules.reply_to_original => {
+                self.changes.field(Rule::ReplyToOriginal, "Reply-To", None, Some(&reply_to));
+                self.each_ruled(&[b"Reply-To:", &reply_to[..]].concat())
             }
             _ => Ok(()),
         }
     }
 
-    fn add_original(&mut self, name: &str, original: Option<&Original>) -> Result<(), Refused> {
-        let Some(original) = original else { return Ok(()) };
-        self.changes.field(Rule::KeepOriginal, name, None, Some(&original.body));
+    fn add_original(&mut self, name: &str, body: &[u8], rule: Rule) -> Result<(), Refused> {
+        self.changes.field(rule, name, None, Some(body));
         self.out.extend_from_slice(name.as_bytes());
         self.out.push(b':');
-        self.out.extend_from_slice(&original.body);
+        self.out.extend_from_slice(body);
         self.end_line()
     }
 

@@ -179,10 +179,24 @@ impl Rules {
     ///
     /// A relay that takes verified senders only looks at this address too.
     pub fn dsn_author(&self) -> Address {
+        self.sent_as(&Rules::daemon(), Class::HeaderSender)
+    }
+
+    /// Who writes what is from `<>`.
+    pub(super) fn daemon() -> Address {
         // Letters and a hyphen are an address.
-        let daemon = Address::parse("MAILER-DAEMON").unwrap();
-        let rest = self.steps(&daemon, Class::HeaderSender).pop();
-        rest.map_or_else(|| daemon.completed_with(self.origin()), |step| step.to)
+        Address::parse("MAILER-DAEMON").unwrap()
+    }
+
+    /// Whether one address sends for all that no entry is for.
+    pub(super) fn has_one_sender(&self) -> bool {
+        self.senders.for_all.is_some()
+    }
+
+    /// Where an address of `class` comes to rest.
+    pub(super) fn sent_as(&self, address: &Address, class: Class) -> Address {
+        let rest = self.steps(address, class).pop();
+        rest.map_or_else(|| address.completed_with(self.origin()), |step| step.to)
     }
 
     /// How large the header rules are together, when compiled.

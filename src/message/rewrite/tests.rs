@@ -1,5 +1,6 @@
 //! What `tests/rewriting/` cannot show: what is noted, what holds for all rules, signatures, hostile input.
 
+mod authors;
 mod properties;
 mod signature;
 

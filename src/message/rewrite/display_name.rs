@@ -1,0 +1,103 @@
+//! Display names: any text as what may stand before `<`.
+//!
+//! Promises: what is made of a text is one phrase, however it is read: it holds no address, no comma that
+//! separates and no line end but folds.
+//!
+//! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// An encoded word has at most 75 octets (RFC 2047 2): so many of text, in base64.
+const MAX_ENCODED_OCTETS: usize = 42;
+
+/// The longest name that is used, in octets.
+pub(super) const MAX_NAME_OCTETS: usize = 200;
+
+/// `name` as a display name; empty where there is nothing in it.
+pub(super) fn display_name(name: &str) -> String {
+    let name = name.trim();
+    let name = &name[..name.floor_char_boundary(MAX_NAME_OCTETS)];
+    let is_word = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
+    if name.contains("=?") || !name.is_ascii() || name.chars().any(char::is_control) {
+        encoded(name)
+    } else if name.chars().all(is_word) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    }
+}
+
+/// The same of what stood in a field, in which words may be encoded already. They stay so, with what must not stand
+/// in them in a phrase encoded as well (RFC 2047 5, rule 3): a comma would end the name for who reads it strictly.
+pub(super) fn display_name_of_field(text: &str) -> String {
+    let (mut words, mut rest) = (Vec::new(), text);
+    while let Some((before, word, behind)) = encoded_word(rest) {
+        words.push(display_name(before));
+        words.push(word);
+        rest = behind;
+    }
+    words.push(display_name(rest));
+    words.retain(|word| !word.is_empty());
+    words.join("\r\n ")
+}
+
+/// The first encoded word of `text`, fit for a phrase, with what stands before and behind it.
+fn encoded_word(text: &str) -> Option<(&str, String, &str)> {
+    let (before, rest) = text.split_once("=?")?;
+    let (charset, rest) = rest.split_once('?')?;
+    let (encoding, rest) = rest.split_once('?')?;
+    let (word, behind) = rest.split_once("?=")?;
+    let is_charset = charset.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_*".contains(&octet));
+    if !is_charset || !matches!(encoding, "Q" | "q" | "B" | "b") {
+        return None;
+    }
+    let word: String = match encoding {
+        "B" | "b" => word.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect(),
+        _ => word.bytes().map(q_encoded).collect(),
+    };
+    Some((before, format!("=?{charset}?{encoding}?{word}?="), behind))
+}
+
+/// An octet of a word that is Q-encoded, as it may stand in a phrase.
+fn q_encoded(octet: u8) -> String {
+    match octet {
+        b' ' => "_".to_owned(),
+        _ if octet.is_ascii_alphanumeric() || b"!*+-/=_".contains(&octet) => char::from(octet).to_string(),
+        _ => format!("={octet:02X}"),
+    }
+}
+
+fn encoded(name: &str) -> String {
+    let mut words = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.floor_char_boundary(MAX_ENCODED_OCTETS));
+        words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(word)));
+        rest = behind;
+    }
+    words.join("\r\n ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_words_stay_and_are_made_fit() {
+        for (text, expected) in [
+            ("Acme, Inc.", "\"Acme, Inc.\""),
+            ("Acme", "Acme"),
+            ("=?utf-8?Q?Acme,_Inc.?=", "=?utf-8?Q?Acme=2C_Inc=2E?="),
+            ("=?utf-8?q?M=C3=BCller, A?= (x)", "=?utf-8?q?M=C3=BCller=2C_A?=\r\n \"(x)\""),
+            ("A, =?utf-8*en?B?w7w=?=", "\"A,\"\r\n =?utf-8*en?B?w7w=?="),
+            ("=?utf-8?B?w7w=\"<x@y>?= b", "=?utf-8?B?w7w=xy?=\r\n b"),
+            ("=?a b?Q?x?=", "=?UTF-8?B?PT9hIGI/UT94Pz0=?="),
+            ("=?utf-8?X?x?=", "=?UTF-8?B?PT91dGYtOD9YP3g/PQ==?="),
+            ("=?utf-8?Q?open", "=?UTF-8?B?PT91dGYtOD9RP29wZW4=?="),
+            ("", ""),
+        ] {
+            assert_eq!(display_name_of_field(text), expected, "{text:?}");
+        }
+    }
+}

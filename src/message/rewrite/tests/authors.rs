@@ -1,0 +1,169 @@
+//! From, as it is met, with each way of rewriting.
+
+use super::*;
+
+/// A body of From, and what it becomes with origin alone, sender, senders and masquerade; `=`: it stays.
+type Row = (&'static str, [&'static str; 4]);
+
+/// `Acme, Inc. <n@…>` got a second author, `Acme@origin`, or the one sender twice; where the list was broken, or
+/// its comma stood in an encoded word, `sender` was not applied at all and the relay refused the message.
+const ROWS: &[Row] = &[
+    ("n@h.acme.example", ["=", "s@x.example", "n@brand.example", "n@acme.example"]),
+    ("Ann <n@h.acme.example>", ["=", "Ann <s@x.example>", "Ann <n@brand.example>", "Ann <n@acme.example>"]),
+    ("root", ["root@o.example", "s@x.example", "root@o.example", "root@o.example"]),
+    (
+        "root (Cron)",
+        ["root@o.example (Cron)", "s@x.example (Cron)", "root@o.example (Cron)", "root@o.example (Cron)"],
+    ),
+    (
+        "\"Acme, Inc.\" <n@h.acme.example>",
+        [
+            "=",
+            "\"Acme, Inc.\" <s@x.example>",
+            "\"Acme, Inc.\" <n@brand.example>",
+            "\"Acme, Inc.\" <n@acme.example>",
+        ],
+    ),
+    (
+        "Acme, Inc. <n@h.acme.example>",
+        ["=", "\"Acme, Inc.\" <s@x.example>", "Acme, Inc. <n@brand.example>", "Acme, Inc. <n@acme.example>"],
+    ),
+    (
+        "Smith, John, Dr. <root>",
+        [
+            "Smith, John, Dr. <root@o.example>",
+            "\"Smith, John, Dr.\" <s@x.example>",
+            "Smith, John, Dr. <root@o.example>",
+            "Smith, John, Dr. <root@o.example>",
+        ],
+    ),
+    (
+        "=?utf-8?Q?Acme,_Inc?= <n@h.acme.example>",
+        [
+            "=",
+            "=?utf-8?Q?Acme=2C_Inc?= <s@x.example>",
+            "=?utf-8?Q?Acme,_Inc?= <n@brand.example>",
+            "=?utf-8?Q?Acme,_Inc?= <n@acme.example>",
+        ],
+    ),
+    ("Ann <n@h.acme.example", ["=", "\"Ann <n@h.acme.example\" <s@x.example>", "=", "="]),
+    ("Ann n@h.acme.example", ["=", "\"Ann n@h.acme.example\" <s@x.example>", "=", "="]),
+    ("\"Ann <n@h.acme.example>", ["=", "\"Ann <n@h.acme.example>\" <s@x.example>", "=", "="]),
+    ("Ann <not an address>", ["=", "\"Ann <not an address>\" <s@x.example>", "=", "="]),
+    (
+        "Ann <n@h.acme.example>, Bob <bob>",
+        [
+            "Ann <n@h.acme.example>, Bob <bob@o.example>",
+            "\"Ann <n@h.acme.example>, Bob <bob>\" <s@x.example>",
+            "Ann <n@brand.example>, Bob <bob@o.example>",
+            "Ann <n@acme.example>, Bob <bob@o.example>",
+        ],
+    ),
+    (
+        "ann, bob",
+        [
+            "ann@o.example, bob@o.example",
+            "\"ann, bob\" <s@x.example>",
+            "ann@o.example, bob@o.example",
+            "ann@o.example, bob@o.example",
+        ],
+    ),
+    ("", ["=", "s@x.example", "=", "="]),
+    ("<>", ["=", "s@x.example", "=", "="]),
+    ("Nobody:;", ["=", "\"Nobody:;\" <s@x.example>", "=", "="]),
+];
+
+fn ways() -> [Settings; 4] {
+    let settings = || Settings::new("o.example", "web1.o.example");
+    let brand = (Selector::parse("@h.acme.example").unwrap(), Replacement::parse("@brand.example").unwrap());
+    [
+        settings(),
+        Settings { sender: Template::parse("s@x.example").ok(), ..settings() },
+        Settings { senders: [brand].into(), ..settings() },
+        Settings { masquerade: vec![MasqueradeDomain::parse("acme.example").unwrap()], ..settings() },
+    ]
+}
+
+fn became(settings: Settings, from: &str) -> (String, Vec<String>) {
+    let header = format!("From: {from}\r\n");
+    let rewritten = rewritten(settings, envelope("app", &[]), &header).unwrap();
+    let fields = header::split(&rewritten.header).header;
+    let from = fields.find("From").unwrap().unfolded().into_owned();
+    let left = rewritten.changes.left_alone().iter().map(Left::to_string).collect();
+    (String::from_utf8(from).unwrap(), left)
+}
+
+#[test]
+fn each_from_each_way() {
+    for (from, expected) in ROWS {
+        for (settings, expected) in ways().into_iter().zip(expected) {
+            let expected = if *expected == "=" { from } else { expected };
+            assert_eq!(became(settings.clone(), from).0, *expected, "{from}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_alone_is_said_with_its_reason() {
+    let [origin, sender, ..] = ways();
+    let name = "words beside an address in brackets are taken for a part of its name, which lacks quotes";
+    for (from, left) in [
+        ("Ann <n@x>", None),
+        ("Acme, Inc. <n@x>", Some(name)),
+        ("Ann <n@x", Some("no list of addresses")),
+        ("a@b@c, ann", Some("no list of addresses")),
+        ("\u{1}", Some("no list of addresses")),
+        ("<a@b!c>, ann", Some("one of its addresses cannot be read, and stays as it is")),
+    ] {
+        let left: Vec<_> =
+            left.iter().map(|why| format!("From: {} ({why})", from.replace('\u{1}', "?"))).collect();
+        assert_eq!(became(origin.clone(), from).1, left);
+        assert_eq!(became(sender.clone(), from).1, [""; 0], "written anew");
+    }
+    let settings = Settings { reply_to_original: true, ..sender };
+    let header = format!("{COMPLETE}Reply-To: ann@x.example\r\nCc: <\r\n");
+    let changes = rewritten(settings, envelope("app", &[]), &header).unwrap().changes;
+    let left: Vec<_> = changes.left_alone().iter().map(Left::to_string).collect();
+    assert_eq!(
+        left,
+        ["Reply-To: ann@x.example (kept by rewrite.reply-to-original)", "Cc: < (no list of addresses)"]
+    );
+}
+
+#[test]
+fn what_the_name_cannot_say_is_kept() {
+    let [_, sender, ..] = ways();
+    let header = |settings: &Settings, fields: &[u8]| {
+        let fields = header::split(fields).header;
+        let rules = Rules::new(settings.clone()).unwrap();
+        let rewritten = rewrite(envelope("app", &["b@x"]), fields, &rules, &facts()).unwrap().header;
+        let kept = header::split(&rewritten)
+            .header
+            .fields()
+            .filter(|field| ["From", "X-Original-From", "Reply-To"].iter().any(|name| field.is(name)));
+        kept.map(|field| field.octets().escape_ascii().to_string()).collect::<Vec<_>>().join("")
+    };
+    let long = "word ".repeat(50);
+    let (cut, line) = (&long[..199], long.trim_end());
+    for (fields, expected) in [
+        (&b"From: J\xF6rg <j\r\n"[..], r"From: s@x.example\r\nX-Original-From: J\xf6rg <j\r\n".to_owned()),
+        (b"From: \0, a <b@x>\r\n", r"From: s@x.example\r\nX-Original-From: \x00, a <b@x>\r\n".to_owned()),
+        (
+            format!("From: {line}\r\n").as_bytes(),
+            format!(r"From: {cut} <s@x.example>\r\nX-Original-From: {line}\r\n"),
+        ),
+        (b"From: a@x\r\nFrom: b@y\r\n", r"From: s@x.example\r\nX-Original-From: b@y\r\n".to_owned()),
+    ] {
+        assert_eq!(header(&sender, fields), expected);
+    }
+    let settings = Settings { reply_to_original: true, ..sender };
+    for (from, reply_to) in [
+        ("Acme, Inc. <n@acme.example>", r#""Acme, Inc." <n@acme.example>"#),
+        ("a@acme.example, bob", "a@acme.example, bob@o.example"),
+        ("a@acme.example, <", r#""a@acme.example, <" <a@acme.example>"#),
+    ] {
+        let found = header(&settings, format!("From: {from}\r\n").as_bytes());
+        assert!(found.ends_with(&format!(r"Reply-To: {reply_to}\r\n").replace('"', "\\\"")), "{found}");
+    }
+    assert!(!header(&settings, b"From: <\r\n").contains("Reply-To"));
+}
