@@ -21,8 +21,8 @@ pub const MAX_LINE_OCTETS: usize = 998;
 /// The longest line with its CRLF. So many octets without a line end are the beginning of one too long.
 const MAX_WHOLE_LINE: usize = MAX_LINE_OCTETS + CRLF.len();
 
-/// Where no space is, ASCII within the second half of a line is looked for before a character is divided from
-/// its neighbour: lines stay long, and text in any charset gets on.
+/// Where no space is, the second half of a line is looked at for an octet that ends an item of a list or a tag, then
+/// for ASCII, before a character is divided from its neighbour: lines stay long, and text in any charset gets on.
 const MIN_LINE_OCTETS: usize = MAX_LINE_OCTETS / 2;
 
 const CRLF: &[u8] = b"\r\n";
@@ -138,11 +138,13 @@ fn fold_of(line: &[u8]) -> usize {
     // Neither line is to be white space alone: programs differ on what that is in a header section.
     let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
     let is_between_words = |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text;
+    let ends_item = |at: &usize| matches!(line[at - 1], b',' | b';' | b'>');
     let is_between_ascii = |at: &usize| line[at - 1].is_ascii() && line[*at].is_ascii();
     let starts_character = |at: &usize| !matches!(line[*at], 0x80..=0xBF);
     (1..=MAX_LINE_OCTETS)
         .rev()
         .find(is_between_words)
+        .or_else(|| (MIN_LINE_OCTETS..=MAX_LINE_OCTETS).rev().find(ends_item))
         .or_else(|| (MIN_LINE_OCTETS..=MAX_LINE_OCTETS).rev().find(is_between_ascii))
         // A character of UTF-8 has at most four octets (RFC 3629 3).
         .or_else(|| (MAX_LINE_OCTETS - 3..=MAX_LINE_OCTETS).rev().find(starts_character))
@@ -205,8 +207,11 @@ mod tests {
                 assert_eq!(folded, [first, second]);
             }
         }
+        // Behind a comma, so that no address has a space in it.
+        let list = vec!["ann@x.example"; 100].join(",");
+        assert_eq!(lines(&list)[0], format!("{},", vec!["ann@x.example"; 71].join(",")));
         let html = format!("{}<b>{}", "é".repeat(400), "é".repeat(400));
-        assert_eq!(lines(&html)[0], format!("{}<b", "é".repeat(400)));
+        assert_eq!(lines(&html)[0], format!("{}<b>", "é".repeat(400)));
     }
 
     #[test]
