@@ -41,6 +41,8 @@ pub enum BadAddress {
     BadLocalPart,
     /// An `@` with no valid domain or address literal behind it.
     BadDomain,
+    /// A recipient that is an address, or several, within quotes, and has no domain of its own.
+    InQuotes,
 }
 
 impl fmt::Display for BadAddress {
@@ -51,6 +53,9 @@ impl fmt::Display for BadAddress {
             BadAddress::BadCharacter => "character not allowed in an address",
             BadAddress::BadLocalPart => "malformed local part",
             BadAddress::BadDomain => "malformed domain",
+            BadAddress::InQuotes => {
+                "an address within quotes and no domain behind them: leave the quotes out"
+            }
         })
     }
 }
@@ -111,6 +116,12 @@ impl Address {
             true => Cow::Borrowed(&self.0),
             false => Cow::Owned(format!("\"{local}\"{}", &self.0[local.len()..])),
         }
+    }
+
+    /// Whether this is a bare local part with an `@` or a comma in it: an address, or a list of them, that was put in
+    /// quotes as a whole. No recipient on this host can be meant; a login name may be written so (`ann@realm`).
+    pub fn is_address_in_quotes(&self) -> bool {
+        self.domain().is_none() && self.0.contains(['@', ','])
     }
 
     /// Whether a relay must offer SMTPUTF8 to be given this address (RFC 6531 3.4).
@@ -447,6 +458,22 @@ mod tests {
         let completed = bare(MAX_BARE_OCTETS).unwrap().completed_with(&origin);
         assert_eq!(Address::parse(completed.as_str()), Ok(completed.clone()));
         assert_eq!(bare(MAX_BARE_OCTETS + 1), Err(BadAddress::TooLong));
+    }
+
+    #[test]
+    fn what_is_within_quotes_is_an_address_only_where_nothing_else_is() {
+        for (text, is_in_quotes) in [
+            ("\"a@x.example\"", true),
+            ("\"a@x.example, b\"", true),
+            ("\"a,b\"", true),
+            ("\"a b\"", false),
+            ("\"a@b\"@x.example", false),
+            ("\"a,b\"@x.example", false),
+            ("ann@x.example", false),
+            ("ann", false),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().is_address_in_quotes(), is_in_quotes, "{text}");
+        }
     }
 
     #[test]

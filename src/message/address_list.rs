@@ -6,7 +6,8 @@
 //! local parts. An empty list or group has no addresses, which is no error.
 //!
 //! Fails: [`Unreadable`], with the entry it was about. A list with an unreadable entry has no meaning: to
-//! guess would send mail to strangers, to skip would lose it.
+//! guess would send mail to strangers, to skip would lose it. So is one that stands in quotes as a whole: by the
+//! book it is a user of this host whose name has an `@` or a comma in it, and nobody means that.
 //!
 //! Not here: changing addresses in place (`address.rs`, `rewrite/`).
 //!
@@ -14,17 +15,22 @@
 
 use std::fmt;
 
-use crate::envelope::Address;
+use crate::envelope::{Address, BadAddress};
 
 /// An entry of an address list that is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     entry: String,
+    is_in_quotes: bool,
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not an address: {}", self.entry.trim().escape_debug())
+        let entry = self.entry.trim();
+        if self.is_in_quotes {
+            return write!(f, "{}: {entry}", BadAddress::InQuotes);
+        }
+        write!(f, "not an address: {}", entry.escape_debug())
     }
 }
 
@@ -35,8 +41,11 @@ pub fn addresses_of(body: &[u8]) -> Result<Vec<Address>, Unreadable> {
     // Octets that are no UTF-8 stand in display names of old mail; within an address they are an error.
     let text = String::from_utf8_lossy(body);
     let mut list = List { rest: &text, entry: Entry::default(), entry_start: &text, found: Vec::new() };
-    list.read().map_err(|Malformed| Unreadable { entry: list.entry_text().into() })?;
-    Ok(list.found)
+    list.read().map_err(|Malformed| Unreadable { entry: list.entry_text().into(), is_in_quotes: false })?;
+    match list.found.iter().find(|address| address.is_address_in_quotes()) {
+        Some(address) => Err(Unreadable { entry: address.to_string(), is_in_quotes: true }),
+        None => Ok(list.found),
+    }
 }
 
 struct Malformed;

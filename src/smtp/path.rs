@@ -19,7 +19,8 @@ pub(super) fn reverse(text: &str) -> Result<(ReversePath, &str), BadAddress> {
 /// The path that `text` begins with, a mailbox, and what follows it.
 pub(super) fn forward(text: &str) -> Result<(Address, &str), BadAddress> {
     let (path, rest) = split(text)?;
-    Ok((mailbox(path)?, rest))
+    let address = mailbox(path)?;
+    if address.is_address_in_quotes() { Err(BadAddress::InQuotes) } else { Ok((address, rest)) }
 }
 
 fn mailbox(path: &str) -> Result<Address, BadAddress> {
@@ -108,6 +109,12 @@ mod tests {
             assert!(reverse(text).is_err(), "{text:?}");
         }
         assert_eq!(forward("<>"), Err(BadAddress::Empty));
+        let login = Address::parse("\"ann@realm\"").unwrap();
+        assert_eq!(
+            reverse("<\"ann@realm\">"),
+            Ok((ReversePath::Mailbox(login), "")),
+            "who sends may be called so"
+        );
     }
 
     #[test]
@@ -124,6 +131,8 @@ mod tests {
             "<@a.example,@b.example>",
             "<ann@example.org\u{0}>",
             "ann@example.org>",
+            "<\"ann@example.org\">",
+            "<\"ann@example.org, bob@example.org\">",
         ] {
             assert!(forward(text).is_err(), "{text:?}");
         }

@@ -98,6 +98,10 @@ mod tests {
             ("Bcc: a@x <b@y\r\n\r\n", "Bcc: not an address: a@x <b@y"),
             ("To: a\0@x\r\n\r\n", "To: line break or NUL in an address field"),
             ("To: a@x\rBcc: b@y\r\n\r\n", "To: line break or NUL in an address field"),
+            (
+                "To: \"a@x, b@y\"\r\n\r\n",
+                "To: an address within quotes and no domain behind them: leave the quotes out: \"a@x, b@y\"",
+            ),
             ("To: J\u{f6}rg@\r\n\r\n", "To: not an address: J\u{f6}rg@"),
         ] {
             let failure = named(header).unwrap_err();

@@ -84,6 +84,21 @@ fn what_cannot_be_read_is_named_and_never_passed_over() {
     }
 }
 
+/// `"ann@x, bob@y"` was queued, with exit 0, for a user of this host of that name.
+#[test]
+fn addresses_in_quotes_are_refused_with_a_sentence() {
+    let sentence = "an address within quotes and no domain behind them: leave the quotes out";
+    for (body, entry) in [
+        ("\"ann@x\"", "\"ann@x\""),
+        ("\"ann@x, bob@y\"", "\"ann@x, bob@y\""),
+        ("carl@z, Ann <\"ann,bob\">", "\"ann,bob\""),
+        ("Team: \"ann@x\";", "\"ann@x\""),
+    ] {
+        assert_eq!(read(body), Err(format!("{sentence}: {entry}")), "{body:?}");
+    }
+    assert_eq!(read("\"ann, bob\" <c@x>, \"a b\", \"a@b\"@x").unwrap().len(), 3);
+}
+
 #[test]
 fn octets_that_are_no_utf8_are_for_display_names() {
     let latin = addresses_of(b"J\xf6rg <j@x>").unwrap();
@@ -93,7 +108,9 @@ fn octets_that_are_no_utf8_are_for_display_names() {
 
 fn mailbox() -> impl Strategy<Value = String> {
     let local = prop_oneof!["[a-z0-9+=_-]{1,8}", "[a-z]{1,3}\\.[a-z]{1,3}", "\"[a-z ,;:<>@()]{0,8}\""];
-    (local, prop_oneof!["@[a-z]{1,5}", "@[a-z]{1,5}\\.[a-z]{2}", ""]).prop_map(|(a, b)| a + &b)
+    let domain = prop_oneof!["@[a-z]{1,5}", "@[a-z]{1,5}\\.[a-z]{2}", ""];
+    let is_meant = |text: &String| Address::parse(text).is_ok_and(|address| !address.is_address_in_quotes());
+    (local, domain).prop_map(|(a, b)| a + &b).prop_filter("an address in quotes", is_meant)
 }
 
 /// An entry, and the mailbox in it.
