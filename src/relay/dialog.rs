@@ -10,8 +10,8 @@
 //!    command at a time from then on (`pace.rs`); nobody is blamed for it.
 //!
 //! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, the
-//! relay took leave between transactions (421 or a close in place of the reply to MAIL, on a connection
-//! that has served before) or did not bear what was written ahead: what was handed over and is `Untold` then
+//! relay took leave of a connection that has served before (421 or x.4.2 at MAIL, RCPT or DATA, a close in place of
+//! the reply to MAIL, a 4xx unasked) or did not bear what was written ahead: what was handed over and is `Untold` then
 //! may be tried again at once. `Err` for relay trouble.
 //!
 //! Not here: one transaction's words (`dialog/converse.rs`), what a reply means (`verdict.rs`), the commands'
@@ -31,6 +31,11 @@ use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::{Work, config};
 use crate::config::Pipelining;
 use crate::log;
+use crate::smtp::reply::{Reply, Severity};
+use crate::status::Status;
+
+/// How long the answer to QUIT keeps the next connection from being opened.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Verified, greeted, authenticated.
 pub struct Connection {
@@ -107,13 +112,13 @@ impl Connection {
     pub async fn run<W: Work>(mut self, work: &mut W) -> Result<(), Trouble> {
         match self.deliver(work).await {
             Ok(()) => {
-                self.channel.quit().await;
+                self.quit().await;
                 Ok(())
             }
             Err(End::Spent) => Ok(()),
             Err(End::Trouble(trouble)) => {
                 if matches!(&trouble.cause, Cause::Reply(reply) if reply.code() != 421) {
-                    self.channel.quit().await;
+                    self.quit().await;
                 }
                 Err(trouble)
             }
@@ -188,13 +193,18 @@ impl Connection {
 
     /// Whether `trouble` is no more than a relay that has had enough of this connection.
     fn is_leave_taking(&self, trouble: &Trouble) -> bool {
-        let has_left = match &trouble.cause {
+        let has_left = match (&trouble.cause, trouble.phase) {
             // Behind a final dot it may be the group that made it go.
-            Cause::Closed => self.written != Pipelining::Across || self.has_taken_across,
-            Cause::Reply(reply) => reply.code() == 421,
+            (Cause::Closed, Phase::Mail | Phase::Rset) => {
+                self.written != Pipelining::Across || self.has_taken_across
+            }
+            (Cause::Reply(_), Phase::Rset) => true,
+            // In answer to MAIL any other 4xx is about the message: this one was said unasked.
+            (Cause::Reply(reply), Phase::Mail) => reply.severity() == Severity::Transient,
+            (Cause::Reply(reply), Phase::Rcpt | Phase::Data) => takes_leave(reply),
             _ => false,
         };
-        self.has_served && has_left && matches!(trouble.phase, Phase::Mail | Phase::Rset)
+        self.has_served && has_left
     }
 
     /// Whether `trouble` may come of no more than commands written ahead of their replies.
@@ -213,11 +223,24 @@ impl Connection {
         has_failed && was_ahead
     }
 
+    /// QUIT. A relay that does not answer it has [`FAREWELL`] of the caller's time, and the rest of its own.
+    async fn quit(self) {
+        let farewell = tokio::spawn(self.channel.quit());
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+
     async fn report<W: Work>(&mut self, delivery: Delivery, work: &mut W) {
         let connecting = std::mem::take(&mut self.connecting);
         let peer = self.channel.peer().clone();
         work.report(delivery.into_report(peer, self.offered.dsn, connecting)).await;
     }
+}
+
+/// Whether `reply` ends the connection, whatever was asked: 421, or the status that RFC 3463 3.5 has for a
+/// connection that is timed out or taken down.
+fn takes_leave(reply: &Reply) -> bool {
+    reply.code() == 421
+        || (reply.severity() == Severity::Transient && reply.status() == Some(Status::transient(4, 2)))
 }
 
 #[cfg(test)]

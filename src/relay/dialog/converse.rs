@@ -19,7 +19,7 @@ use super::super::delivery::Delivery;
 use super::super::group::Group;
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::{Judgement, Scope, Verdict, judge};
-use super::{Connection, End};
+use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
@@ -207,6 +207,10 @@ impl Connection {
         // No reply is relay trouble in every phase (verdict.rs).
         let reply = self.channel.reply(phase).await?;
         if phase == Phase::Dot && self.is_answer_to_rider(&reply) {
+            return Err(self.channel.trouble(phase, Cause::Reply(reply)));
+        }
+        let within_envelope = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
+        if self.has_served && within_envelope && takes_leave(&reply) {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
         match judge(phase, Some(&reply)) {
