@@ -334,9 +334,8 @@ impl Daemon {
     /// Tells systemd that we live, if we do: the queue's owner must answer.
     async fn report(&self) {
         if let Some(status) = self.queue.status().await {
-            let relay = if status.paused_until.is_some() { "paused" } else { "usable" };
             let sessions = self.service.sessions();
-            let line = format!("{} in the queue, {sessions} sessions, relay {relay}", status.live);
+            let line = format!("{} in the queue, {sessions} sessions, relay {}", status.live, status.relay());
             let spool = self.spool.trouble().map(|why| format!("; mail is refused: {why}"));
             notify(systemd::watchdog());
             notify(systemd::status(&(line + &spool.unwrap_or_default())));

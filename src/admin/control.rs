@@ -141,7 +141,7 @@ impl Control {
                 newest_dead,
                 active: status.under_way,
                 connections: status.connections,
-                relay: if status.paused_until.is_some() { "paused" } else { "usable" }.into(),
+                relay: status.relay().into(),
                 next_probe: status.paused_until.map(|time| time.to_string()),
                 spool_trouble: self.spool.trouble(),
                 trouble: status.trouble,

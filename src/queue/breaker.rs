@@ -1,16 +1,22 @@
 //! The breaker: whether, and how widely, the relay may be used now.
 //!
 //! Promises: relay-wide trouble pauses the relay once, for every message; one connection at a time
-//! probes it after 1 s, 2 s … 5 min; a relay that returns is met by a slope, not by everybody at once.
+//! probes it after 1 s, 2 s … 5 min, after a refused login 1, 5, 15 … 30 min; a relay that returns is met by a
+//! slope, not by everybody at once.
 //!
 //! Invariants:
-//! 1. While open, no connection is allowed before `retry_at`, and exactly one after it.
+//! 1. While open, no connection is begun before `retry_at`, and one at a time after it.
 //! 2. Trouble met while other connections are working is the relay's way of saying "not so many":
-//!    it lowers the allowance to what works and opens nothing.
-//! 3. Every success adds one connection to the allowance, up to the configured number.
+//!    it lowers the allowance to what works and opens nothing. A refused login is the exception: it would be
+//!    refused to each of them.
+//! 3. Every success adds one connection to the allowance, up to the configured number, and brings the next pause
+//!    back to the first.
 //! 4. `probe_now` never allows more than one connection.
+//! 5. Where no connection works, one is begun at a time; never more at once than work already.
+//! 6. A pause ends when what was refused is granted: the opening of a connection, or the answer to a transaction.
 //!
-//! Pure: time and spread are arguments. Not here: what counts as trouble (`relay/verdict.rs`).
+//! Pure: time and spread are arguments. Not here: what counts as trouble (`relay/verdict.rs`), whose it is
+//! (`suspects.rs`).
 
 use std::time::Duration;
 
@@ -18,9 +24,15 @@ use jiff::Timestamp;
 
 use super::clock::later;
 use super::schedule::Spread;
+use crate::relay::{Cause, Phase, Trouble};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The pauses after a refused login. Each try counts against the account, and a wrong password seldom mends itself.
+const LOGIN_PAUSES: [Duration; 4] =
+    [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(1800)];
+/// Trouble that comes this long after the end of the last pause is another outage.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Probes of a fleet of hosts that lost the same relay at the same moment drift apart.
 const PROBE_SPREAD: f64 = 0.25;
 
@@ -29,19 +41,50 @@ const PROBE_SPREAD: f64 = 0.25;
 pub struct Breaker {
     max_connections: usize,
     state: State,
-    /// The pause that the next opening starts with; back to [`FIRST_PAUSE`] once fully closed.
+    /// The pause that the next opening starts with.
     pause: Duration,
+    /// How many logins in a row have been refused.
+    refused_logins: usize,
+    /// When the last pause ended or will end.
+    last_retry_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Nothing is known of the relay.
+    Untried,
     /// The relay works; as many connections as configured.
     Closed,
-    /// The relay is down; nobody connects before `retry_at`, one connection after it.
-    Open { retry_at: Timestamp },
+    /// The relay is down; nobody connects before `retry_at`, one at a time after it.
+    Open { retry_at: Timestamp, fault: Fault },
     /// The relay works again, or does not want so many: `allowed` connections, growing with every
     /// success that comes after `grow_after`.
     Limited { allowed: usize, grow_after: Timestamp },
+}
+
+/// What of the relay does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A connection cannot be opened.
+    Opening,
+    /// The login is refused.
+    Login {
+        /// By a 5xx reply, or by our own check of what the relay proves.
+        for_good: bool,
+    },
+    /// A connection opens, but transactions fail.
+    Transaction,
+}
+
+impl Fault {
+    /// What of the relay `trouble` shows not to work.
+    pub fn of(trouble: &Trouble) -> Fault {
+        match &trouble.cause {
+            Cause::LoginRefused { for_good, .. } => Fault::Login { for_good: *for_good },
+            _ if trouble.phase > Phase::Auth => Fault::Transaction,
+            _ => Fault::Opening,
+        }
+    }
 }
 
 /// What a report of trouble has done.
@@ -57,57 +100,109 @@ pub enum Effect {
 }
 
 impl Breaker {
-    /// A closed breaker for a relay that may be given `max_connections` at once.
+    /// The breaker of a relay not tried yet, which may be given `max_connections` at once.
     pub fn new(max_connections: usize) -> Self {
-        Breaker { max_connections, state: State::Closed, pause: FIRST_PAUSE }
+        Breaker {
+            max_connections,
+            state: State::Untried,
+            pause: FIRST_PAUSE,
+            refused_logins: 0,
+            last_retry_at: Timestamp::MIN,
+        }
     }
 
-    /// How many connections may exist at `now`.
-    pub fn connections_allowed(&self, now: Timestamp) -> usize {
-        match self.state {
-            State::Closed => self.max_connections,
-            State::Open { retry_at } => usize::from(now >= retry_at),
-            State::Limited { allowed, .. } => allowed.min(self.max_connections),
-        }
+    /// How many connections may exist at `now`, those counted that work: `working`.
+    pub fn connections_allowed(&self, now: Timestamp, working: usize) -> usize {
+        let limit = match self.state {
+            State::Untried | State::Closed => self.max_connections,
+            State::Open { retry_at, .. } if now < retry_at => 0,
+            // One message at a time finds out whether it is over.
+            State::Open { fault: Fault::Transaction, .. } => 1,
+            State::Open { .. } => self.max_connections.min(working + 1),
+            State::Limited { allowed, .. } => self.max_connections.min(allowed),
+        };
+        limit.min((2 * working).max(1))
     }
 
     /// When the next probe is due; `None` unless the relay is paused.
     pub fn retry_at(&self) -> Option<Timestamp> {
         match self.state {
-            State::Open { retry_at } => Some(retry_at),
-            State::Closed | State::Limited { .. } => None,
+            State::Open { retry_at, .. } => Some(retry_at),
+            State::Untried | State::Closed | State::Limited { .. } => None,
         }
     }
 
+    /// Whether the relay has not answered yet, nor failed to.
+    pub fn is_untried(&self) -> bool {
+        self.state == State::Untried
+    }
+
+    /// Whether the relay is paused for a refused login.
+    pub fn is_locked_out(&self) -> bool {
+        matches!(self.state, State::Open { fault: Fault::Login { .. }, .. })
+    }
+
     /// A connection met relay-wide trouble while `working` others went on.
-    pub fn trouble(&mut self, now: Timestamp, working: usize, spread: Spread) -> Effect {
+    pub fn trouble(&mut self, now: Timestamp, working: usize, fault: Fault, spread: Spread) -> Effect {
+        let is_login = matches!(fault, Fault::Login { .. });
         match self.state {
-            State::Open { retry_at } if now < retry_at => Effect::Unremarkable,
-            _ if working > 0 => {
+            State::Open { retry_at, .. } if now < retry_at && (self.is_locked_out() || !is_login) => {
+                Effect::Unremarkable
+            }
+            State::Untried | State::Closed | State::Limited { .. } if working > 0 && !is_login => {
                 self.state = State::Limited { allowed: working, grow_after: later(now, self.pause) };
                 Effect::Unremarkable
             }
             _ => {
-                let retry_at = later(now, spread.apply(self.pause, PROBE_SPREAD));
-                self.state = State::Open { retry_at };
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                let retry_at = later(now, spread.apply(self.next_pause(now, fault), PROBE_SPREAD));
+                self.last_retry_at = retry_at;
+                self.state = State::Open { retry_at, fault };
                 Effect::Paused { retry_at }
             }
         }
     }
 
+    /// How long the pause is that begins now; the one after it is longer.
+    fn next_pause(&mut self, now: Timestamp, fault: Fault) -> Duration {
+        if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
+            (self.pause, self.refused_logins) = (FIRST_PAUSE, 0);
+        }
+        let Fault::Login { for_good } = fault else {
+            let longer = (self.pause * 2).min(LONGEST_PAUSE);
+            return std::mem::replace(&mut self.pause, longer);
+        };
+        let pause = LOGIN_PAUSES[self.refused_logins.min(LOGIN_PAUSES.len() - 1)];
+        self.refused_logins += 1;
+        if for_good { pause } else { pause.min(LONGEST_PAUSE) }
+    }
+
+    /// A connection has been opened: the relay was reached, proved itself, and let us in.
+    pub fn reached(&mut self, now: Timestamp) {
+        match self.state {
+            State::Untried => self.state = State::Closed,
+            State::Open { fault: Fault::Opening | Fault::Login { .. }, .. } => {
+                self.refused_logins = 0;
+                self.allow(1, now);
+            }
+            State::Open { fault: Fault::Transaction, .. } | State::Closed | State::Limited { .. } => {}
+        }
+    }
+
     /// The relay has answered a transaction, whatever it said of the message.
     pub fn success(&mut self, now: Timestamp) {
+        self.pause = FIRST_PAUSE;
         match self.state {
-            State::Open { .. } => self.allow(1, now),
+            // The answer came over a connection from before.
+            State::Open { fault: Fault::Login { .. }, .. } => {}
+            State::Untried | State::Open { .. } => self.allow(1, now),
             State::Limited { allowed, grow_after } if now >= grow_after => self.allow(allowed, now),
             State::Limited { .. } | State::Closed => {}
         }
     }
 
-    /// Somebody wants to know at once (`flush`, ETRN, SIGUSR1): the next probe is due now.
+    /// Somebody wants to know at once (`flush`, SIGUSR1): the next probe is due now.
     pub fn probe_now(&mut self, now: Timestamp) {
-        if let State::Open { retry_at } = &mut self.state {
+        if let State::Open { retry_at, .. } = &mut self.state {
             *retry_at = now.min(*retry_at);
         }
     }
@@ -118,132 +213,13 @@ impl Breaker {
     }
 
     fn allow(&mut self, working: usize, now: Timestamp) {
-        if working >= self.max_connections {
-            self.state = State::Closed;
-            self.pause = FIRST_PAUSE;
+        self.state = if working >= self.max_connections {
+            State::Closed
         } else {
-            self.state = State::Limited { allowed: working + 1, grow_after: now };
-        }
+            State::Limited { allowed: working + 1, grow_after: now }
+        };
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
-    /// Opens the breaker at `second` and says how long the pause is.
-    fn pause_after_trouble(breaker: &mut Breaker, second: i64) -> i64 {
-        match breaker.trouble(at(second), 0, Spread::NONE) {
-            Effect::Paused { retry_at } => retry_at.as_second() - at(second).as_second(),
-            Effect::Unremarkable => panic!("not paused at {second}"),
-        }
-    }
-
-    #[test]
-    fn pauses_double_from_a_second_to_five_minutes() {
-        let mut breaker = Breaker::new(20);
-        let mut now = 0;
-        let mut pauses = Vec::new();
-        for _ in 0..11 {
-            let pause = pause_after_trouble(&mut breaker, now);
-            pauses.push(pause);
-            now += pause;
-        }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    }
-
-    #[test]
-    fn invariant_1_nobody_before_the_probe_and_one_for_it() {
-        let mut breaker = Breaker::new(20);
-        pause_after_trouble(&mut breaker, 0);
-        assert_eq!(breaker.connections_allowed(at(0)), 0);
-        assert_eq!(breaker.connections_allowed(at(1)), 1);
-        assert_eq!(breaker.connections_allowed(at(1000)), 1);
-    }
-
-    #[test]
-    fn stragglers_of_the_same_outage_do_not_lengthen_the_pause() {
-        let mut breaker = Breaker::new(20);
-        pause_after_trouble(&mut breaker, 0);
-        for _ in 0..19 {
-            assert_eq!(breaker.trouble(at(0), 0, Spread::NONE), Effect::Unremarkable);
-        }
-        assert_eq!(pause_after_trouble(&mut breaker, 1), 2);
-    }
-
-    #[test]
-    fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
-        let mut breaker = Breaker::new(20);
-        assert_eq!(breaker.trouble(at(0), 10, Spread::NONE), Effect::Unremarkable);
-        assert_eq!(breaker.connections_allowed(at(0)), 10);
-        breaker.success(at(0));
-        assert_eq!(breaker.connections_allowed(at(0)), 10, "no growth at once");
-        breaker.success(at(2));
-        assert_eq!(breaker.connections_allowed(at(2)), 11);
-    }
-
-    #[test]
-    fn when_the_last_working_connection_fails_the_relay_is_paused() {
-        let mut breaker = Breaker::new(20);
-        for working in (1..20).rev() {
-            assert_eq!(breaker.trouble(at(0), working, Spread::NONE), Effect::Unremarkable);
-        }
-        assert_eq!(pause_after_trouble(&mut breaker, 0), 1);
-    }
-
-    #[test]
-    fn invariant_3_a_returning_relay_is_met_by_a_slope() {
-        let mut breaker = Breaker::new(4);
-        pause_after_trouble(&mut breaker, 0);
-        breaker.success(at(1));
-        assert_eq!(breaker.retry_at(), None, "the pause is over");
-        let mut allowed = vec![breaker.connections_allowed(at(1))];
-        for _ in 0..3 {
-            breaker.success(at(1));
-            allowed.push(breaker.connections_allowed(at(1)));
-        }
-        assert_eq!(allowed, [2, 3, 4, 4]);
-    }
-
-    #[test]
-    fn a_relay_that_fails_on_the_slope_goes_on_with_the_longer_pause() {
-        let mut breaker = Breaker::new(20);
-        pause_after_trouble(&mut breaker, 0);
-        breaker.success(at(1));
-        assert_eq!(pause_after_trouble(&mut breaker, 2), 2);
-    }
-
-    #[test]
-    fn a_closed_breaker_starts_again_with_a_second() {
-        let mut breaker = Breaker::new(1);
-        pause_after_trouble(&mut breaker, 0);
-        pause_after_trouble(&mut breaker, 1);
-        breaker.success(at(3));
-        assert_eq!(pause_after_trouble(&mut breaker, 4), 1);
-    }
-
-    #[test]
-    fn invariant_4_an_impatient_probe_is_one_connection() {
-        let mut breaker = Breaker::new(20);
-        pause_after_trouble(&mut breaker, 0);
-        breaker.probe_now(at(0));
-        assert_eq!(breaker.connections_allowed(at(0)), 1);
-        let mut closed = Breaker::new(3);
-        closed.probe_now(at(0));
-        assert_eq!(closed.connections_allowed(at(0)), 3);
-    }
-
-    #[test]
-    fn probes_of_a_fleet_drift_apart() {
-        let pause = |draw| {
-            let mut breaker = Breaker::new(1);
-            breaker.trouble(at(0), 0, Spread::new(draw));
-            breaker.retry_at().unwrap().duration_since(at(0)).as_millis()
-        };
-        assert_eq!((pause(-1.0), pause(1.0)), (750, 1250));
-    }
-}
+mod tests;

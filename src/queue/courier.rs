@@ -62,8 +62,6 @@ pub(super) struct Attempt {
 pub(super) enum Progress {
     /// The relay cannot have the message.
     BeforeDot,
-    /// Nor will it get it: the spool did not take the mark.
-    Unmarked,
     /// All but the final dot has been written: from here on the relay may have it.
     PastContent,
 }
@@ -141,6 +139,10 @@ impl Courier {
         Transaction { content: reader(content), ..transaction }
     }
 
+    fn lost(&self, id: QueueId, in_doubt: bool) {
+        self.desk.queue.tell(Command::Lost { connection: self.connection, id, in_doubt });
+    }
+
     /// Says what becomes of a message that cannot be read.
     fn pass_over(&self, id: QueueId, error: &ReadError) {
         let (disposition, then) = match error {
@@ -186,8 +188,8 @@ impl Work for Courier {
 
     async fn before_dot(&mut self, id: QueueId) -> Result<(), Unmarked> {
         let marked = self.desk.spool.mark_in_flight(id).await;
-        if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.progress = if marked.is_ok() { Progress::PastContent } else { Progress::Unmarked };
+        if let Some(attempt) = self.attempts.get_mut(&id).filter(|_| marked.is_ok()) {
+            attempt.progress = Progress::PastContent;
         }
         marked.map_err(|error| {
             self.desk.queue.tell(Command::Unmarked { id, error });
@@ -201,7 +203,10 @@ impl Work for Courier {
             self.desk.queue.tell(Command::Taken(self.connection));
         }
         let ruling = self.ruling(&report).await;
-        if ruling != Ruling::Untold && (has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced))
+        if report.is_lost() {
+            self.lost(report.id, report.possible_duplicate);
+        } else if ruling != Ruling::Untold
+            && (has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced))
         {
             self.desk.queue.tell(Command::Answered(self.connection));
         }
@@ -214,10 +219,12 @@ impl Work for Courier {
 impl Drop for Courier {
     fn drop(&mut self) {
         for (id, attempt) in &self.attempts {
-            if attempt.progress == Progress::PastContent {
+            let in_doubt = attempt.progress == Progress::PastContent;
+            if in_doubt {
                 log::possible_duplicate(*id, "its connection ended without a report");
             }
-            self.desk.became(*id, Disposition::Lost);
+            self.lost(*id, in_doubt);
+            self.desk.became(*id, Disposition::Lost { warned: false });
         }
     }
 }

@@ -22,14 +22,18 @@
 
 mod breaker;
 pub mod clock;
+mod connections;
 mod courier;
 mod lanes;
+mod login;
 mod owner;
 mod recording;
 mod refusals;
+mod relay_clock;
 mod roster;
 mod schedule;
 mod settlement;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +69,10 @@ use settlement::Disposition;
 pub trait Carrier: Send + Sync + 'static {
     /// One connection's whole life. An error is relay-wide trouble.
     fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
+
+    /// A number that is another one when the secret for the login is another; `None` where there is none that could
+    /// be looked at without side effects, or it cannot be read.
+    fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 }
 
 impl Carrier for Relay {
@@ -73,6 +81,10 @@ impl Carrier for Relay {
         mut courier: Courier,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
         Box::pin(async move { self.connect().await?.run(&mut courier).await })
+    }
+
+    fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
+        Box::pin(async move { Relay::secret_print(&self).await })
     }
 }
 
@@ -167,6 +179,8 @@ pub struct Status {
     pub reached: u64,
     /// How often since the start it was in trouble.
     pub troubles: u64,
+    /// No connection to the relay has been opened, or has failed to, since the start or the last reload.
+    pub is_untried: bool,
     /// When a paused relay is probed next; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
     /// The last relay-wide trouble, until the relay has answered a transaction since.
@@ -195,6 +209,17 @@ impl fmt::Display for TooSoon {
         match self.next_probe_in {
             Some(next) => write!(f, "the relay is paused, next probe in {} s", next.as_secs_f64().ceil()),
             None => f.write_str("the relay is not paused"),
+        }
+    }
+}
+
+impl Status {
+    /// The relay's state in words.
+    pub fn relay(&self) -> &'static str {
+        match self.paused_until {
+            Some(_) => "paused",
+            None if self.is_untried => "not tried yet",
+            None => "usable",
         }
     }
 }
@@ -271,7 +296,13 @@ enum Command {
         refusal: Refusal,
         answer: oneshot::Sender<Ruling>,
     },
-
+    /// The dialogue of a connection broke off within this message.
+    Lost {
+        connection: ConnectionId,
+        id: QueueId,
+        /// The relay may have a copy of it.
+        in_doubt: bool,
+    },
     /// What became of a message cannot be recorded yet.
     Unrecorded {
         id: QueueId,
@@ -289,6 +320,8 @@ enum Command {
         id: QueueId,
         disposition: Disposition,
     },
+    /// The secret is another than the one that the relay has refused.
+    SecretChanged,
     ProbeNow,
     ProbeForClient(oneshot::Sender<Option<TooSoon>>),
     Reconfigure(Settings),

@@ -1,25 +1,31 @@
-//! The one owner of the queue's state: roster, breaker, connections.
+//! The one owner of the queue's state: roster, breaker, suspects, connections.
 //!
 //! It never waits for a disk or a relay: everything slow happens in couriers and settlements, which
 //! tell it what became of things.
 
-use std::collections::{HashMap, VecDeque};
+mod dispatch;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
-use super::breaker::{Breaker, Effect};
+use super::breaker::{Breaker, Effect, Fault};
 use super::clock::{Clock, later};
-use super::courier::{Courier, Desk};
+use super::connections::Connections;
+use super::courier::Desk;
+use super::login::SecretWatch;
 use super::recording::{Recording, await_recording};
 use super::refusals::{Refusal, Refusals, Ruling};
-use super::roster::{Roster, Standing};
+use super::relay_clock::RelayClock;
+use super::roster::{Member, Roster, Standing};
 use super::schedule::Spread;
 use super::settlement::Disposition;
+use super::suspects::{Blame, Suspects};
 use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken, TooSoon};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -31,14 +37,6 @@ use crate::spool::{CommitError, Entry, EntryState, Recovery, Spool};
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How often a client's ETRN is followed: anybody on this host may send one, and each can cost a login.
 const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// A connection, as far as the owner knows.
-struct Connection {
-    id: ConnectionId,
-    /// It has asked for a message: reached, verified, authenticated.
-    is_working: bool,
-    task: AbortHandle,
-}
 
 /// Where a connection waits for a message.
 type Idle = oneshot::Sender<Option<Taken>>;
@@ -59,16 +57,16 @@ pub(super) struct Owner {
     roster: Roster,
     breaker: Breaker,
     refusals: Refusals,
+    suspects: Suspects,
     /// The breaker lets nothing through.
     relay_is_paused: bool,
     trouble: Option<Trouble>,
+    /// While the relay is paused for a refused login.
+    secret_watch: Option<SecretWatch>,
     desk: Arc<Desk>,
-    connections: HashMap<Id, Connection>,
+    connections: Connections,
     tasks: JoinSet<Result<(), Trouble>>,
-    idle: VecDeque<Idle>,
-    next_connection: ConnectionId,
-    /// Those before it belong to settings that have been replaced.
-    oldest_current: ConnectionId,
+    idle: VecDeque<(ConnectionId, Idle)>,
     relay_clock: RelayClock,
     recording: Recording,
     last_client_probe: Option<Timestamp>,
@@ -101,14 +99,14 @@ impl Owner {
             roster,
             breaker: Breaker::new(settings.max_connections.get()),
             refusals,
+            suspects: Suspects::default(),
             relay_is_paused: false,
             trouble: None,
+            secret_watch: None,
             desk: Arc::new(Desk { queue, spool, settings, clock }),
-            connections: HashMap::new(),
+            connections: Connections::default(),
             tasks: JoinSet::new(),
             idle: VecDeque::new(),
-            next_connection: 0,
-            oldest_current: 0,
             relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
             recording: Recording::default(),
             last_client_probe: None,
@@ -133,12 +131,23 @@ impl Owner {
                 () = sleep => Event::Nothing,
             };
             // Whoever tells us something after a commit has seen to it that the arrival is here first.
-            while let Ok(entry) = arrivals.try_recv() {
-                self.roster.admit(&entry, self.now());
+            self.admit(&mut arrivals);
+            if let Event::ConnectionEnded(_) = &event {
+                // What it told us before is to be known first.
+                while let Ok(command) = inbox.try_recv() {
+                    self.admit(&mut arrivals);
+                    self.obey(command);
+                }
             }
             self.meet(event);
         }
         self.tasks.shutdown().await;
+    }
+
+    fn admit(&mut self, arrivals: &mut UnboundedReceiver<Entry>) {
+        while let Ok(entry) = arrivals.try_recv() {
+            self.roster.admit(&entry, self.now());
+        }
     }
 
     /// The steady time: what is waited for and counted is not moved by a clock that is set.
@@ -151,8 +160,12 @@ impl Owner {
         self.stop_by.is_none() && self.recording.works()
     }
 
+    fn max_connections(&self) -> usize {
+        self.desk.settings.max_connections.get()
+    }
+
     fn is_finished(&self) -> bool {
-        let is_settled = self.roster.under_way() == 0 && self.connections.is_empty();
+        let is_settled = self.roster.under_way() == 0 && self.connections.len() == 0;
         self.stop_by.is_some_and(|deadline| is_settled || self.now() >= deadline)
     }
 
@@ -174,10 +187,12 @@ impl Owner {
             Command::Judge { connection, refusal, answer } => {
                 let _ = answer.send(self.judge(connection, &refusal));
             }
+            Command::Lost { connection, id, in_doubt } => self.lost(connection, id, in_doubt),
             Command::Unrecorded { id, error } => self.unrecorded(id, error),
             Command::Unmarked { id, error } => self.unmarked(id, error),
             Command::Recordable => self.recordable(),
             Command::Became { id, disposition } => self.became(id, disposition),
+            Command::SecretChanged => self.breaker.probe_now(self.now()),
             Command::ProbeNow => self.probe_now(),
             // Whoever asked may have gone away.
             Command::ProbeForClient(answer) => drop(answer.send(self.probe_for_client())),
@@ -189,73 +204,19 @@ impl Owner {
         }
     }
 
-    /// Gives ready messages to idle connections, then opens as many new ones as are allowed and useful.
-    fn dispatch(&mut self) {
-        let now = self.now();
-        self.desk.spool.set_relay_clock(self.relay_clock.at(now));
-        if !self.is_sending() {
-            return;
-        }
-        self.roster.wake_due(now);
-        while self.roster.has_ready() {
-            let Some(idle) = self.idle.pop_front() else { break };
-            self.answer(idle);
-        }
-        let allowed = self.breaker.connections_allowed(now);
-        while self.connections.len() < allowed && self.roster.ready() > self.connecting() {
-            self.connect();
-        }
-    }
-
-    fn connecting(&self) -> usize {
-        self.connections.values().filter(|connection| !connection.is_working).count()
-    }
-
-    fn connect(&mut self) {
-        let id = self.next_connection;
-        self.next_connection += 1;
-        let courier = Courier::new(self.desk.clone(), id);
-        let task = self.tasks.spawn(self.desk.settings.carrier.clone().carry(courier));
-        self.connections.insert(task.id(), Connection { id, is_working: false, task });
-    }
-
-    fn next(&mut self, connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>>) {
-        if let Some(found) = self.connections.values_mut().find(|found| found.id == connection) {
-            self.reached += u64::from(!found.is_working);
-            found.is_working = true;
-        }
-        if !self.is_sending() || self.is_outdated(connection) {
-            // Dropping the answer would say the same: no more.
-            drop(answer.send(None));
-        } else if self.roster.has_ready() || !wait {
-            self.answer(answer);
-        } else {
-            self.idle.push_back(answer);
-        }
-    }
-
-    fn answer(&mut self, idle: Idle) {
-        if idle.is_closed() {
-            return;
-        }
-        let taken = self.roster.take().map(|(id, member)| Taken { id, member });
-        if let Err(Some(taken)) = idle.send(taken) {
-            self.roster.put_back(taken.id, self.now());
-        }
-    }
-
     fn answered(&mut self, connection: ConnectionId) {
-        if self.is_outdated(connection) {
+        if self.connections.is_outdated(connection) {
             return;
         }
         self.reached += 1;
+        self.suspects.relay_answered();
         self.breaker.success(self.now());
         self.follow_breaker();
         self.trouble = None;
     }
 
     fn taken(&mut self, connection: ConnectionId) {
-        if !self.is_outdated(connection) && self.refusals.taken() {
+        if !self.connections.is_outdated(connection) && self.refusals.taken() {
             let Desk { spool, settings, .. } = &*self.desk;
             let (spool, relay) = (spool.clone(), settings.refusals.relay.clone());
             tokio::task::spawn_blocking(move || {
@@ -271,10 +232,11 @@ impl Owner {
         let is_first_held = self.refusals.held_by().is_none();
         let ruling = self.refusals.judge(refusal);
         match ruling {
-            Ruling::Untold if !self.is_outdated(connection) => {
+            Ruling::Untold if !self.connections.is_outdated(connection) => {
                 self.replace_connections();
                 let cause = Cause::Other(self.refusals.trouble(refusal));
-                self.troubled(Trouble { phase: refusal.phase, peer: Some(refusal.peer.clone()), cause });
+                let trouble = Trouble { phase: refusal.phase, peer: Some(refusal.peer.clone()), cause };
+                self.troubled(Fault::Transaction, trouble);
             }
             Ruling::Hold if is_first_held => {
                 log::refusal_held(&refusal.said, self.refusals.is_first_day());
@@ -300,7 +262,10 @@ impl Owner {
             Disposition::Dead => self.roster.give_up(id),
             Disposition::Held => self.roster.hold(id),
             Disposition::Untried => self.roster.put_back(id, now),
-            Disposition::Lost => self.lost(id, now),
+            Disposition::Lost { warned } => {
+                self.roster.update(id, |member| member.warned |= warned);
+                self.try_lost_again(id, now);
+            }
             Disposition::Postponed => self.defer(id, now),
             Disposition::Deferred { warned } => {
                 self.roster.update(id, |member| {
@@ -329,15 +294,30 @@ impl Owner {
         self.run_relay_clock();
     }
 
-    /// The connection went away in the middle of this message. Once is bad luck; a message that this
-    /// happens to again and again must not keep the others from their turn.
-    fn lost(&mut self, id: QueueId, now: Timestamp) {
-        self.roster.update(id, |member| member.losses = member.losses.saturating_add(1));
-        if self.roster.member(id).is_some_and(|member| member.losses > 1) {
-            self.defer(id, now);
-        } else {
-            self.roster.put_back(id, now);
+    /// A connection went away in the middle of this message, which may be why.
+    fn lost(&mut self, connection: ConnectionId, id: QueueId, in_doubt: bool) {
+        self.roster.update(id, |member| member.copies = member.copies.saturating_add(in_doubt.into()));
+        if self.connections.is_outdated(connection) {
+            return;
         }
+        let Some(member) = self.roster.member(id) else { return };
+        let (blame, losses) = self.suspects.lost(id, member.losses);
+        self.roster.update(id, |member| member.losses = losses);
+        if let Some(connection) = self.connections.named(connection) {
+            connection.blame = Some(blame);
+        }
+    }
+
+    fn try_lost_again(&mut self, id: QueueId, now: Timestamp) {
+        let Some(member) = self.roster.member(id) else { return };
+        let Member { losses, copies, .. } = *member;
+        if losses == 0 && copies < 2 {
+            return self.roster.put_back(id, now);
+        }
+        let retry = &self.desk.settings.retry;
+        let left = retry.lifetime.saturating_sub(member.patience_used(self.relay_clock.at(now)));
+        let pause = retry.pause_after_loss(losses, copies, member.age(self.desk.clock.now()), left, draw());
+        self.roster.defer(id, later(now, pause));
     }
 
     fn defer(&mut self, id: QueueId, now: Timestamp) {
@@ -353,18 +333,22 @@ impl Owner {
             // Ended by us.
             Err(error) => (error.id(), None),
         };
-        let connection = self.connections.remove(&task);
-        let is_outdated = connection.is_some_and(|connection| self.is_outdated(connection.id));
-        if let Some(trouble) = trouble.filter(|_| !is_outdated) {
-            self.troubled(trouble);
+        let Some(connection) = self.connections.ended(task) else { return };
+        let Some(trouble) = trouble.filter(|_| !self.connections.is_outdated(connection.id)) else { return };
+        match (Fault::of(&trouble), connection.blame) {
+            // Told with the message.
+            (_, Some(Blame::Message)) => {}
+            // Every message had its answer before.
+            (Fault::Transaction, None) => log::relay_trouble(&trouble),
+            (fault, _) => self.troubled(fault, trouble),
         }
     }
 
-    fn troubled(&mut self, trouble: Trouble) {
+    fn troubled(&mut self, fault: Fault, trouble: Trouble) {
         let now = self.now();
         self.troubles += 1;
         let is_new = self.breaker.retry_at().is_none();
-        match self.breaker.trouble(now, self.working(), draw()) {
+        match self.breaker.trouble(now, self.connections.working(), fault, draw()) {
             Effect::Paused { retry_at } => {
                 let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
                 log::relay_paused(&trouble, self.roster.len(), probe_in, is_new);
@@ -372,6 +356,7 @@ impl Owner {
             Effect::Unremarkable => log::relay_trouble(&trouble),
         }
         self.follow_breaker();
+        self.secret_watch = self.breaker.is_locked_out().then(|| SecretWatch::begin(self.desk.clone()));
         self.trouble = Some(trouble);
     }
 
@@ -379,6 +364,7 @@ impl Owner {
         let is_paused = self.breaker.retry_at().is_some();
         if std::mem::replace(&mut self.relay_is_paused, is_paused) && !is_paused {
             log::relay_resumed(self.roster.len());
+            (self.trouble, self.secret_watch) = (None, None);
         }
         self.run_relay_clock();
     }
@@ -389,21 +375,14 @@ impl Owner {
         if runs { self.relay_clock.resume(now) } else { self.relay_clock.pause(now) }
     }
 
-    /// How many connections show that the relay works.
-    fn working(&self) -> usize {
-        let connections = self.connections.values();
-        connections.filter(|connection| connection.is_working && !self.is_outdated(connection.id)).count()
-    }
-
-    /// What an earlier relay's connection meets, or is told, says nothing of this relay.
-    fn is_outdated(&self, connection: ConnectionId) -> bool {
-        connection < self.oldest_current
-    }
-
     fn probe_now(&mut self) {
-        let now = self.now();
-        self.breaker.probe_now(now);
-        self.roster.wake_all(now);
+        self.breaker.probe_now(self.now());
+        self.try_all();
+    }
+
+    /// Makes every deferred and every held message ready.
+    fn try_all(&mut self) {
+        self.roster.wake_all(self.now());
         self.try_held();
     }
 
@@ -425,13 +404,19 @@ impl Owner {
             return Some(TooSoon { last, again_in: CLIENT_PROBE_INTERVAL - last, next_probe_in });
         }
         self.last_client_probe = Some(now);
-        self.probe_now();
+        // Each refused login counts against the account, and who may send mail need not be who put it right.
+        if self.breaker.is_locked_out() {
+            self.try_all();
+        } else {
+            self.probe_now();
+        }
         None
     }
 
     fn reconfigure(&mut self, settings: Settings) {
         self.breaker.reconfigure(settings.max_connections.get());
         self.follow_breaker();
+        self.suspects = Suspects::default();
         self.trouble = None;
         self.replace_connections();
         self.refusals
@@ -444,7 +429,7 @@ impl Owner {
 
     /// Those there are give their messages an end, and take no more.
     fn replace_connections(&mut self) {
-        self.oldest_current = self.next_connection;
+        self.connections.outdate();
         self.let_connections_go();
     }
 
@@ -465,6 +450,7 @@ impl Owner {
             connections: self.connections.len(),
             reached: self.reached,
             troubles: self.troubles,
+            is_untried: self.breaker.is_untried(),
             paused_until: self.breaker.retry_at(),
             trouble: self.trouble.as_ref().map(ToString::to_string),
             trouble_outline: self.trouble.as_ref().map(Trouble::outline),
@@ -483,47 +469,20 @@ impl Owner {
     /// Idle connections take their leave; those still being opened hold no message, and are cut off.
     fn let_connections_go(&mut self) {
         self.idle.clear();
-        self.connections.values().filter(|connection| !connection.is_working).for_each(|c| c.task.abort());
+        self.connections.abort_opening();
     }
 
     /// How long nothing changes by itself.
     fn until_next_change(&self) -> Duration {
         let now = self.now();
-        let probe = self.breaker.retry_at().filter(|probe| self.roster.has_ready() && *probe > now);
+        let has_ready = self.roster.ready() > 0 || self.roster.has_lost();
+        let probe = self.breaker.retry_at().filter(|probe| has_ready && *probe > now);
         let due = self.roster.next_due().filter(|_| self.is_sending());
         let next = [self.stop_by, due, probe].into_iter().flatten().min();
         match next {
             Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
             None => LONGEST_SLEEP,
         }
-    }
-}
-
-/// Seconds in which the relay was usable, over the life of the spool: what patience is measured in.
-struct RelayClock {
-    counted: u32,
-    /// Since when it runs; `None` while no mail can get through.
-    running_since: Option<Timestamp>,
-}
-
-impl RelayClock {
-    fn starting_at(counted: u32, now: Timestamp) -> Self {
-        RelayClock { counted, running_since: Some(now) }
-    }
-
-    fn at(&self, now: Timestamp) -> u32 {
-        let running = self.running_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
-        self.counted.saturating_add(u32::try_from(running).unwrap_or(u32::MAX))
-    }
-
-    fn pause(&mut self, now: Timestamp) {
-        self.counted = self.at(now);
-        self.running_since = None;
-    }
-
-    fn resume(&mut self, now: Timestamp) {
-        self.counted = self.at(now);
-        self.running_since = Some(now);
     }
 }
 

@@ -4,13 +4,15 @@
 //! nobody else. A million messages fit: an entry is 40 octets, in a tree that grows with the queue and never
 //! has to be built anew, as a table would in the middle of a flood.
 //!
+//! Messages with a loss behind them stand apart from the lanes: they are given out last, and alone.
+//!
 //! A ready message that is taken out of its turn leaves a stale name in its lane; `take` passes over it, so that
 //! taking out costs no search.
 //!
 //! Pure: time is an argument. Not here: how long a pause is (`schedule.rs`), the messages themselves
 //! (`spool/`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,8 +51,10 @@ pub struct Member {
     pub warned: bool,
     /// The relay may have it already: an attempt was past its content when its outcome was lost.
     pub in_flight: bool,
-    /// How many attempts in a row lost their connection in the middle of it.
+    /// How many attempts in a row lost their connection in the middle of it, as far as it is charged with them.
     pub losses: u8,
+    /// How many attempts lost it between the final dot and its reply: the relay may have as many copies.
+    pub copies: u8,
 }
 
 impl Member {
@@ -75,6 +79,8 @@ impl Member {
 pub struct Roster {
     members: BTreeMap<QueueId, Member>,
     lanes: Lanes,
+    /// Ready messages with losses, the longest ready first.
+    lost: VecDeque<QueueId>,
     /// Deferred messages by the second they are due.
     waiting: BTreeSet<(u32, QueueId)>,
     under_way: usize,
@@ -113,14 +119,14 @@ impl Roster {
         self.waiting.len()
     }
 
-    /// How many messages are ready (stale names may make this too large, never too small).
+    /// How many messages without losses are ready (stale names may make this too large, never too small).
     pub fn ready(&self) -> usize {
         self.lanes.len()
     }
 
-    /// Whether a message could be taken now (stale names may make this a false yes, never a false no).
-    pub fn has_ready(&self) -> bool {
-        !self.lanes.is_empty()
+    /// Whether a message with losses is ready (stale names may make this a false yes, never a false no).
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
     }
 
     /// The member of that name.
@@ -144,6 +150,7 @@ impl Roster {
             warned: entry.warned,
             in_flight: entry.in_flight,
             losses: 0,
+            copies: u8::from(entry.in_flight),
         };
         if self.members.insert(entry.id, member).is_some() {
             return;
@@ -156,16 +163,32 @@ impl Roster {
         }
     }
 
-    /// Gives out the next ready message, which is under way from now on.
+    /// Gives out the next ready message without losses, which is under way from now on.
     pub fn take(&mut self) -> Option<(QueueId, Member)> {
         while let Some(id) = self.lanes.pop() {
-            if let Some(member) = self.members.get_mut(&id).filter(|m| m.standing == Standing::Ready) {
-                member.standing = Standing::UnderWay;
-                self.under_way += 1;
-                return Some((id, *member));
+            if let Some(member) = self.begin(id) {
+                return Some((id, member));
             }
         }
         None
+    }
+
+    /// Gives out the next ready message with losses, which is under way from now on.
+    pub fn take_lost(&mut self) -> Option<(QueueId, Member)> {
+        while let Some(id) = self.lost.pop_front() {
+            if let Some(member) = self.begin(id) {
+                return Some((id, member));
+            }
+        }
+        None
+    }
+
+    /// The message is under way, if it was ready.
+    fn begin(&mut self, id: QueueId) -> Option<Member> {
+        let member = self.members.get_mut(&id).filter(|member| member.standing == Standing::Ready)?;
+        member.standing = Standing::UnderWay;
+        self.under_way += 1;
+        Some(*member)
     }
 
     /// The message is tried again at `until`.
@@ -241,7 +264,7 @@ impl Roster {
         if let Some(member) = self.members.get_mut(&id) {
             member.standing = Standing::Ready;
             member.ready_since = to_hundredths(now);
-            self.lanes.push(member.lane, id);
+            if member.losses == 0 { self.lanes.push(member.lane, id) } else { self.lost.push_back(id) }
         }
     }
 
@@ -332,6 +355,18 @@ mod tests {
         roster.wake_all(at(20));
         assert_eq!(take(&mut roster), Some(1));
         assert_eq!(roster.next_due(), None);
+    }
+
+    #[test]
+    fn messages_with_losses_stand_apart() {
+        let mut roster = roster_of(&[1, 2, 3]);
+        take(&mut roster);
+        roster.update(QueueId::from_raw(1), |member| member.losses = 1);
+        roster.put_back(QueueId::from_raw(1), at(1));
+        assert_eq!((roster.ready(), roster.has_lost()), (2, true));
+        assert_eq!([take(&mut roster), take(&mut roster), take(&mut roster)], [Some(2), Some(3), None]);
+        assert_eq!(roster.take_lost().map(|(id, _)| id.raw()), Some(1));
+        assert!(roster.take_lost().is_none() && !roster.has_lost());
     }
 
     #[test]

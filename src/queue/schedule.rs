@@ -4,6 +4,10 @@
 //! [`RetryPolicy::shortest`, `RetryPolicy::longest`] and spread by ±10 %. The age is all that is
 //! needed, so nothing about retries is ever stored; a restart tries everything once and then goes on by age.
 //!
+//! A message that loses its connection is tried again after a second, from the second loss on by its age; from the
+//! second copy on that the relay may have of it, the pause is its age without an upper limit, so that their number
+//! grows with the logarithm of the lifetime.
+//!
 //! Patience is not age. A message's patience runs only while the relay is usable (the *relay
 //! clock*), so that an outage of a week expires nothing (README promise 4) and a clock set forward by years warns
 //! nobody of a delay of years.
@@ -12,6 +16,9 @@
 //! next (`roster.rs`).
 
 use std::time::Duration;
+
+/// What hit one connection may be over when the next one is open.
+const AFTER_FIRST_LOSS: Duration = Duration::from_secs(1);
 
 /// A number in `-1.0..=1.0` that spreads attempts in time; drawn by the caller.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +57,23 @@ impl RetryPolicy {
     /// The pause before the next attempt of a message of this `age`.
     pub fn pause(&self, age: Duration, spread: Spread) -> Duration {
         spread.apply(age.clamp(self.shortest, self.longest), 0.1)
+    }
+
+    /// The pause after an attempt that was lost, the message being this old and having so much patience left.
+    pub fn pause_after_loss(
+        &self,
+        losses: u8,
+        copies: u8,
+        age: Duration,
+        patience_left: Duration,
+        spread: Spread,
+    ) -> Duration {
+        match (copies, losses) {
+            // The last attempt comes when patience ends; where that does not run, the pauses go on growing.
+            (2.., _) => spread.apply(age.min(patience_left.max(age / 2)).max(self.shortest), 0.1),
+            (_, 2..) => self.pause(age, spread),
+            _ => AFTER_FIRST_LOSS,
+        }
     }
 
     /// Whether a message that has used this much patience has been tried long enough.
@@ -110,6 +134,51 @@ mod tests {
         let minutes: Vec<u64> = attempts.iter().take(9).map(|age| age.as_secs() / 60).collect();
         assert_eq!(minutes, [0, 1, 2, 4, 8, 16, 32, 64, 124]);
         assert_eq!(attempts.len(), 126);
+    }
+
+    /// Ages at which a message is tried that is lost each time, with or without a copy at the relay, until its
+    /// patience or `end` is reached.
+    fn lost_attempts(copied: bool, patience_runs: bool, end: Duration, draw: f64) -> Vec<Duration> {
+        let (mut age, mut attempts) = (Duration::ZERO, 0);
+        std::iter::from_fn(|| {
+            (age < end).then(|| {
+                attempts += 1;
+                let tried_at = age;
+                let left =
+                    if patience_runs { POLICY.lifetime.saturating_sub(age) } else { POLICY.lifetime / 50 };
+                let copies = if copied { attempts } else { 0 };
+                age += POLICY.pause_after_loss(attempts, copies, age, left, Spread::new(draw));
+                tried_at
+            })
+        })
+        .collect()
+    }
+
+    /// A message whose connection was lost behind its content at each try once had a copy at the relay for each
+    /// probe, 290 a day, without end.
+    #[test]
+    fn the_copies_of_a_message_always_lost_at_its_dot_are_few() {
+        let lifetime = POLICY.lifetime;
+        let minutes: Vec<u64> =
+            lost_attempts(true, true, lifetime, 0.0).iter().map(|age| age.as_secs() / 60).collect();
+        assert_eq!(minutes, [0, 0, 1, 2, 4, 8, 16, 32, 65, 130, 260, 520, 1041, 2082, 4164]);
+        for draw in [-1.0, -0.5, 0.0, 0.5, 1.0] {
+            // And one when patience is at its end.
+            let copies = lost_attempts(true, true, lifetime, draw).len() + 1;
+            assert!(copies <= WORST_COPIES, "{draw}: {copies}");
+            let without_patience = lost_attempts(true, false, lifetime, draw).len();
+            assert!(without_patience <= 2 * WORST_COPIES, "{draw}: {without_patience}");
+        }
+    }
+
+    /// The number stands in the README.
+    const WORST_COPIES: usize = 20;
+
+    #[test]
+    fn lost_before_its_dot_it_is_tried_by_age() {
+        let attempts = lost_attempts(false, true, HOUR, 0.0);
+        let seconds: Vec<u64> = attempts.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds, [0, 1, 61, 122, 244, 488, 976, 1952]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::Command;
 use super::clock::later;
-use super::courier::{Attempt, Desk, Progress};
+use super::courier::{Attempt, Desk};
 use super::recording::Pauses;
 use super::refusals::{Ruling, is_telling};
 use crate::envelope::{Address, ReversePath};
@@ -42,8 +42,11 @@ pub(super) enum Disposition {
     },
     /// Relay trouble: nothing was said about it.
     Untried,
-    /// The connection was lost while its content was on the way.
-    Lost,
+    /// The connection was lost in the middle of it, which it may be to blame for.
+    Lost {
+        /// A delay DSN has been spooled just now.
+        warned: bool,
+    },
     /// Trouble of our own: try again by age, and forget nothing.
     Postponed,
     /// Refused in a way that only an operator can mend: not tried again by itself.
@@ -68,8 +71,12 @@ pub(super) struct Settlement {
     findings: Vec<Finding>,
     peer: Option<Peer>,
     dsn_passed_on: bool,
-    /// What becomes of a message of which the relay said nothing.
+    /// What becomes of a message of which nothing is to be recorded.
     unsaid: Option<Disposition>,
+    /// The connection was lost in the middle of it.
+    lost: bool,
+    /// The relay had all of it once, and its answer did not reach us.
+    may_have_arrived: bool,
     warned: bool,
     success_told: bool,
     /// The owner and the log have been told that the spool does not take it.
@@ -87,9 +94,13 @@ impl Settlement {
                 "the connection was lost between the final dot and its reply",
             );
         }
-        let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, expired);
+        let patience =
+            Patience { expired, charged: report.is_lost() && attempt.member.losses >= CHARGED_LOSSES };
+        let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
         log_deliveries(&attempt, &report, desk.clock.steady(), outcome);
-        let unsaid = unsaid(&attempt, &report, ruling);
+        let unsaid = unsaid(&report, ruling, outcome);
+        let lost = report.is_lost();
+        let may_have_arrived = report.possible_duplicate || attempt.member.copies > 0;
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let findings =
             recipients.into_iter().map(|report| Finding { outcome: outcome(&report), report }).collect();
@@ -100,6 +111,8 @@ impl Settlement {
             peer: Some(peer),
             dsn_passed_on,
             unsaid,
+            lost,
+            may_have_arrived,
             warned: false,
             success_told: false,
             is_unrecorded: false,
@@ -115,6 +128,8 @@ impl Settlement {
             peer: None,
             dsn_passed_on: true,
             unsaid: None,
+            lost: false,
+            may_have_arrived: false,
             warned: false,
             success_told: true,
             is_unrecorded: false,
@@ -177,7 +192,12 @@ impl Settlement {
                 log::removed(self.attempt.id);
                 Ok(Disposition::Removed)
             }
-            None => self.keep().await,
+            None => self.keep().await.map(|disposition| match disposition {
+                Disposition::Deferred { .. } | Disposition::Untried if self.lost => {
+                    Disposition::Lost { warned: self.warned }
+                }
+                other => other,
+            }),
         }
     }
 
@@ -380,6 +400,7 @@ impl Settlement {
             from_relay: report.from_relay,
             remote_mta: self.peer.as_ref().map(|peer| peer.name.as_str()),
             last_attempt,
+            may_have_arrived: self.may_have_arrived && finding.outcome != Some(Outcome::Sent),
         }
     }
 }
@@ -406,8 +427,20 @@ fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
 /// "Delivery time expired" (RFC 3463 3.5).
 const EXPIRED: Status = Status::permanent(4, 7);
 
-/// What a verdict is to a message whose patience is, or is not yet, used up, and whose refusal has this meaning.
-fn outcome(recipient: &RecipientReport, ruling: Ruling, expired: bool) -> Option<Outcome> {
+/// A message that was lost as often is to blame for it (`suspects.rs`), and what follows uses up its patience.
+const CHARGED_LOSSES: u8 = 2;
+
+/// How an attempt stands with its message's patience.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// It is used up.
+    expired: bool,
+    /// That the relay says nothing counts as a deferral.
+    charged: bool,
+}
+
+/// What a verdict is to a message whose patience stands so, and whose refusal has this meaning.
+fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> Option<Outcome> {
     match (recipient.verdict, ruling) {
         (Verdict::Bounced, Ruling::Hold) if is_telling(recipient) => return Some(Outcome::Held),
         (_, Ruling::Untold) if is_telling(recipient) => return None,
@@ -416,24 +449,25 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, expired: bool) -> Option
     match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
-        Verdict::Deferred if expired => Some(Outcome::Expired),
-        Verdict::Deferred => Some(Outcome::Deferred),
-        Verdict::Untold => None,
+        Verdict::Untold if !patience.charged => None,
+        Verdict::Deferred | Verdict::Untold if patience.expired => Some(Outcome::Expired),
+        Verdict::Deferred | Verdict::Untold => Some(Outcome::Deferred),
     }
 }
 
-/// What becomes of a message of which the relay said nothing at all; `None` when it said something.
-fn unsaid(attempt: &Attempt, report: &Report, ruling: Ruling) -> Option<Disposition> {
-    let is_untold = report.recipients.iter().all(|recipient| outcome(recipient, ruling, false).is_none());
-    if ruling == Ruling::Untold {
-        return is_untold.then_some(Disposition::Untried);
-    }
-    let is_lost =
-        report.reached_content && report.lost_at.is_some() && attempt.progress != Progress::Unmarked;
-    is_untold.then_some(if is_lost { Disposition::Lost } else { Disposition::Untried })
+/// What becomes of a message of which the relay said nothing at all; `None` when there is something to record.
+fn unsaid(
+    report: &Report,
+    ruling: Ruling,
+    outcome: impl Fn(&RecipientReport) -> Option<Outcome>,
+) -> Option<Disposition> {
+    let is_untold = report.recipients.iter().all(|recipient| outcome(recipient).is_none());
+    let is_lost = report.is_lost() && ruling != Ruling::Untold;
+    let unsaid = if is_lost { Disposition::Lost { warned: false } } else { Disposition::Untried };
+    is_untold.then_some(unsaid)
 }
 
-/// One line a recipient. Where not even content was sent, the line about the relay says it for all.
+/// One line a recipient. What rode behind, or was never begun, has none: the line about the relay says it for all.
 fn log_deliveries(
     attempt: &Attempt,
     report: &Report,
@@ -445,7 +479,7 @@ fn log_deliveries(
     for recipient in &report.recipients {
         let outcome = match outcome(recipient) {
             Some(outcome) => outcome,
-            None if report.reached_content => Outcome::Deferred,
+            None if report.is_lost() => Outcome::Deferred,
             None => continue,
         };
         let Some(of) = attempt.envelope.recipients.get(recipient.index) else { continue };

@@ -36,8 +36,6 @@ pub(crate) struct Delivery {
     began: Option<Instant>,
     /// The final dot may have been written, and no reply to it was read.
     pub(crate) in_doubt: bool,
-    /// Content was sent.
-    pub(crate) reached_content: bool,
     /// Where the connection was lost in its turn, if nothing else explains that.
     pub(crate) lost_at: Option<Phase>,
 }
@@ -64,7 +62,6 @@ impl Delivery {
             unsayable,
             began: None,
             in_doubt: false,
-            reached_content: false,
             lost_at: None,
         }
     }
@@ -132,7 +129,6 @@ impl Delivery {
             peer,
             recipients,
             possible_duplicate: self.in_doubt,
-            reached_content: self.reached_content,
             lost_at: self.lost_at,
             dsn_passed_on,
             connecting,

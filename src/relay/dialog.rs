@@ -212,7 +212,7 @@ impl Connection {
         let has_failed = match &trouble.cause {
             Cause::Closed | Cause::Io(..) | Cause::TimedOut(_) => true,
             Cause::Reply(reply) => reply.code() == 503,
-            Cause::Other(_) | Cause::Garbage(_) => false,
+            Cause::Other(_) | Cause::LoginRefused { .. } | Cause::Garbage(_) => false,
         };
         let is_within_group = matches!(trouble.phase, Phase::Rset | Phase::Mail | Phase::Rcpt | Phase::Data);
         let was_ahead = match self.written {

@@ -48,6 +48,7 @@ mod trouble;
 mod trust;
 mod verdict;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,8 +123,6 @@ pub struct Report {
     pub recipients: Vec<RecipientReport>,
     /// The connection died between the final dot and its reply: the relay may have the message.
     pub possible_duplicate: bool,
-    /// Content was sent.
-    pub reached_content: bool,
     /// The connection was lost, or of no more use, when this transaction had its turn and was at this phase: the
     /// message may be why. `None` too where something else explains it: the relay took leave, or it was
     /// written to faster than it could bear.
@@ -134,6 +133,13 @@ pub struct Report {
     pub connecting: Duration,
     /// From the transaction's turn on the connection to its last reply.
     pub transmitting: Duration,
+}
+
+impl Report {
+    /// Whether the dialogue broke off within this transaction, with somebody unanswered: the message may be why.
+    pub fn is_lost(&self) -> bool {
+        self.lost_at.is_some() && self.recipients.iter().any(|recipient| recipient.verdict == Verdict::Untold)
+    }
 }
 
 /// The mark without which a duplicate would be silent cannot be made: the message must not be sent now.
@@ -160,6 +166,8 @@ pub struct Relay {
     protection: Protection,
     pace: Arc<Pace>,
     warnings: Vec<String>,
+    /// Its keys are drawn for each run: a print tells nothing about a secret.
+    secret_prints: RandomState,
 }
 
 impl Relay {
@@ -172,13 +180,23 @@ impl Relay {
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(Pace::new(settings.pipelining));
-        Ok(Relay { settings, protection, pace, warnings })
+        Ok(Relay { settings, protection, pace, warnings, secret_prints: RandomState::new() })
     }
 
     /// What the operator should look at though it works: no system trust bundle was found, a certificate in
     /// `tls.ca-file` was passed over.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// A number that is another one when the secret for the login is another. `None`: there is none, a command prints
+    /// it, or it cannot be read.
+    pub async fn secret_print(&self) -> Option<u64> {
+        let source = &self.settings.auth.as_ref()?.secret;
+        if let config::SecretSource::Command(_) = source {
+            return None;
+        }
+        Some(self.secret_prints.hash_one(source.read().await.ok()?.expose()))
     }
 
     /// Tries the hosts and addresses in turn up to an authenticated session.

@@ -154,10 +154,7 @@ impl Exchange {
         match self.converse(channel).await {
             Ok(()) => Ok(()),
             Err(Stop::Trouble(trouble)) => Err(trouble),
-            Err(Stop::Ours(words)) => {
-                let words = format!("{}: {words}", self.mechanism);
-                Err(channel.trouble(Phase::Auth, Cause::Other(words)))
-            }
+            Err(Stop::Ours(words)) => Err(channel.trouble(Phase::Auth, self.refused(&words, true))),
         }
     }
 
@@ -167,11 +164,22 @@ impl Exchange {
             match reply.severity() {
                 Severity::Intermediate => reply = self.answer(&reply, channel).await?,
                 Severity::Positive => return self.finish().await.map_err(Stop::Ours),
-                _ => return Err(channel.trouble(Phase::Auth, Cause::Reply(reply)).into()),
+                _ if reply.code() == 421 => {
+                    return Err(channel.trouble(Phase::Auth, Cause::Reply(reply)).into());
+                }
+                severity => {
+                    let said = Cause::Reply(reply).to_string();
+                    let cause = self.refused(&said, severity == Severity::Permanent);
+                    return Err(channel.trouble(Phase::Auth, cause).into());
+                }
             }
         }
         cancel(channel).await;
         Err(Stop::Ours("the relay does not come to an end with its challenges".into()))
+    }
+
+    fn refused(&self, said: &str, for_good: bool) -> Cause {
+        Cause::LoginRefused { said: format!("{}: {said}", self.mechanism), for_good }
     }
 
     /// The AUTH line, with an initial response where the mechanism has one and it fits.

@@ -70,7 +70,7 @@ async fn addresses_and_hosts_are_tried_in_turn() {
         (
             "the try that got furthest is told",
             [plays(NO_LOGIN), good, dead],
-            Err("first[127.0.0.1]:25: AUTH: the relay said: 535 5.7.8 no"),
+            Err("first[127.0.0.1]:25: AUTH: PLAIN: the relay said: 535 5.7.8 no"),
             &["127.0.0.1", "127.0.0.3"],
         ),
         (

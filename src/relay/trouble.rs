@@ -90,6 +90,13 @@ impl fmt::Display for Peer {
 pub enum Cause {
     /// The relay's own words.
     Reply(Reply),
+    /// The login was refused.
+    LoginRefused {
+        /// The mechanism tried, and the relay's words, or ours.
+        said: String,
+        /// By a 5xx reply, or by our own check of what the relay proves.
+        for_good: bool,
+    },
     /// Our words for the operator: TLS verification, nothing in common, DNS, a secret not readable.
     Other(String),
     /// The relay closed the connection.
@@ -112,7 +119,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
-            Cause::Other(words) => f.write_str(words),
+            Cause::LoginRefused { said: words, .. } | Cause::Other(words) => f.write_str(words),
             Cause::Closed => f.write_str("the relay closed the connection"),
             Cause::Io(_, words) => f.write_str(words),
             Cause::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs()),

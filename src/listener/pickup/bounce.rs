@@ -90,6 +90,7 @@ fn affected<'a>(
         from_relay: false,
         remote_mta: None,
         last_attempt,
+        may_have_arrived: false,
     };
     failed.map(affected).collect()
 }

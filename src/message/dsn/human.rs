@@ -85,6 +85,10 @@ fn common_advice(affected: &[Affected<'_>]) -> &'static str {
     if advices.all(|advice| advice == first) { first } else { GENERAL_ADVICE }
 }
 
+/// What cannot be known once the final dot is on its way.
+const MAY_HAVE_ARRIVED: &str = "The whole message was sent and the connection lost before the answer came: it may \
+                                have been delivered all the same, more than once even.";
+
 const GENERAL_ADVICE: &str = "put right what is complained about above, and send the message again.";
 
 /// By what the status says besides its class (RFC 3463 3).
@@ -150,6 +154,9 @@ impl Text {
             (true, Some(name)) => self.wrapped("    ", &format!("{name} said: {said}")),
             (true, None) => self.wrapped("    ", &format!("the relay said: {said}")),
             (false, _) => self.wrapped("    ", &said),
+        }
+        if affected.may_have_arrived {
+            self.wrapped("    ", MAY_HAVE_ARRIVED);
         }
     }
 

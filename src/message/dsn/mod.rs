@@ -68,6 +68,8 @@ pub struct Affected<'a> {
     pub remote_mta: Option<&'a str>,
     /// When the relay was last tried.
     pub last_attempt: Timestamp,
+    /// The relay had all of it at least once, and its answer did not reach us.
+    pub may_have_arrived: bool,
 }
 
 /// The message that a DSN is about.

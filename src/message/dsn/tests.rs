@@ -45,6 +45,7 @@ fn refused<'a>(recipient: &'a Recipient, diagnostic: &'a str) -> Affected<'a> {
         from_relay: true,
         remote_mta: Some("smtp.example.com"),
         last_attempt: seconds(1),
+        may_have_arrived: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the queue's tests stand on.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -92,8 +92,12 @@ pub(super) enum Does {
     Holds(Arc<Barrier>),
     /// Cannot be reached.
     Refuses,
-    /// Takes the message and goes away without a word.
-    Vanishes,
+    /// Breaks the dialogue off at this phase of a transaction.
+    Breaks(Phase, Cause),
+    /// Is silent at this phase for so long.
+    Stalls(Phase, Duration),
+    /// Lets nobody in.
+    RefusesLogin,
     /// Brings the connection's task down.
     Panics,
 }
@@ -122,6 +126,11 @@ pub(super) struct Pace {
 pub(super) struct TestRelay {
     script: Mutex<VecDeque<Does>>,
     habit: Mutex<Does>,
+    /// What it does with single messages, always.
+    with: Mutex<HashMap<QueueId, Does>>,
+    /// What it does with the message that it is given next, always.
+    with_next: Mutex<Option<Does>>,
+    secret: Mutex<u64>,
     seen: Mutex<Vec<Seen>>,
     connections: Mutex<usize>,
     pace: Mutex<Pace>,
@@ -145,6 +154,31 @@ impl TestRelay {
         *self.pace.lock().unwrap() = pace;
     }
 
+    /// With this message, whatever else it is told.
+    pub(super) fn always_with(&self, id: QueueId, does: Does) {
+        self.with.lock().unwrap().insert(id, does);
+    }
+
+    /// The same with the message that it is given next.
+    pub(super) fn always_with_next(&self, does: Does) {
+        *self.with_next.lock().unwrap() = Some(does);
+    }
+
+    /// It has nothing against single messages any more.
+    pub(super) fn heal(&self) {
+        self.with.lock().unwrap().clear();
+    }
+
+    /// Puts another secret where ours is read.
+    pub(super) fn change_secret(&self) {
+        *self.secret.lock().unwrap() += 1;
+    }
+
+    /// How often it was shown the content of a message.
+    pub(super) fn times_seen(&self, id: QueueId) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.id == id).count()
+    }
+
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
@@ -154,7 +188,13 @@ impl TestRelay {
         *self.connections.lock().unwrap()
     }
 
-    fn next(&self) -> Does {
+    fn next(&self, id: QueueId) -> Does {
+        if let Some(does) = self.with_next.lock().unwrap().take() {
+            self.always_with(id, does);
+        }
+        if let Some(does) = self.with.lock().unwrap().get(&id) {
+            return does.clone();
+        }
         let scripted = self.script.lock().unwrap().pop_front();
         scripted.unwrap_or_else(|| self.habit.lock().unwrap().clone())
     }
@@ -176,42 +216,39 @@ impl TestRelay {
         if self.refuses() {
             return Err(trouble(Phase::Connect));
         }
+        if let Does::RefusesLogin = *self.habit.lock().unwrap() {
+            let said = "PLAIN: the relay said: 535 5.7.8 no".into();
+            let cause = Cause::LoginRefused { said, for_good: true };
+            return Err(Trouble { phase: Phase::Auth, peer: None, cause });
+        }
         let Pace { mut connecting, behind, transmitting } = *self.pace.lock().unwrap();
         self.clock.advance(connecting);
         while let Some(transaction) = courier.next(Duration::ZERO).await {
             self.clock.advance(behind);
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
-            let does = self.next();
-            if matches!(does, Does::Leaves) {
-                courier
-                    .report(Report {
-                        reached_content: false,
-                        lost_at: Some(Phase::Mail),
-                        ..report(id, &recipients, &[])
-                    })
-                    .await;
-                return Err(trouble(Phase::Mail));
+            let does = match self.next(id) {
+                Does::Leaves => Does::Breaks(Phase::Mail, Cause::Other("told to".into())),
+                other => other,
+            };
+            if let Does::Breaks(phase, _) | Does::Stalls(phase, _) = does {
+                return Err(self.break_off(transaction, phase, does, &mut courier).await);
             }
             self.see(transaction).await;
             if courier.before_dot(id).await.is_err() {
-                courier
-                    .report(Report {
-                        possible_duplicate: false,
-                        lost_at: None,
-                        ..report(id, &recipients, &[])
-                    })
-                    .await;
+                let unmarked =
+                    Report { possible_duplicate: false, lost_at: None, ..report(id, &recipients, &[]) };
+                courier.report(unmarked).await;
                 return Ok(());
             }
             let said = match does {
                 Does::Says(said) => said,
-                Does::Refuses | Does::Vanishes | Does::Leaves => vec![],
                 Does::Holds(release) => {
                     release.wait().await;
                     release.wait().await;
                     vec!["250 2.0.0 ok"]
                 }
                 Does::Panics => panic!("told to"),
+                _ => vec![],
             };
             self.clock.advance(transmitting);
             let connecting = std::mem::take(&mut connecting);
@@ -221,6 +258,34 @@ impl TestRelay {
             }
         }
         Ok(())
+    }
+
+    /// The dialogue ends at this phase of the transaction, with what it is told to meet there.
+    async fn break_off(
+        &self,
+        transaction: Transaction,
+        phase: Phase,
+        does: Does,
+        courier: &mut Courier,
+    ) -> Trouble {
+        let (id, recipients) = (transaction.id, transaction.recipients.clone());
+        if phase >= Phase::Content {
+            self.see(transaction).await;
+        }
+        if phase == Phase::Dot {
+            courier.before_dot(id).await.expect("the spool takes the mark");
+        }
+        let cause = match does {
+            Does::Breaks(_, cause) => cause,
+            Does::Stalls(_, limit) => {
+                self.clock.sleep(limit).await;
+                Cause::TimedOut(limit)
+            }
+            other => panic!("{other:?} breaks nothing off"),
+        };
+        let possible_duplicate = phase == Phase::Dot && !matches!(cause, Cause::Reply(_));
+        courier.report(Report { possible_duplicate, ..report(id, &recipients, &[]) }).await;
+        Trouble { phase, peer: None, cause }
     }
 
     async fn see(&self, mut transaction: Transaction) {
@@ -239,6 +304,10 @@ impl TestRelay {
 impl Carrier for TestRelay {
     fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
         Box::pin(async move { self.serve(courier).await })
+    }
+
+    fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
+        Box::pin(async move { Some(*self.secret.lock().unwrap()) })
     }
 }
 
@@ -262,7 +331,6 @@ fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Repo
             .map(|(position, (index, _))| recipient_report(*index, told(position)))
             .collect(),
         possible_duplicate: said.is_empty(),
-        reached_content: true,
         lost_at: said.is_empty().then_some(Phase::Dot),
         dsn_passed_on: false,
         connecting: Duration::ZERO,
@@ -351,6 +419,9 @@ impl Bench {
         let relay = Arc::new(TestRelay {
             script: Mutex::default(),
             habit: Mutex::new(Does::Says(vec!["250 2.0.0 ok"])),
+            with: Mutex::default(),
+            with_next: Mutex::default(),
+            secret: Mutex::default(),
             seen: Mutex::default(),
             connections: Mutex::new(0),
             pace: Mutex::default(),
@@ -440,12 +511,17 @@ impl Bench {
 
     /// Waits until the relay is paused, whatever is under way.
     pub(super) async fn until_paused(&self) {
+        self.until_told(|status| status.paused_until.is_some()).await;
+    }
+
+    /// Waits until the queue's numbers are as asked, whatever is under way.
+    pub(super) async fn until_told(&self, what: impl Fn(&Status) -> bool) {
         let wait = async {
-            while self.queue.status().await.expect("the queue runs").paused_until.is_none() {
+            while !what(&self.queue.status().await.expect("the queue runs")) {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the relay is paused");
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there");
     }
 
     /// Waits until the queue is empty and the spool is too.

@@ -3,7 +3,9 @@
 mod bench;
 mod bounces;
 mod connections;
+mod logins;
 mod outages;
+mod poison;
 mod refusals;
 mod restarts;
 mod retries;

@@ -149,7 +149,6 @@ impl Connection {
     }
 
     async fn content(&mut self, delivery: &mut Delivery) -> Result<Stuffer, End> {
-        delivery.reached_content = true;
         match content::stream(&mut *delivery.content, delivery.size, &mut self.channel).await {
             Streamed::Whole(stuffer) => Ok(stuffer),
             Streamed::Unreadable(why) => {

@@ -168,7 +168,7 @@ async fn without_auth_no_session() {
     let cases = [
         ("C: EHLO client.example\nS: 250 mx.example", "the relay offers no AUTH at all; we have"),
         ("C: EHLO client.example\nS: 421 4.3.2 bye", "EHLO: the relay said: 421"),
-        (&LOGIN.replace("235 2.7.0 welcome", "535 5.7.8 no"), "AUTH: the relay said: 535 5.7.8 no"),
+        (&LOGIN.replace("235 2.7.0 welcome", "535 5.7.8 no"), "AUTH: PLAIN: the relay said: 535 5.7.8 no"),
     ];
     for (protected, expected) in cases {
         let ended = ended(&settings, &plain, Some(relay.acceptor()), protected).await;

@@ -211,7 +211,7 @@ async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
             assert_eq!(heard.last().unwrap(), "", "the last step is an empty line");
         }
         let (result, _) = authenticated(mechanism, &user("pencils", None), 4096, Twist::None).await;
-        assert_eq!(result, Err("the relay said: 535 5.7.8 who are you".into()), "{mechanism}");
+        assert_eq!(result, Err(format!("{mechanism}: the relay said: 535 5.7.8 who are you")), "{mechanism}");
     }
 }
 
@@ -328,15 +328,15 @@ async fn relays_out_of_order() {
             "SCRAM-SHA-256: the relay let us in without proving that it knows the secret",
         ),
         ("PLAIN", "S: 334 more\nC: *\nS: 501 ok\n", "PLAIN: the relay asks for more than the mechanism has"),
-        ("PLAIN", "S: 454 4.7.0 later\n", "the relay said: 454 4.7.0 later"),
-        ("PLAIN", "S: 534 5.7.9 too weak\n", "the relay said: 534 5.7.9 too weak"),
+        ("PLAIN", "S: 454 4.7.0 later\n", "PLAIN: the relay said: 454 4.7.0 later"),
+        ("PLAIN", "S: 534 5.7.9 too weak\n", "PLAIN: the relay said: 534 5.7.9 too weak"),
         ("PLAIN", "S: 421 4.3.2 bye\n", "the relay said: 421 4.3.2 bye"),
         ("PLAIN", "!close", "the relay closed the connection"),
         ("PLAIN", "S: hello\n", "not an SMTP reply: \"hello\\r\\n\""),
         (
             "LOGIN",
             "S: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: cGVuY2ls\nS: 535 5.7.8 no\n",
-            "the relay said: 535 5.7.8 no",
+            "LOGIN: the relay said: 535 5.7.8 no",
         ),
     ];
     for (mechanism, script, expected) in cases {

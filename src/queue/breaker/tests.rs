@@ -1,0 +1,227 @@
+use super::*;
+
+const REFUSED: Fault = Fault::Login { for_good: true };
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+/// Tells the breaker of trouble at `second`; how long the pause is.
+fn pause_after(breaker: &mut Breaker, second: i64, fault: Fault) -> i64 {
+    match breaker.trouble(at(second), 0, fault, Spread::NONE) {
+        Effect::Paused { retry_at } => retry_at.as_second() - at(second).as_second(),
+        Effect::Unremarkable => panic!("not paused at {second}"),
+    }
+}
+
+fn pause_after_trouble(breaker: &mut Breaker, second: i64) -> i64 {
+    pause_after(breaker, second, Fault::Opening)
+}
+
+/// A breaker of a relay that has been reached.
+fn closed(max_connections: usize) -> Breaker {
+    let mut breaker = Breaker::new(max_connections);
+    breaker.reached(at(0));
+    breaker
+}
+
+/// The pauses of an outage with this fault, from probe to probe.
+fn pauses<const N: usize>(fault: Fault) -> [i64; N] {
+    let (mut breaker, mut now) = (Breaker::new(20), 0);
+    [(); N].map(|()| {
+        let pause = pause_after(&mut breaker, now, fault);
+        now += pause;
+        pause
+    })
+}
+
+#[test]
+fn pauses_double_from_a_second_to_five_minutes() {
+    assert_eq!(pauses(Fault::Opening), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    assert_eq!(pauses(Fault::Transaction), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+}
+
+/// A wrong password was once tried as often as a relay that is down, 21 times in the first second.
+#[test]
+fn refused_logins_pause_longer() {
+    assert_eq!(pauses(REFUSED), [60, 300, 900, 1800, 1800]);
+    assert_eq!(pauses(Fault::Login { for_good: false }), [60, 300, 300, 300]);
+}
+
+#[test]
+fn invariant_1_nobody_before_the_probe_and_one_for_it() {
+    let mut breaker = closed(20);
+    pause_after_trouble(&mut breaker, 0);
+    assert_eq!(breaker.connections_allowed(at(0), 0), 0);
+    assert_eq!(breaker.connections_allowed(at(1), 0), 1);
+    assert_eq!(breaker.connections_allowed(at(1000), 0), 1);
+    assert_eq!(breaker.connections_allowed(at(1000), 3), 4, "one beside those that work");
+}
+
+#[test]
+fn stragglers_of_the_same_outage_do_not_lengthen_the_pause() {
+    let mut breaker = closed(20);
+    pause_after_trouble(&mut breaker, 0);
+    for _ in 0..19 {
+        assert_eq!(breaker.trouble(at(0), 0, Fault::Opening, Spread::NONE), Effect::Unremarkable);
+    }
+    assert_eq!(pause_after_trouble(&mut breaker, 1), 2);
+}
+
+#[test]
+fn a_straggler_whose_login_is_refused_lengthens_it() {
+    let mut breaker = closed(20);
+    pause_after_trouble(&mut breaker, 0);
+    assert_eq!(pause_after(&mut breaker, 0, REFUSED), 60);
+    assert_eq!(breaker.trouble(at(0), 0, REFUSED, Spread::NONE), Effect::Unremarkable);
+}
+
+#[test]
+fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
+    let mut breaker = closed(20);
+    assert_eq!(breaker.trouble(at(0), 10, Fault::Opening, Spread::NONE), Effect::Unremarkable);
+    assert_eq!(breaker.connections_allowed(at(0), 10), 10);
+    breaker.success(at(0));
+    assert_eq!(breaker.connections_allowed(at(0), 10), 10, "no growth at once");
+    breaker.success(at(2));
+    assert_eq!(breaker.connections_allowed(at(2), 10), 11);
+}
+
+#[test]
+fn invariant_2_a_refused_login_is_not_tried_again_while_old_connections_work() {
+    let mut breaker = closed(20);
+    assert!(matches!(breaker.trouble(at(0), 10, REFUSED, Spread::NONE), Effect::Paused { .. }));
+    breaker.success(at(1));
+    assert_eq!(breaker.connections_allowed(at(59), 10), 0);
+    assert_eq!(breaker.connections_allowed(at(60), 10), 11);
+    breaker.reached(at(60));
+    assert_eq!(breaker.retry_at(), None);
+}
+
+#[test]
+fn one_message_at_a_time_finds_out_whether_transactions_work() {
+    let mut breaker = closed(20);
+    pause_after(&mut breaker, 0, Fault::Transaction);
+    breaker.reached(at(1));
+    assert_eq!([0, 1, 5].map(|working| breaker.connections_allowed(at(1), working)), [1; 3]);
+}
+
+/// A failure beside a probe that was let in once ended the pause, and began the next, longer one a moment later.
+#[test]
+fn trouble_beside_a_probe_does_not_end_the_pause() {
+    let mut breaker = closed(20);
+    assert_eq!(pause_after(&mut breaker, 0, Fault::Transaction), 1);
+    breaker.reached(at(1));
+    assert!(matches!(breaker.trouble(at(1), 1, Fault::Transaction, Spread::NONE), Effect::Paused { .. }));
+}
+
+#[test]
+fn when_the_last_working_connection_fails_the_relay_is_paused() {
+    let mut breaker = closed(20);
+    for working in (1..20).rev() {
+        assert_eq!(breaker.trouble(at(0), working, Fault::Opening, Spread::NONE), Effect::Unremarkable);
+    }
+    assert_eq!(pause_after_trouble(&mut breaker, 0), 1);
+}
+
+#[test]
+fn invariant_3_a_returning_relay_is_met_by_a_slope() {
+    let mut breaker = closed(4);
+    pause_after_trouble(&mut breaker, 0);
+    breaker.success(at(1));
+    assert_eq!(breaker.retry_at(), None, "the pause is over");
+    let mut allowed = vec![breaker.connections_allowed(at(1), 4)];
+    for _ in 0..3 {
+        breaker.success(at(1));
+        allowed.push(breaker.connections_allowed(at(1), 4));
+    }
+    assert_eq!(allowed, [2, 3, 4, 4]);
+}
+
+#[test]
+fn invariant_4_an_impatient_probe_is_one_connection() {
+    let mut breaker = closed(20);
+    pause_after_trouble(&mut breaker, 0);
+    breaker.probe_now(at(0));
+    assert_eq!(breaker.connections_allowed(at(0), 0), 1);
+    breaker.reached(at(0));
+    breaker.probe_now(at(0));
+    assert_eq!(breaker.connections_allowed(at(0), 1), 2);
+}
+
+#[test]
+fn invariant_5_connections_are_begun_no_faster_than_they_work() {
+    let breaker = Breaker::new(20);
+    assert!(breaker.is_untried());
+    let allowed = [0, 1, 2, 4, 8, 16, 20].map(|working| breaker.connections_allowed(at(0), working));
+    assert_eq!(allowed, [1, 2, 4, 8, 16, 20, 20]);
+}
+
+#[test]
+fn invariant_6_a_pause_ends_when_what_was_refused_is_granted() {
+    for (fault, ends_when_reached) in [(Fault::Opening, true), (REFUSED, true), (Fault::Transaction, false)] {
+        let mut breaker = closed(20);
+        pause_after(&mut breaker, 0, fault);
+        breaker.reached(at(60));
+        assert_eq!(breaker.retry_at().is_none(), ends_when_reached, "{fault:?}");
+        breaker.success(at(60));
+        assert_eq!(breaker.retry_at(), None, "{fault:?}");
+    }
+}
+
+/// One event of a quiet host's day with its relay.
+#[derive(Clone, Copy, Debug)]
+enum Day {
+    /// Trouble at this second must begin a pause of so many.
+    Trouble(i64, i64),
+    /// A connection was opened.
+    Reached(i64),
+    /// A message was answered.
+    Answered(i64),
+    /// `flush`.
+    Flush(i64),
+}
+
+/// A pause was once remembered until as many messages had been answered as connections are allowed, on a quiet host
+/// for days: one outage, one good mail, then a glitch of a second and "next probe in 361 s".
+#[test]
+fn what_a_quiet_host_remembers_of_an_outage() {
+    use Day::{Answered, Flush, Reached, Trouble};
+    let outage = [Trouble(0, 1), Trouble(1, 2), Trouble(3, 4), Trouble(7, 8)];
+    let day = 86_400;
+    let histories: &[(&str, &[Day])] = &[
+        ("one good mail, then a glitch", &[Answered(15), Trouble(day, 1), Answered(day + 1)]),
+        ("one good mail, and a glitch a second later", &[Answered(15), Trouble(16, 1), Trouble(17, 2)]),
+        ("a connection opened, nothing answered", &[Reached(15), Trouble(16, 16)]),
+        ("a connection opened, a glitch a day later", &[Reached(15), Trouble(day, 1)]),
+        ("nothing more to send for a day", &[Trouble(day, 1), Trouble(day + 1, 2)]),
+        ("probes go on", &[Trouble(15, 16), Trouble(31, 32), Answered(63), Trouble(64, 1)]),
+        ("a flush in the midst of it", &[Flush(10), Trouble(10, 16)]),
+        ("a glitch behind each mail", &[Answered(15), Trouble(16, 1), Answered(17), Trouble(18, 1)]),
+    ];
+    for connections in [1, 2, 20] {
+        for (name, history) in histories {
+            let mut breaker = closed(connections);
+            for event in outage.iter().chain(*history) {
+                match *event {
+                    Trouble(second, pause) => {
+                        assert_eq!(pause_after_trouble(&mut breaker, second), pause, "{name}: {event:?}");
+                    }
+                    Reached(second) => breaker.reached(at(second)),
+                    Answered(second) => breaker.success(at(second)),
+                    Flush(second) => breaker.probe_now(at(second)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn probes_of_a_fleet_drift_apart() {
+    let pause = |draw| {
+        let mut breaker = closed(1);
+        breaker.trouble(at(0), 0, Fault::Opening, Spread::new(draw));
+        breaker.retry_at().unwrap().duration_since(at(0)).as_millis()
+    };
+    assert_eq!((pause(-1.0), pause(1.0)), (750, 1250));
+}

@@ -1,0 +1,129 @@
+//! The connections to the relay, as far as the owner knows them.
+//!
+//! Promises: a message with losses gets a connection that has carried nothing yet, and none rides behind it; few
+//! connections are with such messages at a time; what an earlier relay's connections do counts for nothing.
+//!
+//! Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`).
+
+use std::collections::HashMap;
+
+use tokio::task::{AbortHandle, Id};
+
+use super::ConnectionId;
+use super::suspects::Blame;
+
+/// One connection in so many may be with a message that has losses; one at least.
+const SHARE_OF_LOST: usize = 4;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not yet there.
+    Opening,
+    /// Reached, verified, authenticated; it has carried nothing yet.
+    Open,
+    /// It carries message after message.
+    Shared,
+    /// It was opened for one message with losses, and carries no other.
+    Alone,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) stage: Stage,
+    /// Whose trouble it is that a message of this connection was lost; none was so far: `None`.
+    pub(super) blame: Option<Blame>,
+    task: AbortHandle,
+}
+
+/// All that exist.
+#[derive(Default)]
+pub(super) struct Connections {
+    known: HashMap<Id, Connection>,
+    next: ConnectionId,
+    /// Those before it belong to settings that have been replaced.
+    oldest_current: ConnectionId,
+}
+
+impl Connections {
+    /// Takes in a connection that `begin` begins under the name it is given.
+    pub(super) fn begin(&mut self, begin: impl FnOnce(ConnectionId) -> AbortHandle) {
+        let id = self.next;
+        self.next += 1;
+        let task = begin(id);
+        self.known.insert(task.id(), Connection { id, stage: Stage::Opening, blame: None, task });
+    }
+
+    /// The connection of `task` has ended.
+    pub(super) fn ended(&mut self, task: Id) -> Option<Connection> {
+        self.known.remove(&task)
+    }
+
+    /// The connection of that name.
+    pub(super) fn named(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.known.values_mut().find(|connection| connection.id == id)
+    }
+
+    /// It has come this far.
+    pub(super) fn reaches(&mut self, id: ConnectionId, stage: Stage) {
+        if let Some(connection) = self.named(id) {
+            connection.stage = stage;
+        }
+    }
+
+    /// How many exist, those of earlier settings with them.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How many belong to the settings in force.
+    pub(super) fn current(&self) -> usize {
+        self.known.values().filter(|connection| !self.is_outdated(connection.id)).count()
+    }
+
+    /// How many are not yet there.
+    pub(super) fn opening(&self) -> usize {
+        self.count(|stage| stage == Stage::Opening)
+    }
+
+    /// How many show that the relay works.
+    pub(super) fn working(&self) -> usize {
+        self.count(|stage| stage != Stage::Opening)
+    }
+
+    /// Whether one more may be given a message with losses, of `max_connections`.
+    pub(super) fn may_be_alone(&self, max_connections: usize) -> bool {
+        self.count(|stage| stage == Stage::Alone) < (max_connections / SHARE_OF_LOST).max(1)
+    }
+
+    /// Whether messages without losses have a connection besides `id`.
+    pub(super) fn others_serve(&self, id: ConnectionId) -> bool {
+        self.known.values().any(|other| {
+            other.id != id
+                && !self.is_outdated(other.id)
+                && matches!(other.stage, Stage::Open | Stage::Shared)
+        })
+    }
+
+    /// What an earlier relay's connection meets, or is told, says nothing of this relay.
+    pub(super) fn is_outdated(&self, id: ConnectionId) -> bool {
+        id < self.oldest_current
+    }
+
+    /// From now on all that exist belong to earlier settings.
+    pub(super) fn outdate(&mut self) {
+        self.oldest_current = self.next;
+    }
+
+    /// Cuts off those still being opened, which hold no message.
+    pub(super) fn abort_opening(&self) {
+        let opening = self.known.values().filter(|connection| connection.stage == Stage::Opening);
+        opening.for_each(|connection| connection.task.abort());
+    }
+
+    fn count(&self, counts: impl Fn(Stage) -> bool) -> usize {
+        let current = self.known.values().filter(|connection| !self.is_outdated(connection.id));
+        current.filter(|connection| counts(connection.stage)).count()
+    }
+}

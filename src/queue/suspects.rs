@@ -1,0 +1,113 @@
+//! Suspects: whether trouble behind the login is the relay's, or the message's that met it.
+//!
+//! Promises: such trouble is the relay's only if it meets two messages with no transaction answered in between; a
+//! message that meets it alone, or again after the relay has answered others, is to blame itself.
+//!
+//! Invariants:
+//! 1. One message, however often it meets trouble, never makes it the relay's.
+//! 2. While the relay answers nobody, no message's losses are counted beyond the first, unless it was alone.
+//! 3. At most [`MOST`] messages are charged with one outage.
+//!
+//! Pure. Not here: what becomes of a lost message (`schedule.rs`), the pause of a relay (`breaker.rs`).
+
+use crate::queue_id::QueueId;
+
+/// An outage meets one message after the other; more than these few are not put behind the others for it.
+const MOST: usize = 8;
+
+/// The messages that have met trouble since the relay last answered a transaction.
+#[derive(Debug, Default)]
+pub struct Suspects(Vec<QueueId>);
+
+/// Whose trouble it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The message's that met it: the relay is not paused for it.
+    Message,
+    /// The relay's, which treats others alike.
+    Relay,
+}
+
+impl Suspects {
+    /// Trouble has met a message that has had `losses` before. Gives whose it is, and the message's losses from now on.
+    pub fn lost(&mut self, id: QueueId, losses: u8) -> (Blame, u8) {
+        let is_suspect = self.0.contains(&id);
+        if !is_suspect && losses > 0 {
+            // The relay has answered others since then.
+            return (Blame::Message, losses.saturating_add(1));
+        }
+        if !is_suspect && self.0.len() < MOST {
+            self.0.push(id);
+        }
+        if self.0 == [id] {
+            return (Blame::Message, losses.saturating_add(1));
+        }
+        let is_charged = self.0.contains(&id);
+        (Blame::Relay, if is_charged { losses.max(1) } else { losses })
+    }
+
+    /// The relay has answered a transaction, whatever it said: what was met before is no sign of an outage any more.
+    pub fn relay_answered(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(raw: u64) -> QueueId {
+        QueueId::from_raw(raw)
+    }
+
+    #[test]
+    fn invariant_1_one_message_alone_is_always_to_blame() {
+        let mut suspects = Suspects::default();
+        for losses in 0..20 {
+            assert_eq!(suspects.lost(id(1), losses), (Blame::Message, losses + 1));
+        }
+        assert_eq!(suspects.lost(id(1), u8::MAX), (Blame::Message, u8::MAX));
+    }
+
+    #[test]
+    fn a_second_message_makes_it_the_relays() {
+        let mut suspects = Suspects::default();
+        assert_eq!(suspects.lost(id(1), 0), (Blame::Message, 1));
+        assert_eq!(suspects.lost(id(2), 0), (Blame::Relay, 1));
+    }
+
+    #[test]
+    fn an_answer_in_between_makes_it_each_ones_own() {
+        let mut suspects = Suspects::default();
+        for raw in 1..50 {
+            assert_eq!(suspects.lost(id(raw), 0), (Blame::Message, 1));
+            suspects.relay_answered();
+            assert_eq!(suspects.lost(id(raw), 1), (Blame::Message, 2));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_lost_before_the_answer_is_no_witness_against_the_relay() {
+        let mut suspects = Suspects::default();
+        suspects.lost(id(1), 0);
+        suspects.relay_answered();
+        assert_eq!(suspects.lost(id(2), 0), (Blame::Message, 1));
+        assert_eq!(suspects.lost(id(1), 1), (Blame::Message, 2));
+        assert_eq!(suspects.lost(id(2), 1), (Blame::Message, 2), "still alone");
+    }
+
+    #[test]
+    fn invariants_2_and_3_an_outage_charges_few_and_each_once() {
+        let mut suspects = Suspects::default();
+        let mut losses = [0; 20];
+        for round in 0..5 {
+            for (raw, losses) in (0..).zip(&mut losses) {
+                let (blame, charged) = suspects.lost(id(raw), *losses);
+                assert_eq!(blame == Blame::Message, (round, raw) == (0, 0));
+                *losses = charged;
+            }
+        }
+        assert_eq!(losses[..MOST], [1; MOST]);
+        assert_eq!(losses[MOST..], [0; 20 - MOST]);
+    }
+}
