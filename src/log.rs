@@ -159,6 +159,8 @@ pub struct Accepted<'a> {
     pub id: QueueId,
     /// `localhost[127.0.0.1]` or `uid 1000`.
     pub client: &'a str,
+    /// The login name of that uid, where it has one.
+    pub user: Option<&'a str>,
     /// Where failures are reported to.
     pub from: &'a ReversePath,
     /// Octets of content, with what was added to it.
@@ -169,6 +171,8 @@ pub struct Accepted<'a> {
     pub protocol: &'a str,
     /// What the client called itself.
     pub helo: Option<&'a str>,
+    /// By which the program that handed it in knows it.
+    pub message_id: Option<&'a str>,
 }
 
 impl fmt::Display for Accepted<'_> {
@@ -176,9 +180,16 @@ impl fmt::Display for Accepted<'_> {
         let Accepted { id, client, from, size, nrcpt, protocol, .. } = self;
         let from = from.to_string();
         let from = Foreign(&from);
-        write!(f, "{id}: client={client}, from=<{from}>, size={size}, nrcpt={nrcpt}, proto={protocol}")?;
+        write!(f, "{id}: client={client}")?;
+        if let Some(user) = self.user {
+            write!(f, " ({})", Foreign(user))?;
+        }
+        write!(f, ", from=<{from}>, size={size}, nrcpt={nrcpt}, proto={protocol}")?;
         if let Some(helo) = self.helo {
             write!(f, ", helo=<{}>", Foreign(helo))?;
+        }
+        if let Some(message_id) = self.message_id {
+            write!(f, ", message-id={}", Foreign(message_id))?;
         }
         f.write_str(" (queued)")
     }
@@ -187,8 +198,12 @@ impl fmt::Display for Accepted<'_> {
 /// A message is on stable storage.
 pub fn accepted(accepted: &Accepted<'_>) {
     let Accepted { id, client, from, size, nrcpt, protocol, .. } = accepted;
+    let Accepted { user, message_id, .. } = accepted;
     let helo = accepted.helo.map(|helo| Foreign(helo).to_string());
-    info!(queue_id = %id, client, %from, size, nrcpt, proto = protocol, helo, "{accepted}");
+    info!(
+        queue_id = %id, client, user, %from, size, nrcpt, proto = protocol, helo, message_id,
+        "{accepted}"
+    );
 }
 
 /// The message has lines that are too long for SMTP: what was done with them.
@@ -578,9 +593,40 @@ pub fn needs_restart(key: &str) {
     warn!("{key} has changed: that takes a restart");
 }
 
-/// A reply of the relay, and to what; commands are not shown, since some are secrets.
-pub fn relay_said(relay: &dyn fmt::Display, phase: &dyn fmt::Display, said: &dyn fmt::Display) {
-    debug!("{relay} to {phase}: {}", foreign(said));
+/// Something said between a relay and us, and of which message: nothing of AUTH, and no content.
+pub struct Said<'a> {
+    /// The message at hand; none before and between transactions.
+    pub id: Option<QueueId>,
+    /// The relay.
+    pub relay: &'a dyn fmt::Display,
+    /// A command, or the phase that a reply is to.
+    pub command: &'a dyn fmt::Display,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.relay, foreign(self.command))
+    }
+}
+
+/// The queue id in front of a line about a message; nothing in front of another.
+struct Prefix(Option<QueueId>);
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, "{id}: "))
+    }
+}
+
+/// A command to the relay.
+pub fn relay_told(told: &Said<'_>) {
+    debug!(queue_id = told.id.map(tracing::field::display), "{}to {told}", Prefix(told.id));
+}
+
+/// A reply of the relay.
+pub fn relay_said(said: &Said<'_>, reply: &dyn fmt::Display) {
+    let prefix = Prefix(said.id);
+    debug!(queue_id = said.id.map(tracing::field::display), "{prefix}from {said}: {}", foreign(reply));
 }
 
 /// A client of the control socket went away or spoke nonsense.

@@ -44,12 +44,12 @@ pub(super) async fn flush(queue: &Queue) -> Option<Flushed> {
 
 /// What the queue has seen of the relay since it was as `before`.
 fn contact(before: &Status, now: &Status) -> Contact {
-    if before.ready + before.under_way + before.deferred == 0 {
-        Contact::NotNeeded
-    } else if now.reached > before.reached {
+    if now.reached > before.reached {
         Contact::Reached
     } else if now.troubles > before.troubles {
         Contact::NotReached
+    } else if now.ready + now.under_way == 0 {
+        Contact::NotNeeded
     } else {
         Contact::Awaited
     }

@@ -133,11 +133,13 @@ impl SpoolBackend {
         log::accepted(&Accepted {
             id: committed.id(),
             client: &self.permit.peer().to_string(),
+            user: self.user.as_ref().map(|user| user.login.as_str()),
             from: &accepted.from,
             size,
             nrcpt: accepted.nrcpt,
             protocol: accepted.protocol,
             helo: accepted.helo.as_deref(),
+            message_id: accepted.message_id.as_deref(),
         });
     }
 }
@@ -156,6 +158,7 @@ struct Summary {
     nrcpt: usize,
     protocol: &'static str,
     helo: Option<String>,
+    message_id: Option<String>,
 }
 
 /// A message while its content comes in.
@@ -193,11 +196,11 @@ impl Backend for SpoolBackend {
         let Intake { mut draft, fixup, protocol, helo, mut passing } = intake;
         passing.clear();
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing));
-        let Fixed { envelope, long_lines, .. } = fixed.map_err(refusal_of_content)?;
+        let Fixed { envelope, message_id, long_lines, .. } = fixed.map_err(refusal_of_content)?;
         draft.write(&passing).await.map_err(|error| self.not_queued(draft.id(), error))?;
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
-        let summary = Summary { from, nrcpt: envelope.recipients.len(), protocol, helo };
+        let summary = Summary { from, nrcpt: envelope.recipients.len(), protocol, helo, message_id };
         let now = (self.desk.clock)().timestamp();
         let submitter = self.permit.peer().submitter();
         let committed = self

@@ -71,11 +71,13 @@ fn the_accepted_line() {
     let mut line = Accepted {
         id: ID,
         client: "localhost[127.0.0.1]",
+        user: None,
         from: &from,
         size: 1234,
         nrcpt: 2,
         protocol: "ESMTP",
         helo: Some("x\u{7}y"),
+        message_id: None,
     };
     assert_eq!(
         line.to_string(),
@@ -88,6 +90,14 @@ fn the_accepted_line() {
         line.to_string(),
         "18A4F1C9A02B3D40: client=localhost[127.0.0.1], from=<>, size=1234, nrcpt=2, proto=ESMTP (queued)"
     );
+    (line.client, line.user, line.message_id) = ("uid 1000", Some("ann"), Some("<1@web1>"));
+    assert_eq!(
+        line.to_string(),
+        "18A4F1C9A02B3D40: client=uid 1000 (ann), from=<>, size=1234, nrcpt=2, proto=ESMTP, \
+         message-id=<1@web1> (queued)"
+    );
+    let json: serde_json::Value = serde_json::from_str(&logged(|| accepted(&line))).unwrap();
+    assert_eq!((&json["user"], &json["message_id"]), (&"ann".into(), &"<1@web1>".into()), "{json}");
 }
 
 #[test]

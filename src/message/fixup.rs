@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
-use super::header::{Header, Scan, Split};
+use super::header::{Header, Scan, Split, split};
 use super::long_lines::{Folder, LongLines};
 use super::mend::Mender;
 use super::rewrite::{Changes, Facts, Refused, Rewritten, Rules, rewrite};
@@ -33,6 +33,9 @@ pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
 
 /// More Received fields than this are a loop (RFC 5321 6.3: at least 100).
 pub const MAX_RECEIVED_FIELDS: usize = 100;
+
+/// The longest line that SMTP carries, without its end (RFC 5321 4.5.3.1.6).
+const MAX_LINE_OCTETS: usize = 998;
 
 /// What is done at once, in octets of header times KiB of header rules: at worst some 20 ms.
 const PROMPT_EFFORT: u64 = 128 * 1024;
@@ -98,6 +101,8 @@ pub struct Fixed {
     pub envelope: Envelope,
     /// What was changed in envelope and header.
     pub changes: Changes,
+    /// The Message-ID with which it goes on, as it stands in its field; cut after so many octets as a line may have.
+    pub message_id: Option<String>,
     /// What was done with lines that are too long; `None`: there are none.
     pub long_lines: Option<LongLinesFound>,
 }
@@ -252,8 +257,15 @@ impl Following {
     fn finish(self, out: &mut Vec<u8>) -> Fixed {
         let Following { rewritten, folder, of_long_lines } = self;
         let long_lines = folder.finish(out).then_some(of_long_lines);
-        Fixed { envelope: rewritten.envelope, changes: rewritten.changes, long_lines }
+        let message_id = message_id(split(&rewritten.header).header);
+        Fixed { envelope: rewritten.envelope, changes: rewritten.changes, message_id, long_lines }
     }
+}
+
+fn message_id(header: Header<'_>) -> Option<String> {
+    let body = header.find("Message-ID")?.unfolded();
+    let text = body.trim_ascii();
+    Some(String::from_utf8_lossy(&text[..text.len().min(MAX_LINE_OCTETS)]).into_owned())
 }
 
 fn is_looping(header: Header<'_>) -> bool {

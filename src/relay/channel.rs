@@ -15,6 +15,7 @@
 //!
 //! RFC 5321 4.2 (replies), 4.5.3.2 (timeouts).
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -27,11 +28,15 @@ use zeroize::Zeroize;
 
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use crate::config::Timeouts;
-use crate::log;
-use crate::smtp::reply::{Reading, Reply};
+use crate::log::{self, Said};
+use crate::queue_id::QueueId;
+use crate::smtp::reply::{Reading, Reply, Severity};
 
 /// What is taken in while we write: the replies to the largest group fit many times.
 const MAX_UNREAD_OCTETS: usize = 1 << 20;
+
+/// What stands in the log for any part of an AUTH exchange.
+const NOT_SHOWN: &str = "(a part of AUTH, not shown)";
 
 /// How much of an octet string that is no reply is shown.
 const MAX_SHOWN_OCTETS: usize = 80;
@@ -50,6 +55,8 @@ pub(crate) struct Channel<S> {
     output: Vec<u8>,
     /// Why nothing more will come or go.
     broken: Option<Cause>,
+    /// The message at hand, for the log.
+    subject: Option<QueueId>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
@@ -63,7 +70,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             reading: Reading::default(),
             output: Vec::new(),
             broken: None,
+            subject: None,
         }
+    }
+
+    /// Says of which message the dialogue is from now on, for the log.
+    pub(crate) fn speak_of(&mut self, subject: Option<QueueId>) {
+        self.subject = subject;
     }
 
     pub(crate) fn peer(&self) -> &Peer {
@@ -93,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.output.reserve_exact(line.len() + 2);
         self.output.extend_from_slice(line);
         self.output.extend_from_slice(b"\r\n");
+        self.show(&NOT_SHOWN);
         self.write_out(phase).await;
         self.output.zeroize();
         self.reply(phase).await
@@ -100,6 +114,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// Sends what is in [`Channel::output`]. A failure is kept for the next [`Channel::reply`].
     pub(crate) async fn flush(&mut self, phase: Phase) {
+        match phase {
+            Phase::Content => {}
+            // The end of the content is in front of it.
+            Phase::Dot => self.show(&"."),
+            _ => self.show_lines(),
+        }
         self.write_out(phase).await;
         self.output.clear();
     }
@@ -144,8 +164,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn heard(&self, phase: Phase, reply: Reply) -> Reply {
-        log::relay_said(&self.peer, &phase, &reply);
+        let said = Said { id: self.subject, relay: &self.peer, command: &phase };
+        match (phase, reply.severity()) {
+            (Phase::Auth, Severity::Intermediate) => log::relay_said(&said, &NOT_SHOWN),
+            _ => log::relay_said(&said, &reply),
+        }
         reply
+    }
+
+    /// Logs the commands that are about to be written.
+    fn show_lines(&self) {
+        let lines = self.output.split(|octet| *octet == b'\n').map(<[u8]>::trim_ascii_end);
+        for line in lines.filter(|line| !line.is_empty()) {
+            self.show(&String::from_utf8_lossy(line));
+        }
+    }
+
+    fn show(&self, command: &dyn fmt::Display) {
+        log::relay_told(&Said { id: self.subject, relay: &self.peer, command });
     }
 
     /// Whether nothing more will be heard.
@@ -177,6 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// Takes leave: QUIT, its reply, TLS and TCP shut down, all within QUIT's limit; failure is no matter.
     pub(crate) async fn quit(mut self) {
         let limit = self.timeouts.quit;
+        self.subject = None;
         let farewell = async {
             let _ = self.command(Phase::Quit, b"QUIT").await;
             let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;

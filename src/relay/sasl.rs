@@ -255,7 +255,13 @@ fn in_words(error: &SessionError) -> String {
             "the relay's proof is wrong: it does not know the secret".into()
         }
         SessionError::Base64 { .. } => "the relay's challenge is not base64".into(),
-        other => other.to_string(),
+        other => match other.to_string() {
+            // RFC 5802 7: what the relay may say of a SCRAM exchange in place of its own proof.
+            text if ["invalid proof", "unknown user"].iter().any(|words| text.contains(words)) => {
+                "user or password refused".into()
+            }
+            text => text,
+        },
     }
 }
 

@@ -47,7 +47,7 @@ class Caller:
         assert names.count(b"from") == names.count(b"to") == names.count(b"date") == names.count(b"message-id") == 1
         assert names.count(b"received") == 2 and b"bcc" not in names
         assert body == self.body
-        client = "localhost[127.0.0.1]" if self.uid is None else f"uid {self.uid}"
+        client = "localhost[127.0.0.1]" if self.uid is None else f"uid {self.uid} ({ANN.name})"
         assert log.count("(queued)") == 1 and log.count("status=sent") == 1
         assert f": client={client}, from=<{self.reverse_path}>," in log, log
         assert f": to=<{self.recipient}>," in log, log

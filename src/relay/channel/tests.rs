@@ -1,6 +1,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tracing::Level;
 
 use super::*;
+use crate::journal::testing::Captured;
 
 fn channel(stream: DuplexStream) -> Channel<DuplexStream> {
     let address = "192.0.2.5:587".parse().unwrap();
@@ -215,4 +217,38 @@ async fn nothing_is_read_behind_a_reply_without_an_end() {
     assert!(channel.is_at_end());
     theirs.write_all(b"k\r\n550 late\r\n").await.unwrap();
     assert!(matches!(channel.reply(Phase::Mail).await.unwrap_err().cause, Cause::TimedOut(_)));
+}
+
+/// At DEBUG only the relay's side was shown, without the message's name, and the challenges of AUTH with it.
+#[tokio::test]
+async fn both_sides_are_shown_but_neither_secrets_nor_content() {
+    let log = Captured::default();
+    let written = log.clone();
+    let journal = tracing_subscriber::fmt().with_ansi(false).with_max_level(Level::DEBUG);
+    let _logging = tracing::subscriber::set_default(journal.with_writer(move || written.clone()).finish());
+    let (ours, mut theirs) = duplex(4096);
+    let mut channel = channel(ours);
+    theirs.write_all(b"334 c2VjcmV0\r\n235 ok\r\n250 2.1.0 fine\r\n250 taken\r\n221 bye\r\n").await.unwrap();
+    channel.secret_command(Phase::Auth, b"AUTH PLAIN c2VjcmV0").await.unwrap();
+    channel.secret_command(Phase::Auth, b"c2VjcmV0").await.unwrap();
+    channel.speak_of(Some(QueueId::from_raw(0x18A4_F1C9_A02B_3D40)));
+    channel.command(Phase::Mail, b"MAIL FROM:<a@x>").await.unwrap();
+    channel.output().extend_from_slice(b"c2VjcmV0\r\n.\r\n");
+    channel.flush(Phase::Dot).await;
+    channel.reply(Phase::Dot).await.unwrap();
+    channel.quit().await;
+    let text = log.text();
+    assert!(!text.contains("c2VjcmV0"), "{text}");
+    let peer = "mx[192.0.2.5]:587";
+    for line in [
+        format!("to {peer}: (a part of AUTH, not shown)"),
+        format!("from {peer}: AUTH: (a part of AUTH, not shown)"),
+        format!("from {peer}: AUTH: 235 ok"),
+        format!("18A4F1C9A02B3D40: to {peer}: MAIL FROM:<a@x>"),
+        format!("18A4F1C9A02B3D40: from {peer}: MAIL FROM: 250 2.1.0 fine"),
+        format!("18A4F1C9A02B3D40: to {peer}: ."),
+        format!("to {peer}: QUIT"),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
 }

@@ -44,6 +44,7 @@ impl Connection {
         work: &mut W,
     ) -> Result<(), End> {
         delivery.begin();
+        self.channel.speak_of(Some(delivery.id));
         if !grouped {
             self.begin_group(&delivery.group).await?;
         }

@@ -90,6 +90,8 @@ enum Twist {
     NoProof,
     /// A proof that is not one.
     WrongProof,
+    /// The error of RFC 5802 in its place, which says that ours is wrong.
+    RefusedProof,
 }
 
 /// The relay's side of one AUTH, by rsasl; gives the lines heard.
@@ -119,6 +121,8 @@ async fn serve(far: DuplexStream, iterations: u32, twist: Twist) -> Vec<String> 
                     Twist::None if !challenge.is_empty() => assert_eq!(relay.ask(&challenge).await, ""),
                     // v=AAAA
                     Twist::WrongProof => assert_eq!(relay.ask("dj1BQUFB").await, "*"),
+                    // e=invalid-proof
+                    Twist::RefusedProof => assert_eq!(relay.ask("ZT1pbnZhbGlkLXByb29m").await, "*"),
                     _ => {}
                 }
                 relay.say("235 2.7.0 welcome").await;
@@ -285,6 +289,19 @@ async fn a_relay_that_proves_nothing_is_refused() {
             Err(format!("{mechanism}: the relay's proof is wrong: it does not know the secret"))
         );
         assert_eq!(heard.last().unwrap(), "*");
+    }
+}
+
+/// The log said "invalid proof" of a wrong password, and nobody knew what to do.
+#[tokio::test]
+async fn a_refused_proof_is_a_refused_password() {
+    for mechanism in &ALL[..3] {
+        let (mut channel, far) = channel();
+        let (user, offered) = (user(PASSWORD, None), offers(mechanism));
+        let refused = authenticate(&mut channel, &offered, &user.auth);
+        let (result, _) = tokio::join!(refused, serve(far, 4096, Twist::RefusedProof));
+        let words = result.unwrap_err().to_string();
+        assert!(words.ends_with(&format!("AUTH: {mechanism}: user or password refused")), "{words}");
     }
 }
 
