@@ -7,6 +7,8 @@
 //! Fails: a line that is no entry is an error with its file and line, and quotes nothing: the table may
 //! hold secrets. A table that cannot be had is no error but [`Unread`], with the reason.
 
+use std::collections::HashSet;
+
 use super::files::Files;
 use super::lines::{first_word, items, logical_lines};
 use super::main_cf::Settings;
@@ -29,6 +31,15 @@ pub(super) struct Entry {
     pub(super) place: Place,
     pub(super) key: String,
     pub(super) value: String,
+}
+
+/// What became of the tables that a parameter lists.
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) tables: Vec<Table>,
+    pub(super) unread: Vec<Unread>,
+    /// Entries whose key stood above in the same table: they never count.
+    pub(super) repeated: Vec<Entry>,
 }
 
 /// A table that cannot be had.
@@ -57,17 +68,22 @@ pub(super) fn tables(
     name: &str,
     files: &Files<'_>,
     shape: Shape,
-) -> Result<(Vec<Table>, Vec<Unread>), ImportError> {
+) -> Result<Tables, ImportError> {
     let value = settings.value(name)?;
     let place = settings.get(name).map_or_else(|| Place::file("main.cf"), |setting| setting.place.clone());
-    let (mut tables, mut unread) = (Vec::new(), Vec::new());
+    let mut found = Tables::default();
     for item in items(&value) {
         match table(item, &place, settings, files, shape)? {
-            Ok(table) => tables.push(table),
-            Err(why) => unread.push(Unread { name: shown(item), why }),
+            Ok(Table::Pairs(entries)) => {
+                let (first, repeated) = by_key(entries);
+                found.tables.push(Table::Pairs(first));
+                found.repeated.extend(repeated);
+            }
+            Ok(table) => found.tables.push(table),
+            Err(why) => found.unread.push(Unread { name: shown(item), why }),
         }
     }
-    Ok((tables, unread))
+    Ok(found)
 }
 
 fn shown(item: &str) -> String {
@@ -137,7 +153,13 @@ fn inline(inner: Option<&str>, place: &Place) -> Result<Vec<Entry>, ImportError>
     Ok(entries)
 }
 
-/// The entries of the text `file`.
+/// The first entry of each key, and the later ones.
+fn by_key(entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    let mut seen = HashSet::new();
+    entries.into_iter().partition(|entry| seen.insert(entry.key.clone()))
+}
+
+/// The entries of the text `file`, in its order; a key may stand there twice.
 pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<Entry>, ImportError> {
     let mut entries = Vec::new();
     for line in logical_lines(file, text)? {
@@ -160,10 +182,7 @@ pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<Entry>, 
 }
 
 fn add(entries: &mut Vec<Entry>, place: Place, key: &str, value: &str) {
-    let key = key.to_lowercase();
-    if !entries.iter().any(|entry| entry.key == key) {
-        entries.push(Entry { place, key, value: value.into() });
-    }
+    entries.push(Entry { place, key: key.to_lowercase(), value: value.into() });
 }
 
 /// What `tables` answer for `key`; patterns are not asked.
@@ -191,7 +210,7 @@ mod tests {
         }
     }
 
-    fn of(value: &str) -> Result<(Vec<Table>, Vec<Unread>), ImportError> {
+    fn of(value: &str) -> Result<Tables, ImportError> {
         let mut settings = Settings::of_host("web1");
         settings.set(Place::line("/etc/postfix/main.cf", 7), "m", value);
         let files = Files::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
@@ -210,15 +229,23 @@ mod tests {
             ("static:{ two words }", "", Some("two words")),
             ("", "x", None),
         ] {
-            let (tables, unread) = of(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+            let Tables { tables, unread, .. } = of(value).unwrap_or_else(|error| panic!("{value}: {error}"));
             assert_eq!(lookup(&tables, key).map(|entry| entry.value.as_str()), expected, "{value}");
             assert!(unread.is_empty());
         }
     }
 
     #[test]
+    fn a_key_that_stands_twice_is_reported() {
+        let repeated = of("hash:/etc/postfix/map").unwrap().repeated;
+        assert_eq!(repeated.len(), 1);
+        assert_eq!((repeated[0].place.to_string().as_str(), repeated[0].key.as_str()), ("map:3", "root"));
+    }
+
+    #[test]
     fn what_cannot_be_had_has_a_reason_and_shows_no_secret() {
-        let (tables, unread) = of("hash:/etc/postfix/gone, ldap:/etc/x, mysql:hunter2 regexp:/gone").unwrap();
+        let Tables { tables, unread, .. } =
+            of("hash:/etc/postfix/gone, ldap:/etc/x, mysql:hunter2 regexp:/gone").unwrap();
         assert!(tables.is_empty());
         let said: Vec<_> = unread.iter().map(|table| format!("{}: {}", table.name, table.why)).collect();
         assert_eq!(

@@ -93,6 +93,7 @@ pub fn import(
         file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).to_owned();
     let home = match format {
         Format::Nullmailer => "/etc/nullmailer",
+        Format::Ssmtp => "/etc/ssmtp",
         _ => "/etc/postfix",
     };
     let files = Files::new(&directory, home, read);
@@ -128,7 +129,7 @@ fn begin(
         Format::Chef => chef::carry(&place, &text, options, draft)?,
         Format::Msmtp => msmtp::carry(&place, &text, options, draft)?,
         Format::Nullmailer => nullmailer::carry(files, &place, &text, options, draft)?,
-        Format::Ssmtp => ssmtp::carry(&place, &text, options, draft)?,
+        Format::Ssmtp => ssmtp::carry(files, &place, &text, options, draft)?,
     }
     Ok(place)
 }

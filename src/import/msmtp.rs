@@ -10,6 +10,7 @@ use super::draft::{Cited, Draft, Fate, Key, Route};
 use super::lines::first_word;
 use super::nexthop::{Nexthop, port};
 use super::place::{ImportError, Place};
+use super::postfix::TOKENS;
 use super::single_relay::{Encryption, account, carry_auth, carry_relay};
 use crate::secret::Secret;
 use Fate::{AlreadySo, NotCarried};
@@ -56,6 +57,13 @@ const REASONS: [(&str, Fate, &str); 22] = [
     ("dsn_return", NotCarried, "each message says so itself"),
     ("timeout", NotCarried, "each step has its own: relay.timeouts"),
     ("aliases", NotCarried, "rewrite.aliases has users and their addresses: copy them there"),
+];
+
+/// Methods for which what stands beside the user is no password, and what becomes of them.
+const NO_PASSWORD: [(&[&str], &str); 3] = [
+    (&["oauthbearer", "xoauth2"], TOKENS),
+    (&["gssapi", "ntlm"], "nullmta speaks SCRAM, PLAIN and LOGIN: [auth] has to be written by hand"),
+    (&["external"], "the client certificate alone is no login in nullmta: [auth] has to be written by hand"),
 ];
 
 /// Carries the account `default` of `text`.
@@ -193,10 +201,15 @@ impl Account {
     fn carry_auth(&self, options: &Options<'_>, draft: &mut Draft) {
         let cited = self.cited(&["auth", "user"]);
         let method = self.value("auth").unwrap_or("off");
-        let Some(username) = self.value("user").filter(|_| method != "off") else {
+        let Some(username) = self.value("user").filter(|_| !["off", "none"].contains(&method)) else {
             draft.already_so(cited, "no authentication");
             return;
         };
+        if let Some((_, why)) = NO_PASSWORD.iter().find(|(name, _)| name.contains(&method)) {
+            draft.hidden.extend(self.value("password").map(|secret| Secret::new(secret.into())));
+            draft.not_carried(self.cited(&["auth", "user", "password", "passwordeval"]), why);
+            return;
+        }
         if let Some(password) = self.get("password") {
             let secret = Secret::new(password.value.clone());
             carry_auth(username, secret, &password.place.to_string(), cited, options, draft);

@@ -47,6 +47,17 @@ const FILES: [(&str, &str); 5] = [
 const SECONDS: [(&str, &str); 3] =
     [("queuelifetime", "queue.lifetime"), ("maxpause", "queue.retry-max"), ("pausetime", "queue.retry-min")];
 
+/// Files of one line that are in no key, and why.
+const NOT_CARRIED_FILES: [(&str, &str); 4] = [
+    (
+        "defaultdomain",
+        "a domain without a dot is left as it is; bare users are completed with rewrite.origin",
+    ),
+    ("idhost", "a Message-ID that is missing is made with listen.hostname"),
+    ("sendtimeout", "each step has its own: relay.timeouts"),
+    ("bouncefrom", "bounces are from <> and say MAILER-DAEMON in From"),
+];
+
 /// Carries the directory, whose `remotes` is `text`.
 pub(super) fn carry(
     files: &Files<'_>,
@@ -200,9 +211,13 @@ fn carry_files(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> 
             None => draft.not_carried(cited, "it is no number"),
         }
     }
-    if let Some((_, cited)) = first_line(files, "defaultdomain")? {
-        let why = "a domain without a dot is left as it is; bare users are completed with rewrite.origin";
-        draft.not_carried(cited, why);
+    for (name, why) in NOT_CARRIED_FILES {
+        if let Some((_, cited)) = first_line(files, name)? {
+            draft.not_carried(cited, why);
+        }
+    }
+    if let (Some((_, cited)), None) = (first_line(files, "me")?, first_line(files, "defaulthost")?) {
+        draft.already_so(cited, "without a defaulthost bare addresses are completed with it");
     }
     carry_admin(files, draft)
 }

@@ -96,6 +96,18 @@ impl Expression {
         (whole && !self.negated && !key.is_empty()).then_some(key)
     }
 
+    /// `@domain` and what stands in its place, where `result` keeps the user and changes the domain:
+    /// `/^(.*)@old$/ $1@new`.
+    pub(super) fn as_domain_move(&self, result: &str) -> Option<(String, String)> {
+        let text = self.text.strip_prefix('^').unwrap_or(&self.text);
+        let users = ["(.*)@", "(.+)@", "([^@]+)@", "([^@]*)@"];
+        let old = users.iter().find_map(|user| text.strip_prefix(user))?.strip_suffix('$')?;
+        let new = ["$1@", "${1}@", "$(1)@"].iter().find_map(|user| result.strip_prefix(user))?;
+        let old = literal(old).filter(|old| !old.is_empty() && !self.negated)?;
+        (!new.is_empty() && !new.contains('$'))
+            .then(|| (format!("@{}", old.to_lowercase()), format!("@{new}")))
+    }
+
     /// This expression in the syntax of the regex crate, or why there is none.
     pub(super) fn translated(&self) -> Result<String, String> {
         if self.negated {

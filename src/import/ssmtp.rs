@@ -5,7 +5,8 @@
 //! Fails: a line without `=`, with its line; no `mailhub`.
 
 use super::Options;
-use super::draft::{Cited, Draft, Fate, Key, Value};
+use super::draft::{Cited, Draft, Fate, Key, Route, Value};
+use super::files::Files;
 use super::nexthop::Nexthop;
 use super::place::{ImportError, Place};
 use super::single_relay::{Encryption, account, carry_auth, carry_relay};
@@ -32,8 +33,38 @@ const REASONS: [(&str, Fate, &str); 7] = [
     ("rewritedomain", NotCarried, "overruled by hostname"),
 ];
 
+/// `revaliases`: `user:address[:mailhub[:port]]`, what a user's mail is from and, it may be, which relay it takes.
+fn carry_revaliases(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let path = files.own("revaliases");
+    let Some(text) = files.text(&path)? else { return Ok(()) };
+    let mut senders = Vec::new();
+    for (index, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let place = Place::line(&path, index + 1);
+        let mut parts = line.splitn(3, ':').map(str::trim);
+        let (user, address) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if user.is_empty() || !address.contains('@') {
+            return Err(place.error("expected `user:address` or `user:address:mailhub:port`"));
+        }
+        if let Some(mailhub) = parts.next() {
+            let nexthop = Nexthop::parse(mailhub, 25).ok_or_else(|| place.error("expected a mailhub"))?;
+            let (senders, places) = (vec![address.to_owned()], vec![place.clone()]);
+            draft.routes.push(Route { senders, relayhost: nexthop.written(), username: None, places });
+        }
+        senders.push((user.to_owned(), vec![address.to_owned()], place));
+    }
+    if let Some((.., place)) = senders.first() {
+        let cited = Cited { shown: Some("one line a user".into()), ..Cited::entry(place, "revaliases") };
+        draft.set(Key::new("rewrite.senders", Value::Map(senders), vec![cited]));
+    }
+    Ok(())
+}
+
 /// Carries the file `text`.
 pub(super) fn carry(
+    files: &Files<'_>,
     place: &Place,
     text: &str,
     options: &Options<'_>,
@@ -65,6 +96,7 @@ pub(super) fn carry(
         ]);
     }
     settings.carry_root(draft);
+    carry_revaliases(files, draft)?;
     settings.account_for_from(draft);
     settings.account(draft);
     Ok(())

@@ -98,6 +98,11 @@ pub(super) fn carry(
         draft.already_so(cited, "no authentication: smtp_sasl_auth_enable is not yes");
         return Ok(Credentials::default());
     }
+    if wants_tokens(source, &credentials)? {
+        let names = ["smtp_sasl_auth_enable", MAPS, FILTER, SENDER_DEPENDENT];
+        draft.not_carried(source.settings.cited(&names), TOKENS);
+        return Ok(Credentials::default());
+    }
     let of_sender = fixed_sender.map_or(Ok(None), |sender| credentials.of_sender(sender))?;
     credentials.is_senders = of_sender.is_some();
     // There is always a first relay.
@@ -121,6 +126,24 @@ pub(super) fn carry(
 }
 
 const SENDER_DEPENDENT: &str = "smtp_sender_dependent_authentication";
+const FILTER: &str = "smtp_sasl_mechanism_filter";
+
+/// Why what stands beside a user is not written as a password.
+pub(in crate::import) const TOKENS: &str = "it logs in by OAuth: what stands here is a token or its file, and no password; [auth] has to be written by hand";
+
+/// Whether what the tables hold are tokens, or the files of tokens, as the SASL plug-ins for XOAUTH2 want it: the
+/// mechanisms are those of OAuth, or a path stands in the place of each password.
+fn wants_tokens(source: &Source<'_>, credentials: &Credentials) -> Result<bool, ImportError> {
+    let filter = source.value(FILTER)?.to_lowercase();
+    let listed = items(&filter);
+    let is_oauth = |name: &str| ["xoauth2", "oauthbearer"].contains(&name);
+    let mut wanted = listed.iter().filter(|name| !name.starts_with('!')).peekable();
+    if wanted.peek().is_some() && wanted.all(|name| is_oauth(name)) {
+        return Ok(true);
+    }
+    let is_path = |entry: &Entry| entry.value.split_once(":/").is_some_and(|(_, path)| path.contains('/'));
+    Ok(credentials.entries().next().is_some() && credentials.entries().all(is_path))
+}
 
 /// The keys under which Postfix looks for a sender.
 fn keys_of(sender: &str) -> Vec<&str> {
@@ -191,7 +214,6 @@ fn account_for_other_relays(credentials: &Credentials, nexthops: &[Nexthop], dra
 }
 
 fn carry_mechanisms(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
-    const FILTER: &str = "smtp_sasl_mechanism_filter";
     const OURS: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
     let value = source.value(FILTER)?.to_uppercase();
     let cited = source.settings.cited(&[FILTER]);

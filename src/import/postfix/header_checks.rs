@@ -22,6 +22,9 @@ const UNTOUCHED: [&str; 6] = [
     "smtp_body_checks",
 ];
 
+/// Why what is below the header section is not carried.
+const BELOW: &str = "rules are for the message's own header section; all below it stays as it is";
+
 /// Carries them.
 pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
     for name in TABLES {
@@ -36,9 +39,12 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
             draft.already_so(cited, "see rewrite.header");
         }
     }
+    let is_set = |name| source.settings.get(name).is_some();
+    if is_set("header_checks") && !(is_set("mime_header_checks") && is_set("nested_header_checks")) {
+        draft.warn(&format!("Postfix applies header_checks to the parts of a message, too: {BELOW}."));
+    }
     for name in UNTOUCHED {
-        let why = "rules are for the message's own header section; all below it stays as it is";
-        draft.not_carried(source.settings.cited(&[name]), why);
+        draft.not_carried(source.settings.cited(&[name]), BELOW);
     }
     Ok(())
 }
@@ -47,7 +53,10 @@ fn carry_rule(pattern: &Pattern, draft: &mut Draft) {
     let (action, argument) = first_word(&pattern.result);
     let name = pattern.expression.written();
     let cited = Cited { place: pattern.place.clone(), name, shown: Some(pattern.result.clone()) };
-    let refuse = |draft: &mut Draft, why: &str| draft.not_carried(vec![cited.clone()], why);
+    let refuse = |draft: &mut Draft, why: &str| {
+        let why = format!("{why}; a field that it matches now meets the rules behind it");
+        draft.not_carried(vec![cited.clone()], &why);
+    };
     if pattern.conditional {
         return refuse(draft, "rules between `if` and `endif` have no equivalent");
     }

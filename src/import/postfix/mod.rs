@@ -20,10 +20,10 @@ mod stage;
 mod starttls;
 mod tls;
 
-pub(super) use auth::password_file;
+pub(super) use auth::{TOKENS, password_file};
 
 use super::Options;
-use super::draft::Draft;
+use super::draft::{Cited, Draft};
 use super::files::Files;
 use super::main_cf::Settings;
 use super::maps::{Shape, Table, tables};
@@ -54,12 +54,17 @@ impl Source<'_> {
         advice: &str,
         draft: &mut Draft,
     ) -> Result<Vec<Table>, ImportError> {
-        let (tables, unread) = tables(self.settings, name, self.files, shape)?;
-        for table in unread {
+        let found = tables(self.settings, name, self.files, shape)?;
+        for table in found.unread {
             let why = format!("{}: {}{advice}", table.name, table.why);
             draft.not_carried(self.settings.cited(&[name]), &why);
         }
-        Ok(tables)
+        for entry in found.repeated {
+            // Its value may be a secret.
+            let cited = Cited { shown: None, ..Cited::entry(&entry.place, &entry.key) };
+            draft.not_carried(vec![cited], "the key stands above already, and the first entry counts");
+        }
+        Ok(found.tables)
     }
 }
 

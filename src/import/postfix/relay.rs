@@ -23,8 +23,13 @@ pub(super) struct Relays {
 pub(super) fn read(source: &Source<'_>, draft: &mut Draft) -> Result<Relays, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     let (text, mut from) = nexthop_text(source, draft)?;
-    let old_fallback = source.settings.get("fallback_relay").is_some();
-    let fallback = if old_fallback { "fallback_relay" } else { "smtp_fallback_relay" };
+    // The old name is no more than the default of the new one.
+    let is_set = |name| source.settings.get(name).is_some();
+    let (new, old) = ("smtp_fallback_relay", "fallback_relay");
+    let fallback = if is_set(old) && !is_set(new) { old } else { new };
+    if fallback == new {
+        draft.already_so(source.settings.cited(&[old]), "smtp_fallback_relay overrules it");
+    }
     let fallbacks = source.value(fallback)?;
     let place =
         from.first().map_or_else(|| Place::file(&source.files.own("main.cf")), |cited| cited.place.clone());

@@ -35,15 +35,27 @@ struct Mapping {
 pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<Rewriting, ImportError> {
     let origin = carry_origin(source, draft)?;
     carry_masquerade(source, draft)?;
-    account_for_classes(source, draft)?;
     let mut senders = Mapping::default();
     let mut recipients = Mapping::default();
     let read = |name, draft: &mut Draft| Stage::read(source, name, draft);
-    senders.then(read("sender_canonical_maps", draft)?);
-    recipients.then(read("recipient_canonical_maps", draft)?);
-    let both = read("canonical_maps", draft)?;
-    senders.then(both.clone());
-    recipients.then(both);
+    let both = Sides { senders: true, recipients: true };
+    for (maps, classes, default) in [
+        ("sender_canonical_maps", "sender_canonical_classes", Sides { recipients: false, ..both }),
+        ("recipient_canonical_maps", "recipient_canonical_classes", Sides { senders: false, ..both }),
+        ("canonical_maps", "canonical_classes", both),
+    ] {
+        let stage = read(maps, draft)?;
+        let sides = Sides::of(source, classes, draft)?.unwrap_or(default);
+        if !sides.senders && !sides.recipients {
+            draft.already_so(stage.from.clone(), &format!("{classes} has no address that it changes"));
+        }
+        if sides.senders {
+            senders.then(stage.clone());
+        }
+        if sides.recipients {
+            recipients.then(stage);
+        }
+    }
     let (virtual_addresses, virtual_users) = virtual_aliases(source, draft)?;
     recipients.then(virtual_addresses);
     let both = read("smtp_generic_maps", draft)?;
@@ -120,28 +132,29 @@ fn carry_masquerade(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
     Ok(())
 }
 
-/// nullmta changes the envelope and the header section together.
-fn account_for_classes(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
-    for (name, all) in [
-        ("sender_canonical_classes", ["envelope_sender", "header_sender"].as_slice()),
-        ("recipient_canonical_classes", ["envelope_recipient", "header_recipient"].as_slice()),
-        (
-            "canonical_classes",
-            ["envelope_sender", "envelope_recipient", "header_sender", "header_recipient"].as_slice(),
-        ),
-    ] {
-        let value = source.value(name)?;
-        let whole = all.iter().all(|class| items(&value).contains(class));
-        match whole {
-            true => {
-                draft.already_so(source.settings.cited(&[name]), "envelope and header are changed together")
-            }
-            false => {
-                draft.not_carried(source.settings.cited(&[name]), "envelope and header are changed together")
-            }
+/// Whose addresses a canonical table changes.
+#[derive(Clone, Copy)]
+struct Sides {
+    senders: bool,
+    recipients: bool,
+}
+
+impl Sides {
+    /// What the parameter `name` says, if it is set. nullmta changes the envelope and the header section together: half a side is
+    /// said, and counts as the whole of it.
+    fn of(source: &Source<'_>, name: &str, draft: &mut Draft) -> Result<Option<Sides>, ImportError> {
+        let Some(value) = source.set_value(name)? else { return Ok(None) };
+        let listed = items(&value);
+        let count = |classes: [&str; 2]| classes.iter().filter(|class| listed.contains(class)).count();
+        let senders = count(["envelope_sender", "header_sender"]);
+        let recipients = count(["envelope_recipient", "header_recipient"]);
+        let cited = source.settings.cited(&[name]);
+        match senders != 1 && recipients != 1 {
+            true => draft.already_so(cited, "envelope and header are changed together"),
+            false => draft.not_carried(cited, "envelope and header are changed together"),
         }
+        Ok(Some(Sides { senders: senders > 0, recipients: recipients > 0 }))
     }
-    Ok(())
 }
 
 /// `virtual_alias_maps`: the entries for addresses, and those for users without a domain, which are aliases.

@@ -51,6 +51,9 @@ impl Stage {
             // The one that answers every address came before.
             return;
         }
+        if let Some((key, value)) = expression.as_domain_move(&result).filter(|_| !conditional) {
+            return self.add(Entry { place, key, value });
+        }
         let plain = !conditional && !result.contains('$');
         match expression.as_key().filter(|_| plain) {
             Some(key) => self.add(Entry { place, key: key.to_lowercase(), value: result }),
@@ -83,14 +86,14 @@ mod tests {
 
     #[test]
     fn patterns_that_are_addresses_are_entries_and_the_last_is_for_all() {
-        let text =
-            "/^Root@.*$/ ops@example.com\n/(.*)@x/ $1@y\n/./ me@example.com\n/^late$/ never@example.com\n";
+        let text = "/^Root@.*$/ ops@example.com\n/(.*)@x/ $1@y\n/^(.*)@Web1\\.x$/ ${1}@y.example\n/./ me@example.com\n/^late$/ never@example.com\n";
         let (mut stage, mut draft) = (Stage::default(), Draft::default());
         for pattern in read_patterns("/etc/postfix/m", text, "regexp").unwrap() {
             stage.add_pattern(pattern, &mut draft);
         }
         let keys: Vec<_> = stage.entries.iter().map(|entry| entry.key.as_str()).collect();
-        assert_eq!(keys, ["root"]);
+        assert_eq!(keys, ["root", "@web1.x"]);
+        assert_eq!(stage.entries[1].value, "@y.example");
         assert_eq!(stage.fixed.unwrap().value, "me@example.com");
         assert_eq!(draft.remarks.len(), 1, "the one with a group");
     }
