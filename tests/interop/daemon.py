@@ -88,11 +88,13 @@ class Nullmta:
 
     def relay_in_the_clear(self):
         """Rewrites the configuration file for a relay with neither TLS nor AUTH."""
-        kept = [
-            line for line in self.config.read_text().splitlines()
-            if not line.startswith(("username", "password-file", "ca-file", "server-name"))
-        ]
-        self.config.write_text("\n".join(kept).replace("[tls]", '[tls]\nmode = "none"'))
+        self.leave_out("username", "password-file", "ca-file", "server-name")
+        self.config.write_text(self.config.read_text().replace("[tls]", '[tls]\nmode = "none"'))
+
+    def leave_out(self, *keys):
+        """Rewrites the configuration file without these keys."""
+        lines = self.config.read_text().splitlines()
+        self.config.write_text("\n".join(line for line in lines if not line.startswith(keys)))
 
     def launch(self, *wrapper, **options):
         """Starts it, under `wrapper` (strace …) if given, and waits for nothing."""

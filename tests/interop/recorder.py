@@ -1,7 +1,7 @@
 """A relay that writes down what it is told, octet by octet, and delivers nothing.
 
-In the clear, or with STARTTLS demanded, and AUTH PLAIN if it `needs_user`. It offers no SIZE, which no two
-clients count alike.
+In the clear, or with STARTTLS demanded, and AUTH PLAIN if it `needs_user`; it refuses the recipient `refused`. It
+offers no SIZE, which no two clients count alike.
 """
 
 import base64
@@ -27,8 +27,8 @@ class Transaction:
 class Recorder:
     """Listens from the start; `take` gives what has come since it was last called."""
 
-    def __init__(self, certificate=None, key=None, needs_user=False):
-        self._context, self.needs_user = None, needs_user
+    def __init__(self, certificate=None, key=None, needs_user=False, refused=None):
+        self._context, self.needs_user, self.refused = None, needs_user, refused
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate, key)
@@ -42,7 +42,11 @@ class Recorder:
                 except (OSError, ValueError):
                     pass  # the client hung up
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session)
+        class Listener(socketserver.ThreadingTCPServer):
+            # As many may come at once as a relay has clients.
+            request_queue_size = 128
+
+        self._server = Listener(("127.0.0.1", 0), Session)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -114,6 +118,8 @@ class _Session:
         return "250 2.1.0 ok"
 
     def on_rcpt(self, rest):
+        if self._recorder.refused and f"<{self._recorder.refused}>" in rest:
+            return "550 5.1.1 no such user"
         self._transaction.recipients.append(rest.partition(":")[2])
         return "250 2.1.5 ok"
 

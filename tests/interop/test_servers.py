@@ -1,0 +1,150 @@
+"""Relays of every family that can be had here: a burst, an end in the midst, restarts, refusals, many recipients.
+
+The server forwards to a recorder; what counts is what the daemon says of each message and what arrives behind the
+server. A server that is killed may send twice what it had taken: that is between it and the recorder, so a message
+doubled is an error only where nothing was killed.
+"""
+
+import collections
+import re
+import time
+
+import pytest
+
+from daemon import submit
+from pki import NAME
+from recorder import Recorder
+from servers import PASSWORD, SERVERS, USER
+from waiting import wait_until
+
+MESSAGE = b"Subject: number %d\r\n\r\nbody %d\r\n"
+
+
+@pytest.fixture(params=SERVERS, ids=lambda family: family.__name__)
+def family(request):
+    return request.param
+
+
+class Relayed:
+    """A daemon, the server that is its relay, and the recorder behind that."""
+
+    def __init__(self, family, scratch, authority, make_nullmta, **settings):
+        certificate, key = authority.issue("server", f"DNS:{NAME},DNS:localhost,IP:127.0.0.1")
+        self.recorder = Recorder(refused=family.refused)
+        self.server = family(scratch / "server", certificate, key, self.recorder.port, **settings)
+        self.nullmta = make_nullmta(self.server.port, user=USER, password=PASSWORD, queue='retry-min = "1s"')
+        if not family.has_auth:
+            self.nullmta.leave_out("username", "password-file")
+        self.arrived = collections.Counter()
+
+    def collect(self):
+        """How often each message (by its subject) and recipient came out behind the server, until now."""
+        for transaction in self.recorder.take():
+            number = int(re.search(rb"^Subject: number (\d+)", transaction.content, re.MULTILINE).group(1))
+            for recipient in transaction.recipients:
+                self.arrived[number, recipient.split(">")[0].strip("<")] += 1
+        return self.arrived
+
+    def wait_for(self, expected: set, seconds=60):
+        wait_until(
+            lambda: expected <= set(self.collect()), seconds,
+            lambda: f"{len(expected - set(self.arrived))} of {len(expected)} to arrive; the server said\n"
+            f"{self.server.log()[-2000:]}\nand the daemon\n{self.nullmta.log()[-3000:]}",
+        )
+
+    def drain(self, seconds=120):
+        """Waits for an empty queue; the relay is asked now and then, as an operator would."""
+        deadline = time.monotonic() + seconds
+        while self.nullmta.queue():
+            left = len(self.nullmta.queue())
+            assert time.monotonic() < deadline, f"{left} left; the log ends\n{self.nullmta.log()[-3000:]}"
+            self.nullmta.probe()
+            time.sleep(0.5)
+
+    def submit(self, count, recipients=("bob@example.net",)):
+        with self.nullmta.client() as client:
+            for number in range(count):
+                submit(client, MESSAGE % (number, number), recipients=recipients)
+        return {(number, to) for number in range(count) for to in recipients}
+
+    def sent(self) -> collections.Counter:
+        """How often each queue id has a line that says `sent`, for each recipient."""
+        return collections.Counter(re.findall(r"(\w+): to=<([^>]*)>.* status=sent ", self.nullmta.log()))
+
+    def close(self):
+        self.server.kill()
+        self.recorder.close()
+
+
+@pytest.fixture
+def relayed(family, scratch, authority, make_nullmta):
+    made = []
+
+    def make(**settings):
+        made.append(Relayed(family, scratch, authority, make_nullmta, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_burst_arrives_once_and_without_a_word_of_trouble(relayed):
+    relayed = relayed()
+    relayed.server.start()
+    relayed.nullmta.start()
+    expected = relayed.submit(100)
+    relayed.wait_for(expected)
+    relayed.nullmta.wait_until_empty(60)
+    assert relayed.collect() == collections.Counter(expected)
+    assert set(relayed.sent().values()) == {1} and len(relayed.sent()) == 100
+    for word in ("relay paused", "relay trouble", "possible duplicate", "status=deferred", "WARN", "ERROR"):
+        assert word not in relayed.nullmta.log(), relayed.nullmta.log()[-3000:]
+
+
+def test_a_server_killed_in_the_midst_costs_nothing(relayed):
+    relayed = relayed()
+    relayed.server.start()
+    relayed.nullmta.start()
+    expected = relayed.submit(100)
+    wait_until(lambda: relayed.sent(), 60, "the first delivery")
+    relayed.server.kill()
+    relayed.server.start()
+    relayed.drain()
+    relayed.wait_for(expected)
+    told = set(re.findall(r"(\w+): possible duplicate", relayed.nullmta.log()))
+    assert all(count == 1 or queue_id in told for (queue_id, _), count in relayed.sent().items())
+    assert "status=bounced" not in relayed.nullmta.log()
+
+
+def test_restarts_under_five_hundred(relayed):
+    relayed = relayed()
+    relayed.nullmta.start()
+    expected = relayed.submit(500)
+    for count in (100, 200, 300):
+        relayed.server.start()
+        relayed.nullmta.probe()
+        wait_until(
+            lambda: len(relayed.sent()) >= count, 60,
+            lambda: f"{count} deliveries, {len(relayed.sent())} are made\n{relayed.nullmta.log()[-3000:]}",
+        )
+        relayed.server.kill()
+    relayed.server.start()
+    relayed.drain()
+    relayed.wait_for(expected)
+    assert "status=bounced" not in relayed.nullmta.log()
+
+
+def test_a_refused_recipient_concerns_nobody_else(relayed):
+    relayed = relayed()
+    relayed.server.start()
+    relayed.nullmta.start()
+    refused = relayed.server.refused
+    for number in range(10):
+        recipients = [f"bob{number}@example.net", refused]
+        relayed.nullmta.send(MESSAGE % (number, number), recipients=recipients, reverse_path="")
+    relayed.wait_for({(number, f"bob{number}@example.net") for number in range(10)})
+    for line in (rf"to=<{re.escape(refused)}>.* status=bounced ", r"to=<bob\d@example.net>.* status=sent "):
+        told = lambda: len(re.findall(line, relayed.nullmta.log()))
+        wait_until(lambda: told() >= 10, 30, lambda: f"ten lines {line}\n{relayed.nullmta.log()[-3000:]}")
+        assert told() == 10, relayed.nullmta.log()[-3000:]
