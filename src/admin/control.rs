@@ -23,7 +23,7 @@ use super::flush::flush;
 use super::protocol::{Configuration, Frame, Message, Recipient, Reloaded, Request, Status};
 use super::rights::Rights;
 use crate::listener::bind::BindError;
-use crate::listener::unix::remove_stale;
+use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
 use crate::queue::{Listed, Queue, Standing};
 use crate::queue_id::QueueId;
@@ -55,7 +55,7 @@ pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
 /// Makes the socket at `path`, which anybody may connect to; a stale one is replaced.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    remove_stale(path).map_err(|error| match error {
+    make_directory_of(path).and_then(|()| remove_stale(path)).map_err(|error| match error {
         BindError::InUse(_) => io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"),
         BindError::NotASocket(_) => {
             io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket: remove it")

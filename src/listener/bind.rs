@@ -85,6 +85,8 @@ pub enum BindError {
     Denied(SocketAddr),
     /// Something that is no socket has the socket's name.
     NotASocket(PathBuf),
+    /// The directory of a socket is missing, and cannot be made.
+    NoDirectory(PathBuf, io::Error),
     /// No address and no socket is configured, or none that this host has.
     Nothing,
     /// The system refused.
@@ -121,6 +123,15 @@ impl fmt::Display for BindError {
                 "{} exists and is no socket: remove it, or set another path in listen.socket",
                 path.display()
             ),
+            BindError::NoDirectory(directory, error) => {
+                let directory = directory.display();
+                write!(
+                    f,
+                    "{directory} is missing and cannot be made: {error}; as root: install -d -o {} {directory}, or set \
+                     listen.socket and admin.control elsewhere",
+                    rustix::process::geteuid().as_raw()
+                )
+            }
             BindError::Nothing => f.write_str("nothing to listen on: set listen.addresses or listen.socket"),
             BindError::Io { operation, address, source } => {
                 write!(f, "cannot {operation} {address}: {source}")
@@ -132,7 +143,7 @@ impl fmt::Display for BindError {
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BindError::Io { source, .. } => Some(source),
+            BindError::Io { source, .. } | BindError::NoDirectory(_, source) => Some(source),
             _ => None,
         }
     }

@@ -16,9 +16,10 @@ use crate::listener::bind::{BACKLOG, BindError, Bound, io_error};
 /// Who may connect: everybody. What a user may do there is `limits.rs`'s.
 const MODE: u32 = 0o666;
 
-/// Listens on `path`, whose directory exists.
+/// Listens on `path`; its directory is made where it is missing.
 pub fn bind(path: &Path) -> Result<Bound, BindError> {
     let name = &path.display();
+    make_directory_of(path)?;
     remove_stale(path)?;
     let address = SockAddr::unix(path).map_err(io_error("use the name", name))?;
     let socket = stream_socket().map_err(io_error("make the socket", name))?;
@@ -30,6 +31,21 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
     fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(io_error("set the mode of", name))?;
     socket.listen(BACKLOG).map_err(io_error("listen on", name))?;
     Bound::unix(socket.into())
+}
+
+/// Makes the directory of the socket `path` where it is missing, as `/run/nullmta` is in a container without systemd.
+/// Everybody may pass through it. Only this one: what is above it is not ours.
+pub(crate) fn make_directory_of(path: &Path) -> Result<(), BindError> {
+    let Some(directory) = path.parent().filter(|directory| !directory.exists()) else { return Ok(()) };
+    let made = fs::create_dir(directory)
+        // Again, since the umask took bits from the mode.
+        .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755)));
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(BindError::NoDirectory(directory.to_owned(), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Unlinks a socket that nobody listens on; anything else that has the name is an error and stays.
@@ -70,6 +86,17 @@ mod tests {
     use super::*;
     use std::os::unix::net::{UnixListener, UnixStream};
 
+    /// In a container nobody makes /run/nullmta, and the daemon did not start.
+    #[test]
+    fn a_missing_directory_is_made_for_everybody_to_pass() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta/submit.sock");
+        let _bound = bind(&path).unwrap();
+        let mode = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+        make_directory_of(&path).unwrap();
+    }
+
     #[test]
     fn everybody_may_connect() {
         let directory = tempfile::tempdir().unwrap();
@@ -108,10 +135,16 @@ mod tests {
     #[test]
     fn a_missing_directory_and_an_endless_name_are_errors_that_name_the_path() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["missing/submit.sock", &"x".repeat(120)] {
-            let error = bind(&directory.path().join(name)).unwrap_err();
-            assert!(matches!(error, BindError::Io { .. }), "{error}");
-            assert!(error.to_string().contains(name), "{error}");
-        }
+        let error = bind(&directory.path().join("missing/deeper/submit.sock")).unwrap_err();
+        assert!(matches!(error, BindError::NoDirectory(..)), "{error}");
+        let owner = rustix::process::geteuid().as_raw();
+        let way = format!(
+            "missing/deeper is missing and cannot be made: No such file or directory (os error 2); as root: \
+                           install -d -o {owner} "
+        );
+        assert!(error.to_string().contains(&way), "{error}");
+        let name = "x".repeat(120);
+        let error = bind(&directory.path().join(&name)).unwrap_err();
+        assert!(matches!(error, BindError::Io { .. }) && error.to_string().contains(&name), "{error}");
     }
 }
