@@ -1,12 +1,16 @@
 //! `nullmta check`: says what `run` would say of the configuration, without starting.
 //!
 //! Promises: what it takes `run` takes, since it makes the same things of it; the warnings are those of the log at
-//! each start, and with `--strict` they are a no.
+//! each start, and with `--strict` they are a no. For root it looks at the files as the service's user does.
+
+use std::fs::File;
+use std::path::Path;
 
 use clap::Args;
 
-use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use super::service_user::{NAME, ServiceUser, hidden};
+use super::{ConfigFile, config_failure};
 use crate::config::Config;
 use crate::relay::Relay;
 
@@ -23,10 +27,7 @@ pub(super) struct Check {
 impl Check {
     /// Prints what the configuration amounts to.
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let config = self.file.load()?;
-        let relay = Relay::new(config.relay.clone()).map_err(|error| Failure::new(Exit::Config, error))?;
-        let mut warnings = config.warnings(&self.file.config);
-        warnings.extend(relay.warnings().iter().cloned());
+        let (config, mut warnings) = self.look()?;
         warnings.extend(config.lookup_warnings());
         for warning in &warnings {
             eprintln!("nullmta: warning: {warning}");
@@ -38,6 +39,44 @@ impl Check {
         println!("{}: ok, {}", self.file.config.display(), summary(&config));
         Ok(())
     }
+
+    fn look(&self) -> Result<(Config, Vec<String>), Failure> {
+        let path = self.file.config.clone();
+        let Some(user) = ServiceUser::of_host() else { return looked_at(&path) };
+        let seen = user.see({
+            let path = path.clone();
+            move || File::open(&path).is_ok().then(|| looked_at(&path))
+        });
+        match seen {
+            Ok(Some(Err(failure))) => Err(Failure::new(
+                failure.exit(),
+                format!("{failure} (looked at as the service's user, {NAME})"),
+            )),
+            Ok(Some(Ok((config, mut warnings)))) => {
+                warnings.extend(hidden(&config));
+                Ok((config, warnings))
+            }
+            // Not there for root either, which says so; or a draft in a place of root's own.
+            Ok(None) | Err(_) => {
+                let (config, mut warnings) = looked_at(&path)?;
+                let path = path.display();
+                warnings.push(format!(
+                    "{path} cannot be read by the service's user, {NAME}: the files it names were looked at as root"
+                ));
+                warnings.extend(hidden(&config));
+                Ok((config, warnings))
+            }
+        }
+    }
+}
+
+/// The configuration in `file`, with the files it names, and what is to be known of them.
+fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
+    let config = Config::load(file).map_err(config_failure)?;
+    let relay = Relay::new(config.relay.clone()).map_err(|error| Failure::new(Exit::Config, error))?;
+    let mut warnings = config.warnings(file);
+    warnings.extend(relay.warnings().iter().cloned());
+    Ok((config, warnings))
 }
 
 fn summary(config: &Config) -> String {

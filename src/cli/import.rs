@@ -5,12 +5,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{self, Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
+use super::service_user::ServiceUser;
 use crate::config::Environment;
 use crate::import::{Format, Options, import};
 use crate::secret::Secret;
@@ -25,7 +26,7 @@ pub(super) struct Import {
     /// Write the configuration there instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the secret there, readable by its owner alone
+    /// Write the secret there, readable by its owner alone: the service's user, where there is one and root asks
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// What it is, where its name and text do not say
@@ -100,13 +101,21 @@ fn write_secret(path: &Path, secret: Option<&Secret>) -> Result<(), Failure> {
         eprintln!("nullmta: no secret was found: {} is not written", path.display());
         return Ok(());
     };
-    write_new(path, format!("{}\n", secret.expose()).as_bytes(), 0o600)
+    // The service's user reads it; where there is none yet, who runs the daemon may be anybody.
+    let owner = ServiceUser::of_host().map(|user| user.uid);
+    write_new_for(owner, path, format!("{}\n", secret.expose()).as_bytes(), 0o600)
 }
 
 /// Makes the file; it is on the disk when this returns.
 fn write_new(path: &Path, octets: &[u8], mode: u32) -> Result<(), Failure> {
+    write_new_for(None, path, octets, mode)
+}
+
+/// The same for `owner`, whose it is then.
+fn write_new_for(owner: Option<u32>, path: &Path, octets: &[u8], mode: u32) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        fchown(&file, owner, None)?;
         file.write_all(octets)?;
         file.sync_all()
     };

@@ -14,6 +14,7 @@ mod reload;
 mod rewrite;
 mod run;
 pub mod sendmail;
+mod service_user;
 mod sink;
 mod spool;
 mod status;
