@@ -191,12 +191,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// Whether the relay has said something, or hung up, without being asked.
     pub(crate) async fn has_spoken(&mut self) -> bool {
+        self.has_words().await || self.broken.is_some()
+    }
+
+    /// Whether the relay has said something without being asked.
+    pub(crate) async fn has_words(&mut self) -> bool {
         poll_fn(|cx| {
             let _ = self.poll_hear(cx);
             Poll::Ready(())
         })
         .await;
-        !self.unread().is_empty() || self.broken.is_some()
+        !self.unread().is_empty()
+    }
+
+    /// Whether the relay says nothing for `period`, or never again.
+    pub(crate) async fn stays_silent(&mut self, period: Duration) -> bool {
+        if !self.has_words().await {
+            let _ = timeout(period, poll_fn(|cx| self.poll_hear(cx))).await;
+        }
+        self.unread().is_empty()
     }
 
     /// The stream, to start TLS on it. Err: octets came that the relay was not asked for; they would be
@@ -227,8 +240,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// A whole reply from the front of what was heard.
     fn take_reply(&mut self) -> Result<Option<Reply>, Cause> {
-        let taken = self.reading.take(&self.input[self.read..]);
-        let (octets, reply) = taken.map_err(|_| Cause::Garbage(shown(self.reading.line())))?;
+        let unread = &self.input[self.read..];
+        let (octets, reply) = self.reading.take(unread).map_err(|_| Cause::Garbage(shown(unread)))?;
         self.read += octets;
         if self.read == self.input.len() {
             self.input.clear();

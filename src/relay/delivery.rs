@@ -97,6 +97,11 @@ impl Delivery {
         }
     }
 
+    /// What the relay seemed to say was about something else: every recipient is open again.
+    pub(crate) fn revoke(&mut self) {
+        self.recipients.iter_mut().for_each(|(_, settled)| *settled = None);
+    }
+
     /// Every open recipient waits for us: the content cannot be read.
     pub(crate) fn defer_for_us(&mut self, said: &str) {
         self.settle_open(Verdict::Deferred, Status::transient(3, 0), said);
@@ -111,6 +116,12 @@ impl Delivery {
     /// Nothing is known of the open recipients: the relay is in trouble.
     pub(crate) fn leave_untold(&mut self, trouble: &Trouble) {
         self.settle_open(Verdict::Untold, Status::transient(4, 2), &trouble.to_string());
+    }
+
+    /// Nothing is known of the recipients: the commands rode behind a message that was refused.
+    pub(crate) fn leave_unheard(&mut self) {
+        let said = "its commands were sent behind a message that was refused";
+        self.settle_open(Verdict::Untold, Status::transient(4, 2), said);
     }
 
     fn settle_open(&mut self, verdict: Verdict, status: Status, said: &str) {

@@ -11,13 +11,14 @@
 //!
 //! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, the
 //! relay took leave of a connection that has served before (421 or x.4.2 at MAIL, RCPT or DATA, a close in place of
-//! the reply to MAIL, a 4xx unasked) or did not bear what was written ahead: what was handed over and is `Untold` then
-//! may be tried again at once. `Err` for relay trouble.
+//! the reply to MAIL, anything unasked), lost its step on one, or did not bear what was written ahead: what was
+//! handed over and is `Untold` then may be tried again at once. `Err` for relay trouble.
 //!
-//! Not here: one transaction's words (`dialog/converse.rs`), what a reply means (`verdict.rs`), the commands'
-//! text (`group.rs`), the books (`delivery.rs`).
+//! Not here: one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
+//! a reply means (`verdict.rs`), the commands' text (`group.rs`), the books (`delivery.rs`).
 
 mod converse;
+mod step;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +47,6 @@ pub struct Connection {
     idle: Duration,
     /// Set-up time, until a report has told it.
     connecting: Duration,
-    /// The relay may hold an open transaction that ended without a final dot.
-    rset_owed: bool,
     /// A transaction has come to its end here.
     has_served: bool,
     pace: Arc<Pace>,
@@ -80,7 +79,6 @@ impl Connection {
             left: settings.messages_per_connection.get(),
             idle: settings.idle,
             connecting: Duration::ZERO,
-            rset_owed: false,
             has_served: false,
             pace: Arc::new(Pace::new(settings.pipelining)),
             written: Pipelining::Off,
@@ -117,6 +115,7 @@ impl Connection {
             }
             Err(End::Spent) => Ok(()),
             Err(End::Trouble(trouble)) => {
+                // One that has lost its step may be waiting for content.
                 if matches!(&trouble.cause, Cause::Reply(reply) if reply.code() != 421) {
                     self.quit().await;
                 }
@@ -159,16 +158,17 @@ impl Connection {
         let mut ahead = None;
         let mut ended = self.converse(&mut delivery, grouped, &mut ahead, work).await;
         if let Err(End::Trouble(trouble)) = ended {
+            if step::revokes_envelope(&trouble) {
+                delivery.revoke();
+            }
             delivery.leave_untold(&trouble);
             ahead.iter_mut().for_each(|unheard| unheard.leave_untold(&trouble));
-            ended = Err(self.explained(trouble));
-        }
-        if let Err(End::Trouble(trouble)) = &ended {
-            delivery.lost_at = Some(trouble.phase);
+            ended = Err(self.explained(trouble, &mut delivery));
         }
         self.report(delivery, work).await;
         if let Err(end) = ended {
-            if let Some(unheard) = ahead {
+            if let Some(mut unheard) = ahead {
+                unheard.leave_unheard();
                 self.report(unheard, work).await;
             }
             return Err(end);
@@ -177,8 +177,8 @@ impl Connection {
         Ok(ahead)
     }
 
-    /// What `trouble` comes to, as far as this connection can tell.
-    fn explained(&self, trouble: Trouble) -> End {
+    /// What `trouble` in the turn of `delivery` comes to, as far as this connection can tell.
+    fn explained(&self, trouble: Trouble, delivery: &mut Delivery) -> End {
         if self.is_leave_taking(&trouble) {
             return End::Spent;
         }
@@ -188,20 +188,19 @@ impl Connection {
             }
             return End::Spent;
         }
-        End::Trouble(trouble)
+        delivery.lost_at = Some(trouble.phase);
+        let is_step_lost = matches!(trouble.cause, Cause::OutOfStep(_));
+        if is_step_lost && self.has_served { End::Spent } else { End::Trouble(trouble) }
     }
 
     /// Whether `trouble` is no more than a relay that has had enough of this connection.
     fn is_leave_taking(&self, trouble: &Trouble) -> bool {
         let has_left = match (&trouble.cause, trouble.phase) {
             // Behind a final dot it may be the group that made it go.
-            (Cause::Closed, Phase::Mail | Phase::Rset) => {
-                self.written != Pipelining::Across || self.has_taken_across
-            }
-            (Cause::Reply(_), Phase::Rset) => true,
-            // In answer to MAIL any other 4xx is about the message: this one was said unasked.
-            (Cause::Reply(reply), Phase::Mail) => reply.severity() == Severity::Transient,
-            (Cause::Reply(reply), Phase::Rcpt | Phase::Data) => takes_leave(reply),
+            (Cause::Closed, Phase::Mail) => self.written != Pipelining::Across || self.has_taken_across,
+            // Nothing was asked yet.
+            (Cause::OutOfStep(_), Phase::Mail) => self.written == Pipelining::Off,
+            (Cause::Reply(reply), Phase::Mail | Phase::Rcpt | Phase::Data) => takes_leave(reply),
             _ => false,
         };
         self.has_served && has_left
@@ -212,9 +211,9 @@ impl Connection {
         let has_failed = match &trouble.cause {
             Cause::Closed | Cause::Io(..) | Cause::TimedOut(_) => true,
             Cause::Reply(reply) => reply.code() == 503,
-            Cause::Other(_) | Cause::LoginRefused { .. } | Cause::Garbage(_) => false,
+            Cause::Other(_) | Cause::LoginRefused { .. } | Cause::Garbage(_) | Cause::OutOfStep(_) => false,
         };
-        let is_within_group = matches!(trouble.phase, Phase::Rset | Phase::Mail | Phase::Rcpt | Phase::Data);
+        let is_within_group = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data);
         let was_ahead = match self.written {
             Pipelining::Off => false,
             Pipelining::Group => is_within_group,

@@ -1,4 +1,4 @@
-//! The commands of a transaction: RSET if owed, MAIL, RCPT…, DATA, with the parameters a relay understands.
+//! The commands of a transaction: MAIL, RCPT…, DATA, with the parameters a relay understands.
 //!
 //! Promises:
 //! 1. A parameter is sent only when the relay offers its extension.
@@ -43,10 +43,9 @@ impl Group {
     }
 
     /// All of it with its line ends, for a relay that offers PIPELINING.
-    pub(crate) fn write(&self, rset: bool, out: &mut Vec<u8>) {
-        let rset = rset.then_some("RSET");
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let rcpts = self.rcpts.iter().map(String::as_str);
-        for line in rset.into_iter().chain([self.mail()]).chain(rcpts).chain(["DATA"]) {
+        for line in [self.mail()].into_iter().chain(rcpts).chain(["DATA"]) {
             out.extend_from_slice(line.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
@@ -129,22 +128,21 @@ mod tests {
         demanding
     }
 
-    fn lines(transaction: &Transaction, offered: &Capabilities, rset: bool) -> Vec<String> {
+    fn lines(transaction: &Transaction, offered: &Capabilities) -> Vec<String> {
         let mut out = Vec::new();
-        Group::new(transaction, offered).write(rset, &mut out);
+        Group::new(transaction, offered).write(&mut out);
         String::from_utf8(out).unwrap().split_terminator("\r\n").map(String::from).collect()
     }
 
     #[test]
     fn every_parameter_is_sent_when_offered() {
         let expected = [
-            "RSET",
             "MAIL FROM:<anna@exämple.org> SIZE=1 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ314159",
             "RCPT TO:<ben@example.net> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;ben+2Bx@example.org",
             "RCPT TO:<cara@example.net> NOTIFY=NEVER",
             "DATA",
         ];
-        assert_eq!(lines(&demanding(), &everything(), true), expected);
+        assert_eq!(lines(&demanding(), &everything()), expected);
     }
 
     #[test]
@@ -155,13 +153,13 @@ mod tests {
             "RCPT TO:<cara@example.net>",
             "DATA",
         ];
-        assert_eq!(lines(&demanding(), &Capabilities::default(), false), expected);
+        assert_eq!(lines(&demanding(), &Capabilities::default()), expected);
     }
 
     #[test]
     fn a_plain_message_asks_for_nothing_but_its_size() {
         let expected = ["MAIL FROM:<> SIZE=5", "RCPT TO:<ben@example.net>", "DATA"];
-        assert_eq!(lines(&transaction(1, "", &["ben@example.net"], "hello"), &everything(), false), expected);
+        assert_eq!(lines(&transaction(1, "", &["ben@example.net"], "hello"), &everything()), expected);
     }
 
     /// An envelope read back from a damaged spool must not become a command.
@@ -172,7 +170,7 @@ mod tests {
             smuggling.envid = Some(evil.into());
             smuggling.recipients[0].1.orcpt = Some(evil.into());
             let expected = ["MAIL FROM:<> SIZE=1", "RCPT TO:<ben@example.net>", "DATA"];
-            assert_eq!(lines(&smuggling, &everything(), false), expected, "{evil:?}");
+            assert_eq!(lines(&smuggling, &everything()), expected, "{evil:?}");
         }
     }
 

@@ -107,6 +107,8 @@ pub enum Cause {
     TimedOut(Duration),
     /// What came is no SMTP reply, or no reply that fits here; escaped.
     Garbage(String),
+    /// The relay said this where nothing, or something else, was asked: it answers another command.
+    OutOfStep(Reply),
 }
 
 impl From<io::Error> for Cause {
@@ -124,6 +126,7 @@ impl fmt::Display for Cause {
             Cause::Io(_, words) => f.write_str(words),
             Cause::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs()),
             Cause::Garbage(octets) => write!(f, "not an SMTP reply: \"{octets}\""),
+            Cause::OutOfStep(reply) => write!(f, "the relay said what answers no command of ours: {reply}"),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! One transaction on the wire: the envelope, the content, the final dot, and the replies to them.
 //!
 //! Promises:
-//! 1. A reply is matched to the command it answers by count alone, so nothing is written while something
-//!    unasked is still to be read.
+//! 1. No reply is a verdict but the one to the command it is about (`dialog/step.rs`).
 //! 2. `before_dot` has returned before the octets of the final dot are written.
 //! 3. A content that cannot be read whole is never followed by a final dot.
 //! 4. No data phase is left open, not even one the relay began for no recipient.
 //!
-//! Not here: what comes before and behind the transaction (`dialog.rs`).
+//! Not here: what comes before and behind the transaction (`dialog.rs`), how a reply is known for what it answers
+//! (`dialog/step.rs`).
 //!
 //! RFC 5321 3.3 and 4.1.1.4, RFC 2920.
 
@@ -19,6 +19,7 @@ use super::super::delivery::Delivery;
 use super::super::group::Group;
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::{Judgement, Scope, Verdict, judge};
+use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
 use crate::smtp::dot::Stuffer;
@@ -50,23 +51,24 @@ impl Connection {
         }
         match self.envelope(delivery).await? {
             Envelope::Taken => {}
-            Envelope::TakenForNobody => return Ok(self.lone_dot().await?),
-            Envelope::Refused => return Ok(()),
+            Envelope::TakenForNobody => self.lone_dot().await?,
+            Envelope::Refused => {}
+        }
+        if !delivery.has_open() {
+            return self.confirm_envelope().await;
         }
         let stuffer = self.content(delivery).await?;
         if work.before_dot(delivery.id).await.is_err() {
             delivery.leave_unmarked();
             return Err(End::Spent);
         }
+        if self.channel.has_spoken().await {
+            return self.interrupted(delivery).await;
+        }
         if self.pace() == Pipelining::Across {
             *ahead = self.take(work, Duration::ZERO).await;
         }
-        let next = ahead.as_ref().map(|next| &next.group);
-        self.final_dot(delivery, stuffer, next).await?;
-        if ahead.is_none() && self.channel.is_at_end() {
-            return Err(End::Spent);
-        }
-        Ok(())
+        self.final_dot(delivery, stuffer, ahead.as_ref().map(|next| &next.group)).await
     }
 
     fn pace(&self) -> Pipelining {
@@ -76,29 +78,21 @@ impl Connection {
     /// Makes sure that nothing unasked waits to be read, and writes the group where it may be one.
     async fn begin_group(&mut self, group: &Group) -> Result<(), Trouble> {
         self.written = Pipelining::Off;
-        if self.channel.has_spoken().await {
-            let reply = self.channel.reply(Phase::Mail).await?;
-            return Err(self.channel.trouble(Phase::Mail, Cause::Reply(reply)));
-        }
+        self.hear_unasked(Phase::Mail).await?;
         if self.pace() != Pipelining::Off {
             self.written = Pipelining::Group;
-            group.write(self.rset_owed, self.channel.output());
+            group.write(self.channel.output());
             self.channel.flush(Phase::Mail).await;
         }
         Ok(())
     }
 
-    /// The replies to RSET, MAIL, RCPT… and DATA; in lock-step the commands too.
+    /// The replies to MAIL, RCPT… and DATA; in lock-step the commands too.
     async fn envelope(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
-        if self.rset_owed {
-            self.ask(Phase::Rset, "RSET").await?;
-            self.rset_owed = false;
-        }
         if let (Some(verdict), reply) = self.ask(Phase::Mail, delivery.group.mail()).await? {
             delivery.rule_open(verdict, Phase::Mail, &reply);
             return self.rest_of_group(delivery.group.rcpts().len()).await;
         }
-        self.rset_owed = true;
         self.recipients(delivery).await?;
         if delivery.has_open() { self.data(delivery).await } else { self.rest_of_group(0).await }
     }
@@ -140,29 +134,39 @@ impl Connection {
     }
 
     /// An empty message to nobody: the only way out of a data phase that should not be.
-    async fn lone_dot(&mut self) -> Result<(), Trouble> {
+    async fn lone_dot(&mut self) -> Result<(), End> {
         self.written = Pipelining::Off;
         self.channel.output().extend_from_slice(b".\r\n");
         self.channel.flush(Phase::Dot).await;
-        self.leftover(Phase::Dot).await?;
-        self.rset_owed = false;
+        // Everybody is refused already, and 354 has shown that the relay was in step.
+        self.leftover(Phase::Dot).await.map_err(|_| End::Spent)?;
         Ok(())
     }
 
     async fn content(&mut self, delivery: &mut Delivery) -> Result<Stuffer, End> {
         match content::stream(&mut *delivery.content, delivery.size, &mut self.channel).await {
-            Streamed::Whole(stuffer) => Ok(stuffer),
+            Streamed::Whole(stuffer) => {
+                // The relay has all but the dot while the dot is noted, and may speak before it.
+                self.channel.flush(Phase::Content).await;
+                Ok(stuffer)
+            }
             Streamed::Unreadable(why) => {
                 delivery.defer_for_us(&why);
                 Err(End::Spent)
             }
             Streamed::Interrupted => {
-                if let (Some(verdict), reply) = self.ruling(Phase::Content).await? {
-                    delivery.rule_open(verdict, Phase::Content, &reply);
-                }
+                self.interrupted(delivery).await?;
                 Err(End::Spent)
             }
         }
+    }
+
+    /// The relay has spoken, or left, before the final dot.
+    async fn interrupted(&mut self, delivery: &mut Delivery) -> Result<(), End> {
+        if let (Some(verdict), reply) = self.ruling(Phase::Content).await? {
+            delivery.rule_open(verdict, Phase::Content, &reply);
+        }
+        Err(End::Spent)
     }
 
     /// The final dot, the next transaction's group behind it, and the reply that takes responsibility.
@@ -171,30 +175,40 @@ impl Connection {
         delivery: &mut Delivery,
         stuffer: Stuffer,
         next: Option<&Group>,
-    ) -> Result<(), Trouble> {
-        self.rset_owed = false;
+    ) -> Result<(), End> {
         stuffer.finish(self.channel.output());
         self.written = Pipelining::Off;
         if let Some(next) = next {
             self.written = Pipelining::Across;
-            next.write(self.rset_owed, self.channel.output());
+            next.write(self.channel.output());
         }
         delivery.in_doubt = true;
         self.channel.flush(Phase::Dot).await;
         let ruling = self.ruling(Phase::Dot).await;
-        if let Ok((_, reply)) | Err(Trouble { cause: Cause::Reply(reply), .. }) = &ruling {
+        if let Ok((_, reply)) | Err(Trouble { cause: Cause::Reply(reply) | Cause::OutOfStep(reply), .. }) =
+            &ruling
+        {
             // A 3xx answers nothing: whether the message was taken stays unknown.
             delivery.in_doubt = reply.severity() == Severity::Intermediate || self.is_answer_to_rider(reply);
         }
-        if let (Some(verdict), reply) = ruling? {
-            delivery.rule_open(verdict, Phase::Dot, &reply);
+        match (ruling?, next) {
+            ((None, _), _) => Ok(()),
+            ((Some(Verdict::Sent), reply), None) => self.confirm_sent(delivery, (Verdict::Sent, reply)).await,
+            ((Some(Verdict::Sent), reply), Some(_)) => {
+                delivery.rule_open(Verdict::Sent, Phase::Dot, &reply);
+                Ok(())
+            }
+            ((Some(verdict), reply), next) => {
+                let rider = next.map(|group| group.rcpts().len());
+                self.confirm_dot(delivery, (verdict, reply), rider).await
+            }
         }
-        Ok(())
     }
 
     /// Awaits the reply to a command, which is written first where the group was not.
     async fn ask(&mut self, phase: Phase, line: &str) -> Result<(Option<Verdict>, Reply), Trouble> {
         if self.written == Pipelining::Off {
+            self.hear_unasked(phase).await?;
             self.channel.output().extend_from_slice(line.as_bytes());
             self.channel.output().extend_from_slice(b"\r\n");
             self.channel.flush(phase).await;
@@ -213,6 +227,9 @@ impl Connection {
         if self.has_served && within_envelope && takes_leave(&reply) {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
+        if is_misfit(phase, &reply) {
+            return Err(self.out_of_step(phase, reply));
+        }
         match judge(phase, Some(&reply)) {
             Judgement::GoOn => Ok((None, reply)),
             Judgement::Ruled(_, Scope::Relay) => Err(self.channel.trouble(phase, Cause::Reply(reply))),
@@ -226,7 +243,7 @@ impl Connection {
     }
 
     /// A reply that has no more to say than whether the relay is still there.
-    async fn leftover(&mut self, phase: Phase) -> Result<Reply, Trouble> {
+    pub(super) async fn leftover(&mut self, phase: Phase) -> Result<Reply, Trouble> {
         let reply = self.channel.reply(phase).await?;
         if reply.code() == 421 {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));

@@ -100,16 +100,6 @@ impl Reading {
         Some(Reply { code, status: status.filter(|status| fits(code, *status)), lines })
     }
 
-    /// Whether a part of a reply has come.
-    pub fn has_begun(&self) -> bool {
-        self.reply_octets > 0
-    }
-
-    /// The beginning of the line that is not whole yet.
-    pub fn line(&self) -> &[u8] {
-        &self.line
-    }
-
     fn push(&mut self, octets: &[u8], with_line_end: usize) -> Result<(), BadReply> {
         self.line_octets += with_line_end;
         self.reply_octets += with_line_end;
@@ -340,9 +330,8 @@ mod tests {
         for (octets, expected) in cases {
             let mut reading = Reading::default();
             assert_eq!(reading.take(octets).unwrap(), (octets.len(), None));
-            assert_eq!(reading.has_begun(), !octets.is_empty());
             assert_eq!(reading.cut_off().map(|reply| reply.to_string()).as_deref(), expected);
-            assert!(!reading.has_begun());
+            assert_eq!(reading.cut_off(), None, "begun anew");
         }
     }
 

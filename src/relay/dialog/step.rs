@@ -1,0 +1,191 @@
+//! Being in step: whether the reply just read answers the command it was read for.
+//!
+//! Replies have no names: they are matched to commands by count alone. A relay that says one too many, or one too
+//! early, moves all that follow, and one message is refused by what was said about another.
+//!
+//! Promises:
+//! 1. Nothing is written while something unasked is to be read.
+//! 2. A refusal is a verdict only when the relay has then answered RSET, alone, with 2xx and said nothing behind
+//!    it, or has said no more at all. What is known before that is that the envelope was in step: 354 stood at
+//!    DATA's place.
+//! 3. What was said in a transaction found out of step is about nobody, apart from what 354 has shown before.
+//!
+//! What cannot be known: 2xx said unasked between our look before the final dot and the reply to it is taken for
+//! that reply, unless that has come when it is read.
+//!
+//! RFC 5321 4.1.4 (RSET may be sent at any time), RFC 2920 3.1.
+
+use std::time::Duration;
+
+use super::super::delivery::Delivery;
+use super::super::trouble::{Cause, Phase, Trouble};
+use super::super::verdict::Verdict;
+use super::{Connection, End, takes_leave};
+use crate::smtp::reply::{Reply, Severity};
+
+/// How long a reply too many may come behind the one to RSET. A relay that was read out of step had both RSET and
+/// what it answered before at hand, so that no more than the network is between them.
+const STRAGGLER_PERIOD: Duration = Duration::from_millis(200);
+
+/// What is known of the relay's step.
+enum Step {
+    /// The next reply answers the next command.
+    Certain,
+    /// It has said no more than it was asked for, and will say no more: it has left.
+    Gone,
+    /// This was said where nothing, or something else, was asked.
+    Lost(Reply),
+}
+
+impl Connection {
+    /// Err: the relay has said something, or left, before `phase` was begun.
+    pub(super) async fn hear_unasked(&mut self, phase: Phase) -> Result<(), Trouble> {
+        if !self.channel.has_spoken().await {
+            return Ok(());
+        }
+        let reply = self.channel.reply(phase).await?;
+        Err(self.out_of_step(phase, reply))
+    }
+
+    /// The trouble of a reply that answers nothing. Leave is taken without a question (RFC 5321 3.8).
+    pub(super) fn out_of_step(&self, phase: Phase, reply: Reply) -> Trouble {
+        let cause = if takes_leave(&reply) { Cause::Reply(reply) } else { Cause::OutOfStep(reply) };
+        self.channel.trouble(phase, cause)
+    }
+
+    /// Ends a transaction that was refused before its content: the refusals stand if the relay is in step.
+    pub(super) async fn confirm_envelope(&mut self) -> Result<(), End> {
+        match self.step().await {
+            Step::Certain => Ok(()),
+            Step::Gone => Err(End::Spent),
+            Step::Lost(reply) => Err(self.out_of_step(Phase::Rset, reply).into()),
+        }
+    }
+
+    /// Rules by a refusal of the final dot, if that is what it is. `rider` is the number of RCPTs in the group
+    /// behind the dot.
+    pub(super) async fn confirm_dot(
+        &mut self,
+        delivery: &mut Delivery,
+        (verdict, reply): (Verdict, Reply),
+        rider: Option<usize>,
+    ) -> Result<(), End> {
+        let step = match rider {
+            Some(rcpts) => self.step_behind_rider(rcpts).await,
+            None => self.step().await,
+        };
+        match step {
+            Step::Lost(second) if is_refusal(&second) => {
+                // It was refused both in its content and at its end, or before; it is not said for good.
+                delivery.rule_open(Verdict::Deferred, Phase::Dot, &reply);
+                Err(End::Spent)
+            }
+            Step::Lost(second) => {
+                delivery.in_doubt = true;
+                Err(self.out_of_step(Phase::Dot, second).into())
+            }
+            Step::Gone => {
+                delivery.rule_open(verdict, Phase::Dot, &reply);
+                Err(End::Spent)
+            }
+            Step::Certain => {
+                delivery.rule_open(verdict, Phase::Dot, &reply);
+                if rider.is_some() { Err(End::Spent) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Rules by a positive reply to the final dot. A second reply that has come already says that the
+    /// first may have been too early.
+    pub(super) async fn confirm_sent(
+        &mut self,
+        delivery: &mut Delivery,
+        (verdict, reply): (Verdict, Reply),
+    ) -> Result<(), End> {
+        if !self.channel.has_words().await {
+            delivery.rule_open(verdict, Phase::Dot, &reply);
+            return if self.channel.is_at_end() { Err(End::Spent) } else { Ok(()) };
+        }
+        match self.channel.reply(Phase::Dot).await {
+            Ok(second) if !takes_leave(&second) && second.severity() != Severity::Positive => {
+                delivery.in_doubt = true;
+                Err(self.out_of_step(Phase::Dot, second).into())
+            }
+            _ => {
+                delivery.rule_open(verdict, Phase::Dot, &reply);
+                Err(End::Spent)
+            }
+        }
+    }
+
+    /// RSET alone, with nothing before its reply and nothing behind it.
+    async fn step(&mut self) -> Step {
+        if self.channel.has_words().await {
+            return self.unasked_step().await;
+        }
+        match self.channel.command(Phase::Rset, b"RSET").await {
+            Err(_) => Step::Gone,
+            Ok(reply) if takes_leave(&reply) => Step::Gone,
+            Ok(reply) if reply.severity() != Severity::Positive => Step::Lost(reply),
+            Ok(reply) if self.channel.stays_silent(STRAGGLER_PERIOD).await => {
+                drop(reply);
+                Step::Certain
+            }
+            Ok(reply) => match self.unasked_step().await {
+                // The one before may have been the reply to the final dot.
+                Step::Lost(_) => Step::Lost(reply),
+                step => step,
+            },
+        }
+    }
+
+    async fn unasked_step(&mut self) -> Step {
+        match self.channel.reply(Phase::Rset).await {
+            Ok(reply) if !takes_leave(&reply) => Step::Lost(reply),
+            _ => Step::Gone,
+        }
+    }
+
+    /// The replies to a group of `rcpts` RCPTs that rode behind a refused final dot. They say nothing of its own
+    /// recipients, but 354 at the place of its DATA shows that all before it was in step.
+    async fn step_behind_rider(&mut self, rcpts: usize) -> Step {
+        for _ in 0..1 + rcpts {
+            if self.leftover(Phase::Rcpt).await.is_err() {
+                return Step::Gone;
+            }
+        }
+        match self.leftover(Phase::Data).await {
+            Err(_) => Step::Gone,
+            Ok(data) if data.severity() == Severity::Intermediate => Step::Certain,
+            Ok(_) => self.step().await,
+        }
+    }
+}
+
+fn is_refusal(reply: &Reply) -> bool {
+    matches!(reply.severity(), Severity::Transient | Severity::Permanent)
+}
+
+/// Whether `reply` is none that a command of `phase` may have; it then answers something else.
+pub(super) fn is_misfit(phase: Phase, reply: &Reply) -> bool {
+    use Severity::{Intermediate, Positive};
+    matches!(
+        (phase, reply.severity()),
+        (Phase::Mail | Phase::Rcpt | Phase::Content | Phase::Dot, Intermediate)
+            | (Phase::Data | Phase::Content, Positive)
+    )
+}
+
+/// Whether `trouble` shows that the replies to an envelope were those to something else.
+pub(super) fn revokes_envelope(trouble: &Trouble) -> bool {
+    let is_within = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Rset);
+    is_within
+        && match &trouble.cause {
+            Cause::OutOfStep(_) => true,
+            Cause::Reply(reply) => reply.code() == 503,
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests;

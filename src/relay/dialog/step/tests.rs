@@ -1,0 +1,278 @@
+//! Who is answered: a relay that says replies too many, or too early, and what it truly did with each message.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+
+use super::super::*;
+use crate::config::{Pipelining, Relay};
+use crate::queue_id::QueueId;
+use crate::relay::testing::{Given, peer, settings, transaction, wire};
+use crate::relay::{Report, Transaction, Unmarked, Verdict};
+
+/// One reply more than there should be.
+#[derive(Clone, Debug)]
+struct Surplus {
+    /// At which reply or line of content, counted from the first.
+    at: usize,
+    /// It comes before the reply that belongs there, else behind it.
+    is_early: bool,
+    code: u16,
+}
+
+/// What the relay did, whatever it said: recipients by their addresses.
+#[derive(Debug, Default)]
+struct Truth {
+    taken: HashSet<String>,
+    refused: HashSet<String>,
+}
+
+/// A relay that refuses reverse-paths and recipients that begin with `no`, and content with a line `no`.
+struct FalteringRelay<'a> {
+    stream: BufReader<DuplexStream>,
+    surplus: &'a [Surplus],
+    events: usize,
+    truth: &'a Mutex<Truth>,
+}
+
+impl FalteringRelay<'_> {
+    async fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).await.ok()?;
+        Some(String::from_utf8(line).ok()?.strip_suffix("\r\n")?.to_owned())
+    }
+
+    /// Says `reply`, and what is too much at this place, in one breath.
+    async fn say(&mut self, reply: &str) {
+        let (all, at) = (self.surplus, self.events);
+        let surplus = |is_early| {
+            let here = all.iter().filter(move |s| s.at == at && s.is_early == is_early);
+            here.map(|s| format!("{} surplus\r\n", s.code)).collect::<String>()
+        };
+        let reply = if reply.is_empty() { String::new() } else { format!("{reply}\r\n") };
+        let words = surplus(true) + &reply + &surplus(false);
+        self.events += 1;
+        // A client that has hung up is found out by the next line.
+        let _ = self.stream.write_all(words.as_bytes()).await;
+    }
+
+    async fn serve(mut self) {
+        let mut mail = None;
+        let (mut named, mut taken) = (Vec::new(), Vec::new());
+        while let Some(line) = self.line().await {
+            if let Some(path) = line.strip_prefix("MAIL FROM:<") {
+                mail = Some(!path.starts_with("no"));
+                (named, taken) = (vec![], vec![]);
+                self.say(if path.starts_with("no") { "550 no" } else { "250 ok" }).await;
+            } else if let Some(path) = line.strip_prefix("RCPT TO:<") {
+                let address = path.trim_end_matches('>').to_owned();
+                let is_taken = mail == Some(true) && !address.starts_with("no");
+                named.push(address.clone());
+                if is_taken {
+                    taken.push(address)
+                } else {
+                    self.refuse([address])
+                }
+                self.say(if is_taken { "250 ok" } else { "550 no" }).await;
+            } else if line == "DATA" && !taken.is_empty() {
+                self.say("354 go on").await;
+                self.content(std::mem::take(&mut taken)).await;
+            } else {
+                taken.clear();
+                self.say(match line.as_str() {
+                    "RSET" => "250 ok",
+                    "QUIT" => "221 bye",
+                    _ => "554 no",
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn content(&mut self, taken: Vec<String>) {
+        let mut is_refused = false;
+        while let Some(line) = self.line().await {
+            is_refused |= line == "no";
+            if line != "." {
+                self.say("").await;
+                continue;
+            }
+            if is_refused {
+                self.refuse(taken);
+            } else {
+                self.truth.lock().unwrap().taken.extend(taken);
+            }
+            return self.say(if is_refused { "550 no" } else { "250 ok" }).await;
+        }
+    }
+
+    fn refuse(&self, addresses: impl IntoIterator<Item = String>) {
+        self.truth.lock().unwrap().refused.extend(addresses);
+    }
+}
+
+/// A queue that takes its time to note a final dot, as a disk does.
+struct Noting(Given);
+
+impl Work for Noting {
+    async fn next(&mut self, patience: Duration) -> Option<Transaction> {
+        self.0.next(patience).await
+    }
+    async fn before_dot(&mut self, id: QueueId) -> Result<(), Unmarked> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.0.before_dot(id).await
+    }
+    async fn report(&mut self, report: Report) {
+        self.0.report(report).await;
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    from: &'static str,
+    /// Whether each recipient is one the relay takes.
+    recipients: Vec<bool>,
+    is_content_good: bool,
+    is_long: bool,
+}
+
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    let from = prop_oneof![4 => Just("ann@example.org"), 1 => Just("no@example.org")];
+    let message = (
+        from,
+        prop::collection::vec(prop::bool::weighted(0.7), 1..4),
+        prop::bool::weighted(0.7),
+        prop::bool::weighted(0.2),
+    );
+    let message = message.prop_map(|(from, recipients, is_content_good, is_long)| Message {
+        from,
+        recipients,
+        is_content_good,
+        is_long,
+    });
+    prop::collection::vec(message, 1..5)
+}
+
+fn surplus() -> impl Strategy<Value = Vec<Surplus>> {
+    let code = prop::sample::select(vec![250_u16, 354, 450, 500, 550]);
+    let one = (0_usize..30, any::<bool>(), code);
+    prop::collection::vec(one.prop_map(|(at, is_early, code)| Surplus { at, is_early, code }), 0..3)
+}
+
+fn address(id: usize, index: usize, is_taken: bool) -> String {
+    format!("{}{id}-{index}@example.net", if is_taken { "yes" } else { "no" })
+}
+
+fn transactions(messages: &[Message]) -> Vec<Transaction> {
+    let transaction = |(id, message): (usize, &Message)| {
+        let to = message.recipients.iter().enumerate().map(|(index, is_taken)| address(id, index, *is_taken));
+        let to: Vec<String> = to.collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let last = if message.is_content_good { "yes" } else { "no" };
+        let content = "a line\r\n".repeat(if message.is_long { 20_000 } else { 2 }) + last + "\r\n";
+        transaction(id as u64, message.from, &to, &content)
+    };
+    messages.iter().enumerate().map(transaction).collect()
+}
+
+async fn played(pipelining: Pipelining, messages: &[Message], surplus: &[Surplus]) -> (Vec<Report>, Truth) {
+    let (near, far) = wire("192.0.2.5:587");
+    let settings = Relay { pipelining, ..settings() };
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let offered = Capabilities { pipelining: true, ..Capabilities::default() };
+    let connection = Connection::new(channel, offered, &settings);
+    let truth = Mutex::new(Truth::default());
+    let relay = FalteringRelay { stream: BufReader::new(far), surplus, events: 0, truth: &truth };
+    let mut work = Noting(Given::new(transactions(messages)));
+    let _ = tokio::join!(connection.run(&mut work), relay.serve());
+    (work.0.reports, truth.into_inner().unwrap())
+}
+
+/// Runs a case, and says of whom something untrue was said.
+fn falsely_told(pipelining: Pipelining, messages: &[Message], surplus: &[Surplus]) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let (reports, truth) = runtime.unwrap().block_on(played(pipelining, messages, surplus));
+    let mut falsely = Vec::new();
+    for (report, told) in
+        reports.iter().flat_map(|report| report.recipients.iter().map(move |told| (report, told)))
+    {
+        let id = report.id.raw() as usize;
+        let address = address(id, told.index, messages[id].recipients[told.index]);
+        let is_true = match told.verdict {
+            Verdict::Sent => truth.taken.contains(&address),
+            Verdict::Bounced if messages[id].from.starts_with("no") => true,
+            Verdict::Bounced => truth.refused.contains(&address) && !truth.taken.contains(&address),
+            _ => true,
+        };
+        if !is_true {
+            falsely.push(format!("{address}: {:?} ({})", told.verdict, told.said));
+        }
+    }
+    falsely
+}
+
+/// What was lost: a relay that answered 500 to a long line and 500 again at the final dot made the messages behind it
+/// bounce, with and without PIPELINING, and one reply 250 too many made a valid recipient of the next one bounce.
+#[test]
+fn a_refusal_is_not_taken_for_the_next_messages() {
+    let message = |is_content_good| Message {
+        from: "ann@example.org",
+        recipients: vec![true, true],
+        is_content_good,
+        is_long: false,
+    };
+    let messages = [message(false), message(true), message(true)];
+    for pipelining in [Pipelining::Off, Pipelining::Group, Pipelining::Across] {
+        for at in 0..20 {
+            for (is_early, code) in [(true, 500), (false, 500), (false, 250), (false, 354)] {
+                let surplus = [Surplus { at, is_early, code }];
+                let falsely = falsely_told(pipelining, &messages, &surplus);
+                assert!(falsely.is_empty(), "{pipelining:?} {surplus:?}: {falsely:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_reply_too_many_everybody_has_a_verdict() {
+    let good = Message {
+        from: "ann@example.org",
+        recipients: vec![true, false, true],
+        is_content_good: true,
+        is_long: true,
+    };
+    let refused = Message { is_content_good: false, ..good.clone() };
+    let from_nobody = Message { from: "no@example.org", ..good.clone() };
+    let to_nobody = Message { recipients: vec![false, false], ..good.clone() };
+    let messages = [good.clone(), refused, good.clone(), from_nobody, to_nobody, good];
+    for pipelining in [Pipelining::Off, Pipelining::Group] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let (reports, truth) = runtime.unwrap().block_on(played(pipelining, &messages, &[]));
+        let verdicts = reports.iter().flat_map(|report| &report.recipients).map(|told| told.verdict);
+        let counted = |wanted| verdicts.clone().filter(|verdict| *verdict == wanted).count();
+        assert_eq!((counted(Verdict::Sent), counted(Verdict::Bounced)), (6, 11), "{pipelining:?}");
+        assert_eq!(truth.taken.len(), 6);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Promises 2 and 3. Written across, 2xx said before the final dot's own reply is the exception of the header:
+    /// behind it come replies that are awaited, so that nothing shows.
+    #[test]
+    fn nobody_is_told_what_is_not_true(
+        messages in messages(),
+        surplus in surplus(),
+        pipelining in prop::sample::select(vec![Pipelining::Off, Pipelining::Group, Pipelining::Across]),
+    ) {
+        let mut surplus = surplus;
+        if pipelining == Pipelining::Across {
+            surplus.retain(|surplus| surplus.code != 250 || !surplus.is_early);
+        }
+        let falsely = falsely_told(pipelining, &messages, &surplus);
+        prop_assert!(falsely.is_empty(), "{:?}", falsely);
+    }
+}
