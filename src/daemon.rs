@@ -29,12 +29,13 @@ use tokio::time::Instant;
 
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::protocol::{Configuration, Refused, Reloaded};
-use crate::config::{Config, ServerCertificate};
+use crate::config::{Config, Listen, ServerCertificate};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
 use crate::listener::intake::Desk;
+use crate::listener::limits::sessions_within;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
@@ -195,6 +196,8 @@ struct Daemon {
     certificate: Option<Certificate>,
     spool: Spool,
     queue: Queue,
+    /// How many file descriptors there may be.
+    descriptors: u64,
     service: Arc<Service>,
     stopper: Stopper,
     sessions: JoinHandle<io::Result<()>>,
@@ -206,7 +209,7 @@ struct Daemon {
 impl Daemon {
     async fn start(start: Start, reload: UnboundedSender<ReloadRequest>) -> Result<Self, DaemonError> {
         let Start { path, config, inherited, level } = start;
-        raise_descriptor_limit();
+        let descriptors = raise_descriptor_limit();
         let is_activated = !inherited.is_empty();
         let overruled = inherited.overruled(&config.listen.addresses, config.listen.socket.as_deref());
         warn_of(&config, &path);
@@ -231,7 +234,10 @@ impl Daemon {
         let settings = Settings::new(&config, carrier);
         let (queue, deliveries) =
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
-        let service = Service::new(&config.listen, desk(&config, &spool, &queue, certificate.clone()));
+        let service = Service::new(
+            &within(&config.listen, descriptors),
+            desk(&config, &spool, &queue, certificate.clone()),
+        );
         let (stopper, stop) = stop_signal();
         let pickup = spawn_pickup(config.spool.clone(), Arc::clone(&service), stop.clone());
         let (configuration, in_force) = watch::channel(read_now(&path));
@@ -254,6 +260,7 @@ impl Daemon {
             pickup,
             spool,
             queue,
+            descriptors,
             service,
             stopper,
         })
@@ -316,7 +323,7 @@ impl Daemon {
         }
         self.queue.reconfigure(Settings::new(&config, carrier));
         let desk = desk(&config, &self.spool, &self.queue, certificate.clone());
-        self.service.reload(&config.listen, desk);
+        self.service.reload(&within(&config.listen, self.descriptors), desk);
         self.level.set(config.log.level);
         self.certificate = certificate;
         self.config = config;
@@ -508,13 +515,27 @@ fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
     ]
 }
 
-/// Sessions, connections, segments and large files each hold a descriptor.
-fn raise_descriptor_limit() {
+/// `listen` with no more sessions than there are descriptors for: spool, relay and control socket need some.
+fn within(listen: &Listen, descriptors: u64) -> Listen {
+    let most = sessions_within(descriptors);
+    if listen.max_sessions > most {
+        log::fewer_sessions(most, listen.max_sessions, descriptors);
+    }
+    Listen {
+        max_sessions: listen.max_sessions.min(most),
+        max_sessions_per_uid: listen.max_sessions_per_uid.min(most),
+        ..listen.clone()
+    }
+}
+
+/// Sessions, connections, segments and large files each hold a descriptor. How many there may be.
+fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         log::done_without("the limit of descriptors stays", &error);
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 fn notify(sent: io::Result<()>) {

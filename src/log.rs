@@ -370,6 +370,14 @@ pub fn session_failed(why: &dyn fmt::Display) {
     error!("a session failed, others go on: {why}");
 }
 
+/// The file descriptors are too few for all sessions that are allowed.
+pub fn fewer_sessions(most: usize, allowed: usize, descriptors: u64) {
+    warn!(
+        "at most {most} sessions at once instead of {allowed} (listen.max-sessions): {descriptors} file descriptors; \
+         see LimitNOFILE= in systemd.exec(5)"
+    );
+}
+
 /// A connection whose peer is not on this host, or cannot be told.
 pub fn stranger(why: &dyn fmt::Display) {
     warn!("connection refused: {why}");

@@ -8,6 +8,7 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::clients::{Client, Clients};
 use super::flush::flush;
 use super::protocol::{Configuration, Frame, Message, Recipient, Reloaded, Request, Status};
 use super::rights::Rights;
@@ -70,11 +72,14 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 impl Control {
     /// Answers clients for as long as the task lives.
     pub async fn serve(self, listener: UnixListener) {
+        let clients = Arc::new(Clients::default());
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    let Some(place) = place_for(&clients, &stream) else { continue };
                     let control = self.clone();
                     tokio::spawn(async move {
+                        let _place = place;
                         if let Err(error) = control.answer(stream).await {
                             log::control_client(&error);
                         }
@@ -193,6 +198,17 @@ impl Control {
         }
         if hidden > 0 { output.send(&Frame::Hidden(hidden)).await } else { Ok(()) }
     }
+}
+
+/// A place for a client; one that gets none is told so without waiting, since nothing was written to it yet.
+fn place_for(clients: &Arc<Clients>, stream: &UnixStream) -> Option<Client> {
+    let place = stream.peer_cred().ok().and_then(|client| clients.admit(client.uid()));
+    if place.is_none() {
+        let frame = Frame::Error("too many clients of the control socket, try again later".into());
+        // A client that is gone already needs no answer.
+        let _ = serde_json::to_vec(&frame).map(|line| stream.try_write(&[&line[..], b"\n"].concat()));
+    }
+    place
 }
 
 /// What a client sees of a message.

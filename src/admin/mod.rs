@@ -6,6 +6,7 @@
 //! - [`client`]: the command line's end.
 
 pub mod client;
+mod clients;
 pub mod control;
 mod flush;
 pub mod protocol;

@@ -142,7 +142,7 @@ pub struct Listen {
     pub max_recipients: usize,
     /// The most sessions at once.
     pub max_sessions: usize,
-    /// The most sessions at once of one local user on the unix socket; at most `max_sessions`.
+    /// The most sessions at once of one local user; at most `max_sessions`.
     pub max_sessions_per_uid: usize,
     /// The most messages a minute of one local user on the unix socket; `None` for no limit.
     pub max_messages_per_minute_per_uid: Option<u32>,

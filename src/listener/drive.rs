@@ -120,6 +120,7 @@ impl<B: Backend> Driver<B> {
         self.answer(Prompt::Connection, greeting).await?;
         loop {
             let (taken, action) = self.session.advance(self.wire.input());
+            self.wire.note_transaction(!self.session.is_idle());
             // Unwanted content makes no action, but its client is not idle.
             let is_progress =
                 action != Action::Wait || matches!(self.content, Content::Unwanted) && taken > 0;
@@ -135,6 +136,7 @@ impl<B: Backend> Driver<B> {
         match action {
             Action::Content(octets) => {
                 self.wire.consume(taken);
+                self.wire.note_content(octets.len());
                 self.write(&octets).await;
                 Ok(())
             }

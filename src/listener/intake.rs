@@ -24,7 +24,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::envelope::{Address, Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
-use crate::listener::limits::Permit;
+use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::repeats::Repeats;
 use crate::log::{self, Accepted};
 use crate::message::fixup::{Fixed, Fixup, Task, Unacceptable, message_id_left};
@@ -35,6 +35,9 @@ use crate::smtp::reply::Reply;
 use crate::smtp::session::Refusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
 use crate::status::Status;
+
+/// Octets of content on its way to the draft for which the room is kept.
+const PASSING: usize = 64 << 10;
 
 /// Asks the queue to probe its relay; gives what the client is told where that has just been done.
 pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
@@ -167,6 +170,8 @@ pub struct Intake {
     fixup: Fixup,
     protocol: &'static str,
     helo: Option<String>,
+    /// For the header section, while it is in memory.
+    room: HeaderRoom,
     /// Content on its way from the fix-up to the draft; kept for its room.
     passing: Vec<u8>,
 }
@@ -181,19 +186,25 @@ impl Backend for SpoolBackend {
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
-        Ok(Intake { draft, fixup, protocol, helo, passing: Vec::new() })
+        Ok(Intake { draft, fixup, protocol, helo, room: self.permit.header(), passing: Vec::new() })
     }
 
     async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
-        let Intake { draft, fixup, passing, .. } = intake;
+        let Intake { draft, fixup, room, passing, .. } = intake;
         passing.clear();
+        // What a large header needed is given back.
+        passing.shrink_to(PASSING);
+        if !room.hold(fixup.header_octets() + octets.len()) {
+            log::not_queued(draft.id(), &"too many large header sections at once");
+            return Err(Refusal::NoRoom);
+        }
         apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))
             .map_err(refusal_of_content)?;
         draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
     }
 
     async fn commit(&mut self, intake: Intake) -> Result<Committed, Refusal> {
-        let Intake { mut draft, fixup, protocol, helo, mut passing } = intake;
+        let Intake { mut draft, fixup, protocol, helo, mut passing, room: _room } = intake;
         passing.clear();
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing));
         let Fixed { envelope, message_id, long_lines, .. } = fixed.map_err(refusal_of_content)?;

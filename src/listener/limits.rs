@@ -1,24 +1,44 @@
-//! How much one client may ask of the listener: sessions in all, sessions per user, messages per user
-//! and minute.
+//! How much one client may ask of the listener: sessions in all, sessions per user, messages per user and minute,
+//! header sections in memory.
 //!
 //! Promises:
 //! 1. A [`Permit`] is one session counted; its drop counts it out, however the session ended.
 //! 2. A user's rate is a token bucket: a burst of a whole minute's messages, then an even flow. It
 //!    outlives the user's sessions, so hanging up does not refill it, nor does a reload that keeps the rate.
 //! 3. Memory stays bounded: a user with no session and a full bucket is forgotten.
+//! 4. No ordinary user has more sessions than there are places left: one has half of all, a second half of the
+//!    rest, and somebody else always finds one. Of twenty places one is kept for root and the daemon's own user, and
+//!    the pick-up needs none.
+//! 5. Header sections are held in memory until they are whole. Each session may hold [`OWN_HEADER`]; beyond that all
+//!    together have [`HEADERS`].
 //!
-//! Only users that the kernel vouches for have limits of their own; loopback TCP clients share the limit
-//! on sessions in all. Fails: the session gets 421, the message 451, nothing is queued. Time is an argument.
+//! Whose a loopback TCP client is is asked (`owner.rs`) from the moment on that a quarter of the places are taken; of whom
+//! it cannot be said, there is the limit on sessions in all; root and the daemon's own user have no share over TCP. The
+//! rate is for the unix socket. Fails: the session gets 421, the message 451, nothing is queued. Time is an argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::config;
-use crate::listener::peer::Peer;
+use crate::listener::peer::{Peer, is_ordinary};
 
 /// So many users are remembered before the idle ones are forgotten.
 const REMEMBERED_USERS: usize = 256;
+
+/// Octets of header that each session may hold in memory.
+const OWN_HEADER: usize = 32 << 10;
+/// And that all may hold beyond that.
+const HEADERS: usize = 16 << 20;
+
+/// Descriptors that are left to spool, relay, control socket and the rest.
+const KEPT_DESCRIPTORS: u64 = 256;
+
+/// Sessions for which `descriptors` are enough: each is a connection, and a file while a large message comes in.
+pub fn sessions_within(descriptors: u64) -> usize {
+    let left = descriptors.saturating_sub(KEPT_DESCRIPTORS).max(descriptors / 4);
+    usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
+}
 
 /// A bucket of tokens that fills by itself, in a minute.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +90,11 @@ impl Allowed {
         }
     }
 
+    /// Places that others than root and the daemon's own user may take.
+    fn for_ordinary(&self) -> usize {
+        self.sessions - self.sessions / 20
+    }
+
     fn bucket(&self, now: Instant) -> Option<Bucket> {
         self.messages_per_minute.map(|per_minute| Bucket::full(per_minute, now))
     }
@@ -95,6 +120,8 @@ struct State {
     allowed: Allowed,
     sessions: usize,
     users: HashMap<u32, User>,
+    /// Octets beyond [`OWN_HEADER`] that all sessions hold.
+    headers: usize,
 }
 
 impl State {
@@ -104,6 +131,17 @@ impl State {
             self.users.retain(|_, user| user.is_worth_remembering(&allowed, now));
         }
         self.users.entry(uid).or_insert_with(|| User { sessions: 0, bucket: allowed.bucket(now) })
+    }
+
+    /// Gives one of the places to this user, of whom it is one more session.
+    fn seat(&mut self, uid: u32, places_left: usize, now: Instant) -> Result<(), Overload> {
+        let most = self.allowed.sessions_per_uid;
+        let user = self.user(uid, now);
+        if user.sessions >= most || is_ordinary(uid) && user.sessions > places_left {
+            return Err(Overload::UserSessions);
+        }
+        user.sessions += 1;
+        Ok(())
     }
 }
 
@@ -123,7 +161,7 @@ pub struct Limits(Mutex<State>);
 impl Limits {
     /// The limits that `listen` sets, nothing used yet.
     pub fn new(listen: &config::Listen) -> Arc<Self> {
-        let state = State { allowed: Allowed::by(listen), sessions: 0, users: HashMap::new() };
+        let state = State { allowed: Allowed::by(listen), sessions: 0, users: HashMap::new(), headers: 0 };
         Arc::new(Limits(Mutex::new(state)))
     }
 
@@ -140,19 +178,25 @@ impl Limits {
     /// Counts a session in, unless it is one too many.
     pub fn admit(self: &Arc<Self>, peer: Peer, now: Instant) -> Result<Permit, Overload> {
         let mut state = self.state();
-        let allowed = state.allowed;
-        if state.sessions >= allowed.sessions {
+        // Of a TCP client it is seen later whether the last places are not for it.
+        let places = match peer.uid() {
+            Some(uid) if is_ordinary(uid) => state.allowed.for_ordinary(),
+            _ => state.allowed.sessions,
+        };
+        let Some(left) = places.checked_sub(state.sessions).filter(|left| *left > 0) else {
             return Err(Overload::Sessions);
-        }
+        };
         if let Some(uid) = peer.uid() {
-            let user = state.user(uid, now);
-            if user.sessions >= allowed.sessions_per_uid {
-                return Err(Overload::UserSessions);
-            }
-            user.sessions += 1;
+            state.seat(uid, left, now)?;
         }
         state.sessions += 1;
-        Ok(Permit { limits: Arc::clone(self), peer })
+        Ok(Permit { limits: Arc::clone(self), peer, seated: peer.uid() })
+    }
+
+    /// A place that is always there: for the pick-up, which has one at a time.
+    pub fn admit_pickup(self: &Arc<Self>, peer: Peer) -> Permit {
+        self.state().sessions += 1;
+        Permit { limits: Arc::clone(self), peer, seated: None }
     }
 
     /// Sessions counted in at present.
@@ -171,12 +215,44 @@ impl Limits {
 pub struct Permit {
     limits: Arc<Limits>,
     peer: Peer,
+    /// Among whose sessions it is counted.
+    seated: Option<u32>,
 }
 
 impl Permit {
     /// Whose session it is.
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whether it is time to ask whose a TCP client is: there are many.
+    pub fn wants_owner(&self) -> bool {
+        let state = self.limits.state();
+        self.peer.uid().is_none() && state.sessions > state.allowed.sessions / 4
+    }
+
+    /// Counts a session among those of its owner, who was asked for, unless it is one too many.
+    pub fn seat(&mut self, owner: Option<u32>, now: Instant) -> Result<(), Overload> {
+        let mut state = self.limits.state();
+        // This one is counted among them already.
+        let others = state.sessions.saturating_sub(1);
+        let is_ours = owner.is_some_and(|uid| !is_ordinary(uid));
+        let places = if is_ours { state.allowed.sessions } else { state.allowed.for_ordinary() };
+        let left = places.saturating_sub(others);
+        if left == 0 {
+            return Err(Overload::Sessions);
+        }
+        if let Some(uid) = owner.filter(|uid| self.seated.is_none() && is_ordinary(*uid)) {
+            state.seat(uid, left, now)?;
+            drop(state);
+            self.seated = owner;
+        }
+        Ok(())
+    }
+
+    /// Room for the header section of a message.
+    pub fn header(&self) -> HeaderRoom {
+        HeaderRoom { limits: Arc::clone(&self.limits), octets: 0 }
     }
 
     /// Counts a message of this user's; `false`: more than the rate allows.
@@ -194,9 +270,41 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.limits.state();
         state.sessions -= 1;
-        if let Some(user) = self.peer.uid().and_then(|uid| state.users.get_mut(&uid)) {
+        if let Some(user) = self.seated.and_then(|uid| state.users.get_mut(&uid)) {
             user.sessions -= 1;
         }
+    }
+}
+
+/// Octets of header in memory, counted until this is dropped.
+#[derive(Debug)]
+pub struct HeaderRoom {
+    limits: Arc<Limits>,
+    /// Beyond [`OWN_HEADER`].
+    octets: usize,
+}
+
+impl HeaderRoom {
+    /// Has it be for so many octets; `false`: all together would be too many, and it is as it was.
+    pub fn hold(&mut self, octets: usize) -> bool {
+        let octets = octets.saturating_sub(OWN_HEADER);
+        if octets == self.octets {
+            return true;
+        }
+        let mut state = self.limits.state();
+        let all = state.headers - self.octets + octets;
+        let fits = octets < self.octets || all <= HEADERS;
+        if fits {
+            state.headers = all;
+            self.octets = octets;
+        }
+        fits
+    }
+}
+
+impl Drop for HeaderRoom {
+    fn drop(&mut self) {
+        self.hold(0);
     }
 }
 
@@ -230,6 +338,78 @@ mod tests {
         drop(ann);
         assert_eq!(limits.sessions(), 0);
         assert!(limits.admit(Peer::Uid(1), now).is_ok());
+    }
+
+    /// Two users on the socket took all places, and everybody else got 421, root and the pick-up too.
+    #[test]
+    fn users_leave_places_to_others_to_root_and_to_the_pickup() {
+        let (limits, now) = (limits(200, 200, None), Instant::now());
+        let all = |uid| std::iter::from_fn(|| limits.admit(Peer::Uid(uid), now).ok()).collect::<Vec<_>>();
+        let greedy: Vec<_> = (70_001..70_007).map(all).collect();
+        let counts: Vec<_> = greedy.iter().map(Vec::len).collect();
+        assert_eq!(counts, [96, 48, 24, 12, 6, 3]);
+        let newcomer = limits.admit(Peer::Uid(70_100), now).unwrap();
+        let _pickup = limits.admit_pickup(Peer::Uid(70_001));
+        drop(newcomer);
+        let _crowd: Vec<_> = (71_000..72_000).flat_map(all).collect();
+        assert!(limits.admit(Peer::Uid(0), now).is_ok());
+    }
+
+    /// Two hundred slow TCP connections of one user did the same.
+    #[test]
+    fn a_tcp_client_is_counted_among_its_user_s() {
+        let (limits, now) = (limits(200, 200, None), Instant::now());
+        let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
+        let mut seated = Vec::new();
+        let mut refused = 0;
+        for _ in 0..1000 {
+            let mut permit = limits.admit(loopback, now).unwrap();
+            if !permit.wants_owner() || permit.seat(Some(70_001), now).is_ok() {
+                seated.push(permit);
+            } else {
+                refused += 1;
+            }
+        }
+        assert_eq!(limits.sessions(), seated.len());
+        assert!((50..150).contains(&seated.len()) && refused > 0, "{}", seated.len());
+        let mut other = limits.admit(loopback, now).unwrap();
+        assert_eq!(other.seat(Some(70_002), now), Ok(()));
+        drop((seated, other));
+        assert!(limits.state().users.values().all(|user| user.sessions == 0));
+    }
+
+    #[test]
+    fn the_last_places_are_not_for_who_is_not_known() {
+        let (limits, now) = (limits(20, 20, None), Instant::now());
+        let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
+        let mut permits: Vec<_> = (0..20).map(|_| limits.admit(loopback, now).unwrap()).collect();
+        assert_eq!(permits[19].seat(None, now), Err(Overload::Sessions));
+        assert_eq!(permits[19].seat(Some(0), now), Ok(()));
+        permits.truncate(18);
+        let mut permit = limits.admit(loopback, now).unwrap();
+        assert_eq!(permit.seat(None, now), Ok(()));
+    }
+
+    /// Two hundred sessions with a header of 1 MB each took 219 MB.
+    #[test]
+    fn headers_in_memory_have_a_budget_and_give_it_back() {
+        let (limits, now) = (limits(200, 200, None), Instant::now());
+        let permit = limits.admit(Peer::Uid(1), now).unwrap();
+        let mut rooms: Vec<_> = (0..200).map(|_| permit.header()).collect();
+        let large = rooms.iter_mut().filter_map(|room| room.hold(1 << 20).then_some(())).count();
+        assert_eq!(large, HEADERS / ((1 << 20) - OWN_HEADER));
+        assert!(rooms.iter_mut().all(|room| room.hold(OWN_HEADER)), "a usual one always has room");
+        assert!(rooms[7].hold(1 << 20));
+        assert_eq!(limits.state().headers, (1 << 20) - OWN_HEADER);
+        drop(rooms);
+        assert_eq!(limits.state().headers, 0);
+    }
+
+    #[test]
+    fn sessions_leave_descriptors_to_spool_and_relay() {
+        for (descriptors, sessions) in [(1 << 20, 524_160), (1024, 384), (512, 128), (256, 32), (0, 1)] {
+            assert_eq!(sessions_within(descriptors), sessions, "{descriptors}");
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod certificate;
 pub mod drive;
 pub mod intake;
 pub mod limits;
+mod owner;
 pub mod peer;
 pub mod pickup;
 mod repeats;
@@ -60,6 +61,10 @@ const WRITE_LIMIT: Duration = Duration::from_secs(60);
 /// the dead; it is what an unfinished file in the drop directory has, too, and nobody holds a place for ever.
 const PAUSE_WITHIN_MESSAGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A whole message over TCP may take so many times the idle timeout, two hours as a rule, and longer only while its
+/// content comes at a fair pace: else an octet now and then holds a place for ever.
+const TRANSACTION: u32 = 24;
+
 /// What the configuration says to a session.
 struct Terms {
     policy: Arc<Policy>,
@@ -75,11 +80,11 @@ impl Terms {
 
     fn pace(&self, peer: Peer) -> Pace {
         let idle = self.idle_timeout;
-        let content = match peer {
-            Peer::Uid(_) => idle.max(PAUSE_WITHIN_MESSAGE),
-            Peer::Loopback(_) => idle,
+        let (content, transaction) = match peer {
+            Peer::Uid(_) => (idle.max(PAUSE_WITHIN_MESSAGE), 7 * idle.max(PAUSE_WITHIN_MESSAGE)),
+            Peer::Loopback(_) => (idle, TRANSACTION * idle),
         };
-        Pace { idle, content, write: idle.min(WRITE_LIMIT) }
+        Pace { idle, content, transaction, write: idle.min(WRITE_LIMIT) }
     }
 }
 
@@ -114,6 +119,11 @@ impl Service {
     /// A place for a session of `peer`'s, unless there are too many.
     fn admit(&self, peer: Peer) -> Result<Permit, Overload> {
         self.limits.admit(peer, Instant::now())
+    }
+
+    /// A place for the pick-up, which brings a message of `peer`'s.
+    fn admit_pickup(&self, peer: Peer) -> Permit {
+        self.limits.admit_pickup(peer)
     }
 
     /// One session, from greeting to end.

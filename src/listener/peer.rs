@@ -9,6 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use crate::envelope::Submitter;
 use crate::message::received::Origin;
 
+/// Whether a user is neither root nor the one that the daemon runs as, for whom places are kept.
+pub fn is_ordinary(uid: u32) -> bool {
+    ![0, rustix::process::geteuid().as_raw()].contains(&uid)
+}
+
 /// A client on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {

@@ -225,10 +225,7 @@ impl Pickup {
         if self.put_off.contains(&uid) {
             return Ok(ControlFlow::Continue(()));
         }
-        let Ok(permit) = self.service.admit(Peer::Uid(uid)) else {
-            // Too many sessions: this takes its turn like them.
-            return Ok(ControlFlow::Continue(()));
-        };
+        let permit = self.service.admit_pickup(Peer::Uid(uid));
         let is_fresh = kind == Kind::Whole;
         let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::listener::Service;
 use crate::listener::bind::Bound;
 use crate::listener::limits::{Overload, Permit};
+use crate::listener::owner::owner_of;
 use crate::listener::peer::Peer;
 use crate::listener::stop::StopSignal;
 use crate::log;
@@ -47,8 +48,7 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
             Some(ended) = sessions.join_next() => note_end(ended),
             caller = entrance.next() => {
                 if let Some((caller, permit)) = caller.admitted(&service) {
-                    let session = service.session(caller.stream(), permit, stop.clone());
-                    sessions.spawn(session);
+                    sessions.spawn(hold(Arc::clone(&service), caller, permit, stop.clone()));
                 }
             }
         }
@@ -56,6 +56,17 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     drop(entrance);
     drain(sessions, deadline + GRACE).await;
     Ok(())
+}
+
+/// One session, if its owner, who is asked for where there are many, may have one more.
+async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
+    if permit.wants_owner() {
+        let owner = caller.owner().await;
+        if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
+            return caller.refuse(permit.peer(), overload);
+        }
+    }
+    service.session(caller.stream(), permit, stop).await;
 }
 
 async fn drain(mut sessions: JoinSet<()>, deadline: Instant) {
@@ -170,12 +181,22 @@ impl Caller {
         match service.admit(peer) {
             Ok(permit) => Some((self, permit)),
             Err(overload) => {
-                let reply = too_many(overload);
-                log::refused(&peer.to_string(), "CONNECT", &reply);
-                self.turn_away(&reply);
+                self.refuse(peer, overload);
                 None
             }
         }
+    }
+
+    fn refuse(self, peer: Peer, overload: Overload) {
+        let reply = too_many(overload);
+        log::refused(&peer.to_string(), "CONNECT", &reply);
+        self.turn_away(&reply);
+    }
+
+    /// The user at the other end of a TCP connection, where that can be told.
+    async fn owner(&self) -> Option<u32> {
+        let Caller::Tcp(stream, from) = self else { return None };
+        owner_of(*from, stream.local_addr().ok()?).await
     }
 
     fn peer(&self) -> io::Result<Peer> {

@@ -10,6 +10,9 @@
 //!    received: a command sent octet by octet has no more time than one sent whole. Content that is wanted has
 //!    a limit of its own.
 //!
+//! 4. A whole transaction has a limit, too, which only content extends, by its octets: one that comes octet by octet
+//!    ends.
+//!
 //! Fails with the [`End`] of the session.
 
 use std::io;
@@ -38,6 +41,9 @@ const MAX_OUTPUT: usize = 16 << 10;
 /// For last words, and for the client to read them.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Content that comes at so many octets a second has all the time it needs.
+const FAIR_PACE: u64 = 256;
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -45,14 +51,16 @@ pub struct Pace {
     pub idle: Duration,
     /// From one piece of a message that is being taken to the next.
     pub content: Duration,
+    /// From the beginning of a transaction to its end.
+    pub transaction: Duration,
     /// To make room for our replies.
     pub write: Duration,
 }
 
 impl Pace {
-    /// The same for every wait.
+    /// The same for every wait; none for a whole transaction.
     pub const fn even(limit: Duration) -> Self {
-        Pace { idle: limit, content: limit, write: limit }
+        Pace { idle: limit, content: limit, transaction: Duration::MAX, write: limit }
     }
 }
 
@@ -80,6 +88,13 @@ impl Input {
         if self.end == self.octets.len() { Err(End::LineTooLong) } else { Ok(()) }
     }
 
+    /// Gives back what a large message needed.
+    fn shrink(&mut self) {
+        if self.end == 0 && self.octets.len() > FIRST_INPUT {
+            self.octets = vec![0; FIRST_INPUT];
+        }
+    }
+
     fn received(&mut self, got: io::Result<usize>) -> Result<(), End> {
         match got {
             Ok(0) => Err(End::Lost(io::ErrorKind::UnexpectedEof.into())),
@@ -100,11 +115,21 @@ pub(super) struct Wire {
     pace: Pace,
     stop: StopSignal,
     idle_since: Instant,
+    /// When the transaction that is open must be over.
+    transaction_until: Option<Instant>,
 }
 
 impl Wire {
     pub fn new(stream: BoxStream, pace: Pace, stop: StopSignal) -> Self {
-        Wire { stream, input: Input::new(), output: Vec::new(), pace, stop, idle_since: Instant::now() }
+        Wire {
+            stream,
+            input: Input::new(),
+            output: Vec::new(),
+            pace,
+            stop,
+            idle_since: Instant::now(),
+            transaction_until: None,
+        }
     }
 
     /// What came in and was not consumed.
@@ -121,12 +146,30 @@ impl Wire {
         self.idle_since = Instant::now();
     }
 
+    /// Whether a transaction is open: its limit begins with it.
+    pub fn note_transaction(&mut self, is_open: bool) {
+        let until = || Instant::now().checked_add(self.pace.transaction);
+        self.transaction_until = if is_open { self.transaction_until.or_else(until) } else { None };
+    }
+
+    /// So many octets of content have come.
+    pub fn note_content(&mut self, octets: usize) {
+        let most = Instant::now().checked_add(self.pace.transaction);
+        let more = Duration::from_micros(octets as u64 * 1_000_000 / FAIR_PACE);
+        self.transaction_until =
+            self.transaction_until.map(|until| until + more).zip(most).map(|(a, b)| a.min(b));
+    }
+
     /// Reads more, once all replies are out. `in_flight`: content is coming in, which has its own time, and
     /// which a stop lets finish until its deadline; otherwise a stop ends the wait at once.
     pub async fn bring(&mut self, in_flight: bool) -> Result<(), End> {
         self.flush().await?;
         self.input.make_room()?;
+        if !in_flight {
+            self.input.shrink();
+        }
         let idle_until = self.idle_since + if in_flight { self.pace.content } else { self.pace.idle };
+        let idle_until = self.transaction_until.map_or(idle_until, |until| until.min(idle_until));
         loop {
             let stop_at = self.stop.deadline();
             let until = stop_at.map_or(idle_until, |deadline| deadline.min(idle_until));
@@ -229,7 +272,8 @@ mod tests {
     fn wire(room: usize) -> (Wire, DuplexStream) {
         let (ours, theirs) = duplex(room);
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        let pace = Pace { idle: minutes(5), content: minutes(5), write: minutes(1) };
+        let pace =
+            Pace { idle: minutes(5), content: minutes(5), transaction: minutes(60), write: minutes(1) };
         (Wire::new(Box::new(ours), pace, stop_signal().1), theirs)
     }
 

@@ -175,6 +175,14 @@ impl Fixup {
         octets * (1 + u64::from(collecting.task.rules.header_rules_kib())) > PROMPT_EFFORT
     }
 
+    /// Octets of header in memory, until it is whole.
+    pub fn header_octets(&self) -> usize {
+        match &self.state {
+            State::Header(collecting) => collecting.octets.len(),
+            _ => 0,
+        }
+    }
+
     /// Takes `octets` of content and appends what is ready for the spool to `out`.
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unacceptable> {
         let mut rest = octets;

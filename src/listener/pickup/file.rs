@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::listener::peer::is_ordinary;
 use crate::smtp::bsmtp;
 use crate::spool::drop::{PARTIAL, WHOLE};
 use crate::spool::fs::{Facts, Fs};
@@ -215,10 +216,6 @@ pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<
     }
     let (to, synced) = move_aside(fs, path, corrupt)?;
     Ok((Resting::At(to), synced))
-}
-
-fn is_ordinary(uid: u32) -> bool {
-    ![0, rustix::process::geteuid().as_raw()].contains(&uid)
 }
 
 /// Whether `corrupt` may take one more file of `length` octets. Damaged octets of the log lie there too; they are

@@ -103,6 +103,19 @@ async fn the_unix_socket_knows_its_user() {
     open.connect().await.expect("220 ").await;
 }
 
+/// The last places over TCP are for root and the daemon's own user: the kernel says whose a connection is.
+#[tokio::test]
+async fn the_user_of_a_tcp_connection_is_found_when_there_are_many() {
+    let open = Open::doors(Host::new(|listen, _| listen.max_sessions = 40), Vec::new());
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = open.connect().await;
+        client.expect("220 ").await;
+        clients.push(client);
+    }
+    open.connect().await.expect("421 4.3.2").await;
+}
+
 #[tokio::test]
 async fn a_session_that_panics_takes_no_other_with_it() {
     fn broken() -> Zoned {

@@ -65,6 +65,43 @@ async fn a_command_in_octets_has_no_more_time_than_a_whole_one() {
     drip.abort();
 }
 
+/// An octet of content every few minutes held a place for ever.
+#[tokio::test(start_paused = true)]
+async fn a_whole_transaction_has_a_limit_that_only_content_extends() {
+    // What is sent each minute, and whether the message is taken after a day.
+    let cases = [("x", false), ("a line\r\n", false), (&("x".repeat(98) + "\r\n").repeat(200)[..], true)];
+    for (piece, taken) in cases {
+        let memory = Memory::default();
+        let (stream, _running) = begin(&memory, ROOM);
+        let mut client = Client::greeted(stream).await;
+        client.begin_data().await;
+        let begun = Instant::now();
+        while begun.elapsed() < 12 * 24 * IDLE {
+            client.send(piece).await;
+            sleep(Duration::from_secs(60)).await;
+        }
+        client.send("\r\n.\r\n").await;
+        client.expect(if taken { "250 2.0.0" } else { "421 4.4.2" }).await;
+    }
+}
+
+/// So did a recipient every few minutes.
+#[tokio::test(start_paused = true)]
+async fn an_envelope_does_not_extend_the_limit() {
+    let memory = Memory::default();
+    let (stream, _running) = begin(&memory, ROOM);
+    let mut client = Client::greeted(stream).await;
+    client.say("EHLO c", "250 ").await;
+    client.say("MAIL FROM:<a>", "250 ").await;
+    let begun = Instant::now();
+    while begun.elapsed() < 24 * IDLE - IDLE {
+        sleep(IDLE - Duration::from_secs(1)).await;
+        client.say("RCPT TO:<b>", "250 ").await;
+    }
+    sleep(IDLE - Duration::from_secs(1)).await;
+    client.expect("421 4.4.2").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_content_may_take_its_time() {
     let memory = Memory::default();

@@ -124,6 +124,34 @@ impl Host {
     }
 }
 
+/// Two hundred sessions with a header section of 1 MB each ended a daemon in a small container.
+#[tokio::test]
+async fn large_header_sections_have_a_budget_and_small_ones_always_have_room() {
+    let host = Host::new(|_, _| {});
+    let large = format!("X-Large: {}\r\n", "y".repeat(900)).repeat(1100);
+    let mut sessions = Vec::new();
+    for _ in 0..30 {
+        let (mut client, _) = host.session(1000).await;
+        client.begin_data().await;
+        client.send(&large).await;
+        sessions.push(client);
+    }
+    let (mut client, _) = host.session(1001).await;
+    client.send_message("Subject: small\r\n\r\nx\r\n", "250 2.0.0").await;
+    let mut taken = 0;
+    for client in &mut sessions {
+        client.send("\r\nx\r\n.\r\n").await;
+        let said = client.reply().await;
+        assert!(said[0].starts_with("250 2.0.0") || said[0].starts_with("452 4.3.1"), "{said:?}");
+        taken += usize::from(said[0].starts_with("250"));
+    }
+    assert!((10..20).contains(&taken), "{taken}");
+    // What they held is free.
+    for client in &mut sessions[..5] {
+        client.send_message(&large, "250 2.0.0").await;
+    }
+}
+
 #[tokio::test]
 async fn a_message_is_on_the_spool_as_it_came_with_what_it_lacked() {
     let mut host = Host::new(|_, _| {});

@@ -1,0 +1,71 @@
+//! Places for clients of the control socket: in all, and for each user.
+//!
+//! Nine thousand idle connections of one user took the descriptors that mail needed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::listener::peer::is_ordinary;
+
+/// Clients at once, of whom the last places are kept for root and the daemon's own user.
+pub(super) const MOST: usize = 64;
+const KEPT: usize = 8;
+/// Clients at once of one ordinary user.
+const MOST_OF_ONE: usize = 8;
+
+/// Who is there.
+#[derive(Default)]
+pub(super) struct Clients(Mutex<HashMap<u32, usize>>);
+
+/// One client, counted until it is dropped.
+pub(super) struct Client {
+    among: Arc<Clients>,
+    uid: u32,
+}
+
+impl Clients {
+    /// Counts a client of this user's in, unless it is one too many.
+    pub fn admit(self: &Arc<Self>, uid: u32) -> Option<Client> {
+        let mut counts = self.counts();
+        let all: usize = counts.values().sum();
+        let (most, most_of_one) = if is_ordinary(uid) { (MOST - KEPT, MOST_OF_ONE) } else { (MOST, MOST) };
+        let own = counts.entry(uid).or_default();
+        if all >= most || *own >= most_of_one {
+            return None;
+        }
+        *own += 1;
+        Some(Client { among: Arc::clone(self), uid })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let mut counts = self.among.counts();
+        if let Some(own) = counts.get_mut(&self.uid) {
+            *own -= 1;
+        }
+        counts.retain(|_, own| *own > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_has_a_share_all_have_a_total_and_root_has_a_place() {
+        let clients = Arc::new(Clients::default());
+        let admitted = |uid| std::iter::from_fn(|| clients.admit(uid)).collect::<Vec<_>>();
+        let ann = admitted(70_001);
+        assert_eq!(ann.len(), MOST_OF_ONE);
+        let others: Vec<_> = (70_002..70_100).flat_map(admitted).collect();
+        assert_eq!(ann.len() + others.len(), MOST - KEPT);
+        assert_eq!(admitted(0).len(), KEPT);
+        drop((ann, others));
+        assert!(clients.counts().is_empty());
+    }
+}
