@@ -48,6 +48,10 @@ DIFFERENCES = [
         "header", ["malformed 1"],
     ),
     Difference(
+        "With one sender for all, From has one address: a second From becomes an X-Original-From.",
+        "header", ["two From fields"], ["one person"],
+    ),
+    Difference(
         "A Resent-Bcc that is dropped leaves no trace; Postfix adds the other resent fields for it.",
         "header", ["Bcc"],
     ),
