@@ -6,7 +6,8 @@
 //!    too long (`long_lines.rs`): these are folded, in the header section too, unless the message is signed
 //!    or `rewrite.long-lines` says otherwise. A header section that is broken is mended first, so that no
 //!    Bcc gets into the body (`mend.rs`).
-//!    A message that calls itself 8-bit is 8BITMIME, whatever its submitter said (RFC 6152).
+//!    A message that calls itself 8-bit, or holds an octet that is no ASCII, is 8BITMIME, whatever its submitter
+//!    said (RFC 6152).
 //! 2. How the octets arrive does not matter: any chunking gives the same content, or the same refusal.
 //! 3. Memory is bounded: the header section, at most [`MAX_HEADER_OCTETS`], what `mend.rs` holds and one push,
 //!    is held until it is whole; of the body, at most the beginning of one line.
@@ -132,6 +133,8 @@ impl fmt::Display for LongLinesFound {
 #[derive(Debug)]
 pub struct Fixup {
     state: State,
+    /// An octet that is no ASCII has gone on.
+    is_eight_bit: bool,
 }
 
 #[derive(Debug)]
@@ -165,7 +168,7 @@ impl Fixup {
     pub fn new(task: Task) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
         let collecting = Collecting { task, mender, octets: Vec::new(), scan };
-        Fixup { state: State::Header(Box::new(collecting)) }
+        Fixup { state: State::Header(Box::new(collecting)), is_eight_bit: false }
     }
 
     /// Whether taking `more` octets, or the end, may take so long that others should not wait for it.
@@ -185,6 +188,7 @@ impl Fixup {
 
     /// Takes `octets` of content and appends what is ready for the spool to `out`.
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unacceptable> {
+        let begins_at = out.len();
         let mut rest = octets;
         while let State::Header(collecting) = &mut self.state
             && !rest.is_empty()
@@ -203,16 +207,22 @@ impl Fixup {
             State::Body(following) => following.folder.push(rest, out),
             State::Header(_) => {}
         }
+        self.is_eight_bit |= !out[begins_at..].is_ascii();
         Ok(())
     }
 
     /// Nothing follows: appends what is left to `out`.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Fixed, Unacceptable> {
-        match self.state {
-            State::Header(collecting) => Ok(collecting.finish(out)?.finish(out)),
-            State::Body(following) => Ok(following.finish(out)),
-            State::Refused(why) => Err(why),
+        let begins_at = out.len();
+        let mut fixed = match self.state {
+            State::Header(collecting) => collecting.finish(out)?.finish(out),
+            State::Body(following) => following.finish(out),
+            State::Refused(why) => return Err(why),
+        };
+        if self.is_eight_bit || !out[begins_at..].is_ascii() {
+            fixed.envelope.body = Body::EightBitMime;
         }
+        Ok(fixed)
     }
 }
 

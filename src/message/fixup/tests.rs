@@ -48,6 +48,10 @@ fn fixed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Unac
 fn a_message_that_calls_itself_8_bit_is_8bitmime() {
     for (content, expected) in [
         ("Content-Transfer-Encoding: 8bit\r\n\r\nx\r\n", Body::EightBitMime),
+        // What was lost: 8-bit content given without BODY=8BITMIME was sent without it, and relays made it 7-bit.
+        ("Subject: x\r\n\r\nGrüße\r\n", Body::EightBitMime),
+        ("Subject: Grüße\r\n\r\nx\r\n", Body::EightBitMime),
+        ("Subject: x\r\n\r\nx\r\nthe end without a line end: é", Body::EightBitMime),
         ("content-transfer-encoding:\r\n 8BIT \r\n\r\nx\r\n", Body::EightBitMime),
         ("Content-Transfer-Encoding: 7bit\r\n\r\nx\r\n", Body::SevenBit),
         ("Subject: x\r\n\r\nContent-Transfer-Encoding: 8bit\r\n", Body::SevenBit),
