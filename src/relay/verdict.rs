@@ -16,7 +16,7 @@
 //!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble.
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
-//!    sequence the relay does not follow are no fault of the message.
+//!    sequence the relay does not follow are no fault of the message. 530 is that at the final dot, too.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10): deferred, as 452 is.
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
@@ -93,7 +93,8 @@ fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
     let before_content = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
     match reply.code() {
         421 => true,
-        503 | 530 | 534 | 535 | 538 => before_content,
+        530 => before_content || phase == Phase::Dot,
+        503 | 534 | 535 | 538 => before_content,
         454 => phase == Phase::Mail && reply.status() == Some(Status::transient(7, 0)),
         _ => false,
     }
@@ -174,7 +175,7 @@ mod tests {
             (Phase::Rcpt, "252 2.1.5", GO),
             (Phase::Data, "503 5.5.1", RELAY),
             (Phase::Data, "554 5.5.1", BOUNCE),
-            (Phase::Dot, "530 5.7.0", BOUNCE),
+            (Phase::Dot, "530 5.7.0", RELAY),
             (Phase::Dot, "552 5.3.4", BOUNCE),
             (Phase::Content, "552 5.3.4", DEFER),
         ];
