@@ -415,7 +415,9 @@ impl Owner {
 
     fn reconfigure(&mut self, settings: Settings) {
         self.breaker.reconfigure(settings.max_connections.get());
-        self.follow_breaker();
+        // Whether this relay is usable is not known yet.
+        (self.relay_is_paused, self.secret_watch) = (false, None);
+        self.run_relay_clock();
         self.suspects = Suspects::default();
         self.trouble = None;
         self.replace_connections();

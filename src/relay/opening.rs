@@ -65,7 +65,7 @@ struct Opening<'a> {
 impl Opening<'_> {
     async fn start_tls<T: Transport>(&self, stream: T, client: &Client) -> Opened {
         let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
-        greeting(&mut plain).await?;
+        greeting(&mut plain).await.map_err(with_hint)?;
         if !self.ehlo(&mut plain).await?.starttls {
             let words = "the relay does not offer STARTTLS: nothing is sent without it".into();
             return Err(plain.trouble(Phase::StartTls, Cause::Other(words)));
@@ -142,6 +142,20 @@ fn name_for(stream: &impl Transport, hello: &config::Hello) -> io::Result<String
         },
     };
     Ok(name)
+}
+
+/// A port where TLS is spoken from the first octet on greets nobody: it waits, and hangs up in the end.
+fn with_hint(trouble: Trouble) -> Trouble {
+    match trouble.cause {
+        Cause::Closed | Cause::TimedOut(_) => {
+            let words = format!(
+                "{}; does tls.mode fit the port (\"starttls\" on 587, \"implicit\" on 465)?",
+                trouble.cause
+            );
+            Trouble { cause: Cause::Other(words), ..trouble }
+        }
+        _ => trouble,
+    }
 }
 
 async fn greeting<S>(channel: &mut Channel<S>) -> Result<Reply, Trouble>

@@ -105,7 +105,11 @@ async fn a_relay_without_tls_gets_nothing() {
         ("S: 554 5.7.1 go away".into(), "greeting: the relay said: 554 5.7.1 go away"),
         ("S: 421 4.3.2 busy".into(), "greeting: the relay said: 421 4.3.2 busy"),
         ("S: SSH-2.0-OpenSSH_9.6".into(), "greeting: not an SMTP reply: \"SSH-2.0-OpenSSH_9.6\\r\""),
-        ("!close".into(), "greeting: the relay closed the connection"),
+        (
+            "!close".into(),
+            "greeting: the relay closed the connection; does tls.mode fit the port (\"starttls\" on 587, \
+             \"implicit\" on 465)?",
+        ),
         (
             "S: 220 hi\nC: EHLO client.example\nS: 502 5.5.1 what".into(),
             "EHLO: the relay said: 502 5.5.1 what",
