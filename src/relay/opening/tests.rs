@@ -104,7 +104,7 @@ async fn a_relay_without_tls_gets_nothing() {
     let cases = [
         ("S: 554 5.7.1 go away".into(), "greeting: the relay said: 554 5.7.1 go away"),
         ("S: 421 4.3.2 busy".into(), "greeting: the relay said: 421 4.3.2 busy"),
-        ("S: SSH-2.0-OpenSSH_9.6".into(), "greeting: not an SMTP reply: \"SSH-2.0-OpenSSH_9.6\\r\""),
+        ("S: SSH-2.0-OpenSSH_9.6".into(), "greeting: not an SMTP reply: \"SSH-2.0-OpenSSH_9.6\\r\\n\""),
         (
             "!close".into(),
             "greeting: the relay closed the connection; does tls.mode fit the port (\"starttls\" on 587, \

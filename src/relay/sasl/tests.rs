@@ -349,7 +349,7 @@ async fn relays_out_of_order() {
         ("PLAIN", "S: 534 5.7.9 too weak\n", "PLAIN: the relay said: 534 5.7.9 too weak"),
         ("PLAIN", "S: 421 4.3.2 bye\n", "the relay said: 421 4.3.2 bye"),
         ("PLAIN", "!close", "the relay closed the connection"),
-        ("PLAIN", "S: hello\n", "not an SMTP reply: \"hello\\r\""),
+        ("PLAIN", "S: hello\n", "not an SMTP reply: \"hello\\r\\n\""),
         (
             "LOGIN",
             "S: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: cGVuY2ls\nS: 535 5.7.8 no\n",
