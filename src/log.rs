@@ -284,6 +284,14 @@ pub fn lock_step(trouble: &dyn fmt::Display) {
     info!("relay gets one command at a time for a day, since it failed at several: {trouble}");
 }
 
+/// A relay answered a ClientHello only when it was small enough for one segment.
+pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
+    info!(
+        "relay gets a smaller ClientHello for a day, without post-quantum key exchange, since it did not answer the \
+         larger one: {trouble}"
+    );
+}
+
 /// A message is held after a refusal, and none was before.
 pub fn refusal_held(said: &str, is_first_day: bool) {
     warn!("{}", HeldBack { said, is_first_day });

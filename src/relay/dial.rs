@@ -174,13 +174,7 @@ impl<'a, N: Network> Race<'a, N> {
     fn start_one(&mut self) {
         let Some(address) = self.waiting.pop_front() else { return };
         let (network, limit) = (self.network, self.limit);
-        let connecting = Box::pin(async move {
-            match timeout(limit, network.connect(address)).await {
-                Ok(Ok(stream)) => Ok(stream),
-                Ok(Err(error)) => Err(Cause::from(error)),
-                Err(_) => Err(Cause::TimedOut(limit)),
-            }
-        });
+        let connecting = Box::pin(connect(network, address, limit));
         self.running.push(Attempt { address, connecting });
     }
 
@@ -188,6 +182,19 @@ impl<'a, N: Network> Race<'a, N> {
         for attempt in self.running.drain(..).rev() {
             self.waiting.push_front(attempt.address);
         }
+    }
+}
+
+/// A connection to `address`, within `limit`.
+pub(crate) async fn connect<N: Network>(
+    network: &N,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<N::Stream, Cause> {
+    match timeout(limit, network.connect(address)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(Cause::from(error)),
+        Err(_) => Err(Cause::TimedOut(limit)),
     }
 }
 

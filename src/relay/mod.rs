@@ -17,12 +17,12 @@
 //! leaves no more than the doubt of promise 5.
 //!
 //! The rooms, in the order of a connection's life:
-//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof (`certificate` its key,
-//! `distrust` why there is none) → `sasl` AUTH →
+//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof (`first_flight` how it
+//! begins, `certificate` its key, `distrust` why there is none) → `sasl` AUTH →
 //! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
 //! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire
 //! they all speak through, `capabilities` what the relay offers, `pace` how far ahead of its replies it is
-//! written to, `trouble` how failure is told.
+//! written to, `remembered` what is known of it for a day, `trouble` how failure is told.
 //!
 //! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
 //!
@@ -36,9 +36,11 @@ mod delivery;
 mod dial;
 mod dialog;
 mod distrust;
+mod first_flight;
 mod group;
 mod opening;
 mod pace;
+mod remembered;
 mod sasl;
 mod subject;
 #[cfg(test)]
@@ -58,6 +60,7 @@ use tokio::time::Instant;
 
 use crate::config;
 use crate::envelope::{Body, Recipient, Ret, ReversePath};
+use crate::log;
 use crate::queue_id::QueueId;
 use crate::status::Status;
 
@@ -66,7 +69,8 @@ pub use subject::Subject;
 pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
-use dial::{Internet, Network, Race};
+use dial::{Internet, Network, Race, Transport};
+use first_flight::{FirstFlight, KeyExchange, Offer};
 use pace::Pace;
 use tls::Protection;
 
@@ -165,6 +169,7 @@ pub struct Relay {
     settings: config::Relay,
     protection: Protection,
     pace: Arc<Pace>,
+    offer: Offer,
     warnings: Vec<String>,
     /// Its keys are drawn for each run: a print tells nothing about a secret.
     secret_prints: RandomState,
@@ -180,7 +185,8 @@ impl Relay {
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(Pace::new(settings.pipelining));
-        Ok(Relay { settings, protection, pace, warnings, secret_prints: RandomState::new() })
+        let (offer, secret_prints) = (Offer::default(), RandomState::new());
+        Ok(Relay { settings, protection, pace, offer, warnings, secret_prints })
     }
 
     /// What the operator should look at though it works: no system trust bundle was found, a certificate in
@@ -235,7 +241,7 @@ impl Relay {
         while let Some((address, connected)) = race.next().await {
             let peer = peer(host, address);
             let opened = match connected {
-                Ok(stream) => opening::open(stream, peer, host, &self.settings, &self.protection).await,
+                Ok(stream) => self.open(network, stream, peer, host).await,
                 Err(cause) => Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause }),
             };
             match opened {
@@ -246,6 +252,41 @@ impl Relay {
         }
         // dial::addresses gives at least one address, and the race ends only after all of them.
         Err(told.expect("a race has at least one address"))
+    }
+
+    /// A session on `stream`, or on one more connection where its ClientHello has no answer and a smaller one has.
+    async fn open<N: Network>(
+        &self,
+        network: &N,
+        stream: N::Stream,
+        peer: Peer,
+        host: &config::RelayHost,
+    ) -> Result<Connection, Trouble> {
+        let address = peer.address;
+        let flight = FirstFlight::new(self.offer.now());
+        let opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        let Err(unanswered) = opened else { return opened };
+        if !flight.may_have_been_too_large() {
+            return Err(unanswered);
+        }
+        let limit = self.settings.timeouts.connect;
+        let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
+        let smaller = FirstFlight::new(KeyExchange::Classical);
+        let opened = self.open_with(&smaller, stream, peer, host).await;
+        if smaller.is_answered() && self.offer.fall_back() {
+            log::classical_key_exchange(&unanswered);
+        }
+        opened
+    }
+
+    async fn open_with<S: Transport>(
+        &self,
+        flight: &Arc<FirstFlight>,
+        stream: S,
+        peer: Peer,
+        host: &config::RelayHost,
+    ) -> Result<Connection, Trouble> {
+        opening::open(stream, peer, host, &self.settings, &self.protection, flight).await
     }
 }
 

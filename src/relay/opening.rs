@@ -12,27 +12,29 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 
 use super::capabilities::Capabilities;
 use super::channel::Channel;
 use super::dial::Transport;
 use super::dialog::Connection;
+use super::first_flight::FirstFlight;
 use super::tls::{Client, Protection, Verified};
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::verdict::{Judgement, judge};
 use super::{config, sasl};
 use crate::smtp::reply::{Reply, Severity};
 
-/// Opens a session on `stream`, connected to `peer`, which is to be `host`.
+/// Opens a session on `stream`, connected to `peer`, which is to be `host`; a handshake begins with `flight`.
 pub(crate) async fn open<T: Transport>(
     stream: T,
     peer: Peer,
     host: &config::RelayHost,
     settings: &config::Relay,
     protection: &Protection,
+    flight: &Arc<FirstFlight>,
 ) -> Result<Connection, Trouble> {
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
@@ -40,7 +42,7 @@ pub(crate) async fn open<T: Transport>(
             return Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause: Cause::from(error) });
         }
     };
-    let opening = Opening { peer, host, settings, hello };
+    let opening = Opening { peer, host, settings, flight, hello };
     let (mut channel, offered) = match protection {
         Protection::StartTls(client) => opening.start_tls(stream, client).await?,
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
@@ -58,6 +60,7 @@ struct Opening<'a> {
     peer: Peer,
     host: &'a config::RelayHost,
     settings: &'a config::Relay,
+    flight: &'a Arc<FirstFlight>,
     /// What we call ourselves.
     hello: String,
 }
@@ -103,10 +106,11 @@ impl Opening<'_> {
         client: &Client,
     ) -> Result<Channel<Verified>, Trouble> {
         let limit = self.settings.timeouts.tls;
-        match timeout(limit, client.handshake(stream, &self.host.host)).await {
+        let shaking = client.handshake(stream, &self.host.host, self.flight);
+        match self.flight.within(limit, shaking).await {
             Ok(Ok(verified)) => Ok(self.verified_channel(verified)),
             Ok(Err(cause)) => Err(self.trouble(Phase::Tls, cause)),
-            Err(_) => Err(self.trouble(Phase::Tls, Cause::TimedOut(limit))),
+            Err(time) => Err(self.trouble(Phase::Tls, Cause::TimedOut(time))),
         }
     }
 

@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, Error, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use super::dial::{Transport, is_loopback};
+use super::first_flight::FirstFlight;
 use super::trouble::Cause;
-use super::trust;
+use super::trust::{self, ClientConfigs};
 use crate::config::{Host, RelayHost, Tls, TlsSettings, TlsVersion};
 
 /// What any stream can do.
@@ -113,7 +114,7 @@ impl Protection {
 
 /// Our side of the handshake.
 pub(crate) struct Client {
-    config: Arc<ClientConfig>,
+    configs: ClientConfigs,
     /// `tls.server-name`: the name to expect in place of the relayhost's.
     server_name: Option<ServerName<'static>>,
     minimum: TlsVersion,
@@ -121,26 +122,32 @@ pub(crate) struct Client {
 
 impl Client {
     fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
-        let (config, warnings) = trust::client_config(settings)?;
+        let (configs, warnings) = trust::client_configs(settings)?;
         let named = settings.server_name.as_deref();
         let server_name = named.map(|name| name_from(name, "tls.server-name")).transpose()?;
         for host in hosts {
             expected_name(&host.host)?;
         }
-        Ok((Client { config: Arc::new(config), server_name, minimum: settings.minimum }, warnings))
+        Ok((Client { configs, server_name, minimum: settings.minimum }, warnings))
     }
 
-    /// The handshake with what is expected to be `host`.
-    pub(crate) async fn handshake<T: Transport>(&self, stream: T, host: &Host) -> Result<Verified, Cause> {
+    /// The handshake with what is expected to be `host`; it begins with `flight`.
+    pub(crate) async fn handshake<T: Transport>(
+        &self,
+        stream: T,
+        host: &Host,
+        flight: &Arc<FirstFlight>,
+    ) -> Result<Verified, Cause> {
         let expected = match &self.server_name {
             Some(name) => name.clone(),
             None => expected_name(host).map_err(Cause::Other)?,
         };
-        let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(expected, stream);
+        let config = self.configs.offering(flight.key_exchange());
+        let connecting = TlsConnector::from(config).connect(expected, flight.begin(stream));
         let stream = connecting.await.map_err(|error| self.told(error))?;
         let version = match stream.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            // trust::client_config enables these two and no other.
+            // trust::client_configs enables these two and no other.
             _ => "TLSv1.2",
         };
         Ok(Verified { stream: Box::new(stream), version: Some(version) })

@@ -6,7 +6,8 @@
 //! 2. By `pin-sha256`: the key of the relay's own certificate is one of the pinned ones, and the relay
 //!    proves in the handshake that it holds it. Nothing else is looked at, its version neither: the key is
 //!    the identity.
-//! 3. A file that cannot be used is an error that names it; it never means less checking.
+//! 3. Whatever key exchange is offered, trust and everything else is the same.
+//! 4. A file that cannot be used is an error that names it; it never means less checking.
 //!
 //! Not here: the handshake (`tls.rs`), a refusal in words (`distrust.rs`), reading `ca-file` (`config/authorities.rs`).
 //!
@@ -22,7 +23,8 @@ use ::aws_lc_rs::signature::{
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature_with_raw_key};
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -34,6 +36,7 @@ use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsag
 
 use super::certificate::PublicKey;
 use super::distrust::{Distrust, Why, proof, short_rsa};
+use super::first_flight::KeyExchange;
 use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
 
 type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
@@ -41,24 +44,55 @@ type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 /// anyExtendedKeyUsage (RFC 5280 4.2.1.12).
 const ANY_PURPOSE: [usize; 5] = [2, 5, 29, 37, 0];
 
-/// The configuration of our side. Beside it: what the operator should know though it works.
-pub(crate) fn client_config(settings: &TlsSettings) -> Result<(ClientConfig, Vec<String>), String> {
+/// The configurations of our side, the same but for the key exchange that they offer.
+#[derive(Debug)]
+pub(crate) struct ClientConfigs {
+    post_quantum: Arc<ClientConfig>,
+    classical: Arc<ClientConfig>,
+}
+
+impl ClientConfigs {
+    pub(crate) fn offering(&self, key_exchange: KeyExchange) -> Arc<ClientConfig> {
+        Arc::clone(match key_exchange {
+            KeyExchange::PostQuantum => &self.post_quantum,
+            KeyExchange::Classical => &self.classical,
+        })
+    }
+}
+
+/// The configurations of our side. Beside them: what the operator should know though it works.
+pub(crate) fn client_configs(settings: &TlsSettings) -> Result<(ClientConfigs, Vec<String>), String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions: &[&SupportedProtocolVersion] = match settings.minimum {
-        TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
-        TlsVersion::V1_3 => &[&version::TLS13],
-    };
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(|error| format!("tls.minimum: {error}"))?;
-    let (verifier, warnings) = verifier(&settings.trust, provider)?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = with_identity(builder, settings.client.as_ref())?;
-    config.resumption = Resumption::disabled();
-    Ok((config, warnings))
+    let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+    let classical = Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() });
+    let (verifier, warnings) = verifier(&settings.trust, Arc::clone(&provider))?;
+    let hybrid = builder(settings.minimum, provider, Arc::clone(&verifier))?;
+    let mut post_quantum = with_identity(hybrid, settings.client.as_ref())?;
+    let identity = Arc::clone(&post_quantum.client_auth_cert_resolver);
+    let mut classical = builder(settings.minimum, classical, verifier)?.with_client_cert_resolver(identity);
+    for config in [&mut post_quantum, &mut classical] {
+        config.resumption = Resumption::disabled();
+    }
+    let configs = ClientConfigs { post_quantum: Arc::new(post_quantum), classical: Arc::new(classical) };
+    Ok((configs, warnings))
 }
 
 type Verifier = Arc<dyn ServerCertVerifier>;
+
+fn builder(
+    minimum: TlsVersion,
+    provider: Arc<CryptoProvider>,
+    verifier: Verifier,
+) -> Result<Builder, String> {
+    let versions: &[&SupportedProtocolVersion] = match minimum {
+        TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
+        TlsVersion::V1_3 => &[&version::TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| format!("tls.minimum: {error}"))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
+}
 
 fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Verifier, Vec<String>), String> {
     let (roots, warnings) = match trust {
@@ -372,11 +406,11 @@ mod tests {
         ];
         for (text, expected) in cases {
             let file = file(text);
-            let error = client_config(&settings(Trust::CaFile(file.path().into()), None)).unwrap_err();
+            let error = client_configs(&settings(Trust::CaFile(file.path().into()), None)).unwrap_err();
             assert!(error.contains(expected), "{error}");
             assert!(error.contains(&*file.path().to_string_lossy()), "{error}");
         }
-        let error = client_config(&settings(Trust::CaFile("/nowhere/ca.pem".into()), None)).unwrap_err();
+        let error = client_configs(&settings(Trust::CaFile("/nowhere/ca.pem".into()), None)).unwrap_err();
         assert!(error.starts_with("tls.ca-file: cannot read /nowhere/ca.pem: "), "{error}");
     }
 
@@ -390,10 +424,10 @@ mod tests {
             key: key.into(),
         };
         let mixed = Some(identity(certificate.path(), key.path()));
-        let error = client_config(&settings(Trust::Pins(vec![]), mixed)).unwrap_err();
+        let error = client_configs(&settings(Trust::Pins(vec![]), mixed)).unwrap_err();
         assert!(error.starts_with("tls.client-key: "), "{error}");
         let keyless = Some(identity(certificate.path(), certificate.path()));
-        let error = client_config(&settings(Trust::Pins(vec![]), keyless)).unwrap_err();
+        let error = client_configs(&settings(Trust::Pins(vec![]), keyless)).unwrap_err();
         assert!(error.starts_with("tls.client-key: no PEM private key in "), "{error}");
     }
 

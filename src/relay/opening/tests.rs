@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use rustls::version::TLS12;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio_rustls::TlsAcceptor;
 
+use super::super::first_flight::KeyExchange;
 use super::super::testing::authority::{Authority, Identity, file, tls_settings};
 use super::super::testing::{play, settings, wire};
 use super::*;
@@ -31,7 +34,8 @@ async fn ended(settings: &config::Relay, plain: &str, tls: Option<TlsAcceptor>, 
     let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
     let peer = Peer { name: "mx.example".into(), address: address.parse().unwrap(), tls: None };
     let opening = async {
-        let opened = open(near, peer, host, settings, &protection).await;
+        let flight = FirstFlight::new(KeyExchange::PostQuantum);
+        let opened = open(near, peer, host, settings, &protection, &flight).await;
         opened.map(|connection| connection.peer().clone()).map_err(|trouble| trouble.to_string())
     };
     let serving = async {
@@ -187,12 +191,19 @@ async fn without_auth_no_session() {
 async fn a_stalled_handshake_times_out() {
     let relay = Authority::new().identity("mx.example");
     let (settings, _file) = with_tls(Tls::Implicit(pinned(&relay)));
-    let (near, _far) = wire("192.0.2.5:465");
     let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
-    let peer = Peer { name: "mx.example".into(), address: "192.0.2.5:465".parse().unwrap(), tls: None };
-    let opened = open(near, peer, &settings.hosts[0], &settings, &protection).await;
-    let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
-    assert_eq!(limit, settings.timeouts.tls);
+    let cases = [
+        (KeyExchange::Classical, settings.timeouts.tls),
+        (KeyExchange::PostQuantum, Duration::from_secs(10)),
+    ];
+    for (key_exchange, expected) in cases {
+        let (near, _far) = wire("192.0.2.5:465");
+        let peer = Peer { name: "mx.example".into(), address: "192.0.2.5:465".parse().unwrap(), tls: None };
+        let flight = FirstFlight::new(key_exchange);
+        let opened = open(near, peer, &settings.hosts[0], &settings, &protection, &flight).await;
+        let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
+        assert_eq!(limit, expected);
+    }
 }
 
 /// A relay that is told `localhost` or a container's id refuses EHLO, or later the mail.

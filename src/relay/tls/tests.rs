@@ -4,6 +4,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
+use super::super::first_flight::KeyExchange;
 use super::super::testing::authority::{Authority, kept, kept_path, tls_settings};
 use super::super::testing::wire;
 use super::*;
@@ -17,8 +18,19 @@ fn client(settings: &TlsSettings) -> Client {
     Client::new(settings, &[]).unwrap().0
 }
 
-/// The handshake with a relay, and a line through it.
+/// The handshake with a relay, and a line through it: the same whatever key exchange is offered.
 async fn shaken(client: &Client, host: &Host, relay: TlsAcceptor) -> Result<&'static str, String> {
+    let shaken = shaken_offering(KeyExchange::PostQuantum, client, host, relay.clone()).await;
+    assert_eq!(shaken_offering(KeyExchange::Classical, client, host, relay).await, shaken);
+    shaken
+}
+
+async fn shaken_offering(
+    key_exchange: KeyExchange,
+    client: &Client,
+    host: &Host,
+    relay: TlsAcceptor,
+) -> Result<&'static str, String> {
     let (near, far) = wire("192.0.2.5:587");
     let relaying = async {
         let mut stream = relay.accept(far).await.ok()?;
@@ -27,8 +39,9 @@ async fn shaken(client: &Client, host: &Host, relay: TlsAcceptor) -> Result<&'st
         stream.write_all(&line).await.ok()?;
         stream.flush().await.ok()
     };
+    let flight = FirstFlight::new(key_exchange);
     let shaking = async {
-        let mut verified = client.handshake(near, host).await.map_err(|cause| cause.to_string())?;
+        let mut verified = client.handshake(near, host, &flight).await.map_err(|cause| cause.to_string())?;
         // A relay that wants a client certificate says so only now (TLS 1.3).
         let echoed = async {
             let mut line = [0; 4];
@@ -264,8 +277,8 @@ async fn other_answers_are_told_apart() {
             let mut rest = Vec::new();
             far.read_to_end(&mut rest).await.unwrap();
         };
-        let host = named("mx.example");
-        let refused = tokio::join!(ours.handshake(near, &host), answering).0.err().unwrap();
+        let (host, flight) = (named("mx.example"), FirstFlight::new(KeyExchange::PostQuantum));
+        let refused = tokio::join!(ours.handshake(near, &host, &flight), answering).0.err().unwrap();
         assert!(refused.to_string().contains(expected), "{refused}");
     }
 }
