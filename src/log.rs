@@ -274,6 +274,11 @@ pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration,
     }
 }
 
+/// The relay refuses messages for their number, and takes others: it is given fewer at a time.
+pub fn relay_slowed(trouble: &dyn fmt::Display, connections: usize) {
+    info!("relay takes less at a time: {trouble}; at most {connections} connections from now on");
+}
+
 /// A probe failed, or a relay takes fewer connections than we would like.
 pub fn relay_trouble(trouble: &dyn fmt::Display) {
     info!("relay trouble: {}", foreign(trouble));

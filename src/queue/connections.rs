@@ -26,6 +26,8 @@ pub(super) enum Stage {
     Shared,
     /// It was opened for one message with losses, and carries no other.
     Alone,
+    /// It is given no more messages.
+    Leaving,
 }
 
 /// One connection.
@@ -34,6 +36,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// Whose trouble it is that a message of this connection was lost; none was so far: `None`.
     pub(super) blame: Option<Blame>,
+    /// The relay has taken a message from it.
+    pub(super) has_delivered: bool,
     task: AbortHandle,
 }
 
@@ -52,7 +56,10 @@ impl Connections {
         let id = self.next;
         self.next += 1;
         let task = begin(id);
-        self.known.insert(task.id(), Connection { id, stage: Stage::Opening, blame: None, task });
+        self.known.insert(
+            task.id(),
+            Connection { id, stage: Stage::Opening, blame: None, has_delivered: false, task },
+        );
     }
 
     /// The connection of `task` has ended.
@@ -89,7 +96,7 @@ impl Connections {
 
     /// How many show that the relay works.
     pub(super) fn working(&self) -> usize {
-        self.count(|stage| stage != Stage::Opening)
+        self.count(|stage| !matches!(stage, Stage::Opening | Stage::Leaving))
     }
 
     /// Whether one more may be given a message with losses, of `max_connections`.

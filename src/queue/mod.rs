@@ -36,6 +36,7 @@ mod settlement;
 mod suspects;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::fmt;
 use std::future::Future;

@@ -4,6 +4,7 @@
 //! tell it what became of things.
 
 mod dispatch;
+mod judge;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,12 +21,13 @@ use super::connections::Connections;
 use super::courier::Desk;
 use super::login::SecretWatch;
 use super::recording::{Recording, await_recording};
-use super::refusals::{Refusal, Refusals, Ruling};
+use super::refusals::Refusals;
 use super::relay_clock::RelayClock;
 use super::roster::{Member, Roster, Standing};
 use super::schedule::Spread;
 use super::settlement::Disposition;
 use super::suspects::{Blame, Suspects};
+use super::throttle::Throttle;
 use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken, TooSoon};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -57,6 +59,7 @@ pub(super) struct Owner {
     roster: Roster,
     breaker: Breaker,
     refusals: Refusals,
+    throttle: Throttle,
     suspects: Suspects,
     /// The breaker lets nothing through.
     relay_is_paused: bool,
@@ -99,6 +102,7 @@ impl Owner {
             roster,
             breaker: Breaker::new(settings.max_connections.get()),
             refusals,
+            throttle: Throttle::default(),
             suspects: Suspects::default(),
             relay_is_paused: false,
             trouble: None,
@@ -215,37 +219,6 @@ impl Owner {
         self.trouble = None;
     }
 
-    fn taken(&mut self, connection: ConnectionId) {
-        if !self.connections.is_outdated(connection) && self.refusals.taken() {
-            let Desk { spool, settings, .. } = &*self.desk;
-            let (spool, relay) = (spool.clone(), settings.refusals.relay.clone());
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = spool.remember_relay(&relay) {
-                    log::done_without("remembering that this relay takes mail", &error);
-                }
-            });
-        }
-    }
-
-    /// What a refusal means to its message, beside what others were told.
-    fn judge(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
-        let is_first_held = self.refusals.held_by().is_none();
-        let ruling = self.refusals.judge(refusal);
-        match ruling {
-            Ruling::Untold if !self.connections.is_outdated(connection) => {
-                self.replace_connections();
-                let cause = Cause::Other(self.refusals.trouble(refusal));
-                let trouble = Trouble { phase: refusal.phase, peer: Some(refusal.peer.clone()), cause };
-                self.troubled(Fault::Transaction, trouble);
-            }
-            Ruling::Hold if is_first_held => {
-                log::refusal_held(&refusal.said, self.refusals.is_first_day());
-            }
-            Ruling::AsSaid | Ruling::Hold | Ruling::Untold => {}
-        }
-        ruling
-    }
-
     fn became(&mut self, id: QueueId, disposition: Disposition) {
         let now = self.now();
         self.recording.took_outcome(id, self.roster.len());
@@ -256,6 +229,7 @@ impl Owner {
         }
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
             self.refusals.forget(id);
+            self.throttle.forget(id);
         }
         match disposition {
             Disposition::Removed => self.roster.remove(id),
@@ -272,7 +246,11 @@ impl Owner {
                     member.warned |= warned;
                     member.losses = 0;
                 });
-                self.defer(id, now);
+                if self.throttle.is_ready_again(id) {
+                    self.roster.put_back(id, now);
+                } else {
+                    self.defer(id, now);
+                }
             }
         }
     }
@@ -419,6 +397,7 @@ impl Owner {
         (self.relay_is_paused, self.secret_watch) = (false, None);
         self.run_relay_clock();
         self.suspects = Suspects::default();
+        self.throttle = Throttle::default();
         self.trouble = None;
         self.replace_connections();
         self.refusals

@@ -12,8 +12,9 @@
 //!
 //! What is held is tried again at each start, reload and flush.
 //!
-//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), how a message is
-//! held (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
+//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`),
+//! how a message is held (`settlement.rs`), where it is remembered that a relay has taken mail
+//! (`spool/relays.rs`).
 
 use std::collections::BTreeSet;
 
@@ -60,6 +61,8 @@ pub(super) struct Refusal {
     pub peer: Peer,
     pub phase: Phase,
     pub about: Subject,
+    /// By a 4xx.
+    pub is_deferral: bool,
     pub said: String,
 }
 
@@ -76,8 +79,14 @@ pub(super) enum Ruling {
 
 /// Whether the relay's refusal of this recipient may say more than its fate.
 pub(super) fn is_telling(report: &RecipientReport) -> bool {
-    let is_permanent = report.verdict == Verdict::Bounced;
-    report.from_relay && is_permanent && matches!(report.about, Subject::Permission | Subject::Login)
+    report.from_relay
+        && match report.verdict {
+            Verdict::Bounced => matches!(report.about, Subject::Permission | Subject::Login),
+            Verdict::Deferred => {
+                report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
+            }
+            Verdict::Sent | Verdict::Untold => false,
+        }
 }
 
 impl Refusal {
@@ -89,6 +98,7 @@ impl Refusal {
             peer: report.peer.clone(),
             phase: told.phase,
             about: told.about,
+            is_deferral: told.verdict == Verdict::Deferred,
             said: told.said.clone(),
         })
     }
@@ -236,7 +246,14 @@ mod tests {
     fn refusal(raw: u64, about: Subject, said: &str) -> Refusal {
         let peer =
             Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None };
-        Refusal { id: QueueId::from_raw(raw), peer, phase: Phase::Mail, about, said: said.into() }
+        Refusal {
+            id: QueueId::from_raw(raw),
+            peer,
+            phase: Phase::Mail,
+            about,
+            is_deferral: false,
+            said: said.into(),
+        }
     }
 
     fn judge(refusals: &mut Refusals, raw: u64, about: Subject, said: &str) -> Ruling {

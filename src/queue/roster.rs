@@ -163,6 +163,14 @@ impl Roster {
         }
     }
 
+    /// Gives out this message before its turn, if it is ready.
+    pub fn take_named(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
+        let member = self.members.get_mut(&id).filter(|member| member.standing == Standing::Ready)?;
+        member.standing = Standing::UnderWay;
+        self.under_way += 1;
+        Some((id, *member))
+    }
+
     /// Gives out the next ready message without losses, which is under way from now on.
     pub fn take(&mut self) -> Option<(QueueId, Member)> {
         while let Some(id) = self.lanes.pop() {

@@ -31,7 +31,8 @@ impl Owner {
     }
 
     fn may_connect(&self, now: Timestamp) -> bool {
-        let allowed = self.breaker.connections_allowed(now, self.connections.working());
+        let wanted = self.throttle.connections_allowed(self.max_connections());
+        let allowed = self.breaker.connections_allowed(now, self.connections.working()).min(wanted);
         let lost =
             usize::from(self.roster.has_lost() && self.connections.may_be_alone(self.max_connections()));
         self.connections.current() < allowed
@@ -52,7 +53,11 @@ impl Owner {
             // Dropping the answer would say the same: no more.
             return drop(answer.send(None));
         }
-        let is_alone = self.connections.named(connection).is_some_and(|one| one.stage == Stage::Alone);
+        let stage = self.connections.named(connection).map(|one| one.stage);
+        if stage == Some(Stage::Leaving) {
+            return drop(answer.send(None));
+        }
+        let is_alone = stage == Some(Stage::Alone);
         match self.pick(connection) {
             Some(taken) => self.give(answer, taken),
             None if wait && !is_alone => self.idle.push_back((connection, answer)),
@@ -87,7 +92,10 @@ impl Owner {
     }
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
-        let (id, member) = self.roster.take()?;
+        let is_fresh = self.connections.named(connection).is_some_and(|one| one.stage == Stage::Open);
+        let for_fresh = if is_fresh { self.throttle.take_for_fresh() } else { None };
+        let taken = for_fresh.and_then(|id| self.roster.take_named(id));
+        let (id, member) = taken.or_else(|| self.roster.take())?;
         self.connections.reaches(connection, Stage::Shared);
         Some(Taken { id, member })
     }

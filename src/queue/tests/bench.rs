@@ -316,7 +316,7 @@ fn trouble(phase: Phase) -> Trouble {
 }
 
 /// A report in which the relay says `said`, one reply a recipient; with none, the connection was lost.
-fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
+pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
     let told = |position: usize| said.get(position).or(said.last()).copied();
     Report {
         id,

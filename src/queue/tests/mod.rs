@@ -9,3 +9,4 @@ mod poison;
 mod refusals;
 mod restarts;
 mod retries;
+mod throttle;

@@ -1,0 +1,112 @@
+//! What the relay's refusals mean beside what it told others: the owner's side of couriers that ask.
+//!
+//! Promises: a refusal that is not about its message leaves it untold and uncharged; the connection it was told on
+//! takes no more messages.
+//!
+//! Not here: the rules for a 5xx (`queue/refusals.rs`) and for a 4xx (`queue/throttle.rs`).
+
+use super::super::ConnectionId;
+use super::super::breaker::Fault;
+use super::super::connections::Stage;
+use super::super::courier::Desk;
+use super::super::refusals::{Refusal, Ruling};
+use super::super::roster::Standing;
+use super::super::throttle::Deferral;
+use super::Owner;
+use crate::log;
+use crate::queue_id::QueueId;
+use crate::relay::{Cause, Phase, Subject, Trouble};
+
+impl Owner {
+    /// The relay has taken a message.
+    pub(super) fn taken(&mut self, connection: ConnectionId) {
+        if self.connections.is_outdated(connection) {
+            return;
+        }
+        if let Some(connection) = self.connections.named(connection) {
+            connection.has_delivered = true;
+        }
+        self.throttle.taken(self.now(), self.max_connections());
+        if self.refusals.taken() {
+            self.remember_relay();
+        }
+    }
+
+    fn remember_relay(&self) {
+        let Desk { spool, settings, .. } = &*self.desk;
+        let (spool, relay) = (spool.clone(), settings.refusals.relay.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = spool.remember_relay(&relay) {
+                log::done_without("remembering that this relay takes mail", &error);
+            }
+        });
+    }
+
+    /// What a refusal means to its message, beside what others were told.
+    pub(super) fn judge(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
+        if refusal.is_deferral {
+            return self.judge_deferral(connection, refusal);
+        }
+        let is_first_held = self.refusals.held_by().is_none();
+        let ruling = self.refusals.judge(refusal);
+        match ruling {
+            Ruling::Untold if !self.connections.is_outdated(connection) => {
+                self.replace_connections();
+                let words = self.refusals.trouble(refusal);
+                self.troubled(Fault::Transaction, trouble(refusal, words));
+            }
+            Ruling::Hold if is_first_held => {
+                log::refusal_held(&refusal.said, self.refusals.is_first_day());
+            }
+            Ruling::AsSaid | Ruling::Hold | Ruling::Untold => {}
+        }
+        ruling
+    }
+
+    fn judge_deferral(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
+        if self.connections.is_outdated(connection) {
+            return Ruling::AsSaid;
+        }
+        let has_delivered = self.connections.named(connection).is_some_and(|one| one.has_delivered);
+        let is_before_content = matches!(refusal.phase, Phase::Mail | Phase::Data);
+        let may_be_pace = refusal.about == Subject::Pace;
+        if has_delivered && is_before_content && self.throttle.is_session_full(refusal.id, may_be_pace) {
+            self.connections.reaches(connection, Stage::Leaving);
+            return Ruling::Untold;
+        }
+        if !may_be_pace {
+            return Ruling::AsSaid;
+        }
+        let (now, current) = (self.now(), self.connections.current());
+        let Deferral::Pace { again } = self.throttle.deferred(refusal.id, now, current) else {
+            return Ruling::AsSaid;
+        };
+        again.into_iter().for_each(|id| self.excuse(id));
+        self.slow_down(connection, refusal);
+        Ruling::Untold
+    }
+
+    /// The relay does not want this connection; where it serves no other, it is paused.
+    fn slow_down(&mut self, connection: ConnectionId, refusal: &Refusal) {
+        self.connections.reaches(connection, Stage::Leaving);
+        let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
+        if self.connections.others_serve(connection) {
+            log::relay_slowed(&trouble, self.throttle.connections_allowed(self.max_connections()));
+        } else {
+            self.troubled(Fault::Transaction, trouble);
+        }
+    }
+
+    /// A message was deferred before it was known that it is not to blame.
+    fn excuse(&mut self, id: QueueId) {
+        match self.roster.member(id).map(|member| member.standing) {
+            Some(Standing::Waiting(_)) => self.roster.put_back(id, self.now()),
+            Some(Standing::UnderWay) => self.throttle.await_settling(id),
+            Some(Standing::Ready | Standing::Held | Standing::Dead) | None => {}
+        }
+    }
+}
+
+fn trouble(refusal: &Refusal, words: String) -> Trouble {
+    Trouble { phase: refusal.phase, peer: Some(refusal.peer.clone()), cause: Cause::Other(words) }
+}

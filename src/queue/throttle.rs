@@ -1,0 +1,232 @@
+//! Deferrals that are not about their message: a session that is full, a rate, a number of connections.
+//!
+//! Relays tell all three in the words they have for one message: 432, 451, 452 or 454 at MAIL, DATA or the final
+//! dot. Taken for each message's own, they make each wait by its age, and connections that the relay does not want
+//! defer one message after the other.
+//!
+//! Promises:
+//! 1. From the [`SEVERAL`]th message that is told so within a second on, it is the relay's pace: it takes fewer
+//!    connections, and what was deferred for it is ready again and uncharged. One message alone is never excused
+//!    for it.
+//! 2. One message's refusals lower the number of connections [`LOWERINGS`] times at most: one that is refused for
+//!    itself costs the others no more than that.
+//! 3. After [`GROWTH`] without such a refusal the relay is given one connection more.
+//! 4. What a connection is told that has delivered before counts only if a fresh one is told it, too.
+//! 5. No message is excused more than [`EXCUSES`] times.
+//!
+//! Pure. Not here: which replies these are (`relay/subject.rs`), a relay that takes nobody (`breaker.rs`).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::clock::later;
+use crate::queue_id::QueueId;
+
+/// How many messages within [`MOMENT`] say that it is not the messages.
+const SEVERAL: usize = 3;
+const MOMENT: Duration = Duration::from_secs(1);
+/// How often a message may be refused for the relay's sake.
+const EXCUSES: u8 = 10;
+/// How often the refusal of one message lowers the number of connections.
+const LOWERINGS: u8 = 3;
+/// How long the relay must be content before it is given another connection.
+const GROWTH: Duration = Duration::from_secs(5);
+
+/// What a deferral is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deferral {
+    /// The message's own.
+    Own,
+    /// The relay's pace; these messages were deferred for the same, and are ready again.
+    Pace {
+        /// Before it was known what it is.
+        again: Vec<QueueId>,
+    },
+}
+
+/// What a message has been excused for.
+#[derive(Debug, Default)]
+struct Excused {
+    times: u8,
+    /// How often of these for the pace.
+    for_pace: u8,
+}
+
+/// What is known of the pace one relay wants.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    /// How many connections the relay takes; `None`: nothing is known against as many as are configured.
+    allowed: Option<usize>,
+    grow_at: Timestamp,
+    /// Messages of the last moment that have not been excused for the pace.
+    recent: VecDeque<(Timestamp, QueueId)>,
+    excused: HashMap<QueueId, Excused>,
+    /// To be ready again when they are no longer under way.
+    unsettled: HashSet<QueueId>,
+    /// Refused on a connection that had delivered: for connections that have not.
+    for_fresh: VecDeque<QueueId>,
+}
+
+impl Throttle {
+    /// How many connections the relay takes, of `configured`.
+    pub(super) fn connections_allowed(&self, configured: usize) -> usize {
+        self.allowed.map_or(configured, |allowed| allowed.min(configured))
+    }
+
+    /// `id` was deferred on a connection that had delivered before. True: that does not count.
+    pub(super) fn is_session_full(&mut self, id: QueueId, may_be_pace: bool) -> bool {
+        let is_excused = self.excuse(id);
+        // Where the pace may be at fault the next in turn finds that out, not the same one again.
+        if is_excused && !may_be_pace && !self.for_fresh.contains(&id) {
+            self.for_fresh.push_back(id);
+        }
+        is_excused
+    }
+
+    /// The message that is to be tried next on a connection that has carried nothing.
+    pub(super) fn take_for_fresh(&mut self) -> Option<QueueId> {
+        self.for_fresh.pop_front()
+    }
+
+    /// `id` was deferred with words that may be about the pace, while so many `connections` exist.
+    pub(super) fn deferred(&mut self, id: QueueId, now: Timestamp, connections: usize) -> Deferral {
+        let told_before = self.excused.get(&id).map_or(0, |excused| excused.for_pace);
+        if told_before == 0 {
+            self.recent.retain(|(at, other)| later(*at, MOMENT) > now && *other != id);
+            self.recent.push_back((now, id));
+        }
+        if self.allowed.is_none() && self.recent.len() < SEVERAL {
+            return Deferral::Own;
+        }
+        if !self.excuse(id) {
+            return Deferral::Own;
+        }
+        let again: Vec<QueueId> =
+            self.recent.drain(..).map(|(_, other)| other).filter(|other| *other != id).collect();
+        for other in again.iter().chain([&id]) {
+            let for_pace = &mut self.excused.entry(*other).or_default().for_pace;
+            *for_pace = for_pace.saturating_add(1);
+        }
+        if told_before < LOWERINGS {
+            let known = self.connections_allowed(connections);
+            self.allowed = Some(known.saturating_sub(1).max(1));
+        }
+        self.grow_at = later(now, GROWTH);
+        Deferral::Pace { again }
+    }
+
+    /// What became of `id` is not recorded yet: it is ready again after that.
+    pub(super) fn await_settling(&mut self, id: QueueId) {
+        self.unsettled.insert(id);
+    }
+
+    /// Whether `id`, which was deferred, is ready again all the same.
+    pub(super) fn is_ready_again(&mut self, id: QueueId) -> bool {
+        self.unsettled.remove(&id)
+    }
+
+    /// The relay has taken a message, of `configured` connections at most.
+    pub(super) fn taken(&mut self, now: Timestamp, configured: usize) {
+        if let Some(allowed) = self.allowed.filter(|_| now >= self.grow_at) {
+            self.allowed = Some(allowed + 1).filter(|allowed| *allowed < configured);
+            self.grow_at = later(now, GROWTH);
+        }
+    }
+
+    /// A message has had its end.
+    pub(super) fn forget(&mut self, id: QueueId) {
+        if self.excused.remove(&id).is_some() {
+            self.for_fresh.retain(|other| *other != id);
+        }
+    }
+
+    /// Whether `id` may be refused for the relay's sake once more.
+    fn excuse(&mut self, id: QueueId) -> bool {
+        let excused = self.excused.entry(id).or_default();
+        excused.times = excused.times.saturating_add(1);
+        excused.times <= EXCUSES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + milliseconds).unwrap()
+    }
+
+    fn id(raw: u64) -> QueueId {
+        QueueId::from_raw(raw)
+    }
+
+    #[test]
+    fn promise_1_several_messages_in_a_moment_are_the_relay_s_pace() {
+        let mut throttle = Throttle::default();
+        assert_eq!(throttle.deferred(id(1), at(0), 20), Deferral::Own);
+        assert_eq!(throttle.deferred(id(2), at(300), 20), Deferral::Own);
+        assert_eq!(throttle.deferred(id(3), at(600), 20), Deferral::Pace { again: vec![id(1), id(2)] });
+        assert_eq!(throttle.connections_allowed(20), 19);
+        assert_eq!(
+            throttle.deferred(id(4), at(5000), 19),
+            Deferral::Pace { again: vec![] },
+            "it is known now"
+        );
+        assert_eq!(throttle.connections_allowed(20), 18);
+    }
+
+    #[test]
+    fn promise_1_one_message_s_own_deferral_stays_its_own() {
+        let mut throttle = Throttle::default();
+        for again in 0..100 {
+            assert_eq!(throttle.deferred(id(1), at(again * 100), 20), Deferral::Own);
+        }
+        for raw in 0..100 {
+            assert_eq!(throttle.deferred(id(raw), at(100_000 + raw as i64 * 600), 20), Deferral::Own);
+        }
+        assert_eq!(throttle.connections_allowed(20), 20);
+    }
+
+    #[test]
+    fn promises_2_and_5_a_message_refused_for_itself_costs_few_connections_and_is_charged_in_the_end() {
+        let mut throttle = Throttle::default();
+        for raw in 1..=3 {
+            throttle.deferred(id(raw), at(0), 20);
+        }
+        let excused = (0..50).filter(|_| throttle.deferred(id(3), at(0), 20) != Deferral::Own).count();
+        assert_eq!(excused, usize::from(EXCUSES) - 1);
+        assert_eq!(throttle.connections_allowed(20), 20 - usize::from(LOWERINGS));
+        throttle.forget(id(3));
+        assert!(!throttle.excused.contains_key(&id(3)));
+    }
+
+    #[test]
+    fn promise_3_connections_come_back_one_by_one() {
+        let mut throttle = Throttle::default();
+        for raw in 0..10 {
+            throttle.deferred(id(raw), at(0), 6);
+        }
+        assert_eq!(throttle.connections_allowed(6), 1, "never none");
+        let mut seen = Vec::new();
+        for second in 0..30 {
+            for _ in 0..100 {
+                throttle.taken(at(second * 1000), 6);
+            }
+            seen.push(throttle.connections_allowed(6));
+        }
+        let expected: Vec<usize> = (0..30).map(|second| (1 + second / 5).min(6)).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn promise_4_a_full_session_says_nothing_of_the_message() {
+        let mut throttle = Throttle::default();
+        assert!(throttle.is_session_full(id(1), false));
+        assert!(throttle.is_session_full(id(1), false), "another full session");
+        assert_eq!((throttle.take_for_fresh(), throttle.take_for_fresh()), (Some(id(1)), None));
+        let excused = (0..50).filter(|_| throttle.is_session_full(id(1), false)).count();
+        assert_eq!(excused, usize::from(EXCUSES) - 2);
+    }
+}
