@@ -52,6 +52,8 @@ pub(super) const MESSAGES_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).
 /// `relay.pipelining`: what rides behind the final dot makes Haraka refuse, Dovecot's submission service fail
 /// and Courier fall silent; a transaction's own commands together are taken by all of them.
 pub(super) const PIPELINING: Pipelining = Pipelining::Group;
+/// `relay.recipients-per-message`: Postfix's; SES refuses the whole of a message to more.
+pub(super) const RECIPIENTS_PER_MESSAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();
 /// `relay.idle`: relays drop idle clients after tens of seconds; what ends here ends politely.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
 

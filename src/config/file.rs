@@ -88,6 +88,7 @@ pub(super) struct Queue {
 pub(super) struct Relay {
     pub(super) max_connections: Key<Count>,
     pub(super) messages_per_connection: Key<Count>,
+    pub(super) recipients_per_message: Key<Count>,
     pub(super) pipelining: Key<Pipelining>,
     pub(super) idle: Key<OrOff<Lapse>>,
     pub(super) timeouts: Timeouts,
@@ -213,6 +214,7 @@ impl Relay {
         let relay = Relay {
             max_connections: table.take("max-connections")?,
             messages_per_connection: table.take("messages-per-connection")?,
+            recipients_per_message: table.take("recipients-per-message")?,
             pipelining: table.take("pipelining")?,
             idle: table.take("idle")?,
             timeouts: Timeouts::read(table.table("timeouts")?)?,

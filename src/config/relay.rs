@@ -23,6 +23,8 @@ pub struct Relay {
     pub max_connections: NonZeroUsize,
     /// A connection is closed after so many messages.
     pub messages_per_connection: NonZeroUsize,
+    /// A message to more recipients goes in several transactions.
+    pub recipients_per_message: NonZeroUsize,
     /// How far ahead of its replies a relay that offers PIPELINING is written to.
     pub pipelining: Pipelining,
     /// How long a connection without work is kept; zero closes it at once.

@@ -3,22 +3,26 @@
 //! It fetches messages for the relay's dialogue, marks them in flight before their final dot, and hands
 //! reports to a settlement without making the dialogue wait for the disk.
 //!
+//! A message to more recipients than a transaction may have goes in several, one after the other on this connection;
+//! what each came to is recorded before the next begins. The content stays where it is and is read anew for each.
+//!
 //! Invariant (1 of `queue/mod.rs`): a courier that ends, however, gives back what it still holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::io::AsyncRead;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::clock::Clock;
 use super::refusals::{Refusal, Ruling};
 use super::roster::Member;
-use super::settlement::{Disposition, Settlement};
+use super::settlement::{Disposition, Said, Settlement, record_part};
 use super::{Command, ConnectionId, Queue, Settings, Taken};
 use crate::envelope::{Envelope, Recipient};
 use crate::log;
@@ -55,6 +59,10 @@ pub(super) struct Attempt {
     pub(super) ledger: Ledger,
     /// What each recipient was told last.
     pub(super) replies: Replies,
+    /// Recipients whose transaction is still to come; those never asked before come first.
+    pub(super) rest: VecDeque<usize>,
+    /// What the transactions before came to.
+    pub(super) earlier: Option<Said>,
 }
 
 /// How far an attempt has come.
@@ -72,11 +80,16 @@ pub struct Courier {
     connection: ConnectionId,
     /// Given out and not yet reported: the transaction at hand and the one that rides behind it.
     attempts: HashMap<QueueId, Attempt>,
+    /// Those of them that another transaction is to follow for.
+    unfinished: VecDeque<QueueId>,
+    /// How many recipients a transaction may have.
+    most_recipients: usize,
 }
 
 impl Courier {
     pub(super) fn new(desk: Arc<Desk>, connection: ConnectionId) -> Self {
-        Courier { desk, connection, attempts: HashMap::new() }
+        let most_recipients = desk.settings.recipients_per_message.get();
+        Courier { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new(), most_recipients }
     }
 
     /// The next message's name; with no `patience`, only if one is ready now.
@@ -115,14 +128,13 @@ impl Courier {
     }
 
     fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
-        let transaction = transaction(id, &stored);
-        let Stored { envelope, arrived, ledger, content, replies, .. } = stored;
+        let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
         if member.in_flight {
             log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
         }
         let (taken_at, taken_steady) = (self.desk.clock.now(), self.desk.clock.steady());
-        let queued = member.ready_for(taken_steady);
-        let progress = Progress::BeforeDot;
+        let (asked, unasked): (Vec<usize>, Vec<usize>) =
+            ledger.open().partition(|index| replies.of(*index).is_some());
         let attempt = Attempt {
             id,
             member,
@@ -130,13 +142,36 @@ impl Courier {
             arrived,
             taken_at,
             taken_steady,
-            queued,
-            progress,
+            queued: member.ready_for(taken_steady),
+            progress: Progress::BeforeDot,
             ledger,
             replies,
+            rest: unasked.into_iter().chain(asked).collect(),
+            earlier: None,
         };
-        self.attempts.insert(id, attempt);
-        Transaction { content: reader(content), ..transaction }
+        let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
+        transaction(attempt, self.most_recipients, content, content_len)
+    }
+
+    /// The next transaction of a message that is under way here; `None` where it cannot be read any more.
+    async fn go_on(&mut self, id: QueueId) -> Option<Transaction> {
+        let spool = self.desk.spool.clone();
+        // Its checksums have been looked at when it was begun.
+        let stored = spawn_blocking(move || spool.peek(id)).await;
+        let attempt = self.attempts.get_mut(&id)?;
+        if let Ok(Ok(Stored { content, content_len, .. })) = stored {
+            return Some(transaction(attempt, self.most_recipients, content, content_len));
+        }
+        // The next attempt says why.
+        self.settle_parts(id);
+        None
+    }
+
+    /// Settles a message as far as it has come.
+    fn settle_parts(&mut self, id: QueueId) {
+        if let Some(attempt) = self.attempts.remove(&id) {
+            Settlement::of_parts(self.desk.clone(), attempt).spawn();
+        }
     }
 
     fn lost(&self, id: QueueId, in_doubt: bool) {
@@ -176,6 +211,12 @@ impl Work for Courier {
         // Ends: a round without a transaction has taken a message out of the ready ones, and none of them
         // is put back while this task has not yielded to the owner.
         loop {
+            if let Some(id) = self.unfinished.pop_front() {
+                match self.go_on(id).await {
+                    Some(transaction) => return Some(transaction),
+                    None => continue,
+                }
+            }
             let taken = self.take(patience).await?;
             let id = taken.id;
             match self.open(taken).await {
@@ -210,42 +251,61 @@ impl Work for Courier {
         {
             self.desk.queue.tell(Command::Answered(self.connection));
         }
-        if let Some(attempt) = self.attempts.remove(&report.id) {
-            Settlement::of_report(self.desk.clone(), attempt, report, ruling).spawn();
+        let breaks_off = ruling != Ruling::AsSaid || has(Verdict::Untold);
+        let id = report.id;
+        let Some(mut attempt) = self.attempts.remove(&id) else { return };
+        if breaks_off || attempt.rest.is_empty() {
+            return Settlement::of_report(self.desk.clone(), attempt, report, ruling).spawn();
+        }
+        let recorded = record_part(&self.desk, &mut attempt, report).await;
+        self.attempts.insert(id, attempt);
+        match recorded {
+            Ok(()) => self.unfinished.push_back(id),
+            // A settlement tries until it can be recorded, and nothing is sent meanwhile.
+            Err(_) => self.settle_parts(id),
         }
     }
 }
 
 impl Drop for Courier {
     fn drop(&mut self) {
-        for (id, attempt) in &self.attempts {
+        for (id, attempt) in std::mem::take(&mut self.attempts) {
             let in_doubt = attempt.progress == Progress::PastContent;
             if in_doubt {
-                log::possible_duplicate(*id, "its connection ended without a report");
+                log::possible_duplicate(id, "its connection ended without a report");
             }
-            self.lost(*id, in_doubt);
-            self.desk.became(*id, Disposition::Lost { warned: false });
+            let is_between = self.unfinished.contains(&id);
+            if !is_between {
+                self.lost(id, in_doubt);
+            }
+            // Where the runtime itself ends, the next start finds what was recorded.
+            if attempt.earlier.is_some() && Handle::try_current().is_ok() {
+                Settlement::of_parts(self.desk.clone(), attempt).spawn();
+            } else {
+                self.desk.became(id, Disposition::Lost { warned: false });
+            }
         }
     }
 }
 
-/// The transaction for the recipients still open, with no content yet.
-fn transaction(id: QueueId, stored: &Stored) -> Transaction {
-    let Envelope { reverse_path, recipients, ret, envid, body, .. } = &stored.envelope;
-    let open: Vec<(usize, Recipient)> =
-        stored.ledger.open().filter_map(|index| Some((index, recipients.get(index)?.clone()))).collect();
+/// The next transaction of `attempt`, for at most so many of its recipients.
+fn transaction(attempt: &mut Attempt, most_recipients: usize, content: Content, size: u64) -> Transaction {
+    let Envelope { reverse_path, recipients, ret, envid, body, .. } = &attempt.envelope;
+    let part = attempt.rest.drain(..most_recipients.min(attempt.rest.len()));
+    let part: Vec<(usize, Recipient)> =
+        part.filter_map(|index| Some((index, recipients.get(index)?.clone()))).collect();
     let needs_smtputf8 = reverse_path.mailbox().is_some_and(|address| address.needs_smtputf8())
-        || open.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
+        || part.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
     Transaction {
-        id,
+        id: attempt.id,
         reverse_path: reverse_path.clone(),
-        recipients: open,
+        recipients: part,
         body: *body,
         ret: *ret,
         envid: envid.clone(),
         needs_smtputf8,
-        size: stored.content_len,
-        content: Box::new(tokio::io::empty()),
+        size,
+        content: reader(content),
     }
 }
 

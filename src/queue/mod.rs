@@ -102,6 +102,8 @@ pub struct Settings {
     pub dsn_author: Address,
     /// How many connections to the relay may exist.
     pub max_connections: NonZeroUsize,
+    /// How many recipients a transaction may have.
+    pub recipients_per_message: NonZeroUsize,
     /// The relay itself.
     pub carrier: Arc<dyn Carrier>,
     /// What becomes of refusals that are not about one message.
@@ -122,6 +124,7 @@ impl Settings {
             hostname: config.listen.hostname.clone(),
             dsn_author: config.rewrite.dsn_author(),
             max_connections: config.relay.max_connections,
+            recipients_per_message: config.relay.recipients_per_message,
             carrier,
             refusals: RefusalRule::of(config),
         }

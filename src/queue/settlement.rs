@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::Command;
 use super::clock::later;
-use super::courier::{Attempt, Desk};
+use super::courier::{Attempt, Desk, Progress};
 use super::recording::Pauses;
 use super::refusals::{Ruling, is_telling};
 use crate::envelope::{Address, ReversePath};
@@ -64,6 +64,37 @@ struct Finding {
     outcome: Option<Outcome>,
 }
 
+/// What was said of a message in one attempt.
+pub(super) struct Said {
+    findings: Vec<Finding>,
+    peer: Peer,
+    dsn_passed_on: bool,
+    /// What becomes of a message of which nothing is to be recorded.
+    unsaid: Option<Disposition>,
+    /// The connection was lost in the middle of it.
+    lost: bool,
+    /// The relay had all of it once, and its answer did not reach us.
+    may_have_arrived: bool,
+}
+
+impl Said {
+    /// What this report says, which is logged.
+    fn of(desk: &Desk, attempt: &Attempt, report: Report, ruling: Ruling) -> Self {
+        let relay_clock = desk.spool.relay_clock();
+        let expired = desk.settings.retry.is_expired(attempt.member.patience_used(relay_clock));
+        let lost = report.is_lost();
+        let patience = Patience { expired, charged: lost && attempt.member.losses >= CHARGED_LOSSES };
+        let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
+        log_deliveries(attempt, &report, desk.clock.steady(), outcome);
+        let unsaid = unsaid(&report, ruling, outcome);
+        let may_have_arrived = report.possible_duplicate || attempt.member.copies > 0;
+        let Report { recipients, peer, dsn_passed_on, .. } = report;
+        let findings =
+            recipients.into_iter().map(|report| Finding { outcome: outcome(&report), report }).collect();
+        Said { findings, peer, dsn_passed_on, unsaid, lost, may_have_arrived }
+    }
+}
+
 /// One report on its way into the spool.
 pub(super) struct Settlement {
     desk: Arc<Desk>,
@@ -85,25 +116,31 @@ pub(super) struct Settlement {
 
 impl Settlement {
     /// Settles what the relay said, and logs it.
-    pub(super) fn of_report(desk: Arc<Desk>, attempt: Attempt, report: Report, ruling: Ruling) -> Self {
-        let relay_clock = desk.spool.relay_clock();
-        let expired = desk.settings.retry.is_expired(attempt.member.patience_used(relay_clock));
+    pub(super) fn of_report(desk: Arc<Desk>, mut attempt: Attempt, report: Report, ruling: Ruling) -> Self {
         if report.possible_duplicate {
             log::possible_duplicate(
                 attempt.id,
                 "the connection was lost between the final dot and its reply",
             );
         }
-        let patience =
-            Patience { expired, charged: report.is_lost() && attempt.member.losses >= CHARGED_LOSSES };
-        let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
-        log_deliveries(&attempt, &report, desk.clock.steady(), outcome);
-        let unsaid = unsaid(&report, ruling, outcome);
-        let lost = report.is_lost();
-        let may_have_arrived = report.possible_duplicate || attempt.member.copies > 0;
-        let Report { recipients, peer, dsn_passed_on, .. } = report;
-        let findings =
-            recipients.into_iter().map(|report| Finding { outcome: outcome(&report), report }).collect();
+        let mut said = Said::of(&desk, &attempt, report, ruling);
+        if let Some(earlier) = attempt.earlier.take() {
+            said.findings.extend(earlier.findings);
+            said.unsaid = None;
+        }
+        Self::of_said(desk, attempt, said)
+    }
+
+    /// Settles what was said in transactions that others should have followed.
+    pub(super) fn of_parts(desk: Arc<Desk>, mut attempt: Attempt) -> Self {
+        match attempt.earlier.take() {
+            Some(earlier) => Self::of_said(desk, attempt, Said { unsaid: None, ..earlier }),
+            None => Self::of_finished(desk, attempt),
+        }
+    }
+
+    fn of_said(desk: Arc<Desk>, attempt: Attempt, said: Said) -> Self {
+        let Said { findings, peer, dsn_passed_on, unsaid, lost, may_have_arrived } = said;
         Settlement {
             desk,
             attempt,
@@ -210,7 +247,7 @@ impl Settlement {
             log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
             return Ok(Disposition::Dead);
         }
-        if self.has(Outcome::Deferred) {
+        if self.has(Outcome::Deferred) && !self.has_unasked() {
             self.warn().await?;
             return Ok(Disposition::Deferred { warned: self.warned });
         }
@@ -308,6 +345,11 @@ impl Settlement {
         Ok(())
     }
 
+    /// Whether the turn of some recipient has never come: it comes first next time, so that all are asked.
+    fn has_unasked(&self) -> bool {
+        self.attempt.rest.iter().any(|index| self.attempt.replies.of(*index).is_none())
+    }
+
     fn has(&self, outcome: Outcome) -> bool {
         self.findings.iter().any(|finding| finding.outcome == Some(outcome))
     }
@@ -403,6 +445,23 @@ impl Settlement {
             may_have_arrived: self.may_have_arrived && finding.outcome != Some(Outcome::Sent),
         }
     }
+}
+
+/// Logs and records what one transaction of several came to; the others follow. What an error leaves unrecorded is
+/// in the attempt, for [`Settlement::of_parts`].
+pub(super) async fn record_part(
+    desk: &Desk,
+    attempt: &mut Attempt,
+    report: Report,
+) -> Result<(), CommitError> {
+    let mut said = Said::of(desk, attempt, report, Ruling::AsSaid);
+    attempt.progress = Progress::BeforeDot;
+    for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
+        attempt.ledger.sent(finding.report.index);
+    }
+    said.findings.extend(attempt.earlier.take().into_iter().flat_map(|earlier| earlier.findings));
+    attempt.earlier = Some(said);
+    desk.spool.record(&mut attempt.ledger).await
 }
 
 /// The first part of the content, and whether that is all of it. What cannot be read is not quoted: the

@@ -192,6 +192,7 @@ pub(crate) fn settings() -> config::Relay {
         auth: None,
         max_connections: NonZeroUsize::MIN,
         messages_per_connection: NonZeroUsize::new(100).unwrap(),
+        recipients_per_message: NonZeroUsize::new(50).unwrap(),
         pipelining: config::Pipelining::Group,
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),

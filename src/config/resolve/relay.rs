@@ -33,6 +33,8 @@ pub(super) fn relay_of(file: &File, hello: Hello, listened: &[SocketAddr]) -> Re
             .map_or(defaults::MAX_CONNECTIONS, |count| count.to_usize()),
         messages_per_connection: given(&file.relay.messages_per_connection)
             .map_or(defaults::MESSAGES_PER_CONNECTION, |count| count.to_usize()),
+        recipients_per_message: given(&file.relay.recipients_per_message)
+            .map_or(defaults::RECIPIENTS_PER_MESSAGE, |count| count.to_usize()),
         pipelining: given(&file.relay.pipelining).copied().unwrap_or(defaults::PIPELINING),
         idle: match given(&file.relay.idle) {
             None => defaults::IDLE,

@@ -32,10 +32,12 @@ const LAPSES: [Lapse; 15] = [
 /// A number: Postfix's parameter, our key, our default. Postfix's 0 is no limit.
 struct Number(&'static str, &'static str, u64);
 
-const NUMBERS: [Number; 5] = [
+const NUMBERS: [Number; 7] = [
     Number("smtp_destination_concurrency_limit", "relay.max-connections", 20),
     Number("default_destination_concurrency_limit", "relay.max-connections", 20),
     Number("smtp_connection_reuse_count_limit", "relay.messages-per-connection", 100),
+    Number("smtp_destination_recipient_limit", "relay.recipients-per-message", 50),
+    Number("default_destination_recipient_limit", "relay.recipients-per-message", 50),
     Number("message_size_limit", "listen.max-message-size", 50 << 20),
     Number("smtpd_recipient_limit", "listen.max-recipients", 1000),
 ];

@@ -434,6 +434,7 @@ impl Bench {
             hostname: "host.example".into(),
             dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
             max_connections: NonZeroUsize::new(2).unwrap(),
+            recipients_per_message: NonZeroUsize::new(50).unwrap(),
             carrier: relay.clone(),
             refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
         };

@@ -4,6 +4,7 @@ mod bench;
 mod bounces;
 mod connections;
 mod logins;
+mod many;
 mod outages;
 mod poison;
 mod refusals;
