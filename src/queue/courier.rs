@@ -82,7 +82,7 @@ pub struct Courier {
     attempts: HashMap<QueueId, Attempt>,
     /// Those of them that another transaction is to follow for.
     unfinished: VecDeque<QueueId>,
-    /// How many recipients a transaction may have.
+    /// How many recipients the relay takes in one transaction, as far as is known.
     most_recipients: usize,
 }
 
@@ -174,6 +174,20 @@ impl Courier {
         }
     }
 
+    /// Puts back recipients that were one too many for the transaction, and remembers what the relay takes.
+    fn split_smaller(&mut self, attempt: &mut Attempt, report: &mut Report) {
+        let (too_many, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
+            .into_iter()
+            .partition(|recipient| recipient.verdict == Verdict::TooMany);
+        if let (1.., 1..) = (told.len(), too_many.len()) {
+            self.most_recipients = self.most_recipients.min(told.len());
+        }
+        for recipient in too_many.iter().rev() {
+            attempt.rest.push_front(recipient.index);
+        }
+        report.recipients = told;
+    }
+
     fn lost(&self, id: QueueId, in_doubt: bool) {
         self.desk.queue.tell(Command::Lost { connection: self.connection, id, in_doubt });
     }
@@ -238,7 +252,7 @@ impl Work for Courier {
         })
     }
 
-    async fn report(&mut self, report: Report) {
+    async fn report(&mut self, mut report: Report) {
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
         if has(Verdict::Sent) {
             self.desk.queue.tell(Command::Taken(self.connection));
@@ -254,6 +268,7 @@ impl Work for Courier {
         let breaks_off = ruling != Ruling::AsSaid || has(Verdict::Untold);
         let id = report.id;
         let Some(mut attempt) = self.attempts.remove(&id) else { return };
+        self.split_smaller(&mut attempt, &mut report);
         if breaks_off || attempt.rest.is_empty() {
             return Settlement::of_report(self.desk.clone(), attempt, report, ruling).spawn();
         }

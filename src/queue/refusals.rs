@@ -85,7 +85,7 @@ pub(super) fn is_telling(report: &RecipientReport) -> bool {
             Verdict::Deferred => {
                 report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
             }
-            Verdict::Sent | Verdict::Untold => false,
+            Verdict::Sent | Verdict::Untold | Verdict::TooMany => false,
         }
 }
 

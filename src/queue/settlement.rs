@@ -508,6 +508,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> O
     match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
+        Verdict::TooMany => None,
         Verdict::Untold if !patience.charged => None,
         Verdict::Deferred | Verdict::Untold if patience.expired => Some(Outcome::Expired),
         Verdict::Deferred | Verdict::Untold => Some(Outcome::Deferred),

@@ -90,8 +90,17 @@ impl Delivery {
         });
     }
 
-    /// Settles every open recipient by a reply at `phase`.
+    /// Whether the relay has said that the transaction is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let told = self.recipients.iter().filter_map(|(_, settled)| settled.as_ref());
+        told.into_iter().any(|report| report.verdict == Verdict::TooMany)
+    }
+
+    /// Settles every open recipient by a reply at `phase`. A full transaction may be refused for being full
+    /// (Exim's `recipients_max_reject`): that is no refusal of those whom the relay had taken.
     pub(crate) fn rule_open(&mut self, verdict: Verdict, phase: Phase, reply: &Reply) {
+        let is_for_being_full = verdict == Verdict::Bounced && self.is_full();
+        let verdict = if is_for_being_full { Verdict::Deferred } else { verdict };
         for position in 0..self.recipients.len() {
             self.rule(position, verdict, phase, reply);
         }

@@ -153,6 +153,7 @@ impl Given {
                     Verdict::Deferred => "deferred",
                     Verdict::Bounced => "bounced",
                     Verdict::Untold => "untold",
+                    Verdict::TooMany => "too many",
                 };
                 let doubt = if report.possible_duplicate { "?" } else { "" };
                 let said = if r.verdict == Verdict::Untold { "" } else { &r.said };

@@ -17,7 +17,8 @@
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble.
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
 //!    sequence the relay does not follow are no fault of the message. 530 is that at the final dot, too.
-//! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10): deferred, as 452 is.
+//! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
+//!    deferred, as 452 is. Behind recipients that were taken, it says that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
 //!
@@ -39,6 +40,8 @@ pub enum Verdict {
     Bounced,
     /// Relay trouble or connection lost: says nothing about this message.
     Untold,
+    /// The transaction is full: this recipient goes in a further one, at once.
+    TooMany,
 }
 
 /// Whom a verdict is about.
@@ -80,11 +83,21 @@ pub(crate) fn judge(phase: Phase, answer: Option<&Reply>) -> Judgement {
         (Phase::Mail | Phase::Data | Phase::Dot, Transient) => Ruled(Deferred, Message),
         (Phase::Mail | Phase::Data | Phase::Dot, Permanent) => Ruled(Bounced, Message),
         (Phase::Rcpt, Transient) => Ruled(Deferred, Recipient),
-        (Phase::Rcpt, Permanent) if reply.code() == 552 => Ruled(Deferred, Recipient),
+        (Phase::Rcpt, Permanent) if reply.code() == 552 || is_too_many(reply) => Ruled(Deferred, Recipient),
         (Phase::Rcpt, Permanent) => Ruled(Bounced, Recipient),
         (Phase::Content, Transient | Permanent) => Ruled(Deferred, Message),
         (Phase::Dot, Positive) => Ruled(Sent, Message),
         _ => RELAY,
+    }
+}
+
+/// Whether a reply to RCPT may say that the transaction has enough recipients: by status X.5.3, else, where it has
+/// none, by 452 or 552 (RFC 5321 4.5.3.1.10).
+pub(crate) fn is_too_many(reply: &Reply) -> bool {
+    let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
+    match reply.status() {
+        Some(status) => is_refusal && (status.subject(), status.detail()) == (5, 3),
+        None => matches!(reply.code(), 452 | 552),
     }
 }
 
@@ -108,7 +121,9 @@ pub(crate) fn status_of(verdict: Verdict, reply: &Reply) -> Status {
         (Verdict::Deferred, Transient) => reply.status().unwrap_or(Status::transient(0, 0)),
         (Verdict::Bounced, Permanent) => reply.status().unwrap_or(Status::permanent(0, 0)),
         // A 5xx read as a deferral: 552 at RCPT (4.5.3, too many recipients) or refused content.
-        (Verdict::Deferred, _) if reply.code() == 552 => Status::transient(5, 3),
+        (Verdict::Deferred | Verdict::TooMany, _) if reply.code() == 552 || is_too_many(reply) => {
+            Status::transient(5, 3)
+        }
         (Verdict::Deferred, _) => Status::transient(0, 0),
         _ => Status::transient(3, 0),
     }
@@ -171,6 +186,7 @@ mod tests {
             (Phase::Rcpt, "454 4.7.1", DEFER_IT),
             (Phase::Rcpt, "452 4.5.3", DEFER_IT),
             (Phase::Rcpt, "552 5.5.3", DEFER_IT),
+            (Phase::Rcpt, "550 5.5.3", DEFER_IT),
             (Phase::Rcpt, "251 2.1.5", GO),
             (Phase::Rcpt, "252 2.1.5", GO),
             (Phase::Data, "503 5.5.1", RELAY),

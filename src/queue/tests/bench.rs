@@ -341,6 +341,7 @@ pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&st
 fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
     let said = said.filter(|said| !said.is_empty());
     let verdict = match said.map(|said| &said[..1]) {
+        Some(_) if said.is_some_and(|said| said.starts_with("452 4.5.3")) => Verdict::TooMany,
         Some("2") => Verdict::Sent,
         Some("4") => Verdict::Deferred,
         Some("5") => Verdict::Bounced,

@@ -40,6 +40,21 @@ async fn a_thousand_recipients_go_in_twenty_transactions_at_once() {
     assert!(bench.relay.seen().iter().all(|seen| seen.content == "Subject: hello\r\n\r\nhello\r\n"));
 }
 
+/// Where the relay took 30 and answered 452 to the rest, that waited for its next attempt, and the next: for hours.
+#[tokio::test]
+async fn what_is_one_too_many_goes_at_once_in_transactions_as_large_as_the_relay_takes() {
+    let bench = Bench::new().await;
+    let to = recipients(100);
+    let full = [vec!["250 2.0.0 ok"; 30], vec!["452 4.5.3 too many recipients"]].concat();
+    bench.relay.once(Does::Says(full));
+    submit(&bench, "app@example.org", &to).await;
+    bench.until_empty().await;
+    assert_eq!(sizes(&bench), [50, 30, 30, 10]);
+    let asked_twice = times(&bench).into_values().filter(|times| *times == 2).count();
+    assert_eq!((times(&bench).len(), asked_twice), (100, 20), "those that were too many, and no other");
+    assert_eq!(bench.relay.connections(), 1);
+}
+
 #[tokio::test]
 async fn each_recipient_has_its_own_end_and_one_dsn_tells_of_all_failures() {
     let bench = Bench::new().await;

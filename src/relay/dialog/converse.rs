@@ -18,7 +18,7 @@ use super::super::content::{self, Streamed};
 use super::super::delivery::Delivery;
 use super::super::group::Group;
 use super::super::trouble::{Cause, Phase, Trouble};
-use super::super::verdict::{Judgement, Scope, Verdict, judge};
+use super::super::verdict::{Judgement, Scope, Verdict, is_too_many, judge};
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
@@ -31,6 +31,8 @@ enum Envelope {
     Taken,
     /// The relay awaits content, though it took no recipient.
     TakenForNobody,
+    /// No content is awaited, and no recipient was taken.
+    RefusedForAll,
     /// No content is awaited.
     Refused,
 }
@@ -49,13 +51,15 @@ impl Connection {
         if !grouped {
             self.begin_group(&delivery.group).await?;
         }
-        match self.envelope(delivery).await? {
-            Envelope::Taken => {}
-            Envelope::TakenForNobody => self.lone_dot().await?,
-            Envelope::Refused => {}
+        let envelope = self.envelope(delivery).await?;
+        if matches!(envelope, Envelope::TakenForNobody) {
+            self.lone_dot().await?;
         }
         if !delivery.has_open() {
-            return self.confirm_envelope().await;
+            self.confirm_envelope().await?;
+            // Where it took nobody at all it is this connection that is full.
+            let took_somebody = matches!(envelope, Envelope::Refused);
+            return if delivery.is_full() && !took_somebody { Err(End::Spent) } else { Ok(()) };
         }
         let stuffer = self.content(delivery).await?;
         if work.before_dot(delivery.id).await.is_err() {
@@ -97,12 +101,27 @@ impl Connection {
         if delivery.has_open() { self.data(delivery).await } else { self.rest_of_group(0).await }
     }
 
+    /// Where the relay takes no more, behind those it took here, the transaction is full. One that is taken after
+    /// all shows that the refusals before it were about their recipients.
     async fn recipients(&mut self, delivery: &mut Delivery) -> Result<(), Trouble> {
+        let mut has_taken = self.has_served;
+        let mut too_many: Vec<(usize, Verdict, Reply)> = Vec::new();
         for position in 0..delivery.group.rcpts().len() {
-            let asked = self.ask(Phase::Rcpt, &delivery.group.rcpts()[position]).await?;
-            if let (Some(verdict), reply) = asked {
-                delivery.rule(position, verdict, Phase::Rcpt, &reply);
+            match self.ask(Phase::Rcpt, &delivery.group.rcpts()[position]).await? {
+                (None, _) => {
+                    has_taken = true;
+                    for (position, verdict, reply) in too_many.drain(..) {
+                        delivery.rule(position, verdict, Phase::Rcpt, &reply);
+                    }
+                }
+                (Some(verdict), reply) if has_taken && is_too_many(&reply) => {
+                    too_many.push((position, verdict, reply));
+                }
+                (Some(verdict), reply) => delivery.rule(position, verdict, Phase::Rcpt, &reply),
             }
+        }
+        for (position, _, reply) in too_many {
+            delivery.rule(position, Verdict::TooMany, Phase::Rcpt, &reply);
         }
         Ok(())
     }
@@ -123,14 +142,14 @@ impl Connection {
     /// nothing more, but they come, and a relay may have fallen for the DATA (RFC 2920 3.1).
     async fn rest_of_group(&mut self, rcpts: usize) -> Result<Envelope, Trouble> {
         if self.written == Pipelining::Off {
-            return Ok(Envelope::Refused);
+            return Ok(Envelope::RefusedForAll);
         }
         for _ in 0..rcpts {
             self.leftover(Phase::Rcpt).await?;
         }
         let data = self.leftover(Phase::Data).await?;
         let awaits_content = data.severity() == Severity::Intermediate;
-        Ok(if awaits_content { Envelope::TakenForNobody } else { Envelope::Refused })
+        Ok(if awaits_content { Envelope::TakenForNobody } else { Envelope::RefusedForAll })
     }
 
     /// An empty message to nobody: the only way out of a data phase that should not be.

@@ -1,3 +1,5 @@
+mod full;
+
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::task::{Context, Poll};
