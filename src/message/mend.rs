@@ -67,6 +67,7 @@ struct Doubt {
     /// No line ends between there and here.
     searched: usize,
     has_mbox_line: bool,
+    has_blank_line: bool,
     /// Not only empty lines and mbox lines.
     has_text: bool,
 }
@@ -159,7 +160,8 @@ impl Mender {
         };
         let line = &self.held[doubt.line..end];
         let is_field = Line::begun_by(line) == Some(Line::Field);
-        let is_behind_mbox_line = !self.has_field && doubt.has_mbox_line && !doubt.has_text && is_field;
+        let is_behind_mbox_line =
+            !self.has_field && is_field && doubt.has_mbox_line && !doubt.has_blank_line && !doubt.has_text;
         if self.is_wanted(line) || is_behind_mbox_line {
             self.mend(end, out);
             self.at = At::LineStart;
@@ -171,6 +173,7 @@ impl Mender {
             return true;
         }
         doubt.has_mbox_line |= is_mbox(line);
+        doubt.has_blank_line |= is_blank(line);
         doubt.has_text |= !is_blank(line) && !is_mbox(line);
         (doubt.line, doubt.searched) = (end, end);
         self.at = At::InDoubt(doubt);
