@@ -7,6 +7,7 @@ another user of it.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ class BootedHost:
     def __init__(self, base: Path):
         self.root = base / "root"
         subprocess.run(["cp", "-a", str(ROOT), str(self.root)], check=True)
+        self.leader = None
         self._install()
         self._console = open(base / "console", "wb")
         # Its own session: what is typed at the terminal of the suite is not for it.
@@ -139,7 +141,10 @@ class BootedHost:
         return self.run("journalctl", "-u", "nullmta", "-o", "cat", "--no-pager", *flags).stdout
 
     def close(self):
-        # The container's pid 1 takes its processes with it.
-        self.process.kill()
+        # Its pid 1 takes all processes of the container with it; the program that started it does not.
+        if self.leader:
+            os.kill(self.leader, signal.SIGKILL)
+        else:
+            self.process.kill()
         self.process.wait()
         self._console.close()
