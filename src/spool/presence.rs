@@ -23,6 +23,16 @@ pub(super) fn leads_to(fs: &dyn Fs, path: &Path, file: &dyn File) -> io::Result<
     Ok(facts_if_there(fs, path)?.is_some_and(|found| found.are_of_the_same(&open)))
 }
 
+/// Whether `path` leads to the open `directory`, through a symbolic link if it must: a spool is often moved to
+/// another disk and linked to from its old place.
+fn leads_to_directory(fs: &dyn Fs, path: &Path, directory: &dyn File) -> io::Result<bool> {
+    match fs.hold_dir(path) {
+        Ok(found) => Ok(found.facts()?.are_of_the_same(&directory.facts()?)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Facts>> {
     match fs.facts(path) {
         Ok(facts) => Ok(Some(facts)),
@@ -58,7 +68,7 @@ impl Presence {
 
     /// Whether everything is where it was. What cannot be told now is believed to be.
     pub fn is_intact(&self, fs: &dyn Fs, places: &Places) -> bool {
-        let leads = |path, file: &Arc<dyn File>| leads_to(fs, path, &**file).unwrap_or(true);
+        let leads = |path, held: &Arc<dyn File>| leads_to_directory(fs, path, &**held).unwrap_or(true);
         let is_there = |(path, _)| !matches!(facts_if_there(fs, path), Ok(None));
         leads(places.root(), &self.root)
             && leads(&places.log, &self.log)
@@ -68,7 +78,7 @@ impl Presence {
 
     /// Holds what has been made anew in the place of what was removed.
     pub fn renew(&mut self, fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
-        if !leads_to(fs, &places.log, &*self.log).map_err(|e| failed("look at", &places.log, e))? {
+        if !leads_to_directory(fs, &places.log, &*self.log).map_err(|e| failed("look at", &places.log, e))? {
             refuse_segments(fs, places)?;
         }
         if self.is_locked(fs, places) {
@@ -103,4 +113,26 @@ fn refuse_segments(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
 
 fn failed(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { operation, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::fs::RealFs;
+
+    /// A spool that was moved to another disk, with a link in its old place, once refused every message: the link was
+    /// taken for what had been put there instead of the directory.
+    #[test]
+    fn a_spool_behind_a_link_is_where_its_path_leads() {
+        let base = tempfile::tempdir().unwrap();
+        let (disk, link) = (base.path().join("disk"), base.path().join("spool"));
+        let places = Places::under(&link);
+        std::fs::create_dir(&disk).unwrap();
+        std::os::unix::fs::symlink(&disk, &link).unwrap();
+        places.directories().into_iter().for_each(|(path, _)| std::fs::create_dir_all(path).unwrap());
+        let presence = Presence::take(&RealFs, &places).unwrap();
+        assert!(presence.is_intact(&RealFs, &places));
+        std::fs::remove_file(&link).unwrap();
+        assert!(!presence.is_intact(&RealFs, &places));
+    }
 }
