@@ -185,7 +185,8 @@ fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
 /// those messages.
 #[test]
 fn journald_drops_no_line_of_the_daemon() {
-    assert_eq!(values(SERVICE_UNIT, "LogRateLimitIntervalSec"), ["0"]);
+    assert_eq!(values(SERVICE_UNIT, "LogRateLimitIntervalSec"), ["1s"]);
+    assert_eq!(values(SERVICE_UNIT, "LogRateLimitBurst"), ["1000000"]);
 }
 
 /// `NoDelay=` made systemd say "TCP_NODELAY failed" at each start: the options of a socket unit are set on all of its
