@@ -40,6 +40,11 @@ DIFFERENCES = [
     Difference("8bitmime is 8BITMIME: ESMTP keywords have no case.", ["exit", "messages"], ["flags: -B8bitmime"]),
     Difference("BODY=7BIT is what no BODY says, too.", ["parameters"], ["flags: -B7BIT"]),
     Difference(
+        "8-bit content is declared by what it is; Postfix leaves out BODY where nobody said it.",
+        ["parameters"],
+        ["content: 8-bit, unsaid"],
+    ),
+    Difference(
         "-v shows the session, as Sendmail does; Postfix sends a report by mail, and for two of them writes a log.",
         ["messages", "output"],
         ["flags: -v"],

@@ -34,7 +34,8 @@ def handed_in(request, host, postfix):
 
 
 def test_octets(host, handed_in):
-    """What a job may print: lines of any length, octets of any value, and no end of the last line."""
+    """What a job may print: lines of any length, octets of any value, and no end of the last line. What is longer
+    than relays take is folded."""
     long, high = b"x" * 100_000 + b"\n", bytes(range(128, 256)) + b"\0\x1b\n"
     printed = BODY + b"From here\n>From there\n\tx \t\n" + long + high + b"..\nend"
 
@@ -42,7 +43,7 @@ def test_octets(host, handed_in):
         done = host.run("sendmail", "-i", "root", input=b"Subject: odd\n\n" + printed)
         assert (done.returncode, done.stderr) == (0, b"")
 
-    assert split(handed_in(write))[1] == printed + b"\n"
+    assert split(handed_in(write))[1].replace(b"x\n x", b"xx") == printed + b"\n"
 
 
 class Dialogue:
