@@ -103,7 +103,10 @@ impl Expression {
         let users = ["(.*)@", "(.+)@", "([^@]+)@", "([^@]*)@"];
         let old = users.iter().find_map(|user| text.strip_prefix(user))?.strip_suffix('$')?;
         let new = ["$1@", "${1}@", "$(1)@"].iter().find_map(|user| result.strip_prefix(user))?;
-        let old = literal(old).filter(|old| !old.is_empty() && !self.negated)?;
+        // Few escape the dots of a domain; all mean them.
+        let is_domain = |old: &&str| old.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+        let old = Some(old).filter(is_domain).map(String::from).or_else(|| literal(old));
+        let old = old.filter(|old| !old.is_empty() && !self.negated)?;
         (!new.is_empty() && !new.contains('$'))
             .then(|| (format!("@{}", old.to_lowercase()), format!("@{new}")))
     }

@@ -86,13 +86,13 @@ mod tests {
 
     #[test]
     fn patterns_that_are_addresses_are_entries_and_the_last_is_for_all() {
-        let text = "/^Root@.*$/ ops@example.com\n/(.*)@x/ $1@y\n/^(.*)@Web1\\.x$/ ${1}@y.example\n/./ me@example.com\n/^late$/ never@example.com\n";
+        let text = "/^Root@.*$/ ops@example.com\n/(.*)@x/ $1@y\n/^(.*)@Web1\\.x$/ ${1}@y.example\n/(.+)@web2.x$/ $1@y.example\n/./ me@example.com\n/^late$/ never@example.com\n";
         let (mut stage, mut draft) = (Stage::default(), Draft::default());
         for pattern in read_patterns("/etc/postfix/m", text, "regexp").unwrap() {
             stage.add_pattern(pattern, &mut draft);
         }
         let keys: Vec<_> = stage.entries.iter().map(|entry| entry.key.as_str()).collect();
-        assert_eq!(keys, ["root", "@web1.x"]);
+        assert_eq!(keys, ["root", "@web1.x", "@web2.x"]);
         assert_eq!(stage.entries[1].value, "@y.example");
         assert_eq!(stage.fixed.unwrap().value, "me@example.com");
         assert_eq!(draft.remarks.len(), 1, "the one with a group");
