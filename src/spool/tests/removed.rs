@@ -75,6 +75,22 @@ async fn what_was_acknowledged_survives_the_removal_of_its_files() {
     }
 }
 
+/// The last look was a second ago, and the stop wrote its end into a file without a name: 350 messages were gone.
+#[tokio::test]
+async fn what_is_removed_just_before_the_stop_is_saved_by_it() {
+    for (what, remove) in REMOVALS {
+        let rig = new();
+        let mut acknowledged = Vec::new();
+        for number in 0..40 {
+            acknowledged.push(rig.commit(&content(number, 1500)).await.id());
+        }
+        remove(&rig.fs);
+        rig.spool.close().await;
+        let ids = open(&rig.fs).ids();
+        assert!(acknowledged.iter().all(|id| ids.contains(id)), "{what}: {} of 40", ids.len());
+    }
+}
+
 /// writer.rs 5: no commit is acknowledged in a file without a name, at whatever moment it loses it.
 #[tokio::test]
 async fn a_commit_after_the_removal_is_refused_or_safe() {

@@ -29,6 +29,14 @@ struct Saved {
 impl Writer {
     /// Looks whether everything is where it was, and whether there is room.
     pub(super) fn look(&mut self) {
+        self.look_for_removal();
+        self.shared.look_for_room();
+        if self.shared.stock.is_ready() || self.shared.stock.has_room() {
+            self.shared.note_segment();
+        }
+    }
+
+    fn look_for_removal(&mut self) {
         let Shared { fs, places, .. } = &*self.shared;
         let is_active_there = self.active.as_ref().is_none_or(|active| {
             leads_to(&**fs, &places.segment(active.sequence()), active.file()).unwrap_or(true)
@@ -36,10 +44,6 @@ impl Writer {
         if !is_active_there || !self.presence.is_intact(&**fs, places) || !self.removed_segments().is_empty()
         {
             self.go_astray();
-        }
-        self.shared.look_for_room();
-        if self.shared.stock.is_ready() || self.shared.stock.has_room() {
-            self.shared.note_segment();
         }
     }
 
@@ -73,6 +77,7 @@ impl Writer {
 
     /// The last chance: the writer ends.
     pub(super) fn leave(&mut self) {
+        self.look_for_removal();
         self.come_home();
         if self.shared.is_astray() {
             log::spool_left_behind(self.shared.places.root(), self.shared.index().len());
