@@ -135,8 +135,8 @@ async fn a_session_that_is_full_costs_no_message_anything() {
 #[tokio::test]
 async fn a_message_that_is_deferred_for_itself_waits_by_its_age_and_slows_nobody() {
     let bench = Bench::new().await;
+    bench.relay.always_with_next(Does::Says(vec!["451 4.3.0 cannot take this one"]));
     let own = bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.relay.always_with(own, Does::Says(vec!["451 4.3.0 cannot take this one"]));
     bench.until(|status| status.deferred == 1).await;
     for _ in 0..50 {
         bench.submit("app@example.org", &["ben@example.net"]).await;
