@@ -180,9 +180,14 @@ impl Connection {
         }
     }
 
-    /// The relay has spoken, or left, before the final dot.
+    /// The relay has spoken, or left, before the final dot. What it says may be a reply of the envelope that comes
+    /// late, behind one too many: no recipient is refused by what was read before it.
     async fn interrupted(&mut self, delivery: &mut Delivery) -> Result<(), End> {
-        if let (Some(verdict), reply) = self.ruling(Phase::Content).await? {
+        let ruling = self.ruling(Phase::Content).await;
+        if !matches!(&ruling, Err(Trouble { cause: Cause::Closed | Cause::Io(..), .. })) {
+            delivery.revoke();
+        }
+        if let (Some(verdict), reply) = ruling? {
             delivery.rule_open(verdict, Phase::Content, &reply);
         }
         Err(End::Spent)

@@ -6,9 +6,9 @@
 //! Promises:
 //! 1. Nothing is written while something unasked is to be read.
 //! 2. A refusal is a verdict only when the relay has then answered RSET, alone, with 2xx and said nothing behind
-//!    it, or has said no more at all. What is known before that is that the envelope was in step: 354 stood at
-//!    DATA's place.
-//! 3. What was said in a transaction found out of step is about nobody, apart from what 354 has shown before.
+//!    it, or has said no more at all. A relay that refuses RSET is asked to QUIT: 221 and the close show it in step.
+//! 3. What was said in a transaction found out of step is about nobody. 354 at DATA's place shows that the envelope
+//!    was in step only where nothing unasked follows it before the reply to the final dot has proved to be its own.
 //!
 //! What cannot be known: 2xx said unasked between our look before the final dot and the reply to it is taken for
 //! that reply, unless that has come when it is read.
@@ -16,6 +16,8 @@
 //! RFC 5321 4.1.4 (RSET may be sent at any time), RFC 2920 3.1.
 
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::super::delivery::Delivery;
 use super::super::trouble::{Cause, Phase, Trouble};
@@ -26,6 +28,9 @@ use crate::smtp::reply::{Reply, Severity};
 /// How long a reply too many may come behind the one to RSET. A relay that was read out of step had both RSET and
 /// what it answered before at hand, so that no more than the network is between them.
 const STRAGGLER_PERIOD: Duration = Duration::from_millis(200);
+
+/// How long a relay that refused RSET may take over QUIT. One that is slower is not believed this time.
+const LAST_QUESTION_PERIOD: Duration = Duration::from_secs(5);
 
 /// What is known of the relay's step.
 enum Step {
@@ -77,10 +82,12 @@ impl Connection {
         match step {
             Step::Lost(second) if is_refusal(&second) => {
                 // It was refused both in its content and at its end, or before; it is not said for good.
+                delivery.revoke();
                 delivery.rule_open(Verdict::Deferred, Phase::Dot, &reply);
                 Err(End::Spent)
             }
             Step::Lost(second) => {
+                delivery.revoke();
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
@@ -108,6 +115,7 @@ impl Connection {
         }
         match self.channel.reply(Phase::Dot).await {
             Ok(second) if !takes_leave(&second) && second.severity() != Severity::Positive => {
+                delivery.revoke();
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
@@ -126,6 +134,7 @@ impl Connection {
         match self.channel.command(Phase::Rset, b"RSET").await {
             Err(_) => Step::Gone,
             Ok(reply) if takes_leave(&reply) => Step::Gone,
+            Ok(reply) if is_refusal(&reply) => self.step_at_quit(reply).await,
             Ok(reply) if reply.severity() != Severity::Positive => Step::Lost(reply),
             Ok(reply) if self.channel.stays_silent(STRAGGLER_PERIOD).await => {
                 drop(reply);
@@ -136,6 +145,21 @@ impl Connection {
                 Step::Lost(_) => Step::Lost(reply),
                 step => step,
             },
+        }
+    }
+
+    /// RSET was answered by `refusal`, which may be a reply to something else. 221 and the close come to nothing
+    /// but QUIT, so that each command before it has had the reply that was read for it.
+    async fn step_at_quit(&mut self, refusal: Reply) -> Step {
+        if self.channel.has_words().await {
+            return Step::Lost(refusal);
+        }
+        let farewell = self.channel.command(Phase::Quit, b"QUIT");
+        match timeout(LAST_QUESTION_PERIOD, farewell).await {
+            Ok(Ok(reply)) if reply.code() == 221 && self.channel.stays_silent(STRAGGLER_PERIOD).await => {
+                Step::Gone
+            }
+            _ => Step::Lost(refusal),
         }
     }
 
