@@ -1,7 +1,7 @@
 //! The envelope's addresses.
 //!
 //! Promises: the null reverse-path stays what it is; a recipient that was changed keeps what the submitter
-//! wrote beside it, and a mailbox that two recipients became is told once.
+//! wrote beside it, and a mailbox that two recipients became, or that an alias leads to, is told once.
 
 use std::collections::HashMap;
 
@@ -29,9 +29,8 @@ pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut 
     };
     let mut gathered = Gathered::default();
     for recipient in envelope.recipients {
-        for recipient in expanded(recipient, rules, changes) {
-            gathered.add(recipient);
-        }
+        let expanded = expanded(recipient, rules, changes);
+        expanded.into_iter().for_each(|(recipient, is_own)| gathered.add(recipient, is_own));
     }
     Envelope { reverse_path, recipients: gathered.recipients, ..envelope }
 }
@@ -40,17 +39,22 @@ fn last(steps: &[super::mapping::Step], address: Address) -> Address {
     steps.last().map_or(address, |step| step.to.clone())
 }
 
-/// What becomes of one recipient: one, or several where it is an alias.
-fn expanded(recipient: Recipient, rules: &Rules, changes: &mut Changes) -> Vec<Recipient> {
+/// What becomes of one recipient: one, or several where it is an alias; each with whether it is the submitter's own,
+/// which neither an alias gave nor a rule changed.
+fn expanded(recipient: Recipient, rules: &Rules, changes: &mut Changes) -> Vec<(Recipient, bool)> {
     let steps = rules.steps(&recipient.address, Class::EnvelopeRecipient);
     note(&recipient.address, &steps, &Place::Recipient, changes);
     let mapped = last(&steps, recipient.address.clone());
-    let Some(targets) = rules.targets(&mapped) else { return vec![renamed(&recipient, mapped)] };
+    let Some(targets) = rules.targets(&mapped) else {
+        let recipient = renamed(&recipient, mapped);
+        let is_own = recipient.original.is_none();
+        return vec![(recipient, is_own)];
+    };
     let words: Vec<_> = targets.iter().map(Address::as_str).collect();
     if words != [mapped.as_str()] {
         changes.address(Rule::Aliases, &Place::Recipient, &mapped, words.join(", "));
     }
-    targets.into_iter().map(|target| renamed(&recipient, target)).collect()
+    targets.into_iter().map(|target| (renamed(&recipient, target), false)).collect()
 }
 
 fn renamed(recipient: &Recipient, address: Address) -> Recipient {
@@ -62,22 +66,22 @@ fn renamed(recipient: &Recipient, address: Address) -> Recipient {
 #[derive(Default)]
 struct Gathered {
     recipients: Vec<Recipient>,
-    /// Where the recipients of an address stand.
-    places: HashMap<Address, Vec<usize>>,
+    /// Where the recipients of an address stand, and whether they are the submitter's own.
+    places: HashMap<Address, Vec<(usize, bool)>>,
 }
 
 impl Gathered {
-    fn add(&mut self, recipient: Recipient) {
+    fn add(&mut self, recipient: Recipient, is_own: bool) {
         let places = self.places.entry(recipient.address.clone()).or_default();
         // What was asked for a recipient is told for each who asked; the submitter's own repetitions stay.
-        let same = |other: &Recipient| {
-            (other.notify, &other.orcpt) == (recipient.notify, &recipient.orcpt)
-                && (other.original.is_some() || recipient.original.is_some())
+        let is_same = |(place, other_is_own): &(usize, bool)| {
+            let other = &self.recipients[*place];
+            (other.notify, &other.orcpt) == (recipient.notify, &recipient.orcpt) && !(*other_is_own && is_own)
         };
-        if places.iter().any(|place| same(&self.recipients[*place])) {
+        if places.iter().any(is_same) {
             return;
         }
-        places.push(self.recipients.len());
+        places.push((self.recipients.len(), is_own));
         self.recipients.push(recipient);
     }
 }

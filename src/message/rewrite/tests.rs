@@ -129,6 +129,24 @@ fn recipients_keep_what_was_written_and_asked_for_them() {
     assert_eq!(became.recipients[0].original, None);
 }
 
+/// A local user given twice was kept twice the first time and once the second: an alias that leads to its own user
+/// by another spelling did not say whether it had changed the address.
+#[test]
+fn each_target_of_an_alias_is_there_once() {
+    let targets = vec![address("root"), address("root@localhost")];
+    let settings = Settings { aliases: [("root".to_owned(), targets)].into(), ..settings() };
+    let both = ["root@example.org", "root@localhost"];
+    for to in ["root", "root@localhost", "root@example.org", "root@web1"] {
+        for other in ["root", "root@localhost", "root@example.org"] {
+            let became = |given: Envelope| rewritten(settings.clone(), given, COMPLETE).unwrap().envelope;
+            let once = became(envelope("ann", &[to, other, to]));
+            let found: Vec<_> = once.recipients.iter().map(|to| to.address.as_str()).collect();
+            assert_eq!(found, both, "{to}, {other}");
+            assert_eq!(became(once.clone()).recipients.len(), 2, "twice is once");
+        }
+    }
+}
+
 #[test]
 fn our_received_field_goes_through_the_rules_too() {
     let facts = Facts { received: "Received: by web1\r\n\tfor <x>\r\n".into(), ..facts() };
