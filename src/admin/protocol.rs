@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Standing;
-use crate::spool::{Entry, EntryState};
+use crate::spool::{Entry, EntryState, Mark};
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,8 +191,8 @@ impl From<Standing> for State {
 
 impl From<&Entry> for State {
     fn from(entry: &Entry) -> Self {
-        match entry.state {
-            EntryState::Active if entry.deferred => State::Deferred,
+        match entry.marks.state() {
+            EntryState::Active if entry.marks.has(Mark::Deferred) => State::Deferred,
             EntryState::Active => State::Ready,
             EntryState::Held => State::Held,
             EntryState::Dead => State::Dead,

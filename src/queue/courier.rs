@@ -28,7 +28,7 @@ use crate::envelope::{Envelope, Recipient};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
-use crate::spool::{Content, Ledger, ReadError, Replies, Spool, Stored};
+use crate::spool::{Content, Ledger, Mark, ReadError, Replies, Spool, Stored};
 
 /// What couriers and settlements of one generation of settings share.
 pub(super) struct Desk {
@@ -129,7 +129,7 @@ impl Courier {
 
     fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
-        if member.in_flight {
+        if member.marks.has(Mark::InFlight) {
             log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
         }
         let (taken_at, taken_steady) = (self.desk.clock.now(), self.desk.clock.steady());

@@ -32,7 +32,7 @@ use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken, TooSo
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
-use crate::spool::{CommitError, Entry, EntryState, Recovery, Spool};
+use crate::spool::{CommitError, Entry, EntryState, Mark, Recovery, Spool};
 
 /// The longest the owner sleeps: a message that arrives is stamped with the relay clock as the spool was told it
 /// last, and loses of its patience what that is behind.
@@ -94,7 +94,7 @@ impl Owner {
             roster.admit(entry, now);
         }
         let has_taken = spool.knows_relay(&settings.refusals.relay);
-        let is_held = |entry: &&Entry| entry.state == EntryState::Held;
+        let is_held = |entry: &&Entry| entry.marks.state() == EntryState::Held;
         let held = recovery.entries.iter().filter(is_held).map(|entry| entry.id);
         let refusals = Refusals::new(settings.refusals.clone(), has_taken, held);
         refusals.held().for_each(|id| roster.put_back(id, now));
@@ -225,7 +225,7 @@ impl Owner {
         self.run_relay_clock();
         if disposition != Disposition::Postponed {
             // It was begun, and what is to be said of an earlier run has been said.
-            self.roster.update(id, |member| member.in_flight = false);
+            self.roster.update(id, |member| member.marks.set(Mark::InFlight, false));
         }
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
             self.refusals.forget(id);
@@ -237,13 +237,13 @@ impl Owner {
             Disposition::Held => self.roster.hold(id),
             Disposition::Untried => self.roster.put_back(id, now),
             Disposition::Lost { warned } => {
-                self.roster.update(id, |member| member.warned |= warned);
+                self.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
                 self.try_lost_again(id, now);
             }
             Disposition::Postponed => self.defer(id, now),
             Disposition::Deferred { warned } => {
                 self.roster.update(id, |member| {
-                    member.warned |= warned;
+                    member.marks = member.marks.and(Mark::Warned, warned).and(Mark::Deferred, true);
                     member.losses = 0;
                 });
                 if self.throttle.is_ready_again(id) {

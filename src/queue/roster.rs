@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::lanes::{Lane, Lanes};
 use crate::queue_id::QueueId;
-use crate::spool::{Entry, EntryState};
+use crate::spool::{Entry, EntryState, Mark, Marks};
 
 /// What a live message is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +47,8 @@ pub struct Member {
     patience_mark: u32,
     /// In hundredths of a second: see [`to_hundredths`].
     ready_since: u32,
-    /// A delay DSN has been sent for it.
-    pub warned: bool,
-    /// The relay may have it already: an attempt was past its content when its outcome was lost.
-    pub in_flight: bool,
+    /// What the spool has recorded of it; whether it is held or dead is `standing`'s to say.
+    pub marks: Marks,
     /// How many attempts in a row lost their connection in the middle of it, as far as it is charged with them.
     pub losses: u8,
     /// How many attempts lost it between the final dot and its reply: the relay may have as many copies.
@@ -136,7 +134,7 @@ impl Roster {
 
     /// Takes in a message that has been committed or recovered; active ones are ready at once.
     pub fn admit(&mut self, entry: &Entry, now: Timestamp) {
-        let standing = match entry.state {
+        let standing = match entry.marks.state() {
             EntryState::Active => Standing::Ready,
             EntryState::Held => Standing::Held,
             EntryState::Dead => Standing::Dead,
@@ -147,10 +145,10 @@ impl Roster {
             arrived: to_seconds(entry.arrived),
             patience_mark: entry.patience_mark,
             ready_since: to_hundredths(now),
-            warned: entry.warned,
-            in_flight: entry.in_flight,
+            marks: entry.marks,
             losses: 0,
-            copies: u8::from(entry.in_flight),
+            // The relay may have it already: an attempt was past its content when its outcome was lost.
+            copies: u8::from(entry.marks.has(Mark::InFlight)),
         };
         if self.members.insert(entry.id, member).is_some() {
             return;
@@ -320,10 +318,7 @@ mod tests {
             submitter: Submitter::Loopback,
             lane: 1,
             patience_mark: 100,
-            state,
-            in_flight: false,
-            warned: false,
-            deferred: false,
+            marks: state.into(),
         }
     }
 

@@ -27,7 +27,7 @@ use crate::log::{self, Delays, Outcome};
 use crate::message::dsn::{Affected, Dsn, Kind, Original};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
-use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Spool};
+use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Mark, Spool};
 use crate::status::Status;
 
 /// What became of a message that was under way.
@@ -325,7 +325,7 @@ impl Settlement {
         let now = self.desk.clock.now();
         let member = &self.attempt.member;
         let used = member.patience_used(self.desk.spool.relay_clock());
-        if !self.desk.settings.retry.is_warning_due(used, member.warned || self.warned) {
+        if !self.desk.settings.retry.is_warning_due(used, member.marks.has(Mark::Warned) || self.warned) {
             return Ok(());
         }
         let late: Vec<usize> = self

@@ -1,7 +1,7 @@
 //! What a record does: the one meaning of each kind, for the writer after its sync and for recovery alike.
 
-use super::entry::EntryState;
 use super::format::Kind;
+use super::marks::{EntryState, Mark, Marks};
 use super::octets::Malformed;
 use super::payload::{self, Effect, Fates, Meta};
 
@@ -29,11 +29,7 @@ pub(super) enum Change {
 /// What a Moved record carries besides the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Carried {
-    pub state: EntryState,
-    pub in_flight: bool,
-    pub warned: bool,
-    pub deferred: bool,
-    pub large: bool,
+    pub marks: Marks,
     pub fates: Fates,
 }
 
@@ -75,14 +71,7 @@ impl Change {
     fn decode_moved(payload: &[u8]) -> Result<(Carried, Meta), Malformed> {
         let moved = payload::decode_moved(payload)?;
         let meta = payload::decode_message(moved.message)?.meta;
-        let carried = Carried {
-            state: moved.state,
-            in_flight: moved.in_flight,
-            warned: moved.warned,
-            deferred: moved.note.is_some(),
-            large: meta.large.is_some(),
-            fates: moved.fates,
-        };
-        Ok((carried, meta))
+        let marks = moved.marks.and(Mark::Large, meta.large.is_some());
+        Ok((Carried { marks, fates: moved.fates }, meta))
     }
 }

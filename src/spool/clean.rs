@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::change::{Carried, Change};
 use super::entry::ReadError;
 use super::format::record_length;
-use super::index::{Extra, Flags, Slot};
+use super::index::{Extra, Slot};
 use super::octets::Malformed;
 use super::payload::{self, Moved};
 use super::read::{Record, base_of, note_at, record_at};
@@ -169,18 +169,9 @@ fn moved(
 ) -> Result<Request, Malformed> {
     let base = base_of(record.kind, &record.payload)?;
     let noted = note_at(shared, id, extra.note).ok().flatten();
-    let carried = Carried {
-        state: slot.flags.state(),
-        in_flight: slot.flags.has(Flags::IN_FLIGHT),
-        warned: slot.flags.has(Flags::WARNED),
-        deferred: slot.flags.has(Flags::DEFERRED),
-        large: slot.flags.has(Flags::LARGE),
-        fates: extra.fates.clone(),
-    };
+    let carried = Carried { marks: slot.marks, fates: extra.fates.clone() };
     let front = payload::encode_moved(&Moved {
-        state: carried.state,
-        in_flight: carried.in_flight,
-        warned: carried.warned,
+        marks: carried.marks,
         fates: carried.fates.clone(),
         // A note that cannot be read is no reason to leave the message behind.
         note: noted.as_deref().or(base.note),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::ledger::Ledger;
+use super::marks::Marks;
 use super::replies::Replies;
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
@@ -64,25 +65,8 @@ pub struct Entry {
     pub lane: u64,
     /// The relay clock at arrival: see [`super::Spool::set_relay_clock`].
     pub patience_mark: u32,
-    /// Whether it is to be delivered.
-    pub state: EntryState,
-    /// A relay attempt was in its last phase when the process ended: the next one may be a duplicate.
-    pub in_flight: bool,
-    /// A delay DSN has been committed for it.
-    pub warned: bool,
-    /// It was deferred or refused before: what its recipients were told is kept on disk.
-    pub deferred: bool,
-}
-
-/// Whether a message is to be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryState {
-    /// It is.
-    Active,
-    /// It is held back: its relay refused it in a way that only an operator can mend (`queue/refusals.rs`).
-    Held,
-    /// A DSN that cannot be delivered: kept for an operator to see.
-    Dead,
+    /// What else is true of it, its state among that.
+    pub marks: Marks,
 }
 
 /// What recovery found.

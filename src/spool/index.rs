@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::change::{Carried, Change};
-use super::entry::EntryState;
 use super::format::record_length;
 use super::ledger::Fate;
+use super::marks::{Mark, Marks};
 use super::payload::{Effect, Fates};
 use crate::queue_id::QueueId;
 
@@ -34,45 +34,11 @@ pub(super) struct Place {
     pub payload_length: u32,
 }
 
-/// A set of what is true of a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags(u8);
-
-impl Flags {
-    pub const IN_FLIGHT: Flags = Flags(1);
-    pub const WARNED: Flags = Flags(2);
-    pub const DEFERRED: Flags = Flags(4);
-    pub const LARGE: Flags = Flags(8);
-    const HELD: Flags = Flags(16);
-    const DEAD: Flags = Flags(32);
-
-    pub fn has(self, flag: Flags) -> bool {
-        self.0 & flag.0 != 0
-    }
-
-    fn set(&mut self, flag: Flags, on: bool) {
-        self.0 = if on { self.0 | flag.0 } else { self.0 & !flag.0 };
-    }
-
-    pub fn state(self) -> EntryState {
-        match (self.has(Flags::HELD), self.has(Flags::DEAD)) {
-            (true, _) => EntryState::Held,
-            (_, true) => EntryState::Dead,
-            _ => EntryState::Active,
-        }
-    }
-
-    fn set_state(&mut self, state: EntryState) {
-        self.set(Flags::HELD, state == EntryState::Held);
-        self.set(Flags::DEAD, state == EntryState::Dead);
-    }
-}
-
 /// A live message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub place: Place,
-    pub flags: Flags,
+    pub marks: Marks,
 }
 
 /// What few messages have.
@@ -166,9 +132,9 @@ impl Index {
         (here, there.next().map(|(id, _)| *id))
     }
 
-    /// The live messages with this flag.
-    pub fn with_flag(&self, flag: Flags) -> Vec<QueueId> {
-        self.slots.iter().filter(|(_, slot)| slot.flags.has(flag)).map(|(id, _)| *id).collect()
+    /// The live messages with this mark.
+    pub fn with_mark(&self, mark: Mark) -> Vec<QueueId> {
+        self.slots.iter().filter(|(_, slot)| slot.marks.has(mark)).map(|(id, _)| *id).collect()
     }
 
     /// The segments of the log, oldest first.
@@ -241,15 +207,15 @@ impl Index {
         match change {
             Change::Arrive { effect, large } => {
                 self.put(id, place);
-                self.flag(id, Flags::LARGE, *large);
+                self.mark(id, Mark::Large, *large);
                 self.apply_effect(effect);
             }
             Change::Move(carried) => self.carry(id, place, carried),
             Change::Close(fates) => self.close(id, fates),
             Change::Settle => return self.remove(id),
-            Change::State(state) => self.with(id, |slot| slot.flags.set_state(*state)),
+            Change::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
             Change::Note => self.note(id, place),
-            Change::InFlight => self.flag(id, Flags::IN_FLIGHT, true),
+            Change::InFlight => self.mark(id, Mark::InFlight, true),
             Change::CleanEnd => {}
         }
         false
@@ -261,12 +227,12 @@ impl Index {
         let Some(slot) = self.slots.remove(&id) else { return false };
         self.count(slot.place, false);
         self.segments.entry(slot.place.segment).or_default().extra_octets -= extra.octets();
-        slot.flags.has(Flags::LARGE)
+        slot.marks.has(Mark::Large)
     }
 
     fn put(&mut self, id: QueueId, place: Place) {
         self.remove(id);
-        self.slots.insert(id, Slot { place, flags: Flags::default() });
+        self.slots.insert(id, Slot { place, marks: Marks::default() });
         self.count(place, true);
         let ids = &mut self.segments.entry(place.segment).or_default().ids;
         *ids = Some(ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
@@ -274,13 +240,7 @@ impl Index {
 
     fn carry(&mut self, id: QueueId, place: Place, carried: &Carried) {
         self.put(id, place);
-        self.with(id, |slot| {
-            slot.flags.set_state(carried.state);
-            slot.flags.set(Flags::IN_FLIGHT, carried.in_flight);
-            slot.flags.set(Flags::WARNED, carried.warned);
-            slot.flags.set(Flags::DEFERRED, carried.deferred);
-            slot.flags.set(Flags::LARGE, carried.large);
-        });
+        self.with(id, |slot| slot.marks = carried.marks);
         if !carried.fates.is_empty() {
             self.with_extra(id, |extra| extra.fates = carried.fates.clone());
         }
@@ -293,12 +253,12 @@ impl Index {
                 let fates: Fates = recipients.iter().map(|index| (*index, Fate::Bounced)).collect();
                 self.close(*of, &fates);
             }
-            Effect::Warns { of } => self.flag(*of, Flags::WARNED, true),
+            Effect::Warns { of } => self.mark(*of, Mark::Warned, true),
         }
     }
 
     fn close(&mut self, id: QueueId, fates: &Fates) {
-        self.flag(id, Flags::IN_FLIGHT, false);
+        self.mark(id, Mark::InFlight, false);
         self.with_extra(id, |extra| {
             for (index, fate) in fates {
                 if !extra.fates.iter().any(|(other, _)| other == index) {
@@ -309,13 +269,13 @@ impl Index {
     }
 
     fn note(&mut self, id: QueueId, place: Place) {
-        self.flag(id, Flags::DEFERRED, true);
-        self.flag(id, Flags::IN_FLIGHT, false);
+        self.mark(id, Mark::Deferred, true);
+        self.mark(id, Mark::InFlight, false);
         self.with_extra(id, |extra| extra.note = Some(place));
     }
 
-    fn flag(&mut self, id: QueueId, flag: Flags, on: bool) {
-        self.with(id, |slot| slot.flags.set(flag, on));
+    fn mark(&mut self, id: QueueId, mark: Mark, on: bool) {
+        self.with(id, |slot| slot.marks.set(mark, on));
     }
 
     fn with(&mut self, id: QueueId, change: impl FnOnce(&mut Slot)) {

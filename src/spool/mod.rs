@@ -56,7 +56,7 @@
 //!
 //! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
 //! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
-//! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` (what lives where), `clean.rs`,
+//! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (what lives where, and what is true of it), `clean.rs`,
 //! `draft.rs` and `unfinished.rs` (what is not whole), `room.rs`, `drop.rs`, `read.rs`, `relays.rs`, `presence.rs` and
 //! `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through
 //! which every disk
@@ -74,6 +74,7 @@ mod identify;
 mod index;
 pub mod inspect;
 pub mod ledger;
+mod marks;
 mod octets;
 pub mod parse;
 mod payload;
@@ -101,9 +102,10 @@ use crate::queue_id::QueueId;
 use crate::smtp::session::Durable;
 
 pub use draft::Draft;
-pub use entry::{CommitError, Content, Entry, EntryState, OpenError, Options, ReadError, Recovery, Stored};
+pub use entry::{CommitError, Content, Entry, OpenError, Options, ReadError, Recovery, Stored};
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
+pub use marks::{EntryState, Mark, Marks};
 pub use replies::Replies;
 
 /// Proof that a message is on stable storage. Made only by the spool, after the sync.

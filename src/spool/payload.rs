@@ -13,8 +13,9 @@
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
 //!            alone is NEVER), address text, original text, ORCPT text
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
-//! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note), fates as in Outcome,
-//!            the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it was
+//! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred), fates as in
+//!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it
+//!            was; where there is a note, the message was deferred, whether 16 is set or not
 //! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
 //! State      1 octet: 0 active, 1 held, 2 dead
 //! Note       see `replies.rs`
@@ -29,8 +30,9 @@
 
 use jiff::Timestamp;
 
-use super::entry::{Entry, EntryState};
+use super::entry::Entry;
 use super::ledger::Fate;
+use super::marks::{EntryState, Mark, Marks};
 use super::octets::{Malformed, Reader, put_text, put_u32, put_u64};
 use crate::envelope::{Address, Body, Envelope, Notify, Recipient, Ret, ReversePath, Submitter};
 use crate::queue_id::QueueId;
@@ -81,10 +83,7 @@ impl Meta {
             submitter: self.submitter,
             lane: self.lane,
             patience_mark: self.patience_mark,
-            state: EntryState::Active,
-            in_flight: false,
-            warned: false,
-            deferred: false,
+            marks: Marks::default().and(Mark::Large, self.large.is_some()),
         }
     }
 }
@@ -101,9 +100,8 @@ pub(super) struct Message<'a> {
 /// A Moved payload taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Moved<'a> {
-    pub state: EntryState,
-    pub in_flight: bool,
-    pub warned: bool,
+    /// All but [`Mark::Large`], which the Message payload tells.
+    pub marks: Marks,
     pub fates: Fates,
     /// The Note payload.
     pub note: Option<&'a [u8]>,
@@ -291,8 +289,11 @@ fn unpack(octet: u8) -> [bool; 8] {
 
 /// All of a Moved payload but the Message payload.
 pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
-    let flags = [moved.in_flight, moved.warned, false, moved.note.is_some()];
-    let mut out = vec![encode_state(moved.state), pack(flags)];
+    let marks = moved.marks;
+    let [in_flight, warned, deferred] =
+        [Mark::InFlight, Mark::Warned, Mark::Deferred].map(|mark| marks.has(mark));
+    let flags = [in_flight, warned, false, moved.note.is_some(), deferred];
+    let mut out = vec![encode_state(marks.state()), pack(flags)];
     out.extend_from_slice(&encode_fates(&moved.fates));
     if let Some(note) = moved.note {
         // A note is no longer than a payload may be.
@@ -306,7 +307,7 @@ pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
 pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
     let mut reader = Reader::new(payload);
     let state = state_from(reader.u8()?)?;
-    let [in_flight, warned, has_first_note, has_note, ..] = unpack(reader.u8()?);
+    let [in_flight, warned, has_first_note, has_note, deferred, ..] = unpack(reader.u8()?);
     let fates = read_fates(&mut reader)?;
     let note = match has_note {
         true => {
@@ -315,7 +316,11 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
         }
         false => optional(has_first_note, || reader.text())?.map(str::as_bytes),
     };
-    Ok(Moved { state, in_flight, warned, fates, note, message: reader.rest() })
+    let marks = Marks::from(state)
+        .and(Mark::InFlight, in_flight)
+        .and(Mark::Warned, warned)
+        .and(Mark::Deferred, deferred || note.is_some());
+    Ok(Moved { marks, fates, note, message: reader.rest() })
 }
 
 /// An Outcome payload.

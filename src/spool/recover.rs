@@ -33,7 +33,8 @@ use super::entry::{Entry, OpenError};
 use super::format::{FIRST_RECORD, Header, HeaderFault, Kind, Previous, SpoolId};
 use super::fs::{File, Fs};
 use super::identify::{held_a_record, identify};
-use super::index::{Flags, Index, Place};
+use super::index::{Index, Place};
+use super::marks::Mark;
 use super::payload::Meta;
 use super::place::{HIGHEST_SEGMENT, Places, large_id, segment_sequence};
 use super::salvage::{self, Range};
@@ -309,10 +310,7 @@ impl Survey {
         let index = &self.index;
         let live = |(mut entry, place): (Entry, Place)| {
             let slot = index.slot(entry.id).filter(|slot| slot.place == place)?;
-            entry.state = slot.flags.state();
-            entry.in_flight = slot.flags.has(Flags::IN_FLIGHT);
-            entry.warned = slot.flags.has(Flags::WARNED);
-            entry.deferred = slot.flags.has(Flags::DEFERRED);
+            entry.marks = slot.marks;
             Some(entry)
         };
         let mut entries: Vec<Entry> =
@@ -384,7 +382,7 @@ fn sort_out_large(
     for name in fs.list(&places.large)? {
         let Some(id) = large_id(&name) else { continue };
         survey.high_water = survey.high_water.max(id.raw());
-        if survey.index.slot(id).is_some_and(|slot| slot.flags.has(Flags::LARGE)) {
+        if survey.index.slot(id).is_some_and(|slot| slot.marks.has(Mark::Large)) {
             continue;
         }
         let path = places.large(id);

@@ -19,7 +19,7 @@ use super::{Place, open_failure, output_failure};
 use crate::admin::protocol::State;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
 use crate::spool::inspect::Inspection;
-use crate::spool::{Content, Entry, Fate, Stored};
+use crate::spool::{Content, Entry, Fate, Mark, Stored};
 
 /// Write every message to a directory.
 #[derive(Args)]
@@ -197,7 +197,7 @@ impl EnvelopeJson {
             },
             smtputf8: envelope.smtputf8,
             size: stored.content_len,
-            possible_duplicate: entry.in_flight,
+            possible_duplicate: entry.marks.has(Mark::InFlight),
         }
     }
 }

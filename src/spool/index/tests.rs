@@ -1,4 +1,5 @@
 use super::*;
+use crate::spool::EntryState;
 
 fn id(raw: u64) -> QueueId {
     QueueId::from_raw(raw)
@@ -93,14 +94,14 @@ fn what_is_recorded_of_a_message_counts_for_its_move() {
 fn changes_of_one_message_add_up() {
     let mut index = three();
     index.apply(id(1), at(3), &Change::InFlight);
-    assert!(index.slot(id(1)).unwrap().flags.has(Flags::IN_FLIGHT));
+    assert!(index.slot(id(1)).unwrap().marks.has(Mark::InFlight));
     index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Sent)]));
     index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Bounced), (4, Fate::Bounced)]));
     index.apply(id(1), at(3), &Change::State(EntryState::Held));
     index.apply(id(1), at(2), &Change::Note);
     let slot = index.slot(id(1)).unwrap();
-    assert_eq!(slot.flags.state(), EntryState::Held);
-    assert!(slot.flags.has(Flags::DEFERRED) && !slot.flags.has(Flags::IN_FLIGHT));
+    assert_eq!(slot.marks.state(), EntryState::Held);
+    assert!(slot.marks.has(Mark::Deferred) && !slot.marks.has(Mark::InFlight));
     let extra = index.extra(id(1));
     assert_eq!((extra.fates, extra.note), (vec![(0, Fate::Sent), (4, Fate::Bounced)], Some(at(2))));
 }
@@ -111,27 +112,19 @@ fn a_dsn_changes_its_original_in_the_same_step() {
     index.apply(id(8), at(3), &arrive(Effect::Closes { of: id(1), recipients: vec![2] }));
     index.apply(id(9), at(3), &arrive(Effect::Warns { of: id(2) }));
     assert_eq!(index.extra(id(1)).fates, [(2, Fate::Bounced)]);
-    assert!(index.slot(id(2)).unwrap().flags.has(Flags::WARNED));
+    assert!(index.slot(id(2)).unwrap().marks.has(Mark::Warned));
 }
 
 #[test]
 fn a_move_carries_all_and_frees_the_old_place() {
     let mut index = three();
     index.apply(id(1), at(1), &Change::Note);
-    let carried = Carried {
-        state: EntryState::Dead,
-        in_flight: true,
-        warned: true,
-        deferred: true,
-        large: true,
-        fates: vec![(1, Fate::Sent)],
-    };
+    let all = [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large];
+    let marks = all.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
+    let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
     index.apply(id(1), at(3), &Change::Move(Box::new(carried)));
     let slot = index.slot(id(1)).unwrap();
-    assert_eq!((slot.place, slot.flags.state()), (at(3), EntryState::Dead));
-    for flag in [Flags::IN_FLIGHT, Flags::WARNED, Flags::DEFERRED, Flags::LARGE] {
-        assert!(slot.flags.has(flag));
-    }
+    assert_eq!((slot.place, slot.marks), (at(3), marks));
     let extra = index.extra(id(1));
     assert_eq!((extra.fates, extra.note), (vec![(1, Fate::Sent)], None), "the note is in the moved record");
     assert_eq!(index.take_dead_segments(), [1]);

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::spool::change::{Carried, Change};
+use crate::spool::format::Kind;
+use crate::spool::marks;
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
@@ -69,10 +72,30 @@ fn every_shape_of_envelope_comes_back_the_same() {
 fn what_the_cleaner_carries_forward_comes_back_the_same() {
     for (note, state) in [(None, EntryState::Held), (Some(&b"a note"[..]), EntryState::Dead)] {
         let fates = vec![(0, Fate::Sent), (7, Fate::Bounced), (8, Fate::Dead)];
-        let moved = Moved { state, in_flight: true, warned: false, fates, note, message: b"as it was" };
+        let marks = Marks::from(state).and(Mark::InFlight, true).and(Mark::Deferred, note.is_some());
+        let moved = Moved { marks, fates, note, message: b"as it was" };
         let mut payload = encode_moved(&moved);
         payload.extend_from_slice(moved.message);
         assert_eq!(decode_moved(&payload), Ok(moved));
+    }
+}
+
+/// What the index is told of a moved message while the spool runs is what the next start reads, for all marks, with a
+/// note and without.
+#[test]
+fn what_is_carried_is_the_same_after_a_restart() {
+    for (marks, note) in marks::tests::all().flat_map(|marks| [(marks, None), (marks, Some(&b"a note"[..]))])
+    {
+        if note.is_some() && !marks.has(Mark::Deferred) {
+            continue;
+        }
+        let large = marks.has(Mark::Large).then_some(Large { length: 1 << 40, sum: 7 });
+        let message = encode_message(&Meta { large, ..meta() }, &envelope());
+        let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
+        let moved = Moved { marks, fates: carried.fates.clone(), note, message: &message };
+        let payload = [encode_moved(&moved), message.clone()].concat();
+        let (change, _) = Change::decode(Kind::Moved, &payload).unwrap();
+        assert_eq!(change, Change::Move(Box::new(carried)));
     }
 }
 
@@ -83,8 +106,11 @@ fn a_moved_record_of_version_1_is_understood() {
     let moved = decode_moved(octets).unwrap();
     assert_eq!((moved.note, moved.message), (Some(&b"450 no"[..]), &b"as it was"[..]));
     assert_eq!(
-        (moved.state, moved.in_flight, moved.fates),
-        (EntryState::Dead, true, vec![(7, Fate::Bounced)])
+        (moved.marks, moved.fates),
+        (
+            Marks::from(EntryState::Dead).and(Mark::InFlight, true).and(Mark::Deferred, true),
+            vec![(7, Fate::Bounced)]
+        )
     );
 }
 

@@ -40,10 +40,35 @@ async fn one_deferred_message_pins_nothing() {
         check(&back);
         assert_eq!(back.ids(), [id, large]);
         let entry = back.entry(id);
-        assert!(entry.in_flight && entry.deferred && entry.state == EntryState::Held);
+        let [in_flight, deferred] = [Mark::InFlight, Mark::Deferred].map(|mark| entry.marks.has(mark));
+        assert!(in_flight && deferred && entry.marks.state() == EntryState::Held);
     }
     let octets = log_octets(&rig).await;
     assert!(octets <= 3 * 3200 + 2 * SEGMENT, "{octets} octets for one message");
+}
+
+/// marks.rs: a deferred message whose reason was damaged was moved, and from the next start on `spool stat` called it
+/// one that was never tried, while the running spool still knew better.
+#[tokio::test]
+async fn a_message_that_is_moved_without_its_reason_stays_deferred() {
+    let rig = new();
+    let id = rig.commit(&content(0, 3000)).await.id();
+    rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
+    // Its sector is not written again behind this.
+    let passing = rig.commit(b"x").await.id();
+    rig.settle(passing).await.unwrap();
+    rig.fs.damage(Path::new("/spool/log/00000001.seg"), |octets| {
+        let at = octets.windows(9).position(|octets| octets == b"450 4.2.0").unwrap();
+        octets[at] ^= 1;
+    });
+    for number in 1..60 {
+        let passing = rig.commit(&content(number, 2500)).await.id();
+        rig.settle(passing).await.unwrap();
+    }
+    assert!(!rig.names("log").contains(&"00000001.seg".into()), "it has been moved");
+    let back = rig.after_power_loss();
+    assert_eq!(back.spool.read(id).unwrap().replies.of(1), None);
+    assert!(back.entry(id).marks.has(Mark::Deferred));
 }
 
 /// clean.rs 1 at every moment, D5, D6: steady traffic past one deferred message.

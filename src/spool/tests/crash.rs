@@ -191,7 +191,7 @@ pub(super) fn check(rig: &Rig, told: &Told, what: &str) {
         );
     }
     for id in told.held.intersection(&found) {
-        assert_eq!(rig.entry(*id).state, EntryState::Held, "{what}: {id}");
+        assert_eq!(rig.entry(*id).marks.state(), EntryState::Held, "{what}: {id}");
     }
 }
 

@@ -69,8 +69,8 @@ async fn a_message_in_flight_is_known_after_kill() {
     rig.spool.note_replies(second, &replies("450 4.2.1 after all")).await;
     rig.spool.set_state(first, EntryState::Active).await.unwrap();
     let back = open(&rig.fs.image(1));
-    assert!(back.entry(first).in_flight);
-    assert!(!back.entry(second).in_flight && back.entry(second).deferred);
+    assert!(back.entry(first).marks.has(Mark::InFlight));
+    assert!(!back.entry(second).marks.has(Mark::InFlight) && back.entry(second).marks.has(Mark::Deferred));
 }
 
 /// recover.rs 2: what was read from the page cache is on the disk before anybody acts on it.
@@ -80,11 +80,11 @@ async fn what_recovery_believes_it_makes_durable() {
     let rig = open(&fs);
     let id = rig.commit(b"a").await.id();
     rig.spool.mark_in_flight(id).await.unwrap();
-    assert!(!rig.after_power_loss().entry(id).in_flight, "it was not synced");
+    assert!(!rig.after_power_loss().entry(id).marks.has(Mark::InFlight), "it was not synced");
     drop(rig);
     let killed = open(&fs);
-    assert!(killed.entry(id).in_flight);
-    assert!(killed.after_power_loss().entry(id).in_flight);
+    assert!(killed.entry(id).marks.has(Mark::InFlight));
+    assert!(killed.after_power_loss().entry(id).marks.has(Mark::InFlight));
 }
 
 /// M5. Of several recipients only one reason was kept, and shown for all.
@@ -163,8 +163,8 @@ async fn warnings_and_states_are_kept() {
     for state in [EntryState::Held, EntryState::Dead, EntryState::Active] {
         rig.spool.set_state(id, state).await.unwrap();
         let back = rig.after_power_loss();
-        assert!(back.entry(id).warned);
-        assert_eq!(back.entry(id).state, state);
+        assert!(back.entry(id).marks.has(Mark::Warned));
+        assert_eq!(back.entry(id).marks.state(), state);
     }
 }
 

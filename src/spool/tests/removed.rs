@@ -69,7 +69,7 @@ async fn what_was_acknowledged_survives_the_removal_of_its_files() {
 
             let after = rig.after_power_loss();
             assert_eq!(after.ids(), acknowledged, "{what}, {count} messages");
-            assert_eq!(after.entry(held).state, EntryState::Held, "{what}");
+            assert_eq!(after.entry(held).marks.state(), EntryState::Held, "{what}");
             let stored = after.spool.read(held).unwrap();
             assert_eq!(octets(stored.content), content(0, 1500), "{what}");
             assert_eq!(rig.names("drop"), [""; 0], "{what}");

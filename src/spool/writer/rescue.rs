@@ -15,7 +15,7 @@
 
 use super::*;
 use crate::spool::clean::moving;
-use crate::spool::index::Flags;
+use crate::spool::marks::Mark;
 use crate::spool::presence::leads_to;
 use crate::spool::start::make_directories;
 
@@ -164,7 +164,7 @@ impl Writer {
     /// Messages whose large file is gone.
     fn without_content(&self) -> Vec<QueueId> {
         let Shared { fs, places, .. } = &*self.shared;
-        let large = self.shared.index().with_flag(Flags::LARGE);
+        let large = self.shared.index().with_mark(Mark::Large);
         let is_gone =
             |id: &QueueId| matches!(fs.facts(&places.large(*id)), Err(e) if e.kind() == ErrorKind::NotFound);
         large.into_iter().filter(is_gone).collect()

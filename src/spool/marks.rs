@@ -1,0 +1,117 @@
+//! The marks of a live message: what is true of it besides its content and the ends of its recipients.
+//!
+//! There is one value for all who need them. The index keeps it, a Moved record carries it (`payload.rs`), recovery
+//! gives it out in an [`Entry`](super::Entry), and the queue keeps that beside what the message is doing now.
+//!
+//! Promise: what a running spool knows of a message and what the next start finds are the same marks.
+//!
+//! Not here: which record sets which mark (`index.rs`).
+
+/// Whether a message is to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryState {
+    /// It is.
+    Active,
+    /// It is held back: its relay refused it in a way that only an operator can mend (`queue/refusals.rs`).
+    Held,
+    /// A DSN that cannot be delivered: kept for an operator to see.
+    Dead,
+}
+
+/// One thing that is true of a message or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mark {
+    /// A relay attempt was in its last phase when the process ended: the next one may be a duplicate.
+    InFlight = 1,
+    /// A delay DSN has been committed for it.
+    Warned = 2,
+    /// It was deferred or refused before: what its recipients were told is kept on disk, unless that was damaged.
+    Deferred = 4,
+    /// Its content is in a file of its own.
+    Large = 8,
+}
+
+const HELD: u8 = 16;
+const DEAD: u8 = 32;
+
+/// The marks of one message, its state among them, in one octet: a million messages have them. A new message has none,
+/// and is active.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// Whether the message has this mark.
+    pub fn has(self, mark: Mark) -> bool {
+        self.0 & mark as u8 != 0
+    }
+
+    /// Gives the message this mark, or takes it away.
+    pub fn set(&mut self, mark: Mark, on: bool) {
+        self.set_bits(mark as u8, on);
+    }
+
+    /// Returns these marks and this one, where `on`.
+    #[must_use]
+    pub fn and(self, mark: Mark, on: bool) -> Marks {
+        Marks(if on { self.0 | mark as u8 } else { self.0 })
+    }
+
+    /// Whether the message is to be delivered.
+    pub fn state(self) -> EntryState {
+        match (self.0 & HELD != 0, self.0 & DEAD != 0) {
+            (true, _) => EntryState::Held,
+            (_, true) => EntryState::Dead,
+            _ => EntryState::Active,
+        }
+    }
+
+    /// Says whether the message is to be delivered.
+    pub fn set_state(&mut self, state: EntryState) {
+        self.set_bits(HELD, state == EntryState::Held);
+        self.set_bits(DEAD, state == EntryState::Dead);
+    }
+
+    fn set_bits(&mut self, bits: u8, on: bool) {
+        self.0 = if on { self.0 | bits } else { self.0 & !bits };
+    }
+}
+
+impl From<EntryState> for Marks {
+    fn from(state: EntryState) -> Self {
+        let mut marks = Marks::default();
+        marks.set_state(state);
+        marks
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Every set of marks that there can be.
+    pub fn all() -> impl Iterator<Item = Marks> {
+        let states = [EntryState::Active, EntryState::Held, EntryState::Dead];
+        states.into_iter().flat_map(|state| (0..16).map(move |bits| Marks(bits | Marks::from(state).0)))
+    }
+
+    #[test]
+    fn marks_and_state_do_not_touch_each_other() {
+        for before in all() {
+            for mark in [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large] {
+                for on in [true, false] {
+                    let mut marks = before;
+                    marks.set(mark, on);
+                    assert_eq!((marks.has(mark), marks.state()), (on, before.state()));
+                    assert_eq!(marks.0 | mark as u8, before.0 | mark as u8, "the others stay");
+                    assert_eq!(before.and(mark, on).has(mark), on || before.has(mark));
+                }
+            }
+            for state in [EntryState::Active, EntryState::Held, EntryState::Dead] {
+                let mut marks = before;
+                marks.set_state(state);
+                assert_eq!((marks.state(), marks.0 & 15), (state, before.0 & 15));
+            }
+        }
+    }
+}
