@@ -188,6 +188,7 @@ fn header_rule(place: &Place, mut table: Table<'_>) -> Result<HeaderRule, Fault>
     let remove: Key<Yes> = table.take("remove")?;
     let prepend: Key<Text> = table.take("prepend")?;
     let reject: Key<Refusal> = table.take("reject")?;
+    let keep: Key<Yes> = table.take("keep")?;
     table.done()?;
     let missing = |key: &str| Place { line: place.line, key: format!("{}.{key}", place.key) };
     let pattern = pattern.ok_or_else(|| missing("match").expected(Pattern::expected(), "none"))?.value;
@@ -197,13 +198,14 @@ fn header_rule(place: &Place, mut table: Table<'_>) -> Result<HeaderRule, Fault>
         remove.map(|_| Ok(Action::Remove)),
         prepend.map(|text| field_text(&text, groups).map(Action::Prepend)),
         reject.map(|entry| Ok(Action::Reject(entry.value))),
+        keep.map(|_| Ok(Action::Keep)),
     ];
     let mut actions: Vec<_> = actions.into_iter().flatten().collect::<Result<_, _>>()?;
     match (actions.pop(), actions.len()) {
         (Some(action), 0) => Ok(HeaderRule { pattern, action }),
         (last, _) => {
             let found = if last.is_some() { "several" } else { "none" };
-            Err(place.expected("one of replace, remove, prepend, reject beside match", found))
+            Err(place.expected("one of replace, remove, prepend, reject, keep beside match", found))
         }
     }
 }

@@ -219,9 +219,17 @@ impl Draft {
         let relayhost = self.groups.iter().flatten().find(|key| key.name == "relayhost");
         let place = relayhost.and_then(|key| key.from.first()).map_or(start, |cited| &cited.place).clone();
         self.refusal(hostname).map_or(Ok(()), |refusal| Err(place.error(refusal)))?;
+        let mut has_all_rules = true;
         for group in others {
+            let is_rule = group.iter().any(|key| key.name == "rewrite.header.match");
+            if is_rule && !has_all_rules {
+                let from = group.into_iter().flat_map(|key| key.from).collect();
+                self.not_carried(from, "it stands behind a rule that is left out");
+                continue;
+            }
             self.groups.push(group);
             if let Some(refusal) = self.refusal(hostname) {
+                has_all_rules &= !is_rule;
                 let refused = self.groups.pop().into_iter().flatten();
                 match refused.flat_map(|key| key.from).collect::<Vec<_>>() {
                     // A default, which no line set.

@@ -7,6 +7,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use regex::RegexBuilder;
+
 use super::lines::{first_word, logical_lines};
 use super::place::{ImportError, Place};
 
@@ -15,8 +17,8 @@ use super::place::{ImportError, Place};
 pub(super) struct Pattern {
     pub(super) place: Place,
     pub(super) expression: Expression,
-    /// Whether it stands between `if` and `endif`.
-    pub(super) conditional: bool,
+    /// The patterns of each `if` that it stands behind, before its `endif`.
+    pub(super) conditions: Vec<Expression>,
     pub(super) result: String,
 }
 
@@ -29,24 +31,36 @@ pub(super) struct Expression {
     is_pcre: bool,
 }
 
+/// What a pattern comes to that keeps the user and changes the domain.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DomainMove {
+    /// `@domain`
+    pub(super) old: String,
+    /// `@domain`
+    pub(super) new: String,
+    /// It also is for longer domains that begin with `old`.
+    pub(super) is_open: bool,
+}
+
 /// The patterns of the text `file`, a table of type `kind`.
 pub(super) fn read_patterns(file: &str, text: &str, kind: &str) -> Result<Vec<Pattern>, ImportError> {
     let mut patterns = Vec::new();
-    let mut depth = 0_usize;
+    let mut conditions = Vec::new();
     for line in logical_lines(file, text)? {
         match first_word(&line.text) {
             ("if", rest) => {
-                split_expression(rest, kind).ok_or_else(|| line.place.error("expected `if /pattern/`"))?;
-                depth += 1;
+                let condition = split_expression(rest, kind);
+                conditions.push(condition.ok_or_else(|| line.place.error("expected `if /pattern/`"))?.0);
             }
             ("endif", _) => {
-                depth = depth.checked_sub(1).ok_or_else(|| line.place.error("`endif` without its `if`"))?;
+                conditions.pop().ok_or_else(|| line.place.error("`endif` without its `if`"))?;
             }
             _ => {
                 let (expression, result) = split_expression(&line.text, kind)
                     .ok_or_else(|| line.place.error("expected `/pattern/flags result`"))?;
                 let result = result.to_owned();
-                patterns.push(Pattern { place: line.place, expression, conditional: depth > 0, result });
+                let conditions = conditions.clone();
+                patterns.push(Pattern { place: line.place, expression, conditions, result });
             }
         }
     }
@@ -70,7 +84,39 @@ fn split_expression<'t>(text: &'t str, kind: &str) -> Option<(Expression, &'t st
     known.then_some((expression, result))
 }
 
+impl Pattern {
+    /// Whether it might match `address`; yes where that cannot be told.
+    pub(super) fn may_match_address(&self, address: &str) -> bool {
+        let regex = self.expression.translated().ok().filter(|_| self.conditions.is_empty());
+        let regex = regex.and_then(|text| RegexBuilder::new(&text).case_insensitive(true).build().ok());
+        regex.is_none_or(|regex| regex.is_match(address))
+    }
+
+    /// Whether one header field might match both, as far as their beginnings tell.
+    pub(super) fn may_match_with(&self, other: &Pattern) -> bool {
+        match (self.field_name(), other.field_name()) {
+            (Some(own), Some(others)) => own == others,
+            _ => true,
+        }
+    }
+
+    /// The name of the only field that it matches, in lower case.
+    fn field_name(&self) -> Option<String> {
+        [&self.expression].into_iter().chain(&self.conditions).find_map(Expression::field_name)
+    }
+}
+
 impl Expression {
+    /// The name of the only field that it matches, in lower case, where it begins with that and a colon.
+    fn field_name(&self) -> Option<String> {
+        let (name, behind) = self.text.strip_prefix('^')?.split_once(':')?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        // With these flags `^` and letters may mean something else.
+        let is_plain = !self.negated && !self.flags.contains(['m', 'x']);
+        (is_name && is_plain && !behind.starts_with(['?', '*', '{']) && !has_alternative(behind))
+            .then(|| name.to_lowercase())
+    }
+
     /// As it is written, between slashes.
     pub(super) fn written(&self) -> String {
         format!("{}/{}/{}", if self.negated { "!" } else { "" }, self.text, self.flags)
@@ -97,18 +143,22 @@ impl Expression {
     }
 
     /// `@domain` and what stands in its place, where `result` keeps the user and changes the domain:
-    /// `/^(.*)@old$/ $1@new`.
-    pub(super) fn as_domain_move(&self, result: &str) -> Option<(String, String)> {
+    /// `/^(.*)@old$/ $1@new`. Without the `$` it also is for every domain that begins so.
+    pub(super) fn as_domain_move(&self, result: &str) -> Option<DomainMove> {
         let text = self.text.strip_prefix('^').unwrap_or(&self.text);
         let users = ["(.*)@", "(.+)@", "([^@]+)@", "([^@]*)@"];
-        let old = users.iter().find_map(|user| text.strip_prefix(user))?.strip_suffix('$')?;
+        let old = users.iter().find_map(|user| text.strip_prefix(user))?;
+        let (old, is_open) = old.strip_suffix('$').map_or((old, true), |old| (old, false));
         let new = ["$1@", "${1}@", "$(1)@"].iter().find_map(|user| result.strip_prefix(user))?;
         // Few escape the dots of a domain; all mean them.
         let is_domain = |old: &&str| old.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
         let old = Some(old).filter(is_domain).map(String::from).or_else(|| literal(old));
         let old = old.filter(|old| !old.is_empty() && !self.negated)?;
-        (!new.is_empty() && !new.contains('$'))
-            .then(|| (format!("@{}", old.to_lowercase()), format!("@{new}")))
+        (!new.is_empty() && !new.contains('$')).then(|| DomainMove {
+            old: format!("@{}", old.to_lowercase()),
+            new: format!("@{new}"),
+            is_open,
+        })
     }
 
     /// This expression in the syntax of the regex crate, or why there is none.
@@ -133,6 +183,24 @@ impl Expression {
         let body = body.finish()?;
         Ok(if flags.is_empty() { body } else { format!("(?{flags}){body}") })
     }
+}
+
+/// Whether `|` may stand in `expression` outside its groups.
+fn has_alternative(expression: &str) -> bool {
+    let mut depth = 0_i32;
+    let mut escaped = false;
+    expression.contains('|')
+        && (expression.contains('[')
+            || expression.chars().any(|c| {
+                let is_escaped = escaped;
+                escaped = c == '\\' && !is_escaped;
+                match c {
+                    '(' if !is_escaped => depth += 1,
+                    ')' if !is_escaped => depth -= 1,
+                    _ => {}
+                }
+                c == '|' && !is_escaped && depth <= 0
+            }))
 }
 
 /// `text` when it only matches itself.

@@ -108,9 +108,32 @@ fn a_table_keeps_its_order_and_its_conditions() {
     let patterns = read_patterns("/etc/postfix/h", text, "regexp").unwrap();
     let shown: Vec<_> = patterns
         .iter()
-        .map(|pattern| (pattern.place.line.unwrap(), pattern.conditional, &*pattern.result))
+        .map(|pattern| (pattern.place.line.unwrap(), !pattern.conditions.is_empty(), &*pattern.result))
         .collect();
     assert_eq!(shown, [(1, false, "REPLACE x y"), (3, true, "IGNORE"), (5, false, "WARN two")]);
+}
+
+/// Rules for different fields never meet, so one that is left out does not keep the other from being carried.
+#[test]
+fn patterns_that_one_field_might_match() {
+    let patterns = |text| read_patterns("h", text, "pcre").unwrap();
+    let first = patterns("/^Subject: a/ IGNORE");
+    for (line, may) in [
+        ("/^subject: b/ X", true),
+        ("/^To: (a|b)/ X", false),
+        ("/^To: \\(a|b/ X", true),
+        ("/^To: [(]a|b/ X", true),
+        ("/^To: a|^Subject:/ X", true),
+        ("/^To:?/ X", true),
+        ("/^(To|Subject): a/ X", true),
+        ("/^To: a/m X", true),
+        ("/To: a/ X", true),
+        ("!/^To: a/ X", true),
+        ("if /^To:/\n/a/ X\nendif", false),
+        ("if !/^To:/\n/a/ X\nendif", true),
+    ] {
+        assert_eq!(first[0].may_match_with(&patterns(line)[0]), may, "{line}");
+    }
 }
 
 #[test]

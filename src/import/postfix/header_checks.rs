@@ -1,16 +1,28 @@
 //! `header_checks` and its relatives: rules for header fields.
 //!
-//! Promises: a rule that is carried does to each field what Postfix's did; the order is kept. Postfix
-//! stops at the first pattern that matches a field.
+//! Promises: 1. a rule that is carried does to each field what Postfix's did; the order is kept. Postfix
+//! stops at the first pattern that matches a field. 2. A rule whose pattern is carried and whose action is not
+//! keeps the fields that it matches from the rules behind it. 3. Where the pattern itself cannot be carried, no
+//! rule behind it that might match the same field and do something else is carried: it would refuse or change
+//! what Postfix lets pass.
 
 use super::super::draft::{Cited, Draft, Key, Value};
 use super::super::lines::first_word;
 use super::super::maps::{Shape, Table};
-use super::super::pattern::{Pattern, translated_result};
+use super::super::pattern::{Pattern as Rule, translated_result};
 use super::super::place::ImportError;
 use super::Source;
+use crate::message::rewrite::{FieldText, Pattern, Refusal};
 
-const TABLES: [&str; 2] = ["header_checks", "smtp_header_checks"];
+/// Where Postfix asks the rules, and by which parameter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Intake,
+    /// A message can no longer be refused there.
+    AtRelay,
+}
+
+const TABLES: [(&str, Stage); 2] = [("header_checks", Stage::Intake), ("smtp_header_checks", Stage::AtRelay)];
 
 /// Checks of what nullmta never changes.
 const UNTOUCHED: [&str; 6] = [
@@ -25,64 +37,155 @@ const UNTOUCHED: [&str; 6] = [
 /// Why what is below the header section is not carried.
 const BELOW: &str = "rules are for the message's own header section; all below it stays as it is";
 
+/// What a rule comes to whose action is not carried.
+const STAYS: &str = "the field stays as it is, and no later rule is asked about it";
+
 /// Carries them.
 pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
-    for name in TABLES {
+    let mut carried = Vec::new();
+    for (name, stage) in TABLES {
         let cited = source.settings.cited(&[name]);
+        let mut left_out = Vec::new();
         for table in source.tables(name, Shape::Postmap, "", draft)? {
-            match table {
-                Table::Patterns(patterns) => patterns.iter().for_each(|pattern| carry_rule(pattern, draft)),
-                _ => draft.not_carried(cited.clone(), "only regexp: and pcre: tables have rules"),
+            let Table::Patterns(rules) = table else {
+                draft.not_carried(cited.clone(), "only regexp: and pcre: tables have rules");
+                continue;
+            };
+            for rule in rules {
+                match carry_rule(&rule, stage, &left_out, draft) {
+                    Some(keys) => carried.push(keys),
+                    None => left_out.push(rule),
+                }
             }
         }
         if !draft.accounts_for(name) {
             draft.already_so(cited, "see rewrite.header");
         }
     }
+    set_all(carried, draft);
+    account_for_stages(source, draft);
+    Ok(())
+}
+
+/// Sets the rules but for those at the end that would keep fields from no rule.
+fn set_all(mut rules: Vec<Vec<Key>>, draft: &mut Draft) {
+    let is_keep = |rule: &Vec<Key>| rule.iter().any(|key| key.name == "rewrite.header.keep");
+    while let Some(last) = rules.pop_if(|rule| is_keep(rule)) {
+        let is_told = |cited: &Cited| {
+            let told = draft.remarks.iter().filter_map(|remark| remark.about.as_ref());
+            told.into_iter().any(|told| (&told.place, &told.name) == (&cited.place, &cited.name))
+        };
+        let from = last.into_iter().flat_map(|key| key.from).filter(|cited| !is_told(cited)).collect();
+        draft.already_so(from, "no rule stands behind it");
+    }
+    rules.into_iter().for_each(|rule| draft.set_together(rule));
+}
+
+fn account_for_stages(source: &Source<'_>, draft: &mut Draft) {
     let is_set = |name| source.settings.get(name).is_some();
+    if is_set("header_checks") && is_set("smtp_header_checks") {
+        draft.warn(
+            "Postfix asks smtp_header_checks about what header_checks have made of a field; here the first rule of \
+             all that matches it counts.",
+        );
+    }
     if is_set("header_checks") && !(is_set("mime_header_checks") && is_set("nested_header_checks")) {
         draft.warn(&format!("Postfix applies header_checks to the parts of a message, too: {BELOW}."));
     }
     for name in UNTOUCHED {
         draft.not_carried(source.settings.cited(&[name]), BELOW);
     }
-    Ok(())
 }
 
-fn carry_rule(pattern: &Pattern, draft: &mut Draft) {
-    let (action, argument) = first_word(&pattern.result);
-    let name = pattern.expression.written();
-    let cited = Cited { place: pattern.place.clone(), name, shown: Some(pattern.result.clone()) };
-    let refuse = |draft: &mut Draft, why: &str| {
-        let why = format!("{why}; a field that it matches now meets the rules behind it");
-        draft.not_carried(vec![cited.clone()], &why);
+/// The keys for `rule`; `None` where it is left out, as those in `left_out` before it are, and accounted for.
+fn carry_rule(rule: &Rule, stage: Stage, left_out: &[Rule], draft: &mut Draft) -> Option<Vec<Key>> {
+    let name = rule.expression.written();
+    let cited = Cited { place: rule.place.clone(), name, shown: Some(rule.result.clone()) };
+    let pattern = match pattern_of(rule) {
+        Ok(pattern) => pattern,
+        Err(why) => {
+            let why = format!("{why}; nor is any rule behind it that might match the same field");
+            draft.not_carried(vec![cited], &why);
+            return None;
+        }
     };
-    if pattern.conditional {
-        return refuse(draft, "rules between `if` and `endif` have no equivalent");
+    let (key, value, lost) = action(rule, stage, &pattern);
+    let first = left_out.iter().find(|first| first.may_match_with(rule) && !does_the_same(first, rule));
+    if let Some(first) = first.filter(|_| key != KEEP) {
+        let why = format!(
+            "a field that it matches might meet the rule at {} first, which is left out",
+            first.place
+        );
+        draft.not_carried(vec![cited], &why);
+        return None;
     }
-    let expression = match pattern.expression.translated() {
-        Ok(expression) => expression,
-        Err(why) => return refuse(draft, &why),
+    if let Some(lost) = lost {
+        draft.not_carried(vec![cited.clone()], &lost);
+    }
+    Some(vec![
+        Key::new("rewrite.header.match", pattern.as_str(), vec![cited]),
+        Key::new(key, value, Vec::new()),
+    ])
+}
+
+/// The pattern of `rule`, as the configuration has it, or why there is none.
+fn pattern_of(rule: &Rule) -> Result<Pattern, String> {
+    if !rule.conditions.is_empty() {
+        return Err("rules between `if` and `endif` have no equivalent".into());
+    }
+    Pattern::new(&rule.expression.translated()?)
+        .map_err(|error| format!("its pattern cannot be used: {error}"))
+}
+
+/// Whether Postfix does the same with a field that both match, whichever is asked first.
+fn does_the_same(one: &Rule, other: &Rule) -> bool {
+    let action = |rule: &Rule| match first_word(&rule.result).0.to_ascii_uppercase().as_str() {
+        "REJECT" => Some("REJECT"),
+        "IGNORE" | "STRIP" => Some("IGNORE"),
+        _ => None,
     };
-    let field = || translated_result(argument).map(Value::Text);
-    let (name, value) = match action.to_ascii_uppercase().as_str() {
-        "REPLACE" => ("rewrite.header.replace", field()),
-        "PREPEND" => ("rewrite.header.prepend", field()),
-        "IGNORE" | "STRIP" => ("rewrite.header.remove", Ok(Value::Flag(true))),
-        "REJECT" => ("rewrite.header.reject", Ok(reason(argument))),
-        "DUNNO" | "OK" => return refuse(draft, "a rule cannot keep the later ones from a field"),
-        "WARN" | "INFO" => return refuse(draft, "rules change fields, they log nothing"),
-        _ => return refuse(draft, "rules replace, remove, prepend or reject"),
+    action(one).is_some() && action(one) == action(other)
+}
+
+const KEEP: &str = "rewrite.header.keep";
+
+/// The key and value for what `rule` does, and what of it is lost.
+fn action(rule: &Rule, stage: Stage, pattern: &Pattern) -> (&'static str, Value, Option<String>) {
+    let (action, argument) = first_word(&rule.result);
+    let kept = |lost: Option<String>| (KEEP, Value::Flag(true), lost);
+    let writing = |key| match field(argument, pattern) {
+        Ok(text) => (key, Value::Text(text), None),
+        Err(why) => kept(Some(format!("{why}: {STAYS}"))),
     };
-    match value {
-        Ok(value) => draft.set_together(vec![
-            Key::new("rewrite.header.match", expression, vec![cited]),
-            Key::new(name, value, Vec::new()),
-        ]),
-        Err(why) => refuse(draft, &why),
+    match action.to_ascii_uppercase().as_str() {
+        "REPLACE" => writing("rewrite.header.replace"),
+        "PREPEND" => writing("rewrite.header.prepend"),
+        "IGNORE" | "STRIP" => ("rewrite.header.remove", Value::Flag(true), None),
+        "REJECT" if stage == Stage::Intake => refusal(argument),
+        "DUNNO" | "OK" => kept(None),
+        "WARN" | "INFO" => kept(Some(format!("rules log nothing: {STAYS}"))),
+        _ => kept(Some(format!("rules replace, remove, prepend, reject or keep: {STAYS}"))),
     }
 }
 
-fn reason(text: &str) -> Value {
-    Value::Text(if text.is_empty() { "message content rejected".into() } else { text.into() })
+fn field(argument: &str, pattern: &Pattern) -> Result<String, String> {
+    let text = translated_result(argument)?;
+    match FieldText::parse(&text, pattern.groups()) {
+        Ok(_) => Ok(text),
+        Err(why) => {
+            Err(format!("expected a header field such as \"Reply-To: ops@example.com\", found {why}"))
+        }
+    }
+}
+
+fn refusal(text: &str) -> (&'static str, Value, Option<String>) {
+    let usual = "message content rejected";
+    let (said, lost) = match text {
+        "" => (usual, None),
+        text if Refusal::parse(text).is_some() => (text, None),
+        _ => {
+            (usual, Some("the message is refused, but in other words: these cannot stand in a reply".into()))
+        }
+    };
+    ("rewrite.header.reject", said.into(), lost)
 }

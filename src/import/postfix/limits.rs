@@ -53,6 +53,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
         carry_number(source, number, draft)?;
     }
     carry_bounce_lifetime(source, draft)?;
+    carry_line_length(source, draft)?;
     for name in ["smtp_destination_rate_delay", "default_destination_rate_delay"] {
         let cited = source.settings.cited(&[name]);
         match source.value(name)?.trim_end_matches(char::is_alphabetic) {
@@ -99,6 +100,19 @@ fn carry_number(
         Ok(same) if same == *default => draft.already_so(cited, DEFAULT),
         Ok(_) if draft.has(key) => draft.not_carried(cited, "overruled by the limit for smtp"),
         Ok(number) => draft.set(Key::new(key, Value::Number(number), cited)),
+    }
+    Ok(())
+}
+
+/// nullmta folds lines over 998 octets, or none.
+fn carry_line_length(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+    let name = "smtp_line_length_limit";
+    let Some(value) = source.set_value(name)? else { return Ok(()) };
+    let cited = source.settings.cited(&[name]);
+    match value.parse::<u64>() {
+        Ok(0) => draft.set(Key::new("rewrite.long-lines", "keep", cited)),
+        Ok(998) => draft.already_so(cited, DEFAULT),
+        _ => draft.not_carried(cited, "lines are folded at 998 octets (rewrite.long-lines)"),
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ struct Mapping {
     entries: Vec<Entry>,
     /// What becomes of every address that no entry is for.
     fixed: Option<Entry>,
+    /// Keys of the tables that Postfix asks about their own answers, too.
+    asked_again: Vec<String>,
     from: Vec<Cited>,
 }
 
@@ -47,7 +49,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<Rewriting,
         let stage = read(maps, draft)?;
         let sides = Sides::of(source, classes, draft)?.unwrap_or(default);
         if !sides.senders && !sides.recipients {
-            draft.already_so(stage.from.clone(), &format!("{classes} has no address that it changes"));
+            draft.not_carried(stage.from.clone(), &format!("{classes} names no side that can be changed"));
         }
         if sides.senders {
             senders.then(stage.clone());
@@ -57,13 +59,14 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<Rewriting,
         }
     }
     let (virtual_addresses, virtual_users) = virtual_aliases(source, draft)?;
+    recipients.asked_again = virtual_addresses.entries.iter().map(|entry| entry.key.clone()).collect();
     recipients.then(virtual_addresses);
     let both = read("smtp_generic_maps", draft)?;
     senders.then(both.clone());
     recipients.then(both);
     let fixed_sender = senders.fixed.as_ref().map(|entry| completed(&entry.value, &origin));
-    senders.carry("rewrite.sender", "rewrite.senders", draft);
-    recipients.carry("rewrite.recipient", "rewrite.recipients", draft);
+    senders.carry("rewrite.sender", "rewrite.senders", &origin, draft);
+    recipients.carry("rewrite.recipient", "rewrite.recipients", &origin, draft);
     Ok(Rewriting { origin, fixed_sender, virtual_users })
 }
 
@@ -140,20 +143,31 @@ struct Sides {
 }
 
 impl Sides {
-    /// What the parameter `name` says, if it is set. nullmta changes the envelope and the header section together: half a side is
-    /// said, and counts as the whole of it.
+    /// What the parameter `name` says, if it is set. nullmta changes the envelope and the header section together. Of half
+    /// a side only the recipients of the envelope are carried, with those of the header: anything else would send
+    /// mail, bounces or answers to somebody whom Postfix sends none.
     fn of(source: &Source<'_>, name: &str, draft: &mut Draft) -> Result<Option<Sides>, ImportError> {
         let Some(value) = source.set_value(name)? else { return Ok(None) };
         let listed = items(&value);
-        let count = |classes: [&str; 2]| classes.iter().filter(|class| listed.contains(class)).count();
-        let senders = count(["envelope_sender", "header_sender"]);
-        let recipients = count(["envelope_recipient", "header_recipient"]);
-        let cited = source.settings.cited(&[name]);
-        match senders != 1 && recipients != 1 {
-            true => draft.already_so(cited, "envelope and header are changed together"),
-            false => draft.not_carried(cited, "envelope and header are changed together"),
+        let has = |class: &str| listed.contains(&class);
+        let (senders, recipients) = (has("envelope_sender"), has("envelope_recipient"));
+        let mut lost = Vec::new();
+        if senders != has("header_sender") {
+            lost.push("senders are changed in both or not at all, and are left alone");
         }
-        Ok(Some(Sides { senders: senders > 0, recipients: recipients > 0 }))
+        if recipients != has("header_recipient") {
+            lost.push(match recipients {
+                true => "recipients are changed in the header (To, Cc), too",
+                false => "To and Cc are left alone: the mail itself would go to somebody else",
+            });
+        }
+        let cited = source.settings.cited(&[name]);
+        let together = "envelope and header are changed together";
+        match lost.is_empty() {
+            true => draft.already_so(cited, together),
+            false => draft.not_carried(cited, &format!("{together}: {}", lost.join("; "))),
+        }
+        Ok(Some(Sides { senders: senders && has("header_sender"), recipients }))
     }
 }
 
@@ -167,12 +181,6 @@ fn virtual_aliases(source: &Source<'_>, draft: &mut Draft) -> Result<(Stage, Vec
         let declares_a_domain = keys.iter().any(|key| key.ends_with(&format!("@{}", entry.key)));
         if !entry.key.contains('@') && !declares_a_domain {
             users.push(entry);
-        } else if items(&entry.value).len() > 1 {
-            let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, &entry.key) };
-            draft.not_carried(
-                vec![cited],
-                "only a user without a domain can have several targets (rewrite.aliases)",
-            );
         } else if entry.key.contains('@') {
             addresses.push(entry);
         }
@@ -196,26 +204,57 @@ impl Mapping {
         self.from.extend(stage.from);
     }
 
-    fn carry(self, fixed_key: &'static str, table_key: &'static str, draft: &mut Draft) {
+    fn carry(mut self, fixed_key: &'static str, table_key: &'static str, origin: &str, draft: &mut Draft) {
+        let obstacles: Vec<_> = self.entries.iter().map(|entry| self.obstacle(entry, origin)).collect();
+        let mut entries = Vec::new();
+        let whole = std::mem::take(&mut self.entries);
+        for (entry, obstacle) in whole.iter().zip(obstacles) {
+            let carry = |value: &str| (entry.key.clone(), vec![value.to_owned()], entry.place.clone());
+            let Some(why) = obstacle else {
+                entries.push(carry(&entry.value));
+                continue;
+            };
+            let cited = Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.place, &entry.key) };
+            let domain = entry.key.find('@').filter(|at| *at > 0).map(|at| &entry.key[at..]);
+            let has_other = self.fixed.is_some() || whole.iter().any(|other| Some(&*other.key) == domain);
+            // What is for the rest of them would send their mail to somebody else.
+            if has_other && !entry.key.starts_with('@') && is_address(&entry.key) {
+                entries.push(carry(&entry.key));
+                draft.not_carried(vec![cited], &format!("{why}; the address stays as it is"));
+            } else {
+                draft.not_carried(vec![cited], &why);
+            }
+        }
         if let Some(entry) = self.fixed {
             // `%u` and the like are variables in `sender` alone.
             let escaped = if fixed_key == "rewrite.sender" { "%%" } else { "%" };
             let address = entry.value.replace('%', escaped);
             draft.set(Key::new(fixed_key, address, cited_at(&self.from, &entry.place)));
         }
-        let mut entries = Vec::new();
-        for entry in self.entries {
-            match refusal(&entry) {
-                None => entries.push((entry.key, vec![entry.value], entry.place)),
-                Some(why) => {
-                    let shown = Some(entry.value);
-                    draft.not_carried(vec![Cited { shown, ..Cited::entry(&entry.place, &entry.key) }], why);
-                }
-            }
-        }
         if !entries.is_empty() {
             draft.set(Key::new(table_key, Value::Map(entries), self.from));
         }
+    }
+
+    /// Why `entry` is not carried as it is.
+    fn obstacle(&self, entry: &Entry, origin: &str) -> Option<String> {
+        if let Some(why) = refusal(entry) {
+            return Some(why.into());
+        }
+        let again = self.entry_for(&entry.value, origin).filter(|again| again.key != entry.key)?;
+        let is_asked_again = [entry, again].iter().all(|entry| self.asked_again.contains(&entry.key));
+        let leads_on = completed(&again.value, origin) != completed(&entry.value, origin);
+        let why =
+            || format!("Postfix does not look up again what it gives; here {} would change it", again.place);
+        (leads_on && !is_asked_again).then(why)
+    }
+
+    /// The entry that nullmta finds for `value`, an address or the domain of one.
+    fn entry_for(&self, value: &str, origin: &str) -> Option<&Entry> {
+        let value = completed(value, origin).to_lowercase();
+        let keyed =
+            |key: &str| self.entries.iter().find(|entry| completed(&entry.key, origin).to_lowercase() == key);
+        keyed(&value).or_else(|| keyed(&value[value.find('@')?..]))
     }
 }
 
@@ -225,12 +264,17 @@ fn cited_at(from: &[Cited], place: &Place) -> Vec<Cited> {
     own.map_or_else(|| from.to_vec(), |cited| vec![cited.clone()])
 }
 
+/// An address, a user or `@domain`.
+fn is_address(text: &str) -> bool {
+    let text = if text.starts_with('@') { format!("x{text}") } else { text.to_owned() };
+    Address::parse(&text).is_ok()
+}
+
 fn refusal(entry: &Entry) -> Option<&'static str> {
-    let valid = |text: &str| {
-        let text = if text.starts_with('@') { format!("x{text}") } else { text.to_owned() };
-        Address::parse(&text).is_ok()
-    };
-    match (valid(&entry.key), valid(&entry.value)) {
+    match (is_address(&entry.key), is_address(&entry.value)) {
+        (true, false) if items(&entry.value).len() > 1 => {
+            Some("only a user without a domain can have several targets (rewrite.aliases)")
+        }
         (true, true) => None,
         (false, _) => Some("the key is no address, no user and no @domain"),
         (_, false) => Some("the value is no address"),

@@ -1,12 +1,15 @@
 //! The tables of one parameter, made one.
 //!
-//! Promises: entries in the order in which Postfix asks for them, the first of a key alone; a table or
-//! pattern that answers every address ends the search. What no table of nullmta can say is accounted for.
+//! Promises: an address becomes what Postfix made of it, or the entry is accounted for. Postfix asks all tables
+//! for the whole address, patterns among them, and only then those with keys for the user and for the `@domain`;
+//! the first answer counts. A table or pattern that answers every address ends the search. Behind a pattern that
+//! no table of nullmta can say, nothing is carried that it might have answered first: mail would go to somebody
+//! else.
 
-use super::super::draft::{Cited, Draft};
+use super::super::draft::{Cited, Draft, Fate};
 use super::super::maps::{Entry, Shape, Table};
 use super::super::pattern::Pattern;
-use super::super::place::ImportError;
+use super::super::place::{ImportError, Place};
 use super::Source;
 
 /// What a parameter's tables answer.
@@ -23,48 +26,47 @@ pub(super) struct Stage {
 impl Stage {
     /// Reads the tables that the parameter `name` lists.
     pub(super) fn read(source: &Source<'_>, name: &str, draft: &mut Draft) -> Result<Stage, ImportError> {
-        let mut stage = Stage { from: source.settings.cited(&[name]), ..Stage::default() };
-        for table in source.tables(name, Shape::Postmap, "", draft)? {
+        let tables = source.tables(name, Shape::Postmap, "", draft)?;
+        Ok(Stage { from: source.settings.cited(&[name]), ..Stage::of(tables, draft) })
+    }
+
+    fn of(tables: Vec<Table>, draft: &mut Draft) -> Stage {
+        let mut asking = Asking {
+            entries: Vec::new(),
+            fixed: None,
+            end: None,
+            patterns: Vec::new(),
+            left_out: Vec::new(),
+            draft,
+        };
+        let mut in_parts = Vec::new();
+        let mut number = 0..;
+        for table in tables {
             match table {
-                Table::Static(entry) => stage.fixed = Some(entry),
-                Table::Pairs(entries) => entries.into_iter().for_each(|entry| stage.add(entry)),
+                Table::Static(entry) => asking.all(entry),
+                Table::Pairs(entries) => {
+                    for (number, entry) in number.by_ref().zip(entries) {
+                        if is_whole(&entry.key) {
+                            asking.entry(number, entry);
+                        } else {
+                            in_parts.push((number, entry));
+                        }
+                    }
+                }
                 Table::Patterns(patterns) => {
-                    patterns.into_iter().for_each(|pattern| stage.add_pattern(pattern, draft))
+                    number
+                        .by_ref()
+                        .zip(patterns)
+                        .for_each(|(number, pattern)| asking.pattern(number, pattern));
                 }
             }
-            if stage.fixed.is_some() {
-                break;
-            }
         }
-        Ok(stage)
-    }
-
-    fn add(&mut self, entry: Entry) {
-        if self.entries.iter().all(|own| own.key != entry.key) {
-            self.entries.push(entry);
+        for (number, entry) in in_parts {
+            asking.entry(number, entry);
         }
-    }
-
-    fn add_pattern(&mut self, pattern: Pattern, draft: &mut Draft) {
-        let Pattern { place, expression, conditional, result } = pattern;
-        if self.fixed.is_some() {
-            // The one that answers every address came before.
-            return;
-        }
-        if let Some((key, value)) = expression.as_domain_move(&result).filter(|_| !conditional) {
-            return self.add(Entry { place, key, value });
-        }
-        let plain = !conditional && !result.contains('$');
-        match expression.as_key().filter(|_| plain) {
-            Some(key) => self.add(Entry { place, key: key.to_lowercase(), value: result }),
-            None if plain && expression.matches_all() => {
-                self.fixed = Some(Entry { place, key: String::new(), value: result });
-            }
-            None => {
-                let cited = Cited { place, name: expression.written(), shown: Some(result) };
-                draft.not_carried(vec![cited], "tables have addresses, users and @domains, and no patterns");
-            }
-        }
+        let Asking { mut entries, fixed, .. } = asking;
+        entries.sort_by_key(|(number, _)| *number);
+        Stage { entries: entries.into_iter().map(|(_, entry)| entry).collect(), fixed, from: Vec::new() }
     }
 
     /// What they answer for `address`.
@@ -78,24 +80,182 @@ impl Stage {
     }
 }
 
+/// `user@domain`, and not `user` or `@domain`.
+fn is_whole(key: &str) -> bool {
+    key.find('@').is_some_and(|at| at > 0)
+}
+
+/// The tables, in the order in which Postfix asks them.
+struct Asking<'d> {
+    /// With their numbers in the order of the files.
+    entries: Vec<(usize, Entry)>,
+    fixed: Option<Entry>,
+    /// Where every address has its answer: nothing behind is asked.
+    end: Option<Place>,
+    /// Where entries that are patterns stand, and their keys.
+    patterns: Vec<(Place, String)>,
+    left_out: Vec<Pattern>,
+    draft: &'d mut Draft,
+}
+
+impl Asking<'_> {
+    /// Takes `entry`, or accounts for it; whether it is taken.
+    fn entry(&mut self, number: usize, entry: Entry) -> bool {
+        let cited = Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.place, &entry.key) };
+        match self.obstacle(&entry.key) {
+            None => {
+                self.entries.push((number, entry));
+                return true;
+            }
+            Some((Fate::AlreadySo, why)) => self.draft.already_so(vec![cited], &why),
+            Some((Fate::NotCarried, why)) => self.draft.not_carried(vec![cited], &why),
+        }
+        false
+    }
+
+    /// An answer for every address that has none yet.
+    fn all(&mut self, entry: Entry) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(entry.place.clone());
+        match self.left_out.first() {
+            None => self.fixed = Some(entry),
+            Some(first) => {
+                let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, "all addresses") };
+                self.draft.not_carried(vec![cited], &behind(&first.place));
+            }
+        }
+    }
+
+    /// What comes before an entry for `key`, if anything does: Postfix then asks for it in vain, or might.
+    fn obstacle(&self, key: &str) -> Option<(Fate, String)> {
+        if let Some(end) = &self.end {
+            return Some((Fate::AlreadySo, format!("never asked: {end} answers every address")));
+        }
+        let same = self.entries.iter().find(|(_, own)| own.key == key).map(|(_, own)| &own.place);
+        let covers = |pattern: &str| match pattern.strip_prefix('@') {
+            Some(_) => is_whole(key) && key.ends_with(pattern),
+            None => key.split_once('@').is_some_and(|(user, _)| user == pattern),
+        };
+        let covering = || self.patterns.iter().find(|(_, pattern)| covers(pattern)).map(|(place, _)| place);
+        if let Some(first) = same.or_else(covering) {
+            return Some((Fate::AlreadySo, format!("never asked: {first} answers before")));
+        }
+        // A table asks for the user first.
+        let of_domain =
+            self.patterns.iter().find(|(_, pattern)| !key.contains('@') && pattern.starts_with('@'));
+        if let Some((place, domain)) = of_domain {
+            return Some((
+                Fate::NotCarried,
+                format!("users of {domain} have their answer at {place} before"),
+            ));
+        }
+        let first = self.left_out.iter().find(|first| !is_whole(key) || first.may_match_address(key))?;
+        Some((Fate::NotCarried, behind(&first.place)))
+    }
+
+    fn pattern(&mut self, number: usize, pattern: Pattern) {
+        let Pattern { place, expression, conditions, result } = &pattern;
+        let is_plain = conditions.is_empty() && !result.contains('$');
+        let entry = |key: String, value: String| Entry { place: place.clone(), key, value };
+        let cited =
+            || Cited { place: place.clone(), name: expression.written(), shown: Some(result.clone()) };
+        let (entry, lost) =
+            if let Some(moved) = expression.as_domain_move(result).filter(|_| conditions.is_empty()) {
+                let lost = moved.is_open.then_some("for this domain alone, and no longer one that begins so");
+                (entry(moved.old, moved.new), lost)
+            } else if let Some(key) = expression.as_key().filter(|_| is_plain) {
+                let lost = (!key.contains('@')).then_some("for users of this host's own domains alone");
+                (entry(key.to_lowercase(), result.clone()), lost)
+            } else if is_plain && expression.matches_all() {
+                return self.all(entry(String::new(), result.clone()));
+            } else {
+                self.draft
+                    .not_carried(vec![cited()], "tables have addresses, users and @domains, and no patterns");
+                return self.left_out.push(pattern);
+            };
+        let key = entry.key.clone();
+        let is_taken = self.entry(number, entry);
+        if let Some(lost) = lost.filter(|_| is_taken) {
+            self.draft.not_carried(vec![cited()], lost);
+        }
+        self.patterns.push((pattern.place, key));
+    }
+}
+
+/// Why what stands behind a pattern that is left out is left out, too.
+fn behind(first: &Place) -> String {
+    format!("an address that it is for might meet the pattern at {first} first, which is left out")
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::super::maps::pairs;
     use super::super::super::pattern::read_patterns;
     use super::*;
-    use crate::import::place::Place;
+
+    fn patterns(text: &str) -> Table {
+        Table::Patterns(read_patterns("/etc/postfix/p", text, "regexp").unwrap())
+    }
+
+    fn keyed(text: &str) -> Table {
+        Table::Pairs(pairs("/etc/postfix/k", text, Shape::Postmap).unwrap())
+    }
+
+    /// The entries, what becomes of all others, and how many lines are lost.
+    fn read(tables: Vec<Table>) -> (String, Option<String>, usize) {
+        let mut draft = Draft::default();
+        let stage = Stage::of(tables, &mut draft);
+        let shown: Vec<_> =
+            stage.entries.iter().map(|entry| format!("{} {}", entry.key, entry.value)).collect();
+        let lost = draft.remarks.iter().filter(|remark| remark.fate == Fate::NotCarried).count();
+        (shown.join(", "), stage.fixed.map(|entry| entry.value), lost)
+    }
 
     #[test]
     fn patterns_that_are_addresses_are_entries_and_the_last_is_for_all() {
-        let text = "/^Root@.*$/ ops@example.com\n/(.*)@x/ $1@y\n/^(.*)@Web1\\.x$/ ${1}@y.example\n/(.+)@web2.x$/ $1@y.example\n/./ me@example.com\n/^late$/ never@example.com\n";
-        let (mut stage, mut draft) = (Stage::default(), Draft::default());
-        for pattern in read_patterns("/etc/postfix/m", text, "regexp").unwrap() {
-            stage.add_pattern(pattern, &mut draft);
+        let text = "/^Root@.*$/ ops@example.com\n/^(.*)@Web1\\.x$/ ${1}@y.example\n/(.+)@web2.x$/ $1@y.example\n\
+                    /(.*)@x/ $1@y\n/./ me@example.com\n/^late$/ never@example.com\n";
+        let entries = "root ops@example.com, @web1.x @y.example, @web2.x @y.example, @x @y";
+        assert_eq!(
+            read(vec![patterns(text)]),
+            (entries.into(), Some("me@example.com".into()), 2),
+            "root elsewhere, and longer names than x"
+        );
+    }
+
+    /// A pattern was left out and the rest of the table carried: mail went to whom the rest named, and not to whom
+    /// the pattern did. So it went where nullmta's order of address, user and domain is not that of the patterns.
+    #[test]
+    fn nothing_is_carried_that_something_left_out_might_have_answered() {
+        const GROUPS: &str = "/^(.*)@(.*)\\.lan$/ $1@$2.example.com\n";
+        let with = |text: &str| patterns(&format!("{GROUPS}{text}"));
+        let cases: [(Vec<Table>, &str, Option<&str>, usize); 9] = [
+            (vec![with("/./ me@x\n")], "", None, 2),
+            (
+                vec![with("/^ann@a\\.lan$/ boss@x\n/^ann@b\\.example$/ ann@x\n")],
+                "ann@b.example ann@x",
+                None,
+                2,
+            ),
+            (vec![with("/^(.*)@c\\.lan$/ $1@x\n")], "", None, 2),
+            // A keyed table is asked for the whole address before the patterns behind it, for all else after them.
+            (vec![keyed("ann@a.lan a@x\nbob b@x\n@a.lan c@x\n"), with("")], "ann@a.lan a@x", None, 3),
+            (vec![keyed("ann@x a@x\n@x c@x\n"), patterns("/./ me@x\n")], "ann@x a@x", Some("me@x"), 0),
+            (vec![patterns("/^(.*)@old$/ $1@new\n/^ann@old$/ boss@x\n")], "@old @new", None, 0),
+            (
+                vec![patterns("/^(.*)@old$/ $1@new\n"), keyed("root ops@x\nann@new n@x\n")],
+                "@old @new, ann@new n@x",
+                None,
+                1,
+            ),
+            (vec![keyed("@old c@x\n"), patterns("/^(.*)@old$/ $1@new\n")], "@old @new", None, 0),
+            (vec![patterns("if /a/\n/^ann@x$/ b@x\nendif\n/^ann@x$/ c@x\n")], "", None, 2),
+        ];
+        for (number, (tables, entries, fixed, lost)) in cases.into_iter().enumerate() {
+            assert_eq!(read(tables), (entries.into(), fixed.map(Into::into), lost), "case {number}");
         }
-        let keys: Vec<_> = stage.entries.iter().map(|entry| entry.key.as_str()).collect();
-        assert_eq!(keys, ["root", "@web1.x", "@web2.x"]);
-        assert_eq!(stage.entries[1].value, "@y.example");
-        assert_eq!(stage.fixed.unwrap().value, "me@example.com");
-        assert_eq!(draft.remarks.len(), 1, "the one with a group");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Action {
     Prepend(FieldText),
     /// The message is refused: 550 5.7.1.
     Reject(Refusal),
+    /// The field stays, and no later rule is asked about it.
+    Keep,
 }
 
 /// What a rule makes of a field.
@@ -56,6 +58,7 @@ pub(super) enum Outcome<'r> {
     Removed,
     Prepended(Vec<u8>),
     Rejected(&'r str),
+    Kept,
 }
 
 /// Matching takes more than a message may cost.
@@ -93,6 +96,7 @@ impl HeaderRule {
             Action::Remove => Some(Outcome::Removed),
             Action::Prepend(text) => text.write(&matched).map(Outcome::Prepended),
             Action::Reject(refusal) => Some(Outcome::Rejected(&refusal.0)),
+            Action::Keep => Some(Outcome::Kept),
         }
     }
 }

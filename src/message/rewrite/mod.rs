@@ -187,6 +187,7 @@ impl<'r> Pass<'r> {
                 Ok(())
             }
             Outcome::Rejected(text) => Err(Refused::Rejected(text.into())),
+            Outcome::Kept => self.ruled(field),
             Outcome::Replaced(octets) => {
                 self.changes.field(rule, name, Some(field.octets()), Some(&octets));
                 self.each_ruled(&octets)

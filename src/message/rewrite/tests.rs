@@ -187,6 +187,19 @@ fn many_rules_for_a_large_header_take_their_time_and_no_more() {
     }
 }
 
+/// A rule that only keeps fields from later ones had no equivalent: the later ones refused what it was there to let pass.
+#[test]
+fn a_field_that_is_kept_meets_no_later_rule() {
+    let refusal = Refusal::parse("no").unwrap();
+    let header = vec![header_rule("^X: a", Action::Keep), header_rule("^X:", Action::Reject(refusal))];
+    let became = |field: &str| {
+        let settings = Settings { header: header.clone(), ..settings() };
+        rewritten(settings, envelope("root", &["root"]), &format!("{COMPLETE}{field}\r\n"))
+    };
+    assert_eq!(became("x: AB").unwrap().header, format!("{COMPLETE}x: AB\r\n").as_bytes());
+    assert_eq!(became("X: b").err(), Some(Refused::Rejected("no".into())));
+}
+
 /// Rules could be evaded, and matched by mistake, in a field longer than was looked at.
 #[test]
 fn a_field_is_rejected_for_its_end_however_long_it_is() {
