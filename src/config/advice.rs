@@ -50,6 +50,7 @@ pub(super) fn advice(file: &File, config: &Config) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
+    .chain(bare_targets(file, config))
     .collect()
 }
 
@@ -98,6 +99,26 @@ fn root_at_home(config: &Config) -> Option<String> {
     })
 }
 
+/// Targets of aliases that name no domain, where none but this host's own is there to complete them with.
+fn bare_targets(file: &File, config: &Config) -> Vec<String> {
+    let origin = config.rewrite.origin();
+    if file.rewrite.origin.is_some() && is_full_name(origin) {
+        return Vec::new();
+    }
+    let is_sent_there = |(user, target): &(&str, &Address)| {
+        let there = target.completed_with(origin);
+        sent_to(config, user).recipients.iter().any(|recipient| recipient.address == there)
+    };
+    let targets = file.rewrite.bare_targets().filter(is_sent_there);
+    let said = targets.map(|(user, target)| {
+        format!(
+            "rewrite.aliases sends mail for {user} to {target}, which has no domain, and gets that of rewrite.origin, \
+             {origin}; if nobody reads {target}@{origin}, write the target as {target}@example.com"
+        )
+    });
+    said.collect()
+}
+
 fn no_login(config: &Config) -> Option<String> {
     let known_by_name =
         |host: &Host| matches!(host, Host::Name(name) if !name.eq_ignore_ascii_case(KNOWS_BY_ADDRESS));
@@ -136,9 +157,15 @@ fn root(config: &Config) -> Address {
 
 /// What becomes of a message from root to root.
 fn sent_by_root(config: &Config) -> Envelope {
-    let root = root(config);
-    let recipients = vec![Recipient::plain(root.clone())];
-    config.rewrite.envelope(Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(root)) })
+    sent_to(config, "root")
+}
+
+/// What becomes of a message from root to the local user `user`.
+fn sent_to(config: &Config, user: &str) -> Envelope {
+    // What is no address has no mail.
+    let user = Address::parse(user).map(|user| user.completed_with(config.rewrite.origin()));
+    let recipients = user.into_iter().map(Recipient::plain).collect();
+    config.rewrite.envelope(Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(root(config))) })
 }
 
 #[cfg(test)]
@@ -203,6 +230,38 @@ mod tests {
                 vec!["rewrite.sender has no domain, and gets that of rewrite.origin, web1.example.com"],
             ),
             (all(&[own, ROOT]), "3f2a9c0d1e4b", vec!["this host's name, 3f2a9c0d1e4b, has no domain"]),
+            (
+                all(&[own, "rewrite.aliases.root = \"ann\"\n"]),
+                "web1.example.com",
+                vec![
+                    "rewrite.aliases sends mail for root to ann, which has no domain, and gets that of rewrite.origin, \
+                      web1.example.com; if nobody reads ann@web1.example.com, write",
+                ],
+            ),
+            (
+                all(&[
+                    own,
+                    "rewrite.origin = \"vm\"\nrewrite.aliases.root = [\"ann\", \"ops@example.com\"]\n",
+                ]),
+                "web1.example.com",
+                vec!["rewrite.aliases sends mail for root to ann, which has no domain"],
+            ),
+            (
+                all(&[own, "rewrite.origin = \"example.com\"\nrewrite.aliases.root = \"ann\"\n"]),
+                "web1.example.com",
+                vec![],
+            ),
+            (all(&[own, ROOT, "rewrite.aliases.backup = \"root\"\n"]), "web1.example.com", vec![]),
+            (
+                all(&[own, ROOT, "rewrite.aliases.ann = \"admins\"\nrewrite.aliases.admins = \"ben\"\n"]),
+                "web1.example.com",
+                vec!["rewrite.aliases sends mail for admins to ben"],
+            ),
+            (
+                all(&[own, "rewrite.aliases.root = \"ann\"\nrewrite.recipient = \"ops@example.com\"\n"]),
+                "web1.example.com",
+                vec![],
+            ),
             (
                 all(&["relayhost = \"SMTP.office365.com.\"\n"]),
                 "localhost",

@@ -95,6 +95,16 @@ impl Rewrite {
         Rules::new(settings).map_err(|circle| self.circle_fault(&circle))
     }
 
+    /// The targets of `aliases` that are written without a domain, each with its user; not those that keep an address
+    /// as it is.
+    pub(super) fn bare_targets(&self) -> impl Iterator<Item = (&str, &Address)> {
+        self.aliases.iter().flat_map(|(user, targets)| {
+            let user = user.value.0.as_str();
+            let is_bare = move |target: &&Address| target.domain().is_none() && target.local_part() != user;
+            targets.iter().filter(is_bare).map(move |target| (user, target))
+        })
+    }
+
     fn circle_fault(&self, circle: &Circle) -> Fault {
         let place = match circle {
             Circle::Senders(selector) => place_of(&self.senders, selector),
