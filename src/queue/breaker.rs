@@ -14,6 +14,8 @@
 //! 4. `probe_now` never allows more than one connection.
 //! 5. Where no connection works, one is begun at a time; never more at once than work already.
 //! 6. A pause ends when what was refused is granted: the opening of a connection, or the answer to a transaction.
+//! 7. While only a few messages have met trouble they alone wait for the pause: another one is tried after
+//!    [`FIRST_PAUSE`] at most, beside them, however often they meet it again.
 //!
 //! Pure: time and spread are arguments. Not here: what counts as trouble (`relay/verdict.rs`), whose it is
 //! (`suspects.rs`).
@@ -55,8 +57,9 @@ enum State {
     Untried,
     /// The relay works; as many connections as configured.
     Closed,
-    /// The relay is down; nobody connects before `retry_at`, one at a time after it.
-    Open { retry_at: Timestamp, fault: Fault },
+    /// The relay is down; nobody connects before `retry_at`, one at a time after it. Messages that have not met
+    /// the trouble wait no longer than until `others_at`.
+    Open { retry_at: Timestamp, others_at: Timestamp, fault: Fault },
     /// The relay works again, or does not want so many: `allowed` connections, growing with every
     /// success that comes after `grow_after`.
     Limited { allowed: usize, grow_after: Timestamp },
@@ -74,6 +77,8 @@ pub enum Fault {
     },
     /// A connection opens, but transactions fail.
     Transaction,
+    /// The transactions of a few messages fail; no other has been tried since.
+    Suspects,
 }
 
 impl Fault {
@@ -111,13 +116,15 @@ impl Breaker {
         }
     }
 
-    /// How many connections may exist at `now`, those counted that work: `working`.
-    pub fn connections_allowed(&self, now: Timestamp, working: usize) -> usize {
+    /// How many connections may exist at `now`, where so many work, and so many of them are with one message with
+    /// losses each.
+    pub fn connections_allowed(&self, now: Timestamp, working: usize, alone: usize) -> usize {
         let limit = match self.state {
             State::Untried | State::Closed => self.max_connections,
-            State::Open { retry_at, .. } if now < retry_at => 0,
+            State::Open { others_at, .. } if now < others_at => 0,
             // One message at a time finds out whether it is over.
             State::Open { fault: Fault::Transaction, .. } => 1,
+            State::Open { fault: Fault::Suspects, .. } => self.max_connections.min(1 + alone),
             State::Open { .. } => self.max_connections.min(working + 1),
             State::Limited { allowed, .. } => self.max_connections.min(allowed),
         };
@@ -130,6 +137,19 @@ impl Breaker {
             State::Open { retry_at, .. } => Some(retry_at),
             State::Untried | State::Closed | State::Limited { .. } => None,
         }
+    }
+
+    /// When that is for messages that have not met the trouble.
+    pub fn others_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Open { others_at, .. } => Some(others_at),
+            State::Untried | State::Closed | State::Limited { .. } => None,
+        }
+    }
+
+    /// Whether a message that has met trouble before may be tried at `now`.
+    pub fn admits_suspects(&self, now: Timestamp) -> bool {
+        self.retry_at().is_none_or(|retry_at| now >= retry_at)
     }
 
     /// Whether the relay has not answered yet, nor failed to.
@@ -146,7 +166,12 @@ impl Breaker {
     pub fn trouble(&mut self, now: Timestamp, working: usize, fault: Fault, spread: Spread) -> Effect {
         let is_login = matches!(fault, Fault::Login { .. });
         match self.state {
-            State::Open { retry_at, .. } if now < retry_at && (self.is_locked_out() || !is_login) => {
+            State::Open { retry_at, fault: Fault::Suspects, .. } if fault == Fault::Suspects => {
+                let others_at = later(now, spread.apply(FIRST_PAUSE, PROBE_SPREAD));
+                self.state = State::Open { retry_at: retry_at.max(others_at), others_at, fault };
+                Effect::Paused { retry_at: others_at }
+            }
+            State::Open { others_at, .. } if now < others_at && (self.is_locked_out() || !is_login) => {
                 Effect::Unremarkable
             }
             State::Untried | State::Closed | State::Limited { .. } if working > 0 && !is_login => {
@@ -154,12 +179,27 @@ impl Breaker {
                 Effect::Unremarkable
             }
             _ => {
-                let retry_at = later(now, spread.apply(self.next_pause(now, fault), PROBE_SPREAD));
-                self.last_retry_at = retry_at;
-                self.state = State::Open { retry_at, fault };
+                let retry_at = self.next_retry_at(now, fault, spread);
+                self.state = State::Open { retry_at, others_at: retry_at, fault };
                 Effect::Paused { retry_at }
             }
         }
+    }
+
+    /// The trouble has met a message again that it had met before: that says nothing new of the relay.
+    pub fn trouble_again(&mut self, now: Timestamp, spread: Spread) {
+        let State::Open { retry_at, others_at, fault } = self.state else { return };
+        if now < retry_at {
+            return;
+        }
+        let retry_at = self.next_retry_at(now, fault, spread);
+        let others_at = if fault == Fault::Suspects { others_at } else { retry_at };
+        self.state = State::Open { retry_at, others_at, fault };
+    }
+
+    fn next_retry_at(&mut self, now: Timestamp, fault: Fault, spread: Spread) -> Timestamp {
+        self.last_retry_at = later(now, spread.apply(self.next_pause(now, fault), PROBE_SPREAD));
+        self.last_retry_at
     }
 
     /// How long the pause is that begins now; the one after it is longer.
@@ -184,7 +224,9 @@ impl Breaker {
                 self.refused_logins = 0;
                 self.allow(1, now);
             }
-            State::Open { fault: Fault::Transaction, .. } | State::Closed | State::Limited { .. } => {}
+            State::Open { fault: Fault::Transaction | Fault::Suspects, .. }
+            | State::Closed
+            | State::Limited { .. } => {}
         }
     }
 
@@ -202,8 +244,8 @@ impl Breaker {
 
     /// Somebody wants to know at once (`flush`, SIGUSR1): the next probe is due now.
     pub fn probe_now(&mut self, now: Timestamp) {
-        if let State::Open { retry_at, .. } = &mut self.state {
-            *retry_at = now.min(*retry_at);
+        if let State::Open { retry_at, others_at, .. } = &mut self.state {
+            (*retry_at, *others_at) = (now.min(*retry_at), now.min(*others_at));
         }
     }
 

@@ -99,9 +99,14 @@ impl Connections {
         self.count(|stage| !matches!(stage, Stage::Opening | Stage::Leaving))
     }
 
+    /// How many are with a message with losses.
+    pub(super) fn alone(&self) -> usize {
+        self.count(|stage| stage == Stage::Alone)
+    }
+
     /// Whether one more may be given a message with losses, of `max_connections`.
     pub(super) fn may_be_alone(&self, max_connections: usize) -> bool {
-        self.count(|stage| stage == Stage::Alone) < (max_connections / SHARE_OF_LOST).max(1)
+        self.alone() < (max_connections / SHARE_OF_LOST).max(1)
     }
 
     /// Whether messages without losses have a connection besides `id`.

@@ -318,6 +318,11 @@ impl Owner {
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
             (Fault::Transaction, None) => log::relay_trouble(&trouble),
+            // Told with the message, too.
+            (Fault::Transaction, Some(Blame::Suspects { again: true })) if self.relay_is_paused => {
+                self.breaker.trouble_again(self.now(), draw());
+            }
+            (Fault::Transaction, Some(Blame::Suspects { .. })) => self.troubled(Fault::Suspects, trouble),
             (fault, _) => self.troubled(fault, trouble),
         }
     }
@@ -457,9 +462,10 @@ impl Owner {
     fn until_next_change(&self) -> Duration {
         let now = self.now();
         let has_ready = self.roster.ready() > 0 || self.roster.has_lost();
-        let probe = self.breaker.retry_at().filter(|probe| has_ready && *probe > now);
+        let [others, probe] = [self.breaker.others_at(), self.breaker.retry_at()]
+            .map(|probe| probe.filter(|probe| has_ready && *probe > now));
         let due = self.roster.next_due().filter(|_| self.is_sending());
-        let next = [self.stop_by, due, probe].into_iter().flatten().min();
+        let next = [self.stop_by, due, others, probe].into_iter().flatten().min();
         match next {
             Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
             None => LONGEST_SLEEP,

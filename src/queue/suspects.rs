@@ -1,18 +1,20 @@
 //! Suspects: whether trouble behind the login is the relay's, or the message's that met it.
 //!
-//! Promises: such trouble is the relay's only if it meets two messages with no transaction answered in between; a
-//! message that meets it alone, or again after the relay has answered others, is to blame itself.
+//! Promises: such trouble may be the relay's only if it meets two messages with no transaction answered in between; a
+//! message that meets it alone, or again after the relay has answered others, is to blame itself. Where it has met a
+//! few and nothing else was tried, nobody can tell: these few wait, and others are tried.
 //!
 //! Invariants:
 //! 1. One message, however often it meets trouble, never makes it the relay's.
 //! 2. While the relay answers nobody, no message's losses are counted beyond the first, unless it was alone.
-//! 3. At most [`MOST`] messages are charged with one outage.
+//! 3. At most [`MOST`] messages are charged with one outage; the trouble of more is the relay's.
 //!
 //! Pure. Not here: what becomes of a lost message (`schedule.rs`), the pause of a relay (`breaker.rs`).
 
 use crate::queue_id::QueueId;
 
-/// An outage meets one message after the other; more than these few are not put behind the others for it.
+/// An outage meets one message after the other; more than these few are neither put behind the others for it, nor
+/// taken for a few bad ones among good ones.
 const MOST: usize = 8;
 
 /// The messages that have met trouble since the relay last answered a transaction.
@@ -24,6 +26,11 @@ pub struct Suspects(Vec<QueueId>);
 pub enum Blame {
     /// The message's that met it: the relay is not paused for it.
     Message,
+    /// That of a few messages, or the relay's, which has answered nothing else since.
+    Suspects {
+        /// This one has met it before.
+        again: bool,
+    },
     /// The relay's, which treats others alike.
     Relay,
 }
@@ -42,8 +49,11 @@ impl Suspects {
         if self.0 == [id] {
             return (Blame::Message, losses.saturating_add(1));
         }
-        let is_charged = self.0.contains(&id);
-        (Blame::Relay, if is_charged { losses.max(1) } else { losses })
+        if self.0.contains(&id) {
+            (Blame::Suspects { again: is_suspect }, losses.max(1))
+        } else {
+            (Blame::Relay, losses)
+        }
     }
 
     /// The relay has answered a transaction, whatever it said: what was met before is no sign of an outage any more.
@@ -70,10 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn a_second_message_makes_it_the_relays() {
+    fn from_the_second_message_on_they_are_suspects_and_from_the_ninth_on_it_is_the_relay() {
         let mut suspects = Suspects::default();
         assert_eq!(suspects.lost(id(1), 0), (Blame::Message, 1));
-        assert_eq!(suspects.lost(id(2), 0), (Blame::Relay, 1));
+        for raw in 2..=MOST as u64 {
+            assert_eq!(suspects.lost(id(raw), 0), (Blame::Suspects { again: false }, 1));
+            assert_eq!(suspects.lost(id(1), 1), (Blame::Suspects { again: true }, 1));
+        }
+        assert_eq!(suspects.lost(id(100), 0), (Blame::Relay, 0));
     }
 
     #[test]
@@ -103,7 +117,12 @@ mod tests {
         for round in 0..5 {
             for (raw, losses) in (0..).zip(&mut losses) {
                 let (blame, charged) = suspects.lost(id(raw), *losses);
-                assert_eq!(blame == Blame::Message, (round, raw) == (0, 0));
+                let expected = match raw as usize {
+                    0 if round == 0 => Blame::Message,
+                    ..MOST => Blame::Suspects { again: round > 0 },
+                    _ => Blame::Relay,
+                };
+                assert_eq!(blame, expected, "{round} {raw}");
                 *losses = charged;
             }
         }

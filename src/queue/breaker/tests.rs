@@ -52,10 +52,10 @@ fn refused_logins_pause_longer() {
 fn invariant_1_nobody_before_the_probe_and_one_for_it() {
     let mut breaker = closed(20);
     pause_after_trouble(&mut breaker, 0);
-    assert_eq!(breaker.connections_allowed(at(0), 0), 0);
-    assert_eq!(breaker.connections_allowed(at(1), 0), 1);
-    assert_eq!(breaker.connections_allowed(at(1000), 0), 1);
-    assert_eq!(breaker.connections_allowed(at(1000), 3), 4, "one beside those that work");
+    assert_eq!(breaker.connections_allowed(at(0), 0, 0), 0);
+    assert_eq!(breaker.connections_allowed(at(1), 0, 0), 1);
+    assert_eq!(breaker.connections_allowed(at(1000), 0, 0), 1);
+    assert_eq!(breaker.connections_allowed(at(1000), 3, 0), 4, "one beside those that work");
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn a_straggler_whose_login_is_refused_lengthens_it() {
 fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
     let mut breaker = closed(20);
     assert_eq!(breaker.trouble(at(0), 10, Fault::Opening, Spread::NONE), Effect::Unremarkable);
-    assert_eq!(breaker.connections_allowed(at(0), 10), 10);
+    assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10);
     breaker.success(at(0));
-    assert_eq!(breaker.connections_allowed(at(0), 10), 10, "no growth at once");
+    assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10, "no growth at once");
     breaker.success(at(2));
-    assert_eq!(breaker.connections_allowed(at(2), 10), 11);
+    assert_eq!(breaker.connections_allowed(at(2), 10, 0), 11);
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn invariant_2_a_refused_login_is_not_tried_again_while_old_connections_work() {
     let mut breaker = closed(20);
     assert!(matches!(breaker.trouble(at(0), 10, REFUSED, Spread::NONE), Effect::Paused { .. }));
     breaker.success(at(1));
-    assert_eq!(breaker.connections_allowed(at(59), 10), 0);
-    assert_eq!(breaker.connections_allowed(at(60), 10), 11);
+    assert_eq!(breaker.connections_allowed(at(59), 10, 0), 0);
+    assert_eq!(breaker.connections_allowed(at(60), 10, 0), 11);
     breaker.reached(at(60));
     assert_eq!(breaker.retry_at(), None);
 }
@@ -103,7 +103,7 @@ fn one_message_at_a_time_finds_out_whether_transactions_work() {
     let mut breaker = closed(20);
     pause_after(&mut breaker, 0, Fault::Transaction);
     breaker.reached(at(1));
-    assert_eq!([0, 1, 5].map(|working| breaker.connections_allowed(at(1), working)), [1; 3]);
+    assert_eq!([0, 1, 5].map(|working| breaker.connections_allowed(at(1), working, 0)), [1; 3]);
 }
 
 /// A failure beside a probe that was let in once ended the pause, and began the next, longer one a moment later.
@@ -130,10 +130,10 @@ fn invariant_3_a_returning_relay_is_met_by_a_slope() {
     pause_after_trouble(&mut breaker, 0);
     breaker.success(at(1));
     assert_eq!(breaker.retry_at(), None, "the pause is over");
-    let mut allowed = vec![breaker.connections_allowed(at(1), 4)];
+    let mut allowed = vec![breaker.connections_allowed(at(1), 4, 0)];
     for _ in 0..3 {
         breaker.success(at(1));
-        allowed.push(breaker.connections_allowed(at(1), 4));
+        allowed.push(breaker.connections_allowed(at(1), 4, 0));
     }
     assert_eq!(allowed, [2, 3, 4, 4]);
 }
@@ -143,17 +143,17 @@ fn invariant_4_an_impatient_probe_is_one_connection() {
     let mut breaker = closed(20);
     pause_after_trouble(&mut breaker, 0);
     breaker.probe_now(at(0));
-    assert_eq!(breaker.connections_allowed(at(0), 0), 1);
+    assert_eq!(breaker.connections_allowed(at(0), 0, 0), 1);
     breaker.reached(at(0));
     breaker.probe_now(at(0));
-    assert_eq!(breaker.connections_allowed(at(0), 1), 2);
+    assert_eq!(breaker.connections_allowed(at(0), 1, 0), 2);
 }
 
 #[test]
 fn invariant_5_connections_are_begun_no_faster_than_they_work() {
     let breaker = Breaker::new(20);
     assert!(breaker.is_untried());
-    let allowed = [0, 1, 2, 4, 8, 16, 20].map(|working| breaker.connections_allowed(at(0), working));
+    let allowed = [0, 1, 2, 4, 8, 16, 20].map(|working| breaker.connections_allowed(at(0), working, 0));
     assert_eq!(allowed, [1, 2, 4, 8, 16, 20, 20]);
 }
 
@@ -224,4 +224,39 @@ fn probes_of_a_fleet_drift_apart() {
         breaker.retry_at().unwrap().duration_since(at(0)).as_millis()
     };
     assert_eq!((pause(-1.0), pause(1.0)), (750, 1250));
+}
+
+/// Two messages that the relay hangs up on, alone in the queue, once paused it for longer and longer, and what came
+/// then waited for the probe.
+#[test]
+fn invariant_7_a_few_suspects_hold_up_nobody_else() {
+    let mut breaker = closed(20);
+    assert_eq!(pause_after(&mut breaker, 0, Fault::Suspects), 1);
+    let mut now = 1;
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        assert!(breaker.admits_suspects(at(now)));
+        breaker.trouble_again(at(now), Spread::NONE);
+        assert_eq!(breaker.connections_allowed(at(now), 0, 0), 1, "for another");
+        assert!(!breaker.admits_suspects(at(now)));
+        let retry_at = breaker.retry_at().unwrap().as_second();
+        pauses.push(retry_at - at(now).as_second());
+        now = retry_at - at(0).as_second();
+    }
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    assert_eq!(pause_after(&mut breaker, now, Fault::Suspects), 1, "one more of them");
+    assert_eq!(breaker.connections_allowed(at(now), 0, 0), 0);
+    assert_eq!(breaker.connections_allowed(at(now + 1), 1, 1), 2, "beside one that is with a suspect");
+    breaker.success(at(now + 1));
+    assert_eq!(breaker.retry_at(), None);
+}
+
+/// A message that the relay treats like the few before it shows that it is the relay.
+#[test]
+fn trouble_of_more_than_a_few_is_a_pause_for_all() {
+    let mut breaker = closed(20);
+    pause_after(&mut breaker, 0, Fault::Suspects);
+    assert_eq!(pause_after(&mut breaker, 1, Fault::Transaction), 2);
+    breaker.trouble_again(at(3), Spread::NONE);
+    assert_eq!([3, 6, 7].map(|second| breaker.connections_allowed(at(second), 0, 0)), [0, 0, 1]);
 }

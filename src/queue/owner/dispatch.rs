@@ -32,12 +32,17 @@ impl Owner {
 
     fn may_connect(&self, now: Timestamp) -> bool {
         let wanted = self.throttle.connections_allowed(self.max_connections());
-        let allowed = self.breaker.connections_allowed(now, self.connections.working()).min(wanted);
-        let lost =
-            usize::from(self.roster.has_lost() && self.connections.may_be_alone(self.max_connections()));
+        let (working, alone) = (self.connections.working(), self.connections.alone());
+        let allowed = self.breaker.connections_allowed(now, working, alone).min(wanted);
+        let lost = usize::from(self.roster.has_lost() && self.may_try_lost(now));
         self.connections.current() < allowed
             && self.connections.len() < self.max_connections()
             && self.roster.ready() + lost > self.connections.opening()
+    }
+
+    /// Whether one more message with losses may be tried.
+    fn may_try_lost(&self, now: Timestamp) -> bool {
+        self.connections.may_be_alone(self.max_connections()) && self.breaker.admits_suspects(now)
     }
 
     fn connect(&mut self) {
@@ -82,7 +87,7 @@ impl Owner {
     /// meanwhile they need not wait for the end of the queue.
     fn pick(&mut self, connection: ConnectionId) -> Option<Taken> {
         let stage = self.connections.named(connection)?.stage;
-        let may_be_alone = stage == Stage::Open && self.connections.may_be_alone(self.max_connections());
+        let may_be_alone = stage == Stage::Open && self.may_try_lost(self.now());
         if may_be_alone && self.connections.others_serve(connection) {
             self.pick_lost(connection).or_else(|| self.pick_ready(connection))
         } else {

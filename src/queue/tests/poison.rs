@@ -1,8 +1,10 @@
 //! A message at which the relay breaks the dialogue off harms no other, and comes to an end.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured};
+use crate::queue::Status;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase};
 use crate::smtp::reply::Reply;
@@ -129,6 +131,72 @@ async fn two_of_them_alone_have_few_copies_and_end_when_the_relay_has_answered_o
     bench.submit("app@example.org", &["ben@example.net"]).await;
     bench.pass(DAY * 14, HOUR).await;
     bench.until_empty().await;
+}
+
+/// A queue of nothing but `poison` messages that the relay breaks off at, which it has tried for a while.
+async fn of_nothing_but_poison(does: &Does, poison: usize, connections: usize) -> Bench {
+    let bench =
+        Bench::with(|settings| settings.max_connections = NonZeroUsize::new(connections).unwrap()).await;
+    bench.relay.always(does.clone());
+    for _ in 0..poison {
+        let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+        bench.relay.always_with(id, does.clone());
+    }
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    let is_known = |status: &Status| status.ready == 0 && bench.relay.connections() >= 3 * poison;
+    pass_until(&bench, |status| is_known(status) && is_at_rest(status)).await;
+    bench
+}
+
+fn is_at_rest(status: &Status) -> bool {
+    (status.under_way, status.connections) == (0, 0)
+}
+
+/// Moves the clock on until the queue's numbers are as asked.
+async fn pass_until(bench: &Bench, is_so: impl Fn(&Status) -> bool) {
+    let passing = async {
+        loop {
+            // Only the second answer is known to come after what the clock's last step has set off.
+            let before = bench.queue.status().await.unwrap();
+            let now = bench.queue.status().await.unwrap();
+            if before == now && is_so(&now) {
+                return;
+            }
+            bench.clock.advance(Duration::from_secs(1));
+        }
+    };
+    tokio::time::timeout(MINUTE, passing).await.expect("the queue gets there");
+}
+
+/// With nothing else in the queue two of them paused the relay, for longer with each try, and a new message waited for
+/// the probe: up to five minutes.
+#[tokio::test]
+async fn a_queue_of_nothing_else_holds_up_no_new_message() {
+    for phase in PHASES {
+        for does in breaks(phase) {
+            for (poison, connections) in [(2, 1), (8, 1), (2, 2), (8, 20)] {
+                let case = format!("{does:?}, {poison} of them, {connections} connections");
+                let (log, _logging) = captured();
+                let bench = of_nothing_but_poison(&does, poison, connections).await;
+                bench.submit("app@example.org", &["ben@example.net"]).await;
+                // The clock stands still.
+                bench.until_told(|status| status.live == poison).await;
+                let paused = log.text().lines().filter(|line| line.contains("paused:")).count();
+                assert!(paused < poison, "each of them makes one pause at most: {case}\n{}", log.text());
+            }
+        }
+    }
+}
+
+/// The same beside one of them that the relay lets wait.
+#[tokio::test]
+async fn another_connection_serves_while_the_relay_is_silent_at_one_of_them() {
+    for phase in PHASES {
+        let bench = of_nothing_but_poison(&Does::Stalls(phase, MINUTE * 5), 3, 2).await;
+        pass_until(&bench, |status| status.under_way > 0).await;
+        bench.submit("app@example.org", &["ben@example.net"]).await;
+        bench.until_told(|status| status.live == 3).await;
+    }
 }
 
 /// Trouble that meets everybody is the relay's: its outage bounces nothing, and is over for all when it is over.
