@@ -10,13 +10,12 @@
 //!    messages of the index in each, so that nobody waits for it long, however many are queued. A step moves
 //!    more than the batch before it has brought, so that the cleaner does catch up.
 //! 4. It works on a full disk, too: while no segment is ready and none can be made, the oldest is cleaned at once
-//!    if what lives in it fits into what is left of the active one (`Index::wants_moving`): then it is the next.
-//!    The writer sees to it that it fits, whatever is delivered in which order.
+//!    if what lives in it fits into what is left of the active one: then it is the next (`space.rs`).
 //!
 //! A live message that cannot be read back has its octets put into `corrupt/` before its segment may go;
 //! if that fails too, or the disk did not answer, the segment stays until a later step succeeds.
 //!
-//! Not here: letting go (`stock.rs`), when it is wanted (`index.rs`).
+//! Not here: letting go (`stock.rs`), when it is wanted (`space.rs`).
 
 use std::sync::Arc;
 
@@ -31,6 +30,7 @@ use super::request::{Answer, Request};
 use super::salvage::{self, Range};
 use super::segment::Active;
 use super::shared::Shared;
+use super::space::{self, Target};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -134,19 +134,14 @@ impl Cleaner {
     }
 }
 
-/// The segment to clean, and the octets that may be moved at once. On a full disk, room is worth more than the
-/// copying, and what does not fit is not begun. Otherwise what is moved leaves the last quarter of the active
-/// segment to outcomes, as mail does.
+/// The segment to clean, and the octets that may be moved at once (`space.rs`).
 fn candidate(shared: &Shared, active: &Active) -> Option<(u32, usize)> {
-    let (sequence, stock) = (active.sequence(), &shared.stock);
     // The disk is asked, so the index is not locked meanwhile.
-    if stock.is_out_of_room() {
-        let oldest = shared.index().wants_moving(sequence, active.room(), active.holds())?;
-        return Some((oldest, active.room() as usize));
-    }
-    let oldest = shared.index().wants_cleaning(sequence, shared.options.segment_size)?;
-    let room = if stock.is_ready() { u32::MAX } else { active.room().saturating_sub(active.capacity() / 4) };
-    (room > 0).then_some((oldest, room as usize))
+    let next = shared.stock.next();
+    let sums = shared.index().sums(active.sequence());
+    let target = Target { room: active.room(), holds: active.holds(), capacity: active.capacity() };
+    let (oldest, room) = space::clean_now(&sums, next, target, shared.options.segment_size)?;
+    Some((oldest, room as usize))
 }
 
 /// The record that moves this message forward, if it lives in `segment`.

@@ -9,7 +9,7 @@
 //! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note.
 //!
 //! Changes about a message that is not there are ignored: it was settled, or its record is damaged.
-//! Not here: locks (`shared.rs`), reading what is at a place (`read.rs`).
+//! Not here: locks (`shared.rs`), what follows from the sums (`space.rs`), reading what is at a place (`read.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -19,6 +19,7 @@ use super::format::record_length;
 use super::ledger::Fate;
 use super::marks::{Mark, Marks};
 use super::payload::{Effect, Fates};
+use super::space::{Oldest, Sums};
 use crate::queue_id::QueueId;
 
 /// What a moved record has more than the message's own, besides what its [`Extra`] says, at most (`payload.rs`).
@@ -176,30 +177,25 @@ impl Index {
         dead
     }
 
-    /// The oldest segment, when what is live in it should move: when the segments behind `active` take more
-    /// than three times the octets that live, less the room that the move itself takes for a while. That is no
-    /// more than a segment, of `segment_size`, nor than what lives.
-    pub fn wants_cleaning(&self, active: u32, segment_size: u64) -> Option<u32> {
-        let live = self.live_octets;
-        let closed = self.size - self.segments.range(active..).map(|(_, tally)| tally.size).sum::<u64>();
-        let oldest = self.segments.first_key_value()?;
-        (closed + live.min(segment_size) > 3 * live && *oldest.0 != active).then_some(*oldest.0)
+    /// The sums of the log while segment `active` is written.
+    pub fn sums(&self, active: u32) -> Sums {
+        let open: u64 = self.segments.range(active..).map(|(_, tally)| tally.size).sum();
+        let oldest = self.segments.first_key_value().filter(|(sequence, _)| **sequence != active);
+        Sums {
+            live: self.live_octets,
+            closed: self.size - open,
+            active_moved: self.tally(active).moved(),
+            oldest: oldest.map(|(sequence, tally)| Oldest {
+                sequence: *sequence,
+                size: tally.size,
+                moved: tally.moved(),
+            }),
+        }
     }
 
-    /// The oldest segment, when what lives in it fits into the `room` left in the active one, and something of it
-    /// is gained. The active one, which can hold so many octets, is not filled with what lives beyond seven
-    /// eighths: so it fits into an empty one in its turn, with what is recorded meanwhile.
-    pub fn wants_moving(&self, active: u32, room: u32, holds: u32) -> Option<u32> {
-        let (oldest, tally) = self.segments.first_key_value()?;
-        let (moved, there) = (tally.moved(), self.tally(active).moved());
-        let fits = moved <= u64::from(room).min(tally.size / 16 * 15);
-        let leaves_room = there == 0 || there + moved <= u64::from(holds) / 8 * 7;
-        (fits && leaves_room && *oldest != active).then_some(*oldest)
-    }
-
-    /// Whether what lives in the oldest segment can be moved into `room` octets.
-    pub fn oldest_fits(&self, room: u64) -> bool {
-        self.segments.first_key_value().is_none_or(|(_, tally)| tally.moved() <= room)
+    /// Octets that what lives in the oldest segment, the active one or not, takes when it is moved.
+    pub fn oldest_moved(&self) -> u64 {
+        self.segments.first_key_value().map_or(0, |(_, tally)| tally.moved())
     }
 
     /// Does what the record at `place` says. True when a large file belongs to nobody any more.

@@ -56,7 +56,7 @@
 //!
 //! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
 //! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
-//! `stock.rs` (segments), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (what lives where, and what is true of it), `clean.rs`,
+//! `stock.rs` (segments), `space.rs` (who may take space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (what lives where, and what is true of it), `clean.rs`,
 //! `draft.rs` and `unfinished.rs` (what is not whole), `room.rs`, `drop.rs`, `read.rs`, `relays.rs`, `presence.rs` and
 //! `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through
 //! which every disk
@@ -90,6 +90,7 @@ mod salvage;
 mod scan;
 mod segment;
 mod shared;
+mod space;
 mod start;
 mod stock;
 mod unfinished;

@@ -39,7 +39,8 @@ use super::payload::Meta;
 use super::place::{HIGHEST_SEGMENT, Places, large_id, segment_sequence};
 use super::salvage::{self, Range};
 use super::scan::{Found, Scanner, read_header};
-use super::stock::{SMALLEST, unlink};
+use super::space::SMALLEST;
+use super::stock::unlink;
 use crate::queue_id::QueueId;
 
 /// What the log says.

@@ -9,6 +9,7 @@ use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::index::Place;
 use super::shared::Shared;
+use super::space::Claim;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
@@ -35,17 +36,6 @@ pub(super) struct Request {
     /// For a new message with a large file: its name.
     pub large: Option<LargeName>,
     pub answer: Answer,
-}
-
-/// What a record asks of a disk that may be full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// Mail that somebody submits: room for as long as it lives.
-    Mail,
-    /// Our own reports, which end what they are about, and moved messages, whose old segment goes for it.
-    Content,
-    /// What is recorded of messages: little, and it makes room sooner or later.
-    Outcome,
 }
 
 /// Who waits, and for what.

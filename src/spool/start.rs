@@ -20,7 +20,7 @@ use super::presence::Presence;
 use super::recover::{self, Survey};
 use super::request::Order;
 use super::shared::{Shared, Start};
-use super::stock::Size;
+use super::space::Size;
 use super::writer::Writer;
 use crate::queue_id::{QueueId, QueueIds};
 

@@ -20,7 +20,7 @@
 //!    record may make room. Messages never do.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
-//! Not here: when a segment is dead (`index.rs`), headers (`segment.rs`).
+//! Not here: when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -32,6 +32,7 @@ use super::fs::{Fs, write_all_at};
 use super::place::Places;
 use super::presence::leads_to;
 use super::segment::Ready;
+use super::space::{self, Next, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -41,19 +42,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 /// What is written and synced at a time.
 static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
-
-/// The smallest segment: header, and some outcomes.
-pub(super) const SMALLEST: u64 = 1 << 14;
-const BLOCK: u64 = 4096;
-
-/// How large a segment has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
-    /// As all are.
-    Usual,
-    /// As large as there is room for.
-    Any,
-}
 
 /// See the module. The thread runs [`Stock::work`].
 pub(super) struct Stock {
@@ -177,10 +165,14 @@ impl Stock {
         gives
     }
 
-    /// Whether no segment is ready and none can be made: the last attempt found no room, or the next one will.
-    pub fn is_out_of_room(&self) -> bool {
+    /// How it stands with the next segment; it cannot be made if the last attempt found no room, or the next one will.
+    pub fn next(&self) -> Next {
         let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
-        !self.is_ready() && (found_none || !self.has_room())
+        match self.is_ready() {
+            true => Next::Ready,
+            false if found_none || !self.has_room() => Next::Impossible,
+            false => Next::Possible,
+        }
     }
 
     fn ready_shelf(&self, size: Size) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
@@ -343,20 +335,14 @@ impl Stock {
 
     /// The octets that the next segment may have.
     fn room(&self) -> io::Result<u64> {
-        let has = |octets| self.fs.has_room(&self.places.log, octets);
-        if has(self.segment_size)? {
-            return Ok(self.segment_size);
-        }
-        if !self.shelf().any_size {
-            return Err(ErrorKind::StorageFull.into());
-        }
+        let size = if self.shelf().any_size { Size::Any } else { Size::Usual };
         let free = self.fs.free_space(&self.places.log)?;
-        // Whole blocks; a few are left for what the file system itself needs.
-        let mut room = (free - free / 16).min(self.segment_size) & !(BLOCK - 1);
-        while room >= SMALLEST && !has(room)? {
-            room = (room / 2) & !(BLOCK - 1);
+        for octets in space::sizes(size, self.segment_size, free) {
+            if self.fs.has_room(&self.places.log, octets)? {
+                return Ok(octets);
+            }
         }
-        if room >= SMALLEST { Ok(room) } else { Err(ErrorKind::StorageFull.into()) }
+        Err(ErrorKind::StorageFull.into())
     }
 
     fn fill(&self, sequence: u32) -> io::Result<Ready> {

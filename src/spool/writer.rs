@@ -11,10 +11,7 @@
 //!    what it left in the segment is void, now and after a restart (`format.rs`, promises 3 and 4).
 //!    Only a crash before the next segment is begun may bring a refused message back, whole.
 //! 3. The writer never gives up: each batch tries to begin a new segment while there is none.
-//! 4. A full disk drains. Messages leave the last quarter of each segment to outcomes, and take the segment made
-//!    ready only where another can follow it. So a whole one is left for outcomes when mail is refused, and what
-//!    lives in the oldest fits into it (`clean.rs`, promise 4), which makes that one the next. Should somebody
-//!    else take the room between the two, outcomes take any segment there is room for, however small.
+//! 4. A full disk drains: who may take which space is decided, and proven, in `space.rs`.
 //! 5. Nothing is acknowledged in a segment whose name does not lead to it any more (`writer/rescue.rs`).
 //! 6. A large file is unlinked only when no record that names it can come back.
 //!
@@ -35,10 +32,10 @@ use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::format::{FORMAT_VERSION, Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
 use super::presence::{Presence, leads_to};
-use super::request::{Answer, Batch, Claim, Order, Request};
+use super::request::{Answer, Batch, Order, Request};
 use super::segment::{Active, Mark, Record};
 use super::shared::Shared;
-use super::stock::Size;
+use super::space::{self, Claim, Decision, Fill, Room, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -191,62 +188,46 @@ impl Writer {
         self.batch.requests.push((request, place));
     }
 
-    /// Sees to it that a record of `length` octets fits behind the batch.
+    /// Sees to it that a record of `length` octets may go behind the batch, as `space.rs` decides.
     fn make_room(&mut self, length: u32, claim: Claim) -> Result<(), CommitError> {
-        if claim == Claim::Mail && !self.may_take_mail(length) {
-            // Nobody else is to wait for the stock.
-            self.flush();
-            self.shared.stock.wait_for_ready()?;
-        }
-        if !self.fits(length, claim) {
-            self.flush();
-        }
-        // A fault there may have begun a segment already.
-        if self.fits(length, claim) {
-            return Ok(());
-        }
-        match claim {
-            Claim::Mail => self.begin_segment_for_mail(),
-            Claim::Content | Claim::Outcome => self.begin_segment(Size::Any),
+        loop {
+            match self.decide(length, claim) {
+                Decision::Here => return Ok(()),
+                Decision::Refuse => return Err(CommitError::Full),
+                Decision::Wait => {
+                    // Nobody else is to wait for the stock.
+                    self.flush();
+                    self.shared.stock.wait_for_ready()?;
+                }
+                // A fault there may begin a segment already: so it is decided again.
+                Decision::NextSegment(_) if !self.batch.requests.is_empty() => self.flush(),
+                Decision::NextSegment(size) => return self.begin_segment(size),
+            }
         }
     }
 
-    /// Mail need not wait for the next segment while that is being made: up to the middle of this one.
-    fn may_take_mail(&self, length: u32) -> bool {
-        let is_past_half = |active: &Active| self.end_with(active, length) > active.capacity() as usize / 2;
-        let stock = &self.shared.stock;
-        if stock.is_ready() {
-            return true;
+    fn decide(&self, length: u32, claim: Claim) -> Decision {
+        let Shared { stock, options, .. } = &*self.shared;
+        let fill = self.active.as_ref().map(|active| Fill {
+            end: self.end_with(active, length) as u64,
+            capacity: active.capacity(),
+            is_first: active.is_empty() && self.batch.octets.is_empty(),
+        });
+        let is_ready = stock.is_ready();
+        if claim == Claim::Mail && !is_ready {
+            stock.hurry();
         }
-        stock.hurry();
-        !self.active.as_ref().is_some_and(is_past_half) && stock.has_room()
-    }
-
-    fn fits(&self, length: u32, claim: Claim) -> bool {
-        let Some(active) = &self.active else { return false };
-        // Longer than a segment: this one grows.
-        let is_first = active.is_empty() && self.batch.octets.is_empty();
-        // Where no other is ready, what is left has to do.
-        let leaves_a_quarter = claim != Claim::Outcome && self.shared.stock.is_ready();
-        let spared = if leaves_a_quarter { active.capacity() / 4 } else { 0 };
-        is_first || self.end_with(active, length) <= (active.capacity() - spared) as usize
+        space::decide(claim, fill, is_ready, || Room {
+            another: stock.has_room(),
+            oldest_moved: self.shared.index().oldest_moved(),
+            segment_size: options.segment_size,
+        })
     }
 
     /// Where the active segment would end with the batch and `length` octets more.
     fn end_with(&self, active: &Active, length: u32) -> usize {
         let end = active.position(&self.batch.octets) as usize + length as usize;
         end.next_multiple_of(SECTOR as usize)
-    }
-
-    /// Begins the next segment, if there is room for another behind it, or will be when the oldest has moved.
-    fn begin_segment_for_mail(&mut self) -> Result<(), CommitError> {
-        self.shared.stock.wait_for_ready()?;
-        let half = self.shared.options.segment_size / 2;
-        if self.shared.stock.has_room() || self.shared.index().oldest_fits(half) {
-            self.begin_segment(Size::Usual)
-        } else {
-            Err(CommitError::Full)
-        }
     }
 
     /// Begins the next segment. The one before is left synced, or its unsynced end made void.
@@ -429,8 +410,9 @@ impl Writer {
             return false;
         }
         let cleaned = self.move_some();
-        let is_filling = self.active.as_ref().is_some_and(|active| active.end() > active.capacity() / 4);
-        if !cleaned || is_filling {
+        let (used, capacity) =
+            self.active.as_ref().map_or((0, 0), |active| (active.end(), active.capacity()));
+        if space::wants_another(used, capacity, cleaned) {
             self.shared.stock.replenish();
         }
         cleaned

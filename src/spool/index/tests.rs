@@ -41,42 +41,26 @@ fn segments_go_oldest_first_and_never_the_active_one() {
 }
 
 #[test]
-fn cleaning_is_wanted_above_three_times_the_live_octets() {
+fn the_log_is_added_up() {
     let mut index = three();
-    // Live: 3 × 1,000; closed: segments 1 and 2.
-    assert_eq!(index.wants_cleaning(3, 10_000), Some(1));
-    assert_eq!(index.wants_cleaning(1, 10_000), None, "the active segment is not cleaned");
+    let moved = 1000 + MOVED_MORE;
+    let oldest = Some(Oldest { sequence: 1, size: 10_000, moved });
+    let sums = Sums { live: 3000, closed: 20_000, active_moved: moved, oldest };
+    assert_eq!(index.sums(3), sums);
+    assert_eq!((index.sums(1).closed, index.sums(1).oldest), (0, None), "the oldest is the active one");
+    assert_eq!(index.oldest_moved(), moved);
     for more in 4..=10 {
         index.apply(id(more), at(2), &arrive(Effect::Nothing));
     }
-    assert_eq!(index.wants_cleaning(3, 10_000), None);
-}
-
-/// Twice the live octets is no reason to clean, but on a full disk the room is worth it, if what lives fits.
-#[test]
-fn moving_is_wanted_where_it_fits_and_gains() {
-    let mut index = three();
-    let moved = 1000 + MOVED_MORE as u32;
-    assert_eq!(index.wants_moving(3, moved, 10_000), Some(1));
-    assert_eq!(index.wants_moving(3, moved - 1, 10_000), None, "it does not fit");
-    assert_eq!(index.wants_moving(1, 10_000, 10_000), None, "the active segment is not moved");
-    assert_eq!(index.wants_moving(3, moved, 2 * moved), None, "the active one could not be moved then");
-    assert_eq!(index.wants_moving(4, moved, moved), Some(1), "into an empty one");
-    assert!(index.oldest_fits(u64::from(moved)) && !index.oldest_fits(u64::from(moved) - 1));
-    for more in 4..=12 {
-        index.apply(id(more), at(1), &arrive(Effect::Nothing));
-    }
-    assert_eq!(index.wants_moving(3, u32::MAX, u32::MAX), None, "nothing of it would be gained");
-    assert!(Index::default().oldest_fits(0));
+    assert_eq!(index.sums(3), Sums { live: 10_000, ..sums });
+    assert_eq!((Index::default().sums(0), Index::default().oldest_moved()), (Sums::default(), 0));
 }
 
 /// What a move takes is known exactly but for some octets a message: its note and its outcomes go with it.
 #[test]
 fn what_is_recorded_of_a_message_counts_for_its_move() {
     let mut index = three();
-    let takes = |index: &Index, octets: u64| {
-        index.oldest_fits(octets) && (octets == 0 || !index.oldest_fits(octets - 1))
-    };
+    let takes = |index: &Index, octets: u64| index.oldest_moved() == octets;
     let plain = 1000 + MOVED_MORE;
     assert!(takes(&index, plain));
     index.apply(id(1), Place { payload_length: 40, ..at(3) }, &Change::Note);
