@@ -22,7 +22,6 @@
 //!
 //! Not here: when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,8 +35,12 @@ use super::space::{self, Next, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// After a failure to let something go, the pause before the next attempt.
-const PAUSE: Duration = Duration::from_secs(1);
+mod disposal;
+mod supply;
+
+use disposal::{Discarded, Disposal};
+use supply::Supply;
+
 /// How long it is believed that the disk gives room, or does not, when nothing is known to have changed.
 const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 /// What is written and synced at a time.
@@ -56,35 +59,26 @@ pub(super) struct Stock {
 }
 
 struct Shelf {
-    ready: Option<Ready>,
-    /// One is to be made when none is ready and none is let go.
-    wanted: bool,
-    /// The next one may be smaller than others.
-    any_size: bool,
-    /// One is being made.
-    is_making: bool,
-    /// Somebody waits for it.
-    is_awaited: bool,
-    /// Mail has come since the last piece of it was written.
-    is_urgent: bool,
-    /// Whether the disk gave room for another when it was asked last.
-    gave_room: Option<(Instant, bool)>,
-    /// Changes with whatever makes another attempt worth while: somebody asks, something is let go.
-    round: u64,
-    /// The name of the next segment to make ready.
-    next: u32,
-    /// Segments to let go, oldest first.
-    dead: VecDeque<u32>,
-    /// Large files to unlink.
-    unnamed: VecDeque<QueueId>,
-    /// Why the last attempt to make a segment ready failed; none is made until somebody asks for it.
-    trouble: Option<io::Error>,
-    /// The log has been told that none can be made, and none has been made since.
-    is_told: bool,
-    /// Letting go failed; it is tried again from then on.
-    stuck_until: Option<Instant>,
+    supply: Supply,
+    disposal: Disposal,
+    known_room: KnownRoom,
     /// Nobody makes segments any more, or soon nobody will.
     closing: bool,
+}
+
+/// Whether the disk gave room for another segment when it was asked last, and when that was.
+#[derive(Default)]
+struct KnownRoom(Option<(Instant, bool)>);
+
+impl KnownRoom {
+    fn get(&self) -> Option<bool> {
+        self.0.filter(|(asked, _)| asked.elapsed() < ROOM_IS_KNOWN_FOR).map(|(_, gave)| gave)
+    }
+
+    /// Where there was room there is; where there was none, there may be some now.
+    fn gains(&mut self) {
+        self.0 = self.0.filter(|(_, gave)| *gave);
+    }
 }
 
 /// Closes the stock when its thread ends, however it ends.
@@ -98,29 +92,17 @@ impl Drop for Closes<'_> {
 
 #[derive(Clone, Copy)]
 enum Task {
-    LetSegmentGo(u32),
-    MakeReady { sequence: u32, round: u64 },
-    UnlinkLarge(QueueId),
+    LetGo(Discarded),
+    MakeReady(u32),
 }
 
 impl Stock {
     /// An empty stock whose first segment is to be `next`.
     pub fn new(fs: Arc<dyn Fs>, places: Places, segment_size: u64, next: u32) -> Self {
         let shelf = Shelf {
-            ready: None,
-            wanted: false,
-            any_size: false,
-            is_making: false,
-            is_awaited: false,
-            is_urgent: false,
-            gave_room: None,
-            round: 0,
-            next,
-            dead: VecDeque::new(),
-            unnamed: VecDeque::new(),
-            trouble: None,
-            is_told: false,
-            stuck_until: None,
+            supply: Supply::new(next),
+            disposal: Disposal::default(),
+            known_room: KnownRoom::default(),
             closing: false,
         };
         let (shelf, work, change) = (Mutex::new(shelf), Condvar::new(), Condvar::new());
@@ -129,9 +111,7 @@ impl Stock {
 
     /// The next segment; waits as [`Stock::wait_for_ready`] does.
     pub fn take(&self, size: Size) -> Result<Ready, ErrorKind> {
-        let mut shelf = self.ready_shelf(size)?;
-        shelf.wanted = false;
-        shelf.ready.take().ok_or(ErrorKind::Other)
+        self.ready_shelf(size)?.supply.take().ok_or(ErrorKind::Other)
     }
 
     /// Returns when a segment is ready; while none is, waits for one attempt to make one that begins from now on.
@@ -141,12 +121,12 @@ impl Stock {
 
     /// Whether a segment is ready.
     pub fn is_ready(&self) -> bool {
-        self.shelf().ready.is_some()
+        self.shelf().supply.is_ready()
     }
 
     /// Whether the disk has room for one more segment than there are, or had it and one is being made.
     pub fn has_room(&self) -> bool {
-        if self.shelf().is_making {
+        if self.shelf().supply.is_making() {
             return true;
         }
         // Where the disk does not tell, the attempt will.
@@ -156,12 +136,12 @@ impl Stock {
 
     /// As [`Fs::has_room`]: whoever may not trust the free space asks, for half a millisecond, once in a while.
     fn gives_room(&self) -> bool {
-        let known = self.shelf().gave_room.filter(|(asked, _)| asked.elapsed() < ROOM_IS_KNOWN_FOR);
-        if let Some((_, gave)) = known {
+        let known = self.shelf().known_room.get();
+        if let Some(gave) = known {
             return gave;
         }
         let gives = self.fs.has_room(&self.places.log, self.segment_size).unwrap_or(true);
-        self.shelf().gave_room = Some((Instant::now(), gives));
+        self.shelf().known_room = KnownRoom(Some((Instant::now(), gives)));
         gives
     }
 
@@ -177,31 +157,29 @@ impl Stock {
 
     fn ready_shelf(&self, size: Size) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
         let mut shelf = self.shelf();
-        if shelf.ready.is_none() {
-            (shelf.wanted, shelf.trouble, shelf.any_size) = (true, None, size == Size::Any);
-            shelf.round += 1;
+        if !shelf.supply.is_ready() {
+            shelf.supply.ask(size);
             self.work.notify_one();
         }
-        let short = |shelf: &mut Shelf| shelf.ready.is_none() && shelf.trouble.is_none() && !shelf.closing;
-        shelf.is_awaited = true;
+        let short = |shelf: &mut Shelf| shelf.supply.is_undecided() && !shelf.closing;
+        shelf.supply.set_awaited(true);
         let mut shelf = self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner);
-        shelf.is_awaited = false;
-        match shelf.ready {
-            Some(_) => Ok(shelf),
-            None => Err(shelf.trouble.as_ref().map_or(ErrorKind::Other, io::Error::kind)),
+        shelf.supply.set_awaited(false);
+        match shelf.supply.is_ready() {
+            true => Ok(shelf),
+            false => Err(shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind)),
         }
     }
 
     /// Has the segment that is being made, if one is, made at full speed: mail comes in.
     pub fn hurry(&self) {
-        self.shelf().is_urgent = true;
+        self.shelf().supply.hurry();
     }
 
     /// Has a segment made, when none is ready.
     pub fn replenish(&self) {
-        let mut shelf = self.shelf();
-        if !shelf.wanted {
-            shelf.wanted = true;
+        let is_news = self.shelf().supply.want();
+        if is_news {
             self.work.notify_one();
         }
     }
@@ -209,37 +187,39 @@ impl Stock {
     /// Forgets what was made ready, and why nothing could be: the spool's directories are new.
     pub fn start_anew(&self) {
         let mut shelf = self.shelf();
-        if let Some(ready) = shelf.ready.take() {
-            shelf.dead.push_back(ready.sequence);
+        if let Some(sequence) = shelf.supply.start_anew() {
+            shelf.disposal.add(Discarded::Segment(sequence));
         }
-        (shelf.trouble, shelf.stuck_until, shelf.gave_room, shelf.is_told) = (None, None, None, false);
-        shelf.round += 1;
+        shelf.disposal.start_anew();
+        shelf.known_room = KnownRoom::default();
     }
 
     /// Why the last attempt to make a segment ready failed, if it did.
     pub fn trouble(&self) -> Option<ErrorKind> {
-        self.shelf().trouble.as_ref().map(io::Error::kind)
+        self.shelf().supply.trouble().map(io::Error::kind)
     }
 
     /// The same, as the system said it; from then on it is not known any more.
     pub fn take_trouble(&self) -> Option<io::Error> {
-        self.shelf().trouble.take()
+        self.shelf().supply.take_trouble()
     }
 
     /// Gives up a segment in which nothing lives; called oldest first.
     pub fn let_go(&self, sequence: u32) {
-        let mut shelf = self.shelf();
-        shelf.dead.push_back(sequence);
-        shelf.gains_room();
-        drop(shelf);
-        self.work.notify_one();
+        self.discard(Discarded::Segment(sequence));
     }
 
     /// Gives up the content of a message that is settled, or was never committed.
     pub fn unlink_large(&self, id: QueueId) {
+        self.discard(Discarded::Large(id));
+    }
+
+    fn discard(&self, discarded: Discarded) {
         let mut shelf = self.shelf();
-        shelf.unnamed.push_back(id);
-        shelf.gains_room();
+        shelf.disposal.add(discarded);
+        // What failed for want of room may succeed now.
+        shelf.supply.gains_room();
+        shelf.known_room.gains();
         drop(shelf);
         self.work.notify_one();
     }
@@ -265,13 +245,12 @@ impl Stock {
         let mut shelf = self.shelf();
         loop {
             if let Some(task) = shelf.next_task(Instant::now()) {
-                shelf.is_making = matches!(task, Task::MakeReady { .. });
                 return Some(task);
             }
             if shelf.closing {
                 return None;
             }
-            shelf = match shelf.stuck_until {
+            shelf = match shelf.disposal.stuck_until() {
                 None => self.work.wait(shelf).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
                     let pause = until.saturating_duration_since(Instant::now());
@@ -283,16 +262,16 @@ impl Stock {
 
     fn perform(&self, task: Task) -> io::Result<()> {
         match task {
-            Task::LetSegmentGo(sequence) => {
+            Task::MakeReady(sequence) => return self.make_ready(sequence),
+            Task::LetGo(discarded @ Discarded::Segment(sequence)) => {
                 self.recycle_or_unlink(sequence)?;
-                self.shelf().dead.pop_front();
+                self.shelf().disposal.is_gone(discarded);
             }
-            Task::MakeReady { sequence, .. } => self.make_ready(sequence)?,
-            Task::UnlinkLarge(id) => {
+            Task::LetGo(discarded @ Discarded::Large(id)) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
                 // message names it.
                 unlink(&*self.fs, &self.places.large(id))?;
-                self.shelf().unnamed.pop_front();
+                self.shelf().disposal.is_gone(discarded);
             }
         }
         Ok(())
@@ -302,7 +281,7 @@ impl Stock {
         let old = self.places.segment(sequence);
         let next = {
             let shelf = self.shelf();
-            (shelf.ready.is_none() && !shelf.closing).then_some(shelf.next)
+            shelf.supply.reusable_as().filter(|_| !shelf.closing)
         };
         let reusable =
             || self.fs.open(&old).and_then(|file| Ok((file.length()? == self.segment_size).then_some(file)));
@@ -335,7 +314,7 @@ impl Stock {
 
     /// The octets that the next segment may have.
     fn room(&self) -> io::Result<u64> {
-        let size = if self.shelf().any_size { Size::Any } else { Size::Usual };
+        let size = self.shelf().supply.size();
         let free = self.fs.free_space(&self.places.log)?;
         for octets in space::sizes(size, self.segment_size, free) {
             if self.fs.has_room(&self.places.log, octets)? {
@@ -368,30 +347,28 @@ impl Stock {
 
     fn put(&self, ready: Ready) {
         let mut shelf = self.shelf();
-        shelf.next = ready.sequence + 1;
-        shelf.gave_room = None;
-        (shelf.ready, shelf.any_size, shelf.is_making) = (Some(ready), false, false);
-        (shelf.trouble, shelf.is_told) = (None, false);
+        shelf.supply.put(ready);
+        shelf.known_room = KnownRoom::default();
         self.change.notify_all();
     }
 
     fn failed(&self, task: Task, error: &io::Error) {
         let mut shelf = self.shelf();
-        shelf.is_making = false;
-        match task {
-            // Begun before somebody asked, or before something was let go: no answer to who waits now.
-            Task::MakeReady { round, .. } if round != shelf.round => return,
-            Task::MakeReady { .. } => {
-                shelf.trouble = Some(copy_of(error));
+        let is_news = match task {
+            Task::MakeReady(_) => {
+                let is_news = shelf.supply.fail(copy_of(error));
                 self.change.notify_all();
-                if std::mem::replace(&mut shelf.is_told, true) {
-                    return;
-                }
+                is_news
             }
-            _ => shelf.stuck_until = Some(Instant::now() + PAUSE),
-        }
+            Task::LetGo(_) => {
+                shelf.disposal.is_stuck(Instant::now());
+                true
+            }
+        };
         drop(shelf);
-        log::spool_stock(&self.places.log, error);
+        if is_news {
+            log::spool_stock(&self.places.log, error);
+        }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -403,25 +380,15 @@ impl Stock {
 impl Shelf {
     /// Whether the next piece of a segment is wanted at once; a stop waits for all of them.
     fn takes_haste(&mut self) -> bool {
-        std::mem::take(&mut self.is_urgent) || self.is_awaited || self.closing
+        self.supply.takes_haste() || self.closing
     }
 
-    /// What failed for want of room may succeed now.
-    fn gains_room(&mut self) {
-        self.round += 1;
-        self.gave_room = self.gave_room.filter(|(_, gave)| *gave);
-    }
-
+    /// What makes room comes first; segments let go are reused.
     fn next_task(&mut self, now: Instant) -> Option<Task> {
-        self.stuck_until = self.stuck_until.filter(|until| *until > now);
-        let is_stuck = self.stuck_until.is_some();
-        // What makes room comes first; segments let go are reused.
-        let dead = self.dead.front().filter(|_| !is_stuck).copied();
-        let unnamed = self.unnamed.front().filter(|_| !is_stuck).copied();
-        let short = self.wanted && self.ready.is_none() && self.trouble.is_none() && !self.closing;
-        dead.map(Task::LetSegmentGo)
-            .or(unnamed.map(Task::UnlinkLarge))
-            .or(short.then_some(Task::MakeReady { sequence: self.next, round: self.round }))
+        if let Some(discarded) = self.disposal.next(now) {
+            return Some(Task::LetGo(discarded));
+        }
+        if self.closing { None } else { self.supply.begin().map(Task::MakeReady) }
     }
 }
 

@@ -203,7 +203,7 @@ fn an_outcome_gets_a_segment_of_any_size() {
     fs.set_capacity(Some(20_000));
     let stock = Stock::new(Arc::new(fs.clone()), Places::under(Path::new("/s")), 32 << 10, 1);
     assert_eq!(stock.room().map_err(|e| e.kind()), Err(ErrorKind::StorageFull));
-    stock.shelf().any_size = true;
+    stock.shelf().supply.ask(Size::Any);
     assert_eq!(stock.room().unwrap(), 16 << 10, "whole blocks, and a sixteenth is left");
     fs.set_quota(20_000);
     assert_eq!(stock.room().unwrap(), 16 << 10, "the half, where nobody tells how much there is");
