@@ -17,11 +17,12 @@
 //! | | [`config`] | what is configured; pure, but for reading files and secrets |
 //! | shells | [`spool`] [`relay`] [`listener`] | the disk, the network outward, the network inward |
 //! | | [`queue`] | the one owner of live messages |
+//! | | [`admin`] | the control socket: how an operator sees and steers the daemon |
 //! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |
-//! | faces | [`admin`] [`cli`] [`sink`] | how people see and steer it, and a relay to rehearse with |
+//! | faces | [`cli`] [`sink`] | what people type, and a relay to rehearse with |
 //! | | [`import`] | another program's configuration, read into ours; pure |
 //!
-//! Arrows run upward only. Three proofs make wrong states unsayable: [`spool::Committed`] is needed to say
+//! Arrows run upward only: `tests/layers.rs` holds who may use whom. Three proofs make wrong states unsayable: [`spool::Committed`] is needed to say
 //! 250, `relay::tls::Verified` to say anything of a message to the relay, [`spool::Settled`] to
 //! remove one.
 

@@ -1,11 +1,11 @@
-//! How an operator sees a running daemon.
+//! How an operator sees and steers a running daemon: the control socket.
 //!
 //! - [`protocol`]: the words spoken on the control socket, shared by daemon and command line.
 //! - [`control`]: the daemon's end; `flush`: the one request that waits for the relay; `rights`: what whoever asks
 //!   may know.
-//! - [`client`]: the command line's end.
+//!
+//! Not here: the command line's end (`cli/control_client.rs`).
 
-pub mod client;
 mod clients;
 pub mod control;
 mod flush;

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::control_client;
 use super::exit::{Exit, Failure};
-use crate::admin::client;
 use crate::admin::protocol::{Message, Request};
 use crate::listener::certificate::Certificate;
 use crate::listener::stop::{Stopper, stop_signal};
@@ -153,7 +153,7 @@ impl Stage {
     /// What `nullmta queue list` would show.
     fn queue(&self) -> Result<Vec<Message>, Failure> {
         let mut messages = Vec::new();
-        client::ask(&self.path("control.sock"), &Request::QueueList, |message: Message| {
+        control_client::ask(&self.path("control.sock"), &Request::QueueList, |message: Message| {
             messages.push(message);
             Ok(())
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::admin::client::ClientError;
+use super::control_client::ClientError;
 
 /// How a command ended other than well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

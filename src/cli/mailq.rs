@@ -21,9 +21,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::queue::of_yours;
-use crate::admin::client::{self, ClientError};
 use crate::admin::protocol::{Message, Request, State};
 use crate::log::Foreign;
 
@@ -36,7 +36,7 @@ const REASON_COLUMNS: usize = 76;
 pub(super) fn list(control: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let zone = TimeZone::system();
     let (mut messages, mut octets) = (0_u64, 0_u64);
-    let hidden = client::ask(control, &Request::QueueList, |message: Message| {
+    let hidden = control_client::ask(control, &Request::QueueList, |message: Message| {
         writeln!(out, "{}", if messages == 0 { HEADING } else { "" })?;
         (messages, octets) = (messages + 1, octets + message.size);
         out.write_all(entry(&message, &zone).as_bytes())

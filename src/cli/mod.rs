@@ -4,6 +4,7 @@
 //! code of `exit.rs`. Called `sendmail`, `mailq` or `newaliases`, nullmta is that program (`sendmail/`).
 
 mod check;
+mod control_client;
 mod demo;
 pub mod exit;
 mod flush;

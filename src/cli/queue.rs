@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ConfigFile;
+use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
-use crate::admin::client::{self, ClientError};
 use crate::admin::protocol::{Message, Request};
 use crate::config::Config;
 use crate::log::{Foreign, visible_json};
@@ -74,7 +74,7 @@ pub(super) fn ask<T: DeserializeOwned>(
         Ok(config) => (config.control, None),
         Err(error) => (Config::control_in(&file.config), Some(error)),
     };
-    match (client::ask(&control, request, each), fault) {
+    match (control_client::ask(&control, request, each), fault) {
         // Perhaps nobody answers since the file names another place.
         (Err(ClientError::Unreachable { .. }), Some(fault)) => Err(super::config_failure(fault)),
         (answer, _) => answer.map_err(|error| Failure::new(Exit::of(&error), error)),

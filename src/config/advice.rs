@@ -3,6 +3,8 @@
 //! Promises: one list, for `nullmta check` and for the log at each start and reload. Each line says what happens to
 //! the mail and which key to set. Pure, and so asks nobody: what a name server knows is `lookup.rs`'s.
 
+use std::net::IpAddr;
+
 use super::environment::is_full_name;
 use super::file::File;
 use super::{Config, Host, Tls};
@@ -123,7 +125,7 @@ fn no_login(config: &Config) -> Option<String> {
     let known_by_name =
         |host: &Host| matches!(host, Host::Name(name) if !name.eq_ignore_ascii_case(KNOWS_BY_ADDRESS));
     let is_public = |host: &Host| match host {
-        Host::Address(address) => super::lookup::is_public(*address),
+        Host::Address(address) => is_public(*address),
         name => is_provider(name) && known_by_name(name),
     };
     let host = config.relay.hosts.iter().find(|host| is_public(&host.host))?;
@@ -166,6 +168,26 @@ fn sent_to(config: &Config, user: &str) -> Envelope {
     let user = Address::parse(user).map(|user| user.completed_with(config.rewrite.origin()));
     let recipients = user.into_iter().map(Recipient::plain).collect();
     config.rewrite.envelope(Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(root(config))) })
+}
+
+/// Whether `address` is on the Internet, and not on a network of one's own.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(four) => {
+            let is_shared = four.octets()[0] == 100 && four.octets()[1] & 0xc0 == 64; // RFC 6598
+            !(four.is_loopback()
+                || four.is_private()
+                || four.is_link_local()
+                || four.is_unspecified()
+                || is_shared)
+        }
+        IpAddr::V6(six) => {
+            !(six.is_loopback()
+                || six.is_unspecified()
+                || six.is_unique_local()
+                || six.is_unicast_link_local())
+        }
+    }
 }
 
 #[cfg(test)]

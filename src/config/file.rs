@@ -10,10 +10,11 @@ use super::relayhost::WrittenHost;
 use super::rewrite::Rewrite;
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, Count, CredentialName, HostName, LoopbackAddress, OrOff,
-    SecretPath, ShownCertificate, SocketPath, TlsMode, Username,
+    SecretPath, ShownCertificate, SocketPath, Username,
 };
 use super::table::{Entry, List, Table};
 use super::units::{Lapse, Size};
+use super::words::TlsMode;
 use super::{Format, Level, OnRefusal};
 use crate::envelope::Address;
 

@@ -2,12 +2,12 @@
 //!
 //! Promises: nothing here is fatal, since the network may come up later than we do; it takes five seconds at most.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::advice::no_login_at;
+use super::advice::{is_public, no_login_at};
 use super::{Config, Host, RelayHost};
 
 /// How long all the names together are waited for.
@@ -50,26 +50,6 @@ fn addresses(host: &RelayHost, deadline: Instant) -> Result<Vec<SocketAddr>, Str
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("no answer in time".into()),
-    }
-}
-
-/// Whether `address` is on the Internet, and not on a network of one's own.
-pub(super) fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(four) => {
-            let is_shared = four.octets()[0] == 100 && four.octets()[1] & 0xc0 == 64; // RFC 6598
-            !(four.is_loopback()
-                || four.is_private()
-                || four.is_link_local()
-                || four.is_unspecified()
-                || is_shared)
-        }
-        IpAddr::V6(six) => {
-            !(six.is_loopback()
-                || six.is_unspecified()
-                || six.is_unique_local()
-                || six.is_unicast_link_local())
-        }
     }
 }
 

@@ -37,6 +37,7 @@ mod secret_source;
 mod setting;
 mod table;
 mod units;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

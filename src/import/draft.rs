@@ -1,19 +1,14 @@
 //! The configuration that is being made, and the account of what it was made of.
 //!
-//! Promises: 1. what was read is either carried into a key, or stands in the account with the reason; 2.
-//! a key that nullmta's own parser does not accept is not carried, and the parser's words are the reason;
-//! 3. a secret is in no key, no comment and no reason.
+//! Promise: what was read is either carried into a key, or stands in the account with the reason.
 //!
-//! Not here: how it is written (`render.rs`).
+//! Not here: what is taken out again at the end (`finish.rs`), how it is written (`render.rs`).
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 
 use super::main_cf::{Setting, Settings};
-use super::place::{ImportError, Place};
-use super::render::render;
-use crate::config::{Config, Environment};
+use super::place::Place;
 use crate::secret::Secret;
 
 /// Everything that is to be written.
@@ -27,7 +22,7 @@ pub(super) struct Draft {
     pub(super) secret: Option<Secret>,
     /// All that were seen; none of them is shown.
     pub(super) hidden: Vec<Secret>,
-    cited: BTreeSet<String>,
+    pub(super) cited: BTreeSet<String>,
 }
 
 /// A key and its value.
@@ -195,72 +190,6 @@ impl Draft {
     /// Whether `key` is carried.
     pub(super) fn has(&self, key: &str) -> bool {
         self.groups.iter().flatten().any(|carried| carried.name == key)
-    }
-
-    /// The text of the file. `start` is what an error is about when there is no relayhost to be had.
-    pub(super) fn finish(
-        mut self,
-        origin: &str,
-        start: &Place,
-        hostname: &str,
-    ) -> Result<String, ImportError> {
-        self.keep_what_is_accepted(start, hostname)?;
-        self.hide_secrets();
-        Ok(render(&self, origin))
-    }
-
-    /// Promise 2.
-    fn keep_what_is_accepted(&mut self, start: &Place, hostname: &str) -> Result<(), ImportError> {
-        // Whether a relayhost is valid depends on the mode: they are one question.
-        let (base, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.groups)
-            .into_iter()
-            .partition(|group| group.iter().any(|key| ["relayhost", "tls.mode"].contains(&key.name)));
-        self.groups = base;
-        let relayhost = self.groups.iter().flatten().find(|key| key.name == "relayhost");
-        let place = relayhost.and_then(|key| key.from.first()).map_or(start, |cited| &cited.place).clone();
-        self.refusal(hostname).map_or(Ok(()), |refusal| Err(place.error(refusal)))?;
-        let mut has_all_rules = true;
-        for group in others {
-            let is_rule = group.iter().any(|key| key.name == "rewrite.header.match");
-            if is_rule && !has_all_rules {
-                let from = group.into_iter().flat_map(|key| key.from).collect();
-                self.not_carried(from, "it stands behind a rule that is left out");
-                continue;
-            }
-            self.groups.push(group);
-            if let Some(refusal) = self.refusal(hostname) {
-                has_all_rules &= !is_rule;
-                let refused = self.groups.pop().into_iter().flatten();
-                match refused.flat_map(|key| key.from).collect::<Vec<_>>() {
-                    // A default, which no line set.
-                    from if from.is_empty() => self.warn(&refusal),
-                    from => self.not_carried(from, &refusal),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What the parser has against the keys.
-    fn refusal(&self, hostname: &str) -> Option<String> {
-        let only_keys = Draft { groups: self.groups.clone(), ..Draft::default() };
-        let environment = Environment { hostname: hostname.into() };
-        let refused = Config::parse(&render(&only_keys, ""), Path::new(""), &environment).err()?.to_string();
-        // Its line is one of a text that nobody sees.
-        Some(refused.split_once(": ").map_or(refused.clone(), |(_, said)| said.into()))
-    }
-
-    /// Promise 3, for values that were taken for harmless.
-    fn hide_secrets(&mut self) {
-        let hidden = &self.hidden;
-        let holds_one = |text: &str| {
-            hidden.iter().any(|secret| !secret.expose().is_empty() && text.contains(secret.expose()))
-        };
-        let of_keys = self.groups.iter_mut().flatten().flat_map(|key| &mut key.from);
-        let of_remarks = self.remarks.iter_mut().filter_map(|remark| remark.about.as_mut());
-        for cited in of_keys.chain(of_remarks) {
-            cited.shown = cited.shown.take().filter(|value| !holds_one(value));
-        }
     }
 }
 

@@ -22,6 +22,7 @@ mod chef;
 mod draft;
 mod expand;
 mod files;
+mod finish;
 mod lines;
 mod main_cf;
 mod maps;

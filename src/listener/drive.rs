@@ -27,28 +27,7 @@ use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Action, Refusal, Session};
 
-pub use crate::listener::wire::Pace;
-
-/// How a session ended.
-#[derive(Debug)]
-pub enum End {
-    /// In words: after QUIT, or because the session core had enough.
-    Closed,
-    /// The client went away, or the connection broke.
-    Lost(io::Error),
-    /// The client did nothing for too long; it was told 421 4.4.2.
-    TimedOut,
-    /// The client did not read our replies.
-    NotReading,
-    /// We are stopping; the client was told 421 4.3.2.
-    Stopped,
-    /// More input than the session core can ever need at once.
-    LineTooLong,
-    /// The TLS handshake failed.
-    NoTls(io::Error),
-    /// The backend dropped it.
-    Dropped,
-}
+pub use crate::listener::wire::{End, Pace};
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

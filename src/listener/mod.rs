@@ -29,6 +29,7 @@ use crate::smtp::session::{Policy, Session};
 
 pub mod backend;
 pub mod bind;
+mod bound;
 pub mod certificate;
 pub mod drive;
 pub mod intake;

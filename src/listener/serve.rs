@@ -22,7 +22,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::listener::Service;
-use crate::listener::bind::Bound;
+use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
 use crate::listener::owner::owner_of;
 use crate::listener::peer::Peer;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::listener::bind::{BACKLOG, BindError, Bound, io_error};
+use crate::listener::bound::{BACKLOG, BindError, Bound, io_error};
 
 /// Listens on `address`, which must be a loopback address; port 0 takes a free one.
 pub fn bind(address: SocketAddr) -> Result<Bound, BindError> {

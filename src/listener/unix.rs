@@ -11,7 +11,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::listener::bind::{BACKLOG, BindError, Bound, io_error};
+use crate::listener::bound::{BACKLOG, BindError, Bound, io_error};
 
 /// Who may connect: everybody. What a user may do there is `limits.rs`'s.
 const MODE: u32 = 0o666;

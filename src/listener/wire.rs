@@ -22,10 +22,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::listener::backend::BoxStream;
-use crate::listener::drive::End;
 use crate::listener::stop::StopSignal;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::MAX_UNCONSUMED_OCTETS;
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// In words: after QUIT, or because the session core had enough.
+    Closed,
+    /// The client went away, or the connection broke.
+    Lost(io::Error),
+    /// The client did nothing for too long; it was told 421 4.4.2.
+    TimedOut,
+    /// The client did not read our replies.
+    NotReading,
+    /// We are stopping; the client was told 421 4.3.2.
+    Stopped,
+    /// More input than the session core can ever need at once.
+    LineTooLong,
+    /// The TLS handshake failed.
+    NoTls(io::Error),
+    /// The backend dropped it.
+    Dropped,
+}
 
 /// A session's first buffer: room for the commands and content of a usual message at once.
 const FIRST_INPUT: usize = 8 << 10;

@@ -10,6 +10,8 @@
 //!
 //! RFC 5280 4.1, RFC 8017 A.1.1, X.690 8.1 (the encoding).
 
+use ::aws_lc_rs::digest;
+
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
@@ -18,6 +20,12 @@ const VERSION: u8 = 0xa0;
 
 /// The AlgorithmIdentifier of an RSA key, without its own tag and length: rsaEncryption, NULL.
 const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+
+/// SHA-256 of the SubjectPublicKeyInfo of the certificate `der`; `None` where it has none.
+pub(crate) fn pin_of(der: &[u8]) -> Option<[u8; 32]> {
+    let key = PublicKey::of(der)?;
+    digest::digest(&digest::SHA256, key.whole).as_ref().try_into().ok()
+}
 
 /// A SubjectPublicKeyInfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,8 +14,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
 
-use super::certificate::PublicKey;
-use super::trust::pin_of;
+use super::certificate::{PublicKey, pin_of};
 
 /// Fewer bits of RSA are within reach of whoever has computers enough; the TLS library verifies none of them.
 pub(crate) const LEAST_RSA_BITS: usize = 2048;

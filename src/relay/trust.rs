@@ -16,7 +16,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ::aws_lc_rs::digest;
 use ::aws_lc_rs::signature::{
     RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
     UnparsedPublicKey, VerificationAlgorithm,
@@ -34,7 +33,7 @@ use rustls::{
 };
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage};
 
-use super::certificate::PublicKey;
+use super::certificate::{PublicKey, pin_of};
 use super::distrust::{Distrust, Why, proof, short_rsa};
 use super::first_flight::KeyExchange;
 use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
@@ -369,12 +368,6 @@ impl ServerCertVerifier for PinVerifier {
         schemes.sort_by_key(|scheme| !is_pkcs1(scheme));
         schemes
     }
-}
-
-/// SHA-256 of the certificate's SubjectPublicKeyInfo; `None` where it has none.
-pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
-    let key = PublicKey::of(certificate)?;
-    digest::digest(&digest::SHA256, key.whole).as_ref().try_into().ok()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 //!
 //! RFC 5321, with the extensions that [`session`] names.
 
+mod bad_command;
 pub mod bsmtp;
 pub mod command;
 pub mod dot;

@@ -10,7 +10,7 @@
 //!
 //! RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8), RFC 3461 (RET, ENVID, NOTIFY, ORCPT).
 
-use super::command::BadCommand;
+use super::bad_command::BadCommand;
 use super::xtext;
 use crate::envelope::{Body, Notify, Recipient, Ret};
 

@@ -14,8 +14,9 @@ use crate::config::relay::{
 };
 use crate::config::relayhost::{Host, RelayHost, WrittenHost};
 use crate::config::secret_source::SecretSource;
-use crate::config::setting::{OrOff, Setting, TlsMode};
+use crate::config::setting::{OrOff, Setting};
 use crate::config::table::{Entry, List};
+use crate::config::words::TlsMode;
 
 /// What concerns the relay; to it, we are `hello`. It is none of the addresses that we listen on.
 pub(super) fn relay_of(file: &File, hello: Hello, listened: &[SocketAddr]) -> Result<Relay, Fault> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Mechanism;
 
 /// Whether `toml` is a value of `T`; panics when it is no TOML.
 fn accepts<T: Setting>(toml: &str) -> bool {

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::spooled::Host;
 use super::until;
 use crate::envelope::Submitter;
-use crate::listener::bind::Bound;
+use crate::listener::bound::Bound;
 use crate::listener::serve::{GRACE, serve};
 use crate::listener::{tcp, unix};
 

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::trust::pin_of;
+use super::super::certificate::pin_of;
 use crate::config::{ClientCertificate, TlsSettings, TlsVersion, Trust};
 
 /// A certificate authority.

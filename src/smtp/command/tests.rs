@@ -1,7 +1,7 @@
 //! Command lines as they are met, good and bad. Paths, parameters and xtext have their own tables.
 
 use super::*;
-use crate::envelope::{Address, Body, Ret, ReversePath};
+use crate::envelope::{Address, BadAddress, Body, Ret, ReversePath};
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::protocol::{Frame, Request};
+use crate::admin::protocol::{Frame, Request};
 
 /// Why a request came to nothing.
 #[derive(Debug)]
