@@ -14,7 +14,8 @@
 //! 3. As large as the disk has room for ([`sizes`]); a start takes one, too, after it has given back what the segments
 //!    of before did not use (`start.rs`).
 //!
-//! The first record of an empty segment always goes there: a record longer than a segment makes that one grow.
+//! The first record of an empty segment fits however long it is: the segment grows by it. Mail first waits for the next
+//! one there, too.
 //!
 //! And the cleaner moves what lives in the oldest segment ([`clean_now`]):
 //!
