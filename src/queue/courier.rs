@@ -205,7 +205,9 @@ impl Courier {
 
     /// What the owner, who sees what other messages were told, makes of a refusal.
     async fn ruling(&self, report: &Report) -> Ruling {
-        let Some(refusal) = Refusal::of(report) else { return Ruling::AsSaid };
+        let envelope = self.attempts.get(&report.id).map(|attempt| &attempt.envelope);
+        let refusal = envelope.and_then(|envelope| Refusal::of(report, envelope));
+        let Some(refusal) = refusal else { return Ruling::AsSaid };
         let (connection, queue) = (self.connection, &self.desk.queue);
         let ruling = queue.ask(|answer| Command::Judge { connection, refusal, answer }).await;
         // An owner that has stopped can tell no more: the next start tries it again.

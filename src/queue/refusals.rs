@@ -1,9 +1,9 @@
 //! What the relay's refusals mean together: a set-up that cannot work, and the first day of one.
 //!
 //! Promises:
-//! 1. A refusal about a recipient or about the message itself is that message's own.
-//! 2. From the [`ROW`]th message in a row that the relay refuses with one text, having taken none in between,
-//!    such a refusal is relay trouble: it bounces nothing until the relay has taken a message.
+//! 1. A refusal that is clearly about a recipient or about the message itself is that message's own.
+//! 2. From the twentieth message in a row that the relay refuses with one text, having taken none in between
+//!    (`refusals/row.rs`), such a refusal is relay trouble: it bounces nothing until the relay has taken a message.
 //! 3. A relay that asks for a login where none is configured, and that has never taken a message, is in trouble at
 //!    once.
 //! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
@@ -16,14 +16,15 @@
 //! how a message is held (`settlement.rs`), where it is remembered that a relay has taken mail
 //! (`spool/relays.rs`).
 
+mod row;
+
 use std::collections::BTreeSet;
 
 use crate::config::{Config, OnRefusal, Tls};
+use crate::envelope::Envelope;
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
-
-/// How many messages in a row, refused alike, say that it is not the messages.
-const ROW: usize = 20;
+use row::Row;
 
 /// What of the configuration decides about refusals.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub(super) struct Refusal {
     /// By a 4xx.
     pub is_deferral: bool,
     pub said: String,
+    /// Those of the recipients that were refused.
+    pub domains: BTreeSet<String>,
 }
 
 /// What a refusal means to its message.
@@ -81,7 +84,7 @@ pub(super) enum Ruling {
 pub(super) fn is_telling(report: &RecipientReport) -> bool {
     report.from_relay
         && match report.verdict {
-            Verdict::Bounced => matches!(report.about, Subject::Permission | Subject::Login),
+            Verdict::Bounced => is_about_set_up(report.about),
             Verdict::Deferred => {
                 report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
             }
@@ -89,10 +92,19 @@ pub(super) fn is_telling(report: &RecipientReport) -> bool {
         }
 }
 
+/// Whether a refusal for good about `subject` may come from what is set up rather than from its message.
+fn is_about_set_up(subject: Subject) -> bool {
+    matches!(subject, Subject::Permission | Subject::Login | Subject::Unclear)
+}
+
 impl Refusal {
-    /// The first telling refusal in `report`.
-    pub(super) fn of(report: &Report) -> Option<Refusal> {
-        let told = report.recipients.iter().find(|recipient| is_telling(recipient))?;
+    /// The first telling refusal in `report` of a message with this `envelope`.
+    pub(super) fn of(report: &Report, envelope: &Envelope) -> Option<Refusal> {
+        let mut telling = report.recipients.iter().filter(|recipient| is_telling(recipient)).peekable();
+        let told = *telling.peek()?;
+        let refused = telling.filter_map(|refused| envelope.recipients.get(refused.index));
+        let domains =
+            refused.filter_map(|recipient| recipient.address.domain()).map(str::to_lowercase).collect();
         Some(Refusal {
             id: report.id,
             peer: report.peer.clone(),
@@ -100,15 +112,9 @@ impl Refusal {
             about: told.about,
             is_deferral: told.verdict == Verdict::Deferred,
             said: told.said.clone(),
+            domains,
         })
     }
-}
-
-/// Messages refused with one text, with none taken in between.
-#[derive(Debug, Default)]
-struct Row {
-    text: String,
-    messages: usize,
 }
 
 /// What is known of one relay's refusals.
@@ -141,7 +147,7 @@ impl Refusals {
 
     /// What `refusal` means to its message.
     pub(super) fn judge(&mut self, refusal: &Refusal) -> Ruling {
-        if !matches!(refusal.about, Subject::Permission | Subject::Login) {
+        if !is_about_set_up(refusal.about) {
             return Ruling::AsSaid;
         }
         if self.lacks_login(refusal) {
@@ -150,7 +156,7 @@ impl Refusals {
         if self.held.contains(&refusal.id) {
             return self.hold(refusal);
         }
-        self.count(&refusal.said);
+        self.row.add(refusal);
         if self.refuses_everything() {
             return Ruling::Untold;
         }
@@ -163,7 +169,7 @@ impl Refusals {
 
     /// Whether the relay has refused so many alike that it is not the messages.
     pub(super) fn refuses_everything(&self) -> bool {
-        self.row.messages >= ROW
+        self.row.is_full()
     }
 
     /// Why a refusal that was ruled untold is the relay's trouble, and what to do.
@@ -175,7 +181,7 @@ impl Refusals {
         format!(
             "{} messages in a row were refused alike and none was taken, so nothing is bounced for it: correct the \
              account or the sender and reload; the relay said: {said}",
-            self.row.messages
+            self.row.len()
         )
     }
 
@@ -208,29 +214,6 @@ impl Refusals {
         self.held_by = Some(refusal.said.clone());
         Ruling::Hold
     }
-
-    fn count(&mut self, said: &str) {
-        let text = without_particulars(said);
-        if self.row.text != text {
-            self.row = Row { text, messages: 0 };
-        }
-        self.row.messages += 1;
-    }
-}
-
-/// `said` with everything taken out that differs from message to message: addresses, queue ids, numbers.
-fn without_particulars(said: &str) -> String {
-    let mut words = said.split_whitespace();
-    // The code and the status are numbers, too, and the same for the same reason.
-    let mut text = words.next().unwrap_or_default().to_owned();
-    for (position, word) in words.enumerate() {
-        text.push(' ');
-        let is_status = position == 0 && word.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
-        let is_particular = word.contains('@') || word.bytes().any(|octet| octet.is_ascii_digit());
-        text.push_str(if is_particular && !is_status { "*" } else { word });
-    }
-    text.make_ascii_lowercase();
-    text
 }
 
 #[cfg(test)]
@@ -253,6 +236,7 @@ mod tests {
             about,
             is_deferral: false,
             said: said.into(),
+            domains: [format!("host{}.example", raw % 3)].into(),
         }
     }
 
@@ -285,7 +269,7 @@ mod tests {
         assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::Untold);
         assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::Untold, "it is tried again");
         assert_eq!(judge(&mut refusals, 21, Subject::Recipient, "550 5.1.1 nobody"), Ruling::AsSaid);
-        assert!(refusals.trouble(&refusal(20, Subject::Permission, said)).contains("21 messages in a row"));
+        assert!(refusals.trouble(&refusal(20, Subject::Permission, said)).contains("20 messages in a row"));
         assert!(!refusals.taken(), "not its first");
         assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::AsSaid, "one has passed");
     }
@@ -373,18 +357,28 @@ mod tests {
         );
     }
 
+    /// Ten messages, each refused twice, were once taken for twenty.
     #[test]
-    fn particulars_do_not_count() {
-        let cases = [
-            ("550 5.7.1 <a@x>: no", "550 5.7.1 <b@y>: no", true),
-            ("554 rejected (id 4F1C9A)", "554 rejected (id 77A)", true),
-            ("550 Quota of 100 used", "550 quota of 200 used", true),
-            ("550 5.7.1 no", "550 5.7.2 no", false),
-            ("550 no", "554 no", false),
-            ("550 no", "550 never", false),
-        ];
-        for (one, other, expected) in cases {
-            assert_eq!(without_particulars(one) == without_particulars(other), expected, "{one} / {other}");
+    fn promise_2_counts_messages_not_tries() {
+        let mut refusals = Refusals::new(rule(Some(OnRefusal::Bounce), true), true, []);
+        for _ in 0..5 {
+            for raw in 1..20 {
+                assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
+            }
         }
+        assert_eq!(judge(&mut refusals, 20, Subject::Permission, DENIED), Ruling::Untold);
+    }
+
+    /// "550 mailbox unavailable" at RCPT bounced on the first day, and thirty times in a row.
+    #[test]
+    fn an_unclear_refusal_is_held_on_the_first_day_and_counts_in_a_row() {
+        let said = "550 mailbox unavailable";
+        let mut refusals = Refusals::new(rule(None, true), false, []);
+        assert_eq!(judge(&mut refusals, 1, Subject::Unclear, said), Ruling::Hold);
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        for raw in 1..20 {
+            assert_eq!(judge(&mut refusals, raw, Subject::Unclear, said), Ruling::AsSaid, "{raw}");
+        }
+        assert_eq!(judge(&mut refusals, 20, Subject::Unclear, said), Ruling::Untold);
     }
 }

@@ -86,6 +86,8 @@ pub(super) enum Does {
     /// Says this to each recipient in turn; the last one to all that are left. Nothing at all to one
     /// whose reply is empty: the connection is lost there.
     Says(Vec<&'static str>),
+    /// The same in reply to RCPT, where it refuses.
+    SaysAtRcpt(Vec<&'static str>),
     /// Says that it is going away, in place of the reply to MAIL.
     Leaves,
     /// Takes the message; says so when the two have met here twice: to show that it has, and to be let to.
@@ -240,8 +242,9 @@ impl TestRelay {
                 courier.report(unmarked).await;
                 return Ok(());
             }
+            let phase = if let Does::SaysAtRcpt(_) = does { Phase::Rcpt } else { Phase::Dot };
             let said = match does {
-                Does::Says(said) => said,
+                Does::Says(said) | Does::SaysAtRcpt(said) => said,
                 Does::Holds(release) => {
                     release.wait().await;
                     release.wait().await;
@@ -252,7 +255,8 @@ impl TestRelay {
             };
             self.clock.advance(transmitting);
             let connecting = std::mem::take(&mut connecting);
-            courier.report(Report { connecting, transmitting, ..report(id, &recipients, &said) }).await;
+            let report = report_at(phase, id, &recipients, &said);
+            courier.report(Report { connecting, transmitting, ..report }).await;
             if said.is_empty() {
                 return Err(trouble(Phase::Dot));
             }
@@ -315,8 +319,12 @@ fn trouble(phase: Phase) -> Trouble {
     Trouble { phase, peer: None, cause: Cause::Other("told to".into()) }
 }
 
-/// A report in which the relay says `said`, one reply a recipient; with none, the connection was lost.
+/// A report in which the relay says `said` at the final dot, one reply a recipient; with none, the connection was lost.
 pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
+    report_at(Phase::Dot, id, recipients, said)
+}
+
+fn report_at(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
     let told = |position: usize| said.get(position).or(said.last()).copied();
     Report {
         id,
@@ -328,7 +336,7 @@ pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&st
         recipients: recipients
             .iter()
             .enumerate()
-            .map(|(position, (index, _))| recipient_report(*index, told(position)))
+            .map(|(position, (index, _))| recipient_report(phase, *index, told(position)))
             .collect(),
         possible_duplicate: said.is_empty(),
         lost_at: said.is_empty().then_some(Phase::Dot),
@@ -338,7 +346,7 @@ pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&st
     }
 }
 
-fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
+fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> RecipientReport {
     let said = said.filter(|said| !said.is_empty());
     let verdict = match said.map(|said| &said[..1]) {
         Some(_) if said.is_some_and(|said| said.starts_with("452 4.5.3")) => Verdict::TooMany,
@@ -351,16 +359,8 @@ fn recipient_report(index: usize, said: Option<&str>) -> RecipientReport {
     let status = EnhancedStatus::split_from(said.get(4..).unwrap_or_default());
     let status = status.map_or(EnhancedStatus::transient(4, 2), |(status, _)| status);
     let reply = Reply::parse(format!("{said}\r\n").as_bytes()).ok().flatten();
-    let about = reply.map_or(Subject::Message, |(reply, _)| Subject::of(Phase::Dot, &reply));
-    RecipientReport {
-        index,
-        verdict,
-        status,
-        said: said.to_owned(),
-        from_relay: true,
-        phase: Phase::Dot,
-        about,
-    }
+    let about = reply.map_or(Subject::Message, |(reply, _)| Subject::of(phase, &reply));
+    RecipientReport { index, verdict, status, said: said.to_owned(), from_relay: true, phase, about }
 }
 
 /// A queue over a spool of its own.

@@ -62,6 +62,48 @@ async fn before_its_first_message_the_relay_s_refusals_hold() {
     assert!(!log.text().contains("status=bounced"));
 }
 
+/// A quota or a policy that is told at RCPT without a status was taken for the recipient's, and bounced the first day's
+/// mail.
+#[tokio::test]
+async fn on_the_first_day_only_a_clear_refusal_at_rcpt_bounces() {
+    let table = [
+        ("550 User has exceeded outgoing email quota", true),
+        ("553 sorry, your envelope sender is in my badmailfrom list", true),
+        ("550 5.0.0 refused by policy", true),
+        ("550 5.1.2 your account may not send there", true),
+        ("550 mailbox unavailable", true),
+        ("550 no such user", false),
+        ("550 5.1.1 <ann@example.net>: user unknown", false),
+        ("550 5.2.1 mailbox disabled", false),
+        ("550 5.3.4 message too large", false),
+    ];
+    for (said, is_held) in table {
+        let bench = Bench::new().await;
+        bench.relay.once(Does::SaysAtRcpt(vec![said]));
+        bench.submit("app@example.org", &["ann@example.net"]).await;
+        bench.until(|status| status.live == status.held && !bench.relay.seen().is_empty()).await;
+        let bounces = bench.relay.seen().iter().filter(|seen| seen.from.is_empty()).count();
+        assert_eq!((bench.spool.len(), bounces), if is_held { (1, 0) } else { (0, 1) }, "{said}");
+    }
+}
+
+/// Thirty of thirty messages bounced with a bare 550 at RCPT that named no reason.
+#[tokio::test]
+async fn a_bare_550_for_everybody_bounces_no_more_than_a_few() {
+    let (log, _guard) = captured();
+    let bench = Bench::new().await;
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until_empty().await;
+    bench.relay.always(Does::SaysAtRcpt(vec!["550 mailbox unavailable"]));
+    for number in 0..60 {
+        let to = if number % 2 == 0 { "ann@example.net" } else { "ben@example.com" };
+        bench.submit("app@example.org", &[to]).await;
+    }
+    let status = bench.until(|status| status.paused_until.is_some()).await;
+    assert!(status.trouble.unwrap_or_default().contains("messages in a row were refused alike"));
+    assert!(log.text().matches("status=bounced (").count() < 22, "{}", log.text());
+}
+
 #[tokio::test]
 async fn a_relay_that_has_taken_mail_is_believed_in_the_next_run_too() {
     let bench = Bench::new().await;

@@ -1,0 +1,117 @@
+//! Messages that were refused alike, one after the other.
+//!
+//! Promises: a message counts once, however often it is tried; what differs from message to message within a text (an
+//! address, a queue id, a number) does not make another text; a text that does not say what it is about makes a full
+//! row only if recipients of two domains were refused with it, since one domain may be wrong by itself.
+//!
+//! Pure. Not here: when a row begins anew, and what follows from a full one (`refusals.rs`).
+
+use std::collections::BTreeSet;
+
+use super::Refusal;
+use crate::queue_id::QueueId;
+use crate::relay::Subject;
+
+/// How many messages in a row, refused alike, say that it is not the messages.
+const ROW: usize = 20;
+
+/// Messages refused with one text, with none taken in between.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    text: String,
+    is_unclear: bool,
+    messages: BTreeSet<QueueId>,
+    domains: BTreeSet<String>,
+}
+
+impl Row {
+    /// Another text begins another row.
+    pub(super) fn add(&mut self, refusal: &Refusal) {
+        let text = without_particulars(&refusal.said);
+        if self.text != text {
+            *self = Row { text, ..Row::default() };
+        }
+        self.is_unclear = refusal.about == Subject::Unclear;
+        self.messages.insert(refusal.id);
+        self.domains.extend(refusal.domains.iter().cloned());
+    }
+
+    /// How many messages it has.
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether so many were refused alike that it is not the messages.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= ROW && !(self.is_unclear && self.domains.len() < 2)
+    }
+}
+
+/// `said` with everything taken out that differs from message to message: addresses, queue ids, numbers.
+fn without_particulars(said: &str) -> String {
+    let mut words = said.split_whitespace();
+    // The code and the status are numbers, too, and the same for the same reason.
+    let mut text = words.next().unwrap_or_default().to_owned();
+    for (position, word) in words.enumerate() {
+        text.push(' ');
+        let is_status = position == 0 && word.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+        let is_particular = word.contains('@') || word.bytes().any(|octet| octet.is_ascii_digit());
+        text.push_str(if is_particular && !is_status { "*" } else { word });
+    }
+    text.make_ascii_lowercase();
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::{Peer, Phase};
+
+    fn refusal(raw: u64, about: Subject, domain: &str) -> Refusal {
+        let address = "192.0.2.1:587".parse().unwrap();
+        Refusal {
+            id: QueueId::from_raw(raw),
+            peer: Peer { name: "relay.example".into(), address, tls: None },
+            phase: Phase::Rcpt,
+            about,
+            is_deferral: false,
+            said: "550 no".into(),
+            domains: [domain.to_owned()].into(),
+        }
+    }
+
+    #[test]
+    fn what_is_unclear_needs_two_domains() {
+        for (about, is_full) in
+            [(Subject::Unclear, false), (Subject::Permission, true), (Subject::Login, true)]
+        {
+            let mut row = Row::default();
+            (0..20).for_each(|raw| row.add(&refusal(raw, about, "example.net")));
+            assert_eq!((row.len(), row.is_full()), (20, is_full), "{about:?}");
+            row.add(&refusal(19, about, "example.org"));
+            assert!(row.is_full(), "{about:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_counts_once() {
+        let mut row = Row::default();
+        (0..100).for_each(|raw| row.add(&refusal(raw % 19, Subject::Permission, "example.net")));
+        assert_eq!((row.len(), row.is_full()), (19, false));
+    }
+
+    #[test]
+    fn particulars_do_not_count() {
+        let cases = [
+            ("550 5.7.1 <a@x>: no", "550 5.7.1 <b@y>: no", true),
+            ("554 rejected (id 4F1C9A)", "554 rejected (id 77A)", true),
+            ("550 Quota of 100 used", "550 quota of 200 used", true),
+            ("550 5.7.1 no", "550 5.7.2 no", false),
+            ("550 no", "554 no", false),
+            ("550 no", "550 never", false),
+        ];
+        for (one, other, expected) in cases {
+            assert_eq!(without_particulars(one) == without_particulars(other), expected, "{one} / {other}");
+        }
+    }
+}
