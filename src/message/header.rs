@@ -163,7 +163,7 @@ fn is_name_octet(octet: &u8) -> bool {
     octet.is_ascii_graphic() && *octet != b':'
 }
 
-fn is_wsp(octet: &u8) -> bool {
+pub(super) fn is_wsp(octet: &u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 

@@ -19,20 +19,22 @@
 //! | line of spaces and tabs | the same | a continuation (RFC 5322 4.2), stays |
 //! | space or tab before the colon | the field's own (RFC 5322 4.5), stays | the same |
 //! | any other line that is no field: no colon, NUL, 8-bit or a space in the name, `GET / HTTP/1.1` | if promise 1 asks for it: in a field `X-Before-Header` | if promise 1 asks for it: a continuation of the line before, which is what a line broken without indenting was |
-//! | the same, and it reads as From or Bcc without what no name has in it (`B cc:`, `>Bcc:`, NUL) | that field | the same |
+//! | the same, behind From, Sender or Reply-To | | a field `X-Before-Header`, so that From can be read |
+//! | the same, and it reads as From or Bcc (`reading.rs`: `B cc:`, `>Bcc:`, NUL, `Bcc;`, `Bcc s@x`, a colon on the next line) | that field | the same |
+//! | a line that is a list of addresses, right behind a field of them: with an `@` in each, or behind a comma | | a continuation of it |
 //! | bare CR | a space, since the session and `sendmail` read it so (`smtp/dot.rs`) | the same |
+//! | bare CR, and a Bcc behind it | the message is refused (`bare_cr.rs`) | the same |
 //!
 //! Where promise 1 does not ask for it, the header section ends before the line, which is text (`header.rs`).
 //!
 //! Not here: what is done to fields (`rewrite/`).
 
+use super::address::mailboxes;
 use super::header::{Line, is_mbox_line};
+use super::reading::{Name, Reading, is_readable};
 
 /// A Bcc that stands further behind a line that is no field is text.
 const MAX_HELD_OCTETS: usize = 64 * 1024;
-
-/// What reads as the name of a field is no longer, whatever stands in it besides.
-const MAX_NAME_OCTETS: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -44,6 +46,9 @@ pub struct Mender {
     at: At,
     has_field: bool,
     has_from: bool,
+    last: Last,
+    /// Its last octet that is no white space.
+    last_octet: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,12 +77,14 @@ struct Doubt {
     has_text: bool,
 }
 
-/// The fields that must not be lost in a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    From,
-    Bcc,
-    ResentBcc,
+/// The field that went on last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    /// From, Sender, Reply-To.
+    Authors,
+    Recipients,
+    #[default]
+    Other,
 }
 
 impl Mender {
@@ -102,7 +109,7 @@ impl Mender {
             At::LineStart => self.begin_line(is_whole),
             At::InLine => {
                 let end = line_end(&self.held, 0);
-                out.extend(self.held.drain(..end.unwrap_or(self.held.len())));
+                self.pass(end.unwrap_or(self.held.len()), out);
                 self.at = if end.is_some() { At::LineStart } else { At::InLine };
                 end.is_some()
             }
@@ -135,12 +142,15 @@ impl Mender {
         true
     }
 
-    /// Takes note of the field that is held, and gives a Bcc its name.
+    /// Takes note of the field that is held as far as its colon, and gives a Bcc its name.
     fn name_field(&mut self) {
-        match name_of(&self.held) {
-            Some((Name::From, _)) => self.has_from = true,
-            Some((name, colon)) => {
-                self.held.splice(..colon, name.text().bytes());
+        let colon = self.held.iter().position(|octet| *octet == b':').map_or(self.held.len(), |at| at + 1);
+        self.last = Last::of(&self.held[..colon]);
+        match Reading::of(&self.held[..colon]) {
+            Some(Reading { name: Name::From, .. }) => self.has_from = true,
+            Some(Reading { name, body }) => {
+                self.held.splice(..body, [name.text().as_bytes(), b":"].concat());
+                self.last = Last::Recipients;
             }
             None => {}
         }
@@ -149,26 +159,40 @@ impl Mender {
     /// Looks at the next line that is in doubt: whether it is a field that must not be lost.
     fn look_on(&mut self, mut doubt: Doubt, is_whole: bool, out: &mut Vec<u8>) -> bool {
         let is_too_much = self.held.len() > MAX_HELD_OCTETS;
-        let Some(end) = line_end(&self.held, doubt.searched) else {
-            doubt.searched = self.held.len();
-            let is_decided = is_whole || is_too_much;
-            self.at = if is_decided { At::Body } else { At::InDoubt(doubt) };
-            if is_decided && !is_too_much && self.is_wanted(&self.held[doubt.line..]) {
-                self.mend(self.held.len(), out);
-            }
-            return is_decided;
-        };
+        let is_decided = is_whole || is_too_much;
+        let end = line_end(&self.held, doubt.searched);
+        if !is_decided && (end.is_none() || !is_readable(&self.held[doubt.line..])) {
+            doubt.searched = if end.is_none() { self.held.len() } else { doubt.searched };
+            self.at = At::InDoubt(doubt);
+            return false;
+        }
+        let end = end.unwrap_or(self.held.len());
         let line = &self.held[doubt.line..end];
+        if line.is_empty() || (is_too_much && !line.ends_with(b"\n")) {
+            self.at = At::Body;
+            return true;
+        }
+        if let Some(reading) = self.wanted(&self.held[doubt.line..]) {
+            self.mend(doubt.line, out);
+            self.write_wanted(reading, end - doubt.line, out);
+            return true;
+        }
+        if doubt.line == 0 && self.goes_on_in(line) {
+            out.push(b' ');
+            self.pass(end, out);
+            self.at = At::LineStart;
+            return true;
+        }
         let is_field = Line::begun_by(line) == Some(Line::Field);
         let is_behind_mbox_line =
             !self.has_field && is_field && doubt.has_mbox_line && !doubt.has_blank_line && !doubt.has_text;
-        if self.is_wanted(line) || is_behind_mbox_line {
+        if is_behind_mbox_line {
             self.mend(end, out);
             self.at = At::LineStart;
             return true;
         }
         let is_front = !self.has_field && !doubt.has_text;
-        if is_empty(line) && !is_front || end > MAX_HELD_OCTETS {
+        if is_empty(line) && !is_front || end > MAX_HELD_OCTETS || !line.ends_with(b"\n") {
             self.at = At::Body;
             return true;
         }
@@ -180,13 +204,45 @@ impl Mender {
         true
     }
 
-    /// Whether a line that may be text is a field all the same.
-    fn is_wanted(&self, line: &[u8]) -> bool {
-        match name_of(line) {
-            Some((Name::From, _)) => !self.has_from && line.contains(&b'@'),
-            Some(_) => true,
-            None => false,
+    /// The field that the line at the front of `octets`, which may be text, is all the same.
+    fn wanted(&self, octets: &[u8]) -> Option<Reading> {
+        let line = &octets[..line_end(octets, 0).unwrap_or(octets.len())];
+        let has_address = |reading: &Reading| line.contains(&b'@') || reading.body > line.len();
+        let reading = Reading::of(octets)?;
+        (reading.is_bcc() || (!self.has_from && has_address(&reading))).then_some(reading)
+    }
+
+    /// Whether `line`, without an indent, goes on with the list of addresses of the field before it.
+    fn goes_on_in(&self, line: &[u8]) -> bool {
+        let is_open = matches!(self.last_octet, b',' | b':') || line.starts_with(b",");
+        let mut count = 0;
+        let is_list = mailboxes(line).all(|mailbox| {
+            count += 1;
+            mailbox.is_ok_and(|mailbox| is_open || mailbox.domain.is_some())
+        });
+        self.has_field && self.last != Last::Other && is_list && count > 0
+    }
+
+    /// Writes the field that is held, `len` octets of which are its first line.
+    fn write_wanted(&mut self, reading: Reading, len: usize, out: &mut Vec<u8>) {
+        self.held.drain(..reading.body);
+        out.extend_from_slice(reading.name.text().as_bytes());
+        out.push(b':');
+        (self.has_field, self.last_octet) = (true, b':');
+        self.has_from |= reading.name == Name::From;
+        self.last = if reading.is_bcc() { Last::Recipients } else { Last::Authors };
+        // The colon may have stood on the second line.
+        self.at = At::InLine;
+        if reading.body <= len {
+            self.pass(len - reading.body, out);
+            self.at = At::LineStart;
         }
+    }
+
+    /// Passes on `len` octets of a field.
+    fn pass(&mut self, len: usize, out: &mut Vec<u8>) {
+        self.last_octet = self.held[..len].trim_ascii_end().last().copied().unwrap_or(self.last_octet);
+        out.extend(self.held.drain(..len));
     }
 
     /// Writes what is held up to `end`, whole lines of the header section, as what they are.
@@ -195,20 +251,25 @@ impl Mender {
         let lines: Vec<u8> = self.held.drain(..end).collect();
         for line in lines[mark..].split_inclusive(|octet| *octet == b'\n') {
             let kind = Line::begun_by(line);
-            if let Some((name, colon)) = name_of(line).filter(|_| self.is_wanted(line)) {
-                out.extend_from_slice(name.text().as_bytes());
-                out.extend_from_slice(&line[colon..]);
-                self.has_from |= name == Name::From;
-            } else if kind == Some(Line::Field) || (kind == Some(Line::Continuation) && self.has_field) {
-                self.has_from |= matches!(name_of(line), Some((Name::From, _)));
+            if kind == Some(Line::Field) {
+                self.has_from |= matches!(Reading::of(line), Some(Reading { name: Name::From, .. }));
+                self.last = Last::of(line);
+                out.extend_from_slice(line);
+            } else if kind == Some(Line::Continuation) && self.has_field {
+                out.extend_from_slice(line);
+            } else if self.has_field && self.last != Last::Authors {
+                out.push(b' ');
                 out.extend_from_slice(line);
             } else if self.has_field || !(is_blank(line) || is_mbox(line)) {
-                out.extend_from_slice(if self.has_field { b" " } else { b"X-Before-Header: " });
+                // As a part of From it would make a list of authors that nobody can read.
+                out.extend_from_slice(b"X-Before-Header: ");
                 out.extend_from_slice(line);
+                self.last = Last::Other;
             } else {
                 continue;
             }
             self.has_field = true;
+            self.last_octet = line.trim_ascii_end().last().copied().unwrap_or(self.last_octet);
         }
     }
 
@@ -219,24 +280,19 @@ impl Mender {
     }
 }
 
-impl Name {
-    fn text(self) -> &'static str {
-        match self {
-            Name::From => "From",
-            Name::Bcc => "Bcc",
-            Name::ResentBcc => "Resent-Bcc",
+impl Last {
+    /// Of a field, or of its beginning with the colon.
+    fn of(field: &[u8]) -> Last {
+        const AUTHORS: [&[u8]; 3] = [b"from", b"sender", b"reply-to"];
+        const RECIPIENTS: [&[u8]; 6] = [b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"];
+        let name = field.split(|octet| *octet == b':').next().unwrap_or_default().to_ascii_lowercase();
+        let is_in = |names: &[&[u8]]| names.contains(&name.trim_ascii());
+        match () {
+            () if is_in(&AUTHORS) => Last::Authors,
+            () if is_in(&RECIPIENTS) => Last::Recipients,
+            () => Last::Other,
         }
     }
-}
-
-/// What a line reads as the field of, without the octets that no name has, and where its colon is.
-fn name_of(line: &[u8]) -> Option<(Name, usize)> {
-    let colon = line.iter().take(MAX_NAME_OCTETS).position(|octet| *octet == b':')?;
-    let letters = line[..colon].iter().filter(|octet| octet.is_ascii_alphanumeric() || **octet == b'-');
-    let read: Vec<u8> = letters.map(u8::to_ascii_lowercase).collect();
-    let names = [Name::From, Name::Bcc, Name::ResentBcc];
-    let name = names.into_iter().find(|name| name.text().as_bytes().eq_ignore_ascii_case(&read))?;
-    Some((name, colon))
 }
 
 fn is_mbox(line: &[u8]) -> bool {

@@ -18,6 +18,7 @@
 
 pub mod address;
 pub mod address_list;
+pub mod bare_cr;
 pub mod dsn;
 pub mod fixup;
 pub mod header;
@@ -28,3 +29,4 @@ pub mod rewrite;
 
 mod date;
 mod fold;
+mod reading;

@@ -10,6 +10,7 @@
 
 use std::io::{self, Read};
 
+use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::Decoder;
 
 const BUFFER_OCTETS: usize = 64 * 1024;
@@ -20,6 +21,7 @@ pub(super) struct Input<R> {
     ends_at_dot: bool,
     at: At,
     decoder: Decoder,
+    bare_crs: BareCrs,
     buffer: Vec<u8>,
 }
 
@@ -36,7 +38,13 @@ enum At {
 impl<R: Read> Input<R> {
     pub(super) fn new(source: R, ends_at_dot: bool) -> Self {
         let buffer = vec![0; BUFFER_OCTETS];
-        Input { source, ends_at_dot, at: At::LineStart, decoder: Decoder::for_chunks(), buffer }
+        let (decoder, bare_crs) = (Decoder::for_chunks(), BareCrs::default());
+        Input { source, ends_at_dot, at: At::LineStart, decoder, bare_crs, buffer }
+    }
+
+    /// Whether what was read has a Bcc behind a bare CR.
+    pub(super) fn hides_bcc(&self) -> bool {
+        self.bare_crs.hide_bcc()
     }
 
     /// Reads some more and appends it to `out`; false once there is no more.
@@ -49,6 +57,7 @@ impl<R: Read> Input<R> {
             len => len?,
         };
         let buffer = std::mem::take(&mut self.buffer);
+        self.bare_crs.push(&buffer[..len]);
         if len == 0 || self.take(&buffer[..len], out) {
             self.at = At::End;
             self.decoder.finish(out);

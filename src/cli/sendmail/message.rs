@@ -20,6 +20,7 @@ use super::overflow::Overflow;
 use super::recipients;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
+use crate::message::bare_cr;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
 use crate::message::mend::Mender;
@@ -53,6 +54,9 @@ impl<R: Read> Message<R> {
             has_rest = input.read(&mut raw).map_err(|error| unreadable(&error))?;
             mender.push(&raw, &mut octets);
             raw.clear();
+        }
+        if input.hides_bcc() {
+            return Err(Failure::new(Exit::DataErr, format!("{}; nothing was queued", bare_cr::SENTENCE)));
         }
         // It holds something back only before the end of the header section, or where there is no more to come.
         mender.finish(&mut octets);
@@ -160,6 +164,13 @@ mod tests {
                 "a@x c@z s@y",
                 "To: a@x,\r\n c@z\r\nFrom: f@z\r\n\r\n",
             ),
+            // The second was published, and got no copy.
+            (
+                "Bcc: s@y,\nt@z\nFrom: f@z\nTo: a@x,\nodd@x\n\nb\n",
+                "s@y t@z a@x odd@x",
+                "From: f@z\r\nTo: a@x,\r\n odd@x\r\n\r\nb\r\n",
+            ),
+            ("From: f@z\nBcc\n : s@y\nBcc; t\n\nb\n", "s@y t", "From: f@z\r\n\r\nb\r\n"),
             ("From: f@z\nB cc: s@y\n\nb\n", "s@y", "From: f@z\r\n\r\nb\r\n"),
         ] {
             let message = read(octets.as_bytes(), &wanted).unwrap();
@@ -168,6 +179,8 @@ mod tests {
             let mut content = message.content;
             assert_eq!(String::from_utf8(content.rest()).unwrap(), expected, "{octets:?}");
         }
+        let hidden = read(b"To: a@x\rBcc: s@y\nSubject: x\n\n", &wanted).err().unwrap();
+        assert!(hidden.exit() == Exit::DataErr && hidden.to_string().starts_with("a Bcc stands behind a CR"));
         // What may be a recipient who gets nothing is refused, not guessed.
         let failure = read(b"To: a@x\nodd one\nBcc: s@y\n\n", &wanted).err().unwrap();
         assert_eq!(failure.exit(), Exit::DataErr, "{failure}");

@@ -9,6 +9,7 @@
 
 use super::state::{State, Transaction};
 use super::{Action, Durable, Refusal, Session, error, ok, say_hello_first};
+use crate::message::bare_cr::{self, BareCrs};
 use crate::smtp::dot::{Decoder, LineEnd};
 use crate::smtp::reply::Reply;
 
@@ -16,6 +17,7 @@ use crate::smtp::reply::Reply;
 #[derive(Debug)]
 pub(super) struct Transfer {
     decoder: Decoder,
+    bare_crs: BareCrs,
     extent: Extent,
     /// Decoded so far.
     octets: u64,
@@ -41,6 +43,7 @@ impl Transfer {
     fn data(command_end: LineEnd) -> Self {
         Transfer {
             decoder: Decoder::for_data(command_end),
+            bare_crs: BareCrs::default(),
             extent: Extent::Dot,
             octets: 0,
             declared_size: 0,
@@ -51,6 +54,7 @@ impl Transfer {
     fn first_chunk(octets: u64, last: bool) -> Self {
         Transfer {
             decoder: Decoder::for_chunks(),
+            bare_crs: BareCrs::default(),
             extent: Extent::Chunk { remaining: octets, last },
             octets: 0,
             declared_size: octets,
@@ -74,6 +78,7 @@ impl Transfer {
             Extent::Chunk { remaining, last } => self.read_chunk(input, remaining, last, out),
             Extent::ChunkRead | Extent::Whole => 0,
         };
+        self.bare_crs.push(&input[..taken]);
         self.octets += out.len() as u64;
         taken
     }
@@ -190,6 +195,10 @@ impl<P: Durable> Session<P> {
         let extent = transfer.extent;
         if transfer.octets > self.policy.max_message_size {
             self.refuse_at_end(too_large());
+            return (taken, Action::Discard);
+        }
+        if transfer.bare_crs.hide_bcc() {
+            self.refuse_at_end(error(550, 6, 0, bare_cr::SENTENCE));
             return (taken, Action::Discard);
         }
         if !content.is_empty() {
