@@ -18,7 +18,8 @@
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
 //!    sequence the relay does not follow are no fault of the message. 503 and 530 are that at the final dot, too.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
-//!    deferred, as 452 is. Behind recipients that were taken, it says that this transaction is full ([`is_too_many`]).
+//!    deferred, as 452 is, and so do these words where there is no status. Behind recipients that were taken, it says
+//!    that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
 //!
@@ -92,13 +93,17 @@ pub(crate) fn judge(phase: Phase, answer: Option<&Reply>) -> Judgement {
 }
 
 /// Whether a reply to RCPT may say that the transaction has enough recipients: by status X.5.3, else, where it has
-/// none, by 452 or 552 (RFC 5321 4.5.3.1.10).
+/// none, by 452 or 552 (RFC 5321 4.5.3.1.10), or in words: Courier says `431 Too many recipients.`
 pub(crate) fn is_too_many(reply: &Reply) -> bool {
     let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
     match reply.status() {
         Some(status) => is_refusal && (status.subject(), status.detail()) == (5, 3),
-        None => matches!(reply.code(), 452 | 552),
+        None => matches!(reply.code(), 452 | 552) || is_refusal && says_too_many(reply),
     }
+}
+
+fn says_too_many(reply: &Reply) -> bool {
+    reply.lines().iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"))
 }
 
 /// 421 anywhere, and notes 1 and 2 of the table.
@@ -187,6 +192,8 @@ mod tests {
             (Phase::Rcpt, "452 4.5.3", DEFER_IT),
             (Phase::Rcpt, "552 5.5.3", DEFER_IT),
             (Phase::Rcpt, "550 5.5.3", DEFER_IT),
+            (Phase::Rcpt, "531 Too many recipients.", DEFER_IT),
+            (Phase::Rcpt, "550 5.7.1 Too many recipients.", BOUNCE_IT),
             (Phase::Rcpt, "251 2.1.5", GO),
             (Phase::Rcpt, "252 2.1.5", GO),
             (Phase::Data, "503 5.5.1", RELAY),
@@ -199,6 +206,25 @@ mod tests {
         for (phase, said, expected) in cases {
             let (reply, _) = Reply::parse(format!("{said} words\r\n").as_bytes()).unwrap().unwrap();
             assert_eq!(judge(phase, Some(&reply)), expected, "{phase:?} {said}");
+        }
+    }
+
+    /// Courier says 431 and no status behind the tenth: the rest of 120 waited ever longer, ten at each try.
+    #[test]
+    fn a_full_transaction_is_known_by_status_or_code_or_words() {
+        let cases = [
+            ("431 Too many recipients.", true),
+            ("450 too many recipients", true),
+            ("531 Too many recipients.", true),
+            ("451 4.5.3 Too many recipients", true),
+            ("452 later", true),
+            ("450 4.7.1 Too many recipients", false),
+            ("450 greylisted", false),
+            ("250 not too many recipients", false),
+        ];
+        for (said, expected) in cases {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(is_too_many(&reply), expected, "{said}");
         }
     }
 

@@ -9,14 +9,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
 from pki import NAME
-from waiting import free_port, wait_until
+from waiting import accepts, free_port, greets, wait_until
 
 USER, PASSWORD, REALM = "relayuser", "s3cret pass/word", "nullmta.test"
 MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -122,7 +121,7 @@ class Instance:
     def start(self):
         """Starts the master and waits until the port answers with a greeting."""
         self._run("postfix", "start")
-        wait_until(self._greets, 20, f"Postfix on port {self.port}\n{self.log()[-2000:]}")
+        wait_until(lambda: greets(self.port), 20, f"Postfix on port {self.port}\n{self.log()[-2000:]}")
 
     def is_running(self) -> bool:
         return self._master_pid() is not None
@@ -134,7 +133,7 @@ class Instance:
             return
         os.kill(pid, signal.SIGTERM)
         # Its smtpd processes may hold the port a moment longer than the master lives.
-        wait_until(lambda: self._master_pid() is None and not self._accepts(), 20, "Postfix's end")
+        wait_until(lambda: self._master_pid() is None and not accepts(self.port), 20, "Postfix's end")
 
     def _master_pid(self):
         try:
@@ -144,20 +143,6 @@ class Instance:
         except (OSError, ValueError):
             return None
         return pid if comm == "master" and state != "Z" else None
-
-    def _accepts(self):
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-            return True
-        except OSError:
-            return False
-
-    def _greets(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                return connection.recv(3) == b"220"
-        except OSError:
-            return False
 
     def _run(self, tool, *arguments):
         done = subprocess.run(

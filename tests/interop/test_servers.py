@@ -1,4 +1,5 @@
-"""Relays of every family that can be had here: a burst, an end in the midst, restarts, refusals, many recipients.
+"""Relays of every family that can be had here: a burst, an end in the midst, restarts, refusals, long lines, many
+recipients.
 
 The server forwards to a recorder; what counts is what the daemon says of each message and what arrives behind the
 server. A server that is killed may send twice what it had taken: that is between it and the recorder, so a message
@@ -6,6 +7,7 @@ doubled is an error only where nothing was killed.
 """
 
 import collections
+import email
 import re
 import time
 
@@ -28,18 +30,19 @@ def family(request):
 class Relayed:
     """A daemon, the server that is its relay, and the recorder behind that."""
 
-    def __init__(self, family, scratch, authority, make_nullmta, **settings):
+    def __init__(self, family, scratch, authority, make_nullmta, relay="", **settings):
         certificate, key = authority.issue("server", f"DNS:{NAME},DNS:localhost,IP:127.0.0.1")
         self.recorder = Recorder(refused=family.refused)
         self.server = family(scratch / "server", certificate, key, self.recorder.port, **settings)
-        self.nullmta = make_nullmta(self.server.port, user=USER, password=PASSWORD, queue='retry-min = "1s"')
+        self.nullmta = make_nullmta(self.server.port, user=USER, password=PASSWORD, queue='retry-min = "1s"', relay=relay)
         if not family.has_auth:
             self.nullmta.leave_out("username", "password-file")
-        self.arrived = collections.Counter()
+        self.arrived, self.transactions = collections.Counter(), []
 
     def collect(self):
         """How often each message (by its subject) and recipient came out behind the server, until now."""
         for transaction in self.recorder.take():
+            self.transactions.append(transaction)
             number = int(re.search(rb"^Subject: number (\d+)", transaction.content, re.MULTILINE).group(1))
             for recipient in transaction.recipients:
                 self.arrived[number, recipient.split(">")[0].strip("<")] += 1
@@ -149,3 +152,76 @@ def test_a_refused_recipient_concerns_nobody_else(relayed):
         told = lambda: len(re.findall(line, relayed.nullmta.log()))
         wait_until(lambda: told() >= 10, 30, lambda: f"ten lines {line}\n{relayed.nullmta.log()[-3000:]}")
         assert told() == 10, relayed.nullmta.log()[-3000:]
+
+
+SIGNED = b"DKIM-Signature: v=1; d=example.org; b=x\r\n"
+EIGHT_BIT = "Grüße".encode()
+
+
+def with_line(octets: int) -> bytes:
+    return b"Subject: number %d\r\n\r\n" + b"0123456789" * (octets // 10) + b"\r\n"
+
+
+# What is signed is not folded.
+ODD = [
+    with_line(5_000),
+    with_line(70_000),
+    SIGNED + with_line(5_000),
+    SIGNED + with_line(70_000),
+    b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nSubject: number %d\r\n\r\n" + EIGHT_BIT + b"\r\n",
+]
+
+
+def is_refused(server, text: bytes) -> bool:
+    return text.startswith(SIGNED) and max(map(len, text.split(b"\r\n"))) > server.longest_line
+
+
+def assert_same_text(content: bytes, sent: bytes):
+    """What a server puts into a line that it breaks (a line end, a blank, `!`) is no digit."""
+    digits = lambda text: re.sub(rb"[^0-9]", b"", text)
+    body, original = email.message_from_bytes(content).get_payload(decode=True), sent.partition(b"\r\n\r\n")[2]
+    assert digits(body) == digits(original)
+    assert (EIGHT_BIT in body) == (EIGHT_BIT in original)
+
+
+def test_long_lines_and_8_bit_text_concern_nobody_else(relayed):
+    """A relay refused a long line within the content and again at the dot: the harmless mail behind it on the
+    connection bounced by the second refusal. Here a harmless message is behind each."""
+    relayed = relayed(relay="max-connections = 1")
+    relayed.server.start()
+    harmless = b"Subject: number %d\r\n\r\nx\r\n"
+    sent = [harmless, *(text for odd in ODD for text in (odd, harmless))]
+    refused = {number for number, text in enumerate(sent) if is_refused(relayed.server, text)}
+    relayed.nullmta.start()
+    with relayed.nullmta.client() as client:
+        for number, text in enumerate(sent):
+            submit(client, text % number)
+    relayed.nullmta.wait_until_empty(90)
+    # Of what is refused its sender hears.
+    expected = {(number, "ann@example.org" if number in refused else "bob@example.net") for number in range(len(sent))}
+    relayed.wait_for(expected)
+    assert relayed.collect() == collections.Counter(expected), relayed.nullmta.log()[-6000:]
+    assert relayed.nullmta.log().count("status=bounced") == len(refused)
+    for transaction in relayed.transactions:
+        number = int(re.search(rb"^Subject: number (\d+)", transaction.content, re.MULTILINE).group(1))
+        if number not in refused:
+            assert_same_text(transaction.content, sent[number])
+
+
+def test_more_recipients_than_the_server_takes_at_once(relayed):
+    """Of 1,000 recipients a relay took fifty at a time, and those of the next fifty after a wait as for a refusal."""
+    relayed = relayed(relay="max-connections = 1", recipients=10)
+    relayed.server.start()
+    relayed.nullmta.start()
+    many = [f"bob{number}@example.net" for number in range(120)]
+    with relayed.nullmta.client() as client:
+        for number, recipients in enumerate((["ann@example.net"], many, ["ann@example.net"])):
+            submit(client, MESSAGE % (number, number), recipients=recipients)
+    expected = {(1, recipient) for recipient in many} | {(0, "ann@example.net"), (2, "ann@example.net")}
+    relayed.wait_for(expected, 90)
+    relayed.nullmta.wait_until_empty(60)
+    if relayed.server.keeps_the_surplus:
+        assert relayed.collect() == collections.Counter(expected)
+    assert set(relayed.sent().values()) == {1} and len(relayed.sent()) == len(expected)
+    for word in ("status=deferred", "status=bounced", "relay paused", "possible duplicate"):
+        assert word not in relayed.nullmta.log(), relayed.nullmta.log()[-3000:]

@@ -1,4 +1,4 @@
-"""Waiting for what another process does, always with a deadline."""
+"""Waiting for what another process does, always with a deadline; and whether it listens yet."""
 
 import socket
 import time
@@ -20,3 +20,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def accepts(port) -> bool:
+    """Whether somebody listens on this loopback port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    except OSError:
+        return False
+
+
+def greets(port) -> bool:
+    """Whether an SMTP server on this loopback port takes clients."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            return connection.recv(3) == b"220"
+    except OSError:
+        return False
