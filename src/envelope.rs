@@ -231,6 +231,14 @@ impl ReversePath {
             ReversePath::Mailbox(address) => Some(address),
         }
     }
+
+    /// The same with `address`, if there is one, in the place of `<>`.
+    pub fn or_for_null(&self, address: Option<&Address>) -> ReversePath {
+        match (self, address) {
+            (ReversePath::Null, Some(address)) => ReversePath::Mailbox(address.clone()),
+            (ReversePath::Null | ReversePath::Mailbox(_), _) => self.clone(),
+        }
+    }
 }
 
 /// As it stands between the brackets: empty for the null reverse-path.

@@ -320,8 +320,8 @@ impl fmt::Display for HeldBack<'_> {
         let said = Foreign(self.said);
         write!(
             f,
-            "{until}: {said}; have the relay take this sender, or set rewrite.sender for the mail to come; a reload \
-             tries what is held again"
+            "{until}: {said}; have the relay take this sender, or set rewrite.sender for the mail to come, \
+             rewrite.null-sender for mail from <>; a reload tries what is held again"
         )
     }
 }

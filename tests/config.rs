@@ -224,6 +224,8 @@ fn everything(config: &Config) {
     let auth = config.relay.auth.as_ref().unwrap();
     let command = ["/usr/bin/pass", "show", "relay"].map(String::from).to_vec();
     assert_eq!(auth.secret, SecretSource::Command(command));
+    assert_eq!(config.rewrite.null_sender().unwrap().as_str(), "bounces@example.com");
+    assert_eq!(default.rewrite.null_sender(), None);
 }
 
 mod example {
@@ -232,7 +234,7 @@ mod example {
     use super::*;
 
     /// Keys that the example shows with an example of a value, for want of a default.
-    const WITHOUT_DEFAULT: [&str; 25] = [
+    const WITHOUT_DEFAULT: [&str; 26] = [
         "auth.credential",
         "auth.mechanisms",
         "auth.password-command",
@@ -247,6 +249,7 @@ mod example {
         "rewrite.header",
         "rewrite.masquerade",
         "rewrite.masquerade-except",
+        "rewrite.null-sender",
         "rewrite.origin",
         "rewrite.recipient",
         "rewrite.recipients",

@@ -84,15 +84,17 @@ impl Rewrite {
     }
 }
 
-/// What becomes of the envelope and the header; the body is not read.
+/// What becomes of the envelope, as the relay is told it, and of the header; the body is not read.
 fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), Failure> {
+    let rules = task.rules.clone();
     let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
     while out.is_empty()
         && let Some(line) = next_line(input)?
     {
         fixup.push(&line, &mut out).map_err(refused)?;
     }
-    let fixed = fixup.finish(&mut out).map_err(refused)?;
+    let mut fixed = fixup.finish(&mut out).map_err(refused)?;
+    fixed.envelope.reverse_path = fixed.envelope.reverse_path.or_for_null(rules.null_sender());
     Ok((fixed, header::split(&out).header.octets().to_owned()))
 }
 
@@ -228,6 +230,32 @@ mod tests {
              \u{20} Date: x\n\
              \u{20} Message-ID: <a?@b>\n"
         );
+    }
+
+    /// With `rewrite.null-sender` what is queued and what the relay is told differ: it is the relay's that is asked for.
+    #[test]
+    fn what_the_relay_is_told_for_the_null_reverse_path_is_shown() {
+        let null_sender = Some(Address::parse("bounces@example.org").unwrap());
+        for (null_sender, change, told) in [
+            (None, "  none", ""),
+            (
+                null_sender,
+                "  MAIL FROM: <> -> bounces@example.org (rewrite.null-sender)",
+                "bounces@example.org",
+            ),
+        ] {
+            let settings = Settings { null_sender, ..Settings::new("example.org", "web1.example.org") };
+            let rules = Arc::new(Rules::new(settings).unwrap());
+            let task = Task { envelope: Envelope::from(ReversePath::Null), rules, ..task() };
+            let message = &b"From: a@x\nTo: b@y\nDate: x\nMessage-ID: <a@b>\n\n"[..];
+            let (fixed, header) = header_of(task, &mut &*message).unwrap();
+            let text = explanation(&fixed, &header);
+            let expected = format!("Changes:\n{change}\n\nEnvelope:\n  MAIL FROM:<{told}>\n");
+            assert!(text.starts_with(&expected), "{text}");
+            let json = serde_json::to_value(json::Explanation::of(&fixed, &header)).unwrap();
+            assert_eq!(json["reverse-path"], told);
+            assert_eq!(json["changes"].as_array().unwrap().len(), usize::from(!told.is_empty()));
+        }
     }
 
     #[test]

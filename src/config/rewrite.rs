@@ -18,7 +18,7 @@ use crate::message::rewrite::{
     Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
     Replacement, Rules, Selector, Settings, Template,
 };
-use setting::{OneRecipient, Target, Text, User, Yes};
+use setting::{NullSender, OneRecipient, Target, Text, User, Yes};
 
 /// The most header rules: each is asked about every field until one matches.
 const MAX_HEADER_RULES: usize = 100;
@@ -30,6 +30,7 @@ pub(super) struct Rewrite {
     masquerade_except: Keys<User>,
     masquerade_classes: Keys<Class>,
     pub(super) sender: Key<Template>,
+    null_sender: Key<NullSender>,
     recipient: Key<OneRecipient>,
     senders: Vec<Mapped>,
     recipients: Vec<Mapped>,
@@ -56,6 +57,7 @@ impl Rewrite {
             masquerade_except: table.take_list("masquerade-except")?,
             masquerade_classes: table.take_list("masquerade-classes")?,
             sender: table.take("sender")?,
+            null_sender: table.take("null-sender")?,
             recipient: table.take("recipient")?,
             senders: mapped(table.take_map("senders")?)?,
             recipients: mapped(table.take_map("recipients")?)?,
@@ -80,6 +82,7 @@ impl Rewrite {
             masquerade_except: names(values(&self.masquerade_except), |user| user.0),
             masquerade_classes: values(&self.masquerade_classes).unwrap_or(default.masquerade_classes),
             sender: self.sender.as_ref().map(|entry| entry.value.clone()),
+            null_sender: self.null_sender.as_ref().map(|entry| entry.value.0.clone()),
             recipient: self.recipient.as_ref().map(|entry| entry.value.0.clone()),
             senders: table_of(&self.senders),
             recipients: table_of(&self.recipients),

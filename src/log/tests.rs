@@ -55,13 +55,13 @@ fn why_mail_is_held() {
     assert_eq!(
         HeldBack { said, is_first_day: true }.to_string(),
         "this relay has never taken a message from here, so what it refuses is held: 553 5.7.1 no\\r\\n18A4: \
-         status=sent; have the relay take this sender, or set rewrite.sender for the mail to come; a reload tries \
-         what is held again"
+         status=sent; have the relay take this sender, or set rewrite.sender for the mail to come, \
+         rewrite.null-sender for mail from <>; a reload tries what is held again"
     );
     assert_eq!(
         HeldBack { said: "550 no", is_first_day: false }.to_string(),
         "what the relay refuses is held: 550 no; have the relay take this sender, or set rewrite.sender for the \
-         mail to come; a reload tries what is held again"
+         mail to come, rewrite.null-sender for mail from <>; a reload tries what is held again"
     );
 }
 

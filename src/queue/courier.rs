@@ -6,6 +6,9 @@
 //! A message to more recipients than a transaction may have goes in several, one after the other on this connection;
 //! what each came to is recorded before the next begins. The content stays where it is and is read anew for each.
 //!
+//! In the place of `<>` the relay is told `rewrite.null-sender`, where that is set; all that is made of its answer goes
+//! by the envelope on the spool, which keeps `<>`.
+//!
 //! Invariant (1 of `queue/mod.rs`): a courier that ends, however, gives back what it still holds.
 
 use std::collections::{HashMap, VecDeque};
@@ -150,7 +153,7 @@ impl Courier {
             earlier: None,
         };
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
-        transaction(attempt, self.most_recipients, content, content_len)
+        transaction(&self.desk.settings, attempt, self.most_recipients, content, content_len)
     }
 
     /// The next transaction of a message that is under way here; `None` where it cannot be read any more.
@@ -160,7 +163,8 @@ impl Courier {
         let stored = spawn_blocking(move || spool.peek(id)).await;
         let attempt = self.attempts.get_mut(&id)?;
         if let Ok(Ok(Stored { content, content_len, .. })) = stored {
-            return Some(transaction(attempt, self.most_recipients, content, content_len));
+            let settings = &self.desk.settings;
+            return Some(transaction(settings, attempt, self.most_recipients, content, content_len));
         }
         // The next attempt says why.
         self.settle_parts(id);
@@ -306,8 +310,15 @@ impl Drop for Courier {
 }
 
 /// The next transaction of `attempt`, for at most so many of its recipients.
-fn transaction(attempt: &mut Attempt, most_recipients: usize, content: Content, size: u64) -> Transaction {
+fn transaction(
+    settings: &Settings,
+    attempt: &mut Attempt,
+    most_recipients: usize,
+    content: Content,
+    size: u64,
+) -> Transaction {
     let Envelope { reverse_path, recipients, ret, envid, body, .. } = &attempt.envelope;
+    let reverse_path = reverse_path.or_for_null(settings.null_sender.as_ref());
     let part = attempt.rest.drain(..most_recipients.min(attempt.rest.len()));
     let part: Vec<(usize, Recipient)> =
         part.filter_map(|index| Some((index, recipients.get(index)?.clone()))).collect();
@@ -315,7 +326,7 @@ fn transaction(attempt: &mut Attempt, most_recipients: usize, content: Content, 
         || part.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
     Transaction {
         id: attempt.id,
-        reverse_path: reverse_path.clone(),
+        reverse_path,
         recipients: part,
         body: *body,
         ret: *ret,

@@ -100,6 +100,8 @@ pub struct Settings {
     pub hostname: String,
     /// Whom DSNs are from, in their header.
     pub dsn_author: Address,
+    /// What the relay is told in the place of the reverse-path `<>`; `None`: `<>`.
+    pub null_sender: Option<Address>,
     /// How many connections to the relay may exist.
     pub max_connections: NonZeroUsize,
     /// How many recipients a transaction may have.
@@ -123,6 +125,7 @@ impl Settings {
             postmaster: config.queue.postmaster.clone(),
             hostname: config.listen.hostname.clone(),
             dsn_author: config.rewrite.dsn_author(),
+            null_sender: config.rewrite.null_sender().cloned(),
             max_connections: config.relay.max_connections,
             recipients_per_message: config.relay.recipients_per_message,
             carrier,

@@ -18,7 +18,8 @@
 //! configuration, `rewrite.header` with the number of the rule from 1, or `always`; `before` is null for what
 //! was added, `after` for what was removed. Beyond 1000 they are only counted, in `more-changes`. `left-alone` are fields with
 //! addresses that no rule was applied to, wholly or in part, and why, in words. The null
-//! reverse-path is the empty text. `header` is what goes on, each field on one line, octets that are no UTF-8
+//! reverse-path is the empty text; `reverse-path` is what the relay is told, with `rewrite.null-sender` for the null
+//! one. `header` is what goes on, each field on one line, octets that are no UTF-8
 //! replaced.
 
 use serde::Serialize;

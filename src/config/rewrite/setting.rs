@@ -61,6 +61,25 @@ impl Setting for OneRecipient {
     }
 }
 
+/// What the relay is told in the place of `<>`.
+#[derive(Clone, Debug)]
+pub(super) struct NullSender(pub(super) Address);
+
+impl Setting for NullSender {
+    fn expected() -> Cow<'static, str> {
+        "an address with its domain, such as \"bounces@example.com\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let OneRecipient(address) = OneRecipient::read(value)?;
+        address.domain().is_some().then_some(NullSender(address))
+    }
+
+    fn found(value: &DeValue<'_>) -> String {
+        found_fixed(value)
+    }
+}
+
 /// Whether it has what only [`Template`]s fill in.
 fn has_variable(text: &str) -> bool {
     ["%u", "%d", "%h", "%%"].iter().any(|variable| text.contains(variable))
@@ -236,6 +255,7 @@ mod tests {
             &["'|/bin/sh'", "'/var/mail/x'", "':include:/x'", "''"],
         );
         check::<OneRecipient>(&["'ann'", "'50%@x'"], &["'%u@x'", "'ann@%h'", "''", "'@x'"]);
+        check::<NullSender>(&["'ann@x'", "'50%@x'"], &["'ann'", "'%u@x'", "'<>'", "''", "'@x'", "true"]);
         check::<Selector>(&["'root'", "'ann@x'", "'@x'"], &["''", "'@'", "'a b'", "'a@b@c'"]);
         check::<Replacement>(
             &["'root'", "'ann@x'", "'@x'"],

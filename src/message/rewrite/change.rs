@@ -20,6 +20,8 @@ pub enum Rule {
     Senders,
     /// `rewrite.sender`.
     Sender,
+    /// `rewrite.null-sender`: at the relay, when the message is sent.
+    NullSender,
     /// `rewrite.recipients`.
     Recipients,
     /// `rewrite.recipient`.
@@ -46,6 +48,7 @@ impl fmt::Display for Rule {
             Rule::Origin => "rewrite.origin",
             Rule::Senders => "rewrite.senders",
             Rule::Sender => "rewrite.sender",
+            Rule::NullSender => "rewrite.null-sender",
             Rule::Recipients => "rewrite.recipients",
             Rule::Recipient => "rewrite.recipient",
             Rule::Masquerade => "rewrite.masquerade",

@@ -1,6 +1,6 @@
 //! The envelope's addresses.
 //!
-//! Promises: the null reverse-path stays what it is; a recipient that was changed keeps what the submitter
+//! Promises: the null reverse-path stays what it is, and what the relay is told for it is noted; a recipient that was changed keeps what the submitter
 //! wrote beside it, and a mailbox that two recipients became, or that an alias leads to, is told once.
 
 use std::collections::HashMap;
@@ -20,7 +20,12 @@ impl Rules {
 /// Sends each address of `envelope` on its way.
 pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut Changes) -> Envelope {
     let reverse_path = match envelope.reverse_path {
-        ReversePath::Null => ReversePath::Null,
+        ReversePath::Null => {
+            if let Some(address) = rules.null_sender() {
+                changes.address(Rule::NullSender, &Place::ReversePath, "<>", address.to_string());
+            }
+            ReversePath::Null
+        }
         ReversePath::Mailbox(address) => {
             let steps = rules.steps(&address, Class::EnvelopeSender);
             note(&address, &steps, &Place::ReversePath, changes);

@@ -24,7 +24,8 @@
 //!    [`Changes`], with the reason.
 //! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
-//! 3. Every address of the envelope has a domain; `<>` stays `<>`.
+//! 3. Every address of the envelope has a domain; `<>` stays `<>` in the queue, so that its failure makes no other
+//!    bounce: `null-sender` is what the relay is told for it (`queue/courier.rs`).
 //! 4. Time and memory are in proportion to the header and bounded ([`Refused::HeaderTooLarge`],
 //!    [`Refused::TooMuchEffort`]).
 //!

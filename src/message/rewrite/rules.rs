@@ -72,6 +72,8 @@ pub struct Settings {
     pub masquerade_classes: Vec<Class>,
     /// `sender`.
     pub sender: Option<Template>,
+    /// `null-sender`.
+    pub null_sender: Option<Address>,
     /// `recipient`.
     pub recipient: Option<Address>,
     /// `senders`.
@@ -105,6 +107,7 @@ impl Settings {
             masquerade_except: Vec::new(),
             masquerade_classes: vec![EnvelopeSender, HeaderSender, HeaderRecipient],
             sender: None,
+            null_sender: None,
             recipient: None,
             senders: BTreeMap::new(),
             recipients: BTreeMap::new(),
@@ -136,6 +139,7 @@ pub struct Rules {
     pub(super) host: Host,
     masquerade: Masquerade,
     senders: Mapping,
+    null_sender: Option<Address>,
     recipients: Mapping,
     aliases: Aliases,
     pub(super) keep_original: bool,
@@ -160,6 +164,7 @@ impl Rules {
             host,
             masquerade,
             senders,
+            null_sender: settings.null_sender,
             recipients,
             aliases,
             keep_original: settings.keep_original,
@@ -180,6 +185,11 @@ impl Rules {
     /// A relay that takes verified senders only looks at this address too.
     pub fn dsn_author(&self) -> Address {
         self.sent_as(&Rules::daemon(), Class::HeaderSender)
+    }
+
+    /// What the relay is told in the place of `<>`; `None`: `<>`. The message itself keeps `<>`.
+    pub fn null_sender(&self) -> Option<&Address> {
+        self.null_sender.as_ref()
     }
 
     /// Who writes what is from `<>`.

@@ -92,6 +92,8 @@ pub(super) enum Does {
     Leaves,
     /// Takes the message; says so when the two have met here twice: to show that it has, and to be let to.
     Holds(Arc<Barrier>),
+    /// Says this to each recipient of mail from `<>`, and takes all other.
+    RefusesNull(&'static str),
     /// Cannot be reached.
     Refuses,
     /// Breaks the dialogue off at this phase of a transaction.
@@ -111,6 +113,7 @@ pub(super) struct Seen {
     pub(super) from: String,
     pub(super) to: Vec<String>,
     pub(super) content: String,
+    pub(super) needs_smtputf8: bool,
     /// Seconds since the test began.
     pub(super) at: i64,
 }
@@ -235,6 +238,7 @@ impl TestRelay {
             if let Does::Breaks(phase, _) | Does::Stalls(phase, _) = does {
                 return Err(self.break_off(transaction, phase, does, &mut courier).await);
             }
+            let is_from_null = transaction.reverse_path == ReversePath::Null;
             self.see(transaction).await;
             if courier.before_dot(id).await.is_err() {
                 let unmarked =
@@ -245,6 +249,8 @@ impl TestRelay {
             let phase = if let Does::SaysAtRcpt(_) = does { Phase::Rcpt } else { Phase::Dot };
             let said = match does {
                 Does::Says(said) | Does::SaysAtRcpt(said) => said,
+                Does::RefusesNull(said) if is_from_null => vec![said],
+                Does::RefusesNull(_) => vec!["250 2.0.0 ok"],
                 Does::Holds(release) => {
                     release.wait().await;
                     release.wait().await;
@@ -300,6 +306,7 @@ impl TestRelay {
             from: transaction.reverse_path.to_string(),
             to: transaction.recipients.iter().map(|(_, recipient)| recipient.address.to_string()).collect(),
             content: String::from_utf8(content).unwrap(),
+            needs_smtputf8: transaction.needs_smtputf8,
             at: self.clock.now().duration_since(self.started).as_secs(),
         });
     }
@@ -434,6 +441,7 @@ impl Bench {
             postmaster: None,
             hostname: "host.example".into(),
             dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
+            null_sender: None,
             max_connections: NonZeroUsize::new(2).unwrap(),
             recipients_per_message: NonZeroUsize::new(50).unwrap(),
             carrier: relay.clone(),
@@ -463,6 +471,12 @@ impl Bench {
     /// Gives the queue its settings anew, as a reload does.
     pub(super) fn reload(&self) {
         self.queue.reconfigure(self.settings.clone());
+    }
+
+    /// The same with other settings.
+    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.reload();
     }
 
     /// Commits a message from `from` (empty: `<>`).

@@ -5,6 +5,7 @@ mod bounces;
 mod connections;
 mod logins;
 mod many;
+mod null_sender;
 mod outages;
 mod poison;
 mod refusals;
