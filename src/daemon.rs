@@ -408,10 +408,13 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certi
 fn certificate(config: &Config) -> Result<Option<Certificate>, String> {
     let shown = match &config.listen.certificate {
         None => return Ok(None),
-        Some(ServerCertificate::SelfMade) => Certificate::self_made(&config.listen.hostname),
-        Some(ServerCertificate::Files { chain, key }) => Certificate::load(chain, key),
+        Some(ServerCertificate::SelfMade) => Certificate::self_made(&config.listen.hostname)
+            .map_err(|why| format!("listen.certificate: {why} (listen.hostname)")),
+        Some(ServerCertificate::Files { chain, key }) => {
+            Certificate::load(chain, key).map_err(|fault| fault.told("listen.certificate", "listen.key"))
+        }
     };
-    shown.map(Some).map_err(|error| format!("listen.certificate: {error}"))
+    shown.map(Some)
 }
 
 /// The user of that uid, as `/etc/passwd` has it; looked up once a session.

@@ -12,7 +12,7 @@
 //! ```
 //! | | | |
 //! |---|---|---|
-//! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] | what everyone speaks in; pure |
+//! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] [`tls_faults`] | what everyone speaks in; pure |
 //! | cores | [`smtp`] [`message`] | RFC 5321 both ways, what is done to a message; pure |
 //! | | [`config`] | what is configured; pure, but for reading files and secrets |
 //! | shells | [`spool`] [`relay`] [`listener`] | the disk, the network outward, the network inward |
@@ -45,3 +45,4 @@ pub mod smtp;
 pub mod spool;
 pub mod status;
 pub mod systemd;
+pub mod tls_faults;

@@ -20,17 +20,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("queue_id", &[]),
     ("secret", &[]),
     ("status", &[]),
+    ("tls_faults", &[]),
     // Cores: pure.
     ("smtp", &["envelope", "status"]),
     ("message", &["envelope", "queue_id", "status"]),
     ("log", &["envelope", "queue_id", "smtp", "status"]),
     // What is configured.
-    ("config", &["envelope", "message", "secret"]),
+    ("config", &["envelope", "message", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the disk, the network outward, the network inward.
     ("spool", &["envelope", "log", "queue_id", "smtp"]),
-    ("relay", &["config", "envelope", "log", "queue_id", "secret", "smtp", "status"]),
-    ("listener", &["config", "envelope", "log", "message", "queue_id", "smtp", "spool", "status"]),
+    ("relay", &["config", "envelope", "log", "queue_id", "secret", "smtp", "status", "tls_faults"]),
+    (
+        "listener",
+        &["config", "envelope", "log", "message", "queue_id", "smtp", "spool", "status", "tls_faults"],
+    ),
     // The one owner of live messages.
     ("queue", &["config", "envelope", "log", "message", "queue_id", "relay", "spool", "status"]),
     // The control socket, and start, reload, stop.
@@ -42,7 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["admin", "config", "journal", "listener", "log", "message", "queue", "relay", "spool", "systemd"],
     ),
     // Faces.
-    ("sink", &["envelope", "listener", "secret", "smtp", "status"]),
+    ("sink", &["envelope", "listener", "secret", "smtp", "status", "tls_faults"]),
     (
         "cli",
         &[
@@ -54,10 +58,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Files that need each other, and why that stays.
 const CIRCLES: &[(&[&str], &str)] = &[
-    (
-        &["config/authorities", "config/check"],
-        "certificates are one kind of file that the check reads, in its words",
-    ),
     (
         &["config/file", "config/rewrite"],
         "`[rewrite]` is a table of the file, and is read as the file's others are",

@@ -104,7 +104,9 @@ impl Sink {
 
     fn into_options(self) -> Result<Options, Failure> {
         let certificate = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => Certificate::load(certificate, key),
+            (Some(certificate), Some(key)) => {
+                Certificate::load(certificate, key).map_err(|fault| fault.told("--certificate", "--key"))
+            }
             _ => Certificate::self_made("localhost"),
         };
         Ok(Options {

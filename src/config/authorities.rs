@@ -7,11 +7,12 @@
 
 use std::path::Path;
 
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{Error, RootCertStore};
 
-use super::check::{cannot_read, read_all};
+use super::content::{cannot_read, read_all};
+use crate::tls_faults::flaw;
 
 /// What a file of authorities holds.
 pub struct Authorities {
@@ -30,16 +31,21 @@ impl Authorities {
         for certificate in CertificateDer::pem_slice_iter(&octets) {
             count += 1;
             let taken = match certificate {
-                Ok(certificate) => roots.add(certificate).map_err(|error| error.to_string()),
+                Ok(certificate) => roots.add(certificate).map_err(|error| match error {
+                    Error::InvalidCertificate(error) => flaw(&error),
+                    _ => "cannot be read",
+                }),
                 Err(_) => {
                     damaged += 1;
-                    Err("it is damaged".into())
+                    Err("is damaged")
                 }
             };
             if let Err(why) = taken {
                 let path = path.display();
-                passed_over
-                    .push(format!("certificate {count} in {path} cannot be used, and is passed over: {why}"));
+                passed_over.push(format!(
+                    "certificate {count} in {path} cannot be used, and is passed over: it {why}; take it out of the \
+                     file, or put a whole one in its place"
+                ));
             }
         }
         let none = |expected, found| Err(format!("expected {expected} in {}, found {found}", path.display()));

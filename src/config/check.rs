@@ -5,27 +5,19 @@
 //! Not here: the spool (`spool/`), the sockets (`listener/`).
 
 use std::fs;
-use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use zeroize::Zeroizing;
-
 use super::authorities::Authorities;
+use super::content::read_all;
 use super::error::{Fault, Place, line_at};
 use super::file::{self, File};
+use super::key_pair::{PairFault, read_pair};
 use super::resolve::resolve;
 use super::secret_source::{SecretSource, is_exposed, open_private};
 use super::setting::{AbsolutePath, ShownCertificate};
 use super::table::Entry;
 use super::{Config, Environment};
-
-/// The largest file read: what is larger is no configuration, and no certificate.
-const MAX_OCTETS: u64 = 16 * 1024 * 1024;
 
 /// Reads, parses and checks the file at `path`, and the files it names.
 pub(super) fn load(path: &Path) -> Result<Config, Fault> {
@@ -78,16 +70,6 @@ fn parse(path: &Path) -> Result<(File, Config), Fault> {
     Ok((file, config))
 }
 
-pub(super) fn read_all(path: &Path) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    fs::File::open(path)?.take(MAX_OCTETS).read_to_end(&mut octets)?;
-    Ok(octets)
-}
-
-pub(super) fn cannot_read(path: &Path, error: io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
-}
-
 fn check_tls(tls: &file::Tls) -> Result<(), Fault> {
     if let Some(entry) = &tls.ca_file {
         Authorities::read(&entry.value.0).map_err(|error| entry.place.fault(error))?;
@@ -109,32 +91,11 @@ fn check_listen(listen: &file::Listen) -> Result<(), Fault> {
 
 /// The chain in a file that the key at `place` names, and the private key of its first certificate.
 fn check_pair(chain: &Path, place: &Place, key: &Entry<AbsolutePath>) -> Result<(), Fault> {
-    let certificates = certificates(chain).map_err(|error| place.fault(error))?;
-    let private = private_key(&key.value.0).map_err(|error| key.place.fault(error))?;
-    let pair = CertifiedKey::from_der(certificates, private, &aws_lc_rs::default_provider());
-    pair.map(drop).map_err(|error| {
-        key.place.expected(format!("the private key of {}", chain.display()), format!("another ({error})"))
-    })
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let octets = read_all(path).map_err(|error| cannot_read(path, error))?;
-    let expected = |found| format!("expected PEM certificates in {}, found {found}", path.display());
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(expected("none")),
-        Ok(certificates) => Ok(certificates),
-        Err(_) => Err(expected("damaged ones")),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let mut octets = Zeroizing::new(Vec::new());
-    let mut file = open_private(path).map_err(|error| error.to_string())?.take(MAX_OCTETS);
-    file.read_to_end(&mut octets).map_err(|error| cannot_read(path, error))?;
-    // What is wrong with it is not repeated: it might quote the key.
-    PrivateKeyDer::from_pem_slice(&octets).map_err(|_| {
-        format!("expected a PEM private key without a passphrase in {}, found none", path.display())
+    let path = &key.value.0;
+    open_private(path).map_err(|error| key.place.fault(error.to_string()))?;
+    read_pair(chain, path).map(drop).map_err(|fault| match fault {
+        PairFault::Certificate(why) => place.fault(why),
+        PairFault::Key(why) => key.place.fault(why),
     })
 }
 

@@ -22,11 +22,13 @@ mod advice;
 mod authorities;
 mod changes;
 mod check;
+mod content;
 mod control;
 mod defaults;
 mod environment;
 mod error;
 mod file;
+mod key_pair;
 mod lookup;
 mod pin;
 mod relay;
@@ -48,6 +50,7 @@ pub use authorities::Authorities;
 pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;
+pub use key_pair::{PairFault, read_pair};
 pub use relay::{
     Auth, ClientCertificate, Hello, Mechanism, Pipelining, Relay, Timeouts, Tls, TlsSettings, TlsVersion,
     Trust,
@@ -101,13 +104,13 @@ impl Config {
     /// Where the daemon that was started from the file at `path` is asked, though the file has errors now. Blocks on
     /// the disk.
     pub fn control_in(path: &Path) -> PathBuf {
-        let text = check::read_all(path).unwrap_or_default();
+        let text = content::read_all(path).unwrap_or_default();
         control::control_in(&String::from_utf8_lossy(&text))
     }
 
     /// The text of the file at `path`, for [`Config::changed_keys`]; what cannot be read says nothing.
     pub fn text(path: &Path) -> String {
-        String::from_utf8(check::read_all(path).unwrap_or_default()).unwrap_or_default()
+        String::from_utf8(content::read_all(path).unwrap_or_default()).unwrap_or_default()
     }
 
     /// The keys, such as `queue.lifetime`, that two texts of a configuration say different things of.

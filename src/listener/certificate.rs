@@ -9,11 +9,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ProtocolVersion, ServerConfig, version};
 use tokio_rustls::TlsAcceptor;
 
+use crate::config::{PairFault, read_pair};
 use crate::listener::backend::BoxStream;
 
 /// What a self-made certificate is good for, beside the host's name.
@@ -34,33 +36,28 @@ impl Certificate {
         if !LOOPBACK.contains(&hostname) {
             names.push(hostname.into());
         }
-        let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
+        let none = || format!("no certificate can be made for \"{hostname}\"; is it the name of a host?");
+        let made = rcgen::generate_simple_self_signed(names).map_err(|_| none())?;
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-        Self::new(vec![made.cert.der().clone()], key, made.cert.pem())
+        let chain = vec![made.cert.der().clone()];
+        let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|_| none())?;
+        Ok(Self::new(pair, made.cert.pem()))
     }
 
     /// The chain in one PEM file, leaf first, and its key in another.
-    pub fn load(chain_file: &Path, key_file: &Path) -> Result<Self, String> {
-        let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let chain = CertificateDer::pem_file_iter(chain_file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| at(chain_file, &error))?;
-        let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| at(key_file, &error))?;
+    pub fn load(chain_file: &Path, key_file: &Path) -> Result<Self, PairFault> {
         // The file's text may hold the key as well.
-        Self::new(chain, key, String::new()).map_err(|error| at(chain_file, &error))
+        read_pair(chain_file, key_file).map(|pair| Self::new(pair, String::new()))
     }
 
-    fn new(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-        pem: String,
-    ) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    fn new(pair: CertifiedKey, pem: String) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(|error| error.to_string())?;
-        Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), pem: pem.into() })
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .expect("the provider has ciphers of both")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), pem: pem.into() }
     }
 
     /// What a client's CA file (`tls.ca-file`, for nullmta) must hold to trust it, where it is self-made; else
@@ -74,7 +71,7 @@ impl Certificate {
         let secured = self.acceptor.accept(plain).await?;
         let version = match secured.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            // The safe default versions are these two and no other.
+            // These two are offered, and no other.
             _ => "TLSv1.2",
         };
         Ok((Box::new(secured), version))
@@ -84,7 +81,8 @@ impl Certificate {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use rustls::pki_types::ServerName;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};
     use tokio_rustls::TlsConnector;
 
@@ -141,7 +139,7 @@ pub(crate) mod tests {
         let absent = directory.path().join("absent.pem");
         let cases = [(&absent, &key, "absent.pem"), (&chain, &absent, "absent.pem"), (&key, &key, "key.pem")];
         for (chain, key, named) in cases {
-            let error = Certificate::load(chain, key).err().unwrap();
+            let error = Certificate::load(chain, key).err().unwrap().told("certificate", "key");
             assert!(error.contains(named), "{error}");
         }
     }

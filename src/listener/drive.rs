@@ -26,6 +26,7 @@ use crate::log;
 use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Action, Refusal, Session};
+use crate::tls_faults::{Peer, connection};
 
 pub use crate::listener::wire::{End, Pace};
 
@@ -36,12 +37,12 @@ impl fmt::Display for End {
             End::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 f.write_str("lost connection")
             }
-            End::Lost(error) => write!(f, "lost connection: {error}"),
+            End::Lost(error) => write!(f, "lost connection: {}", connection(Peer::CLIENT, error)),
             End::TimedOut => f.write_str("timeout"),
             End::NotReading => f.write_str("timeout: replies are not read"),
             End::Stopped => f.write_str("stopping"),
             End::LineTooLong => f.write_str("line without end"),
-            End::NoTls(error) => write!(f, "TLS handshake failed: {error}"),
+            End::NoTls(error) => write!(f, "TLS handshake failed: {}", connection(Peer::CLIENT, error)),
             End::Dropped => f.write_str("dropped"),
         }
     }

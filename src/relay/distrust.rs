@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
 
 use super::certificate::{PublicKey, pin_of};
+use crate::tls_faults::flaw;
 
 /// Fewer bits of RSA are within reach of whoever has computers enough; the TLS library verifies none of them.
 pub(crate) const LEAST_RSA_BITS: usize = 2048;
@@ -176,33 +177,8 @@ fn sentence(error: &CertificateError) -> String {
                 purposes.join(", ")
             )
         }
-        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
-            Some(error) => structure(error),
-            None => format!("the relay's certificate is not acceptable: {}", other.0),
-        },
-        other => format!("the relay's certificate is not acceptable: {other}"),
+        other => format!("the relay's certificate {}", flaw(other)),
     }
-}
-
-/// What the verifier of paths says of a certificate's form.
-fn structure(error: &webpki::Error) -> String {
-    use webpki::Error;
-    let what = match error {
-        Error::UnsupportedCertVersion => "is an old one, of version 1 or 2: it can name no host",
-        Error::CaUsedAsEndEntity => "is an authority's own (CA:TRUE) and not a server's",
-        Error::EndEntityUsedAsCa => "is issued by a server's certificate, which is no authority's (CA:FALSE)",
-        Error::EmptyEkuExtension => "has an extended key usage that allows nothing",
-        Error::NameConstraintViolation => "is for a name that its authority may not issue certificates for",
-        Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => {
-            "has more issuers above it than its authority allows"
-        }
-        Error::MalformedExtensions | Error::ExtensionValueInvalid | Error::UnsupportedCriticalExtension => {
-            "has an extension that cannot be read, or that is critical and not known here"
-        }
-        Error::SignatureAlgorithmMismatch => "names two different algorithms for its signature",
-        other => return format!("the relay's certificate is not acceptable: {other}"),
-    };
-    format!("the relay's certificate {what}")
 }
 
 fn signed_with(algorithm: &[u8]) -> String {
@@ -233,8 +209,12 @@ fn day(seconds: u64) -> String {
 
 /// `DnsName("mx.example")` and `IpAddress(192.0.2.1)` as the verifier writes them, without the wrapping.
 fn bare_name(presented: &str) -> &str {
-    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.map_or(presented, |inner| inner.trim_matches('"'))
+    match presented.split_once('(') {
+        Some(("DnsName" | "IpAddress" | "UniformResourceIdentifier", rest)) => {
+            rest.strip_suffix(')').unwrap_or(rest).trim_matches('"')
+        }
+        _ => "a name that is no host's",
+    }
 }
 
 /// A pin as `tls.pin-sha256` takes it.
@@ -249,10 +229,20 @@ impl fmt::Display for Hex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls_faults::tests::{assert_plain, refusals};
 
     #[test]
     fn names_lose_their_wrapping() {
         assert_eq!(bare_name("DnsName(\"a.example\")"), "a.example");
-        assert_eq!(bare_name("DirectoryName"), "DirectoryName");
+        assert_eq!(bare_name("IpAddress(192.0.2.1)"), "192.0.2.1");
+        assert_eq!(bare_name("DirectoryName"), "a name that is no host's");
+    }
+
+    /// Raw words of the verifier (CaUsedAsEndEntity, UnsupportedCertVersion) reached the operator.
+    #[test]
+    fn each_refusal_is_a_sentence() {
+        for error in refusals() {
+            assert_plain(&sentence(&error), &error);
+        }
     }
 }

@@ -22,10 +22,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use super::dial::{Transport, is_loopback};
+use super::distrust::Distrust;
 use super::first_flight::FirstFlight;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs};
 use crate::config::{Host, RelayHost, Tls, TlsSettings, TlsVersion};
+use crate::tls_faults::{self, Peer};
 
 /// What any stream can do.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -155,7 +157,7 @@ impl Client {
 
     /// A failed handshake in words.
     fn told(&self, error: io::Error) -> Cause {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        match tls_faults::within(&error) {
             Some(error) => Cause::Other(escaped(&self.words(error))),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Cause::Closed,
             None => Cause::from(error),
@@ -164,18 +166,23 @@ impl Client {
 
     fn words(&self, error: &Error) -> String {
         match error {
-            Error::InvalidCertificate(CertificateError::Other(other)) => other.0.to_string(),
+            Error::InvalidCertificate(CertificateError::Other(other)) if other.0.is::<Distrust>() => {
+                other.0.to_string()
+            }
             Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
                 self.too_old().into()
             }
             Error::AlertReceived(AlertDescription::HandshakeFailure) => {
                 format!("{}, or asks for a client certificate (tls.client-certificate)", self.too_old())
             }
-            Error::AlertReceived(alert) => format!("the relay ended the handshake: {alert:?}"),
-            Error::InvalidMessage(_) => "what the relay sent is not TLS; does tls.mode fit the port \
-                                         (\"starttls\" on 587, \"implicit\" on 465)?"
-                .into(),
-            other => other.to_string(),
+            Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+                format!("{} (relayhost, or tls.server-name)", tls_faults::session(Peer::RELAY, error))
+            }
+            Error::InvalidMessage(_) => format!(
+                "{}; does tls.mode fit the port (\"starttls\" on 587, \"implicit\" on 465)?",
+                tls_faults::session(Peer::RELAY, error)
+            ),
+            other => tls_faults::session(Peer::RELAY, other),
         }
     }
 

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::smtp::reply::Reply;
+use crate::tls_faults;
 
 /// Where in the dialogue something happened, in the order of the dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,7 +114,7 @@ pub enum Cause {
 
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
-        Cause::Io(error.kind(), error.to_string())
+        Cause::Io(error.kind(), tls_faults::connection(tls_faults::Peer::RELAY, &error))
     }
 }
 
@@ -237,6 +238,18 @@ mod tests {
             let trouble = Trouble { phase: Phase::Mail, peer: Some(peer("192.0.2.5:587")), cause };
             assert_eq!(trouble.outline(), expected);
         }
+    }
+
+    /// A relay that asks for a certificate says so behind the handshake of TLS 1.3, when the first command is written:
+    /// `received fatal alert: CertificateRequired`.
+    #[test]
+    fn a_fault_of_tls_behind_the_handshake_is_a_sentence() {
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let cause = Cause::from(io::Error::new(io::ErrorKind::InvalidData, alert));
+        assert_eq!(
+            cause.to_string(),
+            "the relay ended the TLS session: it asks for a certificate of this host (tls.client-certificate)"
+        );
     }
 
     #[test]

@@ -9,11 +9,11 @@
 //! 3. Whatever key exchange is offered, trust and everything else is the same.
 //! 4. A file that cannot be used is an error that names it; it never means less checking.
 //!
-//! Not here: the handshake (`tls.rs`), a refusal in words (`distrust.rs`), reading `ca-file` (`config/authorities.rs`).
+//! Not here: the handshake (`tls.rs`), a refusal in words (`distrust.rs`), reading the files
+//! (`config/authorities.rs`, `config/key_pair.rs`).
 //!
 //! RFC 5280, RFC 7469 2.4 (pins are over the SubjectPublicKeyInfo).
 
-use std::path::Path;
 use std::sync::Arc;
 
 use ::aws_lc_rs::signature::{
@@ -24,9 +24,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::SingleCertAndKey;
 use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, ExtendedKeyPurpose,
     OtherError, RootCertStore, SignatureScheme, SupportedProtocolVersion, version,
@@ -36,7 +36,7 @@ use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsag
 use super::certificate::{PublicKey, pin_of};
 use super::distrust::{Distrust, Why, proof, short_rsa};
 use super::first_flight::KeyExchange;
-use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
+use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust, read_pair};
 
 type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 
@@ -120,30 +120,9 @@ fn system_roots() -> (RootCertStore, Vec<String>) {
 
 fn with_identity(builder: Builder, client: Option<&ClientCertificate>) -> Result<ClientConfig, String> {
     let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates("tls.client-certificate", &client.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&client.key)
-        .map_err(|error| unusable("tls.client-key", &client.key, "private key", &error))?;
-    let fitting = builder.with_client_auth_cert(chain, key);
-    fitting.map_err(|error| format!("tls.client-key: {}: {error}", client.key.display()))
-}
-
-/// Every certificate in a PEM file; at least one.
-fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(unusable(setting, path, "certificate", &pem::Error::NoItemsFound)),
-        Err(error) => Err(unusable(setting, path, "certificate", &error)),
-    }
-}
-
-fn unusable(setting: &str, path: &Path, what: &str, error: &pem::Error) -> String {
-    let path = path.display();
-    match error {
-        pem::Error::Io(error) => format!("{setting}: cannot read {path}: {error}"),
-        pem::Error::NoItemsFound => format!("{setting}: no PEM {what} in {path}"),
-        other => format!("{setting}: {path} is not a PEM {what}: {other}"),
-    }
+    let pair = read_pair(&client.certificate, &client.key)
+        .map_err(|fault| fault.told("tls.client-certificate", "tls.client-key"))?;
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 
 /// Trusts authorities.
@@ -373,6 +352,9 @@ impl ServerCertVerifier for PinVerifier {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
+
+    use rustls::pki_types::pem::PemObject;
 
     use super::super::testing::authority::kept_path;
     use super::*;
@@ -421,7 +403,7 @@ mod tests {
         assert!(error.starts_with("tls.client-key: "), "{error}");
         let keyless = Some(identity(certificate.path(), certificate.path()));
         let error = client_configs(&settings(Trust::Pins(vec![]), keyless)).unwrap_err();
-        assert!(error.starts_with("tls.client-key: no PEM private key in "), "{error}");
+        assert!(error.starts_with("tls.client-key: expected a PEM private key "), "{error}");
     }
 
     #[test]

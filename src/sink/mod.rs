@@ -41,6 +41,7 @@ use crate::listener::certificate::Certificate;
 use crate::listener::drive::{Connection, Pace, drive};
 use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Policy, Session};
+use crate::tls_faults::{Peer, connection};
 use auth::Users;
 use fault::Faults;
 use line::{Hangable, Line};
@@ -141,7 +142,10 @@ impl Shared {
         if security == Security::Implicit {
             match self.certificate.accept(stream).await {
                 Ok((secured, _)) => stream = secured,
-                Err(error) => return self.tell(Event::Trouble(format!("TLS handshake: {error}"))),
+                Err(error) => {
+                    let why = connection(Peer::SINK_CLIENT, &error);
+                    return self.tell(Event::Trouble(format!("TLS handshake: {why}")));
+                }
             }
             session.tls_started();
         }

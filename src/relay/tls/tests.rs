@@ -260,10 +260,17 @@ async fn a_client_certificate_is_shown_when_asked_for() {
 #[tokio::test]
 async fn other_answers_are_told_apart() {
     let ours = client(&tls_settings(Trust::Pins(vec![[0; 32]])));
-    let cases: [(&[u8], &str); 5] = [
+    let cases: [(&[u8], &str); 6] = [
         (b"\x15\x03\x01\x00\x02\x02\x46", "only TLS older than 1.2"),
         (b"\x15\x03\x01\x00\x02\x02\x28", "or asks for a client certificate"),
-        (b"\x15\x03\x03\x00\x02\x02\x50", "the relay ended the handshake: InternalError"),
+        (
+            b"\x15\x03\x03\x00\x02\x02\x50",
+            "the relay ended the TLS session: something failed on its own side",
+        ),
+        (
+            b"\x15\x03\x03\x00\x02\x02\x70",
+            "for the name that it was asked for (relayhost, or tls.server-name)",
+        ),
         (b"220 mx.example ESMTP\r\n", "is not TLS; does tls.mode fit the port"),
         (b"", "the relay closed the connection"),
     ];
