@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use daemon::{Daemon, free_port};
 
@@ -168,4 +168,46 @@ fn the_start_says_what_it_is() {
         log.contains(&format!(", listening on 127.0.0.1:{port}, spool {}; 0 in the queue", spool.display())),
         "{log}"
     );
+}
+
+/// `nullmta flush` said `1 held or dead` and nothing of why, so that one more command was needed to know what to do.
+#[test]
+fn a_flush_says_why_what_it_leaves_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = Command::new(PROGRAM)
+        .args([
+            "sink",
+            "--listen",
+            "127.0.0.1:0",
+            "--tls",
+            "none",
+            "--fail",
+            "mail=553 5.7.1 not your sender",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(sink.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    let port = first.trim_end().rsplit_once(':').unwrap().1.parse().unwrap();
+    let daemon = Daemon::start(directory.path(), port);
+    let host = Host { directory, daemon };
+    host.submit();
+    let flushed = loop {
+        let (code, out, err) = text(&host.nullmta(&["flush"]));
+        // Under load the message may still be on its way when the wait is over.
+        if code == 0 && out.contains(" 1 held, 0 dead") {
+            break out;
+        }
+        assert!(code == 0 || code == 75, "{code} {err}");
+    };
+    let (_, status, _) = text(&host.nullmta(&["status"]));
+    let held = status.lines().find(|line| line.starts_with("held    ")).unwrap();
+    assert!(held.contains("553 5.7.1 not your sender; have the relay take this sender"), "{status}");
+    assert_eq!(flushed.lines().nth(1), Some(held), "{flushed}");
+    let json = text(&host.nullmta(&["flush", "--json"])).1;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["held-because"], held["held    ".len()..], "{json}");
+    sink.kill().unwrap();
+    sink.wait().unwrap();
 }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::clients::{Client, Clients};
 use super::flush::flush;
-use super::protocol::{Configuration, Frame, Message, Recipient, Reloaded, Request, Status};
+use super::protocol::{Configuration, Flushed, Frame, Message, Recipient, Reloaded, Request, Status};
 use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::{make_directory_of, remove_stale};
@@ -115,7 +115,7 @@ impl Control {
             }
             (Request::Status, Rights::Everything) => self.status(output).await?,
             (Request::Flush, Rights::Everything) => {
-                output.answer(flush(&self.queue).await.as_ref()).await?;
+                output.answer(self.flush().await?.as_ref()).await?;
             }
             (Request::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;
@@ -129,10 +129,7 @@ impl Control {
             return output.send(&Frame::Error("the daemon is stopping".into())).await;
         };
         let configuration = self.configuration.borrow().clone();
-        let newest_dead = match status.newest_dead {
-            Some(id) => self.dead(id).await?,
-            None => None,
-        };
+        let newest_dead = self.dead(status.newest_dead).await?;
         output
             .item(&Status {
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -162,8 +159,15 @@ impl Control {
         answered.await.ok()
     }
 
-    /// A dead message as it is listed.
-    async fn dead(&self, id: QueueId) -> io::Result<Option<Message>> {
+    /// Has everything tried now; `None` while the daemon stops.
+    async fn flush(&self) -> io::Result<Option<Flushed>> {
+        let Some((flushed, newest_dead)) = flush(&self.queue).await else { return Ok(None) };
+        Ok(Some(Flushed { newest_dead: self.dead(newest_dead).await?, ..flushed }))
+    }
+
+    /// A dead message, if there is one, as it is listed.
+    async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<Message>> {
+        let Some(id) = id else { return Ok(None) };
         let (spool, listed) = (self.spool.clone(), Listed { id, standing: Standing::Dead });
         let look = move || seen(&spool, listed, Rights::Everything, None);
         Ok(match tokio::task::spawn_blocking(look).await? {

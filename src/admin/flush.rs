@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::protocol::{Contact, Flushed};
 use crate::queue::{Queue, Status};
+use crate::queue_id::QueueId;
 
 /// How long the relay is waited for.
 const RELAY_PATIENCE: Duration = Duration::from_secs(10);
@@ -17,8 +18,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Tries everything now, and waits for some seconds; `None` where the queue has stopped.
-pub(super) async fn flush(queue: &Queue) -> Option<Flushed> {
+/// Tries everything now, and waits for some seconds: what came of it, and the newest dead message, which is still to
+/// be read. `None` where the queue has stopped.
+pub(super) async fn flush(queue: &Queue) -> Option<(Flushed, Option<QueueId>)> {
     let before = queue.status().await?;
     queue.probe_now();
     let mut deadline = Instant::now() + RELAY_PATIENCE;
@@ -36,7 +38,7 @@ pub(super) async fn flush(queue: &Queue) -> Option<Flushed> {
             Contact::Awaited => false,
         };
         if is_settled || Instant::now() >= deadline {
-            return Some(flushed(contact, &before, &status));
+            return Some((flushed(contact, &before, &status), status.newest_dead));
         }
         sleep(LOOK).await;
     }
@@ -63,7 +65,10 @@ fn flushed(relay: Contact, before: &Status, now: &Status) -> Flushed {
         messages: now.live,
         under_way: now.ready + now.under_way,
         deferred: now.deferred,
-        kept: now.held + now.dead,
+        held: now.held,
+        held_because: now.held_because.clone(),
+        dead: now.dead,
+        newest_dead: None,
         next_probe: now.paused_until.map(|time| time.to_string()),
     }
 }

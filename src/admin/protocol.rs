@@ -128,8 +128,14 @@ pub struct Flushed {
     pub under_way: usize,
     /// Of them, deferred by their own 4xx.
     pub deferred: usize,
-    /// Of them, held or dead: neither is tried.
-    pub kept: usize,
+    /// Of them, held after a refusal, the one to this try too.
+    pub held: usize,
+    /// Why, and what to do about it, while some are.
+    pub held_because: Option<String>,
+    /// Of them, failed ones that nobody can be told of, and damaged ones, which are not tried.
+    pub dead: usize,
+    /// The newest dead one, with what it was told.
+    pub newest_dead: Option<Message>,
     /// When a paused relay is probed next (RFC 3339).
     pub next_probe: Option<String>,
 }

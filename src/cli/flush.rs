@@ -5,6 +5,7 @@ use clap::Args;
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::queue::{ask, print_json};
+use super::status;
 use crate::admin::protocol::{Contact, Flushed, Request};
 use crate::log::Foreign;
 
@@ -38,17 +39,18 @@ impl Flush {
 
 /// What came of it in words; a failure where the relay was not reached.
 fn outcome(flushed: &Flushed) -> Result<String, Failure> {
-    let Flushed { relay, before, messages, under_way, deferred, kept, .. } = flushed;
+    let Flushed { relay, before, messages, under_way, deferred, held, dead, .. } = flushed;
     let trouble = flushed.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
     let trouble = trouble.unwrap_or_default();
     let next_probe =
         flushed.next_probe.as_ref().map(|time| format!(", next probe {time}")).unwrap_or_default();
     match relay {
         Contact::NotNeeded if *messages == 0 => Ok("the queue is empty".into()),
-        Contact::NotNeeded => Ok(format!("nothing to send: {kept} held or dead")),
+        Contact::NotNeeded => Ok(format!("nothing to send: {held} held, {dead} dead{}", kept(flushed))),
         Contact::Reached => Ok(format!(
             "the relay was reached; of {before} messages {messages} are in the queue: {under_way} ready or active, \
-             {deferred} deferred, {kept} held or dead"
+             {deferred} deferred, {held} held, {dead} dead{}",
+            kept(flushed)
         )),
         Contact::NotReached => Err(Failure::new(
             Exit::Unavailable,
@@ -59,6 +61,15 @@ fn outcome(flushed: &Flushed) -> Result<String, Failure> {
             format!("the relay has not answered yet{trouble}; {messages} in the queue; see nullmta status"),
         )),
     }
+}
+
+/// Why messages are held or dead, each on a line of its own, as `nullmta status` has them.
+fn kept(flushed: &Flushed) -> String {
+    let held = flushed.held_because.as_deref().map(status::held_line);
+    let dead = flushed.newest_dead.as_ref().map(|newest| status::dead_line(flushed.dead, newest));
+    let lines: Vec<String> =
+        held.into_iter().chain(dead).map(|line| format!("\n{}", line.trim_end())).collect();
+    lines.concat()
 }
 
 #[cfg(test)]
@@ -73,7 +84,10 @@ mod tests {
             messages: 2,
             under_way: 0,
             deferred: 1,
-            kept: 1,
+            held: 1,
+            held_because: Some("what the relay refuses is held\u{1b}".into()),
+            dead: 0,
+            newest_dead: None,
             next_probe: Some("2026-11-21T02:10:00Z".into()),
         }
     }
@@ -93,7 +107,10 @@ mod tests {
              next probe 2026-11-21T02:10:00Z"
         );
         assert_eq!(outcome(&flushed(Contact::Awaited)).unwrap_err().exit(), Exit::TempFail);
-        assert_eq!(outcome(&flushed(Contact::NotNeeded)).unwrap(), "nothing to send: 1 held or dead");
+        assert_eq!(
+            outcome(&flushed(Contact::NotNeeded)).unwrap(),
+            "nothing to send: 1 held, 0 dead\nheld    what the relay refuses is held\\u{1b}"
+        );
         let empty = Flushed { messages: 0, ..flushed(Contact::NotNeeded) };
         assert_eq!(outcome(&empty).unwrap(), "the queue is empty");
     }

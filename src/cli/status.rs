@@ -48,7 +48,7 @@ fn text(status: &protocol::Status) -> String {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
     }
     if let Some(dead) = &status.newest_dead {
-        text += &format!("dead    newest of {}: {}", status.dead, queue::text(dead));
+        text += &dead_line(status.dead, dead);
     }
     if let Some(trouble) = &status.spool_trouble {
         text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
@@ -57,12 +57,22 @@ fn text(status: &protocol::Status) -> String {
         text += &format!("trouble {}\n", Foreign(trouble));
     }
     if let Some(why) = &status.held_because {
-        text += &format!("held    {}\n", Foreign(why));
+        text += &held_line(why);
     }
     if let Some(next_probe) = &status.next_probe {
         text += &format!("probe   {next_probe}\n");
     }
     text
+}
+
+/// Why messages are held.
+pub(super) fn held_line(why: &str) -> String {
+    format!("held    {}\n", Foreign(why))
+}
+
+/// The newest of so many dead messages, with what it was told.
+pub(super) fn dead_line(dead: usize, newest: &protocol::Message) -> String {
+    format!("dead    newest of {dead}: {}", queue::text(newest))
 }
 
 #[cfg(test)]
