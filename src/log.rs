@@ -298,24 +298,39 @@ pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
 }
 
 /// A message is held after a refusal, and none was before.
-pub fn refusal_held(said: &str, is_first_day: bool) {
-    warn!("{}", HeldBack { said, is_first_day });
+pub fn refusal_held(said: &str, until: HeldUntil) {
+    warn!("{}", HeldBack { said, until });
+}
+
+/// What held mail waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldUntil {
+    /// That the relay takes a message for the first time.
+    FirstTaken,
+    /// That it takes another message: bounces that it refused together with messages.
+    NextTaken,
+    /// That somebody mends what it was refused for.
+    Mended,
 }
 
 /// Why mail is held, and what to do about it.
 pub struct HeldBack<'a> {
     /// The relay's reply to the last message that was held.
     pub said: &'a str,
-    /// This relay has never taken a message.
-    pub is_first_day: bool,
+    /// What it waits for.
+    pub until: HeldUntil,
 }
 
 impl fmt::Display for HeldBack<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let until = if self.is_first_day {
-            "this relay has never taken a message from here, so what it refuses is held"
-        } else {
-            "what the relay refuses is held"
+        let until = match self.until {
+            HeldUntil::FirstTaken => {
+                "this relay has never taken a message from here, so what it refuses is held"
+            }
+            HeldUntil::NextTaken => {
+                "the relay refuses messages and their bounces, so the bounces are held until it takes a message"
+            }
+            HeldUntil::Mended => "what the relay refuses is held",
         };
         let said = Foreign(self.said);
         write!(

@@ -234,7 +234,10 @@ impl Owner {
         match disposition {
             Disposition::Removed => self.roster.remove(id),
             Disposition::Dead => self.roster.give_up(id),
-            Disposition::Held => self.roster.hold(id),
+            Disposition::Held => {
+                self.roster.hold(id);
+                self.try_due();
+            }
             Disposition::Untried => self.roster.put_back(id, now),
             Disposition::Lost { warned } => {
                 self.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
@@ -443,7 +446,7 @@ impl Owner {
             held_because: self
                 .refusals
                 .held_by()
-                .map(|said| log::HeldBack { said, is_first_day: self.refusals.is_first_day() }.to_string()),
+                .map(|said| log::HeldBack { said, until: self.refusals.held_until() }.to_string()),
         }
     }
 

@@ -9,6 +9,9 @@
 //! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
 //!    always or never. A message that was held once is not bounced by such a refusal later, since nobody could
 //!    correct what it was accepted with.
+//! 5. Mail from `<>` counts in no row: our own DSNs follow from the messages that do. One that is refused while messages
+//!    are, with none taken in between, is held until the relay takes a message, and only what is refused then, on its
+//!    own, is dead.
 //!
 //! What is held is tried again at each start, reload and flush.
 //!
@@ -18,10 +21,11 @@
 
 mod row;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, OnRefusal, Tls};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, ReversePath};
+use crate::log::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
 use row::Row;
@@ -65,6 +69,8 @@ pub(super) struct Refusal {
     /// By a 4xx.
     pub is_deferral: bool,
     pub said: String,
+    /// The message is from `<>`.
+    pub is_from_null: bool,
     /// Those of the recipients that were refused.
     pub domains: BTreeSet<String>,
 }
@@ -112,6 +118,7 @@ impl Refusal {
             about: told.about,
             is_deferral: told.verdict == Verdict::Deferred,
             said: told.said.clone(),
+            is_from_null: envelope.reverse_path == ReversePath::Null,
             domains,
         })
     }
@@ -124,6 +131,10 @@ pub(super) struct Refusals {
     has_taken: bool,
     row: Row,
     held: BTreeSet<QueueId>,
+    /// Those of `held` that wait for the relay to take a message, and how many it had taken when they began to.
+    waiting: BTreeMap<QueueId, u64>,
+    /// How many messages it has taken in this run.
+    taken: u64,
     /// The reply that last held a message.
     held_by: Option<String>,
 }
@@ -131,7 +142,15 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Nothing has been refused yet, but `held` messages in earlier runs.
     pub(super) fn new(rule: RefusalRule, has_taken: bool, held: impl IntoIterator<Item = QueueId>) -> Self {
-        Refusals { rule, has_taken, row: Row::default(), held: held.into_iter().collect(), held_by: None }
+        Refusals {
+            rule,
+            has_taken,
+            row: Row::default(),
+            held: held.into_iter().collect(),
+            waiting: BTreeMap::new(),
+            taken: 0,
+            held_by: None,
+        }
     }
 
     /// Follows a changed configuration; `has_taken` is about its relay.
@@ -142,6 +161,7 @@ impl Refusals {
     /// The relay has taken a message. True: its first one ever.
     pub(super) fn taken(&mut self) -> bool {
         self.row = Row::default();
+        self.taken += 1;
         !std::mem::replace(&mut self.has_taken, true)
     }
 
@@ -153,18 +173,54 @@ impl Refusals {
         if self.lacks_login(refusal) {
             return Ruling::Untold;
         }
+        if refusal.is_from_null && self.makes_wait(refusal.id) {
+            return if self.refuses_everything() { Ruling::Untold } else { self.hold(refusal) };
+        }
         if self.held.contains(&refusal.id) {
             return self.hold(refusal);
         }
-        self.row.add(refusal);
+        if refusal.is_from_null {
+            return self.rule_alone(refusal);
+        }
+        self.row.add(refusal.id, &refusal.said, refusal.about, &refusal.domains);
         if self.refuses_everything() {
             return Ruling::Untold;
         }
+        self.rule_alone(refusal)
+    }
+
+    /// What `refusal` means, whatever other messages were told.
+    fn rule_alone(&mut self, refusal: &Refusal) -> Ruling {
         match self.rule.on_refusal {
             Some(OnRefusal::Hold) => self.hold(refusal),
             None if !self.has_taken => self.hold(refusal),
             None | Some(OnRefusal::Bounce) => Ruling::AsSaid,
         }
+    }
+
+    /// Whether the message `id` from `<>`, which was refused, waits for the relay to take another: messages are being
+    /// refused, or it waits already and none was taken since.
+    fn makes_wait(&mut self, id: QueueId) -> bool {
+        let since = self.waiting.get(&id).copied();
+        if since.is_some() {
+            self.release(id);
+        }
+        let must_wait = self.row.len() > 0 || since == Some(self.taken);
+        if must_wait {
+            self.waiting.insert(id, self.taken);
+        }
+        must_wait
+    }
+
+    /// The messages that waited for the relay to take one, as it has since.
+    pub(super) fn due(&self) -> Vec<QueueId> {
+        self.waiting.iter().filter(|(_, since)| **since < self.taken).map(|(id, _)| *id).collect()
+    }
+
+    /// The message is to be tried again as if it had not been held.
+    pub(super) fn release(&mut self, id: QueueId) {
+        self.waiting.remove(&id);
+        self.held.remove(&id);
     }
 
     /// Whether the relay has refused so many alike that it is not the messages.
@@ -197,12 +253,18 @@ impl Refusals {
 
     /// A message has had its end.
     pub(super) fn forget(&mut self, id: QueueId) {
-        self.held.remove(&id);
+        self.release(id);
     }
 
-    /// Whether held mail waits for the relay's first message, not for good.
-    pub(super) fn is_first_day(&self) -> bool {
-        self.rule.on_refusal.is_none() && !self.has_taken
+    /// What held mail waits for.
+    pub(super) fn held_until(&self) -> HeldUntil {
+        if self.rule.on_refusal.is_none() && !self.has_taken {
+            HeldUntil::FirstTaken
+        } else if self.held.iter().all(|id| self.waiting.contains_key(id)) {
+            HeldUntil::NextTaken
+        } else {
+            HeldUntil::Mended
+        }
     }
 
     fn lacks_login(&self, refusal: &Refusal) -> bool {
@@ -236,6 +298,7 @@ mod tests {
             about,
             is_deferral: false,
             said: said.into(),
+            is_from_null: false,
             domains: [format!("host{}.example", raw % 3)].into(),
         }
     }
@@ -380,5 +443,51 @@ mod tests {
             assert_eq!(judge(&mut refusals, raw, Subject::Unclear, said), Ruling::AsSaid, "{raw}");
         }
         assert_eq!(judge(&mut refusals, 20, Subject::Unclear, said), Ruling::Untold);
+    }
+
+    fn judge_bounce(refusals: &mut Refusals, raw: u64) -> Ruling {
+        refusals.judge(&Refusal { is_from_null: true, ..refusal(raw, Subject::Permission, DENIED) })
+    }
+
+    /// A wrong setting made ten messages bounce; the ten bounces were refused for the same, filled the row and were
+    /// dead for ever.
+    #[test]
+    fn promise_5_bounces_count_for_nothing_and_wait_for_the_next_message_taken() {
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        for raw in 1..20 {
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
+            assert_eq!(judge_bounce(&mut refusals, 100 + raw), Ruling::Hold, "{raw}");
+        }
+        assert!(!refusals.refuses_everything(), "nineteen messages");
+        assert_eq!(refusals.held_until(), HeldUntil::NextTaken);
+        assert_eq!(refusals.due(), []);
+        refusals.taken();
+        assert_eq!(refusals.due().len(), 19);
+        refusals.release(QueueId::from_raw(101));
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::AsSaid, "on its own: dead");
+        assert_eq!(
+            judge_bounce(&mut refusals, 102),
+            Ruling::AsSaid,
+            "a flush tried it before it was released"
+        );
+        assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::AsSaid);
+        assert_eq!(judge_bounce(&mut refusals, 103), Ruling::Hold, "messages are refused again");
+        assert_eq!(refusals.due().len(), 16);
+    }
+
+    #[test]
+    fn promise_5_a_bounce_that_waits_outlives_a_reload_and_a_full_row() {
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        judge(&mut refusals, 1, Subject::Permission, DENIED);
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
+        refusals.reconfigure(rule(None, true), true);
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold, "nothing was taken since");
+        for raw in 1..=20 {
+            judge(&mut refusals, raw, Subject::Permission, DENIED);
+        }
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Untold);
+        refusals.taken();
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::AsSaid);
+        assert_eq!(refusals.held().count(), 0);
     }
 }

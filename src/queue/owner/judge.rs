@@ -30,6 +30,18 @@ impl Owner {
         if self.refusals.taken() {
             self.remember_relay();
         }
+        self.try_due();
+    }
+
+    /// Makes those held messages ready that waited for the relay to take one. What is still being settled comes here
+    /// again when it is held.
+    pub(super) fn try_due(&mut self) {
+        for id in self.refusals.due() {
+            if self.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
+                self.refusals.release(id);
+                self.roster.put_back(id, self.now());
+            }
+        }
     }
 
     fn remember_relay(&self) {
@@ -56,7 +68,7 @@ impl Owner {
                 self.troubled(Fault::Transaction, trouble(refusal, words));
             }
             Ruling::Hold if is_first_held => {
-                log::refusal_held(&refusal.said, self.refusals.is_first_day());
+                log::refusal_held(&refusal.said, self.refusals.held_until());
             }
             Ruling::AsSaid | Ruling::Hold | Ruling::Untold => {}
         }

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 
-use super::Refusal;
 use crate::queue_id::QueueId;
 use crate::relay::Subject;
 
@@ -26,14 +25,14 @@ pub(super) struct Row {
 
 impl Row {
     /// Another text begins another row.
-    pub(super) fn add(&mut self, refusal: &Refusal) {
-        let text = without_particulars(&refusal.said);
+    pub(super) fn add(&mut self, id: QueueId, said: &str, about: Subject, domains: &BTreeSet<String>) {
+        let text = without_particulars(said);
         if self.text != text {
             *self = Row { text, ..Row::default() };
         }
-        self.is_unclear = refusal.about == Subject::Unclear;
-        self.messages.insert(refusal.id);
-        self.domains.extend(refusal.domains.iter().cloned());
+        self.is_unclear = about == Subject::Unclear;
+        self.messages.insert(id);
+        self.domains.extend(domains.iter().cloned());
     }
 
     /// How many messages it has.
@@ -65,19 +64,9 @@ fn without_particulars(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::{Peer, Phase};
 
-    fn refusal(raw: u64, about: Subject, domain: &str) -> Refusal {
-        let address = "192.0.2.1:587".parse().unwrap();
-        Refusal {
-            id: QueueId::from_raw(raw),
-            peer: Peer { name: "relay.example".into(), address, tls: None },
-            phase: Phase::Rcpt,
-            about,
-            is_deferral: false,
-            said: "550 no".into(),
-            domains: [domain.to_owned()].into(),
-        }
+    fn add(row: &mut Row, raw: u64, about: Subject, domain: &str) {
+        row.add(QueueId::from_raw(raw), "550 no", about, &[domain.to_owned()].into());
     }
 
     #[test]
@@ -86,9 +75,9 @@ mod tests {
             [(Subject::Unclear, false), (Subject::Permission, true), (Subject::Login, true)]
         {
             let mut row = Row::default();
-            (0..20).for_each(|raw| row.add(&refusal(raw, about, "example.net")));
+            (0..20).for_each(|raw| add(&mut row, raw, about, "example.net"));
             assert_eq!((row.len(), row.is_full()), (20, is_full), "{about:?}");
-            row.add(&refusal(19, about, "example.org"));
+            add(&mut row, 19, about, "example.org");
             assert!(row.is_full(), "{about:?}");
         }
     }
@@ -96,7 +85,7 @@ mod tests {
     #[test]
     fn a_message_counts_once() {
         let mut row = Row::default();
-        (0..100).for_each(|raw| row.add(&refusal(raw % 19, Subject::Permission, "example.net")));
+        (0..100).for_each(|raw| add(&mut row, raw % 19, Subject::Permission, "example.net"));
         assert_eq!((row.len(), row.is_full()), (19, false));
     }
 
