@@ -341,6 +341,15 @@ impl fmt::Display for HeldBack<'_> {
     }
 }
 
+/// The relay refuses `<>`, for the first time since the start or the last reload: the postmaster's mail has another way.
+pub fn null_sender_refused(said: &str, instead: &Address) {
+    let (said, instead) = (Foreign(said), foreign(instead));
+    warn!(
+        "the relay refuses mail from <>: {said}; the postmaster's is sent as from {instead} now, and all other needs \
+         rewrite.null-sender"
+    );
+}
+
 /// The relay takes mail again.
 pub fn relay_resumed(live: usize) {
     info!(relay_state = "usable", "relay usable again; {live} in the queue");

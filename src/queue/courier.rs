@@ -6,14 +6,15 @@
 //! A message to more recipients than a transaction may have goes in several, one after the other on this connection;
 //! what each came to is recorded before the next begins. The content stays where it is and is read anew for each.
 //!
-//! In the place of `<>` the relay is told `rewrite.null-sender`, where that is set; all that is made of its answer goes
-//! by the envelope on the spool, which keeps `<>`.
+//! In the place of `<>` the relay may be told an address (`null_sender.rs`); all that is made of its answer goes by the
+//! envelope on the spool, which keeps `<>`.
 //!
 //! Invariant (1 of `queue/mod.rs`): a courier that ends, however, gives back what it still holds.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ use super::refusals::{Refusal, Ruling};
 use super::roster::Member;
 use super::settlement::{Disposition, Said, Settlement, record_part};
 use super::{Command, ConnectionId, Queue, Settings, Taken};
-use crate::envelope::{Envelope, Recipient};
+use crate::envelope::{Envelope, Recipient, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
@@ -39,9 +40,15 @@ pub(super) struct Desk {
     pub(super) spool: Spool,
     pub(super) settings: Settings,
     pub(super) clock: Arc<dyn Clock>,
+    /// The relay has refused mail from `<>` to the postmaster.
+    pub(super) null_is_refused: AtomicBool,
 }
 
 impl Desk {
+    pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        Desk { queue, spool, settings, clock, null_is_refused: AtomicBool::new(false) }
+    }
+
     pub(super) fn became(&self, id: QueueId, disposition: Disposition) {
         self.queue.tell(Command::Became { id, disposition });
     }
@@ -52,6 +59,8 @@ pub(super) struct Attempt {
     pub(super) id: QueueId,
     pub(super) member: Member,
     pub(super) envelope: Envelope,
+    /// The reverse-path that the relay is told.
+    pub(super) told: ReversePath,
     pub(super) arrived: Timestamp,
     pub(super) taken_at: Timestamp,
     /// The same by the steady clock.
@@ -141,6 +150,7 @@ impl Courier {
         let attempt = Attempt {
             id,
             member,
+            told: self.desk.told_reverse_path(&envelope),
             envelope,
             arrived,
             taken_at,
@@ -153,7 +163,7 @@ impl Courier {
             earlier: None,
         };
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
-        transaction(&self.desk.settings, attempt, self.most_recipients, content, content_len)
+        transaction(attempt, self.most_recipients, content, content_len)
     }
 
     /// The next transaction of a message that is under way here; `None` where it cannot be read any more.
@@ -163,8 +173,7 @@ impl Courier {
         let stored = spawn_blocking(move || spool.peek(id)).await;
         let attempt = self.attempts.get_mut(&id)?;
         if let Ok(Ok(Stored { content, content_len, .. })) = stored {
-            let settings = &self.desk.settings;
-            return Some(transaction(settings, attempt, self.most_recipients, content, content_len));
+            return Some(transaction(attempt, self.most_recipients, content, content_len));
         }
         // The next attempt says why.
         self.settle_parts(id);
@@ -260,18 +269,21 @@ impl Work for Courier {
 
     async fn report(&mut self, mut report: Report) {
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
+        let has_answered = has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced);
         if has(Verdict::Sent) {
             self.desk.queue.tell(Command::Taken(self.connection));
+        }
+        if let Some(attempt) = self.attempts.get(&report.id) {
+            self.desk.excuse_null_sender(attempt, &mut report);
         }
         let ruling = self.ruling(&report).await;
         if report.is_lost() {
             self.lost(report.id, report.possible_duplicate);
-        } else if ruling != Ruling::Untold
-            && (has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced))
-        {
+        } else if ruling != Ruling::Untold && has_answered {
             self.desk.queue.tell(Command::Answered(self.connection));
         }
-        let breaks_off = ruling != Ruling::AsSaid || has(Verdict::Untold);
+        let is_untold = report.recipients.iter().any(|recipient| recipient.verdict == Verdict::Untold);
+        let breaks_off = ruling != Ruling::AsSaid || is_untold;
         let id = report.id;
         let Some(mut attempt) = self.attempts.remove(&id) else { return };
         self.split_smaller(&mut attempt, &mut report);
@@ -310,15 +322,9 @@ impl Drop for Courier {
 }
 
 /// The next transaction of `attempt`, for at most so many of its recipients.
-fn transaction(
-    settings: &Settings,
-    attempt: &mut Attempt,
-    most_recipients: usize,
-    content: Content,
-    size: u64,
-) -> Transaction {
-    let Envelope { reverse_path, recipients, ret, envid, body, .. } = &attempt.envelope;
-    let reverse_path = reverse_path.or_for_null(settings.null_sender.as_ref());
+fn transaction(attempt: &mut Attempt, most_recipients: usize, content: Content, size: u64) -> Transaction {
+    let Envelope { recipients, ret, envid, body, .. } = &attempt.envelope;
+    let reverse_path = attempt.told.clone();
     let part = attempt.rest.drain(..most_recipients.min(attempt.rest.len()));
     let part: Vec<(usize, Recipient)> =
         part.filter_map(|index| Some((index, recipients.get(index)?.clone()))).collect();

@@ -26,6 +26,7 @@ mod connections;
 mod courier;
 mod lanes;
 mod login;
+mod null_sender;
 mod owner;
 mod recording;
 mod refusals;
@@ -102,6 +103,8 @@ pub struct Settings {
     pub dsn_author: Address,
     /// What the relay is told in the place of the reverse-path `<>`; `None`: `<>`.
     pub null_sender: Option<Address>,
+    /// Whom mail from `<>` to the postmaster is from, once the relay has refused `<>`.
+    pub postmaster_sender: Option<Address>,
     /// How many connections to the relay may exist.
     pub max_connections: NonZeroUsize,
     /// How many recipients a transaction may have.
@@ -126,6 +129,7 @@ impl Settings {
             hostname: config.listen.hostname.clone(),
             dsn_author: config.rewrite.dsn_author(),
             null_sender: config.rewrite.null_sender().cloned(),
+            postmaster_sender: config.queue.postmaster.as_ref().map(|to| config.rewrite.sender_for(to)),
             max_connections: config.relay.max_connections,
             recipients_per_message: config.relay.recipients_per_message,
             carrier,

@@ -107,7 +107,7 @@ impl Owner {
             relay_is_paused: false,
             trouble: None,
             secret_watch: None,
-            desk: Arc::new(Desk { queue, spool, settings, clock }),
+            desk: Arc::new(Desk::new(queue, spool, settings, clock)),
             connections: Connections::default(),
             tasks: JoinSet::new(),
             idle: VecDeque::new(),
@@ -412,8 +412,7 @@ impl Owner {
             .reconfigure(settings.refusals.clone(), self.desk.spool.knows_relay(&settings.refusals.relay));
         self.try_held();
         let Desk { queue, spool, clock, .. } = &*self.desk;
-        self.desk =
-            Arc::new(Desk { queue: queue.clone(), spool: spool.clone(), settings, clock: clock.clone() });
+        self.desk = Arc::new(Desk::new(queue.clone(), spool.clone(), settings, clock.clone()));
     }
 
     /// Those there are give their messages an end, and take no more.

@@ -192,6 +192,11 @@ impl Rules {
         self.null_sender.as_ref()
     }
 
+    /// The reverse-path that mail of `address` leaves with.
+    pub fn sender_for(&self, address: &Address) -> Address {
+        self.sent_as(address, Class::EnvelopeSender)
+    }
+
     /// Who writes what is from `<>`.
     pub(super) fn daemon() -> Address {
         // Letters and a hyphen are an address.

@@ -442,6 +442,7 @@ impl Bench {
             hostname: "host.example".into(),
             dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
             null_sender: None,
+            postmaster_sender: None,
             max_connections: NonZeroUsize::new(2).unwrap(),
             recipients_per_message: NonZeroUsize::new(50).unwrap(),
             carrier: relay.clone(),

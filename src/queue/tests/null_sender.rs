@@ -1,6 +1,6 @@
 //! Relays that refuse the null reverse-path `<>`.
 
-use super::bench::{Bench, Does};
+use super::bench::{Bench, Does, HOUR, MINUTE, captured};
 use crate::envelope::{Address, ReversePath};
 use crate::queue::{Settings, Standing};
 
@@ -66,4 +66,60 @@ async fn a_null_sender_beyond_ascii_is_declared_as_such() {
     bench.submit("", &["ann@example.net"]).await;
     bench.until_empty().await;
     assert!(bench.relay.seen()[0].needs_smtputf8);
+}
+
+fn has_postmaster(settings: &mut Settings) {
+    (settings.postmaster, settings.postmaster_sender) =
+        (address("ops@example.org"), address("ops@x.example"));
+}
+
+fn ways(bench: &Bench) -> Vec<(String, String)> {
+    bench.relay.seen().into_iter().map(|seen| (seen.from, seen.to.join(" "))).collect()
+}
+
+/// The postmaster's copy of a bounce was from `<>` as well, was refused as that was, and nobody heard of the failure.
+#[tokio::test]
+async fn the_postmaster_s_copy_goes_from_an_address_once_the_null_one_is_refused() {
+    let (log, _guard) = captured();
+    let bench = Bench::with(has_postmaster).await;
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until_empty().await;
+    bench.relay.always(Does::RefusesNull(NO_NULL));
+    for _ in 0..2 {
+        bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
+        bench.submit("app@example.org", &["nobody@example.net"]).await;
+        bench.until_empty().await;
+    }
+    let expected = [
+        ("app@example.org", "nobody@example.net"),
+        ("", "app@example.org"),
+        ("", "ops@example.org"),
+        ("ops@x.example", "ops@example.org"),
+        ("app@example.org", "nobody@example.net"),
+        ("", "app@example.org"),
+        ("ops@x.example", "ops@example.org"),
+    ];
+    assert_eq!(ways(&bench)[1..], expected.map(|(from, to)| (from.to_owned(), to.to_owned())));
+    let line = format!(
+        "WARN nullmta::log: the relay refuses mail from <>: {NO_NULL}; the postmaster's is sent as from ops@x.example \
+         now, and all other needs rewrite.null-sender\n"
+    );
+    assert_eq!(log.text().matches(&line).count(), 1, "{}", log.text());
+}
+
+/// A relay that refuses the other address, too, is not asked for ever; nor is one that refuses for another reason.
+#[tokio::test]
+async fn what_is_refused_from_either_is_dead_after_two_tries() {
+    for (said, tries) in [(NO_NULL, 2), ("550 5.1.1 no such user", 1)] {
+        let bench = Bench::with(has_postmaster).await;
+        bench.submit("app@example.org", &["ann@example.net"]).await;
+        bench.until_empty().await;
+        bench.relay.always(Does::Says(vec![said]));
+        let id = bench.submit("", &["ops@example.org"]).await;
+        bench.until(|status| status.dead == 1).await;
+        assert_eq!(bench.relay.times_seen(id), tries, "{said}");
+        bench.reload();
+        bench.pass(HOUR * 2, MINUTE * 10).await;
+        assert_eq!(bench.relay.times_seen(id), tries, "{said}");
+    }
 }
