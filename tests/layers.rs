@@ -22,8 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     // Cores: pure.
-    ("smtp", &["envelope", "status"]),
     ("message", &["envelope", "queue_id", "status"]),
+    ("smtp", &["envelope", "message", "status"]),
     ("log", &["envelope", "queue_id", "smtp", "status"]),
     // What is configured.
     ("config", &["envelope", "message", "secret", "tls_faults"]),
