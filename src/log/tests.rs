@@ -66,7 +66,8 @@ fn why_mail_is_held() {
     assert_eq!(
         HeldBack { said: "550 no", until: HeldUntil::NextTaken }.to_string(),
         "the relay refuses messages and their bounces, so the bounces are held until it takes a message: 550 no; have \
-         the relay take this sender, or set rewrite.sender for the mail to come; a reload tries what is held again"
+         the relay take this sender, or set rewrite.sender for the mail to come, rewrite.null-sender for mail from <>; a \
+         reload tries what is held again"
     );
 }
 
