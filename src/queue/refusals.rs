@@ -173,29 +173,23 @@ impl Refusals {
         if self.lacks_login(refusal) {
             return Ruling::Untold;
         }
-        if refusal.is_from_null && self.makes_wait(refusal.id) {
-            return if self.refuses_everything() { Ruling::Untold } else { self.hold(refusal) };
-        }
-        if self.held.contains(&refusal.id) {
+        if self.held.contains(&refusal.id) && !self.waiting.contains_key(&refusal.id) {
             return self.hold(refusal);
         }
-        if refusal.is_from_null {
-            return self.rule_alone(refusal);
+        if !refusal.is_from_null {
+            self.row.add(refusal.id, &refusal.said, refusal.about, &refusal.domains);
         }
-        self.row.add(refusal.id, &refusal.said, refusal.about, &refusal.domains);
         if self.refuses_everything() {
             return Ruling::Untold;
         }
-        self.rule_alone(refusal)
-    }
-
-    /// What `refusal` means, whatever other messages were told.
-    fn rule_alone(&mut self, refusal: &Refusal) -> Ruling {
-        match self.rule.on_refusal {
-            Some(OnRefusal::Hold) => self.hold(refusal),
-            None if !self.has_taken => self.hold(refusal),
-            None | Some(OnRefusal::Bounce) => Ruling::AsSaid,
+        let holds = match self.rule.on_refusal {
+            Some(on_refusal) => on_refusal == OnRefusal::Hold,
+            None => !self.has_taken,
+        };
+        if holds || (refusal.is_from_null && self.makes_wait(refusal.id)) {
+            return self.hold(refusal);
         }
+        Ruling::AsSaid
     }
 
     /// Whether the message `id` from `<>`, which was refused, waits for the relay to take another: messages are being
@@ -473,6 +467,16 @@ mod tests {
         assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::AsSaid);
         assert_eq!(judge_bounce(&mut refusals, 103), Ruling::Hold, "messages are refused again");
         assert_eq!(refusals.due().len(), 16);
+    }
+
+    #[test]
+    fn promise_5_a_bounce_of_the_first_day_is_held_as_other_mail_is() {
+        let mut refusals = Refusals::new(rule(None, true), false, []);
+        assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
+        refusals.taken();
+        assert_eq!(refusals.due(), [], "it waits for somebody to mend what it was refused for");
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
     }
 
     #[test]
