@@ -99,6 +99,11 @@ impl Connections {
         self.count(|stage| !matches!(stage, Stage::Opening | Stage::Leaving))
     }
 
+    /// How many are about to end.
+    pub(super) fn leaving(&self) -> usize {
+        self.count(|stage| stage == Stage::Leaving)
+    }
+
     /// How many are with a message with losses.
     pub(super) fn alone(&self) -> usize {
         self.count(|stage| stage == Stage::Alone)

@@ -227,6 +227,12 @@ impl Courier {
         ruling.unwrap_or(Ruling::Untold)
     }
 
+    /// Whether the end of a connection that had served says nothing of the message it had.
+    async fn is_leave_excused(&self, id: QueueId) -> bool {
+        let (connection, queue) = (self.connection, &self.desk.queue);
+        queue.ask(|answer| Command::Left { connection, id, answer }).await.unwrap_or(true)
+    }
+
     /// A message whose every recipient had its end before a crash could record its removal.
     fn finish(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
@@ -277,6 +283,9 @@ impl Work for Courier {
             self.desk.excuse_null_sender(attempt, &mut report);
         }
         let ruling = self.ruling(&report).await;
+        if report.left_at.is_some() && !self.is_leave_excused(report.id).await {
+            report.lost_at = report.left_at;
+        }
         if report.is_lost() {
             self.lost(report.id, report.possible_duplicate);
         } else if ruling != Ruling::Untold && has_answered {

@@ -307,6 +307,12 @@ enum Command {
         refusal: Refusal,
         answer: oneshot::Sender<Ruling>,
     },
+    /// The relay has taken leave of a connection that had served, within this message. True: that is not charged.
+    Left {
+        connection: ConnectionId,
+        id: QueueId,
+        answer: oneshot::Sender<bool>,
+    },
     /// The dialogue of a connection broke off within this message.
     Lost {
         connection: ConnectionId,

@@ -191,6 +191,8 @@ impl Owner {
             Command::Judge { connection, refusal, answer } => {
                 let _ = answer.send(self.judge(connection, &refusal));
             }
+            // Whoever asked may have gone away.
+            Command::Left { connection, id, answer } => drop(answer.send(self.left(connection, id))),
             Command::Lost { connection, id, in_doubt } => self.lost(connection, id, in_doubt),
             Command::Unrecorded { id, error } => self.unrecorded(id, error),
             Command::Unmarked { id, error } => self.unmarked(id, error),
@@ -230,6 +232,9 @@ impl Owner {
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
             self.refusals.forget(id);
             self.throttle.forget(id);
+        }
+        if disposition != Disposition::Untried {
+            self.throttle.has_been_judged(id);
         }
         match disposition {
             Disposition::Removed => self.roster.remove(id),

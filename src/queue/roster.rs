@@ -132,6 +132,11 @@ impl Roster {
         self.members.get(&id)
     }
 
+    /// Whether a connection may have this message now.
+    pub fn is_ready(&self, id: QueueId) -> bool {
+        self.member(id).is_some_and(|member| member.standing == Standing::Ready)
+    }
+
     /// Takes in a message that has been committed or recovered; active ones are ready at once.
     pub fn admit(&mut self, entry: &Entry, now: Timestamp) {
         let standing = match entry.marks.state() {
@@ -169,14 +174,24 @@ impl Roster {
         Some((id, *member))
     }
 
-    /// Gives out the next ready message without losses, which is under way from now on.
-    pub fn take(&mut self) -> Option<(QueueId, Member)> {
-        while let Some(id) = self.lanes.pop() {
-            if let Some(member) = self.begin(id) {
-                return Some((id, member));
+    /// Gives out the next ready message without losses that is not `kept` for others; it is under way from now on.
+    pub fn take(&mut self, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
+        let mut passed_over = Vec::new();
+        let mut taken = None;
+        while taken.is_none() {
+            let Some(id) = self.lanes.pop() else { break };
+            if kept(id) {
+                passed_over.push(id);
+            } else {
+                taken = self.begin(id).map(|member| (id, member));
             }
         }
-        None
+        for id in passed_over {
+            if let Some(member) = self.members.get(&id).filter(|member| member.standing == Standing::Ready) {
+                self.lanes.push(member.lane, id);
+            }
+        }
+        taken
     }
 
     /// Gives out the next ready message with losses, which is under way from now on.
@@ -331,7 +346,7 @@ mod tests {
     }
 
     fn take(roster: &mut Roster) -> Option<u64> {
-        roster.take().map(|(id, _)| id.raw())
+        roster.take(|_| false).map(|(id, _)| id.raw())
     }
 
     #[test]
@@ -344,9 +359,18 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_kept_for_others_is_passed_over_and_keeps_its_lane() {
+        let mut roster = roster_of(&[1, 2]);
+        let kept = |id: QueueId| id.raw() == 1;
+        assert_eq!(roster.take(kept).map(|(id, _)| id.raw()), Some(2));
+        assert!(roster.take(kept).is_none() && roster.ready() == 1);
+        assert_eq!(take(&mut roster), Some(1));
+    }
+
+    #[test]
     fn deferred_messages_come_back_in_the_order_they_are_due() {
         let mut roster = roster_of(&[1, 2, 3]);
-        while roster.take().is_some() {}
+        while roster.take(|_| false).is_some() {}
         for (raw, due) in [(1, 30), (2, 10), (3, 20)] {
             roster.defer(QueueId::from_raw(raw), at(due));
         }

@@ -1,4 +1,4 @@
-//! Deferrals that are not about their message: a session that is full, a rate, a number of connections.
+//! Deferrals that are not about their message: a session that is full or over, a rate, a number of connections.
 //!
 //! Relays tell all three in the words they have for one message: 432, 451, 452 or 454 at MAIL, DATA or the final
 //! dot. Taken for each message's own, they make each wait by its age, and connections that the relay does not want
@@ -11,7 +11,8 @@
 //! 2. One message's refusals lower the number of connections [`LOWERINGS`] times at most: one that is refused for
 //!    itself costs the others no more than that.
 //! 3. After [`GROWTH`] without such a refusal the relay is given one connection more.
-//! 4. What a connection is told that has delivered before counts only if a fresh one is told it, too.
+//! 4. What a connection is told that has delivered before, or its end there, counts only if a fresh one is told it,
+//!    too; the message waits for that one.
 //! 5. No message is excused more than [`EXCUSES`] times.
 //!
 //! Pure. Not here: which replies these are (`relay/subject.rs`), a relay that takes nobody (`breaker.rs`).
@@ -65,7 +66,7 @@ pub(super) struct Throttle {
     excused: HashMap<QueueId, Excused>,
     /// To be ready again when they are no longer under way.
     unsettled: HashSet<QueueId>,
-    /// Refused on a connection that had delivered: for connections that have not.
+    /// Refused on a connection that had delivered, or had it end: for connections that have not.
     for_fresh: VecDeque<QueueId>,
 }
 
@@ -75,19 +76,37 @@ impl Throttle {
         self.allowed.map_or(configured, |allowed| allowed.min(configured))
     }
 
-    /// `id` was deferred on a connection that had delivered before. True: that does not count.
-    pub(super) fn is_session_full(&mut self, id: QueueId, may_be_pace: bool) -> bool {
+    /// `id` was deferred on a connection that had served before, or had it end. True: that does not count.
+    pub(super) fn is_session_over(&mut self, id: QueueId, may_be_pace: bool) -> bool {
         let is_excused = self.excuse(id);
+        self.for_fresh.retain(|other| *other != id);
         // Where the pace may be at fault the next in turn finds that out, not the same one again.
-        if is_excused && !may_be_pace && !self.for_fresh.contains(&id) {
+        if is_excused && !may_be_pace {
             self.for_fresh.push_back(id);
         }
         is_excused
     }
 
-    /// The message that is to be tried next on a connection that has carried nothing.
-    pub(super) fn take_for_fresh(&mut self) -> Option<QueueId> {
-        self.for_fresh.pop_front()
+    /// Whether `id` is kept for a connection that has carried nothing.
+    pub(super) fn is_for_fresh(&self, id: QueueId) -> bool {
+        self.for_fresh.contains(&id)
+    }
+
+    /// Whether a message is ready for no other connection than one that has carried nothing.
+    pub(super) fn awaits_fresh(&self, is_ready: impl Fn(QueueId) -> bool) -> bool {
+        self.for_fresh.iter().any(|id| is_ready(*id))
+    }
+
+    /// The message that is to be tried next on a connection that has carried nothing. One whose last try is not
+    /// recorded yet keeps its place.
+    pub(super) fn take_for_fresh(&mut self, is_ready: impl Fn(QueueId) -> bool) -> Option<QueueId> {
+        let at = self.for_fresh.iter().position(|id| is_ready(*id))?;
+        self.for_fresh.remove(at)
+    }
+
+    /// `id` has been deferred for itself, or is no longer tried by itself.
+    pub(super) fn has_been_judged(&mut self, id: QueueId) {
+        self.for_fresh.retain(|other| *other != id);
     }
 
     /// `id` was deferred with words that may be about the pace, while so many `connections` exist.
@@ -138,7 +157,7 @@ impl Throttle {
     /// A message has had its end.
     pub(super) fn forget(&mut self, id: QueueId) {
         if self.excused.remove(&id).is_some() {
-            self.for_fresh.retain(|other| *other != id);
+            self.has_been_judged(id);
         }
     }
 
@@ -223,10 +242,25 @@ mod tests {
     #[test]
     fn promise_4_a_full_session_says_nothing_of_the_message() {
         let mut throttle = Throttle::default();
-        assert!(throttle.is_session_full(id(1), false));
-        assert!(throttle.is_session_full(id(1), false), "another full session");
-        assert_eq!((throttle.take_for_fresh(), throttle.take_for_fresh()), (Some(id(1)), None));
-        let excused = (0..50).filter(|_| throttle.is_session_full(id(1), false)).count();
+        assert!(throttle.is_session_over(id(1), false));
+        assert!(throttle.is_session_over(id(1), false), "another full session");
+        assert_eq!(throttle.take_for_fresh(|_| true), Some(id(1)));
+        assert_eq!(throttle.take_for_fresh(|_| true), None);
+        let excused = (0..50).filter(|_| throttle.is_session_over(id(1), false)).count();
         assert_eq!(excused, usize::from(EXCUSES) - 2);
+        assert!(!throttle.is_for_fresh(id(1)), "from then on it is like any other");
+    }
+
+    /// It was dropped from those for a fresh connection when it was its turn while its last try was being recorded,
+    /// and went to connections that had served.
+    #[test]
+    fn promise_4_one_that_is_not_ready_yet_keeps_its_place() {
+        let mut throttle = Throttle::default();
+        for raw in [1, 2] {
+            throttle.is_session_over(id(raw), false);
+        }
+        assert_eq!(throttle.take_for_fresh(|other| other == id(2)), Some(id(2)));
+        assert!(throttle.is_for_fresh(id(1)) && !throttle.awaits_fresh(|_| false));
+        assert_eq!(throttle.take_for_fresh(|_| true), Some(id(1)));
     }
 }

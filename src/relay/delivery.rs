@@ -38,6 +38,8 @@ pub(crate) struct Delivery {
     pub(crate) in_doubt: bool,
     /// Where the connection was lost in its turn, if nothing else explains that.
     pub(crate) lost_at: Option<Phase>,
+    /// Where the relay took leave of the connection in its turn.
+    pub(crate) left_at: Option<Phase>,
 }
 
 impl Delivery {
@@ -63,6 +65,7 @@ impl Delivery {
             began: None,
             in_doubt: false,
             lost_at: None,
+            left_at: None,
         }
     }
 
@@ -150,6 +153,7 @@ impl Delivery {
             recipients,
             possible_duplicate: self.in_doubt,
             lost_at: self.lost_at,
+            left_at: self.left_at,
             dsn_passed_on,
             connecting,
             transmitting: self.began.map_or(Duration::ZERO, |began| began.elapsed()),

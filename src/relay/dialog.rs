@@ -10,9 +10,10 @@
 //!    command at a time from then on (`pace.rs`); nobody is blamed for it.
 //!
 //! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, the
-//! relay took leave of a connection that has served before (421 or x.4.2 at MAIL, RCPT or DATA, a close in place of
-//! the reply to MAIL, anything unasked), lost its step on one, or did not bear what was written ahead: what was
-//! handed over and is `Untold` then may be tried again at once. `Err` for relay trouble.
+//! relay took leave of a connection that has served before (421 or 4.4.2 anywhere, a close before the final dot,
+//! anything unasked), lost its step on one, or did not bear what was written ahead: what was handed over and is
+//! `Untold` then may be tried again at once, on a fresh connection where leave was taken within it. `Err` for relay
+//! trouble.
 //!
 //! Not here: one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
 //! a reply means (`verdict.rs`), the commands' text (`group.rs`), the books (`delivery.rs`).
@@ -180,6 +181,7 @@ impl Connection {
     /// What `trouble` in the turn of `delivery` comes to, as far as this connection can tell.
     fn explained(&self, trouble: Trouble, delivery: &mut Delivery) -> End {
         if self.is_leave_taking(&trouble) {
+            delivery.left_at = Some(trouble.phase);
             return End::Spent;
         }
         if self.is_overrun(&trouble) {
@@ -198,9 +200,15 @@ impl Connection {
         let has_left = match (&trouble.cause, trouble.phase) {
             // Behind a final dot it may be the group that made it go.
             (Cause::Closed, Phase::Mail) => self.written != Pipelining::Across || self.has_taken_across,
+            // What was written ahead may have made it go.
+            (Cause::Closed, Phase::Rcpt | Phase::Data) => self.written == Pipelining::Off,
+            // The group has had its replies.
+            (Cause::Closed, Phase::Content) => true,
             // Nothing was asked yet.
             (Cause::OutOfStep(_), Phase::Mail) => self.written == Pipelining::Off,
-            (Cause::Reply(reply), Phase::Mail | Phase::Rcpt | Phase::Data) => takes_leave(reply),
+            (Cause::Reply(reply), Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Content | Phase::Dot) => {
+                takes_leave(reply)
+            }
             _ => false,
         };
         self.has_served && has_left

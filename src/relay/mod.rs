@@ -131,6 +131,9 @@ pub struct Report {
     /// message may be why. `None` too where something else explains it: the relay took leave, or it was
     /// written to faster than it could bear.
     pub lost_at: Option<Phase>,
+    /// The relay took leave of a connection that had served, when this transaction had its turn and was at this phase:
+    /// it counts only what a fresh connection is told.
+    pub left_at: Option<Phase>,
     /// DSN parameters were passed on (the relay reports success from here).
     pub dsn_passed_on: bool,
     /// Connection set-up; zero on a connection used before.

@@ -1,7 +1,7 @@
 //! Who gets which message: the owner's side of connections that want one.
 //!
 //! Promises: no connection is begun beyond what the breaker allows, nor for nobody; a message with losses goes last,
-//! on a connection of its own.
+//! on a connection of its own; one that a connection ended with, or that was too many for it, on a fresh one.
 
 use jiff::Timestamp;
 
@@ -27,6 +27,20 @@ impl Owner {
         }
         while self.may_connect(now) {
             self.connect();
+        }
+        self.make_room();
+    }
+
+    /// One idle connection goes where all places are taken and a message is kept for one that has carried nothing.
+    fn make_room(&mut self) {
+        let is_coming = self.connections.opening() + self.connections.leaving() > 0;
+        if is_coming || self.relay_is_paused || !self.throttle.awaits_fresh(|id| self.roster.is_ready(id)) {
+            return;
+        }
+        if let Some((connection, idle)) = self.idle.pop_front() {
+            self.connections.reaches(connection, Stage::Leaving);
+            // It may have gone away by itself.
+            let _ = idle.send(None);
         }
     }
 
@@ -98,9 +112,10 @@ impl Owner {
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
         let is_fresh = self.connections.named(connection).is_some_and(|one| one.stage == Stage::Open);
-        let for_fresh = if is_fresh { self.throttle.take_for_fresh() } else { None };
-        let taken = for_fresh.and_then(|id| self.roster.take_named(id));
-        let (id, member) = taken.or_else(|| self.roster.take())?;
+        let Owner { roster, throttle, .. } = self;
+        let for_fresh = if is_fresh { throttle.take_for_fresh(|id| roster.is_ready(id)) } else { None };
+        let taken = for_fresh.and_then(|id| roster.take_named(id));
+        let (id, member) = taken.or_else(|| roster.take(|id| !is_fresh && throttle.is_for_fresh(id)))?;
         self.connections.reaches(connection, Stage::Shared);
         Some(Taken { id, member })
     }

@@ -1,7 +1,7 @@
 //! What the relay's refusals mean beside what it told others: the owner's side of couriers that ask.
 //!
 //! Promises: a refusal that is not about its message leaves it untold and uncharged; the connection it was told on
-//! takes no more messages.
+//! takes no more messages. Nor does one that the relay has taken leave of.
 //!
 //! Not here: the rules for a 5xx (`queue/refusals.rs`) and for a 4xx (`queue/throttle.rs`).
 
@@ -82,7 +82,7 @@ impl Owner {
         let has_delivered = self.connections.named(connection).is_some_and(|one| one.has_delivered);
         let is_before_content = matches!(refusal.phase, Phase::Mail | Phase::Data);
         let may_be_pace = refusal.about == Subject::Pace;
-        if has_delivered && is_before_content && self.throttle.is_session_full(refusal.id, may_be_pace) {
+        if has_delivered && is_before_content && self.throttle.is_session_over(refusal.id, may_be_pace) {
             self.connections.reaches(connection, Stage::Leaving);
             return Ruling::Untold;
         }
@@ -96,6 +96,15 @@ impl Owner {
         again.into_iter().for_each(|id| self.excuse(id));
         self.slow_down(connection, refusal);
         Ruling::Untold
+    }
+
+    /// The relay has taken leave of a connection within this message. True: the message is not charged.
+    pub(super) fn left(&mut self, connection: ConnectionId, id: QueueId) -> bool {
+        if self.connections.is_outdated(connection) {
+            return true;
+        }
+        self.connections.reaches(connection, Stage::Leaving);
+        self.throttle.is_session_over(id, false)
     }
 
     /// The relay does not want this connection; where it serves no other, it is paused.

@@ -90,6 +90,8 @@ pub(super) enum Does {
     SaysAtRcpt(Vec<&'static str>),
     /// Says that it is going away, in place of the reply to MAIL.
     Leaves,
+    /// Says this in the midst of the content, by which it takes leave of a connection that has served.
+    Parts(&'static str),
     /// Takes the message; says so when the two have met here twice: to show that it has, and to be let to.
     Holds(Arc<Barrier>),
     /// Says this to each recipient of mail from `<>`, and takes all other.
@@ -228,6 +230,7 @@ impl TestRelay {
         }
         let Pace { mut connecting, behind, transmitting } = *self.pace.lock().unwrap();
         self.clock.advance(connecting);
+        let mut has_served = false;
         while let Some(transaction) = courier.next(Duration::ZERO).await {
             self.clock.advance(behind);
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
@@ -240,6 +243,11 @@ impl TestRelay {
             }
             let is_from_null = transaction.reverse_path == ReversePath::Null;
             self.see(transaction).await;
+            if let Does::Parts(said) = does {
+                courier.report(parting(id, &recipients, said, has_served)).await;
+                return Ok(());
+            }
+            has_served = true;
             if courier.before_dot(id).await.is_err() {
                 let unmarked =
                     Report { possible_duplicate: false, lost_at: None, ..report(id, &recipients, &[]) };
@@ -347,10 +355,20 @@ fn report_at(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said:
             .collect(),
         possible_duplicate: said.is_empty(),
         lost_at: said.is_empty().then_some(Phase::Dot),
+        left_at: None,
         dsn_passed_on: false,
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
     }
+}
+
+/// The same where the relay says `said` within the content.
+fn parting(id: QueueId, recipients: &[(usize, Recipient)], said: &str, has_served: bool) -> Report {
+    if has_served {
+        let untold = report(id, recipients, &[]);
+        return Report { possible_duplicate: false, lost_at: None, left_at: Some(Phase::Content), ..untold };
+    }
+    report_at(Phase::Content, id, recipients, &[said])
 }
 
 fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> RecipientReport {

@@ -247,3 +247,58 @@ async fn it_shares_no_connection_with_others() {
     assert!(connections >= 2, "{connections}");
     assert_eq!(bench.relay.seen().last().unwrap().to, ["ann@example.net"]);
 }
+
+/// A relay that says `451 4.4.2` in the content of one message, whatever the connection has carried, says of a connection
+/// that has served that it is over: with others always in front of it the message was never charged, and each try cost
+/// a connection.
+#[tokio::test]
+async fn one_at_which_the_relay_takes_leave_is_charged_on_a_fresh_connection_and_expires() {
+    for connections in [1, 3] {
+        let (log, _logging) = captured();
+        let bench =
+            Bench::with(|settings| settings.max_connections = NonZeroUsize::new(connections).unwrap()).await;
+        bench.relay.always(Does::Refuses);
+        for _ in 0..5 {
+            bench.submit("poison@example.org", &["ben@example.net"]).await;
+        }
+        let poison = bench.submit("poison@example.org", &["ann@example.net"]).await;
+        bench.relay.always_with(poison, Does::Parts("451 4.4.2 timeout"));
+        bench.until(|status| status.paused_until.is_some()).await;
+        bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        bench.queue.probe_now();
+        bench.until(|status| status.live == 1 && status.deferred == 1).await;
+        assert!(
+            (1..=2).contains(&bench.relay.times_seen(poison)),
+            "once on each kind of connection, at most"
+        );
+
+        bench.pass(DAY * 5 + HOUR * 2, MINUTE * 10).await;
+        bench.pass_until_settled().await;
+        let (log, tries) = (log.text(), bench.relay.times_seen(poison));
+        assert!(log.contains("status=expired") && log.contains("451 4.4.2 timeout"), "{log}");
+        let charged = log.lines().filter(|line| line.contains(&format!("{poison}: to="))).count();
+        assert!(charged + 1 >= tries, "{tries} tries, of which {charged} counted");
+    }
+}
+
+/// With a stream of others behind it, a message was tried on one connection after the other that had served, and ended
+/// each of them.
+#[tokio::test]
+async fn one_at_which_the_relay_takes_leave_ends_few_connections() {
+    let bench = Bench::with(|settings| settings.max_connections = NonZeroUsize::MIN).await;
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["ben@example.net"]).await;
+    let poison = bench.submit("poison@example.org", &["ann@example.net"]).await;
+    for _ in 0..50 {
+        bench.submit("app@example.org", &["ben@example.net"]).await;
+    }
+    bench.relay.always_with(poison, Does::Parts("451 4.4.2 timeout"));
+    bench.until(|status| status.paused_until.is_some()).await;
+    let used = bench.relay.connections();
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.queue.probe_now();
+    bench.until(|status| status.live == 1 && status.deferred == 1).await;
+    assert_eq!(bench.relay.times_seen(poison), 2, "once where it rode behind another, once where it counts");
+    assert_eq!(bench.relay.connections(), used + 3);
+    assert_eq!(bench.relay.seen().iter().filter(|seen| seen.to == ["ben@example.net"]).count(), 51);
+}

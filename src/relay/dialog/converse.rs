@@ -247,8 +247,7 @@ impl Connection {
         if phase == Phase::Dot && self.is_answer_to_rider(&reply) {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
-        let within_envelope = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
-        if self.has_served && within_envelope && takes_leave(&reply) {
+        if self.has_served && takes_leave(&reply) {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
         if is_misfit(phase, &reply) {
