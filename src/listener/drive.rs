@@ -270,7 +270,7 @@ impl<B: Backend> Driver<B> {
             log::refused_more(&client, verb, *code, more);
         }
         match &end {
-            End::NoTls(why) => log::no_tls(&client, why),
+            End::NoTls(why) => log::no_tls(&client, &connection(Peer::CLIENT, why)),
             _ => log::session_ended(&client, &end, !session.is_idle()),
         }
         drop(content);
