@@ -230,7 +230,7 @@ impl Owner {
             self.roster.update(id, |member| member.marks.set(Mark::InFlight, false));
         }
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
-            self.refusals.forget(id);
+            self.refusals.release(id);
             self.throttle.forget(id);
         }
         if disposition != Disposition::Untried {

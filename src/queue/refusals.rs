@@ -211,7 +211,7 @@ impl Refusals {
         self.waiting.iter().filter(|(_, since)| **since < self.taken).map(|(id, _)| *id).collect()
     }
 
-    /// The message is to be tried again as if it had not been held.
+    /// The message has had its end, or is to be tried again as if it had not been held.
     pub(super) fn release(&mut self, id: QueueId) {
         self.waiting.remove(&id);
         self.held.remove(&id);
@@ -229,8 +229,8 @@ impl Refusals {
             return format!("the relay asks for a login and none is configured: set [auth]; it said: {said}");
         }
         format!(
-            "{} messages in a row were refused alike and none was taken, so nothing is bounced for it: correct the \
-             account or the sender and reload; the relay said: {said}",
+            "at least {} messages in a row were refused alike and none was taken, so nothing is bounced for it: \
+             correct the account or the sender and reload; the relay said: {said}",
             self.row.len()
         )
     }
@@ -243,11 +243,6 @@ impl Refusals {
     /// The reply that last held a message, while one is held.
     pub(super) fn held_by(&self) -> Option<&str> {
         self.held_by.as_deref().filter(|_| !self.held.is_empty())
-    }
-
-    /// A message has had its end.
-    pub(super) fn forget(&mut self, id: QueueId) {
-        self.release(id);
     }
 
     /// What held mail waits for.
@@ -393,8 +388,8 @@ mod tests {
         assert_eq!(judge(&mut refusals, 7, Subject::Permission, DENIED), Ruling::Hold, "of an earlier run");
         assert_eq!(refusals.held().map(|id| id.raw()).collect::<Vec<_>>(), [1, 7]);
         assert_eq!(refusals.held_by(), Some(DENIED));
-        refusals.forget(QueueId::from_raw(1));
-        refusals.forget(QueueId::from_raw(7));
+        refusals.release(QueueId::from_raw(1));
+        refusals.release(QueueId::from_raw(7));
         assert_eq!(refusals.held_by(), None);
         assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::AsSaid);
     }

@@ -2,7 +2,8 @@
 //!
 //! Promises: a message counts once, however often it is tried; what differs from message to message within a text (an
 //! address, a queue id, a number) does not make another text; a text that does not say what it is about makes a full
-//! row only if recipients of two domains were refused with it, since one domain may be wrong by itself.
+//! row only if recipients of two domains were refused with it, since one domain may be wrong by itself. A row keeps no
+//! more than what makes it full, however many are refused.
 //!
 //! Pure. Not here: when a row begins anew, and what follows from a full one (`refusals.rs`).
 
@@ -13,6 +14,8 @@ use crate::relay::Subject;
 
 /// How many messages in a row, refused alike, say that it is not the messages.
 const ROW: usize = 20;
+/// How many domains a full row of unclear refusals has.
+const DOMAINS: usize = 2;
 
 /// Messages refused with one text, with none taken in between.
 #[derive(Debug, Default)]
@@ -31,18 +34,22 @@ impl Row {
             *self = Row { text, ..Row::default() };
         }
         self.is_unclear = about == Subject::Unclear;
-        self.messages.insert(id);
-        self.domains.extend(domains.iter().cloned());
+        if self.messages.len() < ROW {
+            self.messages.insert(id);
+        }
+        if self.domains.len() < DOMAINS {
+            self.domains.extend(domains.iter().take(DOMAINS).cloned());
+        }
     }
 
-    /// How many messages it has.
+    /// How many messages it has, up to a full row.
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }
 
     /// Whether so many were refused alike that it is not the messages.
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= ROW && !(self.is_unclear && self.domains.len() < 2)
+        self.len() >= ROW && !(self.is_unclear && self.domains.len() < DOMAINS)
     }
 }
 
@@ -87,6 +94,16 @@ mod tests {
         let mut row = Row::default();
         (0..100).for_each(|raw| add(&mut row, raw % 19, Subject::Permission, "example.net"));
         assert_eq!((row.len(), row.is_full()), (19, false));
+    }
+
+    /// A million messages to one domain, refused with one unclear text, were all kept in memory.
+    #[test]
+    fn a_row_keeps_no_more_than_makes_it_full() {
+        let mut row = Row::default();
+        (0..1000).for_each(|raw| add(&mut row, raw, Subject::Unclear, "example.net"));
+        assert_eq!((row.messages.len(), row.domains.len(), row.is_full()), (20, 1, false));
+        (0..1000).for_each(|raw| add(&mut row, raw, Subject::Unclear, &format!("host{raw}.example")));
+        assert_eq!((row.messages.len(), row.domains.len(), row.is_full()), (20, 2, true));
     }
 
     #[test]
