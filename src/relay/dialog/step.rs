@@ -87,7 +87,6 @@ impl Connection {
                 Err(End::Spent)
             }
             Step::Lost(second) => {
-                delivery.revoke();
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
@@ -115,7 +114,6 @@ impl Connection {
         }
         match self.channel.reply(Phase::Dot).await {
             Ok(second) if !takes_leave(&second) && second.severity() != Severity::Positive => {
-                delivery.revoke();
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
@@ -200,15 +198,16 @@ pub(super) fn is_misfit(phase: Phase, reply: &Reply) -> bool {
     )
 }
 
-/// Whether `trouble` shows that the replies to an envelope were those to something else.
+/// Whether `trouble` shows that the replies to an envelope may have been those to something else.
 pub(super) fn revokes_envelope(trouble: &Trouble) -> bool {
-    let is_within = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Rset);
-    is_within
-        && match &trouble.cause {
-            Cause::OutOfStep(_) => true,
-            Cause::Reply(reply) => reply.code() == 503,
-            _ => false,
+    match &trouble.cause {
+        Cause::OutOfStep(_) => true,
+        Cause::Reply(reply) => {
+            let is_within = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Rset);
+            is_within && reply.code() == 503
         }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
