@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-# The helpers lie beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
+# What the tests share.
+sys.path.insert(0, str(Path(__file__).parent / "harness"))
 
 from daemon import Nullmta, Sink, binary  # noqa: E402
 from local_user import Host  # noqa: E402

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from beside import NullmtaSide, PostfixSide, sendmail
+from beside import MAIN_CF, NullmtaSide, PostfixSide, sendmail
 from recorder import Recorder
-from test_sendmail_beside import MAIN_CF
 from waiting import wait_until
 
 MESSAGE = b"Subject: x\n\nbody\n"

@@ -10,24 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from beside import NullmtaSide, PostfixSide, sendmail, settled
+from beside import MAIN_CF, NullmtaSide, PostfixSide, sendmail, settled
 from recorder import Recorder
 from sendmail_cases import CASES, NOTHING, QUEUED
 from sendmail_differences import DIFFERENCES
-
-# A null client, with the header that Postfix adds only on request and nullmta always.
-MAIN_CF = """\
-myhostname = client.nullmta.test
-mydestination =
-local_transport = error:no mail is delivered here
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relayhost = [127.0.0.1]:{relay_port}
-smtp_tls_security_level = none
-undisclosed_recipients_header = To: undisclosed-recipients:;
-alias_maps =
-alias_database =
-"""
 
 
 @pytest.fixture(scope="module")

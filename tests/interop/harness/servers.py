@@ -19,7 +19,7 @@ from waiting import accepts, free_port, greets, wait_until
 
 HOME = Path(os.environ.get("NULLMTA_SERVERS", TREE / "target" / "interop-servers"))
 USER, PASSWORD = "relayuser", "s3cret"
-CONFIGS = Path(__file__).parent / "servers"
+CONFIGS = TREE / "tests" / "interop" / "servers"
 
 
 class Server:

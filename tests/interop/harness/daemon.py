@@ -11,7 +11,7 @@ from pathlib import Path
 
 from waiting import free_port, wait_until
 
-TREE = Path(__file__).resolve().parents[2]
+TREE = Path(__file__).resolve().parents[3]
 
 
 def binary() -> Path:

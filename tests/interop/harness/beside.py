@@ -15,6 +15,19 @@ from postfix_client import PostfixClient
 from waiting import wait_until
 
 HOST = "client.nullmta.test"
+# A null client, with the header that Postfix adds only on request and nullmta always.
+MAIN_CF = """\
+myhostname = client.nullmta.test
+mydestination =
+local_transport = error:no mail is delivered here
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+relayhost = [127.0.0.1]:{relay_port}
+smtp_tls_security_level = none
+undisclosed_recipients_header = To: undisclosed-recipients:;
+alias_maps =
+alias_database =
+"""
 # A date that was made on the way: one that is not of the minute which messages here are of.
 MADE_DATE = re.compile(rb"\d\d\d\d (?!02:0\d:\d\d )\d\d:\d\d:\d\d ")
 
