@@ -49,7 +49,11 @@ pub enum Prompt<'a> {
     Connection,
     /// A command line as received, line break included; for the 354 the DATA line.
     Command(&'a [u8]),
-    /// The end of a message's content, by dot or by `BDAT … LAST`.
+    /// A line that is no command: a response of AUTH, or the end of a line that is too long.
+    Line,
+    /// The end of a chunk that does not end its message, or that no transaction wanted.
+    Chunk,
+    /// The end of a message's content: the dot, `BDAT … LAST`, or the chunk with which a refused one is over.
     EndOfData,
 }
 

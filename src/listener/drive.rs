@@ -25,7 +25,7 @@ use crate::listener::wire::Wire;
 use crate::log;
 use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Action, Refusal, Session};
+use crate::smtp::session::{Action, Answered, Refusal, Session};
 use crate::tls_faults::{Peer, connection};
 
 pub use crate::listener::wire::{End, Pace};
@@ -66,7 +66,7 @@ pub async fn drive<B: Backend>(session: Session<B::Proof>, backend: B, connectio
     let Connection { stream, client, pace, stop } = connection;
     let wire = Wire::new(stream, pace, stop);
     let refusals = Repeats::new();
-    let mut driver = Driver { session, backend, content: Content::None, wire, client, refusals };
+    let mut driver = Driver { session, backend, intake: None, wire, client, refusals };
     let end = driver.run().await.err().unwrap_or(End::Closed);
     driver.finish(end).await
 }
@@ -74,20 +74,11 @@ pub async fn drive<B: Backend>(session: Session<B::Proof>, backend: B, connectio
 /// Whether the session goes on.
 type Step = Result<(), End>;
 
-/// The content of the transaction at hand.
-enum Content<I> {
-    /// None is coming in.
-    None,
-    /// It goes into this intake.
-    Taken(I),
-    /// Nobody wants it any more; it is read to its end.
-    Unwanted,
-}
-
 struct Driver<B: Backend> {
     session: Session<B::Proof>,
     backend: B,
-    content: Content<B::Intake>,
+    /// Where the content of the transaction at hand goes, while it is wanted.
+    intake: Option<B::Intake>,
     wire: Wire,
     client: String,
     /// What was refused, by what it was said to and the code.
@@ -96,15 +87,11 @@ struct Driver<B: Backend> {
 
 impl<B: Backend> Driver<B> {
     async fn run(&mut self) -> Step {
-        let greeting = self.session.greeting();
-        self.answer(Prompt::Connection, greeting).await?;
+        self.greet().await?;
         loop {
             let (taken, action) = self.session.advance(self.wire.input());
             self.wire.note_transaction(!self.session.is_idle());
-            // Unwanted content makes no action, but its client is not idle.
-            let is_progress =
-                action != Action::Wait || matches!(self.content, Content::Unwanted) && taken > 0;
-            if is_progress {
+            if action != Action::Wait {
                 self.wire.note_progress();
             }
             self.act(taken, action).await?;
@@ -124,17 +111,21 @@ impl<B: Backend> Driver<B> {
                 self.wire.consume(taken);
                 self.commit().await
             }
-            Action::Discard => {
+            Action::Discard { .. } => {
                 self.wire.consume(taken);
-                if let Content::Taken(intake) = std::mem::replace(&mut self.content, Content::Unwanted) {
+                if let Some(intake) = self.intake.take() {
                     self.backend.discard(intake);
                 }
+                Ok(())
+            }
+            Action::Skipped => {
+                self.wire.consume(taken);
                 Ok(())
             }
             Action::Open(envelope) => {
                 let reply = self.open(*envelope).await;
                 match reply {
-                    Some(reply) => self.answer_command(taken, reply).await.map(drop),
+                    Some(reply) => self.answer(Answered::Command, taken, reply).await.map(drop),
                     None => {
                         self.wire.consume(taken);
                         Ok(())
@@ -143,30 +134,25 @@ impl<B: Backend> Driver<B> {
             }
             Action::AuthStart { mechanism, initial_response } => {
                 let step = self.backend.auth_start(&mechanism, initial_response.as_deref()).await;
-                self.go_on_with_auth(taken, step).await
+                self.go_on_with_auth(Answered::Command, taken, step).await
             }
             Action::AuthResponse(response) => {
                 let step = self.backend.auth_response(&response).await;
-                self.go_on_with_auth(taken, step).await
+                self.go_on_with_auth(Answered::Line, taken, step).await
             }
-            Action::Reply(reply) if matches!(self.content, Content::Unwanted) => {
-                self.wire.consume(taken);
-                self.content = Content::None;
-                self.answer(Prompt::EndOfData, reply).await
-            }
-            Action::Reply(reply) => self.answer_command(taken, reply).await.map(drop),
+            Action::Reply(answered, reply) => self.answer(answered, taken, reply).await.map(drop),
             Action::ProbeRelay(reply) => {
                 let reply = self.backend.probe_relay().await.unwrap_or(reply);
-                self.answer_command(taken, reply).await.map(drop)
+                self.answer(Answered::Command, taken, reply).await.map(drop)
             }
             Action::StartTls(reply) => self.start_tls(taken, reply).await,
-            Action::Close(reply) => {
-                self.answer_command(taken, reply).await?;
+            Action::Close(answered, reply) => {
+                self.answer(answered, taken, reply).await?;
                 Err(End::Closed)
             }
             Action::Wait => {
                 self.wire.consume(taken);
-                self.wire.bring(matches!(self.content, Content::Taken(_))).await
+                self.wire.bring(self.intake.is_some()).await
             }
         }
     }
@@ -180,21 +166,18 @@ impl<B: Backend> Driver<B> {
         };
         match backend.open(envelope, hello).await {
             Ok(intake) => {
-                self.content = Content::Taken(intake);
+                self.intake = Some(intake);
                 self.session.opened()
             }
-            Err(refusal) => {
-                self.content = Content::Unwanted;
-                self.session.not_opened(refusal)
-            }
+            Err(refusal) => self.session.not_opened(refusal),
         }
     }
 
     async fn write(&mut self, octets: &[u8]) {
-        let Content::Taken(intake) = &mut self.content else { return };
+        let Some(intake) = &mut self.intake else { return };
         if let Err(refusal) = self.backend.write(intake, octets).await {
             // Freed now: the rest of an endless message may take its time.
-            self.content = Content::Unwanted;
+            self.intake = None;
             self.session.content_failed(refusal);
         }
     }
@@ -202,10 +185,10 @@ impl<B: Backend> Driver<B> {
     async fn commit(&mut self) -> Step {
         // Earlier replies of the group do not wait for the disk.
         self.wire.flush().await?;
-        let outcome = match std::mem::replace(&mut self.content, Content::None) {
-            Content::Taken(intake) => self.backend.commit(intake).await,
+        let outcome = match self.intake.take() {
+            Some(intake) => self.backend.commit(intake).await,
             // The core was told that there is nothing to commit; should it forget, nothing is acknowledged.
-            Content::None | Content::Unwanted => Err(Refusal::LocalTrouble),
+            None => Err(Refusal::LocalTrouble),
         };
         let reply = match outcome {
             Ok(proof) => self.session.committed(&proof),
@@ -213,20 +196,21 @@ impl<B: Backend> Driver<B> {
         };
         // The disk's time is not the client's.
         self.wire.note_progress();
-        self.answer(Prompt::EndOfData, reply).await
+        self.answer(Answered::EndOfData, 0, reply).await.map(drop)
     }
 
-    async fn go_on_with_auth(&mut self, taken: usize, step: AuthStep) -> Step {
+    /// Says how a SASL exchange goes on, which `answered` has brought to this `step`.
+    async fn go_on_with_auth(&mut self, answered: Answered, taken: usize, step: AuthStep) -> Step {
         let reply = match step {
             AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
             AuthStep::Succeeded { user } => self.session.auth_succeeded(&user),
             AuthStep::Failed => self.session.auth_failed(),
         };
-        self.answer_command(taken, reply).await.map(drop)
+        self.answer(answered, taken, reply).await.map(drop)
     }
 
     async fn start_tls(&mut self, taken: usize, reply: Reply) -> Step {
-        if self.answer_command(taken, reply).await? != Severity::Positive {
+        if self.answer(Answered::Command, taken, reply).await? != Severity::Positive {
             return Ok(());
         }
         self.wire.flush().await?;
@@ -236,22 +220,25 @@ impl<B: Backend> Driver<B> {
         Ok(())
     }
 
-    /// Says `reply` to the command that is the first `taken` octets of the input, and consumes them;
-    /// what was said in the end is of the returned severity.
-    async fn answer_command(&mut self, taken: usize, reply: Reply) -> Result<Severity, End> {
-        if matches!(self.content, Content::Unwanted) {
-            self.content = Content::None;
-        }
-        let prompt = Prompt::Command(&self.wire.input()[..taken]);
+    /// Says `reply` to what `answered` calls the first `taken` octets of the input, and consumes them; what was
+    /// said in the end is of the returned severity.
+    async fn answer(&mut self, answered: Answered, taken: usize, reply: Reply) -> Result<Severity, End> {
+        let prompt = match answered {
+            Answered::Command => Prompt::Command(&self.wire.input()[..taken]),
+            Answered::Line => Prompt::Line,
+            Answered::Chunk => Prompt::Chunk,
+            Answered::EndOfData => Prompt::EndOfData,
+        };
         let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
         note(&self.client, prompt, &reply, &mut self.refusals);
         self.wire.consume(taken);
         self.say(reply).await
     }
 
-    /// Says `reply` to what is no command.
-    async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Step {
-        let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
+    /// Says the greeting.
+    async fn greet(&mut self) -> Step {
+        let prompt = Prompt::Connection;
+        let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(End::Dropped)?;
         note(&self.client, prompt, &reply, &mut self.refusals);
         self.say(reply).await.map(drop)
     }
@@ -265,7 +252,7 @@ impl<B: Backend> Driver<B> {
     /// Last words, where there are some to say; nothing of an open message stays.
     async fn finish(self, end: End) -> End {
         // The backend, and with it the session's place, is held to the end of the farewell.
-        let Driver { session, backend: _backend, content, mut wire, client, refusals } = self;
+        let Driver { session, backend: _backend, intake, mut wire, client, refusals } = self;
         for ((verb, code), more) in refusals.untold() {
             log::refused_more(&client, verb, *code, more);
         }
@@ -273,7 +260,7 @@ impl<B: Backend> Driver<B> {
             End::NoTls(why) => log::no_tls(&client, &connection(Peer::CLIENT, why)),
             _ => log::session_ended(&client, &end, !session.is_idle()),
         }
-        drop(content);
+        drop(intake);
         match end {
             End::Closed => wire.hang_up(None).await,
             End::TimedOut => wire.hang_up(Some(&session.idle_timeout())).await,
@@ -306,6 +293,8 @@ fn verb(prompt: Prompt<'_>) -> &'static str {
     match prompt {
         Prompt::Connection => "CONNECT",
         Prompt::EndOfData => "END-OF-MESSAGE",
+        Prompt::Chunk => "BDAT",
+        Prompt::Line => "UNKNOWN",
         Prompt::Command(line) => verb_of(line).unwrap_or("UNKNOWN"),
     }
 }
@@ -316,9 +305,11 @@ mod tests {
 
     #[test]
     fn a_command_is_logged_by_its_word_and_nothing_behind_it() {
-        let cases: [(Prompt<'_>, &str); 10] = [
+        let cases: [(Prompt<'_>, &str); 12] = [
             (Prompt::Connection, "CONNECT"),
             (Prompt::EndOfData, "END-OF-MESSAGE"),
+            (Prompt::Chunk, "BDAT"),
+            (Prompt::Line, "UNKNOWN"),
             (Prompt::Command(b"rcpt TO:<x>\r\n"), "RCPT"),
             (Prompt::Command(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"), "AUTH"),
             (Prompt::Command(b"AGFubgBzZWNyZXQ=\r\n"), "UNKNOWN"),

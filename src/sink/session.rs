@@ -260,7 +260,7 @@ impl Backend for Host {
             (None, Prompt::Command(command)) if reply.severity() == Severity::Positive => {
                 self.answer_accepted(command, reply).await
             }
-            (None, Prompt::Command(_) | Prompt::EndOfData) => Some(reply),
+            (None, Prompt::Command(_) | Prompt::Line | Prompt::Chunk | Prompt::EndOfData) => Some(reply),
         }
     }
 }

@@ -182,7 +182,7 @@ mod tests {
                     messages.extend(open.take());
                     session.committed(&Proof);
                 }
-                Action::Close(reply) => return (messages, reply.code() == 221),
+                Action::Close(_, reply) => return (messages, reply.code() == 221),
                 Action::Wait => return (messages, false),
                 _ => {}
             }

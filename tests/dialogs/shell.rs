@@ -1,14 +1,15 @@
 //! A shell without a network: does what the session says and keeps it as the lines of a transcript.
 //!
 //! It checks on the way what `smtp/session/mod.rs` promises of actions: content only for an open intake,
-//! nothing after the close, no more kept unconsumed than was said, and progress.
+//! nothing after the close, no more kept unconsumed than was said, a whole line for every reply to a command, and
+//! progress.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nullmta::envelope::{Envelope, Notify, Recipient, Ret};
 use nullmta::smtp::reply::Reply;
-use nullmta::smtp::session::{Action, Durable, MAX_UNCONSUMED_OCTETS, Policy, Session};
+use nullmta::smtp::session::{Action, Answered, Durable, MAX_UNCONSUMED_OCTETS, Policy, Session};
 
 use super::transcript::Answer;
 
@@ -51,7 +52,16 @@ impl Shell {
         let mut idle_steps = 0;
         while !self.closed {
             let (consumed, action) = self.session.advance(&self.unconsumed);
-            self.unconsumed.drain(..consumed);
+            let octets: Vec<u8> = self.unconsumed.drain(..consumed).collect();
+            if let Action::Reply(Answered::Command, _) | Action::Close(Answered::Command, _) = action {
+                let line_feed = octets.iter().position(|octet| *octet == b'\n');
+                assert_eq!(
+                    line_feed,
+                    consumed.checked_sub(1),
+                    "a command is one line: {}",
+                    octets.escape_ascii()
+                );
+            }
             idle_steps = if consumed == 0 { idle_steps + 1 } else { 0 };
             assert!(idle_steps < 4, "no progress: {action:?}");
             if action == Action::Wait {
@@ -64,15 +74,15 @@ impl Shell {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Wait => {}
-            Action::Reply(reply) => {
+            Action::Wait | Action::Skipped => {}
+            Action::Reply(_, reply) => {
                 assert_ne!(reply.code(), 421, "421 closes");
                 self.say(&reply);
             }
             Action::Open(envelope) => self.open(&envelope),
             Action::Content(octets) => self.take_content(&octets),
             Action::Commit => self.commit(),
-            Action::Discard => {
+            Action::Discard { .. } => {
                 self.intake.take().expect("an open intake to discard");
                 self.events.push("X:".into());
             }
@@ -91,7 +101,7 @@ impl Shell {
                 self.say(&reply);
                 self.events.push("P:".into());
             }
-            Action::Close(reply) => {
+            Action::Close(_, reply) => {
                 self.say(&reply);
                 self.close();
             }

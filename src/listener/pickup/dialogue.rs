@@ -20,7 +20,6 @@ use crate::smtp::bsmtp;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Action, Refusal, Session};
 use crate::spool::Committed;
-use crate::status::Status;
 
 /// Octets read at a time.
 const CHUNK: usize = 64 << 10;
@@ -83,7 +82,7 @@ where
     F: AsyncRead + Unpin,
 {
     let input = Input { file, octets: Vec::new(), brought: 0 };
-    let mut dialogue = Dialogue { input, session, backend, intake: None, original: None, refusal: None };
+    let mut dialogue = Dialogue { input, session, backend, message: None };
     loop {
         if let Err(verdict) = dialogue.step().await {
             return verdict;
@@ -95,11 +94,21 @@ struct Dialogue<B: Backend, F> {
     input: Input<F>,
     session: Session<B::Proof>,
     backend: B,
-    intake: Option<B::Intake>,
     /// The message, once its content has begun.
-    original: Option<Original>,
-    /// Why it will never be taken; what is read on is for the bounce.
-    refusal: Option<Reply>,
+    message: Option<Message<B::Intake>>,
+}
+
+/// A message whose content is being read.
+struct Message<I> {
+    original: Original,
+    fate: Fate<I>,
+}
+
+enum Fate<I> {
+    /// It goes into this intake.
+    Open(I),
+    /// It will never be taken, which this reply says; what is read on is for the bounce.
+    Refused(Reply),
 }
 
 impl<B, F> Dialogue<B, F>
@@ -112,7 +121,7 @@ where
         let (taken, action) = self.session.advance(&self.input.octets);
         self.input.octets.drain(..taken);
         match action {
-            Action::Reply(reply) => match reply.severity() {
+            Action::Reply(_, reply) => match reply.severity() {
                 Severity::Positive | Severity::Intermediate => Ok(()),
                 // Nothing that `sendmail` writes is refused before its content.
                 Severity::Transient | Severity::Permanent => Err(Verdict::Bad(reply.to_string())),
@@ -120,14 +129,17 @@ where
             Action::Open(envelope) => self.open(*envelope).await,
             Action::Content(octets) => self.content(&octets).await,
             Action::Commit => Err(self.commit().await),
-            Action::Discard => Err(self.too_large()),
+            Action::Discard { refusal: Some(reply) } => Err(self.given_up(reply)),
             Action::Wait if self.has_no_end_of_envelope() => Err(not_bsmtp()),
             Action::Wait => match self.input.bring().await {
                 Ok(0) => Err(Verdict::Bad("it ends within its message".into())),
                 Ok(_) => Ok(()),
                 Err(error) => Err(unreadable(&error)),
             },
-            Action::Close(_)
+            Action::Skipped => Ok(()),
+            // `sendmail` writes nothing that comes to one of these.
+            Action::Discard { refusal: None }
+            | Action::Close(..)
             | Action::ProbeRelay(_)
             | Action::StartTls(_)
             | Action::AuthStart { .. }
@@ -143,59 +155,48 @@ where
             declared_size: session.declared_size(),
         };
         let opened = backend.open(envelope.clone(), hello).await;
-        self.original = Some(Original::of(envelope));
-        match opened {
-            Ok(intake) => self.intake = Some(intake),
-            Err(refusal) => self.refuse(refusal)?,
-        }
-        // The 354, which nobody waits for.
+        let fate = opened.map(Fate::Open).or_else(|refusal| refused_for_good(refusal).map(Fate::Refused))?;
+        self.message = Some(Message { original: Original::of(envelope), fate });
+        // Also of one that is refused: a bounce quotes the content. Nobody waits for the 354.
         let _ = self.session.opened();
         Ok(())
     }
 
     async fn content(&mut self, octets: &[u8]) -> Result<(), Verdict> {
-        let Some(original) = &mut self.original else { return Err(not_bsmtp()) };
+        let Some(Message { original, fate }) = &mut self.message else { return Err(not_bsmtp()) };
         original.keep(octets);
-        let has_enough = !original.content_is_whole;
-        match &mut self.intake {
-            Some(intake) => match self.backend.write(intake, octets).await {
-                Ok(()) => Ok(()),
-                Err(refusal) => self.refuse(refusal),
-            },
-            None if has_enough => Err(self.refused()),
-            None => Ok(()),
+        match fate {
+            Fate::Open(intake) => {
+                if let Err(refusal) = self.backend.write(intake, octets).await {
+                    *fate = Fate::Refused(refused_for_good(refusal)?);
+                }
+                Ok(())
+            }
+            Fate::Refused(_) if original.content_is_whole => Ok(()),
+            Fate::Refused(reply) => {
+                let reply = reply.clone();
+                Err(self.refused(reply))
+            }
         }
     }
 
-    /// Notes that the message will never be taken; `Err`: not now.
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), Verdict> {
-        let is_general = matches!(refusal, Refusal::NoRoom | Refusal::LocalTrouble | Refusal::ShuttingDown);
-        let reply = refusal.reply();
-        if reply.severity() != Severity::Permanent {
-            return Err(Verdict::Later { why: reply.to_string(), is_general });
-        }
-        self.intake = None;
-        self.refusal = Some(reply);
-        Ok(())
-    }
-
-    fn too_large(&mut self) -> Verdict {
-        if let Some(original) = &mut self.original {
+    /// The end of a message that the session core refuses while its content comes, of which the rest is not read.
+    fn given_up(&mut self, reply: Reply) -> Verdict {
+        if let Some(Message { original, .. }) = &mut self.message {
             original.content_is_whole = false;
         }
-        self.refusal.get_or_insert_with(|| Reply::new(552, Status::permanent(3, 4), "message too large"));
-        self.refused()
+        self.refused(reply)
     }
 
-    fn refused(&mut self) -> Verdict {
-        match (self.original.take(), self.refusal.take()) {
-            (Some(original), Some(reply)) => Verdict::Refused(Box::new(Refused { original, reply })),
-            _ => not_bsmtp(),
+    fn refused(&mut self, reply: Reply) -> Verdict {
+        match self.message.take() {
+            Some(Message { original, .. }) => Verdict::Refused(Box::new(Refused { original, reply })),
+            None => not_bsmtp(),
         }
     }
 
     fn has_no_end_of_envelope(&self) -> bool {
-        self.original.is_none() && self.input.brought > bsmtp::MAX_ENVELOPE_OCTETS
+        self.message.is_none() && self.input.brought > bsmtp::MAX_ENVELOPE_OCTETS
     }
 
     async fn commit(&mut self) -> Verdict {
@@ -205,11 +206,26 @@ where
             Ok(false) => return not_bsmtp(),
             Err(error) => return unreadable(&error),
         }
-        let Some(intake) = self.intake.take() else { return self.refused() };
-        match self.backend.commit(intake).await {
-            Ok(committed) => Verdict::Taken(committed.id()),
-            Err(refusal) => self.refuse(refusal).err().unwrap_or_else(|| self.refused()),
-        }
+        let Some(Message { original, fate }) = self.message.take() else { return not_bsmtp() };
+        let reply = match fate {
+            Fate::Refused(reply) => Ok(reply),
+            Fate::Open(intake) => match self.backend.commit(intake).await {
+                Ok(committed) => return Verdict::Taken(committed.id()),
+                Err(refusal) => refused_for_good(refusal),
+            },
+        };
+        reply.map_or_else(|later| later, |reply| Verdict::Refused(Box::new(Refused { original, reply })))
+    }
+}
+
+/// The reply to a message that will never be taken; `Err`: it is not taken now.
+fn refused_for_good(refusal: Refusal) -> Result<Reply, Verdict> {
+    let is_general = matches!(refusal, Refusal::NoRoom | Refusal::LocalTrouble | Refusal::ShuttingDown);
+    let reply = refusal.reply();
+    if reply.severity() == Severity::Permanent {
+        Ok(reply)
+    } else {
+        Err(Verdict::Later { why: reply.to_string(), is_general })
     }
 }
 

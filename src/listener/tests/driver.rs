@@ -67,17 +67,30 @@ async fn an_octet_at_a_time_is_the_same_session() {
     assert_eq!(replies[0], replies[2]);
 }
 
-/// A reply to refused content was taken for one to a command: the log named the last word of the message.
+/// A reply to content that nobody wants was taken for one to a command, and the log named a word of the message: first
+/// of any such content, then still where the reply was 421, and where no transaction wanted a chunk.
 #[tokio::test(start_paused = true)]
 async fn a_reply_to_refused_content_answers_no_command() {
-    for (stage, end) in [("DATA\r\n", "word\r\n.\r\n"), ("BDAT 2000 LAST\r\n", "word")] {
-        let instead = Reply::bare(554, "to the end of data");
-        let refuse_content = Some((1000, Refusal::NoRoom));
-        let memory = Memory { refuse_content, instead: Some((".", Some(instead))), ..Memory::default() };
-        let (stream, _running) = begin(&memory, ROOM);
+    let reset = TO_DATA.replace("DATA", "RSET\r\nDATA");
+    let cases = [
+        (TO_DATA, "DATA\r\n", "word\r\n.\r\n", Refusal::NoRoom, "."),
+        (TO_DATA, "BDAT 2000 LAST\r\n", "word", Refusal::NoRoom, "."),
+        (TO_DATA, "DATA\r\n", "QUIT\r\n.\r\n", Refusal::ShuttingDown, "."),
+        (TO_DATA, "BDAT 2000\r\n", "QUIT", Refusal::ShuttingDown, "."),
+        (&reset, "BDAT 2000 LAST\r\n", "QUIT", Refusal::NoRoom, "BDAT"),
+    ];
+    for (begun, stage, end, refusal, prompt) in cases {
+        let instead = Reply::bare(554, "to the content");
+        let refuse_is_last = refusal == Refusal::ShuttingDown;
+        let refuse_content = Some((1000, refusal));
+        let memory = Memory { refuse_content, instead: Some((prompt, Some(instead))), ..Memory::default() };
+        let (stream, running) = begin(&memory, ROOM);
         let mut client = Client::greeted(stream).await;
-        client.send(&TO_DATA.replace("DATA\r\n", stage)).await;
+        client.send(&begun.replace("DATA\r\n", stage)).await;
         client.expect_all(&["250 ", "250 ", "250 "]).await;
+        if begun == reset {
+            client.expect("250 ").await;
+        }
         if stage.starts_with("DATA") {
             client.expect("354 ").await;
         }
@@ -85,8 +98,12 @@ async fn a_reply_to_refused_content_answers_no_command() {
         // What was sent is read before the rest comes.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         client.send(end).await;
-        client.expect("554 to the end of data").await;
-        client.say("NOOP", "250 ").await;
+        client.expect("554 to the content").await;
+        if refuse_is_last {
+            assert!(matches!(running.end.await.unwrap(), End::Closed));
+        } else {
+            client.say("NOOP", "250 ").await;
+        }
     }
 }
 

@@ -157,6 +157,7 @@ impl Backend for Memory {
             }
             (Some(("CONNECT", instead)), Prompt::Connection) => instead.clone(),
             (Some((".", instead)), Prompt::EndOfData) => instead.clone(),
+            (Some(("BDAT", instead)), Prompt::Chunk) => instead.clone(),
             _ => Some(reply),
         }
     }

@@ -47,14 +47,30 @@ impl Refusal {
     }
 }
 
+/// What a reply answers. Only the session knows: the octets that an action consumed may be a command, or may be the
+/// last piece of a message that begins like one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The command line that this action consumed.
+    Command,
+    /// A line that is no command: a response of AUTH, or the end of a line that is too long.
+    Line,
+    /// A chunk (BDAT) that does not end its message, or that no transaction wanted.
+    Chunk,
+    /// The content of a message: it is whole, or nothing more of it is wanted.
+    EndOfData,
+}
+
 /// What the shell is to do next.
 #[derive(PartialEq, Eq)]
 pub enum Action {
     /// Nothing more can be done with what was given: write what was held back, and bring more
     /// octets behind those that were not consumed.
     Wait,
+    /// Content that nobody wants was read and dropped. There is nothing to do, but the client is not idle.
+    Skipped,
     /// Write this; it may be held back until `Wait` (pipelining).
-    Reply(Reply),
+    Reply(Answered, Reply),
     /// DATA or the first BDAT was accepted so far: open an intake, then call `opened` or `not_opened`.
     Open(Box<Envelope>),
     /// Decoded octets for the open intake; call `content_failed` if they could not be taken.
@@ -62,7 +78,10 @@ pub enum Action {
     /// The content is whole: commit, then call `committed` or `refused`.
     Commit,
     /// The open intake is void; no reply is owed by the shell.
-    Discard,
+    Discard {
+        /// The reply that will follow at the end of the content; `None`: the client itself gave the message up.
+        refusal: Option<Reply>,
+    },
     /// Write the reply, flush, do the handshake, then call `tls_started`. What the shell has read
     /// by then and not yet shown is plaintext that must not be kept: close instead.
     StartTls(Reply),
@@ -73,13 +92,13 @@ pub enum Action {
         /// Decoded; empty for `=`.
         initial_response: Option<Vec<u8>>,
     },
-    /// The answer to the challenge, decoded; then as for `AuthStart`. A `Reply` in its place means that the
-    /// client broke the exchange off.
+    /// The answer to the challenge, decoded; then as for `AuthStart`, but that the reply answers a
+    /// [`Answered::Line`]. A `Reply` in its place means that the client broke the exchange off.
     AuthResponse(Vec<u8>),
     /// ETRN: write the reply and ask the queue to probe the relay.
     ProbeRelay(Reply),
     /// Write, flush, close.
-    Close(Reply),
+    Close(Answered, Reply),
 }
 
 /// Shows neither content nor secrets.
@@ -87,16 +106,18 @@ impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Wait => f.write_str("Wait"),
-            Action::Reply(reply) => write!(f, "Reply({reply})"),
+            Action::Skipped => f.write_str("Skipped"),
+            Action::Reply(answered, reply) => write!(f, "Reply({answered:?}, {reply})"),
             Action::Open(envelope) => f.debug_tuple("Open").field(envelope).finish(),
             Action::Content(octets) => write!(f, "Content({} octets)", octets.len()),
             Action::Commit => f.write_str("Commit"),
-            Action::Discard => f.write_str("Discard"),
+            Action::Discard { refusal: Some(reply) } => write!(f, "Discard({reply})"),
+            Action::Discard { refusal: None } => f.write_str("Discard"),
             Action::StartTls(reply) => write!(f, "StartTls({reply})"),
             Action::AuthStart { mechanism, .. } => write!(f, "AuthStart({mechanism}, ***)"),
             Action::AuthResponse(_) => f.write_str("AuthResponse(***)"),
             Action::ProbeRelay(reply) => write!(f, "ProbeRelay({reply})"),
-            Action::Close(reply) => write!(f, "Close({reply})"),
+            Action::Close(answered, reply) => write!(f, "Close({answered:?}, {reply})"),
         }
     }
 }

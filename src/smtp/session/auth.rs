@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::state::State;
-use super::{Action, Durable, Session, error, say_hello_first};
+use super::{Action, Answered, Durable, Session, error, say_hello_first};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -21,7 +21,7 @@ const MAX_AUTH_FAILURES: u32 = 3;
 impl<P: Durable> Session<P> {
     pub(super) fn auth(&mut self, mechanism: &str, initial_response: Option<&str>) -> Action {
         if self.auth_failures >= MAX_AUTH_FAILURES {
-            return self.close(error(421, 7, 0, "too many failed authentications"));
+            return self.close(Answered::Command, error(421, 7, 0, "too many failed authentications"));
         }
         if let Err(refusal) = self.check_auth_may_begin() {
             return self.answer(refusal);
@@ -63,14 +63,16 @@ impl<P: Durable> Session<P> {
         self.state = if response.is_ok() { State::ExpectAuthVerdict } else { State::ExpectMail };
         match response {
             Ok(response) => Action::AuthResponse(response),
-            Err(_) if line == b"*" => self.answer(error(501, 7, 0, "authentication cancelled")),
-            Err(_) => self.answer(bad_base64()),
+            Err(_) if line == b"*" => {
+                self.answer_to(Answered::Line, error(501, 7, 0, "authentication cancelled"))
+            }
+            Err(_) => self.answer_to(Answered::Line, bad_base64()),
         }
     }
 
     pub(super) fn auth_line_too_long(&mut self) -> Action {
         self.state = State::ExpectMail;
-        self.answer(error(500, 5, 6, "authentication line too long"))
+        self.answer_to(Answered::Line, error(500, 5, 6, "authentication line too long"))
     }
 
     /// SASL wants more: the 334 that says so.

@@ -8,7 +8,7 @@
 //! RFC 5321 4.1.1.4 (DATA), RFC 3030 (BDAT), RFC 1870 (SIZE).
 
 use super::state::{State, Transaction};
-use super::{Action, Durable, Refusal, Session, error, ok, say_hello_first};
+use super::{Action, Answered, Durable, Refusal, Session, error, ok, say_hello_first};
 use crate::message::bare_cr::{self, BareCrs};
 use crate::smtp::dot::{Decoder, LineEnd};
 use crate::smtp::reply::Reply;
@@ -132,9 +132,12 @@ impl<P: Durable> Session<P> {
         {
             let fits = begun.octets.saturating_add(octets) <= limit;
             let transfer = begun.next_chunk(octets, last);
-            self.state =
-                if fits { State::ExpectContent(transfer) } else { State::Skip(transfer, too_large()) };
-            return (!fits).then_some(Action::Discard);
+            if fits {
+                self.state = State::ExpectContent(transfer);
+                return None;
+            }
+            self.state = State::skip(transfer, too_large());
+            return Some(Action::Discard { refusal: Some(too_large()) });
         }
         let transfer = Transfer::first_chunk(octets, last);
         match self.take_transaction() {
@@ -142,8 +145,8 @@ impl<P: Durable> Session<P> {
                 self.state = State::ExpectIntake(transfer.of(&transaction));
                 return Some(Action::Open(transaction.envelope));
             }
-            Ok(_) => self.state = State::Skip(transfer, too_large()),
-            Err(refusal) => self.state = State::Skip(transfer, refusal),
+            Ok(_) => self.state = State::skip(transfer, too_large()),
+            Err(reply) => self.state = State::Skip { transfer, answered: Answered::Chunk, reply },
         }
         None
     }
@@ -165,7 +168,7 @@ impl<P: Durable> Session<P> {
             self.state = self.between_transactions();
             return Some(self.said(why.reply()));
         }
-        self.state = State::Skip(transfer, why.reply());
+        self.state = State::skip(transfer, why.reply());
         None
     }
 
@@ -194,12 +197,10 @@ impl<P: Durable> Session<P> {
         let taken = transfer.read(input, &mut content);
         let extent = transfer.extent;
         if transfer.octets > self.policy.max_message_size {
-            self.refuse_at_end(too_large());
-            return (taken, Action::Discard);
+            return (taken, self.give_up(too_large()));
         }
         if transfer.bare_crs.hide_bcc() {
-            self.refuse_at_end(error(550, 6, 0, bare_cr::SENTENCE));
-            return (taken, Action::Discard);
+            return (taken, self.give_up(error(550, 6, 0, bare_cr::SENTENCE)));
         }
         if !content.is_empty() {
             return (taken, Action::Content(content));
@@ -208,7 +209,7 @@ impl<P: Durable> Session<P> {
             Extent::Dot | Extent::Chunk { .. } => Action::Wait,
             Extent::ChunkRead => {
                 self.pass_on(State::ExpectChunk);
-                self.answer(ok(0, 0, "chunk taken"))
+                self.answer_to(Answered::Chunk, ok(0, 0, "chunk taken"))
             }
             Extent::Whole => {
                 self.pass_on(State::ExpectCommit);
@@ -220,18 +221,24 @@ impl<P: Durable> Session<P> {
 
     /// Content that nobody wants, or the reply at its end.
     pub(super) fn skip(&mut self, input: &[u8]) -> (usize, Action) {
-        let State::Skip(transfer, reply) = &mut self.state else { return (0, Action::Wait) };
+        let State::Skip { transfer, answered, reply } = &mut self.state else { return (0, Action::Wait) };
         let taken = transfer.read(input, &mut Vec::new());
         if !transfer.is_read() {
-            return (taken, Action::Wait);
+            return (taken, if taken == 0 { Action::Wait } else { Action::Skipped });
         }
-        let reply = reply.clone();
+        let (answered, reply) = (*answered, reply.clone());
         self.state = self.between_transactions();
-        (taken, self.answer(reply))
+        (taken, self.answer_to(answered, reply))
+    }
+
+    /// Wants nothing more of a message, whose intake is void.
+    fn give_up(&mut self, reply: Reply) -> Action {
+        self.refuse_at_end(reply.clone());
+        Action::Discard { refusal: Some(reply) }
     }
 
     fn refuse_at_end(&mut self, reply: Reply) {
-        self.pass_on(|transfer| State::Skip(transfer, reply));
+        self.pass_on(|transfer| State::skip(transfer, reply));
     }
 
     fn pass_on(&mut self, to: impl FnOnce(Transfer) -> State) {

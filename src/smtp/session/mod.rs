@@ -41,7 +41,7 @@ use crate::status::Status;
 use line::{Line, Lines};
 use state::{Client, State};
 
-pub use action::{Action, Durable, Refusal};
+pub use action::{Action, Answered, Durable, Refusal};
 pub use line::MAX_UNCONSUMED_OCTETS;
 
 /// What a listener offers and bears.
@@ -125,7 +125,7 @@ impl<P: Durable> Session<P> {
     pub fn advance(&mut self, input: &[u8]) -> (usize, Action) {
         match &self.state {
             State::ExpectContent(_) => self.content(input),
-            State::Skip(..) => self.skip(input),
+            State::Skip { .. } => self.skip(input),
             State::ExpectHello
             | State::ExpectMail
             | State::ExpectRecipient(_)
@@ -161,11 +161,6 @@ impl<P: Durable> Session<P> {
         self.client.helo.as_deref()
     }
 
-    /// Who authenticated.
-    pub fn user(&self) -> Option<&str> {
-        self.client.user.as_deref()
-    }
-
     /// What the transaction at hand is received with: SMTP, ESMTPSA, UTF8SMTP… (RFC 3848, RFC 6531 4.3).
     pub fn protocol(&self) -> &'static str {
         self.client.protocol(self.state.smtputf8())
@@ -185,17 +180,20 @@ impl<P: Durable> Session<P> {
     /// One line: a command, or a response within AUTH.
     fn line(&mut self, input: &[u8]) -> (usize, Action) {
         if matches!(self.state, State::ExpectHello) && input.first() == Some(&TLS_HANDSHAKE_RECORD) {
-            return (input.len(), self.close(error(554, 5, 1, "TLS begins with STARTTLS here")));
+            let reply = error(554, 5, 1, "TLS begins with STARTTLS here");
+            return (input.len(), self.close(Answered::Line, reply));
         }
         let in_auth = matches!(self.state, State::ExpectAuthResponse);
         match self.lines.read(input, in_auth) {
             Line::Partial { dropped } => (dropped, Action::Wait),
             Line::TooLong { octets } if in_auth => (octets, self.auth_line_too_long()),
-            Line::TooLong { octets } => (octets, self.answer(error(500, 5, 2, "line too long"))),
+            Line::TooLong { octets } => {
+                (octets, self.answer_to(Answered::Line, error(500, 5, 2, "line too long")))
+            }
             Line::Whole { text, octets, .. } if in_auth => (octets, self.auth_response(text)),
             Line::Whole { text, octets, end } => match self.command(text, end, octets < input.len()) {
                 Next::Act(action) => (octets, action),
-                Next::VoidFirst => (0, Action::Discard),
+                Next::VoidFirst => (0, Action::Discard { refusal: None }),
                 Next::Read => {
                     let (more, action) = self.advance(&input[octets..]);
                     (octets + more, action)
@@ -210,7 +208,7 @@ impl<P: Durable> Session<P> {
             return Next::Act(self.answer(error(500, 5, 2, "CR or NUL within a command line")));
         }
         match Command::parse(text) {
-            Err(bad) if bad.is_hopeless() => Next::Act(self.close(bad.reply())),
+            Err(bad) if bad.is_hopeless() => Next::Act(self.close(Answered::Command, bad.reply())),
             Err(bad) => Next::Act(self.answer(bad.reply())),
             Ok(command) if command.ends_transaction() && matches!(self.state, State::ExpectChunk(_)) => {
                 self.state = State::ExpectMail;
@@ -239,7 +237,7 @@ impl<P: Durable> Session<P> {
             Command::Etrn => self.etrn(),
             Command::StartTls => self.start_tls(more_behind),
             Command::Auth { mechanism, initial_response } => self.auth(mechanism, initial_response),
-            Command::Quit => self.close(Reply::new(221, Status::success(0, 0), "bye")),
+            Command::Quit => self.close(Answered::Command, Reply::new(221, Status::success(0, 0), "bye")),
         };
         Next::Act(action)
     }
@@ -292,27 +290,32 @@ impl<P: Durable> Session<P> {
         }
         // RFC 3207 6: what stands behind in plaintext would be taken for what the client says in TLS.
         if more_behind {
-            return self.close(error(554, 5, 1, "plaintext behind STARTTLS"));
+            return self.close(Answered::Command, error(554, 5, 1, "plaintext behind STARTTLS"));
         }
         self.state = State::ExpectHandshake;
         Action::StartTls(Reply::new(220, Status::success(0, 0), "ready to start TLS"))
     }
 
-    /// Gives a reply, or 421 in its place when it is one error too many.
+    /// Answers a command.
     fn answer(&mut self, reply: Reply) -> Action {
+        self.answer_to(Answered::Command, reply)
+    }
+
+    /// Gives a reply, or 421 in its place when it is one error too many.
+    fn answer_to(&mut self, answered: Answered, reply: Reply) -> Action {
         let is_surplus = reply.code() == 452 && self.surplus > self.policy.max_recipients;
         if reply.severity() == Severity::Permanent || is_surplus {
             self.errors = self.errors.saturating_add(1);
             if self.errors >= self.policy.max_errors {
-                return self.close(error(421, 7, 0, "too many errors, closing"));
+                return self.close(answered, error(421, 7, 0, "too many errors, closing"));
             }
         }
-        if reply.code() == 421 { self.close(reply) } else { Action::Reply(reply) }
+        if reply.code() == 421 { self.close(answered, reply) } else { Action::Reply(answered, reply) }
     }
 
-    fn close(&mut self, reply: Reply) -> Action {
+    fn close(&mut self, answered: Answered, reply: Reply) -> Action {
         self.state = State::Closed;
-        Action::Close(reply)
+        Action::Close(answered, reply)
     }
 
     /// For replies that go out through the shell's own call.

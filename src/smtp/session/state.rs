@@ -3,6 +3,7 @@
 //! Promises: a state is named for what it awaits. The envelope is in the one state that collects it
 //! and leaves it by `Action::Open`; there is no other place where something of a transaction is kept.
 
+use super::Answered;
 use super::content::Transfer;
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
@@ -23,7 +24,7 @@ pub(super) enum State {
     /// The next BDAT, for an open intake.
     ExpectChunk(Transfer),
     /// Octets of content that nobody wants; at their end the reply is given.
-    Skip(Transfer, Reply),
+    Skip { transfer: Transfer, answered: Answered, reply: Reply },
     /// The shell: `committed` or `refused`.
     ExpectCommit(Transfer),
     /// The shell: `auth_challenge`, `auth_succeeded` or `auth_failed`.
@@ -57,6 +58,11 @@ impl State {
             State::ExpectRecipient(transaction) => transaction.declared_size,
             _ => self.transfer().map_or(0, |transfer| transfer.declared_size),
         }
+    }
+
+    /// Nobody wants what is to come of a message.
+    pub(super) fn skip(transfer: Transfer, reply: Reply) -> State {
+        State::Skip { transfer, answered: Answered::EndOfData, reply }
     }
 
     /// The transfer at hand; whoever takes it says which state comes next.

@@ -112,7 +112,7 @@ fn a_failure_at_the_last_octet_still_refuses_the_message() {
     session.opened();
     assert_eq!(session.advance(b"x\r\n.\r\n"), (6, Action::Content(b"x\r\n".to_vec())));
     session.content_failed(Refusal::NoRoom);
-    assert_eq!(session.advance(b""), (0, Action::Reply(Refusal::NoRoom.reply())));
+    assert_eq!(session.advance(b""), (0, Action::Reply(Answered::EndOfData, Refusal::NoRoom.reply())));
     assert!(session.is_idle());
 }
 
@@ -128,7 +128,7 @@ fn a_421_from_the_shell_is_the_last_word() {
 fn tls_without_starttls_before_it_is_known_to_the_session() {
     let mut session = session();
     session.tls_started();
-    let Action::Reply(ehlo) = say(&mut session, "EHLO c\r\n") else { panic!("no reply") };
+    let Action::Reply(_, ehlo) = say(&mut session, "EHLO c\r\n") else { panic!("no reply") };
     assert!(!ehlo.lines().contains(&"STARTTLS".to_owned()));
     assert_eq!(session.protocol(), "ESMTPS");
 }

@@ -49,7 +49,7 @@ fn take<'o>(pieces: impl Iterator<Item = &'o [u8]>) -> Taken {
                     taken.messages.extend(open.take());
                     session.committed(&Proof);
                 }
-                Action::Close(_) => return Taken { was_closed: true, ..taken },
+                Action::Close(..) => return Taken { was_closed: true, ..taken },
                 Action::Wait => break,
                 _ => {}
             }

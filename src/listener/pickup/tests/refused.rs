@@ -76,6 +76,8 @@ async fn whatever_it_is_refused_for() {
             "X-Spam: yes\r\n",
         ),
         ("5.7.1", with("X-Spam: yes"), "X-Spam: yes\r\n\r\n.dot\r\n"),
+        // The bounce said that the message was too large.
+        ("5.6.0", with("Subject: x\rBcc: ann@example.org"), "a Bcc stands behind a CR that ends no line"),
     ];
     for (status, file, quoted) in cases {
         let mut rig = rig(None);
