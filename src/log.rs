@@ -289,6 +289,14 @@ pub fn lock_step(trouble: &dyn fmt::Display) {
     info!("relay gets one command at a time for a day, since it failed at several: {trouble}");
 }
 
+/// A relay offers DSN, refused a command with its parameters, and took the message without them.
+pub fn dsn_refused(peer: &dyn fmt::Display, said: &str) {
+    info!(
+        "relay gets no DSN parameters for a day, since it takes mail only without them, and success is reported from \
+         here: {peer}: {said}"
+    );
+}
+
 /// A relay answered a ClientHello only when it was small enough for one segment.
 pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
     info!(

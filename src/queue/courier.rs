@@ -187,15 +187,17 @@ impl Courier {
         }
     }
 
-    /// Puts back recipients that were one too many for the transaction, and remembers what the relay takes.
-    fn split_smaller(&mut self, attempt: &mut Attempt, report: &mut Report) {
-        let (too_many, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
+    /// Puts back recipients that go in a further transaction, and remembers how many the relay takes in one where
+    /// they were too many for this.
+    fn put_back(&mut self, attempt: &mut Attempt, report: &mut Report) {
+        let (again, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
             .into_iter()
-            .partition(|recipient| recipient.verdict == Verdict::TooMany);
-        if let (1.., 1..) = (told.len(), too_many.len()) {
+            .partition(|recipient| matches!(recipient.verdict, Verdict::TooMany | Verdict::WithoutDsn));
+        let is_full = again.iter().any(|recipient| recipient.verdict == Verdict::TooMany);
+        if is_full && !told.is_empty() {
             self.most_recipients = self.most_recipients.min(told.len());
         }
-        for recipient in too_many.iter().rev() {
+        for recipient in again.iter().rev() {
             attempt.rest.push_front(recipient.index);
         }
         report.recipients = told;
@@ -295,7 +297,7 @@ impl Work for Courier {
         let breaks_off = ruling != Ruling::AsSaid || is_untold;
         let id = report.id;
         let Some(mut attempt) = self.attempts.remove(&id) else { return };
-        self.split_smaller(&mut attempt, &mut report);
+        self.put_back(&mut attempt, &mut report);
         if breaks_off || attempt.rest.is_empty() {
             return Settlement::of_report(self.desk.clone(), attempt, report, ruling).spawn();
         }

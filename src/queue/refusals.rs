@@ -94,7 +94,7 @@ pub(super) fn is_telling(report: &RecipientReport) -> bool {
             Verdict::Deferred => {
                 report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
             }
-            Verdict::Sent | Verdict::Untold | Verdict::TooMany => false,
+            Verdict::Sent | Verdict::Untold | Verdict::TooMany | Verdict::WithoutDsn => false,
         }
 }
 

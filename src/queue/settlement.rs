@@ -62,13 +62,14 @@ const QUOTED_OCTETS: usize = 64 * 1024;
 struct Finding {
     report: RecipientReport,
     outcome: Option<Outcome>,
+    /// It went with what it asks of DSN: the relay reports its success.
+    dsn_passed_on: bool,
 }
 
 /// What was said of a message in one attempt.
 pub(super) struct Said {
     findings: Vec<Finding>,
     peer: Peer,
-    dsn_passed_on: bool,
     /// What becomes of a message of which nothing is to be recorded.
     unsaid: Option<Disposition>,
     /// The connection was lost in the middle of it.
@@ -89,9 +90,9 @@ impl Said {
         let unsaid = unsaid(&report, ruling, outcome);
         let may_have_arrived = report.possible_duplicate || attempt.member.copies > 0;
         let Report { recipients, peer, dsn_passed_on, .. } = report;
-        let findings =
-            recipients.into_iter().map(|report| Finding { outcome: outcome(&report), report }).collect();
-        Said { findings, peer, dsn_passed_on, unsaid, lost, may_have_arrived }
+        let finding = |report| Finding { outcome: outcome(&report), report, dsn_passed_on };
+        let findings = recipients.into_iter().map(finding).collect();
+        Said { findings, peer, unsaid, lost, may_have_arrived }
     }
 }
 
@@ -101,7 +102,6 @@ pub(super) struct Settlement {
     attempt: Attempt,
     findings: Vec<Finding>,
     peer: Option<Peer>,
-    dsn_passed_on: bool,
     /// What becomes of a message of which nothing is to be recorded.
     unsaid: Option<Disposition>,
     /// The connection was lost in the middle of it.
@@ -140,13 +140,12 @@ impl Settlement {
     }
 
     fn of_said(desk: Arc<Desk>, attempt: Attempt, said: Said) -> Self {
-        let Said { findings, peer, dsn_passed_on, unsaid, lost, may_have_arrived } = said;
+        let Said { findings, peer, unsaid, lost, may_have_arrived } = said;
         Settlement {
             desk,
             attempt,
             findings,
             peer: Some(peer),
-            dsn_passed_on,
             unsaid,
             lost,
             may_have_arrived,
@@ -163,7 +162,6 @@ impl Settlement {
             attempt,
             findings: Vec::new(),
             peer: None,
-            dsn_passed_on: true,
             unsaid: None,
             lost: false,
             may_have_arrived: false,
@@ -304,11 +302,11 @@ impl Settlement {
 
     /// Reports success to those who asked for it, where the relay will not (RFC 3461 5.2.3).
     async fn report_success(&mut self) -> Result<(), CommitError> {
-        if self.dsn_passed_on || self.success_told {
+        if self.success_told {
             return Ok(());
         }
-        let sent = self.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
-        let asked: Vec<usize> = sent
+        let is_ours = |finding: &&Finding| finding.outcome == Some(Outcome::Sent) && !finding.dsn_passed_on;
+        let asked: Vec<usize> = (self.findings.iter().filter(is_ours))
             .map(|finding| finding.report.index)
             .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
             .collect();
@@ -508,7 +506,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> O
     match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
-        Verdict::TooMany => None,
+        Verdict::TooMany | Verdict::WithoutDsn => None,
         Verdict::Untold if !patience.charged => None,
         Verdict::Deferred | Verdict::Untold if patience.expired => Some(Outcome::Expired),
         Verdict::Deferred | Verdict::Untold => Some(Outcome::Deferred),

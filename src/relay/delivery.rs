@@ -40,6 +40,8 @@ pub(crate) struct Delivery {
     pub(crate) lost_at: Option<Phase>,
     /// Where the relay took leave of the connection in its turn.
     pub(crate) left_at: Option<Phase>,
+    /// The relay was given DSN parameters where the message asks for it.
+    dsn_passed_on: bool,
 }
 
 impl Delivery {
@@ -66,6 +68,7 @@ impl Delivery {
             in_doubt: false,
             lost_at: None,
             left_at: None,
+            dsn_passed_on: offered.dsn,
         }
     }
 
@@ -143,7 +146,7 @@ impl Delivery {
     }
 
     /// The account closed.
-    pub(crate) fn into_report(self, peer: Peer, dsn_passed_on: bool, connecting: Duration) -> Report {
+    pub(crate) fn into_report(self, peer: Peer, connecting: Duration) -> Report {
         let mut recipients = self.unsayable;
         recipients.extend(self.recipients.into_iter().filter_map(|(_, settled)| settled));
         recipients.sort_by_key(|recipient| recipient.index);
@@ -154,7 +157,7 @@ impl Delivery {
             possible_duplicate: self.in_doubt,
             lost_at: self.lost_at,
             left_at: self.left_at,
-            dsn_passed_on,
+            dsn_passed_on: self.dsn_passed_on,
             connecting,
             transmitting: self.began.map_or(Duration::ZERO, |began| began.elapsed()),
         }
@@ -193,7 +196,7 @@ mod tests {
         delivery.leave_untold(&trouble);
         delivery.defer_for_us("too late");
 
-        let report = delivery.into_report(peer(), true, Duration::from_secs(1));
+        let report = delivery.into_report(peer(), Duration::from_secs(1));
         let told: Vec<_> =
             report.recipients.iter().map(|r| (r.index, r.verdict, r.said.as_str(), r.from_relay)).collect();
         let expected = [
@@ -211,7 +214,7 @@ mod tests {
         let offered = Capabilities { size_limit: Some(1), ..Capabilities::default() };
         let delivery = Delivery::new(transaction(7, "", &["a@x", "b@x"], "hello"), &offered);
         assert!(!delivery.has_open());
-        let report = delivery.into_report(peer(), false, Duration::ZERO);
+        let report = delivery.into_report(peer(), Duration::ZERO);
         assert!(report.recipients.iter().all(|r| r.verdict == Verdict::Bounced && !r.from_relay));
         assert_eq!((report.recipients.len(), report.transmitting), (2, Duration::ZERO));
     }

@@ -27,6 +27,7 @@ use std::time::Duration;
 use super::capabilities::Capabilities;
 use super::channel::Channel;
 use super::delivery::Delivery;
+use super::dsn_offer::DsnOffer;
 use super::pace::Pace;
 use super::tls::Verified;
 use super::trouble::{Cause, Peer, Phase, Trouble};
@@ -51,6 +52,7 @@ pub struct Connection {
     /// A transaction has come to its end here.
     has_served: bool,
     pace: Arc<Pace>,
+    dsn_offer: Arc<DsnOffer>,
     /// How the commands whose replies are awaited were written.
     written: Pipelining,
     /// The group behind a final dot was answered here.
@@ -82,6 +84,7 @@ impl Connection {
             connecting: Duration::ZERO,
             has_served: false,
             pace: Arc::new(Pace::new(settings.pipelining)),
+            dsn_offer: Arc::default(),
             written: Pipelining::Off,
             has_taken_across: false,
         }
@@ -96,6 +99,12 @@ impl Connection {
     /// Shares what other connections to this relay have learnt of its pace.
     pub(super) fn at_pace(mut self, pace: Arc<Pace>) -> Self {
         self.pace = pace;
+        self
+    }
+
+    /// Shares what other connections to this relay have learnt of its offer of DSN.
+    pub(super) fn with_dsn_offer(mut self, dsn_offer: Arc<DsnOffer>) -> Self {
+        self.dsn_offer = dsn_offer;
         self
     }
 
@@ -138,7 +147,8 @@ impl Connection {
     /// The next transaction that this relay can be asked about.
     async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<Delivery> {
         while self.left > 0 {
-            let delivery = Delivery::new(work.next(patience).await?, &self.offered);
+            let transaction = work.next(patience).await?;
+            let delivery = Delivery::new(transaction, &self.offered_now());
             if delivery.has_open() {
                 self.left -= 1;
                 return Some(delivery);
@@ -146,6 +156,12 @@ impl Connection {
             self.report(delivery, work).await;
         }
         None
+    }
+
+    /// What is offered and believed.
+    fn offered_now(&self) -> Capabilities {
+        let dsn = self.offered.dsn && self.dsn_offer.is_believed();
+        Capabilities { dsn, ..self.offered.clone() }
     }
 
     /// One transaction to its report. Gives the next one if its group went out behind the final dot;
@@ -238,8 +254,9 @@ impl Connection {
 
     async fn report<W: Work>(&mut self, delivery: Delivery, work: &mut W) {
         let connecting = std::mem::take(&mut self.connecting);
-        let peer = self.channel.peer().clone();
-        work.report(delivery.into_report(peer, self.offered.dsn, connecting)).await;
+        let report = delivery.into_report(self.channel.peer().clone(), connecting);
+        self.dsn_offer.learn(&report);
+        work.report(report).await;
     }
 }
 

@@ -18,8 +18,15 @@ use crate::status::Status;
 
 /// The commands of one transaction for one relay.
 pub(crate) struct Group {
-    mail: String,
-    rcpts: Vec<String>,
+    mail: Line,
+    rcpts: Vec<Line>,
+}
+
+/// A command's line, without its end.
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// It has DSN parameters.
+    pub(crate) has_dsn: bool,
 }
 
 impl Group {
@@ -32,50 +39,55 @@ impl Group {
         }
     }
 
-    /// The MAIL line, without its end.
-    pub(crate) fn mail(&self) -> &str {
+    /// The MAIL line.
+    pub(crate) fn mail(&self) -> &Line {
         &self.mail
     }
 
-    /// The RCPT lines, in the transaction's order, without their ends.
-    pub(crate) fn rcpts(&self) -> &[String] {
+    /// The RCPT lines, in the transaction's order.
+    pub(crate) fn rcpts(&self) -> &[Line] {
         &self.rcpts
     }
 
     /// All of it with its line ends, for a relay that offers PIPELINING.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let rcpts = self.rcpts.iter().map(String::as_str);
-        for line in [self.mail()].into_iter().chain(rcpts).chain(["DATA"]) {
+        let envelope = [&self.mail].into_iter().chain(&self.rcpts).map(|line| line.text.as_str());
+        for line in envelope.chain(["DATA"]) {
             out.extend_from_slice(line.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
     }
 }
 
-fn mail(transaction: &Transaction, offered: &Capabilities) -> String {
+fn mail(transaction: &Transaction, offered: &Capabilities) -> Line {
     let reverse_path = transaction.reverse_path.mailbox().map(Address::to_mailbox).unwrap_or_default();
-    let mut line = format!("MAIL FROM:<{reverse_path}>");
+    let mut text = format!("MAIL FROM:<{reverse_path}>");
     if offered.size {
-        line.push_str(&format!(" SIZE={}", transaction.size));
+        text.push_str(&format!(" SIZE={}", transaction.size));
     }
     if offered.eight_bit_mime && transaction.body == Body::EightBitMime {
-        line.push_str(" BODY=8BITMIME");
+        text.push_str(" BODY=8BITMIME");
     }
     if offered.smtputf8 && transaction.needs_smtputf8 {
-        line.push_str(" SMTPUTF8");
+        text.push_str(" SMTPUTF8");
     }
-    if offered.dsn {
-        parameters::push_mail_dsn(&mut line, transaction.ret, transaction.envid.as_deref());
-    }
-    line
+    with_dsn(text, offered, |text| {
+        parameters::push_mail_dsn(text, transaction.ret, transaction.envid.as_deref());
+    })
 }
 
-fn rcpt(recipient: &Recipient, offered: &Capabilities) -> String {
-    let mut line = format!("RCPT TO:<{}>", recipient.address.to_mailbox());
+fn rcpt(recipient: &Recipient, offered: &Capabilities) -> Line {
+    let text = format!("RCPT TO:<{}>", recipient.address.to_mailbox());
+    with_dsn(text, offered, |text| parameters::push_rcpt_dsn(text, recipient))
+}
+
+/// `text`, and what `push` adds to it where DSN is offered.
+fn with_dsn(mut text: String, offered: &Capabilities, push: impl FnOnce(&mut String)) -> Line {
+    let without = text.len();
     if offered.dsn {
-        parameters::push_rcpt_dsn(&mut line, recipient);
+        push(&mut text);
     }
-    line
+    Line { has_dsn: text.len() > without, text }
 }
 
 /// Why this relay can never take `transaction` for `recipient`, in our words.
@@ -143,6 +155,21 @@ mod tests {
             "DATA",
         ];
         assert_eq!(lines(&demanding(), &everything()), expected);
+    }
+
+    #[test]
+    fn a_line_knows_whether_it_has_dsn_parameters() {
+        let has_dsn = |transaction: &Transaction, offered: &Capabilities| {
+            let Group { mail, rcpts } = Group::new(transaction, offered);
+            (mail.has_dsn, rcpts.iter().map(|line| line.has_dsn).collect::<Vec<_>>())
+        };
+        let mut mixed = demanding();
+        mixed.recipients[1].1.notify = Notify::Unstated;
+        assert_eq!(has_dsn(&mixed, &everything()), (true, vec![true, false]));
+        mixed.envid = None;
+        mixed.ret = None;
+        assert_eq!(has_dsn(&mixed, &everything()), (false, vec![true, false]));
+        assert_eq!(has_dsn(&demanding(), &Capabilities::default()), (false, vec![false, false]));
     }
 
     #[test]

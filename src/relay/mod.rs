@@ -22,7 +22,7 @@
 //! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
 //! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire
 //! they all speak through, `capabilities` what the relay offers, `pace` how far ahead of its replies it is
-//! written to, `remembered` what is known of it for a day, `trouble` how failure is told.
+//! written to, `dsn_offer` whether it is given DSN parameters, `remembered` what is known of it for a day, `trouble` how failure is told.
 //!
 //! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
 //!
@@ -36,6 +36,7 @@ mod delivery;
 mod dial;
 mod dialog;
 mod distrust;
+mod dsn_offer;
 mod first_flight;
 mod group;
 mod opening;
@@ -70,6 +71,7 @@ pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
 use dial::{Internet, Network, Race, Transport};
+use dsn_offer::DsnOffer;
 use first_flight::{FirstFlight, KeyExchange, Offer};
 use pace::Pace;
 use tls::Protection;
@@ -173,6 +175,7 @@ pub struct Relay {
     protection: Protection,
     pace: Arc<Pace>,
     offer: Offer,
+    dsn_offer: Arc<DsnOffer>,
     warnings: Vec<String>,
     /// Its keys are drawn for each run: a print tells nothing about a secret.
     secret_prints: RandomState,
@@ -189,7 +192,8 @@ impl Relay {
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(Pace::new(settings.pipelining));
         let (offer, secret_prints) = (Offer::default(), RandomState::new());
-        Ok(Relay { settings, protection, pace, offer, warnings, secret_prints })
+        let dsn_offer = Arc::default();
+        Ok(Relay { settings, protection, pace, offer, dsn_offer, warnings, secret_prints })
     }
 
     /// What the operator should look at though it works: no system trust bundle was found, a certificate in
@@ -223,7 +227,8 @@ impl Relay {
         for host in &self.settings.hosts {
             match self.try_host(network, host).await {
                 Ok(connection) => {
-                    return Ok(connection.connected_in(started.elapsed()).at_pace(self.pace.clone()));
+                    let connection = connection.connected_in(started.elapsed());
+                    return Ok(connection.at_pace(self.pace.clone()).with_dsn_offer(self.dsn_offer.clone()));
                 }
                 Err(trouble) => told = Some(keep(told, trouble)),
             }

@@ -3,7 +3,7 @@
 //! Promises: what is remembered is shared by all connections of one [`Relay`](super::Relay), and forgotten with it: at a
 //! reload and at the end.
 //!
-//! Not here: what it is (`pace.rs`, `first_flight.rs`).
+//! Not here: what it is (`pace.rs`, `first_flight.rs`, `dsn_offer.rs`).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,5 +32,10 @@ impl Remembered {
         let is_news = until.is_none_or(|until| now >= until);
         *until = Some(now + PERIOD);
         is_news
+    }
+
+    /// Forgets it.
+    pub(crate) fn end(&self) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

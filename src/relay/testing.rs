@@ -154,6 +154,7 @@ impl Given {
                     Verdict::Bounced => "bounced",
                     Verdict::Untold => "untold",
                     Verdict::TooMany => "too many",
+                    Verdict::WithoutDsn => "without dsn",
                 };
                 let doubt = if report.possible_duplicate { "?" } else { "" };
                 let said = if r.verdict == Verdict::Untold { "" } else { &r.said };

@@ -99,6 +99,30 @@ async fn a_host_that_cannot_be_looked_up_is_passed_over() {
     assert_eq!(relay.connect_over(&network).await.unwrap().peer().name, "second");
 }
 
+/// A relay that offers DSN, answers 501 to its parameters and hangs up got the same message again at once, for ever.
+#[tokio::test(start_paused = true)]
+async fn refused_dsn_parameters_are_remembered_beyond_their_connection() {
+    const ASKED: &str = "S: 220 mx\nC: EHLO client.example\nS: 250-mx\nS: 250 DSN\n\
+                         C: MAIL FROM:<ann@example.org> RET=HDRS\nS: 501 5.5.4 RET\n!close";
+    const TOLD: &str = "S: 220 mx\nC: EHLO client.example\nS: 250-mx\nS: 250 DSN\n\
+                        C: MAIL FROM:<ann@example.org>\nS: 250 ok\nC: RCPT TO:<ben@example.net>\nS: 250 ok\n\
+                        C: DATA\nS: 354 go on\nC: hello\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye";
+    let relay = Relay::new(settings()).unwrap();
+    let mut told = Vec::new();
+    for script in [ASKED, TOLD, TOLD] {
+        let network = Scripted::new(&[], &[("127.0.0.1:2525", Far::Accepts(NOW, script))]);
+        let mut message = transaction(1, "ann@example.org", &["ben@example.net"], "hello\r\n");
+        message.ret = Some(Ret::Headers);
+        let mut given = Given::new([message]);
+        relay.connect_over(&network).await.unwrap().run(&mut given).await.unwrap();
+        told.extend(given.told());
+    }
+    assert_eq!(
+        told,
+        ["1/0 without dsn 4.3.0 501 5.5.4 RET", "1/0 sent 2.0.0 250 ok", "1/0 sent 2.0.0 250 ok"]
+    );
+}
+
 /// The exception for loopback is for the connection's address: a name may lie.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_leads_elsewhere_gets_nothing_without_tls() {

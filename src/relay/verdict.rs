@@ -5,8 +5,8 @@
 //! | Resolve, Connect, Tls | relay | relay | relay | relay | relay | relay |
 //! | Greeting, Ehlo, StartTls, Rset, Quit | go on | relay | relay | relay | relay | relay |
 //! | Auth | go on | go on | relay | relay | relay | relay |
-//! | Mail | go on | relay | defer all (1) | bounce all (2) | relay | relay |
-//! | Rcpt | go on | relay | defer it | bounce it (2) (3) | relay | relay |
+//! | Mail | go on | relay | defer all (1) | bounce all (2) (5) | relay | relay |
+//! | Rcpt | go on | relay | defer it | bounce it (2) (3) (5) | relay | relay |
 //! | Data | relay | go on | defer all | bounce all (2) | relay | relay |
 //! | Content | relay | relay | defer all | defer all (4) | relay | relay |
 //! | Dot | sent all | relay | defer all | bounce all | relay | relay |
@@ -22,6 +22,9 @@
 //!    that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
+//! 5. 501, 504 and 555 without a status or with X.5.\* may be about the DSN parameters where that command had some
+//!    ([`is_about_parameters`]): relays offer DSN and do not take them, or not these. Whom it is about is tried once
+//!    more without ([`Verdict::WithoutDsn`]).
 //!
 //! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`delivery.rs`), when the
 //! next attempt is (`queue/schedule.rs`).
@@ -43,6 +46,8 @@ pub enum Verdict {
     Untold,
     /// The transaction is full: this recipient goes in a further one, at once.
     TooMany,
+    /// The command's DSN parameters may be to blame: this recipient goes in a further transaction without them, at once.
+    WithoutDsn,
 }
 
 /// Whom a verdict is about.
@@ -104,6 +109,12 @@ pub(crate) fn is_too_many(reply: &Reply) -> bool {
 
 fn says_too_many(reply: &Reply) -> bool {
     reply.lines().iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"))
+}
+
+/// Whether a refusal of MAIL or RCPT may be about its parameters (RFC 5321 4.2.2 and 4.1.1.11).
+pub(crate) fn is_about_parameters(reply: &Reply) -> bool {
+    let is_syntax = reply.status().is_none_or(|status| status.subject() == 5);
+    matches!(reply.code(), 501 | 504 | 555) && is_syntax && !is_too_many(reply)
 }
 
 /// 421 anywhere, and notes 1 and 2 of the table.
@@ -225,6 +236,31 @@ mod tests {
         for (said, expected) in cases {
             let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
             assert_eq!(is_too_many(&reply), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_refused_by_code_unless_the_status_has_another_subject() {
+        let cases = [
+            ("501 Syntax error in parameters", true),
+            ("504 Command parameter not implemented", true),
+            ("555 MAIL FROM/RCPT TO parameters not recognized", true),
+            ("501 5.5.4 Invalid arguments", true),
+            ("504 5.5.4 no", true),
+            ("555 5.5.2 Syntax error", true),
+            ("501 5.1.3 Bad recipient address syntax", false),
+            ("501 5.1.7 Bad sender address syntax", false),
+            ("555 5.7.1 no", false),
+            ("501 5.5.3 too many recipients", false),
+            ("500 5.5.2 unrecognized", false),
+            ("502 not implemented", false),
+            ("550 5.5.4 no", false),
+            ("451 4.5.4 no", false),
+            ("250 ok", false),
+        ];
+        for (said, expected) in cases {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(is_about_parameters(&reply), expected, "{said}");
         }
     }
 

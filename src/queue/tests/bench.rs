@@ -356,10 +356,15 @@ fn report_at(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said:
         possible_duplicate: said.is_empty(),
         lost_at: said.is_empty().then_some(Phase::Dot),
         left_at: None,
-        dsn_passed_on: false,
+        // What was refused had been sent.
+        dsn_passed_on: said.iter().copied().any(is_about_dsn),
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
     }
+}
+
+fn is_about_dsn(said: &str) -> bool {
+    said.starts_with("555 5.5.4")
 }
 
 /// The same where the relay says `said` within the content.
@@ -375,6 +380,7 @@ fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> Recipient
     let said = said.filter(|said| !said.is_empty());
     let verdict = match said.map(|said| &said[..1]) {
         Some(_) if said.is_some_and(|said| said.starts_with("452 4.5.3")) => Verdict::TooMany,
+        Some(_) if said.is_some_and(is_about_dsn) => Verdict::WithoutDsn,
         Some("2") => Verdict::Sent,
         Some("4") => Verdict::Deferred,
         Some("5") => Verdict::Bounced,

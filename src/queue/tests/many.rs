@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use super::bench::{Bench, Does, MINUTE};
+use super::bench::{Bench, Does, MINUTE, envelope};
+use crate::envelope::Notify;
 
 fn recipients(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("user{number}@example.net")).collect()
@@ -53,6 +54,39 @@ async fn what_is_one_too_many_goes_at_once_in_transactions_as_large_as_the_relay
     let asked_twice = times(&bench).into_values().filter(|times| *times == 2).count();
     assert_eq!((times(&bench).len(), asked_twice), (100, 20), "those that were too many, and no other");
     assert_eq!(bench.relay.connections(), 1);
+}
+
+/// A relay that offers DSN and does not take its parameters bounced whoever asked for a notice. Who was taken with them
+/// has the relay's, who goes without them has ours, and nobody two.
+#[tokio::test]
+async fn whose_dsn_parameters_were_refused_goes_at_once_without_and_has_a_notice_from_here() {
+    let bench = Bench::new().await;
+    let refused = "555 5.5.4 Unsupported option: NOTIFY";
+    bench.relay.once(Does::SaysAtRcpt(vec!["250 2.1.5 ok", refused, refused, "250 2.1.5 ok"]));
+    let mut envelope = envelope("app@example.org", &["a@x", "b@x", "c@x", "d@x"]);
+    let on = |success| Notify::On { success, failure: true, delay: false };
+    for (recipient, success) in envelope.recipients.iter_mut().zip([true, true, false, true]) {
+        recipient.notify = on(success);
+    }
+    bench.submit_envelope(envelope).await;
+    bench.until_empty().await;
+    let seen = bench.relay.seen();
+    let to: Vec<Vec<&str>> = seen.iter().map(|seen| seen.to.iter().map(String::as_str).collect()).collect();
+    assert_eq!(to, [vec!["a@x", "b@x", "c@x", "d@x"], vec!["b@x", "c@x"], vec!["app@example.org"]]);
+    let notice = &seen[2].content;
+    assert_eq!(notice.matches("Action: relayed").count(), 1, "{notice}");
+    assert!(notice.contains("Final-Recipient: rfc822; b@x"), "{notice}");
+}
+
+/// A transaction that is too full is told from one whose parameters were refused: the next ones are not smaller.
+#[tokio::test]
+async fn refused_dsn_parameters_do_not_make_transactions_smaller() {
+    let bench = Bench::new().await;
+    let said = [vec!["250 2.0.0 ok"; 10], vec!["555 5.5.4 no"]].concat();
+    bench.relay.once(Does::SaysAtRcpt(said));
+    submit(&bench, "app@example.org", &recipients(100)).await;
+    bench.until_empty().await;
+    assert_eq!(sizes(&bench), [50, 50, 40]);
 }
 
 #[tokio::test]

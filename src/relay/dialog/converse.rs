@@ -16,9 +16,9 @@ use std::time::Duration;
 use super::super::Work;
 use super::super::content::{self, Streamed};
 use super::super::delivery::Delivery;
-use super::super::group::Group;
+use super::super::group::{Group, Line};
 use super::super::trouble::{Cause, Phase, Trouble};
-use super::super::verdict::{Judgement, Scope, Verdict, is_too_many, judge};
+use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_too_many, judge};
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
@@ -93,7 +93,7 @@ impl Connection {
 
     /// The replies to MAIL, RCPT… and DATA; in lock-step the commands too.
     async fn envelope(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
-        if let (Some(verdict), reply) = self.ask(Phase::Mail, delivery.group.mail()).await? {
+        if let (Some(verdict), reply) = self.ask_line(Phase::Mail, delivery.group.mail()).await? {
             delivery.rule_open(verdict, Phase::Mail, &reply);
             return self.rest_of_group(delivery.group.rcpts().len()).await;
         }
@@ -107,7 +107,7 @@ impl Connection {
         let mut has_taken = self.has_served;
         let mut too_many: Vec<(usize, Verdict, Reply)> = Vec::new();
         for position in 0..delivery.group.rcpts().len() {
-            match self.ask(Phase::Rcpt, &delivery.group.rcpts()[position]).await? {
+            match self.ask_line(Phase::Rcpt, &delivery.group.rcpts()[position]).await? {
                 (None, _) => {
                     has_taken = true;
                     for (position, verdict, reply) in too_many.drain(..) {
@@ -226,6 +226,16 @@ impl Connection {
                 let rider = next.map(|group| group.rcpts().len());
                 self.confirm_dot(delivery, (verdict, reply), rider).await
             }
+        }
+    }
+
+    /// Awaits the reply to a command of the envelope, whose DSN parameters may be what is refused.
+    async fn ask_line(&mut self, phase: Phase, line: &Line) -> Result<(Option<Verdict>, Reply), Trouble> {
+        match self.ask(phase, &line.text).await? {
+            (Some(_), reply) if line.has_dsn && is_about_parameters(&reply) => {
+                Ok((Some(Verdict::WithoutDsn), reply))
+            }
+            asked => Ok(asked),
         }
     }
 

@@ -161,9 +161,9 @@ async fn a_relay_that_takes_leave_keeps_its_pace() {
     assert_eq!(pace.now(true), Pipelining::Group);
 }
 
-/// What `tests/relays/*.smtp` say: what the relay offers, how it is written to, the messages (from ann@example.org), the script,
-/// what is reported, how the connection ends (`ok`, or the trouble's phase), and what the relay still
-/// hears.
+/// What `tests/relays/*.smtp` say: what the relay offers, how it is written to, the messages (from ann@example.org;
+/// `asking` for ENVID=x1 and a notice of success), the script, what is reported, how the connection ends (`ok`, or the
+/// trouble's phase), and what the relay still hears.
 struct Case {
     offered: Capabilities,
     settings: config::Relay,
@@ -187,14 +187,15 @@ fn case(text: &str) -> Case {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("offers", "PIPELINING") => case.offered.pipelining = true,
-            ("pipelining", "across") => case.settings.pipelining = Pipelining::Across,
-            ("message", message) => {
-                let (envelope, content) = message.split_once(": ").unwrap();
-                let (id, to) = envelope.split_once(' ').unwrap();
-                let to: Vec<&str> = to.split(' ').collect();
-                let content = format!("{content}\r\n");
-                case.messages.push(transaction(id.parse().unwrap(), "ann@example.org", &to, &content));
+            ("offers", "DSN") => case.offered.dsn = true,
+            ("asking", asking) => {
+                let mut message = written(asking);
+                message.recipients.iter_mut().for_each(|(_, to)| to.notify = ON_SUCCESS);
+                message.envid = Some("x1".into());
+                case.messages.push(message);
             }
+            ("pipelining", "across") => case.settings.pipelining = Pipelining::Across,
+            ("message", message) => case.messages.push(written(message)),
             ("report", report) => case.reports.push(report.into()),
             ("end", end) => case.end = end.into(),
             ("rest", rest) => case.rest = format!("{rest}\r\n"),
@@ -202,6 +203,16 @@ fn case(text: &str) -> Case {
         }
     }
     case
+}
+
+const ON_SUCCESS: Notify = Notify::On { success: true, failure: true, delay: false };
+
+/// `1 ben@example.net cara@example.net: content`
+fn written(message: &str) -> Transaction {
+    let (envelope, content) = message.split_once(": ").unwrap();
+    let (id, to) = envelope.split_once(' ').unwrap();
+    let to: Vec<&str> = to.split(' ').collect();
+    transaction(id.parse().unwrap(), "ann@example.org", &to, &format!("{content}\r\n"))
 }
 
 #[tokio::test(start_paused = true)]
