@@ -4,11 +4,12 @@
 //! (or none wanted); a message is removed only as [`Settled`](crate::spool::Settled); what the spool
 //! cannot record now is tried again until it can, and the message is not sent again meanwhile.
 //!
-//! A failure that nobody can be told of (reverse-path `<>`, and no postmaster or the postmaster itself) is
-//! recorded at once as that recipient's end, so that it is not asked again; the message stays on the spool, and
-//! is *dead* when no other recipient is open, never silently gone. What each recipient was told last is kept.
+//! A failure that nobody can be told of is recorded at once as that recipient's end, so that it is not asked again;
+//! the message stays on the spool, and is *dead* when no other recipient is open, never silently gone. What each
+//! recipient was told last is kept.
 //!
-//! Not here: what a reply means (`relay/verdict.rs`), how a DSN looks (`message/dsn/`).
+//! Not here: what a reply means (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), how a DSN
+//! looks (`message/dsn/`).
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -22,9 +23,9 @@ use super::clock::later;
 use super::courier::{Attempt, Desk, Progress};
 use super::recording::Pauses;
 use super::refusals::{Ruling, is_telling};
-use crate::envelope::{Address, ReversePath};
+use crate::envelope::Address;
 use crate::log::{self, Delays, Outcome};
-use crate::message::dsn::{Affected, Dsn, Kind, Original};
+use crate::message::dsn::{Affected, Audience, Dsn, Kind, Original};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
 use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Mark, Spool};
@@ -277,19 +278,18 @@ impl Settlement {
     /// Reports recipients that failed; those that nobody can be told of are dead.
     async fn report_failure(&mut self) -> Result<(), CommitError> {
         let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
-        let (wanted, unwanted): (Vec<usize>, Vec<usize>) = failed
-            .into_iter()
-            .partition(|index| self.attempt.envelope.recipients[*index].notify.wants_failure());
+        let Attempt { envelope, ledger, .. } = &mut self.attempt;
+        let Audience { wanted, unwanted, to } =
+            Audience::of(envelope, failed, self.desk.settings.postmaster.as_ref());
         for index in unwanted {
-            let recipient = &self.attempt.envelope.recipients[index];
             // Cannot fail: only recipients that want no report are in this list.
-            let _ = self.attempt.ledger.bounced_unreported(index, recipient);
+            let _ = ledger.bounced_unreported(index, &envelope.recipients[index]);
         }
         if wanted.is_empty() {
             return Ok(());
         }
-        let Some(to) = self.whom_to_tell(&wanted) else {
-            wanted.into_iter().for_each(|index| self.attempt.ledger.dead(index));
+        let Some(to) = to.cloned() else {
+            wanted.into_iter().for_each(|index| ledger.dead(index));
             return Ok(());
         };
         let (draft, dsn) = self.draft(&to, Kind::Failed, &wanted).await?;
@@ -360,19 +360,6 @@ impl Settlement {
             .map(|finding| finding.report.index)
             .filter(|index| fates.get(*index) == Some(&Fate::Open))
             .collect()
-    }
-
-    /// Who hears of failures: the reverse-path, else the postmaster, unless it is the postmaster who failed.
-    fn whom_to_tell(&self, failed: &[usize]) -> Option<Address> {
-        match &self.attempt.envelope.reverse_path {
-            ReversePath::Mailbox(address) => Some(address.clone()),
-            ReversePath::Null => {
-                let postmaster = self.desk.settings.postmaster.as_ref()?;
-                let is_postmaster =
-                    |index: &usize| self.attempt.envelope.recipients[*index].address == *postmaster;
-                (!failed.iter().any(is_postmaster)).then(|| postmaster.clone())
-            }
-        }
     }
 
     /// When this message's patience ends, if the relay stays usable.

@@ -1,7 +1,7 @@
 //! The bounce of a dropped message that is refused for good: its submitter was told that it was taken.
 //!
-//! Promises: after `Ok` a DSN is on stable storage, or there is nobody who is to be told of it: the reverse-path is
-//! null and no postmaster is configured, or no recipient's failure was to be reported (NOTIFY).
+//! Promises: after `Ok` a DSN is on stable storage, or there is nobody who is to be told of it
+//! (`message/dsn/audience.rs`).
 //!
 //! Fails: as the spool does; nothing was told then, and it may be tried again.
 //!
@@ -11,9 +11,9 @@
 use jiff::Timestamp;
 
 use super::dialogue::{Original, Refused};
-use crate::envelope::{Address, Envelope, ReversePath, Submitter};
+use crate::envelope::{Envelope, Submitter};
 use crate::listener::intake::Desk;
-use crate::message::dsn::{self, Affected, Dsn, Kind};
+use crate::message::dsn::{self, Affected, Audience, Dsn, Kind};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
 use crate::spool::CommitError;
@@ -39,10 +39,11 @@ pub(super) async fn bounce(desk: &Desk, refused: &Refused, arrived: Timestamp) -
     let envelope = desk.rules.envelope(original.envelope.clone());
     let now = (desk.clock)();
     let diagnostic = reply.to_string();
-    let affected = affected(&envelope, reply, &diagnostic, now.timestamp());
-    let (Some(to), false) = (whom_to_tell(desk, &envelope), affected.is_empty()) else {
+    let audience = Audience::of(&envelope, 0..envelope.recipients.len(), desk.postmaster.as_ref());
+    let (Some(to), false) = (audience.to, audience.wanted.is_empty()) else {
         return Ok(Told::Nobody);
     };
+    let affected = affected(&envelope, &audience.wanted, reply, &diagnostic, now.timestamp());
     let id = desk.spool.draft(now.timestamp()).id();
     let mut draft = desk.spool.draft(now.timestamp());
     let Original { content, content_is_whole, .. } = original;
@@ -67,24 +68,17 @@ pub(super) async fn bounce(desk: &Desk, refused: &Refused, arrived: Timestamp) -
     Ok(Told::Sender { id, dsn: committed.id() })
 }
 
-fn whom_to_tell<'a>(desk: &'a Desk, envelope: &'a Envelope) -> Option<&'a Address> {
-    match &envelope.reverse_path {
-        ReversePath::Mailbox(address) => Some(address),
-        ReversePath::Null => desk.postmaster.as_ref(),
-    }
-}
-
-/// The recipients whose failure is to be reported.
+/// These recipients of the message, as a DSN says of them that they failed.
 fn affected<'a>(
     envelope: &'a Envelope,
+    failed: &[usize],
     reply: &Reply,
     diagnostic: &'a str,
     last_attempt: Timestamp,
 ) -> Vec<Affected<'a>> {
     let status = reply.status().unwrap_or(Status::permanent(0, 0));
-    let failed = envelope.recipients.iter().filter(|recipient| recipient.notify.wants_failure());
-    let affected = |recipient| Affected {
-        recipient,
+    let affected = |index: &usize| Affected {
+        recipient: &envelope.recipients[*index],
         status,
         diagnostic,
         from_relay: false,
@@ -92,5 +86,5 @@ fn affected<'a>(
         last_attempt,
         may_have_arrived: false,
     };
-    failed.map(affected).collect()
+    failed.iter().map(affected).collect()
 }

@@ -13,11 +13,12 @@
 //!
 //! Nothing here fails.
 //!
-//! Not here: whether one is due (NOTIFY), and what becomes of one that cannot be delivered (`queue/`).
+//! Not here: what becomes of one that cannot be delivered (`queue/`). Who hears of a failure is in `audience.rs`.
 //!
 //! RFC 3461 (what was asked for), RFC 3464 (the report), RFC 3834 (Auto-Submitted), RFC 6522
 //! (multipart/report), RFC 6533 (UTF-8).
 
+mod audience;
 mod human;
 mod report;
 mod returned;
@@ -34,6 +35,7 @@ use crate::envelope::{Address, Body, Envelope, Recipient, ReversePath};
 use crate::queue_id::QueueId;
 use crate::status::Status;
 
+pub use audience::Audience;
 pub use returned::MAX_RETURNED_OCTETS;
 
 /// A Message-ID that is longer is not referred to.

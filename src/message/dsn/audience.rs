@@ -1,0 +1,106 @@
+//! Who hears of a failure: the one rule for what a relay refuses, what expires, and what is refused at pick-up.
+//!
+//! Each recipient that failed asks for a report or does not (NOTIFY, RFC 3461 4.1). Those that ask are reported together,
+//! to one address, which the envelope decides:
+//!
+//! | reverse-path | `queue.postmaster` | who failed | who hears of it |
+//! |---|---|---|---|
+//! | an address | any | anybody | that address |
+//! | `<>` | none | anybody | nobody |
+//! | `<>` | an address | others than the postmaster | the postmaster |
+//! | `<>` | an address | the postmaster, alone or with others | nobody: a report would fail as this message did |
+//!
+//! A message from `<>` is a report itself as a rule, so its reverse-path hears of nothing (RFC 5321 4.5.5). That is
+//! so with `rewrite.null-sender` too, which only the relay is told: the envelope keeps `<>`.
+//!
+//! Not here: delays and successes, of which the reverse-path alone hears, and what becomes of a message whose failure
+//! nobody hears of (`queue/settlement.rs`, `listener/pickup.rs`).
+
+use crate::envelope::{Address, Envelope, ReversePath};
+
+/// Who hears of the failure of some recipients of a message. Recipients are named by their index in the envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience<'a> {
+    /// The recipients whose failure is to be reported.
+    pub wanted: Vec<usize>,
+    /// The recipients whose failure is not to be reported, by their NOTIFY.
+    pub unwanted: Vec<usize>,
+    /// Who is told about those in `wanted`; `None` if nobody can be.
+    pub to: Option<&'a Address>,
+}
+
+impl<'a> Audience<'a> {
+    /// Who hears of it when the recipients `failed` of the message with this envelope have failed.
+    pub fn of(
+        envelope: &'a Envelope,
+        failed: impl IntoIterator<Item = usize>,
+        postmaster: Option<&'a Address>,
+    ) -> Self {
+        let asks = |index: &usize| envelope.recipients[*index].notify.wants_failure();
+        let (wanted, unwanted): (Vec<usize>, Vec<usize>) = failed.into_iter().partition(asks);
+        let has_failed =
+            |address: &&Address| wanted.iter().any(|index| envelope.recipients[*index].address == **address);
+        let to = match &envelope.reverse_path {
+            ReversePath::Mailbox(address) => Some(address),
+            ReversePath::Null => postmaster.filter(|postmaster| !has_failed(postmaster)),
+        };
+        Audience { wanted, unwanted, to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{Notify, Recipient};
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn told(reverse_path: &str, failed: &[&str], postmaster: Option<&str>) -> Option<String> {
+        let reverse_path = match reverse_path {
+            "" => ReversePath::Null,
+            text => ReversePath::Mailbox(address(text)),
+        };
+        let mut envelope = Envelope::from(reverse_path);
+        envelope.recipients = failed.iter().map(|text| Recipient::plain(address(text))).collect();
+        let postmaster = postmaster.map(address);
+        let audience = Audience::of(&envelope, 0..failed.len(), postmaster.as_ref());
+        assert_eq!((audience.wanted.len(), audience.unwanted.len()), (failed.len(), 0));
+        audience.to.map(ToString::to_string)
+    }
+
+    #[test]
+    fn the_envelope_decides_who_is_told() {
+        let ops = Some("ops@x");
+        for (reverse_path, failed, postmaster, expected) in [
+            ("app@x", &["ann@y"][..], None, Some("app@x")),
+            ("app@x", &["ann@y", "ops@x"], ops, Some("app@x")),
+            ("app@x", &["app@x"], ops, Some("app@x")),
+            ("", &["ann@y"], None, None),
+            ("", &["ann@y", "ben@y"], ops, ops),
+            ("", &["ops@x"], ops, None),
+            ("", &["ann@y", "ops@x"], ops, None),
+        ] {
+            let to = told(reverse_path, failed, postmaster);
+            assert_eq!(to.as_deref(), expected, "<{reverse_path}> to {failed:?}, postmaster {postmaster:?}");
+        }
+    }
+
+    #[test]
+    fn a_recipient_has_its_failure_reported_unless_it_says_otherwise() {
+        let mut envelope = Envelope::from(ReversePath::Null);
+        let recipient = |text, notify| Recipient { notify, ..Recipient::plain(address(text)) };
+        envelope.recipients = vec![
+            recipient("ann@y", Notify::Unstated),
+            recipient("ops@x", Notify::Never),
+            recipient("ben@y", Notify::On { success: true, failure: false, delay: true }),
+            recipient("cat@y", Notify::On { success: false, failure: true, delay: false }),
+            recipient("dan@y", Notify::Unstated),
+        ];
+        let postmaster = address("ops@x");
+        let audience = Audience::of(&envelope, [0, 1, 2, 3], Some(&postmaster));
+        assert_eq!((audience.wanted, audience.unwanted), (vec![0, 3], vec![1, 2]));
+        assert_eq!(audience.to, Some(&postmaster), "the postmaster's own failure was not to be reported");
+    }
+}
