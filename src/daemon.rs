@@ -440,12 +440,15 @@ fn warn_of(config: &Config, path: &Path) {
 }
 
 fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonError> {
-    if inherited.is_empty() {
-        return bind(&config.listen).map_err(DaemonError::Bind);
-    }
+    let bound = if inherited.is_empty() { bind(&config.listen) } else { taken_over(inherited) };
+    bound.map_err(DaemonError::Bind)
+}
+
+/// The sockets that systemd passed, as the listener has them.
+pub fn taken_over(inherited: Inherited) -> Result<Vec<Bound>, BindError> {
     let tcp = inherited.tcp.into_iter().map(Bound::tcp);
     let unix = inherited.unix.into_iter().map(Bound::unix);
-    tcp.chain(unix).collect::<Result<_, _>>().map_err(DaemonError::Bind)
+    tcp.chain(unix).collect()
 }
 
 async fn open_spool(

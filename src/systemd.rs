@@ -75,6 +75,14 @@ impl Inherited {
         self.tcp.is_empty() && self.unix.is_empty()
     }
 
+    /// The same sockets once more: one that is dropped here stays open there.
+    pub fn try_clone(&self) -> io::Result<Inherited> {
+        Ok(Inherited {
+            tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
+            unix: self.unix.iter().map(UnixListener::try_clone).collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Which keys of `[listen]` have no effect, since other sockets were passed than they say.
     pub fn overruled(&self, addresses: &[SocketAddr], socket: Option<&Path>) -> Vec<&'static str> {
         if self.is_empty() {

@@ -1,4 +1,6 @@
 //! `nullmta run`: the daemon in the foreground, as systemd wants it.
+//!
+//! Promises: where it cannot start, the clients that wait at sockets which systemd holds are told so.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +14,25 @@ use super::service_user::{NAME, ServiceUser};
 use crate::config::Config;
 use crate::daemon::{self, DaemonError, Start};
 use crate::journal;
+use crate::listener::waiting::turn_away;
+use crate::smtp::reply::Reply;
 use crate::spool::OpenError;
-use crate::systemd;
+use crate::status::Status;
+use crate::systemd::{self, Inherited};
 
 /// Runs until told to stop.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     // Before any thread: it changes the environment.
     let inherited = systemd::inherited().map_err(|error| Failure::new(Exit::OsError, error))?;
+    let door = inherited.try_clone().map_err(|error| Failure::new(Exit::OsError, error))?;
+    let done = run_on(file, inherited);
+    if let Err(failure) = &done {
+        turn_away_from(door, failure.exit());
+    }
+    done
+}
+
+fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
     let config = file.load()?;
     refuse_root(&file.config, &config)?;
     let spool = config.spool.clone();
@@ -29,6 +43,22 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::OsError, format!("cannot start threads: {error}")))?;
     runtime.block_on(daemon::run(start)).map_err(|error| failure(error, &spool))
+}
+
+/// Answers the clients that wait at systemd's sockets, after a start that failed and will fail again: they would hang.
+fn turn_away_from(door: Inherited, exit: Exit) {
+    let (status, why) = match exit {
+        // It was running, and the next start, which clients wait for, is a good one.
+        Exit::Software => return,
+        Exit::Config => (Status::transient(3, 5), "its configuration is wrong"),
+        _ => (Status::transient(3, 0), "its log says why"),
+    };
+    let reply =
+        Reply::new(421, status, format!("nullmta cannot start: {why}; nothing was queued, try again later"));
+    // What is no socket of ours has no clients either.
+    if let Ok(sockets) = daemon::taken_over(door) {
+        turn_away(&sockets, &reply);
+    }
 }
 
 /// Root would leave a spool that the service's user cannot open: its service is started instead. A spool of root's

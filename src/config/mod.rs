@@ -23,8 +23,8 @@ mod authorities;
 mod changes;
 mod check;
 mod content;
-mod control;
 mod defaults;
+mod despite_errors;
 mod environment;
 mod error;
 mod file;
@@ -105,7 +105,13 @@ impl Config {
     /// the disk.
     pub fn control_in(path: &Path) -> PathBuf {
         let text = content::read_all(path).unwrap_or_default();
-        control::control_in(&String::from_utf8_lossy(&text))
+        despite_errors::control_in(&String::from_utf8_lossy(&text))
+    }
+
+    /// Where the spool is that the file at `path` means, though it has errors; `None` where that cannot be told for
+    /// certain. Blocks on the disk.
+    pub fn spool_in(path: &Path) -> Option<PathBuf> {
+        despite_errors::spool_in(&String::from_utf8_lossy(&content::read_all(path).ok()?))
     }
 
     /// The text of the file at `path`, for [`Config::changed_keys`]; what cannot be read says nothing.

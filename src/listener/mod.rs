@@ -42,6 +42,7 @@ pub mod serve;
 pub mod stop;
 pub mod tcp;
 pub mod unix;
+pub mod waiting;
 mod wire;
 
 #[cfg(test)]

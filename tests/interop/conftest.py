@@ -16,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "harness"))
 
 from daemon import Nullmta, Sink, binary  # noqa: E402
+from installed import InstalledHost  # noqa: E402
 from local_user import Host  # noqa: E402
 from pki import NAME, Authority  # noqa: E402
 from postfix import PASSWORD, USER, Postfix  # noqa: E402
@@ -119,6 +120,22 @@ def host(_host, make_nullmta, postfix):
     """A host with ordinary users; its daemon, not yet started, has Postfix as its relay."""
     _host.settle(make_nullmta(postfix.port))
     return _host
+
+
+@pytest.fixture(scope="session")
+def _installed(base):
+    directory = base / "installed"
+    directory.mkdir()
+    made = InstalledHost(directory)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def installed(_installed):
+    """A host that a real systemd has booted, with nullmta running on it as the README says."""
+    _installed.settle()
+    return _installed
 
 
 @pytest.fixture

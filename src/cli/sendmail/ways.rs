@@ -1,8 +1,9 @@
 //! The ways that a message may take to the daemon.
 //!
-//! Promises: they are those of the configuration; where that is not there, those of the defaults. One with
-//! an error, or that this user may not read, names no drop directory, since a file left in the wrong one
-//! would lie there for ever; the usual sockets are asked all the same, as the daemon may well run.
+//! Promises: they are those of the configuration; where that is not there, those of the defaults. By one with
+//! an error, or that this user may not read, the usual sockets are asked, as the daemon may well run; and it names a
+//! drop directory only where it certainly says which spool is meant, since a file left in the wrong one would lie
+//! there for ever.
 //!
 //! Fails only for a `-C` file that cannot be read (78).
 
@@ -74,7 +75,8 @@ impl Ways {
             Err(error) if is_asked_for => Err(Failure::new(Exit::Config, error)),
             Err(error) => {
                 let warning = Some(error.to_string());
-                Ok(Ways { warning, drop_directory: None, ..Ways::default() })
+                let drop_directory = Config::spool_in(path).as_deref().map(drop_directory);
+                Ok(Ways { warning, drop_directory, ..Ways::default() })
             }
         }
     }
@@ -152,6 +154,18 @@ mod tests {
         let ways = Ways::at(&path, false).unwrap();
         assert_eq!((ways.to_daemon, ways.drop_directory), (Ways::default().to_daemon, None));
         assert!(ways.warning.is_some_and(|warning| warning.contains("spool")));
+    }
+
+    /// A misspelled key elsewhere, and the daemon did not start: cron's mail ended with exit code 75, and was gone.
+    #[test]
+    fn a_bad_one_that_says_where_the_spool_is_leaves_messages_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta.toml");
+        std::fs::write(&path, "relayhost = \"r\"\nspool = \"/srv/spool\"\n[rewrite]\nsendr = \"x\"\n")
+            .unwrap();
+        let ways = Ways::at(&path, false).unwrap();
+        assert_eq!(ways.drop_directory, Some("/srv/spool/drop".into()));
+        assert!(ways.warning.is_some_and(|warning| warning.contains("sendr")));
     }
 
     /// One that a user may not read gave the default spool: sendmail exited with 0, and the message lay in

@@ -1,0 +1,103 @@
+//! What a file that has errors says of places all the same: where the running daemon, which follows an older file, is
+//! asked, and where mail may be left that it takes when the file is mended.
+//!
+//! Promises: each line is read by itself, so that an error in another line hides nothing.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::defaults;
+
+/// Where the control socket is: what the text says of `admin.control`, else the default.
+pub(super) fn control_in(text: &str) -> PathBuf {
+    let told = lines(text).find_map(|(section, line)| {
+        let table = line.parse::<Table>().ok()?;
+        let found = match section {
+            "" => table.get("admin").and_then(|admin| admin.get("control")),
+            "[admin]" => table.get("control"),
+            _ => None,
+        };
+        found.and_then(Value::as_str).map(PathBuf::from)
+    });
+    told.unwrap_or_else(|| defaults::CONTROL.into())
+}
+
+/// Where the spool is: what the text says of `spool`, the default where it says nothing, and `None` where that line is
+/// itself in error, or may be one that is misspelled. A message left in the wrong spool would lie there for ever.
+pub(super) fn spool_in(text: &str) -> Option<PathBuf> {
+    let mut found = defaults::SPOOL.into();
+    for (_, line) in lines(text).filter(|(section, line)| section.is_empty() && may_be_spool(line)) {
+        let table = line.parse::<Table>().ok()?;
+        found = PathBuf::from(table.get("spool")?.as_str()?);
+    }
+    Path::new(&found).is_absolute().then_some(found)
+}
+
+/// Whether a line above the first section can be meant for `spool`: it gives a value to something else than these.
+fn may_be_spool(line: &str) -> bool {
+    const OTHERS: [&str; 9] =
+        ["relayhost", "auth", "tls", "listen", "rewrite", "queue", "relay", "log", "admin"];
+    let Some((key, _)) = line.split_once('=') else { return line.starts_with("spool") };
+    let name = key.split('.').next().unwrap_or_default().trim_matches([' ', '\t', '"', '\'']);
+    !line.starts_with('#') && !OTHERS.contains(&name)
+}
+
+/// Each line with the head of the section it stands in, such as `[admin]`; empty above the first.
+fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut section = "";
+    text.lines().map(str::trim).map(move |line| {
+        if line.starts_with('[') {
+            section = line.split('#').next().unwrap_or_default().trim();
+        }
+        // A whole line is a whole key here, or none of this file's forms of it.
+        (section, line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_socket_is_found_among_errors() {
+        for (text, expected) in [
+            ("relayhost = \n[admin] # ours\ncontrol = \"/a\" # x\n[queue]\ncontrol = \"/b\"\n", "/a"),
+            ("admin.control = \"/a\"\nspool = 1\n", "/a"),
+            ("admin = { control = \"/a\" }\nwhat\n", "/a"),
+            ("[queue]\ncontrol = \"/b\"\n", defaults::CONTROL),
+            ("# control = \"/b\"\n[admin]\ncontrol = 1\n", defaults::CONTROL),
+            ("", defaults::CONTROL),
+        ] {
+            assert_eq!(control_in(text), PathBuf::from(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_spool_is_found_among_errors_but_never_guessed() {
+        for (text, expected) in [
+            ("relayhost = \nspool = \"/a\" # x\n", Some("/a")),
+            ("relayhost = [\n  \"a\",\n  \"b\n]\n\"spool\" = '/a'\n[queue]\nspool = 1\n", Some("/a")),
+            ("relayhost = \"x\"\n# spool = \"/b\"\n[rewrite]\nsendr = 1\n", Some(defaults::SPOOL)),
+            ("auth.usrname = 1\nwhat\n", Some(defaults::SPOOL)),
+            ("", Some(defaults::SPOOL)),
+            ("spool = \"/a\n", None),
+            ("spool = 1\n", None),
+            ("spool = \"a\"\n", None),
+            ("spool /a\n", None),
+            ("sppol = \"/a\"\n", None),
+            ("relayhots = \"x\"\n", None),
+            ("spool = \"/a\"\nspol = \"/b\"\n", None),
+        ] {
+            assert_eq!(spool_in(text), expected.map(PathBuf::from), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_other_key_of_the_file_is_known() {
+        let everything: Table = include_str!("../../tests/good_config/everything.toml").parse().unwrap();
+        for key in everything.keys().filter(|key| *key != "spool") {
+            assert!(!may_be_spool(&format!("{key} = 1")), "{key}");
+        }
+    }
+}
