@@ -43,6 +43,8 @@ pub enum BadAddress {
     BadDomain,
     /// A recipient that is an address, or several, within quotes, and has no domain of its own.
     InQuotes,
+    /// A recipient whose local part is an encoded word.
+    EncodedWord,
 }
 
 impl fmt::Display for BadAddress {
@@ -55,6 +57,9 @@ impl fmt::Display for BadAddress {
             BadAddress::BadDomain => "malformed domain",
             BadAddress::InQuotes => {
                 "an address within quotes and no domain behind them: leave the quotes out"
+            }
+            BadAddress::EncodedWord => {
+                "an encoded word (=?...?=) is a name, not an address: write the address as it is"
             }
         })
     }
@@ -118,10 +123,17 @@ impl Address {
         }
     }
 
-    /// Whether this is a bare local part with an `@` or a comma in it: an address, or a list of them, that was put in
-    /// quotes as a whole. No recipient on this host can be meant; a login name may be written so (`ann@realm`).
-    pub fn is_address_in_quotes(&self) -> bool {
-        self.domain().is_none() && self.0.contains(['@', ','])
+    /// Why nobody can be meant by this as a recipient, though it is an address; `None`: somebody can.
+    ///
+    /// - A bare local part with an `@` or a comma in it is an address, or a list of them, that was put in quotes as a
+    ///   whole. Of a sender a login name may be written so (`ann@realm`).
+    /// - A local part that is an encoded word (RFC 2047) hides who is meant: 5 (3) there forbids it.
+    pub fn fault_as_recipient(&self) -> Option<BadAddress> {
+        if is_encoded_word(self.local_part()) {
+            Some(BadAddress::EncodedWord)
+        } else {
+            (self.domain().is_none() && self.0.contains(['@', ','])).then_some(BadAddress::InQuotes)
+        }
     }
 
     /// Whether a relay must offer SMTPUTF8 to be given this address (RFC 6531 3.4).
@@ -142,6 +154,12 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Address::parse(text)
     }
+}
+
+/// Whether a local part, in quotes or not, is of the form `=?charset?encoding?text?=`.
+fn is_encoded_word(local: &str) -> bool {
+    let inside = local.trim_matches('"').strip_prefix("=?").and_then(|rest| rest.strip_suffix("?="));
+    inside.is_some_and(|inside| inside.split('?').count() > 2)
 }
 
 /// Splits at the `@` that ends the local part: the first one outside quotes.
@@ -469,18 +487,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_quotes_is_an_address_only_where_nothing_else_is() {
-        for (text, is_in_quotes) in [
-            ("\"a@x.example\"", true),
-            ("\"a@x.example, b\"", true),
-            ("\"a,b\"", true),
-            ("\"a b\"", false),
-            ("\"a@b\"@x.example", false),
-            ("\"a,b\"@x.example", false),
-            ("ann@x.example", false),
-            ("ann", false),
+    fn some_addresses_nobody_can_mean_as_a_recipient() {
+        let (in_quotes, encoded) = (Some(BadAddress::InQuotes), Some(BadAddress::EncodedWord));
+        for (text, fault) in [
+            ("\"a@x.example\"", in_quotes),
+            ("\"a@x.example, b\"", in_quotes),
+            ("\"a,b\"", in_quotes),
+            ("\"a b\"", None),
+            ("\"a@b\"@x.example", None),
+            ("\"a,b\"@x.example", None),
+            ("ann@x.example", None),
+            ("ann", None),
+            ("=?utf-8?q?a=40x.example?=", encoded),
+            ("=?utf-8?B?YUB4?=@x.example", encoded),
+            ("\"=?utf-8?q?a@x.example?=\"", encoded),
+            ("=?utf-8?=@x.example", None),
+            ("bounces=?a?b?c@x.example", None),
         ] {
-            assert_eq!(Address::parse(text).unwrap().is_address_in_quotes(), is_in_quotes, "{text}");
+            assert_eq!(Address::parse(text).unwrap().fault_as_recipient(), fault, "{text}");
         }
     }
 

@@ -285,6 +285,45 @@ fn wrong_command_lines_and_messages() {
     assert_eq!(host.dropped().len(), 0);
 }
 
+/// `To: Smith, Ann <ann@example.org>` was queued, with exit 0, for a user of this host called Smith as well; and
+/// `=?utf-8?q?ann=40example.org?=` for a user of that name.
+#[test]
+fn who_cannot_be_meant_is_refused_and_nothing_is_queued() {
+    let host = Host::new();
+    let nobody = "Smith-of-no-host is neither a user of this host nor an alias";
+    let encoded = "an encoded word (=?...?=) is a name, not an address";
+    let in_name = "Smith-of-no-host, Ann <ann@example.org>";
+    let in_list = "Team: <ann@example.org>, root, Smith-of-no-host;";
+    for (recipients, words) in [
+        (in_name, nobody),
+        (in_list, nobody),
+        ("=?utf-8?q?ann=40example.org?=", encoded),
+        ("Ann <=?utf-8?q?ann?=@example.org>", encoded),
+    ] {
+        let header = format!("To: {recipients}\n\nbody\n");
+        for (arguments, input, expected) in
+            [(&["-t"][..], &*header, 65), (&["--", recipients], "x", 64), (&["-bv", recipients], "", 64)]
+        {
+            let output = host.run("sendmail", arguments, input);
+            assert_eq!(code(&output), expected, "{arguments:?} {recipients}: {}", errors(&output));
+            assert!(errors(&output).contains(words), "{arguments:?}: {}", errors(&output));
+        }
+    }
+    assert_eq!(host.dropped().len(), 0);
+    let config = fs::read_to_string(host.path("nullmta.toml")).unwrap();
+    let aliases = "[rewrite]\naliases = { smith-of-no-host = \"smith@example.org\" }\n";
+    fs::write(host.path("nullmta.toml"), config + aliases).unwrap();
+    for (arguments, input) in [(&["-t"][..], "To: Smith-of-no-host, root, A <a@x>\n\n"), (&[in_name], "x")] {
+        let output = host.run("sendmail", arguments, input);
+        assert_eq!(
+            (code(&output), errors(&output).as_str()),
+            (0, ""),
+            "an alias, and a user: they are meant"
+        );
+    }
+    assert_eq!(host.dropped().len(), 2);
+}
+
 #[test]
 fn smtp_on_standard_input_with_the_daemon_down() {
     let host = Host::new();

@@ -6,46 +6,63 @@
 //! local parts. An empty list or group has no addresses, which is no error.
 //!
 //! Fails: [`Unreadable`], with the entry it was about. A list with an unreadable entry has no meaning: to
-//! guess would send mail to strangers, to skip would lose it. So is one that stands in quotes as a whole: by the
-//! book it is a user of this host whose name has an `@` or a comma in it, and nobody means that.
+//! guess would send mail to strangers, to skip would lose it. So has one that nobody means as a recipient
+//! (`Address::fault_as_recipient`): that stands in quotes as a whole, or is an encoded word.
+//!
+//! A bare word in a list with brackets, `Smith` in `Smith, Ann <a@x>`, may be a part of a name that lacks its
+//! quotes. It is in the result, and [`Listed::doubtful`] has it too, for who knows the users of this host.
 //!
 //! Not here: changing addresses in place (`address.rs`, `rewrite/`).
 //!
-//! RFC 5322 3.4, 4.4; RFC 6532 (UTF-8).
+//! RFC 5322 3.4, 4.4; RFC 6532 (UTF-8); RFC 2047 (encoded words).
 
 use std::fmt;
 
+use super::display_name::encoded_word_len;
 use crate::envelope::{Address, BadAddress};
+
+/// What a list names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// All addresses, in their order.
+    pub addresses: Vec<Address>,
+    /// Those of them that are a bare word, where another entry of the list has brackets.
+    pub doubtful: Vec<Address>,
+}
 
 /// An entry of an address list that is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     entry: String,
-    is_in_quotes: bool,
+    /// It is an address, but for this no recipient; `None`: it is none.
+    fault: Option<BadAddress>,
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.entry.trim();
-        if self.is_in_quotes {
-            return write!(f, "{}: {entry}", BadAddress::InQuotes);
+        match self.fault {
+            Some(fault) => write!(f, "{fault}: {entry}"),
+            None => write!(f, "not an address: {}", entry.escape_debug()),
         }
-        write!(f, "not an address: {}", entry.escape_debug())
     }
 }
 
 impl std::error::Error for Unreadable {}
 
-/// The addresses of a field's body, in their order.
-pub fn addresses_of(body: &[u8]) -> Result<Vec<Address>, Unreadable> {
+/// The addresses of a field's body.
+pub fn addresses_of(body: &[u8]) -> Result<Listed, Unreadable> {
     // Octets that are no UTF-8 stand in display names of old mail; within an address they are an error.
     let text = String::from_utf8_lossy(body);
-    let mut list = List { rest: &text, entry: Entry::default(), entry_start: &text, found: Vec::new() };
-    list.read().map_err(|Malformed| Unreadable { entry: list.entry_text().into(), is_in_quotes: false })?;
-    match list.found.iter().find(|address| address.is_address_in_quotes()) {
-        Some(address) => Err(Unreadable { entry: address.to_string(), is_in_quotes: true }),
-        None => Ok(list.found),
+    let (entry, found, bare_words) = (Entry::default(), Vec::new(), Vec::new());
+    let mut list = List { rest: &text, entry, entry_start: &text, has_brackets: false, found, bare_words };
+    list.read().map_err(|Malformed| Unreadable { entry: list.entry_text().into(), fault: None })?;
+    let faulty = list.found.iter().find_map(|address| Some((address, address.fault_as_recipient()?)));
+    if let Some((address, fault)) = faulty {
+        return Err(Unreadable { entry: address.to_string(), fault: Some(fault) });
     }
+    let doubtful = if list.has_brackets { list.bare_words } else { Vec::new() };
+    Ok(Listed { addresses: list.found, doubtful })
 }
 
 struct Malformed;
@@ -74,7 +91,10 @@ struct List<'a> {
     rest: &'a str,
     entry: Entry,
     entry_start: &'a str,
+    has_brackets: bool,
     found: Vec<Address>,
+    /// Those of `found` that have neither brackets nor a domain.
+    bare_words: Vec<Address>,
 }
 
 impl<'a> List<'a> {
@@ -108,7 +128,11 @@ impl<'a> List<'a> {
     fn end_entry(&mut self) -> Result<(), Malformed> {
         let entry = std::mem::take(&mut self.entry);
         if !entry.is_taken && !entry.words.is_empty() {
-            self.found.push(address(entry.words)?);
+            let address = address(entry.words)?;
+            if address.domain().is_none() {
+                self.bare_words.push(address.clone());
+            }
+            self.found.push(address);
         }
         Ok(())
     }
@@ -130,7 +154,7 @@ impl<'a> List<'a> {
             }
         }
         self.found.push(address(words)?);
-        self.entry.is_taken = true;
+        (self.entry.is_taken, self.has_brackets) = (true, true);
         Ok(())
     }
 
@@ -149,7 +173,10 @@ impl<'a> List<'a> {
                 Ok(None)
             }
             Some(')' | ']' | '>') | None => Err(Malformed),
-            Some(_) => Ok(Some(Word::Atom(self.take(atom_len(self.rest)).into()))),
+            Some(_) => {
+                let len = encoded_word_len(self.rest).unwrap_or_else(|| atom_len(self.rest));
+                Ok(Some(Word::Atom(self.take(len).into())))
+            }
         }
     }
 

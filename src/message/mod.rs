@@ -19,6 +19,7 @@
 pub mod address;
 pub mod address_list;
 pub mod bare_cr;
+pub mod display_name;
 pub mod dsn;
 pub mod fixup;
 pub mod header;

@@ -20,7 +20,7 @@ pub(super) fn reverse(text: &str) -> Result<(ReversePath, &str), BadAddress> {
 pub(super) fn forward(text: &str) -> Result<(Address, &str), BadAddress> {
     let (path, rest) = split(text)?;
     let address = mailbox(path)?;
-    if address.is_address_in_quotes() { Err(BadAddress::InQuotes) } else { Ok((address, rest)) }
+    address.fault_as_recipient().map_or(Ok((address, rest)), Err)
 }
 
 fn mailbox(path: &str) -> Result<Address, BadAddress> {
@@ -133,6 +133,8 @@ mod tests {
             "ann@example.org>",
             "<\"ann@example.org\">",
             "<\"ann@example.org, bob@example.org\">",
+            "<=?utf-8?q?ann=40example.org?=>",
+            "<=?utf-8?q?ann?=@example.org>",
         ] {
             assert!(forward(text).is_err(), "{text:?}");
         }

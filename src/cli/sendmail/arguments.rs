@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
+use crate::message::address_list::Listed;
 use flags::{FLAGS, Meaning, Takes};
 
 pub(super) use flags::help;
@@ -103,6 +104,8 @@ pub(super) struct Invocation {
     pub(super) full_name: Option<String>,
     /// As given, in order.
     pub(super) recipients: Vec<Address>,
+    /// Those of them that may be a part of a name (`known.rs`).
+    pub(super) doubtful: Vec<Address>,
     /// `-B`.
     pub(super) body: Body,
     /// `-N`.
@@ -171,6 +174,7 @@ impl Reading {
             reverse_path: None,
             full_name: None,
             recipients: Vec::new(),
+            doubtful: Vec::new(),
             body: Body::SevenBit,
             notify: Notify::Unstated,
             ret: None,
@@ -235,11 +239,12 @@ impl Reading {
 
     fn recipients<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
         for word in words {
-            let found = values::addresses(word)?;
-            if found.is_empty() {
+            let Listed { addresses, doubtful } = values::addresses(word)?;
+            if addresses.is_empty() {
                 return Err(usage(format!("no recipient in {word:?}")));
             }
-            self.invocation.recipients.extend(found);
+            self.invocation.recipients.extend(addresses);
+            self.invocation.doubtful.extend(doubtful);
         }
         Ok(())
     }

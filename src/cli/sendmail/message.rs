@@ -19,7 +19,7 @@ use super::input::Input;
 use super::overflow::Overflow;
 use super::recipients;
 use crate::cli::exit::{Exit, Failure};
-use crate::envelope::Address;
+use crate::message::address_list::Listed;
 use crate::message::bare_cr;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
@@ -31,7 +31,7 @@ const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
 /// A message, its header section known.
 pub(super) struct Message<R> {
     /// The recipients that the header names, if that was asked for.
-    pub(super) named: Vec<Address>,
+    pub(super) named: Listed,
     /// What is to be sent.
     pub(super) content: Content<R>,
 }
@@ -69,7 +69,7 @@ impl<R: Read> Message<R> {
         if split.header.octets().len() > MAX_HEADER_OCTETS {
             return Err(header_too_large());
         }
-        let named = if wanted.recipients { recipients::named_in(split.header)? } else { Vec::new() };
+        let named = if wanted.recipients { recipients::named_in(split.header)? } else { Listed::default() };
         let held = fitted(&split, wanted.from_field.as_deref());
         Ok(Message { named, content: Content::new(held, input, overflow) })
     }
@@ -109,6 +109,7 @@ fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::Address;
 
     const FROM: &str = "From: Ann <ann>\r\n";
 
@@ -174,7 +175,7 @@ mod tests {
             ("From: f@z\nB cc: s@y\n\nb\n", "s@y", "From: f@z\r\n\r\nb\r\n"),
         ] {
             let message = read(octets.as_bytes(), &wanted).unwrap();
-            let found: Vec<_> = message.named.iter().map(Address::as_str).collect();
+            let found: Vec<_> = message.named.addresses.iter().map(Address::as_str).collect();
             assert_eq!(found.join(" "), named, "{octets:?}");
             let mut content = message.content;
             assert_eq!(String::from_utf8(content.rest()).unwrap(), expected, "{octets:?}");
@@ -189,8 +190,8 @@ mod tests {
     #[test]
     fn recipients_are_read_only_when_wanted() {
         let wanted = Wanted { recipients: true, from_field: None };
-        assert_eq!(read(b"Bcc: a@x\n\n", &wanted).unwrap().named, [Address::parse("a@x").unwrap()]);
-        assert_eq!(read(b"To: no address\n\n", &Wanted::default()).unwrap().named, []);
+        assert_eq!(read(b"Bcc: a@x\n\n", &wanted).unwrap().named.addresses, [Address::parse("a@x").unwrap()]);
+        assert_eq!(read(b"To: no address\n\n", &Wanted::default()).unwrap().named, Listed::default());
         assert_eq!(read(b"To: no address\n\n", &wanted).err().map(|it| it.exit()), Some(Exit::DataErr));
     }
 

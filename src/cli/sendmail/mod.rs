@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!  arguments ─▶ message ◀─ input           ways: socket, TCP, drop directory
-//!                │  └ recipients (-t)        │
+//!                │  ├ recipients (-t)        │
+//!                │  └ known                  │
 //!             content ──▶ submit ◀───────────┘
 //!                └ overflow └ client, or spool/drop
 //! ```
@@ -17,6 +18,7 @@ mod client;
 mod connection;
 mod content;
 mod input;
+mod known;
 mod message;
 mod overflow;
 mod recipients;
@@ -33,12 +35,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::mailq;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use arguments::{Invocation, Mode};
 use connection::Patience;
 use input::Input;
+use known::refuse_unknown;
 use message::{Message, Wanted};
 use overflow::Overflow;
 use ways::Ways;
@@ -88,6 +91,7 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         Mode::Session => session::hold(&ways, Patience::USUAL, io::stdin(), &mut output),
         Mode::Flush => submit::flush(&ways, Patience::USUAL, transcript),
         Mode::Verify => {
+            refuse_unknown(&invocation.doubtful, ways.rules.as_deref(), Exit::Usage)?;
             submit::verify(&ways, Patience::USUAL, &envelope(invocation, Vec::new()), &mut output)
         }
         Mode::Submit => submit(&ways, invocation, transcript),
@@ -96,6 +100,8 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
 }
 
 fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> Result<(), Failure> {
+    let rules = ways.rules.as_deref();
+    refuse_unknown(&invocation.doubtful, rules, Exit::Usage)?;
     let author = invocation.reverse_path.as_ref().and_then(ReversePath::mailbox).cloned();
     let from_field = |name: &String| sender::from_field(name, &author.unwrap_or_else(login));
     let wanted = Wanted {
@@ -105,7 +111,8 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
     let input = Input::new(io::stdin().lock(), invocation.ends_at_dot);
     let overflow = Overflow::new(env::temp_dir(), ways.max_message_size);
     let Message { named, mut content } = Message::read(input, &wanted, overflow)?;
-    let envelope = envelope(invocation, named);
+    refuse_unknown(&named.doubtful, rules, Exit::DataErr)?;
+    let envelope = envelope(invocation, named.addresses);
     if envelope.recipients.is_empty() {
         return Err(arguments::usage("no recipients in the message's header; nothing was queued"));
     }

@@ -9,21 +9,23 @@
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
 use crate::log::Foreign;
-use crate::message::address_list::addresses_of;
+use crate::message::address_list::{Listed, addresses_of};
 use crate::message::header::{Field, Header};
 
 const FIELDS: [&str; 3] = ["To", "Cc", "Bcc"];
 const RESENT_FIELDS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
 
 /// The recipients that `header` names.
-pub(super) fn named_in(header: Header<'_>) -> Result<Vec<Address>, Failure> {
+pub(super) fn named_in(header: Header<'_>) -> Result<Listed, Failure> {
     let is_resent = header.fields().any(|field| is_resent(&field));
     let wanted = if is_resent { RESENT_FIELDS } else { FIELDS };
-    let mut recipients = Vec::new();
+    let mut named = Listed::default();
     for field in header.fields().filter(|field| wanted.iter().any(|name| field.is(name))) {
-        recipients.extend(addresses_in(&field)?);
+        let Listed { addresses, doubtful } = listed_in(&field)?;
+        named.addresses.extend(addresses);
+        named.doubtful.extend(doubtful);
     }
-    Ok(recipients)
+    Ok(named)
 }
 
 /// Each of `recipients` once, in order. Case makes another recipient of a local part (RFC 5321 2.4), not of a
@@ -39,7 +41,7 @@ fn is_resent(field: &Field<'_>) -> bool {
     field.name().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Resent-"))
 }
 
-fn addresses_in(field: &Field<'_>) -> Result<Vec<Address>, Failure> {
+fn listed_in(field: &Field<'_>) -> Result<Listed, Failure> {
     let refused = |why: &dyn std::fmt::Display| {
         let message = format!("{}: {}", field.name(), Foreign(&why.to_string()));
         Failure::new(Exit::DataErr, message)
@@ -60,7 +62,7 @@ mod tests {
 
     fn named(header: &str) -> Result<Vec<String>, Failure> {
         let found = named_in(split(header.as_bytes()).header)?;
-        Ok(without_duplicates(found).iter().map(ToString::to_string).collect())
+        Ok(without_duplicates(found.addresses).iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -101,6 +103,10 @@ mod tests {
             (
                 "To: \"a@x, b@y\"\r\n\r\n",
                 "To: an address within quotes and no domain behind them: leave the quotes out: \"a@x, b@y\"",
+            ),
+            (
+                "Cc: a@x, =?utf-8?q?b=40y?=\r\n\r\n",
+                "Cc: an encoded word (=?...?=) is a name, not an address: write the address as it is: =?utf-8?q?b=40y?=",
             ),
             ("To: J\u{f6}rg@\r\n\r\n", "To: not an address: J\u{f6}rg@"),
         ] {

@@ -12,9 +12,11 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
+use crate::message::rewrite::Rules;
 
 const CONFIG: &str = "/etc/nullmta.toml";
 const SOCKET: &str = "/run/nullmta/submit.sock";
@@ -57,6 +59,8 @@ pub(super) struct Ways {
     pub(super) max_message_size: u64,
     /// What is wrong with the configuration.
     pub(super) warning: Option<String>,
+    /// What becomes of addresses, for `known.rs`; `None`: the configuration is not there, or cannot be read.
+    pub(super) rules: Option<Arc<Rules>>,
 }
 
 impl Ways {
@@ -90,6 +94,7 @@ impl Ways {
             control: config.control,
             max_message_size: config.listen.max_message_size,
             warning: None,
+            rules: Some(config.rewrite),
         }
     }
 }
@@ -102,6 +107,7 @@ impl Default for Ways {
             control: CONTROL.into(),
             max_message_size: MAX_MESSAGE_SIZE,
             warning: None,
+            rules: None,
         }
     }
 }
@@ -120,7 +126,7 @@ mod tests {
         let environment = Environment { hostname: "h.example".into() };
         let config =
             Config::parse("relayhost = \"smtp.example.com\"\n", Path::new(CONFIG), &environment).unwrap();
-        assert_eq!(Ways::of(config), Ways::default());
+        assert_eq!(Ways { rules: None, ..Ways::of(config) }, Ways::default());
     }
 
     #[test]

@@ -5,12 +5,12 @@ use crate::message::address::mailboxes;
 
 fn read(body: &str) -> Result<Vec<String>, String> {
     let found = addresses_of(body.as_bytes()).map_err(|error| error.to_string())?;
-    Ok(found.iter().map(ToString::to_string).collect())
+    Ok(found.addresses.iter().map(ToString::to_string).collect())
 }
 
 #[test]
 fn lists_as_they_are_written() {
-    let cases: [(&str, &[&str]); 39] = [
+    let cases: [(&str, &[&str]); 41] = [
         ("", &[]),
         (" \r\n", &[]),
         ("root", &["root"]),
@@ -23,6 +23,8 @@ fn lists_as_they_are_written() {
         ("\"Doe, John; <x@y>\" <john@example.org>", &["john@example.org"]),
         ("\"quo\\\"te, <x>\" <q@x>", &["q@x"]),
         ("=?utf-8?q?J=C3=B6rg?= <j@x>", &["j@x"]),
+        ("=?utf-8?q?Smith,_J=C3=B6rg?= <j@x>", &["j@x"]),
+        ("=?utf-8?q?A, <b@y>: C?= <j@x>", &["j@x"]),
         ("Jörg <j@x>", &["j@x"]),
         ("Cron Daemon <root> (by cron, at noon)", &["root"]),
         ("(a, b) a@x (c (nested, d@y) \\) e)", &["a@x"]),
@@ -99,9 +101,42 @@ fn addresses_in_quotes_are_refused_with_a_sentence() {
     assert_eq!(read("\"ann, bob\" <c@x>, \"a b\", \"a@b\"@x").unwrap().len(), 3);
 }
 
+/// `=?utf-8?q?a=40x.example?=` was queued, with exit 0, for a user of this host of that name.
+#[test]
+fn an_encoded_word_is_no_address() {
+    let sentence = "an encoded word (=?...?=) is a name, not an address: write the address as it is";
+    for (body, entry) in [
+        ("=?utf-8?q?a=40x.example?=", "=?utf-8?q?a=40x.example?="),
+        ("b@y, =?utf-8?B?YUB4?=@x.example", "=?utf-8?B?YUB4?=@x.example"),
+        ("Ann <=?utf-8?q?a=40x?=>", "=?utf-8?q?a=40x?="),
+    ] {
+        assert_eq!(read(body), Err(format!("{sentence}: {entry}")), "{body:?}");
+    }
+    let with_its_at = "=?utf-8?q?a@x.example?=";
+    assert!(read(with_its_at).is_err() && read("=?utf-8?q?Ann?= =?utf-8?q?a=40x?=").is_err());
+}
+
+/// `Smith, Ann <a@x>` was queued for Ann and for a user of this host called Smith.
+#[test]
+fn a_bare_word_beside_brackets_is_in_doubt() {
+    for (body, doubtful) in [
+        ("Smith, Ann <a@x>", "Smith"),
+        ("Ann <a@x>, Inc.", "Inc."),
+        ("Acme, \"Inc.\", Team: Ltd, <a@x>;", "Acme \"Inc.\" Ltd"),
+        ("root, ann", ""),
+        ("<root>, ann@x, Bob <bob>", ""),
+        ("Smith (<a@x>), \"<a@x>\"@y", ""),
+    ] {
+        let listed = addresses_of(body.as_bytes()).unwrap();
+        let words: Vec<_> = listed.doubtful.iter().map(Address::as_str).collect();
+        assert_eq!(words.join(" "), doubtful, "{body:?}");
+        assert!(listed.doubtful.iter().all(|word| listed.addresses.contains(word)), "they stay recipients");
+    }
+}
+
 #[test]
 fn octets_that_are_no_utf8_are_for_display_names() {
-    let latin = addresses_of(b"J\xf6rg <j@x>").unwrap();
+    let latin = addresses_of(b"J\xf6rg <j@x>").unwrap().addresses;
     assert_eq!(latin, [Address::parse("j@x").unwrap()]);
     assert!(addresses_of(b"j\xf6rg@x").is_err());
 }
@@ -109,7 +144,8 @@ fn octets_that_are_no_utf8_are_for_display_names() {
 fn mailbox() -> impl Strategy<Value = String> {
     let local = prop_oneof!["[a-z0-9+=_-]{1,8}", "[a-z]{1,3}\\.[a-z]{1,3}", "\"[a-z ,;:<>@()]{0,8}\""];
     let domain = prop_oneof!["@[a-z]{1,5}", "@[a-z]{1,5}\\.[a-z]{2}", ""];
-    let is_meant = |text: &String| Address::parse(text).is_ok_and(|address| !address.is_address_in_quotes());
+    let is_meant =
+        |text: &String| Address::parse(text).is_ok_and(|address| address.fault_as_recipient().is_none());
     (local, domain).prop_map(|(a, b)| a + &b).prop_filter("an address in quotes", is_meant)
 }
 
@@ -134,7 +170,7 @@ proptest! {
 
     #[test]
     fn no_octets_make_it_panic_or_yield_an_unsafe_address(body in proptest::collection::vec(any::<u8>(), 0..64)) {
-        for address in addresses_of(&body).unwrap_or_default() {
+        for address in addresses_of(&body).unwrap_or_default().addresses {
             prop_assert!(!address.as_str().chars().any(char::is_control));
         }
     }
@@ -152,7 +188,7 @@ proptest! {
         let there: Result<Vec<_>, _> = mailboxes(body.as_bytes()).collect();
         if let (Ok(here), Ok(there)) = (addresses_of(body.as_bytes()), there) {
             let mut there = there.into_iter().map(|mailbox| mailbox.address).peekable();
-            for address in here {
+            for address in here.addresses {
                 let is_there = there.next_if_eq(&address).is_some();
                 prop_assert!(is_there || address.as_str().starts_with('"'), "{} is not in {:?}", address, body);
             }

@@ -9,9 +9,9 @@
 
 use std::borrow::Cow;
 
-use super::display_name::{MAX_NAME_OCTETS, display_name_of_field};
 use crate::envelope::Address;
 use crate::message::address::{Mailbox, authors};
+use crate::message::display_name::{MAX_NAME_OCTETS, display_name_of_field};
 
 /// A From that is written anew.
 #[derive(Debug, PartialEq, Eq)]

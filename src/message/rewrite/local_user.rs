@@ -1,11 +1,12 @@
 //! Who on this host sends the message, for a From that is missing.
 //!
 //! Promises: a full name from the password file, which users may change (chfn), stays a display name: it
-//! can hold no address, and cannot end its field (`display_name.rs`).
+//! can hold no address, and cannot end its field (`message/display_name.rs`).
 
 use std::borrow::Cow;
 
-use super::display_name::display_name;
+use super::spelling::folded_local;
+use crate::message::display_name::display_name;
 
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,16 @@ impl LocalUser {
         let login = fields.first().filter(|login| !login.is_empty())?;
         let gecos = fields.get(4).and_then(|gecos| gecos.split(',').next()).unwrap_or_default();
         Some(LocalUser { login: (*login).to_owned(), full_name: gecos.replace('&', &capitalized(login)) })
+    }
+
+    /// Whether a password file has a user of this login name, in any case, as mail for them is delivered.
+    pub fn is_in_passwd(passwd: &[u8], local_part: &str) -> bool {
+        let wanted = folded_local(local_part);
+        let mut lines = passwd.split(|octet| *octet == b'\n').map(text);
+        let is_of = |line: Cow<'_, str>| {
+            line.split_once(':').is_some_and(|(login, _)| login.to_lowercase() == wanted)
+        };
+        !wanted.is_empty() && lines.any(is_of)
     }
 
     /// The full name as a display name, for before `<`; empty where there is none.
@@ -76,6 +87,20 @@ mod tests {
             let user = LocalUser::of_passwd(PASSWD, uid);
             let found = user.as_ref().map(|user| (user.login.as_str(), user.full_name.as_str()));
             assert_eq!(found, expected, "{uid}");
+        }
+    }
+
+    #[test]
+    fn logins_are_found_in_any_case() {
+        for (login, is_there) in [
+            ("ann", true),
+            ("Ann", true),
+            ("\"bob\"", true),
+            ("Smith", false),
+            ("Ann Smith", false),
+            ("", false),
+        ] {
+            assert_eq!(LocalUser::is_in_passwd(PASSWD, login), is_there, "{login:?}");
         }
     }
 

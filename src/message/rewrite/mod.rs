@@ -39,7 +39,6 @@
 mod aliases;
 mod author;
 mod change;
-mod display_name;
 mod effort;
 mod envelope;
 mod fields;

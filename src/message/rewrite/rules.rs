@@ -214,6 +214,15 @@ impl Rules {
         rest.map_or_else(|| address.completed_with(self.origin()), |step| step.to)
     }
 
+    /// Whether the mail of this user of the host has a place to go: an alias or an entry of `recipients` names them,
+    /// or all mail goes to one `recipient`.
+    pub fn is_named(&self, user: &Address) -> bool {
+        let address = user.completed_with(self.origin());
+        self.recipients.for_all.is_some()
+            || self.recipients.table.names(user)
+            || self.targets(&address).is_some()
+    }
+
     /// How large the header rules are together, when compiled.
     pub fn header_rules_kib(&self) -> u32 {
         self.header.iter().map(|rule| rule.pattern.kib()).sum()

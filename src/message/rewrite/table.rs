@@ -98,6 +98,12 @@ impl Table {
         entry.or_else(|| self.entries.get(&at_domain)).map(|to| to.apply(address))
     }
 
+    /// Whether an entry is about a user of this name.
+    pub(super) fn names(&self, user: &Address) -> bool {
+        let user = folded_local(user.local_part());
+        self.entries.keys().any(|selector| selector.user.as_deref() == Some(&*user))
+    }
+
     /// The right sides.
     pub(super) fn replacements(&self) -> impl Iterator<Item = &Replacement> {
         self.entries.values()

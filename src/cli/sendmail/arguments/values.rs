@@ -6,7 +6,7 @@
 use super::{Mode, usage};
 use crate::cli::exit::Failure;
 use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
-use crate::message::address_list::addresses_of;
+use crate::message::address_list::{Listed, addresses_of};
 
 pub(super) fn mode(value: &str) -> Result<Mode, Failure> {
     match value {
@@ -34,14 +34,14 @@ pub(super) fn reverse_path(value: &str) -> Result<ReversePath, Failure> {
     if matches!(value.trim(), "" | "<>") {
         return Ok(ReversePath::Null);
     }
-    match <[Address; 1]>::try_from(addresses(value)?) {
+    match <[Address; 1]>::try_from(addresses(value)?.addresses) {
         Ok([address]) => Ok(ReversePath::Mailbox(address)),
         Err(_) => Err(usage(format!("-f needs one address, not {value:?}"))),
     }
 }
 
 /// The addresses in one argument: some callers give several, with commas, or with display names.
-pub(super) fn addresses(word: &str) -> Result<Vec<Address>, Failure> {
+pub(super) fn addresses(word: &str) -> Result<Listed, Failure> {
     if word.contains(['\0', '\r', '\n']) {
         return Err(usage(format!("line break or NUL in address {word:?}")));
     }

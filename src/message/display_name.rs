@@ -11,6 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 /// An encoded word has at most 75 octets (RFC 2047 2): so many of text, in base64.
 const MAX_ENCODED_OCTETS: usize = 42;
 
+/// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
+const MAX_LINE_OCTETS: usize = 998;
+
 /// The longest name that is used, in octets.
 pub(super) const MAX_NAME_OCTETS: usize = 200;
 
@@ -42,16 +45,27 @@ pub(super) fn display_name_of_field(text: &str) -> String {
     words.join("\r\n ")
 }
 
+/// The length of the encoded word that `text` begins with, whatever stands in it: a comma or a space, which must not.
+pub(super) fn encoded_word_len(text: &str) -> Option<usize> {
+    let (_, _, _, behind) = encoded_parts(text)?;
+    Some(text.len() - behind.len())
+}
+
+/// Charset, encoding and text of the encoded word that `text` begins with, and what stands behind it.
+fn encoded_parts(text: &str) -> Option<(&str, &str, &str, &str)> {
+    let (charset, rest) = text.strip_prefix("=?")?.split_once('?')?;
+    let (encoding, rest) = rest.split_once('?')?;
+    // No search goes further than a line.
+    let (word, behind) = rest.split_at(rest[..rest.floor_char_boundary(MAX_LINE_OCTETS)].find("?=")?);
+    let behind = &behind["?=".len()..];
+    let is_charset = charset.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_*".contains(&octet));
+    (is_charset && matches!(encoding, "Q" | "q" | "B" | "b")).then_some((charset, encoding, word, behind))
+}
+
 /// The first encoded word of `text`, fit for a phrase, with what stands before and behind it.
 fn encoded_word(text: &str) -> Option<(&str, String, &str)> {
-    let (before, rest) = text.split_once("=?")?;
-    let (charset, rest) = rest.split_once('?')?;
-    let (encoding, rest) = rest.split_once('?')?;
-    let (word, behind) = rest.split_once("?=")?;
-    let is_charset = charset.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_*".contains(&octet));
-    if !is_charset || !matches!(encoding, "Q" | "q" | "B" | "b") {
-        return None;
-    }
+    let (before, rest) = text.split_at(text.find("=?")?);
+    let (charset, encoding, word, behind) = encoded_parts(rest)?;
     let word: String = match encoding {
         "B" | "b" => word.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect(),
         _ => word.bytes().map(q_encoded).collect(),

@@ -1,0 +1,82 @@
+//! Whether a bare word beside an address in brackets can be a recipient: `Smith` in `Smith, Ann <a@x.example>`.
+//!
+//! Promises: one that is neither a user of this host nor named by the configuration is refused, and nothing is
+//! queued: as a rule it is a part of a name that lacks its quotes, and its mail would go to a stranger, or bounce. One
+//! that is a user or an alias stays a recipient. Where the configuration cannot be read nobody is refused, since
+//! nobody knows its aliases.
+//!
+//! Not here: which words are in doubt (`message/address_list.rs`).
+
+use std::fs;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::envelope::Address;
+use crate::log::Foreign;
+use crate::message::rewrite::{LocalUser, Rules};
+
+/// Fails with `exit` where one of the words in doubt is nobody.
+pub(super) fn refuse_unknown(doubtful: &[Address], rules: Option<&Rules>, exit: Exit) -> Result<(), Failure> {
+    let Some(rules) = rules.filter(|_| !doubtful.is_empty()) else { return Ok(()) };
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    match doubtful.iter().find(|word| !is_known(word, &passwd, rules)) {
+        Some(word) => Err(Failure::new(exit, sentence(word))),
+        None => Ok(()),
+    }
+}
+
+fn is_known(word: &Address, passwd: &[u8], rules: &Rules) -> bool {
+    // RFC 5321 4.5.1: every host has a postmaster.
+    word.as_str().eq_ignore_ascii_case("postmaster")
+        || LocalUser::is_in_passwd(passwd, word.local_part())
+        || rules.is_named(word)
+}
+
+fn sentence(word: &Address) -> String {
+    format!(
+        "{} is neither a user of this host nor an alias, and stands beside an address in brackets: put quotes around \
+         the whole name if it is a part of one, else write its domain behind it; nothing was queued",
+        Foreign(word.as_str())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::rewrite::{Replacement, Selector, Settings};
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    #[test]
+    fn users_aliases_and_those_of_a_table_are_known() {
+        let plain = || Settings::new("o.example", "web1.o.example");
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        let entry = |from, to| [(Selector::parse(from).unwrap(), Replacement::parse(to).unwrap())].into();
+        let aliases = [("ops".to_owned(), vec![address("o@x.example")])].into();
+        let all = Settings { recipient: Some(address("o@x.example")), ..plain() };
+        for (settings, known, unknown) in [
+            (plain(), "root Ann postmaster", "Smith ops sales"),
+            (Settings { aliases, ..plain() }, "ops OPS ann", "Smith sales"),
+            (Settings { recipients: entry("sales", "s@x.example"), ..plain() }, "sales ann", "Smith ops"),
+            (Settings { recipients: entry("@o.example", "@x.example"), ..plain() }, "ann", "Smith"),
+            (all, "Smith ann", ""),
+        ] {
+            let rules = Rules::new(settings).unwrap();
+            let is_known = |word: &str| is_known(&address(word), passwd, &rules);
+            assert!(known.split_whitespace().all(is_known), "{known}");
+            assert!(!unknown.split_whitespace().any(is_known), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn where_the_aliases_are_not_known_nobody_is_refused() {
+        let (doubtful, exit) = ([address("nobody-of-this-name")], Exit::DataErr);
+        let rules = Rules::new(Settings::new("o.example", "web1.o.example")).unwrap();
+        assert!(refuse_unknown(&doubtful, None, exit).is_ok());
+        assert!(refuse_unknown(&[], Some(&rules), exit).is_ok());
+        let failure = refuse_unknown(&doubtful, Some(&rules), exit).unwrap_err();
+        assert_eq!(failure.exit(), exit);
+        assert!(failure.to_string().starts_with("nobody-of-this-name is neither a user"), "{failure}");
+    }
+}
