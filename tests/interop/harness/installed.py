@@ -18,6 +18,13 @@ TLS = '\n[tls]\nca-file = "/var/lib/sink/ca.pem"\nserver-name = "localhost"\n'
 CONFIG = readme.configuration().replace("smtp.example.com:587", RELAY) + TLS
 assert RELAY in CONFIG and f'"{USER}"' in CONFIG
 
+SINK = f"""\
+[Service]
+StateDirectory=sink
+ExecStart=/src/target/release/nullmta sink --listen {RELAY} --user {USER}:{PASSWORD} --maildir /var/lib/sink/mail \\
+    --ca-file /var/lib/sink/ca.pem
+"""
+
 # What is not on this host: the binary is built, and swaks runs from the real one.
 _ELSEWHERE = "cargo() { :; }; cd /src && "
 
@@ -39,8 +46,9 @@ class InstalledHost(BootedHost):
         shutil.copytree(TREE / "systemd", self.root / "src/systemd")
         shutil.copy(binary(), self.root / "src/target/release/nullmta")
         self.configure(CONFIG)
-        self.start_sink()
+        self.write("/etc/systemd/system/sink.service", SINK)
         self.must("systemctl", "daemon-reload")
+        self.start_sink()
         for command in readme.commands():
             if command.startswith("swaks"):
                 swaks = self.beside("sh", "-c", command)
@@ -64,11 +72,8 @@ class InstalledHost(BootedHost):
         self.write("/etc/nullmta.toml", text)
 
     def start_sink(self):
-        self.must("install", "-d", "-m", "755", "/var/lib/sink")
         self.path("/var/lib/sink/ca.pem").unlink(missing_ok=True)
-        self.must("systemd-run", "--quiet", "--collect", "--unit=sink", "/src/target/release/nullmta", "sink",
-                  "--listen", RELAY, "--maildir", "/var/lib/sink/mail", "--ca-file", "/var/lib/sink/ca.pem",
-                  "--user", f"{USER}:{PASSWORD}")
+        self.must("systemctl start sink.service")
         wait_until(self.path("/var/lib/sink/ca.pem").exists, 20, "the sink's certificate")
 
     def received(self) -> list:
