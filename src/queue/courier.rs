@@ -52,6 +52,17 @@ impl Desk {
     pub(super) fn became(&self, id: QueueId, disposition: Disposition) {
         self.queue.tell(Command::Became { id, disposition });
     }
+
+    /// Says in the log that the run before may have sent this message, where nobody has said so. Called at the latest
+    /// moment that is safe: before a second final dot, and before a record that ends the mark on the spool.
+    pub(super) fn tell_hidden_duplicate(&self, attempt: &mut Attempt) {
+        let Attempt { id, member, .. } = attempt;
+        if member.marks.hides_duplicate() {
+            log::possible_duplicate(*id, "an earlier attempt was past its content when nullmta ended");
+            member.marks.set(Mark::Told, true);
+            self.queue.tell(Command::DuplicateTold(*id));
+        }
+    }
 }
 
 /// A message under way, without its content: what its report will be settled with.
@@ -141,9 +152,6 @@ impl Courier {
 
     fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
-        if member.marks.has(Mark::InFlight) {
-            log::possible_duplicate(id, "an earlier attempt was past its content when nullmta ended");
-        }
         let (taken_at, taken_steady) = (self.desk.clock.now(), self.desk.clock.steady());
         let (asked, unasked): (Vec<usize>, Vec<usize>) =
             ledger.open().partition(|index| replies.of(*index).is_some());
@@ -268,6 +276,7 @@ impl Work for Courier {
         let marked = self.desk.spool.mark_in_flight(id).await;
         if let Some(attempt) = self.attempts.get_mut(&id).filter(|_| marked.is_ok()) {
             attempt.progress = Progress::PastContent;
+            self.desk.tell_hidden_duplicate(attempt);
         }
         marked.map_err(|error| {
             self.desk.queue.tell(Command::Unmarked { id, error });
@@ -323,8 +332,8 @@ impl Drop for Courier {
                 self.lost(id, in_doubt);
             }
             // Where the runtime itself ends, the next start finds what was recorded.
-            if attempt.earlier.is_some() && Handle::try_current().is_ok() {
-                Settlement::of_parts(self.desk.clone(), attempt).spawn();
+            if Handle::try_current().is_ok() {
+                Settlement::of_unreported(self.desk.clone(), attempt).spawn();
             } else {
                 self.desk.became(id, Disposition::Lost { warned: false });
             }

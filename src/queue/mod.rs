@@ -320,6 +320,8 @@ enum Command {
         /// The relay may have a copy of it.
         in_doubt: bool,
     },
+    /// The log has said that the run before may have sent this message.
+    DuplicateTold(QueueId),
     /// What became of a message cannot be recorded yet.
     Unrecorded {
         id: QueueId,

@@ -194,6 +194,7 @@ impl Owner {
             // Whoever asked may have gone away.
             Command::Left { connection, id, answer } => drop(answer.send(self.left(connection, id))),
             Command::Lost { connection, id, in_doubt } => self.lost(connection, id, in_doubt),
+            Command::DuplicateTold(id) => self.roster.update(id, |member| member.marks.set(Mark::Told, true)),
             Command::Unrecorded { id, error } => self.unrecorded(id, error),
             Command::Unmarked { id, error } => self.unmarked(id, error),
             Command::Recordable => self.recordable(),
@@ -225,10 +226,6 @@ impl Owner {
         let now = self.now();
         self.recording.took_outcome(id, self.roster.len());
         self.run_relay_clock();
-        if disposition != Disposition::Postponed {
-            // It was begun, and what is to be said of an earlier run has been said.
-            self.roster.update(id, |member| member.marks.set(Mark::InFlight, false));
-        }
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
             self.refusals.release(id);
             self.throttle.forget(id);

@@ -8,6 +8,19 @@
 //! the message stays on the spool, and is *dead* when no other recipient is open, never silently gone. What each
 //! recipient was told last is kept.
 //!
+//! Every attempt that has written its content, and of which nothing is recorded, says on the spool how it ended
+//! ([`Flight`]), so that "possible duplicate" is said once for each copy that the relay may have, and for no other:
+//!
+//! | the attempt ended | said | the mark becomes |
+//! |---|---|---|
+//! | with a reply that settles or defers a recipient | nothing | ended by that record |
+//! | with 421, 503 or the like at the dot, or before the dot | nothing | over (told, where an earlier copy was told) |
+//! | without a reply to the dot, or without a report | at once | told |
+//! | with the process, at any moment behind the mark | by the next run: when the dot is written again, or before a record that ends the mark and leaves a recipient open | as the new attempt has it |
+//!
+//! The last row is the one where the line may be wrong: the mark is written just before the dot, so that the process may
+//! have ended before the dot was written, or behind a reply that refused the message. No line is missing.
+//!
 //! Not here: what a reply means (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), how a DSN
 //! looks (`message/dsn/`).
 
@@ -28,7 +41,7 @@ use crate::log::{self, Delays, Outcome};
 use crate::message::dsn::{Affected, Audience, Dsn, Kind, Original};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
-use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Mark, Spool};
+use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Flight, Mark, Spool};
 use crate::status::Status;
 
 /// What became of a message that was under way.
@@ -77,6 +90,8 @@ pub(super) struct Said {
     lost: bool,
     /// The relay had all of it once, and its answer did not reach us.
     may_have_arrived: bool,
+    /// That is so of this attempt.
+    in_doubt: bool,
 }
 
 impl Said {
@@ -89,11 +104,12 @@ impl Said {
         let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
         log_deliveries(attempt, &report, desk.clock.steady(), outcome);
         let unsaid = unsaid(&report, ruling, outcome);
-        let may_have_arrived = report.possible_duplicate || attempt.member.copies > 0;
+        let in_doubt = report.possible_duplicate;
+        let may_have_arrived = in_doubt || attempt.member.copies > 0;
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let finding = |report| Finding { outcome: outcome(&report), report, dsn_passed_on };
         let findings = recipients.into_iter().map(finding).collect();
-        Said { findings, peer, unsaid, lost, may_have_arrived }
+        Said { findings, peer, unsaid, lost, may_have_arrived, in_doubt }
     }
 }
 
@@ -109,6 +125,8 @@ pub(super) struct Settlement {
     lost: bool,
     /// The relay had all of it once, and its answer did not reach us.
     may_have_arrived: bool,
+    /// That is so of this attempt.
+    in_doubt: bool,
     warned: bool,
     success_told: bool,
     /// The owner and the log have been told that the spool does not take it.
@@ -140,8 +158,16 @@ impl Settlement {
         }
     }
 
+    /// Settles what was said before a connection ended without a report.
+    pub(super) fn of_unreported(desk: Arc<Desk>, attempt: Attempt) -> Self {
+        let in_doubt = attempt.progress == Progress::PastContent;
+        let is_untold = attempt.earlier.is_none();
+        let unsaid = is_untold.then_some(Disposition::Lost { warned: false });
+        Settlement { unsaid, in_doubt, ..Self::of_parts(desk, attempt) }
+    }
+
     fn of_said(desk: Arc<Desk>, attempt: Attempt, said: Said) -> Self {
-        let Said { findings, peer, unsaid, lost, may_have_arrived } = said;
+        let Said { findings, peer, unsaid, lost, may_have_arrived, in_doubt } = said;
         Settlement {
             desk,
             attempt,
@@ -150,6 +176,7 @@ impl Settlement {
             unsaid,
             lost,
             may_have_arrived,
+            in_doubt,
             warned: false,
             success_told: false,
             is_unrecorded: false,
@@ -166,6 +193,7 @@ impl Settlement {
             unsaid: None,
             lost: false,
             may_have_arrived: false,
+            in_doubt: false,
             warned: false,
             success_told: true,
             is_unrecorded: false,
@@ -177,16 +205,23 @@ impl Settlement {
         let (desk, id) = (self.desk.clone(), self.attempt.id);
         let settled = tokio::spawn(self.run());
         tokio::spawn(async move {
-            // A settlement that panicked has recorded less than it should: the message is tried again.
-            let disposition = settled.await.unwrap_or_else(|_panicked| {
-                log::possible_duplicate(id, "its outcome was not recorded");
-                Disposition::Postponed
-            });
+            let disposition = match settled.await {
+                Ok(disposition) => disposition,
+                // A settlement that panicked has recorded less than it should: the message is tried again.
+                Err(_panicked) => {
+                    log::possible_duplicate(id, "its outcome was not recorded");
+                    desk.spool.end_flight(id, Flight::Told).await;
+                    Disposition::Postponed
+                }
+            };
             desk.became(id, disposition);
         });
     }
 
     async fn run(mut self) -> Disposition {
+        if let Some(how) = self.flight_to_end() {
+            self.desk.spool.end_flight(self.attempt.id, how).await;
+        }
         if let Some(disposition) = self.unsaid {
             return disposition;
         }
@@ -204,6 +239,17 @@ impl Settlement {
         }
     }
 
+    /// How the attempt ended, where the spool would not know it by what is recorded.
+    fn flight_to_end(&self) -> Option<Flight> {
+        match (self.attempt.progress, self.unsaid) {
+            (Progress::BeforeDot, _) => None,
+            (Progress::PastContent, _) if self.in_doubt => Some(Flight::Told),
+            (Progress::PastContent, None) => None,
+            (Progress::PastContent, Some(_)) if self.attempt.member.copies > 0 => Some(Flight::Told),
+            (Progress::PastContent, Some(_)) => Some(Flight::Over),
+        }
+    }
+
     fn unrecorded(&mut self, error: CommitError) {
         if !std::mem::replace(&mut self.is_unrecorded, true) {
             log::unrecorded(self.attempt.id, &error);
@@ -215,6 +261,9 @@ impl Settlement {
     async fn record(&mut self) -> Result<Disposition, CommitError> {
         for finding in self.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
             self.attempt.ledger.sent(finding.report.index);
+        }
+        if self.leaves_open() {
+            self.desk.tell_hidden_duplicate(&mut self.attempt);
         }
         if self.has(Outcome::Sent) && (self.has(Outcome::Bounced) || self.has(Outcome::Expired)) {
             // The DSN's record ends what the in-flight mark says: what was sent must be known before it.
@@ -348,6 +397,12 @@ impl Settlement {
         self.attempt.rest.iter().any(|index| self.attempt.replies.of(*index).is_none())
     }
 
+    /// Whether a recipient is to be asked again.
+    fn leaves_open(&self) -> bool {
+        let ended = self.still_open(&[Outcome::Sent, Outcome::Bounced, Outcome::Expired]).len();
+        self.attempt.ledger.open().count() > ended
+    }
+
     fn has(&self, outcome: Outcome) -> bool {
         self.findings.iter().any(|finding| finding.outcome == Some(outcome))
     }
@@ -439,6 +494,7 @@ pub(super) async fn record_part(
     attempt: &mut Attempt,
     report: Report,
 ) -> Result<(), CommitError> {
+    desk.tell_hidden_duplicate(attempt);
     let mut said = Said::of(desk, attempt, report, Ruling::AsSaid);
     attempt.progress = Progress::BeforeDot;
     for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {

@@ -1,7 +1,7 @@
 //! What a record does: the one meaning of each kind, for the writer after its sync and for recovery alike.
 
 use super::format::Kind;
-use super::marks::{EntryState, Mark, Marks};
+use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::Malformed;
 use super::payload::{self, Effect, Fates, Meta};
 
@@ -20,8 +20,8 @@ pub(super) enum Change {
     State(EntryState),
     /// There is a deferral reason to read.
     Note,
-    /// The final dot is about to be sent.
-    InFlight,
+    /// How the attempt stands that has written all of its content.
+    InFlight(Flight),
     /// The process ended in order.
     CleanEnd,
 }
@@ -43,7 +43,7 @@ impl Change {
             Change::Settle => Kind::Settled,
             Change::State(_) => Kind::State,
             Change::Note => Kind::Note,
-            Change::InFlight => Kind::InFlight,
+            Change::InFlight(_) => Kind::InFlight,
             Change::CleanEnd => Kind::CleanEnd,
         }
     }
@@ -63,7 +63,7 @@ impl Change {
             Kind::Settled => (Change::Settle, None),
             Kind::State => (Change::State(payload::decode_state(payload)?), None),
             Kind::Note => (Change::Note, None),
-            Kind::InFlight => (Change::InFlight, None),
+            Kind::InFlight => (Change::InFlight(payload::decode_flight(payload)?), None),
             Kind::CleanEnd => (Change::CleanEnd, None),
         })
     }

@@ -15,7 +15,7 @@ use super::draft::{Draft, Finished};
 use super::entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, Stored};
 use super::fs::Fs;
 use super::ledger::{Ledger, Settled};
-use super::marks::EntryState;
+use super::marks::{EntryState, Flight};
 use super::payload::{self, Effect, Meta};
 use super::read::{self, Check};
 use super::replies::Replies;
@@ -156,9 +156,20 @@ impl Spool {
     /// Written (survives kill -9), not synced, when this returns Ok: called just before the final dot. After
     /// an error there is no mark, and a duplicate would be silent.
     pub async fn mark_in_flight(&self, id: QueueId) -> Result<(), CommitError> {
+        self.record_flight(id, Flight::Begun).await
+    }
+
+    /// Says of the last attempt, of which nothing else is recorded, how it has ended: survives kill -9 as the mark does.
+    /// Where it is lost, the next start says once more that the message may be a duplicate.
+    pub async fn end_flight(&self, id: QueueId, how: Flight) {
+        let _ = self.record_flight(id, how).await;
+    }
+
+    async fn record_flight(&self, id: QueueId, flight: Flight) -> Result<(), CommitError> {
         let (answer, written) = oneshot::channel();
         let answer = Answer::Written(answer);
-        let request = Request::plain(id, Change::InFlight, Vec::new(), self.shared(), answer);
+        let change = Change::InFlight(flight);
+        let request = Request::plain(id, change, payload::encode_flight(flight), self.shared(), answer);
         self.ask(request, written).await
     }
 

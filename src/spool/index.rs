@@ -17,7 +17,7 @@ use std::ops::Bound;
 use super::change::{Carried, Change};
 use super::format::record_length;
 use super::ledger::Fate;
-use super::marks::{Mark, Marks};
+use super::marks::{Flight, Mark, Marks};
 use super::payload::{Effect, Fates};
 use super::space::{Oldest, Sums};
 use crate::queue_id::QueueId;
@@ -211,7 +211,7 @@ impl Index {
             Change::Settle => return self.remove(id),
             Change::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
             Change::Note => self.note(id, place),
-            Change::InFlight => self.mark(id, Mark::InFlight, true),
+            Change::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
             Change::CleanEnd => {}
         }
         false
@@ -254,7 +254,10 @@ impl Index {
     }
 
     fn close(&mut self, id: QueueId, fates: &Fates) {
-        self.mark(id, Mark::InFlight, false);
+        if fates.is_empty() {
+            return;
+        }
+        self.with(id, |slot| slot.marks.set_flight(Flight::Over));
         self.with_extra(id, |extra| {
             for (index, fate) in fates {
                 if !extra.fates.iter().any(|(other, _)| other == index) {
@@ -266,7 +269,7 @@ impl Index {
 
     fn note(&mut self, id: QueueId, place: Place) {
         self.mark(id, Mark::Deferred, true);
-        self.mark(id, Mark::InFlight, false);
+        self.with(id, |slot| slot.marks.set_flight(Flight::Over));
         self.with_extra(id, |extra| extra.note = Some(place));
     }
 

@@ -5,6 +5,10 @@
 //!
 //! Promise: what a running spool knows of a message and what the next start finds are the same marks.
 //!
+//! An attempt is *in flight* from just before its final dot until what it came to is recorded ([`Flight`]). The relay may
+//! have that copy; whoever sends the message again says so in the log, once for each copy, and the mark [`Mark::Told`]
+//! keeps later starts from saying it again.
+//!
 //! Not here: which record sets which mark (`index.rs`).
 
 /// Whether a message is to be delivered.
@@ -22,7 +26,7 @@ pub enum EntryState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mark {
-    /// A relay attempt was in its last phase when the process ended: the next one may be a duplicate.
+    /// An attempt has written its final dot, or was about to, and what it came to is not recorded.
     InFlight = 1,
     /// A delay DSN has been committed for it.
     Warned = 2,
@@ -30,6 +34,20 @@ pub enum Mark {
     Deferred = 4,
     /// Its content is in a file of its own.
     Large = 8,
+    /// The log has said that the attempt in flight may have left a copy with the relay.
+    Told = 64,
+}
+
+/// How an attempt stands that has written all of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Flight {
+    /// The final dot is about to be written.
+    Begun = 0,
+    /// It has ended without a reply, and the log has said so.
+    Told = 1,
+    /// It has ended, the relay has no copy, and nothing else is recorded of it.
+    Over = 2,
 }
 
 const HELD: u8 = 16;
@@ -55,6 +73,17 @@ impl Marks {
     #[must_use]
     pub fn and(self, mark: Mark, on: bool) -> Marks {
         Marks(if on { self.0 | mark as u8 } else { self.0 })
+    }
+
+    /// Says how the last attempt stands.
+    pub fn set_flight(&mut self, flight: Flight) {
+        self.set(Mark::InFlight, flight != Flight::Over);
+        self.set(Mark::Told, flight == Flight::Told);
+    }
+
+    /// Whether the relay may have the message already, and the log has not said so.
+    pub fn hides_duplicate(self) -> bool {
+        self.has(Mark::InFlight) && !self.has(Mark::Told)
     }
 
     /// Whether the message is to be delivered.
@@ -92,13 +121,16 @@ pub(super) mod tests {
     /// Every set of marks that there can be.
     pub fn all() -> impl Iterator<Item = Marks> {
         let states = [EntryState::Active, EntryState::Held, EntryState::Dead];
-        states.into_iter().flat_map(|state| (0..16).map(move |bits| Marks(bits | Marks::from(state).0)))
+        let bits = (0..16).flat_map(|bits| [bits, bits | Mark::Told as u8]);
+        states
+            .into_iter()
+            .flat_map(move |state| bits.clone().map(move |bits| Marks(bits | Marks::from(state).0)))
     }
 
     #[test]
     fn marks_and_state_do_not_touch_each_other() {
         for before in all() {
-            for mark in [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large] {
+            for mark in [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told] {
                 for on in [true, false] {
                     let mut marks = before;
                     marks.set(mark, on);
@@ -110,7 +142,7 @@ pub(super) mod tests {
             for state in [EntryState::Active, EntryState::Held, EntryState::Dead] {
                 let mut marks = before;
                 marks.set_state(state);
-                assert_eq!((marks.state(), marks.0 & 15), (state, before.0 & 15));
+                assert_eq!((marks.state(), marks.0 & 79), (state, before.0 & 79));
             }
         }
     }

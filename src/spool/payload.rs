@@ -13,13 +13,16 @@
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
 //!            alone is NEVER), address text, original text, ORCPT text
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
-//! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred), fates as in
-//!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it
-//!            was; where there is a note, the message was deferred, whether 16 is set or not
+//! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
+//!            32: the log has said "possible duplicate"), fates as in Outcome, the payload of the Note (4: a text;
+//!            8: length (4) and octets), then that of the Message as it was; where there is a note, the message was
+//!            deferred, whether 16 is set or not
 //! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
 //! State      1 octet: 0 active, 1 held, 2 dead
 //! Note       see `replies.rs`
-//! Settled, InFlight, CleanEnd   nothing
+//! InFlight   nothing where the final dot is about to be written; else 1 octet: 1 it has ended without a reply, and
+//!            the log has said so, 2 the relay has no copy (to a reader that does not look, both are the first)
+//! Settled, CleanEnd   nothing
 //! ```
 //! Version 1 had no dead recipients and the one note; everything in it reads as it did.
 //!
@@ -32,7 +35,7 @@ use jiff::Timestamp;
 
 use super::entry::Entry;
 use super::ledger::Fate;
-use super::marks::{EntryState, Mark, Marks};
+use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::{Malformed, Reader, put_text, put_u32, put_u64};
 use crate::envelope::{Address, Body, Envelope, Notify, Recipient, Ret, ReversePath, Submitter};
 use crate::queue_id::QueueId;
@@ -290,9 +293,9 @@ fn unpack(octet: u8) -> [bool; 8] {
 /// All of a Moved payload but the Message payload.
 pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
     let marks = moved.marks;
-    let [in_flight, warned, deferred] =
-        [Mark::InFlight, Mark::Warned, Mark::Deferred].map(|mark| marks.has(mark));
-    let flags = [in_flight, warned, false, moved.note.is_some(), deferred];
+    let [in_flight, warned, deferred, told] =
+        [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Told].map(|mark| marks.has(mark));
+    let flags = [in_flight, warned, false, moved.note.is_some(), deferred, told];
     let mut out = vec![encode_state(marks.state()), pack(flags)];
     out.extend_from_slice(&encode_fates(&moved.fates));
     if let Some(note) = moved.note {
@@ -307,7 +310,7 @@ pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
 pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
     let mut reader = Reader::new(payload);
     let state = state_from(reader.u8()?)?;
-    let [in_flight, warned, has_first_note, has_note, deferred, ..] = unpack(reader.u8()?);
+    let [in_flight, warned, has_first_note, has_note, deferred, told, ..] = unpack(reader.u8()?);
     let fates = read_fates(&mut reader)?;
     let note = match has_note {
         true => {
@@ -319,7 +322,8 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
     let marks = Marks::from(state)
         .and(Mark::InFlight, in_flight)
         .and(Mark::Warned, warned)
-        .and(Mark::Deferred, deferred || note.is_some());
+        .and(Mark::Deferred, deferred || note.is_some())
+        .and(Mark::Told, told);
     Ok(Moved { marks, fates, note, message: reader.rest() })
 }
 
@@ -368,6 +372,24 @@ pub(super) fn decode_state(payload: &[u8]) -> Result<EntryState, Malformed> {
     let state = state_from(reader.u8()?)?;
     reader.end()?;
     Ok(state)
+}
+
+/// An InFlight payload.
+pub(super) fn encode_flight(flight: Flight) -> Vec<u8> {
+    match flight {
+        Flight::Begun => Vec::new(),
+        ended => vec![ended as u8],
+    }
+}
+
+/// Takes an InFlight payload apart.
+pub(super) fn decode_flight(payload: &[u8]) -> Result<Flight, Malformed> {
+    match payload {
+        [] => Ok(Flight::Begun),
+        [1] => Ok(Flight::Told),
+        [2] => Ok(Flight::Over),
+        _ => Err(Malformed),
+    }
 }
 
 fn state_from(octet: u8) -> Result<EntryState, Malformed> {

@@ -108,6 +108,22 @@ pub(super) enum Does {
     Panics,
 }
 
+impl Does {
+    /// Whether the relay has a copy for the recipient at `position`, where the final dot has been written.
+    fn takes(&self, position: usize) -> bool {
+        match self {
+            Does::Says(said) => {
+                let said = said.get(position).or(said.last()).copied().unwrap_or_default();
+                said.is_empty() || said.starts_with('2')
+            }
+            Does::Breaks(_, cause) => !matches!(cause, Cause::Reply(_)),
+            Does::SaysAtRcpt(_) | Does::Leaves | Does::Parts(_) => false,
+            Does::Holds(_) | Does::RefusesNull(_) | Does::Refuses => true,
+            Does::Stalls(..) | Does::RefusesLogin | Does::Panics => true,
+        }
+    }
+}
+
 /// One transaction as the relay saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -139,6 +155,8 @@ pub(super) struct TestRelay {
     with_next: Mutex<Option<Does>>,
     secret: Mutex<u64>,
     seen: Mutex<Vec<Seen>>,
+    /// Who was given its final dot, and the recipients for whom the relay has a copy by that.
+    dots: Mutex<Vec<(QueueId, Vec<usize>)>>,
     connections: Mutex<usize>,
     pace: Mutex<Pace>,
     clock: Arc<TestClock>,
@@ -146,6 +164,23 @@ pub(super) struct TestRelay {
 }
 
 impl TestRelay {
+    pub(super) fn new() -> Arc<Self> {
+        let clock = Arc::new(TestClock::new());
+        Arc::new(TestRelay {
+            script: Mutex::default(),
+            habit: Mutex::new(Does::Says(vec!["250 2.0.0 ok"])),
+            with: Mutex::default(),
+            with_next: Mutex::default(),
+            secret: Mutex::default(),
+            seen: Mutex::default(),
+            dots: Mutex::default(),
+            connections: Mutex::new(0),
+            pace: Mutex::default(),
+            started: clock.now(),
+            clock,
+        })
+    }
+
     /// From now on, and until told otherwise.
     pub(super) fn always(&self, does: Does) {
         *self.habit.lock().unwrap() = does;
@@ -154,6 +189,11 @@ impl TestRelay {
     /// Once, before what it always does.
     pub(super) fn once(&self, does: Does) {
         self.script.lock().unwrap().push_back(does);
+    }
+
+    /// Nothing more, before what it always does.
+    pub(super) fn forget_script(&self) {
+        self.script.lock().unwrap().clear();
     }
 
     /// Takes its time from now on.
@@ -188,6 +228,16 @@ impl TestRelay {
 
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How often the final dot was written for a message, and how many copies one of its recipients has by that.
+    pub(super) fn dots(&self, id: QueueId) -> (usize, usize) {
+        let (mut dots, mut copies) = (0, HashMap::<usize, usize>::new());
+        for (_, taken) in self.dots.lock().unwrap().iter().filter(|(other, _)| *other == id) {
+            dots += 1;
+            taken.iter().for_each(|recipient| *copies.entry(*recipient).or_default() += 1);
+        }
+        (dots, copies.into_values().max().unwrap_or_default())
     }
 
     /// How often a connection was tried.
@@ -248,13 +298,17 @@ impl TestRelay {
                 return Ok(());
             }
             has_served = true;
-            if courier.before_dot(id).await.is_err() {
+            let has_dot = !matches!(does, Does::SaysAtRcpt(_));
+            if has_dot && courier.before_dot(id).await.is_err() {
                 let unmarked =
                     Report { possible_duplicate: false, lost_at: None, ..report(id, &recipients, &[]) };
                 courier.report(unmarked).await;
                 return Ok(());
             }
-            let phase = if let Does::SaysAtRcpt(_) = does { Phase::Rcpt } else { Phase::Dot };
+            if has_dot {
+                self.meets_dot(id, &recipients, &does);
+            }
+            let phase = if has_dot { Phase::Dot } else { Phase::Rcpt };
             let said = match does {
                 Does::Says(said) | Does::SaysAtRcpt(said) => said,
                 Does::RefusesNull(said) if is_from_null => vec![said],
@@ -292,6 +346,7 @@ impl TestRelay {
         }
         if phase == Phase::Dot {
             courier.before_dot(id).await.expect("the spool takes the mark");
+            self.meets_dot(id, &recipients, &does);
         }
         let cause = match does {
             Does::Breaks(_, cause) => cause,
@@ -304,6 +359,11 @@ impl TestRelay {
         let possible_duplicate = phase == Phase::Dot && !matches!(cause, Cause::Reply(_));
         courier.report(Report { possible_duplicate, ..report(id, &recipients, &[]) }).await;
         Trouble { phase, peer: None, cause }
+    }
+
+    fn meets_dot(&self, id: QueueId, recipients: &[(usize, Recipient)], does: &Does) {
+        let taken = recipients.iter().enumerate().filter(|(position, _)| does.takes(*position));
+        self.dots.lock().unwrap().push((id, taken.map(|(_, (index, _))| *index).collect()));
     }
 
     async fn see(&self, mut transaction: Transaction) {
@@ -438,28 +498,27 @@ impl Bench {
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = TempDir::new().unwrap();
         let root = directory.path().to_owned();
-        Self::on(Arc::new(RealFs), root, directory, change)
+        Self::on(Arc::new(RealFs), root, directory, TestRelay::new(), change)
     }
 
     /// A queue over a spool on a simulated disk.
     pub(super) fn simulated(fs: &SimFs) -> Self {
-        Self::on(Arc::new(fs.clone()), "/spool".into(), TempDir::new().unwrap(), |_| {})
+        Self::simulated_with(fs, TestRelay::new())
     }
 
-    fn on(fs: Arc<dyn Fs>, root: PathBuf, directory: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
-        let clock = Arc::new(TestClock::new());
-        let relay = Arc::new(TestRelay {
-            script: Mutex::default(),
-            habit: Mutex::new(Does::Says(vec!["250 2.0.0 ok"])),
-            with: Mutex::default(),
-            with_next: Mutex::default(),
-            secret: Mutex::default(),
-            seen: Mutex::default(),
-            connections: Mutex::new(0),
-            pace: Mutex::default(),
-            started: clock.now(),
-            clock: clock.clone(),
-        });
+    /// The same with a relay, and a clock, that there were before.
+    pub(super) fn simulated_with(fs: &SimFs, relay: Arc<TestRelay>) -> Self {
+        Self::on(Arc::new(fs.clone()), "/spool".into(), TempDir::new().unwrap(), relay, |_| {})
+    }
+
+    fn on(
+        fs: Arc<dyn Fs>,
+        root: PathBuf,
+        directory: TempDir,
+        relay: Arc<TestRelay>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let clock = relay.clock.clone();
         let mut settings = Settings {
             retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
             postmaster: None,

@@ -3,6 +3,7 @@
 mod bench;
 mod bounces;
 mod connections;
+mod in_flight;
 mod logins;
 mod many;
 mod null_sender;

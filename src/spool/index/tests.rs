@@ -77,7 +77,7 @@ fn what_is_recorded_of_a_message_counts_for_its_move() {
 #[test]
 fn changes_of_one_message_add_up() {
     let mut index = three();
-    index.apply(id(1), at(3), &Change::InFlight);
+    index.apply(id(1), at(3), &Change::InFlight(Flight::Begun));
     assert!(index.slot(id(1)).unwrap().marks.has(Mark::InFlight));
     index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Sent)]));
     index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Bounced), (4, Fate::Bounced)]));
@@ -88,6 +88,27 @@ fn changes_of_one_message_add_up() {
     assert!(slot.marks.has(Mark::Deferred) && !slot.marks.has(Mark::InFlight));
     let extra = index.extra(id(1));
     assert_eq!((extra.fates, extra.note), (vec![(0, Fate::Sent), (4, Fate::Bounced)], Some(at(2))));
+}
+
+/// A run that begins where the first value is true and the second is not says "possible duplicate".
+#[test]
+fn a_flight_ends_with_what_is_recorded_of_it() {
+    let [begun, told, over] = [Flight::Begun, Flight::Told, Flight::Over].map(Change::InFlight);
+    let marks = |changes: &[&Change]| {
+        let mut index = three();
+        for change in [&[&begun], changes].concat() {
+            index.apply(id(1), at(3), change);
+        }
+        [Mark::InFlight, Mark::Told].map(|mark| index.slot(id(1)).unwrap().marks.has(mark))
+    };
+    let none = [false, false];
+    assert_eq!(marks(&[&told]), [true, true]);
+    assert_eq!(marks(&[&over]), none);
+    assert_eq!(marks(&[&told, &begun]), [true, false], "a further copy");
+    assert_eq!(marks(&[&told, &over]), none);
+    assert_eq!(marks(&[&told, &Change::Note]), none);
+    assert_eq!(marks(&[&Change::Close(vec![(0, Fate::Sent)])]), none);
+    assert_eq!(marks(&[&Change::Close(vec![])]), [true, false], "that nothing became of it says nothing");
 }
 
 #[test]
@@ -103,7 +124,7 @@ fn a_dsn_changes_its_original_in_the_same_step() {
 fn a_move_carries_all_and_frees_the_old_place() {
     let mut index = three();
     index.apply(id(1), at(1), &Change::Note);
-    let all = [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large];
+    let all = [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told];
     let marks = all.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
     let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
     index.apply(id(1), at(3), &Change::Move(Box::new(carried)));
@@ -118,7 +139,8 @@ fn a_move_carries_all_and_frees_the_old_place() {
 #[test]
 fn records_about_what_is_not_there_change_nothing() {
     let mut index = three();
-    let about = [Change::Settle, Change::Note, Change::InFlight, Change::Close(vec![(0, Fate::Sent)])];
+    let about =
+        [Change::Settle, Change::Note, Change::InFlight(Flight::Begun), Change::Close(vec![(0, Fate::Sent)])];
     for change in about {
         assert!(!index.apply(id(99), at(3), &change));
     }
@@ -170,7 +192,7 @@ fn a_long_history_leaves_nothing() {
         let segment = 1 + (number / 100) as u32;
         index.begin_segment(segment, 1 << 20);
         index.apply(id(number), at(segment), &arrive(Effect::Nothing));
-        index.apply(id(number), at(segment), &Change::InFlight);
+        index.apply(id(number), at(segment), &Change::InFlight(Flight::Begun));
         index.apply(id(number), at(segment), &Change::Note);
         index.apply(id(number), at(segment), &Change::Close(vec![(0, Fate::Sent)]));
         index.apply(id(number), at(segment), &Change::Settle);

@@ -1,0 +1,214 @@
+//! What the log says of copies that the relay may have, over kills: settlement.rs has the table.
+//!
+//! A run of the queue is a runtime of its own; a kill drops it with all its tasks, and the next run finds what had been
+//! written. What is logged while it is dropped is not heard: a killed process says nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::runtime::{self, Runtime};
+
+use super::bench::{Bench, DAY, Does, MINUTE, TestRelay, captured};
+use crate::queue_id::QueueId;
+use crate::relay::{Cause, Phase};
+use crate::smtp::reply::Reply;
+use crate::spool::fs::sim::SimFs;
+use crate::status::Status;
+
+/// A message's life over several runs.
+struct Story {
+    fs: SimFs,
+    relay: Arc<TestRelay>,
+    lines: HashMap<QueueId, usize>,
+}
+
+impl Story {
+    fn new() -> Self {
+        Story { fs: SimFs::new(), relay: TestRelay::new(), lines: HashMap::new() }
+    }
+
+    /// One run, ended by kill -9 when `deeds` are done.
+    fn run<T>(&mut self, deeds: impl AsyncFnOnce(&Bench) -> T) -> T {
+        let runtime: Runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (log, logging) = captured();
+        let (bench, done) = runtime.block_on(async {
+            let bench = Bench::simulated_with(&self.fs, self.relay.clone());
+            let done = deeds(&bench).await;
+            (bench, done)
+        });
+        for line in log.text().lines() {
+            if let Some((head, _)) = line.split_once(": possible duplicate") {
+                let id = head.split_whitespace().last().unwrap().parse().unwrap();
+                *self.lines.entry(id).or_default() += 1;
+            }
+        }
+        self.fs = self.fs.image(1);
+        drop(logging);
+        drop(runtime);
+        drop(bench);
+        done
+    }
+
+    fn lines(&self, id: QueueId) -> usize {
+        self.lines.get(&id).copied().unwrap_or_default()
+    }
+}
+
+fn leaves_at_dot() -> Does {
+    Does::Breaks(Phase::Dot, Cause::Reply(Reply::new(421, Status::transient(3, 2), "going down")))
+}
+
+fn is_silent() -> Does {
+    Does::Stalls(Phase::Dot, 1000 * DAY)
+}
+
+/// One line was said for one copy at each start that took the message up, whether it was sent again or not, and for
+/// attempts that the relay had answered, or that had never come to their dot.
+#[test]
+fn each_copy_has_its_line() {
+    let busy = || Does::SaysAtRcpt(vec!["450 4.2.1 busy"]);
+    let closes = || Does::Breaks(Phase::Dot, Cause::Closed);
+    let table: Vec<(&str, Vec<Does>, usize)> = vec![
+        ("never in flight", vec![Does::Leaves], 0),
+        ("killed behind the mark", vec![is_silent()], 1),
+        ("killed twice behind it", vec![is_silent(), is_silent()], 2),
+        ("taken up, and not sent again, by two runs", vec![is_silent(), Does::Leaves, Does::Leaves], 1),
+        ("deferred before the second dot", vec![is_silent(), busy(), busy()], 1),
+        ("lost, which was said", vec![closes()], 1),
+        ("lost, and taken up by two runs", vec![closes(), Does::Leaves], 1),
+        ("lost, then killed behind a second mark", vec![closes(), is_silent()], 2),
+        ("without a report", vec![Does::Panics], 1),
+        ("without a report, and taken up by two runs", vec![Does::Panics, Does::Leaves], 1),
+        ("answered with 421", vec![leaves_at_dot()], 0),
+        ("answered with 421 and taken up by two runs", vec![leaves_at_dot(), Does::Leaves], 0),
+        ("answered with 421 after a copy", vec![closes(), leaves_at_dot()], 1),
+        ("answered with 450", vec![Does::Says(vec!["450 4.2.1 busy"])], 0),
+    ];
+    for (what, runs, lines) in table {
+        let mut story = Story::new();
+        let first = runs[0].clone();
+        story.relay.always(first.clone());
+        let id = story.run(async |bench| {
+            let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+            until_met(bench, id, &first, (0, 0)).await;
+            id
+        });
+        for does in &runs[1..] {
+            let before = (story.relay.connections(), story.relay.dots(id).0);
+            story.relay.always(does.clone());
+            story.run(async |bench| until_met(bench, id, does, before).await);
+        }
+        story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        story.run(settle);
+        assert_eq!(story.lines(id), lines, "{what}");
+    }
+}
+
+/// A relay that refuses the second copy has got none, and nobody is asked again.
+#[test]
+fn what_is_refused_before_its_second_dot_is_no_duplicate() {
+    let mut story = Story::new();
+    story.relay.always(is_silent());
+    let id = story.run(async |bench| {
+        let id = bench.submit("app@example.org", &["ann@example.net", "ben@example.net"]).await;
+        until_met(bench, id, &is_silent(), (0, 0)).await;
+        id
+    });
+    story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
+    story.run(settle);
+    assert_eq!((story.lines(id), story.relay.dots(id)), (0, (1, 1)));
+}
+
+/// Time passes until nothing is left but refused bounces. What was held or lost is tried at once.
+async fn settle(bench: &Bench) {
+    for _ in 0..1000 {
+        bench.clock.advance(10 * MINUTE);
+        let status = bench.until(|_| true).await;
+        if status.live == status.dead {
+            return;
+        }
+        bench.queue.probe_now();
+    }
+    panic!("something is left");
+}
+
+/// The connections and final dots that there were before.
+type Before = (usize, usize);
+
+/// Waits until the relay has done it with this message: with a silent one until the dot is written, else until the
+/// queue is at rest behind it.
+async fn until_met(bench: &Bench, id: QueueId, does: &Does, (connections, dots): Before) {
+    let has_met = || match does {
+        Does::Leaves | Does::SaysAtRcpt(_) => bench.relay.connections() > connections,
+        _ => bench.relay.dots(id).0 > dots,
+    };
+    match does {
+        Does::Stalls(..) => bench.until_told(|_| has_met()).await,
+        _ => drop(bench.until(|_| has_met()).await),
+    }
+}
+
+fn does() -> impl Strategy<Value = Does> {
+    prop_oneof![
+        Just(Does::Says(vec!["250 2.0.0 ok"])),
+        Just(Does::Says(vec!["250 2.0.0 ok", "450 4.2.1 busy"])),
+        Just(Does::Says(vec!["450 4.2.1 busy"])),
+        Just(Does::Says(vec!["450 4.2.1 busy", "550 5.1.1 no such user"])),
+        Just(Does::SaysAtRcpt(vec!["450 4.2.1 busy"])),
+        Just(Does::SaysAtRcpt(vec!["550 5.1.1 no such user", "450 4.2.1 busy"])),
+        Just(Does::Leaves),
+        Just(Does::Breaks(Phase::Content, Cause::Closed)),
+        Just(Does::Breaks(Phase::Dot, Cause::Closed)),
+        Just(leaves_at_dot()),
+        Just(is_silent()),
+    ]
+}
+
+/// What the relay does in one run, how many minutes pass in it, and how many turns the tasks have in each of them.
+fn lives() -> impl Strategy<Value = Vec<(Vec<Does>, u8, u16)>> {
+    vec((vec(does(), 1..6), 0u8..90, 0u16..120), 1..6)
+}
+
+/// Plays it, and gives the relay time to take the rest.
+fn play(lives: &[(Vec<Does>, u8, u16)]) {
+    let mut story = Story::new();
+    let mut ids = Vec::new();
+    for (script, minutes, turns) in lives {
+        script.iter().for_each(|does| story.relay.once(does.clone()));
+        let id = story.run(async |bench| {
+            let id = bench.submit("app@example.org", &["ann@example.net", "ben@example.net"]).await;
+            for _ in 0..=*minutes {
+                bench.clock.advance(MINUTE);
+                for _ in 0..*turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+            id
+        });
+        ids.push(id);
+    }
+    story.relay.forget_script();
+    story.run(settle);
+    for id in ids {
+        let (dots, copies) = story.relay.dots(id);
+        let lines = story.lines(id);
+        assert!(lines + 1 >= copies, "{copies} copies of {id}, {lines} lines");
+        assert!(lines <= dots, "{lines} lines for {dots} final dots of {id}");
+    }
+}
+
+/// No history leaves a copy without its line, nor a line without a final dot that may have left a copy.
+#[test]
+fn any_history_has_a_line_for_each_copy() {
+    let config = Config { cases: 24, failure_persistence: None, max_shrink_iters: 50, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let played = runner.run(&lives(), |lives| {
+        play(&lives);
+        Ok(())
+    });
+    played.unwrap_or_else(|e| panic!("{e}"));
+}
