@@ -216,7 +216,7 @@ impl Daemon {
         let bound = sockets(&config, inherited)?;
         let addresses = join(&bound);
         let carrier = carrier(&config).map_err(DaemonError::Relay)?;
-        let certificate = certificate(&config).map_err(DaemonError::Certificate)?;
+        let certificate = Certificate::of(&config.listen).map_err(DaemonError::Certificate)?;
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(&config, announce).await?;
         log_recovery(&recovery);
@@ -335,7 +335,7 @@ impl Daemon {
         let (old, new) = (&self.config.listen, &config.listen);
         let is_kept = new.certificate == Some(ServerCertificate::SelfMade)
             && (&old.certificate, &old.hostname) == (&new.certificate, &new.hostname);
-        if is_kept { Ok(self.certificate.clone()) } else { certificate(config) }
+        if is_kept { Ok(self.certificate.clone()) } else { Certificate::of(new) }
     }
 
     /// Tells systemd that we live, if we do: the queue's owner must answer.
@@ -402,19 +402,6 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certi
         clock: Zoned::now,
         certificate,
     }
-}
-
-/// What the listener shows in TLS handshakes, read or made.
-fn certificate(config: &Config) -> Result<Option<Certificate>, String> {
-    let shown = match &config.listen.certificate {
-        None => return Ok(None),
-        Some(ServerCertificate::SelfMade) => Certificate::self_made(&config.listen.hostname)
-            .map_err(|why| format!("listen.certificate: {why} (listen.hostname)")),
-        Some(ServerCertificate::Files { chain, key }) => {
-            Certificate::load(chain, key).map_err(|fault| fault.told("listen.certificate", "listen.key"))
-        }
-    };
-    shown.map(Some)
 }
 
 /// The user of that uid, as `/etc/passwd` has it; looked up once a session.

@@ -12,6 +12,7 @@ use super::exit::{Exit, Failure};
 use super::service_user::{NAME, ServiceUser, hidden};
 use super::{ConfigFile, config_failure};
 use crate::config::Config;
+use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 
 /// Check the configuration, and the files it names, without starting
@@ -73,7 +74,9 @@ impl Check {
 /// The configuration in `file`, with the files it names, and what is to be known of them.
 fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     let config = Config::load(file).map_err(config_failure)?;
-    let relay = Relay::new(config.relay.clone()).map_err(|error| Failure::new(Exit::Config, error))?;
+    let refused = |error: String| Failure::new(Exit::Config, error);
+    let relay = Relay::new(config.relay.clone()).map_err(refused)?;
+    Certificate::of(&config.listen).map_err(refused)?;
     let mut warnings = config.warnings(file);
     warnings.extend(relay.warnings().iter().cloned());
     Ok((config, warnings))

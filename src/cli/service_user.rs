@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::config::{Config, SecretSource, ServerCertificate, Tls, Trust};
+use crate::config::{Config, SecretSource, ServerCertificate, Trust};
 
 /// `User=` of the unit.
 pub(super) const NAME: &str = "nullmta";
@@ -93,7 +93,7 @@ fn named_files(config: &Config) -> Vec<&Path> {
     if let Some(SecretSource::File(path)) = config.relay.auth.as_ref().map(|auth| &auth.secret) {
         files.push(path);
     }
-    if let Tls::StartTls(settings) | Tls::Implicit(settings) = &config.relay.tls {
+    if let Some(settings) = config.relay.tls.settings() {
         if let Trust::CaFile(path) = &settings.trust {
             files.push(path);
         }

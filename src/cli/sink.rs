@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
+use crate::config::TlsFile;
 use crate::listener::certificate::Certificate;
 use crate::listener::stop::stop_signal;
 use crate::log::Foreign;
@@ -105,7 +106,9 @@ impl Sink {
     fn into_options(self) -> Result<Options, Failure> {
         let certificate = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
-                Certificate::load(certificate, key).map_err(|fault| fault.told("--certificate", "--key"))
+                let chain = TlsFile { setting: "--certificate", path: certificate };
+                let key = TlsFile { setting: "--key", path: key };
+                Certificate::load(chain, key).map_err(|error| error.to_string())
             }
             _ => Certificate::self_made("localhost"),
         };

@@ -1,29 +1,28 @@
 //! Loading: the file itself, and the files that it names.
 //!
 //! Promises: a configuration that was loaded names certificates, keys and secrets that could be read
-//! and used a moment ago. What is wrong with one of them is laid to the key that names it.
+//! and used a moment ago. What is wrong with one of them is laid to the key that names it. They are read by the
+//! functions by which they are read for use.
 //! Not here: the spool (`spool/`), the sockets (`listener/`).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::access::is_exposed;
 use super::authorities::Authorities;
 use super::content::read_all;
 use super::error::{Fault, Place, line_at};
 use super::file::{self, File};
-use super::key_pair::{PairFault, read_pair};
-use super::resolve::resolve;
-use super::secret_source::{SecretSource, is_exposed, open_private};
-use super::setting::{AbsolutePath, ShownCertificate};
-use super::table::Entry;
-use super::{Config, Environment};
+use super::resolve::{place_of, resolve};
+use super::secret_source::SecretSource;
+use super::tls_file::TlsFileError;
+use super::{ClientCertificate, Config, Environment, ServerCertificate, Trust};
 
 /// Reads, parses and checks the file at `path`, and the files it names.
 pub(super) fn load(path: &Path) -> Result<Config, Fault> {
     let (file, config) = parse(path)?;
-    check_tls(&file.tls)?;
-    check_listen(&file.listen)?;
+    read_tls_files(&config).map_err(|error| at_its_setting(&file, &error))?;
     check_secret(&file.auth, &config)?;
     Ok(config)
 }
@@ -45,16 +44,33 @@ pub(super) fn warning(path: &Path) -> Option<String> {
     })
 }
 
-/// What follows where everybody may read the password, and that is not for us to change.
-pub(super) fn exposure(config: &Config) -> Option<String> {
-    let SecretSource::File(path) = &config.relay.auth.as_ref()?.secret else { return None };
-    is_exposed(path).then(|| {
-        format!(
-            "auth.password-file: every user of this host can read {}; it is used, since it is mounted so: mount it \
-             readable by nullmta's user or group alone",
-            path.display()
-        )
-    })
+/// What follows where everybody may read the password or a private key, and that is not for us to change.
+pub(super) fn exposures(config: &Config) -> Vec<String> {
+    let told = |(setting, path): (&str, &Path)| {
+        is_exposed(path).then(|| {
+            format!(
+                "{setting}: every user of this host can read {}; it is used, since it is mounted so: mount it \
+                 readable by nullmta's user or group alone",
+                path.display()
+            )
+        })
+    };
+    secret_files(config).into_iter().filter_map(told).collect()
+}
+
+/// The files that few may read, each with the setting that names it.
+fn secret_files(config: &Config) -> Vec<(&'static str, &Path)> {
+    let password = config.relay.auth.as_ref().and_then(|auth| match &auth.secret {
+        SecretSource::File(path) => Some(("auth.password-file", &**path)),
+        SecretSource::Credential(_) | SecretSource::Command(_) => None,
+    });
+    let client = config.relay.tls.settings().and_then(|tls| tls.client.as_ref());
+    let keys = [
+        client.map(ClientCertificate::key_file),
+        config.listen.certificate.as_ref().and_then(ServerCertificate::key_file),
+    ];
+    let keys = keys.into_iter().flatten().map(|key| (key.setting, key.path));
+    password.into_iter().chain(keys).collect()
 }
 
 fn parse(path: &Path) -> Result<(File, Config), Fault> {
@@ -70,33 +86,35 @@ fn parse(path: &Path) -> Result<(File, Config), Fault> {
     Ok((file, config))
 }
 
-fn check_tls(tls: &file::Tls) -> Result<(), Fault> {
-    if let Some(entry) = &tls.ca_file {
-        Authorities::read(&entry.value.0).map_err(|error| entry.place.fault(error))?;
-    }
-    match (&tls.client_certificate, &tls.client_key) {
-        (Some(certificate), Some(key)) => check_pair(&certificate.value.0, &certificate.place, key),
-        _ => Ok(()),
-    }
-}
-
-fn check_listen(listen: &file::Listen) -> Result<(), Fault> {
-    match (&listen.certificate, &listen.key) {
-        (Some(Entry { value: ShownCertificate::File(chain), place }), Some(key)) => {
-            check_pair(chain, place, key)
+/// Reads every file of TLS that `config` names, for the error alone.
+fn read_tls_files(config: &Config) -> Result<(), TlsFileError> {
+    if let Some(tls) = config.relay.tls.settings() {
+        if let Trust::CaFile(path) = &tls.trust {
+            Authorities::read(path)?;
         }
-        _ => Ok(()),
+        if let Some(client) = &tls.client {
+            client.read()?;
+        }
     }
+    if let Some(shown) = &config.listen.certificate {
+        shown.read()?;
+    }
+    Ok(())
 }
 
-/// The chain in a file that the key at `place` names, and the private key of its first certificate.
-fn check_pair(chain: &Path, place: &Place, key: &Entry<AbsolutePath>) -> Result<(), Fault> {
-    let path = &key.value.0;
-    open_private(path).map_err(|error| key.place.fault(error.to_string()))?;
-    read_pair(chain, path).map(drop).map_err(|fault| match fault {
-        PairFault::Certificate(why) => place.fault(why),
-        PairFault::Key(why) => key.place.fault(why),
-    })
+/// The same error, laid to the place in `file` where its setting stands.
+fn at_its_setting(file: &File, error: &TlsFileError) -> Fault {
+    let places = [
+        place_of(&file.tls.ca_file),
+        place_of(&file.tls.client_certificate),
+        place_of(&file.tls.client_key),
+        place_of(&file.listen.certificate),
+        place_of(&file.listen.key),
+    ];
+    match places.into_iter().flatten().find(|place| place.key == error.setting) {
+        Some(place) => place.fault(error.words()),
+        None => Fault::of_file(error.to_string()),
+    }
 }
 
 fn check_secret(auth: &file::Auth, config: &Config) -> Result<(), Fault> {

@@ -11,12 +11,14 @@ const MAX_OCTETS: u64 = 16 * 1024 * 1024;
 
 /// The octets of the file at `path`. Blocks on the disk.
 pub(super) fn read_all(path: &Path) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::new();
-    File::open(path)?.take(MAX_OCTETS).read_to_end(&mut octets)?;
-    Ok(octets)
+    read_open(File::open(path)?)
 }
 
-/// Why there are none, in words that name the file.
-pub(super) fn cannot_read(path: &Path, error: io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
+/// The octets of an open file. Blocks on the disk.
+pub(super) fn read_open(file: File) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len().min(MAX_OCTETS) as usize;
+    // Room for all, and for the read that finds the end: a key leaves no copy behind where the buffer grew.
+    let mut octets = Vec::with_capacity(length + 64);
+    file.take(MAX_OCTETS).read_to_end(&mut octets)?;
+    Ok(octets)
 }

@@ -1,87 +1,84 @@
-//! A certificate and its private key, in two PEM files: what `listen.certificate` and `tls.client-certificate` name,
-//! and what `nullmta sink` shows.
+//! A certificate and its private key, in two PEM files or one: what `listen.certificate` and `tls.client-certificate`
+//! name, and what `nullmta sink` shows.
 //!
-//! Promises: `nullmta check` and whoever shows the certificate read the files here, so what one takes the other does.
-//!
-//! Fails: in words that name the file, and never quote it; they are laid to the certificate or to the key.
-//!
-//! Not here: who may read the key (`secret_source`).
-
-use std::path::Path;
+//! Fails: as `tls_file.rs` says; the error is laid to the certificate or to the key.
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
-use zeroize::Zeroizing;
 
-use super::content::{cannot_read, read_all};
-use crate::tls_faults::flaw;
+use super::tls_file::{TlsFile, TlsFileError, TlsFileFault};
+use super::{ClientCertificate, ServerCertificate};
 
-/// Which of the two files is at fault, and why.
-#[derive(Debug)]
-pub enum PairFault {
-    /// That of the certificate.
-    Certificate(String),
-    /// That of the key.
-    Key(String),
+impl ClientCertificate {
+    /// Reads the two files. Blocks on the disk.
+    pub fn read(&self) -> Result<CertifiedKey, TlsFileError> {
+        read_pair(TlsFile { setting: "tls.client-certificate", path: &self.certificate }, self.key_file())
+    }
+
+    /// The file of its private key.
+    pub(super) fn key_file(&self) -> TlsFile<'_> {
+        TlsFile { setting: "tls.client-key", path: &self.key }
+    }
 }
 
-impl PairFault {
-    /// The same, laid to the setting `certificate`, or to `key`.
-    pub fn told(self, certificate: &str, key: &str) -> String {
+impl ServerCertificate {
+    /// Reads the two files; `None` where it is made and not read. Blocks on the disk.
+    pub fn read(&self) -> Result<Option<CertifiedKey>, TlsFileError> {
+        let (ServerCertificate::Files { chain, .. }, Some(key)) = (self, self.key_file()) else {
+            return Ok(None);
+        };
+        read_pair(TlsFile { setting: "listen.certificate", path: chain }, key).map(Some)
+    }
+
+    /// The file of its private key, where it is in one.
+    pub(super) fn key_file(&self) -> Option<TlsFile<'_>> {
         match self {
-            PairFault::Certificate(why) => format!("{certificate}: {why}"),
-            PairFault::Key(why) => format!("{key}: {why}"),
+            ServerCertificate::SelfMade => None,
+            ServerCertificate::Files { key, .. } => Some(TlsFile { setting: "listen.key", path: key }),
         }
     }
 }
 
-/// The chain in the file at `chain`, the certificate itself first, and its key at `key`. Blocks on the disk.
-pub fn read_pair(chain: &Path, key: &Path) -> Result<CertifiedKey, PairFault> {
-    let certificates = certificates(chain).map_err(PairFault::Certificate)?;
-    let private = private_key(key).map_err(PairFault::Key)?;
-    CertifiedKey::from_der(certificates, private, &aws_lc_rs::default_provider()).map_err(|error| {
-        let (chain, key) = (chain.display(), key.display());
-        match error {
-            Error::InvalidCertificate(error) => {
-                PairFault::Certificate(format!("the first certificate in {chain} {}", flaw(&error)))
-            }
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                PairFault::Key(format!("expected the private key of {chain} in {key}, found another"))
-            }
-            _ => PairFault::Key(format!(
-                "the private key in {key} cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, P-384 or \
-                 P-521) or Ed25519"
-            )),
+/// The certificates in `chain`, the one to show first, and its key in `key`. Blocks on the disk.
+pub fn read_pair(chain: TlsFile<'_>, key: TlsFile<'_>) -> Result<CertifiedKey, TlsFileError> {
+    let certificates = certificates(chain)?;
+    let private = private_key(key)?;
+    let paired = CertifiedKey::from_der(certificates, private, &aws_lc_rs::default_provider());
+    paired.map_err(|error| match error {
+        Error::InvalidCertificate(error) => chain.fault(TlsFileFault::Certificate(error)),
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            key.fault(TlsFileFault::OtherKey(chain.path.into()))
         }
+        _ => key.fault(TlsFileFault::UnusableKey),
     })
 }
 
 /// Every certificate in a file; at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let octets = read_all(path).map_err(|error| cannot_read(path, error))?;
-    let expected = |found| format!("expected PEM certificates in {}, found {found}", path.display());
+fn certificates(file: TlsFile<'_>) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    let octets = file.public()?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
     match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(expected("none")),
+        Ok(certificates) if certificates.is_empty() => Err(file.fault(TlsFileFault::NoCertificates)),
         Ok(certificates) => Ok(certificates),
-        Err(_) => Err(expected("damaged ones")),
+        Err(_) => Err(file.fault(TlsFileFault::DamagedCertificates)),
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let octets = Zeroizing::new(read_all(path).map_err(|error| cannot_read(path, error))?);
+fn private_key(file: TlsFile<'_>) -> Result<PrivateKeyDer<'static>, TlsFileError> {
     // What is wrong with it is not repeated: it might quote the key.
-    PrivateKeyDer::from_pem_slice(&octets).map_err(|error| {
-        let found = if matches!(error, pem::Error::NoItemsFound) { "none" } else { "a damaged one" };
-        format!("expected a PEM private key without a passphrase in {}, found {found}", path.display())
+    PrivateKeyDer::from_pem_slice(&file.private()?).map_err(|error| {
+        let is_none = matches!(error, pem::Error::NoItemsFound);
+        file.fault(if is_none { TlsFileFault::NoKey } else { TlsFileFault::DamagedKey })
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::tls_faults::tests::assert_plain;
 
@@ -110,7 +107,9 @@ mod tests {
             ("empty", String::new()),
         ];
         for (name, text) in files {
-            std::fs::write(directory.path().join(name), text).unwrap();
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
         }
         let cases = [
             ("absent", "own.key", "C: cannot read DIR/absent: No such file or directory (os error 2)"),
@@ -153,14 +152,17 @@ mod tests {
                 "K: expected the private key of DIR/own.pem in DIR/other.key, found another",
             ),
         ];
-        let at = |name: &str| directory.path().join(name);
+        let read = |chain, key| {
+            let (chain, key) = (directory.path().join(chain), directory.path().join(key));
+            read_pair(TlsFile { setting: "C", path: &chain }, TlsFile { setting: "K", path: &key })
+        };
         for (chain, key, expected) in cases {
-            let told = read_pair(&at(chain), &at(key)).unwrap_err().told("C", "K");
+            let told = read(chain, key).unwrap_err().to_string();
             assert_eq!(told.replace(&*directory.path().to_string_lossy(), "DIR"), expected);
             if !told.contains("os error") {
                 assert_plain(&told, &());
             }
         }
-        read_pair(&at("own.pem"), &at("own.key")).unwrap();
+        read("own.pem", "own.key").unwrap();
     }
 }

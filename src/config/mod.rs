@@ -18,6 +18,7 @@
 //! The way of a text: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → `resolve.rs`
 //! (defaults, and what keys mean together).
 
+mod access;
 mod advice;
 mod authorities;
 mod changes;
@@ -38,6 +39,7 @@ mod rewrite;
 mod secret_source;
 mod setting;
 mod table;
+mod tls_file;
 mod units;
 mod words;
 
@@ -46,17 +48,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::OpenFault;
 pub use authorities::Authorities;
 pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;
-pub use key_pair::{PairFault, read_pair};
+pub use key_pair::read_pair;
 pub use relay::{
     Auth, ClientCertificate, Hello, Mechanism, Pipelining, Relay, Timeouts, Tls, TlsSettings, TlsVersion,
     Trust,
 };
 pub use relayhost::{Host, RelayHost};
 pub use secret_source::{BadSecret, SecretError, SecretSource};
+pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
 
 use crate::envelope::Address;
 use crate::message::rewrite::Rules;
@@ -127,8 +131,8 @@ impl Config {
     /// What an operator should know of this configuration, read from the file at `path`, though it can be used.
     /// Blocks on the disk.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
-        let of_files = [check::warning(path), check::exposure(self)];
-        of_files.into_iter().flatten().chain(self.advice.iter().cloned()).collect()
+        let exposures = check::exposures(self);
+        check::warning(path).into_iter().chain(exposures).chain(self.advice.iter().cloned()).collect()
     }
 
     /// The same of what a name server says about the relayhosts. Blocks on the network, for seconds.

@@ -75,6 +75,16 @@ pub enum Tls {
     None,
 }
 
+impl Tls {
+    /// What verification needs, where there is TLS.
+    pub fn settings(&self) -> Option<&TlsSettings> {
+        match self {
+            Tls::StartTls(settings) | Tls::Implicit(settings) => Some(settings),
+            Tls::None => None,
+        }
+    }
+}
+
 /// How a relay's certificate is verified, and what we show of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {

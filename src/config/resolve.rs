@@ -42,7 +42,7 @@ fn given<T>(key: &Key<T>) -> Option<&T> {
     key.as_ref().map(|entry| &entry.value)
 }
 
-fn place_of<T>(key: &Key<T>) -> Option<&Place> {
+pub(super) fn place_of<T>(key: &Key<T>) -> Option<&Place> {
     key.as_ref().map(|entry| &entry.place)
 }
 

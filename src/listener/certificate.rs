@@ -6,7 +6,6 @@
 //! The sink shows one as well.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
@@ -15,7 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ProtocolVersion, ServerConfig, version};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{PairFault, read_pair};
+use crate::config::{Listen, TlsFile, TlsFileError, read_pair};
 use crate::listener::backend::BoxStream;
 
 /// What a self-made certificate is good for, beside the host's name.
@@ -30,6 +29,20 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// What `listen` has the listener show, read or made; `None` where it shows nothing. Blocks on the disk.
+    ///
+    /// Err: in words for the operator, naming the key.
+    pub fn of(listen: &Listen) -> Result<Option<Self>, String> {
+        let Some(shown) = &listen.certificate else { return Ok(None) };
+        let read = shown.read().map_err(|error| error.to_string())?;
+        let shown = match read {
+            Some(pair) => Ok(Self::new(pair, String::new())),
+            None => Self::self_made(&listen.hostname)
+                .map_err(|why| format!("listen.certificate: {why} (listen.hostname)")),
+        };
+        shown.map(Some)
+    }
+
     /// A fresh self-signed one, for `hostname` and the names of loopback.
     pub fn self_made(hostname: &str) -> Result<Self, String> {
         let mut names: Vec<String> = LOOPBACK.map(String::from).into();
@@ -45,9 +58,9 @@ impl Certificate {
     }
 
     /// The chain in one PEM file, leaf first, and its key in another.
-    pub fn load(chain_file: &Path, key_file: &Path) -> Result<Self, PairFault> {
+    pub fn load(chain: TlsFile<'_>, key: TlsFile<'_>) -> Result<Self, TlsFileError> {
         // The file's text may hold the key as well.
-        read_pair(chain_file, key_file).map(|pair| Self::new(pair, String::new()))
+        read_pair(chain, key).map(|pair| Self::new(pair, String::new()))
     }
 
     fn new(pair: CertifiedKey, pem: String) -> Self {
@@ -80,6 +93,9 @@ impl Certificate {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
     use super::*;
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName};
@@ -120,26 +136,37 @@ pub(crate) mod tests {
         assert!(Certificate::self_made("localhost").is_ok());
     }
 
+    fn load(chain: &Path, key: &Path) -> Result<Certificate, String> {
+        let (chain, key) = (TlsFile { setting: "C", path: chain }, TlsFile { setting: "K", path: key });
+        Certificate::load(chain, key).map_err(|error| error.to_string())
+    }
+
+    /// Writes a file that only its owner may read.
+    fn write(path: &Path, text: String) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
     #[tokio::test]
     async fn a_given_one_is_loaded_or_the_file_at_fault_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let (chain, key) = (directory.path().join("chain.pem"), directory.path().join("key.pem"));
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        std::fs::write(&chain, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let loaded = Certificate::load(&chain, &key).unwrap();
+        write(&chain, made.cert.pem());
+        write(&key, made.signing_key.serialize_pem());
+        let loaded = load(&chain, &key).unwrap();
         assert_eq!(handshake(&loaded, &made.cert.pem(), "localhost").await, Ok("TLSv1.3"));
 
         let both = directory.path().join("both.pem");
-        std::fs::write(&both, made.signing_key.serialize_pem() + &made.cert.pem()).unwrap();
-        let loaded = Certificate::load(&both, &both).unwrap();
+        write(&both, made.signing_key.serialize_pem() + &made.cert.pem());
+        let loaded = load(&both, &both).unwrap();
         assert_eq!(handshake(&loaded, &made.cert.pem(), "localhost").await, Ok("TLSv1.3"));
         assert_eq!(loaded.pem(), "", "its key would be in it");
 
         let absent = directory.path().join("absent.pem");
         let cases = [(&absent, &key, "absent.pem"), (&chain, &absent, "absent.pem"), (&key, &key, "key.pem")];
         for (chain, key, named) in cases {
-            let error = Certificate::load(chain, key).err().unwrap().told("certificate", "key");
+            let error = load(chain, key).err().unwrap();
             assert!(error.contains(named), "{error}");
         }
     }

@@ -36,7 +36,7 @@ use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsag
 use super::certificate::{PublicKey, pin_of};
 use super::distrust::{Distrust, Why, proof, short_rsa};
 use super::first_flight::KeyExchange;
-use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust, read_pair};
+use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
 
 type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 
@@ -97,9 +97,8 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Verifier, V
     let (roots, warnings) = match trust {
         Trust::System => system_roots(),
         Trust::CaFile(path) => {
-            let told = |words: String| format!("tls.ca-file: {words}");
-            let Authorities { roots, passed_over } = Authorities::read(path).map_err(told)?;
-            (roots, passed_over.into_iter().map(told).collect())
+            let read = Authorities::read(path).map_err(|error| error.to_string())?;
+            (read.roots, read.passed_over)
         }
         Trust::Pins(pins) => return Ok((Arc::new(PinVerifier { pins: pins.clone(), provider }), Vec::new())),
     };
@@ -120,8 +119,7 @@ fn system_roots() -> (RootCertStore, Vec<String>) {
 
 fn with_identity(builder: Builder, client: Option<&ClientCertificate>) -> Result<ClientConfig, String> {
     let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
-    let pair = read_pair(&client.certificate, &client.key)
-        .map_err(|fault| fault.told("tls.client-certificate", "tls.client-key"))?;
+    let pair = client.read().map_err(|error| error.to_string())?;
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 

@@ -170,9 +170,7 @@ fn a_certificate_and_its_key_belong_together() {
         (
             "own.pem",
             "open.key",
-            "4: key `KEY`: DIR/open.key is open to others than its owner (mode 0644): chmod 600 DIR/open.key, or, \
-             where its mode is not yours to change, hand a password over as a systemd credential (credential) or by \
-             a program (password-command)",
+            "4: key `KEY`: DIR/open.key is open to others than its owner (mode 0644): chmod 600 DIR/open.key",
         ),
         (
             "own.pem",

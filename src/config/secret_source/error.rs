@@ -5,21 +5,14 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use rustix::process::geteuid;
-
 use super::command::TIMEOUT;
+use crate::config::access::OpenFault;
 
 /// Why there is no secret. Never says any of what was read.
 #[derive(Debug)]
 pub enum SecretError {
-    /// The file cannot be opened or read.
-    Unreadable(PathBuf, io::Error),
-    /// The path leads to a directory, a device or a pipe.
-    NotAFile(PathBuf),
-    /// Others than a group of ours may read the file, or others may change it; its mode.
-    OpenToOthers(PathBuf, u32),
-    /// The file belongs to neither root nor us; its owner's uid.
-    WrongOwner(PathBuf, u32),
+    /// The file at this path cannot be read, or must not be used.
+    File(PathBuf, OpenFault),
     /// `$CREDENTIALS_DIRECTORY` is not set; the credential's name.
     NoCredentials(String),
     /// The program is not there, or is none.
@@ -48,24 +41,13 @@ pub enum BadSecret {
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SecretError::Unreadable(path, error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "cannot read {} as uid {}: {error}", path.display(), geteuid().as_raw())
-            }
-            SecretError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            SecretError::NotAFile(path) => write!(f, "{} is not a regular file", path.display()),
-            SecretError::OpenToOthers(path, mode) => {
-                let path = path.display();
-                write!(
-                    f,
-                    "{path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}, or, where its mode \
-                     is not yours to change, hand a password over as a systemd credential (credential) or by a \
-                     program (password-command)"
-                )
-            }
-            SecretError::WrongOwner(path, uid) => {
-                let us = geteuid().as_raw();
-                write!(f, "{} belongs to uid {uid}: expected root or uid {us}", path.display())
-            }
+            SecretError::File(path, fault @ OpenFault::OpenToOthers { .. }) => write!(
+                f,
+                "{}, or, where its mode is not yours to change, hand a password over as a systemd credential \
+                 (credential) or by a program (password-command)",
+                fault.words(path)
+            ),
+            SecretError::File(path, fault) => f.write_str(&fault.words(path)),
             SecretError::NoCredentials(name) => {
                 write!(f, "no credential {name}: systemd gave us none (LoadCredential={name}:PATH does)")
             }

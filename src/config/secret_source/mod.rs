@@ -1,30 +1,25 @@
 //! Where a secret comes from, and reading it.
 //!
 //! Promises: read anew each time, so that a rotated secret is used without a restart; a file that
-//! others can read is refused (`access.rs`), by the mode of the file that was opened and not of its name; a
-//! command is run without a shell, for 30 seconds at most; what is read is wiped from memory, and no
+//! others can read is refused (`config/access.rs`); a command is run without a shell, for 30 seconds at most; what is read is wiped from memory, and no
 //! error repeats any of it.
 //!
 //! Fails: [`SecretError`]. It is relay-wide trouble: the mail stays queued.
 
-mod access;
 mod command;
 mod error;
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 pub use error::{BadSecret, SecretError};
 
+use super::access::{Guard, OpenFault, open};
 use crate::secret::Secret;
-use access::{Access, Facts, Reader, access};
 
 /// The longest secret: room for an OAuth token.
 const MAX_OCTETS: usize = 16 * 1024;
@@ -70,15 +65,6 @@ impl SecretSource {
     }
 }
 
-/// Who keeps others from reading a file.
-#[derive(Clone, Copy)]
-enum Guard {
-    /// Its mode and owner, which are checked.
-    Ourselves,
-    /// systemd, by its directory; an ACL makes such a file look readable by its group.
-    Systemd,
-}
-
 fn credentials_directory() -> Option<OsString> {
     env::var_os("CREDENTIALS_DIRECTORY")
 }
@@ -92,49 +78,18 @@ async fn read_aside(path: PathBuf, guard: Guard) -> Result<Secret, SecretError> 
     let named = path.clone();
     match tokio::task::spawn_blocking(move || read_file(&path, guard)).await {
         Ok(read) => read,
-        Err(never_read) => Err(SecretError::Unreadable(named, never_read.into())),
+        Err(never_read) => Err(SecretError::File(named, OpenFault::Unreadable(never_read.into()))),
     }
 }
 
 fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
-    let (file, _) = open(path, guard)?;
+    let of_file = |fault| SecretError::File(path.into(), fault);
+    let (file, _) = open(path, guard).map_err(of_file)?;
     let mut octets = buffer();
     file.take(MAX_OCTETS as u64 + 1)
         .read_to_end(&mut octets)
-        .map_err(|error| SecretError::Unreadable(path.into(), error))?;
+        .map_err(|error| of_file(OpenFault::Unreadable(error)))?;
     secret_of(octets).map_err(|bad| SecretError::NoSecret(path.display().to_string(), bad))
-}
-
-/// Opens a file that few may open: a password's, a private key's.
-pub(super) fn open_private(path: &Path) -> Result<File, SecretError> {
-    open(path, Guard::Ourselves).map(|(file, _)| file)
-}
-
-/// Whether everybody on this host may read the secret file at `path`, and it is used all the same.
-pub(super) fn is_exposed(path: &Path) -> bool {
-    open(path, Guard::Ourselves).is_ok_and(|(_, access)| access == Access::Everybody)
-}
-
-fn open(path: &Path, guard: Guard) -> Result<(File, Access), SecretError> {
-    let unreadable = |error| SecretError::Unreadable(path.into(), error);
-    // A pipe would keep a blocking open, and us, for ever.
-    let flags = OFlags::NONBLOCK.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(SecretError::NotAFile(path.into()));
-    }
-    let facts = Facts::of(&file, &metadata);
-    let access = match guard {
-        Guard::Ourselves => access(facts, &Reader::ourselves()),
-        Guard::Systemd if facts.mode & 0o007 != 0 => Access::TooMany,
-        Guard::Systemd => Access::Few,
-    };
-    match access {
-        Access::Few | Access::Everybody => Ok((file, access)),
-        Access::TooMany => Err(SecretError::OpenToOthers(path.into(), facts.mode)),
-        Access::Foreign => Err(SecretError::WrongOwner(path.into(), facts.owner)),
-    }
 }
 
 /// Room for the longest secret and for the octet that shows it is too long: it never grows, which

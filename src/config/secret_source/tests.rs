@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -75,7 +75,11 @@ async fn a_file_that_others_may_open_is_refused() {
     ] {
         let path = file(&directory, &format!("{mode:o}"), "hunter2", mode);
         let read = SecretSource::File(path.clone()).read().await;
-        assert_eq!(matches!(read, Err(SecretError::OpenToOthers(..))), refused, "{mode:o}");
+        assert_eq!(
+            matches!(read, Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))),
+            refused,
+            "{mode:o}"
+        );
         if let Err(error) = read {
             let error = error.to_string();
             let ways = [&format!(": chmod 600 {}, or", path.display()), "(credential)", "(password-command)"];
@@ -89,7 +93,10 @@ async fn the_mode_that_counts_is_that_of_the_file_behind_a_link() {
     let directory = TempDir::new().unwrap();
     let link = directory.path().join("link");
     symlink(file(&directory, "open", "hunter2", 0o644), &link).unwrap();
-    assert!(matches!(SecretSource::File(link).read().await, Err(SecretError::OpenToOthers(..))));
+    assert!(matches!(
+        SecretSource::File(link).read().await,
+        Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))
+    ));
 }
 
 #[tokio::test]
@@ -99,7 +106,7 @@ async fn what_is_no_file_is_refused_and_never_waited_for() {
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
     for path in [pipe, directory.path().to_owned(), "/dev/null".into()] {
         let read = SecretSource::File(path.clone()).read().await;
-        assert!(matches!(read, Err(SecretError::NotAFile(_))), "{path:?}: {read:?}");
+        assert!(matches!(read, Err(SecretError::File(_, OpenFault::NotAFile))), "{path:?}: {read:?}");
     }
     let missing = SecretSource::File(directory.path().join("missing")).read().await.unwrap_err();
     assert!(missing.to_string().starts_with("cannot read /"), "{missing}");
@@ -108,7 +115,7 @@ async fn what_is_no_file_is_refused_and_never_waited_for() {
 #[test]
 fn who_may_not_read_a_file_is_said() {
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-    let error = SecretError::Unreadable("/etc/secret".into(), denied).to_string();
+    let error = SecretError::File("/etc/secret".into(), OpenFault::Unreadable(denied)).to_string();
     assert_eq!(error, format!("cannot read /etc/secret as uid {}: permission denied", geteuid().as_raw()));
 }
 
@@ -120,7 +127,10 @@ async fn a_credential_lies_in_the_directory_that_systemd_names() {
     let path = credential_path(Some(directory.path().into()), "relay").unwrap();
     assert_eq!(read_aside(path.clone(), Guard::Systemd).await.unwrap().expose(), "hunter2");
     fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).unwrap();
-    assert!(matches!(read_file(&path, Guard::Systemd), Err(SecretError::OpenToOthers(..))));
+    assert!(matches!(
+        read_file(&path, Guard::Systemd),
+        Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))
+    ));
     let error = credential_path(None, "relay").unwrap_err().to_string();
     assert_eq!(error, "no credential relay: systemd gave us none (LoadCredential=relay:PATH does)");
 }

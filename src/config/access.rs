@@ -1,26 +1,110 @@
-//! Who may read the file of a secret, and whether that is few enough.
+//! Opening a file that the configuration names, and who else may read it.
 //!
-//! Promises: the file's owner is root or us, nobody else may write to it, and nobody else may read it but a group
-//! of ours. Where everybody may, it is taken only if that cannot be helped: a container's secrets are mounted so, and
-//! its other users are none. Then the operator is told.
+//! Promises:
+//! 1. Nothing but a regular file is opened, and no pipe is waited for.
+//! 2. A secret's file (a password's, a private key's) belongs to root or to us, nobody else may write to it, and nobody
+//!    else may read it but a group of ours. Where everybody may, it is taken only if that cannot be helped: a
+//!    container's secrets are mounted so, and its other users are none. Then the operator is told.
+//! 3. What is looked at is the open file, not its name.
+//!
+//! Fails: [`OpenFault`], which says nothing of the path.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::fs::{OFlags, StatVfsMountFlags, fstatvfs};
 use rustix::process::{getegid, geteuid, getgroups};
 
+/// Who keeps others from reading a file.
+#[derive(Clone, Copy)]
+pub(super) enum Guard {
+    /// Nobody: it is public.
+    Nobody,
+    /// Its mode and owner, which are checked.
+    Ourselves,
+    /// systemd, by its directory; an ACL makes such a file look readable by its group.
+    Systemd,
+}
+
+/// Why a file is not used, of which nothing was read.
+#[derive(Debug)]
+pub enum OpenFault {
+    /// It cannot be opened or read.
+    Unreadable(io::Error),
+    /// It is a directory, a device or a pipe.
+    NotAFile,
+    /// Others than a group of ours may read it, or others may change it.
+    OpenToOthers {
+        /// Its mode.
+        mode: u32,
+    },
+    /// It belongs to neither root nor us.
+    WrongOwner {
+        /// Who owns it.
+        uid: u32,
+    },
+}
+
+impl OpenFault {
+    /// The fault of the file at `path`, in words.
+    pub(super) fn words(&self, path: &Path) -> String {
+        let (path, us) = (path.display(), geteuid().as_raw());
+        match self {
+            OpenFault::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                format!("cannot read {path} as uid {us}: {error}")
+            }
+            OpenFault::Unreadable(error) => format!("cannot read {path}: {error}"),
+            OpenFault::NotAFile => format!("{path} is not a regular file"),
+            OpenFault::OpenToOthers { mode } => {
+                format!("{path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}")
+            }
+            OpenFault::WrongOwner { uid } => {
+                format!("{path} belongs to uid {uid}: expected root or uid {us}")
+            }
+        }
+    }
+}
+
+/// Opens the file at `path`, which `guard` keeps from others; who may read it.
+pub(super) fn open(path: &Path, guard: Guard) -> Result<(File, Access), OpenFault> {
+    // A pipe would keep a blocking open, and us, for ever.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(OpenFault::Unreadable)?;
+    let metadata = file.metadata().map_err(OpenFault::Unreadable)?;
+    if !metadata.is_file() {
+        return Err(OpenFault::NotAFile);
+    }
+    let facts = Facts::of(&file, &metadata);
+    let access = match guard {
+        Guard::Nobody => Access::Few,
+        Guard::Ourselves => access(facts, &Reader::ourselves()),
+        Guard::Systemd if facts.mode & 0o007 != 0 => Access::TooMany,
+        Guard::Systemd => Access::Few,
+    };
+    match access {
+        Access::Few | Access::Everybody => Ok((file, access)),
+        Access::TooMany => Err(OpenFault::OpenToOthers { mode: facts.mode }),
+        Access::Foreign => Err(OpenFault::WrongOwner { uid: facts.owner }),
+    }
+}
+
+/// Whether everybody on this host may read the secret file at `path`, and it is used all the same.
+pub(super) fn is_exposed(path: &Path) -> bool {
+    open(path, Guard::Ourselves).is_ok_and(|(_, access)| access == Access::Everybody)
+}
+
 /// Who looks.
-pub(super) struct Reader {
-    pub(super) uid: u32,
-    pub(super) groups: Vec<u32>,
+struct Reader {
+    uid: u32,
+    groups: Vec<u32>,
 }
 
 impl Reader {
     /// The user that this process runs as.
-    pub(super) fn ourselves() -> Reader {
+    fn ourselves() -> Reader {
         // Without them the mode is judged by the group we have for certain.
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().into_iter().map(|group| group.as_raw()).collect();
@@ -31,16 +115,16 @@ impl Reader {
 
 /// What the system says of an open file.
 #[derive(Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) mode: u32,
-    pub(super) owner: u32,
-    pub(super) group: u32,
+struct Facts {
+    mode: u32,
+    owner: u32,
+    group: u32,
     /// Its mode cannot be changed here: the mount is read-only, or made by who runs the container.
-    pub(super) is_given: bool,
+    is_given: bool,
 }
 
 impl Facts {
-    pub(super) fn of(file: &File, metadata: &Metadata) -> Facts {
+    fn of(file: &File, metadata: &Metadata) -> Facts {
         Facts {
             mode: metadata.permissions().mode() & 0o7777,
             owner: metadata.uid(),
@@ -64,7 +148,7 @@ pub(super) enum Access {
 }
 
 /// Who may read the file with these `facts`.
-pub(super) fn access(facts: Facts, reader: &Reader) -> Access {
+fn access(facts: Facts, reader: &Reader) -> Access {
     // Root may look at a file that it has given to the daemon's user, as `nullmta check` does.
     let is_ours = facts.owner == 0 || facts.owner == reader.uid || reader.uid == 0;
     let group_matters = !reader.groups.contains(&facts.group);

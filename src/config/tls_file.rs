@@ -1,0 +1,124 @@
+//! A file of TLS: the authorities that are trusted, a certificate, a private key.
+//!
+//! Promises:
+//! 1. Whoever uses such a file reads it here: `nullmta check`, the daemon and the sink take and refuse the same ones,
+//!    in the same words.
+//! 2. Of every private key it is looked at who else may read it (`access.rs`), by the file that is then read.
+//!
+//! Fails: [`TlsFileError`], which names the setting, the path and the cause, and never quotes the file.
+//!
+//! Not here: what is in it (`authorities.rs`, `key_pair.rs`).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustls::CertificateError;
+use zeroize::Zeroizing;
+
+use super::access::{Guard, OpenFault, open};
+use super::content::read_open;
+use crate::tls_faults::flaw;
+
+/// A file, and the setting that names it.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsFile<'a> {
+    /// Such as `tls.ca-file`, or the option of a command.
+    pub setting: &'static str,
+    /// Where it is.
+    pub path: &'a Path,
+}
+
+impl TlsFile<'_> {
+    /// The octets of a file that anybody may read. Blocks on the disk.
+    pub(super) fn public(self) -> Result<Vec<u8>, TlsFileError> {
+        self.octets(Guard::Nobody)
+    }
+
+    /// The octets of a file that few may read. Blocks on the disk.
+    pub(super) fn private(self) -> Result<Zeroizing<Vec<u8>>, TlsFileError> {
+        self.octets(Guard::Ourselves).map(Zeroizing::new)
+    }
+
+    fn octets(self, guard: Guard) -> Result<Vec<u8>, TlsFileError> {
+        let read =
+            open(self.path, guard).and_then(|(file, _)| read_open(file).map_err(OpenFault::Unreadable));
+        read.map_err(|fault| self.fault(TlsFileFault::Closed(fault)))
+    }
+
+    /// What is wrong with this file.
+    pub(super) fn fault(self, fault: TlsFileFault) -> TlsFileError {
+        TlsFileError { setting: self.setting, path: self.path.into(), fault }
+    }
+}
+
+/// Why a file of TLS cannot be used.
+#[derive(Debug)]
+pub struct TlsFileError {
+    /// What names the file.
+    pub setting: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: TlsFileFault,
+}
+
+/// What is wrong with a file of TLS.
+#[derive(Debug)]
+pub enum TlsFileFault {
+    /// It cannot be read, or too many may read it.
+    Closed(OpenFault),
+    /// It holds no PEM certificate.
+    NoCertificates,
+    /// It holds PEM certificates of which one, or all, cannot be decoded.
+    DamagedCertificates,
+    /// It holds certificates, and none of them can be an authority's.
+    NoAuthority,
+    /// Its first certificate, which is to be shown, cannot be used.
+    Certificate(CertificateError),
+    /// It holds no PEM private key without a passphrase.
+    NoKey,
+    /// It holds a PEM private key that cannot be decoded.
+    DamagedKey,
+    /// Its key is of a kind that is not used in TLS here.
+    UnusableKey,
+    /// Its key is not that of the certificate in this file.
+    OtherKey(PathBuf),
+}
+
+impl TlsFileError {
+    /// The error without its setting, for where that is said already.
+    pub fn words(&self) -> String {
+        let path = self.path.display();
+        let certificates = |found| format!("expected PEM certificates in {path}, found {found}");
+        let key = |found| format!("expected a PEM private key without a passphrase in {path}, found {found}");
+        match &self.fault {
+            TlsFileFault::Closed(fault) => fault.words(&self.path),
+            TlsFileFault::NoCertificates => certificates("none"),
+            TlsFileFault::DamagedCertificates => certificates("damaged ones"),
+            TlsFileFault::NoAuthority => {
+                format!("expected a CA certificate in {path}, found none that can be used")
+            }
+            TlsFileFault::Certificate(error) => format!("the first certificate in {path} {}", flaw(error)),
+            TlsFileFault::NoKey => key("none"),
+            TlsFileFault::DamagedKey => key("a damaged one"),
+            TlsFileFault::UnusableKey => format!(
+                "the private key in {path} cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, P-384 or \
+                 P-521) or Ed25519"
+            ),
+            TlsFileFault::OtherKey(certificate) => {
+                format!("expected the private key of {} in {path}, found another", certificate.display())
+            }
+        }
+    }
+}
+
+impl fmt::Display for TlsFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.words())
+    }
+}
+
+impl std::error::Error for TlsFileError {}
+
+#[cfg(test)]
+mod tests;
