@@ -59,10 +59,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Files that need each other, and why that stays.
 const CIRCLES: &[(&[&str], &str)] = &[
     (
-        &["config/file", "config/rewrite"],
-        "`[rewrite]` is a table of the file, and is read as the file's others are",
-    ),
-    (
         &[
             "message/rewrite/aliases",
             "message/rewrite/mapping",

@@ -14,8 +14,8 @@ use super::authorities::Authorities;
 use super::content::read_all;
 use super::error::{Fault, Place, line_at};
 use super::file::{self, File};
-use super::resolve::{place_of, resolve};
 use super::secret_source::SecretSource;
+use super::table::place_of;
 use super::tls_file::TlsFileError;
 use super::{ClientCertificate, Config, Environment, ServerCertificate, Trust};
 
@@ -81,8 +81,8 @@ fn parse(path: &Path) -> Result<(File, Config), Fault> {
         let place = Place { line: line_at(&valid, end), key: String::new() };
         place.expected("UTF-8", "an octet that is not")
     })?;
-    let file = File::read(&text)?;
-    let config = resolve(&file, &Environment::of_host())?;
+    let file = File::parse(&text)?;
+    let config = Config::of(&file, &Environment::of_host())?;
     Ok((file, config))
 }
 

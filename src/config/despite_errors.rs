@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::defaults;
+use super::{CONTROL, SPOOL};
 
 /// Where the control socket is: what the text says of `admin.control`, else the default.
 pub(super) fn control_in(text: &str) -> PathBuf {
@@ -20,13 +20,13 @@ pub(super) fn control_in(text: &str) -> PathBuf {
         };
         found.and_then(Value::as_str).map(PathBuf::from)
     });
-    told.unwrap_or_else(|| defaults::CONTROL.into())
+    told.unwrap_or_else(|| CONTROL.into())
 }
 
 /// Where the spool is: what the text says of `spool`, the default where it says nothing, and `None` where that line is
 /// itself in error, or may be one that is misspelled. A message left in the wrong spool would lie there for ever.
 pub(super) fn spool_in(text: &str) -> Option<PathBuf> {
-    let mut found = defaults::SPOOL.into();
+    let mut found = SPOOL.into();
     for (_, line) in lines(text).filter(|(section, line)| section.is_empty() && may_be_spool(line)) {
         let table = line.parse::<Table>().ok()?;
         found = PathBuf::from(table.get("spool")?.as_str()?);
@@ -65,9 +65,9 @@ mod tests {
             ("relayhost = \n[admin] # ours\ncontrol = \"/a\" # x\n[queue]\ncontrol = \"/b\"\n", "/a"),
             ("admin.control = \"/a\"\nspool = 1\n", "/a"),
             ("admin = { control = \"/a\" }\nwhat\n", "/a"),
-            ("[queue]\ncontrol = \"/b\"\n", defaults::CONTROL),
-            ("# control = \"/b\"\n[admin]\ncontrol = 1\n", defaults::CONTROL),
-            ("", defaults::CONTROL),
+            ("[queue]\ncontrol = \"/b\"\n", CONTROL),
+            ("# control = \"/b\"\n[admin]\ncontrol = 1\n", CONTROL),
+            ("", CONTROL),
         ] {
             assert_eq!(control_in(text), PathBuf::from(expected), "{text}");
         }
@@ -78,9 +78,9 @@ mod tests {
         for (text, expected) in [
             ("relayhost = \nspool = \"/a\" # x\n", Some("/a")),
             ("relayhost = [\n  \"a\",\n  \"b\n]\n\"spool\" = '/a'\n[queue]\nspool = 1\n", Some("/a")),
-            ("relayhost = \"x\"\n# spool = \"/b\"\n[rewrite]\nsendr = 1\n", Some(defaults::SPOOL)),
-            ("auth.usrname = 1\nwhat\n", Some(defaults::SPOOL)),
-            ("", Some(defaults::SPOOL)),
+            ("relayhost = \"x\"\n# spool = \"/b\"\n[rewrite]\nsendr = 1\n", Some(SPOOL)),
+            ("auth.usrname = 1\nwhat\n", Some(SPOOL)),
+            ("", Some(SPOOL)),
             ("spool = \"/a\n", None),
             ("spool = 1\n", None),
             ("spool = \"a\"\n", None),

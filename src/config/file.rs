@@ -1,254 +1,139 @@
-//! The shape of the file: every key there is, and the type of its value.
+//! The keys of the file, table by table, and the type of each one's value.
 //!
-//! Promises: a [`File`] has no unknown key and no value that breaks its own rule. What keys mean
-//! together, and what an absent one means, is for `resolve.rs`.
+//! Promises: a [`File`] has no unknown key and no value that breaks its own rule. What an absent key means, and what
+//! keys mean together, stands in the file of its table: `listen.rs`, `queue.rs`, `relay.rs` and so on.
 
 use super::error::Fault;
 use super::pin::Pin;
-use super::relay::{Mechanism, Pipelining, TlsVersion};
 use super::relayhost::WrittenHost;
 use super::rewrite::Rewrite;
 use super::setting::{
-    AbsolutePath, CertificateName, CommandLine, Count, CredentialName, HostName, LoopbackAddress, OrOff,
-    SecretPath, ShownCertificate, SocketPath, Username,
+    AbsolutePath, CertificateName, CommandLine, CredentialName, HostName, LoopbackAddress, OrOff, SecretPath,
+    ShownCertificate, SocketPath, Username,
 };
-use super::table::{Entry, List, Table};
-use super::units::{Lapse, Size};
-use super::words::TlsMode;
-use super::{Format, Level, OnRefusal};
+use super::table::{Key, Keys, Table, table};
+use super::units::{Count, Lapse, Size};
+use super::words::{Format, Level, Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion};
 use crate::envelope::Address;
 
-/// A key that the file may leave out.
-pub(super) type Key<T> = Option<Entry<T>>;
-
-/// A key that the file may leave out, one value or several.
-pub(super) type Keys<T> = Option<List<T>>;
-
-/// The file.
-pub(super) struct File {
-    pub(super) relayhost: Keys<WrittenHost>,
-    pub(super) spool: Key<AbsolutePath>,
-    pub(super) auth: Auth,
-    pub(super) tls: Tls,
-    pub(super) listen: Listen,
-    pub(super) rewrite: Rewrite,
-    pub(super) queue: Queue,
-    pub(super) relay: Relay,
-    pub(super) log: Log,
-    pub(super) control: Key<SocketPath>,
+table! {
+    /// The file.
+    File {
+        relayhost: Keys<WrittenHost>,
+        spool: Key<AbsolutePath>,
+        auth: Auth,
+        tls: Tls,
+        listen: Listen,
+        rewrite: Rewrite,
+        queue: Queue,
+        relay: Relay,
+        log: Log,
+        admin: Admin,
+    }
 }
 
-/// `[auth]`
-pub(super) struct Auth {
-    pub(super) username: Key<Username>,
-    pub(super) password_file: Key<SecretPath>,
-    pub(super) credential: Key<CredentialName>,
-    pub(super) password_command: Key<CommandLine>,
-    pub(super) mechanisms: Keys<Mechanism>,
+table! {
+    /// `[auth]`
+    Auth {
+        username: Key<Username>,
+        password_file: Key<SecretPath>,
+        credential: Key<CredentialName>,
+        password_command: Key<CommandLine>,
+        mechanisms: Keys<Mechanism>,
+    }
 }
 
-/// `[tls]`
-pub(super) struct Tls {
-    pub(super) mode: Key<TlsMode>,
-    pub(super) ca_file: Key<AbsolutePath>,
-    pub(super) pin_sha256: Keys<Pin>,
-    pub(super) server_name: Key<CertificateName>,
-    pub(super) client_certificate: Key<AbsolutePath>,
-    pub(super) client_key: Key<AbsolutePath>,
-    pub(super) minimum: Key<TlsVersion>,
+table! {
+    /// `[tls]`
+    Tls {
+        mode: Key<TlsMode>,
+        ca_file: Key<AbsolutePath>,
+        pin_sha256: Keys<Pin>,
+        server_name: Key<CertificateName>,
+        client_certificate: Key<AbsolutePath>,
+        client_key: Key<AbsolutePath>,
+        minimum: Key<TlsVersion>,
+    }
 }
 
-/// `[listen]`
-pub(super) struct Listen {
-    pub(super) addresses: Keys<LoopbackAddress>,
-    pub(super) socket: Key<OrOff<SocketPath>>,
-    pub(super) hostname: Key<HostName>,
-    pub(super) max_message_size: Key<Size>,
-    pub(super) max_recipients: Key<Count>,
-    pub(super) max_sessions: Key<Count>,
-    pub(super) max_sessions_per_uid: Key<Count>,
-    pub(super) max_messages_per_minute_per_uid: Key<OrOff<Count>>,
-    pub(super) idle_timeout: Key<Lapse>,
-    pub(super) certificate: Key<ShownCertificate>,
-    pub(super) key: Key<AbsolutePath>,
+table! {
+    /// `[listen]`
+    Listen {
+        addresses: Keys<LoopbackAddress>,
+        socket: Key<OrOff<SocketPath>>,
+        hostname: Key<HostName>,
+        max_message_size: Key<Size>,
+        max_recipients: Key<Count>,
+        max_sessions: Key<Count>,
+        max_sessions_per_uid: Key<Count>,
+        max_messages_per_minute_per_uid: Key<OrOff<Count>>,
+        idle_timeout: Key<Lapse>,
+        certificate: Key<ShownCertificate>,
+        key: Key<AbsolutePath>,
+    }
 }
 
-/// `[queue]`
-pub(super) struct Queue {
-    pub(super) retry_min: Key<Lapse>,
-    pub(super) retry_max: Key<Lapse>,
-    pub(super) lifetime: Key<Lapse>,
-    pub(super) delay_warning: Key<OrOff<Lapse>>,
-    pub(super) postmaster: Key<Address>,
-    pub(super) on_refusal: Key<OnRefusal>,
-    pub(super) min_free_space: Key<Size>,
-    pub(super) max_messages: Key<Count>,
+table! {
+    /// `[queue]`
+    Queue {
+        retry_min: Key<Lapse>,
+        retry_max: Key<Lapse>,
+        lifetime: Key<Lapse>,
+        delay_warning: Key<OrOff<Lapse>>,
+        postmaster: Key<Address>,
+        on_refusal: Key<OnRefusal>,
+        min_free_space: Key<Size>,
+        max_messages: Key<Count>,
+    }
 }
 
-/// `[relay]`
-pub(super) struct Relay {
-    pub(super) max_connections: Key<Count>,
-    pub(super) messages_per_connection: Key<Count>,
-    pub(super) recipients_per_message: Key<Count>,
-    pub(super) pipelining: Key<Pipelining>,
-    pub(super) idle: Key<OrOff<Lapse>>,
-    pub(super) timeouts: Timeouts,
+table! {
+    /// `[relay]`
+    Relay {
+        max_connections: Key<Count>,
+        messages_per_connection: Key<Count>,
+        recipients_per_message: Key<Count>,
+        pipelining: Key<Pipelining>,
+        idle: Key<OrOff<Lapse>>,
+        timeouts: Timeouts,
+    }
 }
 
-/// `[relay.timeouts]`
-pub(super) struct Timeouts {
-    pub(super) connect: Key<Lapse>,
-    pub(super) tls: Key<Lapse>,
-    pub(super) greeting: Key<Lapse>,
-    pub(super) ehlo: Key<Lapse>,
-    pub(super) auth: Key<Lapse>,
-    pub(super) mail: Key<Lapse>,
-    pub(super) rcpt: Key<Lapse>,
-    pub(super) data: Key<Lapse>,
-    pub(super) block: Key<Lapse>,
-    pub(super) dot: Key<Lapse>,
-    pub(super) quit: Key<Lapse>,
+table! {
+    /// `[relay.timeouts]`
+    Timeouts {
+        connect: Key<Lapse>,
+        tls: Key<Lapse>,
+        greeting: Key<Lapse>,
+        ehlo: Key<Lapse>,
+        auth: Key<Lapse>,
+        mail: Key<Lapse>,
+        rcpt: Key<Lapse>,
+        data: Key<Lapse>,
+        block: Key<Lapse>,
+        dot: Key<Lapse>,
+        quit: Key<Lapse>,
+    }
 }
 
-/// `[log]`
-pub(super) struct Log {
-    pub(super) level: Key<Level>,
-    pub(super) format: Key<Format>,
+table! {
+    /// `[log]`
+    Log {
+        level: Key<Level>,
+        format: Key<Format>,
+    }
+}
+
+table! {
+    /// `[admin]`
+    Admin {
+        control: Key<SocketPath>,
+    }
 }
 
 impl File {
-    pub(super) fn read(text: &str) -> Result<File, Fault> {
-        let mut table = Table::document(text)?;
-        let file = File {
-            relayhost: table.take_list("relayhost")?,
-            spool: table.take("spool")?,
-            auth: Auth::read(table.table("auth")?)?,
-            tls: Tls::read(table.table("tls")?)?,
-            listen: Listen::read(table.table("listen")?)?,
-            rewrite: Rewrite::read(table.table("rewrite")?)?,
-            queue: Queue::read(table.table("queue")?)?,
-            relay: Relay::read(table.table("relay")?)?,
-            log: Log::read(table.table("log")?)?,
-            control: read_control(table.table("admin")?)?,
-        };
-        table.done()?;
-        Ok(file)
-    }
-}
-
-/// `[admin]`
-fn read_control(mut table: Table<'_>) -> Result<Key<SocketPath>, Fault> {
-    let control = table.take("control")?;
-    table.done()?;
-    Ok(control)
-}
-
-impl Auth {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let auth = Auth {
-            username: table.take("username")?,
-            password_file: table.take("password-file")?,
-            credential: table.take("credential")?,
-            password_command: table.take("password-command")?,
-            mechanisms: table.take_list("mechanisms")?,
-        };
-        table.done()?;
-        Ok(auth)
-    }
-}
-
-impl Tls {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let tls = Tls {
-            mode: table.take("mode")?,
-            ca_file: table.take("ca-file")?,
-            pin_sha256: table.take_list("pin-sha256")?,
-            server_name: table.take("server-name")?,
-            client_certificate: table.take("client-certificate")?,
-            client_key: table.take("client-key")?,
-            minimum: table.take("minimum")?,
-        };
-        table.done()?;
-        Ok(tls)
-    }
-}
-
-impl Listen {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let listen = Listen {
-            addresses: table.take_list("addresses")?,
-            socket: table.take("socket")?,
-            hostname: table.take("hostname")?,
-            max_message_size: table.take("max-message-size")?,
-            max_recipients: table.take("max-recipients")?,
-            max_sessions: table.take("max-sessions")?,
-            max_sessions_per_uid: table.take("max-sessions-per-uid")?,
-            max_messages_per_minute_per_uid: table.take("max-messages-per-minute-per-uid")?,
-            idle_timeout: table.take("idle-timeout")?,
-            certificate: table.take("certificate")?,
-            key: table.take("key")?,
-        };
-        table.done()?;
-        Ok(listen)
-    }
-}
-
-impl Queue {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let queue = Queue {
-            retry_min: table.take("retry-min")?,
-            retry_max: table.take("retry-max")?,
-            lifetime: table.take("lifetime")?,
-            delay_warning: table.take("delay-warning")?,
-            postmaster: table.take("postmaster")?,
-            on_refusal: table.take("on-refusal")?,
-            min_free_space: table.take("min-free-space")?,
-            max_messages: table.take("max-messages")?,
-        };
-        table.done()?;
-        Ok(queue)
-    }
-}
-
-impl Relay {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let relay = Relay {
-            max_connections: table.take("max-connections")?,
-            messages_per_connection: table.take("messages-per-connection")?,
-            recipients_per_message: table.take("recipients-per-message")?,
-            pipelining: table.take("pipelining")?,
-            idle: table.take("idle")?,
-            timeouts: Timeouts::read(table.table("timeouts")?)?,
-        };
-        table.done()?;
-        Ok(relay)
-    }
-}
-
-impl Timeouts {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let timeouts = Timeouts {
-            connect: table.take("connect")?,
-            tls: table.take("tls")?,
-            greeting: table.take("greeting")?,
-            ehlo: table.take("ehlo")?,
-            auth: table.take("auth")?,
-            mail: table.take("mail")?,
-            rcpt: table.take("rcpt")?,
-            data: table.take("data")?,
-            block: table.take("block")?,
-            dot: table.take("dot")?,
-            quit: table.take("quit")?,
-        };
-        table.done()?;
-        Ok(timeouts)
-    }
-}
-
-impl Log {
-    fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let log = Log { level: table.take("level")?, format: table.take("format")? };
-        table.done()?;
-        Ok(log)
+    /// Reads the whole of `text`.
+    pub(super) fn parse(text: &str) -> Result<File, Fault> {
+        Table::document(text).and_then(File::read)
     }
 }

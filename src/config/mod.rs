@@ -15,55 +15,69 @@
 //! or changed by then; at a reload the old configuration stays.
 //!
 //! Not here: reading secrets (`secret_source/`), files that the configuration names (`check.rs`).
-//! The way of a text: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → `resolve.rs`
-//! (defaults, and what keys mean together).
+//! The way of a text: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → the file of each table, such as
+//! `queue.rs` (defaults, and what keys mean together). So a new key is a line in `file.rs`, and its meaning in the
+//! file of its table; the tests then ask for it in `config/nullmta.toml` and `tests/good_config/everything.toml`.
 
 mod access;
 mod advice;
+mod auth;
 mod authorities;
 mod changes;
 mod check;
 mod content;
-mod defaults;
 mod despite_errors;
 mod environment;
 mod error;
 mod file;
 mod key_pair;
+mod listen;
+mod log;
 mod lookup;
 mod pin;
+mod queue;
 mod relay;
 mod relayhost;
-mod resolve;
 mod rewrite;
 mod secret_source;
 mod setting;
 mod table;
+mod tls;
 mod tls_file;
 mod units;
 mod words;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use access::OpenFault;
+pub use auth::Auth;
 pub use authorities::Authorities;
-pub use defaults::MAX_MESSAGE_SIZE;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use key_pair::read_pair;
-pub use relay::{
-    Auth, ClientCertificate, Hello, Mechanism, Pipelining, Relay, Timeouts, Tls, TlsSettings, TlsVersion,
-    Trust,
-};
+pub use listen::{Listen, MAX_MESSAGE_SIZE, ServerCertificate};
+pub use log::Log;
+pub use queue::Queue;
+pub use relay::{Hello, Relay, Timeouts};
 pub use relayhost::{Host, RelayHost};
 pub use secret_source::{BadSecret, SecretError, SecretSource};
+pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
+pub use words::{Format, Level, Mechanism, OnRefusal, Pipelining, TlsVersion};
 
-use crate::envelope::Address;
+use error::{Fault, Place};
+use file::File;
+use setting::{HostName, Setting, SocketPath};
+use table::{Key, given};
+
 use crate::message::rewrite::Rules;
+
+/// `spool`, by default.
+const SPOOL: &str = "/var/spool/nullmta";
+
+/// `admin.control`, by default.
+const CONTROL: &str = "/run/nullmta/control.sock";
 
 /// Everything that `/etc/nullmta.toml` says, with the defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,10 +101,31 @@ pub struct Config {
 }
 
 impl Config {
+    /// What `file` says, with the defaults; a fault names the key to change.
+    fn of(file: &File, environment: &Environment) -> Result<Config, Fault> {
+        let hostname = hostname_of(&file.listen.hostname, environment)?;
+        let own_origin = given(&file.rewrite.origin).map(|origin| origin.0.as_str());
+        let origin = own_origin.unwrap_or(&hostname);
+        let listen = Listen::of(&file.listen, hostname.clone())?;
+        let hello = Hello::of(&hostname, own_origin);
+        let mut config = Config {
+            relay: Relay::of(file, hello, &listen.addresses)?,
+            spool: given(&file.spool).map_or_else(|| SPOOL.into(), |path| path.0.clone()),
+            queue: Queue::of(&file.queue, origin)?,
+            log: Log::of(&file.log),
+            control: control_of(&file.admin.control, listen.socket.as_ref())?,
+            rewrite: Arc::new(file.rewrite.rules(origin, &hostname)?),
+            listen,
+            advice: Vec::new(),
+        };
+        config.advice = advice::advice(file, &config);
+        Ok(config)
+    }
+
     /// Reads the configuration `text`; `path` is what errors call it. Pure: looks at no file.
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
-        file::File::read(text)
-            .and_then(|file| resolve::resolve(&file, environment))
+        File::parse(text)
+            .and_then(|file| Config::of(&file, environment))
             .map_err(|fault| ConfigError::new(path, fault))
     }
 
@@ -141,103 +176,21 @@ impl Config {
     }
 }
 
-/// `[listen]`: the loopback listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Loopback addresses only. Port 0 lets the system choose one.
-    pub addresses: Vec<SocketAddr>,
-    /// The unix socket of `sendmail`; `None` when it is `"off"`.
-    pub socket: Option<PathBuf>,
-    /// The name in the greeting, in Received fields and in our EHLO.
-    pub hostname: String,
-    /// The largest message accepted, in octets.
-    pub max_message_size: u64,
-    /// The most recipients of one message.
-    pub max_recipients: usize,
-    /// The most sessions at once.
-    pub max_sessions: usize,
-    /// The most sessions at once of one local user; at most `max_sessions`.
-    pub max_sessions_per_uid: usize,
-    /// The most messages a minute of one local user on the unix socket; `None` for no limit.
-    pub max_messages_per_minute_per_uid: Option<u32>,
-    /// A session that says nothing for so long is closed (421).
-    pub idle_timeout: Duration,
-    /// What STARTTLS shows; `None`: it is not offered.
-    pub certificate: Option<ServerCertificate>,
+fn hostname_of(key: &Key<HostName>, environment: &Environment) -> Result<String, Fault> {
+    match given(key) {
+        Some(name) => Ok(name.0.clone()),
+        None => HostName::parse(&environment.hostname).map(|name| name.0).ok_or_else(|| {
+            let found = format!("none, and this host calls itself {:?}", environment.hostname);
+            Place::of_missing("listen.hostname").expected(HostName::expected(), found)
+        }),
+    }
 }
 
-/// `listen.certificate` and `listen.key`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServerCertificate {
-    /// `"self-made"`: made anew by each start, for the names of loopback and `listen.hostname`.
-    SelfMade,
-    /// Read from files.
-    Files {
-        /// PEM, the chain, our own certificate first.
-        chain: PathBuf,
-        /// PEM, its private key.
-        key: PathBuf,
-    },
-}
-
-/// `[queue]`: how long and how often delivery is tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// The shortest wait before a deferred message is tried again.
-    pub retry_min: Duration,
-    /// The longest one.
-    pub retry_max: Duration,
-    /// The age at which an undelivered message is bounced.
-    pub lifetime: Duration,
-    /// The age at which the reverse-path is told of a delay; `None` for never.
-    pub delay_warning: Option<Duration>,
-    /// Who gets a DSN that cannot be delivered; with its domain.
-    pub postmaster: Option<Address>,
-    /// What becomes of a message whose sender or account the relay refuses for good; `None`: it is held until the relay
-    /// has taken a first message, and bounced from then on.
-    pub on_refusal: Option<OnRefusal>,
-    /// Free octets on the spool's disk below which no message is accepted (452).
-    pub min_free_space: u64,
-    /// The most messages on the spool.
-    pub max_messages: u64,
-}
-
-/// `queue.on-refusal`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRefusal {
-    /// The message is bounced.
-    Bounce,
-    /// The message is held.
-    Hold,
-}
-
-/// `[log]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// Lines below this level are not written.
-    pub level: Level,
-    /// How a line is written.
-    pub format: Format,
-}
-
-/// How much is logged; each level includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Mail is at risk.
-    Error,
-    /// An operator should look.
-    Warn,
-    /// The mail's story.
-    Info,
-    /// The dialogue, without secrets.
-    Debug,
-}
-
-/// How a log line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Lines of the shape Postfix made familiar.
-    Text,
-    /// One JSON object a line.
-    Json,
+/// Where the control socket is: never at the socket of `sendmail`, `submission`.
+fn control_of(key: &Key<SocketPath>, submission: Option<&PathBuf>) -> Result<PathBuf, Fault> {
+    let Some(entry) = key else { return Ok(CONTROL.into()) };
+    if submission == Some(&entry.value.0) {
+        return Err(entry.place.expected("a path of its own", "that of listen.socket"));
+    }
+    Ok(entry.value.0.clone())
 }

@@ -1,14 +1,34 @@
-//! What the outward side is configured with: `relayhost`, `[auth]`, `[tls]`, `[relay]`.
+//! `relayhost` and `[relay]`: whom the mail goes to, and how.
 //!
-//! Not here: how any of it is used (`relay/`).
+//! Promises: invariant 1 of [`Config`](super::Config); no relayhost is one of our own listeners.
+//! Not here: what protects the mail (`tls.rs`), who we are to the relay (`auth.rs`), how any of it is used (`relay/`).
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth::Auth;
 use super::environment::is_full_name;
-use super::relayhost::RelayHost;
-use super::secret_source::SecretSource;
+use super::error::{Fault, Place};
+use super::file::{self, File};
+use super::relayhost::{Host, RelayHost, WrittenHost};
+use super::setting::{OrOff, Setting};
+use super::table::{Entry, List, given};
+use super::tls::Tls;
+use super::units::{Count, Lapse};
+use super::words::Pipelining;
+
+/// `relay.max-connections`: Postfix's, and within what relays allow one client.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+/// `relay.messages-per-connection`: many relays close a connection after 100.
+const MESSAGES_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+/// `relay.recipients-per-message`: Postfix's; SES refuses the whole of a message to more.
+const RECIPIENTS_PER_MESSAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();
+/// `relay.pipelining`: what rides behind the final dot makes Haraka refuse, Dovecot's submission service fail
+/// and Courier fall silent; a transaction's own commands together are taken by all of them.
+const PIPELINING: Pipelining = Pipelining::Group;
+/// `relay.idle`: relays drop idle clients after tens of seconds; what ends here ends politely.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The relayhosts and how we speak to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,108 +72,6 @@ impl Hello {
     }
 }
 
-/// `relay.pipelining`: how many commands are written before the first of them is answered (RFC 2920).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pipelining {
-    /// A transaction's MAIL, RCPT… and DATA together, and those of the next one behind the final dot.
-    Across,
-    /// A transaction's MAIL, RCPT… and DATA together, after the reply to the last final dot.
-    Group,
-    /// One command at a time.
-    Off,
-}
-
-/// `tls.mode`, with what verification needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// STARTTLS (RFC 3207), required.
-    StartTls(TlsSettings),
-    /// TLS from the first octet (RFC 8314 3.3).
-    Implicit(TlsSettings),
-    /// No TLS: only where every host is a loopback address or `localhost`. What `localhost`
-    /// resolves to is for the dialler to check.
-    None,
-}
-
-impl Tls {
-    /// What verification needs, where there is TLS.
-    pub fn settings(&self) -> Option<&TlsSettings> {
-        match self {
-            Tls::StartTls(settings) | Tls::Implicit(settings) => Some(settings),
-            Tls::None => None,
-        }
-    }
-}
-
-/// How a relay's certificate is verified, and what we show of our own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// What makes a certificate trusted.
-    pub trust: Trust,
-    /// `server-name`: the name verified and sent as SNI instead of the relayhost's.
-    pub server_name: Option<String>,
-    /// `client-certificate` and `client-key`.
-    pub client: Option<ClientCertificate>,
-    /// The oldest protocol version accepted.
-    pub minimum: TlsVersion,
-}
-
-/// What makes a relay's certificate trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// The CA bundle of the system.
-    System,
-    /// `ca-file`: the CA certificates of this PEM file, instead of the system's.
-    CaFile(PathBuf),
-    /// `pin-sha256`: SHA-256 of the certificate's SubjectPublicKeyInfo, any of these; instead of
-    /// any CA and name. Not empty.
-    Pins(Vec<[u8; 32]>),
-}
-
-/// A certificate for the relay to know us by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// PEM, the chain, our own certificate first.
-    pub certificate: PathBuf,
-    /// PEM, its private key.
-    pub key: PathBuf,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    V1_2,
-    /// RFC 8446.
-    V1_3,
-}
-
-/// `[auth]`: who we are to the relay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Auth {
-    /// Never empty, no control characters.
-    pub username: String,
-    /// Where the password is.
-    pub secret: SecretSource,
-    /// `mechanisms`: only these; `None` for whichever both sides have. Never empty.
-    pub mechanisms: Option<Vec<Mechanism>>,
-}
-
-/// A SASL mechanism that we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// SCRAM-SHA-512.
-    ScramSha512,
-    /// RFC 7677.
-    ScramSha256,
-    /// RFC 5802.
-    ScramSha1,
-    /// RFC 4616.
-    Plain,
-    /// LOGIN, which no RFC describes.
-    Login,
-}
-
 /// How long each step of the dialogue may take (RFC 5321 4.5.3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -181,6 +99,26 @@ pub struct Timeouts {
     pub quit: Duration,
 }
 
+impl Timeouts {
+    /// What the file says, with the defaults.
+    fn of(timeouts: &file::Timeouts) -> Timeouts {
+        let default = Timeouts::default();
+        Timeouts {
+            connect: Lapse::or(&timeouts.connect, default.connect),
+            tls: Lapse::or(&timeouts.tls, default.tls),
+            greeting: Lapse::or(&timeouts.greeting, default.greeting),
+            ehlo: Lapse::or(&timeouts.ehlo, default.ehlo),
+            auth: Lapse::or(&timeouts.auth, default.auth),
+            mail: Lapse::or(&timeouts.mail, default.mail),
+            rcpt: Lapse::or(&timeouts.rcpt, default.rcpt),
+            data: Lapse::or(&timeouts.data, default.data),
+            block: Lapse::or(&timeouts.block, default.block),
+            dot: Lapse::or(&timeouts.dot, default.dot),
+            quit: Lapse::or(&timeouts.quit, default.quit),
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         let minutes = |count: u64| Duration::from_secs(60 * count);
@@ -200,6 +138,77 @@ impl Default for Timeouts {
             quit: Duration::from_secs(10),
         }
     }
+}
+
+impl Relay {
+    /// What the file says, with the defaults; to the relay, we are `hello`. It is none of the addresses that we listen
+    /// on.
+    pub(super) fn of(file: &File, hello: Hello, listened: &[SocketAddr]) -> Result<Relay, Fault> {
+        let Some(relayhost) = &file.relayhost else {
+            return Err(Place::of_missing("relayhost").expected(WrittenHost::expected(), "no such key"));
+        };
+        let tls = Tls::of(&file.tls, relayhost)?;
+        let hosts = hosts_of(relayhost, &tls, file.tls.mode.is_some())?;
+        refuse_ourselves(relayhost, &hosts, listened)?;
+        let relay = &file.relay;
+        Ok(Relay {
+            hosts,
+            tls,
+            auth: Auth::of(&file.auth)?,
+            max_connections: Count::or(&relay.max_connections, MAX_CONNECTIONS),
+            messages_per_connection: Count::or(&relay.messages_per_connection, MESSAGES_PER_CONNECTION),
+            recipients_per_message: Count::or(&relay.recipients_per_message, RECIPIENTS_PER_MESSAGE),
+            pipelining: given(&relay.pipelining).copied().unwrap_or(PIPELINING),
+            idle: match given(&relay.idle) {
+                None => IDLE,
+                Some(OrOff(None)) => Duration::ZERO,
+                Some(OrOff(Some(lapse))) => lapse.0,
+            },
+            timeouts: Timeouts::of(&relay.timeouts),
+            hello,
+        })
+    }
+}
+
+/// Mail that we hand to ourselves goes round until it has too many Received fields.
+fn refuse_ourselves(
+    relayhost: &List<WrittenHost>,
+    hosts: &[RelayHost],
+    listened: &[SocketAddr],
+) -> Result<(), Fault> {
+    let is_ours = |host: &RelayHost| match &host.host {
+        Host::Address(address) => listened.contains(&SocketAddr::new(*address, host.port)),
+        name => name.is_loopback() && listened.iter().any(|address| address.port() == host.port),
+    };
+    match relayhost.entries.iter().zip(hosts).find(|(_, host)| is_ours(host)) {
+        Some((entry, host)) => Err(entry.place.expected(
+            "the relay that takes this host's mail",
+            format!(
+                "{host}, which is nullmta's own listener (listen.addresses): mail would go round in circles"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn hosts_of(relayhost: &List<WrittenHost>, tls: &Tls, mode_given: bool) -> Result<Vec<RelayHost>, Fault> {
+    let default_port = match tls {
+        Tls::StartTls(_) => 587, // RFC 6409
+        Tls::Implicit(_) => 465, // RFC 8314 7.3
+        Tls::None => 25,
+    };
+    let resolve = |entry: &Entry<WrittenHost>| {
+        let WrittenHost { host, port } = entry.value.clone();
+        // STARTTLS towards port 465 waits for a greeting that never comes.
+        if port == Some(465) && !mode_given {
+            return Err(entry.place.fault(
+                "port 465 speaks TLS from the first octet: expected tls.mode = \"implicit\" (or another mode) \
+                 to be set, found no tls.mode",
+            ));
+        }
+        Ok(RelayHost { host, port: port.unwrap_or(default_port) })
+    };
+    relayhost.entries.iter().map(resolve).collect()
 }
 
 #[cfg(test)]

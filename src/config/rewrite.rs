@@ -9,9 +9,8 @@ mod setting;
 use std::collections::BTreeMap;
 
 use super::error::{Fault, Place};
-use super::file::{Key, Keys};
 use super::setting::{HostName, Setting};
-use super::table::{Entry, List, Map, Table};
+use super::table::{Entry, Key, Keys, List, Map, Part, Table, table};
 use crate::envelope::Address;
 use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{
@@ -23,24 +22,26 @@ use setting::{NullSender, OneRecipient, Target, Text, User, Yes};
 /// The most header rules: each is asked about every field until one matches.
 const MAX_HEADER_RULES: usize = 100;
 
-/// `[rewrite]`
-pub(super) struct Rewrite {
-    pub(super) origin: Key<HostName>,
-    masquerade: Keys<MasqueradeDomain>,
-    masquerade_except: Keys<User>,
-    masquerade_classes: Keys<Class>,
-    pub(super) sender: Key<Template>,
-    null_sender: Key<NullSender>,
-    recipient: Key<OneRecipient>,
-    senders: Vec<Mapped>,
-    recipients: Vec<Mapped>,
-    aliases: Vec<Alias>,
-    verified_domains: Keys<HostName>,
-    keep_original: Key<bool>,
-    reply_to_original: Key<bool>,
-    hide_received: Key<bool>,
-    long_lines: Key<LongLines>,
-    header: Vec<HeaderRule>,
+table! {
+    /// `[rewrite]`
+    Rewrite {
+        origin: Key<HostName>,
+        masquerade: Keys<MasqueradeDomain>,
+        masquerade_except: Keys<User>,
+        masquerade_classes: Keys<Class>,
+        sender: Key<Template>,
+        null_sender: Key<NullSender>,
+        recipient: Key<OneRecipient>,
+        senders: Vec<Mapped>,
+        recipients: Vec<Mapped>,
+        aliases: Vec<Alias>,
+        verified_domains: Keys<HostName>,
+        keep_original: Key<bool>,
+        reply_to_original: Key<bool>,
+        hide_received: Key<bool>,
+        long_lines: Key<LongLines>,
+        header: Vec<HeaderRule>,
+    }
 }
 
 /// An entry of `senders` or `recipients`.
@@ -50,29 +51,6 @@ type Mapped = (Entry<Selector>, Replacement);
 type Alias = (Entry<User>, Vec<Address>);
 
 impl Rewrite {
-    pub(super) fn read(mut table: Table<'_>) -> Result<Self, Fault> {
-        let rewrite = Rewrite {
-            origin: table.take("origin")?,
-            masquerade: table.take_list("masquerade")?,
-            masquerade_except: table.take_list("masquerade-except")?,
-            masquerade_classes: table.take_list("masquerade-classes")?,
-            sender: table.take("sender")?,
-            null_sender: table.take("null-sender")?,
-            recipient: table.take("recipient")?,
-            senders: mapped(table.take_map("senders")?)?,
-            recipients: mapped(table.take_map("recipients")?)?,
-            aliases: aliases(table.take_map("aliases")?)?,
-            verified_domains: table.take_list("verified-domains")?,
-            keep_original: table.take("keep-original")?,
-            reply_to_original: table.take("reply-to-original")?,
-            hide_received: table.take("hide-received")?,
-            long_lines: table.take("long-lines")?,
-            header: header_rules(table.tables("header")?)?,
-        };
-        table.done()?;
-        Ok(rewrite)
-    }
-
     /// The rules, for this host.
     pub(super) fn rules(&self, origin: &str, hostname: &str) -> Result<Rules, Fault> {
         let default = Settings::new(origin, hostname);
@@ -139,6 +117,24 @@ fn table_of(entries: &[Mapped]) -> BTreeMap<Selector, Replacement> {
 
 fn place_of<'r>(entries: &'r [Mapped], selector: &Selector) -> Option<&'r Place> {
     entries.iter().map(|(entry, _)| entry).find(|entry| entry.value == *selector).map(|entry| &entry.place)
+}
+
+impl Part for Vec<Mapped> {
+    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+        table.take_map(key).and_then(mapped)
+    }
+}
+
+impl Part for Vec<Alias> {
+    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+        table.take_map(key).and_then(aliases)
+    }
+}
+
+impl Part for Vec<HeaderRule> {
+    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+        table.tables(key).and_then(header_rules)
+    }
 }
 
 fn mapped(entries: Map<Selector, Replacement>) -> Result<Vec<Mapped>, Fault> {

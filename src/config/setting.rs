@@ -1,11 +1,10 @@
 //! What one value of the file may be. Each type is a rule: a value of it exists only if it was kept.
 //!
 //! Promises: what a value that breaks its rule is called in the error never shows a possible secret.
-//! Not here: values that are one of a few words (`words.rs`), durations and sizes (`units.rs`), relayhosts (`relayhost.rs`), pins (`pin.rs`).
+//! Not here: values that are one of a few words (`words.rs`), counts, durations and sizes (`units.rs`), relayhosts (`relayhost.rs`), pins (`pin.rs`).
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use rustls::pki_types::{DnsName, ServerName};
@@ -75,29 +74,6 @@ impl<T: Setting> Setting for OrOff<T> {
             Some("off") => Some(OrOff(None)),
             _ => T::read(value).map(|value| OrOff(Some(value))),
         }
-    }
-}
-
-/// A number of things, never zero.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Count(pub(super) NonZeroU32);
-
-impl Count {
-    pub(super) fn to_usize(self) -> NonZeroUsize {
-        // Fails only where a usize has 16 bits.
-        NonZeroUsize::try_from(self.0).unwrap_or(NonZeroUsize::MAX)
-    }
-}
-
-impl Setting for Count {
-    fn expected() -> Cow<'static, str> {
-        "a whole number from 1 to 4294967295".into()
-    }
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        let number = value.as_integer()?;
-        let count = u32::from_str_radix(number.as_str(), number.radix()).ok()?;
-        NonZeroU32::new(count).map(Count)
     }
 }
 

@@ -1,8 +1,9 @@
 //! A TOML document, table by table: each key is asked for once, what nobody asked for is an error.
 //!
 //! Promises: every fault has the line and the full key; the keys that an error lists are those that
-//! are read, since asking for them is what lists them.
-//! Not here: which keys there are (`file.rs`), what a value may be (`setting.rs`).
+//! are read, since asking for them is what lists them. [`table!`] declares a table once: its struct says
+//! which keys there are, and a key is called as its field is, with hyphens.
+//! Not here: which keys there are (`file.rs`, `rewrite.rs`), what a value may be (`setting.rs`).
 //!
 //! serde is not used: its errors know neither the key nor, for a wrong type, what the key wants.
 
@@ -18,7 +19,72 @@ pub(super) struct Table<'i> {
     /// `tls` or `relay.timeouts`; empty for the document.
     name: String,
     entries: Vec<(Place, Spanned<DeValue<'i>>)>,
-    asked: Vec<&'static str>,
+    asked: Vec<String>,
+}
+
+/// Declares a table of the file: its struct, and how it is read. Each field is a [`Part`].
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $field: $type,)*
+        }
+
+        impl $name {
+            fn read(mut table: $crate::config::table::Table<'_>) -> Result<Self, $crate::config::error::Fault> {
+                let read = $name {
+                    $($field: $crate::config::table::Part::take(&mut table, stringify!($field))?,)*
+                };
+                table.done()?;
+                Ok(read)
+            }
+        }
+
+        impl $crate::config::table::Part for $name {
+            fn take(
+                outer: &mut $crate::config::table::Table<'_>,
+                key: &'static str,
+            ) -> Result<Self, $crate::config::error::Fault> {
+                outer.table(key).and_then($name::read)
+            }
+        }
+    };
+}
+
+pub(super) use table;
+
+/// What a key of a table may hold.
+pub(super) trait Part: Sized {
+    /// What stands in `table` under `key`; the file may leave it out.
+    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault>;
+}
+
+impl<T: Setting> Part for Key<T> {
+    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+        table.take(key)
+    }
+}
+
+impl<T: Setting> Part for Keys<T> {
+    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+        table.take_list(key)
+    }
+}
+
+/// A key that the file may leave out.
+pub(super) type Key<T> = Option<Entry<T>>;
+
+/// A key that the file may leave out, one value or several.
+pub(super) type Keys<T> = Option<List<T>>;
+
+/// The value of `key`, where the file has it.
+pub(super) fn given<T>(key: &Key<T>) -> Option<&T> {
+    key.as_ref().map(|entry| &entry.value)
+}
+
+/// Where `key` stands, if the file has it.
+pub(super) fn place_of<T>(key: &Key<T>) -> Option<&Place> {
+    key.as_ref().map(|entry| &entry.place)
 }
 
 /// A value, and where it stands.
@@ -64,20 +130,20 @@ impl<'i> Table<'i> {
     }
 
     /// The value of `key`; `None` when the file does not have it.
-    pub(super) fn take<T: Setting>(&mut self, key: &'static str) -> Result<Option<Entry<T>>, Fault> {
+    pub(super) fn take<T: Setting>(&mut self, key: &'static str) -> Result<Key<T>, Fault> {
         let Some((place, value)) = self.remove(key) else { return Ok(None) };
         read(self.text, place, &value).map(Some)
     }
 
     /// The values of `key`, a list of at least one or a single value; `None` when the file does not have it.
-    pub(super) fn take_list<T: Setting>(&mut self, key: &'static str) -> Result<Option<List<T>>, Fault> {
+    pub(super) fn take_list<T: Setting>(&mut self, key: &'static str) -> Result<Keys<T>, Fault> {
         let Some((place, value)) = self.remove(key) else { return Ok(None) };
         read_list(self.text, place, &value).map(Some)
     }
 
     /// The entries of the table `key`, whose keys are values themselves; none when the file does not have it.
     pub(super) fn take_map<K: Setting, T: Setting>(&mut self, key: &'static str) -> Result<Map<K, T>, Fault> {
-        let name = full_key(&self.name, key);
+        let name = full_key(&self.name, &written(key));
         let Some((place, value)) = self.remove(key) else { return Ok(Vec::new()) };
         let table = match value.into_inner() {
             DeValue::Table(table) => table,
@@ -97,7 +163,7 @@ impl<'i> Table<'i> {
 
     /// The tables of the list `key`, `[[key]]`, each with its place; none when the file does not have it.
     pub(super) fn tables(&mut self, key: &'static str) -> Result<Vec<(Place, Table<'i>)>, Fault> {
-        let name = full_key(&self.name, key);
+        let name = full_key(&self.name, &written(key));
         let Some((place, value)) = self.remove(key) else { return Ok(Vec::new()) };
         let expected = format!("a list of tables, [[{name}]]");
         let items = match value.into_inner() {
@@ -117,7 +183,7 @@ impl<'i> Table<'i> {
 
     /// The table `key`; an empty one when the file does not have it.
     pub(super) fn table(&mut self, key: &'static str) -> Result<Table<'i>, Fault> {
-        let name = full_key(&self.name, key);
+        let name = full_key(&self.name, &written(key));
         match self.remove(key) {
             None => Ok(Table { text: self.text, name, entries: Vec::new(), asked: Vec::new() }),
             Some((place, value)) => match value.into_inner() {
@@ -138,8 +204,9 @@ impl<'i> Table<'i> {
     }
 
     fn remove(&mut self, key: &'static str) -> Option<(Place, Spanned<DeValue<'i>>)> {
+        let key = written(key);
+        let full = full_key(&self.name, &key);
         self.asked.push(key);
-        let full = full_key(&self.name, key);
         let index = self.entries.iter().position(|(place, _)| place.key == full)?;
         Some(self.entries.swap_remove(index))
     }
@@ -164,13 +231,18 @@ fn read<T: Setting>(text: &str, mut place: Place, value: &Spanned<DeValue<'_>>) 
     }
 }
 
+/// The key of the field `name`.
+fn written(name: &str) -> String {
+    name.replace('_', "-")
+}
+
 fn full_key(table: &str, key: &str) -> String {
     let key = key.escape_debug();
     if table.is_empty() { key.to_string() } else { format!("{table}.{key}") }
 }
 
 /// What an unknown key probably was meant to be, in brackets.
-fn advice_on(unknown: &str, known: &[&'static str]) -> String {
+fn advice_on(unknown: &str, known: &[String]) -> String {
     match unknown {
         "password" | "secret" | "token" => {
             " (no secret stands in this file: put it in one of its own and name that in `password-file`)"
@@ -185,8 +257,8 @@ fn advice_on(unknown: &str, known: &[&'static str]) -> String {
 }
 
 /// The key that a typing error or two would make `unknown`.
-fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static str> {
-    let edits = known.iter().map(|key| (edits_between(unknown, key), *key));
+fn nearest<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
+    let edits = known.iter().map(|key| (edits_between(unknown, key), key.as_str()));
     edits.filter(|(edits, key)| *edits <= 1 + key.len() / 5).min().map(|(_, key)| key)
 }
 
@@ -249,7 +321,7 @@ mod tests {
 
     #[test]
     fn advice_is_given_only_when_a_key_is_near() {
-        let known = ["max-message-size", "max-messages", "mode"];
+        let known = ["max-message-size", "max-messages", "mode"].map(str::to_owned);
         assert_eq!(advice_on("max-mesage-size", &known), " (did you mean `max-message-size`?)");
         assert_eq!(advice_on("max_messages", &known), " (did you mean `max-messages`?)");
         assert_eq!(advice_on("colour", &known), "");

@@ -1,13 +1,15 @@
-//! Durations and sizes, as the file writes them.
+//! Counts, durations and sizes, as the file writes them.
 //!
 //! Promises: never zero, never beyond what arithmetic can hold; a number without its unit is no duration.
 
 use std::borrow::Cow;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::setting::Setting;
+use super::table::{Key, given};
 
 /// The longest duration: what is longer is a typing error.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -38,6 +40,13 @@ const SIZE_UNITS: [(&str, u64); 14] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lapse(pub(super) Duration);
 
+impl Lapse {
+    /// The duration of `key`, or `default` where the file has none.
+    pub(super) fn or(key: &Key<Lapse>, default: Duration) -> Duration {
+        given(key).map_or(default, |lapse| lapse.0)
+    }
+}
+
 impl Setting for Lapse {
     fn expected() -> Cow<'static, str> {
         "a duration above zero and up to a year such as \"90s\", \"1h30m\" or \"5d\"".into()
@@ -52,6 +61,13 @@ impl Setting for Lapse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size(pub(super) u64);
 
+impl Size {
+    /// The octets of `key`, or `default` where the file has none.
+    pub(super) fn or(key: &Key<Size>, default: u64) -> u64 {
+        given(key).map_or(default, |size| size.0)
+    }
+}
+
 impl Setting for Size {
     fn expected() -> Cow<'static, str> {
         "a size above zero such as \"50M\", \"1 GiB\" or a number of octets".into()
@@ -64,6 +80,34 @@ impl Setting for Size {
         };
         // The spool and statvfs reckon in signed 64 bits.
         (octets > 0 && octets <= i64::MAX as u64).then_some(Size(octets))
+    }
+}
+
+/// A number of things, never zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub(super) NonZeroU32);
+
+impl Count {
+    pub(super) fn to_usize(self) -> NonZeroUsize {
+        // Fails only where a usize has 16 bits.
+        NonZeroUsize::try_from(self.0).unwrap_or(NonZeroUsize::MAX)
+    }
+
+    /// The number of `key`, or `default` where the file has none.
+    pub(super) fn or(key: &Key<Count>, default: NonZeroUsize) -> NonZeroUsize {
+        given(key).map_or(default, |count| count.to_usize())
+    }
+}
+
+impl Setting for Count {
+    fn expected() -> Cow<'static, str> {
+        "a whole number from 1 to 4294967295".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let number = value.as_integer()?;
+        let count = u32::from_str_radix(number.as_str(), number.radix()).ok()?;
+        NonZeroU32::new(count).map(Count)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replace
 
 /// A local part, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User(pub(super) String);
+pub(in crate::config) struct User(pub(in crate::config) String);
 
 impl Setting for User {
     fn expected() -> Cow<'static, str> {
@@ -44,7 +44,7 @@ impl Setting for Target {
 
 /// The one address for all recipients.
 #[derive(Clone, Debug)]
-pub(super) struct OneRecipient(pub(super) Address);
+pub(in crate::config) struct OneRecipient(pub(in crate::config) Address);
 
 impl Setting for OneRecipient {
     fn expected() -> Cow<'static, str> {
@@ -63,7 +63,7 @@ impl Setting for OneRecipient {
 
 /// What the relay is told in the place of `<>`.
 #[derive(Clone, Debug)]
-pub(super) struct NullSender(pub(super) Address);
+pub(in crate::config) struct NullSender(pub(in crate::config) Address);
 
 impl Setting for NullSender {
     fn expected() -> Cow<'static, str> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Mechanism;
+use crate::config::units::Count;
 
 /// Whether `toml` is a value of `T`; panics when it is no TOML.
 fn accepts<T: Setting>(toml: &str) -> bool {
