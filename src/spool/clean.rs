@@ -10,7 +10,8 @@
 //!    messages of the index in each, so that nobody waits for it long, however many are queued. A step moves
 //!    more than the batch before it has brought, so that the cleaner does catch up.
 //! 4. It works on a full disk, too: while no segment is ready and none can be made, the oldest is cleaned at once
-//!    if what lives in it fits into what is left of the active one: then it is the next (`space.rs`).
+//!    if what lives in it fits into what is left of the active one, or of that and what there is of the next: then it
+//!    is the next (`space.rs`).
 //!
 //! A live message that cannot be read back has its octets put into `corrupt/` before its segment may go;
 //! if that fails too, or the disk did not answer, the segment stays until a later step succeeds.
@@ -30,7 +31,7 @@ use super::request::{Answer, Request};
 use super::salvage::{self, Range};
 use super::segment::Active;
 use super::shared::Shared;
-use super::space::{self, Target};
+use super::space::{self, Clean, Target};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -59,21 +60,30 @@ pub(super) struct Cleaner {
     reported: u32,
 }
 
+/// What the writer is to do for the cleaner.
+pub(super) enum Step {
+    /// Write these messages again.
+    Move(Vec<Request>),
+    /// Begin the next segment.
+    Begin,
+}
+
 impl Cleaner {
-    /// The next messages to move, while the log is too long; `None` when it is not, or nothing can be done.
-    /// The writer's last batch had `batch` octets.
-    pub fn step(&mut self, shared: &Arc<Shared>, active: &Active, batch: usize) -> Option<Vec<Request>> {
-        let (oldest, room) = candidate(shared, active)?;
+    /// The next step, while the log is too long; `None` when it is not, or nothing can be done. The writer's last batch
+    /// had `batch` octets.
+    pub fn step(&mut self, shared: &Arc<Shared>, active: &Active, batch: usize) -> Option<Step> {
+        let now = candidate(shared, active)?;
         if self.pause > 0 {
             self.pause -= 1;
             return None;
         }
+        let Clean::Move(oldest, room) = now else { return Some(Step::Begin) };
         if self.segment != oldest || self.left.is_empty() {
             self.look_for_more(shared, oldest);
         }
         let mut moves = Vec::new();
         let mut octets = 0;
-        while octets < STEP.max(AHEAD * batch).min(room)
+        while octets < STEP.max(AHEAD * batch).min(room as usize)
             && let Some(id) = self.left.pop()
         {
             if let Some(request) = self.request(shared, id) {
@@ -82,7 +92,7 @@ impl Cleaner {
             }
         }
         // A step without a move took damaged messages out, or met none that lives: more may follow.
-        (self.pause == 0).then_some(moves)
+        (self.pause == 0).then_some(Step::Move(moves))
     }
 
     fn look_for_more(&mut self, shared: &Shared, oldest: u32) {
@@ -134,14 +144,18 @@ impl Cleaner {
     }
 }
 
-/// The segment to clean, and the octets that may be moved at once (`space.rs`).
-fn candidate(shared: &Shared, active: &Active) -> Option<(u32, usize)> {
-    // The disk is asked, so the index is not locked meanwhile.
-    let next = shared.stock.next();
+/// What is to be done (`space.rs`).
+fn candidate(shared: &Shared, active: &Active) -> Option<Clean> {
     let sums = shared.index().sums(active.sequence());
-    let target = Target { room: active.room(), holds: active.holds(), capacity: active.capacity() };
-    let (oldest, room) = space::clean_now(&sums, next, target, shared.options.segment_size)?;
-    Some((oldest, room as usize))
+    // The index is not locked while the disk is asked.
+    let next = sums.oldest.is_some().then(|| shared.stock.next())?;
+    let target = Target {
+        room: active.room(),
+        holds: active.holds(),
+        capacity: active.capacity(),
+        next: shared.stock.made().octets,
+    };
+    space::clean_now(&sums, next, target, shared.options.segment_size)
 }
 
 /// The record that moves this message forward, if it lives in `segment`.

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::ledger::Ledger;
 use super::marks::Marks;
 use super::replies::Replies;
+use super::space::{SMALLEST, Sizes};
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
 
@@ -20,9 +21,11 @@ use crate::queue_id::QueueId;
 pub struct Options {
     /// `<spool>`; made when its parent exists.
     pub directory: PathBuf,
-    /// Octets of a segment; kept between 32 KiB and 1 GiB. A record larger than that gets a segment of
-    /// its own size.
+    /// Octets of a segment of a busy spool; kept between 32 KiB and 1 GiB. A record larger than that gets a segment
+    /// of its own size.
     pub segment_size: u64,
+    /// Octets of the first segment of a spool that holds little; kept between 16 KiB and [`Options::segment_size`].
+    pub first_segment: u64,
     /// Content above this many octets goes to a file of its own; at most 32 MiB.
     pub large_threshold: u64,
     /// Octets of free disk below which no message is taken.
@@ -32,21 +35,28 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for a spool at `directory`: segments of 32 MiB, large content above 1 MiB,
-    /// 64 MiB kept free, a million messages.
+    /// The defaults for a spool at `directory`: segments of 256 KiB to 32 MiB, large content above
+    /// 1 MiB, 64 MiB kept free, a million messages.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
         Options {
             directory: directory.into(),
             segment_size: 32 << 20,
+            first_segment: 256 << 10,
             large_threshold: 1 << 20,
             min_free_space: 64 << 20,
             max_messages: 1_000_000,
         }
     }
 
-    /// The same with every field in its range; `segment_size` in whole sectors.
+    /// The sizes that its segments may have.
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes { first: self.first_segment, largest: self.segment_size }
+    }
+
+    /// The same with every field in its range, segments in whole blocks.
     pub(super) fn in_range(mut self) -> Self {
         self.segment_size = self.segment_size.clamp(1 << 15, 1 << 30).next_multiple_of(1 << 12);
+        self.first_segment = self.first_segment.clamp(SMALLEST, self.segment_size).next_multiple_of(1 << 12);
         self.large_threshold = self.large_threshold.min(32 << 20);
         self
     }

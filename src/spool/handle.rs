@@ -246,6 +246,14 @@ impl Spool {
         let _ = tokio::task::spawn_blocking(move || inner.join()).await;
     }
 
+    /// Has the next segment made ready, as it is in a spool half used.
+    #[cfg(test)]
+    pub(super) fn make_ready(&self) {
+        while !self.shared().stock.made().is_ready() {
+            self.shared().stock.wait_for_piece().unwrap();
+        }
+    }
+
     async fn commit_with(
         &self,
         draft: Draft,

@@ -77,6 +77,10 @@ impl Tally {
     fn moved(&self) -> u64 {
         self.live_octets + self.extra_octets + u64::from(self.live) * MOVED_MORE
     }
+
+    fn as_oldest(&self, sequence: u32) -> Oldest {
+        Oldest { sequence, size: self.size, moved: self.moved() }
+    }
 }
 
 /// See the module.
@@ -185,17 +189,19 @@ impl Index {
             live: self.live_octets,
             closed: self.size - open,
             active_moved: self.tally(active).moved(),
-            oldest: oldest.map(|(sequence, tally)| Oldest {
-                sequence: *sequence,
-                size: tally.size,
-                moved: tally.moved(),
-            }),
+            oldest: oldest.map(|(sequence, tally)| tally.as_oldest(*sequence)),
         }
     }
 
-    /// Octets that what lives in the oldest segment, the active one or not, takes when it is moved.
-    pub fn oldest_moved(&self) -> u64 {
-        self.segments.first_key_value().map_or(0, |(_, tally)| tally.moved())
+    /// The oldest segment, the active one or not.
+    pub fn oldest(&self) -> Oldest {
+        let first = self.segments.first_key_value();
+        first.map_or(Oldest::default(), |(sequence, tally)| tally.as_oldest(*sequence))
+    }
+
+    /// Octets of the records of all that lives.
+    pub fn live_octets(&self) -> u64 {
+        self.live_octets
     }
 
     /// Does what the record at `place` says. True when a large file belongs to nobody any more.

@@ -24,10 +24,10 @@
 //! |---|---|---|---|---|---|
 //! | D1 | directories | at start, parent synced | never | some missing | the next start makes them |
 //! | D2 | `lock` | at start, flock | never; the lock ends with its holder | an unlocked file | nobody needs to |
-//! | D3 | segment made ready | stock: zeros, synced, directory synced | becomes active | a short file, or none | recovery removes it: no header, no record |
+//! | D3 | segment made ready, or a part of one | stock: zeros in pieces, each synced; directory synced | becomes active | a short file, or none | recovery removes it: no header, no record |
 //! | D4 | active segment | header synced | next one begun | a torn batch at its end | recovery passes it by; a new segment is begun at every start (on a full disk in what the ones before have left, cut off) |
 //! | D5 | closed segment | the next one's header says how far to believe it | nothing lives in it, none is older, and it is not the newest | it is still there | recovery finds it dead and lets it go |
-//! | D6 | reused segment | dead one renamed to the next number | as D3 | old name or new name | by its name: an old, dead segment, or as D3: nothing in it parses under the new number |
+//! | D6 | reused segment | dead one, synced, renamed to the next number, over what there was of D3 | as D3 | old name or new name | by its name: an old, dead segment, or as D3: nothing in it parses under the new number |
 //! | D7 | large file | draft grows; synced before its record is queued | with its message | a file that no record names | recovery unlinks it |
 //! | D8 | large file of a refused message | as D7 | after the next sync, when its record cannot come back | as D7, or with its message | recovery |
 //! | D9 | `corrupt/` copy | recovery or cleaner finds damage | never | a `.part` file | the next attempt |

@@ -98,7 +98,7 @@ impl Shared {
 
     /// Mail was refused for want of a segment.
     pub fn note_no_segment(&self) {
-        let octets = self.options.segment_size;
+        let octets = self.stock.made().size;
         let shortage = self.shortage().unwrap_or(Shortage::Segment { octets });
         self.note_shortage(Some(shortage));
     }

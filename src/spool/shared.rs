@@ -15,12 +15,13 @@ use super::index::Index;
 use super::place::Places;
 use super::relays::Relays;
 use super::room::Room;
+use super::space::size_of_next;
 use super::stock::Stock;
 use super::unfinished::Unfinished;
 use crate::queue_id::QueueIds;
 
 /// Segments kept open, for readers, and since an open file outlives its name: as much of the log as a removed
-/// spool can be saved of. They take 4 GiB.
+/// spool can be saved of. They take 4 GiB at most.
 const OPEN_FILES: usize = 128;
 
 /// See the module.
@@ -63,7 +64,8 @@ impl Shared {
     pub fn new(start: Start) -> Self {
         let Start { fs, places, options, spool, ids, relay_clock, index, next_segment } = start;
         let relays = Relays::read(&*fs, &places);
-        let stock = Stock::new(Arc::clone(&fs), places.clone(), options.segment_size, next_segment);
+        let (size, largest) = (size_of_next(index.live_octets(), 0, options.sizes()), options.segment_size);
+        let stock = Stock::new(Arc::clone(&fs), places.clone(), largest, next_segment, size);
         Shared {
             fs,
             places,

@@ -1,21 +1,29 @@
 //! Who may take space in the spool: one table.
 //!
-//! A record claims room in the active segment ([`decide`]). A segment that is *ready* is the next one, made and
-//! synced.
+//! A record claims room in the active segment ([`decide`]). The next segment is made in pieces, and *ready* when it is
+//! whole and synced.
 //!
-//! | claim | a segment is ready | none is ready |
+//! | claim | the next segment is ready | it is not |
 //! |---|---|---|
-//! | mail | here, but for the last quarter; then the next segment, if another can follow it (1), else refused | here up to the middle, if the disk has room for one (2); else it waits for one attempt to make it ready |
-//! | content: reports, moved messages | here, but for the last quarter; then the next segment | here to the end; then a segment of any size (3) |
-//! | outcome | here to the end; then the next segment | here to the end; then a segment of any size (3) |
+//! | mail | here, but for the last quarter; then the next segment, if another can follow it (1), else refused | here up to the middle, if as much of the next is made as is owed (2) and the disk has room for its rest (3); else it waits for one more piece |
+//! | content: reports, moved messages | here, but for the last quarter; then the next segment | here to the end; then what there is of the next (4) |
+//! | outcome | here to the end; then the next segment | here to the end; then what there is of the next (4) |
 //!
-//! 1. The disk has room for one more, or what lives in the oldest segment moves into half of an empty one.
-//! 2. So mail never fills the second half of a segment behind which no other is certain.
-//! 3. As large as the disk has room for ([`sizes`]); a start takes one, too, after it has given back what the segments
-//!    of before did not use (`start.rs`).
+//! 1. The disk has room for it, or what lives in the oldest segment moves into half of the next one, and the oldest one
+//!    is as large as that.
+//! 2. [`due`] says how much of the next segment is to be made by now: nothing while the active one is empty, all of it
+//!    when that one is half full. So zeros are written as mail comes, and whoever is quicker than the disk waits for
+//!    one piece at a time. What is *owed* is a piece less.
+//! 3. So mail never fills the second half of a segment behind which no other is certain.
+//! 4. As large as the disk has room for; a start takes such a one, too, after it has given back what the segments of
+//!    before did not use (`start.rs`).
 //!
 //! The first record of an empty segment fits however long it is: the segment grows by it. Mail first waits for the next
 //! one there, too.
+//!
+//! Segments grow with what the spool holds ([`size_of_next`]): a start, and a host with a few messages a day, write some
+//! hundred kilobytes. The next one holds all that lives, and twice what the active one does, up to the size that all of
+//! a busy spool have.
 //!
 //! And the cleaner moves what lives in the oldest segment ([`clean_now`]):
 //!
@@ -24,19 +32,28 @@
 //! | is ready | the closed segments take more than three times what lives | any room |
 //! | can be made | the same | the active one, but for its last quarter |
 //! | cannot be made | all that lives in the oldest fits into the active one, frees a sixteenth, and leaves an eighth of it | the active one |
+//! | cannot be made, and there is a part of it | all that lives in the oldest, and a sixteenth more, fits into seven eighths of both, and frees a sixteenth | the active one, but for its last eighth; then the part, which is begun for it |
 //!
 //! # A full disk drains
 //!
 //! When mail is refused, either a whole segment is ready, since mail begins one only where another can follow (1), or
-//! mail fills no more than half of the active one (2). So there is room for outcomes. As messages end, less lives
+//! mail fills no more than half of the active one (3). Only octets that are written and synced count as ready: nobody
+//! can take their room. So there is room for outcomes. As messages end, less lives
 //! in the oldest segment; once that fits into what is left, it is moved, and its segment is let go and becomes the
 //! next one under a new name, for which the disk is asked for no room (`stock.rs`). Moves leave an eighth of the
 //! active segment, so that what lives in that one fits into an empty one in its turn, with what is recorded meanwhile.
 //! So there is always a segment for the next outcome, in whatever order the messages end. Should somebody else take
-//! the room between the two, outcomes take a segment of any size (3). `tests/full.rs` and its random histories try it.
+//! the room between the two, outcomes take what there is (4).
+//!
+//! Where segments differ in size, what counts is the sum: what is left of the active one, and what there is of the next.
+//! A segment that is let go adds its octets to that, since either it becomes the next one, or its octets are written to
+//! that at once; and it held fewer that lived. So the sum does not become less by moves. `tests/full.rs` and its random
+//! histories try it.
 //!
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).
+
+use super::format::FIRST_RECORD;
 
 /// What a record asks of a disk that may be full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +69,40 @@ pub(super) enum Claim {
 /// How large a segment has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// As all are.
-    Usual,
+    /// Whole: of the size that [`size_of_next`] says.
+    Whole,
     /// As large as there is room for.
     Any,
+}
+
+/// The sizes that segments may have, in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The least, which the first one of a small spool has.
+    pub first: u64,
+    /// The most.
+    pub largest: u64,
+}
+
+/// The next segment, on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    /// Octets of it that are written and synced.
+    pub octets: u64,
+    /// Octets that it is to have.
+    pub size: u64,
+}
+
+impl Made {
+    /// Whether it is whole.
+    pub fn is_ready(self) -> bool {
+        self.octets >= self.size
+    }
+
+    /// Octets that are missing.
+    pub fn rest(self) -> u64 {
+        self.size.saturating_sub(self.octets)
+    }
 }
 
 /// What becomes of a claim.
@@ -65,7 +112,7 @@ pub(super) enum Decision {
     Here,
     /// The next segment is begun, and the record goes there.
     NextSegment(Size),
-    /// One attempt to make the next segment ready is waited for; then the claim is decided again.
+    /// One more piece of the next segment is waited for; then the claim is decided again.
     Wait,
     /// There is no room: 452.
     Refuse,
@@ -85,12 +132,10 @@ pub(super) struct Fill {
 /// What the disk and the index have to say when a segment is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
-    /// The disk has room for one more segment than there are.
+    /// The disk has room for the rest of the next segment; when that is ready, for the one that follows it.
     pub another: bool,
-    /// Octets that what lives in the oldest segment takes when it is moved.
-    pub oldest_moved: u64,
-    /// Octets of a segment of the usual size.
-    pub segment_size: u64,
+    /// The oldest segment, the active one or not.
+    pub oldest: Oldest,
 }
 
 /// The part of a segment that mail and content leave to outcomes: one of so many.
@@ -99,8 +144,14 @@ const LEFT_TO_OUTCOMES: u32 = 4;
 const WITHOUT_THE_NEXT: u32 = 2;
 /// The part of an empty segment into which the oldest must fit to be taken for the one that follows: one of so many.
 const OLDEST_FITS_INTO: u64 = 2;
-/// The part of a segment that is used before another is made in spite of the cleaner's work: one of so many.
+/// The part of a segment that is used before the next is made in spite of the cleaner's work: one of so many.
 const USED_BEFORE_ANOTHER: u32 = 4;
+/// A segment may be so many times as large as the one before it.
+const GROWTH: u64 = 2;
+/// A segment is made in so many pieces, or in more.
+const PIECES: u64 = 4;
+/// No piece is larger: what is written to the log meanwhile waits for it.
+pub(super) const LARGEST_PIECE: u64 = 256 << 10;
 /// The closed segments may take so many times the octets that live.
 const TIMES_LIVE: u64 = 3;
 /// A move on a full disk frees at least one of so many parts of the oldest segment.
@@ -115,16 +166,25 @@ pub(super) const SMALLEST: u64 = 1 << 14;
 const BLOCK: u64 = 4096;
 
 /// The first table. `room` is asked only where it matters: it costs a look at the disk.
-pub(super) fn decide(claim: Claim, fill: Option<Fill>, is_ready: bool, room: impl Fn() -> Room) -> Decision {
+pub(super) fn decide(
+    claim: Claim,
+    fill: Option<Fill>,
+    next: Made,
+    cleaner_works: bool,
+    room: impl Fn() -> Room,
+) -> Decision {
     let fits =
         |spared: u32| fill.is_some_and(|fill| fill.is_first || fill.end <= u64::from(fill.capacity - spared));
     let quarter = fill.map_or(0, |fill| fill.capacity / LEFT_TO_OUTCOMES);
-    let half = fill.map_or(0, |fill| u64::from(fill.capacity / WITHOUT_THE_NEXT));
-    match (claim, is_ready) {
+    let in_step = |fill: Fill| {
+        fill.end <= u64::from(fill.capacity / WITHOUT_THE_NEXT)
+            && next.octets + piece(next.size) >= due(fill.end, fill.capacity, next.size, cleaner_works)
+    };
+    match (claim, next.is_ready()) {
         (Claim::Mail, true) if fits(quarter) => Decision::Here,
-        (Claim::Mail, true) if another_can_follow(room()) => Decision::NextSegment(Size::Usual),
+        (Claim::Mail, true) if another_can_follow(next, room()) => Decision::NextSegment(Size::Whole),
         (Claim::Mail, true) => Decision::Refuse,
-        (Claim::Mail, false) if fill.is_some_and(|fill| fill.end <= half) && room().another => Decision::Here,
+        (Claim::Mail, false) if fill.is_some_and(in_step) && room().another => Decision::Here,
         (Claim::Mail, false) => Decision::Wait,
         (Claim::Content, true) if fits(quarter) => Decision::Here,
         (Claim::Content, false) | (Claim::Outcome, _) if fits(0) => Decision::Here,
@@ -132,24 +192,40 @@ pub(super) fn decide(claim: Claim, fill: Option<Fill>, is_ready: bool, room: imp
     }
 }
 
-fn another_can_follow(room: Room) -> bool {
-    room.another || room.oldest_moved <= room.segment_size / OLDEST_FITS_INTO
+fn another_can_follow(next: Made, room: Room) -> bool {
+    let Room { another, oldest } = room;
+    another || oldest.moved <= next.octets / OLDEST_FITS_INTO && oldest.size >= next.octets
 }
 
-/// Whether another segment is to be made, when none is ready and the active one is used up to `used` of `capacity`
-/// octets. While the cleaner works, one is likely to be let go and reused.
-pub(super) fn wants_another(used: u32, capacity: u32, cleaner_works: bool) -> bool {
-    !cleaner_works || used > capacity / USED_BEFORE_ANOTHER
+/// Octets that the segment behind one of `capacity` octets (0: there is none) is to have, while the records of all that
+/// lives take `live`.
+pub(super) fn size_of_next(live: u64, capacity: u64, sizes: Sizes) -> u64 {
+    let size = TIMES_LIVE.saturating_mul(live).saturating_add(GROWTH * capacity);
+    whole_blocks(size.clamp(sizes.first, sizes.largest))
 }
 
-/// The sizes that the next segment may have on a disk with `free` octets, the largest first: the first one that the
-/// disk gives is taken.
-pub(super) fn sizes(size: Size, segment_size: u64, free: u64) -> impl Iterator<Item = u64> {
-    let any = (free - free / FOR_THE_FILE_SYSTEM).min(segment_size);
-    let whole_blocks = |octets: u64| octets & !(BLOCK - 1);
-    let next = move |octets: &u64| Some(whole_blocks(*octets / 2)).filter(|octets| *octets >= SMALLEST);
-    let first = (size == Size::Any).then_some(whole_blocks(any)).filter(|octets| *octets >= SMALLEST);
-    std::iter::once(segment_size).chain(std::iter::successors(first, next))
+/// Octets of the next segment, which is to have `size`, that are to be made when the active one is used up to `used` of
+/// `capacity` octets. While the cleaner works, a segment is likely to be let go and reused.
+pub(super) fn due(used: u64, capacity: u32, size: u64, cleaner_works: bool) -> u64 {
+    let spared = if cleaner_works { capacity / USED_BEFORE_ANOTHER } else { FIRST_RECORD };
+    let (used, all) =
+        (used.saturating_sub(spared.into()), (capacity / WITHOUT_THE_NEXT).saturating_sub(spared));
+    // Both are below 4 GiB, so that their product fits.
+    (used * size.min(u32::MAX.into()) / u64::from(all.max(1))).min(size)
+}
+
+/// Octets of one piece of a segment that is to have `size`.
+pub(super) fn piece(size: u64) -> u64 {
+    whole_blocks((size / PIECES).clamp(SMALLEST, LARGEST_PIECE))
+}
+
+/// Octets that a segment of any size may take of `free` ones.
+pub(super) fn may_take(free: u64) -> u64 {
+    whole_blocks(free - free / FOR_THE_FILE_SYSTEM)
+}
+
+fn whole_blocks(octets: u64) -> u64 {
+    octets & !(BLOCK - 1)
 }
 
 /// How it stands with the next segment.
@@ -177,7 +253,7 @@ pub(super) struct Sums {
 }
 
 /// The oldest segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Oldest {
     pub sequence: u32,
     /// Its octets.
@@ -195,18 +271,30 @@ pub(super) struct Target {
     pub holds: u32,
     /// Octets that it was made ready with.
     pub capacity: u32,
+    /// Octets that there are of the next segment.
+    pub next: u64,
 }
 
-/// The second table: the segment to clean now, and the octets that may be moved at once.
-pub(super) fn clean_now(sums: &Sums, next: Next, target: Target, segment_size: u64) -> Option<(u32, u32)> {
+/// What the cleaner does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clean {
+    /// Moves messages out of this segment, so many octets at once.
+    Move(u32, u32),
+    /// Begins the next segment, of which there is a part.
+    Begin,
+}
+
+/// The second table.
+pub(super) fn clean_now(sums: &Sums, next: Next, target: Target, segment_size: u64) -> Option<Clean> {
     let oldest = sums.oldest?;
     let spared = target.room.saturating_sub(target.capacity / LEFT_TO_OUTCOMES);
-    let (wanted, room) = match next {
-        Next::Impossible => (moves_at_once(sums, oldest, target), target.room),
-        Next::Possible => (is_too_long(sums, segment_size), spared),
-        Next::Ready => (is_too_long(sums, segment_size), u32::MAX),
+    let is_wanted = is_too_long(sums, segment_size);
+    let room = match next {
+        Next::Impossible => return moves_at_once(sums, oldest, target),
+        Next::Possible => spared,
+        Next::Ready => u32::MAX,
     };
-    (wanted && (room > 0 || next == Next::Impossible)).then_some((oldest.sequence, room))
+    (is_wanted && room > 0).then_some(Clean::Move(oldest.sequence, room))
 }
 
 /// Whether the closed segments take more than they may, less the room that the move itself takes for a while. That is
@@ -215,13 +303,29 @@ fn is_too_long(sums: &Sums, segment_size: u64) -> bool {
     sums.closed + sums.live.min(segment_size) > TIMES_LIVE * sums.live
 }
 
-/// Whether the oldest segment can go at once for what is left in the active one: room is worth more than the copying
-/// then. An empty active one takes whatever fits.
-fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> bool {
-    let frees = oldest.size / FREED_BY_A_MOVE * (FREED_BY_A_MOVE - 1);
-    let most = u64::from(target.holds) / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1);
+/// The move with which the oldest segment can go at once: room is worth more than the copying then. An empty active one
+/// takes whatever fits.
+fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
+    let part = oldest.size / FREED_BY_A_MOVE;
+    if oldest.moved > part * (FREED_BY_A_MOVE - 1) {
+        return None;
+    }
+    let most = but_for_an_eighth(u64::from(target.holds));
     let leaves_room = sums.active_moved == 0 || sums.active_moved + oldest.moved <= most;
-    oldest.moved <= u64::from(target.room).min(frees) && leaves_room
+    if oldest.moved <= u64::from(target.room) && leaves_room {
+        return Some(Clean::Move(oldest.sequence, target.room));
+    }
+    let left = target.room.saturating_sub(target.capacity / LEFT_BY_MOVES as u32);
+    let here = u64::from(left).min(most.saturating_sub(sums.active_moved));
+    let there = but_for_an_eighth(target.next.saturating_sub(FIRST_RECORD.into()));
+    // No record is in two segments, so some room may be left at the end of this one.
+    let fits = there > 0 && oldest.moved + part <= here + there;
+    let step = if here > 0 { Clean::Move(oldest.sequence, here as u32) } else { Clean::Begin };
+    fits.then_some(step)
+}
+
+fn but_for_an_eighth(octets: u64) -> u64 {
+    octets / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1)
 }
 
 #[cfg(test)]

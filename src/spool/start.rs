@@ -115,7 +115,7 @@ fn start_writer(
 ) -> Result<JoinHandle<()>, OpenError> {
     // What is dead already makes the first one.
     writer.let_dead_segments_go();
-    let mut begun = writer.begin_segment(Size::Usual);
+    let mut begun = writer.begin_segment(Size::Whole);
     if begun == Err(CommitError::Full) {
         unused.give_back(shared);
         begun = writer.begin_segment(Size::Any);

@@ -1,37 +1,42 @@
 //! The stock: the next segment, made ready before it is needed, and segments and large files let go.
 //!
 //! A commit that overwrites blocks which exist costs the disk one write; one that extends a file
-//! costs a journal commit as well. So one thread keeps a segment ready, zero-filled and synced.
+//! costs a journal commit as well. So one thread makes the next segment ready, zero-filled and synced, in pieces, as the
+//! active one is used.
 //!
 //! Promises
-//! 1. A segment is handed out only when its octets, its length and its name are synced.
+//! 1. A segment is handed out only when its octets, its length and its name are synced: those of each piece are before
+//!    the piece counts.
 //! 2. Segments are let go in the order they are given up, each durably gone (renamed or unlinked, and
 //!    the directory synced) before the next. Segment 2 may hold the record that settles a message in
 //!    segment 1: if 1 came back after 2 was gone, that message would be delivered again.
 //! 3. Whatever fails is tried again, letting go after a pause, making ready when a segment is wanted again; it
 //!    costs room, never a message.
-//! 4. A segment that is let go is reused under the next name where none is ready, and large files go before a new
-//!    one is made; so a full disk that drains feeds itself.
-//! 5. A new one is made only when the writer wants it: behind a segment just begun, one is likely to be
-//!    let go (`clean.rs`), and to make another meanwhile would take room for nothing.
-//! 6. Zeros are written in small pieces, each synced: who syncs the log meanwhile waits for one of them. Where
-//!    only outcomes are recorded, two thirds of the time are theirs.
+//! 4. A segment that is let go is reused under the next name where the next one is shorter, and large files go before
+//!    more of it is made; what is freed on a full disk, and not reused, is written to it at once. So a full disk that
+//!    drains feeds itself.
+//! 5. No piece is made before it is due (`space.rs`): what a spool holds says how much of the next segment it has ready.
+//!    Behind a segment just begun, one is likely to be let go (`clean.rs`), and to make another meanwhile would take
+//!    room for nothing.
+//! 6. Pieces are small, each synced: who syncs the log meanwhile, or has outrun this thread, waits for one of them.
 //! 7. Outcomes, and a start, get a segment as large as the disk has room for ([`Size::Any`]), since what they
-//!    record may make room. Messages never do.
+//!    record may make room. Messages never do; for them nothing is written where the whole does not fit. What was
+//!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
 //! Not here: when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::CommitError;
-use super::fs::{Fs, write_all_at};
+use super::fs::{File, Fs, write_all_at};
 use super::place::Places;
 use super::presence::leads_to;
 use super::segment::Ready;
-use super::space::{self, Next, Size};
+use super::space::{self, Made, Next, SMALLEST, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -39,18 +44,18 @@ mod disposal;
 mod supply;
 
 use disposal::{Discarded, Disposal};
-use supply::Supply;
+use supply::{Piece, Supply};
 
 /// How long it is believed that the disk gives room, or does not, when nothing is known to have changed.
 const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
-/// What is written and synced at a time.
-static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+static ZEROS: [u8; space::LARGEST_PIECE as usize] = [0; space::LARGEST_PIECE as usize];
 
 /// See the module. The thread runs [`Stock::work`].
 pub(super) struct Stock {
     fs: Arc<dyn Fs>,
     places: Places,
-    segment_size: u64,
+    /// The most octets that a segment may have to be reused.
+    largest: u64,
     shelf: Mutex<Shelf>,
     /// Told when there is something to do.
     work: Condvar,
@@ -66,18 +71,21 @@ struct Shelf {
     closing: bool,
 }
 
-/// Whether the disk gave room for another segment when it was asked last, and when that was.
+/// Whether the disk gave room for so many octets when it was asked last, and when that was.
 #[derive(Default)]
-struct KnownRoom(Option<(Instant, bool)>);
+struct KnownRoom(Option<(Instant, u64, bool)>);
 
 impl KnownRoom {
-    fn get(&self) -> Option<bool> {
-        self.0.filter(|(asked, _)| asked.elapsed() < ROOM_IS_KNOWN_FOR).map(|(_, gave)| gave)
+    /// Whether it gives room for `octets`, if that is known.
+    fn get(&self, octets: u64) -> Option<bool> {
+        let (asked, known, gave) = self.0?;
+        let tells = if gave { octets <= known } else { octets >= known };
+        (tells && asked.elapsed() < ROOM_IS_KNOWN_FOR).then_some(gave)
     }
 
     /// Where there was room there is; where there was none, there may be some now.
     fn gains(&mut self) {
-        self.0 = self.0.filter(|(_, gave)| *gave);
+        self.0 = self.0.filter(|(_, _, gave)| *gave);
     }
 }
 
@@ -90,95 +98,107 @@ impl Drop for Closes<'_> {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Task {
     LetGo(Discarded),
-    MakeReady(u32),
+    Make(Piece),
 }
 
 impl Stock {
-    /// An empty stock whose first segment is to be `next`.
-    pub fn new(fs: Arc<dyn Fs>, places: Places, segment_size: u64, next: u32) -> Self {
+    /// An empty stock whose first segment is to be `next` and to have `size` octets, and none more than `largest`.
+    pub fn new(fs: Arc<dyn Fs>, places: Places, largest: u64, next: u32, size: u64) -> Self {
         let shelf = Shelf {
-            supply: Supply::new(next),
+            supply: Supply::new(next, size),
             disposal: Disposal::default(),
             known_room: KnownRoom::default(),
             closing: false,
         };
         let (shelf, work, change) = (Mutex::new(shelf), Condvar::new(), Condvar::new());
-        Stock { fs, places, segment_size, shelf, work, change }
+        Stock { fs, places, largest, shelf, work, change }
     }
 
-    /// The next segment; waits as [`Stock::wait_for_ready`] does.
-    pub fn take(&self, size: Size) -> Result<Ready, ErrorKind> {
-        self.ready_shelf(size)?.supply.take().ok_or(ErrorKind::Other)
+    /// The next segment; while it is not ready, waits until it is whole, or an attempt that begins from now on fails.
+    pub fn take(&self, wanted: Size) -> Result<Ready, ErrorKind> {
+        let mut shelf = self.wait(wanted, |made| made.size);
+        let trouble = shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind);
+        let taken = shelf.supply.take(wanted).ok_or(trouble);
+        if taken.is_ok() {
+            shelf.known_room = KnownRoom::default();
+        }
+        taken
     }
 
-    /// Returns when a segment is ready; while none is, waits for one attempt to make one that begins from now on.
-    pub fn wait_for_ready(&self) -> Result<(), ErrorKind> {
-        self.ready_shelf(Size::Usual).map(drop)
+    /// Waits until there is one more piece of the next segment, unless that is ready.
+    pub fn wait_for_piece(&self) -> Result<(), ErrorKind> {
+        let mut before = 0;
+        let shelf = self.wait(Size::Whole, |made| {
+            before = made.octets;
+            before + 1
+        });
+        let made = shelf.supply.made();
+        if made.is_ready() || made.octets > before {
+            return Ok(());
+        }
+        Err(shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind))
     }
 
-    /// Whether a segment is ready.
-    pub fn is_ready(&self) -> bool {
-        self.shelf().supply.is_ready()
+    /// What there is of the next segment.
+    pub fn made(&self) -> Made {
+        self.shelf().supply.made()
     }
 
-    /// Whether the disk has room for one more segment than there are, or had it and one is being made.
-    pub fn has_room(&self) -> bool {
+    /// From now on the next segment is to have `size` octets.
+    pub fn set_size(&self, size: u64) {
+        self.shelf().supply.set_size(size);
+    }
+
+    /// Whether the disk has room for `octets`, or had it for a piece that is being made.
+    pub fn has_room(&self, octets: u64) -> bool {
         if self.shelf().supply.is_making() {
             return true;
         }
         // Where the disk does not tell, the attempt will.
-        let is_full = self.fs.free_space(&self.places.log).is_ok_and(|free| free < self.segment_size);
-        !is_full && self.gives_room()
+        let is_full = self.fs.free_space(&self.places.log).is_ok_and(|free| free < octets);
+        !is_full && self.gives_room(octets)
     }
 
     /// As [`Fs::has_room`]: whoever may not trust the free space asks, for half a millisecond, once in a while.
-    fn gives_room(&self) -> bool {
-        let known = self.shelf().known_room.get();
-        if let Some(gave) = known {
-            return gave;
-        }
-        let gives = self.fs.has_room(&self.places.log, self.segment_size).unwrap_or(true);
-        self.shelf().known_room = KnownRoom(Some((Instant::now(), gives)));
-        gives
+    fn gives_room(&self, octets: u64) -> bool {
+        let known = self.shelf().known_room.get(octets);
+        known.unwrap_or_else(|| self.ask_for_room(octets).unwrap_or(true))
+    }
+
+    fn ask_for_room(&self, octets: u64) -> io::Result<bool> {
+        let gives = self.fs.has_room(&self.places.log, octets)?;
+        self.shelf().known_room = KnownRoom(Some((Instant::now(), octets, gives)));
+        Ok(gives)
     }
 
     /// How it stands with the next segment; it cannot be made if the last attempt found no room, or the next one will.
     pub fn next(&self) -> Next {
         let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
-        match self.is_ready() {
+        let made = self.made();
+        match made.is_ready() {
             true => Next::Ready,
-            false if found_none || !self.has_room() => Next::Impossible,
+            false if found_none || !self.has_room(made.rest()) => Next::Impossible,
             false => Next::Possible,
         }
     }
 
-    fn ready_shelf(&self, size: Size) -> Result<MutexGuard<'_, Shelf>, ErrorKind> {
+    fn wait(&self, wanted: Size, due: impl FnOnce(Made) -> u64) -> MutexGuard<'_, Shelf> {
         let mut shelf = self.shelf();
-        if !shelf.supply.is_ready() {
-            shelf.supply.ask(size);
+        let due = due(shelf.supply.made());
+        if shelf.supply.made().octets < due {
+            shelf.supply.ask(wanted, due);
             self.work.notify_one();
         }
-        let short = |shelf: &mut Shelf| shelf.supply.is_undecided() && !shelf.closing;
-        shelf.supply.set_awaited(true);
-        let mut shelf = self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner);
-        shelf.supply.set_awaited(false);
-        match shelf.supply.is_ready() {
-            true => Ok(shelf),
-            false => Err(shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind)),
-        }
+        let short = |shelf: &mut Shelf| shelf.supply.is_undecided(due) && !shelf.closing;
+        self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the segment that is being made, if one is, made at full speed: mail comes in.
-    pub fn hurry(&self) {
-        self.shelf().supply.hurry();
-    }
-
-    /// Has a segment made, when none is ready.
-    pub fn replenish(&self) {
-        let is_news = self.shelf().supply.want();
+    /// Has `due` octets of the next segment made.
+    pub fn replenish(&self, due: u64) {
+        let is_news = self.shelf().supply.want(due);
         if is_news {
             self.work.notify_one();
         }
@@ -235,8 +255,8 @@ impl Stock {
     pub fn work(&self) {
         let _closes = Closes(self);
         while let Some(task) = self.next_task() {
-            if let Err(e) = self.perform(task) {
-                self.failed(task, &e);
+            if let Err(e) = self.perform(&task) {
+                self.failed(&task, &e);
             }
         }
     }
@@ -260,9 +280,9 @@ impl Stock {
         }
     }
 
-    fn perform(&self, task: Task) -> io::Result<()> {
-        match task {
-            Task::MakeReady(sequence) => return self.make_ready(sequence),
+    fn perform(&self, task: &Task) -> io::Result<()> {
+        match *task {
+            Task::Make(ref piece) => return self.make(piece),
             Task::LetGo(discarded @ Discarded::Segment(sequence)) => {
                 self.recycle_or_unlink(sequence)?;
                 self.shelf().disposal.is_gone(discarded);
@@ -283,92 +303,127 @@ impl Stock {
             let shelf = self.shelf();
             shelf.supply.reusable_as().filter(|_| !shelf.closing)
         };
-        let reusable =
-            || self.fs.open(&old).and_then(|file| Ok((file.length()? == self.segment_size).then_some(file)));
-        match next.and_then(|next| Some((next, reusable().ok()??))) {
-            Some((next, file)) => {
+        match next.and_then(|(next, made)| Some((next, made, self.reusable(&old, made).ok()??))) {
+            Some((next, made, (file, length))) => {
+                // From here on what was made may have no name any more.
+                self.shelf().supply.forget();
                 self.fs.rename(&old, &self.places.segment(next))?;
                 self.fs.sync_dir(&self.places.log)?;
-                self.put(Ready { sequence: next, file, length: self.segment_size });
+                self.put(Ready { sequence: next, file, length });
+                self.claim(made);
             }
             None => {
+                let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
                 unlink(&*self.fs, &old)?;
                 self.fs.sync_dir(&self.places.log)?;
+                self.claim(length);
             }
         }
         Ok(())
     }
 
-    fn make_ready(&self, sequence: u32) -> io::Result<()> {
-        let path = self.places.segment(sequence);
-        // Left there by a rename or an attempt whose directory sync failed; nobody was given it.
-        unlink(&*self.fs, &path)?;
-        let filled = self.fill(sequence);
-        if filled.is_err() {
-            // Half a segment helps nobody; if it cannot be unlinked, the next attempt will.
-            let _ = self.fs.unlink(&path);
+    /// On a full disk, what was freed is written to the next segment at once: nobody else is to have it.
+    fn claim(&self, freed: u64) {
+        let rest = self.made().rest();
+        // Where it cannot be told, somebody will ask for the segment.
+        if rest > 0 && freed > 0 && !self.ask_for_room(rest).unwrap_or(true) {
+            self.shelf().supply.claim(freed);
         }
-        self.put(filled?);
+    }
+
+    /// The segment at `path` and its length, if it has more octets than these, and may be reused; it is synced.
+    fn reusable(&self, path: &Path, more_than: u64) -> io::Result<Option<(Arc<dyn File>, u64)>> {
+        let file = self.fs.open(path)?;
+        let length = file.length()?;
+        if length <= more_than || length < SMALLEST || length > self.largest {
+            return Ok(None);
+        }
+        file.sync_data()?;
+        Ok(Some((file, length)))
+    }
+
+    fn make(&self, piece: &Piece) -> io::Result<()> {
+        let octets = self.room_for(piece)?;
+        let path = self.places.segment(piece.sequence);
+        let file = match &piece.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                // Left there by a rename or an attempt whose directory sync failed; nobody was given it.
+                unlink(&*self.fs, &path)?;
+                self.fs.create(&path)?
+            }
+        };
+        write_all_at(&*file, &ZEROS[..octets as usize], piece.from)?;
+        file.sync_data()?;
+        if piece.file.is_none() {
+            self.fs.sync_dir(&self.places.log)?;
+        }
+        // Made in a directory that is being removed.
+        if !leads_to(&*self.fs, &path, &*file)? {
+            return Err(ErrorKind::NotFound.into());
+        }
+        self.put(Ready { sequence: piece.sequence, file, length: piece.from + octets });
         Ok(())
     }
 
-    /// The octets that the next segment may have.
-    fn room(&self) -> io::Result<u64> {
-        let size = self.shelf().supply.size();
+    /// The octets of this piece, if the disk has room for what is wanted.
+    fn room_for(&self, piece: &Piece) -> io::Result<u64> {
+        let rest = piece.size - piece.from;
+        let octets = rest.min(space::piece(piece.size));
         let free = self.fs.free_space(&self.places.log)?;
-        for octets in space::sizes(size, self.segment_size, free) {
-            if self.fs.has_room(&self.places.log, octets)? {
+        let has_room = match piece.wanted {
+            Size::Any => return self.room_for_any(octets, piece.from == 0, free),
+            Size::Whole if free < rest => false,
+            Size::Whole => self.shelf().known_room.get(rest) == Some(true) || self.ask_for_room(rest)?,
+        };
+        if has_room { Ok(octets) } else { Err(ErrorKind::StorageFull.into()) }
+    }
+
+    /// The same where a part of the segment serves, too; the smallest one, if this piece is the first.
+    fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
+        let smallest = (is_first && octets > SMALLEST).then_some(SMALLEST);
+        for octets in [octets].into_iter().chain(smallest) {
+            if space::may_take(free) >= octets && self.fs.has_room(&self.places.log, octets)? {
                 return Ok(octets);
             }
         }
         Err(ErrorKind::StorageFull.into())
     }
 
-    fn fill(&self, sequence: u32) -> io::Result<Ready> {
-        let size = self.room()?;
-        let file = self.fs.create(&self.places.segment(sequence))?;
-        let mut filled = 0;
-        while filled < size {
-            let (length, begun) = ((size - filled).min(ZEROS.len() as u64), Instant::now());
-            write_all_at(&*file, &ZEROS[..length as usize], filled)?;
-            file.sync_data()?;
-            filled += length;
-            if !self.shelf().takes_haste() {
-                std::thread::sleep(2 * begun.elapsed());
-            }
-        }
-        self.fs.sync_dir(&self.places.log)?;
-        // Made in a directory that is being removed.
-        if !leads_to(&*self.fs, &self.places.segment(sequence), &*file)? {
-            return Err(ErrorKind::NotFound.into());
-        }
-        Ok(Ready { sequence, file, length: size })
-    }
-
-    fn put(&self, ready: Ready) {
-        let mut shelf = self.shelf();
-        shelf.supply.put(ready);
-        shelf.known_room = KnownRoom::default();
+    fn put(&self, made: Ready) {
+        self.shelf().supply.put(made);
         self.change.notify_all();
     }
 
-    fn failed(&self, task: Task, error: &io::Error) {
-        let mut shelf = self.shelf();
+    fn failed(&self, task: &Task, error: &io::Error) {
         let is_news = match task {
-            Task::MakeReady(_) => {
-                let is_news = shelf.supply.fail(copy_of(error));
+            Task::Make(piece) => {
+                let is_there = self.withdraw(piece, error);
+                let is_news = self.shelf().supply.fail(copy_of(error), is_there);
                 self.change.notify_all();
                 is_news
             }
             Task::LetGo(_) => {
-                shelf.disposal.is_stuck(Instant::now());
+                self.shelf().disposal.is_stuck(Instant::now());
                 true
             }
         };
-        drop(shelf);
         if is_news {
             log::spool_stock(&self.places.log, error);
         }
+    }
+
+    /// Gives back what a failed attempt has taken; whether the pieces before it are there. After any failure but one
+    /// for want of room none is trusted any more.
+    fn withdraw(&self, piece: &Piece, error: &io::Error) -> bool {
+        let is_full = CommitError::from(error.kind()) == CommitError::Full;
+        match &piece.file {
+            // If it cannot be cut off, the next attempt writes over it.
+            Some(file) if is_full => drop(file.truncate(piece.from)),
+            // If it cannot be unlinked, the next attempt will.
+            _ => drop(self.fs.unlink(&self.places.segment(piece.sequence))),
+        }
+        is_full && piece.file.is_some()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -378,17 +433,12 @@ impl Stock {
 }
 
 impl Shelf {
-    /// Whether the next piece of a segment is wanted at once; a stop waits for all of them.
-    fn takes_haste(&mut self) -> bool {
-        self.supply.takes_haste() || self.closing
-    }
-
     /// What makes room comes first; segments let go are reused.
     fn next_task(&mut self, now: Instant) -> Option<Task> {
         if let Some(discarded) = self.disposal.next(now) {
             return Some(Task::LetGo(discarded));
         }
-        if self.closing { None } else { self.supply.begin().map(Task::MakeReady) }
+        if self.closing { None } else { self.supply.begin().map(Task::Make) }
     }
 }
 
@@ -401,7 +451,7 @@ fn copy_of(error: &io::Error) -> io::Error {
 }
 
 /// As [`Fs::unlink`]; what is gone already is fine.
-pub(super) fn unlink(fs: &dyn Fs, path: &std::path::Path) -> io::Result<()> {
+pub(super) fn unlink(fs: &dyn Fs, path: &Path) -> io::Result<()> {
     match fs.unlink(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
         _ => Ok(()),

@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::change::Change;
-use super::clean::Cleaner;
+use super::clean::{Cleaner, Step};
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::format::{FORMAT_VERSION, Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
@@ -58,6 +58,8 @@ pub(super) struct Writer {
     /// Refused messages whose records may be in the segment; their large files go after the next sync.
     doubtful: Vec<QueueId>,
     cleaner: Cleaner,
+    /// Its last step had something to do.
+    cleaner_works: bool,
     /// What the spool was opened with, the lock among it.
     presence: Presence,
     /// Why a spool that is astray cannot come home, as the log was told.
@@ -81,6 +83,7 @@ impl Writer {
             batch_octets: 0,
             doubtful: Vec::new(),
             cleaner: Cleaner::default(),
+            cleaner_works: false,
             presence,
             homeless: None,
         }
@@ -197,7 +200,7 @@ impl Writer {
                 Decision::Wait => {
                     // Nobody else is to wait for the stock.
                     self.flush();
-                    self.shared.stock.wait_for_ready()?;
+                    self.shared.stock.wait_for_piece()?;
                 }
                 // A fault there may begin a segment already: so it is decided again.
                 Decision::NextSegment(_) if !self.batch.requests.is_empty() => self.flush(),
@@ -213,14 +216,13 @@ impl Writer {
             capacity: active.capacity(),
             is_first: active.is_empty() && self.batch.octets.is_empty(),
         });
-        let is_ready = stock.is_ready();
-        if claim == Claim::Mail && !is_ready {
-            stock.hurry();
-        }
-        space::decide(claim, fill, is_ready, || Room {
-            another: stock.has_room(),
-            oldest_moved: self.shared.index().oldest_moved(),
-            segment_size: options.segment_size,
+        let next = stock.made();
+        space::decide(claim, fill, next, self.cleaner_works, || {
+            let index = self.shared.index();
+            let (oldest, live) = (index.oldest(), index.live_octets());
+            drop(index);
+            let following = space::size_of_next(live, next.octets, options.sizes());
+            Room { another: stock.has_room(if next.is_ready() { following } else { next.rest() }), oldest }
         })
     }
 
@@ -263,6 +265,7 @@ impl Writer {
                 self.shared.index().begin_segment(ready.sequence, ready.length);
                 self.shared.hold_segment(ready.sequence, ready.file);
                 self.active = Some(active);
+                self.size_the_next(ready.length);
                 self.unlink_doubtful();
                 Ok(())
             }
@@ -272,6 +275,12 @@ impl Writer {
                 Err(CommitError::from(e.kind()))
             }
         }
+    }
+
+    /// Says how large the segment behind one of `capacity` octets is to be.
+    fn size_the_next(&self, capacity: u64) {
+        let live = self.shared.index().live_octets();
+        self.shared.stock.set_size(space::size_of_next(live, capacity, self.shared.options.sizes()));
     }
 
     /// Writes the batch, syncs it and answers.
@@ -402,25 +411,28 @@ impl Writer {
         dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
     }
 
-    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed. Only
-    /// then does the stock make a segment, or when this one fills up: before, the one that is cleaned is likely
-    /// to be reused.
+    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed. And has as much of
+    /// the next segment made as is due by now.
     fn clean(&mut self) -> bool {
         if self.shared.is_astray() {
             return false;
         }
-        let cleaned = self.move_some();
-        let (used, capacity) =
-            self.active.as_ref().map_or((0, 0), |active| (active.end(), active.capacity()));
-        if space::wants_another(used, capacity, cleaned) {
-            self.shared.stock.replenish();
-        }
-        cleaned
+        self.cleaner_works = self.move_some();
+        let stock = &self.shared.stock;
+        let due = self.active.as_ref().map_or(0, |active| {
+            space::due(active.end().into(), active.capacity(), stock.made().size, self.cleaner_works)
+        });
+        stock.replenish(due);
+        self.cleaner_works
     }
 
     fn move_some(&mut self) -> bool {
         let Some(active) = &self.active else { return false };
-        let Some(moves) = self.cleaner.step(&self.shared, active, self.batch_octets) else { return false };
+        let moves = match self.cleaner.step(&self.shared, active, self.batch_octets) {
+            Some(Step::Move(moves)) => moves,
+            Some(Step::Begin) => return self.begin_segment(Size::Any).is_ok(),
+            None => return false,
+        };
         let (answer, mut refused) = oneshot::channel();
         let mut answer = Some(answer);
         for mut request in moves {

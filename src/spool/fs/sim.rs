@@ -46,6 +46,7 @@ pub(crate) struct Disk {
     /// The capacity is not the file system's: it does not tell of it.
     is_quota: bool,
     calls: u64,
+    written: u64,
     fault: Option<Fault>,
     /// What every call that changes something says.
     refusal: Option<ErrorKind>,
@@ -82,6 +83,11 @@ impl SimFs {
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.lock_disk().calls
+    }
+
+    /// Octets written so far.
+    pub fn written(&self) -> u64 {
+        self.lock_disk().written
     }
 
     pub fn set_fault(&self, fault: Option<Fault>) {
@@ -508,6 +514,7 @@ impl File for SimFile {
             return Err(kind.into());
         }
         disk.inodes.entry(self.inode).or_default().write(&buffer[..count], offset as usize);
+        disk.written += count as u64;
         if failed == Some(ErrorKind::Other) { Err(ErrorKind::Other.into()) } else { Ok(count) }
     }
 

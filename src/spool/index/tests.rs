@@ -48,19 +48,19 @@ fn the_log_is_added_up() {
     let sums = Sums { live: 3000, closed: 20_000, active_moved: moved, oldest };
     assert_eq!(index.sums(3), sums);
     assert_eq!((index.sums(1).closed, index.sums(1).oldest), (0, None), "the oldest is the active one");
-    assert_eq!(index.oldest_moved(), moved);
+    assert_eq!(index.oldest().moved, moved);
     for more in 4..=10 {
         index.apply(id(more), at(2), &arrive(Effect::Nothing));
     }
     assert_eq!(index.sums(3), Sums { live: 10_000, ..sums });
-    assert_eq!((Index::default().sums(0), Index::default().oldest_moved()), (Sums::default(), 0));
+    assert_eq!((Index::default().sums(0), Index::default().oldest().moved), (Sums::default(), 0));
 }
 
 /// What a move takes is known exactly but for some octets a message: its note and its outcomes go with it.
 #[test]
 fn what_is_recorded_of_a_message_counts_for_its_move() {
     let mut index = three();
-    let takes = |index: &Index, octets: u64| index.oldest_moved() == octets;
+    let takes = |index: &Index, octets: u64| index.oldest().moved == octets;
     let plain = 1000 + MOVED_MORE;
     assert!(takes(&index, plain));
     index.apply(id(1), Place { payload_length: 40, ..at(3) }, &Change::Note);

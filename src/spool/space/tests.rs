@@ -1,13 +1,20 @@
 use super::*;
 
-const CAPACITY: u32 = 1000;
+const CAPACITY: u32 = 100_000;
+/// Of the next segment.
+const SIZE: u64 = 200_000;
 
 fn fill(end: u64) -> Option<Fill> {
     Some(Fill { end, capacity: CAPACITY, is_first: false })
 }
 
-fn room(another: bool, oldest_moved: u64) -> Room {
-    Room { another, oldest_moved, segment_size: u64::from(CAPACITY) }
+/// The disk has room for another segment or not, and what lives in the oldest one, of so many octets, takes so many.
+fn room(another: bool, moved: u64, size: u64) -> Room {
+    Room { another, oldest: Oldest { sequence: 1, size, moved } }
+}
+
+fn made(octets: u64) -> Made {
+    Made { octets, size: SIZE }
 }
 
 /// Each cell of the first table, on both sides of each of its limits.
@@ -15,78 +22,112 @@ fn room(another: bool, oldest_moved: u64) -> Room {
 fn every_cell_of_the_first_table() {
     use Claim::{Content, Mail, Outcome};
     use Decision::{Here, NextSegment, Refuse, Wait};
-    let (ample, last, none) = (room(true, 9999), room(false, 500), room(false, 501));
+    let ample = room(true, 999_999, 1);
+    let (last, small, none) =
+        (room(false, 100_000, SIZE), room(false, 1, SIZE - 1), room(false, 100_001, SIZE));
+    // Half of the way from the header to the middle, half of the next one is due; in pieces of 49,152 octets.
+    let (quarter, owed) = (8192 + 41_808 / 2, 100_000 - 49_152);
     let cases = [
-        (Mail, true, 750, none, Here),
-        (Mail, true, 751, ample, NextSegment(Size::Usual)),
-        (Mail, true, 751, last, NextSegment(Size::Usual)),
-        (Mail, true, 751, none, Refuse),
-        (Mail, false, 500, ample, Here),
-        (Mail, false, 500, last, Wait),
-        (Mail, false, 501, ample, Wait),
-        (Content, true, 750, none, Here),
-        (Content, true, 751, none, NextSegment(Size::Any)),
-        (Content, false, 1000, none, Here),
-        (Content, false, 1001, none, NextSegment(Size::Any)),
-        (Outcome, true, 1000, none, Here),
-        (Outcome, true, 1001, none, NextSegment(Size::Any)),
-        (Outcome, false, 1000, none, Here),
-        (Outcome, false, 1001, none, NextSegment(Size::Any)),
+        (Mail, SIZE, 75_000, none, Here),
+        (Mail, SIZE, 75_001, ample, NextSegment(Size::Whole)),
+        (Mail, SIZE, 75_001, last, NextSegment(Size::Whole)),
+        (Mail, SIZE, 75_001, small, Refuse),
+        (Mail, SIZE, 75_001, none, Refuse),
+        (Mail, owed, quarter, ample, Here),
+        (Mail, owed, quarter, last, Wait),
+        (Mail, owed - 1, quarter, ample, Wait),
+        (Mail, SIZE - 1, 50_000, ample, Here),
+        (Mail, SIZE - 1, 50_001, ample, Wait),
+        (Content, SIZE, 75_000, none, Here),
+        (Content, SIZE, 75_001, none, NextSegment(Size::Any)),
+        (Content, 0, 100_000, none, Here),
+        (Content, 0, 100_001, none, NextSegment(Size::Any)),
+        (Outcome, SIZE, 100_000, none, Here),
+        (Outcome, SIZE, 100_001, none, NextSegment(Size::Any)),
+        (Outcome, 0, 100_000, none, Here),
+        (Outcome, 0, 100_001, none, NextSegment(Size::Any)),
     ];
-    for (claim, is_ready, end, room, decision) in cases {
-        let what = format!("{claim:?} up to {end}, ready: {is_ready}, {room:?}");
-        assert_eq!(decide(claim, fill(end), is_ready, || room), decision, "{what}");
+    for (claim, octets, end, room, decision) in cases {
+        let what = format!("{claim:?} up to {end}, {octets} of the next are made, {room:?}");
+        assert_eq!(decide(claim, fill(end), made(octets), false, || room), decision, "{what}");
     }
+    assert_eq!(decide(Mail, fill(25_000), made(0), true, || ample), Here, "the cleaner works");
 }
 
 /// Without an active segment mail waits for one, and everything else takes what there is.
 #[test]
 fn where_no_segment_is_active_one_is_begun() {
-    let none = || room(false, 501);
-    assert_eq!(decide(Claim::Mail, None, false, || room(true, 0)), Decision::Wait);
-    assert_eq!(decide(Claim::Mail, None, true, || room(true, 0)), Decision::NextSegment(Size::Usual));
-    assert_eq!(decide(Claim::Mail, None, true, none), Decision::Refuse);
-    for (claim, is_ready) in
-        [Claim::Content, Claim::Outcome].into_iter().flat_map(|c| [(c, true), (c, false)])
-    {
-        assert_eq!(decide(claim, None, is_ready, none), Decision::NextSegment(Size::Any));
+    let none = || room(false, 501, 1);
+    let decide_now = |claim, octets, room: Room| decide(claim, None, made(octets), false, || room);
+    assert_eq!(decide_now(Claim::Mail, SIZE - 1, room(true, 0, 0)), Decision::Wait);
+    assert_eq!(decide_now(Claim::Mail, SIZE, room(true, 0, 0)), Decision::NextSegment(Size::Whole));
+    assert_eq!(decide_now(Claim::Mail, SIZE, none()), Decision::Refuse);
+    for (claim, octets) in [Claim::Content, Claim::Outcome].into_iter().flat_map(|c| [(c, SIZE), (c, 0)]) {
+        assert_eq!(decide_now(claim, octets, none()), Decision::NextSegment(Size::Any));
     }
 }
 
 /// A record longer than a segment goes into an empty one; mail still waits until another is ready.
 #[test]
 fn the_first_record_of_a_segment_always_fits() {
-    let first = Some(Fill { end: 5000, capacity: CAPACITY, is_first: true });
+    let first = Some(Fill { end: 500_000, capacity: CAPACITY, is_first: true });
     for claim in [Claim::Mail, Claim::Content, Claim::Outcome] {
-        assert_eq!(decide(claim, first, true, || room(false, 501)), Decision::Here, "{claim:?}");
+        let decision = decide(claim, first, made(SIZE), false, || room(false, 999_999, 1));
+        assert_eq!(decision, Decision::Here, "{claim:?}");
     }
-    assert_eq!(decide(Claim::Mail, first, false, || room(true, 0)), Decision::Wait);
+    assert_eq!(decide(Claim::Mail, first, made(SIZE - 1), false, || room(true, 0, 0)), Decision::Wait);
 }
 
 /// The disk is not asked for each record: only by mail, where none is ready or this segment is filled.
 #[test]
 fn the_disk_is_asked_only_where_it_matters() {
-    let ask = || -> Room { panic!("it was asked") };
-    assert_eq!(decide(Claim::Mail, fill(750), true, ask), Decision::Here);
-    assert_eq!(decide(Claim::Mail, fill(501), false, ask), Decision::Wait);
-    assert_eq!(decide(Claim::Content, fill(5000), true, ask), Decision::NextSegment(Size::Any));
-    assert_eq!(decide(Claim::Outcome, fill(5000), false, ask), Decision::NextSegment(Size::Any));
+    let decide_blindly = |claim, end, octets| {
+        decide(claim, fill(end), made(octets), false, || -> Room { panic!("it was asked") })
+    };
+    assert_eq!(decide_blindly(Claim::Mail, 75_000, SIZE), Decision::Here);
+    assert_eq!(decide_blindly(Claim::Mail, 50_001, 0), Decision::Wait);
+    assert_eq!(decide_blindly(Claim::Content, 500_000, SIZE), Decision::NextSegment(Size::Any));
+    assert_eq!(decide_blindly(Claim::Outcome, 500_000, 0), Decision::NextSegment(Size::Any));
+}
+
+/// From nothing in an empty segment to everything in one half full, and never less for more.
+#[test]
+fn more_of_the_next_segment_is_due_as_this_one_is_used() {
+    for size in [SIZE, 32 << 20, 1 << 30] {
+        for capacity in [16 << 10, CAPACITY, 32 << 20, 1 << 30] {
+            let due_at = |used: u32, cleaner_works| due(used.into(), capacity, size, cleaner_works);
+            assert_eq!((due_at(FIRST_RECORD, false), due_at(capacity / 4, true)), (0, 0));
+            for cleaner_works in [false, true] {
+                assert_eq!(due_at(capacity / 2 + 1, cleaner_works), size, "{capacity}");
+                assert_eq!(due_at(u32::MAX, cleaner_works), size);
+                let curve: Vec<u64> = (0..=64).map(|n| due_at(capacity / 64 * n, cleaner_works)).collect();
+                assert!(curve.is_sorted(), "{curve:?}");
+            }
+        }
+    }
+    // A few messages of 32 MiB: no more than a piece.
+    assert!(due(8192 + 50_000, 32 << 20, 32 << 20, false) < piece(32 << 20));
 }
 
 #[test]
-fn another_is_wanted_when_the_cleaner_rests_or_a_quarter_is_used() {
-    assert!(wants_another(0, CAPACITY, false));
-    assert!(!wants_another(250, CAPACITY, true));
-    assert!(wants_another(251, CAPACITY, true));
+fn segments_grow_with_what_the_spool_holds() {
+    let sizes = Sizes { first: 256 << 10, largest: 32 << 20 };
+    let next = |live, capacity| size_of_next(live, capacity, sizes);
+    assert_eq!(next(0, 0), 256 << 10, "an empty spool starts with the smallest");
+    assert_eq!(next(0, 256 << 10), 512 << 10);
+    assert_eq!(next(192 << 10, 256 << 10), 1088 << 10, "and what lives fits three times");
+    assert_eq!(next(1 << 20, 0), 3 << 20);
+    assert_eq!(next(11 << 20, 0), 32 << 20);
+    assert_eq!(next(1 << 40, 1 << 30), 32 << 20);
+    assert_eq!(next(100_001, 0) % 4096, 0, "whole blocks");
 }
 
 #[test]
-fn a_segment_of_any_size_leaves_a_sixteenth_and_is_halved_down_to_the_smallest() {
-    let tried = |size, free| sizes(size, 64 << 10, free).collect::<Vec<_>>();
-    assert_eq!(tried(Size::Any, 1 << 40), [64 << 10, 64 << 10, 32 << 10, 16 << 10]);
-    assert_eq!(tried(Size::Any, 20_000), [64 << 10, 16 << 10], "whole blocks of 18,750 octets");
-    assert_eq!(tried(Size::Any, 17_000), [64 << 10]);
-    assert_eq!(tried(Size::Usual, 1 << 40), [64 << 10]);
+fn a_segment_is_made_in_small_pieces_and_leaves_a_sixteenth_to_the_file_system() {
+    let size = |size: u64| (piece(size), size.div_ceil(piece(size)));
+    assert_eq!([16 << 10, 48 << 10, 256 << 10].map(size), [(16 << 10, 1), (16 << 10, 3), (64 << 10, 4)]);
+    assert_eq!(size(32 << 20), (256 << 10, 128));
+    assert_eq!([20_000, 17_000].map(may_take), [16 << 10, 12 << 10]);
 }
 
 /// Three messages of 1,000 octets, one of them in the oldest of two closed segments of 10,000.
@@ -97,20 +138,24 @@ const SUMS: Sums = Sums {
     oldest: Some(Oldest { sequence: 1, size: 10_000, moved: 1016 }),
 };
 
-const TARGET: Target = Target { room: 5000, holds: 9000, capacity: 10_000 };
+const TARGET: Target = Target { room: 5000, holds: 9000, capacity: 10_000, next: 0 };
 
 #[test]
 fn cleaning_is_wanted_above_three_times_the_live_octets() {
     let clean = |sums: &Sums, next, target| clean_now(sums, next, target, 10_000);
-    assert_eq!(clean(&SUMS, Next::Ready, TARGET), Some((1, u32::MAX)));
-    assert_eq!(clean(&SUMS, Next::Possible, TARGET), Some((1, 2500)), "the last quarter is for outcomes");
+    assert_eq!(clean(&SUMS, Next::Ready, TARGET), Some(Clean::Move(1, u32::MAX)));
+    assert_eq!(
+        clean(&SUMS, Next::Possible, TARGET),
+        Some(Clean::Move(1, 2500)),
+        "the last quarter is for outcomes"
+    );
     assert_eq!(clean(&SUMS, Next::Possible, Target { room: 2500, ..TARGET }), None);
     assert_eq!(
         clean(&Sums { closed: 6000, ..SUMS }, Next::Ready, TARGET),
         None,
         "with the room for the move"
     );
-    assert_eq!(clean(&Sums { closed: 6001, ..SUMS }, Next::Ready, TARGET), Some((1, u32::MAX)));
+    assert_eq!(clean(&Sums { closed: 6001, ..SUMS }, Next::Ready, TARGET), Some(Clean::Move(1, u32::MAX)));
     assert_eq!(
         clean(&Sums { oldest: None, ..SUMS }, Next::Ready, TARGET),
         None,
@@ -123,12 +168,16 @@ fn cleaning_is_wanted_above_three_times_the_live_octets() {
 fn moving_is_wanted_where_it_fits_and_gains() {
     let moves = |sums: &Sums, target| clean_now(sums, Next::Impossible, target, 10_000);
     let full = Target { room: 1016, ..TARGET };
-    assert_eq!(moves(&SUMS, full), Some((1, 1016)));
+    assert_eq!(moves(&SUMS, full), Some(Clean::Move(1, 1016)));
     assert_eq!(moves(&SUMS, Target { room: 1015, ..full }), None, "it does not fit");
-    assert_eq!(moves(&Sums { closed: 0, ..SUMS }, full), Some((1, 1016)), "however long the log is");
+    assert_eq!(
+        moves(&Sums { closed: 0, ..SUMS }, full),
+        Some(Clean::Move(1, 1016)),
+        "however long the log is"
+    );
     assert_eq!(moves(&SUMS, Target { holds: 2032, ..full }), None, "the active one could not be moved then");
     let into_an_empty_one = Sums { active_moved: 0, ..SUMS };
-    assert_eq!(moves(&into_an_empty_one, Target { holds: 1016, ..full }), Some((1, 1016)));
+    assert_eq!(moves(&into_an_empty_one, Target { holds: 1016, ..full }), Some(Clean::Move(1, 1016)));
     let oldest = Some(Oldest { sequence: 1, size: 1040, moved: 1016 });
     assert_eq!(
         moves(&Sums { oldest, ..SUMS }, Target { room: u32::MAX, holds: u32::MAX, ..full }),
@@ -136,4 +185,26 @@ fn moving_is_wanted_where_it_fits_and_gains() {
         "no gain"
     );
     assert_eq!(moves(&Sums { oldest: None, ..SUMS }, full), None, "the active segment is not moved");
+}
+
+/// Where the active segment is too full, and there is a part of the next one: what fits into seven eighths of each,
+/// first here, then there.
+#[test]
+fn what_fits_into_both_is_moved_into_both() {
+    let sums = Sums { oldest: Some(Oldest { sequence: 1, size: 16_000, moved: 8000 }), ..SUMS };
+    let moves = |room, next| clean_now(&sums, Next::Impossible, Target { room, next, ..TARGET }, 10_000);
+    // 9,000 octets and the rest of what is here, without an eighth of each.
+    let next = 8192 + 8000;
+    assert_eq!(moves(3250, next), Some(Clean::Move(1, 2000)));
+    assert_eq!(moves(3249, next), None);
+    assert_eq!(moves(3250, next - 8), None);
+    assert_eq!(
+        moves(9000, next),
+        Some(Clean::Move(1, 6859)),
+        "with what lives here, no more than seven eighths"
+    );
+    let next = 8192 + 16_000;
+    assert_eq!(moves(1251, next), Some(Clean::Move(1, 1)));
+    assert_eq!(moves(1250, next), Some(Clean::Begin));
+    assert_eq!(moves(1250, 8192), None, "nothing fits behind its header");
 }

@@ -1,54 +1,61 @@
-//! The next segment, on its way from being wanted to being ready.
+//! The next segment, on its way from being wanted to being ready: it is made in pieces.
 //!
 //! ```text
-//! Empty ── want, ask ──▶ Wanted ── begin ──▶ Making ── put ──▶ Ready ── take ──▶ Empty
-//!                          ▲  ▲                │ fail
-//!                          │  └── outdated ────┤
-//!                          └── ask ── Failed ◀─┘
+//! Idle ── begin ──▶ Making ── put ──▶ Idle, a piece longer
+//!  ▲                  │ fail
+//!  ├── outdated ──────┤
+//!  └── ask ── Failed ◀┘
 //! ```
-//! A segment that is let go may be put under the next name in any state but Ready.
+//! A segment that is let go may be put under the next name while the next one is shorter.
 //!
-//! Pure. Not here: files (`stock.rs`), who may take the segment (`space.rs`).
+//! Pure. Not here: files (`stock.rs`), who may take the segment, and how much of it is to be made when (`space.rs`).
 
 use std::io;
+use std::sync::Arc;
 
+use crate::spool::fs::File;
 use crate::spool::segment::Ready;
-use crate::spool::space::Size;
+use crate::spool::space::{Made, SMALLEST, Size};
 
-/// Where the next segment stands.
+/// What is being done for the next segment.
 enum Stage {
-    /// Nobody wants it yet.
-    Empty,
-    /// It is to be made, when none is let go.
-    Wanted(Size),
-    /// It is being made.
+    /// Nothing, until more of it is due than there is.
+    Idle,
+    /// The next piece is being made.
     Making {
-        /// As whoever asked last wants it.
-        size: Size,
         /// Somebody has asked, or something was let go, since the attempt began: should it fail, another is worth while.
         is_outdated: bool,
     },
-    /// It is there.
-    Ready(Ready),
-    /// The last attempt to make it failed; none is made until somebody asks.
+    /// The last attempt to make a piece failed; none is made until somebody asks.
     Failed(io::Error),
 }
 
-/// How soon the next piece of it is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Haste {
-    /// Most of the time is left to others.
-    None,
-    /// At once for one piece: mail has come since the last one.
-    OnePiece,
-    /// At once for all of them: somebody waits.
-    Awaited,
+/// A piece to be made of the next segment.
+#[derive(Clone)]
+pub(super) struct Piece {
+    /// The number of the segment.
+    pub sequence: u32,
+    /// Its file; `None` when this is its first piece.
+    pub file: Option<Arc<dyn File>>,
+    /// Octets that are made already.
+    pub from: u64,
+    /// Octets that the segment is to have.
+    pub size: u64,
+    /// Whether the piece is worth while where there is no room for the whole segment.
+    pub wanted: Size,
 }
 
 /// See the module.
 pub(super) struct Supply {
     stage: Stage,
-    haste: Haste,
+    /// What there is of the next segment; its octets, length and name are synced.
+    made: Option<Ready>,
+    /// Octets that it is to have.
+    size: u64,
+    /// Octets of it that are to be made by now.
+    due: u64,
+    /// As whoever asked last wants it.
+    wanted: Size,
     /// The name of the next segment.
     next: u32,
     /// The log has been told that none can be made, and none has been made since.
@@ -56,13 +63,20 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    /// Nothing, of which the first segment is to be `next`.
-    pub fn new(next: u32) -> Self {
-        Supply { stage: Stage::Empty, haste: Haste::None, next, is_told: false }
+    /// Nothing, of which the first segment is to be `next` and to have `size` octets.
+    pub fn new(next: u32, size: u64) -> Self {
+        let (stage, wanted) = (Stage::Idle, Size::Whole);
+        Supply { stage, made: None, size, due: 0, wanted, next, is_told: false }
     }
 
-    pub fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Ready(_))
+    /// What there is of the next segment.
+    pub fn made(&self) -> Made {
+        Made { octets: self.made.as_ref().map_or(0, |made| made.length), size: self.size }
+    }
+
+    /// From now on the next segment is to have `size` octets.
+    pub fn set_size(&mut self, size: u64) {
+        self.size = size;
     }
 
     pub fn is_making(&self) -> bool {
@@ -77,90 +91,104 @@ impl Supply {
         }
     }
 
-    /// The size that is wanted.
-    pub fn size(&self) -> Size {
-        match self.stage {
-            Stage::Wanted(size) | Stage::Making { size, .. } => size,
-            _ => Size::Usual,
+    /// Whether whoever waits for `due` octets has to go on waiting.
+    pub fn is_undecided(&self, due: u64) -> bool {
+        self.falls_short_of(due) && self.trouble().is_none()
+    }
+
+    fn falls_short_of(&self, due: u64) -> bool {
+        self.made().octets < due.min(self.size)
+    }
+
+    /// Has `due` octets made, and returns whether that is news; a failed attempt is not repeated for it.
+    pub fn want(&mut self, due: u64) -> bool {
+        let is_news = due > self.due && self.falls_short_of(due) && matches!(self.stage, Stage::Idle);
+        if !self.falls_short_of(self.due) {
+            self.wanted = Size::Whole;
         }
+        self.due = self.due.max(due);
+        is_news
     }
 
-    /// Whether whoever waits has to go on waiting.
-    pub fn is_undecided(&self) -> bool {
-        matches!(self.stage, Stage::Empty | Stage::Wanted(_) | Stage::Making { .. })
+    /// Has so many octets made more than there are, whether or not there is room for the whole.
+    pub fn claim(&mut self, octets: u64) {
+        self.ask(Size::Any, self.made().octets + octets);
     }
 
-    /// Has one made where none was wanted, and returns whether that is so; a failed attempt is not repeated for it.
-    pub fn want(&mut self) -> bool {
-        let is_empty = matches!(self.stage, Stage::Empty);
-        if is_empty {
-            self.stage = Stage::Wanted(Size::Usual);
-        }
-        is_empty
-    }
-
-    /// Has one made where none is ready, by an attempt that begins from now on.
-    pub fn ask(&mut self, size: Size) {
+    /// Has `due` octets made by an attempt that begins from now on.
+    pub fn ask(&mut self, wanted: Size, due: u64) {
+        (self.due, self.wanted) = (self.due.max(due), wanted);
         match &mut self.stage {
-            Stage::Ready(_) => {}
-            Stage::Making { size: wanted, is_outdated } => (*wanted, *is_outdated) = (size, true),
-            Stage::Empty | Stage::Wanted(_) | Stage::Failed(_) => self.stage = Stage::Wanted(size),
+            Stage::Making { is_outdated } => *is_outdated = true,
+            Stage::Idle | Stage::Failed(_) => self.stage = Stage::Idle,
         }
     }
 
     /// What fails for want of room may succeed from now on.
     pub fn gains_room(&mut self) {
-        if let Stage::Making { is_outdated, .. } = &mut self.stage {
+        if let Stage::Making { is_outdated } = &mut self.stage {
             *is_outdated = true;
         }
     }
 
-    /// The name of the one to make now, which is being made from then on, if one is wanted.
-    pub fn begin(&mut self) -> Option<u32> {
-        let Stage::Wanted(size) = self.stage else { return None };
-        self.stage = Stage::Making { size, is_outdated: false };
-        Some(self.next)
-    }
-
-    /// The name under which a segment let go is of use.
-    pub fn reusable_as(&self) -> Option<u32> {
-        (!self.is_ready()).then_some(self.next)
-    }
-
-    /// The segment is ready.
-    pub fn put(&mut self, ready: Ready) {
-        (self.next, self.is_told) = (ready.sequence + 1, false);
-        self.stage = Stage::Ready(ready);
-    }
-
-    /// The attempt failed with this error; whether that is news for the log.
-    pub fn fail(&mut self, error: io::Error) -> bool {
-        match self.stage {
-            Stage::Making { size, is_outdated: true } => {
-                self.stage = Stage::Wanted(size);
-                false
-            }
-            _ => {
-                self.stage = Stage::Failed(error);
-                !std::mem::replace(&mut self.is_told, true)
-            }
+    /// The piece to make now, which is being made from then on, if one is due.
+    pub fn begin(&mut self) -> Option<Piece> {
+        if !matches!(self.stage, Stage::Idle) || !self.falls_short_of(self.due) {
+            return None;
         }
+        self.stage = Stage::Making { is_outdated: false };
+        let file = self.made.as_ref().map(|made| Arc::clone(&made.file));
+        let Made { octets: from, size } = self.made();
+        Some(Piece { sequence: self.next, file, from, size, wanted: self.wanted })
     }
 
-    /// Hands the segment out, if it is ready.
-    pub fn take(&mut self) -> Option<Ready> {
-        match std::mem::replace(&mut self.stage, Stage::Empty) {
-            Stage::Ready(ready) => Some(ready),
-            other => {
-                self.stage = other;
-                None
-            }
+    /// The name under which a segment let go is of use, if it has more octets than the second number.
+    pub fn reusable_as(&self) -> Option<(u32, u64)> {
+        let made = self.made();
+        (!made.is_ready()).then_some((self.next, made.octets))
+    }
+
+    /// What there is of the next segment is about to lose its name.
+    pub fn forget(&mut self) {
+        self.made = None;
+    }
+
+    /// There is so much of the next segment now.
+    pub fn put(&mut self, made: Ready) {
+        self.stage = Stage::Idle;
+        self.made = Some(made);
+        self.is_told &= !self.made().is_ready();
+    }
+
+    /// The attempt failed with this error, and what there was before it is there or is not; whether that is news for
+    /// the log.
+    pub fn fail(&mut self, error: io::Error, is_there: bool) -> bool {
+        if !is_there {
+            self.forget();
         }
+        if let Stage::Making { is_outdated: true } = self.stage {
+            self.stage = Stage::Idle;
+            return false;
+        }
+        (self.stage, self.wanted) = (Stage::Failed(error), Size::Whole);
+        !std::mem::replace(&mut self.is_told, true)
+    }
+
+    /// Hands the segment out, if there is as much of it as is wanted. Nothing is due of the one that follows.
+    pub fn take(&mut self, wanted: Size) -> Option<Ready> {
+        let least = if wanted == Size::Any { SMALLEST } else { self.size };
+        if self.is_making() || self.made().octets < least {
+            return None;
+        }
+        let taken = self.made.take()?;
+        self.next = taken.sequence + 1;
+        (self.stage, self.due, self.wanted) = (Stage::Idle, 0, Size::Whole);
+        Some(taken)
     }
 
     /// Hands out why the last attempt failed; from then on it is not known any more.
     pub fn take_trouble(&mut self) -> Option<io::Error> {
-        match std::mem::replace(&mut self.stage, Stage::Empty) {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Failed(error) => Some(error),
             other => {
                 self.stage = other;
@@ -169,36 +197,19 @@ impl Supply {
         }
     }
 
-    /// Forgets what was made ready, whose number is returned, and why nothing could be.
+    /// Forgets what was made, whose number is returned, and why no more could be.
     pub fn start_anew(&mut self) -> Option<u32> {
         self.is_told = false;
         match &mut self.stage {
-            Stage::Failed(_) => self.stage = Stage::Wanted(Size::Usual),
-            Stage::Making { is_outdated, .. } => *is_outdated = true,
-            Stage::Empty | Stage::Wanted(_) | Stage::Ready(_) => {}
+            Stage::Making { is_outdated } => *is_outdated = true,
+            Stage::Idle | Stage::Failed(_) => self.stage = Stage::Idle,
         }
-        self.take().map(|ready| ready.sequence)
-    }
-
-    /// Somebody waits for it from now on, or does no longer.
-    pub fn set_awaited(&mut self, is_awaited: bool) {
-        self.haste = if is_awaited { Haste::Awaited } else { Haste::None };
-    }
-
-    /// Mail has come.
-    pub fn hurry(&mut self) {
-        if self.haste == Haste::None {
-            self.haste = Haste::OnePiece;
+        if self.is_making() {
+            return None;
         }
-    }
-
-    /// Whether the next piece is wanted at once.
-    pub fn takes_haste(&mut self) -> bool {
-        let haste = self.haste;
-        if haste == Haste::OnePiece {
-            self.haste = Haste::None;
-        }
-        haste != Haste::None
+        let sequence = self.made.take()?.sequence;
+        self.next = sequence + 1;
+        Some(sequence)
     }
 }
 
@@ -211,80 +222,143 @@ mod tests {
     use crate::spool::fs::Fs as _;
     use crate::spool::fs::sim::SimFs;
 
-    fn ready(sequence: u32) -> Ready {
+    const WHOLE: u64 = 3 * SMALLEST;
+
+    /// So many pieces of the segment.
+    fn pieces(sequence: u32, pieces: u64) -> Ready {
         let file = SimFs::new().create(Path::new("/segment")).unwrap();
-        Ready { sequence, file, length: 1 << 15 }
+        Ready { sequence, file, length: pieces * SMALLEST }
     }
 
     fn full() -> io::Error {
         ErrorKind::StorageFull.into()
     }
 
+    /// The number and the octets before it of the piece that is begun.
+    fn begin(supply: &mut Supply) -> Option<(u32, u64)> {
+        supply.begin().map(|piece| (piece.sequence, piece.from))
+    }
+
     #[test]
-    fn one_is_made_when_it_is_wanted_and_handed_out_once() {
-        let mut supply = Supply::new(7);
-        assert_eq!(supply.begin(), None, "nobody wants one");
-        assert!(supply.want() && !supply.want());
-        assert_eq!((supply.begin(), supply.begin()), (Some(7), None));
-        assert!(supply.is_making() && supply.is_undecided());
-        supply.put(ready(7));
-        assert!(!supply.want());
-        assert_eq!((supply.begin(), supply.reusable_as()), (None, None), "it is ready");
-        assert_eq!(supply.take().map(|ready| ready.sequence), Some(7));
-        assert!(supply.take().is_none());
-        assert_eq!((supply.begin(), supply.reusable_as()), (None, Some(8)));
+    fn as_much_is_made_as_is_due_and_the_whole_is_handed_out_once() {
+        let mut supply = Supply::new(7, WHOLE);
+        assert_eq!(begin(&mut supply), None, "nothing is due");
+        assert!(supply.want(1) && !supply.want(1));
+        assert_eq!((begin(&mut supply), begin(&mut supply)), (Some((7, 0)), None));
+        assert!(supply.is_making() && supply.is_undecided(1));
+        supply.put(pieces(7, 1));
+        assert!(!supply.is_undecided(1) && supply.is_undecided(WHOLE));
+        assert_eq!(begin(&mut supply), None, "no more is due");
+        assert!(!supply.want(SMALLEST) && supply.want(u64::MAX));
+        for made in 1..3 {
+            assert!(supply.take(Size::Whole).is_none(), "{made} of 3 pieces");
+            assert_eq!(supply.reusable_as(), Some((7, made * SMALLEST)));
+            assert_eq!(begin(&mut supply), Some((7, made * SMALLEST)));
+            supply.put(pieces(7, made + 1));
+        }
+        assert!(!supply.want(u64::MAX) && !supply.is_undecided(u64::MAX));
+        assert_eq!((begin(&mut supply), supply.reusable_as()), (None, None), "it is ready");
+        assert_eq!(supply.take(Size::Whole).map(|ready| ready.sequence), Some(7));
+        assert!(supply.take(Size::Whole).is_none());
+        assert_eq!((begin(&mut supply), supply.reusable_as()), (None, Some((8, 0))));
+    }
+
+    /// Whoever takes any size has what there is; not while a piece is being written to it, nor nothing.
+    #[test]
+    fn a_part_is_a_segment_of_any_size() {
+        let mut supply = Supply::new(1, WHOLE);
+        assert!(supply.take(Size::Any).is_none());
+        supply.put(pieces(1, 1));
+        supply.ask(Size::Any, WHOLE);
+        assert_eq!(supply.begin().map(|piece| piece.wanted), Some(Size::Any));
+        assert!(supply.take(Size::Any).is_none());
+        supply.fail(full(), true);
+        assert_eq!(supply.take(Size::Any).map(|ready| ready.length), Some(SMALLEST));
+        assert_eq!(begin(&mut supply), None, "nothing is due of the one that follows");
+        supply.want(1);
+        assert_eq!(supply.begin().map(|piece| (piece.sequence, piece.wanted)), Some((2, Size::Whole)));
+    }
+
+    /// What was freed on a full disk is claimed for the next segment, and no pace makes that an attempt for the whole.
+    #[test]
+    fn what_is_claimed_is_a_part() {
+        let mut supply = Supply::new(1, WHOLE);
+        supply.ask(Size::Whole, WHOLE);
+        supply.begin();
+        supply.fail(full(), false);
+        let mut supply = Supply { due: 0, ..supply };
+        supply.claim(SMALLEST);
+        supply.want(1);
+        assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((0, Size::Any)));
+        supply.put(pieces(1, 1));
+        supply.want(WHOLE);
+        assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((SMALLEST, Size::Whole)));
     }
 
     #[test]
     fn what_failed_is_tried_again_for_whoever_asks() {
-        let mut supply = Supply::new(1);
-        supply.want();
+        let mut supply = Supply::new(1, WHOLE);
+        supply.want(1);
         supply.begin();
-        assert!(supply.fail(full()), "the log is told");
-        assert!(!supply.want());
+        assert!(supply.fail(full(), false), "the log is told");
+        assert!(!supply.want(WHOLE));
         supply.gains_room();
-        assert_eq!(supply.begin(), None);
-        assert!(supply.trouble().is_some() && !supply.is_undecided());
-        supply.ask(Size::Any);
-        assert_eq!((supply.size(), supply.begin()), (Size::Any, Some(1)));
-        assert!(!supply.fail(full()), "it was told");
-        supply.put(ready(1));
+        assert_eq!(begin(&mut supply), None);
+        assert!(supply.trouble().is_some() && !supply.is_undecided(WHOLE));
+        supply.ask(Size::Any, WHOLE);
+        assert_eq!(begin(&mut supply), Some((1, 0)));
+        assert!(!supply.fail(full(), false), "it was told");
+        supply.put(pieces(1, 2));
         assert!(supply.trouble().is_none(), "one that was let go serves as well");
-        supply.take();
-        supply.ask(Size::Usual);
+        supply.ask(Size::Whole, WHOLE);
         supply.begin();
-        assert!(supply.fail(full()), "told anew, since one was made meanwhile");
+        assert!(!supply.fail(full(), true), "it was told, and none has been whole since");
+        supply.put(pieces(1, 3));
+        supply.take(Size::Whole);
+        supply.ask(Size::Whole, WHOLE);
+        supply.begin();
+        assert!(supply.fail(full(), false), "told anew, since one was whole meanwhile");
+    }
+
+    /// What was made is there after a failure for want of room, and after no other.
+    #[test]
+    fn a_failure_may_cost_what_was_made() {
+        for (is_there, octets) in [(true, SMALLEST), (false, 0)] {
+            let mut supply = Supply::new(1, WHOLE);
+            supply.put(pieces(1, 1));
+            supply.want(WHOLE);
+            supply.begin();
+            supply.fail(full(), is_there);
+            assert_eq!(supply.made(), Made { octets, size: WHOLE });
+        }
     }
 
     /// An attempt that was on its way when somebody asked, or when something was let go, is no answer.
     #[test]
     fn an_attempt_that_is_outdated_is_repeated() {
         let changes: [fn(&mut Supply); 3] = [
-            |supply| supply.ask(Size::Any),
+            |supply| supply.ask(Size::Any, 1),
             Supply::gains_room,
             |supply| assert_eq!(supply.start_anew(), None),
         ];
         for change in changes {
-            let mut supply = Supply::new(1);
-            supply.want();
+            let mut supply = Supply::new(1, WHOLE);
+            supply.want(1);
             supply.begin();
             change(&mut supply);
-            assert!(!supply.fail(full()) && supply.trouble().is_none());
-            assert_eq!(supply.begin(), Some(1));
-            assert!(supply.fail(full()) && supply.trouble().is_some());
+            assert!(!supply.fail(full(), false) && supply.trouble().is_none());
+            assert_eq!(begin(&mut supply), Some((1, 0)));
+            assert!(supply.fail(full(), false) && supply.trouble().is_some());
         }
     }
 
+    /// A name that is given up is not given again.
     #[test]
-    fn mail_hurries_one_piece_and_a_wait_all() {
-        let mut supply = Supply::new(1);
-        assert!(!supply.takes_haste());
-        supply.hurry();
-        assert!(supply.takes_haste() && !supply.takes_haste());
-        supply.set_awaited(true);
-        supply.hurry();
-        assert!(supply.takes_haste() && supply.takes_haste());
-        supply.set_awaited(false);
-        assert!(!supply.takes_haste());
+    fn what_was_made_in_a_directory_of_before_is_forgotten() {
+        let mut supply = Supply::new(1, WHOLE);
+        supply.put(pieces(1, 1));
+        assert_eq!(supply.start_anew(), Some(1));
+        supply.want(1);
+        assert_eq!(begin(&mut supply), Some((2, 0)));
     }
 }

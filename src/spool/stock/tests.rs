@@ -8,13 +8,18 @@ const SIZE: u64 = 16 << 10;
 
 /// A stock on a simulated disk, its thread running while `test` does.
 fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
+    with_stock_of(SIZE, test);
+}
+
+/// The same, with segments of `size` octets.
+fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
     let fs = SimFs::new();
     let places = Places::under(Path::new("/s"));
     for (path, mode) in places.directories() {
         fs.create_dir(path, mode).unwrap();
         fs.sync_dir(path.parent().unwrap()).unwrap();
     }
-    let stock = Stock::new(Arc::new(fs.clone()), places, SIZE, 1);
+    let stock = Stock::new(Arc::new(fs.clone()), places, size, 1, size);
     let log = tracing::dispatcher::get_default(Clone::clone);
     std::thread::scope(|scope| {
         scope.spawn(|| tracing::dispatcher::with_default(&log, || stock.work()));
@@ -22,6 +27,12 @@ fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
         let _end = Closing(&stock);
         test(&fs, &stock);
     });
+}
+
+impl Stock {
+    fn is_letting_go(&self) -> bool {
+        self.shelf().disposal.next(Instant::now()).is_some()
+    }
 }
 
 struct Closing<'a>(&'a Stock);
@@ -42,7 +53,7 @@ fn names(fs: &SimFs) -> Vec<String> {
 fn what_is_handed_out_is_durable_and_numbered_in_order() {
     with_stock(|fs, stock| {
         for sequence in 1..=5 {
-            let ready = stock.take(Size::Usual).unwrap();
+            let ready = stock.take(Size::Whole).unwrap();
             assert_eq!((ready.sequence, ready.length), (sequence, SIZE));
             let path = format!("/s/log/{sequence:08X}.seg");
             assert_eq!(fs.image(0).content(Path::new(&path)).unwrap(), vec![0; SIZE as usize]);
@@ -54,13 +65,13 @@ fn what_is_handed_out_is_durable_and_numbered_in_order() {
 #[test]
 fn a_segment_is_made_when_it_is_wanted() {
     with_stock(|fs, stock| {
-        stock.take(Size::Usual).unwrap();
+        stock.take(Size::Whole).unwrap();
         stock.let_go(1);
-        stock.wait_for_ready().unwrap();
+        stock.wait_for_piece().unwrap();
         assert_eq!(names(fs), ["00000002.seg"], "the one let go was reused");
-        stock.take(Size::Usual).unwrap();
-        stock.replenish();
-        stock.wait_for_ready().unwrap();
+        stock.take(Size::Whole).unwrap();
+        stock.replenish(SIZE);
+        stock.wait_for_piece().unwrap();
         assert_eq!(names(fs), ["00000002.seg", "00000003.seg"]);
     });
 }
@@ -69,17 +80,17 @@ fn a_segment_is_made_when_it_is_wanted() {
 #[test]
 fn trouble_is_told_and_passes() {
     with_stock(|fs, stock| {
-        let mut last = stock.take(Size::Usual).unwrap().sequence;
+        let mut last = stock.take(Size::Whole).unwrap().sequence;
         fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
         let refused = loop {
-            match stock.take(Size::Usual) {
+            match stock.take(Size::Whole) {
                 Ok(ready) => last = ready.sequence,
                 Err(kind) => break kind,
             }
         };
         assert_eq!((refused, stock.trouble()), (ErrorKind::PermissionDenied, Some(refused)));
         fs.set_fault(None);
-        assert_eq!(stock.take(Size::Usual).unwrap().sequence, last + 1);
+        assert_eq!(stock.take(Size::Whole).unwrap().sequence, last + 1);
     });
 }
 
@@ -88,7 +99,7 @@ fn trouble_is_told_and_passes() {
 fn segments_go_oldest_first() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     with_stock(|fs, stock| {
-        let taken: Vec<u32> = (0..6).map(|_| stock.take(Size::Usual).unwrap().sequence).collect();
+        let taken: Vec<u32> = (0..6).map(|_| stock.take(Size::Whole).unwrap().sequence).collect();
         let list = Arc::clone(&seen);
         let mut change = 2;
         fs.watch(move |disk| {
@@ -97,7 +108,7 @@ fn segments_go_oldest_first() {
             list.lock().unwrap().push(left);
         });
         taken.iter().for_each(|sequence| stock.let_go(*sequence));
-        stock.take(Size::Usual).unwrap();
+        stock.take(Size::Whole).unwrap();
     });
     let seen = seen.lock().unwrap();
     assert!(seen.len() >= 12);
@@ -111,14 +122,14 @@ fn segments_go_oldest_first() {
 #[test]
 fn a_full_disk_feeds_itself() {
     with_stock(|fs, stock| {
-        let first = stock.take(Size::Usual).unwrap();
+        let first = stock.take(Size::Whole).unwrap();
         fs.set_capacity(Some(0));
         let mut last = first.sequence;
-        while let Ok(ready) = stock.take(Size::Usual) {
+        while let Ok(ready) = stock.take(Size::Whole) {
             last = ready.sequence;
         }
         stock.let_go(first.sequence);
-        assert_eq!(stock.take(Size::Usual).unwrap().sequence, last + 1);
+        assert_eq!(stock.take(Size::Whole).unwrap().sequence, last + 1);
     });
 }
 
@@ -129,7 +140,7 @@ fn during_an_attempt(fs: &SimFs, stock: &Stock, act: impl FnOnce()) {
         let _ = begins.send(());
         std::thread::sleep(Duration::from_millis(50));
     });
-    stock.replenish();
+    stock.replenish(SIZE);
     begun.recv().unwrap();
     act();
 }
@@ -138,10 +149,10 @@ fn during_an_attempt(fs: &SimFs, stock: &Stock, act: impl FnOnce()) {
 #[test]
 fn what_is_let_go_during_an_attempt_counts() {
     with_stock(|fs, stock| {
-        let first = stock.take(Size::Usual).unwrap();
+        let first = stock.take(Size::Whole).unwrap();
         fs.set_capacity(Some(0));
         during_an_attempt(fs, stock, || stock.let_go(first.sequence));
-        assert_eq!(stock.take(Size::Usual).unwrap().sequence, first.sequence + 1);
+        assert_eq!(stock.take(Size::Whole).unwrap().sequence, first.sequence + 1);
         fs.unwatch();
     });
 }
@@ -154,7 +165,7 @@ fn a_large_file_makes_room_for_a_segment() {
         write_all_at(&*fs.create(&path).unwrap(), &[1; SIZE as usize], 0).unwrap();
         fs.set_capacity(Some(fs.used()));
         during_an_attempt(fs, stock, || stock.unlink_large(QueueId::from_raw(1)));
-        assert_eq!(stock.take(Size::Usual).map(|ready| ready.sequence), Ok(1));
+        assert_eq!(stock.take(Size::Whole).map(|ready| ready.sequence), Ok(1));
         fs.unwatch();
     });
 }
@@ -178,7 +189,7 @@ fn what_could_not_go_goes_soon_whatever_else_comes() {
     with_stock(|fs, stock| {
         let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
         fs.create(&path).unwrap();
-        stock.wait_for_ready().unwrap();
+        stock.wait_for_piece().unwrap();
         fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: false }));
         stock.unlink_large(QueueId::from_raw(1));
         let begun = Instant::now();
@@ -190,30 +201,120 @@ fn what_could_not_go_goes_soon_whatever_else_comes() {
     });
 }
 
-/// Promise 7.
+/// Promise 5, 6: a segment of eight pieces.
+#[test]
+fn no_piece_is_made_before_it_is_due() {
+    let size = 8 * SIZE;
+    with_stock_of(size, |fs, stock| {
+        let octets = |due| {
+            stock.replenish(due);
+            while stock.made().octets < due {
+                std::thread::yield_now();
+            }
+            // The next one would have begun by then.
+            stock.let_go(99);
+            while stock.is_letting_go() {
+                std::thread::yield_now();
+            }
+            (stock.made().octets, fs.used())
+        };
+        assert_eq!(octets(0), (0, 0));
+        let piece = space::piece(size);
+        for (due, pieces) in [(1, 1), (piece, 1), (piece + 1, 2), (piece, 2), (3 * piece, 3)] {
+            assert_eq!(octets(due), (pieces * piece, pieces * piece), "{due} octets are due");
+        }
+        stock.wait_for_piece().unwrap();
+        assert_eq!(octets(0), (4 * piece, size));
+        let ready = stock.take(Size::Whole).unwrap();
+        assert_eq!((ready.sequence, ready.length), (1, size));
+        let path = Path::new("/s/log/00000001.seg");
+        assert_eq!(fs.image(0).content(path).unwrap(), vec![0; size as usize]);
+    });
+}
+
+/// Promise 4: what is let go becomes a part of the next one, where that has less.
+#[test]
+fn what_is_let_go_is_a_part_of_a_larger_one() {
+    let size = 8 * SIZE;
+    with_stock_of(size, |fs, stock| {
+        for octets in [3 * SIZE, SIZE] {
+            stock.set_size(octets);
+            stock.take(Size::Whole).unwrap();
+        }
+        stock.set_size(size);
+        for (sequence, octets) in [(2, SIZE), (1, 3 * SIZE)] {
+            stock.let_go(sequence);
+            while stock.made().octets < octets {
+                std::thread::yield_now();
+            }
+        }
+        fs.set_capacity(Some(fs.used()));
+        assert_eq!(stock.take(Size::Whole).err(), Some(ErrorKind::StorageFull));
+        assert_eq!(stock.take(Size::Any).map(|ready| (ready.sequence, ready.length)), Ok((3, 3 * SIZE)));
+        assert_eq!(names(fs), ["00000003.seg"]);
+    });
+}
+
+/// Promise 7: and nothing is written for mail where the whole does not fit.
 #[test]
 fn an_outcome_gets_a_segment_of_any_size() {
     with_stock(|fs, stock| {
         fs.set_capacity(Some(SIZE - 4096));
         assert_eq!(stock.take(Size::Any).err(), Some(ErrorKind::StorageFull), "not even the smallest");
         fs.set_capacity(Some(SIZE - 1));
-        assert_eq!(stock.take(Size::Usual).err(), Some(ErrorKind::StorageFull));
+        assert_eq!(stock.take(Size::Whole).err(), Some(ErrorKind::StorageFull));
     });
-    let fs = SimFs::new();
-    fs.set_capacity(Some(20_000));
-    let stock = Stock::new(Arc::new(fs.clone()), Places::under(Path::new("/s")), 32 << 10, 1);
-    assert_eq!(stock.room().map_err(|e| e.kind()), Err(ErrorKind::StorageFull));
-    stock.shelf().supply.ask(Size::Any);
-    assert_eq!(stock.room().unwrap(), 16 << 10, "whole blocks, and a sixteenth is left");
-    fs.set_quota(20_000);
-    assert_eq!(stock.room().unwrap(), 16 << 10, "the half, where nobody tells how much there is");
+    let limits: [fn(&SimFs, u64); 2] = [|fs, octets| fs.set_capacity(Some(octets)), SimFs::set_quota];
+    for limit in limits {
+        for (free, octets) in [(17_000, None), (20_000, Some(SIZE)), (60_000, Some(3 * SIZE))] {
+            with_stock_of(4 * SIZE, |fs, stock| {
+                limit(fs, free);
+                assert!(stock.take(Size::Whole).is_err());
+                assert_eq!((stock.made().octets, fs.used()), (0, 0));
+                let taken = stock.take(Size::Any).map(|ready| ready.length).ok();
+                // Where nobody tells how much is free, nothing is left for the file system.
+                let is_told = fs.free_space(Path::new("/")).unwrap() < 1 << 30;
+                assert_eq!(taken, if is_told { octets } else { Some(octets.unwrap_or(SIZE)) }, "of {free}");
+            });
+        }
+    }
+}
+
+/// Promise 7: a disk that is filled up while a segment is made.
+#[test]
+fn what_was_made_before_the_disk_was_full_stays() {
+    with_stock_of(4 * SIZE, |fs, stock| {
+        stock.wait_for_piece().unwrap();
+        fs.set_capacity(Some(fs.used() + 1000));
+        assert_eq!(stock.wait_for_piece().err(), Some(ErrorKind::StorageFull));
+        assert_eq!((stock.made().octets, fs.used()), (SIZE, SIZE));
+        fs.set_capacity(None);
+        assert_eq!(stock.take(Size::Whole).map(|ready| ready.length), Ok(4 * SIZE));
+    });
+}
+
+/// Promise 1: no failure of a piece leaves a segment that is handed out before all of it is durable.
+#[test]
+fn a_piece_that_failed_is_made_again() {
+    for error in [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::WriteZero] {
+        for call in 0..25 {
+            with_stock_of(3 * SIZE, |fs, stock| {
+                fs.set_fault(Some(Fault { call, error, for_ever: false }));
+                let ready = (0..3).find_map(|_| stock.take(Size::Whole).ok()).unwrap();
+                assert_eq!(ready.length, 3 * SIZE, "{error}, call {call}");
+                let path = format!("/s/log/{:08X}.seg", ready.sequence);
+                let durable = fs.image(0).content(Path::new(&path)).unwrap();
+                assert_eq!(durable, vec![0; 3 * SIZE as usize], "{error}, call {call}");
+            });
+        }
+    }
 }
 
 /// Promise 8: the thread dies in the middle of making a segment; who waits for it is told, and who comes later.
 #[test]
 fn nobody_waits_for_a_thread_that_died() {
     let fs = SimFs::new();
-    let stock = Stock::new(Arc::new(fs.clone()), Places::under(Path::new("/s")), SIZE, 1);
+    let stock = Stock::new(Arc::new(fs.clone()), Places::under(Path::new("/s")), SIZE, 1, SIZE);
     fs.create_dir(Path::new("/s"), 0o700).unwrap();
     fs.create_dir(Path::new("/s/log"), 0o700).unwrap();
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
@@ -224,11 +325,11 @@ fn nobody_waits_for_a_thread_that_died() {
     });
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| stock.work());
-        let waiting = scope.spawn(|| stock.take(Size::Usual).map(|ready| ready.sequence));
+        let waiting = scope.spawn(|| stock.take(Size::Whole).map(|ready| ready.sequence));
         drop(go_on);
         assert!(thread.join().is_err(), "it panicked");
         assert_eq!(waiting.join().unwrap(), Err(ErrorKind::Other));
-        assert_eq!(stock.take(Size::Usual).map(|ready| ready.sequence), Err(ErrorKind::Other));
+        assert_eq!(stock.take(Size::Whole).map(|ready| ready.sequence), Err(ErrorKind::Other));
     });
 }
 
@@ -244,10 +345,10 @@ fn that_none_can_be_made_is_logged_once_until_one_is() {
             for outage in 1..=2 {
                 fs.set_capacity(Some(0));
                 for _ in 0..5 {
-                    assert_eq!(stock.wait_for_ready().err(), Some(ErrorKind::StorageFull));
+                    assert_eq!(stock.wait_for_piece().err(), Some(ErrorKind::StorageFull));
                 }
                 fs.set_capacity(None);
-                stock.take(Size::Usual).unwrap();
+                stock.take(Size::Whole).unwrap();
                 assert_eq!(lines(), outage);
             }
         });

@@ -67,7 +67,13 @@ const SEGMENT: u64 = 48 << 10;
 
 fn options() -> Options {
     let small = Options::at("/spool");
-    Options { segment_size: SEGMENT, large_threshold: 4000, min_free_space: 0, ..small }
+    Options {
+        segment_size: SEGMENT,
+        first_segment: SEGMENT,
+        large_threshold: 4000,
+        min_free_space: 0,
+        ..small
+    }
 }
 
 fn try_open(fs: &SimFs) -> Result<Rig, OpenError> {
@@ -86,10 +92,12 @@ fn open(fs: &SimFs) -> Rig {
 
 /// A new spool whose stock has come to rest: one segment active, one ready.
 fn new() -> Rig {
-    let rig = open(&SimFs::new());
-    while fs::Fs::list(&rig.fs.image(0), Path::new("/spool/log")).unwrap().len() < 2 {
-        std::thread::yield_now();
-    }
+    new_with(options())
+}
+
+fn new_with(options: Options) -> Rig {
+    let rig = open_with(&SimFs::new(), options).unwrap();
+    rig.spool.make_ready();
     rig
 }
 

@@ -31,7 +31,8 @@ impl Writer {
     pub(super) fn look(&mut self) {
         self.look_for_removal();
         self.shared.look_for_room();
-        if self.shared.stock.is_ready() || self.shared.stock.has_room() {
+        let next = self.shared.stock.made();
+        if next.is_ready() || self.shared.stock.has_room(next.rest()) {
             self.shared.note_segment();
         }
     }

@@ -51,6 +51,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 /// A history under way, and the images taken of it.
 struct Play {
     teller: Teller,
+    options: Options,
     seed: u64,
     taken: Images,
     images: Vec<(SimFs, Told, u64)>,
@@ -60,7 +61,10 @@ impl Play {
     fn new(seed: u64) -> Self {
         let (fs, told) = (SimFs::new(), Shared::default());
         let taken = sample_images(&fs, &told, seed);
-        Play { teller: Teller::new(open(&fs), told, seed), seed, taken, images: Vec::new() }
+        // Segments all of one size, or growing.
+        let options = Options { first_segment: [SEGMENT, SEGMENT / 3][seed as usize % 2], ..options() };
+        let rig = open_with(&fs, options.clone()).unwrap();
+        Play { teller: Teller::new(rig, told, seed), options, seed, taken, images: Vec::new() }
     }
 
     async fn act(&mut self, deed: &Deed) {
@@ -73,7 +77,7 @@ impl Play {
             Deed::DiskHasRoom => fs.set_capacity(None),
             Deed::Restart => {
                 teller.rig.spool.close().await;
-                teller.rig = open(&fs);
+                teller.rig = open_with(&fs, self.options.clone()).unwrap();
             }
             Deed::PowerLoss(image) => self.lose_power(*image),
             Deed::CloseRecipient(which)
@@ -94,7 +98,7 @@ impl Play {
         self.collect();
         self.seed += 1;
         self.taken = sample_images(&after, &self.teller.told, self.seed);
-        self.teller.rig = open(&after);
+        self.teller.rig = open_with(&after, self.options.clone()).unwrap();
     }
 
     fn collect(&mut self) {

@@ -1,5 +1,6 @@
-//! Random histories on a full disk: mail of mixed sizes until it is refused, room that somebody else takes, starts
-//! after a kill, and deliveries in any order, some with a deferral before. None may find no room for its outcome.
+//! Random histories on a full disk: mail of mixed sizes until it is refused, with starts between in some, room that
+//! somebody else takes, starts after a kill, and deliveries in any order, some with a deferral before. None may find
+//! no room for its outcome.
 //!
 //! A longer run: `NULLMTA_FULL_CASES=5000 cargo test --lib spool::tests::full::history`.
 
@@ -12,8 +13,10 @@ const CASES: u64 = 60;
 struct History {
     dice: Rng,
     limit: Limit,
+    options: Options,
     rig: Rig,
     queued: Vec<QueueId>,
+    starts_while_it_fills: bool,
     /// What has happened.
     told: String,
 }
@@ -22,9 +25,14 @@ impl History {
     fn new(seed: u64) -> History {
         let mut dice = Rng::with_seed(seed);
         let (name, limit) = LIMITS[dice.usize(..LIMITS.len())];
-        let (rig, octets) = (new(), dice.u64(2..14) * SEGMENT + dice.u64(..SEGMENT));
+        let octets = dice.u64(2..14) * SEGMENT + dice.u64(..SEGMENT);
+        // Segments all of one size, or growing.
+        let options = Options { first_segment: [SEGMENT, SEGMENT / 3][dice.usize(..2)], ..options() };
+        let told = format!("seed {seed}: {name} of {octets}, segments from {}", options.first_segment);
+        let rig = new_with(options.clone());
+        let starts_while_it_fills = dice.bool();
         limit(&rig.fs, octets);
-        History { dice, limit, rig, queued: Vec::new(), told: format!("seed {seed}: {name} of {octets}") }
+        History { dice, limit, options, rig, queued: Vec::new(), starts_while_it_fills, told }
     }
 
     fn tell(&mut self, what: &str) {
@@ -36,7 +44,12 @@ impl History {
         loop {
             let content = content(self.queued.len(), self.dice.usize(10..longest));
             match self.rig.try_commit(&content, envelope(1)).await {
-                Ok(committed) => self.queued.push(committed.id()),
+                Ok(committed) => {
+                    self.queued.push(committed.id());
+                    if self.starts_while_it_fills && self.dice.u8(..64) == 0 {
+                        self.start_again();
+                    }
+                }
                 Err(error) => return assert_eq!(error, CommitError::Full, "{}", self.told),
             }
         }
@@ -49,8 +62,15 @@ impl History {
 
     fn start_again(&mut self) {
         self.tell("start");
-        self.rig = open(&self.rig.fs.image(1));
+        self.rig = open_with(&self.rig.fs.image(1), self.options.clone()).unwrap();
         assert_eq!(self.rig.ids(), self.queued, "{}", self.told);
+    }
+
+    /// The segments and their octets.
+    fn segments(&self) -> Vec<(String, usize)> {
+        let octets =
+            |name: &String| self.rig.fs.content(&Path::new("/spool/log").join(name)).map_or(0, |s| s.len());
+        self.rig.names("log").into_iter().map(|name| (name.clone(), octets(&name))).collect()
     }
 
     /// Delivers some of what is queued.
@@ -70,7 +90,8 @@ impl History {
             if self.dice.u8(..8) == 0 {
                 self.rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
             }
-            assert_eq!(deliver(&self.rig, id).await, Ok(()), "{}; number {at} failed", self.told);
+            let delivered = deliver(&self.rig, id).await;
+            assert_eq!(delivered, Ok(()), "{}; number {at} failed, {:?}", self.told, self.segments());
             self.queued.remove(at);
         }
     }
