@@ -10,7 +10,7 @@ mod large;
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -339,6 +339,70 @@ fn smtp_on_standard_input_with_the_daemon_down() {
         "{said}"
     );
     assert!(host.only_dropped().contains("DATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n"));
+}
+
+/// A From with a colon, brackets or an `@` in its name, or with `mailto:`, left as it was, and a relay refused it.
+#[test]
+fn the_name_of_an_author_is_mended_by_smtp_and_by_sendmail() {
+    let names = [
+        ("Acme: Inc <n@acme.example>", "\"Acme: Inc\" <n@acme.example>"),
+        ("Acme, Inc. <n@acme.example>", "\"Acme, Inc.\" <n@acme.example>"),
+        ("Joe [x] <n@x.example>", "\"Joe [x]\" <n@x.example>"),
+        ("n@x.example <n@x.example>", "\"n@x.example\" <n@x.example>"),
+        ("mailto:m@acme.example", "m@acme.example"),
+        ("Jörg @ Home <joerg>", "=?UTF-8?B?SsO2cmcgQCBIb21l?= <joerg@h.example>"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = daemon::Daemon::start(directory.path(), daemon::free_port());
+    let config = directory.path().join("nullmta.toml");
+    for (from, _) in names {
+        let content = format!("From: {from}\r\nTo: ann@example.org\r\n\r\nbody\r\n");
+        submit_by_smtp(daemon.port, &content);
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg0("sendmail")
+            .arg("-C")
+            .arg(&config)
+            .arg("-t")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped());
+        let output = finish(command, content.replace('\r', "").as_bytes());
+        assert_eq!(code(&output), 0, "{}", errors(&output));
+    }
+    drop(daemon);
+    let exported = directory.path().join("exported");
+    let mut command = Command::new(PROGRAM);
+    assert!(command.args(["spool", "export", "-c"]).arg(config).arg(&exported).status().unwrap().success());
+    let messages: Vec<_> = fs::read_dir(exported)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for (from, expected) in names {
+        let line = format!("\nFrom: {expected}\r\n");
+        assert_eq!(
+            messages.iter().filter(|message| message.contains(&line)).count(),
+            2,
+            "{from}: {messages:?}"
+        );
+    }
+}
+
+fn submit_by_smtp(port: u16, content: &str) {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut replies = BufReader::new(&stream).lines();
+    let content = format!("{content}.");
+    for line in
+        ["", "EHLO me", "MAIL FROM:<app@x.example>", "RCPT TO:<ann@example.org>", "DATA", &content, "QUIT"]
+    {
+        if !line.is_empty() {
+            (&stream).write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        }
+        let last = replies.find(|reply| reply.as_ref().is_ok_and(|reply| reply.as_bytes()[3] == b' '));
+        let reply = last.unwrap().unwrap();
+        assert!(reply.starts_with(['2', '3']), "{line}: {reply}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@
 
 mod lexer;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::envelope::Address;
@@ -71,11 +72,62 @@ pub fn mailboxes(body: &[u8]) -> Mailboxes<'_> {
 /// Beside an element in brackets, what has none and no `@` is a part of a display name that lacks its quotes.
 /// In a list of recipients it is one of them; two authors, one of them local, nobody has met.
 pub fn authors(body: &[u8]) -> Mailboxes<'_> {
-    let mut lexer = Lexer::new(body, 0..body.len());
-    let tokens = std::iter::from_fn(|| lexer.next().ok().flatten());
-    let has_brackets = tokens.into_iter().any(|token| token.kind == Kind::Less);
+    let has_brackets = tokens(body).map_while(Result::ok).any(|token| token.kind == Kind::Less);
     let bare_words = if has_brackets { BareWords::Names } else { BareWords::Addresses };
     Mailboxes { bare_words, ..mailboxes(body) }
+}
+
+/// Whether a body is one mailbox as RFC 5322 3.4 has it: no list, no group and no route.
+pub(super) fn is_one_mailbox(body: &[u8]) -> bool {
+    let mut list = authors(body);
+    let is_one = matches!((list.next(), list.next()), (Some(Ok(_)), None));
+    let joins = |token: Token| matches!(token.kind, Kind::Comma | Kind::Semicolon | Kind::Colon);
+    is_one && !list.has_names() && !list.has_unread() && !tokens(body).map_while(Result::ok).any(joins)
+}
+
+/// Whether what stands before brackets is a phrase (RFC 5322 3.2.5), with the dots of 4.1 and any octets beyond ASCII;
+/// or nothing.
+pub(super) fn is_phrase(before: &[u8]) -> bool {
+    let is_word = |token: Token| matches!(token.kind, Kind::Atom | Kind::Quoted | Kind::Dot);
+    tokens(before).all(|token| token.is_ok_and(is_word))
+}
+
+/// Whether an author may stand before the brackets of another: an address in brackets, or one with its domain and a
+/// separator behind it.
+pub(super) fn holds_author(before: &[u8]) -> bool {
+    let text = without_quotes(before);
+    let is_address = |octets: &[u8], is_enough: fn(&Mailbox) -> bool| {
+        let mut list = mailboxes(octets);
+        let found = list.next();
+        let is_unread = |list: Mailboxes<'_>| list.has_unread() && octets.contains(&b'@');
+        list.next().is_none()
+            && (is_unread(list) || matches!(found, Some(Ok(mailbox)) if is_enough(&mailbox)))
+    };
+    let in_brackets = text.split(|octet| *octet == b'<').skip(1).filter_map(|rest| {
+        let end = rest.iter().position(|octet| *octet == b'>')?;
+        Some([b"<", &rest[..end], b">"].concat())
+    });
+    let in_list = text.split(|octet| matches!(octet, b',' | b';' | b':')).rev().skip(1);
+    in_brackets.into_iter().any(|octets| is_address(&octets, |_| true))
+        || in_list.into_iter().any(|octets| is_address(octets, |mailbox| mailbox.domain.is_some()))
+}
+
+/// The words of `text`, with one letter for each quoted string and domain literal; as it is where it has no words.
+fn without_quotes(text: &[u8]) -> Cow<'_, [u8]> {
+    let words: Result<Vec<_>, _> = tokens(text)
+        .map(|token| {
+            token.map(|token| match token.kind {
+                Kind::Quoted | Kind::Literal => &b"q"[..],
+                _ => &text[token.range],
+            })
+        })
+        .collect();
+    words.map_or(Cow::Borrowed(text), |words| Cow::Owned(words.join(&b' ')))
+}
+
+fn tokens(octets: &[u8]) -> impl Iterator<Item = Result<Token, Malformed>> {
+    let mut lexer = Lexer::new(octets, 0..octets.len());
+    std::iter::from_fn(move || lexer.next().transpose())
 }
 
 /// See [`mailboxes`].

@@ -5,8 +5,12 @@
 //!
 //! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+use super::fold::one_line;
 
 /// An encoded word has at most 75 octets (RFC 2047 2): so many of text, in base64.
 const MAX_ENCODED_OCTETS: usize = 42;
@@ -17,12 +21,18 @@ const MAX_LINE_OCTETS: usize = 998;
 /// The longest name that is used, in octets.
 pub(super) const MAX_NAME_OCTETS: usize = 200;
 
-/// `name` as a display name; empty where there is nothing in it.
-pub(super) fn display_name(name: &str) -> String {
+/// `name` as a display name, cut to [`MAX_NAME_OCTETS`]; empty where there is nothing in it. A control character
+/// becomes `?`.
+pub fn display_name(name: &str) -> String {
+    let line = one_line(name, usize::MAX);
+    phrase(&line[..line.floor_char_boundary(MAX_NAME_OCTETS)])
+}
+
+/// A name without control characters as a phrase.
+fn phrase(name: &str) -> String {
     let name = name.trim();
-    let name = &name[..name.floor_char_boundary(MAX_NAME_OCTETS)];
     let is_word = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
-    if name.contains("=?") || !name.is_ascii() || name.chars().any(char::is_control) {
+    if name.contains("=?") || !name.is_ascii() {
         encoded(name)
     } else if name.chars().all(is_word) {
         name.to_owned()
@@ -31,18 +41,39 @@ pub(super) fn display_name(name: &str) -> String {
     }
 }
 
-/// The same of what stood in a field, in which words may be encoded already. They stay so, with what must not stand
-/// in them in a phrase encoded as well (RFC 2047 5, rule 3): a comma would end the name for who reads it strictly.
-pub(super) fn display_name_of_field(text: &str) -> String {
-    let (mut words, mut rest) = (Vec::new(), text);
+/// What stood in a field as a display name, of the first `max_octets` of it on one line; empty where there is nobody's
+/// name: a comma alone, or `<>`. Quotes are left out, since they may be half of a pair; a control character becomes `?`.
+///
+/// Words may be encoded already. They stay so, with what must not stand in them in a phrase encoded as well (RFC 2047
+/// 5, rule 3): a comma would end the name for who reads it strictly.
+pub(super) fn display_name_of_field(octets: &[u8], max_octets: usize) -> String {
+    let line = line_of(octets);
+    let line = line[..line.floor_char_boundary(max_octets)].replace('"', "");
+    if !line.chars().any(char::is_alphanumeric) {
+        return String::new();
+    }
+    let (mut words, mut rest) = (Vec::new(), &*line);
     while let Some((before, word, behind)) = encoded_word(rest) {
-        words.push(display_name(before));
+        words.push(phrase(before));
         words.push(word);
         rest = behind;
     }
-    words.push(display_name(rest));
+    words.push(phrase(rest));
     words.retain(|word| !word.is_empty());
     words.join("\r\n ")
+}
+
+/// What stands in a field on one line, with a `?` for each control character.
+pub(super) fn line_of(octets: &[u8]) -> String {
+    one_line(&text_of(octets), usize::MAX)
+}
+
+/// UTF-8, or else Latin-1: old programs and files have it, and it reads any octets.
+pub(super) fn text_of(octets: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(octets) {
+        Ok(text) => text.into(),
+        Err(_) => octets.iter().copied().map(char::from).collect(),
+    }
 }
 
 /// The length of the encoded word that `text` begins with, whatever stands in it: a comma or a space, which must not.
@@ -82,7 +113,8 @@ fn q_encoded(octet: u8) -> String {
     }
 }
 
-fn encoded(name: &str) -> String {
+/// `name` in encoded words, each on a line of its own.
+pub(super) fn encoded(name: &str) -> String {
     let mut words = Vec::new();
     let mut rest = name;
     while !rest.is_empty() {
@@ -109,9 +141,11 @@ mod tests {
             ("=?a b?Q?x?=", "=?UTF-8?B?PT9hIGI/UT94Pz0=?="),
             ("=?utf-8?X?x?=", "=?UTF-8?B?PT91dGYtOD9YP3g/PQ==?="),
             ("=?utf-8?Q?open", "=?UTF-8?B?PT91dGYtOD9RP29wZW4=?="),
+            ("a\u{1}b", "a?b"),
             ("", ""),
+            (" ,\r\n <>", ""),
         ] {
-            assert_eq!(display_name_of_field(text), expected, "{text:?}");
+            assert_eq!(display_name_of_field(text.as_bytes(), 200), expected, "{text:?}");
         }
     }
 }

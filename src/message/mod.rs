@@ -18,6 +18,7 @@
 
 pub mod address;
 pub mod address_list;
+pub mod author_name;
 pub mod bare_cr;
 pub mod display_name;
 pub mod dsn;

@@ -48,6 +48,11 @@ DIFFERENCES = [
         "header", ["malformed 1"],
     ),
     Difference(
+        "The name of an author that is no phrase is put in quotes, and a bare word beside brackets is a part of a name; "
+        "Postfix makes a group or further authors of it.",
+        "header", ["author-names 1", "author-names 2"],
+    ),
+    Difference(
         "With one sender for all, From has one address: a second From becomes an X-Original-From.",
         "header", ["two From fields"], ["one person"],
     ),

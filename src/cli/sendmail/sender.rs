@@ -4,20 +4,16 @@
 //! user whom nothing names is `uid` and a number: mail is not refused for want of a name. Whatever the full
 //! name holds, the From field is one field.
 //!
-//! Not here: a message without From and without `-F`; the daemon knows the uid and its full name.
+//! Not here: a message without From and without `-F`; the daemon knows the uid and its full name. What a display name
+//! is made of (`message/display_name.rs`).
 //!
-//! RFC 5322 3.2.3 (atoms), 3.6.2 (From), RFC 2047 (names beyond ASCII).
+//! RFC 5322 3.6.2 (From).
 
 use std::env;
 use std::fs;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::envelope::Address;
-
-/// A full name is cut here: no person's is longer, and the field stays short.
-const MAX_NAME_OCTETS: usize = 200;
+use crate::message::display_name::display_name;
 
 /// The bare address of the user we run for.
 pub(in crate::cli) fn login() -> Address {
@@ -53,37 +49,10 @@ fn numbered(uid: u32) -> Address {
 
 /// The field `From: full name <address>` with its line end; an empty full name is none.
 pub(super) fn from_field(full_name: &str, address: &Address) -> String {
-    let name: String = full_name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    let name = name[..name.floor_char_boundary(MAX_NAME_OCTETS)].trim();
-    match name {
-        "" => format!("From: {address}\r\n"),
-        name => format!("From: {} <{address}>\r\n", phrase(name)),
+    match display_name(full_name) {
+        name if name.is_empty() => format!("From: {address}\r\n"),
+        name => format!("From: {name} <{address}>\r\n"),
     }
-}
-
-/// `name` as a display name: as it is, quoted, or in encoded words.
-fn phrase(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
-    if name.chars().all(is_plain) && !name.contains("=?") {
-        return name.into();
-    }
-    if name.is_ascii() {
-        return format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
-    }
-    let words: Vec<String> =
-        pieces(name).map(|piece| format!("=?utf-8?B?{}?=", STANDARD.encode(piece))).collect();
-    words.join("\r\n ")
-}
-
-/// `name` in pieces that fit an encoded word of 75 octets (RFC 2047 2), cut between characters.
-fn pieces(name: &str) -> impl Iterator<Item = &str> {
-    const MAX_PIECE_OCTETS: usize = 45;
-    let mut rest = name;
-    std::iter::from_fn(move || {
-        let (piece, behind) = rest.split_at(rest.floor_char_boundary(MAX_PIECE_OCTETS));
-        rest = behind;
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 #[cfg(test)]
@@ -133,9 +102,9 @@ mod tests {
             ("Ann Example", "Ann Example"),
             ("  Ann  ", "Ann"),
             ("Ann E. (ops) \"x\"", "\"Ann E. (ops) \\\"x\\\"\""),
-            ("a\r\nBcc: b@x", "\"a??Bcc: b@x\""),
-            ("Jörg", "=?utf-8?B?SsO2cmc=?="),
-            ("=?utf-8?Q?x?=", "\"=?utf-8?Q?x?=\""),
+            ("a\r\nBcc: b@x\0", "\"a Bcc: b@x?\""),
+            ("Jörg", "=?UTF-8?B?SsO2cmc=?="),
+            ("=?utf-8?Q?x?=", "=?UTF-8?B?PT91dGYtOD9RP3g/PQ==?="),
             ("a@b", "\"a@b\""),
         ] {
             assert_eq!(from_field(name, &address), format!("From: {expected} <ann>\r\n"), "{name:?}");

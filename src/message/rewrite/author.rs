@@ -1,17 +1,18 @@
 //! From where one address sends for all (`sender`): a relay that knows one sender takes one author.
 //!
 //! Promises:
-//! 1. Whatever stood in From, it leaves with exactly one mailbox, as any reader counts them. What has one already is
-//!    none of this module's business: there the address alone is changed (`fields.rs`).
-//! 2. What stood there stays to be read: it is the display name, or else it goes into X-Original-From.
+//! 1. Whatever stood in From, it leaves with exactly one mailbox, as any reader counts them: no list, no group, no route.
+//!    What has one already, or has one once its name is mended (`author_name.rs`), is none of this module's
+//!    business: its name stays, and the address alone is changed (`fields.rs`).
+//! 2. Of anything else nothing is lost. It becomes the display name as a whole, addresses, group and route too. What is
+//!    longer than such a name goes into X-Original-From in full, and so does each further From (`original.rs`).
 //!
 //! Whose address: the first that can be read, else that of the envelope.
 
-use std::borrow::Cow;
-
 use crate::envelope::Address;
-use crate::message::address::{Mailbox, authors};
-use crate::message::display_name::{MAX_NAME_OCTETS, display_name_of_field};
+use crate::message::address::{authors, is_one_mailbox};
+use crate::message::author_name::mended;
+use crate::message::display_name::{MAX_NAME_OCTETS, display_name_of_field, line_of};
 
 /// A From that is written anew.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,57 +32,24 @@ pub(super) fn one_author(
     otherwise: &Address,
     sent_as: impl Fn(&Address) -> Address,
 ) -> Option<OneAuthor> {
-    let mut list = authors(body);
-    let (mut first, mut count, mut is_malformed) = (None, 0_usize, false);
-    for mailbox in list.by_ref() {
-        match mailbox {
-            Ok(mailbox) => {
-                count += 1;
-                first.get_or_insert(mailbox);
-            }
-            Err(_) => is_malformed = true,
-        }
-    }
-    let is_list = !is_malformed && !list.has_unread();
-    if is_list && count == 1 && !list.has_names() {
+    if is_one_mailbox(mended(body).as_deref().unwrap_or(body)) {
         return None;
     }
-    let is_one = is_list && count == 1;
-    let text = first.as_ref().filter(|_| is_one).map_or(body, |mailbox| before_brackets(body, mailbox));
-    let (name, is_cut) = name_of(text);
+    let mut list = authors(body);
+    let first = list.find_map(Result::ok);
+    let is_list = list.all(|mailbox| mailbox.is_ok()) && !list.has_unread() && !list.has_names();
+    let name = display_name_of_field(body, MAX_NAME_OCTETS);
     let address = first.as_ref().map_or(otherwise, |mailbox| &mailbox.address);
     let reply_to = match &first {
-        Some(_) if is_list && !list.has_names() => Some(body.to_owned()),
+        Some(_) if is_list => Some(body.to_owned()),
         Some(mailbox) => Some(written(&name, &mailbox.address)),
         None => None,
     };
+    let is_cut = line_of(body).len() > MAX_NAME_OCTETS;
     Some(OneAuthor { body: written(&name, &sent_as(address)), reply_to, is_cut })
 }
 
 fn written(name: &str, address: &Address) -> Vec<u8> {
     let body = if name.is_empty() { format!(" {address}\r\n") } else { format!(" {name} <{address}>\r\n") };
     body.into_bytes()
-}
-
-/// What stands before the `<` of `mailbox`.
-fn before_brackets<'b>(body: &'b [u8], mailbox: &Mailbox) -> &'b [u8] {
-    let before = &body[..mailbox.local.start];
-    before.iter().rposition(|octet| *octet == b'<').map_or(before, |bracket| &before[..bracket])
-}
-
-/// `text` as a display name, and whether something of it is missing there.
-fn name_of(text: &[u8]) -> (String, bool) {
-    let text = String::from_utf8_lossy(text);
-    let line = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    let is_readable = matches!(text, Cow::Borrowed(_)) && !line.chars().any(char::is_control);
-    if !is_readable {
-        return (String::new(), true);
-    }
-    // A comma alone, or `<>`, is nobody's name.
-    if !line.chars().any(char::is_alphanumeric) {
-        return (String::new(), false);
-    }
-    let is_cut = line.len() > MAX_NAME_OCTETS;
-    let line = &line[..line.floor_char_boundary(MAX_NAME_OCTETS)];
-    (display_name_of_field(&line.replace('"', "")), is_cut)
 }

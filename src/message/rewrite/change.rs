@@ -119,6 +119,8 @@ pub enum Why {
     Name,
     /// `rewrite.reply-to-original`.
     ReplyToOriginal,
+    /// Its name lacks quotes, or the like, and a signature covers it.
+    Signed,
 }
 
 impl Why {
@@ -143,6 +145,7 @@ impl fmt::Display for Why {
                 "words beside an address in brackets are taken for a part of its name, which lacks quotes"
             }
             Why::ReplyToOriginal => "kept by rewrite.reply-to-original",
+            Why::Signed => "its name needs quotes, but the message is signed: the relay may refuse it",
         })
     }
 }

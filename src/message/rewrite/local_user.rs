@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::spelling::folded_local;
-use crate::message::display_name::display_name;
+use crate::message::display_name::{display_name, text_of};
 
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct LocalUser {
 impl LocalUser {
     /// The user `uid` in a password file (passwd(5)), whose lines may each be in UTF-8 or in Latin-1.
     pub fn of_passwd(passwd: &[u8], uid: u32) -> Option<Self> {
-        let line = passwd.split(|octet| *octet == b'\n').map(text).find(|line| {
+        let line = passwd.split(|octet| *octet == b'\n').map(text_of).find(|line| {
             let number = line.split(':').nth(2);
             number.is_some_and(|number| number.parse() == Ok(uid))
         })?;
@@ -33,7 +33,7 @@ impl LocalUser {
     /// Whether a password file has a user of this login name, in any case, as mail for them is delivered.
     pub fn is_in_passwd(passwd: &[u8], local_part: &str) -> bool {
         let wanted = folded_local(local_part);
-        let mut lines = passwd.split(|octet| *octet == b'\n').map(text);
+        let mut lines = passwd.split(|octet| *octet == b'\n').map(text_of);
         let is_of = |line: Cow<'_, str>| {
             line.split_once(':').is_some_and(|(login, _)| login.to_lowercase() == wanted)
         };
@@ -43,13 +43,6 @@ impl LocalUser {
     /// The full name as a display name, for before `<`; empty where there is none.
     pub(super) fn display_name(&self) -> String {
         display_name(&self.full_name)
-    }
-}
-
-fn text(line: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(line) {
-        Ok(text) => text.into(),
-        Err(_) => line.iter().copied().map(char::from).collect(),
     }
 }
 
@@ -112,7 +105,7 @@ mod tests {
             ("John Q. Public", "\"John Q. Public\""),
             ("A <root@x>, \"B\" \\", "\"A <root@x>, \\\"B\\\" \\\\\""),
             ("Jürgen", "=?UTF-8?B?SsO8cmdlbg==?="),
-            ("a\u{b}b", "=?UTF-8?B?YQti?="),
+            ("a\u{b}b\u{1}", "a b?"),
             ("=?x?q?y?=", "=?UTF-8?B?PT94P3E/eT89?="),
         ] {
             let user = LocalUser { login: "x".into(), full_name: full_name.into() };

@@ -19,9 +19,10 @@
 //!
 //! Promises:
 //! 1. Octets of the header that no rule is about stay as they are (`fields.rs`), and the body is not seen
-//!    here at all: signatures over either survive. With `sender`, From is written anew where it has not exactly
-//!    one mailbox (`author.rs`), and a second From goes. Fields with addresses that are left alone are in
-//!    [`Changes`], with the reason.
+//!    here at all: signatures over either survive. Where an author's name is no phrase, it is put in quotes
+//!    (`author_name.rs`), but not in a signed message. With `sender`, From is written anew where it has not
+//!    exactly one mailbox (`author.rs`), and a second From goes. Fields with addresses that are left alone, or
+//!    mended, are in [`Changes`], with the reason.
 //! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
 //! 3. Every address of the envelope has a domain; `<>` stays `<>` in the queue, so that its failure makes no other
@@ -47,6 +48,7 @@ mod local_user;
 mod mapping;
 mod masquerade;
 mod missing;
+mod original;
 mod pattern;
 mod rules;
 mod spelling;
@@ -65,6 +67,7 @@ pub use table::{Replacement, Selector};
 pub use template::Template;
 
 use super::address::authors;
+use super::author_name::mended;
 use super::header::{self, Field, Header};
 use crate::envelope::{Address, Envelope, ReversePath};
 use author::{OneAuthor, one_author};
@@ -72,6 +75,7 @@ use effort::Effort;
 use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, class_of, rewrite_body};
 use header_rule::{Outcome, TooMuchEffort};
 use missing::{Seen, is_dropped};
+use original::original_field;
 
 /// What is known of a message beside its octets.
 #[derive(Clone, Debug)]
@@ -123,7 +127,8 @@ pub fn rewrite(
     rules: &Rules,
     facts: &Facts,
 ) -> Result<Rewritten, Refused> {
-    let mut pass = Pass::new(rules, &envelope.reverse_path);
+    let is_signed = header.find("DKIM-Signature").is_some();
+    let mut pass = Pass::new(rules, &envelope.reverse_path, is_signed);
     pass.each_field(&header::split(facts.received.as_bytes()).header)?;
     pass.each_field(&header)?;
     for (name, body) in pass.seen.missing(facts, &envelope.reverse_path, rules) {
@@ -138,6 +143,8 @@ pub fn rewrite(
 /// The header section on its way.
 struct Pass<'r> {
     rules: &'r Rules,
+    /// A signature covers From, if not more.
+    is_signed: bool,
     /// Whom the message is from, where From does not say it.
     sender: Address,
     /// What asking header rules may still cost.
@@ -159,9 +166,10 @@ struct Original {
 }
 
 impl<'r> Pass<'r> {
-    fn new(rules: &'r Rules, reverse_path: &ReversePath) -> Self {
+    fn new(rules: &'r Rules, reverse_path: &ReversePath, is_signed: bool) -> Self {
         Pass {
             rules,
+            is_signed,
             sender: reverse_path.mailbox().cloned().unwrap_or_else(Rules::daemon),
             effort: Effort::new(),
             out: Vec::new(),
@@ -240,22 +248,35 @@ impl<'r> Pass<'r> {
     fn any_ruled(&mut self, field: &Field<'_>) -> Result<(), Refused> {
         let name = field.name();
         self.seen.note(name);
-        match self.addresses(field)? {
-            Some(rewritten) => {
-                let before_body = &field.octets()[..field.octets().len() - field.raw_body().len()];
-                self.out.extend_from_slice(before_body);
-                self.out.extend_from_slice(&rewritten.body);
-                self.keep(field, &rewritten);
-            }
-            None => self.out.extend_from_slice(field.octets()),
+        let mended = self.mended(field);
+        let body = mended.as_deref().unwrap_or(field.raw_body());
+        let rewritten = self.addresses(field, body)?;
+        if let Some(rewritten) = &rewritten {
+            self.keep(field, rewritten);
         }
+        let before_body = &field.octets()[..field.octets().len() - field.raw_body().len()];
+        self.out.extend_from_slice(before_body);
+        self.out.extend_from_slice(rewritten.as_ref().map_or(body, |rewritten| &rewritten.body));
         self.end_line()
     }
 
-    fn addresses(&mut self, field: &Field<'_>) -> Result<Option<RewrittenBody>, Refused> {
-        let Some(class) = class_of(field.name()) else { return Ok(None) };
-        let rules = self.rules;
+    /// The body of a field that says who wrote, with its name in quotes; `None`: that stays.
+    fn mended(&mut self, field: &Field<'_>) -> Option<Vec<u8>> {
         let (name, body) = (field.name(), field.raw_body());
+        let is_authors = class_of(name) == Some(Class::HeaderSender);
+        let mended = is_authors.then(|| mended(body)).flatten()?;
+        if self.is_signed && !(field.is("From") && self.rules.has_one_sender()) {
+            self.changes.left(name, Why::Signed, body);
+            return None;
+        }
+        self.changes.field(Rule::FixUp, name, Some(body), Some(&mended));
+        Some(mended)
+    }
+
+    /// What becomes of the addresses of a field that has this body.
+    fn addresses(&mut self, field: &Field<'_>, body: &[u8]) -> Result<Option<RewrittenBody>, Refused> {
+        let Some(class) = class_of(field.name()) else { return Ok(None) };
+        let (rules, name) = (self.rules, field.name());
         if !rules.reply_to_original || !field.is("Reply-To") {
             return rewrite_body(name, class, body, |address| rules.steps(address, class), &mut self.changes);
         }
@@ -290,7 +311,7 @@ impl<'r> Pass<'r> {
         let (from, to) = (self.original_from.take(), self.original_to.take());
         let all = self.rules.keep_original;
         let rule = if all { Rule::KeepOriginal } else { Rule::Sender };
-        if let Some(from) = from.as_ref().filter(|from| (all || from.must_stay) && !self.seen.original_from) {
+        if let Some(from) = from.as_ref().filter(|from| from.must_stay || (all && !self.seen.original_from)) {
             self.add_original("X-Original-From", &from.body, rule)?;
         }
         if let Some(to) = to.as_ref().filter(|_| all && !self.seen.original_to) {
@@ -307,9 +328,7 @@ impl<'r> Pass<'r> {
 
     fn add_original(&mut self, name: &str, body: &[u8], rule: Rule) -> Result<(), Refused> {
         self.changes.field(rule, name, None, Some(body));
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.push(b':');
-        self.out.extend_from_slice(body);
+        self.out.extend_from_slice(&original_field(name, body));
         self.end_line()
     }
 

@@ -26,29 +26,125 @@ const ROWS: &[Row] = &[
     ),
     (
         "Acme, Inc. <n@h.acme.example>",
-        ["=", "\"Acme, Inc.\" <s@x.example>", "Acme, Inc. <n@brand.example>", "Acme, Inc. <n@acme.example>"],
+        [
+            "\"Acme, Inc.\" <n@h.acme.example>",
+            "\"Acme, Inc.\" <s@x.example>",
+            "\"Acme, Inc.\" <n@brand.example>",
+            "\"Acme, Inc.\" <n@acme.example>",
+        ],
     ),
     (
         "Smith, John, Dr. <root>",
         [
-            "Smith, John, Dr. <root@o.example>",
+            "\"Smith, John, Dr.\" <root@o.example>",
             "\"Smith, John, Dr.\" <s@x.example>",
-            "Smith, John, Dr. <root@o.example>",
-            "Smith, John, Dr. <root@o.example>",
+            "\"Smith, John, Dr.\" <root@o.example>",
+            "\"Smith, John, Dr.\" <root@o.example>",
         ],
     ),
     (
         "=?utf-8?Q?Acme,_Inc?= <n@h.acme.example>",
         [
-            "=",
+            "=?utf-8?Q?Acme=2C_Inc?= <n@h.acme.example>",
             "=?utf-8?Q?Acme=2C_Inc?= <s@x.example>",
-            "=?utf-8?Q?Acme,_Inc?= <n@brand.example>",
-            "=?utf-8?Q?Acme,_Inc?= <n@acme.example>",
+            "=?utf-8?Q?Acme=2C_Inc?= <n@brand.example>",
+            "=?utf-8?Q?Acme=2C_Inc?= <n@acme.example>",
+        ],
+    ),
+    // These went out as they were, and a relay refused them, or read a group or a second author.
+    (
+        "Acme: Inc <n@h.acme.example>",
+        [
+            "\"Acme: Inc\" <n@h.acme.example>",
+            "\"Acme: Inc\" <s@x.example>",
+            "\"Acme: Inc\" <n@brand.example>",
+            "\"Acme: Inc\" <n@acme.example>",
+        ],
+    ),
+    (
+        "Joe [x] <n@h.acme.example>",
+        [
+            "\"Joe [x]\" <n@h.acme.example>",
+            "\"Joe [x]\" <s@x.example>",
+            "\"Joe [x]\" <n@brand.example>",
+            "\"Joe [x]\" <n@acme.example>",
+        ],
+    ),
+    (
+        "n@h.acme.example <n@h.acme.example>",
+        [
+            "\"n@h.acme.example\" <n@h.acme.example>",
+            "\"n@h.acme.example\" <s@x.example>",
+            "\"n@h.acme.example\" <n@brand.example>",
+            "\"n@h.acme.example\" <n@acme.example>",
+        ],
+    ),
+    (
+        "Joe @ Home <n@h.acme.example>",
+        [
+            "\"Joe @ Home\" <n@h.acme.example>",
+            "\"Joe @ Home\" <s@x.example>",
+            "\"Joe @ Home\" <n@brand.example>",
+            "\"Joe @ Home\" <n@acme.example>",
+        ],
+    ),
+    (
+        "mailto:n@h.acme.example <n@h.acme.example>",
+        [
+            "\"mailto:n@h.acme.example\" <n@h.acme.example>",
+            "\"mailto:n@h.acme.example\" <s@x.example>",
+            "\"mailto:n@h.acme.example\" <n@brand.example>",
+            "\"mailto:n@h.acme.example\" <n@acme.example>",
+        ],
+    ),
+    (
+        "Müller: Jörg <n@h.acme.example>",
+        [
+            "=?UTF-8?B?TcO8bGxlcjogSsO2cmc=?= <n@h.acme.example>",
+            "=?UTF-8?B?TcO8bGxlcjogSsO2cmc=?= <s@x.example>",
+            "=?UTF-8?B?TcO8bGxlcjogSsO2cmc=?= <n@brand.example>",
+            "=?UTF-8?B?TcO8bGxlcjogSsO2cmc=?= <n@acme.example>",
+        ],
+    ),
+    ("mailto:n@h.acme.example", ["n@h.acme.example", "s@x.example", "n@brand.example", "n@acme.example"]),
+    (
+        "Joe <mailto:n@h.acme.example>,",
+        ["Joe <n@h.acme.example>", "Joe <s@x.example>", "Joe <n@brand.example>", "Joe <n@acme.example>"],
+    ),
+    (
+        "\"Ann <n@h.acme.example>",
+        ["Ann <n@h.acme.example>", "Ann <s@x.example>", "Ann <n@brand.example>", "Ann <n@acme.example>"],
+    ),
+    // Of these `sender` left a route, a group, or lost what stood behind.
+    (
+        "<@a.example,@b.example:n@h.acme.example>",
+        [
+            "=",
+            "\"<@a.example,@b.example:n@h.acme.example>\" <s@x.example>",
+            "<@a.example,@b.example:n@brand.example>",
+            "<@a.example,@b.example:n@acme.example>",
+        ],
+    ),
+    (
+        "Ann <n@h.acme.example>, Bob",
+        [
+            "=",
+            "\"Ann <n@h.acme.example>, Bob\" <s@x.example>",
+            "Ann <n@brand.example>, Bob",
+            "Ann <n@acme.example>, Bob",
+        ],
+    ),
+    (
+        "Team: Ann <n@h.acme.example>;",
+        [
+            "=",
+            "\"Team: Ann <n@h.acme.example>;\" <s@x.example>",
+            "Team: Ann <n@brand.example>;",
+            "Team: Ann <n@acme.example>;",
         ],
     ),
     ("Ann <n@h.acme.example", ["=", "\"Ann <n@h.acme.example\" <s@x.example>", "=", "="]),
     ("Ann n@h.acme.example", ["=", "\"Ann n@h.acme.example\" <s@x.example>", "=", "="]),
-    ("\"Ann <n@h.acme.example>", ["=", "\"Ann <n@h.acme.example>\" <s@x.example>", "=", "="]),
     ("Ann <not an address>", ["=", "\"Ann <not an address>\" <s@x.example>", "=", "="]),
     (
         "Ann <n@h.acme.example>, Bob <bob>",
@@ -100,6 +196,48 @@ fn each_from_each_way() {
             let expected = if *expected == "=" { from } else { expected };
             assert_eq!(became(settings.clone(), from).0, *expected, "{from}");
         }
+        // With no rewriting at all this host's name is the origin.
+        let bare = became(Settings::new("web1.o.example", "web1.o.example"), from).0;
+        let expected = if expected[0] == "=" { from } else { expected[0] };
+        assert_eq!(bare, expected.replace("@o.example", "@web1.o.example"), "{from}");
+    }
+}
+
+/// A name in quotes that a signature covered without them would have broken the signature.
+#[test]
+fn a_signed_name_stays_but_for_one_sender() {
+    let [origin, sender, ..] = ways();
+    let header = "DKIM-Signature: v=1\r\nFrom: Acme: Inc <n@x>\r\nReply-To: Acme: Inc <n@x>\r\n";
+    let both = |settings: Settings| {
+        let rewritten = rewritten(settings, envelope("app", &[]), header).unwrap();
+        let fields = header::split(&rewritten.header).header;
+        let bodies = ["From", "Reply-To"].map(|name| fields.find(name).unwrap().unfolded().into_owned());
+        let left: Vec<_> = rewritten.changes.left_alone().iter().map(Left::to_string).collect();
+        (bodies.map(|body| String::from_utf8(body).unwrap()).join("; "), left)
+    };
+    let why = "(its name needs quotes, but the message is signed: the relay may refuse it)";
+    let left = |name: &str| format!("{name}: Acme: Inc <n@x> {why}");
+    assert_eq!(
+        both(origin),
+        ("Acme: Inc <n@x>; Acme: Inc <n@x>".into(), vec![left("From"), left("Reply-To")])
+    );
+    let with_sender = "\"Acme: Inc\" <s@x.example>; Acme: Inc <s@x.example>";
+    assert_eq!(both(sender), (with_sender.into(), vec![left("Reply-To")]));
+}
+
+#[test]
+fn what_is_mended_is_said() {
+    for (settings, expected) in ways().into_iter().zip([
+        &["From: Acme: Inc <n@x> -> \"Acme: Inc\" <n@x> (always)"][..],
+        &[
+            "From: Acme: Inc <n@x> -> \"Acme: Inc\" <n@x> (always)",
+            "From: n@x -> s@x.example (rewrite.sender)",
+        ],
+    ]) {
+        let header = COMPLETE.replace("From: ann@x.example", "From: Acme: Inc <n@x>");
+        let changes = rewritten(settings, envelope("app@x.example", &[]), &header).unwrap().changes;
+        let of_from = changes.kept().iter().filter(|change| change.place == Place::Field("From".to_owned()));
+        assert_eq!(of_from.map(Change::to_string).collect::<Vec<_>>(), expected);
     }
 }
 
@@ -109,7 +247,9 @@ fn what_is_left_alone_is_said_with_its_reason() {
     let name = "words beside an address in brackets are taken for a part of its name, which lacks quotes";
     for (from, left) in [
         ("Ann <n@x>", None),
-        ("Acme, Inc. <n@x>", Some(name)),
+        ("Acme, Inc. <n@x>", None),
+        ("Ann <n@x>, Bob", Some(name)),
+        ("Acme, Inc. <n@x>, Bob <b@x>", Some(name)),
         ("Ann <n@x", Some("no list of addresses")),
         ("a@b@c, ann", Some("no list of addresses")),
         ("\u{1}", Some("no list of addresses")),
@@ -146,8 +286,18 @@ fn what_the_name_cannot_say_is_kept() {
     let long = "word ".repeat(50);
     let (cut, line) = (&long[..199], long.trim_end());
     for (fields, expected) in [
-        (&b"From: J\xF6rg <j\r\n"[..], r"From: s@x.example\r\nX-Original-From: J\xf6rg <j\r\n".to_owned()),
-        (b"From: \0, a <b@x>\r\n", r"From: s@x.example\r\nX-Original-From: \x00, a <b@x>\r\n".to_owned()),
+        (&b"From: J\xF6rg <j\r\n"[..], r"From: =?UTF-8?B?SsO2cmcgPGo=?= <s@x.example>\r\n".to_owned()),
+        (b"From: \0, a <b@x>\r\n", "From: \\\"?, a\\\" <s@x.example>\\r\\n".to_owned()),
+        (
+            b"From: a@x\r\nX-Original-From: c@z\r\nFrom: J\xF6 <b@y>\r\n",
+            r"From: s@x.example\r\nX-Original-From: c@z\r\nX-Original-From: =?UTF-8?B?SsO2?= <b@y>\r\n"
+                .to_owned(),
+        ),
+        // An X-Original-From of an earlier host kept this one's from being written.
+        (
+            format!("X-Original-From: c@z\r\nFrom: {line}\r\n").as_bytes(),
+            format!(r"X-Original-From: c@z\r\nFrom: {cut} <s@x.example>\r\nX-Original-From: {line}\r\n"),
+        ),
         (
             format!("From: {line}\r\n").as_bytes(),
             format!(r"From: {cut} <s@x.example>\r\nX-Original-From: {line}\r\n"),
