@@ -64,7 +64,7 @@ impl Credentials {
         self.tables.iter().flat_map(|table| match table {
             Table::Static(entry) => std::slice::from_ref(entry),
             Table::Pairs(entries) => entries.as_slice(),
-            Table::Patterns(_) => &[],
+            Table::Patterns(_) | Table::Unread(_) => &[],
         })
     }
 }

@@ -4,7 +4,7 @@
 //! stops at the first pattern that matches a field. 2. A rule whose pattern is carried and whose action is not
 //! keeps the fields that it matches from the rules behind it. 3. Where the pattern itself cannot be carried, no
 //! rule behind it that might match the same field and do something else is carried: it would refuse or change
-//! what Postfix lets pass.
+//! what Postfix lets pass. Nor is any rule behind a table that cannot be had.
 
 use super::super::draft::{Cited, Draft, Key, Value};
 use super::super::lines::first_word;
@@ -37,6 +37,9 @@ const UNTOUCHED: [&str; 6] = [
 /// Why what is below the header section is not carried.
 const BELOW: &str = "rules are for the message's own header section; all below it stays as it is";
 
+/// What a table that cannot be had takes with it.
+const NOR_BEHIND: &str = "; nor is any rule behind it: a field might have met one of these first";
+
 /// What a rule comes to whose action is not carried.
 const STAYS: &str = "the field stays as it is, and no later rule is asked about it";
 
@@ -45,16 +48,23 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
     let mut carried = Vec::new();
     for (name, stage) in TABLES {
         let cited = source.settings.cited(&[name]);
-        let mut left_out = Vec::new();
-        for table in source.tables(name, Shape::Postmap, "", draft)? {
-            let Table::Patterns(rules) = table else {
-                draft.not_carried(cited.clone(), "only regexp: and pcre: tables have rules");
-                continue;
+        let mut before = LeftOut::default();
+        for table in source.tables_in_order(name, Shape::Postmap, NOR_BEHIND, draft)? {
+            let rules = match table {
+                Table::Patterns(rules) => rules,
+                Table::Unread(table) => {
+                    before.table.get_or_insert(table);
+                    continue;
+                }
+                Table::Static(_) | Table::Pairs(_) => {
+                    draft.not_carried(cited.clone(), "only regexp: and pcre: tables have rules");
+                    continue;
+                }
             };
             for rule in rules {
-                match carry_rule(&rule, stage, &left_out, draft) {
+                match carry_rule(&rule, stage, &before, draft) {
                     Some(keys) => carried.push(keys),
-                    None => left_out.push(rule),
+                    None => before.rules.push(rule),
                 }
             }
         }
@@ -97,8 +107,28 @@ fn account_for_stages(source: &Source<'_>, draft: &mut Draft) {
     }
 }
 
-/// The keys for `rule`; `None` where it is left out, as those in `left_out` before it are, and accounted for.
-fn carry_rule(rule: &Rule, stage: Stage, left_out: &[Rule], draft: &mut Draft) -> Option<Vec<Key>> {
+/// What stands before a rule and is not carried.
+#[derive(Default)]
+struct LeftOut {
+    /// The first table that cannot be had.
+    table: Option<String>,
+    rules: Vec<Rule>,
+}
+
+impl LeftOut {
+    /// What a field that `rule` matches might meet first, which would do something else with it.
+    fn first_for(&self, rule: &Rule) -> Option<String> {
+        if let Some(table) = &self.table {
+            return Some(format!("a rule of {table} first, which is not read"));
+        }
+        let first =
+            self.rules.iter().find(|first| first.may_match_with(rule) && !does_the_same(first, rule))?;
+        Some(format!("the rule at {} first, which is left out", first.place))
+    }
+}
+
+/// The keys for `rule`; `None` where it is left out, as what is `before` it is, and accounted for.
+fn carry_rule(rule: &Rule, stage: Stage, before: &LeftOut, draft: &mut Draft) -> Option<Vec<Key>> {
     let name = rule.expression.written();
     let cited = Cited { place: rule.place.clone(), name, shown: Some(rule.result.clone()) };
     let pattern = match pattern_of(rule) {
@@ -110,13 +140,8 @@ fn carry_rule(rule: &Rule, stage: Stage, left_out: &[Rule], draft: &mut Draft) -
         }
     };
     let (key, value, lost) = action(rule, stage, &pattern);
-    let first = left_out.iter().find(|first| first.may_match_with(rule) && !does_the_same(first, rule));
-    if let Some(first) = first.filter(|_| key != KEEP) {
-        let why = format!(
-            "a field that it matches might meet the rule at {} first, which is left out",
-            first.place
-        );
-        draft.not_carried(vec![cited], &why);
+    if let Some(first) = before.first_for(rule).filter(|_| key != KEEP) {
+        draft.not_carried(vec![cited], &format!("a field that it matches might meet {first}"));
         return None;
     }
     if let Some(lost) = lost {

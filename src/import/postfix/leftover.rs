@@ -15,7 +15,7 @@ const COPIES: &str = "nobody is added to the recipients";
 
 /// By name: what becomes of it, and why. The first line that fits counts; a `*` at the end stands for the
 /// rest.
-const REASONS: [(&str, Fate, &str); 108] = [
+const REASONS: [(&str, Fate, &str); 111] = [
     // What recipes set, and nullmta is.
     ("biff", AlreadySo, NOT_LOCAL),
     ("append_dot_mydomain", AlreadySo, "only a bare local part is completed"),
@@ -156,6 +156,17 @@ const REASONS: [(&str, Fate, &str); 108] = [
         "*_notice_recipient",
         NotCarried,
         "the log says what happens; queue.postmaster gets bounces that cannot be delivered",
+    ),
+    ("empty_address_recipient", NotCarried, "mail to <> is refused when it is handed in"),
+    (
+        "empty_address_*",
+        NotCarried,
+        "it is the key of mail from <> in tables by sender; here that goes to the relayhost as all other does",
+    ),
+    (
+        "double_bounce_sender",
+        NotCarried,
+        "all that nullmta reports itself is from <>; rewrite.null-sender is what a relay that refuses <> is told",
     ),
     ("maillog_file*", NotCarried, "nullmta logs to the journal"),
     ("syslog_*", NotCarried, "nullmta logs to the journal"),

@@ -46,8 +46,21 @@ impl Source<'_> {
         self.settings.get(name).map(|_| self.settings.value(name)).transpose()
     }
 
-    /// The tables of the parameter `name`. Those that cannot be had are accounted for, with `advice`.
+    /// The tables of the parameter `name`. Those that cannot be had are accounted for, with `advice`, and left out.
     fn tables(
+        &self,
+        name: &str,
+        shape: Shape,
+        advice: &str,
+        draft: &mut Draft,
+    ) -> Result<Vec<Table>, ImportError> {
+        let mut tables = self.tables_in_order(name, shape, advice, draft)?;
+        tables.retain(|table| !matches!(table, Table::Unread(_)));
+        Ok(tables)
+    }
+
+    /// The same, with [`Table::Unread`] in the place of those that cannot be had.
+    fn tables_in_order(
         &self,
         name: &str,
         shape: Shape,

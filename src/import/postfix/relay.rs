@@ -114,7 +114,7 @@ fn everyones_transport(
         let entries = match table {
             Table::Pairs(entries) => entries,
             Table::Static(entry) => vec![Entry { key: "*".into(), ..entry }],
-            Table::Patterns(_) => {
+            Table::Patterns(_) | Table::Unread(_) => {
                 draft.not_carried(source.settings.cited(&["transport_maps"]), PER_RECIPIENT);
                 continue;
             }

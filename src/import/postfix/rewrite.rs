@@ -9,7 +9,7 @@ use super::super::lines::items;
 use super::super::maps::Entry;
 use super::super::place::{ImportError, Place};
 use super::Source;
-use super::stage::Stage;
+use super::stage::{NULL, Stage};
 use crate::envelope::Address;
 
 /// What other topics need to know of it.
@@ -276,6 +276,9 @@ fn refusal(entry: &Entry) -> Option<&'static str> {
             Some("only a user without a domain can have several targets (rewrite.aliases)")
         }
         (true, true) => None,
+        (true, false) if entry.value == NULL => Some(
+            "an address becomes another one, and never the null address: bounces of its mail would be lost",
+        ),
         (false, _) => Some("the key is no address, no user and no @domain"),
         (_, false) => Some("the value is no address"),
     }

@@ -3,8 +3,8 @@
 //! Promises: an address becomes what Postfix made of it, or the entry is accounted for. Postfix asks all tables
 //! for the whole address, patterns among them, and only then those with keys for the user and for the `@domain`;
 //! the first answer counts. A table or pattern that answers every address ends the search. Behind a pattern that
-//! no table of nullmta can say, nothing is carried that it might have answered first: mail would go to somebody
-//! else.
+//! no table of nullmta can say, and behind a table that cannot be had, nothing is carried that it might have answered
+//! first: mail would go to somebody else. No table is ever asked for the null address: it stays what it is.
 
 use super::super::draft::{Cited, Draft, Fate};
 use super::super::maps::{Entry, Shape, Table};
@@ -26,7 +26,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Reads the tables that the parameter `name` lists.
     pub(super) fn read(source: &Source<'_>, name: &str, draft: &mut Draft) -> Result<Stage, ImportError> {
-        let tables = source.tables(name, Shape::Postmap, "", draft)?;
+        let tables = source.tables_in_order(name, Shape::Postmap, "", draft)?;
         Ok(Stage { from: source.settings.cited(&[name]), ..Stage::of(tables, draft) })
     }
 
@@ -37,6 +37,7 @@ impl Stage {
             end: None,
             patterns: Vec::new(),
             left_out: Vec::new(),
+            unread: None,
             draft,
         };
         let mut in_parts = Vec::new();
@@ -59,6 +60,7 @@ impl Stage {
                         .zip(patterns)
                         .for_each(|(number, pattern)| asking.pattern(number, pattern));
                 }
+                Table::Unread(name) => drop(asking.unread.get_or_insert(name)),
             }
         }
         for (number, entry) in in_parts {
@@ -95,6 +97,8 @@ struct Asking<'d> {
     /// Where entries that are patterns stand, and their keys.
     patterns: Vec<(Place, String)>,
     left_out: Vec<Pattern>,
+    /// The first table that cannot be had.
+    unread: Option<String>,
     draft: &'d mut Draft,
 }
 
@@ -119,17 +123,21 @@ impl Asking<'_> {
             return;
         }
         self.end = Some(entry.place.clone());
-        match self.left_out.first() {
+        let first = self.unread.as_deref().map(behind_table);
+        match first.or_else(|| self.left_out.first().map(|first| behind(&first.place))) {
             None => self.fixed = Some(entry),
-            Some(first) => {
+            Some(why) => {
                 let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, "all addresses") };
-                self.draft.not_carried(vec![cited], &behind(&first.place));
+                self.draft.not_carried(vec![cited], &why);
             }
         }
     }
 
     /// What comes before an entry for `key`, if anything does: Postfix then asks for it in vain, or might.
     fn obstacle(&self, key: &str) -> Option<(Fate, String)> {
+        if key == NULL {
+            return Some((Fate::AlreadySo, NEVER_NULL.into()));
+        }
         if let Some(end) = &self.end {
             return Some((Fate::AlreadySo, format!("never asked: {end} answers every address")));
         }
@@ -150,6 +158,9 @@ impl Asking<'_> {
                 Fate::NotCarried,
                 format!("users of {domain} have their answer at {place} before"),
             ));
+        }
+        if let Some(table) = &self.unread {
+            return Some((Fate::NotCarried, behind_table(table)));
         }
         let first = self.left_out.iter().find(|first| !is_whole(key) || first.may_match_address(key))?;
         Some((Fate::NotCarried, behind(&first.place)))
@@ -182,6 +193,17 @@ impl Asking<'_> {
         }
         self.patterns.push((pattern.place, key));
     }
+}
+
+/// The null address, as some write it in a table.
+pub(super) const NULL: &str = "<>";
+
+const NEVER_NULL: &str =
+    "no table is asked for the null sender; what a relay that refuses <> is told is rewrite.null-sender";
+
+/// Why what stands behind a table that cannot be had is left out, too.
+fn behind_table(table: &str) -> String {
+    format!("an address that it is for might stand in {table} first, which is not read")
 }
 
 /// Why what stands behind a pattern that is left out is left out, too.
