@@ -5,7 +5,7 @@
 mod daemon;
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write, pipe};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -155,6 +155,31 @@ fn a_user_without_rights_is_told_how_much_there_is() {
 }
 
 /// Version, relay, addresses and spool of a running daemon were nowhere in its log.
+/// `mailq | head` and `queue list | head` said "Broken pipe", and `status` and others panicked.
+#[test]
+fn a_reader_that_has_seen_enough_is_told_nothing() {
+    let host = Host::start();
+    host.submit();
+    for words in [
+        &["mailq", "-C"][..],
+        &["queue", "list", "-c"],
+        &["queue", "list", "--json", "-c"],
+        &["status", "-c"],
+        &["status", "--json", "-c"],
+        &["check", "-c"],
+        &["reload", "-c"],
+    ] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(PROGRAM);
+        command.args(words).arg(host.config()).stdout(writer).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_quiet = said.lines().all(|line| line.starts_with("nullmta: warning: "));
+        assert!(output.status.success() && is_quiet, "{words:?}: {:?} {said}", output.status);
+    }
+}
+
 #[test]
 fn the_start_says_what_it_is() {
     let host = Host::start();

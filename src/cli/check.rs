@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
+use super::output::say;
 use super::service_user::{NAME, ServiceUser, hidden};
 use super::{ConfigFile, config_failure};
 use crate::config::Config;
@@ -37,8 +38,7 @@ impl Check {
             let path = self.file.config.display();
             return Err(Failure::new(Exit::Failed, format!("{path}: {} warnings", warnings.len())));
         }
-        println!("{}: ok, {}", self.file.config.display(), summary(&config));
-        Ok(())
+        say!("{}: ok, {}", self.file.config.display(), summary(&config))
     }
 
     fn look(&self) -> Result<(Config, Vec<String>), Failure> {

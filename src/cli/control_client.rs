@@ -66,7 +66,11 @@ pub fn ask<T: DeserializeOwned>(
             Frame::Item(item) => {
                 let item = serde_json::from_value(item)
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;
-                each(item).map_err(ClientError::Output)?;
+                match each(item) {
+                    // Whoever reads the output has seen enough.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(hidden),
+                    done => done.map_err(ClientError::Output)?,
+                }
             }
         }
     }

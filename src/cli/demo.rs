@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::control_client;
 use super::exit::{Exit, Failure};
+use super::output::say;
 use crate::admin::protocol::{Message, Request};
 use crate::listener::certificate::Certificate;
 use crate::listener::stop::{Stopper, stop_signal};
@@ -47,31 +48,31 @@ pub(super) fn run() -> Result<(), Failure> {
 }
 
 fn play(stage: &Stage) -> Result<(), Failure> {
-    println!("A relay that is down, a daemon that is killed, {MESSAGES} messages. None may be lost.\n");
+    say!("A relay that is down, a daemon that is killed, {MESSAGES} messages. None may be lost.\n")?;
     let daemon = Daemon::start(stage)?;
-    println!("1. The daemon takes mail on {}. Its relay on {} is down.\n", stage.listen, stage.relay);
+    say!("1. The daemon takes mail on {}. Its relay on {} is down.\n", stage.listen, stage.relay)?;
 
-    println!("2. An application sends {MESSAGES} messages. Each 250 comes after the disk has the message:");
+    say!("2. An application sends {MESSAGES} messages. Each 250 comes after the disk has the message:")?;
     for number in 1..=MESSAGES {
         let said = submit(stage.listen, number).map_err(failure("send a message"))?;
-        println!("     message {number}: {said}");
+        say!("     message {number}: {said}")?;
     }
-    println!("\n3. `nullmta queue list` shows them waiting:");
+    say!("\n3. `nullmta queue list` shows them waiting:")?;
     for message in stage.until_queued()? {
         let recipients: Vec<_> = message.recipients.iter().map(|recipient| &*recipient.address).collect();
-        println!("     {} to {}", message.id, recipients.join(", "));
+        say!("     {} to {}", message.id, recipients.join(", "))?;
     }
-    println!("\n4. The daemon (pid {}) is killed with SIGKILL, as a power cut would.", daemon.child.id());
+    say!("\n4. The daemon (pid {}) is killed with SIGKILL, as a power cut would.", daemon.child.id())?;
     drop(daemon);
 
     let mut daemon = Daemon::start(stage)?;
     let waiting = stage.queue()?.len();
-    println!("   Started again (pid {}), it finds {waiting} messages on its spool.\n", daemon.child.id());
+    say!("   Started again (pid {}), it finds {waiting} messages on its spool.\n", daemon.child.id())?;
 
-    println!("5. The relay comes up: STARTTLS with a verified certificate, then AUTH. It receives:");
+    say!("5. The relay comes up: STARTTLS with a verified certificate, then AUTH. It receives:")?;
     let counts = deliver(stage, &daemon)?;
     for (subject, count) in &counts {
-        println!("     {subject}: {}", if *count == 1 { "once" } else { "MORE THAN ONCE" });
+        say!("     {subject}: {}", if *count == 1 { "once" } else { "MORE THAN ONCE" })?;
     }
     stage.until_empty()?;
     daemon.stop()?;
@@ -82,9 +83,9 @@ fn play(stage: &Stage) -> Result<(), Failure> {
 fn conclude(counts: &BTreeMap<String, usize>) -> Result<(), Failure> {
     let delivered = counts.len();
     let twice = counts.values().filter(|count| **count > 1).count();
-    println!("\n{MESSAGES} accepted, {delivered} delivered, {} lost, {twice} twice.", MESSAGES - delivered);
+    say!("\n{MESSAGES} accepted, {delivered} delivered, {} lost, {twice} twice.", MESSAGES - delivered)?;
     if delivered == MESSAGES && twice == 0 {
-        println!("Next: a few lines in /etc/nullmta.toml, see config/nullmta.toml and README.md.");
+        say!("Next: a few lines in /etc/nullmta.toml, see config/nullmta.toml and README.md.")?;
         Ok(())
     } else {
         Err(Failure::new(Exit::Failed, "a promise was broken"))

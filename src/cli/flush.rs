@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use super::output::{printed, say};
 use super::queue::{ask, print_json};
 use super::status;
 use crate::admin::protocol::{Contact, Flushed, Request};
@@ -28,11 +29,11 @@ impl Flush {
         })?;
         let flushed = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
         if self.json {
-            print_json(&flushed).map_err(|error| Failure::new(Exit::IoError, error))?;
+            printed(print_json(&flushed))?;
         }
         match outcome(&flushed) {
             Ok(_) if self.json => Ok(()),
-            outcome => outcome.map(|said| println!("{said}")),
+            outcome => say!("{}", outcome?),
         }
     }
 }

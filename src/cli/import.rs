@@ -11,6 +11,7 @@ use std::path::{self, Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
+use super::output::printed;
 use super::service_user::ServiceUser;
 use crate::config::Environment;
 use crate::import::{Format, Options, import};
@@ -73,9 +74,7 @@ impl Import {
         }
         match &self.output {
             Some(path) => write_new(path, imported.toml.as_bytes(), 0o644),
-            None => io::stdout()
-                .write_all(imported.toml.as_bytes())
-                .map_err(|error| Failure::new(Exit::IoError, error)),
+            None => printed(io::stdout().write_all(imported.toml.as_bytes())),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod exit;
 mod flush;
 mod import;
 mod mailq;
+mod output;
 mod queue;
 mod reload;
 mod rewrite;

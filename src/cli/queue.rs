@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::ConfigFile;
 use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
+use super::output::say;
 use crate::admin::protocol::{Message, Request};
 use crate::config::Config;
 use crate::log::{Foreign, visible_json};
@@ -55,8 +56,8 @@ impl List {
             (true, 0) => {}
             (true, _) => eprintln!("nullmta: {}", of_yours(count, hidden)),
             (false, 0) if count > 0 => {}
-            (false, 0) => println!("The queue is empty."),
-            (false, _) => println!("{}.", of_yours(count, hidden)),
+            (false, 0) => say!("The queue is empty.")?,
+            (false, _) => say!("{}.", of_yours(count, hidden))?,
         }
         Ok(())
     }

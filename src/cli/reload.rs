@@ -1,7 +1,10 @@
 //! `nullmta reload`: has the daemon read its configuration again, and waits for what comes of it.
 
+use std::io::{self, Write};
+
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use super::output::printed;
 use super::queue::ask;
 use crate::admin::protocol::{Reloaded, Request};
 use crate::log::Foreign;
@@ -14,8 +17,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         Ok(())
     })?;
     let reloaded = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
-    print!("{}", text(&reloaded)?);
-    Ok(())
+    printed(write!(io::stdout(), "{}", text(&reloaded)?))
 }
 
 fn text(reloaded: &Reloaded) -> Result<String, Failure> {

@@ -13,6 +13,7 @@ use jiff::Zoned;
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use super::output::printed;
 use super::queue::print_json;
 use super::sendmail::login;
 use crate::config::Config;
@@ -54,7 +55,7 @@ impl Rewrite {
             true => print_json(&json::Explanation::of(&fixed, &header)),
             false => write!(io::stdout(), "{}", explanation(&fixed, &header)),
         };
-        said.map_err(cannot_write)
+        printed(said)
     }
 
     fn task(&self, config: &Config) -> Result<Task, Failure> {
@@ -104,7 +105,7 @@ fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result
     let mut write = |out: &mut Vec<u8>| {
         let written = output.write_all(&with_lf(out));
         out.clear();
-        written.map_err(cannot_write)
+        printed(written)
     };
     while let Some(line) = next_line(input)? {
         fixup.push(&line, &mut out).map_err(refused)?;
@@ -136,10 +137,6 @@ fn with_lf(octets: &[u8]) -> Vec<u8> {
             None => line.to_owned(),
         })
         .collect()
-}
-
-fn cannot_write(error: io::Error) -> Failure {
-    Failure::new(Exit::IoError, format!("cannot write: {error}"))
 }
 
 fn refused(why: impl std::fmt::Display) -> Failure {

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use super::output::printed;
 use super::queue::print_json;
 use crate::admin::protocol::State;
 use crate::config::Config;
@@ -76,7 +77,7 @@ impl Verify {
             true => print_json(&VerifyJson::of(&report)),
             false => write!(io::stdout(), "{}", verify_text(&report)),
         };
-        said.map_err(output_failure)?;
+        printed(said)?;
         match report.is_clean() {
             true => Ok(()),
             false => Err(Failure::new(Exit::Failed, "the spool is damaged; all that is whole is delivered")),
@@ -102,7 +103,7 @@ impl Stat {
             true => print_json(&stat),
             false => write!(io::stdout(), "{}", stat_text(&stat)),
         };
-        said.map_err(output_failure)
+        printed(said)
     }
 }
 
@@ -113,10 +114,6 @@ fn open_failure(error: OpenError) -> Failure {
         _ => Exit::CantCreate,
     };
     Failure::new(exit, error)
-}
-
-fn output_failure(error: io::Error) -> Failure {
-    Failure::new(Exit::IoError, error)
 }
 
 #[derive(Serialize)]

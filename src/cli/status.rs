@@ -1,8 +1,11 @@
 //! `nullmta status`: the daemon in a few numbers.
 
+use std::io::{self, Write};
+
 use clap::Args;
 
 use super::exit::Failure;
+use super::output::printed;
 use super::queue::{self, ask, print_json};
 use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, Refused, Request};
@@ -27,10 +30,9 @@ impl Status {
         })?;
         let status = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
         if self.json {
-            return print_json(&status).map_err(|error| Failure::new(Exit::IoError, error));
+            return printed(print_json(&status));
         }
-        print!("{}", text(&status));
-        Ok(())
+        printed(write!(io::stdout(), "{}", text(&status)))
     }
 }
 

@@ -37,6 +37,7 @@ use std::process::ExitCode;
 
 use super::exit::{Exit, Failure};
 use super::mailq;
+use super::output::printed;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use arguments::{Invocation, Mode};
 use connection::Patience;
@@ -76,8 +77,8 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
     let mut output = io::stdout();
     match invocation.mode {
         Mode::Nothing => return Ok(()),
-        Mode::Help => return mailq::printed(output.write_all(arguments::help().as_bytes())),
-        Mode::Version => return mailq::printed(writeln!(output, "nullmta {}", env!("CARGO_PKG_VERSION"))),
+        Mode::Help => return printed(output.write_all(arguments::help().as_bytes())),
+        Mode::Version => return printed(writeln!(output, "nullmta {}", env!("CARGO_PKG_VERSION"))),
         _ => {}
     }
     let ways = Ways::find(invocation.config.as_deref())?;

@@ -15,7 +15,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::exit::{Exit, Failure};
-use super::{Place, open_failure, output_failure};
+use super::super::output::say;
+use super::{Place, open_failure};
 use crate::admin::protocol::State;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
 use crate::spool::inspect::Inspection;
@@ -50,7 +51,7 @@ impl Export {
             }
         }
         sync(&self.to).map_err(|e| cannot_write(&self.to, &e))?;
-        writeln!(io::stdout(), "{exported} messages in {}", self.to.display()).map_err(output_failure)?;
+        say!("{exported} messages in {}", self.to.display())?;
         let ranges: usize = inspection.segments().iter().map(|segment| segment.damage.len()).sum();
         match left_out(damaged, ranges) {
             None => Ok(()),
