@@ -306,8 +306,8 @@ pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
 }
 
 /// A message is held after a refusal, and none was before.
-pub fn refusal_held(said: &str, until: HeldUntil) {
-    warn!("{}", HeldBack { said, until });
+pub fn refusal_held(why: &HeldBack<'_>) {
+    warn!("{why}");
 }
 
 /// What held mail waits for.
@@ -327,6 +327,8 @@ pub struct HeldBack<'a> {
     pub said: &'a str,
     /// What it waits for.
     pub until: HeldUntil,
+    /// `rewrite.null-sender` is set.
+    pub has_null_sender: bool,
 }
 
 impl fmt::Display for HeldBack<'_> {
@@ -341,10 +343,11 @@ impl fmt::Display for HeldBack<'_> {
             HeldUntil::Mended => "what the relay refuses is held",
         };
         let said = Foreign(self.said);
+        let null = if self.has_null_sender { "" } else { ", rewrite.null-sender for mail from <>" };
         write!(
             f,
-            "{until}: {said}; have the relay take this sender, or set rewrite.sender for the mail to come, \
-             rewrite.null-sender for mail from <>; a reload tries what is held again"
+            "{until}: {said}; have the relay take this sender, or set rewrite.sender for the mail to come{null}; a \
+             reload tries what is held again"
         )
     }
 }

@@ -53,21 +53,26 @@ fn the_delivery_line_is_postfix_s() {
 fn why_mail_is_held() {
     let said = "553 5.7.1 no\r\n18A4: status=sent";
     assert_eq!(
-        HeldBack { said, until: HeldUntil::FirstTaken }.to_string(),
+        HeldBack { said, until: HeldUntil::FirstTaken, has_null_sender: false }.to_string(),
         "this relay has never taken a message from here, so what it refuses is held: 553 5.7.1 no\\r\\n18A4: \
          status=sent; have the relay take this sender, or set rewrite.sender for the mail to come, \
          rewrite.null-sender for mail from <>; a reload tries what is held again"
     );
     assert_eq!(
-        HeldBack { said: "550 no", until: HeldUntil::Mended }.to_string(),
+        HeldBack { said: "550 no", until: HeldUntil::Mended, has_null_sender: false }.to_string(),
         "what the relay refuses is held: 550 no; have the relay take this sender, or set rewrite.sender for the \
          mail to come, rewrite.null-sender for mail from <>; a reload tries what is held again"
     );
     assert_eq!(
-        HeldBack { said: "550 no", until: HeldUntil::NextTaken }.to_string(),
+        HeldBack { said: "550 no", until: HeldUntil::NextTaken, has_null_sender: false }.to_string(),
         "the relay refuses messages and their bounces, so the bounces are held until it takes a message: 550 no; have \
          the relay take this sender, or set rewrite.sender for the mail to come, rewrite.null-sender for mail from <>; a \
          reload tries what is held again"
+    );
+    assert_eq!(
+        HeldBack { said: "550 no", until: HeldUntil::Mended, has_null_sender: true }.to_string(),
+        "what the relay refuses is held: 550 no; have the relay take this sender, or set rewrite.sender for the \
+         mail to come; a reload tries what is held again"
     );
 }
 

@@ -17,6 +17,13 @@ pub trait Clock: Send + Sync + 'static {
     /// The time of day as it would be had it never been set since the start.
     fn steady(&self) -> Timestamp;
 
+    /// What the time of day will be when the steady time is `steady`, as far as is known now: whatever is shown is in
+    /// the time of day, ages and dates too.
+    fn time_of_day(&self, steady: Timestamp) -> Timestamp {
+        let ahead = steady.duration_since(self.steady());
+        self.now().checked_add(ahead).unwrap_or(steady)
+    }
+
     /// Waits for `pause`.
     fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -424,8 +424,18 @@ impl Owner {
     }
 
     fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
-        let known = |id| Some(Listed { id, standing: self.roster.member(id)?.standing });
+        let shown = |standing| match standing {
+            Standing::Waiting(due) => Standing::Waiting(self.second_of_day(due)),
+            other => other,
+        };
+        let known = |id| Some(Listed { id, standing: shown(self.roster.member(id)?.standing) });
         ids.into_iter().filter_map(known).collect()
+    }
+
+    /// A second of the steady time as the time of day has it.
+    fn second_of_day(&self, steady: u32) -> u32 {
+        let steady = Timestamp::from_second(steady.into()).unwrap_or(Timestamp::MAX);
+        u32::try_from(self.desk.clock.time_of_day(steady).as_second().max(0)).unwrap_or(u32::MAX)
     }
 
     fn status(&self) -> Status {
@@ -441,13 +451,10 @@ impl Owner {
             reached: self.reached,
             troubles: self.troubles,
             is_untried: self.breaker.is_untried(),
-            paused_until: self.breaker.retry_at(),
+            paused_until: self.breaker.retry_at().map(|time| self.desk.clock.time_of_day(time)),
             trouble: self.trouble.as_ref().map(ToString::to_string),
             trouble_outline: self.trouble.as_ref().map(Trouble::outline),
-            held_because: self
-                .refusals
-                .held_by()
-                .map(|said| log::HeldBack { said, until: self.refusals.held_until() }.to_string()),
+            held_because: self.refusals.held_by().map(|said| self.held_back(said).to_string()),
         }
     }
 

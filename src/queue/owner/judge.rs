@@ -13,7 +13,7 @@ use super::super::refusals::{Refusal, Ruling};
 use super::super::roster::Standing;
 use super::super::throttle::Deferral;
 use super::Owner;
-use crate::log;
+use crate::log::{self, HeldBack};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
@@ -68,11 +68,17 @@ impl Owner {
                 self.troubled(Fault::Transaction, trouble(refusal, words));
             }
             Ruling::Hold if is_first_held => {
-                log::refusal_held(&refusal.said, self.refusals.held_until());
+                log::refusal_held(&self.held_back(&refusal.said));
             }
             Ruling::AsSaid | Ruling::Hold | Ruling::Untold => {}
         }
         ruling
+    }
+
+    /// What is said of mail that `said` holds.
+    pub(super) fn held_back<'a>(&self, said: &'a str) -> HeldBack<'a> {
+        let has_null_sender = self.desk.settings.null_sender.is_some();
+        HeldBack { said, until: self.refusals.held_until(), has_null_sender }
     }
 
     fn judge_deferral(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {

@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured, envelope};
+use crate::queue::Standing;
+use crate::queue::clock::Clock;
 use crate::spool::fs::sim::{Fault, SimFs};
 
 #[tokio::test]
@@ -107,6 +109,28 @@ async fn a_clock_set_forward_uses_up_no_patience() {
     bench.pass(HOUR * 3, MINUTE * 10).await;
     assert!(bench.relay.seen().len() > 2);
     assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
+}
+
+/// `status` said a next probe by the clock as it was before it was set, and ages by the new one.
+#[tokio::test]
+async fn what_is_shown_is_in_the_time_of_day() {
+    for hours in [-24 * 30, 24 * 30] {
+        let bench = Bench::new().await;
+        bench.relay.once(Does::Says(vec!["450 4.2.1 busy"]));
+        let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+        bench.until(|status| status.deferred == 1).await;
+        bench.relay.always(Does::Refuses);
+        bench.submit("app@example.org", &["ben@example.net"]).await;
+        bench.until(|status| status.paused_until.is_some()).await;
+        bench.clock.step(SignedDuration::from_hours(hours));
+        let now = bench.clock.now();
+        let is_soon = |time: Timestamp| time > now && time < now + SignedDuration::from_mins(6);
+        let status = bench.queue.status().await.unwrap();
+        assert!(is_soon(status.paused_until.unwrap()), "{status:?}");
+        let standing = bench.queue.standings(vec![id]).await[0].standing;
+        let Standing::Waiting(due) = standing else { panic!("{standing:?}") };
+        assert!(is_soon(Timestamp::from_second(due.into()).unwrap()), "{standing:?}");
+    }
 }
 
 #[tokio::test]
