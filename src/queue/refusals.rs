@@ -7,8 +7,9 @@
 //! 3. A relay that asks for a login where none is configured, and that has never taken a message, is in trouble at
 //!    once.
 //! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
-//!    always or never. A message that was held once is not bounced by such a refusal later, since nobody could
-//!    correct what it was accepted with.
+//!    always or never. A message that was held once for its sender or the account is not bounced by such a refusal
+//!    later, since nobody could correct what it was accepted with. One whose refusal did not say what it is about is
+//!    tried again when the relay has taken a first message, and then has what it is told: the set-up works.
 //! 5. Mail from `<>` counts in no row: our own DSNs follow from the messages that do. One that is refused while messages
 //!    are, with none taken in between, is held until the relay takes a message, and only what is refused then, on its
 //!    own, is dead.
@@ -173,7 +174,8 @@ impl Refusals {
         if self.lacks_login(refusal) {
             return Ruling::Untold;
         }
-        if self.held.contains(&refusal.id) && !self.waiting.contains_key(&refusal.id) {
+        let is_unclear = refusal.about == Subject::Unclear;
+        if self.held.contains(&refusal.id) && !self.waiting.contains_key(&refusal.id) && !is_unclear {
             return self.hold(refusal);
         }
         if !refusal.is_from_null {
@@ -182,10 +184,13 @@ impl Refusals {
         if self.refuses_everything() {
             return Ruling::Untold;
         }
-        let holds = match self.rule.on_refusal {
-            Some(on_refusal) => on_refusal == OnRefusal::Hold,
-            None => !self.has_taken,
-        };
+        let is_first_day = self.rule.on_refusal.is_none() && !self.has_taken;
+        if is_first_day && is_unclear {
+            self.waiting.insert(refusal.id, self.taken);
+        } else if is_first_day {
+            self.waiting.remove(&refusal.id);
+        }
+        let holds = is_first_day || self.rule.on_refusal == Some(OnRefusal::Hold);
         if holds || (refusal.is_from_null && self.makes_wait(refusal.id)) {
             return self.hold(refusal);
         }
@@ -407,6 +412,32 @@ mod tests {
             Ruling::Hold,
             "what is held stays so"
         );
+    }
+
+    /// A message that was refused with "550 mailbox unavailable" before the first one was taken stayed held for ever, and
+    /// its sender was never told.
+    #[test]
+    fn promise_4_an_unclear_refusal_of_the_first_day_counts_once_the_relay_takes_mail() {
+        let said = "550 mailbox unavailable";
+        let mut refusals = Refusals::new(rule(None, true), false, [QueueId::from_raw(7)]);
+        for _ in 0..2 {
+            assert_eq!(judge(&mut refusals, 1, Subject::Unclear, said), Ruling::Hold);
+            assert_eq!(judge(&mut refusals, 2, Subject::Permission, DENIED), Ruling::Hold);
+            assert_eq!(judge(&mut refusals, 3, Subject::Unclear, said), Ruling::Hold);
+            assert_eq!(refusals.due(), []);
+        }
+        assert_eq!(judge(&mut refusals, 3, Subject::Permission, DENIED), Ruling::Hold, "it is clear now");
+        refusals.taken();
+        assert_eq!(refusals.due(), [QueueId::from_raw(1)]);
+        refusals.release(QueueId::from_raw(1));
+        for (raw, about, expected) in [
+            (1, Subject::Unclear, Ruling::AsSaid),
+            (2, Subject::Permission, Ruling::Hold),
+            (3, Subject::Permission, Ruling::Hold),
+            (7, Subject::Unclear, Ruling::AsSaid),
+        ] {
+            assert_eq!(judge(&mut refusals, raw, about, said), expected, "{raw}");
+        }
     }
 
     /// Ten messages, each refused twice, were once taken for twenty.

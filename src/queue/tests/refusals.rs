@@ -87,6 +87,19 @@ async fn on_the_first_day_only_a_clear_refusal_at_rcpt_bounces() {
     }
 }
 
+/// A message that was refused without a reason before the relay had taken its first one stayed held for ever.
+#[tokio::test]
+async fn an_unclear_refusal_counts_once_the_relay_has_taken_mail() {
+    let bench = Bench::new().await;
+    bench.relay.once(Does::SaysAtRcpt(vec!["550 mailbox unavailable"]));
+    let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.held == 1).await;
+    bench.relay.always_with(id, Does::SaysAtRcpt(vec!["550 mailbox unavailable"]));
+    bench.submit("app@example.org", &["ben@example.net"]).await;
+    bench.until_empty().await;
+    assert_eq!((bench.relay.times_seen(id), bench.relay.seen().len()), (2, 4), "tried again, and bounced");
+}
+
 /// Thirty of thirty messages bounced with a bare 550 at RCPT that named no reason.
 #[tokio::test]
 async fn a_bare_550_for_everybody_bounces_no_more_than_a_few() {
