@@ -52,8 +52,17 @@ pub fn ask<T: DeserializeOwned>(
     request: &Request,
     mut each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, ClientError> {
-    let stream = send(socket, request)
-        .map_err(|source| ClientError::Unreachable { socket: socket.to_owned(), source })?;
+    let unreachable = |source| ClientError::Unreachable { socket: socket.to_owned(), source };
+    let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
+    send(&mut stream, request).map_err(unreachable)?;
+    answer(stream, &mut each)
+}
+
+/// Reads the answer to its end.
+fn answer<T: DeserializeOwned>(
+    stream: UnixStream,
+    each: &mut impl FnMut(T) -> io::Result<()>,
+) -> Result<u64, ClientError> {
     let mut hidden = 0;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|error| ClientError::BrokenOff(error.to_string()))?;
@@ -77,9 +86,27 @@ pub fn ask<T: DeserializeOwned>(
     Err(ClientError::BrokenOff("the connection was closed".into()))
 }
 
-fn send(socket: &Path, request: &Request) -> io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(socket)?;
+fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
     let line = serde_json::to_string(request)?;
-    writeln!(stream, "{line}")?;
-    Ok(stream)
+    match writeln!(stream, "{line}") {
+        // A daemon that has no place for us says so before it is asked, and closes: that is the answer.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        sent => sent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the control socket had no place for one more client, `mailq` said that no daemon was running.
+    #[test]
+    fn a_daemon_without_a_place_is_heard() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{\"error\":\"too many clients\"}\n").unwrap();
+        drop(theirs);
+        send(&mut ours, &Request::QueueList).unwrap();
+        let answered = answer(ours, &mut |_: serde_json::Value| Ok(()));
+        assert!(matches!(answered, Err(ClientError::Refused(why)) if why == "too many clients"));
+    }
 }
