@@ -1,0 +1,71 @@
+"""What one user of a booted host may take from the others: places of the control socket, and memory."""
+
+import re
+
+from waiting import wait_until
+
+# Gives the daemon many large headers at once, and then ends all messages: how many were taken and how many refused.
+LARGE_HEADERS = """\
+import smtplib
+header = b"Subject: x\\r\\n" + b"".join(b"X-F%06d: " % number + b"y" * 980 + b"\\r\\n" for number in range(1000))
+clients = [smtplib.SMTP("127.0.0.1", 25, timeout=60) for _ in range(150)]
+for client in clients:
+    client.ehlo()
+    client.mail("ann@example.com")
+    client.rcpt("bob@example.net")
+    client.docmd("DATA")
+    client.send(header)
+for client in clients:
+    client.send(b"\\r\\nx\\r\\n.\\r\\n")
+codes = [client.getreply()[0] for client in clients]
+assert set(codes) <= {250, 452}, codes
+print(codes.count(250), codes.count(452))
+"""
+
+# Takes places of the control socket until it is told to go.
+OPERATORS = """\
+use strict;
+use Socket;
+my @held;
+for (1 .. 100) {
+    socket(my $client, PF_UNIX, SOCK_STREAM, 0) or die $!;
+    connect($client, sockaddr_un("/run/nullmta/control.sock")) or die $!;
+    push @held, $client;
+}
+$| = 1;
+print "held\\n";
+<STDIN>;
+"""
+
+
+def anonymous_memory(host) -> int:
+    """What the daemon has in memory that is in no file, in KiB."""
+    pid = host.must("systemctl show --property MainPID --value nullmta.service").strip()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", host.must(f"cat /proc/{pid}/status")).group(1))
+
+
+def test_memory_is_given_back(installed):
+    """Large headers in many sessions took memory of which 35 MB were kept for ever."""
+    client = installed.client(LARGE_HEADERS)
+    said, trouble = client.communicate(timeout=300)
+    assert client.returncode == 0, trouble
+    taken, refused = map(int, said.split())
+    assert taken > 0 and refused > 0, said
+    installed.wait_for(taken, 120)
+    wait_until(
+        lambda: anonymous_memory(installed) < 24 * 1024, 60,
+        lambda: f"less than 24 MiB; it has {anonymous_memory(installed)} KiB",
+    )
+
+
+def test_one_user_does_not_take_the_control_socket_from_others(installed):
+    operators = installed.launch("perl", "-e", OPERATORS, user="nobody")
+    assert operators.stdout.readline() == "held\n"
+    try:
+        installed.must("nullmta", "status")
+        assert installed.must("mailq", user="daemon") == "Mail queue is empty\n"
+        # Its own places are taken, which is no missing daemon.
+        done = installed.run("mailq", user="nobody")
+        assert done.returncode == 75 and "too many clients of the control socket" in done.stderr, done
+    finally:
+        operators.communicate("\n", timeout=60)
