@@ -21,10 +21,12 @@
 //!
 //! Not here: SMTP (`smtp/session/`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::Listen;
+use crate::log;
+use crate::smtp::reply::Reply;
 use crate::smtp::session::{Policy, Session};
 
 pub mod backend;
@@ -53,6 +55,7 @@ use drive::{Connection, Pace, drive};
 use intake::{Desk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
 use peer::Peer;
+use repeats::{Repeats, RepeatsByMinute};
 use stop::StopSignal;
 
 /// A client that takes no reply for so long is gone, however long it may idle.
@@ -99,12 +102,20 @@ fn policy(listen: &Listen, starttls: bool) -> Policy {
 pub struct Service {
     limits: Arc<Limits>,
     terms: RwLock<Arc<Terms>>,
+    turned_away: Mutex<RepeatsByMinute<TurnedAway>>,
 }
+
+/// A client that got no session, and the code it was told.
+type TurnedAway = (String, u16);
 
 impl Service {
     /// Sessions as `listen` has them, into what `desk` names.
     pub fn new(listen: &Listen, desk: Desk) -> Arc<Self> {
-        Arc::new(Service { limits: Limits::new(listen), terms: RwLock::new(Terms::of(listen, desk)) })
+        Arc::new(Service {
+            limits: Limits::new(listen),
+            terms: RwLock::new(Terms::of(listen, desk)),
+            turned_away: Mutex::new(RepeatsByMinute::new(Instant::now())),
+        })
     }
 
     /// Sessions that begin from now on are as these say. The sockets listened on do not change.
@@ -120,7 +131,24 @@ impl Service {
 
     /// A place for a session of `peer`'s, unless there are too many.
     fn admit(&self, peer: Peer) -> Result<Permit, Overload> {
-        self.limits.admit(peer, Instant::now())
+        let now = Instant::now();
+        let ended = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).ended(now);
+        ended.iter().for_each(say_how_many_more);
+        self.limits.admit(peer, now)
+    }
+
+    /// Says in the log that `peer` got no session, and was told `reply` instead.
+    fn note_turned_away(&self, peer: Peer, reply: &Reply) {
+        let client = peer.to_string();
+        let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        if turned_away.tell((client.clone(), reply.code())) {
+            log::refused(&client, CONNECT, reply);
+        }
+    }
+
+    /// Says in the log what was counted of those until now.
+    fn note_end(&self) {
+        say_how_many_more(&self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).end());
     }
 
     /// A place for the pick-up, which brings a message of `peer`'s.
@@ -147,5 +175,14 @@ impl Service {
 
     fn terms(&self) -> Arc<Terms> {
         Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a refusal of a session answers, as the log has it.
+const CONNECT: &str = "CONNECT";
+
+fn say_how_many_more(turned_away: &Repeats<TurnedAway>) {
+    for ((client, code), more) in turned_away.untold() {
+        log::refused_more(client, CONNECT, *code, more);
     }
 }

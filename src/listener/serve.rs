@@ -55,6 +55,7 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     };
     drop(entrance);
     drain(sessions, deadline + GRACE).await;
+    service.note_end();
     Ok(())
 }
 
@@ -63,7 +64,7 @@ async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: S
     if permit.wants_owner() {
         let owner = caller.owner().await;
         if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
-            return caller.refuse(permit.peer(), overload);
+            return caller.refuse(&service, permit.peer(), overload);
         }
     }
     service.session(caller.stream(), permit, stop).await;
@@ -181,15 +182,15 @@ impl Caller {
         match service.admit(peer) {
             Ok(permit) => Some((self, permit)),
             Err(overload) => {
-                self.refuse(peer, overload);
+                self.refuse(service, peer, overload);
                 None
             }
         }
     }
 
-    fn refuse(self, peer: Peer, overload: Overload) {
+    fn refuse(self, service: &Service, peer: Peer, overload: Overload) {
         let reply = too_many(overload);
-        log::refused(&peer.to_string(), "CONNECT", &reply);
+        service.note_turned_away(peer, &reply);
         self.turn_away(&reply);
     }
 
