@@ -22,8 +22,8 @@
 //! one there, too.
 //!
 //! Segments grow with what the spool holds ([`size_of_next`]): a start, and a host with a few messages a day, write some
-//! hundred kilobytes. The next one holds all that lives, and twice what the active one does, up to the size that all of
-//! a busy spool have.
+//! hundred kilobytes. The next one has room for three times what lives and for twice the active one, up to the size that
+//! all of a busy spool have.
 //!
 //! And the cleaner moves what lives in the oldest segment ([`clean_now`]):
 //!
@@ -38,17 +38,17 @@
 //!
 //! When mail is refused, either a whole segment is ready, since mail begins one only where another can follow (1), or
 //! mail fills no more than half of the active one (3). Only octets that are written and synced count as ready: nobody
-//! can take their room. So there is room for outcomes. As messages end, less lives
-//! in the oldest segment; once that fits into what is left, it is moved, and its segment is let go and becomes the
-//! next one under a new name, for which the disk is asked for no room (`stock.rs`). Moves leave an eighth of the
-//! active segment, so that what lives in that one fits into an empty one in its turn, with what is recorded meanwhile.
-//! So there is always a segment for the next outcome, in whatever order the messages end. Should somebody else take
-//! the room between the two, outcomes take what there is (4).
+//! can take their room. So there is room for outcomes. As messages end, less lives in the oldest segment; once that fits
+//! into what is left, it is moved, and its segment is let go and becomes the next one under a new name, for which the
+//! disk is asked for no room (`stock.rs`). Moves leave an eighth of the active segment, so that what lives in that one
+//! fits into an empty one in its turn, with what is recorded meanwhile. So there is always a segment for the next
+//! outcome, in whatever order the messages end. Should somebody else take the room between the two, outcomes take what
+//! there is (4).
 //!
 //! Where segments differ in size, what counts is the sum: what is left of the active one, and what there is of the next.
 //! A segment that is let go adds its octets to that, since either it becomes the next one, or its octets are written to
-//! that at once; and it held fewer that lived. So the sum does not become less by moves. `tests/full.rs` and its random
-//! histories try it.
+//! that at once, but for a piece or two that the file system may need; and it held fewer that lived. So the sum does not
+//! become less by moves. `tests/full.rs` and its random histories try it.
 //!
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).

@@ -24,7 +24,7 @@
 //!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
-//! Not here: when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
+//! Not here: a piece (`stock/make.rs`), when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -32,15 +32,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::entry::CommitError;
-use super::fs::{File, Fs, write_all_at};
+use super::fs::{File, Fs};
 use super::place::Places;
-use super::presence::leads_to;
 use super::segment::Ready;
-use super::space::{self, Made, Next, SMALLEST, Size};
+use super::space::{Made, Next, SMALLEST, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
 mod disposal;
+mod make;
 mod supply;
 
 use disposal::{Discarded, Disposal};
@@ -48,7 +48,6 @@ use supply::{Piece, Supply};
 
 /// How long it is believed that the disk gives room, or does not, when nothing is known to have changed.
 const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
-static ZEROS: [u8; space::LARGEST_PIECE as usize] = [0; space::LARGEST_PIECE as usize];
 
 /// See the module. The thread runs [`Stock::work`].
 pub(super) struct Stock {
@@ -342,54 +341,6 @@ impl Stock {
         Ok(Some((file, length)))
     }
 
-    fn make(&self, piece: &Piece) -> io::Result<()> {
-        let octets = self.room_for(piece)?;
-        let path = self.places.segment(piece.sequence);
-        let file = match &piece.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                // Left there by a rename or an attempt whose directory sync failed; nobody was given it.
-                unlink(&*self.fs, &path)?;
-                self.fs.create(&path)?
-            }
-        };
-        write_all_at(&*file, &ZEROS[..octets as usize], piece.from)?;
-        file.sync_data()?;
-        if piece.file.is_none() {
-            self.fs.sync_dir(&self.places.log)?;
-        }
-        // Made in a directory that is being removed.
-        if !leads_to(&*self.fs, &path, &*file)? {
-            return Err(ErrorKind::NotFound.into());
-        }
-        self.put(Ready { sequence: piece.sequence, file, length: piece.from + octets });
-        Ok(())
-    }
-
-    /// The octets of this piece, if the disk has room for what is wanted.
-    fn room_for(&self, piece: &Piece) -> io::Result<u64> {
-        let rest = piece.size - piece.from;
-        let octets = rest.min(space::piece(piece.size));
-        let free = self.fs.free_space(&self.places.log)?;
-        let has_room = match piece.wanted {
-            Size::Any => return self.room_for_any(octets, piece.from == 0, free),
-            Size::Whole if free < rest => false,
-            Size::Whole => self.shelf().known_room.get(rest) == Some(true) || self.ask_for_room(rest)?,
-        };
-        if has_room { Ok(octets) } else { Err(ErrorKind::StorageFull.into()) }
-    }
-
-    /// The same where a part of the segment serves, too; the smallest one, if this piece is the first.
-    fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
-        let smallest = (is_first && octets > SMALLEST).then_some(SMALLEST);
-        for octets in [octets].into_iter().chain(smallest) {
-            if space::may_take(free) >= octets && self.fs.has_room(&self.places.log, octets)? {
-                return Ok(octets);
-            }
-        }
-        Err(ErrorKind::StorageFull.into())
-    }
-
     fn put(&self, made: Ready) {
         self.shelf().supply.put(made);
         self.change.notify_all();
@@ -411,19 +362,6 @@ impl Stock {
         if is_news {
             log::spool_stock(&self.places.log, error);
         }
-    }
-
-    /// Gives back what a failed attempt has taken; whether the pieces before it are there. After any failure but one
-    /// for want of room none is trusted any more.
-    fn withdraw(&self, piece: &Piece, error: &io::Error) -> bool {
-        let is_full = CommitError::from(error.kind()) == CommitError::Full;
-        match &piece.file {
-            // If it cannot be cut off, the next attempt writes over it.
-            Some(file) if is_full => drop(file.truncate(piece.from)),
-            // If it cannot be unlinked, the next attempt will.
-            _ => drop(self.fs.unlink(&self.places.segment(piece.sequence))),
-        }
-        is_full && piece.file.is_some()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

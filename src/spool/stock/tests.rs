@@ -3,6 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::journal::testing::Captured;
 use crate::spool::fs::sim::{Fault, SimFs};
+use crate::spool::fs::write_all_at;
+use crate::spool::space;
 
 const SIZE: u64 = 16 << 10;
 
@@ -252,6 +254,24 @@ fn what_is_let_go_is_a_part_of_a_larger_one() {
         assert_eq!(stock.take(Size::Whole).err(), Some(ErrorKind::StorageFull));
         assert_eq!(stock.take(Size::Any).map(|ready| (ready.sequence, ready.length)), Ok((3, 3 * SIZE)));
         assert_eq!(names(fs), ["00000003.seg"]);
+    });
+}
+
+/// Promise 4: what is freed on a full disk is there no more when somebody else comes for it.
+#[test]
+fn what_is_freed_on_a_full_disk_is_written_to_the_next_segment() {
+    with_stock_of(8 * SIZE, |fs, stock| {
+        stock.set_size(3 * SIZE);
+        let taken: Vec<u32> = (0..2).map(|_| stock.take(Size::Whole).unwrap().sequence).collect();
+        stock.set_size(8 * SIZE);
+        fs.set_capacity(Some(fs.used()));
+        taken.iter().for_each(|sequence| stock.let_go(*sequence));
+        // The first one is a part of the next segment; of the second one's octets goes a whole piece.
+        while stock.made().octets < 5 * SIZE {
+            std::thread::yield_now();
+        }
+        fs.set_capacity(Some(0));
+        assert_eq!(stock.take(Size::Any).map(|ready| ready.length), Ok(5 * SIZE));
     });
 }
 

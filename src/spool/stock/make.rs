@@ -1,0 +1,84 @@
+//! A piece of the next segment: zeros, written and synced where the disk has room for them.
+//!
+//! Promises
+//! 1. What is put on the shelf is synced, with its length, and with its name where the piece is the first one.
+//! 2. A piece that fails leaves what there was before it, if it failed for want of room, and nothing else.
+//!
+//! Not here: when a piece is due (`space.rs`, `stock/supply.rs`).
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use super::supply::Piece;
+use super::{Stock, unlink};
+use crate::spool::entry::CommitError;
+use crate::spool::fs::write_all_at;
+use crate::spool::presence::leads_to;
+use crate::spool::segment::Ready;
+use crate::spool::space::{self, SMALLEST, Size};
+
+static ZEROS: [u8; space::LARGEST_PIECE as usize] = [0; space::LARGEST_PIECE as usize];
+
+impl Stock {
+    /// Makes a piece, and puts it on the shelf.
+    pub(super) fn make(&self, piece: &Piece) -> io::Result<()> {
+        let octets = self.room_for(piece)?;
+        let path = self.places.segment(piece.sequence);
+        let file = match &piece.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                // Left there by a rename or an attempt whose directory sync failed; nobody was given it.
+                unlink(&*self.fs, &path)?;
+                self.fs.create(&path)?
+            }
+        };
+        write_all_at(&*file, &ZEROS[..octets as usize], piece.from)?;
+        file.sync_data()?;
+        if piece.file.is_none() {
+            self.fs.sync_dir(&self.places.log)?;
+        }
+        // Made in a directory that is being removed.
+        if !leads_to(&*self.fs, &path, &*file)? {
+            return Err(ErrorKind::NotFound.into());
+        }
+        self.put(Ready { sequence: piece.sequence, file, length: piece.from + octets });
+        Ok(())
+    }
+
+    /// The octets of this piece, if the disk has room for what is wanted.
+    fn room_for(&self, piece: &Piece) -> io::Result<u64> {
+        let rest = piece.size - piece.from;
+        let octets = rest.min(space::piece(piece.size));
+        let free = self.fs.free_space(&self.places.log)?;
+        let has_room = match piece.wanted {
+            Size::Any => return self.room_for_any(octets, piece.from == 0, free),
+            Size::Whole if free < rest => false,
+            Size::Whole => self.shelf().known_room.get(rest) == Some(true) || self.ask_for_room(rest)?,
+        };
+        if has_room { Ok(octets) } else { Err(ErrorKind::StorageFull.into()) }
+    }
+
+    /// The same where a part of the segment serves, too; the smallest one, if this piece is the first.
+    fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
+        let smallest = (is_first && octets > SMALLEST).then_some(SMALLEST);
+        for octets in [octets].into_iter().chain(smallest) {
+            if space::may_take(free) >= octets && self.fs.has_room(&self.places.log, octets)? {
+                return Ok(octets);
+            }
+        }
+        Err(ErrorKind::StorageFull.into())
+    }
+
+    /// Gives back what a failed attempt has taken; whether the pieces before it are there. After any failure but one
+    /// for want of room none is trusted any more.
+    pub(super) fn withdraw(&self, piece: &Piece, error: &io::Error) -> bool {
+        let is_full = CommitError::from(error.kind()) == CommitError::Full;
+        match &piece.file {
+            // If it cannot be cut off, the next attempt writes over it.
+            Some(file) if is_full => drop(file.truncate(piece.from)),
+            // If it cannot be unlinked, the next attempt will.
+            _ => drop(self.fs.unlink(&self.places.segment(piece.sequence))),
+        }
+        is_full && piece.file.is_some()
+    }
+}
