@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
 
-use super::capabilities::Capabilities;
-use super::group::{self, Group};
+use super::group::{group, obstacle};
 use super::subject::Subject;
 use super::trouble::{Peer, Phase, Trouble};
 use super::verdict::{Verdict, status_of};
 use super::{RecipientReport, Report, Transaction};
 use crate::queue_id::QueueId;
+use crate::smtp::client::{Capabilities, Group};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -50,7 +50,7 @@ impl Delivery {
     pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities) -> Self {
         let mut unsayable = Vec::new();
         for (index, recipient) in std::mem::take(&mut transaction.recipients) {
-            match group::obstacle(&transaction, &recipient, offered) {
+            match obstacle(&transaction, &recipient, offered) {
                 None => transaction.recipients.push((index, recipient)),
                 Some((status, said)) => {
                     unsayable.push(in_our_words(index, Verdict::Bounced, status, said));
@@ -59,7 +59,7 @@ impl Delivery {
         }
         Delivery {
             id: transaction.id,
-            group: Group::new(&transaction, offered),
+            group: group(&transaction, offered),
             size: transaction.size,
             content: transaction.content,
             recipients: transaction.recipients.iter().map(|(index, _)| (*index, None)).collect(),

@@ -16,7 +16,7 @@
 //! trouble.
 //!
 //! Not here: one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
-//! a reply means (`verdict.rs`), the commands' text (`group.rs`), the books (`delivery.rs`).
+//! a reply means (`verdict.rs`), the commands' text (`smtp/client.rs`), the books (`delivery.rs`).
 
 mod converse;
 mod step;
@@ -24,7 +24,6 @@ mod step;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::capabilities::Capabilities;
 use super::channel::Channel;
 use super::delivery::Delivery;
 use super::dsn_offer::DsnOffer;
@@ -34,6 +33,7 @@ use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::{Work, config};
 use crate::config::Pipelining;
 use crate::log;
+use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 

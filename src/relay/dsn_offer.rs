@@ -6,7 +6,7 @@
 //! 2. Where the relay then takes that message without them, none is sent for a day. Where it refuses it without them,
 //!    too, they were not to blame, and are sent again.
 //!
-//! Not here: which replies refuse them (`verdict.rs`), what a command has (`group.rs`), who reports success in the
+//! Not here: which replies refuse them (`verdict.rs`), what a command has (`smtp/client.rs`), who reports success in the
 //! relay's place (`queue/settlement.rs`).
 //!
 //! RFC 3461 4.
@@ -79,12 +79,12 @@ impl DsnOffer {
 mod tests {
     use std::time::Duration;
 
-    use super::super::capabilities::Capabilities;
     use super::super::delivery::Delivery;
     use super::super::remembered::PERIOD;
     use super::super::testing::{peer, transaction};
     use super::super::trouble::Phase;
     use super::*;
+    use crate::smtp::client::Capabilities;
     use crate::smtp::reply::Reply;
 
     /// The relay says `code` to the message `raw`, which was sent with the parameters or without.

@@ -1,93 +1,28 @@
-//! The commands of a transaction: MAIL, RCPT…, DATA, with the parameters a relay understands.
+//! The commands of a transaction for one relay, and what stands in their way.
 //!
-//! Promises:
-//! 1. A parameter is sent only when the relay offers its extension.
-//! 2. A command is one line: what the envelope holds cannot end it or add another.
-//! 3. What this relay could never take is known before anything is said to it ([`obstacle`]).
+//! Promises: what this relay could never take is known before anything is said to it ([`obstacle`]).
 //!
-//! Not here: when the lines are sent and what the replies mean (`dialog.rs`).
+//! Not here: the commands in writing (`smtp/client.rs`), when they are sent and what the replies mean (`dialog.rs`).
 //!
-//! RFC 5321 4.1.1.2 and 4.1.1.3, RFC 1870 (SIZE), RFC 2920 3.1 (groups), RFC 3461 4 (DSN), RFC 6152
-//! (BODY), RFC 6531 3.4 (SMTPUTF8).
+//! RFC 1870 (SIZE), RFC 6531 3.5 (SMTPUTF8).
 
 use super::Transaction;
-use super::capabilities::Capabilities;
-use crate::envelope::{Address, Body, Recipient};
-use crate::smtp::parameters;
+use crate::envelope::{Address, Recipient};
+use crate::smtp::client::{Capabilities, Dialect, Group, Mail, Spelling};
 use crate::status::Status;
 
-/// The commands of one transaction for one relay.
-pub(crate) struct Group {
-    mail: Line,
-    rcpts: Vec<Line>,
-}
-
-/// A command's line, without its end.
-pub(crate) struct Line {
-    pub(crate) text: String,
-    /// It has DSN parameters.
-    pub(crate) has_dsn: bool,
-}
-
-impl Group {
-    /// Puts the envelope of `transaction` in words that a relay with these offers understands.
-    pub(crate) fn new(transaction: &Transaction, offered: &Capabilities) -> Self {
-        let recipients = transaction.recipients.iter();
-        Group {
-            mail: mail(transaction, offered),
-            rcpts: recipients.map(|(_, recipient)| rcpt(recipient, offered)).collect(),
-        }
-    }
-
-    /// The MAIL line.
-    pub(crate) fn mail(&self) -> &Line {
-        &self.mail
-    }
-
-    /// The RCPT lines, in the transaction's order.
-    pub(crate) fn rcpts(&self) -> &[Line] {
-        &self.rcpts
-    }
-
-    /// All of it with its line ends, for a relay that offers PIPELINING.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let envelope = [&self.mail].into_iter().chain(&self.rcpts).map(|line| line.text.as_str());
-        for line in envelope.chain(["DATA"]) {
-            out.extend_from_slice(line.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-}
-
-fn mail(transaction: &Transaction, offered: &Capabilities) -> Line {
-    let reverse_path = transaction.reverse_path.mailbox().map(Address::to_mailbox).unwrap_or_default();
-    let mut text = format!("MAIL FROM:<{reverse_path}>");
-    if offered.size {
-        text.push_str(&format!(" SIZE={}", transaction.size));
-    }
-    if offered.eight_bit_mime && transaction.body == Body::EightBitMime {
-        text.push_str(" BODY=8BITMIME");
-    }
-    if offered.smtputf8 && transaction.needs_smtputf8 {
-        text.push_str(" SMTPUTF8");
-    }
-    with_dsn(text, offered, |text| {
-        parameters::push_mail_dsn(text, transaction.ret, transaction.envid.as_deref());
-    })
-}
-
-fn rcpt(recipient: &Recipient, offered: &Capabilities) -> Line {
-    let text = format!("RCPT TO:<{}>", recipient.address.to_mailbox());
-    with_dsn(text, offered, |text| parameters::push_rcpt_dsn(text, recipient))
-}
-
-/// `text`, and what `push` adds to it where DSN is offered.
-fn with_dsn(mut text: String, offered: &Capabilities, push: impl FnOnce(&mut String)) -> Line {
-    let without = text.len();
-    if offered.dsn {
-        push(&mut text);
-    }
-    Line { has_dsn: text.len() > without, text }
+/// The envelope of `transaction` in words that a relay with these offers understands.
+pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group {
+    let mail = Mail {
+        reverse_path: &transaction.reverse_path,
+        size: Some(transaction.size),
+        body: transaction.body,
+        smtputf8: transaction.needs_smtputf8,
+        ret: transaction.ret,
+        envid: transaction.envid.as_deref(),
+    };
+    let recipients = transaction.recipients.iter().map(|(_, recipient)| recipient);
+    Dialect { offered, spelling: Spelling::Strict }.group(&mail, recipients)
 }
 
 /// Why this relay can never take `transaction` for `recipient`, in our words.
@@ -114,7 +49,7 @@ pub(crate) fn obstacle(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{Notify, Ret};
+    use crate::envelope::{Body, Notify, Ret};
     use crate::relay::testing::transaction;
 
     fn everything() -> Capabilities {
@@ -142,7 +77,7 @@ mod tests {
 
     fn lines(transaction: &Transaction, offered: &Capabilities) -> Vec<String> {
         let mut out = Vec::new();
-        Group::new(transaction, offered).write(&mut out);
+        group(transaction, offered).write(&mut out);
         String::from_utf8(out).unwrap().split_terminator("\r\n").map(String::from).collect()
     }
 
@@ -160,8 +95,8 @@ mod tests {
     #[test]
     fn a_line_knows_whether_it_has_dsn_parameters() {
         let has_dsn = |transaction: &Transaction, offered: &Capabilities| {
-            let Group { mail, rcpts } = Group::new(transaction, offered);
-            (mail.has_dsn, rcpts.iter().map(|line| line.has_dsn).collect::<Vec<_>>())
+            let group = group(transaction, offered);
+            (group.mail().has_dsn, group.rcpts().iter().map(|line| line.has_dsn).collect::<Vec<_>>())
         };
         let mut mixed = demanding();
         mixed.recipients[1].1.notify = Notify::Unstated;

@@ -21,14 +21,13 @@
 //! begins, `certificate` its key, `distrust` why there is none) → `sasl` AUTH →
 //! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
 //! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire
-//! they all speak through, `capabilities` what the relay offers, `pace` how far ahead of its replies it is
-//! written to, `dsn_offer` whether it is given DSN parameters, `remembered` what is known of it for a day, `trouble` how failure is told.
+//! they all speak through, `pace` how far ahead of its replies it is written to, `dsn_offer` whether it is given DSN
+//! parameters, `remembered` what is known of it for a day, `trouble` how failure is told.
 //!
 //! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
 //!
 //! RFC 5321, 2920 (pipelining), 3207 (STARTTLS), 8314 (implicit TLS), 4954 (AUTH), 3461 (DSN).
 
-mod capabilities;
 mod certificate;
 mod channel;
 mod content;

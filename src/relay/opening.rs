@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::capabilities::Capabilities;
 use super::channel::Channel;
 use super::dial::Transport;
 use super::dialog::Connection;
@@ -25,6 +24,7 @@ use super::tls::{Client, Protection, Verified};
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::verdict::{Judgement, judge};
 use super::{config, sasl};
+use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 
 /// Opens a session on `stream`, connected to `peer`, which is to be `host`; a handshake begins with `flight`.

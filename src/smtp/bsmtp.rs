@@ -1,5 +1,4 @@
-//! A client's commands in writing: MAIL and RCPT with their parameters, and BSMTP, a whole dialogue in a
-//! file, which `sendmail` leaves for a daemon that is down.
+//! BSMTP: a whole dialogue in a file, which `sendmail` leaves for a daemon that is down.
 //!
 //! ```text
 //! EHLO localhost
@@ -13,20 +12,15 @@
 //! Every line ends with CRLF. A server session that is fed the file takes exactly one message from it.
 //!
 //! Promises:
-//! 1. A command is one line: nothing that an envelope holds can end it or add another.
-//! 2. A parameter is written only where its extension is offered; BSMTP is for our own session, which
-//!    offers them all.
-//! 3. A file that is whole ends as [`is_whole`] says; one that was cut off anywhere does not, since stuffed
+//! 1. What an envelope holds is written with all its parameters and addresses as they were given: it is for our own
+//!    session.
+//! 2. A file that is whole ends as [`is_whole`] says; one that was cut off anywhere does not, since stuffed
 //!    content never holds CRLF `.` CRLF.
 //!
-//! Not here: the file itself (`spool/drop.rs`), stuffing (`dot.rs`), what the relay is told
-//! (`relay/group.rs`).
-//!
-//! RFC 5321 4.1.1, RFC 3461 4 (DSN), RFC 6152 (BODY), RFC 6531 3.4 (SMTPUTF8).
+//! Not here: the file itself (`spool/drop.rs`), the commands (`client.rs`), stuffing (`dot.rs`).
 
-use super::parameters;
-use super::reply::Reply;
-use crate::envelope::{Body, Envelope, Recipient};
+use super::client::{Capabilities, Dialect, Mail, Spelling};
+use crate::envelope::Envelope;
 
 /// What a whole file ends in: the end of data and QUIT.
 const END: &[u8] = b"\r\n.\r\nQUIT\r\n";
@@ -37,73 +31,11 @@ pub const MAX_ENVELOPE_OCTETS: usize = 4 << 20;
 /// How many octets of a file's end [`is_whole`] looks at.
 pub const END_OCTETS: usize = END.len();
 
-/// The extensions that parameters of an envelope need.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offered {
-    /// BODY.
-    pub eight_bit_mime: bool,
-    /// SMTPUTF8.
-    pub smtputf8: bool,
-    /// RET, ENVID, NOTIFY and ORCPT.
-    pub dsn: bool,
-    /// The most octets of content; `None` where no limit is told (RFC 1870 4).
-    pub size: Option<u64>,
-}
-
-impl Offered {
-    /// What our own session offers.
-    pub const ALL: Offered = Offered { eight_bit_mime: true, smtputf8: true, dsn: true, size: None };
-
-    /// What a positive reply to EHLO offers.
-    pub fn by(ehlo: &Reply) -> Self {
-        let lines = ehlo.lines().iter().skip(1);
-        let of = |keyword: &str| {
-            lines.clone().find_map(|line| {
-                let mut words = line.split(' ');
-                words.next()?.eq_ignore_ascii_case(keyword).then_some(words.next().unwrap_or_default())
-            })
-        };
-        Offered {
-            eight_bit_mime: of("8BITMIME").is_some(),
-            smtputf8: of("SMTPUTF8").is_some(),
-            dsn: of("DSN").is_some(),
-            size: of("SIZE").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0),
-        }
-    }
-}
-
-/// The MAIL command, without its line end.
-pub fn mail(envelope: &Envelope, offered: Offered) -> String {
-    let mut line = format!("MAIL FROM:<{}>", envelope.reverse_path);
-    if offered.eight_bit_mime && envelope.body == Body::EightBitMime {
-        line.push_str(" BODY=8BITMIME");
-    }
-    if offered.smtputf8 && envelope.smtputf8 {
-        line.push_str(" SMTPUTF8");
-    }
-    if offered.dsn {
-        parameters::push_mail_dsn(&mut line, envelope.ret, envelope.envid.as_deref());
-    }
-    line
-}
-
-/// The RCPT command of one recipient, without its line end.
-pub fn rcpt(recipient: &Recipient, offered: Offered) -> String {
-    let mut line = format!("RCPT TO:<{}>", recipient.address);
-    if offered.dsn {
-        parameters::push_rcpt_dsn(&mut line, recipient);
-    }
-    line
-}
-
 /// Appends all that stands before the content in a file.
 pub fn begin(envelope: &Envelope, out: &mut Vec<u8>) {
-    let rcpts = envelope.recipients.iter().map(|recipient| rcpt(recipient, Offered::ALL));
-    let before = ["EHLO localhost".to_owned(), mail(envelope, Offered::ALL)];
-    for line in before.into_iter().chain(rcpts).chain(["DATA".to_owned()]) {
-        out.extend_from_slice(line.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
+    let dialect = Dialect { offered: &Capabilities::OURS, spelling: Spelling::AsGiven };
+    out.extend_from_slice(b"EHLO localhost\r\n");
+    dialect.group(&Mail::from(envelope), &envelope.recipients).write(out);
 }
 
 /// Appends what stands behind the end of data in a file.
@@ -124,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::envelope::{Address, Notify, Ret, ReversePath};
+    use crate::envelope::{Address, Body, Notify, Recipient, Ret, ReversePath};
     use crate::smtp::dot::Stuffer;
     use crate::smtp::session::{Action, Durable, Policy, Session};
 
@@ -210,33 +142,8 @@ mod tests {
         assert_eq!(read_back(&file), (vec![(full_envelope(), content)], true));
     }
 
-    #[test]
-    fn only_what_is_offered_is_asked_for() {
-        let ehlo = |lines: &[&str]| Reply::multiline(250, lines.iter().map(|&line| line.into()).collect());
-        assert_eq!(
-            Offered::by(&ehlo(&["DSN", "8BITMIME"])),
-            Offered { eight_bit_mime: true, ..Offered::default() }
-        );
-        assert_eq!(Offered::by(&ehlo(&["h", "dsn", "8bitmime x", "SMTPUTF8"])), Offered::ALL);
-        let (envelope, none) = (full_envelope(), Offered::default());
-        assert_eq!(mail(&envelope, none), "MAIL FROM:<röot>");
-        assert_eq!(rcpt(&envelope.recipients[0], none), "RCPT TO:<ann@example.org>");
-    }
-
-    #[test]
-    fn the_null_reverse_path_is_a_pair_of_brackets() {
-        assert_eq!(mail(&Envelope::from(ReversePath::Null), Offered::ALL), "MAIL FROM:<>");
-    }
-
-    #[test]
-    fn no_parameter_adds_a_line() {
-        let mut envelope = Envelope::from(ReversePath::Null);
-        envelope.envid = Some("x\r\nRCPT TO:<y>".into());
-        assert_eq!(mail(&envelope, Offered::ALL), "MAIL FROM:<>");
-    }
-
     proptest! {
-        /// Invariant 3.
+        /// Promise 2.
         #[test]
         fn a_file_is_whole_only_with_its_last_octet(content in "(\\.|\r\n|QUIT|x)*") {
             let content = if content.ends_with("\r\n") { content } else { content + "\r\n" };

@@ -9,6 +9,7 @@
 //! | [`reply`] | encode | parse |
 //! | [`command`] | parse | |
 //! | `parameters` | parse | write |
+//! | `client` | | what is offered; the commands of a transaction |
 //! | [`bsmtp`] | | a whole dialogue in a file |
 //! | [`dot`] | decode content | stuff content |
 //! | [`session`] | the whole dialogue | |
@@ -22,9 +23,10 @@
 
 mod bad_command;
 pub mod bsmtp;
+pub(crate) mod client;
 pub mod command;
 pub mod dot;
-pub(crate) mod parameters;
+mod parameters;
 mod path;
 pub mod reply;
 mod scan;

@@ -6,7 +6,7 @@
 //!
 //! Promises, writing: a parameter stays one; a value that cannot be one is left out.
 //!
-//! Not here: whether the server understands a parameter (`bsmtp.rs`, `relay/group.rs`).
+//! Not here: whether the server understands a parameter (`client.rs`).
 //!
 //! RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8), RFC 3461 (RET, ENVID, NOTIFY, ORCPT).
 
@@ -73,7 +73,7 @@ impl RcptParameters {
 }
 
 /// Appends what MAIL asks for by the DSN extension.
-pub(crate) fn push_mail_dsn(line: &mut String, ret: Option<Ret>, envid: Option<&str>) {
+pub(super) fn push_mail_dsn(line: &mut String, ret: Option<Ret>, envid: Option<&str>) {
     let ret = ret.map(|ret| match ret {
         Ret::Full => "FULL",
         Ret::Headers => "HDRS",
@@ -83,7 +83,7 @@ pub(crate) fn push_mail_dsn(line: &mut String, ret: Option<Ret>, envid: Option<&
 }
 
 /// Appends what RCPT asks for by the DSN extension.
-pub(crate) fn push_rcpt_dsn(line: &mut String, recipient: &Recipient) {
+pub(super) fn push_rcpt_dsn(line: &mut String, recipient: &Recipient) {
     push(line, "NOTIFY", notify_value(recipient.notify).as_deref());
     push(line, "ORCPT", recipient.orcpt.as_deref());
 }

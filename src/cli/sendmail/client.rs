@@ -20,7 +20,7 @@ use super::connection::{Connection, Patience};
 use super::content::Content;
 use super::ways::Way;
 use crate::envelope::{Envelope, Recipient};
-use crate::smtp::bsmtp::{self, Offered};
+use crate::smtp::client::{Capabilities, Dialect, Mail, Spelling};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
@@ -103,9 +103,9 @@ impl<'a> Client<'a> {
     }
 
     /// EHLO; a server without it is none of ours, and is left alone.
-    pub(super) fn hello(&mut self) -> Result<Offered, Undone> {
+    pub(super) fn hello(&mut self) -> Result<Capabilities, Undone> {
         let reply = self.command("EHLO localhost").map_err(absent)?;
-        welcome(reply).map(|reply| Offered::by(&reply))
+        welcome(reply).map(|reply| Capabilities::from_ehlo(&reply))
     }
 
     /// One command that is no part of a transaction; its reply.
@@ -114,11 +114,11 @@ impl<'a> Client<'a> {
     }
 
     /// MAIL.
-    pub(super) fn mail(&mut self, envelope: &Envelope, offered: Offered) -> Result<Reply, Undone> {
+    pub(super) fn mail(&mut self, envelope: &Envelope, offered: &Capabilities) -> Result<Reply, Undone> {
         if envelope.needs_smtputf8() && !offered.smtputf8 {
             return Err(Undone::Absent("SMTPUTF8 is not offered".into()));
         }
-        let reply = self.ask(&bsmtp::mail(envelope, offered))?;
+        let reply = self.ask(&to_daemon(offered).mail(&Mail::from(envelope)).text)?;
         // RFC 4954 6: this port is for those with a password, which says nothing of the message.
         if reply.code() == 530 {
             return Err(Undone::Absent(reply.to_string()));
@@ -127,8 +127,8 @@ impl<'a> Client<'a> {
     }
 
     /// RCPT.
-    pub(super) fn rcpt(&mut self, recipient: &Recipient, offered: Offered) -> Result<Reply, Undone> {
-        let reply = self.ask(&bsmtp::rcpt(recipient, offered))?;
+    pub(super) fn rcpt(&mut self, recipient: &Recipient, offered: &Capabilities) -> Result<Reply, Undone> {
+        let reply = self.ask(&to_daemon(offered).rcpt(recipient).text)?;
         // RFC 5321 4.5.3.1.10: too many recipients; a file in the drop directory may have them all.
         if reply.code() == 452 && reply.status() == Some(Status::transient(5, 3)) {
             return Err(Undone::TooMany(reply.to_string()));
@@ -143,15 +143,15 @@ impl<'a> Client<'a> {
         content: &mut Content<R>,
     ) -> Result<Reply, Undone> {
         let offered = self.hello()?;
-        self.mail(envelope, offered)?;
+        self.mail(envelope, &offered)?;
         for recipient in &envelope.recipients {
-            self.rcpt(recipient, offered)?;
+            self.rcpt(recipient, &offered)?;
         }
         let go_on = self.ask("DATA")?;
         if go_on.severity() != Severity::Intermediate {
             return accepted(Phase::Content, go_on).and_then(|reply| Err(Undone::Absent(reply.to_string())));
         }
-        self.content(content, offered.size.unwrap_or(u64::MAX))
+        self.content(content, offered.size_limit.unwrap_or(u64::MAX))
     }
 
     /// QUIT. What becomes of it concerns nobody, so it is not waited for long.
@@ -230,6 +230,11 @@ impl<'a> Client<'a> {
         // Nobody to show it to is no reason to lose the mail.
         let _ = writeln!(self.transcript, "{mark}{space}{line}");
     }
+}
+
+/// How commands are written for the daemon.
+fn to_daemon(offered: &Capabilities) -> Dialect<'_> {
+    Dialect { offered, spelling: Spelling::AsGiven }
 }
 
 /// What a reply means for the session, before any transaction.

@@ -189,9 +189,9 @@ fn verify_over(
     let mut silent = std::io::sink();
     let (mut client, _) = Client::connect(way, patience, &mut silent)?;
     let offered = client.hello()?;
-    client.mail(envelope, offered)?;
+    client.mail(envelope, &offered)?;
     for recipient in &envelope.recipients {
-        let reply = client.rcpt(recipient, offered)?;
+        let reply = client.rcpt(recipient, &offered)?;
         said.push(format!("{}... {reply}", recipient.address));
     }
     client.ask("RSET")?;

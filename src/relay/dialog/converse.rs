@@ -16,12 +16,12 @@ use std::time::Duration;
 use super::super::Work;
 use super::super::content::{self, Streamed};
 use super::super::delivery::Delivery;
-use super::super::group::{Group, Line};
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_too_many, judge};
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
+use crate::smtp::client::{Group, Line};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 

@@ -1,10 +1,10 @@
-//! What a relay offers in its reply to EHLO.
+//! What a server offers in its reply to EHLO.
 //!
 //! Promises: keywords are read whatever their case and order; an unknown or malformed line offers
 //! nothing and breaks nothing; what is offered before TLS is dropped with this value and asked again
 //! after it.
 //!
-//! Not here: what is made of an offer (`group.rs`, `sasl.rs`, `opening.rs`). CHUNKING is not used.
+//! Not here: what is made of an offer (`client.rs`; `relay/sasl.rs`, `relay/opening.rs`). CHUNKING is not used.
 //!
 //! RFC 5321 4.1.1.1, RFC 1870 (SIZE), RFC 2920 (PIPELINING), RFC 3207 (STARTTLS), RFC 3461 (DSN),
 //! RFC 4954 (AUTH), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8).
@@ -16,7 +16,7 @@ use crate::smtp::reply::Reply;
 pub(crate) struct Capabilities {
     /// SIZE: a `SIZE=` parameter is understood.
     pub(crate) size: bool,
-    /// The largest message taken, in octets; `None` where the relay states no fixed limit.
+    /// The largest message taken, in octets; `None` where the server states no fixed limit.
     pub(crate) size_limit: Option<u64>,
     /// `BODY=8BITMIME` is understood.
     pub(crate) eight_bit_mime: bool,
@@ -28,12 +28,24 @@ pub(crate) struct Capabilities {
     pub(crate) pipelining: bool,
     /// TLS may be started.
     pub(crate) starttls: bool,
-    /// SASL mechanisms, upper case, in the relay's order, each once.
+    /// SASL mechanisms, upper case, in the server's order, each once.
     pub(crate) auth: Vec<String>,
 }
 
 impl Capabilities {
-    /// Reads a positive reply to EHLO; its first line is the relay's name.
+    /// What our own session offers to a file: what parameters of an envelope need.
+    pub(crate) const OURS: Capabilities = Capabilities {
+        size: false,
+        size_limit: None,
+        eight_bit_mime: true,
+        smtputf8: true,
+        dsn: true,
+        pipelining: false,
+        starttls: false,
+        auth: Vec::new(),
+    };
+
+    /// Reads a positive reply to EHLO; its first line is the server's name.
     pub(crate) fn from_ehlo(reply: &Reply) -> Self {
         let mut offered = Capabilities::default();
         for line in reply.lines().iter().skip(1) {

@@ -1,0 +1,217 @@
+//! The client's half of SMTP: what a server offers, and the commands of a transaction in writing. The relay's side,
+//! `sendmail` and BSMTP write with it.
+//!
+//! Promises:
+//! 1. A parameter is written only where its extension is offered.
+//! 2. A command is one line: nothing that an envelope holds can end it or add another.
+//!
+//! Not here: when a line is sent and what its reply means (`relay/dialog.rs`, `cli/sendmail/client.rs`), stuffing
+//! (`dot.rs`).
+//!
+//! RFC 5321 4.1.1.2 and 4.1.1.3, RFC 1870 (SIZE), RFC 2920 3.1 (groups), RFC 3461 4 (DSN), RFC 6152 (BODY),
+//! RFC 6531 3.4 (SMTPUTF8).
+
+mod capabilities;
+
+use std::borrow::Cow;
+
+use super::parameters;
+use crate::envelope::{Address, Body, Envelope, Recipient, Ret, ReversePath};
+
+pub(crate) use capabilities::Capabilities;
+
+/// What MAIL says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mail<'a> {
+    pub(crate) reverse_path: &'a ReversePath,
+    /// Octets of the content, where they are known.
+    pub(crate) size: Option<u64>,
+    pub(crate) body: Body,
+    pub(crate) smtputf8: bool,
+    pub(crate) ret: Option<Ret>,
+    /// xtext still encoded.
+    pub(crate) envid: Option<&'a str>,
+}
+
+impl<'a> From<&'a Envelope> for Mail<'a> {
+    fn from(envelope: &'a Envelope) -> Self {
+        Mail {
+            reverse_path: &envelope.reverse_path,
+            size: None,
+            body: envelope.body,
+            smtputf8: envelope.smtputf8,
+            ret: envelope.ret,
+            envid: envelope.envid.as_deref(),
+        }
+    }
+}
+
+/// How an address is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// As it was given: for our own session, to which it would be another address with quotes.
+    AsGiven,
+    /// As SMTP has it, with quotes where they are needed.
+    Strict,
+}
+
+/// How commands are written for one server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect<'a> {
+    pub(crate) offered: &'a Capabilities,
+    pub(crate) spelling: Spelling,
+}
+
+/// A command's line, without its end.
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// It has DSN parameters.
+    pub(crate) has_dsn: bool,
+}
+
+/// The commands of one transaction.
+pub(crate) struct Group {
+    mail: Line,
+    rcpts: Vec<Line>,
+}
+
+impl Dialect<'_> {
+    /// The MAIL command.
+    pub(crate) fn mail(self, mail: &Mail<'_>) -> Line {
+        let reverse_path = mail.reverse_path.mailbox().map(|address| self.spelled(address));
+        let mut text = format!("MAIL FROM:<{}>", reverse_path.unwrap_or_default());
+        if let Some(size) = mail.size.filter(|_| self.offered.size) {
+            text.push_str(&format!(" SIZE={size}"));
+        }
+        if self.offered.eight_bit_mime && mail.body == Body::EightBitMime {
+            text.push_str(" BODY=8BITMIME");
+        }
+        if self.offered.smtputf8 && mail.smtputf8 {
+            text.push_str(" SMTPUTF8");
+        }
+        self.with_dsn(text, |text| parameters::push_mail_dsn(text, mail.ret, mail.envid))
+    }
+
+    /// The RCPT command of one recipient.
+    pub(crate) fn rcpt(self, recipient: &Recipient) -> Line {
+        let text = format!("RCPT TO:<{}>", self.spelled(&recipient.address));
+        self.with_dsn(text, |text| parameters::push_rcpt_dsn(text, recipient))
+    }
+
+    /// All the commands of a transaction.
+    pub(crate) fn group<'r>(
+        self,
+        mail: &Mail<'_>,
+        recipients: impl IntoIterator<Item = &'r Recipient>,
+    ) -> Group {
+        let rcpts = recipients.into_iter().map(|recipient| self.rcpt(recipient)).collect();
+        Group { mail: self.mail(mail), rcpts }
+    }
+
+    fn spelled(self, address: &Address) -> Cow<'_, str> {
+        match self.spelling {
+            Spelling::AsGiven => address.as_str().into(),
+            Spelling::Strict => address.to_mailbox(),
+        }
+    }
+
+    /// `text`, and what `push` adds to it where DSN is offered.
+    fn with_dsn(self, mut text: String, push: impl FnOnce(&mut String)) -> Line {
+        let without = text.len();
+        if self.offered.dsn {
+            push(&mut text);
+        }
+        Line { has_dsn: text.len() > without, text }
+    }
+}
+
+impl Group {
+    /// The MAIL line.
+    pub(crate) fn mail(&self) -> &Line {
+        &self.mail
+    }
+
+    /// The RCPT lines, in the order of the recipients.
+    pub(crate) fn rcpts(&self) -> &[Line] {
+        &self.rcpts
+    }
+
+    /// All of it with its line ends, DATA behind it: for a server that offers PIPELINING, or for a file.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let envelope = [&self.mail].into_iter().chain(&self.rcpts).map(|line| line.text.as_str());
+        for line in envelope.chain(["DATA"]) {
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO_OURS: Dialect<'_> = Dialect { offered: &Capabilities::OURS, spelling: Spelling::AsGiven };
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn from(text: &str) -> Envelope {
+        Envelope::from(ReversePath::Mailbox(address(text)))
+    }
+
+    #[test]
+    fn only_what_is_offered_is_asked_for() {
+        let mut envelope = from("röot");
+        (envelope.smtputf8, envelope.body) = (true, Body::EightBitMime);
+        (envelope.ret, envelope.envid) = (Some(Ret::Headers), Some("a+2Bb".into()));
+        let mail = Mail { size: Some(7), ..Mail::from(&envelope) };
+        let orcpt = Some("rfc822;ann@example.org".into());
+        let recipient = Recipient { orcpt, ..Recipient::plain(address("ann@example.org")) };
+        let none = Capabilities::default();
+        let every = Capabilities { size: true, ..Capabilities::OURS };
+        let cases = [
+            (&none, "MAIL FROM:<röot>", "RCPT TO:<ann@example.org>"),
+            (
+                &every,
+                "MAIL FROM:<röot> SIZE=7 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb",
+                "RCPT TO:<ann@example.org> ORCPT=rfc822;ann@example.org",
+            ),
+        ];
+        for (offered, expected_mail, expected_rcpt) in cases {
+            let dialect = Dialect { offered, spelling: Spelling::Strict };
+            let (mail, rcpt) = (dialect.mail(&mail), dialect.rcpt(&recipient));
+            assert_eq!((&*mail.text, &*rcpt.text), (expected_mail, expected_rcpt));
+            assert_eq!((mail.has_dsn, rcpt.has_dsn), (offered.dsn, offered.dsn));
+        }
+        let plain = TO_OURS.rcpt(&Recipient::plain(address("ann@example.org")));
+        assert!(!plain.has_dsn, "{}", plain.text);
+    }
+
+    #[test]
+    fn the_null_reverse_path_is_a_pair_of_brackets() {
+        let envelope = Envelope::from(ReversePath::Null);
+        assert_eq!(TO_OURS.mail(&Mail::from(&envelope)).text, "MAIL FROM:<>");
+    }
+
+    #[test]
+    fn no_parameter_adds_a_line() {
+        let mut envelope = Envelope::from(ReversePath::Null);
+        envelope.envid = Some("x\r\nRCPT TO:<y>".into());
+        assert_eq!(TO_OURS.mail(&Mail::from(&envelope)).text, "MAIL FROM:<>");
+    }
+
+    #[test]
+    fn dots_where_an_atom_has_none_are_quoted_for_others_alone() {
+        let envelope = from("a..b@example.org");
+        let recipient = Recipient::plain(address("c.@example.org"));
+        let strict = Dialect { spelling: Spelling::Strict, ..TO_OURS };
+        for (dialect, reverse_path, forward_path) in [
+            (TO_OURS, "a..b@example.org", "c.@example.org"),
+            (strict, "\"a..b\"@example.org", "\"c.\"@example.org"),
+        ] {
+            assert_eq!(dialect.mail(&Mail::from(&envelope)).text, format!("MAIL FROM:<{reverse_path}>"));
+            assert_eq!(dialect.rcpt(&recipient).text, format!("RCPT TO:<{forward_path}>"));
+        }
+    }
+}
