@@ -39,14 +39,6 @@ impl Bound {
         listener.set_nonblocking(true).map_err(io_error("set up", "the passed unix socket"))?;
         Ok(Bound::Unix(listener))
     }
-
-    /// Where it listens, for logs and for clients of port 0; `None` for a unix socket.
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        match self {
-            Bound::Tcp(listener) => listener.local_addr().ok(),
-            Bound::Unix(_) => None,
-        }
-    }
 }
 
 /// The address or the path.

@@ -45,7 +45,7 @@ mod file;
 
 use bounce::Told;
 use dialogue::{Refused, Verdict};
-use file::{Candidate, Kind, Look};
+use file::{Candidate, Kind, Look, Synced};
 
 /// Names looked at in a round.
 const NAMES: usize = 1000;
@@ -323,9 +323,14 @@ impl Pickup {
     }
 
     /// Whether a file is durably gone from where it was; if not, that is to be made up for.
-    fn noted(&mut self, synced: io::Result<()>) -> io::Result<()> {
-        self.is_unsynced |= synced.is_err();
-        synced.map_err(|error| io::Error::new(error.kind(), format!("a crash may bring it back: {error}")))
+    fn noted(&mut self, synced: Synced) -> io::Result<()> {
+        match synced {
+            Synced::Durably => Ok(()),
+            Synced::NotYet(error) => {
+                self.is_unsynced = true;
+                Err(io::Error::new(error.kind(), format!("a crash may bring it back: {error}")))
+            }
+        }
     }
 
     /// Disk calls, off the async threads.

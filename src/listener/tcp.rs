@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn a_free_port_is_listened_on_and_then_taken() {
         let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = bound.tcp_address().unwrap();
+        let address = bound.to_string().parse().unwrap();
         assert!(std::net::TcpStream::connect(address).is_ok());
         let error = bind(address).unwrap_err();
         assert!(matches!(error, BindError::InUse(_)), "{error}");

@@ -59,7 +59,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("submit.sock");
         let bound = bind(&Listen { socket: Some(path.clone()), ..listen() }).unwrap();
-        let address = bound[0].tcp_address().unwrap();
+        let address = bound[0].to_string().parse::<std::net::SocketAddr>().unwrap();
         drop(TcpStream::connect(address).unwrap());
         let mut clients: Vec<Box<dyn Read>> = vec![
             Box::new(TcpStream::connect(address).unwrap()),

@@ -176,16 +176,30 @@ pub(super) fn release(fs: &dyn Fs, claimed: &Path) -> io::Result<()> {
     fs.rename_to_new(claimed, &claimed.with_extension(&WHOLE[1..]))
 }
 
-/// Takes the name `path` from the file with this inode; leaves it to a file that has taken it. Whether that is
-/// durable.
-pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<io::Result<()>> {
+/// Whether a name that was taken from a file stays away from it.
+#[derive(Debug)]
+pub(super) enum Synced {
+    /// It does.
+    Durably,
+    /// A crash may bring it back, for this reason.
+    NotYet(io::Error),
+}
+
+impl From<io::Result<()>> for Synced {
+    fn from(synced: io::Result<()>) -> Self {
+        synced.map_or_else(Synced::NotYet, |()| Synced::Durably)
+    }
+}
+
+/// Takes the name `path` from the file with this inode; leaves it to a file that has taken it.
+pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<Synced> {
     match fs.facts(path) {
         Ok(facts) if facts.inode == inode => fs.unlink(path)?,
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    Ok(sync_directory(fs, path))
+    Ok(sync_directory(fs, path).into())
 }
 
 /// Where a file that nothing becomes of has gone.
@@ -207,12 +221,12 @@ impl fmt::Display for Resting {
 
 /// Moves the file at `path` into `corrupt`, or removes it where that holds enough such files already and it is an
 /// ordinary user's; where it is, and whether that is durable.
-pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(Resting, io::Result<()>)> {
+pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(Resting, Synced)> {
     let facts = fs.facts(path)?;
     // A directory cannot be removed like this, and takes no room to speak of.
     if facts.is_regular && is_ordinary(facts.owner) && !has_room(fs, corrupt, facts.length)? {
         fs.unlink(path)?;
-        return Ok((Resting::Removed, sync_directory(fs, path)));
+        return Ok((Resting::Removed, sync_directory(fs, path).into()));
     }
     let (to, synced) = move_aside(fs, path, corrupt)?;
     Ok((Resting::At(to), synced))
@@ -232,7 +246,7 @@ fn has_room(fs: &dyn Fs, corrupt: &Path, length: u64) -> io::Result<bool> {
     Ok(files <= MOST_FILES && octets <= MOST_OCTETS)
 }
 
-fn move_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, io::Result<()>)> {
+fn move_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, Synced)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     for number in 0..1000 {
         let again = if number == 0 { String::new() } else { format!(".{number}") };
@@ -242,7 +256,7 @@ fn move_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, 
             Err(e) => return Err(e),
             Ok(()) => {
                 let synced = sync_directory(fs, &to).and_then(|()| sync_directory(fs, path));
-                return Ok((to, synced));
+                return Ok((to, synced.into()));
             }
         }
     }
@@ -274,7 +288,7 @@ mod tests {
                 let path = drop.join(format!("{number}.bsmtp"));
                 fs.create(&path).unwrap().write_at(&vec![0; length], 0).unwrap();
                 let (resting, synced) = set_aside(&fs, &path, corrupt).unwrap();
-                synced.unwrap();
+                assert!(matches!(synced, Synced::Durably), "{synced:?}");
                 at += usize::from(resting != Resting::Removed);
                 assert!(fs.facts(&path).is_err());
             }

@@ -29,7 +29,7 @@ struct Open {
 impl Open {
     fn doors(host: Host, mut doors: Vec<Bound>) -> Open {
         let bound = tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = bound.tcp_address().unwrap();
+        let address = bound.to_string().parse().unwrap();
         doors.push(bound);
         let serving = tokio::spawn(serve(doors, host.service.clone(), host.stop.clone()));
         Open { host, address, serving }
