@@ -1,7 +1,8 @@
 //! `nullmta rewrite`: what would become of a message, without sending it.
 //!
 //! Promises: nothing is queued and no daemon is asked; what is shown is what intake would do, save for our
-//! Received field and the Message-ID, which a message gets when it is queued.
+//! Received field and the Message-ID, which a message gets when it is queued. What intake would refuse for its content
+//! is refused in the same words, with exit code 1; without `--explain` the beginning of it may have been shown by then.
 
 mod json;
 
@@ -18,6 +19,7 @@ use super::queue::print_json;
 use super::sendmail::login;
 use crate::config::Config;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::message::bare_cr::BareCrs;
 use crate::message::fixup::{Fixed, Fixup, Task};
 use crate::message::header;
 use crate::message::rewrite::{Facts, LocalUser};
@@ -85,29 +87,32 @@ impl Rewrite {
     }
 }
 
-/// What becomes of the envelope, as the relay is told it, and of the header; the body is not read.
+/// What becomes of the envelope, as the relay is told it, and of the header. All is read, for what makes intake refuse
+/// it may stand at its end.
 fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), Failure> {
     let rules = task.rules.clone();
-    let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
-    while out.is_empty()
-        && let Some(line) = next_line(input)?
-    {
-        fixup.push(&line, &mut out).map_err(refused)?;
+    let (mut lines, mut fixup, mut header) = (Lines::of(input), Fixup::new(task), Vec::new());
+    let mut body = Vec::new();
+    while let Some(line) = lines.next()? {
+        let out = if header.is_empty() { &mut header } else { &mut body };
+        fixup.push(&line, out).map_err(refused)?;
+        body.clear();
     }
-    let mut fixed = fixup.finish(&mut out).map_err(refused)?;
+    let out = if header.is_empty() { &mut header } else { &mut body };
+    let mut fixed = fixup.finish(out).map_err(refused)?;
     fixed.envelope.reverse_path = fixed.envelope.reverse_path.or_for_null(rules.null_sender());
-    Ok((fixed, header::split(&out).header.octets().to_owned()))
+    Ok((fixed, header::split(&header).header.octets().to_owned()))
 }
 
 /// The whole message, with the line ends of a file.
 fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Failure> {
-    let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
+    let (mut lines, mut fixup, mut out) = (Lines::of(input), Fixup::new(task), Vec::new());
     let mut write = |out: &mut Vec<u8>| {
         let written = output.write_all(&with_lf(out));
         out.clear();
         printed(written)
     };
-    while let Some(line) = next_line(input)? {
+    while let Some(line) = lines.next()? {
         fixup.push(&line, &mut out).map_err(refused)?;
         write(&mut out)?;
     }
@@ -115,18 +120,33 @@ fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result
     write(&mut out)
 }
 
-/// A line as a session or `sendmail` would have it, with CRLF at its end.
-fn next_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
-    let mut line = Vec::new();
-    let read = input.read_until(b'\n', &mut line);
-    read.map_err(|error| Failure::new(Exit::IoError, format!("cannot read the message: {error}")))?;
-    if line.is_empty() {
-        return Ok(None);
+/// The lines of a message as a session or `sendmail` would have them, with CRLF at their ends, and judged as there.
+struct Lines<'i, I> {
+    input: &'i mut I,
+    bare_crs: BareCrs,
+}
+
+impl<'i, I: BufRead> Lines<'i, I> {
+    fn of(input: &'i mut I) -> Self {
+        Lines { input, bare_crs: BareCrs::default() }
     }
-    let (mut decoder, mut decoded) = (Decoder::for_chunks(), Vec::new());
-    decoder.push(&line, &mut decoded);
-    decoder.finish(&mut decoded);
-    Ok(Some(decoded))
+
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let mut line = Vec::new();
+        let read = self.input.read_until(b'\n', &mut line);
+        read.map_err(|error| Failure::new(Exit::IoError, format!("cannot read the message: {error}")))?;
+        self.bare_crs.push(&line);
+        if let Some(hidden) = self.bare_crs.hidden_bcc() {
+            return Err(refused(hidden));
+        }
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let (mut decoder, mut decoded) = (Decoder::for_chunks(), Vec::new());
+        decoder.push(&line, &mut decoded);
+        decoder.finish(&mut decoded);
+        Ok(Some(decoded))
+    }
 }
 
 fn with_lf(octets: &[u8]) -> Vec<u8> {
@@ -255,11 +275,23 @@ mod tests {
         }
     }
 
+    /// A message that intake refuses, for a Bcc behind a bare CR, was shown rewritten, with the Bcc in another field.
     #[test]
     fn a_carriage_return_is_what_it_is_at_intake() {
-        let (_, header) = header_of(task(), &mut &b"To: a@x\r\nSubject: x\rBcc: b@y\r\r\n\r\n"[..]).unwrap();
+        let (_, header) = header_of(task(), &mut &b"To: a@x\r\nSubject: x\ry: z\r\r\n\r\n"[..]).unwrap();
         let header = String::from_utf8(header).unwrap();
-        assert!(header.starts_with("To: a@x\r\nSubject: x Bcc: b@y\r\n"), "{header:?}");
+        assert!(header.starts_with("To: a@x\r\nSubject: x y: z\r\n"), "{header:?}");
+        for message in
+            ["To: a@x\r\nSubject: x\rBcc: b@y\r\r\n\r\n", "To: a@x\rBcc: b@y", "text\n\rBcc: b@y\n"]
+        {
+            let explained = header_of(task(), &mut message.as_bytes()).map(|_| ());
+            let copied = copy(task(), &mut message.as_bytes(), &mut Vec::new());
+            for refused in [explained, copied] {
+                let failure = refused.unwrap_err();
+                let expected = "the message would be refused: a Bcc stands behind a CR that ends no line: end lines with CRLF";
+                assert_eq!((failure.exit(), failure.to_string().as_str()), (Exit::Failed, expected));
+            }
+        }
     }
 
     #[test]

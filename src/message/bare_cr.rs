@@ -7,15 +7,13 @@
 //! Promises: in whatever pieces the octets come, the answer is the same. Memory is one short line. Behind the first
 //! empty line nothing is looked for: there a Bcc is text.
 //!
-//! Not here: the refusal (`smtp/session/content.rs`, `cli/sendmail/message.rs`).
+//! Not here: the refusal (`hidden_bcc.rs`).
 
+use super::hidden_bcc::HiddenBcc;
 use super::reading::{Reading, bare_name};
 
 /// What is looked at behind a CR.
 const MAX_LOOKED_AT_OCTETS: usize = 128;
-
-/// What submitters of such a message are told.
-pub const SENTENCE: &str = "a Bcc stands behind a CR that ends no line: end lines with CRLF";
 
 /// Looks for a Bcc behind a bare CR in octets as they came in.
 #[derive(Debug, Default)]
@@ -48,9 +46,9 @@ impl BareCrs {
         }
     }
 
-    /// Whether there is such a Bcc in what was taken.
-    pub fn hide_bcc(&self) -> bool {
-        self.is_found || self.reads_as_bcc()
+    /// What there is of such a Bcc in what was taken.
+    pub fn hidden_bcc(&self) -> Option<HiddenBcc> {
+        (self.is_found || self.reads_as_bcc()).then_some(HiddenBcc::BehindCr)
     }
 
     fn step(&mut self, octet: u8) {
@@ -115,7 +113,7 @@ mod tests {
             for len in [1, 2, 3, 100] {
                 let mut found = BareCrs::default();
                 octets.as_bytes().chunks(len).for_each(|piece| found.push(piece));
-                assert_eq!(found.hide_bcc(), is_found, "{octets:?} by {len}");
+                assert_eq!(found.hidden_bcc().is_some(), is_found, "{octets:?} by {len}");
             }
         }
     }

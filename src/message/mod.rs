@@ -24,6 +24,7 @@ pub mod display_name;
 pub mod dsn;
 pub mod fixup;
 pub mod header;
+pub mod hidden_bcc;
 pub mod long_lines;
 pub mod mend;
 pub mod received;

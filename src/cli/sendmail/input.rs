@@ -11,6 +11,7 @@
 use std::io::{self, Read};
 
 use crate::message::bare_cr::BareCrs;
+use crate::message::hidden_bcc::HiddenBcc;
 use crate::smtp::dot::Decoder;
 
 const BUFFER_OCTETS: usize = 64 * 1024;
@@ -42,9 +43,9 @@ impl<R: Read> Input<R> {
         Input { source, ends_at_dot, at: At::LineStart, decoder, bare_crs, buffer }
     }
 
-    /// Whether what was read has a Bcc behind a bare CR.
-    pub(super) fn hides_bcc(&self) -> bool {
-        self.bare_crs.hide_bcc()
+    /// What was read of a Bcc behind a bare CR.
+    pub(super) fn hidden_bcc(&self) -> Option<HiddenBcc> {
+        self.bare_crs.hidden_bcc()
     }
 
     /// Reads some more and appends it to `out`; false once there is no more.

@@ -20,9 +20,9 @@ use super::overflow::Overflow;
 use super::recipients;
 use crate::cli::exit::{Exit, Failure};
 use crate::message::address_list::Listed;
-use crate::message::bare_cr;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
+use crate::message::hidden_bcc::HiddenBcc;
 use crate::message::mend::Mender;
 
 /// Of a message, so many octets are held in memory: its header section, and for most all the rest.
@@ -55,8 +55,8 @@ impl<R: Read> Message<R> {
             mender.push(&raw, &mut octets);
             raw.clear();
         }
-        if input.hides_bcc() {
-            return Err(Failure::new(Exit::DataErr, format!("{}; nothing was queued", bare_cr::SENTENCE)));
+        if let Some(hidden) = input.hidden_bcc() {
+            return Err(refused(hidden));
         }
         // It holds something back only before the end of the header section, or where there is no more to come.
         mender.finish(&mut octets);
@@ -78,6 +78,10 @@ impl<R: Read> Message<R> {
 /// The input broke off; the message it was the beginning of is not to be sent.
 pub(super) fn unreadable(error: &io::Error) -> Failure {
     Failure::new(Exit::IoError, format!("standard input: {error}; nothing was queued"))
+}
+
+fn refused(why: HiddenBcc) -> Failure {
+    Failure::new(Exit::DataErr, format!("{why}; nothing was queued"))
 }
 
 fn header_too_large() -> Failure {

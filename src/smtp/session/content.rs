@@ -9,7 +9,7 @@
 
 use super::state::{State, Transaction};
 use super::{Action, Answered, Durable, Refusal, Session, error, ok, say_hello_first};
-use crate::message::bare_cr::{self, BareCrs};
+use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::{Decoder, LineEnd};
 use crate::smtp::reply::Reply;
 
@@ -199,8 +199,8 @@ impl<P: Durable> Session<P> {
         if transfer.octets > self.policy.max_message_size {
             return (taken, self.give_up(too_large()));
         }
-        if transfer.bare_crs.hide_bcc() {
-            return (taken, self.give_up(error(550, 6, 0, bare_cr::SENTENCE)));
+        if let Some(hidden) = transfer.bare_crs.hidden_bcc() {
+            return (taken, self.give_up(error(550, 6, 0, hidden.sentence())));
         }
         if !content.is_empty() {
             return (taken, Action::Content(content));
