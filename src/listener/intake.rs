@@ -262,6 +262,7 @@ fn refusal_of_content(why: Unacceptable) -> Refusal {
         Unacceptable::MailLoop => Refusal::MailLoop,
         Unacceptable::HeaderTooLarge => Refusal::HeaderTooLarge,
         Unacceptable::TooMuchEffort => Refusal::Other(Reply::new(552, Status::permanent(3, 4), text)),
+        Unacceptable::HiddenBcc(_) => Refusal::Other(Reply::new(550, Status::permanent(6, 0), text)),
         Unacceptable::Rejected(_) => Refusal::Other(Reply::new(550, Status::permanent(7, 1), text)),
     }
 }

@@ -23,8 +23,9 @@ use std::sync::Arc;
 use jiff::Zoned;
 
 use super::header::{Header, Scan, Split, split};
+use super::hidden_bcc::HiddenBcc;
 use super::long_lines::{Folder, LongLines};
-use super::mend::Mender;
+use super::mend::{Beyond, Mender};
 use super::rewrite::{Changes, Facts, Refused, Rewritten, Rules, rewrite};
 use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
@@ -51,8 +52,16 @@ pub enum Unacceptable {
     TooMuchEffort,
     /// More than [`MAX_RECEIVED_FIELDS`] Received fields: 554 5.4.6.
     MailLoop,
+    /// Others would read its Bcc: 550 5.6.0.
+    HiddenBcc(HiddenBcc),
     /// A rule of the configuration rejects it, in these words: 550 5.7.1.
     Rejected(Box<str>),
+}
+
+impl From<HiddenBcc> for Unacceptable {
+    fn from(hidden: HiddenBcc) -> Self {
+        Unacceptable::HiddenBcc(hidden)
+    }
 }
 
 impl From<Refused> for Unacceptable {
@@ -71,6 +80,7 @@ impl fmt::Display for Unacceptable {
             Unacceptable::HeaderTooLarge => "header section too large",
             Unacceptable::TooMuchEffort => "header section too large for the header rules",
             Unacceptable::MailLoop => "too many Received fields: the message goes in circles",
+            Unacceptable::HiddenBcc(hidden) => hidden.sentence(),
             Unacceptable::Rejected(text) => text,
         })
     }
@@ -149,6 +159,8 @@ enum State {
 struct Following {
     rewritten: Rewritten,
     folder: Folder,
+    /// A Bcc is looked for in it while it may be header.
+    beyond: Beyond,
     /// What is said of lines that are too long, if there are any.
     of_long_lines: LongLinesFound,
 }
@@ -202,10 +214,13 @@ impl Fixup {
                 Err(why) => self.state = State::Refused(why),
             }
         }
-        match &mut self.state {
-            State::Refused(why) => return Err(why.clone()),
-            State::Body(following) => following.folder.push(rest, out),
-            State::Header(_) => {}
+        if let State::Body(following) = &mut self.state
+            && let Err(hidden) = following.push(rest, out)
+        {
+            self.state = State::Refused(hidden.into());
+        }
+        if let State::Refused(why) = &self.state {
+            return Err(why.clone());
         }
         self.is_eight_bit |= !out[begins_at..].is_ascii();
         Ok(())
@@ -215,8 +230,8 @@ impl Fixup {
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Fixed, Unacceptable> {
         let begins_at = out.len();
         let mut fixed = match self.state {
-            State::Header(collecting) => collecting.finish(out)?.finish(out),
-            State::Body(following) => following.finish(out),
+            State::Header(collecting) => collecting.finish(out)?.finish(out)?,
+            State::Body(following) => following.finish(out)?,
             State::Refused(why) => return Err(why),
         };
         if self.is_eight_bit || !out[begins_at..].is_ascii() {
@@ -229,9 +244,11 @@ impl Fixup {
 impl Collecting {
     /// Takes a line: what became of the message, once the header section is whole and written.
     fn push(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Following>, Unacceptable> {
-        self.mender.push(line, &mut self.octets);
+        self.mender.push(line, &mut self.octets)?;
         if let Some(end) = self.scan.advance(&self.octets) {
-            return self.task.write(end.split(&self.octets), out).map(Some);
+            let following = self.task.write(end.split(&self.octets), out)?;
+            let beyond = std::mem::take(&mut self.mender).into_beyond();
+            return Ok(Some(Following { beyond, ..following }));
         }
         if self.scan.header_octets(self.octets.len()) > MAX_HEADER_OCTETS {
             return Err(Unacceptable::HeaderTooLarge);
@@ -242,7 +259,7 @@ impl Collecting {
     /// Nothing follows.
     fn finish(self, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
         let Collecting { task, mender, mut octets, mut scan } = self;
-        mender.finish(&mut octets);
+        mender.finish(&mut octets)?;
         let end = scan.advance(&octets).unwrap_or_else(|| scan.finish(&octets));
         task.write(end.split(&octets), out)
     }
@@ -267,16 +284,23 @@ impl Task {
         folder.push(&rewritten.header, out);
         folder.push(if content.blank_line.is_empty() { b"\r\n" } else { content.blank_line }, out);
         folder.push(content.body, out);
-        Ok(Following { rewritten, folder, of_long_lines })
+        Ok(Following { rewritten, folder, beyond: Beyond::default(), of_long_lines })
     }
 }
 
 impl Following {
-    fn finish(self, out: &mut Vec<u8>) -> Fixed {
-        let Following { rewritten, folder, of_long_lines } = self;
+    fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), HiddenBcc> {
+        self.beyond.push(octets)?;
+        self.folder.push(octets, out);
+        Ok(())
+    }
+
+    fn finish(self, out: &mut Vec<u8>) -> Result<Fixed, HiddenBcc> {
+        let Following { rewritten, folder, beyond, of_long_lines } = self;
+        beyond.finish()?;
         let long_lines = folder.finish(out).then_some(of_long_lines);
         let message_id = message_id(split(&rewritten.header).header);
-        Fixed { envelope: rewritten.envelope, changes: rewritten.changes, message_id, long_lines }
+        Ok(Fixed { envelope: rewritten.envelope, changes: rewritten.changes, message_id, long_lines })
     }
 }
 

@@ -5,7 +5,7 @@
 //! everybody, a From in it is not the message's.
 //!
 //! Promises:
-//! 1. A line before the first empty line that reads as Bcc or Resent-Bcc is a field behind this, and so dropped
+//! 1. A line before the header section's empty line that reads as Bcc or Resent-Bcc is a field behind this, and so dropped
 //!    (`rewrite/`) or a recipient (`sendmail -t`); so is the first that reads as From and has an `@` in it.
 //!    Other lines alone make no header of a text: `Hello: …` may begin a letter.
 //! 2. A header section that is none of the kinds below goes through as it is, and what was mended too.
@@ -15,26 +15,56 @@
 //! |---|---|---|
 //! | UTF-8 byte order mark | dropped, if a field follows | a line that is no field |
 //! | mbox `From ` or `>From ` line, with a time in it | dropped, if a field follows | a line that is no field |
-//! | empty lines | dropped, if promise 1 asks for it | the header section ends |
+//! | empty lines | dropped, if promise 1 asks for it | see below |
 //! | line of spaces and tabs | the same | a continuation (RFC 5322 4.2), stays |
+//! | every line is indented | if promise 1 asks for it: the indent is dropped, what is indented more is a continuation | a continuation |
 //! | space or tab before the colon | the field's own (RFC 5322 4.5), stays | the same |
 //! | any other line that is no field: no colon, NUL, 8-bit or a space in the name, `GET / HTTP/1.1` | if promise 1 asks for it: in a field `X-Before-Header` | if promise 1 asks for it: a continuation of the line before, which is what a line broken without indenting was |
-//! | the same, behind From, Sender or Reply-To | | a field `X-Before-Header`, so that From can be read |
+//! | the same, behind From, Sender, Reply-To, Date and their like | | a field `X-Before-Header`, so that From can be read |
 //! | the same, and it reads as From or Bcc (`reading.rs`: `B cc:`, `>Bcc:`, NUL, `Bcc;`, `Bcc s@x`, a colon on the next line) | that field | the same |
 //! | a line that is a list of addresses, right behind a field of them: with an `@` in each, or behind a comma | | a continuation of it |
 //! | bare CR | a space, since the session and `sendmail` read it so (`smtp/dot.rs`) | the same |
-//! | bare CR, and a Bcc behind it | the message is refused (`bare_cr.rs`) | the same |
 //!
 //! Where promise 1 does not ask for it, the header section ends before the line, which is text (`header.rs`).
 //!
+//! The first empty line behind a field ends the header section, and a Bcc behind it is text that somebody quotes, but
+//! for programs that write a field or two and an empty line before their header:
+//!
+//! | the fields before the empty line | what stands behind it | it is |
+//! |---|---|---|
+//! | one that makes a message: From, Sender, Reply-To, To, Cc, Bcc, Subject, Date, Message-ID, In-Reply-To, References, MIME-Version or one of Resent | anything | the body |
+//! | none of these (`Content-Type`, `X-Mailer`, `Status`) | fields, continuations and empty lines, and then a line that reads as Bcc | the header goes on; the empty line is dropped |
+//! | the same | the same, and then From with an `@` and another field that makes a message | the same |
+//! | the same | anything else: a line that is no field, or an empty line behind a field that makes a message | the body |
+//!
+//! Fails: [`HiddenBcc`], for a Bcc that would be read by others and that can be made neither a field nor text.
+//!
+//! | the Bcc stands | |
+//! |---|---|
+//! | behind a bare CR | `bare_cr.rs`, before the CR is a space |
+//! | on a continuation of another field of a message or of MIME, with a colon and an `@`: a header of which all lines but the first are indented, or a field folded oddly | neither reading is safe; behind any other field, such as DKIM-Signature or `X-…`, it is text |
+//! | behind more than [`MAX_HELD_OCTETS`] of lines that are no header, and no empty line | these have gone on by then |
+//!
 //! Not here: what is done to fields (`rewrite/`).
 
-use super::address::mailboxes;
-use super::header::{Line, is_mbox_line};
-use super::reading::{Name, Reading, is_readable};
+mod beyond;
+mod doubt;
+mod kind;
 
-/// A Bcc that stands further behind a line that is no field is text.
+use super::address::mailboxes;
+use super::header::{Line, is_wsp};
+use super::hidden_bcc::HiddenBcc;
+use super::reading::{Name, Reading, readable_len};
+pub use beyond::Beyond;
+use doubt::{Doubt, Place, is_blank, is_mbox};
+use kind::Kind;
+pub use kind::makes_a_message;
+
+/// A Bcc that stands further behind a line that is no field is not mended.
 const MAX_HELD_OCTETS: usize = 64 * 1024;
+
+/// So much is looked at of a continuation.
+const MAX_FOLD_OCTETS: usize = 1000;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -46,9 +76,17 @@ pub struct Mender {
     at: At,
     has_field: bool,
     has_from: bool,
-    last: Last,
+    /// A field makes a message of it: the next empty line ends the header section.
+    makes_a_message: bool,
+    /// By so many spaces and tabs each line is indented.
+    indent: usize,
+    /// The field that went on last.
+    last: Kind,
     /// Its last octet that is no white space.
     last_octet: u8,
+    /// What is looked for behind text that was not held to its end.
+    beyond: Beyond,
+    hidden: Option<HiddenBcc>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,48 +97,45 @@ enum At {
     /// Within a line that belongs to the header section.
     InLine,
     /// Behind a line that is no field.
-    InDoubt(Doubt),
+    InDoubt(Held),
     /// Behind the header section.
     Body,
 }
 
-/// Lines that are held, of which the first is no field.
-#[derive(Clone, Copy, Debug, Default)]
-struct Doubt {
+/// Lines that are held.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    doubt: Doubt,
     /// Where the line begins that is looked at next.
     line: usize,
-    /// No line ends between there and here.
+    /// Before this it has no end.
     searched: usize,
-    has_mbox_line: bool,
-    has_blank_line: bool,
-    /// Not only empty lines and mbox lines.
-    has_text: bool,
-}
-
-/// The field that went on last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Last {
-    /// From, Sender, Reply-To.
-    Authors,
-    Recipients,
-    #[default]
-    Other,
 }
 
 impl Mender {
-    /// Takes `octets` and appends what is decided to `out`.
-    pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+    /// Takes `octets` and appends what is decided to `out`. Once it has failed it fails always.
+    pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), HiddenBcc> {
         if matches!(self.at, At::Body) {
-            return out.extend_from_slice(octets);
+            self.hidden = self.hidden.or(self.beyond.push(octets).err());
+            out.extend_from_slice(octets);
+        } else {
+            self.held.extend_from_slice(octets);
+            while self.step(false, out) {}
         }
-        self.held.extend_from_slice(octets);
-        while self.step(false, out) {}
+        self.hidden.map_or(Ok(()), Err)
     }
 
     /// Nothing follows: appends what is left to `out`.
-    pub fn finish(mut self, out: &mut Vec<u8>) {
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), HiddenBcc> {
         while self.step(true, out) {}
         out.append(&mut self.held);
+        self.hidden.map_or(Ok(()), Err)?;
+        self.beyond.finish()
+    }
+
+    /// The header section is over: what is still to be looked for behind it.
+    pub fn into_beyond(self) -> Beyond {
+        self.beyond
     }
 
     /// Decides on a line or a part of one; false where there is not enough of it. `is_whole`: nothing follows.
@@ -113,7 +148,7 @@ impl Mender {
                 self.at = if end.is_some() { At::LineStart } else { At::InLine };
                 end.is_some()
             }
-            At::InDoubt(doubt) => self.look_on(doubt, is_whole, out),
+            At::InDoubt(held) => self.look_on(held, is_whole, out),
             At::Body => {
                 out.append(&mut self.held);
                 false
@@ -124,92 +159,151 @@ impl Mender {
     fn begin_line(&mut self, is_whole: bool) -> bool {
         let mark = self.mark_len();
         let may_be_mark = !self.has_field && mark == 0 && BYTE_ORDER_MARK.starts_with(&self.held);
-        let line = Line::begun_by(&self.held[mark..]);
+        let start = mark + self.indent_of(&self.held[mark..]);
+        let line = Line::begun_by(&self.held[start..]);
         if self.held.is_empty() || (!is_whole && (may_be_mark || line.is_none())) {
             return false;
         }
-        self.at = match line {
+        match line {
             Some(Line::Field) => {
-                self.held.drain(..mark);
+                self.held.drain(..start);
                 self.name_field();
-                self.has_field = true;
-                At::InLine
+                self.at = At::InLine;
             }
-            Some(Line::Continuation) if self.has_field => At::InLine,
-            Some(Line::Blank { .. }) if self.has_field => At::Body,
-            _ => At::InDoubt(Doubt { line: mark, searched: mark, ..Doubt::default() }),
-        };
+            Some(Line::Continuation) if self.has_field => match self.is_hidden_bcc(start, is_whole) {
+                None => return false,
+                Some(is_hidden) => {
+                    self.held.drain(..start);
+                    self.hidden = is_hidden.then_some(HiddenBcc::Indented);
+                    self.at = if is_hidden { At::Body } else { At::InLine };
+                }
+            },
+            Some(Line::Blank { .. }) if self.makes_a_message => {
+                self.held.drain(..start);
+                self.at = At::Body;
+            }
+            _ => self.begin_doubt(mark, line),
+        }
         true
+    }
+
+    /// Begins to hold lines, of which the first is a `line` that is no field.
+    fn begin_doubt(&mut self, start: usize, line: Option<Line>) {
+        let place = match line {
+            _ if !self.has_field => Place::Front,
+            Some(Line::Blank { .. }) => Place::BehindEmptyLine,
+            _ => Place::Between,
+        };
+        self.at = At::InDoubt(Held { doubt: Doubt::at(place), line: start, searched: start });
     }
 
     /// Takes note of the field that is held as far as its colon, and gives a Bcc its name.
     fn name_field(&mut self) {
         let colon = self.held.iter().position(|octet| *octet == b':').map_or(self.held.len(), |at| at + 1);
-        self.last = Last::of(&self.held[..colon]);
-        match Reading::of(&self.held[..colon]) {
-            Some(Reading { name: Name::From, .. }) => self.has_from = true,
-            Some(Reading { name, body }) => {
-                self.held.splice(..body, [name.text().as_bytes(), b":"].concat());
-                self.last = Last::Recipients;
-            }
-            None => {}
+        if let Some(Reading { name, body }) = Reading::of(&self.held[..colon])
+            && name != Name::From
+        {
+            self.held.splice(..body, [name.text().as_bytes(), b":"].concat());
         }
+        self.note(Kind::of(&self.held));
+    }
+
+    /// Takes note of a field that goes on.
+    fn note(&mut self, kind: Kind) {
+        (self.has_field, self.last) = (true, kind);
+        self.has_from |= kind == Kind::From;
+        self.makes_a_message |= kind.makes_a_message();
+    }
+
+    /// Whether the continuation that is held behind `start` is, but for its indent, a Bcc. `None`: too little of it is
+    /// there.
+    fn is_hidden_bcc(&self, start: usize, is_whole: bool) -> Option<bool> {
+        if self.last == Kind::Other {
+            return Some(false);
+        }
+        let fold = &self.held[start..];
+        let end = line_end(fold, 0).unwrap_or(fold.len()).min(MAX_FOLD_OCTETS);
+        let is_enough = is_whole || end == MAX_FOLD_OCTETS || fold[..end].ends_with(b"\n");
+        let line = &fold[..end];
+        let is_bcc = || Reading::with_colon(line).is_some_and(|reading| reading.is_bcc());
+        is_enough.then(|| is_bcc() && line.contains(&b'@'))
     }
 
     /// Looks at the next line that is in doubt: whether it is a field that must not be lost.
-    fn look_on(&mut self, mut doubt: Doubt, is_whole: bool, out: &mut Vec<u8>) -> bool {
-        let is_too_much = self.held.len() > MAX_HELD_OCTETS;
-        let is_decided = is_whole || is_too_much;
-        let end = line_end(&self.held, doubt.searched);
-        if !is_decided && (end.is_none() || !is_readable(&self.held[doubt.line..])) {
-            doubt.searched = if end.is_none() { self.held.len() } else { doubt.searched };
-            self.at = At::InDoubt(doubt);
+    fn look_on(&mut self, mut held: Held, is_whole: bool, out: &mut Vec<u8>) -> bool {
+        let needed = readable_len(&self.held[held.line..], held.searched - held.line);
+        let is_too_much = needed.map_or(self.held.len(), |len| held.line + len) > MAX_HELD_OCTETS;
+        if is_too_much {
+            return self.give_up(&held);
+        }
+        let end = line_end(&self.held, held.searched);
+        if needed.is_none() && !is_whole {
+            held.searched = if end.is_none() { self.held.len() } else { held.searched };
+            self.at = At::InDoubt(held);
             return false;
         }
         let end = end.unwrap_or(self.held.len());
-        let line = &self.held[doubt.line..end];
-        if line.is_empty() || (is_too_much && !line.ends_with(b"\n")) {
-            self.at = At::Body;
+        if let Some(reading) = self.wanted(&held.doubt, &self.held[held.line..]) {
+            self.learn_indent(held.line, end);
+            self.mend(held.line, out);
+            self.write_wanted(reading, end - held.line, out);
             return true;
         }
-        if let Some(reading) = self.wanted(&self.held[doubt.line..]) {
-            self.mend(doubt.line, out);
-            self.write_wanted(reading, end - doubt.line, out);
-            return true;
-        }
-        if doubt.line == 0 && self.goes_on_in(line) {
-            out.push(b' ');
-            self.pass(end, out);
-            self.at = At::LineStart;
-            return true;
-        }
-        let is_field = Line::begun_by(line) == Some(Line::Field);
-        let is_behind_mbox_line =
-            !self.has_field && is_field && doubt.has_mbox_line && !doubt.has_blank_line && !doubt.has_text;
-        if is_behind_mbox_line {
-            self.mend(end, out);
-            self.at = At::LineStart;
-            return true;
-        }
-        let is_front = !self.has_field && !doubt.has_text;
-        if is_empty(line) && !is_front || end > MAX_HELD_OCTETS || !line.ends_with(b"\n") {
-            self.at = At::Body;
-            return true;
-        }
-        doubt.has_mbox_line |= is_mbox(line);
-        doubt.has_blank_line |= is_blank(line);
-        doubt.has_text |= !is_blank(line) && !is_mbox(line);
-        (doubt.line, doubt.searched) = (end, end);
-        self.at = At::InDoubt(doubt);
+        self.look_at_line(held, end, out);
         true
     }
 
+    /// Looks at the line that ends at `end`, and is no field that is wanted.
+    fn look_at_line(&mut self, mut held: Held, end: usize, out: &mut Vec<u8>) {
+        let whole_line = &self.held[held.line..end];
+        let line = &whole_line[self.indent_of(whole_line)..];
+        if held.line == 0 && self.goes_on_in(line) {
+            out.push(b' ');
+            self.pass(end, out);
+            self.at = At::LineStart;
+            return;
+        }
+        let is_behind_mbox_line = held.doubt.is_mbox_line() && Line::begun_by(line) == Some(Line::Field);
+        let is_end = !line.ends_with(b"\n") || held.doubt.ends_before(line);
+        held.doubt.note(line);
+        if is_behind_mbox_line || held.doubt.is_header() {
+            self.mend(end, out);
+            self.at = At::LineStart;
+        } else if is_end {
+            self.end_header(end);
+        } else {
+            (held.line, held.searched) = (end, end);
+            self.at = At::InDoubt(held);
+        }
+    }
+
+    /// Too much is held: it is text, and what stands behind it is not to be a Bcc.
+    fn give_up(&mut self, held: &Held) -> bool {
+        self.beyond = Beyond::behind(held.doubt);
+        self.hidden = self.beyond.push(&self.held[held.line..]).err();
+        self.end_header(held.line);
+        true
+    }
+
+    /// What is held is text, up to `end` at least.
+    fn end_header(&mut self, end: usize) {
+        self.at = At::Body;
+        if self.indent > 0 {
+            // With its indent the first line would go on with the last field, and an empty line would be none.
+            let lines = self.held[..end].split_inclusive(|octet| *octet == b'\n');
+            let text: Vec<u8> = lines.flat_map(|line| &line[self.indent_of(line)..]).copied().collect();
+            self.held.splice(..end, text);
+        }
+    }
+
     /// The field that the line at the front of `octets`, which may be text, is all the same.
-    fn wanted(&self, octets: &[u8]) -> Option<Reading> {
+    fn wanted(&self, doubt: &Doubt, octets: &[u8]) -> Option<Reading> {
         let line = &octets[..line_end(octets, 0).unwrap_or(octets.len())];
         let has_address = |reading: &Reading| line.contains(&b'@') || reading.body > line.len();
-        let reading = Reading::of(octets)?;
-        (reading.is_bcc() || (!self.has_from && has_address(&reading))).then_some(reading)
+        let is_from = |reading: &Reading| {
+            doubt.place != Place::BehindEmptyLine && !self.has_from && has_address(reading)
+        };
+        Reading::of(octets).filter(|reading| reading.is_bcc() || is_from(reading))
     }
 
     /// Whether `line`, without an indent, goes on with the list of addresses of the field before it.
@@ -220,7 +314,7 @@ impl Mender {
             count += 1;
             mailbox.is_ok_and(|mailbox| is_open || mailbox.domain.is_some())
         });
-        self.has_field && self.last != Last::Other && is_list && count > 0
+        self.has_field && self.last.is_list() && is_list && count > 0
     }
 
     /// Writes the field that is held, `len` octets of which are its first line.
@@ -228,9 +322,8 @@ impl Mender {
         self.held.drain(..reading.body);
         out.extend_from_slice(reading.name.text().as_bytes());
         out.push(b':');
-        (self.has_field, self.last_octet) = (true, b':');
-        self.has_from |= reading.name == Name::From;
-        self.last = if reading.is_bcc() { Last::Recipients } else { Last::Authors };
+        self.last_octet = b':';
+        self.note(Kind::of(reading.name.text().as_bytes()));
         // The colon may have stood on the second line.
         self.at = At::InLine;
         if reading.body <= len {
@@ -249,28 +342,40 @@ impl Mender {
     fn mend(&mut self, end: usize, out: &mut Vec<u8>) {
         let mark = self.mark_len();
         let lines: Vec<u8> = self.held.drain(..end).collect();
-        for line in lines[mark..].split_inclusive(|octet| *octet == b'\n') {
-            let kind = Line::begun_by(line);
-            if kind == Some(Line::Field) {
-                self.has_from |= matches!(Reading::of(line), Some(Reading { name: Name::From, .. }));
-                self.last = Last::of(line);
-                out.extend_from_slice(line);
-            } else if kind == Some(Line::Continuation) && self.has_field {
-                out.extend_from_slice(line);
-            } else if self.has_field && self.last != Last::Authors {
-                out.push(b' ');
-                out.extend_from_slice(line);
-            } else if self.has_field || !(is_blank(line) || is_mbox(line)) {
-                // As a part of From it would make a list of authors that nobody can read.
-                out.extend_from_slice(b"X-Before-Header: ");
-                out.extend_from_slice(line);
-                self.last = Last::Other;
-            } else {
-                continue;
+        for whole_line in lines[mark..].split_inclusive(|octet| *octet == b'\n') {
+            let line = &whole_line[self.indent_of(whole_line)..];
+            match Line::begun_by(line) {
+                Some(Line::Field) => self.note(Kind::of(line)),
+                Some(Line::Blank { .. }) => continue,
+                Some(Line::Continuation) if self.has_field => {}
+                _ if self.has_field && self.last.may_take_text() => out.push(b' '),
+                _ if !self.has_field && (is_blank(line) || is_mbox(line)) => continue,
+                _ => {
+                    // As a part of From or Date it would make a field that nobody can read.
+                    out.extend_from_slice(b"X-Before-Header: ");
+                    self.last = Kind::Other;
+                }
             }
+            out.extend_from_slice(line);
             self.has_field = true;
             self.last_octet = line.trim_ascii_end().last().copied().unwrap_or(self.last_octet);
         }
+    }
+
+    /// Before the first field: finds by how much all lines up to `end` are indented, of which that at `wanted` is one.
+    fn learn_indent(&mut self, wanted: usize, end: usize) {
+        if self.has_field {
+            return;
+        }
+        let lines = self.held[self.mark_len()..wanted].split_inclusive(|octet| *octet == b'\n');
+        let fields = lines.filter(|line| Line::begun_by(&line[wsp_len(line)..]) == Some(Line::Field));
+        let least = fields.map(wsp_len).min().unwrap_or(usize::MAX);
+        self.indent = wsp_len(&self.held[wanted..end]).min(least);
+    }
+
+    /// How much of the indent `line` has.
+    fn indent_of(&self, line: &[u8]) -> usize {
+        wsp_len(line).min(self.indent)
     }
 
     /// The length of the byte order mark that the content begins with.
@@ -280,33 +385,8 @@ impl Mender {
     }
 }
 
-impl Last {
-    /// Of a field, or of its beginning with the colon.
-    fn of(field: &[u8]) -> Last {
-        const AUTHORS: [&[u8]; 3] = [b"from", b"sender", b"reply-to"];
-        const RECIPIENTS: [&[u8]; 6] = [b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"];
-        let name = field.split(|octet| *octet == b':').next().unwrap_or_default().to_ascii_lowercase();
-        let is_in = |names: &[&[u8]]| names.contains(&name.trim_ascii());
-        match () {
-            () if is_in(&AUTHORS) => Last::Authors,
-            () if is_in(&RECIPIENTS) => Last::Recipients,
-            () => Last::Other,
-        }
-    }
-}
-
-fn is_mbox(line: &[u8]) -> bool {
-    let line = line.strip_prefix(b">").unwrap_or(line);
-    line.starts_with(b"From ") && is_mbox_line(line)
-}
-
-fn is_empty(line: &[u8]) -> bool {
-    matches!(line, b"\n" | b"\r\n")
-}
-
-/// Empty, or of white space alone.
-fn is_blank(line: &[u8]) -> bool {
-    line.trim_ascii().is_empty()
+fn wsp_len(line: &[u8]) -> usize {
+    line.iter().take_while(|octet| is_wsp(octet)).count()
 }
 
 /// The position behind the next LF, from `from` on.

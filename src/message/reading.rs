@@ -6,7 +6,8 @@
 //! | the line | reads as |
 //! |---|---|
 //! | `Bcc: s@x`, `B cc : s@x`, `>Bcc: s@x`, with NUL or 8-bit octets in the name | Bcc |
-//! | `Bcc; s@x`, a full-width or small colon | Bcc |
+//! | `- Bcc: s@x`, `Resent Bcc: s@x`: hyphens do not count | Bcc, Resent-Bcc |
+//! | `Bcc; s@x`, a full-width or small colon, full-width letters | Bcc |
 //! | `Bcc s@x`, `Bcc=s@x`, `Bcc <s@x>` | Bcc, if there is an `@` in the line |
 //! | `Bcc`, and `: s@x` or ` s@x` on an indented line behind it | Bcc |
 //! | `Bcc` alone, `BCC is a field`, `X-Bcc: s@x`, letters of another script that look alike | no Bcc |
@@ -39,12 +40,17 @@ impl Name {
         }
     }
 
-    /// Of the letters, digits and hyphens in `octets`.
+    /// Of the letters and digits in `octets`.
     fn spelt(octets: &[u8]) -> Option<Name> {
-        let letters = octets.iter().filter(|octet| is_letter(octet)).copied();
-        let read: Vec<u8> = letters.take(MAX_NAME_OCTETS).collect();
-        let names = [Name::From, Name::Bcc, Name::ResentBcc];
-        names.into_iter().find(|name| name.text().as_bytes().eq_ignore_ascii_case(&read))
+        let mut letters = half_width(octets);
+        letters.retain(u8::is_ascii_alphanumeric);
+        letters.make_ascii_lowercase();
+        match &letters[..] {
+            b"from" => Some(Name::From),
+            b"bcc" => Some(Name::Bcc),
+            b"resentbcc" => Some(Name::ResentBcc),
+            _ => None,
+        }
     }
 }
 
@@ -59,25 +65,28 @@ pub(super) struct Reading {
 impl Reading {
     /// Of the line that `octets` begin with, and the one behind it. A line that is not all there reads as what is.
     pub(super) fn of(octets: &[u8]) -> Option<Reading> {
-        let len = line_len(octets);
-        let line = &octets[..len];
-        let start = &line[..len.min(MAX_NAME_OCTETS)];
-        let colon = (0..start.len()).find_map(|at| Some((at, colon_len(&start[at..])?)));
-        if let Some((at, colon_len)) = colon {
-            let name = Name::spelt(&start[..at]);
-            let is_true = start[at] == b':';
-            if let Some(name) = name.filter(|name| is_true || *name != Name::From) {
-                return Some(Reading { name, body: at + colon_len });
-            }
-        }
-        Reading::without_colon(line).or_else(|| Reading::folded(octets))
+        let line = &octets[..line_len(octets)];
+        let reading = Reading::with_colon(line).or_else(|| Reading::without_colon(line));
+        reading.or_else(|| Reading::folded(octets))
+    }
+
+    /// `Bcc: s@x`, on one line.
+    pub(super) fn with_colon(line: &[u8]) -> Option<Reading> {
+        let start = &line[..line.len().min(MAX_NAME_OCTETS)];
+        let (at, colon_len) = (0..start.len()).find_map(|at| Some((at, colon_len(&start[at..])?)))?;
+        let name = Name::spelt(&start[..at])?;
+        let is_true = start[at] == b':';
+        (is_true || name != Name::From).then_some(Reading { name, body: at + colon_len })
     }
 
     /// `Bcc s@x`
     fn without_colon(line: &[u8]) -> Option<Reading> {
         let start = line.iter().position(is_letter)?;
-        let body = start + line[start..].iter().position(|octet| !is_letter(octet))?;
-        let name = Name::spelt(&line[start..body]).filter(|name| *name != Name::From)?;
+        let end = start + line[start..].iter().position(|octet| !is_letter(octet))?;
+        let name = Name::spelt(&line[start..end]).filter(|name| *name != Name::From)?;
+        // A sign right behind the name stands for the colon, and is no part of an address: `Bcc=s@x`.
+        let is_sign = |octet: &&u8| octet.is_ascii_punctuation() && !b"<\"(".contains(octet);
+        let body = end + line[end..].iter().take_while(is_sign).count();
         line.contains(&b'@').then_some(Reading { name, body })
     }
 
@@ -109,13 +118,29 @@ pub(super) fn bare_name(line: &[u8]) -> Option<Name> {
     Name::spelt(line).filter(|_| line.len() <= MAX_NAME_OCTETS && !line.contains(&b':'))
 }
 
-/// Whether what `octets` begin with can be read without those that are still to come.
-pub(super) fn is_readable(octets: &[u8]) -> bool {
-    let len = line_len(octets);
-    match octets[..len].ends_with(b"\n") {
-        false => false,
-        true if bare_name(&octets[..len]).is_none() => true,
-        true => octets[len..].iter().any(|octet| !is_wsp(octet)),
+/// How many of `octets` it takes to read what they begin with; `None`: more than there are. Before `from` no line ends.
+pub(super) fn readable_len(octets: &[u8], from: usize) -> Option<usize> {
+    let len = from + octets[from..].iter().position(|octet| *octet == b'\n')? + 1;
+    if bare_name(&octets[..len]).is_none() {
+        return Some(len);
+    }
+    let indent = octets[len..].iter().position(|octet| !is_wsp(octet))?;
+    Some(len + indent + 1)
+}
+
+/// With the letters and signs of full width as those of ASCII.
+fn half_width(octets: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), octets);
+    loop {
+        let octet;
+        (octet, rest) = match rest {
+            [] => return out,
+            // U+FF01 to U+FF3F, U+FF40 to U+FF5E.
+            [0xEF, 0xBC, last @ 0x81..=0xBF, rest @ ..] => (b'!' + (last - 0x81), rest),
+            [0xEF, 0xBD, last @ 0x80..=0x9E, rest @ ..] => (b'`' + (last - 0x80), rest),
+            [first, rest @ ..] => (*first, rest),
+        };
+        out.push(octet);
     }
 }
 
@@ -143,11 +168,18 @@ mod tests {
             (b"BCC:s", Some(b"s")),
             (b"B cc\t: s@x", Some(b" s@x")),
             (b">\0B\xE4cc: s@x", Some(b" s@x")),
+            (b"- Bcc: s@x", Some(b" s@x")),
+            (b"Resent_bcc: s@x", Some(b" s@x")),
+            ("\u{ff22}\u{ff43}\u{ff43}\u{ff1a}s".as_bytes(), Some(b"s")),
+            ("\u{ff42}cc: s".as_bytes(), Some(b" s")),
+            ("\u{ff02}\u{ff5e}Bcc: s".as_bytes(), Some(b" s")),
+            ("\u{412}\u{441}\u{441}: s@x".as_bytes(), None),
             (b"Bcc; s", Some(b" s")),
             (b"Bcc\xEF\xBC\x9As", Some(b"s")),
             (b"Bcc \xEF\xB9\x95 s", Some(b" s")),
             (b"Bcc s@x", Some(b" s@x")),
-            (b" Bcc=s@x", Some(b"=s@x")),
+            (b" Bcc=s@x", Some(b"s@x")),
+            (b"bcc->\"s\"@x", Some(b"\"s\"@x")),
             (b"bcc <s@x>: y", Some(b" <s@x>: y")),
             (b"Bcc\r\n : s@x\r\n", Some(b" s@x\r\n")),
             (b"Bcc\r\n\ts@x\r\n", Some(b"\r\n\ts@x\r\n")),

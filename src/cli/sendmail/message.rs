@@ -8,7 +8,7 @@
 //!    and there is none. All else goes through as it came, normalised.
 //! 3. Memory is bounded: about [`HELD_OCTETS`] of a message are held in it; the rest is read when it is sent.
 //!
-//! Fails: the header section is too large (65), the input cannot be read (74).
+//! Fails: the header section is too large or hides a Bcc (65), the input cannot be read (74).
 //!
 //! Not here: how the rest is kept (`content.rs`); what else a message may lack; the daemon adds it (`message/`).
 
@@ -23,7 +23,7 @@ use crate::message::address_list::Listed;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
 use crate::message::hidden_bcc::HiddenBcc;
-use crate::message::mend::Mender;
+use crate::message::mend::{Mender, makes_a_message};
 
 /// Of a message, so many octets are held in memory: its header section, and for most all the rest.
 const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
@@ -52,14 +52,13 @@ impl<R: Read> Message<R> {
         let (mut mender, mut raw) = (Mender::default(), Vec::new());
         while has_rest && octets.len() < HELD_OCTETS {
             has_rest = input.read(&mut raw).map_err(|error| unreadable(&error))?;
-            mender.push(&raw, &mut octets);
+            // Before the mender sees spaces in place of CRs.
+            input.hidden_bcc().map_or(Ok(()), |hidden| Err(refused(hidden)))?;
+            mender.push(&raw, &mut octets).map_err(refused)?;
             raw.clear();
         }
-        if let Some(hidden) = input.hidden_bcc() {
-            return Err(refused(hidden));
-        }
         // It holds something back only before the end of the header section, or where there is no more to come.
-        mender.finish(&mut octets);
+        mender.finish(&mut octets).map_err(refused)?;
         let extent = match scan.advance(&octets) {
             Some(extent) => extent,
             None if has_rest => return Err(header_too_large()),
@@ -92,14 +91,14 @@ fn header_too_large() -> Failure {
 fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
     let mut out = content.mbox_line.to_vec();
     let is_secret = |name: &str| ["Bcc", "Resent-Bcc"].iter().any(|bcc| name.eq_ignore_ascii_case(bcc));
-    for field in content.header.fields().filter(|field| !is_secret(field.name())) {
-        out.extend_from_slice(field.octets());
-    }
+    let (secret, open): (Vec<_>, Vec<_>) = content.header.fields().partition(|field| is_secret(field.name()));
+    open.iter().for_each(|field| out.extend_from_slice(field.octets()));
     let from_field = from_field.filter(|_| content.header.find("From").is_none());
     out.extend_from_slice(from_field.unwrap_or_default().as_bytes());
     let is_headed = from_field.is_some() || !content.header.octets().is_empty();
-    if is_headed && out.is_empty() {
-        // A header section of nothing but Bcc leaves a body that could be taken for one.
+    let is_message = from_field.is_some() || open.iter().any(|field| makes_a_message(field.name()));
+    if !secret.is_empty() && !is_message {
+        // Without it the body could be taken for the header section, or for more of it.
         out.extend_from_slice(b"Bcc:\r\n");
     }
     if is_headed && content.blank_line.is_empty() {

@@ -3,11 +3,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::message::header::split;
 
-fn mended<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+fn judged<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, HiddenBcc> {
     let (mut mender, mut out) = (Mender::default(), Vec::new());
-    pieces.into_iter().for_each(|piece| mender.push(piece, &mut out));
-    mender.finish(&mut out);
-    out
+    pieces.into_iter().try_for_each(|piece| mender.push(piece, &mut out))?;
+    mender.finish(&mut out)?;
+    Ok(out)
+}
+
+fn mended<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    judged(pieces).unwrap()
 }
 
 /// With a byte order mark in front the whole header was the body, Bcc and all; a line of text in a header
@@ -77,6 +81,24 @@ fn each_kind_of_line_that_is_no_field() {
         ("A: b\r\n: c\r\nBcc: s@x", Some("A: b\r\n : c\r\nBcc: s@x")),
         ("A: b\r\n \t\r\nBcc : s@x\r\n", Some("A: b\r\n \t\r\nBcc: s@x\r\n")),
         ("A: b\r\nX-Bcc: s@x\r\n", None),
+        // Indented as a whole.
+        (" To: a\r\n Bcc: s@x\r\n Subject: y\r\n\r\n z", Some("To: a\r\nBcc: s@x\r\nSubject: y\r\n\r\n z")),
+        (
+            "\tFrom: a@x\r\n\tTo: b,\r\n\t\tc\r\n\t\r\n\tBcc: z",
+            Some("From: a@x\r\nTo: b,\r\n\tc\r\n\r\n\tBcc: z"),
+        ),
+        ("\r\n  A: b\r\n   Bcc: s@x\r\n\r\n", Some("A: b\r\nBcc: s@x\r\n\r\n")),
+        (" To: a,\r\n b@x\r\n Bcc: s@x\r\n odd\r\n\r\n", Some("To: a,\r\n b@x\r\nBcc: s@x\r\nodd\r\n\r\n")),
+        (" Dear: Bob\r\n  all is well\r\n\r\n", None),
+        // An empty line behind fields that make no message, and more of the header.
+        ("A: b\r\n\r\nTo: a\r\nBcc: s@x\r\n\r\nBcc: z", Some("A: b\r\nTo: a\r\nBcc: s@x\r\n\r\nBcc: z")),
+        ("A: b\r\n\r\n\r\nC: d\r\n\r\nbcc : s\r\n\r\n", Some("A: b\r\nC: d\r\nBcc: s\r\n\r\n")),
+        ("A: b\r\n\r\nFrom: a@x\r\n y\r\nTo: b\r\n\r\nz", Some("A: b\r\nFrom: a@x\r\n y\r\nTo: b\r\n\r\nz")),
+        ("A: b\r\n\r\nFrom: a@x\r\nName: c\r\n\r\nBcc: z\r\n", None),
+        ("A: b\r\n\r\nTo: a\r\nSubject: c\r\n\r\nBcc: z\r\n", None),
+        ("A: b\r\n\r\nC: d\r\ntext\r\nBcc: z\r\n", None),
+        ("Subject: b\r\n\r\nBcc: z\r\n", None),
+        ("MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\nFrom: a@x\r\nBcc: z\r\n", None),
         // The end, anywhere.
         ("", None),
         ("\u{feff}", None),
@@ -95,19 +117,52 @@ fn each_kind_of_line_that_is_no_field() {
     }
 }
 
+/// A Bcc went out to everybody behind 64 KiB of junk, and on a line that is indented.
+#[test]
+fn what_can_be_neither_field_nor_text_is_refused() {
+    let junk = |len: usize| "no field, and no empty line\r\n".repeat(len / 29);
+    let (near, far) = (junk(60_000), junk(70_000));
+    let line = "x".repeat(2 * MAX_HELD_OCTETS);
+    let (indented, far_off) = (Some(HiddenBcc::Indented), Some(HiddenBcc::BehindTooMuch));
+    for (content, expected) in [
+        (format!("{near}Bcc: s@x\r\n\r\n"), None),
+        (format!("{far}Bcc: s@x\r\n\r\n"), far_off),
+        (format!("To: a@x\r\n{far}B cc : s@x"), far_off),
+        (format!("To: a@x\r\n{line}\r\nBcc s@x\r\n"), far_off),
+        (format!("{line}\r\nBcc\r\n : s@x\r\n"), far_off),
+        (format!("{}A: b\r\nBcc: s@x\r\n", "\r\n".repeat(40_000)), far_off),
+        (format!("A: b\r\n\r\n{}Bcc: s@x\r\n", "C: d\r\n".repeat(20_000)), far_off),
+        (format!("{far}Bcc alone\r\nX-Bcc: s@x\r\n\r\nBcc: s@x\r\n"), None),
+        (format!("{line}\r\n\r\nBcc: s@x\r\n"), None),
+        (format!("A: b\r\n\r\n{}text\r\nBcc: s@x\r\n", "C: d\r\n".repeat(20_000)), None),
+        ("To: a@x\r\n Bcc: s@x\r\n Subject: y\r\n\r\n".into(), indented),
+        ("A: b\r\nSubject: y\r\n z\r\n\tbcc : s@x".into(), indented),
+        ("Content-Type: text/plain;\r\n charset=x\r\n Bcc: s@x\r\n".into(), indented),
+        ("Subject: y\r\n Bcc: all of you\r\n\r\n".into(), None),
+        ("Subject: y\r\n to Bcc: s@x\r\n\r\n".into(), None),
+        ("DKIM-Signature: h=Cc:\r\n Bcc:Date; i=a@x\r\nTo: b\r\n\r\n".into(), None),
+        ("X-Spam-Report: y\r\n Bcc: s@x\r\nTo: b\r\n\r\n".into(), None),
+    ] {
+        for len in [content.len(), 1, 777] {
+            let refused = judged(content.as_bytes().chunks(len)).err();
+            assert_eq!(refused, expected, "{:?} by {len}", &content[content.len().saturating_sub(80)..]);
+        }
+    }
+}
+
 #[test]
 fn a_text_is_held_back_so_far_and_no_further() {
     let text = "text without an empty line\r\n".repeat(5000);
     let (mut mender, mut out) = (Mender::default(), Vec::new());
     for piece in text.as_bytes().chunks(1000) {
-        mender.push(piece, &mut out);
+        mender.push(piece, &mut out).unwrap();
         assert!(mender.held.len() <= MAX_HELD_OCTETS + 1000);
     }
     assert_eq!(out.len(), text.len());
     let unbroken = "x".repeat(3 * MAX_HELD_OCTETS);
     let mut mender = Mender::default();
     out.clear();
-    mender.push(unbroken.as_bytes(), &mut out);
+    mender.push(unbroken.as_bytes(), &mut out).unwrap();
     assert_eq!(out, unbroken.as_bytes());
 }
 
@@ -127,6 +182,32 @@ const ODD: &[&[u8]] = &[
     b"B cc: hidden@secret.example\r\n",
     b"\0Bcc: hidden@secret.example\r\n",
     b"- - - 8< - - -\r\n",
+];
+
+/// Lines of any kind.
+const LINES: &[&[u8]] = &[
+    b"\r\n",
+    b" \r\n",
+    b"\xEF\xBB\xBF",
+    b"From ann Sat Nov 21 02:10:00 2026\r\n",
+    b"no colon\r\n",
+    b" no colon\r\n",
+    b"X-Field: x\r\n",
+    b"  X-Field: x\r\n",
+    b"Content-Type: x\r\n",
+    b"Subject: x\r\n",
+    b" Subject: x\r\n",
+    b"From: a@x\r\n",
+    b"  From: a@x\r\n",
+    b"To: a@x\r\n",
+    b"a@x\r\n",
+    b" a@x,\r\n",
+    b"Bcc: a@x\r\n",
+    b" B cc : a@x\r\n",
+    b"   Bcc\r\n",
+    b" : a@x\r\n",
+    b"x",
+    b" ",
 ];
 
 const FIELDS: [&str; 5] = [
@@ -164,5 +245,19 @@ proptest! {
         let from = split.header.find("From").map(|field| field.unfolded().into_owned());
         prop_assert!(from.is_some_and(|from| from.starts_with(b"ann@author.example")));
         prop_assert_eq!(mended([&out[..]]), &out[..], "twice is once");
+    }
+
+    /// Promise 3, and what was mended goes through as it is.
+    #[test]
+    fn how_it_arrives_does_not_matter(
+        lines in prop::collection::vec(prop::sample::select(LINES), 0..12),
+        piece in 1..40_usize,
+    ) {
+        let content = lines.concat();
+        let whole = judged([&content[..]]);
+        prop_assert_eq!(&judged(content.chunks(piece)), &whole);
+        if let Ok(out) = whole {
+            prop_assert_eq!(judged([&out[..]]), Ok(out), "{}", content.escape_ascii());
+        }
     }
 }

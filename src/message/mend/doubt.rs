@@ -1,0 +1,79 @@
+//! Lines that may be header or text, and where it is certain that they are text.
+
+use super::kind::Kind;
+use crate::message::header::{Line, is_mbox_line};
+
+/// Where lines in doubt stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before the first field.
+    Front,
+    /// Behind fields; the first of the lines is no field.
+    Between,
+    /// Behind fields of which none makes a message, and an empty line.
+    BehindEmptyLine,
+}
+
+/// What was seen of lines in doubt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    pub(super) place: Place,
+    pub(super) has_mbox_line: bool,
+    pub(super) has_blank_line: bool,
+    /// Not only empty lines and mbox lines.
+    pub(super) has_text: bool,
+    has_from: bool,
+    has_other_of_message: bool,
+}
+
+impl Doubt {
+    /// Before a line was seen.
+    pub(super) fn at(place: Place) -> Self {
+        let (has_mbox_line, has_blank_line, has_text) = (false, false, false);
+        Doubt { place, has_mbox_line, has_blank_line, has_text, has_from: false, has_other_of_message: false }
+    }
+
+    /// Whether all before `line` is text, if `line` reads as no field that is wanted.
+    pub(super) fn ends_before(&self, line: &[u8]) -> bool {
+        let is_empty = matches!(line, b"\n" | b"\r\n");
+        match self.place {
+            Place::Front => is_empty && self.has_text,
+            Place::Between => is_empty,
+            Place::BehindEmptyLine if is_empty => self.has_from || self.has_other_of_message,
+            Place::BehindEmptyLine => Line::begun_by(line) == Some(Line::Text) && !is_mbox(line),
+        }
+    }
+
+    /// Takes note of `line`.
+    pub(super) fn note(&mut self, line: &[u8]) {
+        self.has_mbox_line |= is_mbox(line);
+        self.has_blank_line |= is_blank(line);
+        self.has_text |= !is_blank(line) && !is_mbox(line);
+        if Line::begun_by(line) == Some(Line::Field) {
+            match Kind::of(line) {
+                Kind::From => self.has_from |= line.contains(&b'@'),
+                kind => self.has_other_of_message |= kind.makes_a_message(),
+            }
+        }
+    }
+
+    /// Whether the lines make a header section of their own: From, and another field that makes a message.
+    pub(super) fn is_header(&self) -> bool {
+        self.place == Place::BehindEmptyLine && self.has_from && self.has_other_of_message
+    }
+
+    /// Whether a field right behind these lines is the first one of a mailbox file's message.
+    pub(super) fn is_mbox_line(&self) -> bool {
+        self.place == Place::Front && self.has_mbox_line && !self.has_blank_line && !self.has_text
+    }
+}
+
+pub(super) fn is_mbox(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b">").unwrap_or(line);
+    line.starts_with(b"From ") && is_mbox_line(line)
+}
+
+/// Empty, or of white space alone.
+pub(super) fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
+}
