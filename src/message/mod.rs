@@ -23,6 +23,7 @@ pub mod bare_cr;
 pub mod display_name;
 pub mod dsn;
 pub mod fixup;
+pub mod forgotten_comma;
 pub mod header;
 pub mod hidden_bcc;
 pub mod long_lines;

@@ -4,12 +4,15 @@
 //! message was resent, since its To fields are then those of an earlier sending (RFC 5322 3.6.6). Each
 //! recipient is there once.
 //!
+//! A comma that was forgotten at the end of a line is read as there (`message/forgotten_comma.rs`).
+//!
 //! Fails with [`Exit::DataErr`]: an entry that is no address might be a recipient who would get nothing.
 
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
 use crate::log::Foreign;
 use crate::message::address_list::{Listed, addresses_of};
+use crate::message::forgotten_comma::with_commas;
 use crate::message::header::{Field, Header};
 
 const FIELDS: [&str; 3] = ["To", "Cc", "Bcc"];
@@ -50,7 +53,8 @@ fn listed_in(field: &Field<'_>) -> Result<Listed, Failure> {
     if body.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
         return Err(refused(&"line break or NUL in an address field"));
     }
-    addresses_of(&body).map_err(|error| refused(&error))
+    let list = with_commas(field.raw_body());
+    addresses_of(list.as_deref().unwrap_or(&body)).map_err(|error| refused(&error))
 }
 
 #[cfg(test)]
@@ -67,10 +71,12 @@ mod tests {
 
     #[test]
     fn recipients_of_a_header() {
-        let cases: [(&str, &[&str]); 15] = [
+        let cases: [(&str, &[&str]); 16] = [
             ("To: a@x\r\nCc: b@y\r\nBcc: c@z\r\n\r\nTo: body@x\r\n", &["a@x", "b@y", "c@z"]),
             ("TO: a@x\r\nto : b@y\r\n\r\n", &["a@x", "b@y"]),
             ("To: Ann\r\n <a@x>,\r\n\t\"B, C\" <b@y>\r\n\r\n", &["a@x", "b@y"]),
+            // It was refused for what its writer could not see.
+            ("To: a@x\r\n b@y\r\n Ann\r\n <c@z>\r\n\r\n", &["a@x", "b@y", "c@z"]),
             ("To: Team: a@x, b@y;\r\nCc: undisclosed-recipients:;\r\n\r\n", &["a@x", "b@y"]),
             ("To: a@x (not (b@y),\r\n c@z)\r\n\r\n", &["a@x"]),
             ("To: \"a, b\"@x\r\n\r\n", &["\"a, b\"@x"]),
@@ -97,6 +103,7 @@ mod tests {
     fn what_may_be_a_recipient_and_cannot_be_read_is_refused() {
         for (header, reason) in [
             ("To: a@x, no address\r\n\r\n", "To: not an address: no address"),
+            ("To: a@x\r\n bob\r\n\r\n", "To: not an address: a@x bob"),
             ("Bcc: a@x <b@y\r\n\r\n", "Bcc: not an address: a@x <b@y"),
             ("To: a\0@x\r\n\r\n", "To: line break or NUL in an address field"),
             ("To: a@x\rBcc: b@y\r\n\r\n", "To: line break or NUL in an address field"),

@@ -121,6 +121,8 @@ pub enum Why {
     ReplyToOriginal,
     /// Its name lacks quotes, or the like, and a signature covers it.
     Signed,
+    /// It lacks a comma, and a signature covers it.
+    SignedList,
 }
 
 impl Why {
@@ -146,6 +148,9 @@ impl fmt::Display for Why {
             }
             Why::ReplyToOriginal => "kept by rewrite.reply-to-original",
             Why::Signed => "its name needs quotes, but the message is signed: the relay may refuse it",
+            Why::SignedList => {
+                "a comma is missing at the end of a line, but the message is signed: the relay may refuse it"
+            }
         })
     }
 }

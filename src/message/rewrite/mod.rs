@@ -6,7 +6,8 @@
 //!  header                                          envelope
 //!  1. [[rewrite.header]]: the first that matches
 //!  2. Bcc, Resent-Bcc, Return-Path, Content-Length
-//!     dropped; Received with hide-received
+//!     dropped; Received with hide-received;
+//!     commas forgotten at line ends are added
 //!  3. From, To, Date, Message-ID where missing;
 //!     with any Resent field: Resent-From, Resent-Date, Resent-Message-ID
 //!  4. addresses                                    addresses
@@ -67,7 +68,8 @@ pub use table::{Replacement, Selector};
 pub use template::Template;
 
 use super::address::authors;
-use super::author_name::mended;
+use super::author_name;
+use super::forgotten_comma::with_commas;
 use super::header::{self, Field, Header};
 use crate::envelope::{Address, Envelope, ReversePath};
 use author::{OneAuthor, one_author};
@@ -260,13 +262,16 @@ impl<'r> Pass<'r> {
         self.end_line()
     }
 
-    /// The body of a field that says who wrote, with its name in quotes; `None`: that stays.
+    /// The body of a field that says who wrote, with its name in quotes, or who gets it, with all its commas; `None`:
+    /// that stays.
     fn mended(&mut self, field: &Field<'_>) -> Option<Vec<u8>> {
         let (name, body) = (field.name(), field.raw_body());
-        let is_authors = class_of(name) == Some(Class::HeaderSender);
-        let mended = is_authors.then(|| mended(body)).flatten()?;
+        let (mended, why) = match class_of(name)? {
+            Class::HeaderSender => (author_name::mended(body)?, Why::Signed),
+            _ => (with_commas(body)?, Why::SignedList),
+        };
         if self.is_signed && !(field.is("From") && self.rules.has_one_sender()) {
-            self.changes.left(name, Why::Signed, body);
+            self.changes.left(name, why, body);
             return None;
         }
         self.changes.field(Rule::FixUp, name, Some(body), Some(&mended));
