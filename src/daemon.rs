@@ -40,13 +40,13 @@ use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
 use crate::log::{self, Started};
-use crate::message::rewrite::LocalUser;
 use crate::queue::clock::SystemClock;
 use crate::queue::{Queue, Settings, queue};
 use crate::relay::Relay;
 use crate::spool::fs::RealFs;
 use crate::spool::{OpenError, Options, Recovery, Spool};
 use crate::systemd::{self, BadSocket, Inherited};
+use crate::users::{Nss, Users};
 
 /// How long a stop waits for dialogues under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -194,6 +194,7 @@ struct Daemon {
     addresses: String,
     level: LevelHandle,
     certificate: Option<Certificate>,
+    users: Users,
     spool: Spool,
     queue: Queue,
     /// How many file descriptors there may be.
@@ -234,13 +235,21 @@ impl Daemon {
         let settings = Settings::new(&config, carrier);
         let (queue, deliveries) =
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
+        let users = Users::of(Arc::new(Nss));
         let service = Service::new(
             &within(&config.listen, descriptors),
-            desk(&config, &spool, &queue, certificate.clone()),
+            desk(&config, &spool, &queue, users.clone(), certificate.clone()),
         );
         let (stopper, stop) = stop_signal();
         let pickup = spawn_pickup(config.spool.clone(), Arc::clone(&service), stop.clone());
         let (configuration, in_force) = watch::channel(read_now(&path));
+        let control = Control {
+            queue: queue.clone(),
+            spool: spool.clone(),
+            configuration: in_force,
+            users: users.clone(),
+            reload,
+        };
         Ok(Daemon {
             text: Config::text(&path),
             configuration,
@@ -253,11 +262,9 @@ impl Daemon {
             certificate,
             sessions: tokio::spawn(serve(bound, service.clone(), stop)),
             deliveries: tokio::spawn(deliveries),
-            control: tokio::spawn(
-                Control { queue: queue.clone(), spool: spool.clone(), configuration: in_force, reload }
-                    .serve(control_listener),
-            ),
+            control: tokio::spawn(control.serve(control_listener)),
             pickup,
+            users,
             spool,
             queue,
             descriptors,
@@ -322,7 +329,7 @@ impl Daemon {
             if is_overruled { log::overruled(key, &self.addresses) } else { log::needs_restart(key) }
         }
         self.queue.reconfigure(Settings::new(&config, carrier));
-        let desk = desk(&config, &self.spool, &self.queue, certificate.clone());
+        let desk = desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
         self.service.reload(&within(&config.listen, self.descriptors), desk);
         self.level.set(config.log.level);
         self.certificate = certificate;
@@ -387,12 +394,18 @@ impl Daemon {
 }
 
 /// What sessions put messages on.
-fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certificate>) -> Desk {
+fn desk(
+    config: &Config,
+    spool: &Spool,
+    queue: &Queue,
+    users: Users,
+    certificate: Option<Certificate>,
+) -> Desk {
     let queue = queue.clone();
     Desk {
         spool: spool.clone(),
         rules: Arc::clone(&config.rewrite),
-        users: local_user,
+        users,
         hostname: config.listen.hostname.as_str().into(),
         postmaster: config.queue.postmaster.clone(),
         probe: Arc::new(move || {
@@ -402,11 +415,6 @@ fn desk(config: &Config, spool: &Spool, queue: &Queue, certificate: Option<Certi
         clock: Zoned::now,
         certificate,
     }
-}
-
-/// The user of that uid, as `/etc/passwd` has it; looked up once a session.
-fn local_user(uid: u32) -> Option<LocalUser> {
-    LocalUser::of_passwd(&std::fs::read("/etc/passwd").ok()?, uid)
 }
 
 /// The relay of the configuration, ready to be connected to.

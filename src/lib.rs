@@ -15,7 +15,7 @@
 //! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] [`tls_faults`] | what everyone speaks in; pure |
 //! | cores | [`smtp`] [`message`] | RFC 5321 both ways, what is done to a message; pure |
 //! | | [`config`] | what is configured; pure, but for reading files and secrets |
-//! | shells | [`spool`] [`relay`] [`listener`] | the disk, the network outward, the network inward |
+//! | shells | [`spool`] [`relay`] [`listener`] [`users`] | the disk, the network outward, the network inward, who is who on this host |
 //! | | [`queue`] | the one owner of live messages |
 //! | | [`admin`] | the control socket: how an operator sees and steers the daemon |
 //! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |
@@ -46,3 +46,4 @@ pub mod spool;
 pub mod status;
 pub mod systemd;
 pub mod tls_faults;
+pub mod users;

@@ -700,6 +700,11 @@ pub fn not_serving(why: &dyn fmt::Display) {
     error!("not serving: {why}");
 }
 
+/// The name service does not answer, for the first time since it did.
+pub fn users_unknown(why: &dyn fmt::Display) {
+    warn!("users cannot be looked up, and are numbers for now: {why}");
+}
+
 /// Something the system refused that we can do without.
 pub fn done_without(what: &str, why: &dyn fmt::Display) {
     debug!("{what}: {why}");

@@ -28,22 +28,34 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What is configured.
     ("config", &["envelope", "message", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
-    // Shells: the disk, the network outward, the network inward.
+    // Shells: who is who on this host, the disk, the network outward, the network inward.
+    ("users", &["log", "message"]),
     ("spool", &["envelope", "log", "queue_id", "smtp"]),
     ("relay", &["config", "envelope", "log", "queue_id", "secret", "smtp", "status", "tls_faults"]),
     (
         "listener",
-        &["config", "envelope", "log", "message", "queue_id", "smtp", "spool", "status", "tls_faults"],
+        &[
+            "config",
+            "envelope",
+            "log",
+            "message",
+            "queue_id",
+            "smtp",
+            "spool",
+            "status",
+            "tls_faults",
+            "users",
+        ],
     ),
     // The one owner of live messages.
     ("queue", &["config", "envelope", "log", "message", "queue_id", "relay", "spool", "status"]),
     // The control socket, and start, reload, stop.
-    ("admin", &["envelope", "listener", "log", "message", "queue", "queue_id", "spool"]),
+    ("admin", &["envelope", "listener", "log", "queue", "queue_id", "spool", "users"]),
     ("journal", &["config", "log"]),
     ("systemd", &[]),
     (
         "daemon",
-        &["admin", "config", "journal", "listener", "log", "message", "queue", "relay", "spool", "systemd"],
+        &["admin", "config", "journal", "listener", "log", "queue", "relay", "spool", "systemd", "users"],
     ),
     // Faces.
     ("sink", &["envelope", "listener", "secret", "smtp", "status", "tls_faults"]),
@@ -51,7 +63,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "config", "daemon", "envelope", "import", "journal", "listener", "log", "message",
-            "relay", "secret", "sink", "smtp", "spool", "status", "systemd",
+            "relay", "secret", "sink", "smtp", "spool", "status", "systemd", "users",
         ],
     ),
 ];

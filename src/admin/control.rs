@@ -30,6 +30,7 @@ use crate::log;
 use crate::queue::{Listed, Queue, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
+use crate::users::Users;
 
 /// How long a client may take for its request, or for reading a line of the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
@@ -48,6 +49,8 @@ pub struct Control {
     pub spool: Spool,
     /// The configuration in force.
     pub configuration: watch::Receiver<Configuration>,
+    /// The users of this host, for who is of our group.
+    pub users: Users,
     /// To whom it falls to reload it.
     pub reload: UnboundedSender<ReloadRequest>,
 }
@@ -94,7 +97,7 @@ impl Control {
     }
 
     async fn answer(&self, stream: UnixStream) -> io::Result<()> {
-        let rights = Rights::of(stream.peer_cred()?).await;
+        let rights = Rights::of(stream.peer_cred()?, &self.users).await;
         let (input, output) = stream.into_split();
         let mut output = Output(BufWriter::new(output));
         let mut line = String::new();

@@ -1,20 +1,16 @@
 //! What a client of the control socket may know and do.
 //!
-//! Promises: root, the daemon's own user and the members of the daemon's group, be it their primary one or
-//! by `/etc/group`, may do anything; any other user may list the queue, and sees their own messages. Who it
-//! is the kernel says (SO_PEERCRED), whatever the socket's mode.
+//! Promises: root, the daemon's own user and the members of the daemon's group may do anything; any other user may
+//! list the queue, and sees their own messages. Who it is the kernel says (SO_PEERCRED), whatever the socket's mode;
+//! who is a member the kernel says of the group that the client runs in, and the name service of all others.
 //!
-//! Fails towards less: who is in a file that cannot be read is in no group.
-//!
-//! Not here: groups that only a name service knows; newgrp(1) makes such a one primary.
-
-use std::fs;
+//! Fails towards less: a user whose groups cannot be looked up is in none.
 
 use rustix::process::{getegid, geteuid};
 use tokio::net::unix::UCred;
 
 use crate::envelope::Submitter;
-use crate::message::rewrite::LocalUser;
+use crate::users::Users;
 
 /// What a client may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +21,11 @@ pub(super) enum Rights {
 }
 
 impl Rights {
-    pub(super) async fn of(client: UCred) -> Self {
+    pub(super) async fn of(client: UCred, users: &Users) -> Self {
         let uid = client.uid();
-        let is_ours = uid == geteuid().as_raw() || client.gid() == getegid().as_raw();
-        let may_do_all = uid == 0
-            || is_ours
-            || tokio::task::spawn_blocking(move || is_of_our_group(uid)).await.unwrap_or(false);
+        let our_group = getegid().as_raw();
+        let is_ours = uid == geteuid().as_raw() || client.gid() == our_group;
+        let may_do_all = uid == 0 || is_ours || users.is_in_group(uid, our_group).await;
         if may_do_all { Rights::Everything } else { Rights::Own(uid) }
     }
 
@@ -40,24 +35,6 @@ impl Rights {
             Rights::Own(uid) => submitter == Submitter::Uid(uid),
         }
     }
-}
-
-fn is_of_our_group(uid: u32) -> bool {
-    let files = fs::read("/etc/passwd").and_then(|passwd| Ok((passwd, fs::read("/etc/group")?)));
-    files.is_ok_and(|(passwd, group)| {
-        let group = String::from_utf8_lossy(&group);
-        LocalUser::of_passwd(&passwd, uid)
-            .is_some_and(|user| is_member(&group, getegid().as_raw(), &user.login))
-    })
-}
-
-/// Whether the text of a group file (group(5)) puts `login` into the group `gid`.
-fn is_member(group: &str, gid: u32, login: &str) -> bool {
-    group.lines().filter(|line| !line.starts_with('#')).any(|line| {
-        let fields: Vec<_> = line.split(':').collect();
-        let [_, _, number, members] = fields[..] else { return false };
-        number.parse() == Ok(gid) && members.split(',').any(|member| member.trim() == login)
-    })
 }
 
 #[cfg(test)]
@@ -70,16 +47,5 @@ mod tests {
         assert!(own.include(Submitter::Uid(1000)) && !own.include(Submitter::Uid(0)));
         assert!(!own.include(Submitter::Loopback) && !own.include(Submitter::Ourselves));
         assert!(Rights::Everything.include(Submitter::Ourselves));
-    }
-
-    #[test]
-    fn members_are_those_of_the_group_file() {
-        let group = "root:x:0:\nnullmta:x:990:ann, ben\n# nullmta:x:990:carl\nmail:x:8:dan\n\
-                     broken:990:eve\nnullmta:x:990:fay\n";
-        let members: Vec<_> = ["ann", "ben", "carl", "dan", "eve", "fay", "an", "ann, ben"]
-            .into_iter()
-            .filter(|login| is_member(group, 990, login))
-            .collect();
-        assert_eq!(members, ["ann", "ben", "fay"]);
     }
 }

@@ -101,7 +101,7 @@ fn write_secret(path: &Path, secret: Option<&Secret>) -> Result<(), Failure> {
         return Ok(());
     };
     // The service's user reads it; where there is none yet, who runs the daemon may be anybody.
-    let owner = ServiceUser::of_host().map(|user| user.uid);
+    let owner = ServiceUser::of_host().map(|user| user.uid());
     write_new_for(owner, path, format!("{}\n", secret.expose()).as_bytes(), 0o600)
 }
 

@@ -6,7 +6,6 @@
 
 mod json;
 
-use std::fs;
 use std::io::{self, BufRead, Write};
 
 use clap::Args;
@@ -22,8 +21,9 @@ use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use crate::message::bare_cr::BareCrs;
 use crate::message::fixup::{Fixed, Fixup, Task};
 use crate::message::header;
-use crate::message::rewrite::{Facts, LocalUser};
+use crate::message::rewrite::Facts;
 use crate::smtp::dot::Decoder;
+use crate::users;
 
 /// Show what would become of a message, read from standard input, without sending it
 #[derive(Args)]
@@ -62,13 +62,12 @@ impl Rewrite {
 
     fn task(&self, config: &Config) -> Result<Task, Failure> {
         let uid = rustix::process::getuid().as_raw();
-        let passwd = fs::read("/etc/passwd").unwrap_or_default();
         let facts = Facts {
             received: String::new(),
             hostname: config.listen.hostname.clone(),
             message_id_left: "QUEUE-ID.TIME".to_owned(),
             now: Zoned::now(),
-            user: LocalUser::of_passwd(&passwd, uid),
+            user: users::by_uid(uid).ok().flatten().map(|account| account.local_user()),
         };
         Ok(Task { envelope: self.envelope()?, facts, rules: config.rewrite.clone() })
     }

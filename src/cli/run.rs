@@ -66,7 +66,7 @@ fn turn_away_from(door: Inherited, exit: Exit) {
 fn refuse_root(file: &Path, config: &Config) -> Result<(), Failure> {
     let Some(user) = ServiceUser::of_host() else { return Ok(()) };
     let owner = std::fs::metadata(&config.spool).map(|metadata| metadata.uid()).ok();
-    let is_the_service_s = owner == Some(user.uid) || owner.is_none() && file == Path::new(SERVICE_FILE);
+    let is_the_service_s = owner == Some(user.uid()) || owner.is_none() && file == Path::new(SERVICE_FILE);
     if !is_the_service_s || std::env::var_os("INVOCATION_ID").is_some() {
         return Ok(());
     }

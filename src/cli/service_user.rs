@@ -5,7 +5,6 @@
 //!
 //! Not here: a host without that user, such as a container's: there everything is looked at as who we are.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::config::{Config, SecretSource, ServerCertificate, Trust};
+use crate::users::{self, Account};
 
 /// `User=` of the unit.
 pub(super) const NAME: &str = "nullmta";
@@ -27,12 +27,7 @@ const HIDDEN: [(&str, &str); 5] = [
 ];
 
 /// The unit's user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServiceUser {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    groups: Vec<u32>,
-}
+pub(super) struct ServiceUser(Account);
 
 impl ServiceUser {
     /// The user of this host, if we are root, who alone can look for another.
@@ -40,40 +35,29 @@ impl ServiceUser {
         if !geteuid().is_root() {
             return None;
         }
-        let group = fs::read("/etc/group").unwrap_or_default();
-        ServiceUser::of_files(&fs::read("/etc/passwd").ok()?, &group)
+        users::by_login(NAME).ok().flatten().map(ServiceUser)
     }
 
-    /// The same by the texts of passwd(5) and group(5).
-    fn of_files(passwd: &[u8], group: &[u8]) -> Option<ServiceUser> {
-        let (passwd, group) = (String::from_utf8_lossy(passwd), String::from_utf8_lossy(group));
-        let lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let fields = lines.into_iter().find(|fields| fields.len() > 3 && fields[0] == NAME)?;
-        let (uid, gid) = (fields[2].parse().ok()?, fields[3].parse().ok()?);
-        let member_of = |line: &str| {
-            let fields: Vec<_> = line.split(':').collect();
-            let [_, _, number, members] = fields[..] else { return None };
-            members.split(',').any(|member| member.trim() == NAME).then(|| number.parse().ok()).flatten()
-        };
-        Some(ServiceUser { uid, gid, groups: group.lines().filter_map(member_of).chain([gid]).collect() })
+    pub(super) fn uid(&self) -> u32 {
+        self.0.uid
     }
 
     /// What `look` comes to with the rights of this user.
     pub(super) fn see<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        let user = self.clone();
+        let (Account { uid, gid, .. }, groups) = (self.0.clone(), users::groups_of(&self.0)?);
         // Rights are each thread's own (credentials(7)): this one takes on the user's, and ends.
-        let looking = std::thread::spawn(move || user.take_rights().map(|()| look()));
+        let looking = std::thread::spawn(move || take_rights(uid, gid, &groups).map(|()| look()));
         looking.join().unwrap_or_else(|_| Err(io::Error::other("the check failed")))
     }
+}
 
-    fn take_rights(&self) -> io::Result<()> {
-        let groups: Vec<Gid> = self.groups.iter().map(|group| Gid::from_raw(*group)).collect();
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        set_thread_groups(&groups)?;
-        set_thread_res_gid(gid, gid, gid)?;
-        // Last: without it there is no right to the others.
-        Ok(set_thread_res_uid(uid, uid, uid)?)
-    }
+fn take_rights(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    // Last: without it there is no right to the others.
+    Ok(set_thread_res_uid(uid, uid, uid)?)
 }
 
 /// Which of the files that `config` names the unit hides from the daemon, in words.
@@ -109,18 +93,6 @@ fn named_files(config: &Config) -> Vec<&Path> {
 mod tests {
     use super::*;
     use crate::config::Environment;
-
-    #[test]
-    fn the_user_has_the_groups_that_the_files_give() {
-        let passwd = b"root:x:0:0:root:/root:/bin/sh\nnullmta:x:990:989:nullmta mail:/var/spool/nullmta:/x\n";
-        let group =
-            b"root:x:0:\nssl-cert:x:120:ann,nullmta\nmail:x:8:nullmtas\nnullmta:x:989:\nbad:nullmta\n";
-        let user = ServiceUser::of_files(passwd, group).unwrap();
-        assert_eq!(user, ServiceUser { uid: 990, gid: 989, groups: vec![120, 989] });
-        for passwd in [&b""[..], b"nullmta", b"nullmta:x:a:b:", b"nullmtas:x:1:1:::\n"] {
-            assert_eq!(ServiceUser::of_files(passwd, group), None);
-        }
-    }
 
     /// A file under /tmp passed `check`, and the service, which has a /tmp of its own, did not start.
     #[test]

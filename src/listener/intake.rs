@@ -35,6 +35,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::session::Refusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
 use crate::status::Status;
+use crate::users::Users;
 
 /// Octets of content on its way to the draft for which the room is kept.
 const PASSING: usize = 64 << 10;
@@ -49,8 +50,8 @@ pub struct Desk {
     pub spool: Spool,
     /// What becomes of addresses and header fields.
     pub rules: Arc<Rules>,
-    /// The user of this uid, whose name goes into a From that is missing.
-    pub users: fn(u32) -> Option<LocalUser>,
+    /// The users of this host, whose names go into the log and into a From that is missing.
+    pub users: Users,
     /// Our name in Received fields and made-up Message-IDs.
     pub hostname: Arc<str>,
     /// Who hears of mail from `<>` that was taken in and cannot be sent.
@@ -70,7 +71,7 @@ pub struct SpoolBackend {
     untaken: Repeats<CommitError>,
     /// The session's place, held to its end.
     permit: Permit,
-    /// Who is at the other end, looked up once.
+    /// Who is at the other end, looked up for each message: nobody else's name is needed.
     user: Option<LocalUser>,
     /// The version of TLS, once it is up.
     tls: Option<&'static str>,
@@ -79,8 +80,7 @@ pub struct SpoolBackend {
 impl SpoolBackend {
     /// The backend of the session that `permit` admitted.
     pub fn new(desk: Desk, permit: Permit) -> Self {
-        let user = permit.peer().uid().and_then(desk.users);
-        SpoolBackend { desk, untaken: Repeats::new(), permit, user, tls: None }
+        SpoolBackend { desk, untaken: Repeats::new(), permit, user: None, tls: None }
     }
 
     /// The proper refusal if the message cannot be taken whatever its content.
@@ -182,6 +182,9 @@ impl Backend for SpoolBackend {
 
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
         self.check(hello.declared_size)?;
+        if let Some(uid) = self.permit.peer().uid() {
+            self.user = self.desk.users.named(uid).await;
+        }
         let now = (self.desk.clock)();
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);

@@ -3,32 +3,44 @@
 //! Promises: one that is neither a user of this host nor named by the configuration is refused, and nothing is
 //! queued: as a rule it is a part of a name that lacks its quotes, and its mail would go to a stranger, or bounce. One
 //! that is a user or an alias stays a recipient. Where the configuration cannot be read nobody is refused, since
-//! nobody knows its aliases.
+//! nobody knows its aliases, nor is anybody while the name service does not answer.
 //!
 //! Not here: which words are in doubt (`message/address_list.rs`).
-
-use std::fs;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
 use crate::log::Foreign;
 use crate::message::rewrite::{LocalUser, Rules};
+use crate::users;
 
 /// Fails with `exit` where one of the words in doubt is nobody.
 pub(super) fn refuse_unknown(doubtful: &[Address], rules: Option<&Rules>, exit: Exit) -> Result<(), Failure> {
-    let Some(rules) = rules.filter(|_| !doubtful.is_empty()) else { return Ok(()) };
-    let passwd = fs::read("/etc/passwd").unwrap_or_default();
-    match doubtful.iter().find(|word| !is_known(word, &passwd, rules)) {
+    refuse_who_is_not(is_user, doubtful, rules, exit)
+}
+
+fn refuse_who_is_not(
+    is_user: impl Fn(&str) -> bool,
+    doubtful: &[Address],
+    rules: Option<&Rules>,
+    exit: Exit,
+) -> Result<(), Failure> {
+    let Some(rules) = rules else { return Ok(()) };
+    match doubtful.iter().find(|word| !is_known(word, &is_user, rules)) {
         Some(word) => Err(Failure::new(exit, sentence(word))),
         None => Ok(()),
     }
 }
 
-fn is_known(word: &Address, passwd: &[u8], rules: &Rules) -> bool {
+/// Whether a user of this host has this login name, or nobody can tell now.
+fn is_user(login: &str) -> bool {
+    users::by_login(login).map_or(true, |user| user.is_some())
+}
+
+fn is_known(word: &Address, is_user: impl Fn(&str) -> bool, rules: &Rules) -> bool {
     // RFC 5321 4.5.1: every host has a postmaster.
     word.as_str().eq_ignore_ascii_case("postmaster")
-        || LocalUser::is_in_passwd(passwd, word.local_part())
         || rules.is_named(word)
+        || LocalUser::logins(word.local_part()).iter().any(|login| is_user(login))
 }
 
 fn sentence(word: &Address) -> String {
@@ -51,7 +63,6 @@ mod tests {
     #[test]
     fn users_aliases_and_those_of_a_table_are_known() {
         let plain = || Settings::new("o.example", "web1.o.example");
-        let passwd = b"root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
         let entry = |from, to| [(Selector::parse(from).unwrap(), Replacement::parse(to).unwrap())].into();
         let aliases = [("ops".to_owned(), vec![address("o@x.example")])].into();
         let all = Settings { recipient: Some(address("o@x.example")), ..plain() };
@@ -63,7 +74,8 @@ mod tests {
             (all, "Smith ann", ""),
         ] {
             let rules = Rules::new(settings).unwrap();
-            let is_known = |word: &str| is_known(&address(word), passwd, &rules);
+            let is_known =
+                |word: &str| is_known(&address(word), |login| ["root", "ann"].contains(&login), &rules);
             assert!(known.split_whitespace().all(is_known), "{known}");
             assert!(!unknown.split_whitespace().any(is_known), "{unknown}");
         }
@@ -73,9 +85,10 @@ mod tests {
     fn where_the_aliases_are_not_known_nobody_is_refused() {
         let (doubtful, exit) = ([address("nobody-of-this-name")], Exit::DataErr);
         let rules = Rules::new(Settings::new("o.example", "web1.o.example")).unwrap();
-        assert!(refuse_unknown(&doubtful, None, exit).is_ok());
-        assert!(refuse_unknown(&[], Some(&rules), exit).is_ok());
-        let failure = refuse_unknown(&doubtful, Some(&rules), exit).unwrap_err();
+        let refuse = |doubtful, rules| refuse_who_is_not(|_| false, doubtful, rules, exit);
+        assert!(refuse(&doubtful[..], None).is_ok());
+        assert!(refuse(&[], Some(&rules)).is_ok());
+        let failure = refuse(&doubtful, Some(&rules)).unwrap_err();
         assert_eq!(failure.exit(), exit);
         assert!(failure.to_string().starts_with("nobody-of-this-name is neither a user"), "{failure}");
     }

@@ -10,29 +10,21 @@
 //! RFC 5322 3.6.2 (From).
 
 use std::env;
-use std::fs;
 
 use crate::envelope::Address;
 use crate::message::display_name::display_name;
+use crate::users;
 
 /// The bare address of the user we run for.
 pub(in crate::cli) fn login() -> Address {
     let uid = rustix::process::getuid().as_raw();
-    // Where there is no such file, as in a container, the environment may know.
-    let passwd = fs::read("/etc/passwd").unwrap_or_default();
-    let name = name_in(&String::from_utf8_lossy(&passwd), uid)
-        .map(str::to_owned)
+    // Where nobody knows the user, as in a container, the environment may.
+    let name = users::by_uid(uid)
+        .ok()
+        .flatten()
+        .map(|account| account.login)
         .or_else(|| ["LOGNAME", "USER"].iter().find_map(|name| env::var(name).ok()));
     name.and_then(|name| bare(&name)).unwrap_or_else(|| numbered(uid))
-}
-
-/// The user's name in passwd(5).
-fn name_in(passwd: &str, uid: u32) -> Option<&str> {
-    passwd.lines().find_map(|line| {
-        let mut parts = line.split(':');
-        let (name, number) = (parts.next()?, parts.nth(1)?);
-        (number.parse() == Ok(uid) && !name.is_empty()).then_some(name)
-    })
 }
 
 /// `name` as a local part, quoted where it has to be (`DOMAIN\user`).
@@ -58,20 +50,6 @@ pub(super) fn from_field(full_name: &str, address: &Address) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
-                          # comment\n\
-                          :x:7:7::/:\n\
-                          ann:x:1000:1000:Ann,,,:/home/ann:/bin/sh\n\
-                          ann2:x:1000:1000::/:\n\
-                          +::::::\n";
-
-    #[test]
-    fn the_first_name_of_a_uid_is_its_name() {
-        for (uid, name) in [(0, Some("root")), (1000, Some("ann")), (7, None), (1, None)] {
-            assert_eq!(name_in(PASSWD, uid), name);
-        }
-    }
 
     #[test]
     fn a_name_becomes_a_local_part() {

@@ -1,10 +1,11 @@
 //! Sessions into a real spool.
 
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use jiff::Zoned;
@@ -26,6 +27,7 @@ use crate::smtp::session::Refusal;
 use crate::spool::fs::sim::{Fault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Content, Entry, Options, Recovery, Spool};
+use crate::users::{Account, NameService, Users};
 
 /// A host with a spool of its own.
 pub struct Host {
@@ -38,6 +40,29 @@ pub struct Host {
     pub probes: Arc<AtomicUsize>,
     pub stopper: Stopper,
     pub stop: crate::listener::stop::StopSignal,
+}
+
+/// A host with one user, of whom nothing is known but the names.
+#[derive(Default)]
+struct AnnIs1000 {
+    asked: AtomicUsize,
+    /// Questions have no answer while the other end of this is there.
+    hangs: Option<Mutex<Receiver<()>>>,
+}
+
+impl NameService for AnnIs1000 {
+    fn by_uid(&self, uid: u32) -> io::Result<Option<Account>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(held) = &self.hangs {
+            // An error is the end of the test.
+            let _ = held.lock().unwrap().recv();
+        }
+        Ok((uid == 1000).then(|| Account { uid, gid: 1000, login: "ann".into(), gecos: b"Ann E".to_vec() }))
+    }
+
+    fn groups(&self, _account: &Account) -> io::Result<Vec<u32>> {
+        Ok(Vec::new())
+    }
 }
 
 fn noon() -> Zoned {
@@ -72,7 +97,7 @@ impl Host {
         let desk = Desk {
             spool: spool.clone(),
             rules: Arc::new(Rules::new(Settings::new("origin.example", "host.example.org")).unwrap()),
-            users: |_| None,
+            users: Users::of(Arc::new(AnnIs1000::default())),
             hostname: "host.example.org".into(),
             postmaster: None,
             probe: Arc::new(move || {
@@ -183,6 +208,40 @@ async fn a_message_is_on_the_spool_as_it_came_with_what_it_lacked() {
     );
     assert!(content.contains("Subject:  as\r\n it is\r\n"), "{content}");
     assert!(content.ends_with("\r\n\r\n.dot\r\nnaked\r\nlf\r\n\u{ff}8bit\r\n"), "{content}");
+}
+
+/// The name of a client was looked up for each connection, in the accept loop.
+#[tokio::test]
+async fn the_name_of_a_user_is_looked_up_for_a_message_and_not_for_a_connection() {
+    let service = Arc::new(AnnIs1000::default());
+    let mut host = Host::new(|_, _| {});
+    let desk = Desk { users: Users::of(service.clone()), ..host.desk.clone() };
+    host.service.reload(&listen(), desk);
+    let (mut silent, _) = host.session(1000).await;
+    silent.say("QUIT", "221 ").await;
+    assert_eq!(service.asked.load(Ordering::SeqCst), 0);
+    for _ in 0..2 {
+        let (mut client, _) = host.session(1000).await;
+        client.send_message("Subject: x\r\n\r\nbody\r\n", "250 2.0.0").await;
+        let entry = host.arrivals.recv().await.unwrap();
+        let content = String::from_utf8(host.content(&entry)).unwrap();
+        assert!(content.contains("From: Ann E <"), "{content}");
+    }
+    assert_eq!(service.asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_message_waits_for_no_name_service_that_hangs() {
+    let (_held, hangs) = channel();
+    let service = AnnIs1000 { hangs: Some(Mutex::new(hangs)), ..AnnIs1000::default() };
+    let mut host = Host::new(|_, _| {});
+    let desk = Desk { users: Users::of(Arc::new(service)), ..host.desk.clone() };
+    host.service.reload(&listen(), desk);
+    let (mut client, _) = host.session(1000).await;
+    client.send_message("Subject: x\r\n\r\nbody\r\n", "250 2.0.0").await;
+    let entry = host.arrivals.recv().await.unwrap();
+    let content = String::from_utf8(host.content(&entry)).unwrap();
+    assert!(!content.contains("Ann E"), "{content}");
 }
 
 /// A recipient that was too long with its origin behind it was acknowledged, and unreadable on the spool.

@@ -1,11 +1,11 @@
 //! Who on this host sends the message, for a From that is missing.
 //!
-//! Promises: a full name from the password file, which users may change (chfn), stays a display name: it
+//! Promises: a full name from the user database, which users may change (chfn), stays a display name: it
 //! can hold no address, and cannot end its field (`message/display_name.rs`).
+//!
+//! Not here: who that is; the names are looked up elsewhere (`users/`).
 
-use std::borrow::Cow;
-
-use super::spelling::folded_local;
+use super::spelling::{folded_local, unquoted};
 use crate::message::display_name::{display_name, text_of};
 
 /// A user of this host.
@@ -18,26 +18,16 @@ pub struct LocalUser {
 }
 
 impl LocalUser {
-    /// The user `uid` in a password file (passwd(5)), whose lines may each be in UTF-8 or in Latin-1.
-    pub fn of_passwd(passwd: &[u8], uid: u32) -> Option<Self> {
-        let line = passwd.split(|octet| *octet == b'\n').map(text_of).find(|line| {
-            let number = line.split(':').nth(2);
-            number.is_some_and(|number| number.parse() == Ok(uid))
-        })?;
-        let fields: Vec<_> = line.split(':').collect();
-        let login = fields.first().filter(|login| !login.is_empty())?;
-        let gecos = fields.get(4).and_then(|gecos| gecos.split(',').next()).unwrap_or_default();
-        Some(LocalUser { login: (*login).to_owned(), full_name: gecos.replace('&', &capitalized(login)) })
+    /// The user with this login name and GECOS field (passwd(5)), which may be in UTF-8 or in Latin-1.
+    pub fn new(login: &str, gecos: &[u8]) -> Self {
+        let gecos = text_of(gecos);
+        let full_name = gecos.split(',').next().unwrap_or_default();
+        LocalUser { login: login.to_owned(), full_name: full_name.replace('&', &capitalized(login)) }
     }
 
-    /// Whether a password file has a user of this login name, in any case, as mail for them is delivered.
-    pub fn is_in_passwd(passwd: &[u8], local_part: &str) -> bool {
-        let wanted = folded_local(local_part);
-        let mut lines = passwd.split(|octet| *octet == b'\n').map(text_of);
-        let is_of = |line: Cow<'_, str>| {
-            line.split_once(':').is_some_and(|(login, _)| login.to_lowercase() == wanted)
-        };
-        !wanted.is_empty() && lines.any(is_of)
+    /// The login names that a local part may stand for: as it is written, without its quotes, and in lower case.
+    pub fn logins(local_part: &str) -> [String; 2] {
+        [unquoted(local_part).into_owned(), folded_local(local_part)]
     }
 
     /// The full name as a display name, for before `<`; empty where there is none.
@@ -56,44 +46,31 @@ fn capitalized(login: &str) -> String {
 mod tests {
     use super::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n\
-                          broken\n::7::::\n\
-                          ann:x:1000:1000:Ann Smith,Room 1,,:/home/ann:/bin/sh\n\
-                          bob:x:1001:1001:& \"B\" & \\Co.,:/home/bob:/bin/sh\n\
-                          eve:x:1002:1002::/home/eve:/bin/sh\n\
-                          jan:x:1003:1003:J\xfcrgen:/home/jan:/bin/sh\n\
-                          lea:x:1004:1004:L\xc3\xa9a:/home/lea:/bin/sh\n";
-
     #[test]
-    fn names_come_from_the_password_file() {
-        for (uid, expected) in [
-            (0, Some(("root", "root"))),
-            (1000, Some(("ann", "Ann Smith"))),
-            (1001, Some(("bob", "Bob \"B\" Bob \\Co."))),
-            (1002, Some(("eve", ""))),
+    fn names_come_from_the_user_database() {
+        for (login, gecos, full_name) in [
+            ("root", &b"root"[..], "root"),
+            ("ann", b"Ann Smith,Room 1,,", "Ann Smith"),
+            ("bob", b"& \"B\" & \\Co.,", "Bob \"B\" Bob \\Co."),
+            ("eve", b"", ""),
             // One name in Latin-1 left every user of the host without one.
-            (1003, Some(("jan", "Jürgen"))),
-            (1004, Some(("lea", "Léa"))),
-            (7, None),
-            (4711, None),
+            ("jan", b"J\xfcrgen", "Jürgen"),
+            ("lea", b"L\xc3\xa9a", "Léa"),
         ] {
-            let user = LocalUser::of_passwd(PASSWD, uid);
-            let found = user.as_ref().map(|user| (user.login.as_str(), user.full_name.as_str()));
-            assert_eq!(found, expected, "{uid}");
+            let user = LocalUser::new(login, gecos);
+            assert_eq!((user.login.as_str(), user.full_name.as_str()), (login, full_name));
         }
     }
 
     #[test]
-    fn logins_are_found_in_any_case() {
-        for (login, is_there) in [
-            ("ann", true),
-            ("Ann", true),
-            ("\"bob\"", true),
-            ("Smith", false),
-            ("Ann Smith", false),
-            ("", false),
+    fn a_local_part_stands_for_a_login_in_any_case_and_with_quotes() {
+        for (local_part, expected) in [
+            ("ann", ["ann", "ann"]),
+            ("Ann", ["Ann", "ann"]),
+            ("\"Bob\"", ["Bob", "bob"]),
+            ("\"Ann Smith\"", ["Ann Smith", "ann smith"]),
         ] {
-            assert_eq!(LocalUser::is_in_passwd(PASSWD, login), is_there, "{login:?}");
+            assert_eq!(LocalUser::logins(local_part), expected, "{local_part}");
         }
     }
 

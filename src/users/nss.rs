@@ -1,0 +1,82 @@
+//! The user database as the C library sees it: whatever nsswitch.conf(5) names.
+//!
+//! Not here: how long an answer is waited for (`users/mod.rs`); a call here may never return.
+
+use std::ffi::CString;
+use std::io;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+
+use super::account::Account;
+
+/// Where users are looked up. Each call blocks, for as long as the host's name service likes.
+pub trait NameService: Send + Sync {
+    /// The user with this uid, if there is one.
+    fn by_uid(&self, uid: u32) -> io::Result<Option<Account>>;
+
+    /// The groups that this user is in, the primary one among them.
+    fn groups(&self, account: &Account) -> io::Result<Vec<u32>>;
+}
+
+/// The name service of this host.
+#[derive(Clone, Copy, Debug)]
+pub struct Nss;
+
+impl NameService for Nss {
+    fn by_uid(&self, uid: u32) -> io::Result<Option<Account>> {
+        found(User::from_uid(Uid::from_raw(uid)))
+    }
+
+    fn groups(&self, account: &Account) -> io::Result<Vec<u32>> {
+        let login = CString::new(account.login.as_str())?;
+        let groups = getgrouplist(&login, Gid::from_raw(account.gid))?;
+        Ok(groups.into_iter().map(Gid::as_raw).collect())
+    }
+}
+
+impl Nss {
+    /// The user with this login name, if there is one.
+    pub(super) fn by_login(self, login: &str) -> io::Result<Option<Account>> {
+        found(User::from_name(login))
+    }
+}
+
+fn found(answer: Result<Option<User>, Errno>) -> io::Result<Option<Account>> {
+    let user = match answer {
+        Ok(user) => user,
+        // getpwnam(3): so some services say that there is no such user.
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let account = |User { uid, gid, name, gecos, .. }: User| Account {
+        uid: uid.as_raw(),
+        gid: gid.as_raw(),
+        login: name,
+        gecos: gecos.into_bytes(),
+    };
+    Ok(user.map(account).filter(|account| !account.login.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_found_by_uid_and_by_login() {
+        let root = Nss.by_uid(0).unwrap().unwrap();
+        assert_eq!((root.uid, root.login.as_str()), (0, "root"));
+        assert_eq!(Nss.by_login("root").unwrap(), Some(root.clone()));
+        assert!(Nss.groups(&root).unwrap().contains(&root.gid));
+    }
+
+    #[test]
+    fn a_user_that_nobody_knows_is_no_error() {
+        assert_eq!(Nss.by_uid(u32::MAX - 2).unwrap(), None);
+        assert_eq!(Nss.by_login("no such user").unwrap(), None);
+        for errno in [Errno::ENOENT, Errno::ESRCH, Errno::EBADF, Errno::EPERM] {
+            assert_eq!(found(Err(errno)).unwrap(), None);
+        }
+        assert!(found(Err(Errno::EIO)).is_err());
+    }
+}
