@@ -285,8 +285,10 @@ pub fn relay_trouble(trouble: &dyn fmt::Display) {
 }
 
 /// A relay failed where it had been sent commands before it had answered those in front of them.
-pub fn lock_step(trouble: &dyn fmt::Display) {
-    info!("relay gets one command at a time for a day, since it failed at several: {trouble}");
+pub fn lock_step(period: Duration, trouble: &dyn fmt::Display) {
+    let minutes = period.as_secs() / 60;
+    let period = if minutes < 60 { format!("{minutes} minutes") } else { "a day".into() };
+    info!("relay gets one command at a time for {period}, since it failed at several: {trouble}");
 }
 
 /// A relay offers DSN, refused a command with its parameters, and took the message without them.

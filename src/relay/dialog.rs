@@ -7,7 +7,7 @@
 //!    one. Without PIPELINING, one command at a time.
 //! 3. When a connection dies, the transaction whose group was on its way is `Untold` and no more.
 //! 4. A relay that answers 503, hangs up or falls silent where more was written than it had answered gets one
-//!    command at a time from then on (`pace.rs`); nobody is blamed for it.
+//!    command at a time for as long as `pace.rs` says; nobody is blamed for it.
 //!
 //! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, the
 //! relay took leave of a connection that has served before (421 or 4.4.2 anywhere, a close before the final dot,
@@ -173,6 +173,7 @@ impl Connection {
         work: &mut W,
     ) -> Result<Option<Delivery>, End> {
         let mut ahead = None;
+        let pace = if grouped { Pipelining::Across } else { self.pace.now(self.offered.pipelining) };
         let mut ended = self.converse(&mut delivery, grouped, &mut ahead, work).await;
         if let Err(End::Trouble(trouble)) = ended {
             if step::revokes_envelope(&trouble) {
@@ -191,6 +192,9 @@ impl Connection {
             return Err(end);
         }
         self.has_served = true;
+        if self.offered.pipelining {
+            self.pace.served(pace);
+        }
         Ok(ahead)
     }
 
@@ -201,8 +205,8 @@ impl Connection {
             return End::Spent;
         }
         if self.is_overrun(&trouble) {
-            if self.pace.fall_into_lock_step() {
-                log::lock_step(&trouble);
+            if let Some(period) = self.pace.fall_into_lock_step(self.written) {
+                log::lock_step(period, &trouble);
             }
             return End::Spent;
         }

@@ -1,25 +1,45 @@
 //! How far ahead of its replies a relay is written to, and what is remembered of one that failed at it.
 //!
-//! Promises: a relay that does not offer PIPELINING gets one command at a time, and so does, for a day, one that
-//! failed where more was written than it had answered.
+//! Promises: a relay that does not offer PIPELINING gets one command at a time, and so does one that failed where more
+//! was written than it had answered: for [`SUSPICION`], since a relay that goes down closes connections too. One that
+//! took a transaction in that time, and then fails in the same way again, gets one command at a time for a day; so does,
+//! at once, one that failed with a group behind a final dot, where each try may leave a copy.
 //!
 //! Not here: which failures are meant (`dialog.rs`).
 //!
 //! RFC 2920.
 
-use super::remembered::Remembered;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::remembered::{PERIOD, Remembered};
 use crate::config::Pipelining;
+
+/// How long a first failure is remembered: longer than most restarts take.
+pub(crate) const SUSPICION: Duration = Duration::from_secs(5 * 60);
 
 /// The pace of one relayhost.
 pub(crate) struct Pace {
     configured: Pipelining,
     lock_step: Remembered,
+    evidence: Mutex<Evidence>,
+}
+
+/// What speaks for a relay that can only take one command at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// Nothing, or it has taken a group since.
+    Nothing,
+    /// It failed at a group.
+    Failed,
+    /// It has taken a transaction in lock-step since.
+    ServedInLockStep,
 }
 
 impl Pace {
     /// A pace as configured, with nothing remembered.
     pub(crate) fn new(configured: Pipelining) -> Self {
-        Pace { configured, lock_step: Remembered::default() }
+        Pace { configured, lock_step: Remembered::default(), evidence: Mutex::new(Evidence::Nothing) }
     }
 
     /// How a relay is written to now; `offered` says whether it offers PIPELINING.
@@ -27,30 +47,95 @@ impl Pace {
         if offered && !self.lock_step.is_now() { self.configured } else { Pipelining::Off }
     }
 
-    /// One command at a time from now on. True: it was another pace until now.
-    pub(crate) fn fall_into_lock_step(&self) -> bool {
-        self.lock_step.begin()
+    /// One command at a time from now on, since the relay failed where it was `written` to at that pace; for how long,
+    /// where it was another pace until now.
+    pub(crate) fn fall_into_lock_step(&self, written: Pipelining) -> Option<Duration> {
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lock_step.is_now() {
+            // Another connection's group, written before.
+            return None;
+        }
+        let period = match (written, *evidence) {
+            (Pipelining::Across, _) | (_, Evidence::ServedInLockStep) => PERIOD,
+            (Pipelining::Group | Pipelining::Off, Evidence::Nothing | Evidence::Failed) => {
+                *evidence = Evidence::Failed;
+                SUSPICION
+            }
+        };
+        self.lock_step.begin_for(period);
+        Some(period)
+    }
+
+    /// The relay has come to the end of a transaction that was written at `pace`.
+    pub(crate) fn served(&self, pace: Pipelining) {
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        *evidence = match (*evidence, pace) {
+            (Evidence::Nothing, _) => Evidence::Nothing,
+            (_, Pipelining::Off) => Evidence::ServedInLockStep,
+            // A group that was on its way when another failed proves nothing.
+            (evidence, _) if self.lock_step.is_now() => evidence,
+            _ => Evidence::Nothing,
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::remembered::PERIOD;
     use super::*;
 
+    const GROUP: Pipelining = Pipelining::Group;
+
+    /// A pace at which the relay failed, did this, and failed again when it got groups again: for how long it is
+    /// remembered then.
+    async fn second_failure(between: impl Fn(&Pace)) -> Option<Duration> {
+        let pace = Pace::new(GROUP);
+        assert_eq!(pace.fall_into_lock_step(GROUP), Some(SUSPICION));
+        between(&pace);
+        tokio::time::advance(SUSPICION).await;
+        assert_eq!(pace.now(true), GROUP);
+        pace.fall_into_lock_step(GROUP)
+    }
+
+    /// One outage in which the relay closed its connections cost a round trip a command for a day.
     #[tokio::test(start_paused = true)]
-    async fn lock_step_is_remembered_for_a_day() {
+    async fn only_a_relay_that_fails_at_groups_alone_is_remembered_for_long() {
+        assert_eq!(second_failure(|_| {}).await, Some(SUSPICION), "it may have been down all the time");
+        assert_eq!(second_failure(|pace| pace.served(Pipelining::Off)).await, Some(PERIOD));
+        let in_flight = |pace: &Pace| pace.served(GROUP);
+        assert_eq!(second_failure(in_flight).await, Some(SUSPICION), "a group on its way says nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_behind_a_dot_is_not_tried_twice() {
+        let pace = Pace::new(Pipelining::Across);
+        assert_eq!(pace.fall_into_lock_step(Pipelining::Across), Some(PERIOD));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_taken_clears_the_relay() {
+        let pace = Pace::new(Pipelining::Across);
+        pace.fall_into_lock_step(GROUP);
+        pace.served(Pipelining::Off);
+        tokio::time::advance(SUSPICION).await;
+        pace.served(Pipelining::Across);
+        assert_eq!(pace.fall_into_lock_step(GROUP), Some(SUSPICION));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lock_step_is_remembered_and_said_once() {
         for configured in [Pipelining::Across, Pipelining::Group] {
             let pace = Pace::new(configured);
             assert_eq!((pace.now(true), pace.now(false)), (configured, Pipelining::Off));
-            assert!(pace.fall_into_lock_step() && !pace.fall_into_lock_step());
-            tokio::time::advance(PERIOD - Duration::from_secs(1)).await;
-            assert_eq!(pace.now(true), Pipelining::Off);
-            tokio::time::advance(Duration::from_secs(1)).await;
-            assert_eq!(pace.now(true), configured);
-            assert!(pace.fall_into_lock_step(), "it is news again");
+            assert_eq!(pace.fall_into_lock_step(GROUP), Some(SUSPICION));
+            assert_eq!(pace.fall_into_lock_step(GROUP), None);
+            pace.served(Pipelining::Off);
+            for period in [SUSPICION, PERIOD, PERIOD] {
+                tokio::time::advance(period - Duration::from_secs(1)).await;
+                assert_eq!(pace.now(true), Pipelining::Off);
+                tokio::time::advance(Duration::from_secs(1)).await;
+                assert_eq!(pace.now(true), configured);
+                assert_eq!(pace.fall_into_lock_step(GROUP), Some(PERIOD), "it is news again");
+            }
         }
     }
 }

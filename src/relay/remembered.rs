@@ -27,10 +27,15 @@ impl Remembered {
 
     /// Remembers it for the next [`PERIOD`]. True: it was not remembered until now.
     pub(crate) fn begin(&self) -> bool {
+        self.begin_for(PERIOD)
+    }
+
+    /// The same for the next `period`.
+    pub(crate) fn begin_for(&self, period: Duration) -> bool {
         let now = Instant::now();
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = until.is_none_or(|until| now >= until);
-        *until = Some(now + PERIOD);
+        *until = Some(now + period);
         is_news
     }
 
