@@ -92,7 +92,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "an entry carries its ledger, which is a payload in an entry's words",
     ),
     (
-        &["spool/place", "spool/presence", "spool/salvage", "spool/stock"],
+        &["spool/place", "spool/salvage", "spool/stock"],
         "the place of the spool is looked after by those who live in it, and saves them",
     ),
     (
