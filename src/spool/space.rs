@@ -50,6 +50,9 @@
 //! that at once, but for a piece or two that the file system may need; and it held fewer that lived. So the sum does not
 //! become less by moves. `tests/full.rs` and its random histories try it.
 //!
+//! A start is not in this sum: it closes the active segment, and cuts off what was left in it. Where a disk is full at
+//! one start after the other, mail comes in between, and somebody else takes what is cut off, too little may be left.
+//!
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).
 
@@ -219,9 +222,14 @@ pub(super) fn piece(size: u64) -> u64 {
     whole_blocks((size / PIECES).clamp(SMALLEST, LARGEST_PIECE))
 }
 
-/// Octets that a segment of any size may take of `free` ones.
-pub(super) fn may_take(free: u64) -> u64 {
-    whole_blocks(free - free / FOR_THE_FILE_SYSTEM)
+/// What may be made of a piece of `octets` on a disk with `free` ones, where a part of a segment serves, the most first:
+/// the first one that the disk gives is taken. No segment begins with less than the smallest, and less than a quarter of
+/// a piece is left to the file system.
+pub(super) fn parts_of_piece(octets: u64, is_first: bool, free: u64) -> impl Iterator<Item = u64> {
+    let most = whole_blocks(octets.min(free - free / FOR_THE_FILE_SYSTEM));
+    let least = if is_first { SMALLEST } else { octets / PIECES }.clamp(BLOCK, octets.max(BLOCK));
+    let halved = |octets: &u64| Some(whole_blocks(octets / 2));
+    std::iter::successors(Some(most), halved).take_while(move |octets| *octets >= least)
 }
 
 fn whole_blocks(octets: u64) -> u64 {

@@ -127,7 +127,11 @@ fn a_segment_is_made_in_small_pieces_and_leaves_a_sixteenth_to_the_file_system()
     let size = |size: u64| (piece(size), size.div_ceil(piece(size)));
     assert_eq!([16 << 10, 48 << 10, 256 << 10].map(size), [(16 << 10, 1), (16 << 10, 3), (64 << 10, 4)]);
     assert_eq!(size(32 << 20), (256 << 10, 128));
-    assert_eq!([20_000, 17_000].map(may_take), [16 << 10, 12 << 10]);
+    let parts = |is_first, free| parts_of_piece(64 << 10, is_first, free).collect::<Vec<_>>();
+    assert_eq!(parts(true, 1 << 40), [64 << 10, 32 << 10, 16 << 10]);
+    assert_eq!(parts(true, 50_000), [44 << 10, 20 << 10], "whole blocks of 46,875 octets");
+    assert_eq!((parts(true, 17_000), parts(false, 17_000)), (vec![], vec![]));
+    assert_eq!(parts(false, 20_000), [16 << 10]);
 }
 
 /// Three messages of 1,000 octets, one of them in the oldest of two closed segments of 10,000.

@@ -15,7 +15,7 @@ use crate::spool::entry::CommitError;
 use crate::spool::fs::write_all_at;
 use crate::spool::presence::leads_to;
 use crate::spool::segment::Ready;
-use crate::spool::space::{self, SMALLEST, Size};
+use crate::spool::space::{self, Size};
 
 static ZEROS: [u8; space::LARGEST_PIECE as usize] = [0; space::LARGEST_PIECE as usize];
 
@@ -58,11 +58,10 @@ impl Stock {
         if has_room { Ok(octets) } else { Err(ErrorKind::StorageFull.into()) }
     }
 
-    /// The same where a part of the segment serves, too; the smallest one, if this piece is the first.
+    /// The same where a part of the segment serves, too: as much of the piece as there is room for.
     fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
-        let smallest = (is_first && octets > SMALLEST).then_some(SMALLEST);
-        for octets in [octets].into_iter().chain(smallest) {
-            if space::may_take(free) >= octets && self.fs.has_room(&self.places.log, octets)? {
+        for octets in space::parts_of_piece(octets, is_first, free) {
+            if self.fs.has_room(&self.places.log, octets)? {
                 return Ok(octets);
             }
         }
