@@ -59,7 +59,8 @@ fn without_separators(body: &[u8]) -> &[u8] {
 fn without_scheme(address: &[u8]) -> Vec<u8> {
     let (bracket, inside) = address.split_at(usize::from(address.starts_with(b"<")));
     let scheme = inside.get(..SCHEME.len()).filter(|start| start.eq_ignore_ascii_case(SCHEME));
-    [bracket, &inside[scheme.map_or(0, <[u8]>::len)..]].concat()
+    let inside = &inside[scheme.map_or(0, <[u8]>::len)..];
+    if bracket.is_empty() { without_separators(inside).to_owned() } else { [bracket, inside].concat() }
 }
 
 fn is_one(address: &[u8]) -> bool {
@@ -105,6 +106,7 @@ mod tests {
             ("Joe: <mailto:n@x>", "\"Joe:\" <n@x>"),
             ("Joe <n@x>,", "Joe <n@x>"),
             ("n@x;", "n@x"),
+            ("mailto:, n@x", "n@x"),
         ] {
             let became = mended(format!(" {body}\r\n").as_bytes()).unwrap_or_else(|| panic!("{body}"));
             assert_eq!(String::from_utf8(became).unwrap(), format!(" {expected}\r\n"), "{body}");
@@ -171,7 +173,19 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// `mailto:,root` became `,root`, and that `root`.
+        #[test]
+        fn twice_is_once(words in prop::collection::vec(prop::sample::select(WORDS), 0..8)) {
+            if let Some(became) = mended(words.concat().as_bytes()) {
+                prop_assert_eq!(mended(&became), None, "{}", String::from_utf8_lossy(&became));
+            }
+        }
+    }
+
     const WORDS: &[&str] = &[
+        "<n@x.example>",
+        "root",
         "Joe",
         "Inc.",
         " ",
