@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, Id};
 
 use super::ConnectionId;
 use super::suspects::Blame;
+use crate::queue_id::QueueId;
 
 /// One connection in so many may be with a message that has losses; one at least.
 const SHARE_OF_LOST: usize = 4;
@@ -36,6 +37,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// Whose trouble it is that a message of this connection was lost; none was so far: `None`.
     pub(super) blame: Option<Blame>,
+    /// That message.
+    pub(super) lost: Option<QueueId>,
     /// The relay has taken a message from it.
     pub(super) has_delivered: bool,
     task: AbortHandle,
@@ -58,8 +61,13 @@ impl Connections {
         let task = begin(id);
         self.known.insert(
             task.id(),
-            Connection { id, stage: Stage::Opening, blame: None, has_delivered: false, task },
+            Connection { id, stage: Stage::Opening, blame: None, lost: None, has_delivered: false, task },
         );
+    }
+
+    /// The name of the next one that is begun; those after it have later names.
+    pub(super) fn next_id(&self) -> ConnectionId {
+        self.next
     }
 
     /// The connection of `task` has ended.

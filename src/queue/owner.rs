@@ -22,6 +22,7 @@ use super::courier::Desk;
 use super::login::SecretWatch;
 use super::recording::{Recording, await_recording};
 use super::refusals::Refusals;
+use super::refusals::want_of_login::WantOfLogin;
 use super::relay_clock::RelayClock;
 use super::roster::{Member, Roster, Standing};
 use super::schedule::Spread;
@@ -59,6 +60,7 @@ pub(super) struct Owner {
     roster: Roster,
     breaker: Breaker,
     refusals: Refusals,
+    want_of_login: WantOfLogin,
     throttle: Throttle,
     suspects: Suspects,
     /// The breaker lets nothing through.
@@ -102,6 +104,7 @@ impl Owner {
             roster,
             breaker: Breaker::new(settings.max_connections.get()),
             refusals,
+            want_of_login: WantOfLogin::default(),
             throttle: Throttle::default(),
             suspects: Suspects::default(),
             relay_is_paused: false,
@@ -233,12 +236,18 @@ impl Owner {
         if disposition != Disposition::Untried {
             self.throttle.has_been_judged(id);
         }
+        if !matches!(disposition, Disposition::Untried | Disposition::Lost { .. } | Disposition::Postponed) {
+            self.want_of_login.forget(id);
+        }
         match disposition {
             Disposition::Removed => self.roster.remove(id),
             Disposition::Dead => self.roster.give_up(id),
             Disposition::Held => {
                 self.roster.hold(id);
                 self.try_due();
+            }
+            Disposition::Untried if self.want_of_login.waits(id) && !self.relay_is_paused => {
+                self.try_lost_again(id, now);
             }
             Disposition::Untried => self.roster.put_back(id, now),
             Disposition::Lost { warned } => {
@@ -287,7 +296,7 @@ impl Owner {
         let (blame, losses) = self.suspects.lost(id, member.losses);
         self.roster.update(id, |member| member.losses = losses);
         if let Some(connection) = self.connections.named(connection) {
-            connection.blame = Some(blame);
+            (connection.blame, connection.lost) = (Some(blame), Some(id));
         }
     }
 
@@ -318,7 +327,9 @@ impl Owner {
         };
         let Some(connection) = self.connections.ended(task) else { return };
         let Some(trouble) = trouble.filter(|_| !self.connections.is_outdated(connection.id)) else { return };
+        let (trouble, lacks_login) = self.refusals.explain(trouble);
         match (Fault::of(&trouble), connection.blame) {
+            (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
             // Told with the message.
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
@@ -413,6 +424,7 @@ impl Owner {
         self.refusals
             .reconfigure(settings.refusals.clone(), self.desk.spool.knows_relay(&settings.refusals.relay));
         self.try_held();
+        self.want_of_login.reset().into_iter().for_each(|id| self.ask_once_more(id));
         let Desk { queue, spool, clock, .. } = &*self.desk;
         self.desk = Arc::new(Desk::new(queue.clone(), spool.clone(), settings, clock.clone()));
     }

@@ -4,8 +4,8 @@
 //! 1. A refusal that is clearly about a recipient or about the message itself is that message's own.
 //! 2. From the twentieth message in a row that the relay refuses with one text, having taken none in between
 //!    (`refusals/row.rs`), such a refusal is relay trouble: it bounces nothing until the relay has taken a message.
-//! 3. A relay that asks for a login where none is configured, and that has never taken a message, is in trouble at
-//!    once.
+//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes others
+//!    (`refusals/want_of_login.rs`).
 //! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
 //!    always or never. A message that was held once for its sender or the account is not bounced by such a refusal
 //!    later, since nobody could correct what it was accepted with. One whose refusal did not say what it is about is
@@ -21,6 +21,7 @@
 //! (`spool/relays.rs`).
 
 mod row;
+pub(super) mod want_of_login;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ use crate::config::{Config, OnRefusal, Tls};
 use crate::envelope::{Envelope, ReversePath};
 use crate::log::HeldUntil;
 use crate::queue_id::QueueId;
-use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
+use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Subject, Trouble, Verdict};
 use row::Row;
 
 /// What of the configuration decides about refusals.
@@ -72,6 +73,8 @@ pub(super) struct Refusal {
     pub said: String,
     /// The message is from `<>`.
     pub is_from_null: bool,
+    /// The relay took another recipient in the same transaction.
+    pub in_company: bool,
     /// Those of the recipients that were refused.
     pub domains: BTreeSet<String>,
 }
@@ -99,6 +102,11 @@ pub(super) fn is_telling(report: &RecipientReport) -> bool {
         }
 }
 
+/// Whether the relay took this recipient where it had refused the one that was `told`: what became of it was said later.
+fn is_taken_beside(other: &RecipientReport, told: &RecipientReport) -> bool {
+    other.verdict == Verdict::Sent || (other.from_relay && other.phase > told.phase)
+}
+
 /// Whether a refusal for good about `subject` may come from what is set up rather than from its message.
 fn is_about_set_up(subject: Subject) -> bool {
     matches!(subject, Subject::Permission | Subject::Login | Subject::Unclear)
@@ -120,6 +128,7 @@ impl Refusal {
             is_deferral: told.verdict == Verdict::Deferred,
             said: told.said.clone(),
             is_from_null: envelope.reverse_path == ReversePath::Null,
+            in_company: report.recipients.iter().any(|other| is_taken_beside(other, told)),
             domains,
         })
     }
@@ -170,9 +179,6 @@ impl Refusals {
     pub(super) fn judge(&mut self, refusal: &Refusal) -> Ruling {
         if !is_about_set_up(refusal.about) {
             return Ruling::AsSaid;
-        }
-        if self.lacks_login(refusal) {
-            return Ruling::Untold;
         }
         let is_unclear = refusal.about == Subject::Unclear;
         if self.held.contains(&refusal.id) && !self.waiting.contains_key(&refusal.id) && !is_unclear {
@@ -231,7 +237,7 @@ impl Refusals {
     pub(super) fn trouble(&self, refusal: &Refusal) -> String {
         let said = &refusal.said;
         if self.lacks_login(refusal) {
-            return format!("the relay asks for a login and none is configured: set [auth]; it said: {said}");
+            return wants_login(said);
         }
         format!(
             "at least {} messages in a row were refused alike and none was taken, so nothing is bounced for it: \
@@ -261,8 +267,21 @@ impl Refusals {
         }
     }
 
-    fn lacks_login(&self, refusal: &Refusal) -> bool {
-        refusal.about == Subject::Login && !self.rule.has_login && !self.has_taken
+    /// Whether the relay refuses for want of a login that is not configured. What was held before is held for what it
+    /// was held for.
+    pub(super) fn lacks_login(&self, refusal: &Refusal) -> bool {
+        let is_held = self.has_taken && self.held.contains(&refusal.id);
+        refusal.about == Subject::Login && !self.rule.has_login && !is_held
+    }
+
+    /// `trouble`, and whether it is for want of a login that is not configured: then it says what to do.
+    pub(super) fn explain(&self, trouble: Trouble) -> (Trouble, bool) {
+        match &trouble.cause {
+            Cause::Reply(reply) if reply.code() == AUTHENTICATION_REQUIRED && !self.rule.has_login => {
+                (Trouble { cause: Cause::Other(wants_login(&reply.to_string())), ..trouble }, true)
+            }
+            _ => (trouble, false),
+        }
     }
 
     fn hold(&mut self, refusal: &Refusal) -> Ruling {
@@ -270,6 +289,15 @@ impl Refusals {
         self.held_by = Some(refusal.said.clone());
         Ruling::Hold
     }
+}
+
+/// RFC 4954 6.
+const AUTHENTICATION_REQUIRED: u16 = 530;
+
+fn wants_login(said: &str) -> String {
+    format!(
+        "the relay asks for a login and none is configured: set [auth] (username, password-file); it said: {said}"
+    )
 }
 
 #[cfg(test)]
@@ -293,6 +321,7 @@ mod tests {
             is_deferral: false,
             said: said.into(),
             is_from_null: false,
+            in_company: false,
             domains: [format!("host{}.example", raw % 3)].into(),
         }
     }
@@ -350,18 +379,51 @@ mod tests {
     fn promise_3_a_login_that_is_asked_for_and_not_configured() {
         let said = "550 5.7.1 Client was not authenticated";
         let table = [
-            // has a login, has taken, expected
-            (false, false, Ruling::Untold),
-            (false, true, Ruling::AsSaid),
-            (true, false, Ruling::Hold),
-            (true, true, Ruling::AsSaid),
+            // has a login, has taken, held, lacks a login
+            (false, false, false, true),
+            (false, false, true, true),
+            (false, true, false, true),
+            (false, true, true, false),
+            (true, false, false, false),
+            (true, true, false, false),
         ];
-        for (has_login, has_taken, expected) in table {
-            let mut refusals = Refusals::new(rule(None, has_login), has_taken, []);
-            assert_eq!(judge(&mut refusals, 1, Subject::Login, said), expected, "{has_login} {has_taken}");
+        for (has_login, has_taken, is_held, expected) in table {
+            let held = is_held.then(|| QueueId::from_raw(1));
+            let refusals = Refusals::new(rule(None, has_login), has_taken, held);
+            let refusal = refusal(1, Subject::Login, said);
+            assert_eq!(refusals.lacks_login(&refusal), expected, "{has_login} {has_taken} {is_held}");
+            assert_eq!(refusals.trouble(&refusal).contains("set [auth]"), expected);
         }
-        let mut never_holds = Refusals::new(rule(Some(OnRefusal::Bounce), false), false, []);
-        assert_eq!(judge(&mut never_holds, 1, Subject::Login, said), Ruling::Untold);
+        let refusals = Refusals::new(rule(None, false), true, []);
+        assert!(!refusals.lacks_login(&refusal(1, Subject::Permission, DENIED)));
+    }
+
+    /// Recipients that were taken have their fate by a later reply than those that were refused.
+    #[test]
+    fn promise_3_who_was_taken_beside_is_known_by_the_later_reply() {
+        use Phase::{Data, Dot, Mail, Rcpt};
+        use Verdict::{Bounced, Deferred, Sent, Untold};
+        let table = [
+            (Rcpt, (Sent, Dot), true),
+            (Rcpt, (Deferred, Dot), true),
+            (Rcpt, (Bounced, Data), true),
+            (Rcpt, (Bounced, Rcpt), false),
+            (Rcpt, (Deferred, Rcpt), false),
+            (Rcpt, (Untold, Mail), false),
+            (Dot, (Bounced, Dot), false),
+            (Dot, (Bounced, Rcpt), false),
+        ];
+        for (at, (verdict, phase), expected) in table {
+            let told = report_of(Bounced, at, Subject::Login);
+            let other = report_of(verdict, phase, Subject::Message);
+            assert_eq!(is_taken_beside(&other, &told), expected, "{at:?} {verdict:?} {phase:?}");
+        }
+    }
+
+    fn report_of(verdict: Verdict, phase: Phase, about: Subject) -> RecipientReport {
+        let from_relay = verdict != Verdict::Untold;
+        let status = crate::status::Status::permanent(7, 1);
+        RecipientReport { index: 0, verdict, status, said: "words".into(), from_relay, phase, about }
     }
 
     /// The first day's mail was lost at every provider: cron's mail goes out as root@vm, the provider refuses the

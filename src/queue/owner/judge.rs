@@ -3,16 +3,18 @@
 //! Promises: a refusal that is not about its message leaves it untold and uncharged; the connection it was told on
 //! takes no more messages. Nor does one that the relay has taken leave of.
 //!
-//! Not here: the rules for a 5xx (`queue/refusals.rs`) and for a 4xx (`queue/throttle.rs`).
+//! Not here: the rules for a 5xx (`queue/refusals.rs`), for a login that is asked for and not configured
+//! (`refusals/want_of_login.rs`) and for a 4xx (`queue/throttle.rs`).
 
 use super::super::ConnectionId;
 use super::super::breaker::Fault;
 use super::super::connections::Stage;
 use super::super::courier::Desk;
+use super::super::refusals::want_of_login::Want;
 use super::super::refusals::{Refusal, Ruling};
 use super::super::roster::Standing;
 use super::super::throttle::Deferral;
-use super::Owner;
+use super::{Owner, draw};
 use crate::log::{self, HeldBack};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
@@ -30,6 +32,7 @@ impl Owner {
         if self.refusals.taken() {
             self.remember_relay();
         }
+        self.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
         self.try_due();
     }
 
@@ -59,6 +62,13 @@ impl Owner {
         if refusal.is_deferral {
             return self.judge_deferral(connection, refusal);
         }
+        if refusal.about == Subject::Login && self.connections.is_outdated(connection) {
+            // What was missing there may be configured now.
+            return Ruling::Untold;
+        }
+        if self.refusals.lacks_login(refusal) && self.waits_for_login(connection, refusal) {
+            return Ruling::Untold;
+        }
         let is_first_held = self.refusals.held_by().is_none();
         let ruling = self.refusals.judge(refusal);
         match ruling {
@@ -79,6 +89,58 @@ impl Owner {
     pub(super) fn held_back<'a>(&self, said: &'a str) -> HeldBack<'a> {
         let has_null_sender = self.desk.settings.null_sender.is_some();
         HeldBack { said, until: self.refusals.held_until(), has_null_sender }
+    }
+
+    /// The relay asks for a login that is not configured. False: only of this message.
+    fn waits_for_login(&mut self, connection: ConnectionId, refusal: &Refusal) -> bool {
+        let next = self.connections.next_id();
+        let want = self.want_of_login.refused(refusal.id, refusal.in_company, next);
+        if want == Want::Own {
+            return false;
+        }
+        self.connections.reaches(connection, Stage::Leaving);
+        self.meet_want(want, trouble(refusal, self.refusals.trouble(refusal)));
+        if want != Want::All {
+            let is_paused = self.relay_is_paused;
+            // Where the relay is not paused its pause is that of a message that is lost again and again.
+            self.roster.update(refusal.id, |member| {
+                member.losses =
+                    if is_paused { member.losses.max(1) } else { member.losses.saturating_add(1) };
+            });
+        }
+        true
+    }
+
+    /// The same said by a reply that ended the dialogue, within the message `lost`, which waits by itself already.
+    pub(super) fn lost_for_login(&mut self, lost: Option<QueueId>, trouble: Trouble) {
+        let Some(id) = lost.filter(|id| self.roster.member(*id).is_some()) else { return };
+        let want = self.want_of_login.refused(id, false, self.connections.next_id());
+        self.meet_want(want, trouble);
+    }
+
+    fn meet_want(&mut self, want: Want, trouble: Trouble) {
+        match want {
+            Want::Own => {}
+            Want::Apart => log::relay_trouble(&trouble),
+            Want::Few { again: true } if self.relay_is_paused => {
+                self.breaker.trouble_again(self.now(), draw());
+            }
+            Want::Few { .. } => self.troubled(Fault::Suspects, trouble),
+            Want::All => {
+                self.replace_connections();
+                self.troubled(Fault::Transaction, trouble);
+            }
+        }
+    }
+
+    /// A message that waited for a login, or for what the relay does with others, is as any other again.
+    pub(super) fn ask_once_more(&mut self, id: QueueId) {
+        self.roster.update(id, |member| member.losses = 0);
+        if let Some(Standing::Ready | Standing::Waiting(_)) =
+            self.roster.member(id).map(|member| member.standing)
+        {
+            self.roster.put_back(id, self.now());
+        }
     }
 
     fn judge_deferral(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {

@@ -96,6 +96,8 @@ pub(super) enum Does {
     Holds(Arc<Barrier>),
     /// Says this to each recipient of mail from `<>`, and takes all other.
     RefusesNull(&'static str),
+    /// Says this to each recipient whose address begins with "odd", at RCPT where there is no other, and takes all other.
+    RefusesOdd(&'static str),
     /// Cannot be reached.
     Refuses,
     /// Breaks the dialogue off at this phase of a transaction.
@@ -117,7 +119,7 @@ impl Does {
                 said.is_empty() || said.starts_with('2')
             }
             Does::Breaks(_, cause) => !matches!(cause, Cause::Reply(_)),
-            Does::SaysAtRcpt(_) | Does::Leaves | Does::Parts(_) => false,
+            Does::SaysAtRcpt(_) | Does::Leaves | Does::Parts(_) | Does::RefusesOdd(_) => false,
             Does::Holds(_) | Does::RefusesNull(_) | Does::Refuses => true,
             Does::Stalls(..) | Does::RefusesLogin | Does::Panics => true,
         }
@@ -286,6 +288,7 @@ impl TestRelay {
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
             let does = match self.next(id) {
                 Does::Leaves => Does::Breaks(Phase::Mail, Cause::Other("told to".into())),
+                Does::RefusesOdd(said) => refusing_odd(said, &recipients),
                 other => other,
             };
             if let Does::Breaks(phase, _) | Does::Stalls(phase, _) = does {
@@ -421,6 +424,16 @@ fn report_at(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said:
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
     }
+}
+
+/// What [`Does::RefusesOdd`] comes to with these recipients.
+fn refusing_odd(said: &'static str, recipients: &[(usize, Recipient)]) -> Does {
+    let is_odd = |(_, to): &(usize, Recipient)| to.address.to_string().starts_with("odd");
+    if recipients.iter().all(is_odd) {
+        return Does::SaysAtRcpt(vec![said]);
+    }
+    let told = |to: &(usize, Recipient)| if is_odd(to) { said } else { "250 2.0.0 ok" };
+    Does::Says(recipients.iter().map(told).collect())
 }
 
 fn is_about_dsn(said: &str) -> bool {

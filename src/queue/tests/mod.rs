@@ -5,6 +5,7 @@ mod bounces;
 mod connections;
 mod in_flight;
 mod logins;
+mod logins_missing;
 mod many;
 mod null_sender;
 mod outages;
