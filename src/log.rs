@@ -2,7 +2,7 @@
 //!
 //! Promises: every end of every message leaves one line; foreign octets are escaped; no secret passes
 //! through here. The text is the same in both formats; the JSON format gives parts of it as fields too.
-//! Lines and fields are an interface: they are listed in the README, apart from those of DEBUG, and held by the
+//! Lines and fields are an interface: they are listed in `config/log.md`, apart from those of DEBUG, and held by the
 //! tests below.
 //!
 //! Levels: INFO is the mail's story, WARN wants an operator's look, ERROR means mail at risk, DEBUG is
