@@ -53,6 +53,16 @@ DIFFERENCES = [
         "header", ["author-names 1", "author-names 2"],
     ),
     Difference(
+        "A list of addresses that goes on on the next line without a comma or an indent gets what is missing; to Postfix "
+        "what is not indented is the body's beginning.",
+        "header", ["forgotten-comma 1"],
+    ),
+    Difference("The same.", "body", ["forgotten-comma 1"]),
+    Difference(
+        "A malformed list that DKIM signs is left alone; Postfix rewrites its words.",
+        "header", ["forgotten-comma 2"], ["one person"],
+    ),
+    Difference(
         "With one sender for all, From has one address: a second From becomes an X-Original-From.",
         "header", ["two From fields"], ["one person"],
     ),
