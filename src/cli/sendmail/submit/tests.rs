@@ -25,9 +25,9 @@ const PATIENT: Patience = Patience {
 
 /// For scripts that stall.
 const HASTY: Patience = Patience {
-    greeting: Duration::from_millis(50),
-    reply: Duration::from_millis(50),
-    end_of_data: Duration::from_millis(50),
+    greeting: Duration::from_secs(1),
+    reply: Duration::from_secs(1),
+    end_of_data: Duration::from_secs(1),
     busy: &[],
     silent: Duration::ZERO,
 };
