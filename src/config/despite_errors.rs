@@ -58,6 +58,18 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigError;
+    use crate::config::file::File;
+
+    /// A key of the file that this did not know would be taken for a misspelled `spool`, and `sendmail` would not leave mail.
+    #[test]
+    fn every_key_above_the_sections_is_known() {
+        let fault = File::parse("unknown = 1").err().unwrap();
+        let error = ConfigError::new(Path::new("x"), fault).to_string();
+        let (_, keys) = error.split_once("expected one of ").unwrap();
+        let may_be: Vec<&str> = keys.split(", ").filter(|key| may_be_spool(&format!("{key} = 1"))).collect();
+        assert_eq!(may_be, ["spool"], "{keys}");
+    }
 
     #[test]
     fn the_control_socket_is_found_among_errors() {

@@ -9,14 +9,12 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::entry::CommitError;
 use super::shared::Shared;
+use super::space::ROOM_IS_KNOWN_FOR;
 use crate::log;
-
-/// How long a look at the free space of the disk is believed.
-const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// Why no message is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

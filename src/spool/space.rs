@@ -56,7 +56,12 @@
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).
 
+use std::time::Duration;
+
 use super::format::FIRST_RECORD;
+
+/// How long it is believed what the disk has said of its room, while nothing is known to have changed.
+pub(super) const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// What a record asks of a disk that may be full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,13 +29,13 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::entry::CommitError;
 use super::fs::{File, Fs};
 use super::place::Places;
 use super::segment::Ready;
-use super::space::{Made, Next, SMALLEST, Size};
+use super::space::{Made, Next, ROOM_IS_KNOWN_FOR, SMALLEST, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -45,9 +45,6 @@ mod supply;
 
 use disposal::{Discarded, Disposal};
 use supply::{Piece, Supply};
-
-/// How long it is believed that the disk gives room, or does not, when nothing is known to have changed.
-const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// See the module. The thread runs [`Stock::work`].
 pub(super) struct Stock {
