@@ -3,11 +3,9 @@
 //! Promises: a message with losses gets a connection that has carried nothing yet, and none rides behind it; few
 //! connections are with such messages at a time; what an earlier relay's connections do counts for nothing.
 //!
-//! Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`).
+//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), the tasks (`owner.rs`).
 
 use std::collections::HashMap;
-
-use tokio::task::{AbortHandle, Id};
 
 use super::ConnectionId;
 use super::suspects::Blame;
@@ -41,28 +39,26 @@ pub(super) struct Connection {
     pub(super) lost: Option<QueueId>,
     /// The relay has taken a message from it.
     pub(super) has_delivered: bool,
-    task: AbortHandle,
 }
 
 /// All that exist.
 #[derive(Default)]
 pub(super) struct Connections {
-    known: HashMap<Id, Connection>,
+    known: HashMap<ConnectionId, Connection>,
     next: ConnectionId,
     /// Those before it belong to settings that have been replaced.
     oldest_current: ConnectionId,
 }
 
 impl Connections {
-    /// Takes in a connection that `begin` begins under the name it is given.
-    pub(super) fn begin(&mut self, begin: impl FnOnce(ConnectionId) -> AbortHandle) {
+    /// Takes in a connection that is begun now, and names it.
+    pub(super) fn begin(&mut self) -> ConnectionId {
         let id = self.next;
         self.next += 1;
-        let task = begin(id);
-        self.known.insert(
-            task.id(),
-            Connection { id, stage: Stage::Opening, blame: None, lost: None, has_delivered: false, task },
-        );
+        let connection =
+            Connection { id, stage: Stage::Opening, blame: None, lost: None, has_delivered: false };
+        self.known.insert(id, connection);
+        id
     }
 
     /// The name of the next one that is begun; those after it have later names.
@@ -70,14 +66,14 @@ impl Connections {
         self.next
     }
 
-    /// The connection of `task` has ended.
-    pub(super) fn ended(&mut self, task: Id) -> Option<Connection> {
-        self.known.remove(&task)
+    /// The connection of that name has ended.
+    pub(super) fn ended(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.known.remove(&id)
     }
 
     /// The connection of that name.
     pub(super) fn named(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.known.values_mut().find(|connection| connection.id == id)
+        self.known.get_mut(&id)
     }
 
     /// It has come this far.
@@ -141,10 +137,9 @@ impl Connections {
         self.oldest_current = self.next;
     }
 
-    /// Cuts off those still being opened, which hold no message.
-    pub(super) fn abort_opening(&self) {
-        let opening = self.known.values().filter(|connection| connection.stage == Stage::Opening);
-        opening.for_each(|connection| connection.task.abort());
+    /// Whether it is still being opened, and so holds no message.
+    pub(super) fn is_opening(&self, id: ConnectionId) -> bool {
+        self.known.get(&id).is_some_and(|connection| connection.stage == Stage::Opening)
     }
 
     fn count(&self, counts: impl Fn(Stage) -> bool) -> usize {

@@ -31,6 +31,7 @@ mod owner;
 mod recording;
 mod refusals;
 mod relay_clock;
+mod relay_state;
 mod roster;
 mod schedule;
 mod settlement;

@@ -1,4 +1,4 @@
-//! The one owner of the queue's state: roster, breaker, suspects, connections.
+//! The one owner of the queue's state: the roster of messages, the relay, and the tasks of connections to it.
 //!
 //! It never waits for a disk or a relay: everything slow happens in couriers and settlements, which
 //! tell it what became of things.
@@ -6,29 +6,26 @@
 mod dispatch;
 mod judge;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::breaker::{Breaker, Effect, Fault};
+use super::breaker::{Effect, Fault};
 use super::clock::{Clock, later};
-use super::connections::Connections;
 use super::courier::Desk;
 use super::login::SecretWatch;
 use super::recording::{Recording, await_recording};
-use super::refusals::Refusals;
-use super::refusals::want_of_login::WantOfLogin;
 use super::relay_clock::RelayClock;
+use super::relay_state::{Passage, RelayState};
 use super::roster::{Member, Roster, Standing};
 use super::schedule::Spread;
 use super::settlement::Disposition;
-use super::suspects::{Blame, Suspects};
-use super::throttle::Throttle;
+use super::suspects::Blame;
 use super::{Command, ConnectionId, Listed, Queue, Settings, Status, Taken, TooSoon};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -58,26 +55,16 @@ type Ended = Result<(Id, Result<(), Trouble>), JoinError>;
 
 pub(super) struct Owner {
     roster: Roster,
-    breaker: Breaker,
-    refusals: Refusals,
-    want_of_login: WantOfLogin,
-    throttle: Throttle,
-    suspects: Suspects,
-    /// The breaker lets nothing through.
-    relay_is_paused: bool,
-    trouble: Option<Trouble>,
+    relay: RelayState,
     /// While the relay is paused for a refused login.
     secret_watch: Option<SecretWatch>,
     desk: Arc<Desk>,
-    connections: Connections,
     tasks: JoinSet<Result<(), Trouble>>,
+    /// Of each connection that exists, by its task.
+    handles: HashMap<Id, (ConnectionId, AbortHandle)>,
     idle: VecDeque<(ConnectionId, Idle)>,
-    relay_clock: RelayClock,
     recording: Recording,
     last_client_probe: Option<Timestamp>,
-    /// Connections that were found to work, and troubles met, since the start.
-    reached: u64,
-    troubles: u64,
     /// Set once: no more messages are given out, and when to end in any case.
     stop_by: Option<Timestamp>,
 }
@@ -98,27 +85,24 @@ impl Owner {
         let has_taken = spool.knows_relay(&settings.refusals.relay);
         let is_held = |entry: &&Entry| entry.marks.state() == EntryState::Held;
         let held = recovery.entries.iter().filter(is_held).map(|entry| entry.id);
-        let refusals = Refusals::new(settings.refusals.clone(), has_taken, held);
-        refusals.held().for_each(|id| roster.put_back(id, now));
+        let relay = RelayState::new(
+            settings.refusals.clone(),
+            settings.max_connections.get(),
+            has_taken,
+            held,
+            RelayClock::starting_at(recovery.relay_clock, now),
+        );
+        relay.refusals.held().for_each(|id| roster.put_back(id, now));
         Owner {
             roster,
-            breaker: Breaker::new(settings.max_connections.get()),
-            refusals,
-            want_of_login: WantOfLogin::default(),
-            throttle: Throttle::default(),
-            suspects: Suspects::default(),
-            relay_is_paused: false,
-            trouble: None,
+            relay,
             secret_watch: None,
             desk: Arc::new(Desk::new(queue, spool, settings, clock)),
-            connections: Connections::default(),
             tasks: JoinSet::new(),
+            handles: HashMap::new(),
             idle: VecDeque::new(),
-            relay_clock: RelayClock::starting_at(recovery.relay_clock, now),
             recording: Recording::default(),
             last_client_probe: None,
-            reached: 0,
-            troubles: 0,
             stop_by: None,
         }
     }
@@ -167,12 +151,8 @@ impl Owner {
         self.stop_by.is_none() && self.recording.works()
     }
 
-    fn max_connections(&self) -> usize {
-        self.desk.settings.max_connections.get()
-    }
-
     fn is_finished(&self) -> bool {
-        let is_settled = self.roster.under_way() == 0 && self.connections.len() == 0;
+        let is_settled = self.roster.under_way() == 0 && self.relay.connections.len() == 0;
         self.stop_by.is_some_and(|deadline| is_settled || self.now() >= deadline)
     }
 
@@ -202,7 +182,7 @@ impl Owner {
             Command::Unmarked { id, error } => self.unmarked(id, error),
             Command::Recordable => self.recordable(),
             Command::Became { id, disposition } => self.became(id, disposition),
-            Command::SecretChanged => self.breaker.probe_now(self.now()),
+            Command::SecretChanged => self.relay.breaker.probe_now(self.now()),
             Command::ProbeNow => self.probe_now(),
             // Whoever asked may have gone away.
             Command::ProbeForClient(answer) => drop(answer.send(self.probe_for_client())),
@@ -215,14 +195,12 @@ impl Owner {
     }
 
     fn answered(&mut self, connection: ConnectionId) {
-        if self.connections.is_outdated(connection) {
+        if self.relay.is_outdated(connection) {
             return;
         }
-        self.reached += 1;
-        self.suspects.relay_answered();
-        self.breaker.success(self.now());
+        self.relay.answered(self.now());
         self.follow_breaker();
-        self.trouble = None;
+        self.relay.trouble = None;
     }
 
     fn became(&mut self, id: QueueId, disposition: Disposition) {
@@ -230,14 +208,14 @@ impl Owner {
         self.recording.took_outcome(id, self.roster.len());
         self.run_relay_clock();
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
-            self.refusals.release(id);
-            self.throttle.forget(id);
+            self.relay.refusals.release(id);
+            self.relay.throttle.forget(id);
         }
         if disposition != Disposition::Untried {
-            self.throttle.has_been_judged(id);
+            self.relay.throttle.has_been_judged(id);
         }
         if !matches!(disposition, Disposition::Untried | Disposition::Lost { .. } | Disposition::Postponed) {
-            self.want_of_login.forget(id);
+            self.relay.want_of_login.forget(id);
         }
         match disposition {
             Disposition::Removed => self.roster.remove(id),
@@ -246,7 +224,7 @@ impl Owner {
                 self.roster.hold(id);
                 self.try_due();
             }
-            Disposition::Untried if self.want_of_login.waits(id) && !self.relay_is_paused => {
+            Disposition::Untried if self.relay.want_of_login.waits(id) && !self.relay.is_paused => {
                 self.try_lost_again(id, now);
             }
             Disposition::Untried => self.roster.put_back(id, now),
@@ -260,7 +238,7 @@ impl Owner {
                     member.marks = member.marks.and(Mark::Warned, warned).and(Mark::Deferred, true);
                     member.losses = 0;
                 });
-                if self.throttle.is_ready_again(id) {
+                if self.relay.throttle.is_ready_again(id) {
                     self.roster.put_back(id, now);
                 } else {
                     self.defer(id, now);
@@ -289,13 +267,13 @@ impl Owner {
     /// A connection went away in the middle of this message, which may be why.
     fn lost(&mut self, connection: ConnectionId, id: QueueId, in_doubt: bool) {
         self.roster.update(id, |member| member.copies = member.copies.saturating_add(in_doubt.into()));
-        if self.connections.is_outdated(connection) {
+        if self.relay.is_outdated(connection) {
             return;
         }
         let Some(member) = self.roster.member(id) else { return };
-        let (blame, losses) = self.suspects.lost(id, member.losses);
+        let (blame, losses) = self.relay.suspects.lost(id, member.losses);
         self.roster.update(id, |member| member.losses = losses);
-        if let Some(connection) = self.connections.named(connection) {
+        if let Some(connection) = self.relay.connections.named(connection) {
             (connection.blame, connection.lost) = (Some(blame), Some(id));
         }
     }
@@ -307,7 +285,7 @@ impl Owner {
             return self.roster.put_back(id, now);
         }
         let retry = &self.desk.settings.retry;
-        let left = retry.lifetime.saturating_sub(member.patience_used(self.relay_clock.at(now)));
+        let left = retry.lifetime.saturating_sub(member.patience_used(self.relay.clock.at(now)));
         let pause = retry.pause_after_loss(losses, copies, member.age(self.desk.clock.now()), left, draw());
         self.roster.defer(id, later(now, pause));
     }
@@ -325,9 +303,10 @@ impl Owner {
             // Ended by us.
             Err(error) => (error.id(), None),
         };
-        let Some(connection) = self.connections.ended(task) else { return };
-        let Some(trouble) = trouble.filter(|_| !self.connections.is_outdated(connection.id)) else { return };
-        let (trouble, lacks_login) = self.refusals.explain(trouble);
+        let Some((connection, _)) = self.handles.remove(&task) else { return };
+        let Some(connection) = self.relay.connections.ended(connection) else { return };
+        let Some(trouble) = trouble.filter(|_| !self.relay.is_outdated(connection.id)) else { return };
+        let (trouble, lacks_login) = self.relay.refusals.explain(trouble);
         match (Fault::of(&trouble), connection.blame) {
             (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
             // Told with the message.
@@ -335,8 +314,8 @@ impl Owner {
             // Every message had its answer before.
             (Fault::Transaction, None) => log::relay_trouble(&trouble),
             // Told with the message, too.
-            (Fault::Transaction, Some(Blame::Suspects { again: true })) if self.relay_is_paused => {
-                self.breaker.trouble_again(self.now(), draw());
+            (Fault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
+                self.relay.breaker.trouble_again(self.now(), draw());
             }
             (Fault::Transaction, Some(Blame::Suspects { .. })) => self.troubled(Fault::Suspects, trouble),
             (fault, _) => self.troubled(fault, trouble),
@@ -345,9 +324,9 @@ impl Owner {
 
     fn troubled(&mut self, fault: Fault, trouble: Trouble) {
         let now = self.now();
-        self.troubles += 1;
-        let is_new = self.breaker.retry_at().is_none();
-        match self.breaker.trouble(now, self.connections.working(), fault, draw()) {
+        self.relay.troubles += 1;
+        let is_new = self.relay.breaker.retry_at().is_none();
+        match self.relay.breaker.trouble(now, self.relay.connections.working(), fault, draw()) {
             Effect::Paused { retry_at } => {
                 let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
                 log::relay_paused(&trouble, self.roster.len(), probe_in, is_new);
@@ -355,27 +334,23 @@ impl Owner {
             Effect::Unremarkable => log::relay_trouble(&trouble),
         }
         self.follow_breaker();
-        self.secret_watch = self.breaker.is_locked_out().then(|| SecretWatch::begin(self.desk.clone()));
-        self.trouble = Some(trouble);
+        self.secret_watch = self.relay.breaker.is_locked_out().then(|| SecretWatch::begin(self.desk.clone()));
+        self.relay.trouble = Some(trouble);
     }
 
     fn follow_breaker(&mut self) {
-        let is_paused = self.breaker.retry_at().is_some();
-        if std::mem::replace(&mut self.relay_is_paused, is_paused) && !is_paused {
+        if self.relay.follow_breaker(self.now(), self.recording.works()) == Passage::Resumed {
             log::relay_resumed(self.roster.len());
-            (self.trouble, self.secret_watch) = (None, None);
+            self.secret_watch = None;
         }
-        self.run_relay_clock();
     }
 
-    /// The relay clock runs while the breaker lets mail through and the spool records it, however they came to that.
     fn run_relay_clock(&mut self) {
-        let (now, runs) = (self.now(), !self.relay_is_paused && self.recording.works());
-        if runs { self.relay_clock.resume(now) } else { self.relay_clock.pause(now) }
+        self.relay.run_clock(self.now(), self.recording.works());
     }
 
     fn probe_now(&mut self) {
-        self.breaker.probe_now(self.now());
+        self.relay.breaker.probe_now(self.now());
         self.try_all();
     }
 
@@ -389,7 +364,7 @@ impl Owner {
     fn try_held(&mut self) {
         let now = self.now();
         let is_held = |id: &QueueId| self.roster.member(*id).is_some_and(|m| m.standing == Standing::Held);
-        let held: Vec<QueueId> = self.refusals.held().filter(is_held).collect();
+        let held: Vec<QueueId> = self.relay.refusals.held().filter(is_held).collect();
         held.into_iter().for_each(|id| self.roster.put_back(id, now));
     }
 
@@ -399,12 +374,12 @@ impl Owner {
         let last = self.last_client_probe.map(since);
         if let Some(last) = last.filter(|last| *last < CLIENT_PROBE_INTERVAL) {
             let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
-            let next_probe_in = self.breaker.retry_at().map(until);
+            let next_probe_in = self.relay.breaker.retry_at().map(until);
             return Some(TooSoon { last, again_in: CLIENT_PROBE_INTERVAL - last, next_probe_in });
         }
         self.last_client_probe = Some(now);
         // Each refused login counts against the account, and who may send mail need not be who put it right.
-        if self.breaker.is_locked_out() {
+        if self.relay.breaker.is_locked_out() {
             self.try_all();
         } else {
             self.probe_now();
@@ -413,25 +388,21 @@ impl Owner {
     }
 
     fn reconfigure(&mut self, settings: Settings) {
-        self.breaker.reconfigure(settings.max_connections.get());
-        // Whether this relay is usable is not known yet.
-        (self.relay_is_paused, self.secret_watch) = (false, None);
+        let has_taken = self.desk.spool.knows_relay(&settings.refusals.relay);
+        let waited =
+            self.relay.reconfigure(settings.refusals.clone(), settings.max_connections.get(), has_taken);
+        self.secret_watch = None;
         self.run_relay_clock();
-        self.suspects = Suspects::default();
-        self.throttle = Throttle::default();
-        self.trouble = None;
-        self.replace_connections();
-        self.refusals
-            .reconfigure(settings.refusals.clone(), self.desk.spool.knows_relay(&settings.refusals.relay));
+        self.let_connections_go();
         self.try_held();
-        self.want_of_login.reset().into_iter().for_each(|id| self.ask_once_more(id));
+        waited.into_iter().for_each(|id| self.ask_once_more(id));
         let Desk { queue, spool, clock, .. } = &*self.desk;
         self.desk = Arc::new(Desk::new(queue.clone(), spool.clone(), settings, clock.clone()));
     }
 
     /// Those there are give their messages an end, and take no more.
     fn replace_connections(&mut self) {
-        self.connections.outdate();
+        self.relay.connections.outdate();
         self.let_connections_go();
     }
 
@@ -459,14 +430,14 @@ impl Owner {
             held: self.roster.held(),
             dead: self.roster.dead(),
             newest_dead: self.roster.newest_dead(),
-            connections: self.connections.len(),
-            reached: self.reached,
-            troubles: self.troubles,
-            is_untried: self.breaker.is_untried(),
-            paused_until: self.breaker.retry_at().map(|time| self.desk.clock.time_of_day(time)),
-            trouble: self.trouble.as_ref().map(ToString::to_string),
-            trouble_outline: self.trouble.as_ref().map(Trouble::outline),
-            held_because: self.refusals.held_by().map(|said| self.held_back(said).to_string()),
+            connections: self.relay.connections.len(),
+            reached: self.relay.reached,
+            troubles: self.relay.troubles,
+            is_untried: self.relay.breaker.is_untried(),
+            paused_until: self.relay.breaker.retry_at().map(|time| self.desk.clock.time_of_day(time)),
+            trouble: self.relay.trouble.as_ref().map(ToString::to_string),
+            trouble_outline: self.relay.trouble.as_ref().map(Trouble::outline),
+            held_because: self.relay.refusals.held_by().map(|said| self.held_back(said).to_string()),
         }
     }
 
@@ -478,14 +449,15 @@ impl Owner {
     /// Idle connections take their leave; those still being opened hold no message, and are cut off.
     fn let_connections_go(&mut self) {
         self.idle.clear();
-        self.connections.abort_opening();
+        let opening = |(id, _): &&(ConnectionId, AbortHandle)| self.relay.connections.is_opening(*id);
+        self.handles.values().filter(opening).for_each(|(_, task)| task.abort());
     }
 
     /// How long nothing changes by itself.
     fn until_next_change(&self) -> Duration {
         let now = self.now();
         let has_ready = self.roster.ready() > 0 || self.roster.has_lost();
-        let [others, probe] = [self.breaker.others_at(), self.breaker.retry_at()]
+        let [others, probe] = [self.relay.breaker.others_at(), self.relay.breaker.retry_at()]
             .map(|probe| probe.filter(|probe| has_ready && *probe > now));
         let due = self.roster.next_due().filter(|_| self.is_sending());
         let next = [self.stop_by, due, others, probe].into_iter().flatten().min();

@@ -22,26 +22,26 @@ use crate::relay::{Cause, Phase, Subject, Trouble};
 impl Owner {
     /// The relay has taken a message.
     pub(super) fn taken(&mut self, connection: ConnectionId) {
-        if self.connections.is_outdated(connection) {
+        if self.relay.is_outdated(connection) {
             return;
         }
-        if let Some(connection) = self.connections.named(connection) {
+        if let Some(connection) = self.relay.connections.named(connection) {
             connection.has_delivered = true;
         }
-        self.throttle.taken(self.now(), self.max_connections());
-        if self.refusals.taken() {
+        self.relay.throttle.taken(self.now(), self.relay.max_connections);
+        if self.relay.refusals.taken() {
             self.remember_relay();
         }
-        self.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
+        self.relay.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
         self.try_due();
     }
 
     /// Makes those held messages ready that waited for the relay to take one. What is still being settled comes here
     /// again when it is held.
     pub(super) fn try_due(&mut self) {
-        for id in self.refusals.due() {
+        for id in self.relay.refusals.due() {
             if self.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
-                self.refusals.release(id);
+                self.relay.refusals.release(id);
                 self.roster.put_back(id, self.now());
             }
         }
@@ -62,19 +62,19 @@ impl Owner {
         if refusal.is_deferral {
             return self.judge_deferral(connection, refusal);
         }
-        if refusal.about == Subject::Login && self.connections.is_outdated(connection) {
+        if refusal.about == Subject::Login && self.relay.is_outdated(connection) {
             // What was missing there may be configured now.
             return Ruling::Untold;
         }
-        if self.refusals.lacks_login(refusal) && self.waits_for_login(connection, refusal) {
+        if self.relay.refusals.lacks_login(refusal) && self.waits_for_login(connection, refusal) {
             return Ruling::Untold;
         }
-        let is_first_held = self.refusals.held_by().is_none();
-        let ruling = self.refusals.judge(refusal);
+        let is_first_held = self.relay.refusals.held_by().is_none();
+        let ruling = self.relay.refusals.judge(refusal);
         match ruling {
-            Ruling::Untold if !self.connections.is_outdated(connection) => {
+            Ruling::Untold if !self.relay.is_outdated(connection) => {
                 self.replace_connections();
-                let words = self.refusals.trouble(refusal);
+                let words = self.relay.refusals.trouble(refusal);
                 self.troubled(Fault::Transaction, trouble(refusal, words));
             }
             Ruling::Hold if is_first_held => {
@@ -88,20 +88,20 @@ impl Owner {
     /// What is said of mail that `said` holds.
     pub(super) fn held_back<'a>(&self, said: &'a str) -> HeldBack<'a> {
         let has_null_sender = self.desk.settings.null_sender.is_some();
-        HeldBack { said, until: self.refusals.held_until(), has_null_sender }
+        HeldBack { said, until: self.relay.refusals.held_until(), has_null_sender }
     }
 
     /// The relay asks for a login that is not configured. False: only of this message.
     fn waits_for_login(&mut self, connection: ConnectionId, refusal: &Refusal) -> bool {
-        let next = self.connections.next_id();
-        let want = self.want_of_login.refused(refusal.id, refusal.in_company, next);
+        let next = self.relay.connections.next_id();
+        let want = self.relay.want_of_login.refused(refusal.id, refusal.in_company, next);
         if want == Want::Own {
             return false;
         }
-        self.connections.reaches(connection, Stage::Leaving);
-        self.meet_want(want, trouble(refusal, self.refusals.trouble(refusal)));
+        self.relay.connections.reaches(connection, Stage::Leaving);
+        self.meet_want(want, trouble(refusal, self.relay.refusals.trouble(refusal)));
         if want != Want::All {
-            let is_paused = self.relay_is_paused;
+            let is_paused = self.relay.is_paused;
             // Where the relay is not paused its pause is that of a message that is lost again and again.
             self.roster.update(refusal.id, |member| {
                 member.losses =
@@ -114,7 +114,7 @@ impl Owner {
     /// The same said by a reply that ended the dialogue, within the message `lost`, which waits by itself already.
     pub(super) fn lost_for_login(&mut self, lost: Option<QueueId>, trouble: Trouble) {
         let Some(id) = lost.filter(|id| self.roster.member(*id).is_some()) else { return };
-        let want = self.want_of_login.refused(id, false, self.connections.next_id());
+        let want = self.relay.want_of_login.refused(id, false, self.relay.connections.next_id());
         self.meet_want(want, trouble);
     }
 
@@ -122,8 +122,8 @@ impl Owner {
         match want {
             Want::Own => {}
             Want::Apart => log::relay_trouble(&trouble),
-            Want::Few { again: true } if self.relay_is_paused => {
-                self.breaker.trouble_again(self.now(), draw());
+            Want::Few { again: true } if self.relay.is_paused => {
+                self.relay.breaker.trouble_again(self.now(), draw());
             }
             Want::Few { .. } => self.troubled(Fault::Suspects, trouble),
             Want::All => {
@@ -144,21 +144,22 @@ impl Owner {
     }
 
     fn judge_deferral(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
-        if self.connections.is_outdated(connection) {
+        if self.relay.is_outdated(connection) {
             return Ruling::AsSaid;
         }
-        let has_delivered = self.connections.named(connection).is_some_and(|one| one.has_delivered);
+        let has_delivered = self.relay.connections.named(connection).is_some_and(|one| one.has_delivered);
         let is_before_content = matches!(refusal.phase, Phase::Mail | Phase::Data);
         let may_be_pace = refusal.about == Subject::Pace;
-        if has_delivered && is_before_content && self.throttle.is_session_over(refusal.id, may_be_pace) {
-            self.connections.reaches(connection, Stage::Leaving);
+        if has_delivered && is_before_content && self.relay.throttle.is_session_over(refusal.id, may_be_pace)
+        {
+            self.relay.connections.reaches(connection, Stage::Leaving);
             return Ruling::Untold;
         }
         if !may_be_pace {
             return Ruling::AsSaid;
         }
-        let (now, current) = (self.now(), self.connections.current());
-        let Deferral::Pace { again } = self.throttle.deferred(refusal.id, now, current) else {
+        let (now, current) = (self.now(), self.relay.connections.current());
+        let Deferral::Pace { again } = self.relay.throttle.deferred(refusal.id, now, current) else {
             return Ruling::AsSaid;
         };
         again.into_iter().for_each(|id| self.excuse(id));
@@ -168,19 +169,19 @@ impl Owner {
 
     /// The relay has taken leave of a connection within this message. True: the message is not charged.
     pub(super) fn left(&mut self, connection: ConnectionId, id: QueueId) -> bool {
-        if self.connections.is_outdated(connection) {
+        if self.relay.is_outdated(connection) {
             return true;
         }
-        self.connections.reaches(connection, Stage::Leaving);
-        self.throttle.is_session_over(id, false)
+        self.relay.connections.reaches(connection, Stage::Leaving);
+        self.relay.throttle.is_session_over(id, false)
     }
 
     /// The relay does not want this connection; where it serves no other, it is paused.
     fn slow_down(&mut self, connection: ConnectionId, refusal: &Refusal) {
-        self.connections.reaches(connection, Stage::Leaving);
+        self.relay.connections.reaches(connection, Stage::Leaving);
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
-        if self.connections.others_serve(connection) {
-            log::relay_slowed(&trouble, self.throttle.connections_allowed(self.max_connections()));
+        if self.relay.connections.others_serve(connection) {
+            log::relay_slowed(&trouble, self.relay.throttle.connections_allowed(self.relay.max_connections));
         } else {
             self.troubled(Fault::Transaction, trouble);
         }
@@ -190,7 +191,7 @@ impl Owner {
     fn excuse(&mut self, id: QueueId) {
         match self.roster.member(id).map(|member| member.standing) {
             Some(Standing::Waiting(_)) => self.roster.put_back(id, self.now()),
-            Some(Standing::UnderWay) => self.throttle.await_settling(id),
+            Some(Standing::UnderWay) => self.relay.throttle.await_settling(id),
             Some(Standing::Ready | Standing::Held | Standing::Dead) | None => {}
         }
     }

@@ -1,0 +1,154 @@
+//! What the queue knows of one relay, held by the relay's name.
+//!
+//! Promises: everything that one relay's behaviour has an effect on is in one value: whether and how widely it may be
+//! used (breaker, throttle), its connections, what its refusals mean, whose its trouble is, and the clock that the
+//! patience of its messages is measured by. What another relay does changes nothing here.
+//!
+//! Invariants:
+//! 1. No connection is begun beyond `max_connections`, nor beyond what breaker and throttle allow.
+//! 2. The relay clock stands while the breaker lets nothing through, and while the spool does not record.
+//! 3. After a reload nothing is left of what the earlier settings' relay did, but the messages that it has held, and the
+//!    connections that still end their work.
+//!
+//! Pure: time is an argument. Not here: the messages (`roster.rs`), which of them is next (`owner/dispatch.rs`).
+
+use jiff::Timestamp;
+
+use super::ConnectionId;
+use super::breaker::Breaker;
+use super::connections::Connections;
+use super::refusals::want_of_login::WantOfLogin;
+use super::refusals::{RefusalRule, Refusals};
+use super::relay_clock::RelayClock;
+use super::suspects::Suspects;
+use super::throttle::Throttle;
+use crate::queue_id::QueueId;
+use crate::relay::Trouble;
+
+/// One relay as the queue knows it.
+pub(super) struct RelayState {
+    /// The relay and who we are there; the spool files what it remembers of the relay under this name.
+    pub(super) name: String,
+    /// How many connections may exist, by configuration.
+    pub(super) max_connections: usize,
+    pub(super) breaker: Breaker,
+    pub(super) throttle: Throttle,
+    pub(super) connections: Connections,
+    pub(super) refusals: Refusals,
+    pub(super) want_of_login: WantOfLogin,
+    pub(super) suspects: Suspects,
+    pub(super) clock: RelayClock,
+    /// The breaker lets nothing through, as the log has been told.
+    pub(super) is_paused: bool,
+    /// The last trouble, until the relay has answered a transaction since.
+    pub(super) trouble: Option<Trouble>,
+    /// How often since the start a connection was found to work, and how often the relay was in trouble.
+    pub(super) reached: u64,
+    pub(super) troubles: u64,
+}
+
+/// What ended when the breaker was followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// The relay had been paused, and is usable again.
+    Resumed,
+    /// Nothing that the log is told.
+    Same,
+}
+
+impl RelayState {
+    /// A relay that is not tried yet. It has taken a message in an earlier run if `has_taken`, and its refusals hold the
+    /// messages `held` since then.
+    pub(super) fn new(
+        rule: RefusalRule,
+        max_connections: usize,
+        has_taken: bool,
+        held: impl IntoIterator<Item = QueueId>,
+        clock: RelayClock,
+    ) -> Self {
+        RelayState {
+            name: rule.relay.clone(),
+            max_connections,
+            breaker: Breaker::new(max_connections),
+            throttle: Throttle::default(),
+            connections: Connections::default(),
+            refusals: Refusals::new(rule, has_taken, held),
+            want_of_login: WantOfLogin::default(),
+            suspects: Suspects::default(),
+            clock,
+            is_paused: false,
+            trouble: None,
+            reached: 0,
+            troubles: 0,
+        }
+    }
+
+    /// Follows a changed configuration, in which this may be another relay: whether it is usable is not known yet.
+    /// Returns the messages that waited for a login.
+    pub(super) fn reconfigure(
+        &mut self,
+        rule: RefusalRule,
+        max_connections: usize,
+        has_taken: bool,
+    ) -> Vec<QueueId> {
+        (self.name, self.max_connections) = (rule.relay.clone(), max_connections);
+        self.breaker.reconfigure(max_connections);
+        self.throttle = Throttle::default();
+        self.suspects = Suspects::default();
+        (self.is_paused, self.trouble) = (false, None);
+        self.connections.outdate();
+        self.refusals.reconfigure(rule, has_taken);
+        self.want_of_login.reset()
+    }
+
+    /// Notes whether the breaker lets anything through, and lets the clock run or stand by that.
+    pub(super) fn follow_breaker(&mut self, now: Timestamp, is_recording: bool) -> Passage {
+        let is_paused = self.breaker.retry_at().is_some();
+        let was_paused = std::mem::replace(&mut self.is_paused, is_paused);
+        self.run_clock(now, is_recording);
+        if was_paused && !is_paused {
+            self.trouble = None;
+            return Passage::Resumed;
+        }
+        Passage::Same
+    }
+
+    /// Lets the clock run while mail can get through and the spool records it, however they came to that.
+    pub(super) fn run_clock(&mut self, now: Timestamp, is_recording: bool) {
+        let runs = !self.is_paused && is_recording;
+        if runs { self.clock.resume(now) } else { self.clock.pause(now) }
+    }
+
+    /// The relay has answered a transaction, whatever it said of the message.
+    pub(super) fn answered(&mut self, now: Timestamp) {
+        self.reached += 1;
+        self.suspects.relay_answered();
+        self.breaker.success(now);
+    }
+
+    /// Whether one more connection may be begun, and is of use where so many messages are ready.
+    pub(super) fn may_connect(&self, now: Timestamp, ready: usize, has_lost: bool) -> bool {
+        let wanted = self.throttle.connections_allowed(self.max_connections);
+        let (working, alone) = (self.connections.working(), self.connections.alone());
+        let allowed = self.breaker.connections_allowed(now, working, alone).min(wanted);
+        let lost = usize::from(has_lost && self.may_try_lost(now));
+        self.connections.current() < allowed
+            && self.connections.len() < self.max_connections
+            && ready + lost > self.connections.opening()
+    }
+
+    /// Whether one more message with losses may be tried.
+    pub(super) fn may_try_lost(&self, now: Timestamp) -> bool {
+        self.connections.may_be_alone(self.max_connections) && self.breaker.admits_suspects(now)
+    }
+
+    /// Whether a connection is about to be there, or about to make room for one.
+    pub(super) fn has_coming(&self) -> bool {
+        self.connections.opening() + self.connections.leaving() > 0
+    }
+
+    /// Whether this connection belongs to earlier settings: what it meets says nothing of this relay.
+    pub(super) fn is_outdated(&self, connection: ConnectionId) -> bool {
+        self.connections.is_outdated(connection)
+    }
+}
