@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::protocol::{Configuration, Refused, Reloaded};
-use crate::config::{Config, Listen, ServerCertificate};
+use crate::config::{Config, ListenConfig, ServerCertificate};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
@@ -517,12 +517,12 @@ fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
 }
 
 /// `listen` with no more sessions than there are descriptors for: spool, relay and control socket need some.
-fn within(listen: &Listen, descriptors: u64) -> Listen {
+fn within(listen: &ListenConfig, descriptors: u64) -> ListenConfig {
     let most = sessions_within(descriptors);
     if listen.max_sessions > most {
         log::fewer_sessions(most, listen.max_sessions, descriptors);
     }
-    Listen {
+    ListenConfig {
         max_sessions: listen.max_sessions.min(most),
         max_sessions_per_uid: listen.max_sessions_per_uid.min(most),
         ..listen.clone()

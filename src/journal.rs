@@ -26,20 +26,20 @@ pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
 
 impl LevelHandle {
     /// From now on, lines below `level` are not written.
-    pub fn set(&self, level: config::Level) {
+    pub fn set(&self, level: config::LogLevel) {
         // The only error is that the subscriber is gone, and the log with it.
         let _ = self.0.modify(|filter| *filter = filter_of(level));
     }
 }
 
 /// Starts the log of this process, once; a second call is an error of the caller's and changes nothing.
-pub fn start(log: &config::Log) -> LevelHandle {
+pub fn start(log: &config::LogConfig) -> LevelHandle {
     let (filter, handle) = reload::Layer::new(filter_of(log.level));
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format {
-        config::Format::Text => registry.with(layer.event_format(TextLine::for_stderr())).try_init(),
-        config::Format::Json => registry
+        config::LogFormat::Text => registry.with(layer.event_format(TextLine::for_stderr())).try_init(),
+        config::LogFormat::Json => registry
             .with(layer.json().flatten_event(true).with_target(false).with_writer(|| Visible(io::stderr())))
             .try_init(),
     };
@@ -49,12 +49,12 @@ pub fn start(log: &config::Log) -> LevelHandle {
     LevelHandle(handle)
 }
 
-fn filter_of(level: config::Level) -> LevelFilter {
+fn filter_of(level: config::LogLevel) -> LevelFilter {
     match level {
-        config::Level::Error => LevelFilter::ERROR,
-        config::Level::Warn => LevelFilter::WARN,
-        config::Level::Info => LevelFilter::INFO,
-        config::Level::Debug => LevelFilter::DEBUG,
+        config::LogLevel::Error => LevelFilter::ERROR,
+        config::LogLevel::Warn => LevelFilter::WARN,
+        config::LogLevel::Info => LevelFilter::INFO,
+        config::LogLevel::Debug => LevelFilter::DEBUG,
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, Environment, Hello, Host, Mechanism, Pipelining, RelayHost, SecretSource, ServerCertificate, Tls,
-    TlsVersion, Trust,
+    Config, EhloName, Environment, HostOrIp, Mechanism, Pipelining, RelayHost, SecretSource,
+    ServerCertificate, Tls, TlsVersion, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -142,7 +142,7 @@ fn good_files_mean_what_they_say() {
 }
 
 fn named(host: &str, port: u16) -> RelayHost {
-    RelayHost { host: Host::Name(host.into()), port }
+    RelayHost { host: HostOrIp::Name(host.into()), port }
 }
 
 fn minimal(config: &Config) {
@@ -151,7 +151,7 @@ fn minimal(config: &Config) {
     assert_eq!((&config.relay.auth, &config.listen.certificate), (&None, &None));
     let name = "host.example.org";
     assert_eq!((config.rewrite.origin(), config.listen.hostname.as_str()), (name, name));
-    assert_eq!(config.relay.hello, Hello::Name(name.into()));
+    assert_eq!(config.relay.hello, EhloName::Name(name.into()));
 }
 
 fn provider(config: &Config) {

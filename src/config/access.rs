@@ -1,13 +1,14 @@
-//! Opening a file that the configuration names, and who else may read it.
+//! Opens a file that the configuration names, and checks who else may read it.
 //!
 //! Promises:
-//! 1. Nothing but a regular file is opened, and no pipe is waited for.
-//! 2. A secret's file (a password's, a private key's) belongs to root or to us, nobody else may write to it, and nobody
-//!    else may read it but a group of ours. Where everybody may, it is taken only if that cannot be helped: a
-//!    container's secrets are mounted so, and its other users are none. Then the operator is told.
-//! 3. What is looked at is the open file, not its name.
+//! 1. Only a regular file is opened; a pipe cannot block us.
+//! 2. A file that holds a secret (a password or a private key) belongs to root or to us. Nobody else may write to it, and
+//!    nobody else may read it except a group of ours. A file that everybody may read is accepted only if its mode cannot
+//!    be changed here, as with secrets that are mounted into a container, which has no other users. The operator is then
+//!    warned.
+//! 3. The open file is checked, not its name, so it cannot be exchanged in between.
 //!
-//! Fails: [`OpenFault`], which says nothing of the path.
+//! Fails: [`OpenFault`], which does not contain the path.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -17,38 +18,39 @@ use std::path::Path;
 use rustix::fs::{OFlags, StatVfsMountFlags, fstatvfs};
 use rustix::process::{getegid, geteuid, getgroups};
 
-/// Who keeps others from reading a file.
+/// What protects a file from other readers.
 #[derive(Clone, Copy)]
 pub(super) enum Guard {
-    /// Nobody: it is public.
+    /// Nothing: the file is public.
     Nobody,
-    /// Its mode and owner, which are checked.
+    /// Its mode and its owner, which are checked.
     Ourselves,
-    /// systemd, by its directory; an ACL makes such a file look readable by its group.
+    /// The directory that systemd made for it. The group bits of its mode are not checked, since the ACL that systemd
+    /// sets makes the file look readable by its group.
     Systemd,
 }
 
-/// Why a file is not used, of which nothing was read.
+/// The reason why a file is not used. Nothing was read from it.
 #[derive(Debug)]
 pub enum OpenFault {
-    /// It cannot be opened or read.
+    /// The file cannot be opened or read.
     Unreadable(io::Error),
-    /// It is a directory, a device or a pipe.
+    /// The path names a directory, a device or a pipe.
     NotAFile,
-    /// Others than a group of ours may read it, or others may change it.
+    /// Other users may read the file, or may change it.
     OpenToOthers {
-        /// Its mode.
+        /// The mode of the file.
         mode: u32,
     },
-    /// It belongs to neither root nor us.
+    /// The file belongs neither to root nor to us.
     WrongOwner {
-        /// Who owns it.
+        /// The owner of the file.
         uid: u32,
     },
 }
 
 impl OpenFault {
-    /// The fault of the file at `path`, in words.
+    /// Returns a message about this fault of the file at `path`.
     pub(super) fn words(&self, path: &Path) -> String {
         let (path, us) = (path.display(), geteuid().as_raw());
         match self {
@@ -67,7 +69,7 @@ impl OpenFault {
     }
 }
 
-/// Opens the file at `path`, which `guard` keeps from others; who may read it.
+/// Opens the file at `path`, which `guard` protects. Returns it with who may read it.
 pub(super) fn open(path: &Path, guard: Guard) -> Result<(File, Access), OpenFault> {
     // A pipe would keep a blocking open, and us, for ever.
     let flags = OFlags::NONBLOCK.bits() as i32;
@@ -91,19 +93,19 @@ pub(super) fn open(path: &Path, guard: Guard) -> Result<(File, Access), OpenFaul
     }
 }
 
-/// Whether everybody on this host may read the secret file at `path`, and it is used all the same.
+/// Returns whether every user of this host may read the secret file at `path`, although it is used.
 pub(super) fn is_exposed(path: &Path) -> bool {
     open(path, Guard::Ourselves).is_ok_and(|(_, access)| access == Access::Everybody)
 }
 
-/// Who looks.
+/// The user who opens the file.
 struct Reader {
     uid: u32,
     groups: Vec<u32>,
 }
 
 impl Reader {
-    /// The user that this process runs as.
+    /// Returns the user that this process runs as.
     fn ourselves() -> Reader {
         // Without them the mode is judged by the group we have for certain.
         let mut groups: Vec<u32> =
@@ -113,13 +115,13 @@ impl Reader {
     }
 }
 
-/// What the system says of an open file.
+/// The facts about an open file that decide who may read it.
 #[derive(Clone, Copy)]
 struct Facts {
     mode: u32,
     owner: u32,
     group: u32,
-    /// Its mode cannot be changed here: the mount is read-only, or made by who runs the container.
+    /// Whether its mode cannot be changed from here: the mount is read-only, or comes from outside the container.
     is_given: bool,
 }
 
@@ -137,17 +139,17 @@ impl Facts {
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Those who should.
+    /// Only those who should.
     Few,
-    /// Everybody, which is not for us to change.
+    /// Everybody, and the mode cannot be changed from here.
     Everybody,
-    /// Others, who should not.
+    /// Users who should not.
     TooMany,
-    /// It is somebody else's.
+    /// The file belongs to another user.
     Foreign,
 }
 
-/// Who may read the file with these `facts`.
+/// Returns who may read the file with these `facts`, as seen by `reader`.
 fn access(facts: Facts, reader: &Reader) -> Access {
     // Root may look at a file that it has given to the daemon's user, as `nullmta check` does.
     let is_ours = facts.owner == 0 || facts.owner == reader.uid || reader.uid == 0;
@@ -169,7 +171,7 @@ fn is_read_only(file: &File) -> bool {
     fstatvfs(file).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
-/// Whether we are in a container and the file is from outside: on another file system than its root.
+/// Returns whether this process is in a container and the file comes from outside: its file system is not that of `/`.
 fn is_container_mount(metadata: &Metadata) -> bool {
     let is_container = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
         || ["KUBERNETES_SERVICE_HOST", "container"].iter().any(|name| std::env::var_os(name).is_some());

@@ -1,16 +1,18 @@
-//! What an operator should know of a configuration that can be used: the first day's mail depends on it.
+//! Warnings about a configuration that can be used, but with which mail may be refused or go astray.
 //!
-//! Promises: one list, for `nullmta check` and for the log at each start and reload. Each line says what happens to
-//! the mail and which key to set. Pure, and so asks nobody: what a name server knows is `lookup.rs`'s.
+//! Promises: one list, for `nullmta check` and for the log at each start and reload. Each line says what happens to the
+//! mail and which key to set. Pure.
+//! Not here: warnings that need a name server (`lookup.rs`).
 
 use std::net::IpAddr;
 
 use super::environment::is_full_name;
-use super::file::File;
-use super::{Config, Host, Tls};
+use super::file::ConfigFile;
+use super::{Config, HostOrIp, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
-/// Providers that take mail from senders they know only, by the end of their hosts' names, or by a part of them.
+/// Providers that accept mail only from senders they know. Each entry is the end of their host names; one that ends in a
+/// dot may stand anywhere in the name.
 const PROVIDERS: [&str; 24] = [
     ".amazonaws.com",
     ".sendgrid.net",
@@ -38,11 +40,11 @@ const PROVIDERS: [&str; 24] = [
     ".msndr.net",
 ];
 
-/// Knows its customers by their addresses, if they like: no `[auth]` is needed.
+/// A relay that can recognise its customers by their IP addresses, so that `[auth]` may not be needed.
 const KNOWS_BY_ADDRESS: &str = "smtp-relay.gmail.com";
 
-/// The advice for `config`, which was read from `file`.
-pub(super) fn advice(file: &File, config: &Config) -> Vec<String> {
+/// Returns the warnings for `config`, which was read from `file`.
+pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
     [
         bare_hostname(config),
         bare_sender(file, config),
@@ -67,7 +69,7 @@ fn bare_hostname(config: &Config) -> Option<String> {
     })
 }
 
-fn bare_sender(file: &File, config: &Config) -> Option<String> {
+fn bare_sender(file: &ConfigFile, config: &Config) -> Option<String> {
     let sender = file.rewrite.sender.as_ref()?;
     (!sender.value.has_domain()).then(|| {
         format!(
@@ -101,8 +103,8 @@ fn root_at_home(config: &Config) -> Option<String> {
     })
 }
 
-/// Targets of aliases that name no domain, where none but this host's own is there to complete them with.
-fn bare_targets(file: &File, config: &Config) -> Vec<String> {
+/// Returns a warning for each target of an alias that has no domain, if only the name of this host can complete it.
+fn bare_targets(file: &ConfigFile, config: &Config) -> Vec<String> {
     let origin = config.rewrite.origin();
     if file.rewrite.origin.is_some() && is_full_name(origin) {
         return Vec::new();
@@ -122,18 +124,17 @@ fn bare_targets(file: &File, config: &Config) -> Vec<String> {
 }
 
 fn no_login(config: &Config) -> Option<String> {
-    let known_by_name =
-        |host: &Host| matches!(host, Host::Name(name) if !name.eq_ignore_ascii_case(KNOWS_BY_ADDRESS));
-    let is_public = |host: &Host| match host {
-        Host::Address(address) => is_public(*address),
+    let known_by_name = |host: &HostOrIp| matches!(host, HostOrIp::Name(name) if !name.eq_ignore_ascii_case(KNOWS_BY_ADDRESS));
+    let is_public = |host: &HostOrIp| match host {
+        HostOrIp::Address(address) => is_public(*address),
         name => is_provider(name) && known_by_name(name),
     };
     let host = config.relay.hosts.iter().find(|host| is_public(&host.host))?;
     no_login_at(config, &host.host)
 }
 
-/// What follows if `host`, which is a relay of everybody's, is given no password.
-pub(super) fn no_login_at(config: &Config, host: &Host) -> Option<String> {
+/// Returns a warning if the configuration has no login for `host`, a relay on the Internet.
+pub(super) fn no_login_at(config: &Config, host: &HostOrIp) -> Option<String> {
     let has_certificate = match &config.relay.tls {
         Tls::StartTls(settings) | Tls::Implicit(settings) => settings.client.is_some(),
         Tls::None => false,
@@ -146,8 +147,8 @@ pub(super) fn no_login_at(config: &Config, host: &Host) -> Option<String> {
     })
 }
 
-fn is_provider(host: &Host) -> bool {
-    let Host::Name(name) = host else { return false };
+fn is_provider(host: &HostOrIp) -> bool {
+    let HostOrIp::Name(name) = host else { return false };
     let name = name.trim_end_matches('.').to_lowercase();
     PROVIDERS.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) })
 }
@@ -157,20 +158,20 @@ fn root(config: &Config) -> Address {
     Address::parse("root").unwrap().completed_with(config.rewrite.origin())
 }
 
-/// What becomes of a message from root to root.
+/// Returns the envelope of a message from root to root after rewriting.
 fn sent_by_root(config: &Config) -> Envelope {
     sent_to(config, "root")
 }
 
-/// What becomes of a message from root to the local user `user`.
+/// Returns the envelope of a message from root to the local user `user` after rewriting.
 fn sent_to(config: &Config, user: &str) -> Envelope {
-    // What is no address has no mail.
+    // A name that is not an address gets no mail.
     let user = Address::parse(user).map(|user| user.completed_with(config.rewrite.origin()));
     let recipients = user.into_iter().map(Recipient::plain).collect();
     config.rewrite.envelope(Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(root(config))) })
 }
 
-/// Whether `address` is on the Internet, and not on a network of one's own.
+/// Returns whether `address` is on the Internet, and not in a private network.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(four) => {
@@ -320,10 +321,10 @@ mod tests {
             "smtp.yandex.ru",
             "smtp.tem.scaleway.com",
         ] {
-            assert!(is_provider(&Host::Name(host.into())), "{host}");
+            assert!(is_provider(&HostOrIp::Name(host.into())), "{host}");
         }
         for host in ["relay.example.com", "gmail.com.example.org", "notsendgrid.net", "zoho"] {
-            assert!(!is_provider(&Host::Name(host.into())), "{host}");
+            assert!(!is_provider(&HostOrIp::Name(host.into())), "{host}");
         }
     }
 }

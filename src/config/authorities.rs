@@ -1,6 +1,6 @@
-//! `tls.ca-file`: the authorities that it holds.
+//! `tls.ca-file`: reads the authorities in the file.
 //!
-//! Promises: a certificate in it that cannot be used is passed over and told of, as long as another one can.
+//! Promises: a certificate that cannot be used is skipped with a warning, as long as the file holds another one that can.
 //!
 //! Fails: as `tls_file.rs` says.
 
@@ -15,11 +15,11 @@ use crate::tls_faults::flaw;
 
 const SETTING: &str = "tls.ca-file";
 
-/// What a file of authorities holds.
+/// The certificate authorities in a file.
 pub struct Authorities {
-    /// At least one.
+    /// The authorities that can be used; at least one.
     pub roots: RootCertStore,
-    /// Which certificates were passed over, and why: a warning each.
+    /// A warning for each certificate that was skipped, with the reason.
     pub passed_over: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Authorities {
                 let path = path.display();
                 passed_over.push(format!(
                     "{SETTING}: certificate {count} in {path} cannot be used, and is passed over: it {why}; take it \
-                     out of the file, or put a whole one in its place"
+                     out of the file, or put a whole one in its location"
                 ));
             }
         }

@@ -1,11 +1,11 @@
-//! What of a configuration's text changed: the names of keys, never their values.
+//! Compares two texts of a configuration and names the keys that differ, never their values.
 
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-/// The keys that `old` and `new` say different things of, such as `queue.lifetime`; sorted. A text that is no TOML
-/// says nothing.
+/// Returns the keys, such as `queue.lifetime`, whose values differ between `old` and `new`, sorted. A text that is not
+/// valid TOML counts as one without keys.
 pub(super) fn changed_keys(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (keys(old), keys(new));
     let is_changed = |key: &&String| old.get(*key) != new.get(*key);
@@ -23,7 +23,7 @@ fn keys(text: &str) -> BTreeMap<String, Value> {
     keys
 }
 
-/// Notes what is in `table`, whose keys begin with `prefix`.
+/// Adds every key of `table` to `keys`, with `prefix` in front of its name.
 fn note(table: Table, prefix: &str, keys: &mut BTreeMap<String, Value>) {
     for (key, value) in table {
         let key = format!("{prefix}{key}");

@@ -1,8 +1,8 @@
-//! Loading: the file itself, and the files that it names.
+//! Loads the configuration file and checks the files that it names.
 //!
-//! Promises: a configuration that was loaded names certificates, keys and secrets that could be read
-//! and used a moment ago. What is wrong with one of them is laid to the key that names it. They are read by the
-//! functions by which they are read for use.
+//! Promises: the certificates, keys and secrets that a loaded configuration names could be read and used a moment ago.
+//! An error about one of them names the key that names the file. They are read here by the same functions as later,
+//! when they are used.
 //! Not here: the spool (`spool/`), the sockets (`listener/`).
 
 use std::fs;
@@ -12,27 +12,27 @@ use std::path::Path;
 use super::access::is_exposed;
 use super::authorities::Authorities;
 use super::content::read_all;
-use super::error::{Fault, Place, line_at};
-use super::file::{self, File};
+use super::error::{ConfigFault, KeyLocation, line_at};
+use super::file::{self, ConfigFile};
 use super::secret_source::SecretSource;
-use super::table::place_of;
+use super::table::location_of;
 use super::tls_file::TlsFileError;
 use super::{ClientCertificate, Config, Environment, ServerCertificate, Trust};
 
-/// Reads, parses and checks the file at `path`, and the files it names.
-pub(super) fn load(path: &Path) -> Result<Config, Fault> {
+/// Reads and parses the file at `path`, and checks the files that it names.
+pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
     let (file, config) = parse(path)?;
     read_tls_files(&config).map_err(|error| at_its_setting(&file, &error))?;
     check_secret(&file.auth, &config)?;
     Ok(config)
 }
 
-/// Reads and parses the file at `path`, and looks at no other.
-pub(super) fn read(path: &Path) -> Result<Config, Fault> {
+/// Reads and parses the file at `path`, and reads no other file.
+pub(super) fn read(path: &Path) -> Result<Config, ConfigFault> {
     parse(path).map(|(_, config)| config)
 }
 
-/// What follows where not everybody may read the file at `path`.
+/// Returns a warning if not every user may read the file at `path`.
 pub(super) fn warning(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     (mode & 0o004 == 0).then(|| {
@@ -44,7 +44,7 @@ pub(super) fn warning(path: &Path) -> Option<String> {
     })
 }
 
-/// What follows where everybody may read the password or a private key, and that is not for us to change.
+/// Returns a warning for each password or private key that every user may read and whose mode cannot be changed here.
 pub(super) fn exposures(config: &Config) -> Vec<String> {
     let told = |(setting, path): (&str, &Path)| {
         is_exposed(path).then(|| {
@@ -58,7 +58,7 @@ pub(super) fn exposures(config: &Config) -> Vec<String> {
     secret_files(config).into_iter().filter_map(told).collect()
 }
 
-/// The files that few may read, each with the setting that names it.
+/// Returns the files that only few may read, each with the setting that names it.
 fn secret_files(config: &Config) -> Vec<(&'static str, &Path)> {
     let password = config.relay.auth.as_ref().and_then(|auth| match &auth.secret {
         SecretSource::File(path) => Some(("auth.password-file", &**path)),
@@ -73,20 +73,20 @@ fn secret_files(config: &Config) -> Vec<(&'static str, &Path)> {
     password.into_iter().chain(keys).collect()
 }
 
-fn parse(path: &Path) -> Result<(File, Config), Fault> {
-    let octets = read_all(path).map_err(|error| Fault::of_file(format!("cannot be read: {error}")))?;
+fn parse(path: &Path) -> Result<(ConfigFile, Config), ConfigFault> {
+    let octets = read_all(path).map_err(|error| ConfigFault::of_file(format!("cannot be read: {error}")))?;
     let text = String::from_utf8(octets).map_err(|error| {
         let end = error.utf8_error().valid_up_to();
         let valid = String::from_utf8_lossy(&error.as_bytes()[..end]).into_owned();
-        let place = Place { line: line_at(&valid, end), key: String::new() };
-        place.expected("UTF-8", "an octet that is not")
+        let location = KeyLocation { line: line_at(&valid, end), key: String::new() };
+        location.expected("UTF-8", "an octet that is not")
     })?;
-    let file = File::parse(&text)?;
+    let file = ConfigFile::parse(&text)?;
     let config = Config::of(&file, &Environment::of_host())?;
     Ok((file, config))
 }
 
-/// Reads every file of TLS that `config` names, for the error alone.
+/// Reads every file for TLS that `config` names, and keeps only the error.
 fn read_tls_files(config: &Config) -> Result<(), TlsFileError> {
     if let Some(tls) = config.relay.tls.settings() {
         if let Trust::CaFile(path) = &tls.trust {
@@ -102,31 +102,31 @@ fn read_tls_files(config: &Config) -> Result<(), TlsFileError> {
     Ok(())
 }
 
-/// The same error, laid to the place in `file` where its setting stands.
-fn at_its_setting(file: &File, error: &TlsFileError) -> Fault {
-    let places = [
-        place_of(&file.tls.ca_file),
-        place_of(&file.tls.client_certificate),
-        place_of(&file.tls.client_key),
-        place_of(&file.listen.certificate),
-        place_of(&file.listen.key),
+/// Returns the same error with the position of its setting in `file`.
+fn at_its_setting(file: &ConfigFile, error: &TlsFileError) -> ConfigFault {
+    let locations = [
+        location_of(&file.tls.ca_file),
+        location_of(&file.tls.client_certificate),
+        location_of(&file.tls.client_key),
+        location_of(&file.listen.certificate),
+        location_of(&file.listen.key),
     ];
-    match places.into_iter().flatten().find(|place| place.key == error.setting) {
-        Some(place) => place.fault(error.words()),
-        None => Fault::of_file(error.to_string()),
+    match locations.into_iter().flatten().find(|location| location.key == error.setting) {
+        Some(location) => location.fault(error.words()),
+        None => ConfigFault::of_file(error.to_string()),
     }
 }
 
-fn check_secret(auth: &file::Auth, config: &Config) -> Result<(), Fault> {
+fn check_secret(auth: &file::AuthTable, config: &Config) -> Result<(), ConfigFault> {
     let Some(configured) = &config.relay.auth else { return Ok(()) };
-    let place = auth
+    let location = auth
         .password_file
         .as_ref()
-        .map(|entry| &entry.place)
-        .or(auth.credential.as_ref().map(|entry| &entry.place))
-        .or(auth.password_command.as_ref().map(|entry| &entry.place));
-    match (configured.secret.check(), place) {
-        (Err(error), Some(place)) => Err(place.fault(error.to_string())),
+        .map(|entry| &entry.location)
+        .or(auth.credential.as_ref().map(|entry| &entry.location))
+        .or(auth.password_command.as_ref().map(|entry| &entry.location));
+    match (configured.secret.check(), location) {
+        (Err(error), Some(location)) => Err(location.fault(error.to_string())),
         _ => Ok(()),
     }
 }

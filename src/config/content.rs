@@ -1,4 +1,4 @@
-//! The content of a file: of the configuration, or one that it names.
+//! Reads the content of the configuration file, or of a file that it names.
 //!
 //! Promises: no more of it is read than [`MAX_OCTETS`].
 
@@ -6,15 +6,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The largest file read: what is larger is no configuration, and no certificate.
+/// The most octets that are read of one file. Neither a configuration nor a certificate is larger.
 const MAX_OCTETS: u64 = 16 * 1024 * 1024;
 
-/// The octets of the file at `path`. Blocks on the disk.
+/// Returns the octets of the file at `path`. Blocks on the disk.
 pub(super) fn read_all(path: &Path) -> io::Result<Vec<u8>> {
     read_open(File::open(path)?)
 }
 
-/// The octets of an open file. Blocks on the disk.
+/// Returns the octets of an open file. Blocks on the disk.
 pub(super) fn read_open(file: File) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len().min(MAX_OCTETS) as usize;
     // Room for all, and for the read that finds the end: a key leaves no copy behind where the buffer grew.

@@ -1,5 +1,5 @@
-//! What a file that has errors says of places all the same: where the running daemon, which follows an older file, is
-//! asked, and where mail may be left that it takes when the file is mended.
+//! Finds two paths in a configuration file that has errors: the control socket of the running daemon, which still uses
+//! the file as it was before, and the spool, where a message can be left until the file is corrected.
 //!
 //! Promises: each line is read by itself, so that an error in another line hides nothing.
 
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::{CONTROL, SPOOL};
 
-/// Where the control socket is: what the text says of `admin.control`, else the default.
+/// Returns the path of the control socket: `admin.control` in the text, else the default.
 pub(super) fn control_in(text: &str) -> PathBuf {
     let told = lines(text).find_map(|(section, line)| {
         let table = line.parse::<Table>().ok()?;
@@ -23,8 +23,9 @@ pub(super) fn control_in(text: &str) -> PathBuf {
     told.unwrap_or_else(|| CONTROL.into())
 }
 
-/// Where the spool is: what the text says of `spool`, the default where it says nothing, and `None` where that line is
-/// itself in error, or may be one that is misspelled. A message left in the wrong spool would lie there for ever.
+/// Returns the spool directory: `spool` in the text, or the default if the text does not have that key. Returns `None` if
+/// the line of the key has an error, or if a misspelled line may be meant for it: a message left in the wrong spool would
+/// stay there for ever.
 pub(super) fn spool_in(text: &str) -> Option<PathBuf> {
     let mut found = SPOOL.into();
     for (_, line) in lines(text).filter(|(section, line)| section.is_empty() && may_be_spool(line)) {
@@ -34,7 +35,7 @@ pub(super) fn spool_in(text: &str) -> Option<PathBuf> {
     Path::new(&found).is_absolute().then_some(found)
 }
 
-/// Whether a line above the first section can be meant for `spool`: it gives a value to something else than these.
+/// Returns whether a line above the first section may be meant for `spool`: its key is none of the other known keys.
 fn may_be_spool(line: &str) -> bool {
     const OTHERS: [&str; 9] =
         ["relayhost", "auth", "tls", "listen", "rewrite", "queue", "relay", "log", "admin"];
@@ -43,7 +44,7 @@ fn may_be_spool(line: &str) -> bool {
     !line.starts_with('#') && !OTHERS.contains(&name)
 }
 
-/// Each line with the head of the section it stands in, such as `[admin]`; empty above the first.
+/// Returns each line with the heading of its section, such as `[admin]`; the heading is empty above the first section.
 fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut section = "";
     text.lines().map(str::trim).map(move |line| {
@@ -59,12 +60,12 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
 mod tests {
     use super::*;
     use crate::config::ConfigError;
-    use crate::config::file::File;
+    use crate::config::file::ConfigFile;
 
     /// A key of the file that this did not know would be taken for a misspelled `spool`, and `sendmail` would not leave mail.
     #[test]
     fn every_key_above_the_sections_is_known() {
-        let fault = File::parse("unknown = 1").err().unwrap();
+        let fault = ConfigFile::parse("unknown = 1").err().unwrap();
         let error = ConfigError::new(Path::new("x"), fault).to_string();
         let (_, keys) = error.split_once("expected one of ").unwrap();
         let may_be: Vec<&str> = keys.split(", ").filter(|key| may_be_spool(&format!("{key} = 1"))).collect();

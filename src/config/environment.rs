@@ -1,17 +1,17 @@
-//! What the configuration takes from the host: its name.
+//! The name of this host, which the configuration uses where the file gives none.
 
 use std::fs;
 
-/// What the parse takes from the host.
+/// The facts about this host that the parser uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// This host's name, with its domain where one is known.
+    /// The name of this host, with its domain if one is known.
     pub hostname: String,
 }
 
 impl Environment {
-    /// The host we run on: its node name, completed as `hostname --fqdn` would from `/etc/hosts`.
-    /// Asks no name server, so that it never waits.
+    /// Returns the facts about the host that this process runs on. Its node name is completed from `/etc/hosts`, as
+    /// `hostname --fqdn` would do. No name server is asked, so that this never waits.
     pub fn of_host() -> Environment {
         let uname = rustix::system::uname();
         let name = uname.nodename().to_string_lossy();
@@ -21,7 +21,8 @@ impl Environment {
     }
 }
 
-/// Whether a host is known elsewhere by `name`: it has a domain, and is not what every host calls itself.
+/// Returns whether other hosts may know a host by `name`: it has a domain, and is not one of the names that every host
+/// has for itself, such as `localhost.localdomain`.
 pub(super) fn is_full_name(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_lowercase();
     let means_itself =
@@ -29,7 +30,7 @@ pub(super) fn is_full_name(name: &str) -> bool {
     name.contains('.') && !means_itself
 }
 
-/// `name`, or the name with a domain that a line of `hosts` (hosts(5)) gives beside it.
+/// Returns the name with a domain that a line of `hosts` (hosts(5)) gives next to `name`; otherwise `name` itself.
 fn qualified(name: &str, hosts: &[u8]) -> String {
     if name.contains('.') {
         return name.into();

@@ -1,36 +1,36 @@
-//! What a configuration error says: file, line, key, what was expected.
+//! Configuration errors. Each one says the file, the line, the key, and what was expected there.
 //!
 //! Promises: an error is one line of printable text, and repeats nothing that may be a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a configuration is not used. Displays as
+/// The reason why a configuration cannot be used. Displays as
 /// `FILE:LINE: key `tls.mode`: expected "starttls", "implicit" or "none", found "x"`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     path: PathBuf,
-    fault: Fault,
+    fault: ConfigFault,
 }
 
 impl ConfigError {
-    pub(super) fn new(path: &Path, fault: Fault) -> Self {
+    pub(super) fn new(path: &Path, fault: ConfigFault) -> Self {
         ConfigError { path: path.to_owned(), fault }
     }
 
-    /// The line it is about, from 1; `None` when the file could not be read.
+    /// Returns the number of the line with the error, counted from 1; `None` if the file could not be read.
     pub fn line(&self) -> Option<usize> {
-        self.fault.place.as_ref().map(|place| place.line)
+        self.fault.location.as_ref().map(|location| location.line)
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
-        if let Some(place) = &self.fault.place {
-            write!(f, ":{}", place.line)?;
-            if !place.key.is_empty() {
-                write!(f, ": key `{}`", place.key)?;
+        if let Some(location) = &self.fault.location {
+            write!(f, ":{}", location.line)?;
+            if !location.key.is_empty() {
+                write!(f, ": key `{}`", location.key)?;
             }
         }
         write!(f, ": {}", self.fault.message)
@@ -39,47 +39,47 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A [`ConfigError`] that does not know its file yet.
+/// A [`ConfigError`] without the path of its file, which the caller adds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    place: Option<Place>,
+pub(super) struct ConfigFault {
+    location: Option<KeyLocation>,
     message: String,
 }
 
-impl Fault {
-    /// The file as a whole.
+impl ConfigFault {
+    /// Returns a fault that concerns the file as a whole.
     pub(super) fn of_file(message: impl Into<String>) -> Self {
-        Fault { place: None, message: message.into() }
+        ConfigFault { location: None, message: message.into() }
     }
 }
 
-/// Where in the file something stands.
+/// The position of a key or a value in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// From 1.
+pub(super) struct KeyLocation {
+    /// The line number, counted from 1.
     pub(super) line: usize,
-    /// With its tables, `relay.timeouts.dot`; empty when no key is concerned.
+    /// The full key, such as `relay.timeouts.dot`; empty if the fault concerns no key.
     pub(super) key: String,
 }
 
-impl Place {
-    /// The place where a key that is missing might stand.
+impl KeyLocation {
+    /// Returns the position for a key that is missing: the first line.
     pub(super) fn of_missing(key: &str) -> Self {
-        Place { line: 1, key: key.into() }
+        KeyLocation { line: 1, key: key.into() }
     }
 
-    /// A fault here, in the usual words.
-    pub(super) fn expected(&self, expected: impl fmt::Display, found: impl fmt::Display) -> Fault {
+    /// Returns a fault at this position: "expected …, found …".
+    pub(super) fn expected(&self, expected: impl fmt::Display, found: impl fmt::Display) -> ConfigFault {
         self.fault(format!("expected {expected}, found {found}"))
     }
 
-    /// A fault here, in other words.
-    pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault { place: Some(self.clone()), message: message.into() }
+    /// Returns a fault at this position with a message of its own.
+    pub(super) fn fault(&self, message: impl Into<String>) -> ConfigFault {
+        ConfigFault { location: Some(self.clone()), message: message.into() }
     }
 }
 
-/// The number, from 1, of the line of `text` that holds the octet at `offset`.
+/// Returns the number of the line of `text` that holds the octet at `offset`, counted from 1.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
     1 + before.iter().filter(|octet| **octet == b'\n').count()
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn says_no_more_than_it_knows() {
         let show = |fault| ConfigError::new(Path::new("f.toml"), fault).to_string();
-        assert_eq!(show(Fault::of_file("cannot be read")), "f.toml: cannot be read");
-        let place = Place { line: 3, key: String::new() };
-        assert_eq!(show(place.fault("not TOML")), "f.toml:3: not TOML");
-        let place = Place { line: 3, key: "tls.mode".into() };
-        assert_eq!(show(place.expected("a", "b")), "f.toml:3: key `tls.mode`: expected a, found b");
+        assert_eq!(show(ConfigFault::of_file("cannot be read")), "f.toml: cannot be read");
+        let location = KeyLocation { line: 3, key: String::new() };
+        assert_eq!(show(location.fault("not TOML")), "f.toml:3: not TOML");
+        let location = KeyLocation { line: 3, key: "tls.mode".into() };
+        assert_eq!(show(location.expected("a", "b")), "f.toml:3: key `tls.mode`: expected a, found b");
     }
 }

@@ -1,40 +1,41 @@
-//! The keys of the file, table by table, and the type of each one's value.
+//! The keys of the file, table by table, and the type of each value.
 //!
-//! Promises: a [`File`] has no unknown key and no value that breaks its own rule. What an absent key means, and what
-//! keys mean together, stands in the file of its table: `listen.rs`, `queue.rs`, `relay.rs` and so on.
+//! Promises: a [`ConfigFile`] has no unknown key and no value that breaks its own rule.
+//! Not here: defaults, and rules that concern several keys. They are in the file of each table: `listen.rs`, `queue.rs`,
+//! `relay.rs` and so on.
 
-use super::error::Fault;
+use super::error::ConfigFault;
 use super::pin::Pin;
 use super::relayhost::WrittenHost;
-use super::rewrite::Rewrite;
+use super::rewrite::RewriteTable;
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, CredentialName, HostName, LoopbackAddress, OrOff, SecretPath,
     ShownCertificate, SocketPath, Username,
 };
-use super::table::{Key, Keys, Table, table};
-use super::units::{Count, Lapse, Size};
-use super::words::{Format, Level, Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion};
+use super::table::{Key, Keys, TomlTable, table};
+use super::units::{PositiveCount, PositiveDuration, PositiveSize};
+use super::words::{LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion};
 use crate::envelope::Address;
 
 table! {
-    /// The file.
-    File {
+    /// The whole file.
+    ConfigFile {
         relayhost: Keys<WrittenHost>,
         spool: Key<AbsolutePath>,
-        auth: Auth,
-        tls: Tls,
-        listen: Listen,
-        rewrite: Rewrite,
-        queue: Queue,
-        relay: Relay,
-        log: Log,
-        admin: Admin,
+        auth: AuthTable,
+        tls: TlsTable,
+        listen: ListenTable,
+        rewrite: RewriteTable,
+        queue: QueueTable,
+        relay: RelayTable,
+        log: LogTable,
+        admin: AdminTable,
     }
 }
 
 table! {
     /// `[auth]`
-    Auth {
+    AuthTable {
         username: Key<Username>,
         password_file: Key<SecretPath>,
         credential: Key<CredentialName>,
@@ -45,7 +46,7 @@ table! {
 
 table! {
     /// `[tls]`
-    Tls {
+    TlsTable {
         mode: Key<TlsMode>,
         ca_file: Key<AbsolutePath>,
         pin_sha256: Keys<Pin>,
@@ -58,16 +59,16 @@ table! {
 
 table! {
     /// `[listen]`
-    Listen {
+    ListenTable {
         addresses: Keys<LoopbackAddress>,
         socket: Key<OrOff<SocketPath>>,
         hostname: Key<HostName>,
-        max_message_size: Key<Size>,
-        max_recipients: Key<Count>,
-        max_sessions: Key<Count>,
-        max_sessions_per_uid: Key<Count>,
-        max_messages_per_minute_per_uid: Key<OrOff<Count>>,
-        idle_timeout: Key<Lapse>,
+        max_message_size: Key<PositiveSize>,
+        max_recipients: Key<PositiveCount>,
+        max_sessions: Key<PositiveCount>,
+        max_sessions_per_uid: Key<PositiveCount>,
+        max_messages_per_minute_per_uid: Key<OrOff<PositiveCount>>,
+        idle_timeout: Key<PositiveDuration>,
         certificate: Key<ShownCertificate>,
         key: Key<AbsolutePath>,
     }
@@ -75,65 +76,65 @@ table! {
 
 table! {
     /// `[queue]`
-    Queue {
-        retry_min: Key<Lapse>,
-        retry_max: Key<Lapse>,
-        lifetime: Key<Lapse>,
-        delay_warning: Key<OrOff<Lapse>>,
+    QueueTable {
+        retry_min: Key<PositiveDuration>,
+        retry_max: Key<PositiveDuration>,
+        lifetime: Key<PositiveDuration>,
+        delay_warning: Key<OrOff<PositiveDuration>>,
         postmaster: Key<Address>,
         on_refusal: Key<OnRefusal>,
-        min_free_space: Key<Size>,
-        max_messages: Key<Count>,
+        min_free_space: Key<PositiveSize>,
+        max_messages: Key<PositiveCount>,
     }
 }
 
 table! {
     /// `[relay]`
-    Relay {
-        max_connections: Key<Count>,
-        messages_per_connection: Key<Count>,
-        recipients_per_message: Key<Count>,
+    RelayTable {
+        max_connections: Key<PositiveCount>,
+        messages_per_connection: Key<PositiveCount>,
+        recipients_per_message: Key<PositiveCount>,
         pipelining: Key<Pipelining>,
-        idle: Key<OrOff<Lapse>>,
-        timeouts: Timeouts,
+        idle: Key<OrOff<PositiveDuration>>,
+        timeouts: TimeoutsTable,
     }
 }
 
 table! {
     /// `[relay.timeouts]`
-    Timeouts {
-        connect: Key<Lapse>,
-        tls: Key<Lapse>,
-        greeting: Key<Lapse>,
-        ehlo: Key<Lapse>,
-        auth: Key<Lapse>,
-        mail: Key<Lapse>,
-        rcpt: Key<Lapse>,
-        data: Key<Lapse>,
-        block: Key<Lapse>,
-        dot: Key<Lapse>,
-        quit: Key<Lapse>,
+    TimeoutsTable {
+        connect: Key<PositiveDuration>,
+        tls: Key<PositiveDuration>,
+        greeting: Key<PositiveDuration>,
+        ehlo: Key<PositiveDuration>,
+        auth: Key<PositiveDuration>,
+        mail: Key<PositiveDuration>,
+        rcpt: Key<PositiveDuration>,
+        data: Key<PositiveDuration>,
+        block: Key<PositiveDuration>,
+        dot: Key<PositiveDuration>,
+        quit: Key<PositiveDuration>,
     }
 }
 
 table! {
     /// `[log]`
-    Log {
-        level: Key<Level>,
-        format: Key<Format>,
+    LogTable {
+        level: Key<LogLevel>,
+        format: Key<LogFormat>,
     }
 }
 
 table! {
     /// `[admin]`
-    Admin {
+    AdminTable {
         control: Key<SocketPath>,
     }
 }
 
-impl File {
-    /// Reads the whole of `text`.
-    pub(super) fn parse(text: &str) -> Result<File, Fault> {
-        Table::document(text).and_then(File::read)
+impl ConfigFile {
+    /// Parses the whole of `text`.
+    pub(super) fn parse(text: &str) -> Result<ConfigFile, ConfigFault> {
+        TomlTable::document(text).and_then(ConfigFile::read)
     }
 }

@@ -1,7 +1,7 @@
 //! A certificate and its private key, in two PEM files or one: what `listen.certificate` and `tls.client-certificate`
 //! name, and what `nullmta sink` shows.
 //!
-//! Fails: as `tls_file.rs` says; the error is laid to the certificate or to the key.
+//! Fails: as `tls_file.rs` says. The error names the file of the certificate or that of the key.
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
@@ -13,19 +13,19 @@ use super::tls_file::{TlsFile, TlsFileError, TlsFileFault};
 use super::{ClientCertificate, ServerCertificate};
 
 impl ClientCertificate {
-    /// Reads the two files. Blocks on the disk.
+    /// Reads the two files and returns the pair. Blocks on the disk.
     pub fn read(&self) -> Result<CertifiedKey, TlsFileError> {
         read_pair(TlsFile { setting: "tls.client-certificate", path: &self.certificate }, self.key_file())
     }
 
-    /// The file of its private key.
+    /// Returns the file of the private key.
     pub(super) fn key_file(&self) -> TlsFile<'_> {
         TlsFile { setting: "tls.client-key", path: &self.key }
     }
 }
 
 impl ServerCertificate {
-    /// Reads the two files; `None` where it is made and not read. Blocks on the disk.
+    /// Reads the two files and returns the pair; `None` for a self-made one, which has no files. Blocks on the disk.
     pub fn read(&self) -> Result<Option<CertifiedKey>, TlsFileError> {
         let (ServerCertificate::Files { chain, .. }, Some(key)) = (self, self.key_file()) else {
             return Ok(None);
@@ -33,7 +33,7 @@ impl ServerCertificate {
         read_pair(TlsFile { setting: "listen.certificate", path: chain }, key).map(Some)
     }
 
-    /// The file of its private key, where it is in one.
+    /// The file of its private key; `None` for a self-made one.
     pub(super) fn key_file(&self) -> Option<TlsFile<'_>> {
         match self {
             ServerCertificate::SelfMade => None,
@@ -42,7 +42,7 @@ impl ServerCertificate {
     }
 }
 
-/// The certificates in `chain`, the one to show first, and its key in `key`. Blocks on the disk.
+/// Reads the certificates in `chain`, the one to show first, and the private key in `key`. Blocks on the disk.
 pub fn read_pair(chain: TlsFile<'_>, key: TlsFile<'_>) -> Result<CertifiedKey, TlsFileError> {
     let certificates = certificates(chain)?;
     let private = private_key(key)?;
@@ -56,7 +56,7 @@ pub fn read_pair(chain: TlsFile<'_>, key: TlsFile<'_>) -> Result<CertifiedKey, T
     })
 }
 
-/// Every certificate in a file; at least one.
+/// Returns every certificate in a file; at least one.
 fn certificates(file: TlsFile<'_>) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     let octets = file.public()?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();

@@ -1,24 +1,24 @@
-//! `[log]`: how much is written, and how.
+//! `[log]`: how much is logged, and in which format.
 
 use super::file;
 use super::table::given;
-use super::words::{Format, Level};
+use super::words::{LogFormat, LogLevel};
 
-/// `[log]`.
+/// `[log]`: how much is logged, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// Lines below this level are not written.
-    pub level: Level,
-    /// How a line is written.
-    pub format: Format,
+    pub level: LogLevel,
+    /// The format of a line.
+    pub format: LogFormat,
 }
 
-impl Log {
-    /// What the file says, with the defaults.
-    pub(super) fn of(log: &file::Log) -> Log {
-        Log {
-            level: given(&log.level).copied().unwrap_or(Level::Info),
-            format: given(&log.format).copied().unwrap_or(Format::Text),
+impl LogConfig {
+    /// Returns the settings in `log`, with defaults filled in.
+    pub(super) fn of(log: &file::LogTable) -> LogConfig {
+        LogConfig {
+            level: given(&log.level).copied().unwrap_or(LogLevel::Info),
+            format: given(&log.format).copied().unwrap_or(LogFormat::Text),
         }
     }
 }

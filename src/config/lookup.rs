@@ -1,6 +1,6 @@
-//! What only a name server knows of the relayhosts: whether their names lead anywhere, and where.
+//! Warnings about relayhosts that need a name server: whether each name has addresses, and which.
 //!
-//! Promises: nothing here is fatal, since the network may come up later than we do; it takes five seconds at most.
+//! Promises: nothing here is fatal, since the network may come up after the daemon; it takes five seconds at most.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
@@ -8,16 +8,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::advice::{is_public, no_login_at};
-use super::{Config, Host, RelayHost};
+use super::{Config, HostOrIp, RelayHost};
 
-/// How long all the names together are waited for.
+/// How long to wait for the answers about all names together.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The advice for the relayhosts of `config` that are names. Blocks on the network.
+/// Returns warnings about the relayhosts of `config` that are names. Blocks on the network.
 pub(super) fn advice(config: &Config) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     let mut advice = Vec::new();
-    for host in config.relay.hosts.iter().filter(|host| matches!(host.host, Host::Name(_))) {
+    for host in config.relay.hosts.iter().filter(|host| matches!(host.host, HostOrIp::Name(_))) {
         match addresses(host, deadline) {
             Err(why) => advice.push(format!(
                 "{} cannot be looked up now: {why}; is relayhost right? Mail is kept until it can be",
@@ -38,7 +38,7 @@ pub(super) fn advice(config: &Config) -> Vec<String> {
 }
 
 fn addresses(host: &RelayHost, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
-    let Host::Name(name) = &host.host else { return Ok(Vec::new()) };
+    let HostOrIp::Name(name) = &host.host else { return Ok(Vec::new()) };
     let (name, port) = (name.clone(), host.port);
     let (answer, answered) = mpsc::channel();
     // The resolver cannot be interrupted: what is not waited for ends by itself.

@@ -33,7 +33,7 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     (digits.len() == 64).then_some(octets)?.try_into().ok()
 }
 
-/// RFC 4648 4. 32 octets are 43 characters, the last of which carries two spare bits, and one `=`.
+/// Decodes base64 (RFC 4648 4). 32 octets are 43 characters, the last of which has two spare bits, and one `=`.
 fn from_base64(text: &str) -> Option<[u8; 32]> {
     let characters = text.strip_suffix('=')?.as_bytes();
     if characters.len() != 43 {

@@ -1,74 +1,74 @@
-//! `relayhost` and `[relay]`: whom the mail goes to, and how.
+//! `relayhost` and `[relay]`: the relays that get the mail, and how we speak to them.
 //!
 //! Promises: invariant 1 of [`Config`](super::Config); no relayhost is one of our own listeners.
-//! Not here: what protects the mail (`tls.rs`), who we are to the relay (`auth.rs`), how any of it is used (`relay/`).
+//! Not here: TLS (`tls.rs`), the login (`auth.rs`), the dialogue itself (`relay/`).
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::auth::Auth;
+use super::auth::AuthConfig;
 use super::environment::is_full_name;
-use super::error::{Fault, Place};
-use super::file::{self, File};
-use super::relayhost::{Host, RelayHost, WrittenHost};
+use super::error::{ConfigFault, KeyLocation};
+use super::file::{self, ConfigFile};
+use super::relayhost::{HostOrIp, RelayHost, WrittenHost};
 use super::setting::{OrOff, Setting};
-use super::table::{Entry, List, given};
+use super::table::{Located, LocatedList, given};
 use super::tls::Tls;
-use super::units::{Count, Lapse};
+use super::units::{PositiveCount, PositiveDuration};
 use super::words::Pipelining;
 
-/// `relay.max-connections`: Postfix's, and within what relays allow one client.
+/// The default of `relay.max-connections`, the same as in Postfix. Relays allow one client at least as many.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(20).unwrap();
-/// `relay.messages-per-connection`: many relays close a connection after 100.
+/// The default of `relay.messages-per-connection`: many relays close a connection after 100.
 const MESSAGES_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();
-/// `relay.recipients-per-message`: Postfix's; SES refuses the whole of a message to more.
+/// The default of `relay.recipients-per-message`, the same as in Postfix. SES refuses a message with more as a whole.
 const RECIPIENTS_PER_MESSAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();
-/// `relay.pipelining`: what rides behind the final dot makes Haraka refuse, Dovecot's submission service fail
-/// and Courier fall silent; a transaction's own commands together are taken by all of them.
+/// The default of `relay.pipelining`. Commands sent directly after the final dot make Haraka refuse, Dovecot's submission
+/// service fail and Courier stop answering; the commands of one transaction together are accepted by all of them.
 const PIPELINING: Pipelining = Pipelining::Group;
-/// `relay.idle`: relays drop idle clients after tens of seconds; what ends here ends politely.
+/// The default of `relay.idle`. Relays drop idle clients after tens of seconds; before that, we close with QUIT.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The relayhosts and how we speak to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    /// `relayhost`: tried in this order. Never empty.
+pub struct RelayConfig {
+    /// `relayhost`: the relays, in the order in which they are tried. Never empty.
     pub hosts: Vec<RelayHost>,
-    /// `[tls]`.
+    /// `[tls]`: how TLS is spoken to the relay.
     pub tls: Tls,
-    /// `[auth]`; `None` when the relay knows us otherwise.
-    pub auth: Option<Auth>,
+    /// `[auth]`: the login; `None` if the relay asks for none.
+    pub auth: Option<AuthConfig>,
     /// The most connections at once.
     pub max_connections: NonZeroUsize,
-    /// A connection is closed after so many messages.
+    /// The number of messages after which a connection is closed.
     pub messages_per_connection: NonZeroUsize,
-    /// A message to more recipients goes in several transactions.
+    /// The most recipients of one transaction. A message with more is sent in several transactions.
     pub recipients_per_message: NonZeroUsize,
-    /// How far ahead of its replies a relay that offers PIPELINING is written to.
+    /// How many commands are sent before the relay replies, if it offers PIPELINING.
     pub pipelining: Pipelining,
-    /// How long a connection without work is kept; zero closes it at once.
+    /// How long a connection is kept open without work; zero closes it at once.
     pub idle: Duration,
-    /// `[relay.timeouts]`.
+    /// `[relay.timeouts]`: how long each step of the dialogue may take.
     pub timeouts: Timeouts,
-    /// How we name ourselves in EHLO.
-    pub hello: Hello,
+    /// The name that we give in EHLO.
+    pub hello: EhloName,
 }
 
-/// What we call ourselves in EHLO (RFC 5321 4.1.4): relays refuse `localhost` and names without a domain.
+/// The name that we give in EHLO (RFC 5321 4.1.4). Relays refuse `localhost` and names without a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hello {
+pub enum EhloName {
     /// A name with its domain.
     Name(String),
-    /// This host has none: the address of our end of the connection (RFC 5321 4.1.3).
+    /// The address of our end of the connection (RFC 5321 4.1.3), for a host whose name has no domain.
     AddressLiteral,
 }
 
-impl Hello {
-    /// `hostname` where others know it, else `origin` where one is set, else an address.
-    pub(super) fn of(hostname: &str, origin: Option<&str>) -> Hello {
+impl EhloName {
+    /// Returns `hostname` if it has a domain that others may know, else `origin` if that has one, else an address.
+    pub(super) fn of(hostname: &str, origin: Option<&str>) -> EhloName {
         let full = [Some(hostname), origin].into_iter().flatten().find(|name| is_full_name(name));
-        full.map_or(Hello::AddressLiteral, |name| Hello::Name(name.into()))
+        full.map_or(EhloName::AddressLiteral, |name| EhloName::Name(name.into()))
     }
 }
 
@@ -100,21 +100,21 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// What the file says, with the defaults.
-    fn of(timeouts: &file::Timeouts) -> Timeouts {
+    /// Returns the settings in `timeouts`, with defaults filled in.
+    fn of(timeouts: &file::TimeoutsTable) -> Timeouts {
         let default = Timeouts::default();
         Timeouts {
-            connect: Lapse::or(&timeouts.connect, default.connect),
-            tls: Lapse::or(&timeouts.tls, default.tls),
-            greeting: Lapse::or(&timeouts.greeting, default.greeting),
-            ehlo: Lapse::or(&timeouts.ehlo, default.ehlo),
-            auth: Lapse::or(&timeouts.auth, default.auth),
-            mail: Lapse::or(&timeouts.mail, default.mail),
-            rcpt: Lapse::or(&timeouts.rcpt, default.rcpt),
-            data: Lapse::or(&timeouts.data, default.data),
-            block: Lapse::or(&timeouts.block, default.block),
-            dot: Lapse::or(&timeouts.dot, default.dot),
-            quit: Lapse::or(&timeouts.quit, default.quit),
+            connect: PositiveDuration::or(&timeouts.connect, default.connect),
+            tls: PositiveDuration::or(&timeouts.tls, default.tls),
+            greeting: PositiveDuration::or(&timeouts.greeting, default.greeting),
+            ehlo: PositiveDuration::or(&timeouts.ehlo, default.ehlo),
+            auth: PositiveDuration::or(&timeouts.auth, default.auth),
+            mail: PositiveDuration::or(&timeouts.mail, default.mail),
+            rcpt: PositiveDuration::or(&timeouts.rcpt, default.rcpt),
+            data: PositiveDuration::or(&timeouts.data, default.data),
+            block: PositiveDuration::or(&timeouts.block, default.block),
+            dot: PositiveDuration::or(&timeouts.dot, default.dot),
+            quit: PositiveDuration::or(&timeouts.quit, default.quit),
         }
     }
 }
@@ -140,24 +140,31 @@ impl Default for Timeouts {
     }
 }
 
-impl Relay {
-    /// What the file says, with the defaults; to the relay, we are `hello`. It is none of the addresses that we listen
-    /// on.
-    pub(super) fn of(file: &File, hello: Hello, listened: &[SocketAddr]) -> Result<Relay, Fault> {
+impl RelayConfig {
+    /// Returns the settings in `file`, with defaults filled in. `hello` is the name for EHLO; a relayhost that is one of
+    /// the `listened` addresses is an error.
+    pub(super) fn of(
+        file: &ConfigFile,
+        hello: EhloName,
+        listened: &[SocketAddr],
+    ) -> Result<RelayConfig, ConfigFault> {
         let Some(relayhost) = &file.relayhost else {
-            return Err(Place::of_missing("relayhost").expected(WrittenHost::expected(), "no such key"));
+            return Err(KeyLocation::of_missing("relayhost").expected(WrittenHost::expected(), "no such key"));
         };
         let tls = Tls::of(&file.tls, relayhost)?;
         let hosts = hosts_of(relayhost, &tls, file.tls.mode.is_some())?;
         refuse_ourselves(relayhost, &hosts, listened)?;
         let relay = &file.relay;
-        Ok(Relay {
+        Ok(RelayConfig {
             hosts,
             tls,
-            auth: Auth::of(&file.auth)?,
-            max_connections: Count::or(&relay.max_connections, MAX_CONNECTIONS),
-            messages_per_connection: Count::or(&relay.messages_per_connection, MESSAGES_PER_CONNECTION),
-            recipients_per_message: Count::or(&relay.recipients_per_message, RECIPIENTS_PER_MESSAGE),
+            auth: AuthConfig::of(&file.auth)?,
+            max_connections: PositiveCount::or(&relay.max_connections, MAX_CONNECTIONS),
+            messages_per_connection: PositiveCount::or(
+                &relay.messages_per_connection,
+                MESSAGES_PER_CONNECTION,
+            ),
+            recipients_per_message: PositiveCount::or(&relay.recipients_per_message, RECIPIENTS_PER_MESSAGE),
             pipelining: given(&relay.pipelining).copied().unwrap_or(PIPELINING),
             idle: match given(&relay.idle) {
                 None => IDLE,
@@ -170,18 +177,18 @@ impl Relay {
     }
 }
 
-/// Mail that we hand to ourselves goes round until it has too many Received fields.
+/// Returns an error if a relayhost is one of our own addresses: mail would circle until it has too many Received fields.
 fn refuse_ourselves(
-    relayhost: &List<WrittenHost>,
+    relayhost: &LocatedList<WrittenHost>,
     hosts: &[RelayHost],
     listened: &[SocketAddr],
-) -> Result<(), Fault> {
+) -> Result<(), ConfigFault> {
     let is_ours = |host: &RelayHost| match &host.host {
-        Host::Address(address) => listened.contains(&SocketAddr::new(*address, host.port)),
+        HostOrIp::Address(address) => listened.contains(&SocketAddr::new(*address, host.port)),
         name => name.is_loopback() && listened.iter().any(|address| address.port() == host.port),
     };
     match relayhost.entries.iter().zip(hosts).find(|(_, host)| is_ours(host)) {
-        Some((entry, host)) => Err(entry.place.expected(
+        Some((entry, host)) => Err(entry.location.expected(
             "the relay that takes this host's mail",
             format!(
                 "{host}, which is nullmta's own listener (listen.addresses): mail would go round in circles"
@@ -191,17 +198,21 @@ fn refuse_ourselves(
     }
 }
 
-fn hosts_of(relayhost: &List<WrittenHost>, tls: &Tls, mode_given: bool) -> Result<Vec<RelayHost>, Fault> {
+fn hosts_of(
+    relayhost: &LocatedList<WrittenHost>,
+    tls: &Tls,
+    mode_given: bool,
+) -> Result<Vec<RelayHost>, ConfigFault> {
     let default_port = match tls {
         Tls::StartTls(_) => 587, // RFC 6409
         Tls::Implicit(_) => 465, // RFC 8314 7.3
         Tls::None => 25,
     };
-    let resolve = |entry: &Entry<WrittenHost>| {
+    let resolve = |entry: &Located<WrittenHost>| {
         let WrittenHost { host, port } = entry.value.clone();
         // STARTTLS towards port 465 waits for a greeting that never comes.
         if port == Some(465) && !mode_given {
-            return Err(entry.place.fault(
+            return Err(entry.location.fault(
                 "port 465 speaks TLS from the first octet: expected tls.mode = \"implicit\" (or another mode) \
                  to be set, found no tls.mode",
             ));
@@ -218,15 +229,15 @@ mod tests {
     /// A container calls itself by its id, and relays refused EHLO, or the mail, for it.
     #[test]
     fn a_relay_is_never_told_a_name_that_means_nothing_to_it() {
-        let name = |name: &str| Hello::Name(name.into());
+        let name = |name: &str| EhloName::Name(name.into());
         for (hostname, origin, expected) in [
             ("web1.example.org", None, name("web1.example.org")),
             ("web1.example.org", Some("example.com"), name("web1.example.org")),
             ("3f2a9c0d1e4b", Some("example.com"), name("example.com")),
-            ("localhost.localdomain", Some("localdomain"), Hello::AddressLiteral),
-            ("localhost", None, Hello::AddressLiteral),
+            ("localhost.localdomain", Some("localdomain"), EhloName::AddressLiteral),
+            ("localhost", None, EhloName::AddressLiteral),
         ] {
-            assert_eq!(Hello::of(hostname, origin), expected, "{hostname}");
+            assert_eq!(EhloName::of(hostname, origin), expected, "{hostname}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `relayhost`: the forms a relay is written in.
+//! `relayhost`: the forms in which a relay can be written.
 //!
 //! `host`, `host:587`, `[host]:587` (Postfix's way to say: no MX lookup; nullmta never does one),
 //! `192.0.2.1`, `192.0.2.1:587`, `[2001:db8::1]`, `[2001:db8::1]:587`. A bare IPv6 address is
@@ -13,40 +13,40 @@ use toml::de::DeValue;
 
 use super::setting::{Setting, found};
 
-/// One relayhost; a list of them in the file is the order of failover.
+/// One relayhost. If the file has a list of them, it gives the order of failover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayHost {
-    /// Whom to connect to.
-    pub host: Host,
-    /// TCP port, never 0.
+    /// The host to connect to.
+    pub host: HostOrIp,
+    /// The TCP port, never 0.
     pub port: u16,
 }
 
-/// Whom to connect to.
+/// The host to connect to, by name or by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum HostOrIp {
     /// A domain name; its addresses are looked up for each connection, MX records never are.
     Name(String),
     /// An address.
     Address(IpAddr),
 }
 
-impl Host {
-    /// Whether this is a loopback address or `localhost`: where `tls.mode = "none"` is accepted.
+impl HostOrIp {
+    /// Returns whether this is a loopback address or `localhost`; only then `tls.mode = "none"` is accepted.
     pub fn is_loopback(&self) -> bool {
         match self {
-            Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
-            Host::Address(address) => address.is_loopback(),
+            HostOrIp::Name(name) => name.eq_ignore_ascii_case("localhost"),
+            HostOrIp::Address(address) => address.is_loopback(),
         }
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for HostOrIp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Host::Name(name) => f.write_str(name),
-            Host::Address(IpAddr::V4(address)) => address.fmt(f),
-            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            HostOrIp::Name(name) => f.write_str(name),
+            HostOrIp::Address(IpAddr::V4(address)) => address.fmt(f),
+            HostOrIp::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
         }
     }
 }
@@ -57,10 +57,10 @@ impl fmt::Display for RelayHost {
     }
 }
 
-/// A relayhost as the file has it: the port may be left to `tls.mode`.
+/// A relayhost as it is written in the file. Without a port, `tls.mode` decides which one is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WrittenHost {
-    pub(super) host: Host,
+    pub(super) host: HostOrIp,
     pub(super) port: Option<u16>,
 }
 
@@ -89,7 +89,7 @@ fn parse(text: &str) -> Option<WrittenHost> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (inside, behind) = rest.split_once(']')?;
-            let host = inside.parse::<Ipv6Addr>().map(|address| Host::Address(address.into()));
+            let host = inside.parse::<Ipv6Addr>().map(|address| HostOrIp::Address(address.into()));
             let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
             (host.ok().or_else(|| name_or_ipv4(inside))?, port)
         }
@@ -103,11 +103,11 @@ fn parse(text: &str) -> Option<WrittenHost> {
     if port == Some(None) { None } else { Some(WrittenHost { host, port: port.flatten() }) }
 }
 
-fn name_or_ipv4(text: &str) -> Option<Host> {
+fn name_or_ipv4(text: &str) -> Option<HostOrIp> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Some(Host::Address(address.into()));
+        return Some(HostOrIp::Address(address.into()));
     }
-    DnsName::try_from(text).ok().map(|_| Host::Name(text.into()))
+    DnsName::try_from(text).ok().map(|_| HostOrIp::Name(text.into()))
 }
 
 fn parse_port(text: &str) -> Option<u16> {
@@ -139,8 +139,8 @@ mod tests {
             let written = parse(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((written.host.to_string().as_str(), written.port), (host, port), "{text}");
         }
-        assert!(matches!(parse("192.0.2.1").unwrap().host, Host::Address(IpAddr::V4(_))));
-        assert!(matches!(parse("[::1]").unwrap().host, Host::Address(IpAddr::V6(_))));
+        assert!(matches!(parse("192.0.2.1").unwrap().host, HostOrIp::Address(IpAddr::V4(_))));
+        assert!(matches!(parse("[::1]").unwrap().host, HostOrIp::Address(IpAddr::V6(_))));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn written_as_it_is_read() {
-        let host = RelayHost { host: Host::Address("::1".parse().unwrap()), port: 465 };
+        let host = RelayHost { host: HostOrIp::Address("::1".parse().unwrap()), port: 465 };
         assert_eq!(host.to_string(), "[::1]:465");
         assert_eq!(parse(&host.to_string()), Some(WrittenHost { host: host.host, port: Some(465) }));
     }

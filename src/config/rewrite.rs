@@ -1,33 +1,33 @@
 //! `[rewrite]`: its keys, what their values may be, and what they mean together.
 //!
-//! Promises: the rules of a configuration let every address come to rest; an entry that would lead in
-//! circles is refused where it stands.
-//! Not here: what one value may be (`rewrite/setting.rs`), what the rules do (`message/rewrite/`).
+//! Promises: with the rules of a configuration, rewriting any address ends; an entry that would make it circle is an
+//! error at the line of that entry.
+//! Not here: the types of single values (`rewrite/setting.rs`), what the rules do (`message/rewrite/`).
 
 mod setting;
 
 use std::collections::BTreeMap;
 
-use super::error::{Fault, Place};
+use super::error::{ConfigFault, KeyLocation};
 use super::setting::{HostName, Setting};
-use super::table::{Entry, Key, Keys, List, Map, Part, Table, table};
+use super::table::{Key, Keys, Located, LocatedList, Map, TablePart, TomlTable, table};
 use crate::envelope::Address;
 use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{
     Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
     Replacement, Rules, Selector, Settings, Template,
 };
-use setting::{NullSender, OneRecipient, Target, Text, User, Yes};
+use setting::{AliasTarget, LocalUser, NullSender, OneRecipient, UnparsedField, Yes};
 
-/// The most header rules: each is asked about every field until one matches.
+/// The most header rules. Every header field is compared with each rule until one matches.
 const MAX_HEADER_RULES: usize = 100;
 
 table! {
     /// `[rewrite]`
-    Rewrite {
+    RewriteTable {
         origin: Key<HostName>,
         masquerade: Keys<MasqueradeDomain>,
-        masquerade_except: Keys<User>,
+        masquerade_except: Keys<LocalUser>,
         masquerade_classes: Keys<Class>,
         sender: Key<Template>,
         null_sender: Key<NullSender>,
@@ -45,14 +45,14 @@ table! {
 }
 
 /// An entry of `senders` or `recipients`.
-type Mapped = (Entry<Selector>, Replacement);
+type Mapped = (Located<Selector>, Replacement);
 
 /// An entry of `aliases`.
-type Alias = (Entry<User>, Vec<Address>);
+type Alias = (Located<LocalUser>, Vec<Address>);
 
-impl Rewrite {
-    /// The rules, for this host.
-    pub(super) fn rules(&self, origin: &str, hostname: &str) -> Result<Rules, Fault> {
+impl RewriteTable {
+    /// Returns the rules, for the host `hostname` with the domain `origin` for bare addresses.
+    pub(super) fn rules(&self, origin: &str, hostname: &str) -> Result<Rules, ConfigFault> {
         let default = Settings::new(origin, hostname);
         let on = |key: &Key<bool>| key.as_ref().is_some_and(|entry| entry.value);
         let settings = Settings {
@@ -76,8 +76,8 @@ impl Rewrite {
         Rules::new(settings).map_err(|circle| self.circle_fault(&circle))
     }
 
-    /// The targets of `aliases` that are written without a domain, each with its user; not those that keep an address
-    /// as it is.
+    /// Returns the targets of `aliases` that are written without a domain, each with its user. An alias of a user to
+    /// itself is left out.
     pub(super) fn bare_targets(&self) -> impl Iterator<Item = (&str, &Address)> {
         self.aliases.iter().flat_map(|(user, targets)| {
             let user = user.value.0.as_str();
@@ -86,25 +86,25 @@ impl Rewrite {
         })
     }
 
-    fn circle_fault(&self, circle: &Circle) -> Fault {
-        let place = match circle {
-            Circle::Senders(selector) => place_of(&self.senders, selector),
-            Circle::Recipients(selector) => place_of(&self.recipients, selector),
+    fn circle_fault(&self, circle: &Circle) -> ConfigFault {
+        let location = match circle {
+            Circle::Senders(selector) => location_of(&self.senders, selector),
+            Circle::Recipients(selector) => location_of(&self.recipients, selector),
             Circle::Aliases(user) => self
                 .aliases
                 .iter()
                 .map(|(entry, _)| entry)
                 .find(|entry| entry.value.0 == *user)
-                .map(|e| &e.place),
+                .map(|e| &e.location),
         };
         // The rules were made of these entries.
-        let place = place.cloned().unwrap_or_else(|| Place::of_missing("rewrite"));
-        place.expected("an address that comes to rest", "one that leads back to itself, or on and on")
+        let location = location.cloned().unwrap_or_else(|| KeyLocation::of_missing("rewrite"));
+        location.expected("an address that comes to rest", "one that leads back to itself, or on and on")
     }
 }
 
 fn values<T: Clone>(keys: &Keys<T>) -> Option<Vec<T>> {
-    keys.as_ref().map(List::values)
+    keys.as_ref().map(LocatedList::values)
 }
 
 fn names<T>(values: Option<Vec<T>>, name: impl Fn(T) -> String) -> Vec<String> {
@@ -115,33 +115,33 @@ fn table_of(entries: &[Mapped]) -> BTreeMap<Selector, Replacement> {
     entries.iter().map(|(selector, to)| (selector.value.clone(), to.clone())).collect()
 }
 
-fn place_of<'r>(entries: &'r [Mapped], selector: &Selector) -> Option<&'r Place> {
-    entries.iter().map(|(entry, _)| entry).find(|entry| entry.value == *selector).map(|entry| &entry.place)
+fn location_of<'r>(entries: &'r [Mapped], selector: &Selector) -> Option<&'r KeyLocation> {
+    entries.iter().map(|(entry, _)| entry).find(|entry| entry.value == *selector).map(|entry| &entry.location)
 }
 
-impl Part for Vec<Mapped> {
-    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+impl TablePart for Vec<Mapped> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         table.take_map(key).and_then(mapped)
     }
 }
 
-impl Part for Vec<Alias> {
-    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+impl TablePart for Vec<Alias> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         table.take_map(key).and_then(aliases)
     }
 }
 
-impl Part for Vec<HeaderRule> {
-    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+impl TablePart for Vec<HeaderRule> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         table.tables(key).and_then(header_rules)
     }
 }
 
-fn mapped(entries: Map<Selector, Replacement>) -> Result<Vec<Mapped>, Fault> {
+fn mapped(entries: Map<Selector, Replacement>) -> Result<Vec<Mapped>, ConfigFault> {
     let mut mapped: Vec<Mapped> = Vec::new();
     for (selector, to) in entries {
         let [only] = &to.entries[..] else {
-            return Err(to.place.expected(Replacement::expected(), "several (only aliases have them)"));
+            return Err(to.location.expected(Replacement::expected(), "several (only aliases have them)"));
         };
         refuse_second(&selector, mapped.iter().map(|(entry, _)| entry))?;
         mapped.push((selector, only.value.clone()));
@@ -149,7 +149,7 @@ fn mapped(entries: Map<Selector, Replacement>) -> Result<Vec<Mapped>, Fault> {
     Ok(mapped)
 }
 
-fn aliases(entries: Map<User, Target>) -> Result<Vec<Alias>, Fault> {
+fn aliases(entries: Map<LocalUser, AliasTarget>) -> Result<Vec<Alias>, ConfigFault> {
     let mut aliases: Vec<Alias> = Vec::new();
     for (user, to) in entries {
         refuse_second(&user, aliases.iter().map(|(entry, _)| entry))?;
@@ -159,47 +159,49 @@ fn aliases(entries: Map<User, Target>) -> Result<Vec<Alias>, Fault> {
     Ok(aliases)
 }
 
-/// TOML tells `Root` from `root`.
+/// Returns an error if `entry` occurs a second time. TOML itself does not notice, since it distinguishes `Root` from
+/// `root`.
 fn refuse_second<'e, T: PartialEq + 'e>(
-    entry: &Entry<T>,
-    mut others: impl Iterator<Item = &'e Entry<T>>,
-) -> Result<(), Fault> {
+    entry: &Located<T>,
+    mut others: impl Iterator<Item = &'e Located<T>>,
+) -> Result<(), ConfigFault> {
     match others.find(|other| other.value == entry.value) {
         Some(other) => {
-            let found = format!("`{}` as well (case and needless quotes are no difference)", other.place.key);
-            Err(entry.place.expected("each address once", found))
+            let found =
+                format!("`{}` as well (case and needless quotes are no difference)", other.location.key);
+            Err(entry.location.expected("each address once", found))
         }
         None => Ok(()),
     }
 }
 
-fn header_rules(tables: Vec<(Place, Table<'_>)>) -> Result<Vec<HeaderRule>, Fault> {
-    if let Some((place, _)) = tables.get(MAX_HEADER_RULES) {
-        return Err(place.expected(format!("at most {MAX_HEADER_RULES} rules"), "more"));
+fn header_rules(tables: Vec<(KeyLocation, TomlTable<'_>)>) -> Result<Vec<HeaderRule>, ConfigFault> {
+    if let Some((location, _)) = tables.get(MAX_HEADER_RULES) {
+        return Err(location.expected(format!("at most {MAX_HEADER_RULES} rules"), "more"));
     }
     let (mut rules, mut kib) = (Vec::new(), 0);
-    for (place, table) in tables {
-        let rule = header_rule(&place, table)?;
+    for (location, table) in tables {
+        let rule = header_rule(&location, table)?;
         kib += rule.pattern.kib();
         if kib > MAX_RULES_KIB {
             let expected = format!("rules of at most {MAX_RULES_KIB} KiB together, when compiled");
-            return Err(place.expected(expected, format!("{kib} KiB up to here")));
+            return Err(location.expected(expected, format!("{kib} KiB up to here")));
         }
         rules.push(rule);
     }
     Ok(rules)
 }
 
-/// `[[rewrite.header]]`
-fn header_rule(place: &Place, mut table: Table<'_>) -> Result<HeaderRule, Fault> {
+/// Reads one table of `[[rewrite.header]]`.
+fn header_rule(location: &KeyLocation, mut table: TomlTable<'_>) -> Result<HeaderRule, ConfigFault> {
     let pattern: Key<Pattern> = table.take("match")?;
-    let replace: Key<Text> = table.take("replace")?;
+    let replace: Key<UnparsedField> = table.take("replace")?;
     let remove: Key<Yes> = table.take("remove")?;
-    let prepend: Key<Text> = table.take("prepend")?;
+    let prepend: Key<UnparsedField> = table.take("prepend")?;
     let reject: Key<Refusal> = table.take("reject")?;
     let keep: Key<Yes> = table.take("keep")?;
     table.done()?;
-    let missing = |key: &str| Place { line: place.line, key: format!("{}.{key}", place.key) };
+    let missing = |key: &str| KeyLocation { line: location.line, key: format!("{}.{key}", location.key) };
     let pattern = pattern.ok_or_else(|| missing("match").expected(Pattern::expected(), "none"))?.value;
     let groups = pattern.groups();
     let actions = [
@@ -214,14 +216,14 @@ fn header_rule(place: &Place, mut table: Table<'_>) -> Result<HeaderRule, Fault>
         (Some(action), 0) => Ok(HeaderRule { pattern, action }),
         (last, _) => {
             let found = if last.is_some() { "several" } else { "none" };
-            Err(place.expected("one of replace, remove, prepend, reject, keep beside match", found))
+            Err(location.expected("one of replace, remove, prepend, reject, keep beside match", found))
         }
     }
 }
 
-fn field_text(entry: &Entry<Text>, groups: usize) -> Result<FieldText, Fault> {
+fn field_text(entry: &Located<UnparsedField>, groups: usize) -> Result<FieldText, ConfigFault> {
     FieldText::parse(&entry.value.0, groups).map_err(|error| {
-        entry.place.expected(
+        entry.location.expected(
             "a header field such as \"Reply-To: ops@example.com\", with $1 for what a group matched",
             error,
         )

@@ -1,7 +1,8 @@
-//! What one value of the file may be. Each type is a rule: a value of it exists only if it was kept.
+//! The types of single values in the file. Each type is a rule: a value of the type exists only if it keeps the rule.
 //!
-//! Promises: what a value that breaks its rule is called in the error never shows a possible secret.
-//! Not here: values that are one of a few words (`words.rs`), counts, durations and sizes (`units.rs`), relayhosts (`relayhost.rs`), pins (`pin.rs`).
+//! Promises: an error about a value that breaks its rule never shows a possible secret.
+//! Not here: values that are one of a few words (`words.rs`), counts, durations and sizes (`units.rs`), relayhosts
+//! (`relayhost.rs`), pins (`pin.rs`).
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -12,21 +13,21 @@ use toml::de::DeValue;
 
 use crate::envelope::Address;
 
-/// A type of value.
+/// A type that a value of the file can have.
 pub(super) trait Setting: Sized {
-    /// What stands behind "expected" in an error.
+    /// Returns the words that follow "expected" in an error.
     fn expected() -> Cow<'static, str>;
 
-    /// The value, if it is one of these.
+    /// Returns the value; `None` if it breaks the rule of this type.
     fn read(value: &DeValue<'_>) -> Option<Self>;
 
-    /// What stands behind "found" in an error.
+    /// Returns the words that follow "found" in an error.
     fn found(value: &DeValue<'_>) -> String {
         found(value)
     }
 }
 
-/// A value in the words of an error: short, and on one line.
+/// Describes a value in an error: short, and on one line.
 pub(super) fn found(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("\"{}\"{}", shown(text), if is_long(text) { "…" } else { "" }),
@@ -40,7 +41,7 @@ pub(super) fn found(value: &DeValue<'_>) -> String {
     }
 }
 
-/// How many characters of a value an error shows.
+/// The number of characters of a value that an error shows.
 const SHOWN: usize = 60;
 
 fn shown(text: &str) -> String {
@@ -51,7 +52,7 @@ fn is_long(text: &str) -> bool {
     text.chars().nth(SHOWN).is_some()
 }
 
-/// A value in the words of an error, where a string could be a secret put into the wrong place.
+/// Describes a value in an error without showing a string, which could be a secret under the wrong key.
 fn found_unseen(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.is_empty() => "\"\"".into(),
@@ -60,7 +61,7 @@ fn found_unseen(value: &DeValue<'_>) -> String {
     }
 }
 
-/// A setting, or `"off"`.
+/// A value, or `None` for `"off"`.
 #[derive(Clone, Debug)]
 pub(super) struct OrOff<T>(pub(super) Option<T>);
 
@@ -77,7 +78,7 @@ impl<T: Setting> Setting for OrOff<T> {
     }
 }
 
-/// A path from the root.
+/// An absolute path.
 #[derive(Clone, Debug)]
 pub(super) struct AbsolutePath(pub(super) PathBuf);
 
@@ -91,7 +92,7 @@ impl Setting for AbsolutePath {
     }
 }
 
-/// What the listener shows in a TLS handshake.
+/// The certificate that the listener shows in a TLS handshake.
 #[derive(Clone, Debug)]
 pub(super) enum ShownCertificate {
     SelfMade,
@@ -111,7 +112,7 @@ impl Setting for ShownCertificate {
     }
 }
 
-/// A path to the secret, where people write the secret itself.
+/// The path of a file that holds a secret. People sometimes write the secret itself here, so errors never show it.
 #[derive(Clone, Debug)]
 pub(super) struct SecretPath(pub(super) PathBuf);
 
@@ -133,7 +134,7 @@ fn absolute(text: &str) -> Option<PathBuf> {
     (text.starts_with('/') && !text.chars().any(char::is_control)).then(|| PathBuf::from(text))
 }
 
-/// Where a unix socket is made.
+/// The path of a unix socket that the daemon creates.
 #[derive(Clone, Debug)]
 pub(super) struct SocketPath(pub(super) PathBuf);
 
@@ -237,7 +238,7 @@ impl Setting for CredentialName {
     }
 }
 
-/// A program and its arguments. No shell reads it, so it is never one string.
+/// A program and its arguments. It is a list and not one string because no shell parses it.
 #[derive(Clone, Debug)]
 pub(super) struct CommandLine(pub(super) Vec<String>);
 

@@ -1,8 +1,8 @@
-//! A TOML document, table by table: each key is asked for once, what nobody asked for is an error.
+//! Reads a TOML document table by table. Each key is requested once; a key that was never requested is an error.
 //!
-//! Promises: every fault has the line and the full key; the keys that an error lists are those that
-//! are read, since asking for them is what lists them. [`table!`] declares a table once: its struct says
-//! which keys there are, and a key is called as its field is, with hyphens.
+//! Promises: every fault has the line and the full key. The keys that an error lists are exactly those that are read,
+//! because requesting a key also adds it to that list. [`table!`] declares a table once: the fields of its struct are
+//! the keys, with hyphens in place of underscores.
 //! Not here: which keys there are (`file.rs`, `rewrite.rs`), what a value may be (`setting.rs`).
 //!
 //! serde is not used: its errors know neither the key nor, for a wrong type, what the key wants.
@@ -10,19 +10,19 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::error::{Fault, Place, line_at};
+use super::error::{ConfigFault, KeyLocation, line_at};
 use super::setting::{Setting, found};
 
-/// One table of the document, with the keys that were not taken from it yet.
-pub(super) struct Table<'i> {
+/// One table of the document, with the keys that were not requested yet.
+pub(super) struct TomlTable<'i> {
     text: &'i str,
-    /// `tls` or `relay.timeouts`; empty for the document.
+    /// The name of the table, such as `tls` or `relay.timeouts`; empty for the whole document.
     name: String,
-    entries: Vec<(Place, Spanned<DeValue<'i>>)>,
+    entries: Vec<(KeyLocation, Spanned<DeValue<'i>>)>,
     asked: Vec<String>,
 }
 
-/// Declares a table of the file: its struct, and how it is read. Each field is a [`Part`].
+/// Declares a table of the file: its struct, and how it is read. Each field is a [`TablePart`].
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -31,20 +31,20 @@ macro_rules! table {
         }
 
         impl $name {
-            fn read(mut table: $crate::config::table::Table<'_>) -> Result<Self, $crate::config::error::Fault> {
+            fn read(mut table: $crate::config::table::TomlTable<'_>) -> Result<Self, $crate::config::error::ConfigFault> {
                 let read = $name {
-                    $($field: $crate::config::table::Part::take(&mut table, stringify!($field))?,)*
+                    $($field: $crate::config::table::TablePart::take(&mut table, stringify!($field))?,)*
                 };
                 table.done()?;
                 Ok(read)
             }
         }
 
-        impl $crate::config::table::Part for $name {
+        impl $crate::config::table::TablePart for $name {
             fn take(
-                outer: &mut $crate::config::table::Table<'_>,
+                outer: &mut $crate::config::table::TomlTable<'_>,
                 key: &'static str,
-            ) -> Result<Self, $crate::config::error::Fault> {
+            ) -> Result<Self, $crate::config::error::ConfigFault> {
                 outer.table(key).and_then($name::read)
             }
         }
@@ -53,185 +53,205 @@ macro_rules! table {
 
 pub(super) use table;
 
-/// What a key of a table may hold.
-pub(super) trait Part: Sized {
-    /// What stands in `table` under `key`; the file may leave it out.
-    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault>;
+/// A type that a field of a [`table!`] may have.
+pub(super) trait TablePart: Sized {
+    /// Returns the value of `key` in `table`, or the value that means that the file leaves the key out.
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault>;
 }
 
-impl<T: Setting> Part for Key<T> {
-    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+impl<T: Setting> TablePart for Key<T> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         table.take(key)
     }
 }
 
-impl<T: Setting> Part for Keys<T> {
-    fn take(table: &mut Table<'_>, key: &'static str) -> Result<Self, Fault> {
+impl<T: Setting> TablePart for Keys<T> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         table.take_list(key)
     }
 }
 
-/// A key that the file may leave out.
-pub(super) type Key<T> = Option<Entry<T>>;
+/// A single value, or `None` if the file leaves the key out.
+pub(super) type Key<T> = Option<Located<T>>;
 
-/// A key that the file may leave out, one value or several.
-pub(super) type Keys<T> = Option<List<T>>;
+/// One value or several, or `None` if the file leaves the key out.
+pub(super) type Keys<T> = Option<LocatedList<T>>;
 
-/// The value of `key`, where the file has it.
+/// Returns the value of `key`; `None` if the file leaves the key out.
 pub(super) fn given<T>(key: &Key<T>) -> Option<&T> {
     key.as_ref().map(|entry| &entry.value)
 }
 
-/// Where `key` stands, if the file has it.
-pub(super) fn place_of<T>(key: &Key<T>) -> Option<&Place> {
-    key.as_ref().map(|entry| &entry.place)
+/// Returns the position of `key`; `None` if the file leaves the key out.
+pub(super) fn location_of<T>(key: &Key<T>) -> Option<&KeyLocation> {
+    key.as_ref().map(|entry| &entry.location)
 }
 
-/// A value, and where it stands.
+/// A value with its position in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Entry<T> {
-    pub(super) place: Place,
+pub(super) struct Located<T> {
+    pub(super) location: KeyLocation,
     pub(super) value: T,
 }
 
-/// The entries of a list, which the file may also write as a single value.
+/// The entries of a list. In the file, a list of one entry may also be written as a single value.
 #[derive(Clone, Debug)]
-pub(super) struct List<T> {
-    pub(super) place: Place,
-    pub(super) entries: Vec<Entry<T>>,
+pub(super) struct LocatedList<T> {
+    pub(super) location: KeyLocation,
+    pub(super) entries: Vec<Located<T>>,
 }
 
-/// The entries of a table whose keys are values themselves.
-pub(super) type Map<K, T> = Vec<(Entry<K>, List<T>)>;
+/// The entries of a table whose keys are values themselves, such as `rewrite.aliases`.
+pub(super) type Map<K, T> = Vec<(Located<K>, LocatedList<T>)>;
 
-impl<T: Clone> List<T> {
-    /// The values alone.
+impl<T: Clone> LocatedList<T> {
+    /// Returns the values without their positions.
     pub(super) fn values(&self) -> Vec<T> {
         self.entries.iter().map(|entry| entry.value.clone()).collect()
     }
 }
 
-impl<'i> Table<'i> {
-    /// The whole of `text`.
-    pub(super) fn document(text: &'i str) -> Result<Self, Fault> {
+impl<'i> TomlTable<'i> {
+    /// Parses `text` and returns the table of the whole document.
+    pub(super) fn document(text: &'i str) -> Result<Self, ConfigFault> {
         match DeTable::parse(text) {
-            Ok(table) => Ok(Table::of(text, String::new(), table.into_inner())),
+            Ok(table) => Ok(TomlTable::of(text, String::new(), table.into_inner())),
             Err(error) => Err(syntax_fault(text, &error)),
         }
     }
 
     fn of(text: &'i str, name: String, table: DeTable<'i>) -> Self {
-        let place = |key: &Spanned<DeString<'_>>| Place {
+        let location = |key: &Spanned<DeString<'_>>| KeyLocation {
             line: line_at(text, key.span().start),
             key: full_key(&name, key.get_ref()),
         };
-        let entries = table.into_iter().map(|(key, value)| (place(&key), value)).collect();
-        Table { text, name, entries, asked: Vec::new() }
+        let entries = table.into_iter().map(|(key, value)| (location(&key), value)).collect();
+        TomlTable { text, name, entries, asked: Vec::new() }
     }
 
-    /// The value of `key`; `None` when the file does not have it.
-    pub(super) fn take<T: Setting>(&mut self, key: &'static str) -> Result<Key<T>, Fault> {
-        let Some((place, value)) = self.remove(key) else { return Ok(None) };
-        read(self.text, place, &value).map(Some)
+    /// Requests `key` and returns its value; `None` if the file leaves it out.
+    pub(super) fn take<T: Setting>(&mut self, key: &'static str) -> Result<Key<T>, ConfigFault> {
+        let Some((location, value)) = self.remove(key) else { return Ok(None) };
+        read(self.text, location, &value).map(Some)
     }
 
-    /// The values of `key`, a list of at least one or a single value; `None` when the file does not have it.
-    pub(super) fn take_list<T: Setting>(&mut self, key: &'static str) -> Result<Keys<T>, Fault> {
-        let Some((place, value)) = self.remove(key) else { return Ok(None) };
-        read_list(self.text, place, &value).map(Some)
+    /// Requests `key` and returns its values, at least one; `None` if the file leaves it out.
+    pub(super) fn take_list<T: Setting>(&mut self, key: &'static str) -> Result<Keys<T>, ConfigFault> {
+        let Some((location, value)) = self.remove(key) else { return Ok(None) };
+        read_list(self.text, location, &value).map(Some)
     }
 
-    /// The entries of the table `key`, whose keys are values themselves; none when the file does not have it.
-    pub(super) fn take_map<K: Setting, T: Setting>(&mut self, key: &'static str) -> Result<Map<K, T>, Fault> {
+    /// Requests the table `key`, whose keys are values themselves, and returns its entries; none if the file leaves it
+    /// out.
+    pub(super) fn take_map<K: Setting, T: Setting>(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Map<K, T>, ConfigFault> {
         let name = full_key(&self.name, &written(key));
-        let Some((place, value)) = self.remove(key) else { return Ok(Vec::new()) };
+        let Some((location, value)) = self.remove(key) else { return Ok(Vec::new()) };
         let table = match value.into_inner() {
             DeValue::Table(table) => table,
-            other => return Err(place.expected(format!("a table, [{name}]"), found(&other))),
+            other => return Err(location.expected(format!("a table, [{name}]"), found(&other))),
         };
         let mut entries = Vec::new();
         for (key, value) in table {
-            let place =
-                Place { line: line_at(self.text, key.span().start), key: full_key(&name, key.get_ref()) };
+            let location = KeyLocation {
+                line: line_at(self.text, key.span().start),
+                key: full_key(&name, key.get_ref()),
+            };
             let key = Spanned::new(key.span(), DeValue::String(key.into_inner()));
-            entries.push((read(self.text, place.clone(), &key)?, read_list(self.text, place, &value)?));
+            entries.push((read(self.text, location.clone(), &key)?, read_list(self.text, location, &value)?));
         }
         // As the file has them, so that the first fault is the one that is shown.
-        entries.sort_by_key(|(key, _): &(Entry<K>, _)| key.place.line);
+        entries.sort_by_key(|(key, _): &(Located<K>, _)| key.location.line);
         Ok(entries)
     }
 
-    /// The tables of the list `key`, `[[key]]`, each with its place; none when the file does not have it.
-    pub(super) fn tables(&mut self, key: &'static str) -> Result<Vec<(Place, Table<'i>)>, Fault> {
+    /// Requests the list of tables `[[key]]` and returns each table with its position; none if the file leaves it out.
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(KeyLocation, TomlTable<'i>)>, ConfigFault> {
         let name = full_key(&self.name, &written(key));
-        let Some((place, value)) = self.remove(key) else { return Ok(Vec::new()) };
+        let Some((location, value)) = self.remove(key) else { return Ok(Vec::new()) };
         let expected = format!("a list of tables, [[{name}]]");
         let items = match value.into_inner() {
             DeValue::Array(items) => items,
-            other => return Err(place.expected(expected, found(&other))),
+            other => return Err(location.expected(expected, found(&other))),
         };
         let mut tables = Vec::new();
         for item in items {
-            let place = Place { line: line_at(self.text, item.span().start), key: name.clone() };
+            let location = KeyLocation { line: line_at(self.text, item.span().start), key: name.clone() };
             match item.into_inner() {
-                DeValue::Table(table) => tables.push((place, Table::of(self.text, name.clone(), table))),
-                other => return Err(place.expected(expected, found(&other))),
+                DeValue::Table(table) => {
+                    tables.push((location, TomlTable::of(self.text, name.clone(), table)))
+                }
+                other => return Err(location.expected(expected, found(&other))),
             }
         }
         Ok(tables)
     }
 
-    /// The table `key`; an empty one when the file does not have it.
-    pub(super) fn table(&mut self, key: &'static str) -> Result<Table<'i>, Fault> {
+    /// Requests the table `key` and returns it; an empty one if the file leaves it out.
+    pub(super) fn table(&mut self, key: &'static str) -> Result<TomlTable<'i>, ConfigFault> {
         let name = full_key(&self.name, &written(key));
         match self.remove(key) {
-            None => Ok(Table { text: self.text, name, entries: Vec::new(), asked: Vec::new() }),
-            Some((place, value)) => match value.into_inner() {
-                DeValue::Table(table) => Ok(Table::of(self.text, name, table)),
-                other => Err(place.expected(format!("a table, [{name}]"), found(&other))),
+            None => Ok(TomlTable { text: self.text, name, entries: Vec::new(), asked: Vec::new() }),
+            Some((location, value)) => match value.into_inner() {
+                DeValue::Table(table) => Ok(TomlTable::of(self.text, name, table)),
+                other => Err(location.expected(format!("a table, [{name}]"), found(&other))),
             },
         }
     }
 
-    /// Refuses the keys that nobody asked for.
-    pub(super) fn done(self) -> Result<(), Fault> {
-        let Some((place, _)) = self.entries.iter().min_by_key(|(place, _)| place.line) else {
+    /// Returns an error if the file has a key here that was never requested.
+    pub(super) fn done(self) -> Result<(), ConfigFault> {
+        let Some((location, _)) = self.entries.iter().min_by_key(|(location, _)| location.line) else {
             return Ok(());
         };
         let prefix = if self.name.is_empty() { 0 } else { self.name.len() + 1 };
-        let advice = advice_on(&place.key[prefix..], &self.asked);
-        Err(place.fault(format!("unknown key{advice}; expected one of {}", self.asked.join(", "))))
+        let advice = advice_on(&location.key[prefix..], &self.asked);
+        Err(location.fault(format!("unknown key{advice}; expected one of {}", self.asked.join(", "))))
     }
 
-    fn remove(&mut self, key: &'static str) -> Option<(Place, Spanned<DeValue<'i>>)> {
+    fn remove(&mut self, key: &'static str) -> Option<(KeyLocation, Spanned<DeValue<'i>>)> {
         let key = written(key);
         let full = full_key(&self.name, &key);
         self.asked.push(key);
-        let index = self.entries.iter().position(|(place, _)| place.key == full)?;
+        let index = self.entries.iter().position(|(location, _)| location.key == full)?;
         Some(self.entries.swap_remove(index))
     }
 }
 
-fn read_list<T: Setting>(text: &str, place: Place, value: &Spanned<DeValue<'_>>) -> Result<List<T>, Fault> {
+fn read_list<T: Setting>(
+    text: &str,
+    location: KeyLocation,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<LocatedList<T>, ConfigFault> {
     let DeValue::Array(items) = value.get_ref() else {
-        return read(text, place.clone(), value).map(|entry| List { place, entries: vec![entry] });
+        return read(text, location.clone(), value)
+            .map(|entry| LocatedList { location, entries: vec![entry] });
     };
     if items.is_empty() {
-        return Err(place.expected(T::expected(), "an empty list"));
+        return Err(location.expected(T::expected(), "an empty list"));
     }
-    let entries = items.iter().map(|item| read(text, place.clone(), item)).collect::<Result<_, _>>()?;
-    Ok(List { place, entries })
+    let entries = items.iter().map(|item| read(text, location.clone(), item)).collect::<Result<_, _>>()?;
+    Ok(LocatedList { location, entries })
 }
 
-fn read<T: Setting>(text: &str, mut place: Place, value: &Spanned<DeValue<'_>>) -> Result<Entry<T>, Fault> {
-    place.line = line_at(text, value.span().start);
+fn read<T: Setting>(
+    text: &str,
+    mut location: KeyLocation,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<Located<T>, ConfigFault> {
+    location.line = line_at(text, value.span().start);
     match T::read(value.get_ref()) {
-        Some(value) => Ok(Entry { place, value }),
-        None => Err(place.expected(T::expected(), T::found(value.get_ref()))),
+        Some(value) => Ok(Located { location, value }),
+        None => Err(location.expected(T::expected(), T::found(value.get_ref()))),
     }
 }
 
-/// The key of the field `name`.
+/// Returns the key of the field `name`: hyphens replace underscores.
 fn written(name: &str) -> String {
     name.replace('_', "-")
 }
@@ -241,7 +261,7 @@ fn full_key(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_string() } else { format!("{table}.{key}") }
 }
 
-/// What an unknown key probably was meant to be, in brackets.
+/// Returns a hint in brackets about what the unknown key was probably meant to be; may be empty.
 fn advice_on(unknown: &str, known: &[String]) -> String {
     match unknown {
         "password" | "secret" | "token" => {
@@ -256,13 +276,13 @@ fn advice_on(unknown: &str, known: &[String]) -> String {
     }
 }
 
-/// The key that a typing error or two would make `unknown`.
+/// Returns the known key that differs from `unknown` by a few typing errors at most.
 fn nearest<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
     let edits = known.iter().map(|key| (edits_between(unknown, key), key.as_str()));
     edits.filter(|(edits, key)| *edits <= 1 + key.len() / 5).min().map(|(_, key)| key)
 }
 
-/// The Levenshtein distance.
+/// Returns the Levenshtein distance between `a` and `b`, in octets.
 fn edits_between(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -276,17 +296,18 @@ fn edits_between(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn syntax_fault(text: &str, error: &toml::de::Error) -> Fault {
+fn syntax_fault(text: &str, error: &toml::de::Error) -> ConfigFault {
     // The text may end without its last line break; a fault at the end belongs to its last line.
     let end = text.trim_end().len();
     let offset = error.span().map_or(0, |span| span.start).min(end);
     let key = key_around(text, offset);
     // One line, whatever the parser says; its messages quote grammar, never the file.
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    Place { line: line_at(text, offset), key }.fault(format!("not valid TOML: {message}"))
+    KeyLocation { line: line_at(text, offset), key }.fault(format!("not valid TOML: {message}"))
 }
 
-/// The key or table on the line that holds `offset`, as far as a line that is not TOML shows one.
+/// Returns the key or the table on the line that holds `offset`; empty if none can be found there. The line need not
+/// be valid TOML.
 fn key_around(text: &str, offset: usize) -> String {
     let start = text[..text.floor_char_boundary(offset)].rfind('\n').map_or(0, |at| at + 1);
     let line = text[start..].lines().next().unwrap_or_default();
@@ -301,7 +322,7 @@ fn key_around(text: &str, offset: usize) -> String {
     full_key(text[..start].lines().rev().find_map(table_of).unwrap_or_default(), key)
 }
 
-/// The table that `line` opens.
+/// Returns the name of the table whose heading `line` is.
 fn table_of(line: &str) -> Option<&str> {
     line.trim().strip_prefix('[')?.split_once(']').map(|(name, _)| name.trim())
 }

@@ -1,30 +1,30 @@
-//! `[tls]`: what protects the mail on its way, and what makes the relay's certificate trusted.
+//! `[tls]`: whether TLS is used, and why a relay's certificate is trusted.
 //!
-//! Promises: [`Tls::None`] only where each relayhost is on this host; one kind of trust.
+//! Promises: [`Tls::None`] only if every relayhost is on this host; exactly one kind of trust.
 
 use std::path::PathBuf;
 
-use super::error::Fault;
+use super::error::ConfigFault;
 use super::file;
 use super::relayhost::WrittenHost;
-use super::table::{List, given, place_of};
+use super::table::{LocatedList, given, location_of};
 use super::words::{TlsMode, TlsVersion};
 
-/// `tls.mode`, with what verification needs.
+/// `tls.mode`, with the settings that verification needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// STARTTLS (RFC 3207), required.
     StartTls(TlsSettings),
     /// TLS from the first octet (RFC 8314 3.3).
     Implicit(TlsSettings),
-    /// No TLS: only where every host is a loopback address or `localhost`. What `localhost`
-    /// resolves to is for the dialler to check.
+    /// No TLS. Only if every host is a loopback address or `localhost`; the code that connects checks what `localhost`
+    /// resolves to.
     None,
 }
 
 impl Tls {
-    /// What the file says, with the defaults, for the relays of `relayhost`.
-    pub(super) fn of(tls: &file::Tls, relayhost: &List<WrittenHost>) -> Result<Tls, Fault> {
+    /// Returns the settings in `tls`, with defaults filled in, for the relays of `relayhost`.
+    pub(super) fn of(tls: &file::TlsTable, relayhost: &LocatedList<WrittenHost>) -> Result<Tls, ConfigFault> {
         let mode = given(&tls.mode).copied().unwrap_or(TlsMode::StartTls);
         if mode == TlsMode::None {
             refuse_plaintext_beyond_loopback(tls, relayhost)?;
@@ -39,7 +39,7 @@ impl Tls {
         Ok(if mode == TlsMode::Implicit { Tls::Implicit(settings) } else { Tls::StartTls(settings) })
     }
 
-    /// What verification needs, where there is TLS.
+    /// Returns the settings for verification; `None` without TLS.
     pub fn settings(&self) -> Option<&TlsSettings> {
         match self {
             Tls::StartTls(settings) | Tls::Implicit(settings) => Some(settings),
@@ -48,43 +48,46 @@ impl Tls {
     }
 }
 
-/// How a relay's certificate is verified, and what we show of our own.
+/// How a relay's certificate is verified, and which certificate of our own we show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// What makes a certificate trusted.
+    /// Why a certificate is trusted.
     pub trust: Trust,
-    /// `server-name`: the name verified and sent as SNI instead of the relayhost's.
+    /// `server-name`: the name that is verified and sent as SNI, in place of the name of the relayhost.
     pub server_name: Option<String>,
-    /// `client-certificate` and `client-key`.
+    /// `client-certificate` and `client-key`: the certificate that we show to the relay.
     pub client: Option<ClientCertificate>,
     /// The oldest protocol version accepted.
     pub minimum: TlsVersion,
 }
 
-/// What makes a relay's certificate trusted.
+/// Why a relay's certificate is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The CA bundle of the system.
+    /// An authority in the CA bundle of the system signed it.
     System,
-    /// `ca-file`: the CA certificates of this PEM file, instead of the system's.
+    /// `ca-file`: an authority in this PEM file signed it. The bundle of the system is not used.
     CaFile(PathBuf),
-    /// `pin-sha256`: SHA-256 of the certificate's SubjectPublicKeyInfo, any of these; instead of
-    /// any CA and name. Not empty.
+    /// `pin-sha256`: the SHA-256 of its SubjectPublicKeyInfo is one of these. Neither authority nor name is checked.
+    /// Not empty.
     Pins(Vec<[u8; 32]>),
 }
 
-/// A certificate for the relay to know us by.
+/// The certificate by which the relay recognises us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// PEM, the chain, our own certificate first.
+    /// The PEM file with the chain; our own certificate is the first.
     pub certificate: PathBuf,
-    /// PEM, its private key.
+    /// The PEM file with its private key.
     pub key: PathBuf,
 }
 
-/// Invariant 1. No relay beyond this host gets a message or a secret without TLS.
-fn refuse_plaintext_beyond_loopback(tls: &file::Tls, relayhost: &List<WrittenHost>) -> Result<(), Fault> {
-    let Some(mode) = place_of(&tls.mode) else { return Ok(()) };
+/// Checks invariant 1: no relay outside this host gets a message or a secret without TLS.
+fn refuse_plaintext_beyond_loopback(
+    tls: &file::TlsTable,
+    relayhost: &LocatedList<WrittenHost>,
+) -> Result<(), ConfigFault> {
+    let Some(mode) = location_of(&tls.mode) else { return Ok(()) };
     if let Some(entry) = relayhost.entries.iter().find(|entry| !entry.value.host.is_loopback()) {
         return Err(mode.expected(
             "\"starttls\" or \"implicit\" (\"none\" is for a relayhost on a loopback address only)",
@@ -92,12 +95,12 @@ fn refuse_plaintext_beyond_loopback(tls: &file::Tls, relayhost: &List<WrittenHos
         ));
     }
     let others = [
-        place_of(&tls.ca_file),
-        tls.pin_sha256.as_ref().map(|list| &list.place),
-        place_of(&tls.server_name),
-        place_of(&tls.client_certificate),
-        place_of(&tls.client_key),
-        place_of(&tls.minimum),
+        location_of(&tls.ca_file),
+        tls.pin_sha256.as_ref().map(|list| &list.location),
+        location_of(&tls.server_name),
+        location_of(&tls.client_certificate),
+        location_of(&tls.client_key),
+        location_of(&tls.minimum),
     ];
     match others.into_iter().flatten().next() {
         Some(other) => Err(other.expected("nothing here with tls.mode = \"none\"", "it set")),
@@ -105,12 +108,13 @@ fn refuse_plaintext_beyond_loopback(tls: &file::Tls, relayhost: &List<WrittenHos
     }
 }
 
-/// A pinned key needs no CA, and a CA says nothing about a pin: one of them decides.
-fn trust_of(tls: &file::Tls) -> Result<Trust, Fault> {
+/// Returns the one kind of trust that the file asks for. A CA file and pins together are an error, since only one of
+/// them could decide.
+fn trust_of(tls: &file::TlsTable) -> Result<Trust, ConfigFault> {
     match (&tls.ca_file, &tls.pin_sha256) {
-        (Some(ca_file), Some(pins)) => Err(pins.place.expected(
+        (Some(ca_file), Some(pins)) => Err(pins.location.expected(
             "either tls.ca-file or tls.pin-sha256 (a pinned key is trusted whatever CA signed it)",
-            format!("both (tls.ca-file stands on line {})", ca_file.place.line),
+            format!("both (tls.ca-file stands on line {})", ca_file.location.line),
         )),
         (Some(ca_file), None) => Ok(Trust::CaFile(ca_file.value.0.clone())),
         (None, Some(pins)) => Ok(Trust::Pins(pins.values().into_iter().map(|pin| pin.0).collect())),
@@ -118,13 +122,13 @@ fn trust_of(tls: &file::Tls) -> Result<Trust, Fault> {
     }
 }
 
-fn client_certificate_of(tls: &file::Tls) -> Result<Option<ClientCertificate>, Fault> {
+fn client_certificate_of(tls: &file::TlsTable) -> Result<Option<ClientCertificate>, ConfigFault> {
     match (&tls.client_certificate, &tls.client_key) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
             Ok(Some(ClientCertificate { certificate: certificate.value.0.clone(), key: key.value.0.clone() }))
         }
-        (Some(alone), None) => Err(alone.place.expected("tls.client-key beside it", "it alone")),
-        (None, Some(alone)) => Err(alone.place.expected("tls.client-certificate beside it", "it alone")),
+        (Some(alone), None) => Err(alone.location.expected("tls.client-key beside it", "it alone")),
+        (None, Some(alone)) => Err(alone.location.expected("tls.client-certificate beside it", "it alone")),
     }
 }

@@ -1,13 +1,13 @@
-//! A file of TLS: the authorities that are trusted, a certificate, a private key.
+//! Reads a file for TLS: trusted authorities, a certificate, or a private key.
 //!
 //! Promises:
-//! 1. Whoever uses such a file reads it here: `nullmta check`, the daemon and the sink take and refuse the same ones,
-//!    in the same words.
-//! 2. Of every private key it is looked at who else may read it (`access.rs`), by the file that is then read.
+//! 1. All such files are read here, so that `nullmta check`, the daemon and the sink accept and refuse the same files,
+//!    with the same messages.
+//! 2. For every private key it is checked who else may read it (`access.rs`), on the open file that is then read.
 //!
 //! Fails: [`TlsFileError`], which names the setting, the path and the cause, and never quotes the file.
 //!
-//! Not here: what is in it (`authorities.rs`, `key_pair.rs`).
+//! Not here: parsing the content (`authorities.rs`, `key_pair.rs`).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,22 +19,22 @@ use super::access::{Guard, OpenFault, open};
 use super::content::read_open;
 use crate::tls_faults::flaw;
 
-/// A file, and the setting that names it.
+/// The path of a file, with the setting that names it.
 #[derive(Clone, Copy, Debug)]
 pub struct TlsFile<'a> {
-    /// Such as `tls.ca-file`, or the option of a command.
+    /// The key, such as `tls.ca-file`, or the option of a command.
     pub setting: &'static str,
     /// Where it is.
     pub path: &'a Path,
 }
 
 impl TlsFile<'_> {
-    /// The octets of a file that anybody may read. Blocks on the disk.
+    /// Returns the octets of a file that anybody may read. Blocks on the disk.
     pub(super) fn public(self) -> Result<Vec<u8>, TlsFileError> {
         self.octets(Guard::Nobody)
     }
 
-    /// The octets of a file that few may read. Blocks on the disk.
+    /// Returns the octets of a file that only few may read. Blocks on the disk.
     pub(super) fn private(self) -> Result<Zeroizing<Vec<u8>>, TlsFileError> {
         self.octets(Guard::Ourselves).map(Zeroizing::new)
     }
@@ -45,24 +45,24 @@ impl TlsFile<'_> {
         read.map_err(|fault| self.fault(TlsFileFault::Closed(fault)))
     }
 
-    /// What is wrong with this file.
+    /// Returns the error that says that this file has `fault`.
     pub(super) fn fault(self, fault: TlsFileFault) -> TlsFileError {
         TlsFileError { setting: self.setting, path: self.path.into(), fault }
     }
 }
 
-/// Why a file of TLS cannot be used.
+/// The reason why a file for TLS cannot be used.
 #[derive(Debug)]
 pub struct TlsFileError {
-    /// What names the file.
+    /// The setting that names the file.
     pub setting: &'static str,
     /// Where it is.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with the file.
     pub fault: TlsFileFault,
 }
 
-/// What is wrong with a file of TLS.
+/// What is wrong with a file for TLS.
 #[derive(Debug)]
 pub enum TlsFileFault {
     /// It cannot be read, or too many may read it.
@@ -73,20 +73,20 @@ pub enum TlsFileFault {
     DamagedCertificates,
     /// It holds certificates, and none of them can be an authority's.
     NoAuthority,
-    /// Its first certificate, which is to be shown, cannot be used.
+    /// Its first certificate, the one to show, cannot be used.
     Certificate(CertificateError),
     /// It holds no PEM private key without a passphrase.
     NoKey,
     /// It holds a PEM private key that cannot be decoded.
     DamagedKey,
-    /// Its key is of a kind that is not used in TLS here.
+    /// Its key is of a kind that is not supported.
     UnusableKey,
-    /// Its key is not that of the certificate in this file.
+    /// Its key does not belong to the certificate in the file at this path.
     OtherKey(PathBuf),
 }
 
 impl TlsFileError {
-    /// The error without its setting, for where that is said already.
+    /// Returns the message without the setting, for a caller that names the setting itself.
     pub fn words(&self) -> String {
         let path = self.path.display();
         let certificates = |found| format!("expected PEM certificates in {path}, found {found}");

@@ -1,6 +1,7 @@
-//! Counts, durations and sizes, as the file writes them.
+//! Counts, durations and sizes, as they are written in the file.
 //!
-//! Promises: never zero, never beyond what arithmetic can hold; a number without its unit is no duration.
+//! Promises: a value is never zero and never too large to calculate with; a number without a unit is not accepted as a
+//! duration.
 
 use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -11,14 +12,14 @@ use toml::de::DeValue;
 use super::setting::Setting;
 use super::table::{Key, given};
 
-/// The longest duration: what is longer is a typing error.
+/// The longest duration accepted. A longer one is taken for a typing error.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Largest first: parts of a duration stand in this order.
+/// Units of time and their milliseconds, the largest first. The parts of a duration must have this order.
 const TIME_UNITS: [(&str, u64); 6] =
     [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// As GNU coreutils write them: `M` and `MiB` are powers of 1,024, `MB` of 1,000.
+/// Units of size and their octets, as in GNU coreutils: `M` and `MiB` are powers of 1,024, `MB` of 1,000.
 const SIZE_UNITS: [(&str, u64); 14] = [
     ("", 1),
     ("B", 1),
@@ -38,37 +39,37 @@ const SIZE_UNITS: [(&str, u64); 14] = [
 
 /// A duration above zero: `"90s"`, `"1h30m"`, `"5d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lapse(pub(super) Duration);
+pub(super) struct PositiveDuration(pub(super) Duration);
 
-impl Lapse {
-    /// The duration of `key`, or `default` where the file has none.
-    pub(super) fn or(key: &Key<Lapse>, default: Duration) -> Duration {
+impl PositiveDuration {
+    /// Returns the duration of `key`, or `default` if the file leaves the key out.
+    pub(super) fn or(key: &Key<PositiveDuration>, default: Duration) -> Duration {
         given(key).map_or(default, |lapse| lapse.0)
     }
 }
 
-impl Setting for Lapse {
+impl Setting for PositiveDuration {
     fn expected() -> Cow<'static, str> {
         "a duration above zero and up to a year such as \"90s\", \"1h30m\" or \"5d\"".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        parse_duration(value.as_str()?).map(Lapse)
+        parse_duration(value.as_str()?).map(PositiveDuration)
     }
 }
 
 /// A number of octets above zero: `"50M"`, `"1 GiB"`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub(super) struct PositiveSize(pub(super) u64);
 
-impl Size {
-    /// The octets of `key`, or `default` where the file has none.
-    pub(super) fn or(key: &Key<Size>, default: u64) -> u64 {
+impl PositiveSize {
+    /// Returns the octets of `key`, or `default` if the file leaves the key out.
+    pub(super) fn or(key: &Key<PositiveSize>, default: u64) -> u64 {
         given(key).map_or(default, |size| size.0)
     }
 }
 
-impl Setting for Size {
+impl Setting for PositiveSize {
     fn expected() -> Cow<'static, str> {
         "a size above zero such as \"50M\", \"1 GiB\" or a number of octets".into()
     }
@@ -79,27 +80,27 @@ impl Setting for Size {
             value => parse_size(value.as_str()?)?,
         };
         // The spool and statvfs reckon in signed 64 bits.
-        (octets > 0 && octets <= i64::MAX as u64).then_some(Size(octets))
+        (octets > 0 && octets <= i64::MAX as u64).then_some(PositiveSize(octets))
     }
 }
 
-/// A number of things, never zero.
+/// A whole number above zero.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Count(pub(super) NonZeroU32);
+pub(super) struct PositiveCount(pub(super) NonZeroU32);
 
-impl Count {
+impl PositiveCount {
     pub(super) fn to_usize(self) -> NonZeroUsize {
         // Fails only where a usize has 16 bits.
         NonZeroUsize::try_from(self.0).unwrap_or(NonZeroUsize::MAX)
     }
 
-    /// The number of `key`, or `default` where the file has none.
-    pub(super) fn or(key: &Key<Count>, default: NonZeroUsize) -> NonZeroUsize {
+    /// Returns the number of `key`, or `default` if the file leaves the key out.
+    pub(super) fn or(key: &Key<PositiveCount>, default: NonZeroUsize) -> NonZeroUsize {
         given(key).map_or(default, |count| count.to_usize())
     }
 }
 
-impl Setting for Count {
+impl Setting for PositiveCount {
     fn expected() -> Cow<'static, str> {
         "a whole number from 1 to 4294967295".into()
     }
@@ -107,7 +108,7 @@ impl Setting for Count {
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let number = value.as_integer()?;
         let count = u32::from_str_radix(number.as_str(), number.radix()).ok()?;
-        NonZeroU32::new(count).map(Count)
+        NonZeroU32::new(count).map(PositiveCount)
     }
 }
 
@@ -132,7 +133,7 @@ fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(*octets).filter(|_| behind.is_empty())
 }
 
-/// The digits and the letters at the front of `text`, and what stands behind them.
+/// Splits `text` into the number at its start, the letters after it, and the rest.
 fn split_quantity(text: &str) -> Option<(u64, &str, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number = text[..digits].parse().ok()?;
@@ -141,7 +142,7 @@ fn split_quantity(text: &str) -> Option<(u64, &str, &str)> {
     Some((number, &rest[..letters], rest[letters..].trim_start_matches(' ')))
 }
 
-/// `duration` as the file would write it.
+/// Returns `duration` as it would be written in the file.
 pub(super) fn words(duration: Duration) -> String {
     // Every duration here was parsed from whole milliseconds up to `LONGEST`.
     let mut rest = duration.as_millis() as u64;
@@ -231,8 +232,8 @@ mod tests {
 
     #[test]
     fn sizes_are_integers_too_and_stay_in_their_bounds() {
-        let read = |toml: &str| Size::read(DeValue::parse(toml).unwrap().get_ref());
-        assert_eq!(read("52_428_800"), Some(Size(50 << 20)));
+        let read = |toml: &str| PositiveSize::read(DeValue::parse(toml).unwrap().get_ref());
+        assert_eq!(read("52_428_800"), Some(PositiveSize(50 << 20)));
         for toml in ["0", "'0'", "'0 M'", "-5", "1.0", "true", "'8388608T'", "9223372036854775808"] {
             assert_eq!(read(toml), None, "{toml}");
         }

@@ -1,4 +1,4 @@
-//! Values of the file that are one of a few words, each with the list of them that an error shows.
+//! Types whose values are one of a few words. An error shows all words of the type.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::setting::Setting;
 
-/// A type whose values are words.
+/// Declares the words of a type and the value that each of them stands for.
 macro_rules! words {
     ($type:ty, $($word:literal => $value:path),+) => {
         impl Setting for $type {
@@ -24,14 +24,14 @@ macro_rules! words {
     };
 }
 
-/// `"a", "b" or "c"`.
+/// Lists `words` for an error: `"a", "b" or "c"`.
 fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let Some((last, others)) = quoted.split_last() else { return String::new() };
     format!("{} or {last}", others.join(", "))
 }
 
-/// `tls.mode`.
+/// `tls.mode`: how TLS is spoken to the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsMode {
     StartTls,
@@ -67,31 +67,31 @@ words!(Pipelining, "across" => Pipelining::Across, "group" => Pipelining::Group,
 
 /// How much is logged; each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Mail is at risk.
+pub enum LogLevel {
+    /// Only errors: mail is at risk.
     Error,
-    /// An operator should look.
+    /// Warnings: an operator should look.
     Warn,
-    /// The mail's story.
+    /// What happens to each message.
     Info,
-    /// The dialogue, without secrets.
+    /// The SMTP dialogues too, without secrets.
     Debug,
 }
 
-words!(Level, "error" => Level::Error, "warn" => Level::Warn, "info" => Level::Info, "debug" => Level::Debug);
+words!(LogLevel, "error" => LogLevel::Error, "warn" => LogLevel::Warn, "info" => LogLevel::Info, "debug" => LogLevel::Debug);
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Lines of the shape Postfix made familiar.
+pub enum LogFormat {
+    /// Lines in the style of Postfix.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-words!(Format, "text" => Format::Text, "json" => Format::Json);
+words!(LogFormat, "text" => LogFormat::Text, "json" => LogFormat::Json);
 
-/// `queue.on-refusal`.
+/// `queue.on-refusal`: what happens to a message when the relay refuses its sender or our account for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRefusal {
     /// The message is bounced.
@@ -102,7 +102,7 @@ pub enum OnRefusal {
 
 words!(OnRefusal, "bounce" => OnRefusal::Bounce, "hold" => OnRefusal::Hold);
 
-/// A SASL mechanism that we speak.
+/// A SASL mechanism that nullmta supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// SCRAM-SHA-512.

@@ -4,14 +4,14 @@
 //!
 //! Fails with a [`BindError`] that names the address and says what to do; then nothing is listened on.
 
-use crate::config::Listen;
+use crate::config::ListenConfig;
 use crate::listener::{tcp, unix as unix_socket};
 use crate::log;
 
 pub use crate::listener::bound::{BindError, Bound};
 
 /// Everything that `listen` asks for.
-pub fn bind(listen: &Listen) -> Result<Vec<Bound>, BindError> {
+pub fn bind(listen: &ListenConfig) -> Result<Vec<Bound>, BindError> {
     let mut bound = Vec::new();
     for &address in &listen.addresses {
         match tcp::bind(address) {
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn everything_asked_for_is_listened_on() {
         let directory = tempfile::tempdir().unwrap();
-        let listen = Listen { socket: Some(directory.path().join("submit.sock")), ..listen() };
+        let listen = ListenConfig { socket: Some(directory.path().join("submit.sock")), ..listen() };
         let bound = bind(&listen).unwrap();
         assert!(matches!(&bound[..], [Bound::Tcp(_), Bound::Unix(_)]), "{bound:?}");
         let address: std::net::SocketAddr = bound[0].to_string().parse().unwrap();
@@ -56,9 +56,9 @@ mod tests {
 
     #[test]
     fn nothing_and_other_hosts_addresses_are_errors() {
-        let nothing = Listen { addresses: Vec::new(), ..listen() };
+        let nothing = ListenConfig { addresses: Vec::new(), ..listen() };
         assert!(matches!(bind(&nothing), Err(BindError::Nothing)));
-        let everywhere = Listen { addresses: vec!["0.0.0.0:0".parse().unwrap()], ..listen() };
+        let everywhere = ListenConfig { addresses: vec!["0.0.0.0:0".parse().unwrap()], ..listen() };
         assert!(matches!(bind(&everywhere), Err(BindError::NotLoopback(_))));
     }
 

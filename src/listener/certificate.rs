@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ProtocolVersion, ServerConfig, version};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Listen, TlsFile, TlsFileError, read_pair};
+use crate::config::{ListenConfig, TlsFile, TlsFileError, read_pair};
 use crate::listener::backend::BoxStream;
 
 /// What a self-made certificate is good for, beside the host's name.
@@ -32,7 +32,7 @@ impl Certificate {
     /// What `listen` has the listener show, read or made; `None` where it shows nothing. Blocks on the disk.
     ///
     /// Err: in words for the operator, naming the key.
-    pub fn of(listen: &Listen) -> Result<Option<Self>, String> {
+    pub fn of(listen: &ListenConfig) -> Result<Option<Self>, String> {
         let Some(shown) = &listen.certificate else { return Ok(None) };
         let read = shown.read().map_err(|error| error.to_string())?;
         let shown = match read {

@@ -82,7 +82,7 @@ struct Allowed {
 }
 
 impl Allowed {
-    fn by(listen: &config::Listen) -> Self {
+    fn by(listen: &config::ListenConfig) -> Self {
         Allowed {
             sessions: listen.max_sessions,
             sessions_per_uid: listen.max_sessions_per_uid,
@@ -160,13 +160,13 @@ pub struct Limits(Mutex<State>);
 
 impl Limits {
     /// The limits that `listen` sets, nothing used yet.
-    pub fn new(listen: &config::Listen) -> Arc<Self> {
+    pub fn new(listen: &config::ListenConfig) -> Arc<Self> {
         let state = State { allowed: Allowed::by(listen), sessions: 0, users: HashMap::new(), headers: 0 };
         Arc::new(Limits(Mutex::new(state)))
     }
 
     /// Other limits from now on; sessions that run are left alone.
-    pub fn change(&self, listen: &config::Listen) {
+    pub fn change(&self, listen: &config::ListenConfig) {
         let mut state = self.state();
         let before = std::mem::replace(&mut state.allowed, Allowed::by(listen));
         if state.allowed.messages_per_minute != before.messages_per_minute {
@@ -315,7 +315,7 @@ mod tests {
     use std::time::Duration;
 
     fn limits(sessions: usize, per_uid: usize, rate: Option<u32>) -> Arc<Limits> {
-        Limits::new(&config::Listen {
+        Limits::new(&config::ListenConfig {
             max_sessions: sessions,
             max_sessions_per_uid: per_uid,
             max_messages_per_minute_per_uid: rate,
@@ -467,7 +467,8 @@ mod tests {
         let (limits, now) = (limits(9, 9, Some(1)), Instant::now());
         let permit = limits.admit(Peer::Uid(1), now).unwrap();
         assert!(permit.take_message(now));
-        let listen = config::Listen { max_messages_per_minute_per_uid: Some(1), max_sessions: 1, ..listen() };
+        let listen =
+            config::ListenConfig { max_messages_per_minute_per_uid: Some(1), max_sessions: 1, ..listen() };
         limits.change(&listen);
         assert!(!permit.take_message(now));
         assert_eq!(limits.admit(Peer::Uid(2), now).unwrap_err(), Overload::Sessions);
@@ -478,7 +479,7 @@ mod tests {
         let (limits, now) = (limits(1, 1, Some(1)), Instant::now());
         let permit = limits.admit(Peer::Uid(1), now).unwrap();
         assert!(permit.take_message(now) && !permit.take_message(now));
-        limits.change(&config::Listen {
+        limits.change(&config::ListenConfig {
             max_sessions: 2,
             max_sessions_per_uid: 2,
             max_messages_per_minute_per_uid: Some(3),

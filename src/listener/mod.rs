@@ -24,7 +24,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::config::Listen;
+use crate::config::ListenConfig;
 use crate::log;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Policy, Session};
@@ -78,7 +78,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(listen: &Listen, desk: Desk) -> Arc<Self> {
+    fn of(listen: &ListenConfig, desk: Desk) -> Arc<Self> {
         let policy = policy(listen, desk.certificate.is_some());
         Arc::new(Terms { policy: Arc::new(policy), idle_timeout: listen.idle_timeout, desk })
     }
@@ -93,7 +93,7 @@ impl Terms {
     }
 }
 
-fn policy(listen: &Listen, starttls: bool) -> Policy {
+fn policy(listen: &ListenConfig, starttls: bool) -> Policy {
     let plain = Policy::plain(&listen.hostname, listen.max_message_size, listen.max_recipients);
     Policy { starttls, ..plain }
 }
@@ -110,7 +110,7 @@ type TurnedAway = (String, u16);
 
 impl Service {
     /// Sessions as `listen` has them, into what `desk` names.
-    pub fn new(listen: &Listen, desk: Desk) -> Arc<Self> {
+    pub fn new(listen: &ListenConfig, desk: Desk) -> Arc<Self> {
         Arc::new(Service {
             limits: Limits::new(listen),
             terms: RwLock::new(Terms::of(listen, desk)),
@@ -119,7 +119,7 @@ impl Service {
     }
 
     /// Sessions that begin from now on are as these say. The sockets listened on do not change.
-    pub fn reload(&self, listen: &Listen, desk: Desk) {
+    pub fn reload(&self, listen: &ListenConfig, desk: Desk) {
         self.limits.change(listen);
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
     }

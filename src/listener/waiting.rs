@@ -48,7 +48,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::config::Listen;
+    use crate::config::ListenConfig;
     use crate::listener::bind::bind;
     use crate::listener::tests::listen;
     use crate::status::Status;
@@ -58,7 +58,7 @@ mod tests {
     fn who_waits_is_told_and_who_left_is_no_trouble() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("submit.sock");
-        let bound = bind(&Listen { socket: Some(path.clone()), ..listen() }).unwrap();
+        let bound = bind(&ListenConfig { socket: Some(path.clone()), ..listen() }).unwrap();
         let address = bound[0].to_string().parse::<std::net::SocketAddr>().unwrap();
         drop(TcpStream::connect(address).unwrap());
         let mut clients: Vec<Box<dyn Read>> = vec![

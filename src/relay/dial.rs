@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::trouble::{Cause, Phase, Trouble};
-use crate::config::{Host, RelayHost};
+use crate::config::{HostOrIp, RelayHost};
 
 /// RFC 8305 5, "Connection Attempt Delay".
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -76,8 +76,8 @@ impl Network for Internet {
 /// The host as it is configured, for people.
 pub(crate) fn name_of(host: &RelayHost) -> String {
     match &host.host {
-        Host::Name(name) => name.clone(),
-        Host::Address(address) => address.to_string(),
+        HostOrIp::Name(name) => name.clone(),
+        HostOrIp::Address(address) => address.to_string(),
     }
 }
 
@@ -88,8 +88,8 @@ pub(crate) async fn addresses<N: Network>(
     limit: Duration,
 ) -> Result<VecDeque<SocketAddr>, Trouble> {
     let name = match &host.host {
-        Host::Address(address) => return Ok([SocketAddr::new(*address, host.port)].into()),
-        Host::Name(name) => name,
+        HostOrIp::Address(address) => return Ok([SocketAddr::new(*address, host.port)].into()),
+        HostOrIp::Name(name) => name,
     };
     let told = |words: String| Trouble { phase: Phase::Resolve, peer: None, cause: Cause::Other(words) };
     match timeout(limit, network.resolve(name, host.port)).await {

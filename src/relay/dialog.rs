@@ -75,7 +75,11 @@ impl From<Trouble> for End {
 
 impl Connection {
     /// A connection over which transactions may be sent: [`Verified`] is the proof.
-    pub(super) fn new(channel: Channel<Verified>, offered: Capabilities, settings: &config::Relay) -> Self {
+    pub(super) fn new(
+        channel: Channel<Verified>,
+        offered: Capabilities,
+        settings: &config::RelayConfig,
+    ) -> Self {
         Connection {
             channel,
             offered,

@@ -170,7 +170,7 @@ pub trait Work: Send {
 
 /// One configured relayhost: TLS settings loaded, ready to connect.
 pub struct Relay {
-    settings: config::Relay,
+    settings: config::RelayConfig,
     protection: Protection,
     pace: Arc<Pace>,
     offer: Offer,
@@ -184,7 +184,7 @@ impl Relay {
     /// Loads what the settings name (certificates, keys, the system's trust bundle).
     ///
     /// Err: in words for the operator, naming the file and the key.
-    pub fn new(settings: config::Relay) -> Result<Relay, String> {
+    pub fn new(settings: config::RelayConfig) -> Result<Relay, String> {
         if settings.hosts.is_empty() {
             return Err("relayhost: no host is named".into());
         }

@@ -32,7 +32,7 @@ pub(crate) async fn open<T: Transport>(
     stream: T,
     peer: Peer,
     host: &config::RelayHost,
-    settings: &config::Relay,
+    settings: &config::RelayConfig,
     protection: &Protection,
     flight: &Arc<FirstFlight>,
 ) -> Result<Connection, Trouble> {
@@ -59,7 +59,7 @@ type Opened = Result<(Channel<Verified>, Capabilities), Trouble>;
 struct Opening<'a> {
     peer: Peer,
     host: &'a config::RelayHost,
-    settings: &'a config::Relay,
+    settings: &'a config::RelayConfig,
     flight: &'a Arc<FirstFlight>,
     /// What we call ourselves.
     hello: String,
@@ -136,11 +136,11 @@ impl Opening<'_> {
 }
 
 /// What we call ourselves on `stream`.
-fn name_for(stream: &impl Transport, hello: &config::Hello) -> io::Result<String> {
+fn name_for(stream: &impl Transport, hello: &config::EhloName) -> io::Result<String> {
     let name = match hello {
-        config::Hello::Name(name) => name.clone(),
+        config::EhloName::Name(name) => name.clone(),
         // RFC 5321 4.1.3.
-        config::Hello::AddressLiteral => match stream.local_address()?.ip().to_canonical() {
+        config::EhloName::AddressLiteral => match stream.local_address()?.ip().to_canonical() {
             IpAddr::V4(address) => format!("[{address}]"),
             IpAddr::V6(address) => format!("[IPv6:{address}]"),
         },

@@ -51,7 +51,7 @@ const MAX_LINE_OCTETS: usize = 512;
 pub(crate) async fn authenticate(
     channel: &mut Channel<Verified>,
     offered: &[String],
-    auth: &config::Auth,
+    auth: &config::AuthConfig,
 ) -> Result<(), Trouble> {
     let exchange = Exchange::new(offered, auth).await;
     let exchange = exchange.map_err(|words| channel.trouble(Phase::Auth, Cause::Other(words)))?;
@@ -129,7 +129,7 @@ impl From<Trouble> for Stop {
 }
 
 impl Exchange {
-    async fn new(offered: &[String], auth: &config::Auth) -> Result<Self, String> {
+    async fn new(offered: &[String], auth: &config::AuthConfig) -> Result<Self, String> {
         let allowed = allowed(auth);
         let common: Vec<&Mechname> = offered
             .iter()
@@ -265,7 +265,7 @@ fn in_words(error: &SessionError) -> String {
     }
 }
 
-fn allowed(auth: &config::Auth) -> Vec<&'static str> {
+fn allowed(auth: &config::AuthConfig) -> Vec<&'static str> {
     let all = MECHANISMS.iter().map(|mechanism| mechanism.mechanism.as_str());
     match &auth.mechanisms {
         None => all.collect(),

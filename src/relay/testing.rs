@@ -186,9 +186,9 @@ impl Work for Given {
 }
 
 /// Settings for one relay on loopback without TLS; tests change what they are about.
-pub(crate) fn settings() -> config::Relay {
-    let host = config::Host::Address("127.0.0.1".parse().unwrap());
-    config::Relay {
+pub(crate) fn settings() -> config::RelayConfig {
+    let host = config::HostOrIp::Address("127.0.0.1".parse().unwrap());
+    config::RelayConfig {
         hosts: vec![config::RelayHost { host, port: 2525 }],
         tls: config::Tls::None,
         auth: None,
@@ -198,6 +198,6 @@ pub(crate) fn settings() -> config::Relay {
         pipelining: config::Pipelining::Group,
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),
-        hello: config::Hello::Name("client.example".into()),
+        hello: config::EhloName::Name("client.example".into()),
     }
 }

@@ -7,7 +7,7 @@ use super::testing::authority::{Authority, file, tls_settings};
 use super::testing::network::{Far, NOW, Scripted};
 use super::testing::{Given, play, settings, transaction};
 use super::*;
-use crate::config::{Auth, Host, RelayHost, SecretSource, Tls, Trust};
+use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, Trust};
 
 const GREETED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
                        C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome\n";
@@ -15,7 +15,7 @@ const NO_LOGIN: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 2
                         C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 535 5.7.8 no\n";
 
 fn host(name: &str) -> RelayHost {
-    RelayHost { host: Host::Name(name.into()), port: 25 }
+    RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
 }
 
 /// A relay of two hosts, `first` with 127.0.0.1 and 127.0.0.2, `second` with 127.0.0.3.
@@ -26,9 +26,9 @@ async fn dialled(far: [Far; 3]) -> (Result<Peer, String>, Vec<String>) {
     );
     let password = file("pencil");
     let secret = SecretSource::File(password.path().into());
-    let auth = Some(Auth { username: "user".into(), secret, mechanisms: None });
+    let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
     let hosts = vec![host("first"), host("second")];
-    let relay = Relay::new(config::Relay { hosts, auth, ..settings() }).unwrap();
+    let relay = Relay::new(config::RelayConfig { hosts, auth, ..settings() }).unwrap();
     let connected = relay.connect_over(&network).await;
     let dialled = network.dialled().iter().map(|dialled| dialled.split(':').next().unwrap().into()).collect();
     let connected = connected.map(|connection| connection.peer().clone()).map_err(|told| told.to_string());
@@ -95,7 +95,7 @@ async fn a_host_that_cannot_be_looked_up_is_passed_over() {
         &[("127.0.0.3:25", Far::Accepts(NOW, "S: 220 hi\nC: EHLO client.example\nS: 250 mx\n"))],
     );
     let hosts = vec![host("first"), host("second")];
-    let relay = Relay::new(config::Relay { hosts, ..settings() }).unwrap();
+    let relay = Relay::new(config::RelayConfig { hosts, ..settings() }).unwrap();
     assert_eq!(relay.connect_over(&network).await.unwrap().peer().name, "second");
 }
 
@@ -128,7 +128,7 @@ async fn refused_dsn_parameters_are_remembered_beyond_their_connection() {
 async fn a_name_that_leads_elsewhere_gets_nothing_without_tls() {
     let network =
         Scripted::new(&[("localhost", &["192.0.2.5"])], &[("192.0.2.5:25", Far::Accepts(NOW, "S: 220 hi"))]);
-    let relay = Relay::new(config::Relay { hosts: vec![host("localhost")], ..settings() }).unwrap();
+    let relay = Relay::new(config::RelayConfig { hosts: vec![host("localhost")], ..settings() }).unwrap();
     let trouble = relay.connect_over(&network).await.err().unwrap();
     assert_eq!(
         trouble.to_string(),
@@ -139,10 +139,10 @@ async fn a_name_that_leads_elsewhere_gets_nothing_without_tls() {
 
 #[test]
 fn settings_that_cannot_work_are_refused_at_start() {
-    let refused = Relay::new(config::Relay { hosts: vec![], ..settings() }).err().unwrap();
+    let refused = Relay::new(config::RelayConfig { hosts: vec![], ..settings() }).err().unwrap();
     assert_eq!(refused, "relayhost: no host is named");
     let tls = Tls::StartTls(tls_settings(Trust::CaFile("/nowhere/ca.pem".into())));
-    let refused = Relay::new(config::Relay { tls, ..settings() }).err().unwrap();
+    let refused = Relay::new(config::RelayConfig { tls, ..settings() }).err().unwrap();
     assert!(refused.starts_with("tls.ca-file: cannot read /nowhere/ca.pem"), "{refused}");
 }
 
@@ -167,11 +167,11 @@ async fn a_message_over_tcp_and_tls() {
     };
     let sending = async {
         let secret = SecretSource::File(password.path().into());
-        let auth = Some(Auth { username: "user".into(), secret, mechanisms: None });
-        let hosts = vec![RelayHost { host: Host::Address(address.ip()), port: address.port() }];
+        let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
+        let hosts = vec![RelayHost { host: HostOrIp::Address(address.ip()), port: address.port() }];
         let tls = Tls::StartTls(tls_settings(Trust::CaFile(ca.path().into())));
         let idle = Duration::ZERO;
-        let relay = Relay::new(config::Relay { hosts, tls, auth, idle, ..settings() }).unwrap();
+        let relay = Relay::new(config::RelayConfig { hosts, tls, auth, idle, ..settings() }).unwrap();
         let message = transaction(1, "ann@example.org", &["ben@example.net"], "Subject: x\r\n\r\n");
         let mut given = Given::new([message]);
         relay.connect().await.unwrap().run(&mut given).await.unwrap();

@@ -26,7 +26,7 @@ use super::distrust::Distrust;
 use super::first_flight::FirstFlight;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs};
-use crate::config::{Host, RelayHost, Tls, TlsSettings, TlsVersion};
+use crate::config::{HostOrIp, RelayHost, Tls, TlsSettings, TlsVersion};
 use crate::tls_faults::{self, Peer};
 
 /// What any stream can do.
@@ -137,7 +137,7 @@ impl Client {
     pub(crate) async fn handshake<T: Transport>(
         &self,
         stream: T,
-        host: &Host,
+        host: &HostOrIp,
         flight: &Arc<FirstFlight>,
     ) -> Result<Verified, Cause> {
         let expected = match &self.server_name {
@@ -201,10 +201,10 @@ fn escaped(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-fn expected_name(host: &Host) -> Result<ServerName<'static>, String> {
+fn expected_name(host: &HostOrIp) -> Result<ServerName<'static>, String> {
     match host {
-        Host::Name(name) => name_from(name, "relayhost"),
-        Host::Address(address) => Ok(ServerName::from(*address)),
+        HostOrIp::Name(name) => name_from(name, "relayhost"),
+        HostOrIp::Address(address) => Ok(ServerName::from(*address)),
     }
 }
 

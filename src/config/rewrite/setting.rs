@@ -1,6 +1,6 @@
-//! What one value of `[rewrite]` may be.
+//! The types of single values in `[rewrite]`.
 //!
-//! Not here: the rule that a value keeps, where it is a type of `message/rewrite/`.
+//! Not here: the rules of types that `message/rewrite/` defines.
 
 use std::borrow::Cow;
 
@@ -11,26 +11,26 @@ use crate::envelope::Address;
 use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replacement, Selector, Template};
 
-/// A local part, in lower case.
+/// The name of a local user, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::config) struct User(pub(in crate::config) String);
+pub(in crate::config) struct LocalUser(pub(in crate::config) String);
 
-impl Setting for User {
+impl Setting for LocalUser {
     fn expected() -> Cow<'static, str> {
         "the name of a local user such as \"root\"".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let selector = Selector::parse(value.as_str()?).ok()?.to_string();
-        (!selector.contains('@')).then_some(User(selector))
+        (!selector.contains('@')).then_some(LocalUser(selector))
     }
 }
 
-/// Where the mail of a user goes.
+/// The address that gets the mail of a user.
 #[derive(Clone, Debug)]
-pub(super) struct Target(pub(super) Address);
+pub(super) struct AliasTarget(pub(super) Address);
 
-impl Setting for Target {
+impl Setting for AliasTarget {
     fn expected() -> Cow<'static, str> {
         "an address such as \"ops@example.com\" (nullmta runs no program and writes no mailbox)".into()
     }
@@ -38,11 +38,11 @@ impl Setting for Target {
     fn read(value: &DeValue<'_>) -> Option<Self> {
         // What aliases(5) would take for a program, a file or a list in one.
         let text = value.as_str().filter(|text| !text.starts_with(['|', '/', ':']))?;
-        Address::parse(text).ok().map(Target)
+        Address::parse(text).ok().map(AliasTarget)
     }
 }
 
-/// The one address for all recipients.
+/// The one address that replaces all recipients.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct OneRecipient(pub(in crate::config) Address);
 
@@ -61,7 +61,7 @@ impl Setting for OneRecipient {
     }
 }
 
-/// What the relay is told in the place of `<>`.
+/// The address that the relay gets in place of the null reverse-path `<>`.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct NullSender(pub(in crate::config) Address);
 
@@ -80,12 +80,12 @@ impl Setting for NullSender {
     }
 }
 
-/// Whether it has what only [`Template`]s fill in.
+/// Returns whether `text` has a variable such as `%u`, which only a [`Template`] replaces.
 fn has_variable(text: &str) -> bool {
     ["%u", "%d", "%h", "%%"].iter().any(|variable| text.contains(variable))
 }
 
-/// What was found where nothing is filled in.
+/// Describes a value in an error about a key that allows no variables.
 fn found_fixed(value: &DeValue<'_>) -> String {
     match value.as_str() {
         Some(text) if has_variable(text) => format!("{} (only sender has %u, %d, %h and %%)", found(value)),
@@ -93,17 +93,17 @@ fn found_fixed(value: &DeValue<'_>) -> String {
     }
 }
 
-/// Any text; what it may be depends on another key.
+/// The text of a header field, not parsed yet: what it may refer to depends on another key.
 #[derive(Clone, Debug)]
-pub(super) struct Text(pub(super) String);
+pub(super) struct UnparsedField(pub(super) String);
 
-impl Setting for Text {
+impl Setting for UnparsedField {
     fn expected() -> Cow<'static, str> {
         "a header field such as \"Reply-To: ops@example.com\"".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        value.as_str().map(|text| Text(text.to_owned()))
+        value.as_str().map(|text| UnparsedField(text.to_owned()))
     }
 }
 
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn every_type_keeps_its_rule() {
-        check::<User>(&["'root'", r#""\"a b\"""#], &["''", "'a b'", "'root@x'", "'@x'", "0"]);
-        check::<Target>(
+        check::<LocalUser>(&["'root'", r#""\"a b\"""#], &["''", "'a b'", "'root@x'", "'@x'", "0"]);
+        check::<AliasTarget>(
             &["'root'", "'ann@x.example'", r#""\"|x\"@y""#],
             &["'|/bin/sh'", "'/var/mail/x'", "':include:/x'", "''"],
         );

@@ -17,20 +17,20 @@ use zeroize::Zeroizing;
 use super::{MAX_OCTETS, SecretError, buffer, secret_of};
 use crate::secret::Secret;
 
-/// How long the program may take.
+/// How long the program may run.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many characters of its complaint an error repeats.
+/// The number of characters of its error output that an error repeats.
 const COMPLAINT: usize = 200;
 
-/// What a program left behind.
+/// The exit status and the output of a program that has ended.
 struct Ended {
     status: ExitStatus,
     stdout: Zeroizing<Vec<u8>>,
     stderr: Zeroizing<Vec<u8>>,
 }
 
-/// Runs the program and takes what it prints for the secret.
+/// Runs the program and returns the secret that it prints.
 pub(super) async fn run(words: &[String]) -> Result<Secret, SecretError> {
     let program = program_of(words);
     let not_run = |error| SecretError::NotRun(program.into(), error);
@@ -50,7 +50,7 @@ pub(super) async fn run(words: &[String]) -> Result<Secret, SecretError> {
     secret_of(ended.stdout).map_err(|bad| SecretError::NoSecret(format!("the output of {program}"), bad))
 }
 
-/// Whether there is a program to run.
+/// Checks whether the program exists and is executable.
 pub(super) fn check(words: &[String]) -> Result<(), SecretError> {
     let program = program_of(words);
     let not_run = |error| SecretError::NotRun(program.into(), error);
@@ -61,7 +61,7 @@ pub(super) fn check(words: &[String]) -> Result<(), SecretError> {
     Err(not_run(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file")))
 }
 
-/// The parser lets no empty list through; an empty path is then not found.
+/// Returns the path of the program. The parser refuses an empty list; if there were one, the empty path is not found.
 fn program_of(words: &[String]) -> &str {
     words.first().map_or("", String::as_str)
 }
@@ -70,7 +70,7 @@ fn command_of(words: &[String]) -> Command {
     let mut command = Command::new(program_of(words));
     command
         .args(words.iter().skip(1))
-        // It is not for the program to tell systemd how we are.
+        // The program must not report our state to systemd.
         .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -86,8 +86,8 @@ async fn end_of(child: &mut Child) -> io::Result<Ended> {
     Ok(Ended { status: child.wait().await?, stdout, stderr })
 }
 
-/// What comes from `pipe`, up to one octet more than a secret may have. Then the pipe is closed, and
-/// a program that goes on writing to it dies of that.
+/// Reads from `pipe` up to one octet more than a secret may have. Then the pipe is closed, and a program that goes on
+/// writing to it gets SIGPIPE.
 async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut octets = buffer();
     if let Some(pipe) = pipe {
@@ -96,7 +96,7 @@ async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Zeroizing<V
     Ok(octets)
 }
 
-/// The program may have started others, which hold the pipes.
+/// Kills the whole process group: the program may have started others, which hold the pipes open.
 fn kill(group: Option<u32>) {
     let pid = group.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid {
@@ -105,7 +105,8 @@ fn kill(group: Option<u32>) {
     }
 }
 
-/// The last line of `stderr`, short and printable, without what was printed as the secret.
+/// Returns the last line of `stderr`, short and printable. Anything that also stands in `stdout` is masked, since it may
+/// be the secret.
 fn complaint(stderr: &[u8], stdout: &[u8]) -> String {
     let (stderr, stdout) = (String::from_utf8_lossy(stderr), String::from_utf8_lossy(stdout));
     let stdout = Zeroizing::new(stdout.into_owned());

@@ -1,4 +1,4 @@
-//! Why there is no secret, and what to do about it.
+//! Errors about secrets: why there is none, and what to do about it.
 
 use std::fmt;
 use std::io;
@@ -8,24 +8,24 @@ use std::process::ExitStatus;
 use super::command::TIMEOUT;
 use crate::config::access::OpenFault;
 
-/// Why there is no secret. Never says any of what was read.
+/// The reason why there is no secret. It never contains anything that was read.
 #[derive(Debug)]
 pub enum SecretError {
     /// The file at this path cannot be read, or must not be used.
     File(PathBuf, OpenFault),
-    /// `$CREDENTIALS_DIRECTORY` is not set; the credential's name.
+    /// `$CREDENTIALS_DIRECTORY` is not set; holds the name of the credential.
     NoCredentials(String),
-    /// The program is not there, or is none.
+    /// The program does not exist, or cannot be run.
     NotRun(String, io::Error),
     /// The program took too long and was killed.
     TimedOut(String),
-    /// The program failed; the last line it said on standard error.
+    /// The program failed; holds the last line that it wrote to standard error.
     Failed(String, ExitStatus, String),
-    /// The file or program named here gave something else than a secret.
+    /// The file or program named here gave something that is not a secret.
     NoSecret(String, BadSecret),
 }
 
-/// Why some octets are no secret.
+/// The reason why some octets are not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSecret {
     /// Nothing, or a line break alone.

@@ -1,10 +1,10 @@
-//! Where a secret comes from, and reading it.
+//! Reads a secret from its source: a file, a systemd credential, or the output of a command.
 //!
-//! Promises: read anew each time, so that a rotated secret is used without a restart; a file that
-//! others can read is refused (`config/access.rs`); a command is run without a shell, for 30 seconds at most; what is read is wiped from memory, and no
-//! error repeats any of it.
+//! Promises: the secret is read anew each time, so that a rotated secret is used without a restart; a file that others
+//! can read is refused (`config/access.rs`); a command is run without a shell, for 30 seconds at most; the octets that
+//! were read are wiped from memory, and no error repeats any of them.
 //!
-//! Fails: [`SecretError`]. It is relay-wide trouble: the mail stays queued.
+//! Fails: [`SecretError`]. No relay can be used then; the mail stays queued.
 
 mod command;
 mod error;
@@ -21,16 +21,17 @@ pub use error::{BadSecret, SecretError};
 use super::access::{Guard, OpenFault, open};
 use crate::secret::Secret;
 
-/// The longest secret: room for an OAuth token.
+/// The longest secret, in octets: enough for an OAuth token.
 const MAX_OCTETS: usize = 16 * 1024;
 
-/// U+FEFF, which editors of other systems put in front of a text: it is no part of a password.
+/// U+FEFF, which some editors put in front of a text. It is not part of the password.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// `password-file`: an absolute path. Its owner is root or us, and alone can read it, or a group of ours too.
+    /// `password-file`: an absolute path. The owner of the file is root or us; only the owner, or also a group of ours,
+    /// may read it.
     File(PathBuf),
     /// `credential`: the name of a file in `$CREDENTIALS_DIRECTORY`, which systemd made for us.
     Credential(String),
@@ -50,9 +51,8 @@ impl SecretSource {
         }
     }
 
-    /// Whether [`read`](Self::read) would find a secret, as far as can be seen without running a
-    /// command. A credential is looked for only where systemd has given us some: `nullmta check`
-    /// runs without. Blocks on the disk.
+    /// Checks whether [`read`](Self::read) would find a secret, without running a command. A credential is checked only if
+    /// systemd gave this process any; `nullmta check` usually runs without. Blocks on the disk.
     pub(super) fn check(&self) -> Result<(), SecretError> {
         match self {
             SecretSource::File(path) => read_file(path, Guard::Ourselves).map(drop),
@@ -92,8 +92,8 @@ fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
     secret_of(octets).map_err(|bad| SecretError::NoSecret(path.display().to_string(), bad))
 }
 
-/// Room for the longest secret and for the octet that shows it is too long: it never grows, which
-/// would leave a copy behind.
+/// Returns an empty buffer for the longest secret and one octet more, which shows that a secret is too long. The buffer
+/// never grows, because growing would leave a copy behind in memory.
 fn buffer() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(Vec::with_capacity(MAX_OCTETS + 64))
 }

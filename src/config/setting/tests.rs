@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Mechanism;
-use crate::config::units::Count;
+use crate::config::units::PositiveCount;
 
 /// Whether `toml` is a value of `T`; panics when it is no TOML.
 fn accepts<T: Setting>(toml: &str) -> bool {
@@ -18,7 +18,7 @@ fn check<T: Setting>(good: &[&str], bad: &[&str]) {
 
 #[test]
 fn every_type_keeps_its_rule() {
-    check::<Count>(&["1", "4_294_967_295", "0x10"], &["0", "-1", "4294967296", "1.0", "'1'", "true"]);
+    check::<PositiveCount>(&["1", "4_294_967_295", "0x10"], &["0", "-1", "4294967296", "1.0", "'1'", "true"]);
     check::<AbsolutePath>(&["'/'", "'/a b'"], &["''", "'a'", "'./a'", "'~/a'", r#""/a\nb""#, r#""/\u0000""#]);
     check::<HostName>(
         &["'host'", "'a.b-c.example'", "'host_1'", "'xn--bcher-kva.example'"],
@@ -53,7 +53,7 @@ fn every_type_keeps_its_rule() {
     );
     check::<Address>(&["'root'", "'ann@example.org'"], &["''", "'a b'", "'<a@b>'"]);
     check::<Mechanism>(&["'PLAIN'", "'SCRAM-SHA-256'"], &["'plain'", "'XOAUTH2'", "''"]);
-    check::<OrOff<Count>>(&["'off'", "5"], &["'on'", "false", "0"]);
+    check::<OrOff<PositiveCount>>(&["'off'", "5"], &["'on'", "false", "0"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod stopping;
 
 use std::time::Duration;
 
-use crate::config::Listen;
+use crate::config::ListenConfig;
 
 /// How long a session may idle, in these tests.
 const IDLE: Duration = Duration::from_secs(300);
@@ -30,8 +30,8 @@ async fn until(done: impl Fn() -> bool) {
 }
 
 /// Limits that no test meets by accident.
-pub(super) fn listen() -> Listen {
-    Listen {
+pub(super) fn listen() -> ListenConfig {
+    ListenConfig {
         addresses: vec!["127.0.0.1:0".parse().unwrap()],
         socket: None,
         hostname: "host.example.org".into(),

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::client::{Client, TO_DATA};
 use super::{listen, until};
-use crate::config::Listen;
+use crate::config::ListenConfig;
 use crate::envelope::Submitter;
 use crate::listener::Service;
 use crate::listener::intake::{Desk, refusal_of};
@@ -71,19 +71,19 @@ fn noon() -> Zoned {
 
 impl Host {
     /// A host as `change` has it.
-    pub fn new(change: impl FnOnce(&mut Listen, &mut Options)) -> Host {
+    pub fn new(change: impl FnOnce(&mut ListenConfig, &mut Options)) -> Host {
         Host::with_clock(change, noon)
     }
 
     /// With another clock.
-    pub fn with_clock(change: impl FnOnce(&mut Listen, &mut Options), clock: fn() -> Zoned) -> Host {
+    pub fn with_clock(change: impl FnOnce(&mut ListenConfig, &mut Options), clock: fn() -> Zoned) -> Host {
         Host::on(Arc::new(RealFs), change, clock)
     }
 
     /// On another disk.
     pub fn on(
         disk: Arc<dyn Fs>,
-        change: impl FnOnce(&mut Listen, &mut Options),
+        change: impl FnOnce(&mut ListenConfig, &mut Options),
         clock: fn() -> Zoned,
     ) -> Host {
         let directory = tempfile::tempdir().unwrap();
@@ -327,7 +327,7 @@ async fn a_full_disk_is_452_and_the_session_goes_on() {
 #[tokio::test]
 async fn a_disk_that_fails_at_the_commit_is_4xx_and_good_again_it_is_250() {
     let disk = SimFs::new();
-    let under_root = |_: &mut Listen, options: &mut Options| options.directory = "/spool".into();
+    let under_root = |_: &mut ListenConfig, options: &mut Options| options.directory = "/spool".into();
     let mut host = Host::on(Arc::new(disk.clone()), under_root, noon);
     let (mut client, _) = host.session(1).await;
     for (error, said) in [(ErrorKind::Other, "451 4.3.0"), (ErrorKind::StorageFull, "452 4.3.1")] {

@@ -5,7 +5,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(100);
 
 fn host(name: &str) -> RelayHost {
-    RelayHost { host: Host::Name(name.into()), port: 25 }
+    RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
 }
 
 async fn race<'a>(network: &'a Scripted, name: &str) -> Race<'a, Scripted> {
@@ -120,7 +120,7 @@ async fn lookups_that_fail_name_the_host() {
         let trouble = addresses(&network, &host(name), LIMIT).await.unwrap_err();
         assert_eq!(trouble.to_string(), expected);
     }
-    let given = RelayHost { host: Host::Address("2001:db8::1".parse().unwrap()), port: 465 };
+    let given = RelayHost { host: HostOrIp::Address("2001:db8::1".parse().unwrap()), port: 465 };
     let expected: SocketAddr = "[2001:db8::1]:465".parse().unwrap();
     assert_eq!(addresses(&network, &given, LIMIT).await.unwrap(), [expected]);
 }

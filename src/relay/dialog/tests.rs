@@ -34,7 +34,7 @@ struct Ended {
 
 async fn run_with(
     offered: Capabilities,
-    settings: config::Relay,
+    settings: config::RelayConfig,
     script: &str,
     messages: Vec<Transaction>,
 ) -> Ended {
@@ -46,7 +46,7 @@ async fn run_with(
 async fn run_at(
     pace: Arc<Pace>,
     offered: Capabilities,
-    settings: config::Relay,
+    settings: config::RelayConfig,
     script: &str,
     messages: Vec<Transaction>,
 ) -> Ended {
@@ -64,8 +64,8 @@ async fn run(offered: Capabilities, script: &str, messages: Vec<Transaction>) ->
     run_with(offered, settings(), script, messages).await
 }
 
-fn across() -> config::Relay {
-    config::Relay { pipelining: Pipelining::Across, ..settings() }
+fn across() -> config::RelayConfig {
+    config::RelayConfig { pipelining: Pipelining::Across, ..settings() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn a_relay_that_does_not_bear_several_commands_gets_one_at_a_time() {
     for (pipelining, place) in places {
         for failure in ["S: 503 5.5.1 pipelined", "!close", "!stall"] {
             let script = format!("{place}{failure}");
-            let settings = config::Relay { pipelining, ..settings() };
+            let settings = config::RelayConfig { pipelining, ..settings() };
             let pace = Arc::new(Pace::new(pipelining));
             let messages = vec![message(1, "one"), message(2, "two")];
             let first = run_at(pace.clone(), self::pipelining(), settings.clone(), &script, messages).await;
@@ -137,7 +137,7 @@ async fn in_lock_step_the_same_failures_are_trouble_at_their_place() {
         (Phase::Rcpt, "S: 250 ok\nC: RCPT TO:<ben@example.net>\n"),
         (Phase::Data, "S: 250 ok\nC: RCPT TO:<ben@example.net>\nS: 250 ok\nC: DATA\n"),
     ];
-    let settings = config::Relay { pipelining: Pipelining::Off, ..settings() };
+    let settings = config::RelayConfig { pipelining: Pipelining::Off, ..settings() };
     for (phase, place) in places {
         for failure in ["S: 503 5.5.1 no", "!close", "!stall"] {
             let script = format!("C: MAIL FROM:<ann@example.org>\n{place}{failure}");
@@ -166,7 +166,7 @@ async fn a_relay_that_takes_leave_keeps_its_pace() {
 /// trouble's phase), and what the relay still hears.
 struct Case {
     offered: Capabilities,
-    settings: config::Relay,
+    settings: config::RelayConfig,
     messages: Vec<Transaction>,
     script: String,
     reports: Vec<String>,
@@ -323,7 +323,7 @@ async fn what_the_relay_cannot_take_is_not_offered_to_it() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_per_connection_are_counted() {
-    let settings = config::Relay { messages_per_connection: NonZeroUsize::MIN, ..settings() };
+    let settings = config::RelayConfig { messages_per_connection: NonZeroUsize::MIN, ..settings() };
     let script = format!("{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye");
     let ended = run_with(pipelining(), settings, &script, vec![message(1, "one"), message(2, "two")]).await;
     ended.result.unwrap();
@@ -492,7 +492,7 @@ async fn a_connection_that_has_served_may_be_ended_in_the_content() {
 async fn an_unanswered_quit_holds_up_nobody() {
     let begun = tokio::time::Instant::now();
     let (near, far) = wire("192.0.2.5:587");
-    let settings = config::Relay { idle: Duration::ZERO, ..settings() };
+    let settings = config::RelayConfig { idle: Duration::ZERO, ..settings() };
     let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
     let mut given = Given::new(vec![]);
     let silent = tokio::spawn(async move { play(far, "C: QUIT\n!stall").await });

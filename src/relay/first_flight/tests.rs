@@ -11,7 +11,7 @@ use super::super::testing::authority::{Authority, Identity, tls_settings};
 use super::super::testing::{Given, Wire, play, settings, transaction, wire};
 use super::super::{Relay, Trouble};
 use super::*;
-use crate::config::{self, Host, RelayHost, Tls, TlsSettings, Trust};
+use crate::config::{self, HostOrIp, RelayHost, Tls, TlsSettings, Trust};
 use crate::journal::testing::Captured;
 
 /// What goes into one segment on most networks.
@@ -98,9 +98,9 @@ impl Network for Firewalled {
 }
 
 fn relay(tls: TlsSettings, is_implicit: bool) -> Relay {
-    let hosts = vec![RelayHost { host: Host::Name("mx.example".into()), port: 587 }];
+    let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: 587 }];
     let tls = if is_implicit { Tls::Implicit(tls) } else { Tls::StartTls(tls) };
-    Relay::new(config::Relay { hosts, tls, idle: Duration::ZERO, ..settings() }).unwrap()
+    Relay::new(config::RelayConfig { hosts, tls, idle: Duration::ZERO, ..settings() }).unwrap()
 }
 
 /// One message on one connection: what was reported of it.

@@ -8,7 +8,7 @@ use super::super::first_flight::KeyExchange;
 use super::super::testing::authority::{Authority, Identity, file, tls_settings};
 use super::super::testing::{play, settings, wire};
 use super::*;
-use crate::config::{Auth, Host, RelayHost, SecretSource, Tls, TlsSettings, TlsVersion, Trust};
+use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, TlsSettings, TlsVersion, Trust};
 
 const EHLO: &str = "S: 220 mx.example ESMTP\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\n\
                     S: 250 STARTTLS\n";
@@ -27,7 +27,12 @@ struct Ended {
 }
 
 /// Opens a session with a relay that plays `plain`, and then `protected` behind a handshake.
-async fn ended(settings: &config::Relay, plain: &str, tls: Option<TlsAcceptor>, protected: &str) -> Ended {
+async fn ended(
+    settings: &config::RelayConfig,
+    plain: &str,
+    tls: Option<TlsAcceptor>,
+    protected: &str,
+) -> Ended {
     let host = &settings.hosts[0];
     let address = if matches!(settings.tls, Tls::None) { "127.0.0.1:2525" } else { "192.0.2.5:587" };
     let (near, far) = wire(address);
@@ -55,12 +60,12 @@ async fn ended(settings: &config::Relay, plain: &str, tls: Option<TlsAcceptor>, 
 }
 
 /// Settings with a login, for a relay that is to be `mx.example`; the secret's file goes with them.
-fn with_tls(tls: Tls) -> (config::Relay, tempfile::NamedTempFile) {
+fn with_tls(tls: Tls) -> (config::RelayConfig, tempfile::NamedTempFile) {
     let file = file("pencil");
     let secret = SecretSource::File(file.path().into());
-    let hosts = vec![RelayHost { host: Host::Name("mx.example".into()), port: 587 }];
-    let auth = Some(Auth { username: "user".into(), secret, mechanisms: None });
-    (config::Relay { hosts, tls, auth, ..settings() }, file)
+    let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: 587 }];
+    let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
+    (config::RelayConfig { hosts, tls, auth, ..settings() }, file)
 }
 
 fn pinned(relay: &Identity) -> TlsSettings {
@@ -92,7 +97,7 @@ async fn loopback_without_tls() {
     let opened = ended(&settings, &format!("S: 220 mx.example ESMTP\n{LOGIN}"), None, "").await.opened;
     assert_eq!(opened.unwrap().tls, None);
 
-    let anonymous = config::Relay { auth: None, ..settings };
+    let anonymous = config::RelayConfig { auth: None, ..settings };
     let old =
         "S: 220 mx.example SMTP\nC: EHLO client.example\nS: 500 what\nC: HELO client.example\nS: 250 mx\n";
     ended(&anonymous, old, None, "").await.opened.unwrap();
@@ -209,7 +214,7 @@ async fn a_stalled_handshake_times_out() {
 /// A relay that is told `localhost` or a container's id refuses EHLO, or later the mail.
 #[tokio::test(start_paused = true)]
 async fn without_a_name_we_say_our_address() {
-    let literal = config::Relay { hello: config::Hello::AddressLiteral, ..settings() };
+    let literal = config::RelayConfig { hello: config::EhloName::AddressLiteral, ..settings() };
     let script = "S: 220 mx ESMTP\nC: EHLO [192.0.2.77]\nS: 250 mx";
     let ended = ended(&literal, script, None, "").await;
     assert!(ended.opened.is_ok(), "{ended:?}");

@@ -166,14 +166,14 @@ impl Relay {
 
 /// A user whose password is in a file; the file goes with the value.
 struct User {
-    auth: config::Auth,
+    auth: config::AuthConfig,
     _file: tempfile::NamedTempFile,
 }
 
 fn user(password: &str, mechanisms: Option<Vec<config::Mechanism>>) -> User {
     let file = authority::file(password);
     let secret = SecretSource::File(file.path().into());
-    User { auth: config::Auth { username: USER.into(), secret, mechanisms }, _file: file }
+    User { auth: config::AuthConfig { username: USER.into(), secret, mechanisms }, _file: file }
 }
 
 fn offers(names: &str) -> Vec<String> {
@@ -239,7 +239,7 @@ async fn the_best_common_mechanism_is_taken() {
 /// Nothing is sent, and the secret is not even read.
 #[tokio::test]
 async fn nothing_in_common_tells_both_sides() {
-    let unreadable = |mechanisms| config::Auth {
+    let unreadable = |mechanisms| config::AuthConfig {
         username: USER.into(),
         secret: SecretSource::File("/nowhere/secret".into()),
         mechanisms,
@@ -270,7 +270,7 @@ async fn nothing_in_common_tells_both_sides() {
 async fn an_unreadable_secret_sends_nothing() {
     let (mut channel, far) = channel();
     let secret = SecretSource::File("/nowhere/secret".into());
-    let auth = config::Auth { username: USER.into(), secret, mechanisms: None };
+    let auth = config::AuthConfig { username: USER.into(), secret, mechanisms: None };
     assert_eq!(authenticate(&mut channel, &offers("PLAIN"), &auth).await.unwrap_err().phase, Phase::Auth);
     drop(channel);
     assert_eq!(play(far, "").await, "");

@@ -10,8 +10,8 @@ use super::super::testing::wire;
 use super::*;
 use crate::config::Trust;
 
-fn named(name: &str) -> Host {
-    Host::Name(name.into())
+fn named(name: &str) -> HostOrIp {
+    HostOrIp::Name(name.into())
 }
 
 fn client(settings: &TlsSettings) -> Client {
@@ -19,7 +19,7 @@ fn client(settings: &TlsSettings) -> Client {
 }
 
 /// The handshake with a relay, and a line through it: the same whatever key exchange is offered.
-async fn shaken(client: &Client, host: &Host, relay: TlsAcceptor) -> Result<&'static str, String> {
+async fn shaken(client: &Client, host: &HostOrIp, relay: TlsAcceptor) -> Result<&'static str, String> {
     let shaken = shaken_offering(KeyExchange::PostQuantum, client, host, relay.clone()).await;
     assert_eq!(shaken_offering(KeyExchange::Classical, client, host, relay).await, shaken);
     shaken
@@ -28,7 +28,7 @@ async fn shaken(client: &Client, host: &Host, relay: TlsAcceptor) -> Result<&'st
 async fn shaken_offering(
     key_exchange: KeyExchange,
     client: &Client,
-    host: &Host,
+    host: &HostOrIp,
     relay: TlsAcceptor,
 ) -> Result<&'static str, String> {
     let (near, far) = wire("192.0.2.5:587");
@@ -71,7 +71,7 @@ async fn verified_by_authority_and_name() {
         (named("mx.example"), relay("mx.example")),
         (named("MX.example."), relay("mx.example")),
         (named("mx.a.example"), relay("*.a.example")),
-        (Host::Address(address), relay("192.0.2.5")),
+        (HostOrIp::Address(address), relay("192.0.2.5")),
     ];
     for (host, relay) in cases {
         assert_eq!(shaken(&ours, &host, relay).await, Ok("TLSv1.3"), "{host:?}");
@@ -80,7 +80,7 @@ async fn verified_by_authority_and_name() {
     assert_eq!(shaken(&ours, &named("mx.example"), old).await, Ok("TLSv1.2"));
 
     let renamed = client(&TlsSettings { server_name: Some("internal.example".into()), ..settings });
-    assert_eq!(shaken(&renamed, &Host::Address(address), relay("internal.example")).await, Ok("TLSv1.3"));
+    assert_eq!(shaken(&renamed, &HostOrIp::Address(address), relay("internal.example")).await, Ok("TLSv1.3"));
     shaken(&renamed, &named("mx.example"), relay("mx.example")).await.unwrap_err();
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
 use super::super::*;
-use crate::config::{Pipelining, Relay};
+use crate::config::{Pipelining, RelayConfig};
 use crate::queue_id::QueueId;
 use crate::relay::testing::{Given, peer, settings, transaction, wire};
 use crate::relay::{Report, Transaction, Unmarked, Verdict};
@@ -179,7 +179,7 @@ fn transactions(messages: &[Message]) -> Vec<Transaction> {
 
 async fn played(pipelining: Pipelining, messages: &[Message], surplus: &[Surplus]) -> (Vec<Report>, Truth) {
     let (near, far) = wire("192.0.2.5:587");
-    let settings = Relay { pipelining, ..settings() };
+    let settings = RelayConfig { pipelining, ..settings() };
     let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
     let offered = Capabilities { pipelining: true, ..Capabilities::default() };
     let connection = Connection::new(channel, offered, &settings);
