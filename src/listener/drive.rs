@@ -39,6 +39,7 @@ impl fmt::Display for End {
             }
             End::Lost(error) => write!(f, "lost connection: {}", connection(Peer::CLIENT, error)),
             End::TimedOut => f.write_str("timeout"),
+            End::NoMessage => f.write_str("timeout: no message"),
             End::NotReading => f.write_str("timeout: replies are not read"),
             End::Stopped => f.write_str("stopping"),
             End::LineTooLong => f.write_str("line without end"),
@@ -195,7 +196,7 @@ impl<B: Backend> Driver<B> {
             Err(refusal) => self.session.refused(refusal),
         };
         // The disk's time is not the client's.
-        self.wire.note_progress();
+        self.wire.note_message();
         self.answer(Answered::EndOfData, 0, reply).await.map(drop)
     }
 
@@ -264,6 +265,7 @@ impl<B: Backend> Driver<B> {
         match end {
             End::Closed => wire.hang_up(None).await,
             End::TimedOut => wire.hang_up(Some(&session.idle_timeout())).await,
+            End::NoMessage => wire.hang_up(Some(&session.no_message())).await,
             End::Stopped => wire.hang_up(Some(&session.shutting_down())).await,
             // What was said before is said; how it is taken no longer matters.
             End::Dropped => drop(wire.flush().await),
@@ -331,6 +333,7 @@ mod tests {
             (End::Lost(io::ErrorKind::UnexpectedEof.into()), "lost connection"),
             (End::Lost(io::Error::other("x")), "lost connection: x"),
             (End::TimedOut, "timeout"),
+            (End::NoMessage, "timeout: no message"),
             (End::NoTls(io::Error::other("x")), "TLS handshake failed: x"),
         ];
         for (end, expected) in cases {

@@ -67,7 +67,8 @@ const WRITE_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE_WITHIN_MESSAGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A whole message over TCP may take so many times the idle timeout, two hours as a rule, and longer only while its
-/// content comes at a fair pace: else an octet now and then holds a place for ever.
+/// content comes at a fair pace: else an octet now and then holds a place for ever. So many times it is what a session of
+/// either kind has without a transaction: else a NOOP now and then does.
 const TRANSACTION: u32 = 24;
 
 /// What the configuration says to a session.
@@ -89,7 +90,7 @@ impl Terms {
             Peer::Uid(_) => (idle.max(PAUSE_WITHIN_MESSAGE), 7 * idle.max(PAUSE_WITHIN_MESSAGE)),
             Peer::Loopback(_) => (idle, TRANSACTION * idle),
         };
-        Pace { idle, content, transaction, write: idle.min(WRITE_LIMIT) }
+        Pace { idle, content, transaction, without_message: TRANSACTION * idle, write: idle.min(WRITE_LIMIT) }
     }
 }
 

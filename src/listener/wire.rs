@@ -11,7 +11,8 @@
 //!    a limit of its own.
 //!
 //! 4. A whole transaction has a limit, too, which only content extends, by its octets: one that comes octet by octet
-//!    ends.
+//!    ends. So does a session without one, however busy it is: no transaction ends later than its limit behind the
+//!    moment at which it would have had to begin.
 //!
 //! Fails with the [`End`] of the session.
 
@@ -35,6 +36,8 @@ pub enum End {
     Lost(io::Error),
     /// The client did nothing for too long; it was told 421 4.4.2.
     TimedOut,
+    /// The client brought no message for too long; it was told 421 4.4.2.
+    NoMessage,
     /// The client did not read our replies.
     NotReading,
     /// We are stopping; the client was told 421 4.3.2.
@@ -73,14 +76,22 @@ pub struct Pace {
     pub content: Duration,
     /// From the beginning of a transaction to its end.
     pub transaction: Duration,
+    /// From the greeting, or the end of a message, to the beginning of the next transaction.
+    pub without_message: Duration,
     /// To make room for our replies.
     pub write: Duration,
 }
 
 impl Pace {
-    /// The same for every wait; none for a whole transaction.
+    /// The same for every wait; none for a whole transaction, and none for a session without one.
     pub const fn even(limit: Duration) -> Self {
-        Pace { idle: limit, content: limit, transaction: Duration::MAX, write: limit }
+        Pace {
+            idle: limit,
+            content: limit,
+            transaction: Duration::MAX,
+            without_message: Duration::MAX,
+            write: limit,
+        }
     }
 }
 
@@ -135,19 +146,23 @@ pub(super) struct Wire {
     pace: Pace,
     stop: StopSignal,
     idle_since: Instant,
+    /// When the next transaction must have begun.
+    message_until: Option<Instant>,
     /// When the transaction that is open must be over.
     transaction_until: Option<Instant>,
 }
 
 impl Wire {
     pub fn new(stream: BoxStream, pace: Pace, stop: StopSignal) -> Self {
+        let now = Instant::now();
         Wire {
             stream,
             input: Input::new(),
             output: Vec::new(),
             pace,
             stop,
-            idle_since: Instant::now(),
+            idle_since: now,
+            message_until: now.checked_add(pace.without_message),
             transaction_until: None,
         }
     }
@@ -166,10 +181,18 @@ impl Wire {
         self.idle_since = Instant::now();
     }
 
-    /// Whether a transaction is open: its limit begins with it.
+    /// Whether a transaction is open: its limit begins with it, but one that follows others without a message has no
+    /// more time than is left to the session.
     pub fn note_transaction(&mut self, is_open: bool) {
-        let until = || Instant::now().checked_add(self.pace.transaction);
+        let begun = [Some(Instant::now()), self.message_until].into_iter().flatten().min();
+        let until = || begun.and_then(|begun| begun.checked_add(self.pace.transaction));
         self.transaction_until = if is_open { self.transaction_until.or_else(until) } else { None };
+    }
+
+    /// A message has come to its end, whatever became of it.
+    pub fn note_message(&mut self) {
+        self.message_until = Instant::now().checked_add(self.pace.without_message);
+        self.note_progress();
     }
 
     /// So many octets of content have come.
@@ -189,7 +212,14 @@ impl Wire {
             self.input.shrink();
         }
         let idle_until = self.idle_since + if in_flight { self.pace.content } else { self.pace.idle };
-        let idle_until = self.transaction_until.map_or(idle_until, |until| until.min(idle_until));
+        let (limit, end) = match self.transaction_until {
+            Some(until) => (Some(until), End::TimedOut),
+            None => (self.message_until, End::NoMessage),
+        };
+        let (idle_until, end) = match limit {
+            Some(until) if until < idle_until => (until, end),
+            _ => (idle_until, End::TimedOut),
+        };
         loop {
             let stop_at = self.stop.deadline();
             let until = stop_at.map_or(idle_until, |deadline| deadline.min(idle_until));
@@ -203,7 +233,7 @@ impl Wire {
                 got = stream.read(&mut input.octets[input.end..]) => return input.received(got),
                 _ = stop.given(), if stop_at.is_none() => {}
                 () = sleep_until(until) => {
-                    return Err(if stop_at == Some(until) { End::Stopped } else { End::TimedOut });
+                    return Err(if stop_at == Some(until) { End::Stopped } else { end });
                 }
             }
         }
@@ -292,8 +322,13 @@ mod tests {
     fn wire(room: usize) -> (Wire, DuplexStream) {
         let (ours, theirs) = duplex(room);
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        let pace =
-            Pace { idle: minutes(5), content: minutes(5), transaction: minutes(60), write: minutes(1) };
+        let pace = Pace {
+            idle: minutes(5),
+            content: minutes(5),
+            transaction: minutes(60),
+            without_message: minutes(60),
+            write: minutes(1),
+        };
         (Wire::new(Box::new(ours), pace, stop_signal().1), theirs)
     }
 

@@ -74,6 +74,7 @@ impl Options {
             auth_requires_tls: self.security != Security::None,
             auth_required: auth,
             max_errors: 100,
+            max_junk_commands: u32::MAX,
         }
     }
 }

@@ -80,6 +80,29 @@ impl<'a> Command<'a> {
         use Command::{Ehlo, Helo, Quit, Rset, StartTls};
         matches!(self, Helo(_) | Ehlo(_) | Rset | StartTls | Quit)
     }
+
+    /// Whether a client may say it for ever and bring no message nearer. MAIL is one, which RSET undoes: a message
+    /// that is taken pays for it. RCPT, DATA and octets of content need a MAIL each, or are refused for good.
+    pub fn is_junk(&self) -> bool {
+        use Command::{
+            Auth, Bdat, Data, Ehlo, Etrn, Expn, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, StartTls, Vrfy,
+        };
+        match self {
+            Helo(_)
+            | Ehlo(_)
+            | Mail { .. }
+            | Rset
+            | Noop
+            | Help
+            | Vrfy
+            | Expn
+            | Etrn
+            | StartTls
+            | Auth { .. } => true,
+            Bdat { octets, last } => *octets == 0 && !last,
+            Rcpt(_) | Data | Quit => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

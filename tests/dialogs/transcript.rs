@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # What it shows, and why that matters. Further comments anywhere.
-//! policy: max-message-size=100 max-recipients=2 max-errors=3 starttls
+//! policy: max-message-size=100 max-recipients=2 max-errors=3 max-junk-commands=3 starttls
 //! policy: auth=PLAIN,LOGIN auth-required auth-requires-tls
 //! after: recipient     ehlo, recipient, data or chunk: what was said before, silently
 //! not-by-octets        only whole: where it matters what is behind a command already
@@ -121,6 +121,7 @@ fn set(policy: &mut Policy, setting: &str) {
     match setting.split_once('=') {
         Some(("max-message-size", value)) => policy.max_message_size = value.parse().unwrap(),
         Some(("max-recipients", value)) => policy.max_recipients = value.parse().unwrap(),
+        Some(("max-junk-commands", value)) => policy.max_junk_commands = value.parse().unwrap(),
         Some(("max-errors", value)) => policy.max_errors = value.parse().unwrap(),
         Some(("auth", value)) => policy.auth = value.split(',').map(str::to_owned).collect(),
         None if setting == "starttls" => policy.starttls = true,

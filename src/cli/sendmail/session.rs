@@ -161,6 +161,7 @@ fn policy(max_message_size: u64) -> Policy {
         auth_requires_tls: true,
         auth_required: false,
         max_errors: 100,
+        max_junk_commands: u32::MAX,
     }
 }
 

@@ -182,6 +182,7 @@ pub fn policy() -> Policy {
         auth_requires_tls: false,
         auth_required: false,
         max_errors: 20,
+        max_junk_commands: u32::MAX,
     }
 }
 
@@ -192,7 +193,8 @@ pub fn begin(backend: &Memory, room: usize) -> (DuplexStream, Running) {
     let writes = Arc::new(AtomicUsize::new(0));
     let stream = Box::new(CountedWrites { inner: ours, writes: Arc::clone(&writes) });
     let session = Session::new(Arc::new(policy()));
-    let pace = Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, write: WRITE };
+    let pace =
+        Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, without_message: 24 * IDLE, write: WRITE };
     let connection = Connection { stream, client: "test".into(), pace, stop };
     let end = tokio::spawn(drive(session, backend.clone(), connection));
     (theirs, Running { end, stopper, writes })

@@ -175,11 +175,12 @@ async fn after_a_stop_nobody_is_let_in_and_all_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deaf_client_holds_up_no_stop() {
-    let host = Host::new(|_, _| {});
+    let host = Host::new(|listen, _| listen.max_recipients = 1_000_000);
     let (door, path) = unix_door(&host);
     let open = Open::doors(host, vec![door]);
     let mut stream = UnixStream::connect(&path).await.unwrap();
-    let flood = async { while stream.write_all(b"NOOP\r\n").await.is_ok() {} };
+    stream.write_all(b"EHLO c\r\nMAIL FROM:<a>\r\n").await.unwrap();
+    let flood = async { while stream.write_all(b"RCPT TO:<b>\r\n").await.is_ok() {} };
     let begun = Instant::now();
     // Until nothing moves any more: neither side has room.
     let _ = tokio::time::timeout(Duration::from_secs(5), flood).await;

@@ -102,6 +102,82 @@ async fn an_envelope_does_not_extend_the_limit() {
     client.expect("421 4.4.2").await;
 }
 
+/// A command now and then, of any kind that brings no message, held a place for ever.
+#[tokio::test(start_paused = true)]
+async fn a_session_without_a_message_has_a_limit() {
+    let cases = [
+        "NOOP\r\n",
+        "RSET\r\n",
+        "HELP\r\n",
+        "EHLO c\r\n",
+        "VRFY x\r\n",
+        "ETRN x\r\n",
+        "MAIL FROM:<a>\r\nRSET\r\n",
+    ];
+    for piece in cases {
+        let memory = Memory::default();
+        let (stream, running) = begin(&memory, ROOM);
+        let mut client = Client::greeted(stream).await;
+        client.say("EHLO c", "250 ").await;
+        // A message gives it all its time again.
+        sleep(IDLE - Duration::from_secs(1)).await;
+        client.send_message("x\r\n", "250 2.0.0").await;
+        let begun = Instant::now();
+        while begun.elapsed() < 24 * IDLE - IDLE {
+            sleep(IDLE - Duration::from_secs(1)).await;
+            client.send(piece).await;
+            for _ in piece.matches("\r\n") {
+                client.expect("2").await;
+            }
+        }
+        client.expect("421 4.4.2 no message for too long, closing").await;
+        assert_eq!(begun.elapsed().as_secs(), 24 * IDLE.as_secs(), "{piece:?}");
+        assert!(matches!(running.end.await.unwrap(), End::NoMessage), "{piece:?}");
+    }
+}
+
+/// Each MAIL began the time of a whole transaction, and RSET ended it.
+#[tokio::test(start_paused = true)]
+async fn transactions_begun_again_and_again_have_no_more_time() {
+    let memory = Memory::default();
+    let (stream, running) = begin(&memory, ROOM);
+    let mut client = Client::greeted(stream).await;
+    client.say("EHLO c", "250 ").await;
+    let begun = Instant::now();
+    while !running.end.is_finished() && begun.elapsed() < 100 * 24 * IDLE {
+        client.send("MAIL FROM:<a>\r\n").await;
+        sleep(IDLE - Duration::from_secs(1)).await;
+        client.send("RSET\r\n").await;
+    }
+    assert!(matches!(running.end.await.unwrap(), End::TimedOut | End::NoMessage));
+    // To the end of the pause in which it ended.
+    assert!(begun.elapsed() <= 2 * 24 * IDLE + IDLE, "{:?}", begun.elapsed());
+}
+
+/// The same over the unix socket and over TCP, as the daemon has it.
+#[tokio::test]
+async fn the_listener_limits_sessions_without_a_message() {
+    for peer in [Peer::Uid(1000), Peer::Loopback("127.0.0.1".parse().unwrap())] {
+        let host = Host::new(|_, _| {});
+        let (mut client, _) = host.session_of(peer).await;
+        client.send("NOOP\r\n".repeat(101)).await;
+        for _ in 0..100 {
+            client.expect("250 ").await;
+        }
+        client.expect("421 4.7.0 too many commands").await;
+        let (mut client, _) = host.session_of(peer).await;
+        // The spool's threads take real time.
+        tokio::time::pause();
+        for _ in 0..24 {
+            client.say("NOOP", "250 ").await;
+            sleep(IDLE - Duration::from_secs(1)).await;
+        }
+        client.say("NOOP", "250 ").await;
+        client.expect("421 4.4.2 no message").await;
+        tokio::time::resume();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_content_may_take_its_time() {
     let memory = Memory::default();

@@ -127,7 +127,8 @@ async fn content_that_never_pauses_ends_at_the_deadline() {
     let memory = Memory::default();
     let (stopper, stop) = stop_signal();
     let stream = Box::new(tokio::io::join(Endless { reads: 0, stopper }, tokio::io::sink()));
-    let pace = Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, write: WRITE };
+    let pace =
+        Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, without_message: 24 * IDLE, write: WRITE };
     let connection = Connection { stream, client: "test".into(), pace, stop };
     let end = drive(Session::new(Arc::new(policy())), memory.clone(), connection).await;
     assert!(matches!(end, End::Stopped), "{end}");

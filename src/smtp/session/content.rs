@@ -180,7 +180,7 @@ impl<P: Durable> Session<P> {
     /// The message is on stable storage: the 250 that says so.
     pub fn committed(&mut self, proof: &P) -> Reply {
         self.state = self.between_transactions();
-        (self.errors, self.surplus) = (0, 0);
+        (self.errors, self.junk_commands, self.surplus) = (0, 0, 0);
         ok(0, 0, format!("Ok: queued as {}", proof.queue_id()))
     }
 

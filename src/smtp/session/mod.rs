@@ -64,10 +64,16 @@ pub struct Policy {
     /// So many commands refused for good, with no message taken between them, end the session. A recipient beyond
     /// twice `max_recipients` counts as one: a client may learn the limit by its refusals, and no more.
     pub max_errors: u32,
+    /// So many commands that bring no message nearer ([`Command::is_junk`]), with no message taken between them, may
+    /// be said; the next one ends the session.
+    pub max_junk_commands: u32,
 }
 
 /// How many errors a client may make, as a rule.
 const MAX_ERRORS: u32 = 20;
+
+/// How many commands a client may say for nothing, as a rule: as many as Postfix bears.
+const MAX_JUNK_COMMANDS: u32 = 100;
 
 impl Policy {
     /// For clients of this host: neither STARTTLS nor AUTH.
@@ -81,6 +87,7 @@ impl Policy {
             auth_requires_tls: true,
             auth_required: false,
             max_errors: MAX_ERRORS,
+            max_junk_commands: MAX_JUNK_COMMANDS,
         }
     }
 }
@@ -94,6 +101,8 @@ pub struct Session<P: Durable> {
     lines: Lines,
     /// Commands refused for good since the last message taken.
     errors: u32,
+    /// Commands said for nothing since the last message taken.
+    junk_commands: u32,
     /// Recipients refused since the last message taken because there were too many.
     surplus: usize,
     auth_failures: u32,
@@ -109,6 +118,7 @@ impl<P: Durable> Session<P> {
             client: Client::default(),
             lines: Lines::default(),
             errors: 0,
+            junk_commands: 0,
             surplus: 0,
             auth_failures: 0,
             proof: PhantomData,
@@ -148,6 +158,11 @@ impl<P: Durable> Session<P> {
     /// Said before closing a session in which nothing came for too long.
     pub fn idle_timeout(&self) -> Reply {
         error(421, 4, 2, "idle for too long, closing")
+    }
+
+    /// Said before closing a session in which no message came for too long, whatever else did.
+    pub fn no_message(&self) -> Reply {
+        error(421, 4, 2, "no message for too long, closing")
     }
 
     /// Said before closing a session because the daemon stops.
@@ -219,6 +234,13 @@ impl<P: Durable> Session<P> {
     }
 
     fn obey(&mut self, command: Command<'_>, end: LineEnd, more_behind: bool) -> Next {
+        if command.is_junk() {
+            self.junk_commands = self.junk_commands.saturating_add(1);
+            if self.junk_commands > self.policy.max_junk_commands {
+                let reply = error(421, 7, 0, "too many commands without a message, closing");
+                return Next::Act(self.close(Answered::Command, reply));
+            }
+        }
         let action = match command {
             Command::Helo(name) => self.hello(name, false),
             Command::Ehlo(name) => self.hello(name, true),

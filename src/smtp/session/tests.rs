@@ -20,6 +20,7 @@ fn session() -> Session<Stored> {
         auth_requires_tls: false,
         auth_required: false,
         max_errors: 5,
+        max_junk_commands: 50,
     }))
 }
 
@@ -131,4 +132,59 @@ fn tls_without_starttls_before_it_is_known_to_the_session() {
     let Action::Reply(_, ehlo) = say(&mut session, "EHLO c\r\n") else { panic!("no reply") };
     assert!(!ehlo.lines().contains(&"STARTTLS".to_owned()));
     assert_eq!(session.protocol(), "ESMTPS");
+}
+
+/// A client that said NOOP for ever, or anything else that is no message, held its place for ever.
+#[test]
+fn every_command_that_brings_no_message_is_counted() {
+    let transaction = "MAIL FROM:<ann@example.org>\r\nRCPT TO:<root>\r\n";
+    // What is said again and again, and how many commands of it count.
+    let cases = [
+        ("NOOP\r\n".to_owned(), 1),
+        ("RSET\r\n".to_owned(), 1),
+        ("HELP\r\n".to_owned(), 1),
+        ("HELO c\r\n".to_owned(), 1),
+        ("EHLO c\r\n".to_owned(), 1),
+        ("VRFY ann\r\n".to_owned(), 1),
+        ("ETRN example.org\r\n".to_owned(), 1),
+        ("MAIL FROM:<ann@example.org>\r\nRSET\r\n".to_owned(), 2),
+        ("MAIL FROM:<ann@example.org>\r\nHELO c\r\n".to_owned(), 2),
+        (format!("{transaction}RSET\r\n"), 2),
+        // Refused for now, with 4xx.
+        (format!("{transaction}DATA\r\n"), 1),
+        (format!("{transaction}BDAT 2\r\nxx"), 1),
+    ];
+    for (piece, counted) in cases {
+        let mut session = session();
+        say(&mut session, "EHLO c\r\n");
+        let said = (1..).find(|_| last_words(&mut session, &piece).is_some()).unwrap();
+        // EHLO was the first of fifty.
+        assert_eq!(said, 49 / counted + 1, "{piece:?}");
+    }
+}
+
+/// Nor does a chunk of nothing extend any limit.
+#[test]
+fn empty_chunks_are_counted() {
+    let mut session = session();
+    say(&mut session, &UP_TO_DATA.replace("DATA\r\n", "BDAT 0\r\n"));
+    session.opened();
+    assert!((0..47).all(|_| last_words(&mut session, "BDAT 0\r\n").is_none()));
+    let reply = last_words(&mut session, "BDAT 0\r\n").unwrap();
+    assert_eq!(reply.to_string(), "421 4.7.0 too many commands without a message, closing");
+}
+
+/// Says `piece`, of which the shell wants nothing: what the session says last, if that is its end.
+fn last_words(session: &mut Session<Stored>, piece: &str) -> Option<Reply> {
+    let mut rest = piece.as_bytes();
+    loop {
+        let (consumed, action) = session.advance(rest);
+        rest = &rest[consumed..];
+        match action {
+            Action::Wait => return None,
+            Action::Close(_, reply) => return Some(reply),
+            Action::Open(_) => drop(session.not_opened(Refusal::NoRoom)),
+            _ => {}
+        }
+    }
 }
