@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use daemon::{Daemon, free_port};
+use daemon::{Daemon, free_port, program_under};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 const NOBODY: u32 = 65534;
@@ -39,13 +39,9 @@ impl Host {
         Command::new(PROGRAM).args(words).arg("-c").arg(self.config()).output().unwrap()
     }
 
-    /// The same as a user without rights. The program lies where only root may go.
+    /// The same as a user without rights.
     fn as_nobody(&self, words: &[&str], config: &str) -> Output {
-        let program = self.directory.path().join("nullmta");
-        if !program.exists() {
-            fs::copy(PROGRAM, &program).unwrap();
-        }
-        let mut command = Command::new(program);
+        let mut command = Command::new(program_under(self.directory.path()));
         command.args(words).arg(config).arg(self.config()).uid(NOBODY).gid(NOBODY).current_dir("/");
         command.output().unwrap()
     }

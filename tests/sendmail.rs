@@ -18,6 +18,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
+use daemon::program_under;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 const NOBODY: u32 = 65534;
 const MESSAGE: &str = "To: ann@example.org\nBcc: secret@example.org\nSubject: x\n\nbody\n";
@@ -70,14 +72,10 @@ impl Host {
         command
     }
 
-    /// `nullmta`, run by another user; `{}` is the configuration. The program lies where only root may go.
+    /// `nullmta`, run by another user; `{}` is the configuration.
     fn command_of(&self, uid: u32, words: &[&str]) -> Command {
-        let program = self.path("nullmta");
-        if !program.exists() {
-            fs::copy(PROGRAM, &program).unwrap();
-        }
         let config = self.path("nullmta.toml");
-        let mut command = Command::new(program);
+        let mut command = Command::new(program_under(self.directory.path()));
         command.args(words.iter().map(|word| if *word == "{}" { config.as_os_str() } else { word.as_ref() }));
         command.uid(uid).gid(uid).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

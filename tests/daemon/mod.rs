@@ -15,6 +15,18 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 /// What a start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program under `directory`, for users who may not go where cargo leaves it; made at the first call.
+///
+/// A process of its own makes the copy. Had this one the file open for writing, a child that another test starts at
+/// the same moment would inherit that, and the copy could not be run: "Text file busy".
+pub fn program_under(directory: &Path) -> PathBuf {
+    let program = directory.join("nullmta");
+    if !program.exists() {
+        assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    }
+    program
+}
+
 /// A running daemon; its drop ends it.
 pub struct Daemon {
     process: Child,
