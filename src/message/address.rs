@@ -15,15 +15,19 @@
 //! An address that [`Address`] does not accept is passed over: it stays as it is. So does a body with a
 //! bare encoded word (RFC 2047) where an address should be: the comma in it was never a separator.
 //!
-//! Not here: which fields hold addresses, and what becomes of them (`rewrite/`).
+//! Not here: the addresses in a body that is no list (`scattered.rs`), which fields hold addresses, and what becomes of
+//! them (`rewrite/`).
 
 mod lexer;
+mod scattered;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::envelope::Address;
 use lexer::{Kind, Lexer, Token};
+
+pub use scattered::{Scattered, scattered};
 
 /// Not a list of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct Mailbox {
     pub local: Range<usize>,
     /// Its domain; `None` for a bare local part.
     pub domain: Option<Range<usize>>,
+    /// The source route before it, from its first `@` to its colon (RFC 5322 4.4, obs-route): it says nothing.
+    pub route: Option<Range<usize>>,
 }
 
 impl Mailbox {
@@ -200,7 +206,7 @@ impl Mailboxes<'_> {
                 }
                 Kind::Less => return self.bracketed(),
                 Kind::Greater => return Err(Malformed),
-                _ => bare.add(token),
+                _ => bare.add(&token),
             }
         }
     }
@@ -223,25 +229,34 @@ impl Mailboxes<'_> {
 
     /// The address between `<`, which was read, and `>`, and the separator behind it.
     fn bracketed(&mut self) -> Result<Option<Mailbox>, Malformed> {
-        let mut spec = AddrSpec::default();
+        let (mut spec, mut route) = (AddrSpec::default(), None);
         loop {
             let token = self.lexer.next()?.ok_or(Malformed)?;
             match token.kind {
                 Kind::Greater => break,
                 // RFC 5322 4.4, obs-route: nothing counts before the colon.
-                Kind::At if spec.is_empty() => self.skip_route()?,
+                Kind::At if spec.is_empty() => {
+                    let start = route.map_or(token.range.start, |route: Range<usize>| route.start);
+                    route = Some(start..self.skip_route()?);
+                }
                 Kind::Less | Kind::Comma | Kind::Semicolon | Kind::Colon => return Err(Malformed),
-                _ => spec.add(token),
+                _ => spec.add(&token),
             }
         }
         self.separator()?;
-        if spec.is_empty() { Ok(None) } else { self.mailbox(spec) }
+        if spec.is_empty() {
+            return Ok(None);
+        }
+        let mailbox = self.mailbox(spec)?;
+        Ok(mailbox.map(|mailbox| Mailbox { route, ..mailbox }))
     }
 
-    fn skip_route(&mut self) -> Result<(), Malformed> {
+    /// Where it ends.
+    fn skip_route(&mut self) -> Result<usize, Malformed> {
         loop {
-            match self.lexer.next()?.ok_or(Malformed)?.kind {
-                Kind::Colon => return Ok(()),
+            let token = self.lexer.next()?.ok_or(Malformed)?;
+            match token.kind {
+                Kind::Colon => return Ok(token.range.end),
                 Kind::At | Kind::Atom | Kind::Dot | Kind::Literal | Kind::Comma => {}
                 _ => return Err(Malformed),
             }
@@ -260,27 +275,33 @@ impl Mailboxes<'_> {
 
     fn mailbox(&mut self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
         let (local, domain) = spec.parts().ok_or(Malformed)?;
-        let mut text = self.text(local.clone());
-        if let Some(domain) = &domain {
-            text.push(b'@');
-            text.extend(self.text(domain.clone()));
-        }
-        let address = String::from_utf8(text).ok().and_then(|text| Address::parse(&text).ok());
-        self.has_unread |= address.is_none();
-        Ok(address.map(|address| Mailbox { address, local, domain }))
+        let mailbox = mailbox_at(self.lexer.octets(), local, domain);
+        self.has_unread |= mailbox.is_none();
+        Ok(mailbox)
     }
+}
 
-    /// The tokens of `range` without what stands between them.
-    fn text(&self, range: Range<usize>) -> Vec<u8> {
-        let mut lexer = Lexer::new(self.lexer.octets(), range);
-        let mut text = Vec::new();
-        // The range was read before: it has tokens and comments only.
-        while let Ok(Some(token)) = lexer.next() {
-            let octets = &self.lexer.octets()[token.range];
-            text.extend(octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
-        }
-        text
+/// The mailbox whose parts stand there; `None`: [`Address`] does not accept it.
+fn mailbox_at(octets: &[u8], local: Range<usize>, domain: Option<Range<usize>>) -> Option<Mailbox> {
+    let mut text = text_at(octets, local.clone());
+    if let Some(domain) = &domain {
+        text.push(b'@');
+        text.extend(text_at(octets, domain.clone()));
     }
+    let address = String::from_utf8(text).ok().and_then(|text| Address::parse(&text).ok())?;
+    Some(Mailbox { address, local, domain, route: None })
+}
+
+/// The tokens of `range` without what stands between them.
+fn text_at(octets: &[u8], range: Range<usize>) -> Vec<u8> {
+    let mut lexer = Lexer::new(octets, range);
+    let mut text = Vec::new();
+    // The range was read before: it has tokens and comments only.
+    while let Ok(Some(token)) = lexer.next() {
+        let octets = &octets[token.range];
+        text.extend(octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
+    }
+    text
 }
 
 /// `local`, `local@domain`, or a phrase that is neither.
@@ -299,7 +320,7 @@ impl AddrSpec {
         self.local.is_none() && !self.has_at && !self.is_phrase
     }
 
-    fn add(&mut self, token: Token) {
+    fn add(&mut self, token: &Token) {
         if token.kind == Kind::At {
             self.is_phrase |= self.has_at || self.local.is_none();
             self.has_at = true;

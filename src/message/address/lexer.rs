@@ -2,7 +2,7 @@
 //!
 //! Promises: a token is a range of the octets; between two of them stand only white space, line breaks
 //! and comments. Comments nest without recursion. What is open at the end is [`Malformed`], and so is a
-//! control character outside quotes and comments.
+//! control character outside quotes and comments. [`Lexer::next_of_any`] goes on behind either.
 
 use std::ops::Range;
 
@@ -39,12 +39,14 @@ pub(super) struct Lexer<'a> {
     octets: &'a [u8],
     position: usize,
     end: usize,
+    /// A quote, a comment or a literal is open to the end: its first octet is no token, and what follows it is text.
+    is_open: bool,
 }
 
 impl<'a> Lexer<'a> {
     /// The tokens of `octets` within `range`.
     pub(super) fn new(octets: &'a [u8], range: Range<usize>) -> Self {
-        Lexer { octets, position: range.start, end: range.end }
+        Lexer { octets, position: range.start, end: range.end, is_open: false }
     }
 
     pub(super) fn octets(&self) -> &'a [u8] {
@@ -65,29 +67,59 @@ impl<'a> Lexer<'a> {
                 self.skip_to_closing(b']')?;
                 Kind::Literal
             }
-            b'.' => self.single(Kind::Dot),
-            b'@' => self.single(Kind::At),
-            b',' => self.single(Kind::Comma),
-            b';' => self.single(Kind::Semicolon),
-            b':' => self.single(Kind::Colon),
-            b'<' => self.single(Kind::Less),
-            b'>' => self.single(Kind::Greater),
-            octet if is_atom_octet(octet) => {
-                self.skip_atom();
-                Kind::Atom
-            }
-            _ => return Err(Malformed),
+            octet => self.plain(octet).ok_or(Malformed)?,
         };
         Ok(Some(Token { kind, range: start..self.position }))
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.octets[..self.end].get(self.position).copied()
+    /// The next token of octets that may be malformed: an octet that begins none is an error, and then it goes on.
+    pub(super) fn next_of_any(&mut self) -> Option<Result<Token, Malformed>> {
+        let start = self.position;
+        if !self.is_open {
+            let next = self.next();
+            let is_at_end = self.position >= self.end;
+            match next {
+                Ok(token) => return token.map(Ok),
+                Err(Malformed) if is_at_end => (self.is_open, self.position) = (true, start),
+                Err(Malformed) => {
+                    self.position += 1;
+                    return Some(Err(Malformed));
+                }
+            }
+        }
+        while self.peek().is_some_and(is_space) {
+            self.position += 1;
+        }
+        let (start, octet) = (self.position, self.peek()?);
+        let Some(kind) = self.plain(octet) else {
+            self.position += 1;
+            return Some(Err(Malformed));
+        };
+        Some(Ok(Token { kind, range: start..self.position }))
     }
 
-    fn single(&mut self, kind: Kind) -> Kind {
+    /// Reads a token that begins with `octet` and needs no other to end it.
+    fn plain(&mut self, octet: u8) -> Option<Kind> {
+        let kind = match octet {
+            b'.' => Kind::Dot,
+            b'@' => Kind::At,
+            b',' => Kind::Comma,
+            b';' => Kind::Semicolon,
+            b':' => Kind::Colon,
+            b'<' => Kind::Less,
+            b'>' => Kind::Greater,
+            octet if is_atom_octet(octet) => {
+                self.skip_atom();
+                return Some(Kind::Atom);
+            }
+            _ => return None,
+        };
         self.position += 1;
-        kind
+        Some(kind)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.octets[..self.end].get(self.position).copied()
     }
 
     fn skip_atom(&mut self) {
@@ -119,7 +151,7 @@ impl<'a> Lexer<'a> {
                 b'(' => depth += 1,
                 b')' if depth > 0 => depth -= 1,
                 b'\\' if depth > 0 => self.position += 1,
-                b' ' | b'\t' | b'\r' | b'\n' => {}
+                octet if is_space(octet) => {}
                 _ if depth > 0 => {}
                 _ => break,
             }
@@ -127,6 +159,10 @@ impl<'a> Lexer<'a> {
         }
         if depth == 0 { Ok(()) } else { Err(Malformed) }
     }
+}
+
+fn is_space(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// RFC 5322 3.2.3 atext, RFC 6532 3.2 UTF-8, and any other octet from 128 on.

@@ -159,7 +159,7 @@ proptest! {
     fn ranges_are_in_order_and_hold_the_address(body in arbitrary_body()) {
         let mut behind = 0;
         for mailbox in mailboxes(&body).flatten() {
-            let Mailbox { address, local, domain } = mailbox;
+            let Mailbox { address, local, domain, .. } = mailbox;
             prop_assert!(behind <= local.start && local.start < local.end);
             behind = local.end;
             if let Some(domain) = &domain {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::message::address::Mailboxes;
 use crate::message::fold::one_line;
 
 /// So many changes of one message are kept; a message can be made to need millions.
@@ -111,8 +110,10 @@ impl fmt::Display for Change {
 /// Why a field, or a part of it, was left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It is no list of addresses.
+    /// It is no list of addresses, and none stands in it.
     NoAddresses,
+    /// It is no list of addresses; those in it go the way of all others.
+    NoList,
     /// An address in it is none.
     BadAddress,
     /// Words without `@` beside an address in brackets are part of a name.
@@ -123,25 +124,19 @@ pub enum Why {
     Signed,
     /// It lacks a comma, and a signature covers it.
     SignedList,
-}
-
-impl Why {
-    /// Of a list that was read to its end.
-    pub(super) fn left(is_malformed: bool, list: &Mailboxes<'_>) -> Option<Why> {
-        if is_malformed {
-            Some(Why::NoAddresses)
-        } else if list.has_unread() {
-            Some(Why::BadAddress)
-        } else {
-            list.has_names().then_some(Why::Name)
-        }
-    }
+    /// It has a source route, and a signature covers it.
+    SignedRoute,
+    /// It is a second From, and a signature covers it.
+    SignedFrom,
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Why::NoAddresses => "no list of addresses",
+            Why::NoList => {
+                "no list of addresses: those that can be read in it are rewritten, the rest stays; the relay may refuse it"
+            }
             Why::BadAddress => "one of its addresses cannot be read, and stays as it is",
             Why::Name => {
                 "words beside an address in brackets are taken for a part of its name, which lacks quotes"
@@ -149,7 +144,11 @@ impl fmt::Display for Why {
             Why::ReplyToOriginal => "kept by rewrite.reply-to-original",
             Why::Signed => "its name needs quotes, but the message is signed: the relay may refuse it",
             Why::SignedList => {
-                "a comma is missing at the end of a line, but the message is signed: the relay may refuse it"
+                "a comma is missing between addresses, but the message is signed: the relay may refuse it"
+            }
+            Why::SignedRoute => "a source route stands in it, but the message is signed: the relay may refuse it",
+            Why::SignedFrom => {
+                "a message has one From, but this one is signed with more of them: the relay may refuse it"
             }
         })
     }

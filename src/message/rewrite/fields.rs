@@ -1,14 +1,20 @@
 //! The fields that hold addresses, and their addresses.
 //!
-//! Promises: of a field only the octets of an address that becomes another are changed, save for a fold
-//! before an address that would not fit on its line; a field that is no list of addresses is left alone.
+//! Promises:
+//! 1. Of a field only the octets of an address that becomes another are changed, save for a fold before an address that
+//!    would not fit on its line, and for a source route, which is left out (RFC 5322 4.4) unless the message is signed.
+//! 2. A field that is no list of addresses stays as it is, but for the addresses in it (`address/scattered.rs`): they go
+//!    the way of all others, so that none is published that a rule hides.
+
+use std::ops::Range;
 
 use super::Refused;
 use super::change::{Changes, Place, Rule, Why};
 use super::mapping::Step;
 use super::rules::Class;
 use crate::envelope::Address;
-use crate::message::address::{Mailbox, authors, mailboxes};
+use crate::message::address::{Mailbox, Mailboxes, authors, mailboxes, scattered};
+use crate::message::fold::one_line;
 
 /// A rewritten header section is no longer than this, in octets: addresses grow when they are completed.
 pub(super) const MAX_REWRITTEN_OCTETS: usize = 4 * 1024 * 1024;
@@ -53,22 +59,23 @@ pub(super) fn rewrite_body(
     name: &str,
     class: Class,
     body: &[u8],
+    is_signed: bool,
     steps_of: impl Fn(&Address) -> Vec<Step>,
     changes: &mut Changes,
 ) -> Result<Option<Rewritten>, Refused> {
-    let mailboxes = || if class == Class::HeaderSender { authors(body) } else { mailboxes(body) };
-    let mut list = mailboxes();
-    let is_malformed = list.by_ref().any(|mailbox| mailbox.is_err());
-    if let Some(why) = Why::left(is_malformed, &list) {
+    if let Some(why) = left_of(class, body, is_signed) {
         changes.left(name, why, body);
-    }
-    if is_malformed {
-        return Ok(None);
     }
     let place = Place::Field(name.to_owned());
     let mut edited = Edited { body, done: 0, out: Vec::new(), line: 0, name_len: name.len() + 1 };
     let (mut is_other, mut is_mapped) = (false, false);
-    for mailbox in mailboxes().flatten() {
+    for mailbox in addresses_in(class, body) {
+        if let Some(route) = mailbox.route.clone().filter(|_| !is_signed) {
+            let routed = [&body[route.clone()], mailbox.address.as_str().as_bytes()].concat();
+            let routed = one_line(&String::from_utf8_lossy(&routed), usize::MAX);
+            changes.address(Rule::FixUp, &place, routed, mailbox.address.to_string());
+            edited.leave_out(route);
+        }
         let steps = steps_of(&mailbox.address);
         let Some(last) = steps.last() else { continue };
         edited.replace(&mailbox, &last.to)?;
@@ -78,6 +85,34 @@ pub(super) fn rewrite_body(
     }
     let body = edited.finish();
     Ok(body.map(|body| Rewritten { body, is_other, is_mapped }))
+}
+
+/// The addresses of a field of this body, in their order, whether it is a list of them or not.
+pub(super) fn addresses_in(class: Class, body: &[u8]) -> impl Iterator<Item = Mailbox> {
+    let is_list = listed(class, body).all(|mailbox| mailbox.is_ok());
+    let list = is_list.then(|| listed(class, body).flatten());
+    let others = (!is_list).then(|| scattered(body));
+    list.into_iter().flatten().chain(others.into_iter().flatten())
+}
+
+fn listed(class: Class, body: &[u8]) -> Mailboxes<'_> {
+    if class == Class::HeaderSender { authors(body) } else { mailboxes(body) }
+}
+
+/// Why a field of this body stays as it is, or a part of it.
+fn left_of(class: Class, body: &[u8], is_signed: bool) -> Option<Why> {
+    let (mut list, mut is_malformed, mut has_route) = (listed(class, body), false, false);
+    for mailbox in list.by_ref() {
+        is_malformed |= mailbox.is_err();
+        has_route |= mailbox.is_ok_and(|mailbox| mailbox.route.is_some());
+    }
+    match () {
+        () if is_malformed && scattered(body).next().is_none() => Some(Why::NoAddresses),
+        () if is_malformed => Some(Why::NoList),
+        () if list.has_unread() => Some(Why::BadAddress),
+        () if list.has_names() => Some(Why::Name),
+        () => (has_route && is_signed).then_some(Why::SignedRoute),
+    }
 }
 
 /// Notes each step of an address.
@@ -118,6 +153,11 @@ impl Edited<'_> {
         if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Refused::HeaderTooLarge) } else { Ok(()) }
     }
 
+    fn leave_out(&mut self, range: Range<usize>) {
+        self.keep_to(range.start);
+        self.done = range.end;
+    }
+
     fn keep_to(&mut self, position: usize) {
         let kept = &self.body[self.done..position];
         if let Some(at) = kept.iter().rposition(|octet| *octet == b'\n') {
@@ -148,7 +188,7 @@ mod tests {
             if to == *address { vec![] } else { vec![Step { rule: Rule::Origin, to }] }
         };
         let class = Class::HeaderRecipient;
-        let rewritten = rewrite_body("To", class, body, steps, &mut Changes::default()).unwrap();
+        let rewritten = rewrite_body("To", class, body, false, steps, &mut Changes::default()).unwrap();
         rewritten.map(|rewritten| rewritten.body)
     }
 
@@ -167,6 +207,8 @@ mod tests {
         for body in [&b" ann@y\r\n"[..], b"", b" Ann Smith, root\r\n", b" root, <\r\n"] {
             assert_eq!(completed(body), None, "nothing to change, or malformed");
         }
+        let routed = completed(b" Ann <@a.example,@b:ann@y>, <\t@a (c) : root>\r\n");
+        assert_eq!(routed.as_deref(), Some(&b" Ann <ann@y>, <\t root@x.example>\r\n"[..]));
     }
 
     #[test]
@@ -186,7 +228,7 @@ mod tests {
             vec![Step { rule: Rule::Origin, to: address.completed_with("long.x.example") }]
         };
         let (class, changes) = (Class::HeaderRecipient, &mut Changes::default());
-        let refused = rewrite_body("To", class, body.as_bytes(), steps, changes);
+        let refused = rewrite_body("To", class, body.as_bytes(), false, steps, changes);
         assert_eq!(refused, Err(Refused::HeaderTooLarge));
     }
 

@@ -21,9 +21,9 @@
 //! Promises:
 //! 1. Octets of the header that no rule is about stay as they are (`fields.rs`), and the body is not seen
 //!    here at all: signatures over either survive. Where an author's name is no phrase, it is put in quotes
-//!    (`author_name.rs`), but not in a signed message. With `sender`, From is written anew where it has not
-//!    exactly one mailbox (`author.rs`), and a second From goes. Fields with addresses that are left alone, or
-//!    mended, are in [`Changes`], with the reason.
+//!    (`author_name.rs`), a route goes (`fields.rs`), and so does a second From, into X-Original-From; but not in a
+//!    signed message. With `sender`, From is written anew where it has not exactly one mailbox (`author.rs`), and a
+//!    second one goes always. Fields with addresses that are left alone, or mended, are in [`Changes`], with the reason.
 //! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
 //! 3. Every address of the envelope has a domain; `<>` stays `<>` in the queue, so that its failure makes no other
@@ -67,14 +67,13 @@ pub use rules::{Circle, Class, MasqueradeDomain, Rules, Settings};
 pub use table::{Replacement, Selector};
 pub use template::Template;
 
-use super::address::authors;
 use super::author_name;
 use super::forgotten_comma::with_commas;
 use super::header::{self, Field, Header};
 use crate::envelope::{Address, Envelope, ReversePath};
 use author::{OneAuthor, one_author};
 use effort::Effort;
-use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, class_of, rewrite_body};
+use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, addresses_in, class_of, rewrite_body};
 use header_rule::{Outcome, TooMuchEffort};
 use missing::{Seen, is_dropped};
 use original::original_field;
@@ -131,6 +130,7 @@ pub fn rewrite(
 ) -> Result<Rewritten, Refused> {
     let is_signed = header.find("DKIM-Signature").is_some();
     let mut pass = Pass::new(rules, &envelope.reverse_path, is_signed);
+    pass.has_author = header.fields().any(|field| field.is("From") && names_author(&field));
     pass.each_field(&header::split(facts.received.as_bytes()).header)?;
     pass.each_field(&header)?;
     for (name, body) in pass.seen.missing(facts, &envelope.reverse_path, rules) {
@@ -147,6 +147,8 @@ struct Pass<'r> {
     rules: &'r Rules,
     /// A signature covers From, if not more.
     is_signed: bool,
+    /// A From names somebody.
+    has_author: bool,
     /// Whom the message is from, where From does not say it.
     sender: Address,
     /// What asking header rules may still cost.
@@ -172,6 +174,7 @@ impl<'r> Pass<'r> {
         Pass {
             rules,
             is_signed,
+            has_author: false,
             sender: reverse_path.mailbox().cloned().unwrap_or_else(Rules::daemon),
             effort: Effort::new(),
             out: Vec::new(),
@@ -222,10 +225,29 @@ impl<'r> Pass<'r> {
             self.changes.field(rule, name, Some(field.raw_body()), None);
             return Ok(());
         }
-        if field.is("From") && self.rules.has_one_sender() {
+        if !field.is("From") {
+            return self.any_ruled(field);
+        }
+        if self.rules.has_one_sender() {
             return self.one_from(field);
         }
-        self.any_ruled(field)
+        match self.seen.from || (self.has_author && !names_author(field)) {
+            true => self.further_from(field),
+            false => self.any_ruled(field),
+        }
+    }
+
+    /// A From beside that of the message: with two a relay refuses it, or readers differ in who wrote it.
+    fn further_from(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+        let body = field.raw_body();
+        if self.is_signed {
+            self.changes.left(field.name(), Why::SignedFrom, body);
+            return self.any_ruled(field);
+        }
+        let rewritten = self.addresses(field, body)?;
+        let body = rewritten.as_ref().map_or(body, |rewritten| &rewritten.body);
+        self.changes.field(Rule::FixUp, field.name(), Some(field.raw_body()), None);
+        self.add_original("X-Original-From", body, Rule::FixUp)
     }
 
     /// From, of which there is one, with one mailbox.
@@ -281,16 +303,18 @@ impl<'r> Pass<'r> {
     /// What becomes of the addresses of a field that has this body.
     fn addresses(&mut self, field: &Field<'_>, body: &[u8]) -> Result<Option<RewrittenBody>, Refused> {
         let Some(class) = class_of(field.name()) else { return Ok(None) };
-        let (rules, name) = (self.rules, field.name());
+        let (rules, name, is_signed) = (self.rules, field.name(), self.is_signed);
         if !rules.reply_to_original || !field.is("Reply-To") {
-            return rewrite_body(name, class, body, |address| rules.steps(address, class), &mut self.changes);
+            let steps = |address: &Address| rules.steps(address, class);
+            return rewrite_body(name, class, body, is_signed, steps, &mut self.changes);
         }
         let is_mapped =
             |address: &Address| rules.steps(address, class) != rules.steps_unmapped(address, class);
-        if authors(body).flatten().any(|mailbox| is_mapped(&mailbox.address)) {
+        if addresses_in(class, body).any(|mailbox| is_mapped(&mailbox.address)) {
             self.changes.left(name, Why::ReplyToOriginal, body);
         }
-        rewrite_body(name, class, body, |address| rules.steps_unmapped(address, class), &mut self.changes)
+        let steps = |address: &Address| rules.steps_unmapped(address, class);
+        rewrite_body(name, class, body, is_signed, steps, &mut self.changes)
     }
 
     /// Keeps what stood in From and To, for what is made of it at the end.
@@ -345,6 +369,11 @@ impl<'r> Pass<'r> {
         }
         if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Refused::HeaderTooLarge) } else { Ok(()) }
     }
+}
+
+/// Whether an address stands in a From.
+fn names_author(field: &Field<'_>) -> bool {
+    addresses_in(Class::HeaderSender, field.raw_body()).next().is_some()
 }
 
 #[cfg(test)]

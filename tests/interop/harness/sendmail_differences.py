@@ -20,6 +20,11 @@ NO_VALUE = [f"flags: {flag}" for flag in ("-f", "-F", "-B", "-N", "-R", "-V", "-
 
 DIFFERENCES = [
     Difference(
+        "A message leaves with one From: a second one becomes an X-Original-From.",
+        ["header"],
+        ["content: two From fields"],
+    ),
+    Difference(
         "A wrong command line is 64 (EX_USAGE); Postfix says 75 to it, as if another try could help.",
         ["exit"],
         [
@@ -124,14 +129,15 @@ DIFFERENCES = [
     ),
     Difference(
         "Octets around an address stay as they are, and so do addresses that need no completion, for signatures' sake; "
-        "Postfix writes a field with a changed address anew: folds, quotes, routes.",
+        "Postfix writes a field with a changed address anew: folds, quotes.",
         ["header"],
-        ["-t: quoted local parts", "-t: a route", "content: bare addresses"],
+        ["-t: quoted local parts", "content: bare addresses"],
     ),
     Difference("A field's name stays as it is; Postfix removes blanks behind it.", ["header"],
                ["-t: several fields", "content: a blank before a colon"]),
     Difference(
-        "A field that is no list of addresses is left alone; Postfix makes addresses of its words.",
+        "Of a field that is no list of addresses those that can be read are rewritten; Postfix makes addresses of its words, "
+        "too.",
         ["header"],
         ["content: addresses that are none"],
     ),

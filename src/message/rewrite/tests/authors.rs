@@ -119,10 +119,10 @@ const ROWS: &[Row] = &[
     (
         "<@a.example,@b.example:n@h.acme.example>",
         [
-            "=",
+            "<n@h.acme.example>",
             "\"<@a.example,@b.example:n@h.acme.example>\" <s@x.example>",
-            "<@a.example,@b.example:n@brand.example>",
-            "<@a.example,@b.example:n@acme.example>",
+            "<n@brand.example>",
+            "<n@acme.example>",
         ],
     ),
     (
@@ -143,8 +143,56 @@ const ROWS: &[Row] = &[
             "Team: Ann <n@acme.example>;",
         ],
     ),
-    ("Ann <n@h.acme.example", ["=", "\"Ann <n@h.acme.example\" <s@x.example>", "=", "="]),
-    ("Ann n@h.acme.example", ["=", "\"Ann n@h.acme.example\" <s@x.example>", "=", "="]),
+    // The addresses in these went out as they came, whatever was to hide them: one mailbox of them nobody can make, but
+    // everybody can read them.
+    (
+        "Ann <n@h.acme.example",
+        ["=", "\"Ann <n@h.acme.example\" <s@x.example>", "Ann <n@brand.example", "Ann <n@acme.example"],
+    ),
+    (
+        "Ann n@h.acme.example",
+        ["=", "\"Ann n@h.acme.example\" <s@x.example>", "Ann n@brand.example", "Ann n@acme.example"],
+    ),
+    (
+        "<n@h.acme.example> word <root>",
+        [
+            "<n@h.acme.example> word <root@o.example>",
+            "\"<n@h.acme.example> word <root>\" <s@x.example>",
+            "<n@brand.example> word <root@o.example>",
+            "<n@acme.example> word <root@o.example>",
+        ],
+    ),
+    (
+        "Ann <n@h.acme.example> Bob <@a:b@h.acme.example>",
+        [
+            "Ann <n@h.acme.example> Bob <b@h.acme.example>",
+            "\"Ann <n@h.acme.example> Bob <@a:b@h.acme.example>\" <s@x.example>",
+            "Ann <n@brand.example> Bob <b@brand.example>",
+            "Ann <n@acme.example> Bob <b@acme.example>",
+        ],
+    ),
+    (
+        "n@h.acme.example b@h.acme.example",
+        [
+            "=",
+            "\"n@h.acme.example b@h.acme.example\" <s@x.example>",
+            "n@brand.example b@brand.example",
+            "n@acme.example b@acme.example",
+        ],
+    ),
+    (
+        "<<n@h.acme.example>>",
+        ["=", "\"<<n@h.acme.example>>\" <s@x.example>", "<<n@brand.example>>", "<<n@acme.example>>"],
+    ),
+    (
+        "n@h.acme.example (c <b@h.acme.example>",
+        [
+            "\"n@h.acme.example (c\" <b@h.acme.example>",
+            "\"n@h.acme.example (c\" <s@x.example>",
+            "\"n@h.acme.example (c\" <b@brand.example>",
+            "\"n@h.acme.example (c\" <b@acme.example>",
+        ],
+    ),
     ("Ann <not an address>", ["=", "\"Ann <not an address>\" <s@x.example>", "=", "="]),
     (
         "Ann <n@h.acme.example>, Bob <bob>",
@@ -250,7 +298,12 @@ fn what_is_left_alone_is_said_with_its_reason() {
         ("Acme, Inc. <n@x>", None),
         ("Ann <n@x>, Bob", Some(name)),
         ("Acme, Inc. <n@x>, Bob <b@x>", Some(name)),
-        ("Ann <n@x", Some("no list of addresses")),
+        (
+            "Ann <n@x",
+            Some(
+                "no list of addresses: those that can be read in it are rewritten, the rest stays; the relay may refuse it",
+            ),
+        ),
         ("a@b@c, ann", Some("no list of addresses")),
         ("\u{1}", Some("no list of addresses")),
         ("<a@b!c>, ann", Some("one of its addresses cannot be read, and stays as it is")),
@@ -268,6 +321,42 @@ fn what_is_left_alone_is_said_with_its_reason() {
         left,
         ["Reply-To: ann@x.example (kept by rewrite.reply-to-original)", "Cc: < (no list of addresses)"]
     );
+}
+
+/// A message with two Froms went out with both: relays refuse it, and readers differ in who wrote it.
+#[test]
+fn a_message_leaves_with_one_from() {
+    let [origin, _, senders, _] = ways();
+    let authors = |settings: &Settings, header: &str| {
+        let rewritten = rewritten(settings.clone(), envelope("app", &[]), header).unwrap();
+        let is_author = |field: &Field<'_>| ["From", "X-Original-From"].iter().any(|name| field.is(name));
+        let fields = header::split(&rewritten.header).header.fields().filter(is_author);
+        let kept: Vec<_> = fields.flat_map(|field| field.octets()).copied().collect();
+        let left: Vec<_> = rewritten.changes.left_alone().iter().map(Left::to_string).collect();
+        (String::from_utf8(kept).unwrap(), left)
+    };
+    for (header, with_origin, with_senders) in [
+        (
+            "From: n@h.acme.example\r\nFrom: Bob <b@h.acme.example>,\r\n <root>\r\n",
+            "From: n@h.acme.example\r\nX-Original-From: Bob <b@h.acme.example>,\r\n <root@o.example>\r\n",
+            "From: n@brand.example\r\nX-Original-From: Bob <b@brand.example>,\r\n <root@o.example>\r\n",
+        ),
+        // Who wrote it is in the one that names somebody.
+        (
+            "From:\r\nFrom: Ann\r\nFROM: Joe <\r\nFrom: x <n@h.acme.example\r\n",
+            "X-Original-From:\r\nFrom: Ann@o.example\r\nX-Original-From: Joe <\r\nX-Original-From: x <n@h.acme.example\r\n",
+            "X-Original-From:\r\nFrom: Ann@o.example\r\nX-Original-From: Joe <\r\nX-Original-From: x <n@brand.example\r\n",
+        ),
+        ("From: <\r\nFrom:\r\n", "From: <\r\nX-Original-From:\r\n", "From: <\r\nX-Original-From:\r\n"),
+    ] {
+        assert_eq!(authors(&origin, header).0, with_origin);
+        assert_eq!(authors(&senders, header).0, with_senders);
+    }
+    let signed = "DKIM-Signature: v=1\r\nFrom: a@x\r\nFrom: <@r:b@y>\r\n";
+    let why = "(a message has one From, but this one is signed with more of them: the relay may refuse it)";
+    let route = "(a source route stands in it, but the message is signed: the relay may refuse it)";
+    let left = [why, route].map(|why| format!("From: <@r:b@y> {why}")).to_vec();
+    assert_eq!(authors(&origin, signed), ("From: a@x\r\nFrom: <@r:b@y>\r\n".to_owned(), left));
 }
 
 #[test]

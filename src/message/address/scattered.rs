@@ -1,0 +1,232 @@
+//! The addresses in a field that is no list of addresses.
+//!
+//! Such a field stays as it is, since nobody can say what it means; but the addresses in it are seen by everybody, and so
+//! become what they would be in a list.
+//!
+//! Promises: the same in a second reading. Time is in proportion to the length, and nothing is kept but a position.
+//!
+//! | what stands there | is an address |
+//! |---|---|
+//! | `<ann@x>`, `<ann>`, `<@a,@b:ann@x>` | what is in the brackets |
+//! | `ann@x`, `ann @ x` | with its domain, as far as no white space stands but around the `@` |
+//! | the same within quotes or a comment | no |
+//! | the same behind a quote or a parenthesis that is open to the end | yes: it is not known what is within it |
+//! | `ann`, `ann@@x`, `a@b!c` | no |
+//!
+//! Not here: lists (`address.rs`).
+
+use std::ops::Range;
+
+use super::lexer::{Kind, Lexer, Token};
+use super::{AddrSpec, Mailbox, mailbox_at};
+
+/// The addresses in `body`, in their order.
+pub fn scattered(body: &[u8]) -> Scattered<'_> {
+    let (lexer, spec) = (Lexer::new(body, 0..body.len()), AddrSpec::default());
+    Scattered { lexer, spec, last: None, brackets: None, ended: false }
+}
+
+/// See [`scattered`].
+#[derive(Debug)]
+pub struct Scattered<'a> {
+    lexer: Lexer<'a>,
+    /// What may become an address.
+    spec: AddrSpec,
+    /// Its last token.
+    last: Option<Token>,
+    /// What was read behind `<`, which is open.
+    brackets: Option<Brackets>,
+    ended: bool,
+}
+
+/// What stands behind `<` before an address.
+#[derive(Debug, Default)]
+struct Brackets {
+    route: Option<Range<usize>>,
+    /// The route lacks its colon.
+    in_route: bool,
+}
+
+impl Iterator for Scattered<'_> {
+    type Item = Mailbox;
+
+    fn next(&mut self) -> Option<Mailbox> {
+        while !self.ended {
+            let found = match self.lexer.next_of_any() {
+                Some(Ok(token)) => self.take(token),
+                Some(Err(_)) => self.end_spec(),
+                None => {
+                    self.ended = true;
+                    self.end_spec()
+                }
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+impl Scattered<'_> {
+    /// Takes the next token: the address that ended before it.
+    fn take(&mut self, token: Token) -> Option<Mailbox> {
+        match token.kind {
+            Kind::Less => {
+                let found = self.end_spec();
+                self.brackets = Some(Brackets::default());
+                found
+            }
+            Kind::Greater => match self.brackets.take().filter(|brackets| !brackets.in_route) {
+                Some(Brackets { route, .. }) => self.spec_read().map(|mailbox| Mailbox { route, ..mailbox }),
+                None => self.end_spec(),
+            },
+            Kind::Comma | Kind::Colon => self.separator(&token),
+            Kind::Semicolon => self.end_spec(),
+            _ => self.word(token),
+        }
+    }
+
+    /// A separator ends an address and its brackets, but within a route.
+    fn separator(&mut self, token: &Token) -> Option<Mailbox> {
+        let spec = &self.spec;
+        match &mut self.brackets {
+            Some(Brackets { route: Some(route), in_route }) if *in_route && spec.local.is_none() => {
+                route.end = token.range.end;
+                *in_route = token.kind == Kind::Comma;
+                (self.spec, self.last) = (AddrSpec::default(), None);
+                None
+            }
+            _ => self.end_spec(),
+        }
+    }
+
+    fn word(&mut self, token: Token) -> Option<Mailbox> {
+        let in_brackets = self.brackets.is_some();
+        let joins = |token: &Token| token.kind == Kind::At || (token.kind == Kind::Dot && in_brackets);
+        let is_apart = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.range.end != token.range.start && !joins(last) && !joins(&token));
+        let found = if is_apart { self.end_spec() } else { None };
+        if let Some(brackets) = &mut self.brackets
+            && self.spec.is_empty()
+            && token.kind == Kind::At
+        {
+            let start = brackets.route.as_ref().map_or(token.range.start, |route| route.start);
+            (brackets.route, brackets.in_route) = (Some(start..token.range.end), true);
+        }
+        self.spec.add(&token);
+        self.last = Some(token);
+        found
+    }
+
+    /// The address that ends here, if it has a domain; brackets are open no more.
+    fn end_spec(&mut self) -> Option<Mailbox> {
+        self.brackets = None;
+        self.spec_read().filter(|mailbox| mailbox.domain.is_some())
+    }
+
+    fn spec_read(&mut self) -> Option<Mailbox> {
+        self.last = None;
+        let (local, domain) = std::mem::take(&mut self.spec).parts()?;
+        mailbox_at(self.lexer.octets(), local, domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each of these went out as it came, though tables and `masquerade` were about the addresses in it.
+    #[test]
+    fn addresses_are_found_in_whatever_is_no_list() {
+        for (body, expected) in [
+            ("<ann@x> word <bob@y>", "ann@x bob@y"),
+            ("<ann@x> <bob>", "ann@x bob"),
+            ("Ann <ann@x> Bob <bob@y>, carl", "ann@x bob@y"),
+            ("ann@x bob@y", "ann@x bob@y"),
+            ("Joe joe@x", "joe@x"),
+            ("Joe <joe@x", "joe@x"),
+            ("joe@x>", "joe@x"),
+            ("<<joe@x>>", "joe@x"),
+            ("<ann smith@x>", "smith@x"),
+            ("<ann@x, bob@y>", "ann@x bob@y"),
+            ("< ann . smith @ x > Ann <", "ann.smith@x"),
+            ("the end. ann @ x <", "ann@x"),
+            ("a: b: mailto:ann@x;", "ann@x"),
+            ("ann@x\\ \"bob@y\" <\"c d\"@z> <", "ann@x \"c d\"@z"),
+            ("ann@[192.0.2.1] \u{1} <", "ann@[192.0.2.1]"),
+            ("<@a,@b:ann@x> <@c : @d:bob> <@e,carl> <@f>", "ann@x bob"),
+            // Nothing ends what is open: what is within it is not known.
+            ("(ann@x) <bob@y> (carl@z", "bob@y carl@z"),
+            ("\"ann@x\" bob@y \"carl@z <dora@w> (d)", "bob@y carl@z dora@w"),
+            ("a@[192.0.2.1 ann@x", "ann@x"),
+            ("ann, <bob, <at home> <", ""),
+            ("ann@@x @y ann@ a@b!c <>", ""),
+            ("", ""),
+        ] {
+            let found: Vec<_> =
+                scattered(body.as_bytes()).map(|mailbox| mailbox.address.to_string()).collect();
+            assert_eq!(found.join(" "), expected, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_known_by_its_place() {
+        for (body, routes) in
+            [("<@a,@b:ann@x> < @c : @d : bob> <", &["@a,@b:", "@c : @d :"][..]), ("<ann@x> <", &[])]
+        {
+            let found: Vec<_> =
+                scattered(body.as_bytes()).filter_map(|mailbox| Some(&body[mailbox.route?])).collect();
+            assert_eq!(found, routes);
+        }
+    }
+
+    #[test]
+    fn time_is_in_proportion() {
+        for pattern in ["(", "\"", "a@x ", "<", "[", "@", "\\", "<@a,", "(a@x) "] {
+            // That it comes to an end is what is tested.
+            let _ = scattered(pattern.repeat(300_000 / pattern.len()).as_bytes()).count();
+        }
+    }
+
+    proptest! {
+        /// Where the body is a list, the same addresses are found, but for bare words without brackets; and in the
+        /// same places.
+        #[test]
+        fn of_a_list_no_domain_is_passed_over(
+            words in prop::collection::vec(prop::sample::select(WORDS), 0..12)
+        ) {
+            let body = words.concat();
+            let list: Vec<_> = super::super::mailboxes(body.as_bytes()).collect();
+            if let Ok(list) = list.into_iter().collect::<Result<Vec<_>, _>>() {
+                let found: Vec<_> = scattered(body.as_bytes()).collect();
+                for mailbox in list.iter().filter(|mailbox| mailbox.domain.is_some()) {
+                    prop_assert!(found.contains(mailbox), "{:?} of {}", mailbox, body);
+                }
+            }
+        }
+    }
+
+    const WORDS: &[&str] = &[
+        "ann@x",
+        "<bob@y>",
+        "<ann>",
+        "carl",
+        " ",
+        ",",
+        ";",
+        "(c@z)",
+        "\"d@w\"",
+        "<@a,@b:e@v>",
+        ", ",
+        "Ann",
+        "<",
+        ">",
+        "@",
+        ":",
+    ];
+}
