@@ -214,8 +214,12 @@ impl Owner {
         if disposition != Disposition::Untried {
             self.relay.throttle.has_been_judged(id);
         }
-        if !matches!(disposition, Disposition::Untried | Disposition::Lost { .. } | Disposition::Postponed) {
-            self.relay.want_of_login.forget(id);
+        match disposition {
+            Disposition::Removed | Disposition::Dead | Disposition::Held => {
+                self.relay.want_of_login.forget(id)
+            }
+            Disposition::Deferred { .. } => self.relay.want_of_login.deferred(id),
+            Disposition::Untried | Disposition::Lost { .. } | Disposition::Postponed => {}
         }
         match disposition {
             Disposition::Removed => self.roster.remove(id),

@@ -4,8 +4,8 @@
 //! 1. A refusal that is clearly about a recipient or about the message itself is that message's own.
 //! 2. From the twentieth message in a row that the relay refuses with one text, having taken none in between
 //!    (`refusals/row.rs`), such a refusal is relay trouble: it bounces nothing until the relay has taken a message.
-//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes others
-//!    (`refusals/want_of_login.rs`).
+//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes others: then the
+//!    message is deferred. Such words bounce nothing, whatever else the relay does (`refusals/want_of_login.rs`).
 //! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
 //!    always or never. A message that was held once for its sender or the account is not bounced by such a refusal
 //!    later, since nobody could correct what it was accepted with. One whose refusal did not say what it is about is
@@ -84,6 +84,8 @@ pub(super) struct Refusal {
 pub(super) enum Ruling {
     /// What the reply says.
     AsSaid,
+    /// The message is deferred, whatever the reply says.
+    Defer,
     /// The message is held.
     Hold,
     /// Nothing: it is about the relay.
@@ -113,11 +115,12 @@ fn is_about_set_up(subject: Subject) -> bool {
 }
 
 impl Refusal {
-    /// The first telling refusal in `report` of a message with this `envelope`.
+    /// The refusal in `report` of a message with this `envelope` that tells most: one that asks for a login, else the
+    /// first.
     pub(super) fn of(report: &Report, envelope: &Envelope) -> Option<Refusal> {
-        let mut telling = report.recipients.iter().filter(|recipient| is_telling(recipient)).peekable();
-        let told = *telling.peek()?;
-        let refused = telling.filter_map(|refused| envelope.recipients.get(refused.index));
+        let telling = || report.recipients.iter().filter(|recipient| is_telling(recipient));
+        let told = telling().find(|told| told.about == Subject::Login).or_else(|| telling().next())?;
+        let refused = telling().filter_map(|refused| envelope.recipients.get(refused.index));
         let domains =
             refused.filter_map(|recipient| recipient.address.domain()).map(str::to_lowercase).collect();
         Some(Refusal {
@@ -184,6 +187,9 @@ impl Refusals {
         if self.held.contains(&refusal.id) && !self.waiting.contains_key(&refusal.id) && !is_unclear {
             return self.hold(refusal);
         }
+        if self.names_missing_login(refusal) {
+            return self.judge_missing_login(refusal);
+        }
         if !refusal.is_from_null {
             self.row.add(refusal.id, &refusal.said, refusal.about, &refusal.domains);
         }
@@ -201,6 +207,15 @@ impl Refusals {
             return self.hold(refusal);
         }
         Ruling::AsSaid
+    }
+
+    /// What a refusal for want of a login that is not configured means to a message that is charged with it.
+    fn judge_missing_login(&mut self, refusal: &Refusal) -> Ruling {
+        if self.rule.on_refusal == Some(OnRefusal::Hold) {
+            return self.hold(refusal);
+        }
+        self.release(refusal.id);
+        Ruling::Defer
     }
 
     /// Whether the message `id` from `<>`, which was refused, waits for the relay to take another: messages are being
@@ -271,7 +286,11 @@ impl Refusals {
     /// was held for.
     pub(super) fn lacks_login(&self, refusal: &Refusal) -> bool {
         let is_held = self.has_taken && self.held.contains(&refusal.id);
-        refusal.about == Subject::Login && !self.rule.has_login && !is_held
+        self.names_missing_login(refusal) && !is_held
+    }
+
+    fn names_missing_login(&self, refusal: &Refusal) -> bool {
+        refusal.about == Subject::Login && !self.rule.has_login
     }
 
     /// `trouble`, and whether it is for want of a login that is not configured: then it says what to do.
@@ -302,6 +321,8 @@ fn wants_login(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const DENIED: &str = "550 5.7.1 <ann@example.net>: sender not allowed";
@@ -310,12 +331,28 @@ mod tests {
         RefusalRule { relay: "relay.example:587".into(), has_login, on_refusal }
     }
 
+    fn peer() -> Peer {
+        Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None }
+    }
+
+    fn report(recipients: Vec<RecipientReport>) -> Report {
+        Report {
+            id: QueueId::from_raw(1),
+            peer: peer(),
+            recipients,
+            possible_duplicate: false,
+            lost_at: None,
+            left_at: None,
+            dsn_passed_on: false,
+            connecting: Duration::ZERO,
+            transmitting: Duration::ZERO,
+        }
+    }
+
     fn refusal(raw: u64, about: Subject, said: &str) -> Refusal {
-        let peer =
-            Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None };
         Refusal {
             id: QueueId::from_raw(raw),
-            peer,
+            peer: peer(),
             phase: Phase::Mail,
             about,
             is_deferral: false,
@@ -396,6 +433,43 @@ mod tests {
         }
         let refusals = Refusals::new(rule(None, false), true, []);
         assert!(!refusals.lacks_login(&refusal(1, Subject::Permission, DENIED)));
+    }
+
+    /// Whatever was held, waits or has been taken before, and whatever is to become of refusals.
+    #[test]
+    fn promise_3_words_about_a_login_that_is_not_configured_never_bounce() {
+        let said = "550 5.7.1 Client was not authenticated";
+        for on_refusal in [None, Some(OnRefusal::Hold), Some(OnRefusal::Bounce)] {
+            for (has_taken, is_held, waits, is_from_null) in
+                (0..16).map(|n| (n & 1 > 0, n & 2 > 0, n & 4 > 0, n & 8 > 0))
+            {
+                let id = QueueId::from_raw(1);
+                let mut refusals = Refusals::new(rule(on_refusal, false), has_taken, is_held.then_some(id));
+                if is_held && waits {
+                    refusals.waiting.insert(id, 0);
+                }
+                for _ in 0..100 {
+                    let refusal = Refusal { is_from_null, ..refusal(1, Subject::Login, said) };
+                    let ruling = refusals.judge(&refusal);
+                    assert!(matches!(ruling, Ruling::Defer | Ruling::Hold), "{ruling:?}");
+                    assert!(!refusals.refuses_everything());
+                }
+            }
+        }
+    }
+
+    /// Of two recipients one was refused for a login, and the other, before it, for something else: both bounced.
+    #[test]
+    fn promise_3_one_recipient_that_is_refused_for_a_login_speaks_for_all() {
+        let envelope = Envelope::from(ReversePath::Null);
+        for about in [Subject::Permission, Subject::Unclear, Subject::Message] {
+            for verdict in [Verdict::Bounced, Verdict::Deferred] {
+                let first = report_of(verdict, Phase::Data, about);
+                let recipients = vec![first, report_of(Verdict::Bounced, Phase::Rcpt, Subject::Login)];
+                let refusal = Refusal::of(&report(recipients), &envelope).unwrap();
+                assert_eq!((refusal.about, refusal.is_deferral), (Subject::Login, false), "{about:?}");
+            }
+        }
     }
 
     /// Recipients that were taken have their fate by a later reply than those that were refused.

@@ -474,10 +474,7 @@ impl Settlement {
         let report = &finding.report;
         Affected {
             recipient: &self.attempt.envelope.recipients[report.index],
-            status: match finding.outcome {
-                Some(Outcome::Expired) => EXPIRED,
-                _ => report.status,
-            },
+            status: status_in(finding.outcome, report.status),
             diagnostic: &report.said,
             from_relay: report.from_relay,
             remote_mta: self.peer.as_ref().map(|peer| peer.name.as_str()),
@@ -539,10 +536,28 @@ struct Patience {
     charged: bool,
 }
 
+impl Patience {
+    /// What a deferral is to the message.
+    fn deferral(self) -> Outcome {
+        if self.expired { Outcome::Expired } else { Outcome::Deferred }
+    }
+}
+
+/// The status that goes with `outcome` where the relay's reply has this one.
+fn status_in(outcome: Option<Outcome>, status: Status) -> Status {
+    match outcome {
+        Some(Outcome::Expired) => EXPIRED,
+        // It may be a refusal for good that is taken for a deferral.
+        Some(Outcome::Deferred) => Status::transient(status.subject(), status.detail()),
+        _ => status,
+    }
+}
+
 /// What a verdict is to a message whose patience stands so, and whose refusal has this meaning.
 fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> Option<Outcome> {
     match (recipient.verdict, ruling) {
         (Verdict::Bounced, Ruling::Hold) if is_telling(recipient) => return Some(Outcome::Held),
+        (Verdict::Bounced, Ruling::Defer) if is_telling(recipient) => return Some(patience.deferral()),
         (_, Ruling::Untold) if is_telling(recipient) => return None,
         _ => {}
     }
@@ -551,8 +566,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> O
         Verdict::Bounced => Some(Outcome::Bounced),
         Verdict::TooMany | Verdict::WithoutDsn => None,
         Verdict::Untold if !patience.charged => None,
-        Verdict::Deferred | Verdict::Untold if patience.expired => Some(Outcome::Expired),
-        Verdict::Deferred | Verdict::Untold => Some(Outcome::Deferred),
+        Verdict::Deferred | Verdict::Untold => Some(patience.deferral()),
     }
 }
 
@@ -590,7 +604,7 @@ fn log_deliveries(
             orig_to: of.original.as_ref(),
             relay: Some(log::Relay { name: &peer.name, address: peer.address, tls: peer.tls }),
             delays,
-            status: if outcome == Outcome::Expired { EXPIRED } else { recipient.status },
+            status: status_in(Some(outcome), recipient.status),
             outcome,
             said: &recipient.said,
         });

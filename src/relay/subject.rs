@@ -11,7 +11,7 @@
 //!
 //! | refusal at RCPT | about |
 //! |---|---|
-//! | words that ask for a login, or refuse to relay | login (2) |
+//! | words that ask for a login, or refuse to relay; x.7.8, x.7.9, x.7.11, x.7.57 | login (2) |
 //! | words about the sender or our name | permission |
 //! | words about the mailbox, as "no such user" | the recipient |
 //! | x.1.1, x.1.3, x.1.4, x.1.6, x.1.10 | the recipient |
@@ -22,14 +22,14 @@
 //!
 //! | refusal at MAIL | about |
 //! |---|---|
-//! | words that ask for a login | login (2) |
+//! | words that ask for a login; x.7.8, x.7.9, x.7.11, x.7.57 | login (2) |
 //! | x.3.4, x.6.\*; words about the size, 552 or 555, without another status or words about an account | the message |
 //! | 500, 501 or 504 without another status or words about a sender or an account | unclear |
 //! | anything else | permission: no recipient was named yet |
 //!
 //! | refusal at DATA or the final dot | about |
 //! |---|---|
-//! | words that ask for a login | login (2) |
+//! | words that ask for a login; x.7.8, x.7.9, x.7.11, x.7.57 | login (2) |
 //! | x.7.\*, x.1.7, x.1.8, x.4.5, x.2.100 and over (4); 554 with x.2.\* (5) | permission |
 //! | x.1.\*, x.2.\* without words about an account or a policy (3) | the recipient |
 //! | x.1.\*, x.2.\* with them | permission |
@@ -78,10 +78,10 @@ impl Subject {
             return of_transient(phase, reply.code());
         }
         let words = Words::of(reply.lines());
-        if words.ask_for_login() {
+        let status = reply.status().map_or((0, 0), |status| (status.subject(), status.detail()));
+        if asks_for_login(status) || words.ask_for_login() {
             return Subject::Login;
         }
-        let status = reply.status().map_or((0, 0), |status| (status.subject(), status.detail()));
         match phase {
             Phase::Rcpt => at_rcpt(reply.code(), status, &words),
             Phase::Mail => at_mail(reply.code(), status, &words),
@@ -144,6 +144,11 @@ fn of_content(code: u16, status: (u16, u16), words: &Words) -> Subject {
     }
 }
 
+/// By its status (RFC 4954 6; Microsoft 365 has x.7.57 for "client not authenticated").
+fn asks_for_login(status: (u16, u16)) -> bool {
+    matches!(status, (7, 8 | 9 | 11 | 57))
+}
+
 /// By its status it is about the sender, the account or a policy.
 fn is_permission(status: (u16, u16)) -> bool {
     matches!(status, (7, _) | (1, 7 | 8) | (4, 5) | (2, 100..))
@@ -199,6 +204,11 @@ mod tests {
             (Phase::Rcpt, "550 5.1.8 <a@vm>: Sender address rejected: Domain not found", Subject::Permission),
             (Phase::Rcpt, "553 sorry, that domain isn't in my list of allowed rcpthosts", Subject::Login),
             (Phase::Rcpt, "553 Relaying disallowed as app@example.org", Subject::Login),
+            (Phase::Mail, "550 5.7.57 client refused", Subject::Login),
+            (Phase::Dot, "550 5.7.8 no", Subject::Login),
+            (Phase::Mail, "550 SMTP authentication needed", Subject::Login),
+            (Phase::Rcpt, "550 Must login before sending", Subject::Login),
+            (Phase::Rcpt, "554 Relaying is prohibited", Subject::Login),
             (Phase::Rcpt, "550 Invalid recipient", Subject::Unclear),
             (Phase::Rcpt, "550 mailbox unavailable", Subject::Unclear),
             (Phase::Rcpt, "550 5.1.0 address rejected", Subject::Unclear),

@@ -16,7 +16,7 @@
 //!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble.
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
-//!    sequence the relay does not follow are no fault of the message. 503 and 530 are that at the final dot, too.
+//!    sequence the relay does not follow are no fault of the message. They are that at the final dot, too.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
 //!    deferred, as 452 is, and so do these words where there is no status. Behind recipients that were taken, it says
 //!    that this transaction is full ([`is_too_many`]).
@@ -119,11 +119,11 @@ pub(crate) fn is_about_parameters(reply: &Reply) -> bool {
 
 /// 421 anywhere, and notes 1 and 2 of the table.
 fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
-    let before_content = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
     match reply.code() {
         421 => true,
-        503 | 530 => before_content || phase == Phase::Dot,
-        534 | 535 | 538 => before_content,
+        503 | 530 | 534 | 535 | 538 => {
+            matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Dot)
+        }
         454 => phase == Phase::Mail && reply.status() == Some(Status::transient(7, 0)),
         _ => false,
     }
@@ -211,6 +211,9 @@ mod tests {
             (Phase::Data, "554 5.5.1", BOUNCE),
             (Phase::Dot, "530 5.7.0", RELAY),
             (Phase::Dot, "503 5.5.1", RELAY),
+            (Phase::Dot, "534 5.7.9", RELAY),
+            (Phase::Dot, "535 5.7.8", RELAY),
+            (Phase::Dot, "538 5.7.11", RELAY),
             (Phase::Dot, "552 5.3.4", BOUNCE),
             (Phase::Content, "552 5.3.4", DEFER),
         ];

@@ -66,7 +66,7 @@ impl Owner {
             // What was missing there may be configured now.
             return Ruling::Untold;
         }
-        if self.relay.refusals.lacks_login(refusal) && self.waits_for_login(connection, refusal) {
+        if self.relay.refusals.lacks_login(refusal) && self.want_login(connection, refusal) != Want::Charged {
             return Ruling::Untold;
         }
         let is_first_held = self.relay.refusals.held_by().is_none();
@@ -80,7 +80,7 @@ impl Owner {
             Ruling::Hold if is_first_held => {
                 log::refusal_held(&self.held_back(&refusal.said));
             }
-            Ruling::AsSaid | Ruling::Hold | Ruling::Untold => {}
+            Ruling::AsSaid | Ruling::Defer | Ruling::Hold | Ruling::Untold => {}
         }
         ruling
     }
@@ -91,16 +91,16 @@ impl Owner {
         HeldBack { said, until: self.relay.refusals.held_until(), has_null_sender }
     }
 
-    /// The relay asks for a login that is not configured. False: only of this message.
-    fn waits_for_login(&mut self, connection: ConnectionId, refusal: &Refusal) -> bool {
+    /// The relay asks for a login that is not configured.
+    fn want_login(&mut self, connection: ConnectionId, refusal: &Refusal) -> Want {
         let next = self.relay.connections.next_id();
         let want = self.relay.want_of_login.refused(refusal.id, refusal.in_company, next);
-        if want == Want::Own {
-            return false;
+        if !refusal.in_company {
+            // Of several nodes behind one name this may be one that asks everybody.
+            self.relay.connections.reaches(connection, Stage::Leaving);
         }
-        self.relay.connections.reaches(connection, Stage::Leaving);
         self.meet_want(want, trouble(refusal, self.relay.refusals.trouble(refusal)));
-        if want != Want::All {
+        if matches!(want, Want::Apart | Want::Few { .. }) {
             let is_paused = self.relay.is_paused;
             // Where the relay is not paused its pause is that of a message that is lost again and again.
             self.roster.update(refusal.id, |member| {
@@ -108,7 +108,7 @@ impl Owner {
                     if is_paused { member.losses.max(1) } else { member.losses.saturating_add(1) };
             });
         }
-        true
+        want
     }
 
     /// The same said by a reply that ended the dialogue, within the message `lost`, which waits by itself already.
@@ -120,7 +120,7 @@ impl Owner {
 
     fn meet_want(&mut self, want: Want, trouble: Trouble) {
         match want {
-            Want::Own => {}
+            Want::Charged => {}
             Want::Apart => log::relay_trouble(&trouble),
             Want::Few { again: true } if self.relay.is_paused => {
                 self.relay.breaker.trouble_again(self.now(), draw());

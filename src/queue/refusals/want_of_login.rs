@@ -1,12 +1,17 @@
-//! Messages that were refused for want of a login, where none is configured: whether it is the relay's trouble or theirs.
+//! Messages that were refused for want of a login, where none is configured: whether they wait for the relay, or by
+//! themselves.
+//!
+//! A relay may be several nodes behind one name, of which one asks for a login and the others do not, and which of them
+//! a connection reaches is chance. So no such refusal is ever the end of a message.
 //!
 //! Promises:
-//! 1. A message is refused so for itself only if the relay has treated others otherwise: it took another recipient in
-//!    the same transaction, or a whole message over a connection begun after this refusal. What goes through over an
-//!    older connection may have been let in before the relay began to ask for a login.
-//! 2. While it takes none, no message is refused so for itself, however often it is asked.
+//! 1. A message is charged with such a refusal only if the relay has treated others otherwise: it took another recipient
+//!    in the same transaction, or a whole message over a connection begun after the refusal before. What goes through
+//!    over an older connection may have been let in before the relay began to ask for a login.
+//! 2. While it takes none, no message is charged with it, however often it is asked.
 //! 3. The first few wait, and others are tried beside them; where more are refused so it is everybody.
-//! 4. Once one was found to be refused so for itself, another alone waits by itself.
+//! 4. Once one was charged with it, another alone waits by itself; and one that was charged stops nobody any more.
+//! 5. One that was not charged yet is tried again as soon as the relay has taken another; one that was, by its age.
 //!
 //! What is waited for is not known after a restart: it begins anew, with no more than a pause.
 //!
@@ -28,24 +33,34 @@ pub(in crate::queue) struct WantOfLogin {
     has_met_odd: bool,
 }
 
+/// A message that was refused so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    /// For what the relay does over a connection of this name or a later one.
-    ForOthers { since: ConnectionId },
-    /// For its last try: the relay has taken another.
-    ForItself,
+struct Waiting {
+    /// What the relay does over a connection of this name or a later one tells of others.
+    since: ConnectionId,
+    /// It has taken another over such a connection.
+    others_taken: bool,
+    /// The message was charged with such a refusal.
+    is_charged: bool,
 }
 
-/// Whose such a refusal is.
+impl Waiting {
+    /// It is one of the few that wait for the relay.
+    fn is_for_relay(self) -> bool {
+        !self.others_taken && !self.is_charged
+    }
+}
+
+/// What such a refusal comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::queue) enum Want {
-    /// The message's own.
-    Own,
+    /// The message is deferred by its age, and its patience runs.
+    Charged,
     /// The message waits, and nobody else.
     Apart,
     /// A few messages wait, and others are tried beside them.
     Few {
-        /// This one waited already.
+        /// This one has waited already.
         again: bool,
     },
     /// Everybody waits.
@@ -57,39 +72,52 @@ impl WantOfLogin {
     /// later.
     pub(in crate::queue) fn refused(&mut self, id: QueueId, company: bool, next: ConnectionId) -> Want {
         let before = self.waiting.remove(&id);
-        if company || before == Some(Waiting::ForItself) {
+        let waiting = Waiting { since: next, others_taken: false, is_charged: true };
+        if company || before.is_some_and(|before| before.others_taken) {
             self.has_met_odd = true;
-            return Want::Own;
+            self.waiting.insert(id, waiting);
+            return Want::Charged;
         }
-        let others = self.waiting.values().filter(|waiting| **waiting != Waiting::ForItself).count();
+        if before.is_some_and(|before| before.is_charged) {
+            self.waiting.insert(id, waiting);
+            return Want::Apart;
+        }
+        let others = self.waiting.values().filter(|waiting| waiting.is_for_relay()).count();
         if others >= MOST {
             return Want::All;
         }
-        self.waiting.insert(id, Waiting::ForOthers { since: next });
+        self.waiting.insert(id, Waiting { is_charged: false, ..waiting });
         match before {
             None if others == 0 && self.has_met_odd => Want::Apart,
             _ => Want::Few { again: before.is_some() },
         }
     }
 
-    /// The relay has taken a message over this connection. Gives those that are to be tried once more for it.
+    /// The relay has taken a message over this connection. Gives those that are to be tried at once for it.
     pub(in crate::queue) fn taken(&mut self, connection: ConnectionId) -> Vec<QueueId> {
         let mut due = Vec::new();
-        for (id, waiting) in &mut self.waiting {
-            if matches!(waiting, Waiting::ForOthers { since } if *since <= connection) {
-                *waiting = Waiting::ForItself;
+        for (id, waiting) in self.waiting.iter_mut().filter(|(_, waiting)| waiting.since <= connection) {
+            if waiting.is_for_relay() {
                 due.push(*id);
             }
+            waiting.others_taken = true;
         }
         due
     }
 
     /// Whether the message waits for what the relay does with others.
     pub(in crate::queue) fn waits(&self, id: QueueId) -> bool {
-        matches!(self.waiting.get(&id), Some(Waiting::ForOthers { .. }))
+        self.waiting.get(&id).is_some_and(|waiting| !waiting.others_taken)
     }
 
-    /// The message has had its end, or an answer of another kind.
+    /// The message is deferred, for this or for something else.
+    pub(in crate::queue) fn deferred(&mut self, id: QueueId) {
+        if self.waiting.get(&id).is_some_and(|waiting| !waiting.is_charged) {
+            self.forget(id);
+        }
+    }
+
+    /// The message has had its end, or is held.
     pub(in crate::queue) fn forget(&mut self, id: QueueId) {
         self.waiting.remove(&id);
     }
@@ -109,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn promise_1_another_recipient_that_was_taken_makes_it_the_message_s_own() {
+    fn promise_1_a_message_is_charged_where_another_recipient_was_taken() {
         let mut want = WantOfLogin::default();
-        assert_eq!(want.refused(id(1), true, 1), Want::Own);
-        assert!(!want.waits(id(1)));
+        assert_eq!(want.refused(id(1), true, 1), Want::Charged);
+        assert_eq!(want.refused(id(1), true, 1), Want::Charged);
     }
 
     #[test]
@@ -126,16 +154,15 @@ mod tests {
         assert_eq!(want.taken(6), [id(1)]);
         assert!(!want.waits(id(1)));
         assert_eq!(want.taken(7), [], "told once");
-        assert_eq!(want.refused(id(1), false, 8), Want::Own);
+        assert_eq!(want.refused(id(1), false, 8), Want::Charged);
     }
 
     #[test]
-    fn promise_2_while_none_is_taken_no_message_has_a_refusal_of_its_own() {
+    fn promise_2_while_none_is_taken_no_message_is_charged() {
         let mut want = WantOfLogin::default();
         for round in 0..1000 {
             let refused = want.refused(id(round % 13), false, round);
-            assert_ne!(refused, Want::Own, "{round}");
-            assert_ne!(refused, Want::Apart, "{round}");
+            assert!(matches!(refused, Want::Few { .. } | Want::All), "{round}: {refused:?}");
         }
     }
 
@@ -159,20 +186,37 @@ mod tests {
     #[test]
     fn promise_4_after_an_odd_one_another_alone_waits_by_itself() {
         let mut want = WantOfLogin::default();
-        assert_eq!(want.refused(id(1), true, 1), Want::Own);
+        assert_eq!(want.refused(id(1), true, 1), Want::Charged);
         assert_eq!(want.refused(id(2), false, 2), Want::Apart);
         assert_eq!(want.refused(id(2), false, 3), Want::Few { again: true }, "nothing was taken since");
         assert_eq!(want.refused(id(3), false, 4), Want::Few { again: false }, "two at once");
-        assert_eq!(want.reset(), [id(2), id(3)]);
+        assert_eq!(want.reset(), [id(1), id(2), id(3)]);
         assert_eq!(want.refused(id(4), false, 5), Want::Few { again: false }, "nothing is known of odd ones");
     }
 
     #[test]
-    fn what_had_another_answer_begins_anew() {
+    fn promises_4_and_5_one_that_was_charged_stops_nobody_and_waits_its_time() {
         let mut want = WantOfLogin::default();
-        want.refused(id(1), false, 1);
-        want.taken(1);
-        want.forget(id(1));
-        assert_eq!(want.refused(id(1), false, 2), Want::Few { again: false });
+        for raw in 0..20 {
+            want.refused(id(raw), true, 1);
+            want.deferred(id(raw));
+        }
+        for raw in 0..20 {
+            assert_eq!(want.refused(id(raw), false, 2), Want::Apart, "nothing was taken since");
+            assert!(want.waits(id(raw)));
+        }
+        assert_eq!(want.taken(2), []);
+        assert_eq!(want.refused(id(7), false, 3), Want::Charged);
+    }
+
+    #[test]
+    fn what_had_another_answer_begins_anew() {
+        for forget in [WantOfLogin::deferred, WantOfLogin::forget] {
+            let mut want = WantOfLogin::default();
+            want.refused(id(1), false, 1);
+            want.taken(1);
+            forget(&mut want, id(1));
+            assert_eq!(want.refused(id(1), false, 2), Want::Few { again: false });
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -88,6 +89,8 @@ pub(super) enum Does {
     Says(Vec<&'static str>),
     /// The same in reply to RCPT, where it refuses.
     SaysAtRcpt(Vec<&'static str>),
+    /// Refuses every message with this at this phase.
+    RefusesAt(Phase, &'static str),
     /// Says that it is going away, in place of the reply to MAIL.
     Leaves,
     /// Says this in the midst of the content, by which it takes leave of a connection that has served.
@@ -119,7 +122,8 @@ impl Does {
                 said.is_empty() || said.starts_with('2')
             }
             Does::Breaks(_, cause) => !matches!(cause, Cause::Reply(_)),
-            Does::SaysAtRcpt(_) | Does::Leaves | Does::Parts(_) | Does::RefusesOdd(_) => false,
+            Does::SaysAtRcpt(_) | Does::RefusesAt(..) | Does::RefusesOdd(_) => false,
+            Does::Leaves | Does::Parts(_) => false,
             Does::Holds(_) | Does::RefusesNull(_) | Does::Refuses => true,
             Does::Stalls(..) | Does::RefusesLogin | Does::Panics => true,
         }
@@ -160,9 +164,18 @@ pub(super) struct TestRelay {
     /// Who was given its final dot, and the recipients for whom the relay has a copy by that.
     dots: Mutex<Vec<(QueueId, Vec<usize>)>>,
     connections: Mutex<usize>,
+    nodes: Mutex<Nodes>,
     pace: Mutex<Pace>,
     clock: Arc<TestClock>,
     started: Timestamp,
+}
+
+/// The nodes behind the relay's name, of which each connection reaches one by chance; none: the relay is one.
+#[derive(Default)]
+struct Nodes {
+    /// What each does with every message; `None`: as the relay does.
+    each: Vec<Option<Does>>,
+    chance: Rng,
 }
 
 impl TestRelay {
@@ -177,6 +190,7 @@ impl TestRelay {
             seen: Mutex::default(),
             dots: Mutex::default(),
             connections: Mutex::new(0),
+            nodes: Mutex::default(),
             pace: Mutex::default(),
             started: clock.now(),
             clock,
@@ -196,6 +210,19 @@ impl TestRelay {
     /// Nothing more, before what it always does.
     pub(super) fn forget_script(&self) {
         self.script.lock().unwrap().clear();
+    }
+
+    /// Is so many nodes from now on, the first of which do as told with every message; which of them a connection
+    /// reaches is by the chance of this seed.
+    pub(super) fn is_nodes(&self, count: usize, sick: usize, does: &Does, seed: u64) {
+        let each = (0..count).map(|node| (node < sick).then(|| does.clone())).collect();
+        *self.nodes.lock().unwrap() = Nodes { each, chance: Rng::with_seed(seed) };
+    }
+
+    /// What the node does that a new connection reaches.
+    fn node(&self) -> Option<Does> {
+        let Nodes { each, chance } = &mut *self.nodes.lock().unwrap();
+        if each.is_empty() { None } else { each[chance.usize(..each.len())].clone() }
     }
 
     /// Takes its time from now on.
@@ -282,11 +309,12 @@ impl TestRelay {
         }
         let Pace { mut connecting, behind, transmitting } = *self.pace.lock().unwrap();
         self.clock.advance(connecting);
+        let node = self.node();
         let mut has_served = false;
         while let Some(transaction) = courier.next(Duration::ZERO).await {
             self.clock.advance(behind);
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
-            let does = match self.next(id) {
+            let does = match node.clone().unwrap_or_else(|| self.next(id)) {
                 Does::Leaves => Does::Breaks(Phase::Mail, Cause::Other("told to".into())),
                 Does::RefusesOdd(said) => refusing_odd(said, &recipients),
                 other => other,
@@ -301,7 +329,12 @@ impl TestRelay {
                 return Ok(());
             }
             has_served = true;
-            let has_dot = !matches!(does, Does::SaysAtRcpt(_));
+            let phase = match does {
+                Does::SaysAtRcpt(_) => Phase::Rcpt,
+                Does::RefusesAt(phase, _) => phase,
+                _ => Phase::Dot,
+            };
+            let has_dot = phase == Phase::Dot;
             if has_dot && courier.before_dot(id).await.is_err() {
                 let unmarked =
                     Report { possible_duplicate: false, lost_at: None, ..report(id, &recipients, &[]) };
@@ -311,9 +344,9 @@ impl TestRelay {
             if has_dot {
                 self.meets_dot(id, &recipients, &does);
             }
-            let phase = if has_dot { Phase::Dot } else { Phase::Rcpt };
             let said = match does {
                 Does::Says(said) | Does::SaysAtRcpt(said) => said,
+                Does::RefusesAt(_, said) => vec![said],
                 Does::RefusesNull(said) if is_from_null => vec![said],
                 Does::RefusesNull(_) => vec!["250 2.0.0 ok"],
                 Does::Holds(release) => {

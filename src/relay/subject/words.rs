@@ -65,7 +65,7 @@ fn is_name(word: &str) -> bool {
     word.contains('@') || word.contains("://") || trimmed.contains('.')
 }
 
-const LOGIN: [&str; 24] = [
+const LOGIN: [&str; 32] = [
     "not authenticated",
     "authentication required",
     "authentication is required",
@@ -77,12 +77,20 @@ const LOGIN: [&str; 24] = [
     "need to authenticate",
     "login required",
     "log in first",
+    "must login",
+    "must log in",
+    "not logged in",
+    "authentication needed",
+    "auth required",
     "relay access denied",
     "relay denied",
     "relaying denied",
     "relaying disallowed",
     "relaying not allowed",
     "relaying prohibited",
+    "relaying is denied",
+    "relaying is prohibited",
+    "relaying is not allowed",
     "relay not permitted",
     "not permitted to relay",
     "not allowed to relay",
