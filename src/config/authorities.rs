@@ -46,7 +46,7 @@ impl Authorities {
                 let path = path.display();
                 passed_over.push(format!(
                     "{SETTING}: certificate {count} in {path} cannot be used, and is passed over: it {why}; take it \
-                     out of the file, or put a whole one in its location"
+                     out of the file, or put a whole one in its place"
                 ));
             }
         }

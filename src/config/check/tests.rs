@@ -142,7 +142,7 @@ fn an_odd_certificate_among_authorities_is_passed_over_and_told() {
     let told = |number, why| {
         format!(
             "tls.ca-file: certificate {number} in {path} cannot be used, and is passed over: it {why}; take it out of \
-             the file, or put a whole one in its location"
+             the file, or put a whole one in its place"
         )
     };
     let unread = "is none that can be read: what its text stands for is no certificate";
