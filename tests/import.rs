@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nullmta::config::{Config, Environment};
-use nullmta::import::{Import, Options, import};
+use nullmta::import::{ImportOptions, Imported, import};
 
 const HOSTNAME: &str = "web1.example.com";
 const PASSWORD: &str = "hunter2";
@@ -47,8 +47,8 @@ impl Host {
         }
     }
 
-    fn import(&self) -> Result<Import, String> {
-        let options = Options { hostname: HOSTNAME, secret_file: None };
+    fn import(&self) -> Result<Imported, String> {
+        let options = ImportOptions { hostname: HOSTNAME, secret_file: None };
         import(Path::new(self.start()), None, &|path| self.open(path), &options)
             .map_err(|error| error.to_string())
     }
@@ -190,7 +190,7 @@ fn check_damaged(host: &Host) {
 #[test]
 fn the_secret_goes_where_it_is_told() {
     let host = hosts("import").into_iter().find(|host| host.name == "recipe-null-client").unwrap();
-    let options = Options { hostname: HOSTNAME, secret_file: Some("/run/secret") };
+    let options = ImportOptions { hostname: HOSTNAME, secret_file: Some("/run/secret") };
     let imported = import(Path::new("/etc/postfix"), None, &|path| host.open(path), &options).unwrap();
     assert!(imported.toml.contains("\npassword-file = \"/run/secret\"\n"), "{}", imported.toml);
     assert_eq!(imported.secret.unwrap().expose(), PASSWORD);

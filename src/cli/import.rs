@@ -14,12 +14,12 @@ use super::exit::{Exit, Failure};
 use super::output::printed;
 use super::service_user::ServiceUser;
 use crate::config::Environment;
-use crate::import::{Format, Options, import};
+use crate::import::{ImportOptions, SourceFormat, import};
 use crate::secret::Secret;
 
 /// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp.
 #[derive(Args)]
-pub(super) struct Import {
+pub(super) struct ImportCommand {
     /// Postfix's or nullmailer's directory, msmtprc, ssmtp.conf, or the JSON attributes of Chef's postfix
     /// cookbook
     #[arg(value_name = "DIR", default_value = "/etc/postfix")]
@@ -46,23 +46,23 @@ enum From {
 }
 
 impl From {
-    fn format(self) -> Format {
+    fn format(self) -> SourceFormat {
         match self {
-            From::Postfix => Format::Postfix,
-            From::Chef => Format::Chef,
-            From::Msmtp => Format::Msmtp,
-            From::Nullmailer => Format::Nullmailer,
-            From::Ssmtp => Format::Ssmtp,
+            From::Postfix => SourceFormat::Postfix,
+            From::Chef => SourceFormat::Chef,
+            From::Msmtp => SourceFormat::Msmtp,
+            From::Nullmailer => SourceFormat::Nullmailer,
+            From::Ssmtp => SourceFormat::Ssmtp,
         }
     }
 }
 
-impl Import {
+impl ImportCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let secret_file = self.secret_file.as_deref().map(absolute).transpose()?;
         // Both are looked for before either is written.
         [&self.output, &secret_file].into_iter().flatten().try_for_each(|path| refuse_existing(path))?;
-        let options = Options {
+        let options = ImportOptions {
             hostname: &Environment::of_host().hostname,
             secret_file: secret_file.as_deref().map(utf8).transpose()?,
         };
@@ -140,9 +140,9 @@ mod tests {
         start
     }
 
-    fn into(directory: &Path, start: PathBuf) -> Import {
+    fn into(directory: &Path, start: PathBuf) -> ImportCommand {
         let (output, secret_file) = (Some(directory.join("nullmta.toml")), Some(directory.join("secret")));
-        Import { start, output, secret_file, from: None }
+        ImportCommand { start, output, secret_file, from: None }
     }
 
     #[test]

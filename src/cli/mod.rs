@@ -66,7 +66,7 @@ enum Command {
     /// Show what rewriting makes of a message, without sending it
     Rewrite(rewrite::Rewrite),
     /// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp
-    ImportPostfix(import::Import),
+    ImportPostfix(import::ImportCommand),
 }
 
 /// Where the configuration is.

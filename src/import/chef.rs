@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::Options;
-use super::draft::Draft;
-use super::files::Files;
-use super::main_cf::Settings;
-use super::place::{ImportError, Place};
+use super::ImportOptions;
+use super::draft::ConfigDraft;
+use super::files::SourceFiles;
+use super::location::{ImportError, SourceLocation};
+use super::main_cf::Parameters;
 use super::postfix;
 
 /// Where attributes stand, the weakest first. The empty name is the document itself.
@@ -36,16 +36,16 @@ const SASL_PASSWD: &str = "/etc/postfix/sasl_passwd";
 
 /// Carries what the attributes in `text` make of Postfix.
 pub(super) fn carry(
-    place: &Place,
+    location: &SourceLocation,
     text: &str,
-    options: &Options<'_>,
-    draft: &mut Draft,
+    options: &ImportOptions<'_>,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
     let document: Value = serde_json::from_str(text).map_err(|error| {
-        Place::line(&place.file, error.line()).error("expected JSON, found something else")
+        SourceLocation::line(&location.file, error.line()).error("expected JSON, found something else")
     })?;
     let mut cookbook =
-        Cookbook { place, settings: Settings::of_host(options.hostname), files: BTreeMap::new() };
+        Cookbook { location, parameters: Parameters::of_host(options.hostname), files: BTreeMap::new() };
     let mut found = false;
     for level in LEVELS {
         let above = if level.is_empty() { Some(&document) } else { document.get(level) };
@@ -58,7 +58,7 @@ pub(super) fn carry(
     }
     if !found {
         return Err(
-            place.error("expected the attributes of the postfix cookbook: {\"postfix\": {\"main\": {…}}}")
+            location.error("expected the attributes of the postfix cookbook: {\"postfix\": {\"main\": {…}}}")
         );
     }
     let written = cookbook.files;
@@ -66,14 +66,14 @@ pub(super) fn carry(
         let text = written.get(path).map(|text| text.as_bytes().to_vec());
         text.ok_or_else(|| io::ErrorKind::NotFound.into())
     };
-    let files = Files::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
-    postfix::carry(&postfix::Source { settings: &cookbook.settings, files: &files, options }, draft)
+    let files = SourceFiles::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
+    postfix::carry(&postfix::Source { parameters: &cookbook.parameters, files: &files, options }, draft)
 }
 
 /// What the cookbook would write.
 struct Cookbook<'p> {
-    place: &'p Place,
-    settings: Settings,
+    location: &'p SourceLocation,
+    parameters: Parameters,
     files: BTreeMap<PathBuf, String>,
 }
 
@@ -81,7 +81,7 @@ impl Cookbook<'_> {
     fn read(&mut self, attributes: &Map<String, Value>) -> Result<(), ImportError> {
         for (name, value) in objects(attributes, "main") {
             if let Some(value) = self.word(value)? {
-                self.settings.set(self.place.clone(), name, &value);
+                self.parameters.set(self.location.clone(), name, &value);
             }
         }
         for (attribute, file, parameter) in TABLES {
@@ -108,8 +108,8 @@ impl Cookbook<'_> {
             return;
         }
         self.files.insert(file.into(), lines);
-        if self.settings.get(parameter).is_none() {
-            self.settings.set(self.place.clone(), parameter, &format!("hash:{file}"));
+        if self.parameters.get(parameter).is_none() {
+            self.parameters.set(self.location.clone(), parameter, &format!("hash:{file}"));
         }
     }
 
@@ -122,7 +122,7 @@ impl Cookbook<'_> {
         let of = |key: &str| word(key).transpose().map(|word| word.flatten().unwrap_or_default());
         let (username, password) = (of("smtp_sasl_user_name")?, of("smtp_sasl_passwd")?);
         if !username.is_empty() {
-            lines += &format!("{} {username}:{password}\n", self.settings.value("relayhost")?);
+            lines += &format!("{} {username}:{password}\n", self.parameters.value("relayhost")?);
         }
         for (relay, value) in sasl {
             let part = |key: &str| value.get(key).map_or(Ok(None), |value| self.word(value));
@@ -145,11 +145,11 @@ impl Cookbook<'_> {
                 words?.into_iter().flatten().collect::<Vec<_>>().join(", ")
             }
             Value::Object(_) => {
-                return Err(self.place.error("expected a text, a number or a list, found a table"));
+                return Err(self.location.error("expected a text, a number or a list, found a table"));
             }
         };
         match word.chars().any(char::is_control) {
-            true => Err(self.place.error("expected values of one line")),
+            true => Err(self.location.error("expected values of one line")),
             false => Ok(Some(word)),
         }
     }
@@ -168,11 +168,11 @@ mod tests {
     use super::*;
 
     fn carried(text: &str) -> Result<String, String> {
-        let options = Options { hostname: "web1.example.com", secret_file: None };
-        let place = Place::file("node.json");
-        let mut draft = Draft::default();
-        carry(&place, text, &options, &mut draft)
-            .and_then(|()| draft.finish("node.json", &place, options.hostname))
+        let options = ImportOptions { hostname: "web1.example.com", secret_file: None };
+        let location = SourceLocation::file("node.json");
+        let mut draft = ConfigDraft::default();
+        carry(&location, text, &options, &mut draft)
+            .and_then(|()| draft.finish("node.json", &location, options.hostname))
             .map_err(|error| error.to_string())
     }
 

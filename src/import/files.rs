@@ -9,13 +9,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::place::{ImportError, Place};
+use super::location::{ImportError, SourceLocation};
 
 /// Gives the octets of the file at a path; [`io::ErrorKind::IsADirectory`] for a directory.
 pub type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Where the paths that a configuration names are to be looked for.
-pub(super) struct Files<'a> {
+pub(super) struct SourceFiles<'a> {
     read: Read<'a>,
     /// What the configuration takes for its own directory.
     home: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct Files<'a> {
 /// Prefixes that packages are installed under: `/usr/local/etc/postfix` is no copy of a host.
 const PREFIXES: [&str; 4] = ["/usr/local", "/usr/pkg", "/opt/local", "/opt/homebrew"];
 
-impl<'a> Files<'a> {
+impl<'a> SourceFiles<'a> {
     /// The files around `directory`, which its host calls `home`.
     pub(super) fn new(directory: &Path, home: &'static str, read: Read<'a>) -> Self {
         let depth = Path::new(home).components().count() - 1;
@@ -38,7 +38,7 @@ impl<'a> Files<'a> {
         };
         let root =
             if PREFIXES.iter().any(|prefix| root == Path::new(prefix)) { Path::new("/") } else { root };
-        Files { read, home, directory: directory.into(), root: root.into() }
+        SourceFiles { read, home, directory: directory.into(), root: root.into() }
     }
 
     /// Where the file is that the configuration calls `path`.
@@ -65,13 +65,13 @@ impl<'a> Files<'a> {
         match (self.read)(&self.at(path)) {
             Ok(octets) => Ok(Some(String::from_utf8_lossy(&octets).into_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Place::file(path).error(format!("cannot be read: {error}"))),
+            Err(error) => Err(SourceLocation::file(path).error(format!("cannot be read: {error}"))),
         }
     }
 
     /// `error`, with the path under which the file can be found now.
     pub(super) fn located(&self, mut error: ImportError) -> ImportError {
-        error.place.file = self.at(&error.place.file).display().to_string();
+        error.location.file = self.at(&error.location.file).display().to_string();
         error
     }
 }
@@ -95,8 +95,9 @@ mod tests {
             ("/usr/local/etc/postfix", "/etc/aliases", "/etc/aliases"),
         ];
         for (directory, path, found) in cases {
-            let files =
-                Files::new(Path::new(directory), "/etc/postfix", &|_| Err(io::ErrorKind::NotFound.into()));
+            let files = SourceFiles::new(Path::new(directory), "/etc/postfix", &|_| {
+                Err(io::ErrorKind::NotFound.into())
+            });
             assert_eq!(files.at(path), Path::new(found), "{directory}: {path}");
         }
     }
@@ -107,7 +108,7 @@ mod tests {
             true => Err(io::ErrorKind::PermissionDenied.into()),
             false => Err(io::ErrorKind::NotFound.into()),
         };
-        let files = Files::new(Path::new("/b/etc/postfix"), "/etc/postfix", &denied);
+        let files = SourceFiles::new(Path::new("/b/etc/postfix"), "/etc/postfix", &denied);
         assert_eq!(files.text("/etc/postfix/gone"), Ok(None));
         let error = files.located(files.text("/etc/postfix/secret").unwrap_err());
         assert_eq!(error.to_string(), "/b/etc/postfix/secret: cannot be read: permission denied");

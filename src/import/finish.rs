@@ -7,17 +7,17 @@
 
 use std::path::Path;
 
-use super::draft::Draft;
-use super::place::{ImportError, Place};
+use super::draft::ConfigDraft;
+use super::location::{ImportError, SourceLocation};
 use super::render::render;
 use crate::config::{Config, Environment};
 
-impl Draft {
+impl ConfigDraft {
     /// The text of the file. `start` is what an error is about when there is no relayhost to be had.
     pub(super) fn finish(
         mut self,
         origin: &str,
-        start: &Place,
+        start: &SourceLocation,
         hostname: &str,
     ) -> Result<String, ImportError> {
         self.keep_what_is_accepted(start, hostname)?;
@@ -26,15 +26,16 @@ impl Draft {
     }
 
     /// Promise 1.
-    fn keep_what_is_accepted(&mut self, start: &Place, hostname: &str) -> Result<(), ImportError> {
+    fn keep_what_is_accepted(&mut self, start: &SourceLocation, hostname: &str) -> Result<(), ImportError> {
         // Whether a relayhost is valid depends on the mode: they are one question.
         let (base, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.groups)
             .into_iter()
             .partition(|group| group.iter().any(|key| ["relayhost", "tls.mode"].contains(&key.name)));
         self.groups = base;
         let relayhost = self.groups.iter().flatten().find(|key| key.name == "relayhost");
-        let place = relayhost.and_then(|key| key.from.first()).map_or(start, |cited| &cited.place).clone();
-        self.refusal(hostname).map_or(Ok(()), |refusal| Err(place.error(refusal)))?;
+        let location =
+            relayhost.and_then(|key| key.from.first()).map_or(start, |cited| &cited.location).clone();
+        self.refusal(hostname).map_or(Ok(()), |refusal| Err(location.error(refusal)))?;
         let mut has_all_rules = true;
         for group in others {
             let is_rule = group.iter().any(|key| key.name == "rewrite.header.match");
@@ -59,7 +60,7 @@ impl Draft {
 
     /// What the parser has against the keys.
     fn refusal(&self, hostname: &str) -> Option<String> {
-        let only_keys = Draft { groups: self.groups.clone(), ..Draft::default() };
+        let only_keys = ConfigDraft { groups: self.groups.clone(), ..ConfigDraft::default() };
         let environment = Environment { hostname: hostname.into() };
         let refused = Config::parse(&render(&only_keys, ""), Path::new(""), &environment).err()?.to_string();
         // Its line is one of a text that nobody sees.

@@ -5,34 +5,34 @@
 //!
 //! Fails: a continuation of nothing, and octets that are not UTF-8 outside comments.
 
-use super::place::{ImportError, Place};
+use super::location::{ImportError, SourceLocation};
 
 /// A logical line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) place: Place,
+pub(super) struct LogicalLine {
+    pub(super) location: SourceLocation,
     pub(super) text: String,
 }
 
 /// The logical lines of `text`, which was read from `file`.
-pub(super) fn logical_lines(file: &str, text: &str) -> Result<Vec<Line>, ImportError> {
-    let mut lines: Vec<Line> = Vec::new();
+pub(super) fn logical_lines(file: &str, text: &str) -> Result<Vec<LogicalLine>, ImportError> {
+    let mut lines: Vec<LogicalLine> = Vec::new();
     for (index, physical) in text.lines().enumerate() {
-        let place = Place::line(file, index + 1);
+        let location = SourceLocation::line(file, index + 1);
         let begins = physical.trim_start();
         if begins.is_empty() || begins.starts_with('#') {
             continue;
         }
         if physical.contains('\u{fffd}') {
-            return Err(place.error("expected UTF-8, found an octet that is not"));
+            return Err(location.error("expected UTF-8, found an octet that is not"));
         }
         let text = physical.trim_end();
         if begins.len() == physical.len() {
-            lines.push(Line { place, text: text.into() });
+            lines.push(LogicalLine { location, text: text.into() });
         } else if let Some(line) = lines.last_mut() {
             line.text += text;
         } else {
-            return Err(place.error("expected no white space in front of the first line"));
+            return Err(location.error("expected no white space in front of the first line"));
         }
     }
     Ok(lines)
@@ -76,7 +76,7 @@ mod tests {
 
     fn texts(text: &str) -> Vec<(usize, String)> {
         let lines = logical_lines("f", text).unwrap();
-        lines.into_iter().map(|line| (line.place.line.unwrap(), line.text)).collect()
+        lines.into_iter().map(|line| (line.location.line.unwrap(), line.text)).collect()
     }
 
     #[test]

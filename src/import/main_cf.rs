@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 
 use super::expand::{expand, names_in};
 use super::lines::logical_lines;
-use super::place::{ImportError, Place};
+use super::location::{ImportError, SourceLocation};
 
 /// A parameter that was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Setting {
-    pub(super) place: Place,
+pub(super) struct Parameter {
+    pub(super) location: SourceLocation,
     pub(super) name: String,
     /// As it is written.
     raw: String,
@@ -22,9 +22,9 @@ pub(super) struct Setting {
 
 /// All that were set.
 #[derive(Default)]
-pub(super) struct Settings {
-    settings: Vec<Setting>,
-    overridden: Vec<Setting>,
+pub(super) struct Parameters {
+    parameters: Vec<Parameter>,
+    overridden: Vec<Parameter>,
     hostname: String,
 }
 
@@ -48,53 +48,56 @@ const DEFAULTS: [(&str, &str); 16] = [
     ("virtual_alias_maps", "$virtual_maps"),
 ];
 
-impl Settings {
+impl Parameters {
     /// No parameters, on a host that calls itself `hostname`.
-    pub(super) fn of_host(hostname: &str) -> Settings {
-        Settings { hostname: hostname.into(), ..Settings::default() }
+    pub(super) fn of_host(hostname: &str) -> Parameters {
+        Parameters { hostname: hostname.into(), ..Parameters::default() }
     }
 
     /// Reads the text of `main.cf`.
     pub(super) fn read(&mut self, file: &str, text: &str) -> Result<(), ImportError> {
         for line in logical_lines(file, text)? {
             let (name, value) = assignment(&line.text).ok_or_else(|| {
-                line.place.error("expected `name = value` (a continued line begins with a space)")
+                line.location.error("expected `name = value` (a continued line begins with a space)")
             })?;
-            self.set(line.place, name, value);
+            self.set(line.location, name, value);
         }
         Ok(())
     }
 
     /// Sets a parameter; an earlier value of it no longer counts.
-    pub(super) fn set(&mut self, place: Place, name: &str, value: &str) {
-        if let Some(at) = self.settings.iter().position(|setting| setting.name == name) {
-            self.overridden.push(self.settings.remove(at));
+    pub(super) fn set(&mut self, location: SourceLocation, name: &str, value: &str) {
+        if let Some(at) = self.parameters.iter().position(|parameter| parameter.name == name) {
+            self.overridden.push(self.parameters.remove(at));
         }
-        self.settings.push(Setting { place, name: name.into(), raw: value.into() });
+        self.parameters.push(Parameter { location, name: name.into(), raw: value.into() });
     }
 
     /// The setting of `name`, where it was set.
-    pub(super) fn get(&self, name: &str) -> Option<&Setting> {
-        self.settings.iter().find(|setting| setting.name == name)
+    pub(super) fn get(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
     /// In the order of the file.
-    pub(super) fn all(&self) -> &[Setting] {
-        &self.settings
+    pub(super) fn all(&self) -> &[Parameter] {
+        &self.parameters
     }
 
     /// Definitions that later ones made void.
-    pub(super) fn overridden(&self) -> &[Setting] {
+    pub(super) fn overridden(&self) -> &[Parameter] {
         &self.overridden
     }
 
     /// The value of `name`, expanded; the default where it is not set; else empty.
     pub(super) fn value(&self, name: &str) -> Result<String, ImportError> {
         let Some(raw) = self.raw(name) else { return Ok(String::new()) };
-        let place = || self.get(name).map_or_else(|| Place::file("main.cf"), |setting| setting.place.clone());
+        let location = || {
+            self.get(name)
+                .map_or_else(|| SourceLocation::file("main.cf"), |parameter| parameter.location.clone())
+        };
         expand(&raw, &|name| self.raw(name))
             .map(|value| value.trim().to_owned())
-            .map_err(|message| place().error(format!("{name}: {message}")))
+            .map_err(|message| location().error(format!("{name}: {message}")))
     }
 
     /// Whether `name` is `yes`.
@@ -104,25 +107,25 @@ impl Settings {
 
     /// Whether another parameter refers to `name`.
     pub(super) fn is_referred_to(&self, name: &str) -> bool {
-        self.settings.iter().any(|setting| names_in(&setting.raw).contains(&name))
+        self.parameters.iter().any(|parameter| names_in(&parameter.raw).contains(&name))
     }
 
-    /// The value of `setting` as it may be shown: as written, on one line, and without secrets.
-    pub(super) fn shown(&self, setting: &Setting) -> Option<String> {
-        let hidden = is_sensitive(&setting.name) && !names_files(&setting.raw)
-            || self.sensitive_references().contains(setting.name.as_str());
-        (!hidden).then(|| setting.raw.split_whitespace().collect::<Vec<_>>().join(" "))
+    /// The value of `parameter` as it may be shown: as written, on one line, and without secrets.
+    pub(super) fn shown(&self, parameter: &Parameter) -> Option<String> {
+        let hidden = is_sensitive(&parameter.name) && !names_files(&parameter.raw)
+            || self.sensitive_references().contains(parameter.name.as_str());
+        (!hidden).then(|| parameter.raw.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     /// The parameters that sensitive ones refer to, at any distance, and that hold more than a path.
     fn sensitive_references(&self) -> BTreeSet<&str> {
         let mut found: BTreeSet<&str> = BTreeSet::new();
-        let sensitive = self.settings.iter().filter(|setting| is_sensitive(&setting.name));
-        let mut open: Vec<&str> = sensitive.flat_map(|setting| names_in(&setting.raw)).collect();
+        let sensitive = self.parameters.iter().filter(|parameter| is_sensitive(&parameter.name));
+        let mut open: Vec<&str> = sensitive.flat_map(|parameter| names_in(&parameter.raw)).collect();
         while let Some(name) = open.pop() {
-            let own = self.get(name).filter(|setting| !setting.raw.starts_with('/'));
+            let own = self.get(name).filter(|parameter| !parameter.raw.starts_with('/'));
             if own.is_some() && found.insert(name) {
-                open.extend(own.iter().flat_map(|setting| names_in(&setting.raw)));
+                open.extend(own.iter().flat_map(|parameter| names_in(&parameter.raw)));
             }
         }
         found
@@ -130,7 +133,7 @@ impl Settings {
 
     fn raw(&self, name: &str) -> Option<String> {
         match (self.get(name), name) {
-            (Some(setting), _) => Some(setting.raw.clone()),
+            (Some(parameter), _) => Some(parameter.raw.clone()),
             (None, "myhostname") => Some(match self.hostname.contains('.') {
                 true => self.hostname.clone(),
                 // Only a mydomain that was set: the default would ask for myhostname again.
@@ -145,7 +148,7 @@ impl Settings {
     }
 
     fn raw_or(&self, name: &str, default: &str) -> String {
-        self.get(name).map_or_else(|| default.into(), |setting| setting.raw.clone())
+        self.get(name).map_or_else(|| default.into(), |parameter| parameter.raw.clone())
     }
 }
 
@@ -177,25 +180,25 @@ pub(super) fn names_files(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn settings(text: &str) -> Settings {
-        let mut settings = Settings::of_host("web1");
-        settings.read("/etc/postfix/main.cf", text).unwrap();
-        settings
+    fn parameters(text: &str) -> Parameters {
+        let mut parameters = Parameters::of_host("web1");
+        parameters.read("/etc/postfix/main.cf", text).unwrap();
+        parameters
     }
 
     #[test]
     fn the_last_definition_counts_and_the_first_is_remembered() {
-        let settings = settings("a = 1\nb = $a\na =\n  2\n");
-        assert_eq!((settings.value("a"), settings.value("b")), (Ok("2".into()), Ok("2".into())));
-        assert_eq!(settings.get("a").unwrap().place.line, Some(3));
-        assert_eq!(settings.overridden()[0].place.line, Some(1));
+        let parameters = parameters("a = 1\nb = $a\na =\n  2\n");
+        assert_eq!((parameters.value("a"), parameters.value("b")), (Ok("2".into()), Ok("2".into())));
+        assert_eq!(parameters.get("a").unwrap().location.line, Some(3));
+        assert_eq!(parameters.overridden()[0].location.line, Some(1));
     }
 
     #[test]
     fn names_of_the_host_complete_each_other() {
         let names = |text: &str| {
-            let settings = settings(text);
-            ["myhostname", "mydomain", "myorigin"].map(|name| settings.value(name).unwrap())
+            let parameters = parameters(text);
+            ["myhostname", "mydomain", "myorigin"].map(|name| parameters.value(name).unwrap())
         };
         for (text, expected) in [
             ("", ["web1.localdomain", "localdomain", "web1.localdomain"]),
@@ -216,21 +219,22 @@ mod tests {
 
     #[test]
     fn errors_name_the_line_and_quote_nothing() {
-        let mut broken = Settings::of_host("web1");
+        let mut broken = Parameters::of_host("web1");
         let error = broken.read("/etc/postfix/main.cf", "a = b\n[relay]:587 user:hunter2\n").unwrap_err();
         assert!(error.to_string().starts_with("/etc/postfix/main.cf:2: expected `name = value`"), "{error}");
         assert!(!error.to_string().contains("hunter2"));
-        let error = settings("\nx = static:hunter2${").value("x").unwrap_err();
+        let error = parameters("\nx = static:hunter2${").value("x").unwrap_err();
         assert_eq!(error.to_string(), "/etc/postfix/main.cf:2: x: `${` without its `}`");
     }
 
     #[test]
     fn what_may_be_a_secret_is_not_shown() {
-        let settings = settings(
+        let parameters = parameters(
             "smtp_sasl_password_maps = static:me:$pw\npw = $inner\ninner = hunter2\nmap = hash:/x\n\
              lmtp_sasl_password_maps = hash:/etc/postfix/sasl\nother = inline:{a=b}\ndb_password = hunter2",
         );
-        let shown: Vec<_> = settings.all().iter().filter_map(|setting| settings.shown(setting)).collect();
+        let shown: Vec<_> =
+            parameters.all().iter().filter_map(|parameter| parameters.shown(parameter)).collect();
         assert_eq!(shown, ["hash:/x", "hash:/etc/postfix/sasl", "inline:{a=b}"]);
     }
 }

@@ -9,20 +9,20 @@
 
 use std::collections::HashSet;
 
-use super::files::Files;
+use super::files::SourceFiles;
 use super::lines::{first_word, items, logical_lines};
-use super::main_cf::Settings;
-use super::pattern::{Pattern, read_patterns};
-use super::place::{ImportError, Place};
+use super::location::{ImportError, SourceLocation};
+use super::main_cf::Parameters;
+use super::pattern::{PostfixPattern, read_patterns};
 
 /// What a table answers with.
-pub(super) enum Table {
+pub(super) enum LookupTable {
     /// The same for every key.
-    Static(Entry),
+    Static(MapEntry),
     /// Keys and values.
-    Pairs(Vec<Entry>),
+    Pairs(Vec<MapEntry>),
     /// The value of the first pattern that matches.
-    Patterns(Vec<Pattern>),
+    Patterns(Vec<PostfixPattern>),
     /// Nobody knows what: the table of this name cannot be had. It stands where it was listed, since what is behind it
     /// was asked only for what it did not answer.
     Unread(String),
@@ -30,8 +30,8 @@ pub(super) enum Table {
 
 /// One line of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) place: Place,
+pub(super) struct MapEntry {
+    pub(super) location: SourceLocation,
     pub(super) key: String,
     pub(super) value: String,
 }
@@ -39,10 +39,10 @@ pub(super) struct Entry {
 /// What became of the tables that a parameter lists.
 #[derive(Default)]
 pub(super) struct Tables {
-    pub(super) tables: Vec<Table>,
+    pub(super) tables: Vec<LookupTable>,
     pub(super) unread: Vec<Unread>,
     /// Entries whose key stood above in the same table: they never count.
-    pub(super) repeated: Vec<Entry>,
+    pub(super) repeated: Vec<MapEntry>,
 }
 
 /// A table that cannot be had.
@@ -67,24 +67,26 @@ pub(super) enum Shape {
 
 /// The tables that the parameter `name` lists.
 pub(super) fn tables(
-    settings: &Settings,
+    parameters: &Parameters,
     name: &str,
-    files: &Files<'_>,
+    files: &SourceFiles<'_>,
     shape: Shape,
 ) -> Result<Tables, ImportError> {
-    let value = settings.value(name)?;
-    let place = settings.get(name).map_or_else(|| Place::file("main.cf"), |setting| setting.place.clone());
+    let value = parameters.value(name)?;
+    let location = parameters
+        .get(name)
+        .map_or_else(|| SourceLocation::file("main.cf"), |parameter| parameter.location.clone());
     let mut found = Tables::default();
     for item in items(&value) {
-        match table(item, &place, settings, files, shape)? {
-            Ok(Table::Pairs(entries)) => {
+        match table(item, &location, parameters, files, shape)? {
+            Ok(LookupTable::Pairs(entries)) => {
                 let (first, repeated) = by_key(entries);
-                found.tables.push(Table::Pairs(first));
+                found.tables.push(LookupTable::Pairs(first));
                 found.repeated.extend(repeated);
             }
             Ok(table) => found.tables.push(table),
             Err(why) => {
-                found.tables.push(Table::Unread(shown(item)));
+                found.tables.push(LookupTable::Unread(shown(item)));
                 found.unread.push(Unread { name: shown(item), why });
             }
         }
@@ -106,32 +108,36 @@ fn split_type(item: &str) -> (Option<&str>, &str) {
 
 fn table(
     item: &str,
-    place: &Place,
-    settings: &Settings,
-    files: &Files<'_>,
+    location: &SourceLocation,
+    parameters: &Parameters,
+    files: &SourceFiles<'_>,
     shape: Shape,
-) -> Result<Result<Table, String>, ImportError> {
+) -> Result<Result<LookupTable, String>, ImportError> {
     let (kind, name) = split_type(item);
-    let kind = kind.map_or_else(|| settings.value("default_database_type"), |kind| Ok(kind.into()))?;
+    let kind = kind.map_or_else(|| parameters.value("default_database_type"), |kind| Ok(kind.into()))?;
     let inner = name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::trim);
     match kind.as_str() {
         "static" => {
             let value = inner.unwrap_or(name);
-            Ok(Ok(Table::Static(Entry { place: place.clone(), key: String::new(), value: value.into() })))
+            Ok(Ok(LookupTable::Static(MapEntry {
+                location: location.clone(),
+                key: String::new(),
+                value: value.into(),
+            })))
         }
-        "inline" => inline(inner, place).map(Table::Pairs).map(Ok),
+        "inline" => inline(inner, location).map(LookupTable::Pairs).map(Ok),
         "regexp" | "pcre" => {
             if let Some(rules) = inner {
                 let rules: Vec<&str> = items(rules).into_iter().map(unbraced).collect();
-                return inline_patterns(&rules, place, &kind).map(Table::Patterns).map(Ok);
+                return inline_patterns(&rules, location, &kind).map(LookupTable::Patterns).map(Ok);
             }
             Ok(match files.text(name)? {
-                Some(text) => Ok(Table::Patterns(read_patterns(name, &text, &kind)?)),
+                Some(text) => Ok(LookupTable::Patterns(read_patterns(name, &text, &kind)?)),
                 None => Err("it is not there".into()),
             })
         }
         kind if KEYED.contains(&kind) => Ok(match files.text(name)? {
-            Some(text) => Ok(Table::Pairs(pairs(name, &text, shape)?)),
+            Some(text) => Ok(LookupTable::Pairs(pairs(name, &text, shape)?)),
             None => Err("the text it was made of is not there".into()),
         }),
         kind => Ok(Err(format!("tables of type {kind} are not read"))),
@@ -142,31 +148,35 @@ fn unbraced(item: &str) -> &str {
     item.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(item).trim()
 }
 
-fn inline_patterns(rules: &[&str], place: &Place, kind: &str) -> Result<Vec<Pattern>, ImportError> {
-    let patterns = read_patterns(&place.file, &rules.join("\n"), kind);
-    let mut patterns = patterns.map_err(|error| place.error(error.message))?;
-    patterns.iter_mut().for_each(|pattern| pattern.place = place.clone());
+fn inline_patterns(
+    rules: &[&str],
+    location: &SourceLocation,
+    kind: &str,
+) -> Result<Vec<PostfixPattern>, ImportError> {
+    let patterns = read_patterns(&location.file, &rules.join("\n"), kind);
+    let mut patterns = patterns.map_err(|error| location.error(error.message))?;
+    patterns.iter_mut().for_each(|pattern| pattern.location = location.clone());
     Ok(patterns)
 }
 
-fn inline(inner: Option<&str>, place: &Place) -> Result<Vec<Entry>, ImportError> {
-    let expected = || place.error("expected `inline:{ key=value, { key = value with spaces } }`");
+fn inline(inner: Option<&str>, location: &SourceLocation) -> Result<Vec<MapEntry>, ImportError> {
+    let expected = || location.error("expected `inline:{ key=value, { key = value with spaces } }`");
     let mut entries = Vec::new();
     for item in items(inner.ok_or_else(expected)?) {
         let (key, value) = unbraced(item).split_once('=').ok_or_else(expected)?;
-        add(&mut entries, place.clone(), key.trim(), value.trim());
+        add(&mut entries, location.clone(), key.trim(), value.trim());
     }
     Ok(entries)
 }
 
 /// The first entry of each key, and the later ones.
-fn by_key(entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+fn by_key(entries: Vec<MapEntry>) -> (Vec<MapEntry>, Vec<MapEntry>) {
     let mut seen = HashSet::new();
     entries.into_iter().partition(|entry| seen.insert(entry.key.clone()))
 }
 
 /// The entries of the text `file`, in its order; a key may stand there twice.
-pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<Entry>, ImportError> {
+pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<MapEntry>, ImportError> {
     let mut entries = Vec::new();
     for line in logical_lines(file, text)? {
         let (key, value, expected) = match shape {
@@ -180,24 +190,24 @@ pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<Entry>, 
             }
         };
         if key.is_empty() || value.is_empty() {
-            return Err(line.place.error(expected));
+            return Err(line.location.error(expected));
         }
-        add(&mut entries, line.place, key, value);
+        add(&mut entries, line.location, key, value);
     }
     Ok(entries)
 }
 
-fn add(entries: &mut Vec<Entry>, place: Place, key: &str, value: &str) {
-    entries.push(Entry { place, key: key.to_lowercase(), value: value.into() });
+fn add(entries: &mut Vec<MapEntry>, location: SourceLocation, key: &str, value: &str) {
+    entries.push(MapEntry { location, key: key.to_lowercase(), value: value.into() });
 }
 
 /// What `tables` answer for `key`; patterns are not asked.
-pub(super) fn lookup<'t>(tables: &'t [Table], key: &str) -> Option<&'t Entry> {
+pub(super) fn lookup<'t>(tables: &'t [LookupTable], key: &str) -> Option<&'t MapEntry> {
     let key = key.to_lowercase();
     tables.iter().find_map(|table| match table {
-        Table::Static(entry) => Some(entry),
-        Table::Pairs(entries) => entries.iter().find(|entry| entry.key == key),
-        Table::Patterns(_) | Table::Unread(_) => None,
+        LookupTable::Static(entry) => Some(entry),
+        LookupTable::Pairs(entries) => entries.iter().find(|entry| entry.key == key),
+        LookupTable::Patterns(_) | LookupTable::Unread(_) => None,
     })
 }
 
@@ -217,10 +227,10 @@ mod tests {
     }
 
     fn of(value: &str) -> Result<Tables, ImportError> {
-        let mut settings = Settings::of_host("web1");
-        settings.set(Place::line("/etc/postfix/main.cf", 7), "m", value);
-        let files = Files::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
-        tables(&settings, "m", &files, Shape::Postmap)
+        let mut parameters = Parameters::of_host("web1");
+        parameters.set(SourceLocation::line("/etc/postfix/main.cf", 7), "m", value);
+        let files = SourceFiles::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
+        tables(&parameters, "m", &files, Shape::Postmap)
     }
 
     #[test]
@@ -245,14 +255,14 @@ mod tests {
     fn a_key_that_stands_twice_is_reported() {
         let repeated = of("hash:/etc/postfix/map").unwrap().repeated;
         assert_eq!(repeated.len(), 1);
-        assert_eq!((repeated[0].place.to_string().as_str(), repeated[0].key.as_str()), ("map:3", "root"));
+        assert_eq!((repeated[0].location.to_string().as_str(), repeated[0].key.as_str()), ("map:3", "root"));
     }
 
     #[test]
     fn what_cannot_be_had_has_a_reason_and_shows_no_secret() {
         let Tables { tables, unread, .. } =
             of("hash:/etc/postfix/gone, ldap:/etc/x, mysql:hunter2 regexp:/gone").unwrap();
-        assert!(tables.iter().all(|table| matches!(table, Table::Unread(_))) && tables.len() == 4);
+        assert!(tables.iter().all(|table| matches!(table, LookupTable::Unread(_))) && tables.len() == 4);
         let said: Vec<_> = unread.iter().map(|table| format!("{}: {}", table.name, table.why)).collect();
         assert_eq!(
             said,

@@ -5,14 +5,14 @@
 //!
 //! Fails: a line that is no service, with its line. No `master.cf` at all is fine.
 
-use super::draft::{Cited, Draft};
-use super::files::Files;
-use super::lines::{Line, logical_lines};
+use super::draft::{Cited, ConfigDraft};
+use super::files::SourceFiles;
+use super::lines::{LogicalLine, logical_lines};
+use super::location::ImportError;
 use super::main_cf::{is_sensitive, names_files};
-use super::place::ImportError;
 
 /// Accounts for what `master.cf` overrides.
-pub(super) fn account(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn account(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let path = files.own("master.cf");
     let Some(text) = files.text(&path)? else { return Ok(()) };
     for line in logical_lines(&path, &text)? {
@@ -21,10 +21,10 @@ pub(super) fn account(files: &Files<'_>, draft: &mut Draft) -> Result<(), Import
     Ok(())
 }
 
-fn account_for_service(line: &Line, draft: &mut Draft) -> Result<(), ImportError> {
+fn account_for_service(line: &LogicalLine, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let words: Vec<&str> = line.text.split_whitespace().collect();
     let [name, kind, _, _, _, _, _, program, arguments @ ..] = words.as_slice() else {
-        return Err(line.place.error("expected a service of eight fields"));
+        return Err(line.location.error("expected a service of eight fields"));
     };
     let why = match (*program, *kind) {
         ("smtpd", "inet") => "mail is taken from programs of this host, on loopback and a unix socket",
@@ -34,13 +34,14 @@ fn account_for_service(line: &Line, draft: &mut Draft) -> Result<(), ImportError
     let service = format!("{name} {kind}");
     let overrides = overrides(arguments);
     if overrides.is_empty() && *kind == "inet" && *name != "smtp" {
-        let cited = Cited { place: line.place.clone(), name: service, shown: Some((*program).into()) };
+        let cited = Cited { location: line.location.clone(), name: service, shown: Some((*program).into()) };
         draft.not_carried(vec![cited], why);
         return Ok(());
     }
     for (parameter, value) in overrides {
         let shown = (!is_sensitive(parameter) || names_files(value)).then(|| value.to_owned());
-        let cited = Cited { place: line.place.clone(), name: format!("{service} -o {parameter}"), shown };
+        let cited =
+            Cited { location: line.location.clone(), name: format!("{service} -o {parameter}"), shown };
         draft.not_carried(vec![cited], why);
     }
     Ok(())
@@ -69,8 +70,8 @@ mod tests {
             true => Ok(text.as_bytes().to_vec()),
             false => Err(io::ErrorKind::NotFound.into()),
         };
-        let mut draft = Draft::default();
-        account(&Files::new(Path::new("/etc/postfix"), "/etc/postfix", &read), &mut draft)
+        let mut draft = ConfigDraft::default();
+        account(&SourceFiles::new(Path::new("/etc/postfix"), "/etc/postfix", &read), &mut draft)
             .map_err(|error| error.to_string())?;
         Ok(draft.remarks.iter().map(|remark| remark.about.as_ref().unwrap().to_string()).collect())
     }

@@ -24,6 +24,7 @@ mod expand;
 mod files;
 mod finish;
 mod lines;
+mod location;
 mod main_cf;
 mod maps;
 mod master_cf;
@@ -31,7 +32,6 @@ mod msmtp;
 mod nexthop;
 mod nullmailer;
 mod pattern;
-mod place;
 mod postfix;
 mod render;
 mod single_relay;
@@ -42,16 +42,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use files::Read;
-pub use place::{ImportError, Place};
+pub use location::{ImportError, SourceLocation};
 
 use crate::secret::Secret;
-use draft::Draft;
-use files::Files;
-use main_cf::Settings;
+use draft::ConfigDraft;
+use files::SourceFiles;
+use main_cf::Parameters;
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum SourceFormat {
     /// A directory with `main.cf`.
     Postfix,
     /// A JSON file with the attributes of the `postfix` cookbook.
@@ -66,7 +66,7 @@ pub enum Format {
 
 /// What an import depends on beside the files.
 #[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
+pub struct ImportOptions<'a> {
     /// The host's own name.
     pub hostname: &'a str,
     /// Where the caller will put the secret; `None` leaves that to a person.
@@ -75,7 +75,7 @@ pub struct Options<'a> {
 
 /// What came out.
 #[derive(Debug)]
-pub struct Import {
+pub struct Imported {
     /// The text of `nullmta.toml`.
     pub toml: String,
     /// The secret of `[auth]`, for a file of its own.
@@ -85,70 +85,77 @@ pub struct Import {
 /// Imports what `start` names, a file or a directory. `format` overrules what it looks like.
 pub fn import(
     start: &Path,
-    format: Option<Format>,
+    format: Option<SourceFormat>,
     read: Read<'_>,
-    options: &Options<'_>,
-) -> Result<Import, ImportError> {
+    options: &ImportOptions<'_>,
+) -> Result<Imported, ImportError> {
     let (format, file) = recognise(start, format, read)?;
     let directory =
         file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).to_owned();
     let home = match format {
-        Format::Nullmailer => "/etc/nullmailer",
-        Format::Ssmtp => "/etc/ssmtp",
+        SourceFormat::Nullmailer => "/etc/nullmailer",
+        SourceFormat::Ssmtp => "/etc/ssmtp",
         _ => "/etc/postfix",
     };
-    let files = Files::new(&directory, home, read);
-    let mut draft = Draft::default();
+    let files = SourceFiles::new(&directory, home, read);
+    let mut draft = ConfigDraft::default();
     let begun = begin(format, &file, &files, options, &mut draft).map_err(|error| files.located(error))?;
     let secret = draft.secret.take();
     let toml = draft.finish(&start.display().to_string(), &begun, options.hostname);
-    Ok(Import { toml: toml.map_err(|error| files.located(error))?, secret })
+    Ok(Imported { toml: toml.map_err(|error| files.located(error))?, secret })
 }
 
 /// Fills `draft`; gives what an error is about that concerns all of it.
 fn begin(
-    format: Format,
+    format: SourceFormat,
     file: &Path,
-    files: &Files<'_>,
-    options: &Options<'_>,
-    draft: &mut Draft,
-) -> Result<Place, ImportError> {
+    files: &SourceFiles<'_>,
+    options: &ImportOptions<'_>,
+    draft: &mut ConfigDraft,
+) -> Result<SourceLocation, ImportError> {
     // Within its own directory a file is called what its host calls it.
     let name = match (format, file.file_name()) {
-        (Format::Postfix | Format::Nullmailer, Some(name)) => files.own(&name.to_string_lossy()),
+        (SourceFormat::Postfix | SourceFormat::Nullmailer, Some(name)) => files.own(&name.to_string_lossy()),
         _ => file.display().to_string(),
     };
-    let place = Place::file(&name);
-    let text = files.text(&name)?.ok_or_else(|| place.error("is not there"))?;
+    let location = SourceLocation::file(&name);
+    let text = files.text(&name)?.ok_or_else(|| location.error("is not there"))?;
     match format {
-        Format::Postfix => {
-            let mut settings = Settings::of_host(options.hostname);
-            settings.read(&name, &text)?;
-            postfix::carry(&postfix::Source { settings: &settings, files, options }, draft)?;
+        SourceFormat::Postfix => {
+            let mut parameters = Parameters::of_host(options.hostname);
+            parameters.read(&name, &text)?;
+            postfix::carry(&postfix::Source { parameters: &parameters, files, options }, draft)?;
             master_cf::account(files, draft)?;
         }
-        Format::Chef => chef::carry(&place, &text, options, draft)?,
-        Format::Msmtp => msmtp::carry(&place, &text, options, draft)?,
-        Format::Nullmailer => nullmailer::carry(files, &place, &text, options, draft)?,
-        Format::Ssmtp => ssmtp::carry(files, &place, &text, options, draft)?,
+        SourceFormat::Chef => chef::carry(&location, &text, options, draft)?,
+        SourceFormat::Msmtp => msmtp::carry(&location, &text, options, draft)?,
+        SourceFormat::Nullmailer => nullmailer::carry(files, &location, &text, options, draft)?,
+        SourceFormat::Ssmtp => ssmtp::carry(files, &location, &text, options, draft)?,
     }
-    Ok(place)
+    Ok(location)
 }
 
 /// Files that say by their name what they are.
-const NAMES: [(&str, Format); 7] = [
-    ("main.cf", Format::Postfix),
-    ("remotes", Format::Nullmailer),
-    ("ssmtp.conf", Format::Ssmtp),
-    ("msmtprc", Format::Msmtp),
-    (".msmtprc", Format::Msmtp),
-    ("msmtp.conf", Format::Msmtp),
-    ("revaliases", Format::Ssmtp),
+const NAMES: [(&str, SourceFormat); 7] = [
+    ("main.cf", SourceFormat::Postfix),
+    ("remotes", SourceFormat::Nullmailer),
+    ("ssmtp.conf", SourceFormat::Ssmtp),
+    ("msmtprc", SourceFormat::Msmtp),
+    (".msmtprc", SourceFormat::Msmtp),
+    ("msmtp.conf", SourceFormat::Msmtp),
+    ("revaliases", SourceFormat::Ssmtp),
 ];
 
 /// The format of `start`, and the file to begin with.
-fn recognise(start: &Path, forced: Option<Format>, read: Read<'_>) -> Result<(Format, PathBuf), ImportError> {
-    let error = |message: String| ImportError { place: Place::file(&start.display().to_string()), message };
+fn recognise(
+    start: &Path,
+    forced: Option<SourceFormat>,
+    read: Read<'_>,
+) -> Result<(SourceFormat, PathBuf), ImportError> {
+    let error = |message: String| ImportError {
+        location: SourceLocation::file(&start.display().to_string()),
+        message,
+    };
     let octets = match read(start) {
         Ok(octets) => octets,
         Err(failure) if failure.kind() == io::ErrorKind::IsADirectory => {
@@ -170,7 +177,7 @@ fn recognise(start: &Path, forced: Option<Format>, read: Read<'_>) -> Result<(Fo
 }
 
 /// What a text looks like.
-fn by_content(text: &str) -> Option<Format> {
+fn by_content(text: &str) -> Option<SourceFormat> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let has_key = |key: &str| {
         lines()
@@ -178,10 +185,10 @@ fn by_content(text: &str) -> Option<Format> {
     };
     let first = lines().next()?;
     match first.split_whitespace().next()? {
-        word if word.starts_with('{') => Some(Format::Chef),
-        "account" | "defaults" | "host" => Some(Format::Msmtp),
-        _ if has_key("mailhub") => Some(Format::Ssmtp),
-        _ if has_key("relayhost") || has_key("myhostname") => Some(Format::Postfix),
+        word if word.starts_with('{') => Some(SourceFormat::Chef),
+        "account" | "defaults" | "host" => Some(SourceFormat::Msmtp),
+        _ if has_key("mailhub") => Some(SourceFormat::Ssmtp),
+        _ if has_key("relayhost") || has_key("myhostname") => Some(SourceFormat::Postfix),
         _ => None,
     }
 }
@@ -193,11 +200,11 @@ mod tests {
     #[test]
     fn formats_are_known_by_their_text() {
         for (text, format) in [
-            ("# c\n{\"postfix\": {}}", Some(Format::Chef)),
-            ("defaults\nauth on\n", Some(Format::Msmtp)),
-            ("\naccount x\nhost a", Some(Format::Msmtp)),
-            ("root=postmaster\nmailhub=mail:587", Some(Format::Ssmtp)),
-            ("biff = no\nrelayhost=[a]", Some(Format::Postfix)),
+            ("# c\n{\"postfix\": {}}", Some(SourceFormat::Chef)),
+            ("defaults\nauth on\n", Some(SourceFormat::Msmtp)),
+            ("\naccount x\nhost a", Some(SourceFormat::Msmtp)),
+            ("root=postmaster\nmailhub=mail:587", Some(SourceFormat::Ssmtp)),
+            ("biff = no\nrelayhost=[a]", Some(SourceFormat::Postfix)),
             ("smtp.example.com smtp --port=587", None),
             ("", None),
         ] {
@@ -215,11 +222,16 @@ mod tests {
         let found = |start: &str, forced| {
             recognise(Path::new(start), forced, &read).map_err(|error| error.to_string())
         };
-        assert_eq!(found("/etc", None), Ok((Format::Ssmtp, "/etc/ssmtp.conf".into())));
-        assert_eq!(found("/etc", Some(Format::Msmtp)), Ok((Format::Msmtp, "/etc/msmtprc".into())));
-        assert_eq!(found("/x", Some(Format::Chef)), Ok((Format::Chef, "/x".into())));
+        assert_eq!(found("/etc", None), Ok((SourceFormat::Ssmtp, "/etc/ssmtp.conf".into())));
+        assert_eq!(
+            found("/etc", Some(SourceFormat::Msmtp)),
+            Ok((SourceFormat::Msmtp, "/etc/msmtprc".into()))
+        );
+        assert_eq!(found("/x", Some(SourceFormat::Chef)), Ok((SourceFormat::Chef, "/x".into())));
         assert!(
-            found("/etc", Some(Format::Nullmailer)).unwrap_err().starts_with("/etc: expected a directory")
+            found("/etc", Some(SourceFormat::Nullmailer))
+                .unwrap_err()
+                .starts_with("/etc: expected a directory")
         );
         assert!(found("/x", None).unwrap_err().contains("--from"));
         assert_eq!(found("/gone", None), Err("/gone: cannot be read: entity not found".into()));

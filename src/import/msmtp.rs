@@ -5,20 +5,20 @@
 //!
 //! Fails: a line that is no command, with its line; an account that builds on none.
 
-use super::Options;
-use super::draft::{Cited, Draft, Fate, Key, Route};
+use super::ImportOptions;
+use super::draft::{Cited, ConfigDraft, DraftKey, Omission, Route};
 use super::lines::first_word;
+use super::location::{ImportError, SourceLocation};
 use super::nexthop::{Nexthop, port};
-use super::place::{ImportError, Place};
 use super::postfix::TOKENS;
 use super::single_relay::{Encryption, account, carry_auth, carry_relay};
 use crate::secret::Secret;
-use Fate::{AlreadySo, NotCarried};
+use Omission::{AlreadySo, NotCarried};
 
 /// One command of an account.
 #[derive(Clone)]
 struct Command {
-    place: Place,
+    location: SourceLocation,
     name: String,
     value: String,
 }
@@ -30,7 +30,7 @@ struct Account {
 }
 
 /// Commands that are in no key, and why.
-const REASONS: [(&str, Fate, &str); 22] = [
+const REASONS: [(&str, Omission, &str); 22] = [
     ("tls_trust_file", AlreadySo, "the system's CA bundle is trusted"),
     (
         "tls_certcheck",
@@ -68,15 +68,15 @@ const NO_PASSWORD: [(&[&str], &str); 3] = [
 
 /// Carries the account `default` of `text`.
 pub(super) fn carry(
-    place: &Place,
+    location: &SourceLocation,
     text: &str,
-    options: &Options<'_>,
-    draft: &mut Draft,
+    options: &ImportOptions<'_>,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let accounts = accounts(&place.file, text)?;
+    let accounts = accounts(&location.file, text)?;
     let first = accounts.iter().find(|account| account.name == "default").or(accounts.first());
-    let default = first.ok_or_else(|| place.error("expected an account"))?;
-    default.carry_relay(place, draft)?;
+    let default = first.ok_or_else(|| location.error("expected an account"))?;
+    default.carry_relay(location, draft)?;
     default.carry_auth(options, draft);
     default.carry_names(draft);
     default.account(draft);
@@ -84,7 +84,7 @@ pub(super) fn carry(
     for other in others.filter(|other| {
         other.value("host") != default.value("host") || other.value("user") != default.value("user")
     }) {
-        other.note_route(place, draft)?;
+        other.note_route(location, draft)?;
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
     let mut defaults: Vec<Command> = Vec::new();
     let mut in_defaults = true;
     for (index, line) in text.lines().enumerate() {
-        let place = Place::line(file, index + 1);
+        let location = SourceLocation::line(file, index + 1);
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -108,13 +108,13 @@ fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
             "account" => {
                 in_defaults = false;
                 let commands = defaults.clone();
-                accounts.push(begun(&place, value, commands, &accounts)?);
+                accounts.push(begun(&location, value, commands, &accounts)?);
             }
             _ if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
-                return Err(place.error("expected a command"));
+                return Err(location.error("expected a command"));
             }
             _ => {
-                let command = Command { place, name: name.into(), value: unquoted(value).into() };
+                let command = Command { location, name: name.into(), value: unquoted(value).into() };
                 let open = accounts.last_mut().filter(|_| !in_defaults);
                 open.map_or(&mut defaults, |account| &mut account.commands).push(command);
             }
@@ -125,7 +125,7 @@ fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
 
 /// `account name` or `account name : base, base`.
 fn begun(
-    place: &Place,
+    location: &SourceLocation,
     value: &str,
     mut commands: Vec<Command>,
     accounts: &[Account],
@@ -133,9 +133,9 @@ fn begun(
     let (name, bases) = value.split_once(':').unwrap_or((value, ""));
     for base in bases.split(',').map(str::trim).filter(|base| !base.is_empty()) {
         let base = accounts.iter().find(|account| account.name == base);
-        let base = base.ok_or_else(|| place.error("it builds on an account that is not above"))?;
+        let base = base.ok_or_else(|| location.error("it builds on an account that is not above"))?;
         // What both have from the same defaults is there once.
-        commands.retain(|command| base.commands.iter().all(|known| known.place != command.place));
+        commands.retain(|command| base.commands.iter().all(|known| known.location != command.location));
         commands.extend(base.commands.clone());
     }
     Ok(Account { name: name.trim().into(), commands })
@@ -172,33 +172,33 @@ impl Account {
         }
     }
 
-    fn nexthop(&self, place: &Place) -> Result<Nexthop, ImportError> {
-        let host = self.get("host").ok_or_else(|| place.error("expected a host in the account"))?;
+    fn nexthop(&self, location: &SourceLocation) -> Result<Nexthop, ImportError> {
+        let host = self.get("host").ok_or_else(|| location.error("expected a host in the account"))?;
         let usual = if self.encryption() == Encryption::Implicit { 465 } else { 25 };
         let port = self.value("port").map_or(Some(usual), port);
         let nexthop = port.and_then(|port| Nexthop::parse(&format!("[{}]", host.value), port));
-        nexthop.ok_or_else(|| host.place.error("expected a host and a port"))
+        nexthop.ok_or_else(|| host.location.error("expected a host and a port"))
     }
 
-    fn carry_relay(&self, place: &Place, draft: &mut Draft) -> Result<(), ImportError> {
+    fn carry_relay(&self, location: &SourceLocation, draft: &mut ConfigDraft) -> Result<(), ImportError> {
         let from = self.cited(&["host", "port", "tls", "tls_starttls"]);
-        carry_relay(&[self.nexthop(place)?], self.encryption(), from, draft);
+        carry_relay(&[self.nexthop(location)?], self.encryption(), from, draft);
         if let Some(file) = self.value("tls_trust_file").filter(|file| !is_system_bundle(file)) {
-            draft.set(Key::new("tls.ca-file", file, self.cited(&["tls_trust_file"])));
+            draft.set(DraftKey::new("tls.ca-file", file, self.cited(&["tls_trust_file"])));
         }
         if let Some(name) = self.value("tls_host_override") {
-            draft.set(Key::new("tls.server-name", name, self.cited(&["tls_host_override"])));
+            draft.set(DraftKey::new("tls.server-name", name, self.cited(&["tls_host_override"])));
         }
         if let (Some(certificate), Some(key)) = (self.value("tls_cert_file"), self.value("tls_key_file")) {
             draft.set_together(vec![
-                Key::new("tls.client-certificate", certificate, self.cited(&["tls_cert_file"])),
-                Key::new("tls.client-key", key, self.cited(&["tls_key_file"])),
+                DraftKey::new("tls.client-certificate", certificate, self.cited(&["tls_cert_file"])),
+                DraftKey::new("tls.client-key", key, self.cited(&["tls_key_file"])),
             ]);
         }
         Ok(())
     }
 
-    fn carry_auth(&self, options: &Options<'_>, draft: &mut Draft) {
+    fn carry_auth(&self, options: &ImportOptions<'_>, draft: &mut ConfigDraft) {
         let cited = self.cited(&["auth", "user"]);
         let method = self.value("auth").unwrap_or("off");
         let Some(username) = self.value("user").filter(|_| !["off", "none"].contains(&method)) else {
@@ -212,7 +212,7 @@ impl Account {
         }
         if let Some(password) = self.get("password") {
             let secret = Secret::new(password.value.clone());
-            carry_auth(username, secret, &password.place.to_string(), cited, options, draft);
+            carry_auth(username, secret, &password.location.to_string(), cited, options, draft);
         } else if let Some(command) =
             self.get("passwordeval").filter(|command| prints_what_it_says(&command.value))
         {
@@ -222,33 +222,33 @@ impl Account {
             );
         } else if let Some(command) = self.value("passwordeval") {
             let command = ["/bin/sh", "-c", command].map(String::from).to_vec();
-            let command = Key::new("auth.password-command", command, self.cited(&["passwordeval"]));
-            draft.set_together(vec![Key::new("auth.username", username, cited), command]);
+            let command = DraftKey::new("auth.password-command", command, self.cited(&["passwordeval"]));
+            draft.set_together(vec![DraftKey::new("auth.username", username, cited), command]);
         } else {
             draft.not_carried(cited, "no password stands here: [auth] has to be written by hand");
         }
         let ours = ["plain", "login", "scram-sha-1", "scram-sha-256"];
         if ours.contains(&method) {
-            draft.set(Key::new("auth.mechanisms", method.to_uppercase(), self.cited(&["auth"])));
+            draft.set(DraftKey::new("auth.mechanisms", method.to_uppercase(), self.cited(&["auth"])));
         }
     }
 
-    fn carry_names(&self, draft: &mut Draft) {
+    fn carry_names(&self, draft: &mut ConfigDraft) {
         for (command, key) in [("domain", "listen.hostname"), ("maildomain", "rewrite.origin")] {
             if let Some(value) = self.value(command).filter(|value| *value != "localhost") {
-                draft.set(Key::new(key, value, self.cited(&[command])));
+                draft.set(DraftKey::new(key, value, self.cited(&[command])));
             }
         }
         if let Some(from) = self.value("from").filter(|from| from.contains('@')) {
             // msmtp's own variables, in nullmta's letters.
             let address =
                 from.replace("%U", "\0u").replace("%H", "\0h").replace('%', "%%").replace('\0', "%");
-            let key = Key::new("rewrite.sender", address, self.cited(&["from"]));
+            let key = DraftKey::new("rewrite.sender", address, self.cited(&["from"]));
             draft.set(key.advised("msmtp changes the envelope so; nullmta, From as well."));
         }
     }
 
-    fn account(&self, draft: &mut Draft) {
+    fn account(&self, draft: &mut ConfigDraft) {
         let left: Vec<Cited> =
             self.commands.iter().filter(|command| !draft.accounts_for(&command.name)).map(cite).collect();
         for cited in
@@ -258,13 +258,13 @@ impl Account {
         }
     }
 
-    fn note_route(&self, place: &Place, draft: &mut Draft) -> Result<(), ImportError> {
+    fn note_route(&self, location: &SourceLocation, draft: &mut ConfigDraft) -> Result<(), ImportError> {
         draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
         draft.routes.push(Route {
             senders: self.value("from").and_then(route_sender).into_iter().collect(),
-            relayhost: self.nexthop(place)?.written(),
+            relayhost: self.nexthop(location)?.written(),
             username: self.value("user").map(String::from),
-            places: self.cited(&["host", "user"]).into_iter().map(|cited| cited.place).collect(),
+            locations: self.cited(&["host", "user"]).into_iter().map(|cited| cited.location).collect(),
         });
         Ok(())
     }
@@ -292,7 +292,7 @@ fn is_system_bundle(file: &str) -> bool {
 
 fn cite(command: &Command) -> Cited {
     let shown = (!command.name.starts_with("password")).then(|| command.value.clone());
-    Cited { place: command.place.clone(), name: command.name.clone(), shown }
+    Cited { location: command.location.clone(), name: command.name.clone(), shown }
 }
 
 #[cfg(test)]

@@ -7,18 +7,18 @@
 
 use std::iter::Peekable;
 
-use super::Options;
-use super::draft::{Cited, Draft, Key, Value};
-use super::files::Files;
+use super::ImportOptions;
+use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
+use super::files::SourceFiles;
+use super::location::{ImportError, SourceLocation};
 use super::nexthop::{Nexthop, port};
-use super::place::{ImportError, Place};
 use super::single_relay::{Encryption, carry_auth, carry_relay};
 use super::times::{seconds, words};
 use crate::secret::Secret;
 
 /// A line of `remotes`.
 struct Remote {
-    place: Place,
+    location: SourceLocation,
     nexthop: Nexthop,
     encryption: Encryption,
     username: Option<String>,
@@ -60,30 +60,36 @@ const NOT_CARRIED_FILES: [(&str, &str); 4] = [
 
 /// Carries the directory, whose `remotes` is `text`.
 pub(super) fn carry(
-    files: &Files<'_>,
-    place: &Place,
+    files: &SourceFiles<'_>,
+    location: &SourceLocation,
     text: &str,
-    options: &Options<'_>,
-    draft: &mut Draft,
+    options: &ImportOptions<'_>,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let lines =
-        text.lines().enumerate().map(|(index, line)| (Place::line(&place.file, index + 1), line.trim()));
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (SourceLocation::line(&location.file, index + 1), line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let remotes = lines.map(|(place, line)| remote(place, line)).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = remotes.first() else { return Err(place.error("expected a relay")) };
+    let remotes = lines.map(|(location, line)| remote(location, line)).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = remotes.first() else { return Err(location.error("expected a relay")) };
     let alike = || remotes.iter().filter(|remote| remote.is_like(first));
     let nexthops: Vec<Nexthop> = alike().map(|remote| remote.nexthop.clone()).collect();
     let from = alike().map(|remote| Cited {
         shown: Some(remote.nexthop.host.clone()),
-        ..Cited::entry(&remote.place, "smtp")
+        ..Cited::entry(&remote.location, "smtp")
     });
     carry_relay(&nexthops, first.encryption, from.collect(), draft);
     if let (Some(username), Some(secret)) = (&first.username, &first.password) {
-        let from = vec![Cited { shown: Some(username.clone()), ..Cited::entry(&first.place, "user") }];
-        carry_auth(username, secret.clone(), &first.place.to_string(), from, options, draft);
+        let from = vec![Cited { shown: Some(username.clone()), ..Cited::entry(&first.location, "user") }];
+        carry_auth(username, secret.clone(), &first.location.to_string(), from, options, draft);
     }
     if let Some(file) = &first.ca_file {
-        draft.set(Key::new("tls.ca-file", file.as_str(), vec![Cited::entry(&first.place, "x509cafile")]));
+        draft.set(DraftKey::new(
+            "tls.ca-file",
+            file.as_str(),
+            vec![Cited::entry(&first.location, "x509cafile")],
+        ));
     }
     account_for_remotes(&remotes, draft);
     carry_files(files, draft)
@@ -99,16 +105,16 @@ impl Remote {
     }
 }
 
-fn remote(place: Place, line: &str) -> Result<Remote, ImportError> {
+fn remote(location: SourceLocation, line: &str) -> Result<Remote, ImportError> {
     let mut words = split(line).into_iter().peekable();
     let host = words.next().unwrap_or_default();
     match words.next_if(|word| !word.starts_with("--") && !word.contains('=')).as_deref() {
         None | Some("smtp") => {}
-        Some(_) => return Err(place.error("expected the protocol smtp")),
+        Some(_) => return Err(location.error("expected the protocol smtp")),
     }
     let mut remote = Remote {
-        nexthop: Nexthop::parse(&bracketed(&host), 25).ok_or_else(|| place.error("expected a host"))?,
-        place,
+        nexthop: Nexthop::parse(&bracketed(&host), 25).ok_or_else(|| location.error("expected a host"))?,
+        location,
         encryption: Encryption::None,
         username: None,
         password: None,
@@ -118,7 +124,7 @@ fn remote(place: Place, line: &str) -> Result<Remote, ImportError> {
     let mut own_port = None;
     while let Some((name, value)) = option(&mut words) {
         match name.as_str() {
-            "port" => own_port = Some(port(&value).ok_or_else(|| remote.place.error("expected a port"))?),
+            "port" => own_port = Some(port(&value).ok_or_else(|| remote.location.error("expected a port"))?),
             "user" => remote.username = Some(value),
             "pass" => remote.password = Some(Secret::new(value)),
             "starttls" => remote.encryption = Encryption::StartTls,
@@ -165,7 +171,7 @@ fn bracketed(host: &str) -> String {
     if host.starts_with('[') { host.into() } else { format!("[{host}]") }
 }
 
-fn account_for_remotes(remotes: &[Remote], draft: &mut Draft) {
+fn account_for_remotes(remotes: &[Remote], draft: &mut ConfigDraft) {
     for remote in remotes {
         draft.hidden.extend(remote.password.clone());
         for name in &remote.left {
@@ -175,12 +181,13 @@ fn account_for_remotes(remotes: &[Remote], draft: &mut Draft) {
                 }
                 _ => "nullmta has nothing like it",
             };
-            draft.not_carried(vec![cited_option(&remote.place, name)], why);
+            draft.not_carried(vec![cited_option(&remote.location, name)], why);
         }
     }
     let Some(first) = remotes.first() else { return };
     for other in remotes.iter().filter(|remote| !remote.is_like(first)) {
-        let cited = Cited { shown: Some(other.nexthop.host.clone()), ..Cited::entry(&other.place, "smtp") };
+        let cited =
+            Cited { shown: Some(other.nexthop.host.clone()), ..Cited::entry(&other.location, "smtp") };
         draft.not_carried(
             vec![cited],
             "all relays of relayhost have the TLS mode, the user and the secret of the first",
@@ -189,25 +196,25 @@ fn account_for_remotes(remotes: &[Remote], draft: &mut Draft) {
 }
 
 /// What is in the place of an option and does not look like one may be a piece of a secret.
-fn cited_option(place: &Place, name: &str) -> Cited {
+fn cited_option(location: &SourceLocation, name: &str) -> Cited {
     match NOT_CARRIED.contains(&name) {
-        true => Cited::entry(place, name),
-        false => Cited { shown: None, ..Cited::entry(place, "an option") },
+        true => Cited::entry(location, name),
+        false => Cited { shown: None, ..Cited::entry(location, "an option") },
     }
 }
 
-fn carry_files(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_files(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     for (name, key) in FILES {
         match first_line(files, name)? {
             Some((_, cited)) if draft.has(key) => draft.not_carried(cited, "EHLO says listen.hostname"),
-            Some((value, cited)) => draft.set(Key::new(key, value, cited)),
+            Some((value, cited)) => draft.set(DraftKey::new(key, value, cited)),
             None => {}
         }
     }
     for (name, key) in SECONDS {
         let Some((value, cited)) = first_line(files, name)? else { continue };
         match seconds(&value, 's') {
-            Some(seconds) => draft.set(Key::new(key, words(seconds), cited)),
+            Some(seconds) => draft.set(DraftKey::new(key, words(seconds), cited)),
             None => draft.not_carried(cited, "it is no number"),
         }
     }
@@ -223,23 +230,24 @@ fn carry_files(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> 
 }
 
 /// `adminaddr`: who gets the mail for users of this host, by either of its names.
-fn carry_admin(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_admin(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let Some((address, cited)) = first_line(files, "adminaddr")? else { return Ok(()) };
     let mut domains = vec!["localhost".to_owned()];
     domains.extend(first_line(files, "me")?.map(|(me, _)| me));
-    let place = Place::line(&files.own("adminaddr"), 1);
-    let entry = |domain: String| (format!("@{domain}"), vec![address.clone()], place.clone());
+    let location = SourceLocation::line(&files.own("adminaddr"), 1);
+    let entry = |domain: String| (format!("@{domain}"), vec![address.clone()], location.clone());
     let entries = domains.into_iter().map(entry).collect();
-    draft.set(Key::new("rewrite.recipients", Value::Map(entries), cited));
+    draft.set(DraftKey::new("rewrite.recipients", DraftValue::Map(entries), cited));
     Ok(())
 }
 
 /// What a file says, if it says anything.
-fn first_line(files: &Files<'_>, name: &str) -> Result<Option<(String, Vec<Cited>)>, ImportError> {
+fn first_line(files: &SourceFiles<'_>, name: &str) -> Result<Option<(String, Vec<Cited>)>, ImportError> {
     let path = files.own(name);
     let Some(text) = files.text(&path)? else { return Ok(None) };
     let line = text.lines().next().unwrap_or_default().trim().to_owned();
-    let cited = Cited { place: Place::line(&path, 1), name: name.into(), shown: Some(line.clone()) };
+    let cited =
+        Cited { location: SourceLocation::line(&path, 1), name: name.into(), shown: Some(line.clone()) };
     Ok(Some((line, vec![cited])).filter(|(line, _)| !line.is_empty()))
 }
 
@@ -248,7 +256,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Remote, String> {
-        remote(Place::line("remotes", 1), line).map_err(|error| error.to_string())
+        remote(SourceLocation::line("remotes", 1), line).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -292,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_option_is_not_shown() {
-        let place = Place::line("remotes", 1);
-        assert_eq!(cited_option(&place, "insecure").to_string(), "remotes:1: insecure = …");
-        let shown = cited_option(&place, "secret's").to_string();
+        let location = SourceLocation::line("remotes", 1);
+        assert_eq!(cited_option(&location, "insecure").to_string(), "remotes:1: insecure = …");
+        let shown = cited_option(&location, "secret's").to_string();
         assert_eq!(shown, "remotes:1: an option (value not shown: it may hold a secret)");
     }
 

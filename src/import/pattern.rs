@@ -10,12 +10,12 @@ use std::str::Chars;
 use regex::RegexBuilder;
 
 use super::lines::{first_word, logical_lines};
-use super::place::{ImportError, Place};
+use super::location::{ImportError, SourceLocation};
 
 /// One line of a pattern table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern {
-    pub(super) place: Place,
+pub(super) struct PostfixPattern {
+    pub(super) location: SourceLocation,
     pub(super) expression: Expression,
     /// The patterns of each `if` that it stands behind, before its `endif`.
     pub(super) conditions: Vec<Expression>,
@@ -43,24 +43,24 @@ pub(super) struct DomainMove {
 }
 
 /// The patterns of the text `file`, a table of type `kind`.
-pub(super) fn read_patterns(file: &str, text: &str, kind: &str) -> Result<Vec<Pattern>, ImportError> {
+pub(super) fn read_patterns(file: &str, text: &str, kind: &str) -> Result<Vec<PostfixPattern>, ImportError> {
     let mut patterns = Vec::new();
     let mut conditions = Vec::new();
     for line in logical_lines(file, text)? {
         match first_word(&line.text) {
             ("if", rest) => {
                 let condition = split_expression(rest, kind);
-                conditions.push(condition.ok_or_else(|| line.place.error("expected `if /pattern/`"))?.0);
+                conditions.push(condition.ok_or_else(|| line.location.error("expected `if /pattern/`"))?.0);
             }
             ("endif", _) => {
-                conditions.pop().ok_or_else(|| line.place.error("`endif` without its `if`"))?;
+                conditions.pop().ok_or_else(|| line.location.error("`endif` without its `if`"))?;
             }
             _ => {
                 let (expression, result) = split_expression(&line.text, kind)
-                    .ok_or_else(|| line.place.error("expected `/pattern/flags result`"))?;
+                    .ok_or_else(|| line.location.error("expected `/pattern/flags result`"))?;
                 let result = result.to_owned();
                 let conditions = conditions.clone();
-                patterns.push(Pattern { place: line.place, expression, conditions, result });
+                patterns.push(PostfixPattern { location: line.location, expression, conditions, result });
             }
         }
     }
@@ -84,7 +84,7 @@ fn split_expression<'t>(text: &'t str, kind: &str) -> Option<(Expression, &'t st
     known.then_some((expression, result))
 }
 
-impl Pattern {
+impl PostfixPattern {
     /// Whether it might match `address`; yes where that cannot be told.
     pub(super) fn may_match_address(&self, address: &str) -> bool {
         let regex = self.expression.translated().ok().filter(|_| self.conditions.is_empty());
@@ -93,7 +93,7 @@ impl Pattern {
     }
 
     /// Whether one header field might match both, as far as their beginnings tell.
-    pub(super) fn may_match_with(&self, other: &Pattern) -> bool {
+    pub(super) fn may_match_with(&self, other: &PostfixPattern) -> bool {
         match (self.field_name(), other.field_name()) {
             (Some(own), Some(others)) => own == others,
             _ => true,

@@ -3,7 +3,7 @@
 //! Promises: is TOML, whatever the values and comments hold; each key stands under what it was made of;
 //! what is in no key stands at the end, with the reasons.
 
-use super::draft::{Cited, Draft, Fate, Key, Remark, Route, Value};
+use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Remark, Route};
 
 /// The tables in the order of the file. Keys of the document come first, tables within tables last.
 const TABLES: [&str; 11] = [
@@ -28,13 +28,14 @@ const WIDTH: usize = 100;
 const SHOWN: usize = 160;
 
 /// Writes `draft`, which was made out of `origin`.
-pub(super) fn render(draft: &Draft, origin: &str) -> String {
+pub(super) fn render(draft: &ConfigDraft, origin: &str) -> String {
     let mut text = String::new();
     let made = format!("Made by `nullmta import-postfix` out of {origin}.");
     let advice = "Read it, put it in place as /etc/nullmta.toml, and ask `nullmta check` about it.";
     [made.as_str(), advice].into_iter().for_each(|words| comment(&mut text, "", words));
     for table in TABLES {
-        let keys: Vec<&Key> = draft.groups.iter().flatten().filter(|key| table_of(key) == table).collect();
+        let keys: Vec<&DraftKey> =
+            draft.groups.iter().flatten().filter(|key| table_of(key) == table).collect();
         if !keys.is_empty() {
             text += "\n";
             heading(&mut text, table);
@@ -45,15 +46,15 @@ pub(super) fn render(draft: &Draft, origin: &str) -> String {
         }
     }
     write_routes(&mut text, &draft.routes);
-    write_account(&mut text, draft, Fate::NotCarried, "Not carried over:");
-    write_account(&mut text, draft, Fate::AlreadySo, "So with nullmta anyway:");
+    write_account(&mut text, draft, Omission::NotCarried, "Not carried over:");
+    write_account(&mut text, draft, Omission::AlreadySo, "So with nullmta anyway:");
     text
 }
 
 /// A key whose value is a table opens that table.
-fn table_of(key: &Key) -> &str {
+fn table_of(key: &DraftKey) -> &str {
     match (&key.value, key.name.rsplit_once('.')) {
-        (Value::Map(_), _) => key.name,
+        (DraftValue::Map(_), _) => key.name,
         (_, Some((table, _))) => table,
         (_, None) => "",
     }
@@ -65,15 +66,15 @@ fn heading(text: &mut String, table: &str) {
     }
 }
 
-fn write_rules(text: &mut String, draft: &Draft) {
-    let is_rule = |group: &&Vec<Key>| group.iter().any(|key| table_of(key) == RULES);
+fn write_rules(text: &mut String, draft: &ConfigDraft) {
+    let is_rule = |group: &&Vec<DraftKey>| group.iter().any(|key| table_of(key) == RULES);
     for group in draft.groups.iter().filter(is_rule) {
         *text += &format!("\n[[{RULES}]]\n");
         group.iter().for_each(|key| write_key(text, key));
     }
 }
 
-fn write_key(text: &mut String, key: &Key) {
+fn write_key(text: &mut String, key: &DraftKey) {
     key.from.iter().for_each(|cited| comment(text, "", &shortened(cited)));
     for advice in &key.advice {
         // A command stands by itself.
@@ -81,14 +82,14 @@ fn write_key(text: &mut String, key: &Key) {
     }
     let name = key.name.rsplit_once('.').map_or(key.name, |(_, name)| name);
     match &key.value {
-        Value::Map(entries) => {
-            for (key, targets, place) in entries {
-                let value = Value::from(targets.clone());
+        DraftValue::Map(entries) => {
+            for (key, targets, location) in entries {
+                let value = DraftValue::from(targets.clone());
                 *text += &format!(
                     "{} = {}  # {}\n",
                     bare_or_quoted(key),
                     written(&value),
-                    printable(&place.to_string())
+                    printable(&location.to_string())
                 );
             }
         }
@@ -96,16 +97,16 @@ fn write_key(text: &mut String, key: &Key) {
     }
 }
 
-fn written(value: &Value) -> String {
+fn written(value: &DraftValue) -> String {
     match value {
-        Value::Text(text) => quoted(text),
-        Value::Texts(texts) => {
+        DraftValue::Text(text) => quoted(text),
+        DraftValue::Texts(texts) => {
             format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
         }
-        Value::Number(number) => number.to_string(),
-        Value::Flag(flag) => flag.to_string(),
+        DraftValue::Number(number) => number.to_string(),
+        DraftValue::Flag(flag) => flag.to_string(),
         // Written line by line in `write_key`.
-        Value::Map(_) => String::new(),
+        DraftValue::Map(_) => String::new(),
     }
 }
 
@@ -164,10 +165,10 @@ fn write_routes(text: &mut String, routes: &[Route]) {
     }
     *text += "\n# Per-sender relays: needs a version with [[route]].\n";
     for (index, route) in routes.iter().enumerate() {
-        let places: Vec<String> = route.places.iter().map(ToString::to_string).collect();
+        let locations: Vec<String> = route.locations.iter().map(ToString::to_string).collect();
         *text += "#\n";
-        comment(text, "", &places.join(", "));
-        let senders = written(&Value::Texts(route.senders.clone()));
+        comment(text, "", &locations.join(", "));
+        let senders = written(&DraftValue::Texts(route.senders.clone()));
         let lines = format!("[[route]]\nsenders = {senders}\nrelayhost = {}\n", quoted(&route.relayhost));
         let auth = route.username.as_ref().map_or_else(String::new, |username| {
             let file = format!("/etc/nullmta.secret-{}", index + 1);
@@ -177,13 +178,13 @@ fn write_routes(text: &mut String, routes: &[Route]) {
     }
 }
 
-fn write_account(text: &mut String, draft: &Draft, fate: Fate, title: &str) {
-    let mut remarks: Vec<_> = draft.remarks.iter().filter(|remark| remark.fate == fate).collect();
+fn write_account(text: &mut String, draft: &ConfigDraft, omission: Omission, title: &str) {
+    let mut remarks: Vec<_> = draft.remarks.iter().filter(|remark| remark.omission == omission).collect();
     // File by file, in the order in which they came up, and line by line.
     let files: Vec<_> = remarks.iter().map(|remark| file_of(remark)).collect();
     remarks.sort_by_key(|remark| {
         let file = files.iter().position(|file| *file == file_of(remark));
-        (remark.about.is_some(), file, remark.about.as_ref().and_then(|cited| cited.place.line))
+        (remark.about.is_some(), file, remark.about.as_ref().and_then(|cited| cited.location.line))
     });
     if remarks.is_empty() {
         return;
@@ -207,18 +208,18 @@ fn write_account(text: &mut String, draft: &Draft, fate: Fate, title: &str) {
 }
 
 fn file_of(remark: &Remark) -> Option<&str> {
-    remark.about.as_ref().map(|cited| cited.place.file.as_str())
+    remark.about.as_ref().map(|cited| cited.location.file.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::place::Place;
+    use crate::import::location::SourceLocation;
     use toml::de::DeTable;
 
     fn cited(shown: &str) -> Vec<Cited> {
         vec![Cited {
-            place: Place::line("/etc/postfix/main.cf", 1),
+            location: SourceLocation::line("/etc/postfix/main.cf", 1),
             name: "x".into(),
             shown: Some(shown.into()),
         }]
@@ -227,17 +228,21 @@ mod tests {
     #[test]
     fn hostile_values_stay_toml() {
         for hostile in ["a\nb = 1", "\"", "'\\", "a\u{0}\u{1b}[2J", "\u{7f}é", "\\u0000", "[x]\r\n#", "'"] {
-            let mut draft = Draft::default();
-            draft.set(Key::new("spool", hostile, cited(hostile)).advised(hostile));
-            draft.set(Key::new("listen.addresses", Value::Texts(vec![hostile.into(); 2]), Vec::new()));
-            let entries = vec![(hostile.into(), vec![hostile.into()], Place::file(hostile))];
-            draft.set(Key::new("rewrite.senders", Value::Map(entries), Vec::new()));
+            let mut draft = ConfigDraft::default();
+            draft.set(DraftKey::new("spool", hostile, cited(hostile)).advised(hostile));
+            draft.set(DraftKey::new(
+                "listen.addresses",
+                DraftValue::Texts(vec![hostile.into(); 2]),
+                Vec::new(),
+            ));
+            let entries = vec![(hostile.into(), vec![hostile.into()], SourceLocation::file(hostile))];
+            draft.set(DraftKey::new("rewrite.senders", DraftValue::Map(entries), Vec::new()));
             draft.not_carried(cited(hostile), hostile);
             draft.routes.push(Route {
                 senders: vec![hostile.into()],
                 relayhost: hostile.into(),
                 username: Some(hostile.into()),
-                places: vec![Place::file(hostile)],
+                locations: vec![SourceLocation::file(hostile)],
             });
             let text = render(&draft, hostile);
             let table = DeTable::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).into_inner();
@@ -248,13 +253,13 @@ mod tests {
 
     #[test]
     fn tables_stand_in_their_order_and_rules_apart() {
-        let mut draft = Draft::default();
+        let mut draft = ConfigDraft::default();
         for name in ["queue.lifetime", "relayhost", "relay.timeouts.dot", "auth.username"] {
-            draft.set(Key::new(name, "v", Vec::new()));
+            draft.set(DraftKey::new(name, "v", Vec::new()));
         }
         for rule in ["a", "b"] {
-            let replace = Key::new("rewrite.header.remove", Value::Flag(true), Vec::new());
-            draft.set_together(vec![Key::new("rewrite.header.match", rule, Vec::new()), replace]);
+            let replace = DraftKey::new("rewrite.header.remove", DraftValue::Flag(true), Vec::new());
+            draft.set_together(vec![DraftKey::new("rewrite.header.match", rule, Vec::new()), replace]);
         }
         let text = render(&draft, "it");
         let headings: Vec<_> =
@@ -281,12 +286,12 @@ mod tests {
 
     #[test]
     fn a_reason_shared_is_given_once() {
-        let mut draft = Draft::default();
+        let mut draft = ConfigDraft::default();
         draft.warn("alone");
         draft.not_carried(cited("1"), "shared");
         draft.not_carried(cited("2"), "shared");
         let mut text = String::new();
-        write_account(&mut text, &draft, Fate::NotCarried, "T");
+        write_account(&mut text, &draft, Omission::NotCarried, "T");
         assert_eq!(text, "\n# T\n#\n#     alone\n#\n# main.cf:1: x = 1\n# main.cf:1: x = 2\n#     shared\n");
     }
 

@@ -3,8 +3,8 @@
 //! Promises: as in `postfix/tls.rs`, what is carried is never weaker than nullmta's own; where the
 //! program verified nothing, the account says so.
 
-use super::Options;
-use super::draft::{Cited, Draft, Fate, Key};
+use super::ImportOptions;
+use super::draft::{Cited, ConfigDraft, DraftKey, Omission};
 use super::nexthop::Nexthop;
 use super::postfix::password_file;
 use crate::secret::Secret;
@@ -18,15 +18,20 @@ pub(super) enum Encryption {
 }
 
 /// Carries the relays: `nexthops` is not empty. All of them are spoken to in the same way.
-pub(super) fn carry_relay(nexthops: &[Nexthop], encryption: Encryption, from: Vec<Cited>, draft: &mut Draft) {
+pub(super) fn carry_relay(
+    nexthops: &[Nexthop],
+    encryption: Encryption,
+    from: Vec<Cited>,
+    draft: &mut ConfigDraft,
+) {
     let written: Vec<String> = nexthops.iter().map(Nexthop::written).collect();
-    draft.set(Key::new("relayhost", written, from));
+    draft.set(DraftKey::new("relayhost", written, from));
     let on_loopback = nexthops.iter().all(Nexthop::is_loopback);
     let implicit = encryption == Encryption::Implicit || nexthops.iter().any(|nexthop| nexthop.port == 465);
     if implicit {
-        draft.set(Key::new("tls.mode", "implicit", Vec::new()));
+        draft.set(DraftKey::new("tls.mode", "implicit", Vec::new()));
     } else if encryption == Encryption::None && on_loopback {
-        draft.set(Key::new("tls.mode", "none", Vec::new()));
+        draft.set(DraftKey::new("tls.mode", "none", Vec::new()));
     } else if encryption == Encryption::None {
         draft.warn(
             "The relay was spoken to without TLS; nullmta requires STARTTLS and verifies the certificate.",
@@ -40,21 +45,21 @@ pub(super) fn carry_auth(
     secret: Secret,
     source: &str,
     from: Vec<Cited>,
-    options: &Options<'_>,
-    draft: &mut Draft,
+    options: &ImportOptions<'_>,
+    draft: &mut ConfigDraft,
 ) {
-    let username = Key::new("auth.username", username, from);
+    let username = DraftKey::new("auth.username", username, from);
     draft.set_together(vec![username, password_file(options.secret_file, source)]);
     draft.hidden.push(secret.clone());
     draft.secret = Some(secret);
 }
 
 /// Accounts for `cited` by a table of names, fates and reasons.
-pub(super) fn account(cited: Cited, reasons: &[(&str, Fate, &str)], draft: &mut Draft) {
+pub(super) fn account(cited: Cited, reasons: &[(&str, Omission, &str)], draft: &mut ConfigDraft) {
     let known = reasons.iter().find(|(name, ..)| cited.name.eq_ignore_ascii_case(name));
     match known {
-        Some((_, Fate::AlreadySo, why)) => draft.already_so(vec![cited], why),
-        Some((_, Fate::NotCarried, why)) => draft.not_carried(vec![cited], why),
+        Some((_, Omission::AlreadySo, why)) => draft.already_so(vec![cited], why),
+        Some((_, Omission::NotCarried, why)) => draft.not_carried(vec![cited], why),
         None => draft.not_carried(vec![cited], "nullmta has nothing like it"),
     }
 }

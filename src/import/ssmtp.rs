@@ -4,18 +4,18 @@
 //!
 //! Fails: a line without `=`, with its line; no `mailhub`.
 
-use super::Options;
-use super::draft::{Cited, Draft, Fate, Key, Route, Value};
-use super::files::Files;
+use super::ImportOptions;
+use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Route};
+use super::files::SourceFiles;
+use super::location::{ImportError, SourceLocation};
 use super::nexthop::Nexthop;
-use super::place::{ImportError, Place};
 use super::single_relay::{Encryption, account, carry_auth, carry_relay};
 use crate::secret::Secret;
-use Fate::{AlreadySo, NotCarried};
+use Omission::{AlreadySo, NotCarried};
 
 /// A line.
 struct Setting {
-    place: Place,
+    location: SourceLocation,
     name: String,
     value: String,
 }
@@ -23,7 +23,7 @@ struct Setting {
 struct Settings(Vec<Setting>);
 
 /// Keys that are in none of ours, and why.
-const REASONS: [(&str, Fate, &str); 7] = [
+const REASONS: [(&str, Omission, &str); 7] = [
     ("usetls", AlreadySo, "TLS is always used"),
     ("usestarttls", AlreadySo, "TLS is always used"),
     ("usetlscert", AlreadySo, "a client certificate is used where one is named"),
@@ -34,7 +34,7 @@ const REASONS: [(&str, Fate, &str); 7] = [
 ];
 
 /// `revaliases`: `user:address[:mailhub[:port]]`, what a user's mail is from and, it may be, which relay it takes.
-fn carry_revaliases(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_revaliases(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let path = files.own("revaliases");
     let Some(text) = files.text(&path)? else { return Ok(()) };
     let mut senders = Vec::new();
@@ -42,36 +42,36 @@ fn carry_revaliases(files: &Files<'_>, draft: &mut Draft) -> Result<(), ImportEr
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let place = Place::line(&path, index + 1);
+        let location = SourceLocation::line(&path, index + 1);
         let mut parts = line.splitn(3, ':').map(str::trim);
         let (user, address) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if user.is_empty() || !address.contains('@') {
-            return Err(place.error("expected `user:address` or `user:address:mailhub:port`"));
+            return Err(location.error("expected `user:address` or `user:address:mailhub:port`"));
         }
         if let Some(mailhub) = parts.next() {
-            let nexthop = Nexthop::parse(mailhub, 25).ok_or_else(|| place.error("expected a mailhub"))?;
-            let (senders, places) = (vec![address.to_owned()], vec![place.clone()]);
-            draft.routes.push(Route { senders, relayhost: nexthop.written(), username: None, places });
+            let nexthop = Nexthop::parse(mailhub, 25).ok_or_else(|| location.error("expected a mailhub"))?;
+            let (senders, locations) = (vec![address.to_owned()], vec![location.clone()]);
+            draft.routes.push(Route { senders, relayhost: nexthop.written(), username: None, locations });
         }
-        senders.push((user.to_owned(), vec![address.to_owned()], place));
+        senders.push((user.to_owned(), vec![address.to_owned()], location));
     }
-    if let Some((.., place)) = senders.first() {
-        let cited = Cited { shown: Some("one line a user".into()), ..Cited::entry(place, "revaliases") };
-        draft.set(Key::new("rewrite.senders", Value::Map(senders), vec![cited]));
+    if let Some((.., location)) = senders.first() {
+        let cited = Cited { shown: Some("one line a user".into()), ..Cited::entry(location, "revaliases") };
+        draft.set(DraftKey::new("rewrite.senders", DraftValue::Map(senders), vec![cited]));
     }
     Ok(())
 }
 
 /// Carries the file `text`.
 pub(super) fn carry(
-    files: &Files<'_>,
-    place: &Place,
+    files: &SourceFiles<'_>,
+    location: &SourceLocation,
     text: &str,
-    options: &Options<'_>,
-    draft: &mut Draft,
+    options: &ImportOptions<'_>,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let settings = Settings::read(&place.file, text)?;
-    let mailhub = settings.get("mailhub").ok_or_else(|| place.error("expected mailhub=HOST:PORT"))?;
+    let settings = Settings::read(&location.file, text)?;
+    let mailhub = settings.get("mailhub").ok_or_else(|| location.error("expected mailhub=HOST:PORT"))?;
     let encryption = match (settings.is_yes("usestarttls"), settings.is_yes("usetls")) {
         (true, _) => Encryption::StartTls,
         (false, true) => Encryption::Implicit,
@@ -79,20 +79,20 @@ pub(super) fn carry(
     };
     let usual = if encryption == Encryption::Implicit { 465 } else { 25 };
     let nexthop = Nexthop::parse(&mailhub.value, usual)
-        .ok_or_else(|| mailhub.place.error("expected mailhub=HOST:PORT"))?;
+        .ok_or_else(|| mailhub.location.error("expected mailhub=HOST:PORT"))?;
     carry_relay(&[nexthop], encryption, settings.cited(&["mailhub", "usetls", "usestarttls"]), draft);
     settings.carry_auth(options, draft);
     for (name, key) in
         [("hostname", "listen.hostname"), ("rewritedomain", "rewrite.origin"), ("tls_ca_file", "tls.ca-file")]
     {
         if let Some(setting) = settings.get(name) {
-            draft.set(Key::new(key, setting.value.as_str(), settings.cited(&[name])));
+            draft.set(DraftKey::new(key, setting.value.as_str(), settings.cited(&[name])));
         }
     }
     if let (Some(certificate), Some(key)) = (settings.get("tlscert"), settings.get("tlskey")) {
         draft.set_together(vec![
-            Key::new("tls.client-certificate", certificate.value.as_str(), settings.cited(&["tlscert"])),
-            Key::new("tls.client-key", key.value.as_str(), settings.cited(&["tlskey"])),
+            DraftKey::new("tls.client-certificate", certificate.value.as_str(), settings.cited(&["tlscert"])),
+            DraftKey::new("tls.client-key", key.value.as_str(), settings.cited(&["tlskey"])),
         ]);
     }
     settings.carry_root(draft);
@@ -109,9 +109,9 @@ impl Settings {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let place = Place::line(file, index + 1);
-            let (name, value) = line.split_once('=').ok_or_else(|| place.error("expected `key=value`"))?;
-            settings.push(Setting { place, name: name.trim().to_lowercase(), value: value.trim().into() });
+            let location = SourceLocation::line(file, index + 1);
+            let (name, value) = line.split_once('=').ok_or_else(|| location.error("expected `key=value`"))?;
+            settings.push(Setting { location, name: name.trim().to_lowercase(), value: value.trim().into() });
         }
         Ok(Settings(settings))
     }
@@ -129,37 +129,37 @@ impl Settings {
         names.iter().filter_map(|name| self.get(name)).map(cite).collect()
     }
 
-    fn carry_auth(&self, options: &Options<'_>, draft: &mut Draft) {
+    fn carry_auth(&self, options: &ImportOptions<'_>, draft: &mut ConfigDraft) {
         let Some(user) = self.get("authuser") else { return };
         let cited = self.cited(&["authuser"]);
         match self.get("authpass") {
             Some(pass) => {
                 let secret = Secret::new(pass.value.clone());
-                carry_auth(&user.value, secret, &pass.place.to_string(), cited, options, draft);
+                carry_auth(&user.value, secret, &pass.location.to_string(), cited, options, draft);
             }
             None => draft.not_carried(cited, "no password stands here: [auth] has to be written by hand"),
         }
         let cited = self.cited(&["authmethod"]);
         match self.get("authmethod").map(|setting| setting.value.to_uppercase()).as_deref() {
-            Some("LOGIN") => draft.set(Key::new("auth.mechanisms", "LOGIN", cited)),
+            Some("LOGIN") => draft.set(DraftKey::new("auth.mechanisms", "LOGIN", cited)),
             _ => draft.not_carried(cited, "nullmta speaks SCRAM, PLAIN and LOGIN"),
         }
     }
 
     /// `root=`: whoever reads mail for the system's users.
-    fn carry_root(&self, draft: &mut Draft) {
+    fn carry_root(&self, draft: &mut ConfigDraft) {
         let Some(root) = self.get("root") else { return };
         if root.value == "root" {
             return draft.already_so(self.cited(&["root"]), "mail for root goes to root at the origin");
         }
-        let entry = ("root".to_owned(), vec![root.value.clone()], root.place.clone());
-        let key = Key::new("rewrite.aliases", Value::Map(vec![entry]), self.cited(&["root"]));
+        let entry = ("root".to_owned(), vec![root.value.clone()], root.location.clone());
+        let key = DraftKey::new("rewrite.aliases", DraftValue::Map(vec![entry]), self.cited(&["root"]));
         draft
             .set(key.advised("ssmtp did so for every user with a uid below 1000; name those that get mail."));
     }
 
     /// Without `FromLineOverride=YES`, nobody chooses From.
-    fn account_for_from(&self, draft: &mut Draft) {
+    fn account_for_from(&self, draft: &mut ConfigDraft) {
         const OVERRULED: &str = "ssmtp writes From anew, of the user who submits; nullmta leaves it to the message, \
                                  unless rewrite.sender says otherwise";
         match self.cited(&["fromlineoverride"]) {
@@ -171,7 +171,7 @@ impl Settings {
         }
     }
 
-    fn account(&self, draft: &mut Draft) {
+    fn account(&self, draft: &mut ConfigDraft) {
         let left: Vec<Cited> =
             self.0.iter().filter(|setting| !draft.accounts_for(&setting.name)).map(cite).collect();
         for cited in left.into_iter().filter(|cited| cited.name != "authpass") {
@@ -182,7 +182,7 @@ impl Settings {
 
 fn cite(setting: &Setting) -> Cited {
     let shown = (setting.name != "authpass").then(|| setting.value.clone());
-    Cited { place: setting.place.clone(), name: setting.name.clone(), shown }
+    Cited { location: setting.location.clone(), name: setting.name.clone(), shown }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn a_table_keeps_its_order_and_its_conditions() {
     let patterns = read_patterns("/etc/postfix/h", text, "regexp").unwrap();
     let shown: Vec<_> = patterns
         .iter()
-        .map(|pattern| (pattern.place.line.unwrap(), !pattern.conditions.is_empty(), &*pattern.result))
+        .map(|pattern| (pattern.location.line.unwrap(), !pattern.conditions.is_empty(), &*pattern.result))
         .collect();
     assert_eq!(shown, [(1, false, "REPLACE x y"), (3, true, "IGNORE"), (5, false, "WARN two")]);
 }

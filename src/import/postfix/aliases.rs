@@ -5,25 +5,26 @@
 
 use std::collections::BTreeSet;
 
-use super::super::draft::{Cited, Draft, Key, Value};
+use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::items;
-use super::super::maps::{Entry, Shape, Table};
-use super::super::place::ImportError;
+use super::super::location::ImportError;
+use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::Source;
 use crate::envelope::Address;
 
 /// Carries them. `users` are those of the virtual table, which counts first; `origin` completes bare names.
 pub(super) fn carry(
     source: &Source<'_>,
-    users: Vec<Entry>,
+    users: Vec<MapEntry>,
     origin: &str,
-    draft: &mut Draft,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
     let virtual_count = users.len();
-    let mut from = if users.is_empty() { Vec::new() } else { source.settings.cited(&["virtual_alias_maps"]) };
+    let mut from =
+        if users.is_empty() { Vec::new() } else { source.parameters.cited(&["virtual_alias_maps"]) };
     let aliases = with_local(source, users, draft)?;
     if !draft.accounts_for("alias_maps") {
-        from.extend(source.settings.cited(&["alias_maps"]));
+        from.extend(source.parameters.cited(&["alias_maps"]));
     }
     let mut carried = Vec::new();
     let mut local = Vec::new();
@@ -33,7 +34,7 @@ pub(super) fn carry(
         account_for_files(alias, &targets, draft);
         match targets.remote.is_empty() {
             true => local.push(alias),
-            false => carried.push((alias.key.clone(), targets.remote, alias.place.clone())),
+            false => carried.push((alias.key.clone(), targets.remote, alias.location.clone())),
         }
     }
     account_for_local(&local, draft);
@@ -41,7 +42,7 @@ pub(super) fn carry(
         draft.already_so(from, "no alias leads away from this host");
         return Ok(());
     }
-    let key = Key::new("rewrite.aliases", Value::Map(carried), from);
+    let key = DraftKey::new("rewrite.aliases", DraftValue::Map(carried), from);
     let is_for_origin = aliases.len() == virtual_count || is_delivered_locally(source, origin)?;
     draft.set(if is_for_origin { key } else { key.advised(elsewhere(origin)) });
     Ok(())
@@ -61,16 +62,20 @@ fn elsewhere(origin: &str) -> String {
 }
 
 /// `users`, and those of `alias_maps` that are not among them.
-fn with_local(source: &Source<'_>, users: Vec<Entry>, draft: &mut Draft) -> Result<Vec<Entry>, ImportError> {
+fn with_local(
+    source: &Source<'_>,
+    users: Vec<MapEntry>,
+    draft: &mut ConfigDraft,
+) -> Result<Vec<MapEntry>, ImportError> {
     let mut aliases = users;
-    let cited = source.settings.cited(&["alias_maps"]);
+    let cited = source.parameters.cited(&["alias_maps"]);
     // Without local domains no mail comes to local(8), whose aliases they are.
     if source.value("mydestination")?.is_empty() {
         draft.already_so(cited, "not used: mydestination is empty");
         return Ok(aliases);
     }
     for table in source.tables("alias_maps", Shape::Aliases, "", draft)? {
-        let Table::Pairs(entries) = table else {
+        let LookupTable::Pairs(entries) = table else {
             draft.not_carried(cited.clone(), "only tables with a user in each line are read");
             continue;
         };
@@ -92,7 +97,7 @@ struct Targets {
 }
 
 impl Targets {
-    fn follow(&mut self, alias: &Entry, aliases: &[Entry]) {
+    fn follow(&mut self, alias: &MapEntry, aliases: &[MapEntry]) {
         self.followed.insert(alias.key.clone());
         let targets = alias.value.split(',').map(|target| target.trim().trim_matches('"'));
         for target in targets.map(|target| target.trim_start_matches('\\')) {
@@ -115,24 +120,24 @@ impl Targets {
     }
 }
 
-fn account_for_files(alias: &Entry, targets: &Targets, draft: &mut Draft) {
+fn account_for_files(alias: &MapEntry, targets: &Targets, draft: &mut ConfigDraft) {
     if targets.on_this_host {
-        let cited = Cited::entry(&alias.place, &alias.key);
+        let cited = Cited::entry(&alias.location, &alias.key);
         draft.not_carried(vec![cited], "nothing is written to files, piped to programs or included");
     } else if targets.mailbox && !targets.remote.is_empty() {
         draft.not_carried(
-            vec![Cited::entry(&alias.place, &alias.key)],
+            vec![Cited::entry(&alias.location, &alias.key)],
             "no copy stays in a mailbox of this host",
         );
     }
 }
 
 /// Distributions ship dozens that end in root's mailbox: they are named together.
-fn account_for_local(local: &[&Entry], draft: &mut Draft) {
+fn account_for_local(local: &[&MapEntry], draft: &mut ConfigDraft) {
     let Some(first) = local.first() else { return };
     let names: Vec<&str> = local.iter().map(|alias| alias.key.as_str()).collect();
     let cited = Cited {
-        place: first.place.clone(),
+        location: first.location.clone(),
         name: names.join(", "),
         shown: Some("users of this host".into()),
     };

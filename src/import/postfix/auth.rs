@@ -4,11 +4,11 @@
 //! the relay's: the sender where authentication depends on it, then the relay's name, then the relay as
 //! it is written.
 
-use super::super::draft::{Cited, Draft, Key};
+use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::items;
-use super::super::maps::{Entry, Shape, Table, lookup};
+use super::super::location::{ImportError, SourceLocation};
+use super::super::maps::{LookupTable, MapEntry, Shape, lookup};
 use super::super::nexthop::Nexthop;
-use super::super::place::{ImportError, Place};
 use super::Source;
 use crate::secret::Secret;
 
@@ -20,15 +20,15 @@ const SECRET_FILE: &str = "/etc/nullmta.secret";
 /// A user and where the password stands.
 #[derive(Clone)]
 pub(super) struct Credential {
-    pub(super) place: Place,
+    pub(super) location: SourceLocation,
     pub(super) username: String,
     secret: Secret,
 }
 
 /// What the password tables have.
 #[derive(Default)]
-pub(super) struct Credentials {
-    tables: Vec<Table>,
+pub(super) struct PasswordTables {
+    tables: Vec<LookupTable>,
     /// Keys that are senders, in their order; none where authentication does not depend on them.
     pub(super) senders: Vec<String>,
     /// The one of `[auth]`.
@@ -37,7 +37,7 @@ pub(super) struct Credentials {
     is_senders: bool,
 }
 
-impl Credentials {
+impl PasswordTables {
     /// The one for the first of `keys` that has one.
     fn of(&self, keys: &[&str]) -> Result<Option<Credential>, ImportError> {
         keys.iter().find_map(|key| lookup(&self.tables, key)).map(credential).transpose()
@@ -60,23 +60,23 @@ impl Credentials {
         self.of(&[&nexthop.host, &nexthop.text])
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn entries(&self) -> impl Iterator<Item = &MapEntry> {
         self.tables.iter().flat_map(|table| match table {
-            Table::Static(entry) => std::slice::from_ref(entry),
-            Table::Pairs(entries) => entries.as_slice(),
-            Table::Patterns(_) | Table::Unread(_) => &[],
+            LookupTable::Static(entry) => std::slice::from_ref(entry),
+            LookupTable::Pairs(entries) => entries.as_slice(),
+            LookupTable::Patterns(_) | LookupTable::Unread(_) => &[],
         })
     }
 }
 
-fn credential(entry: &Entry) -> Result<Credential, ImportError> {
+fn credential(entry: &MapEntry) -> Result<Credential, ImportError> {
     let (username, password) = entry
         .value
         .split_once(':')
         .filter(|(username, password)| !username.is_empty() && !password.is_empty())
-        .ok_or_else(|| entry.place.error("expected `relay user:password`"))?;
+        .ok_or_else(|| entry.location.error("expected `relay user:password`"))?;
     Ok(Credential {
-        place: entry.place.clone(),
+        location: entry.location.clone(),
         username: username.into(),
         secret: Secret::new(password.into()),
     })
@@ -87,21 +87,21 @@ pub(super) fn carry(
     source: &Source<'_>,
     nexthops: &[Nexthop],
     fixed_sender: Option<&str>,
-    draft: &mut Draft,
-) -> Result<Credentials, ImportError> {
-    let cited = source.settings.cited(&["smtp_sasl_auth_enable", MAPS]);
+    draft: &mut ConfigDraft,
+) -> Result<PasswordTables, ImportError> {
+    let cited = source.parameters.cited(&["smtp_sasl_auth_enable", MAPS]);
     let mut credentials = read(source, draft)?;
     for entry in credentials.entries() {
         draft.hidden.push(credential(entry)?.secret);
     }
-    if !source.settings.is_yes("smtp_sasl_auth_enable")? {
+    if !source.parameters.is_yes("smtp_sasl_auth_enable")? {
         draft.already_so(cited, "no authentication: smtp_sasl_auth_enable is not yes");
-        return Ok(Credentials::default());
+        return Ok(PasswordTables::default());
     }
     if wants_tokens(source, &credentials)? {
         let names = ["smtp_sasl_auth_enable", MAPS, FILTER, SENDER_DEPENDENT];
-        draft.not_carried(source.settings.cited(&names), TOKENS);
-        return Ok(Credentials::default());
+        draft.not_carried(source.parameters.cited(&names), TOKENS);
+        return Ok(PasswordTables::default());
     }
     let of_sender = fixed_sender.map_or(Ok(None), |sender| credentials.of_sender(sender))?;
     credentials.is_senders = of_sender.is_some();
@@ -113,14 +113,14 @@ pub(super) fn carry(
         None if !credentials.senders.is_empty() => draft.already_so(cited, "see the per-sender relays above"),
         None if draft.accounts_for(MAPS) => {
             draft.not_carried(
-                source.settings.cited(&["smtp_sasl_auth_enable"]),
+                source.parameters.cited(&["smtp_sasl_auth_enable"]),
                 "no user and no secret were found",
             );
         }
         None => draft.not_carried(cited, "it has nothing for the relayhost: Postfix did not authenticate"),
     }
     account_for_other_relays(&credentials, nexthops, draft);
-    draft.already_so(source.settings.cited(&[SENDER_DEPENDENT]), "read; see auth");
+    draft.already_so(source.parameters.cited(&[SENDER_DEPENDENT]), "read; see auth");
     carry_mechanisms(source, draft)?;
     Ok(credentials)
 }
@@ -133,7 +133,7 @@ pub(in crate::import) const TOKENS: &str = "it logs in by OAuth: what stands her
 
 /// Whether what the tables hold are tokens, or the files of tokens, as the SASL plug-ins for XOAUTH2 want it: the
 /// mechanisms are those of OAuth, or a path stands in the place of each password.
-fn wants_tokens(source: &Source<'_>, credentials: &Credentials) -> Result<bool, ImportError> {
+fn wants_tokens(source: &Source<'_>, credentials: &PasswordTables) -> Result<bool, ImportError> {
     let filter = source.value(FILTER)?.to_lowercase();
     let listed = items(&filter);
     let is_oauth = |name: &str| ["xoauth2", "oauthbearer"].contains(&name);
@@ -141,7 +141,7 @@ fn wants_tokens(source: &Source<'_>, credentials: &Credentials) -> Result<bool, 
     if wanted.peek().is_some() && wanted.all(|name| is_oauth(name)) {
         return Ok(true);
     }
-    let is_path = |entry: &Entry| entry.value.split_once(":/").is_some_and(|(_, path)| path.contains('/'));
+    let is_path = |entry: &MapEntry| entry.value.split_once(":/").is_some_and(|(_, path)| path.contains('/'));
     Ok(credentials.entries().next().is_some() && credentials.entries().all(is_path))
 }
 
@@ -151,24 +151,24 @@ fn keys_of(sender: &str) -> Vec<&str> {
     vec![sender, &sender[..at], &sender[at..]]
 }
 
-fn read(source: &Source<'_>, draft: &mut Draft) -> Result<Credentials, ImportError> {
+fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<PasswordTables, ImportError> {
     let advice = "; [auth] has to be written by hand";
     let tables = source.tables(MAPS, Shape::Postmap, advice, draft)?;
-    if tables.iter().any(|table| matches!(table, Table::Patterns(_))) {
+    if tables.iter().any(|table| matches!(table, LookupTable::Patterns(_))) {
         let why = "passwords by pattern have no equivalent; [auth] has to be written by hand";
-        draft.not_carried(source.settings.cited(&[MAPS]), why);
+        draft.not_carried(source.parameters.cited(&[MAPS]), why);
     }
-    let mut credentials = Credentials { tables, ..Credentials::default() };
-    if source.settings.is_yes(SENDER_DEPENDENT)? {
+    let mut credentials = PasswordTables { tables, ..PasswordTables::default() };
+    if source.parameters.is_yes(SENDER_DEPENDENT)? {
         let keys = credentials.entries().filter(|entry| entry.key.contains('@'));
         credentials.senders = keys.map(|entry| entry.key.clone()).collect();
     }
     Ok(credentials)
 }
 
-fn set(source: &Source<'_>, credential: Credential, draft: &mut Draft) {
-    let Credential { place, username, secret } = credential;
-    let mut key = Key::new("auth.username", username.as_str(), source.settings.cited(&[MAPS]));
+fn set(source: &Source<'_>, credential: Credential, draft: &mut ConfigDraft) {
+    let Credential { location, username, secret } = credential;
+    let mut key = DraftKey::new("auth.username", username.as_str(), source.parameters.cited(&[MAPS]));
     if secret.expose() == username {
         // Some providers have one token for both.
         key = key
@@ -180,43 +180,43 @@ fn set(source: &Source<'_>, credential: Credential, draft: &mut Draft) {
             )
             .advised("is down: better another user of the relay, whose name is no secret.");
     }
-    draft.already_so(source.settings.cited(&["smtp_sasl_auth_enable"]), "a username says so");
-    draft.set_together(vec![key, password_file(source.options.secret_file, &place.to_string())]);
+    draft.already_so(source.parameters.cited(&["smtp_sasl_auth_enable"]), "a username says so");
+    draft.set_together(vec![key, password_file(source.options.secret_file, &location.to_string())]);
     draft.secret = Some(secret);
 }
 
-/// The key that names the file of the secret, which was read at `place`.
-pub(in crate::import) fn password_file(file: Option<&str>, place: &str) -> Key {
+/// The key that names the file of the secret, which was read at `location`.
+pub(in crate::import) fn password_file(file: Option<&str>, location: &str) -> DraftKey {
     let path = file.unwrap_or(SECRET_FILE);
-    let key = Key::new("auth.password-file", path, Vec::new());
+    let key = DraftKey::new("auth.password-file", path, Vec::new());
     match file {
         Some(_) => key.advised(format!(
-            "The secret of {place} was put there. It must be the daemon's: chown nullmta {path}"
+            "The secret of {location} was put there. It must be the daemon's: chown nullmta {path}"
         )),
         None => key
-            .advised(format!("The secret stands in {place}. Put it, alone on one line, into this file:"))
+            .advised(format!("The secret stands in {location}. Put it, alone on one line, into this file:"))
             .advised(format!("    install -m 600 -o nullmta /dev/stdin {path}")),
     }
 }
 
 /// Entries that no mail of this configuration uses.
-fn account_for_other_relays(credentials: &Credentials, nexthops: &[Nexthop], draft: &mut Draft) {
-    let is_used = |entry: &Entry| {
+fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], draft: &mut ConfigDraft) {
+    let is_used = |entry: &MapEntry| {
         let relay = |nexthop: &Nexthop| {
             [&nexthop.host, &nexthop.text].iter().any(|key| key.to_lowercase() == entry.key)
         };
         entry.key.is_empty() || nexthops.iter().any(relay) || credentials.senders.contains(&entry.key)
     };
     for entry in credentials.entries().filter(|entry| !is_used(entry)) {
-        let cited = Cited { shown: None, ..Cited::entry(&entry.place, &entry.key) };
+        let cited = Cited { shown: None, ..Cited::entry(&entry.location, &entry.key) };
         draft.not_carried(vec![cited], "it is not for the relayhost, as that is written");
     }
 }
 
-fn carry_mechanisms(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_mechanisms(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     const OURS: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
     let value = source.value(FILTER)?.to_uppercase();
-    let cited = source.settings.cited(&[FILTER]);
+    let cited = source.parameters.cited(&[FILTER]);
     let listed = items(&value);
     let excluded = |name: &str| listed.iter().any(|item| item.strip_prefix('!') == Some(name));
     let all = listed.contains(&"STATIC:ALL") || listed.iter().all(|item| item.starts_with('!'));
@@ -231,7 +231,7 @@ fn carry_mechanisms(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
             "nullmta speaks SCRAM, PLAIN and LOGIN; it takes any of them that the relay offers",
         ),
         5 => draft.already_so(cited, "any mechanism that both sides have, the strongest first"),
-        _ => draft.set(Key::new("auth.mechanisms", left, cited)),
+        _ => draft.set(DraftKey::new("auth.mechanisms", left, cited)),
     }
     Ok(())
 }
@@ -241,10 +241,10 @@ mod tests {
     use super::*;
     use crate::import::maps::pairs;
 
-    fn credentials(text: &str) -> Credentials {
+    fn credentials(text: &str) -> PasswordTables {
         let entries = pairs("/etc/postfix/sasl_passwd", text, Shape::Postmap).unwrap();
         let senders = entries.iter().map(|entry| entry.key.clone()).filter(|key| key.contains('@')).collect();
-        Credentials { tables: vec![Table::Pairs(entries)], senders, ..Credentials::default() }
+        PasswordTables { tables: vec![LookupTable::Pairs(entries)], senders, ..PasswordTables::default() }
     }
 
     #[test]
@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn what_is_no_user_and_password_is_an_error_that_quotes_nothing() {
         for value in ["hunter2", ":hunter2", "user:"] {
-            let entry = Entry { place: Place::line("s", 3), key: "k".into(), value: value.into() };
+            let entry =
+                MapEntry { location: SourceLocation::line("s", 3), key: "k".into(), value: value.into() };
             let error = credential(&entry).err().unwrap().to_string();
             assert_eq!(error, "s:3: expected `relay user:password`");
         }

@@ -6,11 +6,11 @@
 //! rule behind it that might match the same field and do something else is carried: it would refuse or change
 //! what Postfix lets pass. Nor is any rule behind a table that cannot be had.
 
-use super::super::draft::{Cited, Draft, Key, Value};
+use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::first_word;
-use super::super::maps::{Shape, Table};
-use super::super::pattern::{Pattern as Rule, translated_result};
-use super::super::place::ImportError;
+use super::super::location::ImportError;
+use super::super::maps::{LookupTable, Shape};
+use super::super::pattern::{PostfixPattern as Rule, translated_result};
 use super::Source;
 use crate::message::rewrite::{FieldText, Pattern, Refusal};
 
@@ -44,19 +44,19 @@ const NOR_BEHIND: &str = "; nor is any rule behind it: a field might have met on
 const STAYS: &str = "the field stays as it is, and no later rule is asked about it";
 
 /// Carries them.
-pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let mut carried = Vec::new();
     for (name, stage) in TABLES {
-        let cited = source.settings.cited(&[name]);
+        let cited = source.parameters.cited(&[name]);
         let mut before = LeftOut::default();
         for table in source.tables_in_order(name, Shape::Postmap, NOR_BEHIND, draft)? {
             let rules = match table {
-                Table::Patterns(rules) => rules,
-                Table::Unread(table) => {
+                LookupTable::Patterns(rules) => rules,
+                LookupTable::Unread(table) => {
                     before.table.get_or_insert(table);
                     continue;
                 }
-                Table::Static(_) | Table::Pairs(_) => {
+                LookupTable::Static(_) | LookupTable::Pairs(_) => {
                     draft.not_carried(cited.clone(), "only regexp: and pcre: tables have rules");
                     continue;
                 }
@@ -78,12 +78,12 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
 }
 
 /// Sets the rules but for those at the end that would keep fields from no rule.
-fn set_all(mut rules: Vec<Vec<Key>>, draft: &mut Draft) {
-    let is_keep = |rule: &Vec<Key>| rule.iter().any(|key| key.name == "rewrite.header.keep");
+fn set_all(mut rules: Vec<Vec<DraftKey>>, draft: &mut ConfigDraft) {
+    let is_keep = |rule: &Vec<DraftKey>| rule.iter().any(|key| key.name == "rewrite.header.keep");
     while let Some(last) = rules.pop_if(|rule| is_keep(rule)) {
         let is_told = |cited: &Cited| {
             let told = draft.remarks.iter().filter_map(|remark| remark.about.as_ref());
-            told.into_iter().any(|told| (&told.place, &told.name) == (&cited.place, &cited.name))
+            told.into_iter().any(|told| (&told.location, &told.name) == (&cited.location, &cited.name))
         };
         let from = last.into_iter().flat_map(|key| key.from).filter(|cited| !is_told(cited)).collect();
         draft.already_so(from, "no rule stands behind it");
@@ -91,8 +91,8 @@ fn set_all(mut rules: Vec<Vec<Key>>, draft: &mut Draft) {
     rules.into_iter().for_each(|rule| draft.set_together(rule));
 }
 
-fn account_for_stages(source: &Source<'_>, draft: &mut Draft) {
-    let is_set = |name| source.settings.get(name).is_some();
+fn account_for_stages(source: &Source<'_>, draft: &mut ConfigDraft) {
+    let is_set = |name| source.parameters.get(name).is_some();
     if is_set("header_checks") && is_set("smtp_header_checks") {
         draft.warn(
             "Postfix asks smtp_header_checks about what header_checks have made of a field; here the first rule of \
@@ -103,7 +103,7 @@ fn account_for_stages(source: &Source<'_>, draft: &mut Draft) {
         draft.warn(&format!("Postfix applies header_checks to the parts of a message, too: {BELOW}."));
     }
     for name in UNTOUCHED {
-        draft.not_carried(source.settings.cited(&[name]), BELOW);
+        draft.not_carried(source.parameters.cited(&[name]), BELOW);
     }
 }
 
@@ -123,14 +123,14 @@ impl LeftOut {
         }
         let first =
             self.rules.iter().find(|first| first.may_match_with(rule) && !does_the_same(first, rule))?;
-        Some(format!("the rule at {} first, which is left out", first.place))
+        Some(format!("the rule at {} first, which is left out", first.location))
     }
 }
 
 /// The keys for `rule`; `None` where it is left out, as what is `before` it is, and accounted for.
-fn carry_rule(rule: &Rule, stage: Stage, before: &LeftOut, draft: &mut Draft) -> Option<Vec<Key>> {
+fn carry_rule(rule: &Rule, stage: Stage, before: &LeftOut, draft: &mut ConfigDraft) -> Option<Vec<DraftKey>> {
     let name = rule.expression.written();
-    let cited = Cited { place: rule.place.clone(), name, shown: Some(rule.result.clone()) };
+    let cited = Cited { location: rule.location.clone(), name, shown: Some(rule.result.clone()) };
     let pattern = match pattern_of(rule) {
         Ok(pattern) => pattern,
         Err(why) => {
@@ -148,8 +148,8 @@ fn carry_rule(rule: &Rule, stage: Stage, before: &LeftOut, draft: &mut Draft) ->
         draft.not_carried(vec![cited.clone()], &lost);
     }
     Some(vec![
-        Key::new("rewrite.header.match", pattern.as_str(), vec![cited]),
-        Key::new(key, value, Vec::new()),
+        DraftKey::new("rewrite.header.match", pattern.as_str(), vec![cited]),
+        DraftKey::new(key, value, Vec::new()),
     ])
 }
 
@@ -175,17 +175,17 @@ fn does_the_same(one: &Rule, other: &Rule) -> bool {
 const KEEP: &str = "rewrite.header.keep";
 
 /// The key and value for what `rule` does, and what of it is lost.
-fn action(rule: &Rule, stage: Stage, pattern: &Pattern) -> (&'static str, Value, Option<String>) {
+fn action(rule: &Rule, stage: Stage, pattern: &Pattern) -> (&'static str, DraftValue, Option<String>) {
     let (action, argument) = first_word(&rule.result);
-    let kept = |lost: Option<String>| (KEEP, Value::Flag(true), lost);
+    let kept = |lost: Option<String>| (KEEP, DraftValue::Flag(true), lost);
     let writing = |key| match field(argument, pattern) {
-        Ok(text) => (key, Value::Text(text), None),
+        Ok(text) => (key, DraftValue::Text(text), None),
         Err(why) => kept(Some(format!("{why}: {STAYS}"))),
     };
     match action.to_ascii_uppercase().as_str() {
         "REPLACE" => writing("rewrite.header.replace"),
         "PREPEND" => writing("rewrite.header.prepend"),
-        "IGNORE" | "STRIP" => ("rewrite.header.remove", Value::Flag(true), None),
+        "IGNORE" | "STRIP" => ("rewrite.header.remove", DraftValue::Flag(true), None),
         "REJECT" if stage == Stage::Intake => refusal(argument),
         "DUNNO" | "OK" => kept(None),
         "WARN" | "INFO" => kept(Some(format!("rules log nothing: {STAYS}"))),
@@ -203,7 +203,7 @@ fn field(argument: &str, pattern: &Pattern) -> Result<String, String> {
     }
 }
 
-fn refusal(text: &str) -> (&'static str, Value, Option<String>) {
+fn refusal(text: &str) -> (&'static str, DraftValue, Option<String>) {
     let usual = "message content rejected";
     let (said, lost) = match text {
         "" => (usual, None),

@@ -1,8 +1,8 @@
 //! Parameters that no other topic took: why nullmta has nothing for them.
 
-use super::super::draft::{Draft, Fate};
-use super::super::main_cf::Settings;
-use Fate::{AlreadySo, NotCarried};
+use super::super::draft::{ConfigDraft, Omission};
+use super::super::main_cf::Parameters;
+use Omission::{AlreadySo, NotCarried};
 
 const NOT_LOCAL: &str = "nothing is delivered on this host";
 const NO_PROGRAMS: &str = "mail is handed to the relay, and to no program or filter on the way";
@@ -15,7 +15,7 @@ const COPIES: &str = "nobody is added to the recipients";
 
 /// By name: what becomes of it, and why. The first line that fits counts; a `*` at the end stands for the
 /// rest.
-const REASONS: [(&str, Fate, &str); 111] = [
+const REASONS: [(&str, Omission, &str); 111] = [
     // What recipes set, and nullmta is.
     ("biff", AlreadySo, NOT_LOCAL),
     ("append_dot_mydomain", AlreadySo, "only a bare local part is completed"),
@@ -178,18 +178,19 @@ const REASONS: [(&str, Fate, &str); 111] = [
 const UNKNOWN: &str = "nullmta has nothing like it";
 
 /// Accounts for every setting that is in no key and no remark yet.
-pub(super) fn account(settings: &Settings, draft: &mut Draft) {
-    for setting in settings.overridden() {
-        let name = setting.name.clone();
-        draft.already_so(vec![settings.cite(setting)], &format!("a later line sets {name} again"));
+pub(super) fn account(parameters: &Parameters, draft: &mut ConfigDraft) {
+    for parameter in parameters.overridden() {
+        let name = parameter.name.clone();
+        draft.already_so(vec![parameters.cite(parameter)], &format!("a later line sets {name} again"));
     }
-    let left: Vec<_> = settings.all().iter().filter(|setting| !draft.accounts_for(&setting.name)).collect();
-    for setting in left {
-        let cited = vec![settings.cite(setting)];
-        match reason(&setting.name) {
+    let left: Vec<_> =
+        parameters.all().iter().filter(|parameter| !draft.accounts_for(&parameter.name)).collect();
+    for parameter in left {
+        let cited = vec![parameters.cite(parameter)];
+        match reason(&parameter.name) {
             Some((AlreadySo, why)) => draft.already_so(cited, why),
             Some((NotCarried, why)) => draft.not_carried(cited, why),
-            None if settings.is_referred_to(&setting.name) => {
+            None if parameters.is_referred_to(&parameter.name) => {
                 draft.already_so(cited, "its value stands where it was referred to");
             }
             None => draft.not_carried(cited, UNKNOWN),
@@ -197,13 +198,13 @@ pub(super) fn account(settings: &Settings, draft: &mut Draft) {
     }
 }
 
-fn reason(name: &str) -> Option<(Fate, &'static str)> {
+fn reason(name: &str) -> Option<(Omission, &'static str)> {
     let fits = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
         (Some(start), _) => name.starts_with(start),
         (_, Some(end)) => name.ends_with(end),
         _ => name == pattern,
     };
-    REASONS.iter().find(|(pattern, ..)| fits(pattern)).map(|(_, fate, why)| (*fate, *why))
+    REASONS.iter().find(|(pattern, ..)| fits(pattern)).map(|(_, omission, why)| (*omission, *why))
 }
 
 #[cfg(test)]
@@ -214,7 +215,7 @@ mod tests {
     fn the_particular_comes_before_the_general() {
         assert_eq!(reason("smtpd_relay_restrictions"), Some((AlreadySo, LISTENER)));
         assert_eq!(reason("smtpd_junk_command_limit"), Some((NotCarried, LISTENER)));
-        assert_eq!(reason("2bounce_notice_recipient").map(|(fate, _)| fate), Some(NotCarried));
+        assert_eq!(reason("2bounce_notice_recipient").map(|(omission, _)| omission), Some(NotCarried));
         assert_eq!(reason("no_such_parameter"), None);
     }
 
@@ -222,7 +223,8 @@ mod tests {
     fn no_reason_is_hidden_by_one_before_it() {
         for (index, (pattern, ..)) in REASONS.iter().enumerate() {
             let name = pattern.replace('*', "x");
-            let first = REASONS.iter().position(|(_, fate, why)| reason(&name) == Some((*fate, *why)));
+            let first =
+                REASONS.iter().position(|(_, omission, why)| reason(&name) == Some((*omission, *why)));
             assert!(first.is_some_and(|first| first <= index), "{pattern}");
             let earlier = REASONS[..index].iter().filter_map(|(earlier, ..)| earlier.strip_suffix('*'));
             assert!(

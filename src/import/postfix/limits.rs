@@ -3,8 +3,8 @@
 //! Promises: what equals nullmta's default is left out; units are Postfix's, which differ from parameter
 //! to parameter.
 
-use super::super::draft::{Draft, Key, Value};
-use super::super::place::ImportError;
+use super::super::draft::{ConfigDraft, DraftKey, DraftValue};
+use super::super::location::ImportError;
 use super::super::times::{seconds, words};
 use super::Source;
 
@@ -45,7 +45,7 @@ const NUMBERS: [Number; 7] = [
 const DEFAULT: &str = "the default";
 
 /// Carries them.
-pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     for lapse in &LAPSES {
         carry_lapse(source, lapse, draft)?;
     }
@@ -55,7 +55,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
     carry_bounce_lifetime(source, draft)?;
     carry_line_length(source, draft)?;
     for name in ["smtp_destination_rate_delay", "default_destination_rate_delay"] {
-        let cited = source.settings.cited(&[name]);
+        let cited = source.parameters.cited(&[name]);
         match source.value(name)?.trim_end_matches(char::is_alphabetic) {
             "" | "0" => draft.already_so(cited, "no pause between messages"),
             _ => draft.not_carried(
@@ -70,16 +70,16 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
 fn carry_lapse(
     source: &Source<'_>,
     Lapse(name, unit, key, default): &Lapse,
-    draft: &mut Draft,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
     let Some(value) = source.set_value(name)? else { return Ok(()) };
-    let cited = source.settings.cited(&[name]);
+    let cited = source.parameters.cited(&[name]);
     match (seconds(&value, *unit), *key) {
         (None, _) => draft.not_carried(cited, "it is no number with one of the units s, m, h, d, w"),
         (Some(same), _) if same == *default => draft.already_so(cited, DEFAULT),
-        (Some(0), "queue.delay-warning" | "relay.idle") => draft.set(Key::new(key, "off", cited)),
+        (Some(0), "queue.delay-warning" | "relay.idle") => draft.set(DraftKey::new(key, "off", cited)),
         (Some(0), _) => draft.not_carried(cited, "0 has no equivalent; the default stays"),
-        (Some(seconds), _) => draft.set(Key::new(key, words(seconds), cited)),
+        (Some(seconds), _) => draft.set(DraftKey::new(key, words(seconds), cited)),
     }
     Ok(())
 }
@@ -87,10 +87,10 @@ fn carry_lapse(
 fn carry_number(
     source: &Source<'_>,
     Number(name, key, default): &Number,
-    draft: &mut Draft,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
     let Some(value) = source.set_value(name)? else { return Ok(()) };
-    let cited = source.settings.cited(&[name]);
+    let cited = source.parameters.cited(&[name]);
     match value.parse::<u64>() {
         Err(_) => draft.not_carried(cited, "it is no number"),
         Ok(0) => draft.not_carried(
@@ -99,18 +99,18 @@ fn carry_number(
         ),
         Ok(same) if same == *default => draft.already_so(cited, DEFAULT),
         Ok(_) if draft.has(key) => draft.not_carried(cited, "overruled by the limit for smtp"),
-        Ok(number) => draft.set(Key::new(key, Value::Number(number), cited)),
+        Ok(number) => draft.set(DraftKey::new(key, DraftValue::Number(number), cited)),
     }
     Ok(())
 }
 
 /// nullmta folds lines over 998 octets, or none.
-fn carry_line_length(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_line_length(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let name = "smtp_line_length_limit";
     let Some(value) = source.set_value(name)? else { return Ok(()) };
-    let cited = source.settings.cited(&[name]);
+    let cited = source.parameters.cited(&[name]);
     match value.parse::<u64>() {
-        Ok(0) => draft.set(Key::new("rewrite.long-lines", "keep", cited)),
+        Ok(0) => draft.set(DraftKey::new("rewrite.long-lines", "keep", cited)),
         Ok(998) => draft.already_so(cited, DEFAULT),
         _ => draft.not_carried(cited, "lines are folded at 998 octets (rewrite.long-lines)"),
     }
@@ -118,11 +118,11 @@ fn carry_line_length(source: &Source<'_>, draft: &mut Draft) -> Result<(), Impor
 }
 
 /// nullmta keeps a DSN as long as any message.
-fn carry_bounce_lifetime(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_bounce_lifetime(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let of = |name: &str| {
         source.set_value(name).map(|value| value.map_or(Some(5 * 86_400), |value| seconds(&value, 'd')))
     };
-    let cited = source.settings.cited(&["bounce_queue_lifetime"]);
+    let cited = source.parameters.cited(&["bounce_queue_lifetime"]);
     match of("bounce_queue_lifetime")? == of("maximal_queue_lifetime")? {
         true => draft.already_so(cited, "a bounce lives as long as any message"),
         false => draft.not_carried(cited, "a bounce lives as long as any message: queue.lifetime"),

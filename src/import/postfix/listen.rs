@@ -2,22 +2,22 @@
 
 use std::net::IpAddr;
 
-use super::super::draft::{Draft, Key};
+use super::super::draft::{ConfigDraft, DraftKey};
 use super::super::lines::items;
-use super::super::place::ImportError;
+use super::super::location::ImportError;
 use super::Source;
 
 /// Carries or accounts for them.
-pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     carry_interfaces(source, draft)?;
     let networks = source.value("mynetworks")?;
-    let cited = source.settings.cited(&["mynetworks"]);
+    let cited = source.parameters.cited(&["mynetworks"]);
     match items(&networks).into_iter().all(is_loopback_network) {
         true => draft.already_so(cited, ONLY_HERE),
         false => draft.not_carried(cited, ONLY_HERE),
     }
     let destinations = source.value("mydestination")?;
-    let cited = source.settings.cited(&["mydestination"]);
+    let cited = source.parameters.cited(&["mydestination"]);
     match destinations.is_empty() {
         true => draft.already_so(cited, "nothing is delivered on this host"),
         false => draft.not_carried(
@@ -30,36 +30,36 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
 
 const ONLY_HERE: &str = "only programs on this host hand in mail";
 
-fn carry_interfaces(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_interfaces(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let interfaces = source.value("inet_interfaces")?;
-    let cited = source.settings.cited(&["inet_interfaces"]);
+    let cited = source.parameters.cited(&["inet_interfaces"]);
     match items(&interfaces).into_iter().all(is_loopback_interface) {
         true => draft.already_so(cited, "nullmta listens on loopback addresses"),
         false => draft.not_carried(cited, "nullmta listens on loopback addresses and nowhere else"),
     }
     let protocols = source.value("inet_protocols")?;
-    let cited = source.settings.cited(&["inet_protocols"]);
+    let cited = source.parameters.cited(&["inet_protocols"]);
     match items(&protocols).as_slice() {
         ["ipv4"] => draft.set(
-            Key::new("listen.addresses", "127.0.0.1:25", cited)
+            DraftKey::new("listen.addresses", "127.0.0.1:25", cited)
                 .advised("Outward, IPv6 and IPv4 are both tried, whichever the relay has."),
         ),
-        ["ipv6"] => draft.set(Key::new("listen.addresses", "[::1]:25", cited)),
+        ["ipv6"] => draft.set(DraftKey::new("listen.addresses", "[::1]:25", cited)),
         _ => draft.already_so(cited, "IPv6 and IPv4"),
     }
     Ok(())
 }
 
 /// `smtp_helo_name`: nullmta has one name, `listen.hostname`.
-fn carry_names(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_names(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let Some(helo) = source.set_value("smtp_helo_name")? else { return Ok(()) };
-    let cited = source.settings.cited(&["smtp_helo_name"]);
+    let cited = source.parameters.cited(&["smtp_helo_name"]);
     if helo == source.value("myhostname")? {
         draft.already_so(cited, "EHLO says listen.hostname");
     } else if draft.has("listen.hostname") {
         draft.not_carried(cited, "EHLO says listen.hostname");
     } else {
-        draft.set(Key::new("listen.hostname", helo, cited));
+        draft.set(DraftKey::new("listen.hostname", helo, cited));
     }
     Ok(())
 }

@@ -22,28 +22,28 @@ mod tls;
 
 pub(super) use auth::{TOKENS, password_file};
 
-use super::Options;
-use super::draft::{Cited, Draft};
-use super::files::Files;
-use super::main_cf::Settings;
-use super::maps::{Shape, Table, tables};
-use super::place::ImportError;
+use super::ImportOptions;
+use super::draft::{Cited, ConfigDraft};
+use super::files::SourceFiles;
+use super::location::ImportError;
+use super::main_cf::Parameters;
+use super::maps::{LookupTable, Shape, tables};
 
 /// What is read.
 pub(super) struct Source<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) files: &'a Files<'a>,
-    pub(super) options: &'a Options<'a>,
+    pub(super) parameters: &'a Parameters,
+    pub(super) files: &'a SourceFiles<'a>,
+    pub(super) options: &'a ImportOptions<'a>,
 }
 
 impl Source<'_> {
     fn value(&self, name: &str) -> Result<String, ImportError> {
-        self.settings.value(name)
+        self.parameters.value(name)
     }
 
     /// The value of a parameter that was set; its default is of no interest.
     fn set_value(&self, name: &str) -> Result<Option<String>, ImportError> {
-        self.settings.get(name).map(|_| self.settings.value(name)).transpose()
+        self.parameters.get(name).map(|_| self.parameters.value(name)).transpose()
     }
 
     /// The tables of the parameter `name`. Those that cannot be had are accounted for, with `advice`, and left out.
@@ -52,29 +52,29 @@ impl Source<'_> {
         name: &str,
         shape: Shape,
         advice: &str,
-        draft: &mut Draft,
-    ) -> Result<Vec<Table>, ImportError> {
+        draft: &mut ConfigDraft,
+    ) -> Result<Vec<LookupTable>, ImportError> {
         let mut tables = self.tables_in_order(name, shape, advice, draft)?;
-        tables.retain(|table| !matches!(table, Table::Unread(_)));
+        tables.retain(|table| !matches!(table, LookupTable::Unread(_)));
         Ok(tables)
     }
 
-    /// The same, with [`Table::Unread`] in the place of those that cannot be had.
+    /// The same, with [`LookupTable::Unread`] in the place of those that cannot be had.
     fn tables_in_order(
         &self,
         name: &str,
         shape: Shape,
         advice: &str,
-        draft: &mut Draft,
-    ) -> Result<Vec<Table>, ImportError> {
-        let found = tables(self.settings, name, self.files, shape)?;
+        draft: &mut ConfigDraft,
+    ) -> Result<Vec<LookupTable>, ImportError> {
+        let found = tables(self.parameters, name, self.files, shape)?;
         for table in found.unread {
             let why = format!("{}: {}{advice}", table.name, table.why);
-            draft.not_carried(self.settings.cited(&[name]), &why);
+            draft.not_carried(self.parameters.cited(&[name]), &why);
         }
         for entry in found.repeated {
             // Its value may be a secret.
-            let cited = Cited { shown: None, ..Cited::entry(&entry.place, &entry.key) };
+            let cited = Cited { shown: None, ..Cited::entry(&entry.location, &entry.key) };
             draft.not_carried(vec![cited], "the key stands above already, and the first entry counts");
         }
         Ok(found.tables)
@@ -82,7 +82,7 @@ impl Source<'_> {
 }
 
 /// Carries all of it.
-pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let relays = relay::read(source, draft)?;
     let rewriting = rewrite::carry(source, draft)?;
     let credentials = auth::carry(source, &relays.nexthops, rewriting.fixed_sender.as_deref(), draft)?;
@@ -94,6 +94,6 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
     limits::carry(source, draft)?;
     listen::carry(source, draft)?;
     starttls::carry(source, draft)?;
-    leftover::account(source.settings, draft);
+    leftover::account(source.parameters, draft);
     Ok(())
 }

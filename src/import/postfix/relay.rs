@@ -2,54 +2,55 @@
 //!
 //! Fails: no relay at all is an error, since nullmta delivers to no MX of its own finding.
 
-use super::super::draft::{Cited, Draft, Key};
+use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::items;
-use super::super::maps::{Entry, Shape, Table};
+use super::super::location::{ImportError, SourceLocation};
+use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::nexthop::{Nexthop, port};
-use super::super::place::{ImportError, Place};
 use super::Source;
 
 const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient itself, \
                         nullmta hands all mail to one relay (relayhost = [host]:port)";
 
 /// The relays that all mail goes to, in the order in which they are tried, and what named them.
-pub(super) struct Relays {
+pub(super) struct RelayList {
     /// Never empty.
     pub(super) nexthops: Vec<Nexthop>,
     from: Vec<Cited>,
 }
 
 /// Where all mail goes.
-pub(super) fn read(source: &Source<'_>, draft: &mut Draft) -> Result<Relays, ImportError> {
+pub(super) fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<RelayList, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     let (text, mut from) = nexthop_text(source, draft)?;
     // The old name is no more than the default of the new one.
-    let is_set = |name| source.settings.get(name).is_some();
+    let is_set = |name| source.parameters.get(name).is_some();
     let (new, old) = ("smtp_fallback_relay", "fallback_relay");
     let fallback = if is_set(old) && !is_set(new) { old } else { new };
     if fallback == new {
-        draft.already_so(source.settings.cited(&[old]), "smtp_fallback_relay overrules it");
+        draft.already_so(source.parameters.cited(&[old]), "smtp_fallback_relay overrules it");
     }
     let fallbacks = source.value(fallback)?;
-    let place =
-        from.first().map_or_else(|| Place::file(&source.files.own("main.cf")), |cited| cited.place.clone());
-    from.extend(source.settings.cited(&[fallback]));
+    let location = from
+        .first()
+        .map_or_else(|| SourceLocation::file(&source.files.own("main.cf")), |cited| cited.location.clone());
+    from.extend(source.parameters.cited(&[fallback]));
     let nexthop = |item| {
-        Nexthop::parse(item, default_port).ok_or_else(|| place.error("expected a relay as `[host]:port`"))
+        Nexthop::parse(item, default_port).ok_or_else(|| location.error("expected a relay as `[host]:port`"))
     };
     let nexthops =
         items(&text).into_iter().chain(items(&fallbacks)).map(nexthop).collect::<Result<Vec<_>, _>>()?;
-    draft.already_so(source.settings.cited(&["smtp_tcp_port"]), "the port stands in relayhost");
-    Ok(Relays { nexthops, from })
+    draft.already_so(source.parameters.cited(&["smtp_tcp_port"]), "the port stands in relayhost");
+    Ok(RelayList { nexthops, from })
 }
 
-impl Relays {
+impl RelayList {
     /// Carries those that are spoken to as the first one is: TLS, user and secret are one for all. A
     /// secret is not offered to a relay that it was not for.
     pub(super) fn carry(
         mut self,
         is_like_first: impl Fn(&Nexthop) -> bool,
-        draft: &mut Draft,
+        draft: &mut ConfigDraft,
     ) -> Vec<Nexthop> {
         let implicit = self.nexthops.first().is_some_and(|first| first.port == 465);
         let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.nexthops)
@@ -63,7 +64,7 @@ impl Relays {
             ));
         }
         let written: Vec<String> = kept.iter().map(Nexthop::written).collect();
-        let mut key = Key::new("relayhost", written, self.from);
+        let mut key = DraftKey::new("relayhost", written, self.from);
         for Nexthop { host, .. } in kept.iter().filter(|nexthop| nexthop.wants_mx && !nexthop.is_loopback()) {
             key = key.advised(format!(
                 "Without brackets Postfix asks for the MX of {host} first; nullmta connects to {host} itself."
@@ -75,23 +76,25 @@ impl Relays {
 }
 
 /// What the parameter that decides says, and what it is.
-fn nexthop_text(source: &Source<'_>, draft: &mut Draft) -> Result<(String, Vec<Cited>), ImportError> {
+fn nexthop_text(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(String, Vec<Cited>), ImportError> {
     let relayhost = source.value("relayhost")?;
     let default_transport = source.value("default_transport")?;
     let found = match (everyones_transport(source, draft)?, nexthop_of(&default_transport)) {
-        (Some((nexthop, place)), _) => {
-            let cited = Cited { shown: Some(nexthop.clone()), ..Cited::entry(&place, "*") };
+        (Some((nexthop, location)), _) => {
+            let cited = Cited { shown: Some(nexthop.clone()), ..Cited::entry(&location, "*") };
             (nexthop, vec![cited])
         }
-        (None, Some(nexthop)) => (nexthop.into(), source.settings.cited(&["default_transport"])),
-        (None, None) => (relayhost.clone(), source.settings.cited(&["relayhost"])),
+        (None, Some(nexthop)) => (nexthop.into(), source.parameters.cited(&["default_transport"])),
+        (None, None) => (relayhost.clone(), source.parameters.cited(&["relayhost"])),
     };
     if found.0.is_empty() {
-        let place = source.settings.get("relayhost").map(|setting| setting.place.clone());
-        return Err(place.unwrap_or_else(|| Place::file(&source.files.own("main.cf"))).error(NO_RELAY));
+        let location = source.parameters.get("relayhost").map(|parameter| parameter.location.clone());
+        return Err(location
+            .unwrap_or_else(|| SourceLocation::file(&source.files.own("main.cf")))
+            .error(NO_RELAY));
     }
     if found.0 != relayhost && !relayhost.is_empty() {
-        draft.not_carried(source.settings.cited(&["relayhost"]), "overruled: no mail goes there");
+        draft.not_carried(source.parameters.cited(&["relayhost"]), "overruled: no mail goes there");
     }
     Ok(found)
 }
@@ -106,33 +109,34 @@ pub(super) fn nexthop_of(transport: &str) -> Option<&str> {
 /// What `transport_maps` has for every recipient. Its other entries are accounted for.
 fn everyones_transport(
     source: &Source<'_>,
-    draft: &mut Draft,
-) -> Result<Option<(String, Place)>, ImportError> {
+    draft: &mut ConfigDraft,
+) -> Result<Option<(String, SourceLocation)>, ImportError> {
     const PER_RECIPIENT: &str = "all mail goes to relayhost, whoever it is for";
     let mut found = None;
     for table in source.tables("transport_maps", Shape::Postmap, "", draft)? {
         let entries = match table {
-            Table::Pairs(entries) => entries,
-            Table::Static(entry) => vec![Entry { key: "*".into(), ..entry }],
-            Table::Patterns(_) | Table::Unread(_) => {
-                draft.not_carried(source.settings.cited(&["transport_maps"]), PER_RECIPIENT);
+            LookupTable::Pairs(entries) => entries,
+            LookupTable::Static(entry) => vec![MapEntry { key: "*".into(), ..entry }],
+            LookupTable::Patterns(_) | LookupTable::Unread(_) => {
+                draft.not_carried(source.parameters.cited(&["transport_maps"]), PER_RECIPIENT);
                 continue;
             }
         };
         for entry in entries {
             match nexthop_of(&entry.value) {
                 Some(nexthop) if entry.key == "*" && found.is_none() => {
-                    found = Some((nexthop.to_owned(), entry.place));
+                    found = Some((nexthop.to_owned(), entry.location));
                 }
                 _ => {
-                    let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, &entry.key) };
+                    let cited =
+                        Cited { shown: Some(entry.value), ..Cited::entry(&entry.location, &entry.key) };
                     draft.not_carried(vec![cited], PER_RECIPIENT);
                 }
             }
         }
     }
     if !draft.accounts_for("transport_maps") {
-        draft.already_so(source.settings.cited(&["transport_maps"]), "read; see relayhost");
+        draft.already_so(source.parameters.cited(&["transport_maps"]), "read; see relayhost");
     }
     Ok(found)
 }

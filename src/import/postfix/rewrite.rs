@@ -4,12 +4,12 @@
 //! canonical tables at intake and into generic ones at the relay; nullmta has one table a side, so what a
 //! table gives is looked up in the later ones here.
 
-use super::super::draft::{Cited, Draft, Key, Value};
+use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::items;
-use super::super::maps::Entry;
-use super::super::place::{ImportError, Place};
+use super::super::location::{ImportError, SourceLocation};
+use super::super::maps::MapEntry;
 use super::Source;
-use super::stage::{NULL, Stage};
+use super::stage::{MergedTables, NULL};
 use crate::envelope::Address;
 
 /// What other topics need to know of it.
@@ -19,27 +19,27 @@ pub(super) struct Rewriting {
     /// The address that all mail of this host is from.
     pub(super) fixed_sender: Option<String>,
     /// Entries of `virtual_alias_maps` for users without a domain.
-    pub(super) virtual_users: Vec<Entry>,
+    pub(super) virtual_users: Vec<MapEntry>,
 }
 
 /// A side's tables, made one.
 #[derive(Default)]
 struct Mapping {
-    entries: Vec<Entry>,
+    entries: Vec<MapEntry>,
     /// What becomes of every address that no entry is for.
-    fixed: Option<Entry>,
+    fixed: Option<MapEntry>,
     /// Keys of the tables that Postfix asks about their own answers, too.
     asked_again: Vec<String>,
     from: Vec<Cited>,
 }
 
 /// Carries them.
-pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<Rewriting, ImportError> {
+pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Rewriting, ImportError> {
     let origin = carry_origin(source, draft)?;
     carry_masquerade(source, draft)?;
     let mut senders = Mapping::default();
     let mut recipients = Mapping::default();
-    let read = |name, draft: &mut Draft| Stage::read(source, name, draft);
+    let read = |name, draft: &mut ConfigDraft| MergedTables::read(source, name, draft);
     let both = Sides { senders: true, recipients: true };
     for (maps, classes, default) in [
         ("sender_canonical_maps", "sender_canonical_classes", Sides { recipients: false, ..both }),
@@ -75,13 +75,13 @@ fn completed(address: &str, origin: &str) -> String {
 }
 
 /// `myorigin`, and `myhostname` with it: the origin is the hostname by default.
-fn carry_origin(source: &Source<'_>, draft: &mut Draft) -> Result<String, ImportError> {
+fn carry_origin(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<String, ImportError> {
     let mut hostname = source.options.hostname.to_owned();
     if let Some(set) = source.set_value("myhostname")? {
-        draft.set(Key::new("listen.hostname", set.as_str(), source.settings.cited(&["myhostname"])));
+        draft.set(DraftKey::new("listen.hostname", set.as_str(), source.parameters.cited(&["myhostname"])));
         hostname = set;
     }
-    let cited = source.settings.cited(&["myorigin"]);
+    let cited = source.parameters.cited(&["myorigin"]);
     let written = source.value("myorigin")?;
     // Debian's Postfix takes a path for the file that has the name on its first line.
     let origin = match written.starts_with('/') {
@@ -98,28 +98,30 @@ fn carry_origin(source: &Source<'_>, draft: &mut Draft) -> Result<String, Import
         true => draft.already_so(cited, "bare addresses are completed with listen.hostname"),
         // Without the setting it is the hostname that Postfix would make of this host's bare name.
         false if cited.is_empty() => return Ok(hostname),
-        false => draft.set(Key::new("rewrite.origin", origin.as_str(), cited)),
+        false => draft.set(DraftKey::new("rewrite.origin", origin.as_str(), cited)),
     }
     Ok(origin)
 }
 
-fn carry_masquerade(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_masquerade(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let domains = source.value("masquerade_domains")?;
     let except = source.value("masquerade_exceptions")?;
     let classes = source.value("masquerade_classes")?;
-    let cited = |name| source.settings.cited(&[name]);
-    let texts = |value: &str| Value::Texts(items(value).into_iter().map(String::from).collect());
+    let cited = |name| source.parameters.cited(&[name]);
+    let texts = |value: &str| DraftValue::Texts(items(value).into_iter().map(String::from).collect());
     if domains.is_empty() {
         let names = ["masquerade_domains", "masquerade_exceptions", "masquerade_classes"];
-        draft.already_so(source.settings.cited(&names), "nothing is masqueraded");
+        draft.already_so(source.parameters.cited(&names), "nothing is masqueraded");
         return Ok(());
     }
-    draft.set(Key::new("rewrite.masquerade", texts(&domains), cited("masquerade_domains")));
+    draft.set(DraftKey::new("rewrite.masquerade", texts(&domains), cited("masquerade_domains")));
     match except.is_empty() {
         true => draft.already_so(cited("masquerade_exceptions"), "no exceptions"),
-        false => {
-            draft.set(Key::new("rewrite.masquerade-except", texts(&except), cited("masquerade_exceptions")))
-        }
+        false => draft.set(DraftKey::new(
+            "rewrite.masquerade-except",
+            texts(&except),
+            cited("masquerade_exceptions"),
+        )),
     }
     let mut named: Vec<&str> = items(&classes);
     named.sort_unstable();
@@ -129,7 +131,7 @@ fn carry_masquerade(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
         }
         _ => {
             let classes = texts(&classes.replace('_', "-"));
-            draft.set(Key::new("rewrite.masquerade-classes", classes, cited("masquerade_classes")));
+            draft.set(DraftKey::new("rewrite.masquerade-classes", classes, cited("masquerade_classes")));
         }
     }
     Ok(())
@@ -146,7 +148,7 @@ impl Sides {
     /// What the parameter `name` says, if it is set. nullmta changes the envelope and the header section together. Of half
     /// a side only the recipients of the envelope are carried, with those of the header: anything else would send
     /// mail, bounces or answers to somebody whom Postfix sends none.
-    fn of(source: &Source<'_>, name: &str, draft: &mut Draft) -> Result<Option<Sides>, ImportError> {
+    fn of(source: &Source<'_>, name: &str, draft: &mut ConfigDraft) -> Result<Option<Sides>, ImportError> {
         let Some(value) = source.set_value(name)? else { return Ok(None) };
         let listed = items(&value);
         let has = |class: &str| listed.contains(&class);
@@ -161,7 +163,7 @@ impl Sides {
                 false => "To and Cc are left alone: the mail itself would go to somebody else",
             });
         }
-        let cited = source.settings.cited(&[name]);
+        let cited = source.parameters.cited(&[name]);
         let together = "envelope and header are changed together";
         match lost.is_empty() {
             true => draft.already_so(cited, together),
@@ -172,9 +174,13 @@ impl Sides {
 }
 
 /// `virtual_alias_maps`: the entries for addresses, and those for users without a domain, which are aliases.
-fn virtual_aliases(source: &Source<'_>, draft: &mut Draft) -> Result<(Stage, Vec<Entry>), ImportError> {
-    let old = source.settings.get("virtual_maps").is_some();
-    let mut stage = Stage::read(source, if old { "virtual_maps" } else { "virtual_alias_maps" }, draft)?;
+fn virtual_aliases(
+    source: &Source<'_>,
+    draft: &mut ConfigDraft,
+) -> Result<(MergedTables, Vec<MapEntry>), ImportError> {
+    let old = source.parameters.get("virtual_maps").is_some();
+    let mut stage =
+        MergedTables::read(source, if old { "virtual_maps" } else { "virtual_alias_maps" }, draft)?;
     let keys: Vec<String> = stage.entries.iter().map(|entry| entry.key.clone()).collect();
     let (mut users, mut addresses) = (Vec::new(), Vec::new());
     for entry in std::mem::take(&mut stage.entries) {
@@ -191,30 +197,37 @@ fn virtual_aliases(source: &Source<'_>, draft: &mut Draft) -> Result<(Stage, Vec
 
 impl Mapping {
     /// Puts `stage` behind what is there: what an entry gives is looked up in it.
-    fn then(&mut self, stage: Stage) {
+    fn then(&mut self, stage: MergedTables) {
         for entry in self.entries.iter_mut().chain(&mut self.fixed) {
             if let Some(later) = stage.lookup(&entry.value) {
                 entry.value = later.to_owned();
             }
         }
-        let is_new = |entry: &Entry| self.entries.iter().all(|own| own.key != entry.key);
-        let new: Vec<Entry> = stage.entries.into_iter().filter(is_new).collect();
+        let is_new = |entry: &MapEntry| self.entries.iter().all(|own| own.key != entry.key);
+        let new: Vec<MapEntry> = stage.entries.into_iter().filter(is_new).collect();
         self.entries.extend(new);
         self.fixed = self.fixed.take().or(stage.fixed);
         self.from.extend(stage.from);
     }
 
-    fn carry(mut self, fixed_key: &'static str, table_key: &'static str, origin: &str, draft: &mut Draft) {
+    fn carry(
+        mut self,
+        fixed_key: &'static str,
+        table_key: &'static str,
+        origin: &str,
+        draft: &mut ConfigDraft,
+    ) {
         let obstacles: Vec<_> = self.entries.iter().map(|entry| self.obstacle(entry, origin)).collect();
         let mut entries = Vec::new();
         let whole = std::mem::take(&mut self.entries);
         for (entry, obstacle) in whole.iter().zip(obstacles) {
-            let carry = |value: &str| (entry.key.clone(), vec![value.to_owned()], entry.place.clone());
+            let carry = |value: &str| (entry.key.clone(), vec![value.to_owned()], entry.location.clone());
             let Some(why) = obstacle else {
                 entries.push(carry(&entry.value));
                 continue;
             };
-            let cited = Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.place, &entry.key) };
+            let cited =
+                Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.location, &entry.key) };
             let domain = entry.key.find('@').filter(|at| *at > 0).map(|at| &entry.key[at..]);
             let has_other = self.fixed.is_some() || whole.iter().any(|other| Some(&*other.key) == domain);
             // What is for the rest of them would send their mail to somebody else.
@@ -229,28 +242,29 @@ impl Mapping {
             // `%u` and the like are variables in `sender` alone.
             let escaped = if fixed_key == "rewrite.sender" { "%%" } else { "%" };
             let address = entry.value.replace('%', escaped);
-            draft.set(Key::new(fixed_key, address, cited_at(&self.from, &entry.place)));
+            draft.set(DraftKey::new(fixed_key, address, cited_at(&self.from, &entry.location)));
         }
         if !entries.is_empty() {
-            draft.set(Key::new(table_key, Value::Map(entries), self.from));
+            draft.set(DraftKey::new(table_key, DraftValue::Map(entries), self.from));
         }
     }
 
     /// Why `entry` is not carried as it is.
-    fn obstacle(&self, entry: &Entry, origin: &str) -> Option<String> {
+    fn obstacle(&self, entry: &MapEntry, origin: &str) -> Option<String> {
         if let Some(why) = refusal(entry) {
             return Some(why.into());
         }
         let again = self.entry_for(&entry.value, origin).filter(|again| again.key != entry.key)?;
         let is_asked_again = [entry, again].iter().all(|entry| self.asked_again.contains(&entry.key));
         let leads_on = completed(&again.value, origin) != completed(&entry.value, origin);
-        let why =
-            || format!("Postfix does not look up again what it gives; here {} would change it", again.place);
+        let why = || {
+            format!("Postfix does not look up again what it gives; here {} would change it", again.location)
+        };
         (leads_on && !is_asked_again).then(why)
     }
 
     /// The entry that nullmta finds for `value`, an address or the domain of one.
-    fn entry_for(&self, value: &str, origin: &str) -> Option<&Entry> {
+    fn entry_for(&self, value: &str, origin: &str) -> Option<&MapEntry> {
         let value = completed(value, origin).to_lowercase();
         let keyed =
             |key: &str| self.entries.iter().find(|entry| completed(&entry.key, origin).to_lowercase() == key);
@@ -258,9 +272,9 @@ impl Mapping {
     }
 }
 
-/// The setting that named the table of `place`, or that is there itself.
-fn cited_at(from: &[Cited], place: &Place) -> Vec<Cited> {
-    let own = from.iter().find(|cited| cited.place == *place);
+/// The setting that named the table of `location`, or that is there itself.
+fn cited_at(from: &[Cited], location: &SourceLocation) -> Vec<Cited> {
+    let own = from.iter().find(|cited| cited.location == *location);
     own.map_or_else(|| from.to_vec(), |cited| vec![cited.clone()])
 }
 
@@ -270,7 +284,7 @@ fn is_address(text: &str) -> bool {
     Address::parse(&text).is_ok()
 }
 
-fn refusal(entry: &Entry) -> Option<&'static str> {
+fn refusal(entry: &MapEntry) -> Option<&'static str> {
     match (is_address(&entry.key), is_address(&entry.value)) {
         (true, false) if items(&entry.value).len() > 1 => {
             Some("only a user without a domain can have several targets (rewrite.aliases)")

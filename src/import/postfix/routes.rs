@@ -3,12 +3,12 @@
 //!
 //! Promises: each sender stands in one route, with the relay and the user that Postfix would take for it.
 
-use super::super::draft::{Draft, Route};
-use super::super::maps::{Entry, Shape, Table};
+use super::super::draft::{ConfigDraft, Route};
+use super::super::location::ImportError;
+use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::nexthop::{Nexthop, port};
-use super::super::place::ImportError;
 use super::Source;
-use super::auth::Credentials;
+use super::auth::PasswordTables;
 use super::relay::nexthop_of;
 
 const RELAYHOSTS: &str = "sender_dependent_relayhost_maps";
@@ -18,8 +18,8 @@ const TRANSPORTS: &str = "sender_dependent_default_transport_maps";
 pub(super) fn carry(
     source: &Source<'_>,
     nexthops: &[Nexthop],
-    credentials: &Credentials,
-    draft: &mut Draft,
+    credentials: &PasswordTables,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
     let relays = relays(source, draft)?;
     let has_relay = |sender: &&str| relays.iter().any(|entry| entry.key == *sender);
@@ -37,15 +37,15 @@ pub(super) fn carry(
             Some(own) => Some(own),
             None => credentials.of_relay(nexthop)?,
         };
-        let places =
-            [relay.map(|entry| entry.place.clone()), credential.as_ref().map(|one| one.place.clone())];
+        let locations =
+            [relay.map(|entry| entry.location.clone()), credential.as_ref().map(|one| one.location.clone())];
         add(
             draft,
             Route {
                 senders: vec![sender.into()],
                 relayhost: nexthop.written(),
                 username: credential.map(|one| one.username),
-                places: places.into_iter().flatten().collect(),
+                locations: locations.into_iter().flatten().collect(),
             },
         );
     }
@@ -53,40 +53,40 @@ pub(super) fn carry(
 }
 
 /// The relay of a sender, or of its domain.
-fn relay_of<'r>(relays: &'r [Entry], sender: &str) -> Option<&'r Entry> {
+fn relay_of<'r>(relays: &'r [MapEntry], sender: &str) -> Option<&'r MapEntry> {
     let domain = sender.find('@').map(|at| &sender[at..]);
     let keyed = |key: &str| relays.iter().find(|entry| entry.key == key);
     keyed(sender).or_else(|| keyed(domain?))
 }
 
 /// Senders with the same relay and user share a route.
-fn add(draft: &mut Draft, route: Route) {
+fn add(draft: &mut ConfigDraft, route: Route) {
     let same = |other: &&mut Route| other.relayhost == route.relayhost && other.username == route.username;
     match draft.routes.iter_mut().find(same) {
         Some(other) => {
             other.senders.extend(route.senders);
             let new: Vec<_> =
-                route.places.into_iter().filter(|place| !other.places.contains(place)).collect();
-            other.places.extend(new);
+                route.locations.into_iter().filter(|location| !other.locations.contains(location)).collect();
+            other.locations.extend(new);
         }
         None => draft.routes.push(route),
     }
 }
 
-fn nexthop(source: &Source<'_>, entry: &Entry) -> Result<Nexthop, ImportError> {
+fn nexthop(source: &Source<'_>, entry: &MapEntry) -> Result<Nexthop, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     Nexthop::parse(&entry.value, default_port)
-        .ok_or_else(|| entry.place.error("expected a relay as `[host]:port`"))
+        .ok_or_else(|| entry.location.error("expected a relay as `[host]:port`"))
 }
 
 /// The relay of each sender. A transport for a sender counts before a relayhost.
-fn relays(source: &Source<'_>, draft: &mut Draft) -> Result<Vec<Entry>, ImportError> {
-    let mut relays: Vec<Entry> = Vec::new();
+fn relays(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Vec<MapEntry>, ImportError> {
+    let mut relays: Vec<MapEntry> = Vec::new();
     for name in [TRANSPORTS, RELAYHOSTS] {
         for table in source.tables(name, Shape::Postmap, "", draft)? {
-            let Table::Pairs(entries) = table else {
+            let LookupTable::Pairs(entries) = table else {
                 draft.not_carried(
-                    source.settings.cited(&[name]),
+                    source.parameters.cited(&[name]),
                     "only tables with a sender in each line have an equivalent",
                 );
                 continue;
@@ -102,7 +102,7 @@ fn relays(source: &Source<'_>, draft: &mut Draft) -> Result<Vec<Entry>, ImportEr
             }
         }
         if !draft.accounts_for(name) {
-            draft.already_so(source.settings.cited(&[name]), "see the per-sender relays above");
+            draft.already_so(source.parameters.cited(&[name]), "see the per-sender relays above");
         }
     }
     Ok(relays)
@@ -111,11 +111,11 @@ fn relays(source: &Source<'_>, draft: &mut Draft) -> Result<Vec<Entry>, ImportEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::place::Place;
+    use crate::import::location::SourceLocation;
 
     #[test]
     fn senders_with_the_same_relay_and_user_share_a_route() {
-        let mut draft = Draft::default();
+        let mut draft = ConfigDraft::default();
         for (sender, username, line) in [("a@x", "u", 1), ("b@x", "v", 2), ("c@x", "u", 1)] {
             add(
                 &mut draft,
@@ -123,18 +123,19 @@ mod tests {
                     senders: vec![sender.into()],
                     relayhost: "r:587".into(),
                     username: Some(username.into()),
-                    places: vec![Place::line("s", line)],
+                    locations: vec![SourceLocation::line("s", line)],
                 },
             );
         }
         let senders: Vec<_> =
-            draft.routes.iter().map(|route| (route.senders.join(" "), route.places.len())).collect();
+            draft.routes.iter().map(|route| (route.senders.join(" "), route.locations.len())).collect();
         assert_eq!(senders, [("a@x c@x".into(), 1), ("b@x".into(), 1)]);
     }
 
     #[test]
     fn a_sender_counts_before_its_domain() {
-        let entry = |key: &str| Entry { place: Place::file("s"), key: key.into(), value: "r".into() };
+        let entry =
+            |key: &str| MapEntry { location: SourceLocation::file("s"), key: key.into(), value: "r".into() };
         let relays = [entry("@x"), entry("a@x")];
         for (sender, key) in [("a@x", Some("a@x")), ("b@x", Some("@x")), ("@x", Some("@x")), ("a@y", None)] {
             assert_eq!(relay_of(&relays, sender).map(|entry| entry.key.as_str()), key, "{sender}");

@@ -6,31 +6,35 @@
 //! no table of nullmta can say, and behind a table that cannot be had, nothing is carried that it might have answered
 //! first: mail would go to somebody else. No table is ever asked for the null address: it stays what it is.
 
-use super::super::draft::{Cited, Draft, Fate};
-use super::super::maps::{Entry, Shape, Table};
-use super::super::pattern::Pattern;
-use super::super::place::{ImportError, Place};
+use super::super::draft::{Cited, ConfigDraft, Omission};
+use super::super::location::{ImportError, SourceLocation};
+use super::super::maps::{LookupTable, MapEntry, Shape};
+use super::super::pattern::PostfixPattern;
 use super::Source;
 
 /// What a parameter's tables answer.
 #[derive(Clone, Default)]
-pub(super) struct Stage {
+pub(super) struct MergedTables {
     /// For an address, a user or an `@domain`.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<MapEntry>,
     /// For all others.
-    pub(super) fixed: Option<Entry>,
+    pub(super) fixed: Option<MapEntry>,
     /// The parameter.
     pub(super) from: Vec<Cited>,
 }
 
-impl Stage {
+impl MergedTables {
     /// Reads the tables that the parameter `name` lists.
-    pub(super) fn read(source: &Source<'_>, name: &str, draft: &mut Draft) -> Result<Stage, ImportError> {
+    pub(super) fn read(
+        source: &Source<'_>,
+        name: &str,
+        draft: &mut ConfigDraft,
+    ) -> Result<MergedTables, ImportError> {
         let tables = source.tables_in_order(name, Shape::Postmap, "", draft)?;
-        Ok(Stage { from: source.settings.cited(&[name]), ..Stage::of(tables, draft) })
+        Ok(MergedTables { from: source.parameters.cited(&[name]), ..MergedTables::of(tables, draft) })
     }
 
-    fn of(tables: Vec<Table>, draft: &mut Draft) -> Stage {
+    fn of(tables: Vec<LookupTable>, draft: &mut ConfigDraft) -> MergedTables {
         let mut asking = Asking {
             entries: Vec::new(),
             fixed: None,
@@ -44,8 +48,8 @@ impl Stage {
         let mut number = 0..;
         for table in tables {
             match table {
-                Table::Static(entry) => asking.all(entry),
-                Table::Pairs(entries) => {
+                LookupTable::Static(entry) => asking.all(entry),
+                LookupTable::Pairs(entries) => {
                     for (number, entry) in number.by_ref().zip(entries) {
                         if is_whole(&entry.key) {
                             asking.entry(number, entry);
@@ -54,13 +58,13 @@ impl Stage {
                         }
                     }
                 }
-                Table::Patterns(patterns) => {
+                LookupTable::Patterns(patterns) => {
                     number
                         .by_ref()
                         .zip(patterns)
                         .for_each(|(number, pattern)| asking.pattern(number, pattern));
                 }
-                Table::Unread(name) => drop(asking.unread.get_or_insert(name)),
+                LookupTable::Unread(name) => drop(asking.unread.get_or_insert(name)),
             }
         }
         for (number, entry) in in_parts {
@@ -68,7 +72,11 @@ impl Stage {
         }
         let Asking { mut entries, fixed, .. } = asking;
         entries.sort_by_key(|(number, _)| *number);
-        Stage { entries: entries.into_iter().map(|(_, entry)| entry).collect(), fixed, from: Vec::new() }
+        MergedTables {
+            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+            fixed,
+            from: Vec::new(),
+        }
     }
 
     /// What they answer for `address`.
@@ -90,88 +98,90 @@ fn is_whole(key: &str) -> bool {
 /// The tables, in the order in which Postfix asks them.
 struct Asking<'d> {
     /// With their numbers in the order of the files.
-    entries: Vec<(usize, Entry)>,
-    fixed: Option<Entry>,
+    entries: Vec<(usize, MapEntry)>,
+    fixed: Option<MapEntry>,
     /// Where every address has its answer: nothing behind is asked.
-    end: Option<Place>,
+    end: Option<SourceLocation>,
     /// Where entries that are patterns stand, and their keys.
-    patterns: Vec<(Place, String)>,
-    left_out: Vec<Pattern>,
+    patterns: Vec<(SourceLocation, String)>,
+    left_out: Vec<PostfixPattern>,
     /// The first table that cannot be had.
     unread: Option<String>,
-    draft: &'d mut Draft,
+    draft: &'d mut ConfigDraft,
 }
 
 impl Asking<'_> {
     /// Takes `entry`, or accounts for it; whether it is taken.
-    fn entry(&mut self, number: usize, entry: Entry) -> bool {
-        let cited = Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.place, &entry.key) };
+    fn entry(&mut self, number: usize, entry: MapEntry) -> bool {
+        let cited = Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.location, &entry.key) };
         match self.obstacle(&entry.key) {
             None => {
                 self.entries.push((number, entry));
                 return true;
             }
-            Some((Fate::AlreadySo, why)) => self.draft.already_so(vec![cited], &why),
-            Some((Fate::NotCarried, why)) => self.draft.not_carried(vec![cited], &why),
+            Some((Omission::AlreadySo, why)) => self.draft.already_so(vec![cited], &why),
+            Some((Omission::NotCarried, why)) => self.draft.not_carried(vec![cited], &why),
         }
         false
     }
 
     /// An answer for every address that has none yet.
-    fn all(&mut self, entry: Entry) {
+    fn all(&mut self, entry: MapEntry) {
         if self.end.is_some() {
             return;
         }
-        self.end = Some(entry.place.clone());
+        self.end = Some(entry.location.clone());
         let first = self.unread.as_deref().map(behind_table);
-        match first.or_else(|| self.left_out.first().map(|first| behind(&first.place))) {
+        match first.or_else(|| self.left_out.first().map(|first| behind(&first.location))) {
             None => self.fixed = Some(entry),
             Some(why) => {
-                let cited = Cited { shown: Some(entry.value), ..Cited::entry(&entry.place, "all addresses") };
+                let cited =
+                    Cited { shown: Some(entry.value), ..Cited::entry(&entry.location, "all addresses") };
                 self.draft.not_carried(vec![cited], &why);
             }
         }
     }
 
     /// What comes before an entry for `key`, if anything does: Postfix then asks for it in vain, or might.
-    fn obstacle(&self, key: &str) -> Option<(Fate, String)> {
+    fn obstacle(&self, key: &str) -> Option<(Omission, String)> {
         if key == NULL {
-            return Some((Fate::AlreadySo, NEVER_NULL.into()));
+            return Some((Omission::AlreadySo, NEVER_NULL.into()));
         }
         if let Some(end) = &self.end {
-            return Some((Fate::AlreadySo, format!("never asked: {end} answers every address")));
+            return Some((Omission::AlreadySo, format!("never asked: {end} answers every address")));
         }
-        let same = self.entries.iter().find(|(_, own)| own.key == key).map(|(_, own)| &own.place);
+        let same = self.entries.iter().find(|(_, own)| own.key == key).map(|(_, own)| &own.location);
         let covers = |pattern: &str| match pattern.strip_prefix('@') {
             Some(_) => is_whole(key) && key.ends_with(pattern),
             None => key.split_once('@').is_some_and(|(user, _)| user == pattern),
         };
-        let covering = || self.patterns.iter().find(|(_, pattern)| covers(pattern)).map(|(place, _)| place);
+        let covering =
+            || self.patterns.iter().find(|(_, pattern)| covers(pattern)).map(|(location, _)| location);
         if let Some(first) = same.or_else(covering) {
-            return Some((Fate::AlreadySo, format!("never asked: {first} answers before")));
+            return Some((Omission::AlreadySo, format!("never asked: {first} answers before")));
         }
         // A table asks for the user first.
         let of_domain =
             self.patterns.iter().find(|(_, pattern)| !key.contains('@') && pattern.starts_with('@'));
-        if let Some((place, domain)) = of_domain {
+        if let Some((location, domain)) = of_domain {
             return Some((
-                Fate::NotCarried,
-                format!("users of {domain} have their answer at {place} before"),
+                Omission::NotCarried,
+                format!("users of {domain} have their answer at {location} before"),
             ));
         }
         if let Some(table) = &self.unread {
-            return Some((Fate::NotCarried, behind_table(table)));
+            return Some((Omission::NotCarried, behind_table(table)));
         }
         let first = self.left_out.iter().find(|first| !is_whole(key) || first.may_match_address(key))?;
-        Some((Fate::NotCarried, behind(&first.place)))
+        Some((Omission::NotCarried, behind(&first.location)))
     }
 
-    fn pattern(&mut self, number: usize, pattern: Pattern) {
-        let Pattern { place, expression, conditions, result } = &pattern;
+    fn pattern(&mut self, number: usize, pattern: PostfixPattern) {
+        let PostfixPattern { location, expression, conditions, result } = &pattern;
         let is_plain = conditions.is_empty() && !result.contains('$');
-        let entry = |key: String, value: String| Entry { place: place.clone(), key, value };
+        let entry = |key: String, value: String| MapEntry { location: location.clone(), key, value };
         let cited =
-            || Cited { place: place.clone(), name: expression.written(), shown: Some(result.clone()) };
+            || Cited { location: location.clone(), name: expression.written(), shown: Some(result.clone()) };
         let (entry, lost) =
             if let Some(moved) = expression.as_domain_move(result).filter(|_| conditions.is_empty()) {
                 let lost = moved.is_open.then_some("for this domain alone, and no longer one that begins so");
@@ -191,7 +201,7 @@ impl Asking<'_> {
         if let Some(lost) = lost.filter(|_| is_taken) {
             self.draft.not_carried(vec![cited()], lost);
         }
-        self.patterns.push((pattern.place, key));
+        self.patterns.push((pattern.location, key));
     }
 }
 
@@ -207,7 +217,7 @@ fn behind_table(table: &str) -> String {
 }
 
 /// Why what stands behind a pattern that is left out is left out, too.
-fn behind(first: &Place) -> String {
+fn behind(first: &SourceLocation) -> String {
     format!("an address that it is for might meet the pattern at {first} first, which is left out")
 }
 
@@ -217,21 +227,21 @@ mod tests {
     use super::super::super::pattern::read_patterns;
     use super::*;
 
-    fn patterns(text: &str) -> Table {
-        Table::Patterns(read_patterns("/etc/postfix/p", text, "regexp").unwrap())
+    fn patterns(text: &str) -> LookupTable {
+        LookupTable::Patterns(read_patterns("/etc/postfix/p", text, "regexp").unwrap())
     }
 
-    fn keyed(text: &str) -> Table {
-        Table::Pairs(pairs("/etc/postfix/k", text, Shape::Postmap).unwrap())
+    fn keyed(text: &str) -> LookupTable {
+        LookupTable::Pairs(pairs("/etc/postfix/k", text, Shape::Postmap).unwrap())
     }
 
     /// The entries, what becomes of all others, and how many lines are lost.
-    fn read(tables: Vec<Table>) -> (String, Option<String>, usize) {
-        let mut draft = Draft::default();
-        let stage = Stage::of(tables, &mut draft);
+    fn read(tables: Vec<LookupTable>) -> (String, Option<String>, usize) {
+        let mut draft = ConfigDraft::default();
+        let stage = MergedTables::of(tables, &mut draft);
         let shown: Vec<_> =
             stage.entries.iter().map(|entry| format!("{} {}", entry.key, entry.value)).collect();
-        let lost = draft.remarks.iter().filter(|remark| remark.fate == Fate::NotCarried).count();
+        let lost = draft.remarks.iter().filter(|remark| remark.omission == Omission::NotCarried).count();
         (shown.join(", "), stage.fixed.map(|entry| entry.value), lost)
     }
 
@@ -253,7 +263,7 @@ mod tests {
     fn nothing_is_carried_that_something_left_out_might_have_answered() {
         const GROUPS: &str = "/^(.*)@(.*)\\.lan$/ $1@$2.example.com\n";
         let with = |text: &str| patterns(&format!("{GROUPS}{text}"));
-        let cases: [(Vec<Table>, &str, Option<&str>, usize); 9] = [
+        let cases: [(Vec<LookupTable>, &str, Option<&str>, usize); 9] = [
             (vec![with("/./ me@x\n")], "", None, 2),
             (
                 vec![with("/^ann@a\\.lan$/ boss@x\n/^ann@b\\.example$/ ann@x\n")],
@@ -282,12 +292,15 @@ mod tests {
 
     #[test]
     fn addresses_count_before_domains_and_domains_before_all() {
-        let place = Place::file("m");
-        let entry =
-            |key: &str, value: &str| Entry { place: place.clone(), key: key.into(), value: value.into() };
+        let location = SourceLocation::file("m");
+        let entry = |key: &str, value: &str| MapEntry {
+            location: location.clone(),
+            key: key.into(),
+            value: value.into(),
+        };
         let entries =
             vec![entry("@a.example", "domain@x"), entry("ann@a.example", "ann@x"), entry("@b.example", "@x")];
-        let stage = Stage { entries, fixed: Some(entry("", "all@x")), from: Vec::new() };
+        let stage = MergedTables { entries, fixed: Some(entry("", "all@x")), from: Vec::new() };
         for (address, expected) in [
             ("Ann@A.example", Some("ann@x")),
             ("bob@a.example", Some("domain@x")),

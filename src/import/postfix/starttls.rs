@@ -3,9 +3,9 @@
 //! Promises: a certificate is carried where Postfix offered STARTTLS with it. The exception is the one that
 //! Debian's package ssl-cert makes: nobody trusts it, and clients that verify what they are offered would fail.
 
-use super::super::draft::{Draft, Key};
+use super::super::draft::{ConfigDraft, DraftKey};
 use super::super::lines::items;
-use super::super::place::ImportError;
+use super::super::location::ImportError;
 use super::Source;
 
 const LEVELS: [&str; 3] = ["smtpd_tls_security_level", "smtpd_use_tls", "smtpd_enforce_tls"];
@@ -16,11 +16,11 @@ const KEYS: [&str; 2] = ["smtpd_tls_key_file", "smtpd_tls_eckey_file"];
 const SNAKE_OIL: &str = "ssl-cert-snakeoil";
 
 /// Carries or accounts for them.
-pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let level = level(source)?;
     let pair = pair(source)?;
-    let levels = source.settings.cited(&LEVELS);
-    let (certificates, keys) = (source.settings.cited(&CERTIFICATES), source.settings.cited(&KEYS));
+    let levels = source.parameters.cited(&LEVELS);
+    let (certificates, keys) = (source.parameters.cited(&CERTIFICATES), source.parameters.cited(&KEYS));
     let all = || [levels.clone(), certificates.clone(), keys.clone()].concat();
     match pair {
         _ if level == "none" => draft.already_so(all(), "STARTTLS is not offered"),
@@ -29,15 +29,15 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
             all(),
             "there are several: listen.certificate and listen.key are one chain and its key",
         ),
-        Pair::Files { certificate, .. } if certificate.contains(SNAKE_OIL) => draft.not_carried(
+        Pair::SourceFiles { certificate, .. } if certificate.contains(SNAKE_OIL) => draft.not_carried(
             all(),
             "nobody trusts this certificate, and what verifies it would fail; for programs that insist on \
              STARTTLS and verify nothing: listen.certificate = \"self-made\"",
         ),
-        Pair::Files { certificate, key } => {
+        Pair::SourceFiles { certificate, key } => {
             draft.set_together(vec![
-                Key::new("listen.certificate", certificate, certificates),
-                Key::new("listen.key", key, keys).advised(
+                DraftKey::new("listen.certificate", certificate, certificates),
+                DraftKey::new("listen.key", key, keys).advised(
                     "Postfix reads it as root. Give nullmta one that nobody but its own user can read.",
                 ),
             ]);
@@ -53,12 +53,12 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut Draft) -> Result<(), Import
 /// `none`, `may` or `encrypt`.
 fn level(source: &Source<'_>) -> Result<&'static str, ImportError> {
     let level = source.value("smtpd_tls_security_level")?.to_ascii_lowercase();
-    let settings = source.settings;
+    let parameters = source.parameters;
     Ok(match level.as_str() {
         "may" => "may",
         "encrypt" => "encrypt",
-        "" if settings.is_yes("smtpd_enforce_tls")? => "encrypt",
-        "" if settings.is_yes("smtpd_use_tls")? => "may",
+        "" if parameters.is_yes("smtpd_enforce_tls")? => "encrypt",
+        "" if parameters.is_yes("smtpd_use_tls")? => "may",
         _ => "none",
     })
 }
@@ -66,7 +66,7 @@ fn level(source: &Source<'_>) -> Result<&'static str, ImportError> {
 /// What Postfix shows.
 enum Pair {
     None,
-    Files { certificate: String, key: String },
+    SourceFiles { certificate: String, key: String },
     Several,
 }
 
@@ -75,7 +75,7 @@ fn pair(source: &Source<'_>) -> Result<Pair, ImportError> {
     let chains = source.value("smtpd_tls_chain_files")?;
     match items(&chains).as_slice() {
         [] => {}
-        [only] => return Ok(Pair::Files { certificate: (*only).into(), key: (*only).into() }),
+        [only] => return Ok(Pair::SourceFiles { certificate: (*only).into(), key: (*only).into() }),
         _ => return Ok(Pair::Several),
     }
     let named = [("smtpd_tls_cert_file", KEYS[0]), ("smtpd_tls_eccert_file", KEYS[1])];
@@ -84,7 +84,7 @@ fn pair(source: &Source<'_>) -> Result<Pair, ImportError> {
         let certificate = source.value(certificate)?;
         // `none`: no certificate, said aloud.
         if !certificate.is_empty() && certificate != "none" {
-            pairs.push(Pair::Files { certificate, key: source.value(key)? });
+            pairs.push(Pair::SourceFiles { certificate, key: source.value(key)? });
         }
     }
     match pairs.len() {

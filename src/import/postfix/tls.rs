@@ -3,11 +3,11 @@
 //! Promises: nothing that is carried makes verification weaker than nullmta's own; where Postfix asked
 //! for less, the account says what may have to be named (`tls.ca-file`, `tls.pin-sha256`).
 
-use super::super::draft::{Cited, Draft, Key};
+use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::{first_word, items};
+use super::super::location::ImportError;
 use super::super::maps::{Shape, lookup};
 use super::super::nexthop::Nexthop;
-use super::super::place::ImportError;
 use super::Source;
 
 /// Bundles that are the system's own.
@@ -38,7 +38,11 @@ struct Policy {
 }
 
 /// Carries them for the relays `nexthops`.
-pub(super) fn carry(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft) -> Result<(), ImportError> {
+pub(super) fn carry(
+    source: &Source<'_>,
+    nexthops: &[Nexthop],
+    draft: &mut ConfigDraft,
+) -> Result<(), ImportError> {
     let policy = policy(source, nexthops, draft)?;
     carry_mode(source, nexthops, &policy, draft)?;
     carry_trust(source, &policy, draft)?;
@@ -50,11 +54,11 @@ pub(super) fn carry(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft
 impl Policy {
     /// What stands for it: the table, or those of `parameters` that are set.
     fn cited(&self, source: &Source<'_>, parameters: &[&str]) -> Vec<Cited> {
-        if self.is_of_table { self.from.clone() } else { source.settings.cited(parameters) }
+        if self.is_of_table { self.from.clone() } else { source.parameters.cited(parameters) }
     }
 }
 
-fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft) -> Result<Policy, ImportError> {
+fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut ConfigDraft) -> Result<Policy, ImportError> {
     let level = level(source)?;
     let mut policy = Policy {
         names: source.value(match level.as_str() {
@@ -66,14 +70,14 @@ fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut Draft) -> Resul
         } else {
             "smtp_tls_mandatory_protocols"
         })?,
-        from: source.settings.cited(&LEVELS),
+        from: source.parameters.cited(&LEVELS),
         is_of_table: false,
         level,
     };
     let tables = source.tables("smtp_tls_policy_maps", Shape::Postmap, "", draft)?;
     let found =
         nexthops.iter().find_map(|hop| lookup(&tables, &hop.text).or_else(|| lookup(&tables, &hop.host)));
-    let cited = source.settings.cited(&["smtp_tls_policy_maps"]);
+    let cited = source.parameters.cited(&["smtp_tls_policy_maps"]);
     let Some(entry) = found else {
         // Of a table that was not read nothing more is known.
         if !draft.accounts_for("smtp_tls_policy_maps") {
@@ -101,9 +105,9 @@ fn level(source: &Source<'_>) -> Result<String, ImportError> {
     if !level.is_empty() {
         return Ok(level);
     }
-    let settings = source.settings;
-    Ok(match (settings.is_yes("smtp_enforce_tls")?, settings.is_yes("smtp_use_tls")?) {
-        (true, _) if settings.is_yes("smtp_tls_enforce_peername")? => "verify",
+    let parameters = source.parameters;
+    Ok(match (parameters.is_yes("smtp_enforce_tls")?, parameters.is_yes("smtp_use_tls")?) {
+        (true, _) if parameters.is_yes("smtp_tls_enforce_peername")? => "verify",
         (true, _) => "encrypt",
         (_, true) => "may",
         _ => "none",
@@ -115,20 +119,20 @@ fn carry_mode(
     source: &Source<'_>,
     nexthops: &[Nexthop],
     policy: &Policy,
-    draft: &mut Draft,
+    draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let wrapped = source.settings.is_yes("smtp_tls_wrappermode")?;
-    let cited = source.settings.cited(&["smtp_tls_wrappermode"]);
+    let wrapped = source.parameters.is_yes("smtp_tls_wrappermode")?;
+    let cited = source.parameters.cited(&["smtp_tls_wrappermode"]);
     let on_loopback = nexthops.iter().all(Nexthop::is_loopback);
     if wrapped {
-        draft.set(Key::new("tls.mode", "implicit", cited));
+        draft.set(DraftKey::new("tls.mode", "implicit", cited));
     } else if nexthops.iter().any(|nexthop| nexthop.port == 465) {
-        let key = Key::new("tls.mode", "implicit", cited);
+        let key = DraftKey::new("tls.mode", "implicit", cited);
         draft.set(key.advised("Port 465 speaks TLS from the first octet, whatever main.cf says."));
     } else {
         draft.already_so(cited, "STARTTLS is the default");
         if on_loopback && ["none", "may"].contains(&policy.level.as_str()) {
-            let key = Key::new("tls.mode", "none", policy.from.clone());
+            let key = DraftKey::new("tls.mode", "none", policy.from.clone());
             draft.set(key.advised("The relay is on this host, and Postfix asked for no TLS."));
             return Ok(());
         }
@@ -137,7 +141,7 @@ fn carry_mode(
     Ok(())
 }
 
-fn account_for_level(policy: &Policy, draft: &mut Draft) {
+fn account_for_level(policy: &Policy, draft: &mut ConfigDraft) {
     const UNVERIFIED: &str = "nullmta requires TLS and verifies the certificate, always; should a public CA \
                               not have signed it, tls.ca-file or tls.pin-sha256 say what is trusted";
     let cited = policy.from.clone();
@@ -156,29 +160,29 @@ fn account_for_level(policy: &Policy, draft: &mut Draft) {
     }
 }
 
-fn carry_trust(source: &Source<'_>, policy: &Policy, draft: &mut Draft) -> Result<(), ImportError> {
-    let settings = source.settings;
+fn carry_trust(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+    let parameters = source.parameters;
     if policy.level == "fingerprint" {
         carry_fingerprints(source, draft)?;
     }
     let ca_file = source.value("smtp_tls_CAfile")?;
-    let cited = settings.cited(&["smtp_tls_CAfile"]);
+    let cited = parameters.cited(&["smtp_tls_CAfile"]);
     match ca_file.as_str() {
         "" => draft.already_so(cited, "the system's CA bundle is trusted"),
         bundle if SYSTEM_BUNDLES.contains(&bundle) => {
             draft.already_so(cited, "the system's CA bundle is trusted");
         }
         _ if policy.level == "fingerprint" => draft.not_carried(cited, "a pin is in the place of any CA"),
-        bundle => draft.set(Key::new("tls.ca-file", bundle, cited).advised(
+        bundle => draft.set(DraftKey::new("tls.ca-file", bundle, cited).advised(
             "Only what is in there is trusted; without this line, the system's bundle, which stays fresh.",
         )),
     }
     match source.value("smtp_tls_CApath")?.as_str() {
         "" | "/etc/ssl/certs" | "/etc/ssl/certs/" | "/etc/pki/tls/certs" => {
-            draft.already_so(settings.cited(&["smtp_tls_CApath"]), "the system's CA bundle is trusted");
+            draft.already_so(parameters.cited(&["smtp_tls_CApath"]), "the system's CA bundle is trusted");
         }
         _ => draft.not_carried(
-            settings.cited(&["smtp_tls_CApath"]),
+            parameters.cited(&["smtp_tls_CApath"]),
             "tls.ca-file is one file: cat the certificates of the directory into it",
         ),
     }
@@ -186,7 +190,7 @@ fn carry_trust(source: &Source<'_>, policy: &Policy, draft: &mut Draft) -> Resul
     Ok(())
 }
 
-fn carry_fingerprints(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_fingerprints(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     const PARAMETER: &str = "smtp_tls_fingerprint_cert_match";
     const HASH: &str =
         "openssl x509 -in relay.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum";
@@ -195,41 +199,41 @@ fn carry_fingerprints(source: &Source<'_>, draft: &mut Draft) -> Result<(), Impo
         value.split(|c: char| c.is_whitespace() || c == ',' || c == '|').map(String::from).collect();
     let prints: Vec<String> = prints.into_iter().filter(|print| !print.is_empty()).collect();
     let is_sha256 = |print: &String| print.chars().filter(char::is_ascii_hexdigit).count() == 64;
-    let cited = source.settings.cited(&[PARAMETER, "smtp_tls_fingerprint_digest"]);
+    let cited = source.parameters.cited(&[PARAMETER, "smtp_tls_fingerprint_digest"]);
     if prints.is_empty() || !prints.iter().all(is_sha256) {
         let why = &format!("tls.pin-sha256 wants the SHA-256 of the relay's public key: {HASH}");
         draft.not_carried(cited, why);
         return Ok(());
     }
-    draft.set(Key::new("tls.pin-sha256", prints, cited).advised(format!(
+    draft.set(DraftKey::new("tls.pin-sha256", prints, cited).advised(format!(
         "Right if this is the SHA-256 of the relay's public key. Postfix takes a certificate's as well; if \
          it is that, no connection is made, and the right one comes from: {HASH}"
     )));
     Ok(())
 }
 
-fn carry_server_name(source: &Source<'_>, policy: &Policy, draft: &mut Draft) {
+fn carry_server_name(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) {
     const NAMES: [&str; 2] = ["smtp_tls_verify_cert_match", "smtp_tls_secure_cert_match"];
-    let cited = source.settings.cited(&NAMES);
+    let cited = source.parameters.cited(&NAMES);
     let known = ["hostname", "nexthop", "dot-nexthop"];
     let names: Vec<&str> = items(&policy.names).into_iter().filter(|name| !known.contains(name)).collect();
     match (names.as_slice(), items(&policy.names).len()) {
         ([], _) => draft.already_so(cited, "the certificate must be for the relayhost"),
         ([name], 1) if !name.starts_with('.') => {
-            draft.set(Key::new("tls.server-name", *name, policy.cited(source, &NAMES)));
+            draft.set(DraftKey::new("tls.server-name", *name, policy.cited(source, &NAMES)));
         }
         _ => draft.not_carried(cited, "tls.server-name is one name; by default the relayhost's"),
     }
 }
 
-fn carry_client_certificate(source: &Source<'_>, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_client_certificate(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     const CHAINS: &str = "smtp_tls_chain_files";
     const PAIRS: [[&str; 2]; 2] =
         [["smtp_tls_cert_file", "smtp_tls_key_file"], ["smtp_tls_eccert_file", "smtp_tls_eckey_file"]];
     const ONE: &str =
         "there are several: tls.client-certificate and tls.client-key are one chain and its key";
     let chains = source.value(CHAINS)?;
-    let cited = source.settings.cited(&[CHAINS]);
+    let cited = source.parameters.cited(&[CHAINS]);
     match items(&chains).as_slice() {
         [] => draft.already_so(cited, "no client certificate"),
         [only] => set_client_certificate([only, only], [cited, Vec::new()], draft),
@@ -238,7 +242,7 @@ fn carry_client_certificate(source: &Source<'_>, draft: &mut Draft) -> Result<()
     }
     for pair in PAIRS {
         let [certificate, key] = [source.value(pair[0])?, source.value(pair[1])?];
-        let cited = pair.map(|name| source.settings.cited(&[name]));
+        let cited = pair.map(|name| source.parameters.cited(&[name]));
         match certificate.as_str() {
             "" | "none" => draft.already_so(cited.concat(), "no client certificate"),
             _ if !chains.is_empty() => draft.already_so(cited.concat(), "smtp_tls_chain_files overrules it"),
@@ -249,19 +253,19 @@ fn carry_client_certificate(source: &Source<'_>, draft: &mut Draft) -> Result<()
     Ok(())
 }
 
-fn set_client_certificate([certificate, key]: [&str; 2], cited: [Vec<Cited>; 2], draft: &mut Draft) {
+fn set_client_certificate([certificate, key]: [&str; 2], cited: [Vec<Cited>; 2], draft: &mut ConfigDraft) {
     let [of_certificate, of_key] = cited;
     draft.set_together(vec![
-        Key::new("tls.client-certificate", certificate, of_certificate),
-        Key::new("tls.client-key", key, of_key),
+        DraftKey::new("tls.client-certificate", certificate, of_certificate),
+        DraftKey::new("tls.client-key", key, of_key),
     ]);
 }
 
-fn carry_protocols(source: &Source<'_>, policy: &Policy, draft: &mut Draft) -> Result<(), ImportError> {
+fn carry_protocols(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     const PROTOCOLS: [&str; 2] = ["smtp_tls_mandatory_protocols", "smtp_tls_protocols"];
-    let cited = source.settings.cited(&PROTOCOLS);
+    let cited = source.parameters.cited(&PROTOCOLS);
     match oldest_version(&policy.protocols) {
-        Some("1.3") => draft.set(Key::new("tls.minimum", "1.3", policy.cited(source, &PROTOCOLS))),
+        Some("1.3") => draft.set(DraftKey::new("tls.minimum", "1.3", policy.cited(source, &PROTOCOLS))),
         Some(_) => draft.already_so(cited, "TLS 1.2 and 1.3, nothing older"),
         None => draft.not_carried(cited, "nullmta speaks TLS 1.2 and 1.3 and nothing older"),
     }

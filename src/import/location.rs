@@ -10,32 +10,32 @@ const HOME: &str = "/etc/postfix/";
 
 /// A file, as its host names it, and a line in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// The path on the host that the configuration is from.
     pub file: String,
     /// From 1; `None` for the file as a whole, and where lines mean nothing (JSON).
     pub line: Option<usize>,
 }
 
-impl Place {
+impl SourceLocation {
     /// The file as a whole.
-    pub(super) fn file(file: &str) -> Place {
-        Place { file: file.into(), line: None }
+    pub(super) fn file(file: &str) -> SourceLocation {
+        SourceLocation { file: file.into(), line: None }
     }
 
     /// One line of it.
-    pub(super) fn line(file: &str, line: usize) -> Place {
-        Place { file: file.into(), line: Some(line) }
+    pub(super) fn line(file: &str, line: usize) -> SourceLocation {
+        SourceLocation { file: file.into(), line: Some(line) }
     }
 
     /// An error here.
     pub(super) fn error(&self, message: impl Into<String>) -> ImportError {
-        ImportError { place: self.clone(), message: message.into() }
+        ImportError { location: self.clone(), message: message.into() }
     }
 }
 
 /// `main.cf:3`, `/etc/aliases:7`, `node.json`.
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.file.strip_prefix(HOME).unwrap_or(&self.file))?;
         self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
@@ -46,15 +46,15 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportError {
     /// What it is about.
-    pub place: Place,
+    pub location: SourceLocation,
     /// What was expected, or what failed.
     pub message: String,
 }
 
 impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place.file)?;
-        if let Some(line) = self.place.line {
+        f.write_str(&self.location.file)?;
+        if let Some(line) = self.location.line {
             write!(f, ":{line}")?;
         }
         write!(f, ": {}", self.message)
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn comments_are_short_and_errors_are_whole() {
-        let place = Place::line("/etc/postfix/main.cf", 3);
-        assert_eq!(place.to_string(), "main.cf:3");
-        assert_eq!(place.error("no").to_string(), "/etc/postfix/main.cf:3: no");
-        assert_eq!(Place::file("/etc/aliases").to_string(), "/etc/aliases");
+        let location = SourceLocation::line("/etc/postfix/main.cf", 3);
+        assert_eq!(location.to_string(), "main.cf:3");
+        assert_eq!(location.error("no").to_string(), "/etc/postfix/main.cf:3: no");
+        assert_eq!(SourceLocation::file("/etc/aliases").to_string(), "/etc/aliases");
     }
 }
