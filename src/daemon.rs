@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::admin::control::{self, Control, ReloadRequest};
-use crate::admin::protocol::{Configuration, Refused, Reloaded};
+use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ListenConfig, ServerCertificate};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
@@ -312,7 +312,8 @@ impl Daemon {
     fn not_reloaded(&mut self, why: String) -> Reloaded {
         log::not_reloaded(&why);
         let at = read_now(&self.path).since;
-        self.configuration.send_modify(|configuration| configuration.refused = Some(Refused { at, why }));
+        self.configuration
+            .send_modify(|configuration| configuration.refused = Some(RefusedConfiguration { at, why }));
         let configuration = self.configuration.borrow().clone();
         Reloaded { configuration, changed: Vec::new(), needs_restart: Vec::new() }
     }

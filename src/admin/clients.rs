@@ -15,17 +15,17 @@ const MOST_OF_ONE: usize = 8;
 
 /// Who is there.
 #[derive(Default)]
-pub(super) struct Clients(Mutex<HashMap<u32, usize>>);
+pub(super) struct ClientSlots(Mutex<HashMap<u32, usize>>);
 
 /// One client, counted until it is dropped.
-pub(super) struct Client {
-    among: Arc<Clients>,
+pub(super) struct ClientSlot {
+    among: Arc<ClientSlots>,
     uid: u32,
 }
 
-impl Clients {
+impl ClientSlots {
     /// Counts a client of this user's in, unless it is one too many.
-    pub fn admit(self: &Arc<Self>, uid: u32) -> Option<Client> {
+    pub fn admit(self: &Arc<Self>, uid: u32) -> Option<ClientSlot> {
         let mut counts = self.counts();
         let all: usize = counts.values().sum();
         let (most, most_of_one) = if is_ordinary(uid) { (MOST - KEPT, MOST_OF_ONE) } else { (MOST, MOST) };
@@ -34,7 +34,7 @@ impl Clients {
             return None;
         }
         *own += 1;
-        Some(Client { among: Arc::clone(self), uid })
+        Some(ClientSlot { among: Arc::clone(self), uid })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
@@ -42,7 +42,7 @@ impl Clients {
     }
 }
 
-impl Drop for Client {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         let mut counts = self.among.counts();
         if let Some(own) = counts.get_mut(&self.uid) {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn one_user_has_a_share_all_have_a_total_and_root_has_a_place() {
-        let clients = Arc::new(Clients::default());
+        let clients = Arc::new(ClientSlots::default());
         let admitted = |uid| std::iter::from_fn(|| clients.admit(uid)).collect::<Vec<_>>();
         let ann = admitted(70_001);
         assert_eq!(ann.len(), MOST_OF_ONE);

@@ -20,9 +20,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::clients::{Client, Clients};
+use super::clients::{ClientSlot, ClientSlots};
 use super::flush::flush;
-use super::protocol::{Configuration, Flushed, Frame, Message, Recipient, Reloaded, Request, Status};
+use super::protocol::{
+    Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage, QueuedRecipient, Reloaded,
+};
 use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::{make_directory_of, remove_stale};
@@ -75,7 +77,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 impl Control {
     /// Answers clients for as long as the task lives.
     pub async fn serve(self, listener: UnixListener) {
-        let clients = Arc::new(Clients::default());
+        let clients = Arc::new(ClientSlots::default());
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -109,18 +111,18 @@ impl Control {
         }
     }
 
-    async fn obey(&self, request: Request, rights: Rights, output: &mut Output) -> io::Result<()> {
+    async fn obey(&self, request: ControlRequest, rights: Rights, output: &mut Output) -> io::Result<()> {
         match (request, rights) {
-            (Request::QueueList, _) => self.queue_list(rights, output).await?,
+            (ControlRequest::QueueList, _) => self.queue_list(rights, output).await?,
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";
                 return output.end(&Frame::Denied(why.into())).await;
             }
-            (Request::Status, Rights::Everything) => self.status(output).await?,
-            (Request::Flush, Rights::Everything) => {
+            (ControlRequest::Status, Rights::Everything) => self.status(output).await?,
+            (ControlRequest::Flush, Rights::Everything) => {
                 output.answer(self.flush().await?.as_ref()).await?;
             }
-            (Request::Reload, Rights::Everything) => {
+            (ControlRequest::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;
             }
         }
@@ -134,7 +136,7 @@ impl Control {
         let configuration = self.configuration.borrow().clone();
         let newest_dead = self.dead(status.newest_dead).await?;
         output
-            .item(&Status {
+            .item(&DaemonStatus {
                 version: env!("CARGO_PKG_VERSION").into(),
                 pid: std::process::id(),
                 configuration,
@@ -169,7 +171,7 @@ impl Control {
     }
 
     /// A dead message, if there is one, as it is listed.
-    async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<Message>> {
+    async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<QueuedMessage>> {
         let Some(id) = id else { return Ok(None) };
         let (spool, listed) = (self.spool.clone(), Listed { id, standing: Standing::Dead });
         let look = move || seen(&spool, listed, Rights::Everything, None);
@@ -208,7 +210,7 @@ impl Control {
 }
 
 /// A place for a client; one that gets none is told so without waiting, since nothing was written to it yet.
-fn place_for(clients: &Arc<Clients>, stream: &UnixStream) -> Option<Client> {
+fn place_for(clients: &Arc<ClientSlots>, stream: &UnixStream) -> Option<ClientSlot> {
     let place = stream.peer_cred().ok().and_then(|client| clients.admit(client.uid()));
     if place.is_none() {
         let frame = Frame::Error("too many clients of the control socket, try again later".into());
@@ -220,7 +222,7 @@ fn place_for(clients: &Arc<Clients>, stream: &UnixStream) -> Option<Client> {
 
 /// What a client sees of a message.
 enum Seen {
-    Whole(Box<Message>),
+    Whole(Box<QueuedMessage>),
     /// That there is one.
     Hidden,
     /// It was settled since its id was listed.
@@ -239,17 +241,17 @@ fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) ->
     }
 }
 
-fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> Message {
+fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> QueuedMessage {
     // The relay's present trouble is not why dead mail is here.
     let unsaid = if listed.standing == Standing::Dead { Some(FORGOTTEN) } else { trouble };
     let recipients = stored.ledger.unsettled().filter_map(|index| {
         let address = stored.envelope.recipients.get(index)?.address.to_string();
         let reason = stored.replies.of(index).or(unsaid).map(str::to_owned);
-        Some(Recipient { address, reason })
+        Some(QueuedRecipient { address, reason })
     });
-    let recipients: Vec<Recipient> = recipients.collect();
+    let recipients: Vec<QueuedRecipient> = recipients.collect();
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
-    Message {
+    QueuedMessage {
         state: listed.standing.into(),
         from: stored.envelope.reverse_path.to_string(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
@@ -262,8 +264,8 @@ fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> Message {
     }
 }
 
-fn unreadable(listed: Listed, error: &ReadError) -> Message {
-    Message {
+fn unreadable(listed: Listed, error: &ReadError) -> QueuedMessage {
+    QueuedMessage {
         id: listed.id.to_string(),
         state: listed.standing.into(),
         from: String::new(),

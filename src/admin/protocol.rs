@@ -1,6 +1,6 @@
 //! The control socket's protocol: one JSON object a line.
 //!
-//! The client sends one [`Request`]; the daemon answers with [`Frame`]s: any number of items, then
+//! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then
 //! `hidden` where there are some that this user may not see, then `done`, `denied` or `error`. A connection that ends without any of them was cut off.
 
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::spool::{Entry, EntryState, Mark};
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
-pub enum Request {
-    /// One [`Status`].
+pub enum ControlRequest {
+    /// One [`DaemonStatus`].
     Status,
-    /// A [`Message`] for each live message, oldest first.
+    /// A [`QueuedMessage`] for each live message, oldest first.
     QueueList,
     /// Probe the relay and try every deferred message now; a [`Flushed`], after some seconds at most.
     Flush,
@@ -43,7 +43,7 @@ pub enum Frame {
 /// The daemon in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Status {
+pub struct DaemonStatus {
     /// The daemon's version.
     pub version: String,
     /// Its process id.
@@ -61,7 +61,7 @@ pub struct Status {
     /// Of them, failed ones that nobody can be told of, and damaged ones.
     pub dead: usize,
     /// The newest dead one, with what it was told.
-    pub newest_dead: Option<Message>,
+    pub newest_dead: Option<QueuedMessage>,
     /// Of them, with a connection right now, or on the way from there into the spool's record.
     pub active: usize,
     /// Open connections to the relay.
@@ -87,13 +87,13 @@ pub struct Configuration {
     /// When it was read (RFC 3339).
     pub since: String,
     /// Why it is not what the file has said since.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedConfiguration>,
 }
 
 /// A newer configuration that is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Refused {
+pub struct RefusedConfiguration {
     /// When it was read (RFC 3339).
     pub at: String,
     /// File, line, key and what was expected.
@@ -135,7 +135,7 @@ pub struct Flushed {
     /// Of them, failed ones that nobody can be told of, and damaged ones, which are not tried.
     pub dead: usize,
     /// The newest dead one, with what it was told.
-    pub newest_dead: Option<Message>,
+    pub newest_dead: Option<QueuedMessage>,
     /// When a paused relay is probed next (RFC 3339).
     pub next_probe: Option<String>,
 }
@@ -158,7 +158,7 @@ pub enum Contact {
 /// A message is in one state, so the counts of all five add up to the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum MessageState {
     /// It goes to the next connection.
     Ready,
     /// It is being delivered, or what came of that is being recorded. The spool by itself does not know of it.
@@ -171,37 +171,37 @@ pub enum State {
     Dead,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for MessageState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            State::Ready => "ready",
-            State::Active => "active",
-            State::Deferred => "deferred",
-            State::Held => "held",
-            State::Dead => "dead",
+            MessageState::Ready => "ready",
+            MessageState::Active => "active",
+            MessageState::Deferred => "deferred",
+            MessageState::Held => "held",
+            MessageState::Dead => "dead",
         })
     }
 }
 
-impl From<Standing> for State {
+impl From<Standing> for MessageState {
     fn from(standing: Standing) -> Self {
         match standing {
-            Standing::Ready => State::Ready,
-            Standing::UnderWay => State::Active,
-            Standing::Waiting(_) => State::Deferred,
-            Standing::Held => State::Held,
-            Standing::Dead => State::Dead,
+            Standing::Ready => MessageState::Ready,
+            Standing::UnderWay => MessageState::Active,
+            Standing::Waiting(_) => MessageState::Deferred,
+            Standing::Held => MessageState::Held,
+            Standing::Dead => MessageState::Dead,
         }
     }
 }
 
-impl From<&Entry> for State {
+impl From<&Entry> for MessageState {
     fn from(entry: &Entry) -> Self {
         match entry.marks.state() {
-            EntryState::Active if entry.marks.has(Mark::Deferred) => State::Deferred,
-            EntryState::Active => State::Ready,
-            EntryState::Held => State::Held,
-            EntryState::Dead => State::Dead,
+            EntryState::Active if entry.marks.has(Mark::Deferred) => MessageState::Deferred,
+            EntryState::Active => MessageState::Ready,
+            EntryState::Held => MessageState::Held,
+            EntryState::Dead => MessageState::Dead,
         }
     }
 }
@@ -209,15 +209,15 @@ impl From<&Entry> for State {
 /// One live message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Message {
+pub struct QueuedMessage {
     /// The queue id.
     pub id: String,
     /// What it is doing.
-    pub state: State,
+    pub state: MessageState,
     /// The reverse-path; empty for `<>`.
     pub from: String,
     /// The recipients still open, and those that are dead.
-    pub recipients: Vec<Recipient>,
+    pub recipients: Vec<QueuedRecipient>,
     /// Octets of content.
     pub size: u64,
     /// When it was accepted (RFC 3339).
@@ -233,18 +233,18 @@ pub struct Message {
 /// One recipient of a live message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Recipient {
+pub struct QueuedRecipient {
     /// Whom the relay is told.
     pub address: String,
     /// What it was told last; where nothing yet, the relay's present trouble.
     pub reason: Option<String>,
 }
 
-impl Message {
+impl QueuedMessage {
     /// The recipients by reason: those who share one together, in the order of the first of each.
     pub fn by_reason(&self) -> Vec<(Option<&str>, Vec<&str>)> {
         let mut groups: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
-        for Recipient { address, reason } in &self.recipients {
+        for QueuedRecipient { address, reason } in &self.recipients {
             let reason = reason.as_deref();
             match groups.iter_mut().find(|(of, _)| *of == reason) {
                 Some((_, recipients)) => recipients.push(address),
@@ -262,7 +262,10 @@ mod tests {
     #[test]
     fn requests_and_frames_look_as_documented() {
         let line = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap();
-        assert_eq!(line(&|| serde_json::to_string(&Request::QueueList)), r#"{"command":"queue-list"}"#);
+        assert_eq!(
+            line(&|| serde_json::to_string(&ControlRequest::QueueList)),
+            r#"{"command":"queue-list"}"#
+        );
         assert_eq!(line(&|| serde_json::to_string(&Frame::Done)), r#""done""#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Error("x".into()))), r#"{"error":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Denied("x".into()))), r#"{"denied":"x"}"#);
@@ -274,7 +277,13 @@ mod tests {
     /// five states.
     #[test]
     fn a_state_has_one_word() {
-        for state in [State::Ready, State::Active, State::Deferred, State::Held, State::Dead] {
+        for state in [
+            MessageState::Ready,
+            MessageState::Active,
+            MessageState::Deferred,
+            MessageState::Held,
+            MessageState::Dead,
+        ] {
             assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
         }
     }

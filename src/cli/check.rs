@@ -18,7 +18,7 @@ use crate::relay::Relay;
 
 /// Check the configuration, and the files it names, without starting
 #[derive(Args)]
-pub(super) struct Check {
+pub(super) struct CheckCommand {
     #[command(flatten)]
     file: ConfigFile,
     /// Exit with 1 where there is a warning
@@ -26,7 +26,7 @@ pub(super) struct Check {
     strict: bool,
 }
 
-impl Check {
+impl CheckCommand {
     /// Prints what the configuration amounts to.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let (config, mut warnings) = self.look()?;

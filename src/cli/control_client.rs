@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::admin::protocol::{Frame, Request};
+use crate::admin::protocol::{ControlRequest, Frame};
 
 /// Why a request came to nothing.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl std::error::Error for ClientError {}
 /// there are, which this user may not see.
 pub fn ask<T: DeserializeOwned>(
     socket: &Path,
-    request: &Request,
+    request: &ControlRequest,
     mut each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, ClientError> {
     let unreachable = |source| ClientError::Unreachable { socket: socket.to_owned(), source };
@@ -86,7 +86,7 @@ fn answer<T: DeserializeOwned>(
     Err(ClientError::BrokenOff("the connection was closed".into()))
 }
 
-fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
+fn send(stream: &mut UnixStream, request: &ControlRequest) -> io::Result<()> {
     let line = serde_json::to_string(request)?;
     match writeln!(stream, "{line}") {
         // A daemon that has no place for us says so before it is asked, and closes: that is the answer.
@@ -105,7 +105,7 @@ mod tests {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"{\"error\":\"too many clients\"}\n").unwrap();
         drop(theirs);
-        send(&mut ours, &Request::QueueList).unwrap();
+        send(&mut ours, &ControlRequest::QueueList).unwrap();
         let answered = answer(ours, &mut |_: serde_json::Value| Ok(()));
         assert!(matches!(answered, Err(ClientError::Refused(why)) if why == "too many clients"));
     }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::control_client;
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::admin::protocol::{Message, Request};
+use crate::admin::protocol::{ControlRequest, QueuedMessage};
 use crate::listener::certificate::Certificate;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::secret::Secret;
@@ -152,17 +152,21 @@ impl Stage {
     }
 
     /// What `nullmta queue list` would show.
-    fn queue(&self) -> Result<Vec<Message>, Failure> {
+    fn queue(&self) -> Result<Vec<QueuedMessage>, Failure> {
         let mut messages = Vec::new();
-        control_client::ask(&self.path("control.sock"), &Request::QueueList, |message: Message| {
-            messages.push(message);
-            Ok(())
-        })
+        control_client::ask(
+            &self.path("control.sock"),
+            &ControlRequest::QueueList,
+            |message: QueuedMessage| {
+                messages.push(message);
+                Ok(())
+            },
+        )
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
         Ok(messages)
     }
 
-    fn until_queued(&self) -> Result<Vec<Message>, Failure> {
+    fn until_queued(&self) -> Result<Vec<QueuedMessage>, Failure> {
         wait_for("all messages are in the queue", || {
             Ok(Some(self.queue()?).filter(|messages| messages.len() == MESSAGES))
         })

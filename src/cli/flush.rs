@@ -7,12 +7,12 @@ use super::exit::{Exit, Failure};
 use super::output::{printed, say};
 use super::queue::{ask, print_json};
 use super::status;
-use crate::admin::protocol::{Contact, Flushed, Request};
+use crate::admin::protocol::{Contact, ControlRequest, Flushed};
 use crate::log::Foreign;
 
 /// Try the relay and every deferred message now.
 #[derive(Args)]
-pub(super) struct Flush {
+pub(super) struct FlushCommand {
     #[command(flatten)]
     config: ConfigFile,
     /// One JSON object
@@ -20,10 +20,10 @@ pub(super) struct Flush {
     json: bool,
 }
 
-impl Flush {
+impl FlushCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let mut answer = None;
-        ask(&self.config, &Request::Flush, |flushed: Flushed| {
+        ask(&self.config, &ControlRequest::Flush, |flushed: Flushed| {
             answer = Some(flushed);
             Ok(())
         })?;

@@ -25,7 +25,7 @@ use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::printed;
 use super::queue::of_yours;
-use crate::admin::protocol::{Message, Request, State};
+use crate::admin::protocol::{ControlRequest, MessageState, QueuedMessage};
 use crate::log::Foreign;
 
 const HEADING: &str = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------";
@@ -37,7 +37,7 @@ const REASON_COLUMNS: usize = 76;
 pub(super) fn list(control: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let zone = TimeZone::system();
     let (mut messages, mut octets) = (0_u64, 0_u64);
-    let hidden = control_client::ask(control, &Request::QueueList, |message: Message| {
+    let hidden = control_client::ask(control, &ControlRequest::QueueList, |message: QueuedMessage| {
         writeln!(out, "{}", if messages == 0 { HEADING } else { "" })?;
         (messages, octets) = (messages + 1, octets + message.size);
         out.write_all(entry(&message, &zone).as_bytes())
@@ -51,11 +51,11 @@ fn failure(error: ClientError) -> Failure {
 }
 
 /// A message and its recipients.
-fn entry(message: &Message, zone: &TimeZone) -> String {
+fn entry(message: &QueuedMessage, zone: &TimeZone) -> String {
     let mark = match message.state {
-        State::Active => "*",
-        State::Held | State::Dead => "!",
-        State::Ready | State::Deferred => "",
+        MessageState::Active => "*",
+        MessageState::Held | MessageState::Dead => "!",
+        MessageState::Ready | MessageState::Deferred => "",
     };
     let from = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };
     let id = format!("{}{mark}", message.id);
@@ -100,14 +100,14 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::admin::protocol::{Frame, Recipient};
+    use crate::admin::protocol::{Frame, QueuedRecipient};
 
-    fn recipient(address: &str, reason: Option<&str>) -> Recipient {
-        Recipient { address: address.into(), reason: reason.map(str::to_owned) }
+    fn recipient(address: &str, reason: Option<&str>) -> QueuedRecipient {
+        QueuedRecipient { address: address.into(), reason: reason.map(str::to_owned) }
     }
 
-    fn message(state: State) -> Message {
-        Message {
+    fn message(state: MessageState) -> QueuedMessage {
+        QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state,
             from: "root@example.org".into(),
@@ -145,25 +145,25 @@ mod tests {
         (outcome, out)
     }
 
-    fn item(message: &Message) -> Frame {
+    fn item(message: &QueuedMessage) -> Frame {
         Frame::Item(serde_json::to_value(message).unwrap())
     }
 
     #[test]
     fn two_messages_in_postfix_s_shape() {
-        let bounce = Message {
+        let bounce = QueuedMessage {
             from: String::new(),
             recipients: vec![recipient(
                 "postmaster@example.org",
                 Some("connect to mx[192.0.2.1]:587: refused"),
             )],
-            ..message(State::Active)
+            ..message(MessageState::Active)
         };
         let zone = TimeZone::UTC;
         assert_eq!(
             format!(
                 "{HEADING}\n{}\n{}{}\n",
-                entry(&message(State::Ready), &zone),
+                entry(&message(MessageState::Ready), &zone),
                 entry(&bounce, &zone),
                 summary(2, 8192, 0)
             ),
@@ -183,14 +183,14 @@ mod tests {
     /// Of several recipients only the first one's reason was shown.
     #[test]
     fn each_recipient_stands_below_its_own_reason() {
-        let several = Message {
+        let several = QueuedMessage {
             recipients: vec![
                 recipient("ann@example.org", Some("450 4.2.1 busy")),
                 recipient("bob@example.org", Some("451 4.7.1 greylisted")),
                 recipient("cat@example.org", Some("450 4.2.1 busy")),
                 recipient("dan@example.org", None),
             ],
-            ..message(State::Deferred)
+            ..message(MessageState::Deferred)
         };
         let text = entry(&several, &TimeZone::UTC);
         let words: Vec<&str> = text.lines().skip(1).map(str::trim_start).collect();
@@ -209,15 +209,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_has_a_reason_and_no_recipient() {
-        let damaged = Message { recipients: vec![], reason: Some("damaged".into()), ..message(State::Dead) };
+        let damaged = QueuedMessage {
+            recipients: vec![],
+            reason: Some("damaged".into()),
+            ..message(MessageState::Dead)
+        };
         let text = entry(&damaged, &TimeZone::UTC);
         assert_eq!(text.lines().nth(1).map(str::trim_start), Some("(damaged)"), "{text}");
     }
 
     #[test]
     fn a_listing_from_its_heading_to_its_summary() {
-        let (outcome, text) =
-            listed(vec![item(&message(State::Held)), item(&message(State::Ready)), Frame::Done]);
+        let (outcome, text) = listed(vec![
+            item(&message(MessageState::Held)),
+            item(&message(MessageState::Ready)),
+            Frame::Done,
+        ]);
         outcome.unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines[4], lines.len()), (HEADING, "", 10), "{text}");
@@ -231,7 +238,7 @@ mod tests {
         let (outcome, text) = listed(vec![Frame::Hidden(3), Frame::Done]);
         outcome.unwrap();
         assert_eq!(text, "-- 0 of yours, 3 in all.\n");
-        let (_, text) = listed(vec![item(&message(State::Ready)), Frame::Hidden(2), Frame::Done]);
+        let (_, text) = listed(vec![item(&message(MessageState::Ready)), Frame::Hidden(2), Frame::Done]);
         assert!(text.ends_with("\n\n-- 1 of yours, 3 in all.\n-- 4 Kbytes in 1 Request.\n"), "{text}");
     }
 
@@ -247,8 +254,10 @@ mod tests {
                 Ok(())
             }
         }
-        let (outcome, _) =
-            listed_to(vec![item(&message(State::Ready)), item(&message(State::Ready)), Frame::Done], Closed);
+        let (outcome, _) = listed_to(
+            vec![item(&message(MessageState::Ready)), item(&message(MessageState::Ready)), Frame::Done],
+            Closed,
+        );
         outcome.unwrap();
     }
 
@@ -261,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_listing_that_broke_off_is_no_listing() {
-        let (outcome, text) = listed(vec![item(&message(State::Ready))]);
+        let (outcome, text) = listed(vec![item(&message(MessageState::Ready))]);
         assert_eq!(outcome.unwrap_err().exit(), Exit::TempFail);
         assert!(!text.contains("Request"), "{text}");
         let (outcome, _) = listed(vec![Frame::Error("not for you".into())]);
@@ -276,11 +285,11 @@ mod tests {
 
     #[test]
     fn foreign_text_stays_in_its_line() {
-        let hostile = Message {
+        let hostile = QueuedMessage {
             from: "a\n-- 0 Kbytes".into(),
             recipients: vec![recipient("b\u{1b}[2J", Some("450 x\r\ny"))],
             arrived: "yester\nday".into(),
-            ..message(State::Deferred)
+            ..message(MessageState::Deferred)
         };
         let text = entry(&hostile, &TimeZone::UTC);
         assert_eq!(text.lines().count(), 3, "{text}");

@@ -46,25 +46,25 @@ struct Arguments {
 enum Command {
     /// Run the daemon in the foreground
     Run(ConfigFile),
-    Check(check::Check),
+    Check(check::CheckCommand),
     /// Show the main job in one screen: an outage and a crash survived
     Demo,
     /// Run a small relay for development and rehearsals of outages
-    Sink(sink::Sink),
+    Sink(sink::SinkCommand),
     /// See the queue
     #[command(subcommand)]
-    Queue(queue::Queue),
+    Queue(queue::QueueCommand),
     /// Check, count or carry off the spool, without the daemon
     #[command(subcommand)]
-    Spool(spool::Spool),
+    Spool(spool::SpoolCommand),
     /// Show the daemon in a few numbers
-    Status(status::Status),
+    Status(status::StatusCommand),
     /// Try the relay and every deferred message now, and say what came of it
-    Flush(flush::Flush),
+    Flush(flush::FlushCommand),
     /// Have the daemon read its configuration again, and say what changed or what is wrong
     Reload(ConfigFile),
     /// Show what rewriting makes of a message, without sending it
-    Rewrite(rewrite::Rewrite),
+    Rewrite(rewrite::RewriteCommand),
     /// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp
     ImportPostfix(import::ImportCommand),
 }

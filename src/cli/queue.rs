@@ -10,20 +10,20 @@ use super::ConfigFile;
 use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::admin::protocol::{Message, Request};
+use crate::admin::protocol::{ControlRequest, QueuedMessage};
 use crate::config::Config;
 use crate::log::{Foreign, visible_json};
 
 /// See the queue.
 #[derive(Subcommand)]
-pub(super) enum Queue {
+pub(super) enum QueueCommand {
     /// List the messages in the queue, oldest first
-    List(List),
+    List(QueueList),
 }
 
 /// List the messages in the queue.
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct QueueList {
     #[command(flatten)]
     config: ConfigFile,
     /// One JSON object a line
@@ -31,18 +31,18 @@ pub(super) struct List {
     json: bool,
 }
 
-impl Queue {
+impl QueueCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
-            Queue::List(list) => list.run(),
+            QueueCommand::List(list) => list.run(),
         }
     }
 }
 
-impl List {
+impl QueueList {
     fn run(&self) -> Result<(), Failure> {
         let mut count = 0;
-        let hidden = ask(&self.config, &Request::QueueList, |message: Message| {
+        let hidden = ask(&self.config, &ControlRequest::QueueList, |message: QueuedMessage| {
             count += 1;
             if self.json {
                 return print_json(&message);
@@ -68,7 +68,7 @@ impl List {
 /// an operator's command's business. Returns how many items were left out, which this user may not see.
 pub(super) fn ask<T: DeserializeOwned>(
     file: &ConfigFile,
-    request: &Request,
+    request: &ControlRequest,
     each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, Failure> {
     let (control, fault) = match Config::read(&file.config) {
@@ -96,7 +96,7 @@ pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
 const HEADING: &str = "QUEUE ID          STATE       AGE      SIZE  FROM -> TO";
 
 /// A message in one line, and its reasons in others.
-pub(super) fn text(message: &Message) -> String {
+pub(super) fn text(message: &QueuedMessage) -> String {
     let recipients: Vec<&str> = message.recipients.iter().map(|recipient| &*recipient.address).collect();
     let from = if message.from.is_empty() { "<>" } else { &message.from };
     let text = format!(
@@ -112,7 +112,7 @@ pub(super) fn text(message: &Message) -> String {
 }
 
 /// Why a message is still here: a line for each reason, with its recipients where there are several.
-pub(super) fn reasons(message: &Message) -> String {
+pub(super) fn reasons(message: &QueuedMessage) -> String {
     let groups = message.by_reason();
     let mut text = String::new();
     for (reason, recipients) in &groups {
@@ -146,16 +146,16 @@ fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::protocol::{Recipient, State};
+    use crate::admin::protocol::{MessageState, QueuedRecipient};
 
-    fn told(address: &str, reason: &str) -> Recipient {
-        Recipient { address: address.into(), reason: Some(reason.into()) }
+    fn told(address: &str, reason: &str) -> QueuedRecipient {
+        QueuedRecipient { address: address.into(), reason: Some(reason.into()) }
     }
 
-    fn message() -> Message {
-        Message {
+    fn message() -> QueuedMessage {
+        QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
-            state: State::Deferred,
+            state: MessageState::Deferred,
             from: String::new(),
             recipients: ["a@x", "b@x", "c@x", "d@x", "e@x"].map(|to| told(to, "450 4.2.1 busy\r\n")).to_vec(),
             size: 4096,
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn each_reason_stands_with_its_recipients() {
         let recipients = vec![told("a@x", "450 busy"), told("b@x", "451 later"), told("c@x", "450 busy")];
-        let several = Message { recipients, ..message() };
+        let several = QueuedMessage { recipients, ..message() };
         assert_eq!(
             reasons(&several),
             "                  a@x, c@x: (450 busy)\n                  b@x: (451 later)\n"

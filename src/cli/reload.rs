@@ -6,13 +6,13 @@ use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::printed;
 use super::queue::ask;
-use crate::admin::protocol::{Reloaded, Request};
+use crate::admin::protocol::{ControlRequest, Reloaded};
 use crate::log::Foreign;
 
 /// Prints what changed; fails where the daemon refused the new configuration.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut answer = None;
-    ask(file, &Request::Reload, |reloaded: Reloaded| {
+    ask(file, &ControlRequest::Reload, |reloaded: Reloaded| {
         answer = Some(reloaded);
         Ok(())
     })?;
@@ -38,7 +38,7 @@ fn text(reloaded: &Reloaded) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::protocol::{Configuration, Refused};
+    use crate::admin::protocol::{Configuration, RefusedConfiguration};
 
     #[test]
     fn what_came_of_it_is_said_and_is_the_exit_code() {
@@ -59,7 +59,7 @@ mod tests {
         );
         let why = "/etc/nullmta.toml:3: spool: expected an absolute path, found 1".to_owned();
         reloaded.configuration.refused =
-            Some(Refused { at: "2026-11-22T02:10:00Z".into(), why: why.clone() });
+            Some(RefusedConfiguration { at: "2026-11-22T02:10:00Z".into(), why: why.clone() });
         let failure = text(&reloaded).unwrap_err();
         assert!(failure.exit() == Exit::Config && failure.to_string().ends_with(&why), "{failure}");
     }

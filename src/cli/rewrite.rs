@@ -27,7 +27,7 @@ use crate::users;
 
 /// Show what would become of a message, read from standard input, without sending it
 #[derive(Args)]
-pub(super) struct Rewrite {
+pub(super) struct RewriteCommand {
     #[command(flatten)]
     config: ConfigFile,
     /// Show each change and the rule it comes from, then envelope and header, instead of the message
@@ -44,7 +44,7 @@ pub(super) struct Rewrite {
     to: Vec<Address>,
 }
 
-impl Rewrite {
+impl RewriteCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let config = Config::read(&self.config.config).map_err(super::config_failure)?;
         let task = self.task(&config)?;

@@ -33,7 +33,7 @@ Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
 /// It takes mail for anyone, delivers it to nobody, and keeps it in a Maildir.
 #[derive(Args)]
 #[command(after_help = FAULTS)]
-pub(super) struct Sink {
+pub(super) struct SinkCommand {
     /// The loopback address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
     listen: SocketAddr,
@@ -44,8 +44,8 @@ pub(super) struct Sink {
     #[arg(long)]
     envelope: bool,
     /// How connections are secured
-    #[arg(long, value_enum, default_value_t = Tls::Starttls)]
-    tls: Tls,
+    #[arg(long, value_enum, default_value_t = SinkSecurity::Starttls)]
+    tls: SinkSecurity,
     /// Write the self-made certificate to this file, for tls.ca-file
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     ca_file: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub(super) struct Sink {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Tls {
+enum SinkSecurity {
     /// TLS after STARTTLS
     Starttls,
     /// TLS from the first octet
@@ -91,7 +91,7 @@ fn parse_user(text: &str) -> Result<User, &'static str> {
     }
 }
 
-impl Sink {
+impl SinkCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         let ca_file = self.ca_file.clone();
         let options = self.into_options()?;
@@ -116,9 +116,9 @@ impl Sink {
             address: self.listen,
             hostname: self.hostname,
             security: match self.tls {
-                Tls::Starttls => Security::StartTls,
-                Tls::Implicit => Security::Implicit,
-                Tls::None => Security::None,
+                SinkSecurity::Starttls => Security::StartTls,
+                SinkSecurity::Implicit => Security::Implicit,
+                SinkSecurity::None => Security::None,
             },
             certificate: certificate.map_err(|error| Failure::new(Exit::Config, error))?,
             users: self.users,
@@ -214,7 +214,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        sink: Sink,
+        sink: SinkCommand,
     }
 
     fn parse(arguments: &[&str]) -> Result<Options, String> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use super::output::printed;
 use super::queue::print_json;
-use crate::admin::protocol::State;
+use crate::admin::protocol::MessageState;
 use crate::config::Config;
 use crate::spool::OpenError;
 use crate::spool::inspect::{self, Files, Inspection, Report, Segment};
@@ -21,7 +21,7 @@ mod export;
 
 /// Check, count or carry off what is on the spool, without the daemon.
 #[derive(Subcommand)]
-pub(super) enum Spool {
+pub(super) enum SpoolCommand {
     /// Check every record, message and large file; exits 1 if something is damaged
     Verify(Verify),
     /// Write every message to a directory, as .eml with its envelope as .json
@@ -30,19 +30,19 @@ pub(super) enum Spool {
     Stat(Stat),
 }
 
-impl Spool {
+impl SpoolCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
-            Spool::Verify(verify) => verify.run(),
-            Spool::Export(export) => export.run(),
-            Spool::Stat(stat) => stat.run(),
+            SpoolCommand::Verify(verify) => verify.run(),
+            SpoolCommand::Export(export) => export.run(),
+            SpoolCommand::Stat(stat) => stat.run(),
         }
     }
 }
 
 /// Where the spool is.
 #[derive(Args)]
-struct Place {
+struct SpoolLocation {
     /// The configuration file, which names the spool
     #[arg(short, long, value_name = "FILE", default_value = "/etc/nullmta.toml")]
     config: PathBuf,
@@ -51,7 +51,7 @@ struct Place {
     spool: Option<PathBuf>,
 }
 
-impl Place {
+impl SpoolLocation {
     fn directory(&self) -> Result<PathBuf, Failure> {
         match &self.spool {
             Some(directory) => Ok(directory.clone()),
@@ -64,7 +64,7 @@ impl Place {
 #[derive(Args)]
 pub(super) struct Verify {
     #[command(flatten)]
-    place: Place,
+    place: SpoolLocation,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -89,7 +89,7 @@ impl Verify {
 #[derive(Args)]
 pub(super) struct Stat {
     #[command(flatten)]
-    place: Place,
+    place: SpoolLocation,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -234,16 +234,16 @@ impl From<Files> for FilesJson {
 impl StatJson {
     fn of(inspection: &Inspection) -> Result<Self, OpenError> {
         let entries = inspection.entries();
-        let count = |state| entries.iter().filter(|entry| State::from(*entry) == state).count();
+        let count = |state| entries.iter().filter(|entry| MessageState::from(*entry) == state).count();
         let segments = inspection.segments();
         let sum = |octets: fn(&Segment) -> u64| segments.iter().map(octets).sum::<u64>();
         let live_octets = sum(|segment| segment.live_octets);
         Ok(StatJson {
             messages: entries.len(),
-            ready: count(State::Ready),
-            deferred: count(State::Deferred),
-            held: count(State::Held),
-            dead: count(State::Dead),
+            ready: count(MessageState::Ready),
+            deferred: count(MessageState::Deferred),
+            held: count(MessageState::Held),
+            dead: count(MessageState::Dead),
             live_octets,
             dead_octets: sum(|segment| segment.used).saturating_sub(live_octets),
             segments: segments.len(),

@@ -8,12 +8,12 @@ use super::exit::Failure;
 use super::output::printed;
 use super::queue::{self, ask, print_json};
 use super::{ConfigFile, exit::Exit};
-use crate::admin::protocol::{self, Refused, Request};
+use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
 use crate::log::Foreign;
 
 /// Show the daemon in a few numbers.
 #[derive(Args)]
-pub(super) struct Status {
+pub(super) struct StatusCommand {
     #[command(flatten)]
     config: ConfigFile,
     /// One JSON object
@@ -21,10 +21,10 @@ pub(super) struct Status {
     json: bool,
 }
 
-impl Status {
+impl StatusCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let mut answer = None;
-        ask(&self.config, &Request::Status, |status: protocol::Status| {
+        ask(&self.config, &ControlRequest::Status, |status: protocol::DaemonStatus| {
             answer = Some(status);
             Ok(())
         })?;
@@ -36,9 +36,10 @@ impl Status {
     }
 }
 
-fn text(status: &protocol::Status) -> String {
-    let protocol::Status { version, pid, configuration, messages, ready, deferred, held, dead, .. } = status;
-    let protocol::Status { active, connections, relay, .. } = status;
+fn text(status: &protocol::DaemonStatus) -> String {
+    let protocol::DaemonStatus { version, pid, configuration, messages, ready, deferred, held, dead, .. } =
+        status;
+    let protocol::DaemonStatus { active, connections, relay, .. } = status;
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
          config  {}, in force since {}\n\
@@ -46,7 +47,7 @@ fn text(status: &protocol::Status) -> String {
          relay   {relay}, {connections} connections\n",
         configuration.path, configuration.since
     );
-    if let Some(Refused { at, why }) = &configuration.refused {
+    if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
     }
     if let Some(dead) = &status.newest_dead {
@@ -73,7 +74,7 @@ pub(super) fn held_line(why: &str) -> String {
 }
 
 /// The newest of so many dead messages, with what it was told.
-pub(super) fn dead_line(dead: usize, newest: &protocol::Message) -> String {
+pub(super) fn dead_line(dead: usize, newest: &protocol::QueuedMessage) -> String {
     format!("dead    newest of {dead}: {}", queue::text(newest))
 }
 
@@ -81,13 +82,13 @@ pub(super) fn dead_line(dead: usize, newest: &protocol::Message) -> String {
 mod tests {
     use super::*;
 
-    fn dead() -> protocol::Message {
+    fn dead() -> protocol::QueuedMessage {
         let reason = Some("550 5.7.1 null sender refused".to_owned());
-        protocol::Message {
+        protocol::QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
-            state: protocol::State::Dead,
+            state: protocol::MessageState::Dead,
             from: String::new(),
-            recipients: vec![protocol::Recipient { address: "ops@x".into(), reason: reason.clone() }],
+            recipients: vec![protocol::QueuedRecipient { address: "ops@x".into(), reason: reason.clone() }],
             size: 4096,
             arrived: "2026-11-21T02:10:00Z".into(),
             age: 7300,
@@ -98,13 +99,16 @@ mod tests {
 
     #[test]
     fn a_paused_relay_shows_why_and_when() {
-        let status = protocol::Status {
+        let status = protocol::DaemonStatus {
             version: "0.1.0".into(),
             pid: 42,
             configuration: protocol::Configuration {
                 path: "/etc/nullmta.toml".into(),
                 since: "2026-11-20T02:10:00Z".into(),
-                refused: Some(Refused { at: "2026-11-21T02:00:00Z".into(), why: "line 3: spool: x".into() }),
+                refused: Some(RefusedConfiguration {
+                    at: "2026-11-21T02:00:00Z".into(),
+                    why: "line 3: spool: x".into(),
+                }),
             },
             messages: 4,
             ready: 1,

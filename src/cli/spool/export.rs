@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use super::super::exit::{Exit, Failure};
 use super::super::output::say;
-use super::{Place, open_failure};
-use crate::admin::protocol::State;
+use super::{SpoolLocation, open_failure};
+use crate::admin::protocol::MessageState;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
 use crate::spool::inspect::Inspection;
 use crate::spool::{Content, Entry, Fate, Mark, Stored};
@@ -26,7 +26,7 @@ use crate::spool::{Content, Entry, Fate, Mark, Stored};
 #[derive(Args)]
 pub(in crate::cli) struct Export {
     #[command(flatten)]
-    place: Place,
+    place: SpoolLocation,
     /// Where to: a new directory, or an empty one
     #[arg(value_name = "DIR")]
     to: PathBuf,
@@ -133,7 +133,7 @@ fn sync(to: &Path) -> io::Result<()> {
 struct EnvelopeJson {
     id: String,
     /// Never `active`: there is no daemon.
-    state: State,
+    state: MessageState,
     /// When it was accepted (RFC 3339).
     arrived: String,
     /// `uid 1000`, `loopback` or `nullmta`.
