@@ -25,7 +25,7 @@ use crate::admin::protocol::{ControlRequest, QueuedMessage};
 use crate::listener::certificate::Certificate;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::secret::Secret;
-use crate::sink::{Event, Options, Sink, User};
+use crate::sink::{Sink, SinkEvent, SinkOptions, SinkUser};
 
 const MESSAGES: usize = 5;
 const PASSWORD: &str = "demo-password";
@@ -235,10 +235,10 @@ fn deliver(stage: &Stage, daemon: &Daemon) -> Result<BTreeMap<String, usize>, Fa
     Ok(counts)
 }
 
-async fn raise_relay(stage: &Stage) -> Result<(UnboundedReceiver<Event>, Stopper), Failure> {
+async fn raise_relay(stage: &Stage) -> Result<(UnboundedReceiver<SinkEvent>, Stopper), Failure> {
     let (tell, events) = unbounded_channel();
-    let users = vec![User { name: "demo".into(), password: Secret::new(PASSWORD.into()) }];
-    let options = Options { address: stage.relay, users, ..Options::new(stage.certificate.clone()) };
+    let users = vec![SinkUser { name: "demo".into(), password: Secret::new(PASSWORD.into()) }];
+    let options = SinkOptions { address: stage.relay, users, ..SinkOptions::new(stage.certificate.clone()) };
     let sink = Sink::bind(options, tell).await.map_err(failure("raise the relay"))?;
     let (stopper, stop) = stop_signal();
     tokio::spawn(sink.run(stop));
@@ -246,11 +246,11 @@ async fn raise_relay(stage: &Stage) -> Result<(UnboundedReceiver<Event>, Stopper
 }
 
 /// Counts messages by subject: until all have come, and then a moment longer for what must not come.
-async fn count(events: &mut UnboundedReceiver<Event>) -> BTreeMap<String, usize> {
+async fn count(events: &mut UnboundedReceiver<SinkEvent>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     let mut patience = PATIENCE;
     while let Ok(Some(event)) = tokio::time::timeout(patience, events.recv()).await {
-        if let Event::Received(received) = event {
+        if let SinkEvent::Received(received) = event {
             let content = received.content.read().unwrap_or_default();
             *counts.entry(subject(&content)).or_insert(0) += 1;
         }

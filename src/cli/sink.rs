@@ -19,7 +19,7 @@ use crate::listener::certificate::Certificate;
 use crate::listener::stop::stop_signal;
 use crate::log::Foreign;
 use crate::secret::Secret;
-use crate::sink::{self, Effect, Event, Fault, Options, Security, SinkError, User};
+use crate::sink::{self, FaultEffect, Security, SinkError, SinkEvent, SinkFault, SinkOptions, SinkUser};
 
 const FAULTS: &str = "\
 Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
@@ -57,10 +57,10 @@ pub(super) struct SinkCommand {
     key: Option<PathBuf>,
     /// Ask for AUTH, and take this user; other users of this host can read it, so no real secret
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user)]
-    users: Vec<User>,
+    users: Vec<SinkUser>,
     /// Do this instead of the duty; the first one that fits strikes
     #[arg(long = "fail", value_name = "FAULT")]
-    faults: Vec<Fault>,
+    faults: Vec<SinkFault>,
     /// Decides when faults with a percentage strike
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
@@ -82,10 +82,10 @@ enum SinkSecurity {
     None,
 }
 
-fn parse_user(text: &str) -> Result<User, &'static str> {
+fn parse_user(text: &str) -> Result<SinkUser, &'static str> {
     match text.split_once(':') {
         Some((name, password)) if !name.is_empty() && !password.is_empty() => {
-            Ok(User { name: name.into(), password: Secret::new(password.into()) })
+            Ok(SinkUser { name: name.into(), password: Secret::new(password.into()) })
         }
         _ => Err("expected NAME:PASSWORD"),
     }
@@ -103,7 +103,7 @@ impl SinkCommand {
         runtime.block_on(serve(options))
     }
 
-    fn into_options(self) -> Result<Options, Failure> {
+    fn into_options(self) -> Result<SinkOptions, Failure> {
         let certificate = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
                 let chain = TlsFile { setting: "--certificate", path: certificate };
@@ -112,7 +112,7 @@ impl SinkCommand {
             }
             _ => Certificate::self_made("localhost"),
         };
-        Ok(Options {
+        Ok(SinkOptions {
             address: self.listen,
             hostname: self.hostname,
             security: match self.tls {
@@ -131,7 +131,7 @@ impl SinkCommand {
     }
 }
 
-async fn serve(options: Options) -> Result<(), Failure> {
+async fn serve(options: SinkOptions) -> Result<(), Failure> {
     let os_error = |error: io::Error| Failure::new(Exit::OsError, error);
     let mut interrupted = signal(SignalKind::interrupt()).map_err(os_error)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(os_error)?;
@@ -164,7 +164,7 @@ fn refused(error: SinkError) -> Failure {
     Failure::new(exit, error)
 }
 
-async fn print_events(mut happened: UnboundedReceiver<Event>) -> Result<(), Failure> {
+async fn print_events(mut happened: UnboundedReceiver<SinkEvent>) -> Result<(), Failure> {
     while let Some(event) = happened.recv().await {
         print_line(&line(&event))?;
     }
@@ -178,9 +178,9 @@ fn print_line(line: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::IoError, format!("standard output: {error}")))
 }
 
-fn line(event: &Event) -> String {
+fn line(event: &SinkEvent) -> String {
     match event {
-        Event::Received(message) => {
+        SinkEvent::Received(message) => {
             let to: Vec<String> = message
                 .envelope
                 .recipients
@@ -196,13 +196,13 @@ fn line(event: &Event) -> String {
                 message.user.as_deref().map_or("none".into(), |user| Foreign(user).to_string()),
             )
         }
-        Event::Struck(phase, effect) => match effect {
-            Effect::Answer(reply) => format!("fault at {phase}: answered {reply}"),
-            Effect::Stall => format!("fault at {phase}: stalled"),
-            Effect::Drop => format!("fault at {phase}: dropped the connection"),
-            Effect::LoseReply => format!("fault at {phase}: stored, then dropped the connection"),
+        SinkEvent::Struck(phase, effect) => match effect {
+            FaultEffect::Answer(reply) => format!("fault at {phase}: answered {reply}"),
+            FaultEffect::Stall => format!("fault at {phase}: stalled"),
+            FaultEffect::Drop => format!("fault at {phase}: dropped the connection"),
+            FaultEffect::LoseReply => format!("fault at {phase}: stored, then dropped the connection"),
         },
-        Event::Trouble(why) => format!("trouble: {}", Foreign(why)),
+        SinkEvent::Trouble(why) => format!("trouble: {}", Foreign(why)),
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
         sink: SinkCommand,
     }
 
-    fn parse(arguments: &[&str]) -> Result<Options, String> {
+    fn parse(arguments: &[&str]) -> Result<SinkOptions, String> {
         let line = Line::try_parse_from(["sink"].iter().chain(arguments));
         line.map_err(|error| error.to_string())?.sink.into_options().map_err(|failure| failure.to_string())
     }

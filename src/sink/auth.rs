@@ -37,7 +37,7 @@ const ITERATIONS: u32 = 4096;
 
 /// One user.
 #[derive(Clone, Debug)]
-pub struct User {
+pub struct SinkUser {
     /// The authentication identity.
     pub name: String,
     /// The password.
@@ -46,28 +46,28 @@ pub struct User {
 
 /// Who may send, ready for any number of exchanges.
 #[derive(Clone)]
-pub struct Users(Arc<SASLConfig>);
+pub struct SinkUsers(Arc<SASLConfig>);
 
-impl Users {
+impl SinkUsers {
     /// Derives what SCRAM needs of each password; some milliseconds each.
-    pub fn new(users: &[User]) -> Result<Self, String> {
+    pub fn new(users: &[SinkUser]) -> Result<Self, String> {
         let known = users.iter().map(Known::new).collect::<Result<_, _>>()?;
         SASLConfig::builder()
             .with_registry(Registry::with_mechanisms(&REGISTRY))
             .with_callback(Verifier(known))
-            .map(Users)
+            .map(SinkUsers)
             .map_err(|error| error.to_string())
     }
 
     /// Begins an exchange: it, unless it has failed, and what is to be said.
-    pub fn start(&self, mechanism: &str, initial: Option<&[u8]>) -> (Option<Exchange>, AuthStep) {
+    pub fn start(&self, mechanism: &str, initial: Option<&[u8]>) -> (Option<AuthExchange>, AuthStep) {
         let started = Mechname::parse(mechanism.as_bytes())
             .ok()
             .and_then(|name| SASLServer::<Proven>::new(Arc::clone(&self.0)).start_suggested(name).ok());
         let Some(session) = started else {
             return (None, AuthStep::Failed);
         };
-        let mut exchange = Exchange { session, gs2_header_due: true, told_everything: false };
+        let mut exchange = AuthExchange { session, gs2_header_due: true, told_everything: false };
         let server_first = exchange.session.are_we_first();
         let step = match (server_first, initial) {
             (false, Some(response)) => exchange.step(Some(response)),
@@ -83,14 +83,14 @@ impl Users {
     }
 }
 
-impl fmt::Debug for Users {
+impl fmt::Debug for SinkUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Users(…)")
     }
 }
 
 /// An exchange under way.
-pub struct Exchange {
+pub struct AuthExchange {
     session: Session<Proven>,
     /// The client has sent nothing yet; its first SCRAM message begins with two parts of their own shape.
     gs2_header_due: bool,
@@ -98,7 +98,7 @@ pub struct Exchange {
     told_everything: bool,
 }
 
-impl Exchange {
+impl AuthExchange {
     /// Takes the client's response. Unless this is a challenge again, the exchange is over.
     pub fn respond(&mut self, response: &[u8]) -> AuthStep {
         if self.told_everything { self.outcome() } else { self.step(Some(response)) }
@@ -146,12 +146,12 @@ impl Validation for Proven {
 
 /// A user, with what each SCRAM mechanism keeps of the password.
 struct Known {
-    user: User,
+    user: SinkUser,
     scram: [ScramKeys; 3],
 }
 
 impl Known {
-    fn new(user: &User) -> Result<Self, String> {
+    fn new(user: &SinkUser) -> Result<Self, String> {
         let scram = [
             ScramKeys::derive(&SHA1, user.password.expose())?,
             ScramKeys::derive(&SHA256, user.password.expose())?,

@@ -3,23 +3,23 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::fault::{Effect, Phase};
+use super::fault::{FaultEffect, SinkPhase};
 use crate::envelope::Envelope;
 
 /// What happens at a sink.
 #[derive(Debug)]
-pub enum Event {
+pub enum SinkEvent {
     /// A message is kept; unless a fault takes the reply, its 250 follows.
-    Received(Received),
+    Received(ReceivedMessage),
     /// A fault has struck.
-    Struck(Phase, Effect),
+    Struck(SinkPhase, FaultEffect),
     /// A message could not be kept, or a connection not be taken.
     Trouble(String),
 }
 
 /// A message as the sink took it.
 #[derive(Debug)]
-pub struct Received {
+pub struct ReceivedMessage {
     /// How the reply named it; the file's name, where there is one.
     pub id: String,
     /// The envelope, without the recipients that a fault refused.
@@ -29,24 +29,24 @@ pub struct Received {
     /// Who has authenticated.
     pub user: Option<String>,
     /// Its octets.
-    pub content: Content,
+    pub content: ReceivedContent,
 }
 
 /// Where the octets of a message are.
 #[derive(Debug)]
-pub enum Content {
+pub enum ReceivedContent {
     /// Here.
     Memory(Vec<u8>),
     /// In this file.
     File(PathBuf),
 }
 
-impl Content {
+impl ReceivedContent {
     /// The octets, as they came.
     pub fn read(self) -> io::Result<Vec<u8>> {
         match self {
-            Content::Memory(octets) => Ok(octets),
-            Content::File(path) => std::fs::read(path),
+            ReceivedContent::Memory(octets) => Ok(octets),
+            ReceivedContent::File(path) => std::fs::read(path),
         }
     }
 }

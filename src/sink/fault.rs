@@ -1,6 +1,6 @@
 //! Faults: what the sink does instead of its duty, where in a session, to whom, and how often.
 //!
-//! Promises: a [`Fault`] that exists makes sense (`lose-reply` only at the dot, an address only at MAIL
+//! Promises: a [`SinkFault`] that exists makes sense (`lose-reply` only at the dot, an address only at MAIL
 //! and RCPT, a reply only of 4xx or 5xx); its text form reads back as the same fault; with the same
 //! seed the same events meet the same faults.
 //!
@@ -17,7 +17,7 @@ use crate::status::Status;
 
 /// Where in a session a fault strikes; named for what the client has just done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub enum SinkPhase {
     /// It has connected; nothing was said.
     Connect,
     /// It waits for the greeting.
@@ -42,40 +42,40 @@ pub enum Phase {
     Quit,
 }
 
-impl Phase {
+impl SinkPhase {
     /// Every phase, in the order of a session.
-    pub const ALL: [Phase; 11] = [
-        Phase::Connect,
-        Phase::Greeting,
-        Phase::Ehlo,
-        Phase::StartTls,
-        Phase::Auth,
-        Phase::Mail,
-        Phase::Rcpt,
-        Phase::Data,
-        Phase::Content,
-        Phase::Dot,
-        Phase::Quit,
+    pub const ALL: [SinkPhase; 11] = [
+        SinkPhase::Connect,
+        SinkPhase::Greeting,
+        SinkPhase::Ehlo,
+        SinkPhase::StartTls,
+        SinkPhase::Auth,
+        SinkPhase::Mail,
+        SinkPhase::Rcpt,
+        SinkPhase::Data,
+        SinkPhase::Content,
+        SinkPhase::Dot,
+        SinkPhase::Quit,
     ];
 
     const fn name(self) -> &'static str {
         match self {
-            Phase::Connect => "connect",
-            Phase::Greeting => "greeting",
-            Phase::Ehlo => "ehlo",
-            Phase::StartTls => "starttls",
-            Phase::Auth => "auth",
-            Phase::Mail => "mail",
-            Phase::Rcpt => "rcpt",
-            Phase::Data => "data",
-            Phase::Content => "content",
-            Phase::Dot => "dot",
-            Phase::Quit => "quit",
+            SinkPhase::Connect => "connect",
+            SinkPhase::Greeting => "greeting",
+            SinkPhase::Ehlo => "ehlo",
+            SinkPhase::StartTls => "starttls",
+            SinkPhase::Auth => "auth",
+            SinkPhase::Mail => "mail",
+            SinkPhase::Rcpt => "rcpt",
+            SinkPhase::Data => "data",
+            SinkPhase::Content => "content",
+            SinkPhase::Dot => "dot",
+            SinkPhase::Quit => "quit",
         }
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for SinkPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Phase {
 
 /// What the sink does where a fault strikes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum FaultEffect {
     /// Answers this 4xx or 5xx reply; 421 closes the connection behind it.
     Answer(Reply),
     /// Says nothing more and keeps the connection open.
@@ -96,28 +96,28 @@ pub enum Effect {
 
 /// A fault that waits to strike.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    phase: Phase,
+pub struct SinkFault {
+    phase: SinkPhase,
     address: Option<Box<str>>,
-    effect: Effect,
+    effect: FaultEffect,
     /// How often it may still strike; `None`: for ever.
     times: Option<u32>,
     /// How likely it strikes, of a hundred.
     percent: u8,
 }
 
-impl Fault {
+impl SinkFault {
     /// A fault that strikes every time; `None` where `effect` makes no sense at `phase`.
-    pub fn new(phase: Phase, effect: Effect) -> Option<Self> {
+    pub fn new(phase: SinkPhase, effect: FaultEffect) -> Option<Self> {
         let sensible = match &effect {
-            Effect::Answer(reply) => phase != Phase::Connect && (400..600).contains(&reply.code()),
-            Effect::LoseReply => phase == Phase::Dot,
-            Effect::Stall | Effect::Drop => true,
+            FaultEffect::Answer(reply) => phase != SinkPhase::Connect && (400..600).contains(&reply.code()),
+            FaultEffect::LoseReply => phase == SinkPhase::Dot,
+            FaultEffect::Stall | FaultEffect::Drop => true,
         };
-        sensible.then_some(Fault { phase, address: None, effect, times: None, percent: 100 })
+        sensible.then_some(SinkFault { phase, address: None, effect, times: None, percent: 100 })
     }
 
-    fn concerns(&self, phase: Phase, address: Option<&str>) -> bool {
+    fn concerns(&self, phase: SinkPhase, address: Option<&str>) -> bool {
         let spent = self.times == Some(0);
         let addressed = match &self.address {
             Some(wanted) => address.is_some_and(|given| wanted.eq_ignore_ascii_case(given)),
@@ -130,18 +130,18 @@ impl Fault {
 /// The faults of one sink and the dice they are thrown with.
 #[derive(Debug)]
 pub struct Faults {
-    waiting: Vec<Fault>,
+    waiting: Vec<SinkFault>,
     dice: fastrand::Rng,
 }
 
 impl Faults {
     /// `faults` in order of precedence; `seed` decides those that strike only at times.
-    pub fn new(faults: Vec<Fault>, seed: u64) -> Self {
+    pub fn new(faults: Vec<SinkFault>, seed: u64) -> Self {
         Faults { waiting: faults, dice: fastrand::Rng::with_seed(seed) }
     }
 
     /// Adds a fault, after those already there.
-    pub fn add(&mut self, fault: Fault) {
+    pub fn add(&mut self, fault: SinkFault) {
         self.waiting.push(fault);
     }
 
@@ -153,7 +153,7 @@ impl Faults {
     /// What strikes now, if anything: the first fault that concerns the event and is thrown.
     ///
     /// `address` is the mailbox of a MAIL or RCPT, empty for `<>`.
-    pub fn strike(&mut self, phase: Phase, address: Option<&str>) -> Option<Effect> {
+    pub fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
         let dice = &mut self.dice;
         let fault = self.waiting.iter_mut().find(|fault| {
             fault.concerns(phase, address) && (fault.percent == 100 || dice.u8(0..100) < fault.percent)
@@ -163,7 +163,7 @@ impl Faults {
     }
 }
 
-/// Why a text is no [`Fault`].
+/// Why a text is no [`SinkFault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFault {
     /// No `=` between phase and effect.
@@ -186,7 +186,7 @@ impl fmt::Display for BadFault {
             BadFault::NoEffect => f.write_str("expected PHASE=EFFECT, such as rcpt=451 or dot=drop*3"),
             BadFault::UnknownPhase => {
                 f.write_str("unknown phase: expected one of")?;
-                Phase::ALL.iter().try_for_each(|phase| write!(f, " {phase}"))
+                SinkPhase::ALL.iter().try_for_each(|phase| write!(f, " {phase}"))
             }
             BadFault::AddressNotHere => f.write_str("only mail and rcpt can be bound to an address"),
             BadFault::UnknownEffect => {
@@ -202,7 +202,7 @@ impl fmt::Display for BadFault {
 
 impl std::error::Error for BadFault {}
 
-impl FromStr for Fault {
+impl FromStr for SinkFault {
     type Err = BadFault;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -212,8 +212,8 @@ impl FromStr for Fault {
             None => (place, None),
         };
         let phase =
-            Phase::ALL.into_iter().find(|phase| phase.name() == name).ok_or(BadFault::UnknownPhase)?;
-        if address.is_some() && !matches!(phase, Phase::Mail | Phase::Rcpt) {
+            SinkPhase::ALL.into_iter().find(|phase| phase.name() == name).ok_or(BadFault::UnknownPhase)?;
+        if address.is_some() && !matches!(phase, SinkPhase::Mail | SinkPhase::Rcpt) {
             return Err(BadFault::AddressNotHere);
         }
         let (effect, percent) = split_count(effect, '%');
@@ -222,9 +222,9 @@ impl FromStr for Fault {
         if times == Some(0) || !(1..=100).contains(&percent) {
             return Err(BadFault::BadCount);
         }
-        let fault = Fault::new(phase, parse_effect(effect)?).ok_or(BadFault::EffectNotHere)?;
+        let fault = SinkFault::new(phase, parse_effect(effect)?).ok_or(BadFault::EffectNotHere)?;
         // In range: just checked.
-        Ok(Fault { address, times, percent: percent as u8, ..fault })
+        Ok(SinkFault { address, times, percent: percent as u8, ..fault })
     }
 }
 
@@ -234,12 +234,12 @@ fn split_count(text: &str, mark: char) -> (&str, Option<u32>) {
     split.map_or((text, None), |(front, count)| (front, Some(count)))
 }
 
-fn parse_effect(text: &str) -> Result<Effect, BadFault> {
+fn parse_effect(text: &str) -> Result<FaultEffect, BadFault> {
     match text {
-        "stall" => Ok(Effect::Stall),
-        "drop" => Ok(Effect::Drop),
-        "lose-reply" => Ok(Effect::LoseReply),
-        _ => parse_reply(text).map(Effect::Answer).ok_or(BadFault::UnknownEffect),
+        "stall" => Ok(FaultEffect::Stall),
+        "drop" => Ok(FaultEffect::Drop),
+        "lose-reply" => Ok(FaultEffect::LoseReply),
+        _ => parse_reply(text).map(FaultEffect::Answer).ok_or(BadFault::UnknownEffect),
     }
 }
 
@@ -272,17 +272,17 @@ fn usual_status(code: u16) -> Status {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SinkFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.phase)?;
         if let Some(address) = &self.address {
             write!(f, ":{address}")?;
         }
         match &self.effect {
-            Effect::Answer(reply) => write!(f, "={reply}")?,
-            Effect::Stall => f.write_str("=stall")?,
-            Effect::Drop => f.write_str("=drop")?,
-            Effect::LoseReply => f.write_str("=lose-reply")?,
+            FaultEffect::Answer(reply) => write!(f, "={reply}")?,
+            FaultEffect::Stall => f.write_str("=stall")?,
+            FaultEffect::Drop => f.write_str("=drop")?,
+            FaultEffect::LoseReply => f.write_str("=lose-reply")?,
         }
         if let Some(times) = self.times {
             write!(f, "*{times}")?;
@@ -298,7 +298,7 @@ impl fmt::Display for Fault {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Fault {
+    fn read(text: &str) -> SinkFault {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
@@ -343,38 +343,38 @@ mod tests {
             ("rcpt=451%101", BadFault::BadCount),
         ];
         for (text, expected) in cases {
-            assert_eq!(text.parse::<Fault>(), Err(expected), "{text}");
+            assert_eq!(text.parse::<SinkFault>(), Err(expected), "{text}");
         }
     }
 
     #[test]
     fn strikes_at_its_phase_and_as_often_as_told() {
         let mut faults = Faults::new(vec![read("dot=drop*2"), read("dot=stall*1"), read("rcpt=451")], 0);
-        assert_eq!(faults.strike(Phase::Mail, Some("a@example.org")), None);
-        let dots: Vec<_> = (0..4).map(|_| faults.strike(Phase::Dot, None)).collect();
-        assert_eq!(dots, [Some(Effect::Drop), Some(Effect::Drop), Some(Effect::Stall), None]);
-        assert!((0..100).all(|_| faults.strike(Phase::Rcpt, Some("a@example.org")).is_some()));
+        assert_eq!(faults.strike(SinkPhase::Mail, Some("a@example.org")), None);
+        let dots: Vec<_> = (0..4).map(|_| faults.strike(SinkPhase::Dot, None)).collect();
+        assert_eq!(dots, [Some(FaultEffect::Drop), Some(FaultEffect::Drop), Some(FaultEffect::Stall), None]);
+        assert!((0..100).all(|_| faults.strike(SinkPhase::Rcpt, Some("a@example.org")).is_some()));
         faults.clear();
-        assert_eq!(faults.strike(Phase::Rcpt, Some("a@example.org")), None);
+        assert_eq!(faults.strike(SinkPhase::Rcpt, Some("a@example.org")), None);
         faults.add(read("quit=drop"));
-        assert_eq!(faults.strike(Phase::Quit, None), Some(Effect::Drop));
+        assert_eq!(faults.strike(SinkPhase::Quit, None), Some(FaultEffect::Drop));
     }
 
     #[test]
     fn an_address_narrows_it() {
         let mut faults = Faults::new(vec![read("rcpt:bad@example.org=550"), read("mail:=451")], 0);
-        assert!(faults.strike(Phase::Rcpt, Some("BAD@example.ORG")).is_some());
-        assert!(faults.strike(Phase::Rcpt, Some("good@example.org")).is_none());
-        assert!(faults.strike(Phase::Rcpt, None).is_none());
-        assert!(faults.strike(Phase::Mail, Some("")).is_some(), "the null reverse-path");
-        assert!(faults.strike(Phase::Mail, Some("good@example.org")).is_none());
+        assert!(faults.strike(SinkPhase::Rcpt, Some("BAD@example.ORG")).is_some());
+        assert!(faults.strike(SinkPhase::Rcpt, Some("good@example.org")).is_none());
+        assert!(faults.strike(SinkPhase::Rcpt, None).is_none());
+        assert!(faults.strike(SinkPhase::Mail, Some("")).is_some(), "the null reverse-path");
+        assert!(faults.strike(SinkPhase::Mail, Some("good@example.org")).is_none());
     }
 
     #[test]
     fn chance_follows_the_seed() {
         let throws = |seed| -> Vec<bool> {
             let mut faults = Faults::new(vec![read("dot=drop%30")], seed);
-            (0..1000).map(|_| faults.strike(Phase::Dot, None).is_some()).collect()
+            (0..1000).map(|_| faults.strike(SinkPhase::Dot, None).is_some()).collect()
         };
         assert_eq!(throws(7), throws(7));
         assert_ne!(throws(7), throws(8));

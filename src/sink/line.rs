@@ -13,19 +13,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Whether a connection has been hung up on.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line(Arc<AtomicBool>);
+pub(super) struct Hangup(Arc<AtomicBool>);
 
-impl Line {
+impl Hangup {
     /// From the next read on, the client seems to have gone.
     pub(super) fn hang_up(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// The stream with its [`Line`].
+/// The stream with its [`Hangup`].
 pub(super) struct Hangable<S> {
     pub(super) stream: S,
-    pub(super) line: Line,
+    pub(super) line: Hangup,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Hangable<S> {

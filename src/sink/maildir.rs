@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! 1. A file in `new/` is whole: written in `tmp/`, synced, and only then renamed.
-//! 2. [`Draft::deliver`] returns after `new/` itself was synced: what was delivered survives power loss.
+//! 2. [`MaildirDraft::deliver`] returns after `new/` itself was synced: what was delivered survives power loss.
 //! 3. A draft that is dropped leaves nothing behind; one that a crash leaves stays in `tmp/`, where no
 //!    reader looks.
 //!
@@ -30,7 +30,7 @@ pub struct Maildir {
 
 /// A message while it is written to `tmp/`.
 #[derive(Debug)]
-pub struct Draft {
+pub struct MaildirDraft {
     file: Option<File>,
     root: Arc<Path>,
     name: String,
@@ -50,10 +50,10 @@ impl Maildir {
     }
 
     /// Begins a message.
-    pub async fn draft(&self) -> io::Result<Draft> {
+    pub async fn draft(&self) -> io::Result<MaildirDraft> {
         let name = self.fresh_name();
         let file = File::create_new(self.root.join("tmp").join(&name)).await?;
-        Ok(Draft { file: Some(file), root: Arc::clone(&self.root), name })
+        Ok(MaildirDraft { file: Some(file), root: Arc::clone(&self.root), name })
     }
 
     /// Sorts by arrival, and is unique as long as the clock and process ids are.
@@ -65,7 +65,7 @@ impl Maildir {
     }
 }
 
-impl Draft {
+impl MaildirDraft {
     /// The name of the file it will be.
     pub fn name(&self) -> &str {
         &self.name
@@ -104,7 +104,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for MaildirDraft {
     fn drop(&mut self) {
         if self.file.is_some() {
             // Best effort: a file left in tmp/ is no message, and readers of a Maildir clear it away.

@@ -3,9 +3,9 @@
 //! Promises:
 //! 1. It listens on loopback addresses only, and takes mail for anyone and delivers it to nobody.
 //! 2. A message is acknowledged only once it is durable in the Maildir, if there is one, and told as
-//!    an [`Event`]; octet for octet as it came.
+//!    a [`SinkEvent`]; octet for octet as it came.
 //! 3. STARTTLS, AUTH and the dialogue are those of a real relay (the session core and the driver are the
-//!    daemon's own), until a [`Fault`] strikes.
+//!    daemon's own), until a [`SinkFault`] strikes.
 //! 4. Faults can be changed while it runs ([`FaultSwitch`]); they hold for sessions under way too.
 //!
 //! Fails: [`SinkError`] where it cannot begin; a message that cannot be kept is refused with 451 4.3.0.
@@ -31,10 +31,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
-pub use auth::User;
-pub use event::{Content, Event, Received};
-pub use fault::{BadFault, Effect, Fault, Phase};
-pub use options::{Options, Security};
+pub use auth::SinkUser;
+pub use event::{ReceivedContent, ReceivedMessage, SinkEvent};
+pub use fault::{BadFault, FaultEffect, SinkFault, SinkPhase};
+pub use options::{Security, SinkOptions};
 
 use crate::listener::backend::{BoxStream, Stream};
 use crate::listener::certificate::Certificate;
@@ -42,11 +42,11 @@ use crate::listener::drive::{Connection, Pace, drive};
 use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Policy, Session};
 use crate::tls_faults::{Peer, connection};
-use auth::Users;
+use auth::SinkUsers;
 use fault::Faults;
-use line::{Hangable, Line};
+use line::{Hangable, Hangup};
 use maildir::Maildir;
-use session::{Host, stall};
+use session::{SinkBackend, stall};
 
 /// A sink waits for its clients longer than they do for it.
 const PACE: Pace = Pace::even(Duration::from_secs(3600));
@@ -94,25 +94,25 @@ impl std::error::Error for SinkError {}
 /// What the sessions of one sink share.
 struct Shared {
     certificate: Certificate,
-    users: Users,
+    users: SinkUsers,
     maildir: Option<Maildir>,
     envelope_fields: bool,
     faults: Mutex<Faults>,
-    events: UnboundedSender<Event>,
+    events: UnboundedSender<SinkEvent>,
     /// Names messages that no file names.
     sequence: AtomicU64,
 }
 
 impl Shared {
     /// The fault that strikes, which is told.
-    fn strike(&self, phase: Phase, address: Option<&str>) -> Option<Effect> {
+    fn strike(&self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
         // Faults are whole between any two statements that can panic.
         let effect = self.faults.lock().unwrap_or_else(PoisonError::into_inner).strike(phase, address)?;
-        self.tell(Event::Struck(phase, effect.clone()));
+        self.tell(SinkEvent::Struck(phase, effect.clone()));
         Some(effect)
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: SinkEvent) {
         // Nobody has to listen.
         let _ = self.events.send(event);
     }
@@ -130,13 +130,13 @@ impl Shared {
         client: String,
         stop: StopSignal,
     ) {
-        match self.strike(Phase::Connect, None) {
+        match self.strike(SinkPhase::Connect, None) {
             None => {}
-            Some(Effect::Stall) => return stall().await,
+            Some(FaultEffect::Stall) => return stall().await,
             Some(_) => return,
         }
-        let line = Line::default();
-        let host = Host::new(Arc::clone(&self), line.clone());
+        let line = Hangup::default();
+        let host = SinkBackend::new(Arc::clone(&self), line.clone());
         let mut session = Session::new(policy);
         let mut stream: BoxStream = Box::new(Hangable { stream, line });
         if security == Security::Implicit {
@@ -144,7 +144,7 @@ impl Shared {
                 Ok((secured, _)) => stream = secured,
                 Err(error) => {
                     let why = connection(Peer::SINK_CLIENT, &error);
-                    return self.tell(Event::Trouble(format!("TLS handshake: {why}")));
+                    return self.tell(SinkEvent::Trouble(format!("TLS handshake: {why}")));
                 }
             }
             session.tls_started();
@@ -159,7 +159,7 @@ pub struct FaultSwitch(Arc<Shared>);
 
 impl FaultSwitch {
     /// Adds a fault, behind those already there.
-    pub fn add(&self, fault: Fault) {
+    pub fn add(&self, fault: SinkFault) {
         self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).add(fault);
     }
 
@@ -180,7 +180,7 @@ pub struct Sink {
 
 impl Sink {
     /// Listens; clients wait in the backlog until [`Sink::run`]. What happens is told to `events`.
-    pub async fn bind(options: Options, events: UnboundedSender<Event>) -> Result<Sink, SinkError> {
+    pub async fn bind(options: SinkOptions, events: UnboundedSender<SinkEvent>) -> Result<Sink, SinkError> {
         let address = options.address;
         if !address.ip().is_loopback() {
             return Err(SinkError::NotLoopback(address));
@@ -193,7 +193,7 @@ impl Sink {
                 Some(opened.map_err(|source| SinkError::Maildir { path, source })?)
             }
         };
-        let users = Users::new(&options.users).map_err(SinkError::Users)?;
+        let users = SinkUsers::new(&options.users).map_err(SinkError::Users)?;
         let bound = |source| SinkError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let shared = Arc::new(Shared {
@@ -231,7 +231,7 @@ impl Sink {
                         sessions.spawn(self.session(stream, client, stop.clone()));
                     }
                     Err(error) => {
-                        self.shared.tell(Event::Trouble(format!("cannot accept a connection: {error}")));
+                        self.shared.tell(SinkEvent::Trouble(format!("cannot accept a connection: {error}")));
                         // Out of descriptors, as a rule: some come back when sessions end.
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }

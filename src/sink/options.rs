@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::auth::{MECHANISMS, User};
-use super::fault::Fault;
+use super::auth::{MECHANISMS, SinkUser};
+use super::fault::SinkFault;
 use crate::listener::certificate::Certificate;
 use crate::smtp::session::Policy;
 
@@ -21,7 +21,7 @@ pub enum Security {
 
 /// What a sink is to be.
 #[derive(Clone)]
-pub struct Options {
+pub struct SinkOptions {
     /// Where to listen: a loopback address; port 0 takes a free one.
     pub address: SocketAddr,
     /// How it names itself.
@@ -31,7 +31,7 @@ pub struct Options {
     /// What it shows in a handshake.
     pub certificate: Certificate,
     /// Who may send, after AUTH; empty: anyone, and AUTH is not offered.
-    pub users: Vec<User>,
+    pub users: Vec<SinkUser>,
     /// Where messages go; `None`: only to the events.
     pub maildir: Option<PathBuf>,
     /// Whether a message is kept with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
@@ -39,15 +39,15 @@ pub struct Options {
     /// Octets a message may have.
     pub max_message_size: u64,
     /// What it does instead of its duty.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<SinkFault>,
     /// Decides the faults that strike at times.
     pub seed: u64,
 }
 
-impl Options {
+impl SinkOptions {
     /// A sink on a free port of 127.0.0.1 that takes anything from anyone over STARTTLS.
     pub fn new(certificate: Certificate) -> Self {
-        Options {
+        SinkOptions {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             hostname: "localhost".into(),
             security: Security::StartTls,

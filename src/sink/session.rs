@@ -1,7 +1,7 @@
 //! One session of the sink: a backend that keeps what it is given, unless a fault strikes.
 //!
 //! Promises:
-//! 1. A message is acknowledged only with [`Stored`], which is made after its file is durable.
+//! 1. A message is acknowledged only with [`StoredProof`], which is made after its file is durable.
 //! 2. A fault shows where it was told to: the phases before it are answered as ever, and what depends on
 //!    a refused command is refused as a real relay refuses it (RCPT behind a refused MAIL 503, DATA with
 //!    no recipient left 554).
@@ -16,11 +16,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::Exchange;
-use super::fault::{Effect, Phase};
-use super::line::Line;
-use super::maildir::{Draft, Maildir};
-use super::{Content, Event, Received, Shared};
+use super::auth::AuthExchange;
+use super::fault::{FaultEffect, SinkPhase};
+use super::line::Hangup;
+use super::maildir::{Maildir, MaildirDraft};
+use super::{ReceivedContent, ReceivedMessage, Shared, SinkEvent};
 use crate::envelope::{Envelope, Recipient};
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
 use crate::smtp::command::Command;
@@ -33,21 +33,21 @@ const STALL: Duration = Duration::from_secs(3600);
 
 /// Proof that a message is where the sink keeps its messages.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredProof {
     id: String,
 }
 
-impl Durable for Stored {
+impl Durable for StoredProof {
     fn queue_id(&self) -> String {
         self.id.clone()
     }
 }
 
 /// The backend of one session.
-pub(super) struct Host {
+pub(super) struct SinkBackend {
     shared: Arc<Shared>,
-    line: Line,
-    exchange: Option<Exchange>,
+    line: Hangup,
+    exchange: Option<AuthExchange>,
     user: Option<String>,
     transaction: Transaction,
     /// What is said instead of the next reply, which a fault took the place of.
@@ -69,7 +69,7 @@ struct Transaction {
 }
 
 /// A message while it comes in.
-pub(super) struct Intake {
+pub(super) struct SinkIntake {
     envelope: Envelope,
     protocol: &'static str,
     begun: bool,
@@ -78,40 +78,40 @@ pub(super) struct Intake {
 
 enum Keep {
     Memory(Vec<u8>),
-    File(Draft),
+    File(MaildirDraft),
 }
 
-impl Host {
-    pub(super) fn new(shared: Arc<Shared>, line: Line) -> Self {
+impl SinkBackend {
+    pub(super) fn new(shared: Arc<Shared>, line: Hangup) -> Self {
         let transaction = Transaction::default();
-        Host { shared, line, exchange: None, user: None, transaction, instead: None }
+        SinkBackend { shared, line, exchange: None, user: None, transaction, instead: None }
     }
 
     /// The fault that strikes here. A stall has been sat out when this returns.
-    async fn strike(&mut self, phase: Phase, address: Option<&str>) -> Option<Effect> {
+    async fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
         let effect = self.shared.strike(phase, address)?;
-        if effect == Effect::Stall {
+        if effect == FaultEffect::Stall {
             stall().await;
-            return Some(Effect::Drop);
+            return Some(FaultEffect::Drop);
         }
         Some(effect)
     }
 
     /// The reply that a fault puts in the place of a good one; `None` hangs up.
-    fn reply_of(&self, effect: Effect, phase: Phase) -> Option<Reply> {
-        let Effect::Answer(reply) = effect else {
+    fn reply_of(&self, effect: FaultEffect, phase: SinkPhase) -> Option<Reply> {
+        let FaultEffect::Answer(reply) = effect else {
             self.line.hang_up();
             return None;
         };
         // RFC 5321 3.1: it says no more than that. 421 closes by itself.
-        if phase == Phase::Greeting {
+        if phase == SinkPhase::Greeting {
             self.line.hang_up();
         }
         Some(reply)
     }
 
     /// The same where a method of the backend has failed: the next reply is the fault's.
-    fn refusal_of(&mut self, effect: Effect, phase: Phase) -> Refusal {
+    fn refusal_of(&mut self, effect: FaultEffect, phase: SinkPhase) -> Refusal {
         let reply = self.reply_of(effect, phase);
         self.instead = Some(reply.map_or(Instead::Nothing, Instead::Reply));
         Refusal::LocalTrouble
@@ -136,49 +136,55 @@ impl Host {
     async fn answer_accepted(&mut self, command: &[u8], reply: Reply) -> Option<Reply> {
         let Some((phase, mailbox)) = phase_of(command) else { return Some(reply) };
         match phase {
-            Phase::Mail => self.transaction = Transaction::default(),
-            Phase::Rcpt => self.transaction.recipients += 1,
+            SinkPhase::Mail => self.transaction = Transaction::default(),
+            SinkPhase::Rcpt => self.transaction.recipients += 1,
             _ => {}
         }
-        if phase == Phase::Rcpt && self.transaction.mail_refused {
+        if phase == SinkPhase::Rcpt && self.transaction.mail_refused {
             return Some(no_mail());
         }
         let Some(effect) = self.strike(phase, mailbox.as_deref()).await else { return Some(reply) };
         match phase {
-            Phase::Mail => self.transaction.mail_refused = true,
-            Phase::Rcpt => self.transaction.refused.push(self.transaction.recipients - 1),
+            SinkPhase::Mail => self.transaction.mail_refused = true,
+            SinkPhase::Rcpt => self.transaction.refused.push(self.transaction.recipients - 1),
             _ => {}
         }
         self.reply_of(effect, phase)
     }
 
-    async fn begin(&self, envelope: Envelope, protocol: &'static str) -> io::Result<Intake> {
+    async fn begin(&self, envelope: Envelope, protocol: &'static str) -> io::Result<SinkIntake> {
         let head = if self.shared.envelope_fields { envelope_fields(&envelope) } else { Vec::new() };
         let keep = match &self.shared.maildir {
             None => Keep::Memory(head),
             Some(maildir) => Keep::File(begin_file(maildir, &head).await?),
         };
-        Ok(Intake { envelope, protocol, begun: false, keep })
+        Ok(SinkIntake { envelope, protocol, begun: false, keep })
     }
 
     /// Makes the message durable and tells of it.
-    async fn store(&self, intake: Intake) -> io::Result<Stored> {
-        let Intake { envelope, protocol, keep, .. } = intake;
+    async fn store(&self, intake: SinkIntake) -> io::Result<StoredProof> {
+        let SinkIntake { envelope, protocol, keep, .. } = intake;
         let (id, content) = match keep {
-            Keep::Memory(octets) => (self.shared.fresh_id(), Content::Memory(octets)),
-            Keep::File(draft) => (draft.name().to_owned(), Content::File(draft.deliver().await?)),
+            Keep::Memory(octets) => (self.shared.fresh_id(), ReceivedContent::Memory(octets)),
+            Keep::File(draft) => (draft.name().to_owned(), ReceivedContent::File(draft.deliver().await?)),
         };
         let user = self.user.clone();
-        self.shared.tell(Event::Received(Received { id: id.clone(), envelope, protocol, user, content }));
-        Ok(Stored { id })
+        self.shared.tell(SinkEvent::Received(ReceivedMessage {
+            id: id.clone(),
+            envelope,
+            protocol,
+            user,
+            content,
+        }));
+        Ok(StoredProof { id })
     }
 
     fn trouble(&self, error: &io::Error) -> Refusal {
-        self.shared.tell(Event::Trouble(error.to_string()));
+        self.shared.tell(SinkEvent::Trouble(error.to_string()));
         Refusal::LocalTrouble
     }
 
-    fn note_auth(&mut self, exchange: Option<Exchange>, step: &AuthStep) {
+    fn note_auth(&mut self, exchange: Option<AuthExchange>, step: &AuthStep) {
         self.exchange = exchange.filter(|_| matches!(step, AuthStep::Challenge(_)));
         if let AuthStep::Succeeded { user } = step {
             self.user = Some(user.clone());
@@ -186,23 +192,23 @@ impl Host {
     }
 }
 
-impl Backend for Host {
-    type Proof = Stored;
-    type Intake = Intake;
+impl Backend for SinkBackend {
+    type Proof = StoredProof;
+    type Intake = SinkIntake;
 
-    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<SinkIntake, Refusal> {
         let envelope = self.salvage(envelope)?;
-        if let Some(effect) = self.strike(Phase::Data, None).await {
-            return Err(self.refusal_of(effect, Phase::Data));
+        if let Some(effect) = self.strike(SinkPhase::Data, None).await {
+            return Err(self.refusal_of(effect, SinkPhase::Data));
         }
         self.begin(envelope, hello.protocol).await.map_err(|error| self.trouble(&error))
     }
 
-    async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
+    async fn write(&mut self, intake: &mut SinkIntake, octets: &[u8]) -> Result<(), Refusal> {
         if !std::mem::replace(&mut intake.begun, true)
-            && let Some(effect) = self.strike(Phase::Content, None).await
+            && let Some(effect) = self.strike(SinkPhase::Content, None).await
         {
-            return Err(self.refusal_of(effect, Phase::Content));
+            return Err(self.refusal_of(effect, SinkPhase::Content));
         }
         match &mut intake.keep {
             Keep::Memory(content) => {
@@ -213,11 +219,11 @@ impl Backend for Host {
         }
     }
 
-    async fn commit(&mut self, intake: Intake) -> Result<Stored, Refusal> {
-        let effect = self.strike(Phase::Dot, None).await;
-        let lose_reply = effect == Some(Effect::LoseReply);
+    async fn commit(&mut self, intake: SinkIntake) -> Result<StoredProof, Refusal> {
+        let effect = self.strike(SinkPhase::Dot, None).await;
+        let lose_reply = effect == Some(FaultEffect::LoseReply);
         if let Some(effect) = effect.filter(|_| !lose_reply) {
-            return Err(self.refusal_of(effect, Phase::Dot));
+            return Err(self.refusal_of(effect, SinkPhase::Dot));
         }
         let stored = self.store(intake).await.map_err(|error| self.trouble(&error))?;
         if lose_reply {
@@ -233,8 +239,8 @@ impl Backend for Host {
     }
 
     async fn auth_start(&mut self, mechanism: &str, initial_response: Option<&[u8]>) -> AuthStep {
-        if let Some(effect) = self.strike(Phase::Auth, None).await {
-            let _ = self.refusal_of(effect, Phase::Auth);
+        if let Some(effect) = self.strike(SinkPhase::Auth, None).await {
+            let _ = self.refusal_of(effect, SinkPhase::Auth);
             return AuthStep::Failed;
         }
         let (exchange, step) = self.shared.users.start(mechanism, initial_response);
@@ -253,8 +259,8 @@ impl Backend for Host {
         match (self.instead.take(), prompt) {
             (Some(Instead::Nothing), _) => None,
             (Some(Instead::Reply(instead)), _) => Some(instead),
-            (None, Prompt::Connection) => match self.strike(Phase::Greeting, None).await {
-                Some(effect) => self.reply_of(effect, Phase::Greeting),
+            (None, Prompt::Connection) => match self.strike(SinkPhase::Greeting, None).await {
+                Some(effect) => self.reply_of(effect, SinkPhase::Greeting),
                 None => Some(reply),
             },
             (None, Prompt::Command(command)) if reply.severity() == Severity::Positive => {
@@ -275,13 +281,13 @@ fn no_mail() -> Reply {
 }
 
 /// The phase of a command that has no method of its own in a backend, and the mailbox in it.
-fn phase_of(line: &[u8]) -> Option<(Phase, Option<String>)> {
+fn phase_of(line: &[u8]) -> Option<(SinkPhase, Option<String>)> {
     match Command::parse(line.trim_ascii_end()).ok()? {
-        Command::Ehlo(_) | Command::Helo(_) => Some((Phase::Ehlo, None)),
-        Command::StartTls => Some((Phase::StartTls, None)),
-        Command::Mail { envelope, .. } => Some((Phase::Mail, Some(envelope.reverse_path.to_string()))),
-        Command::Rcpt(recipient) => Some((Phase::Rcpt, Some(recipient.address.to_string()))),
-        Command::Quit => Some((Phase::Quit, None)),
+        Command::Ehlo(_) | Command::Helo(_) => Some((SinkPhase::Ehlo, None)),
+        Command::StartTls => Some((SinkPhase::StartTls, None)),
+        Command::Mail { envelope, .. } => Some((SinkPhase::Mail, Some(envelope.reverse_path.to_string()))),
+        Command::Rcpt(recipient) => Some((SinkPhase::Rcpt, Some(recipient.address.to_string()))),
+        Command::Quit => Some((SinkPhase::Quit, None)),
         _ => None,
     }
 }
@@ -295,7 +301,7 @@ fn envelope_fields(envelope: &Envelope) -> Vec<u8> {
     fields.into_bytes()
 }
 
-async fn begin_file(maildir: &Maildir, head: &[u8]) -> io::Result<Draft> {
+async fn begin_file(maildir: &Maildir, head: &[u8]) -> io::Result<MaildirDraft> {
     let mut draft = maildir.draft().await?;
     draft.write(head).await?;
     Ok(draft)

@@ -94,27 +94,27 @@ impl<S: Stream> Client<S> {
     }
 }
 
-fn options() -> Options {
+fn options() -> SinkOptions {
     // Made once: it is the slow part.
     static CERTIFICATE: std::sync::LazyLock<Certificate> =
         std::sync::LazyLock::new(|| Certificate::self_made("localhost").unwrap());
-    Options::new(CERTIFICATE.clone())
+    SinkOptions::new(CERTIFICATE.clone())
 }
 
-fn plain(faults: &[&str]) -> Options {
+fn plain(faults: &[&str]) -> SinkOptions {
     let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
-    Options { security: Security::None, faults, ..options() }
+    SinkOptions { security: Security::None, faults, ..options() }
 }
 
 /// A sink whose sessions run over a duplex, and what it tells.
 struct Bench {
     sink: Sink,
-    events: UnboundedReceiver<Event>,
+    events: UnboundedReceiver<SinkEvent>,
     stop: (Stopper, StopSignal),
 }
 
 impl Bench {
-    async fn new(options: Options) -> Self {
+    async fn new(options: SinkOptions) -> Self {
         let (sender, events) = unbounded_channel();
         Bench { sink: Sink::bind(options, sender).await.unwrap(), events, stop: stop_signal() }
     }
@@ -128,10 +128,10 @@ impl Bench {
     }
 
     /// The messages kept since the last call.
-    fn received(&mut self) -> Vec<Received> {
+    fn received(&mut self) -> Vec<ReceivedMessage> {
         let mut received = Vec::new();
         while let Ok(event) = self.events.try_recv() {
-            if let Event::Received(message) = event {
+            if let SinkEvent::Received(message) = event {
                 received.push(message);
             }
         }
@@ -139,7 +139,7 @@ impl Bench {
     }
 }
 
-fn recipients(message: &Received) -> String {
+fn recipients(message: &ReceivedMessage) -> String {
     let addresses = message.envelope.recipients.iter().map(|recipient| recipient.address.local_part());
     addresses.collect::<Vec<_>>().join(" ")
 }
@@ -264,8 +264,8 @@ async fn faults_change_while_it_runs() {
     assert_eq!(bench.received().len(), 1);
 }
 
-fn users() -> Vec<User> {
-    vec![User { name: "apikey".into(), password: Secret::new("s3cret".into()) }]
+fn users() -> Vec<SinkUser> {
+    vec![SinkUser { name: "apikey".into(), password: Secret::new("s3cret".into()) }]
 }
 
 /// Shakes hands as a client that trusts nothing but the sink's own certificate.
@@ -301,7 +301,7 @@ async fn authenticate<S: Stream>(client: &mut Client<S>, mechanism: &str, passwo
 #[tokio::test(start_paused = true)]
 async fn auth_comes_after_tls_by_every_mechanism_and_before_mail() {
     for mechanism in auth::MECHANISMS {
-        let mut bench = Bench::new(Options { users: users(), ..options() }).await;
+        let mut bench = Bench::new(SinkOptions { users: users(), ..options() }).await;
         let mut client = bench.client();
         client.hear().await;
         let Heard::Reply(offered) = client.say("EHLO me\r\n").await else { panic!() };
@@ -342,7 +342,7 @@ async fn faults_at_starttls_and_auth() {
     ];
     for (fault, expected) in cases {
         let faults = vec![fault.parse().unwrap()];
-        let bench = Bench::new(Options { users: users(), faults, ..options() }).await;
+        let bench = Bench::new(SinkOptions { users: users(), faults, ..options() }).await;
         let mut client = bench.client();
         let mut codes = vec![client.hear().await.code(), client.say("EHLO me\r\n").await.code()];
         codes.push(client.say("STARTTLS\r\n").await.code());
@@ -360,7 +360,7 @@ async fn faults_at_starttls_and_auth() {
 
 #[tokio::test(start_paused = true)]
 async fn implicit_tls_speaks_no_octet_in_the_clear() {
-    let mut bench = Bench::new(Options { security: Security::Implicit, ..options() }).await;
+    let mut bench = Bench::new(SinkOptions { security: Security::Implicit, ..options() }).await;
     let stream = secure(bench.client().stream, bench.sink.shared.certificate.pem()).await;
     let mut client = Client::new(stream);
     assert_eq!(client.transact().await, "220 250 250 250 250 354 250 221");
@@ -381,7 +381,8 @@ async fn two_sessions_at_once_over_tcp_into_a_maildir() {
     let root = tempfile::tempdir().unwrap();
     let maildir = Some(root.path().to_owned());
     let (sender, mut events) = unbounded_channel();
-    let sink = Sink::bind(Options { maildir, envelope_fields: true, ..plain(&[]) }, sender).await.unwrap();
+    let sink =
+        Sink::bind(SinkOptions { maildir, envelope_fields: true, ..plain(&[]) }, sender).await.unwrap();
     let address = sink.address();
     let (stopper, stop) = stop_signal();
     let running = tokio::spawn(sink.run(stop));
@@ -410,7 +411,7 @@ async fn two_sessions_at_once_over_tcp_into_a_maildir() {
     running.await.unwrap();
     let mut told = BTreeSet::new();
     while let Some(event) = events.recv().await {
-        if let Event::Received(message) = event {
+        if let SinkEvent::Received(message) = event {
             told.insert(message.content.read().unwrap());
         }
     }
@@ -422,7 +423,7 @@ async fn two_sessions_at_once_over_tcp_into_a_maildir() {
 async fn what_cannot_be_kept_is_not_acknowledged() {
     let root = tempfile::tempdir().unwrap();
     let maildir = Some(root.path().to_owned());
-    let mut bench = Bench::new(Options { maildir, ..plain(&[]) }).await;
+    let mut bench = Bench::new(SinkOptions { maildir, ..plain(&[]) }).await;
     std::fs::remove_dir(root.path().join("new")).unwrap();
     assert_eq!(bench.client().transact().await, "220 250 250 250 250 354 451 221");
     assert!(bench.received().is_empty());
@@ -433,16 +434,16 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
 async fn only_what_works_is_begun() {
     let (sender, _events) = unbounded_channel();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:25"] {
-        let options = Options { address: address.parse().unwrap(), ..plain(&[]) };
+        let options = SinkOptions { address: address.parse().unwrap(), ..plain(&[]) };
         let refused = Sink::bind(options, sender.clone()).await.err().unwrap();
         assert!(matches!(refused, SinkError::NotLoopback(_)), "{refused}");
     }
     let first = Sink::bind(plain(&[]), sender.clone()).await.unwrap();
-    let options = Options { address: first.address(), ..plain(&[]) };
+    let options = SinkOptions { address: first.address(), ..plain(&[]) };
     let refused = Sink::bind(options, sender.clone()).await.err().unwrap();
     assert!(matches!(refused, SinkError::Bind { .. }), "{refused}");
     let file = tempfile::NamedTempFile::new().unwrap();
-    let options = Options { maildir: Some(file.path().to_owned()), ..plain(&[]) };
+    let options = SinkOptions { maildir: Some(file.path().to_owned()), ..plain(&[]) };
     let refused = Sink::bind(options, sender).await.err().unwrap();
     assert!(matches!(refused, SinkError::Maildir { .. }), "{refused}");
 }

@@ -8,10 +8,11 @@ const NAME: &str = "apikey";
 const PASSWORD: &str = "pässword, with = and ,";
 
 /// Made once: keys take some milliseconds.
-fn users() -> &'static Users {
-    static USERS: LazyLock<Users> = LazyLock::new(|| {
-        let other = User { name: "other".into(), password: Secret::new("other's".into()) };
-        Users::new(&[other, User { name: NAME.into(), password: Secret::new(PASSWORD.into()) }]).unwrap()
+fn users() -> &'static SinkUsers {
+    static USERS: LazyLock<SinkUsers> = LazyLock::new(|| {
+        let other = SinkUser { name: "other".into(), password: Secret::new("other's".into()) };
+        SinkUsers::new(&[other, SinkUser { name: NAME.into(), password: Secret::new(PASSWORD.into()) }])
+            .unwrap()
     });
     &USERS
 }
