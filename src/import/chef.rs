@@ -1,7 +1,7 @@
 //! The attributes of Chef's `postfix` cookbook, as JSON: a node's, a role's, or the `postfix` table alone.
 //!
-//! Promises: reads them as the files that the cookbook would write, and those as Postfix's own; reads no
-//! other file. Attributes of a role's `override_attributes` count before its `default_attributes`.
+//! Promises: the attributes are turned into the files that the cookbook would write, and these are imported as files of
+//! Postfix; no other file is read. `override_attributes` of a role take precedence over its `default_attributes`.
 //!
 //! Fails: text that is no JSON, with its line, and JSON without `postfix`.
 
@@ -18,11 +18,11 @@ use super::location::{ImportError, SourceLocation};
 use super::main_cf::Parameters;
 use super::postfix;
 
-/// Where attributes stand, the weakest first. The empty name is the document itself.
+/// The tables that hold attributes, the one with the lowest precedence first. The empty name is the document itself.
 const LEVELS: [&str; 7] =
     ["default", "default_attributes", "", "normal", "normal_attributes", "override", "override_attributes"];
 
-/// Tables that have an attribute of their own: it, the file, the parameter.
+/// Lookup tables that have an attribute of their own: the attribute, the file, and the parameter that names the file.
 const TABLES: [(&str, &str, &str); 6] = [
     ("sender_canonical_map_entries", "/etc/postfix/sender_canonical", "sender_canonical_maps"),
     ("recipient_canonical_map_entries", "/etc/postfix/recipient_canonical", "recipient_canonical_maps"),
@@ -34,7 +34,7 @@ const TABLES: [(&str, &str, &str); 6] = [
 
 const SASL_PASSWD: &str = "/etc/postfix/sasl_passwd";
 
-/// Carries what the attributes in `text` make of Postfix.
+/// Adds to `draft` the configuration of Postfix that the attributes in `text` describe.
 pub(super) fn carry(
     location: &SourceLocation,
     text: &str,
@@ -70,7 +70,7 @@ pub(super) fn carry(
     postfix::carry(&postfix::Source { parameters: &cookbook.parameters, files: &files, options }, draft)
 }
 
-/// What the cookbook would write.
+/// The files and parameters that the cookbook would write.
 struct Cookbook<'p> {
     location: &'p SourceLocation,
     parameters: Parameters,
@@ -102,7 +102,7 @@ impl Cookbook<'_> {
         Ok(())
     }
 
-    /// Puts a table where the parameter finds it.
+    /// Adds a lookup table, and sets the parameter that names it if it is not set yet.
     fn write(&mut self, file: &str, parameter: &str, lines: String) {
         if lines.is_empty() {
             return;
@@ -113,7 +113,8 @@ impl Cookbook<'_> {
         }
     }
 
-    /// `sasl`: one user for the relayhost, or a table of relays, each with `username` and `password`.
+    /// Returns the lines of `sasl_passwd` for the attribute `sasl`: one user for the relayhost, or a table of relays,
+    /// each with `username` and `password`.
     fn passwords(&self, attributes: &Map<String, Value>) -> Result<String, ImportError> {
         let mut lines = String::new();
         let sasl: BTreeMap<&String, &Value> = objects(attributes, "sasl").collect();
@@ -133,7 +134,7 @@ impl Cookbook<'_> {
         Ok(lines)
     }
 
-    /// A value as the cookbook writes it; `None` for null. It stays on its line.
+    /// Returns a value as the cookbook writes it, on one line; `None` for null.
     fn word(&self, value: &Value) -> Result<Option<String>, ImportError> {
         let word = match value {
             Value::Null => return Ok(None),
@@ -155,7 +156,7 @@ impl Cookbook<'_> {
     }
 }
 
-/// The entries of the table `name`; none where it is something else.
+/// Returns the entries of the table `name`; none if it is not a table.
 fn objects<'m>(
     attributes: &'m Map<String, Value>,
     name: &str,

@@ -1,8 +1,9 @@
-//! The configuration that is being made, and the account of what it was made of.
+//! The configuration that is being made, and the list of settings that became no key.
 //!
-//! Promise: what was read is either carried into a key, or stands in the account with the reason.
+//! Promise: each setting that was read either becomes (a part of) a key, or is listed with the reason why not. The names
+//! here say *carried* for the first and *accounted for* for the second.
 //!
-//! Not here: what is taken out again at the end (`finish.rs`), how it is written (`render.rs`).
+//! Not here: the keys that are removed again at the end (`finish.rs`), writing the text (`render.rs`).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,43 +12,43 @@ use super::location::SourceLocation;
 use super::main_cf::{Parameter, Parameters};
 use crate::secret::Secret;
 
-/// Everything that is to be written.
+/// The content of the new configuration file.
 #[derive(Default)]
 pub(super) struct ConfigDraft {
-    /// What belongs together is carried together, or not at all.
+    /// Keys in groups: the keys of one group are written together or not at all.
     pub(super) groups: Vec<Vec<DraftKey>>,
     pub(super) remarks: Vec<Remark>,
     pub(super) routes: Vec<Route>,
     /// The secret of `[auth]`.
     pub(super) secret: Option<Secret>,
-    /// All that were seen; none of them is shown.
+    /// All secrets that were read; none of them may appear in the text.
     pub(super) hidden: Vec<Secret>,
     pub(super) cited: BTreeSet<String>,
 }
 
-/// A key and its value.
+/// A key with its value.
 #[derive(Clone, Debug)]
 pub(super) struct DraftKey {
-    /// `relayhost`, or with its table: `tls.mode`, `relay.timeouts.dot`.
+    /// The full name, such as `relayhost`, `tls.mode` or `relay.timeouts.dot`.
     pub(super) name: &'static str,
     pub(super) value: DraftValue,
     pub(super) from: Vec<Cited>,
-    /// What a person should know about it.
+    /// Comments about the key for the person who reads the file.
     pub(super) advice: Vec<String>,
 }
 
-/// A value of the kinds that occur.
+/// The value of a key.
 #[derive(Clone, Debug)]
 pub(super) enum DraftValue {
     Text(String),
     Texts(Vec<String>),
     Number(u64),
     Flag(bool),
-    /// A table of its own: keys, their values, and where each is from.
+    /// A table of its own: each key with its values and the location that it was read from.
     Map(Vec<(String, Vec<String>, SourceLocation)>),
 }
 
-/// Something that was read: where, its name, and its value unless that must not be shown.
+/// A setting that was read: its location, its name, and its value unless that must not be shown.
 #[derive(Clone, Debug)]
 pub(super) struct Cited {
     pub(super) location: SourceLocation,
@@ -55,7 +56,7 @@ pub(super) struct Cited {
     pub(super) shown: Option<String>,
 }
 
-/// An entry of the account.
+/// A setting that became no key, with the reason; or a warning about no setting in particular.
 #[derive(Clone, Debug)]
 pub(super) struct Remark {
     pub(super) omission: Omission,
@@ -63,22 +64,22 @@ pub(super) struct Remark {
     pub(super) why: String,
 }
 
-/// What became of something that is in no key.
+/// The reason why a setting became no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Omission {
-    /// It is lost, and somebody should know.
+    /// nullmta cannot do this; a person should know.
     NotCarried,
-    /// Nothing needs to be said for it to be so.
+    /// nullmta does this without a key.
     AlreadySo,
 }
 
-/// A relay for some senders, and who we are to it.
+/// A relay for the mail of some senders, with the login there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) senders: Vec<String>,
     pub(super) relayhost: String,
     pub(super) username: Option<String>,
-    /// Where it is from, and where its secret is.
+    /// The locations of the route and of its secret.
     pub(super) locations: Vec<SourceLocation>,
 }
 
@@ -92,19 +93,19 @@ impl fmt::Display for Cited {
 }
 
 impl Cited {
-    /// An entry of a table, by its key.
+    /// Returns a citation of the table entry `key`.
     pub(super) fn entry(location: &SourceLocation, key: &str) -> Cited {
         Cited { location: location.clone(), name: key.into(), shown: Some("…".into()) }
     }
 }
 
 impl Parameters {
-    /// The setting of each of `names` that was set.
+    /// Returns a citation of each parameter in `names` that was set.
     pub(super) fn cited(&self, names: &[&str]) -> Vec<Cited> {
         names.iter().filter_map(|name| self.get(name)).map(|parameter| self.cite(parameter)).collect()
     }
 
-    /// `parameter`, as it may be shown.
+    /// Returns a citation of `parameter`, without its value if that may be secret.
     pub(super) fn cite(&self, parameter: &Parameter) -> Cited {
         Cited {
             location: parameter.location.clone(),
@@ -137,7 +138,7 @@ impl From<String> for DraftValue {
     }
 }
 
-/// One is written without brackets.
+/// A list of one text becomes a single text, which is written without brackets.
 impl From<Vec<String>> for DraftValue {
     fn from(mut texts: Vec<String>) -> DraftValue {
         match texts.pop() {
@@ -151,23 +152,23 @@ impl From<Vec<String>> for DraftValue {
 }
 
 impl ConfigDraft {
-    /// Carries `key`.
+    /// Adds `key`.
     pub(super) fn set(&mut self, key: DraftKey) {
         self.set_together(vec![key]);
     }
 
-    /// Carries all of `keys` or none.
+    /// Adds a group of keys, which are written together or not at all.
     pub(super) fn set_together(&mut self, keys: Vec<DraftKey>) {
         self.cited.extend(keys.iter().flat_map(|key| &key.from).map(|cited| cited.name.clone()));
         self.groups.push(keys);
     }
 
-    /// Accounts for what nullmta has no way to do.
+    /// Lists settings for something that nullmta cannot do.
     pub(super) fn not_carried(&mut self, about: Vec<Cited>, why: &str) {
         self.remark(Omission::NotCarried, about, why);
     }
 
-    /// Accounts for what is so without a key.
+    /// Lists settings for something that nullmta does without a key.
     pub(super) fn already_so(&mut self, about: Vec<Cited>, why: &str) {
         self.remark(Omission::AlreadySo, about, why);
     }
@@ -181,17 +182,17 @@ impl ConfigDraft {
         }));
     }
 
-    /// Says something that no setting stands for.
+    /// Adds a warning that concerns no setting in particular.
     pub(super) fn warn(&mut self, why: &str) {
         self.remarks.push(Remark { omission: Omission::NotCarried, about: None, why: why.into() });
     }
 
-    /// Whether the parameter `name` was accounted for.
+    /// Returns whether the parameter `name` became a key or was listed.
     pub(super) fn accounts_for(&self, name: &str) -> bool {
         self.cited.contains(name)
     }
 
-    /// Whether `key` is carried.
+    /// Returns whether the draft has the key `key`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.groups.iter().flatten().any(|carried| carried.name == key)
     }

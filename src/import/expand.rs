@@ -1,21 +1,21 @@
 //! Expansion of `$name` in values of `main.cf` (postconf(5)).
 //!
-//! Promises: ends, also for parameters that name each other. `$$` is a dollar; a name without a value is
-//! empty; `${name?text}`, `${name:text}`, `${name?{text}:{text}}`, `${{a} == {b}?{text}:{text}}`, and
-//! each of them with round brackets.
+//! Promises: expansion always ends, even for parameters that refer to each other. `$$` is a dollar sign; a name without
+//! a value is empty; also supported are `${name?text}`, `${name:text}`, `${name?{text}:{text}}`, `${{a} ==
+//! {b}?{text}:{text}}`, and each of them with round brackets.
 //!
-//! Fails: a message without any of the value, which may hold a secret.
+//! Fails: with a message that contains nothing of the value, which may hold a secret.
 
-/// How deep parameters may name parameters: more is a circle.
+/// How deep references may be nested. Deeper ones are taken for a circle.
 const DEEPEST: usize = 40;
 
-/// The longest value: more comes of a circle that doubles itself.
+/// The longest value, in octets. A longer one is taken for a circle that grows each time.
 const LONGEST: usize = 1 << 20;
 
-/// Gives the value of a parameter as it is written; `None` for one that has none.
+/// A function that returns the value of a parameter as it is written; `None` if it has none.
 pub(super) type Values<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// `text` with what it refers to put in.
+/// Returns `text` with each reference replaced by its value.
 pub(super) fn expand(text: &str, values: Values<'_>) -> Result<String, String> {
     expand_at(text, values, 0)
 }
@@ -39,7 +39,7 @@ fn expand_at(text: &str, values: Values<'_>, depth: usize) -> Result<String, Str
     Ok(expanded + rest)
 }
 
-/// What the reference behind a `$` stands for, and what follows it.
+/// Returns the value of the reference at the start of `text`, just after a `$`, and the text after the reference.
 fn reference<'t>(text: &'t str, values: Values<'_>, depth: usize) -> Result<(String, &'t str), String> {
     if let Some(behind) = text.strip_prefix('$') {
         return Ok(("$".into(), behind));
@@ -55,7 +55,7 @@ fn reference<'t>(text: &'t str, values: Values<'_>, depth: usize) -> Result<(Str
     Ok((value_of(name, values, depth)?, behind))
 }
 
-/// What stands inside `${…}`.
+/// Expands the inside of `${…}`.
 fn conditional(inside: &str, values: Values<'_>, depth: usize) -> Result<String, String> {
     let (holds, value, rest) = if inside.starts_with('{') {
         let (holds, rest) = comparison(inside, values, depth)?;
@@ -81,7 +81,7 @@ fn conditional(inside: &str, values: Values<'_>, depth: usize) -> Result<String,
     }
 }
 
-/// The text that `choice` has for a condition that `holds`; `wanted` is what its first text is for.
+/// Returns the text that `choice` selects: its first text if `holds` equals `wanted`, else its second one, if any.
 fn choose(choice: &str, wanted: bool, holds: bool) -> Result<Option<&str>, String> {
     let Some((first, rest)) = bracketed(choice.trim_start()).filter(|_| choice.trim_start().starts_with('{'))
     else {
@@ -95,7 +95,7 @@ fn choose(choice: &str, wanted: bool, holds: bool) -> Result<Option<&str>, Strin
     Ok(Some(bracketed(second).map_or(second, |(inside, _)| inside.trim())))
 }
 
-/// Whether `{a} op {b}` holds, and what follows it.
+/// Returns whether the comparison `{a} op {b}` at the start of `text` holds, and the text after it.
 fn comparison<'t>(text: &'t str, values: Values<'_>, depth: usize) -> Result<(bool, &'t str), String> {
     let malformed = || "expected `{value} == {value}` in `${…}`".to_owned();
     let (left, rest) = bracketed(text).ok_or_else(malformed)?;
@@ -124,7 +124,7 @@ fn value_of(name: &str, values: Values<'_>, depth: usize) -> Result<String, Stri
     values(name).map_or(Ok(String::new()), |value| expand_at(&value, values, depth + 1))
 }
 
-/// The names that `text` refers to.
+/// Returns the names of the parameters that `text` refers to.
 pub(super) fn names_in(text: &str) -> Vec<&str> {
     let begins = text.split('$').skip(1).map(|rest| rest.trim_start_matches(['{', '(', ' ']));
     begins.map(|rest| split_name(rest).0).filter(|name| !name.is_empty()).collect()
@@ -135,7 +135,7 @@ fn split_name(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// What the bracket that opens `text` holds, and what follows it.
+/// Returns the inside of the bracket at the start of `text`, and the text after it.
 fn bracketed(text: &str) -> Option<(&str, &str)> {
     let open = text.chars().next()?;
     let close = match open {

@@ -1,35 +1,34 @@
-//! The files that are imported: which one a path of the configuration means, and their text.
+//! Finds and reads the files that an imported configuration names.
 //!
-//! Promises: reads through the function it was given and in no other way. A configuration that was copied
-//! elsewhere (`/backup/web1/etc/postfix`) finds its own `/etc/aliases`, not this host's.
+//! Promises: files are read only through the function that was given. For a configuration that was copied elsewhere
+//! (`/backup/web1/etc/postfix`), `/etc/aliases` means the file in that copy, not the one of this host.
 //!
-//! Fails: a file that is not there is `Ok(None)`, for the caller to judge; one that cannot be read is an
-//! error.
+//! Fails: a file that does not exist is `Ok(None)`, and the caller decides; one that cannot be read is an error.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::location::{ImportError, SourceLocation};
 
-/// Gives the octets of the file at a path; [`io::ErrorKind::IsADirectory`] for a directory.
+/// A function that returns the octets of the file at a path; for a directory, [`io::ErrorKind::IsADirectory`].
 pub type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Where the paths that a configuration names are to be looked for.
+/// The files that a configuration can name, and where they are found now.
 pub(super) struct SourceFiles<'a> {
     read: Read<'a>,
-    /// What the configuration takes for its own directory.
+    /// The directory of the configuration on its own host, such as `/etc/postfix`.
     home: &'static str,
-    /// Where that directory is now.
+    /// The path of that directory here.
     directory: PathBuf,
-    /// Where `/` of its host is now.
+    /// The path here of what is `/` on its own host.
     root: PathBuf,
 }
 
-/// Prefixes that packages are installed under: `/usr/local/etc/postfix` is no copy of a host.
+/// Directories under which packages are installed: `/usr/local/etc/postfix` is not a copy from another host.
 const PREFIXES: [&str; 4] = ["/usr/local", "/usr/pkg", "/opt/local", "/opt/homebrew"];
 
 impl<'a> SourceFiles<'a> {
-    /// The files around `directory`, which its host calls `home`.
+    /// Returns the files around `directory`, which is called `home` on its own host.
     pub(super) fn new(directory: &Path, home: &'static str, read: Read<'a>) -> Self {
         let depth = Path::new(home).components().count() - 1;
         let root = match directory.ends_with(home.trim_start_matches('/')) {
@@ -41,7 +40,7 @@ impl<'a> SourceFiles<'a> {
         SourceFiles { read, home, directory: directory.into(), root: root.into() }
     }
 
-    /// Where the file is that the configuration calls `path`.
+    /// Returns the path here of the file that the configuration names as `path`.
     pub(super) fn at(&self, path: &str) -> PathBuf {
         let path = Path::new(path);
         if path.starts_with(&self.directory) {
@@ -54,12 +53,12 @@ impl<'a> SourceFiles<'a> {
         }
     }
 
-    /// The path of `name` in the configuration's own directory.
+    /// Returns the path of the file `name` in the directory of the configuration.
     pub(super) fn own(&self, name: &str) -> String {
         format!("{}/{name}", self.home)
     }
 
-    /// The text of the file at `path`; `None` when there is none. Octets that are not UTF-8 become U+FFFD,
+    /// Returns the text of the file at `path`; `None` if there is no such file. Octets that are not UTF-8 become U+FFFD,
     /// which `lines.rs` refuses outside comments.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, ImportError> {
         match (self.read)(&self.at(path)) {
@@ -69,7 +68,7 @@ impl<'a> SourceFiles<'a> {
         }
     }
 
-    /// `error`, with the path under which the file can be found now.
+    /// Returns `error` with the path where the file is found here.
     pub(super) fn located(&self, mut error: ImportError) -> ImportError {
         error.location.file = self.at(&error.location.file).display().to_string();
         error

@@ -1,7 +1,7 @@
-//! The last look at a draft before it is written.
+//! The last check of a draft before it is written.
 //!
-//! Promises: 1. a key that nullmta's own parser does not accept is not carried, and the parser's words are the reason;
-//! 2. a secret is in no key, no comment and no reason.
+//! Promises: 1. a key that nullmta's own parser refuses is left out, with the message of the parser as the reason;
+//! 2. no key, comment or reason contains a secret.
 //!
 //! Not here: how it is written (`render.rs`).
 
@@ -13,7 +13,7 @@ use super::render::render;
 use crate::config::{Config, Environment};
 
 impl ConfigDraft {
-    /// The text of the file. `start` is what an error is about when there is no relayhost to be had.
+    /// Returns the text of the file. `start` is the location of an error if there is no relayhost.
     pub(super) fn finish(
         mut self,
         origin: &str,
@@ -25,7 +25,7 @@ impl ConfigDraft {
         Ok(render(&self, origin))
     }
 
-    /// Promise 1.
+    /// Removes the keys that the parser refuses (promise 1).
     fn keep_what_is_accepted(&mut self, start: &SourceLocation, hostname: &str) -> Result<(), ImportError> {
         // Whether a relayhost is valid depends on the mode: they are one question.
         let (base, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.groups)
@@ -58,7 +58,7 @@ impl ConfigDraft {
         Ok(())
     }
 
-    /// What the parser has against the keys.
+    /// Returns the message with which the parser refuses the keys; `None` if it accepts them.
     fn refusal(&self, hostname: &str) -> Option<String> {
         let only_keys = ConfigDraft { groups: self.groups.clone(), ..ConfigDraft::default() };
         let environment = Environment { hostname: hostname.into() };
@@ -67,7 +67,7 @@ impl ConfigDraft {
         Some(refused.split_once(": ").map_or(refused.clone(), |(_, said)| said.into()))
     }
 
-    /// Promise 2, for values that were taken for harmless.
+    /// Removes every shown value that contains a secret (promise 2).
     fn hide_secrets(&mut self) {
         let hidden = &self.hidden;
         let holds_one = |text: &str| {

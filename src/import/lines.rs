@@ -1,20 +1,20 @@
-//! Logical lines, as all of Postfix's files have them.
+//! Logical lines, of which all files of Postfix consist.
 //!
-//! Promises: comments and blank lines are gone, also between a line and its continuation; a line that begins
-//! with white space continues the one before it; each logical line knows where it began.
+//! Promises: comments and blank lines are left out, also between a line and its continuation; a line that begins with
+//! white space continues the one before it; each logical line has the location where it begins.
 //!
 //! Fails: a continuation of nothing, and octets that are not UTF-8 outside comments.
 
 use super::location::{ImportError, SourceLocation};
 
-/// A logical line.
+/// A logical line: one line with its continuation lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LogicalLine {
     pub(super) location: SourceLocation,
     pub(super) text: String,
 }
 
-/// The logical lines of `text`, which was read from `file`.
+/// Returns the logical lines of `text`, which was read from `file`.
 pub(super) fn logical_lines(file: &str, text: &str) -> Result<Vec<LogicalLine>, ImportError> {
     let mut lines: Vec<LogicalLine> = Vec::new();
     for (index, physical) in text.lines().enumerate() {
@@ -38,7 +38,7 @@ pub(super) fn logical_lines(file: &str, text: &str) -> Result<Vec<LogicalLine>, 
     Ok(lines)
 }
 
-/// The items of a list: white space and commas part them, but not inside braces.
+/// Splits a list into its items at white space and commas, except inside braces.
 pub(super) fn items(list: &str) -> Vec<&str> {
     let mut items = Vec::new();
     let (mut start, mut depth) = (None, 0_usize);
@@ -62,7 +62,7 @@ pub(super) fn items(list: &str) -> Vec<&str> {
     items
 }
 
-/// The first word of `text`, and what stands behind it.
+/// Returns the first word of `text`, and the text after it.
 pub(super) fn first_word(text: &str) -> (&str, &str) {
     match text.split_once(|c: char| c.is_whitespace()) {
         Some((word, rest)) => (word, rest.trim()),

@@ -1,40 +1,40 @@
-//! Where something was read, and what is said when it cannot be used.
+//! The location of something that was read, and the error about it.
 //!
 //! Promises: an [`ImportError`] is one line with the file and, where there is one, the line; it quotes
 //! nothing of what it found there, since that may be a secret.
 
 use std::fmt;
 
-/// The directory whose files are called by their bare names.
+/// The directory whose files are named without their directory.
 const HOME: &str = "/etc/postfix/";
 
-/// A file, as its host names it, and a line in it.
+/// A file, by its path on its own host, and a line in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLocation {
-    /// The path on the host that the configuration is from.
+    /// The path on the host where the configuration comes from.
     pub file: String,
-    /// From 1; `None` for the file as a whole, and where lines mean nothing (JSON).
+    /// The line, counted from 1; `None` for the whole file, and for JSON, where lines mean nothing.
     pub line: Option<usize>,
 }
 
 impl SourceLocation {
-    /// The file as a whole.
+    /// Returns the location of the file as a whole.
     pub(super) fn file(file: &str) -> SourceLocation {
         SourceLocation { file: file.into(), line: None }
     }
 
-    /// One line of it.
+    /// Returns the location of one line of the file.
     pub(super) fn line(file: &str, line: usize) -> SourceLocation {
         SourceLocation { file: file.into(), line: Some(line) }
     }
 
-    /// An error here.
+    /// Returns an error at this location.
     pub(super) fn error(&self, message: impl Into<String>) -> ImportError {
         ImportError { location: self.clone(), message: message.into() }
     }
 }
 
-/// `main.cf:3`, `/etc/aliases:7`, `node.json`.
+/// Displays as `main.cf:3`, `/etc/aliases:7` or `node.json`.
 impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.file.strip_prefix(HOME).unwrap_or(&self.file))?;
@@ -42,10 +42,10 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// Why nothing was made. Displays as `/etc/postfix/main.cf:3: expected …`.
+/// The reason why an import failed. Displays as `/etc/postfix/main.cf:3: expected …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportError {
-    /// What it is about.
+    /// The location of the error.
     pub location: SourceLocation,
     /// What was expected, or what failed.
     pub message: String,

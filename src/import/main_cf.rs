@@ -1,9 +1,9 @@
-//! `main.cf`: parameters, where they were set, and what they amount to.
+//! `main.cf`: the parameters, the locations where they were set, and their values.
 //!
-//! Promises: the last definition counts, and the earlier ones are remembered; a parameter that is not set has
-//! Postfix's default where that decides anything here; a value that may hold a secret is never [`shown`].
+//! Promises: the last definition of a parameter counts, and the earlier ones are kept in a list; a parameter that is not
+//! set has the default of Postfix, if that matters here; a value that may hold a secret is never [`shown`].
 //!
-//! [`shown`]: Settings::shown
+//! [`shown`]: Parameters::shown
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use super::location::{ImportError, SourceLocation};
 pub(super) struct Parameter {
     pub(super) location: SourceLocation,
     pub(super) name: String,
-    /// As it is written.
+    /// The value as it is written.
     raw: String,
 }
 
-/// All that were set.
+/// All parameters that were set.
 #[derive(Default)]
 pub(super) struct Parameters {
     parameters: Vec<Parameter>,
@@ -28,7 +28,7 @@ pub(super) struct Parameters {
     hostname: String,
 }
 
-/// Postfix's defaults, where another value stands on them.
+/// Defaults of Postfix that other values depend on.
 const DEFAULTS: [(&str, &str); 16] = [
     ("alias_maps", "hash:/etc/aliases"),
     ("config_directory", "/etc/postfix"),
@@ -49,12 +49,12 @@ const DEFAULTS: [(&str, &str); 16] = [
 ];
 
 impl Parameters {
-    /// No parameters, on a host that calls itself `hostname`.
+    /// Returns an empty set of parameters for the host `hostname`.
     pub(super) fn of_host(hostname: &str) -> Parameters {
         Parameters { hostname: hostname.into(), ..Parameters::default() }
     }
 
-    /// Reads the text of `main.cf`.
+    /// Adds the parameters in `text`, the content of `main.cf`.
     pub(super) fn read(&mut self, file: &str, text: &str) -> Result<(), ImportError> {
         for line in logical_lines(file, text)? {
             let (name, value) = assignment(&line.text).ok_or_else(|| {
@@ -73,22 +73,22 @@ impl Parameters {
         self.parameters.push(Parameter { location, name: name.into(), raw: value.into() });
     }
 
-    /// The setting of `name`, where it was set.
+    /// Returns the parameter `name`; `None` if it was not set.
     pub(super) fn get(&self, name: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
-    /// In the order of the file.
+    /// Returns all parameters, in the order of the file.
     pub(super) fn all(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// Definitions that later ones made void.
+    /// Returns the definitions that a later one replaced.
     pub(super) fn overridden(&self) -> &[Parameter] {
         &self.overridden
     }
 
-    /// The value of `name`, expanded; the default where it is not set; else empty.
+    /// Returns the expanded value of `name`; its default if it is not set; empty if it has no default.
     pub(super) fn value(&self, name: &str) -> Result<String, ImportError> {
         let Some(raw) = self.raw(name) else { return Ok(String::new()) };
         let location = || {
@@ -100,24 +100,24 @@ impl Parameters {
             .map_err(|message| location().error(format!("{name}: {message}")))
     }
 
-    /// Whether `name` is `yes`.
+    /// Returns whether the value of `name` is `yes`.
     pub(super) fn is_yes(&self, name: &str) -> Result<bool, ImportError> {
         Ok(self.value(name)?.eq_ignore_ascii_case("yes"))
     }
 
-    /// Whether another parameter refers to `name`.
+    /// Returns whether another parameter refers to `name`.
     pub(super) fn is_referred_to(&self, name: &str) -> bool {
         self.parameters.iter().any(|parameter| names_in(&parameter.raw).contains(&name))
     }
 
-    /// The value of `parameter` as it may be shown: as written, on one line, and without secrets.
+    /// Returns the value of `parameter` as written, on one line; `None` if it may hold a secret.
     pub(super) fn shown(&self, parameter: &Parameter) -> Option<String> {
         let hidden = is_sensitive(&parameter.name) && !names_files(&parameter.raw)
             || self.sensitive_references().contains(parameter.name.as_str());
         (!hidden).then(|| parameter.raw.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// The parameters that sensitive ones refer to, at any distance, and that hold more than a path.
+    /// Returns the parameters that sensitive ones refer to, directly or indirectly, and that are more than a path.
     fn sensitive_references(&self) -> BTreeSet<&str> {
         let mut found: BTreeSet<&str> = BTreeSet::new();
         let sensitive = self.parameters.iter().filter(|parameter| is_sensitive(&parameter.name));
@@ -159,13 +159,13 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     valid.then_some((name, value.trim()))
 }
 
-/// Whether the value of `name` may hold a secret.
+/// Returns whether the value of `name` may hold a secret.
 pub(super) fn is_sensitive(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["passw", "secret", "token"].iter().any(|word| name.contains(word))
 }
 
-/// Whether a sensitive value only names files, as `hash:/etc/postfix/sasl_passwd` does.
+/// Returns whether a value only names files, as `hash:/etc/postfix/sasl_passwd` does, and so holds no secret itself.
 pub(super) fn names_files(value: &str) -> bool {
     let is_file = |item: &str| {
         let Some((kind, name)) = item.trim_start_matches("proxy:").split_once(':') else {

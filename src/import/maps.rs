@@ -1,11 +1,11 @@
-//! Lookup tables: `type:name`, and the text files behind them.
+//! Lookup tables of Postfix, named as `type:name`, and the text files that they are made from.
 //!
-//! Promises: a table of an indexed type (`hash:`, `lmdb:` …) is read from the text it was made of;
-//! entries stand in the order of their file, keys in lower case as Postfix folds them, and of two entries
-//! with one key the first counts.
+//! Promises: a table of an indexed type (`hash:`, `lmdb:` …) is read from the text file that it was made from; entries
+//! have the order of their file; keys are in lower case, as in Postfix; of two entries with the same key, the first one
+//! counts.
 //!
-//! Fails: a line that is no entry is an error with its file and line, and quotes nothing: the table may
-//! hold secrets. A table that cannot be had is no error but [`Unread`], with the reason.
+//! Fails: a line that is not an entry is an error with its file and line. The error quotes nothing, since the table may
+//! hold secrets. A table that cannot be read is not an error: it is [`Unread`], with the reason.
 
 use std::collections::HashSet;
 
@@ -15,16 +15,16 @@ use super::location::{ImportError, SourceLocation};
 use super::main_cf::Parameters;
 use super::pattern::{PostfixPattern, read_patterns};
 
-/// What a table answers with.
+/// A lookup table.
 pub(super) enum LookupTable {
-    /// The same for every key.
+    /// The same value for every key.
     Static(MapEntry),
-    /// Keys and values.
+    /// A value for each of some keys.
     Pairs(Vec<MapEntry>),
     /// The value of the first pattern that matches.
     Patterns(Vec<PostfixPattern>),
-    /// Nobody knows what: the table of this name cannot be had. It stands where it was listed, since what is behind it
-    /// was asked only for what it did not answer.
+    /// The table of this name cannot be read. It keeps its position in the list, because Postfix searches a later table
+    /// only if this one has no answer.
     Unread(String),
 }
 
@@ -36,27 +36,27 @@ pub(super) struct MapEntry {
     pub(super) value: String,
 }
 
-/// What became of the tables that a parameter lists.
+/// The lookup tables that a parameter lists.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) tables: Vec<LookupTable>,
     pub(super) unread: Vec<Unread>,
-    /// Entries whose key stood above in the same table: they never count.
+    /// Entries whose key occurred before in the same table. They never count.
     pub(super) repeated: Vec<MapEntry>,
 }
 
-/// A table that cannot be had.
+/// A table that cannot be read.
 pub(super) struct Unread {
-    /// Its type and name; of what stands in `main.cf` itself, the type alone.
+    /// Its type and name; only the type for a table that stands in `main.cf` itself.
     pub(super) name: String,
-    /// Why.
+    /// The reason.
     pub(super) why: String,
 }
 
 /// Types whose text file has a key and a value on each line.
 const KEYED: [&str; 7] = ["hash", "texthash", "btree", "lmdb", "dbm", "cdb", "sdbm"];
 
-/// How the lines of a keyed file are written.
+/// The form of the lines in a file of keys and values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// `key value`
@@ -65,7 +65,7 @@ pub(super) enum Shape {
     Aliases,
 }
 
-/// The tables that the parameter `name` lists.
+/// Reads the tables that the parameter `name` lists.
 pub(super) fn tables(
     parameters: &Parameters,
     name: &str,
@@ -169,13 +169,13 @@ fn inline(inner: Option<&str>, location: &SourceLocation) -> Result<Vec<MapEntry
     Ok(entries)
 }
 
-/// The first entry of each key, and the later ones.
+/// Splits `entries` into the first one of each key and the later ones.
 fn by_key(entries: Vec<MapEntry>) -> (Vec<MapEntry>, Vec<MapEntry>) {
     let mut seen = HashSet::new();
     entries.into_iter().partition(|entry| seen.insert(entry.key.clone()))
 }
 
-/// The entries of the text `file`, in its order; a key may stand there twice.
+/// Returns the entries in `text`, the content of `file`, in their order. A key may occur twice.
 pub(super) fn pairs(file: &str, text: &str, shape: Shape) -> Result<Vec<MapEntry>, ImportError> {
     let mut entries = Vec::new();
     for line in logical_lines(file, text)? {
@@ -201,7 +201,7 @@ fn add(entries: &mut Vec<MapEntry>, location: SourceLocation, key: &str, value: 
     entries.push(MapEntry { location, key: key.to_lowercase(), value: value.into() });
 }
 
-/// What `tables` answer for `key`; patterns are not asked.
+/// Returns the entry that `tables` have for `key`. Pattern tables are not searched.
 pub(super) fn lookup<'t>(tables: &'t [LookupTable], key: &str) -> Option<&'t MapEntry> {
     let key = key.to_lowercase();
     tables.iter().find_map(|table| match table {

@@ -1,7 +1,7 @@
-//! `master.cf`: what its services override.
+//! `master.cf`: the parameters that its services override.
 //!
-//! Promises: nothing in it is carried; each `-o` of a service that speaks SMTP is named, and so is each
-//! service that takes mail from the network.
+//! Promises: nothing in it becomes a key; each `-o` of a service that speaks SMTP is listed, and so is each service that
+//! accepts mail from the network.
 //!
 //! Fails: a line that is no service, with its line. No `master.cf` at all is fine.
 
@@ -11,7 +11,7 @@ use super::lines::{LogicalLine, logical_lines};
 use super::location::ImportError;
 use super::main_cf::{is_sensitive, names_files};
 
-/// Accounts for what `master.cf` overrides.
+/// Lists the parameters that `master.cf` overrides.
 pub(super) fn account(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let path = files.own("master.cf");
     let Some(text) = files.text(&path)? else { return Ok(()) };
@@ -47,7 +47,7 @@ fn account_for_service(line: &LogicalLine, draft: &mut ConfigDraft) -> Result<()
     Ok(())
 }
 
-/// `-o name=value`; names for the log are of no interest.
+/// Returns the name and value of each `-o name=value`, except names for the log.
 fn overrides<'l>(arguments: &[&'l str]) -> Vec<(&'l str, &'l str)> {
     let mut found = Vec::new();
     let mut arguments = arguments.iter();

@@ -1,13 +1,12 @@
-//! Import of another program's configuration: Postfix's, a Chef cookbook's attributes for it, msmtp's,
-//! nullmailer's, ssmtp's.
+//! Imports the configuration of another program: of Postfix, also as attributes of a Chef cookbook, of msmtp,
+//! nullmailer or ssmtp.
 //!
-//! Promises: 1. what comes out is accepted by `nullmta check` as far as that looks at no other file; 2.
-//! each key says what it was made of, and each setting that is in no key is named with the reason; 3. no
-//! secret is in the text, in an error or in a debug print; 4. pure: files are read through the function
-//! that is given.
+//! Promises: 1. `nullmta check` accepts the result, apart from files that the result names; 2. a comment above each key
+//! says which settings it was made from, and each setting that became no key is listed with the reason; 3. no secret
+//! is in the text, in an error or in a debug print; 4. pure: files are read through the function that is given.
 //!
-//! Fails: [`ImportError`], with file and line. Nothing is made then: half a configuration would send mail
-//! the wrong way.
+//! Fails: [`ImportError`], with file and line. There is no result then: half a configuration would send mail the wrong
+//! way.
 //!
 //! Not here: writing files (`cli/import.rs`), what the keys mean (`config/`).
 //!
@@ -49,7 +48,7 @@ use draft::ConfigDraft;
 use files::SourceFiles;
 use main_cf::Parameters;
 
-/// Whose configuration it is.
+/// The program whose configuration is imported, and the form that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceFormat {
     /// A directory with `main.cf`.
@@ -64,16 +63,16 @@ pub enum SourceFormat {
     Ssmtp,
 }
 
-/// What an import depends on beside the files.
+/// The arguments of an import, apart from the files.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportOptions<'a> {
-    /// The host's own name.
+    /// The name of this host.
     pub hostname: &'a str,
-    /// Where the caller will put the secret; `None` leaves that to a person.
+    /// The path where the caller will write the secret; `None` if a person will do that.
     pub secret_file: Option<&'a str>,
 }
 
-/// What came out.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
     /// The text of `nullmta.toml`.
@@ -82,7 +81,7 @@ pub struct Imported {
     pub secret: Option<Secret>,
 }
 
-/// Imports what `start` names, a file or a directory. `format` overrules what it looks like.
+/// Imports the configuration at `start`, a file or a directory. Without `format`, its name and content decide.
 pub fn import(
     start: &Path,
     format: Option<SourceFormat>,
@@ -105,7 +104,7 @@ pub fn import(
     Ok(Imported { toml: toml.map_err(|error| files.located(error))?, secret })
 }
 
-/// Fills `draft`; gives what an error is about that concerns all of it.
+/// Fills `draft`, and returns the location for errors that concern the configuration as a whole.
 fn begin(
     format: SourceFormat,
     file: &Path,
@@ -135,7 +134,7 @@ fn begin(
     Ok(location)
 }
 
-/// Files that say by their name what they are.
+/// File names that show the format.
 const NAMES: [(&str, SourceFormat); 7] = [
     ("main.cf", SourceFormat::Postfix),
     ("remotes", SourceFormat::Nullmailer),
@@ -146,7 +145,7 @@ const NAMES: [(&str, SourceFormat); 7] = [
     ("revaliases", SourceFormat::Ssmtp),
 ];
 
-/// The format of `start`, and the file to begin with.
+/// Returns the format of `start`, and the file to begin with.
 fn recognise(
     start: &Path,
     forced: Option<SourceFormat>,
@@ -176,7 +175,7 @@ fn recognise(
     format.map(|format| (format, start.to_owned())).ok_or_else(unknown)
 }
 
-/// What a text looks like.
+/// Returns the format that the content of a file suggests.
 fn by_content(text: &str) -> Option<SourceFormat> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let has_key = |key: &str| {

@@ -1,9 +1,9 @@
 //! `msmtprc`: the account `default`.
 //!
-//! Promises: an account has what `defaults` said before it, what the accounts it builds on said, and its
-//! own; other accounts with a `from` are per-sender relays.
+//! Promises: an account has the commands of the `defaults` before it, those of the accounts that it inherits from, and
+//! its own; other accounts with a `from` become per-sender relays.
 //!
-//! Fails: a line that is no command, with its line; an account that builds on none.
+//! Fails: a line that is not a command; an account that inherits from an unknown one.
 
 use super::ImportOptions;
 use super::draft::{Cited, ConfigDraft, DraftKey, Omission, Route};
@@ -29,7 +29,7 @@ struct Account {
     commands: Vec<Command>,
 }
 
-/// Commands that are in no key, and why.
+/// Commands that become no key, with the reasons.
 const REASONS: [(&str, Omission, &str); 22] = [
     ("tls_trust_file", AlreadySo, "the system's CA bundle is trusted"),
     (
@@ -59,14 +59,14 @@ const REASONS: [(&str, Omission, &str); 22] = [
     ("aliases", NotCarried, "rewrite.aliases has users and their addresses: copy them there"),
 ];
 
-/// Methods for which what stands beside the user is no password, and what becomes of them.
+/// Methods of authentication that use no password, with what is said about them.
 const NO_PASSWORD: [(&[&str], &str); 3] = [
     (&["oauthbearer", "xoauth2"], TOKENS),
     (&["gssapi", "ntlm"], "nullmta speaks SCRAM, PLAIN and LOGIN: [auth] has to be written by hand"),
     (&["external"], "the client certificate alone is no login in nullmta: [auth] has to be written by hand"),
 ];
 
-/// Carries the account `default` of `text`.
+/// Adds the account `default` in `text` to `draft`.
 pub(super) fn carry(
     location: &SourceLocation,
     text: &str,
@@ -123,7 +123,7 @@ fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
     Ok(accounts)
 }
 
-/// `account name` or `account name : base, base`.
+/// Returns the account that `account name` or `account name : base, base` begins.
 fn begun(
     location: &SourceLocation,
     value: &str,
@@ -146,7 +146,7 @@ fn unquoted(value: &str) -> &str {
 }
 
 impl Account {
-    /// The last command of that name.
+    /// Returns the last command of that name.
     fn get(&self, name: &str) -> Option<&Command> {
         self.commands.iter().rev().find(|command| command.name == name)
     }
@@ -155,7 +155,7 @@ impl Account {
         self.get(name).map(|command| command.value.as_str())
     }
 
-    /// A command without a value, or with `on`, switches on.
+    /// Returns whether a command is on: it has no value, or `on`.
     fn is_on(&self, name: &str, default: bool) -> bool {
         self.value(name).map_or(default, |value| value != "off")
     }
@@ -270,7 +270,8 @@ impl Account {
     }
 }
 
-/// Whom an account with that `from` is for: routes have no variables, but whole domains.
+/// Returns the sender, or the `@domain`, that an account with that `from` is for. Routes have no variables, but may name
+/// a whole domain.
 fn route_sender(from: &str) -> Option<String> {
     let is_fixed = |text: &str| !text.contains(['%', '*', '?']);
     let (user, domain) = from.rsplit_once('@')?;
@@ -281,7 +282,7 @@ fn route_sender(from: &str) -> Option<String> {
     }
 }
 
-/// `echo secret`
+/// Returns whether `command` only prints its argument, as `echo secret` does, and so contains the secret itself.
 fn prints_what_it_says(command: &str) -> bool {
     ["echo", "printf", "/bin/echo", "/usr/bin/printf"].contains(&first_word(command.trim()).0)
 }

@@ -1,35 +1,35 @@
-//! How Postfix writes where mail goes: `host`, `[host]`, `host:port`, `[ipv6:2001:db8::1]:587`,
+//! The forms in which Postfix names the next host for mail: `host`, `[host]`, `host:port`, `[ipv6:2001:db8::1]:587`,
 //! `smtp:[host]`.
 //!
-//! Not here: whether nullmta accepts it; that is for its own parser.
+//! Not here: whether nullmta accepts the host; its own parser decides that.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A nexthop.
+/// The next host for mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Nexthop {
-    /// As it is written: the key under which tables have it.
+    /// The text as it is written, which is also its key in lookup tables.
     pub(super) text: String,
-    /// A name, or an address without brackets.
+    /// The host name, or an address without brackets.
     pub(super) host: String,
-    /// Postfix's default is 25.
+    /// The port; the default of Postfix is 25.
     pub(super) port: u16,
     /// Whether Postfix looks up the MX records of the host.
     pub(super) wants_mx: bool,
 }
 
-/// Ports that people write by name.
+/// Ports with names.
 const PORTS: [(&str, u16); 6] =
     [("smtp", 25), ("submission", 587), ("submissions", 465), ("smtps", 465), ("ssmtp", 465), ("urd", 465)];
 
-/// The port that `text` names.
+/// Returns the port that `text` means, a name or a number.
 pub(super) fn port(text: &str) -> Option<u16> {
     let known = PORTS.iter().find(|(name, _)| *name == text).map(|(_, port)| *port);
     known.or_else(|| text.parse().ok())
 }
 
 impl Nexthop {
-    /// Reads `text`; a port that it lacks is `default_port`.
+    /// Parses `text`; without a port in it, `default_port` is used.
     pub(super) fn parse(text: &str, default_port: u16) -> Option<Nexthop> {
         let (host, behind, bracketed) = match text.strip_prefix('[') {
             Some(rest) => rest.split_once(']').map(|(host, behind)| (host, behind, true))?,
@@ -47,7 +47,7 @@ impl Nexthop {
         (!host.is_empty()).then(|| Nexthop { text: text.into(), host: host.into(), port, wants_mx })
     }
 
-    /// As nullmta writes it.
+    /// Returns the form that nullmta uses.
     pub(super) fn written(&self) -> String {
         match self.host.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]:{}", self.port),
@@ -55,7 +55,7 @@ impl Nexthop {
         }
     }
 
-    /// Whether it is on this host.
+    /// Returns whether this is a loopback address or `localhost`.
     pub(super) fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>().map(|address| address.is_loopback());
         address.unwrap_or_else(|_| self.host.eq_ignore_ascii_case("localhost"))

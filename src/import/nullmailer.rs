@@ -1,9 +1,9 @@
 //! nullmailer's directory: `remotes`, `me`, `defaultdomain`, `defaulthost`, `adminaddr` and the like.
 //!
-//! Promises: the relays of `remotes` are tried in their order, as nullmailer does. Nothing of `remotes`
-//! is shown but hosts, users and the names of options: passwords stand in its lines.
+//! Promises: the relays in `remotes` keep their order, as in nullmailer. From `remotes`, only hosts, users and the names
+//! of options are shown, since its lines hold passwords.
 //!
-//! Fails: a line of `remotes` that names no SMTP relay, with its line.
+//! Fails: a line of `remotes` that names no SMTP relay.
 
 use std::iter::Peekable;
 
@@ -24,17 +24,17 @@ struct Remote {
     username: Option<String>,
     password: Option<Secret>,
     ca_file: Option<String>,
-    /// Options that are in no key.
+    /// Options that become no key.
     left: Vec<String>,
 }
 
-/// Options whose value may be a word of its own.
+/// Options whose value may be a separate word.
 const WITH_VALUE: [&str; 4] = ["port", "user", "pass", "x509cafile"];
 
-/// Options that are in no key.
+/// Options that become no key.
 const NOT_CARRIED: [&str; 5] = ["insecure", "source", "x509certfile", "x509crlfile", "x509derfmt"];
 
-/// Files of one line that become one key.
+/// Files of one line that become a key.
 const FILES: [(&str, &str); 5] = [
     ("me", "listen.hostname"),
     ("helohost", "listen.hostname"),
@@ -43,11 +43,11 @@ const FILES: [(&str, &str); 5] = [
     ("doublebounceto", "queue.postmaster"),
 ];
 
-/// Files of one line, a number of seconds.
+/// Files of one line, with a number of seconds, that become a key.
 const SECONDS: [(&str, &str); 3] =
     [("queuelifetime", "queue.lifetime"), ("maxpause", "queue.retry-max"), ("pausetime", "queue.retry-min")];
 
-/// Files of one line that are in no key, and why.
+/// Files of one line that become no key, with the reasons.
 const NOT_CARRIED_FILES: [(&str, &str); 4] = [
     (
         "defaultdomain",
@@ -58,7 +58,7 @@ const NOT_CARRIED_FILES: [(&str, &str); 4] = [
     ("bouncefrom", "bounces are from <> and say MAILER-DAEMON in From"),
 ];
 
-/// Carries the directory, whose `remotes` is `text`.
+/// Adds the configuration in the directory to `draft`; `text` is the content of `remotes`.
 pub(super) fn carry(
     files: &SourceFiles<'_>,
     location: &SourceLocation,
@@ -96,7 +96,8 @@ pub(super) fn carry(
 }
 
 impl Remote {
-    /// Whether it is spoken to as `other` is: a secret is not offered to a relay that it was not for.
+    /// Returns whether login and encryption are the same as for `other`. A secret must not be offered to a relay that it
+    /// was not meant for.
     fn is_like(&self, other: &Remote) -> bool {
         let secret = |remote: &Remote| remote.password.as_ref().map(|secret| secret.expose().to_owned());
         self.username == other.username
@@ -139,7 +140,7 @@ fn remote(location: SourceLocation, line: &str) -> Result<Remote, ImportError> {
     Ok(remote)
 }
 
-/// The next option and its value: `--pass=x`, `pass=x` or `--pass x`.
+/// Returns the next option and its value, written as `--pass=x`, `pass=x` or `--pass x`.
 fn option(words: &mut Peekable<impl Iterator<Item = String>>) -> Option<(String, String)> {
     let word = words.next()?;
     let text = word.trim_start_matches('-');
@@ -150,7 +151,7 @@ fn option(words: &mut Peekable<impl Iterator<Item = String>>) -> Option<(String,
     })
 }
 
-/// The words of a line, as nullmailer takes it apart: `'a b'`, `"a \" b"` and `a\ b` are one each.
+/// Splits a line into words as nullmailer does: `'a b'`, `"a \" b"` and `a\ b` are one word each.
 fn split(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut chars = line.chars();
@@ -195,7 +196,7 @@ fn account_for_remotes(remotes: &[Remote], draft: &mut ConfigDraft) {
     }
 }
 
-/// What is in the place of an option and does not look like one may be a piece of a secret.
+/// Returns a citation of an option. The name of an unknown one is not shown, since it may be a piece of a secret.
 fn cited_option(location: &SourceLocation, name: &str) -> Cited {
     match NOT_CARRIED.contains(&name) {
         true => Cited::entry(location, name),
@@ -229,7 +230,7 @@ fn carry_files(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), I
     carry_admin(files, draft)
 }
 
-/// `adminaddr`: who gets the mail for users of this host, by either of its names.
+/// Adds `adminaddr`, the address that gets the mail for users of this host, under both names of the host.
 fn carry_admin(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let Some((address, cited)) = first_line(files, "adminaddr")? else { return Ok(()) };
     let mut domains = vec!["localhost".to_owned()];
@@ -241,7 +242,7 @@ fn carry_admin(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), I
     Ok(())
 }
 
-/// What a file says, if it says anything.
+/// Returns the first line of a file, unless it is empty.
 fn first_line(files: &SourceFiles<'_>, name: &str) -> Result<Option<(String, Vec<Cited>)>, ImportError> {
     let path = files.own(name);
     let Some(text) = files.text(&path)? else { return Ok(None) };

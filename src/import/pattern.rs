@@ -1,8 +1,8 @@
 //! Pattern tables, `regexp:` and `pcre:`, and their expressions in the syntax of the regex crate.
 //!
-//! Promises: an expression that comes out means what it meant (regexp_table(5), pcre_table(5)); what has no
-//! equivalent, such as back references, lookaround and basic regular expressions, comes out as the reason.
-//! Whether what comes out can be used at all is for the configuration's own parser to say.
+//! Promises: a translated expression has the meaning of the original (regexp_table(5), pcre_table(5)); for something
+//! without an equivalent, such as back references, lookaround and basic regular expressions, the reason is returned.
+//! Not here: whether the translated expression is valid; the parser of the configuration decides that.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -17,12 +17,12 @@ use super::location::{ImportError, SourceLocation};
 pub(super) struct PostfixPattern {
     pub(super) location: SourceLocation,
     pub(super) expression: Expression,
-    /// The patterns of each `if` that it stands behind, before its `endif`.
+    /// The patterns of each `if` block that encloses the line.
     pub(super) conditions: Vec<Expression>,
     pub(super) result: String,
 }
 
-/// An expression between its delimiters.
+/// The regular expression between the delimiters of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expression {
     text: String,
@@ -31,18 +31,18 @@ pub(super) struct Expression {
     is_pcre: bool,
 }
 
-/// What a pattern comes to that keeps the user and changes the domain.
+/// The meaning of a pattern that keeps the user and replaces the domain.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DomainMove {
     /// `@domain`
     pub(super) old: String,
     /// `@domain`
     pub(super) new: String,
-    /// It also is for longer domains that begin with `old`.
+    /// Whether it also matches longer domains that begin with `old`.
     pub(super) is_open: bool,
 }
 
-/// The patterns of the text `file`, a table of type `kind`.
+/// Returns the patterns in `text`, the content of `file`, a table of type `kind`.
 pub(super) fn read_patterns(file: &str, text: &str, kind: &str) -> Result<Vec<PostfixPattern>, ImportError> {
     let mut patterns = Vec::new();
     let mut conditions = Vec::new();
@@ -142,8 +142,8 @@ impl Expression {
         (whole && !self.negated && !key.is_empty()).then_some(key)
     }
 
-    /// `@domain` and what stands in its place, where `result` keeps the user and changes the domain:
-    /// `/^(.*)@old$/ $1@new`. Without the `$` it also is for every domain that begins so.
+    /// Returns the old and the new `@domain`, if `result` keeps the user and replaces the domain, as in
+    /// `/^(.*)@old$/ $1@new`. Without the `$`, every domain that begins with the old one matches, too.
     pub(super) fn as_domain_move(&self, result: &str) -> Option<DomainMove> {
         let text = self.text.strip_prefix('^').unwrap_or(&self.text);
         let users = ["(.*)@", "(.+)@", "([^@]+)@", "([^@]*)@"];
@@ -161,7 +161,7 @@ impl Expression {
         })
     }
 
-    /// This expression in the syntax of the regex crate, or why there is none.
+    /// Returns this expression in the syntax of the regex crate, or the reason why it has no equivalent.
     pub(super) fn translated(&self) -> Result<String, String> {
         if self.negated {
             return Err("rules for what does not match (`!`) have no equivalent".into());
@@ -185,7 +185,7 @@ impl Expression {
     }
 }
 
-/// Whether `|` may stand in `expression` outside its groups.
+/// Returns whether `expression` may have a `|` outside its groups.
 fn has_alternative(expression: &str) -> bool {
     let mut depth = 0_i32;
     let mut escaped = false;
@@ -203,7 +203,7 @@ fn has_alternative(expression: &str) -> bool {
             }))
 }
 
-/// `text` when it only matches itself.
+/// Returns the one text that the expression `text` matches; `None` if it may match several.
 fn literal(text: &str) -> Option<String> {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -217,7 +217,7 @@ fn literal(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// `$1`, `${1}` and `$(1)` of a result, as the regex crate writes them.
+/// Rewrites `$1`, `${1}` and `$(1)` in a result to the form of the regex crate.
 pub(super) fn translated_result(result: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = result;
@@ -244,7 +244,7 @@ pub(super) fn translated_result(result: &str) -> Result<String, String> {
     Ok(out + rest)
 }
 
-/// A translation that is under way.
+/// The state of a translation.
 struct Translation<'t> {
     rest: Peekable<Chars<'t>>,
     is_pcre: bool,

@@ -1,11 +1,11 @@
-//! The text of the file.
+//! Writes the text of the new configuration file.
 //!
-//! Promises: is TOML, whatever the values and comments hold; each key stands under what it was made of;
-//! what is in no key stands at the end, with the reasons.
+//! Promises: the text is valid TOML, whatever the values and comments contain; above each key stand the settings that it
+//! was made from; the settings that became no key are listed at the end, with the reasons.
 
 use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Remark, Route};
 
-/// The tables in the order of the file. Keys of the document come first, tables within tables last.
+/// The tables in the order of the file. Keys without a table come first, nested tables last.
 const TABLES: [&str; 11] = [
     "",
     "auth",
@@ -20,14 +20,14 @@ const TABLES: [&str; 11] = [
     "relay.timeouts",
 ];
 
-/// Its groups are the elements of an array of tables.
+/// The array of tables whose elements are the groups of these keys.
 const RULES: &str = "rewrite.header";
 
-/// How wide a comment may become, and how much of a value it shows.
+/// The width of a comment line, and the number of characters of a value that a comment shows.
 const WIDTH: usize = 100;
 const SHOWN: usize = 160;
 
-/// Writes `draft`, which was made out of `origin`.
+/// Returns the text of `draft`, which was made from the configuration at `origin`.
 pub(super) fn render(draft: &ConfigDraft, origin: &str) -> String {
     let mut text = String::new();
     let made = format!("Made by `nullmta import-postfix` out of {origin}.");
@@ -51,7 +51,7 @@ pub(super) fn render(draft: &ConfigDraft, origin: &str) -> String {
     text
 }
 
-/// A key whose value is a table opens that table.
+/// Returns the table that `key` is written in. A key whose value is a table is the heading of that table.
 fn table_of(key: &DraftKey) -> &str {
     match (&key.value, key.name.rsplit_once('.')) {
         (DraftValue::Map(_), _) => key.name,
@@ -115,7 +115,7 @@ fn bare_or_quoted(key: &str) -> String {
     if bare { key.into() } else { quoted(key) }
 }
 
-/// A TOML string; a literal one where that saves backslashes.
+/// Returns `text` as a TOML string; as a literal string if that avoids backslashes.
 fn quoted(text: &str) -> String {
     let plain = !text.chars().any(|c| c.is_control() || c == '\'');
     if plain && text.contains(['\\', '"']) {
@@ -132,7 +132,7 @@ fn quoted(text: &str) -> String {
     out + "\""
 }
 
-/// `text` on one line and without what TOML refuses in a comment.
+/// Returns `text` on one line, without characters that TOML refuses in a comment.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
@@ -145,7 +145,7 @@ fn shortened(cited: &Cited) -> String {
     }
 }
 
-/// Comment lines that hold `words`, broken between words.
+/// Appends comment lines with the text `words`, broken between words.
 fn comment(text: &mut String, indent: &str, words: &str) {
     let mut line = format!("#{indent}");
     for word in printable(words).split(' ').filter(|word| !word.is_empty()) {

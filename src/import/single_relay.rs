@@ -1,7 +1,7 @@
-//! What the small programs configure: one relay, one user, and how TLS is spoken to it.
+//! The part that the configurations of small programs share: one relay, one user, and how TLS is used.
 //!
-//! Promises: as in `postfix/tls.rs`, what is carried is never weaker than nullmta's own; where the
-//! program verified nothing, the account says so.
+//! Promises: as in `postfix/tls.rs`, no key makes verification weaker than the default of nullmta; if the program
+//! verified nothing, a warning says so.
 
 use super::ImportOptions;
 use super::draft::{Cited, ConfigDraft, DraftKey, Omission};
@@ -9,7 +9,7 @@ use super::nexthop::Nexthop;
 use super::postfix::password_file;
 use crate::secret::Secret;
 
-/// How the program spoke to its relay.
+/// How the program encrypted the connection to its relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     None,
@@ -17,7 +17,7 @@ pub(super) enum Encryption {
     Implicit,
 }
 
-/// Carries the relays: `nexthops` is not empty. All of them are spoken to in the same way.
+/// Adds the relays `nexthops`, which are not empty and all use the same encryption.
 pub(super) fn carry_relay(
     nexthops: &[Nexthop],
     encryption: Encryption,
@@ -39,7 +39,7 @@ pub(super) fn carry_relay(
     }
 }
 
-/// Carries the user; `source` says where the secret stands.
+/// Adds the login; `source` names the location of the secret.
 pub(super) fn carry_auth(
     username: &str,
     secret: Secret,
@@ -54,7 +54,7 @@ pub(super) fn carry_auth(
     draft.secret = Some(secret);
 }
 
-/// Accounts for `cited` by a table of names, fates and reasons.
+/// Lists `cited` as a setting that became no key, with the reason from a table.
 pub(super) fn account(cited: Cited, reasons: &[(&str, Omission, &str)], draft: &mut ConfigDraft) {
     let known = reasons.iter().find(|(name, ..)| cited.name.eq_ignore_ascii_case(name));
     match known {

@@ -1,8 +1,8 @@
-//! `ssmtp.conf`.
+//! `ssmtp.conf`, and `revaliases` beside it.
 //!
-//! Promises: keys are read as ssmtp reads them, without regard to case. The password is shown nowhere.
+//! Promises: as in ssmtp, the case of keys does not matter. The password is never shown.
 //!
-//! Fails: a line without `=`, with its line; no `mailhub`.
+//! Fails: a line without `=`; no `mailhub`.
 
 use super::ImportOptions;
 use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Route};
@@ -13,7 +13,7 @@ use super::single_relay::{Encryption, account, carry_auth, carry_relay};
 use crate::secret::Secret;
 use Omission::{AlreadySo, NotCarried};
 
-/// A line.
+/// One line of the file.
 struct Setting {
     location: SourceLocation,
     name: String,
@@ -22,7 +22,7 @@ struct Setting {
 
 struct Settings(Vec<Setting>);
 
-/// Keys that are in none of ours, and why.
+/// Keys of ssmtp that become no key of ours, with the reasons.
 const REASONS: [(&str, Omission, &str); 7] = [
     ("usetls", AlreadySo, "TLS is always used"),
     ("usestarttls", AlreadySo, "TLS is always used"),
@@ -33,7 +33,7 @@ const REASONS: [(&str, Omission, &str); 7] = [
     ("rewritedomain", NotCarried, "overruled by hostname"),
 ];
 
-/// `revaliases`: `user:address[:mailhub[:port]]`, what a user's mail is from and, it may be, which relay it takes.
+/// Adds `revaliases`, whose lines `user:address[:mailhub[:port]]` give the sender address of a user and maybe a relay.
 fn carry_revaliases(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let path = files.own("revaliases");
     let Some(text) = files.text(&path)? else { return Ok(()) };
@@ -62,7 +62,7 @@ fn carry_revaliases(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<
     Ok(())
 }
 
-/// Carries the file `text`.
+/// Adds the configuration in `text`, the content of `ssmtp.conf`, to `draft`.
 pub(super) fn carry(
     files: &SourceFiles<'_>,
     location: &SourceLocation,
@@ -116,7 +116,7 @@ impl Settings {
         Ok(Settings(settings))
     }
 
-    /// The last line of that name, if it says anything.
+    /// Returns the last line of that name, unless its value is empty.
     fn get(&self, name: &str) -> Option<&Setting> {
         self.0.iter().rev().find(|setting| setting.name == name).filter(|setting| !setting.value.is_empty())
     }
@@ -146,7 +146,7 @@ impl Settings {
         }
     }
 
-    /// `root=`: whoever reads mail for the system's users.
+    /// Adds `root=`, the address that gets the mail for system users.
     fn carry_root(&self, draft: &mut ConfigDraft) {
         let Some(root) = self.get("root") else { return };
         if root.value == "root" {
@@ -158,7 +158,7 @@ impl Settings {
             .set(key.advised("ssmtp did so for every user with a uid below 1000; name those that get mail."));
     }
 
-    /// Without `FromLineOverride=YES`, nobody chooses From.
+    /// Lists `FromLineOverride`. Unless it is `YES`, ssmtp always replaces From.
     fn account_for_from(&self, draft: &mut ConfigDraft) {
         const OVERRULED: &str = "ssmtp writes From anew, of the user who submits; nullmta leaves it to the message, \
                                  unless rewrite.sender says otherwise";

@@ -1,4 +1,4 @@
-//! Times: as Postfix writes them, and as nullmta does.
+//! Converts durations between the forms of Postfix and of nullmta.
 
 const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
 
@@ -6,7 +6,7 @@ fn seconds_of(unit: char) -> Option<u64> {
     UNITS.iter().find(|(letter, _)| *letter == unit).map(|(_, seconds)| *seconds)
 }
 
-/// A time of Postfix's, in seconds; `unit` is what a bare number has.
+/// Returns the seconds of a duration as Postfix writes it; `unit` is the unit of a bare number.
 pub(super) fn seconds(text: &str, unit: char) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit = match text[digits..].trim() {
@@ -16,7 +16,7 @@ pub(super) fn seconds(text: &str, unit: char) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(seconds_of(unit.to_ascii_lowercase())?)
 }
 
-/// A time as nullmta writes it, in one unit.
+/// Returns a duration as nullmta writes it, in one unit.
 pub(super) fn words(seconds: u64) -> String {
     let fits = |(_, length): &&(char, u64)| seconds.is_multiple_of(*length);
     UNITS

@@ -1,7 +1,7 @@
 //! Aliases of local users: `alias_maps`, and users in `virtual_alias_maps`.
 //!
-//! Promises: an alias is followed to where its mail leaves this host; one that ends in a mailbox, a file
-//! or a program of this host is accounted for, since nullmta delivers nothing here.
+//! Promises: an alias is followed until its mail leaves this host; one that ends in a mailbox, a file or a program of
+//! this host is listed as not carried, since nullmta delivers nothing locally.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::Source;
 use crate::envelope::Address;
 
-/// Carries them. `users` are those of the virtual table, which counts first; `origin` completes bare names.
+/// Adds the aliases to `draft`. `users` are those of the virtual table, which takes precedence; `origin` completes bare
+/// names.
 pub(super) fn carry(
     source: &Source<'_>,
     users: Vec<MapEntry>,
@@ -48,7 +49,7 @@ pub(super) fn carry(
     Ok(())
 }
 
-/// Whether mail for the users of `domain` comes to local(8).
+/// Returns whether Postfix delivers mail for users of `domain` by local(8).
 fn is_delivered_locally(source: &Source<'_>, domain: &str) -> Result<bool, ImportError> {
     let destinations = source.value("mydestination")?;
     Ok(items(&destinations).iter().any(|own| own.eq_ignore_ascii_case(domain)))
@@ -61,7 +62,7 @@ fn elsewhere(origin: &str) -> String {
     )
 }
 
-/// `users`, and those of `alias_maps` that are not among them.
+/// Returns `users`, and the users of `alias_maps` that are not among them.
 fn with_local(
     source: &Source<'_>,
     users: Vec<MapEntry>,
@@ -85,14 +86,14 @@ fn with_local(
     Ok(aliases)
 }
 
-/// Where an alias leads.
+/// The targets of an alias.
 #[derive(Default)]
 struct Targets {
     remote: Vec<String>,
     /// `|program`, `/file` and `:include:`.
     on_this_host: bool,
     mailbox: bool,
-    /// Aliases that were followed: a second time brings nothing new, and a circle ends.
+    /// The aliases that were followed already. None is followed twice, so that a circle ends.
     followed: BTreeSet<String>,
 }
 
@@ -132,7 +133,7 @@ fn account_for_files(alias: &MapEntry, targets: &Targets, draft: &mut ConfigDraf
     }
 }
 
-/// Distributions ship dozens that end in root's mailbox: they are named together.
+/// Lists the aliases that end in a mailbox of this host. Distributions ship dozens of them, so they share one line.
 fn account_for_local(local: &[&MapEntry], draft: &mut ConfigDraft) {
     let Some(first) = local.first() else { return };
     let names: Vec<&str> = local.iter().map(|alias| alias.key.as_str()).collect();

@@ -1,8 +1,7 @@
 //! SASL: `smtp_sasl_*` and the passwords.
 //!
-//! Promises: no password is in anything but a [`Secret`]. Postfix's order of lookup decides which one is
-//! the relay's: the sender where authentication depends on it, then the relay's name, then the relay as
-//! it is written.
+//! Promises: a password is only ever in a [`Secret`]. The password of a relay is found in the same order as in Postfix:
+//! by the sender, if authentication depends on it, then by the name of the relay, then by the relay as it is written.
 
 use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::items;
@@ -14,10 +13,10 @@ use crate::secret::Secret;
 
 const MAPS: &str = "smtp_sasl_password_maps";
 
-/// Where the secret is to be put unless it is said.
+/// The default path for the file of the secret.
 const SECRET_FILE: &str = "/etc/nullmta.secret";
 
-/// A user and where the password stands.
+/// A username with its password, and their location.
 #[derive(Clone)]
 pub(super) struct Credential {
     pub(super) location: SourceLocation,
@@ -25,37 +24,37 @@ pub(super) struct Credential {
     secret: Secret,
 }
 
-/// What the password tables have.
+/// The password tables, and the entry that was chosen for `[auth]`.
 #[derive(Default)]
 pub(super) struct PasswordTables {
     tables: Vec<LookupTable>,
-    /// Keys that are senders, in their order; none where authentication does not depend on them.
+    /// The keys that are senders, in their order; empty if authentication does not depend on the sender.
     pub(super) senders: Vec<String>,
-    /// The one of `[auth]`.
+    /// The entry for `[auth]`.
     chosen: Option<Credential>,
-    /// It is that of the sender, whatever the relay.
+    /// Whether the entry was found by the sender, and so is used for any relay.
     is_senders: bool,
 }
 
 impl PasswordTables {
-    /// The one for the first of `keys` that has one.
+    /// Returns the entry for the first of `keys` that has one.
     fn of(&self, keys: &[&str]) -> Result<Option<Credential>, ImportError> {
         keys.iter().find_map(|key| lookup(&self.tables, key)).map(credential).transpose()
     }
 
-    /// The one for a sender, or for its domain, where authentication depends on it.
+    /// Returns the entry for a sender or its domain, if authentication depends on the sender.
     pub(super) fn of_sender(&self, sender: &str) -> Result<Option<Credential>, ImportError> {
         if self.senders.is_empty() { Ok(None) } else { self.of(&keys_of(sender)) }
     }
 
-    /// Whether the one of `[auth]` is what Postfix would take for the relay `nexthop`.
+    /// Returns whether Postfix would use the entry of `[auth]` for the relay `nexthop`.
     pub(super) fn are_for(&self, nexthop: &Nexthop) -> bool {
         let known = |one: &Credential| (one.username.clone(), one.secret.expose().to_owned());
         let own = self.of_relay(nexthop).ok().flatten();
         self.is_senders || own.as_ref().map(known) == self.chosen.as_ref().map(known)
     }
 
-    /// The one for the relay `nexthop`.
+    /// Returns the entry for the relay `nexthop`.
     pub(super) fn of_relay(&self, nexthop: &Nexthop) -> Result<Option<Credential>, ImportError> {
         self.of(&[&nexthop.host, &nexthop.text])
     }
@@ -82,7 +81,7 @@ fn credential(entry: &MapEntry) -> Result<Credential, ImportError> {
     })
 }
 
-/// Carries them for the relays `nexthops`; `fixed_sender` is the one that all mail is from.
+/// Adds the login for the relays `nexthops`. `fixed_sender` is the sender of all mail, if there is one.
 pub(super) fn carry(
     source: &Source<'_>,
     nexthops: &[Nexthop],
@@ -128,11 +127,11 @@ pub(super) fn carry(
 const SENDER_DEPENDENT: &str = "smtp_sender_dependent_authentication";
 const FILTER: &str = "smtp_sasl_mechanism_filter";
 
-/// Why what stands beside a user is not written as a password.
+/// The reason why the text after a username is not used as a password.
 pub(in crate::import) const TOKENS: &str = "it logs in by OAuth: what stands here is a token or its file, and no password; [auth] has to be written by hand";
 
-/// Whether what the tables hold are tokens, or the files of tokens, as the SASL plug-ins for XOAUTH2 want it: the
-/// mechanisms are those of OAuth, or a path stands in the place of each password.
+/// Returns whether the tables hold tokens or paths of token files, as SASL plug-ins for XOAUTH2 need them: only
+/// mechanisms of OAuth are set, or each password is a path.
 fn wants_tokens(source: &Source<'_>, credentials: &PasswordTables) -> Result<bool, ImportError> {
     let filter = source.value(FILTER)?.to_lowercase();
     let listed = items(&filter);
@@ -145,7 +144,7 @@ fn wants_tokens(source: &Source<'_>, credentials: &PasswordTables) -> Result<boo
     Ok(credentials.entries().next().is_some() && credentials.entries().all(is_path))
 }
 
-/// The keys under which Postfix looks for a sender.
+/// Returns the keys with which Postfix looks up a sender.
 fn keys_of(sender: &str) -> Vec<&str> {
     let at = sender.find('@').unwrap_or(sender.len());
     vec![sender, &sender[..at], &sender[at..]]
@@ -185,7 +184,7 @@ fn set(source: &Source<'_>, credential: Credential, draft: &mut ConfigDraft) {
     draft.secret = Some(secret);
 }
 
-/// The key that names the file of the secret, which was read at `location`.
+/// Returns the key that names the file of the secret, which was read at `location`.
 pub(in crate::import) fn password_file(file: Option<&str>, location: &str) -> DraftKey {
     let path = file.unwrap_or(SECRET_FILE);
     let key = DraftKey::new("auth.password-file", path, Vec::new());
@@ -199,7 +198,7 @@ pub(in crate::import) fn password_file(file: Option<&str>, location: &str) -> Dr
     }
 }
 
-/// Entries that no mail of this configuration uses.
+/// Lists the entries that no mail of this configuration uses.
 fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], draft: &mut ConfigDraft) {
     let is_used = |entry: &MapEntry| {
         let relay = |nexthop: &Nexthop| {

@@ -1,10 +1,10 @@
 //! `header_checks` and its relatives: rules for header fields.
 //!
-//! Promises: 1. a rule that is carried does to each field what Postfix's did; the order is kept. Postfix
-//! stops at the first pattern that matches a field. 2. A rule whose pattern is carried and whose action is not
-//! keeps the fields that it matches from the rules behind it. 3. Where the pattern itself cannot be carried, no
-//! rule behind it that might match the same field and do something else is carried: it would refuse or change
-//! what Postfix lets pass. Nor is any rule behind a table that cannot be had.
+//! Promises: 1. a rule that is carried does the same to each field as in Postfix, and the order is kept. Postfix stops at
+//! the first pattern that matches a field. 2. If the pattern of a rule can be carried but its action cannot, the fields
+//! that it matches are kept from the rules after it. 3. If the pattern itself cannot be carried, a later rule that might
+//! match the same field and do something else is left out: it would refuse or change a field that Postfix lets pass. So
+//! is any rule after a table that cannot be read.
 
 use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::first_word;
@@ -14,17 +14,17 @@ use super::super::pattern::{PostfixPattern as Rule, translated_result};
 use super::Source;
 use crate::message::rewrite::{FieldText, Pattern, Refusal};
 
-/// Where Postfix asks the rules, and by which parameter.
+/// The moment when Postfix applies the rules, which depends on the parameter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Intake,
-    /// A message can no longer be refused there.
+    /// At delivery, when a message can no longer be refused.
     AtRelay,
 }
 
 const TABLES: [(&str, Stage); 2] = [("header_checks", Stage::Intake), ("smtp_header_checks", Stage::AtRelay)];
 
-/// Checks of what nullmta never changes.
+/// Parameters for checks of content that nullmta never changes.
 const UNTOUCHED: [&str; 6] = [
     "mime_header_checks",
     "nested_header_checks",
@@ -34,16 +34,16 @@ const UNTOUCHED: [&str; 6] = [
     "smtp_body_checks",
 ];
 
-/// Why what is below the header section is not carried.
+/// The reason why checks below the header section are not carried.
 const BELOW: &str = "rules are for the message's own header section; all below it stays as it is";
 
-/// What a table that cannot be had takes with it.
+/// The note that the rules after an unreadable table are left out, too.
 const NOR_BEHIND: &str = "; nor is any rule behind it: a field might have met one of these first";
 
-/// What a rule comes to whose action is not carried.
+/// The note about a rule whose action is not carried.
 const STAYS: &str = "the field stays as it is, and no later rule is asked about it";
 
-/// Carries them.
+/// Adds the header rules to `draft`.
 pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let mut carried = Vec::new();
     for (name, stage) in TABLES {
@@ -77,7 +77,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
     Ok(())
 }
 
-/// Sets the rules but for those at the end that would keep fields from no rule.
+/// Adds the rules, without those at the end that only keep fields from later rules: there are none.
 fn set_all(mut rules: Vec<Vec<DraftKey>>, draft: &mut ConfigDraft) {
     let is_keep = |rule: &Vec<DraftKey>| rule.iter().any(|key| key.name == "rewrite.header.keep");
     while let Some(last) = rules.pop_if(|rule| is_keep(rule)) {
@@ -107,16 +107,16 @@ fn account_for_stages(source: &Source<'_>, draft: &mut ConfigDraft) {
     }
 }
 
-/// What stands before a rule and is not carried.
+/// The rules before the present one that are left out.
 #[derive(Default)]
 struct LeftOut {
-    /// The first table that cannot be had.
+    /// The first table that cannot be read.
     table: Option<String>,
     rules: Vec<Rule>,
 }
 
 impl LeftOut {
-    /// What a field that `rule` matches might meet first, which would do something else with it.
+    /// Names what might match a field before `rule` does, and do something else with it.
     fn first_for(&self, rule: &Rule) -> Option<String> {
         if let Some(table) = &self.table {
             return Some(format!("a rule of {table} first, which is not read"));
@@ -127,7 +127,7 @@ impl LeftOut {
     }
 }
 
-/// The keys for `rule`; `None` where it is left out, as what is `before` it is, and accounted for.
+/// Returns the keys for `rule`; `None` if it is left out, because of the rules left out `before` it, and listed.
 fn carry_rule(rule: &Rule, stage: Stage, before: &LeftOut, draft: &mut ConfigDraft) -> Option<Vec<DraftKey>> {
     let name = rule.expression.written();
     let cited = Cited { location: rule.location.clone(), name, shown: Some(rule.result.clone()) };
@@ -153,7 +153,7 @@ fn carry_rule(rule: &Rule, stage: Stage, before: &LeftOut, draft: &mut ConfigDra
     ])
 }
 
-/// The pattern of `rule`, as the configuration has it, or why there is none.
+/// Returns the pattern of `rule` for the configuration, or the reason why there is none.
 fn pattern_of(rule: &Rule) -> Result<Pattern, String> {
     if !rule.conditions.is_empty() {
         return Err("rules between `if` and `endif` have no equivalent".into());
@@ -162,7 +162,7 @@ fn pattern_of(rule: &Rule) -> Result<Pattern, String> {
         .map_err(|error| format!("its pattern cannot be used: {error}"))
 }
 
-/// Whether Postfix does the same with a field that both match, whichever is asked first.
+/// Returns whether both rules do the same with a field that both match, so that their order does not matter.
 fn does_the_same(one: &Rule, other: &Rule) -> bool {
     let action = |rule: &Rule| match first_word(&rule.result).0.to_ascii_uppercase().as_str() {
         "REJECT" => Some("REJECT"),
@@ -174,7 +174,7 @@ fn does_the_same(one: &Rule, other: &Rule) -> bool {
 
 const KEEP: &str = "rewrite.header.keep";
 
-/// The key and value for what `rule` does, and what of it is lost.
+/// Returns the key and value for the action of `rule`, and a note about a part that is lost.
 fn action(rule: &Rule, stage: Stage, pattern: &Pattern) -> (&'static str, DraftValue, Option<String>) {
     let (action, argument) = first_word(&rule.result);
     let kept = |lost: Option<String>| (KEEP, DraftValue::Flag(true), lost);

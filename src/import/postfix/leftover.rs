@@ -1,4 +1,4 @@
-//! Parameters that no other topic took: why nullmta has nothing for them.
+//! Parameters that no other file here uses, with the reasons why nullmta needs no key for them.
 
 use super::super::draft::{ConfigDraft, Omission};
 use super::super::main_cf::Parameters;
@@ -13,8 +13,7 @@ const ONE_PROCESS: &str = "nullmta is one process with one spool";
 const TO_RELAY: &str = "all mail goes to the relayhost, and is not routed by what it is";
 const COPIES: &str = "nobody is added to the recipients";
 
-/// By name: what becomes of it, and why. The first line that fits counts; a `*` at the end stands for the
-/// rest.
+/// The reasons, by the name of the parameter. The first line that fits counts; a `*` stands for any text.
 const REASONS: [(&str, Omission, &str); 111] = [
     // What recipes set, and nullmta is.
     ("biff", AlreadySo, NOT_LOCAL),
@@ -177,7 +176,7 @@ const REASONS: [(&str, Omission, &str); 111] = [
 
 const UNKNOWN: &str = "nullmta has nothing like it";
 
-/// Accounts for every setting that is in no key and no remark yet.
+/// Lists every parameter that neither became a key nor was listed yet.
 pub(super) fn account(parameters: &Parameters, draft: &mut ConfigDraft) {
     for parameter in parameters.overridden() {
         let name = parameter.name.clone();

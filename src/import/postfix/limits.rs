@@ -1,14 +1,13 @@
 //! Times, counts and sizes: the queue, the connections to the relay, and what a message may be.
 //!
-//! Promises: what equals nullmta's default is left out; units are Postfix's, which differ from parameter
-//! to parameter.
+//! Promises: a value that equals the default of nullmta is left out; each parameter has its own unit, as in Postfix.
 
 use super::super::draft::{ConfigDraft, DraftKey, DraftValue};
 use super::super::location::ImportError;
 use super::super::times::{seconds, words};
 use super::Source;
 
-/// A duration: Postfix's parameter, its unit, our key, our default in seconds.
+/// A duration: the parameter of Postfix, its unit, our key, and our default in seconds.
 struct Lapse(&'static str, char, &'static str, u64);
 
 const LAPSES: [Lapse; 15] = [
@@ -29,7 +28,7 @@ const LAPSES: [Lapse; 15] = [
     Lapse("smtp_quit_timeout", 's', "relay.timeouts.quit", 10),
 ];
 
-/// A number: Postfix's parameter, our key, our default. Postfix's 0 is no limit.
+/// A number: the parameter of Postfix, our key, and our default. In Postfix, 0 means no limit.
 struct Number(&'static str, &'static str, u64);
 
 const NUMBERS: [Number; 7] = [
@@ -44,7 +43,7 @@ const NUMBERS: [Number; 7] = [
 
 const DEFAULT: &str = "the default";
 
-/// Carries them.
+/// Adds these parameters to `draft`.
 pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     for lapse in &LAPSES {
         carry_lapse(source, lapse, draft)?;
@@ -104,7 +103,7 @@ fn carry_number(
     Ok(())
 }
 
-/// nullmta folds lines over 998 octets, or none.
+/// Adds the limit on line length. nullmta folds lines over 998 octets, or none.
 fn carry_line_length(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let name = "smtp_line_length_limit";
     let Some(value) = source.set_value(name)? else { return Ok(()) };
@@ -117,7 +116,7 @@ fn carry_line_length(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(),
     Ok(())
 }
 
-/// nullmta keeps a DSN as long as any message.
+/// Adds the lifetime of bounces. nullmta keeps a DSN as long as any message.
 fn carry_bounce_lifetime(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let of = |name: &str| {
         source.set_value(name).map(|value| value.map_or(Some(5 * 86_400), |value| seconds(&value, 'd')))

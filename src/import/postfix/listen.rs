@@ -1,4 +1,4 @@
-//! Where mail comes from: interfaces, networks, local domains.
+//! The parameters about clients: interfaces, networks, local domains.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::super::lines::items;
 use super::super::location::ImportError;
 use super::Source;
 
-/// Carries or accounts for them.
+/// Adds these parameters to `draft`.
 pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     carry_interfaces(source, draft)?;
     let networks = source.value("mynetworks")?;
@@ -50,7 +50,7 @@ fn carry_interfaces(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
     Ok(())
 }
 
-/// `smtp_helo_name`: nullmta has one name, `listen.hostname`.
+/// Adds `smtp_helo_name`. nullmta has only one name, `listen.hostname`.
 fn carry_names(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let Some(helo) = source.set_value("smtp_helo_name")? else { return Ok(()) };
     let cited = source.parameters.cited(&["smtp_helo_name"]);
@@ -69,7 +69,7 @@ fn is_loopback_interface(name: &str) -> bool {
     ["loopback-only", "localhost"].contains(&name) || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// `127.0.0.0/8`, `[::1]/128`, `[::ffff:127.0.0.0]/104`.
+/// Returns whether all of `network` is loopback, as are `127.0.0.0/8`, `[::1]/128` and `[::ffff:127.0.0.0]/104`.
 fn is_loopback_network(network: &str) -> bool {
     let (address, bits) = network.split_once('/').unwrap_or((network, "128"));
     let Ok(address) = address.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {

@@ -1,9 +1,9 @@
-//! From Postfix's parameters to keys.
+//! Turns the parameters of Postfix into keys.
 //!
-//! Promises: every parameter that is set is carried or accounted for. What Postfix does by default and
-//! nullmta does otherwise is said only where mail would go another way: nullmta's defaults are meant.
+//! Promises: every parameter that is set becomes a key or is listed with a reason. Where the defaults of Postfix and
+//! nullmta differ, this is mentioned only if mail would go to another place.
 //!
-//! One file a topic: where mail goes (`relay.rs`, `tls.rs`, `auth.rs`, `routes.rs`), what is done to it
+//! One file per topic: where mail goes (`relay.rs`, `tls.rs`, `auth.rs`, `routes.rs`), what is done to it
 //! (`rewrite.rs`, `aliases.rs`, `header_checks.rs`), how long and how often (`limits.rs`), where it comes
 //! from (`listen.rs`, `starttls.rs`), and all the rest (`leftover.rs`).
 
@@ -29,7 +29,7 @@ use super::location::ImportError;
 use super::main_cf::Parameters;
 use super::maps::{LookupTable, Shape, tables};
 
-/// What is read.
+/// The configuration of Postfix that is imported.
 pub(super) struct Source<'a> {
     pub(super) parameters: &'a Parameters,
     pub(super) files: &'a SourceFiles<'a>,
@@ -41,12 +41,12 @@ impl Source<'_> {
         self.parameters.value(name)
     }
 
-    /// The value of a parameter that was set; its default is of no interest.
+    /// Returns the value of the parameter `name`; `None` if it was not set.
     fn set_value(&self, name: &str) -> Result<Option<String>, ImportError> {
         self.parameters.get(name).map(|_| self.parameters.value(name)).transpose()
     }
 
-    /// The tables of the parameter `name`. Those that cannot be had are accounted for, with `advice`, and left out.
+    /// Returns the tables of the parameter `name`. Those that cannot be read are listed, with `advice`, and left out.
     fn tables(
         &self,
         name: &str,
@@ -59,7 +59,7 @@ impl Source<'_> {
         Ok(tables)
     }
 
-    /// The same, with [`LookupTable::Unread`] in the place of those that cannot be had.
+    /// Returns the same tables, with [`LookupTable::Unread`] for each one that cannot be read.
     fn tables_in_order(
         &self,
         name: &str,
@@ -81,7 +81,7 @@ impl Source<'_> {
     }
 }
 
-/// Carries all of it.
+/// Adds the configuration of Postfix to `draft`.
 pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let relays = relay::read(source, draft)?;
     let rewriting = rewrite::carry(source, draft)?;

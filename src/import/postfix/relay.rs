@@ -1,6 +1,6 @@
-//! `relayhost`, what overrules it, and the fallback behind it.
+//! `relayhost`, the parameters that overrule it, and the fallback relays.
 //!
-//! Fails: no relay at all is an error, since nullmta delivers to no MX of its own finding.
+//! Fails: no relay at all is an error, since nullmta never looks up an MX.
 
 use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::items;
@@ -12,14 +12,14 @@ use super::Source;
 const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient itself, \
                         nullmta hands all mail to one relay (relayhost = [host]:port)";
 
-/// The relays that all mail goes to, in the order in which they are tried, and what named them.
+/// The relays for all mail, in the order in which they are tried, and the settings that name them.
 pub(super) struct RelayList {
     /// Never empty.
     pub(super) nexthops: Vec<Nexthop>,
     from: Vec<Cited>,
 }
 
-/// Where all mail goes.
+/// Returns the relays for all mail.
 pub(super) fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<RelayList, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     let (text, mut from) = nexthop_text(source, draft)?;
@@ -45,8 +45,8 @@ pub(super) fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Relay
 }
 
 impl RelayList {
-    /// Carries those that are spoken to as the first one is: TLS, user and secret are one for all. A
-    /// secret is not offered to a relay that it was not for.
+    /// Adds the relays that use the same TLS mode and login as the first one, since nullmta has only one of each. A
+    /// secret must not be offered to a relay that it was not meant for. Returns the relays that were added.
     pub(super) fn carry(
         mut self,
         is_like_first: impl Fn(&Nexthop) -> bool,
@@ -75,7 +75,7 @@ impl RelayList {
     }
 }
 
-/// What the parameter that decides says, and what it is.
+/// Returns the text that names the relays, and the setting it comes from: the one of several that takes precedence.
 fn nexthop_text(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(String, Vec<Cited>), ImportError> {
     let relayhost = source.value("relayhost")?;
     let default_transport = source.value("default_transport")?;
@@ -99,14 +99,14 @@ fn nexthop_text(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(String,
     Ok(found)
 }
 
-/// The nexthop of `transport:nexthop`.
+/// Returns the nexthop in `transport:nexthop`, if the transport leads to a relay.
 pub(super) fn nexthop_of(transport: &str) -> Option<&str> {
     let (name, nexthop) = transport.split_once(':')?;
     let reaches_a_relay = !["error", "retry", "discard", "local", "virtual", "lmtp", "pipe"].contains(&name);
     (reaches_a_relay && !nexthop.is_empty()).then_some(nexthop)
 }
 
-/// What `transport_maps` has for every recipient. Its other entries are accounted for.
+/// Returns the relay that `transport_maps` has for every recipient. Its other entries are listed as not carried.
 fn everyones_transport(
     source: &Source<'_>,
     draft: &mut ConfigDraft,

@@ -1,8 +1,8 @@
 //! Addresses: `myorigin`, masquerading, canonical, generic and virtual tables.
 //!
-//! Promises: an address becomes what the chain of Postfix's tables made of it. Postfix looks into
-//! canonical tables at intake and into generic ones at the relay; nullmta has one table a side, so what a
-//! table gives is looked up in the later ones here.
+//! Promises: an address becomes the same as after the chain of tables in Postfix. Postfix uses canonical tables when it
+//! accepts a message and generic ones when it delivers it. nullmta has one table for senders and one for recipients, so
+//! the result of each table is looked up in the later ones here.
 
 use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::items;
@@ -12,28 +12,28 @@ use super::Source;
 use super::stage::{MergedTables, NULL};
 use crate::envelope::Address;
 
-/// What other topics need to know of it.
+/// The results that other files here need.
 pub(super) struct Rewriting {
-    /// What completes bare names.
+    /// The domain that completes bare names.
     pub(super) origin: String,
-    /// The address that all mail of this host is from.
+    /// The sender of all mail of this host, if there is only one.
     pub(super) fixed_sender: Option<String>,
     /// Entries of `virtual_alias_maps` for users without a domain.
     pub(super) virtual_users: Vec<MapEntry>,
 }
 
-/// A side's tables, made one.
+/// The tables for senders, or those for recipients, merged into one.
 #[derive(Default)]
 struct Mapping {
     entries: Vec<MapEntry>,
-    /// What becomes of every address that no entry is for.
+    /// The entry for every address that has no entry of its own.
     fixed: Option<MapEntry>,
-    /// Keys of the tables that Postfix asks about their own answers, too.
+    /// The keys of tables whose results Postfix looks up again in the same table.
     asked_again: Vec<String>,
     from: Vec<Cited>,
 }
 
-/// Carries them.
+/// Adds the rules for addresses to `draft`.
 pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Rewriting, ImportError> {
     let origin = carry_origin(source, draft)?;
     carry_masquerade(source, draft)?;
@@ -74,7 +74,7 @@ fn completed(address: &str, origin: &str) -> String {
     if address.contains('@') { address.into() } else { format!("{address}@{origin}") }
 }
 
-/// `myorigin`, and `myhostname` with it: the origin is the hostname by default.
+/// Adds `myorigin`, and `myhostname` too, which is the default of the origin. Returns the origin.
 fn carry_origin(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<String, ImportError> {
     let mut hostname = source.options.hostname.to_owned();
     if let Some(set) = source.set_value("myhostname")? {
@@ -145,9 +145,9 @@ struct Sides {
 }
 
 impl Sides {
-    /// What the parameter `name` says, if it is set. nullmta changes the envelope and the header section together. Of half
-    /// a side only the recipients of the envelope are carried, with those of the header: anything else would send
-    /// mail, bounces or answers to somebody whom Postfix sends none.
+    /// Returns the sides that the parameter `name` lists; `None` if it is not set. nullmta always changes envelope and
+    /// header together. If the parameter lists only one of the two, recipients of the envelope are still changed, and
+    /// with them those of the header; senders are not: mail, bounces or answers would go to somebody else.
     fn of(source: &Source<'_>, name: &str, draft: &mut ConfigDraft) -> Result<Option<Sides>, ImportError> {
         let Some(value) = source.set_value(name)? else { return Ok(None) };
         let listed = items(&value);
@@ -173,7 +173,7 @@ impl Sides {
     }
 }
 
-/// `virtual_alias_maps`: the entries for addresses, and those for users without a domain, which are aliases.
+/// Splits `virtual_alias_maps` into the entries for addresses, and those for users without a domain, which are aliases.
 fn virtual_aliases(
     source: &Source<'_>,
     draft: &mut ConfigDraft,
@@ -196,7 +196,7 @@ fn virtual_aliases(
 }
 
 impl Mapping {
-    /// Puts `stage` behind what is there: what an entry gives is looked up in it.
+    /// Appends `stage` to the chain: the result of each present entry is looked up in it.
     fn then(&mut self, stage: MergedTables) {
         for entry in self.entries.iter_mut().chain(&mut self.fixed) {
             if let Some(later) = stage.lookup(&entry.value) {
@@ -249,7 +249,7 @@ impl Mapping {
         }
     }
 
-    /// Why `entry` is not carried as it is.
+    /// Returns the reason why `entry` cannot be carried as it is.
     fn obstacle(&self, entry: &MapEntry, origin: &str) -> Option<String> {
         if let Some(why) = refusal(entry) {
             return Some(why.into());
@@ -263,7 +263,7 @@ impl Mapping {
         (leads_on && !is_asked_again).then(why)
     }
 
-    /// The entry that nullmta finds for `value`, an address or the domain of one.
+    /// Returns the entry that nullmta finds for the address `value` or its domain.
     fn entry_for(&self, value: &str, origin: &str) -> Option<&MapEntry> {
         let value = completed(value, origin).to_lowercase();
         let keyed =
@@ -272,13 +272,13 @@ impl Mapping {
     }
 }
 
-/// The setting that named the table of `location`, or that is there itself.
+/// Returns the parameter that named the table of `location`, or that is there itself.
 fn cited_at(from: &[Cited], location: &SourceLocation) -> Vec<Cited> {
     let own = from.iter().find(|cited| cited.location == *location);
     own.map_or_else(|| from.to_vec(), |cited| vec![cited.clone()])
 }
 
-/// An address, a user or `@domain`.
+/// Returns whether `text` is an address, a user or `@domain`.
 fn is_address(text: &str) -> bool {
     let text = if text.starts_with('@') { format!("x{text}") } else { text.to_owned() };
     Address::parse(&text).is_ok()

@@ -1,7 +1,7 @@
 //! Relays that depend on the sender: `sender_dependent_relayhost_maps`,
 //! `sender_dependent_default_transport_maps`, and passwords that do.
 //!
-//! Promises: each sender stands in one route, with the relay and the user that Postfix would take for it.
+//! Promises: each sender is in one route, with the relay and the user that Postfix would use for it.
 
 use super::super::draft::{ConfigDraft, Route};
 use super::super::location::ImportError;
@@ -14,7 +14,7 @@ use super::relay::nexthop_of;
 const RELAYHOSTS: &str = "sender_dependent_relayhost_maps";
 const TRANSPORTS: &str = "sender_dependent_default_transport_maps";
 
-/// Notes them; `nexthops` is where the mail of all others goes.
+/// Adds the routes to `draft`. The mail of all other senders goes to `nexthops`.
 pub(super) fn carry(
     source: &Source<'_>,
     nexthops: &[Nexthop],
@@ -52,14 +52,14 @@ pub(super) fn carry(
     Ok(())
 }
 
-/// The relay of a sender, or of its domain.
+/// Returns the relay of a sender, or of its domain.
 fn relay_of<'r>(relays: &'r [MapEntry], sender: &str) -> Option<&'r MapEntry> {
     let domain = sender.find('@').map(|at| &sender[at..]);
     let keyed = |key: &str| relays.iter().find(|entry| entry.key == key);
     keyed(sender).or_else(|| keyed(domain?))
 }
 
-/// Senders with the same relay and user share a route.
+/// Adds `route` to `draft`; senders with the same relay and user share a route.
 fn add(draft: &mut ConfigDraft, route: Route) {
     let same = |other: &&mut Route| other.relayhost == route.relayhost && other.username == route.username;
     match draft.routes.iter_mut().find(same) {
@@ -79,7 +79,7 @@ fn nexthop(source: &Source<'_>, entry: &MapEntry) -> Result<Nexthop, ImportError
         .ok_or_else(|| entry.location.error("expected a relay as `[host]:port`"))
 }
 
-/// The relay of each sender. A transport for a sender counts before a relayhost.
+/// Returns the relay of each sender. A transport for a sender takes precedence over a relayhost.
 fn relays(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Vec<MapEntry>, ImportError> {
     let mut relays: Vec<MapEntry> = Vec::new();
     for name in [TRANSPORTS, RELAYHOSTS] {

@@ -1,10 +1,10 @@
-//! The tables of one parameter, made one.
+//! Merges the lookup tables of one parameter into one.
 //!
-//! Promises: an address becomes what Postfix made of it, or the entry is accounted for. Postfix asks all tables
-//! for the whole address, patterns among them, and only then those with keys for the user and for the `@domain`;
-//! the first answer counts. A table or pattern that answers every address ends the search. Behind a pattern that
-//! no table of nullmta can say, and behind a table that cannot be had, nothing is carried that it might have answered
-//! first: mail would go to somebody else. No table is ever asked for the null address: it stays what it is.
+//! Promises: the merged table gives an address the same result as Postfix, or the entry is listed as not carried. Postfix
+//! searches all tables, pattern tables too, for the whole address, and only then those with keys for the user and for
+//! the `@domain`; the first answer counts. A table or pattern that matches every address ends the search. After a
+//! pattern that no table of nullmta can express, and after a table that cannot be read, an entry is left out if that
+//! pattern or table might have answered first: mail would go to somebody else. The null address is never looked up.
 
 use super::super::draft::{Cited, ConfigDraft, Omission};
 use super::super::location::{ImportError, SourceLocation};
@@ -12,14 +12,14 @@ use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::pattern::PostfixPattern;
 use super::Source;
 
-/// What a parameter's tables answer.
+/// The lookup tables of one parameter, merged into one.
 #[derive(Clone, Default)]
 pub(super) struct MergedTables {
-    /// For an address, a user or an `@domain`.
+    /// Entries for an address, a user or an `@domain`.
     pub(super) entries: Vec<MapEntry>,
-    /// For all others.
+    /// The entry for all other addresses.
     pub(super) fixed: Option<MapEntry>,
-    /// The parameter.
+    /// The parameter that lists the tables.
     pub(super) from: Vec<Cited>,
 }
 
@@ -79,7 +79,7 @@ impl MergedTables {
         }
     }
 
-    /// What they answer for `address`.
+    /// Returns the result for `address`; `None` if there is none, or if it is `@domain`, which keeps the user.
     pub(super) fn lookup(&self, address: &str) -> Option<&str> {
         let address = address.to_lowercase();
         let domain = address.find('@').map(|at| &address[at..]);
@@ -90,28 +90,28 @@ impl MergedTables {
     }
 }
 
-/// `user@domain`, and not `user` or `@domain`.
+/// Returns whether `key` is `user@domain`, and not `user` or `@domain`.
 fn is_whole(key: &str) -> bool {
     key.find('@').is_some_and(|at| at > 0)
 }
 
-/// The tables, in the order in which Postfix asks them.
+/// The state of a merge, which goes through the tables in the order in which Postfix searches them.
 struct Asking<'d> {
-    /// With their numbers in the order of the files.
+    /// The entries so far, with their numbers in the order of the files.
     entries: Vec<(usize, MapEntry)>,
     fixed: Option<MapEntry>,
-    /// Where every address has its answer: nothing behind is asked.
+    /// The location of an entry that matches every address. Nothing after it is searched.
     end: Option<SourceLocation>,
-    /// Where entries that are patterns stand, and their keys.
+    /// The locations and keys of entries that are patterns.
     patterns: Vec<(SourceLocation, String)>,
     left_out: Vec<PostfixPattern>,
-    /// The first table that cannot be had.
+    /// The first table that cannot be read.
     unread: Option<String>,
     draft: &'d mut ConfigDraft,
 }
 
 impl Asking<'_> {
-    /// Takes `entry`, or accounts for it; whether it is taken.
+    /// Adds `entry`, or lists the reason why not. Returns whether it was added.
     fn entry(&mut self, number: usize, entry: MapEntry) -> bool {
         let cited = Cited { shown: Some(entry.value.clone()), ..Cited::entry(&entry.location, &entry.key) };
         match self.obstacle(&entry.key) {
@@ -125,7 +125,7 @@ impl Asking<'_> {
         false
     }
 
-    /// An answer for every address that has none yet.
+    /// Adds an entry for every address that no earlier entry matches.
     fn all(&mut self, entry: MapEntry) {
         if self.end.is_some() {
             return;
@@ -142,7 +142,7 @@ impl Asking<'_> {
         }
     }
 
-    /// What comes before an entry for `key`, if anything does: Postfix then asks for it in vain, or might.
+    /// Returns the reason why an entry for `key` is left out: something before it answers first, or might do so.
     fn obstacle(&self, key: &str) -> Option<(Omission, String)> {
         if key == NULL {
             return Some((Omission::AlreadySo, NEVER_NULL.into()));
@@ -211,12 +211,12 @@ pub(super) const NULL: &str = "<>";
 const NEVER_NULL: &str =
     "no table is asked for the null sender; what a relay that refuses <> is told is rewrite.null-sender";
 
-/// Why what stands behind a table that cannot be had is left out, too.
+/// Returns the reason why an entry after an unreadable table is left out.
 fn behind_table(table: &str) -> String {
     format!("an address that it is for might stand in {table} first, which is not read")
 }
 
-/// Why what stands behind a pattern that is left out is left out, too.
+/// Returns the reason why an entry after a pattern that was left out is left out, too.
 fn behind(first: &SourceLocation) -> String {
     format!("an address that it is for might meet the pattern at {first} first, which is left out")
 }

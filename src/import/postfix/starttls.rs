@@ -1,7 +1,7 @@
-//! STARTTLS for those who hand in mail: `smtpd_tls_*`.
+//! STARTTLS for clients that submit mail: `smtpd_tls_*`.
 //!
-//! Promises: a certificate is carried where Postfix offered STARTTLS with it. The exception is the one that
-//! Debian's package ssl-cert makes: nobody trusts it, and clients that verify what they are offered would fail.
+//! Promises: a certificate is carried if Postfix offered STARTTLS with it. The exception is the one that the package
+//! ssl-cert of Debian makes: nobody trusts it, and clients that verify certificates would fail.
 
 use super::super::draft::{ConfigDraft, DraftKey};
 use super::super::lines::items;
@@ -12,10 +12,10 @@ const LEVELS: [&str; 3] = ["smtpd_tls_security_level", "smtpd_use_tls", "smtpd_e
 const CERTIFICATES: [&str; 3] = ["smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_eccert_file"];
 const KEYS: [&str; 2] = ["smtpd_tls_key_file", "smtpd_tls_eckey_file"];
 
-/// What the file of that one is called.
+/// The name of the file with that certificate.
 const SNAKE_OIL: &str = "ssl-cert-snakeoil";
 
-/// Carries or accounts for them.
+/// Adds these parameters to `draft`.
 pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let level = level(source)?;
     let pair = pair(source)?;
@@ -50,7 +50,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
     Ok(())
 }
 
-/// `none`, `may` or `encrypt`.
+/// Returns the security level: `none`, `may` or `encrypt`.
 fn level(source: &Source<'_>) -> Result<&'static str, ImportError> {
     let level = source.value("smtpd_tls_security_level")?.to_ascii_lowercase();
     let parameters = source.parameters;
@@ -63,7 +63,7 @@ fn level(source: &Source<'_>) -> Result<&'static str, ImportError> {
     })
 }
 
-/// What Postfix shows.
+/// The certificate that Postfix shows.
 enum Pair {
     None,
     SourceFiles { certificate: String, key: String },

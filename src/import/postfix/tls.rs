@@ -1,7 +1,7 @@
 //! TLS to the relay: `smtp_tls_*`.
 //!
-//! Promises: nothing that is carried makes verification weaker than nullmta's own; where Postfix asked
-//! for less, the account says what may have to be named (`tls.ca-file`, `tls.pin-sha256`).
+//! Promises: no key makes verification weaker than the default of nullmta; if Postfix verified less, a remark says which
+//! keys may be needed (`tls.ca-file`, `tls.pin-sha256`).
 
 use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::{first_word, items};
@@ -10,7 +10,7 @@ use super::super::maps::{Shape, lookup};
 use super::super::nexthop::Nexthop;
 use super::Source;
 
-/// Bundles that are the system's own.
+/// Paths of the CA bundle of the system.
 const SYSTEM_BUNDLES: [&str; 9] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/ssl/certs/ca-bundle.crt",
@@ -26,18 +26,18 @@ const SYSTEM_BUNDLES: [&str; 9] = [
 const LEVELS: [&str; 4] =
     ["smtp_tls_security_level", "smtp_use_tls", "smtp_enforce_tls", "smtp_tls_enforce_peername"];
 
-/// How Postfix speaks to the relay.
+/// How Postfix uses TLS with the relay.
 struct Policy {
     /// `none`, `may`, `encrypt`, `verify`, `secure`, `fingerprint`, `dane`, `dane-only`.
     level: String,
     names: String,
     protocols: String,
     from: Vec<Cited>,
-    /// It is the table's, not the parameters'.
+    /// Whether the policy comes from the policy table and not from the parameters.
     is_of_table: bool,
 }
 
-/// Carries them for the relays `nexthops`.
+/// Adds the settings for the relays `nexthops` to `draft`.
 pub(super) fn carry(
     source: &Source<'_>,
     nexthops: &[Nexthop],
@@ -52,7 +52,7 @@ pub(super) fn carry(
 }
 
 impl Policy {
-    /// What stands for it: the table, or those of `parameters` that are set.
+    /// Returns citations of the source: the policy table, or those of `parameters` that are set.
     fn cited(&self, source: &Source<'_>, parameters: &[&str]) -> Vec<Cited> {
         if self.is_of_table { self.from.clone() } else { source.parameters.cited(parameters) }
     }
@@ -272,7 +272,7 @@ fn carry_protocols(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft
     Ok(())
 }
 
-/// The oldest version that a list of protocols lets nullmta speak; `None` when none is left.
+/// Returns the oldest version of TLS that a list of protocols allows nullmta; `None` if it allows none.
 fn oldest_version(protocols: &str) -> Option<&'static str> {
     let protocols: Vec<String> = protocols
         .split([' ', ',', ':', '\t'])
