@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The class of a status: its first digit (RFC 3463 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum StatusClass {
     /// `2`: done.
     Success,
     /// `4`: not now.
@@ -19,7 +19,7 @@ pub enum Class {
 /// An enhanced status code `class.subject.detail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
-    class: Class,
+    class: StatusClass,
     subject: u16,
     detail: u16,
 }
@@ -27,21 +27,21 @@ pub struct Status {
 impl Status {
     /// `2.subject.detail`.
     pub const fn success(subject: u16, detail: u16) -> Self {
-        Status { class: Class::Success, subject, detail }
+        Status { class: StatusClass::Success, subject, detail }
     }
 
     /// `4.subject.detail`.
     pub const fn transient(subject: u16, detail: u16) -> Self {
-        Status { class: Class::Transient, subject, detail }
+        Status { class: StatusClass::Transient, subject, detail }
     }
 
     /// `5.subject.detail`.
     pub const fn permanent(subject: u16, detail: u16) -> Self {
-        Status { class: Class::Permanent, subject, detail }
+        Status { class: StatusClass::Permanent, subject, detail }
     }
 
     /// The first digit.
-    pub const fn class(self) -> Class {
+    pub const fn class(self) -> StatusClass {
         self.class
     }
 
@@ -60,9 +60,9 @@ impl Status {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let mut parts = text[..end].split('.');
         let class = match parts.next()? {
-            "2" => Class::Success,
-            "4" => Class::Transient,
-            "5" => Class::Permanent,
+            "2" => StatusClass::Success,
+            "4" => StatusClass::Transient,
+            "5" => StatusClass::Permanent,
             _ => return None,
         };
         let mut number = || {
@@ -83,9 +83,9 @@ impl Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = match self.class {
-            Class::Success => 2,
-            Class::Transient => 4,
-            Class::Permanent => 5,
+            StatusClass::Success => 2,
+            StatusClass::Transient => 4,
+            StatusClass::Permanent => 5,
         };
         write!(f, "{class}.{}.{}", self.subject, self.detail)
     }

@@ -14,23 +14,23 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct TlsPeer {
     who: &'static str,
     /// What says which certificate we show.
     shown: &'static str,
 }
 
-impl Peer {
+impl TlsPeer {
     /// The relay that mail goes to.
-    pub(crate) const RELAY: Peer = Peer { who: "the relay", shown: "tls.client-certificate" };
+    pub(crate) const RELAY: TlsPeer = TlsPeer { who: "the relay", shown: "tls.client-certificate" };
     /// Who submits mail.
-    pub(crate) const CLIENT: Peer = Peer { who: "the client", shown: "listen.certificate" };
+    pub(crate) const CLIENT: TlsPeer = TlsPeer { who: "the client", shown: "listen.certificate" };
     /// The same, to the sink.
-    pub(crate) const SINK_CLIENT: Peer = Peer { who: "the client", shown: "--certificate, --ca-file" };
+    pub(crate) const SINK_CLIENT: TlsPeer = TlsPeer { who: "the client", shown: "--certificate, --ca-file" };
 }
 
 /// Why a connection with `peer` broke: the fault of TLS, else the system's words.
-pub(crate) fn connection(peer: Peer, error: &io::Error) -> String {
+pub(crate) fn connection(peer: TlsPeer, error: &io::Error) -> String {
     match within(error) {
         Some(fault) => session(peer, fault),
         None => error.to_string(),
@@ -43,8 +43,8 @@ pub(crate) fn within(error: &io::Error) -> Option<&Error> {
 }
 
 /// Why TLS with `peer` came to nothing.
-pub(crate) fn session(peer: Peer, error: &Error) -> String {
-    let Peer { who, shown } = peer;
+pub(crate) fn session(peer: TlsPeer, error: &Error) -> String {
+    let TlsPeer { who, shown } = peer;
     match error {
         Error::AlertReceived(alert) => {
             let setting = if is_of_our_certificate(*alert) { format!(" ({shown})") } else { String::new() };

@@ -26,7 +26,7 @@ use crate::log;
 use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Action, Answered, Refusal, Session};
-use crate::tls_faults::{Peer, connection};
+use crate::tls_faults::{TlsPeer, connection};
 
 pub use crate::listener::wire::{End, Pace};
 
@@ -37,13 +37,13 @@ impl fmt::Display for End {
             End::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 f.write_str("lost connection")
             }
-            End::Lost(error) => write!(f, "lost connection: {}", connection(Peer::CLIENT, error)),
+            End::Lost(error) => write!(f, "lost connection: {}", connection(TlsPeer::CLIENT, error)),
             End::TimedOut => f.write_str("timeout"),
             End::NoMessage => f.write_str("timeout: no message"),
             End::NotReading => f.write_str("timeout: replies are not read"),
             End::Stopped => f.write_str("stopping"),
             End::LineTooLong => f.write_str("line without end"),
-            End::NoTls(error) => write!(f, "TLS handshake failed: {}", connection(Peer::CLIENT, error)),
+            End::NoTls(error) => write!(f, "TLS handshake failed: {}", connection(TlsPeer::CLIENT, error)),
             End::Dropped => f.write_str("dropped"),
         }
     }
@@ -258,7 +258,7 @@ impl<B: Backend> Driver<B> {
             log::refused_more(&client, verb, *code, more);
         }
         match &end {
-            End::NoTls(why) => log::no_tls(&client, &connection(Peer::CLIENT, why)),
+            End::NoTls(why) => log::no_tls(&client, &connection(TlsPeer::CLIENT, why)),
             _ => log::session_ended(&client, &end, !session.is_idle()),
         }
         drop(intake);

@@ -30,7 +30,7 @@ use super::trouble::{Cause, Peer, Phase, Trouble};
 use crate::config::Timeouts;
 use crate::log::{self, Said};
 use crate::queue_id::QueueId;
-use crate::smtp::reply::{Reading, Reply, Severity};
+use crate::smtp::reply::{Reply, ReplyReader, Severity};
 
 /// What is taken in while we write: the replies to the largest group fit many times.
 const MAX_UNREAD_OCTETS: usize = 1 << 20;
@@ -50,7 +50,7 @@ pub(crate) struct Channel<S> {
     input: Vec<u8>,
     read: usize,
     /// The beginning of a reply, taken out of `input`.
-    reading: Reading,
+    reading: ReplyReader,
     /// Octets not yet written.
     output: Vec<u8>,
     /// Why nothing more will come or go.
@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             timeouts,
             input: Vec::new(),
             read: 0,
-            reading: Reading::default(),
+            reading: ReplyReader::default(),
             output: Vec::new(),
             broken: None,
             subject: None,

@@ -30,14 +30,14 @@ const OUTDATED: [(&[u8], &str); 3] = [
 /// A refused certificate.
 #[derive(Debug)]
 pub(crate) struct Distrust {
-    why: Why,
+    why: DistrustCause,
     /// The pin of the key that the relay has shown.
     pin: Option<[u8; 32]>,
 }
 
 /// Why it is refused.
 #[derive(Debug)]
-pub(crate) enum Why {
+pub(crate) enum DistrustCause {
     /// Its key is none of the pinned ones.
     NotPinned,
     /// Its key, or that of an authority above it, is RSA with so few bits.
@@ -50,7 +50,7 @@ pub(crate) enum Why {
 
 impl Distrust {
     /// The error of a handshake with a relay that has shown `certificate`.
-    pub(crate) fn error(why: Why, certificate: &CertificateDer<'_>) -> Error {
+    pub(crate) fn error(why: DistrustCause, certificate: &CertificateDer<'_>) -> Error {
         let distrust = Distrust { why, pin: pin_of(certificate) };
         Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
     }
@@ -58,7 +58,7 @@ impl Distrust {
     /// The same for what the verifier said of `certificate`; other errors stay as they are.
     pub(crate) fn found<T>(outcome: Result<T, Error>, certificate: &CertificateDer<'_>) -> Result<T, Error> {
         outcome.map_err(|error| match error {
-            Error::InvalidCertificate(found) => Distrust::error(Why::Found(found), certificate),
+            Error::InvalidCertificate(found) => Distrust::error(DistrustCause::Found(found), certificate),
             other => other,
         })
     }
@@ -71,7 +71,9 @@ pub(crate) fn proof(
     certificate: &CertificateDer<'_>,
 ) -> Result<HandshakeSignatureValid, Error> {
     match short_rsa(certificate) {
-        Some(bits) if outcome.is_err() => Err(Distrust::error(Why::ShortRsaProof { bits }, certificate)),
+        Some(bits) if outcome.is_err() => {
+            Err(Distrust::error(DistrustCause::ShortRsaProof { bits }, certificate))
+        }
         _ => Distrust::found(outcome, certificate),
     }
 }
@@ -84,17 +86,17 @@ pub(crate) fn short_rsa(certificate: &CertificateDer<'_>) -> Option<usize> {
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let helps = match &self.why {
-            Why::NotPinned => {
+            DistrustCause::NotPinned => {
                 f.write_str("the relay's key is none of tls.pin-sha256; its pin is ")?;
                 return Hex(self.pin.unwrap_or_default()).fmt(f);
             }
-            Why::ShortRsa { bits, of_authority } => {
+            DistrustCause::ShortRsa { bits, of_authority } => {
                 let whose = if *of_authority { "the key of an authority above" } else { "the key in" };
                 write!(f, "{whose} the relay's certificate is RSA with {bits} bits, which can be forged; ")?;
                 write!(f, "{LEAST_RSA_BITS} are needed")?;
                 true
             }
-            Why::ShortRsaProof { bits } => {
+            DistrustCause::ShortRsaProof { bits } => {
                 write!(
                     f,
                     "the relay's key is RSA with {bits} bits, with which it has proved nothing that can be "
@@ -105,7 +107,7 @@ impl fmt::Display for Distrust {
                 )?;
                 false
             }
-            Why::Found(error) => {
+            DistrustCause::Found(error) => {
                 f.write_str(&sentence(error))?;
                 a_pin_helps(error)
             }

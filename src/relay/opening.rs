@@ -20,7 +20,7 @@ use super::channel::Channel;
 use super::dial::Transport;
 use super::dialog::Connection;
 use super::first_flight::FirstFlight;
-use super::tls::{Client, Protection, Verified};
+use super::tls::{Protection, TlsClient, Verified};
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::verdict::{Judgement, judge};
 use super::{config, sasl};
@@ -66,7 +66,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    async fn start_tls<T: Transport>(&self, stream: T, client: &Client) -> Opened {
+    async fn start_tls<T: Transport>(&self, stream: T, client: &TlsClient) -> Opened {
         let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
         greeting(&mut plain).await.map_err(with_hint)?;
         if !self.ehlo(&mut plain).await?.starttls {
@@ -79,7 +79,7 @@ impl Opening<'_> {
         Ok((channel, offered))
     }
 
-    async fn implicit<T: Transport>(&self, stream: T, client: &Client) -> Opened {
+    async fn implicit<T: Transport>(&self, stream: T, client: &TlsClient) -> Opened {
         let mut channel = self.handshake(stream, client).await?;
         greeting(&mut channel).await?;
         let offered = self.ehlo(&mut channel).await?;
@@ -103,7 +103,7 @@ impl Opening<'_> {
     async fn handshake<T: Transport>(
         &self,
         stream: T,
-        client: &Client,
+        client: &TlsClient,
     ) -> Result<Channel<Verified>, Trouble> {
         let limit = self.settings.timeouts.tls;
         let shaking = client.handshake(stream, &self.host.host, self.flight);

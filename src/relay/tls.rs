@@ -27,7 +27,7 @@ use super::first_flight::FirstFlight;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs};
 use crate::config::{HostOrIp, RelayHost, Tls, TlsSettings, TlsVersion};
-use crate::tls_faults::{self, Peer};
+use crate::tls_faults::{self, TlsPeer};
 
 /// What any stream can do.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -90,9 +90,9 @@ impl AsyncWrite for Verified {
 /// How connections to one relayhost are protected.
 pub(crate) enum Protection {
     /// STARTTLS, required.
-    StartTls(Client),
+    StartTls(TlsClient),
     /// TLS from the first octet.
-    Implicit(Client),
+    Implicit(TlsClient),
     /// None, on loopback.
     Loopback,
 }
@@ -102,11 +102,11 @@ impl Protection {
     pub(crate) fn new(settings: &Tls, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
         match settings {
             Tls::StartTls(settings) => {
-                let (client, warnings) = Client::new(settings, hosts)?;
+                let (client, warnings) = TlsClient::new(settings, hosts)?;
                 Ok((Protection::StartTls(client), warnings))
             }
             Tls::Implicit(settings) => {
-                let (client, warnings) = Client::new(settings, hosts)?;
+                let (client, warnings) = TlsClient::new(settings, hosts)?;
                 Ok((Protection::Implicit(client), warnings))
             }
             Tls::None => Ok((Protection::Loopback, Vec::new())),
@@ -115,14 +115,14 @@ impl Protection {
 }
 
 /// Our side of the handshake.
-pub(crate) struct Client {
+pub(crate) struct TlsClient {
     configs: ClientConfigs,
     /// `tls.server-name`: the name to expect in place of the relayhost's.
     server_name: Option<ServerName<'static>>,
     minimum: TlsVersion,
 }
 
-impl Client {
+impl TlsClient {
     fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
         let (configs, warnings) = trust::client_configs(settings)?;
         let named = settings.server_name.as_deref();
@@ -130,7 +130,7 @@ impl Client {
         for host in hosts {
             expected_name(&host.host)?;
         }
-        Ok((Client { configs, server_name, minimum: settings.minimum }, warnings))
+        Ok((TlsClient { configs, server_name, minimum: settings.minimum }, warnings))
     }
 
     /// The handshake with what is expected to be `host`; it begins with `flight`.
@@ -176,13 +176,13 @@ impl Client {
                 format!("{}, or asks for a client certificate (tls.client-certificate)", self.too_old())
             }
             Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-                format!("{} (relayhost, or tls.server-name)", tls_faults::session(Peer::RELAY, error))
+                format!("{} (relayhost, or tls.server-name)", tls_faults::session(TlsPeer::RELAY, error))
             }
             Error::InvalidMessage(_) => format!(
                 "{}; does tls.mode fit the port (\"starttls\" on 587, \"implicit\" on 465)?",
-                tls_faults::session(Peer::RELAY, error)
+                tls_faults::session(TlsPeer::RELAY, error)
             ),
-            other => tls_faults::session(Peer::RELAY, other),
+            other => tls_faults::session(TlsPeer::RELAY, other),
         }
     }
 

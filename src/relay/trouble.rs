@@ -114,7 +114,7 @@ pub enum Cause {
 
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
-        Cause::Io(error.kind(), tls_faults::connection(tls_faults::Peer::RELAY, &error))
+        Cause::Io(error.kind(), tls_faults::connection(tls_faults::TlsPeer::RELAY, &error))
     }
 }
 

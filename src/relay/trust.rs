@@ -34,7 +34,7 @@ use rustls::{
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage};
 
 use super::certificate::{PublicKey, pin_of};
-use super::distrust::{Distrust, Why, proof, short_rsa};
+use super::distrust::{Distrust, DistrustCause, proof, short_rsa};
 use super::first_flight::KeyExchange;
 use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
 
@@ -210,7 +210,7 @@ impl ServerCertVerifier for AuthorityVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(bits) = short_rsa(end_entity) {
-            return Err(Distrust::error(Why::ShortRsa { bits, of_authority: false }, end_entity));
+            return Err(Distrust::error(DistrustCause::ShortRsa { bits, of_authority: false }, end_entity));
         }
         let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let outcome = match usual {
@@ -226,7 +226,7 @@ impl ServerCertVerifier for AuthorityVerifier {
         if outcome.is_err()
             && let Some(bits) = intermediates.iter().find_map(short_rsa)
         {
-            return Err(Distrust::error(Why::ShortRsa { bits, of_authority: true }, end_entity));
+            return Err(Distrust::error(DistrustCause::ShortRsa { bits, of_authority: true }, end_entity));
         }
         Distrust::found(outcome, end_entity)
     }
@@ -306,8 +306,8 @@ impl ServerCertVerifier for PinVerifier {
     ) -> Result<ServerCertVerified, Error> {
         match pin_of(end_entity) {
             Some(seen) if self.pins.contains(&seen) => Ok(ServerCertVerified::assertion()),
-            Some(_) => Err(Distrust::error(Why::NotPinned, end_entity)),
-            None => Err(Distrust::error(Why::Found(CertificateError::BadEncoding), end_entity)),
+            Some(_) => Err(Distrust::error(DistrustCause::NotPinned, end_entity)),
+            None => Err(Distrust::error(DistrustCause::Found(CertificateError::BadEncoding), end_entity)),
         }
     }
 

@@ -41,7 +41,7 @@ use crate::listener::certificate::Certificate;
 use crate::listener::drive::{Connection, Pace, drive};
 use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Policy, Session};
-use crate::tls_faults::{Peer, connection};
+use crate::tls_faults::{TlsPeer, connection};
 use auth::SinkUsers;
 use fault::Faults;
 use line::{Hangable, Hangup};
@@ -143,7 +143,7 @@ impl Shared {
             match self.certificate.accept(stream).await {
                 Ok((secured, _)) => stream = secured,
                 Err(error) => {
-                    let why = connection(Peer::SINK_CLIENT, &error);
+                    let why = connection(TlsPeer::SINK_CLIENT, &error);
                     return self.tell(SinkEvent::Trouble(format!("TLS handshake: {why}")));
                 }
             }

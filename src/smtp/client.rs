@@ -63,7 +63,7 @@ pub(crate) struct Dialect<'a> {
 }
 
 /// A command's line, without its end.
-pub(crate) struct Line {
+pub(crate) struct ClientCommand {
     pub(crate) text: String,
     /// It has DSN parameters.
     pub(crate) has_dsn: bool,
@@ -71,13 +71,13 @@ pub(crate) struct Line {
 
 /// The commands of one transaction.
 pub(crate) struct Group {
-    mail: Line,
-    rcpts: Vec<Line>,
+    mail: ClientCommand,
+    rcpts: Vec<ClientCommand>,
 }
 
 impl Dialect<'_> {
     /// The MAIL command.
-    pub(crate) fn mail(self, mail: &Mail<'_>) -> Line {
+    pub(crate) fn mail(self, mail: &Mail<'_>) -> ClientCommand {
         let reverse_path = mail.reverse_path.mailbox().map(|address| self.spelled(address));
         let mut text = format!("MAIL FROM:<{}>", reverse_path.unwrap_or_default());
         if let Some(size) = mail.size.filter(|_| self.offered.size) {
@@ -93,7 +93,7 @@ impl Dialect<'_> {
     }
 
     /// The RCPT command of one recipient.
-    pub(crate) fn rcpt(self, recipient: &Recipient) -> Line {
+    pub(crate) fn rcpt(self, recipient: &Recipient) -> ClientCommand {
         let text = format!("RCPT TO:<{}>", self.spelled(&recipient.address));
         self.with_dsn(text, |text| parameters::push_rcpt_dsn(text, recipient))
     }
@@ -116,23 +116,23 @@ impl Dialect<'_> {
     }
 
     /// `text`, and what `push` adds to it where DSN is offered.
-    fn with_dsn(self, mut text: String, push: impl FnOnce(&mut String)) -> Line {
+    fn with_dsn(self, mut text: String, push: impl FnOnce(&mut String)) -> ClientCommand {
         let without = text.len();
         if self.offered.dsn {
             push(&mut text);
         }
-        Line { has_dsn: text.len() > without, text }
+        ClientCommand { has_dsn: text.len() > without, text }
     }
 }
 
 impl Group {
     /// The MAIL line.
-    pub(crate) fn mail(&self) -> &Line {
+    pub(crate) fn mail(&self) -> &ClientCommand {
         &self.mail
     }
 
     /// The RCPT lines, in the order of the recipients.
-    pub(crate) fn rcpts(&self) -> &[Line] {
+    pub(crate) fn rcpts(&self) -> &[ClientCommand] {
         &self.rcpts
     }
 

@@ -67,7 +67,7 @@ enum At {
 
 /// How far [`Decoder::push`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct DecodeProgress {
     /// How many octets of the input were taken.
     pub octets: usize,
     /// The end of data was reached; what follows is a command. Never for BDAT.
@@ -87,7 +87,7 @@ impl Decoder {
 
     /// Takes content from the front of `input` and appends it, decoded, to `out`. All of it is
     /// taken unless the end of data is in it.
-    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Progress {
+    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> DecodeProgress {
         let mut octets = 0;
         while let Some(&octet) = input.get(octets) {
             if self.is_plain(octet) {
@@ -96,10 +96,10 @@ impl Decoder {
             }
             octets += 1;
             if self.step(octet, out) {
-                return Progress { octets, ended: true };
+                return DecodeProgress { octets, ended: true };
             }
         }
-        Progress { octets, ended: false }
+        DecodeProgress { octets, ended: false }
     }
 
     /// The last chunk is in: ends the last line if the client did not.

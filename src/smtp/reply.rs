@@ -15,9 +15,9 @@ mod reading;
 
 use std::fmt::{self, Write as _};
 
-use crate::status::{Class, Status};
+use crate::status::{Status, StatusClass};
 
-pub use reading::{BadReply, Reading};
+pub use reading::{BadReply, ReplyReader};
 
 /// First digit of a reply code (RFC 5321 4.2.1); SMTP has no 1xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Reply {
     /// A whole reply from the front of `input`, and how many octets it took; `None` while its end
     /// has not come.
     pub fn parse(input: &[u8]) -> Result<Option<(Reply, usize)>, BadReply> {
-        let (octets, reply) = Reading::default().take(input)?;
+        let (octets, reply) = ReplyReader::default().take(input)?;
         Ok(reply.map(|reply| (reply, octets)))
     }
 }
@@ -127,7 +127,7 @@ impl fmt::Display for Reply {
 fn fits(code: u16, status: Status) -> bool {
     matches!(
         (code / 100, status.class()),
-        (2, Class::Success) | (4, Class::Transient) | (5, Class::Permanent)
+        (2, StatusClass::Success) | (4, StatusClass::Transient) | (5, StatusClass::Permanent)
     )
 }
 

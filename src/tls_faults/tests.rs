@@ -128,7 +128,7 @@ fn each_flaw_of_a_certificate_is_a_sentence_of_its_own() {
 #[test]
 fn each_alert_is_a_sentence() {
     for alert in (0..=u8::MAX).map(AlertDescription::from) {
-        for peer in [Peer::RELAY, Peer::CLIENT, Peer::SINK_CLIENT] {
+        for peer in [TlsPeer::RELAY, TlsPeer::CLIENT, TlsPeer::SINK_CLIENT] {
             let text = session(peer, &Error::AlertReceived(alert));
             assert_plain(&text, &alert);
             let is_known = !matches!(alert, AlertDescription::Unknown(_));
@@ -138,16 +138,16 @@ fn each_alert_is_a_sentence() {
     let told = |peer, alert| session(peer, &Error::AlertReceived(alert));
     let cases = [
         (
-            told(Peer::RELAY, AlertDescription::CertificateRequired),
+            told(TlsPeer::RELAY, AlertDescription::CertificateRequired),
             "the relay ended the TLS session: it asks for a certificate of this host (tls.client-certificate)",
         ),
         (
-            told(Peer::CLIENT, AlertDescription::UnknownCA),
+            told(TlsPeer::CLIENT, AlertDescription::UnknownCA),
             "the client ended the TLS session: it does not trust the certificate of this host, or its issuer \
              (listen.certificate)",
         ),
         (
-            told(Peer::RELAY, AlertDescription::Unknown(200)),
+            told(TlsPeer::RELAY, AlertDescription::Unknown(200)),
             "the relay ended the TLS session: by the alert 200, which is not known here",
         ),
     ];
@@ -187,10 +187,10 @@ fn each_fault_of_a_session_is_a_sentence() {
     ];
     for error in errors {
         let broken = io::Error::new(io::ErrorKind::InvalidData, error.clone());
-        for peer in [Peer::RELAY, Peer::CLIENT] {
+        for peer in [TlsPeer::RELAY, TlsPeer::CLIENT] {
             assert_plain(&connection(peer, &broken), &error);
         }
     }
     let reset = io::Error::from_raw_os_error(104);
-    assert_eq!(connection(Peer::RELAY, &reset), reset.to_string());
+    assert_eq!(connection(TlsPeer::RELAY, &reset), reset.to_string());
 }

@@ -21,7 +21,7 @@ use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_t
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
-use crate::smtp::client::{Group, Line};
+use crate::smtp::client::{ClientCommand, Group};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 
@@ -230,7 +230,11 @@ impl Connection {
     }
 
     /// Awaits the reply to a command of the envelope, whose DSN parameters may be what is refused.
-    async fn ask_line(&mut self, phase: Phase, line: &Line) -> Result<(Option<Verdict>, Reply), Trouble> {
+    async fn ask_line(
+        &mut self,
+        phase: Phase,
+        line: &ClientCommand,
+    ) -> Result<(Option<Verdict>, Reply), Trouble> {
         match self.ask(phase, &line.text).await? {
             (Some(_), reply) if line.has_dsn && is_about_parameters(&reply) => {
                 Ok((Some(Verdict::WithoutDsn), reply))

@@ -14,12 +14,12 @@ fn named(name: &str) -> HostOrIp {
     HostOrIp::Name(name.into())
 }
 
-fn client(settings: &TlsSettings) -> Client {
-    Client::new(settings, &[]).unwrap().0
+fn client(settings: &TlsSettings) -> TlsClient {
+    TlsClient::new(settings, &[]).unwrap().0
 }
 
 /// The handshake with a relay, and a line through it: the same whatever key exchange is offered.
-async fn shaken(client: &Client, host: &HostOrIp, relay: TlsAcceptor) -> Result<&'static str, String> {
+async fn shaken(client: &TlsClient, host: &HostOrIp, relay: TlsAcceptor) -> Result<&'static str, String> {
     let shaken = shaken_offering(KeyExchange::PostQuantum, client, host, relay.clone()).await;
     assert_eq!(shaken_offering(KeyExchange::Classical, client, host, relay).await, shaken);
     shaken
@@ -27,7 +27,7 @@ async fn shaken(client: &Client, host: &HostOrIp, relay: TlsAcceptor) -> Result<
 
 async fn shaken_offering(
     key_exchange: KeyExchange,
-    client: &Client,
+    client: &TlsClient,
     host: &HostOrIp,
     relay: TlsAcceptor,
 ) -> Result<&'static str, String> {
@@ -313,10 +313,10 @@ fn without_tls_only_on_loopback() {
 fn names_that_cannot_be_verified_are_refused_at_start() {
     let host = |name: &str| RelayHost { host: named(name), port: 587 };
     let settings = tls_settings(Trust::Pins(vec![[0; 32]]));
-    let error = Client::new(&settings, &[host("ok.example"), host("not a name")]).err().unwrap();
+    let error = TlsClient::new(&settings, &[host("ok.example"), host("not a name")]).err().unwrap();
     assert_eq!(error, "relayhost: \"not a name\" is no host name");
     let renamed = TlsSettings { server_name: Some("-".into()), ..settings };
-    assert_eq!(Client::new(&renamed, &[]).err().unwrap(), "tls.server-name: \"-\" is no host name");
+    assert_eq!(TlsClient::new(&renamed, &[]).err().unwrap(), "tls.server-name: \"-\" is no host name");
 }
 
 #[test]

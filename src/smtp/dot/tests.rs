@@ -25,7 +25,7 @@ fn decoded_chunks(chunks: &[&[u8]]) -> Vec<u8> {
     let mut decoder = Decoder::for_chunks();
     let mut out = Vec::new();
     for chunk in chunks {
-        assert_eq!(decoder.push(chunk, &mut out), Progress { octets: chunk.len(), ended: false });
+        assert_eq!(decoder.push(chunk, &mut out), DecodeProgress { octets: chunk.len(), ended: false });
     }
     decoder.finish(&mut out);
     out

@@ -10,7 +10,7 @@
 //! 4. However the octets come in, the same reply comes of them.
 //!
 //! Fails: with a [`BadReply`], which says nothing about a message, where octets do not begin as a reply does, or
-//! go on beyond [`MAX_LINE_OCTETS`] a line and [`MAX_REPLY_OCTETS`] in all. [`Reading::cut_off`] tells what
+//! go on beyond [`MAX_LINE_OCTETS`] a line and [`MAX_REPLY_OCTETS`] in all. [`ReplyReader::cut_off`] tells what
 //! there was until then.
 //!
 //! RFC 5321 4.2 (a client looks at the code only, and takes one without text), 4.5.3.1.5 (512 octets a line).
@@ -59,7 +59,7 @@ impl std::error::Error for BadReply {}
 
 /// A reply of which a part has come.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub struct ReplyReader {
     /// The code of the last whole line that had one.
     code: Option<u16>,
     /// The first status that fits the code of its line.
@@ -71,7 +71,7 @@ pub struct Reading {
     reply_octets: usize,
 }
 
-impl Reading {
+impl ReplyReader {
     /// Takes octets from the front of `input`: how many they were, and the reply if it is whole. Lines
     /// may end in a bare LF. After an error nothing more can be read.
     pub fn take(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), BadReply> {
@@ -95,7 +95,7 @@ impl Reading {
             // What is no line of a reply adds nothing to it.
             let _ = self.end_line();
         }
-        let Reading { code, status, lines, .. } = std::mem::take(self);
+        let ReplyReader { code, status, lines, .. } = std::mem::take(self);
         let code = code?;
         Some(Reply { code, status: status.filter(|status| fits(code, *status)), lines })
     }
@@ -328,7 +328,7 @@ mod tests {
             (b"451-4.3.0 no\r\n451", Some("451 4.3.0 no")),
         ];
         for (octets, expected) in cases {
-            let mut reading = Reading::default();
+            let mut reading = ReplyReader::default();
             assert_eq!(reading.take(octets).unwrap(), (octets.len(), None));
             assert_eq!(reading.cut_off().map(|reply| reply.to_string()).as_deref(), expected);
             assert_eq!(reading.cut_off(), None, "begun anew");
@@ -340,7 +340,7 @@ mod tests {
         let line = [b"250 ".as_slice(), &[b'x'; 70_000]].concat();
         let lines = "550-x\r\n".repeat(MAX_REPLY_OCTETS / 7 + 1);
         for (octets, code) in [(line.as_slice(), 250), (lines.as_bytes(), 550)] {
-            let mut reading = Reading::default();
+            let mut reading = ReplyReader::default();
             assert_eq!(reading.take(octets), Err(BadReply::TooLong));
             assert_eq!(reading.cut_off().unwrap().code(), code);
         }
@@ -359,7 +359,7 @@ mod tests {
                 octets.extend([code.as_bytes(), separator.as_bytes(), &text, b"\r\n"].concat());
             }
             let whole = Reply::parse(&octets);
-            let (mut reading, mut taken, mut pieced) = (Reading::default(), 0, Ok(None));
+            let (mut reading, mut taken, mut pieced) = (ReplyReader::default(), 0, Ok(None));
             for piece in octets.chunks(piece) {
                 match reading.take(piece) {
                     Ok((octets, reply)) => {

@@ -7,7 +7,7 @@
 //!
 //! RFC 5321 4.1.1.4 (DATA), RFC 3030 (BDAT), RFC 1870 (SIZE).
 
-use super::state::{State, Transaction};
+use super::state::{CollectedEnvelope, State};
 use super::{Action, Answered, Durable, Refusal, Session, error, ok, say_hello_first};
 use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::{Decoder, LineEnd};
@@ -62,7 +62,7 @@ impl Transfer {
         }
     }
 
-    fn of(self, transaction: &Transaction) -> Self {
+    fn of(self, transaction: &CollectedEnvelope) -> Self {
         let declared_size = self.declared_size.max(transaction.declared_size);
         Transfer { declared_size, smtputf8: transaction.envelope.smtputf8, ..self }
     }
@@ -248,7 +248,7 @@ impl<P: Durable> Session<P> {
     }
 
     /// The transaction at hand, if content may follow now.
-    fn take_transaction(&mut self) -> Result<Transaction, Reply> {
+    fn take_transaction(&mut self) -> Result<CollectedEnvelope, Reply> {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::ExpectRecipient(transaction) if !transaction.envelope.recipients.is_empty() => {
                 Ok(transaction)

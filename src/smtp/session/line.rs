@@ -19,14 +19,14 @@ pub const MAX_UNCONSUMED_OCTETS: usize = 12_288;
 
 /// Where the reader stands.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineReader {
     /// Within a line that is too long already.
     overlong: bool,
 }
 
 /// What is at the front of the input.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(super) enum InputLine<'a> {
     /// No line end yet; so many octets of an overlong line need not be kept.
     Partial { dropped: usize },
     /// The end of an overlong line.
@@ -35,20 +35,20 @@ pub(super) enum Line<'a> {
     Whole { text: &'a [u8], octets: usize, end: LineEnd },
 }
 
-impl Lines {
+impl LineReader {
     /// Reads a line from the front of `input`; `in_auth`: it is a response of SASL.
-    pub(super) fn read<'a>(&mut self, input: &'a [u8], in_auth: bool) -> Line<'a> {
+    pub(super) fn read<'a>(&mut self, input: &'a [u8], in_auth: bool) -> InputLine<'a> {
         let Some(line_feed) = scan::find(input, |octet| octet == b'\n') else {
             self.overlong |= input.len() >= limit(input, in_auth);
-            return Line::Partial { dropped: if self.overlong { input.len() } else { 0 } };
+            return InputLine::Partial { dropped: if self.overlong { input.len() } else { 0 } };
         };
         let octets = line_feed + 1;
         if std::mem::take(&mut self.overlong) || octets > limit(input, in_auth) {
-            return Line::TooLong { octets };
+            return InputLine::TooLong { octets };
         }
         match &input[..line_feed] {
-            [text @ .., b'\r'] => Line::Whole { text, octets, end: LineEnd::Crlf },
-            text => Line::Whole { text, octets, end: LineEnd::Bare },
+            [text @ .., b'\r'] => InputLine::Whole { text, octets, end: LineEnd::Crlf },
+            text => InputLine::Whole { text, octets, end: LineEnd::Bare },
         }
     }
 }
@@ -64,13 +64,13 @@ mod tests {
 
     #[test]
     fn a_line_ends_at_its_line_feed() {
-        let mut lines = Lines::default();
-        let crlf = Line::Whole { text: b"NOOP", octets: 6, end: LineEnd::Crlf };
+        let mut lines = LineReader::default();
+        let crlf = InputLine::Whole { text: b"NOOP", octets: 6, end: LineEnd::Crlf };
         assert_eq!(lines.read(b"NOOP\r\nQUIT", false), crlf);
-        let bare = Line::Whole { text: b"NO\rOP", octets: 6, end: LineEnd::Bare };
+        let bare = InputLine::Whole { text: b"NO\rOP", octets: 6, end: LineEnd::Bare };
         assert_eq!(lines.read(b"NO\rOP\nQUIT", false), bare);
-        assert_eq!(lines.read(b"NOOP\r", false), Line::Partial { dropped: 0 });
-        assert_eq!(lines.read(b"", false), Line::Partial { dropped: 0 });
+        assert_eq!(lines.read(b"NOOP\r", false), InputLine::Partial { dropped: 0 });
+        assert_eq!(lines.read(b"", false), InputLine::Partial { dropped: 0 });
     }
 
     #[test]
@@ -81,18 +81,18 @@ mod tests {
             ("AAAA ", true, MAX_UNCONSUMED_OCTETS),
         ] {
             let fits = format!("{start}{}\r\n", "x".repeat(limit - start.len() - 2));
-            let mut lines = Lines::default();
-            assert!(matches!(lines.read(fits.as_bytes(), in_auth), Line::Whole { .. }), "{start}");
+            let mut lines = LineReader::default();
+            assert!(matches!(lines.read(fits.as_bytes(), in_auth), InputLine::Whole { .. }), "{start}");
             let partial = &fits.as_bytes()[..limit - 1];
-            assert_eq!(lines.read(partial, in_auth), Line::Partial { dropped: 0 }, "{start}");
+            assert_eq!(lines.read(partial, in_auth), InputLine::Partial { dropped: 0 }, "{start}");
 
             let long = fits.replace("\r\n", "x\r\n");
-            assert_eq!(lines.read(long.as_bytes(), in_auth), Line::TooLong { octets: limit + 1 });
+            assert_eq!(lines.read(long.as_bytes(), in_auth), InputLine::TooLong { octets: limit + 1 });
             let (head, tail) = long.as_bytes().split_at(limit);
-            assert_eq!(lines.read(head, in_auth), Line::Partial { dropped: limit });
-            assert_eq!(lines.read(b"more", in_auth), Line::Partial { dropped: 4 });
-            assert_eq!(lines.read(tail, in_auth), Line::TooLong { octets: 1 });
-            assert!(matches!(lines.read(b"NOOP\r\n", in_auth), Line::Whole { .. }));
+            assert_eq!(lines.read(head, in_auth), InputLine::Partial { dropped: limit });
+            assert_eq!(lines.read(b"more", in_auth), InputLine::Partial { dropped: 4 });
+            assert_eq!(lines.read(tail, in_auth), InputLine::TooLong { octets: 1 });
+            assert!(matches!(lines.read(b"NOOP\r\n", in_auth), InputLine::Whole { .. }));
         }
     }
 }

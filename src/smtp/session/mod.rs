@@ -38,8 +38,8 @@ use super::command::Command;
 use super::dot::LineEnd;
 use super::reply::{Reply, Severity};
 use crate::status::Status;
-use line::{Line, Lines};
-use state::{Client, State};
+use line::{InputLine, LineReader};
+use state::{SessionClient, State};
 
 pub use action::{Action, Answered, Durable, Refusal};
 pub use line::MAX_UNCONSUMED_OCTETS;
@@ -97,8 +97,8 @@ impl Policy {
 pub struct Session<P: Durable> {
     policy: Arc<Policy>,
     state: State,
-    client: Client,
-    lines: Lines,
+    client: SessionClient,
+    lines: LineReader,
     /// Commands refused for good since the last message taken.
     errors: u32,
     /// Commands said for nothing since the last message taken.
@@ -115,8 +115,8 @@ impl<P: Durable> Session<P> {
         Session {
             policy,
             state: State::ExpectHello,
-            client: Client::default(),
-            lines: Lines::default(),
+            client: SessionClient::default(),
+            lines: LineReader::default(),
             errors: 0,
             junk_commands: 0,
             surplus: 0,
@@ -151,7 +151,7 @@ impl<P: Durable> Session<P> {
 
     /// The TLS handshake is done. Whatever was said before is forgotten (RFC 3207 4.2).
     pub fn tls_started(&mut self) {
-        self.client = Client { tls: true, ..Client::default() };
+        self.client = SessionClient { tls: true, ..SessionClient::default() };
         self.state = State::ExpectHello;
     }
 
@@ -200,13 +200,13 @@ impl<P: Durable> Session<P> {
         }
         let in_auth = matches!(self.state, State::ExpectAuthResponse);
         match self.lines.read(input, in_auth) {
-            Line::Partial { dropped } => (dropped, Action::Wait),
-            Line::TooLong { octets } if in_auth => (octets, self.auth_line_too_long()),
-            Line::TooLong { octets } => {
+            InputLine::Partial { dropped } => (dropped, Action::Wait),
+            InputLine::TooLong { octets } if in_auth => (octets, self.auth_line_too_long()),
+            InputLine::TooLong { octets } => {
                 (octets, self.answer_to(Answered::Line, error(500, 5, 2, "line too long")))
             }
-            Line::Whole { text, octets, .. } if in_auth => (octets, self.auth_response(text)),
-            Line::Whole { text, octets, end } => match self.command(text, end, octets < input.len()) {
+            InputLine::Whole { text, octets, .. } if in_auth => (octets, self.auth_response(text)),
+            InputLine::Whole { text, octets, end } => match self.command(text, end, octets < input.len()) {
                 Next::Act(action) => (octets, action),
                 Next::VoidFirst => (0, Action::Discard { refusal: None }),
                 Next::Read => {

@@ -16,7 +16,7 @@ pub(super) enum State {
     /// MAIL.
     ExpectMail,
     /// RCPT, then DATA or BDAT.
-    ExpectRecipient(Transaction),
+    ExpectRecipient(CollectedEnvelope),
     /// The shell: `opened` or `not_opened`.
     ExpectIntake(Transfer),
     /// Octets of content, for an open intake.
@@ -39,7 +39,7 @@ pub(super) enum State {
 
 /// The envelope as it is collected.
 #[derive(Debug)]
-pub(super) struct Transaction {
+pub(super) struct CollectedEnvelope {
     pub(super) envelope: Box<Envelope>,
     /// SIZE=, or 0.
     pub(super) declared_size: u64,
@@ -92,7 +92,7 @@ impl State {
 
 /// What the client has shown of itself since it connected, or since TLS.
 #[derive(Debug, Default)]
-pub(super) struct Client {
+pub(super) struct SessionClient {
     /// HELO's or EHLO's argument, safe for a header field.
     pub(super) helo: Option<String>,
     pub(super) esmtp: bool,
@@ -104,7 +104,7 @@ pub(super) struct Client {
 /// As long as a domain may be; a name that is longer is cut.
 const MAX_HELO_CHARS: usize = 255;
 
-impl Client {
+impl SessionClient {
     /// HELO or EHLO was said. An authentication stays (RFC 4954 4 allows only one).
     pub(super) fn greeted(&mut self, name: &str, esmtp: bool) {
         let safe = |c: char| if c.is_ascii_alphanumeric() || ".-_:[]".contains(c) { c } else { '?' };
@@ -140,11 +140,11 @@ mod tests {
             ("a (comment) <b>", "a??comment???b?"),
             ("a\t\u{1b}\u{fc}", "a???"),
         ] {
-            let mut client = Client::default();
+            let mut client = SessionClient::default();
             client.greeted(name, true);
             assert_eq!(client.helo.as_deref(), Some(expected));
         }
-        let mut client = Client::default();
+        let mut client = SessionClient::default();
         client.greeted(&"x".repeat(1000), true);
         assert_eq!(client.helo.map(|name| name.len()), Some(MAX_HELO_CHARS));
     }
@@ -164,7 +164,7 @@ mod tests {
             ("ESA", true, "UTF8SMTPSA"),
         ];
         for (letters, smtputf8, expected) in cases {
-            let client = Client {
+            let client = SessionClient {
                 helo: None,
                 esmtp: letters.contains('E'),
                 tls: letters.contains('S'),

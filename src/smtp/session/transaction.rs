@@ -4,7 +4,7 @@
 //! when its transaction is. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
 
 use super::content::too_large;
-use super::state::{State, Transaction};
+use super::state::{CollectedEnvelope, State};
 use super::{Action, Durable, Session, authentication_required, error, ok, say_hello_first};
 use crate::envelope::{Envelope, Recipient};
 use crate::smtp::command::BadCommand;
@@ -19,7 +19,7 @@ impl<P: Durable> Session<P> {
             // RFC 1870 6.1.
             _ if declared_size > self.policy.max_message_size => too_large(),
             _ => {
-                self.state = State::ExpectRecipient(Transaction { envelope, declared_size });
+                self.state = State::ExpectRecipient(CollectedEnvelope { envelope, declared_size });
                 ok(1, 0, "ok")
             }
         };
@@ -30,7 +30,7 @@ impl<P: Durable> Session<P> {
         let max_recipients = self.policy.max_recipients;
         let reply = match &mut self.state {
             State::ExpectHello => say_hello_first(),
-            State::ExpectRecipient(Transaction { envelope, .. }) => {
+            State::ExpectRecipient(CollectedEnvelope { envelope, .. }) => {
                 if recipient.address.needs_smtputf8() && !envelope.smtputf8 {
                     BadCommand::NeedsSmtputf8.reply()
                 } else if envelope.recipients.len() >= max_recipients {
