@@ -1,16 +1,19 @@
 //! `nullmta check`: says what `run` would say of the configuration, without starting.
 //!
 //! Promises: what it takes `run` takes, since it makes the same things of it; the warnings are those of the log at
-//! each start, and with `--strict` they are a no. For root it looks at the files as the service's user does.
+//! each start, and with `--strict` they are a no. For root it looks at the files and the spool as the service's user
+//! does, and says what their unit keeps from them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 use clap::Args;
+use rustix::fs::Access;
 
 use super::exit::{Exit, Failure};
 use super::output::say;
-use super::service_user::{NAME, ServiceUser, hidden};
+use super::service_user::{NAME, ServiceUser};
+use super::unit::Unit;
 use super::{ConfigFile, config_failure};
 use crate::config::Config;
 use crate::listener::certificate::Certificate;
@@ -46,7 +49,7 @@ impl CheckCommand {
         let Some(user) = ServiceUser::of_host() else { return looked_at(&path) };
         let seen = user.see({
             let path = path.clone();
-            move || File::open(&path).is_ok().then(|| looked_at(&path))
+            move || File::open(&path).is_ok().then(|| used_by_us(&path))
         });
         match seen {
             Ok(Some(Err(failure))) => Err(Failure::new(
@@ -54,7 +57,7 @@ impl CheckCommand {
                 format!("{failure} (looked at as the service's user, {NAME})"),
             )),
             Ok(Some(Ok((config, mut warnings)))) => {
-                warnings.extend(hidden(&config));
+                warnings.extend(Unit::of_host().warnings(&config));
                 Ok((config, warnings))
             }
             // Not there for root either, which says so; or a draft in a place of root's own.
@@ -64,11 +67,43 @@ impl CheckCommand {
                 warnings.push(format!(
                     "{path} cannot be read by the service's user, {NAME}: the files it names were looked at as root"
                 ));
-                warnings.extend(hidden(&config));
+                warnings.extend(Unit::of_host().warnings(&config));
                 Ok((config, warnings))
             }
         }
     }
+}
+
+/// The same, and whether the spool is ours to use.
+fn used_by_us(file: &Path) -> Result<(Config, Vec<String>), Failure> {
+    let (config, warnings) = looked_at(file)?;
+    match obstacle(&config.spool) {
+        Some(words) => Err(Failure::new(Exit::CantCreate, words)),
+        None => Ok((config, warnings)),
+    }
+}
+
+/// Why we cannot use `spool`, which would end each start.
+fn obstacle(spool: &Path) -> Option<String> {
+    let is_ours = |path: &Path, access| rustix::fs::access(path, access).is_ok();
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    let there = spool.ancestors().find(|place| place.exists()).unwrap_or(spool);
+    let shown = spool.display();
+    if there != spool {
+        return (!is_ours(there, Access::WRITE_OK | Access::EXEC_OK)).then(|| {
+            format!(
+                "{shown} is missing and cannot be made in {}: install -d -o {NAME} -g {NAME} -m 0711 {shown}",
+                there.display()
+            )
+        });
+    }
+    let entries = fs::read_dir(spool).into_iter().flatten().flatten().map(|entry| entry.path());
+    let foreign = if is_ours(spool, all) {
+        entries.into_iter().find(|entry| !is_ours(entry, Access::WRITE_OK))
+    } else {
+        Some(spool.into())
+    };
+    foreign.map(|path| format!("cannot write to {}: chown -R {NAME}:{NAME} {shown}", path.display()))
 }
 
 /// The configuration in `file`, with the files it names, and what is to be known of them.

@@ -20,6 +20,7 @@ mod service_user;
 mod sink;
 mod spool;
 mod status;
+mod unit;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -97,8 +97,29 @@ def test_addresses_that_have_no_effect_are_named(installed):
     installed.must("systemctl restart nullmta")
     journal = installed.journal()
     assert "listen.addresses has no effect: systemd passes the sockets, which are 127.0.0.1:25, [::1]:25" in journal
+    assert "; without effect, since systemd passes the sockets: listen.addresses" in installed.must("nullmta status")
     started = "relay 127.0.0.1:2525, listening on 127.0.0.1:25, [::1]:25, /run/nullmta/submit.sock, spool /var/spool/nullmta"
     assert f"started as web1.example.com: nullmta 0.1.0, {started}" in journal
+
+
+def test_a_relay_that_is_our_own_listener_is_refused(installed):
+    """The parser knew `listen.addresses` alone: each message went round fifty times."""
+    circle = CONFIG.replace("127.0.0.1:2525", "127.0.0.1:25") + '[listen]\naddresses = ["127.0.0.1:2526"]\n'
+    installed.configure(circle)
+    done = installed.run("nullmta reload")
+    assert done.returncode == 78 and "127.0.0.1:25 is where nullmta listens itself" in done.stderr, done
+    restart_in_vain(installed)
+    assert "127.0.0.1:25 is where nullmta listens itself" in installed.journal()
+
+
+def test_what_a_reload_cannot_change_is_shown_until_a_restart(installed):
+    """`status` said that all of the new file was in force."""
+    installed.configure(CONFIG + '[log]\nformat = "json"\n')
+    told = "; not in force before a restart: log.format"
+    assert told in installed.must("nullmta reload")
+    assert told in installed.must("nullmta status")
+    installed.must("systemctl restart nullmta")
+    assert told not in installed.must("nullmta status")
 
 
 def test_check_sees_what_the_daemon_would(installed):
@@ -115,6 +136,31 @@ def test_check_sees_what_the_daemon_would(installed):
     assert "/tmp/ca.pem is hidden from the service: PrivateTmp=" in done.stderr, done
     assert installed.run("nullmta check --strict").returncode == 1
     assert installed.run("systemctl restart nullmta").returncode != 0
+
+
+def test_check_sees_a_spool_and_a_program_that_the_daemon_cannot_use(installed):
+    """A spool of root's, one that the unit has read-only, and a program that root alone may run passed as well."""
+    installed.must("systemctl stop nullmta.socket nullmta.service && chown -R root:root /var/spool/nullmta/log")
+    done = installed.run("nullmta check")
+    assert done.returncode == 73 and "cannot write to /var/spool/nullmta/log: chown -R nullmta" in done.stderr, done
+    installed.must("chown -R nullmta:nullmta /var/spool/nullmta && nullmta check --strict")
+    installed.configure('spool = "/srv/spool"\n' + CONFIG)
+    done = installed.run("nullmta check")
+    assert done.returncode == 73, done
+    (remedy,) = [line[line.index("install -d") :].split(" (")[0] for line in done.stderr.splitlines() if "install -d" in line]
+    installed.must(remedy)
+    assert installed.run("nullmta check --strict").returncode == 1
+    installed.write("/etc/systemd/system/nullmta.service.d/spool.conf", "[Service]\nReadWritePaths=/srv/spool\n")
+    try:
+        installed.must("systemctl daemon-reload && nullmta check --strict && systemctl start nullmta.socket nullmta.service")
+    finally:
+        installed.path("/etc/systemd/system/nullmta.service.d/spool.conf").unlink()
+        installed.must("systemctl stop nullmta.socket nullmta.service && systemctl daemon-reload")
+    installed.write("/usr/local/bin/secret", "#!/bin/sh\necho sinkpass\n")
+    installed.path("/usr/local/bin/secret").chmod(0o700)
+    installed.configure(CONFIG.replace('password-file = "/etc/nullmta.secret"', 'password-command = ["/usr/local/bin/secret"]'))
+    done = installed.run("nullmta check")
+    assert done.returncode == 78 and "cannot run /usr/local/bin/secret: Permission denied" in done.stderr, done
 
 
 def test_root_is_told_to_start_the_service(installed):

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -50,15 +51,16 @@ pub(super) async fn run(words: &[String]) -> Result<Secret, SecretError> {
     secret_of(ended.stdout).map_err(|bad| SecretError::NoSecret(format!("the output of {program}"), bad))
 }
 
-/// Checks whether the program exists and is executable.
+/// Checks whether there is a program that we may run.
 pub(super) fn check(words: &[String]) -> Result<(), SecretError> {
     let program = program_of(words);
     let not_run = |error| SecretError::NotRun(program.into(), error);
     let metadata = fs::metadata(program).map_err(not_run)?;
-    if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
-        return Ok(());
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Err(not_run(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file")));
     }
-    Err(not_run(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file")))
+    // That somebody may run it does not say that we may.
+    access(program, Access::EXEC_OK).map_err(|error| not_run(error.into()))
 }
 
 /// Returns the path of the program. The parser refuses an empty list; if there were one, the empty path is not found.

@@ -1,0 +1,238 @@
+//! What the service's unit keeps from the daemon: files that it does not see, and directories that it cannot write to.
+//!
+//! Promises: what is said is true of the unit that this host has, with its drop-ins, since systemd is asked; where it
+//! does not answer, of the shipped one. A file is looked for where its links lead.
+//!
+//! Not here: what the service's user may read (`service_user.rs`).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::config::{Config, SecretSource, ServerCertificate, Trust};
+
+/// The unit, as systemd knows it.
+const SERVICE: &str = "nullmta.service";
+
+/// What is asked of it.
+const PROPERTIES: &str = "LoadState,PrivateTmp,ProtectHome,ProtectSystem,ReadWritePaths,BindPaths,BindReadOnlyPaths,\
+                          RuntimeDirectory,StateDirectory";
+
+/// What `systemctl show` says of the shipped unit.
+const SHIPPED: &str = "LoadState=loaded\nPrivateTmp=yes\nProtectHome=yes\nProtectSystem=strict\n\
+                       ReadWritePaths=/var/spool/nullmta\nRuntimeDirectory=nullmta\n";
+
+/// What `PrivateTmp=` and `ProtectHome=` hide.
+const HIDDEN: [(&str, &str); 5] = [
+    ("/tmp", "PrivateTmp"),
+    ("/var/tmp", "PrivateTmp"),
+    ("/home", "ProtectHome"),
+    ("/root", "ProtectHome"),
+    ("/run/user", "ProtectHome"),
+];
+
+/// The sandbox of a unit.
+pub(super) struct Unit {
+    /// Directories that are empty for it, each with the setting that makes them so.
+    hidden: Vec<(&'static str, &'static str)>,
+    /// Where it can write, if not wherever its user may.
+    writable: Option<Vec<PathBuf>>,
+    /// What stands where it is not on the host.
+    bound: Vec<PathBuf>,
+}
+
+impl Unit {
+    /// The unit of this host.
+    pub(super) fn of_host() -> Unit {
+        let shown = Command::new("systemctl")
+            .args(["show", "--no-pager", "--property", PROPERTIES, SERVICE])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        let text = shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default();
+        let is_known = text.lines().any(|line| line == "LoadState=loaded");
+        Unit::parse(if is_known { &text } else { SHIPPED })
+    }
+
+    /// Reads what `systemctl show` says.
+    fn parse(text: &str) -> Unit {
+        let value = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+        };
+        let hides = |setting: &str| !matches!(value(setting), "" | "no" | "read-only");
+        let paths =
+            |name: &str| value(name).split_whitespace().map(|path| path.trim_start_matches(['-', '+']));
+        let below = |name: &str, parent: &'static str| {
+            value(name).split_whitespace().map(move |name| Path::new(parent).join(name)).collect::<Vec<_>>()
+        };
+        let bound = paths("BindPaths").chain(paths("BindReadOnlyPaths"));
+        let bound: Vec<PathBuf> =
+            bound.filter_map(|path| path.split(':').nth(1)).map(PathBuf::from).collect();
+        let mut writable: Vec<PathBuf> = paths("ReadWritePaths").map(PathBuf::from).collect();
+        writable.extend(below("RuntimeDirectory", "/run"));
+        writable.extend(below("StateDirectory", "/var/lib"));
+        writable.extend(bound.iter().cloned());
+        Unit {
+            hidden: HIDDEN.into_iter().filter(|(_, setting)| hides(setting)).collect(),
+            writable: (value("ProtectSystem") == "strict").then_some(writable),
+            bound,
+        }
+    }
+
+    /// What the unit keeps from the daemon of what `config` names, in words.
+    pub(super) fn warnings(&self, config: &Config) -> Vec<String> {
+        let read = files(config).into_iter().filter_map(|file| self.hides(file, "move it, to /etc say"));
+        let written = directories(config).into_iter().filter_map(|directory| {
+            self.hides(directory, "name another directory").or_else(|| self.locks(directory))
+        });
+        read.chain(written).collect()
+    }
+
+    fn hides(&self, path: &Path, remedy: &str) -> Option<String> {
+        let place = place_of(path);
+        if is_below(&place, &self.bound) {
+            return None;
+        }
+        let (directory, setting) = self.hidden.iter().find(|(directory, _)| place.starts_with(directory))?;
+        Some(format!(
+            "{} is hidden from the service: {setting}= of its unit has {directory} empty; {remedy}",
+            named(path, &place)
+        ))
+    }
+
+    fn locks(&self, directory: &Path) -> Option<String> {
+        let place = place_of(directory);
+        let writable = self.writable.as_ref()?;
+        (!is_below(&place, writable)).then(|| {
+            format!(
+                "{} is read-only for the service: ProtectSystem= of its unit; add ReadWritePaths={} to [Service] with \
+                 systemctl edit nullmta, and give it to its user",
+                named(directory, &place),
+                place.display()
+            )
+        })
+    }
+}
+
+/// Where `path` leads, as far as it is there.
+fn place_of(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    for ancestor in path.ancestors() {
+        if let Ok(place) = ancestor.canonicalize() {
+            return missing.into_iter().rev().fold(place, |place: PathBuf, name| place.join(name));
+        }
+        missing.extend(ancestor.file_name());
+    }
+    path.into()
+}
+
+fn is_below(path: &Path, directories: &[PathBuf]) -> bool {
+    directories.iter().any(|directory| path.starts_with(directory))
+}
+
+fn named(path: &Path, place: &Path) -> String {
+    let way = if path == place { String::new() } else { format!(", which is {},", place.display()) };
+    format!("{}{way}", path.display())
+}
+
+/// What the daemon reads, and the program that it runs.
+fn files(config: &Config) -> Vec<&Path> {
+    let mut files: Vec<&Path> = Vec::new();
+    match config.relay.auth.as_ref().map(|auth| &auth.secret) {
+        Some(SecretSource::File(path)) => files.push(path),
+        Some(SecretSource::Command(words)) => files.extend(words.first().map(Path::new)),
+        Some(SecretSource::Credential(_)) | None => {}
+    }
+    if let Some(settings) = config.relay.tls.settings() {
+        if let Trust::CaFile(path) = &settings.trust {
+            files.push(path);
+        }
+        files.extend(settings.client.iter().flat_map(|client| [&*client.certificate, &*client.key]));
+    }
+    if let Some(ServerCertificate::Files { chain, key }) = &config.listen.certificate {
+        files.extend([&**chain, &**key]);
+    }
+    files
+}
+
+/// Where it writes: the spool, and where its control socket is. That of `sendmail` is the socket unit's.
+fn directories(config: &Config) -> Vec<&Path> {
+    [Some(&*config.spool), config.control.parent()].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::config::Environment;
+
+    fn config(text: &str) -> Config {
+        let environment = Environment { hostname: "web1.example.com".into() };
+        let text = format!("relayhost = \"smtp.example.com\"\n{text}");
+        Config::parse(&text, Path::new("x.toml"), &environment).unwrap()
+    }
+
+    /// A file under /tmp passed `check`, and the service, which has a /tmp of its own, did not start. So did a link to it,
+    /// a program in somebody's home, and a spool that the unit has read-only.
+    #[test]
+    fn what_the_shipped_unit_keeps_from_the_daemon_is_named() {
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
+        let (there, link) = (directory.path().join("ca.pem"), directory.path().join("link.pem"));
+        std::fs::write(&there, "").unwrap();
+        symlink(&there, &link).unwrap();
+        let auth = "auth.username = \"u\"\nauth.password-";
+        let cases: [(String, &[&str]); 9] = [
+            (String::new(), &[]),
+            (
+                "tls.ca-file = \"/tmp/ca.pem\"\n".into(),
+                &["/tmp/ca.pem is hidden from the service: PrivateTmp="],
+            ),
+            (
+                "tls.ca-file = \"/etc/../tmp/ca.pem\"\n".into(),
+                &["/etc/../tmp/ca.pem, which is /tmp/ca.pem, is hidden"],
+            ),
+            (format!("{auth}file = \"/tmpfile/secret\"\n"), &[]),
+            (format!("{auth}command = [\"/home/ann/pw\", \"/tmp\"]\n"), &["/home/ann/pw is hidden"]),
+            (
+                "spool = \"/srv/spool\"\n".into(),
+                &["/srv/spool is read-only for the service: ProtectSystem= of"],
+            ),
+            ("spool = \"/home/spool\"\n".into(), &["/home/spool is hidden from the service: ProtectHome="]),
+            ("spool = \"/var/spool/nullmta/a\"\nadmin.control = \"/run/nullmta/x/c\"\n".into(), &[]),
+            ("admin.control = \"/run/control\"\n".into(), &["/run is read-only for the service"]),
+        ];
+        let unit = Unit::parse(SHIPPED);
+        for (text, expected) in cases {
+            let said = unit.warnings(&config(&text));
+            let fits = said.len() == expected.len()
+                && said.iter().zip(expected).all(|(said, begin)| said.starts_with(begin));
+            assert!(fits, "{text}: {said:#?}");
+        }
+        let said = unit.warnings(&config(&format!("tls.ca-file = \"{}\"\n", link.display()))).concat();
+        let begin = format!("{}, which is {}, is hidden", link.display(), there.display());
+        assert!(said.starts_with(&begin), "{said}");
+    }
+
+    /// Who has given the unit another directory was warned of it for ever.
+    #[test]
+    fn the_unit_of_the_host_counts() {
+        let text =
+            "spool = \"/srv/spool\"\ntls.ca-file = \"/tmp/ca.pem\"\nadmin.control = \"/run/control\"\n";
+        let said = |shown: &str| Unit::parse(shown).warnings(&config(text)).len();
+        assert_eq!(said(SHIPPED), 3);
+        assert_eq!(said(&SHIPPED.replace("ReadWritePaths=", "ReadWritePaths=-/srv/spool ")), 2);
+        assert_eq!(
+            said(&format!("{SHIPPED}BindPaths=/a:/srv/spool:rbind\nBindReadOnlyPaths=/b:/tmp/ca.pem:\n")),
+            1
+        );
+        assert_eq!(said(&SHIPPED.replace("PrivateTmp=yes", "PrivateTmp=no")), 2);
+        assert_eq!(said("LoadState=loaded\nProtectSystem=full\nProtectHome=no\nPrivateTmp=no\n"), 0);
+    }
+
+    #[test]
+    fn what_stands_here_is_what_is_shipped() {
+        let unit = include_str!("../../systemd/nullmta.service");
+        let settings = SHIPPED.lines().filter(|line| !line.starts_with("LoadState="));
+        settings.for_each(|line| assert!(unit.lines().any(|other| other == line), "{line}"));
+    }
+}
