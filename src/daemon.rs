@@ -16,6 +16,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,7 @@ use crate::queue::{Queue, Settings, queue};
 use crate::relay::Relay;
 use crate::spool::fs::RealFs;
 use crate::spool::{OpenError, Options, Recovery, Spool};
-use crate::systemd::{self, BadSocket, Inherited};
+use crate::systemd::{self, BadSocket, Inherited, Places};
 use crate::users::{Nss, Users};
 
 /// How long a stop waits for dialogues under way.
@@ -188,8 +189,10 @@ struct Daemon {
     text: String,
     /// What the control socket says of it.
     configuration: watch::Sender<Configuration>,
-    /// Whether systemd passed the sockets, whatever `[listen]` says.
-    is_activated: bool,
+    /// The sockets that systemd passed, whatever `[listen]` says.
+    passed: Places,
+    /// Where we listen for SMTP.
+    listened: Vec<SocketAddr>,
     /// Where we listen, as the log says it.
     addresses: String,
     level: LevelHandle,
@@ -211,11 +214,13 @@ impl Daemon {
     async fn start(start: Start, reload: UnboundedSender<ReloadRequest>) -> Result<Self, DaemonError> {
         let Start { path, config, inherited, level } = start;
         let descriptors = raise_descriptor_limit();
-        let is_activated = !inherited.is_empty();
-        let overruled = inherited.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        let passed = inherited.places();
+        let overruled = passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
         warn_of(&config, &path);
         let bound = sockets(&config, inherited)?;
         let addresses = join(&bound);
+        let listened: Vec<SocketAddr> = bound.iter().filter_map(Bound::address).collect();
+        refuse_ourselves(&config, &listened).map_err(DaemonError::Relay)?;
         let carrier = carrier(&config).map_err(DaemonError::Relay)?;
         let certificate = Certificate::of(&config.listen).map_err(DaemonError::Certificate)?;
         let (announce, arrivals) = unbounded_channel();
@@ -242,7 +247,10 @@ impl Daemon {
         );
         let (stopper, stop) = stop_signal();
         let pickup = spawn_pickup(config.spool.clone(), Arc::clone(&service), stop.clone());
-        let (configuration, in_force) = watch::channel(read_now(&path));
+        let (configuration, in_force) = watch::channel(Configuration {
+            overruled: overruled.iter().map(ToString::to_string).collect(),
+            ..read_now(&path)
+        });
         let control = Control {
             queue: queue.clone(),
             spool: spool.clone(),
@@ -253,7 +261,8 @@ impl Daemon {
         Ok(Daemon {
             text: Config::text(&path),
             configuration,
-            is_activated,
+            passed,
+            listened,
             addresses,
             path,
             started: config.clone(),
@@ -286,12 +295,12 @@ impl Daemon {
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
-            Ok((text, Ok(config))) => self.follow(config).map(|needs_restart| (text, needs_restart)),
+            Ok((text, Ok(config))) => self.follow(config).map(|followed| (text, followed)),
             Ok((_, Err(error))) => Err(error.to_string()),
             Err(panic) => Err(panic.to_string()),
         };
         let reloaded = match outcome {
-            Ok((text, needs_restart)) => self.reloaded(text, &needs_restart),
+            Ok((text, followed)) => self.reloaded(text, followed),
             Err(why) => self.not_reloaded(why),
         };
         notify(systemd::ready());
@@ -299,13 +308,12 @@ impl Daemon {
     }
 
     /// Notes and says that the file with this text is in force.
-    fn reloaded(&mut self, text: String, needs_restart: &[&str]) -> Reloaded {
+    fn reloaded(&mut self, text: String, configuration: Configuration) -> Reloaded {
         let changed = Config::changed_keys(&self.text, &text);
         log::reloaded(&self.path.display(), &changed);
         self.text = text;
-        self.configuration.send_replace(read_now(&self.path));
-        let needs_restart = needs_restart.iter().map(ToString::to_string).collect();
-        Reloaded { configuration: self.configuration.borrow().clone(), changed, needs_restart }
+        self.configuration.send_replace(configuration.clone());
+        Reloaded { configuration, changed }
     }
 
     /// Notes and says that it is not.
@@ -315,27 +323,30 @@ impl Daemon {
         self.configuration
             .send_modify(|configuration| configuration.refused = Some(RefusedConfiguration { at, why }));
         let configuration = self.configuration.borrow().clone();
-        Reloaded { configuration, changed: Vec::new(), needs_restart: Vec::new() }
+        Reloaded { configuration, changed: Vec::new() }
     }
 
-    /// Follows `config`; the changed keys that it cannot follow.
-    fn follow(&mut self, config: Config) -> Result<Vec<&'static str>, String> {
+    /// Follows `config`: what is in force then, with the keys that it cannot follow.
+    fn follow(&mut self, config: Config) -> Result<Configuration, String> {
+        refuse_ourselves(&config, &self.listened)?;
         let carrier = carrier(&config)?;
         let certificate = self.certificate(&config)?;
-        let fixed = fixed_keys(&self.started, &config);
-        let fixed: Vec<_> =
-            fixed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect();
-        for key in &fixed {
-            let is_overruled = self.is_activated && ["listen.addresses", "listen.socket"].contains(key);
-            if is_overruled { log::overruled(key, &self.addresses) } else { log::needs_restart(key) }
-        }
+        let overruled = self.passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        let is_passed = |key: &str| !self.passed.is_empty() && key.starts_with("listen.");
+        let fixed = fixed_keys(&self.started, &config).into_iter();
+        let fixed = fixed.filter(|(key, is_changed)| *is_changed && !is_passed(key)).map(|(key, _)| key);
+        let needs_restart: Vec<_> = fixed.collect();
+        needs_restart.iter().for_each(|key| log::needs_restart(key));
+        overruled.iter().for_each(|key| log::overruled(key, &self.addresses));
         self.queue.reconfigure(Settings::new(&config, carrier));
         let desk = desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
         self.service.reload(&within(&config.listen, self.descriptors), desk);
         self.level.set(config.log.level);
         self.certificate = certificate;
         self.config = config;
-        Ok(fixed)
+        let words = |keys: Vec<&str>| keys.into_iter().map(String::from).collect();
+        let (needs_restart, overruled) = (words(needs_restart), words(overruled));
+        Ok(Configuration { needs_restart, overruled, ..read_now(&self.path) })
     }
 
     /// What `config` has the listener show. A self-made one lasts for a run: somebody may have come to trust it.
@@ -425,6 +436,17 @@ fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
     Ok(Arc::new(relay))
 }
 
+/// Mail that we hand to ourselves goes round: the parser knows of `listen.addresses`, and systemd may have passed others.
+fn refuse_ourselves(config: &Config, listened: &[SocketAddr]) -> Result<(), String> {
+    match config.relay.hosts.iter().find(|host| host.is_one_of(listened)) {
+        Some(host) => Err(format!(
+            "{host} is where nullmta listens itself: mail would go round in circles; set relayhost to the relay that \
+             takes this host's mail, or change nullmta.socket"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Says in the log what an operator should know of `config`, which was read from the file at `path`: what a name
 /// server knows when it has answered, which nothing waits for.
 fn warn_of(config: &Config, path: &Path) {
@@ -473,7 +495,8 @@ fn log_recovery(recovery: &Recovery) {
 /// A configuration that was read at this moment, and is in force.
 fn read_now(path: &Path) -> Configuration {
     let since = format!("{:.0}", jiff::Timestamp::now());
-    Configuration { path: path.display().to_string(), since, refused: None }
+    let (needs_restart, overruled) = (Vec::new(), Vec::new());
+    Configuration { path: path.display().to_string(), since, refused: None, needs_restart, overruled }
 }
 
 fn join(items: &[impl fmt::Display]) -> String {

@@ -83,20 +83,35 @@ impl Inherited {
         })
     }
 
+    /// Where they listen.
+    pub fn places(&self) -> Places {
+        let path = |listener: &UnixListener| listener.local_addr().ok()?.as_pathname().map(PathBuf::from);
+        Places {
+            tcp: self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            unix: self.unix.iter().filter_map(path).collect(),
+        }
+    }
+}
+
+/// Where the sockets listen that systemd passed.
+pub struct Places {
+    tcp: BTreeSet<SocketAddr>,
+    unix: Vec<PathBuf>,
+}
+
+impl Places {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tcp.is_empty() && self.unix.is_empty()
+    }
+
     /// Which keys of `[listen]` have no effect, since other sockets were passed than they say.
     pub fn overruled(&self, addresses: &[SocketAddr], socket: Option<&Path>) -> Vec<&'static str> {
         if self.is_empty() {
             return Vec::new();
         }
-        let passed: BTreeSet<SocketAddr> =
-            self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let paths: Vec<PathBuf> = self
-            .unix
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok()?.as_pathname().map(PathBuf::from))
-            .collect();
-        let are_others = passed != addresses.iter().copied().collect();
-        let is_another = paths.iter().map(PathBuf::as_path).ne(socket);
+        let are_others = self.tcp != addresses.iter().copied().collect();
+        let is_another = self.unix.iter().map(PathBuf::as_path).ne(socket);
         let keys = [(are_others, "listen.addresses"), (is_another, "listen.socket")];
         keys.into_iter().filter_map(|(is_overruled, key)| is_overruled.then_some(key)).collect()
     }

@@ -88,6 +88,24 @@ pub struct Configuration {
     pub since: String,
     /// Why it is not what the file has said since.
     pub refused: Option<RefusedConfiguration>,
+    /// The keys of it that are in force only after a restart.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
+    /// The keys of it that have no effect, since systemd passes the sockets.
+    #[serde(default)]
+    pub overruled: Vec<String>,
+}
+
+impl Configuration {
+    /// What of it is not in force, and why, in words that go on behind the file's name; empty where all of it is.
+    pub fn reservations(&self) -> String {
+        let said = |keys: &[String], why: &str| match keys.is_empty() {
+            true => String::new(),
+            false => format!("; {why}: {}", keys.join(", ")),
+        };
+        said(&self.needs_restart, "not in force before a restart")
+            + &said(&self.overruled, "without effect, since systemd passes the sockets")
+    }
 }
 
 /// A newer configuration that is not in force.
@@ -108,8 +126,6 @@ pub struct Reloaded {
     pub configuration: Configuration,
     /// The keys whose values changed.
     pub changed: Vec<String>,
-    /// Those of them that only a restart, or the socket unit, changes.
-    pub needs_restart: Vec<String>,
 }
 
 /// What came of a flush.

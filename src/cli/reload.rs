@@ -21,18 +21,15 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 }
 
 fn text(reloaded: &Reloaded) -> Result<String, Failure> {
-    let Reloaded { configuration, changed, needs_restart } = reloaded;
+    let Reloaded { configuration, changed } = reloaded;
     if let Some(refused) = &configuration.refused {
         let (since, why) = (&configuration.since, Foreign(&refused.why));
         let text = format!("configuration not reloaded, that of {since} stays in force: {why}");
         return Err(Failure::new(Exit::Config, text));
     }
     let changed = if changed.is_empty() { "nothing".into() } else { changed.join(", ") };
-    let mut text = format!("configuration reloaded from {}; changed: {changed}\n", configuration.path);
-    if !needs_restart.is_empty() {
-        text += &format!("not in force before a restart: {}\n", needs_restart.join(", "));
-    }
-    Ok(text)
+    let reservations = configuration.reservations();
+    Ok(format!("configuration reloaded from {}; changed: {changed}{reservations}\n", configuration.path))
 }
 
 #[cfg(test)]
@@ -46,16 +43,14 @@ mod tests {
             path: "/etc/nullmta.toml".into(),
             since: "2026-11-21T02:10:00Z".into(),
             refused: None,
-        };
-        let mut reloaded = Reloaded {
-            configuration,
-            changed: vec!["queue.lifetime".into(), "spool".into()],
             needs_restart: vec!["spool".into()],
+            overruled: vec!["listen.socket".into()],
         };
+        let mut reloaded = Reloaded { configuration, changed: vec!["queue.lifetime".into(), "spool".into()] };
         assert_eq!(
             text(&reloaded).unwrap(),
-            "configuration reloaded from /etc/nullmta.toml; changed: queue.lifetime, spool\n\
-             not in force before a restart: spool\n"
+            "configuration reloaded from /etc/nullmta.toml; changed: queue.lifetime, spool; not in force before \
+             a restart: spool; without effect, since systemd passes the sockets: listen.socket\n"
         );
         let why = "/etc/nullmta.toml:3: spool: expected an absolute path, found 1".to_owned();
         reloaded.configuration.refused =

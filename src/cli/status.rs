@@ -42,10 +42,12 @@ fn text(status: &protocol::DaemonStatus) -> String {
     let protocol::DaemonStatus { active, connections, relay, .. } = status;
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
-         config  {}, in force since {}\n\
+         config  {}, in force since {}{}\n\
          queue   {messages} messages: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n\
          relay   {relay}, {connections} connections\n",
-        configuration.path, configuration.since
+        configuration.path,
+        configuration.since,
+        configuration.reservations()
     );
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
@@ -109,6 +111,8 @@ mod tests {
                     at: "2026-11-21T02:00:00Z".into(),
                     why: "line 3: spool: x".into(),
                 }),
+                needs_restart: vec!["log.format".into()],
+                overruled: Vec::new(),
             },
             messages: 4,
             ready: 1,
@@ -127,7 +131,8 @@ mod tests {
         assert_eq!(
             text(&status),
             "nullmta 0.1.0, pid 42\n\
-             config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z\n\
+             config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: \
+             log.format\n\
              queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
              relay   paused, 0 connections\n\
              refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\

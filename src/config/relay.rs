@@ -11,7 +11,7 @@ use super::auth::AuthConfig;
 use super::environment::is_full_name;
 use super::error::{ConfigFault, KeyLocation};
 use super::file::{self, ConfigFile};
-use super::relayhost::{HostOrIp, RelayHost, WrittenHost};
+use super::relayhost::{RelayHost, WrittenHost};
 use super::setting::{OrOff, Setting};
 use super::table::{Located, LocatedList, given};
 use super::tls::Tls;
@@ -177,17 +177,13 @@ impl RelayConfig {
     }
 }
 
-/// Returns an error if a relayhost is one of our own addresses: mail would circle until it has too many Received fields.
+/// Returns an error if a relayhost is one of our own addresses.
 fn refuse_ourselves(
     relayhost: &LocatedList<WrittenHost>,
     hosts: &[RelayHost],
     listened: &[SocketAddr],
 ) -> Result<(), ConfigFault> {
-    let is_ours = |host: &RelayHost| match &host.host {
-        HostOrIp::Address(address) => listened.contains(&SocketAddr::new(*address, host.port)),
-        name => name.is_loopback() && listened.iter().any(|address| address.port() == host.port),
-    };
-    match relayhost.entries.iter().zip(hosts).find(|(_, host)| is_ours(host)) {
+    match relayhost.entries.iter().zip(hosts).find(|(_, host)| host.is_one_of(listened)) {
         Some((entry, host)) => Err(entry.location.expected(
             "the relay that takes this host's mail",
             format!(

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustls::pki_types::DnsName;
 use toml::de::DeValue;
@@ -37,6 +37,20 @@ impl HostOrIp {
         match self {
             HostOrIp::Name(name) => name.eq_ignore_ascii_case("localhost"),
             HostOrIp::Address(address) => address.is_loopback(),
+        }
+    }
+}
+
+impl RelayHost {
+    /// Whether it is one of the addresses that we listen on, `listened`: mail that we hand to ourselves goes round until
+    /// it has too many Received fields. A name but `localhost` is for a name server to say (`lookup.rs`).
+    pub fn is_one_of(&self, listened: &[SocketAddr]) -> bool {
+        match &self.host {
+            HostOrIp::Address(address) => {
+                let reached = SocketAddr::new(address.to_canonical(), self.port);
+                listened.contains(&reached)
+            }
+            name => name.is_loopback() && listened.iter().any(|ours| ours.port() == self.port),
         }
     }
 }
@@ -197,6 +211,25 @@ mod tests {
             ("[::ffff:127.0.0.1]", false),
         ] {
             assert_eq!(parse(text).unwrap().host.is_loopback(), loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn our_own_listener_is_known_by_address_and_port() {
+        let listened: Vec<SocketAddr> = vec!["127.0.0.1:25".parse().unwrap(), "[::1]:2525".parse().unwrap()];
+        for (text, is_ours) in [
+            ("127.0.0.1:25", true),
+            ("[::ffff:127.0.0.1]:25", true),
+            ("[::1]:2525", true),
+            ("localhost:25", true),
+            ("localhost:2525", true),
+            ("127.0.0.1:2525", false),
+            ("127.0.0.2:25", false),
+            ("localhost:587", false),
+            ("relay.example:25", false),
+        ] {
+            let WrittenHost { host, port } = parse(text).unwrap();
+            assert_eq!(RelayHost { host, port: port.unwrap() }.is_one_of(&listened), is_ours, "{text}");
         }
     }
 

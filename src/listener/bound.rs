@@ -34,6 +34,14 @@ impl Bound {
         Ok(Bound::Tcp(listener))
     }
 
+    /// Its address, if it has one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Bound::Tcp(listener) => listener.local_addr().ok(),
+            Bound::Unix(_) => None,
+        }
+    }
+
     /// Takes over a unix socket that listens already.
     pub fn unix(listener: unix::net::UnixListener) -> Result<Bound, BindError> {
         listener.set_nonblocking(true).map_err(io_error("set up", "the passed unix socket"))?;
