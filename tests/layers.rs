@@ -80,10 +80,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "the rules are made of these parts, each of which is asked with all the rules at hand",
     ),
     (
-        &["queue/courier", "queue/recording", "queue/settlement"],
-        "the courier hands over what settlement tries again until it is recorded",
-    ),
-    (
         &["smtp/session/content", "smtp/session/state"],
         "the state holds the content that is under way, and its steps change the state",
     ),

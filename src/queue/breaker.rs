@@ -94,7 +94,7 @@ impl Fault {
 
 /// What a report of trouble has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum Consequence {
     /// The relay is paused from now on, until this probe.
     Paused {
         /// When one connection will try again.
@@ -163,25 +163,25 @@ impl Breaker {
     }
 
     /// A connection met relay-wide trouble while `working` others went on.
-    pub fn trouble(&mut self, now: Timestamp, working: usize, fault: Fault, spread: Spread) -> Effect {
+    pub fn trouble(&mut self, now: Timestamp, working: usize, fault: Fault, spread: Spread) -> Consequence {
         let is_login = matches!(fault, Fault::Login { .. });
         match self.state {
             State::Open { retry_at, fault: Fault::Suspects, .. } if fault == Fault::Suspects => {
                 let others_at = later(now, spread.apply(FIRST_PAUSE, PROBE_SPREAD));
                 self.state = State::Open { retry_at: retry_at.max(others_at), others_at, fault };
-                Effect::Paused { retry_at: others_at }
+                Consequence::Paused { retry_at: others_at }
             }
             State::Open { others_at, .. } if now < others_at && (self.is_locked_out() || !is_login) => {
-                Effect::Unremarkable
+                Consequence::Unremarkable
             }
             State::Untried | State::Closed | State::Limited { .. } if working > 0 && !is_login => {
                 self.state = State::Limited { allowed: working, grow_after: later(now, self.pause) };
-                Effect::Unremarkable
+                Consequence::Unremarkable
             }
             _ => {
                 let retry_at = self.next_retry_at(now, fault, spread);
                 self.state = State::Open { retry_at, others_at: retry_at, fault };
-                Effect::Paused { retry_at }
+                Consequence::Paused { retry_at }
             }
         }
     }

@@ -17,11 +17,9 @@ pub trait Clock: Send + Sync + 'static {
     /// The time of day as it would be had it never been set since the start.
     fn steady(&self) -> Timestamp;
 
-    /// What the time of day will be when the steady time is `steady`, as far as is known now: whatever is shown is in
-    /// the time of day, ages and dates too.
-    fn time_of_day(&self, steady: Timestamp) -> Timestamp {
-        let ahead = steady.duration_since(self.steady());
-        self.now().checked_add(ahead).unwrap_or(steady)
+    /// Both at once.
+    fn moment(&self) -> Moment {
+        Moment { steady: self.steady(), time_of_day: self.now() }
     }
 
     /// Waits for `pause`.
@@ -30,6 +28,23 @@ pub trait Clock: Send + Sync + 'static {
     /// The time of day where this host stands, for the dates in messages.
     fn local(&self) -> Zoned {
         self.now().to_zoned(TimeZone::system())
+    }
+}
+
+/// One moment, by both times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the steady time.
+    pub steady: Timestamp,
+    /// By the time of day.
+    pub time_of_day: Timestamp,
+}
+
+impl Moment {
+    /// What the time of day will be when the steady time is `steady`, as far as is known now: whatever is shown is in
+    /// the time of day, ages and dates too.
+    pub fn time_of_day_at(&self, steady: Timestamp) -> Timestamp {
+        self.time_of_day.checked_add(steady.duration_since(self.steady)).unwrap_or(steady)
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) struct Connection {
     pub(super) lost: Option<QueueId>,
     /// The relay has taken a message from it.
     pub(super) has_delivered: bool,
+    is_cut_off: bool,
 }
 
 /// All that exist.
@@ -55,8 +56,14 @@ impl Connections {
     pub(super) fn begin(&mut self) -> ConnectionId {
         let id = self.next;
         self.next += 1;
-        let connection =
-            Connection { id, stage: Stage::Opening, blame: None, lost: None, has_delivered: false };
+        let connection = Connection {
+            id,
+            stage: Stage::Opening,
+            blame: None,
+            lost: None,
+            has_delivered: false,
+            is_cut_off: false,
+        };
         self.known.insert(id, connection);
         id
     }
@@ -137,9 +144,19 @@ impl Connections {
         self.oldest_current = self.next;
     }
 
-    /// Whether it is still being opened, and so holds no message.
-    pub(super) fn is_opening(&self, id: ConnectionId) -> bool {
-        self.known.get(&id).is_some_and(|connection| connection.stage == Stage::Opening)
+    /// Those that are still being opened, and so hold no message.
+    pub(super) fn opening_ones(&self) -> impl Iterator<Item = ConnectionId> {
+        let opening = self.known.values().filter(|connection| connection.stage == Stage::Opening);
+        opening.map(|connection| connection.id)
+    }
+
+    /// All that are to be cut off now, each once.
+    pub(super) fn cut_off(&mut self) -> impl Iterator<Item = ConnectionId> {
+        let others = self.known.values_mut().filter(|connection| !connection.is_cut_off);
+        others.map(|connection| {
+            connection.is_cut_off = true;
+            connection.id
+        })
     }
 
     fn count(&self, counts: impl Fn(Stage) -> bool) -> usize {

@@ -14,88 +14,24 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::io::AsyncRead;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::clock::Clock;
+use super::attempt::{Attempt, Progress};
+use super::desk::Desk;
+use super::reducer::{Answer, Disposition, Event};
 use super::refusals::{Refusal, Ruling};
 use super::roster::Member;
-use super::settlement::{Disposition, Said, Settlement, record_part};
-use super::{Command, ConnectionId, Queue, Settings, Taken};
-use crate::envelope::{Envelope, Recipient, ReversePath};
+use super::settlement::{Settlement, record_part};
+use super::{Command, ConnectionId, Taken};
+use crate::envelope::{Envelope, Recipient};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
-use crate::spool::{Content, Ledger, Mark, ReadError, Replies, Spool, Stored};
-
-/// What couriers and settlements of one generation of settings share.
-pub(super) struct Desk {
-    pub(super) queue: Queue,
-    pub(super) spool: Spool,
-    pub(super) settings: Settings,
-    pub(super) clock: Arc<dyn Clock>,
-    /// The relay has refused mail from `<>` to the postmaster.
-    pub(super) null_is_refused: AtomicBool,
-}
-
-impl Desk {
-    pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        Desk { queue, spool, settings, clock, null_is_refused: AtomicBool::new(false) }
-    }
-
-    pub(super) fn became(&self, id: QueueId, disposition: Disposition) {
-        self.queue.tell(Command::Became { id, disposition });
-    }
-
-    /// Says in the log that the run before may have sent this message, where nobody has said so. Called at the latest
-    /// moment that is safe: before a second final dot, and before a record that ends the mark on the spool.
-    pub(super) fn tell_hidden_duplicate(&self, attempt: &mut Attempt) {
-        let Attempt { id, member, .. } = attempt;
-        if member.marks.hides_duplicate() {
-            log::possible_duplicate(*id, "an earlier attempt was past its content when nullmta ended");
-            member.marks.set(Mark::Told, true);
-            self.queue.tell(Command::DuplicateTold(*id));
-        }
-    }
-}
-
-/// A message under way, without its content: what its report will be settled with.
-pub(super) struct Attempt {
-    pub(super) id: QueueId,
-    pub(super) member: Member,
-    pub(super) envelope: Envelope,
-    /// The reverse-path that the relay is told.
-    pub(super) told: ReversePath,
-    pub(super) arrived: Timestamp,
-    pub(super) taken_at: Timestamp,
-    /// The same by the steady clock.
-    pub(super) taken_steady: Timestamp,
-    /// How long it was ready before a connection took it.
-    pub(super) queued: Duration,
-    pub(super) progress: Progress,
-    pub(super) ledger: Ledger,
-    /// What each recipient was told last.
-    pub(super) replies: Replies,
-    /// Recipients whose transaction is still to come; those never asked before come first.
-    pub(super) rest: VecDeque<usize>,
-    /// What the transactions before came to.
-    pub(super) earlier: Option<Said>,
-}
-
-/// How far an attempt has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// The relay cannot have the message.
-    BeforeDot,
-    /// All but the final dot has been written: from here on the relay may have it.
-    PastContent,
-}
+use crate::spool::{Content, ReadError, Stored};
 
 /// One connection's link to the queue.
 pub struct Courier {
@@ -119,7 +55,7 @@ impl Courier {
     async fn take(&self, patience: Duration) -> Option<Taken> {
         let (answer, mut answered) = oneshot::channel();
         let wait = !patience.is_zero();
-        self.desk.queue.tell(Command::Next { connection: self.connection, wait, answer });
+        self.desk.queue.send(Command::Next { connection: self.connection, wait, answer });
         if !wait {
             return answered.await.ok().flatten();
         }
@@ -188,10 +124,19 @@ impl Courier {
         None
     }
 
+    /// Has this settled beside the dialogue, which goes on. Where nothing is to be recorded it is settled already, so that
+    /// the owner hears of the message before it hears of the end of this connection.
+    fn settle(&self, settlement: Settlement) {
+        match settlement.without_record() {
+            Some(disposition) => self.desk.became(settlement.id(), disposition),
+            None => self.desk.queue.send(Command::Settle(Box::new(settlement))),
+        }
+    }
+
     /// Settles a message as far as it has come.
     fn settle_parts(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
-            Settlement::of_parts(self.desk.clone(), attempt).spawn();
+            self.settle(Settlement::of_parts(self.desk.clone(), attempt));
         }
     }
 
@@ -212,7 +157,7 @@ impl Courier {
     }
 
     fn lost(&self, id: QueueId, in_doubt: bool) {
-        self.desk.queue.tell(Command::Lost { connection: self.connection, id, in_doubt });
+        self.desk.queue.tell(Event::Lost { connection: self.connection, id, in_doubt });
     }
 
     /// Says what becomes of a message that cannot be read.
@@ -231,22 +176,27 @@ impl Courier {
         let envelope = self.attempts.get(&report.id).map(|attempt| &attempt.envelope);
         let refusal = envelope.and_then(|envelope| Refusal::of(report, envelope));
         let Some(refusal) = refusal else { return Ruling::AsSaid };
-        let (connection, queue) = (self.connection, &self.desk.queue);
-        let ruling = queue.ask(|answer| Command::Judge { connection, refusal, answer }).await;
-        // An owner that has stopped can tell no more: the next start tries it again.
-        ruling.unwrap_or(Ruling::Untold)
+        let refused = Event::Refused { connection: self.connection, refusal: Box::new(refusal) };
+        match self.desk.queue.ask(refused).await {
+            Some(Answer::Ruling(ruling)) => ruling,
+            // An owner that has stopped can tell no more: the next start tries it again.
+            _ => Ruling::Untold,
+        }
     }
 
     /// Whether the end of a connection that had served says nothing of the message it had.
     async fn is_leave_excused(&self, id: QueueId) -> bool {
-        let (connection, queue) = (self.connection, &self.desk.queue);
-        queue.ask(|answer| Command::Left { connection, id, answer }).await.unwrap_or(true)
+        let left = Event::Left { connection: self.connection, id };
+        match self.desk.queue.ask(left).await {
+            Some(Answer::IsExcused(is_excused)) => is_excused,
+            _ => true,
+        }
     }
 
     /// A message whose every recipient had its end before a crash could record its removal.
     fn finish(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
-            Settlement::of_finished(self.desk.clone(), attempt).spawn();
+            self.settle(Settlement::of_finished(self.desk.clone(), attempt));
         }
     }
 }
@@ -279,7 +229,7 @@ impl Work for Courier {
             self.desk.tell_hidden_duplicate(attempt);
         }
         marked.map_err(|error| {
-            self.desk.queue.tell(Command::Unmarked { id, error });
+            self.desk.queue.tell(Event::Unmarked { id, why: error });
             Unmarked
         })
     }
@@ -288,7 +238,7 @@ impl Work for Courier {
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
         let has_answered = has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced);
         if has(Verdict::Sent) {
-            self.desk.queue.tell(Command::Taken(self.connection));
+            self.desk.queue.tell(Event::TakenByRelay(self.connection));
         }
         if let Some(attempt) = self.attempts.get(&report.id) {
             self.desk.excuse_null_sender(attempt, &mut report);
@@ -300,7 +250,7 @@ impl Work for Courier {
         if report.is_lost() {
             self.lost(report.id, report.possible_duplicate);
         } else if ruling != Ruling::Untold && has_answered {
-            self.desk.queue.tell(Command::Answered(self.connection));
+            self.desk.queue.tell(Event::Answered(self.connection));
         }
         let is_untold = report.recipients.iter().any(|recipient| recipient.verdict == Verdict::Untold);
         let breaks_off = ruling != Ruling::AsSaid || is_untold;
@@ -308,7 +258,7 @@ impl Work for Courier {
         let Some(mut attempt) = self.attempts.remove(&id) else { return };
         self.put_back(&mut attempt, &mut report);
         if breaks_off || attempt.rest.is_empty() {
-            return Settlement::of_report(self.desk.clone(), attempt, report, ruling).spawn();
+            return self.settle(Settlement::of_report(self.desk.clone(), attempt, report, ruling));
         }
         let recorded = record_part(&self.desk, &mut attempt, report).await;
         self.attempts.insert(id, attempt);
@@ -331,12 +281,7 @@ impl Drop for Courier {
             if !is_between {
                 self.lost(id, in_doubt);
             }
-            // Where the runtime itself ends, the next start finds what was recorded.
-            if Handle::try_current().is_ok() {
-                Settlement::of_unreported(self.desk.clone(), attempt).spawn();
-            } else {
-                self.desk.became(id, Disposition::Lost { warned: false });
-            }
+            self.settle(Settlement::of_unreported(self.desk.clone(), attempt));
         }
     }
 }

@@ -8,38 +8,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
-
-use super::Command;
-use super::courier::Desk;
+use super::desk::Desk;
+use super::reducer::Event;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A look-out for another secret, until it is dropped.
-pub(super) struct SecretWatch(AbortHandle);
-
-impl SecretWatch {
-    /// Begins to watch the secret that has been refused.
-    pub(super) fn begin(desk: Arc<Desk>) -> Self {
-        SecretWatch(tokio::spawn(watch(desk)).abort_handle())
-    }
-}
-
-impl Drop for SecretWatch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn watch(desk: Arc<Desk>) {
+/// Watches the secret that has been refused until it is another.
+pub(super) async fn another_secret(desk: Arc<Desk>) -> Option<Event> {
     let carrier = &desk.settings.carrier;
-    let Some(refused) = carrier.clone().secret_print().await else { return };
+    let refused = carrier.clone().secret_print().await?;
     loop {
         desk.clock.sleep(INTERVAL).await;
         // One that cannot be read is being written.
         let print = carrier.clone().secret_print().await;
         if print.is_some_and(|print| print != refused) {
-            return desk.queue.tell(Command::SecretChanged);
+            return Some(Event::SecretChanged);
         }
     }
 }

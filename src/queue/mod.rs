@@ -4,12 +4,14 @@
 //! bounced (and the bounce spooled), or its patience is used up; relay trouble pauses the relay for all
 //! and uses up nobody's patience; submitters take turns; no connection is begun while `max-connections` exist.
 //!
-//! One task, the owner (`owner.rs`), owns all of this state; everybody else sends it commands:
+//! What follows from what is decided by a pure function of the state, the event and the time (`reducer.rs`). One task, the
+//! owner (`owner.rs`), brings it the events, carries out its effects, and owns every other task:
 //! ```text
 //!  spool ── arrivals ──▶ owner ── spawns ──▶ courier (one a connection, inside the relay's dialogue)
-//!                         ▲  ▲                 │ next message, reports
-//!                         │  └─────────────────┤
-//!                         └── what became ── settlement (one a report: ledger, DSN, spool record)
+//!                         ▲  ▲  │              │ next message, reports
+//!                         │  └──│──────────────┘
+//!                         │     └─ spawns ──▶ settlement (one a report: ledger, DSN, spool record)
+//!                         └── what became ─────┘
 //! ```
 //! Invariants:
 //! 1. A message is with at most one courier or settlement; when either ends, by panic even, the owner
@@ -20,15 +22,18 @@
 //! Fails: a spool that cannot record what a delivery needs is asked again until it can; meanwhile nothing is
 //! sent (`recording.rs`). Not here: what a relay's words mean (`relay/verdict.rs`), storage (`spool/`).
 
+mod attempt;
 mod breaker;
 pub mod clock;
 mod connections;
 mod courier;
+mod desk;
 mod lanes;
 mod login;
 mod null_sender;
 mod owner;
 mod recording;
+mod reducer;
 mod refusals;
 mod relay_clock;
 mod relay_state;
@@ -55,15 +60,16 @@ use crate::config;
 use crate::envelope::Address;
 use crate::queue_id::QueueId;
 use crate::relay::{Relay, Trouble};
-use crate::spool::{CommitError, Entry, Recovery, Spool};
+use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
 pub use courier::Courier;
 use owner::Owner;
-use refusals::{Refusal, RefusalRule, Ruling};
+use reducer::{Answer, Event, Policy};
+use refusals::RefusalRule;
 use roster::Member;
 pub use roster::Standing;
 use schedule::RetryPolicy;
-use settlement::Disposition;
+use settlement::Settlement;
 
 /// Carries messages to the relay: connects, then works for the courier until there is nothing to do. It asks for
 /// a message when it can send one, and not before: by that the queue knows that the relay has been reached.
@@ -139,6 +145,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What of them the queue's state follows.
+    fn policy(&self) -> Policy {
+        Policy {
+            retry: self.retry,
+            max_connections: self.max_connections.get(),
+            refusals: self.refusals.clone(),
+            has_null_sender: self.null_sender.is_some(),
+        }
+    }
+}
+
 /// Builds the queue of what recovery found. The future is its task: it ends after [`Queue::stop`].
 pub fn queue(
     spool: Spool,
@@ -149,7 +167,7 @@ pub fn queue(
 ) -> (Queue, impl Future<Output = ()> + Send + 'static) {
     let (commands, inbox) = unbounded_channel();
     let queue = Queue { commands };
-    let owner = Owner::new(spool, recovery, settings, clock, queue.clone());
+    let owner = Owner::new(spool, &recovery, settings, clock, queue.clone());
     (queue, owner.run(inbox, arrivals))
 }
 
@@ -160,7 +178,7 @@ pub struct Queue {
 }
 
 /// One message as the owner remembers it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The message.
     pub id: QueueId,
@@ -239,44 +257,57 @@ impl Status {
 impl Queue {
     /// Probes a paused relay and tries every deferred and every held message, now (SIGUSR1).
     pub fn probe_now(&self) {
-        self.tell(Command::ProbeNow);
+        self.tell(Event::ProbeNow);
     }
 
     /// The same for a client's ETRN; at most once a minute, whoever asks. `Some`: it was not done this time.
     pub async fn probe_for_client(&self) -> Option<TooSoon> {
-        self.ask(Command::ProbeForClient).await.flatten()
+        match self.ask(Event::ProbeForClient).await {
+            Some(Answer::Probe(too_soon)) => too_soon,
+            _ => None,
+        }
     }
 
     /// Follows changed settings from the next message on.
     pub fn reconfigure(&self, settings: Settings) {
-        self.tell(Command::Reconfigure(settings));
+        self.send(Command::Reconfigure(Box::new(settings)));
     }
 
     /// What these messages are doing, without those that had their end; nothing once the queue has stopped.
     pub async fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
-        self.ask(|answer| Command::Standings { ids, answer }).await.unwrap_or_default()
+        match self.ask(Event::Standings(ids)).await {
+            Some(Answer::Standings(listed)) => listed,
+            _ => Vec::new(),
+        }
     }
 
     /// The queue in numbers; `None` once it has stopped.
     pub async fn status(&self) -> Option<Status> {
-        self.ask(Command::Status).await
+        match self.ask(Event::Status).await {
+            Some(Answer::Status(status)) => Some(*status),
+            _ => None,
+        }
     }
 
     /// Gives out no more messages, and ends the queue's task when those under way had their report
     /// recorded, or after `deadline`.
     pub fn stop(&self, deadline: Duration) {
-        self.tell(Command::Stop { deadline });
+        self.tell(Event::Stop { patience: deadline });
     }
 
-    fn tell(&self, command: Command) {
+    fn tell(&self, event: Event) {
+        self.send(Command::Tell(event));
+    }
+
+    async fn ask(&self, event: Event) -> Option<Answer> {
+        let (asker, answered) = oneshot::channel();
+        self.send(Command::Ask(event, asker));
+        answered.await.ok()
+    }
+
+    fn send(&self, command: Command) {
         // An owner that is gone has stopped; nothing is left to be told.
         let _ = self.commands.send(command);
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
-        let (answer, answered) = oneshot::channel();
-        self.tell(command(answer));
-        answered.await.ok()
     }
 }
 
@@ -290,67 +321,16 @@ struct Taken {
     member: Member,
 }
 
-/// Everything the owner can be told.
+/// What the owner is sent.
 enum Command {
-    /// A connection that is ready for one asks for a message.
-    Next {
-        connection: ConnectionId,
-        wait: bool,
-        answer: oneshot::Sender<Option<Taken>>,
-    },
-    /// The relay has answered a transaction.
-    Answered(ConnectionId),
-    /// The relay has taken a message.
-    Taken(ConnectionId),
-    /// The relay has refused one in a way that may say more than its fate.
-    Judge {
-        connection: ConnectionId,
-        refusal: Refusal,
-        answer: oneshot::Sender<Ruling>,
-    },
-    /// The relay has taken leave of a connection that had served, within this message. True: that is not charged.
-    Left {
-        connection: ConnectionId,
-        id: QueueId,
-        answer: oneshot::Sender<bool>,
-    },
-    /// The dialogue of a connection broke off within this message.
-    Lost {
-        connection: ConnectionId,
-        id: QueueId,
-        /// The relay may have a copy of it.
-        in_doubt: bool,
-    },
-    /// The log has said that the run before may have sent this message.
-    DuplicateTold(QueueId),
-    /// What became of a message cannot be recorded yet.
-    Unrecorded {
-        id: QueueId,
-        error: CommitError,
-    },
-    /// A message was not sent, since that it may have been cannot be recorded.
-    Unmarked {
-        id: QueueId,
-        error: CommitError,
-    },
-    /// After that: now it could be.
-    Recordable,
-    /// A message is no longer under way.
-    Became {
-        id: QueueId,
-        disposition: Disposition,
-    },
-    /// The secret is another than the one that the relay has refused.
-    SecretChanged,
-    ProbeNow,
-    ProbeForClient(oneshot::Sender<Option<TooSoon>>),
-    Reconfigure(Settings),
-    Standings {
-        ids: Vec<QueueId>,
-        answer: oneshot::Sender<Vec<Listed>>,
-    },
-    Status(oneshot::Sender<Status>),
-    Stop {
-        deadline: Duration,
-    },
+    /// Something has happened.
+    Tell(Event),
+    /// Somebody asks.
+    Ask(Event, oneshot::Sender<Answer>),
+    /// A connection that is ready for a message asks for one; with `wait` it stays for one that comes later.
+    Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },
+    /// What became of a message is to be recorded.
+    Settle(Box<Settlement>),
+    /// The configuration was read again.
+    Reconfigure(Box<Settings>),
 }

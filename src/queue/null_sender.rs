@@ -12,7 +12,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::courier::{Attempt, Desk};
+use super::attempt::Attempt;
+use super::desk::Desk;
 use crate::envelope::{Envelope, ReversePath};
 use crate::log;
 use crate::relay::{RecipientReport, Report, Subject, Verdict};

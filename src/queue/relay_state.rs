@@ -10,7 +10,9 @@
 //! 3. After a reload nothing is left of what the earlier settings' relay did, but the messages that it has held, and the
 //!    connections that still end their work.
 //!
-//! Pure: time is an argument. Not here: the messages (`roster.rs`), which of them is next (`owner/dispatch.rs`).
+//! Pure: time is an argument. Not here: the messages (`roster.rs`), which of them is next (`reducer/dispatch.rs`).
+
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
@@ -34,6 +36,8 @@ pub(super) struct RelayState {
     pub(super) breaker: Breaker,
     pub(super) throttle: Throttle,
     pub(super) connections: Connections,
+    /// Those that wait for a message.
+    pub(super) idle: VecDeque<ConnectionId>,
     pub(super) refusals: Refusals,
     pub(super) want_of_login: WantOfLogin,
     pub(super) suspects: Suspects,
@@ -72,6 +76,7 @@ impl RelayState {
             breaker: Breaker::new(max_connections),
             throttle: Throttle::default(),
             connections: Connections::default(),
+            idle: VecDeque::new(),
             refusals: Refusals::new(rule, has_taken, held),
             want_of_login: WantOfLogin::default(),
             suspects: Suspects::default(),

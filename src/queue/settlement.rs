@@ -31,10 +31,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Command;
+use super::attempt::{Attempt, Finding, Progress, Said};
 use super::clock::later;
-use super::courier::{Attempt, Desk, Progress};
+use super::desk::Desk;
 use super::recording::Pauses;
+use super::reducer::{Disposition, Event};
 use super::refusals::{Ruling, is_telling};
 use crate::envelope::Address;
 use crate::log::{self, Delays, Outcome};
@@ -44,55 +45,8 @@ use crate::relay::{Peer, RecipientReport, Report, Verdict};
 use crate::spool::{CommitError, Committed, Content, Draft, EntryState, Fate, Flight, Mark, Spool};
 use crate::status::Status;
 
-/// What became of a message that was under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disposition {
-    /// It is no longer on the spool.
-    Removed,
-    /// Its own 4xx: try again by age.
-    Deferred {
-        /// A delay DSN has been spooled just now.
-        warned: bool,
-    },
-    /// Relay trouble: nothing was said about it.
-    Untried,
-    /// The connection was lost in the middle of it, which it may be to blame for.
-    Lost {
-        /// A delay DSN has been spooled just now.
-        warned: bool,
-    },
-    /// Trouble of our own: try again by age, and forget nothing.
-    Postponed,
-    /// Refused in a way that only an operator can mend: not tried again by itself.
-    Held,
-    /// It failed, and nobody can be told; or it is damaged.
-    Dead,
-}
-
 /// How much of an original a DSN is given to quote from.
 const QUOTED_OCTETS: usize = 64 * 1024;
-
-/// One recipient's end, or not yet, as this attempt has it.
-struct Finding {
-    report: RecipientReport,
-    outcome: Option<Outcome>,
-    /// It went with what it asks of DSN: the relay reports its success.
-    dsn_passed_on: bool,
-}
-
-/// What was said of a message in one attempt.
-pub(super) struct Said {
-    findings: Vec<Finding>,
-    peer: Peer,
-    /// What becomes of a message of which nothing is to be recorded.
-    unsaid: Option<Disposition>,
-    /// The connection was lost in the middle of it.
-    lost: bool,
-    /// The relay had all of it once, and its answer did not reach us.
-    may_have_arrived: bool,
-    /// That is so of this attempt.
-    in_doubt: bool,
-}
 
 impl Said {
     /// What this report says, which is logged.
@@ -109,7 +63,7 @@ impl Said {
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let finding = |report| Finding { outcome: outcome(&report), report, dsn_passed_on };
         let findings = recipients.into_iter().map(finding).collect();
-        Said { findings, peer, unsaid, lost, may_have_arrived, in_doubt }
+        Said { findings, peer: Some(peer), unsaid, lost, may_have_arrived, in_doubt }
     }
 }
 
@@ -172,7 +126,7 @@ impl Settlement {
             desk,
             attempt,
             findings,
-            peer: Some(peer),
+            peer,
             unsaid,
             lost,
             may_have_arrived,
@@ -200,25 +154,18 @@ impl Settlement {
         }
     }
 
-    /// Settles beside the dialogue, which goes on.
-    pub(super) fn spawn(self) {
-        let (desk, id) = (self.desk.clone(), self.attempt.id);
-        let settled = tokio::spawn(self.run());
-        tokio::spawn(async move {
-            let disposition = match settled.await {
-                Ok(disposition) => disposition,
-                // A settlement that panicked has recorded less than it should: the message is tried again.
-                Err(_panicked) => {
-                    log::possible_duplicate(id, "its outcome was not recorded");
-                    desk.spool.end_flight(id, Flight::Told).await;
-                    Disposition::Postponed
-                }
-            };
-            desk.became(id, disposition);
-        });
+    /// The message that is settled.
+    pub(super) fn id(&self) -> QueueId {
+        self.attempt.id
     }
 
-    async fn run(mut self) -> Disposition {
+    /// What became of the message, where nothing of it is to be recorded.
+    pub(super) fn without_record(&self) -> Option<Disposition> {
+        self.unsaid.filter(|_| self.flight_to_end().is_none())
+    }
+
+    /// Settles it. Ends when what became of the message is on the spool, or nothing is to be recorded.
+    pub(super) async fn run(mut self) -> Disposition {
         if let Some(how) = self.flight_to_end() {
             self.desk.spool.end_flight(self.attempt.id, how).await;
         }
@@ -253,7 +200,7 @@ impl Settlement {
     fn unrecorded(&mut self, error: CommitError) {
         if !std::mem::replace(&mut self.is_unrecorded, true) {
             log::unrecorded(self.attempt.id, &error);
-            self.desk.queue.tell(Command::Unrecorded { id: self.attempt.id, error });
+            self.desk.queue.tell(Event::Unrecorded { id: self.attempt.id, why: error });
         }
     }
 

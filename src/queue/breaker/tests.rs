@@ -9,8 +9,8 @@ fn at(second: i64) -> Timestamp {
 /// Tells the breaker of trouble at `second`; how long the pause is.
 fn pause_after(breaker: &mut Breaker, second: i64, fault: Fault) -> i64 {
     match breaker.trouble(at(second), 0, fault, Spread::NONE) {
-        Effect::Paused { retry_at } => retry_at.as_second() - at(second).as_second(),
-        Effect::Unremarkable => panic!("not paused at {second}"),
+        Consequence::Paused { retry_at } => retry_at.as_second() - at(second).as_second(),
+        Consequence::Unremarkable => panic!("not paused at {second}"),
     }
 }
 
@@ -63,7 +63,7 @@ fn stragglers_of_the_same_outage_do_not_lengthen_the_pause() {
     let mut breaker = closed(20);
     pause_after_trouble(&mut breaker, 0);
     for _ in 0..19 {
-        assert_eq!(breaker.trouble(at(0), 0, Fault::Opening, Spread::NONE), Effect::Unremarkable);
+        assert_eq!(breaker.trouble(at(0), 0, Fault::Opening, Spread::NONE), Consequence::Unremarkable);
     }
     assert_eq!(pause_after_trouble(&mut breaker, 1), 2);
 }
@@ -73,13 +73,13 @@ fn a_straggler_whose_login_is_refused_lengthens_it() {
     let mut breaker = closed(20);
     pause_after_trouble(&mut breaker, 0);
     assert_eq!(pause_after(&mut breaker, 0, REFUSED), 60);
-    assert_eq!(breaker.trouble(at(0), 0, REFUSED, Spread::NONE), Effect::Unremarkable);
+    assert_eq!(breaker.trouble(at(0), 0, REFUSED, Spread::NONE), Consequence::Unremarkable);
 }
 
 #[test]
 fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
     let mut breaker = closed(20);
-    assert_eq!(breaker.trouble(at(0), 10, Fault::Opening, Spread::NONE), Effect::Unremarkable);
+    assert_eq!(breaker.trouble(at(0), 10, Fault::Opening, Spread::NONE), Consequence::Unremarkable);
     assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10);
     breaker.success(at(0));
     assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10, "no growth at once");
@@ -90,7 +90,7 @@ fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
 #[test]
 fn invariant_2_a_refused_login_is_not_tried_again_while_old_connections_work() {
     let mut breaker = closed(20);
-    assert!(matches!(breaker.trouble(at(0), 10, REFUSED, Spread::NONE), Effect::Paused { .. }));
+    assert!(matches!(breaker.trouble(at(0), 10, REFUSED, Spread::NONE), Consequence::Paused { .. }));
     breaker.success(at(1));
     assert_eq!(breaker.connections_allowed(at(59), 10, 0), 0);
     assert_eq!(breaker.connections_allowed(at(60), 10, 0), 11);
@@ -112,14 +112,17 @@ fn trouble_beside_a_probe_does_not_end_the_pause() {
     let mut breaker = closed(20);
     assert_eq!(pause_after(&mut breaker, 0, Fault::Transaction), 1);
     breaker.reached(at(1));
-    assert!(matches!(breaker.trouble(at(1), 1, Fault::Transaction, Spread::NONE), Effect::Paused { .. }));
+    assert!(matches!(
+        breaker.trouble(at(1), 1, Fault::Transaction, Spread::NONE),
+        Consequence::Paused { .. }
+    ));
 }
 
 #[test]
 fn when_the_last_working_connection_fails_the_relay_is_paused() {
     let mut breaker = closed(20);
     for working in (1..20).rev() {
-        assert_eq!(breaker.trouble(at(0), working, Fault::Opening, Spread::NONE), Effect::Unremarkable);
+        assert_eq!(breaker.trouble(at(0), working, Fault::Opening, Spread::NONE), Consequence::Unremarkable);
     }
     assert_eq!(pause_after_trouble(&mut breaker, 0), 1);
 }

@@ -1,4 +1,4 @@
-//! What the relay's refusals mean beside what it told others: the owner's side of couriers that ask.
+//! What the relay's refusals mean beside what it told others: what couriers ask.
 //!
 //! Promises: a refusal that is not about its message leaves it untold and uncharged; the connection it was told on
 //! takes no more messages. Nor does one that the relay has taken leave of.
@@ -9,17 +9,15 @@
 use super::super::ConnectionId;
 use super::super::breaker::Fault;
 use super::super::connections::Stage;
-use super::super::courier::Desk;
 use super::super::refusals::want_of_login::Want;
 use super::super::refusals::{Refusal, Ruling};
 use super::super::roster::Standing;
 use super::super::throttle::Deferral;
-use super::{Owner, draw};
-use crate::log::{self, HeldBack};
+use super::{Effect, Line, Reducer};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
-impl Owner {
+impl Reducer {
     /// The relay has taken a message.
     pub(super) fn taken(&mut self, connection: ConnectionId) {
         if self.relay.is_outdated(connection) {
@@ -28,9 +26,9 @@ impl Owner {
         if let Some(connection) = self.relay.connections.named(connection) {
             connection.has_delivered = true;
         }
-        self.relay.throttle.taken(self.now(), self.relay.max_connections);
+        self.relay.throttle.taken(self.now.steady, self.relay.max_connections);
         if self.relay.refusals.taken() {
-            self.remember_relay();
+            self.effects.push(Effect::RememberRelay(self.relay.name.clone()));
         }
         self.relay.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
         self.try_due();
@@ -42,19 +40,9 @@ impl Owner {
         for id in self.relay.refusals.due() {
             if self.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
                 self.relay.refusals.release(id);
-                self.roster.put_back(id, self.now());
+                self.roster.put_back(id, self.now.steady);
             }
         }
-    }
-
-    fn remember_relay(&self) {
-        let Desk { spool, settings, .. } = &*self.desk;
-        let (spool, relay) = (spool.clone(), settings.refusals.relay.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = spool.remember_relay(&relay) {
-                log::done_without("remembering that this relay takes mail", &error);
-            }
-        });
     }
 
     /// What a refusal means to its message, beside what others were told.
@@ -78,17 +66,13 @@ impl Owner {
                 self.troubled(Fault::Transaction, trouble(refusal, words));
             }
             Ruling::Hold if is_first_held => {
-                log::refusal_held(&self.held_back(&refusal.said));
+                let until = self.relay.refusals.held_until();
+                let (said, has_null_sender) = (refusal.said.clone(), self.has_null_sender);
+                self.log(Line::RefusalHeld { said, until, has_null_sender });
             }
             Ruling::AsSaid | Ruling::Defer | Ruling::Hold | Ruling::Untold => {}
         }
         ruling
-    }
-
-    /// What is said of mail that `said` holds.
-    pub(super) fn held_back<'a>(&self, said: &'a str) -> HeldBack<'a> {
-        let has_null_sender = self.desk.settings.null_sender.is_some();
-        HeldBack { said, until: self.relay.refusals.held_until(), has_null_sender }
     }
 
     /// The relay asks for a login that is not configured.
@@ -121,9 +105,9 @@ impl Owner {
     fn meet_want(&mut self, want: Want, trouble: Trouble) {
         match want {
             Want::Charged => {}
-            Want::Apart => log::relay_trouble(&trouble),
+            Want::Apart => self.log(Line::RelayTrouble(trouble)),
             Want::Few { again: true } if self.relay.is_paused => {
-                self.relay.breaker.trouble_again(self.now(), draw());
+                self.trouble_again();
             }
             Want::Few { .. } => self.troubled(Fault::Suspects, trouble),
             Want::All => {
@@ -139,7 +123,7 @@ impl Owner {
         if let Some(Standing::Ready | Standing::Waiting(_)) =
             self.roster.member(id).map(|member| member.standing)
         {
-            self.roster.put_back(id, self.now());
+            self.roster.put_back(id, self.now.steady);
         }
     }
 
@@ -158,7 +142,7 @@ impl Owner {
         if !may_be_pace {
             return Ruling::AsSaid;
         }
-        let (now, current) = (self.now(), self.relay.connections.current());
+        let (now, current) = (self.now.steady, self.relay.connections.current());
         let Deferral::Pace { again } = self.relay.throttle.deferred(refusal.id, now, current) else {
             return Ruling::AsSaid;
         };
@@ -181,7 +165,8 @@ impl Owner {
         self.relay.connections.reaches(connection, Stage::Leaving);
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
         if self.relay.connections.others_serve(connection) {
-            log::relay_slowed(&trouble, self.relay.throttle.connections_allowed(self.relay.max_connections));
+            let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
+            self.log(Line::RelaySlowed { trouble, connections });
         } else {
             self.troubled(Fault::Transaction, trouble);
         }
@@ -190,7 +175,7 @@ impl Owner {
     /// A message was deferred before it was known that it is not to blame.
     fn excuse(&mut self, id: QueueId) {
         match self.roster.member(id).map(|member| member.standing) {
-            Some(Standing::Waiting(_)) => self.roster.put_back(id, self.now()),
+            Some(Standing::Waiting(_)) => self.roster.put_back(id, self.now.steady),
             Some(Standing::UnderWay) => self.relay.throttle.await_settling(id),
             Some(Standing::Ready | Standing::Held | Standing::Dead) | None => {}
         }

@@ -1,72 +1,57 @@
-//! Who gets which message: the owner's side of connections that want one.
+//! Who gets which message, and when a connection is begun.
 //!
 //! Promises: no connection is begun beyond what the breaker allows, nor for nobody; a message with losses goes last,
 //! on a connection of its own; one that a connection ended with, or that was too many for it, on a fresh one.
 
 use super::super::connections::Stage;
-use super::super::courier::Courier;
 use super::super::relay_state::RelayState;
 use super::super::{ConnectionId, Taken};
-use super::{Idle, Owner};
+use super::{Effect, Reducer};
 
-impl Owner {
+impl Reducer {
     /// Gives ready messages to idle connections, then opens as many new ones as are allowed and useful.
     pub(super) fn dispatch(&mut self) {
-        let now = self.now();
-        self.desk.spool.set_relay_clock(self.relay.clock.at(now));
-        if !self.is_sending() {
-            return;
-        }
+        let now = self.now.steady;
         self.roster.wake_due(now);
-        self.idle.retain(|(_, idle)| !idle.is_closed());
-        while let Some((connection, _)) = self.idle.front() {
-            let Some(taken) = self.pick_ready(*connection) else { break };
-            let (_, idle) = self.idle.pop_front().expect("one is in front");
-            self.give(idle, taken);
+        while let Some(&connection) = self.relay.idle.front() {
+            let Some(taken) = self.pick_ready(connection) else { break };
+            self.relay.idle.pop_front();
+            self.give(connection, Some(taken));
         }
         while self.relay.may_connect(now, self.roster.ready(), self.roster.has_lost()) {
-            self.connect();
+            let connection = self.relay.connections.begin();
+            self.effects.push(Effect::Connect(connection));
         }
         self.make_room();
     }
 
     /// One idle connection goes where all places are taken and a message is kept for one that has carried nothing.
     fn make_room(&mut self) {
-        if self.relay.has_coming()
-            || self.relay.is_paused
-            || !self.relay.throttle.awaits_fresh(|id| self.roster.is_ready(id))
-        {
+        let is_kept = |relay: &RelayState| relay.throttle.awaits_fresh(|id| self.roster.is_ready(id));
+        if self.relay.has_coming() || self.relay.is_paused || !is_kept(&self.relay) {
             return;
         }
-        if let Some((connection, idle)) = self.idle.pop_front() {
+        if let Some(connection) = self.relay.idle.pop_front() {
             self.relay.connections.reaches(connection, Stage::Leaving);
-            // It may have gone away by itself.
-            let _ = idle.send(None);
+            self.give(connection, None);
         }
     }
 
-    fn connect(&mut self) {
-        let connection = self.relay.connections.begin();
-        let courier = Courier::new(self.desk.clone(), connection);
-        let task = self.tasks.spawn(self.desk.settings.carrier.clone().carry(courier));
-        self.handles.insert(task.id(), (connection, task));
-    }
-
-    pub(super) fn next(&mut self, connection: ConnectionId, wait: bool, answer: Idle) {
+    /// A connection that is ready for a message asks for one.
+    pub(super) fn wanted(&mut self, connection: ConnectionId, wait: bool) {
         self.reached(connection);
+        self.relay.idle.retain(|idle| *idle != connection);
         if !self.is_sending() || self.relay.is_outdated(connection) {
-            // Dropping the answer would say the same: no more.
-            return drop(answer.send(None));
+            return self.give(connection, None);
         }
         let stage = self.relay.connections.named(connection).map(|one| one.stage);
         if stage == Some(Stage::Leaving) {
-            return drop(answer.send(None));
+            return self.give(connection, None);
         }
         let is_alone = stage == Some(Stage::Alone);
         match self.pick(connection) {
-            Some(taken) => self.give(answer, taken),
-            None if wait && !is_alone => self.idle.push_back((connection, answer)),
-            None => drop(answer.send(None)),
+            None if wait && !is_alone => self.relay.idle.push_back(connection),
+            taken => self.give(connection, taken),
         }
     }
 
@@ -79,7 +64,7 @@ impl Owner {
         found.stage = Stage::Open;
         self.relay.reached += 1;
         if !self.relay.is_outdated(connection) {
-            self.relay.breaker.reached(self.now());
+            self.relay.breaker.reached(self.now.steady);
             self.follow_breaker();
         }
     }
@@ -88,7 +73,7 @@ impl Owner {
     /// meanwhile they need not wait for the end of the queue.
     fn pick(&mut self, connection: ConnectionId) -> Option<Taken> {
         let stage = self.relay.connections.named(connection)?.stage;
-        let may_be_alone = stage == Stage::Open && self.relay.may_try_lost(self.now());
+        let may_be_alone = stage == Stage::Open && self.relay.may_try_lost(self.now.steady);
         if may_be_alone && self.relay.connections.others_serve(connection) {
             self.pick_lost(connection).or_else(|| self.pick_ready(connection))
         } else {
@@ -99,7 +84,7 @@ impl Owner {
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
         let is_fresh = self.relay.connections.named(connection).is_some_and(|one| one.stage == Stage::Open);
-        let Owner { roster, relay: RelayState { throttle, .. }, .. } = self;
+        let Reducer { roster, relay: RelayState { throttle, .. }, .. } = self;
         let for_fresh = if is_fresh { throttle.take_for_fresh(|id| roster.is_ready(id)) } else { None };
         let taken = for_fresh.and_then(|id| roster.take_named(id));
         let (id, member) = taken.or_else(|| roster.take(|id| !is_fresh && throttle.is_for_fresh(id)))?;
@@ -113,10 +98,21 @@ impl Owner {
         Some(Taken { id, member })
     }
 
-    /// Gives a message to whoever waits for it there, or takes it back.
-    fn give(&mut self, idle: Idle, taken: Taken) {
-        if let Err(Some(taken)) = idle.send(Some(taken)) {
-            self.roster.put_back(taken.id, self.now());
+    fn give(&mut self, connection: ConnectionId, taken: Option<Taken>) {
+        self.effects.push(Effect::Give { connection, taken });
+    }
+
+    /// Those there are give their messages an end, and take no more.
+    pub(super) fn replace_connections(&mut self) {
+        self.relay.connections.outdate();
+        self.let_connections_go();
+    }
+
+    /// Idle connections take their leave; those still being opened hold no message, and are cut off.
+    pub(super) fn let_connections_go(&mut self) {
+        while let Some(connection) = self.relay.idle.pop_front() {
+            self.give(connection, None);
         }
+        self.effects.extend(self.relay.connections.opening_ones().map(Effect::CutOff));
     }
 }

@@ -1,0 +1,72 @@
+//! A message under way: what its report will be settled with.
+//!
+//! Plain values. Not here: the dialogue that it is in (`courier.rs`), what a report means for it (`settlement.rs`).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::reducer::Disposition;
+use super::roster::Member;
+use crate::envelope::{Envelope, ReversePath};
+use crate::log::Outcome;
+use crate::queue_id::QueueId;
+use crate::relay::{Peer, RecipientReport};
+use crate::spool::{Ledger, Replies};
+
+/// A message under way, without its content: what its report will be settled with.
+pub(super) struct Attempt {
+    pub(super) id: QueueId,
+    pub(super) member: Member,
+    pub(super) envelope: Envelope,
+    /// The reverse-path that the relay is told.
+    pub(super) told: ReversePath,
+    pub(super) arrived: Timestamp,
+    pub(super) taken_at: Timestamp,
+    /// The same by the steady clock.
+    pub(super) taken_steady: Timestamp,
+    /// How long it was ready before a connection took it.
+    pub(super) queued: Duration,
+    pub(super) progress: Progress,
+    pub(super) ledger: Ledger,
+    /// What each recipient was told last.
+    pub(super) replies: Replies,
+    /// Recipients whose transaction is still to come; those never asked before come first.
+    pub(super) rest: VecDeque<usize>,
+    /// What the transactions before came to.
+    pub(super) earlier: Option<Said>,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The relay cannot have the message.
+    BeforeDot,
+    /// All but the final dot has been written: from here on the relay may have it.
+    PastContent,
+}
+
+/// One recipient's end, or not yet, as this attempt has it.
+pub(super) struct Finding {
+    pub(super) report: RecipientReport,
+    pub(super) outcome: Option<Outcome>,
+    /// It went with what it asks of DSN: the relay reports its success.
+    pub(super) dsn_passed_on: bool,
+}
+
+/// What was said of a message in one attempt.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) findings: Vec<Finding>,
+    /// By whom; `None` where nothing was said.
+    pub(super) peer: Option<Peer>,
+    /// What becomes of a message of which nothing is to be recorded.
+    pub(super) unsaid: Option<Disposition>,
+    /// The connection was lost in the middle of it.
+    pub(super) lost: bool,
+    /// The relay had all of it once, and its answer did not reach us.
+    pub(super) may_have_arrived: bool,
+    /// That is so of this attempt.
+    pub(super) in_doubt: bool,
+}

@@ -1,0 +1,43 @@
+//! What couriers and settlements have at hand: the queue, the spool, the settings and the time.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::attempt::Attempt;
+use super::clock::Clock;
+use super::reducer::{Disposition, Event};
+use super::{Queue, Settings};
+use crate::log;
+use crate::queue_id::QueueId;
+use crate::spool::{Mark, Spool};
+
+/// What couriers and settlements of one generation of settings share.
+pub(super) struct Desk {
+    pub(super) queue: Queue,
+    pub(super) spool: Spool,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The relay has refused mail from `<>` to the postmaster.
+    pub(super) null_is_refused: AtomicBool,
+}
+
+impl Desk {
+    pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        Desk { queue, spool, settings, clock, null_is_refused: AtomicBool::new(false) }
+    }
+
+    pub(super) fn became(&self, id: QueueId, disposition: Disposition) {
+        self.queue.tell(Event::Became { id, disposition });
+    }
+
+    /// Says in the log that the run before may have sent this message, where nobody has said so. Called at the latest
+    /// moment that is safe: before a second final dot, and before a record that ends the mark on the spool.
+    pub(super) fn tell_hidden_duplicate(&self, attempt: &mut Attempt) {
+        let Attempt { id, member, .. } = attempt;
+        if member.marks.hides_duplicate() {
+            log::possible_duplicate(*id, "an earlier attempt was past its content when nullmta ended");
+            member.marks.set(Mark::Told, true);
+            self.queue.tell(Event::DuplicateTold(*id));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Trouble of the relay and the end of connections: whose it is, and whether the relay is paused for it.
+//!
+//! Promises: what an earlier relay's connection meets counts for nothing; relay trouble changes nothing of a message but
+//! its losses, and is told to the log once.
+//!
+//! Not here: what counts as trouble (`relay/verdict.rs`), whose it is (`suspects.rs`), how long the pause is
+//! (`breaker.rs`).
+
+use std::time::Duration;
+
+use super::super::ConnectionId;
+use super::super::breaker::{Consequence, Fault};
+use super::super::suspects::Blame;
+use super::{Effect, Line, Reducer};
+use crate::queue_id::QueueId;
+use crate::relay::Trouble;
+
+impl Reducer {
+    pub(super) fn answered(&mut self, connection: ConnectionId) {
+        if self.relay.is_outdated(connection) {
+            return;
+        }
+        self.relay.answered(self.now.steady);
+        self.follow_breaker();
+        self.relay.trouble = None;
+    }
+
+    /// A connection went away in the middle of this message, which may be why.
+    pub(super) fn lost(&mut self, connection: ConnectionId, id: QueueId, in_doubt: bool) {
+        self.roster.update(id, |member| member.copies = member.copies.saturating_add(in_doubt.into()));
+        if self.relay.is_outdated(connection) {
+            return;
+        }
+        let Some(member) = self.roster.member(id) else { return };
+        let (blame, losses) = self.relay.suspects.lost(id, member.losses);
+        self.roster.update(id, |member| member.losses = losses);
+        if let Some(connection) = self.relay.connections.named(connection) {
+            (connection.blame, connection.lost) = (Some(blame), Some(id));
+        }
+    }
+
+    pub(super) fn ended(&mut self, connection: ConnectionId, trouble: Option<Trouble>) {
+        self.relay.idle.retain(|idle| *idle != connection);
+        let Some(connection) = self.relay.connections.ended(connection) else { return };
+        let Some(trouble) = trouble.filter(|_| !self.relay.is_outdated(connection.id)) else { return };
+        let (trouble, lacks_login) = self.relay.refusals.explain(trouble);
+        match (Fault::of(&trouble), connection.blame) {
+            (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
+            // Told with the message.
+            (_, Some(Blame::Message)) => {}
+            // Every message had its answer before.
+            (Fault::Transaction, None) => self.log(Line::RelayTrouble(trouble)),
+            // Told with the message, too.
+            (Fault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
+                self.trouble_again();
+            }
+            (Fault::Transaction, Some(Blame::Suspects { .. })) => self.troubled(Fault::Suspects, trouble),
+            (fault, _) => self.troubled(fault, trouble),
+        }
+    }
+
+    pub(super) fn trouble_again(&mut self) {
+        let spread = self.draw();
+        self.relay.breaker.trouble_again(self.now.steady, spread);
+    }
+
+    pub(super) fn troubled(&mut self, fault: Fault, trouble: Trouble) {
+        let (now, spread) = (self.now.steady, self.draw());
+        self.relay.troubles += 1;
+        let is_new = self.relay.breaker.retry_at().is_none();
+        let working = self.relay.connections.working();
+        let told = trouble.clone();
+        let line = match self.relay.breaker.trouble(now, working, fault, spread) {
+            Consequence::Paused { retry_at } => {
+                let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
+                Line::RelayPaused { trouble: told, live: self.roster.len(), probe_in, is_new }
+            }
+            Consequence::Unremarkable => Line::RelayTrouble(told),
+        };
+        self.log(line);
+        self.follow_breaker();
+        let is_locked_out = self.relay.breaker.is_locked_out();
+        self.effects.push(if is_locked_out { Effect::WatchSecret } else { Effect::ForgetSecret });
+        self.relay.trouble = Some(trouble);
+    }
+}
