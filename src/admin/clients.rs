@@ -1,19 +1,18 @@
-//! Places for clients of the control socket: in all, and for each user.
-//!
-//! Nine thousand idle connections of one user took the descriptors that mail needed.
+//! Limits the clients of the control socket, in all and for each user. Without these limits, one user with nine thousand
+//! idle connections used up the file descriptors that mail needed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::listener::peer::is_ordinary;
 
-/// Clients at once, of whom the last places are kept for root and the daemon's own user.
+/// The most clients at once. The last [`KEPT`] slots are reserved for root and the user of the daemon.
 pub(super) const MOST: usize = 64;
 const KEPT: usize = 8;
-/// Clients at once of one ordinary user.
+/// The most clients at once of one ordinary user.
 const MOST_OF_ONE: usize = 8;
 
-/// Who is there.
+/// The number of clients of each user.
 #[derive(Default)]
 pub(super) struct ClientSlots(Mutex<HashMap<u32, usize>>);
 
@@ -24,7 +23,7 @@ pub(super) struct ClientSlot {
 }
 
 impl ClientSlots {
-    /// Counts a client of this user's in, unless it is one too many.
+    /// Counts a new client of this user; `None` if there are too many.
     pub fn admit(self: &Arc<Self>, uid: u32) -> Option<ClientSlot> {
         let mut counts = self.counts();
         let all: usize = counts.values().sum();

@@ -1,8 +1,8 @@
-//! The daemon's end of the control socket.
+//! The server of the control socket, in the daemon.
 //!
-//! Promises: nobody gets more than their rights (`rights.rs`); a listing goes in pages of [`PAGE`] messages and
-//! holds no more of the queue than one; a slow or silent client costs one task, and such a page, and ends with
-//! 30 s of it.
+//! Promises: no client gets more than its rights (`rights.rs`); a listing is written in pages of [`PAGE`] messages, and
+//! only one page of it is in memory; a slow or silent client costs one task and one such page, and is cut off when it
+//! makes us wait for 30 seconds.
 
 use std::fs::Permissions;
 use std::io;
@@ -34,33 +34,33 @@ use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 use crate::users::Users;
 
-/// How long a client may take for its request, or for reading a line of the answer.
+/// How long a client may take to send its request, or to read a line of the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 const MAX_REQUEST_OCTETS: u64 = 4096;
-/// The reason of dead mail of an older version, or whose note was lost.
+/// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
 const FORGOTTEN: &str = "it failed, nobody could be told of it, and what it was told is not known";
-/// Messages of a listing in memory.
+/// The number of messages of a listing that are in memory at once.
 const PAGE: usize = 256;
 
-/// What requests are answered from.
+/// The parts of the daemon that answer the requests.
 #[derive(Clone)]
 pub struct Control {
     /// The queue.
     pub queue: Queue,
-    /// The spool, for what the queue does not remember.
+    /// The spool, for facts that the queue does not keep in memory.
     pub spool: Spool,
     /// The configuration in force.
     pub configuration: watch::Receiver<Configuration>,
-    /// The users of this host, for who is of our group.
+    /// The users of this host, for the members of our group.
     pub users: Users,
-    /// To whom it falls to reload it.
+    /// Where requests for a reload are sent.
     pub reload: UnboundedSender<ReloadRequest>,
 }
 
-/// Somebody wants the configuration read again, and waits for what comes of it.
+/// A request to read the configuration again; the result is sent to it.
 pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
-/// Makes the socket at `path`, which anybody may connect to; a stale one is replaced.
+/// Creates the socket at `path`, to which anybody may connect. A stale one is replaced.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     make_directory_of(path).and_then(|()| remove_stale(path)).map_err(|error| match error {
         BindError::InUse(_) => io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"),
@@ -75,7 +75,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 impl Control {
-    /// Answers clients for as long as the task lives.
+    /// Answers clients until the task is ended.
     pub async fn serve(self, listener: UnixListener) {
         let clients = Arc::new(ClientSlots::default());
         loop {
@@ -157,20 +157,20 @@ impl Control {
             .await
     }
 
-    /// Has the configuration read again; `None` while the daemon stops.
+    /// Makes the daemon read its configuration again. Returns the result; `None` if the daemon is stopping.
     async fn reload(&self) -> Option<Reloaded> {
         let (answer, answered) = oneshot::channel();
         self.reload.send(answer).ok()?;
         answered.await.ok()
     }
 
-    /// Has everything tried now; `None` while the daemon stops.
+    /// Makes the queue try everything now. Returns the result; `None` if the daemon is stopping.
     async fn flush(&self) -> io::Result<Option<Flushed>> {
         let Some((flushed, newest_dead)) = flush(&self.queue).await else { return Ok(None) };
         Ok(Some(Flushed { newest_dead: self.dead(newest_dead).await?, ..flushed }))
     }
 
-    /// A dead message, if there is one, as it is listed.
+    /// Returns the dead message `id` as it is listed, if there is one.
     async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<QueuedMessage>> {
         let Some(id) = id else { return Ok(None) };
         let (spool, listed) = (self.spool.clone(), Listed { id, standing: Standing::Dead });
@@ -209,7 +209,8 @@ impl Control {
     }
 }
 
-/// A place for a client; one that gets none is told so without waiting, since nothing was written to it yet.
+/// Admits a client; `None` if there are too many. A client that is refused gets an error, for which nothing has to wait:
+/// nothing was written to it before, so that the line fits into its buffer.
 fn place_for(clients: &Arc<ClientSlots>, stream: &UnixStream) -> Option<ClientSlot> {
     let place = stream.peer_cred().ok().and_then(|client| clients.admit(client.uid()));
     if place.is_none() {
@@ -220,16 +221,16 @@ fn place_for(clients: &Arc<ClientSlots>, stream: &UnixStream) -> Option<ClientSl
     place
 }
 
-/// What a client sees of a message.
+/// The part of a message that a client may see.
 enum Seen {
     Whole(Box<QueuedMessage>),
-    /// That there is one.
+    /// Only that there is one.
     Hidden,
     /// It was settled since its id was listed.
     Gone,
 }
 
-/// The message as this client may see it.
+/// Returns the part of the message that this client may see.
 fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) -> Seen {
     match spool.peek(listed.id) {
         Ok(stored) if rights.include(stored.submitter) => {
@@ -285,7 +286,7 @@ fn next_attempt(standing: Standing) -> Option<String> {
     }
 }
 
-/// Frames on their way to the client.
+/// The stream on which frames are written to the client.
 struct Output(BufWriter<OwnedWriteHalf>);
 
 impl Output {
@@ -293,7 +294,7 @@ impl Output {
         self.send(&Frame::Item(serde_json::to_value(item)?)).await
     }
 
-    /// The only item of an answer; without one the daemon is on its way out.
+    /// Sends the only item of an answer; without one, an error that the daemon is stopping.
     async fn answer(&mut self, item: Option<&impl Serialize>) -> io::Result<()> {
         match item {
             Some(item) => self.item(item).await,

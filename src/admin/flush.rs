@@ -1,7 +1,7 @@
-//! `nullmta flush` in the daemon: the relay is probed and every deferred message tried, and whoever asked is told what
-//! came of it.
+//! `nullmta flush` in the daemon: probes the relay, tries every deferred message, and reports the result.
 //!
-//! Not here: the limit on what any user may ask for (ETRN, `queue/owner.rs`); this is for those who may do all.
+//! Not here: ETRN, which every user may ask for, within a limit (`queue/`). This request is for those who may do
+//! anything.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::protocol::{Contact, Flushed};
 use crate::queue::{Queue, Status};
 use crate::queue_id::QueueId;
 
-/// How long the relay is waited for.
+/// How long to wait for the relay.
 const RELAY_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the messages are waited for, once the relay has been reached.
+/// How long to wait for the messages once the relay was reached.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
-/// Between two looks.
+/// The interval between two queries of the queue.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Tries everything now, and waits for some seconds: what came of it, and the newest dead message, which is still to
-/// be read. `None` where the queue has stopped.
+/// Tries everything now, and waits a few seconds. Returns the result and the id of the newest dead message, which the
+/// caller reads; `None` if the queue has stopped.
 pub(super) async fn flush(queue: &Queue) -> Option<(Flushed, Option<QueueId>)> {
     let before = queue.status().await?;
     queue.probe_now();
@@ -44,7 +44,7 @@ pub(super) async fn flush(queue: &Queue) -> Option<(Flushed, Option<QueueId>)> {
     }
 }
 
-/// What the queue has seen of the relay since it was as `before`.
+/// Returns what happened at the relay between the two states of the queue.
 fn contact(before: &Status, now: &Status) -> Contact {
     if now.reached > before.reached {
         Contact::Reached

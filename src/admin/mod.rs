@@ -1,10 +1,10 @@
-//! How an operator sees and steers a running daemon: the control socket.
+//! The control socket, through which an operator queries and controls a running daemon.
 //!
-//! - [`protocol`]: the words spoken on the control socket, shared by daemon and command line.
-//! - [`control`]: the daemon's end; `flush`: the one request that waits for the relay; `rights`: what whoever asks
-//!   may know.
+//! - [`protocol`]: the messages on the socket, shared by daemon and command line.
+//! - [`control`]: the server in the daemon; `flush`: the one request that waits for the relay; `rights`: what a client
+//!   may see and do; `clients`: the limits on clients.
 //!
-//! Not here: the command line's end (`cli/control_client.rs`).
+//! Not here: the client (`cli/control_client.rs`).
 
 mod clients;
 pub mod control;

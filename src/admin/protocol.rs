@@ -1,7 +1,8 @@
-//! The control socket's protocol: one JSON object a line.
+//! The protocol of the control socket: one JSON object per line.
 //!
-//! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then
-//! `hidden` where there are some that this user may not see, then `done`, `denied` or `error`. A connection that ends without any of them was cut off.
+//! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then `hidden` if
+//! there are more that this user may not see, then `done`, `denied` or `error`. If the connection ends without one of
+//! these three, the answer is not complete.
 
 use std::fmt;
 
@@ -10,17 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::queue::Standing;
 use crate::spool::{Entry, EntryState, Mark};
 
-/// What a client may ask.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum ControlRequest {
-    /// One [`DaemonStatus`].
+    /// Asks for the [`DaemonStatus`].
     Status,
-    /// A [`QueuedMessage`] for each live message, oldest first.
+    /// Asks for a [`QueuedMessage`] for each live message, the oldest first.
     QueueList,
-    /// Probe the relay and try every deferred message now; a [`Flushed`], after some seconds at most.
+    /// Makes the daemon probe the relay and try every deferred message now. The answer is a [`Flushed`], after a few
+    /// seconds at most.
     Flush,
-    /// Read the configuration again; a [`Reloaded`].
+    /// Makes the daemon read its configuration again. The answer is a [`Reloaded`].
     Reload,
 }
 
@@ -28,53 +30,53 @@ pub enum ControlRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frame {
-    /// One of what was asked for.
+    /// One of the items that were requested.
     Item(serde_json::Value),
-    /// How many more there are of what was asked for, which this user may not see.
+    /// The number of further items, which this user may not see.
     Hidden(u64),
-    /// The request failed; why.
+    /// The request failed; holds the reason.
     Error(String),
-    /// The request is not for this user; for whom it is.
+    /// This user may not make the request; holds who may.
     Denied(String),
-    /// Everything has been said.
+    /// The answer is complete.
     Done,
 }
 
-/// The daemon in a few numbers.
+/// The state of the daemon in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DaemonStatus {
-    /// The daemon's version.
+    /// The version of the daemon.
     pub version: String,
-    /// Its process id.
+    /// The process id of the daemon.
     pub pid: u32,
     /// The configuration in force.
     pub configuration: Configuration,
-    /// Live messages.
+    /// The number of live messages.
     pub messages: usize,
-    /// Of them, ready for a connection.
+    /// The number of messages that wait for a free connection.
     pub ready: usize,
-    /// Of them, deferred by their own 4xx.
+    /// The number of messages deferred by a 4xx reply of their own.
     pub deferred: usize,
-    /// Of them, held after a refusal.
+    /// The number of messages held after a refusal.
     pub held: usize,
-    /// Of them, failed ones that nobody can be told of, and damaged ones.
+    /// The number of dead messages: damaged ones, and failed ones that cannot be reported to anybody.
     pub dead: usize,
-    /// The newest dead one, with what it was told.
+    /// The newest dead message, with the replies that it got.
     pub newest_dead: Option<QueuedMessage>,
-    /// Of them, with a connection right now, or on the way from there into the spool's record.
+    /// The number of messages on a connection now, or whose result is being recorded in the spool.
     pub active: usize,
-    /// Open connections to the relay.
+    /// The number of open connections to the relay.
     pub connections: usize,
-    /// `usable` or `paused`.
+    /// The state of the relay: `usable` or `paused`.
     pub relay: String,
     /// When a paused relay is probed next (RFC 3339).
     pub next_probe: Option<String>,
-    /// What keeps mail from being taken: a full disk, a spool that was removed.
+    /// The reason why no mail can be accepted, such as a full disk or a removed spool.
     pub spool_trouble: Option<String>,
-    /// The last relay-wide trouble, until the relay has answered again.
+    /// The last trouble with the relay as a whole; `None` once the relay has answered again.
     pub trouble: Option<String>,
-    /// Why messages are held and what to do about it, while some are.
+    /// The reason why messages are held and what to do about it; `None` if none are.
     pub held_because: Option<String>,
 }
 
@@ -82,22 +84,23 @@ pub struct DaemonStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Configuration {
-    /// The file.
+    /// The path of the file.
     pub path: String,
     /// When it was read (RFC 3339).
     pub since: String,
-    /// Why it is not what the file has said since.
+    /// A newer content of the file that could not be used.
     pub refused: Option<RefusedConfiguration>,
-    /// The keys of it that are in force only after a restart.
+    /// The keys that take effect only after a restart.
     #[serde(default)]
     pub needs_restart: Vec<String>,
-    /// The keys of it that have no effect, since systemd passes the sockets.
+    /// The keys that have no effect, since systemd passes the sockets.
     #[serde(default)]
     pub overruled: Vec<String>,
 }
 
 impl Configuration {
-    /// What of it is not in force, and why, in words that go on behind the file's name; empty where all of it is.
+    /// Returns the keys that are not in force, with the reasons, as text to append to the name of the file; empty if all
+    /// are in force.
     pub fn reservations(&self) -> String {
         let said = |keys: &[String], why: &str| match keys.is_empty() {
             true => String::new(),
@@ -114,11 +117,11 @@ impl Configuration {
 pub struct RefusedConfiguration {
     /// When it was read (RFC 3339).
     pub at: String,
-    /// File, line, key and what was expected.
+    /// The error: file, line, key, and what was expected there.
     pub why: String,
 }
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reloaded {
@@ -128,62 +131,62 @@ pub struct Reloaded {
     pub changed: Vec<String>,
 }
 
-/// What came of a flush.
+/// The result of a flush.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Flushed {
     /// Whether the relay was reached.
     pub relay: Contact,
-    /// Why not.
+    /// The reason why the relay was not reached.
     pub trouble: Option<String>,
-    /// Messages before it, and after it.
+    /// The number of live messages before the flush.
     pub before: usize,
-    /// See `before`.
+    /// The number of live messages after the flush.
     pub messages: usize,
-    /// Of them, still to be tried or being tried.
+    /// The number of messages that are being tried, or still will be.
     pub under_way: usize,
-    /// Of them, deferred by their own 4xx.
+    /// The number of messages deferred by a 4xx reply of their own.
     pub deferred: usize,
-    /// Of them, held after a refusal, the one to this try too.
+    /// The number of messages held after a refusal, including one that this flush met.
     pub held: usize,
-    /// Why, and what to do about it, while some are.
+    /// The reason why messages are held and what to do about it; `None` if none are.
     pub held_because: Option<String>,
-    /// Of them, failed ones that nobody can be told of, and damaged ones, which are not tried.
+    /// The number of dead messages, which are not tried.
     pub dead: usize,
-    /// The newest dead one, with what it was told.
+    /// The newest dead message, with the replies that it got.
     pub newest_dead: Option<QueuedMessage>,
     /// When a paused relay is probed next (RFC 3339).
     pub next_probe: Option<String>,
 }
 
-/// Whether the relay was reached.
+/// The outcome of trying the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Contact {
-    /// Nothing was to be sent.
+    /// There was nothing to send.
     NotNeeded,
-    /// It takes mail.
+    /// The relay accepts mail.
     Reached,
-    /// It does not.
+    /// The relay does not accept mail, or cannot be reached.
     NotReached,
-    /// It had said nothing when the wait was over.
+    /// The relay had not answered when the wait was over.
     Awaited,
 }
 
-/// What a live message is doing: the words of every listing and every count, of the daemon and of `nullmta spool`.
-/// A message is in one state, so the counts of all five add up to the messages.
+/// The state of a live message, named the same in every listing and count of the daemon and of `nullmta spool`.
+/// A message has exactly one state, so the five counts add up to the number of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageState {
-    /// It goes to the next connection.
+    /// It goes out on the next free connection.
     Ready,
-    /// It is being delivered, or what came of that is being recorded. The spool by itself does not know of it.
+    /// It is being delivered, or the result is being recorded. The spool alone cannot tell this state.
     Active,
-    /// It waits for its next attempt, by its age.
+    /// It waits for its next attempt, whose time depends on its age.
     Deferred,
-    /// An operator holds it.
+    /// It is held, and not tried.
     Held,
-    /// It failed and nobody can be told, or it is damaged.
+    /// It failed and this cannot be reported to anybody, or it is damaged.
     Dead,
 }
 
@@ -228,21 +231,21 @@ impl From<&Entry> for MessageState {
 pub struct QueuedMessage {
     /// The queue id.
     pub id: String,
-    /// What it is doing.
+    /// The state of the message.
     pub state: MessageState,
     /// The reverse-path; empty for `<>`.
     pub from: String,
-    /// The recipients still open, and those that are dead.
+    /// The recipients that are still open, and those that are dead.
     pub recipients: Vec<QueuedRecipient>,
-    /// Octets of content.
+    /// The size of the content in octets.
     pub size: u64,
     /// When it was accepted (RFC 3339).
     pub arrived: String,
-    /// How many seconds ago that was.
+    /// The age in seconds.
     pub age: u64,
-    /// When it is tried next (RFC 3339), where that is known.
+    /// When it is tried next (RFC 3339), if that is known.
     pub next_attempt: Option<String>,
-    /// Why it is still here: the first reason of a recipient, or why it cannot be read.
+    /// The reason why it is still queued: that of the first recipient that has one, or why it cannot be read.
     pub reason: Option<String>,
 }
 
@@ -250,14 +253,14 @@ pub struct QueuedMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct QueuedRecipient {
-    /// Whom the relay is told.
+    /// The address that the relay gets.
     pub address: String,
-    /// What it was told last; where nothing yet, the relay's present trouble.
+    /// The last reply about this recipient; without one, the present trouble of the relay.
     pub reason: Option<String>,
 }
 
 impl QueuedMessage {
-    /// The recipients by reason: those who share one together, in the order of the first of each.
+    /// Groups the recipients by reason, in the order of the first recipient of each group.
     pub fn by_reason(&self) -> Vec<(Option<&str>, Vec<&str>)> {
         let mut groups: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
         for QueuedRecipient { address, reason } in &self.recipients {

@@ -1,10 +1,10 @@
-//! What a client of the control socket may know and do.
+//! The rights of a client of the control socket.
 //!
-//! Promises: root, the daemon's own user and the members of the daemon's group may do anything; any other user may
-//! list the queue, and sees their own messages. Who it is the kernel says (SO_PEERCRED), whatever the socket's mode;
-//! who is a member the kernel says of the group that the client runs in, and the name service of all others.
+//! Promises: root, the user of the daemon and the members of its group may do anything; any other user may list the
+//! queue, and sees only their own messages. The kernel tells who the client is (SO_PEERCRED), so the mode of the socket
+//! does not matter. Membership is known from the group that the client runs in, else from the name service.
 //!
-//! Fails towards less: a user whose groups cannot be looked up is in none.
+//! Fails: a user whose groups cannot be looked up counts as a member of none.
 
 use rustix::process::{getegid, geteuid};
 use tokio::net::unix::UCred;
@@ -12,11 +12,11 @@ use tokio::net::unix::UCred;
 use crate::envelope::Submitter;
 use crate::users::Users;
 
-/// What a client may know.
+/// What a client may see and do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rights {
     Everything,
-    /// The messages that this user submitted.
+    /// Only to list the messages that this user submitted.
     Own(u32),
 }
 

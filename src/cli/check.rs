@@ -1,8 +1,8 @@
-//! `nullmta check`: says what `run` would say of the configuration, without starting.
+//! `nullmta check`: reports the errors and warnings that `run` would report about the configuration, without starting.
 //!
-//! Promises: what it takes `run` takes, since it makes the same things of it; the warnings are those of the log at
-//! each start, and with `--strict` they are a no. For root it looks at the files and the spool as the service's user
-//! does, and says what their unit keeps from them.
+//! Promises: if it accepts a configuration, so does `run`, since both build the same things from it; the warnings are
+//! those that the log has at each start, and with `--strict` they make the command fail. If root runs it, the files and
+//! the spool are looked at with the rights of the user of the service, and files that its unit hides are reported.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) struct CheckCommand {
 }
 
 impl CheckCommand {
-    /// Prints what the configuration amounts to.
+    /// Prints a summary of the configuration.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let (config, mut warnings) = self.look()?;
         warnings.extend(config.lookup_warnings());
@@ -74,7 +74,7 @@ impl CheckCommand {
     }
 }
 
-/// The same, and whether the spool is ours to use.
+/// Loads the configuration in `file`, and checks that we can use the spool. Returns it with all warnings.
 fn used_by_us(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     let (config, warnings) = looked_at(file)?;
     match obstacle(&config.spool) {
@@ -83,7 +83,7 @@ fn used_by_us(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     }
 }
 
-/// Why we cannot use `spool`, which would end each start.
+/// Returns the reason why we cannot use `spool`, which would make each start fail; `None` if we can.
 fn obstacle(spool: &Path) -> Option<String> {
     let is_ours = |path: &Path, access| rustix::fs::access(path, access).is_ok();
     let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
@@ -106,7 +106,7 @@ fn obstacle(spool: &Path) -> Option<String> {
     foreign.map(|path| format!("cannot write to {}: chown -R {NAME}:{NAME} {shown}", path.display()))
 }
 
-/// The configuration in `file`, with the files it names, and what is to be known of them.
+/// Loads the configuration in `file` with the files that it names. Returns it with all warnings.
 fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     let config = Config::load(file).map_err(config_failure)?;
     let refused = |error: String| Failure::new(Exit::Config, error);

@@ -1,4 +1,4 @@
-//! The command line's end of the control socket.
+//! The client of the control socket, for the commands.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -9,23 +9,23 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::protocol::{ControlRequest, Frame};
 
-/// Why a request came to nothing.
+/// The reason why a request to the daemon failed.
 #[derive(Debug)]
 pub enum ClientError {
-    /// Nobody listens there, or we may not ask.
+    /// No daemon listens on the socket, or we may not connect.
     Unreachable {
         /// The control socket.
         socket: PathBuf,
-        /// What connecting said.
+        /// The error of connecting.
         source: io::Error,
     },
-    /// The daemon could not answer.
+    /// The daemon answered with an error.
     Refused(String),
-    /// We may not ask for that.
+    /// This user may not make that request.
     Denied(String),
-    /// The answer broke off, or was none of ours.
+    /// The answer was cut off, or was not one of our protocol.
     BrokenOff(String),
-    /// What the caller did with an item failed.
+    /// The caller could not process an item.
     Output(io::Error),
 }
 
@@ -45,8 +45,8 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// Asks the daemon at `socket`, and calls `each` with every item of the answer as it comes. Returns how many more
-/// there are, which this user may not see.
+/// Sends `request` to the daemon at `socket`, and calls `each` with every item of the answer as it arrives. Returns the
+/// number of further items, which this user may not see.
 pub fn ask<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
@@ -58,7 +58,7 @@ pub fn ask<T: DeserializeOwned>(
     answer(stream, &mut each)
 }
 
-/// Reads the answer to its end.
+/// Reads the whole answer.
 fn answer<T: DeserializeOwned>(
     stream: UnixStream,
     each: &mut impl FnMut(T) -> io::Result<()>,

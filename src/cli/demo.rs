@@ -1,5 +1,5 @@
-//! `nullmta demo`: the main job in one screen. A relay that is down, a daemon that is killed, and mail that
-//! arrives all the same, each message exactly once.
+//! `nullmta demo`: shows on one screen that mail survives a relay that is down and a daemon that is killed: each message
+//! arrives, exactly once.
 //!
 //! Everything is real: the daemon is this program, run as a child; the client speaks SMTP over loopback; the
 //! relay is a [`Sink`] with STARTTLS and AUTH. Everything is temporary: free ports, and a directory that is
@@ -79,7 +79,7 @@ fn play(stage: &Stage) -> Result<(), Failure> {
     conclude(&counts)
 }
 
-/// The result, and whether it is the promised one.
+/// Prints the result; fails if some message did not arrive exactly once.
 fn conclude(counts: &BTreeMap<String, usize>) -> Result<(), Failure> {
     let delivered = counts.len();
     let twice = counts.values().filter(|count| **count > 1).count();
@@ -92,7 +92,7 @@ fn conclude(counts: &BTreeMap<String, usize>) -> Result<(), Failure> {
     }
 }
 
-/// The temporary directory and the ports that the demo plays on.
+/// The temporary directory and the ports that the demo uses.
 struct Stage {
     directory: PathBuf,
     listen: SocketAddr,
@@ -151,7 +151,7 @@ impl Stage {
         self.path("log")
     }
 
-    /// What `nullmta queue list` would show.
+    /// Returns the messages that `nullmta queue list` would show.
     fn queue(&self) -> Result<Vec<QueuedMessage>, Failure> {
         let mut messages = Vec::new();
         control_client::ask(
@@ -177,7 +177,7 @@ impl Stage {
     }
 }
 
-/// The daemon, as a child; killed when dropped.
+/// The daemon as a child process, which is killed when this is dropped.
 struct Daemon {
     child: Child,
 }
@@ -224,7 +224,7 @@ fn spawn(stage: &Stage) -> io::Result<Child> {
         .spawn()
 }
 
-/// Brings the relay up and counts what it receives, by subject.
+/// Starts the relay and counts the messages that it receives, by subject.
 fn deliver(stage: &Stage, daemon: &Daemon) -> Result<BTreeMap<String, usize>, Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(failure("start threads"))?;
     let (mut events, stopper) = runtime.block_on(raise_relay(stage))?;
@@ -245,7 +245,7 @@ async fn raise_relay(stage: &Stage) -> Result<(UnboundedReceiver<SinkEvent>, Sto
     Ok((events, stopper))
 }
 
-/// Counts messages by subject: until all have come, and then a moment longer for what must not come.
+/// Counts messages by subject until all have come, and for a moment after that, since no more may come.
 async fn count(events: &mut UnboundedReceiver<SinkEvent>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     let mut patience = PATIENCE;
@@ -267,7 +267,7 @@ fn subject(content: &[u8]) -> String {
     subject.unwrap_or("a message without subject").to_owned()
 }
 
-/// Sends one message as an application would; what the daemon said to it.
+/// Sends one message as an application would. Returns the reply of the daemon.
 fn submit(address: SocketAddr, number: usize) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -292,7 +292,7 @@ fn submit(address: SocketAddr, number: usize) -> io::Result<String> {
     Ok(said)
 }
 
-/// The last line of a reply.
+/// Reads a reply and returns its last line.
 fn reply(replies: &mut impl BufRead) -> io::Result<String> {
     loop {
         let mut line = String::new();
@@ -303,12 +303,12 @@ fn reply(replies: &mut impl BufRead) -> io::Result<String> {
     }
 }
 
-/// A port that is free now; the system does not give it out again at once.
+/// Returns an address with a port that is free now. The system does not give it out again at once.
 fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Looks every few milliseconds until there is something to see.
+/// Calls `look` every few milliseconds until it returns something.
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
     let deadline = Instant::now() + PATIENCE;
     loop {

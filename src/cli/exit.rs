@@ -1,41 +1,41 @@
-//! Exit codes: sysexits(3), as mail programs use them. One function maps each error.
+//! Exit codes: those of sysexits(3), as in other mail programs. One function maps each error to its code.
 
 use std::fmt;
 use std::process::ExitCode;
 
 use super::control_client::ClientError;
 
-/// How a command ended other than well.
+/// The exit code of a command that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 1: what was asked for was done, and the answer is no.
+    /// 1: the command did its work, and the answer is no.
     Failed,
     /// 64: the command line is wrong.
     Usage,
-    /// 65: what was given is not what it should be.
+    /// 65: the input data is not valid.
     DataErr,
-    /// 67: an addressee is unknown, or no address.
+    /// 67: a recipient is unknown, or not an address.
     NoUser,
-    /// 69: something needed does not answer, such as the daemon.
+    /// 69: something that is needed does not answer, such as the daemon.
     Unavailable,
     /// 70: a part of the program failed.
     Software,
-    /// 71: the system refused something it normally gives.
+    /// 71: the system refused something that it normally allows.
     OsError,
-    /// 73: the spool cannot be opened or made.
+    /// 73: the spool cannot be opened or created.
     CantCreate,
     /// 74: reading or writing failed.
     IoError,
-    /// 75: not now; nothing was done.
+    /// 75: it is not possible now, and nothing was done; try again later.
     TempFail,
-    /// 77: this is not for this user.
+    /// 77: this user may not do this.
     NoPermission,
     /// 78: the configuration is wrong.
     Config,
 }
 
 impl Exit {
-    /// What a command ends with that asked the daemon in vain.
+    /// Returns the exit code of a command whose request to the daemon failed.
     pub(super) fn of(error: &ClientError) -> Exit {
         match error {
             ClientError::Unreachable { .. } => Exit::Unavailable,
@@ -65,7 +65,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed: what to print, and what to exit with.
+/// The failure of a command: its message and its exit code.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -73,12 +73,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure that says `message`.
+    /// Returns a failure with this exit code and `message`.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Failure { exit, message: message.to_string() }
     }
 
-    /// What to exit with.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         self.exit
     }

@@ -1,4 +1,4 @@
-//! `nullmta flush`: tries the relay and every deferred message now, and says what came of it.
+//! `nullmta flush`: tries the relay and every deferred message now, and prints the result.
 
 use clap::Args;
 
@@ -38,7 +38,7 @@ impl FlushCommand {
     }
 }
 
-/// What came of it in words; a failure where the relay was not reached.
+/// Returns the result in words; a failure if the relay was not reached.
 fn outcome(flushed: &Flushed) -> Result<String, Failure> {
     let Flushed { relay, before, messages, under_way, deferred, held, dead, .. } = flushed;
     let trouble = flushed.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
@@ -64,7 +64,7 @@ fn outcome(flushed: &Flushed) -> Result<String, Failure> {
     }
 }
 
-/// Why messages are held or dead, each on a line of its own, as `nullmta status` has them.
+/// Returns the reasons why messages are held or dead, a line for each, as in `nullmta status`.
 fn kept(flushed: &Flushed) -> String {
     let held = flushed.held_because.as_deref().map(status::held_line);
     let dead = flushed.newest_dead.as_ref().map(|newest| status::dead_line(flushed.dead, newest));

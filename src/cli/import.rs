@@ -1,7 +1,7 @@
-//! `nullmta import-postfix`: writes `nullmta.toml` out of another program's configuration.
+//! `nullmta import-postfix`: writes `nullmta.toml` from the configuration of another program.
 //!
-//! Promises: a file that exists is never written over; the secret goes into a file of mode 0600 or
-//! nowhere; without `-o` the configuration goes to standard output, and nothing else does.
+//! Promises: an existing file is never overwritten; the secret is written to a file of mode 0600 or not at all; without
+//! `-o`, the configuration is written to standard output, and nothing else is.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -35,7 +35,7 @@ pub(super) struct ImportCommand {
     from: Option<From>,
 }
 
-/// `--from`.
+/// The values of `--from`.
 #[derive(Clone, Copy, ValueEnum)]
 enum From {
     Postfix,
@@ -79,7 +79,7 @@ impl ImportCommand {
     }
 }
 
-/// The configuration names it by a path from the root.
+/// Returns the absolute path, which the configuration needs.
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     path::absolute(path).map_err(|error| cannot_write(path, &error))
 }
@@ -105,12 +105,12 @@ fn write_secret(path: &Path, secret: Option<&Secret>) -> Result<(), Failure> {
     write_new_for(owner, path, format!("{}\n", secret.expose()).as_bytes(), 0o600)
 }
 
-/// Makes the file; it is on the disk when this returns.
+/// Creates the file; it is on stable storage when this returns.
 fn write_new(path: &Path, octets: &[u8], mode: u32) -> Result<(), Failure> {
     write_new_for(None, path, octets, mode)
 }
 
-/// The same for `owner`, whose it is then.
+/// Creates the file in the same way, and makes `owner` its owner.
 fn write_new_for(owner: Option<u32>, path: &Path, octets: &[u8], mode: u32) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;

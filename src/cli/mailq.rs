@@ -1,5 +1,4 @@
-//! `mailq`: the queue in the shape that Postfix gave it, for people's eyes and for the scripts that
-//! monitoring runs.
+//! `mailq`: lists the queue in the format of Postfix, for people and for the scripts of monitoring systems.
 //!
 //! ```text
 //! ----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------
@@ -9,11 +8,13 @@
 //!
 //! -- 4 Kbytes in 1 Request.
 //! ```
-//! `*` behind the queue id: being delivered; `!`: held, or dead. A reason is that of the recipients below it.
+//! `*` after the queue id means that the message is being delivered, `!` that it is held or dead. A reason applies to the
+//! recipients below it.
 //!
-//! Promises: foreign text cannot forge a line. It streams: a million messages cost no memory.
+//! Promises: text from outside cannot forge a line. The list is streamed, so that even a million messages need little
+//! memory.
 //!
-//! Not here: whose mail is shown (`admin/control.rs`); what lies in the drop directory is no message yet.
+//! Not here: which messages a user may see (`admin/rights.rs`). Files in the drop directory are not messages yet.
 
 use std::io::Write;
 use std::path::Path;
@@ -30,10 +31,10 @@ use crate::log::Foreign;
 
 const HEADING: &str = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------";
 
-/// Reasons end at this column.
+/// The column at which reasons end.
 const REASON_COLUMNS: usize = 76;
 
-/// Writes what the daemon at the control socket lists.
+/// Writes the list of messages from the daemon at the control socket.
 pub(super) fn list(control: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let zone = TimeZone::system();
     let (mut messages, mut octets) = (0_u64, 0_u64);
@@ -50,7 +51,7 @@ fn failure(error: ClientError) -> Failure {
     Failure::new(Exit::of(&error), format!("queue report unavailable: {error}"))
 }
 
-/// A message and its recipients.
+/// Returns the lines for a message and its recipients.
 fn entry(message: &QueuedMessage, zone: &TimeZone) -> String {
     let mark = match message.state {
         MessageState::Active => "*",
@@ -74,14 +75,14 @@ fn entry(message: &QueuedMessage, zone: &TimeZone) -> String {
     text
 }
 
-/// `Sat Nov 21 02:10:00`, on this host's clock; as it came where it is no time.
+/// Returns the time in the form `Sat Nov 21 02:10:00`, in the time zone of this host; unchanged if it is not a time.
 fn arrival(arrived: &str, zone: &TimeZone) -> String {
     let time = arrived.parse::<Timestamp>().map(|time| time.to_zoned(zone.clone()));
     time.map_or_else(|_| Foreign(arrived).to_string(), |time| time.strftime("%a %b %e %H:%M:%S").to_string())
 }
 
-/// The last lines. Where there are messages that the user may not see, one in front of Postfix's says how many there
-/// are in all: scripts read the last one.
+/// Returns the last lines. If there are messages that the user may not see, a line with the number of all messages comes
+/// before the line of Postfix, because scripts read the last line.
 fn summary(messages: u64, octets: u64, hidden: u64) -> String {
     let of_yours = format!("-- {}.", of_yours(messages, hidden));
     let listed = match messages {

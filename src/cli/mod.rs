@@ -1,7 +1,7 @@
-//! The command line: one file a command; `main.rs` only calls [`main`].
+//! The command line: one file per command. `main.rs` only calls [`main`].
 //!
-//! Promises: a failing command prints one line on standard error that says what to do, and exits with a
-//! code of `exit.rs`. Called `sendmail`, `mailq` or `newaliases`, nullmta is that program (`sendmail/`).
+//! Promises: a command that fails prints one line on standard error that says what to do, and exits with a code of
+//! `exit.rs`. If nullmta is called as `sendmail`, `mailq` or `newaliases`, it acts as that program (`sendmail/`).
 
 mod check;
 mod control_client;
@@ -79,7 +79,7 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// The configuration, with the files it names checked.
+    /// Loads the configuration, and checks the files that it names.
     fn load(&self) -> Result<Config, Failure> {
         Config::load(&self.config).map_err(config_failure)
     }
@@ -89,7 +89,7 @@ fn config_failure(error: ConfigError) -> Failure {
     Failure::new(Exit::Config, error)
 }
 
-/// Reads the command line, runs the command, says how it ended.
+/// Parses the command line and runs the command. Returns its exit code.
 pub fn main() -> ExitCode {
     let command_line: Vec<OsString> = std::env::args_os().collect();
     if let Some((program, arguments)) = sendmail::called(&command_line) {
@@ -121,7 +121,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version are answers; everything else is a wrong command line.
+/// Prints `error` and returns the exit code: success for help and version, else a usage error.
 fn usage(error: &clap::Error) -> ExitCode {
     // Standard output or error that cannot be written to leaves nobody to tell.
     let _ = error.print();

@@ -1,14 +1,14 @@
 //! Standard output of the commands.
 //!
-//! Promise: a reader that has seen enough, such as `head`, is no failure: the command says nothing of it, and exits as
-//! it would have done. Not so for `sink`, whose output is its log: it ends where nobody reads it.
+//! Promise: if the reader closes the pipe early, as `head` does, this is not a failure: the command prints no error and
+//! exits with the same code. The exception is `sink`, whose output is its log: it ends when nobody reads it.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use super::exit::{Exit, Failure};
 
-/// The outcome of writing to standard output.
+/// Turns the result of writing to standard output into that of the command: a closed pipe is no failure.
 pub(super) fn printed(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -23,7 +23,7 @@ pub(super) fn print_line(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     printed(writeln!(io::stdout(), "{line}"))
 }
 
-/// `println!`, which panics where nobody reads, as a [`Result`].
+/// Prints a line as `println!` does, but returns a [`Result`] where `println!` would panic.
 macro_rules! say {
     ($($text:tt)*) => {
         $crate::cli::output::print_line(format_args!($($text)*))

@@ -1,4 +1,4 @@
-//! `nullmta queue …`: the queue a person can see.
+//! `nullmta queue …`: shows the queue.
 
 use std::io::{self, Write};
 
@@ -63,9 +63,9 @@ impl QueueList {
     }
 }
 
-/// Asks the daemon that the configuration names; one with an error is good enough for that, since the daemon follows
-/// an older one. Reads the file only: the secrets it names are none of
-/// an operator's command's business. Returns how many items were left out, which this user may not see.
+/// Sends `request` to the daemon that the configuration names. The configuration may have errors, since the daemon may
+/// still run with an older one. Files that it names are not read: this command needs no secrets. Returns the number of
+/// further items, which this user may not see.
 pub(super) fn ask<T: DeserializeOwned>(
     file: &ConfigFile,
     request: &ControlRequest,
@@ -82,12 +82,12 @@ pub(super) fn ask<T: DeserializeOwned>(
     }
 }
 
-/// What a listing of `own` messages says to a user who may not see `hidden` more.
+/// Returns the last line of a listing of `own` messages for a user who may not see `hidden` more.
 pub(super) fn of_yours(own: u64, hidden: u64) -> String {
     format!("{own} of yours, {} in all", own + hidden)
 }
 
-/// One JSON object on a line of its own, which shows every character that it holds.
+/// Prints `value` as a JSON object on one line, in which every character is visible.
 pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let line = serde_json::to_string(value)?;
     writeln!(io::stdout(), "{}", visible_json(&line))
@@ -95,7 +95,7 @@ pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
 
 const HEADING: &str = "QUEUE ID          STATE       AGE      SIZE  FROM -> TO";
 
-/// A message in one line, and its reasons in others.
+/// Returns a line for the message, and a line for each reason.
 pub(super) fn text(message: &QueuedMessage) -> String {
     let recipients: Vec<&str> = message.recipients.iter().map(|recipient| &*recipient.address).collect();
     let from = if message.from.is_empty() { "<>" } else { &message.from };
@@ -111,7 +111,7 @@ pub(super) fn text(message: &QueuedMessage) -> String {
     text + &reasons(message)
 }
 
-/// Why a message is still here: a line for each reason, with its recipients where there are several.
+/// Returns a line for each reason why a message is still queued, with its recipients if there are several reasons.
 pub(super) fn reasons(message: &QueuedMessage) -> String {
     let groups = message.by_reason();
     let mut text = String::new();
@@ -123,7 +123,7 @@ pub(super) fn reasons(message: &QueuedMessage) -> String {
     text
 }
 
-/// The first recipients, and how many more there are.
+/// Returns the first recipients, and the number of the others.
 fn some_of(all: &[&str]) -> String {
     const SHOWN: usize = 3;
     let mut text = all[..all.len().min(SHOWN)].join(", ");
@@ -133,7 +133,7 @@ fn some_of(all: &[&str]) -> String {
     text
 }
 
-/// An age in its largest unit: `59s`, `3m`, `5h`, `2d`.
+/// Returns an age in its largest unit, such as `59s`, `3m`, `5h` or `2d`.
 fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),

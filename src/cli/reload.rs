@@ -1,4 +1,4 @@
-//! `nullmta reload`: has the daemon read its configuration again, and waits for what comes of it.
+//! `nullmta reload`: makes the daemon read its configuration again, and waits for the result.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::queue::ask;
 use crate::admin::protocol::{ControlRequest, Reloaded};
 use crate::log::Foreign;
 
-/// Prints what changed; fails where the daemon refused the new configuration.
+/// Prints the changed keys; fails if the daemon refused the new configuration.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut answer = None;
     ask(file, &ControlRequest::Reload, |reloaded: Reloaded| {

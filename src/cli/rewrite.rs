@@ -1,8 +1,8 @@
-//! `nullmta rewrite`: what would become of a message, without sending it.
+//! `nullmta rewrite`: shows how a message would be rewritten, without sending it.
 //!
-//! Promises: nothing is queued and no daemon is asked; what is shown is what intake would do, save for our
-//! Received field and the Message-ID, which a message gets when it is queued. What intake would refuse for its content
-//! is refused in the same words, with exit code 1; without `--explain` the beginning of it may have been shown by then.
+//! Promises: nothing is queued and no daemon is needed; the output is the message as it would be queued, except for our
+//! Received field and the Message-ID, which are added when it is queued. A message that would be refused for its content
+//! is refused with the same message and exit code 1; without `--explain`, its beginning may have been printed by then.
 
 mod json;
 
@@ -86,8 +86,8 @@ impl RewriteCommand {
     }
 }
 
-/// What becomes of the envelope, as the relay is told it, and of the header. All is read, for what makes intake refuse
-/// it may stand at its end.
+/// Returns the envelope that the relay gets, and the rewritten header section. Reads the message to its end, since a
+/// reason to refuse it may be there.
 fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), Failure> {
     let rules = task.rules.clone();
     let (mut lines, mut fixup, mut header) = (Lines::of(input), Fixup::new(task), Vec::new());
@@ -103,7 +103,7 @@ fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), F
     Ok((fixed, header::split(&header).header.octets().to_owned()))
 }
 
-/// The whole message, with the line ends of a file.
+/// Copies the rewritten message to `output`, with the line ends of a file.
 fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Failure> {
     let (mut lines, mut fixup, mut out) = (Lines::of(input), Fixup::new(task), Vec::new());
     let mut write = |out: &mut Vec<u8>| {
@@ -119,7 +119,7 @@ fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result
     write(&mut out)
 }
 
-/// The lines of a message as a session or `sendmail` would have them, with CRLF at their ends, and judged as there.
+/// The lines of a message as a session or `sendmail` would get them: with CRLF line ends, and with the same refusals.
 struct Lines<'i, I> {
     input: &'i mut I,
     bare_crs: BareCrs,
@@ -162,7 +162,7 @@ fn refused(why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, format!("the message would be refused: {why}"))
 }
 
-/// The changes, one on a line, then what comes of them.
+/// Returns the changes, one per line, and then the resulting envelope and header.
 fn explanation(fixed: &Fixed, header: &[u8]) -> String {
     let mut text = String::from("Changes:\n");
     if fixed.changes.kept().is_empty() {

@@ -1,6 +1,6 @@
-//! `nullmta run`: the daemon in the foreground, as systemd wants it.
+//! `nullmta run`: runs the daemon in the foreground, as systemd needs it.
 //!
-//! Promises: where it cannot start, the clients that wait at sockets which systemd holds are told so.
+//! Promises: if it cannot start, clients that wait on sockets which systemd holds get a reply that says so.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ use crate::spool::OpenError;
 use crate::status::Status;
 use crate::systemd::{self, Inherited};
 
-/// Runs until told to stop.
+/// Runs the daemon until it is told to stop.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     // Before any thread: it changes the environment.
     let inherited = systemd::inherited().map_err(|error| Failure::new(Exit::OsError, error))?;
@@ -45,7 +45,8 @@ fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
     runtime.block_on(daemon::run(start)).map_err(|error| failure(error, &spool))
 }
 
-/// Answers the clients that wait at systemd's sockets, after a start that failed and will fail again: they would hang.
+/// Answers the clients that wait on the sockets of systemd after a failed start. Without this they would wait for ever,
+/// since the next start will fail, too.
 fn turn_away_from(door: Inherited, exit: Exit) {
     let (status, why) = match exit {
         // It was running, and the next start, which clients wait for, is a good one.
@@ -61,8 +62,8 @@ fn turn_away_from(door: Inherited, exit: Exit) {
     }
 }
 
-/// Root would leave a spool that the service's user cannot open: its service is started instead. A spool of root's
-/// own stays root's, and systemd knows whom it starts.
+/// Returns an error if root runs this where the user of the service should: the service could not open the spool later.
+/// It is allowed if the spool belongs to root, and if systemd starts us.
 fn refuse_root(file: &Path, config: &Config) -> Result<(), Failure> {
     let Some(user) = ServiceUser::of_host() else { return Ok(()) };
     let owner = std::fs::metadata(&config.spool).map(|metadata| metadata.uid()).ok();
@@ -82,7 +83,7 @@ fn refuse_root(file: &Path, config: &Config) -> Result<(), Failure> {
 /// The file that the shipped unit names.
 const SERVICE_FILE: &str = "/etc/nullmta.toml";
 
-/// Whose the spool is to be, if that is what is wrong.
+/// Returns the command that corrects the owner of the spool, if that is the error; else an empty text.
 fn ownership(error: &OpenError, spool: &Path) -> String {
     match error {
         OpenError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -1,10 +1,10 @@
-//! The user that the shipped unit runs the daemon as, `nullmta`, and what they may read.
+//! The user `nullmta`, as which the shipped systemd unit runs the daemon, and which files this user can read.
 //!
-//! Promises: [`ServiceUser::see`] does its work with the rights of that user, whoever called us; where that cannot be,
-//! it says so and nothing was done.
+//! Promises: [`ServiceUser::see`] runs a function with the rights of that user; if that is not possible, it returns an
+//! error and the function was not run.
 //!
-//! Not here: what their unit hides from them (`unit.rs`); a host without that user, such as a container's: there
-//! everything is looked at as who we are.
+//! Not here: the files that the unit hides (`unit.rs`); a host without that user, such as a container. There, files are
+//! checked with our own rights.
 
 use std::io;
 
@@ -13,14 +13,14 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::users::{self, Account};
 
-/// `User=` of the unit.
+/// The name of the user, `User=` in the unit.
 pub(super) const NAME: &str = "nullmta";
 
-/// The unit's user.
+/// The user of the unit.
 pub(super) struct ServiceUser(Account);
 
 impl ServiceUser {
-    /// The user of this host, if we are root, who alone can look for another.
+    /// Returns the user of this host; `None` if there is none, or if we are not root and cannot act for another user.
     pub(super) fn of_host() -> Option<ServiceUser> {
         if !geteuid().is_root() {
             return None;
@@ -32,10 +32,10 @@ impl ServiceUser {
         self.0.uid
     }
 
-    /// What `look` comes to with the rights of this user.
+    /// Runs `look` with the rights of this user, and returns its result.
     pub(super) fn see<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         let (Account { uid, gid, .. }, groups) = (self.0.clone(), users::groups_of(&self.0)?);
-        // Rights are each thread's own (credentials(7)): this one takes on the user's, and ends.
+        // Each thread has rights of its own (credentials(7)): this one takes those of the user, and then ends.
         let looking = std::thread::spawn(move || take_rights(uid, gid, &groups).map(|()| look()));
         looking.join().unwrap_or_else(|_| Err(io::Error::other("the check failed")))
     }

@@ -1,7 +1,7 @@
 //! `nullmta sink`: a small relay for development and for rehearsals of outages.
 //!
-//! Promises: the first line on standard output is `listening on ADDRESS`, printed once clients can
-//! connect; then one line for each message kept and each fault that struck. Runs until SIGINT or SIGTERM.
+//! Promises: the first line on standard output is `listening on ADDRESS`, printed when clients can connect; after that,
+//! there is one line for each message received and each fault that occurred. It runs until SIGINT or SIGTERM.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
-//! `nullmta spool …`: the spool itself, checked, counted or carried off, with no daemon needed.
+//! `nullmta spool …`: checks, counts or exports the spool, without a daemon.
 //!
-//! Promises: none of them writes to the spool. `verify` and `stat` work beside a running daemon; `export`
-//! does not, since what it copies might be delivered at the same time, and again from the copy.
+//! Promises: none of these commands writes to the spool. `verify` and `stat` also work while a daemon runs; `export` does
+//! not, since a message that it copies might be delivered by the daemon, and again from the copy.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -170,7 +170,7 @@ impl VerifyJson {
 
 const HEADING: &str = "SEGMENT   VERSION      OCTETS  RECORDS  MESSAGES  TORN  DAMAGED\n";
 
-/// A line a segment, a line a message that is damaged, and the sum.
+/// Returns a line for each segment, a line for each damaged message, and the sum.
 fn verify_text(report: &Report) -> String {
     let mut text = String::from(HEADING);
     for segment in &report.segments {

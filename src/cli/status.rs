@@ -1,4 +1,4 @@
-//! `nullmta status`: the daemon in a few numbers.
+//! `nullmta status`: shows the state of the daemon in a few numbers.
 
 use std::io::{self, Write};
 
@@ -70,12 +70,12 @@ fn text(status: &protocol::DaemonStatus) -> String {
     text
 }
 
-/// Why messages are held.
+/// Returns the line that says why messages are held.
 pub(super) fn held_line(why: &str) -> String {
     format!("held    {}\n", Foreign(why))
 }
 
-/// The newest of so many dead messages, with what it was told.
+/// Returns the line about the newest of `dead` dead messages, with the replies that it got.
 pub(super) fn dead_line(dead: usize, newest: &protocol::QueuedMessage) -> String {
     format!("dead    newest of {dead}: {}", queue::text(newest))
 }

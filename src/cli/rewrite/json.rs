@@ -13,14 +13,13 @@
 //!   "header": [{"name": "From", "body": "Cron <root@example.org>"}]
 //! }
 //! ```
-//! Promises: every key is always there, and keys are only ever added. `changes` are in the order in which they are
-//! made: `place` is `field` (with its name), `reverse-path` or `recipient`; `rule` is the key of the
-//! configuration, `rewrite.header` with the number of the rule from 1, or `always`; `before` is null for what
-//! was added, `after` for what was removed. Beyond 1000 they are only counted, in `more-changes`. `left-alone` are fields with
-//! addresses that no rule was applied to, wholly or in part, and why, in words. The null
-//! reverse-path is the empty text; `reverse-path` is what the relay is told, with `rewrite.null-sender` for the null
-//! one. `header` is what goes on, each field on one line, octets that are no UTF-8
-//! replaced.
+//! Promises: every key is always present, and later versions only add keys. `changes` has the order in which the changes
+//! are made: `place` is `field` (with its name), `reverse-path` or `recipient`; `rule` is the key of the configuration,
+//! `rewrite.header` with the number of the rule counted from 1, or `always`; `before` is null for something that was
+//! added, `after` for something that was removed. Changes beyond 1000 are only counted, in `more-changes`. `left-alone`
+//! lists fields with addresses that rules could not be applied to, wholly or in part, with the reason in words. The null
+//! reverse-path is the empty text; `reverse-path` is what the relay gets, with `rewrite.null-sender` in place of the null
+//! one. `header` is the header section that is sent, each field on one line, with octets that are not UTF-8 replaced.
 
 use serde::Serialize;
 
@@ -28,7 +27,7 @@ use crate::message::fixup::Fixed;
 use crate::message::header::{self, Field};
 use crate::message::rewrite::{Change, Left, Place};
 
-/// What becomes of a message.
+/// The explanation of how a message is rewritten.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Explanation<'m> {
@@ -63,7 +62,7 @@ struct FieldJson {
 }
 
 impl<'m> Explanation<'m> {
-    /// Of a message whose header section has become `header`.
+    /// Returns the explanation for a message whose header section has become `header`.
     pub(super) fn of(fixed: &'m Fixed, header: &[u8]) -> Self {
         Explanation {
             changes: fixed.changes.kept().iter().map(ChangeJson::of).collect(),

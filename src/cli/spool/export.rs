@@ -1,10 +1,10 @@
-//! `nullmta spool export`: every live message as a file, for when there is no daemon to deliver it.
+//! `nullmta spool export`: writes every live message to a file, for the case that no daemon can deliver it.
 //!
 //! Promises
-//! 1. `<id>.eml` is the content as committed, octet by octet, its checksums checked; `<id>.json`, written
-//!    after it, is the envelope with what is known of each recipient. Both are synced.
-//! 2. The directory is new, or empty, and not in the spool; the files are their owner's alone.
-//! 3. A damaged message is named and costs no other one; where records are damaged, that is said, too.
+//! 1. `<id>.eml` is the content as committed, octet by octet, with its checksums verified; `<id>.json`, written after it,
+//!    is the envelope with the state of each recipient. Both are synced.
+//! 2. The directory is new, or empty, and not in the spool; only the owner can read the files.
+//! 3. A damaged message is named, and all others are still written; damaged records are reported, too.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -60,7 +60,7 @@ impl Export {
     }
 }
 
-/// What is not there that should be.
+/// Returns a message about what could not be written; `None` if nothing is missing.
 fn left_out(messages: u64, ranges: usize) -> Option<String> {
     let ranges = (ranges > 0).then(|| {
         format!("{ranges} ranges of the log are damaged, and what was there is not exported: see nullmta spool verify")
@@ -70,7 +70,7 @@ fn left_out(messages: u64, ranges: usize) -> Option<String> {
     (!both.is_empty()).then(|| both.join("; "))
 }
 
-/// Sees to it that `to` is an empty directory, and outside of the spool.
+/// Makes sure that `to` is an empty directory outside the spool, and creates it if needed.
 fn make_directory(to: &Path, spool: &Path) -> Result<(), Failure> {
     let real = |path: &Path| fs::canonicalize(path).map_err(|e| cannot_write(path, &e));
     let spool = real(spool)?;
@@ -118,7 +118,7 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// The names of the files, and that of their directory.
+/// Syncs the directory, and the one that it is in, so that the names of the files are on stable storage.
 fn sync(to: &Path) -> io::Result<()> {
     File::open(to)?.sync_all()?;
     match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -127,29 +127,29 @@ fn sync(to: &Path) -> io::Result<()> {
     }
 }
 
-/// What `<id>.json` holds.
+/// The content of `<id>.json`.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct EnvelopeJson {
     id: String,
-    /// Never `active`: there is no daemon.
+    /// The state of the message; never `active`, since no daemon runs.
     state: MessageState,
     /// When it was accepted (RFC 3339).
     arrived: String,
-    /// `uid 1000`, `loopback` or `nullmta`.
+    /// The submitter: `uid 1000`, `loopback` or `nullmta`.
     submitter: String,
-    /// Empty for `<>`.
+    /// The reverse-path; empty for `<>`.
     reverse_path: String,
     recipients: Vec<RecipientJson>,
-    /// `full` or `headers`, where it was asked for.
+    /// RET: `full` or `headers`, if it was given.
     ret: Option<&'static str>,
     envid: Option<String>,
-    /// `7bit` or `8bitmime`.
+    /// BODY: `7bit` or `8bitmime`.
     body: &'static str,
     smtputf8: bool,
-    /// Octets of content.
+    /// The size of the content in octets.
     size: u64,
-    /// The relay may have it already.
+    /// Whether the relay may have the message already.
     possible_duplicate: bool,
 }
 
@@ -157,13 +157,13 @@ struct EnvelopeJson {
 #[serde(rename_all = "kebab-case")]
 struct RecipientJson {
     address: String,
-    /// Whom the submitter wrote, where that differs.
+    /// The address that the submitter gave, if it differs.
     original: Option<String>,
-    /// `open`, `sent`, `bounced` or `dead`.
+    /// The state of the recipient: `open`, `sent`, `bounced` or `dead`.
     fate: &'static str,
-    /// What it was told last, while it is open or dead.
+    /// The last reply about the recipient, if it is open or dead.
     last_reply: Option<String>,
-    /// As in RCPT; none where nothing was asked for.
+    /// NOTIFY as in RCPT; empty if it was not given.
     notify: Vec<&'static str>,
     orcpt: Option<String>,
 }
