@@ -1,8 +1,8 @@
-//! Where log lines go: standard error, as text for people and journald, or as JSON objects.
+//! Writes log lines to standard error: as text for people and journald, or as JSON objects.
 //!
 //! Promises: one event is one line. Under journald (`JOURNAL_STREAM` names our standard error) a text
-//! line starts with its priority, `<6>`, and has no time of its own; elsewhere it starts with time and
-//! level. A JSON line shows every character that it holds. The level can be changed while running
+//! line starts with its priority, `<6>`, and has no time of its own; otherwise it starts with time and
+//! level. In a JSON line every character is visible. The level can be changed while running
 //! ([`LevelHandle`]).
 
 use std::fmt;
@@ -25,14 +25,14 @@ use crate::log::visible_json;
 pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
 
 impl LevelHandle {
-    /// From now on, lines below `level` are not written.
+    /// Sets the level: from now on, lines below `level` are not written.
     pub fn set(&self, level: config::LogLevel) {
         // The only error is that the subscriber is gone, and the log with it.
         let _ = self.0.modify(|filter| *filter = filter_of(level));
     }
 }
 
-/// Starts the log of this process, once; a second call is an error of the caller's and changes nothing.
+/// Starts the log of this process. It may be called only once; a second call changes nothing.
 pub fn start(log: &config::LogConfig) -> LevelHandle {
     let (filter, handle) = reload::Layer::new(filter_of(log.level));
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
@@ -58,7 +58,7 @@ fn filter_of(level: config::LogLevel) -> LevelFilter {
     }
 }
 
-/// Where JSON lines go, with what would be invisible in them escaped; a line comes in one piece.
+/// A writer of JSON lines that escapes invisible characters. Each line is written in one call.
 struct Visible<W>(W);
 
 impl<W: io::Write> io::Write for Visible<W> {
@@ -75,7 +75,7 @@ impl<W: io::Write> io::Write for Visible<W> {
     }
 }
 
-/// How a text line begins.
+/// The beginning of a text line.
 #[derive(Clone, Copy)]
 enum TextLine {
     /// `<6>`: journald and syslog know the time themselves (sd-daemon(3)).
@@ -111,7 +111,7 @@ where
     }
 }
 
-/// syslog(3) priorities.
+/// Returns the priority of syslog(3) for `level`.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -121,7 +121,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The text of an event; its fields are for the JSON format.
+/// Writes only the text of an event. The fields of the event appear only in the JSON format.
 struct MessageOnly<'a, 'w>(&'a mut Writer<'w>);
 
 impl Visit for MessageOnly<'_, '_> {

@@ -1,9 +1,9 @@
 //! The queue id: the name of one message for the life of its spool.
 //!
-//! Promises: ids are unique in a spool, sort by the time they were given, and are never used again,
-//! whatever the clock does ([`QueueIds`] only counts up; the spool keeps the high-water mark).
+//! Promises: ids are unique in a spool, sort by the time when they were assigned, and are never used again, even if the
+//! clock is changed: [`QueueIds`] only counts up, and the spool keeps the highest id.
 //!
-//! Not here: keeping the high-water mark across restarts (`spool/`).
+//! Not here: keeping the highest id across restarts (`spool/`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,17 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
-/// The name of a message: nanoseconds since 1970, made unique; written as 16 hexadecimal digits.
+/// The name of a message: the nanoseconds since 1970, made unique. Displays as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(u64);
 
 impl QueueId {
-    /// The id that a record holds as `raw`.
+    /// Returns the id with the number `raw`, as a record in the spool holds it.
     pub const fn from_raw(raw: u64) -> Self {
         QueueId(raw)
     }
 
-    /// The number to store.
+    /// Returns the number, to be stored in a record.
     pub const fn raw(self) -> u64 {
         self.0
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for QueueId {
     }
 }
 
-/// A text that is no queue id.
+/// The error for a text that is not a queue id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadQueueId;
 
@@ -63,19 +63,19 @@ impl FromStr for QueueId {
     }
 }
 
-/// The one source of new ids.
+/// The only source of new ids.
 #[derive(Debug)]
 pub struct QueueIds {
     last: AtomicU64,
 }
 
 impl QueueIds {
-    /// A source that gives only ids above `high_water`.
+    /// Returns a source that assigns only ids above `high_water`.
     pub fn above(high_water: QueueId) -> Self {
         QueueIds { last: AtomicU64::new(high_water.0) }
     }
 
-    /// The next id: `now` in nanoseconds, or one more than the last where the clock has not moved on.
+    /// Assigns the next id: `now` in nanoseconds, or one more than the last id if the clock has not advanced.
     pub fn next(&self, now: Timestamp) -> QueueId {
         let wanted = u64::try_from(now.as_nanosecond()).unwrap_or(0);
         let step = |last: u64| wanted.max(last + 1);
@@ -83,7 +83,7 @@ impl QueueIds {
         QueueId(step(before))
     }
 
-    /// The highest id given so far.
+    /// Returns the highest id assigned so far.
     pub fn high_water(&self) -> QueueId {
         QueueId(self.last.load(Ordering::Relaxed))
     }

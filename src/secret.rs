@@ -1,7 +1,7 @@
 //! A secret: a password or token that no log line, error or debug print can show.
 //!
 //! Promises: `Debug` and `Display` print `***`; the octets are overwritten when the value is dropped.
-//! Not here: where secrets are read from (`config/`), how they are proven to a relay (`relay/sasl.rs`).
+//! Not here: reading secrets (`config/secret_source/`), proving them to a relay (`relay/sasl.rs`).
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes `text` into keeping.
+    /// Returns `text` as a secret.
     pub fn new(text: String) -> Self {
         Secret(Zeroizing::new(text))
     }
 
-    /// The secret itself, for the one call that proves it.
+    /// Returns the text of the secret, for the one call that proves it to a relay.
     pub fn expose(&self) -> &str {
         &self.0
     }

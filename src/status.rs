@@ -1,4 +1,4 @@
-//! Enhanced status codes: what a reply says in three numbers (RFC 3463).
+//! Enhanced status codes: the three numbers in a reply that programs can understand (RFC 3463).
 //!
 //! Promises: a [`Status`] that exists has class 2, 4 or 5 and two numbers of at most three digits.
 //! Not here: replies (`smtp/reply.rs`), what a status means for a message (`relay/verdict.rs`).
@@ -8,11 +8,11 @@ use std::fmt;
 /// The class of a status: its first digit (RFC 3463 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StatusClass {
-    /// `2`: done.
+    /// `2`: success.
     Success,
-    /// `4`: not now.
+    /// `4`: a failure for now; a later attempt may succeed.
     Transient,
-    /// `5`: never, as it stands.
+    /// `5`: a failure for good; the same attempt will never succeed.
     Permanent,
 }
 
@@ -25,37 +25,37 @@ pub struct Status {
 }
 
 impl Status {
-    /// `2.subject.detail`.
+    /// Returns `2.subject.detail`.
     pub const fn success(subject: u16, detail: u16) -> Self {
         Status { class: StatusClass::Success, subject, detail }
     }
 
-    /// `4.subject.detail`.
+    /// Returns `4.subject.detail`.
     pub const fn transient(subject: u16, detail: u16) -> Self {
         Status { class: StatusClass::Transient, subject, detail }
     }
 
-    /// `5.subject.detail`.
+    /// Returns `5.subject.detail`.
     pub const fn permanent(subject: u16, detail: u16) -> Self {
         Status { class: StatusClass::Permanent, subject, detail }
     }
 
-    /// The first digit.
+    /// Returns the class, the first number.
     pub const fn class(self) -> StatusClass {
         self.class
     }
 
-    /// The second number.
+    /// Returns the subject, the second number.
     pub const fn subject(self) -> u16 {
         self.subject
     }
 
-    /// The third number.
+    /// Returns the detail, the third number.
     pub const fn detail(self) -> u16 {
         self.detail
     }
 
-    /// Reads `5.7.1` from the front of `text`: the status and what follows it and its space.
+    /// Parses a status such as `5.7.1` at the start of `text`. Returns it with the text after it and its space.
     pub fn split_from(text: &str) -> Option<(Status, &str)> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let mut parts = text[..end].split('.');

@@ -1,11 +1,11 @@
-//! What systemd and the daemon tell each other: readiness, the watchdog, the sockets.
+//! The interface to systemd: readiness, the watchdog, and passed sockets.
 //!
-//! Promises: a socket that systemd passed is used only if it listens on a loopback address or a unix
-//! path: a socket unit that opens port 25 to the network is an error, not a relay. Without systemd
-//! every call here does nothing.
+//! Promises: a socket that systemd passed is used only if it listens on a loopback address or a unix path. A socket unit
+//! that opens port 25 to the network is an error, and does not make an open relay. Without systemd, every call here does
+//! nothing.
 //!
-//! Fails: a notification that cannot be sent is for the log; a bad socket ends the start (nothing
-//! was accepted by then).
+//! Fails: a notification that cannot be sent is logged by the caller; a bad socket ends the start, before any mail was
+//! accepted.
 //!
 //! Not here: when to call (`daemon.rs`), sockets that we bind ourselves (`listener/`).
 //! sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
@@ -25,34 +25,34 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use sd_notify::NotifyState;
 
-/// The start is complete, or a reload is.
+/// Tells systemd that the start, or a reload, is complete.
 pub fn ready() -> io::Result<()> {
     sd_notify::notify(false, &[NotifyState::Ready])
 }
 
-/// A reload begins; [`ready`] ends it.
+/// Tells systemd that a reload begins; [`ready`] ends it.
 pub fn reloading() -> io::Result<()> {
     sd_notify::notify(false, &[NotifyState::Reloading, NotifyState::monotonic_usec_now()?])
 }
 
-/// The stop begins.
+/// Tells systemd that the daemon is stopping.
 pub fn stopping() -> io::Result<()> {
     sd_notify::notify(false, &[NotifyState::Stopping])
 }
 
-/// One line for `systemctl status`.
+/// Sends the line that `systemctl status` shows.
 pub fn status(text: &str) -> io::Result<()> {
     // A line break would begin another assignment.
     let line = text.replace(char::is_control, " ");
     sd_notify::notify(false, &[NotifyState::Status(&line)])
 }
 
-/// The daemon is alive.
+/// Tells the watchdog of systemd that the daemon is alive.
 pub fn watchdog() -> io::Result<()> {
     sd_notify::notify(false, &[NotifyState::Watchdog])
 }
 
-/// How often to call [`watchdog`]: twice in the time that systemd allows; `None` when it does not watch.
+/// Returns the interval for calls of [`watchdog`], half of the time that systemd allows; `None` if its watchdog is off.
 pub fn watchdog_interval() -> Option<Duration> {
     let mut microseconds = 0;
     sd_notify::watchdog_enabled(false, &mut microseconds)
@@ -60,22 +60,22 @@ pub fn watchdog_interval() -> Option<Duration> {
         .filter(|interval| !interval.is_zero())
 }
 
-/// The listening sockets that systemd passed; non-blocking, and closed on exec.
+/// The listening sockets that systemd passed. They are non-blocking, and closed on exec.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// On loopback addresses only.
+    /// TCP sockets, on loopback addresses only.
     pub tcp: Vec<TcpListener>,
     /// Unix stream sockets.
     pub unix: Vec<UnixListener>,
 }
 
 impl Inherited {
-    /// Whether systemd passed none: then we bind those of the configuration.
+    /// Returns whether systemd passed no socket; then those of the configuration are bound.
     pub fn is_empty(&self) -> bool {
         self.tcp.is_empty() && self.unix.is_empty()
     }
 
-    /// The same sockets once more: one that is dropped here stays open there.
+    /// Returns a second handle of each socket: the socket stays open when one of the two is dropped.
     pub fn try_clone(&self) -> io::Result<Inherited> {
         Ok(Inherited {
             tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
@@ -83,7 +83,7 @@ impl Inherited {
         })
     }
 
-    /// Where they listen.
+    /// Returns the addresses and paths that the sockets listen on.
     pub fn places(&self) -> Places {
         let path = |listener: &UnixListener| listener.local_addr().ok()?.as_pathname().map(PathBuf::from);
         Places {
@@ -93,19 +93,19 @@ impl Inherited {
     }
 }
 
-/// Where the sockets listen that systemd passed.
+/// The addresses and paths that the passed sockets listen on.
 pub struct Places {
     tcp: BTreeSet<SocketAddr>,
     unix: Vec<PathBuf>,
 }
 
 impl Places {
-    /// Whether there are none.
+    /// Returns whether systemd passed no socket.
     pub fn is_empty(&self) -> bool {
         self.tcp.is_empty() && self.unix.is_empty()
     }
 
-    /// Which keys of `[listen]` have no effect, since other sockets were passed than they say.
+    /// Returns the keys of `[listen]` that have no effect, since systemd passed other sockets than they name.
     pub fn overruled(&self, addresses: &[SocketAddr], socket: Option<&Path>) -> Vec<&'static str> {
         if self.is_empty() {
             return Vec::new();
@@ -117,16 +117,17 @@ impl Places {
     }
 }
 
-/// Why a socket that systemd passed cannot be used.
+/// The reason why a socket that systemd passed cannot be used.
 #[derive(Debug)]
 pub enum BadSocket {
-    /// It listens on an address that the network reaches.
+    /// It listens on an address that can be reached from the network.
     NotLoopback(SocketAddr),
-    /// It is neither a TCP nor a unix stream socket; its place among those passed, from 1.
+    /// It is neither a TCP nor a unix stream socket. Holds its position among those passed, counted from 1.
     OtherKind(usize),
-    /// It is connected or idle, not listening (`Accept=yes`?); its place among those passed, from 1.
+    /// It does not listen, but is connected or unused, perhaps because of `Accept=yes`. Holds its position, counted from
+    /// 1.
     NotListening(usize),
-    /// The system refused to say or set something about it; its place among those passed, from 1.
+    /// The system refused a call about it. Holds its position, counted from 1.
     Trouble(usize, io::Error),
 }
 
@@ -155,8 +156,8 @@ impl fmt::Display for BadSocket {
 
 impl std::error::Error for BadSocket {}
 
-/// Takes over the sockets that systemd passed to this process, once. Call it before any thread is
-/// started: it takes `LISTEN_FDS` out of the environment, so that no child believes them to be its own.
+/// Takes over the sockets that systemd passed to this process. Call it once, before any thread is started: it removes
+/// `LISTEN_FDS` from the environment, so that no child process takes the sockets for its own.
 pub fn inherited() -> Result<Inherited, BadSocket> {
     let mut inherited = Inherited::default();
     // listenfd would take them without this as well; then they may be somebody else's.

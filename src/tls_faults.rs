@@ -1,10 +1,10 @@
-//! What went wrong in TLS, in sentences for people: with a certificate, or in a session.
+//! Describes errors of TLS in sentences for people: errors of a certificate, or of a session.
 //!
-//! Promises: a sentence says what is wrong, and with what. It holds no name that only the source code of the TLS
-//! library explains; a fault that this version does not know gets a sentence that says less.
+//! Promises: a sentence says what is wrong, and with what. It contains no name that only the source code of the TLS
+//! library explains; an error that this version does not know gets a more general sentence.
 //!
-//! Not here: what the files of a certificate and its key come to (`config/key_pair.rs`), why a relay's certificate is
-//! refused (`relay/distrust.rs`).
+//! Not here: errors of the files of a certificate and its key (`config/key_pair.rs`), the refusal of a relay's
+//! certificate (`relay/distrust.rs`).
 //!
 //! RFC 8446 6 (alerts), RFC 5280 (certificates).
 
@@ -12,24 +12,24 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Who is at the other end.
+/// The other end of a TLS connection, as sentences name it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TlsPeer {
     who: &'static str,
-    /// What says which certificate we show.
+    /// The setting that says which certificate we show.
     shown: &'static str,
 }
 
 impl TlsPeer {
-    /// The relay that mail goes to.
+    /// The relay, to which we send mail.
     pub(crate) const RELAY: TlsPeer = TlsPeer { who: "the relay", shown: "tls.client-certificate" };
-    /// Who submits mail.
+    /// A client, which submits mail to the daemon.
     pub(crate) const CLIENT: TlsPeer = TlsPeer { who: "the client", shown: "listen.certificate" };
-    /// The same, to the sink.
+    /// A client of the sink.
     pub(crate) const SINK_CLIENT: TlsPeer = TlsPeer { who: "the client", shown: "--certificate, --ca-file" };
 }
 
-/// Why a connection with `peer` broke: the fault of TLS, else the system's words.
+/// Returns the reason why a connection with `peer` failed: the error of TLS, else that of the system.
 pub(crate) fn connection(peer: TlsPeer, error: &io::Error) -> String {
     match within(error) {
         Some(fault) => session(peer, fault),
@@ -37,12 +37,12 @@ pub(crate) fn connection(peer: TlsPeer, error: &io::Error) -> String {
     }
 }
 
-/// The fault of TLS in an error of a stream.
+/// Returns the error of TLS inside an error of a stream, if there is one.
 pub(crate) fn within(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Why TLS with `peer` came to nothing.
+/// Returns the reason why a TLS session with `peer` failed.
 pub(crate) fn session(peer: TlsPeer, error: &Error) -> String {
     let TlsPeer { who, shown } = peer;
     match error {
@@ -69,7 +69,7 @@ pub(crate) fn session(peer: TlsPeer, error: &Error) -> String {
     }
 }
 
-/// What a peer says by `alert`, with the peer as `it`.
+/// Returns the meaning of an alert that the peer sent; `it` is the peer.
 fn said(alert: AlertDescription) -> String {
     use AlertDescription as Alert;
     let words = match alert {
@@ -133,10 +133,10 @@ fn is_of_our_certificate(alert: AlertDescription) -> bool {
     )
 }
 
-/// Of a flaw that has no sentence.
+/// The sentence for an error that has none of its own.
 const UNNAMED: &str = "is not acceptable, for a reason that this version of nullmta has no words for";
 
-/// What is wrong with a certificate: the rest of a sentence that begins with it.
+/// Returns what is wrong with a certificate: the rest of a sentence whose subject is the certificate.
 pub(crate) fn flaw(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::BadEncoding => {
@@ -173,7 +173,7 @@ const ALGORITHM: &str = "is signed with an algorithm that is not known here";
 const OTHER_NAME: &str = "is for another name";
 const OTHER_PURPOSE: &str = "is for another purpose";
 
-/// The same for what the verifier of paths says of a certificate's form.
+/// Returns the same for an error that the library for certificate paths reports.
 fn flaw_of_form(error: &webpki::Error) -> &'static str {
     use webpki::Error;
     match error {

@@ -1,9 +1,7 @@
-//! AUTH as a relay does it: the server side of PLAIN, LOGIN and SCRAM, for the users told on the
-//! command line.
+//! The server side of AUTH, as in a relay: PLAIN, LOGIN and SCRAM, for the users given on the command line.
 //!
-//! Promises: an exchange ends in [`AuthStep::Succeeded`] only for a known user who proved the password,
-//! and who asks to act for nobody else; after a failure it takes no further step. Secrets are not shown
-//! by `Debug`.
+//! Promises: an exchange ends in [`AuthStep::Succeeded`] only for a known user who proved the password and does not ask
+//! to act for another user; after a failure it makes no further step. `Debug` does not show secrets.
 //!
 //! Not here: base64 and the replies (`smtp/session/`), the client side (`relay/sasl.rs`).
 //!
@@ -27,15 +25,15 @@ use rsasl::validate::{Validate, Validation, ValidationError};
 use crate::listener::backend::AuthStep;
 use crate::secret::Secret;
 
-/// What EHLO offers.
+/// The mechanisms that EHLO offers.
 pub const MECHANISMS: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
 
 static REGISTRY: [Mechanism; 5] = [SCRAM_SHA512, SCRAM_SHA256, SCRAM_SHA1, PLAIN, LOGIN];
 
-/// The least RFC 5802 5.1 allows: a sink's passwords are for rehearsals.
+/// The least number that RFC 5802 5.1 allows: passwords of a sink are only for tests.
 const ITERATIONS: u32 = 4096;
 
-/// One user.
+/// A user who may log in.
 #[derive(Clone, Debug)]
 pub struct SinkUser {
     /// The authentication identity.
@@ -44,12 +42,12 @@ pub struct SinkUser {
     pub password: Secret,
 }
 
-/// Who may send, ready for any number of exchanges.
+/// The users who may log in, prepared for any number of exchanges.
 #[derive(Clone)]
 pub struct SinkUsers(Arc<SASLConfig>);
 
 impl SinkUsers {
-    /// Derives what SCRAM needs of each password; some milliseconds each.
+    /// Derives the keys for SCRAM from each password, which takes a few milliseconds for each user.
     pub fn new(users: &[SinkUser]) -> Result<Self, String> {
         let known = users.iter().map(Known::new).collect::<Result<_, _>>()?;
         SASLConfig::builder()
@@ -59,7 +57,7 @@ impl SinkUsers {
             .map_err(|error| error.to_string())
     }
 
-    /// Begins an exchange: it, unless it has failed, and what is to be said.
+    /// Begins an exchange. Returns it, unless it has failed already, and the first answer to the client.
     pub fn start(&self, mechanism: &str, initial: Option<&[u8]>) -> (Option<AuthExchange>, AuthStep) {
         let started = Mechname::parse(mechanism.as_bytes())
             .ok()
@@ -89,17 +87,17 @@ impl fmt::Debug for SinkUsers {
     }
 }
 
-/// An exchange under way.
+/// An exchange that is under way.
 pub struct AuthExchange {
     session: Session<Proven>,
-    /// The client has sent nothing yet; its first SCRAM message begins with two parts of their own shape.
+    /// Whether the client has sent nothing yet. Its first SCRAM message begins with two parts of a special form.
     gs2_header_due: bool,
-    /// The last challenge is out: the client's answer to it has nothing to say.
+    /// Whether the last challenge was sent. The response to it is empty.
     told_everything: bool,
 }
 
 impl AuthExchange {
-    /// Takes the client's response. Unless this is a challenge again, the exchange is over.
+    /// Processes a response of the client. Unless the result is another challenge, the exchange is over.
     pub fn respond(&mut self, response: &[u8]) -> AuthStep {
         if self.told_everything { self.outcome() } else { self.step(Some(response)) }
     }
@@ -121,7 +119,7 @@ impl AuthExchange {
         }
     }
 
-    /// Whether rsasl can read it: its SCRAM parser panics on attributes shorter than `x=`.
+    /// Returns whether rsasl can parse `input`: its SCRAM parser panics on attributes shorter than `x=`.
     fn is_safe(&mut self, input: &[u8]) -> bool {
         let gs2_header = if std::mem::take(&mut self.gs2_header_due) { 2 } else { 0 };
         let is_attribute = |part: &[u8]| part.get(1) == Some(&b'=');
@@ -137,14 +135,14 @@ impl AuthExchange {
     }
 }
 
-/// What a successful exchange leaves: the user's name.
+/// The result of a successful exchange: the name of the user.
 struct Proven;
 
 impl Validation for Proven {
     type Value = String;
 }
 
-/// A user, with what each SCRAM mechanism keeps of the password.
+/// A user, with the keys that each SCRAM mechanism derives from the password.
 struct Known {
     user: SinkUser,
     scram: [ScramKeys; 3],
@@ -161,7 +159,7 @@ impl Known {
     }
 }
 
-/// The same hash as each of three functions wants it named.
+/// A hash function, in the forms that three libraries need.
 struct Hash {
     mechanism: &'static str,
     digest: &'static digest::Algorithm,
@@ -188,7 +186,7 @@ static SHA512: Hash = Hash {
     pbkdf2: &pbkdf2::PBKDF2_HMAC_SHA512,
 };
 
-/// StoredKey and ServerKey of RFC 5802 3.
+/// The StoredKey and the ServerKey of RFC 5802 3.
 struct ScramKeys {
     mechanism: &'static str,
     salt: [u8; 16],
@@ -215,7 +213,7 @@ impl ScramKeys {
     }
 }
 
-/// Answers rsasl's questions about users.
+/// Answers the queries of rsasl about users.
 struct Verifier(Vec<Known>);
 
 impl Verifier {

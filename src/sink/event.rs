@@ -1,4 +1,4 @@
-//! What a sink tells of: the messages it keeps, the faults that struck.
+//! The events that a sink reports: messages that it received, and faults that struck.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,43 +6,43 @@ use std::path::PathBuf;
 use super::fault::{FaultEffect, SinkPhase};
 use crate::envelope::Envelope;
 
-/// What happens at a sink.
+/// An event at a sink.
 #[derive(Debug)]
 pub enum SinkEvent {
-    /// A message is kept; unless a fault takes the reply, its 250 follows.
+    /// A message was received and stored. Its 250 follows, unless a fault suppresses it.
     Received(ReceivedMessage),
     /// A fault has struck.
     Struck(SinkPhase, FaultEffect),
-    /// A message could not be kept, or a connection not be taken.
+    /// A message could not be stored, or a connection could not be accepted.
     Trouble(String),
 }
 
-/// A message as the sink took it.
+/// A message that the sink received.
 #[derive(Debug)]
 pub struct ReceivedMessage {
-    /// How the reply named it; the file's name, where there is one.
+    /// The id in the reply, which is the name of the file if there is one.
     pub id: String,
     /// The envelope, without the recipients that a fault refused.
     pub envelope: Envelope,
-    /// SMTP, ESMTPSA, … (RFC 3848).
+    /// The protocol: SMTP, ESMTPSA, … (RFC 3848).
     pub protocol: &'static str,
-    /// Who has authenticated.
+    /// The user who logged in, if any.
     pub user: Option<String>,
-    /// Its octets.
+    /// The octets of the message.
     pub content: ReceivedContent,
 }
 
-/// Where the octets of a message are.
+/// The octets of a message, or the file that holds them.
 #[derive(Debug)]
 pub enum ReceivedContent {
-    /// Here.
+    /// The octets themselves.
     Memory(Vec<u8>),
-    /// In this file.
+    /// The path of the file.
     File(PathBuf),
 }
 
 impl ReceivedContent {
-    /// The octets, as they came.
+    /// Returns the octets as they were received. Blocks on the disk for a file.
     pub fn read(self) -> io::Result<Vec<u8>> {
         match self {
             ReceivedContent::Memory(octets) => Ok(octets),

@@ -1,8 +1,8 @@
-//! Faults: what the sink does instead of its duty, where in a session, to whom, and how often.
+//! Faults: what the sink does wrong on purpose, at which phase of a session, for which address, and how often.
 //!
-//! Promises: a [`SinkFault`] that exists makes sense (`lose-reply` only at the dot, an address only at MAIL
-//! and RCPT, a reply only of 4xx or 5xx); its text form reads back as the same fault; with the same
-//! seed the same events meet the same faults.
+//! Promises: a [`SinkFault`] that exists is possible (`lose-reply` only at the final dot, an address only at
+//! MAIL and RCPT, only 4xx or 5xx replies); its text form parses to the same fault; with the same seed, the same sequence
+//! of events gets the same faults.
 //!
 //! Text form: `PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]`, for instance `rcpt=451`, `dot=drop*3`,
 //! `data=452 4.3.1 full`, `rcpt:bad@example.org=550`, `mail=421%10`.
@@ -15,10 +15,10 @@ use std::str::FromStr;
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
-/// Where in a session a fault strikes; named for what the client has just done.
+/// The phase of a session at which a fault strikes, named after what the client has just done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SinkPhase {
-    /// It has connected; nothing was said.
+    /// It has connected, and nothing was sent.
     Connect,
     /// It waits for the greeting.
     Greeting,
@@ -81,33 +81,33 @@ impl fmt::Display for SinkPhase {
     }
 }
 
-/// What the sink does where a fault strikes.
+/// What the sink does when a fault strikes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultEffect {
-    /// Answers this 4xx or 5xx reply; 421 closes the connection behind it.
+    /// Sends this 4xx or 5xx reply; after 421 it closes the connection.
     Answer(Reply),
-    /// Says nothing more and keeps the connection open.
+    /// Sends nothing more, but keeps the connection open.
     Stall,
-    /// Closes the connection without a word.
+    /// Closes the connection without a reply.
     Drop,
-    /// Stores the message, then closes the connection instead of saying so.
+    /// Stores the message, then closes the connection without a reply.
     LoseReply,
 }
 
-/// A fault that waits to strike.
+/// A fault that can strike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkFault {
     phase: SinkPhase,
     address: Option<Box<str>>,
     effect: FaultEffect,
-    /// How often it may still strike; `None`: for ever.
+    /// How often it may still strike; `None` for no limit.
     times: Option<u32>,
-    /// How likely it strikes, of a hundred.
+    /// The probability with which it strikes, in percent.
     percent: u8,
 }
 
 impl SinkFault {
-    /// A fault that strikes every time; `None` where `effect` makes no sense at `phase`.
+    /// Returns a fault that strikes every time; `None` if `effect` is not possible at `phase`.
     pub fn new(phase: SinkPhase, effect: FaultEffect) -> Option<Self> {
         let sensible = match &effect {
             FaultEffect::Answer(reply) => phase != SinkPhase::Connect && (400..600).contains(&reply.code()),
@@ -127,7 +127,7 @@ impl SinkFault {
     }
 }
 
-/// The faults of one sink and the dice they are thrown with.
+/// The faults of one sink, with the random numbers that decide when they strike.
 #[derive(Debug)]
 pub struct Faults {
     waiting: Vec<SinkFault>,
@@ -135,22 +135,22 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// `faults` in order of precedence; `seed` decides those that strike only at times.
+    /// Returns a set of `faults`, in order of precedence. `seed` decides about those with a percentage.
     pub fn new(faults: Vec<SinkFault>, seed: u64) -> Self {
         Faults { waiting: faults, dice: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Adds a fault, after those already there.
+    /// Adds a fault after those that are already there.
     pub fn add(&mut self, fault: SinkFault) {
         self.waiting.push(fault);
     }
 
-    /// Forgets every fault.
+    /// Removes every fault.
     pub fn clear(&mut self) {
         self.waiting.clear();
     }
 
-    /// What strikes now, if anything: the first fault that concerns the event and is thrown.
+    /// Returns the effect of the first fault that concerns this event and strikes; `None` if there is none.
     ///
     /// `address` is the mailbox of a MAIL or RCPT, empty for `<>`.
     pub fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
@@ -163,20 +163,20 @@ impl Faults {
     }
 }
 
-/// Why a text is no [`SinkFault`].
+/// The reason why a text is not a [`SinkFault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFault {
-    /// No `=` between phase and effect.
+    /// There is no `=` between phase and effect.
     NoEffect,
-    /// Not a phase.
+    /// The phase is not known.
     UnknownPhase,
-    /// An address at a phase that has none.
+    /// The phase allows no address.
     AddressNotHere,
-    /// Neither a word that is known nor a reply.
+    /// The effect is neither a known word nor a reply.
     UnknownEffect,
-    /// An effect that makes no sense at this phase.
+    /// The effect is not possible at this phase.
     EffectNotHere,
-    /// `*0`, or a percentage outside 1 to 100.
+    /// The number is `*0`, or a percentage outside 1 to 100.
     BadCount,
 }
 
@@ -228,7 +228,7 @@ impl FromStr for SinkFault {
     }
 }
 
-/// Splits a number behind `mark` from the end of `text`; text that only looks alike stays whole.
+/// Splits a number after `mark` from the end of `text`; a text without one stays whole.
 fn split_count(text: &str, mark: char) -> (&str, Option<u32>) {
     let split = text.rsplit_once(mark).and_then(|(front, digits)| Some((front, digits.parse().ok()?)));
     split.map_or((text, None), |(front, count)| (front, Some(count)))
@@ -243,7 +243,7 @@ fn parse_effect(text: &str) -> Result<FaultEffect, BadFault> {
     }
 }
 
-/// Reads `452`, `452 full` or `452 4.3.1 full`; what is not told is what such a reply usually says.
+/// Parses `452`, `452 full` or `452 4.3.1 full`; a missing part is what such a reply usually has.
 fn parse_reply(text: &str) -> Option<Reply> {
     let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
     let code = code.parse().ok().filter(|code| (400..600).contains(code))?;

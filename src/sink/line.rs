@@ -1,7 +1,7 @@
-//! A client's stream that can be hung up on from behind the driver.
+//! The stream of a client, which the backend can end although the driver reads from it.
 //!
-//! Promises: once hung up, no octet is read any more, and the session ends as if the client had gone;
-//! replies already given still go out.
+//! Promises: after [`Hangup::hang_up`] no octet is read any more, and the session ends as if the client had closed the
+//! connection; replies that were already given are still sent.
 
 use std::io;
 use std::pin::Pin;
@@ -11,18 +11,18 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Whether a connection has been hung up on.
+/// A switch that ends a connection from our side.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hangup(Arc<AtomicBool>);
 
 impl Hangup {
-    /// From the next read on, the client seems to have gone.
+    /// Makes the next read report that the client has closed the connection.
     pub(super) fn hang_up(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// The stream with its [`Hangup`].
+/// A stream that its [`Hangup`] can end.
 pub(super) struct Hangable<S> {
     pub(super) stream: S,
     pub(super) line: Hangup,

@@ -1,13 +1,12 @@
-//! A Maildir: one file a message, and the proof that it is on stable storage.
+//! A Maildir: one file per message, and the guarantee that it is on stable storage.
 //!
 //! Promises:
 //! 1. A file in `new/` is whole: written in `tmp/`, synced, and only then renamed.
-//! 2. [`MaildirDraft::deliver`] returns after `new/` itself was synced: what was delivered survives power loss.
-//! 3. A draft that is dropped leaves nothing behind; one that a crash leaves stays in `tmp/`, where no
-//!    reader looks.
+//! 2. [`MaildirDraft::deliver`] returns after `new/` itself was synced: a delivered message survives power loss.
+//! 3. A draft that is dropped leaves no file; after a crash it stays in `tmp/`, which readers ignore.
 //!
-//! Fails: any I/O error; nothing was delivered then, though after a failed sync of `new/` the file may
-//! be found there. Octets are kept as given, line ends too.
+//! Fails: with any I/O error. Nothing counts as delivered then, although the file may exist in `new/` after a failed sync
+//! of that directory. Octets are stored unchanged, line ends too.
 //!
 //! Not here: the envelope as header fields (`session.rs`).
 
@@ -24,11 +23,11 @@ use tokio::io::AsyncWriteExt;
 #[derive(Clone, Debug)]
 pub struct Maildir {
     root: Arc<Path>,
-    /// Makes names unique within this process.
+    /// A counter that makes names unique within this process.
     sequence: Arc<AtomicU64>,
 }
 
-/// A message while it is written to `tmp/`.
+/// A message that is being written to `tmp/`.
 #[derive(Debug)]
 pub struct MaildirDraft {
     file: Option<File>,
@@ -37,7 +36,7 @@ pub struct MaildirDraft {
 }
 
 impl Maildir {
-    /// Opens the Maildir at `root`; makes what is missing of it.
+    /// Opens the Maildir at `root`, and creates the directories that are missing.
     pub async fn open(root: &Path) -> io::Result<Self> {
         for directory in ["tmp", "new", "cur"] {
             fs::create_dir_all(root.join(directory)).await?;
@@ -49,14 +48,14 @@ impl Maildir {
         Ok(Maildir { root: root.into(), sequence: Arc::default() })
     }
 
-    /// Begins a message.
+    /// Begins a new message.
     pub async fn draft(&self) -> io::Result<MaildirDraft> {
         let name = self.fresh_name();
         let file = File::create_new(self.root.join("tmp").join(&name)).await?;
         Ok(MaildirDraft { file: Some(file), root: Arc::clone(&self.root), name })
     }
 
-    /// Sorts by arrival, and is unique as long as the clock and process ids are.
+    /// Returns a new file name. Names sort by arrival, and are unique as long as the clock and process ids are.
     fn fresh_name(&self) -> String {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +65,7 @@ impl Maildir {
 }
 
 impl MaildirDraft {
-    /// The name of the file it will be.
+    /// Returns the name that the file will have.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -79,7 +78,7 @@ impl MaildirDraft {
         }
     }
 
-    /// Makes it a message: synced, renamed into `new/`, and that synced too.
+    /// Delivers the message: syncs the file, moves it to `new/`, and syncs that directory. Returns its path.
     pub async fn deliver(mut self) -> io::Result<PathBuf> {
         let mut file =
             self.file.take().ok_or_else(|| io::Error::other("the draft was closed by an error"))?;

@@ -1,14 +1,14 @@
 //! The sink: a small relay for development, tests and rehearsals of outages.
 //!
 //! Promises:
-//! 1. It listens on loopback addresses only, and takes mail for anyone and delivers it to nobody.
-//! 2. A message is acknowledged only once it is durable in the Maildir, if there is one, and told as
-//!    a [`SinkEvent`]; octet for octet as it came.
-//! 3. STARTTLS, AUTH and the dialogue are those of a real relay (the session core and the driver are the
-//!    daemon's own), until a [`SinkFault`] strikes.
-//! 4. Faults can be changed while it runs ([`FaultSwitch`]); they hold for sessions under way too.
+//! 1. It listens on loopback addresses only. It accepts mail for anyone and delivers it to nobody.
+//! 2. A message is acknowledged only after it is durable in the Maildir, if there is one, and was reported as a
+//!    [`SinkEvent`], octet for octet as it came.
+//! 3. STARTTLS, AUTH and the dialogue are those of a real relay, until a [`SinkFault`] strikes: the session core and the
+//!    driver are those of the daemon.
+//! 4. Faults can be changed while it runs ([`FaultSwitch`]), also for sessions that are under way.
 //!
-//! Fails: [`SinkError`] where it cannot begin; a message that cannot be kept is refused with 451 4.3.0.
+//! Fails: [`SinkError`] if it cannot start; a message that cannot be stored is refused with 451 4.3.0.
 //! Not here: the command line (`cli/sink.rs`).
 
 mod auth;
@@ -48,29 +48,29 @@ use line::{Hangable, Hangup};
 use maildir::Maildir;
 use session::{SinkBackend, stall};
 
-/// A sink waits for its clients longer than they do for it.
+/// A sink waits longer for its clients than they wait for it.
 const PACE: Pace = Pace::even(Duration::from_secs(3600));
 
-/// Why a sink cannot begin.
+/// The reason why a sink cannot start.
 #[derive(Debug)]
 pub enum SinkError {
     /// The address is not a loopback address.
     NotLoopback(SocketAddr),
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What binding said.
+        /// The error of binding.
         source: io::Error,
     },
     /// The Maildir cannot be used.
     Maildir {
-        /// Where it is to be.
+        /// The path of the Maildir.
         path: PathBuf,
-        /// What opening it said.
+        /// The error of opening it.
         source: io::Error,
     },
-    /// The users cannot be taken.
+    /// The users cannot be set up for AUTH.
     Users(String),
 }
 
@@ -91,7 +91,7 @@ impl fmt::Display for SinkError {
 
 impl std::error::Error for SinkError {}
 
-/// What the sessions of one sink share.
+/// The state that all sessions of one sink share.
 struct Shared {
     certificate: Certificate,
     users: SinkUsers,
@@ -99,12 +99,12 @@ struct Shared {
     envelope_fields: bool,
     faults: Mutex<Faults>,
     events: UnboundedSender<SinkEvent>,
-    /// Names messages that no file names.
+    /// The number for the next message that is not stored in a file.
     sequence: AtomicU64,
 }
 
 impl Shared {
-    /// The fault that strikes, which is told.
+    /// Returns the effect of the fault that strikes here, if any, after reporting it as an event.
     fn strike(&self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
         // Faults are whole between any two statements that can panic.
         let effect = self.faults.lock().unwrap_or_else(PoisonError::into_inner).strike(phase, address)?;
@@ -121,7 +121,7 @@ impl Shared {
         format!("{:06}", self.sequence.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// One session, from the accepted connection to its end.
+    /// Runs one session, from the accepted connection to its end.
     async fn session(
         self: Arc<Self>,
         policy: Arc<Policy>,
@@ -158,18 +158,18 @@ impl Shared {
 pub struct FaultSwitch(Arc<Shared>);
 
 impl FaultSwitch {
-    /// Adds a fault, behind those already there.
+    /// Adds a fault after those that are already there.
     pub fn add(&self, fault: SinkFault) {
         self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).add(fault);
     }
 
-    /// From now on the sink does its duty. Sessions that stall already go on stalling.
+    /// Removes all faults. Sessions that are stalled stay so.
     pub fn clear(&self) {
         self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-/// A sink that listens, and takes its first client when it runs.
+/// A sink that listens. It accepts its first client when it runs.
 pub struct Sink {
     listener: TcpListener,
     address: SocketAddr,
@@ -179,7 +179,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Listens; clients wait in the backlog until [`Sink::run`]. What happens is told to `events`.
+    /// Starts to listen; clients wait in the backlog until [`Sink::run`]. Events are sent to `events`.
     pub async fn bind(options: SinkOptions, events: UnboundedSender<SinkEvent>) -> Result<Sink, SinkError> {
         let address = options.address;
         if !address.ip().is_loopback() {
@@ -209,18 +209,18 @@ impl Sink {
         Ok(Sink { listener, address, security: options.security, policy, shared })
     }
 
-    /// Where it listens; the real port.
+    /// Returns the address that it listens on, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The switch for its faults.
+    /// Returns the switch for its faults.
     pub fn faults(&self) -> FaultSwitch {
         FaultSwitch(Arc::clone(&self.shared))
     }
 
-    /// Serves until `stop`; sessions are then cut off, as they are when a relay dies. Every message that
-    /// was acknowledged is durable.
+    /// Serves until `stop`. Sessions are then cut off, as if a relay died; every message that was acknowledged is
+    /// durable.
     pub async fn run(self, mut stop: StopSignal) {
         let mut sessions = JoinSet::new();
         loop {

@@ -1,4 +1,4 @@
-//! What a sink is to be.
+//! The options of a sink.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,44 +8,44 @@ use super::fault::SinkFault;
 use crate::listener::certificate::Certificate;
 use crate::smtp::session::Policy;
 
-/// How the sink's connections are secured.
+/// How connections to the sink are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// EHLO offers STARTTLS; AUTH is offered behind it only.
+    /// EHLO offers STARTTLS; AUTH is offered only after it.
     StartTls,
     /// TLS from the first octet, as on port 465.
     Implicit,
-    /// None at all; AUTH is offered in the clear. Loopback only, as all of the sink.
+    /// No TLS; AUTH is offered without it. This is safe, since a sink listens on loopback only.
     None,
 }
 
-/// What a sink is to be.
+/// The options of a sink.
 #[derive(Clone)]
 pub struct SinkOptions {
-    /// Where to listen: a loopback address; port 0 takes a free one.
+    /// The loopback address to listen on; port 0 takes a free port.
     pub address: SocketAddr,
-    /// How it names itself.
+    /// The name that it gives for itself.
     pub hostname: String,
-    /// How connections are secured.
+    /// How connections are protected.
     pub security: Security,
-    /// What it shows in a handshake.
+    /// The certificate that it shows in a TLS handshake.
     pub certificate: Certificate,
-    /// Who may send, after AUTH; empty: anyone, and AUTH is not offered.
+    /// The users who may send after AUTH; if empty, anyone may send, and AUTH is not offered.
     pub users: Vec<SinkUser>,
-    /// Where messages go; `None`: only to the events.
+    /// The directory in which messages are stored; `None` to report them as events only.
     pub maildir: Option<PathBuf>,
-    /// Whether a message is kept with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
+    /// Whether a message is stored with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
     pub envelope_fields: bool,
-    /// Octets a message may have.
+    /// The largest message accepted, in octets.
     pub max_message_size: u64,
-    /// What it does instead of its duty.
+    /// The faults that strike.
     pub faults: Vec<SinkFault>,
-    /// Decides the faults that strike at times.
+    /// The seed of the random numbers that decide when a fault with a percentage strikes.
     pub seed: u64,
 }
 
 impl SinkOptions {
-    /// A sink on a free port of 127.0.0.1 that takes anything from anyone over STARTTLS.
+    /// Returns the options of a sink on a free port of 127.0.0.1 that accepts any mail from anyone, with STARTTLS.
     pub fn new(certificate: Certificate) -> Self {
         SinkOptions {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -61,7 +61,7 @@ impl SinkOptions {
         }
     }
 
-    /// What the session core is to offer and ask for.
+    /// Returns the policy for the session core.
     pub(super) fn policy(&self) -> Policy {
         let auth = !self.users.is_empty();
         let offered: &[&str] = if auth { &MECHANISMS } else { &[] };

@@ -1,16 +1,15 @@
-//! One session of the sink: a backend that keeps what it is given, unless a fault strikes.
+//! One session of the sink: a backend that stores the messages it gets, unless a fault strikes.
 //!
 //! Promises:
 //! 1. A message is acknowledged only with [`StoredProof`], which is made after its file is durable.
-//! 2. A fault shows where it was told to: the phases before it are answered as ever, and what depends on
-//!    a refused command is refused as a real relay refuses it (RCPT behind a refused MAIL 503, DATA with
-//!    no recipient left 554).
-//! 3. A recipient that a fault refused is not in the envelope that is kept.
+//! 2. A fault has its effect exactly at its phase: earlier phases are answered as usual, and a command that depends on a
+//!    refused one is refused as by a real relay (503 to RCPT after a refused MAIL, 554 to DATA without recipients).
+//! 3. A recipient that a fault refused is not in the envelope that is stored.
 //!
-//! A dropped session is dropped without a word; replies to commands pipelined before it may be lost
-//! with it, as they are when a relay dies.
+//! A session that a fault drops is closed without a reply. Replies to pipelined commands before it may be lost, too, as
+//! when a relay dies.
 //!
-//! Not here: the dialogue (`smtp/session/`), faults as such (`fault.rs`).
+//! Not here: the dialogue (`smtp/session/`), the choice of the fault that strikes (`fault.rs`).
 
 use std::io;
 use std::sync::Arc;
@@ -28,10 +27,10 @@ use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Durable, Refusal};
 use crate::status::Status;
 
-/// How long a stalled session is held: longer than any client waits.
+/// How long a stalled session is kept open: longer than any client waits.
 const STALL: Duration = Duration::from_secs(3600);
 
-/// Proof that a message is where the sink keeps its messages.
+/// Proof that a message is stored.
 #[derive(Debug)]
 pub(super) struct StoredProof {
     id: String,
@@ -50,7 +49,7 @@ pub(super) struct SinkBackend {
     exchange: Option<AuthExchange>,
     user: Option<String>,
     transaction: Transaction,
-    /// What is said instead of the next reply, which a fault took the place of.
+    /// The effect of a fault that replaces the next reply.
     instead: Option<Instead>,
 }
 
@@ -59,16 +58,16 @@ enum Instead {
     Nothing,
 }
 
-/// What faults have done to the transaction at hand; the session core knows nothing of it.
+/// The effects of faults on the present transaction, which the session core does not know.
 #[derive(Debug, Default)]
 struct Transaction {
     mail_refused: bool,
-    /// How many recipients the core has accepted, and which of them were refused.
+    /// The number of recipients that the core accepted, and the positions of those that faults refused.
     recipients: usize,
     refused: Vec<usize>,
 }
 
-/// A message while it comes in.
+/// A message that is being received.
 pub(super) struct SinkIntake {
     envelope: Envelope,
     protocol: &'static str,
@@ -87,7 +86,7 @@ impl SinkBackend {
         SinkBackend { shared, line, exchange: None, user: None, transaction, instead: None }
     }
 
-    /// The fault that strikes here. A stall has been sat out when this returns.
+    /// Returns the effect of the fault that strikes here, if any. If it is a stall, this returns only after it.
     async fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
         let effect = self.shared.strike(phase, address)?;
         if effect == FaultEffect::Stall {
@@ -97,7 +96,7 @@ impl SinkBackend {
         Some(effect)
     }
 
-    /// The reply that a fault puts in the place of a good one; `None` hangs up.
+    /// Returns the reply with which a fault replaces a positive one; `None` after ending the connection.
     fn reply_of(&self, effect: FaultEffect, phase: SinkPhase) -> Option<Reply> {
         let FaultEffect::Answer(reply) = effect else {
             self.line.hang_up();
@@ -110,14 +109,15 @@ impl SinkBackend {
         Some(reply)
     }
 
-    /// The same where a method of the backend has failed: the next reply is the fault's.
+    /// Returns the refusal for a method of the backend at which a fault strikes, and sets the reply of the fault as the
+    /// next one.
     fn refusal_of(&mut self, effect: FaultEffect, phase: SinkPhase) -> Refusal {
         let reply = self.reply_of(effect, phase);
         self.instead = Some(reply.map_or(Instead::Nothing, Instead::Reply));
         Refusal::LocalTrouble
     }
 
-    /// What is left of a transaction that faults have been at.
+    /// Returns the envelope without the recipients that faults refused; a refusal if nothing is left of it.
     fn salvage(&self, mut envelope: Envelope) -> Result<Envelope, Refusal> {
         if self.transaction.mail_refused {
             return Err(Refusal::Other(no_mail()));
@@ -132,7 +132,7 @@ impl SinkBackend {
         Ok(envelope)
     }
 
-    /// The reply to a command that the core has accepted.
+    /// Returns the reply to a command that the core has accepted, as faults change it.
     async fn answer_accepted(&mut self, command: &[u8], reply: Reply) -> Option<Reply> {
         let Some((phase, mailbox)) = phase_of(command) else { return Some(reply) };
         match phase {
@@ -161,7 +161,7 @@ impl SinkBackend {
         Ok(SinkIntake { envelope, protocol, begun: false, keep })
     }
 
-    /// Makes the message durable and tells of it.
+    /// Makes the message durable and reports it as an event.
     async fn store(&self, intake: SinkIntake) -> io::Result<StoredProof> {
         let SinkIntake { envelope, protocol, keep, .. } = intake;
         let (id, content) = match keep {
@@ -271,7 +271,7 @@ impl Backend for SinkBackend {
     }
 }
 
-/// Sits a stall out.
+/// Waits for the time of a stall.
 pub(super) async fn stall() {
     tokio::time::sleep(STALL).await;
 }
@@ -280,7 +280,7 @@ fn no_mail() -> Reply {
     Reply::new(503, Status::permanent(5, 1), "need MAIL before RCPT")
 }
 
-/// The phase of a command that has no method of its own in a backend, and the mailbox in it.
+/// Returns the phase of a command for which a backend has no method, and the mailbox in the command.
 fn phase_of(line: &[u8]) -> Option<(SinkPhase, Option<String>)> {
     match Command::parse(line.trim_ascii_end()).ok()? {
         Command::Ehlo(_) | Command::Helo(_) => Some((SinkPhase::Ehlo, None)),
@@ -292,7 +292,7 @@ fn phase_of(line: &[u8]) -> Option<(SinkPhase, Option<String>)> {
     }
 }
 
-/// The envelope as header fields, for whoever reads the file.
+/// Returns the envelope as header fields, for those who read the file.
 fn envelope_fields(envelope: &Envelope) -> Vec<u8> {
     let mut fields = format!("Return-Path: <{}>\r\n", envelope.reverse_path);
     for recipient in &envelope.recipients {

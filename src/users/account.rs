@@ -1,13 +1,13 @@
-//! A user of this host, in the words of passwd(5).
+//! A user of this host, with the fields of passwd(5).
 
 use crate::message::rewrite::LocalUser;
 
-/// A user's entry in the user database.
+/// The entry of a user in the user database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The number that the kernel knows the user by.
+    /// The uid.
     pub uid: u32,
-    /// The user's primary group.
+    /// The gid of the primary group.
     pub gid: u32,
     /// The login name, never empty.
     pub login: String,
@@ -16,7 +16,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The names that a message of this user gets.
+    /// Returns the names that are used in messages of this user.
     pub fn local_user(&self) -> LocalUser {
         LocalUser::new(&self.login, &self.gecos)
     }

@@ -1,55 +1,57 @@
-//! Answers about users, kept for a while. Time is an argument.
+//! A cache of answers about users. Time is an argument.
 //!
-//! Promises: an answer holds for [`KEPT_FOR`], that there is no such user as well; there are [`MOST`] at once; a user
-//! whose name was known keeps it while the name service does not answer.
+//! Promises: an answer is valid for [`KEPT_FOR`], also the answer that there is no such user; there are at most [`MOST`]
+//! answers; while the name service does not answer, a user keeps the name that was known before.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::message::rewrite::LocalUser;
 
-/// How long an answer holds.
+/// How long an answer is valid.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// So many answers are kept at once.
+/// The most answers that are kept at once.
 const MOST: usize = 1000;
 
-/// What is known of users.
+/// The cached answers.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     answers: HashMap<u32, Answer>,
-    /// The name service left the last question open.
+    /// Whether the name service did not answer the last lookup.
     is_silent: bool,
 }
 
 #[derive(Debug)]
 struct Answer {
-    /// `None`: there is no such user, or nobody could say.
+    /// The user; `None` if there is no such user, or the name service did not answer.
     user: Option<LocalUser>,
     until: Instant,
 }
 
 impl Known {
-    /// The answer about `uid`: a user, or `Some(None)` for no name. `None`: it has to be asked for.
+    /// Returns the cached answer about `uid`: a user, or `Some(None)` for no name. `None` means that there is no answer,
+    /// and a lookup is needed.
     pub(super) fn answer(&self, uid: u32, now: Instant) -> Option<Option<LocalUser>> {
         let answer = self.answers.get(&uid).filter(|answer| now < answer.until)?;
         Some(answer.user.clone())
     }
 
-    /// Keeps what the name service has said of `uid`.
+    /// Stores the answer of the name service about `uid`.
     pub(super) fn learn(&mut self, uid: u32, user: Option<LocalUser>, now: Instant) {
         self.is_silent = false;
         self.keep(uid, user, now);
     }
 
-    /// Notes that `uid` could not be asked about, so that it is not asked again at once; who it was before.
+    /// Notes that there was no answer about `uid`, so that the lookup is not repeated at once. Returns the user that was
+    /// known before.
     pub(super) fn unanswered(&mut self, uid: u32, now: Instant) -> Option<LocalUser> {
         let before = self.answers.remove(&uid).and_then(|answer| answer.user);
         self.keep(uid, before.clone(), now);
         before
     }
 
-    /// Notes that the name service does not answer; whether that is news.
+    /// Notes that the name service does not answer. Returns whether it did so before.
     pub(super) fn is_newly_silent(&mut self) -> bool {
         !std::mem::replace(&mut self.is_silent, true)
     }

@@ -1,4 +1,4 @@
-//! The users of this host: their names and groups, as its name service has them.
+//! The users of this host: their names and groups, from the name service of the host.
 //!
 //! ```text
 //!  daemon ─▶ Users ─▶ known answers
@@ -6,21 +6,21 @@
 //!  commands ─▶ by_uid, by_login, groups_of ─┴▶ nss ─▶ files, LDAP, sssd, systemd-homed, DynamicUser=
 //! ```
 //! Promises
-//! 1. What has to know a user asks here: nothing else reads passwd(5) or group(5).
-//! 2. No call waits longer than [`PATIENCE`] for an answer, and [`Users`] as long again for its turn. A name service
-//!    that hangs costs a name, and no message: the user is a number then.
-//! 3. [`Users`] blocks no async thread. It has [`LOOKUPS`] questions open at once, those that hang among them, and keeps
-//!    what it learns of names for a minute (`known.rs`), an answer that comes late as well. Groups are asked for each
-//!    time: who is put into a group, or taken out, is so at once.
-//! 4. A name service that stops answering is in the log once, until it answers again.
+//! 1. Users are looked up only here: nothing else reads passwd(5) or group(5).
+//! 2. No call waits longer than [`PATIENCE`] for an answer, and [`Users`] as long again for its turn. If the name service
+//!    hangs, a name is missing, but no message is lost: the user appears as a number.
+//! 3. [`Users`] blocks no async thread. It has at most [`LOOKUPS`] lookups open at once, including those that hang. It
+//!    keeps names for a minute (`known.rs`), also from an answer that comes late. Groups are looked up each time, so that
+//!    a change of membership counts at once.
+//! 4. If the name service stops answering, this is logged once, until it answers again.
 //!
-//! Fails: in its answers; a user whom nobody names is `None`, one of whom nobody could tell is an error or, to
+//! Fails: a user who does not exist is `None`. If the name service does not answer, the result is an error, or, from
 //! [`Users`], `None` too.
 //!
-//! A static build with musl has no NSS: musl reads `/etc/passwd` and `/etc/group` by itself, and asks nscd, or what
-//! stands in for it, about whom it does not find there. All else here holds for it too.
+//! A static build with musl has no NSS: musl itself reads `/etc/passwd` and `/etc/group`, and asks nscd, or a replacement
+//! of it, about users that it does not find there. Everything else here applies to it, too.
 //!
-//! Not here: what becomes of a name (`message/rewrite/`), what members of a group may do (`admin/rights.rs`).
+//! Not here: what is done with a name (`message/rewrite/`), what members of a group may do (`admin/rights.rs`).
 
 mod account;
 mod known;
@@ -42,37 +42,38 @@ use known::Known;
 pub use account::Account;
 pub use nss::{NameService, Nss};
 
-/// How long an answer is waited for. Those of files and of a local cache come within milliseconds, later only where the
-/// host is very busy; no client is as impatient as this.
+/// How long to wait for an answer. Files and local caches answer within milliseconds unless the host is very busy;
+/// clients wait longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many questions of the daemon's are open at once.
+/// The most lookups that the daemon has open at once.
 const LOOKUPS: usize = 2;
 
-/// The user with this uid. Blocks for [`PATIENCE`] at most.
+/// Returns the user with this uid. Blocks for [`PATIENCE`] at most.
 pub fn by_uid(uid: u32) -> io::Result<Option<Account>> {
     within(PATIENCE, move || Nss.by_uid(uid))
 }
 
-/// The user with this login name. Blocks for [`PATIENCE`] at most.
+/// Returns the user with this login name. Blocks for [`PATIENCE`] at most.
 pub fn by_login(login: &str) -> io::Result<Option<Account>> {
     let login = login.to_owned();
     within(PATIENCE, move || Nss.by_login(&login))
 }
 
-/// The groups that this user is in. Blocks for [`PATIENCE`] at most.
+/// Returns the groups that this user is in. Blocks for [`PATIENCE`] at most.
 pub fn groups_of(account: &Account) -> io::Result<Vec<u32>> {
     let account = account.clone();
     within(PATIENCE, move || Nss.groups(&account))
 }
 
-/// What `ask` answers within that time. It goes on by itself behind that, in a thread that ends with the process.
+/// Runs `ask` in a thread and returns its result; an error if that takes longer than `patience`. The thread then goes on
+/// by itself.
 fn within<T: Send + 'static>(
     patience: Duration,
     ask: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let (answer, answered) = sync_channel(1);
-    // Whoever asked may not wait any more.
+    // The caller may have stopped waiting.
     thread::Builder::new().name("users".into()).spawn(move || drop(answer.send(ask())))?;
     answered.recv_timeout(patience).unwrap_or_else(|_| Err(silent()))
 }
@@ -81,7 +82,7 @@ fn silent() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer (nsswitch.conf)")
 }
 
-/// The users of this host to the daemon, which waits for nobody.
+/// The users of this host, looked up without blocking the daemon.
 #[derive(Clone)]
 pub struct Users {
     service: Arc<dyn NameService>,
@@ -91,7 +92,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// The users that `service` knows.
+    /// Returns the users that `service` knows.
     pub fn of(service: Arc<dyn NameService>) -> Self {
         Users::waiting_for(PATIENCE, service)
     }
@@ -100,13 +101,13 @@ impl Users {
         Users { service, known: Arc::default(), lookups: Arc::new(Semaphore::new(LOOKUPS)), patience }
     }
 
-    /// The names of the user with this uid; `None` if nobody has it, or nobody can tell.
+    /// Returns the names of the user with this uid; `None` if there is no such user, or the name service does not answer.
     pub async fn named(&self, uid: u32) -> Option<LocalUser> {
         if let Some(user) = self.known().answer(uid, Instant::now()) {
             return user;
         }
         let lookup = self.turn().await;
-        // Somebody else may have asked for the same meanwhile.
+        // Another task may have asked for the same user meanwhile.
         if let Some(user) = self.known().answer(uid, Instant::now()) {
             return user;
         }
@@ -122,7 +123,7 @@ impl Users {
         }
     }
 
-    /// Whether the user with this uid is in the group `gid`; not if nobody can tell.
+    /// Returns whether the user with this uid is in the group `gid`; `false` if the name service does not answer.
     pub async fn is_in_group(&self, uid: u32, gid: u32) -> bool {
         let lookup = self.turn().await;
         let service = Arc::clone(&self.service);
@@ -133,13 +134,13 @@ impl Users {
         self.ask(lookup, ask).await.unwrap_or(false)
     }
 
-    /// The right to ask something; an error if it is not had in time.
+    /// Returns a permit for one lookup; an error if none becomes free in time.
     async fn turn(&self) -> io::Result<OwnedSemaphorePermit> {
         let turn = timeout(self.patience, Arc::clone(&self.lookups).acquire_owned()).await;
         turn.map_err(|_| silent())?.map_err(io::Error::other)
     }
 
-    /// What `ask` answers, off the async threads; the log hears of it if it does not.
+    /// Runs `ask` outside the async threads and returns its result. Logs it if the name service has stopped answering.
     async fn ask<T: Send + 'static>(
         &self,
         lookup: io::Result<OwnedSemaphorePermit>,
@@ -149,7 +150,7 @@ impl Users {
         let answer = match lookup {
             Ok(lookup) => {
                 let ask = move || {
-                    // Given back by the call that returns, not by whoever waits for it.
+                    // The permit is returned when the call ends, not when its caller stops waiting.
                     let _lookup = lookup;
                     ask()
                 };

@@ -1,6 +1,6 @@
-//! The user database as the C library sees it: whatever nsswitch.conf(5) names.
+//! The user database of the C library, which uses the sources in nsswitch.conf(5).
 //!
-//! Not here: how long an answer is waited for (`users/mod.rs`); a call here may never return.
+//! Fails: a call here may never return. Not here: the time limit (`users/mod.rs`).
 
 use std::ffi::CString;
 use std::io;
@@ -10,12 +10,12 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 
 use super::account::Account;
 
-/// Where users are looked up. Each call blocks, for as long as the host's name service likes.
+/// A source of users. Each call blocks, without a time limit.
 pub trait NameService: Send + Sync {
-    /// The user with this uid, if there is one.
+    /// Returns the user with this uid, if there is one.
     fn by_uid(&self, uid: u32) -> io::Result<Option<Account>>;
 
-    /// The groups that this user is in, the primary one among them.
+    /// Returns the groups that this user is in, including the primary one.
     fn groups(&self, account: &Account) -> io::Result<Vec<u32>>;
 }
 
@@ -36,7 +36,7 @@ impl NameService for Nss {
 }
 
 impl Nss {
-    /// The user with this login name, if there is one.
+    /// Returns the user with this login name, if there is one.
     pub(super) fn by_login(self, login: &str) -> io::Result<Option<Account>> {
         found(User::from_name(login))
     }
@@ -45,7 +45,7 @@ impl Nss {
 fn found(answer: Result<Option<User>, Errno>) -> io::Result<Option<Account>> {
     let user = match answer {
         Ok(user) => user,
-        // getpwnam(3): so some services say that there is no such user.
+        // getpwnam(3): with these errors, some services say that there is no such user.
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => None,
         Err(error) => return Err(error.into()),
     };
