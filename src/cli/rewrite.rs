@@ -233,7 +233,8 @@ mod tests {
              \u{20} RCPT TO: root -> root@example.org (rewrite.origin)\n\
              \n\
              Left alone:\n\
-             \u{20} Cc: Ann <ann@x (no list of addresses)\n\
+             \u{20} Cc: Ann <ann@x (no list of addresses: those that can be read in it are rewritten, \
+             the rest stays; the relay may refuse it)\n\
              \n\
              Envelope:\n\
              \u{20} MAIL FROM:<root@example.org>\n\
@@ -312,7 +313,9 @@ mod tests {
             ],
             "more-changes": 0,
             "left-alone": [{
-                "field": "Cc", "body": "Ann <ann@x", "why": "no list of addresses",
+                "field": "Cc", "body": "Ann <ann@x",
+                "why": "no list of addresses: those that can be read in it are rewritten, the rest stays; \
+                        the relay may refuse it",
             }],
             "reverse-path": "root@example.org",
             "recipients": ["root@example.org"],
