@@ -6,6 +6,7 @@
 //!
 //! Not here: what an address may hold (`envelope.rs`), completing a bare one (`message/`).
 
+use crate::envelope::address::find_outside_quotes;
 use crate::envelope::{Address, BadAddress, ReversePath};
 
 /// The path that `text` begins with and what follows it.
@@ -27,16 +28,16 @@ fn mailbox(path: &str) -> Result<Address, BadAddress> {
     Address::parse(without_route(path)?)
 }
 
-/// The path without its brackets, and what follows. Only `<>` is empty.
+/// Splits `text` into the path, without its brackets, and the rest. Only the path of `<>` is empty.
 fn split(text: &str) -> Result<(&str, &str), BadAddress> {
     let text = text.trim_start_matches([' ', '\t']);
     let (path, rest) = match text.strip_prefix('<') {
         Some(inside) => {
-            let end = find_outside_quotes(inside, &['>']).ok_or(BadAddress::BadCharacter)?;
+            let end = find(inside, &['>']).ok_or(BadAddress::BadCharacter)?;
             (&inside[..end], &inside[end + 1..])
         }
         None if text.is_empty() => return Err(BadAddress::Empty),
-        None => text.split_at(find_outside_quotes(text, &[' ', '\t']).unwrap_or(text.len())),
+        None => text.split_at(find(text, &[' ', '\t']).unwrap_or(text.len())),
     };
     if rest.is_empty() || rest.starts_with([' ', '\t']) {
         Ok((path, rest))
@@ -45,18 +46,10 @@ fn split(text: &str) -> Result<(&str, &str), BadAddress> {
     }
 }
 
-fn find_outside_quotes(text: &str, wanted: &[char]) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
-    for (index, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            c if !quoted && wanted.contains(&c) => return Some(index),
-            _ => {}
-        }
-    }
-    None
+/// Returns the offset of the first of the `wanted` characters outside quotes. A quoted text that does not end is refused
+/// where the address is parsed.
+fn find(text: &str, wanted: &[char]) -> Option<usize> {
+    find_outside_quotes(text, wanted).ok().flatten()
 }
 
 /// `@a.example,@b.example:ann@example.org` without all that stands before the colon.

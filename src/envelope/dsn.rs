@@ -1,0 +1,71 @@
+//! What the submitter asked for in a MAIL or RCPT command about delivery status notifications (DSN).
+//!
+//! Not here: reading and writing the parameters (`smtp/parameters.rs`), making a DSN (`message/dsn/`).
+//!
+//! RFC 3461.
+
+/// When the submitter wants a DSN about a recipient (RFC 3461 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// No NOTIFY parameter: failures are reported, and delays if this host is configured to do so.
+    Unstated,
+    /// `NOTIFY=NEVER`.
+    Never,
+    /// Some of `SUCCESS,FAILURE,DELAY`; at least one is true.
+    On {
+        /// Send a DSN when the message was delivered or relayed.
+        success: bool,
+        /// Send a DSN when delivery failed.
+        failure: bool,
+        /// Send a DSN when delivery is late.
+        delay: bool,
+    },
+}
+
+impl Notify {
+    /// Returns whether a failure for this recipient is reported.
+    pub fn wants_failure(self) -> bool {
+        match self {
+            Notify::Unstated => true,
+            Notify::Never => false,
+            Notify::On { failure, .. } => failure,
+        }
+    }
+
+    /// Returns whether a delay for this recipient is reported.
+    pub fn wants_delay(self) -> bool {
+        match self {
+            Notify::Unstated => true,
+            Notify::Never => false,
+            Notify::On { delay, .. } => delay,
+        }
+    }
+
+    /// Returns whether the submitter asked for a report of success.
+    pub fn wants_success(self) -> bool {
+        matches!(self, Notify::On { success: true, .. })
+    }
+}
+
+/// RET: how much of the message a failure DSN returns (RFC 3461 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ret {
+    /// `RET=FULL`.
+    Full,
+    /// `RET=HDRS`.
+    Headers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notify_defaults_are_those_of_rfc_3461() {
+        let unstated = Notify::Unstated;
+        assert!(unstated.wants_failure() && unstated.wants_delay() && !unstated.wants_success());
+        assert!(!Notify::Never.wants_failure() && !Notify::Never.wants_delay());
+        let success = Notify::On { success: true, failure: false, delay: false };
+        assert!(success.wants_success() && !success.wants_failure());
+    }
+}
