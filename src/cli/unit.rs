@@ -1,27 +1,27 @@
-//! What the service's unit keeps from the daemon: files that it does not see, and directories that it cannot write to.
+//! The sandbox of the systemd unit: files that it hides from the daemon, and directories that it makes read-only.
 //!
-//! Promises: what is said is true of the unit that this host has, with its drop-ins, since systemd is asked; where it
-//! does not answer, of the shipped one. A file is looked for where its links lead.
+//! Promises: a warning is true for the unit of this host with its drop-ins, since systemd is asked; if systemd does not
+//! answer, it is true for the shipped unit. Links in a path are followed.
 //!
-//! Not here: what the service's user may read (`service_user.rs`).
+//! Not here: which files the user of the service may read (`service_user.rs`).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::config::{Config, SecretSource, ServerCertificate, Trust};
+use crate::config::{Config, SecretSource};
 
-/// The unit, as systemd knows it.
+/// The name of the unit.
 const SERVICE: &str = "nullmta.service";
 
-/// What is asked of it.
+/// The properties of the unit that systemd is asked for.
 const PROPERTIES: &str = "LoadState,PrivateTmp,ProtectHome,ProtectSystem,ReadWritePaths,BindPaths,BindReadOnlyPaths,\
                           RuntimeDirectory,StateDirectory";
 
-/// What `systemctl show` says of the shipped unit.
+/// The output of `systemctl show` for the shipped unit.
 const SHIPPED: &str = "LoadState=loaded\nPrivateTmp=yes\nProtectHome=yes\nProtectSystem=strict\n\
                        ReadWritePaths=/var/spool/nullmta\nRuntimeDirectory=nullmta\n";
 
-/// What `PrivateTmp=` and `ProtectHome=` hide.
+/// The directories that `PrivateTmp=` and `ProtectHome=` hide.
 const HIDDEN: [(&str, &str); 5] = [
     ("/tmp", "PrivateTmp"),
     ("/var/tmp", "PrivateTmp"),
@@ -32,16 +32,16 @@ const HIDDEN: [(&str, &str); 5] = [
 
 /// The sandbox of a unit.
 pub(super) struct Unit {
-    /// Directories that are empty for it, each with the setting that makes them so.
+    /// The directories that it hides, each with the setting that does so.
     hidden: Vec<(&'static str, &'static str)>,
-    /// Where it can write, if not wherever its user may.
+    /// The only directories that it can write to; `None` if the unit sets no limit.
     writable: Option<Vec<PathBuf>>,
-    /// What stands where it is not on the host.
+    /// The paths at which the unit mounts something else.
     bound: Vec<PathBuf>,
 }
 
 impl Unit {
-    /// The unit of this host.
+    /// Returns the unit of this host.
     pub(super) fn of_host() -> Unit {
         let shown = Command::new("systemctl")
             .args(["show", "--no-pager", "--property", PROPERTIES, SERVICE])
@@ -53,7 +53,7 @@ impl Unit {
         Unit::parse(if is_known { &text } else { SHIPPED })
     }
 
-    /// Reads what `systemctl show` says.
+    /// Parses the output of `systemctl show`.
     fn parse(text: &str) -> Unit {
         let value = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
@@ -78,7 +78,7 @@ impl Unit {
         }
     }
 
-    /// What the unit keeps from the daemon of what `config` names, in words.
+    /// Returns a warning for each file in `config` that is hidden, and each directory that is read-only.
     pub(super) fn warnings(&self, config: &Config) -> Vec<String> {
         let read = files(config).into_iter().filter_map(|file| self.hides(file, "move it, to /etc say"));
         let written = directories(config).into_iter().filter_map(|directory| {
@@ -113,7 +113,7 @@ impl Unit {
     }
 }
 
-/// Where `path` leads, as far as it is there.
+/// Returns `path` with all links followed, as far as it exists.
 fn place_of(path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     for ancestor in path.ancestors() {
@@ -134,27 +134,17 @@ fn named(path: &Path, place: &Path) -> String {
     format!("{}{way}", path.display())
 }
 
-/// What the daemon reads, and the program that it runs.
+/// Returns the files that the daemon reads, and the program that it runs.
 fn files(config: &Config) -> Vec<&Path> {
-    let mut files: Vec<&Path> = Vec::new();
-    match config.relay.auth.as_ref().map(|auth| &auth.secret) {
-        Some(SecretSource::File(path)) => files.push(path),
-        Some(SecretSource::Command(words)) => files.extend(words.first().map(Path::new)),
-        Some(SecretSource::Credential(_)) | None => {}
-    }
-    if let Some(settings) = config.relay.tls.settings() {
-        if let Trust::CaFile(path) = &settings.trust {
-            files.push(path);
-        }
-        files.extend(settings.client.iter().flat_map(|client| [&*client.certificate, &*client.key]));
-    }
-    if let Some(ServerCertificate::Files { chain, key }) = &config.listen.certificate {
-        files.extend([&**chain, &**key]);
-    }
-    files
+    let program = config.relay.auth.as_ref().and_then(|auth| match &auth.secret {
+        SecretSource::Command(words) => words.first().map(Path::new),
+        SecretSource::File(_) | SecretSource::Credential(_) => None,
+    });
+    program.into_iter().chain(config.named_files().into_iter().map(|file| file.path)).collect()
 }
 
-/// Where it writes: the spool, and where its control socket is. That of `sendmail` is the socket unit's.
+/// Returns the directories that the daemon writes to: the spool, and that of the control socket. The socket of `sendmail`
+/// is made by the socket unit.
 fn directories(config: &Config) -> Vec<&Path> {
     [Some(&*config.spool), config.control.parent()].into_iter().flatten().collect()
 }

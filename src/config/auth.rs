@@ -48,7 +48,7 @@ impl AuthConfig {
 const ONE_SOURCE: &str = "exactly one of password-file, credential and password-command";
 
 /// Returns every source of the password that the file names, in the order of the file.
-fn sources_of(auth: &file::AuthTable) -> Vec<(&KeyLocation, SecretSource)> {
+pub(super) fn sources_of(auth: &file::AuthTable) -> Vec<(&KeyLocation, SecretSource)> {
     let file =
         auth.password_file.as_ref().map(|entry| (&entry.location, SecretSource::File(entry.value.0.clone())));
     let credential = auth

@@ -10,14 +10,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::access::is_exposed;
+use super::auth::sources_of;
 use super::authorities::Authorities;
 use super::content::read_all;
 use super::error::{ConfigFault, KeyLocation, line_at};
 use super::file::{self, ConfigFile};
-use super::secret_source::SecretSource;
+use super::named_file::NamedFile;
 use super::table::location_of;
 use super::tls_file::TlsFileError;
-use super::{ClientCertificate, Config, Environment, ServerCertificate, Trust};
+use super::{Config, Environment, Trust};
 
 /// Reads and parses the file at `path`, and checks the files that it names.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
@@ -46,7 +47,7 @@ pub(super) fn warning(path: &Path) -> Option<String> {
 
 /// Returns a warning for each password or private key that every user may read and whose mode cannot be changed here.
 pub(super) fn exposures(config: &Config) -> Vec<String> {
-    let told = |(setting, path): (&str, &Path)| {
+    let told = |NamedFile { setting, path, .. }: NamedFile<'_>| {
         is_exposed(path).then(|| {
             format!(
                 "{setting}: every user of this host can read {}; it is used, since it is mounted so: mount it \
@@ -55,22 +56,7 @@ pub(super) fn exposures(config: &Config) -> Vec<String> {
             )
         })
     };
-    secret_files(config).into_iter().filter_map(told).collect()
-}
-
-/// Returns the files that only few may read, each with the setting that names it.
-fn secret_files(config: &Config) -> Vec<(&'static str, &Path)> {
-    let password = config.relay.auth.as_ref().and_then(|auth| match &auth.secret {
-        SecretSource::File(path) => Some(("auth.password-file", &**path)),
-        SecretSource::Credential(_) | SecretSource::Command(_) => None,
-    });
-    let client = config.relay.tls.settings().and_then(|tls| tls.client.as_ref());
-    let keys = [
-        client.map(ClientCertificate::key_file),
-        config.listen.certificate.as_ref().and_then(ServerCertificate::key_file),
-    ];
-    let keys = keys.into_iter().flatten().map(|key| (key.setting, key.path));
-    password.into_iter().chain(keys).collect()
+    config.named_files().into_iter().filter(|file| file.is_secret).filter_map(told).collect()
 }
 
 fn parse(path: &Path) -> Result<(ConfigFile, Config), ConfigFault> {
@@ -119,12 +105,7 @@ fn at_its_setting(file: &ConfigFile, error: &TlsFileError) -> ConfigFault {
 
 fn check_secret(auth: &file::AuthTable, config: &Config) -> Result<(), ConfigFault> {
     let Some(configured) = &config.relay.auth else { return Ok(()) };
-    let location = auth
-        .password_file
-        .as_ref()
-        .map(|entry| &entry.location)
-        .or(auth.credential.as_ref().map(|entry| &entry.location))
-        .or(auth.password_command.as_ref().map(|entry| &entry.location));
+    let location = sources_of(auth).first().map(|(location, _)| *location);
     match (configured.secret.check(), location) {
         (Err(error), Some(location)) => Err(location.fault(error.to_string())),
         _ => Ok(()),

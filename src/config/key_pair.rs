@@ -19,7 +19,7 @@ impl ClientCertificate {
     }
 
     /// Returns the file of the private key.
-    pub(super) fn key_file(&self) -> TlsFile<'_> {
+    fn key_file(&self) -> TlsFile<'_> {
         TlsFile { setting: "tls.client-key", path: &self.key }
     }
 }
@@ -34,7 +34,7 @@ impl ServerCertificate {
     }
 
     /// The file of its private key; `None` for a self-made one.
-    pub(super) fn key_file(&self) -> Option<TlsFile<'_>> {
+    fn key_file(&self) -> Option<TlsFile<'_>> {
         match self {
             ServerCertificate::SelfMade => None,
             ServerCertificate::Files { key, .. } => Some(TlsFile { setting: "listen.key", path: key }),

@@ -1,20 +1,14 @@
 //! Types whose values are one of a few words. An error shows all words of the type.
 
-use std::borrow::Cow;
-
-use toml::de::DeValue;
-
-use super::setting::Setting;
-
 /// Declares the words of a type and the value that each of them stands for.
 macro_rules! words {
     ($type:ty, $($word:literal => $value:path),+) => {
-        impl Setting for $type {
-            fn expected() -> Cow<'static, str> {
-                one_of(&[$($word),+]).into()
+        impl $crate::config::setting::Setting for $type {
+            fn expected() -> std::borrow::Cow<'static, str> {
+                $crate::config::words::one_of(&[$($word),+]).into()
             }
 
-            fn read(value: &DeValue<'_>) -> Option<Self> {
+            fn read(value: &toml::de::DeValue<'_>) -> Option<Self> {
                 match value.as_str()? {
                     $($word => Some($value),)+
                     _ => None,
@@ -23,9 +17,10 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
 /// Lists `words` for an error: `"a", "b" or "c"`.
-fn one_of(words: &[&str]) -> String {
+pub(super) fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
     let Some((last, others)) = quoted.split_last() else { return String::new() };
     format!("{} or {last}", others.join(", "))

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use toml::de::DeValue;
 
 use crate::config::setting::{Setting, found};
+use crate::config::words::words;
 use crate::envelope::Address;
 use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replacement, Selector, Template};
@@ -176,35 +177,10 @@ impl Setting for MasqueradeDomain {
     }
 }
 
-impl Setting for Class {
-    fn expected() -> Cow<'static, str> {
-        "\"envelope-sender\", \"envelope-recipient\", \"header-sender\" or \"header-recipient\"".into()
-    }
+words!(Class, "envelope-sender" => Class::EnvelopeSender, "envelope-recipient" => Class::EnvelopeRecipient,
+    "header-sender" => Class::HeaderSender, "header-recipient" => Class::HeaderRecipient);
 
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        match value.as_str()? {
-            "envelope-sender" => Some(Class::EnvelopeSender),
-            "envelope-recipient" => Some(Class::EnvelopeRecipient),
-            "header-sender" => Some(Class::HeaderSender),
-            "header-recipient" => Some(Class::HeaderRecipient),
-            _ => None,
-        }
-    }
-}
-
-impl Setting for LongLines {
-    fn expected() -> Cow<'static, str> {
-        "\"fold\" or \"keep\"".into()
-    }
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        match value.as_str()? {
-            "fold" => Some(LongLines::Fold),
-            "keep" => Some(LongLines::Keep),
-            _ => None,
-        }
-    }
-}
+words!(LongLines, "fold" => LongLines::Fold, "keep" => LongLines::Keep);
 
 impl Setting for Pattern {
     fn expected() -> Cow<'static, str> {
