@@ -124,6 +124,10 @@ pub trait File: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Octets written from `buffer`.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize>;
+    /// Gives the file `length` octets, which is no less than it has, and its blocks: what is written to it up to there
+    /// needs no more room, and reads as zeros until it is written. An error where the disk has no such room, or the
+    /// file system no such call; the file may be longer then.
+    fn reserve(&self, length: u64) -> io::Result<()>;
     /// Cuts the file off at `length`, which is no more than it has.
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// fdatasync: content and length.
@@ -337,6 +341,10 @@ impl File for fs::File {
         fs::File::sync_data(self)
     }
 
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        Ok(fallocate(self, FallocateFlags::empty(), 0, length)?)
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
@@ -367,6 +375,12 @@ mod tests {
         let mut buffer = [9; 8];
         assert_eq!(read_full_at(&*file, &mut buffer, 0).unwrap(), 5);
         assert_eq!((&buffer[..5], file.length().unwrap()), (&b"\0\0abc"[..], 5));
+        // Not every file system has it.
+        if file.reserve(9000).is_ok() {
+            assert_eq!((read_full_at(&*file, &mut buffer, 0).unwrap(), file.length().unwrap()), (8, 9000));
+            assert_eq!(&buffer, b"\0\0abc\0\0\0");
+            file.truncate(5).unwrap();
+        }
         assert!(RealFs.create(&path("a")).is_err());
         RealFs.rename(&path("a"), &path("b")).unwrap();
         RealFs.sync_dir(directory.path()).unwrap();

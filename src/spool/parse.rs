@@ -98,6 +98,10 @@ impl File for Octets {
         Ok(())
     }
 
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Err(ErrorKind::ReadOnlyFilesystem.into())
+    }
+
     fn truncate(&self, _: u64) -> io::Result<()> {
         Err(ErrorKind::ReadOnlyFilesystem.into())
     }

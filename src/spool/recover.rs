@@ -9,7 +9,8 @@
 //!    be, whole. Before anybody acts on it, it is synced: it may have been read from the page cache only.
 //! 3. Damage costs the records it hit. The octets are kept in `corrupt/` and reported once. A file that ends
 //!    within a batch is damaged: no write goes past the length that a segment was made ready with.
-//! 4. A segment file that never became active is removed. That is safe: a record is written only
+//! 4. A segment file that never became active is removed, or becomes the next segment under another name
+//!    (`stock/reuse.rs`). That is safe: a record is written only
 //!    after the header is synced, so a file that has neither a header of its own number nor one
 //!    record that parses under it holds nothing. With such a record, it is the header that is damaged;
 //!    where all are, the records say which spool it is (`identify.rs`).
@@ -304,6 +305,12 @@ impl Survey {
     /// Whether everything that was written is there, as far as can be told.
     fn is_whole(&self) -> bool {
         self.spool.is_some() && self.damage.is_empty() && self.lost.is_empty() && self.missing.is_empty()
+    }
+
+    /// The number of the file that was made ready to be the next segment, and did not become one. It is no leftover from
+    /// then on.
+    pub fn take_next_segment(&mut self) -> Option<u32> {
+        self.leftovers.pop_if(|sequence| *sequence == self.highest)
     }
 
     /// The live messages, by queue id. Empties the survey of them.

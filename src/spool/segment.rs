@@ -10,6 +10,7 @@
 //! 3. After a failed sync nothing is written to the segment and no sync is tried on it again, since
 //!    the kernel may have thrown away what it could not write and say Ok the second time. The segment
 //!    is [`Active::sealed`]; the header of the next one makes void whatever was not synced.
+//! 4. [`Active::write_ahead`] writes only behind the records, and only while all of them are synced.
 //!
 //! Not here: what records mean, who waits for them (`writer.rs`), where new segments come from (`stock.rs`).
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use super::format::{FIRST_RECORD, HEAD, Head, Header, Kind, Previous, SECTOR, Seed, record_length};
 use super::fs::{File, write_all_at};
 use super::index::Place;
+use super::space::{self, LARGEST_PIECE};
 use crate::queue_id::QueueId;
 
 /// A file of zeros, or of a former segment's octets, that is to become segment `sequence`; its content,
@@ -26,8 +28,14 @@ use crate::queue_id::QueueId;
 pub(super) struct Ready {
     pub sequence: u32,
     pub file: Arc<dyn File>,
+    /// Octets of the file; the disk has given room for all of them.
     pub length: u64,
+    /// Octets of it that have been written. The room behind them is reserved, and reads as zeros.
+    pub written: u64,
 }
+
+/// What is written to a segment before its records are.
+pub(super) static ZEROS: [u8; LARGEST_PIECE as usize] = [0; LARGEST_PIECE as usize];
 
 /// See the module.
 pub(super) struct Active {
@@ -44,6 +52,8 @@ pub(super) struct Active {
     /// The record encoded last for the next batch, and its offset in the segment.
     last: Option<(u32, Head)>,
     capacity: u32,
+    /// Octets that had been written when it was made ready, or are since by [`Active::write_ahead`].
+    written: u32,
 }
 
 /// Where a segment stood before a batch.
@@ -79,6 +89,7 @@ impl Active {
             last: None,
             // Options keep segments below 4 GiB.
             capacity: u32::try_from(ready.length).unwrap_or(u32::MAX),
+            written: u32::try_from(ready.written).unwrap_or(u32::MAX),
         })
     }
 
@@ -189,6 +200,21 @@ impl Active {
         let records = batch.len();
         batch.resize(records.next_multiple_of(SECTOR as usize), 0);
         records
+    }
+
+    /// Writes one more piece of zeros into room that is only reserved, when less than half a piece of it has been
+    /// written ahead of the records: to overwrite what is written costs the disk less. Does nothing while something is
+    /// not synced. After an error no sync is to be tried again.
+    pub fn write_ahead(&mut self) -> io::Result<()> {
+        let (from, piece) = (self.written.max(self.end), space::piece(self.capacity.into()) as u32);
+        if !self.is_durable() || from >= self.capacity || from - self.end >= piece / 2 {
+            return Ok(());
+        }
+        let octets = piece.min(self.capacity - from);
+        write_all_at(&*self.file, &ZEROS[..octets as usize], from.into())?;
+        self.file.sync_data()?;
+        self.written = from + octets;
+        Ok(())
     }
 
     /// Makes all that was appended durable.

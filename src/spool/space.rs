@@ -21,8 +21,8 @@
 //! The first record of an empty segment fits however long it is: the segment grows by it. Mail first waits for the next
 //! one there, too.
 //!
-//! Segments grow with what the spool holds ([`size_of_next`]): a start, and a host with a few messages a day, write some
-//! hundred kilobytes. The next one has room for three times what lives and for twice the active one, up to the size that
+//! Segments grow with what the spool holds ([`size_of_next`]): a host with a few messages a day writes some hundred
+//! kilobytes. The next one has room for three times what lives and for twice the active one, up to the size that
 //! all of a busy spool have.
 //!
 //! And the cleaner moves what lives in the oldest segment ([`clean_now`]):
@@ -37,10 +37,10 @@
 //! # A full disk drains
 //!
 //! When mail is refused, either a whole segment is ready, since mail begins one only where another can follow (1), or
-//! mail fills no more than half of the active one (3). Only octets that are written and synced count as ready: nobody
-//! can take their room. So there is room for outcomes. As messages end, less lives in the oldest segment; once that fits
-//! into what is left, it is moved, and its segment is let go and becomes the next one under a new name, for which the
-//! disk is asked for no room (`stock.rs`). Moves leave an eighth of the active segment, so that what lives in that one
+//! mail fills no more than half of the active one (3). Only octets that are written or reserved, and synced, count as
+//! ready: nobody can take their room. So there is room for outcomes. As messages end, less lives in the oldest segment;
+//! once that fits into what is left, it is moved, and its segment is let go and becomes the next one under a new name,
+//! for which the disk is asked for no room (`stock.rs`). Moves leave an eighth of the active segment, so that what lives in that one
 //! fits into an empty one in its turn, with what is recorded meanwhile. So there is always a segment for the next
 //! outcome, in whatever order the messages end. Should somebody else take the room between the two, outcomes take what
 //! there is (4).
@@ -50,8 +50,11 @@
 //! that at once, but for a piece or two that the file system may need; and it held fewer that lived. So the sum does not
 //! become less by moves. `tests/full.rs` and its random histories try it.
 //!
-//! A start is not in this sum: it closes the active segment, and cuts off what was left in it. Where a disk is full at
-//! one start after the other, mail comes in between, and somebody else takes what is cut off, too little may be left.
+//! A start closes the active segment, and what was left in that one is no part of the sum any more. So the first
+//! segment is made whole, of what there was of the next one and of what the segments of before did not use. No more is
+//! cut off of them than that: it would be mail's, or somebody else's, and a segment that is cut off is full of what lives
+//! in it, so that little is gained by moving that. The room of the first segment is reserved, at once and without
+//! writing, where the file system can do that (`stock/make.rs`): it is nobody else's from then on.
 //!
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).
@@ -237,7 +240,8 @@ pub(super) fn parts_of_piece(octets: u64, is_first: bool, free: u64) -> impl Ite
     std::iter::successors(Some(most), halved).take_while(move |octets| *octets >= least)
 }
 
-fn whole_blocks(octets: u64) -> u64 {
+/// As many of `octets` as fill whole blocks.
+pub(super) fn whole_blocks(octets: u64) -> u64 {
     octets & !(BLOCK - 1)
 }
 

@@ -2,8 +2,12 @@
 //!
 //! The order matters. Nothing is read before the lock is held; nothing is written before the whole log has
 //! been read; the first segment is begun before anybody can commit. A full disk is no reason not to
-//! start: what the segments of before did not use is given back, and one as large as there is room for is begun, so
-//! that what is queued is delivered; what is submitted is refused until there is room.
+//! start: what the segments of before did not use is given back, one segment after the other until the first one can be
+//! whole, and else one as large as there is room for is begun, so that what is queued is delivered; what is submitted is
+//! refused until there is room.
+//!
+//! A start writes little: what the run before had made of its next segment is taken over, and of a larger segment than
+//! the smallest the room is reserved, and written as it is used.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -47,6 +51,7 @@ pub(super) fn open(
     make_directories(&*fs, &places)?;
     let presence = Presence::take(&*fs, &places)?;
     let mut survey = recover::survey(&*fs, &places)?;
+    let made_before = survey.take_next_segment();
     let damaged = recover::tidy(&*fs, &places, &mut survey)?;
     let recovery = Recovery {
         entries: survey.take_entries(),
@@ -57,6 +62,9 @@ pub(super) fn open(
     };
     let (previous, unused) = (survey.last, Unused::of(&survey));
     let shared = Arc::new(share(options, fs, places, survey)?);
+    if let Some(left) = made_before {
+        shared.stock.take_over(left).map_err(|e| failed("clear", &shared.places.log, e))?;
+    }
     shared.hold_segments();
     let stock = spawn("spool-stock", &shared, |shared| shared.stock.work())?;
     let (orders, received) = mpsc::channel(ORDERS);
@@ -86,25 +94,26 @@ impl Unused {
         Unused { used: used.collect() }
     }
 
-    /// Gives it back to a full disk; what cannot be given back stays.
-    fn give_back(&self, shared: &Shared) {
-        for (sequence, used) in &self.used {
-            if let Ok(true) = cut_off(shared, *sequence, *used) {
-                shared.index().begin_segment(*sequence, *used);
-            }
-        }
+    /// Gives it back to a full disk, one segment at each step, the newest first; the octets given back. What cannot be
+    /// given back stays.
+    fn give_back<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = u64> + 'a {
+        self.used.iter().rev().filter_map(|(sequence, used)| {
+            let given = cut_off(shared, *sequence, *used).ok().filter(|octets| *octets > 0)?;
+            shared.index().begin_segment(*sequence, *used);
+            Some(given)
+        })
     }
 }
 
-/// Cuts a segment off behind what is of use; whether there was more.
-fn cut_off(shared: &Shared, sequence: u32, used: u64) -> io::Result<bool> {
+/// Cuts a segment off behind what is of use; returns how many octets there were more.
+fn cut_off(shared: &Shared, sequence: u32, used: u64) -> io::Result<u64> {
     let file = shared.fs.open(&shared.places.segment(sequence))?;
-    if file.length()? <= used {
-        return Ok(false);
+    let unused = file.length()?.saturating_sub(used);
+    if unused > 0 {
+        file.truncate(used)?;
+        file.sync_data()?;
     }
-    file.truncate(used)?;
-    file.sync_data()?;
-    Ok(true)
+    Ok(unused)
 }
 
 fn start_writer(
@@ -115,9 +124,19 @@ fn start_writer(
 ) -> Result<JoinHandle<()>, OpenError> {
     // What is dead already makes the first one.
     writer.let_dead_segments_go();
+    let stock = &shared.stock;
+    if stock.made().size > shared.options.first_segment {
+        stock.reserve_next();
+    }
     let mut begun = writer.begin_segment(Size::Whole);
+    let mut given_back = unused.give_back(shared);
+    while begun == Err(CommitError::Full)
+        && let Some(given) = given_back.next()
+    {
+        begun = writer.begin_segment(Size::Whole);
+        stock.claim(given);
+    }
     if begun == Err(CommitError::Full) {
-        unused.give_back(shared);
         begun = writer.begin_segment(Size::Any);
     }
     match begun {

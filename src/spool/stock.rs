@@ -24,7 +24,7 @@
 //!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
-//! Not here: a piece (`stock/make.rs`), when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
+//! Not here: a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -32,15 +32,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::entry::CommitError;
-use super::fs::{File, Fs};
+use super::fs::Fs;
 use super::place::Places;
 use super::segment::Ready;
-use super::space::{Made, Next, ROOM_IS_KNOWN_FOR, SMALLEST, Size};
+use super::space::{Made, Next, ROOM_IS_KNOWN_FOR, Size};
 use crate::log;
 use crate::queue_id::QueueId;
 
 mod disposal;
 mod make;
+mod reuse;
 mod supply;
 
 use disposal::{Discarded, Disposal};
@@ -146,6 +147,12 @@ impl Stock {
     /// From now on the next segment is to have `size` octets.
     pub fn set_size(&self, size: u64) {
         self.shelf().supply.set_size(size);
+    }
+
+    /// Has the room of the next segment reserved, in place of zeros that are written to all of it, where that can be
+    /// done: it is whole after one piece.
+    pub fn reserve_next(&self) {
+        self.shelf().supply.reserve();
     }
 
     /// Whether the disk has room for `octets`, or had it for a piece that is being made.
@@ -291,51 +298,6 @@ impl Stock {
             }
         }
         Ok(())
-    }
-
-    fn recycle_or_unlink(&self, sequence: u32) -> io::Result<()> {
-        let old = self.places.segment(sequence);
-        let next = {
-            let shelf = self.shelf();
-            shelf.supply.reusable_as().filter(|_| !shelf.closing)
-        };
-        match next.and_then(|(next, made)| Some((next, made, self.reusable(&old, made).ok()??))) {
-            Some((next, made, (file, length))) => {
-                // From here on what was made may have no name any more.
-                self.shelf().supply.forget();
-                self.fs.rename(&old, &self.places.segment(next))?;
-                self.fs.sync_dir(&self.places.log)?;
-                self.put(Ready { sequence: next, file, length });
-                self.claim(made);
-            }
-            None => {
-                let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
-                unlink(&*self.fs, &old)?;
-                self.fs.sync_dir(&self.places.log)?;
-                self.claim(length);
-            }
-        }
-        Ok(())
-    }
-
-    /// On a full disk, what was freed is written to the next segment at once: nobody else is to have it.
-    fn claim(&self, freed: u64) {
-        let rest = self.made().rest();
-        // Where it cannot be told, somebody will ask for the segment.
-        if rest > 0 && freed > 0 && !self.ask_for_room(rest).unwrap_or(true) {
-            self.shelf().supply.claim(freed);
-        }
-    }
-
-    /// The segment at `path` and its length, if it has more octets than these, and may be reused; it is synced.
-    fn reusable(&self, path: &Path, more_than: u64) -> io::Result<Option<(Arc<dyn File>, u64)>> {
-        let file = self.fs.open(path)?;
-        let length = file.length()?;
-        if length <= more_than || length < SMALLEST || length > self.largest {
-            return Ok(None);
-        }
-        file.sync_data()?;
-        Ok(Some((file, length)))
     }
 
     fn put(&self, made: Ready) {

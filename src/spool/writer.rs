@@ -417,6 +417,7 @@ impl Writer {
         if self.shared.is_astray() {
             return false;
         }
+        self.write_ahead();
         self.cleaner_works = self.move_some();
         let stock = &self.shared.stock;
         let due = self.active.as_ref().map_or(0, |active| {
@@ -424,6 +425,15 @@ impl Writer {
         });
         stock.replenish(due);
         self.cleaner_works
+    }
+
+    /// Has the disk write ahead of the records where the room of the active segment is only reserved.
+    fn write_ahead(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        if let Err(e) = active.write_ahead() {
+            log::spool_sync(active.sequence(), &e);
+            self.seal();
+        }
     }
 
     fn move_some(&mut self) -> bool {

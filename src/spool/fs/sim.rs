@@ -45,6 +45,8 @@ pub(crate) struct Disk {
     capacity: Option<u64>,
     /// The capacity is not the file system's: it does not tell of it.
     is_quota: bool,
+    /// The file system has no [`File::reserve`].
+    cannot_reserve: bool,
     calls: u64,
     written: u64,
     fault: Option<Fault>,
@@ -120,6 +122,20 @@ impl SimFs {
     pub fn set_quota(&self, quota: u64) {
         let mut disk = self.lock_disk();
         (disk.capacity, disk.is_quota) = (Some(quota), true);
+    }
+
+    /// From now on the file system has no [`File::reserve`].
+    pub fn forget_how_to_reserve(&self) {
+        self.lock_disk().cannot_reserve = true;
+    }
+
+    /// Gives a file a second name, durably.
+    pub fn link(&self, path: &Path, second: &Path) {
+        let mut disk = self.lock_disk();
+        let node = Node::File(disk.inode_at(path).unwrap());
+        let (parent, name) = disk.parent(second).unwrap();
+        parent.change(vec![(name, Some(node))]);
+        parent.sync();
     }
 
     /// See [`Disk::used`].
@@ -222,6 +238,10 @@ impl Disk {
         Err(ErrorKind::Other.into())
     }
 
+    fn no_room(&self) -> io::Error {
+        if self.is_quota { ErrorKind::QuotaExceeded.into() } else { ErrorKind::StorageFull.into() }
+    }
+
     /// Octets that all files together have; one whose name was taken away gives its room back at once.
     pub fn used(&self) -> u64 {
         let named = self.directories.values().flat_map(|directory| directory.now.values());
@@ -233,8 +253,8 @@ impl Disk {
     /// after kill -9. Any other: chosen sector by sector and name by name.
     pub fn image(&self, seed: u64) -> SimFs {
         let mut choice = Choice(seed);
-        let Disk { capacity, is_quota, last_inode, .. } = *self;
-        let mut disk = Disk { capacity, is_quota, last_inode, ..Disk::default() };
+        let Disk { capacity, is_quota, cannot_reserve, last_inode, .. } = *self;
+        let mut disk = Disk { capacity, is_quota, cannot_reserve, last_inode, ..Disk::default() };
         disk.inodes = self.inodes.iter().map(|(number, inode)| (*number, inode.after(&mut choice))).collect();
         for (path, directory) in &self.directories {
             let parent = path.parent().and_then(|parent| disk.directories.get(parent));
@@ -510,8 +530,7 @@ impl File for SimFile {
         let length = disk.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64;
         let count = (short as u64).min(length.saturating_add(room).saturating_sub(offset)) as usize;
         if count == 0 && !buffer.is_empty() {
-            let kind = if disk.is_quota { ErrorKind::QuotaExceeded } else { ErrorKind::StorageFull };
-            return Err(kind.into());
+            return Err(disk.no_room());
         }
         disk.inodes.entry(self.inode).or_default().write(&buffer[..count], offset as usize);
         disk.written += count as u64;
@@ -535,6 +554,21 @@ impl File for SimFile {
                 Ok(())
             }
         }
+    }
+
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        if disk.cannot_reserve {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let before = disk.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64;
+        let more = length.saturating_sub(before);
+        if disk.capacity.is_some_and(|capacity| disk.used() + more > capacity) {
+            return Err(disk.no_room());
+        }
+        let inode = disk.inodes.entry(self.inode).or_default();
+        inode.now.resize((before + more) as usize, 0);
+        Ok(())
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

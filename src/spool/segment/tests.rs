@@ -12,16 +12,19 @@ const SPOOL: SpoolId = SpoolId([7; 16]);
 fn active(fs: &SimFs) -> Active {
     let file = fs.create(Path::new("/segment")).unwrap();
     write_all_at(&*file, &[0; 32 << 10], 0).unwrap();
-    let ready = Ready { sequence: 3, file, length: 32 << 10 };
-    let header = Header {
+    let ready = Ready { sequence: 3, file, length: 32 << 10, written: 32 << 10 };
+    Active::activate(&ready, &header()).unwrap()
+}
+
+fn header() -> Header {
+    Header {
         version: FORMAT_VERSION,
         spool: SPOOL,
         sequence: 3,
         high_water: QueueId::from_raw(1),
         relay_clock: 0,
         previous: None,
-    };
-    Active::activate(&ready, &header).unwrap()
+    }
 }
 
 fn encode(active: &mut Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> Place {
@@ -113,7 +116,7 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
     for call in [0, 1] {
         let fs = SimFs::new();
         let file = fs.create(Path::new("/segment")).unwrap();
-        let ready = Ready { sequence: 3, file, length: 0 };
+        let ready = Ready { sequence: 3, file, length: 0, written: 0 };
         let header = Header {
             version: FORMAT_VERSION,
             spool: SPOOL,
@@ -125,4 +128,40 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
         fs.set_fault(Some(Fault { call, error: ErrorKind::Other, for_ever: false }));
         assert!(Active::activate(&ready, &header).is_err(), "call {call}");
     }
+}
+
+/// Promise 4: where nothing but room was there, zeros are written to it before the records come, a piece at a time, and
+/// never over one.
+#[test]
+fn room_that_is_only_reserved_is_written_ahead_of_the_records() {
+    let fs = SimFs::new();
+    let file = fs.create(Path::new("/segment")).unwrap();
+    write_all_at(&*file, &[0; 16 << 10], 0).unwrap();
+    file.reserve(64 << 10).unwrap();
+    let ready = Ready { sequence: 3, file, length: 64 << 10, written: 16 << 10 };
+    let mut active = Active::activate(&ready, &header()).unwrap();
+    let written_ahead = |active: &mut Active| {
+        let before = fs.written();
+        active.write_ahead().unwrap();
+        fs.written() - before
+    };
+    assert_eq!(written_ahead(&mut active), 0, "half a piece is there");
+    append(&mut active, 1, b"one").unwrap();
+    assert_eq!(written_ahead(&mut active), 0, "something is not synced");
+    active.sync().unwrap();
+    assert_eq!((written_ahead(&mut active), written_ahead(&mut active)), (16 << 10, 0));
+    append(&mut active, 2, &[9; 30 << 10]).unwrap();
+    active.sync().unwrap();
+    assert_eq!(written_ahead(&mut active), 16 << 10, "behind a long record");
+    let mut ids = vec![1, 2];
+    while active.room() > 1024 {
+        ids.push(ids.len() as u64 + 1);
+        append(&mut active, ids.len() as u64, b"small").unwrap();
+        active.sync().unwrap();
+        active.write_ahead().unwrap();
+    }
+    assert_eq!(active.file().length().unwrap(), 64 << 10);
+    fs.sync_dir(Path::new("/")).unwrap();
+    let disk = fs.image(0);
+    assert_eq!(scan(&disk).iter().map(|found| found.head.id.raw()).collect::<Vec<_>>(), ids);
 }

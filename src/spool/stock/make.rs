@@ -2,7 +2,9 @@
 //!
 //! Promises
 //! 1. What is put on the shelf is synced, with its length, and with its name where the piece is the first one.
-//! 2. A piece that fails leaves what there was before it, if it failed for want of room, and nothing else.
+//! 2. The first segment of a start is whole behind one piece, where the file system can reserve the room for the rest: so
+//!    a start writes little, however much lives, and nobody else can take that room.
+//! 3. A piece that fails leaves what there was before it, if it failed for want of room, and nothing else.
 //!
 //! Not here: when a piece is due (`space.rs`, `stock/supply.rs`).
 
@@ -12,12 +14,10 @@ use std::sync::Arc;
 use super::supply::Piece;
 use super::{Stock, unlink};
 use crate::spool::entry::CommitError;
-use crate::spool::fs::write_all_at;
+use crate::spool::fs::{File, write_all_at};
 use crate::spool::presence::leads_to;
-use crate::spool::segment::Ready;
+use crate::spool::segment::{Ready, ZEROS};
 use crate::spool::space::{self, Size};
-
-static ZEROS: [u8; space::LARGEST_PIECE as usize] = [0; space::LARGEST_PIECE as usize];
 
 impl Stock {
     /// Makes a piece, and puts it on the shelf.
@@ -33,6 +33,8 @@ impl Stock {
             }
         };
         write_all_at(&*file, &ZEROS[..octets as usize], piece.from)?;
+        let written = piece.from + octets;
+        let length = if piece.reserves { reserve(&*file, written, piece.size) } else { written };
         file.sync_data()?;
         if piece.file.is_none() {
             self.fs.sync_dir(&self.places.log)?;
@@ -41,7 +43,7 @@ impl Stock {
         if !leads_to(&*self.fs, &path, &*file)? {
             return Err(ErrorKind::NotFound.into());
         }
-        self.put(Ready { sequence: piece.sequence, file, length: piece.from + octets });
+        self.put(Ready { sequence: piece.sequence, file, length, written });
         Ok(())
     }
 
@@ -80,4 +82,14 @@ impl Stock {
         }
         is_full && piece.file.is_some()
     }
+}
+
+/// Reserves the room of a file of `written` octets up to `size`, if that can be done; returns the file's length.
+fn reserve(file: &dyn File, written: u64, size: u64) -> u64 {
+    if size > written && file.reserve(size).is_ok() {
+        return size;
+    }
+    // Should it be longer now, the next piece is written over what there is.
+    let _ = file.truncate(written);
+    written
 }

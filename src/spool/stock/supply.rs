@@ -43,6 +43,8 @@ pub(super) struct Piece {
     pub size: u64,
     /// Whether the piece is worth while where there is no room for the whole segment.
     pub wanted: Size,
+    /// Whether the room behind the piece is to be reserved, up to the size of the segment.
+    pub reserves: bool,
 }
 
 /// See the module.
@@ -58,6 +60,8 @@ pub(super) struct Supply {
     wanted: Size,
     /// The name of the next segment.
     next: u32,
+    /// The room of the whole next segment is to be reserved with its first piece.
+    reserves: bool,
     /// The log has been told that none can be made, and none has been made since.
     is_told: bool,
 }
@@ -66,7 +70,7 @@ impl Supply {
     /// Nothing, of which the first segment is to be `next` and to have `size` octets.
     pub fn new(next: u32, size: u64) -> Self {
         let (stage, wanted) = (Stage::Idle, Size::Whole);
-        Supply { stage, made: None, size, due: 0, wanted, next, is_told: false }
+        Supply { stage, made: None, size, due: 0, wanted, next, reserves: false, is_told: false }
     }
 
     /// What there is of the next segment.
@@ -77,6 +81,11 @@ impl Supply {
     /// From now on the next segment is to have `size` octets.
     pub fn set_size(&mut self, size: u64) {
         self.size = size;
+    }
+
+    /// Has the room of the whole next segment reserved with its first piece.
+    pub fn reserve(&mut self) {
+        self.reserves = true;
     }
 
     pub fn is_making(&self) -> bool {
@@ -139,7 +148,8 @@ impl Supply {
         self.stage = Stage::Making { is_outdated: false };
         let file = self.made.as_ref().map(|made| Arc::clone(&made.file));
         let Made { octets: from, size } = self.made();
-        Some(Piece { sequence: self.next, file, from, size, wanted: self.wanted })
+        let (wanted, reserves) = (self.wanted, self.reserves && self.wanted == Size::Whole);
+        Some(Piece { sequence: self.next, file, from, size, wanted, reserves })
     }
 
     /// The name under which a segment let go is of use, if it has more octets than the second number.
@@ -181,7 +191,7 @@ impl Supply {
             return None;
         }
         let taken = self.made.take()?;
-        self.next = taken.sequence + 1;
+        (self.next, self.reserves) = (taken.sequence + 1, false);
         (self.stage, self.due, self.wanted) = (Stage::Idle, 0, Size::Whole);
         Some(taken)
     }
@@ -227,7 +237,7 @@ mod tests {
     /// So many pieces of the segment.
     fn pieces(sequence: u32, pieces: u64) -> Ready {
         let file = SimFs::new().create(Path::new("/segment")).unwrap();
-        Ready { sequence, file, length: pieces * SMALLEST }
+        Ready { sequence, file, length: pieces * SMALLEST, written: pieces * SMALLEST }
     }
 
     fn full() -> io::Error {
@@ -277,6 +287,24 @@ mod tests {
         assert_eq!(begin(&mut supply), None, "nothing is due of the one that follows");
         supply.want(1);
         assert_eq!(supply.begin().map(|piece| (piece.sequence, piece.wanted)), Some((2, Size::Whole)));
+    }
+
+    /// The segment that a start begins with is reserved, no later one is, and none of which a part is enough.
+    #[test]
+    fn the_room_of_one_segment_is_reserved() {
+        let mut supply = Supply::new(1, WHOLE);
+        supply.reserve();
+        let reserves = |supply: &mut Supply, wanted| {
+            supply.ask(wanted, WHOLE);
+            let piece = supply.begin().map(|piece| piece.reserves);
+            supply.put(pieces(supply.next, 3));
+            supply.take(wanted);
+            piece
+        };
+        assert_eq!(reserves(&mut supply, Size::Whole), Some(true));
+        assert_eq!(reserves(&mut supply, Size::Whole), Some(false));
+        supply.reserve();
+        assert_eq!(reserves(&mut supply, Size::Any), Some(false));
     }
 
     /// What was freed on a full disk is claimed for the next segment, and no pace makes that an attempt for the whole.

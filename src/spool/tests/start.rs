@@ -189,6 +189,60 @@ async fn a_start_writes_little_and_a_quiet_spool_stays_small() {
     }
 }
 
+/// The segment with the highest number, and its octets.
+fn newest_segment(rig: &Rig) -> (String, u64) {
+    let newest = rig.names("log").into_iter().max().unwrap();
+    let octets = rig.fs.content(&Path::new("/spool/log").join(&newest)).unwrap().len() as u64;
+    (newest, octets)
+}
+
+/// D3: with 11 MiB that lived, or more, a start once wrote a whole segment of 32 MiB before the first message was
+/// taken. Its room is reserved now, so that nobody else can take it, and it is written as it is used.
+#[tokio::test]
+async fn a_start_writes_little_however_much_lives() {
+    let fs = SimFs::new();
+    let options = Options { segment_size: 4 << 20, ..Options::at("/spool") };
+    let rig = open_with(&fs, options.clone()).unwrap();
+    let mut queued = Vec::new();
+    for number in 0..5 {
+        queued.push(rig.commit(&content(number, 300_000)).await.id());
+    }
+    drop(rig);
+    let before = fs.written();
+    let rig = open_with(&fs, options.clone()).unwrap();
+    assert!(fs.written() - before <= 300 << 10, "{} octets by the start", fs.written() - before);
+    assert_eq!(newest_segment(&rig).1, 4 << 20);
+    for number in 0..400 {
+        queued.push(rig.commit(&content(number, 3000)).await.id());
+        let (mail, written) = ((number as u64 + 1) * 3584, fs.written() - before);
+        // Itself, zeros ahead of it, and twice as many of the next segment.
+        assert!(written <= 4 * mail + (1 << 20), "{written} octets for {mail} of mail");
+    }
+    assert_eq!(open_with(&fs.image(0), options).unwrap().ids(), queued);
+    fs.set_capacity(Some(0));
+    for id in queued {
+        assert_eq!(rig.settle(id).await, Ok(()));
+    }
+}
+
+/// D3, D6, stock/reuse.rs 1 to 3: what was ready of the next segment was once removed at each start, and made again.
+#[tokio::test]
+async fn what_was_made_ready_before_serves_the_next_start() {
+    let rig = new();
+    let id = rig.commit(b"x").await.id();
+    assert_eq!(newest_segment(&rig), ("00000002.seg".into(), SEGMENT));
+    for image in [0, 1] {
+        let fs = rig.fs.image(image);
+        let back = open(&fs);
+        assert_eq!((back.ids(), newest_segment(&back)), (vec![id], ("00000003.seg".into(), SEGMENT)));
+        assert!(!back.names("log").contains(&"00000002.seg".into()));
+        // Its header, and what the cleaner moves.
+        assert!(fs.written() <= SEGMENT / 4, "{} octets written by the start", fs.written());
+        let other = back.commit(b"y").await.id();
+        assert_eq!(back.after_power_loss().ids(), [id, other]);
+    }
+}
+
 /// space.rs 2: the zeros of the segment that follows are written as mail comes, twice as quickly at most, and so all
 /// of them are there when a segment is half full.
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! Random histories on a full disk: mail of mixed sizes until it is refused, room that somebody else takes, starts
-//! after a kill, and deliveries in any order, some with a deferral before. None may find no room for its outcome.
+//! Random histories on a full disk: mail of mixed sizes until it is refused, with starts in between in some, room that
+//! somebody else takes, starts after a kill, and deliveries in any order, some with a deferral before. None may find no
+//! room for its outcome.
 //!
 //! A longer run: `NULLMTA_FULL_CASES=5000 cargo test --lib spool::tests::full::history`, from another seed on with
 //! `NULLMTA_FULL_FIRST`.
@@ -16,6 +17,7 @@ struct History {
     options: Options,
     rig: Rig,
     queued: Vec<QueueId>,
+    starts_while_it_fills: bool,
     /// What has happened.
     told: String,
 }
@@ -29,8 +31,9 @@ impl History {
         let options = Options { first_segment: [SEGMENT, SEGMENT / 3][dice.usize(..2)], ..options() };
         let told = format!("seed {seed}: {name} of {octets}, segments from {}", options.first_segment);
         let rig = new_with(options.clone());
+        let starts_while_it_fills = dice.bool();
         limit(&rig.fs, octets);
-        History { dice, limit, options, rig, queued: Vec::new(), told }
+        History { dice, limit, options, rig, queued: Vec::new(), starts_while_it_fills, told }
     }
 
     fn tell(&mut self, what: &str) {
@@ -42,7 +45,12 @@ impl History {
         loop {
             let content = content(self.queued.len(), self.dice.usize(10..longest));
             match self.rig.try_commit(&content, envelope(1)).await {
-                Ok(committed) => self.queued.push(committed.id()),
+                Ok(committed) => {
+                    self.queued.push(committed.id());
+                    if self.starts_while_it_fills && self.dice.u8(..64) == 0 {
+                        self.start_again();
+                    }
+                }
                 Err(error) => return assert_eq!(error, CommitError::Full, "{}", self.told),
             }
         }

@@ -1,0 +1,111 @@
+//! A file that becomes the next segment under a new name: a segment that is let go, or what the run before had made of
+//! its next one.
+//!
+//! Promises
+//! 1. No record was ever written under the new number, so that nothing in the file parses as one (`format.rs`,
+//!    promise 1).
+//! 2. The octets, the length and both names are synced before the file counts.
+//! 3. What the run before had made is used only where it has no other name and the disk has room for every octet of it:
+//!    a crash may leave two names of a renamed file, or a file whose octets were never written. Any other is removed.
+//! 4. On a full disk, what is freed and not reused is written to the next segment at once: nobody else is to have it.
+//!
+//! Fails: the file is let go later, or the start fails; no message is lost by it.
+//!
+//! Not here: when a segment is dead (`index.rs`), which file never became a segment (`recover.rs`).
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Stock, unlink};
+use crate::spool::fs::File;
+use crate::spool::segment::Ready;
+use crate::spool::space::{self, SMALLEST};
+
+impl Stock {
+    /// Takes over what the run before had made of its next segment, a file with this number; called before the thread
+    /// runs.
+    pub fn take_over(&self, left: u32) -> io::Result<()> {
+        let old = self.places.segment(left);
+        let Some((next, _)) = self.shelf().supply.reusable_as() else { return Ok(()) };
+        match self.usable(&old) {
+            Some((file, length)) => {
+                self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })
+            }
+            None => {
+                unlink(&*self.fs, &old)?;
+                self.fs.sync_dir(&self.places.log)
+            }
+        }
+    }
+
+    /// The file at `path`, if it may be taken over, and its length: no more than the next segment is to have, unless the
+    /// disk is full.
+    fn usable(&self, path: &Path) -> Option<(Arc<dyn File>, u64)> {
+        let file = self.fs.open(path).ok()?;
+        let facts = file.facts().ok()?;
+        let size = self.made().size;
+        let is_too_long = facts.length > size && self.has_room(facts.length);
+        let length = if is_too_long { size } else { space::whole_blocks(facts.length) };
+        if facts.links != 1 || length < SMALLEST || length > self.largest {
+            return None;
+        }
+        if length < facts.length {
+            file.truncate(length).ok()?;
+        }
+        file.reserve(length).ok()?;
+        file.sync_data().ok()?;
+        Some((file, length))
+    }
+
+    /// Lets a segment go: it is the next one from then on, or it is removed.
+    pub(super) fn recycle_or_unlink(&self, sequence: u32) -> io::Result<()> {
+        let old = self.places.segment(sequence);
+        let next = {
+            let shelf = self.shelf();
+            shelf.supply.reusable_as().filter(|_| !shelf.closing)
+        };
+        match next.and_then(|(next, made)| Some((next, made, self.reusable(&old, made).ok()??))) {
+            Some((next, made, (file, length))) => {
+                // From here on what was made may have no name any more.
+                self.shelf().supply.forget();
+                self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })?;
+                self.claim(made);
+            }
+            None => {
+                let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
+                unlink(&*self.fs, &old)?;
+                self.fs.sync_dir(&self.places.log)?;
+                self.claim(length);
+            }
+        }
+        Ok(())
+    }
+
+    fn rename_to_next(&self, old: &Path, next: Ready) -> io::Result<()> {
+        self.fs.rename(old, &self.places.segment(next.sequence))?;
+        self.fs.sync_dir(&self.places.log)?;
+        self.put(next);
+        Ok(())
+    }
+
+    /// Has `freed` octets that were given back to a full disk written to the next segment.
+    pub fn claim(&self, freed: u64) {
+        let rest = self.made().rest();
+        // Where it cannot be told, somebody will ask for the segment.
+        if rest > 0 && freed > 0 && !self.ask_for_room(rest).unwrap_or(true) {
+            self.shelf().supply.claim(freed);
+        }
+    }
+
+    /// The segment at `path` and its length, if it has more octets than these, and may be reused; it is synced.
+    fn reusable(&self, path: &Path, more_than: u64) -> io::Result<Option<(Arc<dyn File>, u64)>> {
+        let file = self.fs.open(path)?;
+        let length = file.length()?;
+        if length <= more_than || length < SMALLEST || length > self.largest {
+            return Ok(None);
+        }
+        file.sync_data()?;
+        Ok(Some((file, length)))
+    }
+}
