@@ -1,8 +1,8 @@
-//! What is wrong with a line that is no command, and the reply to it.
+//! The errors of command lines, and the replies to them.
 //!
-//! Promise: nothing of what the client wrote is repeated.
+//! Promise: a reply repeats nothing that the client wrote.
 //!
-//! Not here: how a line is read (`command.rs`, `parameters.rs`).
+//! Not here: parsing a line (`command.rs`, `parameters.rs`).
 //!
 //! RFC 5321 4.2.4 and 4.3.2, RFC 3463.
 
@@ -10,36 +10,36 @@ use super::reply::Reply;
 use crate::envelope::BadAddress;
 use crate::status::Status;
 
-/// Why a line is no command.
+/// The reason why a line is not a valid command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadCommand {
-    /// Not a verb of SMTP.
+    /// It does not begin with a verb of SMTP.
     Unknown,
-    /// HTTP, or a message's header field: a browser made to talk to us, or a client that sends
-    /// content after DATA was refused.
+    /// It is HTTP, or a header field: from a browser that was tricked into connecting, or from a client that sends
+    /// content although DATA was refused.
     OtherProtocol,
-    /// Octets that are no UTF-8.
+    /// It contains octets that are not UTF-8.
     NotUtf8,
-    /// Arguments that the command does not have, or lacks: how it is written.
+    /// The command has too many or too few arguments; holds its syntax.
     BadArguments(&'static str),
-    /// BDAT without a count that can be read: where the chunk ends is not known.
+    /// BDAT has no valid count, so the end of the chunk is not known.
     BadChunk,
-    /// The path of MAIL.
+    /// The path of MAIL is not valid.
     BadReversePath(BadAddress),
-    /// The path of RCPT.
+    /// The path of RCPT is not valid.
     BadRecipient(BadAddress),
-    /// A UTF-8 address without SMTPUTF8 on MAIL.
+    /// An address is in UTF-8, but MAIL had no SMTPUTF8.
     NeedsSmtputf8,
-    /// A parameter of no extension that EHLO announces.
+    /// A parameter belongs to no extension that EHLO announces.
     UnknownParameter,
-    /// The parameter's value is malformed.
+    /// The value of the parameter is malformed.
     BadParameter(&'static str),
-    /// The parameter stands twice.
+    /// The parameter occurs twice.
     DuplicateParameter(&'static str),
 }
 
 impl BadCommand {
-    /// What the client is told.
+    /// Returns the reply to the client.
     pub fn reply(self) -> Reply {
         let (code, subject, detail, text) = match self {
             BadCommand::Unknown => (500, 5, 1, "command not recognized".to_owned()),
@@ -60,7 +60,7 @@ impl BadCommand {
         Reply::new(code, Status::permanent(subject, detail), text)
     }
 
-    /// Whether the session has to end: what follows may be content that would be taken for commands.
+    /// Returns whether the session must end: the next octets may be content, which would be taken for commands.
     pub fn is_hopeless(self) -> bool {
         matches!(self, BadCommand::OtherProtocol | BadCommand::BadChunk)
     }

@@ -1,4 +1,4 @@
-//! BSMTP: a whole dialogue in a file, which `sendmail` leaves for a daemon that is down.
+//! BSMTP: a whole dialogue in a file, which `sendmail` writes while the daemon is down.
 //!
 //! ```text
 //! EHLO localhost
@@ -9,42 +9,40 @@
 //! .
 //! QUIT
 //! ```
-//! Every line ends with CRLF. A server session that is fed the file takes exactly one message from it.
+//! Every line ends with CRLF. A server session that reads the file gets exactly one message.
 //!
 //! Promises:
-//! 1. What an envelope holds is written with all its parameters and addresses as they were given: it is for our own
-//!    session.
-//! 2. A file that is whole ends as [`is_whole`] says; one that was cut off anywhere does not, since stuffed
-//!    content never holds CRLF `.` CRLF.
+//! 1. All parameters and addresses of an envelope are written as they were given, since our own session reads them.
+//! 2. [`is_whole`] recognises a complete file by its end. One that was cut off never has that end, since stuffed content
+//!    does not contain CRLF `.` CRLF.
 //!
 //! Not here: the file itself (`spool/drop.rs`), the commands (`client.rs`), stuffing (`dot.rs`).
 
 use super::client::{Capabilities, Dialect, Mail, Spelling};
 use crate::envelope::Envelope;
 
-/// What a whole file ends in: the end of data and QUIT.
+/// The end of a complete file: the end of data, and QUIT.
 const END: &[u8] = b"\r\n.\r\nQUIT\r\n";
 
-/// What stands before the content of a file has no more octets.
+/// The most octets before the content of a file.
 pub const MAX_ENVELOPE_OCTETS: usize = 4 << 20;
 
-/// How many octets of a file's end [`is_whole`] looks at.
+/// The number of octets at the end of a file that [`is_whole`] needs.
 pub const END_OCTETS: usize = END.len();
 
-/// Appends all that stands before the content in a file.
+/// Appends the commands before the content of a file.
 pub fn begin(envelope: &Envelope, out: &mut Vec<u8>) {
     let dialect = Dialect { offered: &Capabilities::OURS, spelling: Spelling::AsGiven };
     out.extend_from_slice(b"EHLO localhost\r\n");
     dialect.group(&Mail::from(envelope), &envelope.recipients).write(out);
 }
 
-/// Appends what stands behind the end of data in a file.
+/// Appends the commands after the end of data in a file.
 pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"QUIT\r\n");
 }
 
-/// Whether a file that ends in these octets ([`END_OCTETS`] of them, if it has so many) was written to
-/// its end.
+/// Returns whether a file is complete that ends in these octets: the last [`END_OCTETS`], or all if it has fewer.
 pub fn is_whole(last_octets: &[u8]) -> bool {
     last_octets.ends_with(END)
 }

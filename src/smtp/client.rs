@@ -1,11 +1,11 @@
-//! The client's half of SMTP: what a server offers, and the commands of a transaction in writing. The relay's side,
-//! `sendmail` and BSMTP write with it.
+//! The client side of SMTP: the extensions that a server offers, and the text of the commands of a transaction. It is
+//! used towards the relay, by `sendmail`, and for BSMTP.
 //!
 //! Promises:
-//! 1. A parameter is written only where its extension is offered.
-//! 2. A command is one line: nothing that an envelope holds can end it or add another.
+//! 1. A parameter is written only if its extension is offered.
+//! 2. A command is one line: no content of an envelope can end it early or add another command.
 //!
-//! Not here: when a line is sent and what its reply means (`relay/dialog.rs`, `cli/sendmail/client.rs`), stuffing
+//! Not here: when a command is sent, and the meaning of its reply (`relay/dialog.rs`, `cli/sendmail/client.rs`), stuffing
 //! (`dot.rs`).
 //!
 //! RFC 5321 4.1.1.2 and 4.1.1.3, RFC 1870 (SIZE), RFC 2920 3.1 (groups), RFC 3461 4 (DSN), RFC 6152 (BODY),
@@ -20,16 +20,16 @@ use crate::envelope::{Address, Body, Envelope, Recipient, Ret, ReversePath};
 
 pub(crate) use capabilities::Capabilities;
 
-/// What MAIL says.
+/// The reverse-path and the parameters of a MAIL command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mail<'a> {
     pub(crate) reverse_path: &'a ReversePath,
-    /// Octets of the content, where they are known.
+    /// The size of the content in octets, if it is known.
     pub(crate) size: Option<u64>,
     pub(crate) body: Body,
     pub(crate) smtputf8: bool,
     pub(crate) ret: Option<Ret>,
-    /// xtext still encoded.
+    /// ENVID, in xtext.
     pub(crate) envid: Option<&'a str>,
 }
 
@@ -46,26 +46,26 @@ impl<'a> From<&'a Envelope> for Mail<'a> {
     }
 }
 
-/// How an address is written.
+/// The way in which an address is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spelling {
-    /// As it was given: for our own session, to which it would be another address with quotes.
+    /// As it was given. This is for our own session, for which it would be another address with quotes.
     AsGiven,
-    /// As SMTP has it, with quotes where they are needed.
+    /// In the syntax of SMTP, with quotes where they are needed.
     Strict,
 }
 
-/// How commands are written for one server.
+/// The way in which commands are written for one server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dialect<'a> {
     pub(crate) offered: &'a Capabilities,
     pub(crate) spelling: Spelling,
 }
 
-/// A command's line, without its end.
+/// The line of a command, without its line end.
 pub(crate) struct ClientCommand {
     pub(crate) text: String,
-    /// It has DSN parameters.
+    /// Whether it has DSN parameters.
     pub(crate) has_dsn: bool,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Group {
 }
 
 impl Dialect<'_> {
-    /// The MAIL command.
+    /// Returns the MAIL command.
     pub(crate) fn mail(self, mail: &Mail<'_>) -> ClientCommand {
         let reverse_path = mail.reverse_path.mailbox().map(|address| self.spelled(address));
         let mut text = format!("MAIL FROM:<{}>", reverse_path.unwrap_or_default());
@@ -92,13 +92,13 @@ impl Dialect<'_> {
         self.with_dsn(text, |text| parameters::push_mail_dsn(text, mail.ret, mail.envid))
     }
 
-    /// The RCPT command of one recipient.
+    /// Returns the RCPT command for one recipient.
     pub(crate) fn rcpt(self, recipient: &Recipient) -> ClientCommand {
         let text = format!("RCPT TO:<{}>", self.spelled(&recipient.address));
         self.with_dsn(text, |text| parameters::push_rcpt_dsn(text, recipient))
     }
 
-    /// All the commands of a transaction.
+    /// Returns all commands of a transaction.
     pub(crate) fn group<'r>(
         self,
         mail: &Mail<'_>,
@@ -115,7 +115,7 @@ impl Dialect<'_> {
         }
     }
 
-    /// `text`, and what `push` adds to it where DSN is offered.
+    /// Returns `text` as a command, after `push` has added parameters to it if DSN is offered.
     fn with_dsn(self, mut text: String, push: impl FnOnce(&mut String)) -> ClientCommand {
         let without = text.len();
         if self.offered.dsn {
@@ -126,17 +126,17 @@ impl Dialect<'_> {
 }
 
 impl Group {
-    /// The MAIL line.
+    /// Returns the MAIL command.
     pub(crate) fn mail(&self) -> &ClientCommand {
         &self.mail
     }
 
-    /// The RCPT lines, in the order of the recipients.
+    /// Returns the RCPT commands, in the order of the recipients.
     pub(crate) fn rcpts(&self) -> &[ClientCommand] {
         &self.rcpts
     }
 
-    /// All of it with its line ends, DATA behind it: for a server that offers PIPELINING, or for a file.
+    /// Appends all commands with their line ends, and DATA after them, for a server that offers PIPELINING or for a file.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let envelope = [&self.mail].into_iter().chain(&self.rcpts).map(|line| line.text.as_str());
         for line in envelope.chain(["DATA"]) {

@@ -1,12 +1,13 @@
-//! A command line, read.
+//! Parses a command line.
 //!
-//! Promises: a [`Command`] is whole and checked: addresses are addresses, parameters are known,
-//! well-formed and there once. Nothing of what the client wrote is repeated in a reply.
-//! Fails with a [`BadCommand`], which knows its reply; [`BadCommand::is_hopeless`] marks those
-//! after which it is no longer sure that what follows are commands at all.
+//! Promises: a [`Command`] is complete and valid: addresses are valid, parameters are known, well-formed and occur once.
+//! No reply repeats anything that the client wrote.
 //!
-//! Not here: whether the command may be given now, and what it does (`session/`); the line itself,
-//! its end and its length (`session/line.rs`).
+//! Fails: with a [`BadCommand`], which has its reply. After one for which [`BadCommand::is_hopeless`] holds, it is no
+//! longer certain that the next octets are commands at all.
+//!
+//! Not here: whether the command is allowed now, and what it does (`session/`); the end and the length of the line
+//! (`session/line.rs`).
 //!
 //! RFC 5321 4.1.1, RFC 1985 (ETRN), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
 
@@ -18,13 +19,13 @@ use crate::envelope::{Envelope, Notify, Recipient};
 /// A command with its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// HELO and the client's name, not empty.
+    /// HELO with the name of the client, which is not empty.
     Helo(&'a str),
-    /// EHLO and the client's name, not empty.
+    /// EHLO with the name of the client, which is not empty.
     Ehlo(&'a str),
     /// MAIL.
     Mail {
-        /// With the reverse-path and what was asked for, and no recipients.
+        /// The envelope, with the reverse-path and the parameters, but without recipients.
         envelope: Box<Envelope>,
         /// SIZE=, in octets.
         size: Option<u64>,
@@ -35,9 +36,9 @@ pub enum Command<'a> {
     Data,
     /// BDAT.
     Bdat {
-        /// How many octets follow the command line.
+        /// The number of octets that follow the command line.
         octets: u64,
-        /// LAST: the content is whole with them.
+        /// LAST: the chunk ends the content.
         last: bool,
     },
     /// RSET.
@@ -56,9 +57,9 @@ pub enum Command<'a> {
     StartTls,
     /// AUTH.
     Auth {
-        /// As written; names of mechanisms ignore case.
+        /// The mechanism as it was written; case does not matter.
         mechanism: &'a str,
-        /// Still in base64, or `=`.
+        /// The initial response in base64, or `=` for an empty one.
         initial_response: Option<&'a str>,
     },
     /// QUIT.
@@ -66,7 +67,7 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Reads a command line without its line end.
+    /// Parses a command line without its line end.
     pub fn parse(line: &'a [u8]) -> Result<Self, BadCommand> {
         let verb_end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
         let (verb, arguments) = line.split_at(verb_end);
@@ -75,7 +76,7 @@ impl<'a> Command<'a> {
         verb.with(arguments.trim_matches([' ', '\t']))
     }
 
-    /// Whether it ends the transaction at hand, if there is one.
+    /// Returns whether this command ends the current transaction, if there is one.
     pub fn ends_transaction(&self) -> bool {
         use Command::{Ehlo, Helo, Quit, Rset, StartTls};
         matches!(self, Helo(_) | Ehlo(_) | Rset | StartTls | Quit)
@@ -146,7 +147,7 @@ const VERBS: [(&str, Verb); 15] = [
 const OTHER_PROTOCOLS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
 
-/// The command that a line begins with, in a word that is not the client's.
+/// Returns the verb that `line` begins with, as a text of ours and not of the client.
 pub fn verb_of(line: &[u8]) -> Option<&'static str> {
     let word = line.split(|octet| !octet.is_ascii_alphabetic()).next().unwrap_or_default();
     VERBS.iter().map(|(name, _)| *name).find(|name| word.eq_ignore_ascii_case(name.as_bytes()))
@@ -197,7 +198,7 @@ fn required<'a>(arguments: &'a str, usage: &'static str) -> Result<&'a str, BadC
     (!arguments.is_empty()).then_some(arguments).ok_or(BadCommand::BadArguments(usage))
 }
 
-/// What follows `FROM:` or `TO:`.
+/// Returns the text after `keyword`, which is `FROM:` or `TO:`.
 fn after_keyword<'a>(arguments: &'a str, keyword: &str) -> Option<&'a str> {
     let (word, rest) = arguments.split_at_checked(keyword.len())?;
     word.eq_ignore_ascii_case(keyword).then_some(rest)

@@ -1,20 +1,20 @@
-//! Content on its way through SMTP: the dots and line ends of a message.
+//! The dots and line ends of content in SMTP: decoding what a client sends, and encoding what we send.
 //!
 //! Promises:
 //! 1. End of data is CRLF `.` CRLF and nothing else. The CRLF of the DATA command counts, so the
 //!    first line of content may be the dot.
-//! 2. What the [`Decoder`] yields is *normalised*: every CR stands before an LF and every LF behind
-//!    a CR, and it ends in CRLF unless it is empty. The octets are the same in whatever pieces they come.
-//! 3. What the [`Stuffer`] makes of normalised content holds CRLF `.` CRLF once, at its end, and no
-//!    other sequence that a sloppy server could take for it; decoding it gives the content back.
+//! 2. The output of the [`Decoder`] is *normalised*: every CR is followed by an LF and every LF preceded by a CR, and it
+//!    ends in CRLF unless it is empty. It does not depend on the pieces in which the input arrives.
+//! 3. The output of the [`Stuffer`] for normalised content contains CRLF `.` CRLF only at its end, and no other sequence
+//!    that a careless server could take for it; decoding it gives the same content again.
 //!
-//! Normalising: a bare LF is a line end. A bare CR is none and becomes a space, as in Postfix: what an
-//! application took for one line must not become two, the second a field `Bcc`. CRs directly before
-//! CRLF or at the end of content are dropped; NUL and all other octets stay.
-//! Unstuffing: behind a true CRLF a leading dot is removed. Behind a bare LF only a leading `..`
-//! loses a dot: clients that write bare LF do stuff, but there a lone dot ends nothing.
+//! Normalising: a bare LF is a line end. A bare CR is not, and becomes a space, as in Postfix: one line of an application
+//! must not become two, of which the second might be a field `Bcc`. CRs directly before CRLF or at the end of content are
+//! dropped; NUL and all other octets stay.
+//! Unstuffing: after CRLF, a dot at the start of a line is removed. After a bare LF, only `..` loses a dot: clients that
+//! write bare LF do stuff dots, but a single dot does not end the data there.
 //!
-//! Memory: nothing is kept but a state; at most [`MAX_HELD_CRS`] CRs are held back.
+//! Memory: only a state is kept; at most [`MAX_HELD_CRS`] CRs are held back.
 //!
 //! Not here: limits on size (`session/content.rs`).
 //!
@@ -22,7 +22,7 @@
 
 use super::scan;
 
-/// So many CRs in a row are held back to see whether CRLF follows; those before them are bare.
+/// The most CRs in a row that are held back until it is clear whether LF follows. Those before them are bare.
 pub const MAX_HELD_CRS: u8 = u8::MAX;
 
 const CRLF: &[u8] = b"\r\n";
@@ -36,57 +36,57 @@ pub enum LineEnd {
     Bare,
 }
 
-/// Makes content of what a client sends after DATA or BDAT.
+/// Decodes the octets that a client sends after DATA or BDAT to content.
 #[derive(Debug)]
 pub struct Decoder {
     dots: Dots,
     at: At,
 }
 
-/// Whether dots at line starts mean something.
+/// Whether dots at the start of lines are stuffed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dots {
-    /// DATA.
+    /// They are, after DATA.
     Stuffed,
-    /// BDAT.
+    /// They are not, in BDAT.
     Plain,
 }
 
-/// Where in a line the next octet stands; what was held back is in the name.
+/// The position of the next octet in its line. The names say which octets were held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     LineStart(LineEnd),
     InLine,
-    /// Behind a dot that was first in its line.
+    /// After a dot at the start of a line.
     Dot(LineEnd),
-    /// Behind CRLF `.` CR.
+    /// After CRLF `.` CR.
     DotCr,
-    /// Behind so many CRs, at least one.
+    /// After this number of CRs, at least one.
     Crs(u8),
 }
 
-/// How far [`Decoder::push`] came.
+/// The result of [`Decoder::push`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeProgress {
-    /// How many octets of the input were taken.
+    /// The number of input octets that were read.
     pub octets: usize,
-    /// The end of data was reached; what follows is a command. Never for BDAT.
+    /// Whether the end of data was reached, so that a command follows. Never for BDAT.
     pub ended: bool,
 }
 
 impl Decoder {
-    /// For what follows a DATA command that ended its line so.
+    /// Returns a decoder for the octets after a DATA command whose line ended in `command_end`.
     pub fn for_data(command_end: LineEnd) -> Self {
         Decoder { dots: Dots::Stuffed, at: At::LineStart(command_end) }
     }
 
-    /// For the octets of all BDAT chunks of one message.
+    /// Returns a decoder for the octets of all BDAT chunks of one message.
     pub fn for_chunks() -> Self {
         Decoder { dots: Dots::Plain, at: At::LineStart(LineEnd::Crlf) }
     }
 
-    /// Takes content from the front of `input` and appends it, decoded, to `out`. All of it is
-    /// taken unless the end of data is in it.
+    /// Reads content at the start of `input` and appends it, decoded, to `out`. It reads all of `input`, or up to the
+    /// end of data.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> DecodeProgress {
         let mut octets = 0;
         while let Some(&octet) = input.get(octets) {
@@ -102,7 +102,7 @@ impl Decoder {
         DecodeProgress { octets, ended: false }
     }
 
-    /// The last chunk is in: ends the last line if the client did not.
+    /// Ends the last line after the last chunk, if the client did not do so.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         match self.at {
             At::InLine | At::Crs(_) => out.extend_from_slice(CRLF),
@@ -111,7 +111,7 @@ impl Decoder {
         self.at = At::LineStart(LineEnd::Crlf);
     }
 
-    /// Whether `octet` stands for itself here.
+    /// Returns whether `octet` has no special meaning here.
     fn is_plain(&self, octet: u8) -> bool {
         match (self.at, octet) {
             (_, b'\r' | b'\n') | (At::Dot(_) | At::DotCr | At::Crs(_), _) => false,
@@ -120,8 +120,8 @@ impl Decoder {
         }
     }
 
-    /// Copies octets and CRLFs that need no change, in one run; says how many. `input` begins with
-    /// an octet that stands for itself.
+    /// Copies octets and CRLFs that need no change, in one run, and returns their number. `input` begins with an octet
+    /// that has no special meaning.
     fn copy_lines(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
         let mut from = 0;
         let run = loop {
@@ -147,7 +147,7 @@ impl Decoder {
         run
     }
 
-    /// One octet where it may need care; says whether it ended the data.
+    /// Processes one octet that may have a special meaning. Returns whether it ended the data.
     fn step(&mut self, octet: u8, out: &mut Vec<u8>) -> bool {
         match (self.at, octet) {
             (At::DotCr, b'\n') => {
@@ -193,16 +193,16 @@ impl Decoder {
     }
 }
 
-/// Makes of content what a client sends after DATA, its end included.
+/// Encodes content to the octets that a client sends after DATA, with the end of data.
 #[derive(Debug)]
 pub struct Stuffer {
     behind: Behind,
 }
 
-/// What the content so far ends in.
+/// The end of the content so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
-    /// CRLF, or nothing yet: the DATA command's own.
+    /// CRLF, that of the DATA command if there is no content yet.
     Crlf,
     Lf,
     Cr,
@@ -216,15 +216,15 @@ impl Default for Stuffer {
 }
 
 impl Stuffer {
-    /// At the start of content.
+    /// Returns a stuffer for the start of content.
     pub fn new() -> Self {
         Stuffer { behind: Behind::Crlf }
     }
 
     /// Appends `content` to `out` with every dot at a line start doubled.
     ///
-    /// Content is normalised; should a bare LF be in it all the same, a dot behind it is doubled
-    /// too, lest a sloppy server takes it for the end.
+    /// Content is normalised. If a bare LF is in it nevertheless, a dot after it is doubled too, so that a careless
+    /// server does not take it for the end of data.
     pub fn push(&mut self, content: &[u8], out: &mut Vec<u8>) {
         if matches!(self.behind, Behind::Crlf | Behind::Lf) && content.first() == Some(&b'.') {
             out.push(b'.');
@@ -249,7 +249,7 @@ impl Stuffer {
         };
     }
 
-    /// Appends CRLF if the content did not end in one, then the end of data.
+    /// Appends CRLF if the content did not end in it, and then the end of data.
     pub fn finish(self, out: &mut Vec<u8>) {
         if self.behind != Behind::Crlf {
             out.extend_from_slice(b"\r\n");

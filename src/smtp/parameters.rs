@@ -1,10 +1,10 @@
 //! The parameters of MAIL and RCPT, read by the server and written by clients.
 //!
-//! Promises, reading: every parameter that EHLO announces is checked and kept; none may stand twice; one
-//! that is not known is refused, never skipped, since the client relies on what it asks for.
-//! AUTH= is checked and ignored (RFC 4954 5: we vouch for nobody).
+//! Promises of reading: every parameter that EHLO announces is checked and kept; none may occur twice; an unknown one is
+//! refused and never skipped, since the client relies on it. AUTH= is checked and ignored (RFC 4954 5), since we do not
+//! trust what it says.
 //!
-//! Promises, writing: a parameter stays one; a value that cannot be one is left out.
+//! Promises of writing: a parameter is one word; a value that would break this is left out.
 //!
 //! Not here: whether the server understands a parameter (`client.rs`).
 //!
@@ -19,10 +19,10 @@ const MAX_ENVID_OCTETS: usize = 100;
 /// RFC 3461 5.4.
 const MAX_ORCPT_OCTETS: usize = 500;
 
-/// What MAIL may ask for.
+/// The parameters of MAIL.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MailParameters {
-    /// SIZE=, in octets; more than fit the type counts as the largest that does.
+    /// SIZE=, in octets; a number too large for the type becomes the largest possible one.
     pub(super) size: Option<u64>,
     pub(super) body: Option<Body>,
     pub(super) smtputf8: Option<()>,
@@ -31,7 +31,7 @@ pub(super) struct MailParameters {
     auth: Option<()>,
 }
 
-/// What RCPT may ask for.
+/// The parameters of RCPT.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RcptParameters {
     pub(super) notify: Option<Notify>,
@@ -72,7 +72,7 @@ impl RcptParameters {
     }
 }
 
-/// Appends what MAIL asks for by the DSN extension.
+/// Appends the DSN parameters of MAIL.
 pub(super) fn push_mail_dsn(line: &mut String, ret: Option<Ret>, envid: Option<&str>) {
     let ret = ret.map(|ret| match ret {
         Ret::Full => "FULL",
@@ -82,7 +82,7 @@ pub(super) fn push_mail_dsn(line: &mut String, ret: Option<Ret>, envid: Option<&
     push(line, "ENVID", envid);
 }
 
-/// Appends what RCPT asks for by the DSN extension.
+/// Appends the DSN parameters of RCPT.
 pub(super) fn push_rcpt_dsn(line: &mut String, recipient: &Recipient) {
     push(line, "NOTIFY", notify_value(recipient.notify).as_deref());
     push(line, "ORCPT", recipient.orcpt.as_deref());
@@ -112,7 +112,7 @@ fn parameters(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     words.map(|word| word.split_once('=').map_or((word, None), |(keyword, value)| (keyword, Some(value))))
 }
 
-/// Fills `slot`, unless the value was malformed or the parameter stood before.
+/// Stores `value` in `slot`; an error if it is malformed or if the parameter occurred before.
 fn once<T>(slot: &mut Option<T>, value: Option<T>, keyword: &'static str) -> Result<(), BadCommand> {
     if slot.is_some() {
         return Err(BadCommand::DuplicateParameter(keyword));
@@ -168,7 +168,7 @@ fn notify(value: &str) -> Option<Notify> {
     Some(Notify::On { success, failure, delay })
 }
 
-/// `addr-type;xtext`; a UTF-8 address is kept in its ASCII form, which every relay may be given.
+/// Parses `addr-type;xtext`. A UTF-8 address is kept in its ASCII form, which may be sent to every relay.
 fn orcpt(value: &str) -> Option<Box<str>> {
     let (kind, address) = value.split_once(';')?;
     let is_kind =

@@ -1,15 +1,15 @@
-//! The path of a MAIL or RCPT command: what stands between `:` and the parameters.
+//! Parses the path of a MAIL or RCPT command, which stands between `:` and the parameters.
 //!
-//! Promises: a path that is read is an [`Address`] or `<>`, and so safe wherever addresses go.
-//! What scripts get wrong and everybody accepts is accepted: spaces behind the colon, no brackets.
+//! Promises: a parsed path is an [`Address`] or `<>`, and so is safe wherever addresses are used.
+//! Common mistakes of scripts are accepted, as by all servers: spaces after the colon, no brackets.
 //! A source route is dropped (RFC 5321 4.1.1.3, appendix C).
 //!
-//! Not here: what an address may hold (`envelope.rs`), completing a bare one (`message/`).
+//! Not here: the syntax of an address (`envelope/address.rs`), completing a bare one (`message/`).
 
 use crate::envelope::address::find_outside_quotes;
 use crate::envelope::{Address, BadAddress, ReversePath};
 
-/// The path that `text` begins with and what follows it.
+/// Returns the reverse-path at the start of `text`, and the text after it.
 pub(super) fn reverse(text: &str) -> Result<(ReversePath, &str), BadAddress> {
     match split(text)? {
         ("", rest) => Ok((ReversePath::Null, rest)),
@@ -17,7 +17,7 @@ pub(super) fn reverse(text: &str) -> Result<(ReversePath, &str), BadAddress> {
     }
 }
 
-/// The path that `text` begins with, a mailbox, and what follows it.
+/// Returns the mailbox of a recipient at the start of `text`, and the text after it.
 pub(super) fn forward(text: &str) -> Result<(Address, &str), BadAddress> {
     let (path, rest) = split(text)?;
     let address = mailbox(path)?;
@@ -52,7 +52,7 @@ fn find(text: &str, wanted: &[char]) -> Option<usize> {
     find_outside_quotes(text, wanted).ok().flatten()
 }
 
-/// `@a.example,@b.example:ann@example.org` without all that stands before the colon.
+/// Removes a source route: `@a.example,@b.example:ann@example.org` becomes `ann@example.org`.
 fn without_route(path: &str) -> Result<&str, BadAddress> {
     if !path.starts_with('@') {
         return Ok(path);

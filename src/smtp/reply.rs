@@ -1,13 +1,13 @@
-//! A reply: what the server says, and what the client makes of it.
+//! A reply, as the server writes it and the client reads it.
 //!
-//! Promises: a [`Reply`] can be put on the wire, on a log line and into a DSN as it stands.
+//! Promises: a [`Reply`] can be sent, logged and put into a DSN as it is.
 //! 1. Its code has three digits and begins with 2, 3, 4 or 5.
-//! 2. It has at least one line, and no line holds a control character or a line break: whatever
-//!    a peer sent, such octets and those that are no UTF-8 were written as `\xNN`.
-//! 3. Its enhanced status, where it has one, is of the class that the code's first digit names.
+//! 2. It has at least one line, and no line contains a control character or a line break: such octets from a peer, and
+//!    those that are not UTF-8, are replaced by `\xNN`.
+//! 3. Its enhanced status, if it has one, has the class of the first digit of the code.
 //!
-//! Not here: how one is read (`reply/reading.rs`), what a reply means for a message (`relay/verdict.rs`), which
-//! one the server gives (`session/`).
+//! Not here: parsing a reply (`reply/reading.rs`), its meaning for a message (`relay/verdict.rs`), the choice of a reply
+//! by the server (`session/`).
 //!
 //! RFC 5321 4.2, RFC 2034 (enhanced status), RFC 3463.
 
@@ -19,20 +19,20 @@ use crate::status::{Status, StatusClass};
 
 pub use reading::{BadReply, ReplyReader};
 
-/// First digit of a reply code (RFC 5321 4.2.1); SMTP has no 1xx.
+/// The first digit of a reply code (RFC 5321 4.2.1). SMTP has no 1xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// 2xx: done.
+    /// 2xx: success.
     Positive,
-    /// 3xx: go on, more is wanted.
+    /// 3xx: the server waits for more.
     Intermediate,
-    /// 4xx: not now.
+    /// 4xx: a failure for now.
     Transient,
-    /// 5xx: never, as it stands.
+    /// 5xx: a failure for good.
     Permanent,
 }
 
-/// One reply: a code, mostly an enhanced status, and lines of text.
+/// One reply: a code, usually an enhanced status, and lines of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
@@ -41,18 +41,18 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// `code status text`; `status` is of the class that `code` begins with.
+    /// Returns the reply `code status text`. The class of `status` must fit `code`.
     pub fn new(code: u16, status: Status, text: impl Into<String>) -> Self {
         debug_assert!(fits(code, status), "{code} {status}");
         Reply { status: Some(status), ..Reply::bare(code, text) }
     }
 
-    /// `code text`, for the replies that have no enhanced status: greeting, HELO and EHLO, 354, 334.
+    /// Returns the reply `code text`, for replies that have no enhanced status: greeting, HELO and EHLO, 354, 334.
     pub fn bare(code: u16, text: impl Into<String>) -> Self {
         Reply::multiline(code, vec![text.into()])
     }
 
-    /// Several lines without an enhanced status, as EHLO is answered.
+    /// Returns a reply of several lines without an enhanced status, as for EHLO.
     pub fn multiline(code: u16, lines: Vec<String>) -> Self {
         debug_assert!((200..600).contains(&code), "{code}");
         let mut lines: Vec<String> = lines.into_iter().map(printable).collect();
@@ -62,12 +62,12 @@ impl Reply {
         Reply { code, status: None, lines }
     }
 
-    /// The three digits.
+    /// Returns the code of three digits.
     pub fn code(&self) -> u16 {
         self.code
     }
 
-    /// What the first digit says.
+    /// Returns the meaning of the first digit.
     pub fn severity(&self) -> Severity {
         match self.code / 100 {
             2 => Severity::Positive,
@@ -77,17 +77,17 @@ impl Reply {
         }
     }
 
-    /// The enhanced status, if there is one and its class fits the code.
+    /// Returns the enhanced status, if there is one and its class fits the code.
     pub fn status(&self) -> Option<Status> {
         self.status
     }
 
-    /// The lines of text, without codes and without enhanced status.
+    /// Returns the lines of text, without code and enhanced status.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
 
-    /// Appends the reply as it goes on the wire, the enhanced status on every line (RFC 2034 4).
+    /// Appends the reply as it is sent, with the enhanced status on every line (RFC 2034 4).
     pub fn encode(&self, out: &mut Vec<u8>) {
         let status = self.status.map(|status| status.to_string()).unwrap_or_default();
         for (index, line) in self.lines.iter().enumerate() {
@@ -105,15 +105,14 @@ impl Reply {
         }
     }
 
-    /// A whole reply from the front of `input`, and how many octets it took; `None` while its end
-    /// has not come.
+    /// Parses a reply at the start of `input`. Returns it with its number of octets; `None` if it is not complete yet.
     pub fn parse(input: &[u8]) -> Result<Option<(Reply, usize)>, BadReply> {
         let (octets, reply) = ReplyReader::default().take(input)?;
         Ok(reply.map(|reply| (reply, octets)))
     }
 }
 
-/// On one line, `250 2.0.0 first line second line`: what logs and DSNs quote.
+/// Displays on one line, `250 2.0.0 first line second line`, for logs and DSNs.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;

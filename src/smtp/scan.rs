@@ -1,14 +1,12 @@
-//! Looking for an octet in a run of octets, as fast as content comes in.
-//!
-//! Not here: what is done with what was found (`dot.rs`, `session/line.rs`).
+//! A fast search for an octet, for content and lines.
 
-/// How many octets are looked at together: wide enough for any vector register of today.
+/// The number of octets that are compared together: enough for the vector registers of current processors.
 const BLOCK_OCTETS: usize = 32;
 
-/// Where the first octet stands that is `wanted`.
+/// Returns the position of the first octet that is `wanted`.
 ///
-/// A block is looked at without leaving it early, so that the compiler can do it in a few wide
-/// instructions; only the block that holds an octet wanted is searched one by one.
+/// All octets of a block are compared without an early exit, so that the compiler can use a few wide instructions. Only a
+/// block that contains a wanted octet is searched one by one.
 pub(super) fn find(octets: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let (blocks, tail) = octets.as_chunks::<BLOCK_OCTETS>();
     for (index, block) in blocks.iter().enumerate() {

@@ -1,13 +1,13 @@
-//! xtext: how ENVID and ORCPT write what a command line cannot hold as it is.
+//! xtext: the encoding in ENVID and ORCPT for characters that a command line cannot contain.
 //!
-//! Promises: what is accepted here is ASCII, without spaces, and decodes to printable characters
-//! alone, so that a DSN may show it decoded without gaining a line.
+//! Promises: a value that is accepted here is ASCII without spaces, and decodes to printable characters only, so that a
+//! DSN may show it decoded without a line break in it.
 //!
 //! RFC 3461 4 (xtext), RFC 6533 3 (the form for UTF-8 addresses).
 
 use std::fmt::Write as _;
 
-/// Whether `value` is xtext that decodes to printable ASCII and spaces.
+/// Returns whether `value` is xtext that decodes to printable ASCII and spaces.
 pub(super) fn is_printable(value: &str) -> bool {
     let mut octets = value.bytes();
     while let Some(octet) = octets.next() {
@@ -27,7 +27,7 @@ fn decoded_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     Some(hex_digit(high?)? << 4 | hex_digit(low?)?)
 }
 
-/// RFC 3461 4 has upper case digits only, and a relay may hold us to it.
+/// Decodes a hexadecimal digit. RFC 3461 4 allows upper case only, and a relay may insist on it.
 fn hex_digit(octet: u8) -> Option<u8> {
     match octet {
         b'0'..=b'9' => Some(octet - b'0'),
@@ -36,8 +36,8 @@ fn hex_digit(octet: u8) -> Option<u8> {
     }
 }
 
-/// The address of an ORCPT of type `utf-8`, all ASCII: characters beyond it become `\x{…}`, which
-/// every relay may be given (RFC 6533 3). `None` if it is malformed.
+/// Converts the address of an ORCPT of type `utf-8` to ASCII: other characters become `\x{…}`, which may be sent to every
+/// relay (RFC 6533 3). Returns `None` if the address is malformed.
 pub(super) fn ascii_form(address: &str) -> Option<String> {
     let mut ascii = String::with_capacity(address.len());
     let mut rest = address;
@@ -59,7 +59,7 @@ pub(super) fn ascii_form(address: &str) -> Option<String> {
     Some(ascii)
 }
 
-/// The length of the `\x{…}` that `text` begins with.
+/// Returns the length of the `\x{…}` at the start of `text`; `None` if it is malformed.
 fn embedded_character(text: &str) -> Option<usize> {
     let (digits, _) = text.strip_prefix("\\x{")?.split_once('}')?;
     let well_formed =

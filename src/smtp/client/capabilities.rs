@@ -1,22 +1,21 @@
-//! What a server offers in its reply to EHLO.
+//! The extensions that a server offers in its reply to EHLO.
 //!
-//! Promises: keywords are read whatever their case and order; an unknown or malformed line offers
-//! nothing and breaks nothing; what is offered before TLS is dropped with this value and asked again
-//! after it.
+//! Promises: case and order of the keywords do not matter; an unknown or malformed line offers nothing and does no harm;
+//! offers before TLS are dropped with this value, since EHLO is sent again after the handshake.
 //!
-//! Not here: what is made of an offer (`client.rs`; `relay/sasl.rs`, `relay/opening.rs`). CHUNKING is not used.
+//! Not here: the use of an offer (`client.rs`; `relay/sasl.rs`, `relay/opening.rs`). CHUNKING is not used.
 //!
 //! RFC 5321 4.1.1.1, RFC 1870 (SIZE), RFC 2920 (PIPELINING), RFC 3207 (STARTTLS), RFC 3461 (DSN),
 //! RFC 4954 (AUTH), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8).
 
 use crate::smtp::reply::Reply;
 
-/// The offers nullmta makes use of.
+/// The extensions that nullmta uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
     /// SIZE: a `SIZE=` parameter is understood.
     pub(crate) size: bool,
-    /// The largest message taken, in octets; `None` where the server states no fixed limit.
+    /// The largest message that the server accepts, in octets; `None` if it states no fixed limit.
     pub(crate) size_limit: Option<u64>,
     /// `BODY=8BITMIME` is understood.
     pub(crate) eight_bit_mime: bool,
@@ -28,12 +27,12 @@ pub(crate) struct Capabilities {
     pub(crate) pipelining: bool,
     /// TLS may be started.
     pub(crate) starttls: bool,
-    /// SASL mechanisms, upper case, in the server's order, each once.
+    /// The SASL mechanisms in upper case, in the order of the server, each once.
     pub(crate) auth: Vec<String>,
 }
 
 impl Capabilities {
-    /// What our own session offers to a file: what parameters of an envelope need.
+    /// The extensions that our own session offers to a file: those that parameters of an envelope need.
     pub(crate) const OURS: Capabilities = Capabilities {
         size: false,
         size_limit: None,
@@ -45,7 +44,7 @@ impl Capabilities {
         auth: Vec::new(),
     };
 
-    /// Reads a positive reply to EHLO; its first line is the server's name.
+    /// Returns the extensions in a positive reply to EHLO, whose first line is the name of the server.
     pub(crate) fn from_ehlo(reply: &Reply) -> Self {
         let mut offered = Capabilities::default();
         for line in reply.lines().iter().skip(1) {

@@ -1,13 +1,13 @@
-//! Reading a reply, however odd: the code decides, the text is only quoted.
+//! Parses a reply, even an odd one: only the code decides, the text is just quoted.
 //!
 //! Promises:
-//! 1. A reply is taken for one if its first line begins with three digits, the first of them from 2 to 5, whatever
-//!    follows: nothing, a tab, or words at once. Within a reply, a line without a code belongs to its text.
-//! 2. It ends with the first line that has a code and no hyphen behind it; where the codes of its lines differ,
-//!    the last one counts.
-//! 3. Memory is bounded: of a reply [`KEPT_LINES`] lines are kept, of a line [`KEPT_OCTETS`] of text, in whole
-//!    characters; the rest is read and forgotten.
-//! 4. However the octets come in, the same reply comes of them.
+//! 1. It is a reply if the first line begins with three digits, the first of them from 2 to 5, whatever follows: nothing,
+//!    a tab, or text without a space. Within a reply, a line without a code belongs to the text.
+//! 2. It ends with the first line that has a code without a hyphen after it. If the codes of its lines differ, the last
+//!    one counts.
+//! 3. Memory is bounded: at most [`KEPT_LINES`] lines of a reply are kept, and [`KEPT_OCTETS`] octets of the text of a
+//!    line, in whole characters. The rest is read and discarded.
+//! 4. The result does not depend on the pieces in which the octets arrive.
 //!
 //! Fails: with a [`BadReply`], which says nothing about a message, where octets do not begin as a reply does, or
 //! go on beyond [`MAX_LINE_OCTETS`] a line and [`MAX_REPLY_OCTETS`] in all. [`ReplyReader::cut_off`] tells what
@@ -21,28 +21,28 @@ use super::{Reply, fits, push_printable};
 use crate::smtp::scan;
 use crate::status::Status;
 
-/// The longest reply line read, its line end included.
+/// The longest line of a reply, in octets, with its line end.
 pub const MAX_LINE_OCTETS: usize = 64 * 1024;
 
-/// The longest reply read, in all its lines.
+/// The longest reply, in octets, with all its lines.
 pub const MAX_REPLY_OCTETS: usize = 1024 * 1024;
 
-/// How much of a line's text is kept.
+/// The most octets of the text of a line that are kept.
 pub const KEPT_OCTETS: usize = 1024;
 
-/// How many lines of a reply are kept.
+/// The most lines of a reply that are kept.
 pub const KEPT_LINES: usize = 64;
 
-/// How much of a line is held until its end has come: code, separator, more text than is kept, so that no
-/// character that is cut off here is among it.
+/// The most octets of an incomplete line that are kept: code, separator, and more text than [`KEPT_OCTETS`], so that a
+/// character which is cut off here is never among the text that is kept.
 const HELD_OCTETS: usize = 4 + KEPT_OCTETS + 4;
 
-/// Why octets from a server are no reply.
+/// The reason why octets from a server are not a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadReply {
     /// They do not begin with a code.
     NotAReply,
-    /// They do not end.
+    /// They are too long, and may never end.
     TooLong,
 }
 
@@ -57,23 +57,23 @@ impl fmt::Display for BadReply {
 
 impl std::error::Error for BadReply {}
 
-/// A reply of which a part has come.
+/// A parser that gets a reply piece by piece.
 #[derive(Clone, Debug, Default)]
 pub struct ReplyReader {
-    /// The code of the last whole line that had one.
+    /// The code of the last complete line that had one.
     code: Option<u16>,
     /// The first status that fits the code of its line.
     status: Option<Status>,
     lines: Vec<String>,
-    /// The beginning of the line that is not whole yet.
+    /// The start of the line that is not complete yet.
     line: Vec<u8>,
     line_octets: usize,
     reply_octets: usize,
 }
 
 impl ReplyReader {
-    /// Takes octets from the front of `input`: how many they were, and the reply if it is whole. Lines
-    /// may end in a bare LF. After an error nothing more can be read.
+    /// Reads octets at the start of `input`. Returns their number, and the reply if it is complete. A line may end in a
+    /// bare LF. After an error, the parser must not be used again.
     pub fn take(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), BadReply> {
         let mut taken = 0;
         while taken < input.len() {
@@ -89,10 +89,10 @@ impl ReplyReader {
         Ok((taken, None))
     }
 
-    /// The reply that there is when nothing more will come, if as much as a code has; begins anew.
+    /// Returns the reply so far, when no more octets will come; `None` if there is not even a code. Then starts anew.
     pub fn cut_off(&mut self) -> Option<Reply> {
         if !self.line.is_empty() {
-            // What is no line of a reply adds nothing to it.
+            // If this is not a line of a reply, it adds nothing to it.
             let _ = self.end_line();
         }
         let ReplyReader { code, status, lines, .. } = std::mem::take(self);
@@ -115,7 +115,7 @@ impl ReplyReader {
         Ok(())
     }
 
-    /// Whether the line that has come to its end was the last one.
+    /// Processes a complete line. Returns whether it was the last one of the reply.
     fn end_line(&mut self) -> Result<bool, BadReply> {
         let line = std::mem::take(&mut self.line);
         self.line_octets = 0;
@@ -130,7 +130,7 @@ impl ReplyReader {
         Ok(is_last)
     }
 
-    /// Adds a line. The first status counts: some servers give it on one line only.
+    /// Adds a line to the reply. The first enhanced status counts, since some servers give it on one line only.
     fn push_line(&mut self, code: u16, text: &str) {
         let (status, text) = match Status::split_from(text).filter(|(status, _)| fits(code, *status)) {
             Some((status, rest)) => (Some(status), rest),
@@ -143,13 +143,13 @@ impl ReplyReader {
     }
 }
 
-/// Whether a line may be the first one of a reply, as far as it has come.
+/// Returns whether `line`, which may be incomplete, can be the first one of a reply.
 fn may_begin_a_reply(line: &[u8]) -> bool {
     let begins = line.first().is_none_or(|first| (b'2'..=b'5').contains(first));
     begins && line.iter().take(3).all(u8::is_ascii_digit)
 }
 
-/// The code, whether this is the last line, and the text.
+/// Splits a line into its code, whether it is the last one, and its text.
 fn split_code(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (code, rest) = line.split_first_chunk::<3>().filter(|(code, _)| may_begin_a_reply(*code))?;
     let code = code.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
@@ -166,7 +166,7 @@ fn trim_carriage_returns(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// A peer's octets as text that [`Reply`] may hold: the first [`KEPT_OCTETS`] of it, in whole characters.
+/// Converts octets from a peer to text for a [`Reply`]: the first [`KEPT_OCTETS`] of it, in whole characters.
 fn decoded(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len());
     let mut kept = 0;

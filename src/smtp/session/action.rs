@@ -1,7 +1,7 @@
-//! What passes between a session and its shell: actions one way, proof or refusal the other.
+//! The types between a session and its shell: actions for the shell, and its answers, a proof or a refusal.
 //!
-//! Promises: 250 to a message can only be had with a [`Durable`] proof; every [`Refusal`] has one
-//! reply, made here. Printing an action shows neither content nor secrets.
+//! Promises: 250 to a message needs a [`Durable`] proof; every [`Refusal`] has exactly one reply, which is made here.
+//! Printing an action shows neither content nor secrets.
 
 use std::fmt;
 
@@ -9,32 +9,32 @@ use super::{error, shutting_down};
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
 
-/// Proof that a message is on stable storage, without which no 250 is said to it. The spool's
-/// `Committed` is one; the sink's Maildir has its own.
+/// Proof that a message is on stable storage. Without it, the reply to the message is never 250. `Committed` of the spool
+/// is one; the sink has its own.
 pub trait Durable {
-    /// What the client is told to ask for later.
+    /// Returns the id of the message for the reply to the client.
     fn queue_id(&self) -> String;
 }
 
-/// Why the shell does not take a message.
+/// The reason why the shell does not accept a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No space for it: 452 4.3.1.
+    /// There is no space for it: 452 4.3.1.
     NoRoom,
-    /// The disk fails: 451 4.3.0.
+    /// The disk, or another part of this host, fails: 451 4.3.0.
     LocalTrouble,
-    /// Too many Received fields: 554 5.4.6.
+    /// It has too many Received fields: 554 5.4.6.
     MailLoop,
-    /// The header section is too large: 552 5.3.4.
+    /// Its header section is too large: 552 5.3.4.
     HeaderTooLarge,
-    /// 421 4.3.2.
+    /// The daemon is stopping: 421 4.3.2.
     ShuttingDown,
-    /// Any other, in the shell's words.
+    /// Another reason, with the reply of the shell.
     Other(Reply),
 }
 
 impl Refusal {
-    /// What the client is told.
+    /// Returns the reply to the client.
     pub fn reply(self) -> Reply {
         match self {
             Refusal::NoRoom => error(452, 3, 1, "insufficient system storage"),
@@ -47,57 +47,56 @@ impl Refusal {
     }
 }
 
-/// What a reply answers. Only the session knows: the octets that an action consumed may be a command, or may be the
-/// last piece of a message that begins like one.
+/// The thing that a reply answers. Only the session can tell: the octets that an action consumed may be a command, or the
+/// last piece of a message that looks like one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// The command line that this action consumed.
     Command,
-    /// A line that is no command: a response of AUTH, or the end of a line that is too long.
+    /// A line that is not a command: a response in AUTH, or the end of a line that is too long.
     Line,
-    /// A chunk (BDAT) that does not end its message, or that no transaction wanted.
+    /// A chunk (BDAT) that does not end its message, or that was sent outside a transaction.
     Chunk,
-    /// The content of a message: it is whole, or nothing more of it is wanted.
+    /// The content of a message, which is complete or was given up.
     EndOfData,
 }
 
-/// What the shell is to do next.
+/// The next thing that the shell must do.
 #[derive(PartialEq, Eq)]
 pub enum Action {
-    /// Nothing more can be done with what was given: write what was held back, and bring more
-    /// octets behind those that were not consumed.
+    /// Send the replies that were held back, and read more octets after those that were not consumed.
     Wait,
-    /// Content that nobody wants was read and dropped. There is nothing to do, but the client is not idle.
+    /// Do nothing. Content of a refused message was read and dropped, so the client is not idle.
     Skipped,
-    /// Write this; it may be held back until `Wait` (pipelining).
+    /// Send this reply; it may be held back until `Wait` (pipelining).
     Reply(Answered, Reply),
-    /// DATA or the first BDAT was accepted so far: open an intake, then call `opened` or `not_opened`.
+    /// Open an intake for a message, then call `opened` or `not_opened`. DATA or the first BDAT was valid.
     Open(Box<Envelope>),
-    /// Decoded octets for the open intake; call `content_failed` if they could not be taken.
+    /// Write these decoded octets to the open intake; call `content_failed` if that fails.
     Content(Vec<u8>),
-    /// The content is whole: commit, then call `committed` or `refused`.
+    /// Commit the message, whose content is complete, then call `committed` or `refused`.
     Commit,
-    /// The open intake is void; no reply is owed by the shell.
+    /// Discard the open intake. The shell sends no reply for it.
     Discard {
-        /// The reply that will follow at the end of the content; `None`: the client itself gave the message up.
+        /// The reply that will follow at the end of the content; `None` if the client itself gave the message up.
         refusal: Option<Reply>,
     },
-    /// Write the reply, flush, do the handshake, then call `tls_started`. What the shell has read
-    /// by then and not yet shown is plaintext that must not be kept: close instead.
+    /// Send the reply, flush, do the handshake, then call `tls_started`. If the shell has already read octets that the
+    /// session has not seen, they are plaintext and must not be used: close instead.
     StartTls(Reply),
     /// Begin a SASL exchange, then call `auth_challenge`, `auth_succeeded` or `auth_failed`.
     AuthStart {
-        /// As it stands in the policy.
+        /// The mechanism as it is written in the policy.
         mechanism: String,
-        /// Decoded; empty for `=`.
+        /// The decoded initial response; empty for `=`.
         initial_response: Option<Vec<u8>>,
     },
-    /// The answer to the challenge, decoded; then as for `AuthStart`, but that the reply answers a
-    /// [`Answered::Line`]. A `Reply` in its place means that the client broke the exchange off.
+    /// Process the decoded response to the challenge, then call the same methods as for `AuthStart`; the reply then
+    /// answers an [`Answered::Line`]. A `Reply` in place of this action means that the client cancelled the exchange.
     AuthResponse(Vec<u8>),
-    /// ETRN: write the reply and ask the queue to probe the relay.
+    /// Send the reply to ETRN, and ask the queue to probe the relay.
     ProbeRelay(Reply),
-    /// Write, flush, close.
+    /// Send the reply, flush, and close the connection.
     Close(Answered, Reply),
 }
 

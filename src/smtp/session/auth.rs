@@ -1,7 +1,7 @@
-//! AUTH: the frame around a SASL exchange, which itself is the shell's.
+//! The AUTH command. The SASL exchange itself is done by the shell.
 //!
-//! Promises: one exchange succeeds per session, outside transactions, and where the policy wants
-//! TLS, in TLS. After [`MAX_AUTH_FAILURES`] the next AUTH ends the session. Responses are strict base64.
+//! Promises: at most one exchange succeeds per session, outside transactions, and only within TLS if the policy requires
+//! it. After [`MAX_AUTH_FAILURES`] the next AUTH ends the session. Responses are strict base64.
 //!
 //! Not here: mechanisms, users, passwords (`sink/auth.rs`; the daemon offers no AUTH).
 //!
@@ -15,7 +15,7 @@ use super::{Action, Answered, Durable, Session, error, say_hello_first};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
-/// So many guesses a session has.
+/// The number of failed attempts that a session may make.
 const MAX_AUTH_FAILURES: u32 = 3;
 
 impl<P: Durable> Session<P> {
@@ -57,7 +57,7 @@ impl<P: Durable> Session<P> {
         Err(refusal)
     }
 
-    /// A line that is to answer a challenge.
+    /// Processes the line with which the client answers a challenge.
     pub(super) fn auth_response(&mut self, line: &[u8]) -> Action {
         let response = BASE64.decode(line);
         self.state = if response.is_ok() { State::ExpectAuthVerdict } else { State::ExpectMail };
@@ -75,32 +75,33 @@ impl<P: Durable> Session<P> {
         self.answer_to(Answered::Line, error(500, 5, 6, "authentication line too long"))
     }
 
-    /// SASL wants more: the 334 that says so.
+    /// Tells the session that SASL sends a challenge. Returns the 334 reply with it.
     pub fn auth_challenge(&mut self, challenge: &[u8]) -> Reply {
         self.state = State::ExpectAuthResponse;
         Reply::bare(334, BASE64.encode(challenge))
     }
 
-    /// `user` is who the client said it is.
+    /// Tells the session that the client has authenticated as `user`. Returns the reply.
     pub fn auth_succeeded(&mut self, user: &str) -> Reply {
         self.client.user = Some(user.to_owned());
         self.state = State::ExpectMail;
         Reply::new(235, Status::success(7, 0), "authentication succeeded")
     }
 
-    /// Wrong password, unknown user, broken exchange: the client is told no more than that it failed.
+    /// Tells the session that the exchange failed. The returned reply does not say whether the user, the password or the
+    /// exchange was wrong.
     pub fn auth_failed(&mut self) -> Reply {
         self.auth_failures += 1;
         self.state = State::ExpectMail;
         error(535, 7, 8, "authentication failed")
     }
 
-    /// Whether EHLO announces AUTH.
+    /// Returns whether EHLO announces AUTH.
     pub(super) fn offers_auth(&self) -> bool {
         !self.policy.auth.is_empty() && (self.client.tls || !self.policy.auth_requires_tls)
     }
 
-    /// Whether the policy wants an authentication that has not been.
+    /// Returns whether the policy requires authentication and the client has not authenticated.
     pub(super) fn lacks_auth(&self) -> bool {
         self.policy.auth_required && self.client.user.is_none()
     }

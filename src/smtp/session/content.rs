@@ -1,9 +1,9 @@
-//! DATA, BDAT and the octets behind them.
+//! DATA, BDAT, and the content after them.
 //!
-//! Promises: content is read to its real end whatever becomes of the message, so that none of it is
-//! ever taken for commands. A message that grows over `max_message_size` is given up at once
-//! (`Discard`) and refused at its end; one with a chunk refused is over with that chunk.
-//! Runs of octets are copied once, not looked at one by one (see `dot.rs`).
+//! Promises: content is read to its real end, even if the message is refused, so that none of it is ever taken for
+//! commands. A message that becomes larger than `max_message_size` is given up at once (`Discard`) and refused at its
+//! end; if a chunk is refused, its message ends with that chunk. Runs of octets are copied once, and not processed one
+//! by one (`dot.rs`).
 //!
 //! RFC 5321 4.1.1.4 (DATA), RFC 3030 (BDAT), RFC 1870 (SIZE).
 
@@ -13,27 +13,27 @@ use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::{Decoder, LineEnd};
 use crate::smtp::reply::Reply;
 
-/// The content of one message on its way in.
+/// The transfer of the content of one message.
 #[derive(Debug)]
 pub(super) struct Transfer {
     decoder: Decoder,
     bare_crs: BareCrs,
     extent: Extent,
-    /// Decoded so far.
+    /// The number of octets that were decoded so far.
     octets: u64,
-    /// SIZE=, or the first chunk's where that is more.
+    /// The value of SIZE=, or the size of the first chunk if that is larger.
     pub(super) declared_size: u64,
     pub(super) smtputf8: bool,
 }
 
-/// What is still to come.
+/// The part of the content that is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// All up to the end of data.
+    /// Everything up to the end of data.
     Dot,
-    /// So many octets of a chunk.
+    /// The remaining octets of a chunk.
     Chunk { remaining: u64, last: bool },
-    /// Nothing of this chunk.
+    /// Nothing of this chunk; another chunk may follow.
     ChunkRead,
     /// Nothing of this message.
     Whole,
@@ -71,7 +71,7 @@ impl Transfer {
         Transfer { extent: Extent::Chunk { remaining: octets, last }, ..self }
     }
 
-    /// Takes what belongs to the content from the front of `input`; says how many octets that was.
+    /// Reads the part of `input` that belongs to the content, and returns its number of octets.
     fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
         let taken = match self.extent {
             Extent::Dot => self.read_data(input, out),
@@ -124,7 +124,7 @@ impl<P: Durable> Session<P> {
         }
     }
 
-    /// `None`: there is nothing to say or do before the chunk is read.
+    /// Processes BDAT. Returns `None` if nothing has to be done before the chunk is read.
     pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Option<Action> {
         let limit = self.policy.max_message_size;
         if matches!(self.state, State::ExpectChunk(_))
@@ -151,8 +151,8 @@ impl<P: Durable> Session<P> {
         None
     }
 
-    /// The intake is open. Write the reply if there is one: 354 for DATA; to BDAT nothing is said
-    /// until the chunk is in.
+    /// Tells the session that the intake is open. Returns the reply to send: 354 for DATA; none for BDAT, which is
+    /// answered after the chunk.
     pub fn opened(&mut self) -> Option<Reply> {
         let transfer = self.state.take_transfer()?;
         let is_data = transfer.extent == Extent::Dot;
@@ -160,8 +160,8 @@ impl<P: Durable> Session<P> {
         is_data.then(|| Reply::bare(354, "end data with <CR><LF>.<CR><LF>"))
     }
 
-    /// There is no intake. For DATA the reply goes out in place of the 354; for BDAT the octets of
-    /// the chunk are read and dropped first, and `advance` gives the reply.
+    /// Tells the session that no intake was opened. Returns the reply to send in place of 354 for DATA; none for BDAT,
+    /// where the octets of the chunk are first read and dropped, and `advance` returns the reply.
     pub fn not_opened(&mut self, why: Refusal) -> Option<Reply> {
         let transfer = self.state.take_transfer()?;
         if transfer.extent == Extent::Dot {
@@ -172,25 +172,26 @@ impl<P: Durable> Session<P> {
         None
     }
 
-    /// The intake took no more and is void: the rest is read and dropped, then the refusal is said.
+    /// Tells the session that writing to the intake failed. The rest of the content is read and dropped, and then the
+    /// refusal is sent.
     pub fn content_failed(&mut self, why: Refusal) {
         self.refuse_at_end(why.reply());
     }
 
-    /// The message is on stable storage: the 250 that says so.
+    /// Tells the session that the message is on stable storage. Returns the 250 reply.
     pub fn committed(&mut self, proof: &P) -> Reply {
         self.state = self.between_transactions();
         (self.errors, self.junk_commands, self.surplus) = (0, 0, 0);
         ok(0, 0, format!("Ok: queued as {}", proof.queue_id()))
     }
 
-    /// The message was not taken, and nothing of it is kept: the reply that says so.
+    /// Tells the session that the message was not accepted, and nothing of it is kept. Returns the reply.
     pub fn refused(&mut self, why: Refusal) -> Reply {
         self.state = self.between_transactions();
         self.said(why.reply())
     }
 
-    /// Content for the open intake, or what its end leads to.
+    /// Processes content for the open intake, or its end.
     pub(super) fn content(&mut self, input: &[u8]) -> (usize, Action) {
         let State::ExpectContent(transfer) = &mut self.state else { return (0, Action::Wait) };
         let mut content = Vec::new();
@@ -219,7 +220,7 @@ impl<P: Durable> Session<P> {
         (taken, action)
     }
 
-    /// Content that nobody wants, or the reply at its end.
+    /// Processes content of a refused message, or its end, at which the reply is sent.
     pub(super) fn skip(&mut self, input: &[u8]) -> (usize, Action) {
         let State::Skip { transfer, answered, reply } = &mut self.state else { return (0, Action::Wait) };
         let taken = transfer.read(input, &mut Vec::new());
@@ -231,7 +232,7 @@ impl<P: Durable> Session<P> {
         (taken, self.answer_to(answered, reply))
     }
 
-    /// Wants nothing more of a message, whose intake is void.
+    /// Gives a message up: its intake is discarded, and `reply` follows at its end.
     fn give_up(&mut self, reply: Reply) -> Action {
         self.refuse_at_end(reply.clone());
         Action::Discard { refusal: Some(reply) }
@@ -247,7 +248,7 @@ impl<P: Durable> Session<P> {
         }
     }
 
-    /// The transaction at hand, if content may follow now.
+    /// Takes the current transaction, if content may follow now; else returns the reply to the command.
     fn take_transaction(&mut self) -> Result<CollectedEnvelope, Reply> {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::ExpectRecipient(transaction) if !transaction.envelope.recipients.is_empty() => {

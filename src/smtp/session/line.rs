@@ -1,42 +1,42 @@
-//! Command lines, cut out of what comes in.
+//! Splits the input into command lines.
 //!
-//! Promises: a line ends at its LF. One that is too long is read to its end and said to be so once,
-//! whatever pieces it comes in, and never more than [`MAX_UNCONSUMED_OCTETS`] are asked to be kept.
+//! Promises: a line ends at its LF. One that is too long is read to its end and reported once, in whatever pieces it
+//! arrives. The caller never needs to keep more than [`MAX_UNCONSUMED_OCTETS`].
 //!
-//! A bare LF ends a *command* line too, since scripts on this host do write it. That smuggles
-//! nothing: content is left only by CRLF `.` CRLF, whatever ended the command lines before it.
+//! A bare LF ends a *command* line too, since scripts on this host write it. This allows no smuggling: content ends only
+//! with CRLF `.` CRLF, whatever ended the command lines before it.
 //!
 //! RFC 5321 4.5.3.1.4 (512 octets, more for parameters), RFC 4954 4 (12288 for AUTH).
 
 use super::super::dot::LineEnd;
 use super::super::scan;
 
-/// The longest command line, line end included.
+/// The longest command line in octets, with its line end.
 const MAX_COMMAND_OCTETS: usize = 4096;
 
-/// The longest line of AUTH, line end included; no state asks for more to be kept.
+/// The longest line of AUTH in octets, with its line end. No state needs more unconsumed octets to be kept.
 pub const MAX_UNCONSUMED_OCTETS: usize = 12_288;
 
-/// Where the reader stands.
+/// The state of the reader.
 #[derive(Debug, Default)]
 pub(super) struct LineReader {
-    /// Within a line that is too long already.
+    /// Whether it is within a line that is already too long.
     overlong: bool,
 }
 
-/// What is at the front of the input.
+/// The line at the start of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InputLine<'a> {
-    /// No line end yet; so many octets of an overlong line need not be kept.
+    /// It has no line end yet. `dropped` octets belong to an overlong line, and need not be kept.
     Partial { dropped: usize },
-    /// The end of an overlong line.
+    /// It is the end of an overlong line.
     TooLong { octets: usize },
-    /// A line: its text without line end, and its octets with it.
+    /// It is complete: its text without the line end, and its number of octets with it.
     Whole { text: &'a [u8], octets: usize, end: LineEnd },
 }
 
 impl LineReader {
-    /// Reads a line from the front of `input`; `in_auth`: it is a response of SASL.
+    /// Reads a line at the start of `input`. `in_auth` says whether it is a response in SASL.
     pub(super) fn read<'a>(&mut self, input: &'a [u8], in_auth: bool) -> InputLine<'a> {
         let Some(line_feed) = scan::find(input, |octet| octet == b'\n') else {
             self.overlong |= input.len() >= limit(input, in_auth);

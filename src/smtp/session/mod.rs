@@ -1,22 +1,21 @@
-//! The server's side of a dialogue, without a socket: octets in, one [`Action`] at a time out.
+//! The server side of a dialogue, without a socket: the input is octets, the output is one [`Action`] at a time.
 //!
-//! The shell (`listener/`, the sink) calls [`Session::advance`] with all it has read and not yet
-//! seen consumed, does what the action says, and calls again, *until it says [`Action::Wait`]*, also
-//! when no input is left. Actions that ask something of the shell are answered by the method that they
-//! name, before the next `advance`. A reply whose code is 421, from wherever it comes, is the last:
-//! flush and close.
+//! The shell (`listener/`, the sink) calls [`Session::advance`] with all octets that were read and not yet consumed, does
+//! what the action says, and calls again *until the action is [`Action::Wait`]*, also when no input is left. An action
+//! that needs an answer from the shell names the method for it, which must be called before the next `advance`. A reply
+//! with code 421, whatever its origin, is the last one: the shell flushes and closes.
 //!
 //! Promises:
-//! 1. The actions do not depend on how the octets were cut; only `Content` comes in other pieces.
-//! 2. A command is never read out of content, nor content out of commands: end of data is
-//!    CRLF `.` CRLF, a chunk is as long as its BDAT said, refused content is read to its real end.
-//! 3. 250 to content is said for a [`Durable`] proof only.
-//! 4. The envelope lives in the state that needs it; RSET, EHLO and STARTTLS drop it whole.
-//! 5. Nothing said before TLS counts behind it, and nothing is taken from behind STARTTLS in plaintext.
-//! 6. Memory: one envelope, one state. The shell's buffer needs [`MAX_UNCONSUMED_OCTETS`].
+//! 1. The actions do not depend on the pieces in which the octets arrive, except that `Content` may be cut differently.
+//! 2. Content is never taken for a command, nor a command for content: the end of data is CRLF `.` CRLF, a chunk has the
+//!    length that its BDAT gave, and refused content is read to its real end.
+//! 3. 250 to content is sent only for a [`Durable`] proof.
+//! 4. The envelope is in the state that needs it; RSET, EHLO and STARTTLS drop it as a whole.
+//! 5. Nothing from before TLS counts after the handshake, and no plaintext after STARTTLS is accepted.
+//! 6. Memory: one envelope and one state. The buffer of the shell needs [`MAX_UNCONSUMED_OCTETS`].
 //!
-//! Fails: every trouble is a reply. Closing at any moment loses nothing that was acknowledged; an
-//! intake that is open then is void.
+//! Fails: every error is a reply. Closing at any moment loses nothing that was acknowledged; an intake that is open then
+//! must be discarded.
 //!
 //! Not here: timers, sockets, TLS, SASL (`listener/`); content beyond its line ends (`message/`).
 //!
@@ -44,22 +43,22 @@ use state::{SessionClient, State};
 pub use action::{Action, Answered, Durable, Refusal};
 pub use line::MAX_UNCONSUMED_OCTETS;
 
-/// What a listener offers and bears.
+/// The limits of a listener, and the extensions that it offers.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How we name ourselves.
+    /// The name that we give for this host.
     pub hostname: String,
-    /// The largest content taken, in octets, line ends counted as CRLF.
+    /// The largest content accepted, in octets, with line ends counted as CRLF.
     pub max_message_size: u64,
     /// The most recipients of one message.
     pub max_recipients: usize,
     /// Whether STARTTLS is offered.
     pub starttls: bool,
-    /// The mechanisms offered in EHLO; none: no AUTH.
+    /// The mechanisms that EHLO offers; AUTH is not offered if there are none.
     pub auth: Vec<String>,
-    /// AUTH is offered only within TLS.
+    /// Whether AUTH is offered only within TLS.
     pub auth_requires_tls: bool,
-    /// MAIL and ETRN are refused before AUTH.
+    /// Whether MAIL and ETRN are refused before AUTH.
     pub auth_required: bool,
     /// So many commands refused for good, with no message taken between them, end the session. A recipient beyond
     /// twice `max_recipients` counts as one: a client may learn the limit by its refusals, and no more.
@@ -76,7 +75,7 @@ const MAX_ERRORS: u32 = 20;
 const MAX_JUNK_COMMANDS: u32 = 100;
 
 impl Policy {
-    /// For clients of this host: neither STARTTLS nor AUTH.
+    /// Returns the policy for clients of this host, with neither STARTTLS nor AUTH.
     pub fn plain(hostname: impl Into<String>, max_message_size: u64, max_recipients: usize) -> Self {
         Policy {
             hostname: hostname.into(),
@@ -92,7 +91,7 @@ impl Policy {
     }
 }
 
-/// One session, from the greeting to the close. `P` is the proof it needs to say 250.
+/// One session, from the greeting to the close. `P` is the proof that it needs to reply 250.
 #[derive(Debug)]
 pub struct Session<P: Durable> {
     policy: Arc<Policy>,
@@ -110,7 +109,7 @@ pub struct Session<P: Durable> {
 }
 
 impl<P: Durable> Session<P> {
-    /// A client has connected.
+    /// Returns the session for a client that has connected.
     pub fn new(policy: Arc<Policy>) -> Self {
         Session {
             policy,
@@ -125,13 +124,13 @@ impl<P: Durable> Session<P> {
         }
     }
 
-    /// What is said first.
+    /// Returns the greeting.
     pub fn greeting(&self) -> Reply {
         Reply::bare(220, format!("{} ESMTP nullmta", self.policy.hostname))
     }
 
-    /// Takes one action's worth from the front of `input`; says how many octets it consumed, which
-    /// may be none. Between an action that wants an answer and that answer it only waits.
+    /// Consumes octets at the start of `input` up to the next action. Returns their number, which may be zero, and the
+    /// action. While an action waits for the answer of the shell, the result is only [`Action::Wait`].
     pub fn advance(&mut self, input: &[u8]) -> (usize, Action) {
         match &self.state {
             State::ExpectContent(_) => self.content(input),
@@ -149,13 +148,13 @@ impl<P: Durable> Session<P> {
         }
     }
 
-    /// The TLS handshake is done. Whatever was said before is forgotten (RFC 3207 4.2).
+    /// Tells the session that the TLS handshake is done. Everything from before it is forgotten (RFC 3207 4.2).
     pub fn tls_started(&mut self) {
         self.client = SessionClient { tls: true, ..SessionClient::default() };
         self.state = State::ExpectHello;
     }
 
-    /// Said before closing a session in which nothing came for too long.
+    /// Returns the reply before closing a session in which the client was silent for too long.
     pub fn idle_timeout(&self) -> Reply {
         error(421, 4, 2, "idle for too long, closing")
     }
@@ -165,34 +164,34 @@ impl<P: Durable> Session<P> {
         error(421, 4, 2, "no message for too long, closing")
     }
 
-    /// Said before closing a session because the daemon stops.
+    /// Returns the reply before closing a session because the daemon stops.
     pub fn shutting_down(&self) -> Reply {
         shutting_down()
     }
 
-    /// The name given with HELO or EHLO, for the Received field: letters, digits and `.-_:[]`;
-    /// whatever else was in it became `?`.
+    /// Returns the name that was given with HELO or EHLO, for the Received field. It consists of letters, digits and
+    /// `.-_:[]`; other characters were replaced by `?`.
     pub fn helo(&self) -> Option<&str> {
         self.client.helo.as_deref()
     }
 
-    /// What the transaction at hand is received with: SMTP, ESMTPSA, UTF8SMTP… (RFC 3848, RFC 6531 4.3).
+    /// Returns the protocol of the current transaction: SMTP, ESMTPSA, UTF8SMTP… (RFC 3848, RFC 6531 4.3).
     pub fn protocol(&self) -> &'static str {
         self.client.protocol(self.state.smtputf8())
     }
 
-    /// How many octets the client said that the content will have: by SIZE= or the first BDAT;
-    /// 0 where it said nothing. For asking whether there is room when `Open` comes.
+    /// Returns the size of the content in octets as the client declared it by SIZE= or the first BDAT; 0 if it did not.
+    /// It is for checking whether there is room at `Open`.
     pub fn declared_size(&self) -> u64 {
         self.state.declared_size()
     }
 
-    /// Between transactions or behind the last one, with no exchange under way: may be closed without loss.
+    /// Returns whether the session may be closed without loss: no transaction and no exchange is under way.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::ExpectHello | State::ExpectMail | State::Closed)
     }
 
-    /// One line: a command, or a response within AUTH.
+    /// Processes one line: a command, or a response within AUTH.
     fn line(&mut self, input: &[u8]) -> (usize, Action) {
         if matches!(self.state, State::ExpectHello) && input.first() == Some(&TLS_HANDSHAKE_RECORD) {
             let reply = error(554, 5, 1, "TLS begins with STARTTLS here");
@@ -318,12 +317,12 @@ impl<P: Durable> Session<P> {
         Action::StartTls(Reply::new(220, Status::success(0, 0), "ready to start TLS"))
     }
 
-    /// Answers a command.
+    /// Returns the action that sends `reply` to a command.
     fn answer(&mut self, reply: Reply) -> Action {
         self.answer_to(Answered::Command, reply)
     }
 
-    /// Gives a reply, or 421 in its place when it is one error too many.
+    /// Returns the action that sends `reply`, or 421 in its place after too many errors.
     fn answer_to(&mut self, answered: Answered, reply: Reply) -> Action {
         let is_surplus = reply.code() == 452 && self.surplus > self.policy.max_recipients;
         if reply.severity() == Severity::Permanent || is_surplus {
@@ -340,7 +339,7 @@ impl<P: Durable> Session<P> {
         Action::Close(answered, reply)
     }
 
-    /// For replies that go out through the shell's own call.
+    /// Returns `reply` for a method that the shell calls; closes the session if the code is 421.
     fn said(&mut self, reply: Reply) -> Reply {
         if reply.code() == 421 {
             self.state = State::Closed;
@@ -348,22 +347,22 @@ impl<P: Durable> Session<P> {
         reply
     }
 
-    /// Where a session stands that has no transaction.
+    /// Returns the state of a session without a transaction.
     fn between_transactions(&self) -> State {
         if self.client.helo.is_some() { State::ExpectMail } else { State::ExpectHello }
     }
 }
 
-/// What a command line leads to.
+/// The next step after a command line.
 enum Next {
     Act(Action),
-    /// The open intake is void, which the shell has to know before the command is obeyed.
+    /// The shell must discard the open intake before the command is executed.
     VoidFirst,
-    /// Nothing to do; a chunk follows.
+    /// There is nothing to do; a chunk follows.
     Read,
 }
 
-/// First octet of a TLS handshake: a client set to implicit TLS, which would wait for ever.
+/// The first octet of a TLS handshake, from a client that is set to implicit TLS. It would wait for ever.
 const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 
 const COMMANDS: &str = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP HELP VRFY ETRN STARTTLS AUTH QUIT";
@@ -372,7 +371,7 @@ fn ok(subject: u16, detail: u16, text: impl Into<String>) -> Reply {
     Reply::new(250, Status::success(subject, detail), text)
 }
 
-/// A 4xx or 5xx with the enhanced status of the same class.
+/// Returns a 4xx or 5xx reply with an enhanced status of the same class.
 fn error(code: u16, subject: u16, detail: u16, text: &str) -> Reply {
     let class = if code < 500 { Status::transient } else { Status::permanent };
     Reply::new(code, class(subject, detail), text)

@@ -1,14 +1,14 @@
-//! What a session knows: of the client, and where it stands.
+//! The state of a session, and its facts about the client.
 //!
-//! Promises: a state is named for what it awaits. The envelope is in the one state that collects it
-//! and leaves it by `Action::Open`; there is no other place where something of a transaction is kept.
+//! Promises: a state is named after the thing that it waits for. The envelope is in the one state that collects it, and
+//! leaves it with `Action::Open`; no other place keeps a part of a transaction.
 
 use super::Answered;
 use super::content::Transfer;
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
 
-/// What is awaited.
+/// The thing that a session waits for.
 #[derive(Debug)]
 pub(super) enum State {
     /// HELO or EHLO.
@@ -17,31 +17,31 @@ pub(super) enum State {
     ExpectMail,
     /// RCPT, then DATA or BDAT.
     ExpectRecipient(CollectedEnvelope),
-    /// The shell: `opened` or `not_opened`.
+    /// The answer of the shell: `opened` or `not_opened`.
     ExpectIntake(Transfer),
     /// Octets of content, for an open intake.
     ExpectContent(Transfer),
     /// The next BDAT, for an open intake.
     ExpectChunk(Transfer),
-    /// Octets of content that nobody wants; at their end the reply is given.
+    /// Octets of refused content; the reply is sent at their end.
     Skip { transfer: Transfer, answered: Answered, reply: Reply },
-    /// The shell: `committed` or `refused`.
+    /// The answer of the shell: `committed` or `refused`.
     ExpectCommit(Transfer),
-    /// The shell: `auth_challenge`, `auth_succeeded` or `auth_failed`.
+    /// The answer of the shell: `auth_challenge`, `auth_succeeded` or `auth_failed`.
     ExpectAuthVerdict,
-    /// A response to a challenge.
+    /// The response of the client to a challenge.
     ExpectAuthResponse,
-    /// The shell: `tls_started`.
+    /// The answer of the shell: `tls_started`.
     ExpectHandshake,
-    /// Nothing more.
+    /// Nothing more; the session is over.
     Closed,
 }
 
-/// The envelope as it is collected.
+/// The envelope while MAIL and RCPT commands arrive.
 #[derive(Debug)]
 pub(super) struct CollectedEnvelope {
     pub(super) envelope: Box<Envelope>,
-    /// SIZE=, or 0.
+    /// The value of SIZE=, or 0.
     pub(super) declared_size: u64,
 }
 
@@ -60,12 +60,12 @@ impl State {
         }
     }
 
-    /// Nobody wants what is to come of a message.
+    /// Returns the state in which the rest of a refused message is dropped, before `reply` is sent.
     pub(super) fn skip(transfer: Transfer, reply: Reply) -> State {
         State::Skip { transfer, answered: Answered::EndOfData, reply }
     }
 
-    /// The transfer at hand; whoever takes it says which state comes next.
+    /// Takes the current transfer out of the state. The caller must set the next state.
     pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
         match std::mem::replace(self, State::Closed) {
             State::ExpectIntake(transfer)
@@ -90,29 +90,30 @@ impl State {
     }
 }
 
-/// What the client has shown of itself since it connected, or since TLS.
+/// The facts about the client since it connected, or since the TLS handshake.
 #[derive(Debug, Default)]
 pub(super) struct SessionClient {
-    /// HELO's or EHLO's argument, safe for a header field.
+    /// The argument of HELO or EHLO, made safe for a header field.
     pub(super) helo: Option<String>,
     pub(super) esmtp: bool,
     pub(super) tls: bool,
-    /// Who authenticated.
+    /// The user who authenticated, if any.
     pub(super) user: Option<String>,
 }
 
-/// As long as a domain may be; a name that is longer is cut.
+/// The longest name in HELO or EHLO that is kept, the length of a domain. A longer one is cut.
 const MAX_HELO_CHARS: usize = 255;
 
 impl SessionClient {
-    /// HELO or EHLO was said. An authentication stays (RFC 4954 4 allows only one).
+    /// Notes HELO or EHLO. An authentication stays valid, since RFC 4954 4 allows only one.
     pub(super) fn greeted(&mut self, name: &str, esmtp: bool) {
         let safe = |c: char| if c.is_ascii_alphanumeric() || ".-_:[]".contains(c) { c } else { '?' };
         self.helo = Some(name.chars().take(MAX_HELO_CHARS).map(safe).collect());
         self.esmtp = esmtp;
     }
 
-    /// RFC 3848, RFC 6531 4.3. TLS and AUTH are extensions, so whoever used them spoke ESMTP.
+    /// Returns the name of the protocol (RFC 3848, RFC 6531 4.3). TLS and AUTH are extensions, so a client that used them
+    /// speaks ESMTP.
     pub(super) fn protocol(&self, smtputf8: bool) -> &'static str {
         match (smtputf8, self.tls, self.user.is_some()) {
             (false, false, false) if !self.esmtp => "SMTP",

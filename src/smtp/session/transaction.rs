@@ -1,7 +1,7 @@
-//! MAIL, RCPT, RSET: the envelope.
+//! The commands for the envelope: MAIL, RCPT, RSET.
 //!
-//! Promises: an envelope begins with one MAIL, holds at most `max_recipients`, and is gone whole
-//! when its transaction is. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
+//! Promises: an envelope begins with one MAIL, has at most `max_recipients`, and is dropped as a whole with its
+//! transaction. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
 
 use super::content::too_large;
 use super::state::{CollectedEnvelope, State};
