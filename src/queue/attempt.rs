@@ -12,8 +12,9 @@ use super::roster::Member;
 use crate::envelope::{Envelope, ReversePath};
 use crate::log::Outcome;
 use crate::queue_id::QueueId;
-use crate::relay::{Peer, RecipientReport};
+use crate::relay::{Peer, RecipientReport, Report, Verdict};
 use crate::spool::{Ledger, Replies};
+use crate::status::Status;
 
 /// A message under way, without its content: what its report will be settled with.
 pub(super) struct Attempt {
@@ -36,6 +37,21 @@ pub(super) struct Attempt {
     pub(super) rest: VecDeque<usize>,
     /// What the transactions before came to.
     pub(super) earlier: Option<Said>,
+}
+
+impl Attempt {
+    /// Decides refusals of which the relay has not shown whose they are: the first defers its recipient, the second,
+    /// on another connection, is believed.
+    pub(super) fn weigh_unproven(&self, report: &mut Report) {
+        let was_refused = |index| self.replies.of(index).is_some_and(|said| said.starts_with('5'));
+        for told in report.recipients.iter_mut().filter(|told| told.verdict == Verdict::Unproven) {
+            if was_refused(told.index) {
+                told.verdict = Verdict::Bounced;
+            } else {
+                (told.verdict, told.status) = (Verdict::Deferred, Status::transient(0, 0));
+            }
+        }
+    }
 }
 
 /// How far an attempt has come.

@@ -235,6 +235,9 @@ impl Work for Courier {
     }
 
     async fn report(&mut self, mut report: Report) {
+        if let Some(attempt) = self.attempts.get(&report.id) {
+            attempt.weigh_unproven(&mut report);
+        }
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
         let has_answered = has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced);
         if has(Verdict::Sent) {

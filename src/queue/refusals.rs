@@ -100,7 +100,9 @@ pub(super) fn is_telling(report: &RecipientReport) -> bool {
             Verdict::Deferred => {
                 report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
             }
-            Verdict::Sent | Verdict::Untold | Verdict::TooMany | Verdict::WithoutDsn => false,
+            Verdict::Sent | Verdict::Unproven | Verdict::Untold | Verdict::TooMany | Verdict::WithoutDsn => {
+                false
+            }
         }
 }
 

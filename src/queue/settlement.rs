@@ -511,7 +511,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> O
     match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
-        Verdict::TooMany | Verdict::WithoutDsn => None,
+        Verdict::Unproven | Verdict::TooMany | Verdict::WithoutDsn => None,
         Verdict::Untold if !patience.charged => None,
         Verdict::Deferred | Verdict::Untold => Some(patience.deferral()),
     }

@@ -117,6 +117,14 @@ impl Delivery {
         self.recipients.iter_mut().for_each(|(_, settled)| *settled = None);
     }
 
+    /// Nothing will show any more that what refused recipients for good was said about them.
+    pub(crate) fn leave_unproven(&mut self) {
+        let settled = self.recipients.iter_mut().filter_map(|(_, settled)| settled.as_mut());
+        settled
+            .filter(|told| told.verdict == Verdict::Bounced)
+            .for_each(|told| told.verdict = Verdict::Unproven);
+    }
+
     /// Every open recipient waits for us: the content cannot be read.
     pub(crate) fn defer_for_us(&mut self, said: &str) {
         self.settle_open(Verdict::Deferred, Status::transient(3, 0), said);

@@ -182,6 +182,8 @@ impl Connection {
         if let Err(End::Trouble(trouble)) = ended {
             if step::revokes_envelope(&trouble) {
                 delivery.revoke();
+            } else if step::proves_no_envelope(&trouble) {
+                delivery.leave_unproven();
             }
             delivery.leave_untold(&trouble);
             ahead.iter_mut().for_each(|unheard| unheard.leave_untold(&trouble));

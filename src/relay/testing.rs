@@ -154,6 +154,7 @@ impl Given {
                     Verdict::Bounced => "bounced",
                     Verdict::Untold => "untold",
                     Verdict::TooMany => "too many",
+                    Verdict::Unproven => "unproven",
                     Verdict::WithoutDsn => "without dsn",
                 };
                 let doubt = if report.possible_duplicate { "?" } else { "" };

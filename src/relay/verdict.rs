@@ -26,6 +26,9 @@
 //!    ([`is_about_parameters`]): relays offer DSN and do not take them, or not these. Whom it is about is tried once
 //!    more without ([`Verdict::WithoutDsn`]).
 //!
+//! A 5xx to MAIL, RCPT or DATA bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it
+//! is [`Verdict::Unproven`].
+//!
 //! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`delivery.rs`), when the
 //! next attempt is (`queue/schedule.rs`).
 
@@ -42,6 +45,9 @@ pub enum Verdict {
     Deferred,
     /// Refused for good, by a reply about this message.
     Bounced,
+    /// Refused for good, and then the connection was lost before anything showed that the reply was not one too many,
+    /// about something else.
+    Unproven,
     /// Relay trouble or connection lost: says nothing about this message.
     Untold,
     /// The transaction is full: this recipient goes in a further one, at once.

@@ -459,6 +459,9 @@ fn report_at(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said:
     }
 }
 
+/// How a refusal ends behind which the relay hangs up before it has shown whose that was.
+pub(super) const AND_LEFT: &str = "(and left)";
+
 /// What [`Does::RefusesOdd`] comes to with these recipients.
 fn refusing_odd(said: &'static str, recipients: &[(usize, Recipient)]) -> Does {
     let is_odd = |(_, to): &(usize, Recipient)| to.address.to_string().starts_with("odd");
@@ -489,6 +492,7 @@ fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> Recipient
         Some(_) if said.is_some_and(is_about_dsn) => Verdict::WithoutDsn,
         Some("2") => Verdict::Sent,
         Some("4") => Verdict::Deferred,
+        Some("5") if said.is_some_and(|said| said.ends_with(AND_LEFT)) => Verdict::Unproven,
         Some("5") => Verdict::Bounced,
         _ => Verdict::Untold,
     };

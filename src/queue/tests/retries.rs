@@ -1,6 +1,6 @@
 //! Messages that the relay does not want yet, or never.
 
-use super::bench::{Bench, DAY, Does, HOUR, MINUTE};
+use super::bench::{AND_LEFT, Bench, DAY, Does, HOUR, MINUTE};
 
 #[tokio::test]
 async fn a_message_is_sent_at_once_and_leaves_the_spool() {
@@ -29,6 +29,32 @@ async fn a_deferred_message_is_tried_again_by_its_age() {
         assert!(range.contains(gap), "attempt {number} at age {age}: next after {gap} s");
     }
     assert!((7..=10).contains(&gaps.len()), "{gaps:?}");
+}
+
+/// A valid recipient bounced by a reply too many, said about the one before it, since the relay hung up behind that and
+/// nothing that does not fit was read. A relay that hangs up at each refusal must be believed all the same.
+#[tokio::test]
+async fn a_refusal_that_nothing_proves_is_believed_at_the_second_try() {
+    let bench = Bench::new().await;
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until_empty().await;
+    let said = format!("550 5.1.1 nobody {AND_LEFT}").leak();
+    bench.relay.once(Does::SaysAtRcpt(vec![said]));
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.pass(MINUTE * 2, MINUTE).await;
+    bench.until_empty().await;
+    assert!(bench.relay.seen().iter().all(|seen| !seen.from.is_empty()), "no bounce");
+
+    bench.relay.once(Does::SaysAtRcpt(vec![said]));
+    bench.relay.once(Does::SaysAtRcpt(vec![said]));
+    bench.submit("app@example.org", &["ben@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    bench.pass(MINUTE * 2, MINUTE).await;
+    bench.until_empty().await;
+    let bounces: Vec<_> = bench.relay.seen().into_iter().filter(|seen| seen.from.is_empty()).collect();
+    assert_eq!(bounces.len(), 1);
+    assert!(bounces[0].content.contains("Status: 5.1.1"), "{}", bounces[0].content);
 }
 
 #[tokio::test]

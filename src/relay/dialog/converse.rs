@@ -56,7 +56,7 @@ impl Connection {
             self.lone_dot().await?;
         }
         if !delivery.has_open() {
-            self.confirm_envelope().await?;
+            self.confirm_envelope(delivery).await?;
             // Where it took nobody at all it is this connection that is full.
             let took_somebody = matches!(envelope, Envelope::Refused);
             return if delivery.is_full() && !took_somebody { Err(End::Spent) } else { Ok(()) };

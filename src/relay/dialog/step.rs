@@ -6,7 +6,8 @@
 //! Promises:
 //! 1. Nothing is written while something unasked is to be read.
 //! 2. A refusal is a verdict only when the relay has then answered RSET, alone, with 2xx and said nothing behind
-//!    it, or has said no more at all. A relay that refuses RSET is asked to QUIT: 221 and the close show it in step.
+//!    it, or, of the final dot, has said no more at all. A relay that refuses RSET is asked to QUIT: 221 and the close
+//!    show it in step. One that leaves before it has shown that leaves the refusals of the envelope unproven.
 //! 3. What was said in a transaction found out of step is about nobody. 354 at DATA's place shows that the envelope
 //!    was in step only where nothing unasked follows it before the reply to the final dot has proved to be its own.
 //!
@@ -36,6 +37,8 @@ const LAST_QUESTION_PERIOD: Duration = Duration::from_secs(5);
 enum Step {
     /// The next reply answers the next command.
     Certain,
+    /// It was, and has left.
+    Parted,
     /// It has said no more than it was asked for, and will say no more: it has left.
     Gone,
     /// This was said where nothing, or something else, was asked.
@@ -59,10 +62,14 @@ impl Connection {
     }
 
     /// Ends a transaction that was refused before its content: the refusals stand if the relay is in step.
-    pub(super) async fn confirm_envelope(&mut self) -> Result<(), End> {
+    pub(super) async fn confirm_envelope(&mut self, delivery: &mut Delivery) -> Result<(), End> {
         match self.step().await {
             Step::Certain => Ok(()),
-            Step::Gone => Err(End::Spent),
+            Step::Parted => Err(End::Spent),
+            Step::Gone => {
+                delivery.leave_unproven();
+                Err(End::Spent)
+            }
             Step::Lost(reply) => Err(self.out_of_step(Phase::Rset, reply).into()),
         }
     }
@@ -90,7 +97,7 @@ impl Connection {
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
-            Step::Gone => {
+            Step::Parted | Step::Gone => {
                 delivery.rule_open(verdict, Phase::Dot, &reply);
                 Err(End::Spent)
             }
@@ -155,7 +162,7 @@ impl Connection {
         let farewell = self.channel.command(Phase::Quit, b"QUIT");
         match timeout(LAST_QUESTION_PERIOD, farewell).await {
             Ok(Ok(reply)) if reply.code() == 221 && self.channel.stays_silent(STRAGGLER_PERIOD).await => {
-                Step::Gone
+                Step::Parted
             }
             _ => Step::Lost(refusal),
         }
@@ -208,6 +215,11 @@ pub(super) fn revokes_envelope(trouble: &Trouble) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether `trouble` ends an envelope whose refusals nothing has shown to be its own.
+pub(super) fn proves_no_envelope(trouble: &Trouble) -> bool {
+    matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Rset)
 }
 
 #[cfg(test)]

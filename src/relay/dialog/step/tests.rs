@@ -22,6 +22,14 @@ struct Surplus {
     code: u16,
 }
 
+/// What a relay says, and does, that it should not.
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    surplus: Vec<Surplus>,
+    /// At which reply or line of content it hangs up instead, counted from the first.
+    hangs_up_at: Option<usize>,
+}
+
 /// What the relay did, whatever it said: recipients by their addresses.
 #[derive(Debug, Default)]
 struct Truth {
@@ -32,7 +40,7 @@ struct Truth {
 /// A relay that refuses reverse-paths and recipients that begin with `no`, and content with a line `no`.
 struct FalteringRelay<'a> {
     stream: BufReader<DuplexStream>,
-    surplus: &'a [Surplus],
+    faults: &'a Faults,
     events: usize,
     truth: &'a Mutex<Truth>,
 }
@@ -44,9 +52,13 @@ impl FalteringRelay<'_> {
         Some(String::from_utf8(line).ok()?.strip_suffix("\r\n")?.to_owned())
     }
 
-    /// Says `reply`, and what is too much at this place, in one breath.
+    /// Says `reply`, and what is too much at this place, in one breath; or hangs up.
     async fn say(&mut self, reply: &str) {
-        let (all, at) = (self.surplus, self.events);
+        let (all, at) = (&self.faults.surplus, self.events);
+        if self.faults.hangs_up_at.is_some_and(|end| at >= end) {
+            let _ = self.stream.shutdown().await;
+            return;
+        }
         let surplus = |is_early| {
             let here = all.iter().filter(move |s| s.at == at && s.is_early == is_early);
             here.map(|s| format!("{} surplus\r\n", s.code)).collect::<String>()
@@ -177,23 +189,23 @@ fn transactions(messages: &[Message]) -> Vec<Transaction> {
     messages.iter().enumerate().map(transaction).collect()
 }
 
-async fn played(pipelining: Pipelining, messages: &[Message], surplus: &[Surplus]) -> (Vec<Report>, Truth) {
+async fn played(pipelining: Pipelining, messages: &[Message], faults: &Faults) -> (Vec<Report>, Truth) {
     let (near, far) = wire("192.0.2.5:587");
     let settings = RelayConfig { pipelining, ..settings() };
     let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
     let offered = Capabilities { pipelining: true, ..Capabilities::default() };
     let connection = Connection::new(channel, offered, &settings);
     let truth = Mutex::new(Truth::default());
-    let relay = FalteringRelay { stream: BufReader::new(far), surplus, events: 0, truth: &truth };
+    let relay = FalteringRelay { stream: BufReader::new(far), faults, events: 0, truth: &truth };
     let mut work = Noting(Given::new(transactions(messages)));
     let _ = tokio::join!(connection.run(&mut work), relay.serve());
     (work.0.reports, truth.into_inner().unwrap())
 }
 
 /// Runs a case, and says of whom something untrue was said.
-fn falsely_told(pipelining: Pipelining, messages: &[Message], surplus: &[Surplus]) -> Vec<String> {
+fn falsely_told(pipelining: Pipelining, messages: &[Message], faults: &Faults) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let (reports, truth) = runtime.unwrap().block_on(played(pipelining, messages, surplus));
+    let (reports, truth) = runtime.unwrap().block_on(played(pipelining, messages, faults));
     let mut falsely = Vec::new();
     for (report, told) in
         reports.iter().flat_map(|report| report.recipients.iter().map(move |told| (report, told)))
@@ -227,9 +239,28 @@ fn a_refusal_is_not_taken_for_the_next_messages() {
     for pipelining in [Pipelining::Off, Pipelining::Group, Pipelining::Across] {
         for at in 0..20 {
             for (is_early, code) in [(true, 500), (false, 500), (false, 250), (false, 354)] {
-                let surplus = [Surplus { at, is_early, code }];
-                let falsely = falsely_told(pipelining, &messages, &surplus);
-                assert!(falsely.is_empty(), "{pipelining:?} {surplus:?}: {falsely:?}");
+                let faults = Faults { surplus: vec![Surplus { at, is_early, code }], hangs_up_at: None };
+                let falsely = falsely_told(pipelining, &messages, &faults);
+                assert!(falsely.is_empty(), "{pipelining:?} {faults:?}: {falsely:?}");
+            }
+        }
+    }
+}
+
+/// What was lost: a relay said one reply too many behind that to a RCPT, and hung up before the next. The valid
+/// recipient of that bounced by it, since nothing that does not fit had been said.
+#[test]
+fn a_relay_that_hangs_up_proves_no_refusal_before_the_content() {
+    let recipients = vec![true, true, true];
+    let message = Message { from: "ann@example.org", recipients, is_content_good: true, is_long: false };
+    let messages = [message.clone(), message];
+    for pipelining in [Pipelining::Off, Pipelining::Group] {
+        for at in 0..16 {
+            for end in at + 1..at + 4 {
+                let surplus = vec![Surplus { at, is_early: false, code: 550 }];
+                let faults = Faults { surplus, hangs_up_at: Some(end) };
+                let falsely = falsely_told(pipelining, &messages, &faults);
+                assert!(falsely.is_empty(), "{pipelining:?} {faults:?}: {falsely:?}");
             }
         }
     }
@@ -249,7 +280,7 @@ fn without_a_reply_too_many_everybody_has_a_verdict() {
     let messages = [good.clone(), refused, good.clone(), from_nobody, to_nobody, good];
     for pipelining in [Pipelining::Off, Pipelining::Group] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let (reports, truth) = runtime.unwrap().block_on(played(pipelining, &messages, &[]));
+        let (reports, truth) = runtime.unwrap().block_on(played(pipelining, &messages, &Faults::default()));
         let verdicts = reports.iter().flat_map(|report| &report.recipients).map(|told| told.verdict);
         let counted = |wanted| verdicts.clone().filter(|verdict| *verdict == wanted).count();
         assert_eq!((counted(Verdict::Sent), counted(Verdict::Bounced)), (6, 11), "{pipelining:?}");
@@ -266,13 +297,14 @@ proptest! {
     fn nobody_is_told_what_is_not_true(
         messages in messages(),
         surplus in surplus(),
+        hangs_up_at in prop::option::of(0_usize..40),
         pipelining in prop::sample::select(vec![Pipelining::Off, Pipelining::Group, Pipelining::Across]),
     ) {
         let mut surplus = surplus;
         if pipelining == Pipelining::Across {
             surplus.retain(|surplus| surplus.code != 250 || !surplus.is_early);
         }
-        let falsely = falsely_told(pipelining, &messages, &surplus);
+        let falsely = falsely_told(pipelining, &messages, &Faults { surplus, hangs_up_at });
         prop_assert!(falsely.is_empty(), "{:?}", falsely);
     }
 }
