@@ -142,6 +142,49 @@ fn every_parameter_that_is_set_is_named() {
     }
 }
 
+/// What another account of msmtp has, what a later line sets again, `eval` and most attributes of the cookbook were in no key
+/// and unsaid.
+#[test]
+fn every_line_and_every_attribute_of_other_formats_is_named() {
+    for host in hosts("import") {
+        let toml = host.import().unwrap().toml;
+        let lines = |path: &str, begins: &[&str]| {
+            let text = host.files.get(Path::new(path)).map(|text| String::from_utf8_lossy(text).into_owned());
+            let lines: Vec<_> = text.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect();
+            let is_asked = |line: &&(usize, String)| {
+                !line.1.is_empty() && !begins.iter().any(|begin| line.1.to_lowercase().starts_with(begin))
+            };
+            lines
+                .into_iter()
+                .enumerate()
+                .collect::<Vec<_>>()
+                .iter()
+                .filter(is_asked)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let msmtp = ("/etc/msmtprc", &["#", "account", "defaults", "password"][..]);
+        let ssmtp = ("/etc/ssmtp/ssmtp.conf", &["#", "authpass"][..]);
+        for (path, begins) in [msmtp, ssmtp] {
+            for (index, line) in lines(path, begins) {
+                let named = format!("{path}:{}", index + 1);
+                let is_named = toml
+                    .match_indices(&named)
+                    .any(|(at, _)| !toml[at + named.len()..].starts_with(|next: char| next.is_ascii_digit()));
+                assert!(is_named, "{}: {named}: {line}\n{toml}", host.name);
+            }
+        }
+        let Some(node) = host.files.get(Path::new("/node.json")) else { continue };
+        let node: serde_json::Value = serde_json::from_slice(node).unwrap();
+        let attributes = node.pointer("/override_attributes/postfix").unwrap().as_object().unwrap();
+        let carried =
+            |name: &str| ["main", "sasl", "aliases"].contains(&name) || name.ends_with("_map_entries");
+        for name in attributes.keys().filter(|name| !carried(name) && name.as_str() != "virtual_aliases") {
+            assert!(toml.contains(&format!("# /node.json: {name} = ")), "{}: {name}\n{toml}", host.name);
+        }
+    }
+}
+
 /// Later versions are to read them by taking the `#` away.
 #[test]
 fn routes_that_are_commented_out_are_toml() {

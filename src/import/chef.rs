@@ -2,6 +2,7 @@
 //!
 //! Promises: the attributes are turned into the files that the cookbook would write, and these are imported as files of
 //! Postfix; no other file is read. `override_attributes` of a role take precedence over its `default_attributes`.
+//! Each attribute is carried or named.
 //!
 //! Fails: text that is no JSON, with its line, and JSON without `postfix`.
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::ImportOptions;
-use super::draft::ConfigDraft;
+use super::draft::{Cited, ConfigDraft, Omission};
 use super::files::SourceFiles;
 use super::location::{ImportError, SourceLocation};
 use super::main_cf::Parameters;
@@ -22,14 +23,41 @@ use super::postfix;
 const LEVELS: [&str; 7] =
     ["default", "default_attributes", "", "normal", "normal_attributes", "override", "override_attributes"];
 
-/// Lookup tables that have an attribute of their own: the attribute, the file, and the parameter that names the file.
-const TABLES: [(&str, &str, &str); 6] = [
-    ("sender_canonical_map_entries", "/etc/postfix/sender_canonical", "sender_canonical_maps"),
-    ("recipient_canonical_map_entries", "/etc/postfix/recipient_canonical", "recipient_canonical_maps"),
-    ("smtp_generic_map_entries", "/etc/postfix/smtp_generic", "smtp_generic_maps"),
-    ("virtual_aliases", "/etc/postfix/virtual", "virtual_alias_maps"),
-    ("transports", "/etc/postfix/transport", "transport_maps"),
-    ("aliases", "/etc/aliases", "alias_maps"),
+/// Lookup tables that have an attribute of their own: the attribute, the file, the parameter that names the file, and the
+/// attribute that has the cookbook set this parameter, where there is one.
+const TABLES: [(&str, &str, &str, Option<&str>); 6] = [
+    ("sender_canonical_map_entries", "/etc/postfix/sender_canonical", "sender_canonical_maps", None),
+    ("recipient_canonical_map_entries", "/etc/postfix/recipient_canonical", "recipient_canonical_maps", None),
+    ("smtp_generic_map_entries", "/etc/postfix/smtp_generic", "smtp_generic_maps", None),
+    ("virtual_aliases", "/etc/postfix/virtual", "virtual_alias_maps", Some("use_virtual_aliases")),
+    ("transports", "/etc/postfix/transport", "transport_maps", Some("use_transport_maps")),
+    // Postfix reads /etc/aliases without being told.
+    ("aliases", "/etc/aliases", "alias_maps", None),
+];
+
+const UNUSED: &str = "the attribute that has Postfix read it is not true";
+
+/// What becomes of the other attributes; a `*` at the end stands for the rest of the name.
+const REASONS: [(&str, Omission, &str); 15] = [
+    ("mail_type", Omission::AlreadySo, "nullmta is a client"),
+    ("use_procmail", Omission::AlreadySo, "nothing is delivered on this host"),
+    ("use_*", Omission::AlreadySo, "it says which of the tables Postfix reads"),
+    ("*_db", Omission::AlreadySo, "it is about Postfix's own files"),
+    ("*_db_type", Omission::AlreadySo, "it is about Postfix's own files"),
+    ("*_template_source", Omission::AlreadySo, "it is about Postfix's own files"),
+    ("conf_dir", Omission::AlreadySo, "it is about Postfix's own files"),
+    ("sasl_password_file", Omission::AlreadySo, "it is about Postfix's own files"),
+    ("packages", Omission::AlreadySo, "it is about Postfix's own files"),
+    ("uid", Omission::AlreadySo, "the unit file says who nullmta runs as"),
+    ("cafile", Omission::NotCarried, "the system's CA bundle is trusted; another one is tls.ca-file"),
+    ("relayhost_*", Omission::NotCarried, "no node is searched for: write relayhost"),
+    ("multi_environment_relay", Omission::NotCarried, "no node is searched for: write relayhost"),
+    (
+        "maps",
+        Omission::NotCarried,
+        "these tables are read only where the parameters of main name a table above",
+    ),
+    ("master", Omission::NotCarried, "nullmta is one process: its services are not to be chosen"),
 ];
 
 const SASL_PASSWD: &str = "/etc/postfix/sasl_passwd";
@@ -44,8 +72,12 @@ pub(super) fn carry(
     let document: Value = serde_json::from_str(text).map_err(|error| {
         SourceLocation::line(&location.file, error.line()).error("expected JSON, found something else")
     })?;
-    let mut cookbook =
-        Cookbook { location, parameters: Parameters::of_host(options.hostname), files: BTreeMap::new() };
+    let mut cookbook = Cookbook {
+        location,
+        parameters: Parameters::of_host(options.hostname),
+        files: BTreeMap::new(),
+        attributes: BTreeMap::new(),
+    };
     let mut found = false;
     for level in LEVELS {
         let above = if level.is_empty() { Some(&document) } else { document.get(level) };
@@ -61,13 +93,34 @@ pub(super) fn carry(
             location.error("expected the attributes of the postfix cookbook: {\"postfix\": {\"main\": {…}}}")
         );
     }
-    let written = cookbook.files;
+    cookbook.name_tables(draft);
+    let (written, attributes) = (cookbook.files, cookbook.attributes);
     let read = |path: &Path| {
         let text = written.get(path).map(|text| text.as_bytes().to_vec());
         text.ok_or_else(|| io::ErrorKind::NotFound.into())
     };
     let files = SourceFiles::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
-    postfix::carry(&postfix::Source { parameters: &cookbook.parameters, files: &files, options }, draft)
+    postfix::carry(&postfix::Source { parameters: &cookbook.parameters, files: &files, options }, draft)?;
+    attributes.keys().for_each(|name| account(location, name, draft));
+    Ok(())
+}
+
+/// Accounts for the attribute `name`, unless it is one that was read.
+fn account(location: &SourceLocation, name: &str, draft: &mut ConfigDraft) {
+    if ["main", "sasl"].contains(&name) || TABLES.iter().any(|(attribute, ..)| *attribute == name) {
+        return;
+    }
+    let fits = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(start), _) => name.starts_with(start),
+        (_, Some(end)) => name.ends_with(end),
+        _ => name == pattern,
+    };
+    let cited = vec![Cited::entry(location, name)];
+    match REASONS.iter().find(|(pattern, ..)| fits(pattern)) {
+        Some((_, Omission::AlreadySo, why)) => draft.already_so(cited, why),
+        Some((_, Omission::NotCarried, why)) => draft.not_carried(cited, why),
+        None => draft.not_carried(cited, "nullmta has nothing like it"),
+    }
 }
 
 /// The files and parameters that the cookbook would write.
@@ -75,16 +128,20 @@ struct Cookbook<'p> {
     location: &'p SourceLocation,
     parameters: Parameters,
     files: BTreeMap<PathBuf, String>,
+    /// All attributes, and whether each is true.
+    attributes: BTreeMap<String, bool>,
 }
 
 impl Cookbook<'_> {
     fn read(&mut self, attributes: &Map<String, Value>) -> Result<(), ImportError> {
+        let is_true = |value: &Value| value.as_bool().unwrap_or(value == "true");
+        self.attributes.extend(attributes.iter().map(|(name, value)| (name.clone(), is_true(value))));
         for (name, value) in objects(attributes, "main") {
             if let Some(value) = self.word(value)? {
                 self.parameters.set(self.location.clone(), name, &value);
             }
         }
-        for (attribute, file, parameter) in TABLES {
+        for (attribute, file, ..) in TABLES {
             let mut separator = " ";
             if attribute == "aliases" {
                 separator = ": ";
@@ -95,21 +152,33 @@ impl Cookbook<'_> {
                     lines += &format!("{key}{separator}{value}\n");
                 }
             }
-            self.write(file, parameter, lines);
+            self.write(file, lines);
         }
         let lines = self.passwords(attributes)?;
-        self.write(SASL_PASSWD, "smtp_sasl_password_maps", lines);
+        self.write(SASL_PASSWD, lines);
         Ok(())
     }
 
-    /// Adds a lookup table, and sets the parameter that names it if it is not set yet.
-    fn write(&mut self, file: &str, parameter: &str, lines: String) {
-        if lines.is_empty() {
-            return;
+    /// Adds a lookup table.
+    fn write(&mut self, file: &str, lines: String) {
+        if !lines.is_empty() {
+            self.files.insert(file.into(), lines);
         }
-        self.files.insert(file.into(), lines);
-        if self.parameters.get(parameter).is_none() {
-            self.parameters.set(self.location.clone(), parameter, &format!("hash:{file}"));
+    }
+
+    /// Sets the parameters that name the tables there are, where they are not set and the cookbook would set them.
+    fn name_tables(&mut self, draft: &mut ConfigDraft) {
+        let passwords = ("sasl", SASL_PASSWD, "smtp_sasl_password_maps", None);
+        for (attribute, file, parameter, switch) in TABLES.into_iter().chain([passwords]) {
+            if !self.files.contains_key(Path::new(file)) || self.parameters.get(parameter).is_some() {
+                continue;
+            }
+            let is_on = |switch: &str| self.attributes.get(switch) == Some(&true);
+            if switch.is_none_or(is_on) {
+                self.parameters.set(self.location.clone(), parameter, &format!("hash:{file}"));
+            } else {
+                draft.not_carried(vec![Cited::entry(self.location, attribute)], UNUSED);
+            }
         }
     }
 

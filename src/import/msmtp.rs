@@ -11,7 +11,7 @@ use super::lines::first_word;
 use super::location::{ImportError, SourceLocation};
 use super::nexthop::{Nexthop, port};
 use super::postfix::TOKENS;
-use super::single_relay::{Encryption, account, carry_auth, carry_relay};
+use super::single_relay::{Encryption, account, account_for_overridden, carry_auth, carry_relay};
 use crate::secret::Secret;
 use Omission::{AlreadySo, NotCarried};
 
@@ -30,7 +30,7 @@ struct Account {
 }
 
 /// Commands that become no key, with the reasons.
-const REASONS: [(&str, Omission, &str); 22] = [
+const REASONS: [(&str, Omission, &str); 25] = [
     ("tls_trust_file", AlreadySo, "the system's CA bundle is trusted"),
     (
         "tls_certcheck",
@@ -48,6 +48,9 @@ const REASONS: [(&str, Omission, &str); 22] = [
     ("syslog", AlreadySo, "nullmta logs to the journal"),
     ("add_missing_from_header", AlreadySo, "From is added where it is missing"),
     ("add_missing_date_header", AlreadySo, "Date is added where it is missing"),
+    ("set_date_header", AlreadySo, "Date is added where it is missing"),
+    ("set_msgid_header", AlreadySo, "Message-ID is added where it is missing"),
+    ("eval", NotCarried, "it is not run: what it would have said is not known here"),
     ("remove_bcc_headers", AlreadySo, "Bcc is removed"),
     ("undisclosed_recipients", NotCarried, "recipients stay as they are"),
     ("auto_from", NotCarried, "addresses are the submitter's, completed with rewrite.origin"),
@@ -73,24 +76,34 @@ pub(super) fn carry(
     options: &ImportOptions<'_>,
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let accounts = accounts(&location.file, text)?;
+    let Written { accounts, replaced } = accounts(&location.file, text)?;
     let first = accounts.iter().find(|account| account.name == "default").or(accounts.first());
     let default = first.ok_or_else(|| location.error("expected an account"))?;
     default.carry_relay(location, draft)?;
     default.carry_auth(options, draft);
     default.carry_names(draft);
     default.account(draft);
-    let others = accounts.iter().filter(|other| other.name != default.name);
-    for other in others.filter(|other| {
-        other.value("host") != default.value("host") || other.value("user") != default.value("user")
-    }) {
+    let others = || accounts.iter().filter(|other| other.name != default.name);
+    for other in others().filter(|other| other.is_other_relay(default)) {
         other.note_route(location, draft)?;
     }
+    let mut named = default.commands.clone();
+    others().for_each(|other| other.account_beside(default, &mut named, draft));
+    let is_new = |command: &&Command| named.iter().all(|known| known.location != command.location);
+    let replaced = replaced.iter().filter(is_new).map(cite).collect();
+    draft.already_so(replaced, "a later `defaults` replaces it before an account begins");
     Ok(())
 }
 
-fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
-    let mut accounts: Vec<Account> = Vec::new();
+/// The accounts of a file.
+struct Written {
+    accounts: Vec<Account>,
+    /// Commands of a `defaults` that another one ends.
+    replaced: Vec<Command>,
+}
+
+fn accounts(file: &str, text: &str) -> Result<Written, ImportError> {
+    let (mut accounts, mut replaced): (Vec<Account>, Vec<Command>) = Default::default();
     let mut defaults: Vec<Command> = Vec::new();
     let mut in_defaults = true;
     for (index, line) in text.lines().enumerate() {
@@ -103,7 +116,7 @@ fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
         match name {
             "defaults" => {
                 in_defaults = true;
-                defaults.clear();
+                replaced.append(&mut defaults);
             }
             "account" => {
                 in_defaults = false;
@@ -120,7 +133,7 @@ fn accounts(file: &str, text: &str) -> Result<Vec<Account>, ImportError> {
             }
         }
     }
-    Ok(accounts)
+    Ok(Written { accounts, replaced })
 }
 
 /// Returns the account that `account name` or `account name : base, base` begins.
@@ -249,13 +262,46 @@ impl Account {
     }
 
     fn account(&self, draft: &mut ConfigDraft) {
-        let left: Vec<Cited> =
-            self.commands.iter().filter(|command| !draft.accounts_for(&command.name)).map(cite).collect();
-        for cited in
-            left.into_iter().filter(|cited| !["password", "passwordeval"].contains(&cited.name.as_str()))
-        {
-            account(cited, &REASONS, draft);
+        let is_secret = |command: &&Command| command.name.starts_with("password");
+        let is_last = |at: usize| {
+            let name = &self.commands[at].name;
+            name == "eval" || self.commands[at + 1..].iter().all(|later| later.name != *name)
+        };
+        let (last, earlier): (Vec<_>, Vec<_>) = (0..self.commands.len()).partition(|at| is_last(*at));
+        let left = last.into_iter().map(|at| &self.commands[at]);
+        let left: Vec<&Command> = left.filter(|command| !draft.accounts_for(&command.name)).collect();
+        for command in left.into_iter().filter(|command| !is_secret(command)) {
+            match without_effect(command) {
+                Some(why) => draft.not_carried(vec![cite(command)], why),
+                None => account(cite(command), &REASONS, draft),
+            }
         }
+        account_for_overridden(earlier.into_iter().map(|at| cite(&self.commands[at])), draft);
+    }
+
+    /// Returns whether its mail takes another way than that of `default`.
+    fn is_other_relay(&self, default: &Account) -> bool {
+        self.value("host") != default.value("host") || self.value("user") != default.value("user")
+    }
+
+    /// Accounts for what is in no key because it is another account's; `named` has what was accounted for.
+    fn account_beside(&self, default: &Account, named: &mut Vec<Command>, draft: &mut ConfigDraft) {
+        let is_route = self.is_other_relay(default);
+        let is_in_route =
+            |command: &Command| is_route && ["host", "port", "user", "from"].contains(&command.name.as_str());
+        let is_new = |command: &&Command| named.iter().all(|known| known.location != command.location);
+        let own: Vec<Command> = self.commands.iter().filter(is_new).cloned().collect();
+        draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
+        let why = match is_route {
+            true => {
+                format!("it is the account {}'s: a route has its relay, its user and its senders", self.name)
+            }
+            false => {
+                format!("it is the account {}'s; its relay and user are those of {}", self.name, default.name)
+            }
+        };
+        draft.not_carried(own.iter().filter(|command| !is_in_route(command)).map(cite).collect(), &why);
+        named.extend(own);
     }
 
     fn note_route(&self, location: &SourceLocation, draft: &mut ConfigDraft) -> Result<(), ImportError> {
@@ -264,7 +310,11 @@ impl Account {
             senders: self.value("from").and_then(route_sender).into_iter().collect(),
             relayhost: self.nexthop(location)?.written(),
             username: self.value("user").map(String::from),
-            locations: self.cited(&["host", "user"]).into_iter().map(|cited| cited.location).collect(),
+            locations: self
+                .cited(&["host", "port", "from", "user"])
+                .into_iter()
+                .map(|cited| cited.location)
+                .collect(),
         });
         Ok(())
     }
@@ -287,12 +337,27 @@ fn prints_what_it_says(command: &str) -> bool {
     ["echo", "printf", "/bin/echo", "/usr/bin/printf"].contains(&first_word(command.trim()).0)
 }
 
+/// Returns why a command has no effect, which is so by its value.
+fn without_effect(command: &Command) -> Option<&'static str> {
+    match (command.name.as_str(), command.value.as_str()) {
+        ("protocol", "lmtp") => Some("nullmta speaks SMTP, and no LMTP"),
+        ("remove_bcc_headers", "off") => Some("Bcc is removed"),
+        (
+            "add_missing_from_header" | "add_missing_date_header" | "set_date_header" | "set_msgid_header",
+            "off",
+        ) => Some("it is added where it is missing"),
+        _ => None,
+    }
+}
+
 fn is_system_bundle(file: &str) -> bool {
     file == "system" || file.starts_with("/etc/ssl/certs/ca-") || file.starts_with("/etc/pki/tls/")
 }
 
 fn cite(command: &Command) -> Cited {
-    let shown = (!command.name.starts_with("password")).then(|| command.value.clone());
+    // What `eval` runs may print a secret, and hold it.
+    let may_be_secret = command.name.starts_with("password") || command.name == "eval";
+    let shown = (!may_be_secret).then(|| command.value.clone());
     Cited { location: command.location.clone(), name: command.name.clone(), shown }
 }
 
@@ -302,7 +367,7 @@ mod tests {
 
     fn account_of(text: &str) -> Result<Account, String> {
         let accounts = accounts("m", text).map_err(|error| error.to_string())?;
-        Ok(accounts.into_iter().next_back().unwrap())
+        Ok(accounts.accounts.into_iter().next_back().unwrap())
     }
 
     #[test]

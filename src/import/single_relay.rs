@@ -63,3 +63,11 @@ pub(super) fn account(cited: Cited, reasons: &[(&str, Omission, &str)], draft: &
         None => draft.not_carried(vec![cited], "nullmta has nothing like it"),
     }
 }
+
+/// Accounts for lines that have no effect since a later one has the same name.
+pub(super) fn account_for_overridden(lines: impl Iterator<Item = Cited>, draft: &mut ConfigDraft) {
+    for cited in lines {
+        let why = format!("a later line sets {} again", cited.name);
+        draft.already_so(vec![cited], &why);
+    }
+}

@@ -9,7 +9,7 @@ use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Route};
 use super::files::SourceFiles;
 use super::location::{ImportError, SourceLocation};
 use super::nexthop::Nexthop;
-use super::single_relay::{Encryption, account, carry_auth, carry_relay};
+use super::single_relay::{Encryption, account, account_for_overridden, carry_auth, carry_relay};
 use crate::secret::Secret;
 use Omission::{AlreadySo, NotCarried};
 
@@ -172,11 +172,13 @@ impl Settings {
     }
 
     fn account(&self, draft: &mut ConfigDraft) {
-        let left: Vec<Cited> =
-            self.0.iter().filter(|setting| !draft.accounts_for(&setting.name)).map(cite).collect();
-        for cited in left.into_iter().filter(|cited| cited.name != "authpass") {
-            account(cited, &REASONS, draft);
-        }
+        let left = self.0.iter().enumerate();
+        let (last, earlier): (Vec<_>, Vec<_>) =
+            left.partition(|(at, setting)| !self.0[at + 1..].iter().any(|later| later.name == setting.name));
+        let last = last.into_iter().map(|(_, setting)| setting).filter(|setting| setting.name != "authpass");
+        let last: Vec<Cited> = last.filter(|setting| !draft.accounts_for(&setting.name)).map(cite).collect();
+        last.into_iter().for_each(|cited| account(cited, &REASONS, draft));
+        account_for_overridden(earlier.into_iter().map(|(_, setting)| cite(setting)), draft);
     }
 }
 
