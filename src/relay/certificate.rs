@@ -1,10 +1,10 @@
-//! A certificate's public key, whatever else the certificate says or lacks.
+//! Reads the public key of a certificate, whatever else the certificate contains or lacks.
 //!
-//! Promises: [`PublicKey::of`] reads X.509 of every version, with any extensions or none: no more of it than lies
-//! in front of the key. What it gives are octets of the certificate itself, so a pin over them and a signature
-//! checked by them are about one key.
+//! Promises: [`PublicKey::of`] reads X.509 certificates of every version, with any extensions or none, since it parses
+//! only the part before the key. It returns octets of the certificate itself, so that a pin and a signature are checked
+//! with the same key.
 //!
-//! Fails: `None`, for what is no certificate.
+//! Fails: with `None` for octets that are not a certificate.
 //!
 //! Not here: whether the certificate is to be trusted (`trust.rs`).
 //!
@@ -15,13 +15,13 @@ use ::aws_lc_rs::digest;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
-/// `[0]`, the version: absent in a certificate of version 1.
+/// The tag `[0]` of the version, which a certificate of version 1 does not have.
 const VERSION: u8 = 0xa0;
 
 /// The AlgorithmIdentifier of an RSA key, without its own tag and length: rsaEncryption, NULL.
 const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
-/// SHA-256 of the SubjectPublicKeyInfo of the certificate `der`; `None` where it has none.
+/// Returns the SHA-256 of the SubjectPublicKeyInfo of the certificate `der`; `None` if it has none.
 pub(crate) fn pin_of(der: &[u8]) -> Option<[u8; 32]> {
     let key = PublicKey::of(der)?;
     digest::digest(&digest::SHA256, key.whole).as_ref().try_into().ok()
@@ -30,7 +30,7 @@ pub(crate) fn pin_of(der: &[u8]) -> Option<[u8; 32]> {
 /// A SubjectPublicKeyInfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PublicKey<'a> {
-    /// All of it: what a pin is made over.
+    /// All octets of it, over which a pin is made.
     pub(crate) whole: &'a [u8],
     /// The AlgorithmIdentifier, without its own tag and length.
     pub(crate) algorithm: &'a [u8],
@@ -39,7 +39,7 @@ pub(crate) struct PublicKey<'a> {
 }
 
 impl<'a> PublicKey<'a> {
-    /// The key in the certificate `der`.
+    /// Returns the key in the certificate `der`.
     pub(crate) fn of(der: &'a [u8]) -> Option<PublicKey<'a>> {
         let mut outer = Reader(der);
         let mut certificate = Reader(outer.content(SEQUENCE)?);
@@ -59,7 +59,7 @@ impl<'a> PublicKey<'a> {
         (*unused_bits == 0).then_some(PublicKey { whole, algorithm, key })
     }
 
-    /// How many bits the modulus of an RSA key has; `None` for another kind of key.
+    /// Returns the number of bits of the modulus of an RSA key; `None` for another kind of key.
     pub(crate) fn rsa_bits(&self) -> Option<usize> {
         if self.algorithm != RSA {
             return None;
@@ -70,7 +70,7 @@ impl<'a> PublicKey<'a> {
     }
 }
 
-/// Elements of the encoding, one after the other.
+/// A reader of the elements of the encoding.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         self.element(tag).map(|(_, content)| content)
     }
 
-    /// The next element, which has this tag: all of it, and its content.
+    /// Returns the next element, which must have this tag: all its octets, and its content.
     fn element(&mut self, tag: u8) -> Option<(&'a [u8], &'a [u8])> {
         let (head, length) = match *self.0 {
             [first, length, ..] if first == tag && length < 0x80 => (2, usize::from(length)),

@@ -1,16 +1,16 @@
-//! The wire: commands out, replies in, each under its phase's time limit.
+//! The channel to the relay: writes commands and reads replies, within the time limit of each phase.
 //!
 //! Promises:
-//! 1. Every wait ends: a reply is whole within its phase's limit, a write is taken within it.
-//! 2. Writing never waits for a relay that waits to be read: what it says meanwhile is taken in.
-//! 3. A write that fails is told by the next reply awaited, after everything the relay had still said;
-//!    a relay's last words are never lost behind a broken pipe.
-//! 4. Memory is bounded: an endless reply is garbage; what is said unasked stays in the socket
-//!    beyond [`MAX_UNREAD_OCTETS`].
-//! 5. At the final dot whatever begins with a code is a reply, even if its end never comes: nothing else tells whether
-//!    the relay has the message. After a reply without an end nothing more is read.
+//! 1. Every wait ends: a reply must be complete, and a write accepted, within the limit of the phase.
+//! 2. There is no deadlock with a relay that writes before it reads on: its octets are read while we write.
+//! 3. A write that fails is reported by the next call for a reply, after everything that the relay had still sent: its
+//!    last words are not lost because of a broken pipe.
+//! 4. Memory is bounded: an endless reply is an error; of unexpected octets, at most [`MAX_UNREAD_OCTETS`] are read, and
+//!    the rest stays in the socket.
+//! 5. At the final dot, anything that begins with a code is a reply, even if its end never comes: nothing else tells
+//!    whether the relay has the message. After a reply without an end nothing more is read.
 //!
-//! Not here: what is said and what it means (`dialog.rs`, `verdict.rs`); whether it may be said yet
+//! Not here: the commands and the meaning of replies (`dialog.rs`, `verdict.rs`); whether a command may be sent yet
 //! (`tls.rs`).
 //!
 //! RFC 5321 4.2 (replies), 4.5.3.2 (timeouts).
@@ -32,30 +32,30 @@ use crate::log::{self, Said};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::{Reply, ReplyReader, Severity};
 
-/// What is taken in while we write: the replies to the largest group fit many times.
+/// The most octets that are read while we write: many times the replies to the largest group.
 const MAX_UNREAD_OCTETS: usize = 1 << 20;
 
-/// What stands in the log for any part of an AUTH exchange.
+/// The text that replaces any part of an AUTH exchange in the log.
 const NOT_SHOWN: &str = "(a part of AUTH, not shown)";
 
-/// How much of an octet string that is no reply is shown.
+/// The number of octets that are shown of something that is not a reply.
 const MAX_SHOWN_OCTETS: usize = 80;
 
-/// A connection to one peer that speaks in lines and replies.
+/// A connection to one peer, for commands and replies.
 pub(crate) struct Channel<S> {
     stream: S,
     peer: Peer,
     timeouts: Timeouts,
-    /// Octets from the relay; those before `read` are used up.
+    /// Octets from the relay; those before `read` were processed.
     input: Vec<u8>,
     read: usize,
-    /// The beginning of a reply, taken out of `input`.
+    /// The start of a reply, taken from `input`.
     reading: ReplyReader,
-    /// Octets not yet written.
+    /// Octets that are not written yet.
     output: Vec<u8>,
-    /// Why nothing more will come or go.
+    /// The reason why nothing more can be read or written.
     broken: Option<Cause>,
-    /// The message at hand, for the log.
+    /// The current message, for the log.
     subject: Option<QueueId>,
 }
 
@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
-    /// Says of which message the dialogue is from now on, for the log.
+    /// Sets the message that the dialogue is about from now on, for the log.
     pub(crate) fn speak_of(&mut self, subject: Option<QueueId>) {
         self.subject = subject;
     }
@@ -83,17 +83,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         &self.peer
     }
 
-    /// What `phase` failed with, in this peer's name.
+    /// Returns the trouble with this peer at `phase`.
     pub(crate) fn trouble(&self, phase: Phase, cause: Cause) -> Trouble {
         Trouble { phase, peer: Some(self.peer.clone()), cause }
     }
 
-    /// Where octets to be sent are appended; [`Channel::flush`] sends them.
+    /// Returns the buffer for octets to send; [`Channel::flush`] sends them.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
-    /// One command and its reply.
+    /// Sends one command and returns its reply.
     pub(crate) async fn command(&mut self, phase: Phase, line: &[u8]) -> Result<Reply, Trouble> {
         self.output.extend_from_slice(line);
         self.output.extend_from_slice(b"\r\n");
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.reply(phase).await
     }
 
-    /// [`Channel::command`] for a line that holds a secret: our copy of it is overwritten.
+    /// Does the same as [`Channel::command`] for a line that contains a secret. Our copy of the line is overwritten.
     pub(crate) async fn secret_command(&mut self, phase: Phase, line: &[u8]) -> Result<Reply, Trouble> {
         self.output.reserve_exact(line.len() + 2);
         self.output.extend_from_slice(line);
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.broken.get_or_insert(failure);
     }
 
-    /// Awaits the next reply.
+    /// Waits for the next reply and returns it.
     pub(crate) async fn reply(&mut self, phase: Phase) -> Result<Reply, Trouble> {
         let limit = self.limit(phase);
         let deadline = Instant::now() + limit;
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
-    /// Promise 5: the end of the reply awaited never comes.
+    /// Returns the part of a reply that has arrived when its end never comes (promise 5).
     fn cut_off(&mut self, phase: Phase, cause: Cause) -> Result<Reply, Trouble> {
         self.broken.get_or_insert(cause.clone());
         let reply = self.reading.cut_off().filter(|_| phase == Phase::Dot);
@@ -184,17 +184,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         log::relay_told(&Said { id: self.subject, relay: &self.peer, command });
     }
 
-    /// Whether nothing more will be heard.
+    /// Returns whether nothing more can be read.
     pub(crate) fn is_at_end(&self) -> bool {
         self.broken.is_some() && self.unread().is_empty()
     }
 
-    /// Whether the relay has said something, or hung up, without being asked.
+    /// Returns whether the relay has sent something that we did not ask for, or closed the connection.
     pub(crate) async fn has_spoken(&mut self) -> bool {
         self.has_words().await || self.broken.is_some()
     }
 
-    /// Whether the relay has said something without being asked.
+    /// Returns whether the relay has sent something that we did not ask for.
     pub(crate) async fn has_words(&mut self) -> bool {
         poll_fn(|cx| {
             let _ = self.poll_hear(cx);
@@ -204,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         !self.unread().is_empty()
     }
 
-    /// Whether the relay says nothing for `period`, or never again.
+    /// Returns whether the relay sends nothing for `period`, or has closed the connection.
     pub(crate) async fn stays_silent(&mut self, period: Duration) -> bool {
         if !self.has_words().await {
             let _ = timeout(period, poll_fn(|cx| self.poll_hear(cx))).await;
@@ -212,8 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.unread().is_empty()
     }
 
-    /// The stream, to start TLS on it. Err: octets came that the relay was not asked for; they would be
-    /// taken for what it says under TLS (RFC 3207 4, CVE-2011-0411).
+    /// Returns the stream, to start TLS on it; an error if the relay has sent octets that we did not ask for, since they
+    /// would be taken for octets within TLS (RFC 3207 4, CVE-2011-0411).
     pub(crate) fn into_stream(self) -> Result<S, Trouble> {
         if self.unread().is_empty() {
             return Ok(self.stream);
@@ -223,7 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         Err(self.trouble(Phase::StartTls, Cause::Other(words)))
     }
 
-    /// Takes leave: QUIT, its reply, TLS and TCP shut down, all within QUIT's limit; failure is no matter.
+    /// Ends the connection: QUIT, its reply, and the end of TLS and TCP, all within the limit of QUIT. Errors are
+    /// ignored.
     pub(crate) async fn quit(mut self) {
         let limit = self.timeouts.quit;
         self.subject = None;
@@ -238,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         &self.input[self.read..]
     }
 
-    /// A whole reply from the front of what was heard.
+    /// Returns a complete reply from the start of the input, if there is one.
     fn take_reply(&mut self) -> Result<Option<Reply>, Cause> {
         let unread = &self.input[self.read..];
         let (octets, reply) = self.reading.take(unread).map_err(|_| Cause::Garbage(shown(unread)))?;
@@ -250,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         Ok(reply)
     }
 
-    /// Writes `output` from `written` on and flushes; hears the relay out meanwhile.
+    /// Writes `output` from `written` on and flushes; reads from the relay at the same time.
     fn poll_send(&mut self, cx: &mut Context<'_>, written: &mut usize) -> Poll<io::Result<()>> {
         loop {
             while self.unread().len() < MAX_UNREAD_OCTETS && self.poll_hear(cx).is_ready() {
@@ -269,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
-    /// Takes in what has come. Ready: something came, or `broken` says why nothing will.
+    /// Reads octets that have arrived. It is ready when some did, or when `broken` says why none will.
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.broken.is_some() {
             return Poll::Ready(());
@@ -302,7 +303,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 }
 
-/// A connection that ends without a TLS close_notify, or by a reset, was closed all the same.
+/// Returns the cause for an I/O error. A connection that ends without a TLS close_notify, or by a reset, counts as
+/// closed.
 fn hung_up(error: io::Error) -> Cause {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
@@ -312,7 +314,7 @@ fn hung_up(error: io::Error) -> Cause {
     }
 }
 
-/// The beginning of `octets`, fit for one line of a log.
+/// Returns the start of `octets`, made safe for one line of a log.
 fn shown(octets: &[u8]) -> String {
     octets[..octets.len().min(MAX_SHOWN_OCTETS)].escape_ascii().to_string()
 }

@@ -1,11 +1,11 @@
-//! A message's octets on their way out, all but the final dot.
+//! Sends the content of a message, without the final dot.
 //!
 //! Promises:
-//! 1. Octets go out in the order and number committed, dot-stuffed; a content that is not of its stated
-//!    size is never completed.
+//! 1. The octets are sent as they were committed, with dots stuffed; content that does not have its stated size is never
+//!    completed.
 //! 2. Memory is two blocks, whatever the size of the message.
-//! 3. When the relay speaks before the final dot, nothing more is written: it may have left the data
-//!    phase, and what follows would be commands to it.
+//! 3. If the relay sends something before the final dot, nothing more is written: it may have left the data phase, and
+//!    would take the rest for commands.
 //!
 //! Not here: the final dot (`dialog/converse.rs` writes it).
 //!
@@ -17,20 +17,20 @@ use super::channel::Channel;
 use super::trouble::Phase;
 use crate::smtp::dot::Stuffer;
 
-/// How much is read and written at a time.
+/// The number of octets that are read and written at a time.
 const BLOCK_OCTETS: usize = 64 * 1024;
 
-/// How far the content came.
+/// The result of sending the content.
 pub(crate) enum Streamed {
-    /// All of it is written or stands in the channel's output; the stuffer owes the final dot.
+    /// All of it was written, or is in the output of the channel. The stuffer still has to write the final dot.
     Whole(Stuffer),
-    /// The relay spoke, or hung up, before the end.
+    /// The relay sent something, or closed the connection, before the end.
     Interrupted,
-    /// It cannot be read to its stated size; why.
+    /// The content cannot be read to its stated size; holds the reason.
     Unreadable(String),
 }
 
-/// Writes `content` through `channel`; the last part of a block stays in the channel's output.
+/// Writes `content` to `channel`. The last part of a block stays in the output of the channel.
 pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
     content: &mut (dyn AsyncRead + Send + Unpin),
     size: u64,

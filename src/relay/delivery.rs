@@ -1,9 +1,8 @@
-//! The account of one transaction: which recipients are settled, and with what words.
+//! The results of one transaction: which recipients are settled, and by which replies.
 //!
-//! Promises: a recipient is settled once, and what was said first stays; every recipient of the
-//! transaction is in the report.
+//! Promises: a recipient is settled only once, by the first reply; every recipient of the transaction is in the report.
 //!
-//! Not here: what a reply means (`verdict.rs`), when one comes (`dialog.rs`).
+//! Not here: the meaning of a reply (`verdict.rs`), waiting for replies (`dialog.rs`).
 
 use std::time::Duration;
 
@@ -20,33 +19,33 @@ use crate::smtp::client::{Capabilities, Group};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
-/// One transaction with a connection.
+/// One transaction that a connection delivers.
 pub(crate) struct Delivery {
     pub(crate) id: QueueId,
-    /// The commands for those recipients that the relay can be asked about.
+    /// The commands for the recipients that the relay may be able to accept.
     pub(crate) group: Group,
-    /// Octets in `content`.
+    /// The number of octets in `content`.
     pub(crate) size: u64,
     pub(crate) content: Box<dyn AsyncRead + Send + Unpin>,
-    /// The stored index and the fate of each recipient of `group`, in its order.
+    /// The stored index and the result of each recipient in `group`, in their order.
     recipients: Vec<(usize, Option<RecipientReport>)>,
-    /// Recipients this relay can never take; it is not asked about them.
+    /// The results for recipients that this relay can never accept, and for which no command is sent.
     unsayable: Vec<RecipientReport>,
-    /// When its turn on the connection came.
+    /// When the transaction began on the connection.
     began: Option<Instant>,
-    /// The final dot may have been written, and no reply to it was read.
+    /// Whether the final dot may have been written, but no reply to it was read.
     pub(crate) in_doubt: bool,
-    /// Where the connection was lost in its turn, if nothing else explains that.
+    /// The phase at which the connection was lost during this transaction, if nothing else explains that.
     pub(crate) lost_at: Option<Phase>,
-    /// Where the relay took leave of the connection in its turn.
+    /// The phase at which the relay ended the connection during this transaction.
     pub(crate) left_at: Option<Phase>,
-    /// The relay was given DSN parameters where the message asks for it.
+    /// Whether DSN parameters are passed on if the message has any.
     dsn_passed_on: bool,
 }
 
 impl Delivery {
-    /// Takes `transaction` in; recipients that a relay with these offers cannot take bounce at once,
-    /// in our words.
+    /// Returns the delivery of `transaction`. Recipients that a relay with these extensions cannot accept bounce at
+    /// once, in our words.
     pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities) -> Self {
         let mut unsayable = Vec::new();
         for (index, recipient) in std::mem::take(&mut transaction.recipients) {
@@ -72,12 +71,12 @@ impl Delivery {
         }
     }
 
-    /// Its turn on the connection has come.
+    /// Notes that the transaction begins on the connection.
     pub(crate) fn begin(&mut self) {
         self.began = Some(Instant::now());
     }
 
-    /// Whether a recipient is left for whom something can still be done.
+    /// Returns whether a recipient is still open.
     pub(crate) fn has_open(&self) -> bool {
         self.recipients.iter().any(|(_, settled)| settled.is_none())
     }
@@ -96,14 +95,14 @@ impl Delivery {
         });
     }
 
-    /// Whether the relay has said that the transaction is full.
+    /// Returns whether the relay has said that the transaction has too many recipients.
     pub(crate) fn is_full(&self) -> bool {
         let told = self.recipients.iter().filter_map(|(_, settled)| settled.as_ref());
         told.into_iter().any(|report| report.verdict == Verdict::TooMany)
     }
 
-    /// Settles every open recipient by a reply at `phase`. A full transaction may be refused for being full
-    /// (Exim's `recipients_max_reject`): that is no refusal of those whom the relay had taken.
+    /// Settles every open recipient by a reply at `phase`. A transaction with too many recipients may be refused for that
+    /// reason (`recipients_max_reject` of Exim), which does not refuse the recipients that the relay had accepted.
     pub(crate) fn rule_open(&mut self, verdict: Verdict, phase: Phase, reply: &Reply) {
         let is_for_being_full = verdict == Verdict::Bounced && self.is_full();
         let verdict = if is_for_being_full { Verdict::Deferred } else { verdict };
@@ -112,12 +111,13 @@ impl Delivery {
         }
     }
 
-    /// What the relay seemed to say was about something else: every recipient is open again.
+    /// Opens every recipient again, since the replies were about something else.
     pub(crate) fn revoke(&mut self) {
         self.recipients.iter_mut().for_each(|(_, settled)| *settled = None);
     }
 
-    /// Nothing will show any more that what refused recipients for good was said about them.
+    /// Marks the permanent refusals so far as unproven, since nothing can show any more that they were about these
+    /// recipients.
     pub(crate) fn leave_unproven(&mut self) {
         let settled = self.recipients.iter_mut().filter_map(|(_, settled)| settled.as_mut());
         settled
@@ -125,23 +125,23 @@ impl Delivery {
             .for_each(|told| told.verdict = Verdict::Unproven);
     }
 
-    /// Every open recipient waits for us: the content cannot be read.
+    /// Defers every open recipient, since we cannot read the content.
     pub(crate) fn defer_for_us(&mut self, said: &str) {
         self.settle_open(Verdict::Deferred, Status::transient(3, 0), said);
     }
 
-    /// Nothing is known of the open recipients: the attempt cannot be recorded, and goes no further.
+    /// Settles the open recipients as untold, since the attempt cannot be recorded and goes no further.
     pub(crate) fn leave_unmarked(&mut self) {
         let said = "the attempt cannot be recorded on the spool";
         self.settle_open(Verdict::Untold, Status::transient(3, 0), said);
     }
 
-    /// Nothing is known of the open recipients: the relay is in trouble.
+    /// Settles the open recipients as untold, since there is trouble with the relay.
     pub(crate) fn leave_untold(&mut self, trouble: &Trouble) {
         self.settle_open(Verdict::Untold, Status::transient(4, 2), &trouble.to_string());
     }
 
-    /// Nothing is known of the recipients: the commands rode behind a message that was refused.
+    /// Settles the recipients as untold, since their commands were sent right after a message that was refused.
     pub(crate) fn leave_unheard(&mut self) {
         let said = "its commands were sent behind a message that was refused";
         self.settle_open(Verdict::Untold, Status::transient(4, 2), said);
@@ -153,7 +153,7 @@ impl Delivery {
         }
     }
 
-    /// The account closed.
+    /// Returns the report of the transaction.
     pub(crate) fn into_report(self, peer: Peer, connecting: Duration) -> Report {
         let mut recipients = self.unsayable;
         recipients.extend(self.recipients.into_iter().filter_map(|(_, settled)| settled));

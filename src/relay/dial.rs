@@ -1,13 +1,13 @@
-//! From a relayhost to TCP connections: addresses looked up, interleaved, raced.
+//! Connects to a relayhost: looks its addresses up, and tries them in turn, with several tries at a time.
 //!
 //! Promises:
-//! 1. Every address of a name gets its try before the name has failed.
+//! 1. Every address of a name is tried before the name counts as failed.
 //! 2. IPv6 and IPv4 take turns, IPv6 first; the next try starts 250 ms after the last one, or at once
 //!    when that one failed (RFC 8305): a dead IPv6 route costs a quarter second, not a timeout.
-//! 3. One try lasts no longer than the connect limit; the connection that wins drops the tries beside it,
-//!    and their addresses come again should it turn out to be of no use.
+//! 3. One try takes no longer than the connect limit. The first connection ends the other tries; their addresses are
+//!    tried again if that connection turns out to be unusable.
 //!
-//! Not here: what is said on the connection (`opening.rs`), which host comes next (`mod.rs`).
+//! Not here: the dialogue on the connection (`opening.rs`), the choice of the next host (`mod.rs`).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,14 +24,14 @@ use tokio::time::{sleep, timeout};
 use super::trouble::{Cause, Phase, Trouble};
 use crate::config::{HostOrIp, RelayHost};
 
-/// RFC 8305 5, "Connection Attempt Delay".
+/// The time after which the next address is tried, "Connection Attempt Delay" in RFC 8305 5.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// A connected stream that knows whom it is connected to.
+/// A connected stream that knows its addresses.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    /// The other end, as the connection has it.
+    /// Returns the address of the other end.
     fn peer_address(&self) -> io::Result<SocketAddr>;
-    /// Our own end.
+    /// Returns the address of our end.
     fn local_address(&self) -> io::Result<SocketAddr>;
 }
 
@@ -45,17 +45,17 @@ impl Transport for TcpStream {
     }
 }
 
-/// Where addresses and connections come from: the Internet, or a test.
+/// The source of addresses and connections: the Internet, or a test.
 pub(crate) trait Network: Sync {
-    /// What a connection is.
+    /// The type of a connection.
     type Stream: Transport;
-    /// All addresses of `name`.
+    /// Returns all addresses of `name`.
     fn resolve(&self, name: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
-    /// A connection to `address`.
+    /// Returns a connection to `address`.
     fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// The real network, by the system's resolver.
+/// The real network, with the resolver of the system.
 pub(crate) struct Internet;
 
 impl Network for Internet {
@@ -73,7 +73,7 @@ impl Network for Internet {
     }
 }
 
-/// The host as it is configured, for people.
+/// Returns the host as it is configured, for messages.
 pub(crate) fn name_of(host: &RelayHost) -> String {
     match &host.host {
         HostOrIp::Name(name) => name.clone(),
@@ -81,7 +81,7 @@ pub(crate) fn name_of(host: &RelayHost) -> String {
     }
 }
 
-/// The addresses to try for `host`, in their order; at least one.
+/// Returns the addresses to try for `host`, in their order; at least one.
 pub(crate) async fn addresses<N: Network>(
     network: &N,
     host: &RelayHost,
@@ -100,7 +100,7 @@ pub(crate) async fn addresses<N: Network>(
     }
 }
 
-/// The two families in turn, IPv6 first, each in the order found, each address once.
+/// Sorts the addresses so that IPv6 and IPv4 take turns, IPv6 first, each in the order found. Removes duplicates.
 fn interleaved(found: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let (six, four): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv6);
     let (mut six, mut four) = (six.into_iter(), four.into_iter());
@@ -118,10 +118,10 @@ fn interleaved(found: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     }
 }
 
-/// How one try ended.
+/// The result of one try.
 type Tried<S> = Result<S, Cause>;
 
-/// A try under way.
+/// A try that is under way.
 struct Attempt<'a, S> {
     address: SocketAddr,
     connecting: Pin<Box<dyn Future<Output = Tried<S>> + Send + 'a>>,
@@ -140,7 +140,7 @@ impl<'a, N: Network> Race<'a, N> {
         Race { network, limit, waiting: addresses, running: Vec::new() }
     }
 
-    /// The next try that ended. None: every address has been tried.
+    /// Returns the result of the next try that ends; `None` if every address was tried.
     pub(crate) async fn next(&mut self) -> Option<(SocketAddr, Tried<N::Stream>)> {
         if self.running.is_empty() {
             self.start_one();
@@ -185,7 +185,7 @@ impl<'a, N: Network> Race<'a, N> {
     }
 }
 
-/// A connection to `address`, within `limit`.
+/// Connects to `address` within `limit`.
 pub(crate) async fn connect<N: Network>(
     network: &N,
     address: SocketAddr,
@@ -210,7 +210,7 @@ async fn first_ended<S>(running: &mut Vec<Attempt<'_, S>>) -> (SocketAddr, Tried
     .await
 }
 
-/// Whether `address` is this host itself, however it is written.
+/// Returns whether `address` is a loopback address, in any form.
 pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }

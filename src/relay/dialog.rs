@@ -1,4 +1,4 @@
-//! The dialogue of one connection: transaction after transaction until there is nothing left to say.
+//! The dialogue on one connection: transaction after transaction until there is nothing left to send.
 //!
 //! Promises:
 //! 1. Every transaction taken is reported once, before `run` returns.
@@ -37,33 +37,33 @@ use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
-/// How long the answer to QUIT keeps the next connection from being opened.
+/// How long the caller waits for the reply to QUIT before the next connection can be opened.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Verified, greeted, authenticated.
+/// A connection that is ready for transactions: verified, greeted, authenticated.
 pub struct Connection {
     channel: Channel<Verified>,
     offered: Capabilities,
-    /// Transactions that may still be begun.
+    /// The number of transactions that may still be begun.
     left: usize,
     idle: Duration,
-    /// Set-up time, until a report has told it.
+    /// The time for setting up, until a report contains it.
     connecting: Duration,
-    /// A transaction has come to its end here.
+    /// Whether a transaction was completed on this connection.
     has_served: bool,
     pace: Arc<Pace>,
     dsn_offer: Arc<DsnOffer>,
-    /// How the commands whose replies are awaited were written.
+    /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
-    /// The group behind a final dot was answered here.
+    /// Whether a group after a final dot was answered on this connection.
     has_taken_across: bool,
 }
 
-/// Why a dialogue stops before the work is done.
+/// The reason why a dialogue ends before the work is done.
 enum End {
     /// Relay trouble.
     Trouble(Trouble),
-    /// The connection is of no more use, and nobody is to blame who is not blamed already.
+    /// The connection cannot be used any more, and no further blame follows from this.
     Spent,
 }
 
@@ -74,7 +74,7 @@ impl From<Trouble> for End {
 }
 
 impl Connection {
-    /// A connection over which transactions may be sent: [`Verified`] is the proof.
+    /// Returns a connection for transactions. [`Verified`] is the proof that they may be sent.
     pub(super) fn new(
         channel: Channel<Verified>,
         offered: Capabilities,
@@ -94,33 +94,33 @@ impl Connection {
         }
     }
 
-    /// Says how long the set-up took; the first report tells it.
+    /// Sets the time that setting up took, for the first report.
     pub(super) fn connected_in(mut self, connecting: Duration) -> Self {
         self.connecting = connecting;
         self
     }
 
-    /// Shares what other connections to this relay have learnt of its pace.
+    /// Shares the pace with other connections to this relay.
     pub(super) fn at_pace(mut self, pace: Arc<Pace>) -> Self {
         self.pace = pace;
         self
     }
 
-    /// Shares what other connections to this relay have learnt of its offer of DSN.
+    /// Shares the experience with DSN parameters with other connections to this relay.
     pub(super) fn with_dsn_offer(mut self, dsn_offer: Arc<DsnOffer>) -> Self {
         self.dsn_offer = dsn_offer;
         self
     }
 
-    /// Who is talked to.
+    /// Returns the peer.
     pub fn peer(&self) -> &Peer {
         self.channel.peer()
     }
 
-    /// Delivers what `work` gives until it gives nothing, the count is reached, or the connection
-    /// ends; QUITs politely.
+    /// Delivers messages from `work` until there are no more, the count is reached, or the connection ends; then sends
+    /// QUIT.
     ///
-    /// Err: relay-wide trouble for the breaker. Every transaction has been reported before.
+    /// The error is trouble with the relay as a whole, for the breaker. Every transaction was reported before.
     pub async fn run<W: Work>(mut self, work: &mut W) -> Result<(), Trouble> {
         match self.deliver(work).await {
             Ok(()) => {
@@ -148,7 +148,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next transaction that this relay can be asked about.
+    /// Returns the next transaction with a recipient that the relay may accept.
     async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<Delivery> {
         while self.left > 0 {
             let transaction = work.next(patience).await?;
@@ -162,14 +162,14 @@ impl Connection {
         None
     }
 
-    /// What is offered and believed.
+    /// Returns the extensions that are offered, without those that the relay is known not to support.
     fn offered_now(&self) -> Capabilities {
         let dsn = self.offered.dsn && self.dsn_offer.is_believed();
         Capabilities { dsn, ..self.offered.clone() }
     }
 
-    /// One transaction to its report. Gives the next one if its group went out behind the final dot;
-    /// `grouped` says that this one's did.
+    /// Delivers one transaction and reports it. Returns the next one if its group was sent after the final dot; `grouped`
+    /// says whether this is true for the present one.
     async fn transact<W: Work>(
         &mut self,
         mut delivery: Delivery,
@@ -204,7 +204,7 @@ impl Connection {
         Ok(ahead)
     }
 
-    /// What `trouble` in the turn of `delivery` comes to, as far as this connection can tell.
+    /// Returns how the dialogue ends by `trouble` during `delivery`, as far as this connection can tell.
     fn explained(&self, trouble: Trouble, delivery: &mut Delivery) -> End {
         if self.is_leave_taking(&trouble) {
             delivery.left_at = Some(trouble.phase);
@@ -221,7 +221,7 @@ impl Connection {
         if is_step_lost && self.has_served { End::Spent } else { End::Trouble(trouble) }
     }
 
-    /// Whether `trouble` is no more than a relay that has had enough of this connection.
+    /// Returns whether `trouble` only means that the relay ends this connection.
     fn is_leave_taking(&self, trouble: &Trouble) -> bool {
         let has_left = match (&trouble.cause, trouble.phase) {
             // Behind a final dot it may be the group that made it go.
@@ -240,7 +240,7 @@ impl Connection {
         self.has_served && has_left
     }
 
-    /// Whether `trouble` may come of no more than commands written ahead of their replies.
+    /// Returns whether `trouble` may be caused only by commands that were sent before earlier ones were answered.
     fn is_overrun(&self, trouble: &Trouble) -> bool {
         let has_failed = match &trouble.cause {
             Cause::Closed | Cause::Io(..) | Cause::TimedOut(_) => true,
@@ -256,7 +256,7 @@ impl Connection {
         has_failed && was_ahead
     }
 
-    /// QUIT. A relay that does not answer it has [`FAREWELL`] of the caller's time, and the rest of its own.
+    /// Sends QUIT. The caller waits for the reply for [`FAREWELL`] at most; a task waits for the rest.
     async fn quit(self) {
         let farewell = tokio::spawn(self.channel.quit());
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
@@ -270,8 +270,8 @@ impl Connection {
     }
 }
 
-/// Whether `reply` ends the connection, whatever was asked: 421, or the status that RFC 3463 3.5 has for a
-/// connection that is timed out or taken down.
+/// Returns whether `reply` ends the connection, whatever the command was: 421, or the status of RFC 3463 3.5 for a
+/// connection that is timed out or closed.
 fn takes_leave(reply: &Reply) -> bool {
     reply.code() == 421
         || (reply.severity() == Severity::Transient && reply.status() == Some(Status::transient(4, 2)))

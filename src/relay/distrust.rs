@@ -1,10 +1,10 @@
-//! Why a relay's certificate is refused, in sentences for the operator.
+//! Says in sentences for the operator why a relay's certificate is refused.
 //!
-//! Promises: each sentence says what is wrong with the certificate and what to do; where a pin would help it
-//! names `tls.pin-sha256` with the value of the key that the relay has shown, ready to paste. What the
-//! certificate says of itself is not escaped here (`tls.rs` does that).
+//! Promises: each sentence says what is wrong with the certificate and what to do. If a pin would help, it names
+//! `tls.pin-sha256` with the value for the key that the relay has shown, ready to be pasted. Text from the certificate is
+//! not escaped here (`tls.rs` does that).
 //!
-//! Not here: what is refused (`trust.rs`).
+//! Not here: which certificates are refused (`trust.rs`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
 use super::certificate::{PublicKey, pin_of};
 use crate::tls_faults::flaw;
 
-/// Fewer bits of RSA are within reach of whoever has computers enough; the TLS library verifies none of them.
+/// The least number of bits of an RSA key. Shorter keys can be broken with many computers, and the TLS library verifies
+/// none.
 pub(crate) const LEAST_RSA_BITS: usize = 2048;
 
-/// What the signature algorithms that nobody trusts any more are called, by the object identifier within.
+/// The names of signature algorithms that nobody trusts any more, by their object identifiers.
 const OUTDATED: [(&[u8], &str); 3] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
@@ -35,27 +36,28 @@ pub(crate) struct Distrust {
     pin: Option<[u8; 32]>,
 }
 
-/// Why it is refused.
+/// The reason why a certificate is refused.
 #[derive(Debug)]
 pub(crate) enum DistrustCause {
     /// Its key is none of the pinned ones.
     NotPinned,
-    /// Its key, or that of an authority above it, is RSA with so few bits.
+    /// Its key, or that of an authority above it, is an RSA key with too few bits.
     ShortRsa { bits: usize, of_authority: bool },
-    /// The relay proves with a short RSA key, pinned or not, what cannot be verified.
+    /// The signature of the relay in the handshake cannot be verified, since its RSA key is too short. A pin does not
+    /// help.
     ShortRsaProof { bits: usize },
-    /// What the verifier found.
+    /// Another error that the verifier found.
     Found(CertificateError),
 }
 
 impl Distrust {
-    /// The error of a handshake with a relay that has shown `certificate`.
+    /// Returns the error of a handshake with a relay that has shown `certificate`.
     pub(crate) fn error(why: DistrustCause, certificate: &CertificateDer<'_>) -> Error {
         let distrust = Distrust { why, pin: pin_of(certificate) };
         Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
     }
 
-    /// The same for what the verifier said of `certificate`; other errors stay as they are.
+    /// Returns the same for an error of the verifier about `certificate`; other errors are returned unchanged.
     pub(crate) fn found<T>(outcome: Result<T, Error>, certificate: &CertificateDer<'_>) -> Result<T, Error> {
         outcome.map_err(|error| match error {
             Error::InvalidCertificate(found) => Distrust::error(DistrustCause::Found(found), certificate),
@@ -64,8 +66,8 @@ impl Distrust {
     }
 }
 
-/// What the relay's proof that it holds its key came to, where the key is RSA with few bits: it is refused in
-/// words of its own.
+/// Returns the outcome of verifying the signature with which the relay proves that it has its key. If that fails and the
+/// key is a short RSA key, the error says so.
 pub(crate) fn proof(
     outcome: Result<HandshakeSignatureValid, Error>,
     certificate: &CertificateDer<'_>,
@@ -78,7 +80,7 @@ pub(crate) fn proof(
     }
 }
 
-/// How many bits the key of `certificate` has, if it is RSA and they are too few.
+/// Returns the number of bits of the key of `certificate`, if it is an RSA key with too few bits.
 pub(crate) fn short_rsa(certificate: &CertificateDer<'_>) -> Option<usize> {
     PublicKey::of(certificate)?.rsa_bits().filter(|bits| *bits < LEAST_RSA_BITS)
 }
@@ -125,8 +127,8 @@ impl fmt::Display for Distrust {
 
 impl std::error::Error for Distrust {}
 
-/// Whether the certificate is refused for a reason that does not matter to who trusts the key itself. One that has
-/// expired or is another host's is to be replaced, and a wrong signature is nobody's.
+/// Returns whether a pin would help: the reason for the refusal does not matter if the key itself is trusted. An expired
+/// certificate, or one of another host, must be replaced instead, and one with a wrong signature belongs to nobody.
 fn a_pin_helps(error: &CertificateError) -> bool {
     !matches!(
         error,
@@ -209,7 +211,7 @@ fn day(seconds: u64) -> String {
     instant.map_or("a date out of range".into(), |instant| instant.strftime("%Y-%m-%d").to_string())
 }
 
-/// `DnsName("mx.example")` and `IpAddress(192.0.2.1)` as the verifier writes them, without the wrapping.
+/// Returns only the name in `DnsName("mx.example")` or `IpAddress(192.0.2.1)`, as the verifier writes them.
 fn bare_name(presented: &str) -> &str {
     match presented.split_once('(') {
         Some(("DnsName" | "IpAddress" | "UniformResourceIdentifier", rest)) => {
@@ -219,7 +221,7 @@ fn bare_name(presented: &str) -> &str {
     }
 }
 
-/// A pin as `tls.pin-sha256` takes it.
+/// A pin, which displays in the form of `tls.pin-sha256`.
 struct Hex([u8; 32]);
 
 impl fmt::Display for Hex {

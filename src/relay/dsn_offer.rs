@@ -1,13 +1,13 @@
-//! Whether a relay that offers DSN is given DSN parameters.
+//! Decides whether DSN parameters are sent to a relay that offers DSN.
 //!
 //! Promises:
-//! 1. From the first refusal of a command with DSN parameters on, no connection sends any: a relay that refuses them
-//!    and hangs up meets a message with them once, not for ever.
-//! 2. Where the relay then takes that message without them, none is sent for a day. Where it refuses it without them,
-//!    too, they were not to blame, and are sent again.
+//! 1. After the first refusal of a command with DSN parameters, no connection sends any: a relay that refuses them and
+//!    closes the connection gets the same message with them only once.
+//! 2. If the relay then accepts that message without them, none are sent for a day. If it refuses the message without
+//!    them, too, they were not the reason, and are sent again.
 //!
-//! Not here: which replies refuse them (`verdict.rs`), what a command has (`smtp/client.rs`), who reports success in the
-//! relay's place (`queue/settlement.rs`).
+//! Not here: which replies refuse them (`verdict.rs`), the parameters of a command (`smtp/client.rs`), reports of
+//! success in place of the relay (`queue/settlement.rs`).
 //!
 //! RFC 3461 4.
 
@@ -19,11 +19,11 @@ use super::{Peer, Report};
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// The offer of one relayhost.
+/// The experience with DSN parameters at one relayhost.
 #[derive(Default)]
 pub(crate) struct DsnOffer {
     refused: Remembered,
-    /// The refusal that this began with, until its message has been tried without.
+    /// The first refusal, until its message was tried without the parameters.
     doubt: Mutex<Option<Doubt>>,
 }
 
@@ -33,12 +33,12 @@ struct Doubt {
 }
 
 impl DsnOffer {
-    /// Whether the parameters are sent now to a relay that offers DSN.
+    /// Returns whether the parameters are sent now to a relay that offers DSN.
     pub(crate) fn is_believed(&self) -> bool {
         !self.refused.is_now()
     }
 
-    /// Learns from what a transaction came to; logs what becomes certain by it.
+    /// Learns from the report of a transaction, and logs a change.
     pub(crate) fn learn(&self, report: &Report) {
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
         let refused = report.recipients.iter().find(|recipient| recipient.verdict == Verdict::WithoutDsn);
@@ -69,7 +69,7 @@ impl DsnOffer {
         }
     }
 
-    /// The doubt that the message `id` has raised, which is settled now.
+    /// Takes the open question that the message `id` has raised, since it is decided now.
     fn take_doubt(&self, id: QueueId) -> Option<Doubt> {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner).take_if(|doubt| doubt.id == id)
     }

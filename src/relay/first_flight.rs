@@ -1,16 +1,15 @@
-//! The first flight of a handshake: what our ClientHello offers, and whether anything answers it.
+//! The first flight of a handshake: the key exchanges that our ClientHello offers, and whether there is an answer to it.
 //!
-//! With a post-quantum key exchange the ClientHello is larger than one TCP segment, and there are firewalls, load
-//! balancers and old TLS libraries that drop it, or the connection, at the second segment. So one that nothing answers
-//! is sent once more, on a new connection, with the classical key exchange alone, which fits into one segment.
+//! With a post-quantum key exchange the ClientHello is larger than one TCP segment. Some firewalls, load balancers and
+//! old TLS libraries drop the second segment, or the connection. So a handshake without any answer is tried once more,
+//! on a new connection, with the classical key exchange alone, which fits into one segment.
 //!
 //! Promises:
-//! 1. A handshake in which the relay has said one octet is never tried again: an alert or a refused certificate is the
-//!    end of it.
-//! 2. The smaller ClientHello is remembered, for a day, only where it was answered and the larger one was not.
-//! 3. The certificate is verified in the same way by both. What is given up is the protection of what is recorded
-//!    today against a computer of the future; whoever can drop our segments can bring that about, as they could
-//!    bring about no mail at all, and the log says so.
+//! 1. If the relay has sent one octet in a handshake, it is not tried again: an alert or a refused certificate is final.
+//! 2. The smaller ClientHello is used for a day only after the relay answered it and did not answer the larger one.
+//! 3. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
+//!    future quantum computers. Anyone who can drop our segments can cause this, as they could also block all mail, and
+//!    the log says so.
 //!
 //! Not here: the second connection (`mod.rs`), the two configurations (`trust.rs`).
 //!
@@ -28,39 +27,39 @@ use tokio::time::timeout;
 
 use super::remembered::Remembered;
 
-/// How long the first octet of an answer to the larger ClientHello is awaited. A lost segment is sent again after
-/// about 1, 3 and 7 s, so this is no accident of the network; and a relay that is merely slower has the whole of
-/// `relay.timeouts.tls` for the smaller one.
+/// How long to wait for the first octet of an answer to the larger ClientHello. A lost segment is sent again after about
+/// 1, 3 and 7 s, so that random losses do not matter; a relay that is just slow has the whole of `relay.timeouts.tls`
+/// for the smaller one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a ClientHello offers.
+/// The key exchanges that a ClientHello offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyExchange {
-    /// A hybrid of both kinds, and the classical one.
+    /// A hybrid with a post-quantum part, and the classical one.
     PostQuantum,
-    /// One on elliptic curves alone.
+    /// Only the classical one, on elliptic curves.
     Classical,
 }
 
-/// What the ClientHello to one relayhost offers.
+/// The choice of key exchanges for one relayhost.
 #[derive(Default)]
 pub(crate) struct Offer {
     classical: Remembered,
 }
 
 impl Offer {
-    /// What it offers now.
+    /// Returns the present choice.
     pub(crate) fn now(&self) -> KeyExchange {
         if self.classical.is_now() { KeyExchange::Classical } else { KeyExchange::PostQuantum }
     }
 
-    /// The classical one alone from now on. True: it was the other one until now.
+    /// Chooses only the classical one from now on. Returns whether this is a change.
     pub(crate) fn fall_back(&self) -> bool {
         self.classical.begin()
     }
 }
 
-/// One ClientHello and what came of it.
+/// One ClientHello, and whether it was answered.
 pub(crate) struct FirstFlight {
     key_exchange: KeyExchange,
     is_begun: AtomicBool,
@@ -80,25 +79,25 @@ impl FirstFlight {
         self.key_exchange
     }
 
-    /// Whether the relay has said an octet in the handshake.
+    /// Whether the relay has sent an octet in the handshake.
     pub(crate) fn is_answered(&self) -> bool {
         self.is_answered.load(Ordering::Relaxed)
     }
 
-    /// Of a handshake that has failed: whether its size may be why.
+    /// Returns whether the size of the ClientHello may be the reason why a handshake failed.
     pub(crate) fn may_have_been_too_large(&self) -> bool {
         let is_begun = self.is_begun.load(Ordering::Relaxed);
         self.key_exchange == KeyExchange::PostQuantum && is_begun && !self.is_answered()
     }
 
-    /// The handshake begins: `stream`, with an ear to it.
+    /// Returns `stream` for the handshake, wrapped so that the first octet of an answer is noticed.
     pub(crate) fn begin<T>(self: &Arc<Self>, stream: T) -> Heard<T> {
         self.is_begun.store(true, Ordering::Relaxed);
         Heard { stream, flight: Arc::clone(self) }
     }
 
-    /// What `shaking` comes to within `limit`. Err: the time that is up, [`PATIENCE`] where a large ClientHello has
-    /// no answer by then.
+    /// Waits for the handshake `shaking` within `limit`. The error is the time that has passed: [`PATIENCE`] if there
+    /// was no answer to a large ClientHello by then.
     pub(crate) async fn within<F: Future>(&self, limit: Duration, shaking: F) -> Result<F::Output, Duration> {
         let mut shaking = pin!(shaking);
         let first = match self.key_exchange {

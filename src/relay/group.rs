@@ -1,8 +1,8 @@
-//! The commands of a transaction for one relay, and what stands in their way.
+//! The commands of a transaction for one relay, and the reasons why it can never accept a recipient.
 //!
-//! Promises: what this relay could never take is known before anything is said to it ([`obstacle`]).
+//! Promises: a recipient that this relay can never accept is known before a command is sent ([`obstacle`]).
 //!
-//! Not here: the commands in writing (`smtp/client.rs`), when they are sent and what the replies mean (`dialog.rs`).
+//! Not here: the text of the commands (`smtp/client.rs`), when they are sent, and the meaning of replies (`dialog.rs`).
 //!
 //! RFC 1870 (SIZE), RFC 6531 3.5 (SMTPUTF8).
 
@@ -11,7 +11,7 @@ use crate::envelope::{Address, Recipient};
 use crate::smtp::client::{Capabilities, Dialect, Group, Mail, Spelling};
 use crate::status::Status;
 
-/// The envelope of `transaction` in words that a relay with these offers understands.
+/// Returns the commands for the envelope of `transaction`, for a relay with these extensions.
 pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group {
     let mail = Mail {
         reverse_path: &transaction.reverse_path,
@@ -25,7 +25,7 @@ pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group 
     Dialect { offered, spelling: Spelling::Strict }.group(&mail, recipients)
 }
 
-/// Why this relay can never take `transaction` for `recipient`, in our words.
+/// Returns the reason why this relay can never accept `transaction` for `recipient`: a status, and our words.
 pub(crate) fn obstacle(
     transaction: &Transaction,
     recipient: &Recipient,

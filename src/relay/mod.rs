@@ -1,30 +1,29 @@
-//! Outward: one relayhost, from its name to the reply that takes responsibility for a message.
+//! Delivers messages to one relayhost: from its name to the reply with which it takes responsibility for a message.
 //!
 //! Promises:
 //! 1. No AUTH, no MAIL and no octet of a message goes to a relay before a [`tls::Verified`] stream
 //!    exists; nothing but `tls.rs` can make one, and a [`Connection`] cannot be made without it.
-//! 2. Only replies to MAIL, RCPT, DATA and the final dot, and a refusal in the midst of content, say
-//!    anything about a message; everything else is a [`Trouble`] and leaves every message as it was.
-//! 3. Every transaction taken from [`Work`] is reported to it exactly once, however the connection ends. Where
-//!    its task is ended instead, by a panic or from outside, nothing more is reported: [`Work`] is dropped.
-//! 4. A message is never cut short: where its content cannot be read to its stated size, the
-//!    connection ends without a final dot.
-//! 5. A report says `possible_duplicate` where, and only where, the final dot may have reached the relay
-//!    and no reply to it reached us.
-//! 6. Message octets go out as they are, dot-stuffing aside.
+//! 2. Only replies to MAIL, RCPT, DATA and the final dot, and a refusal during the content, decide about a message;
+//!    everything else is a [`Trouble`] and changes no message.
+//! 3. Every transaction taken from [`Work`] is reported to it exactly once, however the connection ends. If its task is
+//!    ended, by a panic or from outside, nothing more is reported: [`Work`] is dropped.
+//! 4. A message is never sent in part: if its content cannot be read to its stated size, the connection ends without a
+//!    final dot.
+//! 5. A report says `possible_duplicate` exactly if the final dot may have reached the relay and no reply to it reached
+//!    us.
+//! 6. The octets of a message are sent unchanged, except for dot-stuffing.
 //!
-//! Fails: as a [`Trouble`] that names peer and phase. Nothing here is written to disk, so a crash
-//! leaves no more than the doubt of promise 5.
+//! Fails: with a [`Trouble`] that names peer and phase. Nothing here is written to disk, so after a crash only the doubt
+//! of promise 5 remains.
 //!
-//! The rooms, in the order of a connection's life:
-//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof (`first_flight` how it
-//! begins, `certificate` its key, `distrust` why there is none) → `sasl` AUTH →
-//! `dialog` transactions, with `group` the commands, `delivery` one message's account, `content` its
-//! octets → `verdict` what a reply means, `subject` what a refusal is about. `channel` is the wire
-//! they all speak through, `pace` how far ahead of its replies it is written to, `dsn_offer` whether it is given DSN
-//! parameters, `remembered` what is known of it for a day, `trouble` how failure is told.
+//! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
+//! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the key,
+//! `distrust` a refusal) → `sasl` AUTH → `dialog` transactions, with `group` the commands, `delivery` the results of one
+//! transaction, `content` its octets → `verdict` the meaning of a reply, `subject` the subject of a refusal. `channel`
+//! reads and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer` whether DSN
+//! parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
 //!
-//! Not here: when to connect and what to send (`queue/`), what is done to a message (`message/`).
+//! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!
 //! RFC 5321, 2920 (pipelining), 3207 (STARTTLS), 8314 (implicit TLS), 4954 (AUTH), 3461 (DSN).
 
@@ -75,56 +74,56 @@ use first_flight::{FirstFlight, KeyExchange, Offer};
 use pace::Pace;
 use tls::Protection;
 
-/// One message to hand over: only recipients still open.
+/// One message to deliver, with only the recipients that are still open.
 pub struct Transaction {
     /// The message.
     pub id: QueueId,
-    /// MAIL FROM.
+    /// The reverse-path for MAIL FROM.
     pub reverse_path: ReversePath,
-    /// RCPT TO: the recipient's index in the stored envelope, which reports give back.
+    /// The recipients for RCPT TO, each with its index in the stored envelope, which reports repeat.
     pub recipients: Vec<(usize, Recipient)>,
     /// BODY.
     pub body: Body,
     /// RET.
     pub ret: Option<Ret>,
-    /// ENVID, xtext still encoded.
+    /// ENVID, in xtext.
     pub envid: Option<Box<str>>,
-    /// The message is to be declared SMTPUTF8 where the relay offers it. Where it does not, only
-    /// those recipients bounce whose address (or whose reverse-path) cannot be said without it.
+    /// Whether the message is declared as SMTPUTF8 if the relay offers it. If it does not, only those recipients bounce
+    /// whose address or reverse-path needs it.
     pub needs_smtputf8: bool,
-    /// Octets in `content`, exactly: a content that ends earlier or later is never completed.
+    /// The exact number of octets in `content`. Content that ends earlier or later is never completed.
     pub size: u64,
-    /// The message as committed, CRLF line ends, not dot-stuffed.
+    /// The message as it was committed, with CRLF line ends, not dot-stuffed.
     pub content: Box<dyn AsyncRead + Send + Unpin>,
 }
 
-/// What became of one recipient.
+/// The result for one recipient.
 #[derive(Clone, Debug)]
 pub struct RecipientReport {
     /// The recipient's index in the stored envelope.
     pub index: usize,
-    /// What it means.
+    /// The verdict about the recipient.
     pub verdict: Verdict,
-    /// The relay's status, or ours where it gave none.
+    /// The enhanced status of the relay, or ours if it gave none.
     pub status: Status,
-    /// `250 2.0.0 ok`, or our own words.
+    /// The reply, such as `250 2.0.0 ok`, or our own words.
     pub said: String,
-    /// `said` is the relay's reply.
+    /// Whether `said` is a reply of the relay.
     pub from_relay: bool,
-    /// At what command it was said.
+    /// The phase at which it was said.
     pub phase: Phase,
-    /// What it is about where it is a refusal.
+    /// The subject of the reply, if it is a refusal.
     pub about: Subject,
 }
 
-/// What became of one transaction; made for each one taken from [`Work`].
+/// The result of one transaction. There is one for each transaction taken from [`Work`].
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The message.
     pub id: QueueId,
-    /// Who was to take it.
+    /// The relay that the transaction was sent to.
     pub peer: Peer,
-    /// One for each recipient of the transaction, in its order.
+    /// The results for all recipients of the transaction, in their order.
     pub recipients: Vec<RecipientReport>,
     /// The connection died between the final dot and its reply: the relay may have the message.
     pub possible_duplicate: bool,
@@ -135,40 +134,43 @@ pub struct Report {
     /// The relay took leave of a connection that had served, when this transaction had its turn and was at this phase:
     /// it counts only what a fresh connection is told.
     pub left_at: Option<Phase>,
-    /// DSN parameters were passed on (the relay reports success from here).
+    /// Whether DSN parameters were passed on, so that the relay reports success.
     pub dsn_passed_on: bool,
-    /// Connection set-up; zero on a connection used before.
+    /// The time for setting up the connection; zero if it was used before.
     pub connecting: Duration,
-    /// From the transaction's turn on the connection to its last reply.
+    /// The time from the start of the transaction to its last reply.
     pub transmitting: Duration,
 }
 
 impl Report {
-    /// Whether the dialogue broke off within this transaction, with somebody unanswered: the message may be why.
+    /// Returns whether the dialogue broke off within this transaction before all recipients were answered, so that the
+    /// message may be the reason.
     pub fn is_lost(&self) -> bool {
         self.lost_at.is_some() && self.recipients.iter().any(|recipient| recipient.verdict == Verdict::Untold)
     }
 }
 
-/// The mark without which a duplicate would be silent cannot be made: the message must not be sent now.
+/// The error that the in-flight mark cannot be written. Without the mark, a duplicate could not be noticed later, so the
+/// message must not be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmarked;
 
-/// Where a connection gets its messages and leaves its reports: the queue.
+/// The source of messages for a connection, and the receiver of its reports: the queue.
 ///
-/// Up to two transactions are with a connection at a time: with `relay.pipelining = "across"` the next one is
+/// A connection has up to two transactions at a time: with `relay.pipelining = "across"` the next one is
 /// taken before the last one is reported.
 pub trait Work: Send {
-    /// The next message; waits up to `patience` for one. None: nothing came, or nothing more is to go this way.
+    /// Returns the next message, after waiting for it up to `patience`; `None` if there is none, or none for this
+    /// connection any more.
     fn next(&mut self, patience: Duration) -> impl Future<Output = Option<Transaction>> + Send;
-    /// Called when all of `id` but its last octets and the final dot was written; the dot is written
-    /// after this has returned Ok, and not at all after an error.
+    /// Is called when all of `id` except its last octets and the final dot was written. The dot is written after this has
+    /// returned Ok; after an error, it is not written.
     fn before_dot(&mut self, id: QueueId) -> impl Future<Output = Result<(), Unmarked>> + Send;
-    /// What became of a transaction that [`Work::next`] gave.
+    /// Receives the result of a transaction that [`Work::next`] returned.
     fn report(&mut self, report: Report) -> impl Future<Output = ()> + Send;
 }
 
-/// One configured relayhost: TLS settings loaded, ready to connect.
+/// The configured relayhosts, with their TLS settings loaded, ready to connect.
 pub struct Relay {
     settings: config::RelayConfig,
     protection: Protection,
@@ -176,14 +178,13 @@ pub struct Relay {
     offer: Offer,
     dsn_offer: Arc<DsnOffer>,
     warnings: Vec<String>,
-    /// Its keys are drawn for each run: a print tells nothing about a secret.
+    /// A hash with random keys for each run, so that its result tells nothing about a secret.
     secret_prints: RandomState,
 }
 
 impl Relay {
-    /// Loads what the settings name (certificates, keys, the system's trust bundle).
-    ///
-    /// Err: in words for the operator, naming the file and the key.
+    /// Loads the files that the settings name: certificates, keys, the trust bundle of the system. The error is for the
+    /// operator, and names the file and the key.
     pub fn new(settings: config::RelayConfig) -> Result<Relay, String> {
         if settings.hosts.is_empty() {
             return Err("relayhost: no host is named".into());
@@ -195,14 +196,14 @@ impl Relay {
         Ok(Relay { settings, protection, pace, offer, dsn_offer, warnings, secret_prints })
     }
 
-    /// What the operator should look at though it works: no system trust bundle was found, a certificate in
-    /// `tls.ca-file` was passed over.
+    /// Returns warnings for the operator: no trust bundle of the system was found, or a certificate in `tls.ca-file` was
+    /// skipped.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// A number that is another one when the secret for the login is another. `None`: there is none, a command prints
-    /// it, or it cannot be read.
+    /// Returns a number that changes when the secret for the login changes; `None` if there is no secret, if a command
+    /// prints it, or if it cannot be read.
     pub async fn secret_print(&self) -> Option<u64> {
         let source = &self.settings.auth.as_ref()?.secret;
         if let config::SecretSource::Command(_) = source {
@@ -213,9 +214,9 @@ impl Relay {
 
     /// Tries the hosts and addresses in turn up to an authenticated session.
     ///
-    /// A failure up to EHLO moves on to the next address, then to the next host; a failure of AUTH
-    /// moves on to the next host, since another address of the same name would say the same and
-    /// count against the account. Err: the try that got furthest, the last one of those.
+    /// After a failure up to EHLO, the next address is tried, then the next host. After a failure of AUTH, the next host
+    /// is tried, since another address of the same name would answer the same, and the failure would count against the
+    /// account. The error is that of the try that got furthest, and of the last one among several.
     pub async fn connect(&self) -> Result<Connection, Trouble> {
         self.connect_over(&Internet).await
     }
@@ -261,7 +262,7 @@ impl Relay {
         Err(told.expect("a race has at least one address"))
     }
 
-    /// A session on `stream`, or on one more connection where its ClientHello has no answer and a smaller one has.
+    /// Opens a session on `stream`; if its ClientHello gets no answer, on one more connection with a smaller one.
     async fn open<N: Network>(
         &self,
         network: &N,

@@ -1,9 +1,9 @@
-//! From a connected stream to an authenticated session: greeting, EHLO, STARTTLS, EHLO again, AUTH.
+//! Opens a session on a connected stream: greeting, EHLO, STARTTLS, EHLO again, AUTH.
 //!
 //! Promises:
-//! 1. Before the certificate is verified nothing is said but EHLO and STARTTLS; a relay that does not offer
-//!    STARTTLS, refuses it, or injects octets behind its reply gets nothing more.
-//! 2. What was offered before TLS is forgotten (RFC 3207 4.2).
+//! 1. Before the certificate is verified, only EHLO and STARTTLS are sent; a relay that does not offer STARTTLS, refuses
+//!    it, or sends more octets after its reply gets nothing else.
+//! 2. Extensions that were offered before TLS are forgotten (RFC 3207 4.2).
 //! 3. With `auth` configured there is no session without AUTH.
 //!
 //! Not here: the handshake (`tls.rs`), the exchange of secrets (`sasl.rs`).
@@ -27,7 +27,7 @@ use super::{config, sasl};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 
-/// Opens a session on `stream`, connected to `peer`, which is to be `host`; a handshake begins with `flight`.
+/// Opens a session on `stream`, which is connected to `peer` and should lead to `host`. A handshake begins with `flight`.
 pub(crate) async fn open<T: Transport>(
     stream: T,
     peer: Peer,
@@ -61,7 +61,7 @@ struct Opening<'a> {
     host: &'a config::RelayHost,
     settings: &'a config::RelayConfig,
     flight: &'a Arc<FirstFlight>,
-    /// What we call ourselves.
+    /// The name that we give in EHLO.
     hello: String,
 }
 
@@ -135,7 +135,7 @@ impl Opening<'_> {
     }
 }
 
-/// What we call ourselves on `stream`.
+/// Returns the name for EHLO on `stream`.
 fn name_for(stream: &impl Transport, hello: &config::EhloName) -> io::Result<String> {
     let name = match hello {
         config::EhloName::Name(name) => name.clone(),
@@ -148,7 +148,8 @@ fn name_for(stream: &impl Transport, hello: &config::EhloName) -> io::Result<Str
     Ok(name)
 }
 
-/// A port where TLS is spoken from the first octet on greets nobody: it waits, and hangs up in the end.
+/// Adds a hint to trouble with the greeting: a port for TLS from the first octet sends no greeting, but waits, and closes
+/// the connection in the end.
 fn with_hint(trouble: Trouble) -> Trouble {
     match trouble.cause {
         Cause::Closed | Cause::TimedOut(_) => {
@@ -178,7 +179,7 @@ where
     agreed(channel, phase, reply)
 }
 
-/// The reply, if it lets the dialogue go on.
+/// Returns the reply if the dialogue can go on; else the trouble.
 fn agreed<S>(channel: &Channel<S>, phase: Phase, reply: Reply) -> Result<Reply, Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin,

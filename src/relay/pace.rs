@@ -1,11 +1,11 @@
-//! How far ahead of its replies a relay is written to, and what is remembered of one that failed at it.
+//! Decides how many commands are sent before the relay replies, and remembers a relay that failed with too many.
 //!
-//! Promises: a relay that does not offer PIPELINING gets one command at a time, and so does one that failed where more
-//! was written than it had answered: for [`SUSPICION`], since a relay that goes down closes connections too. One that
-//! took a transaction in that time, and then fails in the same way again, gets one command at a time for a day; so does,
-//! at once, one that failed with a group behind a final dot, where each try may leave a copy.
+//! Promises: a relay that does not offer PIPELINING gets one command at a time. So does one that failed while it had not
+//! yet answered all commands, but only for [`SUSPICION`], since a relay that is shut down closes connections, too. If it
+//! accepts a transaction in that time and then fails in the same way again, it gets one command at a time for a day. A
+//! relay that failed with a group after a final dot gets this at once, since each further try may leave a copy.
 //!
-//! Not here: which failures are meant (`dialog.rs`).
+//! Not here: which failures count (`dialog.rs`).
 //!
 //! RFC 2920.
 
@@ -25,30 +25,30 @@ pub(crate) struct Pace {
     evidence: Mutex<Evidence>,
 }
 
-/// What speaks for a relay that can only take one command at a time.
+/// The evidence that a relay can process only one command at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Evidence {
-    /// Nothing, or it has taken a group since.
+    /// There is none, or it has accepted a group since.
     Nothing,
     /// It failed at a group.
     Failed,
-    /// It has taken a transaction in lock-step since.
+    /// It has since accepted a transaction that was sent one command at a time.
     ServedInLockStep,
 }
 
 impl Pace {
-    /// A pace as configured, with nothing remembered.
+    /// Returns the configured pace, with nothing remembered.
     pub(crate) fn new(configured: Pipelining) -> Self {
         Pace { configured, lock_step: Remembered::default(), evidence: Mutex::new(Evidence::Nothing) }
     }
 
-    /// How a relay is written to now; `offered` says whether it offers PIPELINING.
+    /// Returns the pace for a relay now; `offered` says whether it offers PIPELINING.
     pub(crate) fn now(&self, offered: bool) -> Pipelining {
         if offered && !self.lock_step.is_now() { self.configured } else { Pipelining::Off }
     }
 
-    /// One command at a time from now on, since the relay failed where it was `written` to at that pace; for how long,
-    /// where it was another pace until now.
+    /// Sets the pace to one command at a time, since the relay failed at the pace `written`. Returns for how long, if
+    /// this is a change.
     pub(crate) fn fall_into_lock_step(&self, written: Pipelining) -> Option<Duration> {
         let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         if self.lock_step.is_now() {
@@ -66,7 +66,7 @@ impl Pace {
         Some(period)
     }
 
-    /// The relay has come to the end of a transaction that was written at `pace`.
+    /// Notes that the relay completed a transaction that was sent at `pace`.
     pub(crate) fn served(&self, pace: Pipelining) {
         let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         *evidence = match (*evidence, pace) {

@@ -1,19 +1,20 @@
-//! One thing remembered of a relay for a day.
+//! One fact about a relay that is remembered for a day.
 //!
-//! Promises: what is remembered is shared by all connections of one [`Relay`](super::Relay), and forgotten with it: at a
-//! reload and at the end.
+//! Promises: the fact is shared by all connections of one [`Relay`](super::Relay), and forgotten with it, at a reload
+//! and at the end.
 //!
-//! Not here: what it is (`pace.rs`, `first_flight.rs`, `dsn_offer.rs`).
+//! Not here: the facts themselves (`pace.rs`, `first_flight.rs`, `dsn_offer.rs`).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A software that cannot do otherwise is not changed by the hour, and one that had an accident loses little.
+/// How long a fact is remembered. The software of a relay does not change every hour, and a relay with just an accident
+/// loses little in a day.
 pub(crate) const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whether something is remembered now.
+/// A fact that is remembered or not.
 #[derive(Default)]
 pub(crate) struct Remembered {
     until: Mutex<Option<Instant>>,
@@ -25,12 +26,12 @@ impl Remembered {
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Remembers it for the next [`PERIOD`]. True: it was not remembered until now.
+    /// Remembers the fact for the next [`PERIOD`]. Returns whether it was not remembered before.
     pub(crate) fn begin(&self) -> bool {
         self.begin_for(PERIOD)
     }
 
-    /// The same for the next `period`.
+    /// Remembers the fact for the next `period`. Returns whether it was not remembered before.
     pub(crate) fn begin_for(&self, period: Duration) -> bool {
         let now = Instant::now();
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +40,7 @@ impl Remembered {
         is_news
     }
 
-    /// Forgets it.
+    /// Forgets the fact.
     pub(crate) fn end(&self) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -1,16 +1,16 @@
-//! SASL: proving who we are, with the best mechanism both sides have.
+//! SASL: proves our identity to the relay, with the best mechanism that both sides support.
 //!
 //! Promises:
-//! 1. A secret is read when it is needed, sent only over a [`Verified`] stream, and stands in no error.
-//! 2. A mechanism that proves something both ways is not taken for done before the relay has proved its
-//!    part: a 235 that comes early is refused.
-//! 3. What the relay asks of us is bounded: SCRAM's iteration count, the number of challenges. The
-//!    costly step runs off the async threads.
+//! 1. A secret is read when it is needed, sent only over a [`Verified`] stream, and never part of an error.
+//! 2. A mechanism with proofs in both directions is not complete before the relay has proved its part: an early 235 is
+//!    refused.
+//! 3. The work that a relay can cause is bounded: the iteration count of SCRAM, and the number of challenges. The costly
+//!    step runs outside the async threads.
 //!
-//! Fails: as [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): that pauses the relay and says
-//! nothing about any message (README promise 4).
+//! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing about
+//! any message (README promise 4).
 //!
-//! Not here: where secrets come from (`config/`).
+//! Not here: the sources of secrets (`config/`).
 //!
 //! RFC 4954 (AUTH), RFC 4616 (PLAIN), RFC 5802 and 7677 (SCRAM).
 
@@ -35,19 +35,19 @@ use crate::config;
 use crate::secret::Secret;
 use crate::smtp::reply::{Reply, Severity};
 
-/// Best first: what gives the secret away least.
+/// The mechanisms, the one that exposes the secret least first.
 static MECHANISMS: &[Mechanism] = &[SCRAM_SHA512, SCRAM_SHA256, SCRAM_SHA1, PLAIN, LOGIN];
 
-/// RFC 7677 4 asks for at least 4,096; a million takes about a second.
+/// The iteration counts that are accepted. RFC 7677 4 requires at least 4,096; a million takes about a second.
 const ITERATIONS: std::ops::RangeInclusive<u32> = 4_096..=1_000_000;
 
-/// The longest exchange, SCRAM's, has three.
+/// The most challenges of an exchange. The longest mechanism, SCRAM, has three.
 const MAX_CHALLENGES: usize = 8;
 
-/// RFC 5321 4.5.3.1.4: an AUTH line with an initial response that would be longer goes without it.
+/// The longest AUTH line (RFC 5321 4.5.3.1.4). If the initial response makes it longer, the response is not included.
 const MAX_LINE_OCTETS: usize = 512;
 
-/// Authenticates as `auth` says, given the mechanisms in `offered`.
+/// Authenticates with the login `auth`, by one of the mechanisms in `offered`.
 pub(crate) async fn authenticate(
     channel: &mut Channel<Verified>,
     offered: &[String],
@@ -58,7 +58,7 @@ pub(crate) async fn authenticate(
     exchange.run(channel).await
 }
 
-/// What rsasl asks us while it steps.
+/// Answers the queries of rsasl during an exchange.
 struct Credentials {
     username: String,
     secret: Secret,
@@ -90,7 +90,7 @@ impl SessionCallback for Credentials {
     }
 }
 
-/// An iteration count that is too low to protect the secret or too high to be meant well.
+/// The error for an iteration count that is too low to protect the secret, or so high that it wastes our time.
 #[derive(Debug)]
 struct BadIterations(u32);
 
@@ -103,22 +103,22 @@ impl fmt::Display for BadIterations {
 
 impl std::error::Error for BadIterations {}
 
-/// One authentication under way.
+/// One authentication that is under way.
 struct Exchange {
-    /// `None` once it has failed: a session must not be stepped after an error.
+    /// The session of rsasl; `None` after an error, when it must not be used again.
     session: Option<Session>,
     mechanism: String,
-    /// What the mechanism has to say next, in base64; `None` when it waits for the relay.
+    /// The next message of the mechanism, in base64; `None` if it waits for the relay.
     response: Option<Zeroizing<Vec<u8>>>,
     /// Whether the mechanism expects more from the relay.
     running: bool,
 }
 
-/// Why an exchange stops.
+/// The reason why an exchange ends early.
 enum Stop {
-    /// In our words.
+    /// Our words about the failure.
     Ours(String),
-    /// The dialogue is over.
+    /// Trouble that ends the dialogue.
     Trouble(Trouble),
 }
 
@@ -182,7 +182,7 @@ impl Exchange {
         Cause::LoginRefused { said: format!("{}: {said}", self.mechanism), for_good }
     }
 
-    /// The AUTH line, with an initial response where the mechanism has one and it fits.
+    /// Returns the AUTH line, with an initial response if the mechanism has one and it fits.
     async fn begin(&mut self, channel: &mut Channel<Verified>) -> Result<Reply, Stop> {
         let mut line = Zeroizing::new(format!("AUTH {}", self.mechanism).into_bytes());
         if self.session.as_ref().is_some_and(Session::are_we_first) {
@@ -198,7 +198,7 @@ impl Exchange {
         Ok(channel.secret_command(Phase::Auth, &line).await?)
     }
 
-    /// Answers a 334.
+    /// Returns the answer to a 334 reply.
     async fn answer(&mut self, challenge: &Reply, channel: &mut Channel<Verified>) -> Result<Reply, Stop> {
         if self.response.is_none() && self.running {
             let challenge = challenge.lines().first().map_or("", |text| text.trim());
@@ -215,7 +215,7 @@ impl Exchange {
         Ok(channel.secret_command(Phase::Auth, &response).await?)
     }
 
-    /// The relay is content; is the mechanism?
+    /// Checks, after the relay accepted the login, that the mechanism is complete, too.
     async fn finish(&mut self) -> Result<(), String> {
         if !self.running {
             return Ok(());
@@ -224,8 +224,8 @@ impl Exchange {
         proved.map_err(|_| "the relay let us in without proving that it knows the secret".into())
     }
 
-    /// One step of the mechanism on a blocking thread: SCRAM's hashing takes up to a second, and a
-    /// challenge that is too short makes rsasl panic, which ends there.
+    /// Makes one step of the mechanism on a blocking thread: the hashing of SCRAM takes up to a second, and a challenge
+    /// that is too short makes rsasl panic, which then ends only that thread.
     async fn step(&mut self, challenge: Option<&str>) -> Result<(), String> {
         let Some(mut session) = self.session.take() else { return Err("the exchange has failed".into()) };
         let input = challenge.filter(|_| self.mechanism.starts_with("SCRAM-")).map(str::to_owned);
@@ -243,12 +243,12 @@ impl Exchange {
     }
 }
 
-/// RFC 4954 4: `*` cancels; the relay answers 501, which matters no more.
+/// Cancels the exchange with `*` (RFC 4954 4). The relay answers 501, which is ignored.
 async fn cancel(channel: &mut Channel<Verified>) {
     let _ = channel.command(Phase::Auth, b"*").await;
 }
 
-/// rsasl hides most causes behind a general line; the innermost one says what happened.
+/// Describes an error of rsasl by its innermost cause, since the outer ones are too general.
 fn in_words(error: &SessionError) -> String {
     match error {
         SessionError::MutualAuthenticationFailed => {

@@ -1,4 +1,4 @@
-//! What a refusal is about: one table, for those who look at more than one message.
+//! The subject of a refusal: one table, for code that compares several messages.
 //!
 //! 4xx:
 //!
@@ -54,25 +54,25 @@ use words::Words;
 use super::trouble::Phase;
 use crate::smtp::reply::{Reply, Severity};
 
-/// What a refusal is about.
+/// The subject of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// This recipient.
     Recipient,
     /// This message: its size, its content, its parameters.
     Message,
-    /// The sender, the account or the relay's policy: what is set up, rather than what is sent.
+    /// The sender, the account or the policy of the relay: the configuration, and not the message.
     Permission,
-    /// We have not shown who we are.
+    /// The login: we have not authenticated.
     Login,
-    /// How much, or how much at once, the relay is given.
+    /// The amount of mail, or its rate.
     Pace,
-    /// It does not say: the recipient, or what is set up.
+    /// Unknown: the recipient, or the configuration.
     Unclear,
 }
 
 impl Subject {
-    /// What the refusal `reply` at `phase` is about.
+    /// Returns the subject of the refusal `reply` at `phase`.
     pub(crate) fn of(phase: Phase, reply: &Reply) -> Subject {
         if reply.severity() != Severity::Permanent {
             return of_transient(phase, reply.code());
@@ -99,7 +99,7 @@ fn of_transient(phase: Phase, code: u16) -> Subject {
     }
 }
 
-/// A permanent refusal at RCPT; `status` without its class.
+/// Returns the subject of a permanent refusal at RCPT; `status` has no class.
 fn at_rcpt(code: u16, status: (u16, u16), words: &Words) -> Subject {
     if words.blame_sender() {
         return Subject::Permission;
@@ -117,7 +117,7 @@ fn at_rcpt(code: u16, status: (u16, u16), words: &Words) -> Subject {
     }
 }
 
-/// A permanent refusal at MAIL; `status` without its class.
+/// Returns the subject of a permanent refusal at MAIL; `status` has no class.
 fn at_mail(code: u16, status: (u16, u16), words: &Words) -> Subject {
     let tells_more = is_permission(status) || matches!(status.0, 1 | 2);
     match (code, status) {
@@ -130,7 +130,7 @@ fn at_mail(code: u16, status: (u16, u16), words: &Words) -> Subject {
     }
 }
 
-/// A permanent refusal at DATA or the final dot; `status` without its class.
+/// Returns the subject of a permanent refusal at DATA or the final dot; `status` has no class.
 fn of_content(code: u16, status: (u16, u16), words: &Words) -> Subject {
     match (code, status) {
         (554, (2, _)) => Subject::Permission,
@@ -149,12 +149,12 @@ fn asks_for_login(status: (u16, u16)) -> bool {
     matches!(status, (7, 8 | 9 | 11 | 57))
 }
 
-/// By its status it is about the sender, the account or a policy.
+/// Returns whether the status is about the sender, the account or a policy.
 fn is_permission(status: (u16, u16)) -> bool {
     matches!(status, (7, _) | (1, 7 | 8) | (4, 5) | (2, 100..))
 }
 
-/// By code or words it is about the size.
+/// Returns whether code or words are about the size.
 fn is_size(code: u16, words: &Words) -> bool {
     words.blame_size() || (code == 552 && !words.blame_account() && !words.blame_sender())
 }

@@ -1,13 +1,13 @@
-//! The proof that it is the relay: TLS is up and its certificate verified.
+//! The proof that the peer is the relay: TLS is established, and its certificate was verified.
 //!
 //! Promises:
-//! 1. A [`Verified`] exists only where a handshake succeeded under the configured trust, or where the
-//!    connected peer itself is a loopback address and TLS is off.
-//! 2. Every handshake verifies anew: no session is resumed.
-//! 3. A handshake that fails tells the operator what is wrong and which key of the config it concerns;
-//!    what the peer's certificate says stands escaped.
+//! 1. A [`Verified`] exists only after a handshake with the configured trust, or if TLS is off and the connected address
+//!    itself is a loopback address.
+//! 2. Every handshake verifies the certificate; no session is resumed.
+//! 3. The error of a failed handshake says what is wrong and which key of the configuration it concerns; text from the
+//!    certificate of the peer is escaped.
 //!
-//! Not here: whom we trust (`trust.rs`), STARTTLS (`opening.rs`).
+//! Not here: which relay is trusted (`trust.rs`), STARTTLS (`opening.rs`).
 //!
 //! RFC 8446, RFC 5246, RFC 6125 (names), RFC 8314 (implicit TLS).
 
@@ -29,19 +29,19 @@ use super::trust::{self, ClientConfigs};
 use crate::config::{HostOrIp, RelayHost, Tls, TlsSettings, TlsVersion};
 use crate::tls_faults::{self, TlsPeer};
 
-/// What any stream can do.
+/// The traits of any stream.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A stream to the relay itself: needed to say AUTH or MAIL. Made only in this file.
+/// A stream to the relay itself, which is needed to send AUTH or MAIL. Only this file can make one.
 pub(crate) struct Verified {
     stream: Box<dyn Stream>,
     version: Option<&'static str>,
 }
 
 impl Verified {
-    /// The one exception (README promise 2): without TLS to a relay on a loopback address. What counts is
-    /// the address the connection has, not the one the config hoped for.
+    /// Makes the one exception (README promise 2): without TLS, for a relay on a loopback address. The address of the
+    /// connection counts, not the one in the configuration.
     pub(crate) fn loopback<T: Transport>(stream: T) -> Result<Verified, Cause> {
         let address = stream.peer_address()?;
         if !is_loopback(address.ip()) {
@@ -51,12 +51,12 @@ impl Verified {
         Ok(Verified { stream: Box::new(stream), version: None })
     }
 
-    /// `TLSv1.3` or `TLSv1.2`; `None` on loopback without TLS.
+    /// The version, `TLSv1.3` or `TLSv1.2`; `None` on loopback without TLS.
     pub(crate) fn version(&self) -> Option<&'static str> {
         self.version
     }
 
-    /// A stream taken for verified, for tests of what comes after.
+    /// Returns a stream that counts as verified, for tests.
     #[cfg(test)]
     pub(crate) fn assumed(stream: impl Transport) -> Verified {
         Verified { stream: Box::new(stream), version: Some("TLSv1.3") }
@@ -89,16 +89,16 @@ impl AsyncWrite for Verified {
 
 /// How connections to one relayhost are protected.
 pub(crate) enum Protection {
-    /// STARTTLS, required.
+    /// By STARTTLS, which is required.
     StartTls(TlsClient),
-    /// TLS from the first octet.
+    /// By TLS from the first octet.
     Implicit(TlsClient),
-    /// None, on loopback.
+    /// Not at all, on loopback.
     Loopback,
 }
 
 impl Protection {
-    /// Loads what `settings` name. Beside it: what the operator should know though it works.
+    /// Loads the files that `settings` name. Returns the protection, and warnings for the operator.
     pub(crate) fn new(settings: &Tls, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
         match settings {
             Tls::StartTls(settings) => {
@@ -114,10 +114,10 @@ impl Protection {
     }
 }
 
-/// Our side of the handshake.
+/// The client in a TLS handshake with one relayhost.
 pub(crate) struct TlsClient {
     configs: ClientConfigs,
-    /// `tls.server-name`: the name to expect in place of the relayhost's.
+    /// `tls.server-name`: the name that is expected in place of that of the relayhost.
     server_name: Option<ServerName<'static>>,
     minimum: TlsVersion,
 }
@@ -133,7 +133,7 @@ impl TlsClient {
         Ok((TlsClient { configs, server_name, minimum: settings.minimum }, warnings))
     }
 
-    /// The handshake with what is expected to be `host`; it begins with `flight`.
+    /// Makes the handshake with a peer that should be `host`. It begins with `flight`.
     pub(crate) async fn handshake<T: Transport>(
         &self,
         stream: T,
@@ -155,7 +155,7 @@ impl TlsClient {
         Ok(Verified { stream: Box::new(stream), version: Some(version) })
     }
 
-    /// A failed handshake in words.
+    /// Describes a failed handshake.
     fn told(&self, error: io::Error) -> Cause {
         match tls_faults::within(&error) {
             Some(error) => Cause::Other(escaped(&self.words(error))),

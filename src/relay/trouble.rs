@@ -1,4 +1,4 @@
-//! Relay trouble: what went wrong with a relay, where in the dialogue, and with which peer.
+//! Relay trouble: an error of a relay, with the phase of the dialogue and the peer.
 //!
 //! Promises: a [`Trouble`] says nothing about any message (README promise 4); its text names the
 //! peer and the phase, holds no secret, and octets from the relay stand escaped in it.
@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::smtp::reply::Reply;
 use crate::tls_faults;
 
-/// Where in the dialogue something happened, in the order of the dialogue.
+/// The phases of a dialogue, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// Looking up the relayhost's addresses.
@@ -68,14 +68,14 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Who was talked to; prints as `mx.example.net[192.0.2.5]:587`.
+/// The relay at the other end of a connection. Displays as `mx.example.net[192.0.2.5]:587`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The relayhost as it is configured: a name, or an address as text.
     pub name: String,
     /// The address and port connected to.
     pub address: SocketAddr,
-    /// `TLSv1.3` or `TLSv1.2`; `None` before the handshake and on a loopback relay without TLS.
+    /// The version, `TLSv1.3` or `TLSv1.2`; `None` before the handshake, and for a loopback relay without TLS.
     pub tls: Option<&'static str>,
 }
 
@@ -86,29 +86,30 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Why a dialogue did not go on.
+/// The reason why a dialogue could not go on.
 #[derive(Clone, Debug)]
 pub enum Cause {
-    /// The relay's own words.
+    /// A reply of the relay.
     Reply(Reply),
     /// The login was refused.
     LoginRefused {
-        /// The mechanism tried, and the relay's words, or ours.
+        /// The mechanism, and the words of the relay or ours.
         said: String,
-        /// By a 5xx reply, or by our own check of what the relay proves.
+        /// Whether it was refused for good: by a 5xx reply, or by our own check of the proof of the relay.
         for_good: bool,
     },
-    /// Our words for the operator: TLS verification, nothing in common, DNS, a secret not readable.
+    /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be
+    /// read.
     Other(String),
     /// The relay closed the connection.
     Closed,
-    /// The connection broke: the kind, and the system's words.
+    /// The connection failed; holds the kind of error, and the words of the system.
     Io(io::ErrorKind, String),
-    /// Nothing (or not all) came within this time.
+    /// Nothing, or not everything, arrived within this time.
     TimedOut(Duration),
-    /// What came is no SMTP reply, or no reply that fits here; escaped.
+    /// The octets that arrived are not an SMTP reply, or not one that fits here; holds them, escaped.
     Garbage(String),
-    /// The relay said this where nothing, or something else, was asked: it answers another command.
+    /// The relay sent this reply when none, or another one, was expected: it answers another command.
     OutOfStep(Reply),
 }
 
@@ -132,20 +133,20 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Relay-wide trouble: pauses the relay, says nothing about any message.
+/// Trouble with the relay as a whole: it pauses the relay, and decides about no message.
 #[derive(Clone, Debug)]
 pub struct Trouble {
-    /// Where it happened.
+    /// The phase in which it happened.
     pub phase: Phase,
-    /// With whom; `None` where no address was known yet, and the cause then names the host.
+    /// The peer; `None` if no address was known yet. The cause then names the host.
     pub peer: Option<Peer>,
-    /// What happened.
+    /// The cause.
     pub cause: Cause,
 }
 
 impl Trouble {
-    /// The phase, and the code of a reply: what every user of this host may know. The relay's words may hold the
-    /// address of somebody else's mail, and ours a path.
+    /// Returns the phase and the code of the reply, which every user of this host may see. The words of the relay may
+    /// contain an address of another user, and ours a path.
     pub fn outline(&self) -> String {
         match &self.cause {
             Cause::Reply(reply) => {
@@ -156,8 +157,7 @@ impl Trouble {
         }
     }
 
-    /// Of two failed tries, the one that tells the operator more: the one that got further, else
-    /// the later one.
+    /// Returns the one of two failed tries that tells the operator more: the one that got further, else the later one.
     pub(super) fn more_telling(self, later: Trouble) -> Trouble {
         if self.phase > later.phase { self } else { later }
     }

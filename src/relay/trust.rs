@@ -1,15 +1,15 @@
-//! Whom we trust: certificate authorities, or pinned keys; and who we are, if asked.
+//! Decides which relay is trusted, by certificate authorities or pinned keys, and holds the certificate of our own.
 //!
 //! Promises:
 //! 1. By authorities (the system's bundle or `ca-file`): chain, dates, purpose and name are checked. A certificate
 //!    for any purpose (RFC 5280 4.2.1.12) is for servers too.
-//! 2. By `pin-sha256`: the key of the relay's own certificate is one of the pinned ones, and the relay
-//!    proves in the handshake that it holds it. Nothing else is looked at, its version neither: the key is
-//!    the identity.
-//! 3. Whatever key exchange is offered, trust and everything else is the same.
-//! 4. A file that cannot be used is an error that names it; it never means less checking.
+//! 2. By `pin-sha256`: the key of the relay's own certificate is one of the pinned ones, and the relay proves in the
+//!    handshake that it has it. Nothing else in the certificate is checked, not even its version: the key is the
+//!    identity.
+//! 3. Trust and everything else is the same for each key exchange that is offered.
+//! 4. A file that cannot be used is an error that names it; it never causes fewer checks.
 //!
-//! Not here: the handshake (`tls.rs`), a refusal in words (`distrust.rs`), reading the files
+//! Not here: the handshake (`tls.rs`), refusals in words (`distrust.rs`), reading the files
 //! (`config/authorities.rs`, `config/key_pair.rs`).
 //!
 //! RFC 5280, RFC 7469 2.4 (pins are over the SubjectPublicKeyInfo).
@@ -43,7 +43,7 @@ type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 /// anyExtendedKeyUsage (RFC 5280 4.2.1.12).
 const ANY_PURPOSE: [usize; 5] = [2, 5, 29, 37, 0];
 
-/// The configurations of our side, the same but for the key exchange that they offer.
+/// The TLS configurations of our side, which differ only in the key exchange that they offer.
 #[derive(Debug)]
 pub(crate) struct ClientConfigs {
     post_quantum: Arc<ClientConfig>,
@@ -59,7 +59,7 @@ impl ClientConfigs {
     }
 }
 
-/// The configurations of our side. Beside them: what the operator should know though it works.
+/// Returns the TLS configurations of our side, and warnings for the operator.
 pub(crate) fn client_configs(settings: &TlsSettings) -> Result<(ClientConfigs, Vec<String>), String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
@@ -123,7 +123,7 @@ fn with_identity(builder: Builder, client: Option<&ClientCertificate>) -> Result
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 
-/// Trusts authorities.
+/// A verifier that trusts authorities.
 #[derive(Debug)]
 struct AuthorityVerifier {
     roots: Arc<RootCertStore>,
@@ -139,7 +139,7 @@ impl AuthorityVerifier {
         Ok(AuthorityVerifier { roots, usual, provider })
     }
 
-    /// The usual checks, with a certificate for any purpose taken for a server's.
+    /// Makes the usual checks, but accepts a certificate for any purpose as one for servers.
     fn verify_for_any_purpose(
         &self,
         shown: &Shown<'_>,
@@ -171,13 +171,13 @@ impl AuthorityVerifier {
     }
 }
 
-/// The certificates that a relay has shown.
+/// The certificates that a relay has sent.
 struct Shown<'a> {
     end_entity: &'a CertificateDer<'a>,
     issuers: &'a [CertificateDer<'a>],
 }
 
-/// RFC 5280 4.2.1.12: anyExtendedKeyUsage is every purpose.
+/// The check that a certificate is for servers, or for any purpose by anyExtendedKeyUsage (RFC 5280 4.2.1.12).
 struct ForServers;
 
 impl ExtendedKeyUsageValidator for ForServers {
@@ -254,7 +254,7 @@ impl ServerCertVerifier for AuthorityVerifier {
     }
 }
 
-/// Trusts a key rather than a name.
+/// A verifier that trusts pinned keys, and checks no name.
 #[derive(Debug)]
 struct PinVerifier {
     pins: Vec<[u8; 32]>,
@@ -262,7 +262,7 @@ struct PinVerifier {
 }
 
 impl PinVerifier {
-    /// Whether `signature` over `message` is that of `key`, by one of the algorithms of TLS 1.2 for `scheme`.
+    /// Verifies that `signature` over `message` was made with `key`, by one of the algorithms of TLS 1.2 for `scheme`.
     fn has_signed(
         &self,
         key: &PublicKey<'_>,
@@ -280,7 +280,7 @@ impl PinVerifier {
     }
 }
 
-/// The same for RSA keys from 1,024 bits on, which are good enough for who has pinned one.
+/// Verifies the same for RSA keys from 1,024 bits on, which are accepted if they are pinned.
 fn has_signed_with_short_rsa(
     key: &PublicKey<'_>,
     message: &[u8],
@@ -336,7 +336,7 @@ impl ServerCertVerifier for PinVerifier {
         proof(verify_tls13_signature_with_raw_key(message, &key, signature, algorithms), certificate)
     }
 
-    /// PKCS #1 first: of a short RSA key that is all that can be verified.
+    /// Returns the signature schemes with PKCS #1 first, since for a short RSA key only those can be verified.
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
         let is_pkcs1 = |scheme: &SignatureScheme| {

@@ -1,4 +1,4 @@
-//! What a reply, or its absence, means for the mail: one table.
+//! The meaning of a reply, or of its absence, for the mail: one table.
 //!
 //! | phase | 2xx | 3xx | 4xx | 5xx | 421 | garbage, close, timeout |
 //! |---|---|---|---|---|---|---|
@@ -36,7 +36,7 @@ use super::trouble::Phase;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
-/// What is known of a recipient after an attempt.
+/// The result of an attempt for a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The relay has taken responsibility.
@@ -56,29 +56,29 @@ pub enum Verdict {
     WithoutDsn,
 }
 
-/// Whom a verdict is about.
+/// The recipients that a verdict applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// The recipient of this RCPT.
     Recipient,
-    /// Every recipient of the transaction still open.
+    /// Every recipient of the transaction that is still open.
     Message,
-    /// No message at all.
+    /// None: it is about no message at all.
     Relay,
 }
 
-/// What the table says.
+/// An entry of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// The dialogue goes on as it should.
+    /// The dialogue goes on.
     GoOn,
-    /// This is what it means.
+    /// The reply has this verdict, for these recipients.
     Ruled(Verdict, Scope),
 }
 
 const RELAY: Judgement = Judgement::Ruled(Verdict::Untold, Scope::Relay);
 
-/// The table; no reply means garbage, a closed connection, or nothing in time.
+/// Looks `answer` up in the table. No reply means garbage, a closed connection, or a timeout.
 pub(crate) fn judge(phase: Phase, answer: Option<&Reply>) -> Judgement {
     use Judgement::{GoOn, Ruled};
     use Scope::{Message, Recipient};
@@ -103,8 +103,8 @@ pub(crate) fn judge(phase: Phase, answer: Option<&Reply>) -> Judgement {
     }
 }
 
-/// Whether a reply to RCPT may say that the transaction has enough recipients: by status X.5.3, else, where it has
-/// none, by 452 or 552 (RFC 5321 4.5.3.1.10), or in words: Courier says `431 Too many recipients.`
+/// Returns whether a reply to RCPT may say that the transaction has too many recipients: by status X.5.3; without a
+/// status, by 452 or 552 (RFC 5321 4.5.3.1.10), or in words: Courier says `431 Too many recipients.`
 pub(crate) fn is_too_many(reply: &Reply) -> bool {
     let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
     match reply.status() {
@@ -117,13 +117,13 @@ fn says_too_many(reply: &Reply) -> bool {
     reply.lines().iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"))
 }
 
-/// Whether a refusal of MAIL or RCPT may be about its parameters (RFC 5321 4.2.2 and 4.1.1.11).
+/// Returns whether a refusal of MAIL or RCPT may be about its parameters (RFC 5321 4.2.2 and 4.1.1.11).
 pub(crate) fn is_about_parameters(reply: &Reply) -> bool {
     let is_syntax = reply.status().is_none_or(|status| status.subject() == 5);
     matches!(reply.code(), 501 | 504 | 555) && is_syntax && !is_too_many(reply)
 }
 
-/// 421 anywhere, and notes 1 and 2 of the table.
+/// Returns whether a reply is about the relay as a whole: 421 anywhere, and notes 1 and 2 of the table.
 fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
     match reply.code() {
         421 => true,
@@ -135,7 +135,7 @@ fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
     }
 }
 
-/// The status that goes with `verdict` of `reply`: its own where that fits, else a general one.
+/// Returns the enhanced status for `verdict` by `reply`: that of the reply if it fits, else a general one.
 pub(crate) fn status_of(verdict: Verdict, reply: &Reply) -> Status {
     use Severity::{Permanent, Positive, Transient};
     match (verdict, reply.severity()) {

@@ -1,4 +1,4 @@
-//! One transaction on the wire: the envelope, the content, the final dot, and the replies to them.
+//! The commands and replies of one transaction: the envelope, the content, and the final dot.
 //!
 //! Promises:
 //! 1. No reply is a verdict but the one to the command it is about (`dialog/step.rs`).
@@ -25,11 +25,11 @@ use crate::smtp::client::{ClientCommand, Group};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 
-/// What the envelope came to.
+/// The result of sending the envelope.
 enum Envelope {
-    /// The relay awaits content for the open recipients.
+    /// The relay waits for content for the open recipients.
     Taken,
-    /// The relay awaits content, though it took no recipient.
+    /// The relay waits for content, although it accepted no recipient.
     TakenForNobody,
     /// No content is awaited, and no recipient was taken.
     RefusedForAll,
@@ -38,7 +38,7 @@ enum Envelope {
 }
 
 impl Connection {
-    /// From MAIL to the reply that settles it; `ahead` is set once the next group is on its way.
+    /// Runs the transaction from MAIL to the reply that settles it. Sets `ahead` when the next group was sent.
     pub(super) async fn converse<W: Work>(
         &mut self,
         delivery: &mut Delivery,
@@ -79,7 +79,7 @@ impl Connection {
         self.pace.now(self.offered.pipelining)
     }
 
-    /// Makes sure that nothing unasked waits to be read, and writes the group where it may be one.
+    /// Makes sure that no unexpected reply has arrived, and sends the group if its commands may be sent together.
     async fn begin_group(&mut self, group: &Group) -> Result<(), Trouble> {
         self.written = Pipelining::Off;
         self.hear_unasked(Phase::Mail).await?;
@@ -91,7 +91,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The replies to MAIL, RCPT… and DATA; in lock-step the commands too.
+    /// Reads the replies to MAIL, RCPT… and DATA; if commands are sent one at a time, sends them too.
     async fn envelope(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
         if let (Some(verdict), reply) = self.ask_line(Phase::Mail, delivery.group.mail()).await? {
             delivery.rule_open(verdict, Phase::Mail, &reply);
@@ -101,8 +101,8 @@ impl Connection {
         if delivery.has_open() { self.data(delivery).await } else { self.rest_of_group(0).await }
     }
 
-    /// Where the relay takes no more, behind those it took here, the transaction is full. One that is taken after
-    /// all shows that the refusals before it were about their recipients.
+    /// Reads the replies to RCPT. If the relay accepts no more recipients after those that it accepted, the transaction
+    /// is full. If it accepts a later one, the refusals before that were about their recipients.
     async fn recipients(&mut self, delivery: &mut Delivery) -> Result<(), Trouble> {
         let mut has_taken = self.has_served;
         let mut too_many: Vec<(usize, Verdict, Reply)> = Vec::new();
@@ -152,7 +152,7 @@ impl Connection {
         Ok(if awaits_content { Envelope::TakenForNobody } else { Envelope::RefusedForAll })
     }
 
-    /// An empty message to nobody: the only way out of a data phase that should not be.
+    /// Sends an empty message to nobody, which is the only way to leave a data phase that should not have begun.
     async fn lone_dot(&mut self) -> Result<(), End> {
         self.written = Pipelining::Off;
         self.channel.output().extend_from_slice(b".\r\n");
@@ -180,8 +180,8 @@ impl Connection {
         }
     }
 
-    /// The relay has spoken, or left, before the final dot. What it says may be a reply of the envelope that comes
-    /// late, behind one too many: no recipient is refused by what was read before it.
+    /// Handles a relay that sends something, or closes the connection, before the final dot. It may be a late reply to
+    /// the envelope, after one reply too many: so no recipient is refused by earlier replies.
     async fn interrupted(&mut self, delivery: &mut Delivery) -> Result<(), End> {
         let ruling = self.ruling(Phase::Content).await;
         if !matches!(&ruling, Err(Trouble { cause: Cause::Closed | Cause::Io(..), .. })) {
@@ -193,7 +193,8 @@ impl Connection {
         Err(End::Spent)
     }
 
-    /// The final dot, the next transaction's group behind it, and the reply that takes responsibility.
+    /// Sends the final dot, with the group of the next transaction after it, and reads the reply that takes
+    /// responsibility.
     async fn final_dot(
         &mut self,
         delivery: &mut Delivery,
@@ -229,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Awaits the reply to a command of the envelope, whose DSN parameters may be what is refused.
+    /// Waits for the reply to a command of the envelope, and considers that its DSN parameters may be refused.
     async fn ask_line(
         &mut self,
         phase: Phase,
@@ -243,7 +244,7 @@ impl Connection {
         }
     }
 
-    /// Awaits the reply to a command, which is written first where the group was not.
+    /// Waits for the reply to a command. Sends the command first, if it was not sent in a group.
     async fn ask(&mut self, phase: Phase, line: &str) -> Result<(Option<Verdict>, Reply), Trouble> {
         if self.written == Pipelining::Off {
             self.hear_unasked(phase).await?;
@@ -254,7 +255,7 @@ impl Connection {
         self.ruling(phase).await
     }
 
-    /// The next reply and what it says of the message, if anything. Err: relay trouble.
+    /// Returns the next reply and its verdict about the message, if any. The error is trouble with the relay.
     async fn ruling(&mut self, phase: Phase) -> Result<(Option<Verdict>, Reply), Trouble> {
         // No reply is relay trouble in every phase (verdict.rs).
         let reply = self.channel.reply(phase).await?;
@@ -274,12 +275,12 @@ impl Connection {
         }
     }
 
-    /// Whether `reply`, in place of one to the final dot, is about the group behind it.
+    /// Returns whether `reply`, in place of one to the final dot, answers the group after it.
     fn is_answer_to_rider(&self, reply: &Reply) -> bool {
         self.written == Pipelining::Across && reply.code() == 503
     }
 
-    /// A reply that has no more to say than whether the relay is still there.
+    /// Reads a reply whose content does not matter, only whether the relay is still there.
     pub(super) async fn leftover(&mut self, phase: Phase) -> Result<Reply, Trouble> {
         let reply = self.channel.reply(phase).await?;
         if reply.code() == 421 {

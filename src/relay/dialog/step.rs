@@ -33,20 +33,20 @@ const STRAGGLER_PERIOD: Duration = Duration::from_millis(200);
 /// How long a relay that refused RSET may take over QUIT. One that is slower is not believed this time.
 const LAST_QUESTION_PERIOD: Duration = Duration::from_secs(5);
 
-/// What is known of the relay's step.
+/// Whether the replies of the relay are in step with the commands.
 enum Step {
     /// The next reply answers the next command.
     Certain,
-    /// It was, and has left.
+    /// Replies were in step until the relay closed the connection.
     Parted,
-    /// It has said no more than it was asked for, and will say no more: it has left.
+    /// The relay sent no unexpected reply, and has closed the connection.
     Gone,
-    /// This was said where nothing, or something else, was asked.
+    /// The relay sent this reply when none, or another one, was expected.
     Lost(Reply),
 }
 
 impl Connection {
-    /// Err: the relay has said something, or left, before `phase` was begun.
+    /// Returns an error if the relay has sent something, or closed the connection, before `phase` began.
     pub(super) async fn hear_unasked(&mut self, phase: Phase) -> Result<(), Trouble> {
         if !self.channel.has_spoken().await {
             return Ok(());
@@ -55,7 +55,8 @@ impl Connection {
         Err(self.out_of_step(phase, reply))
     }
 
-    /// The trouble of a reply that answers nothing. Leave is taken without a question (RFC 5321 3.8).
+    /// Returns the trouble for a reply that answers no command. A relay may end the connection at any time (RFC 5321
+    /// 3.8).
     pub(super) fn out_of_step(&self, phase: Phase, reply: Reply) -> Trouble {
         let cause = if takes_leave(&reply) { Cause::Reply(reply) } else { Cause::OutOfStep(reply) };
         self.channel.trouble(phase, cause)
@@ -131,7 +132,7 @@ impl Connection {
         }
     }
 
-    /// RSET alone, with nothing before its reply and nothing behind it.
+    /// Sends RSET alone, and checks that its reply is the only one.
     async fn step(&mut self) -> Step {
         if self.channel.has_words().await {
             return self.unasked_step().await;
@@ -195,7 +196,7 @@ fn is_refusal(reply: &Reply) -> bool {
     matches!(reply.severity(), Severity::Transient | Severity::Permanent)
 }
 
-/// Whether `reply` is none that a command of `phase` may have; it then answers something else.
+/// Returns whether `reply` cannot answer a command of `phase`, and so answers something else.
 pub(super) fn is_misfit(phase: Phase, reply: &Reply) -> bool {
     use Severity::{Intermediate, Positive};
     matches!(
@@ -205,7 +206,7 @@ pub(super) fn is_misfit(phase: Phase, reply: &Reply) -> bool {
     )
 }
 
-/// Whether `trouble` shows that the replies to an envelope may have been those to something else.
+/// Returns whether `trouble` shows that the replies to an envelope may have answered something else.
 pub(super) fn revokes_envelope(trouble: &Trouble) -> bool {
     match &trouble.cause {
         Cause::OutOfStep(_) => true,
