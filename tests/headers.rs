@@ -126,7 +126,9 @@ const SPELLINGS: &[(&str, Fate)] = &[
     ("Bcc -> hidden@secret.example\n", FieldUnreadable),
     ("Bcc, hidden@secret.example\n", Field),
     ("Bcc (secret): hidden@secret.example\n", FieldUnreadable),
-    ("Bcc: hidden@secret.example hidden@other.example\n", FieldUnreadable),
+    ("Bcc: hidden@secret.example hidden@other.example\n", Field),
+    ("Bcc: hidden@secret.example Ann <hidden@other.example>\n", FieldUnreadable),
+    ("Bcc: Ann <hidden@secret.example> Bob <hidden@other.example>\n", Field),
     ("Bcc: hidden@secret.example\0\n", FieldUnreadable),
     ("X-Bcc: said@secret.example\n", Text),
     ("Bcc-List: said@secret.example\n", Text),
@@ -203,6 +205,24 @@ fn shapes() -> Vec<Row> {
         row([&header, BODY].concat().replace('\n', "\n\r"), BEHIND_CR),
         row([FROM, TO, "Subject: s\rBcc: hidden@secret.example\n", BODY].concat(), BEHIND_CR),
         row([FROM, TO, "Subject: s\r Bcc\r : hidden@secret.example\r\n", BODY].concat(), BEHIND_CR),
+        // The same behind an empty line that came too early.
+        row(["X-Mailer: m\n\n", &header.replace('\n', "\r"), BODY].concat(), BEHIND_CR),
+        row(
+            ["X-Mailer: m\n\n", FROM, "To: bob@to.example\rBcc: hidden@secret.example\n", BODY].concat(),
+            BEHIND_CR,
+        ),
+        row(
+            ["X-Mailer: m\r\n\r\n", FROM, TO, "Subject: s\r\rBcc: hidden@secret.example\r\n", BODY].concat(),
+            BEHIND_CR,
+        ),
+        row(["X: x\n\nY: y\n\n", FROM, TO, "Bcc\r : hidden@secret.example\n", BODY].concat(), Field),
+        row(
+            ["\u{feff}X: x\n\n", FROM, TO, "Subject: s\r bcc; hidden@secret.example\n", BODY].concat(),
+            BEHIND_CR,
+        ),
+        row(["X-Mailer: m\n\n", FROM, TO, "Subject: 10%\r20%\n", BCC, BODY].concat(), Field),
+        row([FROM, TO, REST, "\n10%\rBcc: said@secret.example\n", BODY].concat(), Text),
+        row(["Dear Bob\n\nSubject: s\rBcc: said@secret.example\n", BODY].concat(), TextAlone),
         // An empty line behind fields that make no message.
         row(["Content-Type: text/plain\n\n", &header, BODY].concat(), Field),
         row(["X-Mailer: m\nStatus: 200\n\n\n", &header, BODY].concat(), Field),

@@ -4,26 +4,44 @@
 //! But a program may have meant it as a line end, and then its Bcc stands in a field that everybody reads. Neither
 //! reading is safe: such a message is not to be taken.
 //!
-//! Promises: in whatever pieces the octets come, the answer is the same. Memory is one short line. Behind the first
-//! empty line nothing is looked for: there a Bcc is text.
+//! Promises: in whatever pieces the octets come, the answer is the same. Memory is one short line. Behind the empty line
+//! that ends the header section nothing is looked for: there a Bcc is text. An empty line behind fields alone none of
+//! which makes a message may have been written too early (`mend.rs`): it ends nothing.
 //!
 //! Not here: the refusal (`hidden_bcc.rs`).
 
+use super::header::Line;
 use super::hidden_bcc::HiddenBcc;
+use super::mend::{BYTE_ORDER_MARK, is_mbox, makes_a_message};
 use super::reading::{Reading, bare_name};
 
 /// What is looked at behind a CR.
 const MAX_LOOKED_AT_OCTETS: usize = 128;
 
+/// So much of a line says what it is.
+const MAX_LINE_OCTETS: usize = 998;
+
 /// Looks for a Bcc behind a bare CR in octets as they came in.
 #[derive(Debug, Default)]
 pub struct BareCrs {
     at: At,
-    /// A line that is not empty was seen.
-    has_line: bool,
+    /// The beginning of the line.
+    line: Vec<u8>,
+    block: Block,
     /// What stands behind the last CR of the line.
     behind_cr: Option<Vec<u8>>,
     is_found: bool,
+}
+
+/// The lines since the last empty line.
+#[derive(Debug, Default)]
+struct Block {
+    /// An empty line stands before it that may have been written too early.
+    is_further: bool,
+    has_line: bool,
+    has_field: bool,
+    has_text: bool,
+    makes_a_message: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,11 +74,14 @@ impl BareCrs {
             b'\n' => {
                 self.look();
                 self.behind_cr = None;
-                let is_end = self.at == At::LineStart && self.has_line;
+                let mut line = std::mem::take(&mut self.line);
+                line.push(octet);
+                let is_end = if self.at == At::LineStart { self.block.end() } else { self.block.note(&line) };
                 self.at = if is_end || self.is_found { At::End } else { At::LineStart };
             }
             b'\r' => {
                 self.look();
+                self.keep(b' ');
                 match &mut self.behind_cr {
                     // The colon may stand behind this one.
                     Some(name) if bare_name(name).is_some() => name.push(b' '),
@@ -68,13 +89,21 @@ impl BareCrs {
                 }
             }
             _ => {
-                (self.at, self.has_line) = (At::InLine, true);
+                self.at = At::InLine;
+                self.keep(octet);
                 if let Some(name) = &mut self.behind_cr
                     && name.len() < MAX_LOOKED_AT_OCTETS
                 {
                     name.push(octet);
                 }
             }
+        }
+    }
+
+    /// As a part of the line: there a CR is a space.
+    fn keep(&mut self, octet: u8) {
+        if self.line.len() < MAX_LINE_OCTETS {
+            self.line.push(octet);
         }
     }
 
@@ -85,6 +114,35 @@ impl BareCrs {
     fn reads_as_bcc(&self) -> bool {
         let reading = self.behind_cr.as_ref().and_then(|name| Reading::of(name));
         reading.is_some_and(|reading| reading.is_bcc())
+    }
+}
+
+impl Block {
+    /// Takes note of a line; whether it is text, and so is what follows.
+    fn note(&mut self, line: &[u8]) -> bool {
+        let is_first = !self.has_line && !self.is_further;
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
+        self.has_line = true;
+        match Line::begun_by(line) {
+            Some(Line::Field) => {
+                let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
+                let name = name.trim_ascii_end();
+                // Behind an empty line only a From with an address is one (`mend.rs`).
+                let is_made = !self.is_further || !name.eq_ignore_ascii_case(b"From") || line.contains(&b'@');
+                self.has_field = true;
+                self.makes_a_message |= is_made && str::from_utf8(name).is_ok_and(makes_a_message);
+            }
+            Some(Line::Text) => self.has_text |= !is_mbox(line),
+            Some(Line::Continuation | Line::Blank { .. }) | None => {}
+        }
+        self.is_further && self.has_text && !self.makes_a_message
+    }
+
+    /// An empty line stands behind it: whether the header section ends there. Before all lines it does not.
+    fn end(&mut self) -> bool {
+        let is_end = self.has_line && (!self.has_field || self.has_text || self.makes_a_message);
+        *self = Block { is_further: self.is_further || self.has_line, ..Block::default() };
+        is_end
     }
 }
 
@@ -108,6 +166,15 @@ mod tests {
             ("To: a@x\r\n\r\n10%\rBcc: s@y\r\n", false),
             ("Subject: 10%\r20% Bcc: s@y\r\n", false),
             ("Subject: x\rX-Bcc: y\r\n", false),
+            // Behind an empty line that was written too early it was published, or nobody got it.
+            ("X-Mailer: m\n\nTo: a@x\rBcc: s@y\n", true),
+            ("\u{feff}Status: 200\r\n\r\n\r\nX: y\n z\n\nFrom: a@x\nno field\nTo: b\rBcc: s@y\n", true),
+            ("From a 1:00\nX: y\n\n\rTo: a@x\rBcc: s@y\n", true),
+            ("X: y\n\nFrom: a\n\nTo: a@x\rBcc: s@y\n", true),
+            ("X: y\n\nHello\nTo: a@x\rBcc: s@y\n", false),
+            ("X: y\nno field\n\nTo: a@x\rBcc: s@y\n", false),
+            ("X: y\n\nFrom: a@x\n\nTo: a@x\rBcc: s@y\n", false),
+            ("Hello\n\nTo: a@x\rBcc: s@y\n", false),
             ("", false),
         ] {
             for len in [1, 2, 3, 100] {

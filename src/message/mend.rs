@@ -41,7 +41,7 @@
 //!
 //! | the Bcc stands | |
 //! |---|---|
-//! | behind a bare CR | `bare_cr.rs`, before the CR is a space |
+//! | behind a bare CR, behind an empty line that came too early as well | `bare_cr.rs`, before the CR is a space |
 //! | on a continuation of another field of a message or of MIME, with a colon and an `@`: a header of which all lines but the first are indented, or a field folded oddly | neither reading is safe; behind any other field, such as DKIM-Signature or `X-…`, it is text |
 //! | behind more than [`MAX_HELD_OCTETS`] of lines that are no header, and no empty line | these have gone on by then |
 //!
@@ -56,7 +56,8 @@ use super::header::{Line, is_wsp};
 use super::hidden_bcc::HiddenBcc;
 use super::reading::{Name, Reading, readable_len};
 pub use beyond::Beyond;
-use doubt::{Doubt, Place, is_blank, is_mbox};
+pub(super) use doubt::is_mbox;
+use doubt::{Doubt, Place, is_blank};
 use kind::Kind;
 pub use kind::makes_a_message;
 
@@ -66,7 +67,7 @@ const MAX_HELD_OCTETS: usize = 64 * 1024;
 /// So much is looked at of a continuation.
 const MAX_FOLD_OCTETS: usize = 1000;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Mends content that is still arriving.
 #[derive(Debug, Default)]

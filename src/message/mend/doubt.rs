@@ -68,7 +68,7 @@ impl Doubt {
     }
 }
 
-pub(super) fn is_mbox(line: &[u8]) -> bool {
+pub(in crate::message) fn is_mbox(line: &[u8]) -> bool {
     let line = line.strip_prefix(b">").unwrap_or(line);
     line.starts_with(b"From ") && is_mbox_line(line)
 }
