@@ -43,6 +43,8 @@ pub enum BadAddress {
     BadDomain,
     /// A recipient is an address, or several, in quotes as a whole, without a domain after the quotes.
     InQuotes,
+    /// A recipient that consists of words within quotes, and has no domain.
+    NameInQuotes,
     /// The local part of a recipient is an encoded word.
     EncodedWord,
 }
@@ -57,6 +59,9 @@ impl fmt::Display for BadAddress {
             BadAddress::BadDomain => "malformed domain",
             BadAddress::InQuotes => {
                 "an address within quotes and no domain behind them: leave the quotes out"
+            }
+            BadAddress::NameInQuotes => {
+                "a name within quotes and no domain behind it: write the address, in <> behind the name"
             }
             BadAddress::EncodedWord => {
                 "an encoded word (=?...?=) is a name, not an address: write the address as it is"
@@ -128,12 +133,17 @@ impl Address {
     ///
     /// - A bare local part with an `@` or a comma in it is an address, or a list of addresses, that was put in quotes as a
     ///   whole. As a sender it is accepted, since a login name may have that form (`ann@realm`).
-    /// - A local part that is an encoded word (RFC 2047) hides the address; section 5 (3) of that RFC forbids it.
+    /// - A bare local part with white space, brackets, a colon or a semicolon in it is a name without its address.
+    /// - A local part that is an encoded word (RFC 2047) hides the address; section 5 (3) of that RFC forbids it. Of a bare
+    ///   one the beginning is enough.
     pub fn fault_as_recipient(&self) -> Option<BadAddress> {
-        if is_encoded_word(self.local_part()) {
-            Some(BadAddress::EncodedWord)
-        } else {
-            (self.domain().is_none() && self.0.contains(['@', ','])).then_some(BadAddress::InQuotes)
+        let (local, is_bare) = (self.local_part(), self.domain().is_none());
+        let is_cut = || is_bare && local.trim_start_matches('"').starts_with("=?");
+        match () {
+            () if is_encoded_word(local) || is_cut() => Some(BadAddress::EncodedWord),
+            () if is_bare && local.contains(['@', ',']) => Some(BadAddress::InQuotes),
+            () => (is_bare && local.contains([' ', '<', '>', '(', ')', '[', ']', ':', ';']))
+                .then_some(BadAddress::NameInQuotes),
         }
     }
 

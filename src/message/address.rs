@@ -25,7 +25,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::envelope::Address;
-use lexer::{Kind, Lexer, Token};
+use lexer::Lexer;
+pub(super) use lexer::{Kind, Token};
 
 pub use scattered::{Scattered, scattered};
 
@@ -131,7 +132,8 @@ fn without_quotes(text: &[u8]) -> Cow<'_, [u8]> {
     words.map_or(Cow::Borrowed(text), |words| Cow::Owned(words.join(&b' ')))
 }
 
-fn tokens(octets: &[u8]) -> impl Iterator<Item = Result<Token, Malformed>> {
+/// The tokens of `octets`, up to where they are malformed.
+pub(super) fn tokens(octets: &[u8]) -> impl Iterator<Item = Result<Token, Malformed>> {
     let mut lexer = Lexer::new(octets, 0..octets.len());
     std::iter::from_fn(move || lexer.next().transpose())
 }

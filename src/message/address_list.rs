@@ -7,7 +7,13 @@
 //!
 //! Fails: [`Unreadable`], with the entry it was about. A list with an unreadable entry has no meaning: to
 //! guess would send mail to strangers, to skip would lose it. So has one that nobody means as a recipient
-//! (`Address::fault_as_recipient`): that stands in quotes as a whole, or is an encoded word.
+//! (`Address::fault_as_recipient`): that stands in quotes as a whole, or is an encoded word or a name. And so has an address beside
+//! another one in brackets, with no comma between them:
+//!
+//! | the entry | is |
+//! |---|---|
+//! | `a@x Ann <b@y>`, `a@x <b@y>`, `<b@y> a@x` | refused: `a@x` is a recipient, or a name without quotes |
+//! | `b@y <b@y>`, `'a@x' <b@y>`, `"a@x" <b@y>`, `Joe @ Home <b@y>`, `(a@x) <b@y>` | `b@y` |
 //!
 //! A bare word in a list with brackets, `Smith` in `Smith, Ann <a@x>`, may be a part of a name that lacks its
 //! quotes. It is in the result, and [`Listed::doubtful`] has it too, for who knows the users of this host.
@@ -18,6 +24,7 @@
 
 use std::fmt;
 
+use super::address::{Mailbox, scattered};
 use super::display_name::encoded_word_len;
 use crate::envelope::{Address, BadAddress};
 
@@ -34,16 +41,36 @@ pub struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     entry: String,
-    /// It is an address, but for this no recipient; `None`: it is none.
-    fault: Option<BadAddress>,
+    fault: Fault,
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Malformed,
+    /// An address stands beside another one in brackets.
+    NoComma,
+    /// It is an address, but no recipient.
+    NoRecipient(BadAddress),
+}
+
+impl From<Malformed> for Fault {
+    fn from(_: Malformed) -> Self {
+        Fault::Malformed
+    }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.entry.trim();
         match self.fault {
-            Some(fault) => write!(f, "{fault}: {entry}"),
-            None => write!(f, "not an address: {}", entry.escape_debug()),
+            Fault::Malformed => write!(f, "not an address: {}", entry.escape_debug()),
+            Fault::NoComma => write!(
+                f,
+                "an address stands beside one in brackets: put a comma between them, or quotes around what is a name: {}",
+                entry.escape_debug()
+            ),
+            Fault::NoRecipient(fault) => write!(f, "{fault}: {entry}"),
         }
     }
 }
@@ -56,10 +83,10 @@ pub fn addresses_of(body: &[u8]) -> Result<Listed, Unreadable> {
     let text = String::from_utf8_lossy(body);
     let (entry, found, bare_words) = (Entry::default(), Vec::new(), Vec::new());
     let mut list = List { rest: &text, entry, entry_start: &text, has_brackets: false, found, bare_words };
-    list.read().map_err(|Malformed| Unreadable { entry: list.entry_text().into(), fault: None })?;
+    list.read().map_err(|fault| Unreadable { entry: list.entry_text().into(), fault })?;
     let faulty = list.found.iter().find_map(|address| Some((address, address.fault_as_recipient()?)));
     if let Some((address, fault)) = faulty {
-        return Err(Unreadable { entry: address.to_string(), fault: Some(fault) });
+        return Err(Unreadable { entry: address.to_string(), fault: Fault::NoRecipient(fault) });
     }
     let doubtful = if list.has_brackets { list.bare_words } else { Vec::new() };
     Ok(Listed { addresses: list.found, doubtful })
@@ -72,8 +99,10 @@ struct Malformed;
 struct Entry {
     /// The words of a display name or of an address without brackets.
     words: Vec<Word>,
+    /// What was read before or behind brackets, with what is no address left out: quotes, comments, encoded words.
+    text: String,
     /// An address in brackets was taken from it.
-    is_taken: bool,
+    taken: Option<Address>,
 }
 
 /// A piece of an address.
@@ -98,7 +127,7 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn read(&mut self) -> Result<(), Malformed> {
+    fn read(&mut self) -> Result<(), Fault> {
         while let Some(c) = self.rest.chars().next() {
             match c {
                 ',' | ';' => {
@@ -109,7 +138,7 @@ impl<'a> List<'a> {
                 // A group's name; its members follow. An address there would be passed over; and without a
                 // name this is something else: to aliases(5), `:include:/a/file`.
                 ':' if self.entry.words.is_empty() || self.entry.words.contains(&Word::Joint('@')) => {
-                    return Err(Malformed);
+                    return Err(Fault::Malformed);
                 }
                 ':' => {
                     self.skip(c);
@@ -118,6 +147,7 @@ impl<'a> List<'a> {
                 '<' => self.angle_address()?,
                 _ => {
                     let word = self.word()?;
+                    self.entry.text += word.as_ref().map_or(" ", Word::open_text);
                     self.entry.words.extend(word);
                 }
             }
@@ -125,36 +155,40 @@ impl<'a> List<'a> {
         self.end_entry()
     }
 
-    fn end_entry(&mut self) -> Result<(), Malformed> {
-        let entry = std::mem::take(&mut self.entry);
-        if !entry.is_taken && !entry.words.is_empty() {
-            let address = address(entry.words)?;
+    fn end_entry(&mut self) -> Result<(), Fault> {
+        if let Some(address) = &self.entry.taken {
+            self.entry.refuse_beside(address)?;
+        } else if !self.entry.words.is_empty() {
+            let address = address(std::mem::take(&mut self.entry.words))?;
             if address.domain().is_none() {
                 self.bare_words.push(address.clone());
             }
             self.found.push(address);
         }
+        self.entry = Entry::default();
         Ok(())
     }
 
     /// `<@route:local@domain>`. What stood before it was a display name.
-    fn angle_address(&mut self) -> Result<(), Malformed> {
+    fn angle_address(&mut self) -> Result<(), Fault> {
         self.skip('<');
         let mut words = Vec::new();
         loop {
-            match self.rest.chars().next().ok_or(Malformed)? {
+            match self.rest.chars().next().ok_or(Fault::Malformed)? {
                 '>' => break self.skip('>'),
                 // RFC 5322 4.4: obs-route is to be ignored.
                 c @ (':' | ',') if matches!(words.first(), Some(Word::Joint('@')) | None) => {
                     self.skip(c);
                     words.clear();
                 }
-                ':' | ',' | ';' | '<' => return Err(Malformed),
+                ':' | ',' | ';' | '<' => return Err(Fault::Malformed),
                 _ => words.extend(self.word()?),
             }
         }
-        self.found.push(address(words)?);
-        (self.entry.is_taken, self.has_brackets) = (true, true);
+        let address = address(words)?;
+        self.entry.refuse_beside(&address)?;
+        self.found.push(address.clone());
+        (self.entry, self.has_brackets) = (Entry { taken: Some(address), ..Entry::default() }, true);
         Ok(())
     }
 
@@ -200,6 +234,20 @@ impl<'a> List<'a> {
         let entry = self.entry_start;
         let end = entry.find([',', ';', '\r', '\n']).unwrap_or(entry.len());
         &entry[..entry.floor_char_boundary(end.min(SHOWN_OCTETS))]
+    }
+}
+
+impl Entry {
+    /// Fails where an address was read beside brackets that have another one in them.
+    fn refuse_beside(&self, in_brackets: &Address) -> Result<(), Fault> {
+        let is_at = |mailbox: &Mailbox| {
+            let end = mailbox.domain.as_ref().map_or(0, |domain| domain.start);
+            self.text.get(mailbox.local.end..end) == Some("@")
+        };
+        let is_other =
+            |mailbox: &Mailbox| !mailbox.address.as_str().eq_ignore_ascii_case(in_brackets.as_str());
+        let is_beside = scattered(self.text.as_bytes()).any(|mailbox| is_at(&mailbox) && is_other(&mailbox));
+        if is_beside { Err(Fault::NoComma) } else { Ok(()) }
     }
 }
 
@@ -285,6 +333,16 @@ fn local_part(words: &[Word]) -> String {
 }
 
 impl Word {
+    /// What there is of it in which an address may stand.
+    fn open_text(&self) -> &str {
+        match self {
+            Word::Atom(text) if !text.starts_with("=?") => text,
+            Word::Atom(_) | Word::Quoted(_) => "q",
+            Word::Joint('@') => "@",
+            Word::Joint(_) => ".",
+        }
+    }
+
     fn text(&self) -> String {
         match self {
             Word::Atom(text) | Word::Quoted(text) => text.clone(),

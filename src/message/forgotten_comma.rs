@@ -1,80 +1,158 @@
-//! A list of addresses that goes on on the next line, and the comma between them was forgotten.
+//! A list of addresses in which a comma was forgotten.
 //!
 //! As it stands it is no list, which a relay may refuse, and rewriting and `sendmail -t` cannot read; or all but the last
 //! address are a name that lacks its quotes, and whoever they belong to gets nothing. What was meant is certain where
-//! each line, or a few of them, is a list of its own, and so more addresses are found.
+//! what stands between two separators is nothing but whole addresses.
 //!
-//! Promises: nothing but commas is added, at the ends of lines; the result is a list.
+//! Promises: nothing but commas is added, each behind an address; the result is a list.
 //!
 //! | the body | becomes |
 //! |---|---|
-//! | `a@x` / `b@y` | `a@x,` / `b@y` |
-//! | `Ann` / `<a@x>` / `<b@y>` | `Ann` / `<a@x>,` / `<b@y>` |
-//! | `a@x` / `Ann <b@y>` | `a@x,` / `Ann <b@y>` |
-//! | `ann@x` / `<b@y>`: the name of what is in brackets | the same |
-//! | `a@x b@y` on one line, or a line that is no list: `a@x` / `odd one` | the same |
-//! | `root` / `bob@y`: an address without a domain may be a part of a name | the same |
+//! | `a@x b@y`, on one line or two | `a@x, b@y` |
+//! | `Ann <a@x> Bob <b@y>`, `<a@x> b@y` | `Ann <a@x>, Bob <b@y>`, `<a@x>, b@y` |
+//! | `a@x` / `Ann <b@y>`: `/` ends a line | `a@x,` / `Ann <b@y>` |
+//! | `a@x Ann <b@y>` on one line, `ann@x <b@y>` on one or two: a name, or not | the same |
+//! | `a@x odd one`, `<a@x> word` | the same |
+//! | `root bob@y`: an address without a domain may be a part of a name | the same |
 //!
 //! Not here: what is done to a field that stays unreadable (`rewrite/`, `cli/sendmail/recipients.rs`).
 
-use super::address::mailboxes;
+use std::ops::Range;
 
-/// An element of a list is not folded over more lines than this.
-const MAX_ELEMENT_LINES: usize = 4;
+use super::address::{Kind, Token, mailboxes, tokens};
+
+/// Between two separators there are not more words and addresses than these.
+const MAX_PIECES: usize = 4096;
 
 /// `body` with the commas that it lacks; `None`: it lacks none, or it is not certain where.
 pub fn with_commas(body: &[u8]) -> Option<Vec<u8>> {
-    if !body.trim_ascii().contains(&b'\n') {
+    let commas = missing_commas(body)?;
+    if commas.is_empty() {
         return None;
     }
-    let (lists, rest) = lists_in(body)?;
-    let found: usize = lists.iter().copied().filter_map(count).sum();
-    if count(body).is_some_and(|count| count >= found) {
-        return None;
+    let (mut out, mut done) = (Vec::with_capacity(body.len() + commas.len()), 0);
+    for comma in commas {
+        out.extend_from_slice(&body[done..comma]);
+        out.push(b',');
+        done = comma;
     }
-    let mut out = Vec::new();
-    for (index, list) in lists.iter().enumerate() {
-        let text = list.trim_ascii_end();
-        let next = lists.get(index + 1);
-        let has_comma = text.ends_with(b",") || next.is_some_and(|next| next.trim_ascii().starts_with(b","));
-        out.extend_from_slice(text);
-        out.extend_from_slice(if next.is_none() || has_comma { b"" } else { b"," });
-        out.extend_from_slice(&list[text.len()..]);
-    }
-    out.extend_from_slice(rest);
-    (count(&out) == Some(found)).then_some(out)
+    out.extend_from_slice(&body[done..]);
+    mailboxes(&out).all(|mailbox| mailbox.is_ok()).then_some(out)
 }
 
-/// `body` in lists of whole lines, and what has no address in it at the end.
-fn lists_in(body: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
-    let (mut lists, mut start, mut end, mut lines) = (Vec::new(), 0, 0, 0);
-    for line in body.split_inclusive(|octet| *octet == b'\n') {
-        (end, lines) = (end + line.len(), lines + 1);
-        let list = &body[start..end];
-        // `ann@x` may be the name of what stands in brackets on the next line.
-        let is_closed = list.trim_ascii_end().ends_with(b">") || !body[end..].trim_ascii().starts_with(b"<");
-        if is_closed && count(list).is_some_and(|count| count > 0) {
-            lists.push(list);
-            (start, lines) = (end, 0);
-        } else if lines == MAX_ELEMENT_LINES {
-            return None;
+/// Where commas are missing, in order. `None`: that is not certain.
+fn missing_commas(body: &[u8]) -> Option<Vec<usize>> {
+    let (mut commas, mut pieces) =
+        (Vec::new(), Pieces { body, list: Vec::new(), bracket: None, is_joined: false });
+    for token in tokens(body) {
+        let token = token.ok()?;
+        match token.kind {
+            Kind::Comma | Kind::Semicolon | Kind::Colon if pieces.bracket.is_none() => {
+                let is_name = token.kind == Kind::Colon;
+                pieces.end(is_name, &mut commas)?;
+            }
+            _ => pieces.take(token)?,
         }
     }
-    Some((lists, &body[start..]))
+    let is_open = pieces.bracket.is_some();
+    pieces.end(false, &mut commas)?;
+    (!is_open).then_some(commas)
 }
 
-/// How many addresses there are, each with a domain. `None`: it is no such list.
-fn count(list: &[u8]) -> Option<usize> {
-    mailboxes(list).try_fold(0, |count, mailbox| mailbox.ok()?.domain.map(|_| count + 1))
+/// What stands between two separators.
+struct Pieces<'a> {
+    body: &'a [u8],
+    list: Vec<Piece>,
+    /// Where `<` stands that is open.
+    bracket: Option<usize>,
+    /// The last token joins the next one to it.
+    is_joined: bool,
+}
+
+struct Piece {
+    range: Range<usize>,
+    is_bracketed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Brackets,
+    /// One address with its domain.
+    Address,
+    Word,
+}
+
+impl Pieces<'_> {
+    fn take(&mut self, token: Token) -> Option<()> {
+        let joins = matches!(token.kind, Kind::Dot | Kind::At);
+        match (self.bracket, token.kind) {
+            (None, Kind::Greater) | (Some(_), Kind::Less) => return None,
+            (None, Kind::Less) => self.bracket = Some(token.range.start),
+            (Some(start), Kind::Greater) => {
+                self.bracket = None;
+                self.list.push(Piece { range: start..token.range.end, is_bracketed: true });
+            }
+            (Some(_), _) => {}
+            (None, _) => match self.list.last_mut() {
+                Some(last) if !last.is_bracketed && (joins || self.is_joined) => {
+                    last.range.end = token.range.end
+                }
+                _ => self.list.push(Piece { range: token.range, is_bracketed: false }),
+            },
+        }
+        self.is_joined = joins;
+        (self.list.len() <= MAX_PIECES).then_some(())
+    }
+
+    /// A separator stands here, behind the name of a group or an element: adds the commas that are missing before it.
+    fn end(&mut self, is_group: bool, commas: &mut Vec<usize>) -> Option<()> {
+        self.is_joined = false;
+        let list = std::mem::take(&mut self.list);
+        let meanings: Vec<_> = list.iter().map(|piece| self.meaning(piece)).collect();
+        if is_group || meanings == [Meaning::Word] {
+            return meanings.iter().all(|meaning| *meaning == Meaning::Word).then_some(());
+        }
+        let (first, mut in_name) = (commas.len(), false);
+        for (index, meaning) in meanings.iter().enumerate().rev() {
+            let next = list.get(index + 1);
+            let is_end = match meaning {
+                Meaning::Brackets => true,
+                Meaning::Address if in_name => next.is_some_and(|next| self.is_apart(&list[index], next)),
+                Meaning::Address => true,
+                Meaning::Word if in_name => false,
+                Meaning::Word => return None,
+            };
+            in_name = *meaning == Meaning::Brackets || (in_name && !is_end);
+            commas.extend(next.filter(|_| is_end).map(|_| list[index].range.end));
+        }
+        commas[first..].reverse();
+        Some(())
+    }
+
+    fn meaning(&self, piece: &Piece) -> Meaning {
+        let mut list = mailboxes(&self.body[piece.range.clone()]);
+        match (list.next(), list.next()) {
+            _ if piece.is_bracketed => Meaning::Brackets,
+            (Some(Ok(mailbox)), None) if mailbox.domain.is_some() => Meaning::Address,
+            _ => Meaning::Word,
+        }
+    }
+
+    /// Whether an address ends its line, and what follows is not the brackets that it may be the name of.
+    fn is_apart(&self, address: &Piece, next: &Piece) -> bool {
+        !next.is_bracketed && self.body[address.range.end..next.range.start].contains(&b'\n')
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    /// `To: a@x` and `b@y` on a line of its own went to the relay as one field that nobody can read.
+    /// `To: a@x` and `b@y` on a line of its own, or on the same, went to the relay as one field that nobody can read.
     #[test]
-    fn commas_are_added_between_lines_where_it_is_certain() {
+    fn commas_are_added_where_it_is_certain() {
         for (body, expected) in [
             (" a@x\r\n b@y\r\n", Some(" a@x,\r\n b@y\r\n")),
             (" a@x \r\n\tAnn <b@y>, c@z\r\n d@w", Some(" a@x, \r\n\tAnn <b@y>, c@z,\r\n d@w")),
@@ -91,17 +169,61 @@ mod tests {
             (" ann@x\r\n <a@x>\r\n", None),
             (" ann@x\r\n <a@x>\r\n b@y", Some(" ann@x\r\n <a@x>,\r\n b@y")),
             (" a@x\r\n (b@y)\r\n", None),
-            (" a@x b@y\r\n", None),
             (" a@x\r\n odd one\r\n", None),
             (" odd one\r\n a@x\r\n", None),
             (" root\r\n bob@y\r\n", None),
             (" a\r\n b\r\n c\r\n d\r\n <e@x> f\r\n", None),
+            // On one line these were left as they came, or the second was passed over.
+            (" a@x b@y\r\n", Some(" a@x, b@y\r\n")),
+            ("a@x b@y c . d@z", Some("a@x, b@y, c . d@z")),
+            (" Ann <a@x> Bob <b@y>\r\n", Some(" Ann <a@x>, Bob <b@y>\r\n")),
+            ("<a@x> b@y (c), \"d e\"@z <f>", Some("<a@x>, b@y (c), \"d e\"@z <f>")),
+            ("<@r,@s:a@x> <b@y>", Some("<@r,@s:a@x>, <b@y>")),
+            ("Team: a@x b@y; root, c@z d@[192.0.2.1]", Some("Team: a@x, b@y; root, c@z, d@[192.0.2.1]")),
+            ("a@x b@y\r\n Ann <c@z>", Some("a@x, b@y,\r\n Ann <c@z>")),
+            // Who is meant is not certain.
+            ("a@x Ann <b@y>", None),
+            ("a@x b@y <c@z>", None),
+            ("a@x <b@y> word", None),
+            ("a@x word b@y", None),
+            ("a@x b@y, odd one", None),
+            ("a@x b@y <c@z", None),
+            ("a@x b@y: c@z;", None),
+            ("a@x <b@y> <>, <c d>", None),
+            ("a@x b@y (c", None),
             ("\r\n", None),
             ("", None),
         ] {
             let found = with_commas(body.as_bytes()).map(|found| String::from_utf8(found).unwrap());
             assert_eq!(found.as_deref(), expected, "{body:?}");
             assert_eq!(found.and_then(|found| with_commas(found.as_bytes())), None, "twice is once");
+        }
+        assert!(with_commas("a@x ".repeat(MAX_PIECES).as_bytes()).is_some());
+        assert!(with_commas("a@x ".repeat(MAX_PIECES + 1).as_bytes()).is_none(), "memory is bounded");
+    }
+
+    proptest! {
+        #[test]
+        fn whole_addresses_are_a_list_however_they_are_apart(
+            elements in prop::collection::vec(("([A-Z][a-z]{2} )?", "[a-z]{1,4}@[a-z]{1,4}"), 1..6),
+            gaps in prop::collection::vec(prop::sample::select(vec![" ", ", ", "\r\n ", ",\r\n\t", " ; "]), 6),
+        ) {
+            let (mut body, mut is_certain) = (String::new(), true);
+            for (index, ((name, address), gap)) in elements.iter().zip(&gaps).enumerate() {
+                let is_bare = name.is_empty();
+                body += &if is_bare { address.clone() } else { format!("{name}<{address}>") };
+                body += if index + 1 < elements.len() { gap } else { "" };
+                // On one line it would be a name.
+                let is_next_named = elements.get(index + 1).is_some_and(|(name, _)| !name.is_empty());
+                is_certain &= !(is_bare && is_next_named && *gap == " ");
+            }
+            let mended = with_commas(body.as_bytes()).unwrap_or(body.clone().into_bytes());
+            let list: Vec<_> = mailboxes(&mended).map(|mailbox| mailbox.map(|it| it.address.to_string())).collect();
+            let expected: Vec<_> = elements.into_iter().map(|(_, address)| Ok(address)).collect();
+            prop_assert!(!is_certain || list == expected, "{} {:?}", body, list);
+            prop_assert_eq!(with_commas(&mended), None);
+            let without: Vec<_> = mended.iter().filter(|octet| **octet != b',').collect();
+            prop_assert_eq!(without, body.as_bytes().iter().filter(|octet| **octet != b',').collect::<Vec<_>>());
         }
     }
 }

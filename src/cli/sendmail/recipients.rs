@@ -4,7 +4,7 @@
 //! message was resent, since its To fields are then those of an earlier sending (RFC 5322 3.6.6). Each
 //! recipient is there once.
 //!
-//! A comma that was forgotten at the end of a line is read as there (`message/forgotten_comma.rs`).
+//! A comma that was forgotten is read as there, where it is certain (`message/forgotten_comma.rs`).
 //!
 //! Fails with [`Exit::DataErr`]: an entry that is no address might be a recipient who would get nothing.
 
@@ -14,6 +14,7 @@ use crate::log::Foreign;
 use crate::message::address_list::{Listed, addresses_of};
 use crate::message::forgotten_comma::with_commas;
 use crate::message::header::{Field, Header};
+use crate::message::rewrite::LocalUser;
 
 const FIELDS: [&str; 3] = ["To", "Cc", "Bcc"];
 const RESENT_FIELDS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
@@ -32,11 +33,16 @@ pub(super) fn named_in(header: Header<'_>) -> Result<Listed, Failure> {
 }
 
 /// Each of `recipients` once, in order. Case makes another recipient of a local part (RFC 5321 2.4), not of a
-/// domain.
+/// domain, nor of a user of this host (`Root`), as in Postfix's local(8).
 pub(super) fn without_duplicates(recipients: Vec<Address>) -> Vec<Address> {
     let mut seen = std::collections::HashSet::new();
-    let key =
-        |address: &Address| (address.local_part().to_owned(), address.domain().map(str::to_ascii_lowercase));
+    let key = |address: &Address| match address.domain() {
+        Some(domain) => (address.local_part().to_owned(), Some(domain.to_ascii_lowercase())),
+        None => {
+            let [_, in_lower_case] = LocalUser::logins(address.local_part());
+            (in_lower_case, None)
+        }
+    };
     recipients.into_iter().filter(|recipient| seen.insert(key(recipient))).collect()
 }
 
@@ -71,18 +77,21 @@ mod tests {
 
     #[test]
     fn recipients_of_a_header() {
-        let cases: [(&str, &[&str]); 16] = [
+        let cases: [(&str, &[&str]); 18] = [
             ("To: a@x\r\nCc: b@y\r\nBcc: c@z\r\n\r\nTo: body@x\r\n", &["a@x", "b@y", "c@z"]),
             ("TO: a@x\r\nto : b@y\r\n\r\n", &["a@x", "b@y"]),
             ("To: Ann\r\n <a@x>,\r\n\t\"B, C\" <b@y>\r\n\r\n", &["a@x", "b@y"]),
             // It was refused for what its writer could not see.
             ("To: a@x\r\n b@y\r\n Ann\r\n <c@z>\r\n\r\n", &["a@x", "b@y", "c@z"]),
+            ("To: a@x b@y\r\nCc: Ann <c@z> d@w\r\n\r\n", &["a@x", "b@y", "c@z", "d@w"]),
             ("To: Team: a@x, b@y;\r\nCc: undisclosed-recipients:;\r\n\r\n", &["a@x", "b@y"]),
             ("To: a@x (not (b@y),\r\n c@z)\r\n\r\n", &["a@x"]),
             ("To: \"a, b\"@x\r\n\r\n", &["\"a, b\"@x"]),
             ("To: root\r\n\r\n", &["root"]),
             ("To: a@x\r\nCc: a@x, b@y\r\n\r\n", &["a@x", "b@y"]),
             ("To: a@x, A@x, a@X\r\n\r\n", &["a@x", "A@x"]),
+            // They were three, and root got three copies.
+            ("To: Root, ROOT, \"root\", root@x\r\n\r\n", &["Root", "root@x"]),
             ("From: a@x\r\nReply-To: b@y\r\nX-To: c@z\r\nSender: d@w\r\n\r\n", &[]),
             (
                 "To: a@x\r\nResent-To: b@y\r\nResent-Cc: c@z\r\nresent-bcc: d@w\r\n\r\n",
@@ -104,6 +113,11 @@ mod tests {
         for (header, reason) in [
             ("To: a@x, no address\r\n\r\n", "To: not an address: no address"),
             ("To: a@x\r\n bob\r\n\r\n", "To: not an address: a@x bob"),
+            (
+                "To: a@x Ann <b@y>\r\n\r\n",
+                "To: an address stands beside one in brackets: put a comma between them, or quotes around what is a name: \
+                 a@x Ann <b@y>",
+            ),
             ("Bcc: a@x <b@y\r\n\r\n", "Bcc: not an address: a@x <b@y"),
             ("To: a\0@x\r\n\r\n", "To: line break or NUL in an address field"),
             ("To: a@x\rBcc: b@y\r\n\r\n", "To: line break or NUL in an address field"),

@@ -10,7 +10,7 @@ use super::Malformed;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::message) enum Kind {
     /// A run of octets that are neither white space nor special; 8-bit octets are.
     Atom,
     /// A quoted string, with its quotes.
@@ -28,9 +28,9 @@ pub(super) enum Kind {
 
 /// A token, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) range: Range<usize>,
+pub(in crate::message) struct Token {
+    pub(in crate::message) kind: Kind,
+    pub(in crate::message) range: Range<usize>,
 }
 
 /// Reads tokens one by one.

@@ -86,6 +86,42 @@ fn what_cannot_be_read_is_named_and_never_passed_over() {
     }
 }
 
+/// `To: a@x Ann <b@y>` went to b@y, and `<a@x> b@y` to a@x, with exit 0; nobody heard that another got nothing.
+#[test]
+fn an_address_beside_brackets_is_never_passed_over() {
+    let sentence =
+        "an address stands beside one in brackets: put a comma between them, or quotes around what is a name";
+    for body in [
+        "a@x Ann <b@y>",
+        "a@x <b@y>",
+        "Ann a@x <b@y>",
+        "Ann <b@y> a@x",
+        "<b@y> (and) a@x",
+        "a@x c@z <b@y>",
+        "a@x <b@y> <c@z>",
+        "c@z, Team: a@x <b@y>;",
+        "a@[192.0.2.1] <b@y>",
+        "<@r:b@y> a@x",
+    ] {
+        let entry = body.trim_start_matches("c@z, Team:").trim_end_matches(';').trim();
+        assert_eq!(read(body), Err(format!("{sentence}: {entry}")), "{body:?}");
+    }
+    for body in [
+        "b@y <b@y>",
+        "B@Y (at home) <b@y>",
+        "<b@y> b@y",
+        "'a@x' <b@y>",
+        "\"a@x\" <b@y>",
+        "(a@x) <b@y> (a@x)",
+        "Joe @ Home <b@y>",
+        "me@ <b@y>",
+        "=?utf-8?Q?a@x.example?= <b@y>",
+        "<b@y> trailing words",
+    ] {
+        assert_eq!(read(body), Ok(vec!["b@y".to_owned()]), "{body:?}");
+    }
+}
+
 /// `"ann@x, bob@y"` was queued, with exit 0, for a user of this host of that name.
 #[test]
 fn addresses_in_quotes_are_refused_with_a_sentence() {
@@ -98,7 +134,11 @@ fn addresses_in_quotes_are_refused_with_a_sentence() {
     ] {
         assert_eq!(read(body), Err(format!("{sentence}: {entry}")), "{body:?}");
     }
-    assert_eq!(read("\"ann, bob\" <c@x>, \"a b\", \"a@b\"@x").unwrap().len(), 3);
+    assert_eq!(read("\"ann, bob\" <c@x>, \"a b\"@x, \"a@b\"@x").unwrap().len(), 3);
+    let sentence = "a name within quotes and no domain behind it: write the address, in <> behind the name";
+    for body in ["\"Ann Smith\"", "c@x, <\"Ann Smith\">", "\"Ann Smith\", <a@x>"] {
+        assert_eq!(read(body), Err(format!("{sentence}: \"Ann Smith\"")), "{body:?}");
+    }
 }
 
 /// `=?utf-8?q?a=40x.example?=` was queued, with exit 0, for a user of this host of that name.
@@ -107,6 +147,7 @@ fn an_encoded_word_is_no_address() {
     let sentence = "an encoded word (=?...?=) is a name, not an address: write the address as it is";
     for (body, entry) in [
         ("=?utf-8?q?a=40x.example?=", "=?utf-8?q?a=40x.example?="),
+        ("Ann <a@x>, =?utf-8?Q?Smith", "=?utf-8?Q?Smith"),
         ("b@y, =?utf-8?B?YUB4?=@x.example", "=?utf-8?B?YUB4?=@x.example"),
         ("Ann <=?utf-8?q?a=40x?=>", "=?utf-8?q?a=40x?="),
     ] {
@@ -141,6 +182,33 @@ fn octets_that_are_no_utf8_are_for_display_names() {
     assert!(addresses_of(b"j\xf6rg@x").is_err());
 }
 
+/// What each list names is what an independent parser finds in it.
+#[test]
+fn another_parser_finds_the_same() {
+    for body in [
+        "a@x.example",
+        "Ann <a@x.example>, b@y.example",
+        "Ann\r\n <a@x.example>,\r\n\tBob <b@y.example>",
+        "\"Smith, Ann; <c@z.example>\" <a@x.example>, b@y.example",
+        "=?utf-8?Q?Smith=2C_Ann?= <a@x.example>, =?utf-8?B?SsO2cmc=?= <j@x.example>",
+        "Team: a@x.example, Bob <b@y.example>;, c@z.example",
+        "undisclosed-recipients:;",
+        "a@x.example (at home), (c@z.example) b@y.example",
+        "\"ann\" <a.b+c@x.example>, o'brien@x.example",
+        "a@[192.0.2.1], Jörg <j@x.example>",
+    ] {
+        assert_eq!(read(body), Ok(by_mail_parser(body)), "{body:?}");
+    }
+}
+
+/// The addresses that mail-parser finds in a field of this body.
+fn by_mail_parser(body: &str) -> Vec<String> {
+    let content = format!("To: {body}\r\n\r\n");
+    let message = mail_parser::MessageParser::default().parse(&content).unwrap();
+    let addresses = message.to().into_iter().flat_map(|to| to.iter());
+    addresses.filter_map(|to| to.address()).map(str::to_owned).collect()
+}
+
 fn mailbox() -> impl Strategy<Value = String> {
     let local = prop_oneof!["[a-z0-9+=_-]{1,8}", "[a-z]{1,3}\\.[a-z]{1,3}", "\"[a-z ,;:<>@()]{0,8}\""];
     let domain = prop_oneof!["@[a-z]{1,5}", "@[a-z]{1,5}\\.[a-z]{2}", ""];
@@ -161,6 +229,27 @@ fn entry() -> impl Strategy<Value = (String, String)> {
 }
 
 proptest! {
+    #[test]
+    fn another_parser_finds_the_same_in_any_list(
+        entries in proptest::collection::vec(
+            (
+                prop_oneof!["[A-Z][a-z]{1,6} ", "\"[A-Za-z ,;:<>@]{1,9}\" ", "=\\?utf-8\\?Q\\?[A-Za-z_=2C]{1,9}\\?= ", ""],
+                "[a-z][a-z0-9+=_.-]{0,6}[a-z]@[a-z]{1,5}\\.[a-z]{2}",
+                prop_oneof!["", " \\([a-z ]{0,9}\\)"],
+            ),
+            1..6,
+        ),
+        gaps in proptest::collection::vec(prop::sample::select(vec![", ", ",", ",\r\n ", " ,\r\n\t"]), 6),
+    ) {
+        let (mut body, last) = (String::new(), entries.len() - 1);
+        for (index, ((name, address, comment), gap)) in entries.iter().zip(&gaps).enumerate() {
+            body += &if name.is_empty() { address.clone() } else { format!("{name}<{address}>") };
+            body += comment;
+            body += if index < last { gap } else { "" };
+        }
+        prop_assert_eq!(read(&body), Ok(by_mail_parser(&body)), "{}", body);
+    }
+
     #[test]
     fn every_entry_of_a_list_is_found(entries in proptest::collection::vec(entry(), 0..6)) {
         let (texts, expected): (Vec<_>, Vec<_>) = entries.into_iter().unzip();

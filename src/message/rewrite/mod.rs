@@ -7,7 +7,7 @@
 //!  1. [[rewrite.header]]: the first that matches
 //!  2. Bcc, Resent-Bcc, Return-Path, Content-Length
 //!     dropped; Received with hide-received;
-//!     commas forgotten at line ends are added
+//!     forgotten commas are added
 //!  3. From, To, Date, Message-ID where missing;
 //!     with any Resent field: Resent-From, Resent-Date, Resent-Message-ID
 //!  4. addresses                                    addresses
