@@ -46,7 +46,7 @@ use crate::queue::{Queue, Settings, queue};
 use crate::relay::Relay;
 use crate::spool::fs::RealFs;
 use crate::spool::{OpenError, Options, Recovery, Spool};
-use crate::systemd::{self, BadSocket, Inherited, Places};
+use crate::systemd::{self, BadSocket, Inherited, SocketAddresses};
 use crate::users::{Nss, Users};
 
 /// How long a stop waits for dialogues under way.
@@ -190,7 +190,7 @@ struct Daemon {
     /// What the control socket says of it.
     configuration: watch::Sender<Configuration>,
     /// The sockets that systemd passed, whatever `[listen]` says.
-    passed: Places,
+    passed: SocketAddresses,
     /// Where we listen for SMTP.
     listened: Vec<SocketAddr>,
     /// Where we listen, as the log says it.

@@ -12,19 +12,19 @@
 //! ```
 //! | | | |
 //! |---|---|---|
-//! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] [`tls_faults`] | what everyone speaks in; pure |
-//! | cores | [`smtp`] [`message`] | RFC 5321 both ways, what is done to a message; pure |
-//! | | [`config`] | what is configured; pure, but for reading files and secrets |
-//! | shells | [`spool`] [`relay`] [`listener`] [`users`] | the disk, the network outward, the network inward, who is who on this host |
-//! | | [`queue`] | the one owner of live messages |
-//! | | [`admin`] | the control socket: how an operator sees and steers the daemon |
+//! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] [`tls_faults`] | types and texts that all modules use; pure |
+//! | cores | [`smtp`] [`message`] | SMTP for server and client (RFC 5321), changes to a message; pure |
+//! | | [`config`] | the configuration; pure, except for reading files and secrets |
+//! | shells | [`spool`] [`relay`] [`listener`] [`users`] | the disk, connections to the relay, connections from clients, the users of this host |
+//! | | [`queue`] | the only owner of live messages |
+//! | | [`admin`] | the control socket, through which an operator queries and controls the daemon |
 //! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |
-//! | faces | [`cli`] [`sink`] | what people type, and a relay to rehearse with |
-//! | | [`import`] | another program's configuration, read into ours; pure |
+//! | faces | [`cli`] [`sink`] | the commands, and a relay for tests and rehearsals |
+//! | | [`import`] | converts the configuration of another program to ours; pure |
 //!
-//! Arrows run upward only: `tests/layers.rs` holds who may use whom. Three proofs make wrong states unsayable: [`spool::Committed`] is needed to say
-//! 250, `relay::tls::Verified` to say anything of a message to the relay, [`spool::Settled`] to
-//! remove one.
+//! A module uses only modules above it; `tests/layers.rs` has the table of who may use whom. Three types are proofs, without
+//! which the code does not compile: [`spool::Committed`] is needed to reply 250, `relay::tls::Verified` to send anything
+//! about a message to the relay, and [`spool::Settled`] to remove a message.
 
 pub mod admin;
 pub mod cli;

@@ -84,9 +84,9 @@ impl Inherited {
     }
 
     /// Returns the addresses and paths that the sockets listen on.
-    pub fn places(&self) -> Places {
+    pub fn places(&self) -> SocketAddresses {
         let path = |listener: &UnixListener| listener.local_addr().ok()?.as_pathname().map(PathBuf::from);
-        Places {
+        SocketAddresses {
             tcp: self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             unix: self.unix.iter().filter_map(path).collect(),
         }
@@ -94,12 +94,12 @@ impl Inherited {
 }
 
 /// The addresses and paths that the passed sockets listen on.
-pub struct Places {
+pub struct SocketAddresses {
     tcp: BTreeSet<SocketAddr>,
     unix: Vec<PathBuf>,
 }
 
-impl Places {
+impl SocketAddresses {
     /// Returns whether systemd passed no socket.
     pub fn is_empty(&self) -> bool {
         self.tcp.is_empty() && self.unix.is_empty()

@@ -17,7 +17,7 @@ use crate::message::rewrite::{
     Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
     Replacement, Rules, Selector, Settings, Template,
 };
-use setting::{AliasTarget, LocalUser, NullSender, OneRecipient, UnparsedField, Yes};
+use setting::{AliasTarget, LocalUserName, NullSender, OneRecipient, UnparsedField, Yes};
 
 /// The most header rules. Every header field is compared with each rule until one matches.
 const MAX_HEADER_RULES: usize = 100;
@@ -27,7 +27,7 @@ table! {
     RewriteTable {
         origin: Key<HostName>,
         masquerade: Keys<MasqueradeDomain>,
-        masquerade_except: Keys<LocalUser>,
+        masquerade_except: Keys<LocalUserName>,
         masquerade_classes: Keys<Class>,
         sender: Key<Template>,
         null_sender: Key<NullSender>,
@@ -48,7 +48,7 @@ table! {
 type Mapped = (Located<Selector>, Replacement);
 
 /// An entry of `aliases`.
-type Alias = (Located<LocalUser>, Vec<Address>);
+type Alias = (Located<LocalUserName>, Vec<Address>);
 
 impl RewriteTable {
     /// Returns the rules, for the host `hostname` with the domain `origin` for bare addresses.
@@ -149,7 +149,7 @@ fn mapped(entries: Map<Selector, Replacement>) -> Result<Vec<Mapped>, ConfigFaul
     Ok(mapped)
 }
 
-fn aliases(entries: Map<LocalUser, AliasTarget>) -> Result<Vec<Alias>, ConfigFault> {
+fn aliases(entries: Map<LocalUserName, AliasTarget>) -> Result<Vec<Alias>, ConfigFault> {
     let mut aliases: Vec<Alias> = Vec::new();
     for (user, to) in entries {
         refuse_second(&user, aliases.iter().map(|(entry, _)| entry))?;

@@ -2,7 +2,7 @@
 //!
 //! Promises: the attributes are turned into the files that the cookbook would write, and these are imported as files of
 //! Postfix; no other file is read. `override_attributes` of a role take precedence over its `default_attributes`.
-//! Each attribute is carried or named.
+//! Each attribute becomes a key or is listed.
 //!
 //! Fails: text that is no JSON, with its line, and JSON without `postfix`.
 
@@ -24,7 +24,7 @@ const LEVELS: [&str; 7] =
     ["default", "default_attributes", "", "normal", "normal_attributes", "override", "override_attributes"];
 
 /// Lookup tables that have an attribute of their own: the attribute, the file, the parameter that names the file, and the
-/// attribute that has the cookbook set this parameter, where there is one.
+/// attribute, if any, that makes the cookbook set this parameter.
 const TABLES: [(&str, &str, &str, Option<&str>); 6] = [
     ("sender_canonical_map_entries", "/etc/postfix/sender_canonical", "sender_canonical_maps", None),
     ("recipient_canonical_map_entries", "/etc/postfix/recipient_canonical", "recipient_canonical_maps", None),
@@ -37,7 +37,7 @@ const TABLES: [(&str, &str, &str, Option<&str>); 6] = [
 
 const UNUSED: &str = "the attribute that has Postfix read it is not true";
 
-/// What becomes of the other attributes; a `*` at the end stands for the rest of the name.
+/// The reasons why the other attributes become no key; a `*` at the end stands for the rest of the name.
 const REASONS: [(&str, Omission, &str); 15] = [
     ("mail_type", Omission::AlreadySo, "nullmta is a client"),
     ("use_procmail", Omission::AlreadySo, "nothing is delivered on this host"),
@@ -105,7 +105,7 @@ pub(super) fn carry(
     Ok(())
 }
 
-/// Accounts for the attribute `name`, unless it is one that was read.
+/// Lists the attribute `name`, unless it is one that was read.
 fn account(location: &SourceLocation, name: &str, draft: &mut ConfigDraft) {
     if ["main", "sasl"].contains(&name) || TABLES.iter().any(|(attribute, ..)| *attribute == name) {
         return;
@@ -128,7 +128,7 @@ struct Cookbook<'p> {
     location: &'p SourceLocation,
     parameters: Parameters,
     files: BTreeMap<PathBuf, String>,
-    /// All attributes, and whether each is true.
+    /// All attributes, each with whether it is true.
     attributes: BTreeMap<String, bool>,
 }
 
@@ -166,7 +166,7 @@ impl Cookbook<'_> {
         }
     }
 
-    /// Sets the parameters that name the tables there are, where they are not set and the cookbook would set them.
+    /// Sets the parameters that name the present tables, if they are not set and the cookbook would set them.
     fn name_tables(&mut self, draft: &mut ConfigDraft) {
         let passwords = ("sasl", SASL_PASSWD, "smtp_sasl_password_maps", None);
         for (attribute, file, parameter, switch) in TABLES.into_iter().chain([passwords]) {

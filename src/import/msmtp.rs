@@ -98,7 +98,7 @@ pub(super) fn carry(
 /// The accounts of a file.
 struct Written {
     accounts: Vec<Account>,
-    /// Commands of a `defaults` that another one ends.
+    /// The commands of each `defaults` section that a later one replaces.
     replaced: Vec<Command>,
 }
 
@@ -279,12 +279,12 @@ impl Account {
         account_for_overridden(earlier.into_iter().map(|at| cite(&self.commands[at])), draft);
     }
 
-    /// Returns whether its mail takes another way than that of `default`.
+    /// Returns whether its mail goes to another relay, or with another login, than that of `default`.
     fn is_other_relay(&self, default: &Account) -> bool {
         self.value("host") != default.value("host") || self.value("user") != default.value("user")
     }
 
-    /// Accounts for what is in no key because it is another account's; `named` has what was accounted for.
+    /// Lists the commands that become no key because they belong to another account; `named` has those already listed.
     fn account_beside(&self, default: &Account, named: &mut Vec<Command>, draft: &mut ConfigDraft) {
         let is_route = self.is_other_relay(default);
         let is_in_route =
@@ -337,7 +337,7 @@ fn prints_what_it_says(command: &str) -> bool {
     ["echo", "printf", "/bin/echo", "/usr/bin/printf"].contains(&first_word(command.trim()).0)
 }
 
-/// Returns why a command has no effect, which is so by its value.
+/// Returns the reason why a command has no effect with its value; `None` if it may have one.
 fn without_effect(command: &Command) -> Option<&'static str> {
     match (command.name.as_str(), command.value.as_str()) {
         ("protocol", "lmtp") => Some("nullmta speaks SMTP, and no LMTP"),

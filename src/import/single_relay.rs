@@ -64,7 +64,7 @@ pub(super) fn account(cited: Cited, reasons: &[(&str, Omission, &str)], draft: &
     }
 }
 
-/// Accounts for lines that have no effect since a later one has the same name.
+/// Lists the lines that have no effect because a later one has the same name.
 pub(super) fn account_for_overridden(lines: impl Iterator<Item = Cited>, draft: &mut ConfigDraft) {
     for cited in lines {
         let why = format!("a later line sets {} again", cited.name);

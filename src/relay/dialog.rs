@@ -27,7 +27,7 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::delivery::Delivery;
 use super::dsn_offer::DsnOffer;
-use super::pace::Pace;
+use super::pace::RelayPace;
 use super::tls::Verified;
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::{Work, config};
@@ -51,7 +51,7 @@ pub struct Connection {
     connecting: Duration,
     /// Whether a transaction was completed on this connection.
     has_served: bool,
-    pace: Arc<Pace>,
+    pace: Arc<RelayPace>,
     dsn_offer: Arc<DsnOffer>,
     /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
@@ -87,7 +87,7 @@ impl Connection {
             idle: settings.idle,
             connecting: Duration::ZERO,
             has_served: false,
-            pace: Arc::new(Pace::new(settings.pipelining)),
+            pace: Arc::new(RelayPace::new(settings.pipelining)),
             dsn_offer: Arc::default(),
             written: Pipelining::Off,
             has_taken_across: false,
@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// Shares the pace with other connections to this relay.
-    pub(super) fn at_pace(mut self, pace: Arc<Pace>) -> Self {
+    pub(super) fn at_pace(mut self, pace: Arc<RelayPace>) -> Self {
         self.pace = pace;
         self
     }

@@ -71,7 +71,7 @@ pub use verdict::Verdict;
 use dial::{Internet, Network, Race, Transport};
 use dsn_offer::DsnOffer;
 use first_flight::{FirstFlight, KeyExchange, Offer};
-use pace::Pace;
+use pace::RelayPace;
 use tls::Protection;
 
 /// One message to deliver, with only the recipients that are still open.
@@ -174,7 +174,7 @@ pub trait Work: Send {
 pub struct Relay {
     settings: config::RelayConfig,
     protection: Protection,
-    pace: Arc<Pace>,
+    pace: Arc<RelayPace>,
     offer: Offer,
     dsn_offer: Arc<DsnOffer>,
     warnings: Vec<String>,
@@ -190,7 +190,7 @@ impl Relay {
             return Err("relayhost: no host is named".into());
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
-        let pace = Arc::new(Pace::new(settings.pipelining));
+        let pace = Arc::new(RelayPace::new(settings.pipelining));
         let (offer, secret_prints) = (Offer::default(), RandomState::new());
         let dsn_offer = Arc::default();
         Ok(Relay { settings, protection, pace, offer, dsn_offer, warnings, secret_prints })

@@ -19,7 +19,7 @@ use crate::config::Pipelining;
 pub(crate) const SUSPICION: Duration = Duration::from_secs(5 * 60);
 
 /// The pace of one relayhost.
-pub(crate) struct Pace {
+pub(crate) struct RelayPace {
     configured: Pipelining,
     lock_step: Remembered,
     evidence: Mutex<Evidence>,
@@ -36,10 +36,10 @@ enum Evidence {
     ServedInLockStep,
 }
 
-impl Pace {
+impl RelayPace {
     /// Returns the configured pace, with nothing remembered.
     pub(crate) fn new(configured: Pipelining) -> Self {
-        Pace { configured, lock_step: Remembered::default(), evidence: Mutex::new(Evidence::Nothing) }
+        RelayPace { configured, lock_step: Remembered::default(), evidence: Mutex::new(Evidence::Nothing) }
     }
 
     /// Returns the pace for a relay now; `offered` says whether it offers PIPELINING.
@@ -87,8 +87,8 @@ mod tests {
 
     /// A pace at which the relay failed, did this, and failed again when it got groups again: for how long it is
     /// remembered then.
-    async fn second_failure(between: impl Fn(&Pace)) -> Option<Duration> {
-        let pace = Pace::new(GROUP);
+    async fn second_failure(between: impl Fn(&RelayPace)) -> Option<Duration> {
+        let pace = RelayPace::new(GROUP);
         assert_eq!(pace.fall_into_lock_step(GROUP), Some(SUSPICION));
         between(&pace);
         tokio::time::advance(SUSPICION).await;
@@ -101,19 +101,19 @@ mod tests {
     async fn only_a_relay_that_fails_at_groups_alone_is_remembered_for_long() {
         assert_eq!(second_failure(|_| {}).await, Some(SUSPICION), "it may have been down all the time");
         assert_eq!(second_failure(|pace| pace.served(Pipelining::Off)).await, Some(PERIOD));
-        let in_flight = |pace: &Pace| pace.served(GROUP);
+        let in_flight = |pace: &RelayPace| pace.served(GROUP);
         assert_eq!(second_failure(in_flight).await, Some(SUSPICION), "a group on its way says nothing");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_group_behind_a_dot_is_not_tried_twice() {
-        let pace = Pace::new(Pipelining::Across);
+        let pace = RelayPace::new(Pipelining::Across);
         assert_eq!(pace.fall_into_lock_step(Pipelining::Across), Some(PERIOD));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_group_that_is_taken_clears_the_relay() {
-        let pace = Pace::new(Pipelining::Across);
+        let pace = RelayPace::new(Pipelining::Across);
         pace.fall_into_lock_step(GROUP);
         pace.served(Pipelining::Off);
         tokio::time::advance(SUSPICION).await;
@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn lock_step_is_remembered_and_said_once() {
         for configured in [Pipelining::Across, Pipelining::Group] {
-            let pace = Pace::new(configured);
+            let pace = RelayPace::new(configured);
             assert_eq!((pace.now(true), pace.now(false)), (configured, Pipelining::Off));
             assert_eq!(pace.fall_into_lock_step(GROUP), Some(SUSPICION));
             assert_eq!(pace.fall_into_lock_step(GROUP), None);

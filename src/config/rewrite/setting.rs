@@ -14,16 +14,16 @@ use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replace
 
 /// The name of a local user, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::config) struct LocalUser(pub(in crate::config) String);
+pub(in crate::config) struct LocalUserName(pub(in crate::config) String);
 
-impl Setting for LocalUser {
+impl Setting for LocalUserName {
     fn expected() -> Cow<'static, str> {
         "the name of a local user such as \"root\"".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let selector = Selector::parse(value.as_str()?).ok()?.to_string();
-        (!selector.contains('@')).then_some(LocalUser(selector))
+        (!selector.contains('@')).then_some(LocalUserName(selector))
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_type_keeps_its_rule() {
-        check::<LocalUser>(&["'root'", r#""\"a b\"""#], &["''", "'a b'", "'root@x'", "'@x'", "0"]);
+        check::<LocalUserName>(&["'root'", r#""\"a b\"""#], &["''", "'a b'", "'root@x'", "'@x'", "0"]);
         check::<AliasTarget>(
             &["'root'", "'ann@x.example'", r#""\"|x\"@y""#],
             &["'|/bin/sh'", "'/var/mail/x'", "':include:/x'", "''"],

@@ -38,13 +38,13 @@ async fn run_with(
     script: &str,
     messages: Vec<Transaction>,
 ) -> Ended {
-    let pace = Arc::new(Pace::new(settings.pipelining));
+    let pace = Arc::new(RelayPace::new(settings.pipelining));
     run_at(pace, offered, settings, script, messages).await
 }
 
 /// [`run_with`] what other connections have learnt of the relay's pace.
 async fn run_at(
-    pace: Arc<Pace>,
+    pace: Arc<RelayPace>,
     offered: Capabilities,
     settings: config::RelayConfig,
     script: &str,
@@ -110,7 +110,7 @@ async fn a_relay_that_does_not_bear_several_commands_gets_one_at_a_time() {
         for failure in ["S: 503 5.5.1 pipelined", "!close", "!stall"] {
             let script = format!("{place}{failure}");
             let settings = config::RelayConfig { pipelining, ..settings() };
-            let pace = Arc::new(Pace::new(pipelining));
+            let pace = Arc::new(RelayPace::new(pipelining));
             let messages = vec![message(1, "one"), message(2, "two")];
             let first = run_at(pace.clone(), self::pipelining(), settings.clone(), &script, messages).await;
             first.result.unwrap();
@@ -152,7 +152,7 @@ async fn in_lock_step_the_same_failures_are_trouble_at_their_place() {
 /// A relay that limits the messages of a connection and hangs up is not slow, and is not slowed down.
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_takes_leave_keeps_its_pace() {
-    let pace = Arc::new(Pace::new(Pipelining::Group));
+    let pace = Arc::new(RelayPace::new(Pipelining::Group));
     let script = format!("{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\n{ENVELOPE}!close");
     let messages = vec![message(1, "one"), message(2, "two")];
     let ended = run_at(pace.clone(), pipelining(), settings(), &script, messages).await;
