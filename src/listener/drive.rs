@@ -25,7 +25,7 @@ use crate::listener::wire::Wire;
 use crate::log;
 use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Action, Answered, Refusal, Session};
+use crate::smtp::session::{Answered, Refusal, Session, SessionAction};
 use crate::tls_faults::{TlsPeer, connection};
 
 pub use crate::listener::wire::{End, Pace};
@@ -92,7 +92,7 @@ impl<B: Backend> Driver<B> {
         loop {
             let (taken, action) = self.session.advance(self.wire.input());
             self.wire.note_transaction(!self.session.is_idle());
-            if action != Action::Wait {
+            if action != SessionAction::Wait {
                 self.wire.note_progress();
             }
             self.act(taken, action).await?;
@@ -100,30 +100,30 @@ impl<B: Backend> Driver<B> {
     }
 
     /// Carries out `action`, which the first `taken` octets of the input brought about.
-    async fn act(&mut self, taken: usize, action: Action) -> Step {
+    async fn act(&mut self, taken: usize, action: SessionAction) -> Step {
         match action {
-            Action::Content(octets) => {
+            SessionAction::Content(octets) => {
                 self.wire.consume(taken);
                 self.wire.note_content(octets.len());
                 self.write(&octets).await;
                 Ok(())
             }
-            Action::Commit => {
+            SessionAction::Commit => {
                 self.wire.consume(taken);
                 self.commit().await
             }
-            Action::Discard { .. } => {
+            SessionAction::Discard { .. } => {
                 self.wire.consume(taken);
                 if let Some(intake) = self.intake.take() {
                     self.backend.discard(intake);
                 }
                 Ok(())
             }
-            Action::Skipped => {
+            SessionAction::Skipped => {
                 self.wire.consume(taken);
                 Ok(())
             }
-            Action::Open(envelope) => {
+            SessionAction::Open(envelope) => {
                 let reply = self.open(*envelope).await;
                 match reply {
                     Some(reply) => self.answer(Answered::Command, taken, reply).await.map(drop),
@@ -133,25 +133,25 @@ impl<B: Backend> Driver<B> {
                     }
                 }
             }
-            Action::AuthStart { mechanism, initial_response } => {
+            SessionAction::AuthStart { mechanism, initial_response } => {
                 let step = self.backend.auth_start(&mechanism, initial_response.as_deref()).await;
                 self.go_on_with_auth(Answered::Command, taken, step).await
             }
-            Action::AuthResponse(response) => {
+            SessionAction::AuthResponse(response) => {
                 let step = self.backend.auth_response(&response).await;
                 self.go_on_with_auth(Answered::Line, taken, step).await
             }
-            Action::Reply(answered, reply) => self.answer(answered, taken, reply).await.map(drop),
-            Action::ProbeRelay(reply) => {
+            SessionAction::Reply(answered, reply) => self.answer(answered, taken, reply).await.map(drop),
+            SessionAction::ProbeRelay(reply) => {
                 let reply = self.backend.probe_relay().await.unwrap_or(reply);
                 self.answer(Answered::Command, taken, reply).await.map(drop)
             }
-            Action::StartTls(reply) => self.start_tls(taken, reply).await,
-            Action::Close(answered, reply) => {
+            SessionAction::StartTls(reply) => self.start_tls(taken, reply).await,
+            SessionAction::Close(answered, reply) => {
                 self.answer(answered, taken, reply).await?;
                 Err(End::Closed)
             }
-            Action::Wait => {
+            SessionAction::Wait => {
                 self.wire.consume(taken);
                 self.wire.bring(self.intake.is_some()).await
             }

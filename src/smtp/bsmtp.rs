@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::envelope::{Address, Body, Notify, Recipient, Ret, ReversePath};
     use crate::smtp::dot::Stuffer;
-    use crate::smtp::session::{Action, Durable, Policy, Session};
+    use crate::smtp::session::{Durable, Policy, Session, SessionAction};
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
@@ -103,17 +103,17 @@ mod tests {
             let (taken, action) = session.advance(rest);
             rest = &rest[taken..];
             match action {
-                Action::Open(envelope) => {
+                SessionAction::Open(envelope) => {
                     open = Some((*envelope, Vec::new()));
                     session.opened();
                 }
-                Action::Content(octets) => open.as_mut().unwrap().1.extend_from_slice(&octets),
-                Action::Commit => {
+                SessionAction::Content(octets) => open.as_mut().unwrap().1.extend_from_slice(&octets),
+                SessionAction::Commit => {
                     messages.extend(open.take());
                     session.committed(&Proof);
                 }
-                Action::Close(_, reply) => return (messages, reply.code() == 221),
-                Action::Wait => return (messages, false),
+                SessionAction::Close(_, reply) => return (messages, reply.code() == 221),
+                SessionAction::Wait => return (messages, false),
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nullmta::envelope::{Envelope, Notify, Recipient, Ret};
 use nullmta::smtp::reply::Reply;
-use nullmta::smtp::session::{Action, Answered, Durable, MAX_UNCONSUMED_OCTETS, Policy, Session};
+use nullmta::smtp::session::{Answered, Durable, MAX_UNCONSUMED_OCTETS, Policy, Session, SessionAction};
 
 use super::transcript::Answer;
 
@@ -53,7 +53,9 @@ impl Shell {
         while !self.closed {
             let (consumed, action) = self.session.advance(&self.unconsumed);
             let octets: Vec<u8> = self.unconsumed.drain(..consumed).collect();
-            if let Action::Reply(Answered::Command, _) | Action::Close(Answered::Command, _) = action {
+            if let SessionAction::Reply(Answered::Command, _) | SessionAction::Close(Answered::Command, _) =
+                action
+            {
                 let line_feed = octets.iter().position(|octet| *octet == b'\n');
                 assert_eq!(
                     line_feed,
@@ -64,7 +66,7 @@ impl Shell {
             }
             idle_steps = if consumed == 0 { idle_steps + 1 } else { 0 };
             assert!(idle_steps < 4, "no progress: {action:?}");
-            if action == Action::Wait {
+            if action == SessionAction::Wait {
                 assert!(self.unconsumed.len() < MAX_UNCONSUMED_OCTETS);
                 return;
             }
@@ -72,36 +74,36 @@ impl Shell {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: SessionAction) {
         match action {
-            Action::Wait | Action::Skipped => {}
-            Action::Reply(_, reply) => {
+            SessionAction::Wait | SessionAction::Skipped => {}
+            SessionAction::Reply(_, reply) => {
                 assert_ne!(reply.code(), 421, "421 closes");
                 self.say(&reply);
             }
-            Action::Open(envelope) => self.open(&envelope),
-            Action::Content(octets) => self.take_content(&octets),
-            Action::Commit => self.commit(),
-            Action::Discard { .. } => {
+            SessionAction::Open(envelope) => self.open(&envelope),
+            SessionAction::Content(octets) => self.take_content(&octets),
+            SessionAction::Commit => self.commit(),
+            SessionAction::Discard { .. } => {
                 self.intake.take().expect("an open intake to discard");
                 self.events.push("X:".into());
             }
-            Action::StartTls(reply) => {
+            SessionAction::StartTls(reply) => {
                 assert!(self.unconsumed.is_empty(), "plaintext behind STARTTLS");
                 self.say(&reply);
                 self.events.push("H:".into());
                 self.session.tls_started();
             }
-            Action::AuthStart { mechanism, initial_response: None } => self.exchange(&mechanism),
-            Action::AuthStart { mechanism, initial_response: Some(octets) } => {
+            SessionAction::AuthStart { mechanism, initial_response: None } => self.exchange(&mechanism),
+            SessionAction::AuthStart { mechanism, initial_response: Some(octets) } => {
                 self.exchange(&format!("{mechanism} {}", escaped(&octets)));
             }
-            Action::AuthResponse(octets) => self.exchange(&escaped(&octets)),
-            Action::ProbeRelay(reply) => {
+            SessionAction::AuthResponse(octets) => self.exchange(&escaped(&octets)),
+            SessionAction::ProbeRelay(reply) => {
                 self.say(&reply);
                 self.events.push("P:".into());
             }
-            Action::Close(_, reply) => {
+            SessionAction::Close(_, reply) => {
                 self.say(&reply);
                 self.close();
             }
@@ -186,7 +188,7 @@ impl Shell {
     fn close(&mut self) {
         self.events.push("Z:".into());
         self.closed = true;
-        assert_eq!(self.session.advance(b"NOOP\r\n"), (6, Action::Wait), "nothing after the close");
+        assert_eq!(self.session.advance(b"NOOP\r\n"), (6, SessionAction::Wait), "nothing after the close");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::message::dsn::MAX_RETURNED_OCTETS;
 use crate::queue_id::QueueId;
 use crate::smtp::bsmtp;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Action, Refusal, Session};
+use crate::smtp::session::{Refusal, Session, SessionAction};
 use crate::spool::Committed;
 
 /// Octets read at a time.
@@ -121,29 +121,29 @@ where
         let (taken, action) = self.session.advance(&self.input.octets);
         self.input.octets.drain(..taken);
         match action {
-            Action::Reply(_, reply) => match reply.severity() {
+            SessionAction::Reply(_, reply) => match reply.severity() {
                 Severity::Positive | Severity::Intermediate => Ok(()),
                 // Nothing that `sendmail` writes is refused before its content.
                 Severity::Transient | Severity::Permanent => Err(Verdict::Bad(reply.to_string())),
             },
-            Action::Open(envelope) => self.open(*envelope).await,
-            Action::Content(octets) => self.content(&octets).await,
-            Action::Commit => Err(self.commit().await),
-            Action::Discard { refusal: Some(reply) } => Err(self.given_up(reply)),
-            Action::Wait if self.has_no_end_of_envelope() => Err(not_bsmtp()),
-            Action::Wait => match self.input.bring().await {
+            SessionAction::Open(envelope) => self.open(*envelope).await,
+            SessionAction::Content(octets) => self.content(&octets).await,
+            SessionAction::Commit => Err(self.commit().await),
+            SessionAction::Discard { refusal: Some(reply) } => Err(self.given_up(reply)),
+            SessionAction::Wait if self.has_no_end_of_envelope() => Err(not_bsmtp()),
+            SessionAction::Wait => match self.input.bring().await {
                 Ok(0) => Err(Verdict::Bad("it ends within its message".into())),
                 Ok(_) => Ok(()),
                 Err(error) => Err(unreadable(&error)),
             },
-            Action::Skipped => Ok(()),
+            SessionAction::Skipped => Ok(()),
             // `sendmail` writes nothing that comes to one of these.
-            Action::Discard { refusal: None }
-            | Action::Close(..)
-            | Action::ProbeRelay(_)
-            | Action::StartTls(_)
-            | Action::AuthStart { .. }
-            | Action::AuthResponse(_) => Err(not_bsmtp()),
+            SessionAction::Discard { refusal: None }
+            | SessionAction::Close(..)
+            | SessionAction::ProbeRelay(_)
+            | SessionAction::StartTls(_)
+            | SessionAction::AuthStart { .. }
+            | SessionAction::AuthResponse(_) => Err(not_bsmtp()),
         }
     }
 

@@ -63,7 +63,7 @@ pub enum Answered {
 
 /// The next thing that the shell must do.
 #[derive(PartialEq, Eq)]
-pub enum Action {
+pub enum SessionAction {
     /// Send the replies that were held back, and read more octets after those that were not consumed.
     Wait,
     /// Do nothing. Content of a refused message was read and dropped, so the client is not idle.
@@ -101,22 +101,22 @@ pub enum Action {
 }
 
 /// Shows neither content nor secrets.
-impl fmt::Debug for Action {
+impl fmt::Debug for SessionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::Wait => f.write_str("Wait"),
-            Action::Skipped => f.write_str("Skipped"),
-            Action::Reply(answered, reply) => write!(f, "Reply({answered:?}, {reply})"),
-            Action::Open(envelope) => f.debug_tuple("Open").field(envelope).finish(),
-            Action::Content(octets) => write!(f, "Content({} octets)", octets.len()),
-            Action::Commit => f.write_str("Commit"),
-            Action::Discard { refusal: Some(reply) } => write!(f, "Discard({reply})"),
-            Action::Discard { refusal: None } => f.write_str("Discard"),
-            Action::StartTls(reply) => write!(f, "StartTls({reply})"),
-            Action::AuthStart { mechanism, .. } => write!(f, "AuthStart({mechanism}, ***)"),
-            Action::AuthResponse(_) => f.write_str("AuthResponse(***)"),
-            Action::ProbeRelay(reply) => write!(f, "ProbeRelay({reply})"),
-            Action::Close(answered, reply) => write!(f, "Close({answered:?}, {reply})"),
+            SessionAction::Wait => f.write_str("Wait"),
+            SessionAction::Skipped => f.write_str("Skipped"),
+            SessionAction::Reply(answered, reply) => write!(f, "Reply({answered:?}, {reply})"),
+            SessionAction::Open(envelope) => f.debug_tuple("Open").field(envelope).finish(),
+            SessionAction::Content(octets) => write!(f, "Content({} octets)", octets.len()),
+            SessionAction::Commit => f.write_str("Commit"),
+            SessionAction::Discard { refusal: Some(reply) } => write!(f, "Discard({reply})"),
+            SessionAction::Discard { refusal: None } => f.write_str("Discard"),
+            SessionAction::StartTls(reply) => write!(f, "StartTls({reply})"),
+            SessionAction::AuthStart { mechanism, .. } => write!(f, "AuthStart({mechanism}, ***)"),
+            SessionAction::AuthResponse(_) => f.write_str("AuthResponse(***)"),
+            SessionAction::ProbeRelay(reply) => write!(f, "ProbeRelay({reply})"),
+            SessionAction::Close(answered, reply) => write!(f, "Close({answered:?}, {reply})"),
         }
     }
 }
@@ -143,9 +143,14 @@ mod tests {
     #[test]
     fn neither_content_nor_secrets_are_printed() {
         let secret = b"hunter2".to_vec();
-        let start = Action::AuthStart { mechanism: "PLAIN".into(), initial_response: Some(secret.clone()) };
-        let printed =
-            format!("{:?} {:?} {:?}", start, Action::AuthResponse(secret.clone()), Action::Content(secret));
+        let start =
+            SessionAction::AuthStart { mechanism: "PLAIN".into(), initial_response: Some(secret.clone()) };
+        let printed = format!(
+            "{:?} {:?} {:?}",
+            start,
+            SessionAction::AuthResponse(secret.clone()),
+            SessionAction::Content(secret)
+        );
         assert_eq!(printed, "AuthStart(PLAIN, ***) AuthResponse(***) Content(7 octets)");
     }
 }

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::state::State;
-use super::{Action, Answered, Durable, Session, error, say_hello_first};
+use super::{Answered, Durable, Session, SessionAction, error, say_hello_first};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -19,7 +19,7 @@ use crate::status::Status;
 const MAX_AUTH_FAILURES: u32 = 3;
 
 impl<P: Durable> Session<P> {
-    pub(super) fn auth(&mut self, mechanism: &str, initial_response: Option<&str>) -> Action {
+    pub(super) fn auth(&mut self, mechanism: &str, initial_response: Option<&str>) -> SessionAction {
         if self.auth_failures >= MAX_AUTH_FAILURES {
             return self.close(Answered::Command, error(421, 7, 0, "too many failed authentications"));
         }
@@ -39,7 +39,7 @@ impl<P: Durable> Session<P> {
         match initial_response {
             Ok(initial_response) => {
                 self.state = State::ExpectAuthVerdict;
-                Action::AuthStart { mechanism, initial_response }
+                SessionAction::AuthStart { mechanism, initial_response }
             }
             Err(_) => self.answer(bad_base64()),
         }
@@ -58,11 +58,11 @@ impl<P: Durable> Session<P> {
     }
 
     /// Processes the line with which the client answers a challenge.
-    pub(super) fn auth_response(&mut self, line: &[u8]) -> Action {
+    pub(super) fn auth_response(&mut self, line: &[u8]) -> SessionAction {
         let response = BASE64.decode(line);
         self.state = if response.is_ok() { State::ExpectAuthVerdict } else { State::ExpectMail };
         match response {
-            Ok(response) => Action::AuthResponse(response),
+            Ok(response) => SessionAction::AuthResponse(response),
             Err(_) if line == b"*" => {
                 self.answer_to(Answered::Line, error(501, 7, 0, "authentication cancelled"))
             }
@@ -70,7 +70,7 @@ impl<P: Durable> Session<P> {
         }
     }
 
-    pub(super) fn auth_line_too_long(&mut self) -> Action {
+    pub(super) fn auth_line_too_long(&mut self) -> SessionAction {
         self.state = State::ExpectMail;
         self.answer_to(Answered::Line, error(500, 5, 6, "authentication line too long"))
     }

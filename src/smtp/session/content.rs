@@ -8,7 +8,7 @@
 //! RFC 5321 4.1.1.4 (DATA), RFC 3030 (BDAT), RFC 1870 (SIZE).
 
 use super::state::{CollectedEnvelope, State};
-use super::{Action, Answered, Durable, Refusal, Session, error, ok, say_hello_first};
+use super::{Answered, Durable, Refusal, Session, SessionAction, error, ok, say_hello_first};
 use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::{Decoder, LineEnd};
 use crate::smtp::reply::Reply;
@@ -114,18 +114,18 @@ impl Transfer {
 }
 
 impl<P: Durable> Session<P> {
-    pub(super) fn data(&mut self, command_end: LineEnd) -> Action {
+    pub(super) fn data(&mut self, command_end: LineEnd) -> SessionAction {
         match self.take_transaction() {
             Ok(transaction) => {
                 self.state = State::ExpectIntake(Transfer::data(command_end).of(&transaction));
-                Action::Open(transaction.envelope)
+                SessionAction::Open(transaction.envelope)
             }
             Err(refusal) => self.answer(refusal),
         }
     }
 
     /// Processes BDAT. Returns `None` if nothing has to be done before the chunk is read.
-    pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Option<Action> {
+    pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Option<SessionAction> {
         let limit = self.policy.max_message_size;
         if matches!(self.state, State::ExpectChunk(_))
             && let Some(begun) = self.state.take_transfer()
@@ -137,13 +137,13 @@ impl<P: Durable> Session<P> {
                 return None;
             }
             self.state = State::skip(transfer, too_large());
-            return Some(Action::Discard { refusal: Some(too_large()) });
+            return Some(SessionAction::Discard { refusal: Some(too_large()) });
         }
         let transfer = Transfer::first_chunk(octets, last);
         match self.take_transaction() {
             Ok(transaction) if octets <= limit => {
                 self.state = State::ExpectIntake(transfer.of(&transaction));
-                return Some(Action::Open(transaction.envelope));
+                return Some(SessionAction::Open(transaction.envelope));
             }
             Ok(_) => self.state = State::skip(transfer, too_large()),
             Err(reply) => self.state = State::Skip { transfer, answered: Answered::Chunk, reply },
@@ -192,8 +192,8 @@ impl<P: Durable> Session<P> {
     }
 
     /// Processes content for the open intake, or its end.
-    pub(super) fn content(&mut self, input: &[u8]) -> (usize, Action) {
-        let State::ExpectContent(transfer) = &mut self.state else { return (0, Action::Wait) };
+    pub(super) fn content(&mut self, input: &[u8]) -> (usize, SessionAction) {
+        let State::ExpectContent(transfer) = &mut self.state else { return (0, SessionAction::Wait) };
         let mut content = Vec::new();
         let taken = transfer.read(input, &mut content);
         let extent = transfer.extent;
@@ -204,28 +204,30 @@ impl<P: Durable> Session<P> {
             return (taken, self.give_up(error(550, 6, 0, hidden.sentence())));
         }
         if !content.is_empty() {
-            return (taken, Action::Content(content));
+            return (taken, SessionAction::Content(content));
         }
         let action = match extent {
-            Extent::Dot | Extent::Chunk { .. } => Action::Wait,
+            Extent::Dot | Extent::Chunk { .. } => SessionAction::Wait,
             Extent::ChunkRead => {
                 self.pass_on(State::ExpectChunk);
                 self.answer_to(Answered::Chunk, ok(0, 0, "chunk taken"))
             }
             Extent::Whole => {
                 self.pass_on(State::ExpectCommit);
-                Action::Commit
+                SessionAction::Commit
             }
         };
         (taken, action)
     }
 
     /// Processes content of a refused message, or its end, at which the reply is sent.
-    pub(super) fn skip(&mut self, input: &[u8]) -> (usize, Action) {
-        let State::Skip { transfer, answered, reply } = &mut self.state else { return (0, Action::Wait) };
+    pub(super) fn skip(&mut self, input: &[u8]) -> (usize, SessionAction) {
+        let State::Skip { transfer, answered, reply } = &mut self.state else {
+            return (0, SessionAction::Wait);
+        };
         let taken = transfer.read(input, &mut Vec::new());
         if !transfer.is_read() {
-            return (taken, if taken == 0 { Action::Wait } else { Action::Skipped });
+            return (taken, if taken == 0 { SessionAction::Wait } else { SessionAction::Skipped });
         }
         let (answered, reply) = (*answered, reply.clone());
         self.state = self.between_transactions();
@@ -233,9 +235,9 @@ impl<P: Durable> Session<P> {
     }
 
     /// Gives a message up: its intake is discarded, and `reply` follows at its end.
-    fn give_up(&mut self, reply: Reply) -> Action {
+    fn give_up(&mut self, reply: Reply) -> SessionAction {
         self.refuse_at_end(reply.clone());
-        Action::Discard { refusal: Some(reply) }
+        SessionAction::Discard { refusal: Some(reply) }
     }
 
     fn refuse_at_end(&mut self, reply: Reply) {

@@ -1,7 +1,7 @@
-//! The server side of a dialogue, without a socket: the input is octets, the output is one [`Action`] at a time.
+//! The server side of a dialogue, without a socket: the input is octets, the output is one [`SessionAction`] at a time.
 //!
 //! The shell (`listener/`, the sink) calls [`Session::advance`] with all octets that were read and not yet consumed, does
-//! what the action says, and calls again *until the action is [`Action::Wait`]*, also when no input is left. An action
+//! what the action says, and calls again *until the action is [`SessionAction::Wait`]*, also when no input is left. An action
 //! that needs an answer from the shell names the method for it, which must be called before the next `advance`. A reply
 //! with code 421, whatever its origin, is the last one: the shell flushes and closes.
 //!
@@ -40,7 +40,7 @@ use crate::status::Status;
 use line::{InputLine, LineReader};
 use state::{SessionClient, State};
 
-pub use action::{Action, Answered, Durable, Refusal};
+pub use action::{Answered, Durable, Refusal, SessionAction};
 pub use line::MAX_UNCONSUMED_OCTETS;
 
 /// The limits of a listener, and the extensions that it offers.
@@ -130,8 +130,8 @@ impl<P: Durable> Session<P> {
     }
 
     /// Consumes octets at the start of `input` up to the next action. Returns their number, which may be zero, and the
-    /// action. While an action waits for the answer of the shell, the result is only [`Action::Wait`].
-    pub fn advance(&mut self, input: &[u8]) -> (usize, Action) {
+    /// action. While an action waits for the answer of the shell, the result is only [`SessionAction::Wait`].
+    pub fn advance(&mut self, input: &[u8]) -> (usize, SessionAction) {
         match &self.state {
             State::ExpectContent(_) => self.content(input),
             State::Skip { .. } => self.skip(input),
@@ -143,8 +143,8 @@ impl<P: Durable> Session<P> {
             State::ExpectIntake(_)
             | State::ExpectCommit(_)
             | State::ExpectAuthVerdict
-            | State::ExpectHandshake => (0, Action::Wait),
-            State::Closed => (input.len(), Action::Wait),
+            | State::ExpectHandshake => (0, SessionAction::Wait),
+            State::Closed => (input.len(), SessionAction::Wait),
         }
     }
 
@@ -192,14 +192,14 @@ impl<P: Durable> Session<P> {
     }
 
     /// Processes one line: a command, or a response within AUTH.
-    fn line(&mut self, input: &[u8]) -> (usize, Action) {
+    fn line(&mut self, input: &[u8]) -> (usize, SessionAction) {
         if matches!(self.state, State::ExpectHello) && input.first() == Some(&TLS_HANDSHAKE_RECORD) {
             let reply = error(554, 5, 1, "TLS begins with STARTTLS here");
             return (input.len(), self.close(Answered::Line, reply));
         }
         let in_auth = matches!(self.state, State::ExpectAuthResponse);
         match self.lines.read(input, in_auth) {
-            InputLine::Partial { dropped } => (dropped, Action::Wait),
+            InputLine::Partial { dropped } => (dropped, SessionAction::Wait),
             InputLine::TooLong { octets } if in_auth => (octets, self.auth_line_too_long()),
             InputLine::TooLong { octets } => {
                 (octets, self.answer_to(Answered::Line, error(500, 5, 2, "line too long")))
@@ -207,7 +207,7 @@ impl<P: Durable> Session<P> {
             InputLine::Whole { text, octets, .. } if in_auth => (octets, self.auth_response(text)),
             InputLine::Whole { text, octets, end } => match self.command(text, end, octets < input.len()) {
                 Next::Act(action) => (octets, action),
-                Next::VoidFirst => (0, Action::Discard { refusal: None }),
+                Next::VoidFirst => (0, SessionAction::Discard { refusal: None }),
                 Next::Read => {
                     let (more, action) = self.advance(&input[octets..]);
                     (octets + more, action)
@@ -263,7 +263,7 @@ impl<P: Durable> Session<P> {
         Next::Act(action)
     }
 
-    fn hello(&mut self, name: &str, esmtp: bool) -> Action {
+    fn hello(&mut self, name: &str, esmtp: bool) -> SessionAction {
         self.client.greeted(name, esmtp);
         self.state = State::ExpectMail;
         if esmtp {
@@ -290,7 +290,7 @@ impl<P: Durable> Session<P> {
         lines
     }
 
-    fn etrn(&mut self) -> Action {
+    fn etrn(&mut self) -> SessionAction {
         match &self.state {
             State::ExpectHello => self.answer(say_hello_first()),
             // RFC 1985 5.1.
@@ -298,11 +298,11 @@ impl<P: Durable> Session<P> {
                 self.answer(error(503, 5, 1, "not within a transaction"))
             }
             _ if self.lacks_auth() => self.answer(authentication_required()),
-            _ => Action::ProbeRelay(ok(0, 0, "queueing started")),
+            _ => SessionAction::ProbeRelay(ok(0, 0, "queueing started")),
         }
     }
 
-    fn start_tls(&mut self, more_behind: bool) -> Action {
+    fn start_tls(&mut self, more_behind: bool) -> SessionAction {
         if !self.policy.starttls {
             return self.answer(error(502, 5, 1, "STARTTLS not offered"));
         }
@@ -314,16 +314,16 @@ impl<P: Durable> Session<P> {
             return self.close(Answered::Command, error(554, 5, 1, "plaintext behind STARTTLS"));
         }
         self.state = State::ExpectHandshake;
-        Action::StartTls(Reply::new(220, Status::success(0, 0), "ready to start TLS"))
+        SessionAction::StartTls(Reply::new(220, Status::success(0, 0), "ready to start TLS"))
     }
 
     /// Returns the action that sends `reply` to a command.
-    fn answer(&mut self, reply: Reply) -> Action {
+    fn answer(&mut self, reply: Reply) -> SessionAction {
         self.answer_to(Answered::Command, reply)
     }
 
     /// Returns the action that sends `reply`, or 421 in its place after too many errors.
-    fn answer_to(&mut self, answered: Answered, reply: Reply) -> Action {
+    fn answer_to(&mut self, answered: Answered, reply: Reply) -> SessionAction {
         let is_surplus = reply.code() == 452 && self.surplus > self.policy.max_recipients;
         if reply.severity() == Severity::Permanent || is_surplus {
             self.errors = self.errors.saturating_add(1);
@@ -331,12 +331,12 @@ impl<P: Durable> Session<P> {
                 return self.close(answered, error(421, 7, 0, "too many errors, closing"));
             }
         }
-        if reply.code() == 421 { self.close(answered, reply) } else { Action::Reply(answered, reply) }
+        if reply.code() == 421 { self.close(answered, reply) } else { SessionAction::Reply(answered, reply) }
     }
 
-    fn close(&mut self, answered: Answered, reply: Reply) -> Action {
+    fn close(&mut self, answered: Answered, reply: Reply) -> SessionAction {
         self.state = State::Closed;
-        Action::Close(answered, reply)
+        SessionAction::Close(answered, reply)
     }
 
     /// Returns `reply` for a method that the shell calls; closes the session if the code is 421.
@@ -355,7 +355,7 @@ impl<P: Durable> Session<P> {
 
 /// The next step after a command line.
 enum Next {
-    Act(Action),
+    Act(SessionAction),
     /// The shell must discard the open intake before the command is executed.
     VoidFirst,
     /// There is nothing to do; a chunk follows.

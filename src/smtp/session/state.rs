@@ -1,7 +1,7 @@
 //! The state of a session, and its facts about the client.
 //!
 //! Promises: a state is named after the thing that it waits for. The envelope is in the one state that collects it, and
-//! leaves it with `Action::Open`; no other place keeps a part of a transaction.
+//! leaves it with `SessionAction::Open`; no other place keeps a part of a transaction.
 
 use super::Answered;
 use super::content::Transfer;

@@ -25,13 +25,13 @@ fn session() -> Session<Stored> {
 }
 
 /// Says all of `text` and takes each action, without answering any.
-fn say(session: &mut Session<Stored>, text: &str) -> Action {
+fn say(session: &mut Session<Stored>, text: &str) -> SessionAction {
     let mut rest = text.as_bytes();
-    let mut last = Action::Wait;
+    let mut last = SessionAction::Wait;
     loop {
         let (consumed, action) = session.advance(rest);
         rest = &rest[consumed..];
-        if action == Action::Wait {
+        if action == SessionAction::Wait {
             return last;
         }
         last = action;
@@ -57,8 +57,11 @@ fn a_message_read_whole_is_one_content_and_one_commit() {
     let message = format!("{}.\r\nQUIT\r\n", "seventy-six octets of text and a line end\r\n".repeat(100));
     let content = message.len() - ".\r\nQUIT\r\n".len();
     let (consumed, action) = session.advance(message.as_bytes());
-    assert_eq!((consumed, &action), (content + 3, &Action::Content(message.as_bytes()[..content].to_vec())));
-    assert_eq!(session.advance(b"QUIT\r\n"), (0, Action::Commit));
+    assert_eq!(
+        (consumed, &action),
+        (content + 3, &SessionAction::Content(message.as_bytes()[..content].to_vec()))
+    );
+    assert_eq!(session.advance(b"QUIT\r\n"), (0, SessionAction::Commit));
     assert_eq!(session.committed(&Stored).to_string(), "250 2.0.0 Ok: queued as 1");
 }
 
@@ -72,7 +75,7 @@ fn nothing_is_read_while_the_shell_owes_an_answer() {
         let mut session = session();
         let action = format!("{:?}", say(&mut session, text));
         assert!(action.starts_with(awaited), "{action}");
-        assert_eq!(session.advance(b"QUIT\r\n"), (0, Action::Wait), "{awaited}");
+        assert_eq!(session.advance(b"QUIT\r\n"), (0, SessionAction::Wait), "{awaited}");
         assert!(!session.is_idle(), "{awaited}");
     }
 }
@@ -111,9 +114,9 @@ fn a_failure_at_the_last_octet_still_refuses_the_message() {
     let mut session = session();
     say(&mut session, UP_TO_DATA);
     session.opened();
-    assert_eq!(session.advance(b"x\r\n.\r\n"), (6, Action::Content(b"x\r\n".to_vec())));
+    assert_eq!(session.advance(b"x\r\n.\r\n"), (6, SessionAction::Content(b"x\r\n".to_vec())));
     session.content_failed(Refusal::NoRoom);
-    assert_eq!(session.advance(b""), (0, Action::Reply(Answered::EndOfData, Refusal::NoRoom.reply())));
+    assert_eq!(session.advance(b""), (0, SessionAction::Reply(Answered::EndOfData, Refusal::NoRoom.reply())));
     assert!(session.is_idle());
 }
 
@@ -122,14 +125,14 @@ fn a_421_from_the_shell_is_the_last_word() {
     let mut session = session();
     say(&mut session, UP_TO_DATA);
     assert_eq!(session.not_opened(Refusal::ShuttingDown), Some(Refusal::ShuttingDown.reply()));
-    assert_eq!(session.advance(b"NOOP\r\n"), (6, Action::Wait));
+    assert_eq!(session.advance(b"NOOP\r\n"), (6, SessionAction::Wait));
 }
 
 #[test]
 fn tls_without_starttls_before_it_is_known_to_the_session() {
     let mut session = session();
     session.tls_started();
-    let Action::Reply(_, ehlo) = say(&mut session, "EHLO c\r\n") else { panic!("no reply") };
+    let SessionAction::Reply(_, ehlo) = say(&mut session, "EHLO c\r\n") else { panic!("no reply") };
     assert!(!ehlo.lines().contains(&"STARTTLS".to_owned()));
     assert_eq!(session.protocol(), "ESMTPS");
 }
@@ -181,9 +184,9 @@ fn last_words(session: &mut Session<Stored>, piece: &str) -> Option<Reply> {
         let (consumed, action) = session.advance(rest);
         rest = &rest[consumed..];
         match action {
-            Action::Wait => return None,
-            Action::Close(_, reply) => return Some(reply),
-            Action::Open(_) => drop(session.not_opened(Refusal::NoRoom)),
+            SessionAction::Wait => return None,
+            SessionAction::Close(_, reply) => return Some(reply),
+            SessionAction::Open(_) => drop(session.not_opened(Refusal::NoRoom)),
             _ => {}
         }
     }

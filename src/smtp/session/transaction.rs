@@ -5,12 +5,12 @@
 
 use super::content::too_large;
 use super::state::{CollectedEnvelope, State};
-use super::{Action, Durable, Session, authentication_required, error, ok, say_hello_first};
+use super::{Durable, Session, SessionAction, authentication_required, error, ok, say_hello_first};
 use crate::envelope::{Envelope, Recipient};
 use crate::smtp::command::BadCommand;
 
 impl<P: Durable> Session<P> {
-    pub(super) fn mail(&mut self, envelope: Box<Envelope>, size: Option<u64>) -> Action {
+    pub(super) fn mail(&mut self, envelope: Box<Envelope>, size: Option<u64>) -> SessionAction {
         let declared_size = size.unwrap_or(0);
         let reply = match &self.state {
             State::ExpectHello => say_hello_first(),
@@ -26,7 +26,7 @@ impl<P: Durable> Session<P> {
         self.answer(reply)
     }
 
-    pub(super) fn rcpt(&mut self, recipient: Recipient) -> Action {
+    pub(super) fn rcpt(&mut self, recipient: Recipient) -> SessionAction {
         let max_recipients = self.policy.max_recipients;
         let reply = match &mut self.state {
             State::ExpectHello => say_hello_first(),
@@ -48,7 +48,7 @@ impl<P: Durable> Session<P> {
         self.answer(reply)
     }
 
-    pub(super) fn rset(&mut self) -> Action {
+    pub(super) fn rset(&mut self) -> SessionAction {
         self.state = self.between_transactions();
         self.answer(ok(0, 0, "ok"))
     }

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use nullmta::envelope::Envelope;
 use nullmta::smtp::bsmtp;
 use nullmta::smtp::dot::Stuffer;
-use nullmta::smtp::session::{Action, Durable, Policy, Session};
+use nullmta::smtp::session::{SessionAction, Durable, Policy, Session};
 
 struct Proof;
 
@@ -40,17 +40,17 @@ fn take<'o>(pieces: impl Iterator<Item = &'o [u8]>) -> Taken {
             let (consumed, action) = session.advance(&input);
             input.drain(..consumed);
             match action {
-                Action::Open(envelope) => {
+                SessionAction::Open(envelope) => {
                     open = Some((*envelope, Vec::new()));
                     session.opened();
                 }
-                Action::Content(octets) => open.as_mut().unwrap().1.extend_from_slice(&octets),
-                Action::Commit => {
+                SessionAction::Content(octets) => open.as_mut().unwrap().1.extend_from_slice(&octets),
+                SessionAction::Commit => {
                     taken.messages.extend(open.take());
                     session.committed(&Proof);
                 }
-                Action::Close(..) => return Taken { was_closed: true, ..taken },
-                Action::Wait => break,
+                SessionAction::Close(..) => return Taken { was_closed: true, ..taken },
+                SessionAction::Wait => break,
                 _ => {}
             }
         }
