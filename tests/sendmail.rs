@@ -441,3 +441,21 @@ fn the_other_names() {
     );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("nullmta {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+/// A file in the drop directory that grew beyond `ulimit -f` ended `sendmail` by a signal, without a word, and stayed.
+#[test]
+fn a_limit_of_the_file_size_is_an_error_like_any_other() {
+    let host = Host::new();
+    let message = format!("To: ann@example.org\n\n{}", "a line of some octets\n".repeat(100_000));
+    for arguments in [["-t", "-i"], ["-i", "ann@example.org"]] {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -f 64 && exec \"$0\" \"$@\"", PROGRAM, "sendmail", "-C"]);
+        command.arg(host.path("nullmta.toml")).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = finish(command, message.as_bytes());
+        assert_eq!(output.status.code(), Some(75), "{output:?}");
+        let errors = errors(&output);
+        assert!(errors.contains("nothing was queued") && errors.contains("File too large"), "{errors}");
+        assert!(host.dropped().is_empty(), "{:?}", host.dropped());
+    }
+}

@@ -9,6 +9,11 @@
 //! has mode 0640, so a daemon without privileges can read it. Where the bit is missing nothing is left that
 //! the daemon could not read: only for a daemon of root or of the same user, with mode 0600. Names sort by time.
 //!
+//! The file is locked (flock(2)) from the moment on that it is made until it is closed, so the daemon can tell one that
+//! is being written from one whose writer has died. The lock guards nothing: a writer whose file the daemon has moved
+//! away finds it gone when it gives it its name, and says that nothing is queued. The spool is on a local file system;
+//! where that has no locks, only the file's age tells.
+//!
 //! Promises:
 //! 1. A name that ends in `.bsmtp` is given only to a file that is whole and synced.
 //! 2. [`Dropped`] exists only when the name, too, survives power loss.
@@ -17,7 +22,7 @@
 //! Fails: [`DropError`]. After `NotQueued` nothing will be delivered; after `InDoubt` it may be.
 //!
 //! Not here: the daemon's side, which takes the files and sets aside `.tmp` files that nobody writes any
-//! more (`listener/pickup.rs`).
+//! more (`listener/pickup/file.rs`).
 
 use std::fmt;
 use std::io;

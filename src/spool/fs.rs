@@ -46,8 +46,11 @@ pub trait Fs: Send + Sync {
     /// Makes a new file of mode 0600 to read and write; `AlreadyExists` if there is one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// As [`Fs::create`], and the owner of the directory can read the file: they are root, or we, or the
-    /// directory hands its group down (setgid), which then may read it. Else `PermissionDenied`, and no file.
+    /// directory hands its group down (setgid), which then may read it. Else `PermissionDenied`, and no file. While the
+    /// file is open it is locked, where the file system has locks.
     fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Whether whoever made this file by [`Fs::create_for_owner`] has it open still. An error where nobody can tell.
+    fn is_held(&self, path: &Path) -> io::Result<bool>;
     /// Opens a file to read and write; never through a symbolic link.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// The same as the type that goes out in [`super::Content::File`].
@@ -221,7 +224,18 @@ impl Fs for RealFs {
         if hands_down {
             file.set_permissions(fs::Permissions::from_mode(0o640))?;
         }
+        // Without a lock it is a file as earlier versions made them.
+        let _ = file.try_lock();
         Ok(Arc::new(file))
+    }
+
+    fn is_held(&self, path: &Path) -> io::Result<bool> {
+        let (file, _) = self.open_foreign(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -454,6 +468,17 @@ mod tests {
         assert!(RealFs.open_foreign(&path("link")).is_err());
         assert!(!RealFs.facts(&path("link")).unwrap().is_regular);
         assert!(!RealFs.open_foreign(&path("pipe")).unwrap().1.is_regular);
+    }
+
+    #[test]
+    fn a_file_is_held_as_long_as_its_maker_has_it_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tmp");
+        let file = RealFs.create_for_owner(&path).unwrap();
+        assert!(RealFs.is_held(&path).unwrap() && RealFs.is_held(&path).unwrap());
+        drop(file);
+        assert!(!RealFs.is_held(&path).unwrap());
+        assert_eq!(RealFs.is_held(&directory.path().join("b")).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

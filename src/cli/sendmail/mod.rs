@@ -35,6 +35,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigSet, Signal};
+
 use super::exit::{Exit, Failure};
 use super::mailq;
 use super::output::printed;
@@ -64,6 +66,7 @@ pub fn called(command_line: &[OsString]) -> Option<(Program, &[OsString])> {
 
 /// Runs `program`, and says on standard error why it failed.
 pub fn main(program: Program, arguments: &[OsString]) -> ExitCode {
+    survive_file_size_limit();
     match arguments::parse(program, arguments).and_then(|invocation| run(&invocation)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -71,6 +74,13 @@ pub fn main(program: Program, arguments: &[OsString]) -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+/// Makes a write beyond `ulimit -f` an error like any other, which this thread and those that it begins are told. By its
+/// signal the process would die without a word, and leave its file in the drop directory.
+fn survive_file_size_limit() {
+    // Blocking it cannot fail: it is a signal, and one that may be blocked.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
 
 fn run(invocation: &Invocation) -> Result<(), Failure> {

@@ -3,9 +3,7 @@
 //! Promises:
 //! 1. Nobody else reads it: no name leads to it, and its mode is 0600. When the process ends, however it ends,
 //!    nothing is left of it.
-//! 2. It is made when it is first needed, and is never longer than it may be: neither than its owner said, nor
-//!    than the process may write (`ulimit -f`), since the signal that says so would end the process and lose the
-//!    message.
+//! 2. It is made when it is first needed, and is never longer than its owner said.
 //!
 //! Fails where no file can be made, or it cannot grow; then it is gone, and so is the room it took.
 
@@ -15,7 +13,6 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use rustix::process::{Resource, getrlimit};
 
 /// Octets that are read at a time.
 const PIECE_OCTETS: u64 = 64 * 1024;
@@ -31,7 +28,6 @@ pub(super) struct Overflow {
 impl Overflow {
     /// One in `directory` of at most so many octets; empty, and not yet a file.
     pub(super) fn new(directory: PathBuf, most: u64) -> Self {
-        let most = getrlimit(Resource::Fsize).current.map_or(most, |limit| most.min(limit));
         Overflow { directory, most, file: None, len: 0 }
     }
 

@@ -6,6 +6,8 @@
 //! 2. No rename replaces anything, so no file can be lost by the name of another.
 //! 3. What is claimed is so durably when the call returns. So is what is removed or set aside, unless it says
 //!    otherwise.
+//! 4. A file that is being written is left alone for a day, and one whose writer has died for a quarter of an hour.
+//!    Whoever writes to one that was moved all the same is told so, by its rename, which fails.
 //!
 //! Blocking. Not here: which file when (`pickup.rs`), what is in it (`dialogue.rs`).
 
@@ -27,7 +29,12 @@ use crate::spool::fs::{Facts, Fs};
 pub(super) const CLAIMED: &str = ".claimed";
 
 /// A file that is not whole after so many seconds never will be.
-const ABANDONED_AFTER_SECONDS: i64 = 24 * 60 * 60;
+const NEVER_FINISHED_AFTER_SECONDS: i64 = 24 * 60 * 60;
+
+/// Nor will one that nobody has had open, and nobody has written to, for so many. `sendmail` may have been stopped that
+/// long between making its file and locking it; an earlier one, which locked nothing, may have waited that long for its
+/// input.
+const ABANDONED_AFTER_SECONDS: i64 = 15 * 60;
 
 /// How the names of files begin that were moved to `corrupt/`.
 const ASIDE: &str = "drop-";
@@ -99,7 +106,7 @@ pub(super) fn look(
         return Ok(Look::Bad(why));
     }
     if kind == Kind::Partial {
-        return Ok(incomplete(&facts, max_message_size, now));
+        return Ok(incomplete(fs, path, &facts, max_message_size, now));
     }
     let (file, facts) = match fs.open_foreign(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Gone),
@@ -110,7 +117,7 @@ pub(super) fn look(
         return Ok(Look::Bad(why));
     }
     if !is_whole(&file, facts.length)? {
-        return Ok(incomplete(&facts, max_message_size, now));
+        return Ok(incomplete(fs, path, &facts, max_message_size, now));
     }
     Ok(Look::Take(Candidate { file, facts }))
 }
@@ -137,15 +144,27 @@ fn objection(facts: &Facts) -> Option<&'static str> {
     }
 }
 
-fn incomplete(facts: &Facts, max_message_size: u64, now: Timestamp) -> Look {
+fn incomplete(fs: &dyn Fs, path: &Path, facts: &Facts, max_message_size: u64, now: Timestamp) -> Look {
+    let age = now.as_second() - facts.changed;
     // A dot in every line of three octets is stuffed.
     let max_content = max_message_size.saturating_add(max_message_size / 3);
     if facts.length > max_content.saturating_add(bsmtp::MAX_ENVELOPE_OCTETS as u64) {
         Look::Bad("it is too large")
-    } else if now.as_second() - facts.changed > ABANDONED_AFTER_SECONDS {
+    } else if age > NEVER_FINISHED_AFTER_SECONDS {
         Look::Bad("it was never finished")
+    } else if age > ABANDONED_AFTER_SECONDS && is_let_go(fs, path) {
+        Look::Bad("it is unfinished, and nobody writes it any more")
     } else {
         Look::Leave
+    }
+}
+
+/// Whether whoever made this file has it open no more; not if nobody can tell, as on a file system without locks.
+fn is_let_go(fs: &dyn Fs, path: &Path) -> bool {
+    match fs.is_held(path) {
+        Ok(is_held) => !is_held,
+        // `sendmail` makes none that the daemon may not read.
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
     }
 }
 
@@ -270,8 +289,114 @@ fn sync_directory(fs: &dyn Fs, of: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::spool::fs::sim::SimFs;
+    use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+    use crate::smtp::session::Durable;
+    use crate::spool::drop::{DropError, DropFile};
+    use crate::spool::fs::sim::{CHANGED, Fault, SimFs};
+
+    const MINUTES: i64 = 60;
+    const HOURS: i64 = 60 * MINUTES;
+
+    fn drop_directory() -> (SimFs, &'static Path) {
+        let (fs, directory) = (SimFs::new(), Path::new("/drop"));
+        fs.create_dir(directory, 0o3733).unwrap();
+        (fs, directory)
+    }
+
+    /// What is to be done with the file at `path`, when it has not changed for so long.
+    fn look_after(fs: &SimFs, path: &Path, seconds: i64) -> Look {
+        let now = Timestamp::from_second(CHANGED + seconds).unwrap();
+        look(fs, path, Kind::of(path.file_name().unwrap()).unwrap(), 1 << 20, now).unwrap()
+    }
+
+    /// A message that `sendmail` is writing, and its file.
+    fn begun(fs: &SimFs, directory: &Path) -> (DropFile, PathBuf) {
+        let mut envelope = Envelope::from(ReversePath::Mailbox(Address::parse("root").unwrap()));
+        envelope.recipients.push(Recipient::plain(Address::parse("ann@example.org").unwrap()));
+        let now = Timestamp::from_second(CHANGED).unwrap();
+        let file = DropFile::create(Arc::new(fs.clone()), directory, &envelope, now).unwrap();
+        let name = fs.list(directory).unwrap().pop().unwrap();
+        (file, directory.join(name))
+    }
+
+    /// What a dead `sendmail` or a user left unfinished stayed for a day, however much it was, beside what `corrupt/`
+    /// takes.
+    #[test]
+    fn what_is_unfinished_is_left_while_it_may_become_whole() {
+        // What a file is: the one that `sendmail` has open; what it leaves when it dies; what one that was stopped before
+        // it had the lock, or an earlier one, is writing; a whole file's name without its end.
+        let table = [
+            ("held", 20 * MINUTES, true),
+            ("held", 23 * HOURS, true),
+            ("held", 25 * HOURS, false),
+            ("dead", 0, true),
+            ("dead", 14 * MINUTES, true),
+            ("dead", 16 * MINUTES, false),
+            ("unlocked.tmp", 0, true),
+            ("unlocked.tmp", 14 * MINUTES, true),
+            ("unlocked.tmp", 16 * MINUTES, false),
+            ("half.bsmtp", 14 * MINUTES, true),
+            ("half.bsmtp", 16 * MINUTES, false),
+        ];
+        for (what, age, is_left) in table {
+            let (fs, directory) = drop_directory();
+            let (held, path) = begun(&fs, directory);
+            let (fs, path) = match what {
+                "held" => (fs, path),
+                // The process is killed, and nothing of it runs any more.
+                "dead" => (fs.image(1), path),
+                name => {
+                    fs.create(&directory.join(name)).unwrap();
+                    (fs, directory.join(name))
+                }
+            };
+            let look = look_after(&fs, &path, age);
+            assert_eq!(matches!(look, Look::Leave), is_left, "{what} {age}: {look:?}");
+            drop(held);
+        }
+    }
+
+    /// Where the daemon cannot tell, only a day ends it; what `sendmail` never makes is ended sooner.
+    #[test]
+    fn what_cannot_be_asked_about_is_judged_by_its_age() {
+        for (error, is_left) in [
+            (ErrorKind::Unsupported, true),
+            (ErrorKind::Other, true),
+            (ErrorKind::NotFound, true),
+            (ErrorKind::PermissionDenied, false),
+        ] {
+            let (fs, directory) = drop_directory();
+            let path = directory.join("a.tmp");
+            fs.create(&path).unwrap();
+            // The first call asks for its facts, the second whether it is held.
+            fs.set_fault(Some(Fault { call: 1, error, for_ever: false }));
+            let look = look_after(&fs, &path, HOURS);
+            assert_eq!(matches!(look, Look::Leave), is_left, "{error:?}: {look:?}");
+        }
+    }
+
+    /// A writer that was stopped for longer than that goes on with a file that is not there any more.
+    #[test]
+    fn whoever_writes_a_file_that_was_moved_is_told_that_nothing_is_queued() {
+        let (fs, directory) = drop_directory();
+        let corrupt = Path::new("/corrupt");
+        fs.create_dir(corrupt, 0o700).unwrap();
+        let (mut file, path) = begun(&fs, directory);
+        set_aside(&fs, &path, corrupt).unwrap();
+        file.write(b"Subject: x\r\n\r\nx\r\n").unwrap();
+        let outcome = file.commit();
+        assert!(matches!(outcome, Err(DropError::NotQueued { .. })), "{outcome:?}");
+        assert!(fs.list(directory).unwrap().is_empty());
+        // And where the daemon looks while it gets its name, the message is there.
+        let (file, path) = begun(&fs, directory);
+        let name = file.commit().unwrap().queue_id();
+        assert!(matches!(look_after(&fs, &path, HOURS), Look::Gone));
+        assert!(set_aside(&fs, &path, corrupt).is_err());
+        assert!(fs.facts(&directory.join(name + WHOLE)).is_ok());
+    }
 
     /// One user's junk in `drop/` filled the disk by way of `corrupt/`, which nothing ever emptied.
     #[test]

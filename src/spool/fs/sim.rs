@@ -42,6 +42,8 @@ pub(crate) struct Disk {
     /// Files that somebody has open: what loses its last name stays readable for them.
     open: BTreeMap<u64, Weak<()>>,
     locked: HashSet<u64>,
+    /// Files that were made for the owner of their directory, and are locked while they are open.
+    held: HashSet<u64>,
     capacity: Option<u64>,
     /// The capacity is not the file system's: it does not tell of it.
     is_quota: bool,
@@ -394,7 +396,18 @@ impl Fs for SimFs {
     }
 
     fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.create(path)
+        let file = self.create(path)?;
+        let mut disk = self.lock_disk();
+        let inode = disk.inode_at(path)?;
+        disk.held.insert(inode);
+        Ok(file)
+    }
+
+    fn is_held(&self, path: &Path) -> io::Result<bool> {
+        let disk = self.call(false)?;
+        let inode = disk.inode_at(path)?;
+        let is_open = disk.open.get(&inode).is_some_and(|open| open.strong_count() > 0);
+        Ok(is_open && disk.held.contains(&inode))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

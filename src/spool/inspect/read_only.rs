@@ -44,6 +44,10 @@ impl Fs for ReadOnlyFs {
         refused()
     }
 
+    fn is_held(&self, path: &Path) -> io::Result<bool> {
+        RealFs.is_held(path)
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(self.open_plain(path)?))
     }
