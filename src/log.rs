@@ -374,7 +374,7 @@ pub fn refused(client: &str, verb: &str, said: &Reply) {
     info!(client, verb, said, "NOQUEUE: reject: {verb} from {client}: {said}");
 }
 
-/// So many more refusals of a session were like those told one by one.
+/// So many more refusals, of a session or of all a client's in a minute, were like those told one by one.
 pub fn refused_more(client: &str, verb: &str, code: u16, more: u64) {
     info!(client, verb, code, more, "NOQUEUE: reject: {more} more like this: {verb} from {client}: {code}");
 }
@@ -382,6 +382,11 @@ pub fn refused_more(client: &str, verb: &str, code: u16, more: u64) {
 /// A TLS handshake with a client failed, which as a rule does not trust our certificate.
 pub fn no_tls(client: &str, why: &dyn fmt::Display) {
     info!(client, "NOQUEUE: TLS handshake failed from {client}: {why}");
+}
+
+/// So many more handshakes failed like those told one by one.
+pub fn no_tls_more(client: &str, more: u64) {
+    info!(client, more, "NOQUEUE: TLS handshake failed: {more} more like this from {client}");
 }
 
 /// Any other reply.
@@ -401,8 +406,8 @@ pub fn not_taken(client: &str, why: &dyn fmt::Display) {
     info!(client, "NOQUEUE: not queued from {client}: {why}");
 }
 
-/// So many more messages of a session were not queued for the same reason.
-pub fn not_queued_more(client: &str, why: &dyn fmt::Display, more: u64) {
+/// So many more messages were not queued for the same reason as those told one by one.
+pub fn not_queued_more(client: &str, why: &str, more: u64) {
     warn!(client, more, "NOQUEUE: not queued: {more} more like this from {client}: {why}");
 }
 
@@ -413,6 +418,11 @@ pub fn session_ended(client: &str, how: &dyn fmt::Display, in_transaction: bool)
     } else {
         debug!(client, "{how}: session of {client}");
     }
+}
+
+/// So many more sessions ended within a transaction like those told one by one.
+pub fn session_ended_more(client: &str, how: &str, more: u64) {
+    info!(client, more, "{how} within a transaction: {more} more like this from {client}");
 }
 
 /// The task of a session ended by itself: a panic.

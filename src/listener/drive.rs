@@ -16,10 +16,11 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
-use crate::listener::repeats::Repeats;
+use crate::listener::repeats::{RepeatKind, SessionLines, Tally};
 use crate::listener::stop::StopSignal;
 use crate::listener::wire::Wire;
 use crate::log;
@@ -32,19 +33,13 @@ pub use crate::listener::wire::{End, Pace};
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
         match self {
-            End::Closed => f.write_str("closed"),
-            End::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("lost connection")
+            End::Lost(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                write!(f, ": {}", connection(TlsPeer::CLIENT, error))
             }
-            End::Lost(error) => write!(f, "lost connection: {}", connection(TlsPeer::CLIENT, error)),
-            End::TimedOut => f.write_str("timeout"),
-            End::NoMessage => f.write_str("timeout: no message"),
-            End::NotReading => f.write_str("timeout: replies are not read"),
-            End::Stopped => f.write_str("stopping"),
-            End::LineTooLong => f.write_str("line without end"),
-            End::NoTls(error) => write!(f, "TLS handshake failed: {}", connection(TlsPeer::CLIENT, error)),
-            End::Dropped => f.write_str("dropped"),
+            End::NoTls(error) => write!(f, ": {}", connection(TlsPeer::CLIENT, error)),
+            _ => Ok(()),
         }
     }
 }
@@ -55,6 +50,8 @@ pub struct Connection {
     pub stream: BoxStream,
     /// The client as log lines name it.
     pub client: String,
+    /// What all sessions give the log.
+    pub tally: Arc<Tally>,
     /// How long it may take.
     pub pace: Pace,
     /// When we stop.
@@ -64,10 +61,10 @@ pub struct Connection {
 /// Holds one session from its greeting to its end. On a stream that already is under TLS, the caller
 /// has told the session so.
 pub async fn drive<B: Backend>(session: Session<B::Proof>, backend: B, connection: Connection) -> End {
-    let Connection { stream, client, pace, stop } = connection;
+    let Connection { stream, client, tally, pace, stop } = connection;
     let wire = Wire::new(stream, pace, stop);
-    let refusals = Repeats::new();
-    let mut driver = Driver { session, backend, intake: None, wire, client, refusals };
+    let lines = SessionLines::new(client, tally);
+    let mut driver = Driver { session, backend, intake: None, wire, lines };
     let end = driver.run().await.err().unwrap_or(End::Closed);
     driver.finish(end).await
 }
@@ -81,9 +78,8 @@ struct Driver<B: Backend> {
     /// Where the content of the transaction at hand goes, while it is wanted.
     intake: Option<B::Intake>,
     wire: Wire,
-    client: String,
-    /// What was refused, by what it was said to and the code.
-    refusals: Repeats<(&'static str, u16)>,
+    /// What it gives the log of refusals.
+    lines: SessionLines,
 }
 
 impl<B: Backend> Driver<B> {
@@ -231,7 +227,7 @@ impl<B: Backend> Driver<B> {
             Answered::EndOfData => Prompt::EndOfData,
         };
         let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
-        note(&self.client, prompt, &reply, &mut self.refusals);
+        note(&mut self.lines, prompt, &reply);
         self.wire.consume(taken);
         self.say(reply).await
     }
@@ -240,7 +236,7 @@ impl<B: Backend> Driver<B> {
     async fn greet(&mut self) -> Step {
         let prompt = Prompt::Connection;
         let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(End::Dropped)?;
-        note(&self.client, prompt, &reply, &mut self.refusals);
+        note(&mut self.lines, prompt, &reply);
         self.say(reply).await.map(drop)
     }
 
@@ -253,14 +249,8 @@ impl<B: Backend> Driver<B> {
     /// Last words, where there are some to say; nothing of an open message stays.
     async fn finish(self, end: End) -> End {
         // The backend, and with it the session's place, is held to the end of the farewell.
-        let Driver { session, backend: _backend, intake, mut wire, client, refusals } = self;
-        for ((verb, code), more) in refusals.untold() {
-            log::refused_more(&client, verb, *code, more);
-        }
-        match &end {
-            End::NoTls(why) => log::no_tls(&client, &connection(TlsPeer::CLIENT, why)),
-            _ => log::session_ended(&client, &end, !session.is_idle()),
-        }
+        let Driver { session, backend: _backend, intake, mut wire, lines } = self;
+        note_end(lines, &end, !session.is_idle());
         drop(intake);
         match end {
             End::Closed => wire.hang_up(None).await,
@@ -275,16 +265,30 @@ impl<B: Backend> Driver<B> {
     }
 }
 
+/// Says how a session ended, and what it has not told yet.
+fn note_end(mut lines: SessionLines, end: &End, in_transaction: bool) {
+    match end {
+        End::NoTls(why) if lines.tell(RepeatKind::NoTls) => {
+            log::no_tls(lines.client(), &connection(TlsPeer::CLIENT, why));
+        }
+        End::NoTls(_) => {}
+        _ if !in_transaction || lines.tell(RepeatKind::Ended(end.kind())) => {
+            log::session_ended(lines.client(), end, in_transaction);
+        }
+        _ => {}
+    }
+}
+
 /// Refusals are part of the mail's story; the rest is dialogue.
-fn note(client: &str, prompt: Prompt<'_>, reply: &Reply, refusals: &mut Repeats<(&'static str, u16)>) {
+fn note(lines: &mut SessionLines, prompt: Prompt<'_>, reply: &Reply) {
     match reply.severity() {
         Severity::Transient | Severity::Permanent => {
-            if refusals.tell((verb(prompt), reply.code())) {
-                log::refused(client, verb(prompt), reply);
+            if lines.tell(RepeatKind::Refused(verb(prompt), reply.code())) {
+                log::refused(lines.client(), verb(prompt), reply);
             }
         }
         Severity::Positive | Severity::Intermediate if tracing::enabled!(tracing::Level::DEBUG) => {
-            log::dialogue(client, verb(prompt), reply);
+            log::dialogue(lines.client(), verb(prompt), reply);
         }
         Severity::Positive | Severity::Intermediate => {}
     }

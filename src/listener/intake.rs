@@ -25,7 +25,7 @@ use crate::envelope::{Address, Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
-use crate::listener::repeats::Repeats;
+use crate::listener::repeats::{RepeatKind, SessionLines, Tally};
 use crate::log::{self, Accepted};
 use crate::message::fixup::{Fixed, Fixup, Task, Unacceptable, message_id_left};
 use crate::message::received::Received;
@@ -67,8 +67,8 @@ pub struct Desk {
 /// The daemon's backend: one session's way to the spool.
 pub struct SpoolBackend {
     desk: Desk,
-    /// What the spool did not take, by why.
-    untaken: Repeats<CommitError>,
+    /// What it gives the log of messages that were not taken.
+    lines: SessionLines,
     /// The session's place, held to its end.
     permit: Permit,
     /// Who is at the other end, looked up for each message: nobody else's name is needed.
@@ -79,8 +79,9 @@ pub struct SpoolBackend {
 
 impl SpoolBackend {
     /// The backend of the session that `permit` admitted.
-    pub fn new(desk: Desk, permit: Permit) -> Self {
-        SpoolBackend { desk, untaken: Repeats::new(), permit, user: None, tls: None }
+    pub fn new(desk: Desk, permit: Permit, tally: Arc<Tally>) -> Self {
+        let lines = SessionLines::new(permit.peer().to_string(), tally);
+        SpoolBackend { desk, lines, permit, user: None, tls: None }
     }
 
     /// The proper refusal if the message cannot be taken whatever its content.
@@ -91,8 +92,8 @@ impl SpoolBackend {
         }
         // What comes beyond what was declared is measured as it comes.
         self.desk.spool.check_room(declared_size).map_err(|error| {
-            if self.untaken.tell(error) {
-                log::not_taken(&self.permit.peer().to_string(), &error);
+            if self.lines.tell(RepeatKind::NotQueued(error.to_string())) {
+                log::not_taken(self.lines.client(), &error);
             }
             refusal_of(&error)
         })
@@ -126,16 +127,20 @@ impl SpoolBackend {
 
     /// Has the log say why a message is not taken, and the client what to do.
     fn not_queued(&mut self, id: QueueId, error: CommitError) -> Refusal {
-        if self.untaken.tell(error) {
-            log::not_queued(id, &error);
-        }
+        self.note_not_queued(id, error.to_string());
         refusal_of(&error)
+    }
+
+    fn note_not_queued(&mut self, id: QueueId, why: String) {
+        if self.lines.tell(RepeatKind::NotQueued(why.clone())) {
+            log::not_queued(id, &why);
+        }
     }
 
     fn log_accepted(&self, committed: &Committed, size: u64, accepted: &Summary) {
         log::accepted(&Accepted {
             id: committed.id(),
-            client: &self.permit.peer().to_string(),
+            client: self.lines.client(),
             user: self.user.as_ref().map(|user| user.login.as_str()),
             from: &accepted.from,
             size,
@@ -144,14 +149,6 @@ impl SpoolBackend {
             helo: accepted.helo.as_deref(),
             message_id: accepted.message_id.as_deref(),
         });
-    }
-}
-
-impl Drop for SpoolBackend {
-    fn drop(&mut self) {
-        for (why, more) in self.untaken.untold() {
-            log::not_queued_more(&self.permit.peer().to_string(), why, more);
-        }
     }
 }
 
@@ -198,7 +195,7 @@ impl Backend for SpoolBackend {
         // What a large header needed is given back.
         passing.shrink_to(PASSING);
         if !room.hold(fixup.header_octets() + octets.len()) {
-            log::not_queued(draft.id(), &"too many large header sections at once");
+            self.note_not_queued(draft.id(), "too many large header sections at once".into());
             return Err(Refusal::NoRoom);
         }
         apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))

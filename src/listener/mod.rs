@@ -21,7 +21,7 @@
 //!
 //! Not here: SMTP (`smtp/session/`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::ListenConfig;
@@ -39,7 +39,7 @@ pub mod limits;
 mod owner;
 pub mod peer;
 pub mod pickup;
-mod repeats;
+pub mod repeats;
 pub mod serve;
 pub mod stop;
 pub mod tcp;
@@ -55,7 +55,7 @@ use drive::{Connection, Pace, drive};
 use intake::{Desk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
 use peer::Peer;
-use repeats::{Repeats, RepeatsByMinute};
+use repeats::{RepeatKind, Tally};
 use stop::StopSignal;
 
 /// A client that takes no reply for so long is gone, however long it may idle.
@@ -103,11 +103,8 @@ fn policy(listen: &ListenConfig, starttls: bool) -> Policy {
 pub struct Service {
     limits: Arc<Limits>,
     terms: RwLock<Arc<Terms>>,
-    turned_away: Mutex<RepeatsByMinute<TurnedAway>>,
+    tally: Arc<Tally>,
 }
-
-/// A client that got no session, and the code it was told.
-type TurnedAway = (String, u16);
 
 impl Service {
     /// Sessions as `listen` has them, into what `desk` names.
@@ -115,7 +112,7 @@ impl Service {
         Arc::new(Service {
             limits: Limits::new(listen),
             terms: RwLock::new(Terms::of(listen, desk)),
-            turned_away: Mutex::new(RepeatsByMinute::new(Instant::now())),
+            tally: Tally::new(),
         })
     }
 
@@ -132,24 +129,20 @@ impl Service {
 
     /// A place for a session of `peer`'s, unless there are too many.
     fn admit(&self, peer: Peer) -> Result<Permit, Overload> {
-        let now = Instant::now();
-        let ended = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).ended(now);
-        ended.iter().for_each(say_how_many_more);
-        self.limits.admit(peer, now)
+        self.limits.admit(peer, Instant::now())
     }
 
     /// Says in the log that `peer` got no session, and was told `reply` instead.
     fn note_turned_away(&self, peer: Peer, reply: &Reply) {
         let client = peer.to_string();
-        let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
-        if turned_away.tell((client.clone(), reply.code())) {
+        if self.tally.tell(&client, RepeatKind::Refused(CONNECT, reply.code())) {
             log::refused(&client, CONNECT, reply);
         }
     }
 
-    /// Says in the log what was counted of those until now.
-    fn note_end(&self) {
-        say_how_many_more(&self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).end());
+    /// What all sessions give the log.
+    fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// A place for the pick-up, which brings a message of `peer`'s.
@@ -167,8 +160,8 @@ impl Service {
         let terms = self.terms();
         let session = Session::new(Arc::clone(&terms.policy));
         let (client, pace) = (permit.peer().to_string(), terms.pace(permit.peer()));
-        let backend = SpoolBackend::new(terms.desk.clone(), permit);
-        let connection = Connection { stream, client, pace, stop };
+        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally());
+        let connection = Connection { stream, client, tally: self.tally(), pace, stop };
         async move {
             drive(session, backend, connection).await;
         }
@@ -181,9 +174,3 @@ impl Service {
 
 /// What a refusal of a session answers, as the log has it.
 const CONNECT: &str = "CONNECT";
-
-fn say_how_many_more(turned_away: &Repeats<TurnedAway>) {
-    for ((client, code), more) in turned_away.untold() {
-        log::refused_more(client, CONNECT, *code, more);
-    }
-}

@@ -229,7 +229,7 @@ impl Pickup {
         let is_fresh = kind == Kind::Whole;
         let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();
-        let backend = SpoolBackend::new(terms.desk.clone(), permit);
+        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.service.tally());
         let session = Session::new(Arc::new(policy(&terms.policy)));
         // Should it grow, what was not there when it was found whole is none of its message.
         let content = tokio::fs::File::from_std(file).take(length);

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, interval, sleep_until, timeout_at};
 
 use crate::listener::Service;
 use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
 use crate::listener::owner::owner_of;
 use crate::listener::peer::Peer;
+use crate::listener::repeats::MINUTE;
 use crate::listener::stop::StopSignal;
 use crate::log;
 use crate::smtp::reply::Reply;
@@ -41,11 +42,13 @@ pub const GRACE: Duration = Duration::from_secs(3);
 pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSignal) -> io::Result<()> {
     let mut entrance = Entrance::open(bound)?;
     let mut sessions = JoinSet::new();
+    let mut minute = interval(MINUTE);
     let deadline = loop {
         tokio::select! {
             biased;
             deadline = stop.given() => break deadline,
             Some(ended) = sessions.join_next() => note_end(ended),
+            _ = minute.tick() => service.tally().sum_up(std::time::Instant::now()),
             caller = entrance.next() => {
                 if let Some((caller, permit)) = caller.admitted(&service) {
                     sessions.spawn(hold(Arc::clone(&service), caller, permit, stop.clone()));
@@ -55,7 +58,7 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     };
     drop(entrance);
     drain(sessions, deadline + GRACE).await;
-    service.note_end();
+    service.tally().end();
     Ok(())
 }
 

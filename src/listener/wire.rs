@@ -50,6 +50,23 @@ pub enum End {
     Dropped,
 }
 
+impl End {
+    /// The kind of end, in words that have nothing of the client's.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            End::Closed => "closed",
+            End::Lost(_) => "lost connection",
+            End::TimedOut => "timeout",
+            End::NoMessage => "timeout: no message",
+            End::NotReading => "timeout: replies are not read",
+            End::Stopped => "stopping",
+            End::LineTooLong => "line without end",
+            End::NoTls(_) => "TLS handshake failed",
+            End::Dropped => "dropped",
+        }
+    }
+}
+
 /// A session's first buffer: room for the commands and content of a usual message at once.
 const FIRST_INPUT: usize = 8 << 10;
 

@@ -255,3 +255,20 @@ fn the_lines_of_the_drop_directory() {
     ];
     assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn the_lines_of_what_comes_again_and_again() {
+    let lines = logged(|| {
+        refused_more("uid 1000", "RCPT", 553, 95);
+        not_queued_more("uid 1000", "no room on the spool", 95);
+        no_tls_more("uid 1000", 95);
+        session_ended_more("uid 1000", "lost connection", 95);
+    });
+    let expected = [
+        r#"{"level":"INFO","message":"NOQUEUE: reject: 95 more like this: RCPT from uid 1000: 553","client":"uid 1000","verb":"RCPT","code":553,"more":95}"#,
+        r#"{"level":"WARN","message":"NOQUEUE: not queued: 95 more like this from uid 1000: no room on the spool","client":"uid 1000","more":95}"#,
+        r#"{"level":"INFO","message":"NOQUEUE: TLS handshake failed: 95 more like this from uid 1000","client":"uid 1000","more":95}"#,
+        r#"{"level":"INFO","message":"lost connection within a transaction: 95 more like this from uid 1000","client":"uid 1000","more":95}"#,
+    ];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+}

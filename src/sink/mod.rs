@@ -39,6 +39,7 @@ pub use options::{Security, SinkOptions};
 use crate::listener::backend::{BoxStream, Stream};
 use crate::listener::certificate::Certificate;
 use crate::listener::drive::{Connection, Pace, drive};
+use crate::listener::repeats::Tally;
 use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Policy, Session};
 use crate::tls_faults::{TlsPeer, connection};
@@ -149,7 +150,7 @@ impl Shared {
             }
             session.tls_started();
         }
-        drive(session, host, Connection { stream, client, pace: PACE, stop }).await;
+        drive(session, host, Connection { stream, client, tally: Tally::new(), pace: PACE, stop }).await;
     }
 }
 

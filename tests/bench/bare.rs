@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use nullmta::envelope::Envelope;
 use nullmta::listener::backend::{Backend, Hello};
 use nullmta::listener::drive::{Connection, Pace, drive};
+use nullmta::listener::repeats::Tally;
 use nullmta::listener::stop::{StopSignal, stop_signal};
 use nullmta::smtp::session::{Durable, Policy, Refusal, Session};
 
@@ -40,7 +41,7 @@ async fn accept() -> Outcome<()> {
 async fn session(stream: TcpStream, client: String, policy: Arc<Policy>, stop: StopSignal) {
     // As the daemon has it; without, only the latency would be worse.
     let _ = stream.set_nodelay(true);
-    let connection = Connection { stream: Box::new(stream), client, pace: PACE, stop };
+    let connection = Connection { stream: Box::new(stream), client, tally: Tally::new(), pace: PACE, stop };
     drive(Session::new(policy), Nowhere, connection).await;
 }
 

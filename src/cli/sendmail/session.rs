@@ -30,6 +30,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Envelope;
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::drive::{self, Pace};
+use crate::listener::repeats::Tally;
 use crate::listener::stop::stop_signal;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Policy, Refusal, Session};
@@ -172,7 +173,8 @@ fn serve(stream: UnixStream, backend: DropBackend, policy: Policy) -> io::Result
         stream.set_nonblocking(true)?;
         let stream: BoxStream = Box::new(tokio::net::UnixStream::from_std(stream)?);
         let (_stopper, stop) = stop_signal();
-        let connection = drive::Connection { stream, client: "standard input".into(), pace: PACE, stop };
+        let (client, tally) = ("standard input".into(), Tally::new());
+        let connection = drive::Connection { stream, client, tally, pace: PACE, stop };
         drive::drive(Session::new(Arc::new(policy)), backend, connection).await;
         Ok(())
     })

@@ -15,6 +15,7 @@ use super::{IDLE, WRITE};
 use crate::envelope::Envelope;
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
 use crate::listener::drive::{Connection, End, Pace, drive};
+use crate::listener::repeats::Tally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Durable, Policy, Refusal, Session};
@@ -195,7 +196,7 @@ pub fn begin(backend: &Memory, room: usize) -> (DuplexStream, Running) {
     let session = Session::new(Arc::new(policy()));
     let pace =
         Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, without_message: 24 * IDLE, write: WRITE };
-    let connection = Connection { stream, client: "test".into(), pace, stop };
+    let connection = Connection { stream, client: "test".into(), tally: Tally::new(), pace, stop };
     let end = tokio::spawn(drive(session, backend.clone(), connection));
     (theirs, Running { end, stopper, writes })
 }

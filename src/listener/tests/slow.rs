@@ -323,6 +323,34 @@ async fn recipients_without_end_are_counted_and_then_ended() {
     assert_eq!(log.matches("reject: 1014 more like this: RCPT").count(), 1, "{log}");
 }
 
+/// Sessions with one refusal each wrote two lines each, however many of them one client held.
+#[tokio::test]
+async fn refusals_in_many_sessions_of_one_client_are_counted() {
+    let captured = Captured::default();
+    let sink = captured.clone();
+    let journal = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
+    let _logging = tracing::subscriber::set_default(journal);
+    let host = Host::new(|_, _| {});
+    for _ in 0..100 {
+        let (mut client, session) = host.session_of(Peer::Uid(1000)).await;
+        client.say("EHLO c", "250 ").await;
+        client.say("MAIL FROM:<a>", "250 ").await;
+        client.say("RCPT TO:<b@@c>", "501 ").await;
+        drop(client);
+        session.await.unwrap();
+    }
+    let told = captured.text();
+    assert_eq!(told.matches("reject: RCPT from uid 1000: 501").count(), 5, "{told}");
+    assert_eq!(told.matches("lost connection within a transaction from uid 1000").count(), 5, "{told}");
+    host.service.tally().end();
+    let all = captured.text();
+    let counted = all.strip_prefix(&told).unwrap();
+    assert_eq!(counted.lines().count(), 2, "{counted}");
+    assert!(counted.contains("reject: 95 more like this: RCPT from uid 1000: 501"), "{counted}");
+    let ended = "lost connection within a transaction: 95 more like this from uid 1000";
+    assert!(counted.contains(ended), "{counted}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn recipients_over_the_limit_are_refused_one_by_one() {
     let memory = Memory::default();

@@ -14,6 +14,7 @@ use super::client::{Client, TO_DATA};
 use super::memory::{Memory, begin, policy};
 use super::{IDLE, WRITE};
 use crate::listener::drive::{Connection, End, Pace, drive};
+use crate::listener::repeats::Tally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::session::Session;
 
@@ -129,7 +130,7 @@ async fn content_that_never_pauses_ends_at_the_deadline() {
     let stream = Box::new(tokio::io::join(Endless { reads: 0, stopper }, tokio::io::sink()));
     let pace =
         Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, without_message: 24 * IDLE, write: WRITE };
-    let connection = Connection { stream, client: "test".into(), pace, stop };
+    let connection = Connection { stream, client: "test".into(), tally: Tally::new(), pace, stop };
     let end = drive(Session::new(Arc::new(policy())), memory.clone(), connection).await;
     assert!(matches!(end, End::Stopped), "{end}");
     assert!(memory.story.lock().unwrap().committed.is_empty());
