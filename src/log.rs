@@ -157,7 +157,7 @@ pub fn delivery(delivery: &Delivery<'_>) {
 pub struct Accepted<'a> {
     /// The message.
     pub id: QueueId,
-    /// `localhost[127.0.0.1]` or `uid 1000`.
+    /// `localhost[127.0.0.1]`, `localhost[127.0.0.1] uid 1000` or `uid 1000`.
     pub client: &'a str,
     /// The login name of that uid, where it has one.
     pub user: Option<&'a str>,

@@ -120,7 +120,8 @@ impl SpoolBackend {
             hostname: self.desk.hostname.to_string(),
             message_id_left: message_id_left(draft.id(), &now),
             now,
-            user: self.user.clone(),
+            // Over TCP a program speaks for itself, as it always has.
+            user: self.permit.peer().uid().and(self.user.clone()),
         };
         Fixup::new(Task { envelope, facts, rules: Arc::clone(&self.desk.rules) })
     }
@@ -179,7 +180,7 @@ impl Backend for SpoolBackend {
 
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
         self.check(hello.declared_size)?;
-        if let Some(uid) = self.permit.peer().uid() {
+        if let Some(uid) = self.permit.peer().user() {
             self.user = self.desk.users.named(uid).await;
         }
         let now = (self.desk.clock)();

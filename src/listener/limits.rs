@@ -12,9 +12,9 @@
 //! 5. Header sections are held in memory until they are whole. Each session may hold [`OWN_HEADER`]; beyond that all
 //!    together have [`HEADERS`].
 //!
-//! Whose a loopback TCP client is is asked (`owner.rs`) from the moment on that a quarter of the places are taken; of whom
-//! it cannot be said, there is the limit on sessions in all; root and the daemon's own user have no share over TCP. The
-//! rate is for the unix socket. Fails: the session gets 421, the message 451, nothing is queued. Time is an argument.
+//! Whose a loopback TCP client is the kernel is asked when it has its place (`owner.rs`), and where that is dear, from
+//! the moment on that a quarter of the places are taken; of whom it cannot be said, there is the limit on sessions in
+//! all. Root and the daemon's own user have no share over TCP. The rate is for the unix socket. Fails: the session gets 421, the message 451, nothing is queued. Time is an argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -225,14 +225,15 @@ impl Permit {
         self.peer
     }
 
-    /// Whether it is time to ask whose a TCP client is: there are many.
-    pub fn wants_owner(&self) -> bool {
+    /// Whether there are so many that it is worth much to know whose a TCP client is.
+    pub fn is_one_of_many(&self) -> bool {
         let state = self.limits.state();
-        self.peer.uid().is_none() && state.sessions > state.allowed.sessions / 4
+        state.sessions > state.allowed.sessions / 4
     }
 
-    /// Counts a session among those of its owner, who was asked for, unless it is one too many.
+    /// Counts a session over TCP among those of its owner, if the kernel said who that is, unless it is one too many.
     pub fn seat(&mut self, owner: Option<u32>, now: Instant) -> Result<(), Overload> {
+        self.peer = self.peer.owned_by(owner);
         let mut state = self.limits.state();
         // This one is counted among them already.
         let others = state.sessions.saturating_sub(1);
@@ -360,22 +361,35 @@ mod tests {
     fn a_tcp_client_is_counted_among_its_user_s() {
         let (limits, now) = (limits(200, 200, None), Instant::now());
         let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
-        let mut seated = Vec::new();
-        let mut refused = 0;
-        for _ in 0..1000 {
-            let mut permit = limits.admit(loopback, now).unwrap();
-            if !permit.wants_owner() || permit.seat(Some(70_001), now).is_ok() {
-                seated.push(permit);
-            } else {
-                refused += 1;
-            }
-        }
-        assert_eq!(limits.sessions(), seated.len());
-        assert!((50..150).contains(&seated.len()) && refused > 0, "{}", seated.len());
+        let all = |uid| {
+            let seat = |mut permit: Permit| permit.seat(Some(uid), now).is_ok().then_some(permit);
+            (0..200).filter_map(|_| limits.admit(loopback, now).ok().and_then(seat)).collect::<Vec<_>>()
+        };
+        let greedy: Vec<_> = (70_001..70_007).map(all).collect();
+        // As many as on the unix socket: one has half of all, a second half of the rest.
+        assert_eq!(greedy.iter().map(Vec::len).collect::<Vec<_>>(), [96, 48, 24, 12, 6, 3]);
+        assert_eq!(greedy[0][0].peer().to_string(), "localhost[127.0.0.1] uid 70001");
         let mut other = limits.admit(loopback, now).unwrap();
-        assert_eq!(other.seat(Some(70_002), now), Ok(()));
-        drop((seated, other));
+        assert_eq!(other.seat(Some(70_100), now), Ok(()));
+        drop((greedy, other));
         assert!(limits.state().users.values().all(|user| user.sessions == 0));
+    }
+
+    /// A quarter of the places was taken before anybody asked, and counted for nobody.
+    #[test]
+    fn a_user_has_one_share_on_the_socket_and_over_tcp() {
+        let (limits, now) = (limits(200, 10, None), Instant::now());
+        let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
+        let mut permits: Vec<_> = (0..4).map(|_| limits.admit(Peer::Uid(70_001), now).unwrap()).collect();
+        for _ in 0..6 {
+            let mut permit = limits.admit(loopback, now).unwrap();
+            assert_eq!(permit.seat(Some(70_001), now), Ok(()));
+            permits.push(permit);
+        }
+        assert_eq!(limits.admit(Peer::Uid(70_001), now).unwrap_err(), Overload::UserSessions);
+        let mut permit = limits.admit(loopback, now).unwrap();
+        assert_eq!(permit.seat(Some(70_001), now), Err(Overload::UserSessions));
+        assert_eq!(permit.seat(None, now), Ok(()), "nobody is told by another's share");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Terms {
         let idle = self.idle_timeout;
         let (content, transaction) = match peer {
             Peer::Uid(_) => (idle.max(PAUSE_WITHIN_MESSAGE), 7 * idle.max(PAUSE_WITHIN_MESSAGE)),
-            Peer::Loopback(_) => (idle, TRANSACTION * idle),
+            Peer::Loopback(_) | Peer::LoopbackUser(..) => (idle, TRANSACTION * idle),
         };
         Pace { idle, content, transaction, without_message: TRANSACTION * idle, write: idle.min(WRITE_LIMIT) }
     }

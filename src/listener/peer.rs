@@ -1,7 +1,8 @@
 //! Who is at the other end of a connection, as far as the kernel vouches for it.
 //!
 //! Promises: a [`Peer`] that exists is on this host. A unix socket's peer is known by its uid
-//! (SO_PEERCRED, taken when it connected); of a loopback TCP client nothing is known but that.
+//! (SO_PEERCRED, taken when it connected); of a loopback TCP client whose its socket is, where the kernel says so
+//! (`owner.rs`), and else nothing.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,8 @@ pub fn is_ordinary(uid: u32) -> bool {
 pub enum Peer {
     /// Came over TCP from this loopback address.
     Loopback(IpAddr),
+    /// The same, on a socket of this user's.
+    LoopbackUser(IpAddr, u32),
     /// Came over the unix socket, as this user.
     Uid(u32),
 }
@@ -31,11 +34,27 @@ impl Peer {
         ip.is_loopback().then_some(Peer::Loopback(ip))
     }
 
-    /// The user, where it is known.
+    /// The same peer, who is `owner` if it came over TCP.
+    pub fn owned_by(self, owner: Option<u32>) -> Peer {
+        match (self, owner) {
+            (Peer::Loopback(ip), Some(uid)) => Peer::LoopbackUser(ip, uid),
+            _ => self,
+        }
+    }
+
+    /// The user on the unix socket, whose mail it is.
     pub fn uid(self) -> Option<u32> {
         match self {
-            Peer::Loopback(_) => None,
+            Peer::Loopback(_) | Peer::LoopbackUser(..) => None,
             Peer::Uid(uid) => Some(uid),
+        }
+    }
+
+    /// The user, where one is known, whichever way they came.
+    pub fn user(self) -> Option<u32> {
+        match self {
+            Peer::Loopback(_) => None,
+            Peer::LoopbackUser(_, uid) | Peer::Uid(uid) => Some(uid),
         }
     }
 
@@ -47,17 +66,18 @@ impl Peer {
     /// How its Received field names it.
     pub fn origin(self) -> Origin {
         match self {
-            Peer::Loopback(ip) => Origin::Tcp(ip),
+            Peer::Loopback(ip) | Peer::LoopbackUser(ip, _) => Origin::Tcp(ip),
             Peer::Uid(uid) => Origin::Uid(uid),
         }
     }
 }
 
-/// As log lines name it: `localhost[127.0.0.1]`, `uid 1000`.
+/// As log lines name it: `localhost[127.0.0.1]`, `localhost[127.0.0.1] uid 1000`, `uid 1000`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::Loopback(ip) => write!(f, "localhost[{ip}]"),
+            Peer::LoopbackUser(ip, uid) => write!(f, "localhost[{ip}] uid {uid}"),
             Peer::Uid(uid) => write!(f, "uid {uid}"),
         }
     }
@@ -92,5 +112,12 @@ mod tests {
         assert_eq!(Peer::Uid(1000).to_string(), "uid 1000");
         let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
         assert_eq!((loopback.submitter(), loopback.uid()), (Submitter::Loopback, None));
+        let owned = loopback.owned_by(Some(33));
+        assert_eq!((owned.submitter(), owned.uid(), owned.user()), (Submitter::Loopback, None, Some(33)));
+        assert_eq!(
+            (owned.origin(), owned.to_string()),
+            (loopback.origin(), "localhost[127.0.0.1] uid 33".into())
+        );
+        assert_eq!((loopback.owned_by(None), Peer::Uid(1).owned_by(Some(2))), (loopback, Peer::Uid(1)));
     }
 }

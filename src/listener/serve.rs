@@ -24,7 +24,7 @@ use tokio::time::{Instant, interval, sleep_until, timeout_at};
 use crate::listener::Service;
 use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
-use crate::listener::owner::owner_of;
+use crate::listener::owner::{Effort, owner_of};
 use crate::listener::peer::Peer;
 use crate::listener::repeats::MINUTE;
 use crate::listener::stop::StopSignal;
@@ -62,10 +62,11 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     Ok(())
 }
 
-/// One session, if its owner, who is asked for where there are many, may have one more.
+/// One session, if its owner, of whom the kernel is asked over TCP, may have one more.
 async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
-    if permit.wants_owner() {
-        let owner = caller.owner().await;
+    if let Caller::Tcp(stream, from) = &caller {
+        let effort = if permit.is_one_of_many() { Effort::WholeTable } else { Effort::OneSocket };
+        let owner = owner_of(stream, *from, effort).await;
         if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
             return caller.refuse(&service, permit.peer(), overload);
         }
@@ -195,12 +196,6 @@ impl Caller {
         let reply = too_many(overload);
         service.note_turned_away(peer, &reply);
         self.turn_away(&reply);
-    }
-
-    /// The user at the other end of a TCP connection, where that can be told.
-    async fn owner(&self) -> Option<u32> {
-        let Caller::Tcp(stream, from) = self else { return None };
-        owner_of(*from, stream.local_addr().ok()?).await
     }
 
     fn peer(&self) -> io::Result<Peer> {

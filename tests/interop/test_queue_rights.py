@@ -93,5 +93,5 @@ def test_everybody_may_have_the_queue_tried(host):
 def test_the_log_names_the_submitter(host):
     for user in (ANN, BEN, ROOT):
         host.daemon.wait_for_log(rf": client=uid {user.uid} \({user.name}\), from=<{user.name}@client\.nullmta\.test>,")
-    host.daemon.wait_for_log(r": client=localhost\[127\.0\.0\.1\], from=<tcp@client\.nullmta\.test>,")
+    host.daemon.wait_for_log(r": client=localhost\[127\.0\.0\.1\] uid \d+( \(\S+\))?, from=<tcp@client\.nullmta\.test>,")
     host.daemon.wait_for_log(rf": picked up from {host.drop}/\S+ of uid {ANN.uid}\n")

@@ -92,7 +92,7 @@ def test_swaks_verifies(secured, postfix, authority, stranger):
     assert "with ESMTPS id" in received(message)
     done = swaks(secured, stranger.ca_file)
     assert done.returncode != 0, done.stdout[-2000:]
-    secured.wait_for_log(r"NOQUEUE: TLS handshake failed from localhost\[127.0.0.1\]: .*the client ended the TLS session: it does not trust the certificate of this host")
+    secured.wait_for_log(r"NOQUEUE: TLS handshake failed from localhost\[127.0.0.1\] uid \d+: .*the client ended the TLS session: it does not trust the certificate of this host")
     assert secured.log().count("(queued)") == 1
 
 

@@ -1,0 +1,211 @@
+//! What the kernel says of one TCP socket: sock_diag(7).
+//!
+//! Promises: an answer is about an established socket with exactly these addresses, or there is none. The kernel looks
+//! it up by them, as it does for each packet, so the time does not depend on how many sockets there are. No privilege
+//! is needed.
+//!
+//! Fails where the kernel cannot be asked: AF_NETLINK is forbidden, or there is no `tcp_diag`.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// linux/socket.h, linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, in.h
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const AF_NETLINK: i32 = 16;
+const NETLINK_SOCK_DIAG: i32 = 4;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const IPPROTO_TCP: u8 = 6;
+const TCP_ESTABLISHED: u8 = 1;
+const ENOENT: i32 = 2;
+
+/// Octets of a request, and of an answer without its attributes; of both the first [`HEADER`] are netlink's.
+const REQUEST: usize = 72;
+const ANSWER: usize = 88;
+const HEADER: usize = 16;
+
+/// The kernel answers within the call that asks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The user whose socket it is that connected from `local` to `remote`.
+pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+    match ask(local, remote)? {
+        Answer::Owner(uid) => Ok(Some(uid)),
+        Answer::AnotherSocket => Ok(None),
+        // So a kernel answers, too, that knows of no TCP sockets. Ours, at the other end, is there.
+        Answer::NoSocket => match ask(remote, local)? {
+            Answer::NoSocket => Err(ErrorKind::Unsupported.into()),
+            Answer::Owner(_) | Answer::AnotherSocket => Ok(None),
+        },
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Owner(u32),
+    /// One that listens at this address, is closing, or belongs to nobody any more.
+    AnotherSocket,
+    NoSocket,
+}
+
+fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<Answer> {
+    let protocol = Protocol::from(NETLINK_SOCK_DIAG);
+    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, Some(protocol))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.write_all(&request(local, remote))?;
+    let mut answer = [0; 1024];
+    let length = socket.read(&mut answer)?;
+    read(&answer[..length], local, remote)
+}
+
+/// `struct nlmsghdr`, `struct inet_diag_req_v2`.
+fn request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+    let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
+    let mut request = Vec::with_capacity(REQUEST);
+    request.extend((REQUEST as u32).to_ne_bytes());
+    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request.extend(NLM_F_REQUEST.to_ne_bytes());
+    // Its number, and the port of whoever asks, which the kernel knows.
+    request.extend([0; 8]);
+    request.extend([family, IPPROTO_TCP, 0, 0]);
+    // Sockets in any state.
+    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(local.port().to_be_bytes());
+    request.extend(remote.port().to_be_bytes());
+    request.extend(sixteen(local.ip()));
+    request.extend(sixteen(remote.ip()));
+    // By any interface, and without a cookie.
+    request.extend([0; 4]);
+    request.extend([0xFF; 8]);
+    request
+}
+
+fn sixteen(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V6(ip) => ip.octets(),
+        IpAddr::V4(ip) => {
+            let mut octets = [0; 16];
+            octets[..4].copy_from_slice(&ip.octets());
+            octets
+        }
+    }
+}
+
+/// `struct nlmsghdr`, and `struct nlmsgerr` or `struct inet_diag_msg`.
+fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Answer> {
+    let malformed = || io::Error::from(ErrorKind::InvalidData);
+    let kind = u16::from_ne_bytes(octets(answer, 4).ok_or_else(malformed)?);
+    if kind == NLMSG_ERROR {
+        let errno = -i32::from_ne_bytes(octets(answer, HEADER).ok_or_else(malformed)?);
+        return if errno == ENOENT { Ok(Answer::NoSocket) } else { Err(io::Error::from_raw_os_error(errno)) };
+    }
+    if kind != SOCK_DIAG_BY_FAMILY || answer.len() < ANSWER {
+        return Err(malformed());
+    }
+    let [family, state] = octets(answer, HEADER).ok_or_else(malformed)?;
+    let is_it = state == TCP_ESTABLISHED
+        && address(family, answer, 24, 20) == Some(local)
+        && address(family, answer, 40, 22) == Some(remote);
+    let uid = u32::from_ne_bytes(octets(answer, 80).ok_or_else(malformed)?);
+    // A socket that nobody has open any more has none, and is listed as root's.
+    let inode = u32::from_ne_bytes(octets(answer, 84).ok_or_else(malformed)?);
+    Ok(if is_it && inode != 0 { Answer::Owner(uid) } else { Answer::AnotherSocket })
+}
+
+/// The address and the port that stand there.
+fn address(family: u8, answer: &[u8], ip: usize, port: usize) -> Option<SocketAddr> {
+    let ip = match family {
+        AF_INET => IpAddr::from(Ipv4Addr::from(octets::<4>(answer, ip)?)),
+        AF_INET6 => IpAddr::from(Ipv6Addr::from(octets::<16>(answer, ip)?)).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes(octets(answer, port)?)))
+}
+
+fn octets<const N: usize>(of: &[u8], at: usize) -> Option<[u8; N]> {
+    of.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the kernel answers: uid 1000 connected from `local` to `remote`.
+    fn answer(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+        let mut answer = request(local, remote);
+        answer[17] = TCP_ESTABLISHED;
+        // In an answer there are no states in front of the addresses.
+        answer.copy_within(24.., 20);
+        answer.resize(ANSWER, 0);
+        answer[80..84].copy_from_slice(&1000_u32.to_ne_bytes());
+        answer[84..88].copy_from_slice(&4711_u32.to_ne_bytes());
+        answer
+    }
+
+    fn pair(ip: &str) -> (SocketAddr, SocketAddr) {
+        let ip: IpAddr = ip.parse().unwrap();
+        (SocketAddr::new(ip, 50_000), SocketAddr::new(ip, 25))
+    }
+
+    #[test]
+    fn an_owner_is_told_by_every_octet_of_both_addresses() {
+        for (ip, length) in [("127.0.0.1", 4), ("::1", 16)] {
+            let (local, remote) = pair(ip);
+            let whole = answer(local, remote);
+            assert_eq!(read(&whole, local, remote).unwrap(), Answer::Owner(1000), "{ip}");
+            let state = 17..18;
+            let ports = 20..24;
+            for at in state.chain(ports).chain(24..24 + length).chain(40..40 + length) {
+                let mut other = whole.clone();
+                other[at] ^= 0x10;
+                assert_eq!(read(&other, local, remote).unwrap(), Answer::AnotherSocket, "{ip}: octet {at}");
+            }
+            let mut nobodys = whole.clone();
+            nobodys[84..88].fill(0);
+            assert_eq!(read(&nobodys, local, remote).unwrap(), Answer::AnotherSocket);
+        }
+    }
+
+    #[test]
+    fn a_socket_for_both_protocols_is_known_by_its_ipv4_address() {
+        let (local, remote) = pair("127.0.0.1");
+        let mapped = |address: SocketAddr| match address.ip() {
+            IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+            IpAddr::V6(_) => address,
+        };
+        let answer = answer(mapped(local), mapped(remote));
+        assert_eq!(read(&answer, local, remote).unwrap(), Answer::Owner(1000));
+    }
+
+    #[test]
+    fn no_socket_is_an_answer_and_other_errors_are_not() {
+        let (local, remote) = pair("127.0.0.1");
+        let mut error = vec![0; 36];
+        error[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
+        for (errno, expected) in [(ENOENT, Some(Answer::NoSocket)), (1, None), (95, None)] {
+            error[16..20].copy_from_slice(&(-errno).to_ne_bytes());
+            assert_eq!(read(&error, local, remote).ok(), expected, "{errno}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_a_panic_or_somebody(octets in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (local, remote) = pair("127.0.0.1");
+            prop_assert!(!matches!(read(&octets, local, remote), Ok(Answer::Owner(_))));
+        }
+
+        #[test]
+        fn half_an_answer_is_none(length in 0..ANSWER) {
+            let (local, remote) = pair("::1");
+            prop_assert!(read(&answer(local, remote)[..length], local, remote).is_err());
+        }
+    }
+}
