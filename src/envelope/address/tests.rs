@@ -86,11 +86,20 @@ fn what_is_completed_is_an_address_still() {
 #[test]
 fn some_addresses_nobody_can_mean_as_a_recipient() {
     let (in_quotes, encoded) = (Some(BadAddress::InQuotes), Some(BadAddress::EncodedWord));
+    let name = Some(BadAddress::NameInQuotes);
     for (text, fault) in [
         ("\"a@x.example\"", in_quotes),
         ("\"a@x.example, b\"", in_quotes),
         ("\"a,b\"", in_quotes),
-        ("\"a b\"", None),
+        // It was queued, with exit 0, for a user of this host of that name.
+        ("\"Ann Smith\"", name),
+        ("\"Team: Ann\"", name),
+        ("\"Ann <ann>\"", name),
+        ("\"Ann (at home)\"", name),
+        ("\"Ann [ops]\"", name),
+        ("\"ann\"", None),
+        ("\"DOMAIN\\\\ann\"", None),
+        ("\"a b\"@x.example", None),
         ("\"a@b\"@x.example", None),
         ("\"a,b\"@x.example", None),
         ("ann@x.example", None),
@@ -98,6 +107,9 @@ fn some_addresses_nobody_can_mean_as_a_recipient() {
         ("=?utf-8?q?a=40x.example?=", encoded),
         ("=?utf-8?B?YUB4?=@x.example", encoded),
         ("\"=?utf-8?q?a@x.example?=\"", encoded),
+        ("=?utf-8?Q?Smith", encoded),
+        ("\"=?utf-8?Q?Smith, A\"", encoded),
+        ("=?utf-8?=", encoded),
         ("=?utf-8?=@x.example", None),
         ("bounces=?a?b?c@x.example", None),
     ] {
