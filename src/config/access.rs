@@ -12,10 +12,11 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{OFlags, StatVfsMountFlags, fstatvfs};
+use rustix::fs::OFlags;
 use rustix::process::{getegid, geteuid, getgroups};
 
 /// What protects a file from other readers.
@@ -167,8 +168,21 @@ fn access(facts: Facts, reader: &Reader) -> Access {
     }
 }
 
+/// Returns whether nobody on this host can change the file: its file system is read-only. That its mount is says nothing:
+/// to the daemon, whose unit has `ProtectSystem=strict`, every mount is.
 fn is_read_only(file: &File) -> bool {
-    fstatvfs(file).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY))
+    let of_process =
+        |path: &str| std::fs::read_to_string(Path::new("/proc/self").join(path)).unwrap_or_default();
+    let about = of_process(&format!("fdinfo/{}", file.as_raw_fd()));
+    let mount = about.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    mount.is_some_and(|mount| has_read_only_system(&of_process("mountinfo"), mount.trim()))
+}
+
+/// Returns whether the file system behind the mount with this id is read-only, by the text of `/proc/self/mountinfo`.
+fn has_read_only_system(mounts: &str, id: &str) -> bool {
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(id));
+    let options = line.and_then(|line| line.split_once(" - ")?.1.split(' ').nth(2));
+    options.is_some_and(|options| options.split(',').any(|option| option == "ro"))
 }
 
 /// Returns whether this process is in a container and the file comes from outside: its file system is not that of `/`.
@@ -213,6 +227,19 @@ mod tests {
             let seen = (access(facts, &daemon), access(facts, &root));
             assert_eq!(seen, (as_daemon, as_root), "{mode:04o} {owner}:{group} {is_given}");
         }
+    }
+
+    /// To the daemon every file seemed to be on a read-only mount, by its own unit: a password that every user could read was
+    /// taken under systemd, and refused by `check`.
+    #[test]
+    fn the_file_system_counts_and_not_the_mount() {
+        let mounts = "304 303 254:0 / / ro,relatime shared:118 master:10 - ext4 /dev/vda rw,discard\n\
+                      355 304 0:42 / /mnt/sec ro,nosuid shared:119 - tmpfs tmpfs ro\n\
+                      35 304 0:43 / /srv rw - xfs /dev/vdb rw,attr2,noro,quota=ro\n";
+        for (id, read_only) in [("304", false), ("355", true), ("35", false), ("3", false), ("", false)] {
+            assert_eq!(has_read_only_system(mounts, id), read_only, "{id}");
+        }
+        assert!(!is_read_only(&tempfile::tempfile().unwrap()));
     }
 
     #[test]

@@ -163,6 +163,25 @@ def test_check_sees_a_spool_and_a_program_that_the_daemon_cannot_use(installed):
     assert done.returncode == 78 and "cannot run /usr/local/bin/secret: Permission denied" in done.stderr, done
 
 
+def test_a_password_that_everybody_may_read_is_refused_by_the_daemon_as_well(installed):
+    """Its unit has every mount read-only for it, which it took for a secret mounted so: `check` refused the file, and the
+    daemon used it."""
+    installed.must("chmod 644 /etc/nullmta.secret")
+    for command in ("nullmta check", "nullmta reload"):
+        done = installed.run(command)
+        assert done.returncode == 78 and "is open to others than its owner" in done.stderr, done
+    installed.must("mkdir -p /mnt/secret && mount -t tmpfs tmpfs /mnt/secret && cp -p /etc/nullmta.secret /mnt/secret/given")
+    try:
+        installed.must("mount -o remount,ro /mnt/secret")
+        installed.configure(CONFIG.replace("/etc/nullmta.secret", "/mnt/secret/given"))
+        warning = "every user of this host can read /mnt/secret/given"
+        assert warning in installed.run("nullmta check").stderr
+        installed.must("systemctl restart nullmta")
+        assert warning in installed.journal()
+    finally:
+        installed.must("umount -l /mnt/secret; chmod 600 /etc/nullmta.secret")
+
+
 def test_root_is_told_to_start_the_service(installed):
     """`sudo nullmta run` left a spool that the service could not open."""
     installed.must("systemctl stop nullmta.socket nullmta.service && rm -rf /var/spool/nullmta")
