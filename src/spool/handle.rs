@@ -62,6 +62,9 @@ impl Spool {
         if self.shared().is_astray() {
             return Some(CommitError::Astray.to_string());
         }
+        if self.shared().is_failing() {
+            return Some(format!("{}, as the log says", CommitError::Trouble));
+        }
         self.shared().shortage().map(|shortage| format!("full: {shortage}"))
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Shared {
     files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
     /// See `writer/rescue.rs`.
     astray: AtomicBool,
+    /// The disk failed when the last segment was to be begun, and mail waits for one.
+    failing: AtomicBool,
 }
 
 /// What a spool starts with.
@@ -82,6 +84,7 @@ impl Shared {
             draft_memory: AtomicU64::new(0),
             files: Mutex::new(VecDeque::new()),
             astray: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
         }
     }
 
@@ -134,6 +137,15 @@ impl Shared {
     /// Says whether it is; returns whether it was.
     pub fn set_astray(&self, astray: bool) -> bool {
         self.astray.swap(astray, Ordering::Relaxed)
+    }
+
+    /// Whether the disk failed when the last segment was to be begun.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    pub fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
     }
 
     /// Whether content is coming in that may be committed soon.

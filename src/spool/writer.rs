@@ -234,6 +234,12 @@ impl Writer {
 
     /// Begins the next segment. The one before is left synced, or its unsynced end made void.
     pub(super) fn begin_segment(&mut self, size: Size) -> Result<(), CommitError> {
+        let begun = self.try_to_begin(size);
+        self.shared.set_failing(begun == Err(CommitError::Trouble));
+        begun
+    }
+
+    fn try_to_begin(&mut self, size: Size) -> Result<(), CommitError> {
         if self.shared.is_astray() {
             return Err(CommitError::Astray);
         }

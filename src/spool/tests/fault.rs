@@ -113,6 +113,22 @@ async fn a_fault_at_the_start_is_an_error_or_nothing() {
     }
 }
 
+/// A disk that failed refused every message, and `status` had no word of it.
+#[tokio::test]
+async fn a_disk_that_fails_is_told_until_it_works() {
+    let rig = new();
+    rig.commit(b"first").await;
+    assert_eq!(rig.spool.trouble(), None);
+    rig.fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
+    for _ in 0..2 {
+        assert_eq!(rig.try_commit(b"second", envelope(1)).await.err(), Some(CommitError::Trouble));
+        assert_eq!(rig.spool.trouble().as_deref(), Some("the spool's disk failed, as the log says"));
+    }
+    rig.fs.set_fault(None);
+    while rig.try_commit(b"third", envelope(1)).await.is_err() {}
+    assert_eq!(rig.spool.trouble(), None);
+}
+
 /// segment.rs 3: the kernel says Ok the second time, and what it lost is not believed.
 #[tokio::test]
 async fn a_failed_sync_is_never_believed_again() {
