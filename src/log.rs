@@ -764,7 +764,7 @@ impl fmt::Display for Foreign<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut octets = 0;
         for (start, c) in self.0.char_indices() {
-            let is_escaped = c.is_control() || is_invisible(c);
+            let is_escaped = is_harmful(c);
             octets += if is_escaped { c.escape_default().len() } else { c.len_utf8() };
             if octets > MAX_FOREIGN_OCTETS {
                 return write!(f, "... ({} octets more)", self.0.len() - start);
@@ -801,6 +801,11 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(visible)
+}
+
+/// Whether `c` could drive a terminal, or change how the text around it is seen.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Line and paragraph separators, and the format characters of Unicode (general category Cf): what turns the

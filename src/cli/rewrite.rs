@@ -18,6 +18,7 @@ use super::queue::print_json;
 use super::sendmail::login;
 use crate::config::Config;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::log::is_harmful;
 use crate::message::bare_cr::BareCrs;
 use crate::message::fixup::{Fixed, Fixup, Task};
 use crate::message::header;
@@ -186,9 +187,10 @@ fn explanation(fixed: &Fixed, header: &[u8]) -> String {
     }
     text += "\nHeader:\n";
     for line in String::from_utf8_lossy(header).lines() {
-        text += &format!("  {}\n", line.replace(|c: char| c.is_control() && c != '\t', "?"));
+        text += &format!("  {line}\n");
     }
-    text
+    // Of a terminal's own there are line ends and tabs.
+    text.replace(|c: char| is_harmful(c) && !['\n', '\t'].contains(&c), "?")
 }
 
 #[cfg(test)]
@@ -219,6 +221,16 @@ mod tests {
 
     const MESSAGE: &[u8] =
         b"From: Cron <root>\nTo:\troot\r\nBcc: ann\nCc: Ann <ann@x\nDate: x\nMessage-ID: <a\x1b@b>\n\nbody\n.\n";
+
+    /// A name with U+202E in it turned the rest of its line around on the terminal.
+    #[test]
+    fn what_changes_how_text_is_seen_is_not_shown() {
+        let message = "From: \"a\u{202e}b\" <root>\nTo: \u{ad}\u{9b}<<x\n\n";
+        let (fixed, header) = header_of(task(), &mut message.as_bytes()).unwrap();
+        let said = explanation(&fixed, &header);
+        assert!(said.contains("  From: \"a?b\" <root@example.org>\n"), "{said}");
+        assert!(said.chars().all(|c| c == '\n' || !is_harmful(c)), "{said}");
+    }
 
     #[test]
     fn changes_are_explained_with_their_rules() {
