@@ -1,13 +1,19 @@
 //! The client of the control socket, for the commands.
+//!
+//! Promises: a command ends where a daemon accepts and does not answer, as one that is stopped or hangs does.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use crate::admin::protocol::{ControlRequest, Frame};
+
+/// How long the daemon may be silent: longer than a flush or a reload takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The reason why a request to the daemon failed.
 #[derive(Debug)]
@@ -18,6 +24,13 @@ pub enum ClientError {
         socket: PathBuf,
         /// The error of connecting.
         source: io::Error,
+    },
+    /// Somebody listens on the socket, and says nothing.
+    Silent {
+        /// The control socket.
+        socket: PathBuf,
+        /// How long we have waited.
+        patience: Duration,
     },
     /// The daemon answered with an error.
     Refused(String),
@@ -35,6 +48,12 @@ impl fmt::Display for ClientError {
             ClientError::Unreachable { socket, source } => {
                 write!(f, "no daemon answers at {}: {source}; is nullmta running?", socket.display())
             }
+            ClientError::Silent { socket, patience } => write!(
+                f,
+                "the daemon at {} has said nothing for {} s: it is stopped, or hangs; see systemctl status nullmta",
+                socket.display(),
+                patience.as_secs()
+            ),
             ClientError::Refused(why) => write!(f, "the daemon refused: {why}"),
             ClientError::Denied(why) => f.write_str(why),
             ClientError::BrokenOff(why) => write!(f, "the daemon's answer broke off: {why}"),
@@ -50,22 +69,38 @@ impl std::error::Error for ClientError {}
 pub fn ask<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
+    each: impl FnMut(T) -> io::Result<()>,
+) -> Result<u64, ClientError> {
+    ask_within(PATIENCE, socket, request, each)
+}
+
+/// Does the same with this `patience`.
+fn ask_within<T: DeserializeOwned>(
+    patience: Duration,
+    socket: &Path,
+    request: &ControlRequest,
     mut each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, ClientError> {
     let unreachable = |source| ClientError::Unreachable { socket: socket.to_owned(), source };
     let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
+    stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
     send(&mut stream, request).map_err(unreachable)?;
-    answer(stream, &mut each)
+    let silent = || ClientError::Silent { socket: socket.to_owned(), patience };
+    answer(stream, &silent, &mut each)
 }
 
 /// Reads the whole answer.
 fn answer<T: DeserializeOwned>(
     stream: UnixStream,
+    silent: &dyn Fn() -> ClientError,
     each: &mut impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, ClientError> {
     let mut hidden = 0;
     for line in BufReader::new(stream).lines() {
-        let line = line.map_err(|error| ClientError::BrokenOff(error.to_string()))?;
+        let line = line.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(),
+            _ => ClientError::BrokenOff(error.to_string()),
+        })?;
         let frame = serde_json::from_str(&line).map_err(|error| ClientError::BrokenOff(error.to_string()))?;
         match frame {
             Frame::Done => return Ok(hidden),
@@ -99,6 +134,17 @@ fn send(stream: &mut UnixStream, request: &ControlRequest) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// `mailq` and `status` waited for ever for a daemon that was stopped, and so did what monitors the host.
+    #[test]
+    fn a_daemon_that_is_silent_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let patience = Duration::from_millis(1);
+        let answered = ask_within(patience, &socket, &ControlRequest::Status, |_: serde_json::Value| Ok(()));
+        assert!(matches!(answered, Err(ClientError::Silent { .. })), "{answered:?}");
+    }
+
     /// Where the control socket had no place for one more client, `mailq` said that no daemon was running.
     #[test]
     fn a_daemon_without_a_place_is_heard() {
@@ -106,7 +152,8 @@ mod tests {
         theirs.write_all(b"{\"error\":\"too many clients\"}\n").unwrap();
         drop(theirs);
         send(&mut ours, &ControlRequest::QueueList).unwrap();
-        let answered = answer(ours, &mut |_: serde_json::Value| Ok(()));
+        let silent = || unreachable!("it has spoken");
+        let answered = answer(ours, &silent, &mut |_: serde_json::Value| Ok(()));
         assert!(matches!(answered, Err(ClientError::Refused(why)) if why == "too many clients"));
     }
 }

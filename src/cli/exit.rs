@@ -38,7 +38,7 @@ impl Exit {
     /// Returns the exit code of a command whose request to the daemon failed.
     pub(super) fn of(error: &ClientError) -> Exit {
         match error {
-            ClientError::Unreachable { .. } => Exit::Unavailable,
+            ClientError::Unreachable { .. } | ClientError::Silent { .. } => Exit::Unavailable,
             ClientError::Denied(_) => Exit::NoPermission,
             ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
             ClientError::Output(_) => Exit::IoError,
