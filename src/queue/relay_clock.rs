@@ -1,36 +1,63 @@
 //! The relay clock: what patience is measured in.
 //!
-//! Promises: it counts the seconds in which the relay was usable, never goes back, and a restart goes on from what
-//! the spool remembers.
+//! Promises: it counts the time in which the relay was usable, in seconds of which no part is lost however often it is
+//! stopped and told to run; it never goes back, and a restart goes on from what the spool remembers.
 //!
-//! Pure: time is an argument. Not here: when it runs (`owner.rs`), how much patience there is (`schedule.rs`).
+//! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience there is (`schedule.rs`).
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 /// Seconds in which the relay was usable, over the life of the spool: what patience is measured in.
 pub(super) struct RelayClock {
-    counted: u32,
+    counted: Duration,
     /// Since when it runs; `None` while no mail can get through.
     running_since: Option<Timestamp>,
 }
 
 impl RelayClock {
     pub(super) fn starting_at(counted: u32, now: Timestamp) -> Self {
-        RelayClock { counted, running_since: Some(now) }
+        RelayClock { counted: Duration::from_secs(counted.into()), running_since: Some(now) }
     }
 
+    /// What it says at `now`, in seconds.
     pub(super) fn at(&self, now: Timestamp) -> u32 {
-        let running = self.running_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
-        self.counted.saturating_add(u32::try_from(running).unwrap_or(u32::MAX))
+        u32::try_from(self.counted_by(now).as_secs()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn pause(&mut self, now: Timestamp) {
-        self.counted = self.at(now);
+        self.counted = self.counted_by(now);
         self.running_since = None;
     }
 
+    /// Has it run; one that runs goes on.
     pub(super) fn resume(&mut self, now: Timestamp) {
-        self.counted = self.at(now);
-        self.running_since = Some(now);
+        self.running_since.get_or_insert(now);
+    }
+
+    fn counted_by(&self, now: Timestamp) -> Duration {
+        let running = self.running_since.map(|since| Duration::try_from(now.duration_since(since)));
+        // A time before the start of the run counts for nothing.
+        self.counted + running.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each message that was settled had the clock begin its second anew: where one was each second, no patience was ever
+    /// used up, and what a relay deferred was deferred for ever.
+    #[test]
+    fn parts_of_a_second_add_up() {
+        let at = |millis: i64| Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap();
+        let mut clock = RelayClock::starting_at(5, at(0));
+        (1..=600).for_each(|tenth| clock.resume(at(tenth * 100)));
+        assert_eq!(clock.at(at(60_000)), 65);
+        (604..=606).for_each(|tenth| clock.pause(at(tenth * 100)));
+        assert_eq!(clock.at(at(90_000)), 65, "it stands");
+        clock.resume(at(90_000));
+        assert_eq!((clock.at(at(90_500)), clock.at(at(90_600))), (65, 66));
     }
 }
