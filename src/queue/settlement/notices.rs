@@ -1,0 +1,106 @@
+//! DSNs about a message: put together from what was said, and what there is to quote.
+//!
+//! Not here: who hears of a failure (`message/dsn/audience.rs`), how a DSN looks (`message/dsn/`), when there is one
+//! (`settlement/steps.rs`).
+
+use std::io::Read;
+
+use jiff::Timestamp;
+
+use super::super::attempt::Finding;
+use super::Settlement;
+use super::said::status_in;
+use crate::envelope::{Address, Envelope, Submitter};
+use crate::log::Outcome;
+use crate::message::dsn::{Affected, Dsn, Kind, Original};
+use crate::queue_id::QueueId;
+use crate::spool::{CommitError, Committed, Content, Draft, Spool};
+
+/// How much of an original a DSN is given to quote from.
+const QUOTED_OCTETS: usize = 64 * 1024;
+
+impl Settlement {
+    pub(super) async fn commit(
+        &self,
+        to: &Address,
+        kind: Kind,
+        about: &[usize],
+    ) -> Result<Committed, CommitError> {
+        let (draft, envelope) = self.draft(to, kind, about).await?;
+        let now = self.desk.clock.now();
+        self.desk.spool.commit(draft, envelope, Submitter::Ourselves, now).await
+    }
+
+    /// A DSN about these recipients, composed and ready to be committed.
+    pub(super) async fn draft(
+        &self,
+        to: &Address,
+        kind: Kind,
+        about: &[usize],
+    ) -> Result<(Draft, Envelope), CommitError> {
+        let now = self.desk.clock.local();
+        let mut draft = self.desk.spool.draft(now.timestamp());
+        let (spool, id) = (self.desk.spool.clone(), self.attempt.id);
+        // Nothing to quote from is no reason to tell nothing.
+        let (quoted, is_whole) =
+            tokio::task::spawn_blocking(move || quote(&spool, id)).await.unwrap_or_default();
+        let affected: Vec<Affected<'_>> = self
+            .said
+            .findings
+            .iter()
+            .filter(|finding| about.contains(&finding.report.index))
+            .map(|finding| self.affected(finding, now.timestamp()))
+            .collect();
+        let dsn = Dsn {
+            kind,
+            hostname: &self.desk.settings.hostname,
+            author: &self.desk.settings.dsn_author,
+            queue_id: draft.id(),
+            to,
+            original: Original {
+                queue_id: self.attempt.id,
+                envelope: &self.attempt.envelope,
+                arrived: self.attempt.arrived,
+                content: &quoted,
+                content_is_whole: is_whole,
+            },
+            affected: &affected,
+            now: &now,
+        };
+        let envelope = dsn.envelope();
+        draft.write(&dsn.content()).await?;
+        Ok((draft, envelope))
+    }
+
+    fn affected<'a>(&'a self, finding: &'a Finding, last_attempt: Timestamp) -> Affected<'a> {
+        let report = &finding.report;
+        Affected {
+            recipient: &self.attempt.envelope.recipients[report.index],
+            status: status_in(finding.outcome, report.status),
+            diagnostic: &report.said,
+            from_relay: report.from_relay,
+            remote_mta: self.said.peer.as_ref().map(|peer| peer.name.as_str()),
+            last_attempt,
+            may_have_arrived: self.said.may_have_arrived && finding.outcome != Some(Outcome::Sent),
+        }
+    }
+}
+
+/// The first part of the content, and whether that is all of it. What cannot be read is not quoted: the
+/// DSN matters more. Blocking.
+fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
+    match spool.peek(id).map(|stored| stored.content) {
+        Ok(Content::Memory(mut octets)) => {
+            let is_whole = octets.len() <= QUOTED_OCTETS;
+            octets.truncate(QUOTED_OCTETS);
+            (octets, is_whole)
+        }
+        Ok(Content::File { file, len }) => {
+            let mut octets = Vec::with_capacity(QUOTED_OCTETS);
+            let is_read = file.take(QUOTED_OCTETS as u64).read_to_end(&mut octets).is_ok();
+            let is_whole = is_read && octets.len() as u64 == len;
+            (octets, is_whole)
+        }
+        Err(_) => (Vec::new(), false),
+    }
+}

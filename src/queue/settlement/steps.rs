@@ -1,0 +1,247 @@
+//! The steps in which what was said of a message gets onto the spool.
+//!
+//! Promises: a step is used up by being taken. What it has done is on the spool, and only the step behind it is left; one
+//! that the spool refuses is handed back, to be taken again. So a DSN is written once, however often what follows fails.
+//!
+//! ```text
+//!  RecordSent ──▶ ReportSuccess ──▶ ReportFailure ──▶ Close ──▶ removed
+//!                       ▲                               ├─────▶ untried
+//!                  (nothing sent                        ├─▶ Bury ──▶ dead
+//!                   beside a failure)                   ├─▶ Warn ──▶ deferred
+//!                                                       └─▶ Hold ──▶ held
+//! ```
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::super::attempt::{Attempt, Finding};
+use super::super::clock::later;
+use super::super::reducer::Disposition;
+use super::Settlement;
+use crate::log::{self, Outcome};
+use crate::message::dsn::{Audience, Kind};
+use crate::relay::RecipientReport;
+use crate::spool::{CommitError, EntryState, Fate, Mark};
+
+/// What is to be done next. There is no other way to it than by the step before.
+pub(super) enum Step {
+    /// Record what was sent: the record of a DSN about a failure will end what the in-flight mark says.
+    RecordSent,
+    /// Report success to those who asked for it.
+    ReportSuccess,
+    /// Report failures.
+    ReportFailure,
+    /// Remove the message, or record how far it has come.
+    Close,
+    /// Record that nobody can be told of its failure.
+    Bury,
+    /// Tell of the delay, if that is due.
+    Warn,
+    /// Record that it is held.
+    Hold,
+}
+
+/// What a step that was taken has led to.
+pub(super) enum Advance {
+    /// This is next.
+    To(Step),
+    /// Nothing is left to be done.
+    Settled(Disposition),
+}
+
+impl Step {
+    /// The first step for this report; what it says is in the ledger from now on.
+    pub(super) fn first(settlement: &mut Settlement) -> Step {
+        let Settlement { attempt, said, .. } = settlement;
+        let sent = said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
+        sent.for_each(|finding| attempt.ledger.sent(finding.report.index));
+        if settlement.leaves_open() {
+            settlement.desk.tell_hidden_duplicate(&mut settlement.attempt);
+        }
+        let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
+        if settlement.has(Outcome::Sent) && fails { Step::RecordSent } else { Step::ReportSuccess }
+    }
+
+    /// Takes this step. One that the spool refuses is handed back.
+    pub(super) async fn take(self, settlement: &mut Settlement) -> Result<Advance, (Step, CommitError)> {
+        let taken = match self {
+            Step::RecordSent => settlement.record_sent().await,
+            Step::ReportSuccess => settlement.report_success().await,
+            Step::ReportFailure => settlement.report_failure().await,
+            Step::Close => settlement.close().await,
+            Step::Bury => settlement.bury().await,
+            Step::Warn => settlement.warn().await.map(|warned| settlement.ends_deferred(warned)),
+            Step::Hold => settlement.hold().await,
+        };
+        taken.map_err(|refused| (self, refused))
+    }
+}
+
+impl Settlement {
+    async fn record_sent(&mut self) -> Result<Advance, CommitError> {
+        self.desk.spool.record(&mut self.attempt.ledger).await?;
+        Ok(Advance::To(Step::ReportSuccess))
+    }
+
+    /// Reports success to those who asked for it, where the relay will not (RFC 3461 5.2.3).
+    async fn report_success(&mut self) -> Result<Advance, CommitError> {
+        let is_ours = |finding: &&Finding| finding.outcome == Some(Outcome::Sent) && !finding.dsn_passed_on;
+        let asked: Vec<usize> = (self.said.findings.iter().filter(is_ours))
+            .map(|finding| finding.report.index)
+            .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
+            .collect();
+        if let (false, Some(to)) = (asked.is_empty(), self.attempt.envelope.reverse_path.mailbox().cloned()) {
+            let committed = self.commit(&to, Kind::Relayed, &asked).await?;
+            log::success_reported(self.attempt.id, committed.id());
+        }
+        Ok(Advance::To(Step::ReportFailure))
+    }
+
+    /// Reports recipients that failed; those that nobody can be told of are dead.
+    async fn report_failure(&mut self) -> Result<Advance, CommitError> {
+        let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
+        let Attempt { envelope, ledger, .. } = &mut self.attempt;
+        let Audience { wanted, unwanted, to } =
+            Audience::of(envelope, failed, self.desk.settings.postmaster.as_ref());
+        for index in unwanted {
+            // Cannot fail: only recipients that want no report are in this list.
+            let _ = ledger.bounced_unreported(index, &envelope.recipients[index]);
+        }
+        if wanted.is_empty() {
+            return Ok(Advance::To(Step::Close));
+        }
+        let Some(to) = to.cloned() else {
+            wanted.into_iter().for_each(|index| ledger.dead(index));
+            return Ok(Advance::To(Step::Close));
+        };
+        let (draft, dsn) = self.draft(&to, Kind::Failed, &wanted).await?;
+        let now = self.desk.clock.now();
+        let committed =
+            self.desk.spool.commit_bounce(draft, dsn, &mut self.attempt.ledger, &wanted, now).await?;
+        log::failure_reported(self.attempt.id, committed.id());
+        Ok(Advance::To(Step::Close))
+    }
+
+    /// Removes a message whose every recipient has its end; records of another how far it has come.
+    async fn close(&mut self) -> Result<Advance, CommitError> {
+        if let Some(settled) = self.attempt.ledger.settle() {
+            self.desk.spool.remove(settled).await?;
+            log::removed(self.attempt.id);
+            return Ok(Advance::Settled(Disposition::Removed));
+        }
+        self.desk.spool.record(&mut self.attempt.ledger).await?;
+        self.note_replies().await;
+        Ok(self.what_keeps_it())
+    }
+
+    /// Some recipient is open or dead: the message stays.
+    fn what_keeps_it(&self) -> Advance {
+        if self.attempt.ledger.open().next().is_none() {
+            return Advance::To(Step::Bury);
+        }
+        if self.has(Outcome::Deferred) && !self.has_unasked() {
+            return Advance::To(Step::Warn);
+        }
+        if self.has(Outcome::Held) && self.said.findings.iter().all(|finding| finding.outcome.is_some()) {
+            return Advance::To(Step::Hold);
+        }
+        let is_lost = self.said.lost;
+        Advance::Settled(if is_lost { Disposition::Lost { warned: false } } else { Disposition::Untried })
+    }
+
+    async fn bury(&mut self) -> Result<Advance, CommitError> {
+        self.desk.spool.set_state(self.attempt.id, EntryState::Dead).await?;
+        log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
+        Ok(Advance::Settled(Disposition::Dead))
+    }
+
+    async fn hold(&mut self) -> Result<Advance, CommitError> {
+        self.desk.spool.set_state(self.attempt.id, EntryState::Held).await?;
+        Ok(Advance::Settled(Disposition::Held))
+    }
+
+    fn ends_deferred(&self, warned: bool) -> Advance {
+        let is_lost = self.said.lost;
+        Advance::Settled(if is_lost {
+            Disposition::Lost { warned }
+        } else {
+            Disposition::Deferred { warned }
+        })
+    }
+
+    /// Keeps what was said, beside what those were told last of whom nothing was said now.
+    async fn note_replies(&mut self) {
+        let Attempt { id, ledger, replies, .. } = &mut self.attempt;
+        let kept: BTreeSet<usize> = ledger.unsettled().collect();
+        let said = self.said.findings.iter().filter(|finding| finding.outcome.is_some());
+        let mut is_news = false;
+        for RecipientReport { index, said, .. } in said.map(|finding| &finding.report) {
+            if kept.contains(index) {
+                replies.set(*index, said);
+                is_news = true;
+            }
+        }
+        if is_news {
+            replies.retain(|index| kept.contains(&index));
+            self.desk.spool.note_replies(*id, replies).await;
+        }
+    }
+
+    /// Tells the reverse-path, once, that the message is late. Returns whether it was told now.
+    async fn warn(&mut self) -> Result<bool, CommitError> {
+        let now = self.desk.clock.now();
+        let member = &self.attempt.member;
+        let used = member.patience_used(self.desk.spool.relay_clock());
+        if !self.desk.settings.retry.is_warning_due(used, member.marks.has(Mark::Warned)) {
+            return Ok(false);
+        }
+        let late: Vec<usize> = self
+            .still_open(&[Outcome::Deferred])
+            .into_iter()
+            .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_delay())
+            .collect();
+        let Some(to) = self.attempt.envelope.reverse_path.mailbox().cloned() else { return Ok(false) };
+        if late.is_empty() {
+            return Ok(false);
+        }
+        let kind = Kind::Delayed { retrying_until: self.retrying_until() };
+        let (draft, envelope) = self.draft(&to, kind, &late).await?;
+        let committed = self.desk.spool.commit_warning(draft, envelope, self.attempt.id, now).await?;
+        log::delay_reported(self.attempt.id, committed.id());
+        Ok(true)
+    }
+
+    /// Whether the turn of some recipient has never come: it comes first next time, so that all are asked.
+    fn has_unasked(&self) -> bool {
+        self.attempt.rest.iter().any(|index| self.attempt.replies.of(*index).is_none())
+    }
+
+    /// Whether a recipient is to be asked again.
+    fn leaves_open(&self) -> bool {
+        let ended = self.still_open(&[Outcome::Sent, Outcome::Bounced, Outcome::Expired]).len();
+        self.attempt.ledger.open().count() > ended
+    }
+
+    fn has(&self, outcome: Outcome) -> bool {
+        self.said.findings.iter().any(|finding| finding.outcome == Some(outcome))
+    }
+
+    fn still_open(&self, outcomes: &[Outcome]) -> Vec<usize> {
+        let fates = self.attempt.ledger.fates();
+        self.said
+            .findings
+            .iter()
+            .filter(|finding| finding.outcome.is_some_and(|outcome| outcomes.contains(&outcome)))
+            .map(|finding| finding.report.index)
+            .filter(|index| fates.get(*index) == Some(&Fate::Open))
+            .collect()
+    }
+
+    /// When this message's patience ends, if the relay stays usable.
+    fn retrying_until(&self) -> Timestamp {
+        let used = self.attempt.member.patience_used(self.desk.spool.relay_clock());
+        let left = self.desk.settings.retry.lifetime.saturating_sub(used);
+        later(self.desk.clock.now(), left)
+    }
+}
