@@ -37,6 +37,20 @@ print "held\\n";
 <STDIN>;
 """
 
+# Hands in a message over TCP, with no more than a booted host has.
+OVER_TCP = """\
+use strict;
+use Socket;
+socket(my $daemon, PF_INET, SOCK_STREAM, 0) or die $!;
+connect($daemon, sockaddr_in(25, inet_aton("127.0.0.1"))) or die $!;
+select((select($daemon), $| = 1)[0]);
+for my $said ("", "HELO c\\r\\n", "MAIL FROM:<ann\\@example.com>\\r\\n", "RCPT TO:<bob\\@example.net>\\r\\n", "DATA\\r\\n", "\\r\\nx\\r\\n.\\r\\n") {
+    print $daemon $said;
+    my $reply = <$daemon>;
+    die $reply unless $reply =~ /^[23]/;
+}
+"""
+
 
 def anonymous_memory(host) -> int:
     """What the daemon has in memory that is in no file, in KiB."""
@@ -69,3 +83,12 @@ def test_one_user_does_not_take_the_control_socket_from_others(installed):
         assert done.returncode == 75 and "too many clients of the control socket" in done.stderr, done
     finally:
         operators.communicate("\n", timeout=60)
+
+
+def test_the_service_knows_whose_a_connection_over_tcp_is(installed):
+    """Under all that the unit forbids, among it most kinds of sockets."""
+    installed.must("perl", "-e", OVER_TCP, user="nobody")
+    wait_until(
+        lambda: "client=localhost[127.0.0.1] uid 65534 (nobody), from=" in installed.journal(), 30,
+        lambda: f"the user in the journal:\n{installed.journal()}",
+    )

@@ -136,6 +136,35 @@ def test_mail_left_while_the_daemon_is_down_is_its_own_user_s_and_delivered(make
     assert host.daemon.stop() == 0
 
 
+def test_a_dead_writer_is_seen_by_its_lock(make_host):
+    """What a killed sendmail leaves, and what one is writing: the daemon's own user tells them apart."""
+    host = make_host()
+    writer = subprocess.Popen(
+        [*become(OWNER), str(binary()), "sendmail", "-C", str(host.daemon.config), "-i", "bob@example.net"],
+        stdin=subprocess.PIPE, cwd="/",
+    )
+    try:
+        writer.stdin.write(b"Subject: x\n\n" + b"a line\n" * 400_000)
+        writer.stdin.flush()
+        wait_until(lambda: list(host.drop.glob("*.tmp")), 30, "a file that is being written")
+        path = host.left()
+        wait_until(lambda: path.stat().st_size > 0, 30, "its first octets")
+
+        def is_locked():
+            return run_as(host.uid, "flock", "--nonblock", "--shared", path, "true").returncode != 0
+
+        assert is_locked()
+    finally:
+        writer.kill()
+        writer.wait()
+    assert host.left() == path and not is_locked()
+    # It may be one that an earlier sendmail writes, which locks nothing.
+    host.start().sendmail(STRANGER)
+    host.wait_until_delivered()
+    assert host.left() == path
+    assert host.daemon.stop() == 0
+
+
 @pytest.mark.skipif(not available(), reason="strace cannot trace here")
 def test_where_no_setgid_bit_may_be_set_the_spool_is_made_without_it(make_nullmta):
     """As under RestrictSUIDSGID: the fifth directory's mode, that of drop/, is refused with the bit."""
