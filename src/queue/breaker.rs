@@ -1,8 +1,8 @@
 //! The breaker: whether, and how widely, the relay may be used now.
 //!
 //! Promises: relay-wide trouble pauses the relay once, for every message; one connection at a time
-//! probes it after 1 s, 2 s … 5 min, after a refused login 1, 5, 15 … 30 min; a relay that returns is met by a
-//! slope, not by everybody at once.
+//! probes it after 1 s, 2 s … 5 min, after a refused login 1, 5, 15 … 30 min, and after one without an answer 1 s,
+//! 1, 5 … 5 min; a relay that returns is met by a slope, not by everybody at once.
 //!
 //! Invariants:
 //! 1. While open, no connection is begun before `retry_at`, and one at a time after it.
@@ -75,6 +75,8 @@ pub enum Fault {
         /// By a 5xx reply, or by our own check of what the relay proves.
         for_good: bool,
     },
+    /// The login has no answer: the relay hangs up, is silent, or says 421. Some refuse a password so.
+    LoginUnanswered,
     /// A connection opens, but transactions fail.
     Transaction,
     /// The transactions of a few messages fail; no other has been tried since.
@@ -87,8 +89,14 @@ impl Fault {
         match &trouble.cause {
             Cause::LoginRefused { for_good, .. } => Fault::Login { for_good: *for_good },
             _ if trouble.phase > Phase::Auth => Fault::Transaction,
+            Cause::Other(_) => Fault::Opening,
+            _ if trouble.phase == Phase::Auth => Fault::LoginUnanswered,
             _ => Fault::Opening,
         }
+    }
+
+    fn is_of_login(self) -> bool {
+        matches!(self, Fault::Login { .. } | Fault::LoginUnanswered)
     }
 }
 
@@ -159,7 +167,7 @@ impl Breaker {
 
     /// Whether the relay is paused for a refused login.
     pub fn is_locked_out(&self) -> bool {
-        matches!(self.state, State::Open { fault: Fault::Login { .. }, .. })
+        matches!(self.state, State::Open { fault, .. } if fault.is_of_login())
     }
 
     /// A connection met relay-wide trouble while `working` others went on.
@@ -207,20 +215,24 @@ impl Breaker {
         if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
             (self.pause, self.refused_logins) = (FIRST_PAUSE, 0);
         }
-        let Fault::Login { for_good } = fault else {
+        if !fault.is_of_login() {
             let longer = (self.pause * 2).min(LONGEST_PAUSE);
             return std::mem::replace(&mut self.pause, longer);
-        };
-        let pause = LOGIN_PAUSES[self.refused_logins.min(LOGIN_PAUSES.len() - 1)];
+        }
+        // The first time it may be an outage that happens to begin there.
+        let excused = usize::from(fault == Fault::LoginUnanswered);
+        let number = self.refused_logins;
         self.refused_logins += 1;
-        if for_good { pause } else { pause.min(LONGEST_PAUSE) }
+        let Some(number) = number.checked_sub(excused) else { return FIRST_PAUSE };
+        let pause = LOGIN_PAUSES[number.min(LOGIN_PAUSES.len() - 1)];
+        if fault == (Fault::Login { for_good: true }) { pause } else { pause.min(LONGEST_PAUSE) }
     }
 
     /// A connection has been opened: the relay was reached, proved itself, and let us in.
     pub fn reached(&mut self, now: Timestamp) {
         match self.state {
             State::Untried => self.state = State::Closed,
-            State::Open { fault: Fault::Opening | Fault::Login { .. }, .. } => {
+            State::Open { fault: Fault::Opening | Fault::Login { .. } | Fault::LoginUnanswered, .. } => {
                 self.refused_logins = 0;
                 self.allow(1, now);
             }
@@ -235,7 +247,7 @@ impl Breaker {
         self.pause = FIRST_PAUSE;
         match self.state {
             // The answer came over a connection from before.
-            State::Open { fault: Fault::Login { .. }, .. } => {}
+            State::Open { fault, .. } if fault.is_of_login() => {}
             State::Untried | State::Open { .. } => self.allow(1, now),
             State::Limited { allowed, grow_after } if now >= grow_after => self.allow(allowed, now),
             State::Limited { .. } | State::Closed => {}

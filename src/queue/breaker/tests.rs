@@ -46,6 +46,8 @@ fn pauses_double_from_a_second_to_five_minutes() {
 fn refused_logins_pause_longer() {
     assert_eq!(pauses(REFUSED), [60, 300, 900, 1800, 1800]);
     assert_eq!(pauses(Fault::Login { for_good: false }), [60, 300, 300, 300]);
+    // A relay that hung up at each wrong password was shown it nine times in ten minutes.
+    assert_eq!(pauses(Fault::LoginUnanswered), [1, 60, 300, 300]);
 }
 
 #[test]
