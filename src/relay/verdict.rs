@@ -14,7 +14,7 @@
 //! *relay*: `Untold`, scope [`Scope::Relay`]: relay trouble, which says nothing about a message (README
 //! promise 4). *it*: this recipient; *all*: every recipient of the transaction still open.
 //!
-//! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble.
+//! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble, unless its words are about the pace.
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
 //!    sequence the relay does not follow are no fault of the message. They are that at the final dot, too.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
@@ -117,6 +117,16 @@ fn says_too_many(reply: &Reply) -> bool {
     reply.lines().iter().any(|line| line.to_ascii_lowercase().contains("too many recipients"))
 }
 
+/// Returns whether `reply` says in words that it wants less, or less at once.
+fn speaks_of_pace(reply: &Reply) -> bool {
+    const WORDS: [&str; 6] = ["throttl", "rate", "too many", "too fast", "slow down", "concurrent"];
+    let says = |line: &String| {
+        let line = line.to_ascii_lowercase();
+        WORDS.iter().any(|word| line.contains(word)) && !line.contains("auth")
+    };
+    reply.lines().iter().any(says)
+}
+
 /// Returns whether a refusal of MAIL or RCPT may be about its parameters (RFC 5321 4.2.2 and 4.1.1.11).
 pub(crate) fn is_about_parameters(reply: &Reply) -> bool {
     let is_syntax = reply.status().is_none_or(|status| status.subject() == 5);
@@ -130,7 +140,9 @@ fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
         503 | 530 | 534 | 535 | 538 => {
             matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Dot)
         }
-        454 => phase == Phase::Mail && reply.status() == Some(Status::transient(7, 0)),
+        454 => {
+            phase == Phase::Mail && reply.status() == Some(Status::transient(7, 0)) && !speaks_of_pace(reply)
+        }
         _ => false,
     }
 }
@@ -200,6 +212,10 @@ mod tests {
             (Phase::Mail, "538 5.7.11", RELAY),
             (Phase::Mail, "503 5.5.1", RELAY),
             (Phase::Mail, "454 4.7.0", RELAY),
+            (Phase::Mail, "454 4.7.0 Temporary authentication failure, too many", RELAY),
+            // Each connection of a burst was taken for relay trouble, and its message charged with that.
+            (Phase::Mail, "454 4.7.0 Throttling failure: maximum sending rate exceeded", DEFER),
+            (Phase::Mail, "454 4.7.0 too many connections", DEFER),
             (Phase::Mail, "454 4.7.1", DEFER),
             (Phase::Mail, "452 4.3.1", DEFER),
             (Phase::Mail, "552 5.3.4", BOUNCE),
