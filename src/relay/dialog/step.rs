@@ -88,7 +88,7 @@ impl Connection {
             None => self.step().await,
         };
         match step {
-            Step::Lost(second) if is_refusal(&second) => {
+            Step::Lost(second) if rider.is_none() && is_refusal(&second) => {
                 // It was refused both in its content and at its end, or before; it is not said for good.
                 delivery.revoke();
                 delivery.rule_open(Verdict::Deferred, Phase::Dot, &reply);
@@ -177,17 +177,22 @@ impl Connection {
     }
 
     /// The replies to a group of `rcpts` RCPTs that rode behind a refused final dot. They say nothing of its own
-    /// recipients, but 354 at the place of its DATA shows that all before it was in step.
+    /// recipients, but 354 at the place of its DATA shows that all before it was in step. The first of them may have
+    /// been the true reply to the dot, and nothing shows that where the relay leaves behind it.
     async fn step_behind_rider(&mut self, rcpts: usize) -> Step {
-        for _ in 0..1 + rcpts {
-            if self.leftover(Phase::Rcpt).await.is_err() {
-                return Step::Gone;
+        let Ok(mut last) = self.leftover(Phase::Mail).await else { return Step::Gone };
+        for phase in std::iter::repeat_n(Phase::Rcpt, rcpts).chain([Phase::Data]) {
+            match self.leftover(phase).await {
+                Ok(reply) => last = reply,
+                Err(_) => return Step::Lost(last),
             }
         }
-        match self.leftover(Phase::Data).await {
-            Err(_) => Step::Gone,
-            Ok(data) if data.severity() == Severity::Intermediate => Step::Certain,
-            Ok(_) => self.step().await,
+        if last.severity() == Severity::Intermediate {
+            return Step::Certain;
+        }
+        match self.step().await {
+            Step::Gone => Step::Lost(last),
+            step => step,
         }
     }
 }
