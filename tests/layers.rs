@@ -83,18 +83,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         &["smtp/session/content", "smtp/session/state"],
         "the state holds the content that is under way, and its steps change the state",
     ),
-    (
-        &["spool/entry", "spool/ledger", "spool/payload"],
-        "an entry carries its ledger, which is a payload in an entry's words",
-    ),
-    (
-        &["spool/place", "spool/salvage", "spool/stock"],
-        "the place of the spool is looked after by those who live in it, and saves them",
-    ),
-    (
-        &["spool/room", "spool/shared"],
-        "room is a part of what all tasks of the spool share, and asks about the rest of it",
-    ),
 ];
 
 /// Every file but tests: its module's path, such as `queue/owner`, and its text without comments and tests.

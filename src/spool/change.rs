@@ -1,9 +1,10 @@
 //! What a record does: the one meaning of each kind, for the writer after its sync and for recovery alike.
 
 use super::format::Kind;
+use super::ledger::Fates;
 use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::Malformed;
-use super::payload::{self, Effect, Fates, Meta};
+use super::payload::{self, Effect, Meta};
 
 /// What one record does to the index, together with its queue id and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,9 +26,10 @@ use super::format::record_length;
 use super::index::{Extra, Slot};
 use super::octets::Malformed;
 use super::payload::{self, Moved};
+use super::place::DamagedRange;
 use super::read::{Record, base_of, note_at, record_at};
 use super::request::{Answer, Request};
-use super::salvage::{self, Range};
+use super::salvage;
 use super::segment::Active;
 use super::shared::Shared;
 use super::space::{self, Clean, Target};
@@ -117,7 +118,7 @@ impl Cleaner {
 
     fn give_up(&mut self, shared: &Arc<Shared>, id: QueueId, slot: Slot, error: &ReadError) {
         let place = slot.place;
-        let range = Range {
+        let range = DamagedRange {
             segment: place.segment,
             start: place.offset,
             end: place.offset + record_length(place.payload_length),

@@ -200,7 +200,7 @@ impl Spilled {
     async fn append(&mut self, octets: Vec<u8>) -> Result<(), CommitError> {
         if let Some(place) = &self.place {
             let shared = &self.name.shared;
-            let usable = shared.free_space()?.saturating_sub(shared.options.min_free_space);
+            let usable = shared.room.free_space()?.saturating_sub(shared.options.min_free_space);
             place.grow(octets.len() as u64, usable, Instant::now())?;
         }
         self.sum = crc32c::crc32c_append(self.sum, &octets);

@@ -171,6 +171,14 @@ pub(super) fn write_all_at(file: &dyn File, mut buffer: &[u8], mut offset: u64) 
     Ok(())
 }
 
+/// Removes a file's name as [`Fs::unlink`] does; a file that does not exist is no error.
+pub(super) fn unlink_if_there(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    match fs.unlink(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
 /// The system's own file systems.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;

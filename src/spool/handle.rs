@@ -54,7 +54,11 @@ impl Spool {
 
     /// Whether a message of `size` octets would be taken now: free disk (as of the last second), count.
     pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
-        self.shared().check_room(size)
+        let shared = self.shared();
+        if shared.is_astray() {
+            return Err(CommitError::Astray);
+        }
+        shared.room.check(size, self.len(), &shared.unfinished)
     }
 
     /// What keeps mail from being taken, in words; `None`: nothing does.
@@ -65,7 +69,7 @@ impl Spool {
         if self.shared().is_failing() {
             return Some(format!("{}, as the log says", CommitError::Trouble));
         }
-        self.shared().shortage().map(|shortage| format!("full: {shortage}"))
+        self.shared().room.shortage().map(|shortage| format!("full: {shortage}"))
     }
 
     /// A message to be: gives it its queue id.

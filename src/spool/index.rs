@@ -16,9 +16,9 @@ use std::ops::Bound;
 
 use super::change::{Carried, Change};
 use super::format::record_length;
-use super::ledger::Fate;
+use super::ledger::{Fate, Fates};
 use super::marks::{Flight, Mark, Marks};
-use super::payload::{Effect, Fates};
+use super::payload::Effect;
 use super::space::{Oldest, Sums};
 use crate::queue_id::QueueId;
 

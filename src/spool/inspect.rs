@@ -20,10 +20,9 @@ use std::sync::Arc;
 use super::entry::{Entry, OpenError, ReadError, Stored};
 use super::fs::Fs;
 use super::index::Tally;
-use super::place::{Places, large_id};
+use super::place::{DamagedRange, Places, large_id};
 use super::read::{self, Check};
 use super::recover::{self, Survey};
-use super::salvage::Range;
 use super::shared::Shared;
 use super::start;
 use crate::queue_id::QueueId;
@@ -244,7 +243,7 @@ fn segments(survey: &Survey) -> Vec<Segment> {
             records: figure.records,
             live,
             live_octets,
-            damage: damage.map(|&Range { start, end, .. }| (start, end)).chain(all).collect(),
+            damage: damage.map(|&DamagedRange { start, end, .. }| (start, end)).chain(all).collect(),
             torn: figure.torn,
         }
     });

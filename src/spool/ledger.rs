@@ -10,7 +10,6 @@
 //! What is marked `sent` is in memory until [`super::Spool::record`] returns. Lost before that, the
 //! recipient is tried again: the one duplicate that the promises allow.
 
-use super::payload::Fates;
 use crate::envelope::Recipient;
 use crate::queue_id::QueueId;
 
@@ -27,6 +26,9 @@ pub enum Fate {
     /// Given up, and nobody can be told: not asked again, and kept for an operator to see.
     Dead = 3,
 }
+
+/// The fates of some recipients, each with the recipient's index in the envelope.
+pub(super) type Fates = Vec<(u32, Fate)>;
 
 /// The recipients of one message and their ends so far.
 #[derive(Debug)]

@@ -34,14 +34,11 @@
 use jiff::Timestamp;
 
 use super::entry::Entry;
-use super::ledger::Fate;
+use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::{Malformed, Reader, put_text, put_u32, put_u64};
 use crate::envelope::{Address, Body, Envelope, Notify, Recipient, Ret, ReversePath, Submitter};
 use crate::queue_id::QueueId;
-
-/// The ends of some recipients, by index.
-pub(super) type Fates = Vec<(u32, Fate)>;
 
 /// What a message does to another one in the moment it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,19 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::salvage::Range;
 use crate::queue_id::QueueId;
 
 /// The highest number of a segment that a start goes on from. It leaves as many for what one run writes as came
 /// before; no spool comes near it.
 pub(super) const HIGHEST_SEGMENT: u32 = u32::MAX / 2;
+
+/// Octets `start..end` of a segment that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DamagedRange {
+    pub segment: u32,
+    pub start: u32,
+    pub end: u32,
+}
 
 /// The paths of one spool.
 #[derive(Clone, Debug)]
@@ -54,8 +61,8 @@ impl Places {
     }
 
     /// Where the damaged octets of a segment are kept that have this checksum.
-    pub fn damaged_range(&self, range: Range, sum: u32) -> PathBuf {
-        let Range { segment, start, end } = range;
+    pub fn damaged_range(&self, range: DamagedRange, sum: u32) -> PathBuf {
+        let DamagedRange { segment, start, end } = range;
         self.corrupt.join(format!("{segment:08X}-{start:08X}-{end:08X}-{sum:08X}"))
     }
 }

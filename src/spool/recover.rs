@@ -32,16 +32,15 @@ use std::sync::Arc;
 use super::change::Change;
 use super::entry::{Entry, OpenError};
 use super::format::{FIRST_RECORD, Header, HeaderFault, Kind, Previous, SpoolId};
-use super::fs::{File, Fs};
+use super::fs::{File, Fs, unlink_if_there};
 use super::identify::{held_a_record, identify};
 use super::index::{Index, Place};
 use super::marks::Mark;
 use super::payload::Meta;
-use super::place::{HIGHEST_SEGMENT, Places, large_id, segment_sequence};
-use super::salvage::{self, Range};
+use super::place::{DamagedRange, HIGHEST_SEGMENT, Places, large_id, segment_sequence};
+use super::salvage;
 use super::scan::{Found, Scanner, read_header};
 use super::space::SMALLEST;
-use super::stock::unlink;
 use crate::queue_id::QueueId;
 
 /// What the log says.
@@ -50,7 +49,7 @@ pub(super) struct Survey {
     /// `None` in a new spool.
     pub spool: Option<SpoolId>,
     pub index: Index,
-    pub damage: Vec<Range>,
+    pub damage: Vec<DamagedRange>,
     pub torn: u64,
     pub relay_clock: u32,
     pub high_water: u64,
@@ -166,7 +165,7 @@ struct Reading {
     sequence: u32,
     bound: Option<Previous>,
     /// Ranges without a record.
-    gaps: Vec<Range>,
+    gaps: Vec<DamagedRange>,
     /// Everything before this offset was synced.
     proven: u32,
     /// Where the last record that counts ends.
@@ -225,7 +224,7 @@ impl Survey {
                 self.leftovers.push(sequence);
                 return Ok(());
             }
-            None => self.damage.push(Range { segment: sequence, start: 0, end: FIRST_RECORD }),
+            None => self.damage.push(DamagedRange { segment: sequence, start: 0, end: FIRST_RECORD }),
             Some(header) => {
                 self.high_water = self.high_water.max(header.high_water.raw());
                 self.relay_clock = self.relay_clock.max(header.relay_clock);
@@ -250,7 +249,7 @@ impl Survey {
         reading.used = offset + head.record_length();
         let stated_end = reading.bound.map_or(u32::MAX, |bound| bound.end);
         let gap = gap.filter(|start| *start < stated_end);
-        reading.gaps.extend(gap.map(|start| Range { segment, start, end: offset.min(stated_end) }));
+        reading.gaps.extend(gap.map(|start| DamagedRange { segment, start, end: offset.min(stated_end) }));
         let void = offset >= stated_end;
         if void && !head.kind.is_hint() {
             return;
@@ -266,7 +265,9 @@ impl Survey {
         match Change::decode(head.kind, payload) {
             Ok((change, meta)) => self.replay(head.id, place, &change, meta),
             // Whole, but not in our language: no version wrote this.
-            Err(_) => self.damage.push(Range { segment, start: offset, end: offset + head.record_length() }),
+            Err(_) => {
+                self.damage.push(DamagedRange { segment, start: offset, end: offset + head.record_length() })
+            }
         }
     }
 
@@ -277,7 +278,7 @@ impl Survey {
 
     fn end_of_segment(&mut self, reading: &Reading, scanner: &Scanner<'_>) {
         let segment = reading.sequence;
-        let (damaged, torn): (Vec<Range>, Vec<Range>) =
+        let (damaged, torn): (Vec<DamagedRange>, Vec<DamagedRange>) =
             reading.gaps.iter().partition(|gap| gap.start < reading.proven);
         let torn_before = self.torn;
         self.torn += torn.len() as u64;
@@ -286,10 +287,10 @@ impl Survey {
         let tail = scanner.tail();
         let octets = self.figures.last().map_or(0, |figure| figure.octets);
         if tail < reading.proven {
-            self.damage.push(Range { segment, start: tail, end: reading.proven });
+            self.damage.push(DamagedRange { segment, start: tail, end: reading.proven });
         } else if scanner.tail_is_cut_off() && reading.bound.is_none() && !may_have_grown(tail, octets) {
             let end = u32::try_from(octets).unwrap_or(u32::MAX).max(tail);
-            self.damage.push(Range { segment, start: tail, end });
+            self.damage.push(DamagedRange { segment, start: tail, end });
             self.clean = false;
         } else if scanner.tail_is_torn() && reading.bound.is_none() {
             self.torn += 1;
@@ -348,7 +349,7 @@ pub(super) fn tidy(fs: &dyn Fs, places: &Places, survey: &mut Survey) -> Result<
 }
 
 fn keep_damage(fs: &dyn Fs, places: &Places, survey: &Survey) -> Vec<String> {
-    let report = |range: &Range| match salvage::keep(fs, places, *range) {
+    let report = |range: &DamagedRange| match salvage::keep(fs, places, *range) {
         Ok(copy) => copy.is_new.then(|| salvage::describe(*range, &copy)),
         Err(e) => Some(format!(
             "segment {:08X} is damaged from octet {} to {}; those octets could not be copied: {e}",
@@ -375,7 +376,7 @@ fn remove_leftovers(
         ));
     }
     for sequence in &survey.leftovers {
-        unlink(fs, &places.segment(*sequence))?;
+        unlink_if_there(fs, &places.segment(*sequence))?;
     }
     // A leftover's name will be used again, a lost segment's is in corrupt/: neither may come back.
     fs.sync_dir(&places.log)
@@ -395,7 +396,7 @@ fn sort_out_large(
         }
         let path = places.large(id);
         if survey.is_whole() {
-            unlink(fs, &path)?;
+            unlink_if_there(fs, &path)?;
         } else {
             let to = places.corrupt.join(&name);
             fs.rename(&path, &to)?;

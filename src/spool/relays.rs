@@ -11,9 +11,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::fs::{Fs, read_full_at, write_all_at};
+use super::fs::{Fs, read_full_at, unlink_if_there, write_all_at};
 use super::place::Places;
-use super::stock::unlink;
 use crate::log;
 
 /// More names than this are no work of ours.
@@ -67,7 +66,7 @@ fn read(fs: &dyn Fs, path: &Path) -> io::Result<BTreeSet<String>> {
 
 fn write(fs: &dyn Fs, places: &Places, names: &BTreeSet<String>) -> io::Result<()> {
     let part = places.relays.with_extension("part");
-    unlink(fs, &part)?;
+    unlink_if_there(fs, &part)?;
     let file = fs.create(&part)?;
     let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
     write_all_at(&*file, text.as_bytes(), 0)?;

@@ -8,12 +8,14 @@
 //! Not here: refusing (`writer.rs`), content that is not whole yet (`unfinished.rs`).
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::entry::CommitError;
-use super::shared::Shared;
+use super::entry::{CommitError, Options};
+use super::fs::Fs;
 use super::space::ROOM_IS_KNOWN_FOR;
+use super::unfinished::Unfinished;
 use crate::log;
 
 /// Why no message is taken.
@@ -49,27 +51,43 @@ impl fmt::Display for Mib {
     }
 }
 
-/// What is known of the room.
-#[derive(Default)]
-pub(super) struct Room {
+/// Knows whether there is room for mail, and reports when that changes.
+pub(super) struct MailRoom {
+    fs: Arc<dyn Fs>,
+    /// The directory of the spool.
+    root: PathBuf,
+    min_free_space: u64,
+    max_messages: u64,
+    /// Octets that were free when the disk was asked last, and when that was.
     free: Mutex<Option<(Instant, u64)>>,
     shortage: Mutex<Option<Shortage>>,
 }
 
-impl Shared {
-    /// See [`super::Spool::check_room`].
-    pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
-        if self.is_astray() {
-            return Err(CommitError::Astray);
+impl MailRoom {
+    /// Room for mail in the spool at `root`, as far as `options` allow.
+    pub fn new(fs: Arc<dyn Fs>, root: PathBuf, options: &Options) -> Self {
+        let &Options { min_free_space, max_messages, .. } = options;
+        MailRoom {
+            fs,
+            root,
+            min_free_space,
+            max_messages,
+            free: Mutex::default(),
+            shortage: Mutex::default(),
         }
+    }
+
+    /// Whether a message of `size` octets may come in, while `messages` are on the spool. If the disk has too little
+    /// room, idle content in `unfinished` gives way, for the next message.
+    pub fn check(&self, size: u64, messages: u64, unfinished: &Unfinished) -> Result<(), CommitError> {
         let free = self.free_space()?;
-        let needed = self.options.min_free_space.saturating_add(size);
+        let needed = self.min_free_space.saturating_add(size);
         let missing = needed.saturating_sub(free);
         if missing > 0 {
             // For the next one: what is given up is free a moment later.
-            self.unfinished.give_up_idle(missing, Instant::now());
+            unfinished.give_up_idle(missing, Instant::now());
         }
-        self.look_for_room();
+        self.look(messages);
         // Whether there is a segment now, the writer finds out.
         let is_short = self.shortage().is_some_and(|found| !matches!(found, Shortage::Segment { .. }));
         if missing > 0 || is_short { Err(CommitError::Full) } else { Ok(()) }
@@ -77,16 +95,16 @@ impl Shared {
 
     /// Why no message is taken, while there is no room.
     pub fn shortage(&self) -> Option<Shortage> {
-        *held(&self.room.shortage)
+        *held(&self.shortage)
     }
 
-    /// Begins or ends an episode, by what the disk and the index say.
-    pub fn look_for_room(&self) {
+    /// Begins or ends an episode without room, by what the disk says and by the number of `messages` on the spool.
+    pub fn look(&self, messages: u64) {
         let Ok(free) = self.free_space() else { return };
-        let (needed, most) = (self.options.min_free_space, self.options.max_messages);
+        let (needed, most) = (self.min_free_space, self.max_messages);
         let found = if free < needed {
             Some(Shortage::Disk { free, needed })
-        } else if self.index().len() >= most {
+        } else if messages >= most {
             Some(Shortage::Messages { most })
         } else {
             self.shortage().filter(|known| matches!(known, Shortage::Segment { .. }))
@@ -94,14 +112,13 @@ impl Shared {
         self.note_shortage(found);
     }
 
-    /// Mail was refused for want of a segment.
-    pub fn note_no_segment(&self) {
-        let octets = self.stock.made().size;
+    /// Notes that mail was refused for want of a segment of so many octets.
+    pub fn note_no_segment(&self, octets: u64) {
         let shortage = self.shortage().unwrap_or(Shortage::Segment { octets });
         self.note_shortage(Some(shortage));
     }
 
-    /// There is a segment for mail, or room for one.
+    /// Notes that there is a segment for mail, or room for one.
     pub fn note_segment(&self) {
         if matches!(self.shortage(), Some(Shortage::Segment { .. })) {
             self.note_shortage(None);
@@ -109,23 +126,23 @@ impl Shared {
     }
 
     fn note_shortage(&self, found: Option<Shortage>) {
-        let before = std::mem::replace(&mut *held(&self.room.shortage), found);
+        let before = std::mem::replace(&mut *held(&self.shortage), found);
         match (before, found) {
-            (None, Some(shortage)) => log::spool_full(self.places.root(), &shortage),
-            (Some(_), None) => log::spool_has_room(self.places.root()),
+            (None, Some(shortage)) => log::spool_full(&self.root, &shortage),
+            (Some(_), None) => log::spool_has_room(&self.root),
             _ => {}
         }
     }
 
-    /// Octets that are free, as of the last second.
+    /// Octets that are free on the disk, as of the last second.
     pub fn free_space(&self) -> Result<u64, CommitError> {
-        let mut known = held(&self.room.free);
+        let mut known = held(&self.free);
         if let Some((seen, free)) = *known
             && seen.elapsed() < ROOM_IS_KNOWN_FOR
         {
             return Ok(free);
         }
-        let free = self.fs.free_space(self.places.root()).map_err(|e| CommitError::from(e.kind()))?;
+        let free = self.fs.free_space(&self.root).map_err(|e| CommitError::from(e.kind()))?;
         *known = Some((Instant::now(), free));
         Ok(free)
     }

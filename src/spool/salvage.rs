@@ -8,20 +8,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::fs::{File, Fs, write_all_at};
-use super::place::Places;
+use super::fs::{File, Fs, unlink_if_there, write_all_at};
+use super::place::{DamagedRange, Places};
 use super::scan::read_tolerantly;
-use super::stock::unlink;
 
 const CHUNK: usize = 1 << 20;
-
-/// Octets `start..end` of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub segment: u32,
-    pub start: u32,
-    pub end: u32,
-}
 
 /// Where a copy is.
 pub(super) struct Copy {
@@ -31,13 +22,13 @@ pub(super) struct Copy {
 }
 
 /// Copies a range, if that was not done before.
-pub(super) fn keep(fs: &dyn Fs, places: &Places, range: Range) -> io::Result<Copy> {
+pub(super) fn keep(fs: &dyn Fs, places: &Places, range: DamagedRange) -> io::Result<Copy> {
     let segment = fs.open(&places.segment(range.segment))?;
     let path = path_of(places, range, &*segment)?;
     let is_new = !fs.list(&places.corrupt)?.iter().any(|known| Some(known.as_os_str()) == path.file_name());
     if is_new {
         let part = path.with_extension("part");
-        unlink(fs, &part)?;
+        unlink_if_there(fs, &part)?;
         copy_range(fs, &*segment, &part, range)?;
         fs.rename(&part, &path)?;
         fs.sync_dir(&places.corrupt)?;
@@ -50,14 +41,14 @@ pub(super) fn put_aside(fs: &dyn Fs, places: &Places, segment: u32) -> io::Resul
     let from = places.segment(segment);
     let file = fs.open(&from)?;
     let end = u32::try_from(file.length()?).unwrap_or(u32::MAX);
-    let to = path_of(places, Range { segment, start: 0, end }, &*file)?;
+    let to = path_of(places, DamagedRange { segment, start: 0, end }, &*file)?;
     fs.rename(&from, &to)?;
     fs.sync_dir(&places.corrupt)?;
     Ok(to)
 }
 
 /// What the log says of it.
-pub(super) fn describe(range: Range, copy: &Copy) -> String {
+pub(super) fn describe(range: DamagedRange, copy: &Copy) -> String {
     format!(
         "segment {:08X} is damaged from octet {} to {}; those octets are kept in {}",
         range.segment,
@@ -67,7 +58,7 @@ pub(super) fn describe(range: Range, copy: &Copy) -> String {
     )
 }
 
-fn path_of(places: &Places, range: Range, segment: &dyn File) -> io::Result<PathBuf> {
+fn path_of(places: &Places, range: DamagedRange, segment: &dyn File) -> io::Result<PathBuf> {
     let mut sum = 0;
     in_chunks(segment, range, |chunk, _| {
         sum = crc32c::crc32c_append(sum, chunk);
@@ -76,7 +67,7 @@ fn path_of(places: &Places, range: Range, segment: &dyn File) -> io::Result<Path
     Ok(places.damaged_range(range, sum))
 }
 
-fn copy_range(fs: &dyn Fs, segment: &dyn File, to: &Path, range: Range) -> io::Result<()> {
+fn copy_range(fs: &dyn Fs, segment: &dyn File, to: &Path, range: DamagedRange) -> io::Result<()> {
     let to = fs.create(to)?;
     in_chunks(segment, range, |chunk, at| write_all_at(&*to, chunk, at))?;
     to.sync_data()
@@ -85,7 +76,7 @@ fn copy_range(fs: &dyn Fs, segment: &dyn File, to: &Path, range: Range) -> io::R
 /// Gives `take` the octets of a range, and how far into the range they stand.
 fn in_chunks(
     segment: &dyn File,
-    range: Range,
+    range: DamagedRange,
     mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];

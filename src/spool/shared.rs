@@ -14,7 +14,7 @@ use super::fs::{File, Fs};
 use super::index::Index;
 use super::place::Places;
 use super::relays::Relays;
-use super::room::Room;
+use super::room::MailRoom;
 use super::space::size_of_next;
 use super::stock::Stock;
 use super::unfinished::Unfinished;
@@ -38,8 +38,7 @@ pub(super) struct Shared {
     /// Every draft has a clone.
     pub draft_token: Arc<()>,
     index: Mutex<Index>,
-    /// See `room.rs`.
-    pub room: Room,
+    pub room: MailRoom,
     pub unfinished: Arc<Unfinished>,
     /// Octets of content in the memory of all drafts.
     pub draft_memory: AtomicU64,
@@ -68,6 +67,7 @@ impl Shared {
         let relays = Relays::read(&*fs, &places);
         let (size, largest) = (size_of_next(index.live_octets(), 0, options.sizes()), options.segment_size);
         let stock = Stock::new(Arc::clone(&fs), places.clone(), largest, next_segment, size);
+        let room = MailRoom::new(Arc::clone(&fs), places.root().into(), &options);
         Shared {
             fs,
             places,
@@ -79,7 +79,7 @@ impl Shared {
             stock,
             draft_token: Arc::new(()),
             index: Mutex::new(index),
-            room: Room::default(),
+            room,
             unfinished: Arc::default(),
             draft_memory: AtomicU64::new(0),
             files: Mutex::new(VecDeque::new()),

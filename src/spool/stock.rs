@@ -27,12 +27,11 @@
 //! Not here: a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::entry::CommitError;
-use super::fs::Fs;
+use super::fs::{Fs, unlink_if_there};
 use super::place::Places;
 use super::segment::Ready;
 use super::space::{Made, Next, ROOM_IS_KNOWN_FOR, Size};
@@ -293,7 +292,7 @@ impl Stock {
             Task::LetGo(discarded @ Discarded::Large(id)) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
                 // message names it.
-                unlink(&*self.fs, &self.places.large(id))?;
+                unlink_if_there(&*self.fs, &self.places.large(id))?;
                 self.shelf().disposal.is_gone(discarded);
             }
         }
@@ -344,14 +343,6 @@ fn copy_of(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
         None => error.kind().into(),
-    }
-}
-
-/// As [`Fs::unlink`]; what is gone already is fine.
-pub(super) fn unlink(fs: &dyn Fs, path: &Path) -> io::Result<()> {
-    match fs.unlink(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
     }
 }
 

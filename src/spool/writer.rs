@@ -374,7 +374,7 @@ impl Writer {
         }
         for (request, _) in batch.requests.drain(..) {
             if request.claim() == Claim::Mail {
-                self.shared.note_segment();
+                self.shared.room.note_segment();
             }
             // The queue may be gone already, on the way down.
             request.entry.into_iter().for_each(|entry| drop(self.arrivals.send(entry)));
@@ -404,7 +404,7 @@ impl Writer {
     /// Has a full disk told, once.
     fn note_refusal(&self, request: &Request, error: CommitError) {
         if error == CommitError::Full && request.claim() == Claim::Mail {
-            self.shared.note_no_segment();
+            self.shared.room.note_no_segment(self.shared.stock.made().size);
         }
     }
 

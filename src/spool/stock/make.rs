@@ -11,10 +11,10 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use super::Stock;
 use super::supply::Piece;
-use super::{Stock, unlink};
 use crate::spool::entry::CommitError;
-use crate::spool::fs::{File, write_all_at};
+use crate::spool::fs::{File, unlink_if_there, write_all_at};
 use crate::spool::presence::leads_to;
 use crate::spool::segment::{Ready, ZEROS};
 use crate::spool::space::{self, Size};
@@ -28,7 +28,7 @@ impl Stock {
             Some(file) => Arc::clone(file),
             None => {
                 // Left there by a rename or an attempt whose directory sync failed; nobody was given it.
-                unlink(&*self.fs, &path)?;
+                unlink_if_there(&*self.fs, &path)?;
                 self.fs.create(&path)?
             }
         };

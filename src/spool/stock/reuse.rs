@@ -17,8 +17,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Stock, unlink};
-use crate::spool::fs::File;
+use super::Stock;
+use crate::spool::fs::{File, unlink_if_there};
 use crate::spool::segment::Ready;
 use crate::spool::space::{self, SMALLEST};
 
@@ -33,7 +33,7 @@ impl Stock {
                 self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })
             }
             None => {
-                unlink(&*self.fs, &old)?;
+                unlink_if_there(&*self.fs, &old)?;
                 self.fs.sync_dir(&self.places.log)
             }
         }
@@ -74,7 +74,7 @@ impl Stock {
             }
             None => {
                 let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
-                unlink(&*self.fs, &old)?;
+                unlink_if_there(&*self.fs, &old)?;
                 self.fs.sync_dir(&self.places.log)?;
                 self.claim(length);
             }

@@ -30,10 +30,10 @@ impl Writer {
     /// Looks whether everything is where it was, and whether there is room.
     pub(super) fn look(&mut self) {
         self.look_for_removal();
-        self.shared.look_for_room();
+        self.shared.room.look(self.shared.index().len());
         let next = self.shared.stock.made();
         if next.is_ready() || self.shared.stock.has_room(next.rest()) {
-            self.shared.note_segment();
+            self.shared.room.note_segment();
         }
     }
 
