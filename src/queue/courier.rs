@@ -223,10 +223,12 @@ impl Work for Courier {
     }
 
     async fn before_dot(&mut self, id: QueueId) -> Result<(), Unmarked> {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            self.desk.tell_hidden_duplicate(attempt).await;
+        }
         let marked = self.desk.spool.mark_in_flight(id).await;
         if let Some(attempt) = self.attempts.get_mut(&id).filter(|_| marked.is_ok()) {
             attempt.progress = Progress::PastContent;
-            self.desk.tell_hidden_duplicate(attempt);
         }
         marked.map_err(|error| {
             self.desk.queue.tell(Event::Unmarked { id, why: error });

@@ -9,7 +9,7 @@ use super::reducer::{Disposition, Event};
 use super::{Queue, Settings};
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::spool::{Mark, Spool};
+use crate::spool::{Flight, Mark, Spool};
 
 /// What couriers and settlements of one generation of settings share.
 pub(super) struct Desk {
@@ -30,14 +30,16 @@ impl Desk {
         self.queue.tell(Event::Became { id, disposition });
     }
 
-    /// Says in the log that the run before may have sent this message, where nobody has said so. Called at the latest
-    /// moment that is safe: before a second final dot, and before a record that ends the mark on the spool.
-    pub(super) fn tell_hidden_duplicate(&self, attempt: &mut Attempt) {
+    /// Says in the log that the run before may have sent this message, where nobody has said so, and on the spool that
+    /// it was said. Called at the latest moment that is safe: before a second final dot, and before a record that ends
+    /// the mark on the spool.
+    pub(super) async fn tell_hidden_duplicate(&self, attempt: &mut Attempt) {
         let Attempt { id, member, .. } = attempt;
         if member.marks.hides_duplicate() {
             log::possible_duplicate(*id, "an earlier attempt was past its content when nullmta ended");
             member.marks.set(Mark::Told, true);
             self.queue.tell(Event::DuplicateTold(*id));
+            self.spool.end_flight(*id, Flight::Told).await;
         }
     }
 }

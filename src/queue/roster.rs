@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::lanes::{Lane, Lanes};
 use crate::queue_id::QueueId;
-use crate::spool::{Entry, EntryState, Mark, Marks};
+use crate::spool::{Entry, EntryState, Marks};
 
 /// What a live message is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +152,8 @@ impl Roster {
             ready_since: to_hundredths(now),
             marks: entry.marks,
             losses: 0,
-            // The relay may have it already: an attempt was past its content when its outcome was lost.
-            copies: u8::from(entry.marks.has(Mark::InFlight)),
+            // Of an earlier run it is only known whether there are any.
+            copies: u8::from(entry.marks.may_have_arrived()),
         };
         if self.members.insert(entry.id, member).is_some() {
             return;

@@ -19,6 +19,9 @@
 //! | without a reply to the dot, or without a report | at once | told |
 //! | with the process, at any moment behind the mark | by the next run: when the dot is written again, or before a record that ends the mark and leaves a recipient open | as the new attempt has it |
 //!
+//! That the relay may have a copy stays known to the message's end, over deferrals and restarts: what "told" has said of it
+//! is not taken back by the records of later attempts, and every DSN says it.
+//!
 //! The last row is the one where the line may be wrong: the mark is written just before the dot, so that the process may
 //! have ended before the dot was written, or behind a reply that refused the message. No line is missing.
 //!
@@ -113,7 +116,7 @@ impl Settlement {
     /// Takes step after step. Ends with the fault, or with the process: the in-flight mark then says "possible
     /// duplicate". Until then the owner gives out nothing: what cannot be recorded must not be sent.
     async fn record(&mut self) -> Disposition {
-        let mut step = Step::first(self);
+        let mut step = Step::first(self).await;
         let mut pauses = Pauses::default();
         let mut is_unrecorded = false;
         loop {
@@ -156,7 +159,7 @@ pub(super) async fn record_part(
     attempt: &mut Attempt,
     report: Report,
 ) -> Result<(), CommitError> {
-    desk.tell_hidden_duplicate(attempt);
+    desk.tell_hidden_duplicate(attempt).await;
     let mut said = Said::of(desk, attempt, report, Ruling::AsSaid);
     attempt.progress = Progress::BeforeDot;
     for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {

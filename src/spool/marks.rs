@@ -7,7 +7,8 @@
 //!
 //! An attempt is *in flight* from just before its final dot until what it came to is recorded ([`Flight`]). The relay may
 //! have that copy; whoever sends the message again says so in the log, once for each copy, and the mark [`Mark::Told`]
-//! keeps later starts from saying it again.
+//! keeps later starts from saying it again. That there may be a copy is true of the message to its end, whatever is
+//! recorded of later attempts ([`Mark::MayHaveArrived`]): whoever says that the message failed says that, too.
 //!
 //! Not here: which record sets which mark (`index.rs`).
 
@@ -36,6 +37,8 @@ pub enum Mark {
     Large = 8,
     /// The log has said that the attempt in flight may have left a copy with the relay.
     Told = 64,
+    /// Some attempt may have left a copy with the relay, as the log has said then.
+    MayHaveArrived = 128,
 }
 
 /// How an attempt stands that has written all of its content.
@@ -79,11 +82,17 @@ impl Marks {
     pub fn set_flight(&mut self, flight: Flight) {
         self.set(Mark::InFlight, flight != Flight::Over);
         self.set(Mark::Told, flight == Flight::Told);
+        *self = self.and(Mark::MayHaveArrived, flight == Flight::Told);
     }
 
     /// Whether the relay may have the message already, and the log has not said so.
     pub fn hides_duplicate(self) -> bool {
         self.has(Mark::InFlight) && !self.has(Mark::Told)
+    }
+
+    /// Whether the relay may have the message already.
+    pub fn may_have_arrived(self) -> bool {
+        self.has(Mark::InFlight) || self.has(Mark::MayHaveArrived)
     }
 
     /// Whether the message is to be delivered.
@@ -118,10 +127,15 @@ impl From<EntryState> for Marks {
 pub(super) mod tests {
     use super::*;
 
+    /// Every mark.
+    pub const MARKS: [Mark; 6] =
+        [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told, Mark::MayHaveArrived];
+
     /// Every set of marks that there can be.
     pub fn all() -> impl Iterator<Item = Marks> {
         let states = [EntryState::Active, EntryState::Held, EntryState::Dead];
-        let bits = (0..16).flat_map(|bits| [bits, bits | Mark::Told as u8]);
+        let arrived = Mark::MayHaveArrived as u8;
+        let bits = (0..16).flat_map(move |bits| [bits, bits | arrived, bits | arrived | Mark::Told as u8]);
         states
             .into_iter()
             .flat_map(move |state| bits.clone().map(move |bits| Marks(bits | Marks::from(state).0)))
@@ -130,7 +144,7 @@ pub(super) mod tests {
     #[test]
     fn marks_and_state_do_not_touch_each_other() {
         for before in all() {
-            for mark in [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told] {
+            for mark in MARKS {
                 for on in [true, false] {
                     let mut marks = before;
                     marks.set(mark, on);
@@ -142,7 +156,23 @@ pub(super) mod tests {
             for state in [EntryState::Active, EntryState::Held, EntryState::Dead] {
                 let mut marks = before;
                 marks.set_state(state);
-                assert_eq!((marks.state(), marks.0 & 79), (state, before.0 & 79));
+                let others = !(HELD | DEAD);
+                assert_eq!((marks.state(), marks.0 & others), (state, before.0 & others));
+            }
+        }
+    }
+
+    /// A deferral behind a copy ended the mark, and after a restart the bounce said nothing of the copy.
+    #[test]
+    fn that_it_may_have_arrived_outlives_every_later_attempt() {
+        let flights = [Flight::Begun, Flight::Told, Flight::Over];
+        for before in all() {
+            for flight in flights {
+                let mut marks = before;
+                marks.set_flight(flight);
+                let expected = before.has(Mark::MayHaveArrived) || flight == Flight::Told;
+                assert_eq!(marks.has(Mark::MayHaveArrived), expected, "{before:?} {flight:?}");
+                assert_eq!(marks.may_have_arrived(), expected || flight == Flight::Begun);
             }
         }
     }

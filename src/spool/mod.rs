@@ -41,7 +41,7 @@
 //! | M1 | draft | nothing, or D7 | commit; or dropped | it is gone; nobody was told otherwise |
 //! | M2 | queued for the writer | as M1 | batch written and synced; or refused | gone, or there whole |
 //! | M3 | committed: at the instant the sync returns | Message record | outcomes, removal | it is there |
-//! | M4 | in flight | InFlight, written, not synced | outcome or deferral, or InFlight again, which says how it ended | there; marked after kill -9: the next attempt may be a duplicate |
+//! | M4 | in flight | InFlight, written, not synced | outcome or deferral, or InFlight again, which says how it ended | there; marked after kill -9: the next attempt may be a duplicate; that there may be a copy stays known to the end |
 //! | M5 | deferred | Note, written, not synced | next attempt | there; what its recipients were told may be missing |
 //! | M6 | partly closed | Outcome, synced | more outcomes | there, with those recipients closed; one not synced yet is tried again |
 //! | M7 | closed by its bounce | the DSN's Message record closes it | removal | both the DSN and the closing, or neither |

@@ -14,9 +14,9 @@
 //!            alone is NEVER), address text, original text, ORCPT text
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
 //! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
-//!            32: the log has said "possible duplicate"), fates as in Outcome, the payload of the Note (4: a text;
-//!            8: length (4) and octets), then that of the Message as it was; where there is a note, the message was
-//!            deferred, whether 16 is set or not
+//!            32: the log has said "possible duplicate" of the attempt in flight, 64: of any attempt), fates as in
+//!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it
+//!            was; where there is a note, the message was deferred, whether 16 is set or not; 32 implies 64
 //! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
 //! State      1 octet: 0 active, 1 held, 2 dead
 //! Note       see `replies.rs`
@@ -290,9 +290,16 @@ fn unpack(octet: u8) -> [bool; 8] {
 /// All of a Moved payload but the Message payload.
 pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
     let marks = moved.marks;
-    let [in_flight, warned, deferred, told] =
-        [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Told].map(|mark| marks.has(mark));
-    let flags = [in_flight, warned, false, moved.note.is_some(), deferred, told];
+    let has = |mark| marks.has(mark);
+    let flags = [
+        has(Mark::InFlight),
+        has(Mark::Warned),
+        false,
+        moved.note.is_some(),
+        has(Mark::Deferred),
+        has(Mark::Told),
+        has(Mark::MayHaveArrived),
+    ];
     let mut out = vec![encode_state(marks.state()), pack(flags)];
     out.extend_from_slice(&encode_fates(&moved.fates));
     if let Some(note) = moved.note {
@@ -307,7 +314,8 @@ pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
 pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
     let mut reader = Reader::new(payload);
     let state = state_from(reader.u8()?)?;
-    let [in_flight, warned, has_first_note, has_note, deferred, told, ..] = unpack(reader.u8()?);
+    let [in_flight, warned, has_first_note, has_note, deferred, told, may_have_arrived, _] =
+        unpack(reader.u8()?);
     let fates = read_fates(&mut reader)?;
     let note = match has_note {
         true => {
@@ -320,7 +328,8 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
         .and(Mark::InFlight, in_flight)
         .and(Mark::Warned, warned)
         .and(Mark::Deferred, deferred || note.is_some())
-        .and(Mark::Told, told);
+        .and(Mark::Told, told)
+        .and(Mark::MayHaveArrived, may_have_arrived || told);
     Ok(Moved { marks, fates, note, message: reader.rest() })
 }
 

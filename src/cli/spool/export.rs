@@ -20,7 +20,7 @@ use super::{SpoolLocation, open_failure};
 use crate::admin::protocol::MessageState;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
 use crate::spool::inspect::Inspection;
-use crate::spool::{Content, Entry, Fate, Mark, Stored};
+use crate::spool::{Content, Entry, Fate, Stored};
 
 /// Write every message to a directory.
 #[derive(Args)]
@@ -198,7 +198,7 @@ impl EnvelopeJson {
             },
             smtputf8: envelope.smtputf8,
             size: stored.content_len,
-            possible_duplicate: entry.marks.has(Mark::InFlight),
+            possible_duplicate: entry.marks.may_have_arrived(),
         }
     }
 }

@@ -52,12 +52,12 @@ pub(super) enum Advance {
 
 impl Step {
     /// The first step for this report; what it says is in the ledger from now on.
-    pub(super) fn first(settlement: &mut Settlement) -> Step {
+    pub(super) async fn first(settlement: &mut Settlement) -> Step {
         let Settlement { attempt, said, .. } = settlement;
         let sent = said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
         sent.for_each(|finding| attempt.ledger.sent(finding.report.index));
         if settlement.leaves_open() {
-            settlement.desk.tell_hidden_duplicate(&mut settlement.attempt);
+            settlement.desk.tell_hidden_duplicate(&mut settlement.attempt).await;
         }
         let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
         if settlement.has(Outcome::Sent) && fails { Step::RecordSent } else { Step::ReportSuccess }

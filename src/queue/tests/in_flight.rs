@@ -107,6 +107,51 @@ fn each_copy_has_its_line() {
     }
 }
 
+/// What was lost: a copy that the relay may have was forgotten with the next deferral, or by the run after it, and the
+/// bounce said that the message had not been delivered.
+#[test]
+fn a_bounce_says_that_it_may_have_arrived_whatever_came_in_between() {
+    let busy = || Does::SaysAtRcpt(vec!["450 4.2.1 busy"]);
+    let busy_at_dot = || Does::Says(vec!["450 4.2.1 busy"]);
+    let closes = || Does::Breaks(Phase::Dot, Cause::Closed);
+    let table: Vec<(&str, Vec<Does>, bool)> = vec![
+        ("killed behind the mark", vec![is_silent()], true),
+        ("then deferred before its dot", vec![is_silent(), busy()], true),
+        ("then deferred at its dot", vec![is_silent(), busy_at_dot()], true),
+        ("then deferred by many runs", vec![is_silent(), busy(), busy_at_dot(), busy()], true),
+        ("lost", vec![closes()], true),
+        ("lost, then deferred", vec![closes(), busy()], true),
+        ("lost, then deferred at its dot and left", vec![closes(), busy_at_dot(), Does::Leaves], true),
+        ("lost, then answered with 421, then deferred", vec![closes(), leaves_at_dot(), busy()], true),
+        ("without a report, then deferred", vec![Does::Panics, busy()], true),
+        ("never in flight", vec![Does::Leaves, busy()], false),
+        ("answered with 421, then deferred", vec![leaves_at_dot(), busy()], false),
+        ("deferred at its dot", vec![busy_at_dot(), busy_at_dot()], false),
+    ];
+    for (what, runs, expected) in table {
+        let mut story = Story::new();
+        let first = runs[0].clone();
+        story.relay.always(first.clone());
+        let id = story.run(async |bench| {
+            let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+            until_met(bench, id, &first, (0, 0)).await;
+            id
+        });
+        for does in &runs[1..] {
+            let before = (story.relay.connections(), story.relay.dots(id).0);
+            story.relay.always(does.clone());
+            story.run(async |bench| until_met(bench, id, does, before).await);
+        }
+        story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
+        story.run(settle);
+        let bounce = story.relay.seen().into_iter().find(|seen| seen.from.is_empty()).expect("it bounced");
+        let words: Vec<&str> = bounce.content.split_whitespace().collect();
+        let says = words.join(" ").contains("it may have been delivered all the same");
+        assert_eq!(says, expected, "{what}: {}", bounce.content);
+    }
+}
+
 /// A relay that refuses the second copy has got none, and nobody is asked again.
 #[test]
 fn what_is_refused_before_its_second_dot_is_no_duplicate() {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::spool::EntryState;
+use crate::spool::marks::tests::MARKS;
 
 fn id(raw: u64) -> QueueId {
     QueueId::from_raw(raw)
@@ -112,6 +113,20 @@ fn a_flight_ends_with_what_is_recorded_of_it() {
 }
 
 #[test]
+fn that_a_copy_was_told_of_is_known_whatever_is_recorded_behind_it() {
+    let [begun, told, over] = [Flight::Begun, Flight::Told, Flight::Over].map(Change::InFlight);
+    let close = Change::Close(vec![(0, Fate::Sent)]);
+    let later = [&begun, &over, &Change::Note, &close, &Change::State(EntryState::Held)];
+    for (first, expected) in [(&told, true), (&over, false), (&Change::Note, false), (&close, false)] {
+        let mut index = three();
+        for change in [&begun, first].into_iter().chain(later) {
+            index.apply(id(1), at(3), change);
+        }
+        assert_eq!(index.slot(id(1)).unwrap().marks.has(Mark::MayHaveArrived), expected, "{first:?}");
+    }
+}
+
+#[test]
 fn a_dsn_changes_its_original_in_the_same_step() {
     let mut index = three();
     index.apply(id(8), at(3), &arrive(Effect::Closes { of: id(1), recipients: vec![2] }));
@@ -124,8 +139,7 @@ fn a_dsn_changes_its_original_in_the_same_step() {
 fn a_move_carries_all_and_frees_the_old_place() {
     let mut index = three();
     index.apply(id(1), at(1), &Change::Note);
-    let all = [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told];
-    let marks = all.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
+    let marks = MARKS.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
     let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
     index.apply(id(1), at(3), &Change::Move(Box::new(carried)));
     let slot = index.slot(id(1)).unwrap();

@@ -114,6 +114,16 @@ fn a_moved_record_of_version_1_is_understood() {
     );
 }
 
+/// A record that was moved before the last flag was written tells by the one before it that the relay may have a copy.
+#[test]
+fn a_moved_record_without_the_flag_for_earlier_copies_is_understood() {
+    let marks = |flags| decode_moved(&[0, flags, 0, 0, 0, 0]).unwrap().marks;
+    let told = Marks::default().and(Mark::InFlight, true).and(Mark::Told, true);
+    assert_eq!(marks(0x21), told.and(Mark::MayHaveArrived, true));
+    assert_eq!(marks(0x40), Marks::default().and(Mark::MayHaveArrived, true));
+    assert_eq!(marks(0x01), Marks::default().and(Mark::InFlight, true));
+}
+
 /// Layout as documented: a change here makes spools unreadable.
 #[test]
 fn small_payloads_have_the_documented_octets() {
