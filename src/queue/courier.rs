@@ -27,7 +27,7 @@ use super::refusals::{Refusal, Ruling};
 use super::roster::Member;
 use super::settlement::{Settlement, record_part};
 use super::{Command, ConnectionId, Taken};
-use crate::envelope::{Envelope, Recipient};
+use crate::envelope::{Envelope, Recipient, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
@@ -242,8 +242,9 @@ impl Work for Courier {
         }
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
         let has_answered = has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced);
-        if has(Verdict::Sent) {
-            self.desk.queue.tell(Event::TakenByRelay(self.connection));
+        if let Some(attempt) = self.attempts.get(&report.id).filter(|_| has(Verdict::Sent)) {
+            let is_from_null = attempt.envelope.reverse_path == ReversePath::Null;
+            self.desk.queue.tell(Event::TakenByRelay { connection: self.connection, is_from_null });
         }
         if let Some(attempt) = self.attempts.get(&report.id) {
             self.desk.excuse_null_sender(attempt, &mut report);

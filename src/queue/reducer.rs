@@ -108,7 +108,7 @@ impl Reducer {
             Event::Wanted { connection, wait } => self.wanted(connection, wait),
             Event::Missed(id) => self.missed(id),
             Event::Answered(connection) => self.answered(connection),
-            Event::TakenByRelay(connection) => self.taken(connection),
+            Event::TakenByRelay { connection, is_from_null } => self.taken(connection, is_from_null),
             Event::Refused { connection, refusal } => {
                 let ruling = self.judge(connection, &refusal);
                 self.answer(Answer::Ruling(ruling));

@@ -10,7 +10,7 @@
 //!    always or never. A message that was held once for its sender or the account is not bounced by such a refusal
 //!    later, since nobody could correct what it was accepted with. One whose refusal did not say what it is about is
 //!    tried again when the relay has taken a first message, and then has what it is told: the set-up works.
-//! 5. Mail from `<>` counts in no row: our own DSNs follow from the messages that do. One that is refused while messages
+//! 5. Mail from `<>` counts in no row and ends none: our own DSNs follow from the messages that do. One that is refused while messages
 //!    are, with none taken in between, is held until the relay takes a message, and only what is refused then, on its
 //!    own, is dead.
 //!
@@ -173,9 +173,11 @@ impl Refusals {
         (self.rule, self.has_taken, self.row) = (rule, has_taken, Row::default());
     }
 
-    /// The relay has taken a message. True: its first one ever.
-    pub(super) fn taken(&mut self) -> bool {
-        self.row = Row::default();
+    /// The relay has taken a message, one from `<>` or not. True: its first one ever.
+    pub(super) fn taken(&mut self, is_from_null: bool) -> bool {
+        if !is_from_null {
+            self.row = Row::default();
+        }
         self.taken += 1;
         !std::mem::replace(&mut self.has_taken, true)
     }
@@ -395,7 +397,7 @@ mod tests {
         assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::Untold, "it is tried again");
         assert_eq!(judge(&mut refusals, 21, Subject::Recipient, "550 5.1.1 nobody"), Ruling::AsSaid);
         assert!(refusals.trouble(&refusal(20, Subject::Permission, said)).contains("20 messages in a row"));
-        assert!(!refusals.taken(), "not its first");
+        assert!(!refusals.taken(false), "not its first");
         assert_eq!(judge(&mut refusals, 20, Subject::Permission, said), Ruling::AsSaid, "one has passed");
     }
 
@@ -404,7 +406,7 @@ mod tests {
         let mut refusals = Refusals::new(rule(None, true), true, []);
         for raw in 0..200 {
             if raw % 19 == 0 {
-                refusals.taken();
+                refusals.taken(false);
             }
             assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
         }
@@ -526,7 +528,7 @@ mod tests {
     fn promise_4_what_was_held_once_is_held_again_until_its_end() {
         let mut refusals = Refusals::new(rule(None, true), false, [QueueId::from_raw(7)]);
         assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
-        assert!(refusals.taken(), "its first message");
+        assert!(refusals.taken(false), "its first message");
         assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
         assert_eq!(judge(&mut refusals, 7, Subject::Permission, DENIED), Ruling::Hold, "of an earlier run");
         assert_eq!(refusals.held().map(|id| id.raw()).collect::<Vec<_>>(), [1, 7]);
@@ -565,7 +567,7 @@ mod tests {
             assert_eq!(refusals.due(), []);
         }
         assert_eq!(judge(&mut refusals, 3, Subject::Permission, DENIED), Ruling::Hold, "it is clear now");
-        refusals.taken();
+        refusals.taken(false);
         assert_eq!(refusals.due(), [QueueId::from_raw(1)]);
         refusals.release(QueueId::from_raw(1));
         for (raw, about, expected) in [
@@ -619,7 +621,7 @@ mod tests {
         assert!(!refusals.refuses_everything(), "nineteen messages");
         assert_eq!(refusals.held_until(), HeldUntil::NextTaken);
         assert_eq!(refusals.due(), []);
-        refusals.taken();
+        refusals.taken(false);
         assert_eq!(refusals.due().len(), 19);
         refusals.release(QueueId::from_raw(101));
         assert_eq!(judge_bounce(&mut refusals, 101), Ruling::AsSaid, "on its own: dead");
@@ -633,12 +635,28 @@ mod tests {
         assert_eq!(refusals.due().len(), 16);
     }
 
+    /// A relay that refused all mail of one sender, and took the bounces, made thirty of thirty messages bounce: each
+    /// bounce that it took began a new row.
+    #[test]
+    fn promise_5_a_bounce_that_is_taken_ends_no_row() {
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        for raw in 1..20 {
+            assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
+            refusals.taken(true);
+        }
+        assert_eq!(judge(&mut refusals, 20, Subject::Permission, DENIED), Ruling::Untold);
+        refusals.taken(true);
+        assert!(refusals.refuses_everything());
+        refusals.taken(false);
+        assert!(!refusals.refuses_everything());
+    }
+
     #[test]
     fn promise_5_a_bounce_of_the_first_day_is_held_as_other_mail_is() {
         let mut refusals = Refusals::new(rule(None, true), false, []);
         assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
         assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
-        refusals.taken();
+        refusals.taken(false);
         assert_eq!(refusals.due(), [], "it waits for somebody to mend what it was refused for");
         assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
     }
@@ -654,7 +672,7 @@ mod tests {
             judge(&mut refusals, raw, Subject::Permission, DENIED);
         }
         assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Untold);
-        refusals.taken();
+        refusals.taken(false);
         assert_eq!(judge_bounce(&mut refusals, 101), Ruling::AsSaid);
         assert_eq!(refusals.held().count(), 0);
     }

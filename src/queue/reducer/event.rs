@@ -63,7 +63,11 @@ pub(in crate::queue) enum Event {
     /// The relay has answered a transaction.
     Answered(ConnectionId),
     /// The relay has taken a message.
-    TakenByRelay(ConnectionId),
+    TakenByRelay {
+        connection: ConnectionId,
+        /// The message is from `<>`.
+        is_from_null: bool,
+    },
     /// The relay has refused a message in a way that may say more than its fate: [`Answer::Ruling`].
     Refused { connection: ConnectionId, refusal: Box<Refusal> },
     /// The relay has taken leave of a connection that had served, within this message: [`Answer::IsExcused`].

@@ -18,8 +18,8 @@ use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
 impl Reducer {
-    /// The relay has taken a message.
-    pub(super) fn taken(&mut self, connection: ConnectionId) {
+    /// The relay has taken a message, one from `<>` or not.
+    pub(super) fn taken(&mut self, connection: ConnectionId, is_from_null: bool) {
         if self.relay.is_outdated(connection) {
             return;
         }
@@ -27,7 +27,7 @@ impl Reducer {
             connection.has_delivered = true;
         }
         self.relay.throttle.taken(self.now.steady, self.relay.max_connections);
-        if self.relay.refusals.taken() {
+        if self.relay.refusals.taken(is_from_null) {
             self.effects.push(Effect::RememberRelay(self.relay.name.clone()));
         }
         self.relay.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
