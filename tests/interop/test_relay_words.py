@@ -1,0 +1,229 @@
+"""What real relays say in words of one message and mean of the session, of the account, or of themselves.
+
+Each row was a table of the library, tried there with doubles alone; here the daemon hears it from a socket. What is
+awaited is what becomes of the mail: each message once, nothing bounced, nothing put off for it.
+"""
+
+import re
+import threading
+
+import pytest
+
+from scripted_relay import CLOSE, ScriptedRelay
+from waiting import wait_until
+
+COUNT = 40
+
+
+@pytest.fixture
+def relay_and_nullmta(make_nullmta):
+    """Starts a daemon without a login whose relay follows a script."""
+    relays = []
+
+    def make(script, **tables):
+        relays.append(ScriptedRelay(script))
+        nullmta = make_nullmta(relays[-1].port, **tables)
+        nullmta.relay_in_the_clear()
+        return relays[-1], nullmta.start()
+
+    yield make
+    for relay in relays:
+        relay.close()
+
+
+def send(nullmta, count=COUNT, to="bob@example.net", name="words"):
+    """Submits so many messages; their subjects, sorted."""
+    subjects = sorted(f"{name} {number}" for number in range(count))
+    for subject in subjects:
+        nullmta.send(f"Subject: {subject}\r\n\r\nx\r\n".encode(), recipients=[to])
+    return subjects
+
+
+def ends(nullmta, end):
+    return re.findall(rf"status={end} \((.*)\)", nullmta.log())
+
+
+def assert_each_came_once_and_none_was_put_off(relay, nullmta, subjects):
+    nullmta.wait_until_empty()
+    assert relay.subjects() == subjects
+    assert not ends(nullmta, "bounced") and not ends(nullmta, "deferred"), nullmta.log()
+
+
+def full_after(places, words, messages=3):
+    """A relay that says `words` at these places of a connection that has brought so many messages, and keeps it."""
+    return lambda session, place: words if place in places and session.taken >= messages else None
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("MAIL", "452 4.3.1 this session has sent enough"),
+        ("MAIL", "451 4.7.0 too many messages in this session"),
+        ("MAIL", "450 4.7.1 message limit of this connection reached"),
+        ("DATA", "451 4.3.0 session limit, try again on another connection"),
+        ("DATA", "450 4.7.0 enough"),
+    ],
+)
+def test_a_session_that_is_full_puts_no_message_off(relay_and_nullmta, place, words):
+    """It was kept, and message after message on it was put off: 854 of 1,000 were left after ten minutes."""
+    relay, nullmta = relay_and_nullmta(full_after([place], words))
+    subjects = send(nullmta)
+    assert_each_came_once_and_none_was_put_off(relay, nullmta, subjects)
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("MAIL", f"451 4.4.2 timeout, closing {CLOSE}"),
+        ("MAIL", f"421 4.7.0 closing {CLOSE}"),
+        ("RCPT", f"451 4.4.2 timeout, closing {CLOSE}"),
+        ("RCPT", f"421 4.7.0 closing {CLOSE}"),
+        ("DATA", f"451 4.4.2 timeout, closing {CLOSE}"),
+        ("DATA", f"421 4.7.0 closing {CLOSE}"),
+        ("TAKEN", f"451 4.4.2 idle too long {CLOSE}"),
+        ("TAKEN", f"421 4.4.2 idle too long {CLOSE}"),
+        ("TAKEN", CLOSE),
+    ],
+)
+def test_taking_leave_in_any_words_puts_no_message_off(relay_and_nullmta, place, words):
+    """Words other than 421 were taken for the next message's refusal, and a 421 at RCPT or DATA for an outage."""
+    relay, nullmta = relay_and_nullmta(full_after([place], words))
+    subjects = send(nullmta)
+    assert_each_came_once_and_none_was_put_off(relay, nullmta, subjects)
+    assert "WARN" not in nullmta.log()[nullmta.log().index("queued"):], nullmta.log()
+
+
+@pytest.mark.parametrize("words", ["421 4.4.2 closing " + CLOSE, "500 5.5.1 no", "451 4.4.2 no", CLOSE])
+def test_anything_but_2xx_to_rset_ends_the_connection_alone(relay_and_nullmta, words):
+    """The message behind a refused recipient was put off when the relay did not like RSET."""
+
+    def script(session, place):
+        if place == "RSET":
+            return words
+        return "550 5.1.1 no such user" if (place, session.asked) == ("RCPT", "gone@example.net") else None
+
+    relay, nullmta = relay_and_nullmta(script)
+    subjects = send(nullmta, 3)
+    nullmta.send(b"Subject: gone\r\n\r\nx\r\n", recipients=["gone@example.net"])
+    subjects += send(nullmta, 5, name="behind")
+    nullmta.wait_until_empty()
+    assert "gone" not in relay.subjects() and relay.said["RSET"] >= 1
+    assert [subject for subject in relay.subjects() if subject.startswith(("words", "behind"))] == sorted(subjects)
+    assert ends(nullmta, "bounced") == ["550 5.1.1 no such user"] and not ends(nullmta, "deferred"), nullmta.log()
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("MAIL", "432 4.3.2 concurrent connections limit exceeded"),
+        ("MAIL", "451 4.7.1 too many connections from you"),
+        ("DATA", "452 4.3.1 too much at a time"),
+        ("DOT", "454 4.7.0 throttling failure: maximum sending rate exceeded"),
+        ("DOT", "451 4.7.0 rate limited"),
+    ],
+)
+def test_a_relay_with_few_places_gets_all_mail_and_charges_none(relay_and_nullmta, place, words):
+    """Each message refused for it waited by its age: three places took 262 s for what takes three."""
+    relay = None
+
+    def script(session, at):
+        return words if at == place and relay is not None and relay.open > 2 else None
+
+    relay, nullmta = relay_and_nullmta(script, relay="max-connections = 10", queue='retry-min = "1s"\nretry-max = "1s"')
+    subjects = send(nullmta, 60)
+    nullmta.wait_until_empty(120)
+    assert relay.subjects() == subjects
+    assert not ends(nullmta, "bounced"), nullmta.log()
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("MAIL", "550 5.7.1 Client was not authenticated"),
+        ("MAIL", "550 5.7.57 Client not authenticated to send mail"),
+        ("RCPT", "554 5.7.1 <bob@example.net>: Relay access denied"),
+        ("RCPT", "550 relay not permitted"),
+        ("RCPT", "553 sorry, that domain isn't in my list of allowed rcpthosts"),
+        ("DATA", "554 5.7.0 Authentication required"),
+        ("DOT", "550 5.7.1 Authentication is required"),
+        ("DOT", "535 5.7.8 not without a login"),
+    ],
+)
+@pytest.mark.parametrize("has_taken", [False, True])
+def test_a_login_that_is_asked_for_and_not_configured_bounces_nothing(relay_and_nullmta, place, words, has_taken):
+    """Thirty of thirty messages bounced without a warning."""
+    asks = threading.Event()
+    relay, nullmta = relay_and_nullmta(lambda session, at: words if at == place and asks.is_set() else None)
+    subjects = send(nullmta, 1, name="first") if has_taken else []
+    nullmta.wait_until_empty()
+    asks.set()
+    subjects += send(nullmta, 12)
+    nullmta.wait_for_log(r"relay paused: .*the relay said: 535" if words.startswith("535") else r"relay paused: .*set \[auth\]")
+    wait_until(lambda: relay.said[place] >= 3, 30, lambda: f"three refusals; the log ends\n{nullmta.log()[-3000:]}")
+    assert len(nullmta.queue()) == 12 and not ends(nullmta, "bounced"), nullmta.log()
+    asks.clear()
+    nullmta.probe()
+    nullmta.wait_until_empty()
+    assert relay.subjects() == sorted(subjects)
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("MAIL", "550 5.7.1 Client was not authenticated"),
+        ("RCPT", "554 5.7.1 Relay access denied"),
+        ("DATA", "554 5.7.0 Authentication required"),
+        ("DOT", "550 5.7.1 Authentication is required"),
+        ("MAIL", "530 5.7.0 Authentication required"),
+    ],
+)
+def test_one_node_of_two_that_asks_for_a_login_bounces_nothing(relay_and_nullmta, place, words):
+    """What met that node twice bounced, since the relay had taken others in between."""
+    relay, nullmta = relay_and_nullmta(
+        lambda session, at: words if at == place and session.number % 2 == 0 else None,
+        relay="max-connections = 4", queue='retry-min = "1s"\nretry-max = "1s"',
+    )
+    subjects = send(nullmta)
+    nullmta.wait_until_empty(120)
+    assert relay.subjects() == subjects
+    assert not ends(nullmta, "bounced") and not ends(nullmta, "expired"), nullmta.log()
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("MAIL", "550 5.7.1 HELO name is not acceptable"),
+        ("MAIL", "553 5.7.1 sender address not owned by user"),
+        ("RCPT", "550 5.4.5 daily sending quota exceeded"),
+        ("DOT", "554 Message rejected: Email address is not verified."),
+    ],
+)
+def test_one_refusal_for_everything_bounces_fewer_than_twenty(relay_and_nullmta, place, words):
+    """All mail bounced for one wrong setting, and the log had no warning."""
+    refuses = threading.Event()
+    relay, nullmta = relay_and_nullmta(
+        lambda session, at: words if at == place and refuses.is_set() and session.reverse_path != "" else None
+    )
+    send(nullmta, 1, name="first")
+    nullmta.wait_until_empty()
+    refuses.set()
+    send(nullmta, 30)
+    nullmta.wait_for_log(r"WARN.*relay paused: .*messages in a row were refused alike")
+    assert len(ends(nullmta, "bounced")) < 20, nullmta.log()
+    refuses.clear()
+    nullmta.probe()
+    nullmta.wait_until_empty()
+
+
+def test_on_the_first_day_such_a_refusal_holds(relay_and_nullmta):
+    """The first day's mail was lost at every provider: the sender was refused, and then its bounce."""
+    refuses = threading.Event()
+    refuses.set()
+    words = "550 5.1.8 <ann@example.org>: sender rejected"
+    relay, nullmta = relay_and_nullmta(lambda session, at: words if at == "MAIL" and refuses.is_set() else None)
+    subjects = send(nullmta, 5)
+    wait_until(lambda: {message["state"] for message in nullmta.queue()} == {"held"}, 30, "five held messages")
+    refuses.clear()
+    nullmta.probe()
+    nullmta.wait_until_empty()
+    assert relay.subjects() == subjects and not ends(nullmta, "bounced")
