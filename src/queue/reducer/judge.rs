@@ -105,10 +105,10 @@ impl Reducer {
     fn meet_want(&mut self, want: Want, trouble: Trouble) {
         match want {
             Want::Charged => {}
-            Want::Apart => self.log(Line::RelayTrouble(trouble)),
-            Want::Few { again: true } if self.relay.is_paused => {
+            Want::Apart | Want::Few { again: true } if self.relay.is_paused => {
                 self.trouble_again();
             }
+            Want::Apart => self.log(Line::RelayTrouble(trouble)),
             Want::Few { .. } => self.troubled(Fault::Suspects, trouble),
             Want::All => {
                 self.replace_connections();

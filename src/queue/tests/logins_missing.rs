@@ -163,6 +163,27 @@ async fn from_the_second_odd_recipient_on_none_pauses_anybody() {
     assert_eq!(log.text().matches("relay paused: ").count(), 1, "{}", log.text());
 }
 
+/// One that had been deferred so was tried again without a pause, connection after connection, while others that had not
+/// been deferred yet paused the relay.
+#[tokio::test]
+async fn one_that_was_deferred_waits_for_the_pause_that_others_make() {
+    let bench = bench(1).await;
+    bench.relay.always(Does::RefusesOdd(DENIED));
+    bench.submit("app@example.org", &["odd0@example.net", "ann@example.net"]).await;
+    bench.until(|status| status.deferred == 1).await;
+    for number in 1..4 {
+        submit(&bench, &format!("odd{number}@example.net")).await;
+    }
+    bench.until(|status| status.paused_until.is_some()).await;
+    let before = bench.relay.connections();
+    bench.pass(HOUR * 3, MINUTE).await;
+    let tries = bench.relay.connections() - before;
+    assert!(tries < 200, "{tries}");
+    submit(&bench, "ann@example.net").await;
+    bench.pass(SECOND * 5, SECOND).await;
+    bench.until(|status| status.live == 4 && status.paused_until.is_none()).await;
+}
+
 #[tokio::test]
 async fn what_is_refused_so_for_itself_is_held_where_refusals_hold() {
     let bench = Bench::with(|settings| {
