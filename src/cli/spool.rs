@@ -15,7 +15,7 @@ use super::queue::print_json;
 use crate::admin::protocol::MessageState;
 use crate::config::Config;
 use crate::spool::OpenError;
-use crate::spool::inspect::{self, Files, Inspection, Report, Segment};
+use crate::spool::inspect::{self, Files, Inspection, SegmentFigures, SpoolReport};
 
 mod export;
 
@@ -146,8 +146,8 @@ struct UnreadableJson {
 }
 
 impl VerifyJson {
-    fn of(report: &Report) -> Self {
-        let segment = |segment: &Segment| SegmentJson {
+    fn of(report: &SpoolReport) -> Self {
+        let segment = |segment: &SegmentFigures| SegmentJson {
             sequence: segment.sequence,
             version: segment.version,
             blank: segment.is_blank,
@@ -171,10 +171,10 @@ impl VerifyJson {
 const HEADING: &str = "SEGMENT   VERSION      OCTETS  RECORDS  MESSAGES  TORN  DAMAGED\n";
 
 /// Returns a line for each segment, a line for each damaged message, and the sum.
-fn verify_text(report: &Report) -> String {
+fn verify_text(report: &SpoolReport) -> String {
     let mut text = String::from(HEADING);
     for segment in &report.segments {
-        let Segment { sequence, octets, records, live, torn, .. } = segment;
+        let SegmentFigures { sequence, octets, records, live, torn, .. } = segment;
         let version = match segment.version {
             Some(version) => version.to_string(),
             None if segment.is_blank => "blank".into(),
@@ -236,7 +236,7 @@ impl StatJson {
         let entries = inspection.entries();
         let count = |state| entries.iter().filter(|entry| MessageState::from(*entry) == state).count();
         let segments = inspection.segments();
-        let sum = |octets: fn(&Segment) -> u64| segments.iter().map(octets).sum::<u64>();
+        let sum = |octets: fn(&SegmentFigures) -> u64| segments.iter().map(octets).sum::<u64>();
         let live_octets = sum(|segment| segment.live_octets);
         Ok(StatJson {
             messages: entries.len(),

@@ -37,7 +37,7 @@ use crate::listener::peer::Peer;
 use crate::listener::stop::StopSignal;
 use crate::log;
 use crate::smtp::session::{Policy, Session};
-use crate::spool::fs::{Facts, Fs, Names};
+use crate::spool::fs::{FileFacts, Fs, Names};
 
 mod bounce;
 mod dialogue;
@@ -103,7 +103,7 @@ struct End {
 /// A claimed file, and what was known of it when it was found.
 struct Claim {
     path: PathBuf,
-    facts: Facts,
+    facts: FileFacts,
     /// It was claimed now, and not by a run before.
     is_fresh: bool,
 }
@@ -221,7 +221,7 @@ impl Pickup {
 
     async fn take(&mut self, path: PathBuf, kind: Kind, candidate: Candidate) -> io::Result<ControlFlow<()>> {
         let Candidate { file, facts } = candidate;
-        let Facts { owner: uid, length, inode, .. } = facts;
+        let FileFacts { owner: uid, length, inode, .. } = facts;
         if self.put_off.contains(&uid) {
             return Ok(ControlFlow::Continue(()));
         }

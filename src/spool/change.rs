@@ -1,14 +1,14 @@
 //! What a record does: the one meaning of each kind, for the writer after its sync and for recovery alike.
 
-use super::format::Kind;
+use super::format::RecordKind;
 use super::ledger::Fates;
 use super::marks::{EntryState, Flight, Mark, Marks};
-use super::octets::Malformed;
+use super::octets::MalformedOctets;
 use super::payload::{self, Effect, Meta};
 
 /// What one record does to the index, together with its queue id and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum IndexChange {
     /// A message is there, and what that does to another.
     Arrive { effect: Effect, large: bool },
     /// A message is at a new place; all that was known of it, again.
@@ -34,42 +34,42 @@ pub(super) struct Carried {
     pub fates: Fates,
 }
 
-impl Change {
+impl IndexChange {
     /// The kind of record that does this.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> RecordKind {
         match self {
-            Change::Arrive { .. } => Kind::Message,
-            Change::Move(_) => Kind::Moved,
-            Change::Close(_) => Kind::Outcome,
-            Change::Settle => Kind::Settled,
-            Change::State(_) => Kind::State,
-            Change::Note => Kind::Note,
-            Change::InFlight(_) => Kind::InFlight,
-            Change::CleanEnd => Kind::CleanEnd,
+            IndexChange::Arrive { .. } => RecordKind::Message,
+            IndexChange::Move(_) => RecordKind::Moved,
+            IndexChange::Close(_) => RecordKind::Outcome,
+            IndexChange::Settle => RecordKind::Settled,
+            IndexChange::State(_) => RecordKind::State,
+            IndexChange::Note => RecordKind::Note,
+            IndexChange::InFlight(_) => RecordKind::InFlight,
+            IndexChange::CleanEnd => RecordKind::CleanEnd,
         }
     }
 
     /// What a record of this kind and payload does; for a message also what it says of itself.
-    pub fn decode(kind: Kind, payload: &[u8]) -> Result<(Change, Option<Meta>), Malformed> {
+    pub fn decode(kind: RecordKind, payload: &[u8]) -> Result<(IndexChange, Option<Meta>), MalformedOctets> {
         Ok(match kind {
-            Kind::Message => {
+            RecordKind::Message => {
                 let meta = payload::decode_message(payload)?.meta;
-                (Change::Arrive { effect: meta.effect.clone(), large: meta.large.is_some() }, Some(meta))
+                (IndexChange::Arrive { effect: meta.effect.clone(), large: meta.large.is_some() }, Some(meta))
             }
-            Kind::Moved => {
-                let (carried, meta) = Change::decode_moved(payload)?;
-                (Change::Move(Box::new(carried)), Some(meta))
+            RecordKind::Moved => {
+                let (carried, meta) = IndexChange::decode_moved(payload)?;
+                (IndexChange::Move(Box::new(carried)), Some(meta))
             }
-            Kind::Outcome => (Change::Close(payload::decode_fates(payload)?), None),
-            Kind::Settled => (Change::Settle, None),
-            Kind::State => (Change::State(payload::decode_state(payload)?), None),
-            Kind::Note => (Change::Note, None),
-            Kind::InFlight => (Change::InFlight(payload::decode_flight(payload)?), None),
-            Kind::CleanEnd => (Change::CleanEnd, None),
+            RecordKind::Outcome => (IndexChange::Close(payload::decode_fates(payload)?), None),
+            RecordKind::Settled => (IndexChange::Settle, None),
+            RecordKind::State => (IndexChange::State(payload::decode_state(payload)?), None),
+            RecordKind::Note => (IndexChange::Note, None),
+            RecordKind::InFlight => (IndexChange::InFlight(payload::decode_flight(payload)?), None),
+            RecordKind::CleanEnd => (IndexChange::CleanEnd, None),
         })
     }
 
-    fn decode_moved(payload: &[u8]) -> Result<(Carried, Meta), Malformed> {
+    fn decode_moved(payload: &[u8]) -> Result<(Carried, Meta), MalformedOctets> {
         let moved = payload::decode_moved(payload)?;
         let meta = payload::decode_message(moved.message)?.meta;
         let marks = moved.marks.and(Mark::Large, meta.large.is_some());

@@ -20,18 +20,18 @@
 
 use std::sync::Arc;
 
-use super::change::{Carried, Change};
+use super::change::{Carried, IndexChange};
 use super::entry::ReadError;
 use super::format::record_length;
 use super::index::{Extra, Slot};
-use super::octets::Malformed;
-use super::payload::{self, Moved};
-use super::place::DamagedRange;
-use super::read::{Record, base_of, note_at, record_at};
+use super::octets::MalformedOctets;
+use super::paths::DamagedRange;
+use super::payload::{self, MovedPayload};
+use super::read::{StoredRecord, base_of, note_at, record_at};
 use super::request::{Answer, Request};
 use super::salvage;
 use super::segment::Active;
-use super::shared::Shared;
+use super::shared::SharedSpool;
 use super::space::{self, Clean, Target};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -62,7 +62,7 @@ pub(super) struct Cleaner {
 }
 
 /// What the writer is to do for the cleaner.
-pub(super) enum Step {
+pub(super) enum CleanerStep {
     /// Write these messages again.
     Move(Vec<Request>),
     /// Begin the next segment.
@@ -72,13 +72,13 @@ pub(super) enum Step {
 impl Cleaner {
     /// The next step, while the log is too long; `None` when it is not, or nothing can be done. The writer's last batch
     /// had `batch` octets.
-    pub fn step(&mut self, shared: &Arc<Shared>, active: &Active, batch: usize) -> Option<Step> {
+    pub fn step(&mut self, shared: &Arc<SharedSpool>, active: &Active, batch: usize) -> Option<CleanerStep> {
         let now = candidate(shared, active)?;
         if self.pause > 0 {
             self.pause -= 1;
             return None;
         }
-        let Clean::Move(oldest, room) = now else { return Some(Step::Begin) };
+        let Clean::Move(oldest, room) = now else { return Some(CleanerStep::Begin) };
         if self.segment != oldest || self.left.is_empty() {
             self.look_for_more(shared, oldest);
         }
@@ -93,10 +93,10 @@ impl Cleaner {
             }
         }
         // A step without a move took damaged messages out, or met none that lives: more may follow.
-        (self.pause == 0).then_some(Step::Move(moves))
+        (self.pause == 0).then_some(CleanerStep::Move(moves))
     }
 
-    fn look_for_more(&mut self, shared: &Shared, oldest: u32) {
+    fn look_for_more(&mut self, shared: &SharedSpool, oldest: u32) {
         if self.segment != oldest {
             (self.segment, self.next) = (oldest, None);
         }
@@ -105,7 +105,7 @@ impl Cleaner {
     }
 
     /// The record that moves this message, if it still is where it was.
-    fn request(&mut self, shared: &Arc<Shared>, id: QueueId) -> Option<Request> {
+    fn request(&mut self, shared: &Arc<SharedSpool>, id: QueueId) -> Option<Request> {
         match moving(shared, id, self.segment)? {
             Ok(request) => Some(request),
             Err(error) => {
@@ -116,7 +116,7 @@ impl Cleaner {
         }
     }
 
-    fn give_up(&mut self, shared: &Arc<Shared>, id: QueueId, slot: Slot, error: &ReadError) {
+    fn give_up(&mut self, shared: &Arc<SharedSpool>, id: QueueId, slot: Slot, error: &ReadError) {
         let place = slot.place;
         let range = DamagedRange {
             segment: place.segment,
@@ -125,7 +125,7 @@ impl Cleaner {
         };
         let kept = match error {
             ReadError::Io(_) => None,
-            _ => salvage::keep(&*shared.fs, &shared.places, range).ok(),
+            _ => salvage::keep(&*shared.fs, &shared.paths, range).ok(),
         };
         if let Some(copy) = kept {
             log::spool_damaged(&format!("{id}: lost to damage; {}", salvage::describe(range, &copy)));
@@ -146,7 +146,7 @@ impl Cleaner {
 }
 
 /// What is to be done (`space.rs`).
-fn candidate(shared: &Shared, active: &Active) -> Option<Clean> {
+fn candidate(shared: &SharedSpool, active: &Active) -> Option<Clean> {
     let sums = shared.index().sums(active.sequence());
     // The index is not locked while the disk is asked.
     let next = sums.oldest.is_some().then(|| shared.stock.next())?;
@@ -160,27 +160,28 @@ fn candidate(shared: &Shared, active: &Active) -> Option<Clean> {
 }
 
 /// The record that moves this message forward, if it lives in `segment`.
-pub(super) fn moving(shared: &Shared, id: QueueId, segment: u32) -> Option<Result<Request, ReadError>> {
+pub(super) fn moving(shared: &SharedSpool, id: QueueId, segment: u32) -> Option<Result<Request, ReadError>> {
     let (slot, extra) = {
         let index = shared.index();
         (index.slot(id)?, index.extra(id))
     };
     let record = || record_at(shared, id, slot.place);
-    let moved = |record| moved(shared, id, slot, &extra, record).map_err(|Malformed| ReadError::Damaged);
+    let moved =
+        |record| moved(shared, id, slot, &extra, record).map_err(|MalformedOctets| ReadError::Damaged);
     (slot.place.segment == segment).then(|| record().and_then(moved))
 }
 
 fn moved(
-    shared: &Shared,
+    shared: &SharedSpool,
     id: QueueId,
     slot: Slot,
     extra: &Extra,
-    record: Record,
-) -> Result<Request, Malformed> {
+    record: StoredRecord,
+) -> Result<Request, MalformedOctets> {
     let base = base_of(record.kind, &record.payload)?;
     let noted = note_at(shared, id, extra.note).ok().flatten();
     let carried = Carried { marks: slot.marks, fates: extra.fates.clone() };
-    let front = payload::encode_moved(&Moved {
+    let front = payload::encode_moved(&MovedPayload {
         marks: carried.marks,
         fates: carried.fates.clone(),
         // A note that cannot be read is no reason to leave the message behind.
@@ -189,6 +190,6 @@ fn moved(
     });
     let content = base.payload.to_vec();
     let sum = shared.spool.payload_sum(&[&front, &content]);
-    let change = Change::Move(Box::new(carried));
+    let change = IndexChange::Move(Box::new(carried));
     Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Answer::Nobody })
 }

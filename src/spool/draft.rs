@@ -22,8 +22,8 @@ use super::entry::CommitError;
 use super::fs::{File, write_all_at};
 use super::payload::Large;
 use super::presence::leads_to;
-use super::shared::Shared;
-use super::unfinished::Place;
+use super::shared::SharedSpool;
+use super::unfinished::UnfinishedMessage;
 use crate::envelope::Submitter;
 use crate::log;
 use crate::queue_id::QueueId;
@@ -37,7 +37,7 @@ const LITTLE: u64 = 64 << 10;
 
 /// Content while it arrives: memory up to `large_threshold`, then a file in `large/`.
 pub struct Draft {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
     id: QueueId,
     /// Whose room it takes while it is not whole.
     whose: Submitter,
@@ -45,41 +45,41 @@ pub struct Draft {
     memory: Memory,
     large: Option<Spilled>,
     failed: Option<CommitError>,
-    /// See [`Shared::has_drafts`].
+    /// See [`SharedSpool::has_drafts`].
     _token: Arc<()>,
 }
 
-/// Octets in memory, counted in [`Shared::draft_memory`].
+/// Octets in memory, counted in [`SharedSpool::draft_memory`].
 struct Memory {
     octets: Vec<u8>,
     counted: u64,
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
 }
 
 struct Spilled {
     name: LargeName,
     file: Arc<dyn File>,
     /// For what is submitted.
-    place: Option<Place>,
+    place: Option<UnfinishedMessage>,
     length: u64,
     sum: u32,
 }
 
 /// The name of a large file that no record holds yet: unlinked when it is dropped.
 pub(super) struct LargeName {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
     id: QueueId,
     keep: bool,
 }
 
 /// Content that is complete.
-pub(super) struct Finished {
+pub(super) struct FinishedDraft {
     pub memory: Vec<u8>,
     pub large: Option<(Large, LargeName)>,
 }
 
 impl Draft {
-    pub(super) fn new(shared: Arc<Shared>, id: QueueId) -> Self {
+    pub(super) fn new(shared: Arc<SharedSpool>, id: QueueId) -> Self {
         let _token = Arc::clone(&shared.draft_token);
         let memory = Memory { octets: Vec::new(), counted: 0, shared: Arc::clone(&shared) };
         Draft { shared, id, whose: Submitter::Ourselves, memory, large: None, failed: None, _token }
@@ -143,7 +143,7 @@ impl Draft {
     }
 
     /// The complete content, synced as far as it is in a file.
-    pub(super) async fn finish(mut self) -> Result<Finished, CommitError> {
+    pub(super) async fn finish(mut self) -> Result<FinishedDraft, CommitError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -152,10 +152,10 @@ impl Draft {
             None => None,
             Some(large) => Some(large.finish().await?),
         };
-        Ok(Finished { memory: self.memory.take(), large })
+        Ok(FinishedDraft { memory: self.memory.take(), large })
     }
 
-    pub(super) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+    pub(super) fn belongs_to(&self, shared: &Arc<SharedSpool>) -> bool {
         Arc::ptr_eq(&self.shared, shared)
     }
 }
@@ -187,10 +187,10 @@ impl Drop for Memory {
 }
 
 impl Spilled {
-    async fn create(shared: Arc<Shared>, id: QueueId, whose: Submitter) -> Result<Spilled, CommitError> {
+    async fn create(shared: Arc<SharedSpool>, id: QueueId, whose: Submitter) -> Result<Spilled, CommitError> {
         let name = LargeName { shared: Arc::clone(&shared), id, keep: false };
         let sum = shared.spool.payload_sum(&[]);
-        let (path, unfinished) = (shared.places.large(id), Arc::clone(&shared.unfinished));
+        let (path, unfinished) = (shared.paths.large(id), Arc::clone(&shared.unfinished));
         let file = off_thread(path.clone(), move || shared.fs.create(&path)).await?;
         let is_submitted = whose != Submitter::Ourselves;
         let place = is_submitted.then(|| unfinished.begin(id, whose, Arc::clone(&file), Instant::now()));
@@ -215,8 +215,8 @@ impl Spilled {
         let (shared, id) = (Arc::clone(&name.shared), name.id);
         let is_there = off_thread(name.path(), move || {
             file.sync_data()?;
-            shared.fs.sync_dir(&shared.places.large)?;
-            leads_to(&*shared.fs, &shared.places.large(id), &*file)
+            shared.fs.sync_dir(&shared.paths.large)?;
+            leads_to(&*shared.fs, &shared.paths.large(id), &*file)
         })
         .await?;
         // Removed under us: a record would name what nobody can read.
@@ -229,7 +229,7 @@ impl Spilled {
 
 impl LargeName {
     fn path(&self) -> PathBuf {
-        self.shared.places.large(self.id)
+        self.shared.paths.large(self.id)
     }
 
     /// A record names it now.

@@ -49,7 +49,7 @@
 
 use crc32c::{crc32c, crc32c_append};
 
-use super::octets::{Reader, put_u16, put_u32, put_u64};
+use super::octets::{OctetReader, put_u16, put_u32, put_u64};
 use crate::queue_id::QueueId;
 
 /// The version this program writes, and the newest it reads.
@@ -136,7 +136,7 @@ pub struct Previous {
 
 /// What a segment says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct SegmentHeader {
     /// The format version that it is written in.
     pub version: u16,
     /// The spool it belongs to.
@@ -151,7 +151,7 @@ pub struct Header {
     pub previous: Option<Previous>,
 }
 
-/// Why octets are no [`Header`].
+/// Why octets are no [`SegmentHeader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderFault {
     /// Not a header, or one that is damaged.
@@ -160,7 +160,7 @@ pub enum HeaderFault {
     Newer(u16),
 }
 
-impl Header {
+impl SegmentHeader {
     /// The first [`FIRST_RECORD`] octets of the segment.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIRST_RECORD as usize);
@@ -184,9 +184,9 @@ impl Header {
     }
 
     /// The header in the first octets of the file named after `sequence`, from whichever copy is whole.
-    pub fn decode(octets: &[u8], sequence: u32) -> Result<Header, HeaderFault> {
-        let copies = [0, HEADER_COPY_AT].map(|at| Header::decode_copy(octets.get(at..at + HEADER)));
-        let own = |copy: &Result<Header, HeaderFault>| matches!(copy, Ok(h) if h.sequence == sequence);
+    pub fn decode(octets: &[u8], sequence: u32) -> Result<SegmentHeader, HeaderFault> {
+        let copies = [0, HEADER_COPY_AT].map(|at| SegmentHeader::decode_copy(octets.get(at..at + HEADER)));
+        let own = |copy: &Result<SegmentHeader, HeaderFault>| matches!(copy, Ok(h) if h.sequence == sequence);
         let [first, second] = copies;
         match (own(&first), own(&second)) {
             (true, _) => first,
@@ -197,7 +197,7 @@ impl Header {
         }
     }
 
-    fn decode_copy(octets: Option<&[u8]>) -> Result<Header, HeaderFault> {
+    fn decode_copy(octets: Option<&[u8]>) -> Result<SegmentHeader, HeaderFault> {
         let octets = octets.ok_or(HeaderFault::Unreadable)?;
         let (summed, sum) = octets.split_at(HEADER - 4);
         if summed[..8] != HEADER_MAGIC || crc32c(summed).to_le_bytes() != sum {
@@ -208,25 +208,25 @@ impl Header {
             return Err(HeaderFault::Newer(version));
         }
         // A slice of fixed length holds all fixed fields; the fault is for the reader's types only.
-        Header::decode_fields(version, &summed[12..]).ok_or(HeaderFault::Unreadable)
+        SegmentHeader::decode_fields(version, &summed[12..]).ok_or(HeaderFault::Unreadable)
     }
 
-    fn decode_fields(version: u16, octets: &[u8]) -> Option<Header> {
-        let mut reader = Reader::new(octets);
+    fn decode_fields(version: u16, octets: &[u8]) -> Option<SegmentHeader> {
+        let mut reader = OctetReader::new(octets);
         let sequence = reader.u32().ok()?;
         let spool = SpoolId(reader.take(16).ok()?.try_into().ok()?);
         let high_water = QueueId::from_raw(reader.u64().ok()?);
         let relay_clock = reader.u32().ok()?;
         let [before, durable, end] = [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
         let previous = (before != 0).then_some(Previous { sequence: before, durable, end });
-        Some(Header { version, spool, sequence, high_water, relay_clock, previous })
+        Some(SegmentHeader { version, spool, sequence, high_water, relay_clock, previous })
     }
 }
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub enum RecordKind {
     /// A message taken.
     Message = 1,
     /// A message copied forward by the cleaner, with all that was recorded of it since.
@@ -245,26 +245,26 @@ pub enum Kind {
     CleanEnd = 8,
 }
 
-impl Kind {
+impl RecordKind {
     /// Every kind.
-    pub const ALL: [Kind; 8] = [
-        Kind::Message,
-        Kind::Moved,
-        Kind::Outcome,
-        Kind::Settled,
-        Kind::State,
-        Kind::Note,
-        Kind::InFlight,
-        Kind::CleanEnd,
+    pub const ALL: [RecordKind; 8] = [
+        RecordKind::Message,
+        RecordKind::Moved,
+        RecordKind::Outcome,
+        RecordKind::Settled,
+        RecordKind::State,
+        RecordKind::Note,
+        RecordKind::InFlight,
+        RecordKind::CleanEnd,
     ];
 
     /// Whether the record was never promised to be durable, so that it is believed wherever it is found.
     pub fn is_hint(self) -> bool {
-        matches!(self, Kind::Note | Kind::InFlight)
+        matches!(self, RecordKind::Note | RecordKind::InFlight)
     }
 
-    fn from_octet(octet: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == octet)
+    fn from_octet(octet: u8) -> Option<RecordKind> {
+        RecordKind::ALL.into_iter().find(|kind| *kind as u8 == octet)
     }
 }
 
@@ -275,7 +275,7 @@ pub struct Head {
     pub payload_length: u32,
     /// [`SpoolId::payload_sum`] of the payload.
     pub payload_sum: u32,
-    /// The message it is about; 0 for [`Kind::CleanEnd`].
+    /// The message it is about; 0 for [`RecordKind::CleanEnd`].
     pub id: QueueId,
     /// The write it came with (promise 3).
     pub batch: u32,
@@ -284,7 +284,7 @@ pub struct Head {
     /// Seconds the relay has been usable.
     pub relay_clock: u32,
     /// What the payload is.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Whether padding may stand behind it (promise 5).
     pub ends_batch: bool,
 }
@@ -313,12 +313,12 @@ impl Head {
         if octets[..4] != RECORD_MAGIC || octets[4..8] != seed.sum(offset, &octets[8..]).to_le_bytes() {
             return None;
         }
-        let mut reader = Reader::new(&octets[8..]);
+        let mut reader = OctetReader::new(&octets[8..]);
         let [payload_length, payload_sum] = [reader.u32().ok()?, reader.u32().ok()?];
         let id = QueueId::from_raw(reader.u64().ok()?);
         let [batch, durable_below, relay_clock] =
             [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
-        let kind = Kind::from_octet(reader.u8().ok()?)?;
+        let kind = RecordKind::from_octet(reader.u8().ok()?)?;
         let ends_batch = reader.u8().ok()? == 1;
         let head =
             Head { payload_length, payload_sum, id, batch, durable_below, relay_clock, kind, ends_batch };

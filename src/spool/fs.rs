@@ -56,10 +56,10 @@ pub trait Fs: Send + Sync {
     /// The same as the type that goes out in [`super::Content::File`].
     fn open_plain(&self, path: &Path) -> io::Result<fs::File>;
     /// What has this name; a symbolic link is not followed.
-    fn facts(&self, path: &Path) -> io::Result<Facts>;
+    fn facts(&self, path: &Path) -> io::Result<FileFacts>;
     /// Opens to read what anybody may have put there, with the facts of what was opened: never through a
     /// symbolic link, never waiting for the other end of a pipe.
-    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)>;
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, FileFacts)>;
     /// Gives a file a new name; what had that name loses it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a new name; `AlreadyExists` if something has it.
@@ -83,7 +83,7 @@ pub type Names = Box<dyn Iterator<Item = io::Result<OsString>> + Send>;
 
 /// What the system says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct FileFacts {
     /// No directory, link, pipe, device or socket.
     pub is_regular: bool,
     /// How many names it has.
@@ -100,16 +100,16 @@ pub struct Facts {
     pub changed: i64,
 }
 
-impl Facts {
+impl FileFacts {
     /// Whether these are of the same file, of which one is open.
-    pub fn are_of_the_same(&self, other: &Facts) -> bool {
+    pub fn are_of_the_same(&self, other: &FileFacts) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
-impl From<&fs::Metadata> for Facts {
+impl From<&fs::Metadata> for FileFacts {
     fn from(metadata: &fs::Metadata) -> Self {
-        Facts {
+        FileFacts {
             is_regular: metadata.is_file(),
             links: metadata.nlink(),
             owner: metadata.uid(),
@@ -138,7 +138,7 @@ pub trait File: Send + Sync {
     /// Octets in the file.
     fn length(&self) -> io::Result<u64>;
     /// What the system says of the file, whatever names it has.
-    fn facts(&self) -> io::Result<Facts>;
+    fn facts(&self) -> io::Result<FileFacts>;
 }
 
 /// Fills `buffer` from `offset` on; returns how much of it, less only where the file ends.
@@ -256,14 +256,14 @@ impl Fs for RealFs {
         fs::File::open(path)
     }
 
-    fn facts(&self, path: &Path) -> io::Result<Facts> {
-        Ok(Facts::from(&fs::symlink_metadata(path)?))
+    fn facts(&self, path: &Path) -> io::Result<FileFacts> {
+        Ok(FileFacts::from(&fs::symlink_metadata(path)?))
     }
 
-    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)> {
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, FileFacts)> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let facts = Facts::from(&file.metadata()?);
+        let facts = FileFacts::from(&file.metadata()?);
         Ok((file, facts))
     }
 
@@ -375,8 +375,8 @@ impl File for fs::File {
         self.metadata().map(|metadata| metadata.len())
     }
 
-    fn facts(&self) -> io::Result<Facts> {
-        self.metadata().map(|metadata| Facts::from(&metadata))
+    fn facts(&self) -> io::Result<FileFacts> {
+        self.metadata().map(|metadata| FileFacts::from(&metadata))
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::Committed;
-use super::change::Change;
-use super::draft::{Draft, Finished};
+use super::change::IndexChange;
+use super::draft::{Draft, FinishedDraft};
 use super::entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, Stored};
 use super::fs::Fs;
 use super::ledger::{Ledger, Settled};
@@ -20,7 +20,7 @@ use super::payload::{self, Effect, Meta};
 use super::read::{self, Check};
 use super::replies::Replies;
 use super::request::{Answer, Order, Request};
-use super::shared::Shared;
+use super::shared::SharedSpool;
 use super::start::{self, Opened};
 use crate::envelope::{Envelope, ReversePath, Submitter};
 use crate::queue_id::QueueId;
@@ -33,7 +33,7 @@ pub struct Spool {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
     /// `None` only while it is dropped.
     orders: Option<Sender<Order>>,
     threads: Mutex<Option<[JoinHandle<()>; 2]>>,
@@ -135,19 +135,19 @@ impl Spool {
         }
         let fates = ledger.unrecorded().to_vec();
         let payload = payload::encode_fates(&fates);
-        self.change(ledger.id(), Change::Close(fates), payload).await?;
+        self.change(ledger.id(), IndexChange::Close(fates), payload).await?;
         ledger.recorded();
         Ok(())
     }
 
     /// Removes a message; returns when synced.
     pub async fn remove(&self, settled: Settled) -> Result<(), CommitError> {
-        self.change(settled.id(), Change::Settle, Vec::new()).await
+        self.change(settled.id(), IndexChange::Settle, Vec::new()).await
     }
 
     /// Holds a message, declares it dead, or makes it active again; returns when synced.
     pub async fn set_state(&self, id: QueueId, state: EntryState) -> Result<(), CommitError> {
-        self.change(id, Change::State(state), vec![payload::encode_state(state)]).await
+        self.change(id, IndexChange::State(state), vec![payload::encode_state(state)]).await
     }
 
     /// Notes what each recipient was told last. It is read back when this returns, and asks for no sync of its
@@ -155,7 +155,7 @@ impl Spool {
     pub async fn note_replies(&self, id: QueueId, replies: &Replies) {
         let (answer, done) = oneshot::channel();
         let answer = Answer::Durable(answer);
-        let request = Request::plain(id, Change::Note, replies.encode(), self.shared(), answer);
+        let request = Request::plain(id, IndexChange::Note, replies.encode(), self.shared(), answer);
         // A hint that is refused is missing, and no more.
         let _ = self.ask(request, done).await;
     }
@@ -175,7 +175,7 @@ impl Spool {
     async fn record_flight(&self, id: QueueId, flight: Flight) -> Result<(), CommitError> {
         let (answer, written) = oneshot::channel();
         let answer = Answer::Written(answer);
-        let change = Change::InFlight(flight);
+        let change = IndexChange::InFlight(flight);
         let request = Request::plain(id, change, payload::encode_flight(flight), self.shared(), answer);
         self.ask(request, written).await
     }
@@ -183,7 +183,7 @@ impl Spool {
     /// Records that nothing became of a message; returns when synced. Whoever was refused a record learns by this,
     /// and at no cost to the message, whether the next one will be taken.
     pub async fn try_recording(&self, id: QueueId) -> Result<(), CommitError> {
-        self.change(id, Change::Close(Vec::new()), payload::encode_fates(&[])).await
+        self.change(id, IndexChange::Close(Vec::new()), payload::encode_fates(&[])).await
     }
 
     /// Seconds the relay has been usable, cumulative over the life of the spool; stamped on each record.
@@ -204,7 +204,7 @@ impl Spool {
     /// Remembers that the relay of that name has taken a message. Blocking.
     pub fn remember_relay(&self, name: &str) -> io::Result<()> {
         let shared = self.shared();
-        shared.relays.add(&*shared.fs, &shared.places, name)
+        shared.relays.add(&*shared.fs, &shared.paths, name)
     }
 
     /// The `count` messages that follow `after`, or the first ones, by id: a listing in pages.
@@ -274,9 +274,9 @@ impl Spool {
             return Err(CommitError::Trouble);
         }
         let id = draft.id();
-        let Finished { memory: content, large } = draft.finish().await?;
+        let FinishedDraft { memory: content, large } = draft.finish().await?;
         let (large, name) = large.unzip();
-        let change = Change::Arrive { effect: effect.clone(), large: large.is_some() };
+        let change = IndexChange::Arrive { effect: effect.clone(), large: large.is_some() };
         let lane = lane(submitter, &envelope.reverse_path);
         let patience_mark = shared.relay_clock.load(Ordering::Relaxed);
         let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large };
@@ -290,7 +290,7 @@ impl Spool {
         Ok(Committed { id })
     }
 
-    async fn change(&self, id: QueueId, change: Change, payload: Vec<u8>) -> Result<(), CommitError> {
+    async fn change(&self, id: QueueId, change: IndexChange, payload: Vec<u8>) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
         let request = Request::plain(id, change, payload, self.shared(), Answer::Durable(answer));
         self.ask(request, done).await
@@ -311,7 +311,7 @@ impl Spool {
         orders.send(order).await.map_err(|_| CommitError::Closed)
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<SharedSpool> {
         &self.inner.shared
     }
 }

@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::queue_id::QueueId;
-    use crate::spool::format::{Head, Kind};
+    use crate::spool::format::{Head, RecordKind};
     use crate::spool::fs::sim::SimFs;
     use crate::spool::fs::{Fs, write_all_at};
 
@@ -93,7 +93,7 @@ mod tests {
             batch: 1,
             durable_below: 0,
             relay_clock: 0,
-            kind: Kind::Note,
+            kind: RecordKind::Note,
             ends_batch: true,
         };
         let mut octets = head.encode(spool.seed(3), offset).to_vec();

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use super::change::{Carried, Change};
+use super::change::{Carried, IndexChange};
 use super::format::record_length;
 use super::ledger::{Fate, Fates};
 use super::marks::{Flight, Mark, Marks};
@@ -29,7 +29,7 @@ const MOVED_FATE: u64 = 5;
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     pub segment: u32,
     pub offset: u32,
     pub payload_length: u32,
@@ -38,7 +38,7 @@ pub(super) struct Place {
 /// A live message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
-    pub place: Place,
+    pub place: RecordPlace,
     pub marks: Marks,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Slot {
 pub(super) struct Extra {
     pub fates: Fates,
     /// The last note behind the message's own record.
-    pub note: Option<Place>,
+    pub note: Option<RecordPlace>,
 }
 
 impl Extra {
@@ -205,20 +205,20 @@ impl Index {
     }
 
     /// Does what the record at `place` says. True when a large file belongs to nobody any more.
-    pub fn apply(&mut self, id: QueueId, place: Place, change: &Change) -> bool {
+    pub fn apply(&mut self, id: QueueId, place: RecordPlace, change: &IndexChange) -> bool {
         match change {
-            Change::Arrive { effect, large } => {
+            IndexChange::Arrive { effect, large } => {
                 self.put(id, place);
                 self.mark(id, Mark::Large, *large);
                 self.apply_effect(effect);
             }
-            Change::Move(carried) => self.carry(id, place, carried),
-            Change::Close(fates) => self.close(id, fates),
-            Change::Settle => return self.remove(id),
-            Change::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
-            Change::Note => self.note(id, place),
-            Change::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
-            Change::CleanEnd => {}
+            IndexChange::Move(carried) => self.carry(id, place, carried),
+            IndexChange::Close(fates) => self.close(id, fates),
+            IndexChange::Settle => return self.remove(id),
+            IndexChange::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
+            IndexChange::Note => self.note(id, place),
+            IndexChange::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
+            IndexChange::CleanEnd => {}
         }
         false
     }
@@ -232,7 +232,7 @@ impl Index {
         slot.marks.has(Mark::Large)
     }
 
-    fn put(&mut self, id: QueueId, place: Place) {
+    fn put(&mut self, id: QueueId, place: RecordPlace) {
         self.remove(id);
         self.slots.insert(id, Slot { place, marks: Marks::default() });
         self.count(place, true);
@@ -240,7 +240,7 @@ impl Index {
         *ids = Some(ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
     }
 
-    fn carry(&mut self, id: QueueId, place: Place, carried: &Carried) {
+    fn carry(&mut self, id: QueueId, place: RecordPlace, carried: &Carried) {
         self.put(id, place);
         self.with(id, |slot| slot.marks = carried.marks);
         if !carried.fates.is_empty() {
@@ -273,7 +273,7 @@ impl Index {
         });
     }
 
-    fn note(&mut self, id: QueueId, place: Place) {
+    fn note(&mut self, id: QueueId, place: RecordPlace) {
         self.mark(id, Mark::Deferred, true);
         self.with(id, |slot| slot.marks.set_flight(Flight::Over));
         self.with_extra(id, |extra| extra.note = Some(place));
@@ -299,7 +299,7 @@ impl Index {
         tally.extra_octets = tally.extra_octets + extra.octets() - before;
     }
 
-    fn count(&mut self, place: Place, arrives: bool) {
+    fn count(&mut self, place: RecordPlace, arrives: bool) {
         let tally = self.segments.entry(place.segment).or_default();
         let octets = u64::from(record_length(place.payload_length));
         if arrives {

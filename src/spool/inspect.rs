@@ -20,10 +20,10 @@ use std::sync::Arc;
 use super::entry::{Entry, OpenError, ReadError, Stored};
 use super::fs::Fs;
 use super::index::Tally;
-use super::place::{DamagedRange, Places, large_id};
+use super::paths::{DamagedRange, SpoolPaths, large_id};
 use super::read::{self, Check};
 use super::recover::{self, Survey};
-use super::shared::Shared;
+use super::shared::SharedSpool;
 use super::start;
 use crate::queue_id::QueueId;
 
@@ -36,7 +36,7 @@ const SURVEYS: usize = 5;
 
 /// One segment file in figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct SegmentFigures {
     /// Its number.
     pub sequence: u32,
     /// Its format version; `None` when its header cannot be read.
@@ -61,7 +61,7 @@ pub struct Segment {
 
 /// A live message that cannot be given to the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableMessage {
     /// The message.
     pub id: QueueId,
     /// What is wrong with it.
@@ -70,13 +70,13 @@ pub struct Unreadable {
 
 /// What [`verify`] found.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct SpoolReport {
     /// By number.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<SegmentFigures>,
     /// Live messages, the unreadable ones too.
     pub messages: usize,
     /// Those whose record, envelope or large file is not what was written.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableMessage>,
 }
 
 /// The files in one directory.
@@ -90,9 +90,9 @@ pub struct Files {
 
 /// A spool as one survey found it.
 pub struct Inspection {
-    shared: Shared,
+    shared: SharedSpool,
     entries: Vec<Entry>,
-    segments: Vec<Segment>,
+    segments: Vec<SegmentFigures>,
     /// Keeps a daemon from starting meanwhile.
     _lock: Option<Box<dyn Send>>,
 }
@@ -100,37 +100,37 @@ pub struct Inspection {
 impl Inspection {
     /// Looks at the spool in `directory`, whether or not a daemon runs on it.
     pub fn beside(directory: &Path) -> Result<Self, OpenError> {
-        let places = Places::under(directory);
-        let survey = survey(&places)?;
-        Inspection::of(places, survey, None)
+        let paths = SpoolPaths::under(directory);
+        let survey = survey(&paths)?;
+        Inspection::of(paths, survey, None)
     }
 
     /// Looks at the spool in `directory`, on which no daemon may run, nor start, until this is dropped.
     pub fn alone(directory: &Path) -> Result<Self, OpenError> {
-        let places = Places::under(directory);
-        let lock = match ReadOnlyFs.lock(&places.lock) {
+        let paths = SpoolPaths::under(directory);
+        let lock = match ReadOnlyFs.lock(&paths.lock) {
             Ok(lock) => Some(lock),
             // Never used, or a copy without it.
             Err(e) if e.kind() == ErrorKind::NotFound => None,
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                return Err(OpenError::Locked { path: places.lock });
+                return Err(OpenError::Locked { path: paths.lock });
             }
-            Err(source) => return Err(OpenError::Io { operation: "lock", path: places.lock, source }),
+            Err(source) => return Err(OpenError::Io { operation: "lock", path: paths.lock, source }),
         };
-        let survey = survey(&places)?;
-        Inspection::of(places, survey, lock)
+        let survey = survey(&paths)?;
+        Inspection::of(paths, survey, lock)
     }
 
-    fn of(places: Places, mut survey: Survey, lock: Option<Box<dyn Send>>) -> Result<Self, OpenError> {
+    fn of(paths: SpoolPaths, mut survey: Survey, lock: Option<Box<dyn Send>>) -> Result<Self, OpenError> {
         let segments = segments(&survey);
         let entries = survey.take_entries();
-        let options = super::Options::at(places.root());
-        let shared = start::share(options, Arc::new(ReadOnlyFs), places, survey)?;
+        let options = super::Options::at(paths.root());
+        let shared = start::share(options, Arc::new(ReadOnlyFs), paths, survey)?;
         Ok(Inspection { shared, entries, segments, _lock: lock })
     }
 
     /// Its segments, by number.
-    pub fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &[SegmentFigures] {
         &self.segments
     }
 
@@ -146,26 +146,26 @@ impl Inspection {
 
     /// Large files.
     pub fn large(&self) -> Result<Files, OpenError> {
-        let large = &self.shared.places.large;
+        let large = &self.shared.paths.large;
         count(large, |name| large_id(name).is_some())
     }
 
     /// What is kept in `corrupt/`.
     pub fn corrupt(&self) -> Result<Files, OpenError> {
-        count(&self.shared.places.corrupt, |_| true)
+        count(&self.shared.paths.corrupt, |_| true)
     }
 
     /// What waits in `drop/`.
     pub fn dropped(&self) -> Result<Files, OpenError> {
-        count(&self.shared.places.drop, |_| true)
+        count(&self.shared.paths.drop, |_| true)
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> SpoolReport {
         let unreadable = self.entries.iter().filter_map(|entry| {
             let why = self.read(entry.id).err()?.to_string();
-            Some(Unreadable { id: entry.id, why })
+            Some(UnreadableMessage { id: entry.id, why })
         });
-        Report {
+        SpoolReport {
             segments: self.segments.clone(),
             messages: self.entries.len(),
             unreadable: unreadable.collect(),
@@ -173,14 +173,14 @@ impl Inspection {
     }
 }
 
-impl Report {
+impl SpoolReport {
     /// Whether everything is as it was written. A torn write is no damage: nobody was told of it.
     pub fn is_clean(&self) -> bool {
         self.unreadable.is_empty() && self.segments.iter().all(|segment| segment.damage.is_empty())
     }
 
     /// Leaves only the trouble that `before` had, too.
-    fn confirm(&mut self, before: &Report) {
+    fn confirm(&mut self, before: &SpoolReport) {
         self.unreadable.retain(|found| before.unreadable.contains(found));
         for segment in &mut self.segments {
             let known = before.segments.iter().find(|other| other.sequence == segment.sequence);
@@ -189,14 +189,14 @@ impl Report {
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnreadableMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.id, self.why)
     }
 }
 
 /// Checks every record, every live message and every large file of the spool in `directory`.
-pub fn verify(directory: &Path) -> Result<Report, OpenError> {
+pub fn verify(directory: &Path) -> Result<SpoolReport, OpenError> {
     let mut report = Inspection::beside(directory)?.report();
     if !report.is_clean() {
         let first = report;
@@ -206,18 +206,18 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
     Ok(report)
 }
 
-fn survey(places: &Places) -> Result<Survey, OpenError> {
-    let path = places.root().to_owned();
+fn survey(paths: &SpoolPaths) -> Result<Survey, OpenError> {
+    let path = paths.root().to_owned();
     match path.metadata() {
-        Ok(_) if !places.log.is_dir() => return Err(OpenError::NotASpool { path }),
+        Ok(_) if !paths.log.is_dir() => return Err(OpenError::NotASpool { path }),
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(OpenError::NoSuchSpool { path }),
         _ => {}
     }
     let mut surveys = 1;
     loop {
-        match recover::survey(&ReadOnlyFs, places) {
+        match recover::survey(&ReadOnlyFs, paths) {
             Err(OpenError::Io { path, source, .. })
-                if source.kind() == ErrorKind::NotFound && path != places.log && surveys < SURVEYS =>
+                if source.kind() == ErrorKind::NotFound && path != paths.log && surveys < SURVEYS =>
             {
                 surveys += 1;
             }
@@ -226,7 +226,7 @@ fn survey(places: &Places) -> Result<Survey, OpenError> {
     }
 }
 
-fn segments(survey: &Survey) -> Vec<Segment> {
+fn segments(survey: &Survey) -> Vec<SegmentFigures> {
     let figures = survey.figures.iter().map(|figure| {
         let sequence = figure.sequence;
         let damage = survey.damage.iter().filter(|range| range.segment == sequence);
@@ -234,7 +234,7 @@ fn segments(survey: &Survey) -> Vec<Segment> {
         let is_lost = survey.lost.contains(&sequence);
         let all = is_lost.then_some((0, u32::try_from(figure.octets).unwrap_or(u32::MAX)));
         let Tally { live, live_octets, .. } = survey.index.tally(sequence);
-        Segment {
+        SegmentFigures {
             sequence,
             version: figure.version,
             is_blank: figure.is_blank && !is_lost,
@@ -247,7 +247,7 @@ fn segments(survey: &Survey) -> Vec<Segment> {
             torn: figure.torn,
         }
     });
-    let missing = survey.missing.iter().map(|gone| Segment {
+    let missing = survey.missing.iter().map(|gone| SegmentFigures {
         sequence: gone.sequence,
         version: None,
         is_blank: false,
@@ -259,7 +259,7 @@ fn segments(survey: &Survey) -> Vec<Segment> {
         damage: vec![(0, gone.durable)],
         torn: 0,
     });
-    let mut segments: Vec<Segment> = figures.chain(missing).collect();
+    let mut segments: Vec<SegmentFigures> = figures.chain(missing).collect();
     segments.sort_by_key(|segment| segment.sequence);
     segments
 }

@@ -5,59 +5,59 @@
 
 /// Octets that do not say what they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) struct MalformedOctets;
 
 /// Takes values off the front of a slice.
-pub(super) struct Reader<'a> {
+pub(super) struct OctetReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> OctetReader<'a> {
     pub fn new(octets: &'a [u8]) -> Self {
-        Reader { rest: octets }
+        OctetReader { rest: octets }
     }
 
     /// The next `count` octets.
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], MalformedOctets> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(MalformedOctets)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed)?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], MalformedOctets> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(MalformedOctets)?;
         self.rest = rest;
         Ok(*taken)
     }
 
-    pub fn u8(&mut self) -> Result<u8, Malformed> {
+    pub fn u8(&mut self) -> Result<u8, MalformedOctets> {
         self.array().map(u8::from_le_bytes)
     }
 
-    pub fn u16(&mut self) -> Result<u16, Malformed> {
+    pub fn u16(&mut self) -> Result<u16, MalformedOctets> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Malformed> {
+    pub fn u32(&mut self) -> Result<u32, MalformedOctets> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub fn u64(&mut self) -> Result<u64, Malformed> {
+    pub fn u64(&mut self) -> Result<u64, MalformedOctets> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub fn i32(&mut self) -> Result<i32, Malformed> {
+    pub fn i32(&mut self) -> Result<i32, MalformedOctets> {
         self.array().map(i32::from_le_bytes)
     }
 
-    pub fn i64(&mut self) -> Result<i64, Malformed> {
+    pub fn i64(&mut self) -> Result<i64, MalformedOctets> {
         self.array().map(i64::from_le_bytes)
     }
 
     /// A text written by [`put_text`].
-    pub fn text(&mut self) -> Result<&'a str, Malformed> {
+    pub fn text(&mut self) -> Result<&'a str, MalformedOctets> {
         let length = self.u16()?;
-        std::str::from_utf8(self.take(usize::from(length))?).map_err(|_| Malformed)
+        std::str::from_utf8(self.take(usize::from(length))?).map_err(|_| MalformedOctets)
     }
 
     /// How many octets are left; an upper bound for any count that was read.
@@ -71,8 +71,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing must be left.
-    pub fn end(self) -> Result<(), Malformed> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+    pub fn end(self) -> Result<(), MalformedOctets> {
+        if self.rest.is_empty() { Ok(()) } else { Err(MalformedOctets) }
     }
 }
 
@@ -107,11 +107,11 @@ mod tests {
 
     #[test]
     fn reading_stops_at_the_end_and_consumes_nothing_there() {
-        let mut reader = Reader::new(&[1, 2, 0, 3]);
+        let mut reader = OctetReader::new(&[1, 2, 0, 3]);
         assert_eq!(reader.u8(), Ok(1));
-        assert_eq!(reader.u32(), Err(Malformed));
+        assert_eq!(reader.u32(), Err(MalformedOctets));
         assert_eq!(reader.u16(), Ok(2));
-        assert_eq!((reader.left(), reader.take(2)), (1, Err(Malformed)));
+        assert_eq!((reader.left(), reader.take(2)), (1, Err(MalformedOctets)));
         assert_eq!(reader.u8(), Ok(3));
         assert_eq!(reader.end(), Ok(()));
     }
@@ -120,10 +120,10 @@ mod tests {
     fn texts_are_bounded_by_their_length_and_must_be_utf8() {
         let mut out = Vec::new();
         put_text(&mut out, "grüß");
-        assert_eq!(Reader::new(&out).text(), Ok("grüß"));
-        assert_eq!(Reader::new(&out[..out.len() - 1]).text(), Err(Malformed));
-        assert_eq!(Reader::new(&[1, 0, 0xFF]).text(), Err(Malformed));
-        assert_eq!(Reader::new(&[0xFF, 0xFF, b'a']).text(), Err(Malformed));
+        assert_eq!(OctetReader::new(&out).text(), Ok("grüß"));
+        assert_eq!(OctetReader::new(&out[..out.len() - 1]).text(), Err(MalformedOctets));
+        assert_eq!(OctetReader::new(&[1, 0, 0xFF]).text(), Err(MalformedOctets));
+        assert_eq!(OctetReader::new(&[0xFF, 0xFF, b'a']).text(), Err(MalformedOctets));
     }
 
     #[test]
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(cut("aü", 2), "a");
         let mut out = Vec::new();
         put_text(&mut out, &"ü".repeat(40_000));
-        assert_eq!(Reader::new(&out).text().map(str::len), Ok(65_534));
+        assert_eq!(OctetReader::new(&out).text().map(str::len), Ok(65_534));
     }
 }

@@ -7,9 +7,9 @@
 
 use std::io::{self, ErrorKind};
 
-use super::change::Change;
-use super::format::{FIRST_RECORD, HEAD, Head, Kind, SpoolId};
-use super::fs::{Facts, File};
+use super::change::IndexChange;
+use super::format::{FIRST_RECORD, HEAD, Head, RecordKind, SpoolId};
+use super::fs::{File, FileFacts};
 use super::payload;
 use super::scan::{Scanner, read_header};
 
@@ -21,7 +21,8 @@ const SEQUENCE: u32 = 1;
 /// number of ways in which they make sense.
 pub fn record(octets: &[u8]) -> usize {
     let heads = usize::from(Head::decode(octets, SPOOL.seed(SEQUENCE), FIRST_RECORD).is_some());
-    let payloads = Kind::ALL.into_iter().filter(|kind| Change::decode(*kind, octets).is_ok()).count();
+    let payloads =
+        RecordKind::ALL.into_iter().filter(|kind| IndexChange::decode(*kind, octets).is_ok()).count();
     let message = payload::decode_moved(octets).map_or(octets, |moved| moved.message);
     let envelope = payload::decode_message(message).map_or(message, |message| message.envelope);
     heads + payloads + usize::from(payload::decode_envelope(envelope).is_ok())
@@ -36,7 +37,7 @@ pub fn segment(octets: &[u8]) -> usize {
     let mut found = usize::from(header);
     while let Ok(Some(record)) = scanner.next() {
         // A record that is whole may still make no sense; recovery counts it as damage.
-        let _ = Change::decode(record.head.kind, scanner.payload());
+        let _ = IndexChange::decode(record.head.kind, scanner.payload());
         found += 1;
     }
     found
@@ -62,7 +63,7 @@ fn head_for(head: &[u8], rest: Option<&[u8]>, offset: u32) -> Option<(usize, [u8
     if !head.starts_with(b"nmR1") || number(4)? % 2 == 1 {
         return None;
     }
-    let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == head[36])?;
+    let kind = RecordKind::ALL.into_iter().find(|kind| *kind as u8 == head[36])?;
     let payload_length = number(8)? % 4096;
     let payload = rest?.get(..payload_length as usize)?;
     let head = Head {
@@ -110,7 +111,7 @@ impl File for Octets {
         Ok(self.0.len() as u64)
     }
 
-    fn facts(&self) -> io::Result<Facts> {
+    fn facts(&self) -> io::Result<FileFacts> {
         Err(ErrorKind::Unsupported.into())
     }
 }
@@ -162,7 +163,7 @@ mod tests {
             octets.extend_from_slice(b"nmR1");
             octets.extend_from_slice(&[sum, 0, 0, 0, 8, 0, 0, 0]);
             octets.extend_from_slice(&[0; 24]);
-            octets.extend_from_slice(&[Kind::Note as u8, 0, 0, 0]);
+            octets.extend_from_slice(&[RecordKind::Note as u8, 0, 0, 0]);
             octets.extend_from_slice(b"450 late");
         }
         assert_eq!(segment(&octets), 2, "the middle one has no checksum that holds");

@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use super::entry::Entry;
 use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
-use super::octets::{Malformed, Reader, put_text, put_u32, put_u64};
+use super::octets::{MalformedOctets, OctetReader, put_text, put_u32, put_u64};
 use crate::envelope::{Address, Body, Envelope, Notify, Recipient, Ret, ReversePath, Submitter};
 use crate::queue_id::QueueId;
 
@@ -89,7 +89,7 @@ impl Meta {
 }
 
 /// A Message payload taken apart.
-pub(super) struct Message<'a> {
+pub(super) struct MessagePayload<'a> {
     pub meta: Meta,
     /// For [`decode_envelope`].
     pub envelope: &'a [u8],
@@ -99,7 +99,7 @@ pub(super) struct Message<'a> {
 
 /// A Moved payload taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Moved<'a> {
+pub(super) struct MovedPayload<'a> {
     /// All but [`Mark::Large`], which the Message payload tells.
     pub marks: Marks,
     pub fates: Fates,
@@ -123,12 +123,12 @@ pub(super) fn encode_message(meta: &Meta, envelope: &Envelope) -> Vec<u8> {
 }
 
 /// Takes a Message payload apart.
-pub(super) fn decode_message(payload: &[u8]) -> Result<Message<'_>, Malformed> {
-    let mut reader = Reader::new(payload);
+pub(super) fn decode_message(payload: &[u8]) -> Result<MessagePayload<'_>, MalformedOctets> {
+    let mut reader = OctetReader::new(payload);
     let meta = decode_meta(&mut reader)?;
     let length = reader.u32()? as usize;
     let envelope = reader.take(length)?;
-    Ok(Message { meta, envelope, content: reader.rest() })
+    Ok(MessagePayload { meta, envelope, content: reader.rest() })
 }
 
 fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
@@ -164,16 +164,16 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
     }
 }
 
-fn decode_meta(reader: &mut Reader<'_>) -> Result<Meta, Malformed> {
+fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
     let flags = reader.u8()?;
     let [seconds, nanoseconds] = [reader.i64()?, i64::from(reader.i32()?)];
-    let nanoseconds = i32::try_from(nanoseconds).map_err(|_| Malformed)?;
-    let arrived = Timestamp::new(seconds, nanoseconds).map_err(|_| Malformed)?;
+    let nanoseconds = i32::try_from(nanoseconds).map_err(|_| MalformedOctets)?;
+    let arrived = Timestamp::new(seconds, nanoseconds).map_err(|_| MalformedOctets)?;
     let submitter = match (reader.u8()?, reader.u32()?) {
         (0, uid) => Submitter::Uid(uid),
         (1, _) => Submitter::Loopback,
         (2, _) => Submitter::Ourselves,
-        _ => return Err(Malformed),
+        _ => return Err(MalformedOctets),
     };
     let lane = reader.u64()?;
     let patience_mark = reader.u32()?;
@@ -185,7 +185,7 @@ fn decode_meta(reader: &mut Reader<'_>) -> Result<Meta, Malformed> {
     Ok(Meta { arrived, submitter, lane, patience_mark, effect, large })
 }
 
-fn decode_effect(flags: u8, reader: &mut Reader<'_>) -> Result<Effect, Malformed> {
+fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<Effect, MalformedOctets> {
     match flags & 6 {
         0 => Ok(Effect::Nothing),
         2 => {
@@ -195,14 +195,14 @@ fn decode_effect(flags: u8, reader: &mut Reader<'_>) -> Result<Effect, Malformed
             Ok(Effect::Closes { of, recipients })
         }
         4 => Ok(Effect::Warns { of: QueueId::from_raw(reader.u64()?) }),
-        _ => Err(Malformed),
+        _ => Err(MalformedOctets),
     }
 }
 
 /// A count of items of at least `smallest` octets each, which must all still be there.
-fn bounded_count(reader: &mut Reader<'_>, smallest: usize) -> Result<usize, Malformed> {
+fn bounded_count(reader: &mut OctetReader<'_>, smallest: usize) -> Result<usize, MalformedOctets> {
     let count = reader.u32()? as usize;
-    if count <= reader.left() / smallest { Ok(count) } else { Err(Malformed) }
+    if count <= reader.left() / smallest { Ok(count) } else { Err(MalformedOctets) }
 }
 
 fn encode_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
@@ -223,8 +223,8 @@ fn encode_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
 }
 
 /// Takes an envelope apart.
-pub(super) fn decode_envelope(octets: &[u8]) -> Result<Envelope, Malformed> {
-    let mut reader = Reader::new(octets);
+pub(super) fn decode_envelope(octets: &[u8]) -> Result<Envelope, MalformedOctets> {
+    let mut reader = OctetReader::new(octets);
     let [null, smtputf8, eight_bit, ret_given, ret_full, has_envid, ..] = unpack(reader.u8()?);
     let reverse_path = match null {
         true => ReversePath::Null,
@@ -252,7 +252,7 @@ fn encode_recipient(out: &mut Vec<u8>, recipient: &Recipient) {
     put_optional(out, orcpt);
 }
 
-fn decode_recipient(reader: &mut Reader<'_>) -> Result<Recipient, Malformed> {
+fn decode_recipient(reader: &mut OctetReader<'_>) -> Result<Recipient, MalformedOctets> {
     let [has_original, has_orcpt, stated, success, failure, delay, ..] = unpack(reader.u8()?);
     let notify = match stated {
         false => Notify::Unstated,
@@ -265,11 +265,14 @@ fn decode_recipient(reader: &mut Reader<'_>) -> Result<Recipient, Malformed> {
     Ok(Recipient { address: address_, original, notify, orcpt })
 }
 
-fn address(reader: &mut Reader<'_>) -> Result<Address, Malformed> {
-    Address::parse(reader.text()?).map_err(|_| Malformed)
+fn address(reader: &mut OctetReader<'_>) -> Result<Address, MalformedOctets> {
+    Address::parse(reader.text()?).map_err(|_| MalformedOctets)
 }
 
-fn optional<T>(there: bool, read: impl FnOnce() -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
+fn optional<T>(
+    there: bool,
+    read: impl FnOnce() -> Result<T, MalformedOctets>,
+) -> Result<Option<T>, MalformedOctets> {
     there.then(read).transpose()
 }
 
@@ -288,7 +291,7 @@ fn unpack(octet: u8) -> [bool; 8] {
 }
 
 /// All of a Moved payload but the Message payload.
-pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
+pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
     let marks = moved.marks;
     let has = |mark| marks.has(mark);
     let flags = [
@@ -311,8 +314,8 @@ pub(super) fn encode_moved(moved: &Moved<'_>) -> Vec<u8> {
 }
 
 /// Takes a Moved payload apart.
-pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
-    let mut reader = Reader::new(payload);
+pub(super) fn decode_moved(payload: &[u8]) -> Result<MovedPayload<'_>, MalformedOctets> {
+    let mut reader = OctetReader::new(payload);
     let state = state_from(reader.u8()?)?;
     let [in_flight, warned, has_first_note, has_note, deferred, told, may_have_arrived, _] =
         unpack(reader.u8()?);
@@ -330,7 +333,7 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<Moved<'_>, Malformed> {
         .and(Mark::Deferred, deferred || note.is_some())
         .and(Mark::Told, told)
         .and(Mark::MayHaveArrived, may_have_arrived || told);
-    Ok(Moved { marks, fates, note, message: reader.rest() })
+    Ok(MovedPayload { marks, fates, note, message: reader.rest() })
 }
 
 /// An Outcome payload.
@@ -345,20 +348,20 @@ pub(super) fn encode_fates(fates: &[(u32, Fate)]) -> Vec<u8> {
 }
 
 /// Takes an Outcome payload apart.
-pub(super) fn decode_fates(payload: &[u8]) -> Result<Fates, Malformed> {
-    let mut reader = Reader::new(payload);
+pub(super) fn decode_fates(payload: &[u8]) -> Result<Fates, MalformedOctets> {
+    let mut reader = OctetReader::new(payload);
     let fates = read_fates(&mut reader)?;
     reader.end()?;
     Ok(fates)
 }
 
-fn read_fates(reader: &mut Reader<'_>) -> Result<Fates, Malformed> {
+fn read_fates(reader: &mut OctetReader<'_>) -> Result<Fates, MalformedOctets> {
     let count = bounded_count(reader, 5)?;
     let fate = |octet| match octet {
         1 => Ok(Fate::Sent),
         2 => Ok(Fate::Bounced),
         3 => Ok(Fate::Dead),
-        _ => Err(Malformed),
+        _ => Err(MalformedOctets),
     };
     (0..count).map(|_| Ok((reader.u32()?, fate(reader.u8()?)?))).collect()
 }
@@ -373,8 +376,8 @@ pub(super) fn encode_state(state: EntryState) -> u8 {
 }
 
 /// Takes a State payload apart.
-pub(super) fn decode_state(payload: &[u8]) -> Result<EntryState, Malformed> {
-    let mut reader = Reader::new(payload);
+pub(super) fn decode_state(payload: &[u8]) -> Result<EntryState, MalformedOctets> {
+    let mut reader = OctetReader::new(payload);
     let state = state_from(reader.u8()?)?;
     reader.end()?;
     Ok(state)
@@ -389,21 +392,21 @@ pub(super) fn encode_flight(flight: Flight) -> Vec<u8> {
 }
 
 /// Takes an InFlight payload apart.
-pub(super) fn decode_flight(payload: &[u8]) -> Result<Flight, Malformed> {
+pub(super) fn decode_flight(payload: &[u8]) -> Result<Flight, MalformedOctets> {
     match payload {
         [] => Ok(Flight::Begun),
         [1] => Ok(Flight::Told),
         [2] => Ok(Flight::Over),
-        _ => Err(Malformed),
+        _ => Err(MalformedOctets),
     }
 }
 
-fn state_from(octet: u8) -> Result<EntryState, Malformed> {
+fn state_from(octet: u8) -> Result<EntryState, MalformedOctets> {
     match octet {
         0 => Ok(EntryState::Active),
         1 => Ok(EntryState::Held),
         2 => Ok(EntryState::Dead),
-        _ => Err(Malformed),
+        _ => Err(MalformedOctets),
     }
 }
 

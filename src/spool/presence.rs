@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::entry::OpenError;
 use super::format::HeaderFault;
-use super::fs::{Facts, File, Fs};
-use super::place::{Places, segment_sequence};
+use super::fs::{File, FileFacts, Fs};
+use super::paths::{SpoolPaths, segment_sequence};
 use super::scan::read_header;
 
 /// Whether `path` is a name of the open `file`.
@@ -33,7 +33,7 @@ fn leads_to_directory(fs: &dyn Fs, path: &Path, directory: &dyn File) -> io::Res
     }
 }
 
-fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Facts>> {
+fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<FileFacts>> {
     match fs.facts(path) {
         Ok(facts) => Ok(Some(facts)),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -45,53 +45,53 @@ fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<Facts>> {
 pub(super) struct Presence {
     root: Arc<dyn File>,
     log: Arc<dyn File>,
-    lock_file: Facts,
+    lock_file: FileFacts,
     /// Held as long as something may be written.
     _lock: Box<dyn Send>,
 }
 
 impl Presence {
     /// Takes the lock, and holds what is there now.
-    pub fn take(fs: &dyn Fs, places: &Places) -> Result<Presence, OpenError> {
-        let lock = fs.lock(&places.lock).map_err(|e| match e.kind() {
-            ErrorKind::WouldBlock => OpenError::Locked { path: places.lock.clone() },
-            _ => failed("lock", &places.lock, e),
+    pub fn take(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Presence, OpenError> {
+        let lock = fs.lock(&paths.lock).map_err(|e| match e.kind() {
+            ErrorKind::WouldBlock => OpenError::Locked { path: paths.lock.clone() },
+            _ => failed("lock", &paths.lock, e),
         })?;
-        Self::with(fs, places, lock)
+        Self::with(fs, paths, lock)
     }
 
-    fn with(fs: &dyn Fs, places: &Places, lock: Box<dyn Send>) -> Result<Presence, OpenError> {
+    fn with(fs: &dyn Fs, paths: &SpoolPaths, lock: Box<dyn Send>) -> Result<Presence, OpenError> {
         let hold = |path| fs.hold_dir(path).map_err(|e| failed("open", path, e));
-        let lock_file = fs.facts(&places.lock).map_err(|e| failed("look at", &places.lock, e))?;
-        Ok(Presence { root: hold(places.root())?, log: hold(&places.log)?, lock_file, _lock: lock })
+        let lock_file = fs.facts(&paths.lock).map_err(|e| failed("look at", &paths.lock, e))?;
+        Ok(Presence { root: hold(paths.root())?, log: hold(&paths.log)?, lock_file, _lock: lock })
     }
 
     /// Whether everything is where it was. What cannot be told now is believed to be.
-    pub fn is_intact(&self, fs: &dyn Fs, places: &Places) -> bool {
+    pub fn is_intact(&self, fs: &dyn Fs, paths: &SpoolPaths) -> bool {
         let leads = |path, held: &Arc<dyn File>| leads_to_directory(fs, path, &**held).unwrap_or(true);
         let is_there = |(path, _)| !matches!(facts_if_there(fs, path), Ok(None));
-        leads(places.root(), &self.root)
-            && leads(&places.log, &self.log)
-            && self.is_locked(fs, places)
-            && places.directories().into_iter().all(is_there)
+        leads(paths.root(), &self.root)
+            && leads(&paths.log, &self.log)
+            && self.is_locked(fs, paths)
+            && paths.directories().into_iter().all(is_there)
     }
 
     /// Holds what has been made anew in the place of what was removed.
-    pub fn renew(&mut self, fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
-        if !leads_to_directory(fs, &places.log, &*self.log).map_err(|e| failed("look at", &places.log, e))? {
-            refuse_segments(fs, places)?;
+    pub fn renew(&mut self, fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
+        if !leads_to_directory(fs, &paths.log, &*self.log).map_err(|e| failed("look at", &paths.log, e))? {
+            refuse_segments(fs, paths)?;
         }
-        if self.is_locked(fs, places) {
-            self.root = fs.hold_dir(places.root()).map_err(|e| failed("open", places.root(), e))?;
-            self.log = fs.hold_dir(&places.log).map_err(|e| failed("open", &places.log, e))?;
+        if self.is_locked(fs, paths) {
+            self.root = fs.hold_dir(paths.root()).map_err(|e| failed("open", paths.root(), e))?;
+            self.log = fs.hold_dir(&paths.log).map_err(|e| failed("open", &paths.log, e))?;
         } else {
-            *self = Presence::take(fs, places)?;
+            *self = Presence::take(fs, paths)?;
         }
         Ok(())
     }
 
-    fn is_locked(&self, fs: &dyn Fs, places: &Places) -> bool {
-        match facts_if_there(fs, &places.lock) {
+    fn is_locked(&self, fs: &dyn Fs, paths: &SpoolPaths) -> bool {
+        match facts_if_there(fs, &paths.lock) {
             Ok(found) => found.is_some_and(|found| found.are_of_the_same(&self.lock_file)),
             Err(_) => true,
         }
@@ -99,10 +99,10 @@ impl Presence {
 }
 
 /// Fails if the directory that has taken the log's place holds a log of its own, which is not to be touched.
-fn refuse_segments(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
-    let names = fs.list(&places.log).map_err(|e| failed("list", &places.log, e))?;
+fn refuse_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
+    let names = fs.list(&paths.log).map_err(|e| failed("list", &paths.log, e))?;
     for sequence in names.iter().filter_map(|name| segment_sequence(name)) {
-        let path = places.segment(sequence);
+        let path = paths.segment(sequence);
         let header = fs.open(&path).and_then(|file| read_header(&*file, sequence));
         if !matches!(header, Ok(Err(HeaderFault::Unreadable))) {
             return Err(OpenError::Foreign { path });
@@ -126,13 +126,13 @@ mod tests {
     fn a_spool_behind_a_link_is_where_its_path_leads() {
         let base = tempfile::tempdir().unwrap();
         let (disk, link) = (base.path().join("disk"), base.path().join("spool"));
-        let places = Places::under(&link);
+        let paths = SpoolPaths::under(&link);
         std::fs::create_dir(&disk).unwrap();
         std::os::unix::fs::symlink(&disk, &link).unwrap();
-        places.directories().into_iter().for_each(|(path, _)| std::fs::create_dir_all(path).unwrap());
-        let presence = Presence::take(&RealFs, &places).unwrap();
-        assert!(presence.is_intact(&RealFs, &places));
+        paths.directories().into_iter().for_each(|(path, _)| std::fs::create_dir_all(path).unwrap());
+        let presence = Presence::take(&RealFs, &paths).unwrap();
+        assert!(presence.is_intact(&RealFs, &paths));
         std::fs::remove_file(&link).unwrap();
-        assert!(!presence.is_intact(&RealFs, &places));
+        assert!(!presence.is_intact(&RealFs, &paths));
     }
 }

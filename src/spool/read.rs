@@ -12,14 +12,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
 use super::entry::{Content, ReadError, Stored};
-use super::format::{HEAD, Head, Kind};
+use super::format::{HEAD, Head, RecordKind};
 use super::fs::read_full_at;
-use super::index::{Extra, Place, Slot};
+use super::index::{Extra, RecordPlace, Slot};
 use super::ledger::{Fates, Ledger};
-use super::octets::Malformed;
-use super::payload::{self, Large, Message, Moved};
+use super::octets::MalformedOctets;
+use super::payload::{self, Large, MessagePayload, MovedPayload};
 use super::replies::Replies;
-use super::shared::Shared;
+use super::shared::SharedSpool;
 use crate::queue_id::QueueId;
 
 /// What a message's own record says.
@@ -39,10 +39,11 @@ pub(super) enum Check {
 }
 
 /// See [`super::Spool::read`].
-pub(super) fn read(shared: &Shared, id: QueueId, check: Check) -> Result<Stored, ReadError> {
+pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<Stored, ReadError> {
     let Current { record, fates, note } = current(shared, id)?;
     let base = base_of(record.kind, &record.payload).map_err(damaged)?;
-    let Message { meta, envelope, content } = payload::decode_message(base.payload).map_err(damaged)?;
+    let MessagePayload { meta, envelope, content } =
+        payload::decode_message(base.payload).map_err(damaged)?;
     let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
     let replies = note.as_deref().or(base.note).map(Replies::decode).unwrap_or_default();
     let (content, content_len) = match meta.large {
@@ -55,13 +56,17 @@ pub(super) fn read(shared: &Shared, id: QueueId, check: Check) -> Result<Stored,
 }
 
 /// A record read back and found whole.
-pub(super) struct Record {
-    pub kind: Kind,
+pub(super) struct StoredRecord {
+    pub kind: RecordKind,
     pub payload: Vec<u8>,
 }
 
 /// The record at `place`, which must be about `id`. `Damaged` also when the segment is not there any more.
-pub(super) fn record_at(shared: &Shared, id: QueueId, place: Place) -> Result<Record, ReadError> {
+pub(super) fn record_at(
+    shared: &SharedSpool,
+    id: QueueId,
+    place: RecordPlace,
+) -> Result<StoredRecord, ReadError> {
     let file = match shared.segment_file(place.segment) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(ReadError::Damaged),
         other => other?,
@@ -77,26 +82,26 @@ pub(super) fn record_at(shared: &Shared, id: QueueId, place: Place) -> Result<Re
             && shared.spool.payload_sum(&[&payload]) == head.payload_sum
     };
     let head = head.filter(whole).ok_or(ReadError::Damaged)?;
-    Ok(Record { kind: head.kind, payload })
+    Ok(StoredRecord { kind: head.kind, payload })
 }
 
 /// The Message payload in a record that holds one.
-pub(super) fn base_of(kind: Kind, payload: &[u8]) -> Result<Base<'_>, Malformed> {
+pub(super) fn base_of(kind: RecordKind, payload: &[u8]) -> Result<Base<'_>, MalformedOctets> {
     match kind {
-        Kind::Message => Ok(Base { payload, note: None }),
-        Kind::Moved => {
-            let Moved { note, message, .. } = payload::decode_moved(payload)?;
+        RecordKind::Message => Ok(Base { payload, note: None }),
+        RecordKind::Moved => {
+            let MovedPayload { note, message, .. } = payload::decode_moved(payload)?;
             Ok(Base { payload: message, note })
         }
-        _ => Err(Malformed),
+        _ => Err(MalformedOctets),
     }
 }
 
 /// The Note payload at `place`, if there is one; an error as for [`record_at`].
 pub(super) fn note_at(
-    shared: &Shared,
+    shared: &SharedSpool,
     id: QueueId,
-    place: Option<Place>,
+    place: Option<RecordPlace>,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let record = place.map(|place| record_at(shared, id, place)).transpose()?;
     Ok(record.map(|record| record.payload))
@@ -104,15 +109,15 @@ pub(super) fn note_at(
 
 /// A message's own record and what stands behind it in the log, as of one moment.
 struct Current {
-    record: Record,
+    record: StoredRecord,
     fates: Fates,
     note: Option<Vec<u8>>,
 }
 
 /// What cannot be read may have moved since it was looked up: then it is looked up once more. At the same
 /// place as before it is damaged, which costs the message, or only what its recipients were told.
-fn current(shared: &Shared, id: QueueId) -> Result<Current, ReadError> {
-    let mut tried: Option<Place> = None;
+fn current(shared: &SharedSpool, id: QueueId) -> Result<Current, ReadError> {
+    let mut tried: Option<RecordPlace> = None;
     loop {
         let (slot, extra) = look_up(shared, id).ok_or(ReadError::Gone)?;
         let is_last_look = tried.replace(slot.place) == Some(slot.place);
@@ -126,13 +131,13 @@ fn current(shared: &Shared, id: QueueId) -> Result<Current, ReadError> {
     }
 }
 
-fn look_up(shared: &Shared, id: QueueId) -> Option<(Slot, Extra)> {
+fn look_up(shared: &SharedSpool, id: QueueId) -> Option<(Slot, Extra)> {
     let index = shared.index();
     index.slot(id).map(|slot| (slot, index.extra(id)))
 }
 
-fn open_large(shared: &Shared, id: QueueId, large: Large, check: Check) -> Result<Content, ReadError> {
-    let file = match shared.fs.open_plain(&shared.places.large(id)) {
+fn open_large(shared: &SharedSpool, id: QueueId, large: Large, check: Check) -> Result<Content, ReadError> {
+    let file = match shared.fs.open_plain(&shared.paths.large(id)) {
         // Settled between the look-up and now, or lost.
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return Err(if shared.index().slot(id).is_none() { ReadError::Gone } else { ReadError::Damaged });
@@ -146,7 +151,7 @@ fn open_large(shared: &Shared, id: QueueId, large: Large, check: Check) -> Resul
     Ok(Content::File { file, len: large.length })
 }
 
-fn large_sum(shared: &Shared, file: &std::fs::File) -> std::io::Result<u32> {
+fn large_sum(shared: &SharedSpool, file: &std::fs::File) -> std::io::Result<u32> {
     let mut chunk = vec![0; 1 << 18];
     let (mut sum, mut offset) = (shared.spool.payload_sum(&[]), 0);
     loop {
@@ -162,6 +167,6 @@ fn large_sum(shared: &Shared, file: &std::fs::File) -> std::io::Result<u32> {
     }
 }
 
-fn damaged(_: Malformed) -> ReadError {
+fn damaged(_: MalformedOctets) -> ReadError {
     ReadError::Damaged
 }

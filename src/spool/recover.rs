@@ -29,17 +29,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::change::Change;
+use super::change::IndexChange;
 use super::entry::{Entry, OpenError};
-use super::format::{FIRST_RECORD, Header, HeaderFault, Kind, Previous, SpoolId};
+use super::format::{FIRST_RECORD, HeaderFault, Previous, RecordKind, SegmentHeader, SpoolId};
 use super::fs::{File, Fs, unlink_if_there};
 use super::identify::{held_a_record, identify};
-use super::index::{Index, Place};
+use super::index::{Index, RecordPlace};
 use super::marks::Mark;
+use super::paths::{DamagedRange, HIGHEST_SEGMENT, SpoolPaths, large_id, segment_sequence};
 use super::payload::Meta;
-use super::place::{DamagedRange, HIGHEST_SEGMENT, Places, large_id, segment_sequence};
 use super::salvage;
-use super::scan::{Found, Scanner, read_header};
+use super::scan::{FoundRecord, Scanner, read_header};
 use super::space::SMALLEST;
 use crate::queue_id::QueueId;
 
@@ -61,7 +61,7 @@ pub(super) struct Survey {
     pub figures: Vec<Figures>,
     /// The highest number that a file has.
     pub highest: u32,
-    arrivals: Vec<(Entry, Place)>,
+    arrivals: Vec<(Entry, RecordPlace)>,
     /// Files that never became segments.
     leftovers: Vec<u32>,
     /// Segments that nothing can be read from.
@@ -86,37 +86,37 @@ pub(super) struct Figures {
     pub torn: u64,
 }
 
-struct Segment {
+struct SegmentFile {
     sequence: u32,
     file: Arc<dyn File>,
     /// `None` when it cannot be read.
-    header: Option<Header>,
+    header: Option<SegmentHeader>,
 }
 
 /// Reads the whole log.
-pub(super) fn survey(fs: &dyn Fs, places: &Places) -> Result<Survey, OpenError> {
-    let segments = open_segments(fs, places)?;
+pub(super) fn survey(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Survey, OpenError> {
+    let segments = open_segments(fs, paths)?;
     let highest = segments.last().map_or(0, |last| last.sequence);
     let mut survey = Survey { highest, missing: missing(&segments), ..Survey::default() };
-    survey.spool = spool_of(&segments).map_err(|e| failed("read", &places.log, e))?;
+    survey.spool = spool_of(&segments).map_err(|e| failed("read", &paths.log, e))?;
     if let Some(foreign) =
         segments.iter().find(|s| s.header.as_ref().is_some_and(|h| Some(h.spool) != survey.spool))
     {
-        return Err(OpenError::Foreign { path: places.segment(foreign.sequence) });
+        return Err(OpenError::Foreign { path: paths.segment(foreign.sequence) });
     }
     for segment in &segments {
         let bound = bound_of(segment.sequence, &segments);
-        survey.segment(segment, bound).map_err(|e| failed("read", &places.segment(segment.sequence), e))?;
+        survey.segment(segment, bound).map_err(|e| failed("read", &paths.segment(segment.sequence), e))?;
     }
     Ok(survey)
 }
 
-fn open_segments(fs: &dyn Fs, places: &Places) -> Result<Vec<Segment>, OpenError> {
-    let names = fs.list(&places.log).map_err(|e| failed("list", &places.log, e))?;
+fn open_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Vec<SegmentFile>, OpenError> {
+    let names = fs.list(&paths.log).map_err(|e| failed("list", &paths.log, e))?;
     let mut sequences: Vec<u32> = names.iter().filter_map(|name| segment_sequence(name)).collect();
     sequences.sort_unstable();
     let open = |sequence| {
-        let path = places.segment(sequence);
+        let path = paths.segment(sequence);
         let is_file = fs.facts(&path).map_err(|e| failed("open", &path, e))?.is_regular;
         if !is_file || sequence > HIGHEST_SEGMENT {
             let why = if is_file { "no spool comes to that number" } else { "it is not a file" };
@@ -128,13 +128,13 @@ fn open_segments(fs: &dyn Fs, places: &Places) -> Result<Vec<Segment>, OpenError
             Err(HeaderFault::Unreadable) => None,
             Err(HeaderFault::Newer(version)) => return Err(OpenError::NewerFormat { path, version }),
         };
-        Ok(Segment { sequence, file, header })
+        Ok(SegmentFile { sequence, file, header })
     };
     sequences.into_iter().map(open).collect()
 }
 
 /// As the headers say, or where none can be read, the records.
-fn spool_of(segments: &[Segment]) -> io::Result<Option<SpoolId>> {
+fn spool_of(segments: &[SegmentFile]) -> io::Result<Option<SpoolId>> {
     match segments.iter().find_map(|segment| Some(segment.header.as_ref()?.spool)) {
         Some(spool) => Ok(Some(spool)),
         None => identify(segments.iter().map(|segment| (segment.sequence, &*segment.file))),
@@ -142,13 +142,13 @@ fn spool_of(segments: &[Segment]) -> io::Result<Option<SpoolId>> {
 }
 
 /// What the latest header that names segment `sequence` says of it.
-fn bound_of(sequence: u32, segments: &[Segment]) -> Option<Previous> {
-    let stated = |segment: &Segment| segment.header.as_ref()?.previous;
+fn bound_of(sequence: u32, segments: &[SegmentFile]) -> Option<Previous> {
+    let stated = |segment: &SegmentFile| segment.header.as_ref()?.previous;
     segments.iter().rev().filter_map(stated).find(|previous| previous.sequence == sequence)
 }
 
 /// The segments that a header names and that are gone before their turn: the oldest goes first.
-fn missing(segments: &[Segment]) -> Vec<Previous> {
+fn missing(segments: &[SegmentFile]) -> Vec<Previous> {
     let headers = || segments.iter().filter_map(|segment| segment.header.as_ref());
     let oldest = headers().next().map_or(u32::MAX, |header| header.sequence);
     let is_there = |sequence| segments.iter().any(|segment| segment.sequence == sequence);
@@ -161,7 +161,7 @@ fn missing(segments: &[Segment]) -> Vec<Previous> {
 }
 
 /// What is gathered while one segment is read through.
-struct Reading {
+struct SegmentReading {
     sequence: u32,
     bound: Option<Previous>,
     /// Ranges without a record.
@@ -179,7 +179,7 @@ struct Reading {
 
 impl Figures {
     /// The figures of a segment not read yet.
-    fn blank(segment: &Segment) -> io::Result<Figures> {
+    fn blank(segment: &SegmentFile) -> io::Result<Figures> {
         Ok(Figures {
             sequence: segment.sequence,
             version: segment.header.as_ref().map(|header| header.version),
@@ -192,7 +192,7 @@ impl Figures {
         })
     }
 
-    fn read_through(&mut self, reading: &Reading, torn: u64) {
+    fn read_through(&mut self, reading: &SegmentReading, torn: u64) {
         (self.is_blank, self.records, self.torn) = (false, reading.records, torn);
         // What was safe and is damaged stays, too.
         (self.end, self.used) = (reading.end, reading.used.max(reading.proven));
@@ -200,13 +200,13 @@ impl Figures {
 }
 
 impl Survey {
-    fn segment(&mut self, segment: &Segment, bound: Option<Previous>) -> io::Result<()> {
+    fn segment(&mut self, segment: &SegmentFile, bound: Option<Previous>) -> io::Result<()> {
         let sequence = segment.sequence;
         self.figures.push(Figures::blank(segment)?);
         let Some(spool) = self.spool else { return self.segment_of_no_spool(segment) };
         let mut scanner = Scanner::new(&*segment.file, spool, sequence, u32::MAX)?;
         let proven = bound.map_or(0, |bound| bound.durable);
-        let mut reading = Reading {
+        let mut reading = SegmentReading {
             sequence,
             bound,
             gaps: Vec::new(),
@@ -236,14 +236,14 @@ impl Survey {
     }
 
     /// Neither a header nor a record of any segment is whole.
-    fn segment_of_no_spool(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment_of_no_spool(&mut self, segment: &SegmentFile) -> io::Result<()> {
         let list = if held_a_record(&*segment.file)? { &mut self.lost } else { &mut self.leftovers };
         list.push(segment.sequence);
         Ok(())
     }
 
-    fn found(&mut self, reading: &mut Reading, found: Found, payload: &[u8]) {
-        let Found { offset, head, gap } = found;
+    fn found(&mut self, reading: &mut SegmentReading, found: FoundRecord, payload: &[u8]) {
+        let FoundRecord { offset, head, gap } = found;
         let segment = reading.sequence;
         reading.records += 1;
         reading.used = offset + head.record_length();
@@ -257,12 +257,12 @@ impl Survey {
         if !void {
             reading.proven = reading.proven.max(head.durable_below);
             reading.end = offset + head.record_length();
-            reading.clean = head.kind == Kind::CleanEnd;
+            reading.clean = head.kind == RecordKind::CleanEnd;
         }
         self.relay_clock = self.relay_clock.max(head.relay_clock);
         self.high_water = self.high_water.max(head.id.raw());
-        let place = Place { segment, offset, payload_length: head.payload_length };
-        match Change::decode(head.kind, payload) {
+        let place = RecordPlace { segment, offset, payload_length: head.payload_length };
+        match IndexChange::decode(head.kind, payload) {
             Ok((change, meta)) => self.replay(head.id, place, &change, meta),
             // Whole, but not in our language: no version wrote this.
             Err(_) => {
@@ -271,12 +271,12 @@ impl Survey {
         }
     }
 
-    fn replay(&mut self, id: QueueId, place: Place, change: &Change, meta: Option<Meta>) {
+    fn replay(&mut self, id: QueueId, place: RecordPlace, change: &IndexChange, meta: Option<Meta>) {
         self.index.apply(id, place, change);
         self.arrivals.extend(meta.map(|meta| (meta.entry(id), place)));
     }
 
-    fn end_of_segment(&mut self, reading: &Reading, scanner: &Scanner<'_>) {
+    fn end_of_segment(&mut self, reading: &SegmentReading, scanner: &Scanner<'_>) {
         let segment = reading.sequence;
         let (damaged, torn): (Vec<DamagedRange>, Vec<DamagedRange>) =
             reading.gaps.iter().partition(|gap| gap.start < reading.proven);
@@ -317,7 +317,7 @@ impl Survey {
     /// The live messages, by queue id. Empties the survey of them.
     pub fn take_entries(&mut self) -> Vec<Entry> {
         let index = &self.index;
-        let live = |(mut entry, place): (Entry, Place)| {
+        let live = |(mut entry, place): (Entry, RecordPlace)| {
             let slot = index.slot(entry.id).filter(|slot| slot.place == place)?;
             entry.marks = slot.marks;
             Some(entry)
@@ -336,20 +336,20 @@ fn may_have_grown(tail: u32, octets: u64) -> bool {
 }
 
 /// Puts the spool in order as the survey has it; what to report of damage not seen before.
-pub(super) fn tidy(fs: &dyn Fs, places: &Places, survey: &mut Survey) -> Result<Vec<String>, OpenError> {
+pub(super) fn tidy(fs: &dyn Fs, paths: &SpoolPaths, survey: &mut Survey) -> Result<Vec<String>, OpenError> {
     if let Some(last) = survey.last {
-        let path = places.segment(last.sequence);
+        let path = paths.segment(last.sequence);
         let sync = fs.open(&path).and_then(|file| file.sync_data());
         sync.map_err(|e| failed("sync", &path, e))?;
     }
-    let mut reports = keep_damage(fs, places, survey);
-    remove_leftovers(fs, places, survey, &mut reports).map_err(|e| failed("clear", &places.log, e))?;
-    sort_out_large(fs, places, survey, &mut reports).map_err(|e| failed("clear", &places.large, e))?;
+    let mut reports = keep_damage(fs, paths, survey);
+    remove_leftovers(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.log, e))?;
+    sort_out_large(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.large, e))?;
     Ok(reports)
 }
 
-fn keep_damage(fs: &dyn Fs, places: &Places, survey: &Survey) -> Vec<String> {
-    let report = |range: &DamagedRange| match salvage::keep(fs, places, *range) {
+fn keep_damage(fs: &dyn Fs, paths: &SpoolPaths, survey: &Survey) -> Vec<String> {
+    let report = |range: &DamagedRange| match salvage::keep(fs, paths, *range) {
         Ok(copy) => copy.is_new.then(|| salvage::describe(*range, &copy)),
         Err(e) => Some(format!(
             "segment {:08X} is damaged from octet {} to {}; those octets could not be copied: {e}",
@@ -364,41 +364,41 @@ fn keep_damage(fs: &dyn Fs, places: &Places, survey: &Survey) -> Vec<String> {
 
 fn remove_leftovers(
     fs: &dyn Fs,
-    places: &Places,
+    paths: &SpoolPaths,
     survey: &Survey,
     reports: &mut Vec<String>,
 ) -> io::Result<()> {
     for sequence in &survey.lost {
-        let to = salvage::put_aside(fs, places, *sequence)?;
+        let to = salvage::put_aside(fs, paths, *sequence)?;
         reports.push(format!(
             "segment {sequence:08X} holds no readable header or record; it is now {}",
             to.display()
         ));
     }
     for sequence in &survey.leftovers {
-        unlink_if_there(fs, &places.segment(*sequence))?;
+        unlink_if_there(fs, &paths.segment(*sequence))?;
     }
     // A leftover's name will be used again, a lost segment's is in corrupt/: neither may come back.
-    fs.sync_dir(&places.log)
+    fs.sync_dir(&paths.log)
 }
 
 fn sort_out_large(
     fs: &dyn Fs,
-    places: &Places,
+    paths: &SpoolPaths,
     survey: &mut Survey,
     reports: &mut Vec<String>,
 ) -> io::Result<()> {
-    for name in fs.list(&places.large)? {
+    for name in fs.list(&paths.large)? {
         let Some(id) = large_id(&name) else { continue };
         survey.high_water = survey.high_water.max(id.raw());
         if survey.index.slot(id).is_some_and(|slot| slot.marks.has(Mark::Large)) {
             continue;
         }
-        let path = places.large(id);
+        let path = paths.large(id);
         if survey.is_whole() {
             unlink_if_there(fs, &path)?;
         } else {
-            let to = places.corrupt.join(&name);
+            let to = paths.corrupt.join(&name);
             fs.rename(&path, &to)?;
             reports.push(format!("no record names the large file {id}; it is now {}", to.display()));
         }

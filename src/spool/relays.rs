@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::fs::{Fs, read_full_at, unlink_if_there, write_all_at};
-use super::place::Places;
+use super::paths::SpoolPaths;
 use crate::log;
 
 /// More names than this are no work of ours.
@@ -23,12 +23,12 @@ pub(super) struct Relays(Mutex<BTreeSet<String>>);
 
 impl Relays {
     /// What the file says.
-    pub fn read(fs: &dyn Fs, places: &Places) -> Relays {
-        let names = match read(fs, &places.relays) {
+    pub fn read(fs: &dyn Fs, paths: &SpoolPaths) -> Relays {
+        let names = match read(fs, &paths.relays) {
             Ok(names) => names,
             Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => {
-                log::done_without(&places.relays.display().to_string(), &error);
+                log::done_without(&paths.relays.display().to_string(), &error);
                 BTreeSet::new()
             }
         };
@@ -41,10 +41,10 @@ impl Relays {
     }
 
     /// Adds a relay. Blocking.
-    pub fn add(&self, fs: &dyn Fs, places: &Places, name: &str) -> io::Result<()> {
+    pub fn add(&self, fs: &dyn Fs, paths: &SpoolPaths, name: &str) -> io::Result<()> {
         let mut names = self.names().clone();
         if names.insert(on_one_line(name)) {
-            write(fs, places, &names)?;
+            write(fs, paths, &names)?;
             *self.names() = names;
         }
         Ok(())
@@ -64,15 +64,15 @@ fn read(fs: &dyn Fs, path: &Path) -> io::Result<BTreeSet<String>> {
     Ok(String::from_utf8_lossy(&octets).lines().map(str::to_owned).collect())
 }
 
-fn write(fs: &dyn Fs, places: &Places, names: &BTreeSet<String>) -> io::Result<()> {
-    let part = places.relays.with_extension("part");
+fn write(fs: &dyn Fs, paths: &SpoolPaths, names: &BTreeSet<String>) -> io::Result<()> {
+    let part = paths.relays.with_extension("part");
     unlink_if_there(fs, &part)?;
     let file = fs.create(&part)?;
     let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
     write_all_at(&*file, text.as_bytes(), 0)?;
     file.sync_data()?;
-    fs.rename(&part, &places.relays)?;
-    fs.sync_dir(places.root())
+    fs.rename(&part, &paths.relays)?;
+    fs.sync_dir(paths.root())
 }
 
 fn on_one_line(name: &str) -> String {
@@ -84,22 +84,22 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::fs::RealFs;
-    use super::super::fs::sim::{Fault, SimFs};
+    use super::super::fs::sim::{DiskFault, SimFs};
     use super::*;
 
     #[test]
     fn a_relay_is_remembered_by_the_next_run() {
         let directory = tempfile::tempdir().unwrap();
-        let places = Places::under(directory.path());
-        let relays = Relays::read(&RealFs, &places);
+        let paths = SpoolPaths::under(directory.path());
+        let relays = Relays::read(&RealFs, &paths);
         assert!(!relays.contain("mx.example:587 as \"app\""));
         std::fs::write(directory.path().join("relays.part"), "left by a crash").unwrap();
         for name in
             ["mx.example:587 as \"app\"", "mx.example:587 as \"two\nlines\"", "mx.example:587 as \"app\""]
         {
-            relays.add(&RealFs, &places, name).unwrap();
+            relays.add(&RealFs, &paths, name).unwrap();
         }
-        let next = Relays::read(&RealFs, &places);
+        let next = Relays::read(&RealFs, &paths);
         for relays in [&relays, &next] {
             assert!(relays.contain("mx.example:587 as \"app\""));
             assert!(relays.contain("mx.example:587 as \"two\nlines\""));
@@ -109,50 +109,50 @@ mod tests {
         assert!(!directory.path().join("relays.part").exists());
     }
 
-    fn with_one_relay() -> (SimFs, Places, Relays) {
-        let (fs, places) = (SimFs::new(), Places::under(Path::new("/spool")));
-        fs.create_dir(places.root(), 0o711).unwrap();
+    fn with_one_relay() -> (SimFs, SpoolPaths, Relays) {
+        let (fs, paths) = (SimFs::new(), SpoolPaths::under(Path::new("/spool")));
+        fs.create_dir(paths.root(), 0o711).unwrap();
         fs.sync_dir(Path::new("/")).unwrap();
-        let relays = Relays::read(&fs, &places);
-        relays.add(&fs, &places, "one").unwrap();
-        (fs, places, relays)
+        let relays = Relays::read(&fs, &paths);
+        relays.add(&fs, &paths, "one").unwrap();
+        (fs, paths, relays)
     }
 
     /// D11: whatever a crash leaves, what was there before is there; what was added is when `add` has said so.
     #[test]
     fn a_crash_leaves_the_list_before_or_the_list_after() {
-        let (fs, places, relays) = with_one_relay();
+        let (fs, paths, relays) = with_one_relay();
         let images = Arc::new(Mutex::new(Vec::new()));
         let list = Arc::clone(&images);
         fs.watch(move |disk| list.lock().unwrap().extend((0..8).map(|seed| disk.image(seed))));
-        relays.add(&fs, &places, "two").unwrap();
+        relays.add(&fs, &paths, "two").unwrap();
         fs.unwatch();
         let during = std::mem::take(&mut *images.lock().unwrap());
         assert!(during.len() >= 5 * 8, "{}", during.len());
         for image in during {
-            let relays = Relays::read(&image, &places);
+            let relays = Relays::read(&image, &paths);
             assert!(relays.contain("one"));
-            relays.add(&image, &places, "three").unwrap();
+            relays.add(&image, &paths, "three").unwrap();
         }
         for seed in 0..8 {
-            assert!(Relays::read(&fs.image(seed), &places).contain("two"));
+            assert!(Relays::read(&fs.image(seed), &paths).contain("two"));
         }
     }
 
     #[test]
     fn a_call_that_fails_costs_no_more_than_the_new_name() {
         for call in 1.. {
-            let (fs, places, relays) = with_one_relay();
-            fs.set_fault(Some(Fault { call, error: ErrorKind::StorageFull, for_ever: false }));
-            let added = relays.add(&fs, &places, "two");
+            let (fs, paths, relays) = with_one_relay();
+            fs.set_fault(Some(DiskFault { call, error: ErrorKind::StorageFull, for_ever: false }));
+            let added = relays.add(&fs, &paths, "two");
             fs.set_fault(None);
-            assert!(Relays::read(&fs, &places).contain("one"), "{call}");
+            assert!(Relays::read(&fs, &paths).contain("one"), "{call}");
             if added.is_ok() {
                 assert!(call > 5, "{call}");
                 break;
             }
-            relays.add(&fs, &places, "two").unwrap();
-            assert!(Relays::read(&fs.image(1), &places).contain("two"), "{call}");
+            relays.add(&fs, &paths, "two").unwrap();
+            assert!(Relays::read(&fs.image(1), &paths).contain("two"), "{call}");
         }
     }
 
@@ -160,6 +160,6 @@ mod tests {
     fn a_file_that_is_none_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("relays")).unwrap();
-        assert!(!Relays::read(&RealFs, &Places::under(directory.path())).contain("mx.example"));
+        assert!(!Relays::read(&RealFs, &SpoolPaths::under(directory.path())).contain("mx.example"));
     }
 }

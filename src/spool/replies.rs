@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use super::octets::{Malformed, Reader, cut, put_text, put_u32};
+use super::octets::{MalformedOctets, OctetReader, cut, put_text, put_u32};
 
 /// The longest text kept, in octets.
 const LONGEST: usize = 1000;
@@ -68,7 +68,7 @@ impl Replies {
     /// Takes a Note payload apart.
     pub(super) fn decode(payload: &[u8]) -> Replies {
         match payload.split_first() {
-            Some((&VERSION_2, replies)) => decode_replies(Reader::new(replies)).unwrap_or_default(),
+            Some((&VERSION_2, replies)) => decode_replies(OctetReader::new(replies)).unwrap_or_default(),
             _ => Replies {
                 of_others: std::str::from_utf8(payload).ok().map(str::to_owned),
                 of_each: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl Replies {
     }
 }
 
-fn decode_replies(mut reader: Reader<'_>) -> Result<Replies, Malformed> {
+fn decode_replies(mut reader: OctetReader<'_>) -> Result<Replies, MalformedOctets> {
     let mut replies = Replies::default();
     while reader.left() > 0 {
         let said = reader.text()?;

@@ -4,11 +4,11 @@
 
 use tokio::sync::oneshot;
 
-use super::change::Change;
+use super::change::IndexChange;
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
-use super::index::Place;
-use super::shared::Shared;
+use super::index::RecordPlace;
+use super::shared::SharedSpool;
 use super::space::Claim;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
@@ -25,7 +25,7 @@ pub(super) enum Order {
 /// A record to write.
 pub(super) struct Request {
     pub id: QueueId,
-    pub change: Change,
+    pub change: IndexChange,
     /// The payload is these two, one after the other.
     pub front: Vec<u8>,
     pub content: Vec<u8>,
@@ -51,7 +51,7 @@ pub(super) enum Answer {
 #[derive(Default)]
 pub(super) struct Batch {
     pub octets: Vec<u8>,
-    pub requests: Vec<(Request, Place)>,
+    pub requests: Vec<(Request, RecordPlace)>,
     pub must_sync: bool,
 }
 
@@ -68,7 +68,13 @@ impl Batch {
 
 impl Request {
     /// A record with a small payload.
-    pub fn plain(id: QueueId, change: Change, payload: Vec<u8>, shared: &Shared, answer: Answer) -> Self {
+    pub fn plain(
+        id: QueueId,
+        change: IndexChange,
+        payload: Vec<u8>,
+        shared: &SharedSpool,
+        answer: Answer,
+    ) -> Self {
         let sum = shared.spool.payload_sum(&[&payload]);
         Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
     }
@@ -77,14 +83,14 @@ impl Request {
     pub fn claim(&self) -> Claim {
         match (&self.change, &self.entry) {
             (_, Some(entry)) if entry.submitter != Submitter::Ourselves => Claim::Mail,
-            (Change::Arrive { .. } | Change::Move(_), _) => Claim::Content,
+            (IndexChange::Arrive { .. } | IndexChange::Move(_), _) => Claim::Content,
             _ => Claim::Outcome,
         }
     }
 
     /// Whether it is about a message that is gone.
-    pub fn is_pointless(&self, shared: &Shared) -> bool {
-        let needs_message = !matches!(self.change, Change::Arrive { .. } | Change::CleanEnd);
+    pub fn is_pointless(&self, shared: &SharedSpool) -> bool {
+        let needs_message = !matches!(self.change, IndexChange::Arrive { .. } | IndexChange::CleanEnd);
         needs_message && shared.index().slot(self.id).is_none()
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fs::{File, Fs, unlink_if_there, write_all_at};
-use super::place::{DamagedRange, Places};
+use super::paths::{DamagedRange, SpoolPaths};
 use super::scan::read_tolerantly;
 
 const CHUNK: usize = 1 << 20;
@@ -22,28 +22,28 @@ pub(super) struct Copy {
 }
 
 /// Copies a range, if that was not done before.
-pub(super) fn keep(fs: &dyn Fs, places: &Places, range: DamagedRange) -> io::Result<Copy> {
-    let segment = fs.open(&places.segment(range.segment))?;
-    let path = path_of(places, range, &*segment)?;
-    let is_new = !fs.list(&places.corrupt)?.iter().any(|known| Some(known.as_os_str()) == path.file_name());
+pub(super) fn keep(fs: &dyn Fs, paths: &SpoolPaths, range: DamagedRange) -> io::Result<Copy> {
+    let segment = fs.open(&paths.segment(range.segment))?;
+    let path = path_of(paths, range, &*segment)?;
+    let is_new = !fs.list(&paths.corrupt)?.iter().any(|known| Some(known.as_os_str()) == path.file_name());
     if is_new {
         let part = path.with_extension("part");
         unlink_if_there(fs, &part)?;
         copy_range(fs, &*segment, &part, range)?;
         fs.rename(&part, &path)?;
-        fs.sync_dir(&places.corrupt)?;
+        fs.sync_dir(&paths.corrupt)?;
     }
     Ok(Copy { path, is_new })
 }
 
 /// Moves a segment aside of which nothing can be read; where it is now.
-pub(super) fn put_aside(fs: &dyn Fs, places: &Places, segment: u32) -> io::Result<PathBuf> {
-    let from = places.segment(segment);
+pub(super) fn put_aside(fs: &dyn Fs, paths: &SpoolPaths, segment: u32) -> io::Result<PathBuf> {
+    let from = paths.segment(segment);
     let file = fs.open(&from)?;
     let end = u32::try_from(file.length()?).unwrap_or(u32::MAX);
-    let to = path_of(places, DamagedRange { segment, start: 0, end }, &*file)?;
+    let to = path_of(paths, DamagedRange { segment, start: 0, end }, &*file)?;
     fs.rename(&from, &to)?;
-    fs.sync_dir(&places.corrupt)?;
+    fs.sync_dir(&paths.corrupt)?;
     Ok(to)
 }
 
@@ -58,13 +58,13 @@ pub(super) fn describe(range: DamagedRange, copy: &Copy) -> String {
     )
 }
 
-fn path_of(places: &Places, range: DamagedRange, segment: &dyn File) -> io::Result<PathBuf> {
+fn path_of(paths: &SpoolPaths, range: DamagedRange, segment: &dyn File) -> io::Result<PathBuf> {
     let mut sum = 0;
     in_chunks(segment, range, |chunk, _| {
         sum = crc32c::crc32c_append(sum, chunk);
         Ok(())
     })?;
-    Ok(places.damaged_range(range, sum))
+    Ok(paths.damaged_range(range, sum))
 }
 
 fn copy_range(fs: &dyn Fs, segment: &dyn File, to: &Path, range: DamagedRange) -> io::Result<()> {

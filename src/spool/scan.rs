@@ -10,7 +10,9 @@
 
 use std::io;
 
-use super::format::{FIRST_RECORD, HEAD, Head, Header, HeaderFault, RECORD_MAGIC, SECTOR, Seed, SpoolId};
+use super::format::{
+    FIRST_RECORD, HEAD, Head, HeaderFault, RECORD_MAGIC, SECTOR, Seed, SegmentHeader, SpoolId,
+};
 use super::fs::{File, read_full_at};
 
 const WINDOW: usize = 1 << 20;
@@ -18,7 +20,7 @@ const BLOCK: usize = 4096;
 
 /// A whole record; its payload is [`Scanner::payload`] until the next one is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub(super) struct FoundRecord {
     pub offset: u32,
     pub head: Head,
     /// Where the octets before it that are neither record nor padding begin, if there are any.
@@ -49,10 +51,10 @@ pub(super) struct Scanner<'a> {
 }
 
 /// The header of the segment in `file`.
-pub(super) fn read_header(file: &dyn File, sequence: u32) -> io::Result<Result<Header, HeaderFault>> {
+pub(super) fn read_header(file: &dyn File, sequence: u32) -> io::Result<Result<SegmentHeader, HeaderFault>> {
     let mut octets = vec![0; FIRST_RECORD as usize];
     let length = read_tolerantly(file, &mut octets, 0)?;
-    Ok(Header::decode(&octets[..length], sequence))
+    Ok(SegmentHeader::decode(&octets[..length], sequence))
 }
 
 impl<'a> Scanner<'a> {
@@ -82,7 +84,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next whole record; at `None`, see [`Scanner::tail`].
-    pub fn next(&mut self) -> io::Result<Option<Found>> {
+    pub fn next(&mut self) -> io::Result<Option<FoundRecord>> {
         (self.gap, self.half, self.is_cut) = (None, false, false);
         while self.position < self.limit {
             if let Some(head) = self.head_here()?
@@ -92,7 +94,7 @@ impl<'a> Scanner<'a> {
                     let offset = self.position;
                     (self.batch, self.in_batch) = (head.batch, !head.ends_batch);
                     self.position += head.record_length();
-                    return Ok(Some(Found { offset, head, gap: self.gap }));
+                    return Ok(Some(FoundRecord { offset, head, gap: self.gap }));
                 }
                 self.half = true;
             }

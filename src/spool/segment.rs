@@ -17,9 +17,11 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{FIRST_RECORD, HEAD, Head, Header, Kind, Previous, SECTOR, Seed, record_length};
+use super::format::{
+    FIRST_RECORD, HEAD, Head, Previous, RecordKind, SECTOR, Seed, SegmentHeader, record_length,
+};
 use super::fs::{File, write_all_at};
-use super::index::Place;
+use super::index::RecordPlace;
 use super::space::{self, LARGEST_PIECE};
 use crate::queue_id::QueueId;
 
@@ -57,15 +59,15 @@ pub(super) struct Active {
 }
 
 /// Where a segment stood before a batch.
-pub(super) struct Mark {
+pub(super) struct AppendPoint {
     end: u32,
     tail: Vec<u8>,
     durable: u32,
 }
 
 /// A record before it has a place.
-pub(super) struct Record<'a> {
-    pub kind: Kind,
+pub(super) struct NewRecord<'a> {
+    pub kind: RecordKind,
     pub id: QueueId,
     pub payload_sum: u32,
     pub relay_clock: u32,
@@ -75,7 +77,7 @@ pub(super) struct Record<'a> {
 
 impl Active {
     /// Makes `ready` the segment of `header`.
-    pub fn activate(ready: &Ready, header: &Header) -> io::Result<Active> {
+    pub fn activate(ready: &Ready, header: &SegmentHeader) -> io::Result<Active> {
         write_all_at(&*ready.file, &header.encode(), 0)?;
         ready.file.sync_data()?;
         Ok(Active {
@@ -99,13 +101,13 @@ impl Active {
     }
 
     /// Where it stands, to be given to [`Active::roll_back`].
-    pub fn mark(&self) -> Mark {
-        Mark { end: self.end, tail: self.tail.clone(), durable: self.durable }
+    pub fn append_point(&self) -> AppendPoint {
+        AppendPoint { end: self.end, tail: self.tail.clone(), durable: self.durable }
     }
 
     /// Has it stand where it stood: what was written since is void as soon as another batch is, or the next segment.
-    pub fn roll_back(&mut self, mark: Mark) {
-        (self.end, self.tail, self.durable) = (mark.end, mark.tail, mark.durable);
+    pub fn roll_back(&mut self, point: AppendPoint) {
+        (self.end, self.tail, self.durable) = (point.end, point.tail, point.durable);
     }
 
     pub fn sequence(&self) -> u32 {
@@ -154,7 +156,7 @@ impl Active {
     }
 
     /// Puts a record at the end of `batch`, the octets that the next [`Active::append`] will write.
-    pub fn encode(&mut self, batch: &mut Vec<u8>, record: &Record<'_>) -> Place {
+    pub fn encode(&mut self, batch: &mut Vec<u8>, record: &NewRecord<'_>) -> RecordPlace {
         let offset = self.position(batch);
         if batch.is_empty() {
             batch.extend_from_slice(&self.tail);
@@ -175,7 +177,7 @@ impl Active {
         batch.extend_from_slice(&head.encode(self.seed, offset));
         record.payload.iter().for_each(|part| batch.extend_from_slice(part));
         batch.resize(batch.len().next_multiple_of(8), 0);
-        Place { segment: self.sequence, offset, payload_length }
+        RecordPlace { segment: self.sequence, offset, payload_length }
     }
 
     /// Writes a batch, filled up to whole sectors. The file is no longer than before when there is room.

@@ -12,7 +12,7 @@ use super::entry::Options;
 use super::format::SpoolId;
 use super::fs::{File, Fs};
 use super::index::Index;
-use super::place::Places;
+use super::paths::SpoolPaths;
 use super::relays::Relays;
 use super::room::MailRoom;
 use super::space::size_of_next;
@@ -25,9 +25,9 @@ use crate::queue_id::QueueIds;
 const OPEN_FILES: usize = 128;
 
 /// See the module.
-pub(super) struct Shared {
+pub(super) struct SharedSpool {
     pub fs: Arc<dyn Fs>,
-    pub places: Places,
+    pub paths: SpoolPaths,
     pub options: Options,
     pub spool: SpoolId,
     pub ids: QueueIds,
@@ -50,9 +50,9 @@ pub(super) struct Shared {
 }
 
 /// What a spool starts with.
-pub(super) struct Start {
+pub(super) struct SpoolParts {
     pub fs: Arc<dyn Fs>,
-    pub places: Places,
+    pub paths: SpoolPaths,
     pub options: Options,
     pub spool: SpoolId,
     pub ids: QueueIds,
@@ -61,16 +61,16 @@ pub(super) struct Start {
     pub next_segment: u32,
 }
 
-impl Shared {
-    pub fn new(start: Start) -> Self {
-        let Start { fs, places, options, spool, ids, relay_clock, index, next_segment } = start;
-        let relays = Relays::read(&*fs, &places);
+impl SharedSpool {
+    pub fn new(start: SpoolParts) -> Self {
+        let SpoolParts { fs, paths, options, spool, ids, relay_clock, index, next_segment } = start;
+        let relays = Relays::read(&*fs, &paths);
         let (size, largest) = (size_of_next(index.live_octets(), 0, options.sizes()), options.segment_size);
-        let stock = Stock::new(Arc::clone(&fs), places.clone(), largest, next_segment, size);
-        let room = MailRoom::new(Arc::clone(&fs), places.root().into(), &options);
-        Shared {
+        let stock = Stock::new(Arc::clone(&fs), paths.clone(), largest, next_segment, size);
+        let room = MailRoom::new(Arc::clone(&fs), paths.root().into(), &options);
+        SharedSpool {
             fs,
-            places,
+            paths,
             options,
             spool,
             ids,
@@ -101,7 +101,7 @@ impl Shared {
         if let Some(file) = known {
             return Ok(file);
         }
-        let file = self.fs.open(&self.places.segment(sequence))?;
+        let file = self.fs.open(&self.paths.segment(sequence))?;
         self.hold_segment(sequence, Arc::clone(&file));
         Ok(file)
     }

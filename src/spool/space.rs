@@ -79,7 +79,7 @@ pub(super) enum Claim {
 
 /// How large a segment has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
+pub(super) enum SegmentSize {
     /// Whole: of the size that [`size_of_next`] says.
     Whole,
     /// As large as there is room for.
@@ -122,7 +122,7 @@ pub(super) enum Decision {
     /// The record goes into the active segment.
     Here,
     /// The next segment is begun, and the record goes there.
-    NextSegment(Size),
+    NextSegment(SegmentSize),
     /// One more piece of the next segment is waited for; then the claim is decided again.
     Wait,
     /// There is no room: 452.
@@ -142,7 +142,7 @@ pub(super) struct Fill {
 
 /// What the disk and the index have to say when a segment is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct SpareRoom {
     /// The disk has room for the rest of the next segment; when that is ready, for the one that follows it.
     pub another: bool,
     /// The oldest segment, the active one or not.
@@ -182,7 +182,7 @@ pub(super) fn decide(
     fill: Option<Fill>,
     next: Made,
     cleaner_works: bool,
-    room: impl Fn() -> Room,
+    room: impl Fn() -> SpareRoom,
 ) -> Decision {
     let fits =
         |spared: u32| fill.is_some_and(|fill| fill.is_first || fill.end <= u64::from(fill.capacity - spared));
@@ -193,18 +193,18 @@ pub(super) fn decide(
     };
     match (claim, next.is_ready()) {
         (Claim::Mail, true) if fits(quarter) => Decision::Here,
-        (Claim::Mail, true) if another_can_follow(next, room()) => Decision::NextSegment(Size::Whole),
+        (Claim::Mail, true) if another_can_follow(next, room()) => Decision::NextSegment(SegmentSize::Whole),
         (Claim::Mail, true) => Decision::Refuse,
         (Claim::Mail, false) if fill.is_some_and(in_step) && room().another => Decision::Here,
         (Claim::Mail, false) => Decision::Wait,
         (Claim::Content, true) if fits(quarter) => Decision::Here,
         (Claim::Content, false) | (Claim::Outcome, _) if fits(0) => Decision::Here,
-        (Claim::Content | Claim::Outcome, _) => Decision::NextSegment(Size::Any),
+        (Claim::Content | Claim::Outcome, _) => Decision::NextSegment(SegmentSize::Any),
     }
 }
 
-fn another_can_follow(next: Made, room: Room) -> bool {
-    let Room { another, oldest } = room;
+fn another_can_follow(next: Made, room: SpareRoom) -> bool {
+    let SpareRoom { another, oldest } = room;
     another || oldest.moved <= next.octets / OLDEST_FITS_INTO && oldest.size >= next.octets
 }
 
@@ -247,7 +247,7 @@ pub(super) fn whole_blocks(octets: u64) -> u64 {
 
 /// How it stands with the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Readiness {
     /// It is ready.
     Ready,
     /// It can be made, or is being made.
@@ -302,14 +302,14 @@ pub(super) enum Clean {
 }
 
 /// The second table.
-pub(super) fn clean_now(sums: &Sums, next: Next, target: Target, segment_size: u64) -> Option<Clean> {
+pub(super) fn clean_now(sums: &Sums, next: Readiness, target: Target, segment_size: u64) -> Option<Clean> {
     let oldest = sums.oldest?;
     let spared = target.room.saturating_sub(target.capacity / LEFT_TO_OUTCOMES);
     let is_wanted = is_too_long(sums, segment_size);
     let room = match next {
-        Next::Impossible => return moves_at_once(sums, oldest, target),
-        Next::Possible => spared,
-        Next::Ready => u32::MAX,
+        Readiness::Impossible => return moves_at_once(sums, oldest, target),
+        Readiness::Possible => spared,
+        Readiness::Ready => u32::MAX,
     };
     (is_wanted && room > 0).then_some(Clean::Move(oldest.sequence, room))
 }

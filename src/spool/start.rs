@@ -19,12 +19,12 @@ use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
 use super::entry::{CommitError, Entry, OpenError, Options, Recovery};
 use super::format::{SECTOR, SpoolId};
 use super::fs::Fs;
-use super::place::Places;
+use super::paths::SpoolPaths;
 use super::presence::Presence;
 use super::recover::{self, Survey};
 use super::request::Order;
-use super::shared::{Shared, Start};
-use super::space::Size;
+use super::shared::{SharedSpool, SpoolParts};
+use super::space::SegmentSize;
 use super::writer::Writer;
 use crate::queue_id::{QueueId, QueueIds};
 
@@ -33,7 +33,7 @@ const ORDERS: usize = 1024;
 
 /// An open spool.
 pub(super) struct Opened {
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedSpool>,
     pub orders: Sender<Order>,
     /// The writer's and the stock's, in the order in which they end.
     pub threads: [JoinHandle<()>; 2],
@@ -47,12 +47,12 @@ pub(super) fn open(
     arrivals: UnboundedSender<Entry>,
 ) -> Result<Opened, OpenError> {
     let options = options.in_range();
-    let places = Places::under(&options.directory);
-    make_directories(&*fs, &places)?;
-    let presence = Presence::take(&*fs, &places)?;
-    let mut survey = recover::survey(&*fs, &places)?;
+    let paths = SpoolPaths::under(&options.directory);
+    make_directories(&*fs, &paths)?;
+    let presence = Presence::take(&*fs, &paths)?;
+    let mut survey = recover::survey(&*fs, &paths)?;
     let made_before = survey.take_next_segment();
-    let damaged = recover::tidy(&*fs, &places, &mut survey)?;
+    let damaged = recover::tidy(&*fs, &paths, &mut survey)?;
     let recovery = Recovery {
         entries: survey.take_entries(),
         damaged,
@@ -61,9 +61,9 @@ pub(super) fn open(
         unclean: survey.spool.is_some() && !survey.clean,
     };
     let (previous, unused) = (survey.last, Unused::of(&survey));
-    let shared = Arc::new(share(options, fs, places, survey)?);
+    let shared = Arc::new(share(options, fs, paths, survey)?);
     if let Some(left) = made_before {
-        shared.stock.take_over(left).map_err(|e| failed("clear", &shared.places.log, e))?;
+        shared.stock.take_over(left).map_err(|e| failed("clear", &shared.paths.log, e))?;
     }
     shared.hold_segments();
     let stock = spawn("spool-stock", &shared, |shared| shared.stock.work())?;
@@ -96,7 +96,7 @@ impl Unused {
 
     /// Gives it back to a full disk, one segment at each step, the newest first; the octets given back. What cannot be
     /// given back stays.
-    fn give_back<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = u64> + 'a {
+    fn give_back<'a>(&'a self, shared: &'a SharedSpool) -> impl Iterator<Item = u64> + 'a {
         self.used.iter().rev().filter_map(|(sequence, used)| {
             let given = cut_off(shared, *sequence, *used).ok().filter(|octets| *octets > 0)?;
             shared.index().begin_segment(*sequence, *used);
@@ -106,8 +106,8 @@ impl Unused {
 }
 
 /// Cuts a segment off behind what is of use; returns how many octets there were more.
-fn cut_off(shared: &Shared, sequence: u32, used: u64) -> io::Result<u64> {
-    let file = shared.fs.open(&shared.places.segment(sequence))?;
+fn cut_off(shared: &SharedSpool, sequence: u32, used: u64) -> io::Result<u64> {
+    let file = shared.fs.open(&shared.paths.segment(sequence))?;
     let unused = file.length()?.saturating_sub(used);
     if unused > 0 {
         file.truncate(used)?;
@@ -117,7 +117,7 @@ fn cut_off(shared: &Shared, sequence: u32, used: u64) -> io::Result<u64> {
 }
 
 fn start_writer(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedSpool>,
     unused: &Unused,
     mut writer: Writer,
     orders: Receiver<Order>,
@@ -128,30 +128,30 @@ fn start_writer(
     if stock.made().size > shared.options.first_segment {
         stock.reserve_next();
     }
-    let mut begun = writer.begin_segment(Size::Whole);
+    let mut begun = writer.begin_segment(SegmentSize::Whole);
     let mut given_back = unused.give_back(shared);
     while begun == Err(CommitError::Full)
         && let Some(given) = given_back.next()
     {
-        begun = writer.begin_segment(Size::Whole);
+        begun = writer.begin_segment(SegmentSize::Whole);
         stock.claim(given);
     }
     if begun == Err(CommitError::Full) {
-        begun = writer.begin_segment(Size::Any);
+        begun = writer.begin_segment(SegmentSize::Any);
     }
     match begun {
         Ok(()) | Err(CommitError::Full) => spawn("spool-writer", shared, move |_| writer.run(orders)),
         Err(_) => {
             // What failed after the segment was made is in the log already.
             let why = shared.stock.take_trouble().unwrap_or_else(|| io::Error::other("the disk failed"));
-            Err(failed("begin a segment in", &shared.places.log, why))
+            Err(failed("begin a segment in", &shared.paths.log, why))
         }
     }
 }
 
 /// Makes what is missing of the spool's directories, durably.
-pub(super) fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenError> {
-    for (path, mode) in places.directories() {
+pub(super) fn make_directories(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
+    for (path, mode) in paths.directories() {
         match fs.create_dir(path, mode) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             other => other.map_err(|e| failed("make", path, e))?,
@@ -161,13 +161,13 @@ pub(super) fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenE
                 return Err(OpenError::NotADirectory { path: path.into() });
             }
             // Mode 3733 of another owner's drop/ may not be listed; whoever reads it says so.
-            Err(e) if path != places.drop => return Err(failed("list", path, e)),
+            Err(e) if path != paths.drop => return Err(failed("list", path, e)),
             _ => {}
         }
     }
     // Also when they were there before: the start that made them may not have come to this.
-    let parent = places.root().parent().filter(|parent| !parent.as_os_str().is_empty());
-    for directory in [places.root()].into_iter().chain(parent) {
+    let parent = paths.root().parent().filter(|parent| !parent.as_os_str().is_empty());
+    for directory in [paths.root()].into_iter().chain(parent) {
         match fs.sync_dir(directory) {
             // A parent that may be passed but not read was there before the spool was.
             Err(e) if Some(directory) == parent && e.kind() == ErrorKind::PermissionDenied => {}
@@ -181,24 +181,33 @@ pub(super) fn make_directories(fs: &dyn Fs, places: &Places) -> Result<(), OpenE
 pub(super) fn share(
     options: Options,
     fs: Arc<dyn Fs>,
-    places: Places,
+    paths: SpoolPaths,
     survey: Survey,
-) -> Result<Shared, OpenError> {
+) -> Result<SharedSpool, OpenError> {
     let spool = match survey.spool {
         Some(known) => known,
-        None => SpoolId(fs.random().map_err(|e| failed("name", places.root(), e))?),
+        None => SpoolId(fs.random().map_err(|e| failed("name", paths.root(), e))?),
     };
     let ids = QueueIds::above(QueueId::from_raw(survey.high_water));
     let (relay_clock, next_segment) = (survey.relay_clock, survey.highest + 1);
-    Ok(Shared::new(Start { fs, places, options, spool, ids, relay_clock, index: survey.index, next_segment }))
+    Ok(SharedSpool::new(SpoolParts {
+        fs,
+        paths,
+        options,
+        spool,
+        ids,
+        relay_clock,
+        index: survey.index,
+        next_segment,
+    }))
 }
 
 fn spawn(
     name: &'static str,
-    shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared) + Send + 'static,
+    shared: &Arc<SharedSpool>,
+    work: impl FnOnce(&SharedSpool) + Send + 'static,
 ) -> Result<JoinHandle<()>, OpenError> {
-    let root = shared.places.root().to_owned();
+    let root = shared.paths.root().to_owned();
     let shared = Arc::clone(shared);
     let spawned = thread::Builder::new().name(name.into()).spawn(move || work(&shared));
     spawned.map_err(|e| failed("start a thread for", &root, e))

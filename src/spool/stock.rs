@@ -19,7 +19,7 @@
 //!    Behind a segment just begun, one is likely to be let go (`clean.rs`), and to make another meanwhile would take
 //!    room for nothing.
 //! 6. Pieces are small, each synced: who syncs the log meanwhile, or has outrun this thread, waits for one of them.
-//! 7. Outcomes, and a start, get a segment as large as the disk has room for ([`Size::Any`]), since what they
+//! 7. Outcomes, and a start, get a segment as large as the disk has room for ([`SegmentSize::Any`]), since what they
 //!    record may make room. Messages never do; for them nothing is written where the whole does not fit. What was
 //!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
@@ -32,9 +32,9 @@ use std::time::Instant;
 
 use super::entry::CommitError;
 use super::fs::{Fs, unlink_if_there};
-use super::place::Places;
+use super::paths::SpoolPaths;
 use super::segment::Ready;
-use super::space::{Made, Next, ROOM_IS_KNOWN_FOR, Size};
+use super::space::{Made, ROOM_IS_KNOWN_FOR, Readiness, SegmentSize};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -44,12 +44,12 @@ mod reuse;
 mod supply;
 
 use disposal::{Discarded, Disposal};
-use supply::{Piece, Supply};
+use supply::{SegmentPiece, Supply};
 
 /// See the module. The thread runs [`Stock::work`].
 pub(super) struct Stock {
     fs: Arc<dyn Fs>,
-    places: Places,
+    paths: SpoolPaths,
     /// The most octets that a segment may have to be reused.
     largest: u64,
     shelf: Mutex<Shelf>,
@@ -97,12 +97,12 @@ impl Drop for Closes<'_> {
 #[derive(Clone)]
 enum Task {
     LetGo(Discarded),
-    Make(Piece),
+    Make(SegmentPiece),
 }
 
 impl Stock {
     /// An empty stock whose first segment is to be `next` and to have `size` octets, and none more than `largest`.
-    pub fn new(fs: Arc<dyn Fs>, places: Places, largest: u64, next: u32, size: u64) -> Self {
+    pub fn new(fs: Arc<dyn Fs>, paths: SpoolPaths, largest: u64, next: u32, size: u64) -> Self {
         let shelf = Shelf {
             supply: Supply::new(next, size),
             disposal: Disposal::default(),
@@ -110,11 +110,11 @@ impl Stock {
             closing: false,
         };
         let (shelf, work, change) = (Mutex::new(shelf), Condvar::new(), Condvar::new());
-        Stock { fs, places, largest, shelf, work, change }
+        Stock { fs, paths, largest, shelf, work, change }
     }
 
     /// The next segment; while it is not ready, waits until it is whole, or an attempt that begins from now on fails.
-    pub fn take(&self, wanted: Size) -> Result<Ready, ErrorKind> {
+    pub fn take(&self, wanted: SegmentSize) -> Result<Ready, ErrorKind> {
         let mut shelf = self.wait(wanted, |made| made.size);
         let trouble = shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind);
         let taken = shelf.supply.take(wanted).ok_or(trouble);
@@ -127,7 +127,7 @@ impl Stock {
     /// Waits until there is one more piece of the next segment, unless that is ready.
     pub fn wait_for_piece(&self) -> Result<(), ErrorKind> {
         let mut before = 0;
-        let shelf = self.wait(Size::Whole, |made| {
+        let shelf = self.wait(SegmentSize::Whole, |made| {
             before = made.octets;
             before + 1
         });
@@ -160,7 +160,7 @@ impl Stock {
             return true;
         }
         // Where the disk does not tell, the attempt will.
-        let is_full = self.fs.free_space(&self.places.log).is_ok_and(|free| free < octets);
+        let is_full = self.fs.free_space(&self.paths.log).is_ok_and(|free| free < octets);
         !is_full && self.gives_room(octets)
     }
 
@@ -171,23 +171,23 @@ impl Stock {
     }
 
     fn ask_for_room(&self, octets: u64) -> io::Result<bool> {
-        let gives = self.fs.has_room(&self.places.log, octets)?;
+        let gives = self.fs.has_room(&self.paths.log, octets)?;
         self.shelf().known_room = KnownRoom(Some((Instant::now(), octets, gives)));
         Ok(gives)
     }
 
     /// How it stands with the next segment; it cannot be made if the last attempt found no room, or the next one will.
-    pub fn next(&self) -> Next {
+    pub fn next(&self) -> Readiness {
         let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
         let made = self.made();
         match made.is_ready() {
-            true => Next::Ready,
-            false if found_none || !self.has_room(made.rest()) => Next::Impossible,
-            false => Next::Possible,
+            true => Readiness::Ready,
+            false if found_none || !self.has_room(made.rest()) => Readiness::Impossible,
+            false => Readiness::Possible,
         }
     }
 
-    fn wait(&self, wanted: Size, due: impl FnOnce(Made) -> u64) -> MutexGuard<'_, Shelf> {
+    fn wait(&self, wanted: SegmentSize, due: impl FnOnce(Made) -> u64) -> MutexGuard<'_, Shelf> {
         let mut shelf = self.shelf();
         let due = due(shelf.supply.made());
         if shelf.supply.made().octets < due {
@@ -292,7 +292,7 @@ impl Stock {
             Task::LetGo(discarded @ Discarded::Large(id)) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
                 // message names it.
-                unlink_if_there(&*self.fs, &self.places.large(id))?;
+                unlink_if_there(&*self.fs, &self.paths.large(id))?;
                 self.shelf().disposal.is_gone(discarded);
             }
         }
@@ -318,7 +318,7 @@ impl Stock {
             }
         };
         if is_news {
-            log::spool_stock(&self.places.log, error);
+            log::spool_stock(&self.paths.log, error);
         }
     }
 

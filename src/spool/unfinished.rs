@@ -40,7 +40,7 @@ struct Begun {
 }
 
 /// One of those; it is no longer among them when this is dropped.
-pub(super) struct Place {
+pub(super) struct UnfinishedMessage {
     among: Arc<Unfinished>,
     id: QueueId,
     given_up: Arc<AtomicBool>,
@@ -54,11 +54,11 @@ impl Unfinished {
         whose: Submitter,
         file: Arc<dyn File>,
         now: Instant,
-    ) -> Place {
+    ) -> UnfinishedMessage {
         let given_up = Arc::new(AtomicBool::new(false));
         let begun = Begun { whose, octets: 0, touched: now, file, given_up: Arc::clone(&given_up) };
         self.all().insert(id, begun);
-        Place { among: Arc::clone(self), id, given_up }
+        UnfinishedMessage { among: Arc::clone(self), id, given_up }
     }
 
     /// Has the largest idle messages give way until `missing` octets are free, or none is idle.
@@ -78,7 +78,7 @@ impl Unfinished {
     }
 }
 
-impl Place {
+impl UnfinishedMessage {
     /// `more` octets are to be written, while `free` octets are usable; `Full` when they may not be.
     pub fn grow(&self, more: u64, free: u64, now: Instant) -> Result<(), CommitError> {
         if self.given_up.load(Ordering::Relaxed) {
@@ -103,7 +103,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for UnfinishedMessage {
     fn drop(&mut self) {
         self.among.all().remove(&self.id);
     }
@@ -160,7 +160,7 @@ mod tests {
             PathBuf::from(format!("/{number}"))
         }
 
-        fn begin(&mut self, whose: Submitter, at: u64) -> Place {
+        fn begin(&mut self, whose: Submitter, at: u64) -> UnfinishedMessage {
             self.begun += 1;
             let file = self.fs.create(&Self::path(self.begun)).unwrap();
             file.write_at(b"content", 0).unwrap();

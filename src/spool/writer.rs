@@ -26,16 +26,16 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::change::Change;
-use super::clean::{Cleaner, Step};
+use super::change::IndexChange;
+use super::clean::{Cleaner, CleanerStep};
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
-use super::format::{FORMAT_VERSION, Header, MAX_PAYLOAD, Previous, SECTOR, record_length};
+use super::format::{FORMAT_VERSION, MAX_PAYLOAD, Previous, SECTOR, SegmentHeader, record_length};
 use super::presence::{Presence, leads_to};
 use super::request::{Answer, Batch, Order, Request};
-use super::segment::{Active, Mark, Record};
-use super::shared::Shared;
-use super::space::{self, Claim, Decision, Fill, Room, Size};
+use super::segment::{Active, AppendPoint, NewRecord};
+use super::shared::SharedSpool;
+use super::space::{self, Claim, Decision, Fill, SegmentSize, SpareRoom};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -46,7 +46,7 @@ const BATCH: usize = 4 << 20;
 
 /// See the module.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
     arrivals: UnboundedSender<Entry>,
     /// The segment that is written; `None` after a fault, until the next one can be begun.
     active: Option<Active>,
@@ -69,7 +69,7 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer behind the segment that recovery ended with.
     pub fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedSpool>,
         arrivals: UnboundedSender<Entry>,
         previous: Option<Previous>,
         presence: Presence,
@@ -153,8 +153,13 @@ impl Writer {
         }
         self.flush();
         self.leave();
-        let end =
-            Request::plain(QueueId::from_raw(0), Change::CleanEnd, Vec::new(), &self.shared, Answer::Nobody);
+        let end = Request::plain(
+            QueueId::from_raw(0),
+            IndexChange::CleanEnd,
+            Vec::new(),
+            &self.shared,
+            Answer::Nobody,
+        );
         self.put(end);
         self.flush();
     }
@@ -177,7 +182,7 @@ impl Writer {
         }
         // `make_room` leaves an active segment.
         let Some(active) = &mut self.active else { return };
-        let record = Record {
+        let record = NewRecord {
             kind: request.change.kind(),
             id: request.id,
             payload_sum: request.sum,
@@ -210,7 +215,7 @@ impl Writer {
     }
 
     fn decide(&self, length: u32, claim: Claim) -> Decision {
-        let Shared { stock, options, .. } = &*self.shared;
+        let SharedSpool { stock, options, .. } = &*self.shared;
         let fill = self.active.as_ref().map(|active| Fill {
             end: self.end_with(active, length) as u64,
             capacity: active.capacity(),
@@ -222,7 +227,10 @@ impl Writer {
             let (oldest, live) = (index.oldest(), index.live_octets());
             drop(index);
             let following = space::size_of_next(live, next.octets, options.sizes());
-            Room { another: stock.has_room(if next.is_ready() { following } else { next.rest() }), oldest }
+            SpareRoom {
+                another: stock.has_room(if next.is_ready() { following } else { next.rest() }),
+                oldest,
+            }
         })
     }
 
@@ -233,13 +241,13 @@ impl Writer {
     }
 
     /// Begins the next segment. The one before is left synced, or its unsynced end made void.
-    pub(super) fn begin_segment(&mut self, size: Size) -> Result<(), CommitError> {
+    pub(super) fn begin_segment(&mut self, size: SegmentSize) -> Result<(), CommitError> {
         let begun = self.try_to_begin(size);
         self.shared.set_failing(begun == Err(CommitError::Trouble));
         begun
     }
 
-    fn try_to_begin(&mut self, size: Size) -> Result<(), CommitError> {
+    fn try_to_begin(&mut self, size: SegmentSize) -> Result<(), CommitError> {
         if self.shared.is_astray() {
             return Err(CommitError::Astray);
         }
@@ -254,7 +262,7 @@ impl Writer {
             // still appear after a crash and make void what was written later.
             self.previous = Some(active.sealed());
         }
-        let header = Header {
+        let header = SegmentHeader {
             version: FORMAT_VERSION,
             spool: self.shared.spool,
             sequence: ready.sequence,
@@ -306,7 +314,7 @@ impl Writer {
 
     fn write(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
         let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
-        let before = active.mark();
+        let before = active.append_point();
         if let Err(e) = active.append(&mut batch.octets) {
             log::spool_write(active.sequence(), &e);
             let error = CommitError::from(e.kind());
@@ -320,7 +328,7 @@ impl Writer {
     }
 
     /// Syncs what was appended since `before`, and makes sure that it is where the next start looks for it.
-    fn make_durable(&mut self, before: Mark) -> Result<(), CommitError> {
+    fn make_durable(&mut self, before: AppendPoint) -> Result<(), CommitError> {
         let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
         let synced = active.sync();
         let is_there = synced.and_then(|()| match &self.active {
@@ -347,7 +355,7 @@ impl Writer {
 
     /// Whether a segment has its name.
     fn is_there(&self, active: &Active) -> io::Result<bool> {
-        leads_to(&*self.shared.fs, &self.shared.places.segment(active.sequence()), active.file())
+        leads_to(&*self.shared.fs, &self.shared.paths.segment(active.sequence()), active.file())
     }
 
     /// Stops using the active segment, and tries at once to say so in the header of the next one.
@@ -356,7 +364,7 @@ impl Writer {
             self.previous = Some(active.sealed());
         }
         // If it fails, the next batch tries again; meanwhile everything is refused.
-        let _ = self.begin_segment(Size::Any);
+        let _ = self.begin_segment(SegmentSize::Any);
     }
 
     fn succeed(&mut self, batch: &mut Batch) {
@@ -394,7 +402,7 @@ impl Writer {
     fn refuse(&mut self, batch: &mut Batch, error: CommitError) {
         for (request, _) in batch.requests.drain(..) {
             self.note_refusal(&request, error);
-            if let Change::Arrive { large: true, .. } = request.change {
+            if let IndexChange::Arrive { large: true, .. } = request.change {
                 self.doubtful.push(request.id);
             }
             request.answer.durable(Err(error));
@@ -445,8 +453,8 @@ impl Writer {
     fn move_some(&mut self) -> bool {
         let Some(active) = &self.active else { return false };
         let moves = match self.cleaner.step(&self.shared, active, self.batch_octets) {
-            Some(Step::Move(moves)) => moves,
-            Some(Step::Begin) => return self.begin_segment(Size::Any).is_ok(),
+            Some(CleanerStep::Move(moves)) => moves,
+            Some(CleanerStep::Begin) => return self.begin_segment(SegmentSize::Any).is_ok(),
             None => return false,
         };
         let (answer, mut refused) = oneshot::channel();

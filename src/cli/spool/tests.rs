@@ -13,7 +13,7 @@ use super::*;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use crate::queue_id::QueueId;
 use crate::spool::fs::RealFs;
-use crate::spool::inspect::Unreadable;
+use crate::spool::inspect::UnreadableMessage;
 use crate::spool::{self, Options};
 
 /// Runs a command line on the spool below `directory`.
@@ -166,7 +166,7 @@ async fn what_is_no_spool_is_said_to_be_none() {
 
 #[test]
 fn a_report_reads_as_documented() {
-    let blank = Segment {
+    let blank = SegmentFigures {
         sequence: 2,
         version: None,
         is_blank: true,
@@ -178,7 +178,7 @@ fn a_report_reads_as_documented() {
         damage: vec![],
         torn: 0,
     };
-    let damaged = Segment {
+    let damaged = SegmentFigures {
         sequence: 1,
         version: Some(1),
         is_blank: false,
@@ -189,11 +189,12 @@ fn a_report_reads_as_documented() {
         ..blank.clone()
     };
     let headless =
-        Segment { sequence: 3, version: None, damage: vec![(0, 8192)], torn: 0, ..damaged.clone() };
-    let lost = Segment { sequence: 4, records: 0, live: 0, damage: vec![(0, 32768)], ..headless.clone() };
+        SegmentFigures { sequence: 3, version: None, damage: vec![(0, 8192)], torn: 0, ..damaged.clone() };
+    let lost =
+        SegmentFigures { sequence: 4, records: 0, live: 0, damage: vec![(0, 32768)], ..headless.clone() };
     let id = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
-    let unreadable = vec![Unreadable { id, why: "the message is damaged on disk".into() }];
-    let report = Report { segments: vec![damaged, blank, headless, lost], messages: 6, unreadable };
+    let unreadable = vec![UnreadableMessage { id, why: "the message is damaged on disk".into() }];
+    let report = SpoolReport { segments: vec![damaged, blank, headless, lost], messages: 6, unreadable };
     assert_eq!(
         verify_text(&report),
         "SEGMENT   VERSION      OCTETS  RECORDS  MESSAGES  TORN  DAMAGED\n\

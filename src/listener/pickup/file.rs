@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use crate::listener::peer::is_ordinary;
 use crate::smtp::bsmtp;
 use crate::spool::drop::{PARTIAL, WHOLE};
-use crate::spool::fs::{Facts, Fs};
+use crate::spool::fs::{FileFacts, Fs};
 
 /// How the name of a file ends whose message is being taken: left over, it may have been taken.
 pub(super) const CLAIMED: &str = ".claimed";
@@ -83,7 +83,7 @@ pub(super) enum Look {
 pub(super) struct Candidate {
     pub file: File,
     /// Of the file that was opened, when it was found whole.
-    pub facts: Facts,
+    pub facts: FileFacts,
 }
 
 /// Looks at the file at `path`. One that is not whole may become one of up to `max_message_size` octets; of one
@@ -123,7 +123,7 @@ pub(super) fn look(
 }
 
 /// Of a file with two names, of which one becomes the other in its life, the one that it had first.
-fn older_name(fs: &dyn Fs, path: &Path, facts: &Facts) -> Option<PathBuf> {
+fn older_name(fs: &dyn Fs, path: &Path, facts: &FileFacts) -> Option<PathBuf> {
     if !facts.is_regular || facts.links != 2 {
         return None;
     }
@@ -134,7 +134,7 @@ fn older_name(fs: &dyn Fs, path: &Path, facts: &Facts) -> Option<PathBuf> {
     older.filter(|_| names.next().is_some())
 }
 
-fn objection(facts: &Facts) -> Option<&'static str> {
+fn objection(facts: &FileFacts) -> Option<&'static str> {
     if !facts.is_regular {
         Some("it is not a regular file")
     } else if facts.links > 1 {
@@ -144,7 +144,7 @@ fn objection(facts: &Facts) -> Option<&'static str> {
     }
 }
 
-fn incomplete(fs: &dyn Fs, path: &Path, facts: &Facts, max_message_size: u64, now: Timestamp) -> Look {
+fn incomplete(fs: &dyn Fs, path: &Path, facts: &FileFacts, max_message_size: u64, now: Timestamp) -> Look {
     let age = now.as_second() - facts.changed;
     // A dot in every line of three octets is stuffed.
     let max_content = max_message_size.saturating_add(max_message_size / 3);
@@ -295,7 +295,7 @@ mod tests {
     use crate::envelope::{Address, Envelope, Recipient, ReversePath};
     use crate::smtp::session::Durable;
     use crate::spool::drop::{DropError, DropFile};
-    use crate::spool::fs::sim::{CHANGED, Fault, SimFs};
+    use crate::spool::fs::sim::{CHANGED, DiskFault, SimFs};
 
     const MINUTES: i64 = 60;
     const HOURS: i64 = 60 * MINUTES;
@@ -372,7 +372,7 @@ mod tests {
             let path = directory.join("a.tmp");
             fs.create(&path).unwrap();
             // The first call asks for its facts, the second whether it is held.
-            fs.set_fault(Some(Fault { call: 1, error, for_ever: false }));
+            fs.set_fault(Some(DiskFault { call: 1, error, for_ever: false }));
             let look = look_after(&fs, &path, HOURS);
             assert_eq!(matches!(look, Look::Leave), is_left, "{error:?}: {look:?}");
         }

@@ -24,7 +24,7 @@ use crate::listener::peer::Peer;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::message::rewrite::{Rules, Settings};
 use crate::smtp::session::Refusal;
-use crate::spool::fs::sim::{Fault, SimFs};
+use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Content, Entry, Options, Recovery, Spool};
 use crate::users::{Account, NameService, Users};
@@ -333,7 +333,7 @@ async fn a_disk_that_fails_at_the_commit_is_4xx_and_good_again_it_is_250() {
     for (error, said) in [(ErrorKind::Other, "451 4.3.0"), (ErrorKind::StorageFull, "452 4.3.1")] {
         client.begin_data().await;
         client.send("x\r\n").await;
-        disk.set_fault(Some(Fault { call: 0, error, for_ever: true }));
+        disk.set_fault(Some(DiskFault { call: 0, error, for_ever: true }));
         client.say(".", said).await;
         assert!(host.arrivals.try_recv().is_err());
         disk.set_fault(None);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured, envelope};
 use crate::queue::Standing;
 use crate::queue::clock::Clock;
-use crate::spool::fs::sim::{Fault, SimFs};
+use crate::spool::fs::sim::{DiskFault, SimFs};
 
 #[tokio::test]
 async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
@@ -304,7 +304,7 @@ async fn a_message_that_cannot_be_read_now_is_tried_again_and_said_to_be() {
     bench.relay.once(Does::Refuses);
     let id = bench.submit("app@example.org", &["ann@example.net"]).await;
     bench.until(|status| status.paused_until.is_some()).await;
-    fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: true }));
+    fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::Other, for_ever: true }));
     bench.queue.probe_now();
     bench.until(|status| status.deferred == 1).await;
     fs.set_fault(None);

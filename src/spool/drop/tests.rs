@@ -1,7 +1,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::super::fs::RealFs;
-use super::super::fs::sim::{Fault, SimFs};
+use super::super::fs::sim::{DiskFault, SimFs};
 use super::*;
 use crate::envelope::{Address, Recipient, ReversePath};
 
@@ -68,7 +68,7 @@ fn whichever_disk_call_fails_nothing_is_left_or_it_is_said() {
     for call in 0..calls {
         for for_ever in [false, true] {
             let fs = disk();
-            fs.set_fault(Some(Fault { call, error: io::ErrorKind::StorageFull, for_ever }));
+            fs.set_fault(Some(DiskFault { call, error: io::ErrorKind::StorageFull, for_ever }));
             let outcome = leave(&fs);
             fs.set_fault(None);
             let left = whole_files(&fs).len();

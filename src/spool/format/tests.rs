@@ -2,9 +2,9 @@ use super::*;
 
 const SPOOL: SpoolId = SpoolId(*b"0123456789abcdef");
 
-fn header(sequence: u32) -> Header {
+fn header(sequence: u32) -> SegmentHeader {
     let previous = Some(Previous { sequence: 6, durable: 9000, end: 9512 });
-    Header {
+    SegmentHeader {
         version: FORMAT_VERSION,
         spool: SPOOL,
         sequence,
@@ -22,7 +22,7 @@ fn head() -> Head {
         batch: 9,
         durable_below: 8192,
         relay_clock: 11,
-        kind: Kind::Note,
+        kind: RecordKind::Note,
         ends_batch: true,
     }
 }
@@ -47,27 +47,31 @@ fn the_layout_is_the_documented_one() {
 #[test]
 fn a_header_is_read_from_either_copy_and_only_under_its_own_name() {
     let octets = header(7).encode();
-    assert_eq!(Header::decode(&octets, 7), Ok(header(7)));
+    assert_eq!(SegmentHeader::decode(&octets, 7), Ok(header(7)));
     for copy in [0, 4096] {
         let mut damaged = octets.clone();
         damaged[copy + 20] ^= 1;
-        assert_eq!(Header::decode(&damaged, 7), Ok(header(7)), "copy at {copy} damaged");
+        assert_eq!(SegmentHeader::decode(&damaged, 7), Ok(header(7)), "copy at {copy} damaged");
     }
-    assert_eq!(Header::decode(&octets, 8), Err(HeaderFault::Unreadable), "a recycled file");
-    assert_eq!(Header::decode(&octets[..63], 7), Err(HeaderFault::Unreadable), "truncated");
-    assert_eq!(Header::decode(&[0; 8192], 7), Err(HeaderFault::Unreadable), "made ready");
-    let first = Header { previous: None, ..header(1) };
-    assert_eq!(Header::decode(&first.encode(), 1), Ok(first));
+    assert_eq!(SegmentHeader::decode(&octets, 8), Err(HeaderFault::Unreadable), "a recycled file");
+    assert_eq!(SegmentHeader::decode(&octets[..63], 7), Err(HeaderFault::Unreadable), "truncated");
+    assert_eq!(SegmentHeader::decode(&[0; 8192], 7), Err(HeaderFault::Unreadable), "made ready");
+    let first = SegmentHeader { previous: None, ..header(1) };
+    assert_eq!(SegmentHeader::decode(&first.encode(), 1), Ok(first));
 }
 
 #[test]
 fn a_newer_version_is_told_from_damage() {
     let mut octets = header(7).encode();
     octets[8] = 3;
-    assert_eq!(Header::decode(&octets[..4096], 7), Err(HeaderFault::Unreadable), "its checksum is wrong");
+    assert_eq!(
+        SegmentHeader::decode(&octets[..4096], 7),
+        Err(HeaderFault::Unreadable),
+        "its checksum is wrong"
+    );
     let sum = crc32c(&octets[..60]);
     octets[60..64].copy_from_slice(&sum.to_le_bytes());
-    assert_eq!(Header::decode(&octets[..4096], 7), Err(HeaderFault::Newer(3)));
+    assert_eq!(SegmentHeader::decode(&octets[..4096], 7), Err(HeaderFault::Newer(3)));
 }
 
 /// Promise 1.

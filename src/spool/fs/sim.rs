@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::{Facts, File, Fs, Names};
+use super::{File, FileFacts, Fs, Names};
 
 pub(crate) use image::Choice;
 use image::{Directory, Inode, Node};
@@ -51,7 +51,7 @@ pub(crate) struct Disk {
     cannot_reserve: bool,
     calls: u64,
     written: u64,
-    fault: Option<Fault>,
+    fault: Option<DiskFault>,
     /// What every call that changes something says.
     refusal: Option<ErrorKind>,
     /// The next sync of a file in this directory fails.
@@ -63,7 +63,7 @@ pub(crate) struct Disk {
 
 /// Which call fails, and how.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct DiskFault {
     /// Counting from the moment it is set.
     pub call: u64,
     pub error: ErrorKind,
@@ -94,7 +94,7 @@ impl SimFs {
         self.lock_disk().written
     }
 
-    pub fn set_fault(&self, fault: Option<Fault>) {
+    pub fn set_fault(&self, fault: Option<DiskFault>) {
         let mut disk = self.lock_disk();
         disk.calls = 0;
         disk.fault = fault;
@@ -295,15 +295,15 @@ impl Disk {
         nodes.filter(|node| node.inode() == Some(inode)).count()
     }
 
-    fn facts(&self, path: &Path) -> io::Result<Facts> {
+    fn facts(&self, path: &Path) -> io::Result<FileFacts> {
         match self.directories.get(path) {
-            Some(directory) => Ok(Facts { is_regular: false, ..self.facts_of(directory.inode) }),
+            Some(directory) => Ok(FileFacts { is_regular: false, ..self.facts_of(directory.inode) }),
             None => Ok(self.facts_of(self.inode_at(path)?)),
         }
     }
 
-    fn facts_of(&self, inode: u64) -> Facts {
-        Facts {
+    fn facts_of(&self, inode: u64) -> FileFacts {
+        FileFacts {
             is_regular: true,
             links: self.links(inode) as u64,
             owner: OWNER,
@@ -426,11 +426,11 @@ impl Fs for SimFs {
         self.open_foreign(path).map(|(file, _)| file)
     }
 
-    fn facts(&self, path: &Path) -> io::Result<Facts> {
+    fn facts(&self, path: &Path) -> io::Result<FileFacts> {
         self.call(false)?.facts(path)
     }
 
-    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)> {
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, FileFacts)> {
         let disk = self.call(false)?;
         let inode = disk.inode_at(path)?;
         let file = rustix::fs::memfd_create(OsStr::new("sim"), rustix::fs::MemfdFlags::CLOEXEC)?;
@@ -594,7 +594,7 @@ impl File for SimFile {
         Ok(self.call(false)?.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64)
     }
 
-    fn facts(&self) -> io::Result<Facts> {
+    fn facts(&self) -> io::Result<FileFacts> {
         Ok(self.call(false)?.facts_of(self.inode))
     }
 }

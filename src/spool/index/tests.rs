@@ -6,12 +6,12 @@ fn id(raw: u64) -> QueueId {
     QueueId::from_raw(raw)
 }
 
-fn at(segment: u32) -> Place {
-    Place { segment, offset: 8192, payload_length: 960 }
+fn at(segment: u32) -> RecordPlace {
+    RecordPlace { segment, offset: 8192, payload_length: 960 }
 }
 
-fn arrive(effect: Effect) -> Change {
-    Change::Arrive { effect, large: false }
+fn arrive(effect: Effect) -> IndexChange {
+    IndexChange::Arrive { effect, large: false }
 }
 
 /// Segments 1, 2 and 3 with one message each, numbered alike.
@@ -32,11 +32,11 @@ fn a_slot_is_small() {
 #[test]
 fn segments_go_oldest_first_and_never_the_active_one() {
     let mut index = three();
-    index.apply(id(2), at(3), &Change::Settle);
+    index.apply(id(2), at(3), &IndexChange::Settle);
     assert!(index.take_dead_segments().is_empty(), "segment 1 lives");
-    index.apply(id(1), at(3), &Change::Settle);
+    index.apply(id(1), at(3), &IndexChange::Settle);
     assert_eq!(index.take_dead_segments(), [1, 2]);
-    index.apply(id(3), at(3), &Change::Settle);
+    index.apply(id(3), at(3), &IndexChange::Settle);
     assert!(index.take_dead_segments().is_empty());
     assert_eq!(index.len(), 0);
 }
@@ -64,26 +64,26 @@ fn what_is_recorded_of_a_message_counts_for_its_move() {
     let takes = |index: &Index, octets: u64| index.oldest().moved == octets;
     let plain = 1000 + MOVED_MORE;
     assert!(takes(&index, plain));
-    index.apply(id(1), Place { payload_length: 40, ..at(3) }, &Change::Note);
-    index.apply(id(1), Place { payload_length: 30, ..at(3) }, &Change::Note);
+    index.apply(id(1), RecordPlace { payload_length: 40, ..at(3) }, &IndexChange::Note);
+    index.apply(id(1), RecordPlace { payload_length: 30, ..at(3) }, &IndexChange::Note);
     assert!(takes(&index, plain + 30), "the last note counts");
     for _ in 0..2 {
-        index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Sent), (4, Fate::Bounced)]));
+        index.apply(id(1), at(3), &IndexChange::Close(vec![(0, Fate::Sent), (4, Fate::Bounced)]));
     }
     assert!(takes(&index, plain + 30 + 2 * MOVED_FATE), "each outcome once");
-    index.apply(id(1), at(3), &Change::Settle);
+    index.apply(id(1), at(3), &IndexChange::Settle);
     assert!(takes(&index, 0), "and all of it goes with the message");
 }
 
 #[test]
 fn changes_of_one_message_add_up() {
     let mut index = three();
-    index.apply(id(1), at(3), &Change::InFlight(Flight::Begun));
+    index.apply(id(1), at(3), &IndexChange::InFlight(Flight::Begun));
     assert!(index.slot(id(1)).unwrap().marks.has(Mark::InFlight));
-    index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Sent)]));
-    index.apply(id(1), at(3), &Change::Close(vec![(0, Fate::Bounced), (4, Fate::Bounced)]));
-    index.apply(id(1), at(3), &Change::State(EntryState::Held));
-    index.apply(id(1), at(2), &Change::Note);
+    index.apply(id(1), at(3), &IndexChange::Close(vec![(0, Fate::Sent)]));
+    index.apply(id(1), at(3), &IndexChange::Close(vec![(0, Fate::Bounced), (4, Fate::Bounced)]));
+    index.apply(id(1), at(3), &IndexChange::State(EntryState::Held));
+    index.apply(id(1), at(2), &IndexChange::Note);
     let slot = index.slot(id(1)).unwrap();
     assert_eq!(slot.marks.state(), EntryState::Held);
     assert!(slot.marks.has(Mark::Deferred) && !slot.marks.has(Mark::InFlight));
@@ -94,8 +94,8 @@ fn changes_of_one_message_add_up() {
 /// A run that begins where the first value is true and the second is not says "possible duplicate".
 #[test]
 fn a_flight_ends_with_what_is_recorded_of_it() {
-    let [begun, told, over] = [Flight::Begun, Flight::Told, Flight::Over].map(Change::InFlight);
-    let marks = |changes: &[&Change]| {
+    let [begun, told, over] = [Flight::Begun, Flight::Told, Flight::Over].map(IndexChange::InFlight);
+    let marks = |changes: &[&IndexChange]| {
         let mut index = three();
         for change in [&[&begun], changes].concat() {
             index.apply(id(1), at(3), change);
@@ -107,17 +107,21 @@ fn a_flight_ends_with_what_is_recorded_of_it() {
     assert_eq!(marks(&[&over]), none);
     assert_eq!(marks(&[&told, &begun]), [true, false], "a further copy");
     assert_eq!(marks(&[&told, &over]), none);
-    assert_eq!(marks(&[&told, &Change::Note]), none);
-    assert_eq!(marks(&[&Change::Close(vec![(0, Fate::Sent)])]), none);
-    assert_eq!(marks(&[&Change::Close(vec![])]), [true, false], "that nothing became of it says nothing");
+    assert_eq!(marks(&[&told, &IndexChange::Note]), none);
+    assert_eq!(marks(&[&IndexChange::Close(vec![(0, Fate::Sent)])]), none);
+    assert_eq!(
+        marks(&[&IndexChange::Close(vec![])]),
+        [true, false],
+        "that nothing became of it says nothing"
+    );
 }
 
 #[test]
 fn that_a_copy_was_told_of_is_known_whatever_is_recorded_behind_it() {
-    let [begun, told, over] = [Flight::Begun, Flight::Told, Flight::Over].map(Change::InFlight);
-    let close = Change::Close(vec![(0, Fate::Sent)]);
-    let later = [&begun, &over, &Change::Note, &close, &Change::State(EntryState::Held)];
-    for (first, expected) in [(&told, true), (&over, false), (&Change::Note, false), (&close, false)] {
+    let [begun, told, over] = [Flight::Begun, Flight::Told, Flight::Over].map(IndexChange::InFlight);
+    let close = IndexChange::Close(vec![(0, Fate::Sent)]);
+    let later = [&begun, &over, &IndexChange::Note, &close, &IndexChange::State(EntryState::Held)];
+    for (first, expected) in [(&told, true), (&over, false), (&IndexChange::Note, false), (&close, false)] {
         let mut index = three();
         for change in [&begun, first].into_iter().chain(later) {
             index.apply(id(1), at(3), change);
@@ -138,23 +142,27 @@ fn a_dsn_changes_its_original_in_the_same_step() {
 #[test]
 fn a_move_carries_all_and_frees_the_old_place() {
     let mut index = three();
-    index.apply(id(1), at(1), &Change::Note);
+    index.apply(id(1), at(1), &IndexChange::Note);
     let marks = MARKS.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
     let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
-    index.apply(id(1), at(3), &Change::Move(Box::new(carried)));
+    index.apply(id(1), at(3), &IndexChange::Move(Box::new(carried)));
     let slot = index.slot(id(1)).unwrap();
     assert_eq!((slot.place, slot.marks), (at(3), marks));
     let extra = index.extra(id(1));
     assert_eq!((extra.fates, extra.note), (vec![(1, Fate::Sent)], None), "the note is in the moved record");
     assert_eq!(index.take_dead_segments(), [1]);
-    assert!(index.apply(id(1), at(3), &Change::Settle), "its large file goes with it");
+    assert!(index.apply(id(1), at(3), &IndexChange::Settle), "its large file goes with it");
 }
 
 #[test]
 fn records_about_what_is_not_there_change_nothing() {
     let mut index = three();
-    let about =
-        [Change::Settle, Change::Note, Change::InFlight(Flight::Begun), Change::Close(vec![(0, Fate::Sent)])];
+    let about = [
+        IndexChange::Settle,
+        IndexChange::Note,
+        IndexChange::InFlight(Flight::Begun),
+        IndexChange::Close(vec![(0, Fate::Sent)]),
+    ];
     for change in about {
         assert!(!index.apply(id(99), at(3), &change));
     }
@@ -169,7 +177,7 @@ fn the_messages_of_a_segment_are_found_in_pieces() {
         index.apply(id(number), at(1 + u32::from(number >= 500)), &arrive(Effect::Nothing));
     }
     for number in (0..500).filter(|number| number % 10 != 7) {
-        index.apply(id(number), at(2), &Change::Settle);
+        index.apply(id(number), at(2), &IndexChange::Settle);
     }
     let (mut found, mut from, mut looks) = (Vec::new(), None, 0);
     loop {
@@ -191,7 +199,7 @@ fn messages_are_listed_in_pages() {
     for number in 1..=10 {
         index.apply(id(number), at(1), &arrive(Effect::Nothing));
     }
-    index.apply(id(4), at(1), &Change::Settle);
+    index.apply(id(4), at(1), &IndexChange::Settle);
     assert_eq!(index.following(None, 3), [id(1), id(2), id(3)]);
     assert_eq!(index.following(Some(id(3)), 3), [id(5), id(6), id(7)]);
     assert_eq!(index.following(Some(id(4)), 99).len(), 6, "also behind one that is gone");
@@ -206,10 +214,10 @@ fn a_long_history_leaves_nothing() {
         let segment = 1 + (number / 100) as u32;
         index.begin_segment(segment, 1 << 20);
         index.apply(id(number), at(segment), &arrive(Effect::Nothing));
-        index.apply(id(number), at(segment), &Change::InFlight(Flight::Begun));
-        index.apply(id(number), at(segment), &Change::Note);
-        index.apply(id(number), at(segment), &Change::Close(vec![(0, Fate::Sent)]));
-        index.apply(id(number), at(segment), &Change::Settle);
+        index.apply(id(number), at(segment), &IndexChange::InFlight(Flight::Begun));
+        index.apply(id(number), at(segment), &IndexChange::Note);
+        index.apply(id(number), at(segment), &IndexChange::Close(vec![(0, Fate::Sent)]));
+        index.apply(id(number), at(segment), &IndexChange::Settle);
         index.take_dead_segments();
     }
     assert_eq!((index.slots.len(), index.extras.len(), index.segments.len()), (0, 0, 1));

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::fs::{Facts, File, Fs, Names, RealFs};
+use super::super::fs::{File, FileFacts, Fs, Names, RealFs};
 
 /// See the module.
 pub(super) struct ReadOnlyFs;
@@ -57,11 +57,11 @@ impl Fs for ReadOnlyFs {
         fs::OpenOptions::new().read(true).custom_flags(no_follow).open(path)
     }
 
-    fn facts(&self, path: &Path) -> io::Result<Facts> {
+    fn facts(&self, path: &Path) -> io::Result<FileFacts> {
         RealFs.facts(path)
     }
 
-    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, Facts)> {
+    fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, FileFacts)> {
         RealFs.open_foreign(path)
     }
 

@@ -116,7 +116,7 @@ async fn a_damaged_large_file_is_a_damaged_message() {
     let id = rig.commit(9000).await;
     rig.damage(rig.path().join("large").join(id.to_string()), |octets| octets[5000] ^= 1);
     let report = verify(&rig.path()).unwrap();
-    assert_eq!(report.unreadable, [Unreadable { id, why: "the message is damaged on disk".into() }]);
+    assert_eq!(report.unreadable, [UnreadableMessage { id, why: "the message is damaged on disk".into() }]);
     assert!(!report.is_clean());
 }
 
@@ -157,7 +157,7 @@ async fn a_segment_that_is_not_there_is_no_clean_spool() {
     fs::remove_file(rig.path().join(format!("log/{second:08X}.seg"))).unwrap();
     let report = verify(&rig.path()).unwrap();
     assert!(!report.is_clean());
-    let Segment { sequence, octets, damage, .. } = &report.segments[1];
+    let SegmentFigures { sequence, octets, damage, .. } = &report.segments[1];
     assert_eq!((*sequence, *octets, damage.len(), damage[0].0), (second, 0, 1, 0));
 }
 
@@ -190,7 +190,7 @@ async fn what_can_be_no_segment_is_named() {
 /// Promise 3.
 #[test]
 fn what_one_look_found_and_the_next_did_not_is_no_damage() {
-    let segment = |sequence, damage: &[(u32, u32)]| Segment {
+    let segment = |sequence, damage: &[(u32, u32)]| SegmentFigures {
         sequence,
         version: Some(1),
         is_blank: false,
@@ -202,8 +202,8 @@ fn what_one_look_found_and_the_next_did_not_is_no_damage() {
         damage: damage.to_vec(),
         torn: 0,
     };
-    let unreadable = |id| Unreadable { id: QueueId::from_raw(id), why: "x".into() };
-    let report = |segments, unreadable| Report { segments, messages: 9, unreadable };
+    let unreadable = |id| UnreadableMessage { id: QueueId::from_raw(id), why: "x".into() };
+    let report = |segments, unreadable| SpoolReport { segments, messages: 9, unreadable };
     let first = report(vec![segment(1, &[(8, 16), (32, 40)])], vec![unreadable(1), unreadable(2)]);
     let mut second = report(
         vec![segment(1, &[(8, 16), (64, 72)]), segment(2, &[(8, 16)])],

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::spool::change::{Carried, Change};
-use crate::spool::format::Kind;
+use crate::spool::change::{Carried, IndexChange};
+use crate::spool::format::RecordKind;
 use crate::spool::marks;
 
 fn address(text: &str) -> Address {
@@ -73,7 +73,7 @@ fn what_the_cleaner_carries_forward_comes_back_the_same() {
     for (note, state) in [(None, EntryState::Held), (Some(&b"a note"[..]), EntryState::Dead)] {
         let fates = vec![(0, Fate::Sent), (7, Fate::Bounced), (8, Fate::Dead)];
         let marks = Marks::from(state).and(Mark::InFlight, true).and(Mark::Deferred, note.is_some());
-        let moved = Moved { marks, fates, note, message: b"as it was" };
+        let moved = MovedPayload { marks, fates, note, message: b"as it was" };
         let mut payload = encode_moved(&moved);
         payload.extend_from_slice(moved.message);
         assert_eq!(decode_moved(&payload), Ok(moved));
@@ -92,10 +92,10 @@ fn what_is_carried_is_the_same_after_a_restart() {
         let large = marks.has(Mark::Large).then_some(Large { length: 1 << 40, sum: 7 });
         let message = encode_message(&Meta { large, ..meta() }, &envelope());
         let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
-        let moved = Moved { marks, fates: carried.fates.clone(), note, message: &message };
+        let moved = MovedPayload { marks, fates: carried.fates.clone(), note, message: &message };
         let payload = [encode_moved(&moved), message.clone()].concat();
-        let (change, _) = Change::decode(Kind::Moved, &payload).unwrap();
-        assert_eq!(change, Change::Move(Box::new(carried)));
+        let (change, _) = IndexChange::decode(RecordKind::Moved, &payload).unwrap();
+        assert_eq!(change, IndexChange::Move(Box::new(carried)));
     }
 }
 
@@ -146,10 +146,10 @@ fn small_payloads_have_the_documented_octets() {
 #[test]
 fn nonsense_is_malformed() {
     for bad in [&b""[..], &[3], &[0, 0]] {
-        assert_eq!(decode_state(bad), Err(Malformed), "{bad:?}");
+        assert_eq!(decode_state(bad), Err(MalformedOctets), "{bad:?}");
     }
     for bad in [&b"\x01\0\0\0"[..], b"\xff\xff\xff\xff", b"\x01\0\0\0\0\0\0\0\x04", b"\0\0\0\0\0"] {
-        assert_eq!(decode_fates(bad), Err(Malformed), "{bad:?}");
+        assert_eq!(decode_fates(bad), Err(MalformedOctets), "{bad:?}");
     }
     let mut payload = encode_message(&meta(), &envelope());
     payload[0] = 6;
@@ -162,7 +162,7 @@ fn a_huge_count_allocates_nothing() {
     encode_envelope(&mut octets, &Envelope::from(ReversePath::Null));
     let count = octets.len() - 4;
     octets[count..].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert_eq!(decode_envelope(&octets), Err(Malformed));
+    assert_eq!(decode_envelope(&octets), Err(MalformedOctets));
 }
 
 proptest! {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::queue_id::QueueId;
-use crate::spool::format::Kind;
+use crate::spool::format::RecordKind;
 use crate::spool::fs::Fs;
-use crate::spool::fs::sim::{Fault, SimFs};
+use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::write_all_at;
 
 const SPOOL: SpoolId = SpoolId([7; 16]);
@@ -22,7 +22,7 @@ fn segment(records: &[(u32, &[u8])]) -> Vec<u8> {
             batch: *batch,
             durable_below: 0,
             relay_clock: 0,
-            kind: Kind::Note,
+            kind: RecordKind::Note,
             ends_batch: number + 1 == records.len(),
         };
         let offset = octets.len() as u32;
@@ -128,11 +128,11 @@ fn a_block_that_cannot_be_read_costs_the_records_in_it() {
     let (fs, file) = file(&octets);
     let mut scanner = Scanner::new(&*file, SPOOL, 3, u32::MAX).unwrap();
     // The read of the window fails, and then that of its third block.
-    fs.set_fault(Some(Fault { call: 0, error: std::io::ErrorKind::Other, for_ever: false }));
+    fs.set_fault(Some(DiskFault { call: 0, error: std::io::ErrorKind::Other, for_ever: false }));
     assert!(scanner.next().unwrap().is_some(), "an error that passes costs nothing");
     drop(scanner);
     let mut buffer = vec![9; 3 * BLOCK];
-    fs.set_fault(Some(Fault { call: 0, error: std::io::ErrorKind::Other, for_ever: true }));
+    fs.set_fault(Some(DiskFault { call: 0, error: std::io::ErrorKind::Other, for_ever: true }));
     assert!(read_tolerantly(&*file, &mut buffer, 0).is_err(), "nothing is known of the file");
 }
 

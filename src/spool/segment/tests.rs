@@ -4,8 +4,8 @@ use std::path::Path;
 use super::*;
 use crate::spool::format::{FORMAT_VERSION, SpoolId};
 use crate::spool::fs::Fs;
-use crate::spool::fs::sim::{Fault, SimFs};
-use crate::spool::scan::{Found, Scanner};
+use crate::spool::fs::sim::{DiskFault, SimFs};
+use crate::spool::scan::{FoundRecord, Scanner};
 
 const SPOOL: SpoolId = SpoolId([7; 16]);
 
@@ -16,8 +16,8 @@ fn active(fs: &SimFs) -> Active {
     Active::activate(&ready, &header()).unwrap()
 }
 
-fn header() -> Header {
-    Header {
+fn header() -> SegmentHeader {
+    SegmentHeader {
         version: FORMAT_VERSION,
         spool: SPOOL,
         sequence: 3,
@@ -27,9 +27,9 @@ fn header() -> Header {
     }
 }
 
-fn encode(active: &mut Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> Place {
-    let record = Record {
-        kind: Kind::Message,
+fn encode(active: &mut Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> RecordPlace {
+    let record = NewRecord {
+        kind: RecordKind::Message,
         id: QueueId::from_raw(id),
         payload_sum: SPOOL.payload_sum(&[payload]),
         relay_clock: 0,
@@ -44,7 +44,7 @@ fn append(active: &mut Active, id: u64, payload: &[u8]) -> io::Result<()> {
     active.append(&mut batch)
 }
 
-fn scan(fs: &SimFs) -> Vec<Found> {
+fn scan(fs: &SimFs) -> Vec<FoundRecord> {
     let file = fs.open(Path::new("/segment")).unwrap();
     let mut scanner = Scanner::new(&*file, SPOOL, 3, u32::MAX).unwrap();
     std::iter::from_fn(|| scanner.next().unwrap()).collect()
@@ -103,7 +103,7 @@ fn what_a_failed_write_left_is_void() {
     // The whole third record comes to stand in sectors that the next batch does not reach.
     encode(&mut active, &mut batch, 3, &[3; 100]);
     batch.resize(3072, 0);
-    fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: false }));
+    fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::Other, for_ever: false }));
     assert!(active.append(&mut batch).is_err());
     assert_eq!(scan(&fs).len(), 4, "written in part");
     append(&mut active, 4, b"next").unwrap();
@@ -117,7 +117,7 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
         let fs = SimFs::new();
         let file = fs.create(Path::new("/segment")).unwrap();
         let ready = Ready { sequence: 3, file, length: 0, written: 0 };
-        let header = Header {
+        let header = SegmentHeader {
             version: FORMAT_VERSION,
             spool: SPOOL,
             sequence: 3,
@@ -125,7 +125,7 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
             relay_clock: 0,
             previous: None,
         };
-        fs.set_fault(Some(Fault { call, error: ErrorKind::Other, for_ever: false }));
+        fs.set_fault(Some(DiskFault { call, error: ErrorKind::Other, for_ever: false }));
         assert!(Active::activate(&ready, &header).is_err(), "call {call}");
     }
 }

@@ -9,8 +9,8 @@ fn fill(end: u64) -> Option<Fill> {
 }
 
 /// The disk has room for another segment or not, and what lives in the oldest one, of so many octets, takes so many.
-fn room(another: bool, moved: u64, size: u64) -> Room {
-    Room { another, oldest: Oldest { sequence: 1, size, moved } }
+fn room(another: bool, moved: u64, size: u64) -> SpareRoom {
+    SpareRoom { another, oldest: Oldest { sequence: 1, size, moved } }
 }
 
 fn made(octets: u64) -> Made {
@@ -29,8 +29,8 @@ fn every_cell_of_the_first_table() {
     let (quarter, owed) = (8192 + 41_808 / 2, 100_000 - 49_152);
     let cases = [
         (Mail, SIZE, 75_000, none, Here),
-        (Mail, SIZE, 75_001, ample, NextSegment(Size::Whole)),
-        (Mail, SIZE, 75_001, last, NextSegment(Size::Whole)),
+        (Mail, SIZE, 75_001, ample, NextSegment(SegmentSize::Whole)),
+        (Mail, SIZE, 75_001, last, NextSegment(SegmentSize::Whole)),
         (Mail, SIZE, 75_001, small, Refuse),
         (Mail, SIZE, 75_001, none, Refuse),
         (Mail, owed, quarter, ample, Here),
@@ -39,13 +39,13 @@ fn every_cell_of_the_first_table() {
         (Mail, SIZE - 1, 50_000, ample, Here),
         (Mail, SIZE - 1, 50_001, ample, Wait),
         (Content, SIZE, 75_000, none, Here),
-        (Content, SIZE, 75_001, none, NextSegment(Size::Any)),
+        (Content, SIZE, 75_001, none, NextSegment(SegmentSize::Any)),
         (Content, 0, 100_000, none, Here),
-        (Content, 0, 100_001, none, NextSegment(Size::Any)),
+        (Content, 0, 100_001, none, NextSegment(SegmentSize::Any)),
         (Outcome, SIZE, 100_000, none, Here),
-        (Outcome, SIZE, 100_001, none, NextSegment(Size::Any)),
+        (Outcome, SIZE, 100_001, none, NextSegment(SegmentSize::Any)),
         (Outcome, 0, 100_000, none, Here),
-        (Outcome, 0, 100_001, none, NextSegment(Size::Any)),
+        (Outcome, 0, 100_001, none, NextSegment(SegmentSize::Any)),
     ];
     for (claim, octets, end, room, decision) in cases {
         let what = format!("{claim:?} up to {end}, {octets} of the next are made, {room:?}");
@@ -58,12 +58,12 @@ fn every_cell_of_the_first_table() {
 #[test]
 fn where_no_segment_is_active_one_is_begun() {
     let none = || room(false, 501, 1);
-    let decide_now = |claim, octets, room: Room| decide(claim, None, made(octets), false, || room);
+    let decide_now = |claim, octets, room: SpareRoom| decide(claim, None, made(octets), false, || room);
     assert_eq!(decide_now(Claim::Mail, SIZE - 1, room(true, 0, 0)), Decision::Wait);
-    assert_eq!(decide_now(Claim::Mail, SIZE, room(true, 0, 0)), Decision::NextSegment(Size::Whole));
+    assert_eq!(decide_now(Claim::Mail, SIZE, room(true, 0, 0)), Decision::NextSegment(SegmentSize::Whole));
     assert_eq!(decide_now(Claim::Mail, SIZE, none()), Decision::Refuse);
     for (claim, octets) in [Claim::Content, Claim::Outcome].into_iter().flat_map(|c| [(c, SIZE), (c, 0)]) {
-        assert_eq!(decide_now(claim, octets, none()), Decision::NextSegment(Size::Any));
+        assert_eq!(decide_now(claim, octets, none()), Decision::NextSegment(SegmentSize::Any));
     }
 }
 
@@ -82,12 +82,12 @@ fn the_first_record_of_a_segment_always_fits() {
 #[test]
 fn the_disk_is_asked_only_where_it_matters() {
     let decide_blindly = |claim, end, octets| {
-        decide(claim, fill(end), made(octets), false, || -> Room { panic!("it was asked") })
+        decide(claim, fill(end), made(octets), false, || -> SpareRoom { panic!("it was asked") })
     };
     assert_eq!(decide_blindly(Claim::Mail, 75_000, SIZE), Decision::Here);
     assert_eq!(decide_blindly(Claim::Mail, 50_001, 0), Decision::Wait);
-    assert_eq!(decide_blindly(Claim::Content, 500_000, SIZE), Decision::NextSegment(Size::Any));
-    assert_eq!(decide_blindly(Claim::Outcome, 500_000, 0), Decision::NextSegment(Size::Any));
+    assert_eq!(decide_blindly(Claim::Content, 500_000, SIZE), Decision::NextSegment(SegmentSize::Any));
+    assert_eq!(decide_blindly(Claim::Outcome, 500_000, 0), Decision::NextSegment(SegmentSize::Any));
 }
 
 /// From nothing in an empty segment to everything in one half full, and never less for more.
@@ -147,21 +147,24 @@ const TARGET: Target = Target { room: 5000, holds: 9000, capacity: 10_000, next:
 #[test]
 fn cleaning_is_wanted_above_three_times_the_live_octets() {
     let clean = |sums: &Sums, next, target| clean_now(sums, next, target, 10_000);
-    assert_eq!(clean(&SUMS, Next::Ready, TARGET), Some(Clean::Move(1, u32::MAX)));
+    assert_eq!(clean(&SUMS, Readiness::Ready, TARGET), Some(Clean::Move(1, u32::MAX)));
     assert_eq!(
-        clean(&SUMS, Next::Possible, TARGET),
+        clean(&SUMS, Readiness::Possible, TARGET),
         Some(Clean::Move(1, 2500)),
         "the last quarter is for outcomes"
     );
-    assert_eq!(clean(&SUMS, Next::Possible, Target { room: 2500, ..TARGET }), None);
+    assert_eq!(clean(&SUMS, Readiness::Possible, Target { room: 2500, ..TARGET }), None);
     assert_eq!(
-        clean(&Sums { closed: 6000, ..SUMS }, Next::Ready, TARGET),
+        clean(&Sums { closed: 6000, ..SUMS }, Readiness::Ready, TARGET),
         None,
         "with the room for the move"
     );
-    assert_eq!(clean(&Sums { closed: 6001, ..SUMS }, Next::Ready, TARGET), Some(Clean::Move(1, u32::MAX)));
     assert_eq!(
-        clean(&Sums { oldest: None, ..SUMS }, Next::Ready, TARGET),
+        clean(&Sums { closed: 6001, ..SUMS }, Readiness::Ready, TARGET),
+        Some(Clean::Move(1, u32::MAX))
+    );
+    assert_eq!(
+        clean(&Sums { oldest: None, ..SUMS }, Readiness::Ready, TARGET),
         None,
         "the active one is not cleaned"
     );
@@ -170,7 +173,7 @@ fn cleaning_is_wanted_above_three_times_the_live_octets() {
 /// Twice the live octets is no reason to clean, but on a full disk the room is worth it, if what lives fits.
 #[test]
 fn moving_is_wanted_where_it_fits_and_gains() {
-    let moves = |sums: &Sums, target| clean_now(sums, Next::Impossible, target, 10_000);
+    let moves = |sums: &Sums, target| clean_now(sums, Readiness::Impossible, target, 10_000);
     let full = Target { room: 1016, ..TARGET };
     assert_eq!(moves(&SUMS, full), Some(Clean::Move(1, 1016)));
     assert_eq!(moves(&SUMS, Target { room: 1015, ..full }), None, "it does not fit");
@@ -196,7 +199,7 @@ fn moving_is_wanted_where_it_fits_and_gains() {
 #[test]
 fn what_fits_into_both_is_moved_into_both() {
     let sums = Sums { oldest: Some(Oldest { sequence: 1, size: 16_000, moved: 8000 }), ..SUMS };
-    let moves = |room, next| clean_now(&sums, Next::Impossible, Target { room, next, ..TARGET }, 10_000);
+    let moves = |room, next| clean_now(&sums, Readiness::Impossible, Target { room, next, ..TARGET }, 10_000);
     // 9,000 octets and the rest of what is here, without an eighth of each.
     let next = 8192 + 8000;
     assert_eq!(moves(3250, next), Some(Clean::Move(1, 2000)));

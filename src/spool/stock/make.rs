@@ -12,18 +12,18 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::Stock;
-use super::supply::Piece;
+use super::supply::SegmentPiece;
 use crate::spool::entry::CommitError;
 use crate::spool::fs::{File, unlink_if_there, write_all_at};
 use crate::spool::presence::leads_to;
 use crate::spool::segment::{Ready, ZEROS};
-use crate::spool::space::{self, Size};
+use crate::spool::space::{self, SegmentSize};
 
 impl Stock {
     /// Makes a piece, and puts it on the shelf.
-    pub(super) fn make(&self, piece: &Piece) -> io::Result<()> {
+    pub(super) fn make(&self, piece: &SegmentPiece) -> io::Result<()> {
         let octets = self.room_for(piece)?;
-        let path = self.places.segment(piece.sequence);
+        let path = self.paths.segment(piece.sequence);
         let file = match &piece.file {
             Some(file) => Arc::clone(file),
             None => {
@@ -37,7 +37,7 @@ impl Stock {
         let length = if piece.reserves { reserve(&*file, written, piece.size) } else { written };
         file.sync_data()?;
         if piece.file.is_none() {
-            self.fs.sync_dir(&self.places.log)?;
+            self.fs.sync_dir(&self.paths.log)?;
         }
         // Made in a directory that is being removed.
         if !leads_to(&*self.fs, &path, &*file)? {
@@ -48,14 +48,16 @@ impl Stock {
     }
 
     /// The octets of this piece, if the disk has room for what is wanted.
-    fn room_for(&self, piece: &Piece) -> io::Result<u64> {
+    fn room_for(&self, piece: &SegmentPiece) -> io::Result<u64> {
         let rest = piece.size - piece.from;
         let octets = rest.min(space::piece(piece.size));
-        let free = self.fs.free_space(&self.places.log)?;
+        let free = self.fs.free_space(&self.paths.log)?;
         let has_room = match piece.wanted {
-            Size::Any => return self.room_for_any(octets, piece.from == 0, free),
-            Size::Whole if free < rest => false,
-            Size::Whole => self.shelf().known_room.get(rest) == Some(true) || self.ask_for_room(rest)?,
+            SegmentSize::Any => return self.room_for_any(octets, piece.from == 0, free),
+            SegmentSize::Whole if free < rest => false,
+            SegmentSize::Whole => {
+                self.shelf().known_room.get(rest) == Some(true) || self.ask_for_room(rest)?
+            }
         };
         if has_room { Ok(octets) } else { Err(ErrorKind::StorageFull.into()) }
     }
@@ -63,7 +65,7 @@ impl Stock {
     /// The same where a part of the segment serves, too: as much of the piece as there is room for.
     fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
         for octets in space::parts_of_piece(octets, is_first, free) {
-            if self.fs.has_room(&self.places.log, octets)? {
+            if self.fs.has_room(&self.paths.log, octets)? {
                 return Ok(octets);
             }
         }
@@ -72,13 +74,13 @@ impl Stock {
 
     /// Gives back what a failed attempt has taken; whether the pieces before it are there. After any failure but one
     /// for want of room none is trusted any more.
-    pub(super) fn withdraw(&self, piece: &Piece, error: &io::Error) -> bool {
+    pub(super) fn withdraw(&self, piece: &SegmentPiece, error: &io::Error) -> bool {
         let is_full = CommitError::from(error.kind()) == CommitError::Full;
         match &piece.file {
             // If it cannot be cut off, the next attempt writes over it.
             Some(file) if is_full => drop(file.truncate(piece.from)),
             // If it cannot be unlinked, the next attempt will.
-            _ => drop(self.fs.unlink(&self.places.segment(piece.sequence))),
+            _ => drop(self.fs.unlink(&self.paths.segment(piece.sequence))),
         }
         is_full && piece.file.is_some()
     }

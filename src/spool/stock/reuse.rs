@@ -26,7 +26,7 @@ impl Stock {
     /// Takes over what the run before had made of its next segment, a file with this number; called before the thread
     /// runs.
     pub fn take_over(&self, left: u32) -> io::Result<()> {
-        let old = self.places.segment(left);
+        let old = self.paths.segment(left);
         let Some((next, _)) = self.shelf().supply.reusable_as() else { return Ok(()) };
         match self.usable(&old) {
             Some((file, length)) => {
@@ -34,7 +34,7 @@ impl Stock {
             }
             None => {
                 unlink_if_there(&*self.fs, &old)?;
-                self.fs.sync_dir(&self.places.log)
+                self.fs.sync_dir(&self.paths.log)
             }
         }
     }
@@ -60,7 +60,7 @@ impl Stock {
 
     /// Lets a segment go: it is the next one from then on, or it is removed.
     pub(super) fn recycle_or_unlink(&self, sequence: u32) -> io::Result<()> {
-        let old = self.places.segment(sequence);
+        let old = self.paths.segment(sequence);
         let next = {
             let shelf = self.shelf();
             shelf.supply.reusable_as().filter(|_| !shelf.closing)
@@ -75,7 +75,7 @@ impl Stock {
             None => {
                 let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
                 unlink_if_there(&*self.fs, &old)?;
-                self.fs.sync_dir(&self.places.log)?;
+                self.fs.sync_dir(&self.paths.log)?;
                 self.claim(length);
             }
         }
@@ -83,8 +83,8 @@ impl Stock {
     }
 
     fn rename_to_next(&self, old: &Path, next: Ready) -> io::Result<()> {
-        self.fs.rename(old, &self.places.segment(next.sequence))?;
-        self.fs.sync_dir(&self.places.log)?;
+        self.fs.rename(old, &self.paths.segment(next.sequence))?;
+        self.fs.sync_dir(&self.paths.log)?;
         self.put(next);
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::spool::fs::File;
 use crate::spool::segment::Ready;
-use crate::spool::space::{Made, SMALLEST, Size};
+use crate::spool::space::{Made, SMALLEST, SegmentSize};
 
 /// What is being done for the next segment.
 enum Stage {
@@ -32,7 +32,7 @@ enum Stage {
 
 /// A piece to be made of the next segment.
 #[derive(Clone)]
-pub(super) struct Piece {
+pub(super) struct SegmentPiece {
     /// The number of the segment.
     pub sequence: u32,
     /// Its file; `None` when this is its first piece.
@@ -42,7 +42,7 @@ pub(super) struct Piece {
     /// Octets that the segment is to have.
     pub size: u64,
     /// Whether the piece is worth while where there is no room for the whole segment.
-    pub wanted: Size,
+    pub wanted: SegmentSize,
     /// Whether the room behind the piece is to be reserved, up to the size of the segment.
     pub reserves: bool,
 }
@@ -57,7 +57,7 @@ pub(super) struct Supply {
     /// Octets of it that are to be made by now.
     due: u64,
     /// As whoever asked last wants it.
-    wanted: Size,
+    wanted: SegmentSize,
     /// The name of the next segment.
     next: u32,
     /// The room of the whole next segment is to be reserved with its first piece.
@@ -69,7 +69,7 @@ pub(super) struct Supply {
 impl Supply {
     /// Nothing, of which the first segment is to be `next` and to have `size` octets.
     pub fn new(next: u32, size: u64) -> Self {
-        let (stage, wanted) = (Stage::Idle, Size::Whole);
+        let (stage, wanted) = (Stage::Idle, SegmentSize::Whole);
         Supply { stage, made: None, size, due: 0, wanted, next, reserves: false, is_told: false }
     }
 
@@ -113,7 +113,7 @@ impl Supply {
     pub fn want(&mut self, due: u64) -> bool {
         let is_news = due > self.due && self.falls_short_of(due) && matches!(self.stage, Stage::Idle);
         if !self.falls_short_of(self.due) {
-            self.wanted = Size::Whole;
+            self.wanted = SegmentSize::Whole;
         }
         self.due = self.due.max(due);
         is_news
@@ -121,11 +121,11 @@ impl Supply {
 
     /// Has so many octets made more than there are, whether or not there is room for the whole.
     pub fn claim(&mut self, octets: u64) {
-        self.ask(Size::Any, self.made().octets + octets);
+        self.ask(SegmentSize::Any, self.made().octets + octets);
     }
 
     /// Has `due` octets made by an attempt that begins from now on.
-    pub fn ask(&mut self, wanted: Size, due: u64) {
+    pub fn ask(&mut self, wanted: SegmentSize, due: u64) {
         (self.due, self.wanted) = (self.due.max(due), wanted);
         match &mut self.stage {
             Stage::Making { is_outdated } => *is_outdated = true,
@@ -141,15 +141,15 @@ impl Supply {
     }
 
     /// The piece to make now, which is being made from then on, if one is due.
-    pub fn begin(&mut self) -> Option<Piece> {
+    pub fn begin(&mut self) -> Option<SegmentPiece> {
         if !matches!(self.stage, Stage::Idle) || !self.falls_short_of(self.due) {
             return None;
         }
         self.stage = Stage::Making { is_outdated: false };
         let file = self.made.as_ref().map(|made| Arc::clone(&made.file));
         let Made { octets: from, size } = self.made();
-        let (wanted, reserves) = (self.wanted, self.reserves && self.wanted == Size::Whole);
-        Some(Piece { sequence: self.next, file, from, size, wanted, reserves })
+        let (wanted, reserves) = (self.wanted, self.reserves && self.wanted == SegmentSize::Whole);
+        Some(SegmentPiece { sequence: self.next, file, from, size, wanted, reserves })
     }
 
     /// The name under which a segment let go is of use, if it has more octets than the second number.
@@ -180,19 +180,19 @@ impl Supply {
             self.stage = Stage::Idle;
             return false;
         }
-        (self.stage, self.wanted) = (Stage::Failed(error), Size::Whole);
+        (self.stage, self.wanted) = (Stage::Failed(error), SegmentSize::Whole);
         !std::mem::replace(&mut self.is_told, true)
     }
 
     /// Hands the segment out, if there is as much of it as is wanted. Nothing is due of the one that follows.
-    pub fn take(&mut self, wanted: Size) -> Option<Ready> {
-        let least = if wanted == Size::Any { SMALLEST } else { self.size };
+    pub fn take(&mut self, wanted: SegmentSize) -> Option<Ready> {
+        let least = if wanted == SegmentSize::Any { SMALLEST } else { self.size };
         if self.is_making() || self.made().octets < least {
             return None;
         }
         let taken = self.made.take()?;
         (self.next, self.reserves) = (taken.sequence + 1, false);
-        (self.stage, self.due, self.wanted) = (Stage::Idle, 0, Size::Whole);
+        (self.stage, self.due, self.wanted) = (Stage::Idle, 0, SegmentSize::Whole);
         Some(taken)
     }
 
@@ -261,15 +261,15 @@ mod tests {
         assert_eq!(begin(&mut supply), None, "no more is due");
         assert!(!supply.want(SMALLEST) && supply.want(u64::MAX));
         for made in 1..3 {
-            assert!(supply.take(Size::Whole).is_none(), "{made} of 3 pieces");
+            assert!(supply.take(SegmentSize::Whole).is_none(), "{made} of 3 pieces");
             assert_eq!(supply.reusable_as(), Some((7, made * SMALLEST)));
             assert_eq!(begin(&mut supply), Some((7, made * SMALLEST)));
             supply.put(pieces(7, made + 1));
         }
         assert!(!supply.want(u64::MAX) && !supply.is_undecided(u64::MAX));
         assert_eq!((begin(&mut supply), supply.reusable_as()), (None, None), "it is ready");
-        assert_eq!(supply.take(Size::Whole).map(|ready| ready.sequence), Some(7));
-        assert!(supply.take(Size::Whole).is_none());
+        assert_eq!(supply.take(SegmentSize::Whole).map(|ready| ready.sequence), Some(7));
+        assert!(supply.take(SegmentSize::Whole).is_none());
         assert_eq!((begin(&mut supply), supply.reusable_as()), (None, Some((8, 0))));
     }
 
@@ -277,16 +277,16 @@ mod tests {
     #[test]
     fn a_part_is_a_segment_of_any_size() {
         let mut supply = Supply::new(1, WHOLE);
-        assert!(supply.take(Size::Any).is_none());
+        assert!(supply.take(SegmentSize::Any).is_none());
         supply.put(pieces(1, 1));
-        supply.ask(Size::Any, WHOLE);
-        assert_eq!(supply.begin().map(|piece| piece.wanted), Some(Size::Any));
-        assert!(supply.take(Size::Any).is_none());
+        supply.ask(SegmentSize::Any, WHOLE);
+        assert_eq!(supply.begin().map(|piece| piece.wanted), Some(SegmentSize::Any));
+        assert!(supply.take(SegmentSize::Any).is_none());
         supply.fail(full(), true);
-        assert_eq!(supply.take(Size::Any).map(|ready| ready.length), Some(SMALLEST));
+        assert_eq!(supply.take(SegmentSize::Any).map(|ready| ready.length), Some(SMALLEST));
         assert_eq!(begin(&mut supply), None, "nothing is due of the one that follows");
         supply.want(1);
-        assert_eq!(supply.begin().map(|piece| (piece.sequence, piece.wanted)), Some((2, Size::Whole)));
+        assert_eq!(supply.begin().map(|piece| (piece.sequence, piece.wanted)), Some((2, SegmentSize::Whole)));
     }
 
     /// The segment that a start begins with is reserved, no later one is, and none of which a part is enough.
@@ -301,26 +301,29 @@ mod tests {
             supply.take(wanted);
             piece
         };
-        assert_eq!(reserves(&mut supply, Size::Whole), Some(true));
-        assert_eq!(reserves(&mut supply, Size::Whole), Some(false));
+        assert_eq!(reserves(&mut supply, SegmentSize::Whole), Some(true));
+        assert_eq!(reserves(&mut supply, SegmentSize::Whole), Some(false));
         supply.reserve();
-        assert_eq!(reserves(&mut supply, Size::Any), Some(false));
+        assert_eq!(reserves(&mut supply, SegmentSize::Any), Some(false));
     }
 
     /// What was freed on a full disk is claimed for the next segment, and no pace makes that an attempt for the whole.
     #[test]
     fn what_is_claimed_is_a_part() {
         let mut supply = Supply::new(1, WHOLE);
-        supply.ask(Size::Whole, WHOLE);
+        supply.ask(SegmentSize::Whole, WHOLE);
         supply.begin();
         supply.fail(full(), false);
         let mut supply = Supply { due: 0, ..supply };
         supply.claim(SMALLEST);
         supply.want(1);
-        assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((0, Size::Any)));
+        assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((0, SegmentSize::Any)));
         supply.put(pieces(1, 1));
         supply.want(WHOLE);
-        assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((SMALLEST, Size::Whole)));
+        assert_eq!(
+            supply.begin().map(|piece| (piece.from, piece.wanted)),
+            Some((SMALLEST, SegmentSize::Whole))
+        );
     }
 
     #[test]
@@ -333,17 +336,17 @@ mod tests {
         supply.gains_room();
         assert_eq!(begin(&mut supply), None);
         assert!(supply.trouble().is_some() && !supply.is_undecided(WHOLE));
-        supply.ask(Size::Any, WHOLE);
+        supply.ask(SegmentSize::Any, WHOLE);
         assert_eq!(begin(&mut supply), Some((1, 0)));
         assert!(!supply.fail(full(), false), "it was told");
         supply.put(pieces(1, 2));
         assert!(supply.trouble().is_none(), "one that was let go serves as well");
-        supply.ask(Size::Whole, WHOLE);
+        supply.ask(SegmentSize::Whole, WHOLE);
         supply.begin();
         assert!(!supply.fail(full(), true), "it was told, and none has been whole since");
         supply.put(pieces(1, 3));
-        supply.take(Size::Whole);
-        supply.ask(Size::Whole, WHOLE);
+        supply.take(SegmentSize::Whole);
+        supply.ask(SegmentSize::Whole, WHOLE);
         supply.begin();
         assert!(supply.fail(full(), false), "told anew, since one was whole meanwhile");
     }
@@ -365,7 +368,7 @@ mod tests {
     #[test]
     fn an_attempt_that_is_outdated_is_repeated() {
         let changes: [fn(&mut Supply); 3] = [
-            |supply| supply.ask(Size::Any, 1),
+            |supply| supply.ask(SegmentSize::Any, 1),
             Supply::gains_room,
             |supply| assert_eq!(supply.start_anew(), None),
         ];

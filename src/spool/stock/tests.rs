@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::journal::testing::Captured;
-use crate::spool::fs::sim::{Fault, SimFs};
+use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::write_all_at;
 use crate::spool::space;
 
@@ -17,12 +17,12 @@ fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
 /// The same, with segments of `size` octets.
 fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
     let fs = SimFs::new();
-    let places = Places::under(Path::new("/s"));
-    for (path, mode) in places.directories() {
+    let paths = SpoolPaths::under(Path::new("/s"));
+    for (path, mode) in paths.directories() {
         fs.create_dir(path, mode).unwrap();
         fs.sync_dir(path.parent().unwrap()).unwrap();
     }
-    let stock = Stock::new(Arc::new(fs.clone()), places, size, 1, size);
+    let stock = Stock::new(Arc::new(fs.clone()), paths, size, 1, size);
     let log = tracing::dispatcher::get_default(Clone::clone);
     std::thread::scope(|scope| {
         scope.spawn(|| tracing::dispatcher::with_default(&log, || stock.work()));
@@ -56,7 +56,7 @@ fn names(fs: &SimFs) -> Vec<String> {
 fn what_is_handed_out_is_durable_and_numbered_in_order() {
     with_stock(|fs, stock| {
         for sequence in 1..=5 {
-            let ready = stock.take(Size::Whole).unwrap();
+            let ready = stock.take(SegmentSize::Whole).unwrap();
             assert_eq!((ready.sequence, ready.length), (sequence, SIZE));
             let path = format!("/s/log/{sequence:08X}.seg");
             assert_eq!(fs.image(0).content(Path::new(&path)).unwrap(), vec![0; SIZE as usize]);
@@ -68,11 +68,11 @@ fn what_is_handed_out_is_durable_and_numbered_in_order() {
 #[test]
 fn a_segment_is_made_when_it_is_wanted() {
     with_stock(|fs, stock| {
-        stock.take(Size::Whole).unwrap();
+        stock.take(SegmentSize::Whole).unwrap();
         stock.let_go(1);
         stock.wait_for_piece().unwrap();
         assert_eq!(names(fs), ["00000002.seg"], "the one let go was reused");
-        stock.take(Size::Whole).unwrap();
+        stock.take(SegmentSize::Whole).unwrap();
         stock.replenish(SIZE);
         stock.wait_for_piece().unwrap();
         assert_eq!(names(fs), ["00000002.seg", "00000003.seg"]);
@@ -83,17 +83,17 @@ fn a_segment_is_made_when_it_is_wanted() {
 #[test]
 fn trouble_is_told_and_passes() {
     with_stock(|fs, stock| {
-        let mut last = stock.take(Size::Whole).unwrap().sequence;
-        fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
+        let mut last = stock.take(SegmentSize::Whole).unwrap().sequence;
+        fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
         let refused = loop {
-            match stock.take(Size::Whole) {
+            match stock.take(SegmentSize::Whole) {
                 Ok(ready) => last = ready.sequence,
                 Err(kind) => break kind,
             }
         };
         assert_eq!((refused, stock.trouble()), (ErrorKind::PermissionDenied, Some(refused)));
         fs.set_fault(None);
-        assert_eq!(stock.take(Size::Whole).unwrap().sequence, last + 1);
+        assert_eq!(stock.take(SegmentSize::Whole).unwrap().sequence, last + 1);
     });
 }
 
@@ -102,7 +102,7 @@ fn trouble_is_told_and_passes() {
 fn segments_go_oldest_first() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     with_stock(|fs, stock| {
-        let taken: Vec<u32> = (0..6).map(|_| stock.take(Size::Whole).unwrap().sequence).collect();
+        let taken: Vec<u32> = (0..6).map(|_| stock.take(SegmentSize::Whole).unwrap().sequence).collect();
         let list = Arc::clone(&seen);
         let mut change = 2;
         fs.watch(move |disk| {
@@ -111,7 +111,7 @@ fn segments_go_oldest_first() {
             list.lock().unwrap().push(left);
         });
         taken.iter().for_each(|sequence| stock.let_go(*sequence));
-        stock.take(Size::Whole).unwrap();
+        stock.take(SegmentSize::Whole).unwrap();
     });
     let seen = seen.lock().unwrap();
     assert!(seen.len() >= 12);
@@ -125,14 +125,14 @@ fn segments_go_oldest_first() {
 #[test]
 fn a_full_disk_feeds_itself() {
     with_stock(|fs, stock| {
-        let first = stock.take(Size::Whole).unwrap();
+        let first = stock.take(SegmentSize::Whole).unwrap();
         fs.set_capacity(Some(0));
         let mut last = first.sequence;
-        while let Ok(ready) = stock.take(Size::Whole) {
+        while let Ok(ready) = stock.take(SegmentSize::Whole) {
             last = ready.sequence;
         }
         stock.let_go(first.sequence);
-        assert_eq!(stock.take(Size::Whole).unwrap().sequence, last + 1);
+        assert_eq!(stock.take(SegmentSize::Whole).unwrap().sequence, last + 1);
     });
 }
 
@@ -152,10 +152,10 @@ fn during_an_attempt(fs: &SimFs, stock: &Stock, act: impl FnOnce()) {
 #[test]
 fn what_is_let_go_during_an_attempt_counts() {
     with_stock(|fs, stock| {
-        let first = stock.take(Size::Whole).unwrap();
+        let first = stock.take(SegmentSize::Whole).unwrap();
         fs.set_capacity(Some(0));
         during_an_attempt(fs, stock, || stock.let_go(first.sequence));
-        assert_eq!(stock.take(Size::Whole).unwrap().sequence, first.sequence + 1);
+        assert_eq!(stock.take(SegmentSize::Whole).unwrap().sequence, first.sequence + 1);
         fs.unwatch();
     });
 }
@@ -164,11 +164,11 @@ fn what_is_let_go_during_an_attempt_counts() {
 #[test]
 fn a_large_file_makes_room_for_a_segment() {
     with_stock(|fs, stock| {
-        let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
+        let path = SpoolPaths::under(Path::new("/s")).large(QueueId::from_raw(1));
         write_all_at(&*fs.create(&path).unwrap(), &[1; SIZE as usize], 0).unwrap();
         fs.set_capacity(Some(fs.used()));
         during_an_attempt(fs, stock, || stock.unlink_large(QueueId::from_raw(1)));
-        assert_eq!(stock.take(Size::Whole).map(|ready| ready.sequence), Ok(1));
+        assert_eq!(stock.take(SegmentSize::Whole).map(|ready| ready.sequence), Ok(1));
         fs.unwatch();
     });
 }
@@ -176,7 +176,7 @@ fn a_large_file_makes_room_for_a_segment() {
 #[test]
 fn large_files_are_unlinked() {
     with_stock(|fs, stock| {
-        let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
+        let path = SpoolPaths::under(Path::new("/s")).large(QueueId::from_raw(1));
         fs.create(&path).unwrap();
         stock.unlink_large(QueueId::from_raw(1));
         stock.unlink_large(QueueId::from_raw(2));
@@ -190,10 +190,10 @@ fn large_files_are_unlinked() {
 #[test]
 fn what_could_not_go_goes_soon_whatever_else_comes() {
     with_stock(|fs, stock| {
-        let path = Places::under(Path::new("/s")).large(QueueId::from_raw(1));
+        let path = SpoolPaths::under(Path::new("/s")).large(QueueId::from_raw(1));
         fs.create(&path).unwrap();
         stock.wait_for_piece().unwrap();
-        fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: false }));
+        fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::PermissionDenied, for_ever: false }));
         stock.unlink_large(QueueId::from_raw(1));
         let begun = Instant::now();
         while fs.content(&path).is_some() {
@@ -228,7 +228,7 @@ fn no_piece_is_made_before_it_is_due() {
         }
         stock.wait_for_piece().unwrap();
         assert_eq!(octets(0), (4 * piece, size));
-        let ready = stock.take(Size::Whole).unwrap();
+        let ready = stock.take(SegmentSize::Whole).unwrap();
         assert_eq!((ready.sequence, ready.length), (1, size));
         let path = Path::new("/s/log/00000001.seg");
         assert_eq!(fs.image(0).content(path).unwrap(), vec![0; size as usize]);
@@ -242,7 +242,7 @@ fn what_is_let_go_is_a_part_of_a_larger_one() {
     with_stock_of(size, |fs, stock| {
         for octets in [3 * SIZE, SIZE] {
             stock.set_size(octets);
-            stock.take(Size::Whole).unwrap();
+            stock.take(SegmentSize::Whole).unwrap();
         }
         stock.set_size(size);
         for (sequence, octets) in [(2, SIZE), (1, 3 * SIZE)] {
@@ -252,8 +252,11 @@ fn what_is_let_go_is_a_part_of_a_larger_one() {
             }
         }
         fs.set_capacity(Some(fs.used()));
-        assert_eq!(stock.take(Size::Whole).err(), Some(ErrorKind::StorageFull));
-        assert_eq!(stock.take(Size::Any).map(|ready| (ready.sequence, ready.length)), Ok((3, 3 * SIZE)));
+        assert_eq!(stock.take(SegmentSize::Whole).err(), Some(ErrorKind::StorageFull));
+        assert_eq!(
+            stock.take(SegmentSize::Any).map(|ready| (ready.sequence, ready.length)),
+            Ok((3, 3 * SIZE))
+        );
         assert_eq!(names(fs), ["00000003.seg"]);
     });
 }
@@ -263,7 +266,7 @@ fn what_is_let_go_is_a_part_of_a_larger_one() {
 fn what_is_freed_on_a_full_disk_is_written_to_the_next_segment() {
     with_stock_of(8 * SIZE, |fs, stock| {
         stock.set_size(3 * SIZE);
-        let taken: Vec<u32> = (0..2).map(|_| stock.take(Size::Whole).unwrap().sequence).collect();
+        let taken: Vec<u32> = (0..2).map(|_| stock.take(SegmentSize::Whole).unwrap().sequence).collect();
         stock.set_size(8 * SIZE);
         fs.set_capacity(Some(fs.used()));
         taken.iter().for_each(|sequence| stock.let_go(*sequence));
@@ -272,7 +275,7 @@ fn what_is_freed_on_a_full_disk_is_written_to_the_next_segment() {
             std::thread::yield_now();
         }
         fs.set_capacity(Some(0));
-        assert_eq!(stock.take(Size::Any).map(|ready| ready.length), Ok(5 * SIZE + 3 * SIZE / 4));
+        assert_eq!(stock.take(SegmentSize::Any).map(|ready| ready.length), Ok(5 * SIZE + 3 * SIZE / 4));
     });
 }
 
@@ -281,9 +284,9 @@ fn what_is_freed_on_a_full_disk_is_written_to_the_next_segment() {
 fn an_outcome_gets_a_segment_of_any_size() {
     with_stock(|fs, stock| {
         fs.set_capacity(Some(SIZE - 4096));
-        assert_eq!(stock.take(Size::Any).err(), Some(ErrorKind::StorageFull), "not even the smallest");
+        assert_eq!(stock.take(SegmentSize::Any).err(), Some(ErrorKind::StorageFull), "not even the smallest");
         fs.set_capacity(Some(SIZE - 1));
-        assert_eq!(stock.take(Size::Whole).err(), Some(ErrorKind::StorageFull));
+        assert_eq!(stock.take(SegmentSize::Whole).err(), Some(ErrorKind::StorageFull));
     });
     let limits: [fn(&SimFs, u64); 2] = [|fs, octets| fs.set_capacity(Some(octets)), SimFs::set_quota];
     for limit in limits {
@@ -292,9 +295,9 @@ fn an_outcome_gets_a_segment_of_any_size() {
         {
             with_stock_of(4 * SIZE, |fs, stock| {
                 limit(fs, free);
-                assert!(stock.take(Size::Whole).is_err());
+                assert!(stock.take(SegmentSize::Whole).is_err());
                 assert_eq!((stock.made().octets, fs.used()), (0, 0));
-                let taken = stock.take(Size::Any).map(|ready| ready.length).ok();
+                let taken = stock.take(SegmentSize::Any).map(|ready| ready.length).ok();
                 // Where nobody tells how much is free, nothing is left for the file system.
                 let is_told = fs.free_space(Path::new("/")).unwrap() < 1 << 30;
                 assert_eq!(taken, if is_told { told } else { Some(untold) }, "of {free}");
@@ -312,7 +315,7 @@ fn what_was_made_before_the_disk_was_full_stays() {
         assert_eq!(stock.wait_for_piece().err(), Some(ErrorKind::StorageFull));
         assert_eq!((stock.made().octets, fs.used()), (SIZE, SIZE));
         fs.set_capacity(None);
-        assert_eq!(stock.take(Size::Whole).map(|ready| ready.length), Ok(4 * SIZE));
+        assert_eq!(stock.take(SegmentSize::Whole).map(|ready| ready.length), Ok(4 * SIZE));
     });
 }
 
@@ -322,8 +325,8 @@ fn a_piece_that_failed_is_made_again() {
     for error in [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::WriteZero] {
         for call in 0..25 {
             with_stock_of(3 * SIZE, |fs, stock| {
-                fs.set_fault(Some(Fault { call, error, for_ever: false }));
-                let ready = (0..3).find_map(|_| stock.take(Size::Whole).ok()).unwrap();
+                fs.set_fault(Some(DiskFault { call, error, for_ever: false }));
+                let ready = (0..3).find_map(|_| stock.take(SegmentSize::Whole).ok()).unwrap();
                 assert_eq!(ready.length, 3 * SIZE, "{error}, call {call}");
                 let path = format!("/s/log/{:08X}.seg", ready.sequence);
                 let durable = fs.image(0).content(Path::new(&path)).unwrap();
@@ -337,7 +340,7 @@ fn a_piece_that_failed_is_made_again() {
 #[test]
 fn nobody_waits_for_a_thread_that_died() {
     let fs = SimFs::new();
-    let stock = Stock::new(Arc::new(fs.clone()), Places::under(Path::new("/s")), SIZE, 1, SIZE);
+    let stock = Stock::new(Arc::new(fs.clone()), SpoolPaths::under(Path::new("/s")), SIZE, 1, SIZE);
     fs.create_dir(Path::new("/s"), 0o700).unwrap();
     fs.create_dir(Path::new("/s/log"), 0o700).unwrap();
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
@@ -348,11 +351,11 @@ fn nobody_waits_for_a_thread_that_died() {
     });
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| stock.work());
-        let waiting = scope.spawn(|| stock.take(Size::Whole).map(|ready| ready.sequence));
+        let waiting = scope.spawn(|| stock.take(SegmentSize::Whole).map(|ready| ready.sequence));
         drop(go_on);
         assert!(thread.join().is_err(), "it panicked");
         assert_eq!(waiting.join().unwrap(), Err(ErrorKind::Other));
-        assert_eq!(stock.take(Size::Whole).map(|ready| ready.sequence), Err(ErrorKind::Other));
+        assert_eq!(stock.take(SegmentSize::Whole).map(|ready| ready.sequence), Err(ErrorKind::Other));
     });
 }
 
@@ -371,7 +374,7 @@ fn that_none_can_be_made_is_logged_once_until_one_is() {
                     assert_eq!(stock.wait_for_piece().err(), Some(ErrorKind::StorageFull));
                 }
                 fs.set_capacity(None);
-                stock.take(Size::Whole).unwrap();
+                stock.take(SegmentSize::Whole).unwrap();
                 assert_eq!(lines(), outage);
             }
         });
@@ -450,13 +453,13 @@ fn the_room_of_a_segment_is_reserved_in_one_piece() {
                 fs.forget_how_to_reserve();
             }
             stock.reserve_next();
-            let ready = stock.take(Size::Whole).unwrap();
+            let ready = stock.take(SegmentSize::Whole).unwrap();
             let written = if can_reserve { space::piece(8 * SIZE) } else { 8 * SIZE };
             assert_eq!((ready.length, ready.written, fs.written()), (8 * SIZE, written, written));
             let path = Path::new("/s/log/00000001.seg");
             assert_eq!(fs.image(0).content(path).unwrap(), vec![0; 8 * SIZE as usize]);
             assert_eq!(
-                stock.take(Size::Whole).map(|ready| ready.written),
+                stock.take(SegmentSize::Whole).map(|ready| ready.written),
                 Ok(8 * SIZE),
                 "the next one is not"
             );
@@ -470,8 +473,8 @@ fn what_cannot_be_reserved_is_no_part_of_the_segment() {
     with_stock_of(8 * SIZE, |fs, stock| {
         stock.reserve_next();
         fs.set_capacity(Some(5 * SIZE));
-        assert_eq!(stock.take(Size::Whole).err(), Some(ErrorKind::StorageFull));
+        assert_eq!(stock.take(SegmentSize::Whole).err(), Some(ErrorKind::StorageFull));
         assert_eq!((stock.made().octets, fs.used()), (0, 0));
-        assert!(stock.take(Size::Any).is_ok_and(|ready| ready.length == ready.written));
+        assert!(stock.take(SegmentSize::Any).is_ok_and(|ready| ready.length == ready.written));
     });
 }

@@ -1,7 +1,7 @@
 //! The cleaner.
 
 use super::*;
-use crate::spool::fs::sim::Fault;
+use crate::spool::fs::sim::DiskFault;
 
 /// Octets in `log/`, when the spool has come to rest.
 async fn log_octets(rig: &Rig) -> u64 {
@@ -164,7 +164,7 @@ async fn a_read_that_failed_once_is_tried_again() {
         let id = rig.commit(&content(0, 3000)).await.id();
         for number in 1..500 {
             if number == 16 {
-                rig.fs.set_fault(Some(Fault { call, error: std::io::ErrorKind::Other, for_ever: false }));
+                rig.fs.set_fault(Some(DiskFault { call, error: std::io::ErrorKind::Other, for_ever: false }));
             }
             if let Ok(committed) = rig.try_commit(&content(number, 2500), envelope(1)).await {
                 // Refused where the fault was.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::spool::place::Places;
+use crate::spool::paths::SpoolPaths;
 use crate::spool::recover;
 
 const MESSAGES: usize = 80;
@@ -62,9 +62,9 @@ fn a_flipped_bit_costs_one_message() {
 /// What a start finds damaged and has moved aside, before anything is cleaned: a spool that runs removes damaged
 /// segments as soon as it likes.
 fn found_damaged(fs: &SimFs) -> Vec<String> {
-    let places = Places::under(Path::new("/spool"));
-    let mut survey = recover::survey(fs, &places).unwrap();
-    recover::tidy(fs, &places, &mut survey).unwrap()
+    let paths = SpoolPaths::under(Path::new("/spool"));
+    let mut survey = recover::survey(fs, &paths).unwrap();
+    recover::tidy(fs, &paths, &mut survey).unwrap()
 }
 
 /// salvage.rs: what was hit since the last start stood behind a range that was known, and was once neither kept nor

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::crash::{Teller, Told, check};
 use super::*;
-use crate::spool::fs::sim::Fault;
+use crate::spool::fs::sim::DiskFault;
 
 /// `Other` is EIO, a write then being done in part; `WriteZero` makes a write short without an error.
 const ERRORS: [ErrorKind; 5] = [
@@ -17,8 +17,8 @@ const ERRORS: [ErrorKind; 5] = [
 ];
 
 /// The faults that the call of this number may meet.
-fn faults(call: u64, for_ever: bool) -> impl Iterator<Item = Fault> {
-    let all = ERRORS.into_iter().map(move |error| Fault { call, error, for_ever });
+fn faults(call: u64, for_ever: bool) -> impl Iterator<Item = DiskFault> {
+    let all = ERRORS.into_iter().map(move |error| DiskFault { call, error, for_ever });
     // No disk is interrupted for ever.
     all.filter(|fault| fault.error != ErrorKind::Interrupted || !fault.for_ever)
 }
@@ -119,7 +119,7 @@ async fn a_disk_that_fails_is_told_until_it_works() {
     let rig = new();
     rig.commit(b"first").await;
     assert_eq!(rig.spool.trouble(), None);
-    rig.fs.set_fault(Some(Fault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
+    rig.fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::PermissionDenied, for_ever: true }));
     for _ in 0..2 {
         assert_eq!(rig.try_commit(b"second", envelope(1)).await.err(), Some(CommitError::Trouble));
         assert_eq!(rig.spool.trouble().as_deref(), Some("the spool's disk failed, as the log says"));
@@ -147,7 +147,7 @@ async fn a_failed_sync_is_never_believed_again() {
 async fn a_failed_write_leaves_nothing_behind() {
     let rig = new();
     let first = rig.commit(b"first").await.id();
-    rig.fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: false }));
+    rig.fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::Other, for_ever: false }));
     assert!(rig.try_commit(&content(2, 3000), envelope(1)).await.is_err());
     let third = rig.commit(b"third").await.id();
     for seed in [0, 1, 7] {
@@ -167,7 +167,7 @@ async fn a_refused_message_that_comes_back_is_whole() {
         let sent = content(1, 9000);
         let draft = rig.draft(&sent).await.unwrap();
         let id = draft.id();
-        rig.fs.set_fault(Some(Fault { call, error: ErrorKind::PermissionDenied, for_ever: true }));
+        rig.fs.set_fault(Some(DiskFault { call, error: ErrorKind::PermissionDenied, for_ever: true }));
         let committed = rig.spool.commit(draft, envelope(1), Submitter::Loopback, now()).await;
         rig.spool.close().await;
         let back = open(&rig.fs.image(1));
@@ -194,7 +194,7 @@ async fn errors_say_what_to_answer() {
         for length in [10, 9000] {
             let rig = new();
             let draft = rig.draft(&content(1, length)).await.unwrap();
-            rig.fs.set_fault(Some(Fault { call: 0, error, for_ever: true }));
+            rig.fs.set_fault(Some(DiskFault { call: 0, error, for_ever: true }));
             let committed = rig.spool.commit(draft, envelope(1), Submitter::Loopback, now()).await;
             assert_eq!(committed.err(), Some(told), "{error} with {length} octets");
             assert_eq!(rig.spool.check_room(1).err(), Some(told));
@@ -207,7 +207,7 @@ async fn errors_say_what_to_answer() {
 async fn a_draft_with_a_hole_is_never_committed() {
     let rig = new();
     let mut draft = rig.draft(&content(1, 5000)).await.unwrap();
-    rig.fs.set_fault(Some(Fault { call: 0, error: ErrorKind::StorageFull, for_ever: false }));
+    rig.fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::StorageFull, for_ever: false }));
     let long = content(2, 1 << 20);
     assert_eq!(draft.write(&long).await, Err(CommitError::Full));
     assert_eq!(draft.write(b"more").await, Err(CommitError::Full));

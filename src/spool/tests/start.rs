@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 
 use super::*;
-use crate::spool::format::{Header, SpoolId};
+use crate::spool::format::{SegmentHeader, SpoolId};
 use crate::spool::fs::Fs;
-use crate::spool::fs::sim::Fault;
+use crate::spool::fs::sim::DiskFault;
 
 /// D1 to D3.
 #[test]
@@ -57,7 +57,7 @@ fn a_spool_that_may_not_be_used_is_refused_with_what_to_do() {
     for (error, advice) in cases {
         for call in 0..13 {
             let fs = well.image(1);
-            fs.set_fault(Some(Fault { call, error, for_ever: true }));
+            fs.set_fault(Some(DiskFault { call, error, for_ever: true }));
             let refused = try_open(&fs).err().unwrap_or_else(|| panic!("{error}, call {call}")).to_string();
             assert!(refused.starts_with("cannot "), "{refused}");
             assert!(refused.ends_with(advice), "{refused}");
@@ -98,7 +98,7 @@ fn a_newer_or_foreign_segment_is_refused() {
     );
 
     let fs = rig.fs.image(1);
-    let foreign = Header {
+    let foreign = SegmentHeader {
         version: format::FORMAT_VERSION,
         spool: SpoolId([1; 16]),
         sequence: 9,

@@ -38,12 +38,11 @@ impl Writer {
     }
 
     fn look_for_removal(&mut self) {
-        let Shared { fs, places, .. } = &*self.shared;
+        let SharedSpool { fs, paths, .. } = &*self.shared;
         let is_active_there = self.active.as_ref().is_none_or(|active| {
-            leads_to(&**fs, &places.segment(active.sequence()), active.file()).unwrap_or(true)
+            leads_to(&**fs, &paths.segment(active.sequence()), active.file()).unwrap_or(true)
         });
-        if !is_active_there || !self.presence.is_intact(&**fs, places) || !self.removed_segments().is_empty()
-        {
+        if !is_active_there || !self.presence.is_intact(&**fs, paths) || !self.removed_segments().is_empty() {
             self.go_astray();
         }
     }
@@ -51,7 +50,7 @@ impl Writer {
     /// From now on the spool is astray.
     pub(super) fn go_astray(&mut self) {
         if !self.shared.set_astray(true) {
-            log::spool_astray(self.shared.places.root(), self.shared.index().len());
+            log::spool_astray(self.shared.paths.root(), self.shared.index().len());
         }
     }
 
@@ -60,7 +59,7 @@ impl Writer {
         if !self.shared.is_astray() {
             return;
         }
-        let (root, live) = (self.shared.places.root().to_owned(), self.shared.index().len());
+        let (root, live) = (self.shared.paths.root().to_owned(), self.shared.index().len());
         match self.try_to_come_home() {
             Ok(saved) => {
                 self.homeless = None;
@@ -81,22 +80,22 @@ impl Writer {
         self.look_for_removal();
         self.come_home();
         if self.shared.is_astray() {
-            log::spool_left_behind(self.shared.places.root(), self.shared.index().len());
+            log::spool_left_behind(self.shared.paths.root(), self.shared.index().len());
         }
     }
 
     fn try_to_come_home(&mut self) -> Result<Saved, String> {
         let shared = Arc::clone(&self.shared);
-        let Shared { fs, places, .. } = &*shared;
+        let SharedSpool { fs, paths, .. } = &*shared;
         if let Some(segment) = self.moved_segment() {
             return Err(format!(
                 "segment {segment:08X} has another name now: what was moved must be moved back, what is mounted \
                  over it unmounted"
             ));
         }
-        if !self.presence.is_intact(&**fs, places) {
-            make_directories(&**fs, places).map_err(|e| e.to_string())?;
-            self.presence.renew(&**fs, places).map_err(|e| e.to_string())?;
+        if !self.presence.is_intact(&**fs, paths) {
+            make_directories(&**fs, paths).map_err(|e| e.to_string())?;
+            self.presence.renew(&**fs, paths).map_err(|e| e.to_string())?;
         }
         shared.set_astray(false);
         shared.stock.start_anew();
@@ -104,7 +103,8 @@ impl Writer {
         if self.active.as_ref().is_none_or(|active| removed.contains(&active.sequence())) {
             // No header is to name what is not there.
             (self.active, self.previous) = (None, None);
-            self.begin_segment(Size::Any).map_err(|e| format!("no segment can be begun there: {e}"))?;
+            self.begin_segment(SegmentSize::Any)
+                .map_err(|e| format!("no segment can be begun there: {e}"))?;
         }
         let saved = self.save(&removed);
         if shared.is_astray() { Err("it is being removed".into()) } else { Ok(saved) }
@@ -112,21 +112,21 @@ impl Writer {
 
     /// A segment that lives on under another name, if one does.
     fn moved_segment(&self) -> Option<u32> {
-        let Shared { fs, places, .. } = &*self.shared;
+        let SharedSpool { fs, paths, .. } = &*self.shared;
         self.shared.held_segments().into_iter().find_map(|(sequence, file)| {
             let is_named = file.facts().map_or(true, |facts| facts.links > 0);
-            let is_there = || leads_to(&**fs, &places.segment(sequence), &*file).unwrap_or(true);
+            let is_there = || leads_to(&**fs, &paths.segment(sequence), &*file).unwrap_or(true);
             (is_named && !is_there()).then_some(sequence)
         })
     }
 
     /// The segments of the log that have no name any more, oldest first.
     fn removed_segments(&self) -> Vec<u32> {
-        let Shared { fs, places, .. } = &*self.shared;
+        let SharedSpool { fs, paths, .. } = &*self.shared;
         let held = self.shared.held_segments();
         let is_there = |sequence: u32| match held.iter().find(|(of, _)| *of == sequence) {
             Some((_, file)) => file.facts().map_or(true, |facts| facts.links > 0),
-            None => !matches!(fs.facts(&places.segment(sequence)), Err(e) if e.kind() == ErrorKind::NotFound),
+            None => !matches!(fs.facts(&paths.segment(sequence)), Err(e) if e.kind() == ErrorKind::NotFound),
         };
         self.shared.index().segments().into_iter().filter(|sequence| !is_there(*sequence)).collect()
     }
@@ -164,10 +164,10 @@ impl Writer {
 
     /// Messages whose large file is gone.
     fn without_content(&self) -> Vec<QueueId> {
-        let Shared { fs, places, .. } = &*self.shared;
+        let SharedSpool { fs, paths, .. } = &*self.shared;
         let large = self.shared.index().with_mark(Mark::Large);
         let is_gone =
-            |id: &QueueId| matches!(fs.facts(&places.large(*id)), Err(e) if e.kind() == ErrorKind::NotFound);
+            |id: &QueueId| matches!(fs.facts(&paths.large(*id)), Err(e) if e.kind() == ErrorKind::NotFound);
         large.into_iter().filter(is_gone).collect()
     }
 }

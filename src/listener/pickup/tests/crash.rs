@@ -16,7 +16,7 @@ use super::*;
 use crate::journal::testing::Captured;
 use crate::queue_id::QueueId;
 use crate::spool::Options;
-use crate::spool::fs::sim::{CHANGED, Fault, SimFs};
+use crate::spool::fs::sim::{CHANGED, DiskFault, SimFs};
 
 const SPOOL: &str = "/spool";
 const DROP: &str = "/spool/drop";
@@ -349,7 +349,7 @@ async fn whichever_disk_call_fails_each_message_is_taken_once() {
             users.leave(40);
             users.leave(3000);
             users.leave_what_is_refused(500);
-            fs.set_fault(Some(Fault { call, error, for_ever }));
+            fs.set_fault(Some(DiskFault { call, error, for_ever }));
             run.rounds().await;
             let is_past_the_end = fs.calls() <= call;
             fs.set_fault(None);

@@ -25,11 +25,11 @@ pub(super) struct Directory {
     pub inode: u64,
     pub durable: BTreeMap<OsString, Node>,
     pub now: BTreeMap<OsString, Node>,
-    pub pending: Vec<Vec<Change>>,
+    pub pending: Vec<Vec<NameChange>>,
 }
 
 /// A name that points to something, or to nothing any more.
-pub(super) type Change = (OsString, Option<Node>);
+pub(super) type NameChange = (OsString, Option<Node>);
 
 impl Node {
     pub fn inode(self) -> Option<u64> {
@@ -94,7 +94,7 @@ impl Directory {
         self.now.values().chain(self.durable.values()).copied().chain(changed)
     }
 
-    pub fn change(&mut self, changes: Vec<Change>) {
+    pub fn change(&mut self, changes: Vec<NameChange>) {
         apply(&mut self.now, &changes);
         self.pending.push(changes);
     }
@@ -123,7 +123,7 @@ impl Directory {
     }
 }
 
-fn apply(names: &mut BTreeMap<OsString, Node>, changes: &[Change]) {
+fn apply(names: &mut BTreeMap<OsString, Node>, changes: &[NameChange]) {
     for (name, node) in changes {
         match node {
             Some(node) => drop(names.insert(name.clone(), *node)),

@@ -68,7 +68,7 @@ fn who_may_not_read_a_directory_syncs_everything() {
 fn a_failed_sync_is_not_made_good_by_the_next_one() {
     let fs = disk();
     let file = fs.open(Path::new("/d/a")).unwrap();
-    fs.set_fault(Some(Fault { call: 0, error: ErrorKind::Other, for_ever: false }));
+    fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::Other, for_ever: false }));
     assert!(file.sync_data().is_err());
     assert!(file.sync_data().is_ok());
     assert_eq!(fs.content(Path::new("/d/a")).unwrap(), [2; 2 * SECTOR], "the page cache has it");

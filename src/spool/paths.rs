@@ -19,7 +19,7 @@ pub(super) struct DamagedRange {
 
 /// The paths of one spool.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct SpoolPaths {
     root: PathBuf,
     pub log: PathBuf,
     pub large: PathBuf,
@@ -29,11 +29,11 @@ pub(super) struct Places {
     pub relays: PathBuf,
 }
 
-impl Places {
+impl SpoolPaths {
     pub fn under(root: &Path) -> Self {
         let [log, large, corrupt, drop, lock, relays] =
             ["log", "large", "corrupt", "drop", "lock", "relays"].map(|name| root.join(name));
-        Places { root: root.into(), log, large, corrupt, drop, lock, relays }
+        SpoolPaths { root: root.into(), log, large, corrupt, drop, lock, relays }
     }
 
     pub fn root(&self) -> &Path {
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn segments_are_named_in_one_way_only() {
-        let places = Places::under(Path::new("/spool"));
-        assert_eq!(places.segment(0x1A), Path::new("/spool/log/0000001A.seg"));
+        let paths = SpoolPaths::under(Path::new("/spool"));
+        assert_eq!(paths.segment(0x1A), Path::new("/spool/log/0000001A.seg"));
         let cases = [
             ("0000001A.seg", Some(0x1A)),
             ("FFFFFFFF.seg", Some(u32::MAX)),
