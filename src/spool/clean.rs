@@ -1,7 +1,7 @@
 //! The cleaner: moves the few live messages of an old segment forward, so that the segment can go.
 //!
 //! Promises
-//! 1. The log takes at most three times the octets that live and two segments, the active one and one made
+//! 1. The segments take at most three times the octets that live and two segments, the active one and one made
 //!    ready: one message deferred for days pins nothing. Where much was settled at once, or much lives in
 //!    the oldest segments, that is so as soon as the cleaner has caught up.
 //! 2. A moved message is one record with all that was recorded of it, written and synced like any
@@ -46,16 +46,16 @@ const LOOK: usize = 8192;
 /// Steps to let pass after trouble: one is tried with every batch.
 const PAUSE: u32 = 100;
 
-/// See the module.
+/// The cleaner's position: the segment that it empties, and the messages in it that are still to be moved.
 #[derive(Default)]
 pub(super) struct Cleaner {
-    /// The segment in work.
+    /// The number of the segment that is emptied.
     segment: u32,
     /// Messages found in it and still to be moved, last first.
     left: Vec<QueueId>,
     /// Where in the index to look for more; `None`: from the first one.
     next: Option<QueueId>,
-    /// Steps to let pass, after one that could not go on.
+    /// Calls of [`Cleaner::step`] that do nothing, after a step that failed.
     pause: u32,
     /// The segment that could not be cleaned and was reported; once is enough.
     reported: u32,
@@ -70,8 +70,8 @@ pub(super) enum CleanerStep {
 }
 
 impl Cleaner {
-    /// The next step, while the log is too long; `None` when it is not, or nothing can be done. The writer's last batch
-    /// had `batch` octets.
+    /// Returns the next step while the segments take too much room; `None` when it is not, or nothing can be done. The
+    /// writer's last batch had `batch` octets.
     pub fn step(&mut self, shared: &Arc<SharedSpool>, active: &Active, batch: usize) -> Option<CleanerStep> {
         let now = candidate(shared, active)?;
         if self.pause > 0 {

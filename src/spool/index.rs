@@ -1,9 +1,9 @@
-//! Where every live message is, and what has been recorded of it: the log, added up.
+//! Knows where every live message is and what has been recorded of it: the sum of all records in all segments.
 //!
 //! Promises
-//! 1. [`Index::apply`] is the only way to change it, with the changes in the order of the log; so what
+//! 1. [`Index::apply`] is the only way to change it, with the changes in the order of their records; so what
 //!    the writer keeps and what recovery rebuilds are the same.
-//! 2. Every record about a message stands behind the message in the log, and a record that moves the
+//! 2. Every record about a message stands behind the message in the segments, and a record that moves the
 //!    message carries them all. So while segments go oldest first, a segment in which no message
 //!    lives is needed by nobody, whatever outcomes stand in it.
 //! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note.
@@ -22,7 +22,8 @@ use super::payload::Effect;
 use super::space::{Oldest, Sums};
 use crate::queue_id::QueueId;
 
-/// What a moved record has more than the message's own, besides what its [`Extra`] says, at most (`payload.rs`).
+/// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates and note
+/// (`payload.rs`).
 const MOVED_MORE: u64 = 16;
 /// Octets of one outcome in it.
 const MOVED_FATE: u64 = 5;
@@ -42,7 +43,7 @@ pub(super) struct Slot {
     pub marks: Marks,
 }
 
-/// What few messages have.
+/// What has been recorded of a message since it was committed; few messages have any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extra {
     pub fates: Fates,
@@ -83,7 +84,7 @@ impl Tally {
     }
 }
 
-/// See the module.
+/// Every live message with its place and marks, and the sums of each segment.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     slots: BTreeMap<QueueId, Slot>,
@@ -142,7 +143,7 @@ impl Index {
         self.slots.iter().filter(|(_, slot)| slot.marks.has(mark)).map(|(id, _)| *id).collect()
     }
 
-    /// The segments of the log, oldest first.
+    /// Returns the numbers of all segments, oldest first.
     pub fn segments(&self) -> Vec<u32> {
         self.segments.keys().copied().collect()
     }
@@ -152,7 +153,7 @@ impl Index {
         self.segments.get(&sequence).copied().unwrap_or_default()
     }
 
-    /// A segment of `size` octets is part of the log now.
+    /// Adds a segment of `size` octets.
     pub fn begin_segment(&mut self, sequence: u32, size: u64) {
         let before = std::mem::replace(&mut self.segments.entry(sequence).or_default().size, size);
         self.size = self.size + size - before;
@@ -181,7 +182,7 @@ impl Index {
         dead
     }
 
-    /// The sums of the log while segment `active` is written.
+    /// Returns the sums of all segments while segment `active` is written.
     pub fn sums(&self, active: u32) -> Sums {
         let open: u64 = self.segments.range(active..).map(|(_, tally)| tally.size).sum();
         let oldest = self.segments.first_key_value().filter(|(sequence, _)| **sequence != active);
@@ -204,7 +205,7 @@ impl Index {
         self.live_octets
     }
 
-    /// Does what the record at `place` says. True when a large file belongs to nobody any more.
+    /// Applies the change of the record at `place`. Returns true when the large file of the message is needed no more.
     pub fn apply(&mut self, id: QueueId, place: RecordPlace, change: &IndexChange) -> bool {
         match change {
             IndexChange::Arrive { effect, large } => {

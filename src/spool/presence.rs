@@ -98,7 +98,7 @@ impl Presence {
     }
 }
 
-/// Fails if the directory that has taken the log's place holds a log of its own, which is not to be touched.
+/// Fails if the directory that has taken the place of `log/` holds segments of its own, which are not to be touched.
 fn refuse_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
     let names = fs.list(&paths.log).map_err(|e| failed("list", &paths.log, e))?;
     for sequence in names.iter().filter_map(|name| segment_sequence(name)) {

@@ -107,7 +107,7 @@ pub(super) fn note_at(
     Ok(record.map(|record| record.payload))
 }
 
-/// A message's own record and what stands behind it in the log, as of one moment.
+/// A message's own record and what later records say of it, as of one moment.
 struct Current {
     record: StoredRecord,
     fates: Fates,

@@ -1,6 +1,6 @@
 //! Recovery: the only way to start, whether the process before ended in order or with the power.
 //!
-//! [`survey`] reads the log in order and changes nothing; [`tidy`] then puts the directory in order.
+//! [`survey`] reads the segments in order and changes nothing; [`tidy`] then puts the directory in order.
 //! Both may be cut off at any point and done again.
 //!
 //! Promises
@@ -43,7 +43,7 @@ use super::scan::{FoundRecord, Scanner, read_header};
 use super::space::SMALLEST;
 use crate::queue_id::QueueId;
 
-/// What the log says.
+/// What all segments say, read in order.
 #[derive(Default)]
 pub(super) struct Survey {
     /// `None` in a new spool.
@@ -93,7 +93,7 @@ struct SegmentFile {
     header: Option<SegmentHeader>,
 }
 
-/// Reads the whole log.
+/// Reads all segments and returns what they say.
 pub(super) fn survey(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Survey, OpenError> {
     let segments = open_segments(fs, paths)?;
     let highest = segments.last().map_or(0, |last| last.sequence);
@@ -160,7 +160,7 @@ fn missing(segments: &[SegmentFile]) -> Vec<Previous> {
     missing
 }
 
-/// What is gathered while one segment is read through.
+/// What is known of a segment while it is read.
 struct SegmentReading {
     sequence: u32,
     bound: Option<Previous>,

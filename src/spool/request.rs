@@ -13,7 +13,7 @@ use super::space::Claim;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
-/// What comes down the channel.
+/// An order to the writer.
 pub(super) enum Order {
     Write(Box<Request>),
     /// See whether the spool is where it was.
@@ -38,7 +38,7 @@ pub(super) struct Request {
     pub answer: Answer,
 }
 
-/// Who waits, and for what.
+/// Who waits for an answer to a request, and for what.
 pub(super) enum Answer {
     /// For the sync, where the record asks for one, and until the index knows of it.
     Durable(oneshot::Sender<Result<(), CommitError>>),
@@ -47,7 +47,7 @@ pub(super) enum Answer {
     Nobody,
 }
 
-/// What the next write will hold.
+/// The records that the next write will hold.
 #[derive(Default)]
 pub(super) struct Batch {
     pub octets: Vec<u8>,

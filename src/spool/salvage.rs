@@ -3,7 +3,7 @@
 //! Promises: a copy is whole and synced under its final name, or it is not there. Making it again
 //! does nothing, so that the same damage is reported once however often the spool is recovered. The name tells
 //! where the octets stood and their checksum: damage that has grown is kept again, and so is that of another segment
-//! of the same number, which is there when somebody has emptied the log.
+//! of the same number, which is there when somebody has emptied `log/`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::scan::read_tolerantly;
 
 const CHUNK: usize = 1 << 20;
 
-/// Where a copy is.
+/// A copy of damaged octets.
 pub(super) struct Copy {
     pub path: PathBuf,
     /// It was not there before.
@@ -36,7 +36,7 @@ pub(super) fn keep(fs: &dyn Fs, paths: &SpoolPaths, range: DamagedRange) -> io::
     Ok(Copy { path, is_new })
 }
 
-/// Moves a segment aside of which nothing can be read; where it is now.
+/// Moves an unreadable segment to `corrupt/`; returns its new path.
 pub(super) fn put_aside(fs: &dyn Fs, paths: &SpoolPaths, segment: u32) -> io::Result<PathBuf> {
     let from = paths.segment(segment);
     let file = fs.open(&from)?;
@@ -47,7 +47,7 @@ pub(super) fn put_aside(fs: &dyn Fs, paths: &SpoolPaths, segment: u32) -> io::Re
     Ok(to)
 }
 
-/// What the log says of it.
+/// Returns the words in which the damage is reported.
 pub(super) fn describe(range: DamagedRange, copy: &Copy) -> String {
     format!(
         "segment {:08X} is damaged from octet {} to {}; those octets are kept in {}",

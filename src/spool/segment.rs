@@ -39,16 +39,16 @@ pub(super) struct Ready {
 /// What is written to a segment before its records are.
 pub(super) static ZEROS: [u8; LARGEST_PIECE as usize] = [0; LARGEST_PIECE as usize];
 
-/// See the module.
+/// The segment that records are appended to; the writer owns it.
 pub(super) struct Active {
     file: Arc<dyn File>,
     sequence: u32,
     seed: Seed,
-    /// Where the next batch is written, at the start of a sector.
+    /// The offset at which the next batch is written; a sector starts there.
     end: u32,
-    /// What that sector holds already, written and not synced.
+    /// The octets of that sector that are written already and not synced.
     tail: Vec<u8>,
-    /// Before this, everything is synced.
+    /// Everything before this offset is synced.
     durable: u32,
     batch: u32,
     /// The record encoded last for the next batch, and its offset in the segment.
@@ -58,7 +58,7 @@ pub(super) struct Active {
     written: u32,
 }
 
-/// Where a segment stood before a batch.
+/// Where a segment ended before a batch was written.
 pub(super) struct AppendPoint {
     end: u32,
     tail: Vec<u8>,
@@ -100,12 +100,13 @@ impl Active {
         &*self.file
     }
 
-    /// Where it stands, to be given to [`Active::roll_back`].
+    /// Returns where the segment ends now, for [`Active::roll_back`].
     pub fn append_point(&self) -> AppendPoint {
         AppendPoint { end: self.end, tail: self.tail.clone(), durable: self.durable }
     }
 
-    /// Has it stand where it stood: what was written since is void as soon as another batch is, or the next segment.
+    /// Takes the end of the segment back to `point`: what was written since is void as soon as another batch is written,
+    /// or the next segment is begun.
     pub fn roll_back(&mut self, point: AppendPoint) {
         (self.end, self.tail, self.durable) = (point.end, point.tail, point.durable);
     }
@@ -114,7 +115,7 @@ impl Active {
         self.sequence
     }
 
-    /// Octets from its start to behind its last record.
+    /// Returns the offset behind the last record.
     pub fn end(&self) -> u32 {
         self.end + self.tail.len() as u32
     }
@@ -144,7 +145,7 @@ impl Active {
         self.durable == self.end && self.tail.is_empty()
     }
 
-    /// How the next segment's header is to speak of this one.
+    /// Returns what the next segment's header states of this one.
     pub fn sealed(&self) -> Previous {
         Previous { sequence: self.sequence, durable: self.durable, end: self.durable }
     }
@@ -192,7 +193,8 @@ impl Active {
         Ok(())
     }
 
-    /// Has the last record say that it is the last one, and fills up to whole sectors; how long the records are.
+    /// Marks the last record as the last one of its batch and fills the batch up to whole sectors; returns the length
+    /// of the records alone.
     fn end_batch(&mut self, batch: &mut Vec<u8>) -> usize {
         if let Some((offset, head)) = self.last.take() {
             let at = (offset - self.end) as usize;

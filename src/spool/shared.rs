@@ -20,11 +20,11 @@ use super::stock::Stock;
 use super::unfinished::Unfinished;
 use crate::queue_id::QueueIds;
 
-/// Segments kept open, for readers, and since an open file outlives its name: as much of the log as a removed
-/// spool can be saved of. They take 4 GiB at most.
+/// Segments that are kept open, for readers, and because an open file outlives its name: these segments can be saved
+/// when the spool is removed. They take 4 GiB at most.
 const OPEN_FILES: usize = 128;
 
-/// See the module.
+/// The state of one open spool that its handles, its writer and its readers use together.
 pub(super) struct SharedSpool {
     pub fs: Arc<dyn Fs>,
     pub paths: SpoolPaths,
@@ -49,7 +49,7 @@ pub(super) struct SharedSpool {
     failing: AtomicBool,
 }
 
-/// What a spool starts with.
+/// The parts that a start makes a [`SharedSpool`] of.
 pub(super) struct SpoolParts {
     pub fs: Arc<dyn Fs>,
     pub paths: SpoolPaths,
@@ -153,7 +153,7 @@ impl SharedSpool {
         Arc::strong_count(&self.draft_token) > 1
     }
 
-    /// Gives up a segment in which nothing lives.
+    /// Lets a segment go in which no message lives.
     pub fn let_segment_go(&self, sequence: u32) {
         held(&self.files).retain(|(of, _)| *of != sequence);
         self.stock.let_go(sequence);

@@ -52,8 +52,8 @@
 //!
 //! A start closes the active segment, and what was left in that one is no part of the sum any more. So the first
 //! segment is made whole, of what there was of the next one and of what the segments of before did not use. No more is
-//! cut off of them than that: it would be mail's, or somebody else's, and a segment that is cut off is full of what lives
-//! in it, so that little is gained by moving that. The room of the first segment is reserved, at once and without
+//! cut off of them than that: it would be mail's, or somebody else's, and a segment that is cut off is full of what
+//! lives in it, so that little is gained by moving that. The room of the first segment is reserved, at once and without
 //! writing, where the file system can do that (`stock/make.rs`): it is nobody else's from then on.
 //!
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
@@ -116,7 +116,7 @@ impl Made {
     }
 }
 
-/// What becomes of a claim.
+/// What the writer does with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The record goes into the active segment.
@@ -161,7 +161,7 @@ const USED_BEFORE_ANOTHER: u32 = 4;
 const GROWTH: u64 = 2;
 /// A segment is made in so many pieces, or in more.
 const PIECES: u64 = 4;
-/// No piece is larger: what is written to the log meanwhile waits for it.
+/// The largest piece, in octets: a commit that comes while it is written waits for it.
 pub(super) const LARGEST_PIECE: u64 = 256 << 10;
 /// The closed segments may take so many times the octets that live.
 const TIMES_LIVE: u64 = 3;

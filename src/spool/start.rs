@@ -1,6 +1,6 @@
 //! Opens a spool: directories, lock, recovery, a fresh segment, the two threads.
 //!
-//! The order matters. Nothing is read before the lock is held; nothing is written before the whole log has
+//! The order matters. Nothing is read before the lock is held; nothing is written before all segments have
 //! been read; the first segment is begun before anybody can commit. A full disk is no reason not to
 //! start: what the segments of before did not use is given back, one segment after the other until the first one can be
 //! whole, and else one as large as there is room for is begun, so that what is queued is delivered; what is submitted is

@@ -18,13 +18,15 @@
 //! 5. No piece is made before it is due (`space.rs`): what a spool holds says how much of the next segment it has ready.
 //!    Behind a segment just begun, one is likely to be let go (`clean.rs`), and to make another meanwhile would take
 //!    room for nothing.
-//! 6. Pieces are small, each synced: who syncs the log meanwhile, or has outrun this thread, waits for one of them.
+//! 6. Pieces are small, and each is synced: a commit that comes meanwhile, or has outrun this thread, waits for one
+//!    piece at most.
 //! 7. Outcomes, and a start, get a segment as large as the disk has room for ([`SegmentSize::Any`]), since what they
 //!    record may make room. Messages never do; for them nothing is written where the whole does not fit. What was
 //!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
-//! Not here: a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
+//! Not here: a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a
+//! segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -46,16 +48,16 @@ mod supply;
 use disposal::{Discarded, Disposal};
 use supply::{SegmentPiece, Supply};
 
-/// See the module. The thread runs [`Stock::work`].
+/// The next segment, and what is to be removed. One thread of its own runs [`Stock::work`].
 pub(super) struct Stock {
     fs: Arc<dyn Fs>,
     paths: SpoolPaths,
     /// The most octets that a segment may have to be reused.
     largest: u64,
     shelf: Mutex<Shelf>,
-    /// Told when there is something to do.
+    /// Signalled when the thread has work.
     work: Condvar,
-    /// Told when the shelf has changed.
+    /// Signalled when a piece was made, or an attempt to make one failed.
     change: Condvar,
 }
 
@@ -63,7 +65,7 @@ struct Shelf {
     supply: Supply,
     disposal: Disposal,
     known_room: KnownRoom,
-    /// Nobody makes segments any more, or soon nobody will.
+    /// The thread has ended, or is to end: no segment is made any more.
     closing: bool,
 }
 
@@ -198,7 +200,7 @@ impl Stock {
         self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `due` octets of the next segment made.
+    /// Has the thread make the next segment up to `due` octets.
     pub fn replenish(&self, due: u64) {
         let is_news = self.shelf().supply.want(due);
         if is_news {
@@ -253,7 +255,7 @@ impl Stock {
         self.change.notify_all();
     }
 
-    /// What the thread does, until [`Stock::close`].
+    /// Makes segments and removes files until [`Stock::close`] is called; the thread runs this.
     pub fn work(&self) {
         let _closes = Closes(self);
         while let Some(task) = self.next_task() {

@@ -1,4 +1,4 @@
-//! The one thread that writes the log.
+//! The one thread that writes segments.
 //!
 //! It takes whatever has arrived while the last sync ran, writes it as one batch and syncs once: group
 //! commit that waits for nobody. Only where content is coming in at this moment does it let others run first,
@@ -44,7 +44,7 @@ mod rescue;
 /// Octets after which a batch is written although more has arrived.
 const BATCH: usize = 4 << 20;
 
-/// See the module.
+/// The thread that writes all records; it owns the active segment, the batch and the cleaner.
 pub(super) struct Writer {
     shared: Arc<SharedSpool>,
     arrivals: UnboundedSender<Entry>,
@@ -89,7 +89,7 @@ impl Writer {
         }
     }
 
-    /// What the thread does, until it is told to close or nobody is left to tell it.
+    /// Carries out orders until one says to close, or no sender is left; the thread runs this.
     pub fn run(mut self, mut orders: Receiver<Order>) {
         while let Some(order) = self.next_order(&mut orders) {
             let closing = self.gather(order, &mut orders);
@@ -105,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// The next order; cleans while there is none.
+    /// Waits for the next order and returns it; moves messages out of old segments meanwhile. `None`: no sender is left.
     fn next_order(&mut self, orders: &mut Receiver<Order>) -> Option<Order> {
         loop {
             match orders.try_recv() {
@@ -196,7 +196,7 @@ impl Writer {
         self.batch.requests.push((request, place));
     }
 
-    /// Sees to it that a record of `length` octets may go behind the batch, as `space.rs` decides.
+    /// Makes room for a record of `length` octets behind the batch, as `space.rs` decides.
     fn make_room(&mut self, length: u32, claim: Claim) -> Result<(), CommitError> {
         loop {
             match self.decide(length, claim) {
@@ -409,14 +409,14 @@ impl Writer {
         }
     }
 
-    /// Has a full disk told, once.
+    /// Reports a full disk, once an episode.
     fn note_refusal(&self, request: &Request, error: CommitError) {
         if error == CommitError::Full && request.claim() == Claim::Mail {
             self.shared.room.note_no_segment(self.shared.stock.made().size);
         }
     }
 
-    /// Gives up what nothing lives in.
+    /// Lets the oldest segments go in which no message lives.
     pub(super) fn let_dead_segments_go(&mut self) {
         if self.shared.is_astray() {
             return;

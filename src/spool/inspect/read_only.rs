@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::super::fs::{File, FileFacts, Fs, Names, RealFs};
 
-/// See the module.
+/// The real disk, on which every call that would change something fails.
 pub(super) struct ReadOnlyFs;
 
 impl Fs for ReadOnlyFs {

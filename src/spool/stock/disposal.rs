@@ -18,7 +18,7 @@ pub(super) enum Discarded {
     Large(QueueId),
 }
 
-/// See the module.
+/// The queues of segments and large files that are to be removed.
 #[derive(Default)]
 pub(super) struct Disposal {
     /// Segments, oldest first.
@@ -29,7 +29,7 @@ pub(super) struct Disposal {
 }
 
 impl Disposal {
-    /// One thing more.
+    /// Adds a segment or a large file that is to be removed.
     pub fn add(&mut self, discarded: Discarded) {
         match discarded {
             Discarded::Segment(sequence) => self.segments.push_back(sequence),
@@ -47,7 +47,7 @@ impl Disposal {
         segment.or(self.large.front().copied().map(Discarded::Large))
     }
 
-    /// This one is gone; it was the next one of its kind.
+    /// Takes this one out: it is removed, and was the next one of its kind.
     pub fn is_gone(&mut self, discarded: Discarded) {
         match discarded {
             Discarded::Segment(_) => drop(self.segments.pop_front()),
@@ -55,7 +55,7 @@ impl Disposal {
         }
     }
 
-    /// The next one could not go.
+    /// Notes that the next one could not be removed.
     pub fn is_stuck(&mut self, now: Instant) {
         self.stuck_until = Some(now + PAUSE);
     }

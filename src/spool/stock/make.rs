@@ -2,8 +2,8 @@
 //!
 //! Promises
 //! 1. What is put on the shelf is synced, with its length, and with its name where the piece is the first one.
-//! 2. The first segment of a start is whole behind one piece, where the file system can reserve the room for the rest: so
-//!    a start writes little, however much lives, and nobody else can take that room.
+//! 2. The first segment of a start is whole behind one piece, where the file system can reserve the room for the rest:
+//!    so a start writes little, however much lives, and nobody else can take that room.
 //! 3. A piece that fails leaves what there was before it, if it failed for want of room, and nothing else.
 //!
 //! Not here: when a piece is due (`space.rs`, `stock/supply.rs`).

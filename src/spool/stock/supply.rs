@@ -47,7 +47,7 @@ pub(super) struct SegmentPiece {
     pub reserves: bool,
 }
 
-/// See the module.
+/// What there is of the next segment, and how much of it is wanted.
 pub(super) struct Supply {
     stage: Stage,
     /// What there is of the next segment; its octets, length and name are synced.
@@ -100,7 +100,7 @@ impl Supply {
         }
     }
 
-    /// Whether whoever waits for `due` octets has to go on waiting.
+    /// Returns whether a caller that waits for `due` octets has to wait on.
     pub fn is_undecided(&self, due: u64) -> bool {
         self.falls_short_of(due) && self.trouble().is_none()
     }
@@ -158,12 +158,12 @@ impl Supply {
         (!made.is_ready()).then_some((self.next, made.octets))
     }
 
-    /// What there is of the next segment is about to lose its name.
+    /// Forgets what there is of the next segment, whose file is about to lose its name.
     pub fn forget(&mut self) {
         self.made = None;
     }
 
-    /// There is so much of the next segment now.
+    /// Takes in what there is of the next segment now.
     pub fn put(&mut self, made: Ready) {
         self.stage = Stage::Idle;
         self.made = Some(made);

@@ -120,7 +120,7 @@ impl Writer {
         })
     }
 
-    /// The segments of the log that have no name any more, oldest first.
+    /// Returns the numbers of the segments whose files have no name any more, oldest first.
     fn removed_segments(&self) -> Vec<u32> {
         let SharedSpool { fs, paths, .. } = &*self.shared;
         let held = self.shared.held_segments();
