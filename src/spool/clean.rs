@@ -70,7 +70,7 @@ pub(super) enum CleanerStep {
 }
 
 impl Cleaner {
-    /// Returns the next step while the segments take too much room; `None` when it is not, or nothing can be done. The
+    /// Returns the next step while the segments take too much room; `None` when they do not, or nothing can be done. The
     /// writer's last batch had `batch` octets.
     pub fn step(&mut self, shared: &Arc<SharedSpool>, active: &Active, batch: usize) -> Option<CleanerStep> {
         let now = candidate(shared, active)?;
