@@ -240,3 +240,6 @@ impl Reducer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

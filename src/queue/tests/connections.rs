@@ -5,16 +5,6 @@ use std::time::Duration;
 
 use super::bench::{Bench, Does, MINUTE, Pace, captured};
 
-/// The first message of a connection once opened another beside it, which found nothing to do: a handshake and a
-/// login for nothing.
-#[tokio::test]
-async fn one_message_takes_one_connection() {
-    let bench = Bench::new().await;
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until_empty().await;
-    assert_eq!(bench.relay.connections(), 1);
-}
-
 #[tokio::test]
 async fn many_messages_take_as_many_as_are_allowed() {
     let bench = Bench::new().await;

@@ -1,6 +1,6 @@
 //! A login that is refused is tried seldom: each try counts against the account, and with some providers locks it.
 
-use super::bench::{Bench, Does, MINUTE, captured};
+use super::bench::{Bench, Does};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,19 +14,6 @@ async fn locked_out() -> Bench {
     }
     bench.until(|status| status.live == 100 && status.paused_until.is_some()).await;
     bench
-}
-
-/// A wrong password was once tried 21 times in the first second, and again at each reload.
-#[tokio::test]
-async fn a_wrong_password_is_tried_a_few_times_in_ten_minutes() {
-    let (log, _logging) = captured();
-    let bench = locked_out().await;
-    assert_eq!(bench.relay.connections(), 1);
-    bench.pass(SECOND * 10, SECOND).await;
-    assert_eq!(bench.relay.connections(), 1, "in ten seconds");
-    bench.pass(MINUTE * 10, SECOND * 10).await;
-    assert!(bench.relay.connections() <= 4, "{} in ten minutes", bench.relay.connections());
-    assert!(log.text().contains("AUTH: PLAIN: the relay said: 535 5.7.8 no"), "{}", log.text());
 }
 
 #[tokio::test]
@@ -48,30 +35,4 @@ async fn a_reload_a_flush_and_another_secret_each_cost_one_try() {
     bench.relay.change_secret();
     bench.pass(SECOND * 12, SECOND * 6).await;
     bench.until_empty().await;
-}
-
-/// Any local user may say ETRN, and would lock the account by it. The pause that stands is a minute, less its spread.
-#[tokio::test]
-async fn a_client_cannot_have_a_refused_login_tried() {
-    let bench = locked_out().await;
-    for _ in 0..5 {
-        bench.queue.probe_for_client().await;
-        bench.pass(SECOND * 5, SECOND * 5).await;
-    }
-    assert_eq!(bench.relay.connections(), 1);
-}
-
-/// Each connection of a burst once logged in by itself, to be refused by itself.
-#[tokio::test]
-async fn a_password_that_is_changed_at_the_relay_is_refused_once() {
-    let bench = Bench::with(|settings| settings.max_connections = 20.try_into().unwrap()).await;
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until_empty().await;
-    bench.relay.always(Does::RefusesLogin);
-    let before = bench.relay.connections();
-    for _ in 0..50 {
-        bench.submit("app@example.org", &["ann@example.net"]).await;
-    }
-    bench.until(|status| status.paused_until.is_some()).await;
-    assert_eq!(bench.relay.connections() - before, 1);
 }

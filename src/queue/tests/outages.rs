@@ -3,32 +3,12 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured, envelope};
-use crate::queue::Standing;
-use crate::queue::clock::Clock;
 use crate::spool::fs::sim::{DiskFault, SimFs};
-
-#[tokio::test]
-async fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
-    let bench = Bench::new().await;
-    bench.relay.always(Does::Refuses);
-    for _ in 0..20 {
-        bench.submit("app@example.org", &["ann@example.net"]).await;
-    }
-    bench.until(|status| status.live == 20 && status.paused_until.is_some()).await;
-    bench.pass(DAY * 7, MINUTE * 5).await;
-    let connections = bench.relay.connections();
-    assert!((1200..=2100).contains(&connections), "{connections} probes in a week");
-    assert_eq!(bench.queue.status().await.unwrap().live, 20);
-    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.pass(MINUTE * 10, MINUTE).await;
-    bench.until_empty().await;
-    assert_eq!(bench.relay.seen().len(), 20, "each exactly once");
-}
 
 #[tokio::test]
 async fn an_outage_uses_up_no_patience() {
@@ -46,20 +26,6 @@ async fn an_outage_uses_up_no_patience() {
     bench.pass(HOUR * 2, MINUTE * 10).await;
     bench.until_empty().await;
     assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
-}
-
-#[tokio::test]
-async fn somebody_who_wants_to_know_now_gets_a_probe_now() {
-    let bench = Bench::new().await;
-    bench.relay.always(Does::Refuses);
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.paused_until.is_some()).await;
-    let before = bench.relay.connections();
-    bench.queue.probe_now();
-    bench.until(|_| bench.relay.connections() == before + 1).await;
-    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.queue.probe_now();
-    bench.until_empty().await;
 }
 
 #[tokio::test]
@@ -87,18 +53,6 @@ async fn a_relay_that_goes_away_before_the_content_defers_no_message_for_long() 
     bench.until_empty().await;
 }
 
-/// What arrives after a long silence has all of its patience: the relay clock it is stamped with has gone on.
-#[tokio::test]
-async fn the_relay_clock_goes_on_while_nothing_happens() {
-    let bench = Bench::new().await;
-    bench.until(|_| true).await;
-    bench.clock.advance(DAY);
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(u64::from(bench.spool.relay_clock()), DAY.as_secs());
-}
-
 #[tokio::test]
 async fn a_clock_set_forward_uses_up_no_patience() {
     let bench = Bench::new().await;
@@ -109,59 +63,6 @@ async fn a_clock_set_forward_uses_up_no_patience() {
     bench.pass(HOUR * 3, MINUTE * 10).await;
     assert!(bench.relay.seen().len() > 2);
     assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
-}
-
-/// `status` said a next probe by the clock as it was before it was set, and ages by the new one.
-#[tokio::test]
-async fn what_is_shown_is_in_the_time_of_day() {
-    for hours in [-24 * 30, 24 * 30] {
-        let bench = Bench::new().await;
-        bench.relay.once(Does::Says(vec!["450 4.2.1 busy"]));
-        let id = bench.submit("app@example.org", &["ann@example.net"]).await;
-        bench.until(|status| status.deferred == 1).await;
-        bench.relay.always(Does::Refuses);
-        bench.submit("app@example.org", &["ben@example.net"]).await;
-        bench.until(|status| status.paused_until.is_some()).await;
-        bench.clock.step(SignedDuration::from_hours(hours));
-        let now = bench.clock.now();
-        let is_soon = |time: Timestamp| time > now && time < now + SignedDuration::from_mins(6);
-        let status = bench.queue.status().await.unwrap();
-        assert!(is_soon(status.paused_until.unwrap()), "{status:?}");
-        let standing = bench.queue.standings(vec![id]).await[0].standing;
-        let Standing::Waiting(due) = standing else { panic!("{standing:?}") };
-        assert!(is_soon(Timestamp::from_second(due.into()).unwrap()), "{standing:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_clock_set_back_delays_nothing() {
-    let bench = Bench::new().await;
-    bench.relay.once(Does::Says(vec!["450 4.2.1 busy"]));
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.deferred == 1).await;
-    bench.relay.always(Does::Refuses);
-    bench.clock.step(SignedDuration::from_hours(-24 * 30));
-    bench.pass(MINUTE * 2, MINUTE).await;
-    bench.until(|status| status.paused_until.is_some()).await;
-    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.pass(MINUTE * 2, MINUTE).await;
-    bench.until_empty().await;
-}
-
-/// Each further ETRN of that minute was answered with "queueing started", and nothing was.
-#[tokio::test]
-async fn a_client_may_ask_for_a_probe_once_a_minute() {
-    let bench = Bench::new().await;
-    bench.relay.always(Does::Refuses);
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.paused_until.is_some()).await;
-    assert_eq!(bench.queue.probe_for_client().await, None);
-    bench.until(|status| status.troubles == 2).await;
-    for _ in 0..100 {
-        let told = bench.queue.probe_for_client().await.unwrap();
-        assert!(told.last + told.again_in == MINUTE && told.next_probe_in.is_some(), "{told:?}");
-    }
-    assert_eq!(bench.relay.connections(), 2);
 }
 
 /// Each message was once shown to the relay without its dot, as often as its age asked for, and waited as long when
@@ -253,24 +154,6 @@ async fn what_the_relay_took_is_recorded_as_soon_as_it_can_be() {
     for words in ["outcome not recorded", "nothing is sent", "can be recorded again"] {
         assert_eq!(log.text().matches(words).count(), 1, "{words}");
     }
-}
-
-/// A connection of the settings before a reload once kept the new relay from being paused, and what it was told
-/// ended the pause.
-#[tokio::test]
-async fn what_an_earlier_relay_says_is_not_taken_for_the_word_of_this_one() {
-    let bench = Bench::new().await;
-    let release = Arc::new(Barrier::new(2));
-    bench.relay.once(Does::Holds(release.clone()));
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    release.wait().await;
-    bench.relay.always(Does::Refuses);
-    bench.reload();
-    bench.submit("app@example.org", &["ben@example.net"]).await;
-    bench.until_paused().await;
-    release.wait().await;
-    bench.until(|status| status.live == 1 && status.paused_until.is_some()).await;
-    assert_eq!(bench.relay.connections(), 2, "the earlier relay's, and the one that failed");
 }
 
 /// A bounce that was refused for want of room once held up everything else, which would have made room.

@@ -1,0 +1,382 @@
+//! Random histories, in which everything comes in every order that it can: the invariants of `queue/mod.rs` hold, and
+//! when the relay is good in the end everything leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fastrand::Rng;
+use jiff::SignedDuration;
+
+use super::super::{Answer, Disposition, Effect, Event, Reducer};
+use super::world::{MINUTE, entry, policy, refused_login, start, trouble};
+use crate::queue::clock::Moment;
+use crate::queue::refusals::{Refusal, Ruling};
+use crate::queue::{ConnectionId, Status};
+use crate::queue_id::QueueId;
+use crate::relay::{Peer, Phase, Subject, Trouble};
+use crate::spool::CommitError;
+
+const MAX_CONNECTIONS: usize = 4;
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Queue,
+    With(ConnectionId),
+    /// With a settlement that will say this.
+    Settling(Disposition),
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Opening,
+    /// It waits for a message.
+    Asking,
+    /// It waited for one, and has gone without a word.
+    Gone,
+    Busy,
+}
+
+struct Model {
+    random: Rng,
+    reducer: Reducer,
+    now: Moment,
+    next_id: u64,
+    messages: BTreeMap<QueueId, Place>,
+    connections: BTreeMap<ConnectionId, Stage>,
+    /// Whose outcome the spool has refused, and whether it has refused a mark.
+    unrecorded: BTreeSet<QueueId>,
+    refuses_marks: bool,
+    watches_secret: bool,
+    is_stopping: bool,
+    answers: Vec<Answer>,
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let reducer = Reducer::new(
+            policy(MAX_CONNECTIONS),
+            seed.is_multiple_of(2),
+            &[],
+            0,
+            Rng::with_seed(seed),
+            start(),
+        );
+        Model {
+            random: Rng::with_seed(seed),
+            reducer,
+            now: start(),
+            next_id: 1,
+            messages: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            unrecorded: BTreeSet::new(),
+            refuses_marks: false,
+            watches_secret: false,
+            is_stopping: false,
+            answers: Vec::new(),
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.reducer.on(event, self.now, &mut effects);
+        effects.into_iter().for_each(|effect| self.carry_out(effect));
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Connect(connection) => {
+                assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
+                assert!(self.connections.insert(connection, Stage::Opening).is_none(), "a new name");
+                assert!(self.connections.len() <= MAX_CONNECTIONS);
+            }
+            Effect::CutOff(connection) => self.connection_ends(connection, None),
+            Effect::Give { connection, taken } => self.is_given(connection, taken.map(|taken| taken.id)),
+            Effect::Answer(answer) => self.answers.push(answer),
+            Effect::AwaitRecording(_) => self.refuses_marks = true,
+            Effect::WatchSecret => self.watches_secret = true,
+            Effect::ForgetSecret => self.watches_secret = false,
+            Effect::RememberRelay(_) | Effect::SetRelayClock(_) | Effect::Log(_) => {}
+        }
+    }
+
+    fn is_given(&mut self, connection: ConnectionId, id: Option<QueueId>) {
+        let stage = self.connections.get_mut(&connection).expect("it exists");
+        if let Some(id) = id {
+            assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
+            let place = self.messages.insert(id, Place::With(connection));
+            assert_eq!(place, Some(Place::Queue), "{id} is with nobody else");
+        }
+        match (*stage, id) {
+            (Stage::Asking, Some(_)) => *stage = Stage::Busy,
+            (Stage::Asking, None) => self.connection_ends(connection, None),
+            (Stage::Gone, Some(id)) => {
+                self.messages.insert(id, Place::Queue);
+                self.on(Event::Missed(id));
+            }
+            (Stage::Gone, None) => {}
+            (Stage::Opening | Stage::Busy, _) => panic!("{connection} has not asked"),
+        }
+    }
+
+    /// A connection ends, and what it held is settled without its report.
+    fn connection_ends(&mut self, connection: ConnectionId, trouble: Option<Trouble>) {
+        if let Some(id) = self.held_by(connection) {
+            let in_doubt = self.random.bool();
+            self.on(Event::Lost { connection, id, in_doubt });
+            self.settles(id, Disposition::Lost { warned: false });
+        }
+        self.connections.remove(&connection);
+        self.on(Event::Ended { connection, trouble });
+    }
+
+    fn held_by(&self, connection: ConnectionId) -> Option<QueueId> {
+        let mut held = self.messages.iter().filter(|(_, place)| **place == Place::With(connection));
+        held.next().map(|(id, _)| *id)
+    }
+
+    fn settles(&mut self, id: QueueId, disposition: Disposition) {
+        self.messages.insert(id, Place::Settling(disposition));
+    }
+
+    fn any<T: Copy>(&mut self, among: Vec<T>) -> Option<T> {
+        if among.is_empty() { None } else { Some(among[self.random.usize(..among.len())]) }
+    }
+
+    fn ask(&mut self, event: Event) -> Answer {
+        assert!(self.answers.is_empty());
+        self.on(event);
+        assert_eq!(self.answers.len(), 1, "asked once, answered once");
+        self.answers.remove(0)
+    }
+
+    fn status(&mut self) -> Status {
+        match self.ask(Event::Status) {
+            Answer::Status(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Something that can happen now.
+    fn happens(&mut self) {
+        match self.random.u32(..100) {
+            0..15 => self.arrives(),
+            15..60 => self.connection_does_something(),
+            60..80 => self.settlement_ends(),
+            80..90 => {
+                let time = Duration::from_millis(self.random.u64(..20_000));
+                self.time_passes(time);
+            }
+            90 => self.on(Event::ProbeNow),
+            91 => {
+                let answer = self.ask(Event::ProbeForClient);
+                assert!(matches!(answer, Answer::Probe(_)));
+            }
+            92 => {
+                let (policy, has_taken) = (Box::new(policy(MAX_CONNECTIONS)), self.random.bool());
+                self.on(Event::Reconfigured { policy, has_taken });
+            }
+            93 if self.watches_secret => self.on(Event::SecretChanged),
+            94 if self.refuses_marks => {
+                self.refuses_marks = false;
+                self.on(Event::Recordable);
+            }
+            _ => self.on(Event::Tick),
+        }
+    }
+
+    fn arrives(&mut self) {
+        let entry = entry(self.next_id, self.now, 0);
+        self.next_id += 1;
+        self.messages.insert(entry.id, Place::Queue);
+        self.on(Event::Arrived(entry));
+    }
+
+    fn time_passes(&mut self, time: Duration) {
+        let time = SignedDuration::try_from(time).unwrap();
+        (self.now.steady, self.now.time_of_day) = (self.now.steady + time, self.now.time_of_day + time);
+        self.on(Event::Tick);
+    }
+
+    fn connection_does_something(&mut self) {
+        let Some(connection) = self.any(self.connections.keys().copied().collect()) else { return };
+        match (self.connections[&connection], self.held_by(connection)) {
+            (Stage::Opening, _) => match self.random.u32(..4) {
+                0 => self.connection_ends(connection, Some(trouble(Phase::Connect))),
+                1 if self.random.bool() => self.connection_ends(connection, Some(refused_login())),
+                _ => self.asks(connection),
+            },
+            (Stage::Asking, _) if self.random.bool() => {
+                self.connections.insert(connection, Stage::Gone);
+            }
+            (Stage::Asking, _) => {}
+            (Stage::Gone, _) => self.connection_ends(connection, None),
+            (Stage::Busy, Some(id)) => self.relay_answers(connection, id),
+            (Stage::Busy, None) if self.random.u32(..10) == 0 => {
+                self.connection_ends(connection, Some(trouble(Phase::Dot)));
+            }
+            (Stage::Busy, None) => self.asks(connection),
+        }
+    }
+
+    fn asks(&mut self, connection: ConnectionId) {
+        self.connections.insert(connection, Stage::Asking);
+        let wait = self.random.bool();
+        self.on(Event::Wanted { connection, wait });
+    }
+
+    fn relay_answers(&mut self, connection: ConnectionId, id: QueueId) {
+        match self.random.u32(..10) {
+            0..4 => self.is_taken(connection, id),
+            4 => {
+                self.on(Event::Answered(connection));
+                self.settles(id, Disposition::Deferred { warned: false });
+            }
+            5 | 6 => self.is_refused(connection, id),
+            7 => {
+                let answer = self.ask(Event::Left { connection, id });
+                assert!(matches!(answer, Answer::IsExcused(_)));
+                self.settles(id, Disposition::Untried);
+                self.connection_ends(connection, None);
+            }
+            8 => {
+                self.settles(id, Disposition::Untried);
+                self.on(Event::Unmarked { id, why: CommitError::Full });
+                self.connection_ends(connection, None);
+            }
+            _ => self.connection_ends(connection, Some(trouble(Phase::Dot))),
+        }
+    }
+
+    fn is_taken(&mut self, connection: ConnectionId, id: QueueId) {
+        self.on(Event::TakenByRelay { connection, is_from_null: false });
+        self.on(Event::Answered(connection));
+        self.settles(id, Disposition::Removed);
+    }
+
+    fn is_refused(&mut self, connection: ConnectionId, id: QueueId) {
+        let subjects = [Subject::Permission, Subject::Login, Subject::Unclear, Subject::Pace];
+        let about = subjects[self.random.usize(..subjects.len())];
+        let is_deferral = about == Subject::Pace || self.random.bool();
+        let refusal = Refusal {
+            id,
+            peer: Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None },
+            phase: Phase::Mail,
+            about,
+            is_deferral,
+            said: "told to".into(),
+            is_from_null: self.random.u32(..5) == 0,
+            in_company: false,
+            domains: ["example.net".to_owned()].into(),
+        };
+        let refused = Event::Refused { connection, refusal: Box::new(refusal) };
+        let disposition = match self.ask(refused) {
+            Answer::Ruling(Ruling::Untold) => Disposition::Untried,
+            Answer::Ruling(Ruling::Hold) => Disposition::Held,
+            Answer::Ruling(Ruling::Defer) => Disposition::Deferred { warned: false },
+            Answer::Ruling(Ruling::AsSaid) if is_deferral => Disposition::Deferred { warned: false },
+            Answer::Ruling(Ruling::AsSaid) => Disposition::Removed,
+            other => panic!("{other:?}"),
+        };
+        if disposition != Disposition::Untried {
+            self.on(Event::Answered(connection));
+        }
+        self.settles(id, disposition);
+    }
+
+    fn settlement_ends(&mut self) {
+        let settling = self.messages.iter().filter_map(|(id, place)| match place {
+            Place::Settling(disposition) => Some((*id, *disposition)),
+            Place::Queue | Place::With(_) => None,
+        });
+        let Some((id, disposition)) = self.any(settling.collect()) else { return };
+        if self.random.u32(..20) == 0 && self.unrecorded.insert(id) {
+            return self.on(Event::Unrecorded { id, why: CommitError::Trouble });
+        }
+        self.unrecorded.remove(&id);
+        match disposition {
+            Disposition::Removed => self.messages.remove(&id),
+            _ => self.messages.insert(id, Place::Queue),
+        };
+        self.on(Event::Became { id, disposition });
+    }
+
+    /// What the queue says of itself is what is so.
+    fn is_as_it_says(&mut self) {
+        let under_way = self.messages.values().filter(|place| **place != Place::Queue).count();
+        let status = self.status();
+        assert_eq!(status.live, self.messages.len(), "a message leaves when its removal is recorded");
+        assert_eq!(status.under_way, under_way, "{:?}", self.messages);
+        assert_eq!(status.connections, self.connections.len());
+    }
+
+    /// From now on the relay takes everything and the spool records everything: nothing is left in the end.
+    fn ends_well(&mut self) {
+        for _ in 0..20_000 {
+            if self.messages.is_empty() {
+                return;
+            }
+            if self.refuses_marks {
+                self.refuses_marks = false;
+                self.on(Event::Recordable);
+            }
+            for connection in self.connections.keys().copied().collect::<Vec<_>>() {
+                match (self.connections.get(&connection), self.held_by(connection)) {
+                    (Some(Stage::Busy), Some(id)) => self.is_taken(connection, id),
+                    (Some(Stage::Opening | Stage::Busy), None) => self.asks(connection),
+                    (Some(Stage::Gone), _) => self.connection_ends(connection, None),
+                    _ => {}
+                }
+            }
+            self.settlement_ends();
+            let next = self.reducer.until_next_change(self.now).min(MINUTE);
+            self.time_passes(next.max(Duration::from_millis(10)));
+            if self.status().held == self.messages.len() {
+                self.on(Event::ProbeNow);
+            }
+        }
+        let status = self.status();
+        panic!("left: {:?}, {status:?}", self.messages);
+    }
+
+    fn stops(&mut self) {
+        self.is_stopping = true;
+        self.on(Event::Stop { patience: MINUTE });
+        while !self.messages.values().all(|place| *place == Place::Queue) || !self.connections.is_empty() {
+            assert!(!self.reducer.has_stopped());
+            if self.random.u32(..50) == 0 {
+                self.time_passes(MINUTE);
+                assert!(self.connections.is_empty(), "what is left is cut off");
+            }
+            self.connection_does_something();
+            self.settlement_ends();
+        }
+        assert!(self.reducer.has_stopped());
+    }
+}
+
+#[test]
+fn whatever_comes_the_invariants_hold_and_everything_leaves_in_the_end() {
+    for seed in 0..300 {
+        let mut model = Model::new(seed);
+        for _ in 0..300 {
+            model.happens();
+            model.is_as_it_says();
+        }
+        model.ends_well();
+        model.is_as_it_says();
+    }
+}
+
+#[test]
+fn whatever_is_under_way_a_stop_ends() {
+    for seed in 0..300 {
+        let mut model = Model::new(seed);
+        for _ in 0..150 {
+            model.happens();
+        }
+        model.stops();
+        model.is_as_it_says();
+    }
+}

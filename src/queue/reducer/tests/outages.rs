@@ -1,0 +1,97 @@
+//! Relay trouble is not the message's fault (README promise 4).
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::{Answer, Event};
+use super::world::{DAY, Does, HOUR, MINUTE, World};
+use crate::queue::Standing;
+
+#[test]
+fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
+    let mut world = World::new(2);
+    world.does = Does::IsAway;
+    world.arrive(20);
+    world.pass(DAY * 7);
+    assert_eq!(world.most_open, 1);
+    let pauses: Vec<i64> = world.begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let (first, others) = pauses.split_at(9);
+    assert!(first.is_sorted(), "{first:?}");
+    assert!(others.iter().all(|pause| (224..=376).contains(pause)), "five minutes, spread by a quarter");
+    assert_eq!((world.status().live, world.relay_clock), (20, 0), "none of it used up any patience");
+    world.does = Does::Takes;
+    world.pass(MINUTE * 10);
+    assert_eq!((world.status().live, world.given.len()), (0, 20), "each exactly once");
+}
+
+#[test]
+fn somebody_who_wants_to_know_now_gets_a_probe_now() {
+    let mut world = World::new(2);
+    world.does = Does::IsAway;
+    world.arrive(1);
+    let before = world.begun.len();
+    world.tell(Event::ProbeNow);
+    assert_eq!(world.begun.len(), before + 1);
+    world.does = Does::Takes;
+    world.tell(Event::ProbeNow);
+    assert_eq!((world.status().live, world.is_paused()), (0, false));
+}
+
+/// What arrives after a long silence has all of its patience: the relay clock it is stamped with has gone on.
+#[test]
+fn the_relay_clock_goes_on_while_nothing_happens() {
+    let mut world = World::new(2);
+    world.pass(DAY);
+    assert_eq!(u64::from(world.relay_clock), DAY.as_secs());
+    assert_eq!(world.until_next_change(), MINUTE, "what arrives is behind by no more than that");
+}
+
+/// `status` said a next probe by the clock as it was before it was set, and ages by the new one.
+#[test]
+fn what_is_shown_is_in_the_time_of_day() {
+    for hours in [-24 * 30, 24 * 30] {
+        let mut world = World::new(2);
+        world.does = Does::Defers;
+        world.arrive(1);
+        world.does = Does::IsAway;
+        world.arrive(1);
+        world.step(SignedDuration::from_hours(hours));
+        let now = world.time_of_day();
+        let is_soon = |time: Timestamp| time > now && time < now + SignedDuration::from_mins(6);
+        let status = world.status();
+        assert!(is_soon(status.paused_until.unwrap()), "{status:?}");
+        let standing = world.standings()[0].standing;
+        let Standing::Waiting(due) = standing else { panic!("{standing:?}") };
+        assert!(is_soon(Timestamp::from_second(due.into()).unwrap()), "{standing:?}");
+    }
+}
+
+#[test]
+fn a_clock_set_back_delays_nothing() {
+    let mut world = World::new(2);
+    world.does = Does::Defers;
+    world.arrive(1);
+    world.does = Does::Takes;
+    world.step(SignedDuration::from_hours(-24 * 30));
+    world.pass(MINUTE + Duration::from_secs(7));
+    assert_eq!(world.status().live, 0, "its pause is a minute, spread by a tenth");
+}
+
+/// Each further ETRN of that minute was answered with "queueing started", and nothing was.
+#[test]
+fn a_client_may_ask_for_a_probe_once_a_minute() {
+    let mut world = World::new(2);
+    world.does = Does::IsAway;
+    world.arrive(1);
+    assert_eq!(world.ask(Event::ProbeForClient), Answer::Probe(None));
+    assert_eq!(world.begun.len(), 2);
+    for _ in 0..100 {
+        let told = world.ask(Event::ProbeForClient);
+        let Answer::Probe(Some(told)) = told else { panic!("{told:?}") };
+        assert!(told.last + told.again_in == MINUTE && told.next_probe_in.is_some(), "{told:?}");
+    }
+    assert_eq!(world.begun.len(), 2);
+    world.pass(HOUR);
+    assert_eq!(world.ask(Event::ProbeForClient), Answer::Probe(None));
+}
