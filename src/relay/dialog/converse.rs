@@ -152,12 +152,14 @@ impl Connection {
         Ok(if awaits_content { Envelope::TakenForNobody } else { Envelope::RefusedForAll })
     }
 
-    /// Sends an empty message to nobody, which is the only way to leave a data phase that should not have begun.
+    /// Sends an empty message to nobody, which is the only way to leave a data phase that should not have begun. Where
+    /// 354 was a reply too many, the relay may have recipients, and none of them gets that message.
     async fn lone_dot(&mut self) -> Result<(), End> {
+        self.hear_stragglers(Phase::Data).await?;
         self.written = Pipelining::Off;
         self.channel.output().extend_from_slice(b".\r\n");
         self.channel.flush(Phase::Dot).await;
-        // Everybody is refused already, and 354 has shown that the relay was in step.
+        // Everybody is refused already, and 354 with nothing behind it has shown that the relay was in step.
         self.leftover(Phase::Dot).await.map_err(|_| End::Spent)?;
         Ok(())
     }

@@ -33,6 +33,9 @@ const STRAGGLER_PERIOD: Duration = Duration::from_millis(200);
 /// How long a relay that refused RSET may take over QUIT. One that is slower is not believed this time.
 const LAST_QUESTION_PERIOD: Duration = Duration::from_secs(5);
 
+/// How many refusals too many are read behind the final dot: as many as a relay may say of one content, line by line.
+const MOST_REFUSALS: usize = 1000;
+
 /// Whether the replies of the relay are in step with the commands.
 enum Step {
     /// The next reply answers the next command.
@@ -49,6 +52,15 @@ impl Connection {
     /// Returns an error if the relay has sent something, or closed the connection, before `phase` began.
     pub(super) async fn hear_unasked(&mut self, phase: Phase) -> Result<(), Trouble> {
         if !self.channel.has_spoken().await {
+            return Ok(());
+        }
+        let reply = self.channel.reply(phase).await?;
+        Err(self.out_of_step(phase, reply))
+    }
+
+    /// Returns an error if the relay sends something more behind a reply that asks for content: then that was too early.
+    pub(super) async fn hear_stragglers(&mut self, phase: Phase) -> Result<(), Trouble> {
+        if self.channel.stays_silent(STRAGGLER_PERIOD).await {
             return Ok(());
         }
         let reply = self.channel.reply(phase).await?;
@@ -88,13 +100,13 @@ impl Connection {
             None => self.step().await,
         };
         match step {
-            Step::Lost(second) if rider.is_none() && is_refusal(&second) => {
-                // It was refused both in its content and at its end, or before; it is not said for good.
-                delivery.revoke();
-                delivery.rule_open(Verdict::Deferred, Phase::Dot, &reply);
-                Err(End::Spent)
-            }
             Step::Lost(second) => {
+                if rider.is_none() && is_refusal(&second) && self.says_only_refusals().await {
+                    // It was refused both in its content and at its end, or before; it is not said for good.
+                    delivery.revoke();
+                    delivery.rule_open(Verdict::Deferred, Phase::Dot, &reply);
+                    return Err(End::Spent);
+                }
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
@@ -169,6 +181,21 @@ impl Connection {
         }
     }
 
+    /// Returns whether all that the relay still says, if anything, are refusals. One that takes the message after all may
+    /// be the true reply to the dot.
+    async fn says_only_refusals(&mut self) -> bool {
+        for _ in 0..MOST_REFUSALS {
+            if self.channel.stays_silent(STRAGGLER_PERIOD).await {
+                return true;
+            }
+            match self.channel.reply(Phase::Dot).await {
+                Ok(reply) if is_refusal(&reply) => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+
     async fn unasked_step(&mut self) -> Step {
         match self.channel.reply(Phase::Rset).await {
             Ok(reply) if !takes_leave(&reply) => Step::Lost(reply),
@@ -177,8 +204,9 @@ impl Connection {
     }
 
     /// The replies to a group of `rcpts` RCPTs that rode behind a refused final dot. They say nothing of its own
-    /// recipients, but 354 at the place of its DATA shows that all before it was in step. The first of them may have
-    /// been the true reply to the dot, and nothing shows that where the relay leaves behind it.
+    /// recipients, but 354 at the place of its DATA shows that all before it was in step, if the relay then waits for
+    /// content. The first of them may have been the true reply to the dot, and nothing shows that where the relay
+    /// leaves behind it.
     async fn step_behind_rider(&mut self, rcpts: usize) -> Step {
         let Ok(mut last) = self.leftover(Phase::Mail).await else { return Step::Gone };
         for phase in std::iter::repeat_n(Phase::Rcpt, rcpts).chain([Phase::Data]) {
@@ -188,7 +216,8 @@ impl Connection {
             }
         }
         if last.severity() == Severity::Intermediate {
-            return Step::Certain;
+            let waits = self.channel.stays_silent(STRAGGLER_PERIOD).await && !self.channel.is_at_end();
+            return if waits { Step::Certain } else { Step::Lost(last) };
         }
         match self.step().await {
             Step::Gone => Step::Lost(last),

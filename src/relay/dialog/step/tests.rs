@@ -284,6 +284,53 @@ fn behind_a_dot_that_seems_refused_nothing_is_certain() {
     }
 }
 
+/// What was lost: the same, and 354 too many at the place of the next DATA's reply. It passed for that, with the true
+/// replies right behind it, and the message that the relay had taken was sent again without a word.
+#[test]
+fn behind_a_dot_that_seems_refused_354_proves_nothing_where_more_is_said() {
+    let message =
+        |recipients| Message { from: "ann@example.org", recipients, is_content_good: true, is_long: false };
+    let messages = [message(vec![false, true]), message(vec![false])];
+    for dot in 4..12 {
+        for second in dot..dot + 4 {
+            let early = |at, code| Surplus { at, is_early: true, code };
+            let faults = Faults { surplus: vec![early(dot, 450), early(second, 354)], hangs_up_at: None };
+            let falsely = falsely_told(Pipelining::Across, &messages, &faults);
+            assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
+        }
+    }
+}
+
+/// What was lost: a relay said two refusals too many before its true reply to the dot, and the message that it had taken
+/// was sent again without a word.
+#[test]
+fn two_refusals_at_a_dot_prove_nothing_where_more_is_said() {
+    let taken = |from| Message { from, recipients: vec![true], is_content_good: true, is_long: false };
+    let messages = [taken("ann@example.org"), taken("ben@example.org")];
+    for at in 0..12 {
+        for codes in [[450, 450], [450, 550], [550, 450], [550, 550]] {
+            let surplus = codes.map(|code| Surplus { at, is_early: true, code }).to_vec();
+            let faults = Faults { surplus, hangs_up_at: None };
+            let falsely = falsely_told(Pipelining::Off, &messages, &faults);
+            assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
+        }
+    }
+}
+
+/// What was sent: an empty message, to a recipient the relay had taken. MAIL was refused by a reply too many, and 354, a
+/// second one, seemed to ask for content for nobody.
+#[test]
+fn nobody_gets_an_empty_message() {
+    let recipients = vec![true, false, false];
+    let messages = [Message { from: "ann@example.org", recipients, is_content_good: true, is_long: false }];
+    for at in 0..6 {
+        let early = |at, code| Surplus { at, is_early: true, code };
+        let faults = Faults { surplus: vec![early(0, 450), early(at, 354)], hangs_up_at: None };
+        let falsely = falsely_told(Pipelining::Group, &messages, &faults);
+        assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
+    }
+}
+
 #[test]
 fn without_a_reply_too_many_everybody_has_a_verdict() {
     let good = Message {
