@@ -3,7 +3,8 @@
 //! Promises: a message with losses gets a connection that has carried nothing yet, and none rides behind it; few
 //! connections are with such messages at a time; what an earlier relay's connections do counts for nothing.
 //!
-//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), the tasks (`owner.rs`).
+//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), the tasks
+//! (`owner/tasks.rs`).
 
 use std::collections::HashMap;
 

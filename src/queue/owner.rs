@@ -73,7 +73,8 @@ impl Owner {
     ) {
         loop {
             self.on(Event::Tick);
-            let now = self.desk.clock.moment();
+            // What was not due at the tick is slept for.
+            let now = self.reducer.now();
             if self.reducer.has_stopped() || self.reducer.may_end(now, self.tasks.settlements()) {
                 break;
             }
@@ -88,6 +89,7 @@ impl Owner {
                     while let Ok(command) = inbox.try_recv() {
                         self.obey(command, &mut arrivals);
                     }
+                    self.admit(&mut arrivals);
                     self.task_ended(ended);
                 }
                 () = sleep => {}
@@ -134,7 +136,13 @@ impl Owner {
 
     fn task_ended(&mut self, ended: Ended) {
         match ended {
-            Ended::Said(event) => self.on(event),
+            Ended::Said(event) => {
+                if let Event::Ended { connection, .. } = &event {
+                    // It has given up to wait for a message.
+                    self.asking.remove(connection);
+                }
+                self.on(event);
+            }
             Ended::Silent => {}
             Ended::WithoutOutcome(id) => {
                 self.tasks.spawn(Duty::Settlement(id), tasks::after_panic(self.desk.clone(), id));

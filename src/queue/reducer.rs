@@ -225,6 +225,11 @@ impl Reducer {
         held.into_iter().for_each(|id| self.roster.put_back(id, self.now.steady));
     }
 
+    /// When the last event came.
+    pub(super) fn now(&self) -> Moment {
+        self.now
+    }
+
     /// How long nothing changes by itself.
     pub(super) fn until_next_change(&self, now: Moment) -> Duration {
         let now = now.steady;

@@ -10,9 +10,9 @@
 //!    always or never. A message that was held once for its sender or the account is not bounced by such a refusal
 //!    later, since nobody could correct what it was accepted with. One whose refusal did not say what it is about is
 //!    tried again when the relay has taken a first message, and then has what it is told: the set-up works.
-//! 5. Mail from `<>` counts in no row and ends none: our own DSNs follow from the messages that do. One that is refused while messages
-//!    are, with none taken in between, is held until the relay takes a message, and only what is refused then, on its
-//!    own, is dead.
+//! 5. Mail from `<>` counts in no row and ends none: our own DSNs follow from the messages that do. One that is refused
+//!    while messages are, with none taken in between, is held until the relay takes a message that is not from `<>`,
+//!    and only what is refused then, on its own, is dead.
 //!
 //! What is held is tried again at each start, reload and flush.
 //!
@@ -175,6 +175,10 @@ impl Refusals {
 
     /// The relay has taken a message, one from `<>` or not. True: its first one ever.
     pub(super) fn taken(&mut self, is_from_null: bool) -> bool {
+        if is_from_null && self.has_taken && self.row.len() > 0 {
+            // Messages are being refused: the bounces that wait for the end of that wait on.
+            return false;
+        }
         if !is_from_null {
             self.row = Row::default();
         }
@@ -649,6 +653,19 @@ mod tests {
         assert!(refusals.refuses_everything());
         refusals.taken(false);
         assert!(!refusals.refuses_everything());
+    }
+
+    /// A relay that takes the bounces to one address and refuses those to another was asked about each of the second kind
+    /// again whenever it had taken one of the first, without end.
+    #[test]
+    fn promise_5_a_bounce_that_is_taken_lets_none_go_that_waits() {
+        let mut refusals = Refusals::new(rule(None, true), true, []);
+        judge(&mut refusals, 1, Subject::Unclear, "550 mailbox unavailable");
+        assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
+        refusals.taken(true);
+        assert_eq!(refusals.due(), []);
+        refusals.taken(false);
+        assert_eq!(refusals.due().len(), 1);
     }
 
     #[test]

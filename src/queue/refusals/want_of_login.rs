@@ -15,7 +15,7 @@
 //!
 //! What is waited for is not known after a restart: it begins anew, with no more than a pause.
 //!
-//! Pure. Not here: which refusals are meant (`refusals.rs`), how long is waited (`owner/judge.rs`, `breaker.rs`).
+//! Pure. Not here: which refusals are meant (`refusals.rs`), how long is waited (`reducer/judge.rs`, `breaker.rs`).
 
 use std::collections::BTreeMap;
 
