@@ -93,8 +93,9 @@ class _Dialogue:
         self._answer("EHLO", "250-scripted.nullmta.test\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES")
 
     def _mail(self, command):
-        if self._answer("MAIL", "250 2.1.0 ok"):
-            self.session.reverse_path = command[command.index("<") + 1:command.index(">")]
+        self.session.reverse_path = command[command.index("<") + 1:command.index(">")]
+        if not self._answer("MAIL", "250 2.1.0 ok"):
+            self.session.reset()
 
     def _rcpt(self, command):
         self.session.asked = command[command.index("<") + 1:command.index(">")]
