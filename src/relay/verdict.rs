@@ -16,7 +16,8 @@
 //!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble, unless its words are about the pace.
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
-//!    sequence the relay does not follow are no fault of the message. They are that at the final dot, too.
+//!    sequence the relay does not follow are no fault of the message. They are that at the final dot, too, the last three
+//!    with a status of security: Courier says 534 of a header that is too large.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
 //!    deferred, as 452 is, and so do these words where there is no status. Behind recipients that were taken, it says
 //!    that this transaction is full ([`is_too_many`]).
@@ -137,9 +138,12 @@ pub(crate) fn is_about_parameters(reply: &Reply) -> bool {
 fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
     match reply.code() {
         421 => true,
-        503 | 530 | 534 | 535 | 538 => {
-            matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Dot)
-        }
+        503 | 530 => matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Dot),
+        534 | 535 | 538 => match phase {
+            Phase::Mail | Phase::Rcpt | Phase::Data => true,
+            Phase::Dot => reply.status().is_some_and(|status| status.subject() == 7),
+            _ => false,
+        },
         454 => {
             phase == Phase::Mail && reply.status() == Some(Status::transient(7, 0)) && !speaks_of_pace(reply)
         }
@@ -236,6 +240,7 @@ mod tests {
             (Phase::Dot, "534 5.7.9", RELAY),
             (Phase::Dot, "535 5.7.8", RELAY),
             (Phase::Dot, "538 5.7.11", RELAY),
+            (Phase::Dot, "534", BOUNCE),
             (Phase::Dot, "552 5.3.4", BOUNCE),
             (Phase::Content, "552 5.3.4", DEFER),
         ];
