@@ -40,18 +40,26 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Decides refusals of which the relay has not shown whose they are: the first defers its recipient, the second,
-    /// on another connection, is believed.
+    /// Decides refusals of which the relay has not shown whose they are: the first defers its recipient, a second with
+    /// the same code and status, on another connection, is believed.
     pub(super) fn weigh_unproven(&self, report: &mut Report) {
-        let was_refused = |index| self.replies.of(index).is_some_and(|said| said.starts_with('5'));
         for told in report.recipients.iter_mut().filter(|told| told.verdict == Verdict::Unproven) {
-            if was_refused(told.index) {
+            let earlier = self.replies.of(told.index);
+            if earlier.is_some_and(|earlier| code_and_status(earlier) == code_and_status(&told.said)) {
                 told.verdict = Verdict::Bounced;
             } else {
                 (told.verdict, told.status) = (Verdict::Deferred, Status::transient(0, 0));
             }
         }
     }
+}
+
+/// The reply code and the enhanced status, if it has one, of what a relay said.
+fn code_and_status(said: &str) -> (&str, Option<&str>) {
+    let mut words = said.splitn(3, [' ', '-']);
+    let code = words.next().unwrap_or_default();
+    let is_status = |word: &&str| word.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    (code, words.next().filter(is_status))
 }
 
 /// How far an attempt has come.
@@ -85,4 +93,19 @@ pub(super) struct Said {
     pub(super) may_have_arrived: bool,
     /// That is so of this attempt.
     pub(super) in_doubt: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_refusal_may_be_said_in_other_words() {
+        assert_eq!(code_and_status("550 5.1.1 no x1"), code_and_status("550 5.1.1 no x2"));
+        assert_eq!(code_and_status("550-5.1.1 no"), code_and_status("550 5.1.1 no"));
+        assert_eq!(code_and_status("550 no x1"), code_and_status("550 gone"));
+        assert_ne!(code_and_status("550 5.1.1 no"), code_and_status("550 5.7.1 no"));
+        assert_ne!(code_and_status("550 5.1.1 no"), code_and_status("554 5.1.1 no"));
+        assert_ne!(code_and_status("the connection was closed"), code_and_status("550 no"));
+    }
 }
