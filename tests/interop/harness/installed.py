@@ -75,6 +75,8 @@ class InstalledHost(BootedHost):
         self.path("/var/lib/sink/ca.pem").unlink(missing_ok=True)
         self.must("systemctl start sink.service")
         wait_until(self.path("/var/lib/sink/ca.pem").exists, 20, "the sink's certificate")
+        knock = ("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/2525")
+        wait_until(lambda: self.run(*knock).returncode == 0, 20, "the sink to listen")
 
     def received(self) -> list:
         """The messages that the relay has."""
