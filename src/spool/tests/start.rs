@@ -234,8 +234,10 @@ async fn what_was_made_ready_before_serves_the_next_start() {
     for image in [0, 1] {
         let fs = rig.fs.image(image);
         let back = open(&fs);
-        assert_eq!((back.ids(), newest_segment(&back)), (vec![id], ("00000003.seg".into(), SEGMENT)));
-        assert!(!back.names("log").contains(&"00000002.seg".into()));
+        assert_eq!(back.ids(), [id]);
+        // The one behind it may be begun by now.
+        let has = |name: &str| back.names("log").contains(&name.to_owned());
+        assert!(has("00000003.seg") && !has("00000002.seg"), "{:?}", back.names("log"));
         // Its header, and what the cleaner moves.
         assert!(fs.written() <= SEGMENT / 4, "{} octets written by the start", fs.written());
         let other = back.commit(b"y").await.id();
