@@ -125,10 +125,9 @@ impl RelayState {
     }
 
     /// The relay has answered a transaction, whatever it said of the message.
-    pub(super) fn answered(&mut self, now: Timestamp) {
+    pub(super) fn answered(&mut self) {
         self.reached += 1;
         self.suspects.relay_answered();
-        self.breaker.success(now);
     }
 
     /// Whether one more connection may be begun, and is of use where so many messages are ready.

@@ -20,7 +20,12 @@ impl Reducer {
         if self.relay.is_outdated(connection) {
             return;
         }
-        self.relay.answered(self.now.steady);
+        self.relay.answered();
+        if self.relay.is_paused && self.relay.want_of_login.shows_nothing(connection) {
+            // The pause ends by what a later connection meets.
+            return;
+        }
+        self.relay.breaker.success(self.now.steady);
         self.follow_breaker();
         self.relay.trouble = None;
     }

@@ -105,6 +105,12 @@ impl WantOfLogin {
         due
     }
 
+    /// Whether some wait for the relay since later than this connection was begun: then it may have been let in before
+    /// the relay began to ask for a login, and what it brings shows nothing (promise 1).
+    pub(in crate::queue) fn shows_nothing(&self, connection: ConnectionId) -> bool {
+        self.waiting.values().any(|waiting| waiting.is_for_relay() && connection < waiting.since)
+    }
+
     /// Whether the message waits for what the relay does with others.
     pub(in crate::queue) fn waits(&self, id: QueueId) -> bool {
         self.waiting.get(&id).is_some_and(|waiting| !waiting.others_taken)
@@ -148,6 +154,7 @@ mod tests {
         let mut want = WantOfLogin::default();
         assert_eq!(want.refused(id(1), false, 5), Want::Few { again: false });
         assert_eq!(want.taken(4), [], "it may have been let in before");
+        assert!(want.shows_nothing(4) && !want.shows_nothing(5));
         assert_eq!(want.refused(id(1), false, 6), Want::Few { again: true });
         assert_eq!(want.taken(5), [], "of before the second refusal");
         assert!(want.waits(id(1)));
