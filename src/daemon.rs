@@ -395,6 +395,7 @@ impl Daemon {
         }
         // A file left where it was is taken by the next start.
         let _ = self.pickup.await;
+        self.service.say_what_was_counted();
         // A queue that panicked has nothing under way any more.
         let _ = self.deliveries.await;
         self.control.abort();

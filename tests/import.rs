@@ -151,17 +151,10 @@ fn every_line_and_every_attribute_of_other_formats_is_named() {
         let lines = |path: &str, begins: &[&str]| {
             let text = host.files.get(Path::new(path)).map(|text| String::from_utf8_lossy(text).into_owned());
             let lines: Vec<_> = text.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect();
-            let is_asked = |line: &&(usize, String)| {
+            let is_asked = |line: &(usize, String)| {
                 !line.1.is_empty() && !begins.iter().any(|begin| line.1.to_lowercase().starts_with(begin))
             };
-            lines
-                .into_iter()
-                .enumerate()
-                .collect::<Vec<_>>()
-                .iter()
-                .filter(is_asked)
-                .cloned()
-                .collect::<Vec<_>>()
+            lines.into_iter().enumerate().filter(is_asked).collect::<Vec<_>>()
         };
         let msmtp = ("/etc/msmtprc", &["#", "account", "defaults", "password"][..]);
         let ssmtp = ("/etc/ssmtp/ssmtp.conf", &["#", "authpass"][..]);

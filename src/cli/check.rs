@@ -1,10 +1,11 @@
 //! `nullmta check`: reports the errors and warnings that `run` would report about the configuration, without starting.
 //!
-//! Promises: if it accepts a configuration, so does `run`, since both build the same things from it; the warnings are
-//! those that the log has at each start, and with `--strict` they make the command fail. If root runs it, the files and
-//! the spool are looked at with the rights of the user of the service, and files that its unit hides are reported.
+//! Promises: if it accepts a configuration, so does `run`, since both build the same things from it; but a relayhost that
+//! is one of the sockets which systemd passes is seen by `run` alone (`daemon.rs`). The warnings are those that the log has
+//! at each start, and with `--strict` they make the command fail. If root runs it, the files and the spool are looked at
+//! with the rights of the user of the service, and files that its unit hides are reported.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use clap::Args;
@@ -51,15 +52,10 @@ impl CheckCommand {
             let path = path.clone();
             move || File::open(&path).is_ok().then(|| used_by_us(&path))
         });
-        match seen {
-            Ok(Some(Err(failure))) => Err(Failure::new(
-                failure.exit(),
-                format!("{failure} (looked at as the service's user, {NAME})"),
-            )),
-            Ok(Some(Ok((config, mut warnings)))) => {
-                warnings.extend(Unit::of_host().warnings(&config));
-                Ok((config, warnings))
-            }
+        let (config, mut warnings) = match seen {
+            Ok(Some(looked)) => looked.map_err(|failure| {
+                Failure::new(failure.exit(), format!("{failure} (looked at as the service's user, {NAME})"))
+            })?,
             // Not there for root either, which says so; or a draft in a place of root's own.
             Ok(None) | Err(_) => {
                 let (config, mut warnings) = looked_at(&path)?;
@@ -67,10 +63,11 @@ impl CheckCommand {
                 warnings.push(format!(
                     "{path} cannot be read by the service's user, {NAME}: the files it names were looked at as root"
                 ));
-                warnings.extend(Unit::of_host().warnings(&config));
-                Ok((config, warnings))
+                (config, warnings)
             }
-        }
+        };
+        warnings.extend(Unit::of_host().warnings(&config));
+        Ok((config, warnings))
     }
 }
 
@@ -87,9 +84,10 @@ fn used_by_us(file: &Path) -> Result<(Config, Vec<String>), Failure> {
 fn obstacle(spool: &Path) -> Option<String> {
     let is_ours = |path: &Path, access| rustix::fs::access(path, access).is_ok();
     let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    let there = spool.ancestors().find(|place| place.exists()).unwrap_or(spool);
     let shown = spool.display();
-    if there != spool {
+    if !spool.exists() {
+        // The start makes this one directory, and none above it.
+        let there = spool.parent().unwrap_or(spool);
         return (!is_ours(there, Access::WRITE_OK | Access::EXEC_OK)).then(|| {
             format!(
                 "{shown} is missing and cannot be made in {}: install -d -o {NAME} -g {NAME} -m 0711 {shown}",
@@ -97,9 +95,9 @@ fn obstacle(spool: &Path) -> Option<String> {
             )
         });
     }
-    let entries = fs::read_dir(spool).into_iter().flatten().flatten().map(|entry| entry.path());
     let foreign = if is_ours(spool, all) {
-        entries.into_iter().find(|entry| !is_ours(entry, Access::WRITE_OK))
+        let mut parts = crate::spool::PARTS.iter().map(|name| spool.join(name));
+        parts.find(|part| part.exists() && !is_ours(part, Access::WRITE_OK))
     } else {
         Some(spool.into())
     };

@@ -191,8 +191,6 @@ impl<B: Backend> Driver<B> {
             Ok(proof) => self.session.committed(&proof),
             Err(refusal) => self.session.refused(refusal),
         };
-        // The disk's time is not the client's.
-        self.wire.note_message();
         self.answer(Answered::EndOfData, 0, reply).await.map(drop)
     }
 
@@ -220,6 +218,10 @@ impl<B: Backend> Driver<B> {
     /// Says `reply` to what `answered` calls the first `taken` octets of the input, and consumes them; what was
     /// said in the end is of the returned severity.
     async fn answer(&mut self, answered: Answered, taken: usize, reply: Reply) -> Result<Severity, End> {
+        if answered == Answered::EndOfData {
+            // The disk's time is not the client's.
+            self.wire.note_message();
+        }
         let prompt = match answered {
             Answered::Command => Prompt::Command(&self.wire.input()[..taken]),
             Answered::Line => Prompt::Line,

@@ -180,9 +180,12 @@ impl Backend for SpoolBackend {
 
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
         self.check(hello.declared_size)?;
-        if let Some(uid) = self.permit.peer().user() {
-            self.user = self.desk.users.named(uid).await;
-        }
+        self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
+            (Some(uid), _) => self.desk.users.named(uid).await,
+            // Over TCP it is a word in the log, which no message waits for.
+            (None, Some(uid)) => self.desk.users.named_soon(uid).await,
+            (None, None) => None,
+        };
         let now = (self.desk.clock)();
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);

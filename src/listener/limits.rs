@@ -243,7 +243,7 @@ impl Permit {
         if left == 0 {
             return Err(Overload::Sessions);
         }
-        if let Some(uid) = owner.filter(|uid| self.seated.is_none() && is_ordinary(*uid)) {
+        if let Some(uid) = owner.filter(|uid| is_ordinary(*uid)) {
             state.seat(uid, left, now)?;
             drop(state);
             self.seated = owner;

@@ -140,6 +140,11 @@ impl Service {
         }
     }
 
+    /// Has the log say what it was not told yet of what comes again and again; for when all sessions have ended.
+    pub fn say_what_was_counted(&self) {
+        self.tally.end();
+    }
+
     /// What all sessions give the log.
     fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.tally)

@@ -6,11 +6,11 @@
 //!    are ours.
 //! 2. So it is where a port is used again: our own end is looked at behind the answer. While that is connected no other
 //!    socket can have these addresses; where it is not, the answer may be about another connection, and is dropped.
-//! 3. The kernel is asked once for each connection, off the async threads and by few at a time.
+//! 3. It is looked up once for each connection, off the async threads and by few at a time.
 //!
 //! The kernel is asked for this one socket (`diag.rs`), which takes it some 10 µs however many there are, and the daemon
-//! with the change of threads less than 100; so it is asked about every connection. Where that cannot be (AF_NETLINK is forbidden, or the kernel lacks the module) its table of all sockets
-//! is read (`table.rs`): 12 ms of a processor with 1,500 sockets, in which time a hundred messages are taken. That is
+//! with the change of threads less than 100; so it is asked about every connection. Where that cannot be (AF_NETLINK is
+//! forbidden, or the kernel lacks the module) its table of all sockets is read (`table.rs`): 12 ms of a processor with 1,500 sockets, in which time a hundred messages are taken. That is
 //! done only where places are scarce.
 //!
 //! Not here: what follows from it (`limits.rs`).

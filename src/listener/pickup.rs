@@ -10,9 +10,10 @@
 //! 4. A message that is refused for good had exit 0, so its sender is told: a bounce (`pickup/bounce.rs`) is on
 //!    stable storage, then its file is moved to `corrupt/`, and one line of the log names both. A crash between
 //!    the two may bounce it twice, never not at all.
-//! 5. What is no message, and what is unfinished when its writer has died or after a day, is moved to `corrupt/`, and the log says so
-//!    (promise 6); what cannot be taken now, or is not whole yet, is left. Nothing is ever deleted but what was
-//!    taken, and of two names that a crash left one file the older.
+//! 5. What is no message, and what is unfinished when its writer has died or after a day, is moved to `corrupt/`, and
+//!    the log says so (promise 6); what cannot be taken now, or is not whole yet, is left. Nothing is deleted but what
+//!    was taken, of two names that a crash left one file the older, and what would be moved to `corrupt/` when that
+//!    holds as much of ordinary users as it may.
 //! 6. However many files there are, a round looks at [`NAMES`] of them; the next one goes on behind, soon and
 //!    whoever is to wait. A flood costs some of a processor and as many lines an hour, and hides no message.
 //!

@@ -58,7 +58,6 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     };
     drop(entrance);
     drain(sessions, deadline + GRACE).await;
-    service.tally().end();
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::reducer::{Disposition, Event};
 use super::{Queue, Settings};
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::spool::{Flight, Mark, Spool};
+use crate::spool::{Flight, Spool};
 
 /// What couriers and settlements of one generation of settings share.
 pub(super) struct Desk {
@@ -37,7 +37,7 @@ impl Desk {
         let Attempt { id, member, .. } = attempt;
         if member.marks.hides_duplicate() {
             log::possible_duplicate(*id, "an earlier attempt was past its content when nullmta ended");
-            member.marks.set(Mark::Told, true);
+            member.marks.set_flight(Flight::Told);
             self.queue.tell(Event::DuplicateTold(*id));
             self.spool.end_flight(*id, Flight::Told).await;
         }

@@ -32,7 +32,7 @@ use super::relay_state::{Passage, RelayState};
 use super::roster::{Roster, Standing};
 use super::schedule::{RetryPolicy, Spread};
 use crate::queue_id::QueueId;
-use crate::spool::{Entry, EntryState, Mark};
+use crate::spool::{Entry, EntryState, Flight};
 pub(super) use event::{Answer, Disposition, Effect, Event, Line, Policy};
 
 /// The longest that nothing is done: a message that arrives is stamped with the relay clock as the spool was told it
@@ -118,7 +118,9 @@ impl Reducer {
                 self.answer(Answer::IsExcused(is_excused));
             }
             Event::Lost { connection, id, in_doubt } => self.lost(connection, id, in_doubt),
-            Event::DuplicateTold(id) => self.roster.update(id, |member| member.marks.set(Mark::Told, true)),
+            Event::DuplicateTold(id) => {
+                self.roster.update(id, |member| member.marks.set_flight(Flight::Told))
+            }
             Event::Unrecorded { id, why } => self.unrecorded(id, why),
             Event::Unmarked { id, why } => self.unmarked(id, why),
             Event::Recordable => self.recordable(),

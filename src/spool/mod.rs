@@ -24,7 +24,7 @@
 //! |---|---|---|---|---|---|
 //! | D1 | directories | at start, parent synced | never | some missing | the next start makes them |
 //! | D2 | `lock` | at start, flock | never; the lock ends with its holder | an unlocked file | nobody needs to |
-//! | D3 | segment made ready, or a part of one | stock: zeros in pieces, each synced; directory synced | becomes active | a short file, or none | the next start takes it over under the next number, or removes it: no header, no record (`stock/reuse.rs`) |
+//! | D3 | segment made ready, or a part of one | stock: zeros in pieces, each synced; the first one of a start is reserved as a whole; directory synced | becomes active | a short file, a whole one that is mostly unwritten, or none | the next start takes it over under the next number, or removes it: no header, no record (`stock/reuse.rs`) |
 //! | D4 | active segment | header synced | next one begun | a torn batch at its end | recovery passes it by; a new segment is begun at every start (on a full disk in what the ones before have left, cut off) |
 //! | D5 | closed segment | the next one's header says how far to believe it | nothing lives in it, none is older, and it is not the newest | it is still there | recovery finds it dead and lets it go |
 //! | D6 | reused segment | dead one, synced, renamed to the next number, over what there was of D3 | as D3 | old name or new name | by its name: an old, dead segment, or as D3: nothing in it parses under the new number |
@@ -107,6 +107,7 @@ pub use entry::{CommitError, Content, Entry, OpenError, Options, ReadError, Reco
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
 pub use marks::{EntryState, Flight, Mark, Marks};
+pub use paths::PARTS;
 pub use replies::Replies;
 
 /// Proof that a message is on stable storage. Made only by the spool, after the sync.

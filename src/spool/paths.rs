@@ -17,6 +17,9 @@ pub(super) struct DamagedRange {
     pub end: u32,
 }
 
+/// The names of what a spool has in its directory. Whatever else is there, such as `lost+found`, is left alone.
+pub const PARTS: [&str; 6] = ["log", "large", "corrupt", "drop", "lock", "relays"];
+
 /// The paths of one spool.
 #[derive(Clone, Debug)]
 pub(super) struct SpoolPaths {
@@ -31,8 +34,7 @@ pub(super) struct SpoolPaths {
 
 impl SpoolPaths {
     pub fn under(root: &Path) -> Self {
-        let [log, large, corrupt, drop, lock, relays] =
-            ["log", "large", "corrupt", "drop", "lock", "relays"].map(|name| root.join(name));
+        let [log, large, corrupt, drop, lock, relays] = PARTS.map(|name| root.join(name));
         SpoolPaths { root: root.into(), log, large, corrupt, drop, lock, relays }
     }
 

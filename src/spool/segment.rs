@@ -32,7 +32,7 @@ pub(super) struct Ready {
     pub file: Arc<dyn File>,
     /// Octets of the file; the disk has given room for all of them.
     pub length: u64,
-    /// Octets of it that have been written. The room behind them is reserved, and reads as zeros.
+    /// Octets of it that have been written, or that are taken for it: of a file that is reused some may be reserved alone.
     pub written: u64,
 }
 

@@ -134,7 +134,9 @@ fn start_writer(
         && let Some(given) = given_back.next()
     {
         begun = writer.begin_segment(SegmentSize::Whole);
-        stock.claim(given);
+        if begun != Err(CommitError::Trouble) {
+            stock.claim(given);
+        }
     }
     if begun == Err(CommitError::Full) {
         begun = writer.begin_segment(SegmentSize::Any);

@@ -2,7 +2,7 @@
 //!
 //! A commit that overwrites blocks which exist costs the disk one write; one that extends a file
 //! costs a journal commit as well. So one thread makes the next segment ready, zero-filled and synced, in pieces, as the
-//! active one is used.
+//! active one is used. The room of the first one of a start is only reserved (`stock/make.rs`).
 //!
 //! Promises
 //! 1. A segment is handed out only when its octets, its length and its name are synced: those of each piece are before

@@ -46,6 +46,9 @@ pub use nss::{NameService, Nss};
 /// clients wait longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a name is waited for that nothing depends on.
+const SOON: Duration = Duration::from_millis(200);
+
 /// The most lookups that the daemon has open at once.
 const LOOKUPS: usize = 2;
 
@@ -121,6 +124,11 @@ impl Users {
             Ok(user) => user,
             Err(_) => self.known().unanswered(uid, Instant::now()),
         }
+    }
+
+    /// Returns the same, where it is known or found within [`SOON`]: for a caller to whom a name is no more than a courtesy.
+    pub async fn named_soon(&self, uid: u32) -> Option<LocalUser> {
+        timeout(SOON, self.named(uid)).await.unwrap_or_default()
     }
 
     /// Returns whether the user with this uid is in the group `gid`; `false` if the name service does not answer.

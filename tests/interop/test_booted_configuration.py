@@ -144,6 +144,9 @@ def test_check_sees_a_spool_and_a_program_that_the_daemon_cannot_use(installed):
     done = installed.run("nullmta check")
     assert done.returncode == 73 and "cannot write to /var/spool/nullmta/log: chown -R nullmta" in done.stderr, done
     installed.must("chown -R nullmta:nullmta /var/spool/nullmta && nullmta check --strict")
+    # As a file system of its own has it: nothing of the spool's.
+    installed.must("mkdir -m 0700 /var/spool/nullmta/lost+found && nullmta check --strict")
+    installed.must("rmdir /var/spool/nullmta/lost+found")
     installed.configure('spool = "/srv/spool"\n' + CONFIG)
     done = installed.run("nullmta check")
     assert done.returncode == 73, done

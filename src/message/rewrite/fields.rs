@@ -63,13 +63,14 @@ pub(super) fn rewrite_body(
     steps_of: impl Fn(&Address) -> Vec<Step>,
     changes: &mut Changes,
 ) -> Result<Option<Rewritten>, Refused> {
-    if let Some(why) = left_of(class, body, is_signed) {
+    let (left, is_list) = left_of(class, body, is_signed);
+    if let Some(why) = left {
         changes.left(name, why, body);
     }
     let place = Place::Field(name.to_owned());
     let mut edited = Edited { body, done: 0, out: Vec::new(), line: 0, name_len: name.len() + 1 };
     let (mut is_other, mut is_mapped) = (false, false);
-    for mailbox in addresses_in(class, body) {
+    for mailbox in addresses_of(class, body, is_list) {
         if let Some(route) = mailbox.route.clone().filter(|_| !is_signed) {
             let routed = [&body[route.clone()], mailbox.address.as_str().as_bytes()].concat();
             let routed = one_line(&String::from_utf8_lossy(&routed), usize::MAX);
@@ -89,7 +90,10 @@ pub(super) fn rewrite_body(
 
 /// The addresses of a field of this body, in their order, whether it is a list of them or not.
 pub(super) fn addresses_in(class: Class, body: &[u8]) -> impl Iterator<Item = Mailbox> {
-    let is_list = listed(class, body).all(|mailbox| mailbox.is_ok());
+    addresses_of(class, body, listed(class, body).all(|mailbox| mailbox.is_ok()))
+}
+
+fn addresses_of(class: Class, body: &[u8], is_list: bool) -> impl Iterator<Item = Mailbox> {
     let list = is_list.then(|| listed(class, body).flatten());
     let others = (!is_list).then(|| scattered(body));
     list.into_iter().flatten().chain(others.into_iter().flatten())
@@ -99,20 +103,21 @@ fn listed(class: Class, body: &[u8]) -> Mailboxes<'_> {
     if class == Class::HeaderSender { authors(body) } else { mailboxes(body) }
 }
 
-/// Why a field of this body stays as it is, or a part of it.
-fn left_of(class: Class, body: &[u8], is_signed: bool) -> Option<Why> {
+/// Why a field of this body stays as it is, or a part of it; and whether it is a list of addresses.
+fn left_of(class: Class, body: &[u8], is_signed: bool) -> (Option<Why>, bool) {
     let (mut list, mut is_malformed, mut has_route) = (listed(class, body), false, false);
     for mailbox in list.by_ref() {
         is_malformed |= mailbox.is_err();
         has_route |= mailbox.is_ok_and(|mailbox| mailbox.route.is_some());
     }
-    match () {
+    let why = match () {
         () if is_malformed && scattered(body).next().is_none() => Some(Why::NoAddresses),
         () if is_malformed => Some(Why::NoList),
         () if list.has_unread() => Some(Why::BadAddress),
         () if list.has_names() => Some(Why::Name),
         () => (has_route && is_signed).then_some(Why::SignedRoute),
-    }
+    };
+    (why, !is_malformed)
 }
 
 /// Notes each step of an address.

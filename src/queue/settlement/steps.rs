@@ -22,7 +22,7 @@ use super::Settlement;
 use crate::log::{self, Outcome};
 use crate::message::dsn::{Audience, Kind};
 use crate::relay::RecipientReport;
-use crate::spool::{CommitError, EntryState, Fate, Mark};
+use crate::spool::{CommitError, EntryState, Fate, Flight, Mark};
 
 /// What is to be done next. There is no other way to it than by the step before.
 pub(super) enum Step {
@@ -58,6 +58,9 @@ impl Step {
         sent.for_each(|finding| attempt.ledger.sent(finding.report.index));
         if settlement.leaves_open() {
             settlement.desk.tell_hidden_duplicate(&mut settlement.attempt).await;
+        } else if settlement.attempt.member.marks.hides_duplicate() {
+            // The records to come end the mark; that it may have arrived stays known of what is kept as dead.
+            settlement.desk.spool.end_flight(settlement.attempt.id, Flight::Told).await;
         }
         let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
         if settlement.has(Outcome::Sent) && fails { Step::RecordSent } else { Step::ReportSuccess }

@@ -10,12 +10,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::bench::{Bench, DAY, Does, MINUTE, TestRelay, captured};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase};
 use crate::smtp::reply::Reply;
 use crate::spool::fs::sim::SimFs;
+use crate::spool::{EntryState, Marks, Options, Spool};
 use crate::status::Status;
 
 /// A message's life over several runs.
@@ -28,6 +30,26 @@ struct Story {
 impl Story {
     fn new() -> Self {
         Story { fs: SimFs::new(), relay: TestRelay::new(), lines: HashMap::new() }
+    }
+
+    /// The life of a message from `from` so far: in each of these runs the relay did this with it. It takes mail from now
+    /// on.
+    fn after(from: &str, runs: &[Does]) -> (Self, QueueId) {
+        let mut story = Story::new();
+        let first = &runs[0];
+        story.relay.always(first.clone());
+        let id = story.run(async |bench| {
+            let id = bench.submit(from, &["ann@example.net"]).await;
+            until_met(bench, id, first, (0, 0)).await;
+            id
+        });
+        for does in &runs[1..] {
+            let before = (story.relay.connections(), story.relay.dots(id).0);
+            story.relay.always(does.clone());
+            story.run(async |bench| until_met(bench, id, does, before).await);
+        }
+        story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        (story, id)
     }
 
     /// One run, ended by kill -9 when `deeds` are done.
@@ -50,6 +72,14 @@ impl Story {
         drop(runtime);
         drop(bench);
         done
+    }
+
+    /// What the next start finds of this message.
+    fn marks(&self, id: QueueId) -> Marks {
+        let options = Options { segment_size: 1 << 20, ..Options::at(std::path::Path::new("/spool")) };
+        let (sender, _arrivals) = unbounded_channel();
+        let (_spool, recovery) = Spool::open(options, Arc::new(self.fs.image(1)), sender).unwrap();
+        recovery.entries.iter().find(|entry| entry.id == id).unwrap().marks
     }
 
     fn lines(&self, id: QueueId) -> usize {
@@ -88,20 +118,7 @@ fn each_copy_has_its_line() {
         ("answered with 450", vec![Does::Says(vec!["450 4.2.1 busy"])], 0),
     ];
     for (what, runs, lines) in table {
-        let mut story = Story::new();
-        let first = runs[0].clone();
-        story.relay.always(first.clone());
-        let id = story.run(async |bench| {
-            let id = bench.submit("app@example.org", &["ann@example.net"]).await;
-            until_met(bench, id, &first, (0, 0)).await;
-            id
-        });
-        for does in &runs[1..] {
-            let before = (story.relay.connections(), story.relay.dots(id).0);
-            story.relay.always(does.clone());
-            story.run(async |bench| until_met(bench, id, does, before).await);
-        }
-        story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        let (mut story, id) = Story::after("app@example.org", &runs);
         story.run(settle);
         assert_eq!(story.lines(id), lines, "{what}");
     }
@@ -129,26 +146,28 @@ fn a_bounce_says_that_it_may_have_arrived_whatever_came_in_between() {
         ("deferred at its dot", vec![busy_at_dot(), busy_at_dot()], false),
     ];
     for (what, runs, expected) in table {
-        let mut story = Story::new();
-        let first = runs[0].clone();
-        story.relay.always(first.clone());
-        let id = story.run(async |bench| {
-            let id = bench.submit("app@example.org", &["ann@example.net"]).await;
-            until_met(bench, id, &first, (0, 0)).await;
-            id
-        });
-        for does in &runs[1..] {
-            let before = (story.relay.connections(), story.relay.dots(id).0);
-            story.relay.always(does.clone());
-            story.run(async |bench| until_met(bench, id, does, before).await);
-        }
-        story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+        let (mut story, id) = Story::after("app@example.org", &runs);
         story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
         story.run(settle);
         let bounce = story.relay.seen().into_iter().find(|seen| seen.from.is_empty()).expect("it bounced");
         let words: Vec<&str> = bounce.content.split_whitespace().collect();
         let says = words.join(" ").contains("it may have been delivered all the same");
         assert_eq!(says, expected, "{what}: {}", bounce.content);
+    }
+}
+
+/// What was lost: what is dead, since nobody hears of mail from `<>`, was exported as never delivered, though an earlier
+/// run had been past its content.
+#[test]
+fn what_is_dead_may_have_arrived_all_the_same() {
+    for (runs, expected) in [(vec![is_silent()], true), (vec![Does::Leaves], false)] {
+        let (mut story, id) = Story::after("", &runs);
+        story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
+        story.run(settle);
+        assert_eq!(
+            (story.marks(id).state(), story.marks(id).may_have_arrived()),
+            (EntryState::Dead, expected)
+        );
     }
 }
 

@@ -32,10 +32,7 @@ impl Stock {
             Some((file, length)) => {
                 self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })
             }
-            None => {
-                unlink_if_there(&*self.fs, &old)?;
-                self.fs.sync_dir(&self.paths.log)
-            }
+            None => self.remove(&old),
         }
     }
 
@@ -74,12 +71,16 @@ impl Stock {
             }
             None => {
                 let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
-                unlink_if_there(&*self.fs, &old)?;
-                self.fs.sync_dir(&self.paths.log)?;
+                self.remove(&old)?;
                 self.claim(length);
             }
         }
         Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        unlink_if_there(&*self.fs, path)?;
+        self.fs.sync_dir(&self.paths.log)
     }
 
     fn rename_to_next(&self, old: &Path, next: Ready) -> io::Result<()> {

@@ -3,6 +3,8 @@
 import socketserver
 import threading
 
+from listener import Listener
+
 
 class HeldRelay:
     """Counts what it took; `at_dot` is set when a message waits for its reply, `release` lets replies go."""
@@ -19,10 +21,8 @@ class HeldRelay:
                 except OSError:
                     pass  # the client hung up
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Session)
+        self.port = self._server.port
 
     def _converse(self, commands, replies):
         replies.write(b"220 held.nullmta.test ESMTP\r\n")
@@ -45,5 +45,4 @@ class HeldRelay:
 
     def close(self):
         self.release.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()

@@ -10,6 +10,8 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 
+from listener import Listener
+
 EXTENSIONS = ["PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
 
 
@@ -42,14 +44,8 @@ class Recorder:
                 except (OSError, ValueError):
                     pass  # the client hung up
 
-        class Listener(socketserver.ThreadingTCPServer):
-            # As many may come at once as a relay has clients.
-            request_queue_size = 128
-
-        self._server = Listener(("127.0.0.1", 0), Session)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Session)
+        self.port = self._server.port
 
     def record(self, transaction):
         with self._lock:
@@ -61,8 +57,7 @@ class Recorder:
         return taken
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     def secured(self, connection):
         return self._context.wrap_socket(connection, server_side=True)

@@ -9,6 +9,8 @@ import collections
 import socketserver
 import threading
 
+from listener import Listener
+
 CLOSE = "(and the connection is closed)"
 
 Message = collections.namedtuple("Message", "session reverse_path recipients subject")
@@ -49,17 +51,14 @@ class ScriptedRelay:
                     with relay._lock:
                         relay.open -= 1
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Handler)
+        self.port = self._server.port
 
     def subjects(self):
         return sorted(message.subject for message in list(self.messages))
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 class _Dialogue:

@@ -19,6 +19,8 @@ import struct
 import threading
 import time
 
+from listener import Listener
+
 CLOSE, RESET, STALL = "close", "reset", "stall"
 # Longer than the daemon's time limits.
 STALL_SECONDS = 2.5
@@ -70,13 +72,8 @@ class UnrulyRelay:
                 except (OSError, EOFError):
                     pass  # one of both has hung up
 
-        class Listener(socketserver.ThreadingTCPServer):
-            request_queue_size = 128
-            daemon_threads = True
-
-        self._server = Listener(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Listener(Handler)
+        self.port = self._server.port
 
     def next_session(self):
         with self._lock:
@@ -94,8 +91,7 @@ class UnrulyRelay:
                 book[key, recipient].append(word)
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 class Session:
