@@ -12,8 +12,9 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 use nullmta::config::{Config, Environment};
 use nullmta::envelope::{Address, Envelope, Recipient, ReversePath};
-use nullmta::message::fixup::{Fixup, Task, Unacceptable};
+use nullmta::message::fixup::{Fixup, Task};
 use nullmta::message::rewrite::{Facts, LocalUser};
+use nullmta::message::unacceptable::Unacceptable;
 
 /// A message with the line that stands before it.
 struct Message<'c> {

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Durable, Refusal};
+use crate::smtp::session::{Durable, MessageRefusal};
 
 /// Anything a session can be held over.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -83,7 +83,7 @@ pub trait Backend: Send {
         &mut self,
         envelope: Envelope,
         hello: Hello<'_>,
-    ) -> impl Future<Output = Result<Self::Intake, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Intake, MessageRefusal>> + Send;
 
     /// Decoded content, in pieces of any size. `Err`: the intake is dropped, the rest is read and thrown
     /// away, and the refusal is said at the end of data.
@@ -91,10 +91,13 @@ pub trait Backend: Send {
         &mut self,
         intake: &mut Self::Intake,
         octets: &[u8],
-    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    ) -> impl Future<Output = Result<(), MessageRefusal>> + Send;
 
     /// The content is whole: make it durable.
-    fn commit(&mut self, intake: Self::Intake) -> impl Future<Output = Result<Self::Proof, Refusal>> + Send;
+    fn commit(
+        &mut self,
+        intake: Self::Intake,
+    ) -> impl Future<Output = Result<Self::Proof, MessageRefusal>> + Send;
 
     /// The message is void (RSET between chunks, oversize). Nothing may remain of it.
     fn discard(&mut self, intake: Self::Intake) {

@@ -26,7 +26,7 @@ use crate::listener::wire::Wire;
 use crate::log;
 use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Answered, Refusal, Session, SessionAction};
+use crate::smtp::session::{Answered, HostTrouble, Session, SessionAction};
 use crate::tls_faults::{TlsPeer, connection};
 
 pub use crate::listener::wire::{End, Pace};
@@ -185,7 +185,7 @@ impl<B: Backend> Driver<B> {
         let outcome = match self.intake.take() {
             Some(intake) => self.backend.commit(intake).await,
             // The core was told that there is nothing to commit; should it forget, nothing is acknowledged.
-            None => Err(Refusal::LocalTrouble),
+            None => Err(HostTrouble::Failing.into()),
         };
         let reply = match outcome {
             Ok(proof) => self.session.committed(&proof),

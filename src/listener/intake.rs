@@ -9,7 +9,7 @@
 //!    one that the spool did not take, with the cause that the client is not told.
 //! 4. A header that takes long to rewrite holds up no other session.
 //!
-//! Fails: [`Refusal`]s, made in one place from the spool's errors (`refusal_of`). Nothing was queued.
+//! Fails: a [`MessageRefusal`]; then nothing was queued.
 //! Not here: what is done to a message (`message/`), storage (`spool/`), AUTH for local clients.
 
 use std::future::Future;
@@ -27,12 +27,12 @@ use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::repeats::{RepeatKind, SessionLines, Tally};
 use crate::log::{self, Accepted};
-use crate::message::fixup::{Fixed, Fixup, Task, Unacceptable, message_id_left};
+use crate::message::fixup::{Fixed, Fixup, Task, message_id_left};
 use crate::message::received::Received;
 use crate::message::rewrite::{Facts, LocalUser, Rules};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::Refusal;
+use crate::smtp::session::{HostTrouble, MessageRefusal};
 use crate::spool::{CommitError, Committed, Draft, Spool};
 use crate::status::Status;
 use crate::users::Users;
@@ -85,17 +85,17 @@ impl SpoolBackend {
     }
 
     /// The proper refusal if the message cannot be taken whatever its content.
-    fn check(&mut self, declared_size: u64) -> Result<(), Refusal> {
+    fn check(&mut self, declared_size: u64) -> Result<(), MessageRefusal> {
         if !self.permit.take_message(Instant::now()) {
             let text = "too many messages from you, try again later";
-            return Err(Refusal::Other(Reply::new(451, Status::transient(7, 1), text)));
+            return Err(MessageRefusal::Client(Reply::new(451, Status::transient(7, 1), text)));
         }
         // What comes beyond what was declared is measured as it comes.
         self.desk.spool.check_room(declared_size).map_err(|error| {
             if self.lines.tell(RepeatKind::NotQueued(error.to_string())) {
                 log::not_taken(self.lines.client(), &error);
             }
-            refusal_of(&error)
+            HostTrouble::from(error).into()
         })
     }
 
@@ -127,9 +127,9 @@ impl SpoolBackend {
     }
 
     /// Has the log say why a message is not taken, and the client what to do.
-    fn not_queued(&mut self, id: QueueId, error: CommitError) -> Refusal {
+    fn not_queued(&mut self, id: QueueId, error: CommitError) -> MessageRefusal {
         self.note_not_queued(id, error.to_string());
-        refusal_of(&error)
+        HostTrouble::from(error).into()
     }
 
     fn note_not_queued(&mut self, id: QueueId, why: String) {
@@ -178,7 +178,7 @@ impl Backend for SpoolBackend {
     type Proof = Committed;
     type Intake = Intake;
 
-    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, Refusal> {
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, MessageRefusal> {
         self.check(hello.declared_size)?;
         self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
             (Some(uid), _) => self.desk.users.named(uid).await,
@@ -193,25 +193,24 @@ impl Backend for SpoolBackend {
         Ok(Intake { draft, fixup, protocol, helo, room: self.permit.header(), passing: Vec::new() })
     }
 
-    async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), Refusal> {
+    async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), MessageRefusal> {
         let Intake { draft, fixup, room, passing, .. } = intake;
         passing.clear();
         // What a large header needed is given back.
         passing.shrink_to(PASSING);
         if !room.hold(fixup.header_octets() + octets.len()) {
             self.note_not_queued(draft.id(), "too many large header sections at once".into());
-            return Err(Refusal::NoRoom);
+            return Err(HostTrouble::NoRoom.into());
         }
-        apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))
-            .map_err(refusal_of_content)?;
+        apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))?;
         draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
     }
 
-    async fn commit(&mut self, intake: Intake) -> Result<Committed, Refusal> {
+    async fn commit(&mut self, intake: Intake) -> Result<Committed, MessageRefusal> {
         let Intake { mut draft, fixup, protocol, helo, mut passing, room: _room } = intake;
         passing.clear();
-        let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing));
-        let Fixed { envelope, message_id, long_lines, .. } = fixed.map_err(refusal_of_content)?;
+        let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing))?;
+        let Fixed { envelope, message_id, long_lines, .. } = fixed;
         draft.write(&passing).await.map_err(|error| self.not_queued(draft.id(), error))?;
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
@@ -251,26 +250,6 @@ fn apart<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
     if may_take_long && has_others { tokio::task::block_in_place(work) } else { work() }
 }
 
-/// What the client is told when the spool does not take a message: what to do, not why.
-pub(super) fn refusal_of(error: &CommitError) -> Refusal {
-    match error {
-        CommitError::Full => Refusal::NoRoom,
-        CommitError::Trouble | CommitError::Astray => Refusal::LocalTrouble,
-        CommitError::Closed => Refusal::ShuttingDown,
-    }
-}
-
-fn refusal_of_content(why: Unacceptable) -> Refusal {
-    let text = why.to_string();
-    match why {
-        Unacceptable::MailLoop => Refusal::MailLoop,
-        Unacceptable::HeaderTooLarge => Refusal::HeaderTooLarge,
-        Unacceptable::TooMuchEffort => Refusal::Other(Reply::new(552, Status::permanent(3, 4), text)),
-        Unacceptable::HiddenBcc(_) => Refusal::Other(Reply::new(550, Status::permanent(6, 0), text)),
-        Unacceptable::Rejected(_) => Refusal::Other(Reply::new(550, Status::permanent(7, 1), text)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -292,11 +271,5 @@ mod tests {
     #[tokio::test]
     async fn a_runtime_of_one_thread_does_it_there() {
         assert_eq!(apart(true, || 1), 1);
-    }
-
-    #[test]
-    fn a_header_too_large_for_the_rules_is_552() {
-        let refusal = refusal_of_content(Unacceptable::TooMuchEffort).reply();
-        assert_eq!(refusal.to_string(), "552 5.3.4 header section too large for the header rules");
     }
 }

@@ -26,7 +26,8 @@ use super::header::{Header, Scan, Split, split};
 use super::hidden_bcc::HiddenBcc;
 use super::long_lines::{Folder, LongLines};
 use super::mend::{Beyond, Mender};
-use super::rewrite::{Changes, Facts, Refused, Rewritten, Rules, rewrite};
+use super::rewrite::{Changes, Facts, Rewritten, Rules, rewrite};
+use super::unacceptable::Unacceptable;
 use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
 
@@ -41,52 +42,6 @@ const MAX_LINE_OCTETS: usize = 998;
 
 /// What is done at once, in octets of header times KiB of header rules: at worst some 20 ms.
 const PROMPT_EFFORT: u64 = 128 * 1024;
-
-/// Why a message is not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unacceptable {
-    /// The header section is larger than [`MAX_HEADER_OCTETS`], or becomes much larger by being rewritten:
-    /// 552 5.3.4.
-    HeaderTooLarge,
-    /// The header section is too large for the header rules of the configuration: 552 5.3.4.
-    TooMuchEffort,
-    /// More than [`MAX_RECEIVED_FIELDS`] Received fields: 554 5.4.6.
-    MailLoop,
-    /// Others would read its Bcc: 550 5.6.0.
-    HiddenBcc(HiddenBcc),
-    /// A rule of the configuration rejects it, in these words: 550 5.7.1.
-    Rejected(Box<str>),
-}
-
-impl From<HiddenBcc> for Unacceptable {
-    fn from(hidden: HiddenBcc) -> Self {
-        Unacceptable::HiddenBcc(hidden)
-    }
-}
-
-impl From<Refused> for Unacceptable {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::HeaderTooLarge => Unacceptable::HeaderTooLarge,
-            Refused::TooMuchEffort => Unacceptable::TooMuchEffort,
-            Refused::Rejected(text) => Unacceptable::Rejected(text),
-        }
-    }
-}
-
-impl fmt::Display for Unacceptable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unacceptable::HeaderTooLarge => "header section too large",
-            Unacceptable::TooMuchEffort => "header section too large for the header rules",
-            Unacceptable::MailLoop => "too many Received fields: the message goes in circles",
-            Unacceptable::HiddenBcc(hidden) => hidden.sentence(),
-            Unacceptable::Rejected(text) => text,
-        })
-    }
-}
-
-impl std::error::Error for Unacceptable {}
 
 /// The left side of the Message-ID of message `queue_id`: unique to the host by the id, to a spool that
 /// was set up anew by the time.

@@ -30,6 +30,7 @@ pub mod long_lines;
 pub mod mend;
 pub mod received;
 pub mod rewrite;
+pub mod unacceptable;
 
 mod date;
 mod fold;

@@ -24,7 +24,7 @@ use crate::envelope::{Envelope, Recipient};
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
 use crate::smtp::command::Command;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Durable, Refusal};
+use crate::smtp::session::{Durable, HostTrouble, MessageRefusal};
 use crate::status::Status;
 
 /// How long a stalled session is kept open: longer than any client waits.
@@ -111,23 +111,23 @@ impl SinkBackend {
 
     /// Returns the refusal for a method of the backend at which a fault strikes, and sets the reply of the fault as the
     /// next one.
-    fn refusal_of(&mut self, effect: FaultEffect, phase: SinkPhase) -> Refusal {
+    fn refusal_of(&mut self, effect: FaultEffect, phase: SinkPhase) -> MessageRefusal {
         let reply = self.reply_of(effect, phase);
         self.instead = Some(reply.map_or(Instead::Nothing, Instead::Reply));
-        Refusal::LocalTrouble
+        HostTrouble::Failing.into()
     }
 
     /// Returns the envelope without the recipients that faults refused; a refusal if nothing is left of it.
-    fn salvage(&self, mut envelope: Envelope) -> Result<Envelope, Refusal> {
+    fn salvage(&self, mut envelope: Envelope) -> Result<Envelope, MessageRefusal> {
         if self.transaction.mail_refused {
-            return Err(Refusal::Other(no_mail()));
+            return Err(MessageRefusal::Client(no_mail()));
         }
         let refused = &self.transaction.refused;
         let mut index = 0..;
         envelope.recipients.retain(|_: &Recipient| index.next().is_some_and(|n| !refused.contains(&n)));
         if envelope.recipients.is_empty() {
             let reply = Reply::new(554, Status::permanent(5, 1), "no valid recipients");
-            return Err(Refusal::Other(reply));
+            return Err(MessageRefusal::Client(reply));
         }
         Ok(envelope)
     }
@@ -179,9 +179,9 @@ impl SinkBackend {
         Ok(StoredProof { id })
     }
 
-    fn trouble(&self, error: &io::Error) -> Refusal {
+    fn trouble(&self, error: &io::Error) -> MessageRefusal {
         self.shared.tell(SinkEvent::Trouble(error.to_string()));
-        Refusal::LocalTrouble
+        HostTrouble::Failing.into()
     }
 
     fn note_auth(&mut self, exchange: Option<AuthExchange>, step: &AuthStep) {
@@ -196,7 +196,7 @@ impl Backend for SinkBackend {
     type Proof = StoredProof;
     type Intake = SinkIntake;
 
-    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<SinkIntake, Refusal> {
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<SinkIntake, MessageRefusal> {
         let envelope = self.salvage(envelope)?;
         if let Some(effect) = self.strike(SinkPhase::Data, None).await {
             return Err(self.refusal_of(effect, SinkPhase::Data));
@@ -204,7 +204,7 @@ impl Backend for SinkBackend {
         self.begin(envelope, hello.protocol).await.map_err(|error| self.trouble(&error))
     }
 
-    async fn write(&mut self, intake: &mut SinkIntake, octets: &[u8]) -> Result<(), Refusal> {
+    async fn write(&mut self, intake: &mut SinkIntake, octets: &[u8]) -> Result<(), MessageRefusal> {
         if !std::mem::replace(&mut intake.begun, true)
             && let Some(effect) = self.strike(SinkPhase::Content, None).await
         {
@@ -219,7 +219,7 @@ impl Backend for SinkBackend {
         }
     }
 
-    async fn commit(&mut self, intake: SinkIntake) -> Result<StoredProof, Refusal> {
+    async fn commit(&mut self, intake: SinkIntake) -> Result<StoredProof, MessageRefusal> {
         let effect = self.strike(SinkPhase::Dot, None).await;
         let lose_reply = effect == Some(FaultEffect::LoseReply);
         if let Some(effect) = effect.filter(|_| !lose_reply) {

@@ -15,6 +15,7 @@ use super::replies::Replies;
 use super::space::{SMALLEST, Sizes};
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
+use crate::smtp::session::HostTrouble;
 
 /// Where the spool is and how large its parts may become.
 #[derive(Clone, Debug)]
@@ -236,11 +237,11 @@ fn advice(error: &io::Error) -> &'static str {
 /// Nothing was queued, or nothing recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitError {
-    /// No room: 452.
+    /// There is no room on the disk, or the limits of the configuration leave none.
     Full,
-    /// The disk failed: 451.
+    /// The disk failed.
     Trouble,
-    /// The spool was removed or moved under the daemon: 451.
+    /// The spool was removed or moved under the daemon.
     Astray,
     /// The spool is closing.
     Closed,
@@ -264,6 +265,17 @@ impl From<io::ErrorKind> for CommitError {
         match kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,
             _ => CommitError::Trouble,
+        }
+    }
+}
+
+/// The client is told that the host is in trouble; the cause is for the log.
+impl From<CommitError> for HostTrouble {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Full => HostTrouble::NoRoom,
+            CommitError::Trouble | CommitError::Astray => HostTrouble::Failing,
+            CommitError::Closed => HostTrouble::ShuttingDown,
         }
     }
 }

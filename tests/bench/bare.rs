@@ -12,7 +12,7 @@ use nullmta::listener::backend::{Backend, Hello};
 use nullmta::listener::drive::{Connection, Pace, drive};
 use nullmta::listener::repeats::Tally;
 use nullmta::listener::stop::{StopSignal, stop_signal};
-use nullmta::smtp::session::{Durable, Policy, Refusal, Session};
+use nullmta::smtp::session::{Durable, MessageRefusal, Policy, Session};
 
 use crate::Outcome;
 
@@ -61,15 +61,15 @@ impl Backend for Nowhere {
     type Proof = Forgotten;
     type Intake = ();
 
-    async fn open(&mut self, _: Envelope, _: Hello<'_>) -> Result<(), Refusal> {
+    async fn open(&mut self, _: Envelope, _: Hello<'_>) -> Result<(), MessageRefusal> {
         Ok(())
     }
 
-    async fn write(&mut self, (): &mut (), _: &[u8]) -> Result<(), Refusal> {
+    async fn write(&mut self, (): &mut (), _: &[u8]) -> Result<(), MessageRefusal> {
         Ok(())
     }
 
-    async fn commit(&mut self, (): ()) -> Result<Forgotten, Refusal> {
+    async fn commit(&mut self, (): ()) -> Result<Forgotten, MessageRefusal> {
         Ok(Forgotten)
     }
 }

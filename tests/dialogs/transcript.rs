@@ -23,7 +23,8 @@
 
 use std::collections::VecDeque;
 
-use nullmta::smtp::session::{Policy, Refusal};
+use nullmta::message::unacceptable::Unacceptable;
+use nullmta::smtp::session::{HostTrouble, MessageRefusal, Policy};
 
 pub struct Transcript {
     pub policy: Policy,
@@ -46,11 +47,11 @@ pub enum Answer {
     /// `opened`: this time all goes well.
     Opened,
     /// `not-opened REFUSAL`
-    NotOpened(Refusal),
+    NotOpened(MessageRefusal),
     /// `content-failed REFUSAL`
-    ContentFailed(Refusal),
+    ContentFailed(MessageRefusal),
     /// `refused REFUSAL`
-    Refused(Refusal),
+    Refused(MessageRefusal),
     /// `challenge text`
     Challenge(Vec<u8>),
     /// `authenticated user`
@@ -154,13 +155,13 @@ fn answer(text: &str) -> Answer {
     }
 }
 
-fn refusal(name: &str) -> Refusal {
+fn refusal(name: &str) -> MessageRefusal {
     match name {
-        "NoRoom" => Refusal::NoRoom,
-        "LocalTrouble" => Refusal::LocalTrouble,
-        "MailLoop" => Refusal::MailLoop,
-        "HeaderTooLarge" => Refusal::HeaderTooLarge,
-        "ShuttingDown" => Refusal::ShuttingDown,
+        "NoRoom" => HostTrouble::NoRoom.into(),
+        "Failing" => HostTrouble::Failing.into(),
+        "ShuttingDown" => HostTrouble::ShuttingDown.into(),
+        "MailLoop" => Unacceptable::MailLoop.into(),
+        "HeaderTooLarge" => Unacceptable::HeaderTooLarge.into(),
         _ => panic!("no such refusal: {name}"),
     }
 }

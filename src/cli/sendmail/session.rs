@@ -33,7 +33,7 @@ use crate::listener::drive::{self, Pace};
 use crate::listener::repeats::Tally;
 use crate::listener::stop::stop_signal;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Policy, Refusal, Session};
+use crate::smtp::session::{HostTrouble, MessageRefusal, Policy, Session};
 use crate::spool::drop::{DropError, DropFile, Dropped};
 use crate::spool::fs::RealFs;
 
@@ -189,22 +189,23 @@ impl Backend for DropBackend {
     type Proof = Dropped;
     type Intake = DropFile;
 
-    async fn open(&mut self, envelope: Envelope, _: Hello<'_>) -> Result<DropFile, Refusal> {
+    async fn open(&mut self, envelope: Envelope, _: Hello<'_>) -> Result<DropFile, MessageRefusal> {
         DropFile::create(Arc::new(RealFs), &self.directory, &envelope, Timestamp::now()).map_err(refusal_of)
     }
 
-    async fn write(&mut self, intake: &mut DropFile, octets: &[u8]) -> Result<(), Refusal> {
+    async fn write(&mut self, intake: &mut DropFile, octets: &[u8]) -> Result<(), MessageRefusal> {
         intake.write(octets).map_err(refusal_of)
     }
 
-    async fn commit(&mut self, intake: DropFile) -> Result<Dropped, Refusal> {
+    async fn commit(&mut self, intake: DropFile) -> Result<Dropped, MessageRefusal> {
         intake.commit().map_err(refusal_of)
     }
 }
 
-fn refusal_of(error: DropError) -> Refusal {
+/// Says on standard error why a message is not in the drop directory, and returns the refusal.
+fn refusal_of(error: DropError) -> MessageRefusal {
     eprintln!("sendmail: {error}");
-    if error.is_full() { Refusal::NoRoom } else { Refusal::LocalTrouble }
+    if error.is_full() { HostTrouble::NoRoom.into() } else { HostTrouble::Failing.into() }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::message::dsn::MAX_RETURNED_OCTETS;
 use crate::queue_id::QueueId;
 use crate::smtp::bsmtp;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Refusal, Session, SessionAction};
+use crate::smtp::session::{MessageRefusal, Session, SessionAction};
 use crate::spool::Committed;
 
 /// Octets read at a time.
@@ -219,8 +219,8 @@ where
 }
 
 /// The reply to a message that will never be taken; `Err`: it is not taken now.
-fn refused_for_good(refusal: Refusal) -> Result<Reply, Verdict> {
-    let is_general = matches!(refusal, Refusal::NoRoom | Refusal::LocalTrouble | Refusal::ShuttingDown);
+fn refused_for_good(refusal: MessageRefusal) -> Result<Reply, Verdict> {
+    let is_general = matches!(refusal, MessageRefusal::Host(_));
     let reply = refusal.reply();
     if reply.severity() == Severity::Permanent {
         Ok(reply)

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use super::client::{Client, TO_DATA};
 use super::memory::{Memory, begin};
 use crate::listener::drive::End;
+use crate::message::unacceptable::Unacceptable;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::Refusal;
+use crate::smtp::session::MessageRefusal::{Host, Message};
+use crate::smtp::session::{HostTrouble, MessageRefusal};
 use crate::status::Status;
 
 /// Room for everything a test sends at once.
@@ -73,15 +75,15 @@ async fn an_octet_at_a_time_is_the_same_session() {
 async fn a_reply_to_refused_content_answers_no_command() {
     let reset = TO_DATA.replace("DATA", "RSET\r\nDATA");
     let cases = [
-        (TO_DATA, "DATA\r\n", "word\r\n.\r\n", Refusal::NoRoom, "."),
-        (TO_DATA, "BDAT 2000 LAST\r\n", "word", Refusal::NoRoom, "."),
-        (TO_DATA, "DATA\r\n", "QUIT\r\n.\r\n", Refusal::ShuttingDown, "."),
-        (TO_DATA, "BDAT 2000\r\n", "QUIT", Refusal::ShuttingDown, "."),
-        (&reset, "BDAT 2000 LAST\r\n", "QUIT", Refusal::NoRoom, "BDAT"),
+        (TO_DATA, "DATA\r\n", "word\r\n.\r\n", Host(HostTrouble::NoRoom), "."),
+        (TO_DATA, "BDAT 2000 LAST\r\n", "word", Host(HostTrouble::NoRoom), "."),
+        (TO_DATA, "DATA\r\n", "QUIT\r\n.\r\n", Host(HostTrouble::ShuttingDown), "."),
+        (TO_DATA, "BDAT 2000\r\n", "QUIT", Host(HostTrouble::ShuttingDown), "."),
+        (&reset, "BDAT 2000 LAST\r\n", "QUIT", Host(HostTrouble::NoRoom), "BDAT"),
     ];
     for (begun, stage, end, refusal, prompt) in cases {
         let instead = Reply::bare(554, "to the content");
-        let refuse_is_last = refusal == Refusal::ShuttingDown;
+        let refuse_is_last = refusal == Host(HostTrouble::ShuttingDown);
         let refuse_content = Some((1000, refusal));
         let memory = Memory { refuse_content, instead: Some((prompt, Some(instead))), ..Memory::default() };
         let (stream, running) = begin(&memory, ROOM);
@@ -133,11 +135,11 @@ async fn a_client_that_vanishes_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_message_is_refused_in_its_place_and_the_session_goes_on() {
     let cases = [
-        (Refusal::NoRoom, "452 4.3.1"),
-        (Refusal::LocalTrouble, "451 4.3.0"),
-        (Refusal::MailLoop, "554 5.4.6"),
-        (Refusal::HeaderTooLarge, "552 5.3.4"),
-        (Refusal::Other(Reply::new(550, Status::permanent(7, 1), "no")), "550 5.7.1 no"),
+        (Host(HostTrouble::NoRoom), "452 4.3.1"),
+        (Host(HostTrouble::Failing), "451 4.3.0"),
+        (Message(Unacceptable::MailLoop), "554 5.4.6"),
+        (Message(Unacceptable::HeaderTooLarge), "552 5.3.4"),
+        (MessageRefusal::Client(Reply::new(550, Status::permanent(7, 1), "no")), "550 5.7.1 no"),
     ];
     for (refusal, said) in cases {
         let mut memory = Memory::default();
@@ -171,7 +173,7 @@ async fn a_message_in_chunks_is_whole_void_or_refused() {
     client.send(format!("{begin}BDAT 3\r\nabcRSET\r\n")).await;
     client.expect_all(&["250 ", "250 ", "250 ", "250 "]).await;
     assert_eq!((memory.story.lock().unwrap().discarded, memory.held.load(Ordering::SeqCst)), (1, 0));
-    memory.refuse_open.lock().unwrap().push_back(Refusal::NoRoom);
+    memory.refuse_open.lock().unwrap().push_back(Host(HostTrouble::NoRoom));
     client.send(format!("{begin}BDAT 6\r\nQUIT\r\nNOOP\r\n")).await;
     client.expect_all(&["250 ", "250 ", "452 4.3.1", "250 "]).await;
 }

@@ -18,7 +18,7 @@ use crate::listener::drive::{Connection, End, Pace, drive};
 use crate::listener::repeats::Tally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Durable, Policy, Refusal, Session};
+use crate::smtp::session::{Durable, MessageRefusal, Policy, Session};
 
 /// What has happened to a backend.
 #[derive(Default)]
@@ -40,11 +40,11 @@ pub struct Memory {
     /// Messages whose content is held at present.
     pub held: Arc<AtomicUsize>,
     /// The fate of the next messages at `open`; accepted when there is none.
-    pub refuse_open: Arc<Mutex<VecDeque<Refusal>>>,
+    pub refuse_open: Arc<Mutex<VecDeque<MessageRefusal>>>,
     /// The fate of content over so many octets.
-    pub refuse_content: Option<(usize, Refusal)>,
+    pub refuse_content: Option<(usize, MessageRefusal)>,
     /// The fate of the next messages at `commit`.
-    pub refuse_commit: Arc<Mutex<VecDeque<Refusal>>>,
+    pub refuse_commit: Arc<Mutex<VecDeque<MessageRefusal>>>,
     /// A commit takes one permit.
     pub disk: Arc<Semaphore>,
     /// What is said instead, by the command's first word: nothing to drop the connection.
@@ -94,7 +94,7 @@ impl Backend for Memory {
     type Proof = Remembered;
     type Intake = Held;
 
-    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Held, Refusal> {
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Held, MessageRefusal> {
         self.story.lock().unwrap().opened.push(hello.protocol);
         if let Some(refusal) = self.refuse_open.lock().unwrap().pop_front() {
             return Err(refusal);
@@ -103,7 +103,7 @@ impl Backend for Memory {
         Ok(Held { envelope, content: Vec::new(), count: Arc::clone(&self.held) })
     }
 
-    async fn write(&mut self, intake: &mut Held, octets: &[u8]) -> Result<(), Refusal> {
+    async fn write(&mut self, intake: &mut Held, octets: &[u8]) -> Result<(), MessageRefusal> {
         intake.content.extend_from_slice(octets);
         match &self.refuse_content {
             Some((limit, refusal)) if intake.content.len() > *limit => Err(refusal.clone()),
@@ -111,7 +111,7 @@ impl Backend for Memory {
         }
     }
 
-    async fn commit(&mut self, mut intake: Held) -> Result<Remembered, Refusal> {
+    async fn commit(&mut self, mut intake: Held) -> Result<Remembered, MessageRefusal> {
         self.disk.acquire().await.unwrap().forget();
         if let Some(refusal) = self.refuse_commit.lock().unwrap().pop_front() {
             return Err(refusal);

@@ -13,7 +13,7 @@ use super::{IDLE, WRITE};
 use crate::journal::testing::Captured;
 use crate::listener::drive::End;
 use crate::listener::peer::Peer;
-use crate::smtp::session::Refusal;
+use crate::smtp::session::HostTrouble;
 
 const ROOM: usize = 1 << 20;
 
@@ -281,7 +281,7 @@ async fn endless_input_ends_in_421() {
 
 #[tokio::test(start_paused = true)]
 async fn refused_content_may_take_its_time_too() {
-    let memory = Memory { refuse_content: Some((10, Refusal::NoRoom)), ..Memory::default() };
+    let memory = Memory { refuse_content: Some((10, HostTrouble::NoRoom.into())), ..Memory::default() };
     let (stream, _running) = begin(&memory, ROOM);
     let mut client = Client::greeted(stream).await;
     client.begin_data().await;

@@ -19,11 +19,11 @@ use super::{listen, until};
 use crate::config::ListenConfig;
 use crate::envelope::Submitter;
 use crate::listener::Service;
-use crate::listener::intake::{Desk, refusal_of};
+use crate::listener::intake::Desk;
 use crate::listener::peer::Peer;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::message::rewrite::{Rules, Settings};
-use crate::smtp::session::Refusal;
+use crate::smtp::session::{HostTrouble, MessageRefusal};
 use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Content, Entry, Options, Recovery, Spool};
@@ -410,14 +410,14 @@ async fn a_spool_that_was_closed_is_421() {
 #[test]
 fn every_trouble_of_the_spool_has_its_bland_reply() {
     let cases = [
-        (CommitError::Full, Refusal::NoRoom, "452 4.3.1"),
-        (CommitError::Trouble, Refusal::LocalTrouble, "451 4.3.0"),
-        (CommitError::Astray, Refusal::LocalTrouble, "451 4.3.0"),
-        (CommitError::Closed, Refusal::ShuttingDown, "421 4.3.2"),
+        (CommitError::Full, HostTrouble::NoRoom, "452 4.3.1"),
+        (CommitError::Trouble, HostTrouble::Failing, "451 4.3.0"),
+        (CommitError::Astray, HostTrouble::Failing, "451 4.3.0"),
+        (CommitError::Closed, HostTrouble::ShuttingDown, "421 4.3.2"),
     ];
-    for (error, refusal, said) in cases {
-        assert_eq!(refusal_of(&error), refusal);
-        assert!(refusal.reply().to_string().starts_with(said));
+    for (error, trouble, said) in cases {
+        assert_eq!(HostTrouble::from(error), trouble);
+        assert!(MessageRefusal::Host(trouble).reply().to_string().starts_with(said));
     }
 }
 

@@ -8,13 +8,13 @@
 
 use std::ops::Range;
 
-use super::Refused;
 use super::change::{Changes, Place, Rule, Why};
 use super::mapping::Step;
 use super::rules::Class;
 use crate::envelope::Address;
 use crate::message::address::{Mailbox, Mailboxes, authors, mailboxes, scattered};
 use crate::message::fold::one_line;
+use crate::message::unacceptable::Unacceptable;
 
 /// A rewritten header section is no longer than this, in octets: addresses grow when they are completed.
 pub(super) const MAX_REWRITTEN_OCTETS: usize = 4 * 1024 * 1024;
@@ -62,7 +62,7 @@ pub(super) fn rewrite_body(
     is_signed: bool,
     steps_of: impl Fn(&Address) -> Vec<Step>,
     changes: &mut Changes,
-) -> Result<Option<Rewritten>, Refused> {
+) -> Result<Option<Rewritten>, Unacceptable> {
     let (left, is_list) = left_of(class, body, is_signed);
     if let Some(why) = left {
         changes.left(name, why, body);
@@ -142,7 +142,7 @@ struct Edited<'a> {
 }
 
 impl Edited<'_> {
-    fn replace(&mut self, mailbox: &Mailbox, to: &Address) -> Result<(), Refused> {
+    fn replace(&mut self, mailbox: &Mailbox, to: &Address) -> Result<(), Unacceptable> {
         self.keep_to(mailbox.local.start);
         if self.out.ends_with(b",") || self.out.ends_with(b" ") {
             let column = self.out.len() - self.line + if self.line == 0 { self.name_len } else { 0 };
@@ -155,7 +155,7 @@ impl Edited<'_> {
         self.keep_to(range.start);
         self.out.extend_from_slice(text.as_bytes());
         self.done = range.end;
-        if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Refused::HeaderTooLarge) } else { Ok(()) }
+        if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Unacceptable::HeaderTooLarge) } else { Ok(()) }
     }
 
     fn leave_out(&mut self, range: Range<usize>) {
@@ -234,7 +234,7 @@ mod tests {
         };
         let (class, changes) = (Class::HeaderRecipient, &mut Changes::default());
         let refused = rewrite_body("To", class, body.as_bytes(), false, steps, changes);
-        assert_eq!(refused, Err(Refused::HeaderTooLarge));
+        assert_eq!(refused, Err(Unacceptable::HeaderTooLarge));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!    longer than 64 KiB, with lines under 998 octets where there is white space to fold at.
 //! 3. The first rule that matches a field counts, as in header_checks(5).
 //!
-//! Fails: [`TooMuchEffort`]; then the message is to be refused, since a rule might have rejected it.
+//! Fails: [`Unacceptable::TooMuchEffort`]; then the message is to be refused, since a rule might have rejected it.
 //! Not here: what is too much (`effort.rs`).
 
 use std::fmt;
@@ -17,6 +17,7 @@ use regex::bytes::Captures;
 use super::effort::Effort;
 use super::pattern::Pattern;
 use crate::message::header::{self, Field};
+use crate::message::unacceptable::Unacceptable;
 
 /// The longest field that is written, in octets.
 const MAX_WRITTEN_OCTETS: usize = 64 * 1024;
@@ -61,24 +62,20 @@ pub(super) enum Outcome<'r> {
     Kept,
 }
 
-/// Matching takes more than a message may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMuchEffort;
-
 /// What becomes of `field`, and the number of the rule, from 1, that says so: the first that matches and,
 /// if it writes, writes a field.
 pub(super) fn first_outcome<'r>(
     rules: &'r [HeaderRule],
     field: &Field<'_>,
     effort: &mut Effort,
-) -> Result<Option<(usize, Outcome<'r>)>, TooMuchEffort> {
+) -> Result<Option<(usize, Outcome<'r>)>, Unacceptable> {
     if rules.is_empty() {
         return Ok(None);
     }
     let unfolded = unfolded(field);
     for (number, rule) in (1..).zip(rules) {
         if !effort.spend(unfolded.len(), &rule.pattern) {
-            return Err(TooMuchEffort);
+            return Err(Unacceptable::TooMuchEffort);
         }
         if let Some(outcome) = rule.apply(&unfolded) {
             return Ok(Some((number, outcome)));

@@ -28,14 +28,14 @@
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
 //! 3. Every address of the envelope has a domain; `<>` stays `<>` in the queue, so that its failure makes no other
 //!    bounce: `null-sender` is what the relay is told for it (`queue/courier.rs`).
-//! 4. Time and memory are in proportion to the header and bounded ([`Refused::HeaderTooLarge`],
-//!    [`Refused::TooMuchEffort`]).
+//! 4. Time and memory are in proportion to the header and bounded ([`Unacceptable::HeaderTooLarge`],
+//!    [`Unacceptable::TooMuchEffort`]).
 //!
 //! What differs from Postfix: `<>` is never mapped; an address that was masqueraded is looked up again;
 //! what a table gives is not replaced by `sender` or `recipient`; tables and aliases that lead in circles
 //! are refused when they are read, not when mail comes.
 //!
-//! Fails: [`Refused`]; then the message is not to be queued.
+//! Fails: [`Unacceptable`]; then the message is not to be queued.
 //! Not here: where the header ends, and its limits (`fixup.rs`); the file (`config/`).
 
 mod aliases;
@@ -70,11 +70,12 @@ pub use template::Template;
 use super::author_name;
 use super::forgotten_comma::with_commas;
 use super::header::{self, Field, Header};
+use super::unacceptable::Unacceptable;
 use crate::envelope::{Address, Envelope, ReversePath};
 use author::{OneAuthor, one_author};
 use effort::Effort;
 use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, addresses_in, class_of, rewrite_body};
-use header_rule::{Outcome, TooMuchEffort};
+use header_rule::Outcome;
 use missing::{Seen, is_dropped};
 use original::original_field;
 
@@ -104,30 +105,13 @@ pub struct Rewritten {
     pub changes: Changes,
 }
 
-/// Why a message is not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The header section is larger than can be, or becomes so.
-    HeaderTooLarge,
-    /// Header rules and header are so large together that matching would take too long (`effort.rs`).
-    TooMuchEffort,
-    /// A rule rejects it, in these words: 550 5.7.1.
-    Rejected(Box<str>),
-}
-
-impl From<TooMuchEffort> for Refused {
-    fn from(_: TooMuchEffort) -> Self {
-        Refused::TooMuchEffort
-    }
-}
-
 /// Applies `rules` to a message. The last field of `header` may lack its line end.
 pub fn rewrite(
     envelope: Envelope,
     header: Header<'_>,
     rules: &Rules,
     facts: &Facts,
-) -> Result<Rewritten, Refused> {
+) -> Result<Rewritten, Unacceptable> {
     let is_signed = header.find("DKIM-Signature").is_some();
     let mut pass = Pass::new(rules, &envelope.reverse_path, is_signed);
     pass.has_author = header.fields().any(|field| field.is("From") && names_author(&field));
@@ -185,12 +169,12 @@ impl<'r> Pass<'r> {
         }
     }
 
-    fn each_field(&mut self, header: &Header<'_>) -> Result<(), Refused> {
+    fn each_field(&mut self, header: &Header<'_>) -> Result<(), Unacceptable> {
         header.fields().try_for_each(|field| self.field(&field))
     }
 
     /// The first rule that is about the field, then what all fields go through.
-    fn field(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+    fn field(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let first = header_rule::first_outcome(&self.rules.header, field, &mut self.effort)?;
         let Some((number, outcome)) = first else { return self.ruled(field) };
         let (name, rule) = (field.name(), Rule::Header(number));
@@ -199,7 +183,7 @@ impl<'r> Pass<'r> {
                 self.changes.field(rule, name, Some(field.raw_body()), None);
                 Ok(())
             }
-            Outcome::Rejected(text) => Err(Refused::Rejected(text.into())),
+            Outcome::Rejected(text) => Err(Unacceptable::Rejected(text.into())),
             Outcome::Kept => self.ruled(field),
             Outcome::Replaced(octets) => {
                 self.changes.field(rule, name, Some(field.octets()), Some(&octets));
@@ -213,11 +197,11 @@ impl<'r> Pass<'r> {
         }
     }
 
-    fn each_ruled(&mut self, octets: &[u8]) -> Result<(), Refused> {
+    fn each_ruled(&mut self, octets: &[u8]) -> Result<(), Unacceptable> {
         header::split(octets).header.fields().try_for_each(|field| self.ruled(&field))
     }
 
-    fn ruled(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+    fn ruled(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let name = field.name();
         let is_hidden = self.rules.hide_received && field.is("Received");
         if is_hidden || is_dropped(name) {
@@ -238,7 +222,7 @@ impl<'r> Pass<'r> {
     }
 
     /// A From beside that of the message: with two a relay refuses it, or readers differ in who wrote it.
-    fn further_from(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+    fn further_from(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let body = field.raw_body();
         if self.is_signed {
             self.changes.left(field.name(), Why::SignedFrom, body);
@@ -251,7 +235,7 @@ impl<'r> Pass<'r> {
     }
 
     /// From, of which there is one, with one mailbox.
-    fn one_from(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+    fn one_from(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let (name, body) = (field.name(), field.raw_body());
         if self.seen.from {
             return self.add_original("X-Original-From", body, Rule::Sender);
@@ -269,7 +253,7 @@ impl<'r> Pass<'r> {
         self.end_line()
     }
 
-    fn any_ruled(&mut self, field: &Field<'_>) -> Result<(), Refused> {
+    fn any_ruled(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let name = field.name();
         self.seen.note(name);
         let mended = self.mended(field);
@@ -301,7 +285,7 @@ impl<'r> Pass<'r> {
     }
 
     /// What becomes of the addresses of a field that has this body.
-    fn addresses(&mut self, field: &Field<'_>, body: &[u8]) -> Result<Option<RewrittenBody>, Refused> {
+    fn addresses(&mut self, field: &Field<'_>, body: &[u8]) -> Result<Option<RewrittenBody>, Unacceptable> {
         let Some(class) = class_of(field.name()) else { return Ok(None) };
         let (rules, name, is_signed) = (self.rules, field.name(), self.is_signed);
         if !rules.reply_to_original || !field.is("Reply-To") {
@@ -331,12 +315,12 @@ impl<'r> Pass<'r> {
         }
     }
 
-    fn add_missing(&mut self, name: &str, body: &[u8]) -> Result<(), Refused> {
+    fn add_missing(&mut self, name: &str, body: &[u8]) -> Result<(), Unacceptable> {
         self.changes.field(Rule::FixUp, name, None, Some(body));
         self.each_ruled(&[name.as_bytes(), b":", body].concat())
     }
 
-    fn keep_originals(&mut self) -> Result<(), Refused> {
+    fn keep_originals(&mut self) -> Result<(), Unacceptable> {
         let (from, to) = (self.original_from.take(), self.original_to.take());
         let all = self.rules.keep_original;
         let rule = if all { Rule::KeepOriginal } else { Rule::Sender };
@@ -355,19 +339,19 @@ impl<'r> Pass<'r> {
         }
     }
 
-    fn add_original(&mut self, name: &str, body: &[u8], rule: Rule) -> Result<(), Refused> {
+    fn add_original(&mut self, name: &str, body: &[u8], rule: Rule) -> Result<(), Unacceptable> {
         self.changes.field(rule, name, None, Some(body));
         self.out.extend_from_slice(&original_field(name, body));
         self.end_line()
     }
 
     /// Gives the last field the line end that it may lack.
-    fn end_line(&mut self) -> Result<(), Refused> {
+    fn end_line(&mut self) -> Result<(), Unacceptable> {
         if !self.out.ends_with(b"\n") {
             // Content may end in CR alone: the two halves of one line end are not told apart from it.
             self.out.extend_from_slice(if self.out.ends_with(b"\r") { b"\n" } else { b"\r\n" });
         }
-        if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Refused::HeaderTooLarge) } else { Ok(()) }
+        if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Unacceptable::HeaderTooLarge) } else { Ok(()) }
     }
 }
 

@@ -40,7 +40,7 @@ fn header_rule(pattern: &str, action: Action) -> HeaderRule {
 /// A header section that lacks nothing.
 const COMPLETE: &str = "From: ann@x.example\r\nTo: bob@x.example\r\nDate: x\r\nMessage-ID: <a@b>\r\n";
 
-fn rewritten(settings: Settings, envelope: Envelope, header: &str) -> Result<Rewritten, Refused> {
+fn rewritten(settings: Settings, envelope: Envelope, header: &str) -> Result<Rewritten, Unacceptable> {
     rewrite(envelope, header::split(header.as_bytes()).header, &Rules::new(settings).unwrap(), &facts())
 }
 
@@ -169,7 +169,7 @@ fn what_grows_beyond_bounds_is_refused() {
     let header = vec![header_rule("^A:", Action::Prepend(text))];
     let many = "A: b\r\n".repeat(100_000);
     let became = rewritten(Settings { header, ..settings() }, envelope("root", &["root"]), &many);
-    assert_eq!(became.err(), Some(Refused::HeaderTooLarge));
+    assert_eq!(became.err(), Some(Unacceptable::HeaderTooLarge));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn many_rules_for_a_large_header_take_their_time_and_no_more() {
         let settings = Settings { header: header.clone(), ..settings() };
         match rewritten(settings, envelope("root", &["root"]), &large) {
             Ok(became) => assert!(is_taken && became.header == large.as_bytes()),
-            Err(refused) => assert!(!is_taken && refused == Refused::TooMuchEffort),
+            Err(refused) => assert!(!is_taken && refused == Unacceptable::TooMuchEffort),
         }
     }
 }
@@ -197,7 +197,7 @@ fn a_field_that_is_kept_meets_no_later_rule() {
         rewritten(settings, envelope("root", &["root"]), &format!("{COMPLETE}{field}\r\n"))
     };
     assert_eq!(became("x: AB").unwrap().header, format!("{COMPLETE}x: AB\r\n").as_bytes());
-    assert_eq!(became("X: b").err(), Some(Refused::Rejected("no".into())));
+    assert_eq!(became("X: b").err(), Some(Unacceptable::Rejected("no".into())));
 }
 
 /// Rules could be evaded, and matched by mistake, in a field longer than was looked at.
@@ -208,6 +208,6 @@ fn a_field_is_rejected_for_its_end_however_long_it_is() {
     let settings = || Settings { header: header.clone(), ..settings() };
     let long = format!("{COMPLETE}Subject: {} spam", "x".repeat(200_000));
     let became = |header: &str| rewritten(settings(), envelope("root", &["root"]), header);
-    assert_eq!(became(&format!("{long}\r\n")).err(), Some(Refused::Rejected("no".into())));
+    assert_eq!(became(&format!("{long}\r\n")).err(), Some(Unacceptable::Rejected("no".into())));
     assert!(became(&format!("{long}, or not\r\n")).is_ok());
 }

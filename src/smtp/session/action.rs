@@ -1,11 +1,11 @@
-//! The types between a session and its shell: actions for the shell, and its answers, a proof or a refusal.
+//! The types between a session and its shell: actions for the shell, and the proof with which it answers.
 //!
-//! Promises: 250 to a message needs a [`Durable`] proof; every [`Refusal`] has exactly one reply, which is made here.
-//! Printing an action shows neither content nor secrets.
+//! Promises: 250 to a message needs a [`Durable`] proof. Printing an action shows neither content nor secrets.
+//!
+//! Not here: the refusals with which the shell answers in place of a proof (`refusal.rs`).
 
 use std::fmt;
 
-use super::{error, shutting_down};
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
 
@@ -14,37 +14,6 @@ use crate::smtp::reply::Reply;
 pub trait Durable {
     /// Returns the id of the message for the reply to the client.
     fn queue_id(&self) -> String;
-}
-
-/// The reason why the shell does not accept a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no space for it: 452 4.3.1.
-    NoRoom,
-    /// The disk, or another part of this host, fails: 451 4.3.0.
-    LocalTrouble,
-    /// It has too many Received fields: 554 5.4.6.
-    MailLoop,
-    /// Its header section is too large: 552 5.3.4.
-    HeaderTooLarge,
-    /// The daemon is stopping: 421 4.3.2.
-    ShuttingDown,
-    /// Another reason, with the reply of the shell.
-    Other(Reply),
-}
-
-impl Refusal {
-    /// Returns the reply to the client.
-    pub fn reply(self) -> Reply {
-        match self {
-            Refusal::NoRoom => error(452, 3, 1, "insufficient system storage"),
-            Refusal::LocalTrouble => error(451, 3, 0, "local trouble, try again later"),
-            Refusal::MailLoop => error(554, 4, 6, "too many Received fields, this looks like a mail loop"),
-            Refusal::HeaderTooLarge => error(552, 3, 4, "header section too large"),
-            Refusal::ShuttingDown => shutting_down(),
-            Refusal::Other(reply) => reply,
-        }
-    }
 }
 
 /// The thing that a reply answers. Only the session can tell: the octets that an action consumed may be a command, or the
@@ -124,21 +93,6 @@ impl fmt::Debug for SessionAction {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refusals_have_the_replies_of_the_design() {
-        for (refusal, expected) in [
-            (Refusal::NoRoom, "452 4.3.1 "),
-            (Refusal::LocalTrouble, "451 4.3.0 "),
-            (Refusal::MailLoop, "554 5.4.6 "),
-            (Refusal::HeaderTooLarge, "552 5.3.4 "),
-            (Refusal::ShuttingDown, "421 4.3.2 "),
-            (Refusal::Other(Reply::bare(450, "as told")), "450 as told"),
-        ] {
-            let reply = refusal.reply().to_string();
-            assert!(reply.starts_with(expected), "{reply}");
-        }
-    }
 
     #[test]
     fn neither_content_nor_secrets_are_printed() {

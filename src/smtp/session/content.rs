@@ -7,8 +7,9 @@
 //!
 //! RFC 5321 4.1.1.4 (DATA), RFC 3030 (BDAT), RFC 1870 (SIZE).
 
+use super::refusal::{MessageRefusal, too_large};
 use super::state::{CollectedEnvelope, State};
-use super::{Answered, Durable, Refusal, Session, SessionAction, error, ok, say_hello_first};
+use super::{Answered, Durable, Session, SessionAction, error, ok, say_hello_first};
 use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::{Decoder, LineEnd};
 use crate::smtp::reply::Reply;
@@ -162,7 +163,7 @@ impl<P: Durable> Session<P> {
 
     /// Tells the session that no intake was opened. Returns the reply to send in place of 354 for DATA; none for BDAT,
     /// where the octets of the chunk are first read and dropped, and `advance` returns the reply.
-    pub fn not_opened(&mut self, why: Refusal) -> Option<Reply> {
+    pub fn not_opened(&mut self, why: MessageRefusal) -> Option<Reply> {
         let transfer = self.state.take_transfer()?;
         if transfer.extent == Extent::Dot {
             self.state = self.between_transactions();
@@ -174,7 +175,7 @@ impl<P: Durable> Session<P> {
 
     /// Tells the session that writing to the intake failed. The rest of the content is read and dropped, and then the
     /// refusal is sent.
-    pub fn content_failed(&mut self, why: Refusal) {
+    pub fn content_failed(&mut self, why: MessageRefusal) {
         self.refuse_at_end(why.reply());
     }
 
@@ -186,7 +187,7 @@ impl<P: Durable> Session<P> {
     }
 
     /// Tells the session that the message was not accepted, and nothing of it is kept. Returns the reply.
-    pub fn refused(&mut self, why: Refusal) -> Reply {
+    pub fn refused(&mut self, why: MessageRefusal) -> Reply {
         self.state = self.between_transactions();
         self.said(why.reply())
     }
@@ -201,7 +202,7 @@ impl<P: Durable> Session<P> {
             return (taken, self.give_up(too_large()));
         }
         if let Some(hidden) = transfer.bare_crs.hidden_bcc() {
-            return (taken, self.give_up(error(550, 6, 0, hidden.sentence())));
+            return (taken, self.give_up(MessageRefusal::Message(hidden.into()).reply()));
         }
         if !content.is_empty() {
             return (taken, SessionAction::Content(content));
@@ -269,8 +270,4 @@ impl<P: Durable> Session<P> {
             }
         }
     }
-}
-
-pub(super) fn too_large() -> Reply {
-    error(552, 3, 4, "message too large")
 }

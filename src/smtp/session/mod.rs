@@ -27,6 +27,7 @@ mod action;
 mod auth;
 mod content;
 mod line;
+mod refusal;
 mod state;
 mod transaction;
 
@@ -40,8 +41,9 @@ use crate::status::Status;
 use line::{InputLine, LineReader};
 use state::{SessionClient, State};
 
-pub use action::{Answered, Durable, Refusal, SessionAction};
+pub use action::{Answered, Durable, SessionAction};
 pub use line::MAX_UNCONSUMED_OCTETS;
+pub use refusal::{HostTrouble, MessageRefusal};
 
 /// The limits of a listener, and the extensions that it offers.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The contract with the shell. What clients can say is in `tests/dialogs/`.
 
+use super::MessageRefusal::Host;
 use super::*;
 
 struct Stored;
@@ -115,8 +116,11 @@ fn a_failure_at_the_last_octet_still_refuses_the_message() {
     say(&mut session, UP_TO_DATA);
     session.opened();
     assert_eq!(session.advance(b"x\r\n.\r\n"), (6, SessionAction::Content(b"x\r\n".to_vec())));
-    session.content_failed(Refusal::NoRoom);
-    assert_eq!(session.advance(b""), (0, SessionAction::Reply(Answered::EndOfData, Refusal::NoRoom.reply())));
+    session.content_failed(Host(HostTrouble::NoRoom));
+    assert_eq!(
+        session.advance(b""),
+        (0, SessionAction::Reply(Answered::EndOfData, Host(HostTrouble::NoRoom).reply()))
+    );
     assert!(session.is_idle());
 }
 
@@ -124,7 +128,10 @@ fn a_failure_at_the_last_octet_still_refuses_the_message() {
 fn a_421_from_the_shell_is_the_last_word() {
     let mut session = session();
     say(&mut session, UP_TO_DATA);
-    assert_eq!(session.not_opened(Refusal::ShuttingDown), Some(Refusal::ShuttingDown.reply()));
+    assert_eq!(
+        session.not_opened(Host(HostTrouble::ShuttingDown)),
+        Some(Host(HostTrouble::ShuttingDown).reply())
+    );
     assert_eq!(session.advance(b"NOOP\r\n"), (6, SessionAction::Wait));
 }
 
@@ -186,7 +193,7 @@ fn last_words(session: &mut Session<Stored>, piece: &str) -> Option<Reply> {
         match action {
             SessionAction::Wait => return None,
             SessionAction::Close(_, reply) => return Some(reply),
-            SessionAction::Open(_) => drop(session.not_opened(Refusal::NoRoom)),
+            SessionAction::Open(_) => drop(session.not_opened(Host(HostTrouble::NoRoom))),
             _ => {}
         }
     }

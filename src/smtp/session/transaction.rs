@@ -3,7 +3,7 @@
 //! Promises: an envelope begins with one MAIL, has at most `max_recipients`, and is dropped as a whole with its
 //! transaction. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
 
-use super::content::too_large;
+use super::refusal::too_large;
 use super::state::{CollectedEnvelope, State};
 use super::{Durable, Session, SessionAction, authentication_required, error, ok, say_hello_first};
 use crate::envelope::{Envelope, Recipient};

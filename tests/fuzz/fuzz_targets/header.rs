@@ -14,12 +14,13 @@ use nullmta::config::{Config, Environment};
 use nullmta::envelope::{Address, Envelope, Recipient, ReversePath};
 use nullmta::message::address::{Mailbox, authors, mailboxes, scattered};
 use nullmta::message::author_name;
-use nullmta::message::fixup::{Fixed, Fixup, LongLinesFound, Task, Unacceptable};
+use nullmta::message::fixup::{Fixed, Fixup, LongLinesFound, Task};
 use nullmta::message::forgotten_comma::with_commas;
 use nullmta::message::header::{self, Field};
 use nullmta::message::long_lines::MAX_LINE_OCTETS;
 use nullmta::message::mend::Mender;
 use nullmta::message::rewrite::{Facts, Rules};
+use nullmta::message::unacceptable::Unacceptable;
 
 const CONFIG: &str = r#"
 relayhost = "smtp.example.com"
