@@ -51,6 +51,16 @@ impl Lanes {
         self.len -= 1;
         Some(id)
     }
+
+    /// The messages from the one at this place on, where lane is put behind lane; they keep their turns.
+    pub fn behind_place(&self, place: usize) -> impl Iterator<Item = QueueId> + '_ {
+        let mut before = place;
+        self.turns.iter().filter_map(|lane| self.waiting.get(lane)).flat_map(move |queue| {
+            let passed = before.min(queue.len());
+            before -= passed;
+            queue.range(passed..).copied()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +96,20 @@ mod tests {
         assert_eq!(lanes.len(), 6);
         assert_eq!(drain(&mut lanes), [10, 20, 30, 11, 31, 12]);
         assert_eq!(lanes.len(), 0);
+    }
+
+    #[test]
+    fn a_place_counts_through_all_lanes() {
+        let mut lanes = Lanes::default();
+        for (lane, raw) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (3, 31)] {
+            lanes.push(lane, id(raw));
+        }
+        let all = [10, 11, 12, 20, 30, 31];
+        for place in 0..8 {
+            let from: Vec<u64> = lanes.behind_place(place).map(QueueId::raw).collect();
+            assert_eq!(from, all[place.min(6)..], "{place}");
+        }
+        assert_eq!(drain(&mut lanes), [10, 20, 30, 11, 31, 12], "nothing was taken");
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod relay_state;
 mod roster;
 mod schedule;
 mod settlement;
+mod soundings;
 mod suspects;
 #[cfg(test)]
 mod tests;

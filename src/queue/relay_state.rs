@@ -22,6 +22,7 @@ use super::connections::Connections;
 use super::refusals::want_of_login::WantOfLogin;
 use super::refusals::{RefusalRule, Refusals};
 use super::relay_clock::RelayClock;
+use super::soundings::Soundings;
 use super::suspects::Suspects;
 use super::throttle::Throttle;
 use crate::queue_id::QueueId;
@@ -41,6 +42,7 @@ pub(super) struct RelayState {
     pub(super) refusals: Refusals,
     pub(super) want_of_login: WantOfLogin,
     pub(super) suspects: Suspects,
+    pub(super) soundings: Soundings,
     pub(super) clock: RelayClock,
     /// The breaker lets nothing through, as the log has been told.
     pub(super) is_paused: bool,
@@ -80,6 +82,7 @@ impl RelayState {
             refusals: Refusals::new(rule, has_taken, held),
             want_of_login: WantOfLogin::default(),
             suspects: Suspects::default(),
+            soundings: Soundings::default(),
             clock,
             is_paused: false,
             trouble: None,
@@ -99,7 +102,7 @@ impl RelayState {
         (self.name, self.max_connections) = (rule.relay.clone(), max_connections);
         self.breaker.reconfigure(max_connections);
         self.throttle = Throttle::default();
-        self.suspects = Suspects::default();
+        (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
         (self.is_paused, self.trouble) = (false, None);
         self.connections.outdate();
         self.refusals.reconfigure(rule, has_taken);
@@ -128,6 +131,7 @@ impl RelayState {
     pub(super) fn answered(&mut self) {
         self.reached += 1;
         self.suspects.relay_answered();
+        self.soundings.relay_answered();
     }
 
     /// Whether one more connection may be begun, and is of use where so many messages are ready.

@@ -36,6 +36,9 @@ pub enum Standing {
     Dead,
 }
 
+/// How many messages are looked at for one that may be given out of its turn: some may be with somebody already.
+const LOOKED_AT: usize = 64;
+
 /// What the queue remembers of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
@@ -174,6 +177,28 @@ impl Roster {
         Some((id, *member))
     }
 
+    /// Gives out a ready message without losses that is not `kept` for others: the one at this place of all, or one close
+    /// behind it.
+    pub fn take_amid(&mut self, place: usize, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
+        let id = {
+            let mut near = self.lanes.behind_place(place).take(LOOKED_AT);
+            near.find(|id| self.is_ready_with(*id, false) && !kept(*id))?
+        };
+        self.take_named(id)
+    }
+
+    /// Gives out the newest ready message without losses that is not `kept` for others, if it is newer than `known`.
+    pub fn take_newest(
+        &mut self,
+        known: Option<QueueId>,
+        kept: impl Fn(QueueId) -> bool,
+    ) -> Option<(QueueId, Member)> {
+        let newest = self.members.keys().rev().take(LOOKED_AT).copied();
+        let mut newer = newest.take_while(|id| known.is_none_or(|known| *id > known));
+        let id = newer.find(|id| self.is_ready_with(*id, false) && !kept(*id))?;
+        self.take_named(id)
+    }
+
     /// Gives out the next ready message without losses that is not `kept` for others; it is under way from now on.
     pub fn take(&mut self, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
         let mut passed_over = Vec::new();
@@ -183,7 +208,7 @@ impl Roster {
             if kept(id) {
                 passed_over.push(id);
             } else {
-                taken = self.begin(id).map(|member| (id, member));
+                taken = self.begin(id, false).map(|member| (id, member));
             }
         }
         for id in passed_over {
@@ -197,16 +222,25 @@ impl Roster {
     /// Gives out the next ready message with losses, which is under way from now on.
     pub fn take_lost(&mut self) -> Option<(QueueId, Member)> {
         while let Some(id) = self.lost.pop_front() {
-            if let Some(member) = self.begin(id) {
+            if let Some(member) = self.begin(id, true) {
                 return Some((id, member));
             }
         }
         None
     }
 
-    /// The message is under way, if it was ready.
-    fn begin(&mut self, id: QueueId) -> Option<Member> {
-        let member = self.members.get_mut(&id).filter(|member| member.standing == Standing::Ready)?;
+    /// Whether the message is ready and has losses or none: it may be named in a place where it was before.
+    fn is_ready_with(&self, id: QueueId, losses: bool) -> bool {
+        let member = self.member(id);
+        member.is_some_and(|member| member.standing == Standing::Ready && (member.losses > 0) == losses)
+    }
+
+    /// The message is under way, if it was ready with losses or with none.
+    fn begin(&mut self, id: QueueId, losses: bool) -> Option<Member> {
+        if !self.is_ready_with(id, losses) {
+            return None;
+        }
+        let member = self.members.get_mut(&id)?;
         member.standing = Standing::UnderWay;
         self.under_way += 1;
         Some(*member)
@@ -365,6 +399,33 @@ mod tests {
         assert_eq!(roster.take(kept).map(|(id, _)| id.raw()), Some(2));
         assert!(roster.take(kept).is_none() && roster.ready() == 1);
         assert_eq!(take(&mut roster), Some(1));
+    }
+
+    #[test]
+    fn one_from_amid_the_queue_is_given_once() {
+        let mut roster = roster_of(&[1, 2, 3, 4]);
+        let amid =
+            |roster: &mut Roster, place| roster.take_amid(place, |id| id.raw() == 3).map(|(id, _)| id.raw());
+        assert_eq!(amid(&mut roster, 1), Some(2));
+        assert_eq!(amid(&mut roster, 1), Some(4), "2 is under way, and 3 is kept");
+        assert_eq!(amid(&mut roster, 1), None);
+        roster.update(QueueId::from_raw(4), |member| member.losses = 1);
+        roster.put_back(QueueId::from_raw(4), at(1));
+        assert_eq!([take(&mut roster), take(&mut roster), take(&mut roster)], [Some(1), Some(3), None]);
+        assert_eq!(roster.take_lost().map(|(id, _)| id.raw()), Some(4), "not by the name that it left");
+    }
+
+    #[test]
+    fn the_newest_is_given_only_if_it_has_arrived_since() {
+        let mut roster = roster_of(&[1, 2, 3, 4]);
+        let newest = |roster: &mut Roster, known: Option<u64>| {
+            let taken = roster.take_newest(known.map(QueueId::from_raw), |id| id.raw() == 4);
+            taken.map(|(id, _)| id.raw())
+        };
+        assert_eq!(newest(&mut roster, Some(3)), None, "4 is kept");
+        assert_eq!(newest(&mut roster, None), Some(3));
+        assert_eq!(newest(&mut roster, Some(1)), Some(2));
+        assert_eq!([take(&mut roster), take(&mut roster), take(&mut roster)], [Some(1), Some(4), None]);
     }
 
     #[test]

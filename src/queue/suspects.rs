@@ -14,7 +14,8 @@
 use crate::queue_id::QueueId;
 
 /// An outage meets one message after the other; more than these few are neither put behind the others for it, nor
-/// taken for a few bad ones among good ones.
+/// taken for a few bad ones among good ones. They come from all over the queue (`soundings.rs`), so that it takes more
+/// than many bad ones in one place to look like an outage.
 const MOST: usize = 8;
 
 /// The messages that have met trouble since the relay last answered a transaction.

@@ -1,10 +1,12 @@
 //! Who gets which message, and when a connection is begun.
 //!
 //! Promises: no connection is begun beyond what the breaker allows, nor for nobody; a message with losses goes last,
-//! on a connection of its own; one that a connection ended with, or that was too many for it, on a fresh one.
+//! on a connection of its own; one that a connection ended with, or that was too many for it, on a fresh one. Behind
+//! trouble some come from elsewhere than the front of the queue (`soundings.rs`).
 
 use super::super::connections::Stage;
 use super::super::relay_state::RelayState;
+use super::super::soundings::Source;
 use super::super::{ConnectionId, Taken};
 use super::{Effect, Reducer};
 
@@ -84,10 +86,19 @@ impl Reducer {
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
         let is_fresh = self.relay.connections.named(connection).is_some_and(|one| one.stage == Stage::Open);
-        let Reducer { roster, relay: RelayState { throttle, .. }, .. } = self;
+        let Reducer { roster, relay: RelayState { throttle, soundings, .. }, .. } = self;
         let for_fresh = if is_fresh { throttle.take_for_fresh(|id| roster.is_ready(id)) } else { None };
         let taken = for_fresh.and_then(|id| roster.take_named(id));
-        let (id, member) = taken.or_else(|| roster.take(|id| !is_fresh && throttle.is_for_fresh(id)))?;
+        let is_kept = |id| !is_fresh && throttle.is_for_fresh(id);
+        let taken = taken.or_else(|| {
+            let Source { may_be_newest, place } = soundings.next(roster.ready());
+            let newest = if may_be_newest { roster.take_newest(soundings.newest(), is_kept) } else { None };
+            if let Some((id, _)) = newest {
+                soundings.tries_newest(id);
+            }
+            newest.or_else(|| roster.take_amid(place?, is_kept))
+        });
+        let (id, member) = taken.or_else(|| roster.take(is_kept))?;
         self.relay.connections.reaches(connection, Stage::Shared);
         Some(Taken { id, member })
     }

@@ -84,6 +84,7 @@ impl Reducer {
             self.relay.connections.reaches(connection, Stage::Leaving);
         }
         self.meet_want(want, trouble(refusal, self.relay.refusals.trouble(refusal)));
+        self.relay.soundings.met_trouble();
         if matches!(want, Want::Apart | Want::Few { .. }) {
             let is_paused = self.relay.is_paused;
             // Where the relay is not paused its pause is that of a message that is lost again and again.

@@ -38,6 +38,7 @@ impl Reducer {
         }
         let Some(member) = self.roster.member(id) else { return };
         let (blame, losses) = self.relay.suspects.lost(id, member.losses);
+        self.relay.soundings.met_trouble();
         self.roster.update(id, |member| member.losses = losses);
         if let Some(connection) = self.relay.connections.named(connection) {
             (connection.blame, connection.lost) = (Some(blame), Some(id));

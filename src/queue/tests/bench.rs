@@ -165,6 +165,8 @@ pub(super) struct TestRelay {
     dots: Mutex<Vec<(QueueId, Vec<usize>)>>,
     connections: Mutex<usize>,
     nodes: Mutex<Nodes>,
+    /// How many connections it lets wait.
+    stalled: Mutex<usize>,
     pace: Mutex<Pace>,
     clock: Arc<TestClock>,
     started: Timestamp,
@@ -191,6 +193,7 @@ impl TestRelay {
             dots: Mutex::default(),
             connections: Mutex::new(0),
             nodes: Mutex::default(),
+            stalled: Mutex::default(),
             pace: Mutex::default(),
             started: clock.now(),
             clock,
@@ -387,7 +390,9 @@ impl TestRelay {
         let cause = match does {
             Does::Breaks(_, cause) => cause,
             Does::Stalls(_, limit) => {
+                *self.stalled.lock().unwrap() += 1;
                 self.clock.sleep(limit).await;
+                *self.stalled.lock().unwrap() -= 1;
                 Cause::TimedOut(limit)
             }
             other => panic!("{other:?} breaks nothing off"),
@@ -657,6 +662,25 @@ impl Bench {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there")
+    }
+
+    /// Waits until nothing happens any more without time passing: all that is under way is what the relay lets wait.
+    pub(super) async fn until_nothing_happens(&self) -> Status {
+        let wait = async {
+            let mut before = None;
+            loop {
+                let status = self.queue.status().await.expect("the queue runs");
+                let stalled = *self.relay.stalled.lock().unwrap();
+                let is_at_rest = (status.under_way, status.connections) == (stalled, stalled);
+                // Only the second answer is known to come after what the clock's last step has set off.
+                if is_at_rest && before.as_ref() == Some(&status) {
+                    return status;
+                }
+                before = Some(status);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue comes to rest")
     }
 
     /// Waits until the relay is paused, whatever is under way.

@@ -10,6 +10,7 @@ mod many;
 mod null_sender;
 mod outages;
 mod poison;
+mod poison_in_numbers;
 mod refusals;
 mod restarts;
 mod retries;

@@ -5,4 +5,5 @@ mod connections;
 mod logins;
 mod model;
 mod outages;
+mod poison;
 mod world;

@@ -1,7 +1,7 @@
 //! A world around the queue's state: a relay that does the same with everybody, a spool that records at once, and a
 //! clock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -10,9 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{Answer, Disposition, Effect, Event, Line, Policy, Reducer};
 use crate::envelope::Submitter;
 use crate::queue::clock::Moment;
+use crate::queue::lanes::Lane;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
-use crate::queue::{ConnectionId, Listed, Status};
+use crate::queue::{ConnectionId, Listed, Status, Taken};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
 use crate::spool::{Entry, EntryState};
@@ -35,12 +36,19 @@ pub(super) enum Does {
     RefusesLogin,
     /// Takes a message and is silent: what it holds is settled when the test says so.
     Holds,
+    /// Breaks the dialogue off within every message, at this phase.
+    Breaks(Phase),
 }
 
 /// The queue's state, and everything around it.
 pub(super) struct World {
     reducer: Reducer,
     pub(super) does: Does,
+    /// Messages within which the relay breaks the dialogue off, whatever else it does, and the phase.
+    pub(super) poison: BTreeSet<QueueId>,
+    pub(super) breaks_at: Phase,
+    /// Whose messages arrive.
+    pub(super) lane: Lane,
     now: Moment,
     next_id: u64,
     /// What has happened and is not taken in yet.
@@ -99,6 +107,9 @@ impl World {
         let mut world = World {
             reducer,
             does: Does::Takes,
+            poison: BTreeSet::new(),
+            breaks_at: Phase::Data,
+            lane: 1,
             now: start(),
             next_id: 1,
             coming: VecDeque::new(),
@@ -120,9 +131,15 @@ impl World {
         for _ in 0..messages {
             let entry = entry(self.next_id, self.now, self.relay_clock);
             self.next_id += 1;
-            self.coming.push_back(Event::Arrived(entry));
+            self.coming.push_back(Event::Arrived(Entry { lane: self.lane, ..entry }));
         }
         self.come_to_rest();
+    }
+
+    /// A message arrives within which the relay always breaks off.
+    pub(super) fn arrive_poison(&mut self) {
+        self.poison.insert(QueueId::from_raw(self.next_id));
+        self.arrive(1);
     }
 
     /// This happens.
@@ -220,7 +237,7 @@ impl World {
         match effect {
             Effect::Connect(connection) => self.connect(connection),
             Effect::CutOff(connection) => self.end(connection, None),
-            Effect::Give { connection, taken: Some(taken) } => self.send(connection, taken.id),
+            Effect::Give { connection, taken: Some(taken) } => self.send(connection, taken),
             Effect::Give { connection, taken: None } => self.end(connection, None),
             Effect::Answer(answer) => {
                 assert!(self.answer.replace(answer).is_none(), "asked once, answered once");
@@ -240,7 +257,7 @@ impl World {
         match self.does {
             Does::IsAway => self.end(connection, Some(trouble(Phase::Connect))),
             Does::RefusesLogin => self.end(connection, Some(refused_login())),
-            Does::Takes | Does::Defers | Does::Holds => {
+            Does::Takes | Does::Defers | Does::Holds | Does::Breaks(_) => {
                 self.coming.push_back(Event::Wanted { connection, wait: false });
             }
         }
@@ -251,9 +268,12 @@ impl World {
         self.coming.push_back(Event::Ended { connection, trouble });
     }
 
-    fn send(&mut self, connection: ConnectionId, id: QueueId) {
+    fn send(&mut self, connection: ConnectionId, taken: Taken) {
+        let id = taken.id;
         self.given.push((connection, id));
         match self.does {
+            Does::Takes if self.poison.contains(&id) => self.break_off(connection, taken, self.breaks_at),
+            Does::Breaks(phase) => self.break_off(connection, taken, phase),
             Does::Takes => self.finish(connection, id, Disposition::Removed),
             Does::Defers => self.finish(connection, id, Disposition::Deferred { warned: false }),
             Does::Holds => {}
@@ -262,6 +282,16 @@ impl World {
                 self.end(connection, Some(trouble(Phase::Connect)));
             }
         }
+    }
+
+    /// The message is lost, and has its end where its patience is used up.
+    fn break_off(&mut self, connection: ConnectionId, taken: Taken, phase: Phase) {
+        let Taken { id, member } = taken;
+        self.coming.push_back(Event::Lost { connection, id, in_doubt: phase == Phase::Dot });
+        let is_over = member.patience_used(self.relay_clock) >= policy(1).retry.lifetime;
+        let disposition = if is_over { Disposition::Removed } else { Disposition::Lost { warned: false } };
+        self.coming.push_back(Event::Became { id, disposition });
+        self.end(connection, Some(trouble(phase)));
     }
 
     fn finish(&mut self, connection: ConnectionId, id: QueueId, disposition: Disposition) {
