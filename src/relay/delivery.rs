@@ -117,12 +117,20 @@ impl Delivery {
     }
 
     /// Marks the permanent refusals so far as unproven, since nothing can show any more that they were about these
-    /// recipients.
-    pub(crate) fn leave_unproven(&mut self) {
+    /// recipients. They count for no more than deferrals unless the relay was asked one command `at_a_time`. Returns
+    /// whether there are any.
+    pub(crate) fn leave_unproven(&mut self, at_a_time: bool) -> bool {
+        let mut has_any = false;
         let settled = self.recipients.iter_mut().filter_map(|(_, settled)| settled.as_mut());
-        settled
-            .filter(|told| told.verdict == Verdict::Bounced)
-            .for_each(|told| told.verdict = Verdict::Unproven);
+        for told in settled.filter(|told| told.verdict == Verdict::Bounced) {
+            has_any = true;
+            if at_a_time {
+                told.verdict = Verdict::Unproven;
+            } else {
+                (told.verdict, told.status) = (Verdict::Deferred, Status::transient(0, 0));
+            }
+        }
+        has_any
     }
 
     /// Defers every open recipient, since we cannot read the content.

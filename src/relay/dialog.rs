@@ -183,7 +183,7 @@ impl Connection {
             if step::revokes_envelope(&trouble) {
                 delivery.revoke();
             } else if step::proves_no_envelope(&trouble) {
-                delivery.leave_unproven();
+                self.leave_unproven(&mut delivery, &trouble);
             }
             delivery.leave_untold(&trouble);
             ahead.iter_mut().for_each(|unheard| unheard.leave_untold(&trouble));

@@ -3,7 +3,8 @@
 //! Promises: a relay that does not offer PIPELINING gets one command at a time. So does one that failed while it had not
 //! yet answered all commands, but only for [`SUSPICION`], since a relay that is shut down closes connections, too. If it
 //! accepts a transaction in that time and then fails in the same way again, it gets one command at a time for a day. A
-//! relay that failed with a group after a final dot gets this at once, since each further try may leave a copy.
+//! relay that failed with a group after a final dot gets this at once, since each further try may leave a copy; so does
+//! one that left after a refusal, since each further try that shows no more defers the message again.
 //!
 //! Not here: which failures count (`dialog.rs`).
 //!
@@ -64,6 +65,12 @@ impl RelayPace {
         };
         self.lock_step.begin_for(period);
         Some(period)
+    }
+
+    /// Sets the pace to one command at a time for a day, since the relay left before it had shown whose its refusal is.
+    /// Returns for how long, if this is a change.
+    pub(crate) fn fall_into_lock_step_for_proof(&self) -> Option<Duration> {
+        self.lock_step.begin().then_some(PERIOD)
     }
 
     /// Notes that the relay completed a transaction that was sent at `pace`.

@@ -27,8 +27,8 @@
 //!    ([`is_about_parameters`]): relays offer DSN and do not take them, or not these. Whom it is about is tried once
 //!    more without ([`Verdict::WithoutDsn`]).
 //!
-//! A 5xx to MAIL, RCPT or DATA bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it
-//! is [`Verdict::Unproven`].
+//! A 5xx bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it is
+//! [`Verdict::Unproven`], or a deferral where more was written than the relay had answered.
 //!
 //! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`delivery.rs`), when the
 //! next attempt is (`queue/schedule.rs`).

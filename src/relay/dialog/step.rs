@@ -6,8 +6,8 @@
 //! Promises:
 //! 1. Nothing is written while something unasked is to be read.
 //! 2. A refusal is a verdict only when the relay has then answered RSET, alone, with 2xx and said nothing behind
-//!    it, or, of the final dot, has said no more at all. A relay that refuses RSET is asked to QUIT: 221 and the close
-//!    show it in step. One that leaves before it has shown that leaves the refusals of the envelope unproven.
+//!    it. A relay that refuses RSET is asked to QUIT: 221 and the close show it in step. One that leaves before it has
+//!    shown that leaves its refusals unproven, and of the final dot the true reply may be missing.
 //! 3. What was said in a transaction found out of step is about nobody. 354 at DATA's place shows that the envelope
 //!    was in step only where nothing unasked follows it before the reply to the final dot has proved to be its own.
 //!
@@ -24,6 +24,8 @@ use super::super::delivery::Delivery;
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::Verdict;
 use super::{Connection, End, takes_leave};
+use crate::config::Pipelining;
+use crate::log;
 use crate::smtp::reply::{Reply, Severity};
 
 /// How long a reply too many may come behind the one to RSET. A relay that was read out of step had both RSET and
@@ -80,7 +82,7 @@ impl Connection {
             Step::Certain => Ok(()),
             Step::Parted => Err(End::Spent),
             Step::Gone => {
-                delivery.leave_unproven();
+                self.leave_unproven(delivery, &self.channel.trouble(Phase::Rset, Cause::Closed));
                 Err(End::Spent)
             }
             Step::Lost(reply) => Err(self.out_of_step(Phase::Rset, reply).into()),
@@ -110,7 +112,13 @@ impl Connection {
                 delivery.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
-            Step::Parted | Step::Gone => {
+            Step::Gone => {
+                delivery.in_doubt = true;
+                delivery.rule_open(verdict, Phase::Dot, &reply);
+                self.leave_unproven(delivery, &self.channel.trouble(Phase::Dot, Cause::Closed));
+                Err(End::Spent)
+            }
+            Step::Parted => {
                 delivery.rule_open(verdict, Phase::Dot, &reply);
                 Err(End::Spent)
             }
@@ -118,6 +126,19 @@ impl Connection {
                 delivery.rule_open(verdict, Phase::Dot, &reply);
                 if rider.is_some() { Err(End::Spent) } else { Ok(()) }
             }
+        }
+    }
+
+    /// The relay left, as `trouble` says, before it had shown whose its refusals are. One command at a time shows more of
+    /// that: what comes too many is then heard before the next command is written. So only such refusals may be
+    /// believed when they are said again, and the next try with this relay is one.
+    pub(super) fn leave_unproven(&self, delivery: &mut Delivery, trouble: &Trouble) {
+        let is_at_a_time = self.written == Pipelining::Off;
+        if delivery.leave_unproven(is_at_a_time)
+            && !is_at_a_time
+            && let Some(period) = self.pace.fall_into_lock_step_for_proof()
+        {
+            log::lock_step(period, trouble);
         }
     }
 

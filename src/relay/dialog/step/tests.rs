@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
 use super::super::*;
-use crate::config::{Pipelining, RelayConfig};
+use crate::config::Pipelining;
 use crate::queue_id::QueueId;
 use crate::relay::testing::{Given, peer, settings, transaction, wire};
-use crate::relay::{Report, Transaction, Unmarked, Verdict};
+use crate::relay::{RecipientReport, Report, Transaction, Unmarked, Verdict};
 
 /// One reply more than there should be.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ struct Faults {
     surplus: Vec<Surplus>,
     /// At which reply or line of content it hangs up instead, counted from the first.
     hangs_up_at: Option<usize>,
+    /// Before it does it says what comes too early there.
+    says_last: bool,
 }
 
 /// What the relay did, whatever it said: recipients by their addresses.
@@ -55,14 +57,17 @@ impl FalteringRelay<'_> {
     /// Says `reply`, and what is too much at this place, in one breath; or hangs up.
     async fn say(&mut self, reply: &str) {
         let (all, at) = (&self.faults.surplus, self.events);
-        if self.faults.hangs_up_at.is_some_and(|end| at >= end) {
-            let _ = self.stream.shutdown().await;
-            return;
-        }
         let surplus = |is_early| {
             let here = all.iter().filter(move |s| s.at == at && s.is_early == is_early);
             here.map(|s| format!("{} surplus\r\n", s.code)).collect::<String>()
         };
+        if let Some(end) = self.faults.hangs_up_at.filter(|end| at >= *end) {
+            if at == end && self.faults.says_last {
+                let _ = self.stream.write_all(surplus(true).as_bytes()).await;
+            }
+            let _ = self.stream.shutdown().await;
+            return;
+        }
         let reply = if reply.is_empty() { String::new() } else { format!("{reply}\r\n") };
         let words = surplus(true) + &reply + &surplus(false);
         self.events += 1;
@@ -190,14 +195,24 @@ fn transactions(messages: &[Message]) -> Vec<Transaction> {
 }
 
 async fn played(pipelining: Pipelining, messages: &[Message], faults: &Faults) -> (Vec<Report>, Truth) {
+    let pace = Arc::new(RelayPace::new(pipelining));
+    played_at(pace, transactions(messages), faults).await
+}
+
+/// One connection to a relay of which others have learnt this pace.
+async fn played_at(
+    pace: Arc<RelayPace>,
+    messages: Vec<Transaction>,
+    faults: &Faults,
+) -> (Vec<Report>, Truth) {
     let (near, far) = wire("192.0.2.5:587");
-    let settings = RelayConfig { pipelining, ..settings() };
+    let settings = settings();
     let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
     let offered = Capabilities { pipelining: true, ..Capabilities::default() };
-    let connection = Connection::new(channel, offered, &settings);
+    let connection = Connection::new(channel, offered, &settings).at_pace(pace);
     let truth = Mutex::new(Truth::default());
     let relay = FalteringRelay { stream: BufReader::new(far), faults, events: 0, truth: &truth };
-    let mut work = Noting(Given::new(transactions(messages)));
+    let mut work = Noting(Given::new(messages));
     let _ = tokio::join!(connection.run(&mut work), relay.serve());
     (work.0.reports, truth.into_inner().unwrap())
 }
@@ -240,7 +255,11 @@ fn a_refusal_is_not_taken_for_the_next_messages() {
     for pipelining in [Pipelining::Off, Pipelining::Group, Pipelining::Across] {
         for at in 0..20 {
             for (is_early, code) in [(true, 500), (false, 500), (false, 250), (false, 354)] {
-                let faults = Faults { surplus: vec![Surplus { at, is_early, code }], hangs_up_at: None };
+                let faults = Faults {
+                    surplus: vec![Surplus { at, is_early, code }],
+                    hangs_up_at: None,
+                    says_last: false,
+                };
                 let falsely = falsely_told(pipelining, &messages, &faults);
                 assert!(falsely.is_empty(), "{pipelining:?} {faults:?}: {falsely:?}");
             }
@@ -259,10 +278,80 @@ fn a_relay_that_hangs_up_proves_no_refusal_before_the_content() {
         for at in 0..16 {
             for end in at + 1..at + 4 {
                 let surplus = vec![Surplus { at, is_early: false, code: 550 }];
-                let faults = Faults { surplus, hangs_up_at: Some(end) };
+                let faults = Faults { surplus, hangs_up_at: Some(end), says_last: false };
                 let falsely = falsely_told(pipelining, &messages, &faults);
                 assert!(falsely.is_empty(), "{pipelining:?} {faults:?}: {falsely:?}");
             }
+        }
+    }
+}
+
+/// What was lost: a relay said one refusal too many where the reply to the final dot belongs, had taken the message, and
+/// hung up. It bounced by that, and nobody was told that it may have arrived.
+#[test]
+fn a_relay_that_hangs_up_proves_no_refusal_of_the_dot() {
+    let message =
+        |recipients| Message { from: "ann@example.org", recipients, is_content_good: true, is_long: false };
+    let messages = [message(vec![true]), message(vec![true, false])];
+    for pipelining in [Pipelining::Off, Pipelining::Group, Pipelining::Across] {
+        for at in 0..16 {
+            for code in [450, 550] {
+                let surplus = vec![Surplus { at, is_early: true, code }];
+                let faults = Faults { surplus, hangs_up_at: Some(at), says_last: true };
+                let falsely = falsely_told(pipelining, &messages, &faults);
+                assert!(falsely.is_empty(), "{pipelining:?} {faults:?}: {falsely:?}");
+            }
+        }
+    }
+}
+
+/// What the queue makes of two tries at the same message alone: whom it bounces for the same refusal said twice.
+async fn bounced_at_the_second(pipelining: Pipelining, message: &Message, faults: &Faults) -> Vec<String> {
+    let pace = Arc::new(RelayPace::new(pipelining));
+    let code = |told: &RecipientReport| told.said[..3].to_owned();
+    let mut unproven: Vec<(usize, String)> = vec![];
+    let mut truly = HashSet::new();
+    for _ in 0..2 {
+        let alone = transactions(std::slice::from_ref(message));
+        let (reports, truth) = played_at(pace.clone(), alone, faults).await;
+        let told = reports.iter().flat_map(|report| &report.recipients);
+        let said_before = |told: &RecipientReport| unproven.contains(&(told.index, code(told)));
+        let again: Vec<usize> = told
+            .clone()
+            .filter(|told| told.verdict == Verdict::Unproven && said_before(told))
+            .map(|told| told.index)
+            .collect();
+        truly.extend(truth.refused);
+        let named = again.iter().map(|index| address(0, *index, message.recipients[*index]));
+        let falsely: Vec<String> = named.filter(|address| !truly.contains(address)).collect();
+        if !falsely.is_empty() {
+            return falsely;
+        }
+        let refused = told.filter(|told| matches!(told.verdict, Verdict::Unproven | Verdict::Deferred));
+        unproven = refused.map(|told| (told.index, code(told))).collect();
+    }
+    vec![]
+}
+
+/// What was lost: a relay that does the same at each try says one reply too many, and hangs up before it has answered
+/// all of the group. The same words twice were believed, and a valid recipient bounced.
+#[test]
+fn the_same_reply_too_many_said_twice_bounces_nobody() {
+    let messages =
+        [vec![true], vec![true, false], vec![false, true, true], vec![true, true, false]].map(|recipients| {
+            Message { from: "ann@example.org", recipients, is_content_good: true, is_long: false }
+        });
+    for (message, at) in messages.iter().flat_map(|message| (0..8).map(move |at| (message, at))) {
+        for (pipelining, end) in [Pipelining::Off, Pipelining::Group, Pipelining::Across]
+            .into_iter()
+            .flat_map(|pipelining| (at + 1..at + 6).map(move |end| (pipelining, end)))
+        {
+            let surplus = vec![Surplus { at, is_early: false, code: 550 }];
+            let faults = Faults { surplus, hangs_up_at: Some(end), says_last: false };
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let falsely = runtime.unwrap().block_on(bounced_at_the_second(pipelining, message, &faults));
+            assert!(falsely.is_empty(), "{pipelining:?} {message:?} {faults:?}: {falsely:?}");
         }
     }
 }
@@ -277,7 +366,8 @@ fn behind_a_dot_that_seems_refused_nothing_is_certain() {
     let messages = [taken(vec![true]), taken(vec![false]), taken(vec![true])];
     for at in 0..12 {
         for hangs_up_at in (at..at + 4).map(Some).chain([None]) {
-            let faults = Faults { surplus: vec![Surplus { at, is_early: true, code: 550 }], hangs_up_at };
+            let surplus = vec![Surplus { at, is_early: true, code: 550 }];
+            let faults = Faults { surplus, hangs_up_at, says_last: true };
             let falsely = falsely_told(Pipelining::Across, &messages, &faults);
             assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
         }
@@ -294,7 +384,11 @@ fn behind_a_dot_that_seems_refused_354_proves_nothing_where_more_is_said() {
     for dot in 4..12 {
         for second in dot..dot + 4 {
             let early = |at, code| Surplus { at, is_early: true, code };
-            let faults = Faults { surplus: vec![early(dot, 450), early(second, 354)], hangs_up_at: None };
+            let faults = Faults {
+                surplus: vec![early(dot, 450), early(second, 354)],
+                hangs_up_at: None,
+                says_last: false,
+            };
             let falsely = falsely_told(Pipelining::Across, &messages, &faults);
             assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
         }
@@ -310,7 +404,7 @@ fn two_refusals_at_a_dot_prove_nothing_where_more_is_said() {
     for at in 0..12 {
         for codes in [[450, 450], [450, 550], [550, 450], [550, 550]] {
             let surplus = codes.map(|code| Surplus { at, is_early: true, code }).to_vec();
-            let faults = Faults { surplus, hangs_up_at: None };
+            let faults = Faults { surplus, ..Faults::default() };
             let falsely = falsely_told(Pipelining::Off, &messages, &faults);
             assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
         }
@@ -325,7 +419,8 @@ fn nobody_gets_an_empty_message() {
     let messages = [Message { from: "ann@example.org", recipients, is_content_good: true, is_long: false }];
     for at in 0..6 {
         let early = |at, code| Surplus { at, is_early: true, code };
-        let faults = Faults { surplus: vec![early(0, 450), early(at, 354)], hangs_up_at: None };
+        let faults =
+            Faults { surplus: vec![early(0, 450), early(at, 354)], hangs_up_at: None, says_last: false };
         let falsely = falsely_told(Pipelining::Group, &messages, &faults);
         assert!(falsely.is_empty(), "{faults:?}: {falsely:?}");
     }
@@ -363,13 +458,14 @@ proptest! {
         messages in messages(),
         surplus in surplus(),
         hangs_up_at in prop::option::of(0_usize..40),
+        says_last in any::<bool>(),
         pipelining in prop::sample::select(vec![Pipelining::Off, Pipelining::Group, Pipelining::Across]),
     ) {
         let mut surplus = surplus;
         if pipelining == Pipelining::Across {
             surplus.retain(|surplus| surplus.code != 250 || !surplus.is_early);
         }
-        let falsely = falsely_told(pipelining, &messages, &Faults { surplus, hangs_up_at });
+        let falsely = falsely_told(pipelining, &messages, &Faults { surplus, hangs_up_at, says_last });
         prop_assert!(falsely.is_empty(), "{:?}", falsely);
     }
 }
