@@ -21,7 +21,8 @@
 //! | space or tab before the colon | the field's own (RFC 5322 4.5), stays | the same |
 //! | any other line that is no field: no colon, NUL, 8-bit or a space in the name, `GET / HTTP/1.1` | if promise 1 asks for it: in a field `X-Before-Header` | if promise 1 asks for it: a continuation of the line before, which is what a line broken without indenting was |
 //! | the same, behind From, Sender, Reply-To, Date and their like | | a field `X-Before-Header`, so that From can be read |
-//! | the same, and it reads as From or Bcc (`reading.rs`: `B cc:`, `>Bcc:`, NUL, `Bcc;`, `Bcc s@x`, a colon on the next line) | that field | the same |
+//! | the same, and it reads as From or Bcc (`reading.rs`: `B cc:`, `>Bcc:`, NUL, `Bcc;`, `Bcc s@x`, a colon on the next line, colours) | that field | the same |
+//! | `<b>Bcc:</b> s@x`: marked up | Bcc | the same, but behind a line that begins with a tag it is text: a body in HTML that has no empty line before it |
 //! | a line that is a list of addresses, right behind a field of them: with an `@` in each, or behind a comma | | a continuation of it |
 //! | bare CR | a space, since the session and `sendmail` read it so (`smtp/dot.rs`) | the same |
 //!
@@ -167,8 +168,9 @@ impl Mender {
         }
         match line {
             Some(Line::Field) => {
-                self.held.drain(..start);
-                self.name_field();
+                if !self.name_field(start, is_whole) {
+                    return false;
+                }
                 self.at = At::InLine;
             }
             Some(Line::Continuation) if self.has_field => match self.is_hidden_bcc(start, is_whole) {
@@ -198,15 +200,26 @@ impl Mender {
         self.at = At::InDoubt(Held { doubt: Doubt::at(place), line: start, searched: start });
     }
 
-    /// Takes note of the field that is held as far as its colon, and gives a Bcc its name.
-    fn name_field(&mut self) {
-        let colon = self.held.iter().position(|octet| *octet == b':').map_or(self.held.len(), |at| at + 1);
-        if let Some(Reading { name, body }) = Reading::of(&self.held[..colon])
-            && name != Name::From
-        {
+    /// Takes note of the field that is held behind `start`, as far as its colon at least, and gives a Bcc its name; false
+    /// where there is not enough of it.
+    fn name_field(&mut self, start: usize, is_whole: bool) -> bool {
+        let field = &self.held[start..];
+        let colon = field.iter().position(|octet| *octet == b':').map_or(field.len(), |at| at + 1);
+        let mut reading = Reading::of(&field[..colon]).filter(|reading| reading.name != Name::From);
+        if reading.is_some_and(|reading| reading.is_marked_up) {
+            // What closes the markup may stand behind the colon.
+            let end = line_end(field, 0).unwrap_or(field.len()).clamp(colon, MAX_FOLD_OCTETS.max(colon));
+            if !is_whole && end < MAX_FOLD_OCTETS && !field[..end].ends_with(b"\n") {
+                return false;
+            }
+            reading = Reading::of(&field[..end]);
+        }
+        self.held.drain(..start);
+        if let Some(Reading { name, body, .. }) = reading {
             self.held.splice(..body, [name.text().as_bytes(), b":"].concat());
         }
         self.note(Kind::of(&self.held));
+        true
     }
 
     /// Takes note of a field that goes on.
@@ -302,9 +315,12 @@ impl Mender {
         let line = &octets[..line_end(octets, 0).unwrap_or(octets.len())];
         let has_address = |reading: &Reading| line.contains(&b'@') || reading.body > line.len();
         let is_from = |reading: &Reading| {
-            doubt.place != Place::BehindEmptyLine && !self.has_from && has_address(reading)
+            !reading.is_bcc()
+                && doubt.place != Place::BehindEmptyLine
+                && !self.has_from
+                && has_address(reading)
         };
-        Reading::of(octets).filter(|reading| reading.is_bcc() || is_from(reading))
+        Reading::of(octets).filter(|reading| doubt.is_bcc(reading) || is_from(reading))
     }
 
     /// Whether `line`, without an indent, goes on with the list of addresses of the field before it.

@@ -9,19 +9,24 @@
 //! | `- Bcc: s@x`, `Resent Bcc: s@x`: hyphens do not count | Bcc, Resent-Bcc |
 //! | `Bcc; s@x`, a full-width or small colon, full-width letters | Bcc |
 //! | `Bcc s@x`, `Bcc=s@x`, `Bcc <s@x>` | Bcc, if there is an `@` in the line |
-//! | `Bcc`, and `: s@x` or ` s@x` on an indented line behind it | Bcc |
-//! | `Bcc` alone, `BCC is a field`, `X-Bcc: s@x`, letters of another script that look alike | no Bcc |
-//! | `From: a@x`, as the first row | From |
+//! | `Bcc`, and `: s@x`, ` s@x` or a list of addresses on the line behind it | Bcc |
+//! | each of these coloured for a terminal, marked up for a browser, or encoded (`shown.rs`) | the same |
+//! | `Bcc` alone, `BCC is a field`, `X-Bcc: s@x`, `JD> Bcc: s@x`, letters of another script that look alike | no Bcc |
+//! | `From: a@x`, as the first row, but not marked up or encoded | From |
 //!
 //! Not here: where lines are read so (`mend.rs`, `bare_cr.rs`).
 
-use super::header::is_wsp;
+mod shown;
 
-/// What reads as the name of a field is no longer, whatever stands in it besides.
+use super::address::{Mailbox, mailboxes};
+use super::header::{Line, is_wsp};
+use shown::{Shown, escape_len, markup_len, shown};
+
+/// What reads as the name of a field shows no more octets, whatever stands in it besides.
 const MAX_NAME_OCTETS: usize = 64;
 
-/// What is typed for a colon, and is none: U+FF1A, U+FE55, and the key beside it.
-const OTHER_COLONS: [&[u8]; 3] = [b"\xEF\xBC\x9A", b"\xEF\xB9\x95", b";"];
+/// A list of addresses behind a bare name stands on a line that is no longer.
+const MAX_LIST_OCTETS: usize = 998;
 
 /// The fields that must not be lost in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +45,9 @@ impl Name {
         }
     }
 
-    /// Of the letters and digits in `octets`.
-    fn spelt(octets: &[u8]) -> Option<Name> {
-        let mut letters = half_width(octets);
+    /// Of the letters and digits among what is shown.
+    fn spelt(shown: &[Shown]) -> Option<Name> {
+        let mut letters: Vec<u8> = shown.iter().map(|shown| shown.octet).collect();
         letters.retain(u8::is_ascii_alphanumeric);
         letters.make_ascii_lowercase();
         match &letters[..] {
@@ -60,6 +65,8 @@ pub(super) struct Reading {
     pub(super) name: Name,
     /// Where what would stand behind the colon begins.
     pub(super) body: usize,
+    /// Its name is marked up, or encoded.
+    pub(super) is_marked_up: bool,
 }
 
 impl Reading {
@@ -72,22 +79,40 @@ impl Reading {
 
     /// `Bcc: s@x`, on one line.
     pub(super) fn with_colon(line: &[u8]) -> Option<Reading> {
-        let start = &line[..line.len().min(MAX_NAME_OCTETS)];
-        let (at, colon_len) = (0..start.len()).find_map(|at| Some((at, colon_len(&start[at..])?)))?;
-        let name = Name::spelt(&start[..at])?;
-        let is_true = start[at] == b':';
-        (is_true || name != Name::From).then_some(Reading { name, body: at + colon_len })
+        let shown = shown(line, MAX_NAME_OCTETS);
+        // `;` is the key beside it.
+        let colon = shown.iter().position(|shown| matches!(shown.octet, b':' | b';'))?;
+        let name = Name::spelt(&shown[..colon])?;
+        let is_true = line[shown[colon].start] == b':' && !shown[colon].is_marked_up;
+        (is_true || name != Name::From).then(|| Reading::behind(&shown, colon, name, line))
     }
 
     /// `Bcc s@x`
     fn without_colon(line: &[u8]) -> Option<Reading> {
-        let start = line.iter().position(is_letter)?;
-        let end = start + line[start..].iter().position(|octet| !is_letter(octet))?;
-        let name = Name::spelt(&line[start..end]).filter(|name| *name != Name::From)?;
+        let shown = shown(line, MAX_NAME_OCTETS);
+        let start = shown.iter().position(is_letter)?;
+        let len = shown[start..].iter().position(|shown| !is_letter(shown))?;
+        let name = Name::spelt(&shown[start..start + len]).filter(|name| *name != Name::From)?;
+        let mut reading = Reading::behind(&shown, start + len - 1, name, line);
         // A sign right behind the name stands for the colon, and is no part of an address: `Bcc=s@x`.
         let is_sign = |octet: &&u8| octet.is_ascii_punctuation() && !b"<\"(".contains(octet);
-        let body = end + line[end..].iter().take_while(is_sign).count();
-        line.contains(&b'@').then_some(Reading { name, body })
+        let body = &line[reading.body..];
+        let is_encoded = body.starts_with(b"=?");
+        reading.body += if is_encoded { 0 } else { body.iter().take_while(is_sign).count() };
+        line.contains(&b'@').then_some(reading)
+    }
+
+    /// With a body that begins behind what is shown at `last`, and behind what closes its dress.
+    fn behind(shown: &[Shown], last: usize, name: Name, line: &[u8]) -> Reading {
+        let Shown { start, end, is_marked_up, .. } = shown[last];
+        // What an encoded word says besides the name is not to be lost.
+        let is_more = shown.get(last + 1).is_some_and(|next| next.start == start);
+        let mut body = if is_more { start } else { end };
+        let markup = |rest| markup_len(rest).filter(|_| is_marked_up);
+        while let Some(len) = escape_len(&line[body..]).or_else(|| markup(&line[body..])) {
+            body += len;
+        }
+        Reading { name, body, is_marked_up }
     }
 
     /// A name alone on its line, with its colon or its body on the next one.
@@ -97,13 +122,15 @@ impl Reading {
         let next = &octets[len..];
         let indent = next.iter().take_while(|octet| is_wsp(octet)).count();
         let is_colon = next.get(indent) == Some(&b':');
-        let goes_on =
-            name != Name::From && next.get(indent).is_some_and(|octet| !octet.is_ascii_whitespace());
-        match indent {
-            0 => None,
-            _ if is_colon => Some(Reading { name, body: len + indent + 1 }),
-            _ if goes_on => Some(Reading { name, body: octets[..len].trim_ascii_end().len() }),
-            _ => None,
+        let goes_on = match indent {
+            0 => is_list(&next[..line_len(next)]),
+            _ => next.get(indent).is_some_and(|octet| !octet.is_ascii_whitespace()),
+        };
+        let reading = |body| Reading { name, body, is_marked_up: false };
+        match name {
+            _ if is_colon => Some(reading(len + indent + 1)),
+            Name::From => None,
+            _ => goes_on.then(|| reading(octets[..len].trim_ascii_end().len())),
         }
     }
 
@@ -115,7 +142,8 @@ impl Reading {
 
 /// What a line is the name of, with nothing behind it.
 pub(super) fn bare_name(line: &[u8]) -> Option<Name> {
-    Name::spelt(line).filter(|_| line.len() <= MAX_NAME_OCTETS && !line.contains(&b':'))
+    let shown = shown(line, MAX_NAME_OCTETS + 1);
+    Name::spelt(&shown).filter(|_| shown.len() <= MAX_NAME_OCTETS && !line.contains(&b':'))
 }
 
 /// How many of `octets` it takes to read what they begin with; `None`: more than there are. Before `from` no line ends.
@@ -124,33 +152,28 @@ pub(super) fn readable_len(octets: &[u8], from: usize) -> Option<usize> {
     if bare_name(&octets[..len]).is_none() {
         return Some(len);
     }
-    let indent = octets[len..].iter().position(|octet| !is_wsp(octet))?;
-    Some(len + indent + 1)
-}
-
-/// With the letters and signs of full width as those of ASCII.
-fn half_width(octets: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::new(), octets);
-    loop {
-        let octet;
-        (octet, rest) = match rest {
-            [] => return out,
-            // U+FF01 to U+FF3F, U+FF40 to U+FF5E.
-            [0xEF, 0xBC, last @ 0x81..=0xBF, rest @ ..] => (b'!' + (last - 0x81), rest),
-            [0xEF, 0xBD, last @ 0x80..=0x9E, rest @ ..] => (b'`' + (last - 0x80), rest),
-            [first, rest @ ..] => (*first, rest),
-        };
-        out.push(octet);
+    let next = &octets[len..];
+    let indent = next.iter().position(|octet| !is_wsp(octet))?;
+    if indent > 0 || matches!(next[0], b':' | b'\r' | b'\n') {
+        return Some(len + indent + 1);
     }
+    let list = line_len(next).min(MAX_LIST_OCTETS);
+    (list == MAX_LIST_OCTETS || next[..list].ends_with(b"\n")).then_some(len + list)
 }
 
-fn colon_len(octets: &[u8]) -> Option<usize> {
-    let other = OTHER_COLONS.iter().find(|other| octets.starts_with(other)).map(|other| other.len());
-    if octets.starts_with(b":") { Some(1) } else { other }
+/// Whether a line holds addresses and nothing else.
+fn is_list(line: &[u8]) -> bool {
+    let mut count = 0;
+    let is_address = |mailbox: Mailbox| mailbox.domain.is_some();
+    let is_list = mailboxes(line).all(|mailbox| {
+        count += 1;
+        mailbox.is_ok_and(is_address)
+    });
+    line.len() < MAX_LIST_OCTETS && Line::begun_by(line) == Some(Line::Text) && is_list && count > 0
 }
 
-fn is_letter(octet: &u8) -> bool {
-    octet.is_ascii_alphanumeric() || *octet == b'-'
+fn is_letter(shown: &Shown) -> bool {
+    shown.octet.is_ascii_alphanumeric() || shown.octet == b'-'
 }
 
 fn line_len(octets: &[u8]) -> usize {
@@ -185,7 +208,28 @@ mod tests {
             (b"Bcc\r\n\ts@x\r\n", Some(b"\r\n\ts@x\r\n")),
             (b"Bcc\r\n", None),
             (b"Bcc\r\n \r\n", None),
-            (b"Bcc\r\ns@x\r\n", None),
+            (b"Bcc\r\n: s@x\r\n", Some(b" s@x\r\n")),
+            (b"Bcc\r\ns@x, t@x\r\n", Some(b"\r\ns@x, t@x\r\n")),
+            (b"Bcc\r\ns@x, ann\r\n", None),
+            (b"Bcc\r\nann\r\n", None),
+            (b"Bcc\r\nTo: s@x\r\n", None),
+            (b"Bcc\r\n\r\ns@x\r\n", None),
+            (b"\x1b[1mBcc:\x1b[0m s@x", Some(b" s@x")),
+            (b"\x1b[1mBcc\x1b[0m s@x", Some(b" s@x")),
+            (b"\x1b[1mBcc\r\n: s@x", Some(b" s@x")),
+            (b"\\nBcc: s@x", Some(b" s@x")),
+            (b"<b>Bcc:</b> s@x", Some(b" s@x")),
+            (b"<font color=\"a:b\">Bcc</font> s@x", Some(b" s@x")),
+            (b"Bcc:<b>, s@x", Some(b"<b>, s@x")),
+            (b"&nbsp;Bcc: s@x", Some(b" s@x")),
+            (b"=?utf-8?q?B=63c?=: s@x", Some(b" s@x")),
+            (b"=?utf-8?q?Bcc?= s@x", Some(b" s@x")),
+            (b"=?utf-8?b?QmNj?=: s@x", Some(b" s@x")),
+            (b"=?utf-8?q?Bcc:_s?= t@x", Some(b"=?utf-8?q?Bcc:_s?= t@x")),
+            (b"=?utf-8?q?Bcc_s?= t@x", Some(b"=?utf-8?q?Bcc_s?= t@x")),
+            (b"=?utf-8?q?Bcc:", Some(b"=?utf-8?q?Bcc:")),
+            (b"=?utf-8?q?X-Bcc?=: s@x", None),
+            (b"JD> Bcc: s@x", None),
             (b"Bcc is a field", None),
             (b"X-Bcc: s@x", None),
             (b"Bcc-To: s@x", None),
@@ -205,6 +249,9 @@ mod tests {
         for (line, is_from) in [
             (&b"From: a@x"[..], true),
             (b"F rom : a@x", true),
+            (b"\x1b[0mFrom: a@x", true),
+            (b"<b>From: a@x", false),
+            (b"=?utf-8?q?From?=: a@x", false),
             (b"From\r\n : a@x", true),
             (b"From\r\n a@x", false),
             (b"From; a@x", false),

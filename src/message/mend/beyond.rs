@@ -51,7 +51,10 @@ impl Beyond {
     fn end_line(&mut self) -> Result<(), HiddenBcc> {
         let line = std::mem::take(&mut self.line);
         let behind_name = [&std::mem::take(&mut self.name), &line[..]].concat();
-        let is_bcc = |octets: &[u8]| Reading::of(octets).is_some_and(|reading| reading.is_bcc());
+        let doubt = self.doubt;
+        let is_bcc = |octets: &[u8]| {
+            Reading::of(octets).is_some_and(|reading| doubt.is_some_and(|doubt| doubt.is_bcc(&reading)))
+        };
         if is_bcc(&behind_name) || is_bcc(&line) {
             return Err(HiddenBcc::BehindTooMuch);
         }

@@ -2,6 +2,7 @@
 
 use super::kind::Kind;
 use crate::message::header::{Line, is_mbox_line};
+use crate::message::reading::Reading;
 
 /// Where lines in doubt stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) struct Doubt {
     pub(super) has_blank_line: bool,
     /// Not only empty lines and mbox lines.
     pub(super) has_text: bool,
+    /// A line of HTML, of a body that was glued on.
+    has_html: bool,
     has_from: bool,
     has_other_of_message: bool,
 }
@@ -29,8 +32,20 @@ pub(super) struct Doubt {
 impl Doubt {
     /// Before a line was seen.
     pub(super) fn at(place: Place) -> Self {
-        let (has_mbox_line, has_blank_line, has_text) = (false, false, false);
-        Doubt { place, has_mbox_line, has_blank_line, has_text, has_from: false, has_other_of_message: false }
+        Doubt {
+            place,
+            has_mbox_line: false,
+            has_blank_line: false,
+            has_text: false,
+            has_html: false,
+            has_from: false,
+            has_other_of_message: false,
+        }
+    }
+
+    /// Whether a line behind these that reads so is a Bcc: in HTML a marked up one is text.
+    pub(super) fn is_bcc(&self, reading: &Reading) -> bool {
+        reading.is_bcc() && !(reading.is_marked_up && self.has_html)
     }
 
     /// Whether all before `line` is text, if `line` reads as no field that is wanted.
@@ -49,6 +64,7 @@ impl Doubt {
         self.has_mbox_line |= is_mbox(line);
         self.has_blank_line |= is_blank(line);
         self.has_text |= !is_blank(line) && !is_mbox(line);
+        self.has_html |= is_html(line);
         if Line::begun_by(line) == Some(Line::Field) {
             match Kind::of(line) {
                 Kind::From => self.has_from |= line.contains(&b'@'),
@@ -71,6 +87,15 @@ impl Doubt {
 pub(in crate::message) fn is_mbox(line: &[u8]) -> bool {
     let line = line.strip_prefix(b">").unwrap_or(line);
     line.starts_with(b"From ") && is_mbox_line(line)
+}
+
+/// Whether a line begins with a tag.
+fn is_html(line: &[u8]) -> bool {
+    match line.trim_ascii_start() {
+        [b'<', b'!' | b'/', ..] => true,
+        [b'<', first, ..] => first.is_ascii_alphabetic() && !line.contains(&b'@'),
+        _ => false,
+    }
 }
 
 /// Empty, or of white space alone.

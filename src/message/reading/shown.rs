@@ -1,0 +1,210 @@
+//! What a line shows to whoever reads it: its octets without what only dresses them.
+//!
+//! Promises: a name that a program coloured for a terminal, marked up for a browser or encoded shows the same letters as
+//! the bare one. The pieces of what is no dress stay in their order. Memory and time are bounded.
+//!
+//! | dress | shows |
+//! |---|---|
+//! | an escape sequence of a terminal (ECMA-48), whole, as `^[[0m`, or what is left of it without its ESC: `[0m` | nothing |
+//! | `\n`, `\r` or `\t` that was written out, as by a shell that does not know it | nothing |
+//! | a tag of HTML that dresses text: `<b>`, `</td>`, `<font color="red">` | nothing |
+//! | a character reference of HTML: `&nbsp;` | nothing |
+//! | an encoded word (RFC 2047), whole or open | its text |
+//! | a letter or sign of full width, the small colon U+FE55 | that of ASCII |
+//!
+//! Not here: what is made of it (`reading.rs`).
+
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// The longest dress; what is longer is none.
+const MAX_DRESS_OCTETS: usize = 256;
+
+/// Tags that dress a text. `<a>` may be the address of a user of that name.
+const TAGS: &[&[u8]] = &[
+    b"b", b"big", b"br", b"code", b"dd", b"div", b"dt", b"em", b"font", b"h1", b"h2", b"h3", b"h4", b"h5",
+    b"h6", b"hr", b"i", b"li", b"p", b"pre", b"samp", b"small", b"span", b"strong", b"table", b"tbody",
+    b"td", b"th", b"tr", b"tt", b"u", b"ul",
+];
+
+/// One octet that is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) octet: u8,
+    /// Where what shows it begins: the octet itself, or the whole encoded word.
+    pub(super) start: usize,
+    /// Where that ends; of an encoded word that is open, its beginning.
+    pub(super) end: usize,
+    /// Markup or an encoded word has made or dressed this octet, or one before it.
+    pub(super) is_marked_up: bool,
+}
+
+/// The first `most` octets that `line` shows.
+pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
+    let (mut out, mut at, mut is_marked_up) = (Vec::new(), 0, false);
+    while out.len() < most && at < line.len() {
+        let rest = &line[at..];
+        let rest = &rest[..rest.len().min(MAX_DRESS_OCTETS)];
+        if let Some(len) = escape_len(rest) {
+            at += len;
+        } else if let Some(len) = markup_len(rest) {
+            (at, is_marked_up) = (at + len, true);
+        } else if let Some((text, len)) = encoded_word(rest) {
+            is_marked_up = true;
+            let end = len.map_or(at, |len| at + len);
+            out.extend(text.into_iter().map(|octet| Shown { octet, start: at, end, is_marked_up }));
+            at += len.unwrap_or(rest.len());
+        } else {
+            let (octet, len) = half_width(rest);
+            out.push(Shown { octet, start: at, end: at + len, is_marked_up });
+            at += len;
+        }
+    }
+    out.truncate(most);
+    out
+}
+
+/// The length of the sequence for a terminal, or of the written-out line end, that `octets` begin with.
+pub(super) fn escape_len(octets: &[u8]) -> Option<usize> {
+    let len = match octets {
+        [b'\\', b'n' | b'r' | b't', ..] => return Some(2),
+        [0x1B, b']', ..] => return operating_system_command_len(octets),
+        [b'^', b'[', b'[', ..] => 3 + control_sequence_len(&octets[3..])?,
+        [0x1B, b'[', ..] | [0xC2, 0x9B, ..] => 2 + control_sequence_len(&octets[2..])?,
+        [0x9B, ..] => 1 + control_sequence_len(&octets[1..])?,
+        [0x1B, ..] => {
+            let between = count_while(&octets[1..], |octet| (0x20..=0x2F).contains(octet));
+            octets.get(1 + between).filter(|octet| octet.is_ascii_graphic())?;
+            2 + between
+        }
+        [b'[', ..] => {
+            let colours = count_while(&octets[1..], |octet| octet.is_ascii_digit() || *octet == b';');
+            octets.get(1 + colours).filter(|octet| colours > 0 && **octet == b'm')?;
+            2 + colours
+        }
+        _ => return None,
+    };
+    Some(len)
+}
+
+/// ECMA-48 5.4: of a control sequence, what stands behind its introducer.
+fn control_sequence_len(octets: &[u8]) -> Option<usize> {
+    let parameters = count_while(octets, |octet| (0x30..=0x3F).contains(octet));
+    let between = count_while(&octets[parameters..], |octet| (0x20..=0x2F).contains(octet));
+    let last = octets.get(parameters + between)?;
+    (0x40..=0x7E).contains(last).then_some(parameters + between + 1)
+}
+
+/// Such as the title of a window; ends with BEL, or with ESC and a backslash.
+fn operating_system_command_len(octets: &[u8]) -> Option<usize> {
+    let len = octets[2..].iter().position(|octet| matches!(octet, 0x07 | 0x1B))? + 3;
+    let is_long = octets[len - 1] == 0x1B && octets.get(len) == Some(&b'\\');
+    Some(len + usize::from(is_long))
+}
+
+/// The length of the tag, or of the character reference, that `octets` begin with.
+pub(super) fn markup_len(octets: &[u8]) -> Option<usize> {
+    match octets {
+        [b'<', rest @ ..] => {
+            let end = rest.iter().position(|octet| matches!(octet, b'>' | b'\n'))?;
+            let inner = rest[..end].strip_prefix(b"/").unwrap_or(&rest[..end]);
+            let name = &inner[..count_while(inner, u8::is_ascii_alphanumeric)];
+            let is_tag = TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name));
+            // `<b@x>` is an address.
+            let is_alone = matches!(inner.get(name.len()), None | Some(b' ' | b'\t' | b'/'));
+            (rest[end] == b'>' && is_tag && is_alone).then_some(end + 2)
+        }
+        [b'&', rest @ ..] => {
+            let rest = &rest[..rest.len().min(10)];
+            let end = rest.iter().position(|octet| *octet == b';')?;
+            let name = rest[..end].strip_prefix(b"#").unwrap_or(&rest[..end]);
+            (!name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric)).then_some(end + 2)
+        }
+        _ => None,
+    }
+}
+
+/// What the encoded word that `octets` begin with says, and its length; `None` where it is open.
+fn encoded_word(octets: &[u8]) -> Option<(Vec<u8>, Option<usize>)> {
+    let line = octets.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
+    let mut parts = line.strip_prefix(b"=?")?.splitn(3, |octet| *octet == b'?');
+    let (charset, encoding, text) = (parts.next()?, parts.next()?, parts.next()?);
+    let closing = text.windows(2).position(|pair| pair == b"?=");
+    let text = &text[..closing.unwrap_or(text.len())];
+    let len = closing.map(|_| 2 + charset.len() + 1 + encoding.len() + 1 + text.len() + 2);
+    match encoding {
+        b"q" | b"Q" => Some((from_quoted(text), len)),
+        b"b" | b"B" => Some((from_base64(text), len)),
+        _ => None,
+    }
+}
+
+fn from_quoted(text: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), text);
+    loop {
+        let octet;
+        (octet, rest) = match rest {
+            [] => return out,
+            [b'=', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |octet: u8| char::from(octet).to_digit(16).unwrap_or_default() as u8;
+                (digit(*high) << 4 | digit(*low), rest)
+            }
+            [first, rest @ ..] => (*first, rest),
+        };
+        out.push(octet);
+    }
+}
+
+/// Nothing where it is no base64.
+fn from_base64(text: &[u8]) -> Vec<u8> {
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT).decode(text).unwrap_or_default()
+}
+
+/// The octet that `octets`, which are not empty, begin with, and its length: letters and signs of full width are those
+/// of ASCII.
+fn half_width(octets: &[u8]) -> (u8, usize) {
+    match *octets {
+        // U+FF01 to U+FF3F, U+FF40 to U+FF5E, U+FE55.
+        [0xEF, 0xBC, last @ 0x81..=0xBF, ..] => (b'!' + (last - 0x81), 3),
+        [0xEF, 0xBD, last @ 0x80..=0x9E, ..] => (b'`' + (last - 0x80), 3),
+        [0xEF, 0xB9, 0x95, ..] => (b':', 3),
+        _ => (octets[0], 1),
+    }
+}
+
+fn count_while(octets: &[u8], belongs: impl Fn(&u8) -> bool) -> usize {
+    octets.iter().take_while(|octet| belongs(octet)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dresses_a_name_is_not_shown() {
+        for (line, expected) in [
+            (&b"Bcc"[..], &b"Bcc"[..]),
+            (b"\x1b[0mB\x1b[38;5;1mcc\x1b[K:", b"Bcc:"),
+            (b"\x1b]0;title\x07B\x1b]0;t\x1b\\cc\x1b(B", b"Bcc"),
+            (b"\xc2\x9b1mB\x9b0mcc^[[0m[1;31m", b"Bcc"),
+            (b"[x] [m] [1] ^[", b"[x] [m] [1] ^["),
+            (b"\x1b", b"\x1b"),
+            (b"\\n\\r\\tB\\c", b"B\\c"),
+            (b"<B>B</b><font color=\"a:b\">cc<br/>:", b"Bcc:"),
+            (b"<b@x> <ann> <a> <b", b"<b@x> <ann> <a> <b"),
+            (b"&nbsp;B&#160;c & c; &;", b"Bc & c; &;"),
+            (b"=?utf-8?q?B=63c=3A?= =?x?B?QmNj?= =?x?b?QmN?=", b"Bcc: Bcc Bc"),
+            (b"=?utf-8?q?Bcc:", b"Bcc:"),
+            (b"=?utf-8?x?Bcc?= =?=? =?", b"=?utf-8?x?Bcc?= =?=? =?"),
+            ("\u{ff22}\u{ff43}\u{ff43}\u{ff1a}\u{fe55}".as_bytes(), b"Bcc::"),
+        ] {
+            let found: Vec<u8> = shown(line, 64).into_iter().map(|shown| shown.octet).collect();
+            assert_eq!(found.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        }
+        assert_eq!(shown(b"Bcc: x", 4).len(), 4);
+    }
+}
