@@ -90,13 +90,18 @@ pub(super) fn rewrite_body(
 
 /// The addresses of a field of this body, in their order, whether it is a list of them or not.
 pub(super) fn addresses_in(class: Class, body: &[u8]) -> impl Iterator<Item = Mailbox> {
-    addresses_of(class, body, listed(class, body).all(|mailbox| mailbox.is_ok()))
+    addresses_of(class, body, is_list(class, body))
 }
 
 fn addresses_of(class: Class, body: &[u8], is_list: bool) -> impl Iterator<Item = Mailbox> {
     let list = is_list.then(|| listed(class, body).flatten());
     let others = (!is_list).then(|| scattered(body));
     list.into_iter().flatten().chain(others.into_iter().flatten())
+}
+
+/// Whether a body is a list of addresses, or empty.
+pub(super) fn is_list(class: Class, body: &[u8]) -> bool {
+    listed(class, body).all(|mailbox| mailbox.is_ok())
 }
 
 fn listed(class: Class, body: &[u8]) -> Mailboxes<'_> {

@@ -74,7 +74,9 @@ use super::unacceptable::Unacceptable;
 use crate::envelope::{Address, Envelope, ReversePath};
 use author::{OneAuthor, one_author};
 use effort::Effort;
-use fields::{MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, addresses_in, class_of, rewrite_body};
+use fields::{
+    MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, addresses_in, class_of, is_list, rewrite_body,
+};
 use header_rule::Outcome;
 use missing::{Seen, is_dropped};
 use original::original_field;
@@ -114,7 +116,7 @@ pub fn rewrite(
 ) -> Result<Rewritten, Unacceptable> {
     let is_signed = header.find("DKIM-Signature").is_some();
     let mut pass = Pass::new(rules, &envelope.reverse_path, is_signed);
-    pass.has_author = header.fields().any(|field| field.is("From") && names_author(&field));
+    pass.best_from = best_from(&header);
     pass.each_field(&header::split(facts.received.as_bytes()).header)?;
     pass.each_field(&header)?;
     for (name, body) in pass.seen.missing(facts, &envelope.reverse_path, rules) {
@@ -131,8 +133,8 @@ struct Pass<'r> {
     rules: &'r Rules,
     /// A signature covers From, if not more.
     is_signed: bool,
-    /// A From names somebody.
-    has_author: bool,
+    /// Of several Froms the message's is the first that is as good as this.
+    best_from: FromWorth,
     /// Whom the message is from, where From does not say it.
     sender: Address,
     /// What asking header rules may still cost.
@@ -158,7 +160,7 @@ impl<'r> Pass<'r> {
         Pass {
             rules,
             is_signed,
-            has_author: false,
+            best_from: FromWorth::Nobody,
             sender: reverse_path.mailbox().cloned().unwrap_or_else(Rules::daemon),
             effort: Effort::new(),
             out: Vec::new(),
@@ -215,7 +217,7 @@ impl<'r> Pass<'r> {
         if self.rules.has_one_sender() {
             return self.one_from(field);
         }
-        match self.seen.from || (self.has_author && !names_author(field)) {
+        match self.seen.from || FromWorth::of(field) < self.best_from {
             true => self.further_from(field),
             false => self.any_ruled(field),
         }
@@ -355,9 +357,32 @@ impl<'r> Pass<'r> {
     }
 }
 
-/// Whether an address stands in a From.
-fn names_author(field: &Field<'_>) -> bool {
-    addresses_in(Class::HeaderSender, field.raw_body()).next().is_some()
+/// How well a From says who wrote the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum FromWorth {
+    Nobody,
+    /// There is an address in it, but it is no list of them, even when its name is mended.
+    Address,
+    List,
+}
+
+impl FromWorth {
+    fn of(field: &Field<'_>) -> FromWorth {
+        let mended = author_name::mended(field.raw_body());
+        let body = mended.as_deref().unwrap_or(field.raw_body());
+        match addresses_in(Class::HeaderSender, body).next() {
+            None => FromWorth::Nobody,
+            Some(_) if is_list(Class::HeaderSender, body) => FromWorth::List,
+            Some(_) => FromWorth::Address,
+        }
+    }
+}
+
+/// The worth of the best of several Froms; one alone is the message's, whatever a rule makes of it.
+fn best_from(header: &Header<'_>) -> FromWorth {
+    let mut froms = header.fields().filter(|field| field.is("From")).map(|field| FromWorth::of(&field));
+    let first = froms.next();
+    froms.max().and_then(|other| first.max(Some(other))).unwrap_or(FromWorth::Nobody)
 }
 
 #[cfg(test)]

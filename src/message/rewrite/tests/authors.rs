@@ -341,11 +341,21 @@ fn a_message_leaves_with_one_from() {
             "From: n@h.acme.example\r\nX-Original-From: Bob <b@h.acme.example>,\r\n <root@o.example>\r\n",
             "From: n@brand.example\r\nX-Original-From: Bob <b@brand.example>,\r\n <root@o.example>\r\n",
         ),
-        // Who wrote it is in the one that names somebody.
+        // Who wrote it is in the one that is a list with somebody in it, or else in one with an address.
         (
             "From:\r\nFrom: Ann\r\nFROM: Joe <\r\nFrom: x <n@h.acme.example\r\n",
             "X-Original-From:\r\nFrom: Ann@o.example\r\nX-Original-From: Joe <\r\nX-Original-From: x <n@h.acme.example\r\n",
             "X-Original-From:\r\nFrom: Ann@o.example\r\nX-Original-From: Joe <\r\nX-Original-From: x <n@brand.example\r\n",
+        ),
+        (
+            "From: Ann <n@h.acme.example\r\nFrom: Acme: Inc <n@h.acme.example>\r\n",
+            "X-Original-From: Ann <n@h.acme.example\r\nFrom: \"Acme: Inc\" <n@h.acme.example>\r\n",
+            "X-Original-From: Ann <n@brand.example\r\nFrom: \"Acme: Inc\" <n@brand.example>\r\n",
+        ),
+        (
+            "From: <\r\nFrom: Joe <\r\nFrom: x <n@h.acme.example\r\n",
+            "X-Original-From: <\r\nX-Original-From: Joe <\r\nFrom: x <n@h.acme.example\r\n",
+            "X-Original-From: <\r\nX-Original-From: Joe <\r\nFrom: x <n@brand.example\r\n",
         ),
         ("From: <\r\nFrom:\r\n", "From: <\r\nX-Original-From:\r\n", "From: <\r\nX-Original-From:\r\n"),
     ] {
