@@ -39,7 +39,7 @@ pub(super) struct Lexer<'a> {
     octets: &'a [u8],
     position: usize,
     end: usize,
-    /// A quote, a comment or a literal is open to the end: its first octet is no token, and what follows it is text.
+    /// Behind the first octet of a quote, a comment or a literal that is open to the end: what follows is text.
     is_open: bool,
 }
 
@@ -53,7 +53,8 @@ impl<'a> Lexer<'a> {
         self.octets
     }
 
-    /// The next token; `None` at the end.
+    /// The next token; `None` at the end. If there is none, it stands at the octet that begins none, or that opens what is
+    /// open to the end.
     pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
         self.skip_comments_and_space()?;
         let start = self.position;
@@ -74,14 +75,11 @@ impl<'a> Lexer<'a> {
 
     /// The next token of octets that may be malformed: an octet that begins none is an error, and then it goes on.
     pub(super) fn next_of_any(&mut self) -> Option<Result<Token, Malformed>> {
-        let start = self.position;
         if !self.is_open {
-            let next = self.next();
-            let is_at_end = self.position >= self.end;
-            match next {
+            match self.next() {
                 Ok(token) => return token.map(Ok),
-                Err(Malformed) if is_at_end => (self.is_open, self.position) = (true, start),
                 Err(Malformed) => {
+                    self.is_open = self.peek().is_some_and(|octet| b"\"[(".contains(&octet));
                     self.position += 1;
                     return Some(Err(Malformed));
                 }
@@ -130,23 +128,24 @@ impl<'a> Lexer<'a> {
 
     /// From the octet that opens to behind the one that closes; a backslash escapes the next octet.
     fn skip_to_closing(&mut self, closing: u8) -> Result<(), Malformed> {
+        let start = self.position;
         self.position += 1;
-        loop {
-            match self.peek().ok_or(Malformed)? {
-                b'\\' => self.position += 2,
-                octet => {
-                    self.position += 1;
-                    if octet == closing {
-                        return Ok(());
-                    }
-                }
+        while let Some(octet) = self.peek() {
+            self.position += if octet == b'\\' { 2 } else { 1 };
+            if octet == closing {
+                return Ok(());
             }
         }
+        self.position = start;
+        Err(Malformed)
     }
 
     fn skip_comments_and_space(&mut self) -> Result<(), Malformed> {
-        let mut depth: usize = 0;
+        let (mut depth, mut opened): (usize, usize) = (0, self.position);
         while let Some(octet) = self.peek() {
+            if octet == b'(' && depth == 0 {
+                opened = self.position;
+            }
             match octet {
                 b'(' => depth += 1,
                 b')' if depth > 0 => depth -= 1,
@@ -157,7 +156,11 @@ impl<'a> Lexer<'a> {
             }
             self.position += 1;
         }
-        if depth == 0 { Ok(()) } else { Err(Malformed) }
+        if depth > 0 {
+            self.position = opened;
+            return Err(Malformed);
+        }
+        Ok(())
     }
 }
 

@@ -162,6 +162,12 @@ mod tests {
             ("<@a,@b:ann@x> <@c : @d:bob> <@e,carl> <@f>", "ann@x bob"),
             // Nothing ends what is open: what is within it is not known.
             ("(ann@x) <bob@y> (carl@z", "bob@y carl@z"),
+            // What is closed before it is known.
+            ("(ann@x) \"bob@y", "bob@y"),
+            ("(ann@x) (bob@y) (carl@z (dora@w)", "carl@z dora@w"),
+            ("(ann@x) a@[192.0.2.1 bob@y", "bob@y"),
+            ("<bob@y> (ann@x) \"Carl", "bob@y"),
+            ("\"ann@x\" (carl@z) bob@y \\ (dora@w) \"", "bob@y"),
             ("\"ann@x\" bob@y \"carl@z <dora@w> (d)", "bob@y carl@z dora@w"),
             ("a@[192.0.2.1 ann@x", "ann@x"),
             ("ann, <bob, <at home> <", ""),
@@ -208,6 +214,18 @@ mod tests {
                     prop_assert!(found.contains(mailbox), "{:?} of {}", mailbox, body);
                 }
             }
+        }
+
+        /// A comment before a quote that is open was read as text, and the address in it was rewritten.
+        #[test]
+        fn a_closed_comment_in_front_changes_nothing(
+            words in prop::collection::vec(prop::sample::select(WORDS), 0..8),
+            open in prop::sample::select(&["", "\"", "(", "[", "\"f@u ", "(f@u, ", "[f@u "][..]),
+            behind in prop::collection::vec(prop::sample::select(WORDS), 0..4),
+        ) {
+            let body = [&words.concat(), open, &behind.concat()].concat();
+            let addresses = |body: &str| scattered(body.as_bytes()).map(|found| found.address).collect::<Vec<_>>();
+            prop_assert_eq!(addresses(&format!("(g@t) {body}")), addresses(&body), "{}", body);
         }
     }
 
