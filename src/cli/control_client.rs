@@ -1,6 +1,7 @@
 //! The client of the control socket, for the commands.
 //!
-//! Promises: a command ends where a daemon accepts and does not answer, as one that is stopped or hangs does.
+//! Promises: a command ends where a daemon does not answer, as one that is stopped or hangs does, whether or not there is
+//! room in its backlog.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::unix_connection::connect_within;
 use crate::admin::protocol::{ControlRequest, Frame};
 
 /// How long the daemon may be silent: longer than a flush or a reload takes.
@@ -25,7 +27,7 @@ pub enum ClientError {
         /// The error of connecting.
         source: io::Error,
     },
-    /// Somebody listens on the socket, and says nothing.
+    /// Somebody listens on the socket, and takes no connection or says nothing.
     Silent {
         /// The control socket.
         socket: PathBuf,
@@ -81,11 +83,14 @@ fn ask_within<T: DeserializeOwned>(
     request: &ControlRequest,
     mut each: impl FnMut(T) -> io::Result<()>,
 ) -> Result<u64, ClientError> {
-    let unreachable = |source| ClientError::Unreachable { socket: socket.to_owned(), source };
-    let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
+    let silent = || ClientError::Silent { socket: socket.to_owned(), patience };
+    let unreachable = |source: io::Error| match is_too_late(&source) {
+        true => silent(),
+        false => ClientError::Unreachable { socket: socket.to_owned(), source },
+    };
+    let mut stream = connect_within(patience, socket).map_err(unreachable)?;
     stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
     send(&mut stream, request).map_err(unreachable)?;
-    let silent = || ClientError::Silent { socket: socket.to_owned(), patience };
     answer(stream, &silent, &mut each)
 }
 
@@ -97,9 +102,9 @@ fn answer<T: DeserializeOwned>(
 ) -> Result<u64, ClientError> {
     let mut hidden = 0;
     for line in BufReader::new(stream).lines() {
-        let line = line.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(),
-            _ => ClientError::BrokenOff(error.to_string()),
+        let line = line.map_err(|error| match is_too_late(&error) {
+            true => silent(),
+            false => ClientError::BrokenOff(error.to_string()),
         })?;
         let frame = serde_json::from_str(&line).map_err(|error| ClientError::BrokenOff(error.to_string()))?;
         match frame {
@@ -121,6 +126,11 @@ fn answer<T: DeserializeOwned>(
     Err(ClientError::BrokenOff("the connection was closed".into()))
 }
 
+/// Whether a limit on a wait was over.
+fn is_too_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 fn send(stream: &mut UnixStream, request: &ControlRequest) -> io::Result<()> {
     let line = serde_json::to_string(request)?;
     match writeln!(stream, "{line}") {
@@ -132,6 +142,8 @@ fn send(stream: &mut UnixStream, request: &ControlRequest) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use socket2::{Domain, SockAddr, Socket, Type};
+
     use super::*;
 
     /// `mailq` and `status` waited for ever for a daemon that was stopped, and so did what monitors the host.
@@ -141,6 +153,21 @@ mod tests {
         let socket = directory.path().join("control.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let patience = Duration::from_millis(1);
+        let answered = ask_within(patience, &socket, &ControlRequest::Status, |_: serde_json::Value| Ok(()));
+        assert!(matches!(answered, Err(ClientError::Silent { .. })), "{answered:?}");
+    }
+
+    /// Once enough commands had waited for it, the next one waited for ever for its connection.
+    #[test]
+    fn a_daemon_whose_backlog_is_full_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&socket).unwrap()).unwrap();
+        listener.listen(1).unwrap();
+        let patience = Duration::from_millis(1);
+        let waiting: Vec<_> = (0..10).map_while(|_| connect_within(patience, &socket).ok()).collect();
+        assert!(waiting.len() < 10, "the backlog is full");
         let answered = ask_within(patience, &socket, &ControlRequest::Status, |_: serde_json::Value| Ok(()));
         assert!(matches!(answered, Err(ClientError::Silent { .. })), "{answered:?}");
     }

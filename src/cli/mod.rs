@@ -21,6 +21,7 @@ mod sink;
 mod spool;
 mod status;
 mod unit;
+mod unix_connection;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -5,12 +5,10 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
-
 use super::ways::Way;
+use crate::cli::unix_connection::connect_within;
 
 /// How long each answer is waited for. A daemon that does not answer is as good as down, as long as it has
 /// not seen the end of a message.
@@ -57,7 +55,7 @@ pub(super) enum Connection {
 impl Connection {
     pub(super) fn open(way: &Way, patience: &Patience) -> io::Result<Self> {
         let connection = match way {
-            Way::Socket(path) => Connection::Unix(connect_unix(path, patience.greeting)?),
+            Way::Socket(path) => Connection::Unix(connect_within(patience.greeting, path)?),
             Way::Tcp(address) => Connection::Tcp(TcpStream::connect_timeout(address, patience.greeting)?),
         };
         connection.wait_at_most(Some(patience.greeting))?;
@@ -90,14 +88,6 @@ impl Connection {
             Connection::Tcp(stream) => stream.shutdown(Shutdown::Write),
         }
     }
-}
-
-/// Connects with a limit: a daemon that hangs may have a backlog that is full.
-fn connect_unix(path: &Path, limit: Duration) -> io::Result<UnixStream> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_write_timeout(Some(limit))?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    Ok(socket.into())
 }
 
 impl Read for Connection {
