@@ -76,6 +76,11 @@ pub trait Fs: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
     /// Sixteen octets that nobody can guess.
     fn random(&self) -> io::Result<[u8; 16]>;
+    /// The turns that threads take, in a test that says whose it is.
+    #[cfg(test)]
+    fn turns(&self) -> Option<sim::Turns> {
+        None
+    }
 }
 
 /// The names in a directory.

@@ -34,6 +34,10 @@
 //! | cannot be made | all that lives in the oldest fits into the active one, frees a sixteenth, and leaves an eighth of it | the active one |
 //! | cannot be made, and there is a part of it | all that lives in the oldest, and a sixteenth more, fits into seven eighths of both, and frees a sixteenth | the active one, but for its last eighth; then the part, which is begun for it |
 //!
+//! The next one *can be made* while the disk says that it has room for what is missing. An attempt that has not asked the
+//! disk yet is no sign of that: it may take as long as its thread waits for a processor, and outcomes would use up the
+//! room into which the oldest would have been moved.
+//!
 //! # A full disk drains
 //!
 //! When mail is refused, either a whole segment is ready, since mail begins one only where another can follow (1), or

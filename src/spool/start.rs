@@ -211,7 +211,13 @@ fn spawn(
 ) -> Result<JoinHandle<()>, OpenError> {
     let root = shared.paths.root().to_owned();
     let shared = Arc::clone(shared);
-    let spawned = thread::Builder::new().name(name.into()).spawn(move || work(&shared));
+    #[cfg(test)]
+    let seat = shared.fs.turns().map(|turns| turns.seat());
+    let spawned = thread::Builder::new().name(name.into()).spawn(move || {
+        #[cfg(test)]
+        let _seat = seat.map(crate::spool::fs::sim::Seat::take);
+        work(&shared);
+    });
     spawned.map_err(|e| failed("start a thread for", &root, e))
 }
 

@@ -69,21 +69,46 @@ struct Shelf {
     closing: bool,
 }
 
-/// Whether the disk gave room for so many octets when it was asked last, and when that was.
+/// What the disk has said of its room.
 #[derive(Default)]
-struct KnownRoom(Option<(Instant, u64, bool)>);
+struct KnownRoom {
+    /// Whether it gave room for so many octets when it was asked last, and when that was.
+    answer: Option<(Instant, u64, bool)>,
+    /// How often its room may have changed.
+    changes: u64,
+}
 
 impl KnownRoom {
     /// Whether it gives room for `octets`, if that is known.
-    fn get(&self, octets: u64) -> Option<bool> {
-        let (asked, known, gave) = self.0?;
+    fn get(&self, octets: u64, now: Instant) -> Option<bool> {
+        let (asked, known, gave) = self.answer?;
         let tells = if gave { octets <= known } else { octets >= known };
-        (tells && asked.elapsed() < ROOM_IS_KNOWN_FOR).then_some(gave)
+        (tells && now.saturating_duration_since(asked) < ROOM_IS_KNOWN_FOR).then_some(gave)
+    }
+
+    /// Takes in what the disk has said, if nothing has changed since these `changes`, when it was asked.
+    fn learn(&mut self, changes: u64, answer: (Instant, u64, bool)) {
+        if self.changes == changes {
+            self.answer = Some(answer);
+        }
     }
 
     /// Where there was room there is; where there was none, there may be some now.
     fn gains(&mut self) {
-        self.0 = self.0.filter(|(_, _, gave)| *gave);
+        self.change(self.answer.filter(|(_, _, gave)| *gave));
+    }
+
+    /// Octets of the room are used: what is left of it is known.
+    fn uses(&mut self, octets: u64) {
+        self.change(self.answer.map(|(asked, known, gave)| (asked, known.saturating_sub(octets), gave)));
+    }
+
+    fn forget(&mut self) {
+        self.change(None);
+    }
+
+    fn change(&mut self, answer: Option<(Instant, u64, bool)>) {
+        (self.answer, self.changes) = (answer, self.changes + 1);
     }
 }
 
@@ -121,7 +146,7 @@ impl Stock {
         let trouble = shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind);
         let taken = shelf.supply.take(wanted).ok_or(trouble);
         if taken.is_ok() {
-            shelf.known_room = KnownRoom::default();
+            shelf.known_room.forget();
         }
         taken
     }
@@ -156,9 +181,10 @@ impl Stock {
         self.shelf().supply.reserve();
     }
 
-    /// Whether the disk has room for `octets`, or had it for a piece that is being made.
+    /// Whether the disk has room for `octets`, or was found to have it for the piece that is being made. An attempt of
+    /// which that is not known yet is no answer: on a full disk it fails, and until then nothing would be moved.
     pub fn has_room(&self, octets: u64) -> bool {
-        if self.shelf().supply.is_making() {
+        if self.shelf().supply.has_room() {
             return true;
         }
         // Where the disk does not tell, the attempt will.
@@ -168,13 +194,14 @@ impl Stock {
 
     /// As [`Fs::has_room`]: whoever may not trust the free space asks, for half a millisecond, once in a while.
     fn gives_room(&self, octets: u64) -> bool {
-        let known = self.shelf().known_room.get(octets);
+        let known = self.shelf().known_room.get(octets, self.now());
         known.unwrap_or_else(|| self.ask_for_room(octets).unwrap_or(true))
     }
 
     fn ask_for_room(&self, octets: u64) -> io::Result<bool> {
+        let changes = self.shelf().known_room.changes;
         let gives = self.fs.has_room(&self.paths.log, octets)?;
-        self.shelf().known_room = KnownRoom(Some((Instant::now(), octets, gives)));
+        self.shelf().known_room.learn(changes, (self.now(), octets, gives));
         Ok(gives)
     }
 
@@ -196,8 +223,42 @@ impl Stock {
             shelf.supply.ask(wanted, due);
             self.work.notify_one();
         }
-        let short = |shelf: &mut Shelf| shelf.supply.is_undecided(due) && !shelf.closing;
-        self.change.wait_while(shelf, short).unwrap_or_else(PoisonError::into_inner)
+        while shelf.supply.is_undecided(due) && !shelf.closing {
+            shelf = self.pause(&self.change, shelf, None);
+        }
+        shelf
+    }
+
+    /// Waits for this signal, no longer than `until`; it may return before. In a test whose threads take turns, it gives
+    /// the turn away.
+    fn pause<'a>(
+        &'a self,
+        signal: &Condvar,
+        shelf: MutexGuard<'a, Shelf>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, Shelf> {
+        #[cfg(test)]
+        if let Some(turns) = self.fs.turns() {
+            drop(shelf);
+            turns.wait();
+            return self.lock();
+        }
+        match until {
+            None => signal.wait(shelf).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let pause = until.saturating_duration_since(self.now());
+                signal.wait_timeout(shelf, pause).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// The time; where threads take turns, theirs.
+    fn now(&self) -> Instant {
+        #[cfg(test)]
+        if let Some(turns) = self.fs.turns() {
+            return turns.now();
+        }
+        Instant::now()
     }
 
     /// Has the thread make the next segment up to `due` octets.
@@ -215,7 +276,7 @@ impl Stock {
             shelf.disposal.add(Discarded::Segment(sequence));
         }
         shelf.disposal.start_anew();
-        shelf.known_room = KnownRoom::default();
+        shelf.known_room.forget();
     }
 
     /// Why the last attempt to make a segment ready failed, if it did.
@@ -251,6 +312,8 @@ impl Stock {
     /// Ends [`Stock::work`] when what is to be let go is gone, or cannot go now: recovery finds it again.
     pub fn close(&self) {
         self.shelf().closing = true;
+        #[cfg(test)]
+        self.fs.turns().into_iter().for_each(|turns| turns.end());
         self.work.notify_one();
         self.change.notify_all();
     }
@@ -268,19 +331,14 @@ impl Stock {
     fn next_task(&self) -> Option<Task> {
         let mut shelf = self.shelf();
         loop {
-            if let Some(task) = shelf.next_task(Instant::now()) {
+            if let Some(task) = shelf.next_task(self.now()) {
                 return Some(task);
             }
             if shelf.closing {
                 return None;
             }
-            shelf = match shelf.disposal.stuck_until() {
-                None => self.work.wait(shelf).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let pause = until.saturating_duration_since(Instant::now());
-                    self.work.wait_timeout(shelf, pause).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let until = shelf.disposal.stuck_until();
+            shelf = self.pause(&self.work, shelf, until);
         }
     }
 
@@ -315,7 +373,7 @@ impl Stock {
                 is_news
             }
             Task::LetGo(_) => {
-                self.shelf().disposal.is_stuck(Instant::now());
+                self.shelf().disposal.is_stuck(self.now());
                 true
             }
         };
@@ -325,6 +383,13 @@ impl Stock {
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        #[cfg(test)]
+        self.fs.turns().into_iter().for_each(|turns| turns.may_change());
+        self.lock()
+    }
+
+    /// The shelf, without a chance for another thread to have its turn first.
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
         // Each change to the shelf is one assignment or push: it is whole even if a holder panicked.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }

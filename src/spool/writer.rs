@@ -112,9 +112,20 @@ impl Writer {
                 Ok(order) => return Some(order),
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) if self.clean() => {}
-                Err(TryRecvError::Empty) => return orders.blocking_recv(),
+                Err(TryRecvError::Empty) => return self.wait_for_order(orders),
             }
         }
+    }
+
+    fn wait_for_order(&self, orders: &mut Receiver<Order>) -> Option<Order> {
+        #[cfg(test)]
+        while let Some(turns) = self.shared.fs.turns() {
+            match orders.try_recv() {
+                Err(TryRecvError::Empty) => turns.wait(),
+                order => return order.ok(),
+            }
+        }
+        orders.blocking_recv()
     }
 
     /// Puts what has arrived into the batch; the answer to give when an order to close was among it.

@@ -10,19 +10,22 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::{File, FileFacts, Fs, Names};
 
 pub(crate) use image::Choice;
 use image::{Directory, Inode, Node};
+pub(crate) use turns::{Seat, Turns};
 
 mod image;
+mod turns;
 
 /// The simulated disk; clones are the same disk.
 #[derive(Clone)]
 pub(crate) struct SimFs {
     disk: Arc<Mutex<Disk>>,
+    turns: Arc<OnceLock<Turns>>,
 }
 
 /// The time of every change, in seconds since 1970: the clock of this disk stands still.
@@ -73,6 +76,7 @@ pub(crate) struct DiskFault {
 
 struct SimFile {
     disk: Arc<Mutex<Disk>>,
+    turns: Arc<OnceLock<Turns>>,
     inode: u64,
     _open: Arc<()>,
 }
@@ -81,7 +85,11 @@ impl SimFs {
     pub fn new() -> Self {
         let mut disk = Disk::default();
         disk.directories.insert("/".into(), Directory::default());
-        SimFs { disk: Arc::new(Mutex::new(disk)) }
+        SimFs::of(disk)
+    }
+
+    fn of(disk: Disk) -> Self {
+        SimFs { disk: Arc::new(Mutex::new(disk)), turns: Arc::default() }
     }
 
     /// Calls so far.
@@ -129,6 +137,11 @@ impl SimFs {
     /// From now on the file system has no [`File::reserve`].
     pub fn forget_how_to_reserve(&self) {
         self.lock_disk().cannot_reserve = true;
+    }
+
+    /// From now on whoever uses this disk takes turns, as `seed` says; called by the thread that opens the spool.
+    pub fn take_turns(&self, seed: u64) {
+        assert!(self.turns.set(Turns::new(seed)).is_ok(), "once for each disk");
     }
 
     /// Gives a file a second name, durably.
@@ -201,7 +214,7 @@ impl SimFs {
         let known = disk.open.get(&inode).and_then(Weak::upgrade);
         let _open = known.unwrap_or_default();
         disk.open.insert(inode, Arc::downgrade(&_open));
-        Arc::new(SimFile { disk: Arc::clone(&self.disk), inode, _open })
+        Arc::new(SimFile { disk: Arc::clone(&self.disk), turns: Arc::clone(&self.turns), inode, _open })
     }
 
     fn lock_disk(&self) -> MutexGuard<'_, Disk> {
@@ -210,9 +223,17 @@ impl SimFs {
 
     /// Counts a call; looks on before it changes something; fails it if it is to fail.
     fn call(&self, changes: bool) -> io::Result<MutexGuard<'_, Disk>> {
+        change_turns(&self.turns);
         let mut disk = self.lock_disk();
         disk.enter(changes)?;
         Ok(disk)
+    }
+}
+
+/// Gives the turn away, perhaps, before a call.
+fn change_turns(turns: &OnceLock<Turns>) {
+    if let Some(turns) = turns.get() {
+        turns.may_change();
     }
 }
 
@@ -268,7 +289,7 @@ impl Disk {
         }
         disk.keep_renamed(self);
         disk.forget_unnamed();
-        SimFs { disk: Arc::new(Mutex::new(disk)) }
+        SimFs::of(disk)
     }
 
     /// Gives files of which one directory lost the old name, and the other never got the new one, the new one.
@@ -497,6 +518,10 @@ impl Fs for SimFs {
     fn random(&self) -> io::Result<[u8; 16]> {
         Ok(*b"always the same.")
     }
+
+    fn turns(&self) -> Option<Turns> {
+        self.turns.get().filter(|turns| !turns.are_over()).cloned()
+    }
 }
 
 struct SimLock {
@@ -513,6 +538,7 @@ impl Drop for SimLock {
 
 impl SimFile {
     fn call(&self, changes: bool) -> io::Result<MutexGuard<'_, Disk>> {
+        change_turns(&self.turns);
         let mut disk = self.disk.lock().unwrap();
         disk.enter(changes)?;
         Ok(disk)

@@ -43,6 +43,7 @@ impl Stock {
         if !leads_to(&*self.fs, &path, &*file)? {
             return Err(ErrorKind::NotFound.into());
         }
+        self.shelf().known_room.uses(length - piece.from);
         self.put(Ready { sequence: piece.sequence, file, length, written });
         Ok(())
     }
@@ -56,10 +57,14 @@ impl Stock {
             SegmentSize::Any => return self.room_for_any(octets, piece.from == 0, free),
             SegmentSize::Whole if free < rest => false,
             SegmentSize::Whole => {
-                self.shelf().known_room.get(rest) == Some(true) || self.ask_for_room(rest)?
+                self.shelf().known_room.get(rest, self.now()) == Some(true) || self.ask_for_room(rest)?
             }
         };
-        if has_room { Ok(octets) } else { Err(ErrorKind::StorageFull.into()) }
+        if !has_room {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.shelf().supply.found_room();
+        Ok(octets)
     }
 
     /// The same where a part of the segment serves, too: as much of the piece as there is room for.

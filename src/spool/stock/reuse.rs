@@ -27,13 +27,15 @@ impl Stock {
     /// runs.
     pub fn take_over(&self, left: u32) -> io::Result<()> {
         let old = self.paths.segment(left);
-        let Some((next, _)) = self.shelf().supply.reusable_as() else { return Ok(()) };
-        match self.usable(&old) {
+        let Some((next, _)) = self.shelf().supply.reuse() else { return Ok(()) };
+        let taken = match self.usable(&old) {
             Some((file, length)) => {
                 self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })
             }
             None => self.remove(&old),
-        }
+        };
+        self.shelf().supply.end_reuse();
+        taken
     }
 
     /// The file at `path`, if it may be taken over, and its length: no more than the next segment is to have, unless the
@@ -57,21 +59,28 @@ impl Stock {
 
     /// Lets a segment go: it is the next one from then on, or it is removed.
     pub(super) fn recycle_or_unlink(&self, sequence: u32) -> io::Result<()> {
-        let old = self.paths.segment(sequence);
         let next = {
-            let shelf = self.shelf();
-            shelf.supply.reusable_as().filter(|_| !shelf.closing)
+            let mut shelf = self.shelf();
+            if shelf.closing { None } else { shelf.supply.reuse() }
         };
-        match next.and_then(|(next, made)| Some((next, made, self.reusable(&old, made).ok()??))) {
+        let gone = self.recycle_as(next, &self.paths.segment(sequence));
+        self.shelf().supply.end_reuse();
+        self.change.notify_all();
+        gone
+    }
+
+    /// Gives the segment at `old` the next name, if it is of use there, or removes it.
+    fn recycle_as(&self, next: Option<(u32, u64)>, old: &Path) -> io::Result<()> {
+        match next.and_then(|(next, made)| Some((next, made, self.reusable(old, made).ok()??))) {
             Some((next, made, (file, length))) => {
                 // From here on what was made may have no name any more.
                 self.shelf().supply.forget();
-                self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })?;
+                self.rename_to_next(old, Ready { sequence: next, file, length, written: length })?;
                 self.claim(made);
             }
             None => {
-                let length = self.fs.facts(&old).map_or(0, |facts| facts.length);
-                self.remove(&old)?;
+                let length = self.fs.facts(old).map_or(0, |facts| facts.length);
+                self.remove(old)?;
                 self.claim(length);
             }
         }

@@ -6,7 +6,8 @@
 //!  ├── outdated ──────┤
 //!  └── ask ── Failed ◀┘
 //! ```
-//! A segment that is let go may be put under the next name while the next one is shorter.
+//! A segment that is let go may be put under the next name while the next one is shorter. Nothing is handed out while
+//! that is done, nor while a piece is made.
 //!
 //! Pure. Not here: files (`stock.rs`), who may take the segment, and how much of it is to be made when (`space.rs`).
 
@@ -25,6 +26,8 @@ enum Stage {
     Making {
         /// Somebody has asked, or something was let go, since the attempt began: should it fail, another is worth while.
         is_outdated: bool,
+        /// The disk was found to have room for all that is missing.
+        has_room: bool,
     },
     /// The last attempt to make a piece failed; none is made until somebody asks.
     Failed(io::Error),
@@ -62,6 +65,8 @@ pub(super) struct Supply {
     next: u32,
     /// The room of the whole next segment is to be reserved with its first piece.
     reserves: bool,
+    /// A segment that is let go is being put under its name.
+    is_reusing: bool,
     /// The log has been told that none can be made, and none has been made since.
     is_told: bool,
 }
@@ -70,7 +75,17 @@ impl Supply {
     /// Nothing, of which the first segment is to be `next` and to have `size` octets.
     pub fn new(next: u32, size: u64) -> Self {
         let (stage, wanted) = (Stage::Idle, SegmentSize::Whole);
-        Supply { stage, made: None, size, due: 0, wanted, next, reserves: false, is_told: false }
+        Supply {
+            stage,
+            made: None,
+            size,
+            due: 0,
+            wanted,
+            next,
+            reserves: false,
+            is_reusing: false,
+            is_told: false,
+        }
     }
 
     /// What there is of the next segment.
@@ -88,8 +103,24 @@ impl Supply {
         self.reserves = true;
     }
 
-    pub fn is_making(&self) -> bool {
+    fn is_making(&self) -> bool {
         matches!(self.stage, Stage::Making { .. })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_reusing || self.is_making()
+    }
+
+    /// Notes that the disk has room for all that is missing of the segment of which a piece is being made.
+    pub fn found_room(&mut self) {
+        if let Stage::Making { has_room, .. } = &mut self.stage {
+            *has_room = true;
+        }
+    }
+
+    /// Whether that was found: the disk itself does not tell while part of that room is being used.
+    pub fn has_room(&self) -> bool {
+        matches!(self.stage, Stage::Making { has_room: true, .. })
     }
 
     /// Why the last attempt failed, if nobody has asked since.
@@ -102,7 +133,7 @@ impl Supply {
 
     /// Returns whether a caller that waits for `due` octets has to wait on.
     pub fn is_undecided(&self, due: u64) -> bool {
-        self.falls_short_of(due) && self.trouble().is_none()
+        self.is_busy() || self.falls_short_of(due) && self.trouble().is_none()
     }
 
     fn falls_short_of(&self, due: u64) -> bool {
@@ -128,14 +159,14 @@ impl Supply {
     pub fn ask(&mut self, wanted: SegmentSize, due: u64) {
         (self.due, self.wanted) = (self.due.max(due), wanted);
         match &mut self.stage {
-            Stage::Making { is_outdated } => *is_outdated = true,
+            Stage::Making { is_outdated, .. } => *is_outdated = true,
             Stage::Idle | Stage::Failed(_) => self.stage = Stage::Idle,
         }
     }
 
     /// What fails for want of room may succeed from now on.
     pub fn gains_room(&mut self) {
-        if let Stage::Making { is_outdated } = &mut self.stage {
+        if let Stage::Making { is_outdated, .. } = &mut self.stage {
             *is_outdated = true;
         }
     }
@@ -145,17 +176,24 @@ impl Supply {
         if !matches!(self.stage, Stage::Idle) || !self.falls_short_of(self.due) {
             return None;
         }
-        self.stage = Stage::Making { is_outdated: false };
+        self.stage = Stage::Making { is_outdated: false, has_room: false };
         let file = self.made.as_ref().map(|made| Arc::clone(&made.file));
         let Made { octets: from, size } = self.made();
         let (wanted, reserves) = (self.wanted, self.reserves && self.wanted == SegmentSize::Whole);
         Some(SegmentPiece { sequence: self.next, file, from, size, wanted, reserves })
     }
 
-    /// The name under which a segment let go is of use, if it has more octets than the second number.
-    pub fn reusable_as(&self) -> Option<(u32, u64)> {
+    /// The name under which a segment let go is of use, if it has more octets than the second number. Nothing is handed
+    /// out until one is put there, or [`Supply::end_reuse`] is called.
+    pub fn reuse(&mut self) -> Option<(u32, u64)> {
         let made = self.made();
-        (!made.is_ready()).then_some((self.next, made.octets))
+        self.is_reusing = !made.is_ready();
+        self.is_reusing.then_some((self.next, made.octets))
+    }
+
+    /// No segment is being put under the next name any more.
+    pub fn end_reuse(&mut self) {
+        self.is_reusing = false;
     }
 
     /// Forgets what there is of the next segment, whose file is about to lose its name.
@@ -165,7 +203,7 @@ impl Supply {
 
     /// Takes in what there is of the next segment now.
     pub fn put(&mut self, made: Ready) {
-        self.stage = Stage::Idle;
+        (self.stage, self.is_reusing) = (Stage::Idle, false);
         self.made = Some(made);
         self.is_told &= !self.made().is_ready();
     }
@@ -176,7 +214,7 @@ impl Supply {
         if !is_there {
             self.forget();
         }
-        if let Stage::Making { is_outdated: true } = self.stage {
+        if let Stage::Making { is_outdated: true, .. } = self.stage {
             self.stage = Stage::Idle;
             return false;
         }
@@ -187,7 +225,7 @@ impl Supply {
     /// Hands the segment out, if there is as much of it as is wanted. Nothing is due of the one that follows.
     pub fn take(&mut self, wanted: SegmentSize) -> Option<Ready> {
         let least = if wanted == SegmentSize::Any { SMALLEST } else { self.size };
-        if self.is_making() || self.made().octets < least {
+        if self.is_busy() || self.made().octets < least {
             return None;
         }
         let taken = self.made.take()?;
@@ -211,10 +249,10 @@ impl Supply {
     pub fn start_anew(&mut self) -> Option<u32> {
         self.is_told = false;
         match &mut self.stage {
-            Stage::Making { is_outdated } => *is_outdated = true,
+            Stage::Making { is_outdated, .. } => *is_outdated = true,
             Stage::Idle | Stage::Failed(_) => self.stage = Stage::Idle,
         }
-        if self.is_making() {
+        if self.is_busy() {
             return None;
         }
         let sequence = self.made.take()?.sequence;
@@ -262,15 +300,44 @@ mod tests {
         assert!(!supply.want(SMALLEST) && supply.want(u64::MAX));
         for made in 1..3 {
             assert!(supply.take(SegmentSize::Whole).is_none(), "{made} of 3 pieces");
-            assert_eq!(supply.reusable_as(), Some((7, made * SMALLEST)));
+            assert_eq!(supply.reuse(), Some((7, made * SMALLEST)));
+            supply.end_reuse();
             assert_eq!(begin(&mut supply), Some((7, made * SMALLEST)));
             supply.put(pieces(7, made + 1));
         }
         assert!(!supply.want(u64::MAX) && !supply.is_undecided(u64::MAX));
-        assert_eq!((begin(&mut supply), supply.reusable_as()), (None, None), "it is ready");
+        assert_eq!((begin(&mut supply), supply.reuse()), (None, None), "it is ready");
         assert_eq!(supply.take(SegmentSize::Whole).map(|ready| ready.sequence), Some(7));
         assert!(supply.take(SegmentSize::Whole).is_none());
-        assert_eq!((begin(&mut supply), supply.reusable_as()), (None, Some((8, 0))));
+        assert_eq!((begin(&mut supply), supply.reuse()), (None, Some((8, 0))));
+    }
+
+    /// What there was of the next segment could once be handed out, where it was to be smaller by then, while a segment
+    /// let go was on its way to the same name.
+    #[test]
+    fn nothing_is_handed_out_while_its_name_is_being_given_away() {
+        let mut supply = Supply::new(1, WHOLE);
+        supply.put(pieces(1, 1));
+        assert_eq!(supply.reuse(), Some((1, SMALLEST)));
+        supply.set_size(SMALLEST);
+        assert!(supply.made().is_ready() && supply.is_undecided(SMALLEST));
+        assert!(supply.take(SegmentSize::Any).is_none());
+        supply.end_reuse();
+        assert!(!supply.is_undecided(SMALLEST));
+        assert_eq!(supply.take(SegmentSize::Any).map(|ready| ready.sequence), Some(1));
+    }
+
+    /// The same while a piece is written: whoever took it was told of a fault of the disk.
+    #[test]
+    fn what_is_to_be_smaller_is_handed_out_when_its_piece_is_made() {
+        let mut supply = Supply::new(1, WHOLE);
+        supply.put(pieces(1, 1));
+        supply.want(WHOLE);
+        supply.begin();
+        supply.set_size(SMALLEST);
+        assert!(supply.is_undecided(SMALLEST));
+        supply.put(pieces(1, 2));
+        assert!(!supply.is_undecided(SMALLEST) && supply.take(SegmentSize::Whole).is_some());
     }
 
     /// Whoever takes any size has what there is; not while a piece is being written to it, nor nothing.

@@ -16,13 +16,7 @@ fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
 
 /// The same, with segments of `size` octets.
 fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
-    let fs = SimFs::new();
-    let paths = SpoolPaths::under(Path::new("/s"));
-    for (path, mode) in paths.directories() {
-        fs.create_dir(path, mode).unwrap();
-        fs.sync_dir(path.parent().unwrap()).unwrap();
-    }
-    let stock = Stock::new(Arc::new(fs.clone()), paths, size, 1, size);
+    let (fs, stock) = without_thread(size);
     let log = tracing::dispatcher::get_default(Clone::clone);
     std::thread::scope(|scope| {
         scope.spawn(|| tracing::dispatcher::with_default(&log, || stock.work()));
@@ -31,6 +25,21 @@ fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
         test(&fs, &stock);
     });
 }
+
+/// A stock whose thread does not run.
+fn without_thread(size: u64) -> (SimFs, Stock) {
+    let fs = SimFs::new();
+    let paths = SpoolPaths::under(Path::new("/s"));
+    for (path, mode) in paths.directories() {
+        fs.create_dir(path, mode).unwrap();
+        fs.sync_dir(path.parent().unwrap()).unwrap();
+    }
+    let stock = Stock::new(Arc::new(fs.clone()), paths, size, 1, size);
+    (fs, stock)
+}
+
+/// What keeps a disk from giving more than so many octets.
+const LIMITS: [fn(&SimFs, u64); 2] = [|fs, octets| fs.set_capacity(Some(octets)), SimFs::set_quota];
 
 impl Stock {
     fn is_letting_go(&self) -> bool {
@@ -279,6 +288,58 @@ fn what_is_freed_on_a_full_disk_is_written_to_the_next_segment() {
     });
 }
 
+/// A piece that was being made was once taken for a sign of room. On a full disk the attempt fails; until it had, which
+/// takes as long as its thread waits for a processor, nothing was moved, and outcomes used up the room into which the
+/// oldest segment would have fitted.
+#[test]
+fn an_attempt_is_no_sign_of_room_until_it_has_found_some() {
+    for limit in LIMITS {
+        let (fs, stock) = without_thread(SIZE);
+        limit(&fs, SIZE - 1);
+        stock.replenish(1);
+        let piece = stock.shelf().supply.begin().unwrap();
+        assert_eq!((stock.next(), stock.has_room(SIZE)), (Readiness::Impossible, false));
+        assert!(stock.make(&piece).is_err());
+        limit(&fs, SIZE);
+        stock.shelf().known_room.gains();
+        assert_eq!(stock.next(), Readiness::Possible);
+        // What is written of the piece is used already.
+        stock.shelf().supply.found_room();
+        limit(&fs, 0);
+        assert_eq!((stock.next(), stock.has_room(SIZE)), (Readiness::Possible, true));
+    }
+}
+
+/// What a quota had given for one segment was believed to be there for the one behind it, too, for a second: mail began
+/// the last segment although no other could follow.
+#[test]
+fn room_that_is_used_is_no_room() {
+    for limit in LIMITS {
+        with_stock_of(2 * SIZE, |fs, stock| {
+            limit(fs, 3 * SIZE);
+            assert!(stock.has_room(3 * SIZE));
+            stock.wait_for_piece().unwrap();
+            assert_eq!([3 * SIZE, 2 * SIZE].map(|octets| stock.has_room(octets)), [false, true]);
+            stock.wait_for_piece().unwrap();
+            assert_eq!([2 * SIZE, SIZE].map(|octets| stock.has_room(octets)), [false, true]);
+        });
+    }
+}
+
+/// An answer of the disk that was on its way when room was used is no answer.
+#[test]
+fn what_the_disk_says_of_its_room_before_some_is_used_is_not_believed() {
+    let mut known = KnownRoom::default();
+    let now = Instant::now();
+    let changes = known.changes;
+    known.uses(SIZE);
+    known.learn(changes, (now, 2 * SIZE, true));
+    assert_eq!(known.get(SIZE, now), None);
+    known.learn(known.changes, (now, 2 * SIZE, true));
+    known.uses(SIZE);
+    assert_eq!((known.get(SIZE, now), known.get(2 * SIZE, now)), (Some(true), None));
+}
+
 /// Promise 7: and nothing is written for mail where the whole does not fit.
 #[test]
 fn an_outcome_gets_a_segment_of_any_size() {
@@ -288,8 +349,7 @@ fn an_outcome_gets_a_segment_of_any_size() {
         fs.set_capacity(Some(SIZE - 1));
         assert_eq!(stock.take(SegmentSize::Whole).err(), Some(ErrorKind::StorageFull));
     });
-    let limits: [fn(&SimFs, u64); 2] = [|fs, octets| fs.set_capacity(Some(octets)), SimFs::set_quota];
-    for limit in limits {
+    for limit in LIMITS {
         for (free, told, untold) in
             [(17_000, None, SIZE), (20_000, Some(SIZE), SIZE), (60_000, Some(56 << 10), 56 << 10)]
         {

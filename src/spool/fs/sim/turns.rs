@@ -1,0 +1,172 @@
+//! Threads that take turns, as a seed says: what depends on their timing is the same in every run.
+//!
+//! One thread runs at a time. It may lose its turn at every call of the disk and wherever it takes a lock that it shares,
+//! and it gives its turn away where it would wait for another thread. Who gets the turn, and how much time has passed
+//! meanwhile, is thrown with dice. How often turns change, how often each thread gets one, and how fast the clock runs
+//! is thrown once for each [`Turns`]: so some disks are slow, and some threads are late for long.
+//!
+//! Promises
+//! 1. Behind the same seed, the same threads do the same in the same order, if they share nothing else.
+//! 2. Once the turns have ended, by [`Turns::end`], everybody runs as without them.
+//!
+//! Not here: the places where a turn is given away (`fs/sim.rs`, `stock.rs`, `writer.rs`, `start.rs`).
+
+use std::cell::Cell;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+thread_local! {
+    /// The number of this thread among those that take turns: whoever has begun it is the first.
+    static SEAT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The turns of the threads that use one disk; clones are the same.
+#[derive(Clone)]
+pub struct Turns(Arc<Table>);
+
+struct Table {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    dice: Rng,
+    /// How often each thread gets the turn; `None`: it has ended.
+    seats: Vec<Option<u32>>,
+    whose: usize,
+    /// The turn is given away at one of so many opportunities.
+    opportunities: u32,
+    clock: Instant,
+    /// The most microseconds that pass at once.
+    pace: u64,
+    is_over: bool,
+}
+
+/// A place among those that take turns, for a thread that is to begin.
+pub struct Seat {
+    turns: Turns,
+    number: usize,
+}
+
+impl Turns {
+    /// The turns of the thread that calls and of all that it begins.
+    pub fn new(seed: u64) -> Turns {
+        let mut dice = Rng::with_seed(seed);
+        let opportunities = [1, 3, 12, 60][dice.usize(..4)];
+        let pace = [0, 100, 10_000, 1_000_000][dice.usize(..4)];
+        let mut state = State {
+            dice,
+            seats: Vec::new(),
+            whose: 0,
+            opportunities,
+            clock: Instant::now(),
+            pace,
+            is_over: false,
+        };
+        state.add();
+        SEAT.set(0);
+        Turns(Arc::new(Table { state: Mutex::new(state), changed: Condvar::new() }))
+    }
+
+    /// A place for a thread that the caller begins.
+    pub fn seat(&self) -> Seat {
+        Seat { turns: self.clone(), number: self.state().add() }
+    }
+
+    /// Gives the turn away, perhaps. The caller holds no lock that another thread may wait for.
+    pub fn may_change(&self) {
+        let mut state = self.state();
+        if state.is_over {
+            return;
+        }
+        let opportunities = state.opportunities;
+        if state.dice.u32(..opportunities) == 0 {
+            self.give_away(state);
+        }
+    }
+
+    /// Gives the turn to another thread; returns when it is the caller's again. The caller holds no lock.
+    pub fn wait(&self) {
+        self.give_away(self.state());
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.state().clock
+    }
+
+    /// Lets everybody run.
+    pub fn end(&self) {
+        self.state().is_over = true;
+        self.0.changed.notify_all();
+    }
+
+    pub fn are_over(&self) -> bool {
+        self.state().is_over
+    }
+
+    fn give_away(&self, mut state: MutexGuard<'_, State>) {
+        state.choose();
+        self.0.changed.notify_all();
+        self.await_turn(state, SEAT.get());
+    }
+
+    fn await_turn(&self, state: MutexGuard<'_, State>, number: usize) {
+        let others = |state: &mut State| state.whose != number && !state.is_over;
+        drop(self.0.changed.wait_while(state, others).unwrap());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+}
+
+impl State {
+    fn add(&mut self) -> usize {
+        let weight = [1, 8, 64][self.dice.usize(..3)];
+        self.seats.push(Some(weight));
+        self.seats.len() - 1
+    }
+
+    /// Gives the turn to another thread, if there is one.
+    fn choose(&mut self) {
+        self.clock += Duration::from_micros(self.dice.u64(..=self.pace));
+        let weights: Vec<u32> = self.seats.iter().map(|weight| weight.unwrap_or(0)).collect();
+        let of_others: u32 = weights.iter().sum::<u32>() - weights[self.whose];
+        if of_others == 0 {
+            return;
+        }
+        let mut thrown = self.dice.u32(..of_others);
+        let before = self.whose;
+        for (number, weight) in weights.into_iter().enumerate().filter(|(number, _)| *number != before) {
+            if thrown < weight {
+                self.whose = number;
+                return;
+            }
+            thrown -= weight;
+        }
+    }
+}
+
+impl Seat {
+    /// Waits for the first turn of this thread, whose place it is until what is returned is dropped.
+    pub fn take(self) -> Seat {
+        SEAT.set(self.number);
+        self.turns.await_turn(self.turns.state(), self.number);
+        self
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.turns.state();
+        state.seats[self.number] = None;
+        if state.whose == self.number {
+            state.choose();
+        }
+        drop(state);
+        self.turns.0.changed.notify_all();
+    }
+}
