@@ -1,5 +1,11 @@
 //! Types whose values are one of a few words. An error shows all words of the type.
 
+use std::borrow::Cow;
+
+use toml::de::DeValue;
+
+use super::setting::Setting;
+
 /// Declares the words of a type and the value that each of them stands for.
 macro_rules! words {
     ($type:ty, $($word:literal => $value:path),+) => {
@@ -97,7 +103,7 @@ pub enum OnRefusal {
 
 words!(OnRefusal, "bounce" => OnRefusal::Bounce, "hold" => OnRefusal::Hold);
 
-/// A SASL mechanism that nullmta supports.
+/// `auth.mechanisms`: a SASL mechanism that nullmta supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// SCRAM-SHA-512.
@@ -112,5 +118,35 @@ pub enum Mechanism {
     Login,
 }
 
-words!(Mechanism, "SCRAM-SHA-512" => Mechanism::ScramSha512, "SCRAM-SHA-256" => Mechanism::ScramSha256,
-    "SCRAM-SHA-1" => Mechanism::ScramSha1, "PLAIN" => Mechanism::Plain, "LOGIN" => Mechanism::Login);
+impl Mechanism {
+    /// Every mechanism, the one that exposes the secret least first.
+    pub const ALL: [Mechanism; 5] = [
+        Mechanism::ScramSha512,
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha1,
+        Mechanism::Plain,
+        Mechanism::Login,
+    ];
+
+    /// Returns the name that the relay and the configuration use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mechanism::ScramSha512 => "SCRAM-SHA-512",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha1 => "SCRAM-SHA-1",
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Login => "LOGIN",
+        }
+    }
+}
+
+impl Setting for Mechanism {
+    fn expected() -> Cow<'static, str> {
+        one_of(&Mechanism::ALL.map(Mechanism::name)).into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let name = value.as_str()?;
+        Mechanism::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+}

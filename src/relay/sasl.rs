@@ -35,7 +35,7 @@ use crate::config;
 use crate::secret::Secret;
 use crate::smtp::reply::{Reply, Severity};
 
-/// The mechanisms, the one that exposes the secret least first.
+/// The implementation of each [`config::Mechanism`], in the same order: the one that exposes the secret least first.
 static MECHANISMS: &[Mechanism] = &[SCRAM_SHA512, SCRAM_SHA256, SCRAM_SHA1, PLAIN, LOGIN];
 
 /// The iteration counts that are accepted. RFC 7677 4 requires at least 4,096; a million takes about a second.
@@ -266,24 +266,10 @@ fn in_words(error: &SessionError) -> String {
 }
 
 fn allowed(auth: &config::AuthConfig) -> Vec<&'static str> {
-    let all = MECHANISMS.iter().map(|mechanism| mechanism.mechanism.as_str());
-    match &auth.mechanisms {
-        None => all.collect(),
-        Some(narrowed) => {
-            let names: Vec<&str> = narrowed.iter().map(|mechanism| name_of(*mechanism)).collect();
-            all.filter(|name| names.contains(name)).collect()
-        }
-    }
-}
-
-fn name_of(mechanism: config::Mechanism) -> &'static str {
-    match mechanism {
-        config::Mechanism::ScramSha512 => "SCRAM-SHA-512",
-        config::Mechanism::ScramSha256 => "SCRAM-SHA-256",
-        config::Mechanism::ScramSha1 => "SCRAM-SHA-1",
-        config::Mechanism::Plain => "PLAIN",
-        config::Mechanism::Login => "LOGIN",
-    }
+    let is_allowed = |mechanism: &config::Mechanism| {
+        auth.mechanisms.as_ref().is_none_or(|narrowed| narrowed.contains(mechanism))
+    };
+    config::Mechanism::ALL.into_iter().filter(is_allowed).map(config::Mechanism::name).collect()
 }
 
 fn nothing_in_common(offered: &[String], allowed: &[&str]) -> String {

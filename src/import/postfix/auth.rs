@@ -9,6 +9,7 @@ use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::{LookupTable, MapEntry, Shape, lookup};
 use super::super::nexthop::Nexthop;
 use super::Source;
+use crate::config::Mechanism;
 use crate::secret::Secret;
 
 const MAPS: &str = "smtp_sasl_password_maps";
@@ -213,13 +214,13 @@ fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], 
 }
 
 fn carry_mechanisms(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
-    const OURS: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+    let ours = Mechanism::ALL.map(Mechanism::name);
     let value = source.value(FILTER)?.to_uppercase();
     let cited = source.parameters.cited(&[FILTER]);
     let listed = items(&value);
     let excluded = |name: &str| listed.iter().any(|item| item.strip_prefix('!') == Some(name));
     let all = listed.contains(&"STATIC:ALL") || listed.iter().all(|item| item.starts_with('!'));
-    let left: Vec<String> = OURS
+    let left: Vec<String> = ours
         .into_iter()
         .filter(|name| !excluded(name) && (all || listed.contains(name)))
         .map(String::from)
@@ -229,7 +230,9 @@ fn carry_mechanisms(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
             cited,
             "nullmta speaks SCRAM, PLAIN and LOGIN; it takes any of them that the relay offers",
         ),
-        5 => draft.already_so(cited, "any mechanism that both sides have, the strongest first"),
+        count if count == ours.len() => {
+            draft.already_so(cited, "any mechanism that both sides have, the strongest first")
+        }
         _ => draft.set(DraftKey::new("auth.mechanisms", left, cited)),
     }
     Ok(())

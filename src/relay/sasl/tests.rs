@@ -204,11 +204,21 @@ async fn authenticated(
     (result, heard)
 }
 
-const ALL: [&str; 5] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+/// The names of all mechanisms, those of SCRAM first.
+fn all() -> [&'static str; 5] {
+    config::Mechanism::ALL.map(config::Mechanism::name)
+}
+
+/// A mechanism that can be configured and has no implementation would leave a login without a mechanism in common.
+#[test]
+fn every_mechanism_is_implemented_in_the_order_of_preference() {
+    let implemented: Vec<&str> = MECHANISMS.iter().map(|mechanism| mechanism.mechanism.as_str()).collect();
+    assert_eq!(implemented, all());
+}
 
 #[tokio::test]
 async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
-    for mechanism in ALL {
+    for mechanism in all() {
         let (result, heard) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::None).await;
         assert_eq!(result, Ok(()), "{mechanism}");
         if mechanism.starts_with("SCRAM") {
@@ -279,7 +289,7 @@ async fn an_unreadable_secret_sends_nothing() {
 /// Promise 2. Such a relay does not know the secret; with PLAIN it would have been given it.
 #[tokio::test]
 async fn a_relay_that_proves_nothing_is_refused() {
-    for mechanism in &ALL[..3] {
+    for mechanism in &all()[..3] {
         let (result, _) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::NoProof).await;
         let expected = format!("{mechanism}: the relay let us in without proving that it knows the secret");
         assert_eq!(result, Err(expected));
@@ -295,7 +305,7 @@ async fn a_relay_that_proves_nothing_is_refused() {
 /// The log said "invalid proof" of a wrong password, and nobody knew what to do.
 #[tokio::test]
 async fn a_refused_proof_is_a_refused_password() {
-    for mechanism in &ALL[..3] {
+    for mechanism in &all()[..3] {
         let (mut channel, far) = channel();
         let (user, offered) = (user(PASSWORD, None), offers(mechanism));
         let refused = authenticate(&mut channel, &offered, &user.auth);
