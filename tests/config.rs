@@ -56,11 +56,23 @@ fn every_bad_file_gives_the_error_beside_it() {
             Ok(_) => "accepted".into(),
             Err(error) => error,
         };
-        if given != expected.trim_end() {
+        if !says(&given, expected.trim_end()) {
             wrong.push(format!("{name}\n  expected {expected}     given {given}"));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Whether `given` is what is `expected`. If that ends with `expected one of …`, then `…` stands for all keys of the table
+/// in question, as the example shows them.
+fn says(given: &str, expected: &str) -> bool {
+    let before = expected.strip_suffix('…').filter(|before| before.ends_with("expected one of "));
+    let Some(before) = before else { return given == expected };
+    let Some(listed) = given.strip_prefix(before) else { return false };
+    let (_, key) = before.split_once("key `").unwrap();
+    let (table, _) = key.split_once('`').unwrap().0.rsplit_once('.').unwrap();
+    let listed: BTreeSet<String> = listed.split(", ").map(str::to_owned).collect();
+    listed == example::keys_of(table)
 }
 
 #[test]
@@ -233,36 +245,6 @@ mod example {
 
     use super::*;
 
-    /// Keys that the example shows with an example of a value, for want of a default.
-    const WITHOUT_DEFAULT: [&str; 26] = [
-        "auth.credential",
-        "auth.mechanisms",
-        "auth.password-command",
-        "auth.password-file",
-        "auth.username",
-        "listen.certificate",
-        "listen.hostname",
-        "listen.key",
-        "queue.on-refusal",
-        "queue.postmaster",
-        "rewrite.aliases",
-        "rewrite.header",
-        "rewrite.masquerade",
-        "rewrite.masquerade-except",
-        "rewrite.null-sender",
-        "rewrite.origin",
-        "rewrite.recipient",
-        "rewrite.recipients",
-        "rewrite.sender",
-        "rewrite.senders",
-        "rewrite.verified-domains",
-        "tls.ca-file",
-        "tls.client-certificate",
-        "tls.client-key",
-        "tls.pin-sha256",
-        "tls.server-name",
-    ];
-
     fn text() -> String {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nullmta.toml");
         fs::read_to_string(path).unwrap()
@@ -300,6 +282,26 @@ mod example {
         lines
     }
 
+    /// The keys of a table, without those of the tables in it.
+    pub(super) fn keys_of(table: &str) -> BTreeSet<String> {
+        let shown = with_full_keys(&text()).into_iter().filter_map(|(key, _)| key);
+        let in_table = shown.filter_map(|key| Some(key.strip_prefix(table)?.strip_prefix('.')?.to_owned()));
+        in_table.filter(|key| !key.contains('.')).collect()
+    }
+
+    /// The keys whose values are examples: the comment above them says `(no default)`.
+    fn without_default() -> BTreeSet<String> {
+        let (mut keys, mut is_marked, mut is_in_comment) = (BTreeSet::new(), false, false);
+        for (key, line) in with_full_keys(&text()) {
+            let is_comment = key.is_none() && line.starts_with('#');
+            is_marked = (is_marked && (is_in_comment || key.is_some()))
+                || (is_comment && line.contains("(no default)"));
+            is_in_comment = is_comment;
+            keys.extend(key.filter(|_| is_marked));
+        }
+        keys
+    }
+
     #[test]
     fn as_shipped_it_names_a_relay_and_nothing_else() {
         let text = text();
@@ -320,15 +322,26 @@ mod example {
 
     #[test]
     fn what_is_commented_out_is_the_default() {
-        let shown = uncommented(|key| !WITHOUT_DEFAULT.contains(&key));
+        let (default, without_default) = (parse(&text(), "nullmta.toml"), without_default());
+        let keys = with_full_keys(&text()).into_iter().filter_map(|(key, _)| key);
+        for key in keys.filter(|key| !without_default.contains(key)) {
+            let with_it = parse(&uncommented(|other| other == key), "nullmta.toml");
+            assert_eq!(
+                with_it, default,
+                "the default of {key}; if it has none, its comment says (no default)"
+            );
+        }
+        let shown = uncommented(|key| !without_default.contains(key));
         assert_ne!(shown, text());
-        assert_eq!(parse(&shown, "nullmta.toml"), parse(&text(), "nullmta.toml"));
+        assert_eq!(parse(&shown, "nullmta.toml"), default);
     }
 
     #[test]
     fn every_key_shown_for_itself_is_accepted_and_changes_something() {
         let default = parse(&text(), "nullmta.toml").unwrap();
-        for key in WITHOUT_DEFAULT {
+        let without_default = without_default();
+        assert!(without_default.len() >= 20, "{without_default:?}");
+        for key in &without_default {
             let with_it = uncommented(|other| other == key || companions(key).contains(&other));
             let config = parse(&with_it, "nullmta.toml").unwrap_or_else(|error| panic!("{key}: {error}"));
             assert_ne!(config, default, "{key}");
@@ -348,6 +361,12 @@ mod example {
             "tls.client-key" => &["tls.client-certificate"],
             _ => &[],
         }
+    }
+
+    #[test]
+    fn every_mechanism_is_named() {
+        let names = Mechanism::ALL.map(Mechanism::name).join(", ");
+        assert!(text().contains(&format!("Only these SASL mechanisms: {names}.")), "{names}");
     }
 
     #[test]
