@@ -15,7 +15,8 @@
 //! Fails: [`Unacceptable`], for the reply to the end of data; then nothing is to be queued, whatever
 //! `out` holds, and every later call says the same.
 //!
-//! Not here: what is added, dropped and rewritten (`rewrite/`); the size of the whole message (`smtp/`).
+//! Not here: what is mended, added, dropped and rewritten (the table in `message/mod.rs` has the file for each); the size
+//! of the whole message (`smtp/`).
 
 use std::fmt;
 use std::sync::Arc;
