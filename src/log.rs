@@ -1,14 +1,15 @@
-//! Every log line, in one place: names and order are Postfix's, so that people's eyes and parsers work.
+//! Every log line, in one place. Names and order are those of Postfix, so that people and parsers know them.
 //!
-//! Promises: every end of every message leaves one line; foreign octets are escaped; no secret passes
-//! through here. The text is the same in both formats; the JSON format gives parts of it as fields too.
-//! Lines and fields are an interface: they are listed in `config/log.md`, apart from those of DEBUG, and held by the
-//! tests below.
+//! Promises: the end of each recipient is one line; foreign octets are escaped; no secret is in a line. The text is the
+//! same in both formats; the JSON format has parts of it as fields, too. Lines and fields are an interface:
+//! `config/log.md` lists all but those of DEBUG, and the tests hold them.
 //!
-//! Levels: INFO is the mail's story, WARN wants an operator's look, ERROR means mail at risk, DEBUG is
-//! the dialogue without secrets.
+//! Levels: INFO tells what happens to the mail; WARN asks an operator to look; ERROR says that mail is at risk; DEBUG
+//! shows the dialogues, without secrets.
 //!
-//! Not here: where lines go and how a line is framed (`journal.rs`).
+//! To add a line, write a function here, and add the line to `config/log.md`: `log/tests.rs` fails until it is there.
+//!
+//! Not here: where lines are written, and how a line is framed (`journal.rs`).
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -25,18 +26,18 @@ use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
-/// What became of one recipient in one attempt.
+/// The outcome of one attempt for one recipient, in the word of the log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The relay has it.
+    /// The relay has taken the message for this recipient.
     Sent,
-    /// To be tried again.
+    /// It is tried again later.
     Deferred,
-    /// Refused in a way that only an operator can mend: kept.
+    /// It was refused for a reason that only an operator can mend, and is kept.
     Held,
-    /// Never to be tried again.
+    /// It was refused for good.
     Bounced,
-    /// Tried for longer than the queue lifetime: bounced.
+    /// It was tried for longer than the queue lifetime, and is bounced.
     Expired,
 }
 
@@ -52,16 +53,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The four parts of a delay, as Postfix counts them.
+/// The four parts of a message's delay, as Postfix counts them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Delays {
-    /// From arrival until the message was ready for this attempt.
+    /// The time from arrival until the message was ready for this attempt.
     pub before: Duration,
-    /// Ready, without a connection to itself: in the queue, or behind another message on one.
+    /// The time for which it was ready and had no connection of its own: in the queue, or behind another message.
     pub queued: Duration,
-    /// Connection set-up, as far as it waited for that; zero on a connection that was open.
+    /// The time for which it waited until a connection was set up; zero if one was open.
     pub connecting: Duration,
-    /// The transaction itself.
+    /// The time of the transaction.
     pub transmitting: Duration,
 }
 
@@ -74,7 +75,7 @@ impl Delays {
 /// The relay as a log line names it: `mx.example.net[192.0.2.5]:587`.
 #[derive(Clone, Copy, Debug)]
 pub struct Relay<'a> {
-    /// The name it is configured by.
+    /// Its name in the configuration.
     pub name: &'a str,
     /// The address that was reached.
     pub address: SocketAddr,
@@ -88,21 +89,21 @@ impl fmt::Display for Relay<'_> {
     }
 }
 
-/// One recipient in one attempt: the line everything else is grepped by.
+/// The parts of the line about one attempt for one recipient.
 pub struct Delivery<'a> {
-    /// The message.
+    /// The queue id of the message.
     pub id: QueueId,
-    /// Whom the relay was told.
+    /// The recipient that the relay got.
     pub to: &'a Address,
-    /// Whom the submitter wrote, where that differs.
+    /// The recipient that the submitter gave, if it is another one.
     pub orig_to: Option<&'a Address>,
-    /// The relay, where one was reached.
+    /// The relay; `None` if none was reached.
     pub relay: Option<Relay<'a>>,
-    /// Where the time went.
+    /// The parts of the delay.
     pub delays: Delays,
-    /// The status, the relay's or ours.
+    /// The enhanced status code, from the relay or from us.
     pub status: Status,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// The relay's reply, or our reason.
     pub said: &'a str,
@@ -132,7 +133,7 @@ impl fmt::Display for Delivery<'_> {
     }
 }
 
-/// One line per recipient per attempt.
+/// Logs one attempt for one recipient.
 pub fn delivery(delivery: &Delivery<'_>) {
     let Delays { before, queued, connecting, transmitting } = delivery.delays;
     info!(
@@ -153,25 +154,25 @@ pub fn delivery(delivery: &Delivery<'_>) {
     );
 }
 
-/// An accepted message: its 250 is about to be said.
+/// The parts of the line about an accepted message, which is written just before its 250.
 pub struct Accepted<'a> {
-    /// The message.
+    /// The queue id of the message.
     pub id: QueueId,
-    /// `localhost[127.0.0.1]`, `localhost[127.0.0.1] uid 1000` or `uid 1000`.
+    /// The client: `localhost[127.0.0.1]`, `localhost[127.0.0.1] uid 1000` or `uid 1000`.
     pub client: &'a str,
-    /// The login name of that uid, where it has one.
+    /// The login name of that uid, if it has one.
     pub user: Option<&'a str>,
-    /// Where failures are reported to.
+    /// The reverse-path.
     pub from: &'a ReversePath,
-    /// Octets of content, with what was added to it.
+    /// The size of the content in octets, with the fields that were added to it.
     pub size: u64,
-    /// How many recipients.
+    /// The number of recipients.
     pub nrcpt: usize,
-    /// SMTP, ESMTP, … (RFC 3848).
+    /// The protocol: SMTP, ESMTP, … (RFC 3848).
     pub protocol: &'a str,
-    /// What the client called itself.
+    /// The name that the client gave in HELO or EHLO.
     pub helo: Option<&'a str>,
-    /// By which the program that handed it in knows it.
+    /// The Message-ID, by which the program that submitted it knows it.
     pub message_id: Option<&'a str>,
 }
 
@@ -195,7 +196,7 @@ impl fmt::Display for Accepted<'_> {
     }
 }
 
-/// A message is on stable storage.
+/// Logs that a message is on stable storage.
 pub fn accepted(accepted: &Accepted<'_>) {
     let Accepted { id, client, from, size, nrcpt, protocol, .. } = accepted;
     let Accepted { user, message_id, .. } = accepted;
@@ -206,62 +207,62 @@ pub fn accepted(accepted: &Accepted<'_>) {
     );
 }
 
-/// The message has lines that are too long for SMTP: what was done with them.
+/// Logs what was done with lines of a message that are too long for SMTP.
 pub fn long_lines(id: QueueId, done: &dyn fmt::Display) {
     info!(queue_id = %id, "{id}: lines over 998 octets {done}");
 }
 
-/// The message has left the spool: every recipient had its end.
+/// Logs that a message has left the spool: every recipient is sent, or bounced and the bounce spooled.
 pub fn removed(id: QueueId) {
     info!(queue_id = %id, "{id}: removed");
 }
 
-/// A failed message's DSN is on the spool.
+/// Logs that the DSN about the failure of a message is on the spool.
 pub fn failure_reported(id: QueueId, dsn: QueueId) {
     info!(queue_id = %id, notification = %dsn, "{id}: sender non-delivery notification: {dsn}");
 }
 
-/// A delay DSN is on the spool.
+/// Logs that the DSN about the delay of a message is on the spool.
 pub fn delay_reported(id: QueueId, dsn: QueueId) {
     info!(queue_id = %id, notification = %dsn, "{id}: sender delay notification: {dsn}");
 }
 
-/// A DSN about success is on the spool.
+/// Logs that the DSN about the success of a message is on the spool.
 pub fn success_reported(id: QueueId, dsn: QueueId) {
     info!(queue_id = %id, notification = %dsn, "{id}: sender delivery status notification: {dsn}");
 }
 
-/// The relay may have been given this message twice.
+/// Logs that the relay may have a copy of this message that we do not know of.
 pub fn possible_duplicate(id: QueueId, why: &str) {
     warn!(queue_id = %id, "{id}: possible duplicate: {why}");
 }
 
-/// A message that can reach nobody, not even its reverse-path, is kept for the operator.
+/// Logs that a message failed, nobody can be told, and it is kept for the operator.
 pub fn dead(id: QueueId, why: &str) {
     warn!(queue_id = %id, "{id}: dead, kept on the spool: {}", Foreign(why));
 }
 
-/// A message on the spool cannot be read, now or ever; `then` says what becomes of it.
+/// Logs that a message on the spool cannot be read; `then` says what becomes of it.
 pub fn unreadable(id: QueueId, why: &dyn fmt::Display, then: &str) {
     error!(queue_id = %id, "{id}: cannot be read from the spool: {why}; {then}");
 }
 
-/// What became of a message could not be recorded; it is tried until it can be.
+/// Logs that the spool did not record the outcome of a message; it is asked again until it does.
 pub fn unrecorded(id: QueueId, why: &dyn fmt::Display) {
     error!(queue_id = %id, "{id}: outcome not recorded: {why}; will try again");
 }
 
-/// The spool does not take what has to be recorded of a delivery: nothing is sent from now on.
+/// Logs that nothing is sent from now on, since the spool does not record the outcomes of deliveries.
 pub fn sending_stopped(why: &dyn fmt::Display, live: usize) {
     error!("nothing is sent: deliveries cannot be recorded: {why}; {live} in the queue, will try again");
 }
 
-/// The spool takes it again.
+/// Logs that the spool records the outcomes of deliveries again.
 pub fn sending_resumed(live: usize) {
     info!("deliveries can be recorded again; {live} in the queue");
 }
 
-/// The relay is paused, for every message: a warning when it begins, the story after that.
+/// Logs that the relay is paused for all messages: at level WARN when the pause begins, at INFO later.
 pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration, is_new: bool) {
     let (trouble, wait) = (foreign(trouble), Seconds(probe_in));
     if is_new {
@@ -274,24 +275,24 @@ pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration,
     }
 }
 
-/// The relay refuses messages for their number, and takes others: it is given fewer at a time.
+/// Logs that the relay refuses messages because they are too many, and gets fewer at a time.
 pub fn relay_slowed(trouble: &dyn fmt::Display, connections: usize) {
     info!("relay takes less at a time: {trouble}; at most {connections} connections from now on");
 }
 
-/// A probe failed, or a relay takes fewer connections than we would like.
+/// Logs trouble of one connection that does not pause the relay.
 pub fn relay_trouble(trouble: &dyn fmt::Display) {
     info!("relay trouble: {}", foreign(trouble));
 }
 
-/// A relay failed where it had been sent commands before it had answered those in front of them.
+/// Logs that a relay failed when several commands were sent at once, and gets one at a time for this period.
 pub fn lock_step(period: Duration, trouble: &dyn fmt::Display) {
     let minutes = period.as_secs() / 60;
     let period = if minutes < 60 { format!("{minutes} minutes") } else { "a day".into() };
     info!("relay gets one command at a time for {period}, since it failed at several: {trouble}");
 }
 
-/// A relay offers DSN, refused a command with its parameters, and took the message without them.
+/// Logs that a relay offers DSN, refused a command with DSN parameters, and took the message without them.
 pub fn dsn_refused(peer: &dyn fmt::Display, said: &str) {
     info!(
         "relay gets no DSN parameters for a day, since it takes mail only without them, and success is reported from \
@@ -299,7 +300,7 @@ pub fn dsn_refused(peer: &dyn fmt::Display, said: &str) {
     );
 }
 
-/// A relay answered a ClientHello only when it was small enough for one segment.
+/// Logs that a relay answered only a ClientHello that fits into one TCP segment.
 pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
     info!(
         "relay gets a smaller ClientHello for a day, without post-quantum key exchange, since it did not answer the \
@@ -307,29 +308,29 @@ pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
     );
 }
 
-/// A message is held after a refusal, and none was before.
+/// Logs that a message is held after a refusal, while no other message was held.
 pub fn refusal_held(why: &HeldBack<'_>) {
     warn!("{why}");
 }
 
-/// What held mail waits for.
+/// The event that held mail waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldUntil {
-    /// That the relay takes a message for the first time.
+    /// The relay takes a message for the first time.
     FirstTaken,
-    /// That it takes another message: bounces that it refused together with messages.
+    /// The relay takes another message. Bounces wait for this if they were refused together with messages.
     NextTaken,
-    /// That somebody mends what it was refused for.
+    /// An operator mends the reason of the refusal.
     Mended,
 }
 
-/// Why mail is held, and what to do about it.
+/// The reason why mail is held, and what to do about it.
 pub struct HeldBack<'a> {
     /// The relay's reply to the last message that was held.
     pub said: &'a str,
-    /// What it waits for.
+    /// The event that it waits for.
     pub until: HeldUntil,
-    /// `rewrite.null-sender` is set.
+    /// Whether `rewrite.null-sender` is set.
     pub has_null_sender: bool,
 }
 
@@ -354,7 +355,7 @@ impl fmt::Display for HeldBack<'_> {
     }
 }
 
-/// The relay refuses `<>`, for the first time since the start or the last reload: the postmaster's mail has another way.
+/// Logs, once after each start or reload, that the relay refuses `<>`; mail for the postmaster is sent from `instead`.
 pub fn null_sender_refused(said: &str, instead: &Address) {
     let (said, instead) = (Foreign(said), foreign(instead));
     warn!(
@@ -363,55 +364,56 @@ pub fn null_sender_refused(said: &str, instead: &Address) {
     );
 }
 
-/// The relay takes mail again.
+/// Logs that the relay takes mail again.
 pub fn relay_resumed(live: usize) {
     info!(relay_state = "usable", "relay usable again; {live} in the queue");
 }
 
-/// A connection, a command or a message got a 4xx or 5xx reply. `verb`: CONNECT, RCPT, END-OF-MESSAGE, …
+/// Logs that a connection, a command or a message got a 4xx or 5xx reply. `verb` is CONNECT, RCPT, END-OF-MESSAGE, …
 pub fn refused(client: &str, verb: &str, said: &Reply) {
     let said = foreign(said);
     info!(client, verb, said, "NOQUEUE: reject: {verb} from {client}: {said}");
 }
 
-/// So many more refusals, of a session or of all a client's in a minute, were like those told one by one.
+/// Logs the number of further refusals that were like those logged one by one: of a session, or of all sessions of a
+/// client in a minute.
 pub fn refused_more(client: &str, verb: &str, code: u16, more: u64) {
     info!(client, verb, code, more, "NOQUEUE: reject: {more} more like this: {verb} from {client}: {code}");
 }
 
-/// A TLS handshake with a client failed, which as a rule does not trust our certificate.
+/// Logs that a TLS handshake with a client failed; as a rule the client does not trust our certificate.
 pub fn no_tls(client: &str, why: &dyn fmt::Display) {
     info!(client, "NOQUEUE: TLS handshake failed from {client}: {why}");
 }
 
-/// So many more handshakes failed like those told one by one.
+/// Logs the number of further TLS handshakes that failed like those logged one by one.
 pub fn no_tls_more(client: &str, more: u64) {
     info!(client, more, "NOQUEUE: TLS handshake failed: {more} more like this from {client}");
 }
 
-/// Any other reply.
+/// Logs any other reply to a client.
 pub fn dialogue(client: &str, verb: &str, said: &Reply) {
     let said = foreign(said);
     debug!(client, verb, said, "{verb} from {client}: {said}");
 }
 
-/// The spool did not take a message, which the client was told; `why` is the full cause. Nothing is at
-/// risk: the client still has it.
+/// Logs that the spool did not take a message, with the full cause. The client got a 4xx reply and still has the
+/// message, so no mail is at risk.
 pub fn not_queued(id: QueueId, why: &dyn fmt::Display) {
     warn!(queue_id = %id, "{id}: not queued: {why}");
 }
 
-/// The spool takes no message now, which the client was told at DATA; `why` is the cause.
+/// Logs that the spool takes no message now, with the cause. The client got a 4xx reply to DATA.
 pub fn not_taken(client: &str, why: &dyn fmt::Display) {
     info!(client, "NOQUEUE: not queued from {client}: {why}");
 }
 
-/// So many more messages were not queued for the same reason as those told one by one.
+/// Logs the number of further messages that were not queued for the same reason as those logged one by one.
 pub fn not_queued_more(client: &str, why: &str, more: u64) {
     warn!(client, more, "NOQUEUE: not queued: {more} more like this from {client}: {why}");
 }
 
-/// A session ended; within a transaction that is part of the mail's story.
+/// Logs the end of a session: at INFO within a transaction, else at DEBUG.
 pub fn session_ended(client: &str, how: &dyn fmt::Display, in_transaction: bool) {
     if in_transaction {
         info!(client, "{how} within a transaction from {client}");
@@ -420,17 +422,17 @@ pub fn session_ended(client: &str, how: &dyn fmt::Display, in_transaction: bool)
     }
 }
 
-/// So many more sessions ended within a transaction like those told one by one.
+/// Logs the number of further sessions that ended within a transaction like those logged one by one.
 pub fn session_ended_more(client: &str, how: &str, more: u64) {
     info!(client, more, "{how} within a transaction: {more} more like this from {client}");
 }
 
-/// The task of a session ended by itself: a panic.
+/// Logs that the task of a session panicked.
 pub fn session_failed(why: &dyn fmt::Display) {
     error!("a session failed, others go on: {why}");
 }
 
-/// The file descriptors are too few for all sessions that are allowed.
+/// Logs that there are too few file descriptors for all sessions that `listen.max-sessions` allows.
 pub fn fewer_sessions(most: usize, allowed: usize, descriptors: u64) {
     warn!(
         "at most {most} sessions at once instead of {allowed} (listen.max-sessions): {descriptors} file descriptors; \
@@ -438,53 +440,52 @@ pub fn fewer_sessions(most: usize, allowed: usize, descriptors: u64) {
     );
 }
 
-/// A connection whose peer is not on this host, or cannot be told.
+/// Logs that a connection is refused: its peer is not on this host, or is not known.
 pub fn stranger(why: &dyn fmt::Display) {
     warn!("connection refused: {why}");
 }
 
-/// Accepting connections fails for now; said once until it works again.
+/// Logs that connections cannot be accepted now; called once until it works again.
 pub fn accept_trouble(why: &dyn fmt::Display) {
     warn!("cannot accept connections for now: {why}");
 }
 
-/// A configured address that this host does not have (IPv6 switched off).
+/// Logs that this host does not have a configured address, for example because IPv6 is switched off.
 pub fn address_left_out(address: SocketAddr, why: &dyn fmt::Display) {
     warn!("not listening on {address}: {why}");
 }
 
-/// Recovery or the cleaner found octets that were acknowledged once and are no record any more; what was
-/// done about it.
+/// Logs that octets of the spool which were acknowledged are no valid record any more, and what was done about it.
 pub fn spool_damaged(report: &str) {
     error!("spool damaged: {report}");
 }
 
-/// Making a segment ready or letting one go failed; tried again.
+/// Logs that a segment could not be prepared or removed; it is tried again.
 pub fn spool_stock(log: &Path, why: &io::Error) {
     warn!("spool: cannot prepare or remove a segment in {}: {why}; will try again", log.display());
 }
 
-/// The content of a large message could not be written; its client was refused.
+/// Logs that the content of a large message could not be written; its client gets a 4xx reply.
 pub fn spool_large(path: &Path, why: &io::Error) {
     error!("spool: cannot write {}: {why}; the message is refused", path.display());
 }
 
-/// A batch could not be written; those who waited for it were refused.
+/// Logs that a batch of records could not be written; the clients that waited for it get a 4xx reply.
 pub fn spool_write(segment: u32, why: &io::Error) {
     error!("spool: cannot write to segment {segment:08X}: {why}; mail is being refused");
 }
 
-/// A sync failed; those who waited for it were refused.
+/// Logs that a sync failed; the clients that waited for it get a 4xx reply.
 pub fn spool_sync(segment: u32, why: &io::Error) {
     error!("spool: cannot sync segment {segment:08X}: {why}; it is not used any more");
 }
 
-/// A new segment could not be begun.
+/// Logs that a new segment could not be begun.
 pub fn spool_begin(segment: u32, why: &io::Error) {
     error!("spool: cannot begin segment {segment:08X}: {why}; mail is being refused");
 }
 
-/// There is no room for mail, from now on; said once until there is.
+/// Logs that there is no room for mail from now on; called once until there is room.
 pub fn spool_full(root: &Path, why: &dyn fmt::Display) {
     warn!(
         "spool full: {}: {why}; mail is refused with 452 until there is room, deliveries go on",
@@ -492,18 +493,18 @@ pub fn spool_full(root: &Path, why: &dyn fmt::Display) {
     );
 }
 
-/// There is room again.
+/// Logs that there is room for mail again.
 pub fn spool_has_room(root: &Path) {
     info!("spool has room again: {}; mail is taken again", root.display());
 }
 
-/// The spool's path does not lead to it any more.
+/// Logs that the path of the spool does not lead to the open spool any more.
 pub fn spool_astray(root: &Path, live: u64) {
     let root = root.display();
     error!("spool: {root} was removed or moved under the daemon; mail is refused; {live} in the queue");
 }
 
-/// A spool that is astray cannot be made anew; said once for each reason.
+/// Logs that a removed spool cannot be made anew; called once for each reason.
 pub fn spool_homeless(root: &Path, why: &str, live: u64) {
     let root = root.display();
     error!(
@@ -512,7 +513,7 @@ pub fn spool_homeless(root: &Path, why: &str, live: u64) {
     );
 }
 
-/// A spool that was astray is whole again: an error where it took messages out of open files to make it so.
+/// Logs that a spool which was removed or moved is whole again: at ERROR if messages had to be saved from open files.
 pub fn spool_home(root: &Path, saved: u64, lost: u64) {
     let root = root.display();
     if saved + lost > 0 {
@@ -524,12 +525,12 @@ pub fn spool_home(root: &Path, saved: u64, lost: u64) {
     }
 }
 
-/// A message of a removed spool could not be saved.
+/// Logs that a message of a removed spool could not be saved.
 pub fn message_lost(id: QueueId, why: &dyn fmt::Display) {
     error!(queue_id = %id, "{id}: lost with the removed spool: {why}");
 }
 
-/// The daemon ends while its spool is astray.
+/// Logs that the daemon ends while its spool is not at its path.
 pub fn spool_left_behind(root: &Path, live: u64) {
     let root = root.display();
     error!(
@@ -537,8 +538,8 @@ pub fn spool_left_behind(root: &Path, live: u64) {
     );
 }
 
-/// The spool was not closed in good order: a crash, a kill or a power cut. `torn`: writes that nobody had
-/// been told of, cut off in the middle.
+/// Logs that the last run did not stop in good order (a crash, a kill or a power cut). `torn` is the number of
+/// writes that were cut off and had not been acknowledged.
 pub fn unclean_end(torn: u64) {
     warn!(
         torn,
@@ -547,22 +548,22 @@ pub fn unclean_end(torn: u64) {
     );
 }
 
-/// A message that `sendmail` left in the drop directory is on the spool.
+/// Logs that a message which `sendmail` left in the drop directory is on the spool.
 pub fn picked_up(id: QueueId, file: &dyn fmt::Display, uid: u32) {
     info!(queue_id = %id, "{id}: picked up from {file} of uid {uid}");
 }
 
-/// A dropped file is left for later: its message was refused for now.
+/// Logs that a dropped file is kept for later, since its message was refused for now.
 pub fn not_picked_up(file: &dyn fmt::Display, why: &str) {
     info!("{file}: not picked up yet: {}", Foreign(why));
 }
 
-/// A dropped file that is no message was moved aside.
+/// Logs that a dropped file which is no message was moved aside.
 pub fn set_aside(file: &dyn fmt::Display, why: &str, to: &dyn fmt::Display) {
     warn!("{file}: not picked up: {}; it is now {to}", Foreign(why));
 }
 
-/// A dropped message was refused for good, its sender is told, and its file was moved aside.
+/// Logs that a dropped message was refused for good, its sender gets a DSN, and its file was moved aside.
 pub fn bounced_at_pick_up(
     id: QueueId,
     dsn: QueueId,
@@ -577,36 +578,36 @@ pub fn bounced_at_pick_up(
     );
 }
 
-/// A dropped message was refused for good, nobody is to be told, and its file was moved aside.
+/// Logs that a dropped message was refused for good, nobody gets a DSN, and its file was moved aside.
 pub fn dead_at_pick_up(file: &dyn fmt::Display, why: &str, to: &dyn fmt::Display) {
     warn!("{file}: dead, not picked up: {}; it can be reported to nobody; it is now {to}", Foreign(why));
 }
 
-/// The task that picks up ended by itself: a panic.
+/// Logs that the task that picks up dropped messages panicked.
 pub fn pickup_failed(why: &dyn fmt::Display) {
     error!("picking up dropped messages failed, and begins anew: {why}");
 }
 
-/// A dropped file, or the directory, resists; said once of each.
+/// Logs that a dropped file, or the drop directory, cannot be processed; called once for each.
 pub fn drop_trouble(file: &dyn fmt::Display, why: &str) {
     warn!("{file}: {why}; will try again");
 }
 
-/// What a daemon is that takes mail now.
+/// The parts of the line about a daemon that takes mail now.
 pub struct Started<'a> {
-    /// Its name.
+    /// The name of this host.
     pub hostname: &'a str,
-    /// Where mail goes.
+    /// The relay that gets the mail.
     pub relay: &'a str,
-    /// Where it listens.
+    /// The addresses and sockets on which it listens.
     pub addresses: &'a str,
-    /// Where mail is kept.
+    /// The directory of the spool.
     pub spool: &'a Path,
-    /// How many messages are in the queue.
+    /// The number of messages in the queue.
     pub live: usize,
 }
 
-/// The daemon takes mail.
+/// Logs that the daemon takes mail.
 pub fn started(started: &Started<'_>) {
     let (version, spool) = (env!("CARGO_PKG_VERSION"), started.spool.display());
     let Started { hostname, relay, addresses, live, .. } = started;
@@ -617,7 +618,7 @@ pub fn started(started: &Started<'_>) {
     );
 }
 
-/// A key that says where to listen, and sockets passed by systemd that say otherwise.
+/// Logs that a key about where to listen has no effect, since systemd passes other sockets.
 pub fn overruled(key: &str, addresses: &str) {
     warn!(
         "{key} has no effect: systemd passes the sockets, which are {addresses}; change them with systemctl edit \
@@ -625,49 +626,49 @@ pub fn overruled(key: &str, addresses: &str) {
     );
 }
 
-/// Something about the configuration's file that an operator should know.
+/// Logs a warning about the configuration.
 pub fn config_warning(warning: &str) {
     warn!("{warning}");
 }
 
-/// Something about the relay's set-up that an operator should know.
+/// Logs a warning about the set-up of the relay.
 pub fn relay_warning(warning: &str) {
     warn!("{warning}");
 }
 
-/// The daemon was told to stop.
+/// Logs that the daemon begins to stop.
 pub fn stopping() {
     info!("stopping");
 }
 
-/// The daemon has stopped in good order.
+/// Logs that the daemon has stopped in good order.
 pub fn stopped() {
     info!("stopped");
 }
 
-/// The configuration was read again, and is in force. `changed`: its keys that say something else now.
+/// Logs that the configuration was read again and is in force. `changed` has the keys whose values changed.
 pub fn reloaded(path: &dyn fmt::Display, changed: &[String]) {
     let changed = if changed.is_empty() { "nothing".into() } else { changed.join(", ") };
     info!(changed, "configuration reloaded from {path}; changed: {changed}");
 }
 
-/// A changed configuration has an error.
+/// Logs that a changed configuration has an error.
 pub fn not_reloaded(why: &str) {
     error!("configuration not reloaded, the old one stays in force: {why}");
 }
 
-/// A changed key that a reload cannot change.
+/// Logs that a key has changed that only a restart puts into force.
 pub fn needs_restart(key: &str) {
     warn!("{key} has changed: that takes a restart");
 }
 
-/// Something said between a relay and us, and of which message: nothing of AUTH, and no content.
+/// A command or a reply between a relay and us, but nothing of AUTH and no content.
 pub struct Said<'a> {
-    /// The message at hand; none before and between transactions.
+    /// The queue id of the message; `None` before and between transactions.
     pub id: Option<QueueId>,
     /// The relay.
     pub relay: &'a dyn fmt::Display,
-    /// A command, or the phase that a reply is to.
+    /// The command, or the phase in which the relay replied.
     pub command: &'a dyn fmt::Display,
 }
 
@@ -677,7 +678,7 @@ impl fmt::Display for Said<'_> {
     }
 }
 
-/// The queue id in front of a line about a message; nothing in front of another.
+/// The queue id at the start of a line about a message; nothing for other lines.
 struct Prefix(Option<QueueId>);
 
 impl fmt::Display for Prefix {
@@ -686,43 +687,43 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A command to the relay.
+/// Logs a command to the relay.
 pub fn relay_told(told: &Said<'_>) {
     debug!(queue_id = told.id.map(tracing::field::display), "{}to {told}", Prefix(told.id));
 }
 
-/// A reply of the relay.
+/// Logs a reply of the relay.
 pub fn relay_said(said: &Said<'_>, reply: &dyn fmt::Display) {
     let prefix = Prefix(said.id);
     debug!(queue_id = said.id.map(tracing::field::display), "{prefix}from {said}: {}", foreign(reply));
 }
 
-/// A client of the control socket went away or spoke nonsense.
+/// Logs that a client of the control socket went away, or did not keep to the protocol.
 pub fn control_client(why: &dyn fmt::Display) {
     debug!("control client: {why}");
 }
 
-/// The control socket cannot accept for now.
+/// Logs that the control socket cannot accept connections now.
 pub fn control_trouble(why: &dyn fmt::Display) {
     warn!("control socket: cannot accept for now: {why}");
 }
 
-/// The accept loop could not begin.
+/// Logs that the daemon could not begin to accept connections.
 pub fn not_serving(why: &dyn fmt::Display) {
     error!("not serving: {why}");
 }
 
-/// The name service does not answer, for the first time since it did.
+/// Logs that the name service does not answer; called once until it does.
 pub fn users_unknown(why: &dyn fmt::Display) {
     warn!("users cannot be looked up, and are numbers for now: {why}");
 }
 
-/// Something the system refused that we can do without.
+/// Logs that the system refused something that the daemon can do without.
 pub fn done_without(what: &str, why: &dyn fmt::Display) {
     debug!("{what}: {why}");
 }
 
-/// The relay, or `none`.
+/// Shows the relay, or `none`.
 struct RelayName<'a>(Option<Relay<'a>>);
 
 impl fmt::Display for RelayName<'_> {
@@ -734,12 +735,12 @@ impl fmt::Display for RelayName<'_> {
     }
 }
 
-/// Seconds as the JSON format has them: a number, to the millisecond.
+/// Returns the seconds as a number with millisecond precision, for the JSON format.
 fn number(duration: Duration) -> f64 {
     duration.as_millis() as f64 / 1000.0
 }
 
-/// Seconds with two significant digits below a hundred, as Postfix prints them: `0.01`, `2.6`, `31`, `4711`.
+/// Shows seconds as Postfix does, with two significant digits below a hundred: `0.01`, `2.6`, `31`, `4711`.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {
@@ -752,12 +753,12 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Foreign text for one line: everything is escaped that could forge a line or drive a terminal, and what goes
-/// beyond [`MAX_FOREIGN_OCTETS`] is cut, with a word on how much that is.
+/// Shows foreign text on one line: every character that could forge a line or control a terminal is escaped, and a text
+/// longer than [`MAX_FOREIGN_OCTETS`] is cut, with the number of octets that are left out.
 pub struct Foreign<'a>(pub &'a str);
 
-/// The most octets that one piece of foreign text takes of a line. The longest address is shown whole, and so is
-/// every reply that a person reads; RFC 5424 6.1 has a line of 2 KiB taken everywhere.
+/// The most octets that one foreign text takes in a line. The longest address, and every reply that a person would
+/// read, is shown in full. Every syslog receiver should take lines of 2 KiB (RFC 5424 6.1).
 const MAX_FOREIGN_OCTETS: usize = 1000;
 
 impl fmt::Display for Foreign<'_> {
@@ -779,13 +780,13 @@ impl fmt::Display for Foreign<'_> {
     }
 }
 
-/// What `value` says, as [`Foreign`] text.
+/// Returns the text of `value`, escaped and cut like [`Foreign`].
 fn foreign(value: &dyn fmt::Display) -> String {
     Foreign(&value.to_string()).to_string()
 }
 
-/// JSON text with every character that is invisible, or turns the direction of text, as an escape of JSON's: it
-/// stands for the same value, and hides nothing on a terminal. Such a character can stand in a string only.
+/// Returns `json` with a JSON escape for every character that is invisible or changes the direction of text: the value
+/// is the same, and a terminal shows all of it. Such characters can only be in strings.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     if json.is_ascii() {
         return Cow::Borrowed(json);
@@ -803,13 +804,13 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(visible)
 }
 
-/// Whether `c` could drive a terminal, or change how the text around it is seen.
+/// Returns whether `c` could control a terminal, or change how the text around it is shown.
 pub fn is_harmful(c: char) -> bool {
     c.is_control() || is_invisible(c)
 }
 
-/// Line and paragraph separators, and the format characters of Unicode (general category Cf): what turns the
-/// direction of text, joins, or is not seen at all.
+/// Returns whether `c` is a line or paragraph separator, or a format character of Unicode (general category Cf): it
+/// changes the direction of text, joins characters, or is not visible.
 fn is_invisible(c: char) -> bool {
     const INVISIBLE: [RangeInclusive<char>; 20] = [
         '\u{ad}'..='\u{ad}',
