@@ -56,7 +56,7 @@ enum Command {
     /// See the queue
     #[command(subcommand)]
     Queue(queue::QueueCommand),
-    /// Check, count or carry off the spool, without the daemon
+    /// Check, count or export what is on the spool, without asking the daemon
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
     /// Show the daemon in a few numbers

@@ -1,4 +1,4 @@
-//! `nullmta spool …`: checks, counts or exports the spool, without a daemon.
+//! `nullmta spool …`: checks, counts or exports what is on the spool, without asking the daemon.
 //!
 //! Promises: none of these commands writes to the spool. `verify` and `stat` also work while a daemon runs; `export` does
 //! not, since a message that it copies might be delivered by the daemon, and again from the copy.
@@ -19,7 +19,7 @@ use crate::spool::inspect::{self, Files, Inspection, SegmentFigures, SpoolReport
 
 mod export;
 
-/// Check, count or carry off what is on the spool, without the daemon.
+/// Check, count or export what is on the spool, without asking the daemon.
 #[derive(Subcommand)]
 pub(super) enum SpoolCommand {
     /// Check every record, message and large file; exits 1 if something is damaged
