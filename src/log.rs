@@ -369,6 +369,11 @@ pub fn relay_resumed(live: usize) {
     info!(relay_state = "usable", "relay usable again; {live} in the queue");
 }
 
+/// Logs the number of further pauses that came and went in a minute, after a few that were logged one by one.
+pub fn relay_flickered(times: u32, live: usize) {
+    warn!(times, "relay paused and usable again {times} more times within a minute; {live} in the queue");
+}
+
 /// Logs that a connection, a command or a message got a 4xx or 5xx reply. `verb` is CONNECT, RCPT, END-OF-MESSAGE, …
 pub fn refused(client: &str, verb: &str, said: &Reply) {
     let said = foreign(said);

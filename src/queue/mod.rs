@@ -28,6 +28,7 @@ pub mod clock;
 mod connections;
 mod courier;
 mod desk;
+mod flickers;
 mod lanes;
 mod login;
 mod null_sender;

@@ -171,6 +171,7 @@ impl Reducer {
 
     fn tick(&mut self) {
         self.tell_clock();
+        self.tell_flickers();
         if self.is_sending() {
             self.dispatch();
         } else if self.stop_by.is_some_and(|deadline| self.now.steady >= deadline) {
@@ -187,10 +188,19 @@ impl Reducer {
         }
     }
 
+    /// The pauses that were not told one by one are told together.
+    fn tell_flickers(&mut self) {
+        if let Some(times) = self.relay.flickers.counted(self.now.steady) {
+            self.log(Line::RelayFlickered { times, live: self.roster.len() });
+        }
+    }
+
     /// Notes whether the breaker lets anything through.
     fn follow_breaker(&mut self) {
         if self.relay.follow_breaker(self.now.steady, self.recording.works()) == Passage::Resumed {
-            self.log(Line::RelayResumed { live: self.roster.len() });
+            if self.relay.flickers.ends() {
+                self.log(Line::RelayResumed { live: self.roster.len() });
+            }
             self.effects.push(Effect::ForgetSecret);
         }
     }
@@ -240,7 +250,7 @@ impl Reducer {
             .map(|probe| probe.filter(|probe| has_ready && *probe > now));
         let due = self.roster.next_due().filter(|_| self.is_sending());
         let deadline = self.stop_by.filter(|deadline| *deadline > now);
-        let next = [deadline, due, others, probe].into_iter().flatten().min();
+        let next = [deadline, due, others, probe, self.relay.flickers.due()].into_iter().flatten().min();
         match next {
             Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
             None => LONGEST_SLEEP,

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use super::ConnectionId;
 use super::breaker::Breaker;
 use super::connections::Connections;
+use super::flickers::Flickers;
 use super::refusals::want_of_login::WantOfLogin;
 use super::refusals::{RefusalRule, Refusals};
 use super::relay_clock::RelayClock;
@@ -43,6 +44,7 @@ pub(super) struct RelayState {
     pub(super) want_of_login: WantOfLogin,
     pub(super) suspects: Suspects,
     pub(super) soundings: Soundings,
+    pub(super) flickers: Flickers,
     pub(super) clock: RelayClock,
     /// The breaker lets nothing through, as the log has been told.
     pub(super) is_paused: bool,
@@ -83,6 +85,7 @@ impl RelayState {
             want_of_login: WantOfLogin::default(),
             suspects: Suspects::default(),
             soundings: Soundings::default(),
+            flickers: Flickers::default(),
             clock,
             is_paused: false,
             trouble: None,
@@ -103,7 +106,7 @@ impl RelayState {
         self.breaker.reconfigure(max_connections);
         self.throttle = Throttle::default();
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
-        (self.is_paused, self.trouble) = (false, None);
+        (self.is_paused, self.trouble, self.flickers) = (false, None, Flickers::default());
         self.connections.outdate();
         self.refusals.reconfigure(rule, has_taken);
         self.want_of_login.reset()

@@ -13,6 +13,7 @@ impl Line {
             Line::RelayTrouble(trouble) => log::relay_trouble(trouble),
             Line::RelaySlowed { trouble, connections } => log::relay_slowed(trouble, *connections),
             Line::RelayResumed { live } => log::relay_resumed(*live),
+            Line::RelayFlickered { times, live } => log::relay_flickered(*times, *live),
             Line::RefusalHeld { said, until, has_null_sender } => {
                 let (until, has_null_sender) = (*until, *has_null_sender);
                 log::refusal_held(&HeldBack { said, until, has_null_sender });

@@ -151,6 +151,7 @@ pub(in crate::queue) enum Line {
     RelayTrouble(Trouble),
     RelaySlowed { trouble: Trouble, connections: usize },
     RelayResumed { live: usize },
+    RelayFlickered { times: u32, live: usize },
     RefusalHeld { said: String, until: HeldUntil, has_null_sender: bool },
     SendingStopped { why: CommitError, live: usize },
     SendingResumed { live: usize },

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::super::ConnectionId;
 use super::super::breaker::{Consequence, Fault};
 use super::super::suspects::Blame;
@@ -73,20 +75,28 @@ impl Reducer {
     pub(super) fn troubled(&mut self, fault: Fault, trouble: Trouble) {
         let (now, spread) = (self.now.steady, self.draw());
         self.relay.troubles += 1;
-        let is_new = self.relay.breaker.retry_at().is_none();
+        let was_paused = self.relay.breaker.retry_at().is_some();
         let working = self.relay.connections.working();
-        let told = trouble.clone();
-        let line = match self.relay.breaker.trouble(now, working, fault, spread) {
-            Consequence::Paused { retry_at } => {
-                let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
-                Line::RelayPaused { trouble: told, live: self.roster.len(), probe_in, is_new }
-            }
-            Consequence::Unremarkable => Line::RelayTrouble(told),
-        };
-        self.log(line);
+        match self.relay.breaker.trouble(now, working, fault, spread) {
+            Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
+            Consequence::Unremarkable => self.log(Line::RelayTrouble(trouble.clone())),
+        }
         self.follow_breaker();
         let is_locked_out = self.relay.breaker.is_locked_out();
         self.effects.push(if is_locked_out { Effect::WatchSecret } else { Effect::ForgetSecret });
         self.relay.trouble = Some(trouble);
+    }
+
+    /// The relay is paused, or goes on to be.
+    fn tell_pause(&mut self, trouble: &Trouble, retry_at: Timestamp, was_paused: bool) {
+        let now = self.now.steady;
+        self.tell_flickers();
+        let flickers = &mut self.relay.flickers;
+        let is_new = if was_paused { flickers.goes_on() } else { flickers.begins(now) };
+        if is_new || was_paused {
+            let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
+            let (trouble, live) = (trouble.clone(), self.roster.len());
+            self.log(Line::RelayPaused { trouble, live, probe_in, is_new });
+        }
     }
 }

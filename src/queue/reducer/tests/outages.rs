@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Answer, Event};
+use super::super::{Answer, Event, Line};
 use super::world::{DAY, Does, HOUR, MINUTE, World};
 use crate::queue::Standing;
 
@@ -36,6 +36,37 @@ fn somebody_who_wants_to_know_now_gets_a_probe_now() {
     world.does = Does::Takes;
     world.tell(Event::ProbeNow);
     assert_eq!((world.status().live, world.is_paused()), (0, false));
+}
+
+/// A relay that turned every second connection away made a line that it is paused and one that it is usable again each
+/// second, for as long as there was mail.
+#[test]
+fn a_relay_that_is_paused_over_and_over_makes_few_lines() {
+    let mut world = World::new(1);
+    world.does = Does::Flickers;
+    world.arrive(300);
+    let mut passed = Duration::ZERO;
+    while world.status().live > 0 {
+        assert!(passed < HOUR, "{} left", world.status().live);
+        world.pass(MINUTE);
+        passed += MINUTE;
+    }
+    world.pass(MINUTE * 2);
+    let count = |is: fn(&Line) -> bool| world.lines.iter().filter(|line| is(line)).count();
+    let paused = count(|line| matches!(line, Line::RelayPaused { .. }));
+    let resumed = count(|line| matches!(line, Line::RelayResumed { .. }));
+    assert_eq!((paused, resumed), (3, 3));
+    let times = world.lines.iter().map(|line| match line {
+        Line::RelayFlickered { times, .. } => *times,
+        _ => 0,
+    });
+    assert_eq!(times.sum::<u32>() + 3, world.begun.len() as u32 / 2, "each is counted");
+    assert!(count(|line| matches!(line, Line::RelayFlickered { .. })) as u64 <= passed.as_secs() / 60 + 1);
+
+    world.does = Does::IsAway;
+    world.arrive(1);
+    world.pass(MINUTE);
+    assert!(matches!(world.lines.last(), Some(Line::RelayPaused { .. })), "an outage is told");
 }
 
 /// What arrives after a long silence has all of its patience: the relay clock it is stamped with has gone on.

@@ -38,6 +38,8 @@ pub(super) enum Does {
     Holds,
     /// Breaks the dialogue off within every message, at this phase.
     Breaks(Phase),
+    /// Turns every second connection away, and takes one message over each of the others.
+    Flickers,
 }
 
 /// The queue's state, and everything around it.
@@ -257,7 +259,10 @@ impl World {
         match self.does {
             Does::IsAway => self.end(connection, Some(trouble(Phase::Connect))),
             Does::RefusesLogin => self.end(connection, Some(refused_login())),
-            Does::Takes | Does::Defers | Does::Holds | Does::Breaks(_) => {
+            Does::Flickers if self.begun.len().is_multiple_of(2) => {
+                self.end(connection, Some(trouble(Phase::Greeting)));
+            }
+            Does::Takes | Does::Defers | Does::Holds | Does::Breaks(_) | Does::Flickers => {
                 self.coming.push_back(Event::Wanted { connection, wait: false });
             }
         }
@@ -274,6 +279,12 @@ impl World {
         match self.does {
             Does::Takes if self.poison.contains(&id) => self.break_off(connection, taken, self.breaks_at),
             Does::Breaks(phase) => self.break_off(connection, taken, phase),
+            Does::Flickers => {
+                self.coming.push_back(Event::TakenByRelay { connection, is_from_null: false });
+                self.coming.push_back(Event::Answered(connection));
+                self.coming.push_back(Event::Became { id, disposition: Disposition::Removed });
+                self.end(connection, None);
+            }
             Does::Takes => self.finish(connection, id, Disposition::Removed),
             Does::Defers => self.finish(connection, id, Disposition::Deferred { warned: false }),
             Does::Holds => {}

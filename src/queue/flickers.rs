@@ -1,0 +1,109 @@
+//! Flickering: a relay that is paused and usable again, over and over, as where it turns away every second connection.
+//!
+//! Promises: of pauses that follow each other closely the first [`TOLD`] and their ends are told, and the others counted,
+//! with one line for all of them a minute; a pause that goes on is told however many came before it; a relay that has
+//! been quiet for a minute is told of anew.
+//!
+//! Pure. Not here: what a pause is (`breaker.rs`), the lines (`log.rs`).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::clock::later;
+
+/// So many are told one by one.
+const TOLD: u32 = 3;
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The pauses of one relay that follow each other closely.
+#[derive(Debug, Default)]
+pub(super) struct Flickers {
+    /// When the minute is over in which they are counted; `None` where there was no pause for a minute.
+    until: Option<Timestamp>,
+    told: u32,
+    untold: u32,
+    /// The present pause is one of those that were not told.
+    is_untold: bool,
+}
+
+impl Flickers {
+    /// The relay is paused. Returns whether that is to be told by itself.
+    pub(super) fn begins(&mut self, now: Timestamp) -> bool {
+        self.until.get_or_insert_with(|| later(now, PERIOD));
+        if self.told < TOLD {
+            self.told += 1;
+            return true;
+        }
+        self.untold += 1;
+        self.is_untold = true;
+        false
+    }
+
+    /// The pause goes on. Returns whether its beginning has not been told, and is to be told now.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let was_untold = std::mem::take(&mut self.is_untold);
+        self.untold -= u32::from(was_untold && self.untold > 0);
+        was_untold
+    }
+
+    /// The pause is over. Returns whether that is to be told by itself.
+    pub(super) fn ends(&mut self) -> bool {
+        !std::mem::take(&mut self.is_untold)
+    }
+
+    /// How many there were beside those told, when their minute is over.
+    pub(super) fn counted(&mut self, now: Timestamp) -> Option<u32> {
+        self.until.filter(|until| now >= *until)?;
+        let untold = std::mem::take(&mut self.untold);
+        if untold == 0 {
+            (self.until, self.told) = (None, 0);
+            return None;
+        }
+        self.until = Some(later(now, PERIOD));
+        Some(untold)
+    }
+
+    /// When `counted` has something to say.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.until.filter(|_| self.untold > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_few_are_told_and_the_others_counted_once_a_minute() {
+        let mut flickers = Flickers::default();
+        let (mut told, mut counted) = (0, Vec::new());
+        for second in 0..300 {
+            counted.extend(flickers.counted(at(second)));
+            let begins = flickers.begins(at(second));
+            assert_eq!(flickers.ends(), begins, "both lines or none");
+            told += u32::from(begins);
+        }
+        assert_eq!((told, counted), (TOLD, vec![57, 60, 60, 60]));
+        assert_eq!(flickers.due(), Some(at(300)));
+        assert_eq!(flickers.counted(at(300)), Some(60));
+        assert_eq!((flickers.counted(at(360)), flickers.due()), (None, None));
+        assert!(flickers.begins(at(361)), "after a quiet minute it is told anew");
+    }
+
+    #[test]
+    fn a_pause_that_goes_on_is_told() {
+        let mut flickers = Flickers::default();
+        for _ in 0..TOLD {
+            assert!(flickers.begins(at(0)) && !flickers.goes_on() && flickers.ends());
+        }
+        assert!(!flickers.begins(at(1)));
+        assert!(flickers.goes_on() && !flickers.goes_on());
+        assert!(flickers.ends());
+        assert_eq!(flickers.counted(at(60)), None, "none is untold");
+    }
+}
