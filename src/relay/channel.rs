@@ -224,15 +224,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     /// Ends the connection: QUIT, its reply, and the end of TLS and TCP, all within the limit of QUIT. Errors are
-    /// ignored.
-    pub(crate) async fn quit(mut self) {
+    /// ignored. Returns whether the relay replied, or ended the connection itself.
+    pub(crate) async fn quit(mut self) -> bool {
         let limit = self.timeouts.quit;
         self.subject = None;
         let farewell = async {
-            let _ = self.command(Phase::Quit, b"QUIT").await;
+            let replied = self.command(Phase::Quit, b"QUIT").await;
             let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;
+            !matches!(replied, Err(Trouble { cause: Cause::TimedOut(_), .. }))
         };
-        let _ = timeout(limit, farewell).await;
+        timeout(limit, farewell).await.unwrap_or(false)
     }
 
     fn unread(&self) -> &[u8] {

@@ -15,7 +15,7 @@
 //! `Untold` then may be tried again at once, on a fresh connection where leave was taken within it. `Err` for relay
 //! trouble.
 //!
-//! Not here: one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
+//! Not here: the leave-taking (`farewell.rs`), one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
 //! a reply means (`verdict.rs`), the commands' text (`smtp/client.rs`), the books (`delivery.rs`).
 
 mod converse;
@@ -27,6 +27,7 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::delivery::Delivery;
 use super::dsn_offer::DsnOffer;
+use super::farewell::Farewells;
 use super::pace::RelayPace;
 use super::tls::Verified;
 use super::trouble::{Cause, Peer, Phase, Trouble};
@@ -36,9 +37,6 @@ use crate::log;
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
-
-/// How long the caller waits for the reply to QUIT before the next connection can be opened.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for transactions: verified, greeted, authenticated.
 pub struct Connection {
@@ -53,6 +51,7 @@ pub struct Connection {
     has_served: bool,
     pace: Arc<RelayPace>,
     dsn_offer: Arc<DsnOffer>,
+    farewells: Arc<Farewells>,
     /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
     /// Whether a group after a final dot was answered on this connection.
@@ -89,6 +88,7 @@ impl Connection {
             has_served: false,
             pace: Arc::new(RelayPace::new(settings.pipelining)),
             dsn_offer: Arc::default(),
+            farewells: Arc::default(),
             written: Pipelining::Off,
             has_taken_across: false,
         }
@@ -109,6 +109,12 @@ impl Connection {
     /// Shares the experience with DSN parameters with other connections to this relay.
     pub(super) fn with_dsn_offer(mut self, dsn_offer: Arc<DsnOffer>) -> Self {
         self.dsn_offer = dsn_offer;
+        self
+    }
+
+    /// Shares what is known of the relay's replies to QUIT with other connections to this relay.
+    pub(super) fn with_farewells(mut self, farewells: Arc<Farewells>) -> Self {
+        self.farewells = farewells;
         self
     }
 
@@ -256,10 +262,9 @@ impl Connection {
         has_failed && was_ahead
     }
 
-    /// Sends QUIT. The caller waits for the reply for [`FAREWELL`] at most; a task waits for the rest.
+    /// Sends QUIT. Returns when the next connection may be opened.
     async fn quit(self) {
-        let farewell = tokio::spawn(self.channel.quit());
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        self.farewells.quit(self.channel).await;
     }
 
     async fn report<W: Work>(&mut self, delivery: Delivery, work: &mut W) {

@@ -35,6 +35,7 @@ mod dial;
 mod dialog;
 mod distrust;
 mod dsn_offer;
+mod farewell;
 mod first_flight;
 mod group;
 mod opening;
@@ -70,6 +71,7 @@ pub use verdict::Verdict;
 
 use dial::{Internet, Network, Race, Transport};
 use dsn_offer::DsnOffer;
+use farewell::Farewells;
 use first_flight::{FirstFlight, KeyExchange, Offer};
 use pace::RelayPace;
 use tls::Protection;
@@ -177,6 +179,7 @@ pub struct Relay {
     pace: Arc<RelayPace>,
     offer: Offer,
     dsn_offer: Arc<DsnOffer>,
+    farewells: Arc<Farewells>,
     warnings: Vec<String>,
     /// A hash with random keys for each run, so that its result tells nothing about a secret.
     secret_prints: RandomState,
@@ -192,8 +195,8 @@ impl Relay {
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let (offer, secret_prints) = (Offer::default(), RandomState::new());
-        let dsn_offer = Arc::default();
-        Ok(Relay { settings, protection, pace, offer, dsn_offer, warnings, secret_prints })
+        let (dsn_offer, farewells) = (Arc::default(), Arc::default());
+        Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, secret_prints })
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, or a certificate in `tls.ca-file` was
@@ -228,7 +231,9 @@ impl Relay {
             match self.try_host(network, host).await {
                 Ok(connection) => {
                     let connection = connection.connected_in(started.elapsed());
-                    return Ok(connection.at_pace(self.pace.clone()).with_dsn_offer(self.dsn_offer.clone()));
+                    let connection = connection.at_pace(self.pace.clone());
+                    let connection = connection.with_dsn_offer(self.dsn_offer.clone());
+                    return Ok(connection.with_farewells(self.farewells.clone()));
                 }
                 Err(trouble) => told = Some(keep(told, trouble)),
             }

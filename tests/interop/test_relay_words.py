@@ -233,3 +233,31 @@ def test_on_the_first_day_such_a_refusal_holds(relay_and_nullmta):
     nullmta.probe()
     nullmta.wait_until_empty()
     assert relay.subjects() == subjects and not ends(nullmta, "bounced")
+
+
+def test_a_relay_that_does_not_answer_quit_is_not_waited_for_each_time(relay_and_nullmta):
+    """Each connection held its place for a second: with one message on each, one message a second, so that a hundred were not through in a minute."""
+    is_over = threading.Event()
+
+    def silent(session, place):
+        if place == "QUIT":
+            is_over.wait(100)
+        return None
+
+    relay, nullmta = relay_and_nullmta(silent, relay="max-connections = 1\nmessages-per-connection = 1")
+    try:
+        subjects = send(nullmta, count=100)
+        assert_each_came_once_and_none_was_put_off(relay, nullmta, subjects)
+    finally:
+        is_over.set()
+
+
+def test_a_relay_that_turns_away_every_second_connection_makes_few_lines(relay_and_nullmta):
+    """It made a line that it is paused and one that it is usable again for each of them."""
+    busy = lambda session, place: f"421 4.3.2 too busy {CLOSE}" if place == "CONNECT" and session.number % 2 == 0 else None
+    relay, nullmta = relay_and_nullmta(busy, relay="max-connections = 1\nmessages-per-connection = 1")
+    send(nullmta, count=12)
+    nullmta.wait_until_empty()
+    assert relay.said["CONNECT"] >= 10
+    log = nullmta.log()
+    assert log.count("relay paused: ") == 3 and log.count("relay usable again") == 3, log

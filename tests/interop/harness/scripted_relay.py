@@ -1,7 +1,7 @@
 """A relay in the clear that follows a script: what it says in place of what a good relay says, and where.
 
 The script is called with the session and with the place in the dialogue: `CONNECT`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `DOT`,
-`RSET` before the reply to it, and `TAKEN` behind the reply that takes a message. It returns the reply of a relay that is
+`RSET` and `QUIT` before the reply to it, and `TAKEN` behind the reply that takes a message. It returns the reply of a relay that is
 not content, or `None`. A reply that ends in `CLOSE` is the last on its connection.
 """
 
@@ -125,5 +125,5 @@ class _Dialogue:
         self._answer("RSET", "250 2.0.0 ok")
 
     def _quit(self, command):
-        self.replies.write(b"221 2.0.0 bye\r\n")
+        self._answer("QUIT", "221 2.0.0 bye")
         self.is_over = True
