@@ -266,12 +266,13 @@ impl Work for Courier {
         if breaks_off || attempt.rest.is_empty() {
             return self.settle(Settlement::of_report(self.desk.clone(), attempt, report, ruling));
         }
-        let recorded = record_part(&self.desk, &mut attempt, report).await;
-        self.attempts.insert(id, attempt);
-        match recorded {
-            Ok(()) => self.unfinished.push_back(id),
+        // Where this task is cut off in the midst of recording, what was said is settled as it is given back.
+        self.unfinished.push_back(id);
+        let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
+        if record_part(&self.desk, attempt, report).await.is_err() {
             // A settlement tries until it can be recorded, and nothing is sent meanwhile.
-            Err(_) => self.settle_parts(id),
+            self.unfinished.retain(|unfinished| *unfinished != id);
+            self.settle_parts(id);
         }
     }
 }

@@ -15,7 +15,7 @@
 //! | the attempt ended | said | the mark becomes |
 //! |---|---|---|
 //! | with a reply that settles or defers a recipient | nothing | ended by that record |
-//! | with 421, 503 or the like at the dot, or before the dot | nothing | over (told, where an earlier copy was told) |
+//! | with 421, 503 or the like at the dot, or before the dot | nothing | over |
 //! | without a reply to the dot, or without a report | at once | told |
 //! | with the process, at any moment behind the mark | by the next run: when the dot is written again, or before a record that ends the mark and leaves a recipient open | as the new attempt has it |
 //!
@@ -146,7 +146,6 @@ impl Settlement {
             (Progress::BeforeDot, _) => None,
             (Progress::PastContent, _) if self.said.in_doubt => Some(Flight::Told),
             (Progress::PastContent, None) => None,
-            (Progress::PastContent, Some(_)) if self.attempt.member.copies > 0 => Some(Flight::Told),
             (Progress::PastContent, Some(_)) => Some(Flight::Over),
         }
     }
@@ -159,7 +158,6 @@ pub(super) async fn record_part(
     attempt: &mut Attempt,
     report: Report,
 ) -> Result<(), CommitError> {
-    desk.tell_hidden_duplicate(attempt).await;
     let mut said = Said::of(desk, attempt, report, Ruling::AsSaid);
     attempt.progress = Progress::BeforeDot;
     for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
@@ -167,5 +165,6 @@ pub(super) async fn record_part(
     }
     said.findings.extend(attempt.earlier.take().into_iter().flat_map(|earlier| earlier.findings));
     attempt.earlier = Some(said);
+    desk.tell_hidden_duplicate(attempt).await;
     desk.spool.record(&mut attempt.ledger).await
 }

@@ -2,6 +2,7 @@
 //!
 //! Promises: no task of the queue is anywhere else, and what each was there for is known when it ends, so that a panic is
 //! an event as any other: one in a dialogue is trouble of the relay, one in a settlement has the message tried again.
+//! Where the owner itself ends by a panic the settlements go on without it: what the relay took is recorded all the same.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -43,7 +44,7 @@ pub(super) enum Ended {
 #[derive(Default)]
 pub(super) struct Tasks {
     set: JoinSet<Option<Event>>,
-    duties: HashMap<Id, Duty>,
+    duties: HashMap<Id, (Duty, AbortHandle)>,
     connections: HashMap<ConnectionId, AbortHandle>,
     settlements: usize,
 }
@@ -56,7 +57,7 @@ impl Tasks {
         task: impl Future<Output = Option<Event>> + Send + 'static,
     ) -> AbortHandle {
         let task = self.set.spawn(task);
-        self.duties.insert(task.id(), duty);
+        self.duties.insert(task.id(), (duty, task.clone()));
         match duty {
             Duty::Connection(connection) => drop(self.connections.insert(connection, task.clone())),
             Duty::Settlement(_) => self.settlements += 1,
@@ -74,7 +75,7 @@ impl Tasks {
             }
             None
         });
-        self.duties.insert(task.id(), Duty::Other);
+        self.duties.insert(task.id(), (Duty::Other, task));
     }
 
     /// Ends a connection at once.
@@ -93,7 +94,7 @@ impl Tasks {
     pub(super) async fn next(&mut self) -> Option<Ended> {
         let ended = self.set.join_next_with_id().await?;
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let duty = self.duties.remove(&id).unwrap_or(Duty::Other);
+        let duty = self.duties.remove(&id).map_or(Duty::Other, |(duty, _)| duty);
         match duty {
             Duty::Connection(connection) => drop(self.connections.remove(&connection)),
             Duty::Settlement(_) => self.settlements -= 1,
@@ -108,6 +109,19 @@ impl Tasks {
     /// Ends all that are left.
     pub(super) async fn end(mut self) {
         self.set.shutdown().await;
+    }
+}
+
+impl Drop for Tasks {
+    /// An owner that has ended as it should has ended all tasks before. Where it has not, all but settlements end here:
+    /// nobody is there to give messages to connections.
+    fn drop(&mut self) {
+        for (duty, task) in self.duties.values() {
+            if !matches!(duty, Duty::Settlement(_)) {
+                task.abort();
+            }
+        }
+        self.set.detach_all();
     }
 }
 
@@ -148,5 +162,37 @@ pub(super) async fn await_recording(desk: Arc<Desk>, id: QueueId) -> Option<Even
             Err(CommitError::Closed) => return None,
             Err(CommitError::Full | CommitError::Trouble | CommitError::Astray) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A panic of the owner aborted the settlements that were under way: what the relay had taken was not recorded, and
+    /// went again.
+    #[tokio::test]
+    async fn settlements_outlive_an_owner_that_panics_and_connections_do_not() {
+        let (recorded, is_recorded) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = tokio::sync::oneshot::channel();
+        let (dialogue, has_ended) = tokio::sync::oneshot::channel::<()>();
+        let owner = tokio::spawn(async move {
+            let mut tasks = Tasks::default();
+            tasks.spawn(Duty::Settlement(QueueId::from_raw(1)), async move {
+                goes_on.await.unwrap();
+                recorded.send(()).unwrap();
+                None
+            });
+            tasks.spawn(Duty::Connection(1), async move {
+                std::future::pending::<()>().await;
+                drop(dialogue);
+                None
+            });
+            panic!("told to");
+        });
+        assert!(owner.await.unwrap_err().is_panic());
+        has_ended.await.unwrap_err();
+        go_on.send(()).unwrap();
+        is_recorded.await.unwrap();
     }
 }

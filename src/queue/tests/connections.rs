@@ -3,7 +3,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::bench::{Bench, Does, MINUTE, Pace, captured};
+use crate::queue::Command;
 
 #[tokio::test]
 async fn many_messages_take_as_many_as_are_allowed() {
@@ -18,6 +21,36 @@ async fn many_messages_take_as_many_as_are_allowed() {
     bench.pass(MINUTE, MINUTE).await;
     bench.until_empty().await;
     assert_eq!((bench.relay.seen().len(), bench.relay.connections() - refused), (10, 2));
+}
+
+/// What a connection is given that has given up waiting is ready again at once, for another.
+#[tokio::test]
+async fn a_message_for_a_connection_that_has_given_up_goes_to_another() {
+    let bench = Bench::new().await;
+    for connection in [1000, 1001] {
+        let (answer, given_up) = oneshot::channel();
+        bench.queue.send(Command::Next { connection, wait: true, answer });
+        drop(given_up);
+    }
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until_empty().await;
+    assert_eq!(bench.relay.seen().len(), 1);
+}
+
+/// A connection that waits is answered once, with a message or with the end.
+#[tokio::test]
+async fn a_connection_that_waits_is_given_the_next_message_or_its_end() {
+    let bench = Bench::new().await;
+    let ask = |connection| {
+        let (answer, answered) = oneshot::channel();
+        bench.queue.send(Command::Next { connection, wait: true, answer });
+        answered
+    };
+    let (first, second) = (ask(1000), ask(1001));
+    let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+    assert_eq!(first.await.unwrap().unwrap().id, id);
+    bench.queue.stop(Duration::ZERO);
+    assert!(second.await.unwrap().is_none());
 }
 
 /// The set-up of a connection was counted twice, as waiting and as connecting, and the wait on it behind another

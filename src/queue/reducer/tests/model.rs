@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::SignedDuration;
 
-use super::super::{Answer, Disposition, Effect, Event, Reducer};
+use super::super::{Answer, Disposition, Effect, Event, Policy, Reducer};
 use super::world::{MINUTE, entry, policy, refused_login, start, trouble};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
@@ -53,10 +53,17 @@ struct Model {
     answers: Vec<Answer>,
 }
 
+/// With a login configured or none, and with an address in the place of `<>` or none.
+fn policy_of(random: &mut Rng) -> Policy {
+    let mut policy = policy(MAX_CONNECTIONS);
+    (policy.refusals.has_login, policy.has_null_sender) = (random.bool(), random.bool());
+    policy
+}
+
 impl Model {
     fn new(seed: u64) -> Self {
         let reducer = Reducer::new(
-            policy(MAX_CONNECTIONS),
+            policy_of(&mut Rng::with_seed(seed)),
             seed.is_multiple_of(2),
             &[],
             0,
@@ -174,7 +181,7 @@ impl Model {
                 assert!(matches!(answer, Answer::Probe(_)));
             }
             92 => {
-                let (policy, has_taken) = (Box::new(policy(MAX_CONNECTIONS)), self.random.bool());
+                let (policy, has_taken) = (Box::new(policy_of(&mut self.random)), self.random.bool());
                 self.on(Event::Reconfigured { policy, has_taken });
             }
             93 if self.watches_secret => self.on(Event::SecretChanged),
@@ -250,7 +257,8 @@ impl Model {
     }
 
     fn is_taken(&mut self, connection: ConnectionId, id: QueueId) {
-        self.on(Event::TakenByRelay { connection, is_from_null: false });
+        let is_from_null = self.random.u32(..5) == 0;
+        self.on(Event::TakenByRelay { connection, is_from_null });
         self.on(Event::Answered(connection));
         self.settles(id, Disposition::Removed);
     }
@@ -267,7 +275,7 @@ impl Model {
             is_deferral,
             said: "told to".into(),
             is_from_null: self.random.u32(..5) == 0,
-            in_company: false,
+            in_company: self.random.u32(..4) == 0,
             domains: ["example.net".to_owned()].into(),
         };
         let refused = Event::Refused { connection, refusal: Box::new(refusal) };
