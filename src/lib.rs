@@ -47,3 +47,7 @@ pub mod status;
 pub mod systemd;
 pub mod tls_faults;
 pub mod users;
+
+#[cfg(test)]
+#[path = "../tests/far_end/mod.rs"]
+mod far_end;

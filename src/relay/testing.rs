@@ -1,10 +1,4 @@
-//! What the tests of several rooms share: a scripted relay, messages, and a queue that remembers.
-//!
-//! A script is lines: `C:` what the client must say, `S:` what the relay says; `!close` hangs up,
-//! `!stall` says nothing for ever, `!until LINE` reads client lines up to and with `LINE`, `!tls` leaves the
-//! stream for a handshake.
-//! The script's order is what is checked: a group of `C:` lines before their `S:` lines can only be
-//! satisfied by a client that pipelines.
+//! What the tests of several rooms share: a wire to a scripted relay, messages, and a queue that remembers.
 
 pub(crate) mod authority;
 pub(crate) mod network;
@@ -17,13 +11,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
 use super::dial::Transport;
 use super::{Peer, Report, Transaction, Unmarked, Verdict, Work};
 use crate::config;
 use crate::envelope::{Address, Body, Recipient, ReversePath};
+pub(crate) use crate::far_end::server::play;
 use crate::queue_id::QueueId;
 
 /// A duplex stream that claims an address.
@@ -72,42 +66,6 @@ pub(crate) fn wire(address: &str) -> (Wire, DuplexStream) {
 
 pub(crate) fn peer() -> Peer {
     Peer { name: "mx.example.net".into(), address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
-}
-
-/// Plays the relay's part of `script` on `stream`, then reads to the end; gives what came after the
-/// script.
-pub(crate) async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: &str) -> String {
-    let mut stream = BufReader::new(stream);
-    for (number, line) in script.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
-        if let Some(expected) = line.strip_prefix("C:") {
-            let said = read_line(&mut stream).await;
-            let expected = expected.strip_prefix(' ').unwrap_or(expected);
-            assert_eq!(said, format!("{expected}\r\n"), "script line {}: {line}", number + 1);
-        } else if let Some(words) = line.strip_prefix("S:") {
-            let words = format!("{}\r\n", words.strip_prefix(' ').unwrap_or(words));
-            // A client that has hung up is found out by the next `C:` line or by its report.
-            let _ = stream.write_all(words.as_bytes()).await;
-            let _ = stream.flush().await;
-        } else if let Some(end) = line.strip_prefix("!until ") {
-            while read_line(&mut stream).await != format!("{end}\r\n") {}
-        } else if line == "!stall" {
-            std::future::pending::<()>().await;
-        } else if line == "!close" || line == "!tls" {
-            return String::new();
-        } else {
-            panic!("script line {}: {line}", number + 1);
-        }
-    }
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest).await;
-    String::from_utf8(rest).unwrap()
-}
-
-async fn read_line(stream: &mut (impl AsyncBufReadExt + Unpin)) -> String {
-    let mut line = Vec::new();
-    stream.read_until(b'\n', &mut line).await.unwrap();
-    assert!(!line.is_empty(), "the client hung up");
-    String::from_utf8(line).unwrap()
 }
 
 /// A message from `from` (empty: the null reverse-path).

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use rsasl::mechanisms::scram::properties::ScramStoredPassword;
 use rsasl::prelude::{SASLServer, Validation};
 use rsasl::validate::{Validate, ValidationError};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::DuplexStream;
 
 use super::super::testing::{authority, peer, play, wire};
 use super::*;
 use crate::config::{SecretSource, Timeouts};
+use crate::far_end::server::Server;
 
 /// The user and password of RFC 5802 and RFC 7677, with the salts and keys that they give.
 const USER: &str = "user";
@@ -96,8 +97,8 @@ enum Twist {
 
 /// The relay's side of one AUTH, by rsasl; gives the lines heard.
 async fn serve(far: DuplexStream, iterations: u32, twist: Twist) -> Vec<String> {
-    let mut relay = Relay { stream: BufReader::new(far), heard: Vec::new() };
-    let auth = relay.hear().await;
+    let mut relay = Server::over(far);
+    let auth = relay.line().await;
     let mut words = auth.split(' ').skip(1);
     let mechanism = words.next().unwrap_or_default();
     let config = SASLConfig::builder()
@@ -108,60 +109,45 @@ async fn serve(far: DuplexStream, iterations: u32, twist: Twist) -> Vec<String> 
     let mut session = server.start_suggested(Mechname::parse(mechanism.as_bytes()).unwrap()).unwrap();
     let mut input = words.next().map(str::to_owned);
     if input.is_none() && !session.are_we_first() {
-        input = Some(relay.ask("").await);
+        input = Some(ask(&mut relay, "").await);
     }
     loop {
         let mut out = Vec::new();
         let state = session.step64(input.as_ref().map(|text| text.as_bytes()), &mut out);
         let challenge = String::from_utf8(out).unwrap();
         match state {
-            Ok(State::Running) => input = Some(relay.ask(&challenge).await),
+            Ok(State::Running) => input = Some(ask(&mut relay, &challenge).await),
             Ok(State::Finished(_)) if session.validation() == Some(true) => {
                 match twist {
-                    Twist::None if !challenge.is_empty() => assert_eq!(relay.ask(&challenge).await, ""),
+                    Twist::None if !challenge.is_empty() => assert_eq!(ask(&mut relay, &challenge).await, ""),
                     // v=AAAA
-                    Twist::WrongProof => assert_eq!(relay.ask("dj1BQUFB").await, "*"),
+                    Twist::WrongProof => assert_eq!(ask(&mut relay, "dj1BQUFB").await, "*"),
                     // e=invalid-proof
-                    Twist::RefusedProof => assert_eq!(relay.ask("ZT1pbnZhbGlkLXByb29m").await, "*"),
+                    Twist::RefusedProof => assert_eq!(ask(&mut relay, "ZT1pbnZhbGlkLXByb29m").await, "*"),
                     _ => {}
                 }
                 relay.say("235 2.7.0 welcome").await;
-                return relay.heard;
+                return heard(&relay);
             }
             _ => {
                 relay.say("535 5.7.8 who are you").await;
-                return relay.heard;
+                return heard(&relay);
             }
         }
         if input.as_deref() == Some("*") {
             relay.say("501 5.7.0 cancelled").await;
-            return relay.heard;
+            return heard(&relay);
         }
     }
 }
 
-struct Relay {
-    stream: BufReader<DuplexStream>,
-    heard: Vec<String>,
+fn heard(relay: &Server<DuplexStream>) -> Vec<String> {
+    relay.said.lines().map(str::to_owned).collect()
 }
 
-impl Relay {
-    async fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).await.unwrap();
-        let line = line.strip_suffix("\r\n").unwrap_or_default().to_owned();
-        self.heard.push(line.clone());
-        line
-    }
-
-    async fn say(&mut self, line: &str) {
-        self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
-    }
-
-    async fn ask(&mut self, challenge: &str) -> String {
-        self.say(&format!("334 {challenge}")).await;
-        self.hear().await
-    }
+async fn ask(relay: &mut Server<DuplexStream>, challenge: &str) -> String {
+    relay.say(&format!("334 {challenge}")).await;
+    relay.line().await
 }
 
 /// A user whose password is in a file; the file goes with the value.
@@ -370,11 +356,10 @@ async fn relays_out_of_order() {
         let (mut channel, far) = channel();
         let (offered, user) = (offers(mechanism), user(PASSWORD, None));
         let relaying = async {
-            let mut far = BufReader::new(far);
-            let mut line = String::new();
-            far.read_line(&mut line).await.unwrap();
+            let mut relay = Server::over(far);
+            let line = relay.line().await;
             assert!(line.starts_with(&format!("AUTH {mechanism}")), "{line}");
-            play(far, script).await;
+            relay.play(script).await;
         };
         let authenticating = async {
             let trouble = authenticate(&mut channel, &offered, &user.auth).await.unwrap_err();
@@ -391,13 +376,12 @@ async fn relays_out_of_order() {
 async fn a_long_initial_response_has_a_line_of_its_own() {
     let (mut channel, far) = channel();
     let user = user(&"p".repeat(600), None);
-    let (offered, script) = (offers("PLAIN"), "C: AUTH PLAIN\nS: 334 \n");
+    let offered = offers("PLAIN");
     let relaying = async {
-        let mut far = BufReader::new(far);
-        play(&mut far, &format!("{script}!tls")).await;
-        let mut line = String::new();
-        far.read_line(&mut line).await.unwrap();
-        far.write_all(b"235 ok\r\n").await.unwrap();
+        let mut relay = Server::over(far);
+        assert_eq!(relay.line().await, "AUTH PLAIN");
+        let line = ask(&mut relay, "").await;
+        relay.say("235 ok").await;
         line
     };
     let (result, line) = tokio::join!(authenticate(&mut channel, &offered, &user.auth), relaying);
