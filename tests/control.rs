@@ -3,16 +3,17 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod daemon;
+mod far_end;
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write, pipe};
-use std::net::TcpStream;
+use std::io::pipe;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use daemon::{Daemon, free_port, program_under};
+use daemon::{Daemon, SinkProcess, free_port, program_under};
+use far_end::client::converse;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 const NOBODY: u32 = 65534;
@@ -54,26 +55,10 @@ impl Host {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
-    /// Says `lines` to the daemon; the first line of each reply behind the greeting.
-    fn say(&self, lines: &[&str]) -> Vec<String> {
-        let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.daemon.port)).unwrap());
-        let mut replies = Vec::new();
-        for line in [&[""], lines].concat() {
-            if !line.is_empty() {
-                write!(stream.get_mut(), "{line}\r\n").unwrap();
-            }
-            let mut reply = String::new();
-            while reply.lines().last().is_none_or(|last| last.as_bytes().get(3) == Some(&b'-')) {
-                assert_ne!(stream.read_line(&mut reply).unwrap(), 0, "{reply}");
-            }
-            replies.push(reply.lines().next().unwrap().to_owned());
-        }
-        replies
-    }
-
     fn submit(&self) {
         let lines = ["EHLO c", "MAIL FROM:<app@example.org>", "RCPT TO:<ann@example.net>", "DATA", "x\r\n."];
-        assert!(self.say(&lines).last().unwrap().starts_with("250 2.0.0"));
+        let replies = converse(self.daemon.port, &lines);
+        assert!(replies[4][0].starts_with("250 2.0.0"), "{replies:?}");
     }
 }
 
@@ -128,10 +113,10 @@ fn a_flush_says_what_came_of_it_and_etrn_that_it_was_too_soon() {
             "{err}"
         );
     }
-    let replies = host.say(&["EHLO c", "ETRN x", "ETRN x"]);
-    assert_eq!(replies[2], "250 2.0.0 queueing started");
+    let replies = converse(host.daemon.port, &["EHLO c", "ETRN x", "ETRN x"]);
+    assert_eq!(replies[1], ["250 2.0.0 queueing started"]);
     let told = "250 2.0.0 not started: tried on request 0 s ago, and on request again in 60 s; the relay is paused, ";
-    assert!(replies[3].starts_with(told), "{replies:?}");
+    assert!(replies[2][0].starts_with(told), "{replies:?}");
 }
 
 /// A user who may see none of it was told that the queue is empty; and was shown the relay's words, which may hold the
@@ -195,23 +180,8 @@ fn the_start_says_what_it_is() {
 #[test]
 fn a_flush_says_why_what_it_leaves_is_held() {
     let directory = tempfile::tempdir().unwrap();
-    let mut sink = Command::new(PROGRAM)
-        .args([
-            "sink",
-            "--listen",
-            "127.0.0.1:0",
-            "--tls",
-            "none",
-            "--fail",
-            "mail=553 5.7.1 not your sender",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut first = String::new();
-    BufReader::new(sink.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
-    let port = first.trim_end().rsplit_once(':').unwrap().1.parse().unwrap();
-    let daemon = Daemon::start(directory.path(), port);
+    let sink = SinkProcess::start(&["--fail", "mail=553 5.7.1 not your sender"]);
+    let daemon = Daemon::start(directory.path(), sink.port);
     let host = Host { directory, daemon };
     host.submit();
     let flushed = loop {
@@ -229,6 +199,4 @@ fn a_flush_says_why_what_it_leaves_is_held() {
     let json = text(&host.nullmta(&["flush", "--json"])).1;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["held-because"], held["held    ".len()..], "{json}");
-    sink.kill().unwrap();
-    sink.wait().unwrap();
 }

@@ -8,16 +8,16 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod daemon;
+mod far_end;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
+use std::process::{Command, Output, Stdio};
 
-use daemon::Daemon;
+use daemon::{Daemon, SinkProcess};
+use far_end::client::converse;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 
@@ -286,23 +286,17 @@ enum Way {
 /// A host with a daemon, and its relay.
 struct Host {
     directory: tempfile::TempDir,
-    sink: Child,
+    _sink: SinkProcess,
     daemon: Daemon,
 }
 
 impl Host {
     fn start() -> Host {
         let directory = tempfile::tempdir().unwrap();
-        let mut sink = Command::new(PROGRAM);
-        sink.args(["sink", "--listen", "127.0.0.1:0", "--tls", "none", "--envelope", "--maildir"]);
-        let mut sink = sink.arg(directory.path().join("mail")).stdout(Stdio::piped()).spawn().unwrap();
-        let mut told = BufReader::new(sink.stdout.take().unwrap()).lines();
-        let listening = told.next().unwrap().unwrap();
-        let port = listening.rsplit(':').next().unwrap().parse().unwrap();
-        let daemon = Daemon::start(directory.path(), port);
-        // What it tells of each message is not needed, but has to go somewhere.
-        thread::spawn(move || told.for_each(drop));
-        Host { directory, sink, daemon }
+        let mail = directory.path().join("mail");
+        let sink = SinkProcess::start(&["--envelope", "--maildir", mail.to_str().unwrap()]);
+        let daemon = Daemon::start(directory.path(), sink.port);
+        Host { directory, _sink: sink, daemon }
     }
 
     /// Hands in a message; what was said if it was refused.
@@ -327,22 +321,13 @@ impl Host {
     }
 
     fn submit_by_smtp(&self, from: &str, content: &[u8]) -> Result<(), String> {
-        let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.daemon.port)).unwrap());
-        let mut say = |octets: &[u8]| -> String {
-            stream.get_mut().write_all(octets).unwrap();
-            let mut reply = String::new();
-            while reply.lines().last().is_none_or(|last| last.as_bytes().get(3) == Some(&b'-')) {
-                assert_ne!(stream.read_line(&mut reply).unwrap(), 0, "{from}: {reply}");
-            }
-            reply
-        };
-        say(b"");
-        say(b"EHLO c\r\n");
-        assert!(say(format!("MAIL FROM:<{from}>\r\n").as_bytes()).starts_with("250"));
-        assert!(say(b"RCPT TO:<bob@to.example>\r\n").starts_with("250"));
-        assert!(say(b"DATA\r\n").starts_with("354"));
-        let reply = say(&as_data(content));
-        if reply.starts_with("250") { Ok(()) } else { Err(reply) }
+        let mail = format!("MAIL FROM:<{from}>");
+        let data = as_data(content);
+        let said = [b"EHLO c", mail.as_bytes(), b"RCPT TO:<bob@to.example>", b"DATA", &data];
+        let replies = converse(self.daemon.port, &said);
+        let codes: Vec<&str> = replies.iter().map(|reply| &reply[0][..3]).collect();
+        assert_eq!(codes[..4], ["250", "250", "250", "354"], "{from}: {replies:?}");
+        if codes[4] == "250" { Ok(()) } else { Err(replies[4].join("\n")) }
     }
 
     /// What the relay got, by its reverse-path, once it has got all.
@@ -350,13 +335,6 @@ impl Host {
         self.daemon.wait_for_queue_of(0);
         let files = fs::read_dir(self.directory.path().join("mail/new")).unwrap();
         files.map(|file| kept(&file.unwrap().path())).collect()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.sink.kill().unwrap();
-        self.sink.wait().unwrap();
     }
 }
 
@@ -377,7 +355,7 @@ fn as_data(content: &[u8]) -> Vec<u8> {
     if !data.ends_with(b"\r\n") {
         data.extend_from_slice(b"\r\n");
     }
-    data.extend_from_slice(b".\r\n");
+    data.push(b'.');
     data
 }
 

@@ -1,24 +1,27 @@
-//! `sendmail`, `mailq` and `newaliases` as programs: called as their callers do, with the daemon played by a
-//! few lines and with the daemon down. What is checked is what a caller sees: exit code, standard error,
+//! `sendmail`, `mailq` and `newaliases` as programs: called as their callers do, with a scripted
+//! daemon and with the daemon down. What is checked is what a caller sees: exit code, standard error,
 //! what arrives, what is left in the drop directory.
 
 #![allow(missing_docs, reason = "a test")]
 
 mod daemon;
+mod far_end;
 #[path = "sendmail/large.rs"]
 mod large;
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use daemon::program_under;
+use far_end::client::converse;
+use far_end::server::{self, Listener, Said, accepting};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 const NOBODY: u32 = 65534;
@@ -115,40 +118,20 @@ fn errors(output: &Output) -> String {
 }
 
 /// Takes one message from one client, and yields what the client said.
-fn daemon<S: Read + Write + Send + 'static>(
-    accept: impl FnOnce() -> S + Send + 'static,
-    final_reply: &'static str,
-) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut stream = BufReader::new(accept());
-        let (mut said, mut in_content) = (String::new(), false);
-        stream.get_mut().write_all(b"220 h\r\n").unwrap();
-        loop {
-            let from = said.len();
-            if stream.read_line(&mut said).unwrap_or(0) == 0 {
-                return said;
-            }
-            let reply = match said[from..].trim_end() {
-                "." => final_reply,
-                _ if in_content => continue,
-                "DATA" => "354 go on",
-                "QUIT" => "221 bye",
-                line if line.starts_with("EHLO") => "250-h\r\n250 DSN",
-                _ => "250 ok",
-            };
-            in_content = reply.starts_with("354");
-            if write!(stream.get_mut(), "{reply}\r\n").is_err() {
-                return said;
-            }
-        }
-    })
+fn daemon(listener: impl Listener, final_reply: &'static str) -> JoinHandle<String> {
+    let answer = move |said: Said<'_>| match said {
+        Said::EndOfData => final_reply,
+        Said::Command(line) if line.starts_with("EHLO") => "250-h\r\n250 DSN",
+        said => accepting(said),
+    };
+    server::on_thread(listener, vec![answer])
 }
 
 fn unix_daemon(host: &Host, final_reply: &'static str) -> JoinHandle<String> {
     let path = host.path("submit.sock");
     let listener = UnixListener::bind(&path).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-    daemon(move || listener.accept().unwrap().0, final_reply)
+    daemon(listener, final_reply)
 }
 
 #[test]
@@ -185,7 +168,7 @@ fn a_refusal_is_said_and_nothing_is_queued() {
 fn a_daemon_on_tcp_alone_is_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = Host::listening_on(&listener.local_addr().unwrap().to_string());
-    let daemon = daemon(move || listener.accept().unwrap().0, "250 queued");
+    let daemon = daemon(listener, "250 queued");
     assert_eq!(
         code(&host.run("sendmail", &["-f", "<>", "ann@example.org"], "Subject: x\n\n.\nnot this\n")),
         0
@@ -355,7 +338,9 @@ fn the_name_of_an_author_is_mended_by_smtp_and_by_sendmail() {
     let config = directory.path().join("nullmta.toml");
     for (from, _) in names {
         let content = format!("From: {from}\r\nTo: ann@example.org\r\n\r\nbody\r\n");
-        submit_by_smtp(daemon.port, &content);
+        let said = ["EHLO me", "MAIL FROM:<app@x.example>", "RCPT TO:<ann@example.org>", "DATA"];
+        let replies = converse(daemon.port, &[&said[..], &[&format!("{content}.")]].concat());
+        assert!(replies.iter().all(|reply| reply[0].starts_with(['2', '3'])), "{replies:?}");
         let mut command = Command::new(PROGRAM);
         command
             .arg0("sendmail")
@@ -384,22 +369,6 @@ fn the_name_of_an_author_is_mended_by_smtp_and_by_sendmail() {
             2,
             "{from}: {messages:?}"
         );
-    }
-}
-
-fn submit_by_smtp(port: u16, content: &str) {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let mut replies = BufReader::new(&stream).lines();
-    let content = format!("{content}.");
-    for line in
-        ["", "EHLO me", "MAIL FROM:<app@x.example>", "RCPT TO:<ann@example.org>", "DATA", &content, "QUIT"]
-    {
-        if !line.is_empty() {
-            (&stream).write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        }
-        let last = replies.find(|reply| reply.as_ref().is_ok_and(|reply| reply.as_bytes()[3] == b' '));
-        let reply = last.unwrap().unwrap();
-        assert!(reply.starts_with(['2', '3']), "{line}: {reply}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server that is nullmta's listener with nothing behind it: the same driver and session core, on the same
-//! kind of runtime, for a backend that forgets what it is given. A process of its own, as the daemon is.
+//! kind of runtime, for a backend that forgets what it is given. A process of its own, as the daemon is. It is not the
+//! scripted server of the other tests (`tests/far_end/`), since the listener's own cost is what is measured.
 
 use std::io::Write;
 use std::sync::Arc;

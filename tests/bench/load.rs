@@ -2,6 +2,9 @@
 //!
 //! One thread holds all sessions, so that it takes as little as it can from the server beside it. A
 //! reply other than the expected one, or a session that stalls, ends the run with an error.
+//!
+//! Its client is not the one of the other tests (`tests/far_end/`): what a client costs is taken from the server
+//! beside it, so this one makes no strings of what it says and hears, and looks for the end of a reply only.
 
 use std::io;
 use std::rc::Rc;

@@ -1,14 +1,14 @@
-//! The daemon as a process of its own, and what it holds of memory.
+//! The daemon as a process of its own, what it holds of memory, and a sink as its relay.
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
@@ -91,6 +91,33 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // Gone already, it needs no end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `nullmta sink` as the relay of a daemon; its drop ends it.
+pub struct SinkProcess {
+    process: Child,
+    pub port: u16,
+}
+
+impl SinkProcess {
+    /// Starts one without TLS on a free port of 127.0.0.1, with these `options` beside; it takes mail already.
+    pub fn start(options: &[&str]) -> SinkProcess {
+        let mut command = Command::new(PROGRAM);
+        command.args(["sink", "--listen", "127.0.0.1:0", "--tls", "none"]).args(options);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(process.stdout.take().unwrap()).lines();
+        let listening = told.next().unwrap().unwrap();
+        // What it tells of each message is not needed, but has to go somewhere.
+        thread::spawn(move || told.for_each(drop));
+        SinkProcess { process, port: listening.rsplit(':').next().unwrap().parse().unwrap() }
+    }
+}
+
+impl Drop for SinkProcess {
+    fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

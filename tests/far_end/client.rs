@@ -34,12 +34,12 @@ pub enum Heard {
 
 impl Heard {
     /// Returns the code of the reply, or a word for what was heard instead.
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> String {
         match self {
-            Heard::Reply(lines) => &lines[0][..3],
-            Heard::Garbage(_) => "garbage",
-            Heard::Closed => "closed",
-            Heard::Silence => "silence",
+            Heard::Reply(lines) => lines[0][..3].to_owned(),
+            Heard::Garbage(_) => "garbage".into(),
+            Heard::Closed => "closed".into(),
+            Heard::Silence => "silence".into(),
         }
     }
 

@@ -1,14 +1,16 @@
 //! Messages that memory does not hold: kept in a file while they are passed on, if there can be one.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
 use super::daemon::figure;
+use super::far_end::Stream;
+use super::far_end::server::Server;
 use super::{Host, code, errors, finish};
 
 const LINE: &[u8; 16] = b"0123456789abcde\n";
@@ -33,30 +35,21 @@ fn is_whole(octets: &[u8], megabytes: usize) -> bool {
 }
 
 /// A daemon that has said 354, and has yet to read the content.
-fn up_to_content<S: Read + Write>(stream: S) -> BufReader<S> {
-    let mut stream = BufReader::new(stream);
-    stream.get_mut().write_all(b"220 h\r\n").unwrap();
-    loop {
-        let mut command = String::new();
-        stream.read_line(&mut command).unwrap();
-        let is_data = command == "DATA\r\n";
-        stream.get_mut().write_all(if is_data { b"354 go on\r\n" } else { b"250 ok\r\n" }).unwrap();
-        if is_data {
-            return stream;
-        }
+async fn up_to_content<S: Stream>(stream: S) -> Server<S> {
+    let mut daemon = Server::over(stream);
+    daemon.say("220 h").await;
+    while daemon.line().await != "DATA" {
+        daemon.say("250 ok").await;
     }
-}
-
-fn pass_over(stream: &mut impl Read, octets: usize) {
-    let read = std::io::copy(&mut stream.take(octets as u64), &mut std::io::sink()).unwrap();
-    assert_eq!(read, octets as u64);
+    daemon.say("354 go on").await;
+    daemon
 }
 
 /// A caller that has written a part of a message, and the daemon that has read nearly all of that.
 struct Paused {
     child: Child,
     input: ChildStdin,
-    daemon: BufReader<UnixStream>,
+    daemon: Server<UnixStream>,
 }
 
 impl Paused {
@@ -64,23 +57,23 @@ impl Paused {
     /// The socket has room for them.
     const UNREAD_OCTETS: usize = 16 * 1024;
 
-    fn start(host: &Host, temporary: &Path) -> Self {
+    async fn start(host: &Host, temporary: &Path) -> Self {
         let listener = UnixListener::bind(host.path("submit.sock")).unwrap();
         let mut command = host.command("sendmail", &["-i", "ann@example.org"]);
         let mut child = command.env("TMPDIR", temporary).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         let writer = thread::spawn(move || input.write_all(&message(Self::MEGABYTES)).map(|()| input));
-        let mut daemon = up_to_content(listener.accept().unwrap().0);
-        pass_over(&mut daemon, sent_octets(Self::MEGABYTES) - Self::UNREAD_OCTETS);
+        let mut daemon = up_to_content(listener.accept().await.unwrap().0).await;
+        daemon.pass_over(sent_octets(Self::MEGABYTES) - Self::UNREAD_OCTETS).await;
         Paused { child, input: writer.join().unwrap().unwrap(), daemon }
     }
 }
 
 /// It took the part that had been passed on with it, and the exit code was 75.
-#[test]
-fn a_daemon_that_goes_away_while_the_caller_pauses_loses_nothing() {
+#[tokio::test]
+async fn a_daemon_that_goes_away_while_the_caller_pauses_loses_nothing() {
     let (host, temporary) = (Host::new(), tempfile::tempdir().unwrap());
-    let Paused { child, mut input, daemon } = Paused::start(&host, temporary.path());
+    let Paused { child, mut input, daemon } = Paused::start(&host, temporary.path()).await;
     drop(daemon);
     input.write_all(&LINE.repeat(LINES_OF_A_MEGABYTE)).unwrap();
     drop(input);
@@ -89,10 +82,10 @@ fn a_daemon_that_goes_away_while_the_caller_pauses_loses_nothing() {
     assert!(is_whole(host.only_dropped().as_bytes(), Paused::MEGABYTES + 1));
 }
 
-#[test]
-fn a_kill_leaves_no_trace_of_what_was_kept() {
+#[tokio::test]
+async fn a_kill_leaves_no_trace_of_what_was_kept() {
     let (host, temporary) = (Host::new(), tempfile::tempdir().unwrap());
-    let mut paused = Paused::start(&host, temporary.path());
+    let mut paused = Paused::start(&host, temporary.path()).await;
     let directory = temporary.path().canonicalize().unwrap();
     let descriptors = fs::read_dir(format!("/proc/{}/fd", paused.child.id())).unwrap();
     let files = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
@@ -137,11 +130,11 @@ fn with_the_daemon_down_it_is_left_for_it() {
 }
 
 /// 100 MiB, twice: the first daemon goes away in the middle.
-#[test]
-fn memory_does_not_grow_with_the_message() {
+#[tokio::test]
+async fn memory_does_not_grow_with_the_message() {
     const MEGABYTES: usize = 100;
     const PEAK_OCTETS: u64 = 32 << 20;
-    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = Host::listening_on(&second.local_addr().unwrap().to_string());
     host.configure_listener("max-message-size = \"200M\"");
     let first = UnixListener::bind(host.path("submit.sock")).unwrap();
@@ -152,23 +145,16 @@ fn memory_does_not_grow_with_the_message() {
         let megabyte = LINE.repeat(LINES_OF_A_MEGABYTE);
         (0..MEGABYTES).for_each(|_| input.write_all(&megabyte).unwrap());
     });
-    pass_over(&mut up_to_content(first.accept().unwrap().0), sent_octets(MEGABYTES / 2));
-    let mut daemon = up_to_content(second.accept().unwrap().0);
-    pass_over(&mut daemon, sent_octets(MEGABYTES));
-    let mut end = String::new();
-    daemon.read_line(&mut end).unwrap();
-    assert_eq!(end, ".\r\n");
+    up_to_content(first.accept().await.unwrap().0).await.pass_over(sent_octets(MEGABYTES / 2)).await;
+    let mut daemon = up_to_content(second.accept().await.unwrap().0).await;
+    daemon.pass_over(sent_octets(MEGABYTES)).await;
+    assert_eq!(daemon.line().await, ".");
     let peak = figure(child.id(), "VmHWM");
-    finish_session(daemon);
+    daemon.say("250 2.0.0 queued").await;
+    daemon.line().await;
+    daemon.say("221 bye").await;
     writer.join().unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((code(&output), errors(&output).as_str()), (0, ""));
     assert!(peak < PEAK_OCTETS, "{peak}");
-}
-
-fn finish_session(mut daemon: BufReader<TcpStream>) {
-    daemon.get_mut().write_all(b"250 2.0.0 queued\r\n").unwrap();
-    let mut quit = String::new();
-    daemon.read_line(&mut quit).unwrap();
-    daemon.get_mut().write_all(b"221 bye\r\n").unwrap();
 }
