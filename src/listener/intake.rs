@@ -40,6 +40,12 @@ use crate::users::Users;
 /// Octets of content on its way to the draft for which the room is kept.
 const PASSING: usize = 64 << 10;
 
+/// What the client is told where there is room, but not for this message.
+const TOO_MANY_HEADERS: &str = "too many large header sections at once: try again later";
+const OVER_SHARE: &str =
+    "your unfinished messages fill a quarter of the room for mail: finish them, or try again later";
+const GAVE_WAY: &str = "nothing came of this message for a while, and its room was needed: send it again";
+
 /// Asks the queue to probe its relay; gives what the client is told where that has just been done.
 pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
@@ -95,7 +101,7 @@ impl SpoolBackend {
             if self.lines.tell(RepeatKind::NotQueued(error.to_string())) {
                 log::not_taken(self.lines.client(), &error);
             }
-            HostTrouble::from(error).into()
+            refusal_of(error)
         })
     }
 
@@ -129,7 +135,7 @@ impl SpoolBackend {
     /// Has the log say why a message is not taken, and the client what to do.
     fn not_queued(&mut self, id: QueueId, error: CommitError) -> MessageRefusal {
         self.note_not_queued(id, error.to_string());
-        HostTrouble::from(error).into()
+        refusal_of(error)
     }
 
     fn note_not_queued(&mut self, id: QueueId, why: String) {
@@ -199,8 +205,8 @@ impl Backend for SpoolBackend {
         // What a large header needed is given back.
         passing.shrink_to(PASSING);
         if !room.hold(fixup.header_octets() + octets.len()) {
-            self.note_not_queued(draft.id(), "too many large header sections at once".into());
-            return Err(HostTrouble::NoRoom.into());
+            self.note_not_queued(draft.id(), TOO_MANY_HEADERS.into());
+            return Err(not_now(TOO_MANY_HEADERS));
         }
         apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))?;
         draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
@@ -248,6 +254,22 @@ impl Backend for SpoolBackend {
 fn apart<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
     let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
     if may_take_long && has_others { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// What the client is told when the spool does not take a message: what to do, not why.
+pub(super) fn refusal_of(error: CommitError) -> MessageRefusal {
+    match error {
+        CommitError::Full => HostTrouble::NoRoom.into(),
+        CommitError::OverShare => not_now(OVER_SHARE),
+        CommitError::GaveWay => not_now(GAVE_WAY),
+        CommitError::Trouble | CommitError::Astray => HostTrouble::Failing.into(),
+        CommitError::Closed => HostTrouble::ShuttingDown.into(),
+    }
+}
+
+/// A refusal of this message alone, for want of room that will be free again.
+fn not_now(text: &str) -> MessageRefusal {
+    MessageRefusal::Client(Reply::new(452, Status::transient(3, 1), text))
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use super::replies::Replies;
 use super::space::{SMALLEST, Sizes};
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
-use crate::smtp::session::HostTrouble;
 
 /// Where the spool is and how large its parts may become.
 #[derive(Clone, Debug)]
@@ -239,6 +238,10 @@ fn advice(error: &io::Error) -> &'static str {
 pub enum CommitError {
     /// There is no room on the disk, or the limits of the configuration leave none.
     Full,
+    /// There is room, but the unfinished messages of its user have their share of it.
+    OverShare,
+    /// It was unfinished and idle, and gave way to others.
+    GaveWay,
     /// The disk failed.
     Trouble,
     /// The spool was removed or moved under the daemon.
@@ -251,6 +254,12 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             CommitError::Full => "no room on the spool",
+            CommitError::OverShare => {
+                "there is room on the spool, but the unfinished messages of its user fill a quarter of that already"
+            }
+            CommitError::GaveWay => {
+                "nothing had come of it for a while, and its room on the spool was needed: what had come was removed"
+            }
             CommitError::Trouble => "the spool's disk failed",
             CommitError::Astray => "the spool is not where its path leads: it was removed or moved",
             CommitError::Closed => "the spool is closing",
@@ -265,17 +274,6 @@ impl From<io::ErrorKind> for CommitError {
         match kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,
             _ => CommitError::Trouble,
-        }
-    }
-}
-
-/// The client is told that the host is in trouble; the cause is for the log.
-impl From<CommitError> for HostTrouble {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Full => HostTrouble::NoRoom,
-            CommitError::Trouble | CommitError::Astray => HostTrouble::Failing,
-            CommitError::Closed => HostTrouble::ShuttingDown,
         }
     }
 }

@@ -79,10 +79,12 @@ impl Unfinished {
 }
 
 impl UnfinishedMessage {
-    /// `more` octets are to be written, while `free` octets are usable; `Full` when they may not be.
+    /// `more` octets are to be written, while `free` octets are usable. Fails when they may not be: with `GaveWay` where
+    /// this message has given way, with `OverShare` where its user has too much of others, with `Full` where there is no
+    /// room for anybody.
     pub fn grow(&self, more: u64, free: u64, now: Instant) -> Result<(), CommitError> {
         if self.given_up.load(Ordering::Relaxed) {
-            return Err(CommitError::Full);
+            return Err(CommitError::GaveWay);
         }
         let mut all = self.among.all();
         let Some(mine) = all.get_mut(&self.id) else { return Ok(()) };
@@ -97,7 +99,9 @@ impl UnfinishedMessage {
             if count == 1 || octets <= share {
                 return Ok(());
             }
-            let Some(idle) = largest_idle(&all, now, is_theirs) else { return Err(CommitError::Full) };
+            let Some(idle) = largest_idle(&all, now, is_theirs) else {
+                return Err(if free < more { CommitError::Full } else { CommitError::OverShare });
+            };
             give_up(&mut all, idle);
         }
     }
@@ -182,7 +186,7 @@ mod tests {
             match place.grow(40 * MIB, free, rig.after(number)) {
                 Ok(()) => {}
                 Err(error) => {
-                    assert_eq!(error, CommitError::Full);
+                    assert_eq!(error, CommitError::OverShare);
                     refused += 1;
                     continue;
                 }
@@ -195,11 +199,20 @@ mod tests {
         assert!(refused > 0 && rig.is_cut(1));
         assert_eq!(
             places[0].grow(1, free, rig.after(99)),
-            Err(CommitError::Full),
+            Err(CommitError::GaveWay),
             "what gave way is refused"
         );
         let other = rig.begin(Submitter::Uid(1001), 30);
         assert_eq!(other.grow(40 * MIB, free, rig.after(30)), Ok(()));
+    }
+
+    /// A user was told of their share where the disk was full.
+    #[test]
+    fn a_full_disk_is_no_matter_of_shares() {
+        let mut rig = Rig::new();
+        let places = [0, 1].map(|_| rig.begin(Submitter::Uid(1000), 0));
+        assert_eq!(places[0].grow(MIB, 2 * MIB, rig.after(0)), Err(CommitError::OverShare));
+        assert_eq!(places[1].grow(MIB, MIB - 1, rig.after(0)), Err(CommitError::Full));
     }
 
     #[test]

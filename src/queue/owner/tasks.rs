@@ -160,7 +160,7 @@ pub(super) async fn await_recording(desk: Arc<Desk>, id: QueueId) -> Option<Even
             Ok(()) => return Some(Event::Recordable),
             // It will take nothing any more.
             Err(CommitError::Closed) => return None,
-            Err(CommitError::Full | CommitError::Trouble | CommitError::Astray) => {}
+            Err(_) => {}
         }
     }
 }
