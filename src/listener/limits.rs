@@ -10,7 +10,8 @@
 //!    rest, and somebody else always finds one. Of twenty places one is kept for root and the daemon's own user, and
 //!    the pick-up needs none.
 //! 5. Header sections are held in memory until they are whole. Each session may hold [`OWN_HEADER`]; beyond that all
-//!    together have [`HEADERS`].
+//!    together have [`HEADERS`], and of this the same holds as of places: no ordinary user has more than is left for
+//!    others. TCP clients of whom it is not known whose they are count as one user.
 //!
 //! Whose a loopback TCP client is the kernel is asked when it has its place (`owner.rs`), and where that is dear, from
 //! the moment on that a quarter of the places are taken; of whom it cannot be said, there is the limit on sessions in
@@ -120,8 +121,8 @@ struct State {
     allowed: Allowed,
     sessions: usize,
     users: HashMap<u32, User>,
-    /// Octets beyond [`OWN_HEADER`] that all sessions hold.
-    headers: usize,
+    /// Octets beyond [`OWN_HEADER`] that the sessions of each user hold; `None`: of those not known.
+    headers: HashMap<Option<u32>, usize>,
 }
 
 impl State {
@@ -143,6 +144,23 @@ impl State {
         user.sessions += 1;
         Ok(())
     }
+
+    /// Whether this user may hold so many `more` octets of header.
+    fn has_header_room(&self, whose: Option<u32>, more: usize) -> bool {
+        let taken = self.headers.values().sum::<usize>() + more;
+        let theirs = self.headers.get(&whose).copied().unwrap_or_default() + more;
+        let is_ordinary = whose.is_none_or(is_ordinary);
+        HEADERS.checked_sub(taken).is_some_and(|left| !is_ordinary || theirs <= left)
+    }
+
+    /// Notes that this user holds `after` octets of header where it held `before`.
+    fn hold_header(&mut self, whose: Option<u32>, before: usize, after: usize) {
+        let theirs = self.headers.entry(whose).or_default();
+        *theirs = *theirs - before + after;
+        if *theirs == 0 {
+            self.headers.remove(&whose);
+        }
+    }
 }
 
 /// Why a session is not begun.
@@ -161,8 +179,8 @@ pub struct Limits(Mutex<State>);
 impl Limits {
     /// The limits that `listen` sets, nothing used yet.
     pub fn new(listen: &config::ListenConfig) -> Arc<Self> {
-        let state = State { allowed: Allowed::by(listen), sessions: 0, users: HashMap::new(), headers: 0 };
-        Arc::new(Limits(Mutex::new(state)))
+        let (users, headers) = (HashMap::new(), HashMap::new());
+        Arc::new(Limits(Mutex::new(State { allowed: Allowed::by(listen), sessions: 0, users, headers })))
     }
 
     /// Other limits from now on; sessions that run are left alone.
@@ -253,7 +271,7 @@ impl Permit {
 
     /// Room for the header section of a message.
     pub fn header(&self) -> HeaderRoom {
-        HeaderRoom { limits: Arc::clone(&self.limits), octets: 0 }
+        HeaderRoom { limits: Arc::clone(&self.limits), whose: self.peer.user(), octets: 0 }
     }
 
     /// Counts a message of this user's; `false`: more than the rate allows.
@@ -281,22 +299,22 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub struct HeaderRoom {
     limits: Arc<Limits>,
+    whose: Option<u32>,
     /// Beyond [`OWN_HEADER`].
     octets: usize,
 }
 
 impl HeaderRoom {
-    /// Has it be for so many octets; `false`: all together would be too many, and it is as it was.
+    /// Has it be for so many octets; `false`: this user, or all together, would hold too many, and it is as it was.
     pub fn hold(&mut self, octets: usize) -> bool {
         let octets = octets.saturating_sub(OWN_HEADER);
         if octets == self.octets {
             return true;
         }
         let mut state = self.limits.state();
-        let all = state.headers - self.octets + octets;
-        let fits = octets < self.octets || all <= HEADERS;
+        let fits = octets < self.octets || state.has_header_room(self.whose, octets - self.octets);
         if fits {
-            state.headers = all;
+            state.hold_header(self.whose, self.octets, octets);
             self.octets = octets;
         }
         fits
@@ -404,19 +422,46 @@ mod tests {
         assert_eq!(permit.seat(None, now), Ok(()));
     }
 
+    const LARGE: usize = 1 << 20;
+
+    /// How many of the rooms may hold a large header section each.
+    fn large_of(rooms: &mut [HeaderRoom]) -> usize {
+        rooms.iter_mut().filter_map(|room| room.hold(LARGE).then_some(())).count()
+    }
+
     /// Two hundred sessions with a header of 1 MB each took 219 MB.
     #[test]
     fn headers_in_memory_have_a_budget_and_give_it_back() {
         let (limits, now) = (limits(200, 200, None), Instant::now());
-        let permit = limits.admit(Peer::Uid(1), now).unwrap();
+        let permit = limits.admit(Peer::Uid(0), now).unwrap();
         let mut rooms: Vec<_> = (0..200).map(|_| permit.header()).collect();
-        let large = rooms.iter_mut().filter_map(|room| room.hold(1 << 20).then_some(())).count();
-        assert_eq!(large, HEADERS / ((1 << 20) - OWN_HEADER));
+        assert_eq!(large_of(&mut rooms), HEADERS / (LARGE - OWN_HEADER));
         assert!(rooms.iter_mut().all(|room| room.hold(OWN_HEADER)), "a usual one always has room");
-        assert!(rooms[7].hold(1 << 20));
-        assert_eq!(limits.state().headers, (1 << 20) - OWN_HEADER);
+        assert!(rooms[7].hold(LARGE));
+        assert_eq!(limits.state().headers[&Some(0)], LARGE - OWN_HEADER);
         drop(rooms);
-        assert_eq!(limits.state().headers, 0);
+        assert!(limits.state().headers.is_empty());
+    }
+
+    /// One user's sessions had all of it, and others' large headers were refused for as long as those liked.
+    #[test]
+    fn users_leave_memory_for_headers_to_others() {
+        let (limits, now) = (limits(200, 200, None), Instant::now());
+        let loopback = Peer::Loopback("127.0.0.1".parse().unwrap());
+        let of_user = |peer: Peer| {
+            let permit = limits.admit(peer, now).unwrap();
+            let mut rooms: Vec<_> = (0..20).map(|_| permit.header()).collect();
+            (large_of(&mut rooms), rooms)
+        };
+        let peers = [Peer::Uid(70_001), loopback, Peer::Uid(70_002), loopback.owned_by(Some(70_003))];
+        let (counts, held): (Vec<_>, Vec<_>) = peers.into_iter().map(of_user).unzip();
+        assert_eq!(counts, [8, 4, 2, 1]);
+        let (again, _none) = of_user(Peer::Uid(70_001));
+        assert_eq!(again, 0, "a user's sessions have one share");
+        let (kept, _root) = of_user(Peer::Uid(0));
+        assert_eq!(kept, 1, "root has what is left");
+        drop(held);
+        assert_eq!(of_user(Peer::Uid(70_001)).0, 7);
     }
 
     #[test]
