@@ -57,7 +57,7 @@ pub(super) struct Stock {
     shelf: Mutex<Shelf>,
     /// Signalled when the thread has work.
     work: Condvar,
-    /// Signalled when a piece was made, or an attempt to make one failed.
+    /// Signalled when a piece was made, a segment is gone, or an attempt at either failed.
     change: Condvar,
 }
 
@@ -206,7 +206,16 @@ impl Stock {
     }
 
     /// How it stands with the next segment; it cannot be made if the last attempt found no room, or the next one will.
+    /// What is on its way out is waited for before that is said: it may be the next one.
     pub fn next(&self) -> Readiness {
+        let known = self.known_of_next();
+        if known != Readiness::Impossible || !self.wait_for_disposal() {
+            return known;
+        }
+        self.known_of_next()
+    }
+
+    fn known_of_next(&self) -> Readiness {
         let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
         let made = self.made();
         match made.is_ready() {
@@ -227,6 +236,17 @@ impl Stock {
             shelf = self.pause(&self.change, shelf, None);
         }
         shelf
+    }
+
+    /// Waits until no segment is on its way out, or one cannot go now; returns whether there was one.
+    fn wait_for_disposal(&self) -> bool {
+        let mut shelf = self.shelf();
+        let mut has_waited = false;
+        while shelf.lets_segment_go(self.now()) && !shelf.closing {
+            has_waited = true;
+            shelf = self.pause(&self.change, shelf, None);
+        }
+        has_waited
     }
 
     /// Waits for this signal, no longer than `until`; it may return before. In a test whose threads take turns, it gives
@@ -348,6 +368,7 @@ impl Stock {
             Task::LetGo(discarded @ Discarded::Segment(sequence)) => {
                 self.recycle_or_unlink(sequence)?;
                 self.shelf().disposal.is_gone(discarded);
+                self.change.notify_all();
             }
             Task::LetGo(discarded @ Discarded::Large(id)) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
@@ -374,6 +395,7 @@ impl Stock {
             }
             Task::LetGo(_) => {
                 self.shelf().disposal.is_stuck(self.now());
+                self.change.notify_all();
                 true
             }
         };
@@ -396,6 +418,11 @@ impl Stock {
 }
 
 impl Shelf {
+    /// Whether a segment is on its way out, or can be.
+    fn lets_segment_go(&mut self, now: Instant) -> bool {
+        matches!(self.disposal.next(now), Some(Discarded::Segment(_)))
+    }
+
     /// What makes room comes first; segments let go are reused.
     fn next_task(&mut self, now: Instant) -> Option<Task> {
         if let Some(discarded) = self.disposal.next(now) {

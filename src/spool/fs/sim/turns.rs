@@ -3,7 +3,8 @@
 //! One thread runs at a time. It may lose its turn at every call of the disk and wherever it takes a lock that it shares,
 //! and it gives its turn away where it would wait for another thread. Who gets the turn, and how much time has passed
 //! meanwhile, is thrown with dice. How often turns change, how often each thread gets one, and how fast the clock runs
-//! is thrown once for each [`Turns`]: so some disks are slow, and some threads are late for long.
+//! is thrown once for each [`Turns`]: so some disks are slow, and some threads do nothing before all others
+//! wait for them.
 //!
 //! Promises
 //! 1. Behind the same seed, the same threads do the same in the same order, if they share nothing else.
@@ -33,8 +34,7 @@ struct Table {
 
 struct State {
     dice: Rng,
-    /// How often each thread gets the turn; `None`: it has ended.
-    seats: Vec<Option<u32>>,
+    seats: Vec<Taker>,
     whose: usize,
     /// The turn is given away at one of so many opportunities.
     opportunities: u32,
@@ -42,6 +42,15 @@ struct State {
     /// The most microseconds that pass at once.
     pace: u64,
     is_over: bool,
+}
+
+/// A thread that takes turns.
+struct Taker {
+    /// How often it gets one; 0: only while all others wait.
+    weight: u32,
+    /// It waits for another one, and none has done anything since.
+    waits: bool,
+    has_ended: bool,
 }
 
 /// A place among those that take turns, for a thread that is to begin.
@@ -81,6 +90,8 @@ impl Turns {
         if state.is_over {
             return;
         }
+        // Something is done now that another one may wait for.
+        state.seats.iter_mut().for_each(|seat| seat.waits = false);
         let opportunities = state.opportunities;
         if state.dice.u32(..opportunities) == 0 {
             self.give_away(state);
@@ -89,7 +100,9 @@ impl Turns {
 
     /// Gives the turn to another thread; returns when it is the caller's again. The caller holds no lock.
     pub fn wait(&self) {
-        self.give_away(self.state());
+        let mut state = self.state();
+        state.seats[SEAT.get()].waits = true;
+        self.give_away(state);
     }
 
     /// The time.
@@ -125,28 +138,34 @@ impl Turns {
 
 impl State {
     fn add(&mut self) -> usize {
-        let weight = [1, 8, 64][self.dice.usize(..3)];
-        self.seats.push(Some(weight));
+        let weight = [0, 1, 8, 64][self.dice.usize(..4)];
+        self.seats.push(Taker { weight, waits: false, has_ended: false });
         self.seats.len() - 1
     }
 
-    /// Gives the turn to another thread, if there is one.
+    /// Gives the turn to another thread, if there is one: to one that does not wait, if there is one.
     fn choose(&mut self) {
         self.clock += Duration::from_micros(self.dice.u64(..=self.pace));
-        let weights: Vec<u32> = self.seats.iter().map(|weight| weight.unwrap_or(0)).collect();
-        let of_others: u32 = weights.iter().sum::<u32>() - weights[self.whose];
-        if of_others == 0 {
-            return;
+        let mut others = self.others();
+        if others.is_empty() {
+            self.seats.iter_mut().for_each(|seat| seat.waits = false);
+            others = self.others();
         }
-        let mut thrown = self.dice.u32(..of_others);
-        let before = self.whose;
-        for (number, weight) in weights.into_iter().enumerate().filter(|(number, _)| *number != before) {
-            if thrown < weight {
-                self.whose = number;
-                return;
-            }
-            thrown -= weight;
-        }
+        let all: u32 = others.iter().map(|number| self.seats[*number].weight).sum();
+        let thrown =
+            if all == 0 { self.dice.usize(..others.len().max(1)) as u32 } else { self.dice.u32(..all) };
+        let mut below = 0;
+        let is_chosen = |number: &usize| {
+            below += if all == 0 { 1 } else { self.seats[*number].weight };
+            thrown < below
+        };
+        self.whose = others.into_iter().find(is_chosen).unwrap_or(self.whose);
+    }
+
+    /// The threads that may have the turn now in place of the one that has it.
+    fn others(&self) -> Vec<usize> {
+        let may = |(number, seat): &(usize, &Taker)| *number != self.whose && !seat.waits && !seat.has_ended;
+        self.seats.iter().enumerate().filter(may).map(|(number, _)| number).collect()
     }
 }
 
@@ -162,7 +181,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.turns.state();
-        state.seats[self.number] = None;
+        state.seats[self.number].has_ended = true;
         if state.whose == self.number {
             state.choose();
         }
