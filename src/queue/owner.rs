@@ -147,7 +147,14 @@ impl Owner {
             Ended::WithoutOutcome(id) => {
                 self.tasks.spawn(Duty::Settlement(id), tasks::after_panic(self.desk.clone(), id));
             }
+            // Nothing is sent before the spool answers.
+            Ended::WithoutAnswer(id) => self.await_recording(id),
         }
+    }
+
+    /// Has the spool asked, after a pause, whether it records again what it did not of `id`.
+    fn await_recording(&mut self, id: QueueId) {
+        self.tasks.spawn(Duty::Recording(id), tasks::await_recording(self.desk.clone(), id));
     }
 
     fn on(&mut self, event: Event) {
@@ -179,9 +186,7 @@ impl Owner {
                 // Whoever asked may have gone away.
                 let _ = self.asker.take().map(|asker| asker.send(answer));
             }
-            Effect::AwaitRecording(id) => {
-                self.tasks.spawn(Duty::Other, tasks::await_recording(self.desk.clone(), id));
-            }
+            Effect::AwaitRecording(id) => self.await_recording(id),
             Effect::WatchSecret => {
                 self.forget_secret();
                 self.secret_watch = Some(self.tasks.spawn(Duty::Other, another_secret(self.desk.clone())));

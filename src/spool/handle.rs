@@ -227,10 +227,11 @@ impl Spool {
         self.len() == 0
     }
 
-    /// Whether the writer lives. When it does not, nothing can be recorded any more, and only a restart
-    /// helps.
-    pub fn is_writing(&self) -> bool {
-        self.inner.orders.as_ref().is_some_and(|orders| !orders.is_closed())
+    /// Waits until the writer has ended, by panic even. Then nothing can be recorded any more, and only a restart helps.
+    pub async fn writer_ended(&self) {
+        if let Some(orders) = &self.inner.orders {
+            orders.closed().await;
+        }
     }
 
     /// Has the writer see whether the spool is where it was, soon: it may have been removed. Called each second.

@@ -1,8 +1,9 @@
 //! The tasks of the queue: connections, settlements, and what is waited for.
 //!
 //! Promises: no task of the queue is anywhere else, and what each was there for is known when it ends, so that a panic is
-//! an event as any other: one in a dialogue is trouble of the relay, one in a settlement has the message tried again.
-//! Where the owner itself ends by a panic the settlements go on without it: what the relay took is recorded all the same.
+//! an event as any other: one in a dialogue is trouble of the relay, one in a settlement has the message tried again, and
+//! one in what asks a spool that does not record has it asked anew. Where the owner itself ends by a panic the settlements
+//! go on without it: what the relay took is recorded all the same.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,6 +27,8 @@ pub(super) enum Duty {
     Connection(ConnectionId),
     /// What became of a message.
     Settlement(QueueId),
+    /// To ask the spool whether it records again what it did not of this message.
+    Recording(QueueId),
     /// Something whose end by itself means nothing.
     Other,
 }
@@ -38,6 +41,8 @@ pub(super) enum Ended {
     Silent,
     /// By a panic, with less recorded of this message than should be.
     WithoutOutcome(QueueId),
+    /// By a panic, and nobody asks the spool about this message any more.
+    WithoutAnswer(QueueId),
 }
 
 /// All that run.
@@ -61,7 +66,7 @@ impl Tasks {
         match duty {
             Duty::Connection(connection) => drop(self.connections.insert(connection, task.clone())),
             Duty::Settlement(_) => self.settlements += 1,
-            Duty::Other => {}
+            Duty::Recording(_) | Duty::Other => {}
         }
         task
     }
@@ -98,7 +103,7 @@ impl Tasks {
         match duty {
             Duty::Connection(connection) => drop(self.connections.remove(&connection)),
             Duty::Settlement(_) => self.settlements -= 1,
-            Duty::Other => {}
+            Duty::Recording(_) | Duty::Other => {}
         }
         Some(match ended {
             Ok((_, said)) => said.map_or(Ended::Silent, Ended::Said),
@@ -133,6 +138,7 @@ fn without_word(duty: Duty, error: &JoinError) -> Ended {
             Ended::Said(Event::Ended { connection, trouble })
         }
         Duty::Settlement(id) => Ended::WithoutOutcome(id),
+        Duty::Recording(id) => Ended::WithoutAnswer(id),
         Duty::Other => Ended::Silent,
     }
 }

@@ -42,17 +42,28 @@ pub(super) struct TestClock {
     steady: watch::Sender<Timestamp>,
     /// How far the time of day has been set off from the steady time.
     set_off: Mutex<SignedDuration>,
+    /// Whoever next sleeps for so long panics instead.
+    panic_at: Mutex<Option<Duration>>,
 }
 
 impl TestClock {
     fn new() -> Self {
         let steady = watch::channel(Timestamp::from_second(1_800_000_000).unwrap()).0;
-        TestClock { steady, set_off: Mutex::default() }
+        TestClock { steady, set_off: Mutex::default(), panic_at: Mutex::default() }
     }
 
     /// Sets the host's clock: no time passes.
     pub(super) fn step(&self, by: SignedDuration) {
         *self.set_off.lock().unwrap() += by;
+    }
+
+    /// Has whoever next sleeps for `pause` panic instead.
+    pub(super) fn panic_at(&self, pause: Duration) {
+        *self.panic_at.lock().unwrap() = Some(pause);
+    }
+
+    pub(super) fn has_panicked(&self) -> bool {
+        self.panic_at.lock().unwrap().is_none()
     }
 
     pub(super) fn advance(&self, by: Duration) {
@@ -70,6 +81,8 @@ impl Clock for TestClock {
     }
 
     fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let panics = self.panic_at.lock().unwrap().take_if(|at| *at == pause).is_some();
+        assert!(!panics, "told to");
         let deadline = self.steady() + SignedDuration::try_from(pause).unwrap();
         let mut time = self.steady.subscribe();
         Box::pin(async move {

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::sync::Barrier;
@@ -124,6 +125,34 @@ async fn a_message_that_could_not_be_marked_time_and_again_keeps_its_turn() {
     assert_eq!(bench.relay.seen().len(), 3);
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
     bench.pass_until_settled().await;
+}
+
+/// Nothing is sent before the spool was asked with success. A panic in what asks it was not noticed, and mail stayed in the
+/// queue until a restart.
+#[tokio::test]
+async fn a_spool_that_does_not_record_is_asked_again_after_a_panic() {
+    let fs = SimFs::new();
+    let (log, _logging) = captured();
+    let bench = Bench::simulated(&fs);
+    bench.relay.always(Does::Refuses);
+    bench.submit("app@example.org", &["ann@example.net"]).await;
+    bench.until(|status| status.paused_until.is_some()).await;
+    fs.refuse_changes(Some(ErrorKind::StorageFull));
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    // The second pause between two questions (`recording.rs`); those of the relay are jittered.
+    bench.clock.panic_at(Duration::from_secs(2));
+    let panics = async {
+        while !bench.clock.has_panicked() {
+            bench.clock.advance(MINUTE);
+            bench.queue.status().await.expect("the owner of the queue goes on");
+        }
+    };
+    timeout(MINUTE, panics).await.unwrap();
+    fs.refuse_changes(None);
+    bench.pass_until_settled().await;
+    for words in ["nothing is sent: deliveries cannot be recorded", "deliveries can be recorded again"] {
+        assert_eq!(log.text().matches(words).count(), 1, "{words}");
+    }
 }
 
 /// The same where the relay has taken the message already: once its end was tried up to a minute late.

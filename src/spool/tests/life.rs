@@ -254,7 +254,13 @@ async fn the_real_disk_serves_as_well() {
         spool.commit(draft, envelope(1), Submitter::Uid(0), now()).await.unwrap();
     }
     spool.check_room(1000).unwrap();
+    tokio::select! {
+        biased;
+        () = spool.writer_ended() => panic!("the writer ends by a close"),
+        () = std::future::ready(()) => {}
+    }
     spool.close().await;
+    spool.writer_ended().await;
     assert_eq!(
         spool.commit(spool.draft(now()), envelope(1), Submitter::Uid(0), now()).await.err(),
         Some(CommitError::Closed)

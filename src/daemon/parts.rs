@@ -1,0 +1,171 @@
+//! The parts of the daemon that run side by side.
+//!
+//! | part | what its end means for the mail | what a stop waits for |
+//! |---|---|---|
+//! | listener | no session is held; what `sendmail` submits waits in the drop directory | the sessions: content on its way, last words |
+//! | queue | mail is accepted and waits; nothing is sent | dialogues past their final dot, and the record of what they came to |
+//! | pick-up | what waits in the drop directory stays there | the file at hand; the next start takes the others |
+//! | control socket | mail goes on; nobody can see or steer it | nothing: it answers until the other parts have ended |
+//! | spool's writer | nothing is accepted, and no outcome is recorded | it is the last one: `Spool::close` |
+//!
+//! Promises: the end of each part is noticed at once, even if it is a panic. No part ends by itself before a stop: one that
+//! does has failed. Then the daemon stops the other parts in order, names the one that failed, and exits with an error, so
+//! that systemd starts it again; what was accepted is on the spool. A panic of the pick-up is first met by beginning it
+//! anew.
+//!
+//! Not here: the spool's writer, which is a thread; its end is noticed by [`Spool::writer_ended`].
+//!
+//! [`Spool::writer_ended`]: crate::spool::Spool::writer_ended
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, pending};
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::listener::stop::StopSignal;
+use crate::log;
+
+/// A part of the daemon, without which it does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It accepts mail over sockets.
+    Listener,
+    /// It sends mail to the relay.
+    Queue,
+    /// It takes over the messages in the drop directory.
+    PickUp,
+    /// It answers the commands of an operator.
+    Control,
+    /// It records mail on the disk.
+    Writer,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Listener => "the listener",
+            Part::Queue => "the queue",
+            Part::PickUp => "the pick-up of dropped messages",
+            Part::Control => "the control socket",
+            Part::Writer => "the spool's writer",
+        })
+    }
+}
+
+/// The parts that are tasks and run now.
+#[derive(Default)]
+pub(super) struct Parts {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, Part>,
+}
+
+impl Parts {
+    /// Begins a part.
+    pub(super) fn begin(&mut self, part: Part, run: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(run);
+        self.names.insert(task.id(), part);
+    }
+
+    /// Waits until a part has ended, and returns it; waits for ever if none runs. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Part {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+            if let Some(part) = self.names.remove(&id) {
+                return part;
+            }
+        }
+        pending().await
+    }
+
+    /// Waits until all parts but the control socket have ended, and then ends that.
+    pub(super) async fn end(mut self) {
+        while self.names.values().any(|part| *part != Part::Control) {
+            self.ended().await;
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// How long the pick-up pauses after a panic.
+const PICKUP_PAUSE: Duration = Duration::from_secs(10);
+
+/// Runs what `begin` begins to its end. A panic is the fault of one dropped file, as a rule: what `sendmail` has
+/// acknowledged in others is not left lying for it.
+pub(super) async fn anew_after_panics<F>(begin: impl Fn() -> F, mut stop: StopSignal)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(panic) = tokio::spawn(begin()).await {
+        log::pickup_failed(&panic);
+        tokio::select! {
+            _ = stop.given() => return,
+            () = tokio::time::sleep(PICKUP_PAUSE) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::listener::stop::stop_signal;
+
+    /// Ends by a panic so many times, then well; gives how often it was begun.
+    async fn begun(panics: u32, stop: StopSignal) -> u32 {
+        let begun = AtomicU32::new(0);
+        let begin = || {
+            let before = begun.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(before >= panics, "told to") }
+        };
+        anew_after_panics(begin, stop).await;
+        begun.into_inner()
+    }
+
+    /// A panic used to end picking up until the next start, without a word of ours.
+    #[tokio::test(start_paused = true)]
+    async fn picking_up_begins_anew_after_a_panic_unless_we_stop() {
+        let (stopper, stop) = stop_signal();
+        assert_eq!(begun(2, stop.clone()).await, 3);
+        stopper.stop(Instant::now());
+        assert_eq!(begun(2, stop).await, 1);
+    }
+
+    /// Nobody noticed the end of the control socket or of the pick-up: the daemon ran on, and could not be steered, or left
+    /// dropped messages lying.
+    #[tokio::test]
+    async fn the_end_of_each_part_is_noticed_even_by_panic() {
+        for part in [Part::Listener, Part::Queue, Part::PickUp, Part::Control] {
+            let mut parts = Parts::default();
+            parts.begin(Part::Queue, pending());
+            parts.begin(part, async { panic!("told to") });
+            assert_eq!(parts.ended().await, part);
+            parts.begin(part, async {});
+            assert_eq!(parts.ended().await, part);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_all_parts_but_the_control_socket() {
+        for part in [Part::Listener, Part::Queue, Part::PickUp] {
+            let (release, released) = oneshot::channel::<()>();
+            let mut parts = Parts::default();
+            parts.begin(Part::Control, pending());
+            parts.begin(part, async { drop(released.await) });
+            let mut end = Box::pin(parts.end());
+            tokio::select! {
+                biased;
+                () = &mut end => panic!("{part} has not ended"),
+                () = yield_now() => {}
+            }
+            release.send(()).unwrap();
+            end.await;
+        }
+    }
+}

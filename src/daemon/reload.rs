@@ -1,0 +1,107 @@
+//! A reload: the configuration is read again, and followed if it has no error.
+//!
+//! Promises: a configuration with an error changes nothing, and the log says why. What only a restart can change
+//! (`fixed_keys`) stays as it was started, and each reload says so.
+
+use super::host::{notify, within};
+use super::start::{carrier, desk, refuse_ourselves, warn_of};
+use super::{Daemon, read_now};
+use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
+use crate::config::{Config, ServerCertificate};
+use crate::listener::certificate::Certificate;
+use crate::log;
+use crate::queue::Settings;
+use crate::systemd;
+
+impl Daemon {
+    /// Reads the configuration again, and follows it if it is good.
+    pub(super) async fn reload(&mut self) -> Reloaded {
+        notify(systemd::reloading());
+        let path = self.path.clone();
+        let load = move || {
+            let (text, config) = (Config::text(&path), Config::load(&path));
+            if let Ok(config) = &config {
+                warn_of(config, &path);
+            }
+            (text, config)
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let outcome = match loaded {
+            Ok((text, Ok(config))) => self.follow(config).map(|followed| (text, followed)),
+            Ok((_, Err(error))) => Err(error.to_string()),
+            Err(panic) => Err(panic.to_string()),
+        };
+        let reloaded = match outcome {
+            Ok((text, followed)) => self.reloaded(text, followed),
+            Err(why) => self.not_reloaded(why),
+        };
+        notify(systemd::ready());
+        reloaded
+    }
+
+    /// Notes and says that the file with this text is in force.
+    fn reloaded(&mut self, text: String, configuration: Configuration) -> Reloaded {
+        let changed = Config::changed_keys(&self.text, &text);
+        log::reloaded(&self.path.display(), &changed);
+        self.text = text;
+        self.configuration.send_replace(configuration.clone());
+        Reloaded { configuration, changed }
+    }
+
+    /// Notes and says that it is not.
+    fn not_reloaded(&mut self, why: String) -> Reloaded {
+        log::not_reloaded(&why);
+        let at = read_now(&self.path).since;
+        self.configuration
+            .send_modify(|configuration| configuration.refused = Some(RefusedConfiguration { at, why }));
+        let configuration = self.configuration.borrow().clone();
+        Reloaded { configuration, changed: Vec::new() }
+    }
+
+    /// Follows `config`: what is in force then, with the keys that it cannot follow.
+    fn follow(&mut self, config: Config) -> Result<Configuration, String> {
+        refuse_ourselves(&config, &self.listened)?;
+        let carrier = carrier(&config)?;
+        let certificate = self.certificate(&config)?;
+        let overruled = self.passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        let is_passed = |key: &str| !self.passed.is_empty() && key.starts_with("listen.");
+        let fixed = fixed_keys(&self.started, &config).into_iter();
+        let fixed = fixed.filter(|(key, is_changed)| *is_changed && !is_passed(key)).map(|(key, _)| key);
+        let needs_restart: Vec<_> = fixed.collect();
+        needs_restart.iter().for_each(|key| log::needs_restart(key));
+        overruled.iter().for_each(|key| log::overruled(key, &self.addresses));
+        self.queue.reconfigure(Settings::new(&config, carrier));
+        let desk = desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
+        self.service.reload(&within(&config.listen, self.descriptors), desk);
+        self.level.set(config.log.level);
+        self.certificate = certificate;
+        self.config = config;
+        let words = |keys: Vec<&str>| keys.into_iter().map(String::from).collect();
+        let (needs_restart, overruled) = (words(needs_restart), words(overruled));
+        Ok(Configuration { needs_restart, overruled, ..read_now(&self.path) })
+    }
+
+    /// What `config` has the listener show. A self-made one lasts for a run: somebody may have come to trust it.
+    fn certificate(&self, config: &Config) -> Result<Option<Certificate>, String> {
+        let (old, new) = (&self.config.listen, &config.listen);
+        let is_kept = new.certificate == Some(ServerCertificate::SelfMade)
+            && (&old.certificate, &old.hostname) == (&new.certificate, &new.hostname);
+        if is_kept { Ok(self.certificate.clone()) } else { Certificate::of(new) }
+    }
+}
+
+/// What only a restart can change, and whether it was changed.
+fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
+    [
+        ("spool", old.spool != new.spool),
+        ("listen.addresses", old.listen.addresses != new.listen.addresses),
+        ("listen.socket", old.listen.socket != new.listen.socket),
+        ("admin.control", old.control != new.control),
+        ("log.format", old.log.format != new.log.format),
+        (
+            "queue.min-free-space, queue.max-messages",
+            (old.queue.min_free_space, old.queue.max_messages)
+                != (new.queue.min_free_space, new.queue.max_messages),
+        ),
+    ]
+}

@@ -1,0 +1,41 @@
+//! The signals that the daemon follows: stop, reload, probe.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a signal means.
+pub(super) enum Told {
+    Stop,
+    Reload,
+    Probe,
+}
+
+/// The signals that the daemon hears.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    probe: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            probe: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for the next signal. Cancel safe.
+    pub(super) async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.reload.recv() => Told::Reload,
+            _ = self.probe.recv() => Told::Probe,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The start: what is opened, in which order, and then begun.
+//!
+//! Promises: everything that can fail is opened before any part is begun (`Opened`).
+//!
+//! Fails: a [`DaemonError`]; then nothing was accepted.
+//!
+//! Not here: the parts and their end (`parts.rs`).
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Zoned;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::task::JoinError;
+
+use super::host::{raise_descriptor_limit, within};
+use super::parts::{Part, Parts, anew_after_panics};
+use super::{Daemon, DaemonError, Start, join, read_now};
+use crate::admin::control::{self, Control, ReloadRequest};
+use crate::admin::protocol::Configuration;
+use crate::config::Config;
+use crate::listener::Service;
+use crate::listener::bind::{BindError, Bound, bind};
+use crate::listener::certificate::Certificate;
+use crate::listener::intake::Desk;
+use crate::listener::pickup::pick_up;
+use crate::listener::serve::serve;
+use crate::listener::stop::{StopSignal, stop_signal};
+use crate::log::{self, Started};
+use crate::queue::clock::SystemClock;
+use crate::queue::{Queue, Settings, queue};
+use crate::relay::Relay;
+use crate::spool::fs::RealFs;
+use crate::spool::{Entry, Options, Recovery, Spool};
+use crate::systemd::Inherited;
+use crate::users::{Nss, Users};
+
+impl Daemon {
+    /// Opens everything and begins all parts. `reload` gets the requests of the control socket to read the configuration
+    /// again.
+    pub(super) async fn start(
+        start: Start,
+        reload: UnboundedSender<ReloadRequest>,
+    ) -> Result<Self, DaemonError> {
+        let Start { path, config, inherited, level } = start;
+        let descriptors = raise_descriptor_limit();
+        let passed = inherited.places();
+        let overruled = passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        warn_of(&config, &path);
+        let opened = Opened::open(&config, inherited).await?;
+        let (listened, addresses) = (addresses_of(&opened.bound), join(&opened.bound));
+        opened.log(&config);
+        overruled.iter().for_each(|key| log::overruled(key, &addresses));
+
+        let Opened { bound, carrier, certificate, spool, recovery, arrivals, control: control_listener } =
+            opened;
+        let settings = Settings::new(&config, carrier);
+        let (queue, deliveries) =
+            queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
+        let users = Users::of(Arc::new(Nss));
+        let desk = desk(&config, &spool, &queue, users.clone(), certificate.clone());
+        let service = Service::new(&within(&config.listen, descriptors), desk);
+        let (configuration, in_force) = watch::channel(Configuration {
+            overruled: overruled.iter().map(ToString::to_string).collect(),
+            ..read_now(&path)
+        });
+        let control = Control {
+            queue: queue.clone(),
+            spool: spool.clone(),
+            configuration: in_force,
+            users: users.clone(),
+            reload,
+        };
+        let (stopper, stop) = stop_signal();
+        let mut parts = Parts::default();
+        parts.begin(Part::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
+        parts.begin(Part::Listener, serving(bound, Arc::clone(&service), stop));
+        parts.begin(Part::Queue, deliveries);
+        parts.begin(Part::Control, control.serve(control_listener));
+        Ok(Daemon {
+            text: Config::text(&path),
+            configuration,
+            passed,
+            listened,
+            addresses,
+            path,
+            started: config.clone(),
+            config,
+            level,
+            certificate,
+            users,
+            spool,
+            queue,
+            descriptors,
+            service,
+            stopper,
+            parts,
+        })
+    }
+}
+
+/// What a start opens: all that can fail in it.
+struct Opened {
+    bound: Vec<Bound>,
+    carrier: Arc<Relay>,
+    certificate: Option<Certificate>,
+    spool: Spool,
+    recovery: Recovery,
+    /// The messages that the spool takes from now on.
+    arrivals: UnboundedReceiver<Entry>,
+    /// Where the control socket is served.
+    control: UnixListener,
+}
+
+impl Opened {
+    async fn open(config: &Config, inherited: Inherited) -> Result<Self, DaemonError> {
+        let bound = sockets(config, inherited)?;
+        refuse_ourselves(config, &addresses_of(&bound)).map_err(DaemonError::Relay)?;
+        let carrier = carrier(config).map_err(DaemonError::Relay)?;
+        let certificate = Certificate::of(&config.listen).map_err(DaemonError::Certificate)?;
+        let (announce, arrivals) = unbounded_channel();
+        let (spool, recovery) = open_spool(config, announce).await?;
+        log_recovery(&recovery);
+        let control = control::bind(&config.control)
+            .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
+        Ok(Opened { bound, carrier, certificate, spool, recovery, arrivals, control })
+    }
+
+    /// Says in the log that the daemon has started.
+    fn log(&self, config: &Config) {
+        log::started(&Started {
+            hostname: &config.listen.hostname,
+            relay: &join(&config.relay.hosts),
+            addresses: &join(&self.bound),
+            spool: &config.spool,
+            live: self.recovery.entries.len(),
+        });
+    }
+}
+
+/// Returns the addresses of TCP sockets.
+fn addresses_of(bound: &[Bound]) -> Vec<SocketAddr> {
+    bound.iter().filter_map(Bound::address).collect()
+}
+
+/// Accepts and holds sessions, until a stop is given or the sockets cannot be used.
+async fn serving(bound: Vec<Bound>, service: Arc<Service>, stop: StopSignal) {
+    if let Err(error) = serve(bound, service, stop).await {
+        log::not_serving(&error);
+    }
+}
+
+/// Takes over dropped messages until a stop is given.
+fn picking_up(spool: PathBuf, service: Arc<Service>, stop: StopSignal) -> impl Future<Output = ()> {
+    let signal = stop.clone();
+    let begin = move || pick_up(Arc::new(RealFs), spool.clone(), Arc::clone(&service), signal.clone());
+    anew_after_panics(begin, stop)
+}
+
+/// What sessions put messages on.
+pub(super) fn desk(
+    config: &Config,
+    spool: &Spool,
+    queue: &Queue,
+    users: Users,
+    certificate: Option<Certificate>,
+) -> Desk {
+    let queue = queue.clone();
+    Desk {
+        spool: spool.clone(),
+        rules: Arc::clone(&config.rewrite),
+        users,
+        hostname: config.listen.hostname.as_str().into(),
+        postmaster: config.queue.postmaster.clone(),
+        probe: Arc::new(move || {
+            let queue = queue.clone();
+            Box::pin(async move { queue.probe_for_client().await.map(|too_soon| too_soon.to_string()) })
+        }),
+        clock: Zoned::now,
+        certificate,
+    }
+}
+
+/// The relay of the configuration, ready to be connected to.
+pub(super) fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
+    let relay = Relay::new(config.relay.clone())?;
+    relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
+    Ok(Arc::new(relay))
+}
+
+/// Mail that we hand to ourselves goes round: the parser knows of `listen.addresses`, and systemd may have passed others.
+pub(super) fn refuse_ourselves(config: &Config, listened: &[SocketAddr]) -> Result<(), String> {
+    match config.relay.hosts.iter().find(|host| host.is_one_of(listened)) {
+        Some(host) => Err(format!(
+            "{host} is where nullmta listens itself: mail would go round in circles; set relayhost to the relay that \
+             takes this host's mail, or change nullmta.socket"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Says in the log what an operator should know of `config`, which was read from the file at `path`: what a name
+/// server knows when it has answered, which nothing waits for.
+pub(super) fn warn_of(config: &Config, path: &Path) {
+    config.warnings(path).iter().for_each(|warning| log::config_warning(warning));
+    let config = config.clone();
+    std::thread::spawn(move || {
+        config.lookup_warnings().iter().for_each(|warning| log::config_warning(warning))
+    });
+}
+
+fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonError> {
+    let bound = if inherited.is_empty() { bind(&config.listen) } else { taken_over(inherited) };
+    bound.map_err(DaemonError::Bind)
+}
+
+/// The sockets that systemd passed, as the listener has them.
+pub fn taken_over(inherited: Inherited) -> Result<Vec<Bound>, BindError> {
+    let tcp = inherited.tcp.into_iter().map(Bound::tcp);
+    let unix = inherited.unix.into_iter().map(Bound::unix);
+    tcp.chain(unix).collect()
+}
+
+async fn open_spool(
+    config: &Config,
+    announce: UnboundedSender<Entry>,
+) -> Result<(Spool, Recovery), DaemonError> {
+    let mut options = Options::at(&config.spool);
+    options.min_free_space = config.queue.min_free_space;
+    options.max_messages = config.queue.max_messages;
+    let open = move || Spool::open(options, Arc::new(RealFs), announce);
+    let opened = tokio::task::spawn_blocking(open).await;
+    let panicked = |panic: JoinError| DaemonError::System("recover the spool", io::Error::other(panic));
+    opened.map_err(panicked)?.map_err(DaemonError::Spool)
+}
+
+fn log_recovery(recovery: &Recovery) {
+    for damage in &recovery.damaged {
+        log::spool_damaged(damage);
+    }
+    if recovery.unclean {
+        log::unclean_end(recovery.torn);
+    }
+}
