@@ -137,7 +137,10 @@ fn short_lines(octets: &[u8]) -> usize {
 fn fold_of(line: &[u8]) -> usize {
     // Neither line is to be white space alone: programs differ on what that is in a header section.
     let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
-    let is_between_words = |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text;
+    // Nor is a field's name to lose its colon, from which blanks may part it (RFC 5322 4.5.3).
+    let ends_name = |at: usize| line[at..].iter().find(|octet| !is_wsp(**octet)) == Some(&b':');
+    let is_between_words =
+        |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text && !ends_name(*at);
     let ends_item = |at: &usize| matches!(line[at - 1], b',' | b';' | b'>');
     let is_between_ascii = |at: &usize| line[at - 1].is_ascii() && line[*at].is_ascii();
     let starts_character = |at: &usize| !matches!(line[*at], 0x80..=0xBF);
@@ -187,6 +190,9 @@ mod tests {
         let x = |len| "x".repeat(len);
         let eight_bit = |character: &str, len| character.repeat(len);
         for (line, first, second) in [
+            // Blanks before a colon parted it from the name of the field, and the header section ended there.
+            (format!("Subject \t:{}", x(990)), format!("Subject \t:{}", x(988)), format!(" {}", x(2))),
+            (format!("a b \t:{}", x(993)), "a".to_owned(), format!(" b \t:{}", x(993))),
             // A space that is there, the last that leaves text on both sides.
             (format!("{} {}", x(500), x(900)), x(500), format!(" {}", x(900))),
             (format!("Subject: {}", x(990)), "Subject:".to_owned(), format!(" {}", x(990))),
