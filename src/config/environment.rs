@@ -25,8 +25,10 @@ impl Environment {
 /// has for itself, such as `localhost.localdomain`.
 pub(super) fn is_full_name(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_lowercase();
-    let means_itself =
-        name.starts_with("localhost.") || name.ends_with(".localhost") || name.ends_with(".localdomain");
+    let means_itself = name.starts_with("localhost.")
+        || [".localhost", ".localdomain", ".localdomain4", ".localdomain6"]
+            .iter()
+            .any(|end| name.ends_with(end));
     name.contains('.') && !means_itself
 }
 
@@ -85,6 +87,9 @@ mod tests {
             ("localhost", false),
             ("LocalHost.LocalDomain", false),
             ("localhost.localdomain.", false),
+            ("localhost4.localdomain4", false),
+            ("localhost6.localdomain6", false),
+            ("localhost6.localdomain", false),
             ("localhost.example.org", false),
             ("web1.localdomain", false),
             ("web1.localhost", false),
