@@ -30,7 +30,7 @@ impl Authorities {
         let octets = file.public()?;
         let (mut roots, mut passed_over) = (RootCertStore::empty(), Vec::new());
         let (mut count, mut damaged) = (0, 0);
-        for certificate in CertificateDer::pem_slice_iter(&octets) {
+        for certificate in sections(&octets).into_iter().flat_map(CertificateDer::pem_slice_iter) {
             count += 1;
             let taken = match certificate {
                 Ok(certificate) => roots.add(certificate).map_err(|error| match error {
@@ -57,4 +57,19 @@ impl Authorities {
             _ => Err(file.fault(TlsFileFault::NoAuthority)),
         }
     }
+}
+
+/// Returns the parts of `pem`, each from one BEGIN line to before the next: a section without an END line takes nothing
+/// of the one behind it.
+fn sections(pem: &[u8]) -> Vec<&[u8]> {
+    let mut bounds = vec![0];
+    let mut at = 0;
+    for line in pem.split_inclusive(|octet| *octet == b'\n') {
+        if line.starts_with(b"-----BEGIN ") {
+            bounds.push(at);
+        }
+        at += line.len();
+    }
+    bounds.push(pem.len());
+    bounds.windows(2).map(|bounds| &pem[bounds[0]..bounds[1]]).collect()
 }

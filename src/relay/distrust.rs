@@ -96,16 +96,20 @@ impl fmt::Display for Distrust {
                 let whose = if *of_authority { "the key of an authority above" } else { "the key in" };
                 write!(f, "{whose} the relay's certificate is RSA with {bits} bits, which can be forged; ")?;
                 write!(f, "{LEAST_RSA_BITS} are needed")?;
+                if !of_authority {
+                    f.write_str("; give the relay a new key (a pin serves only where it speaks TLS 1.2)")?;
+                }
                 true
             }
             DistrustCause::ShortRsaProof { bits } => {
                 write!(
                     f,
-                    "the relay's key is RSA with {bits} bits, with which it has proved nothing that can be "
+                    "the relay's key is RSA with {bits} bits, and its signature in this handshake cannot be "
                 )?;
                 write!(
                     f,
-                    "verified (TLS 1.2 with a pin can, TLS 1.3 cannot); it needs {LEAST_RSA_BITS} bits"
+                    "verified: that is possible only with a pin, TLS 1.2 and a PKCS #1 signature; give the relay a \
+                     new key, with {LEAST_RSA_BITS} bits"
                 )?;
                 false
             }

@@ -129,14 +129,16 @@ fn a_ca_file_holds_a_certificate_that_can_be_used() {
     }
 }
 
-/// One certificate that could not be used made `check` say that all was well, and the daemon refuse to start.
+/// One certificate that could not be used made `check` say that all was well, and the daemon refuse to start; one that
+/// was cut off took the whole one behind it along.
 #[test]
 fn an_odd_certificate_among_authorities_is_passed_over_and_told() {
     let host = Host::new();
     let good = certificate().0;
     let odd = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
     let damaged = odd.replace("aGVsbG8=", "%%%%");
-    let path = host.file("ca.pem", format!("{odd}{good}{damaged}{good}"), 0o644);
+    let cut = &good[..good.len() / 2];
+    let path = host.file("ca.pem", format!("{odd}{good}{damaged}{cut}\n{good}"), 0o644);
     let config = host.load(&format!("{HEAD}tls.ca-file = \"DIR/ca.pem\"\n")).unwrap();
     let relay = crate::relay::Relay::new(config.relay).unwrap();
     let told = |number, why| {
@@ -146,7 +148,7 @@ fn an_odd_certificate_among_authorities_is_passed_over_and_told() {
         )
     };
     let unread = "is none that can be read: what its text stands for is no certificate";
-    assert_eq!(relay.warnings(), [told(1, unread), told(3, "is damaged")]);
+    assert_eq!(relay.warnings(), [told(1, unread), told(3, "is damaged"), told(4, "is damaged")]);
     assert_eq!(Authorities::read(Path::new(&path)).unwrap().roots.len(), 2);
 }
 
