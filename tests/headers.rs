@@ -146,7 +146,7 @@ const SPELLINGS: &[(&str, Fate)] = &[
     ("=?utf-8?Q?=42cc?= : hidden@secret.example\n", Field),
     ("=?utf-8?b?QmNj?=: hidden@secret.example\n", Field),
     ("=?utf-8?q?Bcc:_hidden@secret.example?=\n", FieldUnreadable),
-    ("=?utf-8?q?Bcc:?= hidden@secret.example\n", FieldUnreadable),
+    ("=?utf-8?q?Bcc:?= hidden@secret.example\n", Field),
     ("Resent-To: bob@to.example\nResent Bcc: hidden@secret.example\n", Field),
     ("bcc=hidden@secret.example\n", Field),
     ("Bcc -> hidden@secret.example\n", FieldUnreadable),
