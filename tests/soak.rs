@@ -5,7 +5,7 @@
 //! ```
 //! sends so many messages (2,000 by default, which takes seconds) through the real daemon on a real disk, that
 //! of `TMPDIR`: in at many sessions of every kind, also of clients that vanish within a message; each from
-//! another reverse-path to another recipient, some of 1.2 MB, some bounced; out to a relay that is played here.
+//! another reverse-path to another recipient, some of 1.2 MB, some bounced; out to a sink.
 //! It comes in ten parts. After each, the queue is empty and what the daemon holds is measured. Asserted of the
 //! end, and of every part after the second, against the plateau that the second has reached: resident memory at
 //! most 8 MiB more; no descriptor more than connections to the relay may idle, and no thread more than may idle;
@@ -15,21 +15,22 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod daemon;
+mod far_end;
 
 use std::fmt;
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use nullmta::listener::certificate::Certificate;
+use nullmta::listener::stop::{Stopper, stop_signal};
+use nullmta::sink::{FaultSwitch, Security, Sink, SinkEvent, SinkOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use daemon::{Daemon, figure};
+use far_end::client::Client;
 
 const PARTS: usize = 10;
 /// The part after which nothing may grow any more.
@@ -44,87 +45,63 @@ const IDLE_THREADS: u64 = 32;
 const KEPT_ON_DISK: u64 = 2 * (32 << 20) + (1 << 16);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-type Stream = BufReader<TcpStream>;
+/// A relay that takes what comes, but for the recipients of messages that are to bounce.
+struct Relay {
+    port: u16,
+    faults: FaultSwitch,
+    events: UnboundedReceiver<SinkEvent>,
+    taken: usize,
+    _stopper: Stopper,
+}
 
-/// The relay: refuses recipients that begin with `nobody`, and counts what it takes.
-async fn relay(listener: TcpListener, taken: Arc<AtomicUsize>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let taken = Arc::clone(&taken);
-        tokio::spawn(async move {
-            // Whoever hangs up has said what there was to say.
-            let _ = relay_session(BufReader::new(stream), &taken).await;
-        });
+impl Relay {
+    async fn start() -> Relay {
+        let (sender, events) = unbounded_channel();
+        let certificate = Certificate::self_made("localhost").unwrap();
+        let options = SinkOptions { security: Security::None, ..SinkOptions::new(certificate) };
+        let sink = Sink::bind(options, sender).await.unwrap();
+        let (port, faults) = (sink.address().port(), sink.faults());
+        let (_stopper, stop) = stop_signal();
+        tokio::spawn(sink.run(stop));
+        Relay { port, faults, events, taken: 0, _stopper }
+    }
+
+    /// Refuses the recipients of those of `numbers` that are to bounce, and nobody else any more.
+    fn refuse_of(&self, numbers: &[usize]) {
+        self.faults.clear();
+        for number in numbers.iter().filter(|number| is_bounced(**number)) {
+            let fault = format!("rcpt:nobody{number}@example.net=550 5.1.1 no such user");
+            self.faults.add(fault.parse().unwrap());
+        }
+    }
+
+    /// Returns how many messages it has taken.
+    fn taken(&mut self) -> usize {
+        while let Ok(event) = self.events.try_recv() {
+            self.taken += usize::from(matches!(event, SinkEvent::Received(_)));
+        }
+        self.taken
     }
 }
 
-async fn relay_session(mut stream: Stream, taken: &AtomicUsize) -> std::io::Result<()> {
-    stream.get_mut().write_all(b"220 relay\r\n").await?;
-    let (mut line, mut in_content, mut has_recipient) = (Vec::new(), false, false);
-    while stream.read_until(b'\n', &mut line).await? > 0 {
-        let reply = match &line[..] {
-            b".\r\n" if in_content => {
-                taken.fetch_add(1, Ordering::SeqCst);
-                "250 taken"
-            }
-            _ if in_content => "",
-            b"DATA\r\n" if has_recipient => "354 go on",
-            b"DATA\r\n" => "554 nobody to send it to",
-            line if line.starts_with(b"EHLO") => "250-relay\r\n250-PIPELINING\r\n250 8BITMIME",
-            line if line.starts_with(b"RCPT TO:<nobody") => "550 5.1.1 no such user",
-            line => {
-                has_recipient = line.starts_with(b"RCPT");
-                "250 ok"
-            }
-        };
-        in_content = reply.starts_with("354") || (in_content && reply.is_empty());
-        if !reply.is_empty() {
-            stream.get_mut().write_all(format!("{reply}\r\n").as_bytes()).await?;
-        }
-        line.clear();
-    }
-    Ok(())
+async fn open(port: u16) -> Client {
+    let mut session = Client::connected(port).await;
+    session.say("EHLO client", "250").await;
+    session
 }
 
-/// A client's session with the daemon.
-struct Session(Stream);
+async fn begin(session: &mut Client, number: usize) {
+    let user = if is_bounced(number) { "nobody" } else { "bob" };
+    session.say(&format!("MAIL FROM:<ann{number}@example.org>"), "250").await;
+    session.say(&format!("RCPT TO:<{user}{number}@example.net>"), "250").await;
+}
 
-impl Session {
-    async fn open(port: u16) -> Session {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut session = Session(BufReader::new(stream));
-        session.hear("220").await;
-        session.say("EHLO client\r\n", "250").await;
-        session
-    }
-
-    async fn say(&mut self, octets: &str, expected: &str) {
-        self.0.get_mut().write_all(octets.as_bytes()).await.unwrap();
-        self.hear(expected).await;
-    }
-
-    async fn hear(&mut self, expected: &str) {
-        let mut line = String::new();
-        while line.as_bytes().get(3) != Some(&b' ') {
-            line.clear();
-            assert!(self.0.read_line(&mut line).await.unwrap() > 0, "the daemon hung up");
-        }
-        assert!(line.starts_with(expected), "{line}");
-    }
-
-    async fn begin(&mut self, number: usize) {
-        let user = if is_bounced(number) { "nobody" } else { "bob" };
-        self.say(&format!("MAIL FROM:<ann{number}@example.org>\r\n"), "250").await;
-        self.say(&format!("RCPT TO:<{user}{number}@example.net>\r\n"), "250").await;
-    }
-
-    async fn send(&mut self, number: usize) {
-        self.begin(number).await;
-        self.say("DATA\r\n", "354").await;
-        let octets = if number.is_multiple_of(500) { 1_200_000 } else { 2000 };
-        let body = format!("{}\r\n", "x".repeat(70)).repeat(octets / 72);
-        self.say(&format!("Subject: {number}\r\n\r\n{body}.\r\n"), "250").await;
-    }
+async fn send(session: &mut Client, number: usize) {
+    begin(session, number).await;
+    session.say("DATA", "354").await;
+    let octets = if number.is_multiple_of(500) { 1_200_000 } else { 2000 };
+    let body = format!("{}\r\n", "x".repeat(70)).repeat(octets / 72);
+    session.say(&format!("Subject: {number}\r\n\r\n{body}."), "250").await;
 }
 
 fn is_bounced(number: usize) -> bool {
@@ -133,34 +110,34 @@ fn is_bounced(number: usize) -> bool {
 
 /// Sends these, in sessions of every kind.
 async fn client(port: u16, numbers: Vec<usize>) {
-    for (session, numbers) in numbers.chunks(3).enumerate() {
-        match session % 4 {
+    for (kind, numbers) in numbers.chunks(3).enumerate() {
+        match kind % 4 {
             0 => {
                 for number in numbers {
-                    let mut session = Session::open(port).await;
-                    session.send(*number).await;
-                    session.say("QUIT\r\n", "221").await;
+                    let mut session = open(port).await;
+                    send(&mut session, *number).await;
+                    session.say("QUIT", "221").await;
                 }
             }
             1 => {
-                let mut session = Session::open(port).await;
-                session.say("NONSENSE\r\n", "500").await;
+                let mut session = open(port).await;
+                session.say("NONSENSE", "500").await;
                 for number in numbers {
-                    session.begin(0).await;
-                    session.say("RSET\r\n", "250").await;
-                    session.send(*number).await;
+                    begin(&mut session, 0).await;
+                    session.say("RSET", "250").await;
+                    send(&mut session, *number).await;
                 }
             }
             kind => {
-                let mut session = Session::open(port).await;
+                let mut session = open(port).await;
                 for number in numbers {
-                    session.send(*number).await;
+                    send(&mut session, *number).await;
                 }
-                session.begin(0).await;
+                begin(&mut session, 0).await;
                 if kind == 3 {
                     // It vanishes within its message.
-                    session.say("DATA\r\n", "354").await;
-                    session.0.get_mut().write_all(b"Subject: never\r\n\r\nhalf a").await.unwrap();
+                    session.say("DATA", "354").await;
+                    session.send("Subject: never\r\n\r\nhalf a").await;
                 }
             }
         }
@@ -237,15 +214,14 @@ async fn until(mut done: impl FnMut() -> bool) {
 async fn a_history_leaves_nothing_behind() {
     let count: usize = std::env::var("NULLMTA_SOAK").map_or(2000, |count| count.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let (listener, taken) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap(), Arc::default());
-    let relay_port = listener.local_addr().unwrap().port();
-    tokio::spawn(relay(listener, Arc::clone(&taken)));
-    let daemon = Daemon::start(directory.path(), relay_port);
+    let mut relay = Relay::start().await;
+    let daemon = Daemon::start(directory.path(), relay.port);
     let held = || Held::by(&daemon, directory.path());
 
     let mut plateau = held();
     for part in 1..=PARTS {
         let numbers: Vec<usize> = (0..count / PARTS).map(|number| part * count + number).collect();
+        relay.refuse_of(&numbers);
         let mut clients = JoinSet::new();
         for first in 0..CLIENTS {
             let own = numbers.iter().skip(first).step_by(CLIENTS).copied().collect();
@@ -253,7 +229,7 @@ async fn a_history_leaves_nothing_behind() {
         }
         clients.join_all().await;
         // One message for each: what was bounced comes as its DSN.
-        until(|| taken.load(Ordering::SeqCst) == part * numbers.len() && queue_is_empty(&daemon)).await;
+        until(|| relay.taken() == part * numbers.len() && queue_is_empty(&daemon)).await;
         if part <= PLATEAU {
             plateau = held();
         }
@@ -261,5 +237,5 @@ async fn a_history_leaves_nothing_behind() {
         until(|| held().is_within(&plateau)).await;
         println!("{}: {}", part * numbers.len(), held());
     }
-    assert_eq!(taken.load(Ordering::SeqCst), count / PARTS * PARTS);
+    assert_eq!(relay.taken(), count / PARTS * PARTS);
 }

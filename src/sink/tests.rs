@@ -2,96 +2,38 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::duplex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::*;
+use crate::far_end::client::{Client, Heard};
 use crate::listener::certificate::tests::connector_trusting;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::secret::Secret;
-use crate::smtp::reply::Reply;
 
-/// What a client hears where a reply is due.
-#[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    Reply(Reply),
-    Garbage,
-    Closed,
-    Silence,
-}
-
-impl Heard {
-    fn code(&self) -> String {
-        match self {
-            Heard::Reply(reply) => reply.code().to_string(),
-            Heard::Garbage => "garbage".into(),
-            Heard::Closed => "closed".into(),
-            Heard::Silence => "silence".into(),
+/// The codes of a whole transaction to `a` and `b`, up to the first thing that is no reply.
+async fn transact(client: &mut Client) -> String {
+    const CONTENT: &str = "Subject: x\r\n\r\n..dots\r\n.\r\n";
+    let steps = [
+        "EHLO me\r\n",
+        "MAIL FROM:<ann@example.org>\r\n",
+        "RCPT TO:<a@example.org>\r\n",
+        "RCPT TO:<b@example.org>\r\n",
+        "DATA\r\n",
+        CONTENT,
+        "QUIT\r\n",
+    ];
+    let mut codes = vec![client.hear().await.code()];
+    for step in steps {
+        if matches!(codes.last().map(String::as_str), Some("closed" | "silence")) {
+            break;
+        }
+        if step != CONTENT || codes.last().is_some_and(|code| code == "354") {
+            codes.push(client.ask(step).await.code());
         }
     }
-}
-
-/// The plainest client there is.
-struct Client<S> {
-    stream: S,
-    input: Vec<u8>,
-}
-
-impl<S: Stream> Client<S> {
-    fn new(stream: S) -> Self {
-        Client { stream, input: Vec::new() }
-    }
-
-    async fn hear(&mut self) -> Heard {
-        loop {
-            match Reply::parse(&self.input) {
-                Ok(None) => {}
-                Err(_) => return Heard::Garbage,
-                Ok(Some((reply, length))) => {
-                    self.input.drain(..length);
-                    return Heard::Reply(reply);
-                }
-            }
-            match timeout(Duration::from_secs(600), self.stream.read_buf(&mut self.input)).await {
-                Err(_) => return Heard::Silence,
-                Ok(Ok(0) | Err(_)) => return Heard::Closed,
-                Ok(Ok(_)) => {}
-            }
-        }
-    }
-
-    async fn say(&mut self, octets: &str) -> Heard {
-        match self.stream.write_all(octets.as_bytes()).await {
-            Ok(()) => self.hear().await,
-            Err(_) => Heard::Closed,
-        }
-    }
-
-    /// The codes of a whole transaction to `a` and `b`, up to the first thing that is no reply.
-    async fn transact(&mut self) -> String {
-        const CONTENT: &str = "Subject: x\r\n\r\n..dots\r\n.\r\n";
-        let steps = [
-            "EHLO me\r\n",
-            "MAIL FROM:<ann@example.org>\r\n",
-            "RCPT TO:<a@example.org>\r\n",
-            "RCPT TO:<b@example.org>\r\n",
-            "DATA\r\n",
-            CONTENT,
-            "QUIT\r\n",
-        ];
-        let mut codes = vec![self.hear().await.code()];
-        for step in steps {
-            if matches!(codes.last().map(String::as_str), Some("closed" | "silence")) {
-                break;
-            }
-            if step != CONTENT || codes.last().is_some_and(|code| code == "354") {
-                codes.push(self.say(step).await.code());
-            }
-        }
-        codes.join(" ")
-    }
+    codes.join(" ")
 }
 
 fn options() -> SinkOptions {
@@ -119,12 +61,12 @@ impl Bench {
         Bench { sink: Sink::bind(options, sender).await.unwrap(), events, stop: stop_signal() }
     }
 
-    fn client(&self) -> Client<DuplexStream> {
+    fn client(&self) -> Client {
         let (ours, theirs) = duplex(4096);
         let Sink { shared, policy, security, .. } = &self.sink;
         let stop = self.stop.1.clone();
         tokio::spawn(Arc::clone(shared).session(Arc::clone(policy), *security, ours, "client".into(), stop));
-        Client::new(theirs)
+        Client::over(theirs)
     }
 
     /// The messages kept since the last call.
@@ -188,7 +130,7 @@ async fn a_fault_shows_at_its_phase_and_nowhere_else() {
     ];
     for (fault, heard, kept) in cases {
         let mut bench = Bench::new(plain(&[fault])).await;
-        assert_eq!(bench.client().transact().await, heard, "{fault}");
+        assert_eq!(transact(&mut bench.client()).await, heard, "{fault}");
         let received = bench.received();
         assert_eq!(received.first().map(recipients).as_deref(), kept, "{fault}");
         assert!(received.len() <= 1, "{fault}");
@@ -198,7 +140,7 @@ async fn a_fault_shows_at_its_phase_and_nowhere_else() {
 #[tokio::test(start_paused = true)]
 async fn without_a_fault_every_octet_is_kept() {
     let mut bench = Bench::new(plain(&[])).await;
-    assert_eq!(bench.client().transact().await, "220 250 250 250 250 354 250 221");
+    assert_eq!(transact(&mut bench.client()).await, "220 250 250 250 250 354 250 221");
     let message = bench.received().remove(0);
     assert_eq!((recipients(&message).as_str(), message.protocol), ("a b", "ESMTP"));
     assert_eq!(message.envelope.reverse_path.to_string(), "ann@example.org");
@@ -211,7 +153,7 @@ async fn nothing_is_answered_behind_last_words() {
     let mut client = bench.client();
     client.hear().await;
     let pipelined = "EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@example.org>\r\nQUIT\r\n";
-    assert_eq!(client.say(pipelined).await.code(), "250");
+    assert_eq!(client.ask(pipelined).await.code(), "250");
     assert_eq!((client.hear().await.code(), client.hear().await), ("421".into(), Heard::Closed));
 }
 
@@ -232,7 +174,7 @@ async fn a_refused_transaction_does_not_taint_the_next() {
         ("DATA\r\n", "354"),
         ("x\r\n.\r\n", "250"),
     ] {
-        assert_eq!(client.say(said).await.code(), code, "{said}");
+        assert_eq!(client.ask(said).await.code(), code, "{said}");
     }
     assert_eq!(bench.received().iter().map(recipients).collect::<Vec<_>>(), ["b"]);
 }
@@ -245,9 +187,9 @@ async fn chunks_meet_the_same_faults_as_data() {
         let mut client = bench.client();
         client.hear().await;
         for said in ["EHLO me\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<a@example.org>\r\n"] {
-            assert_eq!(client.say(said).await.code(), "250");
+            assert_eq!(client.ask(said).await.code(), "250");
         }
-        let codes = [client.say("BDAT 3\r\nabc").await.code(), client.say("BDAT 2 LAST\r\nde").await.code()];
+        let codes = [client.ask("BDAT 3\r\nabc").await.code(), client.ask("BDAT 2 LAST\r\nde").await.code()];
         assert_eq!(codes.join(" "), heard, "{fault}");
         assert_eq!(bench.received().len(), kept, "{fault}");
     }
@@ -258,9 +200,9 @@ async fn faults_change_while_it_runs() {
     let mut bench = Bench::new(plain(&[])).await;
     let faults = bench.sink.faults();
     faults.add("dot=451".parse().unwrap());
-    assert!(bench.client().transact().await.ends_with("354 451 221"));
+    assert!(transact(&mut bench.client()).await.ends_with("354 451 221"));
     faults.clear();
-    assert!(bench.client().transact().await.ends_with("354 250 221"));
+    assert!(transact(&mut bench.client()).await.ends_with("354 250 221"));
     assert_eq!(bench.received().len(), 1);
 }
 
@@ -269,32 +211,30 @@ fn users() -> Vec<SinkUser> {
 }
 
 /// Shakes hands as a client that trusts nothing but the sink's own certificate.
-async fn secure<S: Stream>(stream: S, pem: &str) -> tokio_rustls::client::TlsStream<S> {
-    let name = ServerName::try_from("localhost").unwrap();
-    connector_trusting(pem).connect(name, stream).await.unwrap()
+async fn secure(client: Client, bench: &Bench) -> Client {
+    client.secured(&connector_trusting(bench.sink.shared.certificate.pem()), "localhost").await.unwrap()
 }
 
 /// AUTH by rsasl's client; the last reply's code.
-async fn authenticate<S: Stream>(client: &mut Client<S>, mechanism: &str, password: &str) -> String {
+async fn authenticate(client: &mut Client, mechanism: &str, password: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     let config = SASLConfig::with_credentials(None, "apikey".into(), password.into()).unwrap();
     let name = Mechname::parse(mechanism.as_bytes()).unwrap();
     let mut sasl = SASLClient::new(config).start_suggested(&[name]).unwrap();
-    let mut heard = client.say(&format!("AUTH {mechanism}\r\n")).await;
+    let mut heard = client.ask(&format!("AUTH {mechanism}\r\n")).await;
     loop {
-        let Heard::Reply(reply) = &heard else { return heard.code() };
-        if reply.code() != 334 {
+        if heard.code() != "334" {
             return heard.code();
         }
-        let challenge = STANDARD.decode(reply.lines().concat()).unwrap();
+        let challenge = STANDARD.decode(heard.texts().concat()).unwrap();
         let mut response = Vec::new();
         let input = (!challenge.is_empty()).then_some(&challenge[..]);
         let said = match sasl.step(input, &mut response) {
             Ok(_) => STANDARD.encode(response),
             Err(_) => "*".into(),
         };
-        heard = client.say(&format!("{said}\r\n")).await;
+        heard = client.ask(&format!("{said}\r\n")).await;
     }
 }
 
@@ -304,25 +244,26 @@ async fn auth_comes_after_tls_by_every_mechanism_and_before_mail() {
         let mut bench = Bench::new(SinkOptions { users: users(), ..options() }).await;
         let mut client = bench.client();
         client.hear().await;
-        let Heard::Reply(offered) = client.say("EHLO me\r\n").await else { panic!() };
-        assert!(offered.lines().contains(&"STARTTLS".into()), "{offered}");
-        assert!(!offered.to_string().contains("AUTH"), "{offered}");
-        assert_eq!(client.say("MAIL FROM:<>\r\n").await.code(), "530");
-        assert_eq!(client.say("STARTTLS\r\n").await.code(), "220");
-        let pem = bench.sink.shared.certificate.pem().to_owned();
-        let mut client = Client::new(secure(client.stream, &pem).await);
-        let Heard::Reply(offered) = client.say("EHLO me\r\n").await else { panic!() };
-        assert!(offered.lines().contains(&format!("AUTH {}", auth::MECHANISMS.join(" "))), "{offered}");
-        assert_eq!(client.say("MAIL FROM:<>\r\n").await.code(), "530", "{mechanism}");
+        let heard = client.ask("EHLO me\r\n").await;
+        let offered = heard.texts();
+        assert!(offered.contains(&"STARTTLS"), "{offered:?}");
+        assert!(!offered.concat().contains("AUTH"), "{offered:?}");
+        assert_eq!(client.ask("MAIL FROM:<>\r\n").await.code(), "530");
+        assert_eq!(client.ask("STARTTLS\r\n").await.code(), "220");
+        let mut client = secure(client, &bench).await;
+        let heard = client.ask("EHLO me\r\n").await;
+        let offers_all = heard.texts().contains(&&*format!("AUTH {}", auth::MECHANISMS.join(" ")));
+        assert!(offers_all, "{heard:?}");
+        assert_eq!(client.ask("MAIL FROM:<>\r\n").await.code(), "530", "{mechanism}");
         let refused = authenticate(&mut client, mechanism, "wrong").await;
         assert!(refused.starts_with('5'), "{mechanism}: {refused}");
-        assert_eq!(client.say("MAIL FROM:<>\r\n").await.code(), "530", "{mechanism}");
+        assert_eq!(client.ask("MAIL FROM:<>\r\n").await.code(), "530", "{mechanism}");
         assert_eq!(authenticate(&mut client, mechanism, "s3cret").await, "235", "{mechanism}");
         for said in ["MAIL FROM:<>\r\n", "RCPT TO:<a@example.org>\r\n"] {
-            assert_eq!(client.say(said).await.code(), "250", "{mechanism}");
+            assert_eq!(client.ask(said).await.code(), "250", "{mechanism}");
         }
-        assert_eq!(client.say("DATA\r\n").await.code(), "354");
-        assert_eq!(client.say("x\r\n.\r\n").await.code(), "250");
+        assert_eq!(client.ask("DATA\r\n").await.code(), "354");
+        assert_eq!(client.ask("x\r\n.\r\n").await.code(), "250");
         let message = bench.received().remove(0);
         assert_eq!((message.user.as_deref(), message.protocol), (Some("apikey"), "ESMTPSA"));
     }
@@ -344,11 +285,11 @@ async fn faults_at_starttls_and_auth() {
         let faults = vec![fault.parse().unwrap()];
         let bench = Bench::new(SinkOptions { users: users(), faults, ..options() }).await;
         let mut client = bench.client();
-        let mut codes = vec![client.hear().await.code(), client.say("EHLO me\r\n").await.code()];
-        codes.push(client.say("STARTTLS\r\n").await.code());
+        let mut codes = vec![client.hear().await.code(), client.ask("EHLO me\r\n").await.code()];
+        codes.push(client.ask("STARTTLS\r\n").await.code());
         if codes[2] == "220" {
-            let mut client = Client::new(secure(client.stream, bench.sink.shared.certificate.pem()).await);
-            codes.push(client.say("EHLO me\r\n").await.code());
+            let mut client = secure(client, &bench).await;
+            codes.push(client.ask("EHLO me\r\n").await.code());
             codes.push(authenticate(&mut client, "PLAIN", "s3cret").await);
             if expected.ends_with("421 closed") {
                 codes.push(client.hear().await.code());
@@ -361,14 +302,13 @@ async fn faults_at_starttls_and_auth() {
 #[tokio::test(start_paused = true)]
 async fn implicit_tls_speaks_no_octet_in_the_clear() {
     let mut bench = Bench::new(SinkOptions { security: Security::Implicit, ..options() }).await;
-    let stream = secure(bench.client().stream, bench.sink.shared.certificate.pem()).await;
-    let mut client = Client::new(stream);
-    assert_eq!(client.transact().await, "220 250 250 250 250 354 250 221");
+    let mut client = secure(bench.client(), &bench).await;
+    assert_eq!(transact(&mut client).await, "220 250 250 250 250 354 250 221");
     assert_eq!(bench.received()[0].protocol, "ESMTPS");
 
     let mut stranger = bench.client();
     // A TLS alert is no SMTP.
-    assert_eq!(stranger.say("EHLO me\r\n").await, Heard::Garbage);
+    assert_eq!(stranger.ask("EHLO me\r\n").await.code(), "garbage");
 }
 
 fn files(directory: &Path) -> BTreeSet<Vec<u8>> {
@@ -389,16 +329,14 @@ async fn two_sessions_at_once_over_tcp_into_a_maildir() {
 
     let mut clients = Vec::new();
     for _ in 0..2 {
-        let mut client = Client::new(TcpStream::connect(address).await.unwrap());
-        assert_eq!(client.hear().await.code(), "220");
-        clients.push(client);
+        clients.push(Client::connected(address.port()).await);
     }
     // Each command of one session falls between those of the other.
     let steps =
         ["EHLO me\r\n", "MAIL FROM:<N@x>\r\n", "RCPT TO:<a@x>\r\n", "DATA\r\n", "N\r\n.\r\n", "QUIT\r\n"];
     for (step, code) in steps.into_iter().zip(["250", "250", "250", "354", "250", "221"]) {
         for (number, client) in clients.iter_mut().enumerate() {
-            assert_eq!(client.say(&step.replace('N', &number.to_string())).await.code(), code, "{step}");
+            assert_eq!(client.ask(&step.replace('N', &number.to_string())).await.code(), code, "{step}");
         }
     }
     let expected: BTreeSet<Vec<u8>> = (0..2)
@@ -425,7 +363,7 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
     let maildir = Some(root.path().to_owned());
     let mut bench = Bench::new(SinkOptions { maildir, ..plain(&[]) }).await;
     std::fs::remove_dir(root.path().join("new")).unwrap();
-    assert_eq!(bench.client().transact().await, "220 250 250 250 250 354 451 221");
+    assert_eq!(transact(&mut bench.client()).await, "220 250 250 250 250 354 451 221");
     assert!(bench.received().is_empty());
     assert_eq!(files(&root.path().join("tmp")), BTreeSet::new());
 }

@@ -1,8 +1,8 @@
 //! A server that says what a test wants said, and keeps what it hears.
 //!
 //! Three ways, from the strictest: [`Server::play`] follows a script of both sides, and a client that says anything else
-//! fails the test; [`Server::answer`] asks a function for the answer to each line, such as
-//! [`accepting`]; [`Server::hear`] and [`Server::say`] leave it to the test.
+//! fails the test; [`Server::answer`] asks a function for the answer to each line, such as [`in_turn`], which is a list
+//! of replies, or [`accepting`]; [`Server::hear`] and [`Server::say`] leave it to the test.
 //!
 //! A script is lines: `C:` what the client must say, `S:` what the server says; `!close` hangs up, `!stall` says nothing
 //! for ever, `!until LINE` reads client lines up to and with `LINE`, `!tls` leaves the stream for a handshake. The order
@@ -10,6 +10,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -21,6 +22,13 @@ pub const CLOSE: &str = "!close";
 
 /// An answer that never comes: the server reads until the client has had enough.
 pub const STALL: &str = "!stall";
+
+/// An answer within the content: the server reads on until memory does not hold what the client has said, says what
+/// follows here if that is anything, and hangs up.
+const WITHIN: &str = "!within ";
+
+/// How many octets of content memory does not hold.
+const WITHIN_OCTETS: u64 = 2 << 20;
 
 /// What a server answers to.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +108,7 @@ impl<S: Stream> Server<S> {
                 "" => {}
                 CLOSE => return,
                 STALL => return drop(self.rest().await),
+                within if within.starts_with(WITHIN) => return self.break_off(&within[WITHIN.len()..]).await,
                 words => {
                     in_content = words.starts_with("354");
                     self.say(words).await;
@@ -111,6 +120,13 @@ impl<S: Stream> Server<S> {
                 line if in_content => Said::Content(line),
                 line => Said::Command(line),
             });
+        }
+    }
+
+    async fn break_off(&mut self, words: &str) {
+        (&mut self.stream).take(WITHIN_OCTETS).read_to_string(&mut self.said).await.unwrap();
+        if !words.is_empty() {
+            self.say(words).await;
         }
     }
 
@@ -127,6 +143,16 @@ impl<S: Stream> Server<S> {
 /// Plays the server's part of `script` on `stream`, as [`Server::play`] does.
 pub async fn play(stream: impl Stream, script: &str) -> String {
     Server::over(stream).play(script).await
+}
+
+/// Answers by a list: the first is the greeting, each further one the reply to a command, and the one behind a 354 that
+/// to the content. Behind the last it hangs up.
+pub fn in_turn(replies: &'static [&'static str]) -> impl FnMut(Said<'_>) -> &'static str + Send {
+    let mut replies = replies.iter().peekable();
+    move |said| match said {
+        Said::Content(_) if !replies.peek().is_some_and(|reply| reply.starts_with(WITHIN)) => "",
+        _ => replies.next().unwrap_or(&CLOSE),
+    }
 }
 
 /// Answers as a server without extensions that takes everything.
@@ -178,4 +204,14 @@ where
         said
     };
     std::thread::spawn(move || block_on(serving()))
+}
+
+/// Serves one client at `socket` by a list of replies, as [`in_turn`] does; yields what the client said.
+pub fn daemon(socket: &Path, replies: &'static [&'static str]) -> JoinHandle<String> {
+    daemon_of_several(socket, vec![replies])
+}
+
+/// Serves one client by each list, one after the other.
+pub fn daemon_of_several(socket: &Path, lists: Vec<&'static [&'static str]>) -> JoinHandle<String> {
+    on_thread(UnixListener::bind(socket).unwrap(), lists.into_iter().map(in_turn).collect())
 }

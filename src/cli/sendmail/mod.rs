@@ -22,8 +22,6 @@ mod known;
 mod message;
 mod overflow;
 mod recipients;
-#[cfg(test)]
-mod script;
 mod sender;
 mod session;
 mod submit;

@@ -1,6 +1,5 @@
 //! Whole sessions: driver, buffers, limits and intake together.
 
-mod client;
 mod driver;
 mod memory;
 mod secured;
@@ -12,6 +11,7 @@ mod stopping;
 use std::time::Duration;
 
 use crate::config::ListenConfig;
+use crate::far_end::client;
 
 /// How long a session may idle, in these tests.
 const IDLE: Duration = Duration::from_secs(300);

@@ -4,6 +4,7 @@ use super::client::{Client, TO_DATA};
 use super::listen;
 use super::spooled::Host;
 use crate::listener::certificate::Certificate;
+use crate::listener::certificate::tests::connector_trusting;
 use crate::listener::intake::Desk;
 
 const NAME: &str = "host.example.org";
@@ -20,8 +21,7 @@ fn show(host: &Host, certificate: Option<&Certificate>) {
 
 /// What EHLO offers.
 async fn offers(client: &mut Client) -> Vec<String> {
-    client.send("EHLO c\r\n").await;
-    client.reply().await.iter().skip(1).map(|line| line[4..].to_owned()).collect()
+    client.ask("EHLO c\r\n").await.texts().into_iter().skip(1).map(str::to_owned).collect()
 }
 
 /// A session that has said STARTTLS and shaken hands.
@@ -29,7 +29,7 @@ async fn secured(host: &Host, trusted: &Certificate) -> std::io::Result<Client> 
     let (mut client, _) = host.session(1000).await;
     client.say("EHLO c", "250 ").await;
     client.say("STARTTLS", "220 2.0.0").await;
-    client.secured(trusted.pem(), NAME).await
+    client.secured(&connector_trusting(trusted.pem()), NAME).await
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn with_one_the_session_begins_anew_under_tls() {
     let before = offers(&mut client).await;
     client.say("MAIL FROM:<before@x.org>", "250 ").await;
     client.say("STARTTLS", "220 2.0.0").await;
-    let mut client = client.secured(certificate.pem(), NAME).await.unwrap();
+    let mut client = client.secured(&connector_trusting(certificate.pem()), NAME).await.unwrap();
     client.say("RCPT TO:<b@y.org>", "503 5.5.1").await;
     client.say("MAIL FROM:<x@x.org>", "503 5.5.1").await;
     let after = offers(&mut client).await;
@@ -109,7 +109,7 @@ async fn another_certificate_is_for_the_sessions_that_begin_then() {
     under_way.send_message("x\r\n", "250 2.0.0").await;
     begun.say("EHLO c", "250 ").await;
     begun.say("STARTTLS", "220 2.0.0").await;
-    assert!(begun.secured(old.pem(), NAME).await.is_ok());
+    assert!(begun.secured(&connector_trusting(old.pem()), NAME).await.is_ok());
     assert!(secured(&host, &old).await.is_err());
     assert!(secured(&host, &new).await.is_ok());
     show(&host, None);

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::super::script::daemon;
 use super::super::ways::Way;
 use super::*;
+use crate::far_end::server::daemon;
 use crate::smtp::bsmtp;
 
 const PATIENCE: Patience = Patience {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::super::input::Input;
 use super::super::message::{Message, Wanted};
 use super::super::overflow::Overflow;
-use super::super::script::{CLOSE, STALL, daemon, daemon_of_several};
 use super::*;
 use crate::envelope::{Address, Body, Notify, Recipient, ReversePath};
+use crate::far_end::server::{CLOSE, STALL, daemon, daemon_of_several};
 use crate::smtp::bsmtp;
 
 const OK: &str = "250 2.0.0 ok";

@@ -16,7 +16,7 @@ fn is_large(said: &str) -> bool {
 /// lost.
 #[test]
 fn a_large_message_that_was_under_way_is_left_whole() {
-    for end in ["within: ", "within: 421 4.3.2 stopping"] {
+    for end in ["!within ", "!within 421 4.3.2 stopping"] {
         let place = Place::new();
         let script = Vec::leak(vec!["220 h", EHLO, OK, OK, OK, "354 go on", end]);
         let daemon = daemon(&place.socket(), script);
@@ -29,13 +29,13 @@ fn a_large_message_that_was_under_way_is_left_whole() {
 
 #[test]
 fn a_large_message_goes_the_next_way_and_the_next_time_from_its_start() {
-    const STOPS: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", "within: 421 4.3.2 stopping"];
+    const STOPS: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", "!within 421 4.3.2 stopping"];
     const TAKES: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
     let mut place = Place::new();
     place.ways.drop_directory = None;
     let second = place.directory.path().join("second");
     place.ways.to_daemon.push(Way::Socket(second.clone()));
-    let dies = &["220 h", EHLO, OK, OK, OK, "354 go on", "within: "];
+    let dies = &["220 h", EHLO, OK, OK, OK, "354 go on", "!within "];
     let first = daemon_of_several(&place.socket(), vec![dies, dies]);
     let second = daemon_of_several(&second, vec![STOPS, TAKES]);
     let patience = Patience { busy: &[Duration::ZERO], ..PATIENT };
@@ -48,7 +48,7 @@ fn a_large_message_goes_the_next_way_and_the_next_time_from_its_start() {
 /// A job on a host with a read-only root is no worse off than before there was a file for what is large.
 #[test]
 fn a_large_message_that_cannot_be_kept_is_passed_on_once() {
-    for (end, expected) in [(OK, Ok(())), ("within: ", Err(Exit::TempFail))] {
+    for (end, expected) in [(OK, Ok(())), ("!within ", Err(Exit::TempFail))] {
         let place = Place::new();
         let script = Vec::leak(vec!["220 h", EHLO, OK, OK, OK, "354 go on", end]);
         let daemon = daemon(&place.socket(), script);
