@@ -8,6 +8,7 @@ mod slow;
 pub(super) mod spooled;
 mod stopping;
 
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use crate::config::ListenConfig;
@@ -27,6 +28,15 @@ async fn until(done: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it never came");
+}
+
+/// Holds a paused clock still until it is dropped. Without it such a clock goes on as soon as no task is ready, though
+/// the kernel may have octets on their way: each limit is over before the other side could speak.
+fn standstill() -> Sender<()> {
+    let (held, ended) = channel();
+    // A paused clock waits for what blocks.
+    tokio::task::spawn_blocking(move || ended.recv());
+    held
 }
 
 /// Limits that no test meets by accident.
