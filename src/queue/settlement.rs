@@ -23,7 +23,8 @@
 //! is not taken back by the records of later attempts, and every DSN says it.
 //!
 //! The last row is the one where the line may be wrong: the mark is written just before the dot, so that the process may
-//! have ended before the dot was written, or behind a reply that refused the message. No line is missing.
+//! have ended before the dot was written, or behind a reply that refused the message; or it ended behind a line and
+//! before the record of that, and the line is said twice. No line is missing.
 //!
 //! Not here: what a reply means (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), how a DSN
 //! looks (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).

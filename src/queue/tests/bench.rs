@@ -25,7 +25,7 @@ use crate::queue::schedule::RetryPolicy;
 use crate::queue::{Carrier, Courier, Queue, Settings, Standing, Status, queue};
 use crate::queue_id::QueueId;
 use crate::relay::{
-    Cause, Peer, Phase, RecipientReport, Report, Subject, Transaction, Trouble, Verdict, Work,
+    Cause, Peer, Phase, RecipientReport, Report, Subject, Transaction, Trouble, Unmarked, Verdict, Work,
 };
 use crate::smtp::reply::Reply;
 use crate::spool::fs::sim::SimFs;
@@ -176,6 +176,8 @@ pub(super) struct TestRelay {
     seen: Mutex<Vec<Seen>>,
     /// Who was given its final dot, and the recipients for whom the relay has a copy by that.
     dots: Mutex<Vec<(QueueId, Vec<usize>)>>,
+    /// For whom it has asked that the final dot may be written.
+    marks_asked: Mutex<Vec<QueueId>>,
     connections: Mutex<usize>,
     nodes: Mutex<Nodes>,
     /// How many connections it lets wait.
@@ -204,6 +206,7 @@ impl TestRelay {
             secret: Mutex::default(),
             seen: Mutex::default(),
             dots: Mutex::default(),
+            marks_asked: Mutex::default(),
             connections: Mutex::new(0),
             nodes: Mutex::default(),
             stalled: Mutex::default(),
@@ -285,6 +288,11 @@ impl TestRelay {
         (dots, copies.into_values().max().unwrap_or_default())
     }
 
+    /// How often it was asked whether the final dot may be written for a message.
+    pub(super) fn marks_asked(&self, id: QueueId) -> usize {
+        self.marks_asked.lock().unwrap().iter().filter(|other| **other == id).count()
+    }
+
     /// How often a connection was tried.
     pub(super) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
@@ -351,7 +359,7 @@ impl TestRelay {
                 _ => Phase::Dot,
             };
             let has_dot = phase == Phase::Dot;
-            if has_dot && courier.before_dot(id).await.is_err() {
+            if has_dot && self.ask_for_mark(id, &mut courier).await.is_err() {
                 let unmarked =
                     Report { possible_duplicate: false, lost_at: None, ..report(id, &recipients, &[]) };
                 courier.report(unmarked).await;
@@ -397,15 +405,14 @@ impl TestRelay {
             self.see(transaction).await;
         }
         if phase == Phase::Dot {
-            courier.before_dot(id).await.expect("the spool takes the mark");
+            self.ask_for_mark(id, courier).await.expect("the spool takes the mark");
             self.meets_dot(id, &recipients, &does);
         }
         let cause = match does {
             Does::Breaks(_, cause) => cause,
             Does::Stalls(_, limit) => {
-                *self.stalled.lock().unwrap() += 1;
+                let _stalled = Stalled::at(&self.stalled);
                 self.clock.sleep(limit).await;
-                *self.stalled.lock().unwrap() -= 1;
                 Cause::TimedOut(limit)
             }
             other => panic!("{other:?} breaks nothing off"),
@@ -413,6 +420,11 @@ impl TestRelay {
         let possible_duplicate = phase == Phase::Dot && !matches!(cause, Cause::Reply(_));
         courier.report(Report { possible_duplicate, ..report(id, &recipients, &[]) }).await;
         Trouble { phase, peer: None, cause }
+    }
+
+    async fn ask_for_mark(&self, id: QueueId, courier: &mut Courier) -> Result<(), Unmarked> {
+        self.marks_asked.lock().unwrap().push(id);
+        courier.before_dot(id).await
     }
 
     fn meets_dot(&self, id: QueueId, recipients: &[(usize, Recipient)], does: &Does) {
@@ -431,6 +443,22 @@ impl TestRelay {
             needs_smtputf8: transaction.needs_smtputf8,
             at: self.clock.now().duration_since(self.started).as_secs(),
         });
+    }
+}
+
+/// A connection that the relay lets wait, until this is dropped: also where its task is cut off.
+struct Stalled<'a>(&'a Mutex<usize>);
+
+impl<'a> Stalled<'a> {
+    fn at(count: &'a Mutex<usize>) -> Self {
+        *count.lock().unwrap() += 1;
+        Stalled(count)
+    }
+}
+
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() -= 1;
     }
 }
 
