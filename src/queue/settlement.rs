@@ -24,7 +24,9 @@
 //!
 //! The last row is the one where the line may be wrong: the mark is written just before the dot, so that the process may
 //! have ended before the dot was written, or behind a reply that refused the message; or it ended behind a line and
-//! before the record of that, and the line is said twice. No line is missing.
+//! before the record of that, and the line is said twice. No line is missing: an attempt that ends the message by a
+//! refusal says nothing of an earlier copy, and what it records of that ([`Flight::Hidden`]) has the next run say it,
+//! should the process end before the message's end is recorded.
 //!
 //! Not here: what a reply means (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), how a DSN
 //! looks (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).

@@ -37,7 +37,7 @@ pub enum Mark {
     Large = 8,
     /// The log has said that the attempt in flight may have left a copy with the relay.
     Told = 64,
-    /// Some attempt may have left a copy with the relay, as the log has said then.
+    /// Some attempt may have left a copy with the relay, as the log has said then, or would say at the next attempt.
     MayHaveArrived = 128,
 }
 
@@ -51,6 +51,9 @@ pub enum Flight {
     Told = 1,
     /// It has ended, the relay has no copy, and nothing else is recorded of it.
     Over = 2,
+    /// It may have left a copy, of which the log has not said so: what is to be recorded next ends the message. Where that
+    /// is lost, whoever sends it again says so.
+    Hidden = 3,
 }
 
 const HELD: u8 = 16;
@@ -82,7 +85,7 @@ impl Marks {
     pub fn set_flight(&mut self, flight: Flight) {
         self.set(Mark::InFlight, flight != Flight::Over);
         self.set(Mark::Told, flight == Flight::Told);
-        *self = self.and(Mark::MayHaveArrived, flight == Flight::Told);
+        *self = self.and(Mark::MayHaveArrived, matches!(flight, Flight::Told | Flight::Hidden));
     }
 
     /// Whether the relay may have the message already, and the log has not said so.
@@ -165,12 +168,13 @@ pub(super) mod tests {
     /// A deferral behind a copy ended the mark, and after a restart the bounce said nothing of the copy.
     #[test]
     fn that_it_may_have_arrived_outlives_every_later_attempt() {
-        let flights = [Flight::Begun, Flight::Told, Flight::Over];
+        let flights = [Flight::Begun, Flight::Told, Flight::Over, Flight::Hidden];
         for before in all() {
             for flight in flights {
                 let mut marks = before;
                 marks.set_flight(flight);
-                let expected = before.has(Mark::MayHaveArrived) || flight == Flight::Told;
+                let leaves_copy = matches!(flight, Flight::Told | Flight::Hidden);
+                let expected = before.has(Mark::MayHaveArrived) || leaves_copy;
                 assert_eq!(marks.has(Mark::MayHaveArrived), expected, "{before:?} {flight:?}");
                 assert_eq!(marks.may_have_arrived(), expected || flight == Flight::Begun);
             }

@@ -21,7 +21,8 @@
 //! State      1 octet: 0 active, 1 held, 2 dead
 //! Note       see `replies.rs`
 //! InFlight   nothing where the final dot is about to be written; else 1 octet: 1 it has ended without a reply, and
-//!            the log has said so, 2 the relay has no copy (to a reader that does not look, both are the first)
+//!            the log has said so, 2 the relay has no copy, 3 the relay may have one, and the log has not said so (to a
+//!            reader that does not look, all are the first)
 //! Settled, CleanEnd   nothing
 //! ```
 //! Version 1 had no dead recipients and the one note; everything in it reads as it did.
@@ -397,6 +398,7 @@ pub(super) fn decode_flight(payload: &[u8]) -> Result<Flight, MalformedOctets> {
         [] => Ok(Flight::Begun),
         [1] => Ok(Flight::Told),
         [2] => Ok(Flight::Over),
+        [3] => Ok(Flight::Hidden),
         _ => Err(MalformedOctets),
     }
 }

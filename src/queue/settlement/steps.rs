@@ -59,8 +59,9 @@ impl Step {
         if settlement.leaves_open() {
             settlement.desk.tell_hidden_duplicate(&mut settlement.attempt).await;
         } else if settlement.attempt.member.marks.hides_duplicate() {
-            // The records to come end the mark; that it may have arrived stays known of what is kept as dead.
-            settlement.desk.spool.end_flight(settlement.attempt.id, Flight::Told).await;
+            // The records to come end the mark; that it may have arrived stays known of what is kept as dead. Nothing is
+            // said yet: should a kill come before them, the next run says it.
+            settlement.desk.spool.end_flight(settlement.attempt.id, Flight::Hidden).await;
         }
         let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
         if settlement.has(Outcome::Sent) && fails { Step::RecordSent } else { Step::ReportSuccess }
