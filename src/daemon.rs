@@ -112,8 +112,6 @@ struct Daemon {
     started: Config,
     /// What is in force otherwise.
     config: Config,
-    /// The file's text when that was read.
-    text: String,
     /// What the control socket says of it.
     configuration: watch::Sender<Configuration>,
     /// The sockets that systemd passed, whatever `[listen]` says.

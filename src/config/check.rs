@@ -67,9 +67,7 @@ fn parse(path: &Path) -> Result<(ConfigFile, Config), ConfigFault> {
         let location = KeyLocation { line: line_at(&valid, end), key: String::new() };
         location.expected("UTF-8", "an octet that is not")
     })?;
-    let file = ConfigFile::parse(&text)?;
-    let config = Config::of(&file, &Environment::of_host())?;
-    Ok((file, config))
+    Config::of_text(&text, &Environment::of_host())
 }
 
 /// Reads every file for TLS that `config` names, and keeps only the error.

@@ -101,7 +101,22 @@ pub struct Config {
     pub rewrite: Arc<Rules>,
     /// Warnings for the operator: the configuration can be used, but mail may not go where it is expected.
     pub advice: Vec<String>,
+    /// The file that said all this.
+    text: ConfigText,
 }
+
+/// The text of a configuration file. Configurations that say the same are equal, however they are written, so all texts
+/// are.
+#[derive(Clone, Debug, Default)]
+struct ConfigText(String);
+
+impl PartialEq for ConfigText {
+    fn eq(&self, _: &ConfigText) -> bool {
+        true
+    }
+}
+
+impl Eq for ConfigText {}
 
 impl Config {
     /// Returns the configuration that `file` describes, with defaults filled in. An error names the key to change.
@@ -120,15 +135,23 @@ impl Config {
             rewrite: Arc::new(file.rewrite.rules(origin, &hostname)?),
             listen,
             advice: Vec::new(),
+            text: ConfigText::default(),
         };
         config.advice = advice::advice(file, &config);
         Ok(config)
     }
 
+    /// Returns what `text` says, key by key and with defaults filled in.
+    fn of_text(text: &str, environment: &Environment) -> Result<(ConfigFile, Config), ConfigFault> {
+        let file = ConfigFile::parse(text)?;
+        let config = Config { text: ConfigText(text.into()), ..Config::of(&file, environment)? };
+        Ok((file, config))
+    }
+
     /// Parses the configuration `text`. Errors name the file as `path`, but no file is read: this is pure.
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
-        ConfigFile::parse(text)
-            .and_then(|file| Config::of(&file, environment))
+        Config::of_text(text, environment)
+            .map(|(_, config)| config)
             .map_err(|fault| ConfigError::new(path, fault))
     }
 
@@ -157,14 +180,10 @@ impl Config {
         despite_errors::spool_in(&String::from_utf8_lossy(&content::read_all(path).ok()?))
     }
 
-    /// Returns the text of the file at `path`, for [`Config::changed_keys`]; an empty text if it cannot be read.
-    pub fn text(path: &Path) -> String {
-        String::from_utf8(content::read_all(path).unwrap_or_default()).unwrap_or_default()
-    }
-
-    /// Returns the keys, such as `queue.lifetime`, whose values differ between two texts of a configuration.
-    pub fn changed_keys(old: &str, new: &str) -> Vec<String> {
-        changes::changed_keys(old, new)
+    /// Returns the keys, such as `queue.lifetime`, whose values differ in `newer`. The file may have changed since both
+    /// were read: their own texts are compared.
+    pub fn changed_keys(&self, newer: &Config) -> Vec<String> {
+        changes::changed_keys(&self.text.0, &newer.text.0)
     }
 
     /// Returns all warnings about this configuration, which was read from the file at `path`. Blocks on the disk.

@@ -19,31 +19,32 @@ impl Daemon {
         notify(systemd::reloading());
         let path = self.path.clone();
         let load = move || {
-            let (text, config) = (Config::text(&path), Config::load(&path));
+            let config = Config::load(&path);
             if let Ok(config) = &config {
                 warn_of(config, &path);
             }
-            (text, config)
+            config
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
-            Ok((text, Ok(config))) => self.follow(config).map(|followed| (text, followed)),
-            Ok((_, Err(error))) => Err(error.to_string()),
+            Ok(Ok(config)) => {
+                let changed = self.config.changed_keys(&config);
+                self.follow(config).map(|followed| (changed, followed))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
             Err(panic) => Err(panic.to_string()),
         };
         let reloaded = match outcome {
-            Ok((text, followed)) => self.reloaded(text, followed),
+            Ok((changed, followed)) => self.reloaded(changed, followed),
             Err(why) => self.not_reloaded(why),
         };
         notify(systemd::ready());
         reloaded
     }
 
-    /// Notes and says that the file with this text is in force.
-    fn reloaded(&mut self, text: String, configuration: Configuration) -> Reloaded {
-        let changed = Config::changed_keys(&self.text, &text);
+    /// Notes and says that the file is in force now, with these keys `changed`.
+    fn reloaded(&mut self, changed: Vec<String>, configuration: Configuration) -> Reloaded {
         log::reloaded(&self.path.display(), &changed);
-        self.text = text;
         self.configuration.send_replace(configuration.clone());
         Reloaded { configuration, changed }
     }

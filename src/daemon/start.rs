@@ -83,7 +83,6 @@ impl Daemon {
         parts.begin(Part::Queue, deliveries);
         parts.begin(Part::Control, control.serve(control_listener));
         Ok(Daemon {
-            text: Config::text(&path),
             configuration,
             passed,
             listened,

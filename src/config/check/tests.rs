@@ -195,3 +195,13 @@ fn a_certificate_and_its_key_belong_together() {
         }
     }
 }
+
+/// A file that was changed while the daemon started was compared with itself, and the reload said "changed: nothing".
+#[test]
+fn what_changed_is_told_of_the_texts_that_were_read() {
+    let host = Host::new();
+    let old = host.load(HEAD).unwrap();
+    let new = host.load(&format!("{HEAD}[queue]\nretry-min = \"2m\"\n")).unwrap();
+    assert_eq!(old.changed_keys(&new), ["queue.retry-min"]);
+    assert_eq!(new.changed_keys(&new), [""; 0]);
+}
