@@ -64,6 +64,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::time::Duration;
 
     use socket2::{Domain, SockAddr, Socket, Type};
@@ -71,22 +72,28 @@ mod tests {
 
     use super::*;
 
-    /// A client's socket, which may take a port that was used a moment ago.
-    fn connected(from: Option<SocketAddr>, to: SocketAddr) -> Socket {
+    fn connected(to: SocketAddr) -> Socket {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        if let Some(from) = from {
-            socket.bind(&from.into()).unwrap();
-        }
         socket.connect(&SockAddr::from(to)).unwrap();
         socket
+    }
+
+    /// A connection from a port that was used a moment ago; `None`: another program of this host was quicker to take it.
+    fn connected_again(from: SocketAddr, to: SocketAddr) -> Option<Socket> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        match socket.bind(&from.into()).and_then(|()| socket.connect(&SockAddr::from(to))) {
+            Ok(()) => Some(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     #[tokio::test]
     async fn the_kernel_says_whose_a_connection_is() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
             let Ok(listener) = TcpListener::bind(address).await else { continue };
-            let client = connected(None, listener.local_addr().unwrap());
+            let client = connected(listener.local_addr().unwrap());
             let (ours, from) = listener.accept().await.unwrap();
             let me = Some(rustix::process::geteuid().as_raw());
             assert_eq!(owner_of(&ours, from, Effort::WholeTable).await, me, "{address}");
@@ -104,12 +111,19 @@ mod tests {
     async fn whoever_gets_the_port_of_a_connection_is_not_taken_for_its_owner() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
-        let client = connected(None, to);
-        let (ours, from) = listener.accept().await.unwrap();
-        // Its end is a reset, behind which the port is free at once.
-        client.set_linger(Some(Duration::ZERO)).unwrap();
-        drop(client);
-        let _other = connected(Some(from), to);
+        let mut tries = 0;
+        let (ours, from, _other) = loop {
+            let client = connected(to);
+            let (ours, from) = listener.accept().await.unwrap();
+            // Its end is a reset, behind which the port is free at once.
+            client.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+            if let Some(other) = connected_again(from, to) {
+                break (ours, from, other);
+            }
+            tries += 1;
+            assert!(tries < 20, "the port is taken by others each time");
+        };
         let (others, _) = listener.accept().await.unwrap();
         assert!(owner_of(&others, from, Effort::WholeTable).await.is_some());
         assert_eq!(owner_of(&ours, from, Effort::WholeTable).await, None);
@@ -120,7 +134,7 @@ mod tests {
     async fn both_ways_agree() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
-        let _client = connected(None, to);
+        let _client = connected(to);
         let (_ours, from) = listener.accept().await.unwrap();
         let by_table = table::owner_of(from, to);
         assert!(by_table.is_some());
