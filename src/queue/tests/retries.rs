@@ -104,5 +104,7 @@ async fn a_bulk_run_does_not_delay_another_submitter() {
     bench.queue.probe_now();
     bench.until_empty().await;
     let position = bench.relay.seen().iter().position(|seen| seen.from == "reset@example.org");
-    assert!(position.unwrap() <= 3, "{position:?}");
+    // At once, or behind the few that are taken from anywhere in the queue while trouble is fresh (`soundings.rs`): its
+    // message may have been under way in vain when the relay came back. In the order of arrival it would be the last.
+    assert!(position.unwrap() <= 20, "{position:?}");
 }
