@@ -10,8 +10,8 @@
 //!
 //! The kernel is asked for this one socket (`diag.rs`), which takes it some 10 µs however many there are, and the daemon
 //! with the change of threads less than 100; so it is asked about every connection. Where that cannot be (AF_NETLINK is
-//! forbidden, or the kernel lacks the module) its table of all sockets is read (`table.rs`): 12 ms of a processor with 1,500 sockets, in which time a hundred messages are taken. That is
-//! done only where places are scarce.
+//! forbidden, or the kernel lacks the module) its table of all sockets is read (`table.rs`): 12 ms of a processor with
+//! 1,500 sockets, in which time a hundred messages are taken. That is done only where places are scarce.
 //!
 //! Not here: what follows from it (`limits.rs`).
 
