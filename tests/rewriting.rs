@@ -12,8 +12,8 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 use nullmta::config::{Config, Environment};
 use nullmta::envelope::{Address, Envelope, Recipient, ReversePath};
-use nullmta::message::fixup::{Fixup, Task};
-use nullmta::message::rewrite::{Facts, LocalUser};
+use nullmta::message::fixup::{Fixup, FixupTask};
+use nullmta::message::rewrite::{LocalUser, MessageFacts};
 use nullmta::message::unacceptable::Unacceptable;
 
 /// A message with the line that stands before it.
@@ -45,15 +45,15 @@ impl<'c> Message<'c> {
         Some(LocalUser { login: "user".into(), full_name: name.into() })
     }
 
-    fn task(&self, config: &Config) -> Task {
-        let facts = Facts {
+    fn task(&self, config: &Config) -> FixupTask {
+        let facts = MessageFacts {
             received: String::new(),
             hostname: config.listen.hostname.clone(),
             message_id_left: "1.2".into(),
             now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
             user: self.user(),
         };
-        Task { envelope: self.envelope(), facts, rules: config.rewrite.clone() }
+        FixupTask { envelope: self.envelope(), facts, rules: config.rewrite.clone() }
     }
 
     /// What becomes of it, as a case shows it.

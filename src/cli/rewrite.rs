@@ -20,9 +20,9 @@ use crate::config::Config;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use crate::log::is_harmful;
 use crate::message::bare_cr::BareCrs;
-use crate::message::fixup::{Fixed, Fixup, Task};
+use crate::message::fixup::{Fixed, Fixup, FixupTask};
 use crate::message::header;
-use crate::message::rewrite::Facts;
+use crate::message::rewrite::MessageFacts;
 use crate::smtp::dot::Decoder;
 use crate::users;
 
@@ -61,16 +61,16 @@ impl RewriteCommand {
         printed(said)
     }
 
-    fn task(&self, config: &Config) -> Result<Task, Failure> {
+    fn task(&self, config: &Config) -> Result<FixupTask, Failure> {
         let uid = rustix::process::getuid().as_raw();
-        let facts = Facts {
+        let facts = MessageFacts {
             received: String::new(),
             hostname: config.listen.hostname.clone(),
             message_id_left: "QUEUE-ID.TIME".to_owned(),
             now: Zoned::now(),
             user: users::by_uid(uid).ok().flatten().map(|account| account.local_user()),
         };
-        Ok(Task { envelope: self.envelope()?, facts, rules: config.rewrite.clone() })
+        Ok(FixupTask { envelope: self.envelope()?, facts, rules: config.rewrite.clone() })
     }
 
     fn envelope(&self) -> Result<Envelope, Failure> {
@@ -89,7 +89,7 @@ impl RewriteCommand {
 
 /// Returns the envelope that the relay gets, and the rewritten header section. Reads the message to its end, since a
 /// reason to refuse it may be there.
-fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), Failure> {
+fn header_of(task: FixupTask, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), Failure> {
     let rules = task.rules.clone();
     let (mut lines, mut fixup, mut header) = (Lines::of(input), Fixup::new(task), Vec::new());
     let mut body = Vec::new();
@@ -105,7 +105,7 @@ fn header_of(task: Task, input: &mut impl BufRead) -> Result<(Fixed, Vec<u8>), F
 }
 
 /// Copies the rewritten message to `output`, with the line ends of a file.
-fn copy(task: Task, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Failure> {
+fn copy(task: FixupTask, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Failure> {
     let (mut lines, mut fixup, mut out) = (Lines::of(input), Fixup::new(task), Vec::new());
     let mut write = |out: &mut Vec<u8>| {
         let written = output.write_all(&with_lf(out));
@@ -200,23 +200,23 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::message::rewrite::{Rules, Settings};
+    use crate::message::rewrite::{RewriteSettings, Rules};
 
-    fn task() -> Task {
+    fn task() -> FixupTask {
         let root = Address::parse("root").unwrap();
         let envelope = Envelope {
             recipients: vec![Recipient::plain(root.clone())],
             ..Envelope::from(ReversePath::Mailbox(root))
         };
-        let facts = Facts {
+        let facts = MessageFacts {
             received: String::new(),
             hostname: "web1.example.org".to_owned(),
             message_id_left: "1.2".to_owned(),
             now: Zoned::now().with_time_zone(TimeZone::UTC),
             user: None,
         };
-        let rules = Rules::new(Settings::new("example.org", "web1.example.org")).unwrap();
-        Task { envelope, facts, rules: Arc::new(rules) }
+        let rules = Rules::new(RewriteSettings::new("example.org", "web1.example.org")).unwrap();
+        FixupTask { envelope, facts, rules: Arc::new(rules) }
     }
 
     const MESSAGE: &[u8] =
@@ -273,9 +273,10 @@ mod tests {
                 "bounces@example.org",
             ),
         ] {
-            let settings = Settings { null_sender, ..Settings::new("example.org", "web1.example.org") };
+            let settings =
+                RewriteSettings { null_sender, ..RewriteSettings::new("example.org", "web1.example.org") };
             let rules = Arc::new(Rules::new(settings).unwrap());
-            let task = Task { envelope: Envelope::from(ReversePath::Null), rules, ..task() };
+            let task = FixupTask { envelope: Envelope::from(ReversePath::Null), rules, ..task() };
             let message = &b"From: a@x\nTo: b@y\nDate: x\nMessage-ID: <a@b>\n\n"[..];
             let (fixed, header) = header_of(task, &mut &*message).unwrap();
             let text = explanation(&fixed, &header);

@@ -14,8 +14,8 @@ use super::table::{Key, Keys, Located, LocatedList, Map, TablePart, TomlTable, t
 use crate::envelope::Address;
 use crate::message::long_lines::LongLines;
 use crate::message::rewrite::{
-    Action, Circle, Class, FieldText, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, Refusal,
-    Replacement, Rules, Selector, Settings, Template,
+    Circle, Class, FieldText, HeaderAction, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, RejectText,
+    Replacement, RewriteSettings, Rules, Selector, Template,
 };
 use setting::{AliasTarget, LocalUserName, NullSender, OneRecipient, UnparsedField, Yes};
 
@@ -53,9 +53,9 @@ type Alias = (Located<LocalUserName>, Vec<Address>);
 impl RewriteTable {
     /// Returns the rules, for the host `hostname` with the domain `origin` for bare addresses.
     pub(super) fn rules(&self, origin: &str, hostname: &str) -> Result<Rules, ConfigFault> {
-        let default = Settings::new(origin, hostname);
+        let default = RewriteSettings::new(origin, hostname);
         let on = |key: &Key<bool>| key.as_ref().is_some_and(|entry| entry.value);
-        let settings = Settings {
+        let settings = RewriteSettings {
             masquerade: values(&self.masquerade).unwrap_or_default(),
             masquerade_except: names(values(&self.masquerade_except), |user| user.0),
             masquerade_classes: values(&self.masquerade_classes).unwrap_or(default.masquerade_classes),
@@ -198,18 +198,18 @@ fn header_rule(location: &KeyLocation, mut table: TomlTable<'_>) -> Result<Heade
     let replace: Key<UnparsedField> = table.take("replace")?;
     let remove: Key<Yes> = table.take("remove")?;
     let prepend: Key<UnparsedField> = table.take("prepend")?;
-    let reject: Key<Refusal> = table.take("reject")?;
+    let reject: Key<RejectText> = table.take("reject")?;
     let keep: Key<Yes> = table.take("keep")?;
     table.done()?;
     let missing = |key: &str| KeyLocation { line: location.line, key: format!("{}.{key}", location.key) };
     let pattern = pattern.ok_or_else(|| missing("match").expected(Pattern::expected(), "none"))?.value;
     let groups = pattern.groups();
     let actions = [
-        replace.map(|text| field_text(&text, groups).map(Action::Replace)),
-        remove.map(|_| Ok(Action::Remove)),
-        prepend.map(|text| field_text(&text, groups).map(Action::Prepend)),
-        reject.map(|entry| Ok(Action::Reject(entry.value))),
-        keep.map(|_| Ok(Action::Keep)),
+        replace.map(|text| field_text(&text, groups).map(HeaderAction::Replace)),
+        remove.map(|_| Ok(HeaderAction::Remove)),
+        prepend.map(|text| field_text(&text, groups).map(HeaderAction::Prepend)),
+        reject.map(|entry| Ok(HeaderAction::Reject(entry.value))),
+        keep.map(|_| Ok(HeaderAction::Keep)),
     ];
     let mut actions: Vec<_> = actions.into_iter().flatten().collect::<Result<_, _>>()?;
     match (actions.pop(), actions.len()) {

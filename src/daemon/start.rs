@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
-use crate::listener::intake::Desk;
+use crate::listener::intake::SessionDesk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, stop_signal};
@@ -168,9 +168,9 @@ pub(super) fn desk(
     queue: &Queue,
     users: Users,
     certificate: Option<Certificate>,
-) -> Desk {
+) -> SessionDesk {
     let queue = queue.clone();
-    Desk {
+    SessionDesk {
         spool: spool.clone(),
         rules: Arc::clone(&config.rewrite),
         users,

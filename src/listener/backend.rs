@@ -24,12 +24,12 @@ use crate::smtp::reply::Reply;
 use crate::smtp::session::{Durable, MessageRefusal};
 
 /// Anything a session can be held over.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ClientStream for S {}
 
 /// The stream of a session, before and after its upgrade to TLS.
-pub type BoxStream = Box<dyn Stream>;
+pub type BoxStream = Box<dyn ClientStream>;
 
 /// What a session knows when it opens a message, beside the envelope.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@
 //!    as what it has already sent is answered, or is cut off in its handshake.
 //! 4. Replies go out in the order of the commands, one write for as many as the client pipelined.
 //!
-//! Fails: a session ends with an [`End`]; nothing of it concerns other sessions.
+//! Fails: a session ends with an [`SessionEnd`]; nothing of it concerns other sessions.
 //! Not here: SMTP itself (`smtp/session/`), buffers and time limits (`wire.rs`), where messages go
 //! (`backend.rs`), who may connect (`serve.rs`).
 //!
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
-use crate::listener::repeats::{RepeatKind, SessionLines, Tally};
+use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::listener::stop::StopSignal;
 use crate::listener::wire::Wire;
 use crate::log;
@@ -29,29 +29,29 @@ use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, HostTrouble, Session, SessionAction};
 use crate::tls_faults::{TlsPeer, connection};
 
-pub use crate::listener::wire::{End, Pace};
+pub use crate::listener::wire::{Pace, SessionEnd};
 
-impl fmt::Display for End {
+impl fmt::Display for SessionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            End::Lost(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            SessionEnd::Lost(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 write!(f, ": {}", connection(TlsPeer::CLIENT, error))
             }
-            End::NoTls(error) => write!(f, ": {}", connection(TlsPeer::CLIENT, error)),
+            SessionEnd::NoTls(error) => write!(f, ": {}", connection(TlsPeer::CLIENT, error)),
             _ => Ok(()),
         }
     }
 }
 
 /// What a session is held over.
-pub struct Connection {
+pub struct ClientConnection {
     /// The client's stream, not yet written to.
     pub stream: BoxStream,
     /// The client as log lines name it.
     pub client: String,
     /// What all sessions give the log.
-    pub tally: Arc<Tally>,
+    pub tally: Arc<RepeatTally>,
     /// How long it may take.
     pub pace: Pace,
     /// When we stop.
@@ -60,17 +60,21 @@ pub struct Connection {
 
 /// Holds one session from its greeting to its end. On a stream that already is under TLS, the caller
 /// has told the session so.
-pub async fn drive<B: Backend>(session: Session<B::Proof>, backend: B, connection: Connection) -> End {
-    let Connection { stream, client, tally, pace, stop } = connection;
+pub async fn drive<B: Backend>(
+    session: Session<B::Proof>,
+    backend: B,
+    connection: ClientConnection,
+) -> SessionEnd {
+    let ClientConnection { stream, client, tally, pace, stop } = connection;
     let wire = Wire::new(stream, pace, stop);
     let lines = SessionLines::new(client, tally);
     let mut driver = Driver { session, backend, intake: None, wire, lines };
-    let end = driver.run().await.err().unwrap_or(End::Closed);
+    let end = driver.run().await.err().unwrap_or(SessionEnd::Closed);
     driver.finish(end).await
 }
 
 /// Whether the session goes on.
-type Step = Result<(), End>;
+type Step = Result<(), SessionEnd>;
 
 struct Driver<B: Backend> {
     session: Session<B::Proof>,
@@ -145,7 +149,7 @@ impl<B: Backend> Driver<B> {
             SessionAction::StartTls(reply) => self.start_tls(taken, reply).await,
             SessionAction::Close(answered, reply) => {
                 self.answer(answered, taken, reply).await?;
-                Err(End::Closed)
+                Err(SessionEnd::Closed)
             }
             SessionAction::Wait => {
                 self.wire.consume(taken);
@@ -217,7 +221,12 @@ impl<B: Backend> Driver<B> {
 
     /// Says `reply` to what `answered` calls the first `taken` octets of the input, and consumes them; what was
     /// said in the end is of the returned severity.
-    async fn answer(&mut self, answered: Answered, taken: usize, reply: Reply) -> Result<Severity, End> {
+    async fn answer(
+        &mut self,
+        answered: Answered,
+        taken: usize,
+        reply: Reply,
+    ) -> Result<Severity, SessionEnd> {
         if answered == Answered::EndOfData {
             // The disk's time is not the client's.
             self.wire.note_message();
@@ -228,7 +237,7 @@ impl<B: Backend> Driver<B> {
             Answered::Chunk => Prompt::Chunk,
             Answered::EndOfData => Prompt::EndOfData,
         };
-        let reply = self.backend.answer(prompt, reply).await.ok_or(End::Dropped)?;
+        let reply = self.backend.answer(prompt, reply).await.ok_or(SessionEnd::Dropped)?;
         note(&mut self.lines, prompt, &reply);
         self.wire.consume(taken);
         self.say(reply).await
@@ -237,43 +246,44 @@ impl<B: Backend> Driver<B> {
     /// Says the greeting.
     async fn greet(&mut self) -> Step {
         let prompt = Prompt::Connection;
-        let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(End::Dropped)?;
+        let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(SessionEnd::Dropped)?;
         note(&mut self.lines, prompt, &reply);
         self.say(reply).await.map(drop)
     }
 
-    async fn say(&mut self, reply: Reply) -> Result<Severity, End> {
+    async fn say(&mut self, reply: Reply) -> Result<Severity, SessionEnd> {
         self.wire.say(&reply).await?;
         // RFC 5321 3.8: 421 is said before closing, whoever says it.
-        if reply.code() == 421 { Err(End::Closed) } else { Ok(reply.severity()) }
+        if reply.code() == 421 { Err(SessionEnd::Closed) } else { Ok(reply.severity()) }
     }
 
     /// Last words, where there are some to say; nothing of an open message stays.
-    async fn finish(self, end: End) -> End {
+    async fn finish(self, end: SessionEnd) -> SessionEnd {
         // The backend, and with it the session's place, is held to the end of the farewell.
         let Driver { session, backend: _backend, intake, mut wire, lines } = self;
         note_end(lines, &end, !session.is_idle());
         drop(intake);
         match end {
-            End::Closed => wire.hang_up(None).await,
-            End::TimedOut => wire.hang_up(Some(&session.idle_timeout())).await,
-            End::NoMessage => wire.hang_up(Some(&session.no_message())).await,
-            End::Stopped => wire.hang_up(Some(&session.shutting_down())).await,
+            SessionEnd::Closed => wire.hang_up(None).await,
+            SessionEnd::TimedOut => wire.hang_up(Some(&session.idle_timeout())).await,
+            SessionEnd::NoMessage => wire.hang_up(Some(&session.no_message())).await,
+            SessionEnd::Stopped => wire.hang_up(Some(&session.shutting_down())).await,
             // What was said before is said; how it is taken no longer matters.
-            End::Dropped => drop(wire.flush().await),
-            End::Lost(_) | End::NotReading | End::LineTooLong | End::NoTls(_) => {}
+            SessionEnd::Dropped => drop(wire.flush().await),
+            SessionEnd::Lost(_) | SessionEnd::NotReading | SessionEnd::LineTooLong | SessionEnd::NoTls(_) => {
+            }
         }
         end
     }
 }
 
 /// Says how a session ended, and what it has not told yet.
-fn note_end(mut lines: SessionLines, end: &End, in_transaction: bool) {
+fn note_end(mut lines: SessionLines, end: &SessionEnd, in_transaction: bool) {
     match end {
-        End::NoTls(why) if lines.tell(RepeatKind::NoTls) => {
+        SessionEnd::NoTls(why) if lines.tell(RepeatKind::NoTls) => {
             log::no_tls(lines.client(), &connection(TlsPeer::CLIENT, why));
         }
-        End::NoTls(_) => {}
+        SessionEnd::NoTls(_) => {}
         _ if !in_transaction || lines.tell(RepeatKind::Ended(end.kind())) => {
             log::session_ended(lines.client(), end, in_transaction);
         }
@@ -336,11 +346,11 @@ mod tests {
     #[test]
     fn ends_are_told_in_words() {
         let cases = [
-            (End::Lost(io::ErrorKind::UnexpectedEof.into()), "lost connection"),
-            (End::Lost(io::Error::other("x")), "lost connection: x"),
-            (End::TimedOut, "timeout"),
-            (End::NoMessage, "timeout: no message"),
-            (End::NoTls(io::Error::other("x")), "TLS handshake failed: x"),
+            (SessionEnd::Lost(io::ErrorKind::UnexpectedEof.into()), "lost connection"),
+            (SessionEnd::Lost(io::Error::other("x")), "lost connection: x"),
+            (SessionEnd::TimedOut, "timeout"),
+            (SessionEnd::NoMessage, "timeout: no message"),
+            (SessionEnd::NoTls(io::Error::other("x")), "TLS handshake failed: x"),
         ];
         for (end, expected) in cases {
             assert_eq!(end.to_string(), expected);

@@ -25,11 +25,11 @@ use crate::envelope::{Address, Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
-use crate::listener::repeats::{RepeatKind, SessionLines, Tally};
+use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::log::{self, Accepted};
-use crate::message::fixup::{Fixed, Fixup, Task, message_id_left};
+use crate::message::fixup::{Fixed, Fixup, FixupTask, message_id_left};
 use crate::message::received::Received;
-use crate::message::rewrite::{Facts, LocalUser, Rules};
+use crate::message::rewrite::{LocalUser, MessageFacts, Rules};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{HostTrouble, MessageRefusal};
@@ -51,7 +51,7 @@ pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + S
 
 /// What the backends of all sessions share.
 #[derive(Clone)]
-pub struct Desk {
+pub struct SessionDesk {
     /// Where messages go.
     pub spool: Spool,
     /// What becomes of addresses and header fields.
@@ -72,7 +72,7 @@ pub struct Desk {
 
 /// The daemon's backend: one session's way to the spool.
 pub struct SpoolBackend {
-    desk: Desk,
+    desk: SessionDesk,
     /// What it gives the log of messages that were not taken.
     lines: SessionLines,
     /// The session's place, held to its end.
@@ -85,7 +85,7 @@ pub struct SpoolBackend {
 
 impl SpoolBackend {
     /// The backend of the session that `permit` admitted.
-    pub fn new(desk: Desk, permit: Permit, tally: Arc<Tally>) -> Self {
+    pub fn new(desk: SessionDesk, permit: Permit, tally: Arc<RepeatTally>) -> Self {
         let lines = SessionLines::new(permit.peer().to_string(), tally);
         SpoolBackend { desk, lines, permit, user: None, tls: None }
     }
@@ -121,7 +121,7 @@ impl SpoolBackend {
             only_recipient: only_recipient.as_ref(),
             now: &now,
         };
-        let facts = Facts {
+        let facts = MessageFacts {
             received: received.field(),
             hostname: self.desk.hostname.to_string(),
             message_id_left: message_id_left(draft.id(), &now),
@@ -129,7 +129,7 @@ impl SpoolBackend {
             // Over TCP a program speaks for itself, as it always has.
             user: self.permit.peer().uid().and(self.user.clone()),
         };
-        Fixup::new(Task { envelope, facts, rules: Arc::clone(&self.desk.rules) })
+        Fixup::new(FixupTask { envelope, facts, rules: Arc::clone(&self.desk.rules) })
     }
 
     /// Has the log say why a message is not taken, and the client what to do.
@@ -169,7 +169,7 @@ struct Summary {
 }
 
 /// A message while its content comes in.
-pub struct Intake {
+pub struct SpoolIntake {
     draft: Draft,
     fixup: Fixup,
     protocol: &'static str,
@@ -182,9 +182,9 @@ pub struct Intake {
 
 impl Backend for SpoolBackend {
     type Proof = Committed;
-    type Intake = Intake;
+    type Intake = SpoolIntake;
 
-    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<Intake, MessageRefusal> {
+    async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<SpoolIntake, MessageRefusal> {
         self.check(hello.declared_size)?;
         self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
             (Some(uid), _) => self.desk.users.named(uid).await,
@@ -196,11 +196,11 @@ impl Backend for SpoolBackend {
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
-        Ok(Intake { draft, fixup, protocol, helo, room: self.permit.header(), passing: Vec::new() })
+        Ok(SpoolIntake { draft, fixup, protocol, helo, room: self.permit.header(), passing: Vec::new() })
     }
 
-    async fn write(&mut self, intake: &mut Intake, octets: &[u8]) -> Result<(), MessageRefusal> {
-        let Intake { draft, fixup, room, passing, .. } = intake;
+    async fn write(&mut self, intake: &mut SpoolIntake, octets: &[u8]) -> Result<(), MessageRefusal> {
+        let SpoolIntake { draft, fixup, room, passing, .. } = intake;
         passing.clear();
         // What a large header needed is given back.
         passing.shrink_to(PASSING);
@@ -212,8 +212,8 @@ impl Backend for SpoolBackend {
         draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
     }
 
-    async fn commit(&mut self, intake: Intake) -> Result<Committed, MessageRefusal> {
-        let Intake { mut draft, fixup, protocol, helo, mut passing, room: _room } = intake;
+    async fn commit(&mut self, intake: SpoolIntake) -> Result<Committed, MessageRefusal> {
+        let SpoolIntake { mut draft, fixup, protocol, helo, mut passing, room: _room } = intake;
         passing.clear();
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing))?;
         let Fixed { envelope, message_id, long_lines, .. } = fixed;

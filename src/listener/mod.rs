@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::config::ListenConfig;
 use crate::log;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Policy, Session};
+use crate::smtp::session::{Session, SessionPolicy};
 
 pub mod backend;
 pub mod bind;
@@ -51,11 +51,11 @@ mod wire;
 mod tests;
 
 use backend::BoxStream;
-use drive::{Connection, Pace, drive};
-use intake::{Desk, SpoolBackend};
+use drive::{ClientConnection, Pace, drive};
+use intake::{SessionDesk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
-use peer::Peer;
-use repeats::{RepeatKind, Tally};
+use peer::LocalPeer;
+use repeats::{RepeatKind, RepeatTally};
 use stop::StopSignal;
 
 /// A client that takes no reply for so long is gone, however long it may idle.
@@ -73,51 +73,51 @@ const TRANSACTION: u32 = 24;
 
 /// What the configuration says to a session.
 struct Terms {
-    policy: Arc<Policy>,
+    policy: Arc<SessionPolicy>,
     idle_timeout: Duration,
-    desk: Desk,
+    desk: SessionDesk,
 }
 
 impl Terms {
-    fn of(listen: &ListenConfig, desk: Desk) -> Arc<Self> {
+    fn of(listen: &ListenConfig, desk: SessionDesk) -> Arc<Self> {
         let policy = policy(listen, desk.certificate.is_some());
         Arc::new(Terms { policy: Arc::new(policy), idle_timeout: listen.idle_timeout, desk })
     }
 
-    fn pace(&self, peer: Peer) -> Pace {
+    fn pace(&self, peer: LocalPeer) -> Pace {
         let idle = self.idle_timeout;
         let (content, transaction) = match peer {
-            Peer::Uid(_) => (idle.max(PAUSE_WITHIN_MESSAGE), 7 * idle.max(PAUSE_WITHIN_MESSAGE)),
-            Peer::Loopback(_) | Peer::LoopbackUser(..) => (idle, TRANSACTION * idle),
+            LocalPeer::Uid(_) => (idle.max(PAUSE_WITHIN_MESSAGE), 7 * idle.max(PAUSE_WITHIN_MESSAGE)),
+            LocalPeer::Loopback(_) | LocalPeer::LoopbackUser(..) => (idle, TRANSACTION * idle),
         };
         Pace { idle, content, transaction, without_message: TRANSACTION * idle, write: idle.min(WRITE_LIMIT) }
     }
 }
 
-fn policy(listen: &ListenConfig, starttls: bool) -> Policy {
-    let plain = Policy::plain(&listen.hostname, listen.max_message_size, listen.max_recipients);
-    Policy { starttls, ..plain }
+fn policy(listen: &ListenConfig, starttls: bool) -> SessionPolicy {
+    let plain = SessionPolicy::plain(&listen.hostname, listen.max_message_size, listen.max_recipients);
+    SessionPolicy { starttls, ..plain }
 }
 
 /// What every session of the daemon is made from.
 pub struct Service {
     limits: Arc<Limits>,
     terms: RwLock<Arc<Terms>>,
-    tally: Arc<Tally>,
+    tally: Arc<RepeatTally>,
 }
 
 impl Service {
     /// Sessions as `listen` has them, into what `desk` names.
-    pub fn new(listen: &ListenConfig, desk: Desk) -> Arc<Self> {
+    pub fn new(listen: &ListenConfig, desk: SessionDesk) -> Arc<Self> {
         Arc::new(Service {
             limits: Limits::new(listen),
             terms: RwLock::new(Terms::of(listen, desk)),
-            tally: Tally::new(),
+            tally: RepeatTally::new(),
         })
     }
 
     /// Sessions that begin from now on are as these say. The sockets listened on do not change.
-    pub fn reload(&self, listen: &ListenConfig, desk: Desk) {
+    pub fn reload(&self, listen: &ListenConfig, desk: SessionDesk) {
         self.limits.change(listen);
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
     }
@@ -128,12 +128,12 @@ impl Service {
     }
 
     /// A place for a session of `peer`'s, unless there are too many.
-    fn admit(&self, peer: Peer) -> Result<Permit, Overload> {
+    fn admit(&self, peer: LocalPeer) -> Result<Permit, Overload> {
         self.limits.admit(peer, Instant::now())
     }
 
     /// Says in the log that `peer` got no session, and was told `reply` instead.
-    fn note_turned_away(&self, peer: Peer, reply: &Reply) {
+    fn note_turned_away(&self, peer: LocalPeer, reply: &Reply) {
         let client = peer.to_string();
         if self.tally.tell(&client, RepeatKind::Refused(CONNECT, reply.code())) {
             log::refused(&client, CONNECT, reply);
@@ -146,12 +146,12 @@ impl Service {
     }
 
     /// What all sessions give the log.
-    fn tally(&self) -> Arc<Tally> {
+    fn tally(&self) -> Arc<RepeatTally> {
         Arc::clone(&self.tally)
     }
 
     /// A place for the pick-up, which brings a message of `peer`'s.
-    fn admit_pickup(&self, peer: Peer) -> Permit {
+    fn admit_pickup(&self, peer: LocalPeer) -> Permit {
         self.limits.admit_pickup(peer)
     }
 
@@ -166,7 +166,7 @@ impl Service {
         let session = Session::new(Arc::clone(&terms.policy));
         let (client, pace) = (permit.peer().to_string(), terms.pace(permit.peer()));
         let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally());
-        let connection = Connection { stream, client, tally: self.tally(), pace, stop };
+        let connection = ClientConnection { stream, client, tally: self.tally(), pace, stop };
         async move {
             drive(session, backend, connection).await;
         }

@@ -30,7 +30,7 @@ static TURNS: Semaphore = Semaphore::const_new(ASKING);
 
 /// What an answer may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
+pub(super) enum LookupEffort {
     /// A question about one socket.
     OneSocket,
     /// All sockets of this host, if need be.
@@ -38,7 +38,7 @@ pub(super) enum Effort {
 }
 
 /// The uid of the process at the other end of `stream`, which connected from `from`.
-pub(super) async fn owner_of(stream: &TcpStream, from: SocketAddr, effort: Effort) -> Option<u32> {
+pub(super) async fn owner_of(stream: &TcpStream, from: SocketAddr, effort: LookupEffort) -> Option<u32> {
     let to = stream.local_addr().ok()?;
     let turn = TURNS.acquire().await.ok()?;
     let owner = tokio::task::spawn_blocking(move || look_up(from, to, effort)).await.ok().flatten();
@@ -48,11 +48,11 @@ pub(super) async fn owner_of(stream: &TcpStream, from: SocketAddr, effort: Effor
     owner
 }
 
-fn look_up(from: SocketAddr, to: SocketAddr, effort: Effort) -> Option<u32> {
+fn look_up(from: SocketAddr, to: SocketAddr, effort: LookupEffort) -> Option<u32> {
     let (from, to) = (canonical(from), canonical(to));
     match diag::owner_of(from, to) {
         Ok(owner) => owner,
-        Err(_) if effort == Effort::WholeTable => table::owner_of(from, to),
+        Err(_) if effort == LookupEffort::WholeTable => table::owner_of(from, to),
         Err(_) => None,
     }
 }
@@ -96,10 +96,10 @@ mod tests {
             let client = connected(listener.local_addr().unwrap());
             let (ours, from) = listener.accept().await.unwrap();
             let me = Some(rustix::process::geteuid().as_raw());
-            assert_eq!(owner_of(&ours, from, Effort::WholeTable).await, me, "{address}");
+            assert_eq!(owner_of(&ours, from, LookupEffort::WholeTable).await, me, "{address}");
             drop(client);
             assert_eq!(
-                owner_of(&ours, from, Effort::WholeTable).await,
+                owner_of(&ours, from, LookupEffort::WholeTable).await,
                 None,
                 "{address}: nobody has it open"
             );
@@ -125,8 +125,8 @@ mod tests {
             assert!(tries < 20, "the port is taken by others each time");
         };
         let (others, _) = listener.accept().await.unwrap();
-        assert!(owner_of(&others, from, Effort::WholeTable).await.is_some());
-        assert_eq!(owner_of(&ours, from, Effort::WholeTable).await, None);
+        assert!(owner_of(&others, from, LookupEffort::WholeTable).await.is_some());
+        assert_eq!(owner_of(&ours, from, LookupEffort::WholeTable).await, None);
     }
 
     /// One who can ask for one socket and one who reads the table are told the same.

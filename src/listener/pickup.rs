@@ -34,19 +34,19 @@ use tokio::io::AsyncReadExt;
 use crate::config;
 use crate::listener::Service;
 use crate::listener::intake::SpoolBackend;
-use crate::listener::peer::Peer;
+use crate::listener::peer::LocalPeer;
 use crate::listener::stop::StopSignal;
 use crate::log;
-use crate::smtp::session::{Policy, Session};
+use crate::smtp::session::{Session, SessionPolicy};
 use crate::spool::fs::{FileFacts, Fs, Names};
 
 mod bounce;
 mod dialogue;
 mod file;
 
-use bounce::Told;
-use dialogue::{Refused, Verdict};
-use file::{Candidate, Kind, Look, Synced};
+use bounce::BounceNotice;
+use dialogue::{PickupOutcome, Refused};
+use file::{Candidate, DropState, Look, Synced};
 
 /// Names looked at in a round.
 const NAMES: usize = 1000;
@@ -98,11 +98,11 @@ struct Pickup {
 struct End {
     inode: u64,
     why: String,
-    told: Told,
+    told: BounceNotice,
 }
 
 /// A claimed file, and what was known of it when it was found.
-struct Claim {
+struct ClaimedFile {
     path: PathBuf,
     facts: FileFacts,
     /// It was claimed now, and not by a run before.
@@ -145,7 +145,7 @@ impl Pickup {
             if stop.deadline().is_some() {
                 break;
             }
-            let visited = match Kind::of(&name) {
+            let visited = match DropState::of(&name) {
                 Some(kind) => self.visit(&name, kind).await,
                 None => Ok(ControlFlow::Continue(())),
             };
@@ -190,7 +190,7 @@ impl Pickup {
     }
 
     /// `Break`: no other file can be taken now either.
-    async fn visit(&mut self, name: &OsStr, kind: Kind) -> io::Result<ControlFlow<()>> {
+    async fn visit(&mut self, name: &OsStr, kind: DropState) -> io::Result<ControlFlow<()>> {
         let path = self.directory.join(name);
         let terms = self.service.terms();
         let (limit, now) = (policy(&terms.policy).max_message_size, (terms.desk.clock)().timestamp());
@@ -220,14 +220,19 @@ impl Pickup {
         }
     }
 
-    async fn take(&mut self, path: PathBuf, kind: Kind, candidate: Candidate) -> io::Result<ControlFlow<()>> {
+    async fn take(
+        &mut self,
+        path: PathBuf,
+        kind: DropState,
+        candidate: Candidate,
+    ) -> io::Result<ControlFlow<()>> {
         let Candidate { file, facts } = candidate;
         let FileFacts { owner: uid, length, inode, .. } = facts;
         if self.put_off.contains(&uid) {
             return Ok(ControlFlow::Continue(()));
         }
-        let permit = self.service.admit_pickup(Peer::Uid(uid));
-        let is_fresh = kind == Kind::Whole;
+        let permit = self.service.admit_pickup(LocalPeer::Uid(uid));
+        let is_fresh = kind == DropState::Whole;
         let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();
         let backend = SpoolBackend::new(terms.desk.clone(), permit, self.service.tally());
@@ -235,28 +240,30 @@ impl Pickup {
         // Should it grow, what was not there when it was found whole is none of its message.
         let content = tokio::fs::File::from_std(file).take(length);
         match dialogue::take(content, session, backend).await {
-            Verdict::Taken(id) => {
+            PickupOutcome::Taken(id) => {
                 log::picked_up(id, &path.display(), uid);
                 if !is_fresh {
                     log::possible_duplicate(id, "its file was being taken when the last run ended");
                 }
                 self.remove(path, inode).await;
             }
-            Verdict::Later { why, is_general } => {
-                self.put_off(Claim { path, facts, is_fresh }, &why).await?;
+            PickupOutcome::Later { why, is_general } => {
+                self.put_off(ClaimedFile { path, facts, is_fresh }, &why).await?;
                 if is_general {
                     return Ok(ControlFlow::Break(()));
                 }
             }
-            Verdict::Refused(refused) => return self.bounce(Claim { path, facts, is_fresh }, &refused).await,
-            Verdict::Bad(why) => self.set_aside(path, &why).await?,
+            PickupOutcome::Refused(refused) => {
+                return self.bounce(ClaimedFile { path, facts, is_fresh }, &refused).await;
+            }
+            PickupOutcome::Bad(why) => self.set_aside(path, &why).await?,
         }
         Ok(ControlFlow::Continue(()))
     }
 
     /// Leaves a file for later, and the others of its user's.
-    async fn put_off(&mut self, claim: Claim, why: &str) -> io::Result<()> {
-        let Claim { path, facts, is_fresh } = claim;
+    async fn put_off(&mut self, claim: ClaimedFile, why: &str) -> io::Result<()> {
+        let ClaimedFile { path, facts, is_fresh } = claim;
         log::not_picked_up(&path.display(), why);
         if is_fresh {
             self.disk(move |fs| file::release(fs, &path)).await?;
@@ -266,7 +273,7 @@ impl Pickup {
     }
 
     /// Promise 4.
-    async fn bounce(&mut self, claim: Claim, refused: &Refused) -> io::Result<ControlFlow<()>> {
+    async fn bounce(&mut self, claim: ClaimedFile, refused: &Refused) -> io::Result<ControlFlow<()>> {
         let (terms, inode, why) = (self.service.terms(), claim.facts.inode, refused.reply.to_string());
         let arrived = Timestamp::from_second(claim.facts.changed).unwrap_or_default();
         match bounce::bounce(&terms.desk, refused, arrived).await {
@@ -288,8 +295,8 @@ impl Pickup {
         if let Some(End { why, told, .. }) = self.refused.remove(&name_of(&path)) {
             let path = path.display();
             match told {
-                Told::Sender { id, dsn } => log::bounced_at_pick_up(id, dsn, &path, &why, &to),
-                Told::Nobody => log::dead_at_pick_up(&path, &why, &to),
+                BounceNotice::Sender { id, dsn } => log::bounced_at_pick_up(id, dsn, &path, &why, &to),
+                BounceNotice::Nobody => log::dead_at_pick_up(&path, &why, &to),
             }
         }
         self.noted(synced)
@@ -367,8 +374,8 @@ fn name_of(path: &Path) -> OsString {
 
 /// The listener's policy for messages that cannot be handed in again: none has more recipients or octets than
 /// allowed that `sendmail` let through, be it that it could not read the configuration.
-fn policy(listener: &Policy) -> Policy {
-    Policy {
+fn policy(listener: &SessionPolicy) -> SessionPolicy {
+    SessionPolicy {
         max_recipients: usize::MAX,
         max_message_size: listener.max_message_size.max(config::MAX_MESSAGE_SIZE),
         ..listener.clone()

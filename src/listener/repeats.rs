@@ -93,7 +93,7 @@ impl<K: Ord> Repeats<K> {
 
 /// What all sessions give the log: each minute begins anew.
 #[derive(Debug)]
-pub struct Tally(Mutex<Minute>);
+pub struct RepeatTally(Mutex<Minute>);
 
 #[derive(Debug)]
 struct Minute {
@@ -125,10 +125,10 @@ impl Minute {
     }
 }
 
-impl Tally {
+impl RepeatTally {
     /// With nothing counted.
     pub fn new() -> Arc<Self> {
-        Arc::new(Tally(Mutex::new(Minute::beginning(Instant::now()))))
+        Arc::new(RepeatTally(Mutex::new(Minute::beginning(Instant::now()))))
     }
 
     /// Counts one of `client`'s; whether it is to be told by itself.
@@ -175,12 +175,12 @@ impl Tally {
 pub(super) struct SessionLines {
     client: String,
     repeats: Repeats<RepeatKind>,
-    tally: Arc<Tally>,
+    tally: Arc<RepeatTally>,
 }
 
 impl SessionLines {
     /// Those of a session of `client`'s.
-    pub fn new(client: String, tally: Arc<Tally>) -> Self {
+    pub fn new(client: String, tally: Arc<RepeatTally>) -> Self {
         SessionLines { client, repeats: Repeats::new(), tally }
     }
 
@@ -219,13 +219,13 @@ mod tests {
         captured.text()
     }
 
-    fn session(client: &str, tally: &Arc<Tally>) -> SessionLines {
+    fn session(client: &str, tally: &Arc<RepeatTally>) -> SessionLines {
         SessionLines::new(client.into(), Arc::clone(tally))
     }
 
     #[test]
     fn of_a_session_the_first_few_are_told_and_the_others_counted() {
-        let tally = Tally::new();
+        let tally = RepeatTally::new();
         let mut lines = session("uid 7", &tally);
         let told = (0..173_000).filter(|_| lines.tell(RCPT)).count();
         assert_eq!(told as u64, TOLD);
@@ -246,7 +246,7 @@ mod tests {
             RepeatKind::NotQueued("full".into()),
         ];
         for kind in kinds {
-            let tally = Tally::new();
+            let tally = RepeatTally::new();
             let tell = |client| session(client, &tally).tell(kind.clone());
             for _ in 0..2 {
                 assert_eq!((0..2000).filter(|_| tell("uid 7")).count() as u64, TOLD, "{kind:?}");
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_sessions_are_counted_too_and_none_is_lost() {
-        let tally = Tally::new();
+        let tally = RepeatTally::new();
         let log = logged(|| {
             for _ in 0..100 {
                 let mut lines = session("uid 7", &tally);
@@ -282,7 +282,7 @@ mod tests {
     /// There are sixteen million loopback addresses to come from.
     #[test]
     fn many_clients_take_little_memory_and_few_lines() {
-        let tally = Tally::new();
+        let tally = RepeatTally::new();
         let told = (0..100_000).filter(|number| tally.tell(&format!("localhost[{number}]"), RCPT)).count();
         assert_eq!(told, MOST + TOLD as usize);
         assert_eq!(tally.0.lock().unwrap().repeats.0.len(), MOST + 1);

@@ -24,8 +24,8 @@ use tokio::time::{Instant, interval, sleep_until, timeout_at};
 use crate::listener::Service;
 use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
-use crate::listener::owner::{Effort, owner_of};
-use crate::listener::peer::Peer;
+use crate::listener::owner::{LookupEffort, owner_of};
+use crate::listener::peer::LocalPeer;
 use crate::listener::repeats::MINUTE;
 use crate::listener::stop::StopSignal;
 use crate::log;
@@ -64,7 +64,7 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
 /// One session, if its owner, of whom the kernel is asked over TCP, may have one more.
 async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
     if let Caller::Tcp(stream, from) = &caller {
-        let effort = if permit.is_one_of_many() { Effort::WholeTable } else { Effort::OneSocket };
+        let effort = if permit.is_one_of_many() { LookupEffort::WholeTable } else { LookupEffort::OneSocket };
         let owner = owner_of(stream, *from, effort).await;
         if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
             return caller.refuse(&service, permit.peer(), overload);
@@ -191,17 +191,17 @@ impl Caller {
         }
     }
 
-    fn refuse(self, service: &Service, peer: Peer, overload: Overload) {
+    fn refuse(self, service: &Service, peer: LocalPeer, overload: Overload) {
         let reply = too_many(overload);
         service.note_turned_away(peer, &reply);
         self.turn_away(&reply);
     }
 
-    fn peer(&self) -> io::Result<Peer> {
+    fn peer(&self) -> io::Result<LocalPeer> {
         match self {
-            Caller::Tcp(_, from) => Peer::over_tcp(*from)
+            Caller::Tcp(_, from) => LocalPeer::over_tcp(*from)
                 .ok_or_else(|| io::Error::other(format!("connection from {from}, which is not this host"))),
-            Caller::Unix(stream) => Ok(Peer::Uid(stream.peer_cred()?.uid())),
+            Caller::Unix(stream) => Ok(LocalPeer::Uid(stream.peer_cred()?.uid())),
         }
     }
 

@@ -14,7 +14,7 @@
 //!    ends. So does a session without one, however busy it is: no transaction ends later than its limit behind the
 //!    moment at which it would have had to begin.
 //!
-//! Fails with the [`End`] of the session.
+//! Fails with the [`SessionEnd`] of the session.
 
 use std::io;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::smtp::session::MAX_UNCONSUMED_OCTETS;
 
 /// How a session ended.
 #[derive(Debug)]
-pub enum End {
+pub enum SessionEnd {
     /// In words: after QUIT, or because the session core had enough.
     Closed,
     /// The client went away, or the connection broke.
@@ -50,19 +50,19 @@ pub enum End {
     Dropped,
 }
 
-impl End {
+impl SessionEnd {
     /// The kind of end, in words that have nothing of the client's.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            End::Closed => "closed",
-            End::Lost(_) => "lost connection",
-            End::TimedOut => "timeout",
-            End::NoMessage => "timeout: no message",
-            End::NotReading => "timeout: replies are not read",
-            End::Stopped => "stopping",
-            End::LineTooLong => "line without end",
-            End::NoTls(_) => "TLS handshake failed",
-            End::Dropped => "dropped",
+            SessionEnd::Closed => "closed",
+            SessionEnd::Lost(_) => "lost connection",
+            SessionEnd::TimedOut => "timeout",
+            SessionEnd::NoMessage => "timeout: no message",
+            SessionEnd::NotReading => "timeout: replies are not read",
+            SessionEnd::Stopped => "stopping",
+            SessionEnd::LineTooLong => "line without end",
+            SessionEnd::NoTls(_) => "TLS handshake failed",
+            SessionEnd::Dropped => "dropped",
         }
     }
 }
@@ -125,7 +125,7 @@ impl Input {
     }
 
     /// Moves what is left to the front, and grows where the last read filled everything.
-    fn make_room(&mut self) -> Result<(), End> {
+    fn make_room(&mut self) -> Result<(), SessionEnd> {
         let was_filled = self.end == self.octets.len();
         self.octets.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -133,7 +133,7 @@ impl Input {
             self.octets.resize(MAX_INPUT, 0);
         }
         // The session core takes any line long before that; this is for a core that does not.
-        if self.end == self.octets.len() { Err(End::LineTooLong) } else { Ok(()) }
+        if self.end == self.octets.len() { Err(SessionEnd::LineTooLong) } else { Ok(()) }
     }
 
     /// Gives back what a large message needed.
@@ -143,14 +143,14 @@ impl Input {
         }
     }
 
-    fn received(&mut self, got: io::Result<usize>) -> Result<(), End> {
+    fn received(&mut self, got: io::Result<usize>) -> Result<(), SessionEnd> {
         match got {
-            Ok(0) => Err(End::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(SessionEnd::Lost(io::ErrorKind::UnexpectedEof.into())),
             Ok(octets) => {
                 self.end += octets;
                 Ok(())
             }
-            Err(error) => Err(End::Lost(error)),
+            Err(error) => Err(SessionEnd::Lost(error)),
         }
     }
 }
@@ -222,7 +222,7 @@ impl Wire {
 
     /// Reads more, once all replies are out. `in_flight`: content is coming in, which has its own time, and
     /// which a stop lets finish until its deadline; otherwise a stop ends the wait at once.
-    pub async fn bring(&mut self, in_flight: bool) -> Result<(), End> {
+    pub async fn bring(&mut self, in_flight: bool) -> Result<(), SessionEnd> {
         self.flush().await?;
         self.input.make_room()?;
         if !in_flight {
@@ -230,19 +230,19 @@ impl Wire {
         }
         let idle_until = self.idle_since + if in_flight { self.pace.content } else { self.pace.idle };
         let (limit, end) = match self.transaction_until {
-            Some(until) => (Some(until), End::TimedOut),
-            None => (self.message_until, End::NoMessage),
+            Some(until) => (Some(until), SessionEnd::TimedOut),
+            None => (self.message_until, SessionEnd::NoMessage),
         };
         let (idle_until, end) = match limit {
             Some(until) if until < idle_until => (until, end),
-            _ => (idle_until, End::TimedOut),
+            _ => (idle_until, SessionEnd::TimedOut),
         };
         loop {
             let stop_at = self.stop.deadline();
             let until = stop_at.map_or(idle_until, |deadline| deadline.min(idle_until));
             // Asked before the read, which a busy client always has ready.
             if stop_at.is_some_and(|deadline| !in_flight || deadline <= Instant::now()) {
-                return Err(End::Stopped);
+                return Err(SessionEnd::Stopped);
             }
             let Wire { stream, input, stop, .. } = self;
             tokio::select! {
@@ -250,25 +250,25 @@ impl Wire {
                 got = stream.read(&mut input.octets[input.end..]) => return input.received(got),
                 _ = stop.given(), if stop_at.is_none() => {}
                 () = sleep_until(until) => {
-                    return Err(if stop_at == Some(until) { End::Stopped } else { end });
+                    return Err(if stop_at == Some(until) { SessionEnd::Stopped } else { end });
                 }
             }
         }
     }
 
     /// Says `reply`, some time before anything is waited for.
-    pub async fn say(&mut self, reply: &Reply) -> Result<(), End> {
+    pub async fn say(&mut self, reply: &Reply) -> Result<(), SessionEnd> {
         reply.encode(&mut self.output);
         if self.output.len() >= MAX_OUTPUT { self.flush().await } else { Ok(()) }
     }
 
     /// Writes what was said so far.
-    pub async fn flush(&mut self) -> Result<(), End> {
+    pub async fn flush(&mut self) -> Result<(), SessionEnd> {
         let limit = self.pace.write;
         self.flush_within(limit).await
     }
 
-    async fn flush_within(&mut self, limit: Duration) -> Result<(), End> {
+    async fn flush_within(&mut self, limit: Duration) -> Result<(), SessionEnd> {
         if self.output.is_empty() {
             return Ok(());
         }
@@ -281,31 +281,34 @@ impl Wire {
         self.output.clear();
         match written {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::Lost(error)),
-            Err(_) => Err(End::NotReading),
+            Ok(Err(error)) => Err(SessionEnd::Lost(error)),
+            Err(_) => Err(SessionEnd::NotReading),
         }
     }
 
     /// Replaces the stream by what `upgrade` makes of it, in the time of one command. A stop ends the wait:
     /// nothing is in flight.
-    pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<(), End>
+    pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<(), SessionEnd>
     where
         F: Future<Output = io::Result<BoxStream>>,
     {
         // RFC 3207 6: what was said in clear text must not be taken for said under TLS.
         if !self.input().is_empty() {
-            return Err(End::NoTls(io::Error::new(io::ErrorKind::InvalidData, "plaintext behind STARTTLS")));
+            return Err(SessionEnd::NoTls(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "plaintext behind STARTTLS",
+            )));
         }
         let plain = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
         let upgraded = tokio::select! {
             biased;
             upgraded = timeout(self.pace.idle, upgrade(plain)) => upgraded,
-            _ = self.stop.given() => return Err(End::Stopped),
+            _ = self.stop.given() => return Err(SessionEnd::Stopped),
         };
         match upgraded {
             Ok(Ok(stream)) => self.stream = stream,
-            Ok(Err(error)) => return Err(End::NoTls(error)),
-            Err(_) => return Err(End::NoTls(io::ErrorKind::TimedOut.into())),
+            Ok(Err(error)) => return Err(SessionEnd::NoTls(error)),
+            Err(_) => return Err(SessionEnd::NoTls(io::ErrorKind::TimedOut.into())),
         }
         Ok(())
     }
@@ -370,7 +373,7 @@ mod tests {
                 Err(end) => break end,
             }
         };
-        assert!(matches!(end, End::LineTooLong), "{end}");
+        assert!(matches!(end, SessionEnd::LineTooLong), "{end}");
         assert_eq!(sizes, [FIRST_INPUT, MAX_INPUT]);
         assert_eq!(wire.input.octets.len(), MAX_INPUT);
     }

@@ -26,7 +26,7 @@ use std::ops::Range;
 
 use crate::envelope::Address;
 use lexer::Lexer;
-pub(super) use lexer::{Kind, Token};
+pub(super) use lexer::{Token, TokenKind};
 
 pub use scattered::{Scattered, scattered};
 
@@ -79,7 +79,7 @@ pub fn mailboxes(body: &[u8]) -> Mailboxes<'_> {
 /// Beside an element in brackets, what has none and no `@` is a part of a display name that lacks its quotes.
 /// In a list of recipients it is one of them; two authors, one of them local, nobody has met.
 pub fn authors(body: &[u8]) -> Mailboxes<'_> {
-    let has_brackets = tokens(body).map_while(Result::ok).any(|token| token.kind == Kind::Less);
+    let has_brackets = tokens(body).map_while(Result::ok).any(|token| token.kind == TokenKind::Less);
     let bare_words = if has_brackets { BareWords::Names } else { BareWords::Addresses };
     Mailboxes { bare_words, ..mailboxes(body) }
 }
@@ -88,14 +88,15 @@ pub fn authors(body: &[u8]) -> Mailboxes<'_> {
 pub(super) fn is_one_mailbox(body: &[u8]) -> bool {
     let mut list = authors(body);
     let is_one = matches!((list.next(), list.next()), (Some(Ok(_)), None));
-    let joins = |token: Token| matches!(token.kind, Kind::Comma | Kind::Semicolon | Kind::Colon);
+    let joins =
+        |token: Token| matches!(token.kind, TokenKind::Comma | TokenKind::Semicolon | TokenKind::Colon);
     is_one && !list.has_names() && !list.has_unread() && !tokens(body).map_while(Result::ok).any(joins)
 }
 
 /// Whether what stands before brackets is a phrase (RFC 5322 3.2.5), with the dots of 4.1 and any octets beyond ASCII;
 /// or nothing.
 pub(super) fn is_phrase(before: &[u8]) -> bool {
-    let is_word = |token: Token| matches!(token.kind, Kind::Atom | Kind::Quoted | Kind::Dot);
+    let is_word = |token: Token| matches!(token.kind, TokenKind::Atom | TokenKind::Quoted | TokenKind::Dot);
     tokens(before).all(|token| token.is_ok_and(is_word))
 }
 
@@ -124,7 +125,7 @@ fn without_quotes(text: &[u8]) -> Cow<'_, [u8]> {
     let words: Result<Vec<_>, _> = tokens(text)
         .map(|token| {
             token.map(|token| match token.kind {
-                Kind::Quoted | Kind::Literal => &b"q"[..],
+                TokenKind::Quoted | TokenKind::Literal => &b"q"[..],
                 _ => &text[token.range],
             })
         })
@@ -196,18 +197,18 @@ impl Mailboxes<'_> {
                 return self.bare(bare);
             };
             match token.kind {
-                Kind::Comma => return self.bare(bare),
-                Kind::Semicolon => {
+                TokenKind::Comma => return self.bare(bare),
+                TokenKind::Semicolon => {
                     self.in_group = false;
                     return self.bare(bare);
                 }
-                Kind::Colon if self.in_group || bare.is_empty() => return Err(Malformed),
-                Kind::Colon => {
+                TokenKind::Colon if self.in_group || bare.is_empty() => return Err(Malformed),
+                TokenKind::Colon => {
                     self.in_group = true;
                     return Ok(None);
                 }
-                Kind::Less => return self.bracketed(),
-                Kind::Greater => return Err(Malformed),
+                TokenKind::Less => return self.bracketed(),
+                TokenKind::Greater => return Err(Malformed),
                 _ => bare.add(&token),
             }
         }
@@ -235,13 +236,15 @@ impl Mailboxes<'_> {
         loop {
             let token = self.lexer.next()?.ok_or(Malformed)?;
             match token.kind {
-                Kind::Greater => break,
+                TokenKind::Greater => break,
                 // RFC 5322 4.4, obs-route: nothing counts before the colon.
-                Kind::At if spec.is_empty() => {
+                TokenKind::At if spec.is_empty() => {
                     let start = route.map_or(token.range.start, |route: Range<usize>| route.start);
                     route = Some(start..self.skip_route()?);
                 }
-                Kind::Less | Kind::Comma | Kind::Semicolon | Kind::Colon => return Err(Malformed),
+                TokenKind::Less | TokenKind::Comma | TokenKind::Semicolon | TokenKind::Colon => {
+                    return Err(Malformed);
+                }
                 _ => spec.add(&token),
             }
         }
@@ -258,8 +261,8 @@ impl Mailboxes<'_> {
         loop {
             let token = self.lexer.next()?.ok_or(Malformed)?;
             match token.kind {
-                Kind::Colon => return Ok(token.range.end),
-                Kind::At | Kind::Atom | Kind::Dot | Kind::Literal | Kind::Comma => {}
+                TokenKind::Colon => return Ok(token.range.end),
+                TokenKind::At | TokenKind::Atom | TokenKind::Dot | TokenKind::Literal | TokenKind::Comma => {}
                 _ => return Err(Malformed),
             }
         }
@@ -268,8 +271,8 @@ impl Mailboxes<'_> {
     fn separator(&mut self) -> Result<(), Malformed> {
         match self.lexer.next()?.map(|token| token.kind) {
             None => self.ended = true,
-            Some(Kind::Comma) => {}
-            Some(Kind::Semicolon) => self.in_group = false,
+            Some(TokenKind::Comma) => {}
+            Some(TokenKind::Semicolon) => self.in_group = false,
             Some(_) => return Err(Malformed),
         }
         Ok(())
@@ -323,16 +326,16 @@ impl AddrSpec {
     }
 
     fn add(&mut self, token: &Token) {
-        if token.kind == Kind::At {
+        if token.kind == TokenKind::At {
             self.is_phrase |= self.has_at || self.local.is_none();
             self.has_at = true;
             self.behind_word = false;
             return;
         }
-        let is_word = token.kind != Kind::Dot;
+        let is_word = token.kind != TokenKind::Dot;
         self.is_phrase |= is_word && self.behind_word;
-        self.is_phrase |= token.kind == Kind::Literal && (!self.has_at || self.domain.is_some());
-        self.is_phrase |= token.kind == Kind::Quoted && self.has_at;
+        self.is_phrase |= token.kind == TokenKind::Literal && (!self.has_at || self.domain.is_some());
+        self.is_phrase |= token.kind == TokenKind::Quoted && self.has_at;
         self.behind_word = is_word;
         let part = if self.has_at { &mut self.domain } else { &mut self.local };
         let start = part.as_ref().map_or(token.range.start, |range| range.start);

@@ -16,7 +16,7 @@
 //! | `b@y <b@y>`, `'a@x' <b@y>`, `"a@x" <b@y>`, `Joe @ Home <b@y>`, `(a@x) <b@y>` | `b@y` |
 //!
 //! A bare word in a list with brackets, `Smith` in `Smith, Ann <a@x>`, may be a part of a name that lacks its
-//! quotes. It is in the result, and [`Listed::doubtful`] has it too, for who knows the users of this host.
+//! quotes. It is in the result, and [`ListedAddresses::doubtful`] has it too, for who knows the users of this host.
 //!
 //! Not here: changing addresses in place (`address.rs`, `rewrite/`).
 //!
@@ -30,7 +30,7 @@ use crate::envelope::{Address, BadAddress};
 
 /// What a list names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedAddresses {
     /// All addresses, in their order.
     pub addresses: Vec<Address>,
     /// Those of them that are a bare word, where another entry of the list has brackets.
@@ -78,7 +78,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// The addresses of a field's body.
-pub fn addresses_of(body: &[u8]) -> Result<Listed, Unreadable> {
+pub fn addresses_of(body: &[u8]) -> Result<ListedAddresses, Unreadable> {
     // Octets that are no UTF-8 stand in display names of old mail; within an address they are an error.
     let text = String::from_utf8_lossy(body);
     let (entry, found, bare_words) = (Entry::default(), Vec::new(), Vec::new());
@@ -89,7 +89,7 @@ pub fn addresses_of(body: &[u8]) -> Result<Listed, Unreadable> {
         return Err(Unreadable { entry: address.to_string(), fault: Fault::NoRecipient(fault) });
     }
     let doubtful = if list.has_brackets { list.bare_words } else { Vec::new() };
-    Ok(Listed { addresses: list.found, doubtful })
+    Ok(ListedAddresses { addresses: list.found, doubtful })
 }
 
 struct Malformed;

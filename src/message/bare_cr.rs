@@ -10,7 +10,7 @@
 //!
 //! Not here: the refusal (`hidden_bcc.rs`).
 
-use super::header::Line;
+use super::header::LineKind;
 use super::hidden_bcc::HiddenBcc;
 use super::mend::{BYTE_ORDER_MARK, is_mbox, makes_a_message};
 use super::reading::{Reading, bare_name};
@@ -123,8 +123,8 @@ impl Block {
         let is_first = !self.has_line && !self.is_further;
         let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
         self.has_line = true;
-        match Line::begun_by(line) {
-            Some(Line::Field) => {
+        match LineKind::begun_by(line) {
+            Some(LineKind::Field) => {
                 let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
                 let name = name.trim_ascii_end();
                 // Behind an empty line only a From with an address is one (`mend.rs`).
@@ -132,8 +132,8 @@ impl Block {
                 self.has_field = true;
                 self.makes_a_message |= is_made && str::from_utf8(name).is_ok_and(makes_a_message);
             }
-            Some(Line::Text) => self.has_text |= !is_mbox(line),
-            Some(Line::Continuation | Line::Blank { .. }) | None => {}
+            Some(LineKind::Text) => self.has_text |= !is_mbox(line),
+            Some(LineKind::Continuation | LineKind::Blank { .. }) | None => {}
         }
         self.is_further && self.has_text && !self.makes_a_message
     }

@@ -27,7 +27,7 @@ use super::header::{Header, Scan, Split, split};
 use super::hidden_bcc::HiddenBcc;
 use super::long_lines::{Folder, LongLines};
 use super::mend::{Beyond, Mender};
-use super::rewrite::{Changes, Facts, Rewritten, Rules, rewrite};
+use super::rewrite::{Changes, MessageFacts, Rewritten, Rules, rewrite};
 use super::unacceptable::Unacceptable;
 use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
@@ -52,11 +52,11 @@ pub fn message_id_left(queue_id: QueueId, now: &Zoned) -> String {
 
 /// What is to be done to a message.
 #[derive(Clone, Debug)]
-pub struct Task {
+pub struct FixupTask {
     /// The envelope as it was given.
     pub envelope: Envelope,
     /// What is known of the message.
-    pub facts: Facts,
+    pub facts: MessageFacts,
     /// `[rewrite]`.
     pub rules: Arc<Rules>,
 }
@@ -124,7 +124,7 @@ struct Following {
 /// The header section until it is whole.
 #[derive(Debug)]
 struct Collecting {
-    task: Task,
+    task: FixupTask,
     mender: Mender,
     /// What is mended.
     octets: Vec<u8>,
@@ -133,7 +133,7 @@ struct Collecting {
 
 impl Fixup {
     /// Fixes up one message.
-    pub fn new(task: Task) -> Self {
+    pub fn new(task: FixupTask) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
         let collecting = Collecting { task, mender, octets: Vec::new(), scan };
         Fixup { state: State::Header(Box::new(collecting)), is_eight_bit: false }
@@ -221,7 +221,7 @@ impl Collecting {
     }
 }
 
-impl Task {
+impl FixupTask {
     /// The header section as it goes on, and the body as far as it is there.
     fn write(&self, content: Split<'_>, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
         if is_looping(content.header) {

@@ -19,7 +19,7 @@
 
 use std::ops::Range;
 
-use super::address::{Kind, Token, mailboxes, tokens};
+use super::address::{Token, TokenKind, mailboxes, tokens};
 
 /// Between two separators there are not more words and addresses than these.
 const MAX_PIECES: usize = 4096;
@@ -47,8 +47,8 @@ fn missing_commas(body: &[u8]) -> Option<Vec<usize>> {
     for token in tokens(body) {
         let token = token.ok()?;
         match token.kind {
-            Kind::Comma | Kind::Semicolon | Kind::Colon if pieces.bracket.is_none() => {
-                let is_name = token.kind == Kind::Colon;
+            TokenKind::Comma | TokenKind::Semicolon | TokenKind::Colon if pieces.bracket.is_none() => {
+                let is_name = token.kind == TokenKind::Colon;
                 pieces.end(is_name, &mut commas)?;
             }
             _ => pieces.take(token)?,
@@ -84,11 +84,11 @@ enum Meaning {
 
 impl Pieces<'_> {
     fn take(&mut self, token: Token) -> Option<()> {
-        let joins = matches!(token.kind, Kind::Dot | Kind::At);
+        let joins = matches!(token.kind, TokenKind::Dot | TokenKind::At);
         match (self.bracket, token.kind) {
-            (None, Kind::Greater) | (Some(_), Kind::Less) => return None,
-            (None, Kind::Less) => self.bracket = Some(token.range.start),
-            (Some(start), Kind::Greater) => {
+            (None, TokenKind::Greater) | (Some(_), TokenKind::Less) => return None,
+            (None, TokenKind::Less) => self.bracket = Some(token.range.start),
+            (Some(start), TokenKind::Greater) => {
                 self.bracket = None;
                 self.list.push(Piece { range: start..token.range.end, is_bracketed: true });
             }

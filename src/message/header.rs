@@ -25,8 +25,8 @@ mod scan;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use scan::{Extent, Scan};
-pub(super) use scan::{Line, is_mbox_line};
+pub use scan::{HeaderExtent, Scan};
+pub(super) use scan::{LineKind, is_mbox_line};
 
 /// Content in its pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

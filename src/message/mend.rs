@@ -53,13 +53,13 @@ mod doubt;
 mod kind;
 
 use super::address::mailboxes;
-use super::header::{Line, is_wsp};
+use super::header::{LineKind, is_wsp};
 use super::hidden_bcc::HiddenBcc;
 use super::reading::{Name, Reading, readable_len};
 pub use beyond::Beyond;
 pub(super) use doubt::is_mbox;
-use doubt::{Doubt, Place, is_blank};
-use kind::Kind;
+use doubt::{Doubt, DoubtPlace, is_blank};
+use kind::FieldKind;
 pub use kind::makes_a_message;
 
 /// A Bcc that stands further behind a line that is no field is not mended.
@@ -83,7 +83,7 @@ pub struct Mender {
     /// By so many spaces and tabs each line is indented.
     indent: usize,
     /// The field that went on last.
-    last: Kind,
+    last: FieldKind,
     /// Its last octet that is no white space.
     last_octet: u8,
     /// What is looked for behind text that was not held to its end.
@@ -162,18 +162,18 @@ impl Mender {
         let mark = self.mark_len();
         let may_be_mark = !self.has_field && mark == 0 && BYTE_ORDER_MARK.starts_with(&self.held);
         let start = mark + self.indent_of(&self.held[mark..]);
-        let line = Line::begun_by(&self.held[start..]);
+        let line = LineKind::begun_by(&self.held[start..]);
         if self.held.is_empty() || (!is_whole && (may_be_mark || line.is_none())) {
             return false;
         }
         match line {
-            Some(Line::Field) => {
+            Some(LineKind::Field) => {
                 if !self.name_field(start, is_whole) {
                     return false;
                 }
                 self.at = At::InLine;
             }
-            Some(Line::Continuation) if self.has_field => match self.is_hidden_bcc(start, is_whole) {
+            Some(LineKind::Continuation) if self.has_field => match self.is_hidden_bcc(start, is_whole) {
                 None => return false,
                 Some(is_hidden) => {
                     self.held.drain(..start);
@@ -181,7 +181,7 @@ impl Mender {
                     self.at = if is_hidden { At::Body } else { At::InLine };
                 }
             },
-            Some(Line::Blank { .. }) if self.makes_a_message => {
+            Some(LineKind::Blank { .. }) if self.makes_a_message => {
                 self.held.drain(..start);
                 self.at = At::Body;
             }
@@ -191,11 +191,11 @@ impl Mender {
     }
 
     /// Begins to hold lines, of which the first is a `line` that is no field.
-    fn begin_doubt(&mut self, start: usize, line: Option<Line>) {
+    fn begin_doubt(&mut self, start: usize, line: Option<LineKind>) {
         let place = match line {
-            _ if !self.has_field => Place::Front,
-            Some(Line::Blank { .. }) => Place::BehindEmptyLine,
-            _ => Place::Between,
+            _ if !self.has_field => DoubtPlace::Front,
+            Some(LineKind::Blank { .. }) => DoubtPlace::BehindEmptyLine,
+            _ => DoubtPlace::Between,
         };
         self.at = At::InDoubt(Held { doubt: Doubt::at(place), line: start, searched: start });
     }
@@ -218,21 +218,21 @@ impl Mender {
         if let Some(Reading { name, body, .. }) = reading {
             self.held.splice(..body, [name.text().as_bytes(), b":"].concat());
         }
-        self.note(Kind::of(&self.held));
+        self.note(FieldKind::of(&self.held));
         true
     }
 
     /// Takes note of a field that goes on.
-    fn note(&mut self, kind: Kind) {
+    fn note(&mut self, kind: FieldKind) {
         (self.has_field, self.last) = (true, kind);
-        self.has_from |= kind == Kind::From;
+        self.has_from |= kind == FieldKind::From;
         self.makes_a_message |= kind.makes_a_message();
     }
 
     /// Whether the continuation that is held behind `start` is, but for its indent, a Bcc. `None`: too little of it is
     /// there.
     fn is_hidden_bcc(&self, start: usize, is_whole: bool) -> Option<bool> {
-        if self.last == Kind::Other {
+        if self.last == FieldKind::Other {
             return Some(false);
         }
         let fold = &self.held[start..];
@@ -277,7 +277,8 @@ impl Mender {
             self.at = At::LineStart;
             return;
         }
-        let is_behind_mbox_line = held.doubt.is_mbox_line() && Line::begun_by(line) == Some(Line::Field);
+        let is_behind_mbox_line =
+            held.doubt.is_mbox_line() && LineKind::begun_by(line) == Some(LineKind::Field);
         let is_end = !line.ends_with(b"\n") || held.doubt.ends_before(line);
         held.doubt.note(line);
         if is_behind_mbox_line || held.doubt.is_header() {
@@ -316,7 +317,7 @@ impl Mender {
         let has_address = |reading: &Reading| line.contains(&b'@') || reading.body > line.len();
         let is_from = |reading: &Reading| {
             !reading.is_bcc()
-                && doubt.place != Place::BehindEmptyLine
+                && doubt.place != DoubtPlace::BehindEmptyLine
                 && !self.has_from
                 && has_address(reading)
         };
@@ -340,7 +341,7 @@ impl Mender {
         out.extend_from_slice(reading.name.text().as_bytes());
         out.push(b':');
         self.last_octet = b':';
-        self.note(Kind::of(reading.name.text().as_bytes()));
+        self.note(FieldKind::of(reading.name.text().as_bytes()));
         // The colon may have stood on the second line.
         self.at = At::InLine;
         if reading.body <= len {
@@ -361,16 +362,16 @@ impl Mender {
         let lines: Vec<u8> = self.held.drain(..end).collect();
         for whole_line in lines[mark..].split_inclusive(|octet| *octet == b'\n') {
             let line = &whole_line[self.indent_of(whole_line)..];
-            match Line::begun_by(line) {
-                Some(Line::Field) => self.note(Kind::of(line)),
-                Some(Line::Blank { .. }) => continue,
-                Some(Line::Continuation) if self.has_field => {}
+            match LineKind::begun_by(line) {
+                Some(LineKind::Field) => self.note(FieldKind::of(line)),
+                Some(LineKind::Blank { .. }) => continue,
+                Some(LineKind::Continuation) if self.has_field => {}
                 _ if self.has_field && self.last.may_take_text() => out.push(b' '),
                 _ if !self.has_field && (is_blank(line) || is_mbox(line)) => continue,
                 _ => {
                     // As a part of From or Date it would make a field that nobody can read.
                     out.extend_from_slice(b"X-Before-Header: ");
-                    self.last = Kind::Other;
+                    self.last = FieldKind::Other;
                 }
             }
             out.extend_from_slice(line);
@@ -385,7 +386,7 @@ impl Mender {
             return;
         }
         let lines = self.held[self.mark_len()..wanted].split_inclusive(|octet| *octet == b'\n');
-        let fields = lines.filter(|line| Line::begun_by(&line[wsp_len(line)..]) == Some(Line::Field));
+        let fields = lines.filter(|line| LineKind::begun_by(&line[wsp_len(line)..]) == Some(LineKind::Field));
         let least = fields.map(wsp_len).min().unwrap_or(usize::MAX);
         self.indent = wsp_len(&self.held[wanted..end]).min(least);
     }

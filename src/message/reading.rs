@@ -19,7 +19,7 @@
 mod shown;
 
 use super::address::{Mailbox, mailboxes};
-use super::header::{Line, is_wsp};
+use super::header::{LineKind, is_wsp};
 use shown::{Shown, escape_len, markup_len, shown};
 
 /// What reads as the name of a field shows no more octets, whatever stands in it besides.
@@ -169,7 +169,7 @@ fn is_list(line: &[u8]) -> bool {
         count += 1;
         mailbox.is_ok_and(is_address)
     });
-    line.len() < MAX_LIST_OCTETS && Line::begun_by(line) == Some(Line::Text) && is_list && count > 0
+    line.len() < MAX_LIST_OCTETS && LineKind::begun_by(line) == Some(LineKind::Text) && is_list && count > 0
 }
 
 fn is_letter(shown: &Shown) -> bool {

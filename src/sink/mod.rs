@@ -36,12 +36,12 @@ pub use event::{ReceivedContent, ReceivedMessage, SinkEvent};
 pub use fault::{BadFault, FaultEffect, SinkFault, SinkPhase};
 pub use options::{Security, SinkOptions};
 
-use crate::listener::backend::{BoxStream, Stream};
+use crate::listener::backend::{BoxStream, ClientStream};
 use crate::listener::certificate::Certificate;
-use crate::listener::drive::{Connection, Pace, drive};
-use crate::listener::repeats::Tally;
+use crate::listener::drive::{ClientConnection, Pace, drive};
+use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::StopSignal;
-use crate::smtp::session::{Policy, Session};
+use crate::smtp::session::{Session, SessionPolicy};
 use crate::tls_faults::{TlsPeer, connection};
 use auth::SinkUsers;
 use fault::Faults;
@@ -125,9 +125,9 @@ impl Shared {
     /// Runs one session, from the accepted connection to its end.
     async fn session(
         self: Arc<Self>,
-        policy: Arc<Policy>,
+        policy: Arc<SessionPolicy>,
         security: Security,
-        stream: impl Stream + 'static,
+        stream: impl ClientStream + 'static,
         client: String,
         stop: StopSignal,
     ) {
@@ -150,7 +150,12 @@ impl Shared {
             }
             session.tls_started();
         }
-        drive(session, host, Connection { stream, client, tally: Tally::new(), pace: PACE, stop }).await;
+        drive(
+            session,
+            host,
+            ClientConnection { stream, client, tally: RepeatTally::new(), pace: PACE, stop },
+        )
+        .await;
     }
 }
 
@@ -175,7 +180,7 @@ pub struct Sink {
     listener: TcpListener,
     address: SocketAddr,
     security: Security,
-    policy: Arc<Policy>,
+    policy: Arc<SessionPolicy>,
     shared: Arc<Shared>,
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::auth::{MECHANISMS, SinkUser};
 use super::fault::SinkFault;
 use crate::listener::certificate::Certificate;
-use crate::smtp::session::Policy;
+use crate::smtp::session::SessionPolicy;
 
 /// How connections to the sink are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,10 @@ impl SinkOptions {
     }
 
     /// Returns the policy for the session core.
-    pub(super) fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> SessionPolicy {
         let auth = !self.users.is_empty();
         let offered: &[&str] = if auth { &MECHANISMS } else { &[] };
-        Policy {
+        SessionPolicy {
             hostname: self.hostname.clone(),
             max_message_size: self.max_message_size,
             max_recipients: 10_000,

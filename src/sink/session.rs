@@ -48,7 +48,7 @@ pub(super) struct SinkBackend {
     line: Hangup,
     exchange: Option<AuthExchange>,
     user: Option<String>,
-    transaction: Transaction,
+    transaction: SinkTransaction,
     /// The effect of a fault that replaces the next reply.
     instead: Option<Instead>,
 }
@@ -60,7 +60,7 @@ enum Instead {
 
 /// The effects of faults on the present transaction, which the session core does not know.
 #[derive(Debug, Default)]
-struct Transaction {
+struct SinkTransaction {
     mail_refused: bool,
     /// The number of recipients that the core accepted, and the positions of those that faults refused.
     recipients: usize,
@@ -82,7 +82,7 @@ enum Keep {
 
 impl SinkBackend {
     pub(super) fn new(shared: Arc<Shared>, line: Hangup) -> Self {
-        let transaction = Transaction::default();
+        let transaction = SinkTransaction::default();
         SinkBackend { shared, line, exchange: None, user: None, transaction, instead: None }
     }
 
@@ -136,7 +136,7 @@ impl SinkBackend {
     async fn answer_accepted(&mut self, command: &[u8], reply: Reply) -> Option<Reply> {
         let Some((phase, mailbox)) = phase_of(command) else { return Some(reply) };
         match phase {
-            SinkPhase::Mail => self.transaction = Transaction::default(),
+            SinkPhase::Mail => self.transaction = SinkTransaction::default(),
             SinkPhase::Rcpt => self.transaction.recipients += 1,
             _ => {}
         }

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::envelope::{Address, Body, Notify, Recipient, Ret, ReversePath};
     use crate::smtp::dot::Stuffer;
-    use crate::smtp::session::{Durable, Policy, Session, SessionAction};
+    use crate::smtp::session::{Durable, Session, SessionAction, SessionPolicy};
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
@@ -96,7 +96,7 @@ mod tests {
 
     /// What a session makes of a file: its messages, and whether it ended with QUIT.
     fn read_back(file: &[u8]) -> (Vec<(Envelope, Vec<u8>)>, bool) {
-        let policy = Policy { max_errors: 1, ..Policy::plain("h", 1 << 20, 100) };
+        let policy = SessionPolicy { max_errors: 1, ..SessionPolicy::plain("h", 1 << 20, 100) };
         let mut session = Session::<Proof>::new(Arc::new(policy));
         let (mut rest, mut messages, mut open) = (file, Vec::new(), None);
         loop {

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use nullmta::envelope::Envelope;
 use nullmta::listener::backend::{Backend, Hello};
-use nullmta::listener::drive::{Connection, Pace, drive};
-use nullmta::listener::repeats::Tally;
+use nullmta::listener::drive::{ClientConnection, Pace, drive};
+use nullmta::listener::repeats::RepeatTally;
 use nullmta::listener::stop::{StopSignal, stop_signal};
-use nullmta::smtp::session::{Durable, MessageRefusal, Policy, Session};
+use nullmta::smtp::session::{Durable, MessageRefusal, Session, SessionPolicy};
 
 use crate::Outcome;
 
@@ -32,17 +32,18 @@ async fn accept() -> Outcome<()> {
     println!("{}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
     let (_stopper, stop) = stop_signal();
-    let policy = Arc::new(Policy::plain("bare.example", 50 << 20, 1000));
+    let policy = Arc::new(SessionPolicy::plain("bare.example", 50 << 20, 1000));
     loop {
         let (stream, peer) = listener.accept().await?;
         tokio::spawn(session(stream, peer.to_string(), policy.clone(), stop.clone()));
     }
 }
 
-async fn session(stream: TcpStream, client: String, policy: Arc<Policy>, stop: StopSignal) {
+async fn session(stream: TcpStream, client: String, policy: Arc<SessionPolicy>, stop: StopSignal) {
     // As the daemon has it; without, only the latency would be worse.
     let _ = stream.set_nodelay(true);
-    let connection = Connection { stream: Box::new(stream), client, tally: Tally::new(), pace: PACE, stop };
+    let connection =
+        ClientConnection { stream: Box::new(stream), client, tally: RepeatTally::new(), pace: PACE, stop };
     drive(Session::new(policy), Nowhere, connection).await;
 }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use nullmta::envelope::{Envelope, Notify, Recipient, Ret};
 use nullmta::smtp::reply::Reply;
-use nullmta::smtp::session::{Answered, Durable, MAX_UNCONSUMED_OCTETS, Policy, Session, SessionAction};
+use nullmta::smtp::session::{
+    Answered, Durable, MAX_UNCONSUMED_OCTETS, Session, SessionAction, SessionPolicy,
+};
 
 use super::transcript::Answer;
 
@@ -35,7 +37,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    pub fn new(policy: &Policy) -> Self {
+    pub fn new(policy: &SessionPolicy) -> Self {
         Shell {
             session: Session::new(Arc::new(policy.clone())),
             answers: VecDeque::new(),

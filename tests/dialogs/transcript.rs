@@ -24,10 +24,10 @@
 use std::collections::VecDeque;
 
 use nullmta::message::unacceptable::Unacceptable;
-use nullmta::smtp::session::{HostTrouble, MessageRefusal, Policy};
+use nullmta::smtp::session::{HostTrouble, MessageRefusal, SessionPolicy};
 
 pub struct Transcript {
-    pub policy: Policy,
+    pub policy: SessionPolicy,
     pub by_octets: bool,
     pub turns: Vec<Turn>,
     pub answers: VecDeque<Answer>,
@@ -114,11 +114,11 @@ impl Transcript {
     }
 }
 
-pub fn policy() -> Policy {
-    Policy { auth_requires_tls: false, ..Policy::plain("mx.test", 10_000, 100) }
+pub fn policy() -> SessionPolicy {
+    SessionPolicy { auth_requires_tls: false, ..SessionPolicy::plain("mx.test", 10_000, 100) }
 }
 
-fn set(policy: &mut Policy, setting: &str) {
+fn set(policy: &mut SessionPolicy, setting: &str) {
     match setting.split_once('=') {
         Some(("max-message-size", value)) => policy.max_message_size = value.parse().unwrap(),
         Some(("max-recipients", value)) => policy.max_recipients = value.parse().unwrap(),

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::message::fixup::Fixed;
 use crate::message::header::{self, Field};
-use crate::message::rewrite::{Change, Left, Place};
+use crate::message::rewrite::{Change, ChangePlace, LeftAlone};
 
 /// The explanation of how a message is rewritten.
 #[derive(Serialize)]
@@ -78,9 +78,9 @@ impl<'m> Explanation<'m> {
 impl<'m> ChangeJson<'m> {
     fn of(change: &'m Change) -> Self {
         let (place, field) = match &change.place {
-            Place::Field(name) => ("field", Some(name.as_str())),
-            Place::ReversePath => ("reverse-path", None),
-            Place::Recipient => ("recipient", None),
+            ChangePlace::Field(name) => ("field", Some(name.as_str())),
+            ChangePlace::ReversePath => ("reverse-path", None),
+            ChangePlace::Recipient => ("recipient", None),
         };
         let Change { rule, before, after, .. } = change;
         ChangeJson {
@@ -94,7 +94,7 @@ impl<'m> ChangeJson<'m> {
 }
 
 impl<'m> LeftJson<'m> {
-    fn of(left: &'m Left) -> Self {
+    fn of(left: &'m LeftAlone) -> Self {
         LeftJson { field: &left.field, body: &left.body, why: left.why.to_string() }
     }
 }

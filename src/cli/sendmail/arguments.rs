@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
-use crate::message::address_list::Listed;
+use crate::message::address_list::ListedAddresses;
 use flags::{FLAGS, Meaning, Takes};
 
 pub(super) use flags::help;
@@ -239,7 +239,7 @@ impl Reading {
 
     fn recipients<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
         for word in words {
-            let Listed { addresses, doubtful } = values::addresses(word)?;
+            let ListedAddresses { addresses, doubtful } = values::addresses(word)?;
             if addresses.is_empty() {
                 return Err(usage(format!("no recipient in {word:?}")));
             }

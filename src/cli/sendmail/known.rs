@@ -54,7 +54,7 @@ fn sentence(word: &Address) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::rewrite::{Replacement, Selector, Settings};
+    use crate::message::rewrite::{Replacement, RewriteSettings, Selector};
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
@@ -62,15 +62,19 @@ mod tests {
 
     #[test]
     fn users_aliases_and_those_of_a_table_are_known() {
-        let plain = || Settings::new("o.example", "web1.o.example");
+        let plain = || RewriteSettings::new("o.example", "web1.o.example");
         let entry = |from, to| [(Selector::parse(from).unwrap(), Replacement::parse(to).unwrap())].into();
         let aliases = [("ops".to_owned(), vec![address("o@x.example")])].into();
-        let all = Settings { recipient: Some(address("o@x.example")), ..plain() };
+        let all = RewriteSettings { recipient: Some(address("o@x.example")), ..plain() };
         for (settings, known, unknown) in [
             (plain(), "root Ann postmaster", "Smith ops sales"),
-            (Settings { aliases, ..plain() }, "ops OPS ann", "Smith sales"),
-            (Settings { recipients: entry("sales", "s@x.example"), ..plain() }, "sales ann", "Smith ops"),
-            (Settings { recipients: entry("@o.example", "@x.example"), ..plain() }, "ann", "Smith"),
+            (RewriteSettings { aliases, ..plain() }, "ops OPS ann", "Smith sales"),
+            (
+                RewriteSettings { recipients: entry("sales", "s@x.example"), ..plain() },
+                "sales ann",
+                "Smith ops",
+            ),
+            (RewriteSettings { recipients: entry("@o.example", "@x.example"), ..plain() }, "ann", "Smith"),
             (all, "Smith ann", ""),
         ] {
             let rules = Rules::new(settings).unwrap();
@@ -84,7 +88,7 @@ mod tests {
     #[test]
     fn where_the_aliases_are_not_known_nobody_is_refused() {
         let (doubtful, exit) = ([address("nobody-of-this-name")], Exit::DataErr);
-        let rules = Rules::new(Settings::new("o.example", "web1.o.example")).unwrap();
+        let rules = Rules::new(RewriteSettings::new("o.example", "web1.o.example")).unwrap();
         let refuse = |doubtful, rules| refuse_who_is_not(|_| false, doubtful, rules, exit);
         assert!(refuse(&doubtful[..], None).is_ok());
         assert!(refuse(&[], Some(&rules)).is_ok());

@@ -19,7 +19,7 @@ use super::input::Input;
 use super::overflow::Overflow;
 use super::recipients;
 use crate::cli::exit::{Exit, Failure};
-use crate::message::address_list::Listed;
+use crate::message::address_list::ListedAddresses;
 use crate::message::fixup::MAX_HEADER_OCTETS;
 use crate::message::header::{Scan, Split};
 use crate::message::hidden_bcc::HiddenBcc;
@@ -31,7 +31,7 @@ const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
 /// A message, its header section known.
 pub(super) struct Message<R> {
     /// The recipients that the header names, if that was asked for.
-    pub(super) named: Listed,
+    pub(super) named: ListedAddresses,
     /// What is to be sent.
     pub(super) content: Content<R>,
 }
@@ -68,7 +68,8 @@ impl<R: Read> Message<R> {
         if split.header.octets().len() > MAX_HEADER_OCTETS {
             return Err(header_too_large());
         }
-        let named = if wanted.recipients { recipients::named_in(split.header)? } else { Listed::default() };
+        let named =
+            if wanted.recipients { recipients::named_in(split.header)? } else { ListedAddresses::default() };
         let held = fitted(&split, wanted.from_field.as_deref());
         Ok(Message { named, content: Content::new(held, input, overflow) })
     }
@@ -194,7 +195,10 @@ mod tests {
     fn recipients_are_read_only_when_wanted() {
         let wanted = Wanted { recipients: true, from_field: None };
         assert_eq!(read(b"Bcc: a@x\n\n", &wanted).unwrap().named.addresses, [Address::parse("a@x").unwrap()]);
-        assert_eq!(read(b"To: no address\n\n", &Wanted::default()).unwrap().named, Listed::default());
+        assert_eq!(
+            read(b"To: no address\n\n", &Wanted::default()).unwrap().named,
+            ListedAddresses::default()
+        );
         assert_eq!(read(b"To: no address\n\n", &wanted).err().map(|it| it.exit()), Some(Exit::DataErr));
     }
 

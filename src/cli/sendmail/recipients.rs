@@ -11,7 +11,7 @@
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
 use crate::log::Foreign;
-use crate::message::address_list::{Listed, addresses_of};
+use crate::message::address_list::{ListedAddresses, addresses_of};
 use crate::message::forgotten_comma::with_commas;
 use crate::message::header::{Field, Header};
 use crate::message::rewrite::LocalUser;
@@ -20,12 +20,12 @@ const FIELDS: [&str; 3] = ["To", "Cc", "Bcc"];
 const RESENT_FIELDS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
 
 /// The recipients that `header` names.
-pub(super) fn named_in(header: Header<'_>) -> Result<Listed, Failure> {
+pub(super) fn named_in(header: Header<'_>) -> Result<ListedAddresses, Failure> {
     let is_resent = header.fields().any(|field| is_resent(&field));
     let wanted = if is_resent { RESENT_FIELDS } else { FIELDS };
-    let mut named = Listed::default();
+    let mut named = ListedAddresses::default();
     for field in header.fields().filter(|field| wanted.iter().any(|name| field.is(name))) {
-        let Listed { addresses, doubtful } = listed_in(&field)?;
+        let ListedAddresses { addresses, doubtful } = listed_in(&field)?;
         named.addresses.extend(addresses);
         named.doubtful.extend(doubtful);
     }
@@ -50,7 +50,7 @@ fn is_resent(field: &Field<'_>) -> bool {
     field.name().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Resent-"))
 }
 
-fn listed_in(field: &Field<'_>) -> Result<Listed, Failure> {
+fn listed_in(field: &Field<'_>) -> Result<ListedAddresses, Failure> {
     let refused = |why: &dyn std::fmt::Display| {
         let message = format!("{}: {}", field.name(), Foreign(&why.to_string()));
         Failure::new(Exit::DataErr, message)

@@ -30,10 +30,10 @@ use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Envelope;
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::drive::{self, Pace};
-use crate::listener::repeats::Tally;
+use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::stop_signal;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{HostTrouble, MessageRefusal, Policy, Session};
+use crate::smtp::session::{HostTrouble, MessageRefusal, Session, SessionPolicy};
 use crate::spool::drop::{DropError, DropFile, Dropped};
 use crate::spool::fs::RealFs;
 
@@ -152,8 +152,8 @@ impl LineEnds {
     }
 }
 
-fn policy(max_message_size: u64) -> Policy {
-    Policy {
+fn policy(max_message_size: u64) -> SessionPolicy {
+    SessionPolicy {
         hostname: "localhost".into(),
         max_message_size,
         max_recipients: MAX_RECIPIENTS,
@@ -167,14 +167,14 @@ fn policy(max_message_size: u64) -> Policy {
 }
 
 /// Our own end of the session, on a thread of its own.
-fn serve(stream: UnixStream, backend: DropBackend, policy: Policy) -> io::Result<()> {
+fn serve(stream: UnixStream, backend: DropBackend, policy: SessionPolicy) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         stream.set_nonblocking(true)?;
         let stream: BoxStream = Box::new(tokio::net::UnixStream::from_std(stream)?);
         let (_stopper, stop) = stop_signal();
-        let (client, tally) = ("standard input".into(), Tally::new());
-        let connection = drive::Connection { stream, client, tally, pace: PACE, stop };
+        let (client, tally) = ("standard input".into(), RepeatTally::new());
+        let connection = drive::ClientConnection { stream, client, tally, pace: PACE, stop };
         drive::drive(Session::new(Arc::new(policy)), backend, connection).await;
         Ok(())
     })

@@ -10,7 +10,9 @@ use crate::config::setting::{Setting, found};
 use crate::config::words::words;
 use crate::envelope::Address;
 use crate::message::long_lines::LongLines;
-use crate::message::rewrite::{Class, MasqueradeDomain, Pattern, Refusal, Replacement, Selector, Template};
+use crate::message::rewrite::{
+    Class, MasqueradeDomain, Pattern, RejectText, Replacement, Selector, Template,
+};
 
 /// The name of a local user, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,13 +201,13 @@ impl Setting for Pattern {
     }
 }
 
-impl Setting for Refusal {
+impl Setting for RejectText {
     fn expected() -> Cow<'static, str> {
         "what the client is told: up to 400 characters of printable ASCII".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        Refusal::parse(value.as_str()?)
+        RejectText::parse(value.as_str()?)
     }
 }
 
@@ -245,7 +247,7 @@ mod tests {
         check::<Class>(&["'header-sender'"], &["'header_sender'", "'header'", "''"]);
         check::<LongLines>(&["'fold'", "'keep'"], &["'Fold'", "'off'", "998", "true"]);
         check::<Pattern>(&["''", "'^X-(A|B):'", "'ü'"], &["'('", r"'(a)\1'", "5"]);
-        check::<Refusal>(&["'no'"], &["''", "' '", r#""a\r\n250 b""#, "'nö'"]);
+        check::<RejectText>(&["'no'"], &["''", "' '", r#""a\r\n250 b""#, "'nö'"]);
         check::<bool>(&["true", "false"], &["'true'", "1"]);
         check::<Yes>(&["true"], &["false", "'true'"]);
     }

@@ -12,7 +12,7 @@ use super::super::location::ImportError;
 use super::super::maps::{LookupTable, Shape};
 use super::super::pattern::{PostfixPattern as Rule, translated_result};
 use super::Source;
-use crate::message::rewrite::{FieldText, Pattern, Refusal};
+use crate::message::rewrite::{FieldText, Pattern, RejectText};
 
 /// The moment when Postfix applies the rules, which depends on the parameter.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,7 @@ fn refusal(text: &str) -> (&'static str, DraftValue, Option<String>) {
     let usual = "message content rejected";
     let (said, lost) = match text {
         "" => (usual, None),
-        text if Refusal::parse(text).is_some() => (text, None),
+        text if RejectText::parse(text).is_some() => (text, None),
         _ => {
             (usual, Some("the message is refused, but in other words: these cannot stand in a reply".into()))
         }

@@ -10,10 +10,10 @@
 
 use jiff::Timestamp;
 
-use super::dialogue::{Original, Refused};
+use super::dialogue::{BouncedMessage, Refused};
 use crate::envelope::{Envelope, Submitter};
-use crate::listener::intake::Desk;
-use crate::message::dsn::{self, Affected, Audience, Dsn, Kind};
+use crate::listener::intake::SessionDesk;
+use crate::message::dsn::{self, Affected, Audience, Dsn, DsnKind};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
 use crate::spool::CommitError;
@@ -21,7 +21,7 @@ use crate::status::Status;
 
 /// Who knows of the end of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum BounceNotice {
     /// Its reverse-path, or the postmaster.
     Sender {
         /// The queue id by which the DSN names the message.
@@ -34,21 +34,25 @@ pub(super) enum Told {
 }
 
 /// Reports the refusal of a message that was left at the time `arrived`.
-pub(super) async fn bounce(desk: &Desk, refused: &Refused, arrived: Timestamp) -> Result<Told, CommitError> {
+pub(super) async fn bounce(
+    desk: &SessionDesk,
+    refused: &Refused,
+    arrived: Timestamp,
+) -> Result<BounceNotice, CommitError> {
     let Refused { original, reply } = refused;
     let envelope = desk.rules.envelope(original.envelope.clone());
     let now = (desk.clock)();
     let diagnostic = reply.to_string();
     let audience = Audience::of(&envelope, 0..envelope.recipients.len(), desk.postmaster.as_ref());
     let (Some(to), false) = (audience.to, audience.wanted.is_empty()) else {
-        return Ok(Told::Nobody);
+        return Ok(BounceNotice::Nobody);
     };
     let affected = affected(&envelope, &audience.wanted, reply, &diagnostic, now.timestamp());
     let id = desk.spool.draft(now.timestamp()).id();
     let mut draft = desk.spool.draft(now.timestamp());
-    let Original { content, content_is_whole, .. } = original;
+    let BouncedMessage { content, content_is_whole, .. } = original;
     let dsn = Dsn {
-        kind: Kind::Failed,
+        kind: DsnKind::Failed,
         hostname: &desk.hostname,
         author: &desk.rules.dsn_author(),
         queue_id: draft.id(),
@@ -65,7 +69,7 @@ pub(super) async fn bounce(desk: &Desk, refused: &Refused, arrived: Timestamp) -
     };
     draft.write(&dsn.content()).await?;
     let committed = desk.spool.commit(draft, dsn.envelope(), Submitter::Ourselves, now.timestamp()).await?;
-    Ok(Told::Sender { id, dsn: committed.id() })
+    Ok(BounceNotice::Sender { id, dsn: committed.id() })
 }
 
 /// These recipients of the message, as a DSN says of them that they failed.

@@ -29,7 +29,7 @@ const FAREWELL: &[u8] = b"QUIT\r\n";
 
 /// What became of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PickupOutcome {
     /// Its message is on the spool.
     Taken(QueueId),
     /// Not now.
@@ -47,14 +47,14 @@ pub(super) enum Verdict {
 /// A message that will never be taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
-    pub original: Original,
+    pub original: BouncedMessage,
     /// Why.
     pub reply: Reply,
 }
 
 /// What a bounce says of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Original {
+pub(super) struct BouncedMessage {
     /// As it stands in the file.
     pub envelope: Envelope,
     /// The first part of the content, and whether that is all of it.
@@ -62,9 +62,9 @@ pub(super) struct Original {
     pub content_is_whole: bool,
 }
 
-impl Original {
+impl BouncedMessage {
     fn of(envelope: Envelope) -> Self {
-        Original { envelope, content: Vec::new(), content_is_whole: true }
+        BouncedMessage { envelope, content: Vec::new(), content_is_whole: true }
     }
 
     /// Keeps of the content what may be quoted.
@@ -76,7 +76,7 @@ impl Original {
 }
 
 /// Takes the message in `file`.
-pub(super) async fn take<B, F>(file: F, session: Session<Committed>, backend: B) -> Verdict
+pub(super) async fn take<B, F>(file: F, session: Session<Committed>, backend: B) -> PickupOutcome
 where
     B: Backend<Proof = Committed>,
     F: AsyncRead + Unpin,
@@ -100,7 +100,7 @@ struct Dialogue<B: Backend, F> {
 
 /// A message whose content is being read.
 struct Message<I> {
-    original: Original,
+    original: BouncedMessage,
     fate: Fate<I>,
 }
 
@@ -117,14 +117,14 @@ where
     F: AsyncRead + Unpin,
 {
     /// One action; `Err` is the end.
-    async fn step(&mut self) -> Result<(), Verdict> {
+    async fn step(&mut self) -> Result<(), PickupOutcome> {
         let (taken, action) = self.session.advance(&self.input.octets);
         self.input.octets.drain(..taken);
         match action {
             SessionAction::Reply(_, reply) => match reply.severity() {
                 Severity::Positive | Severity::Intermediate => Ok(()),
                 // Nothing that `sendmail` writes is refused before its content.
-                Severity::Transient | Severity::Permanent => Err(Verdict::Bad(reply.to_string())),
+                Severity::Transient | Severity::Permanent => Err(PickupOutcome::Bad(reply.to_string())),
             },
             SessionAction::Open(envelope) => self.open(*envelope).await,
             SessionAction::Content(octets) => self.content(&octets).await,
@@ -132,7 +132,7 @@ where
             SessionAction::Discard { refusal: Some(reply) } => Err(self.given_up(reply)),
             SessionAction::Wait if self.has_no_end_of_envelope() => Err(not_bsmtp()),
             SessionAction::Wait => match self.input.bring().await {
-                Ok(0) => Err(Verdict::Bad("it ends within its message".into())),
+                Ok(0) => Err(PickupOutcome::Bad("it ends within its message".into())),
                 Ok(_) => Ok(()),
                 Err(error) => Err(unreadable(&error)),
             },
@@ -147,7 +147,7 @@ where
         }
     }
 
-    async fn open(&mut self, envelope: Envelope) -> Result<(), Verdict> {
+    async fn open(&mut self, envelope: Envelope) -> Result<(), PickupOutcome> {
         let Dialogue { session, backend, .. } = self;
         let hello = Hello {
             helo: session.helo(),
@@ -156,13 +156,13 @@ where
         };
         let opened = backend.open(envelope.clone(), hello).await;
         let fate = opened.map(Fate::Open).or_else(|refusal| refused_for_good(refusal).map(Fate::Refused))?;
-        self.message = Some(Message { original: Original::of(envelope), fate });
+        self.message = Some(Message { original: BouncedMessage::of(envelope), fate });
         // Also of one that is refused: a bounce quotes the content. Nobody waits for the 354.
         let _ = self.session.opened();
         Ok(())
     }
 
-    async fn content(&mut self, octets: &[u8]) -> Result<(), Verdict> {
+    async fn content(&mut self, octets: &[u8]) -> Result<(), PickupOutcome> {
         let Some(Message { original, fate }) = &mut self.message else { return Err(not_bsmtp()) };
         original.keep(octets);
         match fate {
@@ -181,16 +181,16 @@ where
     }
 
     /// The end of a message that the session core refuses while its content comes, of which the rest is not read.
-    fn given_up(&mut self, reply: Reply) -> Verdict {
+    fn given_up(&mut self, reply: Reply) -> PickupOutcome {
         if let Some(Message { original, .. }) = &mut self.message {
             original.content_is_whole = false;
         }
         self.refused(reply)
     }
 
-    fn refused(&mut self, reply: Reply) -> Verdict {
+    fn refused(&mut self, reply: Reply) -> PickupOutcome {
         match self.message.take() {
-            Some(Message { original, .. }) => Verdict::Refused(Box::new(Refused { original, reply })),
+            Some(Message { original, .. }) => PickupOutcome::Refused(Box::new(Refused { original, reply })),
             None => not_bsmtp(),
         }
     }
@@ -199,7 +199,7 @@ where
         self.message.is_none() && self.input.brought > bsmtp::MAX_ENVELOPE_OCTETS
     }
 
-    async fn commit(&mut self) -> Verdict {
+    async fn commit(&mut self) -> PickupOutcome {
         match self.input.is_all_but(FAREWELL).await {
             Ok(true) => {}
             // Taken alone, the first message would be lost to its file, or come again with it.
@@ -210,22 +210,23 @@ where
         let reply = match fate {
             Fate::Refused(reply) => Ok(reply),
             Fate::Open(intake) => match self.backend.commit(intake).await {
-                Ok(committed) => return Verdict::Taken(committed.id()),
+                Ok(committed) => return PickupOutcome::Taken(committed.id()),
                 Err(refusal) => refused_for_good(refusal),
             },
         };
-        reply.map_or_else(|later| later, |reply| Verdict::Refused(Box::new(Refused { original, reply })))
+        reply
+            .map_or_else(|later| later, |reply| PickupOutcome::Refused(Box::new(Refused { original, reply })))
     }
 }
 
 /// The reply to a message that will never be taken; `Err`: it is not taken now.
-fn refused_for_good(refusal: MessageRefusal) -> Result<Reply, Verdict> {
+fn refused_for_good(refusal: MessageRefusal) -> Result<Reply, PickupOutcome> {
     let is_general = matches!(refusal, MessageRefusal::Host(_));
     let reply = refusal.reply();
     if reply.severity() == Severity::Permanent {
         Ok(reply)
     } else {
-        Err(Verdict::Later { why: reply.to_string(), is_general })
+        Err(PickupOutcome::Later { why: reply.to_string(), is_general })
     }
 }
 
@@ -254,10 +255,10 @@ impl<F: AsyncRead + Unpin> Input<F> {
     }
 }
 
-fn unreadable(error: &io::Error) -> Verdict {
-    Verdict::Later { why: format!("cannot read it: {error}"), is_general: false }
+fn unreadable(error: &io::Error) -> PickupOutcome {
+    PickupOutcome::Later { why: format!("cannot read it: {error}"), is_general: false }
 }
 
-fn not_bsmtp() -> Verdict {
-    Verdict::Bad("it is not one message in BSMTP".into())
+fn not_bsmtp() -> PickupOutcome {
+    PickupOutcome::Bad("it is not one message in BSMTP".into())
 }

@@ -44,21 +44,21 @@ const MOST_OCTETS: u64 = 64 << 20;
 
 /// What a name says of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum DropState {
     Partial,
     Whole,
     Claimed,
 }
 
-impl Kind {
+impl DropState {
     /// `None`: no name that we give, and none of our business.
-    pub fn of(name: &OsStr) -> Option<Kind> {
+    pub fn of(name: &OsStr) -> Option<DropState> {
         let name = name.to_str()?;
         let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
         if name.len() > 200 || name.starts_with('.') || !name.bytes().all(is_plain) {
             return None;
         }
-        let kinds = [(PARTIAL, Kind::Partial), (WHOLE, Kind::Whole), (CLAIMED, Kind::Claimed)];
+        let kinds = [(PARTIAL, DropState::Partial), (WHOLE, DropState::Whole), (CLAIMED, DropState::Claimed)];
         kinds.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| kind)
     }
 }
@@ -91,7 +91,7 @@ pub(super) struct Candidate {
 pub(super) fn look(
     fs: &dyn Fs,
     path: &Path,
-    kind: Kind,
+    kind: DropState,
     max_message_size: u64,
     now: Timestamp,
 ) -> io::Result<Look> {
@@ -105,7 +105,7 @@ pub(super) fn look(
     if let Some(why) = objection(&facts) {
         return Ok(Look::Bad(why));
     }
-    if kind == Kind::Partial {
+    if kind == DropState::Partial {
         return Ok(incomplete(fs, path, &facts, max_message_size, now));
     }
     let (file, facts) = match fs.open_foreign(path) {
@@ -309,7 +309,7 @@ mod tests {
     /// What is to be done with the file at `path`, when it has not changed for so long.
     fn look_after(fs: &SimFs, path: &Path, seconds: i64) -> Look {
         let now = Timestamp::from_second(CHANGED + seconds).unwrap();
-        look(fs, path, Kind::of(path.file_name().unwrap()).unwrap(), 1 << 20, now).unwrap()
+        look(fs, path, DropState::of(path.file_name().unwrap()).unwrap(), 1 << 20, now).unwrap()
     }
 
     /// A message that `sendmail` is writing, and its file.

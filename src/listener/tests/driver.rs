@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::client::{Client, TO_DATA};
 use super::memory::{Memory, begin};
-use crate::listener::drive::End;
+use crate::listener::drive::SessionEnd;
 use crate::message::unacceptable::Unacceptable;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::MessageRefusal::{Host, Message};
@@ -28,7 +28,7 @@ async fn a_pipelined_session_costs_one_write_per_group() {
     client.send(".\r\nQUIT\r\n").await;
     client.expect_all(&["250 2.0.0", "221 "]).await;
     client.expect_close().await;
-    assert!(matches!(running.end.await.unwrap(), End::Closed));
+    assert!(matches!(running.end.await.unwrap(), SessionEnd::Closed));
     let story = memory.story.lock().unwrap();
     assert_eq!(story.committed[0], (vec!["b@y.org".to_owned()], b"Subject: x\r\n\r\n.dot\r\n".to_vec()));
     assert_eq!(story.committed[1], (vec!["c@z.org".to_owned()], Vec::new()));
@@ -60,7 +60,7 @@ async fn an_octet_at_a_time_is_the_same_session() {
             said.push(reply);
         }
         drop(writer.await.unwrap());
-        assert!(matches!(running.end.await.unwrap(), End::Closed), "{piece}");
+        assert!(matches!(running.end.await.unwrap(), SessionEnd::Closed), "{piece}");
         let committed = std::mem::take(&mut memory.story.lock().unwrap().committed);
         assert_eq!(committed.len(), 2, "{piece}");
         replies.push((said, committed));
@@ -102,7 +102,7 @@ async fn a_reply_to_refused_content_answers_no_command() {
         client.send(end).await;
         client.expect("554 to the content").await;
         if refuse_is_last {
-            assert!(matches!(running.end.await.unwrap(), End::Closed));
+            assert!(matches!(running.end.await.unwrap(), SessionEnd::Closed));
         } else {
             client.say("NOOP", "250 ").await;
         }
@@ -126,7 +126,7 @@ async fn a_client_that_vanishes_leaves_nothing() {
         let mut client = Client::greeted(stream).await;
         client.send(stage).await;
         drop(client);
-        assert!(matches!(running.end.await.unwrap(), End::Lost(_)), "{stage:?}");
+        assert!(matches!(running.end.await.unwrap(), SessionEnd::Lost(_)), "{stage:?}");
         assert_eq!(memory.held.load(Ordering::SeqCst), 0, "{stage:?}");
         assert!(memory.story.lock().unwrap().committed.is_empty(), "{stage:?}");
     }
@@ -224,7 +224,7 @@ async fn plaintext_behind_starttls_never_becomes_a_command() {
     let reply = client.reply().await;
     assert!(!reply.iter().any(|line| line.starts_with("220")), "{reply:?}");
     client.expect_close().await;
-    assert!(!matches!(running.end.await.unwrap(), End::Dropped));
+    assert!(!matches!(running.end.await.unwrap(), SessionEnd::Dropped));
     assert!(memory.story.lock().unwrap().opened.is_empty());
 }
 
@@ -236,7 +236,7 @@ async fn a_handshake_has_the_time_of_a_command() {
     client.say("EHLO c", "250 ").await;
     client.say("STARTTLS", "220 ").await;
     let begun = tokio::time::Instant::now();
-    assert!(matches!(running.end.await.unwrap(), End::NoTls(_)));
+    assert!(matches!(running.end.await.unwrap(), SessionEnd::NoTls(_)));
     assert_eq!(begun.elapsed().as_secs(), super::IDLE.as_secs());
 }
 
@@ -267,7 +267,7 @@ async fn a_backend_may_say_something_else_or_nothing() {
             }
             if dropped {
                 client.expect_close().await;
-                assert!(matches!(running.end.await.unwrap(), End::Dropped), "{word}");
+                assert!(matches!(running.end.await.unwrap(), SessionEnd::Dropped), "{word}");
             } else {
                 client.expect("450 4.7.1 not today").await;
             }

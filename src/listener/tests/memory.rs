@@ -14,11 +14,11 @@ use tokio::task::JoinHandle;
 use super::{IDLE, WRITE};
 use crate::envelope::Envelope;
 use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
-use crate::listener::drive::{Connection, End, Pace, drive};
-use crate::listener::repeats::Tally;
+use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
+use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Durable, MessageRefusal, Policy, Session};
+use crate::smtp::session::{Durable, MessageRefusal, Session, SessionPolicy};
 
 /// What has happened to a backend.
 #[derive(Default)]
@@ -166,15 +166,15 @@ impl Backend for Memory {
 
 /// A session under way, and what can be seen of it from outside.
 pub struct Running {
-    pub end: JoinHandle<End>,
+    pub end: JoinHandle<SessionEnd>,
     pub stopper: Stopper,
     /// Writes the server has made.
     pub writes: Arc<AtomicUsize>,
 }
 
 /// A policy with everything in it.
-pub fn policy() -> Policy {
-    Policy {
+pub fn policy() -> SessionPolicy {
+    SessionPolicy {
         hostname: "host.example.org".into(),
         max_message_size: 100 << 20,
         max_recipients: 1000,
@@ -196,7 +196,8 @@ pub fn begin(backend: &Memory, room: usize) -> (DuplexStream, Running) {
     let session = Session::new(Arc::new(policy()));
     let pace =
         Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, without_message: 24 * IDLE, write: WRITE };
-    let connection = Connection { stream, client: "test".into(), tally: Tally::new(), pace, stop };
+    let connection =
+        ClientConnection { stream, client: "test".into(), tally: RepeatTally::new(), pace, stop };
     let end = tokio::spawn(drive(session, backend.clone(), connection));
     (theirs, Running { end, stopper, writes })
 }

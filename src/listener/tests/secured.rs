@@ -5,7 +5,7 @@ use super::listen;
 use super::spooled::Host;
 use crate::listener::certificate::Certificate;
 use crate::listener::certificate::tests::connector_trusting;
-use crate::listener::intake::Desk;
+use crate::listener::intake::SessionDesk;
 
 const NAME: &str = "host.example.org";
 
@@ -15,7 +15,7 @@ fn certificate() -> Certificate {
 
 /// From here on, sessions of `host` show `certificate`.
 fn show(host: &Host, certificate: Option<&Certificate>) {
-    let desk = Desk { certificate: certificate.cloned(), ..host.desk.clone() };
+    let desk = SessionDesk { certificate: certificate.cloned(), ..host.desk.clone() };
     host.service.reload(&listen(), desk);
 }
 

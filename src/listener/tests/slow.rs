@@ -11,8 +11,8 @@ use super::memory::{Memory, begin};
 use super::spooled::Host;
 use super::{IDLE, WRITE};
 use crate::journal::testing::Captured;
-use crate::listener::drive::End;
-use crate::listener::peer::Peer;
+use crate::listener::drive::SessionEnd;
+use crate::listener::peer::LocalPeer;
 use crate::smtp::session::HostTrouble;
 
 const ROOM: usize = 1 << 20;
@@ -40,7 +40,7 @@ async fn a_silent_client_is_told_421_at_any_stage() {
         assert_eq!(begun.elapsed().as_secs(), IDLE.as_secs(), "{stage:?}");
         client.expect_close().await;
         drop(client);
-        assert!(matches!(running.end.await.unwrap(), End::TimedOut), "{stage:?}");
+        assert!(matches!(running.end.await.unwrap(), SessionEnd::TimedOut), "{stage:?}");
         assert_eq!(memory.held.load(Ordering::SeqCst), 0, "{stage:?}");
         assert!(memory.story.lock().unwrap().committed.is_empty());
     }
@@ -61,7 +61,7 @@ async fn a_command_in_octets_has_no_more_time_than_a_whole_one() {
     let mut client = Client::greeted(tokio::io::join(read, tokio::io::sink())).await;
     client.expect("421 4.4.2").await;
     assert_eq!(begun.elapsed().as_secs(), IDLE.as_secs());
-    assert!(matches!(running.end.await.unwrap(), End::TimedOut));
+    assert!(matches!(running.end.await.unwrap(), SessionEnd::TimedOut));
     drip.abort();
 }
 
@@ -132,7 +132,7 @@ async fn a_session_without_a_message_has_a_limit() {
         }
         client.expect("421 4.4.2 no message for too long, closing").await;
         assert_eq!(begun.elapsed().as_secs(), 24 * IDLE.as_secs(), "{piece:?}");
-        assert!(matches!(running.end.await.unwrap(), End::NoMessage), "{piece:?}");
+        assert!(matches!(running.end.await.unwrap(), SessionEnd::NoMessage), "{piece:?}");
     }
 }
 
@@ -149,7 +149,7 @@ async fn transactions_begun_again_and_again_have_no_more_time() {
         sleep(IDLE - Duration::from_secs(1)).await;
         client.send("RSET\r\n").await;
     }
-    assert!(matches!(running.end.await.unwrap(), End::TimedOut | End::NoMessage));
+    assert!(matches!(running.end.await.unwrap(), SessionEnd::TimedOut | SessionEnd::NoMessage));
     // To the end of the pause in which it ended.
     assert!(begun.elapsed() <= 2 * 24 * IDLE + IDLE, "{:?}", begun.elapsed());
 }
@@ -157,7 +157,7 @@ async fn transactions_begun_again_and_again_have_no_more_time() {
 /// The same over the unix socket and over TCP, as the daemon has it.
 #[tokio::test]
 async fn the_listener_limits_sessions_without_a_message() {
-    for peer in [Peer::Uid(1000), Peer::Loopback("127.0.0.1".parse().unwrap())] {
+    for peer in [LocalPeer::Uid(1000), LocalPeer::Loopback("127.0.0.1".parse().unwrap())] {
         let host = Host::new(|_, _| {});
         let (mut client, _) = host.session_of(peer).await;
         client.send("NOOP\r\n".repeat(101)).await;
@@ -195,13 +195,13 @@ async fn slow_content_may_take_its_time() {
 /// again with what it has passed on, and the daemon had ended the session after five.
 #[tokio::test]
 async fn a_program_on_the_unix_socket_may_pause_for_a_day_within_its_message_and_nowhere_else() {
-    let tcp = Peer::Loopback("127.0.0.1".parse().unwrap());
+    let tcp = LocalPeer::Loopback("127.0.0.1".parse().unwrap());
     let (a_while, day) = (IDLE * 2, Duration::from_secs(24 * 60 * 60));
     for (peer, begun, pause, reply) in [
-        (Peer::Uid(1), true, a_while, "250 2.0.0"),
-        (Peer::Uid(1), true, day - IDLE, "250 2.0.0"),
-        (Peer::Uid(1), true, day + IDLE, "421 4.4.2"),
-        (Peer::Uid(1), false, a_while, "421 4.4.2"),
+        (LocalPeer::Uid(1), true, a_while, "250 2.0.0"),
+        (LocalPeer::Uid(1), true, day - IDLE, "250 2.0.0"),
+        (LocalPeer::Uid(1), true, day + IDLE, "421 4.4.2"),
+        (LocalPeer::Uid(1), false, a_while, "421 4.4.2"),
         (tcp, true, a_while, "421 4.4.2"),
     ] {
         let host = Host::new(|_, _| {});
@@ -247,7 +247,7 @@ async fn a_client_that_does_not_read_is_not_read_from() {
         sent += 6;
     }
     assert!(sent < 256 << 10, "{sent} octets were taken from a client that reads nothing");
-    assert!(matches!(running.end.await.unwrap(), End::NotReading));
+    assert!(matches!(running.end.await.unwrap(), SessionEnd::NotReading));
     assert_eq!(begun.elapsed().as_secs(), WRITE.as_secs());
 }
 
@@ -274,7 +274,7 @@ async fn endless_input_ends_in_421() {
             last = client.reply().await;
         }
         assert!(last[0].starts_with(last_words), "{last:?}");
-        assert!(matches!(running.end.await.unwrap(), End::TimedOut | End::Closed));
+        assert!(matches!(running.end.await.unwrap(), SessionEnd::TimedOut | SessionEnd::Closed));
         flood.abort();
     }
 }
@@ -317,7 +317,7 @@ async fn recipients_without_end_are_counted_and_then_ended() {
     client.expect("421 4.7.0").await;
     drop(client);
     drop(writer.await.unwrap());
-    assert!(matches!(running.end.await, Ok(End::Closed)));
+    assert!(matches!(running.end.await, Ok(SessionEnd::Closed)));
     let log = captured.text();
     assert_eq!(log.matches("reject: RCPT from").count(), 6, "{log}");
     assert_eq!(log.matches("reject: 1014 more like this: RCPT").count(), 1, "{log}");
@@ -332,7 +332,7 @@ async fn refusals_in_many_sessions_of_one_client_are_counted() {
     let _logging = tracing::subscriber::set_default(journal);
     let host = Host::new(|_, _| {});
     for _ in 0..100 {
-        let (mut client, session) = host.session_of(Peer::Uid(1000)).await;
+        let (mut client, session) = host.session_of(LocalPeer::Uid(1000)).await;
         client.say("EHLO c", "250 ").await;
         client.say("MAIL FROM:<a>", "250 ").await;
         client.say("RCPT TO:<b@@c>", "501 ").await;

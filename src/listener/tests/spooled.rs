@@ -19,10 +19,10 @@ use super::{listen, until};
 use crate::config::ListenConfig;
 use crate::envelope::Submitter;
 use crate::listener::Service;
-use crate::listener::intake::{Desk, refusal_of};
-use crate::listener::peer::Peer;
+use crate::listener::intake::{SessionDesk, refusal_of};
+use crate::listener::peer::LocalPeer;
 use crate::listener::stop::{Stopper, stop_signal};
-use crate::message::rewrite::{Rules, Settings};
+use crate::message::rewrite::{RewriteSettings, Rules};
 use crate::smtp::session::MessageRefusal;
 use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
@@ -35,7 +35,7 @@ pub struct Host {
     pub spool: Spool,
     pub recovery: Recovery,
     pub arrivals: UnboundedReceiver<Entry>,
-    pub desk: Desk,
+    pub desk: SessionDesk,
     pub service: Arc<Service>,
     pub probes: Arc<AtomicUsize>,
     pub stopper: Stopper,
@@ -94,9 +94,9 @@ impl Host {
         let (spool, recovery) = Spool::open(options, disk, announce).unwrap();
         let probes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&probes);
-        let desk = Desk {
+        let desk = SessionDesk {
             spool: spool.clone(),
-            rules: Arc::new(Rules::new(Settings::new("origin.example", "host.example.org")).unwrap()),
+            rules: Arc::new(Rules::new(RewriteSettings::new("origin.example", "host.example.org")).unwrap()),
             users: Users::of(Arc::new(AnnIs1000::default())),
             hostname: "host.example.org".into(),
             postmaster: None,
@@ -114,11 +114,11 @@ impl Host {
 
     /// A greeted session of `uid`'s.
     pub async fn session(&self, uid: u32) -> (Client, JoinHandle<()>) {
-        self.session_of(Peer::Uid(uid)).await
+        self.session_of(LocalPeer::Uid(uid)).await
     }
 
     /// A greeted session of `peer`'s.
-    pub async fn session_of(&self, peer: Peer) -> (Client, JoinHandle<()>) {
+    pub async fn session_of(&self, peer: LocalPeer) -> (Client, JoinHandle<()>) {
         let (ours, theirs) = duplex(64 << 10);
         let permit = self.service.admit(peer).unwrap();
         let session = tokio::spawn(self.service.session(Box::new(ours), permit, self.stop.clone()));
@@ -220,7 +220,7 @@ async fn a_message_is_on_the_spool_as_it_came_with_what_it_lacked() {
 async fn the_name_of_a_user_is_looked_up_for_a_message_and_not_for_a_connection() {
     let service = Arc::new(AnnIs1000::default());
     let mut host = Host::new(|_, _| {});
-    let desk = Desk { users: Users::of(service.clone()), ..host.desk.clone() };
+    let desk = SessionDesk { users: Users::of(service.clone()), ..host.desk.clone() };
     host.service.reload(&listen(), desk);
     let (mut silent, _) = host.session(1000).await;
     silent.say("QUIT", "221 ").await;
@@ -240,7 +240,7 @@ async fn a_message_waits_for_no_name_service_that_hangs() {
     let (_held, hangs) = channel();
     let service = AnnIs1000 { hangs: Some(Mutex::new(hangs)), ..AnnIs1000::default() };
     let mut host = Host::new(|_, _| {});
-    let desk = Desk { users: Users::of(Arc::new(service)), ..host.desk.clone() };
+    let desk = SessionDesk { users: Users::of(Arc::new(service)), ..host.desk.clone() };
     host.service.reload(&listen(), desk);
     let (mut client, _) = host.session(1000).await;
     client.send_message("Subject: x\r\n\r\nbody\r\n", "250 2.0.0").await;
@@ -439,7 +439,7 @@ fn every_trouble_of_the_spool_has_its_bland_reply() {
 async fn a_session_s_place_is_free_when_it_has_ended() {
     let host = Host::new(|listen, _| listen.max_sessions = 1);
     let (mut client, session) = host.session(1).await;
-    assert!(host.service.limits.admit(Peer::Uid(1), Instant::now()).is_err());
+    assert!(host.service.limits.admit(LocalPeer::Uid(1), Instant::now()).is_err());
     client.say("QUIT", "221 ").await;
     drop(client);
     session.await.unwrap();

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::client::{Client, TO_DATA};
 use super::memory::{Memory, begin, policy};
 use super::{IDLE, WRITE};
-use crate::listener::drive::{Connection, End, Pace, drive};
-use crate::listener::repeats::Tally;
+use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
+use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::session::Session;
 
@@ -38,7 +38,7 @@ async fn without_content_in_flight_it_is_421_at_once() {
         client.expect("421 4.3.2").await;
         assert!(begun.elapsed() < Duration::from_secs(1), "{stage:?}");
         drop(client);
-        assert!(matches!(running.end.await.unwrap(), End::Stopped), "{stage:?}");
+        assert!(matches!(running.end.await.unwrap(), SessionEnd::Stopped), "{stage:?}");
     }
 }
 
@@ -54,7 +54,7 @@ async fn a_handshake_under_way_is_not_waited_for() {
     running.stopper.stop(begun + DRAIN);
     // There is no telling whether the client would read plaintext now.
     client.expect_close().await;
-    assert!(matches!(running.end.await.unwrap(), End::Stopped));
+    assert!(matches!(running.end.await.unwrap(), SessionEnd::Stopped));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
@@ -91,7 +91,7 @@ async fn content_in_flight_may_finish_until_the_deadline() {
             client.expect("421 4.3.2").await;
             assert_eq!(begun.elapsed().as_secs(), DRAIN.as_secs() - u64::from(finishes), "{stage:?}");
             drop(client);
-            assert!(matches!(running.end.await.unwrap(), End::Stopped));
+            assert!(matches!(running.end.await.unwrap(), SessionEnd::Stopped));
             assert_eq!(memory.story.lock().unwrap().committed.len(), usize::from(finishes));
             assert_eq!(memory.held.load(Ordering::SeqCst), 0);
         }
@@ -130,9 +130,10 @@ async fn content_that_never_pauses_ends_at_the_deadline() {
     let stream = Box::new(tokio::io::join(Endless { reads: 0, stopper }, tokio::io::sink()));
     let pace =
         Pace { idle: IDLE, content: IDLE, transaction: 24 * IDLE, without_message: 24 * IDLE, write: WRITE };
-    let connection = Connection { stream, client: "test".into(), tally: Tally::new(), pace, stop };
+    let connection =
+        ClientConnection { stream, client: "test".into(), tally: RepeatTally::new(), pace, stop };
     let end = drive(Session::new(Arc::new(policy())), memory.clone(), connection).await;
-    assert!(matches!(end, End::Stopped), "{end}");
+    assert!(matches!(end, SessionEnd::Stopped), "{end}");
     assert!(memory.story.lock().unwrap().committed.is_empty());
 }
 

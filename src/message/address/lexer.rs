@@ -10,7 +10,7 @@ use super::Malformed;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::message) enum Kind {
+pub(in crate::message) enum TokenKind {
     /// A run of octets that are neither white space nor special; 8-bit octets are.
     Atom,
     /// A quoted string, with its quotes.
@@ -29,7 +29,7 @@ pub(in crate::message) enum Kind {
 /// A token, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::message) struct Token {
-    pub(in crate::message) kind: Kind,
+    pub(in crate::message) kind: TokenKind,
     pub(in crate::message) range: Range<usize>,
 }
 
@@ -62,11 +62,11 @@ impl<'a> Lexer<'a> {
         let kind = match first {
             b'"' => {
                 self.skip_to_closing(b'"')?;
-                Kind::Quoted
+                TokenKind::Quoted
             }
             b'[' => {
                 self.skip_to_closing(b']')?;
-                Kind::Literal
+                TokenKind::Literal
             }
             octet => self.plain(octet).ok_or(Malformed)?,
         };
@@ -97,18 +97,18 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads a token that begins with `octet` and needs no other to end it.
-    fn plain(&mut self, octet: u8) -> Option<Kind> {
+    fn plain(&mut self, octet: u8) -> Option<TokenKind> {
         let kind = match octet {
-            b'.' => Kind::Dot,
-            b'@' => Kind::At,
-            b',' => Kind::Comma,
-            b';' => Kind::Semicolon,
-            b':' => Kind::Colon,
-            b'<' => Kind::Less,
-            b'>' => Kind::Greater,
+            b'.' => TokenKind::Dot,
+            b'@' => TokenKind::At,
+            b',' => TokenKind::Comma,
+            b';' => TokenKind::Semicolon,
+            b':' => TokenKind::Colon,
+            b'<' => TokenKind::Less,
+            b'>' => TokenKind::Greater,
             octet if is_atom_octet(octet) => {
                 self.skip_atom();
-                return Some(Kind::Atom);
+                return Some(TokenKind::Atom);
             }
             _ => return None,
         };

@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::{Lexer, Token, TokenKind};
 use super::{AddrSpec, Mailbox, mailbox_at};
 
 /// The addresses in `body`, in their order.
@@ -72,17 +72,17 @@ impl Scattered<'_> {
     /// Takes the next token: the address that ended before it.
     fn take(&mut self, token: Token) -> Option<Mailbox> {
         match token.kind {
-            Kind::Less => {
+            TokenKind::Less => {
                 let found = self.end_spec();
                 self.brackets = Some(Brackets::default());
                 found
             }
-            Kind::Greater => match self.brackets.take().filter(|brackets| !brackets.in_route) {
+            TokenKind::Greater => match self.brackets.take().filter(|brackets| !brackets.in_route) {
                 Some(Brackets { route, .. }) => self.spec_read().map(|mailbox| Mailbox { route, ..mailbox }),
                 None => self.end_spec(),
             },
-            Kind::Comma | Kind::Colon => self.separator(&token),
-            Kind::Semicolon => self.end_spec(),
+            TokenKind::Comma | TokenKind::Colon => self.separator(&token),
+            TokenKind::Semicolon => self.end_spec(),
             _ => self.word(token),
         }
     }
@@ -93,7 +93,7 @@ impl Scattered<'_> {
         match &mut self.brackets {
             Some(Brackets { route: Some(route), in_route }) if *in_route && spec.local.is_none() => {
                 route.end = token.range.end;
-                *in_route = token.kind == Kind::Comma;
+                *in_route = token.kind == TokenKind::Comma;
                 (self.spec, self.last) = (AddrSpec::default(), None);
                 None
             }
@@ -103,7 +103,8 @@ impl Scattered<'_> {
 
     fn word(&mut self, token: Token) -> Option<Mailbox> {
         let in_brackets = self.brackets.is_some();
-        let joins = |token: &Token| token.kind == Kind::At || (token.kind == Kind::Dot && in_brackets);
+        let joins =
+            |token: &Token| token.kind == TokenKind::At || (token.kind == TokenKind::Dot && in_brackets);
         let is_apart = self
             .last
             .as_ref()
@@ -111,7 +112,7 @@ impl Scattered<'_> {
         let found = if is_apart { self.end_spec() } else { None };
         if let Some(brackets) = &mut self.brackets
             && self.spec.is_empty()
-            && token.kind == Kind::At
+            && token.kind == TokenKind::At
         {
             let start = brackets.route.as_ref().map_or(token.range.start, |route| route.start);
             (brackets.route, brackets.in_route) = (Some(start..token.range.end), true);

@@ -7,7 +7,7 @@
 //! Not here: translations; the report for programs (`report.rs`), which lists every recipient.
 
 use super::returned::returns_whole;
-use super::{Affected, Dsn, Kind, Part};
+use super::{Affected, Dsn, DsnKind, Part};
 use crate::envelope::{Address, MAX_ADDRESS_OCTETS, ReversePath};
 use crate::message::date::rfc5322_at;
 use crate::message::fold::{one_line, pieces};
@@ -52,15 +52,15 @@ fn happened(dsn: &Dsn<'_>) -> String {
         many => format!("the {many} recipients below"),
     };
     match dsn.kind {
-        Kind::Failed => {
+        DsnKind::Failed => {
             format!("{message} could not be delivered to {whom}. It will not be tried again.")
         }
-        Kind::Delayed { retrying_until } => format!(
+        DsnKind::Delayed { retrying_until } => format!(
             "THIS IS ONLY A WARNING: NOTHING NEEDS TO BE SENT AGAIN. {message} could not be delivered to \
              {whom} yet. It will be tried until {}.",
             rfc5322_at(retrying_until, dsn.now)
         ),
-        Kind::Relayed => format!(
+        DsnKind::Relayed => format!(
             "{message} was handed on for {whom}. The next mail system does not confirm delivery: \
              this is the last you hear unless something goes wrong."
         ),
@@ -69,12 +69,12 @@ fn happened(dsn: &Dsn<'_>) -> String {
 
 fn to_do(dsn: &Dsn<'_>) -> String {
     match dsn.kind {
-        Kind::Failed => format!("What you can do: {}", common_advice(dsn.affected)),
-        Kind::Delayed { .. } => {
+        DsnKind::Failed => format!("What you can do: {}", common_advice(dsn.affected)),
+        DsnKind::Delayed { .. } => {
             "What you can do: wait. You will be told if the message cannot be delivered in the end."
                 .to_owned()
         }
-        Kind::Relayed => "There is nothing you need to do.".to_owned(),
+        DsnKind::Relayed => "There is nothing you need to do.".to_owned(),
     }
 }
 

@@ -43,7 +43,7 @@ const MAX_MESSAGE_ID_OCTETS: usize = 500;
 
 /// What a DSN is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DsnKind {
     /// Delivery failed, for good.
     Failed,
     /// Delivery is late and will be tried further.
@@ -94,7 +94,7 @@ pub struct Original<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Dsn<'a> {
     /// What it says of every recipient in `affected`.
-    pub kind: Kind,
+    pub kind: DsnKind,
     /// This host.
     pub hostname: &'a str,
     /// Whom it is from, in its header; its reverse-path is always `<>`.
@@ -197,9 +197,9 @@ impl Dsn<'_> {
 
     fn subject(&self) -> &'static str {
         match self.kind {
-            Kind::Failed => "Undelivered Mail Returned to Sender",
-            Kind::Delayed { .. } => "Delayed Mail (still being retried)",
-            Kind::Relayed => "Successful Mail Delivery Report",
+            DsnKind::Failed => "Undelivered Mail Returned to Sender",
+            DsnKind::Delayed { .. } => "Delayed Mail (still being retried)",
+            DsnKind::Relayed => "Successful Mail Delivery Report",
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::{Affected, Dsn, Kind, Part};
+use super::{Affected, Dsn, DsnKind, Part};
 use crate::envelope::ReversePath;
 use crate::message::date::rfc5322_at;
 use crate::message::fold::{Folded, one_line};
@@ -77,7 +77,7 @@ impl Writer<'_> {
             add(self.text("Diagnostic-Code", kind, affected.diagnostic, MAX_DIAGNOSTIC_OCTETS));
         }
         add(Folded::field("Last-Attempt-Date").word(&rfc5322_at(affected.last_attempt, self.dsn.now)));
-        if let Kind::Delayed { retrying_until } = self.dsn.kind {
+        if let DsnKind::Delayed { retrying_until } = self.dsn.kind {
             add(Folded::field("Will-Retry-Until").word(&rfc5322_at(retrying_until, self.dsn.now)));
         }
         fields
@@ -85,9 +85,9 @@ impl Writer<'_> {
 
     fn action(&self) -> &'static str {
         match self.dsn.kind {
-            Kind::Failed => "failed",
-            Kind::Delayed { .. } => "delayed",
-            Kind::Relayed => "relayed",
+            DsnKind::Failed => "failed",
+            DsnKind::Delayed { .. } => "delayed",
+            DsnKind::Relayed => "relayed",
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! RFC 6522 4 (text/rfc822-headers), RFC 6532 3.7 and RFC 6533 4 (message/global, its header).
 
-use super::{Dsn, Kind, Part};
+use super::{Dsn, DsnKind, Part};
 use crate::envelope::Ret;
 use crate::message::header::{Split, split};
 
@@ -34,7 +34,7 @@ pub(super) fn part(dsn: &Dsn<'_>) -> Part {
 /// Whether the whole message is what `dsn` returns.
 pub(super) fn returns_whole(dsn: &Dsn<'_>) -> bool {
     let original = dsn.original;
-    dsn.kind == Kind::Failed
+    dsn.kind == DsnKind::Failed
         && original.envelope.ret != Some(Ret::Headers)
         && original.content_is_whole
         && original.content.len() <= MAX_RETURNED_OCTETS
@@ -58,11 +58,11 @@ fn whole_fields(content: &Split<'_>, content_is_whole: bool) -> Vec<u8> {
     header[..end].to_vec()
 }
 
-fn describe(kind: Kind, whole: bool) -> &'static str {
+fn describe(kind: DsnKind, whole: bool) -> &'static str {
     match (kind, whole) {
-        (Kind::Failed, true) => "Undelivered Message",
-        (Kind::Failed, false) => "Undelivered Message Header",
-        (Kind::Delayed { .. }, _) => "Delayed Message Header",
-        (Kind::Relayed, _) => "Message Header",
+        (DsnKind::Failed, true) => "Undelivered Message",
+        (DsnKind::Failed, false) => "Undelivered Message Header",
+        (DsnKind::Delayed { .. }, _) => "Delayed Message Header",
+        (DsnKind::Relayed, _) => "Message Header",
     }
 }

@@ -51,7 +51,7 @@ fn refused<'a>(recipient: &'a Recipient, diagnostic: &'a str) -> Affected<'a> {
 
 /// A DSN of failure to the reverse-path of `envelope`, handed to `check`.
 fn with_dsn<T>(
-    kind: Kind,
+    kind: DsnKind,
     envelope: &Envelope,
     content: &[u8],
     affected: &[Affected<'_>],
@@ -141,7 +141,7 @@ fn golden_failed() {
     let mut envelope = envelope_from("app@web1.example.org");
     envelope.envid = Some("QQ+2B314159".into());
     let affected = [refused(&ann, "550 5.1.1 <ann@example.org>: no such user here")];
-    with_dsn(Kind::Failed, &envelope, CONTENT.as_bytes(), &affected, |dsn| {
+    with_dsn(DsnKind::Failed, &envelope, CONTENT.as_bytes(), &affected, |dsn| {
         check_golden("failed.eml", dsn);
         assert_eq!(returned_octets(&dsn.content()), CONTENT.as_bytes());
     });
@@ -161,7 +161,7 @@ fn golden_failed_in_our_own_words() {
             "not delivered within 5 days; last: connect to smtp.example.com[192.0.2.5]:587: timed out",
         )
     };
-    with_dsn(Kind::Failed, &envelope, CONTENT.as_bytes(), &[expired], |dsn| {
+    with_dsn(DsnKind::Failed, &envelope, CONTENT.as_bytes(), &[expired], |dsn| {
         check_golden("failed-expired-headers-only.eml", dsn);
     });
 }
@@ -170,7 +170,7 @@ fn golden_failed_in_our_own_words() {
 fn golden_delayed() {
     let ann = Recipient::plain(address("ann@example.org"));
     let late = Affected { status: Status::transient(2, 2), ..refused(&ann, "452 4.2.2 mailbox full") };
-    let kind = Kind::Delayed { retrying_until: seconds(-417_600) };
+    let kind = DsnKind::Delayed { retrying_until: seconds(-417_600) };
     with_dsn(kind, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &[late], |dsn| {
         check_golden("delayed.eml", dsn);
     });
@@ -181,7 +181,7 @@ fn golden_relayed() {
     let ann = Recipient::plain(address("ann@example.org"));
     let sent =
         Affected { status: Status::success(0, 0), ..refused(&ann, "250 2.0.0 Ok: queued as 4F1C9A02") };
-    with_dsn(Kind::Relayed, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &[sent], |dsn| {
+    with_dsn(DsnKind::Relayed, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &[sent], |dsn| {
         check_golden("relayed.eml", dsn);
     });
 }
@@ -191,7 +191,7 @@ fn golden_postmaster_copy() {
     let app = Recipient::plain(address("app@web1.example.org"));
     let postmaster = address("postmaster@example.org");
     let affected = [refused(&app, "550 5.1.1 no such user")];
-    with_dsn(Kind::Failed, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &affected, |dsn| {
+    with_dsn(DsnKind::Failed, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &affected, |dsn| {
         let of_dsn = Envelope::from(ReversePath::Null);
         let original = Original { envelope: &of_dsn, ..dsn.original };
         check_golden("postmaster-copy.eml", Dsn { to: &postmaster, original, ..dsn });
@@ -209,7 +209,7 @@ fn golden_many_recipients() {
     let mut affected: Vec<_> = recipients.iter().map(|r| refused(r, "550 5.1.1 no such user")).collect();
     affected[1].status = Status::permanent(7, 1);
     affected[1].diagnostic = "554 5.7.1 not on my watch";
-    with_dsn(Kind::Failed, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &affected, |dsn| {
+    with_dsn(DsnKind::Failed, &envelope_from("app@web1.example.org"), CONTENT.as_bytes(), &affected, |dsn| {
         check_golden("many-recipients.eml", dsn);
         let report = String::from_utf8(report::part(&dsn).body).unwrap();
         assert_eq!(report.matches("\r\n\r\n").count(), 12, "all of them are in the report");
@@ -225,10 +225,10 @@ fn golden_utf8_addresses() {
     envelope.smtputf8 = true;
     let content = CONTENT.replace("your invoice", "счёт");
     let affected = [refused(&recipient, "550 5.1.1 нет такого")];
-    with_dsn(Kind::Failed, &envelope, content.as_bytes(), &affected, |dsn| {
+    with_dsn(DsnKind::Failed, &envelope, content.as_bytes(), &affected, |dsn| {
         check_golden("utf8-addresses.eml", dsn);
         assert_eq!(returned_octets(&dsn.content()), content.as_bytes());
-        let header = split_returned(Dsn { kind: Kind::Relayed, ..dsn });
+        let header = split_returned(Dsn { kind: DsnKind::Relayed, ..dsn });
         assert_eq!(header.0, "message/global-headers");
     });
 }
@@ -239,7 +239,7 @@ fn golden_utf8_diagnostic_about_an_ascii_address() {
     ann.orcpt = Some("utf-8;\\x+7B43F+7Dann@example.org".into());
     let affected = [refused(&ann, "550 5.1.1 нет такого")];
     let content = [CONTENT.as_bytes(), b"\xe4 in latin1\r\n"].concat();
-    with_dsn(Kind::Failed, &envelope_from("app@web1.example.org"), &content, &affected, |dsn| {
+    with_dsn(DsnKind::Failed, &envelope_from("app@web1.example.org"), &content, &affected, |dsn| {
         check_golden("utf8-diagnostic-8bit-body.eml", dsn);
         assert!(report::part(&dsn).body.is_ascii(), "message/delivery-status is ASCII");
         assert_eq!(returned_octets(&dsn.content()), content);
@@ -261,7 +261,7 @@ fn golden_hostile_texts() {
     affected[0].remote_mta = Some("mx\r\nAction: delivered\r\n");
     let content = CONTENT.replace("<invoice-1@app.example.org>", "<a@b>\r\n\tBcc: <eve@example.org>")
         + "\r\n--=_18A4F1C9A02B3D40.2\r\nContent-Type: text/html\r\n\r\n<b>\r\n--=_18A4F1C9A02B3D40.2--\r\n";
-    with_dsn(Kind::Failed, &envelope, content.as_bytes(), &affected, |dsn| {
+    with_dsn(DsnKind::Failed, &envelope, content.as_bytes(), &affected, |dsn| {
         check_golden("hostile-texts.eml", dsn);
         assert_eq!(returned_octets(&dsn.content()), content.as_bytes());
         let report = report::part(&dsn).body;
@@ -284,28 +284,28 @@ fn split_returned(dsn: Dsn<'_>) -> (&'static str, Vec<u8>) {
 #[test]
 fn what_is_returned() {
     let header = header::split(CONTENT.as_bytes()).header.octets();
-    let delayed = Kind::Delayed { retrying_until: seconds(0) };
+    let delayed = DsnKind::Delayed { retrying_until: seconds(0) };
     let large = CONTENT.to_owned() + &"x".repeat(MAX_RETURNED_OCTETS - CONTENT.len());
     let too_large = large.clone() + "x";
     let (all, headers) = ("message/rfc822", "text/rfc822-headers");
     /// Kind, RET, content, whether it is whole; media type and octets of the third part.
-    type Case<'a> = (Kind, Option<Ret>, &'a str, bool, &'a str, &'a [u8]);
+    type Case<'a> = (DsnKind, Option<Ret>, &'a str, bool, &'a str, &'a [u8]);
     let cases: &[Case<'_>] = &[
-        (Kind::Failed, None, CONTENT, true, all, CONTENT.as_bytes()),
-        (Kind::Failed, Some(Ret::Full), CONTENT, true, all, CONTENT.as_bytes()),
-        (Kind::Failed, Some(Ret::Headers), CONTENT, true, headers, header),
+        (DsnKind::Failed, None, CONTENT, true, all, CONTENT.as_bytes()),
+        (DsnKind::Failed, Some(Ret::Full), CONTENT, true, all, CONTENT.as_bytes()),
+        (DsnKind::Failed, Some(Ret::Headers), CONTENT, true, headers, header),
         // RFC 3461 4.3: RET applies to failures only.
         (delayed, Some(Ret::Full), CONTENT, true, headers, header),
-        (Kind::Relayed, Some(Ret::Full), CONTENT, true, headers, header),
+        (DsnKind::Relayed, Some(Ret::Full), CONTENT, true, headers, header),
         // Too much, or not all there.
-        (Kind::Failed, Some(Ret::Full), &large, true, all, large.as_bytes()),
-        (Kind::Failed, Some(Ret::Full), &too_large, true, headers, header),
-        (Kind::Failed, None, CONTENT, false, headers, header),
+        (DsnKind::Failed, Some(Ret::Full), &large, true, all, large.as_bytes()),
+        (DsnKind::Failed, Some(Ret::Full), &too_large, true, headers, header),
+        (DsnKind::Failed, None, CONTENT, false, headers, header),
         // Cut off within the header section: the last field may not be whole.
-        (Kind::Failed, None, "A: b\r\nC: d", false, headers, b"A: b\r\n"),
-        (Kind::Failed, None, "A: b\r\nC: d\r\n", false, headers, b"A: b\r\n"),
-        (Kind::Failed, Some(Ret::Headers), "A: b\r\nC: d\r\n", true, headers, b"A: b\r\nC: d\r\n"),
-        (Kind::Failed, None, "", false, headers, b""),
+        (DsnKind::Failed, None, "A: b\r\nC: d", false, headers, b"A: b\r\n"),
+        (DsnKind::Failed, None, "A: b\r\nC: d\r\n", false, headers, b"A: b\r\n"),
+        (DsnKind::Failed, Some(Ret::Headers), "A: b\r\nC: d\r\n", true, headers, b"A: b\r\nC: d\r\n"),
+        (DsnKind::Failed, None, "", false, headers, b""),
     ];
     let ann = Recipient::plain(address("ann@example.org"));
     for (kind, ret, content, content_is_whole, media_type, expected) in cases {
@@ -325,7 +325,7 @@ fn a_huge_header_is_returned_as_whole_fields() {
     let field = "X-Filler: ".to_owned() + &"x".repeat(988) + "\r\n";
     let content = field.repeat(100) + "\r\nbody";
     let envelope = Envelope { ret: Some(Ret::Headers), ..envelope_from("app@example.org") };
-    with_dsn(Kind::Failed, &envelope, content.as_bytes(), &[], |dsn| {
+    with_dsn(DsnKind::Failed, &envelope, content.as_bytes(), &[], |dsn| {
         assert_eq!(split_returned(dsn).1, field.repeat(51).as_bytes());
     });
 }
@@ -353,7 +353,9 @@ fn no_line_of_a_dsn_is_longer_than_a_relay_takes() {
     envelope.envid = Some("z".repeat(3000).into());
     let said = long("550 ", 5000);
     let affected = [refused(&ann, &said), refused(&bob, "550 no")];
-    for (kind, ret) in [(Kind::Failed, None), (Kind::Failed, Some(Ret::Headers)), (Kind::Relayed, None)] {
+    for (kind, ret) in
+        [(DsnKind::Failed, None), (DsnKind::Failed, Some(Ret::Headers)), (DsnKind::Relayed, None)]
+    {
         let envelope = Envelope { ret, ..envelope.clone() };
         with_dsn(kind, &envelope, content.as_bytes(), &affected, |dsn| {
             let sent = dsn.content();
@@ -404,7 +406,7 @@ proptest! {
         let mut ann = Recipient::plain(address("ann@example.org"));
         ann.orcpt = Some(orcpt.into());
         let affected = [refused(&ann, &diagnostic)];
-        with_dsn(Kind::Failed, &envelope_from("app@example.org"), &content, &affected, |dsn| {
+        with_dsn(DsnKind::Failed, &envelope_from("app@example.org"), &content, &affected, |dsn| {
             assert_eq!(returned_octets(&dsn.content()), content);
             let report = String::from_utf8(report::part(&dsn).body).unwrap();
             let counts: Vec<_> = report.split("\r\n\r\n").map(|group| {

@@ -6,7 +6,7 @@ use super::*;
 use crate::envelope::{Address, ReversePath};
 use crate::message::header;
 use crate::message::long_lines::{MAX_LINE_OCTETS, has_long_line};
-use crate::message::rewrite::Settings;
+use crate::message::rewrite::RewriteSettings;
 
 const RECEIVED: &str = "Received: by host (nullmta) id 1;\r\n\tx\r\n";
 const FROM: &str = "From: root@host.example.org\r\n";
@@ -14,18 +14,18 @@ const TO: &str = "To: undisclosed-recipients:;\r\n";
 const DATE: &str = "Date: Sat, 21 Nov 2026 02:10:00 +0000\r\n";
 const MESSAGE_ID: &str = "Message-ID: <1.2@host.example.org>\r\n";
 
-fn task() -> Task {
+fn task() -> FixupTask {
     let root = ReversePath::Mailbox(Address::parse("root").unwrap());
-    Task {
+    FixupTask {
         envelope: Envelope::from(root),
-        facts: Facts {
+        facts: MessageFacts {
             received: RECEIVED.to_owned(),
             hostname: "host.example.org".to_owned(),
             message_id_left: "1.2".to_owned(),
             now: date(2026, 11, 21).at(2, 10, 0, 0).to_zoned(TimeZone::UTC).unwrap(),
             user: None,
         },
-        rules: Arc::new(Rules::new(Settings::new("host.example.org", "host.example.org")).unwrap()),
+        rules: Arc::new(Rules::new(RewriteSettings::new("host.example.org", "host.example.org")).unwrap()),
     }
 }
 
@@ -180,8 +180,9 @@ fn lines_that_are_too_long_are_folded_unless_that_breaks_something() {
     ] {
         let content = content(field);
         for piece in [content.len(), 1, 999] {
-            let settings = Settings { long_lines: setting, ..Settings::new("example.org", "example.org") };
-            let task = Task { rules: Arc::new(Rules::new(settings).unwrap()), ..task() };
+            let settings =
+                RewriteSettings { long_lines: setting, ..RewriteSettings::new("example.org", "example.org") };
+            let task = FixupTask { rules: Arc::new(Rules::new(settings).unwrap()), ..task() };
             let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
             content.as_bytes().chunks(piece).for_each(|chunk| fixup.push(chunk, &mut out).unwrap());
             let found = fixup.finish(&mut out).unwrap().long_lines;

@@ -16,14 +16,14 @@ pub(super) const MAX_NAME_OCTETS: usize = 998;
 
 /// Where the header section stands in content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct HeaderExtent {
     header: Range<usize>,
     body: usize,
 }
 
-impl Extent {
+impl HeaderExtent {
     /// All of the content is body.
-    const NO_HEADER: Extent = Extent { header: 0..0, body: 0 };
+    const NO_HEADER: HeaderExtent = HeaderExtent { header: 0..0, body: 0 };
 
     /// The pieces of `content`, of which the beginning at least is what was scanned.
     pub fn split<'a>(&self, content: &'a [u8]) -> Split<'a> {
@@ -63,11 +63,11 @@ enum Awaiting {
 impl Scan {
     /// Goes on in `octets`, all of the content so far: where the header section is, once that is
     /// certain.
-    pub fn advance(&mut self, octets: &[u8]) -> Option<Extent> {
+    pub fn advance(&mut self, octets: &[u8]) -> Option<HeaderExtent> {
         loop {
             match self.awaiting {
                 Awaiting::LineStart => {
-                    let line = Line::begun_by(&octets[self.line..])?;
+                    let line = LineKind::begun_by(&octets[self.line..])?;
                     if let Some(end) = self.line_begun(line, octets) {
                         return Some(end);
                     }
@@ -84,7 +84,7 @@ impl Scan {
                             self.next_line(end);
                         }
                         None if octets.len() <= MAX_NAME_OCTETS => return None,
-                        _ => return Some(Extent::NO_HEADER),
+                        _ => return Some(HeaderExtent::NO_HEADER),
                     }
                 }
             }
@@ -92,11 +92,11 @@ impl Scan {
     }
 
     /// The end where nothing follows `octets`, all of the content.
-    pub fn finish(&self, octets: &[u8]) -> Extent {
+    pub fn finish(&self, octets: &[u8]) -> HeaderExtent {
         match self.awaiting {
-            Awaiting::LineEnd(_) => Extent { header: self.mbox..octets.len(), body: octets.len() },
+            Awaiting::LineEnd(_) => HeaderExtent { header: self.mbox..octets.len(), body: octets.len() },
             Awaiting::LineStart => self.ended_at(self.line),
-            Awaiting::MboxLineEnd(_) => Extent::NO_HEADER,
+            Awaiting::MboxLineEnd(_) => HeaderExtent::NO_HEADER,
         }
     }
 
@@ -109,14 +109,14 @@ impl Scan {
         }
     }
 
-    fn line_begun(&mut self, line: Line, octets: &[u8]) -> Option<Extent> {
+    fn line_begun(&mut self, line: LineKind, octets: &[u8]) -> Option<HeaderExtent> {
         match line {
-            Line::Field => self.awaiting = Awaiting::LineEnd(self.line),
-            Line::Continuation if self.has_field() => self.awaiting = Awaiting::LineEnd(self.line),
-            Line::Blank { len } if self.has_field() || self.mbox == 0 => {
-                return Some(Extent { body: self.line + len, ..self.ended_at(self.line) });
+            LineKind::Field => self.awaiting = Awaiting::LineEnd(self.line),
+            LineKind::Continuation if self.has_field() => self.awaiting = Awaiting::LineEnd(self.line),
+            LineKind::Blank { len } if self.has_field() || self.mbox == 0 => {
+                return Some(HeaderExtent { body: self.line + len, ..self.ended_at(self.line) });
             }
-            Line::Text if octets.starts_with(b"From ") && self.line == 0 => {
+            LineKind::Text if octets.starts_with(b"From ") && self.line == 0 => {
                 self.awaiting = Awaiting::MboxLineEnd(0);
             }
             _ => return Some(self.ended_at(self.line)),
@@ -134,37 +134,41 @@ impl Scan {
     }
 
     /// A header section that ends before the line at `end`, without an empty line.
-    fn ended_at(&self, end: usize) -> Extent {
+    fn ended_at(&self, end: usize) -> HeaderExtent {
         // An mbox line with no field behind it is text: it is not to be lost.
-        if self.has_field() { Extent { header: self.mbox..end, body: end } } else { Extent::NO_HEADER }
+        if self.has_field() {
+            HeaderExtent { header: self.mbox..end, body: end }
+        } else {
+            HeaderExtent::NO_HEADER
+        }
     }
 }
 
 /// What a line is, as its beginning shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::message) enum Line {
+pub(in crate::message) enum LineKind {
     Field,
     Continuation,
     Blank { len: usize },
     Text,
 }
 
-impl Line {
+impl LineKind {
     /// `None` while there are too few octets to say. More octets never change the answer.
-    pub(in crate::message) fn begun_by(start: &[u8]) -> Option<Line> {
+    pub(in crate::message) fn begun_by(start: &[u8]) -> Option<LineKind> {
         match start {
             [] | [b'\r'] => return None,
-            [b'\n', ..] => return Some(Line::Blank { len: 1 }),
-            [b'\r', b'\n', ..] => return Some(Line::Blank { len: 2 }),
-            [first, ..] if is_wsp(first) => return Some(Line::Continuation),
+            [b'\n', ..] => return Some(LineKind::Blank { len: 1 }),
+            [b'\r', b'\n', ..] => return Some(LineKind::Blank { len: 2 }),
+            [first, ..] if is_wsp(first) => return Some(LineKind::Continuation),
             _ => {}
         }
         let name_len = count_while(start, is_name_octet);
         let colon = name_len + count_while(&start[name_len..], is_wsp);
         if name_len == 0 || colon > MAX_NAME_OCTETS {
-            return Some(Line::Text);
+            return Some(LineKind::Text);
         }
-        start.get(colon).map(|octet| if *octet == b':' { Line::Field } else { Line::Text })
+        start.get(colon).map(|octet| if *octet == b':' { LineKind::Field } else { LineKind::Text })
     }
 }
 

@@ -1,12 +1,12 @@
 //! Lines that may be header or text, and where it is certain that they are text.
 
-use super::kind::Kind;
-use crate::message::header::{Line, is_mbox_line};
+use super::kind::FieldKind;
+use crate::message::header::{LineKind, is_mbox_line};
 use crate::message::reading::Reading;
 
 /// Where lines in doubt stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum DoubtPlace {
     /// Before the first field.
     Front,
     /// Behind fields; the first of the lines is no field.
@@ -18,7 +18,7 @@ pub(super) enum Place {
 /// What was seen of lines in doubt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
-    pub(super) place: Place,
+    pub(super) place: DoubtPlace,
     pub(super) has_mbox_line: bool,
     pub(super) has_blank_line: bool,
     /// Not only empty lines and mbox lines.
@@ -31,7 +31,7 @@ pub(super) struct Doubt {
 
 impl Doubt {
     /// Before a line was seen.
-    pub(super) fn at(place: Place) -> Self {
+    pub(super) fn at(place: DoubtPlace) -> Self {
         Doubt {
             place,
             has_mbox_line: false,
@@ -52,10 +52,10 @@ impl Doubt {
     pub(super) fn ends_before(&self, line: &[u8]) -> bool {
         let is_empty = matches!(line, b"\n" | b"\r\n");
         match self.place {
-            Place::Front => is_empty && self.has_text,
-            Place::Between => is_empty,
-            Place::BehindEmptyLine if is_empty => self.has_from || self.has_other_of_message,
-            Place::BehindEmptyLine => Line::begun_by(line) == Some(Line::Text) && !is_mbox(line),
+            DoubtPlace::Front => is_empty && self.has_text,
+            DoubtPlace::Between => is_empty,
+            DoubtPlace::BehindEmptyLine if is_empty => self.has_from || self.has_other_of_message,
+            DoubtPlace::BehindEmptyLine => LineKind::begun_by(line) == Some(LineKind::Text) && !is_mbox(line),
         }
     }
 
@@ -65,9 +65,9 @@ impl Doubt {
         self.has_blank_line |= is_blank(line);
         self.has_text |= !is_blank(line) && !is_mbox(line);
         self.has_html |= is_html(line);
-        if Line::begun_by(line) == Some(Line::Field) {
-            match Kind::of(line) {
-                Kind::From => self.has_from |= line.contains(&b'@'),
+        if LineKind::begun_by(line) == Some(LineKind::Field) {
+            match FieldKind::of(line) {
+                FieldKind::From => self.has_from |= line.contains(&b'@'),
                 kind => self.has_other_of_message |= kind.makes_a_message(),
             }
         }
@@ -75,12 +75,12 @@ impl Doubt {
 
     /// Whether the lines make a header section of their own: From, and another field that makes a message.
     pub(super) fn is_header(&self) -> bool {
-        self.place == Place::BehindEmptyLine && self.has_from && self.has_other_of_message
+        self.place == DoubtPlace::BehindEmptyLine && self.has_from && self.has_other_of_message
     }
 
     /// Whether a field right behind these lines is the first one of a mailbox file's message.
     pub(super) fn is_mbox_line(&self) -> bool {
-        self.place == Place::Front && self.has_mbox_line && !self.has_blank_line && !self.has_text
+        self.place == DoubtPlace::Front && self.has_mbox_line && !self.has_blank_line && !self.has_text
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// What a field is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     From,
     /// Sender, Reply-To.
     Authors,
@@ -17,9 +17,9 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl FieldKind {
     /// Of a field, or of its beginning with the colon.
-    pub(super) fn of(field: &[u8]) -> Kind {
+    pub(super) fn of(field: &[u8]) -> FieldKind {
         const AUTHORS: [&[u8]; 2] = [b"sender", b"reply-to"];
         const RECIPIENTS: [&[u8]; 6] = [b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"];
         const OF_MESSAGE: [&[u8]; 5] =
@@ -27,34 +27,34 @@ impl Kind {
         let name = field.split(|octet| *octet == b':').next().unwrap_or_default().to_ascii_lowercase();
         let name = name.trim_ascii();
         match () {
-            () if name == b"from" => Kind::From,
-            () if name == b"subject" => Kind::Subject,
-            () if AUTHORS.contains(&name) => Kind::Authors,
-            () if RECIPIENTS.contains(&name) => Kind::Recipients,
-            () if OF_MESSAGE.contains(&name) || name.starts_with(b"resent-") => Kind::OfMessage,
-            () if name.starts_with(b"content-") => Kind::OfContent,
-            () => Kind::Other,
+            () if name == b"from" => FieldKind::From,
+            () if name == b"subject" => FieldKind::Subject,
+            () if AUTHORS.contains(&name) => FieldKind::Authors,
+            () if RECIPIENTS.contains(&name) => FieldKind::Recipients,
+            () if OF_MESSAGE.contains(&name) || name.starts_with(b"resent-") => FieldKind::OfMessage,
+            () if name.starts_with(b"content-") => FieldKind::OfContent,
+            () => FieldKind::Other,
         }
     }
 
     /// Whether its body is a list of addresses.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Kind::From | Kind::Authors | Kind::Recipients)
+        matches!(self, FieldKind::From | FieldKind::Authors | FieldKind::Recipients)
     }
 
     /// Whether a line without an indent, and with no other meaning, may be a part of it. Of recipients it is one
     /// that cannot be read, and `sendmail -t` says so.
     pub(super) fn may_take_text(self) -> bool {
-        !matches!(self, Kind::From | Kind::Authors | Kind::OfMessage)
+        !matches!(self, FieldKind::From | FieldKind::Authors | FieldKind::OfMessage)
     }
 
     /// Whether a header section with such a field is that of a message, whatever follows it.
     pub(super) fn makes_a_message(self) -> bool {
-        self.is_list() || matches!(self, Kind::Subject | Kind::OfMessage)
+        self.is_list() || matches!(self, FieldKind::Subject | FieldKind::OfMessage)
     }
 }
 
 /// Whether behind a header section with a field called `name` there is text, and never more of a header section.
 pub fn makes_a_message(name: &str) -> bool {
-    Kind::of(name.as_bytes()).makes_a_message()
+    FieldKind::of(name.as_bytes()).makes_a_message()
 }

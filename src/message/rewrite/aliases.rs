@@ -11,7 +11,7 @@ use crate::envelope::Address;
 
 /// The alias that leads back to itself by way of others, or further than [`MAX_STEPS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Circle(pub(super) String);
+pub(super) struct AliasCircle(pub(super) String);
 
 /// Local users, folded, and their targets, which are complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Aliases {
         entries: &BTreeMap<String, Vec<Address>>,
         host: &Host,
         finish: impl Fn(&Address) -> Address,
-    ) -> Result<Self, Circle> {
+    ) -> Result<Self, AliasCircle> {
         let entries = entries
             .iter()
             .map(|(user, targets)| (user.clone(), targets.iter().map(&finish).collect()))
@@ -33,7 +33,7 @@ impl Aliases {
         let aliases = Aliases { entries };
         for (user, targets) in &aliases.entries {
             let mut expansion = Expansion { above: vec![user.clone()], ..Expansion::default() };
-            expansion.add_all(&aliases, targets, host).map_err(|_| Circle(user.clone()))?;
+            expansion.add_all(&aliases, targets, host).map_err(|_| AliasCircle(user.clone()))?;
         }
         Ok(aliases)
     }
@@ -72,7 +72,7 @@ struct Expansion {
 }
 
 impl Expansion {
-    fn add(&mut self, aliases: &Aliases, address: &Address, host: &Host) -> Result<(), Circle> {
+    fn add(&mut self, aliases: &Aliases, address: &Address, host: &Host) -> Result<(), AliasCircle> {
         let user = aliases.key_of(address, host).filter(|user| self.above.last() != Some(user));
         let Some(user) = user else {
             if !self.found.contains(address) {
@@ -81,7 +81,7 @@ impl Expansion {
             return Ok(());
         };
         if self.above.contains(&user) || self.above.len() == MAX_STEPS {
-            return Err(Circle(user));
+            return Err(AliasCircle(user));
         }
         if !self.followed.insert(user.clone()) {
             return Ok(());
@@ -93,7 +93,7 @@ impl Expansion {
         Ok(())
     }
 
-    fn add_all(&mut self, aliases: &Aliases, targets: &[Address], host: &Host) -> Result<(), Circle> {
+    fn add_all(&mut self, aliases: &Aliases, targets: &[Address], host: &Host) -> Result<(), AliasCircle> {
         targets.iter().try_for_each(|target| self.add(aliases, target, host))
     }
 }
@@ -106,7 +106,7 @@ mod tests {
         Host { origin: "example.org".into(), name: "web1.example.org".into() }
     }
 
-    fn aliases(entries: &[(&str, &[&str])]) -> Result<Aliases, Circle> {
+    fn aliases(entries: &[(&str, &[&str])]) -> Result<Aliases, AliasCircle> {
         let read = |(user, targets): &(&str, &[&str])| {
             let targets = targets.iter().map(|target| Address::parse(target).unwrap()).collect();
             ((*user).to_owned(), targets)
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn circles_are_refused_and_meetings_are_not() {
         let circle = aliases(&[("a", &["b"]), ("b", &["x@x.example", "c"]), ("c", &["a@localhost"])]);
-        assert_eq!(circle.err(), Some(Circle("a".into())));
+        assert_eq!(circle.err(), Some(AliasCircle("a".into())));
         assert!(aliases(&[("a", &["a"])]).is_ok());
         // Each of 40 pairs leads to both of the next: 2^40 ways, each alias once.
         let names: Vec<[String; 2]> = (0..40).map(|n| [format!("l{n}"), format!("r{n}")]).collect();

@@ -63,7 +63,7 @@ impl fmt::Display for Rule {
 
 /// Where something was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ChangePlace {
     /// MAIL FROM.
     ReversePath,
     /// RCPT TO.
@@ -72,12 +72,12 @@ pub enum Place {
     Field(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ChangePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Place::ReversePath => "MAIL FROM",
-            Place::Recipient => "RCPT TO",
-            Place::Field(name) => name,
+            ChangePlace::ReversePath => "MAIL FROM",
+            ChangePlace::Recipient => "RCPT TO",
+            ChangePlace::Field(name) => name,
         })
     }
 }
@@ -88,7 +88,7 @@ pub struct Change {
     /// Why.
     pub rule: Rule,
     /// Where.
-    pub place: Place,
+    pub place: ChangePlace,
     /// An address, or the text of a field; `None`: there was nothing.
     pub before: Option<String>,
     /// What stands there now; `None`: nothing.
@@ -109,7 +109,7 @@ impl fmt::Display for Change {
 
 /// Why a field, or a part of it, was left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum LeftWhy {
     /// It is no list of addresses, and none stands in it.
     NoAddresses,
     /// It is no list of addresses; those in it go the way of all others.
@@ -130,24 +130,24 @@ pub enum Why {
     SignedFrom,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for LeftWhy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::NoAddresses => "no list of addresses",
-            Why::NoList => {
+            LeftWhy::NoAddresses => "no list of addresses",
+            LeftWhy::NoList => {
                 "no list of addresses: those that can be read in it are rewritten, the rest stays; the relay may refuse it"
             }
-            Why::BadAddress => "one of its addresses cannot be read, and stays as it is",
-            Why::Name => {
+            LeftWhy::BadAddress => "one of its addresses cannot be read, and stays as it is",
+            LeftWhy::Name => {
                 "words beside an address in brackets are taken for a part of its name, which lacks quotes"
             }
-            Why::ReplyToOriginal => "kept by rewrite.reply-to-original",
-            Why::Signed => "its name needs quotes, but the message is signed: the relay may refuse it",
-            Why::SignedList => {
+            LeftWhy::ReplyToOriginal => "kept by rewrite.reply-to-original",
+            LeftWhy::Signed => "its name needs quotes, but the message is signed: the relay may refuse it",
+            LeftWhy::SignedList => {
                 "a comma is missing between addresses, but the message is signed: the relay may refuse it"
             }
-            Why::SignedRoute => "a source route stands in it, but the message is signed: the relay may refuse it",
-            Why::SignedFrom => {
+            LeftWhy::SignedRoute => "a source route stands in it, but the message is signed: the relay may refuse it",
+            LeftWhy::SignedFrom => {
                 "a message has one From, but this one is signed with more of them: the relay may refuse it"
             }
         })
@@ -156,16 +156,16 @@ impl fmt::Display for Why {
 
 /// A field that was left alone, wholly or in part. Displays as `From: ann@x < (no list of addresses)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct LeftAlone {
     /// Its name.
     pub field: String,
     /// Its body, on one line.
     pub body: String,
     /// Why.
-    pub why: Why,
+    pub why: LeftWhy,
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for LeftAlone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.field, self.body, self.why)
     }
@@ -175,7 +175,7 @@ impl fmt::Display for Left {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     kept: Vec<Change>,
-    left_alone: Vec<Left>,
+    left_alone: Vec<LeftAlone>,
     /// How many more there were than [`MAX_CHANGES`].
     more: usize,
 }
@@ -192,20 +192,26 @@ impl Changes {
     }
 
     /// Fields with addresses that were left alone, at most [`MAX_CHANGES`] of them.
-    pub fn left_alone(&self) -> &[Left] {
+    pub fn left_alone(&self) -> &[LeftAlone] {
         &self.left_alone
     }
 
     /// Notes a field that was left alone.
-    pub(super) fn left(&mut self, name: &str, why: Why, body: &[u8]) {
+    pub(super) fn left(&mut self, name: &str, why: LeftWhy, body: &[u8]) {
         if self.left_alone.len() < MAX_CHANGES {
             let body = one_line(&String::from_utf8_lossy(body), MAX_SHOWN_OCTETS);
-            self.left_alone.push(Left { field: name.to_owned(), body, why });
+            self.left_alone.push(LeftAlone { field: name.to_owned(), body, why });
         }
     }
 
     /// Notes an address that became another.
-    pub(super) fn address(&mut self, rule: Rule, place: &Place, before: impl fmt::Display, after: String) {
+    pub(super) fn address(
+        &mut self,
+        rule: Rule,
+        place: &ChangePlace,
+        before: impl fmt::Display,
+        after: String,
+    ) {
         self.add(|| Change {
             rule,
             place: place.clone(),
@@ -219,7 +225,7 @@ impl Changes {
         let shown = |body: &[u8]| one_line(&String::from_utf8_lossy(body), MAX_SHOWN_OCTETS);
         self.add(|| Change {
             rule,
-            place: Place::Field(name.to_owned()),
+            place: ChangePlace::Field(name.to_owned()),
             before: before.map(shown),
             after: after.map(shown),
         });
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn changes_are_said_on_one_line_each() {
         let mut changes = Changes::default();
-        changes.address(Rule::Origin, &Place::ReversePath, "root", "root@x".to_owned());
+        changes.address(Rule::Origin, &ChangePlace::ReversePath, "root", "root@x".to_owned());
         changes.field(Rule::Header(2), "Subject", Some(b" a\r\n b"), Some(b" c\x1b"));
         changes.field(Rule::FixUp, "Bcc", Some(b" ann\r\n"), None);
         changes.field(Rule::FixUp, "To", None, Some(&[b'x'; 400]));

@@ -19,14 +19,14 @@ const MIN_OCTETS: u64 = 16;
 
 /// What a message may still cost.
 #[derive(Debug)]
-pub(super) struct Effort {
+pub(super) struct RuleEffort {
     left: u64,
 }
 
-impl Effort {
+impl RuleEffort {
     /// All of it.
     pub(super) fn new() -> Self {
-        Effort { left: MAX_EFFORT }
+        RuleEffort { left: MAX_EFFORT }
     }
 
     /// Takes what matching so many octets costs; whether there was enough.
@@ -46,7 +46,7 @@ mod tests {
     fn effort_is_octets_times_size() {
         let (small, large) = (Pattern::new("^X:").unwrap(), Pattern::new("[a-q]{100}").unwrap());
         assert_eq!((small.kib(), large.kib()), (1, 16));
-        let mut effort = Effort::new();
+        let mut effort = RuleEffort::new();
         assert!(effort.spend(100, &small) && effort.spend(100, &large) && effort.spend(1, &small));
         assert_eq!(effort.left, MAX_EFFORT - 100 - 1600 - 16);
         assert!(!effort.spend(MAX_EFFORT as usize, &small));

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::change::{Changes, Place, Rule};
+use super::change::{ChangePlace, Changes, Rule};
 use super::fields::note;
 use super::rules::{Class, Rules};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
@@ -22,13 +22,13 @@ pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut 
     let reverse_path = match envelope.reverse_path {
         ReversePath::Null => {
             if let Some(address) = rules.null_sender() {
-                changes.address(Rule::NullSender, &Place::ReversePath, "<>", address.to_string());
+                changes.address(Rule::NullSender, &ChangePlace::ReversePath, "<>", address.to_string());
             }
             ReversePath::Null
         }
         ReversePath::Mailbox(address) => {
             let steps = rules.steps(&address, Class::EnvelopeSender);
-            note(&address, &steps, &Place::ReversePath, changes);
+            note(&address, &steps, &ChangePlace::ReversePath, changes);
             ReversePath::Mailbox(last(&steps, address))
         }
     };
@@ -40,7 +40,7 @@ pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut 
     Envelope { reverse_path, recipients: gathered.recipients, ..envelope }
 }
 
-fn last(steps: &[super::mapping::Step], address: Address) -> Address {
+fn last(steps: &[super::mapping::AddressStep], address: Address) -> Address {
     steps.last().map_or(address, |step| step.to.clone())
 }
 
@@ -48,7 +48,7 @@ fn last(steps: &[super::mapping::Step], address: Address) -> Address {
 /// which neither an alias gave nor a rule changed.
 fn expanded(recipient: Recipient, rules: &Rules, changes: &mut Changes) -> Vec<(Recipient, bool)> {
     let steps = rules.steps(&recipient.address, Class::EnvelopeRecipient);
-    note(&recipient.address, &steps, &Place::Recipient, changes);
+    note(&recipient.address, &steps, &ChangePlace::Recipient, changes);
     let mapped = last(&steps, recipient.address.clone());
     let Some(targets) = rules.targets(&mapped) else {
         let recipient = renamed(&recipient, mapped);
@@ -57,7 +57,7 @@ fn expanded(recipient: Recipient, rules: &Rules, changes: &mut Changes) -> Vec<(
     };
     let words: Vec<_> = targets.iter().map(Address::as_str).collect();
     if words != [mapped.as_str()] {
-        changes.address(Rule::Aliases, &Place::Recipient, &mapped, words.join(", "));
+        changes.address(Rule::Aliases, &ChangePlace::Recipient, &mapped, words.join(", "));
     }
     targets.into_iter().map(|target| (renamed(&recipient, target), false)).collect()
 }

@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use super::change::{Changes, Place, Rule, Why};
-use super::mapping::Step;
+use super::change::{ChangePlace, Changes, LeftWhy, Rule};
+use super::mapping::AddressStep;
 use super::rules::Class;
 use crate::envelope::Address;
 use crate::message::address::{Mailbox, Mailboxes, authors, mailboxes, scattered};
@@ -46,7 +46,7 @@ pub(super) fn class_of(name: &str) -> Option<Class> {
 
 /// A body in which addresses became others.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rewritten {
+pub(super) struct RewrittenBody {
     pub(super) body: Vec<u8>,
     /// An address was not only completed.
     pub(super) is_other: bool,
@@ -60,14 +60,14 @@ pub(super) fn rewrite_body(
     class: Class,
     body: &[u8],
     is_signed: bool,
-    steps_of: impl Fn(&Address) -> Vec<Step>,
+    steps_of: impl Fn(&Address) -> Vec<AddressStep>,
     changes: &mut Changes,
-) -> Result<Option<Rewritten>, Unacceptable> {
+) -> Result<Option<RewrittenBody>, Unacceptable> {
     let (left, is_list) = left_of(class, body, is_signed);
     if let Some(why) = left {
         changes.left(name, why, body);
     }
-    let place = Place::Field(name.to_owned());
+    let place = ChangePlace::Field(name.to_owned());
     let mut edited = Edited { body, done: 0, out: Vec::new(), line: 0, name_len: name.len() + 1 };
     let (mut is_other, mut is_mapped) = (false, false);
     for mailbox in addresses_of(class, body, is_list) {
@@ -85,7 +85,7 @@ pub(super) fn rewrite_body(
         is_mapped |= steps.iter().any(|step| !matches!(step.rule, Rule::Origin | Rule::Masquerade));
     }
     let body = edited.finish();
-    Ok(body.map(|body| Rewritten { body, is_other, is_mapped }))
+    Ok(body.map(|body| RewrittenBody { body, is_other, is_mapped }))
 }
 
 /// The addresses of a field of this body, in their order, whether it is a list of them or not.
@@ -109,24 +109,24 @@ fn listed(class: Class, body: &[u8]) -> Mailboxes<'_> {
 }
 
 /// Why a field of this body stays as it is, or a part of it; and whether it is a list of addresses.
-fn left_of(class: Class, body: &[u8], is_signed: bool) -> (Option<Why>, bool) {
+fn left_of(class: Class, body: &[u8], is_signed: bool) -> (Option<LeftWhy>, bool) {
     let (mut list, mut is_malformed, mut has_route) = (listed(class, body), false, false);
     for mailbox in list.by_ref() {
         is_malformed |= mailbox.is_err();
         has_route |= mailbox.is_ok_and(|mailbox| mailbox.route.is_some());
     }
     let why = match () {
-        () if is_malformed && scattered(body).next().is_none() => Some(Why::NoAddresses),
-        () if is_malformed => Some(Why::NoList),
-        () if list.has_unread() => Some(Why::BadAddress),
-        () if list.has_names() => Some(Why::Name),
-        () => (has_route && is_signed).then_some(Why::SignedRoute),
+        () if is_malformed && scattered(body).next().is_none() => Some(LeftWhy::NoAddresses),
+        () if is_malformed => Some(LeftWhy::NoList),
+        () if list.has_unread() => Some(LeftWhy::BadAddress),
+        () if list.has_names() => Some(LeftWhy::Name),
+        () => (has_route && is_signed).then_some(LeftWhy::SignedRoute),
     };
     (why, !is_malformed)
 }
 
 /// Notes each step of an address.
-pub(super) fn note(address: &Address, steps: &[Step], place: &Place, changes: &mut Changes) {
+pub(super) fn note(address: &Address, steps: &[AddressStep], place: &ChangePlace, changes: &mut Changes) {
     let mut before = address;
     for step in steps {
         changes.address(step.rule, place, before, step.to.to_string());
@@ -195,7 +195,7 @@ mod tests {
     fn completed(body: &[u8]) -> Option<Vec<u8>> {
         let steps = |address: &Address| {
             let to = address.completed_with("x.example");
-            if to == *address { vec![] } else { vec![Step { rule: Rule::Origin, to }] }
+            if to == *address { vec![] } else { vec![AddressStep { rule: Rule::Origin, to }] }
         };
         let class = Class::HeaderRecipient;
         let rewritten = rewrite_body("To", class, body, false, steps, &mut Changes::default()).unwrap();
@@ -235,7 +235,7 @@ mod tests {
     fn growth_is_bounded() {
         let body = "a,".repeat(MAX_REWRITTEN_OCTETS / 10);
         let steps = |address: &Address| {
-            vec![Step { rule: Rule::Origin, to: address.completed_with("long.x.example") }]
+            vec![AddressStep { rule: Rule::Origin, to: address.completed_with("long.x.example") }]
         };
         let (class, changes) = (Class::HeaderRecipient, &mut Changes::default());
         let refused = rewrite_body("To", class, body.as_bytes(), false, steps, changes);

@@ -14,7 +14,7 @@ use std::fmt;
 
 use regex::bytes::Captures;
 
-use super::effort::Effort;
+use super::effort::RuleEffort;
 use super::pattern::Pattern;
 use crate::message::header::{self, Field};
 use crate::message::unacceptable::Unacceptable;
@@ -34,12 +34,12 @@ pub struct HeaderRule {
     /// What fields it is for.
     pub pattern: Pattern,
     /// What is done to them.
-    pub action: Action,
+    pub action: HeaderAction,
 }
 
 /// What is done to a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum HeaderAction {
     /// This field stands in its place.
     Replace(FieldText),
     /// Nothing stands in its place.
@@ -47,14 +47,14 @@ pub enum Action {
     /// This field stands before it.
     Prepend(FieldText),
     /// The message is refused: 550 5.7.1.
-    Reject(Refusal),
+    Reject(RejectText),
     /// The field stays, and no later rule is asked about it.
     Keep,
 }
 
 /// What a rule makes of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome<'r> {
+pub(super) enum RuleOutcome<'r> {
     Replaced(Vec<u8>),
     Removed,
     Prepended(Vec<u8>),
@@ -67,8 +67,8 @@ pub(super) enum Outcome<'r> {
 pub(super) fn first_outcome<'r>(
     rules: &'r [HeaderRule],
     field: &Field<'_>,
-    effort: &mut Effort,
-) -> Result<Option<(usize, Outcome<'r>)>, Unacceptable> {
+    effort: &mut RuleEffort,
+) -> Result<Option<(usize, RuleOutcome<'r>)>, Unacceptable> {
     if rules.is_empty() {
         return Ok(None);
     }
@@ -86,14 +86,14 @@ pub(super) fn first_outcome<'r>(
 
 impl HeaderRule {
     /// `None` when the pattern does not match, or what it would write is no field.
-    fn apply(&self, unfolded: &[u8]) -> Option<Outcome<'_>> {
+    fn apply(&self, unfolded: &[u8]) -> Option<RuleOutcome<'_>> {
         let matched = self.pattern.captures(unfolded)?;
         match &self.action {
-            Action::Replace(text) => text.write(&matched).map(Outcome::Replaced),
-            Action::Remove => Some(Outcome::Removed),
-            Action::Prepend(text) => text.write(&matched).map(Outcome::Prepended),
-            Action::Reject(refusal) => Some(Outcome::Rejected(&refusal.0)),
-            Action::Keep => Some(Outcome::Kept),
+            HeaderAction::Replace(text) => text.write(&matched).map(RuleOutcome::Replaced),
+            HeaderAction::Remove => Some(RuleOutcome::Removed),
+            HeaderAction::Prepend(text) => text.write(&matched).map(RuleOutcome::Prepended),
+            HeaderAction::Reject(refusal) => Some(RuleOutcome::Rejected(&refusal.0)),
+            HeaderAction::Keep => Some(RuleOutcome::Kept),
         }
     }
 }
@@ -234,14 +234,14 @@ fn folded(line: &[u8]) -> Vec<u8> {
 
 /// What a refused client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(Box<str>);
+pub struct RejectText(Box<str>);
 
-impl Refusal {
+impl RejectText {
     /// `text`, if it can stand in a reply: printable ASCII, and not too long.
     pub fn parse(text: &str) -> Option<Self> {
         let is_printable = text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ');
         let fits = !text.trim().is_empty() && text.len() <= MAX_REFUSAL_OCTETS;
-        (is_printable && fits).then(|| Refusal(text.into()))
+        (is_printable && fits).then(|| RejectText(text.into()))
     }
 }
 
@@ -252,10 +252,10 @@ mod tests {
     fn replaced(pattern: &str, text: &str, field: &[u8]) -> Option<String> {
         let pattern = Pattern::new(pattern).unwrap();
         let text = FieldText::parse(text, pattern.groups()).unwrap();
-        let rule = HeaderRule { pattern, action: Action::Replace(text) };
+        let rule = HeaderRule { pattern, action: HeaderAction::Replace(text) };
         let field = header::split(field).header.fields().next().unwrap();
         match rule.apply(&unfolded(&field))? {
-            Outcome::Replaced(octets) => Some(octets.escape_ascii().to_string()),
+            RuleOutcome::Replaced(octets) => Some(octets.escape_ascii().to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -325,7 +325,7 @@ mod tests {
             assert!(FieldText::parse(text, 1).is_ok(), "{text:?}");
         }
         for text in ["no good\r\n250 ok", "", "  ", "nö", &"x".repeat(401)] {
-            assert_eq!(Refusal::parse(text), None, "{text:?}");
+            assert_eq!(RejectText::parse(text), None, "{text:?}");
         }
     }
 }

@@ -98,28 +98,28 @@ impl Finished {
 
 impl Mapping {
     /// What becomes of a complete address; `None`: nothing.
-    fn step(&self, address: &Address, host: &Host) -> Option<Step> {
+    fn step(&self, address: &Address, host: &Host) -> Option<AddressStep> {
         if let Some(found) = self.table.find(address, host.is_local(address)) {
-            return Step::from(self.by_table, address, found);
+            return AddressStep::from(self.by_table, address, found);
         }
         let template = self.for_all.as_ref()?;
         if self.finished.contains(address) {
             return None;
         }
-        Step::from(self.by_for_all, address, template.apply(address, &host.name, &host.origin)?)
+        AddressStep::from(self.by_for_all, address, template.apply(address, &host.name, &host.origin)?)
     }
 }
 
 /// A step of an address on its way, and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct AddressStep {
     pub(super) rule: Rule,
     pub(super) to: Address,
 }
 
-impl Step {
-    fn from(rule: Rule, before: &Address, to: Address) -> Option<Step> {
-        (to != *before).then_some(Step { rule, to })
+impl AddressStep {
+    fn from(rule: Rule, before: &Address, to: Address) -> Option<AddressStep> {
+        (to != *before).then_some(AddressStep { rule, to })
     }
 }
 
@@ -135,10 +135,10 @@ pub(super) struct Course<'r> {
 
 impl Course<'_> {
     /// The steps of `address`, the last one to where it rests; none: it stays as it is.
-    pub(super) fn steps(&self, address: &Address) -> Vec<Step> {
+    pub(super) fn steps(&self, address: &Address) -> Vec<AddressStep> {
         let mut steps = Vec::new();
         let mut current = address.clone();
-        steps.extend(Step::from(Rule::Origin, address, address.completed_with(&self.host.origin)));
+        steps.extend(AddressStep::from(Rule::Origin, address, address.completed_with(&self.host.origin)));
         while steps.len() < MAX_STEPS {
             if let Some(last) = steps.last() {
                 current = last.to.clone();
@@ -150,11 +150,11 @@ impl Course<'_> {
     }
 
     /// Masquerading comes behind the mapping, and what it gives is looked up again.
-    fn step(&self, address: &Address) -> Option<Step> {
+    fn step(&self, address: &Address) -> Option<AddressStep> {
         let mapped = self.mapping.and_then(|mapping| mapping.step(address, self.host));
         mapped.or_else(|| {
             let hidden = self.masquerade.apply(address, self.class)?;
-            Step::from(Rule::Masquerade, address, hidden)
+            AddressStep::from(Rule::Masquerade, address, hidden)
         })
     }
 

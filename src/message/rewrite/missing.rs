@@ -6,7 +6,7 @@
 //! RFC 5322 3.6 (Date and From are required), 3.6.3 (Bcc), 3.6.6 (so are Resent-Date and Resent-From where
 //! there is any resent field), RFC 5321 4.4 (Return-Path is the last host's).
 
-use super::{Facts, LocalUser, Rules};
+use super::{LocalUser, MessageFacts, Rules};
 use crate::envelope::ReversePath;
 use crate::message::date::rfc5322;
 
@@ -21,7 +21,7 @@ pub(super) fn is_dropped(name: &str) -> bool {
 
 /// Which fields there are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct SeenFields {
     pub(super) date: bool,
     pub(super) message_id: bool,
     pub(super) from: bool,
@@ -38,7 +38,7 @@ pub(super) struct Seen {
     resent_from: bool,
 }
 
-impl Seen {
+impl SeenFields {
     /// Takes note of the field `name`.
     pub(super) fn note(&mut self, name: &str) {
         let name = name.to_ascii_lowercase();
@@ -63,11 +63,11 @@ impl Seen {
     /// The fields that are missing: name and body, with its line end.
     pub(super) fn missing(
         &self,
-        facts: &Facts,
+        facts: &MessageFacts,
         reverse_path: &ReversePath,
         rules: &Rules,
     ) -> Vec<(&'static str, String)> {
-        let Facts { message_id_left: left, hostname: right, .. } = facts;
+        let MessageFacts { message_id_left: left, hostname: right, .. } = facts;
         let from = format!(" {}\r\n", from(facts, reverse_path, rules));
         let date = format!(" {}\r\n", rfc5322(&facts.now));
         let message_id = format!(" <{left}@{right}>\r\n");
@@ -87,7 +87,7 @@ impl Seen {
 }
 
 /// The reverse-path as it was given, with the user's name where one is known.
-fn from(facts: &Facts, reverse_path: &ReversePath, rules: &Rules) -> String {
+fn from(facts: &MessageFacts, reverse_path: &ReversePath, rules: &Rules) -> String {
     let ReversePath::Mailbox(address) = reverse_path else {
         return format!("MAILER-DAEMON@{}", rules.origin());
     };

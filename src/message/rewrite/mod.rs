@@ -58,12 +58,12 @@ mod template;
 
 use jiff::Zoned;
 
-pub use change::{Change, Changes, Left, MAX_CHANGES, Place, Rule, Why};
+pub use change::{Change, ChangePlace, Changes, LeftAlone, LeftWhy, MAX_CHANGES, Rule};
 pub use effort::{MAX_EFFORT, MAX_RULES_KIB};
-pub use header_rule::{Action, BadFieldText, FieldText, HeaderRule, Refusal};
+pub use header_rule::{BadFieldText, FieldText, HeaderAction, HeaderRule, RejectText};
 pub use local_user::LocalUser;
 pub use pattern::{BadPattern, MAX_COMPILED_KIB, MAX_PATTERN_OCTETS, Pattern};
-pub use rules::{Circle, Class, MasqueradeDomain, Rules, Settings};
+pub use rules::{Circle, Class, MasqueradeDomain, RewriteSettings, Rules};
 pub use table::{Replacement, Selector};
 pub use template::Template;
 
@@ -73,17 +73,15 @@ use super::header::{self, Field, Header};
 use super::unacceptable::Unacceptable;
 use crate::envelope::{Address, Envelope, ReversePath};
 use author::{OneAuthor, one_author};
-use effort::Effort;
-use fields::{
-    MAX_REWRITTEN_OCTETS, Rewritten as RewrittenBody, addresses_in, class_of, is_list, rewrite_body,
-};
-use header_rule::Outcome;
-use missing::{Seen, is_dropped};
+use effort::RuleEffort;
+use fields::{MAX_REWRITTEN_OCTETS, RewrittenBody, addresses_in, class_of, is_list, rewrite_body};
+use header_rule::RuleOutcome;
+use missing::{SeenFields, is_dropped};
 use original::original_field;
 
 /// What is known of a message beside its octets.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct MessageFacts {
     /// Our Received field with its line end (`received.rs`), or nothing.
     pub received: String,
     /// This host, for the right side of a Message-ID.
@@ -112,7 +110,7 @@ pub fn rewrite(
     envelope: Envelope,
     header: Header<'_>,
     rules: &Rules,
-    facts: &Facts,
+    facts: &MessageFacts,
 ) -> Result<Rewritten, Unacceptable> {
     let is_signed = header.find("DKIM-Signature").is_some();
     let mut pass = Pass::new(rules, &envelope.reverse_path, is_signed);
@@ -138,10 +136,10 @@ struct Pass<'r> {
     /// Whom the message is from, where From does not say it.
     sender: Address,
     /// What asking header rules may still cost.
-    effort: Effort,
+    effort: RuleEffort,
     out: Vec<u8>,
     changes: Changes,
-    seen: Seen,
+    seen: SeenFields,
     /// The body of From and To before it became another.
     original_from: Option<Original>,
     original_to: Option<Original>,
@@ -162,10 +160,10 @@ impl<'r> Pass<'r> {
             is_signed,
             best_from: FromWorth::Nobody,
             sender: reverse_path.mailbox().cloned().unwrap_or_else(Rules::daemon),
-            effort: Effort::new(),
+            effort: RuleEffort::new(),
             out: Vec::new(),
             changes: Changes::default(),
-            seen: Seen::default(),
+            seen: SeenFields::default(),
             original_from: None,
             original_to: None,
         }
@@ -181,17 +179,17 @@ impl<'r> Pass<'r> {
         let Some((number, outcome)) = first else { return self.ruled(field) };
         let (name, rule) = (field.name(), Rule::Header(number));
         match outcome {
-            Outcome::Removed => {
+            RuleOutcome::Removed => {
                 self.changes.field(rule, name, Some(field.raw_body()), None);
                 Ok(())
             }
-            Outcome::Rejected(text) => Err(Unacceptable::Rejected(text.into())),
-            Outcome::Kept => self.ruled(field),
-            Outcome::Replaced(octets) => {
+            RuleOutcome::Rejected(text) => Err(Unacceptable::Rejected(text.into())),
+            RuleOutcome::Kept => self.ruled(field),
+            RuleOutcome::Replaced(octets) => {
                 self.changes.field(rule, name, Some(field.octets()), Some(&octets));
                 self.each_ruled(&octets)
             }
-            Outcome::Prepended(octets) => {
+            RuleOutcome::Prepended(octets) => {
                 self.changes.field(rule, name, None, Some(&octets));
                 self.each_ruled(&octets)?;
                 self.ruled(field)
@@ -227,7 +225,7 @@ impl<'r> Pass<'r> {
     fn further_from(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let body = field.raw_body();
         if self.is_signed {
-            self.changes.left(field.name(), Why::SignedFrom, body);
+            self.changes.left(field.name(), LeftWhy::SignedFrom, body);
             return self.any_ruled(field);
         }
         let rewritten = self.addresses(field, body)?;
@@ -275,8 +273,8 @@ impl<'r> Pass<'r> {
     fn mended(&mut self, field: &Field<'_>) -> Option<Vec<u8>> {
         let (name, body) = (field.name(), field.raw_body());
         let (mended, why) = match class_of(name)? {
-            Class::HeaderSender => (author_name::mended(body)?, Why::Signed),
-            _ => (with_commas(body)?, Why::SignedList),
+            Class::HeaderSender => (author_name::mended(body)?, LeftWhy::Signed),
+            _ => (with_commas(body)?, LeftWhy::SignedList),
         };
         if self.is_signed && !(field.is("From") && self.rules.has_one_sender()) {
             self.changes.left(name, why, body);
@@ -297,7 +295,7 @@ impl<'r> Pass<'r> {
         let is_mapped =
             |address: &Address| rules.steps(address, class) != rules.steps_unmapped(address, class);
         if addresses_in(class, body).any(|mailbox| is_mapped(&mailbox.address)) {
-            self.changes.left(name, Why::ReplyToOriginal, body);
+            self.changes.left(name, LeftWhy::ReplyToOriginal, body);
         }
         let steps = |address: &Address| rules.steps_unmapped(address, class);
         rewrite_body(name, class, body, is_signed, steps, &mut self.changes)

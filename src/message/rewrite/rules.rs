@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::aliases::Aliases;
 use super::change::Rule;
 use super::header_rule::HeaderRule;
-use super::mapping::{Course, Finished, Host, Mapping, Step};
+use super::mapping::{AddressStep, Course, Finished, Host, Mapping};
 use super::masquerade::Masquerade;
 use super::spelling::folded_local;
 use super::table::{Replacement, Selector, Table};
@@ -59,7 +59,7 @@ impl MasqueradeDomain {
 
 /// What `[rewrite]` says. See `config/nullmta.toml`.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct RewriteSettings {
     /// `origin`: completes bare addresses.
     pub origin: String,
     /// This host's name.
@@ -96,11 +96,11 @@ pub struct Settings {
     pub header: Vec<HeaderRule>,
 }
 
-impl Settings {
+impl RewriteSettings {
     /// Nothing but `origin`.
     pub fn new(origin: impl Into<String>, hostname: impl Into<String>) -> Self {
         use Class::{EnvelopeSender, HeaderRecipient, HeaderSender};
-        Settings {
+        RewriteSettings {
             origin: origin.into(),
             hostname: hostname.into(),
             masquerade: Vec::new(),
@@ -151,7 +151,7 @@ pub struct Rules {
 
 impl Rules {
     /// The rules that `settings` are for.
-    pub fn new(settings: Settings) -> Result<Self, Circle> {
+    pub fn new(settings: RewriteSettings) -> Result<Self, Circle> {
         let host = Host { origin: settings.origin.clone(), name: settings.hostname.clone() };
         let masquerade = Masquerade {
             domains: settings.masquerade.clone(),
@@ -229,13 +229,13 @@ impl Rules {
     }
 
     /// The way of an address of `class`.
-    pub(super) fn steps(&self, address: &Address, class: Class) -> Vec<Step> {
+    pub(super) fn steps(&self, address: &Address, class: Class) -> Vec<AddressStep> {
         let mapping = if class.is_sender() { &self.senders } else { &self.recipients };
         self.course(Some(mapping), class).steps(address)
     }
 
     /// The way of an address that no table is asked for.
-    pub(super) fn steps_unmapped(&self, address: &Address, class: Class) -> Vec<Step> {
+    pub(super) fn steps_unmapped(&self, address: &Address, class: Class) -> Vec<AddressStep> {
         self.course(None, class).steps(address)
     }
 
@@ -249,7 +249,7 @@ impl Rules {
     }
 }
 
-fn senders_of(settings: &Settings, host: &Host, masquerade: &Masquerade) -> Result<Mapping, Circle> {
+fn senders_of(settings: &RewriteSettings, host: &Host, masquerade: &Masquerade) -> Result<Mapping, Circle> {
     let mut mapping = Mapping {
         table: Table::new(&settings.senders, &host.origin),
         by_table: Rule::Senders,
@@ -268,7 +268,7 @@ fn senders_of(settings: &Settings, host: &Host, masquerade: &Masquerade) -> Resu
 }
 
 fn recipients_of(
-    settings: &Settings,
+    settings: &RewriteSettings,
     host: &Host,
     masquerade: &Masquerade,
 ) -> Result<(Mapping, Aliases), Circle> {

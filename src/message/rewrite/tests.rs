@@ -10,8 +10,8 @@ use jiff::tz::TimeZone;
 use super::*;
 use crate::envelope::{Address, Notify, Recipient, ReversePath};
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> MessageFacts {
+    MessageFacts {
         received: String::new(),
         hostname: "web1.example.org".to_owned(),
         message_id_left: "1.2".to_owned(),
@@ -29,25 +29,25 @@ fn envelope(from: &str, to: &[&str]) -> Envelope {
     Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(address(from))) }
 }
 
-fn settings() -> Settings {
-    Settings::new("example.org", "web1.example.org")
+fn settings() -> RewriteSettings {
+    RewriteSettings::new("example.org", "web1.example.org")
 }
 
-fn header_rule(pattern: &str, action: Action) -> HeaderRule {
+fn header_rule(pattern: &str, action: HeaderAction) -> HeaderRule {
     HeaderRule { pattern: Pattern::new(pattern).unwrap(), action }
 }
 
 /// A header section that lacks nothing.
 const COMPLETE: &str = "From: ann@x.example\r\nTo: bob@x.example\r\nDate: x\r\nMessage-ID: <a@b>\r\n";
 
-fn rewritten(settings: Settings, envelope: Envelope, header: &str) -> Result<Rewritten, Unacceptable> {
+fn rewritten(settings: RewriteSettings, envelope: Envelope, header: &str) -> Result<Rewritten, Unacceptable> {
     rewrite(envelope, header::split(header.as_bytes()).header, &Rules::new(settings).unwrap(), &facts())
 }
 
 #[test]
 fn every_step_is_noted_with_its_rule() {
     let senders = [(Selector::parse("root").unwrap(), Replacement::parse("ops@web1.example.org").unwrap())];
-    let settings = Settings {
+    let settings = RewriteSettings {
         senders: senders.into(),
         masquerade: vec![MasqueradeDomain::parse("example.org").unwrap()],
         aliases: [("bob".to_owned(), vec![address("b@x.example"), address("c@x.example")])].into(),
@@ -78,19 +78,19 @@ fn every_step_is_noted_with_its_rule() {
 #[test]
 fn a_dsn_is_from_whom_the_relay_knows() {
     let template = |text: &str| Some(Template::parse(text).unwrap());
-    let senders = |from: &str| Settings {
+    let senders = |from: &str| RewriteSettings {
         senders: [(Selector::parse(from).unwrap(), Replacement::parse("ops@x.example").unwrap())].into(),
         ..settings()
     };
     let masquerade = vec![MasqueradeDomain::parse("org").unwrap()];
     for (settings, expected) in [
         (settings(), "MAILER-DAEMON@example.org"),
-        (Settings { sender: template("noreply@x.example"), ..settings() }, "noreply@x.example"),
-        (Settings { sender: template("%u@x.example"), ..settings() }, "MAILER-DAEMON@x.example"),
+        (RewriteSettings { sender: template("noreply@x.example"), ..settings() }, "noreply@x.example"),
+        (RewriteSettings { sender: template("%u@x.example"), ..settings() }, "MAILER-DAEMON@x.example"),
         (senders("mailer-daemon"), "ops@x.example"),
         (senders("@example.org"), "ops@x.example"),
         (senders("root"), "MAILER-DAEMON@example.org"),
-        (Settings { masquerade, ..settings() }, "MAILER-DAEMON@org"),
+        (RewriteSettings { masquerade, ..settings() }, "MAILER-DAEMON@org"),
     ] {
         assert_eq!(Rules::new(settings).unwrap().dsn_author().as_str(), expected);
     }
@@ -98,7 +98,7 @@ fn a_dsn_is_from_whom_the_relay_knows() {
 
 #[test]
 fn recipients_keep_what_was_written_and_asked_for_them() {
-    let settings = Settings { recipient: Some(address("ops@x.example")), ..settings() };
+    let settings = RewriteSettings { recipient: Some(address("ops@x.example")), ..settings() };
     let plain = |text: &str| Recipient::plain(address(text));
     let recipients = vec![
         plain("root"),
@@ -134,7 +134,7 @@ fn recipients_keep_what_was_written_and_asked_for_them() {
 #[test]
 fn each_target_of_an_alias_is_there_once() {
     let targets = vec![address("root"), address("root@localhost")];
-    let settings = Settings { aliases: [("root".to_owned(), targets)].into(), ..settings() };
+    let settings = RewriteSettings { aliases: [("root".to_owned(), targets)].into(), ..settings() };
     let both = ["root@example.org", "root@localhost"];
     for to in ["root", "root@localhost", "root@example.org", "root@web1"] {
         for other in ["root", "root@localhost", "root@example.org"] {
@@ -149,8 +149,8 @@ fn each_target_of_an_alias_is_there_once() {
 
 #[test]
 fn our_received_field_goes_through_the_rules_too() {
-    let facts = Facts { received: "Received: by web1\r\n\tfor <x>\r\n".into(), ..facts() };
-    let apply = |settings: Settings| {
+    let facts = MessageFacts { received: "Received: by web1\r\n\tfor <x>\r\n".into(), ..facts() };
+    let apply = |settings: RewriteSettings| {
         let rules = Rules::new(settings).unwrap();
         let header = format!("Received: by db1\r\n{COMPLETE}");
         let header = header::split(header.as_bytes()).header;
@@ -158,28 +158,29 @@ fn our_received_field_goes_through_the_rules_too() {
             .unwrap()
     };
     assert_eq!(apply(settings()), format!("{}Received: by db1\r\n{COMPLETE}", facts.received));
-    assert_eq!(apply(Settings { hide_received: true, ..settings() }), COMPLETE);
-    let header = vec![header_rule("^Received: by web1", Action::Remove)];
-    assert_eq!(apply(Settings { header, ..settings() }), format!("Received: by db1\r\n{COMPLETE}"));
+    assert_eq!(apply(RewriteSettings { hide_received: true, ..settings() }), COMPLETE);
+    let header = vec![header_rule("^Received: by web1", HeaderAction::Remove)];
+    assert_eq!(apply(RewriteSettings { header, ..settings() }), format!("Received: by db1\r\n{COMPLETE}"));
 }
 
 #[test]
 fn what_grows_beyond_bounds_is_refused() {
     let text = FieldText::parse(&format!("X: {}", "x".repeat(1000)), 0).unwrap();
-    let header = vec![header_rule("^A:", Action::Prepend(text))];
+    let header = vec![header_rule("^A:", HeaderAction::Prepend(text))];
     let many = "A: b\r\n".repeat(100_000);
-    let became = rewritten(Settings { header, ..settings() }, envelope("root", &["root"]), &many);
+    let became = rewritten(RewriteSettings { header, ..settings() }, envelope("root", &["root"]), &many);
     assert_eq!(became.err(), Some(Unacceptable::HeaderTooLarge));
 }
 
 #[test]
 fn many_rules_for_a_large_header_take_their_time_and_no_more() {
-    let header: Vec<_> = (0..100).map(|n| header_rule(&format!("^x-(y+)+{n}$"), Action::Remove)).collect();
+    let header: Vec<_> =
+        (0..100).map(|n| header_rule(&format!("^x-(y+)+{n}$"), HeaderAction::Remove)).collect();
     let kib: u64 = header.iter().map(|rule| u64::from(rule.pattern.kib())).sum();
     let most = (MAX_EFFORT / kib) as usize - COMPLETE.len();
     for (octets, is_taken) in [(most - 100, true), (most + 100, false)] {
         let large = format!("{COMPLETE}X: {}\r\n", "y".repeat(octets));
-        let settings = Settings { header: header.clone(), ..settings() };
+        let settings = RewriteSettings { header: header.clone(), ..settings() };
         match rewritten(settings, envelope("root", &["root"]), &large) {
             Ok(became) => assert!(is_taken && became.header == large.as_bytes()),
             Err(refused) => assert!(!is_taken && refused == Unacceptable::TooMuchEffort),
@@ -190,10 +191,11 @@ fn many_rules_for_a_large_header_take_their_time_and_no_more() {
 /// A rule that only keeps fields from later ones had no equivalent: the later ones refused what it was there to let pass.
 #[test]
 fn a_field_that_is_kept_meets_no_later_rule() {
-    let refusal = Refusal::parse("no").unwrap();
-    let header = vec![header_rule("^X: a", Action::Keep), header_rule("^X:", Action::Reject(refusal))];
+    let refusal = RejectText::parse("no").unwrap();
+    let header =
+        vec![header_rule("^X: a", HeaderAction::Keep), header_rule("^X:", HeaderAction::Reject(refusal))];
     let became = |field: &str| {
-        let settings = Settings { header: header.clone(), ..settings() };
+        let settings = RewriteSettings { header: header.clone(), ..settings() };
         rewritten(settings, envelope("root", &["root"]), &format!("{COMPLETE}{field}\r\n"))
     };
     assert_eq!(became("x: AB").unwrap().header, format!("{COMPLETE}x: AB\r\n").as_bytes());
@@ -203,9 +205,9 @@ fn a_field_that_is_kept_meets_no_later_rule() {
 /// Rules could be evaded, and matched by mistake, in a field longer than was looked at.
 #[test]
 fn a_field_is_rejected_for_its_end_however_long_it_is() {
-    let refusal = Refusal::parse("no").unwrap();
-    let header = vec![header_rule("^Subject: x* spam$", Action::Reject(refusal))];
-    let settings = || Settings { header: header.clone(), ..settings() };
+    let refusal = RejectText::parse("no").unwrap();
+    let header = vec![header_rule("^Subject: x* spam$", HeaderAction::Reject(refusal))];
+    let settings = || RewriteSettings { header: header.clone(), ..settings() };
     let long = format!("{COMPLETE}Subject: {} spam", "x".repeat(200_000));
     let became = |header: &str| rewritten(settings(), envelope("root", &["root"]), header);
     assert_eq!(became(&format!("{long}\r\n")).err(), Some(Unacceptable::Rejected("no".into())));

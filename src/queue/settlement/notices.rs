@@ -12,7 +12,7 @@ use super::Settlement;
 use super::said::status_in;
 use crate::envelope::{Address, Envelope, Submitter};
 use crate::log::Outcome;
-use crate::message::dsn::{Affected, Dsn, Kind, Original};
+use crate::message::dsn::{Affected, Dsn, DsnKind, Original};
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, Committed, Content, Draft, Spool};
 
@@ -23,7 +23,7 @@ impl Settlement {
     pub(super) async fn commit(
         &self,
         to: &Address,
-        kind: Kind,
+        kind: DsnKind,
         about: &[usize],
     ) -> Result<Committed, CommitError> {
         let (draft, envelope) = self.draft(to, kind, about).await?;
@@ -35,7 +35,7 @@ impl Settlement {
     pub(super) async fn draft(
         &self,
         to: &Address,
-        kind: Kind,
+        kind: DsnKind,
         about: &[usize],
     ) -> Result<(Draft, Envelope), CommitError> {
         let now = self.desk.clock.local();

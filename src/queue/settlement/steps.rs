@@ -20,7 +20,7 @@ use super::super::clock::later;
 use super::super::reducer::Disposition;
 use super::Settlement;
 use crate::log::{self, Outcome};
-use crate::message::dsn::{Audience, Kind};
+use crate::message::dsn::{Audience, DsnKind};
 use crate::relay::RecipientReport;
 use crate::spool::{CommitError, EntryState, Fate, Flight, Mark};
 
@@ -96,7 +96,7 @@ impl Settlement {
             .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
             .collect();
         if let (false, Some(to)) = (asked.is_empty(), self.attempt.envelope.reverse_path.mailbox().cloned()) {
-            let committed = self.commit(&to, Kind::Relayed, &asked).await?;
+            let committed = self.commit(&to, DsnKind::Relayed, &asked).await?;
             log::success_reported(self.attempt.id, committed.id());
         }
         Ok(Advance::To(Step::ReportFailure))
@@ -119,7 +119,7 @@ impl Settlement {
             wanted.into_iter().for_each(|index| ledger.dead(index));
             return Ok(Advance::To(Step::Close));
         };
-        let (draft, dsn) = self.draft(&to, Kind::Failed, &wanted).await?;
+        let (draft, dsn) = self.draft(&to, DsnKind::Failed, &wanted).await?;
         let now = self.desk.clock.now();
         let committed =
             self.desk.spool.commit_bounce(draft, dsn, &mut self.attempt.ledger, &wanted, now).await?;
@@ -209,7 +209,7 @@ impl Settlement {
         if late.is_empty() {
             return Ok(false);
         }
-        let kind = Kind::Delayed { retrying_until: self.retrying_until() };
+        let kind = DsnKind::Delayed { retrying_until: self.retrying_until() };
         let (draft, envelope) = self.draft(&to, kind, &late).await?;
         let committed = self.desk.spool.commit_warning(draft, envelope, self.attempt.id, now).await?;
         log::delay_reported(self.attempt.id, committed.id());

@@ -10,7 +10,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::state::State;
+use super::state::SessionState;
 use super::{Answered, Durable, Session, SessionAction, error, say_hello_first};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
@@ -38,7 +38,7 @@ impl<P: Durable> Session<P> {
         };
         match initial_response {
             Ok(initial_response) => {
-                self.state = State::ExpectAuthVerdict;
+                self.state = SessionState::ExpectAuthVerdict;
                 SessionAction::AuthStart { mechanism, initial_response }
             }
             Err(_) => self.answer(bad_base64()),
@@ -48,8 +48,10 @@ impl<P: Durable> Session<P> {
     fn check_auth_may_begin(&self) -> Result<(), Reply> {
         let refusal = match &self.state {
             _ if self.policy.auth.is_empty() => error(502, 5, 1, "AUTH not offered"),
-            State::ExpectHello => say_hello_first(),
-            State::ExpectRecipient(_) | State::ExpectChunk(_) => error(503, 5, 1, "not within a transaction"),
+            SessionState::ExpectHello => say_hello_first(),
+            SessionState::ExpectRecipient(_) | SessionState::ExpectChunk(_) => {
+                error(503, 5, 1, "not within a transaction")
+            }
             _ if self.client.user.is_some() => error(503, 5, 1, "authenticated already"),
             _ if !self.offers_auth() => error(538, 7, 11, "AUTH needs TLS"),
             _ => return Ok(()),
@@ -60,7 +62,8 @@ impl<P: Durable> Session<P> {
     /// Processes the line with which the client answers a challenge.
     pub(super) fn auth_response(&mut self, line: &[u8]) -> SessionAction {
         let response = BASE64.decode(line);
-        self.state = if response.is_ok() { State::ExpectAuthVerdict } else { State::ExpectMail };
+        self.state =
+            if response.is_ok() { SessionState::ExpectAuthVerdict } else { SessionState::ExpectMail };
         match response {
             Ok(response) => SessionAction::AuthResponse(response),
             Err(_) if line == b"*" => {
@@ -71,20 +74,20 @@ impl<P: Durable> Session<P> {
     }
 
     pub(super) fn auth_line_too_long(&mut self) -> SessionAction {
-        self.state = State::ExpectMail;
+        self.state = SessionState::ExpectMail;
         self.answer_to(Answered::Line, error(500, 5, 6, "authentication line too long"))
     }
 
     /// Tells the session that SASL sends a challenge. Returns the 334 reply with it.
     pub fn auth_challenge(&mut self, challenge: &[u8]) -> Reply {
-        self.state = State::ExpectAuthResponse;
+        self.state = SessionState::ExpectAuthResponse;
         Reply::bare(334, BASE64.encode(challenge))
     }
 
     /// Tells the session that the client has authenticated as `user`. Returns the reply.
     pub fn auth_succeeded(&mut self, user: &str) -> Reply {
         self.client.user = Some(user.to_owned());
-        self.state = State::ExpectMail;
+        self.state = SessionState::ExpectMail;
         Reply::new(235, Status::success(7, 0), "authentication succeeded")
     }
 
@@ -92,7 +95,7 @@ impl<P: Durable> Session<P> {
     /// exchange was wrong.
     pub fn auth_failed(&mut self) -> Reply {
         self.auth_failures += 1;
-        self.state = State::ExpectMail;
+        self.state = SessionState::ExpectMail;
         error(535, 7, 8, "authentication failed")
     }
 

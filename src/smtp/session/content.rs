@@ -8,7 +8,7 @@
 //! RFC 5321 4.1.1.4 (DATA), RFC 3030 (BDAT), RFC 1870 (SIZE).
 
 use super::refusal::{MessageRefusal, too_large};
-use super::state::{CollectedEnvelope, State};
+use super::state::{CollectedEnvelope, SessionState};
 use super::{Answered, Durable, Session, SessionAction, error, ok, say_hello_first};
 use crate::message::bare_cr::BareCrs;
 use crate::smtp::dot::{Decoder, LineEnd};
@@ -118,7 +118,7 @@ impl<P: Durable> Session<P> {
     pub(super) fn data(&mut self, command_end: LineEnd) -> SessionAction {
         match self.take_transaction() {
             Ok(transaction) => {
-                self.state = State::ExpectIntake(Transfer::data(command_end).of(&transaction));
+                self.state = SessionState::ExpectIntake(Transfer::data(command_end).of(&transaction));
                 SessionAction::Open(transaction.envelope)
             }
             Err(refusal) => self.answer(refusal),
@@ -128,26 +128,26 @@ impl<P: Durable> Session<P> {
     /// Processes BDAT. Returns `None` if nothing has to be done before the chunk is read.
     pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Option<SessionAction> {
         let limit = self.policy.max_message_size;
-        if matches!(self.state, State::ExpectChunk(_))
+        if matches!(self.state, SessionState::ExpectChunk(_))
             && let Some(begun) = self.state.take_transfer()
         {
             let fits = begun.octets.saturating_add(octets) <= limit;
             let transfer = begun.next_chunk(octets, last);
             if fits {
-                self.state = State::ExpectContent(transfer);
+                self.state = SessionState::ExpectContent(transfer);
                 return None;
             }
-            self.state = State::skip(transfer, too_large());
+            self.state = SessionState::skip(transfer, too_large());
             return Some(SessionAction::Discard { refusal: Some(too_large()) });
         }
         let transfer = Transfer::first_chunk(octets, last);
         match self.take_transaction() {
             Ok(transaction) if octets <= limit => {
-                self.state = State::ExpectIntake(transfer.of(&transaction));
+                self.state = SessionState::ExpectIntake(transfer.of(&transaction));
                 return Some(SessionAction::Open(transaction.envelope));
             }
-            Ok(_) => self.state = State::skip(transfer, too_large()),
-            Err(reply) => self.state = State::Skip { transfer, answered: Answered::Chunk, reply },
+            Ok(_) => self.state = SessionState::skip(transfer, too_large()),
+            Err(reply) => self.state = SessionState::Skip { transfer, answered: Answered::Chunk, reply },
         }
         None
     }
@@ -157,7 +157,7 @@ impl<P: Durable> Session<P> {
     pub fn opened(&mut self) -> Option<Reply> {
         let transfer = self.state.take_transfer()?;
         let is_data = transfer.extent == Extent::Dot;
-        self.state = State::ExpectContent(transfer);
+        self.state = SessionState::ExpectContent(transfer);
         is_data.then(|| Reply::bare(354, "end data with <CR><LF>.<CR><LF>"))
     }
 
@@ -169,7 +169,7 @@ impl<P: Durable> Session<P> {
             self.state = self.between_transactions();
             return Some(self.said(why.reply()));
         }
-        self.state = State::skip(transfer, why.reply());
+        self.state = SessionState::skip(transfer, why.reply());
         None
     }
 
@@ -194,7 +194,7 @@ impl<P: Durable> Session<P> {
 
     /// Processes content for the open intake, or its end.
     pub(super) fn content(&mut self, input: &[u8]) -> (usize, SessionAction) {
-        let State::ExpectContent(transfer) = &mut self.state else { return (0, SessionAction::Wait) };
+        let SessionState::ExpectContent(transfer) = &mut self.state else { return (0, SessionAction::Wait) };
         let mut content = Vec::new();
         let taken = transfer.read(input, &mut content);
         let extent = transfer.extent;
@@ -210,11 +210,11 @@ impl<P: Durable> Session<P> {
         let action = match extent {
             Extent::Dot | Extent::Chunk { .. } => SessionAction::Wait,
             Extent::ChunkRead => {
-                self.pass_on(State::ExpectChunk);
+                self.pass_on(SessionState::ExpectChunk);
                 self.answer_to(Answered::Chunk, ok(0, 0, "chunk taken"))
             }
             Extent::Whole => {
-                self.pass_on(State::ExpectCommit);
+                self.pass_on(SessionState::ExpectCommit);
                 SessionAction::Commit
             }
         };
@@ -223,7 +223,7 @@ impl<P: Durable> Session<P> {
 
     /// Processes content of a refused message, or its end, at which the reply is sent.
     pub(super) fn skip(&mut self, input: &[u8]) -> (usize, SessionAction) {
-        let State::Skip { transfer, answered, reply } = &mut self.state else {
+        let SessionState::Skip { transfer, answered, reply } = &mut self.state else {
             return (0, SessionAction::Wait);
         };
         let taken = transfer.read(input, &mut Vec::new());
@@ -242,10 +242,10 @@ impl<P: Durable> Session<P> {
     }
 
     fn refuse_at_end(&mut self, reply: Reply) {
-        self.pass_on(|transfer| State::skip(transfer, reply));
+        self.pass_on(|transfer| SessionState::skip(transfer, reply));
     }
 
-    fn pass_on(&mut self, to: impl FnOnce(Transfer) -> State) {
+    fn pass_on(&mut self, to: impl FnOnce(Transfer) -> SessionState) {
         if let Some(transfer) = self.state.take_transfer() {
             self.state = to(transfer);
         }
@@ -253,16 +253,16 @@ impl<P: Durable> Session<P> {
 
     /// Takes the current transaction, if content may follow now; else returns the reply to the command.
     fn take_transaction(&mut self) -> Result<CollectedEnvelope, Reply> {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::ExpectRecipient(transaction) if !transaction.envelope.recipients.is_empty() => {
+        match std::mem::replace(&mut self.state, SessionState::Closed) {
+            SessionState::ExpectRecipient(transaction) if !transaction.envelope.recipients.is_empty() => {
                 Ok(transaction)
             }
             before => {
                 let refusal = match &before {
-                    State::ExpectHello => say_hello_first(),
+                    SessionState::ExpectHello => say_hello_first(),
                     // RFC 5321 3.3.
-                    State::ExpectRecipient(_) => error(554, 5, 1, "no valid recipients"),
-                    State::ExpectChunk(_) => error(503, 5, 1, "BDAT has begun"),
+                    SessionState::ExpectRecipient(_) => error(554, 5, 1, "no valid recipients"),
+                    SessionState::ExpectChunk(_) => error(503, 5, 1, "BDAT has begun"),
                     _ => error(503, 5, 1, "need MAIL first"),
                 };
                 self.state = before;

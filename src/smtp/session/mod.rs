@@ -39,7 +39,7 @@ use super::dot::LineEnd;
 use super::reply::{Reply, Severity};
 use crate::status::Status;
 use line::{InputLine, LineReader};
-use state::{SessionClient, State};
+use state::{SessionClient, SessionState};
 
 pub use action::{Answered, Durable, SessionAction};
 pub use line::MAX_UNCONSUMED_OCTETS;
@@ -47,7 +47,7 @@ pub use refusal::{HostTrouble, MessageRefusal};
 
 /// The limits of a listener, and the extensions that it offers.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct SessionPolicy {
     /// The name that we give for this host.
     pub hostname: String,
     /// The largest content accepted, in octets, with line ends counted as CRLF.
@@ -76,10 +76,10 @@ const MAX_ERRORS: u32 = 20;
 /// How many commands a client may say for nothing, as a rule: as many as Postfix bears.
 const MAX_JUNK_COMMANDS: u32 = 100;
 
-impl Policy {
+impl SessionPolicy {
     /// Returns the policy for clients of this host, with neither STARTTLS nor AUTH.
     pub fn plain(hostname: impl Into<String>, max_message_size: u64, max_recipients: usize) -> Self {
-        Policy {
+        SessionPolicy {
             hostname: hostname.into(),
             max_message_size,
             max_recipients,
@@ -96,8 +96,8 @@ impl Policy {
 /// One session, from the greeting to the close. `P` is the proof that it needs to reply 250.
 #[derive(Debug)]
 pub struct Session<P: Durable> {
-    policy: Arc<Policy>,
-    state: State,
+    policy: Arc<SessionPolicy>,
+    state: SessionState,
     client: SessionClient,
     lines: LineReader,
     /// Commands refused for good since the last message taken.
@@ -112,10 +112,10 @@ pub struct Session<P: Durable> {
 
 impl<P: Durable> Session<P> {
     /// Returns the session for a client that has connected.
-    pub fn new(policy: Arc<Policy>) -> Self {
+    pub fn new(policy: Arc<SessionPolicy>) -> Self {
         Session {
             policy,
-            state: State::ExpectHello,
+            state: SessionState::ExpectHello,
             client: SessionClient::default(),
             lines: LineReader::default(),
             errors: 0,
@@ -135,25 +135,25 @@ impl<P: Durable> Session<P> {
     /// action. While an action waits for the answer of the shell, the result is only [`SessionAction::Wait`].
     pub fn advance(&mut self, input: &[u8]) -> (usize, SessionAction) {
         match &self.state {
-            State::ExpectContent(_) => self.content(input),
-            State::Skip { .. } => self.skip(input),
-            State::ExpectHello
-            | State::ExpectMail
-            | State::ExpectRecipient(_)
-            | State::ExpectChunk(_)
-            | State::ExpectAuthResponse => self.line(input),
-            State::ExpectIntake(_)
-            | State::ExpectCommit(_)
-            | State::ExpectAuthVerdict
-            | State::ExpectHandshake => (0, SessionAction::Wait),
-            State::Closed => (input.len(), SessionAction::Wait),
+            SessionState::ExpectContent(_) => self.content(input),
+            SessionState::Skip { .. } => self.skip(input),
+            SessionState::ExpectHello
+            | SessionState::ExpectMail
+            | SessionState::ExpectRecipient(_)
+            | SessionState::ExpectChunk(_)
+            | SessionState::ExpectAuthResponse => self.line(input),
+            SessionState::ExpectIntake(_)
+            | SessionState::ExpectCommit(_)
+            | SessionState::ExpectAuthVerdict
+            | SessionState::ExpectHandshake => (0, SessionAction::Wait),
+            SessionState::Closed => (input.len(), SessionAction::Wait),
         }
     }
 
     /// Tells the session that the TLS handshake is done. Everything from before it is forgotten (RFC 3207 4.2).
     pub fn tls_started(&mut self) {
         self.client = SessionClient { tls: true, ..SessionClient::default() };
-        self.state = State::ExpectHello;
+        self.state = SessionState::ExpectHello;
     }
 
     /// Returns the reply before closing a session in which the client was silent for too long.
@@ -190,16 +190,16 @@ impl<P: Durable> Session<P> {
 
     /// Returns whether the session may be closed without loss: no transaction and no exchange is under way.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::ExpectHello | State::ExpectMail | State::Closed)
+        matches!(self.state, SessionState::ExpectHello | SessionState::ExpectMail | SessionState::Closed)
     }
 
     /// Processes one line: a command, or a response within AUTH.
     fn line(&mut self, input: &[u8]) -> (usize, SessionAction) {
-        if matches!(self.state, State::ExpectHello) && input.first() == Some(&TLS_HANDSHAKE_RECORD) {
+        if matches!(self.state, SessionState::ExpectHello) && input.first() == Some(&TLS_HANDSHAKE_RECORD) {
             let reply = error(554, 5, 1, "TLS begins with STARTTLS here");
             return (input.len(), self.close(Answered::Line, reply));
         }
-        let in_auth = matches!(self.state, State::ExpectAuthResponse);
+        let in_auth = matches!(self.state, SessionState::ExpectAuthResponse);
         match self.lines.read(input, in_auth) {
             InputLine::Partial { dropped } => (dropped, SessionAction::Wait),
             InputLine::TooLong { octets } if in_auth => (octets, self.auth_line_too_long()),
@@ -226,8 +226,10 @@ impl<P: Durable> Session<P> {
         match Command::parse(text) {
             Err(bad) if bad.is_hopeless() => Next::Act(self.close(Answered::Command, bad.reply())),
             Err(bad) => Next::Act(self.answer(bad.reply())),
-            Ok(command) if command.ends_transaction() && matches!(self.state, State::ExpectChunk(_)) => {
-                self.state = State::ExpectMail;
+            Ok(command)
+                if command.ends_transaction() && matches!(self.state, SessionState::ExpectChunk(_)) =>
+            {
+                self.state = SessionState::ExpectMail;
                 Next::VoidFirst
             }
             Ok(command) => self.obey(command, end, more_behind),
@@ -267,7 +269,7 @@ impl<P: Durable> Session<P> {
 
     fn hello(&mut self, name: &str, esmtp: bool) -> SessionAction {
         self.client.greeted(name, esmtp);
-        self.state = State::ExpectMail;
+        self.state = SessionState::ExpectMail;
         if esmtp {
             self.answer(Reply::multiline(250, self.extensions()))
         } else {
@@ -294,9 +296,9 @@ impl<P: Durable> Session<P> {
 
     fn etrn(&mut self) -> SessionAction {
         match &self.state {
-            State::ExpectHello => self.answer(say_hello_first()),
+            SessionState::ExpectHello => self.answer(say_hello_first()),
             // RFC 1985 5.1.
-            State::ExpectRecipient(_) | State::ExpectChunk(_) => {
+            SessionState::ExpectRecipient(_) | SessionState::ExpectChunk(_) => {
                 self.answer(error(503, 5, 1, "not within a transaction"))
             }
             _ if self.lacks_auth() => self.answer(authentication_required()),
@@ -315,7 +317,7 @@ impl<P: Durable> Session<P> {
         if more_behind {
             return self.close(Answered::Command, error(554, 5, 1, "plaintext behind STARTTLS"));
         }
-        self.state = State::ExpectHandshake;
+        self.state = SessionState::ExpectHandshake;
         SessionAction::StartTls(Reply::new(220, Status::success(0, 0), "ready to start TLS"))
     }
 
@@ -337,21 +339,21 @@ impl<P: Durable> Session<P> {
     }
 
     fn close(&mut self, answered: Answered, reply: Reply) -> SessionAction {
-        self.state = State::Closed;
+        self.state = SessionState::Closed;
         SessionAction::Close(answered, reply)
     }
 
     /// Returns `reply` for a method that the shell calls; closes the session if the code is 421.
     fn said(&mut self, reply: Reply) -> Reply {
         if reply.code() == 421 {
-            self.state = State::Closed;
+            self.state = SessionState::Closed;
         }
         reply
     }
 
     /// Returns the state of a session without a transaction.
-    fn between_transactions(&self) -> State {
-        if self.client.helo.is_some() { State::ExpectMail } else { State::ExpectHello }
+    fn between_transactions(&self) -> SessionState {
+        if self.client.helo.is_some() { SessionState::ExpectMail } else { SessionState::ExpectHello }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::smtp::reply::Reply;
 
 /// The thing that a session waits for.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum SessionState {
     /// HELO or EHLO.
     ExpectHello,
     /// MAIL.
@@ -45,33 +45,33 @@ pub(super) struct CollectedEnvelope {
     pub(super) declared_size: u64,
 }
 
-impl State {
+impl SessionState {
     pub(super) fn smtputf8(&self) -> bool {
         match self {
-            State::ExpectRecipient(transaction) => transaction.envelope.smtputf8,
+            SessionState::ExpectRecipient(transaction) => transaction.envelope.smtputf8,
             _ => self.transfer().is_some_and(|transfer| transfer.smtputf8),
         }
     }
 
     pub(super) fn declared_size(&self) -> u64 {
         match self {
-            State::ExpectRecipient(transaction) => transaction.declared_size,
+            SessionState::ExpectRecipient(transaction) => transaction.declared_size,
             _ => self.transfer().map_or(0, |transfer| transfer.declared_size),
         }
     }
 
     /// Returns the state in which the rest of a refused message is dropped, before `reply` is sent.
-    pub(super) fn skip(transfer: Transfer, reply: Reply) -> State {
-        State::Skip { transfer, answered: Answered::EndOfData, reply }
+    pub(super) fn skip(transfer: Transfer, reply: Reply) -> SessionState {
+        SessionState::Skip { transfer, answered: Answered::EndOfData, reply }
     }
 
     /// Takes the current transfer out of the state. The caller must set the next state.
     pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
-        match std::mem::replace(self, State::Closed) {
-            State::ExpectIntake(transfer)
-            | State::ExpectContent(transfer)
-            | State::ExpectChunk(transfer)
-            | State::ExpectCommit(transfer) => Some(transfer),
+        match std::mem::replace(self, SessionState::Closed) {
+            SessionState::ExpectIntake(transfer)
+            | SessionState::ExpectContent(transfer)
+            | SessionState::ExpectChunk(transfer)
+            | SessionState::ExpectCommit(transfer) => Some(transfer),
             other => {
                 *self = other;
                 None
@@ -81,10 +81,10 @@ impl State {
 
     fn transfer(&self) -> Option<&Transfer> {
         match self {
-            State::ExpectIntake(transfer)
-            | State::ExpectContent(transfer)
-            | State::ExpectChunk(transfer)
-            | State::ExpectCommit(transfer) => Some(transfer),
+            SessionState::ExpectIntake(transfer)
+            | SessionState::ExpectContent(transfer)
+            | SessionState::ExpectChunk(transfer)
+            | SessionState::ExpectCommit(transfer) => Some(transfer),
             _ => None,
         }
     }

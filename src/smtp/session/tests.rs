@@ -12,7 +12,7 @@ impl Durable for Stored {
 }
 
 fn session() -> Session<Stored> {
-    Session::new(Arc::new(Policy {
+    Session::new(Arc::new(SessionPolicy {
         hostname: "mx.test".into(),
         max_message_size: 1_000_000,
         max_recipients: 10,

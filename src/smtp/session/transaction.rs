@@ -4,7 +4,7 @@
 //! transaction. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
 
 use super::refusal::too_large;
-use super::state::{CollectedEnvelope, State};
+use super::state::{CollectedEnvelope, SessionState};
 use super::{Durable, Session, SessionAction, authentication_required, error, ok, say_hello_first};
 use crate::envelope::{Envelope, Recipient};
 use crate::smtp::command::BadCommand;
@@ -13,13 +13,15 @@ impl<P: Durable> Session<P> {
     pub(super) fn mail(&mut self, envelope: Box<Envelope>, size: Option<u64>) -> SessionAction {
         let declared_size = size.unwrap_or(0);
         let reply = match &self.state {
-            State::ExpectHello => say_hello_first(),
-            State::ExpectRecipient(_) | State::ExpectChunk(_) => error(503, 5, 1, "transaction under way"),
+            SessionState::ExpectHello => say_hello_first(),
+            SessionState::ExpectRecipient(_) | SessionState::ExpectChunk(_) => {
+                error(503, 5, 1, "transaction under way")
+            }
             _ if self.lacks_auth() => authentication_required(),
             // RFC 1870 6.1.
             _ if declared_size > self.policy.max_message_size => too_large(),
             _ => {
-                self.state = State::ExpectRecipient(CollectedEnvelope { envelope, declared_size });
+                self.state = SessionState::ExpectRecipient(CollectedEnvelope { envelope, declared_size });
                 ok(1, 0, "ok")
             }
         };
@@ -29,8 +31,8 @@ impl<P: Durable> Session<P> {
     pub(super) fn rcpt(&mut self, recipient: Recipient) -> SessionAction {
         let max_recipients = self.policy.max_recipients;
         let reply = match &mut self.state {
-            State::ExpectHello => say_hello_first(),
-            State::ExpectRecipient(CollectedEnvelope { envelope, .. }) => {
+            SessionState::ExpectHello => say_hello_first(),
+            SessionState::ExpectRecipient(CollectedEnvelope { envelope, .. }) => {
                 if recipient.address.needs_smtputf8() && !envelope.smtputf8 {
                     BadCommand::NeedsSmtputf8.reply()
                 } else if envelope.recipients.len() >= max_recipients {
@@ -42,7 +44,7 @@ impl<P: Durable> Session<P> {
                     ok(1, 5, "ok")
                 }
             }
-            State::ExpectChunk(_) => error(503, 5, 1, "content has begun"),
+            SessionState::ExpectChunk(_) => error(503, 5, 1, "content has begun"),
             _ => error(503, 5, 1, "need MAIL first"),
         };
         self.answer(reply)

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use nullmta::envelope::Envelope;
 use nullmta::smtp::bsmtp;
 use nullmta::smtp::dot::Stuffer;
-use nullmta::smtp::session::{SessionAction, Durable, Policy, Session};
+use nullmta::smtp::session::{SessionAction, Durable, SessionPolicy, Session};
 
 struct Proof;
 
@@ -21,7 +21,7 @@ impl Durable for Proof {
     }
 }
 
-static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| Arc::new(Policy::plain("h", 1 << 20, 100)));
+static POLICY: LazyLock<Arc<SessionPolicy>> = LazyLock::new(|| Arc::new(SessionPolicy::plain("h", 1 << 20, 100)));
 
 #[derive(Debug, PartialEq)]
 struct Taken {

@@ -14,12 +14,12 @@ use nullmta::config::{Config, Environment};
 use nullmta::envelope::{Address, Envelope, Recipient, ReversePath};
 use nullmta::message::address::{Mailbox, authors, mailboxes, scattered};
 use nullmta::message::author_name;
-use nullmta::message::fixup::{Fixed, Fixup, LongLinesFound, Task};
+use nullmta::message::fixup::{Fixed, Fixup, LongLinesFound, FixupTask};
 use nullmta::message::forgotten_comma::with_commas;
 use nullmta::message::header::{self, Field};
 use nullmta::message::long_lines::MAX_LINE_OCTETS;
 use nullmta::message::mend::Mender;
-use nullmta::message::rewrite::{Facts, Rules};
+use nullmta::message::rewrite::{MessageFacts, Rules};
 use nullmta::message::unacceptable::Unacceptable;
 
 const CONFIG: &str = r#"
@@ -44,14 +44,14 @@ fn fixed<'c>(chunks: impl Iterator<Item = &'c [u8]>) -> Result<(Fixed, Vec<u8>),
     let address = |text: &str| Address::parse(text).unwrap();
     let recipients = vec![Recipient::plain(address("ann")), Recipient::plain(address("bob"))];
     let envelope = Envelope { recipients, ..Envelope::from(ReversePath::Mailbox(address("root"))) };
-    let facts = Facts {
+    let facts = MessageFacts {
         received: String::new(),
         hostname: "web1.example.org".into(),
         message_id_left: "1.2".into(),
         now: jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC),
         user: None,
     };
-    let (mut fixup, mut out) = (Fixup::new(Task { envelope, facts, rules: RULES.clone() }), Vec::new());
+    let (mut fixup, mut out) = (Fixup::new(FixupTask { envelope, facts, rules: RULES.clone() }), Vec::new());
     for chunk in chunks {
         fixup.push(chunk, &mut out)?;
     }

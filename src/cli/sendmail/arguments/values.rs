@@ -6,7 +6,7 @@
 use super::{Mode, usage};
 use crate::cli::exit::Failure;
 use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
-use crate::message::address_list::{Listed, addresses_of};
+use crate::message::address_list::{ListedAddresses, addresses_of};
 
 pub(super) fn mode(value: &str) -> Result<Mode, Failure> {
     match value {
@@ -41,7 +41,7 @@ pub(super) fn reverse_path(value: &str) -> Result<ReversePath, Failure> {
 }
 
 /// The addresses in one argument: some callers give several, with commas, or with display names.
-pub(super) fn addresses(word: &str) -> Result<Listed, Failure> {
+pub(super) fn addresses(word: &str) -> Result<ListedAddresses, Failure> {
     if word.contains(['\0', '\r', '\n']) {
         return Err(usage(format!("line break or NUL in address {word:?}")));
     }

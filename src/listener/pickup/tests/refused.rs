@@ -6,24 +6,25 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::*;
-use crate::listener::intake::Desk;
+use crate::listener::intake::SessionDesk;
 use crate::listener::tests::listen;
-use crate::message::rewrite::{Action, HeaderRule, Pattern, Refusal, Rules, Settings};
+use crate::message::rewrite::{HeaderAction, HeaderRule, Pattern, RejectText, RewriteSettings, Rules};
 use crate::spool::Entry;
 
 const REFUSED: &str = "EHLO localhost\r\nMAIL FROM:<root>\r\nRCPT TO:<ann>\r\nRCPT TO:<bob> NOTIFY=NEVER\r\nDATA\r\n\
                        X-Spam: yes\r\nSubject: lost?\r\n\r\nbody\r\n.\r\nQUIT\r\n";
 
 fn rules() -> Rules {
-    let action = Action::Reject(Refusal::parse("no spam").unwrap());
+    let action = HeaderAction::Reject(RejectText::parse("no spam").unwrap());
     let header = vec![HeaderRule { pattern: Pattern::new("^X-Spam:").unwrap(), action }];
-    Rules::new(Settings { header, ..Settings::new("origin.example", "host.example.org") }).unwrap()
+    Rules::new(RewriteSettings { header, ..RewriteSettings::new("origin.example", "host.example.org") })
+        .unwrap()
 }
 
 /// A host that refuses spam, and whose postmaster is this one.
 fn rig(postmaster: Option<&str>) -> Rig {
     let rig = Rig::new();
-    let desk = Desk {
+    let desk = SessionDesk {
         rules: Arc::new(rules()),
         postmaster: postmaster.map(|address| Address::parse(address).unwrap()),
         ..rig.host.service.terms().desk.clone()

@@ -217,23 +217,23 @@ const ROWS: &[Row] = &[
     ("Nobody:;", ["=", "\"Nobody:;\" <s@x.example>", "=", "="]),
 ];
 
-fn ways() -> [Settings; 4] {
-    let settings = || Settings::new("o.example", "web1.o.example");
+fn ways() -> [RewriteSettings; 4] {
+    let settings = || RewriteSettings::new("o.example", "web1.o.example");
     let brand = (Selector::parse("@h.acme.example").unwrap(), Replacement::parse("@brand.example").unwrap());
     [
         settings(),
-        Settings { sender: Template::parse("s@x.example").ok(), ..settings() },
-        Settings { senders: [brand].into(), ..settings() },
-        Settings { masquerade: vec![MasqueradeDomain::parse("acme.example").unwrap()], ..settings() },
+        RewriteSettings { sender: Template::parse("s@x.example").ok(), ..settings() },
+        RewriteSettings { senders: [brand].into(), ..settings() },
+        RewriteSettings { masquerade: vec![MasqueradeDomain::parse("acme.example").unwrap()], ..settings() },
     ]
 }
 
-fn became(settings: Settings, from: &str) -> (String, Vec<String>) {
+fn became(settings: RewriteSettings, from: &str) -> (String, Vec<String>) {
     let header = format!("From: {from}\r\n");
     let rewritten = rewritten(settings, envelope("app", &[]), &header).unwrap();
     let fields = header::split(&rewritten.header).header;
     let from = fields.find("From").unwrap().unfolded().into_owned();
-    let left = rewritten.changes.left_alone().iter().map(Left::to_string).collect();
+    let left = rewritten.changes.left_alone().iter().map(LeftAlone::to_string).collect();
     (String::from_utf8(from).unwrap(), left)
 }
 
@@ -245,7 +245,7 @@ fn each_from_each_way() {
             assert_eq!(became(settings.clone(), from).0, *expected, "{from}");
         }
         // With no rewriting at all this host's name is the origin.
-        let bare = became(Settings::new("web1.o.example", "web1.o.example"), from).0;
+        let bare = became(RewriteSettings::new("web1.o.example", "web1.o.example"), from).0;
         let expected = if expected[0] == "=" { from } else { expected[0] };
         assert_eq!(bare, expected.replace("@o.example", "@web1.o.example"), "{from}");
     }
@@ -256,11 +256,11 @@ fn each_from_each_way() {
 fn a_signed_name_stays_but_for_one_sender() {
     let [origin, sender, ..] = ways();
     let header = "DKIM-Signature: v=1\r\nFrom: Acme: Inc <n@x>\r\nReply-To: Acme: Inc <n@x>\r\n";
-    let both = |settings: Settings| {
+    let both = |settings: RewriteSettings| {
         let rewritten = rewritten(settings, envelope("app", &[]), header).unwrap();
         let fields = header::split(&rewritten.header).header;
         let bodies = ["From", "Reply-To"].map(|name| fields.find(name).unwrap().unfolded().into_owned());
-        let left: Vec<_> = rewritten.changes.left_alone().iter().map(Left::to_string).collect();
+        let left: Vec<_> = rewritten.changes.left_alone().iter().map(LeftAlone::to_string).collect();
         (bodies.map(|body| String::from_utf8(body).unwrap()).join("; "), left)
     };
     let why = "(its name needs quotes, but the message is signed: the relay may refuse it)";
@@ -284,7 +284,8 @@ fn what_is_mended_is_said() {
     ]) {
         let header = COMPLETE.replace("From: ann@x.example", "From: Acme: Inc <n@x>");
         let changes = rewritten(settings, envelope("app@x.example", &[]), &header).unwrap().changes;
-        let of_from = changes.kept().iter().filter(|change| change.place == Place::Field("From".to_owned()));
+        let of_from =
+            changes.kept().iter().filter(|change| change.place == ChangePlace::Field("From".to_owned()));
         assert_eq!(of_from.map(Change::to_string).collect::<Vec<_>>(), expected);
     }
 }
@@ -313,10 +314,10 @@ fn what_is_left_alone_is_said_with_its_reason() {
         assert_eq!(became(origin.clone(), from).1, left);
         assert_eq!(became(sender.clone(), from).1, [""; 0], "written anew");
     }
-    let settings = Settings { reply_to_original: true, ..sender };
+    let settings = RewriteSettings { reply_to_original: true, ..sender };
     let header = format!("{COMPLETE}Reply-To: ann@x.example\r\nCc: <\r\n");
     let changes = rewritten(settings, envelope("app", &[]), &header).unwrap().changes;
-    let left: Vec<_> = changes.left_alone().iter().map(Left::to_string).collect();
+    let left: Vec<_> = changes.left_alone().iter().map(LeftAlone::to_string).collect();
     assert_eq!(
         left,
         ["Reply-To: ann@x.example (kept by rewrite.reply-to-original)", "Cc: < (no list of addresses)"]
@@ -327,12 +328,12 @@ fn what_is_left_alone_is_said_with_its_reason() {
 #[test]
 fn a_message_leaves_with_one_from() {
     let [origin, _, senders, _] = ways();
-    let authors = |settings: &Settings, header: &str| {
+    let authors = |settings: &RewriteSettings, header: &str| {
         let rewritten = rewritten(settings.clone(), envelope("app", &[]), header).unwrap();
         let is_author = |field: &Field<'_>| ["From", "X-Original-From"].iter().any(|name| field.is(name));
         let fields = header::split(&rewritten.header).header.fields().filter(is_author);
         let kept: Vec<_> = fields.flat_map(|field| field.octets()).copied().collect();
-        let left: Vec<_> = rewritten.changes.left_alone().iter().map(Left::to_string).collect();
+        let left: Vec<_> = rewritten.changes.left_alone().iter().map(LeftAlone::to_string).collect();
         (String::from_utf8(kept).unwrap(), left)
     };
     for (header, with_origin, with_senders) in [
@@ -372,7 +373,7 @@ fn a_message_leaves_with_one_from() {
 #[test]
 fn what_the_name_cannot_say_is_kept() {
     let [_, sender, ..] = ways();
-    let header = |settings: &Settings, fields: &[u8]| {
+    let header = |settings: &RewriteSettings, fields: &[u8]| {
         let fields = header::split(fields).header;
         let rules = Rules::new(settings.clone()).unwrap();
         let rewritten = rewrite(envelope("app", &["b@x"]), fields, &rules, &facts()).unwrap().header;
@@ -405,7 +406,7 @@ fn what_the_name_cannot_say_is_kept() {
     ] {
         assert_eq!(header(&sender, fields), expected);
     }
-    let settings = Settings { reply_to_original: true, ..sender };
+    let settings = RewriteSettings { reply_to_original: true, ..sender };
     for (from, reply_to) in [
         ("Acme, Inc. <n@acme.example>", r#""Acme, Inc." <n@acme.example>"#),
         ("a@acme.example, bob", "a@acme.example, bob@o.example"),

@@ -79,8 +79,8 @@ prop_compose! {
         aliases in aliases(),
         verified_domains in prop::collection::vec(domain(), 0..2),
         flags in any::<[bool; 3]>(),
-    ) -> Settings {
-        Settings {
+    ) -> RewriteSettings {
+        RewriteSettings {
             senders,
             recipients,
             sender,
@@ -176,7 +176,7 @@ proptest! {
         let before = header::split(header.as_bytes()).header;
         let is_author = |field: &Field<'_>| field.is("From");
         let is_one_author = settings.sender.is_some() || before.fields().filter(is_author).count() > 1;
-        let Ok(rules) = Rules::new(Settings { hide_received: false, ..settings }) else { return Ok(()) };
+        let Ok(rules) = Rules::new(RewriteSettings { hide_received: false, ..settings }) else { return Ok(()) };
         let is_ours = |field: &Field<'_>| is_one_author && (field.is("From") || field.is("X-Original-From"));
         let after = rewrite(envelope("root", &[]), before, &rules, &facts()).unwrap().header;
         prop_assert_eq!(header::split(&after).header.fields().filter(is_author).count(), 1);
@@ -208,7 +208,7 @@ proptest! {
         from in author_body(),
     ) {
         let sender = settings.sender.clone().or_else(|| Template::parse("noreply@b.example").ok());
-        let Ok(rules) = Rules::new(Settings { sender, ..settings }) else { return Ok(()) };
+        let Ok(rules) = Rules::new(RewriteSettings { sender, ..settings }) else { return Ok(()) };
         let header = [b"From:", &from[..], b"\r\n", header.as_bytes()].concat();
         let once = rewrite(envelope, header::split(&header).header, &rules, &facts()).unwrap();
         let fields = header::split(&once.header).header;

@@ -37,7 +37,7 @@ fn relaxed(field: &Field<'_>) -> Vec<u8> {
     [field.name().to_lowercase().as_bytes(), b":", &body, b"\r\n"].concat()
 }
 
-fn is_intact(settings: Settings, header: &str) -> bool {
+fn is_intact(settings: RewriteSettings, header: &str) -> bool {
     let after =
         rewritten(settings, envelope("shop@shop.example", &["ann@customer.example"]), header).unwrap();
     covered(&after.header, simple) == covered(header.as_bytes(), simple)
@@ -45,9 +45,9 @@ fn is_intact(settings: Settings, header: &str) -> bool {
 }
 
 /// Rules about everything but what is signed.
-fn busy() -> Settings {
+fn busy() -> RewriteSettings {
     let senders = [(Selector::parse("www-data").unwrap(), Replacement::parse("ops@example.com").unwrap())];
-    Settings {
+    RewriteSettings {
         senders: senders.into(),
         sender: Some(Template::parse("noreply@example.com").unwrap()),
         verified_domains: vec!["shop.example".to_owned()],
@@ -55,7 +55,7 @@ fn busy() -> Settings {
         keep_original: true,
         reply_to_original: true,
         hide_received: true,
-        header: vec![header_rule("^X-Mailer:", Action::Remove)],
+        header: vec![header_rule("^X-Mailer:", HeaderAction::Remove)],
         ..settings()
     }
 }
@@ -79,6 +79,6 @@ fn a_signed_message_without_recipients_gets_none() {
 #[test]
 fn this_test_sees_a_broken_signature() {
     let sender = Some(Template::parse("noreply@example.com").unwrap());
-    assert!(!is_intact(Settings { sender, ..settings() }, SIGNED));
+    assert!(!is_intact(RewriteSettings { sender, ..settings() }, SIGNED));
     assert!(!is_intact(settings(), &SIGNED.replace("ann@customer.example", "ann")));
 }
