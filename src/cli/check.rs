@@ -3,10 +3,12 @@
 //! Promises: if it accepts a configuration, so does `run`, since both build the same things from it; but a relayhost that
 //! is one of the sockets which systemd passes is seen by `run` alone (`daemon.rs`). The warnings are those that the log has
 //! at each start, and with `--strict` they make the command fail. If root runs it, the files and the spool are looked at
-//! with the rights of the user of the service, and files that its unit hides are reported.
+//! with the rights of the user of the service, and it warns of files that the unit hides and of a credential that the unit
+//! does not load. A spool that the unit creates (`StateDirectory=`) may be missing. A note names a credential that could
+//! not be looked at.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rustix::fs::Access;
@@ -14,9 +16,9 @@ use rustix::fs::Access;
 use super::exit::{Exit, Failure};
 use super::output::say;
 use super::service_user::{NAME, ServiceUser};
-use super::unit::Unit;
+use super::unit::{CredentialFinding, Unit};
 use super::{ConfigFile, config_failure};
-use crate::config::Config;
+use crate::config::{Config, SecretSource};
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 
@@ -33,10 +35,13 @@ pub(super) struct CheckCommand {
 impl CheckCommand {
     /// Prints a summary of the configuration.
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let (config, mut warnings) = self.look()?;
+        let (config, mut warnings, note) = self.look()?;
         warnings.extend(config.lookup_warnings());
         for warning in &warnings {
             eprintln!("nullmta: warning: {warning}");
+        }
+        if let Some(note) = note {
+            eprintln!("nullmta: note: {note}");
         }
         if self.strict && !warnings.is_empty() {
             let path = self.file.config.display();
@@ -45,12 +50,18 @@ impl CheckCommand {
         say!("{}: ok, {}", self.file.config.display(), summary(&config))
     }
 
-    fn look(&self) -> Result<(Config, Vec<String>), Failure> {
+    /// Returns the configuration, all warnings, and a note if a credential could not be looked at.
+    fn look(&self) -> Result<(Config, Vec<String>, Option<String>), Failure> {
         let path = self.file.config.clone();
-        let Some(user) = ServiceUser::of_host() else { return looked_at(&path) };
+        let Some(user) = ServiceUser::of_host() else {
+            let (config, warnings) = looked_at(&path)?;
+            let note = unseen_credential(&config);
+            return Ok((config, warnings, note));
+        };
+        let unit = Unit::of_host();
         let seen = user.see({
-            let path = path.clone();
-            move || File::open(&path).is_ok().then(|| used_by_us(&path))
+            let (path, created) = (path.clone(), unit.state_directories().to_vec());
+            move || File::open(&path).is_ok().then(|| used_by_us(&path, &created))
         });
         let (config, mut warnings) = match seen {
             Ok(Some(looked)) => looked.map_err(|failure| {
@@ -66,23 +77,46 @@ impl CheckCommand {
                 (config, warnings)
             }
         };
-        warnings.extend(Unit::of_host().warnings(&config));
-        Ok((config, warnings))
+        warnings.extend(unit.warnings(&config));
+        let note = match unit.credential(&config) {
+            Some(CredentialFinding::Missing(warning)) => {
+                warnings.push(warning);
+                None
+            }
+            Some(CredentialFinding::NotSeen(note)) => Some(note),
+            None => None,
+        };
+        Ok((config, warnings, note))
     }
 }
 
-/// Loads the configuration in `file`, and checks that we can use the spool. Returns it with all warnings.
-fn used_by_us(file: &Path) -> Result<(Config, Vec<String>), Failure> {
+/// Returns a note that a credential was not looked at; `None` if `config` names no credential, or if systemd gave it to
+/// this process.
+fn unseen_credential(config: &Config) -> Option<String> {
+    let name = match &config.relay.auth.as_ref()?.secret {
+        SecretSource::Credential(name) if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => name,
+        _ => return None,
+    };
+    Some(format!(
+        "auth.credential: {name} was not looked at: only root, on a host with the user {NAME}, can see what the unit loads"
+    ))
+}
+
+/// Loads the configuration in `file`, and checks that we can use the spool; `created` are the directories that the unit
+/// creates at each start. Returns the configuration with all warnings.
+fn used_by_us(file: &Path, created: &[PathBuf]) -> Result<(Config, Vec<String>), Failure> {
     let (config, warnings) = looked_at(file)?;
-    match obstacle(&config.spool) {
+    match obstacle(&config.spool, created) {
         Some(words) => Err(Failure::new(Exit::CantCreate, words)),
         None => Ok((config, warnings)),
     }
 }
 
 /// Returns the reason why we cannot use `spool`, which would make each start fail; `None` if we can.
-fn obstacle(spool: &Path) -> Option<String> {
-    let is_ours = |path: &Path, access| rustix::fs::access(path, access).is_ok();
+fn obstacle(spool: &Path, created: &[PathBuf]) -> Option<String> {
+    if created.iter().any(|directory| is_prepared(spool, directory)) {
+        return None;
+    }
     let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     let shown = spool.display();
     if !spool.exists() {
@@ -104,6 +138,21 @@ fn obstacle(spool: &Path) -> Option<String> {
     foreign.map(|path| format!("cannot write to {}: chown -R {NAME}:{NAME} {shown}", path.display()))
 }
 
+/// Returns whether systemd prepares `spool` before the daemon starts, by creating `directory`. If `directory` belongs to
+/// another user, systemd gives it, with everything in it, to the user of the service.
+fn is_prepared(spool: &Path, directory: &Path) -> bool {
+    let is_first_below = spool == directory || spool.parent() == Some(directory);
+    let parent_will_exist = is_first_below || spool.parent().is_some_and(Path::exists);
+    spool.starts_with(directory)
+        && parent_will_exist
+        && !is_ours(directory, Access::WRITE_OK | Access::EXEC_OK)
+}
+
+/// Returns whether we have the right of `access` to `path`.
+fn is_ours(path: &Path, access: Access) -> bool {
+    rustix::fs::access(path, access).is_ok()
+}
+
 /// Loads the configuration in `file` with the files that it names. Returns it with all warnings.
 fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     let config = Config::load(file).map_err(config_failure)?;
@@ -119,4 +168,23 @@ fn summary(config: &Config) -> String {
     let hosts: Vec<String> = config.relay.hosts.iter().map(ToString::to_string).collect();
     let auth = config.relay.auth.as_ref().map_or(String::new(), |auth| format!(" as {}", auth.username));
     format!("mail goes to {}{auth}, spool in {}", hosts.join(", then "), config.spool.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A spool that `StateDirectory=` makes at the start was an error as long as it was not there.
+    #[test]
+    fn a_spool_that_the_unit_makes_need_not_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let is_refused = |spool: &Path, created: &[PathBuf]| obstacle(spool, created).is_some();
+        let created = [state.clone()];
+        let below = state.join("a/b");
+        assert!(is_refused(&state.join("a"), &[]) && is_refused(&below, &[]));
+        assert!(!is_refused(&state, &created) && !is_refused(&state.join("a"), &created));
+        assert!(is_refused(&below, &created), "only one directory is made in it");
+        assert!(is_refused(&directory.path().join("other/a"), &created));
+    }
 }

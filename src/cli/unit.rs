@@ -1,14 +1,18 @@
-//! The sandbox of the systemd unit: files that it hides from the daemon, and directories that it makes read-only.
+//! The systemd unit: files that it hides from the daemon, directories that it creates or makes read-only, and the
+//! credential that it loads.
 //!
 //! Promises: a warning is true for the unit of this host with its drop-ins, since systemd is asked; if systemd does not
-//! answer, it is true for the shipped unit. Links in a path are followed.
+//! answer, a warning is true for the shipped unit. Links in a path are followed.
 //!
 //! Not here: which files the user of the service may read (`service_user.rs`).
+
+mod credential;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::config::{Config, SecretSource};
+pub(super) use credential::CredentialFinding;
 
 /// The name of the unit.
 const SERVICE: &str = "nullmta.service";
@@ -30,7 +34,7 @@ const HIDDEN: [(&str, &str); 5] = [
     ("/run/user", "ProtectHome"),
 ];
 
-/// The sandbox of a unit.
+/// The settings of a unit that decide which files the daemon can use.
 pub(super) struct Unit {
     /// The directories that it hides, each with the setting that does so.
     hidden: Vec<(&'static str, &'static str)>,
@@ -38,19 +42,19 @@ pub(super) struct Unit {
     writable: Option<Vec<PathBuf>>,
     /// The paths at which the unit mounts something else.
     bound: Vec<PathBuf>,
+    /// The directories under /var/lib that systemd creates at each start of the unit and gives to its user.
+    state: Vec<PathBuf>,
+    /// The files of the unit, as `systemctl cat` prints them; `None` if systemd does not answer.
+    text: Option<String>,
 }
 
 impl Unit {
     /// Returns the unit of this host.
     pub(super) fn of_host() -> Unit {
-        let shown = Command::new("systemctl")
-            .args(["show", "--no-pager", "--property", PROPERTIES, SERVICE])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output();
-        let text = shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default();
-        let is_known = text.lines().any(|line| line == "LoadState=loaded");
-        Unit::parse(if is_known { &text } else { SHIPPED })
+        let shown = systemctl(&["show", "--no-pager", "--property", PROPERTIES, SERVICE]);
+        let known = shown.filter(|text| text.lines().any(|line| line == "LoadState=loaded"));
+        let text = known.as_ref().and_then(|_| systemctl(&["cat", "--no-pager", SERVICE]));
+        Unit { text, ..Unit::parse(known.as_deref().unwrap_or(SHIPPED)) }
     }
 
     /// Parses the output of `systemctl show`.
@@ -69,12 +73,29 @@ impl Unit {
             bound.filter_map(|path| path.split(':').nth(1)).map(PathBuf::from).collect();
         let mut writable: Vec<PathBuf> = paths("ReadWritePaths").map(PathBuf::from).collect();
         writable.extend(below("RuntimeDirectory", "/run"));
-        writable.extend(below("StateDirectory", "/var/lib"));
+        let state = below("StateDirectory", "/var/lib");
+        writable.extend(state.iter().cloned());
         writable.extend(bound.iter().cloned());
         Unit {
             hidden: HIDDEN.into_iter().filter(|(_, setting)| hides(setting)).collect(),
             writable: (value("ProtectSystem") == "strict").then_some(writable),
             bound,
+            state,
+            text: None,
+        }
+    }
+
+    /// Returns the directories that systemd creates at each start and gives to the user of the service.
+    pub(super) fn state_directories(&self) -> &[PathBuf] {
+        &self.state
+    }
+
+    /// Looks for the credential that holds the password in `config`. Returns `None` if the service would have it, or if the
+    /// password is not in a credential.
+    pub(super) fn credential(&self, config: &Config) -> Option<CredentialFinding> {
+        match &config.relay.auth.as_ref()?.secret {
+            SecretSource::Credential(name) => credential::look(name, self.text.as_deref()),
+            SecretSource::File(_) | SecretSource::Command(_) => None,
         }
     }
 
@@ -111,6 +132,13 @@ impl Unit {
             )
         })
     }
+}
+
+/// Runs systemctl with `arguments`. Returns its output; `None` if it fails.
+fn systemctl(arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("systemctl");
+    let done = command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 /// Returns `path` with all links followed, as far as it exists.
@@ -217,6 +245,13 @@ mod tests {
         );
         assert_eq!(said(&SHIPPED.replace("PrivateTmp=yes", "PrivateTmp=no")), 2);
         assert_eq!(said("LoadState=loaded\nProtectSystem=full\nProtectHome=no\nPrivateTmp=no\n"), 0);
+    }
+
+    #[test]
+    fn state_directories_are_known() {
+        let unit = Unit::parse("LoadState=loaded\nStateDirectory=nullmta other/a\n");
+        assert_eq!(unit.state_directories(), [Path::new("/var/lib/nullmta"), Path::new("/var/lib/other/a")]);
+        assert!(Unit::parse(SHIPPED).state_directories().is_empty());
     }
 
     #[test]

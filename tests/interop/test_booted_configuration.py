@@ -166,6 +166,28 @@ def test_check_sees_a_spool_and_a_program_that_the_daemon_cannot_use(installed):
     assert done.returncode == 78 and "cannot run /usr/local/bin/secret: Permission denied" in done.stderr, done
 
 
+def test_check_asks_the_unit_for_credential_and_spool(installed):
+    """A credential that the unit does not load passed in silence, and a spool that it makes itself was refused."""
+    drop_in = "/etc/systemd/system/nullmta.service.d/made.conf"
+    credential = CONFIG.replace('password-file = "/etc/nullmta.secret"', 'credential = "relay"')
+    installed.configure('spool = "/var/lib/nullmta"\n' + credential)
+    assert installed.run("nullmta check").returncode == 73
+    try:
+        installed.write(drop_in, "[Service]\nStateDirectory=nullmta\n")
+        installed.must("systemctl daemon-reload")
+        done = installed.run("nullmta check")
+        assert done.returncode == 0 and "auth.credential: the unit has no credential relay" in done.stderr, done
+        installed.write(drop_in, "[Service]\nStateDirectory=nullmta\nLoadCredential=relay:/etc/relay.secret\n")
+        installed.must("systemctl daemon-reload")
+        done = installed.run("nullmta check")
+        assert "auth.credential: cannot read /etc/relay.secret" in done.stderr and "loads the credential relay from there" in done.stderr, done
+        installed.must("install -m 600 /etc/nullmta.secret /etc/relay.secret && nullmta check --strict")
+        installed.must("systemctl restart nullmta && nullmta check --strict")
+    finally:
+        installed.path(drop_in).unlink()
+        installed.must("systemctl stop nullmta.socket nullmta.service && systemctl daemon-reload")
+
+
 def test_a_password_that_everybody_may_read_is_refused_by_the_daemon_as_well(installed):
     """Its unit has every mount read-only for it, which it took for a secret mounted so: `check` refused the file, and the
     daemon used it."""

@@ -51,8 +51,14 @@ impl SecretSource {
         }
     }
 
+    /// Checks that the file at `path`, which systemd will load as a credential, holds a secret. Blocks on the disk.
+    pub fn check_loaded(path: &Path) -> Result<(), SecretError> {
+        read_file(path, Guard::Systemd).map(drop)
+    }
+
     /// Checks whether [`read`](Self::read) would find a secret, without running a command. A credential is checked only if
-    /// systemd gave this process any; `nullmta check` usually runs without. Blocks on the disk.
+    /// systemd gave this process any; `nullmta check` usually runs without, and then asks what the unit loads. Blocks on the
+    /// disk.
     pub(super) fn check(&self) -> Result<(), SecretError> {
         match self {
             SecretSource::File(path) => read_file(path, Guard::Ourselves).map(drop),
