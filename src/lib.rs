@@ -12,7 +12,7 @@
 //! ```
 //! | | | |
 //! |---|---|---|
-//! | words | [`envelope`] [`queue_id`] [`status`] [`secret`] [`log`] [`tls_faults`] | types and texts that all modules use; pure |
+//! | words | [`envelope`] [`queue_id`] [`status`] [`outcome`] [`secret`] [`log`] [`tls_faults`] | types and texts that all modules use; pure |
 //! | cores | [`smtp`] [`message`] | SMTP for server and client (RFC 5321), changes to a message; pure |
 //! | | [`config`] | the configuration; pure, except for reading files and secrets |
 //! | shells | [`spool`] [`relay`] [`listener`] [`users`] | the disk, connections to the relay, connections from clients, the users of this host |
@@ -36,6 +36,7 @@ pub mod journal;
 pub mod listener;
 pub mod log;
 pub mod message;
+pub mod outcome;
 pub mod queue;
 pub mod queue_id;
 pub mod relay;

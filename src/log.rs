@@ -22,55 +22,10 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::envelope::{Address, ReversePath};
+use crate::outcome::{Delays, HeldUntil, Outcome};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
 use crate::status::Status;
-
-/// The outcome of one attempt for one recipient, in the word of the log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The relay has taken the message for this recipient.
-    Sent,
-    /// It is tried again later.
-    Deferred,
-    /// It was refused for a reason that only an operator can mend, and is kept.
-    Held,
-    /// It was refused for good.
-    Bounced,
-    /// It was tried for longer than the queue lifetime, and is bounced.
-    Expired,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Outcome::Sent => "sent",
-            Outcome::Deferred => "deferred",
-            Outcome::Held => "held",
-            Outcome::Bounced => "bounced",
-            Outcome::Expired => "expired",
-        })
-    }
-}
-
-/// The four parts of a message's delay, as Postfix counts them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Delays {
-    /// The time from arrival until the message was ready for this attempt.
-    pub before: Duration,
-    /// The time for which it was ready and had no connection of its own: in the queue, or behind another message.
-    pub queued: Duration,
-    /// The time for which it waited until a connection was set up; zero if one was open.
-    pub connecting: Duration,
-    /// The time of the transaction.
-    pub transmitting: Duration,
-}
-
-impl Delays {
-    fn total(self) -> Duration {
-        self.before + self.queued + self.connecting + self.transmitting
-    }
-}
 
 /// The relay as a log line names it: `mx.example.net[192.0.2.5]:587`.
 #[derive(Clone, Copy, Debug)]
@@ -311,17 +266,6 @@ pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
 /// Logs that a message is held after a refusal, while no other message was held.
 pub fn refusal_held(why: &HeldBack<'_>) {
     warn!("{why}");
-}
-
-/// The event that held mail waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldUntil {
-    /// The relay takes a message for the first time.
-    FirstTaken,
-    /// The relay takes another message. Bounces wait for this if they were refused together with messages.
-    NextTaken,
-    /// An operator mends the reason of the refusal.
-    Mended,
 }
 
 /// The reason why mail is held, and what to do about it.

@@ -17,6 +17,7 @@ use regex::Regex;
 const MAY_USE: &[(&str, &[&str])] = &[
     // Words: what everyone speaks in.
     ("envelope", &[]),
+    ("outcome", &[]),
     ("queue_id", &[]),
     ("secret", &[]),
     ("status", &[]),
@@ -24,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Cores: pure.
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
-    ("log", &["envelope", "queue_id", "smtp", "status"]),
+    ("log", &["envelope", "outcome", "queue_id", "smtp", "status"]),
     // What is configured.
     ("config", &["envelope", "message", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
@@ -48,7 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // The one owner of live messages.
-    ("queue", &["config", "envelope", "log", "message", "queue_id", "relay", "spool", "status"]),
+    ("queue", &["config", "envelope", "log", "message", "outcome", "queue_id", "relay", "spool", "status"]),
     // The control socket, and start, reload, stop.
     ("admin", &["envelope", "listener", "log", "queue", "queue_id", "spool", "users"]),
     ("journal", &["config", "log"]),

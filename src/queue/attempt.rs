@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::reducer::Disposition;
 use super::roster::Member;
 use crate::envelope::{Envelope, ReversePath};
-use crate::log::Outcome;
+use crate::outcome::Outcome;
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
 use crate::spool::{Ledger, Replies};

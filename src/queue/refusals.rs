@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, OnRefusal, Tls};
 use crate::envelope::{Envelope, ReversePath};
-use crate::log::HeldUntil;
+use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Subject, Trouble, Verdict};
 use row::Row;

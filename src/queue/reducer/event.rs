@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
 use super::super::{ConnectionId, Listed, Status, Taken, TooSoon};
-use crate::log::HeldUntil;
+use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 use crate::spool::{CommitError, Entry};

@@ -11,8 +11,8 @@ use super::super::attempt::Finding;
 use super::Settlement;
 use super::said::status_in;
 use crate::envelope::{Address, Envelope, Submitter};
-use crate::log::Outcome;
 use crate::message::dsn::{Affected, Dsn, DsnKind, Original};
+use crate::outcome::Outcome;
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, Committed, Content, Draft, Spool};
 

@@ -14,7 +14,8 @@ use super::super::attempt::{Attempt, Finding, Said};
 use super::super::desk::Desk;
 use super::super::reducer::Disposition;
 use super::super::refusals::{Ruling, is_telling};
-use crate::log::{self, Delays, Outcome};
+use crate::log;
+use crate::outcome::{Delays, Outcome};
 use crate::relay::{RecipientReport, Report, Verdict};
 use crate::status::Status;
 

@@ -19,8 +19,9 @@ use super::super::attempt::{Attempt, Finding};
 use super::super::clock::later;
 use super::super::reducer::Disposition;
 use super::Settlement;
-use crate::log::{self, Outcome};
+use crate::log;
 use crate::message::dsn::{Audience, DsnKind};
+use crate::outcome::Outcome;
 use crate::relay::RecipientReport;
 use crate::spool::{CommitError, EntryState, Fate, Flight, Mark};
 
