@@ -100,7 +100,10 @@ pub(super) fn carry(
         text.ok_or_else(|| io::ErrorKind::NotFound.into())
     };
     let files = SourceFiles::new(Path::new("/etc/postfix"), "/etc/postfix", &read);
-    postfix::carry(&postfix::Source { parameters: &cookbook.parameters, files: &files, options }, draft)?;
+    postfix::carry(
+        &postfix::PostfixSource { parameters: &cookbook.parameters, files: &files, options },
+        draft,
+    )?;
     attributes.keys().for_each(|name| account(location, name, draft));
     Ok(())
 }

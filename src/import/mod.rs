@@ -123,7 +123,7 @@ fn begin(
         SourceFormat::Postfix => {
             let mut parameters = Parameters::of_host(options.hostname);
             parameters.read(&name, &text)?;
-            postfix::carry(&postfix::Source { parameters: &parameters, files, options }, draft)?;
+            postfix::carry(&postfix::PostfixSource { parameters: &parameters, files, options }, draft)?;
             master_cf::account(files, draft)?;
         }
         SourceFormat::Chef => chef::carry(&location, &text, options, draft)?,

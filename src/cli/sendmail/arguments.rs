@@ -1,18 +1,17 @@
-//! The command line of `sendmail`, as forty years of callers write it.
+//! Parses the command line of `sendmail`, `mailq` and `newaliases`.
 //!
 //! Promises:
-//! 1. Flags are taken separate, glued (`-fann`) and combined (`-ti`); options end at `--` or at the first
-//!    recipient. `-q` never takes the next argument.
-//! 2. What Sendmail or Postfix take and this program has no use for is taken and ignored; what nobody knows is
-//!    refused.
-//! 3. An [`Invocation`] makes sense as a whole: a message has recipients, a listing has none. Its addresses
-//!    are addresses: NUL and line breaks are in none of them.
+//! 1. A value may be a separate argument or follow its flag directly (`-fann`), and flags may be combined (`-ti`). Options
+//!    end at `--` or at the first recipient. `-q` never takes the next argument.
+//! 2. An option that Sendmail or Postfix accept and nullmta has no use for is ignored; an unknown option is refused.
+//! 3. An [`Invocation`] is consistent: a message has recipients, a listing has none. No address in it contains NUL or a
+//!    line break.
 //!
 //! Fails with [`Exit::Usage`]; nothing was read or queued.
 //!
-//! Not here: recipients in the header (`recipients.rs`), who the user is (`sender.rs`). Error modes (`-oem`,
-//! `-oep`, …) are ignored: what is not queued is said on standard error and by the exit code, never by
-//! mail and never in a dead.letter.
+//! Not here: recipients in the header (`recipients.rs`), the name of the user (`sender.rs`). Error modes (`-oem`,
+//! `-oep`, …) are ignored: a failure is reported on standard error and by the exit code, never by mail and never in a
+//! dead.letter.
 
 mod flags;
 mod values;
@@ -27,7 +26,7 @@ use flags::{FLAGS, Meaning, Takes};
 
 pub(super) use flags::help;
 
-/// By what name the program was called.
+/// The name by which the program was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// `sendmail`, which submits a message.
@@ -39,7 +38,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// The program of this name.
+    /// Returns the program with this name.
     pub fn by_name(name: &str) -> Option<Program> {
         match name {
             "sendmail" => Some(Program::Sendmail),
@@ -49,7 +48,7 @@ impl Program {
         }
     }
 
-    /// The name, for messages.
+    /// Returns the name, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Program::Sendmail => "sendmail",
@@ -67,20 +66,20 @@ impl Program {
     }
 }
 
-/// What is to be done.
+/// What the command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// `-bm`: take a message from standard input.
     Submit,
     /// `-bs`: speak SMTP on standard input and output.
     Session,
-    /// `-bv`: say what would be done.
+    /// `-bv`: print what would be done.
     Verify,
     /// `-bp`: list the queue.
     ListQueue,
     /// `-q`: try the queue now.
     Flush,
-    /// `-bi`, `-bh`, `-q15m`: things that other mail programs have to do.
+    /// `-bi`, `-bh`, `-q15m`: tasks of other mail programs that nullmta does not have.
     Nothing,
     /// `--help`.
     Help,
@@ -88,13 +87,13 @@ pub(super) enum Mode {
     Version,
 }
 
-/// A command line, read.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invocation {
     pub(super) mode: Mode,
     /// `-C`.
     pub(super) config: Option<PathBuf>,
-    /// Not `-i`: a line of one dot ends the message.
+    /// Whether a line with a single dot ends the message; false with `-i`.
     pub(super) ends_at_dot: bool,
     /// `-t`.
     pub(super) recipients_in_header: bool,
@@ -102,9 +101,9 @@ pub(super) struct Invocation {
     pub(super) reverse_path: Option<ReversePath>,
     /// `-F`.
     pub(super) full_name: Option<String>,
-    /// As given, in order.
+    /// The recipients on the command line, in their order.
     pub(super) recipients: Vec<Address>,
-    /// Those of them that may be a part of a name (`known.rs`).
+    /// Those of `recipients` that may be a part of a name (`known.rs`).
     pub(super) doubtful: Vec<Address>,
     /// `-B`.
     pub(super) body: Body,
@@ -118,9 +117,9 @@ pub(super) struct Invocation {
     pub(super) verbose: bool,
 }
 
-/// Reads what stands behind the program's name.
+/// Parses the arguments of `program`.
 pub(super) fn parse(program: Program, arguments: &[OsString]) -> Result<Invocation, Failure> {
-    // Octets that are no UTF-8 are in no address; in a full name they do no harm.
+    // Octets that are not UTF-8 make an address invalid; in a full name they do no harm.
     let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let mut reading = Reading::of(program);
     let mut words = words.iter().map(String::as_str);
@@ -145,7 +144,7 @@ pub(super) fn parse(program: Program, arguments: &[OsString]) -> Result<Invocati
     reading.finish()
 }
 
-/// Options end at the first recipient; an address that looks like one is a mistake without `--`.
+/// Returns `word`, which follows a recipient; fails if it looks like an option, since options end at the first recipient.
 fn no_option(word: &str) -> Result<&str, Failure> {
     if word.len() > 1 && word.starts_with('-') {
         return Err(usage(format!("option {word} stands behind a recipient; options go first")));
@@ -157,7 +156,7 @@ pub(super) fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message.into())
 }
 
-/// A command line while it is read.
+/// A command line while it is parsed.
 struct Reading {
     invocation: Invocation,
     flush: bool,
@@ -184,7 +183,7 @@ impl Reading {
         Reading { invocation, flush: false, interval: false }
     }
 
-    /// One argument of flags, without its hyphen.
+    /// Parses one argument of flags, without its hyphen. A value may be the next of `words`.
     fn flags<'a>(
         &mut self,
         mut letters: &'a str,
@@ -255,7 +254,7 @@ impl Reading {
         let has_recipients = in_header || !invocation.recipients.is_empty();
         match invocation.mode {
             Mode::Submit if flush => invocation.mode = Mode::Flush,
-            // A queue runner's interval: the daemon has its own. A message is a message all the same.
+            // The interval of a queue runner: the daemon has its own. With recipients a message is still submitted.
             Mode::Submit if interval && !has_recipients => invocation.mode = Mode::Nothing,
             _ => {}
         }

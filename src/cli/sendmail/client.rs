@@ -1,14 +1,13 @@
-//! The client's side of a submission: a small dialogue that blocks.
+//! Submits a message to the daemon over SMTP. The dialogue blocks.
 //!
 //! Promises:
-//! 1. [`Undone`] tells apart what nothing was queued of, since no daemon was there ([`Undone::Absent`]), since it
-//!    said nothing at all ([`Undone::Silent`]), takes nothing more at this moment ([`Undone::Busy`]) or not so many recipients in one session
-//!    ([`Undone::TooMany`]), by its word for now ([`Undone::Deferred`]) or for good ([`Undone::Refused`]), from what
-//!    may have been queued ([`Undone::InDoubt`]): the daemon had the final dot, and its reply did not come.
-//! 2. A message goes to all of its recipients or to none: one that is refused ends the transaction.
-//! 3. An input that breaks off ends the connection before the final dot.
+//! 1. After every [`NotSubmitted`] except [`NotSubmitted::InDoubt`] nothing was queued. In doubt means that the final dot
+//!    was sent and no reply came: the message may be queued.
+//! 2. A message goes to all of its recipients or to none: if one recipient is refused, the transaction ends.
+//! 3. If the input breaks off, the connection is closed before the final dot.
 //!
-//! Not here: which way is tried when (`submit.rs`); the relay's dialogue (`relay/dialog.rs`).
+//! Not here: the order in which the ways to the daemon are tried (`submit.rs`); the dialogue with the relay
+//! (`relay/dialog.rs`).
 //!
 //! RFC 5321 3.3, 4.2.
 
@@ -16,8 +15,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::connection::{Connection, Patience};
-use super::content::Content;
+use super::connection::{DaemonConnection, Patience};
+use super::content::RewindableContent;
 use super::ways::Way;
 use crate::envelope::{Envelope, Recipient};
 use crate::smtp::client::{Capabilities, Dialect, Mail, Spelling};
@@ -25,123 +24,131 @@ use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
-/// How long the reply to QUIT is waited for.
+/// How long we wait for the reply to QUIT.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What a reply was given to.
+/// The part of a transaction that a reply is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum SubmitPhase {
     /// MAIL.
     Mail,
-    /// RCPT of this recipient.
+    /// RCPT with this address.
     Rcpt(String),
     /// DATA or the content.
     Content,
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for SubmitPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Phase::Mail => f.write_str("reverse-path"),
-            Phase::Rcpt(recipient) => write!(f, "recipient <{recipient}>"),
-            Phase::Content => f.write_str("message"),
+            SubmitPhase::Mail => f.write_str("reverse-path"),
+            SubmitPhase::Rcpt(recipient) => write!(f, "recipient <{recipient}>"),
+            SubmitPhase::Content => f.write_str("message"),
         }
     }
 }
 
-/// Why a message was not submitted.
+/// The reason why a message was not submitted.
 #[derive(Debug)]
-pub(super) enum Undone {
-    /// Nothing was queued: no daemon of ours is there, or it went away.
+pub(super) enum NotSubmitted {
+    /// Nothing was queued: no nullmta daemon listens there, or the connection was lost.
     Absent(String),
-    /// Nothing was queued: the connection was made, or its backlog is full, and no greeting came in time. A daemon
-    /// hangs, or is being started.
+    /// Nothing was queued: no greeting came in time, or the backlog of the socket is full. The daemon hangs, or is being
+    /// started.
     Silent(String),
-    /// Nothing was queued: a daemon is there, and has no place for another session; or it stops.
+    /// Nothing was queued: the daemon accepts no further session now, or it stops.
     Busy(String),
-    /// Nothing was queued: a daemon is there, and never takes so many recipients in one session.
+    /// Nothing was queued: the daemon never accepts so many recipients in one transaction.
     TooMany(String),
-    /// Nothing was queued: the daemon will not have it for now.
-    Deferred(Phase, Reply),
-    /// Nothing was queued, and never will be.
-    Refused(Phase, Reply),
-    /// Nothing was queued: the content is longer than the daemon takes.
+    /// Nothing was queued: the daemon refused the message for now (4xx).
+    Deferred(SubmitPhase, Reply),
+    /// Nothing was queued: the daemon refused the message for good (5xx).
+    Refused(SubmitPhase, Reply),
+    /// Nothing was queued: the content is longer than this limit of the daemon, in octets.
     TooLarge(u64),
-    /// It may have been queued.
+    /// The message may be queued: no reply to the final dot came.
     InDoubt(String),
-    /// Standard input broke off; nothing was queued.
+    /// Nothing was queued: standard input cannot be read to its end.
     Input(io::Error),
 }
 
-/// A session, its greeting heard.
-pub(super) struct Client<'a> {
-    connection: Connection,
+/// A session with the daemon, which has sent its greeting.
+pub(super) struct DaemonClient<'a> {
+    connection: DaemonConnection,
     patience: Patience,
-    /// Read and not yet understood.
+    /// The octets that were read and not yet parsed.
     input: Vec<u8>,
-    /// Where the dialogue is shown.
+    /// The dialogue is shown here (`-v`).
     transcript: &'a mut dyn Write,
 }
 
-impl<'a> Client<'a> {
-    /// Connects, and waits for a good greeting.
+impl<'a> DaemonClient<'a> {
+    /// Connects and waits for the greeting. Returns the session and the greeting.
     pub(super) fn connect(
         way: &Way,
         patience: Patience,
         transcript: &'a mut dyn Write,
-    ) -> Result<(Self, Reply), Undone> {
-        let connection = Connection::open(way, &patience).map_err(unheard)?;
-        let mut client = Client { connection, patience, input: Vec::new(), transcript };
+    ) -> Result<(Self, Reply), NotSubmitted> {
+        let connection = DaemonConnection::open(way, &patience).map_err(unheard)?;
+        let mut client = DaemonClient { connection, patience, input: Vec::new(), transcript };
         let greeting = client.reply().map_err(unheard)?;
         client.connection.wait_at_most(Some(patience.reply)).map_err(absent)?;
         welcome(greeting).map(|greeting| (client, greeting))
     }
 
-    /// The connection, for whoever wants to speak on it.
-    pub(super) fn into_connection(self) -> Connection {
+    /// Returns the connection, for a caller that relays the octets of another client.
+    pub(super) fn into_connection(self) -> DaemonConnection {
         self.connection
     }
 
-    /// EHLO; a server without it is none of ours, and is left alone.
-    pub(super) fn hello(&mut self) -> Result<Capabilities, Undone> {
+    /// Sends EHLO and returns what the daemon offers. A server that refuses EHLO is not nullmta and is not used.
+    pub(super) fn hello(&mut self) -> Result<Capabilities, NotSubmitted> {
         let reply = self.command("EHLO localhost").map_err(absent)?;
         welcome(reply).map(|reply| Capabilities::from_ehlo(&reply))
     }
 
-    /// One command that is no part of a transaction; its reply.
-    pub(super) fn ask(&mut self, command: &str) -> Result<Reply, Undone> {
+    /// Sends one command and returns the reply, whatever it says.
+    pub(super) fn ask(&mut self, command: &str) -> Result<Reply, NotSubmitted> {
         self.command(command).map_err(absent)
     }
 
-    /// MAIL.
-    pub(super) fn mail(&mut self, envelope: &Envelope, offered: &Capabilities) -> Result<Reply, Undone> {
+    /// Sends MAIL and returns the positive reply.
+    pub(super) fn mail(
+        &mut self,
+        envelope: &Envelope,
+        offered: &Capabilities,
+    ) -> Result<Reply, NotSubmitted> {
         if envelope.needs_smtputf8() && !offered.smtputf8 {
-            return Err(Undone::Absent("SMTPUTF8 is not offered".into()));
+            return Err(NotSubmitted::Absent("SMTPUTF8 is not offered".into()));
         }
         let reply = self.ask(&to_daemon(offered).mail(&Mail::from(envelope)).text)?;
-        // RFC 4954 6: this port is for those with a password, which says nothing of the message.
+        // RFC 4954 6: authentication is required here. This says nothing about the message.
         if reply.code() == 530 {
-            return Err(Undone::Absent(reply.to_string()));
+            return Err(NotSubmitted::Absent(reply.to_string()));
         }
-        accepted(Phase::Mail, reply)
+        accepted(SubmitPhase::Mail, reply)
     }
 
-    /// RCPT.
-    pub(super) fn rcpt(&mut self, recipient: &Recipient, offered: &Capabilities) -> Result<Reply, Undone> {
+    /// Sends RCPT and returns the positive reply.
+    pub(super) fn rcpt(
+        &mut self,
+        recipient: &Recipient,
+        offered: &Capabilities,
+    ) -> Result<Reply, NotSubmitted> {
         let reply = self.ask(&to_daemon(offered).rcpt(recipient).text)?;
-        // RFC 5321 4.5.3.1.10: too many recipients; a file in the drop directory may have them all.
+        // RFC 5321 4.5.3.1.10: too many recipients. A file in the drop directory may name them all.
         if reply.code() == 452 && reply.status() == Some(Status::transient(5, 3)) {
-            return Err(Undone::TooMany(reply.to_string()));
+            return Err(NotSubmitted::TooMany(reply.to_string()));
         }
-        accepted(Phase::Rcpt(recipient.address.to_string()), reply)
+        accepted(SubmitPhase::Rcpt(recipient.address.to_string()), reply)
     }
 
-    /// A whole transaction; the reply that says it is durably queued.
+    /// Sends EHLO and a whole transaction. Returns the reply that says that the message is durably queued.
     pub(super) fn submit<R: Read>(
         &mut self,
         envelope: &Envelope,
-        content: &mut Content<R>,
-    ) -> Result<Reply, Undone> {
+        content: &mut RewindableContent<R>,
+    ) -> Result<Reply, NotSubmitted> {
         let offered = self.hello()?;
         self.mail(envelope, &offered)?;
         for recipient in &envelope.recipients {
@@ -149,23 +156,28 @@ impl<'a> Client<'a> {
         }
         let go_on = self.ask("DATA")?;
         if go_on.severity() != Severity::Intermediate {
-            return accepted(Phase::Content, go_on).and_then(|reply| Err(Undone::Absent(reply.to_string())));
+            return accepted(SubmitPhase::Content, go_on)
+                .and_then(|reply| Err(NotSubmitted::Absent(reply.to_string())));
         }
         self.content(content, offered.size_limit.unwrap_or(u64::MAX))
     }
 
-    /// QUIT. What becomes of it concerns nobody, so it is not waited for long.
+    /// Sends QUIT and closes the connection. Errors are ignored, since the result is known by now.
     pub(super) fn quit(mut self) {
         let _ = self.connection.wait_at_most(Some(FAREWELL)).and_then(|()| self.command("QUIT"));
     }
 
-    fn content<R: Read>(&mut self, content: &mut Content<R>, most: u64) -> Result<Reply, Undone> {
+    fn content<R: Read>(
+        &mut self,
+        content: &mut RewindableContent<R>,
+        most: u64,
+    ) -> Result<Reply, NotSubmitted> {
         let (mut stuffer, mut out, mut size) = (Stuffer::new(), Vec::new(), 0);
-        while let Some(piece) = content.piece().map_err(Undone::Input)? {
+        while let Some(piece) = content.piece().map_err(NotSubmitted::Input)? {
             size += piece.len() as u64;
             if size > most {
-                // The daemon would read it to its end, which may never come.
-                return Err(Undone::TooLarge(most));
+                // The daemon would read on to the end of the content, which may never come.
+                return Err(NotSubmitted::TooLarge(most));
             }
             stuffer.push(piece, &mut out);
             if let Err(error) = self.connection.write_all(&out) {
@@ -177,8 +189,9 @@ impl<'a> Client<'a> {
         self.end_of_data(&out)
     }
 
-    /// Writes the end of data. Its last octet sent, only a reply tells what became of the message.
-    fn end_of_data(&mut self, end: &[u8]) -> Result<Reply, Undone> {
+    /// Writes `end`, the last octets of the content with the final dot, and returns the reply. Once the last octet is
+    /// written, the message is in doubt until a reply comes.
+    fn end_of_data(&mut self, end: &[u8]) -> Result<Reply, NotSubmitted> {
         self.connection.wait_at_most(Some(self.patience.end_of_data)).map_err(absent)?;
         let (last, before) = end.split_last().unwrap_or((&b'\n', &[]));
         if let Err(error) = self.connection.write_all(before) {
@@ -188,16 +201,17 @@ impl<'a> Client<'a> {
             return Err(self.broken_off(&error));
         }
         self.show(">>>", ".");
-        let in_doubt = |error: io::Error| Undone::InDoubt(described(&error));
+        let in_doubt = |error: io::Error| NotSubmitted::InDoubt(described(&error));
         let reply = self.reply().map_err(in_doubt)?;
-        accepted(Phase::Content, reply)
+        accepted(SubmitPhase::Content, reply)
     }
 
-    /// The connection broke within the content. Some servers say why first.
-    fn broken_off(&mut self, error: &io::Error) -> Undone {
-        match self.reply().map(|reply| accepted(Phase::Content, reply)) {
+    /// Returns the reason for a connection that broke while the content was sent: the daemon's refusal if it sent one,
+    /// else `error`.
+    fn broken_off(&mut self, error: &io::Error) -> NotSubmitted {
+        match self.reply().map(|reply| accepted(SubmitPhase::Content, reply)) {
             Ok(Err(undone)) => undone,
-            _ => Undone::Absent(described(error)),
+            _ => NotSubmitted::Absent(described(error)),
         }
     }
 
@@ -227,51 +241,51 @@ impl<'a> Client<'a> {
 
     fn show(&mut self, mark: &str, line: &str) {
         let space = if mark.is_empty() { "" } else { " " };
-        // Nobody to show it to is no reason to lose the mail.
+        // If the transcript cannot be written, the mail is still sent.
         let _ = writeln!(self.transcript, "{mark}{space}{line}");
     }
 }
 
-/// How commands are written for the daemon.
+/// Returns the form in which commands are sent to the daemon.
 fn to_daemon(offered: &Capabilities) -> Dialect<'_> {
     Dialect { offered, spelling: Spelling::AsGiven }
 }
 
-/// What a reply means for the session, before any transaction.
-fn welcome(reply: Reply) -> Result<Reply, Undone> {
+/// Returns a positive reply to the connection or to EHLO; else the reason why the session cannot be used.
+fn welcome(reply: Reply) -> Result<Reply, NotSubmitted> {
     match reply.severity() {
         Severity::Positive => Ok(reply),
-        Severity::Transient => Err(Undone::Busy(reply.to_string())),
-        // That is no listener of ours.
-        Severity::Permanent | Severity::Intermediate => Err(Undone::Absent(reply.to_string())),
+        Severity::Transient => Err(NotSubmitted::Busy(reply.to_string())),
+        // nullmta never replies so: this is another server.
+        Severity::Permanent | Severity::Intermediate => Err(NotSubmitted::Absent(reply.to_string())),
     }
 }
 
-/// What a reply means for the transaction at hand.
-fn accepted(phase: Phase, reply: Reply) -> Result<Reply, Undone> {
+/// Returns a positive reply to a command of a transaction; else the reason why the message was not submitted.
+fn accepted(phase: SubmitPhase, reply: Reply) -> Result<Reply, NotSubmitted> {
     match reply.severity() {
         Severity::Positive => Ok(reply),
-        Severity::Permanent => Err(Undone::Refused(phase, reply)),
-        // RFC 5321 3.8: it closes the connection.
-        Severity::Transient if reply.code() == 421 => Err(Undone::Busy(reply.to_string())),
-        Severity::Transient => Err(Undone::Deferred(phase, reply)),
-        Severity::Intermediate => Err(Undone::Absent(reply.to_string())),
+        Severity::Permanent => Err(NotSubmitted::Refused(phase, reply)),
+        // RFC 5321 3.8: the server closes the connection.
+        Severity::Transient if reply.code() == 421 => Err(NotSubmitted::Busy(reply.to_string())),
+        Severity::Transient => Err(NotSubmitted::Deferred(phase, reply)),
+        Severity::Intermediate => Err(NotSubmitted::Absent(reply.to_string())),
     }
 }
 
-/// No greeting: nobody is there, or nobody answers.
-fn unheard(error: io::Error) -> Undone {
+/// Returns the reason for a connection on which no greeting came.
+fn unheard(error: io::Error) -> NotSubmitted {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Undone::Silent(described(&error)),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => NotSubmitted::Silent(described(&error)),
         _ => absent(error),
     }
 }
 
-fn absent(error: io::Error) -> Undone {
-    Undone::Absent(described(&error))
+fn absent(error: io::Error) -> NotSubmitted {
+    NotSubmitted::Absent(described(&error))
 }
 
-/// An error in words for a person: a read that timed out is `WouldBlock` to the system.
+/// Returns `error` in words for a person. A read that timed out is `WouldBlock` to the system.
 fn described(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".into(),

@@ -1,6 +1,6 @@
-//! A connection to the daemon, of either kind, with a limit on every wait.
+//! A connection to the daemon, over a unix socket or TCP, with a time limit for every wait.
 //!
-//! Not here: what is said over it (`client.rs`).
+//! Not here: the dialogue on it (`client.rs`).
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,25 +10,25 @@ use std::time::Duration;
 use super::ways::Way;
 use crate::cli::unix_connection::connect_within;
 
-/// How long each answer is waited for. A daemon that does not answer is as good as down, as long as it has
-/// not seen the end of a message.
+/// How long we wait for each answer. A daemon that does not answer in time counts as down, unless it has seen the end of
+/// a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// For the connection, and for the greeting: a daemon that is up gives it at once. Where systemd holds the sockets
-    /// and the daemon does not start, they accept and nobody answers.
+    /// The limit for the connection and for the greeting, which a running daemon sends at once. If systemd holds the
+    /// sockets and the daemon does not start, the connection is accepted and no greeting comes.
     pub(super) greeting: Duration,
-    /// For the reply to a command, and for room to write.
+    /// The limit for the reply to a command, and for each write.
     pub(super) reply: Duration,
-    /// For the reply to the end of data (RFC 5321 4.5.3.2.6): giving up means not to know.
+    /// The limit for the reply to the end of data (RFC 5321 4.5.3.2.6). After it the message is in doubt.
     pub(super) end_of_data: Duration,
-    /// Before each further try, of a daemon that has no place for the session.
+    /// The pause before each further try with a daemon that accepts no further session now.
     pub(super) busy: &'static [Duration],
-    /// For how long in all a daemon that gives no greeting is tried again.
+    /// How long in total a daemon that sends no greeting is tried again.
     pub(super) silent: Duration,
 }
 
 impl Patience {
-    /// For a daemon on this host.
+    /// The limits for a daemon on this host.
     pub(super) const USUAL: Patience = Patience {
         greeting: Duration::from_secs(2),
         reply: Duration::from_secs(60),
@@ -45,65 +45,70 @@ impl Patience {
     };
 }
 
-/// An open connection.
+/// An open connection to the daemon.
 #[derive(Debug)]
-pub(super) enum Connection {
+pub(super) enum DaemonConnection {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
-impl Connection {
+impl DaemonConnection {
+    /// Connects by `way`. The limit for the greeting applies to each wait until [`wait_at_most`](Self::wait_at_most) is
+    /// called.
     pub(super) fn open(way: &Way, patience: &Patience) -> io::Result<Self> {
         let connection = match way {
-            Way::Socket(path) => Connection::Unix(connect_within(patience.greeting, path)?),
-            Way::Tcp(address) => Connection::Tcp(TcpStream::connect_timeout(address, patience.greeting)?),
+            Way::Socket(path) => DaemonConnection::Unix(connect_within(patience.greeting, path)?),
+            Way::Tcp(address) => {
+                DaemonConnection::Tcp(TcpStream::connect_timeout(address, patience.greeting)?)
+            }
         };
         connection.wait_at_most(Some(patience.greeting))?;
         Ok(connection)
     }
 
-    /// Limits each wait from now on; `None`: for ever.
+    /// Limits each wait from now on; `None` means no limit.
     pub(super) fn wait_at_most(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
-            Connection::Unix(stream) => {
+            DaemonConnection::Unix(stream) => {
                 stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit))
             }
-            Connection::Tcp(stream) => {
+            DaemonConnection::Tcp(stream) => {
                 stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit))
             }
         }
     }
 
+    /// Returns a second handle for the same connection.
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         match self {
-            Connection::Unix(stream) => stream.try_clone().map(Connection::Unix),
-            Connection::Tcp(stream) => stream.try_clone().map(Connection::Tcp),
+            DaemonConnection::Unix(stream) => stream.try_clone().map(DaemonConnection::Unix),
+            DaemonConnection::Tcp(stream) => stream.try_clone().map(DaemonConnection::Tcp),
         }
     }
 
-    /// Says that nothing more will be written.
+    /// Shuts down our side: the daemon then reads an end of file.
     pub(super) fn end_output(&self) -> io::Result<()> {
         match self {
-            Connection::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Connection::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            DaemonConnection::Unix(stream) => stream.shutdown(Shutdown::Write),
+            DaemonConnection::Tcp(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 }
 
-impl Read for Connection {
+impl Read for DaemonConnection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Connection::Unix(stream) => stream.read(buffer),
-            Connection::Tcp(stream) => stream.read(buffer),
+            DaemonConnection::Unix(stream) => stream.read(buffer),
+            DaemonConnection::Tcp(stream) => stream.read(buffer),
         }
     }
 }
 
-impl Write for Connection {
+impl Write for DaemonConnection {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self {
-            Connection::Unix(stream) => stream.write(octets),
-            Connection::Tcp(stream) => stream.write(octets),
+            DaemonConnection::Unix(stream) => stream.write(octets),
+            DaemonConnection::Tcp(stream) => stream.write(octets),
         }
     }
 

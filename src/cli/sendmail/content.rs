@@ -1,44 +1,45 @@
-//! The content that is sent: as often as is needed from its start, while the rest of it is still to come.
+//! The content of the message, which can be sent several times although standard input can be read only once.
 //!
 //! ```text
-//!  memory, as far as the message was read ─▶ overflow, as far as it was given ─▶ standard input
+//!  memory: the octets read by `message.rs` ─▶ overflow file: the octets returned so far ─▶ standard input: the rest
 //! ```
 //! Promises:
-//! 1. From its start the same octets are given each time, and then those that were never given.
-//! 2. Memory is bounded: it grows no more, and what passes through it is one piece.
-//! 3. Where no more can be kept (`overflow.rs`: no temporary directory, no room, too long) the content goes on, and
-//!    there is no way back to its start.
+//! 1. After each [`rewind`](RewindableContent::rewind) the same octets are returned from the start.
+//! 2. Memory is bounded: it does not grow after `new`, apart from one piece.
+//! 3. If octets can no longer be kept (`overflow.rs`: no temporary directory, no room, too long), the content can still be
+//!    read to its end, but not rewound.
 //!
-//! Fails when the input cannot be read, or what was kept cannot be read back.
+//! Fails if the input cannot be read, or if the overflow file cannot be read.
 //!
-//! Not here: what the content is (`message.rs`).
+//! Not here: which octets the content has (`message.rs`).
 
 use std::io::{self, Read};
 
 use super::input::Input;
 use super::overflow::Overflow;
 
-/// Content, in pieces.
-pub(super) struct Content<R> {
-    /// Its beginning.
+/// The content of a message, which is returned in pieces.
+pub(super) struct RewindableContent<R> {
+    /// The first octets.
     memory: Vec<u8>,
-    /// What follows in the order of giving; `None` once something was given that is not kept.
+    /// The octets after those in `memory`, as far as they were returned; `None` once an octet was returned that could not
+    /// be kept.
     overflow: Option<Overflow>,
-    /// What was never given.
+    /// The octets that were not yet returned.
     input: Input<R>,
-    /// How much was given since the start.
+    /// The number of octets returned since the start.
     given: u64,
-    /// What is not in memory passes through here.
+    /// The buffer for a piece that is not in `memory`.
     passing: Vec<u8>,
 }
 
-impl<R: Read> Content<R> {
-    /// What was read already, and what `input` has still; the latter is kept in `overflow`.
+impl<R: Read> RewindableContent<R> {
+    /// Returns content that starts with `memory` and goes on with `input`, whose octets are kept in `overflow`.
     pub(super) fn new(memory: Vec<u8>, input: Input<R>, overflow: Overflow) -> Self {
-        Content { memory, overflow: Some(overflow), input, given: 0, passing: Vec::new() }
+        RewindableContent { memory, overflow: Some(overflow), input, given: 0, passing: Vec::new() }
     }
 
-    /// Goes back to the start; false if that is no longer possible.
+    /// Goes back to the start. Returns false if that is no longer possible.
     pub(super) fn rewind(&mut self) -> bool {
         let is_kept = self.overflow.is_some();
         if is_kept {
@@ -47,12 +48,12 @@ impl<R: Read> Content<R> {
         is_kept
     }
 
-    /// Keeps no more from now on: there is no other way to go after this one.
+    /// Stops keeping octets: the caller will not need them again.
     pub(super) fn keep_no_more(&mut self) {
         self.overflow.iter_mut().for_each(Overflow::close);
     }
 
-    /// The next piece; `None` at the end.
+    /// Returns the next octets; `None` at the end.
     pub(super) fn piece(&mut self) -> io::Result<Option<&[u8]>> {
         let in_memory = self.memory.len() as u64;
         if self.given < in_memory {
@@ -74,8 +75,8 @@ impl<R: Read> Content<R> {
 }
 
 #[cfg(test)]
-impl<R: Read> Content<R> {
-    /// All that is still to be given.
+impl<R: Read> RewindableContent<R> {
+    /// Returns all octets up to the end.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         while let Some(piece) = self.piece().unwrap() {
@@ -104,8 +105,12 @@ mod tests {
     }
 
     /// Content whose overflow is in `directory` and has room for so many octets.
-    fn content<R: Read>(memory: &[u8], input: R, directory: &Path, room: u64) -> Content<R> {
-        Content::new(memory.to_vec(), Input::new(input, false), Overflow::new(directory.into(), room))
+    fn content<R: Read>(memory: &[u8], input: R, directory: &Path, room: u64) -> RewindableContent<R> {
+        RewindableContent::new(
+            memory.to_vec(),
+            Input::new(input, false),
+            Overflow::new(directory.into(), room),
+        )
     }
 
     #[test]

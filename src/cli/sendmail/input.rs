@@ -1,9 +1,9 @@
-//! The message on standard input, as content.
+//! Reads the message from standard input and normalises it.
 //!
 //! Promises:
-//! 1. A line that is one dot and nothing else ends the message, unless the caller said `-i`; so does the end
-//!    of the input. What follows the dot is not read. A line ends with LF here: no bare CR makes one.
-//! 2. What comes out is normalised (`smtp/dot.rs`), and the same in whatever pieces the input comes.
+//! 1. The message ends at the end of the input, and without `-i` at a line that is a single dot. Nothing after that line is
+//!    used. A line ends with LF here, never with a bare CR.
+//! 2. The output is normalised (`smtp/dot.rs`), and does not depend on the sizes of the reads.
 //! 3. Memory is one buffer.
 //!
 //! Not here: the header section (`message.rs`).
@@ -26,7 +26,7 @@ pub(super) struct Input<R> {
     buffer: Vec<u8>,
 }
 
-/// Where in a line the next octet stands; what was held back is in the name.
+/// The position of the next octet in its line. `Dot` and `DotCr` name the octets that are held back.
 #[derive(Clone, Copy)]
 enum At {
     LineStart,
@@ -43,12 +43,12 @@ impl<R: Read> Input<R> {
         Input { source, ends_at_dot, at: At::LineStart, decoder, bare_crs, buffer }
     }
 
-    /// What was read of a Bcc behind a bare CR.
+    /// Returns the Bcc behind a bare CR, if there was one in the octets read so far.
     pub(super) fn hidden_bcc(&self) -> Option<HiddenBcc> {
         self.bare_crs.hidden_bcc()
     }
 
-    /// Reads some more and appends it to `out`; false once there is no more.
+    /// Reads once and appends the octets to `out`. Returns false if the message had ended before.
     pub(super) fn read(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         if matches!(self.at, At::End) {
             return Ok(false);
@@ -67,8 +67,8 @@ impl<R: Read> Input<R> {
         Ok(true)
     }
 
-    /// Takes octets as they were read; says whether a dot ended the message. A dot that the end of the
-    /// input follows stays held back: it is such a line, too.
+    /// Decodes `octets`. Returns whether a line with a single dot ended the message. A dot at the end of the input stays
+    /// held back, since it is such a line, too.
     fn take(&mut self, mut octets: &[u8], out: &mut Vec<u8>) -> bool {
         if !self.ends_at_dot {
             self.decoder.push(octets, out);

@@ -1,11 +1,10 @@
-//! Whether a bare word beside an address in brackets can be a recipient: `Smith` in `Smith, Ann <a@x.example>`.
+//! Decides whether a bare word beside an address in brackets is a recipient: `Smith` in `Smith, Ann <a@x.example>`.
 //!
-//! Promises: one that is neither a user of this host nor named by the configuration is refused, and nothing is
-//! queued: as a rule it is a part of a name that lacks its quotes, and its mail would go to a stranger, or bounce. One
-//! that is a user or an alias stays a recipient. Where the configuration cannot be read nobody is refused, since
-//! nobody knows its aliases, nor is anybody while the name service does not answer.
+//! Promises: a word that is a user of this host or an alias stays a recipient. Any other word is refused, and nothing is
+//! queued: usually it is part of a name without quotes, and mail to it would go to a stranger, or bounce. If the
+//! configuration cannot be read, or the name service does not answer, no word is refused.
 //!
-//! Not here: which words are in doubt (`message/address_list.rs`).
+//! Not here: which words are doubtful (`message/address_list.rs`).
 
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
@@ -13,7 +12,8 @@ use crate::log::Foreign;
 use crate::message::rewrite::{LocalUser, Rules};
 use crate::users;
 
-/// Fails with `exit` where one of the words in doubt is nobody.
+/// Fails with `exit` if one of the `doubtful` words is neither a user nor an alias. `rules` is `None` if the configuration
+/// cannot be read.
 pub(super) fn refuse_unknown(doubtful: &[Address], rules: Option<&Rules>, exit: Exit) -> Result<(), Failure> {
     refuse_who_is_not(is_user, doubtful, rules, exit)
 }
@@ -31,7 +31,7 @@ fn refuse_who_is_not(
     }
 }
 
-/// Whether a user of this host has this login name, or nobody can tell now.
+/// Returns whether a user of this host has this login name. Returns true if the name service does not answer.
 fn is_user(login: &str) -> bool {
     users::by_login(login).map_or(true, |user| user.is_some())
 }

@@ -1,20 +1,19 @@
-//! A message between standard input and its submission.
+//! Reads the message from standard input, as far as its header section, and prepares it for submission.
 //!
 //! Promises:
-//! 1. The header section is read before anything is sent; it is known whom it names, and whether it has a
-//!    From field.
-//! 2. Who stands in Bcc and Resent-Bcc leaves this process with no message, however broken the header section is
-//!    (`message/mend.rs`). A From field is added where it was asked for
-//!    and there is none. All else goes through as it came, normalised.
-//! 3. Memory is bounded: about [`HELD_OCTETS`] of a message are held in it; the rest is read when it is sent.
+//! 1. The header section is read before anything is sent, so the recipients that it names are known.
+//! 2. No Bcc or Resent-Bcc field leaves this process, however broken the header section is (`message/mend.rs`). A From
+//!    field is added if the caller asks for it and the header has none. Everything else is sent as it came, normalised.
+//! 3. Memory is bounded: about [`HELD_OCTETS`] of a message are held in memory; the rest is read while it is sent.
 //!
-//! Fails: the header section is too large or hides a Bcc (65), the input cannot be read (74).
+//! Fails if the header section is too large or hides a Bcc (65), or if the input cannot be read (74).
 //!
-//! Not here: how the rest is kept (`content.rs`); what else a message may lack; the daemon adds it (`message/`).
+//! Not here: how the rest is kept (`content.rs`); other fields that a message may lack, which the daemon adds
+//! (`message/`).
 
 use std::io::{self, Read};
 
-use super::content::Content;
+use super::content::RewindableContent;
 use super::input::Input;
 use super::overflow::Overflow;
 use super::recipients;
@@ -25,39 +24,44 @@ use crate::message::header::{Scan, Split};
 use crate::message::hidden_bcc::HiddenBcc;
 use crate::message::mend::{Mender, makes_a_message};
 
-/// Of a message, so many octets are held in memory: its header section, and for most all the rest.
+/// How many octets of a message are held in memory: the header section, and the whole body of most messages.
 const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
 
-/// A message, its header section known.
-pub(super) struct Message<R> {
-    /// The recipients that the header names, if that was asked for.
+/// A message whose header section was read.
+pub(super) struct InputMessage<R> {
+    /// The recipients that the header names; empty without `-t`.
     pub(super) named: ListedAddresses,
-    /// What is to be sent.
-    pub(super) content: Content<R>,
+    /// The content to send.
+    pub(super) content: RewindableContent<R>,
 }
 
-/// What is wanted of the header section.
+/// What the command line says about the header section.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
-    /// The recipients in it.
+pub(super) struct MessageOptions {
+    /// Whether its recipients are wanted (`-t`).
     pub(super) recipients: bool,
-    /// This field (with its line end), unless there is a From field.
+    /// The field, with its line end, to add if there is no From field (`-F`).
     pub(super) from_field: Option<String>,
 }
 
-impl<R: Read> Message<R> {
-    /// Reads the header section, and as much of the body as is held in memory; the rest may go to `overflow`.
-    pub(super) fn read(mut input: Input<R>, wanted: &Wanted, overflow: Overflow) -> Result<Self, Failure> {
+impl<R: Read> InputMessage<R> {
+    /// Reads the header section, and as much of the body as is held in memory. The rest is kept in `overflow` when it is
+    /// read.
+    pub(super) fn read(
+        mut input: Input<R>,
+        wanted: &MessageOptions,
+        overflow: Overflow,
+    ) -> Result<Self, Failure> {
         let (mut octets, mut has_rest, mut scan) = (Vec::new(), true, Scan::default());
         let (mut mender, mut raw) = (Mender::default(), Vec::new());
         while has_rest && octets.len() < HELD_OCTETS {
             has_rest = input.read(&mut raw).map_err(|error| unreadable(&error))?;
-            // Before the mender sees spaces in place of CRs.
+            // The mender would see spaces in place of the bare CRs, so this is checked first.
             input.hidden_bcc().map_or(Ok(()), |hidden| Err(refused(hidden)))?;
             mender.push(&raw, &mut octets).map_err(refused)?;
             raw.clear();
         }
-        // It holds something back only before the end of the header section, or where there is no more to come.
+        // The mender still holds octets only if the header section, or the input, has not ended.
         mender.finish(&mut octets).map_err(refused)?;
         let extent = match scan.advance(&octets) {
             Some(extent) => extent,
@@ -71,11 +75,11 @@ impl<R: Read> Message<R> {
         let named =
             if wanted.recipients { recipients::named_in(split.header)? } else { ListedAddresses::default() };
         let held = fitted(&split, wanted.from_field.as_deref());
-        Ok(Message { named, content: Content::new(held, input, overflow) })
+        Ok(InputMessage { named, content: RewindableContent::new(held, input, overflow) })
     }
 }
 
-/// The input broke off; the message it was the beginning of is not to be sent.
+/// Returns the failure for a standard input that cannot be read to its end; the message must not be sent.
 pub(super) fn unreadable(error: &io::Error) -> Failure {
     Failure::new(Exit::IoError, format!("standard input: {error}; nothing was queued"))
 }
@@ -88,7 +92,7 @@ fn header_too_large() -> Failure {
     Failure::new(Exit::DataErr, "header section too large; nothing was queued")
 }
 
-/// The content without Bcc, and with a From field.
+/// Returns `content` without Bcc, and with `from_field` if it has no From field.
 fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
     let mut out = content.mbox_line.to_vec();
     let is_secret = |name: &str| ["Bcc", "Resent-Bcc"].iter().any(|bcc| name.eq_ignore_ascii_case(bcc));
@@ -99,7 +103,7 @@ fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
     let is_headed = from_field.is_some() || !content.header.octets().is_empty();
     let is_message = from_field.is_some() || open.iter().any(|field| makes_a_message(field.name()));
     if !secret.is_empty() && !is_message {
-        // Without it the body could be taken for the header section, or for more of it.
+        // Without any field the body could be read as a header section.
         out.extend_from_slice(b"Bcc:\r\n");
     }
     if is_headed && content.blank_line.is_empty() {
@@ -117,12 +121,12 @@ mod tests {
 
     const FROM: &str = "From: Ann <ann>\r\n";
 
-    fn read<'a>(octets: &'a [u8], wanted: &Wanted) -> Result<Message<&'a [u8]>, Failure> {
-        Message::read(Input::new(octets, false), wanted, Overflow::new("/nonexistent".into(), 0))
+    fn read<'a>(octets: &'a [u8], wanted: &MessageOptions) -> Result<InputMessage<&'a [u8]>, Failure> {
+        InputMessage::read(Input::new(octets, false), wanted, Overflow::new("/nonexistent".into(), 0))
     }
 
     fn sent(octets: &str, from_field: Option<&str>) -> String {
-        let wanted = Wanted { recipients: false, from_field: from_field.map(String::from) };
+        let wanted = MessageOptions { recipients: false, from_field: from_field.map(String::from) };
         String::from_utf8(read(octets.as_bytes(), &wanted).unwrap().content.rest()).unwrap()
     }
 
@@ -160,7 +164,7 @@ mod tests {
     /// With a byte order mark in front, `-t` found no recipients, and without it Bcc was published.
     #[test]
     fn a_broken_header_names_its_recipients_and_publishes_none() {
-        let wanted = Wanted { recipients: true, from_field: Some(FROM.to_owned()) };
+        let wanted = MessageOptions { recipients: true, from_field: Some(FROM.to_owned()) };
         for (octets, named, expected) in [
             ("\u{feff}To: a@x\nBcc: s@y\n\nb\n", "a@x s@y", "To: a@x\r\nFrom: Ann <ann>\r\n\r\nb\r\n"),
             ("\nFrom: f@z\nTo: a@x\nBcc: s@y\n\nb\n", "a@x s@y", "From: f@z\r\nTo: a@x\r\n\r\nb\r\n"),
@@ -193,10 +197,10 @@ mod tests {
 
     #[test]
     fn recipients_are_read_only_when_wanted() {
-        let wanted = Wanted { recipients: true, from_field: None };
+        let wanted = MessageOptions { recipients: true, from_field: None };
         assert_eq!(read(b"Bcc: a@x\n\n", &wanted).unwrap().named.addresses, [Address::parse("a@x").unwrap()]);
         assert_eq!(
-            read(b"To: no address\n\n", &Wanted::default()).unwrap().named,
+            read(b"To: no address\n\n", &MessageOptions::default()).unwrap().named,
             ListedAddresses::default()
         );
         assert_eq!(read(b"To: no address\n\n", &wanted).err().map(|it| it.exit()), Some(Exit::DataErr));
@@ -205,7 +209,7 @@ mod tests {
     #[test]
     fn of_a_large_one_a_part_is_held_in_memory() {
         let octets = [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(256 * 1024)].concat();
-        let mut content = read(&octets, &Wanted::default()).unwrap().content;
+        let mut content = read(&octets, &MessageOptions::default()).unwrap().content;
         let in_memory = content.piece().unwrap().unwrap().len();
         assert!((HELD_OCTETS..2 * HELD_OCTETS).contains(&in_memory), "{in_memory}");
         assert_eq!(in_memory + content.rest().len(), octets.len() + 256 * 1024 + 2);
@@ -215,7 +219,7 @@ mod tests {
     fn an_endless_header_is_refused() {
         let octets = b"X: y\n".repeat(MAX_HEADER_OCTETS / 5 + 1);
         for octets in [octets.clone(), [&octets[..], b"\nbody"].concat()] {
-            let failure = read(&octets, &Wanted::default()).err().unwrap();
+            let failure = read(&octets, &MessageOptions::default()).err().unwrap();
             assert_eq!(failure.exit(), Exit::DataErr, "{failure}");
         }
     }

@@ -1,8 +1,8 @@
-//! `sendmail`, `mailq` and `newaliases`: what cron, PHP and monitoring call.
+//! `sendmail`, `mailq` and `newaliases`, which cron, PHP and monitoring programs call.
 //!
-//! Promises: exit code 0 of a submission means that the message is durably queued, and nothing else; every
-//! other means that nothing was queued, but for a 74 that says `possible duplicate`. No privilege is needed and
-//! no set-id bit: an ordinary user who can reach one of the ways (`ways.rs`) can send mail.
+//! Promises: exit code 0 of a submission means that the message is durably queued. Every other code means that nothing was
+//! queued, except for a 74 that says `possible duplicate`. Neither a privilege nor a set-id bit is needed: an ordinary user
+//! who can use one of the ways (`ways.rs`) can send mail.
 //!
 //! ```text
 //!  arguments ─▶ message ◀─ input           ways: socket, TCP, drop directory
@@ -11,7 +11,7 @@
 //!             content ──▶ submit ◀───────────┘
 //!                └ overflow └ client, or spool/drop
 //! ```
-//! Not here: what is done to a message (`message/`); the daemon does it.
+//! Not here: changes to a message (`message/`), which the daemon makes.
 
 mod arguments;
 mod client;
@@ -43,15 +43,15 @@ use arguments::{Invocation, Mode};
 use connection::Patience;
 use input::Input;
 use known::refuse_unknown;
-use message::{Message, Wanted};
+use message::{InputMessage, MessageOptions};
 use overflow::Overflow;
 use ways::Ways;
 
 pub use arguments::Program;
 pub(super) use sender::login;
 
-/// Which of these programs a whole command line means, by its own name or as `nullmta sendmail`, and the
-/// arguments it has.
+/// Returns which of these programs `command_line` calls, by its own name or as `nullmta sendmail`, and the arguments;
+/// `None` if it calls another program.
 pub fn called(command_line: &[OsString]) -> Option<(Program, &[OsString])> {
     let (name, arguments) = command_line.split_first()?;
     let base_name = Path::new(name).file_name()?.to_str()?;
@@ -62,7 +62,7 @@ pub fn called(command_line: &[OsString]) -> Option<(Program, &[OsString])> {
     Program::by_name(name.to_str()?).map(|program| (program, arguments))
 }
 
-/// Runs `program`, and says on standard error why it failed.
+/// Runs `program` and returns its exit code. The reason for a failure is printed on standard error.
 pub fn main(program: Program, arguments: &[OsString]) -> ExitCode {
     survive_file_size_limit();
     match arguments::parse(program, arguments).and_then(|invocation| run(&invocation)) {
@@ -74,10 +74,10 @@ pub fn main(program: Program, arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Makes a write beyond `ulimit -f` an error like any other, which this thread and those that it begins are told. By its
-/// signal the process would die without a word, and leave its file in the drop directory.
+/// Makes a write beyond `ulimit -f` return an error, in this thread and those that it starts. Otherwise the signal would
+/// kill the process without a message, and leave its file in the drop directory.
 fn survive_file_size_limit() {
-    // Blocking it cannot fail: it is a signal, and one that may be blocked.
+    // This cannot fail: SIGXFSZ is a valid signal that may be blocked.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
 
@@ -113,13 +113,13 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
     refuse_unknown(&invocation.doubtful, rules, Exit::Usage)?;
     let author = invocation.reverse_path.as_ref().and_then(ReversePath::mailbox).cloned();
     let from_field = |name: &String| sender::from_field(name, &author.unwrap_or_else(login));
-    let wanted = Wanted {
+    let wanted = MessageOptions {
         recipients: invocation.recipients_in_header,
         from_field: invocation.full_name.as_ref().map(from_field),
     };
     let input = Input::new(io::stdin().lock(), invocation.ends_at_dot);
     let overflow = Overflow::new(env::temp_dir(), ways.max_message_size);
-    let Message { named, mut content } = Message::read(input, &wanted, overflow)?;
+    let InputMessage { named, mut content } = InputMessage::read(input, &wanted, overflow)?;
     refuse_unknown(&named.doubtful, rules, Exit::DataErr)?;
     let envelope = envelope(invocation, named.addresses);
     if envelope.recipients.is_empty() {
@@ -128,7 +128,7 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
     submit::submit(ways, Patience::USUAL, &envelope, &mut content, transcript)
 }
 
-/// The envelope, with the recipients of the command line and those that the header names.
+/// Returns the envelope, with the recipients of the command line and the recipients `named` in the header.
 fn envelope(invocation: &Invocation, named: Vec<Address>) -> Envelope {
     let reverse_path = invocation.reverse_path.clone();
     let mut envelope = Envelope::from(reverse_path.unwrap_or_else(|| ReversePath::Mailbox(login())));

@@ -1,11 +1,11 @@
-//! What of a message does not fit into memory: a file without a name.
+//! The part of a message that is not held in memory: a temporary file without a name.
 //!
 //! Promises:
-//! 1. Nobody else reads it: no name leads to it, and its mode is 0600. When the process ends, however it ends,
-//!    nothing is left of it.
-//! 2. It is made when it is first needed, and is never longer than its owner said.
+//! 1. Nobody else can read the file: it has no name, and its mode is 0600. Nothing of it remains when the process ends, for
+//!    whatever reason.
+//! 2. The file is created when it is first needed, and never grows beyond its limit.
 //!
-//! Fails where no file can be made, or it cannot grow; then it is gone, and so is the room it took.
+//! Fails if the file cannot be created, or cannot grow. Then the file is closed and its space is free again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// Octets that are read at a time.
+/// The number of octets that are read at once.
 const PIECE_OCTETS: u64 = 64 * 1024;
 
-/// Octets in a file, to which more can be appended while they are read.
+/// A file that can be read while more octets are appended.
 pub(super) struct Overflow {
     directory: PathBuf,
     most: u64,
@@ -26,17 +26,17 @@ pub(super) struct Overflow {
 }
 
 impl Overflow {
-    /// One in `directory` of at most so many octets; empty, and not yet a file.
+    /// Returns an empty one, for at most `most` octets. The file will be created in `directory`.
     pub(super) fn new(directory: PathBuf, most: u64) -> Self {
         Overflow { directory, most, file: None, len: 0 }
     }
 
-    /// How many octets are in it.
+    /// Returns the number of octets in it.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Appends `octets`, and is the longer for it.
+    /// Appends `octets` and returns the result.
     pub(super) fn with(mut self, octets: &[u8]) -> io::Result<Self> {
         if octets.is_empty() {
             return Ok(self);
@@ -53,7 +53,7 @@ impl Overflow {
         Ok(Overflow { file: Some(file), len, ..self })
     }
 
-    /// Reads some of the octets behind the first `start`, and appends them to `out`.
+    /// Reads octets from the offset `start` on, up to 64 KiB, and appends them to `out`.
     pub(super) fn read(&self, start: u64, out: &mut Vec<u8>) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let (from, len) = (out.len(), PIECE_OCTETS.min(self.len.saturating_sub(start)));
@@ -64,7 +64,7 @@ impl Overflow {
         })
     }
 
-    /// Lets it grow no more.
+    /// Refuses all further octets.
     pub(super) fn close(&mut self) {
         self.most = self.len;
     }
@@ -77,7 +77,7 @@ fn unnamed_file(directory: &Path) -> io::Result<File> {
     unnamed.or_else(|_| named_for_a_moment(&options, directory))
 }
 
-/// For a file system without O_TMPFILE, such as that of many containers.
+/// Creates a file and removes its name at once, for a file system without O_TMPFILE, as in many containers.
 fn named_for_a_moment(options: &OpenOptions, directory: &Path) -> io::Result<File> {
     let path = directory.join(format!("nullmta-{:016x}", fastrand::u64(..)));
     let file = options.clone().create_new(true).open(&path)?;

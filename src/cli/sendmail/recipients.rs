@@ -1,12 +1,10 @@
-//! `-t`: whom a message is for, as its header says.
+//! `-t`: finds the recipients that the header of a message names.
 //!
-//! Promises: recipients come from To, Cc and Bcc; from Resent-To, Resent-Cc and Resent-Bcc alone when the
-//! message was resent, since its To fields are then those of an earlier sending (RFC 5322 3.6.6). Each
-//! recipient is there once.
+//! Promises: the recipients are those of To, Cc and Bcc. If the message was resent, they are those of Resent-To,
+//! Resent-Cc and Resent-Bcc alone, since the To fields belong to an earlier sending (RFC 5322 3.6.6). A missing comma is
+//! added if its place is certain (`message/forgotten_comma.rs`).
 //!
-//! A comma that was forgotten is read as there, where it is certain (`message/forgotten_comma.rs`).
-//!
-//! Fails with [`Exit::DataErr`]: an entry that is no address might be a recipient who would get nothing.
+//! Fails with [`Exit::DataErr`] if an entry is not an address: it may be a recipient who would get nothing.
 
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Address;
@@ -19,7 +17,7 @@ use crate::message::rewrite::LocalUser;
 const FIELDS: [&str; 3] = ["To", "Cc", "Bcc"];
 const RESENT_FIELDS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
 
-/// The recipients that `header` names.
+/// Returns the recipients that `header` names.
 pub(super) fn named_in(header: Header<'_>) -> Result<ListedAddresses, Failure> {
     let is_resent = header.fields().any(|field| is_resent(&field));
     let wanted = if is_resent { RESENT_FIELDS } else { FIELDS };
@@ -32,8 +30,8 @@ pub(super) fn named_in(header: Header<'_>) -> Result<ListedAddresses, Failure> {
     Ok(named)
 }
 
-/// Each of `recipients` once, in order. Case makes another recipient of a local part (RFC 5321 2.4), not of a
-/// domain, nor of a user of this host (`Root`), as in Postfix's local(8).
+/// Returns each of `recipients` once, in their order. Local parts that differ in case are different recipients
+/// (RFC 5321 2.4), except for users of this host (`Root`), as in Postfix's local(8). The case of a domain does not matter.
 pub(super) fn without_duplicates(recipients: Vec<Address>) -> Vec<Address> {
     let mut seen = std::collections::HashSet::new();
     let key = |address: &Address| match address.domain() {

@@ -1,11 +1,11 @@
-//! Who submits: the reverse-path of a caller that gave none, and the From field of one that named itself.
+//! The user who submits: the reverse-path for a caller without `-f`, and the From field for a caller with `-F`.
 //!
-//! Promises: the reverse-path is the user's login name, bare; the daemon completes it with the origin. A
-//! user whom nothing names is `uid` and a number: mail is not refused for want of a name. Whatever the full
-//! name holds, the From field is one field.
+//! Promises: the reverse-path is the user's login name without a domain, which the daemon adds. A user without a login name
+//! is `uid` and a number, so that mail is not refused because a name is missing. The From field is one field, whatever the
+//! full name contains.
 //!
-//! Not here: a message without From and without `-F`; the daemon knows the uid and its full name. What a display name
-//! is made of (`message/display_name.rs`).
+//! Not here: a message without From and without `-F`, to which the daemon adds the full name of the user; the syntax of
+//! display names (`message/display_name.rs`).
 //!
 //! RFC 5322 3.6.2 (From).
 
@@ -15,10 +15,10 @@ use crate::envelope::Address;
 use crate::message::display_name::display_name;
 use crate::users;
 
-/// The bare address of the user we run for.
+/// Returns the address, without a domain, of the user who runs this process.
 pub(in crate::cli) fn login() -> Address {
     let uid = rustix::process::getuid().as_raw();
-    // Where nobody knows the user, as in a container, the environment may.
+    // In a container the user may have no account; then the environment may name it.
     let name = users::by_uid(uid)
         .ok()
         .flatten()
@@ -27,7 +27,7 @@ pub(in crate::cli) fn login() -> Address {
     name.and_then(|name| bare(&name)).unwrap_or_else(|| numbered(uid))
 }
 
-/// `name` as a local part, quoted where it has to be (`DOMAIN\user`).
+/// Returns `name` as a local part, quoted if necessary (`DOMAIN\user`); `None` if it cannot be one.
 fn bare(name: &str) -> Option<Address> {
     let quoted = || format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
     let plain = Address::parse(name).ok().filter(|address| address.domain().is_none());
@@ -35,11 +35,11 @@ fn bare(name: &str) -> Option<Address> {
 }
 
 fn numbered(uid: u32) -> Address {
-    // Letters and digits are an address.
+    // This cannot fail: letters and digits are a valid local part.
     Address::parse(&format!("uid{uid}")).unwrap()
 }
 
-/// The field `From: full name <address>` with its line end; an empty full name is none.
+/// Returns the field `From: full name <address>` with its line end; `From: address` if the full name is empty.
 pub(super) fn from_field(full_name: &str, address: &Address) -> String {
     match display_name(full_name) {
         name if name.is_empty() => format!("From: {address}\r\n"),

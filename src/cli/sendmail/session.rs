@@ -1,16 +1,15 @@
 //! `-bs`: SMTP on standard input and output.
 //!
-//! Promises: with the daemon up, the session is the daemon's own, octet for octet. With the daemon down it is
-//! held here, by the same session core, and its messages go to the drop directory: 250 is said only when
-//! the file and its name are synced.
+//! Promises:
+//! 1. While the daemon runs, its own session is relayed octet for octet. While it is down, the same session core runs here,
+//!    and messages are left in the drop directory: 250 is sent only when the file and its name are synced.
+//! 2. If the first line of the client ends with a bare LF, the client is a person at a terminal or a shell script, and each
+//!    of its bare LFs is made a CRLF ([`LineEnds`]); otherwise its data could never end. From every other client a bare LF
+//!    does not end the data.
+//! 3. A client that closes its output without QUIT still gets all replies.
 //!
-//! A client whose first line ends in a bare LF is a person at a terminal or a shell script: all its bare LFs are
-//! made CRLF ([`LineEnds`]), or its data could never end. From every other client a bare LF ends no data.
-//!
-//! A client that ends its output without QUIT has its replies all the same.
-//!
-//! Fails when there is neither a daemon nor a drop directory (75); nothing was said. When the session breaks off
-//! (74), its replies tell what was queued.
+//! Fails if there is neither a daemon nor a drop directory (75); then no greeting was sent. If the session breaks off (74),
+//! the replies so far say what was queued.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -22,9 +21,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::client::Client;
-use super::connection::{Connection, Patience};
-use super::submit::{Found, not_now, passed_by};
+use super::client::DaemonClient;
+use super::connection::{DaemonConnection, Patience};
+use super::submit::{DaemonFound, not_now, passed_by};
 use super::ways::Ways;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::Envelope;
@@ -37,13 +36,13 @@ use crate::smtp::session::{HostTrouble, MessageRefusal, Session, SessionPolicy};
 use crate::spool::drop::{DropError, DropFile, Dropped};
 use crate::spool::fs::RealFs;
 
-/// A program that holds a session open may be slow; for ever is too long.
+/// The limits for a client, which may be slow but must not wait for ever.
 const PACE: Pace = Pace::even(Duration::from_secs(3600));
 
-/// The most recipients of one message in a session held here; the daemon, when it is back, takes them all.
+/// The most recipients of one message in a session that runs here; the daemon later accepts all of them.
 const MAX_RECIPIENTS: usize = 10_000;
 
-/// Holds the session that `input` and `output` are the client's ends of.
+/// Runs the session of a client whose output is `input` and whose input is `output`.
 pub(super) fn hold(
     ways: &Ways,
     patience: Patience,
@@ -52,13 +51,13 @@ pub(super) fn hold(
 ) -> Result<(), Failure> {
     let (mut silent, mut reasons) = (io::sink(), Vec::new());
     for way in &ways.to_daemon {
-        match Client::connect(way, patience, &mut silent) {
+        match DaemonClient::connect(way, patience, &mut silent) {
             Ok((client, greeting)) => {
                 return proxy(client.into_connection(), Some(&greeting), input, output).map_err(broken);
             }
-            // As in `submit.rs`, promise 2: not another way to the daemon that is there.
+            // As in `submit.rs`, promise 2: once a daemon was found, no other socket is tried.
             Err(undone) => {
-                if passed_by(way, undone, &mut reasons)? != Found::Nobody {
+                if passed_by(way, undone, &mut reasons)? != DaemonFound::Nobody {
                     break;
                 }
             }
@@ -69,28 +68,28 @@ pub(super) fn hold(
     let backend = DropBackend { directory: directory.clone() };
     let policy = policy(ways.max_message_size);
     let server = thread::spawn(move || serve(theirs, backend, policy));
-    proxy(Connection::Unix(ours), None, input, output).map_err(broken)?;
-    // A session that panicked has said all it will; what it acknowledged is durable.
+    proxy(DaemonConnection::Unix(ours), None, input, output).map_err(broken)?;
+    // After a panic the session ends, too; each message that it acknowledged is durable.
     server.join().unwrap_or(Ok(())).map_err(broken)
 }
 
 fn broken(error: io::Error) -> Failure {
-    // Some of its messages may be queued.
+    // Some messages of the session may be queued.
     Failure::new(Exit::IoError, format!("the session broke off: {error}"))
 }
 
-/// Carries octets both ways until the server has closed.
+/// Copies octets in both directions until the server closes the connection.
 fn proxy(
-    mut server: Connection,
+    mut server: DaemonConnection,
     greeting: Option<&Reply>,
     mut input: impl Read + Send + 'static,
     output: &mut dyn Write,
 ) -> io::Result<()> {
     server.wait_at_most(None)?;
     let mut to_server = server.try_clone()?;
-    // Not joined: it may wait for input that nobody will write.
+    // This thread is not joined: it may wait for input that never comes.
     thread::spawn(move || {
-        // Whichever end fails, the server hears of the end and closes.
+        // If either side fails, the server reads an end of file and closes.
         let _ = carry(&mut input, &mut to_server);
         let _ = to_server.end_output();
     });
@@ -111,7 +110,7 @@ fn proxy(
     }
 }
 
-/// Carries the client's octets to the server until there are no more.
+/// Copies the client's octets to the server until the client closes its output.
 fn carry(input: &mut impl Read, server: &mut impl Write) -> io::Result<()> {
     let (mut buffer, mut line_ends) = ([0; 4096], LineEnds::default());
     loop {
@@ -124,7 +123,7 @@ fn carry(input: &mut impl Read, server: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// How the client ends its lines.
+/// Completes the line ends of a client that sends bare LFs.
 #[derive(Default)]
 struct LineEnds {
     /// The last octet seen.
@@ -134,7 +133,7 @@ struct LineEnds {
 }
 
 impl LineEnds {
-    /// `octets` with the line ends that SMTP has.
+    /// Returns `octets`, in which each bare LF is a CRLF if the first line of the client ended with a bare LF.
     fn mended<'o>(&mut self, octets: &'o [u8]) -> Cow<'o, [u8]> {
         if self.are_bare == Some(false) {
             return Cow::Borrowed(octets);
@@ -166,7 +165,7 @@ fn policy(max_message_size: u64) -> SessionPolicy {
     }
 }
 
-/// Our own end of the session, on a thread of its own.
+/// Runs the server side of a session while the daemon is down. Returns when it has ended.
 fn serve(stream: UnixStream, backend: DropBackend, policy: SessionPolicy) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -180,7 +179,7 @@ fn serve(stream: UnixStream, backend: DropBackend, policy: SessionPolicy) -> io:
     })
 }
 
-/// Messages go to the drop directory. The disk may block: there is one session, and it waits for it.
+/// Leaves the messages of a session in the drop directory. Writing blocks, which is fine for a single session.
 struct DropBackend {
     directory: PathBuf,
 }
@@ -202,7 +201,7 @@ impl Backend for DropBackend {
     }
 }
 
-/// Says on standard error why a message is not in the drop directory, and returns the refusal.
+/// Prints on standard error why a message cannot be left in the drop directory, and returns the refusal for the client.
 fn refusal_of(error: DropError) -> MessageRefusal {
     eprintln!("sendmail: {error}");
     if error.is_full() { HostTrouble::NoRoom.into() } else { HostTrouble::Failing.into() }

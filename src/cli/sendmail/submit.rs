@@ -1,28 +1,28 @@
-//! Submission: one message, by the first way that takes it.
+//! Submits one message, by the first way that accepts it.
 //!
 //! ```text
 //!  unix socket ─▶ 127.0.0.1:25 ─▶ [::1]:25 ─▶ spool/drop/
 //! ```
 //! Promises:
-//! 1. `Ok` only when the message is durably queued: 250 to the end of data, or a file in the drop directory
-//!    whose name is synced.
-//! 2. The next way is tried only when the one before certainly queued nothing, and only while the message can
-//!    still be sent from its start: where no daemon is, the next one; where a daemon is and will not have it for
-//!    now (no place for the session, or for so many recipients in one; a limit on messages; a full disk), or
-//!    says nothing for two seconds, the drop directory, so that no mail of cron's is lost and the daemon knows whose
-//!    it is; and if nothing can be left there (a container has but the socket), a daemon that is busy, or stops and
-//!    comes back, is tried again, for some seconds.
-//!    What the daemon refuses for good is refused. Its limits hold: it takes dropped messages within them, too.
-//! 3. On every failure but the doubtful one nothing was queued; that one says `possible duplicate`, and has not
-//!    the exit code of those after which another try is safe.
+//! 1. `Ok` means that the message is durably queued: 250 to the end of data, or a file in the drop directory whose name is
+//!    synced.
+//! 2. Another way is tried only if the one before certainly queued nothing, and while the message can still be sent from
+//!    its start. If no daemon answers on a socket, the next socket is tried. If the daemon refuses the message for now (too
+//!    many sessions or recipients, a limit on messages, a full disk), or is silent for two seconds, the message is left in
+//!    the drop directory. If that is not possible either, as in a container that has only the socket, a daemon that is
+//!    busy or restarts is tried again for some seconds.
+//! 3. If the daemon refuses the message for good, no other way is tried. The limits of the daemon also apply to messages in
+//!    the drop directory, when it picks them up.
+//! 4. After a failure nothing was queued, except when the failure says `possible duplicate`; its exit code differs from
+//!    those after which a caller can safely try again.
 //!
-//! | exit | why |
+//! | exit | reason |
 //! |---|---|
 //! | 65 | an address or parameter is malformed |
 //! | 67 | a recipient was refused |
-//! | 69 | the message was refused, for good |
-//! | 74 | standard input cannot be read; or the daemon went silent behind the final dot, and may have it |
-//! | 75 | no way took it for now |
+//! | 69 | the message was refused for good |
+//! | 74 | standard input cannot be read; or no reply to the final dot came, and the message may be queued |
+//! | 75 | no way accepted the message for now |
 //!
 //! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
 
@@ -33,9 +33,9 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::client::{Client, Phase, Undone};
+use super::client::{DaemonClient, NotSubmitted, SubmitPhase};
 use super::connection::Patience;
-use super::content::Content;
+use super::content::RewindableContent;
 use super::message::unreadable;
 use super::ways::{Way, Ways};
 use crate::cli::exit::{Exit, Failure};
@@ -45,12 +45,12 @@ use crate::smtp::session::Durable;
 use crate::spool::drop::{DropError, DropFile};
 use crate::spool::fs::RealFs;
 
-/// Submits a message; the dialogue is shown on `transcript`.
+/// Submits a message. The dialogue is written to `transcript`.
 pub(super) fn submit<R: Read>(
     ways: &Ways,
     patience: Patience,
     envelope: &Envelope,
-    content: &mut Content<R>,
+    content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
     let (mut waits, mut was_busy, begun) = (patience.busy.iter(), false, Instant::now());
@@ -60,14 +60,14 @@ pub(super) fn submit<R: Read>(
             Err(NotNow::Final(failure)) => return Err(failure),
             Err(NotNow::NoPlace(failure, found)) => (failure, found),
         };
-        was_busy |= matches!(found, Found::Busy | Found::Silent);
+        was_busy |= matches!(found, DaemonFound::Busy | DaemonFound::Silent);
         let is_worth_it = match found {
-            Found::Nobody | Found::Busy => was_busy,
-            Found::Silent => begun.elapsed() < patience.silent,
-            Found::Unwilling => false,
+            DaemonFound::Nobody | DaemonFound::Busy => was_busy,
+            DaemonFound::Silent => begun.elapsed() < patience.silent,
+            DaemonFound::Unwilling => false,
         };
         match waits.next() {
-            // Those who were turned away together do not come back together.
+            // The factor spreads out callers that were refused at the same moment.
             Some(wait) if is_worth_it && content.rewind() => {
                 std::thread::sleep(wait.mul_f64(0.5 + fastrand::f64()));
             }
@@ -76,11 +76,13 @@ pub(super) fn submit<R: Read>(
     }
 }
 
-/// Whether another try may be worth the wait.
+/// The failure of one round through all ways.
 enum NotNow {
+    /// Another round would fail, too, or would not be safe.
     Final(Failure),
-    /// Nobody took it, and nothing could be left; whom the last way led to.
-    NoPlace(Failure, Found),
+    /// No way accepted the message for now, and it could not be left in the drop directory. Holds the state of the daemon
+    /// on the last way.
+    NoPlace(Failure, DaemonFound),
 }
 
 impl From<Failure> for NotNow {
@@ -89,14 +91,15 @@ impl From<Failure> for NotNow {
     }
 }
 
+/// Tries each way once.
 fn submit_once<R: Read>(
     ways: &Ways,
     patience: Patience,
     envelope: &Envelope,
-    content: &mut Content<R>,
+    content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), NotNow> {
-    let (mut reasons, mut found) = (Vec::new(), Found::Nobody);
+    let (mut reasons, mut found) = (Vec::new(), DaemonFound::Nobody);
     for way in &ways.to_daemon {
         found = match to_daemon(way, patience, envelope, content, transcript) {
             Ok(()) => return Ok(()),
@@ -105,7 +108,7 @@ fn submit_once<R: Read>(
         if !content.rewind() {
             return Err(not_now(&reasons).into());
         }
-        if found != Found::Nobody {
+        if found != DaemonFound::Nobody {
             break;
         }
     }
@@ -119,37 +122,44 @@ fn submit_once<R: Read>(
     })
 }
 
-/// Whom a way that was passed by led to.
+/// The state of the daemon, as a failed attempt shows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// No daemon.
+pub(super) enum DaemonFound {
+    /// No daemon answers there.
     Nobody,
-    /// One that may take the message at another moment.
+    /// The daemon may accept the message in a moment.
     Busy,
-    /// One that says nothing.
+    /// The daemon does not answer.
     Silent,
-    /// One that will not have the message, however soon it is asked again.
+    /// The daemon refuses the message for now, and will still do so in a few seconds.
     Unwilling,
 }
 
-/// Notes why another way is to be tried, and whom this one led to; fails where no other may be.
-pub(super) fn passed_by(way: &Way, undone: Undone, reasons: &mut Vec<String>) -> Result<Found, Failure> {
+/// Adds the reason why `way` did not accept the message to `reasons`. Returns the state of the daemon; fails if no other
+/// way may be tried.
+pub(super) fn passed_by(
+    way: &Way,
+    undone: NotSubmitted,
+    reasons: &mut Vec<String>,
+) -> Result<DaemonFound, Failure> {
     let (why, found) = match undone {
-        Undone::Absent(why) => (why, Found::Nobody),
-        Undone::Silent(why) => (why, Found::Silent),
-        Undone::Busy(why) => (why, Found::Busy),
-        Undone::TooMany(why) => (why, Found::Unwilling),
-        Undone::Deferred(phase, reply) => (format!("{phase} not taken now: {reply}"), Found::Unwilling),
-        Undone::Refused(phase, reply) => return Err(refused(&phase, &reply)),
-        Undone::TooLarge(most) => return Err(too_large(most)),
-        Undone::InDoubt(why) => return Err(in_doubt(way, &why)),
-        Undone::Input(error) => return Err(unreadable(&error)),
+        NotSubmitted::Absent(why) => (why, DaemonFound::Nobody),
+        NotSubmitted::Silent(why) => (why, DaemonFound::Silent),
+        NotSubmitted::Busy(why) => (why, DaemonFound::Busy),
+        NotSubmitted::TooMany(why) => (why, DaemonFound::Unwilling),
+        NotSubmitted::Deferred(phase, reply) => {
+            (format!("{phase} not taken now: {reply}"), DaemonFound::Unwilling)
+        }
+        NotSubmitted::Refused(phase, reply) => return Err(refused(&phase, &reply)),
+        NotSubmitted::TooLarge(most) => return Err(too_large(most)),
+        NotSubmitted::InDoubt(why) => return Err(in_doubt(way, &why)),
+        NotSubmitted::Input(error) => return Err(unreadable(&error)),
     };
     reasons.push(format!("{way}: {why}"));
     Ok(found)
 }
 
-/// Says what would be done: the daemon's word on each address, and nothing is queued.
+/// Writes what would be done to `out`: the reply of the daemon to each address. Queues nothing.
 pub(super) fn verify(
     ways: &Ways,
     patience: Patience,
@@ -162,13 +172,16 @@ pub(super) fn verify(
         let verified = verify_over(way, patience, envelope, &mut said);
         if !matches!(
             verified,
-            Err(Undone::Absent(_) | Undone::Silent(_) | Undone::Busy(_) | Undone::TooMany(_))
+            Err(NotSubmitted::Absent(_)
+                | NotSubmitted::Silent(_)
+                | NotSubmitted::Busy(_)
+                | NotSubmitted::TooMany(_))
         ) {
-            // Output that nobody reads leaves nobody to tell.
+            // An error here means that nobody reads the output.
             let _ = said.iter().try_for_each(|line| writeln!(out, "{line} (by way of {way})"));
         }
         let Err(undone) = verified else { return Ok(()) };
-        if passed_by(way, undone, &mut reasons)? != Found::Nobody {
+        if passed_by(way, undone, &mut reasons)? != DaemonFound::Nobody {
             break;
         }
     }
@@ -185,9 +198,9 @@ fn verify_over(
     patience: Patience,
     envelope: &Envelope,
     said: &mut Vec<String>,
-) -> Result<(), Undone> {
+) -> Result<(), NotSubmitted> {
     let mut silent = std::io::sink();
-    let (mut client, _) = Client::connect(way, patience, &mut silent)?;
+    let (mut client, _) = DaemonClient::connect(way, patience, &mut silent)?;
     let offered = client.hello()?;
     client.mail(envelope, &offered)?;
     for recipient in &envelope.recipients {
@@ -199,12 +212,12 @@ fn verify_over(
     Ok(())
 }
 
-/// Has the daemon try its queue now (ETRN, which any user may). One that has just done so says when, and when it does
-/// again, on standard error; with exit code 0, as Postfix has it.
+/// Asks the daemon to try its queue now (ETRN, which every user may send). If the daemon has just done so, its answer, with
+/// the time of the next try, is printed on standard error. This is no failure, as in Postfix.
 pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write) -> Result<(), Failure> {
     let mut reasons = Vec::new();
     for way in &ways.to_daemon {
-        let asked = Client::connect(way, patience, transcript).and_then(|(mut client, _)| {
+        let asked = DaemonClient::connect(way, patience, transcript).and_then(|(mut client, _)| {
             client.hello()?;
             let reply = client.ask("ETRN localhost")?;
             client.quit();
@@ -218,7 +231,7 @@ pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write)
                 return Ok(());
             }
             Ok(reply) => reasons.push(format!("{way}: {reply}")),
-            Err(Undone::Absent(why) | Undone::Silent(why) | Undone::Busy(why)) => {
+            Err(NotSubmitted::Absent(why) | NotSubmitted::Silent(why) | NotSubmitted::Busy(why)) => {
                 reasons.push(format!("{way}: {why}"))
             }
             Err(_) => {}
@@ -231,27 +244,27 @@ fn to_daemon<R: Read>(
     way: &Way,
     patience: Patience,
     envelope: &Envelope,
-    content: &mut Content<R>,
+    content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
-) -> Result<(), Undone> {
-    let (mut client, _) = Client::connect(way, patience, transcript)?;
+) -> Result<(), NotSubmitted> {
+    let (mut client, _) = DaemonClient::connect(way, patience, transcript)?;
     client.submit(envelope, content)?;
     client.quit();
     Ok(())
 }
 
-/// Leaves the message for a daemon that is down, or does not take it now.
+/// Leaves the message in the drop directory, since the daemon is down or does not accept it now.
 fn leave<R: Read>(
     directory: &Path,
     max_size: u64,
     envelope: &Envelope,
-    content: &mut Content<R>,
+    content: &mut RewindableContent<R>,
     mut reasons: Vec<String>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
     match write_drop_file(directory, max_size, envelope, content) {
         Ok(name) => {
-            // Nobody to show it to is no reason to lose the mail.
+            // If the transcript cannot be written, the mail is still left.
             let _ = writeln!(transcript, "left in {} as {name}: {}", directory.display(), reasons.join("; "));
             Ok(())
         }
@@ -277,7 +290,7 @@ fn write_drop_file<R: Read>(
     directory: &Path,
     max_size: u64,
     envelope: &Envelope,
-    content: &mut Content<R>,
+    content: &mut RewindableContent<R>,
 ) -> Result<String, LeaveError> {
     let created = DropFile::create(Arc::new(RealFs), directory, envelope, Timestamp::now());
     let (mut file, mut size) = (created.map_err(LeaveError::Disk)?, 0);
@@ -292,11 +305,11 @@ fn write_drop_file<R: Read>(
     Ok(file.commit().map_err(LeaveError::Disk)?.queue_id())
 }
 
-fn refused(phase: &Phase, reply: &Reply) -> Failure {
+fn refused(phase: &SubmitPhase, reply: &Reply) -> Failure {
     let exit = match (phase, reply.code()) {
-        (Phase::Mail | Phase::Rcpt(_), 501 | 555) | (Phase::Mail, 553) => Exit::DataErr,
-        (Phase::Rcpt(_), _) => Exit::NoUser,
-        (Phase::Mail | Phase::Content, _) => Exit::Unavailable,
+        (SubmitPhase::Mail | SubmitPhase::Rcpt(_), 501 | 555) | (SubmitPhase::Mail, 553) => Exit::DataErr,
+        (SubmitPhase::Rcpt(_), _) => Exit::NoUser,
+        (SubmitPhase::Mail | SubmitPhase::Content, _) => Exit::Unavailable,
     };
     Failure::new(exit, format!("{phase} refused: {reply}; nothing was queued"))
 }

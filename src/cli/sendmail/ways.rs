@@ -1,11 +1,10 @@
-//! The ways that a message may take to the daemon.
+//! The ways by which a message can reach the daemon: its sockets and the drop directory.
 //!
-//! Promises: they are those of the configuration; where that is not there, those of the defaults. By one with
-//! an error, or that this user may not read, the usual sockets are asked, as the daemon may well run; and it names a
-//! drop directory only where it certainly says which spool is meant, since a file left in the wrong one would lie
-//! there for ever.
+//! Promises: the configuration decides; without a configuration file the defaults do. If the file has an error, or this
+//! user may not read it, the usual sockets are tried, since the daemon may be running. Then the drop directory is used only
+//! if the file certainly says which spool is meant: a message left in the wrong one would stay there for ever.
 //!
-//! Fails only for a `-C` file that cannot be read (78).
+//! Fails only for a `-C` file that cannot be read or has an error (78).
 
 use std::fmt;
 use std::fs::File;
@@ -31,7 +30,7 @@ const MAX_MESSAGE_SIZE: u64 = 50 << 20;
 /// One way to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// The unix socket, where the daemon knows who we are.
+    /// The unix socket, on which the daemon knows the user who submits.
     Socket(PathBuf),
     /// Loopback TCP.
     Tcp(SocketAddr),
@@ -46,25 +45,25 @@ impl fmt::Display for Way {
     }
 }
 
-/// All of them.
+/// All ways to the daemon, and the settings that `sendmail` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ways {
-    /// To a daemon that is up, in the order in which they are tried.
+    /// The sockets of the daemon, in the order in which they are tried.
     pub(super) to_daemon: Vec<Way>,
-    /// Where messages are left while it is down.
+    /// The directory in which messages are left while the daemon is down.
     pub(super) drop_directory: Option<PathBuf>,
     /// The control socket.
     pub(super) control: PathBuf,
-    /// The largest message that is worth leaving, in octets.
+    /// The largest message that the daemon accepts, in octets.
     pub(super) max_message_size: u64,
-    /// What is wrong with the configuration.
+    /// The error in the configuration, which is only a warning for `sendmail`.
     pub(super) warning: Option<String>,
-    /// What becomes of addresses, for `known.rs`; `None`: the configuration is not there, or cannot be read.
+    /// The rewriting rules, for `known.rs`; `None` if there is no configuration, or it cannot be read.
     pub(super) rules: Option<Arc<Rules>>,
 }
 
 impl Ways {
-    /// Those of the configuration at `path`, or at its usual place.
+    /// Returns the ways that the configuration at `path` names. Without `path` the usual file is read.
     pub(super) fn find(path: Option<&Path>) -> Result<Self, Failure> {
         Ways::at(path.unwrap_or(Path::new(CONFIG)), path.is_some())
     }

@@ -9,13 +9,13 @@ use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::items;
 use super::super::location::ImportError;
 use super::super::maps::{LookupTable, MapEntry, Shape};
-use super::Source;
+use super::PostfixSource;
 use crate::envelope::Address;
 
 /// Adds the aliases to `draft`. `users` are those of the virtual table, which takes precedence; `origin` completes bare
 /// names.
 pub(super) fn carry(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     users: Vec<MapEntry>,
     origin: &str,
     draft: &mut ConfigDraft,
@@ -50,7 +50,7 @@ pub(super) fn carry(
 }
 
 /// Returns whether Postfix delivers mail for users of `domain` by local(8).
-fn is_delivered_locally(source: &Source<'_>, domain: &str) -> Result<bool, ImportError> {
+fn is_delivered_locally(source: &PostfixSource<'_>, domain: &str) -> Result<bool, ImportError> {
     let destinations = source.value("mydestination")?;
     Ok(items(&destinations).iter().any(|own| own.eq_ignore_ascii_case(domain)))
 }
@@ -64,7 +64,7 @@ fn elsewhere(origin: &str) -> String {
 
 /// Returns `users`, and the users of `alias_maps` that are not among them.
 fn with_local(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     users: Vec<MapEntry>,
     draft: &mut ConfigDraft,
 ) -> Result<Vec<MapEntry>, ImportError> {

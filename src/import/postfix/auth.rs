@@ -8,7 +8,7 @@ use super::super::lines::items;
 use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::{LookupTable, MapEntry, Shape, lookup};
 use super::super::nexthop::Nexthop;
-use super::Source;
+use super::PostfixSource;
 use crate::config::Mechanism;
 use crate::secret::Secret;
 
@@ -84,7 +84,7 @@ fn credential(entry: &MapEntry) -> Result<Credential, ImportError> {
 
 /// Adds the login for the relays `nexthops`. `fixed_sender` is the sender of all mail, if there is one.
 pub(super) fn carry(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     nexthops: &[Nexthop],
     fixed_sender: Option<&str>,
     draft: &mut ConfigDraft,
@@ -133,7 +133,7 @@ pub(in crate::import) const TOKENS: &str = "it logs in by OAuth: what stands her
 
 /// Returns whether the tables hold tokens or paths of token files, as SASL plug-ins for XOAUTH2 need them: only
 /// mechanisms of OAuth are set, or each password is a path.
-fn wants_tokens(source: &Source<'_>, credentials: &PasswordTables) -> Result<bool, ImportError> {
+fn wants_tokens(source: &PostfixSource<'_>, credentials: &PasswordTables) -> Result<bool, ImportError> {
     let filter = source.value(FILTER)?.to_lowercase();
     let listed = items(&filter);
     let is_oauth = |name: &str| ["xoauth2", "oauthbearer"].contains(&name);
@@ -151,7 +151,7 @@ fn keys_of(sender: &str) -> Vec<&str> {
     vec![sender, &sender[..at], &sender[at..]]
 }
 
-fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<PasswordTables, ImportError> {
+fn read(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<PasswordTables, ImportError> {
     let advice = "; [auth] has to be written by hand";
     let tables = source.tables(MAPS, Shape::Postmap, advice, draft)?;
     if tables.iter().any(|table| matches!(table, LookupTable::Patterns(_))) {
@@ -166,7 +166,7 @@ fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<PasswordTables, 
     Ok(credentials)
 }
 
-fn set(source: &Source<'_>, credential: Credential, draft: &mut ConfigDraft) {
+fn set(source: &PostfixSource<'_>, credential: Credential, draft: &mut ConfigDraft) {
     let Credential { location, username, secret } = credential;
     let mut key = DraftKey::new("auth.username", username.as_str(), source.parameters.cited(&[MAPS]));
     if secret.expose() == username {
@@ -213,7 +213,7 @@ fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], 
     }
 }
 
-fn carry_mechanisms(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_mechanisms(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let ours = Mechanism::ALL.map(Mechanism::name);
     let value = source.value(FILTER)?.to_uppercase();
     let cited = source.parameters.cited(&[FILTER]);

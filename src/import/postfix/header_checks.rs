@@ -11,7 +11,7 @@ use super::super::lines::first_word;
 use super::super::location::ImportError;
 use super::super::maps::{LookupTable, Shape};
 use super::super::pattern::{PostfixPattern as Rule, translated_result};
-use super::Source;
+use super::PostfixSource;
 use crate::message::rewrite::{FieldText, Pattern, RejectText};
 
 /// The moment when Postfix applies the rules, which depends on the parameter.
@@ -44,7 +44,7 @@ const NOR_BEHIND: &str = "; nor is any rule behind it: a field might have met on
 const STAYS: &str = "the field stays as it is, and no later rule is asked about it";
 
 /// Adds the header rules to `draft`.
-pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let mut carried = Vec::new();
     for (name, stage) in TABLES {
         let cited = source.parameters.cited(&[name]);
@@ -91,7 +91,7 @@ fn set_all(mut rules: Vec<Vec<DraftKey>>, draft: &mut ConfigDraft) {
     rules.into_iter().for_each(|rule| draft.set_together(rule));
 }
 
-fn account_for_stages(source: &Source<'_>, draft: &mut ConfigDraft) {
+fn account_for_stages(source: &PostfixSource<'_>, draft: &mut ConfigDraft) {
     let is_set = |name| source.parameters.get(name).is_some();
     if is_set("header_checks") && is_set("smtp_header_checks") {
         draft.warn(

@@ -5,7 +5,7 @@
 use super::super::draft::{ConfigDraft, DraftKey, DraftValue};
 use super::super::location::ImportError;
 use super::super::times::{seconds, words};
-use super::Source;
+use super::PostfixSource;
 
 /// A duration: the parameter of Postfix, its unit, our key, and our default in seconds.
 struct Lapse(&'static str, char, &'static str, u64);
@@ -44,7 +44,7 @@ const NUMBERS: [Number; 7] = [
 const DEFAULT: &str = "the default";
 
 /// Adds these parameters to `draft`.
-pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     for lapse in &LAPSES {
         carry_lapse(source, lapse, draft)?;
     }
@@ -67,7 +67,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
 }
 
 fn carry_lapse(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     Lapse(name, unit, key, default): &Lapse,
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
@@ -84,7 +84,7 @@ fn carry_lapse(
 }
 
 fn carry_number(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     Number(name, key, default): &Number,
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
@@ -104,7 +104,7 @@ fn carry_number(
 }
 
 /// Adds the limit on line length. nullmta folds lines over 998 octets, or none.
-fn carry_line_length(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_line_length(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let name = "smtp_line_length_limit";
     let Some(value) = source.set_value(name)? else { return Ok(()) };
     let cited = source.parameters.cited(&[name]);
@@ -117,7 +117,7 @@ fn carry_line_length(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(),
 }
 
 /// Adds the lifetime of bounces. nullmta keeps a DSN as long as any message.
-fn carry_bounce_lifetime(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_bounce_lifetime(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let of = |name: &str| {
         source.set_value(name).map(|value| value.map_or(Some(5 * 86_400), |value| seconds(&value, 'd')))
     };

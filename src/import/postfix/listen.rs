@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use super::super::draft::{ConfigDraft, DraftKey};
 use super::super::lines::items;
 use super::super::location::ImportError;
-use super::Source;
+use super::PostfixSource;
 
 /// Adds these parameters to `draft`.
-pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     carry_interfaces(source, draft)?;
     let networks = source.value("mynetworks")?;
     let cited = source.parameters.cited(&["mynetworks"]);
@@ -30,7 +30,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
 
 const ONLY_HERE: &str = "only programs on this host hand in mail";
 
-fn carry_interfaces(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_interfaces(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let interfaces = source.value("inet_interfaces")?;
     let cited = source.parameters.cited(&["inet_interfaces"]);
     match items(&interfaces).into_iter().all(is_loopback_interface) {
@@ -51,7 +51,7 @@ fn carry_interfaces(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
 }
 
 /// Adds `smtp_helo_name`. nullmta has only one name, `listen.hostname`.
-fn carry_names(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_names(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let Some(helo) = source.set_value("smtp_helo_name")? else { return Ok(()) };
     let cited = source.parameters.cited(&["smtp_helo_name"]);
     if helo == source.value("myhostname")? {

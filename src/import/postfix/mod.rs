@@ -30,13 +30,13 @@ use super::main_cf::Parameters;
 use super::maps::{LookupTable, Shape, tables};
 
 /// The configuration of Postfix that is imported.
-pub(super) struct Source<'a> {
+pub(super) struct PostfixSource<'a> {
     pub(super) parameters: &'a Parameters,
     pub(super) files: &'a SourceFiles<'a>,
     pub(super) options: &'a ImportOptions<'a>,
 }
 
-impl Source<'_> {
+impl PostfixSource<'_> {
     fn value(&self, name: &str) -> Result<String, ImportError> {
         self.parameters.value(name)
     }
@@ -82,7 +82,7 @@ impl Source<'_> {
 }
 
 /// Adds the configuration of Postfix to `draft`.
-pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let relays = relay::read(source, draft)?;
     let rewriting = rewrite::carry(source, draft)?;
     let credentials = auth::carry(source, &relays.nexthops, rewriting.fixed_sender.as_deref(), draft)?;

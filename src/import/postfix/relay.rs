@@ -7,7 +7,7 @@ use super::super::lines::items;
 use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::nexthop::{Nexthop, port};
-use super::Source;
+use super::PostfixSource;
 
 const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient itself, \
                         nullmta hands all mail to one relay (relayhost = [host]:port)";
@@ -20,7 +20,7 @@ pub(super) struct RelayList {
 }
 
 /// Returns the relays for all mail.
-pub(super) fn read(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<RelayList, ImportError> {
+pub(super) fn read(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<RelayList, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     let (text, mut from) = nexthop_text(source, draft)?;
     // The old name is no more than the default of the new one.
@@ -76,7 +76,10 @@ impl RelayList {
 }
 
 /// Returns the text that names the relays, and the setting it comes from: the one of several that takes precedence.
-fn nexthop_text(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(String, Vec<Cited>), ImportError> {
+fn nexthop_text(
+    source: &PostfixSource<'_>,
+    draft: &mut ConfigDraft,
+) -> Result<(String, Vec<Cited>), ImportError> {
     let relayhost = source.value("relayhost")?;
     let default_transport = source.value("default_transport")?;
     let found = match (everyones_transport(source, draft)?, nexthop_of(&default_transport)) {
@@ -108,7 +111,7 @@ pub(super) fn nexthop_of(transport: &str) -> Option<&str> {
 
 /// Returns the relay that `transport_maps` has for every recipient. Its other entries are listed as not carried.
 fn everyones_transport(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     draft: &mut ConfigDraft,
 ) -> Result<Option<(String, SourceLocation)>, ImportError> {
     const PER_RECIPIENT: &str = "all mail goes to relayhost, whoever it is for";

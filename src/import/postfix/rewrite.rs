@@ -8,7 +8,7 @@ use super::super::draft::{Cited, ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::items;
 use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::MapEntry;
-use super::Source;
+use super::PostfixSource;
 use super::stage::{MergedTables, NULL};
 use crate::envelope::Address;
 
@@ -34,7 +34,7 @@ struct Mapping {
 }
 
 /// Adds the rules for addresses to `draft`.
-pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Rewriting, ImportError> {
+pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<Rewriting, ImportError> {
     let origin = carry_origin(source, draft)?;
     carry_masquerade(source, draft)?;
     let mut senders = Mapping::default();
@@ -75,7 +75,7 @@ fn completed(address: &str, origin: &str) -> String {
 }
 
 /// Adds `myorigin`, and `myhostname` too, which is the default of the origin. Returns the origin.
-fn carry_origin(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<String, ImportError> {
+fn carry_origin(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<String, ImportError> {
     let mut hostname = source.options.hostname.to_owned();
     if let Some(set) = source.set_value("myhostname")? {
         draft.set(DraftKey::new("listen.hostname", set.as_str(), source.parameters.cited(&["myhostname"])));
@@ -103,7 +103,7 @@ fn carry_origin(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<String, 
     Ok(origin)
 }
 
-fn carry_masquerade(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_masquerade(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let domains = source.value("masquerade_domains")?;
     let except = source.value("masquerade_exceptions")?;
     let classes = source.value("masquerade_classes")?;
@@ -148,7 +148,11 @@ impl Sides {
     /// Returns the sides that the parameter `name` lists; `None` if it is not set. nullmta always changes envelope and
     /// header together. If the parameter lists only one of the two, recipients of the envelope are still changed, and
     /// with them those of the header; senders are not: mail, bounces or answers would go to somebody else.
-    fn of(source: &Source<'_>, name: &str, draft: &mut ConfigDraft) -> Result<Option<Sides>, ImportError> {
+    fn of(
+        source: &PostfixSource<'_>,
+        name: &str,
+        draft: &mut ConfigDraft,
+    ) -> Result<Option<Sides>, ImportError> {
         let Some(value) = source.set_value(name)? else { return Ok(None) };
         let listed = items(&value);
         let has = |class: &str| listed.contains(&class);
@@ -175,7 +179,7 @@ impl Sides {
 
 /// Splits `virtual_alias_maps` into the entries for addresses, and those for users without a domain, which are aliases.
 fn virtual_aliases(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     draft: &mut ConfigDraft,
 ) -> Result<(MergedTables, Vec<MapEntry>), ImportError> {
     let old = source.parameters.get("virtual_maps").is_some();

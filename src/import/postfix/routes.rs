@@ -7,7 +7,7 @@ use super::super::draft::{ConfigDraft, Route};
 use super::super::location::ImportError;
 use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::nexthop::{Nexthop, port};
-use super::Source;
+use super::PostfixSource;
 use super::auth::PasswordTables;
 use super::relay::nexthop_of;
 
@@ -16,7 +16,7 @@ const TRANSPORTS: &str = "sender_dependent_default_transport_maps";
 
 /// Adds the routes to `draft`. The mail of all other senders goes to `nexthops`.
 pub(super) fn carry(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     nexthops: &[Nexthop],
     credentials: &PasswordTables,
     draft: &mut ConfigDraft,
@@ -73,14 +73,14 @@ fn add(draft: &mut ConfigDraft, route: Route) {
     }
 }
 
-fn nexthop(source: &Source<'_>, entry: &MapEntry) -> Result<Nexthop, ImportError> {
+fn nexthop(source: &PostfixSource<'_>, entry: &MapEntry) -> Result<Nexthop, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     Nexthop::parse(&entry.value, default_port)
         .ok_or_else(|| entry.location.error("expected a relay as `[host]:port`"))
 }
 
 /// Returns the relay of each sender. A transport for a sender takes precedence over a relayhost.
-fn relays(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<Vec<MapEntry>, ImportError> {
+fn relays(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<Vec<MapEntry>, ImportError> {
     let mut relays: Vec<MapEntry> = Vec::new();
     for name in [TRANSPORTS, RELAYHOSTS] {
         for table in source.tables(name, Shape::Postmap, "", draft)? {

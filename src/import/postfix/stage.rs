@@ -10,7 +10,7 @@ use super::super::draft::{Cited, ConfigDraft, Omission};
 use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::pattern::PostfixPattern;
-use super::Source;
+use super::PostfixSource;
 
 /// The lookup tables of one parameter, merged into one.
 #[derive(Clone, Default)]
@@ -26,7 +26,7 @@ pub(super) struct MergedTables {
 impl MergedTables {
     /// Reads the tables that the parameter `name` lists.
     pub(super) fn read(
-        source: &Source<'_>,
+        source: &PostfixSource<'_>,
         name: &str,
         draft: &mut ConfigDraft,
     ) -> Result<MergedTables, ImportError> {

@@ -6,7 +6,7 @@
 use super::super::draft::{ConfigDraft, DraftKey};
 use super::super::lines::items;
 use super::super::location::ImportError;
-use super::Source;
+use super::PostfixSource;
 
 const LEVELS: [&str; 3] = ["smtpd_tls_security_level", "smtpd_use_tls", "smtpd_enforce_tls"];
 const CERTIFICATES: [&str; 3] = ["smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_eccert_file"];
@@ -16,7 +16,7 @@ const KEYS: [&str; 2] = ["smtpd_tls_key_file", "smtpd_tls_eckey_file"];
 const SNAKE_OIL: &str = "ssl-cert-snakeoil";
 
 /// Adds these parameters to `draft`.
-pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let level = level(source)?;
     let pair = pair(source)?;
     let levels = source.parameters.cited(&LEVELS);
@@ -51,7 +51,7 @@ pub(super) fn carry(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), 
 }
 
 /// Returns the security level: `none`, `may` or `encrypt`.
-fn level(source: &Source<'_>) -> Result<&'static str, ImportError> {
+fn level(source: &PostfixSource<'_>) -> Result<&'static str, ImportError> {
     let level = source.value("smtpd_tls_security_level")?.to_ascii_lowercase();
     let parameters = source.parameters;
     Ok(match level.as_str() {
@@ -70,7 +70,7 @@ enum Pair {
     Several,
 }
 
-fn pair(source: &Source<'_>) -> Result<Pair, ImportError> {
+fn pair(source: &PostfixSource<'_>) -> Result<Pair, ImportError> {
     // It overrules the others, and each of its files has a key and a chain, or they take turns.
     let chains = source.value("smtpd_tls_chain_files")?;
     match items(&chains).as_slice() {

@@ -8,7 +8,7 @@ use super::super::lines::{first_word, items};
 use super::super::location::ImportError;
 use super::super::maps::{Shape, lookup};
 use super::super::nexthop::Nexthop;
-use super::Source;
+use super::PostfixSource;
 
 /// Paths of the CA bundle of the system.
 const SYSTEM_BUNDLES: [&str; 9] = [
@@ -39,7 +39,7 @@ struct Policy {
 
 /// Adds the settings for the relays `nexthops` to `draft`.
 pub(super) fn carry(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     nexthops: &[Nexthop],
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
@@ -53,12 +53,16 @@ pub(super) fn carry(
 
 impl Policy {
     /// Returns citations of the source: the policy table, or those of `parameters` that are set.
-    fn cited(&self, source: &Source<'_>, parameters: &[&str]) -> Vec<Cited> {
+    fn cited(&self, source: &PostfixSource<'_>, parameters: &[&str]) -> Vec<Cited> {
         if self.is_of_table { self.from.clone() } else { source.parameters.cited(parameters) }
     }
 }
 
-fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut ConfigDraft) -> Result<Policy, ImportError> {
+fn policy(
+    source: &PostfixSource<'_>,
+    nexthops: &[Nexthop],
+    draft: &mut ConfigDraft,
+) -> Result<Policy, ImportError> {
     let level = level(source)?;
     let mut policy = Policy {
         names: source.value(match level.as_str() {
@@ -100,7 +104,7 @@ fn policy(source: &Source<'_>, nexthops: &[Nexthop], draft: &mut ConfigDraft) ->
     Ok(policy)
 }
 
-fn level(source: &Source<'_>) -> Result<String, ImportError> {
+fn level(source: &PostfixSource<'_>) -> Result<String, ImportError> {
     let level = source.value("smtp_tls_security_level")?.to_ascii_lowercase();
     if !level.is_empty() {
         return Ok(level);
@@ -116,7 +120,7 @@ fn level(source: &Source<'_>) -> Result<String, ImportError> {
 }
 
 fn carry_mode(
-    source: &Source<'_>,
+    source: &PostfixSource<'_>,
     nexthops: &[Nexthop],
     policy: &Policy,
     draft: &mut ConfigDraft,
@@ -160,7 +164,11 @@ fn account_for_level(policy: &Policy, draft: &mut ConfigDraft) {
     }
 }
 
-fn carry_trust(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_trust(
+    source: &PostfixSource<'_>,
+    policy: &Policy,
+    draft: &mut ConfigDraft,
+) -> Result<(), ImportError> {
     let parameters = source.parameters;
     if policy.level == "fingerprint" {
         carry_fingerprints(source, draft)?;
@@ -190,7 +198,7 @@ fn carry_trust(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) ->
     Ok(())
 }
 
-fn carry_fingerprints(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_fingerprints(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     const PARAMETER: &str = "smtp_tls_fingerprint_cert_match";
     const HASH: &str =
         "openssl x509 -in relay.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum";
@@ -212,7 +220,7 @@ fn carry_fingerprints(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<()
     Ok(())
 }
 
-fn carry_server_name(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) {
+fn carry_server_name(source: &PostfixSource<'_>, policy: &Policy, draft: &mut ConfigDraft) {
     const NAMES: [&str; 2] = ["smtp_tls_verify_cert_match", "smtp_tls_secure_cert_match"];
     let cited = source.parameters.cited(&NAMES);
     let known = ["hostname", "nexthop", "dot-nexthop"];
@@ -226,7 +234,7 @@ fn carry_server_name(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDra
     }
 }
 
-fn carry_client_certificate(source: &Source<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_client_certificate(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     const CHAINS: &str = "smtp_tls_chain_files";
     const PAIRS: [[&str; 2]; 2] =
         [["smtp_tls_cert_file", "smtp_tls_key_file"], ["smtp_tls_eccert_file", "smtp_tls_eckey_file"]];
@@ -261,7 +269,11 @@ fn set_client_certificate([certificate, key]: [&str; 2], cited: [Vec<Cited>; 2],
     ]);
 }
 
-fn carry_protocols(source: &Source<'_>, policy: &Policy, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+fn carry_protocols(
+    source: &PostfixSource<'_>,
+    policy: &Policy,
+    draft: &mut ConfigDraft,
+) -> Result<(), ImportError> {
     const PROTOCOLS: [&str; 2] = ["smtp_tls_mandatory_protocols", "smtp_tls_protocols"];
     let cited = source.parameters.cited(&PROTOCOLS);
     match oldest_version(&policy.protocols) {

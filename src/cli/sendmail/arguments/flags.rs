@@ -1,18 +1,18 @@
-//! The flags of `sendmail` in one table, of which parser and help are made.
+//! The flags of `sendmail` in one table, which the parser and the help use.
 
-/// What a flag takes beside its letter.
+/// The value that a flag takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     Nothing,
-    /// What is glued to it, else the next argument.
+    /// The rest of the argument, or the next argument if the rest is empty.
     Value,
-    /// What is glued to it, be it nothing.
+    /// The rest of the argument, which may be empty.
     Glued,
-    /// A number, glued or the next argument; else nothing.
+    /// A number, which is the rest of the argument or the next argument; the number may be missing.
     Number,
 }
 
-/// What a flag is about.
+/// What a flag sets.
 #[derive(Clone, Copy)]
 pub(super) enum Meaning {
     Ignored,
@@ -21,13 +21,13 @@ pub(super) enum Meaning {
     Config,
     FullName,
     ReversePath,
-    /// A hop count, which is ignored; without one, a call for help.
+    /// A hop count, which is ignored; without a number, a request for help.
     Hops,
-    /// What `newaliases` does.
+    /// A request to rebuild the aliases, as by `newaliases`.
     Aliases,
     Dots,
     Notify,
-    /// One of the options with names of their own, of which only `i` means something.
+    /// An option with a long name; only those that begin with `i` have a meaning here.
     Option,
     Queue,
     Ret,
@@ -36,7 +36,7 @@ pub(super) enum Meaning {
     Verbose,
 }
 
-/// Every flag there is; the help shows those with a text.
+/// All flags: letter, value, meaning, and the text for the help, which omits those without a text.
 pub(super) const FLAGS: [(char, Takes, Meaning, &str); 31] = [
     (
         'b',
@@ -81,7 +81,7 @@ pub(super) const FLAGS: [(char, Takes, Meaning, &str); 31] = [
     ('x', Takes::Nothing, Meaning::Ignored, ""),
 ];
 
-/// What `--help` prints.
+/// Returns the text of `--help`.
 pub(in crate::cli::sendmail) fn help() -> String {
     let mut text = String::from(
         "Usage: sendmail [OPTION]... [--] [RECIPIENT]...\n\

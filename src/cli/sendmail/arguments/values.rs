@@ -1,7 +1,8 @@
-//! The values of flags.
+//! Parses the values of flags.
 //!
-//! Promises: an address has no NUL and no line break in it. Fails with [`usage`], which says what was
-//! expected.
+//! Promises: no address contains NUL or a line break.
+//!
+//! Fails with [`usage`], which says what was expected.
 
 use super::{Mode, usage};
 use crate::cli::exit::Failure;
@@ -40,7 +41,7 @@ pub(super) fn reverse_path(value: &str) -> Result<ReversePath, Failure> {
     }
 }
 
-/// The addresses in one argument: some callers give several, with commas, or with display names.
+/// Returns the addresses in one argument. Some callers pass several, with commas or display names.
 pub(super) fn addresses(word: &str) -> Result<ListedAddresses, Failure> {
     if word.contains(['\0', '\r', '\n']) {
         return Err(usage(format!("line break or NUL in address {word:?}")));
@@ -72,7 +73,7 @@ pub(super) fn ret(value: &str) -> Result<Ret, Failure> {
     }
 }
 
-/// RFC 3461 4.4: at most 100 octets of xtext, which decode to printable ASCII.
+/// Returns `value` in xtext. RFC 3461 4.4: at most 100 octets, which decode to printable ASCII.
 pub(super) fn envid(value: &str) -> Result<Box<str>, Failure> {
     const MAX_OCTETS: usize = 100;
     let encoded: String = value

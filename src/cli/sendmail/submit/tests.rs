@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::super::input::Input;
-use super::super::message::{Message, Wanted};
+use super::super::message::{InputMessage, MessageOptions};
 use super::super::overflow::Overflow;
 use super::*;
 use crate::envelope::{Address, Body, Notify, Recipient, ReversePath};
@@ -42,13 +42,13 @@ fn envelope() -> Envelope {
     envelope
 }
 
-fn content<R: Read>(source: R) -> Content<R> {
+fn content<R: Read>(source: R) -> RewindableContent<R> {
     content_kept_in(&std::env::temp_dir(), source)
 }
 
-fn content_kept_in<R: Read>(directory: &Path, source: R) -> Content<R> {
+fn content_kept_in<R: Read>(directory: &Path, source: R) -> RewindableContent<R> {
     let overflow = Overflow::new(directory.into(), u64::MAX);
-    Message::read(Input::new(source, true), &Wanted::default(), overflow).unwrap().content
+    InputMessage::read(Input::new(source, true), &MessageOptions::default(), overflow).unwrap().content
 }
 
 /// A place with a socket for the daemon and a drop directory.
