@@ -17,18 +17,23 @@
 //!
 //! Pure. Not here: which refusals are meant (`refusals.rs`), how long is waited (`reducer/judge.rs`, `breaker.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ConnectionId;
 use crate::queue_id::QueueId;
 
-/// From so many on that wait, with none taken, it is everybody.
+/// When so many messages wait and none is taken, the relay asks everybody for a login.
 const MOST: usize = 8;
 
-/// What is known of such refusals.
+/// What is known of such refusals. No call looks at more than [`MOST`] of the messages, however many wait.
 #[derive(Debug, Default)]
 pub(in crate::queue) struct WantOfLogin {
     waiting: BTreeMap<QueueId, Waiting>,
+    /// Those of `waiting` that wait for the relay: they were not charged, and it has taken no other since. At most
+    /// [`MOST`].
+    for_relay: BTreeSet<QueueId>,
+    /// The newest connection over which the relay has taken a message.
+    taken_over: Option<ConnectionId>,
     /// A message was refused so while the relay took others.
     has_met_odd: bool,
 }
@@ -36,22 +41,14 @@ pub(in crate::queue) struct WantOfLogin {
 /// A message that was refused so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiting {
-    /// What the relay does over a connection of this name or a later one tells of others.
+    /// The first connection that was begun after the refusal: what the relay takes over this one or a later one shows
+    /// how it treats others.
     since: ConnectionId,
-    /// It has taken another over such a connection.
-    others_taken: bool,
     /// The message was charged with such a refusal.
     is_charged: bool,
 }
 
-impl Waiting {
-    /// It is one of the few that wait for the relay.
-    fn is_for_relay(self) -> bool {
-        !self.others_taken && !self.is_charged
-    }
-}
-
-/// What such a refusal comes to.
+/// The consequence of such a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::queue) enum Want {
     /// The message is deferred by its age, and its patience runs.
@@ -60,7 +57,7 @@ pub(in crate::queue) enum Want {
     Apart,
     /// A few messages wait, and others are tried beside them.
     Few {
-        /// This one has waited already.
+        /// This message has waited already.
         again: bool,
     },
     /// Everybody waits.
@@ -68,12 +65,14 @@ pub(in crate::queue) enum Want {
 }
 
 impl WantOfLogin {
-    /// The message `id` was refused so; in `company` of recipients that were taken. Connections from `next` on are begun
-    /// later.
+    /// Takes in that the message `id` was refused so, in `company` of recipients that were taken. `next` is the first
+    /// connection that will be begun after this refusal. Returns the consequence.
     pub(in crate::queue) fn refused(&mut self, id: QueueId, company: bool, next: ConnectionId) -> Want {
-        let before = self.waiting.remove(&id);
-        let waiting = Waiting { since: next, others_taken: false, is_charged: true };
-        if company || before.is_some_and(|before| before.others_taken) {
+        let before = self.waiting.get(&id).copied();
+        let others_taken = before.is_some_and(|before| self.has_taken_since(before));
+        self.forget(id);
+        let waiting = Waiting { since: next, is_charged: true };
+        if company || others_taken {
             self.has_met_odd = true;
             self.waiting.insert(id, waiting);
             return Want::Charged;
@@ -82,53 +81,59 @@ impl WantOfLogin {
             self.waiting.insert(id, waiting);
             return Want::Apart;
         }
-        let others = self.waiting.values().filter(|waiting| waiting.is_for_relay()).count();
+        let others = self.for_relay.len();
         if others >= MOST {
             return Want::All;
         }
         self.waiting.insert(id, Waiting { is_charged: false, ..waiting });
+        self.for_relay.insert(id);
         match before {
             None if others == 0 && self.has_met_odd => Want::Apart,
             _ => Want::Few { again: before.is_some() },
         }
     }
 
-    /// The relay has taken a message over this connection. Gives those that are to be tried at once for it.
+    /// Takes in that the relay has taken a message over this connection. Returns the messages that are to be tried at
+    /// once for it.
     pub(in crate::queue) fn taken(&mut self, connection: ConnectionId) -> Vec<QueueId> {
-        let mut due = Vec::new();
-        for (id, waiting) in self.waiting.iter_mut().filter(|(_, waiting)| waiting.since <= connection) {
-            if waiting.is_for_relay() {
-                due.push(*id);
-            }
-            waiting.others_taken = true;
-        }
+        self.taken_over = self.taken_over.max(Some(connection));
+        let due = self.for_relay.iter().copied().filter(|id| !self.waits(*id)).collect::<Vec<_>>();
+        self.for_relay.retain(|id| !due.contains(id));
         due
     }
 
-    /// Whether some wait for the relay since later than this connection was begun: then it may have been let in before
-    /// the relay began to ask for a login, and what it brings shows nothing (promise 1).
+    /// Returns whether some messages wait for the relay since later than this connection was begun. If so, the
+    /// connection may have been let in before the relay began to ask for a login, and its success shows nothing
+    /// (promise 1).
     pub(in crate::queue) fn shows_nothing(&self, connection: ConnectionId) -> bool {
-        self.waiting.values().any(|waiting| waiting.is_for_relay() && connection < waiting.since)
+        let mut waiting = self.for_relay.iter().filter_map(|id| self.waiting.get(id));
+        waiting.any(|waiting| connection < waiting.since)
     }
 
-    /// Whether the message waits for what the relay does with others.
+    /// Returns whether the message waits for the relay to take another one.
     pub(in crate::queue) fn waits(&self, id: QueueId) -> bool {
-        self.waiting.get(&id).is_some_and(|waiting| !waiting.others_taken)
+        self.waiting.get(&id).is_some_and(|waiting| !self.has_taken_since(*waiting))
     }
 
-    /// The message is deferred, for this or for something else.
+    /// Returns whether the relay has taken another message over a connection that was begun after this refusal.
+    fn has_taken_since(&self, waiting: Waiting) -> bool {
+        self.taken_over.is_some_and(|newest| newest >= waiting.since)
+    }
+
+    /// Takes in that the message is deferred, for this or for another reason.
     pub(in crate::queue) fn deferred(&mut self, id: QueueId) {
         if self.waiting.get(&id).is_some_and(|waiting| !waiting.is_charged) {
             self.forget(id);
         }
     }
 
-    /// The message has had its end, or is held.
+    /// Takes in that the message has left the queue, or is held.
     pub(in crate::queue) fn forget(&mut self, id: QueueId) {
         self.waiting.remove(&id);
+        self.for_relay.remove(&id);
     }
 
-    /// Begins anew. Gives those that waited.
+    /// Forgets everything. Returns the messages that waited.
     pub(in crate::queue) fn reset(&mut self) -> Vec<QueueId> {
         std::mem::take(self).waiting.into_keys().collect()
     }
@@ -214,6 +219,18 @@ mod tests {
         }
         assert_eq!(want.taken(2), []);
         assert_eq!(want.refused(id(7), false, 3), Want::Charged);
+    }
+
+    /// Each message that the relay took walked through all that waited, which may be as many as the queue holds.
+    #[test]
+    fn however_many_wait_few_are_looked_at() {
+        let mut want = WantOfLogin::default();
+        for raw in 0..1000 {
+            want.refused(id(raw), raw % 2 == 0, 1);
+        }
+        assert_eq!((want.waiting.len(), want.for_relay.len()), (500 + MOST, MOST));
+        assert_eq!(want.taken(1).len(), MOST);
+        assert!(want.for_relay.is_empty() && (0..1000).all(|raw| !want.waits(id(raw))));
     }
 
     #[test]
