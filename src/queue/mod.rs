@@ -30,7 +30,6 @@ mod courier;
 mod desk;
 mod flickers;
 mod lanes;
-mod login;
 mod null_sender;
 mod owner;
 mod recording;

@@ -8,6 +8,7 @@
 //! `settlement.rs`).
 
 mod lines;
+mod secret_watch;
 mod tasks;
 
 use std::collections::HashMap;
@@ -16,16 +17,15 @@ use std::sync::Arc;
 use fastrand::Rng;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 use super::clock::Clock;
 use super::courier::Courier;
 use super::desk::Desk;
-use super::login::another_secret;
 use super::reducer::{Answer, Effect, Event, Reducer};
 use super::{Command, ConnectionId, Queue, Settings, Taken};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, Recovery, Spool};
+use secret_watch::SecretWatch;
 use tasks::{Duty, Ended, Tasks};
 
 pub(super) struct Owner {
@@ -36,7 +36,7 @@ pub(super) struct Owner {
     asking: HashMap<ConnectionId, oneshot::Sender<Option<Taken>>>,
     /// Who is told what is answered to the event at hand.
     asker: Option<oneshot::Sender<Answer>>,
-    secret_watch: Option<AbortHandle>,
+    secret_watch: Option<SecretWatch>,
     /// Messages that found nobody to be given to.
     missed: Vec<QueueId>,
     /// Kept for its room.
@@ -149,6 +149,11 @@ impl Owner {
             }
             // Nothing is sent before the spool answers.
             Ended::WithoutAnswer(id) => self.await_recording(id),
+            Ended::WithoutWatch(task) => {
+                if let Some(watch) = self.secret_watch.as_mut().filter(|watch| watch.is(task)) {
+                    watch.go_on(&mut self.tasks, self.desk.clone());
+                }
+            }
         }
     }
 
@@ -188,10 +193,9 @@ impl Owner {
             }
             Effect::AwaitRecording(id) => self.await_recording(id),
             Effect::WatchSecret => {
-                self.forget_secret();
-                self.secret_watch = Some(self.tasks.spawn(Duty::Other, another_secret(self.desk.clone())));
+                self.secret_watch = Some(SecretWatch::begin(&mut self.tasks, self.desk.clone()));
             }
-            Effect::ForgetSecret => self.forget_secret(),
+            Effect::ForgetSecret => self.secret_watch = None,
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
             Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),
             Effect::Log(line) => line.write(),
@@ -205,11 +209,5 @@ impl Owner {
             None => taken,
         };
         self.missed.extend(untaken.map(|taken| taken.id));
-    }
-
-    fn forget_secret(&mut self) {
-        if let Some(watch) = self.secret_watch.take() {
-            watch.abort();
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: no task of the queue is anywhere else, and what each was there for is known when it ends, so that a panic is
 //! an event as any other: one in a dialogue is trouble of the relay, one in a settlement has the message tried again, and
-//! one in what asks a spool that does not record has it asked anew. Where the owner itself ends by a panic the settlements
+//! one in what asks a spool that does not record, or looks at the secret, has that begun anew. Where the owner itself ends by a panic the settlements
 //! go on without it: what the relay took is recorded all the same.
 
 use std::collections::HashMap;
@@ -29,6 +29,8 @@ pub(super) enum Duty {
     Settlement(QueueId),
     /// To ask the spool whether it records again what it did not of this message.
     Recording(QueueId),
+    /// To look whether the secret for the login has changed.
+    SecretWatch,
     /// Something whose end by itself means nothing.
     Other,
 }
@@ -43,6 +45,8 @@ pub(super) enum Ended {
     WithoutOutcome(QueueId),
     /// By a panic, and nobody asks the spool about this message any more.
     WithoutAnswer(QueueId),
+    /// By a panic of this task, and nobody looks at the secret any more.
+    WithoutWatch(Id),
 }
 
 /// All that run.
@@ -66,7 +70,7 @@ impl Tasks {
         match duty {
             Duty::Connection(connection) => drop(self.connections.insert(connection, task.clone())),
             Duty::Settlement(_) => self.settlements += 1,
-            Duty::Recording(_) | Duty::Other => {}
+            Duty::Recording(_) | Duty::SecretWatch | Duty::Other => {}
         }
         task
     }
@@ -103,7 +107,7 @@ impl Tasks {
         match duty {
             Duty::Connection(connection) => drop(self.connections.remove(&connection)),
             Duty::Settlement(_) => self.settlements -= 1,
-            Duty::Recording(_) | Duty::Other => {}
+            Duty::Recording(_) | Duty::SecretWatch | Duty::Other => {}
         }
         Some(match ended {
             Ok((_, said)) => said.map_or(Ended::Silent, Ended::Said),
@@ -139,7 +143,8 @@ fn without_word(duty: Duty, error: &JoinError) -> Ended {
         }
         Duty::Settlement(id) => Ended::WithoutOutcome(id),
         Duty::Recording(id) => Ended::WithoutAnswer(id),
-        Duty::Other => Ended::Silent,
+        Duty::SecretWatch if error.is_panic() => Ended::WithoutWatch(error.id()),
+        Duty::SecretWatch | Duty::Other => Ended::Silent,
     }
 }
 

@@ -1,7 +1,8 @@
 //! A login that is refused is tried seldom: each try counts against the account, and with some providers locks it.
 
-use super::bench::{Bench, Does};
 use std::time::Duration;
+
+use super::bench::{Bench, Does};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,4 +36,25 @@ async fn a_reload_a_flush_and_another_secret_each_cost_one_try() {
     bench.relay.change_secret();
     bench.pass(SECOND * 12, SECOND * 6).await;
     bench.until_empty().await;
+}
+
+/// A panic in what looks at the secret was not noticed: a corrected password was used at the next probe, up to half an hour
+/// later.
+#[tokio::test]
+async fn another_secret_is_noticed_after_a_panic_in_what_looks_at_it() {
+    let bench = locked_out().await;
+    // The pause between two looks at the secret (`owner/secret_watch.rs`); those of the relay are jittered.
+    bench.clock.panic_at(SECOND * 5);
+    while !bench.clock.has_panicked() {
+        bench.clock.advance(SECOND);
+        bench.queue.status().await.expect("the owner of the queue goes on");
+    }
+    let before = bench.relay.connections();
+    bench.relay.change_secret();
+    let mut passed = Duration::ZERO;
+    while bench.relay.connections() == before {
+        bench.pass(SECOND, SECOND).await;
+        passed += SECOND;
+        assert!(passed < SECOND * 20, "the pause for a refused login is longer");
+    }
 }
