@@ -68,7 +68,8 @@ pub(super) struct Tally {
     pub live_octets: u64,
     /// Octets of what was recorded of them behind their records.
     extra_octets: u64,
-    size: u64,
+    /// Octets that the segment takes on the disk.
+    pub size: u64,
     /// The lowest and the highest id that ever lived in it; what lives in it is between them.
     ids: Option<(QueueId, QueueId)>,
 }
@@ -192,6 +193,12 @@ impl Index {
             active_moved: self.tally(active).moved(),
             oldest: oldest.map(|(sequence, tally)| tally.as_oldest(*sequence)),
         }
+    }
+
+    /// Octets that what lives in segment `sequence` takes when it is moved, at most, with so many more `records` of so
+    /// many `octets`.
+    pub fn moved_with(&self, sequence: u32, records: u64, octets: u64) -> u64 {
+        self.tally(sequence).moved() + records * MOVED_MORE + octets
     }
 
     /// The oldest segment, the active one or not.

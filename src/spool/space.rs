@@ -5,7 +5,7 @@
 //!
 //! | claim | the next segment is ready | it is not |
 //! |---|---|---|
-//! | mail | here, but for the last quarter; then the next segment, if another can follow it (1), else refused | here up to the middle, if as much of the next is made as is owed (2) and the disk has room for its rest (3); else it waits for one more piece |
+//! | mail | here, but for the last quarter; then the next segment, if another can follow it (1), else refused | here up to the middle, if as much of the next is made as is owed (2), the disk has room for its rest (3), and the oldest has a place (5); else it waits for one more piece |
 //! | content: reports, moved messages | here, but for the last quarter; then the next segment | here to the end; then what there is of the next (4) |
 //! | outcome | here to the end; then the next segment | here to the end; then what there is of the next (4) |
 //!
@@ -17,6 +17,9 @@
 //! 3. So mail never fills the second half of a segment behind which no other is certain.
 //! 4. As large as the disk has room for; a start takes such a one, too, after it has given back what the segments of
 //!    before did not use (`start.rs`).
+//! 5. Should somebody else fill the disk in the next moment, what lives in the oldest segment could be moved at once, by
+//!    the last two rows of the second table. A segment of which a move would free nothing needs no place. Behind a segment
+//!    that moves have filled, the first message of the next one may wait for several pieces because of that.
 //!
 //! The first record of an empty segment fits however long it is: the segment grows by it. Mail first waits for the next
 //! one there, too.
@@ -41,13 +44,19 @@
 //! # A full disk drains
 //!
 //! When mail is refused, either a whole segment is ready, since mail begins one only where another can follow (1), or
-//! mail fills no more than half of the active one (3). Only octets that are written or reserved, and synced, count as
-//! ready: nobody can take their room. So there is room for outcomes. As messages end, less lives in the oldest segment;
-//! once that fits into what is left, it is moved, and its segment is let go and becomes the next one under a new name,
-//! for which the disk is asked for no room (`stock.rs`). Moves leave an eighth of the active segment, so that what lives in that one
-//! fits into an empty one in its turn, with what is recorded meanwhile. So there is always a segment for the next
-//! outcome, in whatever order the messages end. Should somebody else take the room between the two, outcomes take what
-//! there is (4).
+//! mail fills no more than half of the active one (3) and the oldest has a place (5). Only octets that are written or
+//! reserved, and synced, count as ready: nobody can take their room. So there is room for outcomes. As messages end, less
+//! lives in the oldest segment; once that fits into what is left, it is moved, and its segment is let go and becomes the
+//! next one under a new name, for which the disk is asked for no room (`stock.rs`). Moves leave an eighth of the active
+//! segment, so that what lives in that one fits into an empty one in its turn, with what is recorded meanwhile. So there
+//! is always a segment for the next outcome, in whatever order the messages end. Should somebody else take the room
+//! between the two, outcomes take what there is (4).
+//!
+//! That eighth is why mail needs (5). A segment that moves have filled to seven eighths does not fit into one that holds a
+//! little mail already, nor into that and the first pieces of the next. Where the disk had room again, mail had begun such
+//! a segment, and somebody else took the room then, nothing could be moved until messages of the oldest segment ended, and
+//! outcomes of other messages used up what was left. A move into the active segment takes as much from the oldest as it
+//! adds, so what had a place keeps it.
 //!
 //! Where segments differ in size, what counts is the sum: what is left of the active one, and what there is of the next.
 //! A segment that is let go adds its octets to that, since either it becomes the next one, or its octets are written to
@@ -59,6 +68,11 @@
 //! cut off of them than that: it would be mail's, or somebody else's, and a segment that is cut off is full of what
 //! lives in it, so that little is gained by moving that. The room of the first segment is reserved, at once and without
 //! writing, where the file system can do that (`stock/make.rs`): it is nobody else's from then on.
+//!
+//! On a disk with room, a start whose first segment is larger than the smallest shortens the segments of before to what they
+//! use and a third of that ([`shortened_at_start`]). Otherwise the room that they did not use would count as theirs, and the
+//! cleaner would move all that lives at each start. Where less lives, that is little, and the old file serves as a segment
+//! again, which saves the zeros.
 //!
 //! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).
@@ -136,6 +150,8 @@ pub(super) enum Decision {
 /// The active segment with the record that is decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fill {
+    /// The number of the segment.
+    pub sequence: u32,
     /// Where the segment would end with it.
     pub end: u64,
     /// Octets that the segment was made ready with.
@@ -151,6 +167,8 @@ pub(super) struct SpareRoom {
     pub another: bool,
     /// The oldest segment, the active one or not.
     pub oldest: Oldest,
+    /// Octets that what lives in the active segment takes when it is moved, the record that is decided on included.
+    pub active_moved: u64,
 }
 
 /// The part of a segment that mail and content leave to outcomes: one of so many.
@@ -199,7 +217,9 @@ pub(super) fn decide(
         (Claim::Mail, true) if fits(quarter) => Decision::Here,
         (Claim::Mail, true) if another_can_follow(next, room()) => Decision::NextSegment(SegmentSize::Whole),
         (Claim::Mail, true) => Decision::Refuse,
-        (Claim::Mail, false) if fill.is_some_and(in_step) && room().another => Decision::Here,
+        (Claim::Mail, false) if fill.is_some_and(|fill| in_step(fill) && may_stay(fill, next, room())) => {
+            Decision::Here
+        }
         (Claim::Mail, false) => Decision::Wait,
         (Claim::Content, true) if fits(quarter) => Decision::Here,
         (Claim::Content, false) | (Claim::Outcome, _) if fits(0) => Decision::Here,
@@ -207,8 +227,21 @@ pub(super) fn decide(
     }
 }
 
+/// Whether mail may go into the active segment while the next one is not ready: (3) and (5).
+fn may_stay(fill: Fill, next: Made, room: SpareRoom) -> bool {
+    let SpareRoom { another, oldest, active_moved } = room;
+    let target = Target {
+        room: u32::try_from(u64::from(fill.capacity).saturating_sub(fill.end)).unwrap_or(u32::MAX),
+        holds: fill.capacity.saturating_sub(FIRST_RECORD),
+        capacity: fill.capacity,
+        next: next.octets,
+    };
+    let needs_no_place = oldest.sequence == fill.sequence || !oldest.frees_room();
+    another && (needs_no_place || needed_of_next(oldest, target, active_moved) <= next.octets)
+}
+
 fn another_can_follow(next: Made, room: SpareRoom) -> bool {
-    let SpareRoom { another, oldest } = room;
+    let SpareRoom { another, oldest, .. } = room;
     another || oldest.moved <= next.octets / OLDEST_FITS_INTO && oldest.size >= next.octets
 }
 
@@ -249,6 +282,15 @@ pub(super) fn whole_blocks(octets: u64) -> u64 {
     octets & !(BLOCK - 1)
 }
 
+/// Returns the size to which a start shortens a closed segment of `size` octets, of which `used` are used; `None` where it
+/// stays as it is. A quarter of the new size is left behind what is used, as in a segment that mail has filled, so that a
+/// full disk drains as well as otherwise.
+pub(super) fn shortened_at_start(size: u64, used: u64) -> Option<u64> {
+    let left = u64::from(LEFT_TO_OUTCOMES);
+    let shortened = (used * left).div_ceil(left - 1).next_multiple_of(BLOCK);
+    (shortened < size).then_some(shortened)
+}
+
 /// How it stands with the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
@@ -281,6 +323,17 @@ pub(super) struct Oldest {
     pub size: u64,
     /// Octets that what lives in it takes when it is moved.
     pub moved: u64,
+}
+
+impl Oldest {
+    /// Whether a move of all that lives in it frees enough to be worth it on a full disk.
+    fn frees_room(self) -> bool {
+        self.moved <= self.freed_at_least() * (FREED_BY_A_MOVE - 1)
+    }
+
+    fn freed_at_least(self) -> u64 {
+        self.size / FREED_BY_A_MOVE
+    }
 }
 
 /// The active segment, as the cleaner sees it.
@@ -324,29 +377,42 @@ fn is_too_long(sums: &Sums, segment_size: u64) -> bool {
     sums.closed + sums.live.min(segment_size) > TIMES_LIVE * sums.live
 }
 
-/// The move with which the oldest segment can go at once: room is worth more than the copying then. An empty active one
-/// takes whatever fits.
+/// The move with which the oldest segment can go at once: room is worth more than the copying then.
 fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
-    let part = oldest.size / FREED_BY_A_MOVE;
-    if oldest.moved > part * (FREED_BY_A_MOVE - 1) {
+    if !oldest.frees_room() {
         return None;
     }
-    let most = but_for_an_eighth(u64::from(target.holds));
-    let leaves_room = sums.active_moved == 0 || sums.active_moved + oldest.moved <= most;
-    if oldest.moved <= u64::from(target.room) && leaves_room {
-        return Some(Clean::Move(oldest.sequence, target.room));
+    let here = room_for_moves(target, sums.active_moved) as u32;
+    match needed_of_next(oldest, target, sums.active_moved) {
+        0 => Some(Clean::Move(oldest.sequence, target.room)),
+        needed if needed > target.next => None,
+        _ if here > 0 => Some(Clean::Move(oldest.sequence, here)),
+        _ => Some(Clean::Begin),
     }
-    let left = target.room.saturating_sub(target.capacity / LEFT_BY_MOVES as u32);
-    let here = u64::from(left).min(most.saturating_sub(sums.active_moved));
-    let there = but_for_an_eighth(target.next.saturating_sub(FIRST_RECORD.into()));
-    // No record is in two segments, so some room may be left at the end of this one.
-    let fits = there > 0 && oldest.moved + part <= here + there;
-    let step = if here > 0 { Clean::Move(oldest.sequence, here as u32) } else { Clean::Begin };
-    fits.then_some(step)
 }
 
-fn but_for_an_eighth(octets: u64) -> u64 {
-    octets / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1)
+/// Octets that there have to be of the next segment before all that lives in the oldest is moved on a full disk: none
+/// where the active segment takes it, of which what lives takes `active_moved` octets. An empty one takes whatever fits.
+fn needed_of_next(oldest: Oldest, target: Target, active_moved: u64) -> u64 {
+    let leaves_room = active_moved == 0 || active_moved + oldest.moved <= most_for_moves(target);
+    if oldest.moved <= u64::from(target.room) && leaves_room {
+        return 0;
+    }
+    // No record is in two segments, so some room may be left at the end of the active one.
+    let all = oldest.moved + oldest.freed_at_least();
+    let there = all.saturating_sub(room_for_moves(target, active_moved));
+    u64::from(FIRST_RECORD) + there.div_ceil(LEFT_BY_MOVES - 1) * LEFT_BY_MOVES
+}
+
+/// Octets that may be moved into the active segment where the rest goes to the next one.
+fn room_for_moves(target: Target, active_moved: u64) -> u64 {
+    let left = target.room.saturating_sub(target.capacity / LEFT_BY_MOVES as u32);
+    u64::from(left).min(most_for_moves(target).saturating_sub(active_moved))
+}
+
+/// Octets that may live in the active segment after moves into it.
+fn most_for_moves(target: Target) -> u64 {
+    u64::from(target.holds) / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::presence::Presence;
 use super::recover::{self, Survey};
 use super::request::Order;
 use super::shared::{SharedSpool, SpoolParts};
-use super::space::SegmentSize;
+use super::space::{self, SegmentSize};
 use super::writer::Writer;
 use crate::queue_id::{QueueId, QueueIds};
 
@@ -94,6 +94,19 @@ impl Unused {
         Unused { used: used.collect() }
     }
 
+    /// Gives most of it back on a disk with room: otherwise the cleaner would move all that lives, to free what was never
+    /// used. What cannot be given back stays.
+    fn shorten(&self, shared: &SharedSpool) {
+        for (sequence, used) in &self.used {
+            let size = shared.index().tally(*sequence).size;
+            if let Some(shortened) = space::shortened_at_start(size, *used)
+                && cut_off(shared, *sequence, shortened).is_ok()
+            {
+                shared.index().begin_segment(*sequence, shortened);
+            }
+        }
+    }
+
     /// Gives it back to a full disk, one segment at each step, the newest first; the octets given back. What cannot be
     /// given back stays.
     fn give_back<'a>(&'a self, shared: &'a SharedSpool) -> impl Iterator<Item = u64> + 'a {
@@ -125,10 +138,14 @@ fn start_writer(
     // What is dead already makes the first one.
     writer.let_dead_segments_go();
     let stock = &shared.stock;
-    if stock.made().size > shared.options.first_segment {
+    let much_lives = stock.made().size > shared.options.first_segment;
+    if much_lives {
         stock.reserve_next();
     }
     let mut begun = writer.begin_segment(SegmentSize::Whole);
+    if begun == Ok(()) && much_lives {
+        unused.shorten(shared);
+    }
     let mut given_back = unused.give_back(shared);
     while begun == Err(CommitError::Full)
         && let Some(given) = given_back.next()

@@ -228,6 +228,7 @@ impl Writer {
     fn decide(&self, length: u32, claim: Claim) -> Decision {
         let SharedSpool { stock, options, .. } = &*self.shared;
         let fill = self.active.as_ref().map(|active| Fill {
+            sequence: active.sequence(),
             end: self.end_with(active, length) as u64,
             capacity: active.capacity(),
             is_first: active.is_empty() && self.batch.octets.is_empty(),
@@ -236,12 +237,14 @@ impl Writer {
         space::decide(claim, fill, next, self.cleaner_works, || {
             let index = self.shared.index();
             let (oldest, live) = (index.oldest(), index.live_octets());
+            let active_moved = self.active.as_ref().map_or(0, |active| {
+                let more = self.end_with(active, length) - active.end() as usize;
+                index.moved_with(active.sequence(), self.batch.requests.len() as u64 + 1, more as u64)
+            });
             drop(index);
             let following = space::size_of_next(live, next.octets, options.sizes());
-            SpareRoom {
-                another: stock.has_room(if next.is_ready() { following } else { next.rest() }),
-                oldest,
-            }
+            let another = stock.has_room(if next.is_ready() { following } else { next.rest() });
+            SpareRoom { another, oldest, active_moved }
         })
     }
 

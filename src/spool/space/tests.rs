@@ -5,12 +5,12 @@ const CAPACITY: u32 = 100_000;
 const SIZE: u64 = 200_000;
 
 fn fill(end: u64) -> Option<Fill> {
-    Some(Fill { end, capacity: CAPACITY, is_first: false })
+    Some(Fill { sequence: 2, end, capacity: CAPACITY, is_first: false })
 }
 
 /// The disk has room for another segment or not, and what lives in the oldest one, of so many octets, takes so many.
 fn room(another: bool, moved: u64, size: u64) -> SpareRoom {
-    SpareRoom { another, oldest: Oldest { sequence: 1, size, moved } }
+    SpareRoom { another, oldest: Oldest { sequence: 1, size, moved }, active_moved: 1 }
 }
 
 fn made(octets: u64) -> Made {
@@ -70,12 +70,94 @@ fn where_no_segment_is_active_one_is_begun() {
 /// A record longer than a segment goes into an empty one; mail still waits until another is ready.
 #[test]
 fn the_first_record_of_a_segment_always_fits() {
-    let first = Some(Fill { end: 500_000, capacity: CAPACITY, is_first: true });
+    let first = Some(Fill { sequence: 2, end: 500_000, capacity: CAPACITY, is_first: true });
     for claim in [Claim::Mail, Claim::Content, Claim::Outcome] {
         let decision = decide(claim, first, made(SIZE), false, || room(false, 999_999, 1));
         assert_eq!(decision, Decision::Here, "{claim:?}");
     }
     assert_eq!(decide(Claim::Mail, first, made(SIZE - 1), false, || room(true, 0, 0)), Decision::Wait);
+}
+
+/// Mail once began a segment behind one that moves had filled to seven eighths. When somebody else took the room of the
+/// disk then, what lived in the oldest segment fitted nowhere, and outcomes of other messages used up what was left: no
+/// delivery could be recorded any more.
+#[test]
+fn mail_leaves_a_place_for_what_lives_in_the_oldest_segment() {
+    use Decision::{Here, Wait};
+    let decide_now = |octets, active_moved, oldest| {
+        let room = SpareRoom { another: true, oldest, active_moved };
+        decide(Claim::Mail, fill(18_524), made(octets), false, || room)
+    };
+    // Seven eighths of what a segment holds are 80,332 octets.
+    let oldest = Oldest { sequence: 1, size: 100_000, moved: 70_000 };
+    assert_eq!(decide_now(4096, 10_332, oldest), Here, "it fits into this segment");
+    assert_eq!(decide_now(4096, 10_333, oldest), Wait, "one octet too much");
+    // 68,976 octets fit here, 7,274 are left with what a move is to free, and those are seven eighths of 8,320.
+    let needed = 8192 + 8320;
+    assert_eq!((decide_now(needed - 1, 10_333, oldest), decide_now(needed, 10_333, oldest)), (Wait, Here));
+    assert_eq!(
+        decide_now(4096, 10_333, Oldest { sequence: 2, ..oldest }),
+        Here,
+        "the active one is the oldest"
+    );
+    assert_eq!(
+        decide_now(4096, 10_333, Oldest { moved: 93_751, ..oldest }),
+        Here,
+        "a move would free nothing"
+    );
+    assert_eq!(decide_now(4096, 10_333, Oldest { moved: 93_750, ..oldest }), Wait);
+}
+
+/// Moves all that lives in the oldest segment while no room can be had, as the second table says, in steps of an octet
+/// at least; returns how much is left of it when nothing is moved any more.
+fn move_at_once(mut sums: Sums, mut target: Target) -> u64 {
+    while let Some(oldest) = sums.oldest.filter(|oldest| oldest.moved > 0) {
+        let octets = match clean_now(&sums, Readiness::Impossible, target, 1 << 20) {
+            None => return oldest.moved,
+            Some(Clean::Move(_, octets)) => u64::from(octets).min(oldest.moved),
+            Some(Clean::Begin) => {
+                let holds = target.next as u32 - FIRST_RECORD;
+                target = Target { room: holds, holds, capacity: target.next as u32, next: 0 };
+                sums.active_moved = 0;
+                continue;
+            }
+        };
+        sums.oldest = Some(Oldest { moved: oldest.moved - octets, ..oldest });
+        sums.active_moved += octets;
+        target.room -= octets as u32;
+    }
+    0
+}
+
+/// Wherever mail goes while the next segment is not ready: if nobody gives room from then on, the oldest segment can go.
+#[test]
+fn behind_mail_the_oldest_segment_can_always_go() {
+    let mut taken = 0;
+    for capacity in [16 << 10, CAPACITY, 32 << 20] {
+        let part = |n: u32| u64::from(capacity) * u64::from(n) / 32;
+        for (used, octets, moved) in (1..=16)
+            .flat_map(|used| (0..64).flat_map(move |made| (1..=30).map(move |moved| (used, made, moved))))
+        {
+            let (end, next) =
+                (u64::from(FIRST_RECORD) + part(used), Made { octets: part(octets), size: part(64) });
+            let oldest = Oldest { sequence: 1, size: capacity.into(), moved: part(moved) };
+            let fill = Fill { sequence: 2, end, capacity, is_first: false };
+            let room = SpareRoom { another: true, oldest, active_moved: part(used) };
+            if decide(Claim::Mail, Some(fill), next, true, || room) != Decision::Here {
+                continue;
+            }
+            taken += 1;
+            let sums = Sums { live: 1, closed: 1, active_moved: part(used), oldest: Some(oldest) };
+            let target = Target {
+                room: capacity - end as u32,
+                holds: capacity - FIRST_RECORD,
+                capacity,
+                next: next.octets,
+            };
+            assert_eq!(move_at_once(sums, target), 0, "{fill:?}, {next:?}, {oldest:?}");
+        }
+    }
+    assert!(taken > 10_000, "{taken}");
 }
 
 /// The disk is not asked for each record: only by mail, where none is ready or this segment is filled.
@@ -132,6 +214,15 @@ fn a_segment_is_made_in_small_pieces_and_leaves_a_sixteenth_to_the_file_system()
     assert_eq!(parts(true, 50_000), [44 << 10, 20 << 10], "whole blocks of 46,875 octets");
     assert_eq!((parts(true, 17_000), parts(false, 17_000)), (vec![], vec![]));
     assert_eq!(parts(false, 20_000), [16 << 10]);
+}
+
+#[test]
+fn a_start_leaves_a_quarter_of_what_it_shortens() {
+    let size = 100 << 12;
+    assert_eq!(shortened_at_start(size, 30 << 12), Some(40 << 12));
+    assert_eq!(shortened_at_start(size, (30 << 12) + 1), Some(41 << 12), "whole blocks");
+    assert_eq!(shortened_at_start(size, 75 << 12), None, "mail has filled it");
+    assert_eq!(shortened_at_start(0, 0), None, "it is gone");
 }
 
 /// Three messages of 1,000 octets, one of them in the oldest of two closed segments of 10,000.

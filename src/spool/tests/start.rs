@@ -225,6 +225,38 @@ async fn a_start_writes_little_however_much_lives() {
     }
 }
 
+/// D4: the rest of the segment that a start closes was once counted as taken. So with some MiB that lived, all of it was
+/// moved at every start, into a segment whose rest was counted at the next one.
+#[tokio::test]
+async fn a_start_moves_nothing_for_the_sake_of_what_was_never_used() {
+    let (fs, options) = (SimFs::new(), Options { segment_size: 4 << 20, ..Options::at("/spool") });
+    let rig = open_with(&fs, options.clone()).unwrap();
+    let mut queued = Vec::new();
+    for number in 0..570 {
+        queued.push(rig.commit(&content(number, 3000)).await.id());
+    }
+    drop(rig);
+    for start in 1..=6 {
+        let before = fs.written();
+        let rig = open_with(&fs, options.clone()).unwrap();
+        assert_eq!(rig.ids(), queued);
+        // Behind each of them the cleaner takes a step.
+        for _ in 0..40 {
+            let passing = rig.commit(b"x").await.id();
+            rig.settle(passing).await.unwrap();
+        }
+        drop(rig);
+        let written = fs.written() - before;
+        assert!(written <= 1 << 20, "{written} octets at start {start}, while 2 MB live");
+        assert!(fs.used() <= (3 * 570 * 3584) + 2 * (4 << 20), "{} octets after start {start}", fs.used());
+    }
+    fs.set_capacity(Some(fs.used()));
+    let rig = open_with(&fs, options).unwrap();
+    for id in queued.into_iter().rev() {
+        assert_eq!(rig.settle(id).await, Ok(()));
+    }
+}
+
 /// D3, D6, stock/reuse.rs 1 to 3: what was ready of the next segment was once removed at each start, and made again.
 #[tokio::test]
 async fn what_was_made_ready_before_serves_the_next_start() {

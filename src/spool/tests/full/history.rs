@@ -1,5 +1,6 @@
 //! Random histories on a full disk: mail of mixed sizes until it is refused, with starts in between in some, room that
-//! somebody else takes, starts after a kill, and deliveries in any order, some with a deferral before. None may find no
+//! somebody else takes, then or while mail is still taken, and gives back later, starts after a kill, and deliveries in
+//! any order, some with a deferral before. None may find no
 //! room for its outcome, however late the threads of the spool are: they take turns as the seed says (`fs/sim/turns.rs`),
 //! so that a seed fails always or never.
 //!
@@ -22,6 +23,7 @@ struct History {
     rig: Rig,
     queued: Vec<QueueId>,
     starts_while_it_fills: bool,
+    others_come_while_it_fills: bool,
     /// What has happened.
     told: String,
 }
@@ -36,9 +38,18 @@ impl History {
         let told = format!("seed {seed}: {name} of {octets}, segments from {}", options.first_segment);
         let rig = open_in_turns(SimFs::new(), &options, &mut dice);
         rig.spool.make_ready();
-        let starts_while_it_fills = dice.bool();
+        let [starts_while_it_fills, others_come_while_it_fills] = [dice.bool(), dice.bool()];
         limit(&rig.fs, octets);
-        History { dice, limit, options, rig, queued: Vec::new(), starts_while_it_fills, told }
+        History {
+            dice,
+            limit,
+            options,
+            rig,
+            queued: Vec::new(),
+            starts_while_it_fills,
+            others_come_while_it_fills,
+            told,
+        }
     }
 
     fn tell(&mut self, what: &str) {
@@ -66,6 +77,9 @@ impl History {
                     if self.starts_while_it_fills && self.dice.u8(..64) == 0 {
                         self.start_again();
                     }
+                    if self.others_come_while_it_fills && self.dice.u8(..64) == 0 {
+                        self.others_take_the_rest();
+                    }
                 }
                 Err(error) => return assert_eq!(error, CommitError::Full, "{}", self.told),
             }
@@ -75,6 +89,12 @@ impl History {
     fn others_take_the_rest(&mut self) {
         self.tell("others take the rest");
         (self.limit)(&self.rig.fs, self.rig.fs.used());
+    }
+
+    fn others_give_some_back(&mut self) {
+        let octets = self.dice.u64(..4 * SEGMENT);
+        self.tell(&format!("others give {octets} back"));
+        (self.limit)(&self.rig.fs, self.rig.fs.used() + octets);
     }
 
     fn start_again(&mut self) {
@@ -150,6 +170,9 @@ fn any_history_on_a_full_disk_drains() {
                 history.others_take_the_rest();
             }
             history.drain();
+            if history.dice.bool() {
+                history.others_give_some_back();
+            }
         }
     }
 }
