@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use nullmta::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use nullmta::queue_id::QueueId;
 use nullmta::spool::fs::RealFs;
-use nullmta::spool::{Options, Recovery, Settled, Spool};
+use nullmta::spool::{Options, Recovery, Spool};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 
@@ -87,7 +87,9 @@ async fn drain(spool: &Spool, ids: &[QueueId]) -> Duration {
         let own: Vec<QueueId> = ids.iter().skip(first).step_by(WRITERS).copied().collect();
         removers.spawn(async move {
             for id in own {
-                spool.remove(Settled::by_operator(id)).await.unwrap();
+                let mut ledger = spool.peek(id).unwrap().ledger;
+                (0..ledger.fates().len()).for_each(|recipient| ledger.sent(recipient));
+                spool.remove(ledger.settle().unwrap()).await.unwrap();
             }
         });
     }

@@ -1,8 +1,8 @@
 //! What became of each recipient; the only way to a [`Settled`].
 //!
 //! Promises
-//! 1. A [`Settled`] exists only for a message whose every recipient is sent or bounced, or that an
-//!    operator deletes; and nothing else removes a message from the spool. One recipient that is dead keeps it.
+//! 1. A [`Settled`] exists only for a message whose every recipient is sent or bounced, and nothing else removes a message
+//!    from the spool. One recipient that is dead keeps it.
 //! 2. A recipient is bounced here only when the submitter asked not to hear of it. Any other bounce
 //!    comes with the DSN that reports it ([`super::Spool::commit_bounce`]), in one record.
 //! 3. An end is final: the first one counts.
@@ -138,11 +138,6 @@ impl Settled {
     pub fn id(&self) -> QueueId {
         self.id
     }
-
-    /// An operator's `queue delete`, whatever its recipients' fates.
-    pub fn by_operator(id: QueueId) -> Settled {
-        Settled { id }
-    }
 }
 
 #[cfg(test)]
@@ -194,7 +189,6 @@ mod tests {
         ledger.dead(2);
         assert_eq!(ledger.unrecorded(), [(2, Fate::Dead)]);
         assert!(ledger.open().next().is_none() && ledger.settle().is_none());
-        assert!(Settled::by_operator(ledger.id()).id() == ledger.id());
     }
 
     /// Promise 3; and an index out of range, which a damaged record might hold, is ignored.

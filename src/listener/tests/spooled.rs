@@ -355,7 +355,9 @@ async fn a_full_queue_is_452_and_room_again_is_250() {
     client.send(TO_DATA).await;
     client.expect_all(&["250 ", "250 ", "250 ", "452 4.3.1"]).await;
     let entry = host.arrivals.recv().await.unwrap();
-    host.spool.remove(crate::spool::Settled::by_operator(entry.id)).await.unwrap();
+    let mut ledger = host.spool.read(entry.id).unwrap().ledger;
+    (0..ledger.fates().len()).for_each(|recipient| ledger.sent(recipient));
+    host.spool.remove(ledger.settle().unwrap()).await.unwrap();
     client.send_message("x\r\n", "250 2.0.0").await;
 }
 

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::super::fs::RealFs;
-use super::super::{Options, Settled, Spool};
+use super::super::tests::settled;
+use super::super::{Options, Spool};
 use super::*;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 
@@ -75,7 +76,7 @@ async fn a_sound_spool_is_clean_beside_its_daemon_and_without() {
         rig.commit(octets).await;
     }
     let gone = rig.commit(20_000).await;
-    rig.spool.remove(Settled::by_operator(gone)).await.unwrap();
+    rig.spool.remove(settled(gone)).await.unwrap();
     let report = verify(&rig.path()).unwrap();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.messages, 3);

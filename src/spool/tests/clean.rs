@@ -81,7 +81,7 @@ async fn pass_by(spool: &Spool, segment: u64, messages: usize, used: impl Fn() -
     let deferred = put(0).await;
     for number in 1..messages {
         let passing = put(number).await;
-        spool.remove(Settled::by_operator(passing)).await.unwrap();
+        spool.remove(settled(passing)).await.unwrap();
         let used = used();
         assert!(used <= 3 * 3200 + 2 * segment, "{used} octets after {number} messages");
     }
