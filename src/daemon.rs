@@ -149,6 +149,7 @@ impl Daemon {
         tokio::select! {
             part = self.parts.ended() => part,
             () = self.spool.writer_ended() => Part::Writer,
+            () = self.spool.stock_ended() => Part::Stock,
         }
     }
 

@@ -7,15 +7,17 @@
 //! | pick-up | what waits in the drop directory stays there | the file at hand; the next start takes the others |
 //! | control socket | mail goes on; nobody can see or steer it | nothing: it answers until the other parts have ended |
 //! | spool's writer | nothing is accepted, and no outcome is recorded | it is the last one: `Spool::close` |
+//! | spool's stock of segments | the same, as soon as the segments that there are have been filled | as the writer |
 //!
 //! Promises: the end of each part is noticed at once, even if it is a panic. No part ends by itself before a stop: one that
 //! does has failed. Then the daemon stops the other parts in order, names the one that failed, and exits with an error, so
 //! that systemd starts it again; what was accepted is on the spool. A panic of the pick-up is first met by beginning it
 //! anew.
 //!
-//! Not here: the spool's writer, which is a thread; its end is noticed by [`Spool::writer_ended`].
+//! Not here: the spool's two threads; their ends are noticed by [`Spool::writer_ended`] and [`Spool::stock_ended`].
 //!
 //! [`Spool::writer_ended`]: crate::spool::Spool::writer_ended
+//! [`Spool::stock_ended`]: crate::spool::Spool::stock_ended
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,6 +42,8 @@ pub enum Part {
     Control,
     /// It records mail on the disk.
     Writer,
+    /// It makes the files ready that mail is recorded in, and removes them.
+    Stock,
 }
 
 impl fmt::Display for Part {
@@ -50,6 +54,7 @@ impl fmt::Display for Part {
             Part::PickUp => "the pick-up of dropped messages",
             Part::Control => "the control socket",
             Part::Writer => "the spool's writer",
+            Part::Stock => "the spool's stock of segments",
         })
     }
 }

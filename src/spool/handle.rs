@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::Committed;
 use super::change::IndexChange;
@@ -36,6 +36,7 @@ struct Inner {
     shared: Arc<SharedSpool>,
     /// `None` only while it is dropped.
     orders: Option<Sender<Order>>,
+    stock_runs: watch::Receiver<()>,
     threads: Mutex<Option<[JoinHandle<()>; 2]>>,
 }
 
@@ -47,8 +48,8 @@ impl Spool {
         fs: Arc<dyn Fs>,
         arrivals: UnboundedSender<Entry>,
     ) -> Result<(Spool, Recovery), OpenError> {
-        let Opened { shared, orders, threads, recovery } = start::open(options, fs, arrivals)?;
-        let inner = Inner { shared, orders: Some(orders), threads: Mutex::new(Some(threads)) };
+        let Opened { shared, orders, stock_runs, threads, recovery } = start::open(options, fs, arrivals)?;
+        let inner = Inner { shared, orders: Some(orders), stock_runs, threads: Mutex::new(Some(threads)) };
         Ok((Spool { inner: Arc::new(inner) }, recovery))
     }
 
@@ -232,6 +233,13 @@ impl Spool {
         if let Some(orders) = &self.inner.orders {
             orders.closed().await;
         }
+    }
+
+    /// Waits until the thread that makes and removes segments has ended, by panic even. Then mail is refused as soon as the
+    /// segments that there are have been filled, and only a restart helps.
+    pub async fn stock_ended(&self) {
+        // Nothing is ever sent: it ends when the thread has dropped the other side.
+        while self.inner.stock_runs.clone().changed().await.is_ok() {}
     }
 
     /// Has the writer see whether the spool is where it was, soon: it may have been removed. Called each second.

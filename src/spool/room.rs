@@ -136,14 +136,13 @@ impl MailRoom {
 
     /// Octets that are free on the disk, as of the last second.
     pub fn free_space(&self) -> Result<u64, CommitError> {
-        let mut known = held(&self.free);
-        if let Some((seen, free)) = *known
-            && seen.elapsed() < ROOM_IS_KNOWN_FOR
-        {
+        let known = *held(&self.free);
+        if let Some((_, free)) = known.filter(|(seen, _)| seen.elapsed() < ROOM_IS_KNOWN_FOR) {
             return Ok(free);
         }
+        // Not with the lock held: a disk that hangs would hold up everybody who only wants to know what is known.
         let free = self.fs.free_space(&self.root).map_err(|e| CommitError::from(e.kind()))?;
-        *known = Some((Instant::now(), free));
+        *held(&self.free) = Some((Instant::now(), free));
         Ok(free)
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
+use tokio::sync::watch;
 
 use super::entry::{CommitError, Entry, OpenError, Options, Recovery};
 use super::format::{SECTOR, SpoolId};
@@ -35,6 +36,8 @@ const ORDERS: usize = 1024;
 pub(super) struct Opened {
     pub shared: Arc<SharedSpool>,
     pub orders: Sender<Order>,
+    /// Closed when the stock's thread has ended.
+    pub stock_runs: watch::Receiver<()>,
     /// The writer's and the stock's, in the order in which they end.
     pub threads: [JoinHandle<()>; 2],
     pub recovery: Recovery,
@@ -66,11 +69,16 @@ pub(super) fn open(
         shared.stock.take_over(left).map_err(|e| failed("clear", &shared.paths.log, e))?;
     }
     shared.hold_segments();
-    let stock = spawn("spool-stock", &shared, |shared| shared.stock.work())?;
+    let (runs, stock_runs) = watch::channel(());
+    let stock = spawn("spool-stock", &shared, move |shared| {
+        // Dropped when the thread ends, by a panic even.
+        let _runs = runs;
+        shared.stock.work();
+    })?;
     let (orders, received) = mpsc::channel(ORDERS);
     let writer = Writer::new(Arc::clone(&shared), arrivals, previous, presence);
     match start_writer(&shared, &unused, writer, received) {
-        Ok(writer) => Ok(Opened { shared, orders, threads: [writer, stock], recovery }),
+        Ok(writer) => Ok(Opened { shared, orders, stock_runs, threads: [writer, stock], recovery }),
         Err(error) => {
             shared.stock.close();
             // The start has failed already; a panic there was reported.

@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::{File, FileFacts, Fs, Names};
@@ -26,6 +27,8 @@ mod turns;
 pub(crate) struct SimFs {
     disk: Arc<Mutex<Disk>>,
     turns: Arc<OnceLock<Turns>>,
+    /// Whoever makes the next file panics.
+    panics_at_create: Arc<AtomicBool>,
 }
 
 /// The time of every change, in seconds since 1970: the clock of this disk stands still.
@@ -89,7 +92,7 @@ impl SimFs {
     }
 
     fn of(disk: Disk) -> Self {
-        SimFs { disk: Arc::new(Mutex::new(disk)), turns: Arc::default() }
+        SimFs { disk: Arc::new(Mutex::new(disk)), turns: Arc::default(), panics_at_create: Arc::default() }
     }
 
     /// Calls so far.
@@ -111,6 +114,11 @@ impl SimFs {
     /// Has every call that would change something fail; everything can be read.
     pub fn refuse_changes(&self, refusal: Option<ErrorKind>) {
         self.lock_disk().refusal = refusal;
+    }
+
+    /// Has the thread panic that makes the next file.
+    pub fn panic_at_next_create(&self) {
+        self.panics_at_create.store(true, Ordering::Relaxed);
     }
 
     /// Lets the next sync of a file in `directory` fail, whatever other calls come before it.
@@ -432,6 +440,8 @@ impl Fs for SimFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        // Before the disk is locked: it is of use afterwards.
+        assert!(!self.panics_at_create.swap(false, Ordering::Relaxed), "the test has this thread panic");
         let mut disk = self.call(true)?;
         let inode = disk.make_file(path)?;
         Ok(self.opened(&mut disk, inode))

@@ -216,3 +216,13 @@ async fn a_draft_with_a_hole_is_never_committed() {
     rig.spool.close().await;
     assert_eq!((rig.spool.len(), rig.names("large").len()), (0, 0));
 }
+
+/// stock.rs 8: a panic of the thread that makes segments was noticed by nobody: the daemon ran on, and refused all mail as
+/// soon as the segments that there were had been filled.
+#[tokio::test]
+async fn the_end_of_the_thread_that_makes_segments_is_noticed() {
+    let rig = new();
+    rig.fs.panic_at_next_create();
+    while rig.try_commit(&content(0, 3000), envelope(1)).await.is_ok() {}
+    rig.spool.stock_ended().await;
+}

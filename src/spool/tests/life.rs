@@ -257,10 +257,12 @@ async fn the_real_disk_serves_as_well() {
     tokio::select! {
         biased;
         () = spool.writer_ended() => panic!("the writer ends by a close"),
+        () = spool.stock_ended() => panic!("the stock ends by a close"),
         () = std::future::ready(()) => {}
     }
     spool.close().await;
     spool.writer_ended().await;
+    spool.stock_ended().await;
     assert_eq!(
         spool.commit(spool.draft(now()), envelope(1), Submitter::Uid(0), now()).await.err(),
         Some(CommitError::Closed)
