@@ -31,7 +31,7 @@ use crate::envelope::{Envelope, Recipient, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
-use crate::spool::{Content, ReadError, Stored};
+use crate::spool::{ReadError, Stored, StoredContent};
 
 /// One connection's link to the queue.
 pub struct Courier {
@@ -294,7 +294,12 @@ impl Drop for Courier {
 }
 
 /// The next transaction of `attempt`, for at most so many of its recipients.
-fn transaction(attempt: &mut Attempt, most_recipients: usize, content: Content, size: u64) -> Transaction {
+fn transaction(
+    attempt: &mut Attempt,
+    most_recipients: usize,
+    content: StoredContent,
+    size: u64,
+) -> Transaction {
     let Envelope { recipients, ret, envid, body, .. } = &attempt.envelope;
     let reverse_path = attempt.told.clone();
     let part = attempt.rest.drain(..most_recipients.min(attempt.rest.len()));
@@ -315,9 +320,9 @@ fn transaction(attempt: &mut Attempt, most_recipients: usize, content: Content, 
     }
 }
 
-fn reader(content: Content) -> Box<dyn AsyncRead + Send + Unpin> {
+fn reader(content: StoredContent) -> Box<dyn AsyncRead + Send + Unpin> {
     match content {
-        Content::Memory(octets) => Box::new(io::Cursor::new(octets)),
-        Content::File { file, .. } => Box::new(tokio::fs::File::from_std(file)),
+        StoredContent::Memory(octets) => Box::new(io::Cursor::new(octets)),
+        StoredContent::File { file, .. } => Box::new(tokio::fs::File::from_std(file)),
     }
 }

@@ -28,9 +28,9 @@ use super::octets::MalformedOctets;
 use super::paths::DamagedRange;
 use super::payload::{self, MovedPayload};
 use super::read::{StoredRecord, base_of, note_at, record_at};
-use super::request::{Answer, Request};
+use super::request::{Acknowledgement, Request};
 use super::salvage;
-use super::segment::Active;
+use super::segment::ActiveSegment;
 use super::shared::SharedSpool;
 use super::space::{self, Clean, Target};
 use crate::log;
@@ -72,7 +72,12 @@ pub(super) enum CleanerStep {
 impl Cleaner {
     /// Returns the next step while the segments take too much room; `None` when they do not, or nothing can be done. The
     /// writer's last batch had `batch` octets.
-    pub fn step(&mut self, shared: &Arc<SharedSpool>, active: &Active, batch: usize) -> Option<CleanerStep> {
+    pub fn step(
+        &mut self,
+        shared: &Arc<SharedSpool>,
+        active: &ActiveSegment,
+        batch: usize,
+    ) -> Option<CleanerStep> {
         let now = candidate(shared, active)?;
         if self.pause > 0 {
             self.pause -= 1;
@@ -146,7 +151,7 @@ impl Cleaner {
 }
 
 /// What is to be done (`space.rs`).
-fn candidate(shared: &SharedSpool, active: &Active) -> Option<Clean> {
+fn candidate(shared: &SharedSpool, active: &ActiveSegment) -> Option<Clean> {
     let sums = shared.index().sums(active.sequence());
     // The index is not locked while the disk is asked.
     let next = sums.oldest.is_some().then(|| shared.stock.next())?;
@@ -191,5 +196,5 @@ fn moved(
     let content = base.payload.to_vec();
     let sum = shared.spool.payload_sum(&[&front, &content]);
     let change = IndexChange::Move(Box::new(carried));
-    Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Answer::Nobody })
+    Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Acknowledgement::Nobody })
 }

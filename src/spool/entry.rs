@@ -96,7 +96,7 @@ pub struct Recovery {
 
 /// Content of a message read back.
 #[derive(Debug)]
-pub enum Content {
+pub enum StoredContent {
     /// All of it.
     Memory(Vec<u8>),
     /// A file of its own, opened at its start; removing the message does not disturb it.
@@ -118,7 +118,7 @@ pub struct Stored {
     /// Whose mail it is.
     pub submitter: Submitter,
     /// As committed, octet by octet.
-    pub content: Content,
+    pub content: StoredContent,
     /// Octets of content.
     pub content_len: u64,
     /// The fates recorded so far.

@@ -125,7 +125,7 @@ impl Seed {
 
 /// How far the segment before this one is to be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Previous {
+pub struct PreviousSegment {
     /// Its sequence number.
     pub sequence: u32,
     /// Everything before this offset was synced: damage there is damage.
@@ -148,7 +148,7 @@ pub struct SegmentHeader {
     /// The relay clock when it was begun.
     pub relay_clock: u32,
     /// The segment before it; `None` in the first one of a spool.
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousSegment>,
 }
 
 /// Why octets are no [`SegmentHeader`].
@@ -171,7 +171,7 @@ impl SegmentHeader {
         out.extend_from_slice(&self.spool.0);
         put_u64(&mut out, self.high_water.raw());
         put_u32(&mut out, self.relay_clock);
-        let previous = self.previous.unwrap_or(Previous { sequence: 0, durable: 0, end: 0 });
+        let previous = self.previous.unwrap_or(PreviousSegment { sequence: 0, durable: 0, end: 0 });
         for value in [previous.sequence, previous.durable, previous.end, 0] {
             put_u32(&mut out, value);
         }
@@ -218,7 +218,7 @@ impl SegmentHeader {
         let high_water = QueueId::from_raw(reader.u64().ok()?);
         let relay_clock = reader.u32().ok()?;
         let [before, durable, end] = [reader.u32().ok()?, reader.u32().ok()?, reader.u32().ok()?];
-        let previous = (before != 0).then_some(Previous { sequence: before, durable, end });
+        let previous = (before != 0).then_some(PreviousSegment { sequence: before, durable, end });
         Some(SegmentHeader { version, spool, sequence, high_water, relay_clock, previous })
     }
 }

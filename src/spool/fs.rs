@@ -53,7 +53,7 @@ pub trait Fs: Send + Sync {
     fn is_held(&self, path: &Path) -> io::Result<bool>;
     /// Opens a file to read and write; never through a symbolic link.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// The same as the type that goes out in [`super::Content::File`].
+    /// The same as the type that goes out in [`super::StoredContent::File`].
     fn open_plain(&self, path: &Path) -> io::Result<fs::File>;
     /// What has this name; a symbolic link is not followed.
     fn facts(&self, path: &Path) -> io::Result<FileFacts>;

@@ -19,9 +19,9 @@ use super::marks::{EntryState, Flight};
 use super::payload::{self, Effect, Meta};
 use super::read::{self, Check};
 use super::replies::Replies;
-use super::request::{Answer, Order, Request};
+use super::request::{Acknowledgement, Order, Request};
 use super::shared::SharedSpool;
-use super::start::{self, Opened};
+use super::start::{self, OpenedSpool};
 use crate::envelope::{Envelope, ReversePath, Submitter};
 use crate::queue_id::QueueId;
 
@@ -48,7 +48,8 @@ impl Spool {
         fs: Arc<dyn Fs>,
         arrivals: UnboundedSender<Entry>,
     ) -> Result<(Spool, Recovery), OpenError> {
-        let Opened { shared, orders, stock_runs, threads, recovery } = start::open(options, fs, arrivals)?;
+        let OpenedSpool { shared, orders, stock_runs, threads, recovery } =
+            start::open(options, fs, arrivals)?;
         let inner = Inner { shared, orders: Some(orders), stock_runs, threads: Mutex::new(Some(threads)) };
         Ok((Spool { inner: Arc::new(inner) }, recovery))
     }
@@ -155,7 +156,7 @@ impl Spool {
     /// own: lost with the power, or where the spool records nothing.
     pub async fn note_replies(&self, id: QueueId, replies: &Replies) {
         let (answer, done) = oneshot::channel();
-        let answer = Answer::Durable(answer);
+        let answer = Acknowledgement::Durable(answer);
         let request = Request::plain(id, IndexChange::Note, replies.encode(), self.shared(), answer);
         // A hint that is refused is missing, and no more.
         let _ = self.ask(request, done).await;
@@ -175,7 +176,7 @@ impl Spool {
 
     async fn record_flight(&self, id: QueueId, flight: Flight) -> Result<(), CommitError> {
         let (answer, written) = oneshot::channel();
-        let answer = Answer::Written(answer);
+        let answer = Acknowledgement::Written(answer);
         let change = IndexChange::InFlight(flight);
         let request = Request::plain(id, change, payload::encode_flight(flight), self.shared(), answer);
         self.ask(request, written).await
@@ -293,7 +294,7 @@ impl Spool {
         let sum = shared.spool.payload_sum(&[&front, &content]);
         let entry = Some(meta.entry(id));
         let (answer, done) = oneshot::channel();
-        let answer = Answer::Durable(answer);
+        let answer = Acknowledgement::Durable(answer);
         let request = Request { id, change, front, content, sum, entry, large: name, answer };
         self.ask(request, done).await?;
         Ok(Committed { id })
@@ -301,7 +302,7 @@ impl Spool {
 
     async fn change(&self, id: QueueId, change: IndexChange, payload: Vec<u8>) -> Result<(), CommitError> {
         let (answer, done) = oneshot::channel();
-        let request = Request::plain(id, change, payload, self.shared(), Answer::Durable(answer));
+        let request = Request::plain(id, change, payload, self.shared(), Acknowledgement::Durable(answer));
         self.ask(request, done).await
     }
 

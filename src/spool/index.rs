@@ -61,7 +61,7 @@ impl Extra {
 
 /// What is in one segment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct SegmentTally {
     /// Messages that live in it.
     pub live: u32,
     /// Octets of their records.
@@ -74,7 +74,7 @@ pub(super) struct Tally {
     ids: Option<(QueueId, QueueId)>,
 }
 
-impl Tally {
+impl SegmentTally {
     /// Octets that what lives in it takes when it is moved, at most.
     fn moved(&self) -> u64 {
         self.live_octets + self.extra_octets + u64::from(self.live) * MOVED_MORE
@@ -90,7 +90,7 @@ impl Tally {
 pub(super) struct Index {
     slots: BTreeMap<QueueId, Slot>,
     extras: HashMap<QueueId, Extra>,
-    segments: BTreeMap<u32, Tally>,
+    segments: BTreeMap<u32, SegmentTally>,
     /// Octets of all segments, and of all records of live messages: their sums.
     size: u64,
     live_octets: u64,
@@ -150,7 +150,7 @@ impl Index {
     }
 
     /// What is in segment `sequence`.
-    pub fn tally(&self, sequence: u32) -> Tally {
+    pub fn tally(&self, sequence: u32) -> SegmentTally {
         self.segments.get(&sequence).copied().unwrap_or_default()
     }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::entry::{Entry, OpenError, ReadError, Stored};
 use super::fs::Fs;
-use super::index::Tally;
+use super::index::SegmentTally;
 use super::paths::{DamagedRange, SpoolPaths, large_id};
 use super::read::{self, Check};
 use super::recover::{self, Survey};
@@ -209,7 +209,7 @@ pub fn verify(directory: &Path) -> Result<SpoolReport, OpenError> {
 fn survey(paths: &SpoolPaths) -> Result<Survey, OpenError> {
     let path = paths.root().to_owned();
     match path.metadata() {
-        Ok(_) if !paths.log.is_dir() => return Err(OpenError::NotASpool { path }),
+        Ok(_) if !paths.segments.is_dir() => return Err(OpenError::NotASpool { path }),
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(OpenError::NoSuchSpool { path }),
         _ => {}
     }
@@ -217,7 +217,7 @@ fn survey(paths: &SpoolPaths) -> Result<Survey, OpenError> {
     loop {
         match recover::survey(&ReadOnlyFs, paths) {
             Err(OpenError::Io { path, source, .. })
-                if source.kind() == ErrorKind::NotFound && path != paths.log && surveys < SURVEYS =>
+                if source.kind() == ErrorKind::NotFound && path != paths.segments && surveys < SURVEYS =>
             {
                 surveys += 1;
             }
@@ -233,7 +233,7 @@ fn segments(survey: &Survey) -> Vec<SegmentFigures> {
         // Nothing in it can be read.
         let is_lost = survey.lost.contains(&sequence);
         let all = is_lost.then_some((0, u32::try_from(figure.octets).unwrap_or(u32::MAX)));
-        let Tally { live, live_octets, .. } = survey.index.tally(sequence);
+        let SegmentTally { live, live_octets, .. } = survey.index.tally(sequence);
         SegmentFigures {
             sequence,
             version: figure.version,

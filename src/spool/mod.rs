@@ -103,7 +103,7 @@ use crate::queue_id::QueueId;
 use crate::smtp::session::Durable;
 
 pub use draft::Draft;
-pub use entry::{CommitError, Content, Entry, OpenError, Options, ReadError, Recovery, Stored};
+pub use entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, Stored, StoredContent};
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
 pub use marks::{EntryState, Flight, Mark, Marks};

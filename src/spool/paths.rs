@@ -24,7 +24,8 @@ pub const PARTS: [&str; 6] = ["log", "large", "corrupt", "drop", "lock", "relays
 #[derive(Clone, Debug)]
 pub(super) struct SpoolPaths {
     root: PathBuf,
-    pub log: PathBuf,
+    /// The directory `log/`, which holds the segments.
+    pub segments: PathBuf,
     pub large: PathBuf,
     pub corrupt: PathBuf,
     pub drop: PathBuf,
@@ -34,8 +35,8 @@ pub(super) struct SpoolPaths {
 
 impl SpoolPaths {
     pub fn under(root: &Path) -> Self {
-        let [log, large, corrupt, drop, lock, relays] = PARTS.map(|name| root.join(name));
-        SpoolPaths { root: root.into(), log, large, corrupt, drop, lock, relays }
+        let [segments, large, corrupt, drop, lock, relays] = PARTS.map(|name| root.join(name));
+        SpoolPaths { root: root.into(), segments, large, corrupt, drop, lock, relays }
     }
 
     pub fn root(&self) -> &Path {
@@ -47,7 +48,7 @@ impl SpoolPaths {
     pub fn directories(&self) -> [(&Path, u32); 5] {
         [
             (&self.root, 0o711),
-            (&self.log, 0o700),
+            (&self.segments, 0o700),
             (&self.large, 0o700),
             (&self.corrupt, 0o700),
             (&self.drop, 0o3733),
@@ -55,7 +56,7 @@ impl SpoolPaths {
     }
 
     pub fn segment(&self, sequence: u32) -> PathBuf {
-        self.log.join(format!("{sequence:08X}.seg"))
+        self.segments.join(format!("{sequence:08X}.seg"))
     }
 
     pub fn large(&self, id: QueueId) -> PathBuf {

@@ -44,7 +44,7 @@ fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<FileFacts>> {
 /// The directories and the lock that a spool was opened with.
 pub(super) struct Presence {
     root: Arc<dyn File>,
-    log: Arc<dyn File>,
+    segments: Arc<dyn File>,
     lock_file: FileFacts,
     /// Held as long as something may be written.
     _lock: Box<dyn Send>,
@@ -63,7 +63,7 @@ impl Presence {
     fn with(fs: &dyn Fs, paths: &SpoolPaths, lock: Box<dyn Send>) -> Result<Presence, OpenError> {
         let hold = |path| fs.hold_dir(path).map_err(|e| failed("open", path, e));
         let lock_file = fs.facts(&paths.lock).map_err(|e| failed("look at", &paths.lock, e))?;
-        Ok(Presence { root: hold(paths.root())?, log: hold(&paths.log)?, lock_file, _lock: lock })
+        Ok(Presence { root: hold(paths.root())?, segments: hold(&paths.segments)?, lock_file, _lock: lock })
     }
 
     /// Whether everything is where it was. What cannot be told now is believed to be.
@@ -71,19 +71,21 @@ impl Presence {
         let leads = |path, held: &Arc<dyn File>| leads_to_directory(fs, path, &**held).unwrap_or(true);
         let is_there = |(path, _)| !matches!(facts_if_there(fs, path), Ok(None));
         leads(paths.root(), &self.root)
-            && leads(&paths.log, &self.log)
+            && leads(&paths.segments, &self.segments)
             && self.is_locked(fs, paths)
             && paths.directories().into_iter().all(is_there)
     }
 
     /// Holds what has been made anew in the place of what was removed.
     pub fn renew(&mut self, fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
-        if !leads_to_directory(fs, &paths.log, &*self.log).map_err(|e| failed("look at", &paths.log, e))? {
+        if !leads_to_directory(fs, &paths.segments, &*self.segments)
+            .map_err(|e| failed("look at", &paths.segments, e))?
+        {
             refuse_segments(fs, paths)?;
         }
         if self.is_locked(fs, paths) {
             self.root = fs.hold_dir(paths.root()).map_err(|e| failed("open", paths.root(), e))?;
-            self.log = fs.hold_dir(&paths.log).map_err(|e| failed("open", &paths.log, e))?;
+            self.segments = fs.hold_dir(&paths.segments).map_err(|e| failed("open", &paths.segments, e))?;
         } else {
             *self = Presence::take(fs, paths)?;
         }
@@ -100,7 +102,7 @@ impl Presence {
 
 /// Fails if the directory that has taken the place of `log/` holds segments of its own, which are not to be touched.
 fn refuse_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
-    let names = fs.list(&paths.log).map_err(|e| failed("list", &paths.log, e))?;
+    let names = fs.list(&paths.segments).map_err(|e| failed("list", &paths.segments, e))?;
     for sequence in names.iter().filter_map(|name| segment_sequence(name)) {
         let path = paths.segment(sequence);
         let header = fs.open(&path).and_then(|file| read_header(&*file, sequence));

@@ -11,7 +11,7 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
-use super::entry::{Content, ReadError, Stored};
+use super::entry::{ReadError, Stored, StoredContent};
 use super::format::{HEAD, Head, RecordKind};
 use super::fs::read_full_at;
 use super::index::{Extra, RecordPlace, Slot};
@@ -47,7 +47,7 @@ pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<St
     let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
     let replies = note.as_deref().or(base.note).map(Replies::decode).unwrap_or_default();
     let (content, content_len) = match meta.large {
-        None => (Content::Memory(content.to_vec()), content.len() as u64),
+        None => (StoredContent::Memory(content.to_vec()), content.len() as u64),
         Some(large) => (open_large(shared, id, large, check)?, large.length),
     };
     let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
@@ -136,7 +136,12 @@ fn look_up(shared: &SharedSpool, id: QueueId) -> Option<(Slot, Extra)> {
     index.slot(id).map(|slot| (slot, index.extra(id)))
 }
 
-fn open_large(shared: &SharedSpool, id: QueueId, large: Large, check: Check) -> Result<Content, ReadError> {
+fn open_large(
+    shared: &SharedSpool,
+    id: QueueId,
+    large: Large,
+    check: Check,
+) -> Result<StoredContent, ReadError> {
     let file = match shared.fs.open_plain(&shared.paths.large(id)) {
         // Settled between the look-up and now, or lost.
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -148,7 +153,7 @@ fn open_large(shared: &SharedSpool, id: QueueId, large: Large, check: Check) -> 
     if !right_length || (check == Check::Everything && large_sum(shared, &file)? != large.sum) {
         return Err(ReadError::Damaged);
     }
-    Ok(Content::File { file, len: large.length })
+    Ok(StoredContent::File { file, len: large.length })
 }
 
 fn large_sum(shared: &SharedSpool, file: &std::fs::File) -> std::io::Result<u32> {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use super::change::IndexChange;
 use super::entry::{Entry, OpenError};
-use super::format::{FIRST_RECORD, HeaderFault, Previous, RecordKind, SegmentHeader, SpoolId};
+use super::format::{FIRST_RECORD, HeaderFault, PreviousSegment, RecordKind, SegmentHeader, SpoolId};
 use super::fs::{File, Fs, unlink_if_there};
 use super::identify::{held_a_record, identify};
 use super::index::{Index, RecordPlace};
@@ -56,7 +56,7 @@ pub(super) struct Survey {
     /// The last record says that the process ended in order.
     pub clean: bool,
     /// The last segment, as the header of the next is to speak of it.
-    pub last: Option<Previous>,
+    pub last: Option<PreviousSegment>,
     /// Every segment file, by number.
     pub figures: Vec<Figures>,
     /// The highest number that a file has.
@@ -67,7 +67,7 @@ pub(super) struct Survey {
     /// Segments that nothing can be read from.
     pub lost: Vec<u32>,
     /// Segments that should be there and are not.
-    pub missing: Vec<Previous>,
+    pub missing: Vec<PreviousSegment>,
 }
 
 /// One segment file, for those who look at the spool (`inspect.rs`).
@@ -98,7 +98,7 @@ pub(super) fn survey(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Survey, OpenErro
     let segments = open_segments(fs, paths)?;
     let highest = segments.last().map_or(0, |last| last.sequence);
     let mut survey = Survey { highest, missing: missing(&segments), ..Survey::default() };
-    survey.spool = spool_of(&segments).map_err(|e| failed("read", &paths.log, e))?;
+    survey.spool = spool_of(&segments).map_err(|e| failed("read", &paths.segments, e))?;
     if let Some(foreign) =
         segments.iter().find(|s| s.header.as_ref().is_some_and(|h| Some(h.spool) != survey.spool))
     {
@@ -112,7 +112,7 @@ pub(super) fn survey(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Survey, OpenErro
 }
 
 fn open_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Vec<SegmentFile>, OpenError> {
-    let names = fs.list(&paths.log).map_err(|e| failed("list", &paths.log, e))?;
+    let names = fs.list(&paths.segments).map_err(|e| failed("list", &paths.segments, e))?;
     let mut sequences: Vec<u32> = names.iter().filter_map(|name| segment_sequence(name)).collect();
     sequences.sort_unstable();
     let open = |sequence| {
@@ -142,19 +142,19 @@ fn spool_of(segments: &[SegmentFile]) -> io::Result<Option<SpoolId>> {
 }
 
 /// What the latest header that names segment `sequence` says of it.
-fn bound_of(sequence: u32, segments: &[SegmentFile]) -> Option<Previous> {
+fn bound_of(sequence: u32, segments: &[SegmentFile]) -> Option<PreviousSegment> {
     let stated = |segment: &SegmentFile| segment.header.as_ref()?.previous;
     segments.iter().rev().filter_map(stated).find(|previous| previous.sequence == sequence)
 }
 
 /// The segments that a header names and that are gone before their turn: the oldest goes first.
-fn missing(segments: &[SegmentFile]) -> Vec<Previous> {
+fn missing(segments: &[SegmentFile]) -> Vec<PreviousSegment> {
     let headers = || segments.iter().filter_map(|segment| segment.header.as_ref());
     let oldest = headers().next().map_or(u32::MAX, |header| header.sequence);
     let is_there = |sequence| segments.iter().any(|segment| segment.sequence == sequence);
     // One without a record is removed as what never became active.
     let held_records = headers().filter_map(|header| header.previous).filter(|p| p.durable > FIRST_RECORD);
-    let mut missing: Vec<Previous> =
+    let mut missing: Vec<PreviousSegment> =
         held_records.filter(|previous| previous.sequence > oldest && !is_there(previous.sequence)).collect();
     missing.dedup_by_key(|previous| previous.sequence);
     missing
@@ -163,7 +163,7 @@ fn missing(segments: &[SegmentFile]) -> Vec<Previous> {
 /// What is known of a segment while it is read.
 struct SegmentReading {
     sequence: u32,
-    bound: Option<Previous>,
+    bound: Option<PreviousSegment>,
     /// Ranges without a record.
     gaps: Vec<DamagedRange>,
     /// Everything before this offset was synced.
@@ -200,7 +200,7 @@ impl Figures {
 }
 
 impl Survey {
-    fn segment(&mut self, segment: &SegmentFile, bound: Option<Previous>) -> io::Result<()> {
+    fn segment(&mut self, segment: &SegmentFile, bound: Option<PreviousSegment>) -> io::Result<()> {
         let sequence = segment.sequence;
         self.figures.push(Figures::blank(segment)?);
         let Some(spool) = self.spool else { return self.segment_of_no_spool(segment) };
@@ -300,7 +300,7 @@ impl Survey {
             figures.read_through(reading, self.torn - torn_before);
         }
         let durable = torn.first().map_or(reading.end, |gap| gap.start);
-        self.last = Some(Previous { sequence: segment, durable, end: reading.end });
+        self.last = Some(PreviousSegment { sequence: segment, durable, end: reading.end });
     }
 
     /// Whether everything that was written is there, as far as can be told.
@@ -343,7 +343,7 @@ pub(super) fn tidy(fs: &dyn Fs, paths: &SpoolPaths, survey: &mut Survey) -> Resu
         sync.map_err(|e| failed("sync", &path, e))?;
     }
     let mut reports = keep_damage(fs, paths, survey);
-    remove_leftovers(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.log, e))?;
+    remove_leftovers(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.segments, e))?;
     sort_out_large(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.large, e))?;
     Ok(reports)
 }
@@ -379,7 +379,7 @@ fn remove_leftovers(
         unlink_if_there(fs, &paths.segment(*sequence))?;
     }
     // A leftover's name will be used again, a lost segment's is in corrupt/: neither may come back.
-    fs.sync_dir(&paths.log)
+    fs.sync_dir(&paths.segments)
 }
 
 fn sort_out_large(

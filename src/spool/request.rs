@@ -9,7 +9,7 @@ use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::index::RecordPlace;
 use super::shared::SharedSpool;
-use super::space::Claim;
+use super::space::SpaceClaim;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
@@ -35,11 +35,11 @@ pub(super) struct Request {
     pub entry: Option<Entry>,
     /// For a new message with a large file: its name.
     pub large: Option<LargeName>,
-    pub answer: Answer,
+    pub answer: Acknowledgement,
 }
 
 /// Who waits for an answer to a request, and for what.
-pub(super) enum Answer {
+pub(super) enum Acknowledgement {
     /// For the sync, where the record asks for one, and until the index knows of it.
     Durable(oneshot::Sender<Result<(), CommitError>>),
     /// For the write.
@@ -59,8 +59,8 @@ impl Batch {
     /// Answers those who wait for no sync.
     pub fn answer_written(&mut self) {
         for (request, _) in &mut self.requests {
-            if let Answer::Written(_) = request.answer {
-                std::mem::replace(&mut request.answer, Answer::Nobody).durable(Ok(()));
+            if let Acknowledgement::Written(_) = request.answer {
+                std::mem::replace(&mut request.answer, Acknowledgement::Nobody).durable(Ok(()));
             }
         }
     }
@@ -73,18 +73,18 @@ impl Request {
         change: IndexChange,
         payload: Vec<u8>,
         shared: &SharedSpool,
-        answer: Answer,
+        answer: Acknowledgement,
     ) -> Self {
         let sum = shared.spool.payload_sum(&[&payload]);
         Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
     }
 
     /// What it asks of a disk that may be full.
-    pub fn claim(&self) -> Claim {
+    pub fn claim(&self) -> SpaceClaim {
         match (&self.change, &self.entry) {
-            (_, Some(entry)) if entry.submitter != Submitter::Ourselves => Claim::Mail,
-            (IndexChange::Arrive { .. } | IndexChange::Move(_), _) => Claim::Content,
-            _ => Claim::Outcome,
+            (_, Some(entry)) if entry.submitter != Submitter::Ourselves => SpaceClaim::Mail,
+            (IndexChange::Arrive { .. } | IndexChange::Move(_), _) => SpaceClaim::Content,
+            _ => SpaceClaim::Outcome,
         }
     }
 
@@ -95,13 +95,13 @@ impl Request {
     }
 }
 
-impl Answer {
+impl Acknowledgement {
     /// Tells who waits; whoever has gone away meanwhile does not care.
     pub fn durable(self, result: Result<(), CommitError>) {
         match self {
-            Answer::Durable(answer) => drop(answer.send(result)),
-            Answer::Written(answer) => drop(answer.send(result)),
-            Answer::Nobody => {}
+            Acknowledgement::Durable(answer) => drop(answer.send(result)),
+            Acknowledgement::Written(answer) => drop(answer.send(result)),
+            Acknowledgement::Nobody => {}
         }
     }
 }

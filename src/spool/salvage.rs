@@ -15,14 +15,14 @@ use super::scan::read_tolerantly;
 const CHUNK: usize = 1 << 20;
 
 /// A copy of damaged octets.
-pub(super) struct Copy {
+pub(super) struct SalvagedCopy {
     pub path: PathBuf,
     /// It was not there before.
     pub is_new: bool,
 }
 
 /// Copies a range, if that was not done before.
-pub(super) fn keep(fs: &dyn Fs, paths: &SpoolPaths, range: DamagedRange) -> io::Result<Copy> {
+pub(super) fn keep(fs: &dyn Fs, paths: &SpoolPaths, range: DamagedRange) -> io::Result<SalvagedCopy> {
     let segment = fs.open(&paths.segment(range.segment))?;
     let path = path_of(paths, range, &*segment)?;
     let is_new = !fs.list(&paths.corrupt)?.iter().any(|known| Some(known.as_os_str()) == path.file_name());
@@ -33,7 +33,7 @@ pub(super) fn keep(fs: &dyn Fs, paths: &SpoolPaths, range: DamagedRange) -> io::
         fs.rename(&part, &path)?;
         fs.sync_dir(&paths.corrupt)?;
     }
-    Ok(Copy { path, is_new })
+    Ok(SalvagedCopy { path, is_new })
 }
 
 /// Moves an unreadable segment to `corrupt/`; returns its new path.
@@ -48,7 +48,7 @@ pub(super) fn put_aside(fs: &dyn Fs, paths: &SpoolPaths, segment: u32) -> io::Re
 }
 
 /// Returns the words in which the damage is reported.
-pub(super) fn describe(range: DamagedRange, copy: &Copy) -> String {
+pub(super) fn describe(range: DamagedRange, copy: &SalvagedCopy) -> String {
     format!(
         "segment {:08X} is damaged from octet {} to {}; those octets are kept in {}",
         range.segment,

@@ -2,15 +2,15 @@
 //!
 //! Promises
 //! 1. A segment is active only once its header is synced; before that no record goes into it.
-//! 2. [`Active::append`] writes one batch with one positional write at the committed end. When it fails
+//! 2. [`ActiveSegment::append`] writes one batch with one positional write at the committed end. When it fails
 //!    the end stays where it was: the next batch overwrites what the failed one left, and what sticks
 //!    out behind it has a lower batch number and is void (`format.rs`, promise 3). The sector in which a
 //!    batch ended is written again, with the same octets in front, unless it was synced in between: a
 //!    delivery's mark and its outcome take one sector as a rule, which is what a full disk has to spare.
 //! 3. After a failed sync nothing is written to the segment and no sync is tried on it again, since
 //!    the kernel may have thrown away what it could not write and say Ok the second time. The segment
-//!    is [`Active::sealed`]; the header of the next one makes void whatever was not synced.
-//! 4. [`Active::write_ahead`] writes only behind the records, and only while all of them are synced.
+//!    is [`ActiveSegment::sealed`]; the header of the next one makes void whatever was not synced.
+//! 4. [`ActiveSegment::write_ahead`] writes only behind the records, and only while all of them are synced.
 //!
 //! Not here: what records mean, who waits for them (`writer.rs`), where new segments come from (`stock.rs`).
 
@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{
-    FIRST_RECORD, HEAD, Head, Previous, RecordKind, SECTOR, Seed, SegmentHeader, record_length,
+    FIRST_RECORD, HEAD, Head, PreviousSegment, RecordKind, SECTOR, Seed, SegmentHeader, record_length,
 };
 use super::fs::{File, write_all_at};
 use super::index::RecordPlace;
@@ -27,7 +27,7 @@ use crate::queue_id::QueueId;
 
 /// A file of zeros, or of a former segment's octets, that is to become segment `sequence`; its content,
 /// length and name are synced.
-pub(super) struct Ready {
+pub(super) struct ReadySegment {
     pub sequence: u32,
     pub file: Arc<dyn File>,
     /// Octets of the file; the disk has given room for all of them.
@@ -40,7 +40,7 @@ pub(super) struct Ready {
 pub(super) static ZEROS: [u8; LARGEST_PIECE as usize] = [0; LARGEST_PIECE as usize];
 
 /// The segment that records are appended to; the writer owns it.
-pub(super) struct Active {
+pub(super) struct ActiveSegment {
     file: Arc<dyn File>,
     sequence: u32,
     seed: Seed,
@@ -54,7 +54,7 @@ pub(super) struct Active {
     /// The record encoded last for the next batch, and its offset in the segment.
     last: Option<(u32, Head)>,
     capacity: u32,
-    /// Octets that had been written when it was made ready, or are since by [`Active::write_ahead`].
+    /// Octets that had been written when it was made ready, or are since by [`ActiveSegment::write_ahead`].
     written: u32,
 }
 
@@ -75,12 +75,12 @@ pub(super) struct NewRecord<'a> {
     pub payload: &'a [&'a [u8]],
 }
 
-impl Active {
+impl ActiveSegment {
     /// Makes `ready` the segment of `header`.
-    pub fn activate(ready: &Ready, header: &SegmentHeader) -> io::Result<Active> {
+    pub fn activate(ready: &ReadySegment, header: &SegmentHeader) -> io::Result<ActiveSegment> {
         write_all_at(&*ready.file, &header.encode(), 0)?;
         ready.file.sync_data()?;
-        Ok(Active {
+        Ok(ActiveSegment {
             file: Arc::clone(&ready.file),
             sequence: ready.sequence,
             seed: header.spool.seed(ready.sequence),
@@ -100,7 +100,7 @@ impl Active {
         &*self.file
     }
 
-    /// Returns where the segment ends now, for [`Active::roll_back`].
+    /// Returns where the segment ends now, for [`ActiveSegment::roll_back`].
     pub fn append_point(&self) -> AppendPoint {
         AppendPoint { end: self.end, tail: self.tail.clone(), durable: self.durable }
     }
@@ -146,8 +146,8 @@ impl Active {
     }
 
     /// Returns what the next segment's header states of this one.
-    pub fn sealed(&self) -> Previous {
-        Previous { sequence: self.sequence, durable: self.durable, end: self.durable }
+    pub fn sealed(&self) -> PreviousSegment {
+        PreviousSegment { sequence: self.sequence, durable: self.durable, end: self.durable }
     }
 
     /// Where the next record behind `batch` will stand.
@@ -156,7 +156,7 @@ impl Active {
         if batch.is_empty() { self.end() } else { self.end + batch.len() as u32 }
     }
 
-    /// Puts a record at the end of `batch`, the octets that the next [`Active::append`] will write.
+    /// Puts a record at the end of `batch`, the octets that the next [`ActiveSegment::append`] will write.
     pub fn encode(&mut self, batch: &mut Vec<u8>, record: &NewRecord<'_>) -> RecordPlace {
         let offset = self.position(batch);
         if batch.is_empty() {

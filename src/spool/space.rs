@@ -86,7 +86,7 @@ pub(super) const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// What a record asks of a disk that may be full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum SpaceClaim {
     /// Mail that somebody submits: room for as long as it lives.
     Mail,
     /// Our own reports, which end what they are about, and moved messages, whose old segment goes for it.
@@ -200,7 +200,7 @@ const BLOCK: u64 = 4096;
 
 /// The first table. `room` is asked only where it matters: it costs a look at the disk.
 pub(super) fn decide(
-    claim: Claim,
+    claim: SpaceClaim,
     fill: Option<Fill>,
     next: Made,
     cleaner_works: bool,
@@ -214,16 +214,20 @@ pub(super) fn decide(
             && next.octets + piece(next.size) >= due(fill.end, fill.capacity, next.size, cleaner_works)
     };
     match (claim, next.is_ready()) {
-        (Claim::Mail, true) if fits(quarter) => Decision::Here,
-        (Claim::Mail, true) if another_can_follow(next, room()) => Decision::NextSegment(SegmentSize::Whole),
-        (Claim::Mail, true) => Decision::Refuse,
-        (Claim::Mail, false) if fill.is_some_and(|fill| in_step(fill) && may_stay(fill, next, room())) => {
+        (SpaceClaim::Mail, true) if fits(quarter) => Decision::Here,
+        (SpaceClaim::Mail, true) if another_can_follow(next, room()) => {
+            Decision::NextSegment(SegmentSize::Whole)
+        }
+        (SpaceClaim::Mail, true) => Decision::Refuse,
+        (SpaceClaim::Mail, false)
+            if fill.is_some_and(|fill| in_step(fill) && may_stay(fill, next, room())) =>
+        {
             Decision::Here
         }
-        (Claim::Mail, false) => Decision::Wait,
-        (Claim::Content, true) if fits(quarter) => Decision::Here,
-        (Claim::Content, false) | (Claim::Outcome, _) if fits(0) => Decision::Here,
-        (Claim::Content | Claim::Outcome, _) => Decision::NextSegment(SegmentSize::Any),
+        (SpaceClaim::Mail, false) => Decision::Wait,
+        (SpaceClaim::Content, true) if fits(quarter) => Decision::Here,
+        (SpaceClaim::Content, false) | (SpaceClaim::Outcome, _) if fits(0) => Decision::Here,
+        (SpaceClaim::Content | SpaceClaim::Outcome, _) => Decision::NextSegment(SegmentSize::Any),
     }
 }
 

@@ -26,14 +26,14 @@ use super::recover::{self, Survey};
 use super::request::Order;
 use super::shared::{SharedSpool, SpoolParts};
 use super::space::{self, SegmentSize};
-use super::writer::Writer;
+use super::writer::SpoolWriter;
 use crate::queue_id::{QueueId, QueueIds};
 
 /// Orders that may wait for the writer; who sends more waits for room.
 const ORDERS: usize = 1024;
 
 /// An open spool.
-pub(super) struct Opened {
+pub(super) struct OpenedSpool {
     pub shared: Arc<SharedSpool>,
     pub orders: Sender<Order>,
     /// Closed when the stock's thread has ended.
@@ -48,7 +48,7 @@ pub(super) fn open(
     options: Options,
     fs: Arc<dyn Fs>,
     arrivals: UnboundedSender<Entry>,
-) -> Result<Opened, OpenError> {
+) -> Result<OpenedSpool, OpenError> {
     let options = options.in_range();
     let paths = SpoolPaths::under(&options.directory);
     make_directories(&*fs, &paths)?;
@@ -66,7 +66,7 @@ pub(super) fn open(
     let (previous, unused) = (survey.last, Unused::of(&survey));
     let shared = Arc::new(share(options, fs, paths, survey)?);
     if let Some(left) = made_before {
-        shared.stock.take_over(left).map_err(|e| failed("clear", &shared.paths.log, e))?;
+        shared.stock.take_over(left).map_err(|e| failed("clear", &shared.paths.segments, e))?;
     }
     shared.hold_segments();
     let (runs, stock_runs) = watch::channel(());
@@ -76,9 +76,9 @@ pub(super) fn open(
         shared.stock.work();
     })?;
     let (orders, received) = mpsc::channel(ORDERS);
-    let writer = Writer::new(Arc::clone(&shared), arrivals, previous, presence);
+    let writer = SpoolWriter::new(Arc::clone(&shared), arrivals, previous, presence);
     match start_writer(&shared, &unused, writer, received) {
-        Ok(writer) => Ok(Opened { shared, orders, stock_runs, threads: [writer, stock], recovery }),
+        Ok(writer) => Ok(OpenedSpool { shared, orders, stock_runs, threads: [writer, stock], recovery }),
         Err(error) => {
             shared.stock.close();
             // The start has failed already; a panic there was reported.
@@ -140,7 +140,7 @@ fn cut_off(shared: &SharedSpool, sequence: u32, used: u64) -> io::Result<u64> {
 fn start_writer(
     shared: &Arc<SharedSpool>,
     unused: &Unused,
-    mut writer: Writer,
+    mut writer: SpoolWriter,
     orders: Receiver<Order>,
 ) -> Result<JoinHandle<()>, OpenError> {
     // What is dead already makes the first one.
@@ -171,7 +171,7 @@ fn start_writer(
         Err(_) => {
             // What failed after the segment was made is in the log already.
             let why = shared.stock.take_trouble().unwrap_or_else(|| io::Error::other("the disk failed"));
-            Err(failed("begin a segment in", &shared.paths.log, why))
+            Err(failed("begin a segment in", &shared.paths.segments, why))
         }
     }
 }

@@ -35,7 +35,7 @@ use std::time::Instant;
 use super::entry::CommitError;
 use super::fs::{Fs, unlink_if_there};
 use super::paths::SpoolPaths;
-use super::segment::Ready;
+use super::segment::ReadySegment;
 use super::space::{Made, ROOM_IS_KNOWN_FOR, Readiness, SegmentSize};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -122,7 +122,7 @@ impl Drop for Closes<'_> {
 }
 
 #[derive(Clone)]
-enum Task {
+enum StockTask {
     LetGo(Discarded),
     Make(SegmentPiece),
 }
@@ -141,7 +141,7 @@ impl Stock {
     }
 
     /// The next segment; while it is not ready, waits until it is whole, or an attempt that begins from now on fails.
-    pub fn take(&self, wanted: SegmentSize) -> Result<Ready, ErrorKind> {
+    pub fn take(&self, wanted: SegmentSize) -> Result<ReadySegment, ErrorKind> {
         let mut shelf = self.wait(wanted, |made| made.size);
         let trouble = shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind);
         let taken = shelf.supply.take(wanted).ok_or(trouble);
@@ -188,7 +188,7 @@ impl Stock {
             return true;
         }
         // Where the disk does not tell, the attempt will.
-        let is_full = self.fs.free_space(&self.paths.log).is_ok_and(|free| free < octets);
+        let is_full = self.fs.free_space(&self.paths.segments).is_ok_and(|free| free < octets);
         !is_full && self.gives_room(octets)
     }
 
@@ -200,7 +200,7 @@ impl Stock {
 
     fn ask_for_room(&self, octets: u64) -> io::Result<bool> {
         let changes = self.shelf().known_room.changes;
-        let gives = self.fs.has_room(&self.paths.log, octets)?;
+        let gives = self.fs.has_room(&self.paths.segments, octets)?;
         self.shelf().known_room.learn(changes, (self.now(), octets, gives));
         Ok(gives)
     }
@@ -348,7 +348,7 @@ impl Stock {
         }
     }
 
-    fn next_task(&self) -> Option<Task> {
+    fn next_task(&self) -> Option<StockTask> {
         let mut shelf = self.shelf();
         loop {
             if let Some(task) = shelf.next_task(self.now()) {
@@ -362,15 +362,15 @@ impl Stock {
         }
     }
 
-    fn perform(&self, task: &Task) -> io::Result<()> {
+    fn perform(&self, task: &StockTask) -> io::Result<()> {
         match *task {
-            Task::Make(ref piece) => return self.make(piece),
-            Task::LetGo(discarded @ Discarded::Segment(sequence)) => {
+            StockTask::Make(ref piece) => return self.make(piece),
+            StockTask::LetGo(discarded @ Discarded::Segment(sequence)) => {
                 self.recycle_or_unlink(sequence)?;
                 self.shelf().disposal.is_gone(discarded);
                 self.change.notify_all();
             }
-            Task::LetGo(discarded @ Discarded::Large(id)) => {
+            StockTask::LetGo(discarded @ Discarded::Large(id)) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
                 // message names it.
                 unlink_if_there(&*self.fs, &self.paths.large(id))?;
@@ -380,27 +380,27 @@ impl Stock {
         Ok(())
     }
 
-    fn put(&self, made: Ready) {
+    fn put(&self, made: ReadySegment) {
         self.shelf().supply.put(made);
         self.change.notify_all();
     }
 
-    fn failed(&self, task: &Task, error: &io::Error) {
+    fn failed(&self, task: &StockTask, error: &io::Error) {
         let is_news = match task {
-            Task::Make(piece) => {
+            StockTask::Make(piece) => {
                 let is_there = self.withdraw(piece, error);
                 let is_news = self.shelf().supply.fail(copy_of(error), is_there);
                 self.change.notify_all();
                 is_news
             }
-            Task::LetGo(_) => {
+            StockTask::LetGo(_) => {
                 self.shelf().disposal.is_stuck(self.now());
                 self.change.notify_all();
                 true
             }
         };
         if is_news {
-            log::spool_stock(&self.paths.log, error);
+            log::spool_stock(&self.paths.segments, error);
         }
     }
 
@@ -424,11 +424,11 @@ impl Shelf {
     }
 
     /// What makes room comes first; segments let go are reused.
-    fn next_task(&mut self, now: Instant) -> Option<Task> {
+    fn next_task(&mut self, now: Instant) -> Option<StockTask> {
         if let Some(discarded) = self.disposal.next(now) {
-            return Some(Task::LetGo(discarded));
+            return Some(StockTask::LetGo(discarded));
         }
-        if self.closing { None } else { self.supply.begin().map(Task::Make) }
+        if self.closing { None } else { self.supply.begin().map(StockTask::Make) }
     }
 }
 

@@ -30,12 +30,12 @@ use super::change::IndexChange;
 use super::clean::{Cleaner, CleanerStep};
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
-use super::format::{FORMAT_VERSION, MAX_PAYLOAD, Previous, SECTOR, SegmentHeader, record_length};
+use super::format::{FORMAT_VERSION, MAX_PAYLOAD, PreviousSegment, SECTOR, SegmentHeader, record_length};
 use super::presence::{Presence, leads_to};
-use super::request::{Answer, Batch, Order, Request};
-use super::segment::{Active, AppendPoint, NewRecord};
+use super::request::{Acknowledgement, Batch, Order, Request};
+use super::segment::{ActiveSegment, AppendPoint, NewRecord};
 use super::shared::SharedSpool;
-use super::space::{self, Claim, Decision, Fill, SegmentSize, SpareRoom};
+use super::space::{self, Decision, Fill, SegmentSize, SpaceClaim, SpareRoom};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -45,13 +45,13 @@ mod rescue;
 const BATCH: usize = 4 << 20;
 
 /// The thread that writes all records; it owns the active segment, the batch and the cleaner.
-pub(super) struct Writer {
+pub(super) struct SpoolWriter {
     shared: Arc<SharedSpool>,
     arrivals: UnboundedSender<Entry>,
     /// The segment that is written; `None` after a fault, until the next one can be begun.
-    active: Option<Active>,
+    active: Option<ActiveSegment>,
     /// How the next header is to speak of the segment before, while none is active.
-    previous: Option<Previous>,
+    previous: Option<PreviousSegment>,
     batch: Batch,
     /// Octets of the batch written last.
     batch_octets: usize,
@@ -66,15 +66,15 @@ pub(super) struct Writer {
     homeless: Option<String>,
 }
 
-impl Writer {
+impl SpoolWriter {
     /// A writer behind the segment that recovery ended with.
     pub fn new(
         shared: Arc<SharedSpool>,
         arrivals: UnboundedSender<Entry>,
-        previous: Option<Previous>,
+        previous: Option<PreviousSegment>,
         presence: Presence,
     ) -> Self {
-        Writer {
+        SpoolWriter {
             shared,
             arrivals,
             active: None,
@@ -169,7 +169,7 @@ impl Writer {
             IndexChange::CleanEnd,
             Vec::new(),
             &self.shared,
-            Answer::Nobody,
+            Acknowledgement::Nobody,
         );
         self.put(end);
         self.flush();
@@ -181,7 +181,7 @@ impl Writer {
             return request.answer.durable(Ok(()));
         }
         let length = request.front.len() + request.content.len();
-        if request.claim() == Claim::Mail && self.shared.is_astray() {
+        if request.claim() == SpaceClaim::Mail && self.shared.is_astray() {
             return request.answer.durable(Err(CommitError::Astray));
         }
         let Some(length) = u32::try_from(length).ok().filter(|length| *length <= MAX_PAYLOAD) else {
@@ -208,7 +208,7 @@ impl Writer {
     }
 
     /// Makes room for a record of `length` octets behind the batch, as `space.rs` decides.
-    fn make_room(&mut self, length: u32, claim: Claim) -> Result<(), CommitError> {
+    fn make_room(&mut self, length: u32, claim: SpaceClaim) -> Result<(), CommitError> {
         loop {
             match self.decide(length, claim) {
                 Decision::Here => return Ok(()),
@@ -225,7 +225,7 @@ impl Writer {
         }
     }
 
-    fn decide(&self, length: u32, claim: Claim) -> Decision {
+    fn decide(&self, length: u32, claim: SpaceClaim) -> Decision {
         let SharedSpool { stock, options, .. } = &*self.shared;
         let fill = self.active.as_ref().map(|active| Fill {
             sequence: active.sequence(),
@@ -249,7 +249,7 @@ impl Writer {
     }
 
     /// Where the active segment would end with the batch and `length` octets more.
-    fn end_with(&self, active: &Active, length: u32) -> usize {
+    fn end_with(&self, active: &ActiveSegment, length: u32) -> usize {
         let end = active.position(&self.batch.octets) as usize + length as usize;
         end.next_multiple_of(SECTOR as usize)
     }
@@ -284,7 +284,7 @@ impl Writer {
             relay_clock: self.shared.relay_clock.load(Ordering::Relaxed),
             previous: self.previous,
         };
-        match Active::activate(&ready, &header) {
+        match ActiveSegment::activate(&ready, &header) {
             Ok(active) if !self.is_there(&active).unwrap_or(true) => {
                 self.go_astray();
                 Err(CommitError::Astray)
@@ -368,7 +368,7 @@ impl Writer {
     }
 
     /// Whether a segment has its name.
-    fn is_there(&self, active: &Active) -> io::Result<bool> {
+    fn is_there(&self, active: &ActiveSegment) -> io::Result<bool> {
         leads_to(&*self.shared.fs, &self.shared.paths.segment(active.sequence()), active.file())
     }
 
@@ -395,7 +395,7 @@ impl Writer {
             }
         }
         for (request, _) in batch.requests.drain(..) {
-            if request.claim() == Claim::Mail {
+            if request.claim() == SpaceClaim::Mail {
                 self.shared.room.note_segment();
             }
             // The queue may be gone already, on the way down.
@@ -425,7 +425,7 @@ impl Writer {
 
     /// Reports a full disk, once an episode.
     fn note_refusal(&self, request: &Request, error: CommitError) {
-        if error == CommitError::Full && request.claim() == Claim::Mail {
+        if error == CommitError::Full && request.claim() == SpaceClaim::Mail {
             self.shared.room.note_no_segment(self.shared.stock.made().size);
         }
     }
@@ -475,7 +475,7 @@ impl Writer {
         let mut answer = Some(answer);
         for mut request in moves {
             if let Some(answer) = answer.take() {
-                request.answer = Answer::Durable(answer);
+                request.answer = Acknowledgement::Durable(answer);
             }
             self.put(request);
         }

@@ -20,7 +20,7 @@ use super::{SpoolLocation, open_failure};
 use crate::admin::protocol::MessageState;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
 use crate::spool::inspect::Inspection;
-use crate::spool::{Content, Entry, Fate, Stored};
+use crate::spool::{Entry, Fate, Stored, StoredContent};
 
 /// Write every message to a directory.
 #[derive(Args)]
@@ -104,8 +104,8 @@ fn write_message(to: &Path, entry: &Entry, stored: Stored) -> io::Result<()> {
     let envelope = serde_json::to_vec_pretty(&EnvelopeJson::of(entry, &stored))?;
     let mut eml = create(&to.join(format!("{}.eml", entry.id)))?;
     match stored.content {
-        Content::Memory(octets) => eml.write_all(&octets)?,
-        Content::File { mut file, .. } => drop(io::copy(&mut file, &mut eml)?),
+        StoredContent::Memory(octets) => eml.write_all(&octets)?,
+        StoredContent::File { mut file, .. } => drop(io::copy(&mut file, &mut eml)?),
     }
     eml.sync_all()?;
     let mut json = create(&to.join(format!("{}.json", entry.id)))?;

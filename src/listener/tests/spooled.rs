@@ -26,7 +26,7 @@ use crate::message::rewrite::{RewriteSettings, Rules};
 use crate::smtp::session::MessageRefusal;
 use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::{Fs, RealFs};
-use crate::spool::{CommitError, Content, Entry, Options, Recovery, Spool};
+use crate::spool::{CommitError, Entry, Options, Recovery, Spool, StoredContent};
 use crate::users::{Account, NameService, Users};
 
 /// A host with a spool of its own.
@@ -128,8 +128,8 @@ impl Host {
     /// The content of the message that arrived, as it is stored.
     pub fn content(&self, entry: &Entry) -> Vec<u8> {
         match self.spool.read(entry.id).unwrap().content {
-            Content::Memory(content) => content,
-            Content::File { mut file, .. } => {
+            StoredContent::Memory(content) => content,
+            StoredContent::File { mut file, .. } => {
                 let mut content = Vec::new();
                 file.read_to_end(&mut content).unwrap();
                 content

@@ -14,7 +14,7 @@ use crate::envelope::{Address, Envelope, Submitter};
 use crate::message::dsn::{Affected, Dsn, DsnKind, Original};
 use crate::outcome::Outcome;
 use crate::queue_id::QueueId;
-use crate::spool::{CommitError, Committed, Content, Draft, Spool};
+use crate::spool::{CommitError, Committed, Draft, Spool, StoredContent};
 
 /// How much of an original a DSN is given to quote from.
 const QUOTED_OCTETS: usize = 64 * 1024;
@@ -90,12 +90,12 @@ impl Settlement {
 /// DSN matters more. Blocking.
 fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
     match spool.peek(id).map(|stored| stored.content) {
-        Ok(Content::Memory(mut octets)) => {
+        Ok(StoredContent::Memory(mut octets)) => {
             let is_whole = octets.len() <= QUOTED_OCTETS;
             octets.truncate(QUOTED_OCTETS);
             (octets, is_whole)
         }
-        Ok(Content::File { file, len }) => {
+        Ok(StoredContent::File { file, len }) => {
             let mut octets = Vec::with_capacity(QUOTED_OCTETS);
             let is_read = file.take(QUOTED_OCTETS as u64).read_to_end(&mut octets).is_ok();
             let is_whole = is_read && octets.len() as u64 == len;

@@ -3,7 +3,7 @@ use super::*;
 const SPOOL: SpoolId = SpoolId(*b"0123456789abcdef");
 
 fn header(sequence: u32) -> SegmentHeader {
-    let previous = Some(Previous { sequence: 6, durable: 9000, end: 9512 });
+    let previous = Some(PreviousSegment { sequence: 6, durable: 9000, end: 9512 });
     SegmentHeader {
         version: FORMAT_VERSION,
         spool: SPOOL,

@@ -9,11 +9,11 @@ use crate::spool::scan::{FoundRecord, Scanner};
 
 const SPOOL: SpoolId = SpoolId([7; 16]);
 
-fn active(fs: &SimFs) -> Active {
+fn active(fs: &SimFs) -> ActiveSegment {
     let file = fs.create(Path::new("/segment")).unwrap();
     write_all_at(&*file, &[0; 32 << 10], 0).unwrap();
-    let ready = Ready { sequence: 3, file, length: 32 << 10, written: 32 << 10 };
-    Active::activate(&ready, &header()).unwrap()
+    let ready = ReadySegment { sequence: 3, file, length: 32 << 10, written: 32 << 10 };
+    ActiveSegment::activate(&ready, &header()).unwrap()
 }
 
 fn header() -> SegmentHeader {
@@ -27,7 +27,7 @@ fn header() -> SegmentHeader {
     }
 }
 
-fn encode(active: &mut Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> RecordPlace {
+fn encode(active: &mut ActiveSegment, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> RecordPlace {
     let record = NewRecord {
         kind: RecordKind::Message,
         id: QueueId::from_raw(id),
@@ -38,7 +38,7 @@ fn encode(active: &mut Active, batch: &mut Vec<u8>, id: u64, payload: &[u8]) -> 
     active.encode(batch, &record)
 }
 
-fn append(active: &mut Active, id: u64, payload: &[u8]) -> io::Result<()> {
+fn append(active: &mut ActiveSegment, id: u64, payload: &[u8]) -> io::Result<()> {
     let mut batch = Vec::new();
     encode(active, &mut batch, id, payload);
     active.append(&mut batch)
@@ -66,7 +66,7 @@ fn a_batch_behind_a_sync_starts_a_sector_and_says_what_was_durable_before_it() {
     append(&mut active, 4, b"after it").unwrap();
     let found: Vec<_> = scan(&fs).iter().map(|f| (f.offset, f.head.durable_below, f.gap)).collect();
     assert_eq!(found, [(8192, 8192, None), (8240, 8192, None), (8880, 8192, None), (9216, 9216, None)]);
-    assert_eq!(active.sealed(), Previous { sequence: 3, durable: 9216, end: 9216 });
+    assert_eq!(active.sealed(), PreviousSegment { sequence: 3, durable: 9216, end: 9216 });
 }
 
 /// segment.rs 2, format.rs 2: and a sector that was synced is never written again.
@@ -116,7 +116,7 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
     for call in [0, 1] {
         let fs = SimFs::new();
         let file = fs.create(Path::new("/segment")).unwrap();
-        let ready = Ready { sequence: 3, file, length: 0, written: 0 };
+        let ready = ReadySegment { sequence: 3, file, length: 0, written: 0 };
         let header = SegmentHeader {
             version: FORMAT_VERSION,
             spool: SPOOL,
@@ -126,7 +126,7 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
             previous: None,
         };
         fs.set_fault(Some(DiskFault { call, error: ErrorKind::Other, for_ever: false }));
-        assert!(Active::activate(&ready, &header).is_err(), "call {call}");
+        assert!(ActiveSegment::activate(&ready, &header).is_err(), "call {call}");
     }
 }
 
@@ -138,9 +138,9 @@ fn room_that_is_only_reserved_is_written_ahead_of_the_records() {
     let file = fs.create(Path::new("/segment")).unwrap();
     write_all_at(&*file, &[0; 16 << 10], 0).unwrap();
     file.reserve(64 << 10).unwrap();
-    let ready = Ready { sequence: 3, file, length: 64 << 10, written: 16 << 10 };
-    let mut active = Active::activate(&ready, &header()).unwrap();
-    let written_ahead = |active: &mut Active| {
+    let ready = ReadySegment { sequence: 3, file, length: 64 << 10, written: 16 << 10 };
+    let mut active = ActiveSegment::activate(&ready, &header()).unwrap();
+    let written_ahead = |active: &mut ActiveSegment| {
         let before = fs.written();
         active.write_ahead().unwrap();
         fs.written() - before

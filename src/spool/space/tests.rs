@@ -20,8 +20,8 @@ fn made(octets: u64) -> Made {
 /// Each cell of the first table, on both sides of each of its limits.
 #[test]
 fn every_cell_of_the_first_table() {
-    use Claim::{Content, Mail, Outcome};
     use Decision::{Here, NextSegment, Refuse, Wait};
+    use SpaceClaim::{Content, Mail, Outcome};
     let ample = room(true, 999_999, 1);
     let (last, small, none) =
         (room(false, 100_000, SIZE), room(false, 1, SIZE - 1), room(false, 100_001, SIZE));
@@ -59,10 +59,15 @@ fn every_cell_of_the_first_table() {
 fn where_no_segment_is_active_one_is_begun() {
     let none = || room(false, 501, 1);
     let decide_now = |claim, octets, room: SpareRoom| decide(claim, None, made(octets), false, || room);
-    assert_eq!(decide_now(Claim::Mail, SIZE - 1, room(true, 0, 0)), Decision::Wait);
-    assert_eq!(decide_now(Claim::Mail, SIZE, room(true, 0, 0)), Decision::NextSegment(SegmentSize::Whole));
-    assert_eq!(decide_now(Claim::Mail, SIZE, none()), Decision::Refuse);
-    for (claim, octets) in [Claim::Content, Claim::Outcome].into_iter().flat_map(|c| [(c, SIZE), (c, 0)]) {
+    assert_eq!(decide_now(SpaceClaim::Mail, SIZE - 1, room(true, 0, 0)), Decision::Wait);
+    assert_eq!(
+        decide_now(SpaceClaim::Mail, SIZE, room(true, 0, 0)),
+        Decision::NextSegment(SegmentSize::Whole)
+    );
+    assert_eq!(decide_now(SpaceClaim::Mail, SIZE, none()), Decision::Refuse);
+    for (claim, octets) in
+        [SpaceClaim::Content, SpaceClaim::Outcome].into_iter().flat_map(|c| [(c, SIZE), (c, 0)])
+    {
         assert_eq!(decide_now(claim, octets, none()), Decision::NextSegment(SegmentSize::Any));
     }
 }
@@ -71,11 +76,11 @@ fn where_no_segment_is_active_one_is_begun() {
 #[test]
 fn the_first_record_of_a_segment_always_fits() {
     let first = Some(Fill { sequence: 2, end: 500_000, capacity: CAPACITY, is_first: true });
-    for claim in [Claim::Mail, Claim::Content, Claim::Outcome] {
+    for claim in [SpaceClaim::Mail, SpaceClaim::Content, SpaceClaim::Outcome] {
         let decision = decide(claim, first, made(SIZE), false, || room(false, 999_999, 1));
         assert_eq!(decision, Decision::Here, "{claim:?}");
     }
-    assert_eq!(decide(Claim::Mail, first, made(SIZE - 1), false, || room(true, 0, 0)), Decision::Wait);
+    assert_eq!(decide(SpaceClaim::Mail, first, made(SIZE - 1), false, || room(true, 0, 0)), Decision::Wait);
 }
 
 /// Mail once began a segment behind one that moves had filled to seven eighths. When somebody else took the room of the
@@ -86,7 +91,7 @@ fn mail_leaves_a_place_for_what_lives_in_the_oldest_segment() {
     use Decision::{Here, Wait};
     let decide_now = |octets, active_moved, oldest| {
         let room = SpareRoom { another: true, oldest, active_moved };
-        decide(Claim::Mail, fill(18_524), made(octets), false, || room)
+        decide(SpaceClaim::Mail, fill(18_524), made(octets), false, || room)
     };
     // Seven eighths of what a segment holds are 80,332 octets.
     let oldest = Oldest { sequence: 1, size: 100_000, moved: 70_000 };
@@ -143,7 +148,7 @@ fn behind_mail_the_oldest_segment_can_always_go() {
             let oldest = Oldest { sequence: 1, size: capacity.into(), moved: part(moved) };
             let fill = Fill { sequence: 2, end, capacity, is_first: false };
             let room = SpareRoom { another: true, oldest, active_moved: part(used) };
-            if decide(Claim::Mail, Some(fill), next, true, || room) != Decision::Here {
+            if decide(SpaceClaim::Mail, Some(fill), next, true, || room) != Decision::Here {
                 continue;
             }
             taken += 1;
@@ -166,10 +171,10 @@ fn the_disk_is_asked_only_where_it_matters() {
     let decide_blindly = |claim, end, octets| {
         decide(claim, fill(end), made(octets), false, || -> SpareRoom { panic!("it was asked") })
     };
-    assert_eq!(decide_blindly(Claim::Mail, 75_000, SIZE), Decision::Here);
-    assert_eq!(decide_blindly(Claim::Mail, 50_001, 0), Decision::Wait);
-    assert_eq!(decide_blindly(Claim::Content, 500_000, SIZE), Decision::NextSegment(SegmentSize::Any));
-    assert_eq!(decide_blindly(Claim::Outcome, 500_000, 0), Decision::NextSegment(SegmentSize::Any));
+    assert_eq!(decide_blindly(SpaceClaim::Mail, 75_000, SIZE), Decision::Here);
+    assert_eq!(decide_blindly(SpaceClaim::Mail, 50_001, 0), Decision::Wait);
+    assert_eq!(decide_blindly(SpaceClaim::Content, 500_000, SIZE), Decision::NextSegment(SegmentSize::Any));
+    assert_eq!(decide_blindly(SpaceClaim::Outcome, 500_000, 0), Decision::NextSegment(SegmentSize::Any));
 }
 
 /// From nothing in an empty segment to everything in one half full, and never less for more.

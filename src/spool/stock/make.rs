@@ -16,7 +16,7 @@ use super::supply::SegmentPiece;
 use crate::spool::entry::CommitError;
 use crate::spool::fs::{File, unlink_if_there, write_all_at};
 use crate::spool::presence::leads_to;
-use crate::spool::segment::{Ready, ZEROS};
+use crate::spool::segment::{ReadySegment, ZEROS};
 use crate::spool::space::{self, SegmentSize};
 
 impl Stock {
@@ -37,14 +37,14 @@ impl Stock {
         let length = if piece.reserves { reserve(&*file, written, piece.size) } else { written };
         file.sync_data()?;
         if piece.file.is_none() {
-            self.fs.sync_dir(&self.paths.log)?;
+            self.fs.sync_dir(&self.paths.segments)?;
         }
         // Made in a directory that is being removed.
         if !leads_to(&*self.fs, &path, &*file)? {
             return Err(ErrorKind::NotFound.into());
         }
         self.shelf().known_room.uses(length - piece.from);
-        self.put(Ready { sequence: piece.sequence, file, length, written });
+        self.put(ReadySegment { sequence: piece.sequence, file, length, written });
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl Stock {
     fn room_for(&self, piece: &SegmentPiece) -> io::Result<u64> {
         let rest = piece.size - piece.from;
         let octets = rest.min(space::piece(piece.size));
-        let free = self.fs.free_space(&self.paths.log)?;
+        let free = self.fs.free_space(&self.paths.segments)?;
         let has_room = match piece.wanted {
             SegmentSize::Any => return self.room_for_any(octets, piece.from == 0, free),
             SegmentSize::Whole if free < rest => false,
@@ -70,7 +70,7 @@ impl Stock {
     /// The same where a part of the segment serves, too: as much of the piece as there is room for.
     fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
         for octets in space::parts_of_piece(octets, is_first, free) {
-            if self.fs.has_room(&self.paths.log, octets)? {
+            if self.fs.has_room(&self.paths.segments, octets)? {
                 return Ok(octets);
             }
         }

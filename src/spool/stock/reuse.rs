@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::Stock;
 use crate::spool::fs::{File, unlink_if_there};
-use crate::spool::segment::Ready;
+use crate::spool::segment::ReadySegment;
 use crate::spool::space::{self, SMALLEST};
 
 impl Stock {
@@ -30,7 +30,7 @@ impl Stock {
         let Some((next, _)) = self.shelf().supply.reuse() else { return Ok(()) };
         let taken = match self.usable(&old) {
             Some((file, length)) => {
-                self.rename_to_next(&old, Ready { sequence: next, file, length, written: length })
+                self.rename_to_next(&old, ReadySegment { sequence: next, file, length, written: length })
             }
             None => self.remove(&old),
         };
@@ -75,7 +75,7 @@ impl Stock {
             Some((next, made, (file, length))) => {
                 // From here on what was made may have no name any more.
                 self.shelf().supply.forget();
-                self.rename_to_next(old, Ready { sequence: next, file, length, written: length })?;
+                self.rename_to_next(old, ReadySegment { sequence: next, file, length, written: length })?;
                 self.claim(made);
             }
             None => {
@@ -89,12 +89,12 @@ impl Stock {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         unlink_if_there(&*self.fs, path)?;
-        self.fs.sync_dir(&self.paths.log)
+        self.fs.sync_dir(&self.paths.segments)
     }
 
-    fn rename_to_next(&self, old: &Path, next: Ready) -> io::Result<()> {
+    fn rename_to_next(&self, old: &Path, next: ReadySegment) -> io::Result<()> {
         self.fs.rename(old, &self.paths.segment(next.sequence))?;
-        self.fs.sync_dir(&self.paths.log)?;
+        self.fs.sync_dir(&self.paths.segments)?;
         self.put(next);
         Ok(())
     }

@@ -15,11 +15,11 @@ use std::io;
 use std::sync::Arc;
 
 use crate::spool::fs::File;
-use crate::spool::segment::Ready;
+use crate::spool::segment::ReadySegment;
 use crate::spool::space::{Made, SMALLEST, SegmentSize};
 
 /// What is being done for the next segment.
-enum Stage {
+enum SupplyState {
     /// Nothing, until more of it is due than there is.
     Idle,
     /// The next piece is being made.
@@ -52,9 +52,9 @@ pub(super) struct SegmentPiece {
 
 /// What there is of the next segment, and how much of it is wanted.
 pub(super) struct Supply {
-    stage: Stage,
+    stage: SupplyState,
     /// What there is of the next segment; its octets, length and name are synced.
-    made: Option<Ready>,
+    made: Option<ReadySegment>,
     /// Octets that it is to have.
     size: u64,
     /// Octets of it that are to be made by now.
@@ -74,7 +74,7 @@ pub(super) struct Supply {
 impl Supply {
     /// Nothing, of which the first segment is to be `next` and to have `size` octets.
     pub fn new(next: u32, size: u64) -> Self {
-        let (stage, wanted) = (Stage::Idle, SegmentSize::Whole);
+        let (stage, wanted) = (SupplyState::Idle, SegmentSize::Whole);
         Supply {
             stage,
             made: None,
@@ -104,7 +104,7 @@ impl Supply {
     }
 
     fn is_making(&self) -> bool {
-        matches!(self.stage, Stage::Making { .. })
+        matches!(self.stage, SupplyState::Making { .. })
     }
 
     fn is_busy(&self) -> bool {
@@ -113,20 +113,20 @@ impl Supply {
 
     /// Notes that the disk has room for all that is missing of the segment of which a piece is being made.
     pub fn found_room(&mut self) {
-        if let Stage::Making { has_room, .. } = &mut self.stage {
+        if let SupplyState::Making { has_room, .. } = &mut self.stage {
             *has_room = true;
         }
     }
 
     /// Whether that was found: the disk itself does not tell while part of that room is being used.
     pub fn has_room(&self) -> bool {
-        matches!(self.stage, Stage::Making { has_room: true, .. })
+        matches!(self.stage, SupplyState::Making { has_room: true, .. })
     }
 
     /// Why the last attempt failed, if nobody has asked since.
     pub fn trouble(&self) -> Option<&io::Error> {
         match &self.stage {
-            Stage::Failed(error) => Some(error),
+            SupplyState::Failed(error) => Some(error),
             _ => None,
         }
     }
@@ -142,7 +142,7 @@ impl Supply {
 
     /// Has `due` octets made, and returns whether that is news; a failed attempt is not repeated for it.
     pub fn want(&mut self, due: u64) -> bool {
-        let is_news = due > self.due && self.falls_short_of(due) && matches!(self.stage, Stage::Idle);
+        let is_news = due > self.due && self.falls_short_of(due) && matches!(self.stage, SupplyState::Idle);
         if !self.falls_short_of(self.due) {
             self.wanted = SegmentSize::Whole;
         }
@@ -159,24 +159,24 @@ impl Supply {
     pub fn ask(&mut self, wanted: SegmentSize, due: u64) {
         (self.due, self.wanted) = (self.due.max(due), wanted);
         match &mut self.stage {
-            Stage::Making { is_outdated, .. } => *is_outdated = true,
-            Stage::Idle | Stage::Failed(_) => self.stage = Stage::Idle,
+            SupplyState::Making { is_outdated, .. } => *is_outdated = true,
+            SupplyState::Idle | SupplyState::Failed(_) => self.stage = SupplyState::Idle,
         }
     }
 
     /// What fails for want of room may succeed from now on.
     pub fn gains_room(&mut self) {
-        if let Stage::Making { is_outdated, .. } = &mut self.stage {
+        if let SupplyState::Making { is_outdated, .. } = &mut self.stage {
             *is_outdated = true;
         }
     }
 
     /// The piece to make now, which is being made from then on, if one is due.
     pub fn begin(&mut self) -> Option<SegmentPiece> {
-        if !matches!(self.stage, Stage::Idle) || !self.falls_short_of(self.due) {
+        if !matches!(self.stage, SupplyState::Idle) || !self.falls_short_of(self.due) {
             return None;
         }
-        self.stage = Stage::Making { is_outdated: false, has_room: false };
+        self.stage = SupplyState::Making { is_outdated: false, has_room: false };
         let file = self.made.as_ref().map(|made| Arc::clone(&made.file));
         let Made { octets: from, size } = self.made();
         let (wanted, reserves) = (self.wanted, self.reserves && self.wanted == SegmentSize::Whole);
@@ -202,8 +202,8 @@ impl Supply {
     }
 
     /// Takes in what there is of the next segment now.
-    pub fn put(&mut self, made: Ready) {
-        (self.stage, self.is_reusing) = (Stage::Idle, false);
+    pub fn put(&mut self, made: ReadySegment) {
+        (self.stage, self.is_reusing) = (SupplyState::Idle, false);
         self.made = Some(made);
         self.is_told &= !self.made().is_ready();
     }
@@ -214,30 +214,30 @@ impl Supply {
         if !is_there {
             self.forget();
         }
-        if let Stage::Making { is_outdated: true, .. } = self.stage {
-            self.stage = Stage::Idle;
+        if let SupplyState::Making { is_outdated: true, .. } = self.stage {
+            self.stage = SupplyState::Idle;
             return false;
         }
-        (self.stage, self.wanted) = (Stage::Failed(error), SegmentSize::Whole);
+        (self.stage, self.wanted) = (SupplyState::Failed(error), SegmentSize::Whole);
         !std::mem::replace(&mut self.is_told, true)
     }
 
     /// Hands the segment out, if there is as much of it as is wanted. Nothing is due of the one that follows.
-    pub fn take(&mut self, wanted: SegmentSize) -> Option<Ready> {
+    pub fn take(&mut self, wanted: SegmentSize) -> Option<ReadySegment> {
         let least = if wanted == SegmentSize::Any { SMALLEST } else { self.size };
         if self.is_busy() || self.made().octets < least {
             return None;
         }
         let taken = self.made.take()?;
         (self.next, self.reserves) = (taken.sequence + 1, false);
-        (self.stage, self.due, self.wanted) = (Stage::Idle, 0, SegmentSize::Whole);
+        (self.stage, self.due, self.wanted) = (SupplyState::Idle, 0, SegmentSize::Whole);
         Some(taken)
     }
 
     /// Hands out why the last attempt failed; from then on it is not known any more.
     pub fn take_trouble(&mut self) -> Option<io::Error> {
-        match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Failed(error) => Some(error),
+        match std::mem::replace(&mut self.stage, SupplyState::Idle) {
+            SupplyState::Failed(error) => Some(error),
             other => {
                 self.stage = other;
                 None
@@ -249,8 +249,8 @@ impl Supply {
     pub fn start_anew(&mut self) -> Option<u32> {
         self.is_told = false;
         match &mut self.stage {
-            Stage::Making { is_outdated, .. } => *is_outdated = true,
-            Stage::Idle | Stage::Failed(_) => self.stage = Stage::Idle,
+            SupplyState::Making { is_outdated, .. } => *is_outdated = true,
+            SupplyState::Idle | SupplyState::Failed(_) => self.stage = SupplyState::Idle,
         }
         if self.is_busy() {
             return None;
@@ -273,9 +273,9 @@ mod tests {
     const WHOLE: u64 = 3 * SMALLEST;
 
     /// So many pieces of the segment.
-    fn pieces(sequence: u32, pieces: u64) -> Ready {
+    fn pieces(sequence: u32, pieces: u64) -> ReadySegment {
         let file = SimFs::new().create(Path::new("/segment")).unwrap();
-        Ready { sequence, file, length: pieces * SMALLEST, written: pieces * SMALLEST }
+        ReadySegment { sequence, file, length: pieces * SMALLEST, written: pieces * SMALLEST }
     }
 
     fn full() -> io::Error {

@@ -188,11 +188,11 @@ async fn changing_what_is_gone_is_no_error_and_writes_nothing() {
 async fn a_large_file_goes_with_its_message() {
     let rig = new();
     let id = rig.commit(&content(1, 9000)).await.id();
-    let Content::File { file, len } = rig.spool.peek(id).unwrap().content else { panic!("not large") };
+    let StoredContent::File { file, len } = rig.spool.peek(id).unwrap().content else { panic!("not large") };
     rig.settle(id).await.unwrap();
     rig.spool.close().await;
     assert_eq!(rig.names("large").len(), 0);
-    assert_eq!(octets(Content::File { file, len }), content(1, 9000), "a reader is not disturbed");
+    assert_eq!(octets(StoredContent::File { file, len }), content(1, 9000), "a reader is not disturbed");
 }
 
 /// Promise 6.

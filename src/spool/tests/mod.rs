@@ -176,10 +176,10 @@ fn content(number: usize, length: usize) -> Vec<u8> {
 }
 
 /// The content of a message read back, wherever it is.
-fn octets(content: Content) -> Vec<u8> {
+fn octets(content: StoredContent) -> Vec<u8> {
     match content {
-        Content::Memory(octets) => octets,
-        Content::File { mut file, len } => {
+        StoredContent::Memory(octets) => octets,
+        StoredContent::File { mut file, len } => {
             let mut octets = Vec::new();
             std::io::Read::read_to_end(&mut file, &mut octets).unwrap();
             assert_eq!(octets.len() as u64, len);

@@ -26,7 +26,7 @@ struct Saved {
     lost: u64,
 }
 
-impl Writer {
+impl SpoolWriter {
     /// Looks whether everything is where it was, and whether there is room.
     pub(super) fn look(&mut self) {
         self.look_for_removal();

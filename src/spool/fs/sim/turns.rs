@@ -25,14 +25,14 @@ thread_local! {
 
 /// The turns of the threads that use one disk; clones are the same.
 #[derive(Clone)]
-pub struct Turns(Arc<Table>);
+pub struct Turns(Arc<TurnTable>);
 
-struct Table {
-    state: Mutex<State>,
+struct TurnTable {
+    state: Mutex<TurnState>,
     changed: Condvar,
 }
 
-struct State {
+struct TurnState {
     dice: Rng,
     seats: Vec<Taker>,
     whose: usize,
@@ -65,7 +65,7 @@ impl Turns {
         let mut dice = Rng::with_seed(seed);
         let opportunities = [1, 3, 12, 60][dice.usize(..4)];
         let pace = [0, 100, 10_000, 1_000_000][dice.usize(..4)];
-        let mut state = State {
+        let mut state = TurnState {
             dice,
             seats: Vec::new(),
             whose: 0,
@@ -76,7 +76,7 @@ impl Turns {
         };
         state.add();
         SEAT.set(0);
-        Turns(Arc::new(Table { state: Mutex::new(state), changed: Condvar::new() }))
+        Turns(Arc::new(TurnTable { state: Mutex::new(state), changed: Condvar::new() }))
     }
 
     /// A place for a thread that the caller begins.
@@ -120,23 +120,23 @@ impl Turns {
         self.state().is_over
     }
 
-    fn give_away(&self, mut state: MutexGuard<'_, State>) {
+    fn give_away(&self, mut state: MutexGuard<'_, TurnState>) {
         state.choose();
         self.0.changed.notify_all();
         self.await_turn(state, SEAT.get());
     }
 
-    fn await_turn(&self, state: MutexGuard<'_, State>, number: usize) {
-        let others = |state: &mut State| state.whose != number && !state.is_over;
+    fn await_turn(&self, state: MutexGuard<'_, TurnState>, number: usize) {
+        let others = |state: &mut TurnState| state.whose != number && !state.is_over;
         drop(self.0.changed.wait_while(state, others).unwrap());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TurnState> {
         self.0.state.lock().unwrap()
     }
 }
 
-impl State {
+impl TurnState {
     fn add(&mut self) -> usize {
         let weight = [0, 1, 8, 64][self.dice.usize(..4)];
         self.seats.push(Taker { weight, waits: false, has_ended: false });
