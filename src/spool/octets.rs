@@ -101,6 +101,24 @@ pub(super) fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
+/// Returns what `read` reads if it is `there`, as a flag said.
+pub(super) fn optional<T>(
+    there: bool,
+    read: impl FnOnce() -> Result<T, MalformedOctets>,
+) -> Result<Option<T>, MalformedOctets> {
+    there.then(read).transpose()
+}
+
+/// Returns an octet with these flags as its bits, the first one lowest.
+pub(super) fn pack<const N: usize>(flags: [bool; N]) -> u8 {
+    flags.iter().enumerate().fold(0, |octet, (bit, set)| octet | u8::from(*set) << bit)
+}
+
+/// Returns the bits of an octet, the lowest first.
+pub(super) fn unpack(octet: u8) -> [bool; 8] {
+    std::array::from_fn(|bit| octet >> bit & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

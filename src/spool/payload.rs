@@ -37,9 +37,14 @@ use jiff::Timestamp;
 use super::entry::Entry;
 use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
-use super::octets::{MalformedOctets, OctetReader, put_text, put_u32, put_u64};
-use crate::envelope::{Address, Body, Envelope, Notify, Recipient, Ret, ReversePath, Submitter};
+use super::octets::{MalformedOctets, OctetReader, optional, pack, put_u32, put_u64, unpack};
+use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
+
+mod envelope;
+
+pub(super) use envelope::decode_envelope;
+use envelope::encode_envelope;
 
 /// What a message does to another one in the moment it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,91 +209,6 @@ fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<Effect, Malf
 fn bounded_count(reader: &mut OctetReader<'_>, smallest: usize) -> Result<usize, MalformedOctets> {
     let count = reader.u32()? as usize;
     if count <= reader.left() / smallest { Ok(count) } else { Err(MalformedOctets) }
-}
-
-fn encode_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
-    let mailbox = envelope.reverse_path.mailbox();
-    let flags = [
-        mailbox.is_none(),
-        envelope.smtputf8,
-        envelope.body == Body::EightBitMime,
-        envelope.ret.is_some(),
-        envelope.ret == Some(Ret::Full),
-        envelope.envid.is_some(),
-    ];
-    out.push(pack(flags));
-    put_optional(out, mailbox.map(Address::as_str));
-    put_optional(out, envelope.envid.as_deref());
-    put_u32(out, envelope.recipients.len() as u32);
-    envelope.recipients.iter().for_each(|recipient| encode_recipient(out, recipient));
-}
-
-/// Takes an envelope apart.
-pub(super) fn decode_envelope(octets: &[u8]) -> Result<Envelope, MalformedOctets> {
-    let mut reader = OctetReader::new(octets);
-    let [null, smtputf8, eight_bit, ret_given, ret_full, has_envid, ..] = unpack(reader.u8()?);
-    let reverse_path = match null {
-        true => ReversePath::Null,
-        false => ReversePath::Mailbox(address(&mut reader)?),
-    };
-    let ret = ret_given.then_some(if ret_full { Ret::Full } else { Ret::Headers });
-    let envid = optional(has_envid, || Ok(reader.text()?.into()))?;
-    let body = if eight_bit { Body::EightBitMime } else { Body::SevenBit };
-    let count = bounded_count(&mut reader, 3)?;
-    let recipients = (0..count).map(|_| decode_recipient(&mut reader)).collect::<Result<_, _>>()?;
-    reader.end()?;
-    Ok(Envelope { reverse_path, recipients, ret, envid, body, smtputf8 })
-}
-
-fn encode_recipient(out: &mut Vec<u8>, recipient: &Recipient) {
-    let (stated, success, failure, delay) = match recipient.notify {
-        Notify::Unstated => (false, false, false, false),
-        Notify::Never => (true, false, false, false),
-        Notify::On { success, failure, delay } => (true, success, failure, delay),
-    };
-    let (original, orcpt) = (recipient.original.as_ref(), recipient.orcpt.as_deref());
-    out.push(pack([original.is_some(), orcpt.is_some(), stated, success, failure, delay]));
-    put_text(out, recipient.address.as_str());
-    put_optional(out, original.map(Address::as_str));
-    put_optional(out, orcpt);
-}
-
-fn decode_recipient(reader: &mut OctetReader<'_>) -> Result<Recipient, MalformedOctets> {
-    let [has_original, has_orcpt, stated, success, failure, delay, ..] = unpack(reader.u8()?);
-    let notify = match stated {
-        false => Notify::Unstated,
-        true if success || failure || delay => Notify::On { success, failure, delay },
-        true => Notify::Never,
-    };
-    let address_ = address(reader)?;
-    let original = optional(has_original, || address(reader))?;
-    let orcpt = optional(has_orcpt, || Ok(reader.text()?.into()))?;
-    Ok(Recipient { address: address_, original, notify, orcpt })
-}
-
-fn address(reader: &mut OctetReader<'_>) -> Result<Address, MalformedOctets> {
-    Address::parse(reader.text()?).map_err(|_| MalformedOctets)
-}
-
-fn optional<T>(
-    there: bool,
-    read: impl FnOnce() -> Result<T, MalformedOctets>,
-) -> Result<Option<T>, MalformedOctets> {
-    there.then(read).transpose()
-}
-
-fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
-    if let Some(text) = text {
-        put_text(out, text);
-    }
-}
-
-fn pack<const N: usize>(flags: [bool; N]) -> u8 {
-    flags.iter().enumerate().fold(0, |octet, (bit, set)| octet | u8::from(*set) << bit)
-}
-
-fn unpack(octet: u8) -> [bool; 8] {
-    std::array::from_fn(|bit| octet >> bit & 1 == 1)
 }
 
 /// All of a Moved payload but the Message payload.

@@ -81,6 +81,11 @@ use std::time::Duration;
 
 use super::format::FIRST_RECORD;
 
+mod moves;
+
+pub(super) use moves::clean_now;
+use moves::needed_of_next;
+
 /// How long it is believed what the disk has said of its room, while nothing is known to have changed.
 pub(super) const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
@@ -360,63 +365,6 @@ pub(super) enum Clean {
     Move(u32, u32),
     /// Begins the next segment, of which there is a part.
     Begin,
-}
-
-/// The second table.
-pub(super) fn clean_now(sums: &Sums, next: Readiness, target: Target, segment_size: u64) -> Option<Clean> {
-    let oldest = sums.oldest?;
-    let spared = target.room.saturating_sub(target.capacity / LEFT_TO_OUTCOMES);
-    let is_wanted = is_too_long(sums, segment_size);
-    let room = match next {
-        Readiness::Impossible => return moves_at_once(sums, oldest, target),
-        Readiness::Possible => spared,
-        Readiness::Ready => u32::MAX,
-    };
-    (is_wanted && room > 0).then_some(Clean::Move(oldest.sequence, room))
-}
-
-/// Whether the closed segments take more than they may, less the room that the move itself takes for a while. That is
-/// no more than a segment, nor than what lives.
-fn is_too_long(sums: &Sums, segment_size: u64) -> bool {
-    sums.closed + sums.live.min(segment_size) > TIMES_LIVE * sums.live
-}
-
-/// The move with which the oldest segment can go at once: room is worth more than the copying then.
-fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
-    if !oldest.frees_room() {
-        return None;
-    }
-    let here = room_for_moves(target, sums.active_moved) as u32;
-    match needed_of_next(oldest, target, sums.active_moved) {
-        0 => Some(Clean::Move(oldest.sequence, target.room)),
-        needed if needed > target.next => None,
-        _ if here > 0 => Some(Clean::Move(oldest.sequence, here)),
-        _ => Some(Clean::Begin),
-    }
-}
-
-/// Octets that there have to be of the next segment before all that lives in the oldest is moved on a full disk: none
-/// where the active segment takes it, of which what lives takes `active_moved` octets. An empty one takes whatever fits.
-fn needed_of_next(oldest: Oldest, target: Target, active_moved: u64) -> u64 {
-    let leaves_room = active_moved == 0 || active_moved + oldest.moved <= most_for_moves(target);
-    if oldest.moved <= u64::from(target.room) && leaves_room {
-        return 0;
-    }
-    // No record is in two segments, so some room may be left at the end of the active one.
-    let all = oldest.moved + oldest.freed_at_least();
-    let there = all.saturating_sub(room_for_moves(target, active_moved));
-    u64::from(FIRST_RECORD) + there.div_ceil(LEFT_BY_MOVES - 1) * LEFT_BY_MOVES
-}
-
-/// Octets that may be moved into the active segment where the rest goes to the next one.
-fn room_for_moves(target: Target, active_moved: u64) -> u64 {
-    let left = target.room.saturating_sub(target.capacity / LEFT_BY_MOVES as u32);
-    u64::from(left).min(most_for_moves(target).saturating_sub(active_moved))
-}
-
-/// Octets that may live in the active segment after moves into it.
-fn most_for_moves(target: Target) -> u64 {
-    u64::from(target.holds) / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1)
 }
 
 #[cfg(test)]

@@ -36,16 +36,18 @@ use super::entry::CommitError;
 use super::fs::{Fs, unlink_if_there};
 use super::paths::SpoolPaths;
 use super::segment::ReadySegment;
-use super::space::{Made, ROOM_IS_KNOWN_FOR, Readiness, SegmentSize};
+use super::space::{Made, Readiness, SegmentSize};
 use crate::log;
 use crate::queue_id::QueueId;
 
 mod disposal;
+mod known_room;
 mod make;
 mod reuse;
 mod supply;
 
 use disposal::{Discarded, Disposal};
+use known_room::KnownRoom;
 use supply::{SegmentPiece, Supply};
 
 /// The next segment, and what is to be removed. One thread of its own runs [`Stock::work`].
@@ -67,49 +69,6 @@ struct Shelf {
     known_room: KnownRoom,
     /// The thread has ended, or is to end: no segment is made any more.
     closing: bool,
-}
-
-/// What the disk has said of its room.
-#[derive(Default)]
-struct KnownRoom {
-    /// Whether it gave room for so many octets when it was asked last, and when that was.
-    answer: Option<(Instant, u64, bool)>,
-    /// How often its room may have changed.
-    changes: u64,
-}
-
-impl KnownRoom {
-    /// Whether it gives room for `octets`, if that is known.
-    fn get(&self, octets: u64, now: Instant) -> Option<bool> {
-        let (asked, known, gave) = self.answer?;
-        let tells = if gave { octets <= known } else { octets >= known };
-        (tells && now.saturating_duration_since(asked) < ROOM_IS_KNOWN_FOR).then_some(gave)
-    }
-
-    /// Takes in what the disk has said, if nothing has changed since these `changes`, when it was asked.
-    fn learn(&mut self, changes: u64, answer: (Instant, u64, bool)) {
-        if self.changes == changes {
-            self.answer = Some(answer);
-        }
-    }
-
-    /// Where there was room there is; where there was none, there may be some now.
-    fn gains(&mut self) {
-        self.change(self.answer.filter(|(_, _, gave)| *gave));
-    }
-
-    /// Octets of the room are used: what is left of it is known.
-    fn uses(&mut self, octets: u64) {
-        self.change(self.answer.map(|(asked, known, gave)| (asked, known.saturating_sub(octets), gave)));
-    }
-
-    fn forget(&mut self) {
-        self.change(None);
-    }
-
-    fn change(&mut self, answer: Option<(Instant, u64, bool)>) {
-        (self.answer, self.changes) = (answer, self.changes + 1);
-    }
 }
 
 /// Closes the stock when its thread ends, however it ends.

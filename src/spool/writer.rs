@@ -39,7 +39,9 @@ use super::space::{self, Decision, Fill, SegmentSize, SpaceClaim, SpareRoom};
 use crate::log;
 use crate::queue_id::QueueId;
 
+mod idle;
 mod rescue;
+mod room;
 
 /// Octets after which a batch is written although more has arrived.
 const BATCH: usize = 4 << 20;
@@ -207,110 +209,6 @@ impl SpoolWriter {
         self.batch.requests.push((request, place));
     }
 
-    /// Makes room for a record of `length` octets behind the batch, as `space.rs` decides.
-    fn make_room(&mut self, length: u32, claim: SpaceClaim) -> Result<(), CommitError> {
-        loop {
-            match self.decide(length, claim) {
-                Decision::Here => return Ok(()),
-                Decision::Refuse => return Err(CommitError::Full),
-                Decision::Wait => {
-                    // Nobody else is to wait for the stock.
-                    self.flush();
-                    self.shared.stock.wait_for_piece()?;
-                }
-                // A fault there may begin a segment already: so it is decided again.
-                Decision::NextSegment(_) if !self.batch.requests.is_empty() => self.flush(),
-                Decision::NextSegment(size) => return self.begin_segment(size),
-            }
-        }
-    }
-
-    fn decide(&self, length: u32, claim: SpaceClaim) -> Decision {
-        let SharedSpool { stock, options, .. } = &*self.shared;
-        let fill = self.active.as_ref().map(|active| Fill {
-            sequence: active.sequence(),
-            end: self.end_with(active, length) as u64,
-            capacity: active.capacity(),
-            is_first: active.is_empty() && self.batch.octets.is_empty(),
-        });
-        let next = stock.made();
-        space::decide(claim, fill, next, self.cleaner_works, || {
-            let index = self.shared.index();
-            let (oldest, live) = (index.oldest(), index.live_octets());
-            let active_moved = self.active.as_ref().map_or(0, |active| {
-                let more = self.end_with(active, length) - active.end() as usize;
-                index.moved_with(active.sequence(), self.batch.requests.len() as u64 + 1, more as u64)
-            });
-            drop(index);
-            let following = space::size_of_next(live, next.octets, options.sizes());
-            let another = stock.has_room(if next.is_ready() { following } else { next.rest() });
-            SpareRoom { another, oldest, active_moved }
-        })
-    }
-
-    /// Where the active segment would end with the batch and `length` octets more.
-    fn end_with(&self, active: &ActiveSegment, length: u32) -> usize {
-        let end = active.position(&self.batch.octets) as usize + length as usize;
-        end.next_multiple_of(SECTOR as usize)
-    }
-
-    /// Begins the next segment. The one before is left synced, or its unsynced end made void.
-    pub(super) fn begin_segment(&mut self, size: SegmentSize) -> Result<(), CommitError> {
-        let begun = self.try_to_begin(size);
-        self.shared.set_failing(begun == Err(CommitError::Trouble));
-        begun
-    }
-
-    fn try_to_begin(&mut self, size: SegmentSize) -> Result<(), CommitError> {
-        if self.shared.is_astray() {
-            return Err(CommitError::Astray);
-        }
-        let ready = self.shared.stock.take(size)?;
-        if let Some(mut active) = self.active.take() {
-            if !active.is_durable()
-                && let Err(e) = active.sync()
-            {
-                log::spool_sync(active.sequence(), &e);
-            }
-            // From here on nothing is written to it: a header that could not be synced completely might
-            // still appear after a crash and make void what was written later.
-            self.previous = Some(active.sealed());
-        }
-        let header = SegmentHeader {
-            version: FORMAT_VERSION,
-            spool: self.shared.spool,
-            sequence: ready.sequence,
-            high_water: self.shared.ids.high_water(),
-            relay_clock: self.shared.relay_clock.load(Ordering::Relaxed),
-            previous: self.previous,
-        };
-        match ActiveSegment::activate(&ready, &header) {
-            Ok(active) if !self.is_there(&active).unwrap_or(true) => {
-                self.go_astray();
-                Err(CommitError::Astray)
-            }
-            Ok(active) => {
-                self.shared.index().begin_segment(ready.sequence, ready.length);
-                self.shared.hold_segment(ready.sequence, ready.file);
-                self.active = Some(active);
-                self.size_the_next(ready.length);
-                self.unlink_doubtful();
-                Ok(())
-            }
-            Err(e) => {
-                log::spool_begin(ready.sequence, &e);
-                self.shared.let_segment_go(ready.sequence);
-                Err(CommitError::from(e.kind()))
-            }
-        }
-    }
-
-    /// Says how large the segment behind one of `capacity` octets is to be.
-    fn size_the_next(&self, capacity: u64) {
-        let live = self.shared.index().live_octets();
-        self.shared.stock.set_size(space::size_of_next(live, capacity, self.shared.options.sizes()));
-    }
-
     /// Writes the batch, syncs it and answers.
     pub(super) fn flush(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
@@ -428,59 +326,5 @@ impl SpoolWriter {
         if error == CommitError::Full && request.claim() == SpaceClaim::Mail {
             self.shared.room.note_no_segment(self.shared.stock.made().size);
         }
-    }
-
-    /// Lets the oldest segments go in which no message lives.
-    pub(super) fn let_dead_segments_go(&mut self) {
-        if self.shared.is_astray() {
-            return;
-        }
-        let dead = self.shared.index().take_dead_segments();
-        dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
-    }
-
-    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed. And has as much of
-    /// the next segment made as is due by now.
-    fn clean(&mut self) -> bool {
-        if self.shared.is_astray() {
-            return false;
-        }
-        self.write_ahead();
-        self.cleaner_works = self.move_some();
-        let stock = &self.shared.stock;
-        let due = self.active.as_ref().map_or(0, |active| {
-            space::due(active.end().into(), active.capacity(), stock.made().size, self.cleaner_works)
-        });
-        stock.replenish(due);
-        self.cleaner_works
-    }
-
-    /// Has the disk write ahead of the records where the room of the active segment is only reserved.
-    fn write_ahead(&mut self) {
-        let Some(active) = &mut self.active else { return };
-        if let Err(e) = active.write_ahead() {
-            log::spool_sync(active.sequence(), &e);
-            self.seal();
-        }
-    }
-
-    fn move_some(&mut self) -> bool {
-        let Some(active) = &self.active else { return false };
-        let moves = match self.cleaner.step(&self.shared, active, self.batch_octets) {
-            Some(CleanerStep::Move(moves)) => moves,
-            Some(CleanerStep::Begin) => return self.begin_segment(SegmentSize::Any).is_ok(),
-            None => return false,
-        };
-        let (answer, mut refused) = oneshot::channel();
-        let mut answer = Some(answer);
-        for mut request in moves {
-            if let Some(answer) = answer.take() {
-                request.answer = Acknowledgement::Durable(answer);
-            }
-            self.put(request);
-        }
-        self.flush();
-        self.let_dead_segments_go();
-        !matches!(refused.try_recv(), Ok(Err(_)))
     }
 }

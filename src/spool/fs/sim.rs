@@ -5,8 +5,8 @@
 //! between; each name may be as before or as changed, and a renamed file may have both names, but not none.
 //! After a failed sync, the written octets are still read back, but no later sync makes them durable.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::{File, FileFacts, Fs, Names};
 
+use disk::Disk;
+pub(crate) use disk::DiskFault;
+use file::SimFile;
 pub(crate) use image::Choice;
 use image::{Directory, Inode, Node};
 pub(crate) use turns::{Seat, Turns};
 
+mod disk;
+mod file;
 mod image;
 mod turns;
 
@@ -36,53 +41,6 @@ pub(crate) const CHANGED: i64 = 1_800_000_000;
 
 /// Whose every file is.
 pub(crate) const OWNER: u32 = 1000;
-
-type Watcher = Box<dyn FnMut(&Disk) + Send>;
-
-#[derive(Default)]
-pub(crate) struct Disk {
-    inodes: BTreeMap<u64, Inode>,
-    /// No number is given twice: what comes back in a crash is no other file.
-    last_inode: u64,
-    directories: BTreeMap<PathBuf, Directory>,
-    /// Files that somebody has open: what loses its last name stays readable for them.
-    open: BTreeMap<u64, Weak<()>>,
-    locked: HashSet<u64>,
-    /// Files that were made for the owner of their directory, and are locked while they are open.
-    held: HashSet<u64>,
-    capacity: Option<u64>,
-    /// The capacity is not the file system's: it does not tell of it.
-    is_quota: bool,
-    /// The file system has no [`File::reserve`].
-    cannot_reserve: bool,
-    calls: u64,
-    written: u64,
-    fault: Option<DiskFault>,
-    /// What every call that changes something says.
-    refusal: Option<ErrorKind>,
-    /// The next sync of a file in this directory fails.
-    failing_sync: Option<PathBuf>,
-    /// A directory that whoever calls now may not read, and so not sync.
-    unreadable: Option<PathBuf>,
-    watcher: Option<Watcher>,
-}
-
-/// Which call fails, and how.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DiskFault {
-    /// Counting from the moment it is set.
-    pub call: u64,
-    pub error: ErrorKind,
-    /// All later calls fail, too.
-    pub for_ever: bool,
-}
-
-struct SimFile {
-    disk: Arc<Mutex<Disk>>,
-    turns: Arc<OnceLock<Turns>>,
-    inode: u64,
-    _open: Arc<()>,
-}
 
 impl SimFs {
     pub fn new() -> Self {
@@ -242,142 +200,6 @@ impl SimFs {
 fn change_turns(turns: &OnceLock<Turns>) {
     if let Some(turns) = turns.get() {
         turns.may_change();
-    }
-}
-
-impl Disk {
-    fn enter(&mut self, changes: bool) -> io::Result<()> {
-        if changes && let Some(mut watcher) = self.watcher.take() {
-            watcher(self);
-            self.watcher = Some(watcher);
-        }
-        let call = self.calls;
-        self.calls += 1;
-        match self.fault {
-            Some(f) if call == f.call || (f.for_ever && call > f.call) => Err(f.error.into()),
-            _ => self.refusal.filter(|_| changes).map_or(Ok(()), |refusal| Err(refusal.into())),
-        }
-    }
-
-    fn sync_may_go_on(&mut self, inode: u64) -> io::Result<()> {
-        let node = Node::File(inode);
-        let directory = self.failing_sync.as_ref().and_then(|path| self.directories.get(path));
-        if directory.is_none_or(|directory| !directory.now.values().any(|other| *other == node)) {
-            return Ok(());
-        }
-        self.failing_sync = None;
-        Err(ErrorKind::Other.into())
-    }
-
-    fn no_room(&self) -> io::Error {
-        if self.is_quota { ErrorKind::QuotaExceeded.into() } else { ErrorKind::StorageFull.into() }
-    }
-
-    /// Octets that all files together have; one whose name was taken away gives its room back at once.
-    pub fn used(&self) -> u64 {
-        let named = self.directories.values().flat_map(|directory| directory.now.values());
-        let named: HashSet<u64> = named.filter_map(|node| node.inode()).collect();
-        named.iter().filter_map(|number| self.inodes.get(number)).map(|inode| inode.now.len() as u64).sum()
-    }
-
-    /// What the disk may hold after the power went now. Seed 0: only what was synced. Seed 1: everything, as
-    /// after kill -9. Any other: chosen sector by sector and name by name.
-    pub fn image(&self, seed: u64) -> SimFs {
-        let mut choice = Choice(seed);
-        let Disk { capacity, is_quota, cannot_reserve, last_inode, .. } = *self;
-        let mut disk = Disk { capacity, is_quota, cannot_reserve, last_inode, ..Disk::default() };
-        disk.inodes = self.inodes.iter().map(|(number, inode)| (*number, inode.after(&mut choice))).collect();
-        for (path, directory) in &self.directories {
-            let parent = path.parent().and_then(|parent| disk.directories.get(parent));
-            let name = path.file_name().unwrap_or_default();
-            // A directory whose own name was lost is lost with everything in it.
-            if path.parent().is_none() || parent.is_some_and(|parent| parent.now.contains_key(name)) {
-                disk.directories.insert(path.clone(), directory.after(&mut choice));
-            }
-        }
-        disk.keep_renamed(self);
-        disk.forget_unnamed();
-        SimFs::of(disk)
-    }
-
-    /// Gives files of which one directory lost the old name, and the other never got the new one, the new one.
-    fn keep_renamed(&mut self, before: &Disk) {
-        let durable = before.directories.values().flat_map(|directory| directory.durable.values());
-        let durable: HashSet<u64> = durable.filter_map(|node| node.inode()).collect();
-        let names = before
-            .directories
-            .iter()
-            .flat_map(|(path, directory)| directory.now.iter().map(move |(name, node)| (path, name, node)));
-        for (path, name, node) in names {
-            let is_lost =
-                node.inode().is_some_and(|inode| durable.contains(&inode) && self.links(inode) == 0);
-            if is_lost && let Some(directory) = self.directories.get_mut(path) {
-                directory.now.insert(name.clone(), *node);
-                directory.durable.insert(name.clone(), *node);
-            }
-        }
-    }
-
-    /// How many names a file has.
-    fn links(&self, inode: u64) -> usize {
-        let nodes = self.directories.values().flat_map(|directory| directory.now.values());
-        nodes.filter(|node| node.inode() == Some(inode)).count()
-    }
-
-    fn facts(&self, path: &Path) -> io::Result<FileFacts> {
-        match self.directories.get(path) {
-            Some(directory) => Ok(FileFacts { is_regular: false, ..self.facts_of(directory.inode) }),
-            None => Ok(self.facts_of(self.inode_at(path)?)),
-        }
-    }
-
-    fn facts_of(&self, inode: u64) -> FileFacts {
-        FileFacts {
-            is_regular: true,
-            links: self.links(inode) as u64,
-            owner: OWNER,
-            length: self.inodes.get(&inode).map_or(0, |inode| inode.now.len()) as u64,
-            inode,
-            device: 1,
-            changed: CHANGED,
-        }
-    }
-
-    fn forget_unnamed(&mut self) {
-        // A name that a crash may bring back counts, too.
-        let nodes = self.directories.values().flat_map(Directory::nodes);
-        let named: HashSet<u64> = nodes.filter_map(Node::inode).collect();
-        self.open.retain(|_, open| open.strong_count() > 0);
-        self.inodes.retain(|inode, _| named.contains(inode) || self.open.contains_key(inode));
-    }
-
-    /// Makes a file that is empty, and not durable.
-    fn make_file(&mut self, path: &Path) -> io::Result<u64> {
-        self.last_inode += 1;
-        let inode = self.last_inode;
-        let (parent, name) = self.parent(path)?;
-        if parent.now.contains_key(&name) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        parent.change(vec![(name, Some(Node::File(inode)))]);
-        self.inodes.insert(inode, Inode::default());
-        Ok(inode)
-    }
-
-    fn directory(&mut self, path: &Path) -> io::Result<&mut Directory> {
-        let not_found = || io::Error::from(ErrorKind::NotFound);
-        self.directories.get_mut(path).ok_or_else(not_found)
-    }
-
-    fn parent(&mut self, path: &Path) -> io::Result<(&mut Directory, OsString)> {
-        let name = path.file_name().unwrap_or_default().to_owned();
-        Ok((self.directory(path.parent().unwrap_or(Path::new("/")))?, name))
-    }
-
-    fn inode_at(&self, path: &Path) -> io::Result<u64> {
-        let directory = path.parent().and_then(|parent| self.directories.get(parent));
-        let node = directory.and_then(|directory| directory.now.get(path.file_name()?));
-        node.and_then(|node| node.inode()).ok_or_else(|| ErrorKind::NotFound.into())
     }
 }
 
@@ -543,95 +365,6 @@ struct SimLock {
 impl Drop for SimLock {
     fn drop(&mut self) {
         self.disk.lock().unwrap().locked.remove(&self.inode);
-    }
-}
-
-impl SimFile {
-    fn call(&self, changes: bool) -> io::Result<MutexGuard<'_, Disk>> {
-        change_turns(&self.turns);
-        let mut disk = self.disk.lock().unwrap();
-        disk.enter(changes)?;
-        Ok(disk)
-    }
-}
-
-impl File for SimFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let disk = self.call(false)?;
-        let octets = disk.inodes.get(&self.inode).map_or(&[][..], |inode| &inode.now);
-        let from = (offset as usize).min(octets.len());
-        let count = buffer.len().min(octets.len() - from);
-        buffer[..count].copy_from_slice(&octets[from..from + count]);
-        Ok(count)
-    }
-
-    fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
-        let entered = self.call(true);
-        let failed = entered.as_ref().err().map(io::Error::kind);
-        let (mut disk, short) = match failed {
-            // What failed may have been written in part, and a short write is no failure.
-            Some(ErrorKind::WriteZero) => (self.disk.lock().unwrap(), buffer.len().div_ceil(2)),
-            Some(ErrorKind::Other) => (self.disk.lock().unwrap(), buffer.len() * 2 / 3),
-            Some(kind) => return Err(kind.into()),
-            None => (entered?, buffer.len()),
-        };
-        let room = disk.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(disk.used()));
-        let length = disk.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64;
-        let count = (short as u64).min(length.saturating_add(room).saturating_sub(offset)) as usize;
-        if count == 0 && !buffer.is_empty() {
-            return Err(disk.no_room());
-        }
-        disk.inodes.entry(self.inode).or_default().write(&buffer[..count], offset as usize);
-        disk.written += count as u64;
-        if failed == Some(ErrorKind::Other) { Err(ErrorKind::Other.into()) } else { Ok(count) }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let entered = self.call(true).map(drop);
-        let mut disk = self.disk.lock().unwrap();
-        let entered = entered.and_then(|()| disk.sync_may_go_on(self.inode));
-        let inode = disk.inodes.entry(self.inode).or_default();
-        match entered {
-            // Nothing was done, and the caller is to know it.
-            Err(e) if e.kind() == ErrorKind::Interrupted => Err(e),
-            Err(e) => {
-                inode.dirty.clear();
-                Err(e)
-            }
-            Ok(()) => {
-                inode.sync();
-                Ok(())
-            }
-        }
-    }
-
-    fn reserve(&self, length: u64) -> io::Result<()> {
-        let mut disk = self.call(true)?;
-        if disk.cannot_reserve {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        let before = disk.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64;
-        let more = length.saturating_sub(before);
-        if disk.capacity.is_some_and(|capacity| disk.used() + more > capacity) {
-            return Err(disk.no_room());
-        }
-        let inode = disk.inodes.entry(self.inode).or_default();
-        inode.now.resize((before + more) as usize, 0);
-        Ok(())
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        let mut disk = self.call(true)?;
-        disk.inodes.entry(self.inode).or_default().truncate(length as usize);
-        Ok(())
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.call(false)?.inodes.get(&self.inode).map_or(0, |inode| inode.now.len()) as u64)
-    }
-
-    fn facts(&self) -> io::Result<FileFacts> {
-        Ok(self.call(false)?.facts_of(self.inode))
     }
 }
 

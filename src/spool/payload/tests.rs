@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::envelope::{Address, Body, Notify, Recipient, Ret, ReversePath};
 use crate::spool::change::{Carried, IndexChange};
 use crate::spool::format::RecordKind;
 use crate::spool::marks;

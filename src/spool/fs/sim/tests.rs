@@ -1,3 +1,6 @@
+use std::collections::HashSet;
+use std::ffi::OsString;
+
 use super::*;
 use crate::spool::fs::write_all_at;
 
