@@ -1,4 +1,4 @@
-//! What a record does: the one meaning of each kind, for the writer after its sync and for recovery alike.
+//! The change that a record makes: each kind means the same for the writer after its sync and for recovery.
 
 use super::format::RecordKind;
 use super::ledger::Fates;
@@ -6,28 +6,28 @@ use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::MalformedOctets;
 use super::payload::{self, Effect, Meta};
 
-/// What one record does to the index, together with its queue id and its place.
+/// The change that one record makes to the index, together with its queue id and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IndexChange {
-    /// A message is there, and what that does to another.
+    /// A message arrives, and may do something to another one.
     Arrive { effect: Effect, large: bool },
-    /// A message is at a new place; all that was known of it, again.
+    /// A message moves to a new place, with all that was known of it.
     Move(Box<Carried>),
-    /// Some recipients have their end.
+    /// Some recipients are sent, bounced or dead.
     Close(Fates),
-    /// The message is gone.
+    /// The message is removed.
     Settle,
-    /// It is held, dead or active.
+    /// The message is held, dead or active from now on.
     State(EntryState),
-    /// There is a deferral reason to read.
+    /// There is a note with the last reply to each recipient.
     Note,
-    /// How the attempt stands that has written all of its content.
+    /// An attempt has written all of its content, or has ended after that.
     InFlight(Flight),
-    /// The process ended in order.
+    /// The process has ended in order.
     CleanEnd,
 }
 
-/// What a Moved record carries besides the message.
+/// What a Moved record holds besides the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Carried {
     pub marks: Marks,
@@ -35,7 +35,7 @@ pub(super) struct Carried {
 }
 
 impl IndexChange {
-    /// The kind of record that does this.
+    /// Returns the kind of record that makes this change.
     pub fn kind(&self) -> RecordKind {
         match self {
             IndexChange::Arrive { .. } => RecordKind::Message,
@@ -49,7 +49,7 @@ impl IndexChange {
         }
     }
 
-    /// What a record of this kind and payload does; for a message also what it says of itself.
+    /// Returns the change that a record of this kind and payload makes; for a message also what stands before its envelope.
     pub fn decode(kind: RecordKind, payload: &[u8]) -> Result<(IndexChange, Option<Meta>), MalformedOctets> {
         Ok(match kind {
             RecordKind::Message => {

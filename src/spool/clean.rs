@@ -36,14 +36,14 @@ use super::space::{self, Clean, Target};
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// Octets of messages moved in one step, at least.
+/// One step moves at least so many octets of messages, if there are as many.
 const STEP: usize = 256 << 10;
-/// And so many times the octets of the batch before it.
+/// One step moves at least so many times the octets of the batch before it.
 const AHEAD: usize = 2;
-/// Messages of the index looked at in one step: well under a millisecond with the index locked.
+/// One step looks at so many messages of the index at most: well under a millisecond with the index locked.
 const LOOK: usize = 8192;
 
-/// Steps to let pass after trouble: one is tried with every batch.
+/// After trouble so many steps are passed over; with every batch one comes.
 const PAUSE: u32 = 100;
 
 /// The cleaner's position: the segment that it empties, and the messages in it that are still to be moved.
@@ -51,21 +51,21 @@ const PAUSE: u32 = 100;
 pub(super) struct Cleaner {
     /// The number of the segment that is emptied.
     segment: u32,
-    /// Messages found in it and still to be moved, last first.
+    /// Messages that were found in it and are still to be moved, the last one first.
     left: Vec<QueueId>,
-    /// Where in the index to look for more; `None`: from the first one.
+    /// The message of the index at which to look for more; `None` stands for the first one.
     next: Option<QueueId>,
-    /// Calls of [`Cleaner::step`] that do nothing, after a step that failed.
+    /// So many calls of [`Cleaner::step`] do nothing, after a step that failed.
     pause: u32,
-    /// The segment that could not be cleaned and was reported; once is enough.
+    /// The last segment of which the log says that it could not be cleaned: once is enough.
     reported: u32,
 }
 
-/// What the writer is to do for the cleaner.
+/// Says what the writer is to do for the cleaner.
 pub(super) enum CleanerStep {
-    /// Write these messages again.
+    /// The writer writes these messages again.
     Move(Vec<Request>),
-    /// Begin the next segment.
+    /// The writer begins the next segment.
     Begin,
 }
 
@@ -109,7 +109,7 @@ impl Cleaner {
         self.left.reverse();
     }
 
-    /// The record that moves this message, if it still is where it was.
+    /// Returns the record that moves this message, if it still is where it was.
     fn request(&mut self, shared: &Arc<SharedSpool>, id: QueueId) -> Option<Request> {
         match moving(shared, id, self.segment)? {
             Ok(request) => Some(request),
@@ -121,6 +121,7 @@ impl Cleaner {
         }
     }
 
+    /// Takes a message out that cannot be read: its octets are kept in `corrupt/`, or the segment stays for now.
     fn give_up(&mut self, shared: &Arc<SharedSpool>, id: QueueId, slot: Slot, error: &ReadError) {
         let place = slot.place;
         let range = DamagedRange {
@@ -140,7 +141,7 @@ impl Cleaner {
         }
     }
 
-    /// The disk may read it, or take the copy of it, another time; until then the segment stays.
+    /// Leaves the segment for later: the disk may then read the message, or take the copy of it.
     fn postpone(&mut self, id: QueueId, segment: u32, error: &ReadError) {
         if self.reported != segment {
             log::spool_damaged(&format!("{id}: cannot be moved yet: {error}; segment {segment:08X} stays"));
@@ -150,7 +151,7 @@ impl Cleaner {
     }
 }
 
-/// What is to be done (`space.rs`).
+/// Returns what is to be done now, as `space.rs` decides.
 fn candidate(shared: &SharedSpool, active: &ActiveSegment) -> Option<Clean> {
     let sums = shared.index().sums(active.sequence());
     // The index is not locked while the disk is asked.
@@ -164,7 +165,7 @@ fn candidate(shared: &SharedSpool, active: &ActiveSegment) -> Option<Clean> {
     space::clean_now(&sums, next, target, shared.options.segment_size)
 }
 
-/// The record that moves this message forward, if it lives in `segment`.
+/// Returns the record that moves this message forward, if it lives in `segment`.
 pub(super) fn moving(shared: &SharedSpool, id: QueueId, segment: u32) -> Option<Result<Request, ReadError>> {
     let (slot, extra) = {
         let index = shared.index();

@@ -1,4 +1,4 @@
-//! Content while it arrives.
+//! A draft: the content of a message while it arrives.
 //!
 //! Promises
 //! 1. A draft takes little memory: up to the large threshold, then a file in `large/` and one chunk. When all of them
@@ -28,51 +28,52 @@ use crate::envelope::Submitter;
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// Octets gathered before they are written to a large file.
+/// So many octets are gathered before they are written to a large file.
 const CHUNK: usize = 256 << 10;
-/// Octets in the memory of all drafts, above which new content goes to files sooner.
+/// When all drafts together have more octets than this in memory, new content goes to files sooner.
 const MEMORY: u64 = 16 << 20;
-/// How soon.
+/// Then content goes to a file above so many octets.
 const LITTLE: u64 = 64 << 10;
 
-/// Content while it arrives: memory up to `large_threshold`, then a file in `large/`.
+/// The content of a message while it arrives. It is in memory up to `large_threshold`, and then in a file in `large/`.
 pub struct Draft {
     shared: Arc<SharedSpool>,
     id: QueueId,
-    /// Whose room it takes while it is not whole.
+    /// The user whose share of the room it takes while it is not whole.
     whose: Submitter,
-    /// What is not in the file.
+    /// The octets that are not in the file.
     memory: Memory,
     large: Option<Spilled>,
     failed: Option<CommitError>,
-    /// See [`SharedSpool::has_drafts`].
+    /// This says that there is a draft ([`SharedSpool::has_drafts`]).
     _token: Arc<()>,
 }
 
-/// Octets in memory, counted in [`SharedSpool::draft_memory`].
+/// Octets in memory, which are counted in [`SharedSpool::draft_memory`].
 struct Memory {
     octets: Vec<u8>,
     counted: u64,
     shared: Arc<SharedSpool>,
 }
 
+/// The file of a draft that is too large for memory.
 struct Spilled {
     name: LargeName,
     file: Arc<dyn File>,
-    /// For what is submitted.
+    /// Where the draft is counted among the unfinished ones, if somebody submits it.
     place: Option<UnfinishedMessage>,
     length: u64,
     sum: u32,
 }
 
-/// The name of a large file that no record holds yet: unlinked when it is dropped.
+/// The name of a large file that no record holds yet. The file is unlinked when this is dropped.
 pub(super) struct LargeName {
     shared: Arc<SharedSpool>,
     id: QueueId,
     keep: bool,
 }
 
-/// Content that is complete.
+/// The content of a draft that is complete.
 pub(super) struct FinishedDraft {
     pub memory: Vec<u8>,
     pub large: Option<(Large, LargeName)>,
@@ -85,24 +86,24 @@ impl Draft {
         Draft { shared, id, whose: Submitter::Ourselves, memory, large: None, failed: None, _token }
     }
 
-    /// The same, of a submitter who may not fill the disk with it (`unfinished.rs`).
+    /// Returns the draft as that of a submitter, who may not fill the disk with it (`unfinished.rs`).
     #[must_use]
     pub fn of(mut self, whose: Submitter) -> Self {
         self.whose = whose;
         self
     }
 
-    /// The queue id that the message will have.
+    /// Returns the queue id that the message will have.
     pub fn id(&self) -> QueueId {
         self.id
     }
 
-    /// Octets so far.
+    /// Returns how many octets have arrived so far.
     pub fn len(&self) -> u64 {
         self.large.as_ref().map_or(0, |large| large.length) + self.memory.octets.len() as u64
     }
 
-    /// Whether nothing has been written.
+    /// Returns whether nothing has arrived yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -128,6 +129,7 @@ impl Draft {
         Ok(())
     }
 
+    /// Returns above how many octets the content goes to a file.
     fn threshold(&self) -> u64 {
         let usual = self.shared.options.large_threshold;
         let is_short = self.shared.draft_memory.load(Ordering::Relaxed) > MEMORY;
@@ -142,7 +144,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The complete content, synced as far as it is in a file.
+    /// Returns the complete content, which is synced as far as it is in a file.
     pub(super) async fn finish(mut self) -> Result<FinishedDraft, CommitError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -155,6 +157,7 @@ impl Draft {
         Ok(FinishedDraft { memory: self.memory.take(), large })
     }
 
+    /// Returns whether it is a draft of this spool.
     pub(super) fn belongs_to(&self, shared: &Arc<SharedSpool>) -> bool {
         Arc::ptr_eq(&self.shared, shared)
     }
@@ -232,7 +235,7 @@ impl LargeName {
         self.shared.paths.large(self.id)
     }
 
-    /// A record names it now.
+    /// Keeps the file, since a record names it now.
     pub fn keep(mut self) {
         self.keep = true;
     }
@@ -246,8 +249,8 @@ impl Drop for LargeName {
     }
 }
 
-/// Does `work` on the file at `path` aside. What the system says of it other than that the disk is full stands
-/// in the log; the client is told less.
+/// Does `work` on the file at `path` on a thread that may block. The log says what the system answers, unless that is that
+/// the disk is full; the client is told less.
 async fn off_thread<T: Send + 'static>(
     path: PathBuf,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! The drop directory, seen from the user who leaves a message there while the daemon is down.
+//! The drop directory: how a user leaves a message there while the daemon is down.
 //!
 //! ```text
 //! <spool>/drop/18A4F1C9A02B3D40-0000002A-5EED1234.tmp      being written; what a crash leaves is worth nothing
@@ -37,13 +37,13 @@ use crate::smtp::bsmtp;
 use crate::smtp::dot::Stuffer;
 use crate::smtp::session::Durable;
 
-/// How the name of a whole file ends.
+/// The end of the name of a whole file.
 pub const WHOLE: &str = ".bsmtp";
 
-/// How the name of a file that is being written ends.
+/// The end of the name of a file that is being written.
 pub const PARTIAL: &str = ".tmp";
 
-/// Octets gathered before they are written.
+/// So many octets are gathered before they are written.
 const WRITE_OCTETS: usize = 64 * 1024;
 
 /// Proof that a message is on stable storage in the drop directory.
@@ -58,29 +58,29 @@ impl Durable for Dropped {
     }
 }
 
-/// Why a message could not be left.
+/// Says why a message could not be left in the drop directory.
 #[derive(Debug)]
 pub enum DropError {
     /// Nothing of it will be delivered.
     NotQueued {
-        /// What failed.
+        /// The verb for what failed.
         operation: &'static str,
-        /// With which file.
+        /// The file with which it failed.
         path: PathBuf,
-        /// How.
+        /// What the system said.
         source: io::Error,
     },
-    /// It has its name, and perhaps not for long: it may or may not be delivered.
+    /// The file has its name, but that could not be made durable: it may or may not be delivered.
     InDoubt {
         /// The file.
         path: PathBuf,
-        /// What syncing its name said.
+        /// What the system said when the name was synced.
         source: io::Error,
     },
 }
 
 impl DropError {
-    /// Whether the disk is full.
+    /// Returns whether the disk was full.
     pub fn is_full(&self) -> bool {
         let (DropError::NotQueued { source, .. } | DropError::InDoubt { source, .. }) = self;
         matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -102,7 +102,7 @@ impl fmt::Display for DropError {
 
 impl std::error::Error for DropError {}
 
-/// A message on its way into the drop directory. Dropped before it is committed, it is removed.
+/// A message on its way into the drop directory. If this is dropped before it is committed, the file is removed.
 pub struct DropFile {
     fs: Arc<dyn Fs>,
     directory: PathBuf,
@@ -111,7 +111,7 @@ pub struct DropFile {
     written: u64,
     pending: Vec<u8>,
     stuffer: Stuffer,
-    /// Whether the file still has its name of a partial one.
+    /// The file still has the name of a partial one.
     is_partial: bool,
 }
 
@@ -183,7 +183,7 @@ impl DropFile {
         }
     }
 
-    /// The name may be lost with the power: takes it back.
+    /// Takes the name back, since it may be lost with the power.
     fn withdraw(&self, source: io::Error) -> Result<Dropped, DropError> {
         let path = self.whole();
         match self.fs.unlink(&path) {
@@ -216,7 +216,7 @@ impl Drop for DropFile {
     }
 }
 
-/// A name that no other process gives: creating the file fails should there be one all the same.
+/// Returns a name that no other process gives. Should there be a file of that name all the same, creating it fails.
 fn unique_name(now: Timestamp) -> String {
     let nanoseconds = u64::try_from(now.as_nanosecond()).unwrap_or(0);
     format!("{nanoseconds:016X}-{:08X}-{:08X}", std::process::id(), fastrand::u32(..))

@@ -1,6 +1,6 @@
-//! What the spool takes and gives: options, entries, messages read back, and its errors.
+//! The types that the spool takes and returns: options, entries, messages that are read back, and its errors.
 //!
-//! Not here: what they do (`mod.rs`), [`Draft`](super::Draft) and [`Ledger`](super::Ledger), which
+//! Not here: what is done with them (`handle.rs`), [`Draft`](super::Draft) and [`Ledger`](super::Ledger), which
 //! guard promises of their own.
 
 use std::fmt;
@@ -16,26 +16,26 @@ use super::space::{SMALLEST, Sizes};
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
 
-/// Where the spool is and how large its parts may become.
+/// Says where the spool is and how large its parts may become.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `<spool>`; made when its parent exists.
+    /// The directory of the spool. It is made if its parent exists.
     pub directory: PathBuf,
-    /// Octets of a segment of a busy spool; kept between 32 KiB and 1 GiB. A record larger than that gets a segment
-    /// of its own size.
+    /// How many octets a segment of a busy spool has, between 32 KiB and 1 GiB. A segment grows where
+    /// one record alone is longer.
     pub segment_size: u64,
-    /// Octets of the first segment of a spool that holds little; kept between 16 KiB and [`Options::segment_size`].
+    /// How many octets the first segment has of a spool that holds little, between 16 KiB and [`Options::segment_size`].
     pub first_segment: u64,
-    /// Content above this many octets goes to a file of its own; at most 32 MiB.
+    /// Content of more octets than this goes to a file of its own; it is 32 MiB at most.
     pub large_threshold: u64,
-    /// Octets of free disk below which no message is taken.
+    /// No message is taken while fewer octets than this are free on the disk.
     pub min_free_space: u64,
-    /// Messages on the spool above which no further one is taken.
+    /// No message is taken while so many are on the spool.
     pub max_messages: u64,
 }
 
 impl Options {
-    /// The defaults for a spool at `directory`: segments of 256 KiB to 32 MiB, large content above
+    /// Returns the defaults for a spool at `directory`: segments of 256 KiB to 32 MiB, large content above
     /// 1 MiB, 64 MiB kept free, a million messages.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
         Options {
@@ -48,12 +48,12 @@ impl Options {
         }
     }
 
-    /// The sizes that its segments may have.
+    /// Returns the sizes that its segments may have.
     pub(super) fn sizes(&self) -> Sizes {
         Sizes { first: self.first_segment, largest: self.segment_size }
     }
 
-    /// The same with every field in its range, segments in whole blocks.
+    /// Returns the same options with every field in its range, and segments in whole blocks.
     pub(super) fn in_range(mut self) -> Self {
         self.segment_size = self.segment_size.clamp(1 << 15, 1 << 30).next_multiple_of(1 << 12);
         self.first_segment = self.first_segment.clamp(SMALLEST, self.segment_size).next_multiple_of(1 << 12);
@@ -62,84 +62,84 @@ impl Options {
     }
 }
 
-/// One live message, as the queue needs it; small: a million of them are held.
+/// What the queue keeps of one live message. It is small, since there may be a million of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The queue id of the message.
     pub id: QueueId,
-    /// When it was committed.
+    /// The moment at which it was committed.
     pub arrived: Timestamp,
-    /// Whose mail it is.
+    /// Who submitted it.
     pub submitter: Submitter,
-    /// Hash of the reverse-path, for fairness among loopback submitters.
+    /// The lane in which it waits its turn: a hash of the submitter's uid, or of the reverse-path where the uid is not known.
     pub lane: u64,
-    /// The relay clock at arrival: see [`super::Spool::set_relay_clock`].
+    /// The relay clock at its arrival ([`super::Spool::set_relay_clock`]).
     pub patience_mark: u32,
-    /// What else is true of it, its state among that.
+    /// The marks of the message, its state among them.
     pub marks: Marks,
 }
 
-/// What recovery found.
+/// What recovery has found.
 #[derive(Debug)]
 pub struct Recovery {
-    /// Every live message, by queue id.
+    /// Every live message, in the order of the queue ids.
     pub entries: Vec<Entry>,
-    /// Damage seen for the first time: one line each, for the log at ERROR. The octets are in `corrupt/`.
+    /// Damage that was seen for the first time: one line each, for the log at ERROR. The octets are in `corrupt/`.
     pub damaged: Vec<String>,
-    /// Places where a write had not been finished when the process ended; nobody was told it was safe.
+    /// So many writes had not been finished when the process ended; nobody was told that they were safe.
     pub torn: u64,
-    /// The highest relay clock recorded.
+    /// The highest relay clock that was recorded.
     pub relay_clock: u32,
-    /// The process before did not end in order (nor need it have).
+    /// The process before did not end in order, which does no harm.
     pub unclean: bool,
 }
 
-/// Content of a message read back.
+/// The content of a message that is read back.
 #[derive(Debug)]
 pub enum StoredContent {
-    /// All of it.
+    /// All of it is in memory.
     Memory(Vec<u8>),
-    /// A file of its own, opened at its start; removing the message does not disturb it.
+    /// It is in a file of its own, which stays readable when the message is removed.
     File {
-        /// Readable; its position is 0.
+        /// The file, opened to read, at its start.
         file: std::fs::File,
-        /// Octets in it.
+        /// How many octets are in it.
         len: u64,
     },
 }
 
-/// A message read back. `ledger` knows which recipients are still open.
+/// A message that is read back. Its `ledger` knows which recipients are still open.
 #[derive(Debug)]
 pub struct Stored {
-    /// As committed.
+    /// The envelope, as it was committed.
     pub envelope: Envelope,
-    /// When it was committed.
+    /// The moment at which it was committed.
     pub arrived: Timestamp,
-    /// Whose mail it is.
+    /// Who submitted it.
     pub submitter: Submitter,
-    /// As committed, octet by octet.
+    /// The content, octet by octet as it was committed.
     pub content: StoredContent,
-    /// Octets of content.
+    /// How many octets of content there are.
     pub content_len: u64,
-    /// The fates recorded so far.
+    /// What became of its recipients, as far as that is recorded.
     pub ledger: Ledger,
-    /// What each recipient was told last.
+    /// The last reply to each recipient.
     pub replies: Replies,
 }
 
-/// Why there is no spool to work with. The text says what to do.
+/// Says why the spool could not be opened. Its text says what to do.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses the spool.
     Locked {
         /// The lock file.
         path: PathBuf,
     },
-    /// A later version of nullmta wrote it.
+    /// A later version of nullmta wrote the spool.
     NewerFormat {
         /// The segment.
         path: PathBuf,
-        /// Its format version.
+        /// The version of its format.
         version: u16,
     },
     /// A segment of another spool lies in it.
@@ -147,35 +147,35 @@ pub enum OpenError {
         /// The segment.
         path: PathBuf,
     },
-    /// It has the name of a segment, and can be none.
+    /// Something has the name of a segment and cannot be one.
     NotASegment {
-        /// That.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
-    /// There is nothing where a spool is looked for.
+    /// There is nothing at the path of the spool.
     NoSuchSpool {
-        /// There.
+        /// That path.
         path: PathBuf,
     },
-    /// There is a directory, but no log in it.
+    /// There is a directory, but none for segments in it.
     NotASpool {
-        /// That.
+        /// Its path.
         path: PathBuf,
     },
-    /// Something else is in its place.
+    /// There is something that is no directory.
     NotADirectory {
-        /// That.
+        /// Its path.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The system refused a call.
     Io {
-        /// What was tried, as a verb.
+        /// The verb for what was tried.
         operation: &'static str,
-        /// On what.
+        /// The path on which it was tried.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
 }
@@ -223,6 +223,7 @@ impl std::error::Error for OpenError {
     }
 }
 
+/// Returns what to do about this error.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "make its parent directory",
@@ -233,14 +234,14 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Nothing was queued, or nothing recorded.
+/// Says why nothing was queued, or nothing recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitError {
     /// There is no room on the disk, or the limits of the configuration leave none.
     Full,
-    /// There is room, but the unfinished messages of its user have their share of it.
+    /// There is room, but the unfinished messages of this user have their share of it already.
     OverShare,
-    /// It was unfinished and idle, and gave way to others.
+    /// The message was unfinished and idle, and was removed to make room for others.
     GaveWay,
     /// The disk failed.
     Trouble,
@@ -278,14 +279,14 @@ impl From<io::ErrorKind> for CommitError {
     }
 }
 
-/// Why a message cannot be read back.
+/// Says why a message cannot be read back.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It is not on the spool (any more).
+    /// It is not on the spool, or not any more.
     Gone,
     /// What is on the disk is not what was written.
     Damaged,
-    /// The system refused.
+    /// The system refused a call.
     Io(io::Error),
 }
 

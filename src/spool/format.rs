@@ -1,4 +1,4 @@
-//! The segment format, version 2: what the octets on disk are. Version 1 differs in payloads alone.
+//! The format of segments on the disk, version 2. Version 1 differs in payloads alone.
 //!
 //! All numbers are little-endian. A segment is `log/NNNNNNNN.seg`, its sequence number in eight
 //! hexadecimal digits, counting up from 1:
@@ -52,15 +52,15 @@ use crc32c::{crc32c, crc32c_append};
 use super::octets::{OctetReader, put_u16, put_u32, put_u64};
 use crate::queue_id::QueueId;
 
-/// The version this program writes, and the newest it reads.
+/// The version that this program writes, and the newest one that it reads.
 pub const FORMAT_VERSION: u16 = 2;
-/// What a disk writes whole or not at all; batches start at multiples of it.
+/// A disk writes so many octets whole or not at all; batches start at multiples of it.
 pub const SECTOR: u32 = 512;
-/// Where the first batch starts.
+/// The offset at which the first batch starts.
 pub const FIRST_RECORD: u32 = 8192;
-/// Octets of a record before its payload.
+/// The head of a record, before its payload, has so many octets.
 pub const HEAD: u32 = 40;
-/// The longest payload; envelope and small content stay far below it.
+/// No payload has more octets; envelope and small content stay far below it.
 pub const MAX_PAYLOAD: u32 = 64 << 20;
 
 const HEADER: usize = 64;
@@ -68,23 +68,23 @@ const HEADER_COPY_AT: usize = 4096;
 const HEADER_MAGIC: [u8; 8] = *b"nullmta\n";
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"nmR1";
 
-/// The random name of one spool; what makes its checksums its own.
+/// The random id of one spool, from which all its checksums start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolId(pub [u8; 16]);
 
 impl SpoolId {
-    /// The checksum of a payload; it stays the same wherever the record is copied to.
+    /// Returns the checksum of a payload. It stays the same wherever the record is copied to.
     pub fn payload_sum(self, parts: &[&[u8]]) -> u32 {
         parts.iter().fold(crc32c(&self.0), |sum, part| crc32c_append(sum, part))
     }
 
-    /// Where the checksums of the heads in segment `sequence` start from.
+    /// Returns the value from which the checksums of the heads in segment `sequence` start.
     pub fn seed(self, sequence: u32) -> Seed {
         Seed(crc32c_append(crc32c(&self.0), &sequence.to_le_bytes()))
     }
 
-    /// A spool id under which the record of this head and payload is whole, if any is. It need not be the one that
-    /// the record was written under, but all that was written under that one is whole under this one, too.
+    /// Returns a spool id under which the record of this head and payload is whole, if there is one. It need not be the one
+    /// under which the record was written, but all that was written under that one is whole under this one, too.
     pub(super) fn of_record(
         head: &[u8; HEAD as usize],
         payload: &[u8],
@@ -96,7 +96,7 @@ impl SpoolId {
         (crc32c_append(start, payload) == payload_sum).then(|| SpoolId::of_sum(start))
     }
 
-    /// The id of this checksum that has zeros but for its last four octets.
+    /// Returns the id of this checksum that has zeros except in its last four octets.
     fn of_sum(sum: u32) -> SpoolId {
         let mut id = [0; 16];
         // What is appended is added to what the octets before it left: so it is what lies between the two.
@@ -106,14 +106,14 @@ impl SpoolId {
     }
 }
 
-/// The checksum that led to `sum` when `octets` were appended: a CRC can be followed back.
+/// Returns the checksum that led to `sum` when `octets` were appended: a CRC can be followed back.
 fn undo(sum: u32, octets: &[u8]) -> u32 {
     const CASTAGNOLI: u32 = 0x82F6_3B78;
     let bit = |sum: u32| if sum >> 31 == 1 { ((sum ^ CASTAGNOLI) << 1) | 1 } else { sum << 1 };
     !octets.iter().rev().fold(!sum, |sum, octet| (0..8).fold(sum, |sum, _| bit(sum)) ^ u32::from(*octet))
 }
 
-/// Spool id and segment, as a checksum to go on from.
+/// The checksum of a spool id and a segment's number, from which the checksums of heads go on.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed(u32);
 
@@ -123,7 +123,7 @@ impl Seed {
     }
 }
 
-/// How far the segment before this one is to be believed.
+/// Says how far the segment before this one is to be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviousSegment {
     /// Its sequence number.
@@ -134,34 +134,34 @@ pub struct PreviousSegment {
     pub end: u32,
 }
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The format version that it is written in.
     pub version: u16,
     /// The spool it belongs to.
     pub spool: SpoolId,
-    /// Its own number; a file named otherwise has not become this segment yet.
+    /// The number of the segment; a file of another name has not become this segment yet.
     pub sequence: u32,
-    /// The highest queue id that had been given when it was begun.
+    /// The highest queue id that had been given when the segment was begun.
     pub high_water: QueueId,
-    /// The relay clock when it was begun.
+    /// The relay clock when the segment was begun.
     pub relay_clock: u32,
     /// The segment before it; `None` in the first one of a spool.
     pub previous: Option<PreviousSegment>,
 }
 
-/// Why octets are no [`SegmentHeader`].
+/// Says why octets are no [`SegmentHeader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderFault {
-    /// Not a header, or one that is damaged.
+    /// They are no header, or one that is damaged.
     Unreadable,
-    /// A whole header of this later version.
+    /// They are a whole header of this later version.
     Newer(u16),
 }
 
 impl SegmentHeader {
-    /// The first [`FIRST_RECORD`] octets of the segment.
+    /// Returns the first [`FIRST_RECORD`] octets of the segment.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIRST_RECORD as usize);
         out.extend_from_slice(&HEADER_MAGIC);
@@ -183,7 +183,7 @@ impl SegmentHeader {
         out
     }
 
-    /// The header in the first octets of the file named after `sequence`, from whichever copy is whole.
+    /// Returns the header in the first octets of the file that is named after `sequence`, from whichever copy is whole.
     pub fn decode(octets: &[u8], sequence: u32) -> Result<SegmentHeader, HeaderFault> {
         let copies = [0, HEADER_COPY_AT].map(|at| SegmentHeader::decode_copy(octets.get(at..at + HEADER)));
         let own = |copy: &Result<SegmentHeader, HeaderFault>| matches!(copy, Ok(h) if h.sequence == sequence);
@@ -223,30 +223,30 @@ impl SegmentHeader {
     }
 }
 
-/// What a record is about.
+/// Says what a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RecordKind {
-    /// A message taken.
+    /// A message was taken.
     Message = 1,
-    /// A message copied forward by the cleaner, with all that was recorded of it since.
+    /// The cleaner has copied a message forward, with all that was recorded of it since.
     Moved = 2,
-    /// What became of some recipients.
+    /// Some recipients are sent, bounced or dead.
     Outcome = 3,
-    /// A message removed.
+    /// A message was removed.
     Settled = 4,
-    /// A message held, dead, or active again.
+    /// A message is held, dead, or active again.
     State = 5,
-    /// What each recipient was told last; a hint.
+    /// The record has the last reply to each recipient; it is a hint.
     Note = 6,
-    /// The final dot is about to be sent; a hint.
+    /// The final dot is about to be sent; the record is a hint.
     InFlight = 7,
     /// The process ended in order.
     CleanEnd = 8,
 }
 
 impl RecordKind {
-    /// Every kind.
+    /// All kinds of records.
     pub const ALL: [RecordKind; 8] = [
         RecordKind::Message,
         RecordKind::Moved,
@@ -258,7 +258,8 @@ impl RecordKind {
         RecordKind::CleanEnd,
     ];
 
-    /// Whether the record was never promised to be durable, so that it is believed wherever it is found.
+    /// Returns whether a record of this kind is a hint: it was never promised to be durable, so it is believed wherever it is
+    /// found.
     pub fn is_hint(self) -> bool {
         matches!(self, RecordKind::Note | RecordKind::InFlight)
     }
@@ -271,26 +272,26 @@ impl RecordKind {
 /// The head of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Octets of payload.
+    /// The payload has so many octets.
     pub payload_length: u32,
-    /// [`SpoolId::payload_sum`] of the payload.
+    /// The checksum that [`SpoolId::payload_sum`] returns for the payload.
     pub payload_sum: u32,
     /// The message it is about; 0 for [`RecordKind::CleanEnd`].
     pub id: QueueId,
-    /// The write it came with (promise 3).
+    /// The number of the write with which it came (promise 3).
     pub batch: u32,
-    /// See promise 4.
+    /// Everything before this offset was known to be synced when the record was written (promise 4).
     pub durable_below: u32,
-    /// Seconds the relay has been usable.
+    /// The relay clock in seconds.
     pub relay_clock: u32,
-    /// What the payload is.
+    /// The kind of the record.
     pub kind: RecordKind,
-    /// Whether padding may stand behind it (promise 5).
+    /// The record is the last one of its batch: padding may stand behind it (promise 5).
     pub ends_batch: bool,
 }
 
 impl Head {
-    /// The octets of this head at `offset` of the segment of `seed`.
+    /// Returns the octets of this head at `offset` of the segment of `seed`.
     pub fn encode(&self, seed: Seed, offset: u32) -> [u8; HEAD as usize] {
         let mut octets = [0; HEAD as usize];
         octets[..4].copy_from_slice(&RECORD_MAGIC);
@@ -307,7 +308,7 @@ impl Head {
         octets
     }
 
-    /// The head in `octets`, found at `offset` of the segment of `seed`; `None` if there is none.
+    /// Returns the head in `octets`, which stand at `offset` of the segment of `seed`; `None` if there is none.
     pub fn decode(octets: &[u8], seed: Seed, offset: u32) -> Option<Head> {
         let octets = octets.get(..HEAD as usize)?;
         if octets[..4] != RECORD_MAGIC || octets[4..8] != seed.sum(offset, &octets[8..]).to_le_bytes() {
@@ -325,13 +326,13 @@ impl Head {
         (payload_length <= MAX_PAYLOAD).then_some(head)
     }
 
-    /// Octets from this head to where the next record of the batch starts.
+    /// Returns how many octets there are from this head to the next record of the batch.
     pub fn record_length(&self) -> u32 {
         record_length(self.payload_length)
     }
 }
 
-/// Octets of a record with a payload of `payload_length` (at most [`MAX_PAYLOAD`]).
+/// Returns how many octets a record has with a payload of `payload_length`, which is [`MAX_PAYLOAD`] at most.
 pub fn record_length(payload_length: u32) -> u32 {
     (HEAD + payload_length).next_multiple_of(8)
 }

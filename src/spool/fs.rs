@@ -26,14 +26,14 @@ pub(crate) mod sim;
 
 pub use real::RealFs;
 
-/// The disk calls on names.
+/// The disk calls on names of files and directories.
 pub trait Fs: Send + Sync {
     /// Makes a directory with exactly this mode, but for the setgid bit where that is forbidden;
     /// `AlreadyExists` if there is something by that name.
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
-    /// The names in a directory, in any order, as they are read.
+    /// Returns the names in a directory, in any order, as they are read.
     fn names(&self, directory: &Path) -> io::Result<Names>;
-    /// All the names in a directory, in any order.
+    /// Returns all the names in a directory, in any order.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         self.names(directory)?.collect()
     }
@@ -45,38 +45,39 @@ pub trait Fs: Send + Sync {
     fn sync_file_system(&self, file: &fs::File) -> io::Result<()>;
     /// Makes a new file of mode 0600 to read and write; `AlreadyExists` if there is one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// As [`Fs::create`], and the owner of the directory can read the file: they are root, or we, or the
-    /// directory hands its group down (setgid), which then may read it. Else `PermissionDenied`, and no file. While the
-    /// file is open it is locked, where the file system has locks.
+    /// Makes a file as [`Fs::create`] does that the owner of the directory can read: they are root or the same user, or the
+    /// directory hands its group down (setgid), which may then read it. Otherwise this fails with `PermissionDenied` and
+    /// makes no file. While the file is open it is locked, where the file system has locks.
     fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// Whether whoever made this file by [`Fs::create_for_owner`] has it open still. An error where nobody can tell.
+    /// Returns whether the process that made this file by [`Fs::create_for_owner`] has it open still; an error where that
+    /// cannot be told.
     fn is_held(&self, path: &Path) -> io::Result<bool>;
-    /// Opens a file to read and write; never through a symbolic link.
+    /// Opens a file to read and write, but never through a symbolic link.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// The same as the type that goes out in [`super::StoredContent::File`].
+    /// Opens a file to read, as the type that is returned in [`super::StoredContent::File`].
     fn open_plain(&self, path: &Path) -> io::Result<fs::File>;
-    /// What has this name; a symbolic link is not followed.
+    /// Returns the facts of what has this name; a symbolic link is not followed.
     fn facts(&self, path: &Path) -> io::Result<FileFacts>;
-    /// Opens to read what anybody may have put there, with the facts of what was opened: never through a
-    /// symbolic link, never waiting for the other end of a pipe.
+    /// Opens to read what anybody may have put there, and returns the facts of what was opened. It never follows a symbolic
+    /// link, and never waits for the other end of a pipe.
     fn open_foreign(&self, path: &Path) -> io::Result<(fs::File, FileFacts)>;
-    /// Gives a file a new name; what had that name loses it.
+    /// Gives a file a new name; a file that had that name loses it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a new name; `AlreadyExists` if something has it.
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a file's name away.
     fn unlink(&self, path: &Path) -> io::Result<()>;
-    /// Octets that an unprivileged user may still write on the file system of `path`; `u64::MAX` where it does
-    /// not tell, and a write will.
+    /// Returns how many octets an unprivileged user may still write on the file system of `path`; `u64::MAX` where the file
+    /// system does not tell, so that only a write will.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
-    /// Whether a new file in `directory` would get `length` octets now: [`Fs::free_space`] knows nothing of a user's
-    /// quota, and of what some file systems need for themselves. Leaves nothing behind.
+    /// Returns whether a new file in `directory` would get `length` octets now. [`Fs::free_space`] knows nothing of a user's
+    /// quota, nor of what some file systems need for themselves. Nothing is left behind.
     fn has_room(&self, directory: &Path, length: u64) -> io::Result<bool>;
     /// Locks `path`, made when missing, until the result is dropped; `WouldBlock` while another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
-    /// Sixteen octets that nobody can guess.
+    /// Returns sixteen octets that nobody can guess.
     fn random(&self) -> io::Result<[u8; 16]>;
-    /// The turns that threads take, in a test that says whose it is.
+    /// Returns the turns that threads take, in a test that says whose it is.
     #[cfg(test)]
     fn turns(&self) -> Option<sim::Turns> {
         None
@@ -86,27 +87,27 @@ pub trait Fs: Send + Sync {
 /// The names in a directory.
 pub type Names = Box<dyn Iterator<Item = io::Result<OsString>> + Send>;
 
-/// What the system says of a file.
+/// The facts that the system knows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileFacts {
-    /// No directory, link, pipe, device or socket.
+    /// It is no directory, link, pipe, device or socket.
     pub is_regular: bool,
     /// How many names it has.
     pub links: u64,
-    /// The uid whose it is.
+    /// The uid of its owner.
     pub owner: u32,
-    /// Octets.
+    /// How many octets it has.
     pub length: u64,
-    /// What tells it from every other file of its file system, as long as it exists.
+    /// The number that no other file of its file system has as long as it exists.
     pub inode: u64,
-    /// Its file system.
+    /// The number of its file system.
     pub device: u64,
-    /// Seconds since 1970 at its last change in any way, a time that its owner cannot set.
+    /// The time of its last change in any way, in seconds since 1970. Its owner cannot set it.
     pub changed: i64,
 }
 
 impl FileFacts {
-    /// Whether these are of the same file, of which one is open.
+    /// Returns whether these are facts of the same file, which is open.
     pub fn are_of_the_same(&self, other: &FileFacts) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
@@ -128,9 +129,9 @@ impl From<&fs::Metadata> for FileFacts {
 
 /// The disk calls on an open file.
 pub trait File: Send + Sync {
-    /// Octets read into `buffer`; 0 at the end of the file.
+    /// Reads into `buffer`; returns how many octets, which is 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Octets written from `buffer`.
+    /// Writes from `buffer`; returns how many octets.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize>;
     /// Gives the file `length` octets, which is no less than it has, and its blocks: what is written to it up to there
     /// needs no more room, and reads as zeros until it is written. An error where the disk has no such room, or the
@@ -138,11 +139,11 @@ pub trait File: Send + Sync {
     fn reserve(&self, length: u64) -> io::Result<()>;
     /// Cuts the file off at `length`, which is no more than it has.
     fn truncate(&self, length: u64) -> io::Result<()>;
-    /// fdatasync: content and length.
+    /// Makes content and length durable (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
-    /// Octets in the file.
+    /// Returns how many octets are in the file.
     fn length(&self) -> io::Result<u64>;
-    /// What the system says of the file, whatever names it has.
+    /// Returns the facts of the file, whatever names it has.
     fn facts(&self) -> io::Result<FileFacts>;
 }
 

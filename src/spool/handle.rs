@@ -1,4 +1,4 @@
-//! [`Spool`]: what the rest of the program holds.
+//! [`Spool`]: the handle by which the rest of the program uses the spool.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -25,8 +25,8 @@ use super::start::{self, OpenedSpool};
 use crate::envelope::{Envelope, ReversePath, Submitter};
 use crate::queue_id::QueueId;
 
-/// Handle; clones share one writer thread. Dropping the last one waits for what has been sent to the
-/// writer, and ends it without the mark of a clean end.
+/// A handle of the spool; clones share one writer. When the last one is dropped, what has been sent to the writer is
+/// written, and the writer ends without the mark of a clean end.
 #[derive(Clone)]
 pub struct Spool {
     inner: Arc<Inner>,
@@ -41,8 +41,8 @@ struct Inner {
 }
 
 impl Spool {
-    /// Recovery; the only way to start. New messages are announced on `arrivals` after their sync, by the
-    /// writer itself; those found by recovery are in the result. Blocking.
+    /// Opens the spool by recovery, which is the only way to start. The writer announces new messages on `arrivals` after
+    /// their sync; those that recovery has found are in the result. This blocks.
     pub fn open(
         options: Options,
         fs: Arc<dyn Fs>,
@@ -54,7 +54,8 @@ impl Spool {
         Ok((Spool { inner: Arc::new(inner) }, recovery))
     }
 
-    /// Whether a message of `size` octets would be taken now: free disk (as of the last second), count.
+    /// Returns whether a message of `size` octets would be taken now: it looks at the free space of the disk, as of the last
+    /// second, and at the number of messages.
     pub fn check_room(&self, size: u64) -> Result<(), CommitError> {
         let shared = self.shared();
         if shared.is_astray() {
@@ -63,7 +64,7 @@ impl Spool {
         shared.room.check(size, self.len(), &shared.unfinished)
     }
 
-    /// What keeps mail from being taken, in words; `None`: nothing does.
+    /// Returns in words what keeps mail from being taken; `None` if nothing does.
     pub fn trouble(&self) -> Option<String> {
         if self.shared().is_astray() {
             return Some(CommitError::Astray.to_string());
@@ -74,7 +75,7 @@ impl Spool {
         self.shared().room.shortage().map(|shortage| format!("full: {shortage}"))
     }
 
-    /// A message to be: gives it its queue id.
+    /// Begins a message and gives it its queue id.
     pub fn draft(&self, now: Timestamp) -> Draft {
         Draft::new(Arc::clone(self.shared()), self.shared().ids.next(now))
     }
@@ -118,19 +119,19 @@ impl Spool {
         self.commit_with(draft, envelope, Submitter::Ourselves, now, Effect::Warns { of }).await
     }
 
-    /// The message, every octet of it checked. Blocking (page cache as a rule; all of a large file):
-    /// call it from a blocking context, or accept that.
+    /// Reads a message and checks every octet of it. This blocks: it reads from the page cache as a rule, but all of a large
+    /// file.
     pub fn read(&self, id: QueueId) -> Result<Stored, ReadError> {
         read::read(self.shared(), id, Check::Everything)
     }
 
-    /// As [`Spool::read`], but the content of a large file is not checked: for listings and DSNs, which
-    /// use none or little of it.
+    /// Reads a message as [`Spool::read`] does, but does not check the content of a large file. Listings and DSNs use none or
+    /// little of it.
     pub fn peek(&self, id: QueueId) -> Result<Stored, ReadError> {
         read::read(self.shared(), id, Check::AllButLarge)
     }
 
-    /// Records the outcomes in `ledger` not yet recorded; returns when synced.
+    /// Records those outcomes in `ledger` that are not recorded yet; returns when they are synced.
     pub async fn record(&self, ledger: &mut Ledger) -> Result<(), CommitError> {
         if ledger.unrecorded().is_empty() {
             return Ok(());
@@ -142,18 +143,18 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes a message; returns when synced.
+    /// Removes a message; returns when that is synced.
     pub async fn remove(&self, settled: Settled) -> Result<(), CommitError> {
         self.change(settled.id(), IndexChange::Settle, Vec::new()).await
     }
 
-    /// Holds a message, declares it dead, or makes it active again; returns when synced.
+    /// Holds a message, declares it dead, or makes it active again; returns when that is synced.
     pub async fn set_state(&self, id: QueueId, state: EntryState) -> Result<(), CommitError> {
         self.change(id, IndexChange::State(state), vec![payload::encode_state(state)]).await
     }
 
-    /// Notes what each recipient was told last. It is read back when this returns, and asks for no sync of its
-    /// own: lost with the power, or where the spool records nothing.
+    /// Notes the last reply to each recipient. Whoever reads the message from then on gets it. It is not synced: it is lost
+    /// with the power, and where the spool can record nothing.
     pub async fn note_replies(&self, id: QueueId, replies: &Replies) {
         let (answer, done) = oneshot::channel();
         let answer = Acknowledgement::Durable(answer);
@@ -162,14 +163,14 @@ impl Spool {
         let _ = self.ask(request, done).await;
     }
 
-    /// Written (survives kill -9), not synced, when this returns Ok: called just before the final dot. After
-    /// an error there is no mark, and a duplicate would be silent.
+    /// Marks a message as in flight; it is called just before the final dot. When this returns Ok the mark is written, so that
+    /// it survives kill -9, but not synced. After an error there is no mark, and a duplicate would not be noticed.
     pub async fn mark_in_flight(&self, id: QueueId) -> Result<(), CommitError> {
         self.record_flight(id, Flight::Begun).await
     }
 
-    /// Says of the last attempt, of which nothing else is recorded, how it has ended: survives kill -9 as the mark does.
-    /// Where it is lost, the next start says once more that the message may be a duplicate.
+    /// Records how the last attempt has ended, of which nothing else is recorded. It survives kill -9 as the mark does. Where
+    /// it is lost, the log says once more after the next start that the message may be a duplicate.
     pub async fn end_flight(&self, id: QueueId, how: Flight) {
         let _ = self.record_flight(id, how).await;
     }
@@ -182,49 +183,49 @@ impl Spool {
         self.ask(request, written).await
     }
 
-    /// Records that nothing became of a message; returns when synced. Whoever was refused a record learns by this,
-    /// and at no cost to the message, whether the next one will be taken.
+    /// Records nothing about a message; returns when that is synced. Whoever was refused a record learns by this whether the
+    /// next one will be taken, and the message is as before.
     pub async fn try_recording(&self, id: QueueId) -> Result<(), CommitError> {
         self.change(id, IndexChange::Close(Vec::new()), payload::encode_fates(&[])).await
     }
 
-    /// Seconds the relay has been usable, cumulative over the life of the spool; stamped on each record.
+    /// Sets the relay clock: for how many seconds the relay has been usable in the life of the spool. Every record bears it.
     pub fn set_relay_clock(&self, seconds: u32) {
         self.shared().relay_clock.store(seconds, Ordering::Relaxed);
     }
 
-    /// What [`Spool::set_relay_clock`] said last, or recovery found.
+    /// Returns the relay clock as it was set last, or found by recovery.
     pub fn relay_clock(&self) -> u32 {
         self.shared().relay_clock.load(Ordering::Relaxed)
     }
 
-    /// Whether the relay of that name has ever taken a message of this spool.
+    /// Returns whether the relay of that name has ever taken a message of this spool.
     pub fn knows_relay(&self, name: &str) -> bool {
         self.shared().relays.contain(name)
     }
 
-    /// Remembers that the relay of that name has taken a message. Blocking.
+    /// Remembers that the relay of that name has taken a message. This blocks.
     pub fn remember_relay(&self, name: &str) -> io::Result<()> {
         let shared = self.shared();
         shared.relays.add(&*shared.fs, &shared.paths, name)
     }
 
-    /// The `count` messages that follow `after`, or the first ones, by id: a listing in pages.
+    /// Returns the `count` messages that follow `after`, or the first ones, in the order of their ids: a page of a listing.
     pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
         self.shared().index().following(after, count)
     }
 
-    /// The newest queue id given to a message.
+    /// Returns the newest queue id that was given to a message.
     pub fn newest(&self) -> QueueId {
         self.shared().ids.high_water()
     }
 
-    /// Messages on the spool.
+    /// Returns how many messages are on the spool.
     pub fn len(&self) -> u64 {
         self.shared().index().len()
     }
 
-    /// Whether there are none.
+    /// Returns whether no message is on the spool.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -243,7 +244,7 @@ impl Spool {
         while self.inner.stock_runs.clone().changed().await.is_ok() {}
     }
 
-    /// Has the writer see whether the spool is where it was, soon: it may have been removed. Called each second.
+    /// Has the writer look soon whether the spool is still where it was: it may have been removed. It is called each second.
     pub fn look(&self) {
         if let Some(orders) = &self.inner.orders {
             // A writer that is busy looks behind each sync anyway.
@@ -251,8 +252,8 @@ impl Spool {
         }
     }
 
-    /// No more commits; writes what has been sent, marks a clean end, and ends the threads. Nothing durable
-    /// depends on it.
+    /// Closes the spool: what has been sent is written, a clean end is marked, and the threads end. Nothing durable depends
+    /// on it.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
         if self.send(Order::Close(answer)).await.is_ok() {
@@ -263,7 +264,7 @@ impl Spool {
         let _ = tokio::task::spawn_blocking(move || inner.join()).await;
     }
 
-    /// Has the next segment made ready, as it is in a spool half used.
+    /// Has the next segment made ready, as it is in a spool whose active segment is half used.
     #[cfg(test)]
     pub(super) fn make_ready(&self) {
         while !self.shared().stock.made().is_ready() {
@@ -327,6 +328,7 @@ impl Spool {
 }
 
 impl Inner {
+    /// Waits until both threads have ended.
     fn join(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some([writer, stock]) = threads {
@@ -346,7 +348,8 @@ impl Drop for Inner {
     }
 }
 
-/// The lane in which a submitter waits its turn: by its uid where that is known, else by its reverse-path in any case.
+/// Returns the lane in which a submitter waits its turn: by its uid where that is known, else by its reverse-path, in which
+/// upper and lower case count as the same.
 fn lane(submitter: Submitter, reverse_path: &ReversePath) -> u64 {
     match submitter {
         Submitter::Uid(uid) => fnv1a(&format!("uid {uid}")),
@@ -354,7 +357,7 @@ fn lane(submitter: Submitter, reverse_path: &ReversePath) -> u64 {
     }
 }
 
-/// FNV-1a: the same in every run, since lanes are stored.
+/// Returns the FNV-1a hash of a text. It is the same in every run, since lanes are stored.
 fn fnv1a(text: &str) -> u64 {
     text.bytes()
         .fold(0xCBF2_9CE4_8422_2325, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01B3))

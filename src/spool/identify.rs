@@ -1,4 +1,4 @@
-//! Which spool a log belongs to of which no header can be read any more: as its records tell.
+//! Finds out to which spool segments belong of which no header can be read any more: the records tell it.
 //!
 //! A host with little mail has one segment for weeks. Were its header the only place that names the spool, damage
 //! to the first 8 KiB would cost every message behind it.
@@ -19,7 +19,7 @@ use super::scan::read_tolerantly;
 
 const WINDOW: usize = 1 << 20;
 
-/// The id of the spool that wrote these segments; `None` when no record is whole.
+/// Returns the id of the spool that wrote these segments; `None` when no record is whole.
 pub(super) fn identify<'a>(
     segments: impl Iterator<Item = (u32, &'a dyn File)>,
 ) -> io::Result<Option<SpoolId>> {
@@ -35,12 +35,12 @@ pub(super) fn identify<'a>(
     Ok(votes.into_iter().max_by_key(|(_, count)| *count).map(|(id, _)| SpoolId(id)))
 }
 
-/// Whether something in the file looks as if a record had begun there.
+/// Returns whether something in the file looks as if a record had begun there.
 pub(super) fn held_a_record(file: &dyn File) -> io::Result<bool> {
     Ok(next_magic(file, FIRST_RECORD)?.is_some())
 }
 
-/// Where a record may start, at `from` or behind it.
+/// Returns where a record may start, at `from` or behind it.
 fn next_magic(file: &dyn File, from: u32) -> io::Result<Option<u32>> {
     let mut window = vec![0; WINDOW];
     let mut at = from;
@@ -56,7 +56,7 @@ fn next_magic(file: &dyn File, from: u32) -> io::Result<Option<u32>> {
     }
 }
 
-/// The spool of the record at `offset`, if that is whole, and the record's length.
+/// Returns the spool of the record at `offset` and the record's length, if the record is whole.
 fn record_at(file: &dyn File, sequence: u32, offset: u32) -> io::Result<Option<(SpoolId, u32)>> {
     let mut head = [0; HEAD as usize];
     let read = read_tolerantly(file, &mut head, u64::from(offset))?;
@@ -84,7 +84,7 @@ mod tests {
     const OURS: SpoolId = SpoolId(*b"0123456789abcdef");
     const OTHER: SpoolId = SpoolId(*b"fedcba9876543210");
 
-    /// A record of `spool` at `offset` of segment 3.
+    /// Returns a record of `spool` at `offset` of segment 3.
     fn record(spool: SpoolId, offset: u32, payload: &[u8]) -> Vec<u8> {
         let head = Head {
             payload_length: payload.len() as u32,

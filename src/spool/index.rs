@@ -1,4 +1,4 @@
-//! Knows where every live message is and what has been recorded of it: the sum of all records in all segments.
+//! The index knows where every live message is and what has been recorded of it: the sum of all records in all segments.
 //!
 //! Promises
 //! 1. [`Index::apply`] is the only way to change it, with the changes in the order of their records; so what
@@ -25,10 +25,10 @@ use crate::queue_id::QueueId;
 /// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates and note
 /// (`payload.rs`).
 const MOVED_MORE: u64 = 16;
-/// Octets of one outcome in it.
+/// Octets that one outcome takes in a Moved record.
 const MOVED_FATE: u64 = 5;
 
-/// Where a record is.
+/// Says where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordPlace {
     pub segment: u32,
@@ -36,46 +36,46 @@ pub(super) struct RecordPlace {
     pub payload_length: u32,
 }
 
-/// A live message.
+/// What the index keeps of every live message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub place: RecordPlace,
     pub marks: Marks,
 }
 
-/// What has been recorded of a message since it was committed; few messages have any.
+/// What has been recorded of a message since it was committed. Few messages have any of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extra {
     pub fates: Fates,
-    /// The last note behind the message's own record.
+    /// The last note stands here, if there is one behind the message's own record.
     pub note: Option<RecordPlace>,
 }
 
 impl Extra {
-    /// Octets that it has in a moved record.
+    /// Returns how many octets it takes in a Moved record.
     fn octets(&self) -> u64 {
         let note = self.note.map_or(0, |place| u64::from(place.payload_length));
         note + MOVED_FATE * self.fates.len() as u64
     }
 }
 
-/// What is in one segment.
+/// Counts what is in one segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SegmentTally {
-    /// Messages that live in it.
+    /// So many messages live in it.
     pub live: u32,
-    /// Octets of their records.
+    /// Their records have so many octets.
     pub live_octets: u64,
-    /// Octets of what was recorded of them behind their records.
+    /// What was recorded of them behind their records has so many octets.
     extra_octets: u64,
-    /// Octets that the segment takes on the disk.
+    /// The file has so many octets.
     pub size: u64,
-    /// The lowest and the highest id that ever lived in it; what lives in it is between them.
+    /// These are the lowest and the highest id that ever lived in it; what lives in it is between them.
     ids: Option<(QueueId, QueueId)>,
 }
 
 impl SegmentTally {
-    /// Octets that what lives in it takes when it is moved, at most.
+    /// Returns how many octets what lives in it takes when it is moved, at most.
     fn moved(&self) -> u64 {
         self.live_octets + self.extra_octets + u64::from(self.live) * MOVED_MORE
     }
@@ -85,41 +85,42 @@ impl SegmentTally {
     }
 }
 
-/// Every live message with its place and marks, and the sums of each segment.
+/// Holds every live message with its place and marks, and the sums of each segment.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     slots: BTreeMap<QueueId, Slot>,
     extras: HashMap<QueueId, Extra>,
     segments: BTreeMap<u32, SegmentTally>,
-    /// Octets of all segments, and of all records of live messages: their sums.
+    /// The sum of the octets of all segments.
     size: u64,
+    /// The sum of the octets of all records of live messages.
     live_octets: u64,
 }
 
 impl Index {
-    /// Live messages.
+    /// Returns how many messages live.
     pub fn len(&self) -> u64 {
         self.slots.len() as u64
     }
 
-    /// A live message.
+    /// Returns where a message is and its marks; `None` if it does not live.
     pub fn slot(&self, id: QueueId) -> Option<Slot> {
         self.slots.get(&id).copied()
     }
 
-    /// What else is known of it.
+    /// Returns what else is known of a message.
     pub fn extra(&self, id: QueueId) -> Extra {
         self.extras.get(&id).cloned().unwrap_or_default()
     }
 
-    /// The `count` live messages that follow `after`, or the first ones, by id.
+    /// Returns the `count` live messages that follow `after`, or the first ones, in the order of their ids.
     pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.slots.range((start, Bound::Unbounded)).take(count).map(|(id, _)| *id).collect()
     }
 
-    /// Messages that live in `segment`, by id, from `from` on or from the first one; at most `look`
-    /// messages are looked at, and when there may be more, the second part says from where.
+    /// Returns the messages that live in `segment`, in the order of their ids, from `from` on or from the first one. It looks
+    /// at `look` messages at most; when there may be more, the second part says where to go on.
     pub fn live_in(
         &self,
         segment: u32,
@@ -139,7 +140,7 @@ impl Index {
         (here, there.next().map(|(id, _)| *id))
     }
 
-    /// The live messages with this mark.
+    /// Returns the live messages that have this mark.
     pub fn with_mark(&self, mark: Mark) -> Vec<QueueId> {
         self.slots.iter().filter(|(_, slot)| slot.marks.has(mark)).map(|(id, _)| *id).collect()
     }
@@ -149,26 +150,26 @@ impl Index {
         self.segments.keys().copied().collect()
     }
 
-    /// What is in segment `sequence`.
+    /// Returns what is in segment `sequence`.
     pub fn tally(&self, sequence: u32) -> SegmentTally {
         self.segments.get(&sequence).copied().unwrap_or_default()
     }
 
-    /// Adds a segment of `size` octets.
+    /// Adds a segment of `size` octets, or changes the size of one that is there.
     pub fn begin_segment(&mut self, sequence: u32, size: u64) {
         let before = std::mem::replace(&mut self.segments.entry(sequence).or_default().size, size);
         self.size = self.size + size - before;
     }
 
-    /// Segment `sequence` has grown to `size` octets.
+    /// Notes that segment `sequence` has `size` octets, if it had fewer.
     pub fn grow_segment(&mut self, sequence: u32, size: u64) {
         if size > self.tally(sequence).size {
             self.begin_segment(sequence, size);
         }
     }
 
-    /// Takes out the oldest segments in which nothing lives, oldest first; never the newest, active or not:
-    /// its header may be the only one left that says which spool this is.
+    /// Takes out the oldest segments in which nothing lives, and returns their numbers, oldest first. The newest segment is
+    /// never among them: its header may be the only one left that says which spool this is.
     pub fn take_dead_segments(&mut self) -> Vec<u32> {
         let newest = self.segments.last_key_value().map(|(sequence, _)| *sequence);
         let mut dead = Vec::new();
@@ -195,19 +196,19 @@ impl Index {
         }
     }
 
-    /// Octets that what lives in segment `sequence` takes when it is moved, at most, with so many more `records` of so
-    /// many `octets`.
+    /// Returns how many octets what lives in segment `sequence` would take when it is moved, at most, if so many more
+    /// `records` lived there, which have so many `octets` together.
     pub fn moved_with(&self, sequence: u32, records: u64, octets: u64) -> u64 {
         self.tally(sequence).moved() + records * MOVED_MORE + octets
     }
 
-    /// The oldest segment, the active one or not.
+    /// Returns the oldest segment, which may be the active one.
     pub fn oldest(&self) -> Oldest {
         let first = self.segments.first_key_value();
         first.map_or(Oldest::default(), |(sequence, tally)| tally.as_oldest(*sequence))
     }
 
-    /// Octets of the records of all that lives.
+    /// Returns how many octets the records of all live messages have.
     pub fn live_octets(&self) -> u64 {
         self.live_octets
     }
@@ -231,7 +232,7 @@ impl Index {
         false
     }
 
-    /// Forgets a message whose record cannot be read any more.
+    /// Takes a message out: it is settled, or its record cannot be read any more. Returns whether it had a large file.
     pub fn remove(&mut self, id: QueueId) -> bool {
         let extra = self.extras.remove(&id).unwrap_or_default();
         let Some(slot) = self.slots.remove(&id) else { return false };

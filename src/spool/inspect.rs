@@ -1,4 +1,4 @@
-//! A spool looked at from outside: what `nullmta spool` shows and checks, without a daemon or beside one.
+//! Looks at a spool from outside: `nullmta spool` shows and checks it, whether or not a daemon runs on it.
 //!
 //! Promises
 //! 1. Nothing on the spool changes (`inspect/read_only.rs`), and nobody waits for us: no lock is taken, but
@@ -31,69 +31,69 @@ mod read_only;
 
 use read_only::ReadOnlyFs;
 
-/// Segments come and go under a running daemon: so often the list of them is read again.
+/// The list of segments is read so many times at most, since they come and go under a running daemon.
 const SURVEYS: usize = 5;
 
-/// One segment file in figures.
+/// One segment file in figures, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentFigures {
-    /// Its number.
+    /// The number of the segment.
     pub sequence: u32,
-    /// Its format version; `None` when its header cannot be read.
+    /// The version of its format; `None` when its header cannot be read.
     pub version: Option<u16>,
-    /// It is made ready for use, or never came into use: no record is in it.
+    /// No record is in it: it is made ready for use, or never came into use.
     pub is_blank: bool,
-    /// Octets of the file.
+    /// How many octets the file has.
     pub octets: u64,
-    /// Octets up to the end of its last record.
+    /// How many octets there are up to the end of its last record.
     pub used: u64,
-    /// Whole records.
+    /// How many records are whole.
     pub records: u64,
-    /// Messages that live in it.
+    /// How many messages live in it.
     pub live: u32,
-    /// Octets of their records.
+    /// How many octets their records have.
     pub live_octets: u64,
-    /// Damaged ranges, from and to which octet.
+    /// The damaged ranges, each with the offsets of its begin and its end.
     pub damage: Vec<(u32, u32)>,
-    /// Writes that nobody was told of, cut off in the middle.
+    /// How many writes were cut off in the middle; nobody was told that they were safe.
     pub torn: u64,
 }
 
 /// A live message that cannot be given to the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableMessage {
-    /// The message.
+    /// The queue id of the message.
     pub id: QueueId,
-    /// What is wrong with it.
+    /// The words that say what is wrong with it.
     pub why: String,
 }
 
-/// What [`verify`] found.
+/// What [`verify`] has found.
 #[derive(Clone, Debug)]
 pub struct SpoolReport {
-    /// By number.
+    /// The segments, in the order of their numbers.
     pub segments: Vec<SegmentFigures>,
-    /// Live messages, the unreadable ones too.
+    /// How many messages live, the unreadable ones among them.
     pub messages: usize,
-    /// Those whose record, envelope or large file is not what was written.
+    /// The messages whose record, envelope or large file is not what was written.
     pub unreadable: Vec<UnreadableMessage>,
 }
 
-/// The files in one directory.
+/// Counts the files in one directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// How many.
+    /// How many there are.
     pub count: u64,
-    /// Octets in them.
+    /// How many octets are in them.
     pub octets: u64,
 }
 
-/// A spool as one survey found it.
+/// A spool, as one look has found it.
 pub struct Inspection {
     shared: SharedSpool,
     entries: Vec<Entry>,
     segments: Vec<SegmentFigures>,
-    /// Keeps a daemon from starting meanwhile.
+    /// The lock that keeps a daemon from starting meanwhile, if it was taken.
     _lock: Option<Box<dyn Send>>,
 }
 
@@ -129,33 +129,33 @@ impl Inspection {
         Ok(Inspection { shared, entries, segments, _lock: lock })
     }
 
-    /// Its segments, by number.
+    /// Returns the segments, in the order of their numbers.
     pub fn segments(&self) -> &[SegmentFigures] {
         &self.segments
     }
 
-    /// Its live messages, by queue id.
+    /// Returns the live messages, in the order of their queue ids.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// A message, every octet of it checked.
+    /// Reads a message and checks every octet of it.
     pub fn read(&self, id: QueueId) -> Result<Stored, ReadError> {
         read::read(&self.shared, id, Check::Everything)
     }
 
-    /// Large files.
+    /// Counts the large files.
     pub fn large(&self) -> Result<Files, OpenError> {
         let large = &self.shared.paths.large;
         count(large, |name| large_id(name).is_some())
     }
 
-    /// What is kept in `corrupt/`.
+    /// Counts the files in `corrupt/`.
     pub fn corrupt(&self) -> Result<Files, OpenError> {
         count(&self.shared.paths.corrupt, |_| true)
     }
 
-    /// What waits in `drop/`.
+    /// Counts the files in `drop/`.
     pub fn dropped(&self) -> Result<Files, OpenError> {
         count(&self.shared.paths.drop, |_| true)
     }
@@ -174,12 +174,13 @@ impl Inspection {
 }
 
 impl SpoolReport {
-    /// Whether everything is as it was written. A torn write is no damage: nobody was told of it.
+    /// Returns whether everything is as it was written. A write that was cut off is no damage: nobody was told that it was
+    /// safe.
     pub fn is_clean(&self) -> bool {
         self.unreadable.is_empty() && self.segments.iter().all(|segment| segment.damage.is_empty())
     }
 
-    /// Leaves only the trouble that `before` had, too.
+    /// Leaves only the damage that `before` had, too.
     fn confirm(&mut self, before: &SpoolReport) {
         self.unreadable.retain(|found| before.unreadable.contains(found));
         for segment in &mut self.segments {
@@ -206,6 +207,7 @@ pub fn verify(directory: &Path) -> Result<SpoolReport, OpenError> {
     Ok(report)
 }
 
+/// Reads all segments; does so again where one of them was removed meanwhile.
 fn survey(paths: &SpoolPaths) -> Result<Survey, OpenError> {
     let path = paths.root().to_owned();
     match path.metadata() {
@@ -226,6 +228,7 @@ fn survey(paths: &SpoolPaths) -> Result<Survey, OpenError> {
     }
 }
 
+/// Returns the figures of all segments, of missing ones too.
 fn segments(survey: &Survey) -> Vec<SegmentFigures> {
     let figures = survey.figures.iter().map(|figure| {
         let sequence = figure.sequence;
@@ -264,6 +267,7 @@ fn segments(survey: &Survey) -> Vec<SegmentFigures> {
     segments
 }
 
+/// Counts the files in a directory of whose names `counts` returns true.
 fn count(directory: &Path, counts: impl Fn(&std::ffi::OsStr) -> bool) -> Result<Files, OpenError> {
     let failed = |source| OpenError::Io { operation: "list", path: directory.into(), source };
     let mut files = Files::default();

@@ -1,4 +1,4 @@
-//! What became of each recipient; the only way to a [`Settled`].
+//! The ledger of a message: it knows what became of each recipient, and it alone makes a [`Settled`].
 //!
 //! Promises
 //! 1. A [`Settled`] exists only for a message whose every recipient is sent or bounced, and nothing else removes a message
@@ -13,43 +13,44 @@
 use crate::envelope::Recipient;
 use crate::queue_id::QueueId;
 
-/// Where a recipient stands.
+/// Says what became of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fate {
-    /// Still to be delivered.
+    /// The message is still to be delivered to the recipient.
     Open = 0,
-    /// The relay has taken it.
+    /// The relay has taken the message for the recipient.
     Sent = 1,
-    /// Given up; reported, unless the submitter asked not to be told.
+    /// The recipient is given up, and that is reported unless the submitter asked not to be told.
     Bounced = 2,
-    /// Given up, and nobody can be told: not asked again, and kept for an operator to see.
+    /// The recipient is given up, and nobody can be told: the message is not sent again, and is kept for an operator to see.
     Dead = 3,
 }
 
 /// The fates of some recipients, each with the recipient's index in the envelope.
 pub(super) type Fates = Vec<(u32, Fate)>;
 
-/// The recipients of one message and their ends so far.
+/// The recipients of one message, and what became of them so far.
 #[derive(Debug)]
 pub struct Ledger {
     id: QueueId,
     fates: Vec<Fate>,
+    /// What is not recorded on the disk yet.
     unrecorded: Fates,
 }
 
-/// Proof that every recipient has its end. Needed to remove a message.
+/// The proof that every recipient is sent or bounced. Without it no message is removed.
 #[derive(Debug)]
 pub struct Settled {
     id: QueueId,
 }
 
-/// The recipient wants to hear of failures: it is bounced with a DSN or not at all.
+/// Says that the submitter wants to hear of failures: the recipient is bounced with a DSN or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MustReport;
 
 impl Ledger {
-    /// The ledger of a message of `recipients` recipients with these ends recorded.
+    /// Returns the ledger of a message of `recipients` recipients, with what is recorded of them.
     pub(super) fn new(id: QueueId, recipients: usize, recorded: &[(u32, Fate)]) -> Self {
         let mut ledger = Ledger { id, fates: vec![Fate::Open; recipients], unrecorded: Vec::new() };
         for (index, fate) in recorded {
@@ -59,34 +60,34 @@ impl Ledger {
         ledger
     }
 
-    /// The message.
+    /// Returns the queue id of the message.
     pub fn id(&self) -> QueueId {
         self.id
     }
 
-    /// Every recipient's fate, in the order of the envelope.
+    /// Returns what became of every recipient, in the order of the envelope.
     pub fn fates(&self) -> &[Fate] {
         &self.fates
     }
 
-    /// Indexes of the recipients still to be delivered.
+    /// Returns the indexes of the recipients to whom the message is still to be delivered.
     pub fn open(&self) -> impl Iterator<Item = usize> {
         self.unsettled().filter(|index| self.fates[*index] == Fate::Open)
     }
 
-    /// Indexes of the recipients that keep the message on the spool: open or dead.
+    /// Returns the indexes of the recipients that keep the message on the spool: they are open or dead.
     pub fn unsettled(&self) -> impl Iterator<Item = usize> {
         let kept = |fate: &Fate| matches!(fate, Fate::Open | Fate::Dead);
         self.fates.iter().enumerate().filter(move |(_, fate)| kept(fate)).map(|(index, _)| index)
     }
 
-    /// The relay's 250 for the recipient of this index.
+    /// Notes that the relay has taken the message for the recipient of this index.
     pub fn sent(&mut self, recipient: usize) {
         self.close(recipient, Fate::Sent);
     }
 
-    /// Gives up the recipient of this `index`, who asked not to hear of it (`recipient` is its entry in
-    /// the envelope); an error leaves it open.
+    /// Gives up the recipient of this `index` without a report, which the submitter must have asked for; after an error the
+    /// recipient is still open. `recipient` is its entry in the envelope.
     pub fn bounced_unreported(&mut self, index: usize, recipient: &Recipient) -> Result<(), MustReport> {
         if recipient.notify.wants_failure() {
             return Err(MustReport);
@@ -95,17 +96,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives up the recipient of this index, of whom nobody can be told.
+    /// Gives up the recipient of this index, where nobody can be told of it.
     pub fn dead(&mut self, recipient: usize) {
         self.close(recipient, Fate::Dead);
     }
 
-    /// The proof that every recipient has its end; `None` while one is open, or dead.
+    /// Returns the proof that every recipient is sent or bounced; `None` while one is open or dead.
     pub fn settle(&self) -> Option<Settled> {
         self.unsettled().next().is_none().then_some(Settled { id: self.id })
     }
 
-    /// The bounce of these recipients is on the spool.
+    /// Notes that the DSN that bounces these recipients is on the spool.
     pub(super) fn bounced_with_dsn(&mut self, recipients: &[u32]) {
         for index in recipients {
             self.close(*index as usize, Fate::Bounced);
@@ -114,12 +115,12 @@ impl Ledger {
         self.unrecorded.retain(|(index, fate)| *fate != Fate::Bounced || !recipients.contains(index));
     }
 
-    /// Ends that no record holds yet.
+    /// Returns what became of recipients and is not recorded yet.
     pub(super) fn unrecorded(&self) -> &[(u32, Fate)] {
         &self.unrecorded
     }
 
-    /// All ends so far are on the disk.
+    /// Notes that everything so far is recorded.
     pub(super) fn recorded(&mut self) {
         self.unrecorded.clear();
     }
@@ -134,7 +135,7 @@ impl Ledger {
 }
 
 impl Settled {
-    /// The message.
+    /// Returns the queue id of the message.
     pub fn id(&self) -> QueueId {
         self.id
     }

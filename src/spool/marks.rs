@@ -1,6 +1,6 @@
-//! The marks of a live message: what is true of it besides its content and the ends of its recipients.
+//! The marks of a live message: what is true of it besides its content and what became of its recipients.
 //!
-//! There is one value for all who need them. The index keeps it, a Moved record carries it (`payload.rs`), recovery
+//! All who need them use the same value. The index keeps it, a Moved record carries it (`payload.rs`), recovery
 //! gives it out in an [`Entry`](super::Entry), and the queue keeps that beside what the message is doing now.
 //!
 //! Promise: what a running spool knows of a message and what the next start finds are the same marks.
@@ -12,18 +12,18 @@
 //!
 //! Not here: which record sets which mark (`index.rs`).
 
-/// Whether a message is to be delivered.
+/// Says whether a message is to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryState {
-    /// It is.
+    /// It is to be delivered.
     Active,
     /// It is held back: its relay refused it in a way that only an operator can mend (`queue/refusals.rs`).
     Held,
-    /// A DSN that cannot be delivered: kept for an operator to see.
+    /// It is a DSN that cannot be delivered, and is kept for an operator to see.
     Dead,
 }
 
-/// One thing that is true of a message or not.
+/// One thing that is true of a message, or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mark {
@@ -41,7 +41,7 @@ pub enum Mark {
     MayHaveArrived = 128,
 }
 
-/// How an attempt stands that has written all of its content.
+/// Says how an attempt has gone on since it wrote all of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Flight {
@@ -59,13 +59,13 @@ pub enum Flight {
 const HELD: u8 = 16;
 const DEAD: u8 = 32;
 
-/// The marks of one message, its state among them, in one octet: a million messages have them. A new message has none,
-/// and is active.
+/// The marks of one message, with its state, in one octet, since there may be a million messages. A new message has none and
+/// is active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
 
 impl Marks {
-    /// Whether the message has this mark.
+    /// Returns whether the message has this mark.
     pub fn has(self, mark: Mark) -> bool {
         self.0 & mark as u8 != 0
     }
@@ -75,30 +75,30 @@ impl Marks {
         self.set_bits(mark as u8, on);
     }
 
-    /// Returns these marks and this one, where `on`.
+    /// Returns these marks, and this one where `on` is true.
     #[must_use]
     pub fn and(self, mark: Mark, on: bool) -> Marks {
         Marks(if on { self.0 | mark as u8 } else { self.0 })
     }
 
-    /// Says how the last attempt stands.
+    /// Sets the marks that say how the last attempt has gone on.
     pub fn set_flight(&mut self, flight: Flight) {
         self.set(Mark::InFlight, flight != Flight::Over);
         self.set(Mark::Told, flight == Flight::Told);
         *self = self.and(Mark::MayHaveArrived, matches!(flight, Flight::Told | Flight::Hidden));
     }
 
-    /// Whether the relay may have the message already, and the log has not said so.
+    /// Returns whether the relay may have the message already, and the log has not said so.
     pub fn hides_duplicate(self) -> bool {
         self.has(Mark::InFlight) && !self.has(Mark::Told)
     }
 
-    /// Whether the relay may have the message already.
+    /// Returns whether the relay may have the message already.
     pub fn may_have_arrived(self) -> bool {
         self.has(Mark::InFlight) || self.has(Mark::MayHaveArrived)
     }
 
-    /// Whether the message is to be delivered.
+    /// Returns whether the message is to be delivered.
     pub fn state(self) -> EntryState {
         match (self.0 & HELD != 0, self.0 & DEAD != 0) {
             (true, _) => EntryState::Held,
@@ -107,7 +107,7 @@ impl Marks {
         }
     }
 
-    /// Says whether the message is to be delivered.
+    /// Sets whether the message is to be delivered.
     pub fn set_state(&mut self, state: EntryState) {
         self.set_bits(HELD, state == EntryState::Held);
         self.set_bits(DEAD, state == EntryState::Dead);

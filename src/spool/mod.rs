@@ -1,4 +1,4 @@
-//! The durable spool: why 250 means that the message survives.
+//! The durable spool: a message that is committed here survives kill -9 and loss of power.
 //!
 //! Promises
 //! 1. When [`Spool::commit`] returns a [`Committed`], the message is on stable storage: content, envelope
@@ -110,14 +110,14 @@ pub use marks::{EntryState, Flight, Mark, Marks};
 pub use paths::PARTS;
 pub use replies::Replies;
 
-/// Proof that a message is on stable storage. Made only by the spool, after the sync.
+/// The proof that a message is on stable storage. Only the spool makes it, after the sync.
 #[derive(Debug)]
 pub struct Committed {
     id: QueueId,
 }
 
 impl Committed {
-    /// The message.
+    /// Returns the queue id of the message.
     pub fn id(&self) -> QueueId {
         self.id
     }

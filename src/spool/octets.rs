@@ -1,9 +1,9 @@
-//! Numbers and texts as octets: little-endian, every length checked.
+//! Writes and reads numbers and texts as octets: little-endian, with every length checked.
 //!
 //! Promises: reading never panics, never reads past the end and never allocates more than what was
 //! there to read. Not here: what the octets mean (`format.rs`, `payload.rs`).
 
-/// Octets that do not say what they should.
+/// Says that octets are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MalformedOctets;
 
@@ -17,7 +17,7 @@ impl<'a> OctetReader<'a> {
         OctetReader { rest: octets }
     }
 
-    /// The next `count` octets.
+    /// Takes the next `count` octets.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], MalformedOctets> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(MalformedOctets)?;
         self.rest = rest;
@@ -54,23 +54,23 @@ impl<'a> OctetReader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
-    /// A text written by [`put_text`].
+    /// Takes a text that [`put_text`] has written.
     pub fn text(&mut self) -> Result<&'a str, MalformedOctets> {
         let length = self.u16()?;
         std::str::from_utf8(self.take(usize::from(length))?).map_err(|_| MalformedOctets)
     }
 
-    /// How many octets are left; an upper bound for any count that was read.
+    /// Returns how many octets are left, which bounds any count that was read.
     pub fn left(&self) -> usize {
         self.rest.len()
     }
 
-    /// All that is left.
+    /// Takes all that is left.
     pub fn rest(self) -> &'a [u8] {
         self.rest
     }
 
-    /// Nothing must be left.
+    /// Ends the reading; an error if something is left.
     pub fn end(self) -> Result<(), MalformedOctets> {
         if self.rest.is_empty() { Ok(()) } else { Err(MalformedOctets) }
     }
@@ -88,7 +88,7 @@ pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// A length of two octets, then the text: `text` is cut, at a character, where it is longer.
+/// Adds a text: its length in two octets, then its octets. A text that is too long is cut between two characters.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let text = cut(text, usize::from(u16::MAX));
     // `cut` leaves at most u16::MAX octets, so the length always fits.
@@ -96,7 +96,7 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The front of `text`: whole characters in at most `limit` octets.
+/// Returns the beginning of `text`: whole characters in at most `limit` octets.
 pub(super) fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }

@@ -1,4 +1,4 @@
-//! Parsing of octets from anywhere, as it is done at every start: the doors for `tests/fuzz`.
+//! Reads octets from anywhere as every start reads them; `tests/fuzz` calls it.
 //!
 //! Promises: neither panics nor takes memory beyond what the octets at hand can hold, whatever they are.
 //! The checksums, which no fuzzer gets past, are passed by in [`record`] and made to fit in [`segment`].
@@ -13,12 +13,12 @@ use super::fs::{File, FileFacts};
 use super::payload;
 use super::scan::{Scanner, read_header};
 
-/// What all heads and payloads made here are signed with.
+/// The spool id from which all checksums start that are made here.
 const SPOOL: SpoolId = SpoolId(*b"fuzzed, not ours");
 const SEQUENCE: u32 = 1;
 
-/// Reads `octets` as the head of a record and as the payload of every kind, its envelope too; the
-/// number of ways in which they make sense.
+/// Reads `octets` as the head of a record and as the payload of every kind, with its envelope; returns in how many ways
+/// they make sense.
 pub fn record(octets: &[u8]) -> usize {
     let heads = usize::from(Head::decode(octets, SPOOL.seed(SEQUENCE), FIRST_RECORD).is_some());
     let payloads =
@@ -28,8 +28,8 @@ pub fn record(octets: &[u8]) -> usize {
     heads + payloads + usize::from(payload::decode_envelope(envelope).is_ok())
 }
 
-/// Reads `octets` as a segment: the header and every whole record; how many there are. Where a record could
-/// start (its magic is there), its checksums are made to hold for every other one of them.
+/// Reads `octets` as a segment, and returns how many of them are whole: the header and the records. Where a record could
+/// start, since its magic is there, every other one gets checksums that hold.
 pub fn segment(octets: &[u8]) -> usize {
     let file = Octets(signed(octets));
     let header = read_header(&file, SEQUENCE).is_ok_and(|header| header.is_ok());
@@ -56,8 +56,7 @@ fn signed(octets: &[u8]) -> Vec<u8> {
     signed
 }
 
-/// The head that `head` would be with checksums that hold, if it stands for a record that is all there;
-/// and where that record ends.
+/// Returns `head` with checksums that hold, if all of its record is there, and where that record ends.
 fn head_for(head: &[u8], rest: Option<&[u8]>, offset: u32) -> Option<(usize, [u8; HEAD as usize])> {
     let number = |at: usize| head.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     if !head.starts_with(b"nmR1") || number(4)? % 2 == 1 {

@@ -1,4 +1,4 @@
-//! Where things are in the spool directory.
+//! The names of what is in the spool directory.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(super) struct DamagedRange {
     pub end: u32,
 }
 
-/// The names of what a spool has in its directory. Whatever else is there, such as `lost+found`, is left alone.
+/// The names of all that a spool has in its directory. Whatever else is there, such as `lost+found`, is left alone.
 pub const PARTS: [&str; 6] = ["log", "large", "corrupt", "drop", "lock", "relays"];
 
 /// The paths of one spool.
@@ -43,7 +43,7 @@ impl SpoolPaths {
         &self.root
     }
 
-    /// Every directory with its mode. The root lets others pass to `drop/`, which takes files from
+    /// Returns every directory with its mode. The root lets others pass to `drop/`, which takes files from
     /// everyone and shows them to no one but the daemon: by its group, where it has no privileges.
     pub fn directories(&self) -> [(&Path, u32); 5] {
         [
@@ -63,21 +63,21 @@ impl SpoolPaths {
         self.large.join(id.to_string())
     }
 
-    /// Where the damaged octets of a segment are kept that have this checksum.
+    /// Returns the path under which the damaged octets of a segment are kept that have this checksum.
     pub fn damaged_range(&self, range: DamagedRange, sum: u32) -> PathBuf {
         let DamagedRange { segment, start, end } = range;
         self.corrupt.join(format!("{segment:08X}-{start:08X}-{end:08X}-{sum:08X}"))
     }
 }
 
-/// The sequence number in the name of a segment; `None` for any other name.
+/// Returns the sequence number in the name of a segment; `None` for any other name.
 pub(super) fn segment_sequence(name: &OsStr) -> Option<u32> {
     let digits = name.to_str()?.strip_suffix(".seg")?;
     let sequence = u32::from_str_radix(digits, 16).ok()?;
     (sequence != 0 && digits == format!("{sequence:08X}")).then_some(sequence)
 }
 
-/// The queue id in the name of a large file.
+/// Returns the queue id in the name of a large file; `None` for any other name.
 pub(super) fn large_id(name: &OsStr) -> Option<QueueId> {
     name.to_str()?.parse().ok()
 }

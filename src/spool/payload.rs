@@ -1,4 +1,4 @@
-//! The payloads of records, version 2.
+//! Writes and reads the payloads of records, version 2.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
@@ -46,30 +46,26 @@ mod envelope;
 pub(super) use envelope::decode_envelope;
 use envelope::encode_envelope;
 
-/// What a message does to another one in the moment it is committed.
+/// Says what a message does to another one in the moment at which it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
+    /// It does nothing.
     Nothing,
     /// It is the DSN that bounces these recipients of `of`.
-    Closes {
-        of: QueueId,
-        recipients: Vec<u32>,
-    },
+    Closes { of: QueueId, recipients: Vec<u32> },
     /// It is the DSN that says `of` is late.
-    Warns {
-        of: QueueId,
-    },
+    Warns { of: QueueId },
 }
 
-/// Content that is in a file of its own.
+/// Describes content that is in a file of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Large {
     pub length: u64,
-    /// [`super::format::SpoolId::payload_sum`] of it.
+    /// The checksum that [`super::format::SpoolId::payload_sum`] returns for it.
     pub sum: u32,
 }
 
-/// What stands before the envelope of a message.
+/// The part of a Message payload before the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Meta {
     pub arrived: Timestamp,
@@ -81,7 +77,7 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// The message as the queue is told of it when it arrives.
+    /// Returns the entry with which the arrival of the message is announced to the queue.
     pub fn entry(&self, id: QueueId) -> Entry {
         Entry {
             id,
@@ -94,28 +90,28 @@ impl Meta {
     }
 }
 
-/// A Message payload taken apart.
+/// The parts of a Message payload.
 pub(super) struct MessagePayload<'a> {
     pub meta: Meta,
-    /// For [`decode_envelope`].
+    /// The octets that [`decode_envelope`] takes apart.
     pub envelope: &'a [u8],
-    /// Empty where `meta.large` is given.
+    /// The content; it is empty where `meta.large` is given.
     pub content: &'a [u8],
 }
 
-/// A Moved payload taken apart.
+/// The parts of a Moved payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MovedPayload<'a> {
-    /// All but [`Mark::Large`], which the Message payload tells.
+    /// The marks without [`Mark::Large`], which the Message payload tells.
     pub marks: Marks,
     pub fates: Fates,
     /// The Note payload.
     pub note: Option<&'a [u8]>,
-    /// The payload of the Message.
+    /// The Message payload.
     pub message: &'a [u8],
 }
 
-/// All of a Message payload but the content.
+/// Returns a Message payload without the content.
 pub(super) fn encode_message(meta: &Meta, envelope: &Envelope) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     encode_meta(&mut out, meta);
@@ -205,13 +201,13 @@ fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<Effect, Malf
     }
 }
 
-/// A count of items of at least `smallest` octets each, which must all still be there.
+/// Takes a count of items that have at least `smallest` octets each, which must all be there still.
 fn bounded_count(reader: &mut OctetReader<'_>, smallest: usize) -> Result<usize, MalformedOctets> {
     let count = reader.u32()? as usize;
     if count <= reader.left() / smallest { Ok(count) } else { Err(MalformedOctets) }
 }
 
-/// All of a Moved payload but the Message payload.
+/// Returns a Moved payload without the Message payload.
 pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
     let marks = moved.marks;
     let has = |mark| marks.has(mark);
@@ -257,7 +253,7 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<MovedPayload<'_>, Malformed
     Ok(MovedPayload { marks, fates, note, message: reader.rest() })
 }
 
-/// An Outcome payload.
+/// Returns an Outcome payload.
 pub(super) fn encode_fates(fates: &[(u32, Fate)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + 5 * fates.len());
     put_u32(&mut out, fates.len() as u32);
@@ -287,7 +283,7 @@ fn read_fates(reader: &mut OctetReader<'_>) -> Result<Fates, MalformedOctets> {
     (0..count).map(|_| Ok((reader.u32()?, fate(reader.u8()?)?))).collect()
 }
 
-/// The octet of a State payload.
+/// Returns the octet of a State payload.
 pub(super) fn encode_state(state: EntryState) -> u8 {
     match state {
         EntryState::Active => 0,
@@ -304,7 +300,7 @@ pub(super) fn decode_state(payload: &[u8]) -> Result<EntryState, MalformedOctets
     Ok(state)
 }
 
-/// An InFlight payload.
+/// Returns an InFlight payload.
 pub(super) fn encode_flight(flight: Flight) -> Vec<u8> {
     match flight {
         Flight::Begun => Vec::new(),

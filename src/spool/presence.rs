@@ -1,4 +1,4 @@
-//! Whether the spool is still where its path leads. Somebody may remove it under the daemon (`rm -r`), move it,
+//! Tells whether the spool is still where its path leads. Somebody may remove it under the daemon (`rm -r`), move it,
 //! or mount something over it; open files do not notice, and what is synced to them is gone with their last holder.
 //!
 //! Promises
@@ -17,13 +17,13 @@ use super::fs::{File, FileFacts, Fs};
 use super::paths::{SpoolPaths, segment_sequence};
 use super::scan::read_header;
 
-/// Whether `path` is a name of the open `file`.
+/// Returns whether `path` is a name of the open `file`.
 pub(super) fn leads_to(fs: &dyn Fs, path: &Path, file: &dyn File) -> io::Result<bool> {
     let open = file.facts()?;
     Ok(facts_if_there(fs, path)?.is_some_and(|found| found.are_of_the_same(&open)))
 }
 
-/// Whether `path` leads to the open `directory`, through a symbolic link if it must: a spool is often moved to
+/// Returns whether `path` leads to the open `directory`, through a symbolic link if it must: a spool is often moved to
 /// another disk and linked to from its old place.
 fn leads_to_directory(fs: &dyn Fs, path: &Path, directory: &dyn File) -> io::Result<bool> {
     match fs.hold_dir(path) {
@@ -33,6 +33,7 @@ fn leads_to_directory(fs: &dyn Fs, path: &Path, directory: &dyn File) -> io::Res
     }
 }
 
+/// Returns the facts of what is at `path`; `None` if nothing is there.
 fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<FileFacts>> {
     match fs.facts(path) {
         Ok(facts) => Ok(Some(facts)),
@@ -41,17 +42,17 @@ fn facts_if_there(fs: &dyn Fs, path: &Path) -> io::Result<Option<FileFacts>> {
     }
 }
 
-/// The directories and the lock that a spool was opened with.
+/// Holds the directories and the lock with which a spool was opened.
 pub(super) struct Presence {
     root: Arc<dyn File>,
     segments: Arc<dyn File>,
     lock_file: FileFacts,
-    /// Held as long as something may be written.
+    /// The lock is held as long as something may be written.
     _lock: Box<dyn Send>,
 }
 
 impl Presence {
-    /// Takes the lock, and holds what is there now.
+    /// Takes the lock, and opens the directories that are there now.
     pub fn take(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Presence, OpenError> {
         let lock = fs.lock(&paths.lock).map_err(|e| match e.kind() {
             ErrorKind::WouldBlock => OpenError::Locked { path: paths.lock.clone() },
@@ -66,7 +67,7 @@ impl Presence {
         Ok(Presence { root: hold(paths.root())?, segments: hold(&paths.segments)?, lock_file, _lock: lock })
     }
 
-    /// Whether everything is where it was. What cannot be told now is believed to be.
+    /// Returns whether everything is where it was. What cannot be told now is believed to be.
     pub fn is_intact(&self, fs: &dyn Fs, paths: &SpoolPaths) -> bool {
         let leads = |path, held: &Arc<dyn File>| leads_to_directory(fs, path, &**held).unwrap_or(true);
         let is_there = |(path, _)| !matches!(facts_if_there(fs, path), Ok(None));
@@ -76,7 +77,7 @@ impl Presence {
             && paths.directories().into_iter().all(is_there)
     }
 
-    /// Holds what has been made anew in the place of what was removed.
+    /// Opens the directories that have been made anew in the place of what was removed, and takes the lock again.
     pub fn renew(&mut self, fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
         if !leads_to_directory(fs, &paths.segments, &*self.segments)
             .map_err(|e| failed("look at", &paths.segments, e))?
@@ -92,6 +93,7 @@ impl Presence {
         Ok(())
     }
 
+    /// Returns whether the lock file is the one that is held.
     fn is_locked(&self, fs: &dyn Fs, paths: &SpoolPaths) -> bool {
         match facts_if_there(fs, &paths.lock) {
             Ok(found) => found.is_some_and(|found| found.are_of_the_same(&self.lock_file)),

@@ -1,7 +1,7 @@
 //! Reads messages back.
 //!
 //! Promises
-//! 1. What is given out is what was committed, octet by octet: every checksum is checked, that of a large
+//! 1. What is returned is what was committed, octet by octet: every checksum is checked, that of a large
 //!    file too, before the first octet is used.
 //! 2. A reader needs no lock on the disk. Segments may be moved, unlinked or reused under it: then a
 //!    checksum fails or a name is missing, and the message is looked up once more.
@@ -22,7 +22,7 @@ use super::replies::Replies;
 use super::shared::SharedSpool;
 use crate::queue_id::QueueId;
 
-/// What a message's own record says.
+/// The message in its own record.
 pub(super) struct Base<'a> {
     /// The Message payload.
     pub payload: &'a [u8],
@@ -30,15 +30,16 @@ pub(super) struct Base<'a> {
     pub note: Option<&'a [u8]>,
 }
 
-/// Whether the octets of a large file are checked.
+/// Says whether the octets of a large file are checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
+    /// Everything is checked.
     Everything,
-    /// All but the content of large files; for listings.
+    /// All but the content of large files is checked: that is enough for listings.
     AllButLarge,
 }
 
-/// See [`super::Spool::read`].
+/// Reads a message, as [`super::Spool::read`] describes.
 pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<Stored, ReadError> {
     let Current { record, fates, note } = current(shared, id)?;
     let base = base_of(record.kind, &record.payload).map_err(damaged)?;
@@ -55,13 +56,13 @@ pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<St
     Ok(Stored { envelope, arrived, submitter, content, content_len, ledger, replies })
 }
 
-/// A record read back and found whole.
+/// A record that was read back and is whole.
 pub(super) struct StoredRecord {
     pub kind: RecordKind,
     pub payload: Vec<u8>,
 }
 
-/// The record at `place`, which must be about `id`. `Damaged` also when the segment is not there any more.
+/// Returns the record at `place`, which must be about `id`. It is `Damaged` also when the segment is not there any more.
 pub(super) fn record_at(
     shared: &SharedSpool,
     id: QueueId,
@@ -85,7 +86,7 @@ pub(super) fn record_at(
     Ok(StoredRecord { kind: head.kind, payload })
 }
 
-/// The Message payload in a record that holds one.
+/// Returns the Message payload in a record that holds one.
 pub(super) fn base_of(kind: RecordKind, payload: &[u8]) -> Result<Base<'_>, MalformedOctets> {
     match kind {
         RecordKind::Message => Ok(Base { payload, note: None }),
@@ -97,7 +98,7 @@ pub(super) fn base_of(kind: RecordKind, payload: &[u8]) -> Result<Base<'_>, Malf
     }
 }
 
-/// The Note payload at `place`, if there is one; an error as for [`record_at`].
+/// Returns the Note payload at `place`, if a place is given; errors are as those of [`record_at`].
 pub(super) fn note_at(
     shared: &SharedSpool,
     id: QueueId,
@@ -114,8 +115,9 @@ struct Current {
     note: Option<Vec<u8>>,
 }
 
-/// What cannot be read may have moved since it was looked up: then it is looked up once more. At the same
-/// place as before it is damaged, which costs the message, or only what its recipients were told.
+/// Reads a message's record and note. What cannot be read may have moved since it was looked up, so it is looked up once
+/// more. If it is at the same place as before it is damaged: then the message is lost, or only the replies to its
+/// recipients.
 fn current(shared: &SharedSpool, id: QueueId) -> Result<Current, ReadError> {
     let mut tried: Option<RecordPlace> = None;
     loop {
@@ -131,11 +133,13 @@ fn current(shared: &SharedSpool, id: QueueId) -> Result<Current, ReadError> {
     }
 }
 
+/// Returns what the index knows of a message at one moment.
 fn look_up(shared: &SharedSpool, id: QueueId) -> Option<(Slot, Extra)> {
     let index = shared.index();
     index.slot(id).map(|slot| (slot, index.extra(id)))
 }
 
+/// Opens a large file, and checks it where that is asked for.
 fn open_large(
     shared: &SharedSpool,
     id: QueueId,
@@ -156,6 +160,7 @@ fn open_large(
     Ok(StoredContent::File { file, len: large.length })
 }
 
+/// Returns the checksum of a large file.
 fn large_sum(shared: &SharedSpool, file: &std::fs::File) -> std::io::Result<u32> {
     let mut chunk = vec![0; 1 << 18];
     let (mut sum, mut offset) = (shared.spool.payload_sum(&[]), 0);

@@ -1,6 +1,6 @@
 //! Recovery: the only way to start, whether the process before ended in order or with the power.
 //!
-//! [`survey`] reads the segments in order and changes nothing; [`tidy`] then puts the directory in order.
+//! [`survey`] reads the segments in order and changes nothing; [`tidy`] (`recover/tidy.rs`) then puts the directory in order.
 //! Both may be cut off at any point and done again.
 //!
 //! Promises
@@ -14,7 +14,7 @@
 //!    after the header is synced, so a file that has neither a header of its own number nor one
 //!    record that parses under it holds nothing. With such a record, it is the header that is damaged;
 //!    where all are, the records say which spool it is (`identify.rs`).
-//! 5. Large files that no live message names are removed; where there is damage, or no log, they are moved to
+//! 5. Large files that no live message names are removed; where there is damage, or no segment, they are moved to
 //!    `corrupt/` instead, since the record that named them may be what was hit.
 //! 6. A segment that is not there although it cannot have been let go, since an older one is there, is
 //!    reported at each start.
@@ -32,56 +32,62 @@ use std::sync::Arc;
 use super::change::IndexChange;
 use super::entry::{Entry, OpenError};
 use super::format::{FIRST_RECORD, HeaderFault, PreviousSegment, RecordKind, SegmentHeader, SpoolId};
-use super::fs::{File, Fs, unlink_if_there};
+use super::fs::{File, Fs};
 use super::identify::{held_a_record, identify};
 use super::index::{Index, RecordPlace};
-use super::marks::Mark;
-use super::paths::{DamagedRange, HIGHEST_SEGMENT, SpoolPaths, large_id, segment_sequence};
+use super::paths::{DamagedRange, HIGHEST_SEGMENT, SpoolPaths, segment_sequence};
 use super::payload::Meta;
-use super::salvage;
 use super::scan::{FoundRecord, Scanner, read_header};
 use super::space::SMALLEST;
 use crate::queue_id::QueueId;
 
-/// What all segments say, read in order.
+mod tidy;
+
+pub(super) use tidy::tidy;
+
+/// What all segments say, when they are read in order.
 #[derive(Default)]
 pub(super) struct Survey {
-    /// `None` in a new spool.
+    /// The id of the spool; `None` in a new one.
     pub spool: Option<SpoolId>,
     pub index: Index,
     pub damage: Vec<DamagedRange>,
+    /// So many writes were not finished when the process ended.
     pub torn: u64,
+    /// The highest relay clock that a record or a header bears.
     pub relay_clock: u32,
+    /// The highest queue id that was given.
     pub high_water: u64,
     /// The last record says that the process ended in order.
     pub clean: bool,
-    /// The last segment, as the header of the next is to speak of it.
+    /// What the header of the next segment is to say of the last one.
     pub last: Option<PreviousSegment>,
-    /// Every segment file, by number.
+    /// The figures of every segment file, in the order of their numbers.
     pub figures: Vec<Figures>,
     /// The highest number that a file has.
     pub highest: u32,
+    /// The messages that were found, each with the place of its record.
     arrivals: Vec<(Entry, RecordPlace)>,
-    /// Files that never became segments.
+    /// The numbers of files that never became segments.
     leftovers: Vec<u32>,
-    /// Segments that nothing can be read from.
+    /// The numbers of segments of which nothing can be read.
     pub lost: Vec<u32>,
     /// Segments that should be there and are not.
     pub missing: Vec<PreviousSegment>,
 }
 
-/// One segment file, for those who look at the spool (`inspect.rs`).
+/// One segment file in figures, for those who look at the spool (`inspect.rs`).
 pub(super) struct Figures {
     pub sequence: u32,
-    /// `None` when its header cannot be read.
+    /// The version of its format; `None` when its header cannot be read.
     pub version: Option<u16>,
     /// No record is in it.
     pub is_blank: bool,
     pub octets: u64,
     pub records: u64,
-    /// Where its last record that counts ends.
+    /// The offset at which its last record ends that counts.
     pub end: u32,
-    /// Behind this, nothing in it is of any use.
+    /// Nothing behind this offset is of any use.
     pub used: u32,
     pub torn: u64,
 }
@@ -89,7 +95,7 @@ pub(super) struct Figures {
 struct SegmentFile {
     sequence: u32,
     file: Arc<dyn File>,
-    /// `None` when it cannot be read.
+    /// The header; `None` when it cannot be read.
     header: Option<SegmentHeader>,
 }
 
@@ -133,7 +139,7 @@ fn open_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Vec<SegmentFile>, Op
     sequences.into_iter().map(open).collect()
 }
 
-/// As the headers say, or where none can be read, the records.
+/// Returns the id of the spool, as the headers say; where none can be read, as the records say.
 fn spool_of(segments: &[SegmentFile]) -> io::Result<Option<SpoolId>> {
     match segments.iter().find_map(|segment| Some(segment.header.as_ref()?.spool)) {
         Some(spool) => Ok(Some(spool)),
@@ -141,13 +147,13 @@ fn spool_of(segments: &[SegmentFile]) -> io::Result<Option<SpoolId>> {
     }
 }
 
-/// What the latest header that names segment `sequence` says of it.
+/// Returns what the latest header says of segment `sequence` that names it.
 fn bound_of(sequence: u32, segments: &[SegmentFile]) -> Option<PreviousSegment> {
     let stated = |segment: &SegmentFile| segment.header.as_ref()?.previous;
     segments.iter().rev().filter_map(stated).find(|previous| previous.sequence == sequence)
 }
 
-/// The segments that a header names and that are gone before their turn: the oldest goes first.
+/// Returns the segments that a header names and that are not there, although an older one is: the oldest goes first.
 fn missing(segments: &[SegmentFile]) -> Vec<PreviousSegment> {
     let headers = || segments.iter().filter_map(|segment| segment.header.as_ref());
     let oldest = headers().next().map_or(u32::MAX, |header| header.sequence);
@@ -164,13 +170,13 @@ fn missing(segments: &[SegmentFile]) -> Vec<PreviousSegment> {
 struct SegmentReading {
     sequence: u32,
     bound: Option<PreviousSegment>,
-    /// Ranges without a record.
+    /// The ranges in which there is no record.
     gaps: Vec<DamagedRange>,
-    /// Everything before this offset was synced.
+    /// Everything before this offset is known to have been synced.
     proven: u32,
-    /// Where the last record that counts ends.
+    /// The offset at which the last record ends that counts.
     end: u32,
-    /// Where the last record ends, whether it counts or not.
+    /// The offset at which the last record ends, whether it counts or not.
     used: u32,
     /// The last record that counts says that the process ended in order.
     clean: bool,
@@ -178,7 +184,7 @@ struct SegmentReading {
 }
 
 impl Figures {
-    /// The figures of a segment not read yet.
+    /// Returns the figures of a segment that has not been read yet.
     fn blank(segment: &SegmentFile) -> io::Result<Figures> {
         Ok(Figures {
             sequence: segment.sequence,
@@ -235,7 +241,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Neither a header nor a record of any segment is whole.
+    /// Notes a segment of a spool in which no header and no record is whole.
     fn segment_of_no_spool(&mut self, segment: &SegmentFile) -> io::Result<()> {
         let list = if held_a_record(&*segment.file)? { &mut self.lost } else { &mut self.leftovers };
         list.push(segment.sequence);
@@ -303,18 +309,18 @@ impl Survey {
         self.last = Some(PreviousSegment { sequence: segment, durable, end: reading.end });
     }
 
-    /// Whether everything that was written is there, as far as can be told.
+    /// Returns whether everything that was written is there, as far as can be told.
     fn is_whole(&self) -> bool {
         self.spool.is_some() && self.damage.is_empty() && self.lost.is_empty() && self.missing.is_empty()
     }
 
-    /// The number of the file that was made ready to be the next segment, and did not become one. It is no leftover from
-    /// then on.
+    /// Returns the number of the file that was made ready to be the next segment and did not become one. From then on it does
+    /// not count as left over.
     pub fn take_next_segment(&mut self) -> Option<u32> {
         self.leftovers.pop_if(|sequence| *sequence == self.highest)
     }
 
-    /// The live messages, by queue id. Empties the survey of them.
+    /// Takes out the live messages, in the order of their queue ids.
     pub fn take_entries(&mut self) -> Vec<Entry> {
         let index = &self.index;
         let live = |(mut entry, place): (Entry, RecordPlace)| {
@@ -329,81 +335,10 @@ impl Survey {
     }
 }
 
-/// Whether the end of a file of `octets`, where no record before `tail` is missing, may be a write that was never
-/// finished. Segments are made ready at full length, so only what is longer than a segment goes past its end.
+/// Returns whether the end of a file of `octets`, of which everything before `tail` is whole, may be a write that was never
+/// finished. Segments are made ready at full length, so only a record that is longer than a segment goes past its end.
 fn may_have_grown(tail: u32, octets: u64) -> bool {
     tail == FIRST_RECORD && octets >= SMALLEST
-}
-
-/// Puts the spool in order as the survey has it; what to report of damage not seen before.
-pub(super) fn tidy(fs: &dyn Fs, paths: &SpoolPaths, survey: &mut Survey) -> Result<Vec<String>, OpenError> {
-    if let Some(last) = survey.last {
-        let path = paths.segment(last.sequence);
-        let sync = fs.open(&path).and_then(|file| file.sync_data());
-        sync.map_err(|e| failed("sync", &path, e))?;
-    }
-    let mut reports = keep_damage(fs, paths, survey);
-    remove_leftovers(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.segments, e))?;
-    sort_out_large(fs, paths, survey, &mut reports).map_err(|e| failed("clear", &paths.large, e))?;
-    Ok(reports)
-}
-
-fn keep_damage(fs: &dyn Fs, paths: &SpoolPaths, survey: &Survey) -> Vec<String> {
-    let report = |range: &DamagedRange| match salvage::keep(fs, paths, *range) {
-        Ok(copy) => copy.is_new.then(|| salvage::describe(*range, &copy)),
-        Err(e) => Some(format!(
-            "segment {:08X} is damaged from octet {} to {}; those octets could not be copied: {e}",
-            range.segment, range.start, range.end
-        )),
-    };
-    let gone = survey.missing.iter().map(|gone| {
-        format!("segment {:08X} is missing; {} octets of it were safe", gone.sequence, gone.durable)
-    });
-    survey.damage.iter().filter_map(report).chain(gone).collect()
-}
-
-fn remove_leftovers(
-    fs: &dyn Fs,
-    paths: &SpoolPaths,
-    survey: &Survey,
-    reports: &mut Vec<String>,
-) -> io::Result<()> {
-    for sequence in &survey.lost {
-        let to = salvage::put_aside(fs, paths, *sequence)?;
-        reports.push(format!(
-            "segment {sequence:08X} holds no readable header or record; it is now {}",
-            to.display()
-        ));
-    }
-    for sequence in &survey.leftovers {
-        unlink_if_there(fs, &paths.segment(*sequence))?;
-    }
-    // A leftover's name will be used again, a lost segment's is in corrupt/: neither may come back.
-    fs.sync_dir(&paths.segments)
-}
-
-fn sort_out_large(
-    fs: &dyn Fs,
-    paths: &SpoolPaths,
-    survey: &mut Survey,
-    reports: &mut Vec<String>,
-) -> io::Result<()> {
-    for name in fs.list(&paths.large)? {
-        let Some(id) = large_id(&name) else { continue };
-        survey.high_water = survey.high_water.max(id.raw());
-        if survey.index.slot(id).is_some_and(|slot| slot.marks.has(Mark::Large)) {
-            continue;
-        }
-        let path = paths.large(id);
-        if survey.is_whole() {
-            unlink_if_there(fs, &path)?;
-        } else {
-            let to = paths.corrupt.join(&name);
-            fs.rename(&path, &to)?;
-            reports.push(format!("no record names the large file {id}; it is now {}", to.display()));
-        }
-    }
-    Ok(())
 }
 
 fn failed(operation: &'static str, path: &Path, source: io::Error) -> OpenError {

@@ -1,4 +1,4 @@
-//! Which relays have ever taken a message: `<spool>/relays`, UTF-8, one name a line.
+//! The list of the relays that have ever taken a message: `<spool>/relays`, UTF-8, one name a line.
 //!
 //! Promises: a name is on stable storage when [`Relays::add`] has returned Ok; a crash leaves the file as it was or
 //! as it is to be. A file that is missing or cannot be read says that no relay has taken a message, which costs
@@ -15,14 +15,14 @@ use super::fs::{Fs, read_full_at, unlink_if_there, write_all_at};
 use super::paths::SpoolPaths;
 use crate::log;
 
-/// More names than this are no work of ours.
+/// A longer list was not written by nullmta.
 const LARGEST: u64 = 1 << 20;
 
-/// The file, as it is in memory.
+/// The list, as it is in memory.
 pub(super) struct Relays(Mutex<BTreeSet<String>>);
 
 impl Relays {
-    /// What the file says.
+    /// Reads the list.
     pub fn read(fs: &dyn Fs, paths: &SpoolPaths) -> Relays {
         let names = match read(fs, &paths.relays) {
             Ok(names) => names,
@@ -35,12 +35,12 @@ impl Relays {
         Relays(Mutex::new(names))
     }
 
-    /// Whether the relay of that name has taken a message.
+    /// Returns whether the relay of that name has taken a message.
     pub fn contain(&self, name: &str) -> bool {
         self.names().contains(&on_one_line(name))
     }
 
-    /// Adds a relay. Blocking.
+    /// Adds a relay to the list, and writes it. This blocks.
     pub fn add(&self, fs: &dyn Fs, paths: &SpoolPaths, name: &str) -> io::Result<()> {
         let mut names = self.names().clone();
         if names.insert(on_one_line(name)) {
@@ -50,7 +50,7 @@ impl Relays {
         Ok(())
     }
 
-    /// Held for a look-up or a change, never across a disk call.
+    /// Locks the names: for a look-up or a change, never across a disk call.
     fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The last reply that each recipient of a message got: the payload of a Note.
+//! The last reply to each recipient of a message: the payload of a Note.
 //!
 //! Promises: what was encoded decodes to the same, but for texts that had to be cut: one to 1,000 octets, all
 //! together to 32 KiB, evenly. Octets that are none of it decode to no reply: a note is a hint. A text that many
@@ -15,40 +15,40 @@ use std::collections::BTreeMap;
 
 use super::octets::{MalformedOctets, OctetReader, cut, put_text, put_u32};
 
-/// The longest text kept, in octets.
+/// Longer texts are cut to so many octets.
 const LONGEST: usize = 1000;
-/// Octets of all texts of a message together.
+/// All texts of a message together have so many octets at most.
 const ALL_TEXTS: usize = 32 << 10;
-/// No reply of a version 1 note began with it.
+/// The first octet of a note of version 2; no note of version 1 began with it.
 const VERSION_2: u8 = 0;
 
 /// The last reply to each recipient of one message, by the recipient's index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replies {
     of_each: BTreeMap<u32, String>,
-    /// What version 1 kept: one reason for the message.
+    /// The one text for all recipients that version 1 kept.
     of_others: Option<String>,
 }
 
 impl Replies {
-    /// What the recipient of this index was told last.
+    /// Returns the last reply to the recipient of this index.
     pub fn of(&self, recipient: usize) -> Option<&str> {
         let own = u32::try_from(recipient).ok().and_then(|index| self.of_each.get(&index));
         own.or(self.of_others.as_ref()).map(String::as_str)
     }
 
-    /// The recipient of this index was told `said`.
+    /// Notes that the last reply to the recipient of this index was `said`.
     pub fn set(&mut self, recipient: usize, said: &str) {
         // Recipients are counted in 32 bits on disk; an envelope of more does not fit a record.
         self.of_each.insert(recipient as u32, said.to_owned());
     }
 
-    /// Forgets those of whom `keep` is false.
+    /// Forgets the replies to recipients for whose index `keep` returns false.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         self.of_each.retain(|index, _| keep(*index as usize));
     }
 
-    /// A Note payload.
+    /// Returns the Note payload.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut shared: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
         for (index, said) in &self.of_each {

@@ -1,4 +1,4 @@
-//! What the writer is asked to write, and who waits for it.
+//! The orders to the writer, and who waits for an answer to them.
 //!
 //! Not here: the writing (`writer.rs`), what a change means (`change.rs`, `index.rs`).
 
@@ -15,39 +15,41 @@ use crate::queue_id::QueueId;
 
 /// An order to the writer.
 pub(super) enum Order {
+    /// Writes a record.
     Write(Box<Request>),
-    /// See whether the spool is where it was.
+    /// Looks whether the spool is still where it was.
     Look,
-    /// Write what has arrived, mark a clean end, answer and end.
+    /// Writes what has arrived, marks a clean end, answers, and ends the writer.
     Close(oneshot::Sender<()>),
 }
 
-/// A record to write.
+/// A record that is to be written.
 pub(super) struct Request {
     pub id: QueueId,
     pub change: IndexChange,
-    /// The payload is these two, one after the other.
+    /// The payload is `front` with `content` behind it.
     pub front: Vec<u8>,
     pub content: Vec<u8>,
-    /// Checksum of the payload.
+    /// The checksum of the payload.
     pub sum: u32,
-    /// For a new message: what to announce.
+    /// A new message is announced with this.
     pub entry: Option<Entry>,
-    /// For a new message with a large file: its name.
+    /// A new message with a large file has this name for it.
     pub large: Option<LargeName>,
     pub answer: Acknowledgement,
 }
 
-/// Who waits for an answer to a request, and for what.
+/// Says who waits for an answer to a request, and for what.
 pub(super) enum Acknowledgement {
-    /// For the sync, where the record asks for one, and until the index knows of it.
+    /// Somebody waits until the record is synced, if it needs that, and until the index knows of it.
     Durable(oneshot::Sender<Result<(), CommitError>>),
-    /// For the write.
+    /// Somebody waits until the record is written.
     Written(oneshot::Sender<Result<(), CommitError>>),
+    /// Nobody waits.
     Nobody,
 }
 
-/// The records that the next write will hold.
+/// The records that are written and synced together next.
 #[derive(Default)]
 pub(super) struct Batch {
     pub octets: Vec<u8>,
@@ -67,7 +69,7 @@ impl Batch {
 }
 
 impl Request {
-    /// A record with a small payload.
+    /// Returns a record with a small payload.
     pub fn plain(
         id: QueueId,
         change: IndexChange,
@@ -79,7 +81,7 @@ impl Request {
         Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
     }
 
-    /// What it asks of a disk that may be full.
+    /// Returns what the record may ask of a disk that may be full.
     pub fn claim(&self) -> SpaceClaim {
         match (&self.change, &self.entry) {
             (_, Some(entry)) if entry.submitter != Submitter::Ourselves => SpaceClaim::Mail,
@@ -88,7 +90,7 @@ impl Request {
         }
     }
 
-    /// Whether it is about a message that is gone.
+    /// Returns whether the record is about a message that is gone.
     pub fn is_pointless(&self, shared: &SharedSpool) -> bool {
         let needs_message = !matches!(self.change, IndexChange::Arrive { .. } | IndexChange::CleanEnd);
         needs_message && shared.index().slot(self.id).is_none()
@@ -96,7 +98,7 @@ impl Request {
 }
 
 impl Acknowledgement {
-    /// Tells who waits; whoever has gone away meanwhile does not care.
+    /// Sends the answer. Whoever has gone away meanwhile does not care.
     pub fn durable(self, result: Result<(), CommitError>) {
         match self {
             Acknowledgement::Durable(answer) => drop(answer.send(result)),

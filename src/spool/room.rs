@@ -1,4 +1,4 @@
-//! Room for mail: whether there is any, and what is said when there is none.
+//! Says whether there is room for mail, and reports when there is none.
 //!
 //! Promises
 //! 1. An episode without room is one WARN with the numbers, and one line when it is over. It is over when there is
@@ -18,12 +18,12 @@ use super::space::ROOM_IS_KNOWN_FOR;
 use super::unfinished::Unfinished;
 use crate::log;
 
-/// Why no message is taken.
+/// Says why no message is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shortage {
-    /// Less is free than `queue.min-free-space`; in octets.
+    /// So many octets are free, and `queue.min-free-space` asks for more.
     Disk { free: u64, needed: u64 },
-    /// As many messages as `queue.max-messages`.
+    /// There are as many messages as `queue.max-messages` allows.
     Messages { most: u64 },
     /// The disk, or a quota, gave no room for a segment of so many octets.
     Segment { octets: u64 },
@@ -43,6 +43,7 @@ impl fmt::Display for Shortage {
     }
 }
 
+/// Octets that are displayed in MiB.
 struct Mib(u64);
 
 impl fmt::Display for Mib {
@@ -58,13 +59,13 @@ pub(super) struct MailRoom {
     root: PathBuf,
     min_free_space: u64,
     max_messages: u64,
-    /// Octets that were free when the disk was asked last, and when that was.
+    /// When the disk was asked last, and how many octets were free then.
     free: Mutex<Option<(Instant, u64)>>,
     shortage: Mutex<Option<Shortage>>,
 }
 
 impl MailRoom {
-    /// Room for mail in the spool at `root`, as far as `options` allow.
+    /// Returns what knows of the room for mail in the spool at `root`, as far as `options` allow it.
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf, options: &Options) -> Self {
         let &Options { min_free_space, max_messages, .. } = options;
         MailRoom {
@@ -77,8 +78,8 @@ impl MailRoom {
         }
     }
 
-    /// Whether a message of `size` octets may come in, while `messages` are on the spool. If the disk has too little
-    /// room, idle content in `unfinished` gives way, for the next message.
+    /// Returns whether a message of `size` octets may come in, while `messages` are on the spool. If the disk has too little
+    /// room, idle content in `unfinished` is removed, which makes room for the next message.
     pub fn check(&self, size: u64, messages: u64, unfinished: &Unfinished) -> Result<(), CommitError> {
         let free = self.free_space()?;
         let needed = self.min_free_space.saturating_add(size);
@@ -93,7 +94,7 @@ impl MailRoom {
         if missing > 0 || is_short { Err(CommitError::Full) } else { Ok(()) }
     }
 
-    /// Why no message is taken, while there is no room.
+    /// Returns why no message is taken; `None` while there is room.
     pub fn shortage(&self) -> Option<Shortage> {
         *held(&self.shortage)
     }
@@ -134,7 +135,7 @@ impl MailRoom {
         }
     }
 
-    /// Octets that are free on the disk, as of the last second.
+    /// Returns how many octets are free on the disk, as of the last second.
     pub fn free_space(&self) -> Result<u64, CommitError> {
         let known = *held(&self.free);
         if let Some((_, free)) = known.filter(|(seen, _)| seen.elapsed() < ROOM_IS_KNOWN_FOR) {

@@ -1,4 +1,4 @@
-//! Keeps damaged octets: a copy in `corrupt/`, made once, never deleted by nullmta.
+//! Keeps damaged octets: a copy in `corrupt/`, which is made once and never deleted by nullmta.
 //!
 //! Promises: a copy is whole and synced under its final name, or it is not there. Making it again
 //! does nothing, so that the same damage is reported once however often the spool is recovered. The name tells
@@ -17,11 +17,11 @@ const CHUNK: usize = 1 << 20;
 /// A copy of damaged octets.
 pub(super) struct SalvagedCopy {
     pub path: PathBuf,
-    /// It was not there before.
+    /// The copy was not there before.
     pub is_new: bool,
 }
 
-/// Copies a range, if that was not done before.
+/// Copies a range to `corrupt/`, unless that was done before; returns where the copy is.
 pub(super) fn keep(fs: &dyn Fs, paths: &SpoolPaths, range: DamagedRange) -> io::Result<SalvagedCopy> {
     let segment = fs.open(&paths.segment(range.segment))?;
     let path = path_of(paths, range, &*segment)?;
@@ -58,6 +58,7 @@ pub(super) fn describe(range: DamagedRange, copy: &SalvagedCopy) -> String {
     )
 }
 
+/// Returns the path of the copy of a range, which has the checksum of its octets in its name.
 fn path_of(paths: &SpoolPaths, range: DamagedRange, segment: &dyn File) -> io::Result<PathBuf> {
     let mut sum = 0;
     in_chunks(segment, range, |chunk, _| {

@@ -18,21 +18,21 @@ use super::fs::{File, read_full_at};
 const WINDOW: usize = 1 << 20;
 const BLOCK: usize = 4096;
 
-/// A whole record; its payload is [`Scanner::payload`] until the next one is asked for.
+/// A whole record. Until the next one is asked for, [`Scanner::payload`] returns its payload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundRecord {
     pub offset: u32,
     pub head: Head,
-    /// Where the octets before it that are neither record nor padding begin, if there are any.
+    /// Where the octets before it begin that are neither record nor padding, if there are any.
     pub gap: Option<u32>,
 }
 
-/// Goes through one segment.
+/// Goes through one segment from its first record to its end.
 pub(super) struct Scanner<'a> {
     file: &'a dyn File,
     spool: SpoolId,
     seed: Seed,
-    /// Where to look no further.
+    /// The offset at which the search ends.
     limit: u32,
     position: u32,
     /// What has been read, and where it stands in the file.
@@ -50,7 +50,7 @@ pub(super) struct Scanner<'a> {
     payload: std::ops::Range<usize>,
 }
 
-/// The header of the segment in `file`.
+/// Reads the header of the segment in `file`.
 pub(super) fn read_header(file: &dyn File, sequence: u32) -> io::Result<Result<SegmentHeader, HeaderFault>> {
     let mut octets = vec![0; FIRST_RECORD as usize];
     let length = read_tolerantly(file, &mut octets, 0)?;
@@ -58,7 +58,7 @@ pub(super) fn read_header(file: &dyn File, sequence: u32) -> io::Result<Result<S
 }
 
 impl<'a> Scanner<'a> {
-    /// A scanner of segment `sequence` from its first record to `limit`, or to the end of the file.
+    /// Returns a scanner that reads segment `sequence` from its first record to `limit`, or to the end of the file.
     pub fn new(file: &'a dyn File, spool: SpoolId, sequence: u32, limit: u32) -> io::Result<Self> {
         let length = u32::try_from(file.length()?).unwrap_or(u32::MAX);
         Ok(Scanner {
@@ -78,12 +78,12 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// The payload of the record found last.
+    /// Returns the payload of the record that was found last.
     pub fn payload(&self) -> &[u8] {
         &self.window[self.payload.clone()]
     }
 
-    /// The next whole record; at `None`, see [`Scanner::tail`].
+    /// Returns the next whole record; `None` at the end, of which [`Scanner::tail`] says more.
     pub fn next(&mut self) -> io::Result<Option<FoundRecord>> {
         (self.gap, self.half, self.is_cut) = (None, false, false);
         while self.position < self.limit {
@@ -103,17 +103,17 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Where the octets behind the last record and its padding begin.
+    /// Returns where the octets behind the last record and its padding begin.
     pub fn tail(&self) -> u32 {
         self.gap.unwrap_or(self.position)
     }
 
-    /// Whether a batch was cut off there: its last record is missing, or a record is not whole.
+    /// Returns whether a batch was cut off there: its last record is missing, or a record is not whole.
     pub fn tail_is_torn(&self) -> bool {
         self.half || self.in_batch
     }
 
-    /// Whether it is torn because the file ends there.
+    /// Returns whether it was cut off because the file ends there.
     pub fn tail_is_cut_off(&self) -> bool {
         self.is_cut || self.in_batch && self.limit.saturating_sub(self.tail()) < HEAD
     }
@@ -162,8 +162,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Sees to it that the window holds `length` octets from `offset` on, or all that the file has;
-    /// returns where in the window they begin.
+    /// Makes the window hold `length` octets from `offset` on, or all that the file has there; returns where in the window
+    /// they begin.
     fn load(&mut self, offset: u32, length: u32) -> io::Result<usize> {
         let at = (offset - self.window_at) as usize;
         if at + length as usize <= self.window.len() {
@@ -179,7 +179,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// As [`read_full_at`], with zeros for blocks that cannot be read.
+/// Reads as [`read_full_at`] does, with zeros for blocks that cannot be read.
 pub(super) fn read_tolerantly(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     if let Ok(length) = read_full_at(file, buffer, offset) {
         return Ok(length);

@@ -25,47 +25,49 @@ use super::index::RecordPlace;
 use super::space::{self, LARGEST_PIECE};
 use crate::queue_id::QueueId;
 
-/// A file of zeros, or of a former segment's octets, that is to become segment `sequence`; its content,
-/// length and name are synced.
+/// A file that can become segment `sequence`: it holds zeros, or what a former segment held. Its content, length and name
+/// are synced.
 pub(super) struct ReadySegment {
     pub sequence: u32,
     pub file: Arc<dyn File>,
-    /// Octets of the file; the disk has given room for all of them.
+    /// The file has so many octets, and the disk has given room for all of them.
     pub length: u64,
-    /// Octets of it that have been written, or that are taken for it: of a file that is reused some may be reserved alone.
+    /// So many octets of it have been written. Of a file that is reused this is an upper bound: some may only be reserved.
     pub written: u64,
 }
 
-/// What is written to a segment before its records are.
+/// The zeros that are written to a segment before its records are.
 pub(super) static ZEROS: [u8; LARGEST_PIECE as usize] = [0; LARGEST_PIECE as usize];
 
-/// The segment that records are appended to; the writer owns it.
+/// The segment to which records are appended; the writer owns it.
 pub(super) struct ActiveSegment {
     file: Arc<dyn File>,
     sequence: u32,
     seed: Seed,
-    /// The offset at which the next batch is written; a sector starts there.
+    /// The next batch is written at this offset, where a sector starts.
     end: u32,
     /// The octets of that sector that are written already and not synced.
     tail: Vec<u8>,
     /// Everything before this offset is synced.
     durable: u32,
+    /// The number of the batch that was written last.
     batch: u32,
-    /// The record encoded last for the next batch, and its offset in the segment.
+    /// The head of the last record of the next batch so far, and the record's offset in the segment.
     last: Option<(u32, Head)>,
+    /// The segment was made ready with so many octets.
     capacity: u32,
-    /// Octets that had been written when it was made ready, or are since by [`ActiveSegment::write_ahead`].
+    /// So many octets had been written when it was made ready, or have been since by [`ActiveSegment::write_ahead`].
     written: u32,
 }
 
-/// Where a segment ended before a batch was written.
+/// The end of a segment before a batch was written.
 pub(super) struct AppendPoint {
     end: u32,
     tail: Vec<u8>,
     durable: u32,
 }
 
-/// A record before it has a place.
+/// A record that has no place yet.
 pub(super) struct NewRecord<'a> {
     pub kind: RecordKind,
     pub id: QueueId,
@@ -76,7 +78,7 @@ pub(super) struct NewRecord<'a> {
 }
 
 impl ActiveSegment {
-    /// Makes `ready` the segment of `header`.
+    /// Writes and syncs `header`, by which the file becomes the active segment.
     pub fn activate(ready: &ReadySegment, header: &SegmentHeader) -> io::Result<ActiveSegment> {
         write_all_at(&*ready.file, &header.encode(), 0)?;
         ready.file.sync_data()?;
@@ -95,7 +97,7 @@ impl ActiveSegment {
         })
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub fn file(&self) -> &dyn File {
         &*self.file
     }
@@ -111,6 +113,7 @@ impl ActiveSegment {
         (self.end, self.tail, self.durable) = (point.end, point.tail, point.durable);
     }
 
+    /// Returns the number of the segment.
     pub fn sequence(&self) -> u32 {
         self.sequence
     }
@@ -120,27 +123,27 @@ impl ActiveSegment {
         self.end + self.tail.len() as u32
     }
 
-    /// Octets that are left in it.
+    /// Returns how many octets are left in the segment.
     pub fn room(&self) -> u32 {
         self.capacity.saturating_sub(self.end())
     }
 
-    /// Octets it was made ready with.
+    /// Returns with how many octets the segment was made ready.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// Octets of records that it can hold.
+    /// Returns how many octets of records the segment can hold.
     pub fn holds(&self) -> u32 {
         self.capacity.saturating_sub(FIRST_RECORD)
     }
 
-    /// Whether nothing has been written to it.
+    /// Returns whether no record has been written to it.
     pub fn is_empty(&self) -> bool {
         self.end() == FIRST_RECORD
     }
 
-    /// Whether everything written to it is synced.
+    /// Returns whether everything that was written to it is synced.
     pub fn is_durable(&self) -> bool {
         self.durable == self.end && self.tail.is_empty()
     }
@@ -150,13 +153,13 @@ impl ActiveSegment {
         PreviousSegment { sequence: self.sequence, durable: self.durable, end: self.durable }
     }
 
-    /// Where the next record behind `batch` will stand.
+    /// Returns the offset at which the next record behind `batch` will stand.
     pub fn position(&self, batch: &[u8]) -> u32 {
         // The writer starts a new segment before a batch passes 4 GiB.
         if batch.is_empty() { self.end() } else { self.end + batch.len() as u32 }
     }
 
-    /// Puts a record at the end of `batch`, the octets that the next [`ActiveSegment::append`] will write.
+    /// Adds a record to `batch` and returns where it will stand. `batch` holds the octets that the next [`ActiveSegment::append`] will write.
     pub fn encode(&mut self, batch: &mut Vec<u8>, record: &NewRecord<'_>) -> RecordPlace {
         let offset = self.position(batch);
         if batch.is_empty() {
@@ -221,7 +224,7 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Makes all that was appended durable.
+    /// Syncs all that was appended.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         self.end = self.end().next_multiple_of(SECTOR);

@@ -1,4 +1,4 @@
-//! What the handles, the writer and the readers of one spool have in common.
+//! The state that the handles, the writer and the readers of one spool share.
 //!
 //! The index is behind a mutex that is held for a look-up or for one batch of changes, never across a
 //! disk call or an await.
@@ -31,19 +31,20 @@ pub(super) struct SharedSpool {
     pub options: Options,
     pub spool: SpoolId,
     pub ids: QueueIds,
-    /// Seconds; see [`super::Spool::set_relay_clock`].
+    /// The relay clock in seconds; [`super::Spool::set_relay_clock`] says what it counts.
     pub relay_clock: AtomicU32,
     pub relays: Relays,
     pub stock: Stock,
-    /// Every draft has a clone.
+    /// Every draft has a clone of this, so that it can be told whether there are any.
     pub draft_token: Arc<()>,
     index: Mutex<Index>,
     pub room: MailRoom,
     pub unfinished: Arc<Unfinished>,
-    /// Octets of content in the memory of all drafts.
+    /// All drafts together have so many octets of content in memory.
     pub draft_memory: AtomicU64,
+    /// The segments that are kept open, with their numbers.
     files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
-    /// See `writer/rescue.rs`.
+    /// The spool is not where its path leads (`writer/rescue.rs`).
     astray: AtomicBool,
     /// The disk failed when the last segment was to be begun, and mail waits for one.
     failing: AtomicBool,
@@ -88,13 +89,13 @@ impl SharedSpool {
         }
     }
 
-    /// The index.
+    /// Locks the index.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         held(&self.index)
     }
 
-    /// The file of a segment, to read from. It may have become another segment meanwhile: the
-    /// checksums of the records tell (`format.rs`, promise 1).
+    /// Returns the file of a segment, to read from. It may have become another segment meanwhile: the checksums of the
+    /// records tell (`format.rs`, promise 1).
     pub fn segment_file(&self, sequence: u32) -> io::Result<Arc<dyn File>> {
         let known =
             held(&self.files).iter().find(|(of, _)| *of == sequence).map(|(_, file)| Arc::clone(file));
@@ -116,12 +117,12 @@ impl SharedSpool {
         files.push_back((sequence, file));
     }
 
-    /// The segments kept open.
+    /// Returns the segments that are kept open, with their numbers.
     pub fn held_segments(&self) -> Vec<(u32, Arc<dyn File>)> {
         held(&self.files).iter().cloned().collect()
     }
 
-    /// Opens what it can of the segments of before, to keep them open.
+    /// Opens the segments that a start has found, as many as may be kept open.
     pub fn hold_segments(&self) {
         for sequence in self.index().segments().into_iter().take(OPEN_FILES) {
             // Whoever reads it says what is wrong with it.
@@ -129,26 +130,27 @@ impl SharedSpool {
         }
     }
 
-    /// Whether the spool is not where its path leads.
+    /// Returns whether the spool was removed or moved: its path does not lead to it.
     pub fn is_astray(&self) -> bool {
         self.astray.load(Ordering::Relaxed)
     }
 
-    /// Says whether it is; returns whether it was.
+    /// Notes whether the spool was removed or moved; returns what was noted before.
     pub fn set_astray(&self, astray: bool) -> bool {
         self.astray.swap(astray, Ordering::Relaxed)
     }
 
-    /// Whether the disk failed when the last segment was to be begun.
+    /// Returns whether the disk failed when the last segment was to be begun.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
+    /// Notes whether the disk failed when a segment was to be begun.
     pub fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
-    /// Whether content is coming in that may be committed soon.
+    /// Returns whether content is coming in that may be committed soon.
     pub fn has_drafts(&self) -> bool {
         Arc::strong_count(&self.draft_token) > 1
     }
@@ -160,8 +162,8 @@ impl SharedSpool {
     }
 }
 
-/// A holder that panicked has taken its whole thread down with it; what it left is no worse than an
-/// ignored change, and the log has it right.
+/// Locks a mutex, even if a thread has panicked that held it: what that thread left is no worse than a change that was
+/// ignored, and the segments have it right.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

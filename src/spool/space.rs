@@ -86,60 +86,61 @@ mod moves;
 pub(super) use moves::clean_now;
 use moves::needed_of_next;
 
-/// How long it is believed what the disk has said of its room, while nothing is known to have changed.
+/// What the disk has said of its free room is believed for so long, while nothing is known to have changed.
 pub(super) const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
-/// What a record asks of a disk that may be full.
+/// Says what a record is for, and so what it may ask of a disk that may be full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpaceClaim {
-    /// Mail that somebody submits: room for as long as it lives.
+    /// It is mail that somebody submits: it needs room until it is delivered.
     Mail,
-    /// Our own reports, which end what they are about, and moved messages, whose old segment goes for it.
+    /// It is a report of our own, which ends the message that it is about, or a moved message, which frees its old
+    /// segment.
     Content,
-    /// What is recorded of messages: little, and it makes room sooner or later.
+    /// It says what became of a message: it is short, and sooner or later it makes room.
     Outcome,
 }
 
-/// How large a segment has to be.
+/// Says how large a segment has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentSize {
-    /// Whole: of the size that [`size_of_next`] says.
+    /// The segment must be whole, of the size that [`size_of_next`] returns.
     Whole,
-    /// As large as there is room for.
+    /// The segment may be smaller: it is as large as there is room for.
     Any,
 }
 
 /// The sizes that segments may have, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
-    /// The least, which the first one of a small spool has.
+    /// No segment is smaller; the first one of a spool that holds little has this size.
     pub first: u64,
-    /// The most.
+    /// No segment is larger, unless one record alone is.
     pub largest: u64,
 }
 
-/// The next segment, on its way.
+/// Says how much of the next segment is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Made {
-    /// Octets of it that are written and synced.
+    /// So many octets of it are written and synced.
     pub octets: u64,
-    /// Octets that it is to have.
+    /// It is to have so many octets.
     pub size: u64,
 }
 
 impl Made {
-    /// Whether it is whole.
+    /// Returns whether the segment is whole.
     pub fn is_ready(self) -> bool {
         self.octets >= self.size
     }
 
-    /// Octets that are missing.
+    /// Returns how many octets are missing.
     pub fn rest(self) -> u64 {
         self.size.saturating_sub(self.octets)
     }
 }
 
-/// What the writer does with a record.
+/// Says what the writer does with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The record goes into the active segment.
@@ -148,41 +149,42 @@ pub(super) enum Decision {
     NextSegment(SegmentSize),
     /// One more piece of the next segment is waited for; then the claim is decided again.
     Wait,
-    /// There is no room: 452.
+    /// There is no room: the client gets 452.
     Refuse,
 }
 
-/// The active segment with the record that is decided on.
+/// Describes the active segment as it would be with the record that is decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fill {
     /// The number of the segment.
     pub sequence: u32,
-    /// Where the segment would end with it.
+    /// The segment would end at this offset.
     pub end: u64,
-    /// Octets that the segment was made ready with.
+    /// The segment was made ready with so many octets.
     pub capacity: u32,
-    /// Nothing stands before it.
+    /// The record is the first one of the segment.
     pub is_first: bool,
 }
 
-/// What the disk and the index have to say when a segment is to be taken.
+/// What the disk and the index say when a segment is to be filled or begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SpareRoom {
-    /// The disk has room for the rest of the next segment; when that is ready, for the one that follows it.
+    /// The disk has room for what is missing of the next segment; when that is ready, for the one that follows it.
     pub another: bool,
-    /// The oldest segment, the active one or not.
+    /// This is the oldest segment, which may be the active one.
     pub oldest: Oldest,
-    /// Octets that what lives in the active segment takes when it is moved, the record that is decided on included.
+    /// What lives in the active segment, with the record that is decided on, takes so many octets when it is moved.
     pub active_moved: u64,
 }
 
-/// The part of a segment that mail and content leave to outcomes: one of so many.
+/// Mail and content leave one of so many parts of a segment to outcomes.
 const LEFT_TO_OUTCOMES: u32 = 4;
-/// The part of a segment that mail may fill while no other is ready: one of so many.
+/// While no other segment is ready, mail may fill one of so many parts of a segment.
 const WITHOUT_THE_NEXT: u32 = 2;
-/// The part of an empty segment into which the oldest must fit to be taken for the one that follows: one of so many.
+/// The oldest segment counts as the one that follows only if what lives in it fits into one of so many parts of an empty
+/// one.
 const OLDEST_FITS_INTO: u64 = 2;
-/// The part of a segment that is used before the next is made in spite of the cleaner's work: one of so many.
+/// While the cleaner works, the next segment is begun when one of so many parts of the active one is used.
 const USED_BEFORE_ANOTHER: u32 = 4;
 /// A segment may be so many times as large as the one before it.
 const GROWTH: u64 = 2;
@@ -190,20 +192,21 @@ const GROWTH: u64 = 2;
 const PIECES: u64 = 4;
 /// The largest piece, in octets: a commit that comes while it is written waits for it.
 pub(super) const LARGEST_PIECE: u64 = 256 << 10;
-/// The closed segments may take so many times the octets that live.
+/// The closed segments may take so many times the octets of the messages that live.
 const TIMES_LIVE: u64 = 3;
 /// A move on a full disk frees at least one of so many parts of the oldest segment.
 const FREED_BY_A_MOVE: u64 = 16;
 /// Moves on a full disk leave one of so many parts of the active segment.
 const LEFT_BY_MOVES: u64 = 8;
-/// What a file system may need for itself when its free space is used up: one of so many parts.
+/// One of so many parts of the free space is left to the file system, which may need some for itself.
 const FOR_THE_FILE_SYSTEM: u64 = 16;
 
-/// The smallest segment: header, and some outcomes.
+/// No segment is smaller than this many octets: a header and some outcomes fit into it.
 pub(super) const SMALLEST: u64 = 1 << 14;
 const BLOCK: u64 = 4096;
 
-/// The first table. `room` is asked only where it matters: it costs a look at the disk.
+/// Decides by the first table what becomes of a record. `room` is called only where it matters: it costs a look at the
+/// disk.
 pub(super) fn decide(
     claim: SpaceClaim,
     fill: Option<Fill>,
@@ -236,7 +239,7 @@ pub(super) fn decide(
     }
 }
 
-/// Whether mail may go into the active segment while the next one is not ready: (3) and (5).
+/// Returns whether mail may go into the active segment while the next one is not ready: notes 3 and 5 of the table.
 fn may_stay(fill: Fill, next: Made, room: SpareRoom) -> bool {
     let SpareRoom { another, oldest, active_moved } = room;
     let target = Target {
@@ -249,20 +252,22 @@ fn may_stay(fill: Fill, next: Made, room: SpareRoom) -> bool {
     another && (needs_no_place || needed_of_next(oldest, target, active_moved) <= next.octets)
 }
 
+/// Returns whether another segment can follow the next one: note 1 of the table.
 fn another_can_follow(next: Made, room: SpareRoom) -> bool {
     let SpareRoom { another, oldest, .. } = room;
     another || oldest.moved <= next.octets / OLDEST_FITS_INTO && oldest.size >= next.octets
 }
 
-/// Octets that the segment behind one of `capacity` octets (0: there is none) is to have, while the records of all that
-/// lives take `live`.
+/// Returns how many octets the segment is to have that follows one of `capacity` octets (0: there is none), while the
+/// records of all messages that live take `live` octets.
 pub(super) fn size_of_next(live: u64, capacity: u64, sizes: Sizes) -> u64 {
     let size = TIMES_LIVE.saturating_mul(live).saturating_add(GROWTH * capacity);
     whole_blocks(size.clamp(sizes.first, sizes.largest))
 }
 
-/// Octets of the next segment, which is to have `size`, that are to be made when the active one is used up to `used` of
-/// `capacity` octets. While the cleaner works, a segment is likely to be let go and reused.
+/// Returns how many octets of the next segment, which is to have `size`, have to be made by the time the active one is
+/// filled up to `used` of its `capacity` octets. Less is due while the cleaner works: then an old segment is likely to be
+/// let go and reused.
 pub(super) fn due(used: u64, capacity: u32, size: u64, cleaner_works: bool) -> u64 {
     let spared = if cleaner_works { capacity / USED_BEFORE_ANOTHER } else { FIRST_RECORD };
     let (used, all) =
@@ -271,14 +276,14 @@ pub(super) fn due(used: u64, capacity: u32, size: u64, cleaner_works: bool) -> u
     (used * size.min(u32::MAX.into()) / u64::from(all.max(1))).min(size)
 }
 
-/// Octets of one piece of a segment that is to have `size`.
+/// Returns how many octets one piece has of a segment that is to have `size`.
 pub(super) fn piece(size: u64) -> u64 {
     whole_blocks((size / PIECES).clamp(SMALLEST, LARGEST_PIECE))
 }
 
-/// What may be made of a piece of `octets` on a disk with `free` ones, where a part of a segment serves, the most first:
-/// the first one that the disk gives is taken. No segment begins with less than the smallest, and less than a quarter of
-/// a piece is left to the file system.
+/// Returns the lengths to try of a piece of `octets` on a disk with `free` octets, where a part of a segment serves. They
+/// become shorter; the first one for which the disk has room is taken. No segment begins with less than [`SMALLEST`], and
+/// no piece is shorter than a quarter of a whole one.
 pub(super) fn parts_of_piece(octets: u64, is_first: bool, free: u64) -> impl Iterator<Item = u64> {
     let most = whole_blocks(octets.min(free - free / FOR_THE_FILE_SYSTEM));
     let least = if is_first { SMALLEST } else { octets / PIECES }.clamp(BLOCK, octets.max(BLOCK));
@@ -286,7 +291,7 @@ pub(super) fn parts_of_piece(octets: u64, is_first: bool, free: u64) -> impl Ite
     std::iter::successors(Some(most), halved).take_while(move |octets| *octets >= least)
 }
 
-/// As many of `octets` as fill whole blocks.
+/// Returns as many of `octets` as fill whole blocks.
 pub(super) fn whole_blocks(octets: u64) -> u64 {
     octets & !(BLOCK - 1)
 }
@@ -300,70 +305,71 @@ pub(super) fn shortened_at_start(size: u64, used: u64) -> Option<u64> {
     (shortened < size).then_some(shortened)
 }
 
-/// How it stands with the next segment.
+/// Says whether there is, or can be, a next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// It is ready.
+    /// The next segment is ready.
     Ready,
     /// It can be made, or is being made.
     Possible,
-    /// The disk gives no room for it.
+    /// The disk has no room for it.
     Impossible,
 }
 
-/// The sums of the index.
+/// The sums that the index keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
-    /// Octets of the records of all that lives.
+    /// The records of all messages that live have so many octets.
     pub live: u64,
-    /// Octets of the segments before the active one.
+    /// The segments before the active one take so many octets.
     pub closed: u64,
-    /// Octets that what lives in the active segment takes when it is moved.
+    /// What lives in the active segment takes so many octets when it is moved.
     pub active_moved: u64,
-    /// The oldest segment, where that is not the active one.
+    /// This is the oldest segment; `None` where that is the active one.
     pub oldest: Option<Oldest>,
 }
 
-/// The oldest segment.
+/// Describes the oldest segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Oldest {
     pub sequence: u32,
-    /// Its octets.
+    /// The file has so many octets.
     pub size: u64,
-    /// Octets that what lives in it takes when it is moved.
+    /// What lives in it takes so many octets when it is moved.
     pub moved: u64,
 }
 
 impl Oldest {
-    /// Whether a move of all that lives in it frees enough to be worth it on a full disk.
+    /// Returns whether a move of all that lives in it frees enough to be worth it on a full disk.
     fn frees_room(self) -> bool {
         self.moved <= self.freed_at_least() * (FREED_BY_A_MOVE - 1)
     }
 
+    /// Returns how many octets a move on a full disk has to free.
     fn freed_at_least(self) -> u64 {
         self.size / FREED_BY_A_MOVE
     }
 }
 
-/// The active segment, as the cleaner sees it.
+/// Describes the active segment, into which the cleaner moves messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Octets that are left in it.
+    /// So many octets are left in it.
     pub room: u32,
-    /// Octets of records that it can hold.
+    /// It can hold so many octets of records.
     pub holds: u32,
-    /// Octets that it was made ready with.
+    /// It was made ready with so many octets.
     pub capacity: u32,
-    /// Octets that there are of the next segment.
+    /// So many octets are made of the next segment.
     pub next: u64,
 }
 
-/// What the cleaner does now.
+/// Says what the cleaner does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clean {
-    /// Moves messages out of this segment, so many octets at once.
+    /// It moves messages out of the segment of this number, so many octets at once at most.
     Move(u32, u32),
-    /// Begins the next segment, of which there is a part.
+    /// It begins the next segment, of which there is a part.
     Begin,
 }
 

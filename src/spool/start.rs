@@ -29,7 +29,7 @@ use super::space::{self, SegmentSize};
 use super::writer::SpoolWriter;
 use crate::queue_id::{QueueId, QueueIds};
 
-/// Orders that may wait for the writer; who sends more waits for room.
+/// So many orders may wait for the writer; whoever sends more waits for room.
 const ORDERS: usize = 1024;
 
 /// An open spool.
@@ -38,12 +38,12 @@ pub(super) struct OpenedSpool {
     pub orders: Sender<Order>,
     /// Closed when the stock's thread has ended.
     pub stock_runs: watch::Receiver<()>,
-    /// The writer's and the stock's, in the order in which they end.
+    /// The threads of the writer and of the stock, in the order in which they end.
     pub threads: [JoinHandle<()>; 2],
     pub recovery: Recovery,
 }
 
-/// See [`super::Spool::open`].
+/// Opens a spool, as [`super::Spool::open`] describes.
 pub(super) fn open(
     options: Options,
     fs: Arc<dyn Fs>,
@@ -88,9 +88,9 @@ pub(super) fn open(
     }
 }
 
-/// What the segments of before have behind their last records; nothing is written there any more.
+/// The room that the segments of the runs before have behind their last records. Nothing is written there any more.
 struct Unused {
-    /// Segments, and how many octets of each are of use.
+    /// The numbers of the segments, and how many octets of each are of use.
     used: Vec<(u32, u64)>,
 }
 
@@ -115,8 +115,8 @@ impl Unused {
         }
     }
 
-    /// Gives it back to a full disk, one segment at each step, the newest first; the octets given back. What cannot be
-    /// given back stays.
+    /// Gives it back to a full disk, one segment at each step, the newest first, and returns how many octets that were. What
+    /// cannot be given back stays.
     fn give_back<'a>(&'a self, shared: &'a SharedSpool) -> impl Iterator<Item = u64> + 'a {
         self.used.iter().rev().filter_map(|(sequence, used)| {
             let given = cut_off(shared, *sequence, *used).ok().filter(|octets| *octets > 0)?;
@@ -137,6 +137,7 @@ fn cut_off(shared: &SharedSpool, sequence: u32, used: u64) -> io::Result<u64> {
     Ok(unused)
 }
 
+/// Begins the first segment, and the thread of the writer.
 fn start_writer(
     shared: &Arc<SharedSpool>,
     unused: &Unused,
@@ -204,7 +205,7 @@ pub(super) fn make_directories(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), Op
     Ok(())
 }
 
-/// A spool as the survey found it.
+/// Returns the shared state of a spool that a survey has read.
 pub(super) fn share(
     options: Options,
     fs: Arc<dyn Fs>,
@@ -229,6 +230,7 @@ pub(super) fn share(
     }))
 }
 
+/// Begins a thread of this name.
 fn spawn(
     name: &'static str,
     shared: &Arc<SharedSpool>,

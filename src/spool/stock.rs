@@ -1,4 +1,4 @@
-//! The stock: the next segment, made ready before it is needed, and segments and large files let go.
+//! The stock: it makes the next segment ready before that is needed, and removes segments and large files.
 //!
 //! A commit that overwrites blocks which exist costs the disk one write; one that extends a file
 //! costs a journal commit as well. So one thread makes the next segment ready, zero-filled and synced, in pieces, as the
@@ -15,17 +15,15 @@
 //! 4. A segment that is let go is reused under the next name where the next one is shorter, and large files go before
 //!    more of it is made; what is freed on a full disk, and not reused, is written to it at once. So a full disk that
 //!    drains feeds itself.
-//! 5. No piece is made before it is due (`space.rs`): what a spool holds says how much of the next segment it has ready.
-//!    Behind a segment just begun, one is likely to be let go (`clean.rs`), and to make another meanwhile would take
-//!    room for nothing.
-//! 6. Pieces are small, and each is synced: a commit that comes meanwhile, or has outrun this thread, waits for one
-//!    piece at most.
-//! 7. Outcomes, and a start, get a segment as large as the disk has room for ([`SegmentSize::Any`]), since what they
+//! 5. No piece is made before it is due (`space.rs`). Soon after a segment was begun, an old one is likely to be let go
+//!    (`clean.rs`), and to make another one meanwhile would take room for nothing.
+//! 6. Pieces are small, and each is synced: a commit that comes while one is made waits for no more than that piece.
+//! 7. Outcomes, and a start, get a segment as large as the disk has room for (`SegmentSize::Any`), since what they
 //!    record may make room. Messages never do; for them nothing is written where the whole does not fit. What was
 //!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
-//! Not here: a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a
+//! Not here: waiting (`stock/wait.rs`), a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a
 //! segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io::{self, ErrorKind};
@@ -36,7 +34,7 @@ use super::entry::CommitError;
 use super::fs::{Fs, unlink_if_there};
 use super::paths::SpoolPaths;
 use super::segment::ReadySegment;
-use super::space::{Made, Readiness, SegmentSize};
+use super::space::{Made, Readiness};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -45,16 +43,17 @@ mod known_room;
 mod make;
 mod reuse;
 mod supply;
+mod wait;
 
 use disposal::{Discarded, Disposal};
 use known_room::KnownRoom;
 use supply::{SegmentPiece, Supply};
 
-/// The next segment, and what is to be removed. One thread of its own runs [`Stock::work`].
+/// Holds the next segment and what is to be removed. A thread of its own runs [`Stock::work`].
 pub(super) struct Stock {
     fs: Arc<dyn Fs>,
     paths: SpoolPaths,
-    /// The most octets that a segment may have to be reused.
+    /// A segment with more octets is not reused.
     largest: u64,
     shelf: Mutex<Shelf>,
     /// Signalled when the thread has work.
@@ -63,11 +62,12 @@ pub(super) struct Stock {
     change: Condvar,
 }
 
+/// What the thread of the stock and the writer share, under one lock.
 struct Shelf {
     supply: Supply,
     disposal: Disposal,
     known_room: KnownRoom,
-    /// The thread has ended, or is to end: no segment is made any more.
+    /// The thread has ended or is to end: no segment is made any more.
     closing: bool,
 }
 
@@ -80,14 +80,18 @@ impl Drop for Closes<'_> {
     }
 }
 
+/// What the thread does next.
 #[derive(Clone)]
 enum StockTask {
+    /// It removes something.
     LetGo(Discarded),
+    /// It makes a piece of the next segment.
     Make(SegmentPiece),
 }
 
 impl Stock {
-    /// An empty stock whose first segment is to be `next` and to have `size` octets, and none more than `largest`.
+    /// Returns an empty stock. Its first segment is to have the number `next` and `size` octets; none with more than `largest`
+    /// octets is reused.
     pub fn new(fs: Arc<dyn Fs>, paths: SpoolPaths, largest: u64, next: u32, size: u64) -> Self {
         let shelf = Shelf {
             supply: Supply::new(next, size),
@@ -99,48 +103,23 @@ impl Stock {
         Stock { fs, paths, largest, shelf, work, change }
     }
 
-    /// The next segment; while it is not ready, waits until it is whole, or an attempt that begins from now on fails.
-    pub fn take(&self, wanted: SegmentSize) -> Result<ReadySegment, ErrorKind> {
-        let mut shelf = self.wait(wanted, |made| made.size);
-        let trouble = shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind);
-        let taken = shelf.supply.take(wanted).ok_or(trouble);
-        if taken.is_ok() {
-            shelf.known_room.forget();
-        }
-        taken
-    }
-
-    /// Waits until there is one more piece of the next segment, unless that is ready.
-    pub fn wait_for_piece(&self) -> Result<(), ErrorKind> {
-        let mut before = 0;
-        let shelf = self.wait(SegmentSize::Whole, |made| {
-            before = made.octets;
-            before + 1
-        });
-        let made = shelf.supply.made();
-        if made.is_ready() || made.octets > before {
-            return Ok(());
-        }
-        Err(shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind))
-    }
-
-    /// What there is of the next segment.
+    /// Returns how much of the next segment is made.
     pub fn made(&self) -> Made {
         self.shelf().supply.made()
     }
 
-    /// From now on the next segment is to have `size` octets.
+    /// Says that the next segment is to have `size` octets.
     pub fn set_size(&self, size: u64) {
         self.shelf().supply.set_size(size);
     }
 
-    /// Has the room of the next segment reserved, in place of zeros that are written to all of it, where that can be
-    /// done: it is whole after one piece.
+    /// Has the room of the next segment reserved, where that can be done: then it is whole after one piece, and most of it is
+    /// not written.
     pub fn reserve_next(&self) {
         self.shelf().supply.reserve();
     }
 
-    /// Whether the disk has room for `octets`, or was found to have it for the piece that is being made. An attempt of
+    /// Returns whether the disk has room for `octets`, or was found to have room for the piece that is being made. A piece of
     /// which that is not known yet is no answer: on a full disk it fails, and until then nothing would be moved.
     pub fn has_room(&self, octets: u64) -> bool {
         if self.shelf().supply.has_room() {
@@ -151,7 +130,8 @@ impl Stock {
         !is_full && self.gives_room(octets)
     }
 
-    /// As [`Fs::has_room`]: whoever may not trust the free space asks, for half a millisecond, once in a while.
+    /// Returns what [`Fs::has_room`] says, which takes half a millisecond, or has said a short while ago. The free space alone
+    /// cannot be trusted.
     fn gives_room(&self, octets: u64) -> bool {
         let known = self.shelf().known_room.get(octets, self.now());
         known.unwrap_or_else(|| self.ask_for_room(octets).unwrap_or(true))
@@ -164,8 +144,9 @@ impl Stock {
         Ok(gives)
     }
 
-    /// How it stands with the next segment; it cannot be made if the last attempt found no room, or the next one will.
-    /// What is on its way out is waited for before that is said: it may be the next one.
+    /// Returns whether there is, or can be, a next segment: it cannot be made if the last attempt found no room, or the next
+    /// one would find none. Before it says so, it waits until what is being removed is gone, since that may become the next
+    /// segment.
     pub fn next(&self) -> Readiness {
         let known = self.known_of_next();
         if known != Readiness::Impossible || !self.wait_for_disposal() {
@@ -174,6 +155,7 @@ impl Stock {
         self.known_of_next()
     }
 
+    /// Returns the same as [`Stock::next`], without waiting.
     fn known_of_next(&self) -> Readiness {
         let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
         let made = self.made();
@@ -182,62 +164,6 @@ impl Stock {
             false if found_none || !self.has_room(made.rest()) => Readiness::Impossible,
             false => Readiness::Possible,
         }
-    }
-
-    fn wait(&self, wanted: SegmentSize, due: impl FnOnce(Made) -> u64) -> MutexGuard<'_, Shelf> {
-        let mut shelf = self.shelf();
-        let due = due(shelf.supply.made());
-        if shelf.supply.made().octets < due {
-            shelf.supply.ask(wanted, due);
-            self.work.notify_one();
-        }
-        while shelf.supply.is_undecided(due) && !shelf.closing {
-            shelf = self.pause(&self.change, shelf, None);
-        }
-        shelf
-    }
-
-    /// Waits until no segment is on its way out, or one cannot go now; returns whether there was one.
-    fn wait_for_disposal(&self) -> bool {
-        let mut shelf = self.shelf();
-        let mut has_waited = false;
-        while shelf.lets_segment_go(self.now()) && !shelf.closing {
-            has_waited = true;
-            shelf = self.pause(&self.change, shelf, None);
-        }
-        has_waited
-    }
-
-    /// Waits for this signal, no longer than `until`; it may return before. In a test whose threads take turns, it gives
-    /// the turn away.
-    fn pause<'a>(
-        &'a self,
-        signal: &Condvar,
-        shelf: MutexGuard<'a, Shelf>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, Shelf> {
-        #[cfg(test)]
-        if let Some(turns) = self.fs.turns() {
-            drop(shelf);
-            turns.wait();
-            return self.lock();
-        }
-        match until {
-            None => signal.wait(shelf).unwrap_or_else(PoisonError::into_inner),
-            Some(until) => {
-                let pause = until.saturating_duration_since(self.now());
-                signal.wait_timeout(shelf, pause).unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
-    /// The time; where threads take turns, theirs.
-    fn now(&self) -> Instant {
-        #[cfg(test)]
-        if let Some(turns) = self.fs.turns() {
-            return turns.now();
-        }
-        Instant::now()
     }
 
     /// Has the thread make the next segment up to `due` octets.
@@ -258,22 +184,22 @@ impl Stock {
         shelf.known_room.forget();
     }
 
-    /// Why the last attempt to make a segment ready failed, if it did.
+    /// Returns why the last attempt to make a piece failed, if it did.
     pub fn trouble(&self) -> Option<ErrorKind> {
         self.shelf().supply.trouble().map(io::Error::kind)
     }
 
-    /// The same, as the system said it; from then on it is not known any more.
+    /// Returns the same as the system said it, and forgets it.
     pub fn take_trouble(&self) -> Option<io::Error> {
         self.shelf().supply.take_trouble()
     }
 
-    /// Gives up a segment in which nothing lives; called oldest first.
+    /// Has a segment removed in which nothing lives; it is called for the oldest one first.
     pub fn let_go(&self, sequence: u32) {
         self.discard(Discarded::Segment(sequence));
     }
 
-    /// Gives up the content of a message that is settled, or was never committed.
+    /// Has the large file removed of a message that is settled, or was never committed.
     pub fn unlink_large(&self, id: QueueId) {
         self.discard(Discarded::Large(id));
     }
@@ -288,7 +214,7 @@ impl Stock {
         self.work.notify_one();
     }
 
-    /// Ends [`Stock::work`] when what is to be let go is gone, or cannot go now: recovery finds it again.
+    /// Ends [`Stock::work`] as soon as what is to be removed is gone. What cannot go now is found by the next start.
     pub fn close(&self) {
         self.shelf().closing = true;
         #[cfg(test)]
@@ -369,7 +295,7 @@ impl Stock {
         self.lock()
     }
 
-    /// The shelf, without a chance for another thread to have its turn first.
+    /// Locks the shelf; in a test no other thread has its turn before that.
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         // Each change to the shelf is one assignment or push: it is whole even if a holder panicked.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
@@ -377,12 +303,12 @@ impl Stock {
 }
 
 impl Shelf {
-    /// Whether a segment is on its way out, or can be.
+    /// Returns whether a segment is to be removed, and can be now.
     fn lets_segment_go(&mut self, now: Instant) -> bool {
         matches!(self.disposal.next(now), Some(Discarded::Segment(_)))
     }
 
-    /// What makes room comes first; segments let go are reused.
+    /// Returns what the thread does now. What makes room comes first, since segments that are let go are reused.
     fn next_task(&mut self, now: Instant) -> Option<StockTask> {
         if let Some(discarded) = self.disposal.next(now) {
             return Some(StockTask::LetGo(discarded));
@@ -391,7 +317,7 @@ impl Shelf {
     }
 }
 
-/// The same error once more: the system's number, and with it its words, is kept.
+/// Returns a copy of an error, with the number that the system gave it, and so with its words.
 fn copy_of(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),

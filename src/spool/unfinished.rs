@@ -1,4 +1,4 @@
-//! Content that is not whole yet and stands on the disk already: how much of it each user may have there.
+//! Counts the content that is not whole yet and stands on the disk already, and bounds how much of it each user may have.
 //!
 //! Promises
 //! 1. What one user has begun and not finished takes no more than a quarter of the disk's usable room, unless it is one
@@ -20,26 +20,27 @@ use super::fs::File;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
-/// A message of which nothing has come for so long may give way.
+/// A message of which nothing has come for so long may be removed to make room.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
-/// The part of the usable room that one user may take.
+/// One user may take one of so many parts of the usable room.
 const SHARE: u64 = 4;
 
-/// What has been begun.
+/// All messages that have been begun and are not whole.
 #[derive(Default)]
 pub(super) struct Unfinished(Mutex<HashMap<QueueId, Begun>>);
 
+/// A message that has been begun and is not whole.
 struct Begun {
     whose: Submitter,
     octets: u64,
-    /// When content came last.
+    /// The moment at which content came last.
     touched: Instant,
     file: Arc<dyn File>,
     given_up: Arc<AtomicBool>,
 }
 
-/// One of those; it is no longer among them when this is dropped.
+/// The place of one message among the unfinished ones. When this is dropped it is not among them any more.
 pub(super) struct UnfinishedMessage {
     among: Arc<Unfinished>,
     id: QueueId,
@@ -47,7 +48,7 @@ pub(super) struct UnfinishedMessage {
 }
 
 impl Unfinished {
-    /// A message of `whose` has content in `file` from now on.
+    /// Notes that a message of `whose` has content in `file` from now on.
     pub fn begin(
         self: &Arc<Self>,
         id: QueueId,
@@ -79,7 +80,7 @@ impl Unfinished {
 }
 
 impl UnfinishedMessage {
-    /// `more` octets are to be written, while `free` octets are usable. Fails when they may not be: with `GaveWay` where
+    /// Notes that `more` octets are to be written, while `free` octets are usable. Fails if they may not be: with `GaveWay` where
     /// this message has given way, with `OverShare` where its user has too much of others, with `Full` where there is no
     /// room for anybody.
     pub fn grow(&self, more: u64, free: u64, now: Instant) -> Result<(), CommitError> {
@@ -113,6 +114,7 @@ impl Drop for UnfinishedMessage {
     }
 }
 
+/// Returns the largest message of which nothing has come for a while, among those that may go.
 fn largest_idle(
     all: &HashMap<QueueId, Begun>,
     now: Instant,
@@ -123,7 +125,7 @@ fn largest_idle(
     idle.max_by_key(|(_, begun)| begun.octets).map(|(id, _)| *id)
 }
 
-/// Octets that come free.
+/// Removes the content of a message; returns how many octets that frees.
 fn give_up(all: &mut HashMap<QueueId, Begun>, id: QueueId) -> u64 {
     let Some(Begun { octets, file, given_up, .. }) = all.remove(&id) else { return 0 };
     given_up.store(true, Ordering::Relaxed);

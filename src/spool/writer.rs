@@ -43,7 +43,7 @@ mod idle;
 mod rescue;
 mod room;
 
-/// Octets after which a batch is written although more has arrived.
+/// A batch is written when it has so many octets, although more has arrived.
 const BATCH: usize = 4 << 20;
 
 /// The thread that writes all records; it owns the active segment, the batch and the cleaner.
@@ -52,24 +52,24 @@ pub(super) struct SpoolWriter {
     arrivals: UnboundedSender<Entry>,
     /// The segment that is written; `None` after a fault, until the next one can be begun.
     active: Option<ActiveSegment>,
-    /// How the next header is to speak of the segment before, while none is active.
+    /// What the next header is to say of the segment before it, while none is active.
     previous: Option<PreviousSegment>,
     batch: Batch,
-    /// Octets of the batch written last.
+    /// The batch that was written last had so many octets.
     batch_octets: usize,
-    /// Refused messages whose records may be in the segment; their large files go after the next sync.
+    /// Refused messages whose records may be in the segment. Their large files are removed after the next sync.
     doubtful: Vec<QueueId>,
     cleaner: Cleaner,
-    /// Its last step had something to do.
+    /// The cleaner had something to do in its last step.
     cleaner_works: bool,
-    /// What the spool was opened with, the lock among it.
+    /// The directories and the lock with which the spool was opened.
     presence: Presence,
-    /// Why a spool that is astray cannot come home, as the log was told.
+    /// Why a removed spool cannot be made anew, as the log says already.
     homeless: Option<String>,
 }
 
 impl SpoolWriter {
-    /// A writer behind the segment that recovery ended with.
+    /// Returns a writer that begins behind the last segment that recovery read.
     pub fn new(
         shared: Arc<SharedSpool>,
         arrivals: UnboundedSender<Entry>,
@@ -91,7 +91,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Carries out orders until one says to close, or no sender is left; the thread runs this.
+    /// Carries out orders until one says to close, or no sender is left. The writer's thread runs this.
     pub fn run(mut self, mut orders: Receiver<Order>) {
         while let Some(order) = self.next_order(&mut orders) {
             let closing = self.gather(order, &mut orders);
@@ -107,7 +107,8 @@ impl SpoolWriter {
         }
     }
 
-    /// Waits for the next order and returns it; moves messages out of old segments meanwhile. `None`: no sender is left.
+    /// Waits for the next order and returns it; moves messages out of old segments meanwhile. Returns `None` when no sender
+    /// is left.
     fn next_order(&mut self, orders: &mut Receiver<Order>) -> Option<Order> {
         loop {
             match orders.try_recv() {
@@ -130,7 +131,7 @@ impl SpoolWriter {
         orders.blocking_recv()
     }
 
-    /// Puts what has arrived into the batch; the answer to give when an order to close was among it.
+    /// Puts what has arrived into the batch. If an order to close was among it, returns to whom the end is to be said.
     fn gather(&mut self, first: Order, orders: &mut Receiver<Order>) -> Option<oneshot::Sender<()>> {
         let mut next = Some(first);
         while let Some(order) = next {
@@ -147,7 +148,7 @@ impl SpoolWriter {
         None
     }
 
-    /// One more order that is there; `sched_yield(2)` returns at once when no thread waits for the processor.
+    /// Returns one more order, if there is one. `sched_yield(2)` returns at once when no thread waits for the processor.
     fn arrived(&self, orders: &mut Receiver<Order>) -> Option<Order> {
         let at_once = orders.try_recv().ok();
         if at_once.is_some() || !self.shared.has_drafts() {
@@ -265,7 +266,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Whether a segment has its name.
+    /// Returns whether a segment still has its name.
     fn is_there(&self, active: &ActiveSegment) -> io::Result<bool> {
         leads_to(&*self.shared.fs, &self.shared.paths.segment(active.sequence()), active.file())
     }
@@ -306,7 +307,7 @@ impl SpoolWriter {
         }
     }
 
-    /// The records of refused messages are void from now on.
+    /// Removes the large files of refused messages, whose records are void from now on.
     fn unlink_doubtful(&mut self) {
         self.doubtful.drain(..).for_each(|id| self.shared.stock.unlink_large(id));
     }
@@ -321,7 +322,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Reports a full disk, once an episode.
+    /// Reports a full disk, once for each time that it is full.
     fn note_refusal(&self, request: &Request, error: CommitError) {
         if error == CommitError::Full && request.claim() == SpaceClaim::Mail {
             self.shared.room.note_no_segment(self.shared.stock.made().size);

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{File, FileFacts, Fs, Names};
 
-/// The system's own file systems.
+/// The file systems of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
@@ -156,12 +156,12 @@ impl Fs for RealFs {
     }
 }
 
-/// What a file system answers to a flag or a call that it does not have.
+/// Returns whether a file system answers so to a flag or a call that it does not have.
 fn is_unknown_here(errno: Errno) -> bool {
     matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
 }
 
-/// [`Fs::rename_to_new`] where the file system has no `RENAME_NOREPLACE` (NFS, many FUSE file systems, eCryptfs):
+/// Does what [`Fs::rename_to_new`] does where the file system has no `RENAME_NOREPLACE` (NFS, many FUSE file systems, eCryptfs):
 /// the second name first, then the first one goes. A crash between the two leaves both, as a rename may.
 fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::link(from, to) {
@@ -179,7 +179,8 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Octets in the blocks that are available. A file system without blocks (some FUSE and network ones) tells nothing.
+/// Returns how many octets are in the blocks that are available. A file system without blocks (some FUSE and network ones)
+/// tells nothing, which is `u64::MAX`.
 fn free_octets(blocks: u64, available: u64, block_size: u64) -> u64 {
     if blocks == 0 { u64::MAX } else { available.saturating_mul(block_size) }
 }

@@ -39,7 +39,7 @@ pub(crate) struct SimFs {
 /// The time of every change, in seconds since 1970: the clock of this disk stands still.
 pub(crate) const CHANGED: i64 = 1_800_000_000;
 
-/// Whose every file is.
+/// The uid of the owner of every file.
 pub(crate) const OWNER: u32 = 1000;
 
 impl SimFs {
@@ -53,16 +53,17 @@ impl SimFs {
         SimFs { disk: Arc::new(Mutex::new(disk)), turns: Arc::default(), panics_at_create: Arc::default() }
     }
 
-    /// Calls so far.
+    /// Returns how many calls there have been so far.
     pub fn calls(&self) -> u64 {
         self.lock_disk().calls
     }
 
-    /// Octets written so far.
+    /// Returns how many octets have been written so far.
     pub fn written(&self) -> u64 {
         self.lock_disk().written
     }
 
+    /// Sets which call fails from now on; the count of calls begins anew.
     pub fn set_fault(&self, fault: Option<DiskFault>) {
         let mut disk = self.lock_disk();
         disk.calls = 0;
@@ -84,28 +85,28 @@ impl SimFs {
         self.lock_disk().failing_sync = Some(directory.into());
     }
 
-    /// From now on the calls are those of a user who may not read `directory`.
+    /// Has all calls from now on be those of a user who may not read `directory`.
     pub fn set_unreadable(&self, directory: Option<&Path>) {
         self.lock_disk().unreadable = directory.map(Path::to_owned);
     }
 
-    /// Octets that all files together may have.
+    /// Sets how many octets all files together may have.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.lock_disk().capacity = capacity;
     }
 
-    /// As [`SimFs::set_capacity`], by a quota of which [`Fs::free_space`] knows nothing.
+    /// Does the same as [`SimFs::set_capacity`], by a quota of which [`Fs::free_space`] knows nothing.
     pub fn set_quota(&self, quota: u64) {
         let mut disk = self.lock_disk();
         (disk.capacity, disk.is_quota) = (Some(quota), true);
     }
 
-    /// From now on the file system has no [`File::reserve`].
+    /// Has [`File::reserve`] fail from now on, as on a file system that does not have it.
     pub fn forget_how_to_reserve(&self) {
         self.lock_disk().cannot_reserve = true;
     }
 
-    /// From now on whoever uses this disk takes turns, as `seed` says; called by the thread that opens the spool.
+    /// Has all threads that use this disk take turns from now on, as `seed` says. The thread that opens the spool calls this.
     pub fn take_turns(&self, seed: u64) {
         assert!(self.turns.set(Turns::new(seed)).is_ok(), "once for each disk");
     }
@@ -119,7 +120,7 @@ impl SimFs {
         parent.sync();
     }
 
-    /// See [`Disk::used`].
+    /// Returns what [`Disk::used`] does.
     pub fn used(&self) -> u64 {
         self.lock_disk().used()
     }
@@ -129,16 +130,17 @@ impl SimFs {
         self.lock_disk().watcher = Some(Box::new(watcher));
     }
 
+    /// Has nobody look any more.
     pub fn unwatch(&self) {
         self.lock_disk().watcher = None;
     }
 
-    /// See [`Disk::image`].
+    /// Returns what [`Disk::image`] does.
     pub fn image(&self, seed: u64) -> SimFs {
         self.lock_disk().image(seed)
     }
 
-    /// Changes the octets of a file, durably and unnoticed.
+    /// Changes the octets of a file, durably and without a call that is counted.
     pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.lock_disk();
         let inode = disk.inode_at(path).unwrap();
@@ -148,6 +150,7 @@ impl SimFs {
             Inode { durable: Arc::new(inode.now.clone()), now: inode.now.clone(), dirty: BTreeSet::new() };
     }
 
+    /// Returns the octets of a file, synced or not.
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
         let disk = self.lock_disk();
         disk.inode_at(path).ok().map(|inode| disk.inodes[&inode].now.clone())
@@ -187,7 +190,7 @@ impl SimFs {
         self.disk.lock().unwrap()
     }
 
-    /// Counts a call; looks on before it changes something; fails it if it is to fail.
+    /// Counts a call, lets the watcher look before it changes something, and fails it if it is to fail.
     fn call(&self, changes: bool) -> io::Result<MutexGuard<'_, Disk>> {
         change_turns(&self.turns);
         let mut disk = self.lock_disk();

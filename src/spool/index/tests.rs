@@ -14,7 +14,7 @@ fn arrive(effect: Effect) -> IndexChange {
     IndexChange::Arrive { effect, large: false }
 }
 
-/// Segments 1, 2 and 3 with one message each, numbered alike.
+/// Returns an index of segments 1, 2 and 3, each with one message of the same number.
 fn three() -> Index {
     let mut index = Index::default();
     for number in 1..=3 {

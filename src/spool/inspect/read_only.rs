@@ -1,4 +1,4 @@
-//! The disk, to look at and not to touch: no call that changes anything gets through.
+//! The disk to read from alone: every call that would change something fails.
 //!
 //! Promises: no file is written, made, renamed or removed, and none is opened for writing; so a spool on a
 //! read-only medium, or under a running daemon, can be looked at. The lock is a shared one, on a lock
@@ -85,7 +85,7 @@ impl Fs for ReadOnlyFs {
         refused()
     }
 
-    /// Held beside other readers; `WouldBlock` while a daemon holds it, `NotFound` where none ever did.
+    /// Takes a lock that other readers may have, too; `WouldBlock` while a daemon holds it, `NotFound` where none ever did.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
         let file = self.open_plain(path)?;
         file.try_lock_shared().map_err(io::Error::from)?;

@@ -51,7 +51,7 @@ impl Rig {
     }
 }
 
-/// Every file of a spool at rest.
+/// Returns every file of a spool at rest, with its octets.
 fn everything(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The second table.
+/// Decides by the second table what the cleaner does; returns `None` if there is nothing to do.
 pub fn clean_now(sums: &Sums, next: Readiness, target: Target, segment_size: u64) -> Option<Clean> {
     let oldest = sums.oldest?;
     let spared = target.room.saturating_sub(target.capacity / LEFT_TO_OUTCOMES);
@@ -15,13 +15,14 @@ pub fn clean_now(sums: &Sums, next: Readiness, target: Target, segment_size: u64
     (is_wanted && room > 0).then_some(Clean::Move(oldest.sequence, room))
 }
 
-/// Whether the closed segments take more than they may, less the room that the move itself takes for a while. That is
-/// no more than a segment, nor than what lives.
+/// Returns whether the closed segments take more than they may. The room that the move itself takes for a while counts,
+/// too: that is no more than one segment, and no more than what lives.
 fn is_too_long(sums: &Sums, segment_size: u64) -> bool {
     sums.closed + sums.live.min(segment_size) > TIMES_LIVE * sums.live
 }
 
-/// The move with which the oldest segment can go at once: room is worth more than the copying then.
+/// Returns the step by which the oldest segment can go at once; `None` if it cannot. On a full disk room is worth more than
+/// the copying.
 fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
     if !oldest.frees_room() {
         return None;
@@ -35,8 +36,9 @@ fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
     }
 }
 
-/// Octets that there have to be of the next segment before all that lives in the oldest is moved on a full disk: none
-/// where the active segment takes it, of which what lives takes `active_moved` octets. An empty one takes whatever fits.
+/// Returns how many octets of the next segment there have to be before all that lives in the oldest one is moved on a full
+/// disk: none where it fits into the active segment. What lives in that one takes `active_moved` octets when it is moved;
+/// where that is nothing, whatever fits is taken.
 pub fn needed_of_next(oldest: Oldest, target: Target, active_moved: u64) -> u64 {
     let leaves_room = active_moved == 0 || active_moved + oldest.moved <= most_for_moves(target);
     if oldest.moved <= u64::from(target.room) && leaves_room {
@@ -48,13 +50,13 @@ pub fn needed_of_next(oldest: Oldest, target: Target, active_moved: u64) -> u64 
     u64::from(FIRST_RECORD) + there.div_ceil(LEFT_BY_MOVES - 1) * LEFT_BY_MOVES
 }
 
-/// Octets that may be moved into the active segment where the rest goes to the next one.
+/// Returns how many octets may be moved into the active segment where the rest goes to the next one.
 fn room_for_moves(target: Target, active_moved: u64) -> u64 {
     let left = target.room.saturating_sub(target.capacity / LEFT_BY_MOVES as u32);
     u64::from(left).min(most_for_moves(target).saturating_sub(active_moved))
 }
 
-/// Octets that may live in the active segment after moves into it.
+/// Returns how many octets may live in the active segment after moves into it.
 fn most_for_moves(target: Target) -> u64 {
     u64::from(target.holds) / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1)
 }

@@ -1,14 +1,15 @@
 use super::*;
 
 const CAPACITY: u32 = 100_000;
-/// Of the next segment.
+/// The next segment is to have so many octets.
 const SIZE: u64 = 200_000;
 
 fn fill(end: u64) -> Option<Fill> {
     Some(Fill { sequence: 2, end, capacity: CAPACITY, is_first: false })
 }
 
-/// The disk has room for another segment or not, and what lives in the oldest one, of so many octets, takes so many.
+/// Returns what is said of a disk that has room for another segment or not, while the oldest segment has `size` octets and
+/// what lives in it takes `moved`.
 fn room(another: bool, moved: u64, size: u64) -> SpareRoom {
     SpareRoom { another, oldest: Oldest { sequence: 1, size, moved }, active_moved: 1 }
 }
@@ -17,7 +18,7 @@ fn made(octets: u64) -> Made {
     Made { octets, size: SIZE }
 }
 
-/// Each cell of the first table, on both sides of each of its limits.
+/// Tries each cell of the first table on both sides of each of its limits.
 #[test]
 fn every_cell_of_the_first_table() {
     use Decision::{Here, NextSegment, Refuse, Wait};
@@ -177,7 +178,7 @@ fn the_disk_is_asked_only_where_it_matters() {
     assert_eq!(decide_blindly(SpaceClaim::Outcome, 500_000, 0), Decision::NextSegment(SegmentSize::Any));
 }
 
-/// From nothing in an empty segment to everything in one half full, and never less for more.
+/// Nothing is due in an empty segment, everything in one that is half full, and never less when more is used.
 #[test]
 fn more_of_the_next_segment_is_due_as_this_one_is_used() {
     for size in [SIZE, 32 << 20, 1 << 30] {
@@ -230,7 +231,7 @@ fn a_start_leaves_a_quarter_of_what_it_shortens() {
     assert_eq!(shortened_at_start(0, 0), None, "it is gone");
 }
 
-/// Three messages of 1,000 octets, one of them in the oldest of two closed segments of 10,000.
+/// The sums of three messages of 1,000 octets, one of which is in the oldest of two closed segments of 10,000.
 const SUMS: Sums = Sums {
     live: 3000,
     closed: 20_000,
@@ -276,7 +277,7 @@ fn moving_is_wanted_where_it_fits_and_gains() {
     assert_eq!(
         moves(&Sums { closed: 0, ..SUMS }, full),
         Some(Clean::Move(1, 1016)),
-        "however long the log is"
+        "however much the segments take"
     );
     assert_eq!(moves(&SUMS, Target { holds: 2032, ..full }), None, "the active one could not be moved then");
     let into_an_empty_one = Sums { active_moved: 0, ..SUMS };
@@ -290,8 +291,8 @@ fn moving_is_wanted_where_it_fits_and_gains() {
     assert_eq!(moves(&Sums { oldest: None, ..SUMS }, full), None, "the active segment is not moved");
 }
 
-/// Where the active segment is too full, and there is a part of the next one: what fits into seven eighths of each,
-/// first here, then there.
+/// Where the active segment is too full, and there is a part of the next one, what fits into seven eighths of both is moved,
+/// first into this one, then into that.
 #[test]
 fn what_fits_into_both_is_moved_into_both() {
     let sums = Sums { oldest: Some(Oldest { sequence: 1, size: 16_000, moved: 8000 }), ..SUMS };

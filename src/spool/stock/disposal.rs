@@ -1,4 +1,4 @@
-//! Segments and large files that are to go, and since when one could not.
+//! The queues of segments and large files that are to be removed, and the pause after one that could not be.
 //!
 //! Pure: time is an argument. Not here: how they go (`stock.rs`).
 
@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::queue_id::QueueId;
 
-/// After a failure to let something go, the pause before the next attempt.
+/// How long to wait after a failure before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// One thing to let go.
+/// One thing that is to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Discarded {
+    /// The segment of this number.
     Segment(u32),
     /// The large file of this message.
     Large(QueueId),
@@ -21,10 +22,10 @@ pub(super) enum Discarded {
 /// The queues of segments and large files that are to be removed.
 #[derive(Default)]
 pub(super) struct Disposal {
-    /// Segments, oldest first.
+    /// The numbers of segments, oldest first.
     segments: VecDeque<u32>,
     large: VecDeque<QueueId>,
-    /// Letting go failed; it is tried again from then on.
+    /// Something could not be removed; nothing is tried again before this moment.
     stuck_until: Option<Instant>,
 }
 
@@ -37,7 +38,8 @@ impl Disposal {
         }
     }
 
-    /// The next one: segments in the order in which they came, then large files.
+    /// Returns what is to be removed next: segments in the order in which they came, then large files. Returns `None` if
+    /// there is nothing, or during the pause after a failure.
     pub fn next(&mut self, now: Instant) -> Option<Discarded> {
         self.stuck_until = self.stuck_until.filter(|until| *until > now);
         if self.stuck_until.is_some() {
@@ -47,7 +49,7 @@ impl Disposal {
         segment.or(self.large.front().copied().map(Discarded::Large))
     }
 
-    /// Takes this one out: it is removed, and was the next one of its kind.
+    /// Notes that this one is removed; it was the next one of its kind.
     pub fn is_gone(&mut self, discarded: Discarded) {
         match discarded {
             Discarded::Segment(_) => drop(self.segments.pop_front()),
@@ -60,12 +62,12 @@ impl Disposal {
         self.stuck_until = Some(now + PAUSE);
     }
 
-    /// When it is tried again, after a failure.
+    /// Returns when it is tried again, after a failure.
     pub fn stuck_until(&self) -> Option<Instant> {
         self.stuck_until
     }
 
-    /// What failed may be tried at once.
+    /// Ends the pause: what failed may be tried at once.
     pub fn start_anew(&mut self) {
         self.stuck_until = None;
     }

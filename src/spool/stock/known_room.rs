@@ -1,4 +1,4 @@
-//! What the disk has said of its room, and how long that is believed.
+//! Remembers what the disk has said of its free room, and how long that is believed.
 //!
 //! Pure: time is an argument. Not here: who asks the disk (`stock.rs`).
 
@@ -6,36 +6,36 @@ use std::time::Instant;
 
 use crate::spool::space::ROOM_IS_KNOWN_FOR;
 
-/// What the disk has said of its room.
+/// The last answer of the disk about its free room.
 #[derive(Default)]
 pub(super) struct KnownRoom {
-    /// Whether it gave room for so many octets when it was asked last, and when that was.
+    /// When the disk was asked last, for how many octets, and whether it had room for them.
     answer: Option<(Instant, u64, bool)>,
-    /// How often its room may have changed.
+    /// Counts how often the free room may have changed.
     pub changes: u64,
 }
 
 impl KnownRoom {
-    /// Whether it gives room for `octets`, if that is known.
+    /// Returns whether the disk has room for `octets`; `None` if that is not known.
     pub fn get(&self, octets: u64, now: Instant) -> Option<bool> {
         let (asked, known, gave) = self.answer?;
         let tells = if gave { octets <= known } else { octets >= known };
         (tells && now.saturating_duration_since(asked) < ROOM_IS_KNOWN_FOR).then_some(gave)
     }
 
-    /// Takes in what the disk has said, if nothing has changed since these `changes`, when it was asked.
+    /// Takes in an answer of the disk, unless its room has changed since `changes`, which was the count when it was asked.
     pub fn learn(&mut self, changes: u64, answer: (Instant, u64, bool)) {
         if self.changes == changes {
             self.answer = Some(answer);
         }
     }
 
-    /// Where there was room there is; where there was none, there may be some now.
+    /// Notes that room was freed: where there was room there still is, and where there was none there may be some now.
     pub fn gains(&mut self) {
         self.change(self.answer.filter(|(_, _, gave)| *gave));
     }
 
-    /// Octets of the room are used: what is left of it is known.
+    /// Notes that so many octets of the room are used: what is left of it is known.
     pub fn uses(&mut self, octets: u64) {
         self.change(self.answer.map(|(asked, known, gave)| (asked, known.saturating_sub(octets), gave)));
     }

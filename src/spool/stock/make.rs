@@ -1,9 +1,9 @@
-//! A piece of the next segment: zeros, written and synced where the disk has room for them.
+//! Makes one piece of the next segment: zeros, written and synced where the disk has room for them.
 //!
 //! Promises
-//! 1. What is put on the shelf is synced, with its length, and with its name where the piece is the first one.
-//! 2. The first segment of a start is whole behind one piece, where the file system can reserve the room for the rest:
-//!    so a start writes little, however much lives, and nobody else can take that room.
+//! 1. A piece counts only when it is synced, with the length of the file, and with its name if it is the first piece.
+//! 2. The first segment of a start is whole when its first piece is made, where the file system can reserve the room for
+//!    the rest: so a start writes little, however much lives, and nobody else can take that room.
 //! 3. A piece that fails leaves what there was before it, if it failed for want of room, and nothing else.
 //!
 //! Not here: when a piece is due (`space.rs`, `stock/supply.rs`).
@@ -20,7 +20,7 @@ use crate::spool::segment::{ReadySegment, ZEROS};
 use crate::spool::space::{self, SegmentSize};
 
 impl Stock {
-    /// Makes a piece, and puts it on the shelf.
+    /// Makes a piece, and adds it to what there is of the next segment.
     pub(super) fn make(&self, piece: &SegmentPiece) -> io::Result<()> {
         let octets = self.room_for(piece)?;
         let path = self.paths.segment(piece.sequence);
@@ -48,7 +48,7 @@ impl Stock {
         Ok(())
     }
 
-    /// The octets of this piece, if the disk has room for what is wanted.
+    /// Returns how many octets this piece is to have; an error if the disk has no room for what is wanted.
     fn room_for(&self, piece: &SegmentPiece) -> io::Result<u64> {
         let rest = piece.size - piece.from;
         let octets = rest.min(space::piece(piece.size));
@@ -67,7 +67,7 @@ impl Stock {
         Ok(octets)
     }
 
-    /// The same where a part of the segment serves, too: as much of the piece as there is room for.
+    /// Does the same where a part of the segment serves: returns as much of the piece as there is room for.
     fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
         for octets in space::parts_of_piece(octets, is_first, free) {
             if self.fs.has_room(&self.paths.segments, octets)? {
@@ -77,8 +77,8 @@ impl Stock {
         Err(ErrorKind::StorageFull.into())
     }
 
-    /// Gives back what a failed attempt has taken; whether the pieces before it are there. After any failure but one
-    /// for want of room none is trusted any more.
+    /// Gives back what a failed attempt has taken, and returns whether the pieces before it can still be used. After any
+    /// failure but one for want of room none of them is trusted any more.
     pub(super) fn withdraw(&self, piece: &SegmentPiece, error: &io::Error) -> bool {
         let is_full = CommitError::from(error.kind()) == CommitError::Full;
         match &piece.file {

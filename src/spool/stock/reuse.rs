@@ -1,13 +1,14 @@
-//! A file that becomes the next segment under a new name: a segment that is let go, or what the run before had made of
-//! its next one.
+//! Gives a file a new name, under which it is the next segment: a segment that is let go, or what the run before had made
+//! of its next one.
 //!
 //! Promises
 //! 1. No record was ever written under the new number, so that nothing in the file parses as one (`format.rs`,
 //!    promise 1).
-//! 2. The octets, the length and both names are synced before the file counts.
+//! 2. The file counts only when its octets, its length and both names are synced.
 //! 3. What the run before had made is used only where it has no other name and the disk has room for every octet of it:
 //!    a crash may leave two names of a renamed file, or a file whose octets were never written. Any other is removed.
-//! 4. On a full disk, what is freed and not reused is written to the next segment at once: nobody else is to have it.
+//! 4. On a full disk, room that is freed and not reused is filled with the next segment at once, so that nobody else takes
+//!    it.
 //!
 //! Fails: the file is let go later, or the start fails; no message is lost by it.
 //!
@@ -38,8 +39,8 @@ impl Stock {
         taken
     }
 
-    /// The file at `path`, if it may be taken over, and its length: no more than the next segment is to have, unless the
-    /// disk is full.
+    /// Returns the file at `path` and its length, if it may be taken over. It is shortened to the size that the next segment
+    /// is to have, unless the disk is full.
     fn usable(&self, path: &Path) -> Option<(Arc<dyn File>, u64)> {
         let file = self.fs.open(path).ok()?;
         let facts = file.facts().ok()?;
@@ -57,7 +58,7 @@ impl Stock {
         Some((file, length))
     }
 
-    /// Lets a segment go: it is the next one from then on, or it is removed.
+    /// Lets a segment go: it becomes the next one, or it is removed.
     pub(super) fn recycle_or_unlink(&self, sequence: u32) -> io::Result<()> {
         let next = {
             let mut shelf = self.shelf();
@@ -99,7 +100,7 @@ impl Stock {
         Ok(())
     }
 
-    /// Has `freed` octets that were given back to a full disk written to the next segment.
+    /// Has the next segment made so many octets longer, if they were freed on a full disk.
     pub fn claim(&self, freed: u64) {
         let rest = self.made().rest();
         // Where it cannot be told, somebody will ask for the segment.
@@ -108,7 +109,8 @@ impl Stock {
         }
     }
 
-    /// The segment at `path` and its length, if it has more octets than these, and may be reused; it is synced.
+    /// Returns the segment at `path` and its length, if it has more octets than `more_than` and may be reused. It is synced
+    /// then.
     fn reusable(&self, path: &Path, more_than: u64) -> io::Result<Option<(Arc<dyn File>, u64)>> {
         let file = self.fs.open(path)?;
         let length = file.length()?;

@@ -1,4 +1,4 @@
-//! The next segment, on its way from being wanted to being ready: it is made in pieces.
+//! How far the next segment has come: it is made in pieces, from the moment at which it is wanted until it is ready.
 //!
 //! ```text
 //! Idle ── begin ──▶ Making ── put ──▶ Idle, a piece longer
@@ -18,61 +18,62 @@ use crate::spool::fs::File;
 use crate::spool::segment::ReadySegment;
 use crate::spool::space::{Made, SMALLEST, SegmentSize};
 
-/// What is being done for the next segment.
+/// Says what is being done for the next segment.
 enum SupplyState {
-    /// Nothing, until more of it is due than there is.
+    /// Nothing is done until more of it is due than there is.
     Idle,
     /// The next piece is being made.
     Making {
-        /// Somebody has asked, or something was let go, since the attempt began: should it fail, another is worth while.
+        /// Since this attempt began somebody has asked for a segment, or something was let go: should the attempt fail,
+        /// another one may succeed.
         is_outdated: bool,
-        /// The disk was found to have room for all that is missing.
+        /// The disk was found to have room for all that is missing of the segment.
         has_room: bool,
     },
     /// The last attempt to make a piece failed; none is made until somebody asks.
     Failed(io::Error),
 }
 
-/// A piece to be made of the next segment.
+/// Describes a piece of the next segment that is to be made.
 #[derive(Clone)]
 pub(super) struct SegmentPiece {
     /// The number of the segment.
     pub sequence: u32,
     /// Its file; `None` when this is its first piece.
     pub file: Option<Arc<dyn File>>,
-    /// Octets that are made already.
+    /// So many octets of it are made already.
     pub from: u64,
-    /// Octets that the segment is to have.
+    /// The segment is to have so many octets.
     pub size: u64,
-    /// Whether the piece is worth while where there is no room for the whole segment.
+    /// Says whether the piece is to be made where there is no room for the whole segment.
     pub wanted: SegmentSize,
-    /// Whether the room behind the piece is to be reserved, up to the size of the segment.
+    /// The room behind the piece is to be reserved, up to the size of the segment.
     pub reserves: bool,
 }
 
-/// What there is of the next segment, and how much of it is wanted.
+/// Knows how much there is of the next segment, and how much of it is wanted.
 pub(super) struct Supply {
     stage: SupplyState,
-    /// What there is of the next segment; its octets, length and name are synced.
+    /// What is made of the next segment: its octets, its length and its name are synced.
     made: Option<ReadySegment>,
-    /// Octets that it is to have.
+    /// It is to have so many octets.
     size: u64,
-    /// Octets of it that are to be made by now.
+    /// So many octets of it are to be made by now.
     due: u64,
-    /// As whoever asked last wants it.
+    /// How large the segment must be for whoever asked last.
     wanted: SegmentSize,
-    /// The name of the next segment.
+    /// The number of the next segment.
     next: u32,
     /// The room of the whole next segment is to be reserved with its first piece.
     reserves: bool,
-    /// A segment that is let go is being put under its name.
+    /// A segment that is let go is being renamed to it.
     is_reusing: bool,
-    /// The log has been told that none can be made, and none has been made since.
+    /// The log says already that no segment can be made, and none has become whole since.
     is_told: bool,
 }
 
 impl Supply {
-    /// Nothing, of which the first segment is to be `next` and to have `size` octets.
+    /// Returns a supply of which nothing is made: the first segment is to have the number `next` and `size` octets.
     pub fn new(next: u32, size: u64) -> Self {
         let (stage, wanted) = (SupplyState::Idle, SegmentSize::Whole);
         Supply {
@@ -88,12 +89,12 @@ impl Supply {
         }
     }
 
-    /// What there is of the next segment.
+    /// Returns how much of the next segment is made.
     pub fn made(&self) -> Made {
         Made { octets: self.made.as_ref().map_or(0, |made| made.length), size: self.size }
     }
 
-    /// From now on the next segment is to have `size` octets.
+    /// Says that the next segment is to have `size` octets.
     pub fn set_size(&mut self, size: u64) {
         self.size = size;
     }
@@ -118,12 +119,13 @@ impl Supply {
         }
     }
 
-    /// Whether that was found: the disk itself does not tell while part of that room is being used.
+    /// Returns whether that was found for the piece that is being made. The disk itself cannot tell meanwhile, since part of
+    /// that room is being used.
     pub fn has_room(&self) -> bool {
         matches!(self.stage, SupplyState::Making { has_room: true, .. })
     }
 
-    /// Why the last attempt failed, if nobody has asked since.
+    /// Returns why the last attempt failed, if nobody has asked for a segment since.
     pub fn trouble(&self) -> Option<&io::Error> {
         match &self.stage {
             SupplyState::Failed(error) => Some(error),
@@ -140,7 +142,7 @@ impl Supply {
         self.made().octets < due.min(self.size)
     }
 
-    /// Has `due` octets made, and returns whether that is news; a failed attempt is not repeated for it.
+    /// Has `due` octets made, and returns whether the thread has to be woken for that. A failed attempt is not repeated.
     pub fn want(&mut self, due: u64) -> bool {
         let is_news = due > self.due && self.falls_short_of(due) && matches!(self.stage, SupplyState::Idle);
         if !self.falls_short_of(self.due) {
@@ -150,7 +152,7 @@ impl Supply {
         is_news
     }
 
-    /// Has so many octets made more than there are, whether or not there is room for the whole.
+    /// Has so many octets made more than there are, whether or not there is room for the whole segment.
     pub fn claim(&mut self, octets: u64) {
         self.ask(SegmentSize::Any, self.made().octets + octets);
     }
@@ -164,14 +166,14 @@ impl Supply {
         }
     }
 
-    /// What fails for want of room may succeed from now on.
+    /// Notes that room was freed: an attempt that fails for want of room is repeated.
     pub fn gains_room(&mut self) {
         if let SupplyState::Making { is_outdated, .. } = &mut self.stage {
             *is_outdated = true;
         }
     }
 
-    /// The piece to make now, which is being made from then on, if one is due.
+    /// Returns the piece to make now, if one is due; from then on it counts as being made.
     pub fn begin(&mut self) -> Option<SegmentPiece> {
         if !matches!(self.stage, SupplyState::Idle) || !self.falls_short_of(self.due) {
             return None;
@@ -183,33 +185,33 @@ impl Supply {
         Some(SegmentPiece { sequence: self.next, file, from, size, wanted, reserves })
     }
 
-    /// The name under which a segment let go is of use, if it has more octets than the second number. Nothing is handed
-    /// out until one is put there, or [`Supply::end_reuse`] is called.
+    /// Returns the number under which a segment that is let go is of use, and how many octets are made already: it must have
+    /// more. From then on nothing is handed out until one is put there, or [`Supply::end_reuse`] is called.
     pub fn reuse(&mut self) -> Option<(u32, u64)> {
         let made = self.made();
         self.is_reusing = !made.is_ready();
         self.is_reusing.then_some((self.next, made.octets))
     }
 
-    /// No segment is being put under the next name any more.
+    /// Notes that no segment is being renamed any more.
     pub fn end_reuse(&mut self) {
         self.is_reusing = false;
     }
 
-    /// Forgets what there is of the next segment, whose file is about to lose its name.
+    /// Forgets what is made of the next segment, since its file is about to lose its name.
     pub fn forget(&mut self) {
         self.made = None;
     }
 
-    /// Takes in what there is of the next segment now.
+    /// Takes in what is made of the next segment now.
     pub fn put(&mut self, made: ReadySegment) {
         (self.stage, self.is_reusing) = (SupplyState::Idle, false);
         self.made = Some(made);
         self.is_told &= !self.made().is_ready();
     }
 
-    /// The attempt failed with this error, and what there was before it is there or is not; whether that is news for
-    /// the log.
+    /// Notes that the attempt failed, and whether what was made before it is still there. Returns whether the log has to say
+    /// so.
     pub fn fail(&mut self, error: io::Error, is_there: bool) -> bool {
         if !is_there {
             self.forget();
@@ -222,7 +224,7 @@ impl Supply {
         !std::mem::replace(&mut self.is_told, true)
     }
 
-    /// Hands the segment out, if there is as much of it as is wanted. Nothing is due of the one that follows.
+    /// Hands the segment out, if as much of it is made as is wanted. Of the one that follows nothing is due yet.
     pub fn take(&mut self, wanted: SegmentSize) -> Option<ReadySegment> {
         let least = if wanted == SegmentSize::Any { SMALLEST } else { self.size };
         if self.is_busy() || self.made().octets < least {
@@ -234,7 +236,7 @@ impl Supply {
         Some(taken)
     }
 
-    /// Hands out why the last attempt failed; from then on it is not known any more.
+    /// Returns why the last attempt failed, and forgets it.
     pub fn take_trouble(&mut self) -> Option<io::Error> {
         match std::mem::replace(&mut self.stage, SupplyState::Idle) {
             SupplyState::Failed(error) => Some(error),
@@ -245,7 +247,7 @@ impl Supply {
         }
     }
 
-    /// Forgets what was made, whose number is returned, and why no more could be.
+    /// Forgets what is made and why no more could be; returns the number of what was made.
     pub fn start_anew(&mut self) -> Option<u32> {
         self.is_told = false;
         match &mut self.stage {

@@ -8,16 +8,16 @@ use super::*;
 use crate::journal::testing::Captured;
 use crate::spool::fs::sim::{DiskFault, SimFs};
 use crate::spool::fs::write_all_at;
-use crate::spool::space;
+use crate::spool::space::{self, SegmentSize};
 
 const SIZE: u64 = 16 << 10;
 
-/// A stock on a simulated disk, its thread running while `test` does.
+/// Runs `test` with a stock on a simulated disk, while the thread of the stock runs.
 fn with_stock(test: impl FnOnce(&SimFs, &Stock)) {
     with_stock_of(SIZE, test);
 }
 
-/// The same, with segments of `size` octets.
+/// Does the same with segments of `size` octets.
 fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
     let (fs, stock) = without_thread(size);
     let log = tracing::dispatcher::get_default(Clone::clone);
@@ -29,7 +29,7 @@ fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
     });
 }
 
-/// A stock whose thread does not run.
+/// Returns a stock whose thread does not run.
 fn without_thread(size: u64) -> (SimFs, Stock) {
     let fs = SimFs::new();
     let paths = SpoolPaths::under(Path::new("/s"));
@@ -41,7 +41,7 @@ fn without_thread(size: u64) -> (SimFs, Stock) {
     (fs, stock)
 }
 
-/// What keeps a disk from giving more than so many octets.
+/// The two ways in which a disk gives no more than so many octets.
 const LIMITS: [fn(&SimFs, u64); 2] = [|fs, octets| fs.set_capacity(Some(octets)), SimFs::set_quota];
 
 impl Stock {

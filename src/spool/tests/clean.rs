@@ -3,8 +3,8 @@
 use super::*;
 use crate::spool::fs::sim::DiskFault;
 
-/// Octets in `log/`, when the spool has come to rest.
-async fn log_octets(rig: &Rig) -> u64 {
+/// Closes the spool, and returns how many octets are in `log/`.
+async fn octets_of_segments(rig: &Rig) -> u64 {
     rig.spool.close().await;
     let length = |name: &String| rig.fs.content(&Path::new("/spool/log").join(name)).unwrap().len() as u64;
     rig.names("log").iter().map(length).sum()
@@ -43,7 +43,7 @@ async fn one_deferred_message_pins_nothing() {
         let [in_flight, deferred] = [Mark::InFlight, Mark::Deferred].map(|mark| entry.marks.has(mark));
         assert!(in_flight && deferred && entry.marks.state() == EntryState::Held);
     }
-    let octets = log_octets(&rig).await;
+    let octets = octets_of_segments(&rig).await;
     assert!(octets <= 3 * 3200 + 2 * SEGMENT, "{octets} octets for one message");
 }
 
@@ -71,7 +71,7 @@ async fn a_message_that_is_moved_without_its_reason_stays_deferred() {
     assert!(back.entry(id).marks.has(Mark::Deferred));
 }
 
-/// clean.rs 1 at every moment, D5, D6: steady traffic past one deferred message.
+/// clean.rs 1 at every moment, D5, D6: has messages come and go while one is deferred.
 async fn pass_by(spool: &Spool, segment: u64, messages: usize, used: impl Fn() -> u64) {
     let put = async |number: usize| {
         let mut draft = spool.draft(now());
@@ -128,7 +128,7 @@ async fn what_is_left_of_a_long_queue_is_packed() {
         let passing = rig.commit(&content(number, 1900)).await.id();
         rig.settle(passing).await.unwrap();
     }
-    let octets_taken = log_octets(&rig).await;
+    let octets_taken = octets_of_segments(&rig).await;
     let live = left.len() as u64 * 2100;
     assert!(octets_taken <= 3 * live + 2 * SEGMENT, "{octets_taken} octets for {live} that live");
     let back = open(&rig.fs.image(0));
@@ -156,7 +156,7 @@ async fn a_reader_never_misses_the_reason_while_the_message_moves() {
     }
 }
 
-/// clean.rs: the disk did not answer once, whatever call it was; later the log is as short as ever.
+/// clean.rs: the disk did not answer once, whatever call it was; later the segments take as little as ever.
 #[tokio::test]
 async fn a_read_that_failed_once_is_tried_again() {
     for call in 0..60 {
@@ -183,7 +183,7 @@ async fn a_read_that_failed_once_is_tried_again() {
 
 /// What lives is not moved without need.
 #[tokio::test]
-async fn a_log_that_lives_is_left_alone() {
+async fn segments_that_live_are_left_alone() {
     let rig = new();
     for number in 0..60 {
         rig.commit(&content(number, 2500)).await;

@@ -18,17 +18,18 @@ use crate::spool::fs::sim::Choice;
 /// What the submitter and the queue were told so far.
 #[derive(Clone, Default)]
 pub(super) struct Told {
-    /// All that may be on the disk.
+    /// The content of every message that may be on the disk.
     offered: HashMap<QueueId, Vec<u8>>,
     committed: HashSet<QueueId>,
-    /// Removal was asked for; and answered.
+    /// The messages whose removal was asked for.
     removing: HashSet<QueueId>,
+    /// Those of which that was answered.
     removed: HashSet<QueueId>,
-    /// Outcomes recorded.
+    /// The recipients whose outcome is recorded.
     closed: HashSet<(QueueId, usize)>,
-    /// DSN and original.
+    /// Each DSN with the message that it bounces.
     bounces: Vec<(QueueId, QueueId)>,
-    /// Held; nobody asked for another state since.
+    /// The messages that are held, if nobody has asked for another state since.
     held: HashSet<QueueId>,
 }
 
@@ -78,7 +79,7 @@ impl Teller {
         self.answered(id, result)
     }
 
-    /// Several at once, in one batch or two.
+    /// Commits several messages at once, in one batch or two.
     async fn commit_together(&mut self, lengths: [usize; 3]) {
         let mut drafts = Vec::new();
         for length in lengths {
@@ -136,7 +137,7 @@ impl Teller {
         Some(here[2 + self.choice.between((0, last))])
     }
 
-    /// One more thing that may happen to a spool.
+    /// Does one more thing that may happen to a spool.
     pub async fn step(&mut self) {
         let length = self.choice.between((0, 3500));
         let deed = self.choice.between((0, 11));
@@ -160,7 +161,7 @@ impl Teller {
     }
 }
 
-/// Every promise that was made is kept.
+/// Fails if a promise is not kept that was made.
 pub(super) fn check(rig: &Rig, told: &Told, what: &str) {
     let found: HashSet<QueueId> = rig.ids().into_iter().collect();
     assert_eq!(found.len(), rig.recovery.entries.len(), "{what}: once each");

@@ -108,7 +108,7 @@ fn harmed_everywhere(harm: impl Fn(&mut Vec<u8>)) -> (SimFs, Vec<(QueueId, Vec<u
     (fs, sent)
 }
 
-/// identify.rs 1: no header anywhere, and damage reached into the first records, too. A log of one segment, which
+/// identify.rs 1: no header anywhere, and damage reached into the first records, too. A spool of one segment, which
 /// is all that a host with little mail has, was once thrown away for it, without a word.
 #[test]
 fn a_log_without_any_header_keeps_its_messages() {
@@ -160,7 +160,7 @@ async fn a_segment_that_was_cut_off_is_damaged() {
     }
 }
 
-/// recover.rs 5: the log is gone, and with it the record; the content is put aside, not unlinked.
+/// recover.rs 5: the segments are gone, and with them the record; the content is put aside, not unlinked.
 #[tokio::test]
 async fn content_without_a_log_is_kept() {
     let rig = new();

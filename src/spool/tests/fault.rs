@@ -29,7 +29,7 @@ struct Played {
     teller: Teller,
 }
 
-/// A spool with some history.
+/// Returns a spool with some history.
 async fn played() -> Played {
     let fs = SimFs::new();
     let told = Arc::new(Mutex::new(Told::default()));

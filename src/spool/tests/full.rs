@@ -4,7 +4,7 @@ mod history;
 
 use super::*;
 
-/// A new spool on a disk of so many segments.
+/// Returns a new spool on a disk of so many segments.
 fn on_a_disk_of(segments: u64) -> Rig {
     let rig = new();
     rig.fs.set_capacity(Some(segments * SEGMENT));
@@ -83,13 +83,13 @@ async fn a_draft_that_gives_way_is_refused_and_its_room_is_free() {
     assert_eq!(rig.after_power_loss().ids().len(), 2);
 }
 
-/// What a delivery writes.
+/// Writes what a delivery does.
 async fn deliver(rig: &Rig, id: QueueId) -> Result<(), CommitError> {
     rig.spool.mark_in_flight(id).await?;
     rig.settle(id).await
 }
 
-/// The positions of a queue in an order of delivery; what is left out stays.
+/// Returns the positions in a queue of so many messages, in an order of delivery. A message that is left out stays.
 type Order = fn(usize) -> Vec<usize>;
 
 const ORDERS: [(&str, Order); 4] = [
@@ -99,14 +99,15 @@ const ORDERS: [(&str, Order); 4] = [
     ("scattered", |count| (0..count).map(|number| number * 7919 % count).collect()),
 ];
 
-/// What keeps the spool from growing: the disk, or a quota that the file system does not tell of.
+/// Keeps the spool from growing beyond so many octets: as a full disk does, or as a quota of which the file system does not
+/// tell.
 type Limit = fn(&SimFs, u64);
 
 const LIMITS: [(&str, Limit); 2] =
     [("disk", |fs, octets| fs.set_capacity(Some(octets))), ("quota", |fs, octets| fs.set_quota(octets))];
 
 /// Fills a new spool with messages of `length` octets, has somebody else take what is left, and delivers in
-/// `order`; how many messages there were.
+/// `order`; returns how many messages there were.
 async fn fill_and_drain(segments: u64, limit: Limit, length: usize, order: Order, what: &str) -> usize {
     let rig = new();
     limit(&rig.fs, segments * SEGMENT);

@@ -20,7 +20,7 @@ use super::fs::sim::SimFs;
 use super::*;
 use crate::envelope::{Address, Envelope, Notify, Recipient, ReversePath, Submitter};
 
-/// A row nobody proves is a wish.
+/// A row of the tables that no test proves would be a wish.
 #[test]
 fn every_row_of_the_tables_is_cited_by_a_test() {
     let tests = [
@@ -47,7 +47,7 @@ fn every_row_of_the_tables_is_cited_by_a_test() {
     }
 }
 
-/// The second recipient was told this.
+/// Returns replies of which the second recipient has this one.
 fn replies(said: &str) -> Replies {
     let mut replies = Replies::default();
     replies.set(1, said);
@@ -90,7 +90,7 @@ fn open(fs: &SimFs) -> Rig {
     try_open(fs).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// A new spool whose stock has come to rest: one segment active, one ready.
+/// Returns a new spool that has one segment active and one ready.
 fn new() -> Rig {
     new_with(options())
 }
@@ -102,7 +102,7 @@ fn new_with(options: Options) -> Rig {
 }
 
 impl Rig {
-    /// Power loss now, and the start after it.
+    /// Returns the spool as it starts after a power loss now.
     fn after_power_loss(&self) -> Rig {
         open(&self.fs.image(0))
     }
@@ -134,7 +134,7 @@ impl Rig {
         self.spool.remove(settled(id)).await
     }
 
-    /// What has been written to the first segment.
+    /// Returns the octets of the first segment.
     fn first_segment(&self) -> Vec<u8> {
         self.fs.content(Path::new("/spool/log/00000001.seg")).unwrap()
     }
@@ -145,7 +145,7 @@ impl Rig {
     }
 }
 
-/// The proof that a message is settled, whatever its recipients: as if it had none.
+/// Returns the proof that a message is settled, whatever its recipients are: it is made as for one without any.
 pub(super) fn settled(id: QueueId) -> Settled {
     Ledger::new(id, 0, &[]).settle().unwrap()
 }
@@ -158,7 +158,7 @@ fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
-/// From Ann to that many recipients; the last one wants no reports.
+/// Returns an envelope from Ann to so many recipients, of whom the last one wants no reports.
 fn envelope(recipients: usize) -> Envelope {
     let mut envelope = Envelope::from(ReversePath::Mailbox(address("ann@example.org")));
     let recipient = |number| Recipient::plain(address(&format!("bob{number}@example.net")));
@@ -169,13 +169,13 @@ fn envelope(recipients: usize) -> Envelope {
     envelope
 }
 
-/// Content that tells itself from every other.
+/// Returns content that differs from every other.
 fn content(number: usize, length: usize) -> Vec<u8> {
     let line = format!("Subject: {number}\r\n\r\nmessage {number} ");
     line.bytes().cycle().take(length).collect()
 }
 
-/// The content of a message read back, wherever it is.
+/// Returns the octets of the content of a message, wherever they are.
 fn octets(content: StoredContent) -> Vec<u8> {
     match content {
         StoredContent::Memory(octets) => octets,

@@ -25,7 +25,7 @@ const REMOVALS: [(&str, Deed); 8] = [
         }
         unlink(fs, "lock");
     }),
-    ("the log", |fs| fs.remove_all(Path::new("/spool/log"))),
+    ("the segments", |fs| fs.remove_all(Path::new("/spool/log"))),
     ("the first segment", |fs| unlink(fs, "log/00000001.seg")),
     ("all segments", |fs| {
         for name in fs.list(Path::new("/spool/log")).unwrap() {
@@ -51,7 +51,7 @@ async fn served_again(rig: &Rig, what: &str) -> QueueId {
     panic!("{what}: mail is still refused");
 }
 
-/// writer/rescue.rs 2: whatever is removed, and however much the log holds, what was acknowledged is there at the
+/// writer/rescue.rs 2: whatever is removed, and however much the segments hold, what was acknowledged is there at the
 /// next start, with what was recorded of it.
 #[tokio::test]
 async fn what_was_acknowledged_survives_the_removal_of_its_files() {

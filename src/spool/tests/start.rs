@@ -41,7 +41,7 @@ fn one_daemon_at_a_time() {
     assert!(try_open(&fs).is_ok());
 }
 
-/// Every call of the start before the log is read, refused from there on.
+/// Every call of a start before the segments are read is refused, and all that follow it.
 #[test]
 fn a_spool_that_may_not_be_used_is_refused_with_what_to_do() {
     let cases = [
@@ -189,7 +189,7 @@ async fn a_start_writes_little_and_a_quiet_spool_stays_small() {
     }
 }
 
-/// The segment with the highest number, and its octets.
+/// Returns the name of the segment with the highest number, and how many octets it has.
 fn newest_segment(rig: &Rig) -> (String, u64) {
     let newest = rig.names("log").into_iter().max().unwrap();
     let octets = rig.fs.content(&Path::new("/spool/log").join(&newest)).unwrap().len() as u64;

@@ -12,8 +12,8 @@ impl SpoolWriter {
         dead.into_iter().for_each(|sequence| self.shared.let_segment_go(sequence));
     }
 
-    /// One small step of cleaning, if some is wanted; false when there is nothing to do or it failed. And has as much of
-    /// the next segment made as is due by now.
+    /// Takes one small step of cleaning, if that is wanted, and has as much of the next segment made as is due by now.
+    /// Returns false when there was nothing to clean, or it failed.
     pub(super) fn clean(&mut self) -> bool {
         if self.shared.is_astray() {
             return false;
@@ -28,7 +28,7 @@ impl SpoolWriter {
         self.cleaner_works
     }
 
-    /// Has the disk write ahead of the records where the room of the active segment is only reserved.
+    /// Writes zeros ahead of the records where the room of the active segment is only reserved.
     fn write_ahead(&mut self) {
         let Some(active) = &mut self.active else { return };
         if let Err(e) = active.write_ahead() {
@@ -37,6 +37,7 @@ impl SpoolWriter {
         }
     }
 
+    /// Takes the step of cleaning; returns whether it did something.
     fn move_some(&mut self) -> bool {
         let Some(active) = &self.active else { return false };
         let moves = match self.cleaner.step(&self.shared, active, self.batch_octets) {

@@ -1,4 +1,5 @@
-//! The spool was removed or moved under the daemon: what is refused, what is saved, and how it comes home.
+//! What the writer does when the spool was removed or moved under the daemon: what it refuses, what it saves, and how it
+//! begins anew.
 //!
 //! A spool is *astray* from the moment its path is seen not to lead to it, by the look behind a sync or by the
 //! one that the daemon asks for each second, until its path leads to a whole spool again.
@@ -19,7 +20,7 @@ use crate::spool::marks::Mark;
 use crate::spool::presence::leads_to;
 use crate::spool::start::make_directories;
 
-/// What became of the messages of removed segments.
+/// Counts what became of the messages of removed segments.
 #[derive(Default)]
 struct Saved {
     messages: u64,
@@ -47,14 +48,14 @@ impl SpoolWriter {
         }
     }
 
-    /// From now on the spool is astray.
+    /// Notes that the spool is astray, and says so in the log.
     pub(super) fn go_astray(&mut self) {
         if !self.shared.set_astray(true) {
             log::spool_astray(self.shared.paths.root(), self.shared.index().len());
         }
     }
 
-    /// Tries to end being astray; says why it cannot, once.
+    /// Tries to make the spool whole at its path; the log says once why that cannot be done.
     pub(super) fn come_home(&mut self) {
         if !self.shared.is_astray() {
             return;
@@ -75,7 +76,7 @@ impl SpoolWriter {
         }
     }
 
-    /// The last chance: the writer ends.
+    /// Tries it for the last time, since the writer ends.
     pub(super) fn leave(&mut self) {
         self.look_for_removal();
         self.come_home();
@@ -110,7 +111,7 @@ impl SpoolWriter {
         if shared.is_astray() { Err("it is being removed".into()) } else { Ok(saved) }
     }
 
-    /// A segment that lives on under another name, if one does.
+    /// Returns the number of a segment that has another name now, if there is one.
     fn moved_segment(&self) -> Option<u32> {
         let SharedSpool { fs, paths, .. } = &*self.shared;
         self.shared.held_segments().into_iter().find_map(|(sequence, file)| {
@@ -131,7 +132,7 @@ impl SpoolWriter {
         self.shared.index().segments().into_iter().filter(|sequence| !is_there(*sequence)).collect()
     }
 
-    /// Writes again what lives in `removed` segments.
+    /// Writes all messages again that live in `removed` segments; returns how many.
     fn save(&mut self, removed: &[u32]) -> Saved {
         let mut saved = Saved::default();
         for sequence in removed {
@@ -162,7 +163,7 @@ impl SpoolWriter {
         saved
     }
 
-    /// Messages whose large file is gone.
+    /// Returns the messages whose large file is gone.
     fn without_content(&self) -> Vec<QueueId> {
         let SharedSpool { fs, paths, .. } = &*self.shared;
         let large = self.shared.index().with_mark(Mark::Large);

@@ -1,4 +1,4 @@
-//! Room for the next record: what `space.rs` decides, carried out, and the segment that is begun for it.
+//! Makes room for the next record: it carries out what `space.rs` decides, and begins segments.
 
 use super::*;
 
@@ -21,6 +21,7 @@ impl SpoolWriter {
         }
     }
 
+    /// Asks `space.rs` what becomes of a record of `length` octets.
     fn decide(&self, length: u32, claim: SpaceClaim) -> Decision {
         let SharedSpool { stock, options, .. } = &*self.shared;
         let fill = self.active.as_ref().map(|active| Fill {
@@ -44,13 +45,13 @@ impl SpoolWriter {
         })
     }
 
-    /// Where the active segment would end with the batch and `length` octets more.
+    /// Returns the offset at which the active segment would end with the batch and `length` octets more.
     fn end_with(&self, active: &ActiveSegment, length: u32) -> usize {
         let end = active.position(&self.batch.octets) as usize + length as usize;
         end.next_multiple_of(SECTOR as usize)
     }
 
-    /// Begins the next segment. The one before is left synced, or its unsynced end made void.
+    /// Begins the next segment. The one before it is synced first; where that fails, its end is void.
     pub(in crate::spool) fn begin_segment(&mut self, size: SegmentSize) -> Result<(), CommitError> {
         let begun = self.try_to_begin(size);
         self.shared.set_failing(begun == Err(CommitError::Trouble));
@@ -101,7 +102,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Says how large the segment behind one of `capacity` octets is to be.
+    /// Says how large the segment is to be that follows one of `capacity` octets.
     fn size_the_next(&self, capacity: u64) {
         let live = self.shared.index().live_octets();
         self.shared.stock.set_size(space::size_of_next(live, capacity, self.shared.options.sizes()));

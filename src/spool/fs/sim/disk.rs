@@ -34,16 +34,16 @@ pub(crate) struct Disk {
     pub(super) calls: u64,
     pub(super) written: u64,
     pub(super) fault: Option<DiskFault>,
-    /// What every call that changes something says.
+    /// Every call that would change something fails with this.
     pub(super) refusal: Option<ErrorKind>,
     /// The next sync of a file in this directory fails.
     pub(super) failing_sync: Option<PathBuf>,
-    /// A directory that whoever calls now may not read, and so not sync.
+    /// Whoever calls now may not read this directory, and so may not sync it.
     pub(super) unreadable: Option<PathBuf>,
     pub(super) watcher: Option<Watcher>,
 }
 
-/// Which call fails, and how.
+/// Says which call fails, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskFault {
     /// Counting from the moment it is set.
@@ -81,15 +81,15 @@ impl Disk {
         if self.is_quota { ErrorKind::QuotaExceeded.into() } else { ErrorKind::StorageFull.into() }
     }
 
-    /// Octets that all files together have; one whose name was taken away gives its room back at once.
+    /// Returns how many octets all files together have. A file whose name was taken away gives its room back at once.
     pub fn used(&self) -> u64 {
         let named = self.directories.values().flat_map(|directory| directory.now.values());
         let named: HashSet<u64> = named.filter_map(|node| node.inode()).collect();
         named.iter().filter_map(|number| self.inodes.get(number)).map(|inode| inode.now.len() as u64).sum()
     }
 
-    /// What the disk may hold after the power went now. Seed 0: only what was synced. Seed 1: everything, as
-    /// after kill -9. Any other: chosen sector by sector and name by name.
+    /// Returns what the disk may hold if the power went now. With seed 0 it is only what was synced, with seed 1 everything,
+    /// as after kill -9; with any other it is chosen sector by sector and name by name.
     pub fn image(&self, seed: u64) -> SimFs {
         let mut choice = Choice(seed);
         let Disk { capacity, is_quota, cannot_reserve, last_inode, .. } = *self;
@@ -126,7 +126,7 @@ impl Disk {
         }
     }
 
-    /// How many names a file has.
+    /// Returns how many names a file has.
     pub(super) fn links(&self, inode: u64) -> usize {
         let nodes = self.directories.values().flat_map(|directory| directory.now.values());
         nodes.filter(|node| node.inode() == Some(inode)).count()

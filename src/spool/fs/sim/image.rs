@@ -10,7 +10,7 @@ const SECTOR: usize = 512;
 pub(super) struct Inode {
     pub durable: Arc<Vec<u8>>,
     pub now: Vec<u8>,
-    /// Sectors written since the last sync.
+    /// The numbers of the sectors that were written since the last sync.
     pub dirty: BTreeSet<usize>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Directory {
     pub pending: Vec<Vec<NameChange>>,
 }
 
-/// A name that points to something, or to nothing any more.
+/// A name, and what it points to from then on; `None` if it is gone.
 pub(super) type NameChange = (OsString, Option<Node>);
 
 impl Node {
@@ -132,12 +132,12 @@ fn apply(names: &mut BTreeMap<OsString, Node>, changes: &[NameChange]) {
     }
 }
 
-/// A small generator: splitmix64.
+/// A small generator of numbers (splitmix64).
 #[derive(Clone, Copy)]
 pub(crate) struct Choice(pub u64);
 
 impl Choice {
-    /// A number in the closed range.
+    /// Returns a number between these two, which may be one of them.
     pub fn between(&mut self, (low, high): (usize, usize)) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15).max(2);
         let mut mixed = self.0;

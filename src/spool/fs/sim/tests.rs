@@ -6,7 +6,7 @@ use crate::spool::fs::write_all_at;
 
 const SECTOR: usize = 512;
 
-/// One file of two sectors, the first one synced, then both overwritten.
+/// Returns a disk with one file of two sectors: the first one was synced, then both were overwritten.
 fn disk() -> SimFs {
     let fs = SimFs::new();
     fs.create_dir(Path::new("/d"), 0o700).unwrap();

@@ -39,7 +39,7 @@ struct TurnState {
     /// The turn is given away at one of so many opportunities.
     opportunities: u32,
     clock: Instant,
-    /// The most microseconds that pass at once.
+    /// No more microseconds than this pass at once.
     pace: u64,
     is_over: bool,
 }
@@ -60,7 +60,7 @@ pub struct Seat {
 }
 
 impl Turns {
-    /// The turns of the thread that calls and of all that it begins.
+    /// Returns the turns of the thread that calls and of all threads that it begins.
     pub fn new(seed: u64) -> Turns {
         let mut dice = Rng::with_seed(seed);
         let opportunities = [1, 3, 12, 60][dice.usize(..4)];
@@ -79,7 +79,7 @@ impl Turns {
         Turns(Arc::new(TurnTable { state: Mutex::new(state), changed: Condvar::new() }))
     }
 
-    /// A place for a thread that the caller begins.
+    /// Returns a place for a thread that the caller begins.
     pub fn seat(&self) -> Seat {
         Seat { turns: self.clone(), number: self.state().add() }
     }
@@ -105,7 +105,7 @@ impl Turns {
         self.give_away(state);
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn now(&self) -> Instant {
         self.state().clock
     }
@@ -162,7 +162,7 @@ impl TurnState {
         self.whose = others.into_iter().find(is_chosen).unwrap_or(self.whose);
     }
 
-    /// The threads that may have the turn now in place of the one that has it.
+    /// Returns the threads that may have the turn now in place of the one that has it.
     fn others(&self) -> Vec<usize> {
         let may = |(number, seat): &(usize, &Taker)| *number != self.whose && !seat.waits && !seat.has_ended;
         self.seats.iter().enumerate().filter(may).map(|(number, _)| number).collect()

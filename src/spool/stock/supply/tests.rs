@@ -7,7 +7,7 @@ use crate::spool::fs::sim::SimFs;
 
 const WHOLE: u64 = 3 * SMALLEST;
 
-/// So many pieces of the segment.
+/// Returns a segment of which so many pieces are made.
 fn pieces(sequence: u32, pieces: u64) -> ReadySegment {
     let file = SimFs::new().create(Path::new("/segment")).unwrap();
     ReadySegment { sequence, file, length: pieces * SMALLEST, written: pieces * SMALLEST }
@@ -17,7 +17,7 @@ fn full() -> io::Error {
     ErrorKind::StorageFull.into()
 }
 
-/// The number and the octets before it of the piece that is begun.
+/// Begins a piece; returns the number of its segment, and how many octets there are before it.
 fn begin(supply: &mut Supply) -> Option<(u32, u64)> {
     supply.begin().map(|piece| (piece.sequence, piece.from))
 }

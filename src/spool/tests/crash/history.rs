@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
-/// Histories played when nobody asks for more.
+/// So many histories are played when nobody asks for more.
 const CASES: u32 = 24;
 
 /// What may happen to a spool. Numbers choose among the messages there are, and among the images.
@@ -48,7 +48,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// A history under way, and the images taken of it.
+/// A history while it is played, and the images that were taken of it.
 struct Play {
     teller: Teller,
     options: Options,
@@ -172,7 +172,7 @@ async fn play(deeds: &[Deed], seed: u64) -> usize {
     checked
 }
 
-/// Other histories every time when asked for, the same ones in every other test run.
+/// Returns what plays other histories each time when somebody asks for some, and the same ones in every other test run.
 fn runner(config: Config, is_asked: bool) -> TestRunner {
     if is_asked {
         return TestRunner::new(config);

@@ -24,7 +24,7 @@ struct History {
     queued: Vec<QueueId>,
     starts_while_it_fills: bool,
     others_come_while_it_fills: bool,
-    /// What has happened.
+    /// Tells what has happened, for whoever reads a failure.
     told: String,
 }
 
@@ -110,7 +110,7 @@ impl History {
         fs::Fs::turns(&self.rig.fs).into_iter().for_each(|turns| turns.end());
     }
 
-    /// The segments and their octets.
+    /// Returns the names of the segments and how many octets each has.
     fn segments(&self) -> Vec<(String, usize)> {
         let octets =
             |name: &String| self.rig.fs.content(&Path::new("/spool/log").join(name)).map_or(0, |s| s.len());
