@@ -67,7 +67,7 @@ mod clean;
 mod draft;
 pub mod drop;
 mod entry;
-pub mod format;
+mod format;
 pub mod fs;
 mod handle;
 mod identify;
@@ -76,6 +76,7 @@ pub mod inspect;
 pub mod ledger;
 mod marks;
 mod octets;
+#[cfg(any(test, feature = "fuzz"))]
 pub mod parse;
 mod paths;
 mod payload;

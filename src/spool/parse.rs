@@ -1,4 +1,4 @@
-//! Reads octets from anywhere as every start reads them; `tests/fuzz` calls it.
+//! Reads octets from anywhere as every start reads them. `tests/fuzz` calls it; it is built for that and for tests alone.
 //!
 //! Promises: neither panics nor takes memory beyond what the octets at hand can hold, whatever they are.
 //! The checksums, which no fuzzer gets past, are passed by in [`record`] and made to fit in [`segment`].
@@ -8,7 +8,8 @@
 use std::io::{self, ErrorKind};
 
 use super::change::IndexChange;
-use super::format::{FIRST_RECORD, HEAD, Head, RecordKind, SpoolId};
+pub use super::format::FIRST_RECORD;
+use super::format::{HEAD, Head, RecordKind, SpoolId};
 use super::fs::{File, FileFacts};
 use super::payload;
 use super::scan::{Scanner, read_header};

@@ -1,8 +1,7 @@
 //! Any octets as one segment of the spool, and as the records of one.
 #![no_main]
 
-use nullmta::spool::format::FIRST_RECORD;
-use nullmta::spool::parse;
+use nullmta::spool::parse::{self, FIRST_RECORD};
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
     parse::segment(octets);
