@@ -18,7 +18,7 @@ use super::output::say;
 use super::service_user::{NAME, ServiceUser};
 use super::unit::{CredentialFinding, Unit};
 use super::{ConfigFile, config_failure};
-use crate::config::{Config, SecretSource};
+use crate::config::{Config, SecretSource, SettingError};
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 
@@ -156,7 +156,7 @@ fn is_ours(path: &Path, access: Access) -> bool {
 /// Loads the configuration in `file` with the files that it names. Returns it with all warnings.
 fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     let config = Config::load(file).map_err(config_failure)?;
-    let refused = |error: String| Failure::new(Exit::Config, error);
+    let refused = |error: SettingError| Failure::new(Exit::Config, config.located(&error));
     let relay = Relay::new(config.relay.clone()).map_err(refused)?;
     Certificate::of(&config.listen).map_err(refused)?;
     let mut warnings = config.warnings(file);

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use exit::{Exit, Failure};
 
 const CALLED_BY_NAME: &str =
@@ -75,7 +75,7 @@ enum Command {
 #[derive(Args)]
 struct ConfigFile {
     /// The configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/nullmta.toml")]
+    #[arg(short, long, value_name = "FILE", default_value = config::FILE)]
     config: PathBuf,
 }
 

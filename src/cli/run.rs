@@ -11,7 +11,7 @@ use rustix::process::{getegid, geteuid};
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::service_user::{NAME, ServiceUser};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::daemon::{self, DaemonError, Start};
 use crate::journal;
 use crate::listener::waiting::turn_away;
@@ -67,7 +67,7 @@ fn turn_away_from(door: Inherited, exit: Exit) {
 fn refuse_root(file: &Path, config: &Config) -> Result<(), Failure> {
     let Some(user) = ServiceUser::of_host() else { return Ok(()) };
     let owner = std::fs::metadata(&config.spool).map(|metadata| metadata.uid()).ok();
-    let is_the_service_s = owner == Some(user.uid()) || owner.is_none() && file == Path::new(SERVICE_FILE);
+    let is_the_service_s = owner == Some(user.uid()) || owner.is_none() && file == Path::new(config::FILE);
     if !is_the_service_s || std::env::var_os("INVOCATION_ID").is_some() {
         return Ok(());
     }
@@ -79,9 +79,6 @@ fn refuse_root(file: &Path, config: &Config) -> Result<(), Failure> {
     );
     Err(Failure::new(Exit::NoPermission, words))
 }
-
-/// The file that the shipped unit names.
-const SERVICE_FILE: &str = "/etc/nullmta.toml";
 
 /// Returns the command that corrects the owner of the spool, if that is the error; else an empty text.
 fn ownership(error: &OpenError, spool: &Path) -> String {

@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::output::printed;
 use super::queue::print_json;
 use crate::admin::protocol::MessageState;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::spool::OpenError;
 use crate::spool::inspect::{self, Files, Inspection, SegmentFigures, SpoolReport};
 
@@ -44,7 +44,7 @@ impl SpoolCommand {
 #[derive(Args)]
 struct SpoolLocation {
     /// The configuration file, which names the spool
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/nullmta.toml")]
+    #[arg(short, long, value_name = "FILE", default_value = config::FILE)]
     config: PathBuf,
     /// The spool; no configuration is read then
     #[arg(long, value_name = "DIR", conflicts_with = "config")]

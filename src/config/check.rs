@@ -1,9 +1,10 @@
-//! Loads the configuration file and checks the files that it names.
+//! Loads the configuration file, checks the secret that it names, and locates errors about files that it names.
 //!
-//! Promises: the certificates, keys and secrets that a loaded configuration names could be read and used a moment ago.
-//! An error about one of them names the key that names the file. They are read here by the same functions as later,
-//! when they are used.
-//! Not here: the spool (`spool/`), the sockets (`listener/`).
+//! Promises: the secret that a loaded configuration names could be read a moment ago. An error about a file names the key
+//! that names the file, with its line.
+//!
+//! Not here: certificates and keys, which are read by those who use them (`relay/trust.rs`, `listener/certificate.rs`);
+//! the spool (`spool/`), the sockets (`listener/`).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,19 +12,17 @@ use std::path::Path;
 
 use super::access::is_exposed;
 use super::auth::sources_of;
-use super::authorities::Authorities;
 use super::content::read_all;
 use super::error::{ConfigFault, KeyLocation, line_at};
 use super::file::{self, ConfigFile};
 use super::named_file::NamedFile;
 use super::table::location_of;
 use super::tls_file::TlsFileError;
-use super::{Config, Environment, Trust};
+use super::{Config, ConfigError, Environment, SettingError};
 
-/// Reads and parses the file at `path`, and checks the files that it names.
+/// Reads and parses the file at `path`, and checks the secret that it names.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
     let (file, config) = parse(path)?;
-    read_tls_files(&config).map_err(|error| at_its_setting(&file, &error))?;
     check_secret(&file.auth, &config)?;
     Ok(config)
 }
@@ -67,23 +66,17 @@ fn parse(path: &Path) -> Result<(ConfigFile, Config), ConfigFault> {
         let location = KeyLocation { line: line_at(&valid, end), key: String::new() };
         location.expected("UTF-8", "an octet that is not")
     })?;
-    Config::of_text(&text, &Environment::of_host())
+    Config::of_text(&text, path, &Environment::of_host())
 }
 
-/// Reads every file for TLS that `config` names, and keeps only the error.
-fn read_tls_files(config: &Config) -> Result<(), TlsFileError> {
-    if let Some(tls) = config.relay.tls.settings() {
-        if let Trust::CaFile(path) = &tls.trust {
-            Authorities::read(path)?;
-        }
-        if let Some(client) = &tls.client {
-            client.read()?;
-        }
-    }
-    if let Some(shown) = &config.listen.certificate {
-        shown.read()?;
-    }
-    Ok(())
+/// Returns the text of `error`, with the position of its setting in `text`, the content of the file at `path`.
+pub(super) fn located(path: &Path, text: &str, error: &SettingError) -> String {
+    let fault = match (error, ConfigFile::parse(text)) {
+        (SettingError::TlsFile(error), Ok(file)) => at_its_setting(&file, error),
+        // Only the text of a configuration without errors comes here.
+        (SettingError::TlsFile(_), Err(_)) | (SettingError::Other(_), _) => return error.to_string(),
+    };
+    ConfigError::new(path, fault).to_string()
 }
 
 /// Returns the same error with the position of its setting in `file`.

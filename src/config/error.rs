@@ -17,11 +17,6 @@ impl ConfigError {
     pub(super) fn new(path: &Path, fault: ConfigFault) -> Self {
         ConfigError { path: path.to_owned(), fault }
     }
-
-    /// Returns the number of the line with the error, counted from 1; `None` if the file could not be read.
-    pub fn line(&self) -> Option<usize> {
-        self.fault.location.as_ref().map(|location| location.line)
-    }
 }
 
 impl fmt::Display for ConfigError {

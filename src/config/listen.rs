@@ -14,12 +14,12 @@ use super::table::{Key, given};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 
 /// The default of `listen.addresses`.
-const ADDRESSES: [SocketAddr; 2] = [
+pub const LISTEN_ADDRESSES: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 25),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 25),
 ];
-/// The default of `listen.socket`, where `sendmail` looks for it.
-const SOCKET: &str = "/run/nullmta/submit.sock";
+/// The default of `listen.socket`, at which `sendmail` looks for it.
+pub const SUBMIT_SOCKET: &str = "/run/nullmta/submit.sock";
 /// The default of `listen.max-message-size`. It is larger than what common relays accept (SES 40 MB, Gmail 25 MB), so
 /// that the relay decides. The default of Postfix, 10 MB, refuses attachments that the relay would accept.
 pub const MAX_MESSAGE_SIZE: u64 = 50 << 20;
@@ -115,7 +115,7 @@ fn certificate_of(listen: &file::ListenTable) -> Result<Option<ServerCertificate
 }
 
 fn addresses_of(listen: &file::ListenTable) -> Result<Vec<SocketAddr>, ConfigFault> {
-    let Some(list) = &listen.addresses else { return Ok(ADDRESSES.to_vec()) };
+    let Some(list) = &listen.addresses else { return Ok(LISTEN_ADDRESSES.to_vec()) };
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for entry in &list.entries {
         let address = entry.value.0;
@@ -129,7 +129,7 @@ fn addresses_of(listen: &file::ListenTable) -> Result<Vec<SocketAddr>, ConfigFau
 
 fn socket_of(key: &Key<OrOff<SocketPath>>) -> Option<PathBuf> {
     match given(key) {
-        None => Some(SOCKET.into()),
+        None => Some(SUBMIT_SOCKET.into()),
         Some(OrOff(path)) => path.as_ref().map(|path| path.0.clone()),
     }
 }

@@ -14,7 +14,7 @@
 //! Fails: [`ConfigError`], one line with file, line, key and what was expected. Nothing was started
 //! or changed by then; at a reload the old configuration stays.
 //!
-//! Not here: reading secrets (`secret_source/`), files that the configuration names (`check.rs`).
+//! Not here: reading secrets (`secret_source/`), certificates and keys (`tls_file.rs`).
 //! A text passes through these files in turn: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → the file of each
 //! table, such as `queue.rs` (defaults, and rules for several keys). So a new key is a line in `file.rs`, and its
 //! meaning in the file of its table; `tests/config.rs` fails until its comment is in `config/nullmta.toml`, too. A key that a
@@ -43,6 +43,7 @@ mod relayhost;
 mod rewrite;
 mod secret_source;
 mod setting;
+mod setting_error;
 mod table;
 mod tls;
 mod tls_file;
@@ -58,13 +59,14 @@ pub use authorities::Authorities;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use key_pair::read_pair;
-pub use listen::{ListenConfig, MAX_MESSAGE_SIZE, ServerCertificate};
+pub use listen::{LISTEN_ADDRESSES, ListenConfig, MAX_MESSAGE_SIZE, SUBMIT_SOCKET, ServerCertificate};
 pub use log::LogConfig;
 pub use named_file::NamedFile;
 pub use queue::QueueConfig;
 pub use relay::{EhloName, RelayConfig, Timeouts};
 pub use relayhost::{HostOrIp, RelayHost};
 pub use secret_source::{BadSecret, SecretError, SecretSource};
+pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
 pub use words::{LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion};
@@ -76,11 +78,14 @@ use table::{Key, given};
 
 use crate::message::rewrite::Rules;
 
+/// The usual path of the configuration file, which the shipped unit names.
+pub const FILE: &str = "/etc/nullmta.toml";
+
 /// The default of `spool`.
-const SPOOL: &str = "/var/spool/nullmta";
+pub const SPOOL: &str = "/var/spool/nullmta";
 
 /// The default of `admin.control`.
-const CONTROL: &str = "/run/nullmta/control.sock";
+pub const CONTROL: &str = "/run/nullmta/control.sock";
 
 /// Everything that `/etc/nullmta.toml` says, with the defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,14 +106,17 @@ pub struct Config {
     pub rewrite: Arc<Rules>,
     /// Warnings for the operator: the configuration can be used, but mail may not go where it is expected.
     pub advice: Vec<String>,
-    /// The file that said all this.
+    /// The file from which all this was read.
     text: ConfigText,
 }
 
-/// The text of a configuration file. Configurations that say the same are equal, however they are written, so all texts
-/// are.
+/// The path and the text of a configuration file. All of them are equal, so that configurations are equal if they say the
+/// same, however they are written.
 #[derive(Clone, Debug, Default)]
-struct ConfigText(String);
+struct ConfigText {
+    path: PathBuf,
+    text: String,
+}
 
 impl PartialEq for ConfigText {
     fn eq(&self, _: &ConfigText) -> bool {
@@ -141,16 +149,21 @@ impl Config {
         Ok(config)
     }
 
-    /// Returns what `text` says, key by key and with defaults filled in.
-    fn of_text(text: &str, environment: &Environment) -> Result<(ConfigFile, Config), ConfigFault> {
+    /// Returns what `text`, the content of the file at `path`, says: key by key, and with defaults filled in.
+    fn of_text(
+        text: &str,
+        path: &Path,
+        environment: &Environment,
+    ) -> Result<(ConfigFile, Config), ConfigFault> {
         let file = ConfigFile::parse(text)?;
-        let config = Config { text: ConfigText(text.into()), ..Config::of(&file, environment)? };
+        let text = ConfigText { path: path.into(), text: text.into() };
+        let config = Config { text, ..Config::of(&file, environment)? };
         Ok((file, config))
     }
 
     /// Parses the configuration `text`. Errors name the file as `path`, but no file is read: this is pure.
     pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
-        Config::of_text(text, environment)
+        Config::of_text(text, path, environment)
             .map(|(_, config)| config)
             .map_err(|fault| ConfigError::new(path, fault))
     }
@@ -161,10 +174,15 @@ impl Config {
         check::read(path).map_err(|fault| ConfigError::new(path, fault))
     }
 
-    /// Reads the file at `path` and checks the files it names: certificates, keys and secrets.
-    /// Blocks on the disk.
+    /// Reads the file at `path` and checks the secret that it names. The certificates and keys are read by those who use
+    /// them, `Relay::new` and `Certificate::of`. Blocks on the disk.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         check::load(path).map_err(|fault| ConfigError::new(path, fault))
+    }
+
+    /// Returns the text of `error`, in front of which stands the position of its setting in the file: `FILE:LINE: key …`.
+    pub fn located(&self, error: &SettingError) -> String {
+        check::located(&self.text.path, &self.text.text, error)
     }
 
     /// Returns the path of the control socket of the daemon that was started from the file at `path`, even if the file
@@ -183,7 +201,7 @@ impl Config {
     /// Returns the keys, such as `queue.lifetime`, whose values differ in `newer`. The file may have changed since both
     /// were read: their own texts are compared.
     pub fn changed_keys(&self, newer: &Config) -> Vec<String> {
-        changes::changed_keys(&self.text.0, &newer.text.0)
+        changes::changed_keys(&self.text.text, &newer.text.text)
     }
 
     /// Returns all warnings about this configuration, which was read from the file at `path`. Blocks on the disk.

@@ -87,7 +87,10 @@ impl Daemon {
         let (old, new) = (&self.config.listen, &config.listen);
         let is_kept = new.certificate == Some(ServerCertificate::SelfMade)
             && (&old.certificate, &old.hostname) == (&new.certificate, &new.hostname);
-        if is_kept { Ok(self.certificate.clone()) } else { Certificate::of(new) }
+        if is_kept {
+            return Ok(self.certificate.clone());
+        }
+        Certificate::of(new).map_err(|error| config.located(&error))
     }
 }
 

@@ -118,10 +118,11 @@ struct Opened {
 
 impl Opened {
     async fn open(config: &Config, inherited: Inherited) -> Result<Self, DaemonError> {
+        let carrier = carrier(config).map_err(DaemonError::Relay)?;
+        let certificate = Certificate::of(&config.listen)
+            .map_err(|error| DaemonError::Certificate(config.located(&error)))?;
         let bound = sockets(config, inherited)?;
         refuse_ourselves(config, &addresses_of(&bound)).map_err(DaemonError::Relay)?;
-        let carrier = carrier(config).map_err(DaemonError::Relay)?;
-        let certificate = Certificate::of(&config.listen).map_err(DaemonError::Certificate)?;
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(config, announce).await?;
         log_recovery(&recovery);
@@ -187,7 +188,7 @@ pub(super) fn desk(
 
 /// The relay of the configuration, ready to be connected to.
 pub(super) fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
-    let relay = Relay::new(config.relay.clone())?;
+    let relay = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
     relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
     Ok(Arc::new(relay))
 }

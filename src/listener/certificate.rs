@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ProtocolVersion, ServerConfig, version};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{ListenConfig, TlsFile, TlsFileError, read_pair};
+use crate::config::{ListenConfig, SettingError, TlsFile, TlsFileError, read_pair};
 use crate::listener::backend::BoxStream;
 
 /// What a self-made certificate is good for, beside the host's name.
@@ -30,17 +30,14 @@ pub struct Certificate {
 
 impl Certificate {
     /// What `listen` has the listener show, read or made; `None` where it shows nothing. Blocks on the disk.
-    ///
-    /// Err: in words for the operator, naming the key.
-    pub fn of(listen: &ListenConfig) -> Result<Option<Self>, String> {
+    pub fn of(listen: &ListenConfig) -> Result<Option<Self>, SettingError> {
         let Some(shown) = &listen.certificate else { return Ok(None) };
-        let read = shown.read().map_err(|error| error.to_string())?;
-        let shown = match read {
-            Some(pair) => Ok(Self::new(pair, String::new())),
+        let shown = match shown.read()? {
+            Some(pair) => Self::new(pair, String::new()),
             None => Self::self_made(&listen.hostname)
-                .map_err(|why| format!("listen.certificate: {why} (listen.hostname)")),
+                .map_err(|why| format!("listen.certificate: {why} (listen.hostname)"))?,
         };
-        shown.map(Some)
+        Ok(Some(shown))
     }
 
     /// A fresh self-signed one, for `hostname` and the names of loopback.

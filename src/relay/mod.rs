@@ -58,7 +58,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
 
-use crate::config;
+use crate::config::{self, SettingError};
 use crate::envelope::{Body, Recipient, Ret, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -186,11 +186,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Loads the files that the settings name: certificates, keys, the trust bundle of the system. The error is for the
-    /// operator, and names the file and the key.
-    pub fn new(settings: config::RelayConfig) -> Result<Relay, String> {
+    /// Loads the files that the settings name: certificates, keys, the trust bundle of the system. Blocks on the disk.
+    pub fn new(settings: config::RelayConfig) -> Result<Relay, SettingError> {
         if settings.hosts.is_empty() {
-            return Err("relayhost: no host is named".into());
+            return Err(SettingError::Other("relayhost: no host is named".into()));
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(RelayPace::new(settings.pipelining));

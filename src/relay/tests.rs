@@ -140,9 +140,9 @@ async fn a_name_that_leads_elsewhere_gets_nothing_without_tls() {
 #[test]
 fn settings_that_cannot_work_are_refused_at_start() {
     let refused = Relay::new(config::RelayConfig { hosts: vec![], ..settings() }).err().unwrap();
-    assert_eq!(refused, "relayhost: no host is named");
+    assert_eq!(refused.to_string(), "relayhost: no host is named");
     let tls = Tls::StartTls(tls_settings(Trust::CaFile("/nowhere/ca.pem".into())));
-    let refused = Relay::new(config::RelayConfig { tls, ..settings() }).err().unwrap();
+    let refused = Relay::new(config::RelayConfig { tls, ..settings() }).err().unwrap().to_string();
     assert!(refused.starts_with("tls.ca-file: cannot read /nowhere/ca.pem"), "{refused}");
 }
 

@@ -26,7 +26,7 @@ use super::distrust::Distrust;
 use super::first_flight::FirstFlight;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs};
-use crate::config::{HostOrIp, RelayHost, Tls, TlsSettings, TlsVersion};
+use crate::config::{HostOrIp, RelayHost, SettingError, Tls, TlsSettings, TlsVersion};
 use crate::tls_faults::{self, TlsPeer};
 
 /// The traits of any stream.
@@ -99,7 +99,7 @@ pub(crate) enum Protection {
 
 impl Protection {
     /// Loads the files that `settings` name. Returns the protection, and warnings for the operator.
-    pub(crate) fn new(settings: &Tls, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
+    pub(crate) fn new(settings: &Tls, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), SettingError> {
         match settings {
             Tls::StartTls(settings) => {
                 let (client, warnings) = TlsClient::new(settings, hosts)?;
@@ -123,7 +123,7 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsClient {
-    fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), String> {
+    fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), SettingError> {
         let (configs, warnings) = trust::client_configs(settings)?;
         let named = settings.server_name.as_deref();
         let server_name = named.map(|name| name_from(name, "tls.server-name")).transpose()?;

@@ -36,7 +36,9 @@ use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsag
 use super::certificate::{PublicKey, pin_of};
 use super::distrust::{Distrust, DistrustCause, proof, short_rsa};
 use super::first_flight::KeyExchange;
-use crate::config::{Authorities, ClientCertificate, TlsSettings, TlsVersion, Trust};
+use crate::config::{
+    Authorities, ClientCertificate, SettingError, TlsFileError, TlsSettings, TlsVersion, Trust,
+};
 
 type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 
@@ -60,7 +62,7 @@ impl ClientConfigs {
 }
 
 /// Returns the TLS configurations of our side, and warnings for the operator.
-pub(crate) fn client_configs(settings: &TlsSettings) -> Result<(ClientConfigs, Vec<String>), String> {
+pub(crate) fn client_configs(settings: &TlsSettings) -> Result<(ClientConfigs, Vec<String>), SettingError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
     let classical = Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() });
@@ -93,11 +95,11 @@ fn builder(
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
-fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Verifier, Vec<String>), String> {
+fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Verifier, Vec<String>), SettingError> {
     let (roots, warnings) = match trust {
         Trust::System => system_roots(),
         Trust::CaFile(path) => {
-            let read = Authorities::read(path).map_err(|error| error.to_string())?;
+            let read = Authorities::read(path)?;
             (read.roots, read.passed_over)
         }
         Trust::Pins(pins) => return Ok((Arc::new(PinVerifier { pins: pins.clone(), provider }), Vec::new())),
@@ -117,9 +119,9 @@ fn system_roots() -> (RootCertStore, Vec<String>) {
     (roots, vec![words.into()])
 }
 
-fn with_identity(builder: Builder, client: Option<&ClientCertificate>) -> Result<ClientConfig, String> {
+fn with_identity(builder: Builder, client: Option<&ClientCertificate>) -> Result<ClientConfig, TlsFileError> {
     let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
-    let pair = client.read().map_err(|error| error.to_string())?;
+    let pair = client.read()?;
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 
@@ -379,11 +381,13 @@ mod tests {
         ];
         for (text, expected) in cases {
             let file = file(text);
-            let error = client_configs(&settings(Trust::CaFile(file.path().into()), None)).unwrap_err();
+            let error =
+                client_configs(&settings(Trust::CaFile(file.path().into()), None)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(error.contains(&*file.path().to_string_lossy()), "{error}");
         }
-        let error = client_configs(&settings(Trust::CaFile("/nowhere/ca.pem".into()), None)).unwrap_err();
+        let error =
+            client_configs(&settings(Trust::CaFile("/nowhere/ca.pem".into()), None)).unwrap_err().to_string();
         assert!(error.starts_with("tls.ca-file: cannot read /nowhere/ca.pem: "), "{error}");
     }
 
@@ -397,10 +401,10 @@ mod tests {
             key: key.into(),
         };
         let mixed = Some(identity(certificate.path(), key.path()));
-        let error = client_configs(&settings(Trust::Pins(vec![]), mixed)).unwrap_err();
+        let error = client_configs(&settings(Trust::Pins(vec![]), mixed)).unwrap_err().to_string();
         assert!(error.starts_with("tls.client-key: "), "{error}");
         let keyless = Some(identity(certificate.path(), certificate.path()));
-        let error = client_configs(&settings(Trust::Pins(vec![]), keyless)).unwrap_err();
+        let error = client_configs(&settings(Trust::Pins(vec![]), keyless)).unwrap_err().to_string();
         assert!(error.starts_with("tls.client-key: expected a PEM private key "), "{error}");
     }
 

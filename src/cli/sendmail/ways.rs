@@ -9,23 +9,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::message::rewrite::Rules;
-
-const CONFIG: &str = "/etc/nullmta.toml";
-const SOCKET: &str = "/run/nullmta/submit.sock";
-const CONTROL: &str = "/run/nullmta/control.sock";
-const SPOOL: &str = "/var/spool/nullmta";
-const ADDRESSES: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 25),
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 25),
-];
-const MAX_MESSAGE_SIZE: u64 = 50 << 20;
 
 /// One way to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +55,7 @@ pub(super) struct Ways {
 impl Ways {
     /// Returns the ways that the configuration at `path` names. Without `path` the usual file is read.
     pub(super) fn find(path: Option<&Path>) -> Result<Self, Failure> {
-        Ways::at(path.unwrap_or(Path::new(CONFIG)), path.is_some())
+        Ways::at(path.unwrap_or(Path::new(config::FILE)), path.is_some())
     }
 
     fn at(path: &Path, is_asked_for: bool) -> Result<Self, Failure> {
@@ -101,10 +91,13 @@ impl Ways {
 impl Default for Ways {
     fn default() -> Self {
         Ways {
-            to_daemon: [Way::Socket(SOCKET.into())].into_iter().chain(ADDRESSES.map(Way::Tcp)).collect(),
-            drop_directory: Some(drop_directory(Path::new(SPOOL))),
-            control: CONTROL.into(),
-            max_message_size: MAX_MESSAGE_SIZE,
+            to_daemon: [Way::Socket(config::SUBMIT_SOCKET.into())]
+                .into_iter()
+                .chain(config::LISTEN_ADDRESSES.map(Way::Tcp))
+                .collect(),
+            drop_directory: Some(drop_directory(Path::new(config::SPOOL))),
+            control: config::CONTROL.into(),
+            max_message_size: config::MAX_MESSAGE_SIZE,
             warning: None,
             rules: None,
         }
@@ -124,7 +117,8 @@ mod tests {
     fn the_defaults_are_those_of_the_configuration() {
         let environment = Environment { hostname: "h.example".into() };
         let config =
-            Config::parse("relayhost = \"smtp.example.com\"\n", Path::new(CONFIG), &environment).unwrap();
+            Config::parse("relayhost = \"smtp.example.com\"\n", Path::new(config::FILE), &environment)
+                .unwrap();
         assert_eq!(Ways { rules: None, ..Ways::of(config) }, Ways::default());
     }
 

@@ -3,6 +3,9 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Authorities;
+use crate::listener::certificate::Certificate;
+use crate::relay::Relay;
 
 /// A certificate of its own and its key, in PEM.
 fn certificate() -> (String, String) {
@@ -25,12 +28,18 @@ impl Host {
         path.to_str().unwrap().into()
     }
 
-    /// Loads `toml`, in which `DIR` stands for the directory.
+    /// Loads `toml`, in which `DIR` stands for the directory, and builds from it what `check` and `run` build.
     fn load(&self, toml: &str) -> Result<Config, String> {
         let directory = self.0.path().to_str().unwrap();
         let path = self.0.path().join("nullmta.toml");
         fs::write(&path, toml.replace("DIR", directory)).unwrap();
-        Config::load(&path).map_err(|error| error.to_string().replace(directory, "DIR"))
+        let plain = |error: String| error.replace(directory, "DIR");
+        let config = Config::load(&path).map_err(|error| plain(error.to_string()))?;
+        let built = Relay::new(config.relay.clone()).and_then(|_| Certificate::of(&config.listen));
+        match built {
+            Ok(_) => Ok(config),
+            Err(error) => Err(plain(config.located(&error))),
+        }
     }
 
     fn refuses(&self, toml: &str, expected: &str) {
@@ -75,7 +84,6 @@ fn one_that_not_everybody_may_read_is_warned_of() {
 #[test]
 fn a_file_that_is_not_there_is_said_to_be_so() {
     let missing = Config::load(Path::new("/nonexistent/nullmta.toml")).unwrap_err();
-    assert_eq!(missing.line(), None);
     let expected = "/nonexistent/nullmta.toml: cannot be read: No such file or directory (os error 2)";
     assert_eq!(missing.to_string(), expected);
 }
@@ -140,7 +148,7 @@ fn an_odd_certificate_among_authorities_is_passed_over_and_told() {
     let cut = &good[..good.len() / 2];
     let path = host.file("ca.pem", format!("{odd}{good}{damaged}{cut}\n{good}"), 0o644);
     let config = host.load(&format!("{HEAD}tls.ca-file = \"DIR/ca.pem\"\n")).unwrap();
-    let relay = crate::relay::Relay::new(config.relay).unwrap();
+    let relay = Relay::new(config.relay).unwrap();
     let told = |number, why| {
         format!(
             "tls.ca-file: certificate {number} in {path} cannot be used, and is passed over: it {why}; take it out of \

@@ -1,4 +1,5 @@
-//! Each state that a file can be in, for each setting that names one: `check`, `run` and the sink say the same.
+//! Each state that a file can be in, for each setting that names one. `check` and `run` build the same things from a
+//! configuration and print the same errors; the sink says the same of a file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -66,29 +67,25 @@ impl Files {
         let path = self.path("nullmta.toml");
         fs::write(&path, toml).unwrap();
 
-        let check = Config::load(&path).map(drop).map_err(|error| {
-            let error = self.plain(error);
-            error
-                .split_once(&format!(": key `{setting}`: "))
-                .unwrap_or_else(|| panic!("{error}"))
-                .1
-                .to_owned()
-        });
-        let config = Config::read(&path).unwrap();
+        let config = Config::load(&path).unwrap();
         let relay = Relay::new(config.relay.clone()).map(drop);
-        let run = relay.and_then(|()| Certificate::of(&config.listen).map(drop));
-        let behind = format!("{setting}: ");
-        let run = run.map_err(|error| self.plain(error).strip_prefix(&behind).unwrap().to_owned());
-        assert_eq!(check, run, "check and run of {setting} = {name}");
+        let built = relay.and_then(|()| Certificate::of(&config.listen).map(drop));
+        let said = built.map_err(|error| {
+            let words = self.plain(&error).strip_prefix(&format!("{setting}: ")).unwrap().to_owned();
+            let located = self.plain(config.located(&error));
+            assert!(located.starts_with("DIR/nullmta.toml:"), "{located}");
+            assert!(located.ends_with(&format!(": key `{setting}`: {words}")), "{located}");
+            words
+        });
         if let [(chain, own_chain), (key, own_key)] = settings(setting)[..] {
             let named = |key, own| self.path(if key == setting { name } else { own });
             let (chain_path, key_path) = (named(chain, own_chain), named(key, own_key));
             let chain = TlsFile { setting: "C", path: &chain_path };
             let sink = Certificate::load(chain, TlsFile { setting: "K", path: &key_path });
             let sink = sink.map(drop).map_err(|error| self.plain(error.words()));
-            assert_eq!(check, sink, "check and sink of {setting} = {name}");
+            assert_eq!(said, sink, "daemon and sink of {setting} = {name}");
         }
-        check
+        said
     }
 }
 
