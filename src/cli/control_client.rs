@@ -1,7 +1,7 @@
 //! The client of the control socket, for the commands.
 //!
-//! Promises: a command ends where a daemon does not answer, as one that is stopped or hangs does, whether or not there is
-//! room in its backlog.
+//! Promises: if the daemon does not answer, since it hangs or is stopped, the command ends after a while, whether or not the
+//! backlog of the socket is full.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -27,7 +27,7 @@ pub enum ClientError {
         /// The error of connecting.
         source: io::Error,
     },
-    /// Somebody listens on the socket, and takes no connection or says nothing.
+    /// The socket is open, but nobody accepts the connection or answers.
     Silent {
         /// The control socket.
         socket: PathBuf,
@@ -116,7 +116,7 @@ fn answer<T: DeserializeOwned>(
                 let item = serde_json::from_value(item)
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;
                 match each(item) {
-                    // Whoever reads the output has seen enough.
+                    // The reader of the output has closed it, and needs no more.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(hidden),
                     done => done.map_err(ClientError::Output)?,
                 }
@@ -126,7 +126,7 @@ fn answer<T: DeserializeOwned>(
     Err(ClientError::BrokenOff("the connection was closed".into()))
 }
 
-/// Whether a limit on a wait was over.
+/// Returns whether `error` means that a time limit was reached.
 fn is_too_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
@@ -134,7 +134,7 @@ fn is_too_late(error: &io::Error) -> bool {
 fn send(stream: &mut UnixStream, request: &ControlRequest) -> io::Result<()> {
     let line = serde_json::to_string(request)?;
     match writeln!(stream, "{line}") {
-        // A daemon that has no place for us says so before it is asked, and closes: that is the answer.
+        // A daemon with too many clients sends its refusal before the request, and closes: that is the answer.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         sent => sent,
     }

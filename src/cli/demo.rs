@@ -36,7 +36,7 @@ pub(super) fn run() -> Result<(), Failure> {
     let stage = Stage::set().map_err(failure("set the stage"))?;
     match play(&stage) {
         Ok(()) => {
-            // What cannot be removed lies in the temporary directory, and harms nobody.
+            // A file that cannot be removed stays in the temporary directory and does no harm.
             let _ = fs::remove_dir_all(&stage.directory);
             Ok(())
         }
@@ -208,7 +208,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended.
+        // Both calls fail only if the child has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -303,7 +303,7 @@ fn reply(replies: &mut impl BufRead) -> io::Result<String> {
     }
 }
 
-/// Returns an address with a port that is free now. The system does not give it out again at once.
+/// Returns an address with a port that is free now. The system does not hand out the same port again at once.
 fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

@@ -71,7 +71,7 @@ enum Command {
     ImportPostfix(import::ImportCommand),
 }
 
-/// Where the configuration is.
+/// The option that names the configuration file.
 #[derive(Args)]
 struct ConfigFile {
     /// The configuration file
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
 
 /// Prints `error` and returns the exit code: success for help and version, else a usage error.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Standard output or error that cannot be written to leaves nobody to tell.
+    // If this cannot be printed, there is nobody to tell.
     let _ = error.print();
     if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
 }

@@ -189,7 +189,7 @@ fn explanation(fixed: &Fixed, header: &[u8]) -> String {
     for line in String::from_utf8_lossy(header).lines() {
         text += &format!("  {line}\n");
     }
-    // Of a terminal's own there are line ends and tabs.
+    // A line end or a tab does no harm on a terminal; any other control character may.
     text.replace(|c: char| is_harmful(c) && !['\n', '\t'].contains(&c), "?")
 }
 

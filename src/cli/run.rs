@@ -22,7 +22,7 @@ use crate::systemd::{self, Inherited};
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
-    // Before any thread: it changes the environment.
+    // This must come before any thread is started, since it changes the environment.
     let inherited = systemd::inherited().map_err(|error| Failure::new(Exit::OsError, error))?;
     let door = inherited.try_clone().map_err(|error| Failure::new(Exit::OsError, error))?;
     let done = run_on(file, inherited);
@@ -49,14 +49,14 @@ fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
 /// since the next start will fail, too.
 fn turn_away_from(door: Inherited, exit: Exit) {
     let (status, why) = match exit {
-        // It was running, and the next start, which clients wait for, is a good one.
+        // The daemon was running; the next start will succeed, and clients can wait for it.
         Exit::Software => return,
         Exit::Config => (Status::transient(3, 5), "its configuration is wrong"),
         _ => (Status::transient(3, 0), "its log says why"),
     };
     let reply =
         Reply::new(421, status, format!("nullmta cannot start: {why}; nothing was queued, try again later"));
-    // What is no socket of ours has no clients either.
+    // A descriptor that is no socket of ours has no clients.
     if let Ok(sockets) = daemon::taken_over(door) {
         turn_away(&sockets, &reply);
     }

@@ -40,7 +40,7 @@ impl SpoolCommand {
     }
 }
 
-/// Where the spool is.
+/// The options that say where the spool is.
 #[derive(Args)]
 struct SpoolLocation {
     /// The configuration file, which names the spool
@@ -178,7 +178,7 @@ fn verify_text(report: &SpoolReport) -> String {
         let version = match segment.version {
             Some(version) => version.to_string(),
             None if segment.is_blank => "blank".into(),
-            // Only its header is damaged.
+            // Only the header of the segment is damaged.
             None if segment.records > 0 => "unknown".into(),
             None => "lost".into(),
         };

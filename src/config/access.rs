@@ -72,7 +72,7 @@ impl OpenFault {
 
 /// Opens the file at `path`, which `guard` protects. Returns it with who may read it.
 pub(super) fn open(path: &Path, guard: Guard) -> Result<(File, Access), OpenFault> {
-    // A pipe would keep a blocking open, and us, for ever.
+    // Opening a pipe would block for ever.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = opened.map_err(OpenFault::Unreadable)?;
@@ -108,7 +108,7 @@ struct Reader {
 impl Reader {
     /// Returns the user that this process runs as.
     fn ourselves() -> Reader {
-        // Without them the mode is judged by the group we have for certain.
+        // If the groups cannot be read, only our own group counts.
         let mut groups: Vec<u32> =
             getgroups().unwrap_or_default().into_iter().map(|group| group.as_raw()).collect();
         groups.push(getegid().as_raw());

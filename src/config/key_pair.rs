@@ -1,5 +1,5 @@
 //! A certificate and its private key, in two PEM files or one: what `listen.certificate` and `tls.client-certificate`
-//! name, and what `nullmta sink` shows.
+//! name, and the options of `nullmta sink`.
 //!
 //! Fails: as `tls_file.rs` says. The error names the file of the certificate or that of the key.
 
@@ -33,7 +33,7 @@ impl ServerCertificate {
         read_pair(TlsFile { setting: "listen.certificate", path: chain }, key).map(Some)
     }
 
-    /// The file of its private key; `None` for a self-made one.
+    /// Returns the file of the private key; `None` for a self-made one, which has no files.
     fn key_file(&self) -> Option<TlsFile<'_>> {
         match self {
             ServerCertificate::SelfMade => None,
@@ -42,7 +42,7 @@ impl ServerCertificate {
     }
 }
 
-/// Reads the certificates in `chain`, the one to show first, and the private key in `key`. Blocks on the disk.
+/// Reads the certificates in `chain`, of which the first one is our own, and its private key in `key`. Blocks on the disk.
 pub fn read_pair(chain: TlsFile<'_>, key: TlsFile<'_>) -> Result<CertifiedKey, TlsFileError> {
     let certificates = certificates(chain)?;
     let private = private_key(key)?;
@@ -68,7 +68,7 @@ fn certificates(file: TlsFile<'_>) -> Result<Vec<CertificateDer<'static>>, TlsFi
 }
 
 fn private_key(file: TlsFile<'_>) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-    // What is wrong with it is not repeated: it might quote the key.
+    // The parser's message is not repeated, since it might quote the key.
     PrivateKeyDer::from_pem_slice(&file.private()?).map_err(|error| {
         let is_none = matches!(error, pem::Error::NoItemsFound);
         file.fault(if is_none { TlsFileFault::NoKey } else { TlsFileFault::DamagedKey })

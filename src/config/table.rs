@@ -162,7 +162,7 @@ impl<'i> TomlTable<'i> {
             let key = Spanned::new(key.span(), DeValue::String(key.into_inner()));
             entries.push((read(self.text, location.clone(), &key)?, read_list(self.text, location, &value)?));
         }
-        // As the file has them, so that the first fault is the one that is shown.
+        // The order of the file, so that the first error in it is the one that is shown.
         entries.sort_by_key(|(key, _): &(Located<K>, _)| key.location.line);
         Ok(entries)
     }
@@ -301,7 +301,7 @@ fn syntax_fault(text: &str, error: &toml::de::Error) -> ConfigFault {
     let end = text.trim_end().len();
     let offset = error.span().map_or(0, |span| span.start).min(end);
     let key = key_around(text, offset);
-    // One line, whatever the parser says; its messages quote grammar, never the file.
+    // The parser's message may have several lines; it never quotes the file.
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     KeyLocation { line: line_at(text, offset), key }.fault(format!("not valid TOML: {message}"))
 }

@@ -24,7 +24,7 @@ use crate::tls_faults::flaw;
 pub struct TlsFile<'a> {
     /// The key, such as `tls.ca-file`, or the option of a command.
     pub setting: &'static str,
-    /// Where it is.
+    /// The path of the file.
     pub path: &'a Path,
 }
 
@@ -34,7 +34,7 @@ impl TlsFile<'_> {
         self.octets(Guard::Nobody)
     }
 
-    /// Returns the octets of a file that only few may read. Blocks on the disk.
+    /// Returns the octets of a file that only its owner, or a group of ours, may read. Blocks on the disk.
     pub(super) fn private(self) -> Result<Zeroizing<Vec<u8>>, TlsFileError> {
         self.octets(Guard::Ourselves).map(Zeroizing::new)
     }
@@ -56,7 +56,7 @@ impl TlsFile<'_> {
 pub struct TlsFileError {
     /// The setting that names the file.
     pub setting: &'static str,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
     /// What is wrong with the file.
     pub fault: TlsFileFault,
@@ -65,13 +65,13 @@ pub struct TlsFileError {
 /// What is wrong with a file for TLS.
 #[derive(Debug)]
 pub enum TlsFileFault {
-    /// It cannot be read, or too many may read it.
+    /// It cannot be read, or other users may read it.
     Closed(OpenFault),
     /// It holds no PEM certificate.
     NoCertificates,
     /// It holds PEM certificates of which one, or all, cannot be decoded.
     DamagedCertificates,
-    /// It holds certificates, and none of them can be an authority's.
+    /// It holds certificates, but none that can be used as an authority.
     NoAuthority,
     /// Its first certificate, the one to show, cannot be used.
     Certificate(CertificateError),

@@ -85,14 +85,14 @@ fn split_expression<'t>(text: &'t str, kind: &str) -> Option<(Expression, &'t st
 }
 
 impl PostfixPattern {
-    /// Whether it might match `address`; yes where that cannot be told.
+    /// Returns whether it may match `address`; true if this cannot be told.
     pub(super) fn may_match_address(&self, address: &str) -> bool {
         let regex = self.expression.translated().ok().filter(|_| self.conditions.is_empty());
         let regex = regex.and_then(|text| RegexBuilder::new(&text).case_insensitive(true).build().ok());
         regex.is_none_or(|regex| regex.is_match(address))
     }
 
-    /// Whether one header field might match both, as far as their beginnings tell.
+    /// Returns whether a header field may match both, as far as the beginnings of the two patterns tell.
     pub(super) fn may_match_with(&self, other: &PostfixPattern) -> bool {
         match (self.field_name(), other.field_name()) {
             (Some(own), Some(others)) => own == others,
@@ -100,36 +100,37 @@ impl PostfixPattern {
         }
     }
 
-    /// The name of the only field that it matches, in lower case.
+    /// Returns the name, in lower case, of the only field that it matches; `None` if it may match several.
     fn field_name(&self) -> Option<String> {
         [&self.expression].into_iter().chain(&self.conditions).find_map(Expression::field_name)
     }
 }
 
 impl Expression {
-    /// The name of the only field that it matches, in lower case, where it begins with that and a colon.
+    /// Returns the name, in lower case, of the only field that it matches; `None` if it does not begin with a name and a
+    /// colon.
     fn field_name(&self) -> Option<String> {
         let (name, behind) = self.text.strip_prefix('^')?.split_once(':')?;
         let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        // With these flags `^` and letters may mean something else.
+        // With these flags `^` and letters may have another meaning.
         let is_plain = !self.negated && !self.flags.contains(['m', 'x']);
         (is_name && is_plain && !behind.starts_with(['?', '*', '{']) && !has_alternative(behind))
             .then(|| name.to_lowercase())
     }
 
-    /// As it is written, between slashes.
+    /// Returns the expression as it is written, between slashes.
     pub(super) fn written(&self) -> String {
         format!("{}/{}/{}", if self.negated { "!" } else { "" }, self.text, self.flags)
     }
 
-    /// Whether it matches every address.
+    /// Returns whether it matches every address.
     pub(super) fn matches_all(&self) -> bool {
         let text = self.text.trim_start_matches('^').trim_end_matches('$');
         let inside = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
         !self.negated && ["", ".", ".*", ".+", "@", ".*@.*", ".+@.+"].contains(&inside)
     }
 
-    /// The key of an address table that it amounts to: `user@domain`, `user` or `@domain`.
+    /// Returns the key of an address table with the same meaning: `user@domain`, `user` or `@domain`.
     pub(super) fn as_key(&self) -> Option<String> {
         let text = self.text.as_str();
         let (begins, text) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
@@ -176,7 +177,7 @@ impl Expression {
         let mut flags = String::new();
         flags.extend((self.is_pcre && toggled('x')).then_some('x'));
         flags.extend((self.is_pcre && toggled('U')).then_some('U'));
-        // As in Postfix, upper and lower case are the same unless it is said.
+        // As in Postfix, case is ignored unless a flag says otherwise.
         flags += if toggled('i') { "-i" } else { "" };
         let body =
             Translation { rest: self.text.chars().peekable(), is_pcre: self.is_pcre, out: String::new() };
@@ -308,7 +309,7 @@ impl Translation<'_> {
         }
     }
 
-    /// `{2}` and `{1,3}` stay, `{,3}` gets its 0; any other brace is a brace.
+    /// Translates a `{`: `{2}` and `{1,3}` stay, `{,3}` becomes `{0,3}`; any other brace is an ordinary character.
     fn repetition(&mut self) {
         let mut ahead = self.rest.clone();
         match (ahead.next(), ahead.next()) {
@@ -318,7 +319,7 @@ impl Translation<'_> {
         }
     }
 
-    /// A bracket expression; its `[` is taken already.
+    /// Translates a bracket expression, whose `[` was already read.
     fn bracket(&mut self) -> Result<(), String> {
         self.out.push('[');
         self.out.extend(self.rest.next_if_eq(&'^'));
@@ -333,7 +334,7 @@ impl Translation<'_> {
                 ('[', Some('.' | '=')) => return Err("collating elements have no equivalent".into()),
                 ('\\', Some(_)) if self.is_pcre => self.escape()?,
                 ('[' | ']' | '\\' | '&' | '~', _) => self.out.extend(['\\', c]),
-                // A last or a second one: `--` is an operator there.
+                // A hyphen at the end or after another one is escaped: `--` is an operator of the regex crate there.
                 ('-', Some(']' | '-')) => self.out += "\\-",
                 (c, _) => self.out.push(c),
             }
@@ -342,7 +343,7 @@ impl Translation<'_> {
         Err("a bracket expression does not end".into())
     }
 
-    /// `[:alpha:]` in a bracket expression; its `[` is taken already.
+    /// Translates `[:alpha:]` in a bracket expression; its `[` was already read.
     fn class(&mut self) -> Result<(), String> {
         self.out.push('[');
         for c in self.rest.by_ref() {

@@ -78,7 +78,7 @@ fn origin_of<'a>(name: &str, text: &'a str) -> Origin<'a> {
             _ => continue,
         };
         let (id, rest) = value.split_once(':').unwrap_or((value, ""));
-        // Of a directory that is loaded as `a`, the file `b` is the credential `a_b`.
+        // If a directory is loaded as `a`, its file `b` is the credential `a_b`.
         let is_in_directory = name.strip_prefix(id).is_some_and(|file| file.starts_with('_'));
         if value.is_empty() {
             *kept = Origin::None;

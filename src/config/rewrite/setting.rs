@@ -39,7 +39,7 @@ impl Setting for AliasTarget {
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        // What aliases(5) would take for a program, a file or a list in one.
+        // In aliases(5) this would be a program, a file, or a file with a list.
         let text = value.as_str().filter(|text| !text.starts_with(['|', '/', ':']))?;
         Address::parse(text).ok().map(AliasTarget)
     }
