@@ -1,4 +1,4 @@
-//! The connections to the relay, as far as the owner knows them.
+//! The connections to one relay, as far as the owner knows them.
 //!
 //! Promises: a message with losses gets a connection that has carried nothing yet, and none rides behind it; few
 //! connections are with such messages at a time; what an earlier relay's connections do counts for nothing.
@@ -53,10 +53,9 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Takes in a connection that is begun now, and names it.
-    pub(super) fn begin(&mut self) -> ConnectionId {
-        let id = self.next;
-        self.next += 1;
+    /// Takes in a connection that is begun now, with a name later than all before.
+    pub(super) fn begin(&mut self, id: ConnectionId) {
+        self.next = id + 1;
         let connection = Connection {
             id,
             stage: Stage::Opening,
@@ -66,10 +65,15 @@ impl Connections {
             is_cut_off: false,
         };
         self.known.insert(id, connection);
-        id
     }
 
-    /// The name of the next one that is begun; those after it have later names.
+    /// Returns whether this is one of them.
+    pub(super) fn has(&self, id: ConnectionId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// Returns a name that is later than those of all that have been begun; those that will be begun have this one or a
+    /// later one.
     pub(super) fn next_id(&self) -> ConnectionId {
         self.next
     }

@@ -37,6 +37,7 @@ mod reducer;
 mod refusals;
 mod relay_clock;
 mod relay_state;
+mod relays;
 mod roster;
 mod schedule;
 mod settlement;

@@ -10,8 +10,11 @@
 //!    [`Event::Stop`].
 //! 4. An event that asks is answered once, at once; a connection that wants a message, once.
 //!
-//! Pure: no task, disk, clock or log. Not here: carrying out what is to be done (`owner.rs`), what is known of the relay
-//! (`relay_state.rs`) and of the messages (`roster.rs`).
+//! An event about a message or a connection is handled for the one relay that this belongs to, by the methods of [`AtRelay`]
+//! in the files below; an event about the whole queue, here, for all relays.
+//!
+//! Pure: no task, disk, clock or log. Not here: carrying out what is to be done (`owner.rs`), what is known of a relay
+//! (`relay_state.rs`) and of its messages (`roster.rs`).
 
 mod dispatch;
 mod event;
@@ -25,11 +28,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::Timestamp;
 
+use super::ConnectionId;
 use super::clock::{Moment, later};
 use super::recording::Recording;
 use super::relay_clock::RelayClock;
 use super::relay_state::{Passage, RelayState};
-use super::roster::{Roster, Standing};
+use super::relays::Relays;
+use super::roster::Standing;
 use super::schedule::{RetryPolicy, Spread};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Flight};
@@ -41,17 +46,23 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// The queue's state.
 pub(super) struct Reducer {
-    roster: Roster,
-    relay: RelayState,
+    relays: Relays,
+    shared: Shared,
+}
+
+/// The part of the state that is the same for all relays, and what is to be done for the event at hand.
+struct Shared {
     retry: RetryPolicy,
     has_null_sender: bool,
     recording: Recording,
-    /// Where spreads are drawn from.
+    /// The source of all chance.
     random: Rng,
+    /// The name of the connection that is begun next, to whatever relay.
+    next_connection: ConnectionId,
     last_client_probe: Option<Timestamp>,
-    /// Set once: no more messages are given out, and when those under way are cut off.
+    /// Set once: no more messages are given out, and those under way are cut off at this time.
     stop_by: Option<Timestamp>,
-    /// What the spool was last told.
+    /// The relay clock as the spool was told it last.
     told_clock: Option<u32>,
     /// When the event at hand came.
     now: Moment,
@@ -60,8 +71,8 @@ pub(super) struct Reducer {
 }
 
 impl Reducer {
-    /// The state after a start in which recovery found these `entries` and this relay clock; the relay has taken a message
-    /// in an earlier run if `has_taken`.
+    /// Returns the state after a start in which recovery found these `entries` and this relay clock; the relay has taken
+    /// a message in an earlier run if `has_taken`.
     pub(super) fn new(
         policy: Policy,
         has_taken: bool,
@@ -70,76 +81,186 @@ impl Reducer {
         random: Rng,
         now: Moment,
     ) -> Self {
-        let mut roster = Roster::default();
-        for entry in entries {
-            roster.admit(entry, now.steady);
-        }
         let is_held = |entry: &&Entry| entry.marks.state() == EntryState::Held;
         let held = entries.iter().filter(is_held).map(|entry| entry.id);
         let clock = RelayClock::starting_at(relay_clock, now.steady);
-        let relay = RelayState::new(policy.refusals, policy.max_connections, has_taken, held, clock);
-        relay.refusals.held().for_each(|id| roster.put_back(id, now.steady));
-        Reducer {
-            roster,
-            relay,
+        let mut relay = RelayState::new(policy.refusals, policy.max_connections, has_taken, held, clock);
+        entries.iter().for_each(|entry| relay.roster.admit(entry, now.steady));
+        relay.refusals.held().for_each(|id| relay.roster.put_back(id, now.steady));
+        let shared = Shared {
             retry: policy.retry,
             has_null_sender: policy.has_null_sender,
             recording: Recording::default(),
             random,
+            next_connection: 0,
             last_client_probe: None,
             stop_by: None,
             told_clock: None,
             now,
             effects: Vec::new(),
-        }
+        };
+        Reducer { relays: Relays::new(relay), shared }
     }
 
     /// Takes in what came at `now`, and adds what is to be done to `effects`.
     pub(super) fn on(&mut self, event: Event, now: Moment, effects: &mut Vec<Effect>) {
-        self.now = now;
-        std::mem::swap(&mut self.effects, effects);
+        self.shared.now = now;
+        std::mem::swap(&mut self.shared.effects, effects);
         self.meet(event);
-        std::mem::swap(&mut self.effects, effects);
+        std::mem::swap(&mut self.shared.effects, effects);
     }
 
     fn meet(&mut self, event: Event) {
+        let now = self.shared.now.steady;
         match event {
-            Event::Arrived(entry) => self.roster.admit(&entry, self.now.steady),
-            Event::Wanted { connection, wait } => self.wanted(connection, wait),
-            Event::Missed(id) => self.missed(id),
-            Event::Answered(connection) => self.answered(connection),
-            Event::TakenByRelay { connection, is_from_null } => self.taken(connection, is_from_null),
+            Event::Arrived(entry) => self.relays.in_force_mut().roster.admit(&entry, now),
+            Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
+            Event::Answered(connection) => self.at_connection(connection).answered(connection),
+            Event::TakenByRelay { connection, is_from_null } => {
+                self.at_connection(connection).taken(connection, is_from_null);
+            }
             Event::Refused { connection, refusal } => {
-                let ruling = self.judge(connection, &refusal);
-                self.answer(Answer::Ruling(ruling));
+                let ruling = self.at_connection(connection).judge(connection, &refusal);
+                self.shared.answer(Answer::Ruling(ruling));
             }
             Event::Left { connection, id } => {
-                let is_excused = self.left(connection, id);
-                self.answer(Answer::IsExcused(is_excused));
+                let is_excused = self.at_connection(connection).left(connection, id);
+                self.shared.answer(Answer::IsExcused(is_excused));
             }
-            Event::Lost { connection, id, in_doubt } => self.lost(connection, id, in_doubt),
+            Event::Lost { connection, id, in_doubt } => {
+                self.at_connection(connection).lost(connection, id, in_doubt)
+            }
+            Event::Ended { connection, trouble } => self.at_connection(connection).ended(connection, trouble),
+            Event::Missed(id) => {
+                self.relays.of_message(id).roster.put_back(id, now);
+                self.tick();
+            }
             Event::DuplicateTold(id) => {
-                self.roster.update(id, |member| member.marks.set_flight(Flight::Told))
+                let roster = &mut self.relays.of_message(id).roster;
+                roster.update(id, |member| member.marks.set_flight(Flight::Told));
+            }
+            Event::Became { id, disposition } => {
+                self.takes_more(|recording| recording.took_outcome(id));
+                self.at_message(id).became(id, disposition);
             }
             Event::Unrecorded { id, why } => self.unrecorded(id, why),
             Event::Unmarked { id, why } => self.unmarked(id, why),
-            Event::Recordable => self.recordable(),
-            Event::Became { id, disposition } => self.became(id, disposition),
-            Event::Ended { connection, trouble } => self.ended(connection, trouble),
-            Event::SecretChanged => self.relay.breaker.probe_now(self.now.steady),
+            Event::Recordable => self.takes_more(Recording::takes_marks),
+            Event::SecretChanged => self.relays.all_mut().for_each(|relay| relay.breaker.probe_now(now)),
             Event::ProbeNow => self.probe_now(),
             Event::ProbeForClient => {
                 let too_soon = self.probe_for_client();
-                self.answer(Answer::Probe(too_soon));
+                self.shared.answer(Answer::Probe(too_soon));
             }
             Event::Reconfigured { policy, has_taken } => self.reconfigure(*policy, has_taken),
-            Event::Standings(ids) => self.answer(Answer::Standings(self.standings(ids))),
-            Event::Status => self.answer(Answer::Status(Box::new(self.status()))),
+            Event::Standings(ids) => {
+                let listed = self.standings(ids);
+                self.shared.answer(Answer::Standings(listed));
+            }
+            Event::Status => {
+                let status = Box::new(self.status());
+                self.shared.answer(Answer::Status(status));
+            }
             Event::Stop { patience } => self.stop(patience),
             Event::Tick => self.tick(),
         }
     }
 
+    /// Returns what handles an event about this connection.
+    fn at_connection(&mut self, connection: ConnectionId) -> AtRelay<'_> {
+        AtRelay { relay: self.relays.of_connection(connection), shared: &mut self.shared }
+    }
+
+    /// Returns what handles an event about this message.
+    fn at_message(&mut self, id: QueueId) -> AtRelay<'_> {
+        AtRelay { relay: self.relays.of_message(id), shared: &mut self.shared }
+    }
+
+    /// Does this for each relay.
+    fn for_each_relay(&mut self, mut act: impl FnMut(&mut AtRelay<'_>)) {
+        let Reducer { relays, shared } = self;
+        relays.all_mut().for_each(|relay| act(&mut AtRelay { relay, shared }));
+    }
+
+    /// Returns whether the queue was told to stop and has: no connection exists, and no message is under way.
+    pub(super) fn has_stopped(&self) -> bool {
+        let is_still = |relay: &RelayState| relay.roster.under_way() == 0 && relay.connections.len() == 0;
+        self.shared.stop_by.is_some() && self.relays.all().all(is_still)
+    }
+
+    /// Returns whether what is left may be left behind: the time to stop is over, and no message is with anybody but
+    /// with as many `settlements` as the spool does not record.
+    pub(super) fn may_end(&self, now: Moment, settlements: usize) -> bool {
+        let is_over = self.shared.stop_by.is_some_and(|deadline| now.steady >= deadline);
+        is_over
+            && self.relays.all().all(|relay| relay.connections.len() == 0)
+            && settlements <= self.shared.recording.unrecorded()
+    }
+
+    fn tick(&mut self) {
+        self.tell_clock();
+        self.for_each_relay(|at| at.tell_flickers());
+        if self.shared.is_sending() {
+            self.for_each_relay(|at| at.dispatch());
+        } else if self.shared.stop_by.is_some_and(|deadline| self.shared.now.steady >= deadline) {
+            self.for_each_relay(|at| {
+                at.shared.effects.extend(at.relay.connections.cut_off().map(Effect::CutOff));
+            });
+        }
+    }
+
+    /// Tells the spool the relay clock, which it stamps on what arrives from now on.
+    fn tell_clock(&mut self) {
+        let clock = self.relays.in_force().clock.at(self.shared.now.steady);
+        if self.shared.told_clock.replace(clock) != Some(clock) {
+            self.shared.effects.push(Effect::SetRelayClock(clock));
+        }
+    }
+
+    fn reconfigure(&mut self, policy: Policy, has_taken: bool) {
+        let Policy { retry, max_connections, refusals, has_null_sender } = policy;
+        let (relay, waited) = self.relays.reconfigure(refusals, max_connections, has_taken);
+        (self.shared.retry, self.shared.has_null_sender) = (retry, has_null_sender);
+        self.shared.effects.push(Effect::ForgetSecret);
+        let mut at = AtRelay { relay, shared: &mut self.shared };
+        at.run_relay_clock();
+        at.let_connections_go();
+        at.try_held();
+        waited.into_iter().for_each(|id| at.ask_once_more(id));
+    }
+
+    fn stop(&mut self, patience: Duration) {
+        self.shared.stop_by = Some(later(self.shared.now.steady, patience));
+        self.for_each_relay(|at| at.let_connections_go());
+    }
+
+    /// Returns when the last event came.
+    pub(super) fn now(&self) -> Moment {
+        self.shared.now
+    }
+
+    /// Returns how long nothing changes by itself.
+    pub(super) fn until_next_change(&self, now: Moment) -> Duration {
+        let now = now.steady;
+        let changes = self.relays.all().filter_map(|relay| next_change(relay, now, self.shared.is_sending()));
+        let deadline = self.shared.stop_by.filter(|deadline| *deadline > now);
+        match changes.chain(deadline).min() {
+            Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
+            None => LONGEST_SLEEP,
+        }
+    }
+}
+
+/// Returns when something next changes by itself at this relay.
+fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<Timestamp> {
+    let has_ready = relay.roster.ready() > 0 || relay.roster.has_lost();
+    let [others, probe] = [relay.breaker.others_at(), relay.breaker.retry_at()]
+        .map(|probe| probe.filter(|probe| has_ready && *probe > now));
+    let due = relay.roster.next_due().filter(|_| is_sending);
+    [due, others, probe, relay.flickers.due()].into_iter().flatten().min()
+}
+
+impl Shared {
     fn answer(&mut self, answer: Answer) {
         self.effects.push(Effect::Answer(answer));
     }
@@ -152,109 +273,55 @@ impl Reducer {
         Spread::new(self.random.f64() * 2.0 - 1.0)
     }
 
-    /// Whether messages may be given out.
+    /// Returns whether messages may be given out.
     fn is_sending(&self) -> bool {
         self.stop_by.is_none() && self.recording.works()
     }
+}
 
-    /// Whether everything has been told to stop and has: no connection exists, and nothing is under way.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.stop_by.is_some() && self.roster.under_way() == 0 && self.relay.connections.len() == 0
-    }
+/// The handling of one event for one relay.
+struct AtRelay<'a> {
+    relay: &'a mut RelayState,
+    shared: &'a mut Shared,
+}
 
-    /// Whether what is left may be left behind: it was to stop before now, and nobody is with a message but as many
-    /// `settlements` as the spool does not record.
-    pub(super) fn may_end(&self, now: Moment, settlements: usize) -> bool {
-        let is_over = self.stop_by.is_some_and(|deadline| now.steady >= deadline);
-        is_over && self.relay.connections.len() == 0 && settlements <= self.recording.unrecorded()
-    }
-
-    fn tick(&mut self) {
-        self.tell_clock();
-        self.tell_flickers();
-        if self.is_sending() {
-            self.dispatch();
-        } else if self.stop_by.is_some_and(|deadline| self.now.steady >= deadline) {
-            let all = self.relay.connections.cut_off();
-            self.effects.extend(all.map(Effect::CutOff));
-        }
-    }
-
-    /// What arrives from now on is stamped with this by the spool.
-    fn tell_clock(&mut self) {
-        let clock = self.relay.clock.at(self.now.steady);
-        if self.told_clock.replace(clock) != Some(clock) {
-            self.effects.push(Effect::SetRelayClock(clock));
-        }
-    }
-
-    /// The pauses that were not told one by one are told together.
+impl AtRelay<'_> {
+    /// Logs in one line the pauses that were not logged one by one.
     fn tell_flickers(&mut self) {
-        if let Some(times) = self.relay.flickers.counted(self.now.steady) {
-            self.log(Line::RelayFlickered { times, live: self.roster.len() });
+        if let Some(times) = self.relay.flickers.counted(self.shared.now.steady) {
+            let live = self.relay.roster.len();
+            self.shared.log(Line::RelayFlickered { times, live });
         }
     }
 
-    /// Notes whether the breaker lets anything through.
+    /// Takes in whether the breaker lets anything through now.
     fn follow_breaker(&mut self) {
-        if self.relay.follow_breaker(self.now.steady, self.recording.works()) == Passage::Resumed {
+        let (now, is_recording) = (self.shared.now.steady, self.shared.recording.works());
+        if self.relay.follow_breaker(now, is_recording) == Passage::Resumed {
             if self.relay.flickers.ends() {
-                self.log(Line::RelayResumed { live: self.roster.len() });
+                let live = self.relay.roster.len();
+                self.shared.log(Line::RelayResumed { live });
             }
-            self.effects.push(Effect::ForgetSecret);
+            self.shared.effects.push(Effect::ForgetSecret);
         }
     }
 
     fn run_relay_clock(&mut self) {
-        self.relay.run_clock(self.now.steady, self.recording.works());
-    }
-
-    fn reconfigure(&mut self, policy: Policy, has_taken: bool) {
-        let waited = self.relay.reconfigure(policy.refusals, policy.max_connections, has_taken);
-        (self.retry, self.has_null_sender) = (policy.retry, policy.has_null_sender);
-        self.effects.push(Effect::ForgetSecret);
-        self.run_relay_clock();
-        self.let_connections_go();
-        self.try_held();
-        waited.into_iter().for_each(|id| self.ask_once_more(id));
-    }
-
-    fn stop(&mut self, patience: Duration) {
-        self.stop_by = Some(later(self.now.steady, patience));
-        self.let_connections_go();
+        self.relay.run_clock(self.shared.now.steady, self.shared.recording.works());
     }
 
     /// Makes every deferred and every held message ready.
     fn try_all(&mut self) {
-        self.roster.wake_all(self.now.steady);
+        self.relay.roster.wake_all(self.shared.now.steady);
         self.try_held();
     }
 
-    /// Makes every held message ready: somebody may have mended what it was refused for.
+    /// Makes every held message ready: somebody may have corrected what it was refused for.
     fn try_held(&mut self) {
-        let is_held = |id: &QueueId| self.roster.member(*id).is_some_and(|m| m.standing == Standing::Held);
-        let held: Vec<QueueId> = self.relay.refusals.held().filter(is_held).collect();
-        held.into_iter().for_each(|id| self.roster.put_back(id, self.now.steady));
-    }
-
-    /// When the last event came.
-    pub(super) fn now(&self) -> Moment {
-        self.now
-    }
-
-    /// How long nothing changes by itself.
-    pub(super) fn until_next_change(&self, now: Moment) -> Duration {
-        let now = now.steady;
-        let has_ready = self.roster.ready() > 0 || self.roster.has_lost();
-        let [others, probe] = [self.relay.breaker.others_at(), self.relay.breaker.retry_at()]
-            .map(|probe| probe.filter(|probe| has_ready && *probe > now));
-        let due = self.roster.next_due().filter(|_| self.is_sending());
-        let deadline = self.stop_by.filter(|deadline| *deadline > now);
-        let next = [deadline, due, others, probe, self.relay.flickers.due()].into_iter().flatten().min();
-        match next {
-            Some(next) => Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LONGEST_SLEEP),
-            None => LONGEST_SLEEP,
-        }
+        let RelayState { roster, refusals, .. } = &mut *self.relay;
+        let is_held = |id: &QueueId| roster.member(*id).is_some_and(|m| m.standing == Standing::Held);
+        let held: Vec<QueueId> = refusals.held().filter(is_held).collect();
+        held.into_iter().for_each(|id| roster.put_back(id, self.shared.now.steady));
     }
 }
 

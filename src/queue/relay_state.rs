@@ -1,8 +1,8 @@
-//! What the queue knows of one relay, held by the relay's name.
+//! What the queue knows of one relay; `relays.rs` holds the relays by their names.
 //!
-//! Promises: everything that one relay's behaviour has an effect on is in one value: whether and how widely it may be
-//! used (breaker, throttle), its connections, what its refusals mean, whose its trouble is, and the clock that the
-//! patience of its messages is measured by. What another relay does changes nothing here.
+//! Promises: everything that the behaviour of one relay affects is in one value: its messages and their lanes, whether and
+//! how widely it may be used (breaker, throttle), its connections, the meaning of its refusals, whose fault its trouble
+//! is, and the clock that measures the patience of its messages. What another relay does changes nothing here.
 //!
 //! Invariants:
 //! 1. No connection is begun beyond `max_connections`, nor beyond what breaker and throttle allow.
@@ -10,7 +10,7 @@
 //! 3. After a reload nothing is left of what the earlier settings' relay did, but the messages that it has held, and the
 //!    connections that still end their work.
 //!
-//! Pure: time is an argument. Not here: the messages (`roster.rs`), which of them is next (`reducer/dispatch.rs`).
+//! Pure: time is an argument. Not here: which message is next (`reducer/dispatch.rs`).
 
 use std::collections::VecDeque;
 
@@ -23,6 +23,7 @@ use super::flickers::Flickers;
 use super::refusals::want_of_login::WantOfLogin;
 use super::refusals::{RefusalRule, Refusals};
 use super::relay_clock::RelayClock;
+use super::roster::Roster;
 use super::soundings::Soundings;
 use super::suspects::Suspects;
 use super::throttle::Throttle;
@@ -35,6 +36,8 @@ pub(super) struct RelayState {
     pub(super) name: String,
     /// How many connections may exist, by configuration.
     pub(super) max_connections: usize,
+    /// The messages that this relay gets.
+    pub(super) roster: Roster,
     pub(super) breaker: Breaker,
     pub(super) throttle: Throttle,
     pub(super) connections: Connections,
@@ -77,6 +80,7 @@ impl RelayState {
         RelayState {
             name: rule.relay.clone(),
             max_connections,
+            roster: Roster::default(),
             breaker: Breaker::new(max_connections),
             throttle: Throttle::default(),
             connections: Connections::default(),
@@ -137,15 +141,15 @@ impl RelayState {
         self.soundings.relay_answered();
     }
 
-    /// Whether one more connection may be begun, and is of use where so many messages are ready.
-    pub(super) fn may_connect(&self, now: Timestamp, ready: usize, has_lost: bool) -> bool {
+    /// Returns whether one more connection may be begun, and has a message to carry.
+    pub(super) fn may_connect(&self, now: Timestamp) -> bool {
         let wanted = self.throttle.connections_allowed(self.max_connections);
         let (working, alone) = (self.connections.working(), self.connections.alone());
         let allowed = self.breaker.connections_allowed(now, working, alone).min(wanted);
-        let lost = usize::from(has_lost && self.may_try_lost(now));
+        let lost = usize::from(self.roster.has_lost() && self.may_try_lost(now));
         self.connections.current() < allowed
             && self.connections.len() < self.max_connections
-            && ready + lost > self.connections.opening()
+            && self.roster.ready() + lost > self.connections.opening()
     }
 
     /// Whether one more message with losses may be tried.

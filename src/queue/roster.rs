@@ -1,4 +1,4 @@
-//! Every live message and what it is doing: the queue's memory.
+//! The live messages of one relay, and what each is doing: the queue's memory.
 //!
 //! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to
 //! nobody else. A million messages fit: an entry is 40 octets, in a tree that grows with the queue and never
@@ -75,7 +75,7 @@ impl Member {
     }
 }
 
-/// Every live message.
+/// The live messages of one relay.
 #[derive(Debug, Default)]
 pub struct Roster {
     members: BTreeMap<QueueId, Member>,

@@ -8,29 +8,32 @@ use super::super::connections::Stage;
 use super::super::relay_state::RelayState;
 use super::super::soundings::Source;
 use super::super::{ConnectionId, Taken};
-use super::{Effect, Reducer};
+use super::{AtRelay, Effect};
 
-impl Reducer {
+impl AtRelay<'_> {
     /// Gives ready messages to idle connections, then opens as many new ones as are allowed and useful.
     pub(super) fn dispatch(&mut self) {
-        let now = self.now.steady;
-        self.roster.wake_due(now);
+        let now = self.shared.now.steady;
+        self.relay.roster.wake_due(now);
         while let Some(&connection) = self.relay.idle.front() {
             let Some(taken) = self.pick_ready(connection) else { break };
             self.relay.idle.pop_front();
             self.give(connection, Some(taken));
         }
-        while self.relay.may_connect(now, self.roster.ready(), self.roster.has_lost()) {
-            let connection = self.relay.connections.begin();
-            self.effects.push(Effect::Connect(connection));
+        while self.relay.may_connect(now) {
+            let connection = self.shared.next_connection;
+            self.shared.next_connection += 1;
+            self.relay.connections.begin(connection);
+            self.shared.effects.push(Effect::Connect(connection));
         }
         self.make_room();
     }
 
     /// One idle connection goes where all places are taken and a message is kept for one that has carried nothing.
     fn make_room(&mut self) {
-        let is_kept = |relay: &RelayState| relay.throttle.awaits_fresh(|id| self.roster.is_ready(id));
-        if self.relay.has_coming() || self.relay.is_paused || !is_kept(&self.relay) {
+        let RelayState { throttle, roster, .. } = &*self.relay;
+        let is_kept = throttle.awaits_fresh(|id| roster.is_ready(id));
+        if self.relay.has_coming() || self.relay.is_paused || !is_kept {
             return;
         }
         if let Some(connection) = self.relay.idle.pop_front() {
@@ -43,7 +46,7 @@ impl Reducer {
     pub(super) fn wanted(&mut self, connection: ConnectionId, wait: bool) {
         self.reached(connection);
         self.relay.idle.retain(|idle| *idle != connection);
-        if !self.is_sending() || self.relay.is_outdated(connection) {
+        if !self.shared.is_sending() || self.relay.is_outdated(connection) {
             return self.give(connection, None);
         }
         let stage = self.relay.connections.named(connection).map(|one| one.stage);
@@ -66,7 +69,7 @@ impl Reducer {
         found.stage = Stage::Open;
         self.relay.reached += 1;
         if !self.relay.is_outdated(connection) {
-            self.relay.breaker.reached(self.now.steady);
+            self.relay.breaker.reached(self.shared.now.steady);
             self.follow_breaker();
         }
     }
@@ -75,7 +78,7 @@ impl Reducer {
     /// meanwhile they need not wait for the end of the queue.
     fn pick(&mut self, connection: ConnectionId) -> Option<Taken> {
         let stage = self.relay.connections.named(connection)?.stage;
-        let may_be_alone = stage == Stage::Open && self.relay.may_try_lost(self.now.steady);
+        let may_be_alone = stage == Stage::Open && self.relay.may_try_lost(self.shared.now.steady);
         if may_be_alone && self.relay.connections.others_serve(connection) {
             self.pick_lost(connection).or_else(|| self.pick_ready(connection))
         } else {
@@ -86,7 +89,7 @@ impl Reducer {
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
         let is_fresh = self.relay.connections.named(connection).is_some_and(|one| one.stage == Stage::Open);
-        let Reducer { roster, relay: RelayState { throttle, soundings, .. }, .. } = self;
+        let RelayState { roster, throttle, soundings, .. } = &mut *self.relay;
         let for_fresh = if is_fresh { throttle.take_for_fresh(|id| roster.is_ready(id)) } else { None };
         let taken = for_fresh.and_then(|id| roster.take_named(id));
         let is_kept = |id| !is_fresh && throttle.is_for_fresh(id);
@@ -104,13 +107,13 @@ impl Reducer {
     }
 
     fn pick_lost(&mut self, connection: ConnectionId) -> Option<Taken> {
-        let (id, member) = self.roster.take_lost()?;
+        let (id, member) = self.relay.roster.take_lost()?;
         self.relay.connections.reaches(connection, Stage::Alone);
         Some(Taken { id, member })
     }
 
     fn give(&mut self, connection: ConnectionId, taken: Option<Taken>) {
-        self.effects.push(Effect::Give { connection, taken });
+        self.shared.effects.push(Effect::Give { connection, taken });
     }
 
     /// Those there are give their messages an end, and take no more.
@@ -124,6 +127,6 @@ impl Reducer {
         while let Some(connection) = self.relay.idle.pop_front() {
             self.give(connection, None);
         }
-        self.effects.extend(self.relay.connections.opening_ones().map(Effect::CutOff));
+        self.shared.effects.extend(self.relay.connections.opening_ones().map(Effect::CutOff));
     }
 }

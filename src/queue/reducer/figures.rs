@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::roster::Standing;
+use super::super::relay_state::RelayState;
+use super::super::roster::{Roster, Standing};
 use super::super::{Listed, Status, TooSoon};
-use super::Reducer;
+use super::{AtRelay, Reducer};
 use crate::log::HeldBack;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
@@ -18,26 +19,20 @@ const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Reducer {
     pub(super) fn probe_now(&mut self) {
-        self.relay.breaker.probe_now(self.now.steady);
-        self.try_all();
+        self.for_each_relay(|at| at.probe_now());
     }
 
     pub(super) fn probe_for_client(&mut self) -> Option<TooSoon> {
-        let now = self.now.steady;
+        let now = self.shared.now.steady;
         let since = |time| Duration::try_from(now.duration_since(time)).unwrap_or_default();
-        let last = self.last_client_probe.map(since);
+        let last = self.shared.last_client_probe.map(since);
         if let Some(last) = last.filter(|last| *last < CLIENT_PROBE_INTERVAL) {
             let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
-            let next_probe_in = self.relay.breaker.retry_at().map(until);
+            let next_probe_in = self.relays.in_force().breaker.retry_at().map(until);
             return Some(TooSoon { last, again_in: CLIENT_PROBE_INTERVAL - last, next_probe_in });
         }
-        self.last_client_probe = Some(now);
-        // Each refused login counts against the account, and who may send mail need not be who put it right.
-        if self.relay.breaker.is_locked_out() {
-            self.try_all();
-        } else {
-            self.probe_now();
-        }
+        self.shared.last_client_probe = Some(now);
+        self.for_each_relay(|at| at.probe_for_client());
         None
     }
 
@@ -46,40 +41,55 @@ impl Reducer {
             Standing::Waiting(due) => Standing::Waiting(self.second_of_day(due)),
             other => other,
         };
-        let known = |id| Some(Listed { id, standing: shown(self.roster.member(id)?.standing) });
+        let member = |id| self.relays.all().find_map(|relay| relay.roster.member(id));
+        let known = |id| Some(Listed { id, standing: shown(member(id)?.standing) });
         ids.into_iter().filter_map(known).collect()
     }
 
     /// A second of the steady time as the time of day has it.
     fn second_of_day(&self, steady: u32) -> u32 {
         let steady = Timestamp::from_second(steady.into()).unwrap_or(Timestamp::MAX);
-        u32::try_from(self.now.time_of_day_at(steady).as_second().max(0)).unwrap_or(u32::MAX)
+        u32::try_from(self.shared.now.time_of_day_at(steady).as_second().max(0)).unwrap_or(u32::MAX)
     }
 
     pub(super) fn status(&self) -> Status {
-        let relay = &self.relay;
+        let relay = self.relays.in_force();
+        let sum = |count: fn(&Roster) -> usize| self.relays.all().map(|relay| count(&relay.roster)).sum();
         Status {
-            live: self.roster.len(),
-            ready: self.roster.ready(),
-            under_way: self.roster.under_way(),
-            deferred: self.roster.waiting(),
-            held: self.roster.held(),
-            dead: self.roster.dead(),
-            newest_dead: self.roster.newest_dead(),
-            connections: relay.connections.len(),
+            live: self.relays.live(),
+            ready: sum(Roster::ready),
+            under_way: sum(Roster::under_way),
+            deferred: sum(Roster::waiting),
+            held: sum(Roster::held),
+            dead: sum(Roster::dead),
+            newest_dead: self.relays.all().filter_map(|relay| relay.roster.newest_dead()).max(),
+            connections: self.relays.all().map(|relay| relay.connections.len()).sum(),
             reached: relay.reached,
             troubles: relay.troubles,
             is_untried: relay.breaker.is_untried(),
-            paused_until: relay.breaker.retry_at().map(|time| self.now.time_of_day_at(time)),
+            paused_until: relay.breaker.retry_at().map(|time| self.shared.now.time_of_day_at(time)),
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
-            held_because: relay.refusals.held_by().map(|said| self.held_back(said).to_string()),
+            held_because: self.held_because(relay),
         }
     }
 
-    /// What is said of mail that `said` holds.
-    fn held_back<'a>(&self, said: &'a str) -> HeldBack<'a> {
-        let until = self.relay.refusals.held_until();
-        HeldBack { said, until, has_null_sender: self.has_null_sender }
+    /// Returns why mail is held at this relay, and what to do about it, if some is.
+    fn held_because(&self, relay: &RelayState) -> Option<String> {
+        let (said, until) = (relay.refusals.held_by()?, relay.refusals.held_until());
+        Some(HeldBack { said, until, has_null_sender: self.shared.has_null_sender }.to_string())
+    }
+}
+
+impl AtRelay<'_> {
+    fn probe_now(&mut self) {
+        self.relay.breaker.probe_now(self.shared.now.steady);
+        self.try_all();
+    }
+
+    /// Does the same for a client, except that a refused login is not tried: each refused login counts against the
+    /// account, and the client need not be the person who corrected the password.
+    fn probe_for_client(&mut self) {
+        if self.relay.breaker.is_locked_out() { self.try_all() } else { self.probe_now() }
     }
 }

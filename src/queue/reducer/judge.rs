@@ -13,11 +13,11 @@ use super::super::refusals::want_of_login::Want;
 use super::super::refusals::{Refusal, Ruling};
 use super::super::roster::Standing;
 use super::super::throttle::Deferral;
-use super::{Effect, Line, Reducer};
+use super::{AtRelay, Effect, Line};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
-impl Reducer {
+impl AtRelay<'_> {
     /// The relay has taken a message, one from `<>` or not.
     pub(super) fn taken(&mut self, connection: ConnectionId, is_from_null: bool) {
         if self.relay.is_outdated(connection) {
@@ -26,9 +26,9 @@ impl Reducer {
         if let Some(connection) = self.relay.connections.named(connection) {
             connection.has_delivered = true;
         }
-        self.relay.throttle.taken(self.now.steady, self.relay.max_connections);
+        self.relay.throttle.taken(self.shared.now.steady, self.relay.max_connections);
         if self.relay.refusals.taken(is_from_null) {
-            self.effects.push(Effect::RememberRelay(self.relay.name.clone()));
+            self.shared.effects.push(Effect::RememberRelay(self.relay.name.clone()));
         }
         self.relay.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
         self.try_due();
@@ -38,9 +38,9 @@ impl Reducer {
     /// again when it is held.
     pub(super) fn try_due(&mut self) {
         for id in self.relay.refusals.due() {
-            if self.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
+            if self.relay.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
                 self.relay.refusals.release(id);
-                self.roster.put_back(id, self.now.steady);
+                self.relay.roster.put_back(id, self.shared.now.steady);
             }
         }
     }
@@ -67,8 +67,8 @@ impl Reducer {
             }
             Ruling::Hold if is_first_held => {
                 let until = self.relay.refusals.held_until();
-                let (said, has_null_sender) = (refusal.said.clone(), self.has_null_sender);
-                self.log(Line::RefusalHeld { said, until, has_null_sender });
+                let (said, has_null_sender) = (refusal.said.clone(), self.shared.has_null_sender);
+                self.shared.log(Line::RefusalHeld { said, until, has_null_sender });
             }
             Ruling::AsSaid | Ruling::Defer | Ruling::Hold | Ruling::Untold => {}
         }
@@ -88,7 +88,7 @@ impl Reducer {
         if matches!(want, Want::Apart | Want::Few { .. }) {
             let is_paused = self.relay.is_paused;
             // Where the relay is not paused its pause is that of a message that is lost again and again.
-            self.roster.update(refusal.id, |member| {
+            self.relay.roster.update(refusal.id, |member| {
                 member.losses =
                     if is_paused { member.losses.max(1) } else { member.losses.saturating_add(1) };
             });
@@ -98,7 +98,7 @@ impl Reducer {
 
     /// The same said by a reply that ended the dialogue, within the message `lost`, which waits by itself already.
     pub(super) fn lost_for_login(&mut self, lost: Option<QueueId>, trouble: Trouble) {
-        let Some(id) = lost.filter(|id| self.roster.member(*id).is_some()) else { return };
+        let Some(id) = lost.filter(|id| self.relay.roster.member(*id).is_some()) else { return };
         let want = self.relay.want_of_login.refused(id, false, self.relay.connections.next_id());
         self.meet_want(want, trouble);
     }
@@ -109,7 +109,7 @@ impl Reducer {
             Want::Apart | Want::Few { again: true } if self.relay.is_paused => {
                 self.trouble_again();
             }
-            Want::Apart => self.log(Line::RelayTrouble(trouble)),
+            Want::Apart => self.shared.log(Line::RelayTrouble(trouble)),
             Want::Few { .. } => self.troubled(Fault::Suspects, trouble),
             Want::All => {
                 self.replace_connections();
@@ -120,11 +120,11 @@ impl Reducer {
 
     /// A message that waited for a login, or for what the relay does with others, is as any other again.
     pub(super) fn ask_once_more(&mut self, id: QueueId) {
-        self.roster.update(id, |member| member.losses = 0);
+        self.relay.roster.update(id, |member| member.losses = 0);
         if let Some(Standing::Ready | Standing::Waiting(_)) =
-            self.roster.member(id).map(|member| member.standing)
+            self.relay.roster.member(id).map(|member| member.standing)
         {
-            self.roster.put_back(id, self.now.steady);
+            self.relay.roster.put_back(id, self.shared.now.steady);
         }
     }
 
@@ -143,7 +143,7 @@ impl Reducer {
         if !may_be_pace {
             return Ruling::AsSaid;
         }
-        let (now, current) = (self.now.steady, self.relay.connections.current());
+        let (now, current) = (self.shared.now.steady, self.relay.connections.current());
         let Deferral::Pace { again } = self.relay.throttle.deferred(refusal.id, now, current) else {
             return Ruling::AsSaid;
         };
@@ -167,7 +167,7 @@ impl Reducer {
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
         if self.relay.connections.others_serve(connection) {
             let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
-            self.log(Line::RelaySlowed { trouble, connections });
+            self.shared.log(Line::RelaySlowed { trouble, connections });
         } else {
             self.troubled(Fault::Transaction, trouble);
         }
@@ -175,8 +175,8 @@ impl Reducer {
 
     /// A message was deferred before it was known that it is not to blame.
     fn excuse(&mut self, id: QueueId) {
-        match self.roster.member(id).map(|member| member.standing) {
-            Some(Standing::Waiting(_)) => self.roster.put_back(id, self.now.steady),
+        match self.relay.roster.member(id).map(|member| member.standing) {
+            Some(Standing::Waiting(_)) => self.relay.roster.put_back(id, self.shared.now.steady),
             Some(Standing::UnderWay) => self.relay.throttle.await_settling(id),
             Some(Standing::Ready | Standing::Held | Standing::Dead) | None => {}
         }

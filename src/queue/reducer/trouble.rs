@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use super::super::ConnectionId;
 use super::super::breaker::{Consequence, Fault};
 use super::super::suspects::Blame;
-use super::{Effect, Line, Reducer};
+use super::{AtRelay, Effect, Line};
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 
-impl Reducer {
+impl AtRelay<'_> {
     pub(super) fn answered(&mut self, connection: ConnectionId) {
         if self.relay.is_outdated(connection) {
             return;
@@ -27,21 +27,21 @@ impl Reducer {
             // The pause ends by what a later connection meets.
             return;
         }
-        self.relay.breaker.success(self.now.steady);
+        self.relay.breaker.success(self.shared.now.steady);
         self.follow_breaker();
         self.relay.trouble = None;
     }
 
     /// A connection went away in the middle of this message, which may be why.
     pub(super) fn lost(&mut self, connection: ConnectionId, id: QueueId, in_doubt: bool) {
-        self.roster.update(id, |member| member.copies = member.copies.saturating_add(in_doubt.into()));
+        self.relay.roster.update(id, |member| member.copies = member.copies.saturating_add(in_doubt.into()));
         if self.relay.is_outdated(connection) {
             return;
         }
-        let Some(member) = self.roster.member(id) else { return };
+        let Some(member) = self.relay.roster.member(id) else { return };
         let (blame, losses) = self.relay.suspects.lost(id, member.losses);
         self.relay.soundings.met_trouble();
-        self.roster.update(id, |member| member.losses = losses);
+        self.relay.roster.update(id, |member| member.losses = losses);
         if let Some(connection) = self.relay.connections.named(connection) {
             (connection.blame, connection.lost) = (Some(blame), Some(id));
         }
@@ -57,7 +57,7 @@ impl Reducer {
             // Told with the message.
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
-            (Fault::Transaction, None) => self.log(Line::RelayTrouble(trouble)),
+            (Fault::Transaction, None) => self.shared.log(Line::RelayTrouble(trouble)),
             // Told with the message, too.
             (Fault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
                 self.trouble_again();
@@ -68,35 +68,35 @@ impl Reducer {
     }
 
     pub(super) fn trouble_again(&mut self) {
-        let spread = self.draw();
-        self.relay.breaker.trouble_again(self.now.steady, spread);
+        let spread = self.shared.draw();
+        self.relay.breaker.trouble_again(self.shared.now.steady, spread);
     }
 
     pub(super) fn troubled(&mut self, fault: Fault, trouble: Trouble) {
-        let (now, spread) = (self.now.steady, self.draw());
+        let (now, spread) = (self.shared.now.steady, self.shared.draw());
         self.relay.troubles += 1;
         let was_paused = self.relay.breaker.retry_at().is_some();
         let working = self.relay.connections.working();
         match self.relay.breaker.trouble(now, working, fault, spread) {
             Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
-            Consequence::Unremarkable => self.log(Line::RelayTrouble(trouble.clone())),
+            Consequence::Unremarkable => self.shared.log(Line::RelayTrouble(trouble.clone())),
         }
         self.follow_breaker();
         let is_locked_out = self.relay.breaker.is_locked_out();
-        self.effects.push(if is_locked_out { Effect::WatchSecret } else { Effect::ForgetSecret });
+        self.shared.effects.push(if is_locked_out { Effect::WatchSecret } else { Effect::ForgetSecret });
         self.relay.trouble = Some(trouble);
     }
 
     /// The relay is paused, or goes on to be.
     fn tell_pause(&mut self, trouble: &Trouble, retry_at: Timestamp, was_paused: bool) {
-        let now = self.now.steady;
+        let now = self.shared.now.steady;
         self.tell_flickers();
         let flickers = &mut self.relay.flickers;
         let is_new = if was_paused { flickers.goes_on() } else { flickers.begins(now) };
         if is_new || was_paused {
             let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
-            let (trouble, live) = (trouble.clone(), self.roster.len());
-            self.log(Line::RelayPaused { trouble, live, probe_in, is_new });
+            let (trouble, live) = (trouble.clone(), self.relay.roster.len());
+            self.shared.log(Line::RelayPaused { trouble, live, probe_in, is_new });
         }
     }
 }
