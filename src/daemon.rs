@@ -12,7 +12,7 @@
 //! 20 s the rest is cut. Nothing durable depends on any of it.
 //!
 //! Every task of the daemon is begun in `daemon/parts.rs`, which has the table of the parts, or by one that is (the accept
-//! loop its sessions, the queue its couriers).
+//! loop its sessions, the queue its connections and settlements).
 //!
 //! Not here: what is opened in which order (`daemon/start.rs`), a reload (`daemon/reload.rs`).
 
@@ -46,7 +46,7 @@ use crate::systemd::{self, Inherited, SocketAddresses};
 use crate::users::Users;
 use host::notify;
 use parts::Parts;
-use signals::{Signals, Told};
+use signals::{SignalRequest, Signals};
 
 pub use error::DaemonError;
 pub use parts::Part;
@@ -79,9 +79,9 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
     loop {
         tokio::select! {
             told = signals.next() => match told {
-                Told::Stop => break,
-                Told::Reload => drop(daemon.reload().await),
-                Told::Probe => daemon.queue.probe_now(),
+                SignalRequest::Stop => break,
+                SignalRequest::Reload => drop(daemon.reload().await),
+                SignalRequest::Probe => daemon.queue.probe_now(),
             },
             Some(answer) = reload_requests.recv() => {
                 // Whoever asked may have gone away.

@@ -6,7 +6,7 @@
 //!                             │  (smtp)   (message)   │ one sync for many   │
 //!  DSN ───────────────────────┴───────────────────────┤                     │
 //!                                                     ▼                     │
-//!              operator ── control (admin) ────────▶ queue ─▶ courier ─▶ relay session
+//!              operator ── control (admin) ────────▶ queue ─▶ attempt ─▶ relay session
 //!                                                     ▲          │
 //!                                         deferred, by age       └─▶ sent | deferred | bounced ─▶ DSN
 //! ```

@@ -29,7 +29,7 @@ use crate::status::Status;
 
 /// The relay as a log line names it: `mx.example.net[192.0.2.5]:587`.
 #[derive(Clone, Copy, Debug)]
-pub struct Relay<'a> {
+pub struct LoggedRelay<'a> {
     /// Its name in the configuration.
     pub name: &'a str,
     /// The address that was reached.
@@ -38,7 +38,7 @@ pub struct Relay<'a> {
     pub tls: Option<&'a str>,
 }
 
-impl fmt::Display for Relay<'_> {
+impl fmt::Display for LoggedRelay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]:{}", Foreign(self.name), self.address.ip(), self.address.port())
     }
@@ -53,7 +53,7 @@ pub struct Delivery<'a> {
     /// The recipient that the submitter gave, if it is another one.
     pub orig_to: Option<&'a Address>,
     /// The relay; `None` if none was reached.
-    pub relay: Option<Relay<'a>>,
+    pub relay: Option<LoggedRelay<'a>>,
     /// The parts of the delay.
     pub delays: Delays,
     /// The enhanced status code, from the relay or from us.
@@ -673,7 +673,7 @@ pub fn done_without(what: &str, why: &dyn fmt::Display) {
 }
 
 /// Shows the relay, or `none`.
-struct RelayName<'a>(Option<Relay<'a>>);
+struct RelayName<'a>(Option<LoggedRelay<'a>>);
 
 impl fmt::Display for RelayName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,24 @@
 //! What becomes of mail: the outcome of one attempt for one recipient, and what the log says with it.
 //!
-//! Pure. Not here: which outcome a reply leads to (`queue/settlement/said.rs`), the line that says it (`log.rs`).
+//! This is the map of the types that say what became of something. Each of them answers one question; a type further down
+//! follows from those above it that are about the same thing.
+//!
+//! | about | type | answers |
+//! |---|---|---|
+//! | a recipient | `relay::Verdict` | What do the relay's replies mean for this recipient? |
+//! | | [`Outcome`] | What does this attempt come to for the recipient, as the log says it? |
+//! | | `spool::Fate` | What does the spool record: open, sent, bounced or dead? |
+//! | a message | `queue::refusals::Ruling` | What does a refusal mean, given what the relay said to other messages? |
+//! | | `queue::attempt::AttemptResult` | What came of the message in one attempt? |
+//! | | `queue::reducer::Disposition` | What happens to the message after that attempt? |
+//! | | `queue::Standing` | What is the message doing now? |
+//! | | `spool::EntryState`, `spool::Flight` | What does the spool record: active, held or dead; may the relay have a copy? |
+//! | a connection | `relay::Trouble` | Why did the connection fail? |
+//! | | `queue::suspects::Blame` | Is the message at fault that the connection carried, or the relay? |
+//! | the relay | `queue::breaker::RelayFault` | What does not work at the relay? |
+//! | | `queue::breaker::Consequence` | Is the relay paused for it? |
+//!
+//! Pure. Not here: which outcome a reply leads to (`queue/settlement/result.rs`), the line that says it (`log.rs`).
 
 use std::fmt;
 use std::time::Duration;

@@ -29,7 +29,7 @@ use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
-use crate::queue::{Listed, Queue, Standing};
+use crate::queue::{MessageStanding, Queue, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 use crate::users::Users;
@@ -173,7 +173,7 @@ impl Control {
     /// Returns the dead message `id` as it is listed, if there is one.
     async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<QueuedMessage>> {
         let Some(id) = id else { return Ok(None) };
-        let (spool, listed) = (self.spool.clone(), Listed { id, standing: Standing::Dead });
+        let (spool, listed) = (self.spool.clone(), MessageStanding { id, standing: Standing::Dead });
         let look = move || seen(&spool, listed, Rights::Everything, None);
         Ok(match tokio::task::spawn_blocking(look).await? {
             Seen::Whole(message) => Some(*message),
@@ -231,7 +231,7 @@ enum Seen {
 }
 
 /// Returns the part of the message that this client may see.
-fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) -> Seen {
+fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, trouble: Option<&str>) -> Seen {
     match spool.peek(listed.id) {
         Ok(stored) if rights.include(stored.submitter) => {
             Seen::Whole(Box::new(message(listed, &stored, trouble)))
@@ -242,7 +242,7 @@ fn seen(spool: &Spool, listed: Listed, rights: Rights, trouble: Option<&str>) ->
     }
 }
 
-fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> QueuedMessage {
+fn message(listed: MessageStanding, stored: &Stored, trouble: Option<&str>) -> QueuedMessage {
     // The relay's present trouble is not why dead mail is here.
     let unsaid = if listed.standing == Standing::Dead { Some(FORGOTTEN) } else { trouble };
     let recipients = stored.ledger.unsettled().filter_map(|index| {
@@ -265,7 +265,7 @@ fn message(listed: Listed, stored: &Stored, trouble: Option<&str>) -> QueuedMess
     }
 }
 
-fn unreadable(listed: Listed, error: &ReadError) -> QueuedMessage {
+fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
     QueuedMessage {
         id: listed.id.to_string(),
         state: listed.standing.into(),

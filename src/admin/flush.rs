@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::protocol::{Contact, Flushed};
-use crate::queue::{Queue, Status};
+use crate::queue::{Queue, QueueStatus};
 use crate::queue_id::QueueId;
 
 /// How long to wait for the relay.
@@ -45,7 +45,7 @@ pub(super) async fn flush(queue: &Queue) -> Option<(Flushed, Option<QueueId>)> {
 }
 
 /// Returns what happened at the relay between the two states of the queue.
-fn contact(before: &Status, now: &Status) -> Contact {
+fn contact(before: &QueueStatus, now: &QueueStatus) -> Contact {
     if now.reached > before.reached {
         Contact::Reached
     } else if now.troubles > before.troubles {
@@ -57,7 +57,7 @@ fn contact(before: &Status, now: &Status) -> Contact {
     }
 }
 
-fn flushed(relay: Contact, before: &Status, now: &Status) -> Flushed {
+fn flushed(relay: Contact, before: &QueueStatus, now: &QueueStatus) -> Flushed {
     Flushed {
         relay,
         trouble: now.trouble.clone().filter(|_| relay != Contact::Reached),

@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal means.
-pub(super) enum Told {
+pub(super) enum SignalRequest {
     Stop,
     Reload,
     Probe,
@@ -30,12 +30,12 @@ impl Signals {
     }
 
     /// Waits for the next signal. Cancel safe.
-    pub(super) async fn next(&mut self) -> Told {
+    pub(super) async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.reload.recv() => Told::Reload,
-            _ = self.probe.recv() => Told::Probe,
+            _ = self.terminate.recv() => SignalRequest::Stop,
+            _ = self.interrupt.recv() => SignalRequest::Stop,
+            _ = self.reload.recv() => SignalRequest::Reload,
+            _ = self.probe.recv() => SignalRequest::Probe,
         }
     }
 }

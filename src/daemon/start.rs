@@ -57,9 +57,9 @@ impl Daemon {
         opened.log(&config);
         overruled.iter().for_each(|key| log::overruled(key, &addresses));
 
-        let Opened { bound, carrier, certificate, spool, recovery, arrivals, control: control_listener } =
+        let Opened { bound, relay, certificate, spool, recovery, arrivals, control: control_listener } =
             opened;
-        let settings = Settings::new(&config, carrier);
+        let settings = Settings::new(&config, relay);
         let (queue, deliveries) =
             queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
         let users = Users::of(Arc::new(Nss));
@@ -106,7 +106,7 @@ impl Daemon {
 /// What a start opens: all that can fail in it.
 struct Opened {
     bound: Vec<Bound>,
-    carrier: Arc<Relay>,
+    relay: Arc<Relay>,
     certificate: Option<Certificate>,
     spool: Spool,
     recovery: Recovery,
@@ -118,7 +118,7 @@ struct Opened {
 
 impl Opened {
     async fn open(config: &Config, inherited: Inherited) -> Result<Self, DaemonError> {
-        let carrier = carrier(config).map_err(DaemonError::Relay)?;
+        let relay = relay(config).map_err(DaemonError::Relay)?;
         let certificate = Certificate::of(&config.listen)
             .map_err(|error| DaemonError::Certificate(config.located(&error)))?;
         let bound = sockets(config, inherited)?;
@@ -128,7 +128,7 @@ impl Opened {
         log_recovery(&recovery);
         let control = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
-        Ok(Opened { bound, carrier, certificate, spool, recovery, arrivals, control })
+        Ok(Opened { bound, relay, certificate, spool, recovery, arrivals, control })
     }
 
     /// Says in the log that the daemon has started.
@@ -187,7 +187,7 @@ pub(super) fn desk(
 }
 
 /// The relay of the configuration, ready to be connected to.
-pub(super) fn carrier(config: &Config) -> Result<Arc<Relay>, String> {
+pub(super) fn relay(config: &Config) -> Result<Arc<Relay>, String> {
     let relay = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
     relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
     Ok(Arc::new(relay))

@@ -3,8 +3,8 @@ use crate::journal::testing::Captured;
 
 const ID: QueueId = QueueId::from_raw(0x18A4_F1C9_A02B_3D40);
 
-fn relay() -> Relay<'static> {
-    Relay { name: "mx.example.net", address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
+fn relay() -> LoggedRelay<'static> {
+    LoggedRelay { name: "mx.example.net", address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
 }
 
 #[test]

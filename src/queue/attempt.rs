@@ -1,6 +1,6 @@
 //! A message under way: what its report will be settled with.
 //!
-//! Plain values. Not here: the dialogue that it is in (`courier.rs`), what a report means for it (`settlement.rs`).
+//! Plain values. Not here: the dialogue that it is in (`link.rs`), what a report means for it (`settlement.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) struct Attempt {
     /// Recipients whose transaction is still to come; those never asked before come first.
     pub(super) rest: VecDeque<usize>,
     /// What the transactions before came to.
-    pub(super) earlier: Option<Said>,
+    pub(super) earlier: Option<AttemptResult>,
 }
 
 impl Attempt {
@@ -72,7 +72,7 @@ pub(super) enum Progress {
 }
 
 /// One recipient's end, or not yet, as this attempt has it.
-pub(super) struct Finding {
+pub(super) struct RecipientResult {
     pub(super) report: RecipientReport,
     pub(super) outcome: Option<Outcome>,
     /// It went with what it asks of DSN: the relay reports its success.
@@ -81,8 +81,8 @@ pub(super) struct Finding {
 
 /// What was said of a message in one attempt.
 #[derive(Default)]
-pub(super) struct Said {
-    pub(super) findings: Vec<Finding>,
+pub(super) struct AttemptResult {
+    pub(super) findings: Vec<RecipientResult>,
     /// By whom; `None` where nothing was said.
     pub(super) peer: Option<Peer>,
     /// What becomes of a message of which nothing is to be recorded.

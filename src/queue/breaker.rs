@@ -59,7 +59,7 @@ enum State {
     Closed,
     /// The relay is down; nobody connects before `retry_at`, one at a time after it. Messages that have not met
     /// the trouble wait no longer than until `others_at`.
-    Open { retry_at: Timestamp, others_at: Timestamp, fault: Fault },
+    Open { retry_at: Timestamp, others_at: Timestamp, fault: RelayFault },
     /// The relay works again, or does not want so many: `allowed` connections, growing with every
     /// success that comes after `grow_after`.
     Limited { allowed: usize, grow_after: Timestamp },
@@ -67,7 +67,7 @@ enum State {
 
 /// What of the relay does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum RelayFault {
     /// A connection cannot be opened.
     Opening,
     /// The login is refused.
@@ -83,20 +83,20 @@ pub enum Fault {
     Suspects,
 }
 
-impl Fault {
+impl RelayFault {
     /// What of the relay `trouble` shows not to work.
-    pub fn of(trouble: &Trouble) -> Fault {
+    pub fn of(trouble: &Trouble) -> RelayFault {
         match &trouble.cause {
-            Cause::LoginRefused { for_good, .. } => Fault::Login { for_good: *for_good },
-            _ if trouble.phase > Phase::Auth => Fault::Transaction,
-            Cause::Other(_) => Fault::Opening,
-            _ if trouble.phase == Phase::Auth => Fault::LoginUnanswered,
-            _ => Fault::Opening,
+            Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
+            _ if trouble.phase > Phase::Auth => RelayFault::Transaction,
+            Cause::Other(_) => RelayFault::Opening,
+            _ if trouble.phase == Phase::Auth => RelayFault::LoginUnanswered,
+            _ => RelayFault::Opening,
         }
     }
 
     fn is_of_login(self) -> bool {
-        matches!(self, Fault::Login { .. } | Fault::LoginUnanswered)
+        matches!(self, RelayFault::Login { .. } | RelayFault::LoginUnanswered)
     }
 }
 
@@ -131,8 +131,8 @@ impl Breaker {
             State::Untried | State::Closed => self.max_connections,
             State::Open { others_at, .. } if now < others_at => 0,
             // One message at a time finds out whether it is over.
-            State::Open { fault: Fault::Transaction, .. } => 1,
-            State::Open { fault: Fault::Suspects, .. } => self.max_connections.min(1 + alone),
+            State::Open { fault: RelayFault::Transaction, .. } => 1,
+            State::Open { fault: RelayFault::Suspects, .. } => self.max_connections.min(1 + alone),
             State::Open { .. } => self.max_connections.min(working + 1),
             State::Limited { allowed, .. } => self.max_connections.min(allowed),
         };
@@ -171,10 +171,16 @@ impl Breaker {
     }
 
     /// A connection met relay-wide trouble while `working` others went on.
-    pub fn trouble(&mut self, now: Timestamp, working: usize, fault: Fault, spread: Spread) -> Consequence {
-        let is_login = matches!(fault, Fault::Login { .. });
+    pub fn trouble(
+        &mut self,
+        now: Timestamp,
+        working: usize,
+        fault: RelayFault,
+        spread: Spread,
+    ) -> Consequence {
+        let is_login = matches!(fault, RelayFault::Login { .. });
         match self.state {
-            State::Open { retry_at, fault: Fault::Suspects, .. } if fault == Fault::Suspects => {
+            State::Open { retry_at, fault: RelayFault::Suspects, .. } if fault == RelayFault::Suspects => {
                 let others_at = later(now, spread.apply(FIRST_PAUSE, PROBE_SPREAD));
                 self.state = State::Open { retry_at: retry_at.max(others_at), others_at, fault };
                 Consequence::Paused { retry_at: others_at }
@@ -201,17 +207,17 @@ impl Breaker {
             return;
         }
         let retry_at = self.next_retry_at(now, fault, spread);
-        let others_at = if fault == Fault::Suspects { others_at } else { retry_at };
+        let others_at = if fault == RelayFault::Suspects { others_at } else { retry_at };
         self.state = State::Open { retry_at, others_at, fault };
     }
 
-    fn next_retry_at(&mut self, now: Timestamp, fault: Fault, spread: Spread) -> Timestamp {
+    fn next_retry_at(&mut self, now: Timestamp, fault: RelayFault, spread: Spread) -> Timestamp {
         self.last_retry_at = later(now, spread.apply(self.next_pause(now, fault), PROBE_SPREAD));
         self.last_retry_at
     }
 
     /// How long the pause is that begins now; the one after it is longer.
-    fn next_pause(&mut self, now: Timestamp, fault: Fault) -> Duration {
+    fn next_pause(&mut self, now: Timestamp, fault: RelayFault) -> Duration {
         if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
             (self.pause, self.refused_logins) = (FIRST_PAUSE, 0);
         }
@@ -220,23 +226,26 @@ impl Breaker {
             return std::mem::replace(&mut self.pause, longer);
         }
         // The first time it may be an outage that happens to begin there.
-        let excused = usize::from(fault == Fault::LoginUnanswered);
+        let excused = usize::from(fault == RelayFault::LoginUnanswered);
         let number = self.refused_logins;
         self.refused_logins += 1;
         let Some(number) = number.checked_sub(excused) else { return FIRST_PAUSE };
         let pause = LOGIN_PAUSES[number.min(LOGIN_PAUSES.len() - 1)];
-        if fault == (Fault::Login { for_good: true }) { pause } else { pause.min(LONGEST_PAUSE) }
+        if fault == (RelayFault::Login { for_good: true }) { pause } else { pause.min(LONGEST_PAUSE) }
     }
 
     /// A connection has been opened: the relay was reached, proved itself, and let us in.
     pub fn reached(&mut self, now: Timestamp) {
         match self.state {
             State::Untried => self.state = State::Closed,
-            State::Open { fault: Fault::Opening | Fault::Login { .. } | Fault::LoginUnanswered, .. } => {
+            State::Open {
+                fault: RelayFault::Opening | RelayFault::Login { .. } | RelayFault::LoginUnanswered,
+                ..
+            } => {
                 self.refused_logins = 0;
                 self.allow(1, now);
             }
-            State::Open { fault: Fault::Transaction | Fault::Suspects, .. }
+            State::Open { fault: RelayFault::Transaction | RelayFault::Suspects, .. }
             | State::Closed
             | State::Limited { .. } => {}
         }

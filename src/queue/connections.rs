@@ -17,7 +17,7 @@ const SHARE_OF_LOST: usize = 4;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum ConnectionStage {
     /// Not yet there.
     Opening,
     /// Reached, verified, authenticated; it has carried nothing yet.
@@ -31,9 +31,9 @@ pub(super) enum Stage {
 }
 
 /// One connection.
-pub(super) struct Connection {
+pub(super) struct ConnectionState {
     pub(super) id: ConnectionId,
-    pub(super) stage: Stage,
+    pub(super) stage: ConnectionStage,
     /// Whose trouble it is that a message of this connection was lost; none was so far: `None`.
     pub(super) blame: Option<Blame>,
     /// That message.
@@ -46,7 +46,7 @@ pub(super) struct Connection {
 /// All that exist.
 #[derive(Default)]
 pub(super) struct Connections {
-    known: HashMap<ConnectionId, Connection>,
+    known: HashMap<ConnectionId, ConnectionState>,
     next: ConnectionId,
     /// Those before it belong to settings that have been replaced.
     oldest_current: ConnectionId,
@@ -56,9 +56,9 @@ impl Connections {
     /// Takes in a connection that is begun now, with a name later than all before.
     pub(super) fn begin(&mut self, id: ConnectionId) {
         self.next = id + 1;
-        let connection = Connection {
+        let connection = ConnectionState {
             id,
-            stage: Stage::Opening,
+            stage: ConnectionStage::Opening,
             blame: None,
             lost: None,
             has_delivered: false,
@@ -79,17 +79,17 @@ impl Connections {
     }
 
     /// The connection of that name has ended.
-    pub(super) fn ended(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub(super) fn ended(&mut self, id: ConnectionId) -> Option<ConnectionState> {
         self.known.remove(&id)
     }
 
     /// The connection of that name.
-    pub(super) fn named(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+    pub(super) fn named(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
         self.known.get_mut(&id)
     }
 
     /// It has come this far.
-    pub(super) fn reaches(&mut self, id: ConnectionId, stage: Stage) {
+    pub(super) fn reaches(&mut self, id: ConnectionId, stage: ConnectionStage) {
         if let Some(connection) = self.named(id) {
             connection.stage = stage;
         }
@@ -107,22 +107,22 @@ impl Connections {
 
     /// How many are not yet there.
     pub(super) fn opening(&self) -> usize {
-        self.count(|stage| stage == Stage::Opening)
+        self.count(|stage| stage == ConnectionStage::Opening)
     }
 
     /// How many show that the relay works.
     pub(super) fn working(&self) -> usize {
-        self.count(|stage| !matches!(stage, Stage::Opening | Stage::Leaving))
+        self.count(|stage| !matches!(stage, ConnectionStage::Opening | ConnectionStage::Leaving))
     }
 
     /// How many are about to end.
     pub(super) fn leaving(&self) -> usize {
-        self.count(|stage| stage == Stage::Leaving)
+        self.count(|stage| stage == ConnectionStage::Leaving)
     }
 
     /// How many are with a message with losses.
     pub(super) fn alone(&self) -> usize {
-        self.count(|stage| stage == Stage::Alone)
+        self.count(|stage| stage == ConnectionStage::Alone)
     }
 
     /// Whether one more may be given a message with losses, of `max_connections`.
@@ -135,7 +135,7 @@ impl Connections {
         self.known.values().any(|other| {
             other.id != id
                 && !self.is_outdated(other.id)
-                && matches!(other.stage, Stage::Open | Stage::Shared)
+                && matches!(other.stage, ConnectionStage::Open | ConnectionStage::Shared)
         })
     }
 
@@ -151,7 +151,7 @@ impl Connections {
 
     /// Those that are still being opened, and so hold no message.
     pub(super) fn opening_ones(&self) -> impl Iterator<Item = ConnectionId> {
-        let opening = self.known.values().filter(|connection| connection.stage == Stage::Opening);
+        let opening = self.known.values().filter(|connection| connection.stage == ConnectionStage::Opening);
         opening.map(|connection| connection.id)
     }
 
@@ -164,7 +164,7 @@ impl Connections {
         })
     }
 
-    fn count(&self, counts: impl Fn(Stage) -> bool) -> usize {
+    fn count(&self, counts: impl Fn(ConnectionStage) -> bool) -> usize {
         let current = self.known.values().filter(|connection| !self.is_outdated(connection.id));
         current.filter(|connection| counts(connection.stage)).count()
     }

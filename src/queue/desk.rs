@@ -1,4 +1,4 @@
-//! What couriers and settlements have at hand: the queue, the spool, the settings and the time.
+//! What links and settlements have at hand: the queue, the spool, the settings and the time.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,8 +11,8 @@ use crate::log;
 use crate::queue_id::QueueId;
 use crate::spool::{Flight, Spool};
 
-/// What couriers and settlements of one generation of settings share.
-pub(super) struct Desk {
+/// What links and settlements of one generation of settings share.
+pub(super) struct DeliveryDesk {
     pub(super) queue: Queue,
     pub(super) spool: Spool,
     pub(super) settings: Settings,
@@ -21,9 +21,9 @@ pub(super) struct Desk {
     pub(super) null_is_refused: AtomicBool,
 }
 
-impl Desk {
+impl DeliveryDesk {
     pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        Desk { queue, spool, settings, clock, null_is_refused: AtomicBool::new(false) }
+        DeliveryDesk { queue, spool, settings, clock, null_is_refused: AtomicBool::new(false) }
     }
 
     pub(super) fn became(&self, id: QueueId, disposition: Disposition) {

@@ -7,14 +7,14 @@
 //! What follows from what is decided by a pure function of the state, the event and the time (`reducer.rs`). One task, the
 //! owner (`owner.rs`), brings it the events, carries out its effects, and owns every other task:
 //! ```text
-//!  spool ── arrivals ──▶ owner ── spawns ──▶ courier (one a connection, inside the relay's dialogue)
+//!  spool ── arrivals ──▶ owner ── spawns ──▶ link (one a connection, inside the relay's dialogue)
 //!                         ▲  ▲  │              │ next message, reports
 //!                         │  └──│──────────────┘
 //!                         │     └─ spawns ──▶ settlement (one a report: ledger, DSN, spool record)
 //!                         └── what became ─────┘
 //! ```
 //! Invariants:
-//! 1. A message is with at most one courier or settlement; when either ends, by panic even, the owner
+//! 1. A message is with at most one link or settlement; when either ends, by panic even, the owner
 //!    hears of the message again.
 //! 2. A message leaves the roster only when the spool has recorded its removal.
 //! 3. Nothing here is needed after a restart: the spool's recovery is all the queue starts from.
@@ -26,10 +26,10 @@ mod attempt;
 mod breaker;
 pub mod clock;
 mod connections;
-mod courier;
 mod desk;
 mod flickers;
 mod lanes;
+mod link;
 mod null_sender;
 mod owner;
 mod recording;
@@ -64,34 +64,37 @@ use crate::queue_id::QueueId;
 use crate::relay::{Relay, Trouble};
 use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
-pub use courier::Courier;
+pub use link::QueueLink;
 use owner::Owner;
-use reducer::{Answer, Event, Policy};
+use reducer::{Event, QueueAnswer, QueuePolicy};
 use refusals::RefusalRule;
 use roster::Member;
 pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
 
-/// Carries messages to the relay: connects, then works for the courier until there is nothing to do. It asks for
+/// Carries messages to the relay: connects, then works for the link until there is nothing to do. It asks for
 /// a message when it can send one, and not before: by that the queue knows that the relay has been reached.
 ///
 /// The seam between the queue and the network; tests put a relay of their own here.
-pub trait Carrier: Send + Sync + 'static {
+pub trait Connector: Send + Sync + 'static {
     /// One connection's whole life. An error is relay-wide trouble.
-    fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
+    fn run_connection(
+        self: Arc<Self>,
+        link: QueueLink,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
 
     /// A number that is another one when the secret for the login is another; `None` where there is none that could
     /// be looked at without side effects, or it cannot be read.
     fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 }
 
-impl Carrier for Relay {
-    fn carry(
+impl Connector for Relay {
+    fn run_connection(
         self: Arc<Self>,
-        mut courier: Courier,
+        mut link: QueueLink,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
-        Box::pin(async move { self.connect().await?.run(&mut courier).await })
+        Box::pin(async move { self.connect().await?.run(&mut link).await })
     }
 
     fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
@@ -119,14 +122,14 @@ pub struct Settings {
     /// How many recipients a transaction may have.
     pub recipients_per_message: NonZeroUsize,
     /// The relay itself.
-    pub carrier: Arc<dyn Carrier>,
+    pub connector: Arc<dyn Connector>,
     /// What becomes of refusals that are not about one message.
     refusals: RefusalRule,
 }
 
 impl Settings {
-    /// The queue's part of `config`, with `carrier` as its relay.
-    pub fn new(config: &config::Config, carrier: Arc<dyn Carrier>) -> Self {
+    /// The queue's part of `config`, with `connector` as its relay.
+    pub fn new(config: &config::Config, connector: Arc<dyn Connector>) -> Self {
         Settings {
             retry: RetryPolicy {
                 shortest: config.queue.retry_min,
@@ -141,7 +144,7 @@ impl Settings {
             postmaster_sender: config.queue.postmaster.as_ref().map(|to| config.rewrite.sender_for(to)),
             max_connections: config.relay.max_connections,
             recipients_per_message: config.relay.recipients_per_message,
-            carrier,
+            connector,
             refusals: RefusalRule::of(config),
         }
     }
@@ -149,8 +152,8 @@ impl Settings {
 
 impl Settings {
     /// What of them the queue's state follows.
-    fn policy(&self) -> Policy {
-        Policy {
+    fn policy(&self) -> QueuePolicy {
+        QueuePolicy {
             retry: self.retry,
             max_connections: self.max_connections.get(),
             refusals: self.refusals.clone(),
@@ -176,12 +179,12 @@ pub fn queue(
 /// A handle to the queue's owner.
 #[derive(Clone)]
 pub struct Queue {
-    commands: UnboundedSender<Command>,
+    commands: UnboundedSender<OwnerInput>,
 }
 
 /// One message as the owner remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct MessageStanding {
     /// The message.
     pub id: QueueId,
     /// What it is doing.
@@ -190,7 +193,7 @@ pub struct Listed {
 
 /// The queue in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct QueueStatus {
     /// Live messages.
     pub live: usize,
     /// Messages that wait for a connection.
@@ -245,7 +248,7 @@ impl fmt::Display for TooSoon {
     }
 }
 
-impl Status {
+impl QueueStatus {
     /// The relay's state in words.
     pub fn relay(&self) -> &'static str {
         match self.paused_until {
@@ -265,28 +268,28 @@ impl Queue {
     /// The same for a client's ETRN; at most once a minute, whoever asks. `Some`: it was not done this time.
     pub async fn probe_for_client(&self) -> Option<TooSoon> {
         match self.ask(Event::ProbeForClient).await {
-            Some(Answer::Probe(too_soon)) => too_soon,
+            Some(QueueAnswer::Probe(too_soon)) => too_soon,
             _ => None,
         }
     }
 
     /// Follows changed settings from the next message on.
     pub fn reconfigure(&self, settings: Settings) {
-        self.send(Command::Reconfigure(Box::new(settings)));
+        self.send(OwnerInput::Reconfigure(Box::new(settings)));
     }
 
     /// What these messages are doing, without those that had their end; nothing once the queue has stopped.
-    pub async fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
+    pub async fn standings(&self, ids: Vec<QueueId>) -> Vec<MessageStanding> {
         match self.ask(Event::Standings(ids)).await {
-            Some(Answer::Standings(listed)) => listed,
+            Some(QueueAnswer::Standings(listed)) => listed,
             _ => Vec::new(),
         }
     }
 
     /// The queue in numbers; `None` once it has stopped.
-    pub async fn status(&self) -> Option<Status> {
+    pub async fn status(&self) -> Option<QueueStatus> {
         match self.ask(Event::Status).await {
-            Some(Answer::Status(status)) => Some(*status),
+            Some(QueueAnswer::Status(status)) => Some(*status),
             _ => None,
         }
     }
@@ -298,16 +301,16 @@ impl Queue {
     }
 
     fn tell(&self, event: Event) {
-        self.send(Command::Tell(event));
+        self.send(OwnerInput::Tell(event));
     }
 
-    async fn ask(&self, event: Event) -> Option<Answer> {
+    async fn ask(&self, event: Event) -> Option<QueueAnswer> {
         let (asker, answered) = oneshot::channel();
-        self.send(Command::Ask(event, asker));
+        self.send(OwnerInput::Ask(event, asker));
         answered.await.ok()
     }
 
-    fn send(&self, command: Command) {
+    fn send(&self, command: OwnerInput) {
         // An owner that is gone has stopped; nothing is left to be told.
         let _ = self.commands.send(command);
     }
@@ -316,7 +319,7 @@ impl Queue {
 /// The name of a connection: the later it was begun, the larger.
 type ConnectionId = u64;
 
-/// A message given to a courier, with what the roster remembers of it.
+/// A message given to a link, with what the roster remembers of it.
 #[derive(Debug)]
 struct Taken {
     id: QueueId,
@@ -324,11 +327,11 @@ struct Taken {
 }
 
 /// What the owner is sent.
-enum Command {
+enum OwnerInput {
     /// Something has happened.
     Tell(Event),
     /// Somebody asks.
-    Ask(Event, oneshot::Sender<Answer>),
+    Ask(Event, oneshot::Sender<QueueAnswer>),
     /// A connection that is ready for a message asks for one; with `wait` it stays for one that comes later.
     Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },
     /// What became of a message is to be recorded.

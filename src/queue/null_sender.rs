@@ -13,12 +13,12 @@
 use std::sync::atomic::Ordering;
 
 use super::attempt::Attempt;
-use super::desk::Desk;
+use super::desk::DeliveryDesk;
 use crate::envelope::{Envelope, ReversePath};
 use crate::log;
 use crate::relay::{RecipientReport, Report, Subject, Verdict};
 
-impl Desk {
+impl DeliveryDesk {
     /// The reverse-path that the relay is told for a message with this envelope.
     pub(super) fn told_reverse_path(&self, envelope: &Envelope) -> ReversePath {
         let is_refused = || self.null_is_refused.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! was there for is known when it ends, by panic even. What a task has told is taken in before its end, and an arrival
 //! before what is told by somebody who may know of it.
 //!
-//! Not here: what follows from what (`reducer.rs`), the dialogues and settlements themselves (`courier.rs`,
+//! Not here: what follows from what (`reducer.rs`), the dialogues and settlements themselves (`link.rs`,
 //! `settlement.rs`).
 
 mod lines;
@@ -19,10 +19,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
-use super::courier::Courier;
-use super::desk::Desk;
-use super::reducer::{Answer, Effect, Event, Reducer};
-use super::{Command, ConnectionId, Queue, Settings, Taken};
+use super::desk::DeliveryDesk;
+use super::link::QueueLink;
+use super::reducer::{Effect, Event, QueueAnswer, Reducer};
+use super::{ConnectionId, OwnerInput, Queue, Settings, Taken};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, Recovery, Spool};
 use secret_watch::SecretWatch;
@@ -30,12 +30,12 @@ use tasks::{Duty, Ended, Tasks};
 
 pub(super) struct Owner {
     reducer: Reducer,
-    desk: Arc<Desk>,
+    desk: Arc<DeliveryDesk>,
     tasks: Tasks,
     /// Connections that asked for a message and have not been answered.
     asking: HashMap<ConnectionId, oneshot::Sender<Option<Taken>>>,
     /// Who is told what is answered to the event at hand.
-    asker: Option<oneshot::Sender<Answer>>,
+    asker: Option<oneshot::Sender<QueueAnswer>>,
     secret_watch: Option<SecretWatch>,
     /// Messages that found nobody to be given to.
     missed: Vec<QueueId>,
@@ -56,7 +56,7 @@ impl Owner {
         let (entries, relay_clock) = (&recovery.entries, recovery.relay_clock);
         Owner {
             reducer: Reducer::new(policy, has_taken, entries, relay_clock, Rng::new(), now),
-            desk: Arc::new(Desk::new(queue, spool, settings, clock)),
+            desk: Arc::new(DeliveryDesk::new(queue, spool, settings, clock)),
             tasks: Tasks::default(),
             asking: HashMap::new(),
             asker: None,
@@ -68,7 +68,7 @@ impl Owner {
 
     pub(super) async fn run(
         mut self,
-        mut inbox: UnboundedReceiver<Command>,
+        mut inbox: UnboundedReceiver<OwnerInput>,
         mut arrivals: UnboundedReceiver<Entry>,
     ) {
         loop {
@@ -104,33 +104,33 @@ impl Owner {
         }
     }
 
-    fn obey(&mut self, command: Command, arrivals: &mut UnboundedReceiver<Entry>) {
+    fn obey(&mut self, command: OwnerInput, arrivals: &mut UnboundedReceiver<Entry>) {
         self.admit(arrivals);
         match command {
-            Command::Tell(event) => self.on(event),
-            Command::Ask(event, asker) => {
+            OwnerInput::Tell(event) => self.on(event),
+            OwnerInput::Ask(event, asker) => {
                 self.asker = Some(asker);
                 self.on(event);
             }
-            Command::Next { connection, wait, answer } => {
+            OwnerInput::Next { connection, wait, answer } => {
                 self.asking.insert(connection, answer);
                 self.on(Event::Wanted { connection, wait });
             }
-            Command::Settle(settlement) => {
+            OwnerInput::Settle(settlement) => {
                 let id = settlement.id();
                 self.tasks.spawn(Duty::Settlement(id), async move {
                     Some(Event::Became { id, disposition: settlement.run().await })
                 });
             }
-            Command::Reconfigure(settings) => self.reconfigure(*settings),
+            OwnerInput::Reconfigure(settings) => self.reconfigure(*settings),
         }
     }
 
     fn reconfigure(&mut self, settings: Settings) {
         let policy = Box::new(settings.policy());
-        let Desk { queue, spool, clock, .. } = &*self.desk;
+        let DeliveryDesk { queue, spool, clock, .. } = &*self.desk;
         let has_taken = spool.knows_relay(&policy.refusals.relay);
-        self.desk = Arc::new(Desk::new(queue.clone(), spool.clone(), settings, clock.clone()));
+        self.desk = Arc::new(DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone()));
         self.on(Event::Reconfigured { policy, has_taken });
     }
 
@@ -179,15 +179,15 @@ impl Owner {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Connect(connection) => {
-                let courier = Courier::new(self.desk.clone(), connection);
-                let dialogue = self.desk.settings.carrier.clone().carry(courier);
+                let link = QueueLink::new(self.desk.clone(), connection);
+                let dialogue = self.desk.settings.connector.clone().run_connection(link);
                 self.tasks.spawn(Duty::Connection(connection), async move {
                     Some(Event::Ended { connection, trouble: dialogue.await.err() })
                 });
             }
             Effect::CutOff(connection) => self.tasks.cut_off(connection),
             Effect::Give { connection, taken } => self.give(connection, taken),
-            Effect::Answer(answer) => {
+            Effect::QueueAnswer(answer) => {
                 // Whoever asked may have gone away.
                 let _ = self.asker.take().map(|asker| asker.send(answer));
             }

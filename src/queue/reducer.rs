@@ -38,7 +38,7 @@ use super::roster::Standing;
 use super::schedule::{RetryPolicy, Spread};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Flight};
-pub(super) use event::{Answer, Disposition, Effect, Event, Line, Policy};
+pub(super) use event::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy};
 
 /// The longest that nothing is done: a message that arrives is stamped with the relay clock as the spool was told it
 /// last, and loses of its patience what that is behind.
@@ -74,7 +74,7 @@ impl Reducer {
     /// Returns the state after a start in which recovery found these `entries` and this relay clock; the relay has taken
     /// a message in an earlier run if `has_taken`.
     pub(super) fn new(
-        policy: Policy,
+        policy: QueuePolicy,
         has_taken: bool,
         entries: &[Entry],
         relay_clock: u32,
@@ -121,11 +121,11 @@ impl Reducer {
             }
             Event::Refused { connection, refusal } => {
                 let ruling = self.at_connection(connection).judge(connection, &refusal);
-                self.shared.answer(Answer::Ruling(ruling));
+                self.shared.answer(QueueAnswer::Ruling(ruling));
             }
             Event::Left { connection, id } => {
                 let is_excused = self.at_connection(connection).left(connection, id);
-                self.shared.answer(Answer::IsExcused(is_excused));
+                self.shared.answer(QueueAnswer::IsExcused(is_excused));
             }
             Event::Lost { connection, id, in_doubt } => {
                 self.at_connection(connection).lost(connection, id, in_doubt)
@@ -150,16 +150,16 @@ impl Reducer {
             Event::ProbeNow => self.probe_now(),
             Event::ProbeForClient => {
                 let too_soon = self.probe_for_client();
-                self.shared.answer(Answer::Probe(too_soon));
+                self.shared.answer(QueueAnswer::Probe(too_soon));
             }
             Event::Reconfigured { policy, has_taken } => self.reconfigure(*policy, has_taken),
             Event::Standings(ids) => {
                 let listed = self.standings(ids);
-                self.shared.answer(Answer::Standings(listed));
+                self.shared.answer(QueueAnswer::Standings(listed));
             }
             Event::Status => {
                 let status = Box::new(self.status());
-                self.shared.answer(Answer::Status(status));
+                self.shared.answer(QueueAnswer::Status(status));
             }
             Event::Stop { patience } => self.stop(patience),
             Event::Tick => self.tick(),
@@ -217,8 +217,8 @@ impl Reducer {
         }
     }
 
-    fn reconfigure(&mut self, policy: Policy, has_taken: bool) {
-        let Policy { retry, max_connections, refusals, has_null_sender } = policy;
+    fn reconfigure(&mut self, policy: QueuePolicy, has_taken: bool) {
+        let QueuePolicy { retry, max_connections, refusals, has_null_sender } = policy;
         let (relay, waited) = self.relays.reconfigure(refusals, max_connections, has_taken);
         (self.shared.retry, self.shared.has_null_sender) = (retry, has_null_sender);
         self.shared.effects.push(Effect::ForgetSecret);
@@ -261,11 +261,11 @@ fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<T
 }
 
 impl Shared {
-    fn answer(&mut self, answer: Answer) {
-        self.effects.push(Effect::Answer(answer));
+    fn answer(&mut self, answer: QueueAnswer) {
+        self.effects.push(Effect::QueueAnswer(answer));
     }
 
-    fn log(&mut self, line: Line) {
+    fn log(&mut self, line: LogLine) {
         self.effects.push(Effect::Log(Box::new(line)));
     }
 
@@ -290,7 +290,7 @@ impl AtRelay<'_> {
     fn tell_flickers(&mut self) {
         if let Some(times) = self.relay.flickers.counted(self.shared.now.steady) {
             let live = self.relay.roster.len();
-            self.shared.log(Line::RelayFlickered { times, live });
+            self.shared.log(LogLine::RelayFlickered { times, live });
         }
     }
 
@@ -300,7 +300,7 @@ impl AtRelay<'_> {
         if self.relay.follow_breaker(now, is_recording) == Passage::Resumed {
             if self.relay.flickers.ends() {
                 let live = self.relay.roster.len();
-                self.shared.log(Line::RelayResumed { live });
+                self.shared.log(LogLine::RelayResumed { live });
             }
             self.shared.effects.push(Effect::ForgetSecret);
         }

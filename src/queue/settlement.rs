@@ -32,13 +32,13 @@
 //! looks (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).
 
 mod notices;
-mod said;
+mod result;
 mod steps;
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Progress, Said};
-use super::desk::Desk;
+use super::attempt::{Attempt, AttemptResult, Progress};
+use super::desk::DeliveryDesk;
 use super::recording::Pauses;
 use super::reducer::{Disposition, Event};
 use super::refusals::Ruling;
@@ -47,25 +47,30 @@ use crate::outcome::Outcome;
 use crate::queue_id::QueueId;
 use crate::relay::Report;
 use crate::spool::{CommitError, Flight};
-use steps::{Advance, Step};
+use steps::{Advance, SettlementStep};
 
 /// One report on its way into the spool.
 pub(super) struct Settlement {
-    desk: Arc<Desk>,
+    desk: Arc<DeliveryDesk>,
     attempt: Attempt,
-    said: Said,
+    said: AttemptResult,
 }
 
 impl Settlement {
     /// Settles what the relay said, and logs it.
-    pub(super) fn of_report(desk: Arc<Desk>, mut attempt: Attempt, report: Report, ruling: Ruling) -> Self {
+    pub(super) fn of_report(
+        desk: Arc<DeliveryDesk>,
+        mut attempt: Attempt,
+        report: Report,
+        ruling: Ruling,
+    ) -> Self {
         if report.possible_duplicate {
             log::possible_duplicate(
                 attempt.id,
                 "the connection was lost between the final dot and its reply",
             );
         }
-        let mut said = Said::of(&desk, &attempt, report, ruling);
+        let mut said = AttemptResult::of(&desk, &attempt, report, ruling);
         if let Some(earlier) = attempt.earlier.take() {
             said.findings.extend(earlier.findings);
             said.unsaid = None;
@@ -74,15 +79,15 @@ impl Settlement {
     }
 
     /// Settles what was said in transactions that others should have followed.
-    pub(super) fn of_parts(desk: Arc<Desk>, mut attempt: Attempt) -> Self {
+    pub(super) fn of_parts(desk: Arc<DeliveryDesk>, mut attempt: Attempt) -> Self {
         match attempt.earlier.take() {
-            Some(earlier) => Settlement { desk, attempt, said: Said { unsaid: None, ..earlier } },
+            Some(earlier) => Settlement { desk, attempt, said: AttemptResult { unsaid: None, ..earlier } },
             None => Self::of_finished(desk, attempt),
         }
     }
 
     /// Settles what was said before a connection ended without a report.
-    pub(super) fn of_unreported(desk: Arc<Desk>, attempt: Attempt) -> Self {
+    pub(super) fn of_unreported(desk: Arc<DeliveryDesk>, attempt: Attempt) -> Self {
         let in_doubt = attempt.progress == Progress::PastContent;
         let is_untold = attempt.earlier.is_none();
         let mut settlement = Self::of_parts(desk, attempt);
@@ -92,8 +97,8 @@ impl Settlement {
     }
 
     /// Removes a message whose every recipient had its end already.
-    pub(super) fn of_finished(desk: Arc<Desk>, attempt: Attempt) -> Self {
-        Settlement { desk, attempt, said: Said::default() }
+    pub(super) fn of_finished(desk: Arc<DeliveryDesk>, attempt: Attempt) -> Self {
+        Settlement { desk, attempt, said: AttemptResult::default() }
     }
 
     /// The message that is settled.
@@ -120,7 +125,7 @@ impl Settlement {
     /// Takes step after step. Ends with the fault, or with the process: the in-flight mark then says "possible
     /// duplicate". Until then the owner gives out nothing: what cannot be recorded must not be sent.
     async fn record(&mut self) -> Disposition {
-        let mut step = Step::first(self).await;
+        let mut step = SettlementStep::first(self).await;
         let mut pauses = Pauses::default();
         let mut is_unrecorded = false;
         loop {
@@ -158,11 +163,11 @@ impl Settlement {
 /// Logs and records what one transaction of several came to; the others follow. What an error leaves unrecorded is
 /// in the attempt, for [`Settlement::of_parts`].
 pub(super) async fn record_part(
-    desk: &Desk,
+    desk: &DeliveryDesk,
     attempt: &mut Attempt,
     report: Report,
 ) -> Result<(), CommitError> {
-    let mut said = Said::of(desk, attempt, report, Ruling::AsSaid);
+    let mut said = AttemptResult::of(desk, attempt, report, Ruling::AsSaid);
     attempt.progress = Progress::BeforeDot;
     for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
         attempt.ledger.sent(finding.report.index);

@@ -23,7 +23,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Where the next message comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct NextPlace {
     /// Whether the newest one comes before any other, if it is newer than [`Soundings::newest`].
     pub(super) may_be_newest: bool,
     /// The place among all that are ready; `None`: the front.
@@ -47,14 +47,14 @@ pub(super) struct Soundings {
 
 impl Soundings {
     /// Where the next message to try comes from, among so many.
-    pub(super) fn next(&mut self, ready: usize) -> Source {
+    pub(super) fn next(&mut self, ready: usize) -> NextPlace {
         if self.wary == 0 {
-            return Source { may_be_newest: false, place: None };
+            return NextPlace { may_be_newest: false, place: None };
         }
         let may_be_newest = !std::mem::take(&mut self.was_newest);
         self.since_answer += 1;
         let is_front = self.since_answer.is_multiple_of(2);
-        Source { may_be_newest, place: if is_front { None } else { Some(self.next_place(ready)) } }
+        NextPlace { may_be_newest, place: if is_front { None } else { Some(self.next_place(ready)) } }
     }
 
     fn next_place(&mut self, ready: usize) -> usize {

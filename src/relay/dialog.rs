@@ -16,7 +16,7 @@
 //! trouble.
 //!
 //! Not here: the leave-taking (`farewell.rs`), one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
-//! a reply means (`verdict.rs`), the commands' text (`smtp/client.rs`), the books (`delivery.rs`).
+//! a reply means (`verdict.rs`), the commands' text (`smtp/client.rs`), the books (`open_transaction.rs`).
 
 mod converse;
 mod step;
@@ -25,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel::Channel;
-use super::delivery::Delivery;
 use super::dsn_offer::DsnOffer;
 use super::farewell::Farewells;
+use super::open_transaction::OpenTransaction;
 use super::pace::RelayPace;
 use super::tls::Verified;
 use super::trouble::{Cause, Peer, Phase, Trouble};
@@ -145,25 +145,25 @@ impl Connection {
     }
 
     async fn deliver<W: Work>(&mut self, work: &mut W) -> Result<(), End> {
-        while let Some(delivery) = self.take(work, self.idle).await {
-            let mut ahead = self.transact(delivery, false, work).await?;
-            while let Some(delivery) = ahead {
-                ahead = self.transact(delivery, true, work).await?;
+        while let Some(transaction) = self.take(work, self.idle).await {
+            let mut ahead = self.transact(transaction, false, work).await?;
+            while let Some(transaction) = ahead {
+                ahead = self.transact(transaction, true, work).await?;
             }
         }
         Ok(())
     }
 
     /// Returns the next transaction with a recipient that the relay may accept.
-    async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<Delivery> {
+    async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<OpenTransaction> {
         while self.left > 0 {
             let transaction = work.next(patience).await?;
-            let delivery = Delivery::new(transaction, &self.offered_now());
-            if delivery.has_open() {
+            let transaction = OpenTransaction::new(transaction, &self.offered_now());
+            if transaction.has_open() {
                 self.left -= 1;
-                return Some(delivery);
+                return Some(transaction);
             }
-            self.report(delivery, work).await;
+            self.report(transaction, work).await;
         }
         None
     }
@@ -178,24 +178,24 @@ impl Connection {
     /// says whether this is true for the present one.
     async fn transact<W: Work>(
         &mut self,
-        mut delivery: Delivery,
+        mut transaction: OpenTransaction,
         grouped: bool,
         work: &mut W,
-    ) -> Result<Option<Delivery>, End> {
+    ) -> Result<Option<OpenTransaction>, End> {
         let mut ahead = None;
         let pace = if grouped { Pipelining::Across } else { self.pace.now(self.offered.pipelining) };
-        let mut ended = self.converse(&mut delivery, grouped, &mut ahead, work).await;
+        let mut ended = self.converse(&mut transaction, grouped, &mut ahead, work).await;
         if let Err(End::Trouble(trouble)) = ended {
             if step::revokes_envelope(&trouble) {
-                delivery.revoke();
+                transaction.revoke();
             } else if step::proves_no_envelope(&trouble) {
-                self.leave_unproven(&mut delivery, &trouble);
+                self.leave_unproven(&mut transaction, &trouble);
             }
-            delivery.leave_untold(&trouble);
+            transaction.leave_untold(&trouble);
             ahead.iter_mut().for_each(|unheard| unheard.leave_untold(&trouble));
-            ended = Err(self.explained(trouble, &mut delivery));
+            ended = Err(self.explained(trouble, &mut transaction));
         }
-        self.report(delivery, work).await;
+        self.report(transaction, work).await;
         if let Err(end) = ended {
             if let Some(mut unheard) = ahead {
                 unheard.leave_unheard();
@@ -210,10 +210,10 @@ impl Connection {
         Ok(ahead)
     }
 
-    /// Returns how the dialogue ends by `trouble` during `delivery`, as far as this connection can tell.
-    fn explained(&self, trouble: Trouble, delivery: &mut Delivery) -> End {
+    /// Returns how the dialogue ends by `trouble` during `transaction`, as far as this connection can tell.
+    fn explained(&self, trouble: Trouble, transaction: &mut OpenTransaction) -> End {
         if self.is_leave_taking(&trouble) {
-            delivery.left_at = Some(trouble.phase);
+            transaction.left_at = Some(trouble.phase);
             return End::Spent;
         }
         if self.is_overrun(&trouble) {
@@ -222,7 +222,7 @@ impl Connection {
             }
             return End::Spent;
         }
-        delivery.lost_at = Some(trouble.phase);
+        transaction.lost_at = Some(trouble.phase);
         let is_step_lost = matches!(trouble.cause, Cause::OutOfStep(_));
         if is_step_lost && self.has_served { End::Spent } else { End::Trouble(trouble) }
     }
@@ -267,9 +267,9 @@ impl Connection {
         self.farewells.quit(self.channel).await;
     }
 
-    async fn report<W: Work>(&mut self, delivery: Delivery, work: &mut W) {
+    async fn report<W: Work>(&mut self, transaction: OpenTransaction, work: &mut W) {
         let connecting = std::mem::take(&mut self.connecting);
-        let report = delivery.into_report(self.channel.peer().clone(), connecting);
+        let report = transaction.into_report(self.channel.peer().clone(), connecting);
         self.dsn_offer.learn(&report);
         work.report(report).await;
     }

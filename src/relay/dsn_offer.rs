@@ -79,7 +79,7 @@ impl DsnOffer {
 mod tests {
     use std::time::Duration;
 
-    use super::super::delivery::Delivery;
+    use super::super::open_transaction::OpenTransaction;
     use super::super::remembered::PERIOD;
     use super::super::testing::{peer, transaction};
     use super::super::trouble::Phase;
@@ -90,9 +90,9 @@ mod tests {
     /// The relay says `code` to the message `raw`, which was sent with the parameters or without.
     fn told(offer: &DsnOffer, raw: u64, dsn: bool, verdict: Verdict, code: u16) {
         let message = transaction(raw, "ann@example.org", &["ben@example.net"], "hello");
-        let mut delivery = Delivery::new(message, &Capabilities { dsn, ..Capabilities::default() });
-        delivery.rule_open(verdict, Phase::Rcpt, &Reply::bare(code, "words"));
-        offer.learn(&delivery.into_report(peer(), Duration::ZERO));
+        let mut transaction = OpenTransaction::new(message, &Capabilities { dsn, ..Capabilities::default() });
+        transaction.rule_open(verdict, Phase::Rcpt, &Reply::bare(code, "words"));
+        offer.learn(&transaction.into_report(peer(), Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

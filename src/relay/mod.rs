@@ -18,7 +18,7 @@
 //!
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the key,
-//! `distrust` a refusal) → `sasl` AUTH → `dialog` transactions, with `group` the commands, `delivery` the results of one
+//! `distrust` a refusal) → `sasl` AUTH → `dialog` transactions, with `group` the commands, `open_transaction` the results of one
 //! transaction, `content` its octets → `verdict` the meaning of a reply, `subject` the subject of a refusal. `channel`
 //! reads and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer` whether DSN
 //! parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
@@ -30,7 +30,6 @@
 mod certificate;
 mod channel;
 mod content;
-mod delivery;
 mod dial;
 mod dialog;
 mod distrust;
@@ -38,6 +37,7 @@ mod dsn_offer;
 mod farewell;
 mod first_flight;
 mod group;
+mod open_transaction;
 mod opening;
 mod pace;
 mod remembered;

@@ -30,7 +30,7 @@
 //! A 5xx bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it is
 //! [`Verdict::Unproven`], or a deferral where more was written than the relay had answered.
 //!
-//! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`delivery.rs`), when the
+//! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`open_transaction.rs`), when the
 //! next attempt is (`queue/schedule.rs`).
 
 use super::trouble::Phase;

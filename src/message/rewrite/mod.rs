@@ -27,7 +27,7 @@
 //! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
 //!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
 //! 3. Every address of the envelope has a domain; `<>` stays `<>` in the queue, so that its failure makes no other
-//!    bounce: `null-sender` is what the relay is told for it (`queue/courier.rs`).
+//!    bounce: `null-sender` is what the relay is told for it (`queue/null_sender.rs`).
 //! 4. Time and memory are in proportion to the header and bounded ([`Unacceptable::HeaderTooLarge`],
 //!    [`Unacceptable::TooMuchEffort`]).
 //!

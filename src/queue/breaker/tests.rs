@@ -1,13 +1,13 @@
 use super::*;
 
-const REFUSED: Fault = Fault::Login { for_good: true };
+const REFUSED: RelayFault = RelayFault::Login { for_good: true };
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
 /// Tells the breaker of trouble at `second`; how long the pause is.
-fn pause_after(breaker: &mut Breaker, second: i64, fault: Fault) -> i64 {
+fn pause_after(breaker: &mut Breaker, second: i64, fault: RelayFault) -> i64 {
     match breaker.trouble(at(second), 0, fault, Spread::NONE) {
         Consequence::Paused { retry_at } => retry_at.as_second() - at(second).as_second(),
         Consequence::Unremarkable => panic!("not paused at {second}"),
@@ -15,7 +15,7 @@ fn pause_after(breaker: &mut Breaker, second: i64, fault: Fault) -> i64 {
 }
 
 fn pause_after_trouble(breaker: &mut Breaker, second: i64) -> i64 {
-    pause_after(breaker, second, Fault::Opening)
+    pause_after(breaker, second, RelayFault::Opening)
 }
 
 /// A breaker of a relay that has been reached.
@@ -26,7 +26,7 @@ fn closed(max_connections: usize) -> Breaker {
 }
 
 /// The pauses of an outage with this fault, from probe to probe.
-fn pauses<const N: usize>(fault: Fault) -> [i64; N] {
+fn pauses<const N: usize>(fault: RelayFault) -> [i64; N] {
     let (mut breaker, mut now) = (Breaker::new(20), 0);
     [(); N].map(|()| {
         let pause = pause_after(&mut breaker, now, fault);
@@ -37,17 +37,17 @@ fn pauses<const N: usize>(fault: Fault) -> [i64; N] {
 
 #[test]
 fn pauses_double_from_a_second_to_five_minutes() {
-    assert_eq!(pauses(Fault::Opening), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    assert_eq!(pauses(Fault::Transaction), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    assert_eq!(pauses(RelayFault::Opening), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    assert_eq!(pauses(RelayFault::Transaction), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
 }
 
 /// A wrong password was once tried as often as a relay that is down, 21 times in the first second.
 #[test]
 fn refused_logins_pause_longer() {
     assert_eq!(pauses(REFUSED), [60, 300, 900, 1800, 1800]);
-    assert_eq!(pauses(Fault::Login { for_good: false }), [60, 300, 300, 300]);
+    assert_eq!(pauses(RelayFault::Login { for_good: false }), [60, 300, 300, 300]);
     // A relay that hung up at each wrong password was shown it nine times in ten minutes.
-    assert_eq!(pauses(Fault::LoginUnanswered), [1, 60, 300, 300]);
+    assert_eq!(pauses(RelayFault::LoginUnanswered), [1, 60, 300, 300]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn stragglers_of_the_same_outage_do_not_lengthen_the_pause() {
     let mut breaker = closed(20);
     pause_after_trouble(&mut breaker, 0);
     for _ in 0..19 {
-        assert_eq!(breaker.trouble(at(0), 0, Fault::Opening, Spread::NONE), Consequence::Unremarkable);
+        assert_eq!(breaker.trouble(at(0), 0, RelayFault::Opening, Spread::NONE), Consequence::Unremarkable);
     }
     assert_eq!(pause_after_trouble(&mut breaker, 1), 2);
 }
@@ -81,7 +81,7 @@ fn a_straggler_whose_login_is_refused_lengthens_it() {
 #[test]
 fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
     let mut breaker = closed(20);
-    assert_eq!(breaker.trouble(at(0), 10, Fault::Opening, Spread::NONE), Consequence::Unremarkable);
+    assert_eq!(breaker.trouble(at(0), 10, RelayFault::Opening, Spread::NONE), Consequence::Unremarkable);
     assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10);
     breaker.success(at(0));
     assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10, "no growth at once");
@@ -103,7 +103,7 @@ fn invariant_2_a_refused_login_is_not_tried_again_while_old_connections_work() {
 #[test]
 fn one_message_at_a_time_finds_out_whether_transactions_work() {
     let mut breaker = closed(20);
-    pause_after(&mut breaker, 0, Fault::Transaction);
+    pause_after(&mut breaker, 0, RelayFault::Transaction);
     breaker.reached(at(1));
     assert_eq!([0, 1, 5].map(|working| breaker.connections_allowed(at(1), working, 0)), [1; 3]);
 }
@@ -112,10 +112,10 @@ fn one_message_at_a_time_finds_out_whether_transactions_work() {
 #[test]
 fn trouble_beside_a_probe_does_not_end_the_pause() {
     let mut breaker = closed(20);
-    assert_eq!(pause_after(&mut breaker, 0, Fault::Transaction), 1);
+    assert_eq!(pause_after(&mut breaker, 0, RelayFault::Transaction), 1);
     breaker.reached(at(1));
     assert!(matches!(
-        breaker.trouble(at(1), 1, Fault::Transaction, Spread::NONE),
+        breaker.trouble(at(1), 1, RelayFault::Transaction, Spread::NONE),
         Consequence::Paused { .. }
     ));
 }
@@ -124,7 +124,10 @@ fn trouble_beside_a_probe_does_not_end_the_pause() {
 fn when_the_last_working_connection_fails_the_relay_is_paused() {
     let mut breaker = closed(20);
     for working in (1..20).rev() {
-        assert_eq!(breaker.trouble(at(0), working, Fault::Opening, Spread::NONE), Consequence::Unremarkable);
+        assert_eq!(
+            breaker.trouble(at(0), working, RelayFault::Opening, Spread::NONE),
+            Consequence::Unremarkable
+        );
     }
     assert_eq!(pause_after_trouble(&mut breaker, 0), 1);
 }
@@ -164,7 +167,9 @@ fn invariant_5_connections_are_begun_no_faster_than_they_work() {
 
 #[test]
 fn invariant_6_a_pause_ends_when_what_was_refused_is_granted() {
-    for (fault, ends_when_reached) in [(Fault::Opening, true), (REFUSED, true), (Fault::Transaction, false)] {
+    for (fault, ends_when_reached) in
+        [(RelayFault::Opening, true), (REFUSED, true), (RelayFault::Transaction, false)]
+    {
         let mut breaker = closed(20);
         pause_after(&mut breaker, 0, fault);
         breaker.reached(at(60));
@@ -225,7 +230,7 @@ fn what_a_quiet_host_remembers_of_an_outage() {
 fn probes_of_a_fleet_drift_apart() {
     let pause = |draw| {
         let mut breaker = closed(1);
-        breaker.trouble(at(0), 0, Fault::Opening, Spread::new(draw));
+        breaker.trouble(at(0), 0, RelayFault::Opening, Spread::new(draw));
         breaker.retry_at().unwrap().duration_since(at(0)).as_millis()
     };
     assert_eq!((pause(-1.0), pause(1.0)), (750, 1250));
@@ -236,7 +241,7 @@ fn probes_of_a_fleet_drift_apart() {
 #[test]
 fn invariant_7_a_few_suspects_hold_up_nobody_else() {
     let mut breaker = closed(20);
-    assert_eq!(pause_after(&mut breaker, 0, Fault::Suspects), 1);
+    assert_eq!(pause_after(&mut breaker, 0, RelayFault::Suspects), 1);
     let mut now = 1;
     let mut pauses = Vec::new();
     for _ in 0..10 {
@@ -249,7 +254,7 @@ fn invariant_7_a_few_suspects_hold_up_nobody_else() {
         now = retry_at - at(0).as_second();
     }
     assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    assert_eq!(pause_after(&mut breaker, now, Fault::Suspects), 1, "one more of them");
+    assert_eq!(pause_after(&mut breaker, now, RelayFault::Suspects), 1, "one more of them");
     assert_eq!(breaker.connections_allowed(at(now), 0, 0), 0);
     assert_eq!(breaker.connections_allowed(at(now + 1), 1, 1), 2, "beside one that is with a suspect");
     breaker.success(at(now + 1));
@@ -260,8 +265,8 @@ fn invariant_7_a_few_suspects_hold_up_nobody_else() {
 #[test]
 fn trouble_of_more_than_a_few_is_a_pause_for_all() {
     let mut breaker = closed(20);
-    pause_after(&mut breaker, 0, Fault::Suspects);
-    assert_eq!(pause_after(&mut breaker, 1, Fault::Transaction), 2);
+    pause_after(&mut breaker, 0, RelayFault::Suspects);
+    assert_eq!(pause_after(&mut breaker, 1, RelayFault::Transaction), 2);
     breaker.trouble_again(at(3), Spread::NONE);
     assert_eq!([3, 6, 7].map(|second| breaker.connections_allowed(at(second), 0, 0)), [0, 0, 1]);
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
-use super::super::desk::Desk;
+use super::super::desk::DeliveryDesk;
 use super::super::reducer::Event;
 use super::tasks::{Duty, Tasks};
 
@@ -29,7 +29,7 @@ pub(super) struct SecretWatch {
 
 impl SecretWatch {
     /// Begins to watch; the secret that is found now is the refused one.
-    pub(super) fn begin(tasks: &mut Tasks, desk: Arc<Desk>) -> Self {
+    pub(super) fn begin(tasks: &mut Tasks, desk: Arc<DeliveryDesk>) -> Self {
         let refused = Refused::default();
         let task = tasks.spawn(Duty::SecretWatch, another_secret(desk, refused.clone()));
         SecretWatch { task, refused }
@@ -41,7 +41,7 @@ impl SecretWatch {
     }
 
     /// Goes on after a panic of its task.
-    pub(super) fn go_on(&mut self, tasks: &mut Tasks, desk: Arc<Desk>) {
+    pub(super) fn go_on(&mut self, tasks: &mut Tasks, desk: Arc<DeliveryDesk>) {
         let refused = self.refused.clone();
         self.task = tasks.spawn(Duty::SecretWatch, async move {
             desk.clock.sleep(INTERVAL).await;
@@ -57,13 +57,13 @@ impl Drop for SecretWatch {
 }
 
 /// Returns when the secret is another one than the refused one, or at once if it cannot be watched.
-async fn another_secret(desk: Arc<Desk>, refused: Refused) -> Option<Event> {
-    let carrier = &desk.settings.carrier;
-    let refused = (*refused.get_or_init(|| carrier.clone().secret_print()).await)?;
+async fn another_secret(desk: Arc<DeliveryDesk>, refused: Refused) -> Option<Event> {
+    let connector = &desk.settings.connector;
+    let refused = (*refused.get_or_init(|| connector.clone().secret_print()).await)?;
     loop {
         desk.clock.sleep(INTERVAL).await;
         // A secret that cannot be read is being written.
-        let print = carrier.clone().secret_print().await;
+        let print = connector.clone().secret_print().await;
         if print.is_some_and(|print| print != refused) {
             return Some(Event::SecretChanged);
         }

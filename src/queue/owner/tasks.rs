@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::super::ConnectionId;
-use super::super::desk::Desk;
+use super::super::desk::DeliveryDesk;
 use super::super::recording::Pauses;
 use super::super::reducer::{Disposition, Event};
 use crate::log;
@@ -156,14 +156,14 @@ fn internal_error() -> Trouble {
 }
 
 /// Has a message tried again of which a settlement has recorded less than it should.
-pub(super) async fn after_panic(desk: Arc<Desk>, id: QueueId) -> Option<Event> {
+pub(super) async fn after_panic(desk: Arc<DeliveryDesk>, id: QueueId) -> Option<Event> {
     log::possible_duplicate(id, "its outcome was not recorded");
     desk.spool.end_flight(id, Flight::Told).await;
     Some(Event::Became { id, disposition: Disposition::Postponed })
 }
 
 /// Waits until the spool takes what it did not take of `id`.
-pub(super) async fn await_recording(desk: Arc<Desk>, id: QueueId) -> Option<Event> {
+pub(super) async fn await_recording(desk: Arc<DeliveryDesk>, id: QueueId) -> Option<Event> {
     let mut pauses = Pauses::default();
     loop {
         desk.clock.sleep(pauses.next()).await;

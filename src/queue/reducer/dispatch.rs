@@ -4,9 +4,9 @@
 //! on a connection of its own; one that a connection ended with, or that was too many for it, on a fresh one. Behind
 //! trouble some come from elsewhere than the front of the queue (`soundings.rs`).
 
-use super::super::connections::Stage;
+use super::super::connections::ConnectionStage;
 use super::super::relay_state::RelayState;
-use super::super::soundings::Source;
+use super::super::soundings::NextPlace;
 use super::super::{ConnectionId, Taken};
 use super::{AtRelay, Effect};
 
@@ -37,7 +37,7 @@ impl AtRelay<'_> {
             return;
         }
         if let Some(connection) = self.relay.idle.pop_front() {
-            self.relay.connections.reaches(connection, Stage::Leaving);
+            self.relay.connections.reaches(connection, ConnectionStage::Leaving);
             self.give(connection, None);
         }
     }
@@ -50,10 +50,10 @@ impl AtRelay<'_> {
             return self.give(connection, None);
         }
         let stage = self.relay.connections.named(connection).map(|one| one.stage);
-        if stage == Some(Stage::Leaving) {
+        if stage == Some(ConnectionStage::Leaving) {
             return self.give(connection, None);
         }
-        let is_alone = stage == Some(Stage::Alone);
+        let is_alone = stage == Some(ConnectionStage::Alone);
         match self.pick(connection) {
             None if wait && !is_alone => self.relay.idle.push_back(connection),
             taken => self.give(connection, taken),
@@ -62,11 +62,12 @@ impl AtRelay<'_> {
 
     /// A connection that asks for a message has been opened.
     fn reached(&mut self, connection: ConnectionId) {
-        let Some(found) = self.relay.connections.named(connection).filter(|one| one.stage == Stage::Opening)
+        let Some(found) =
+            self.relay.connections.named(connection).filter(|one| one.stage == ConnectionStage::Opening)
         else {
             return;
         };
-        found.stage = Stage::Open;
+        found.stage = ConnectionStage::Open;
         self.relay.reached += 1;
         if !self.relay.is_outdated(connection) {
             self.relay.breaker.reached(self.shared.now.steady);
@@ -78,23 +79,24 @@ impl AtRelay<'_> {
     /// meanwhile they need not wait for the end of the queue.
     fn pick(&mut self, connection: ConnectionId) -> Option<Taken> {
         let stage = self.relay.connections.named(connection)?.stage;
-        let may_be_alone = stage == Stage::Open && self.relay.may_try_lost(self.shared.now.steady);
+        let may_be_alone = stage == ConnectionStage::Open && self.relay.may_try_lost(self.shared.now.steady);
         if may_be_alone && self.relay.connections.others_serve(connection) {
             self.pick_lost(connection).or_else(|| self.pick_ready(connection))
         } else {
-            let ready = if stage == Stage::Alone { None } else { self.pick_ready(connection) };
+            let ready = if stage == ConnectionStage::Alone { None } else { self.pick_ready(connection) };
             if ready.is_none() && may_be_alone { self.pick_lost(connection) } else { ready }
         }
     }
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
-        let is_fresh = self.relay.connections.named(connection).is_some_and(|one| one.stage == Stage::Open);
+        let is_fresh =
+            self.relay.connections.named(connection).is_some_and(|one| one.stage == ConnectionStage::Open);
         let RelayState { roster, throttle, soundings, .. } = &mut *self.relay;
         let for_fresh = if is_fresh { throttle.take_for_fresh(|id| roster.is_ready(id)) } else { None };
         let taken = for_fresh.and_then(|id| roster.take_named(id));
         let is_kept = |id| !is_fresh && throttle.is_for_fresh(id);
         let taken = taken.or_else(|| {
-            let Source { may_be_newest, place } = soundings.next(roster.ready());
+            let NextPlace { may_be_newest, place } = soundings.next(roster.ready());
             let newest = if may_be_newest { roster.take_newest(soundings.newest(), is_kept) } else { None };
             if let Some((id, _)) = newest {
                 soundings.tries_newest(id);
@@ -102,13 +104,13 @@ impl AtRelay<'_> {
             newest.or_else(|| roster.take_amid(place?, is_kept))
         });
         let (id, member) = taken.or_else(|| roster.take(is_kept))?;
-        self.relay.connections.reaches(connection, Stage::Shared);
+        self.relay.connections.reaches(connection, ConnectionStage::Shared);
         Some(Taken { id, member })
     }
 
     fn pick_lost(&mut self, connection: ConnectionId) -> Option<Taken> {
         let (id, member) = self.relay.roster.take_lost()?;
-        self.relay.connections.reaches(connection, Stage::Alone);
+        self.relay.connections.reaches(connection, ConnectionStage::Alone);
         Some(Taken { id, member })
     }
 

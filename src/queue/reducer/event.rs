@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
-use super::super::{ConnectionId, Listed, Status, Taken, TooSoon};
+use super::super::{ConnectionId, MessageStanding, QueueStatus, Taken, TooSoon};
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
@@ -15,7 +15,7 @@ use crate::spool::{CommitError, Entry};
 
 /// What of the configuration the reducer follows.
 #[derive(Clone, Debug)]
-pub(in crate::queue) struct Policy {
+pub(in crate::queue) struct QueuePolicy {
     /// How often and how long messages are tried.
     pub retry: RetryPolicy,
     /// How many connections to the relay may exist.
@@ -68,9 +68,9 @@ pub(in crate::queue) enum Event {
         /// The message is from `<>`.
         is_from_null: bool,
     },
-    /// The relay has refused a message in a way that may say more than its fate: [`Answer::Ruling`].
+    /// The relay has refused a message in a way that may say more than its fate: [`QueueAnswer::Ruling`].
     Refused { connection: ConnectionId, refusal: Box<Refusal> },
-    /// The relay has taken leave of a connection that had served, within this message: [`Answer::IsExcused`].
+    /// The relay has taken leave of a connection that had served, within this message: [`QueueAnswer::IsExcused`].
     Left { connection: ConnectionId, id: QueueId },
     /// The dialogue of a connection broke off within this message, of which the relay may have a copy if `in_doubt`.
     Lost { connection: ConnectionId, id: QueueId, in_doubt: bool },
@@ -90,13 +90,13 @@ pub(in crate::queue) enum Event {
     SecretChanged,
     /// An operator wants everything tried.
     ProbeNow,
-    /// A client wants it: [`Answer::Probe`].
+    /// A client wants it: [`QueueAnswer::Probe`].
     ProbeForClient,
     /// The configuration was read again; its relay has taken a message before if `has_taken`.
-    Reconfigured { policy: Box<Policy>, has_taken: bool },
-    /// Somebody asks what these messages are doing: [`Answer::Standings`].
+    Reconfigured { policy: Box<QueuePolicy>, has_taken: bool },
+    /// Somebody asks what these messages are doing: [`QueueAnswer::Standings`].
     Standings(Vec<QueueId>),
-    /// Somebody asks for the queue in numbers: [`Answer::Status`].
+    /// Somebody asks for the queue in numbers: [`QueueAnswer::Status`].
     Status,
     /// No more messages are given out, and those under way are cut off after `patience`.
     Stop { patience: Duration },
@@ -106,7 +106,7 @@ pub(in crate::queue) enum Event {
 
 /// What is said to whoever asked. An event that asks has exactly one.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::queue) enum Answer {
+pub(in crate::queue) enum QueueAnswer {
     /// What a refusal means to its message.
     Ruling(Ruling),
     /// Whether the end of a connection is not charged to the message that it had.
@@ -114,9 +114,9 @@ pub(in crate::queue) enum Answer {
     /// Why the queue is not tried on a client's request, if it is not.
     Probe(Option<TooSoon>),
     /// What those of the messages are doing that are known.
-    Standings(Vec<Listed>),
+    Standings(Vec<MessageStanding>),
     /// The queue in numbers.
-    Status(Box<Status>),
+    Status(Box<QueueStatus>),
 }
 
 /// Everything that the queue can want done.
@@ -129,7 +129,7 @@ pub(in crate::queue) enum Effect {
     /// Give this to the connection that asked; with `None` it is to end. [`Event::Missed`] follows if it is not there.
     Give { connection: ConnectionId, taken: Option<Taken> },
     /// Say this to whoever asked.
-    Answer(Answer),
+    QueueAnswer(QueueAnswer),
     /// Find out when the spool records again, by way of this message. [`Event::Recordable`] follows.
     AwaitRecording(QueueId),
     /// Look out for another secret than the one refused, until [`Effect::ForgetSecret`]. [`Event::SecretChanged`] follows.
@@ -141,12 +141,12 @@ pub(in crate::queue) enum Effect {
     /// Tell the spool what the relay clock says, in seconds.
     SetRelayClock(u32),
     /// Write this to the log.
-    Log(Box<Line>),
+    Log(Box<LogLine>),
 }
 
 /// A line of the log. What it says in words is in `log.rs`.
 #[derive(Debug)]
-pub(in crate::queue) enum Line {
+pub(in crate::queue) enum LogLine {
     RelayPaused { trouble: Trouble, live: usize, probe_in: Duration, is_new: bool },
     RelayTrouble(Trouble),
     RelaySlowed { trouble: Trouble, connections: usize },

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::super::relay_state::RelayState;
 use super::super::roster::{Roster, Standing};
-use super::super::{Listed, Status, TooSoon};
+use super::super::{MessageStanding, QueueStatus, TooSoon};
 use super::{AtRelay, Reducer};
 use crate::log::HeldBack;
 use crate::queue_id::QueueId;
@@ -36,13 +36,13 @@ impl Reducer {
         None
     }
 
-    pub(super) fn standings(&self, ids: Vec<QueueId>) -> Vec<Listed> {
+    pub(super) fn standings(&self, ids: Vec<QueueId>) -> Vec<MessageStanding> {
         let shown = |standing| match standing {
             Standing::Waiting(due) => Standing::Waiting(self.second_of_day(due)),
             other => other,
         };
         let member = |id| self.relays.all().find_map(|relay| relay.roster.member(id));
-        let known = |id| Some(Listed { id, standing: shown(member(id)?.standing) });
+        let known = |id| Some(MessageStanding { id, standing: shown(member(id)?.standing) });
         ids.into_iter().filter_map(known).collect()
     }
 
@@ -52,10 +52,10 @@ impl Reducer {
         u32::try_from(self.shared.now.time_of_day_at(steady).as_second().max(0)).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self) -> QueueStatus {
         let relay = self.relays.in_force();
         let sum = |count: fn(&Roster) -> usize| self.relays.all().map(|relay| count(&relay.roster)).sum();
-        Status {
+        QueueStatus {
             live: self.relays.live(),
             ready: sum(Roster::ready),
             under_way: sum(Roster::under_way),

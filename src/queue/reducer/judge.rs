@@ -1,4 +1,4 @@
-//! What the relay's refusals mean beside what it told others: what couriers ask.
+//! What the relay's refusals mean beside what it told others: what links ask.
 //!
 //! Promises: a refusal that is not about its message leaves it untold and uncharged; the connection it was told on
 //! takes no more messages. Nor does one that the relay has taken leave of.
@@ -7,13 +7,13 @@
 //! (`refusals/want_of_login.rs`) and for a 4xx (`queue/throttle.rs`).
 
 use super::super::ConnectionId;
-use super::super::breaker::Fault;
-use super::super::connections::Stage;
+use super::super::breaker::RelayFault;
+use super::super::connections::ConnectionStage;
 use super::super::refusals::want_of_login::Want;
 use super::super::refusals::{Refusal, Ruling};
 use super::super::roster::Standing;
 use super::super::throttle::Deferral;
-use super::{AtRelay, Effect, Line};
+use super::{AtRelay, Effect, LogLine};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
@@ -63,12 +63,12 @@ impl AtRelay<'_> {
             Ruling::Untold if !self.relay.is_outdated(connection) => {
                 self.replace_connections();
                 let words = self.relay.refusals.trouble(refusal);
-                self.troubled(Fault::Transaction, trouble(refusal, words));
+                self.troubled(RelayFault::Transaction, trouble(refusal, words));
             }
             Ruling::Hold if is_first_held => {
                 let until = self.relay.refusals.held_until();
                 let (said, has_null_sender) = (refusal.said.clone(), self.shared.has_null_sender);
-                self.shared.log(Line::RefusalHeld { said, until, has_null_sender });
+                self.shared.log(LogLine::RefusalHeld { said, until, has_null_sender });
             }
             Ruling::AsSaid | Ruling::Defer | Ruling::Hold | Ruling::Untold => {}
         }
@@ -81,7 +81,7 @@ impl AtRelay<'_> {
         let want = self.relay.want_of_login.refused(refusal.id, refusal.in_company, next);
         if !refusal.in_company {
             // Of several nodes behind one name this may be one that asks everybody.
-            self.relay.connections.reaches(connection, Stage::Leaving);
+            self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         }
         self.meet_want(want, trouble(refusal, self.relay.refusals.trouble(refusal)));
         self.relay.soundings.met_trouble();
@@ -109,11 +109,11 @@ impl AtRelay<'_> {
             Want::Apart | Want::Few { again: true } if self.relay.is_paused => {
                 self.trouble_again();
             }
-            Want::Apart => self.shared.log(Line::RelayTrouble(trouble)),
-            Want::Few { .. } => self.troubled(Fault::Suspects, trouble),
+            Want::Apart => self.shared.log(LogLine::RelayTrouble(trouble)),
+            Want::Few { .. } => self.troubled(RelayFault::Suspects, trouble),
             Want::All => {
                 self.replace_connections();
-                self.troubled(Fault::Transaction, trouble);
+                self.troubled(RelayFault::Transaction, trouble);
             }
         }
     }
@@ -137,7 +137,7 @@ impl AtRelay<'_> {
         let may_be_pace = refusal.about == Subject::Pace;
         if has_delivered && is_before_content && self.relay.throttle.is_session_over(refusal.id, may_be_pace)
         {
-            self.relay.connections.reaches(connection, Stage::Leaving);
+            self.relay.connections.reaches(connection, ConnectionStage::Leaving);
             return Ruling::Untold;
         }
         if !may_be_pace {
@@ -157,19 +157,19 @@ impl AtRelay<'_> {
         if self.relay.is_outdated(connection) {
             return true;
         }
-        self.relay.connections.reaches(connection, Stage::Leaving);
+        self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         self.relay.throttle.is_session_over(id, false)
     }
 
     /// The relay does not want this connection; where it serves no other, it is paused.
     fn slow_down(&mut self, connection: ConnectionId, refusal: &Refusal) {
-        self.relay.connections.reaches(connection, Stage::Leaving);
+        self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
         if self.relay.connections.others_serve(connection) {
             let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
-            self.shared.log(Line::RelaySlowed { trouble, connections });
+            self.shared.log(LogLine::RelaySlowed { trouble, connections });
         } else {
-            self.troubled(Fault::Transaction, trouble);
+            self.troubled(RelayFault::Transaction, trouble);
         }
     }
 

@@ -8,7 +8,7 @@
 use super::super::clock::later;
 use super::super::recording::Recording;
 use super::super::roster::Member;
-use super::{AtRelay, Disposition, Effect, Line, Reducer};
+use super::{AtRelay, Disposition, Effect, LogLine, Reducer};
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, Mark};
 
@@ -106,7 +106,7 @@ impl Reducer {
     fn takes_less(&mut self, why: CommitError) {
         if self.shared.recording.works() {
             let live = self.relays.live();
-            self.shared.log(Line::SendingStopped { why, live });
+            self.shared.log(LogLine::SendingStopped { why, live });
         }
     }
 
@@ -116,7 +116,7 @@ impl Reducer {
         change(&mut self.shared.recording);
         if !worked && self.shared.recording.works() {
             let live = self.relays.live();
-            self.shared.log(Line::SendingResumed { live });
+            self.shared.log(LogLine::SendingResumed { live });
         }
         self.for_each_relay(|at| at.run_relay_clock());
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::ConnectionId;
-use super::super::breaker::{Consequence, Fault};
+use super::super::breaker::{Consequence, RelayFault};
 use super::super::suspects::Blame;
-use super::{AtRelay, Effect, Line};
+use super::{AtRelay, Effect, LogLine};
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 
@@ -52,17 +52,19 @@ impl AtRelay<'_> {
         let Some(connection) = self.relay.connections.ended(connection) else { return };
         let Some(trouble) = trouble.filter(|_| !self.relay.is_outdated(connection.id)) else { return };
         let (trouble, lacks_login) = self.relay.refusals.explain(trouble);
-        match (Fault::of(&trouble), connection.blame) {
+        match (RelayFault::of(&trouble), connection.blame) {
             (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
             // Told with the message.
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
-            (Fault::Transaction, None) => self.shared.log(Line::RelayTrouble(trouble)),
+            (RelayFault::Transaction, None) => self.shared.log(LogLine::RelayTrouble(trouble)),
             // Told with the message, too.
-            (Fault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
+            (RelayFault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
                 self.trouble_again();
             }
-            (Fault::Transaction, Some(Blame::Suspects { .. })) => self.troubled(Fault::Suspects, trouble),
+            (RelayFault::Transaction, Some(Blame::Suspects { .. })) => {
+                self.troubled(RelayFault::Suspects, trouble)
+            }
             (fault, _) => self.troubled(fault, trouble),
         }
     }
@@ -72,14 +74,14 @@ impl AtRelay<'_> {
         self.relay.breaker.trouble_again(self.shared.now.steady, spread);
     }
 
-    pub(super) fn troubled(&mut self, fault: Fault, trouble: Trouble) {
+    pub(super) fn troubled(&mut self, fault: RelayFault, trouble: Trouble) {
         let (now, spread) = (self.shared.now.steady, self.shared.draw());
         self.relay.troubles += 1;
         let was_paused = self.relay.breaker.retry_at().is_some();
         let working = self.relay.connections.working();
         match self.relay.breaker.trouble(now, working, fault, spread) {
             Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
-            Consequence::Unremarkable => self.shared.log(Line::RelayTrouble(trouble.clone())),
+            Consequence::Unremarkable => self.shared.log(LogLine::RelayTrouble(trouble.clone())),
         }
         self.follow_breaker();
         let is_locked_out = self.relay.breaker.is_locked_out();
@@ -96,7 +98,7 @@ impl AtRelay<'_> {
         if is_new || was_paused {
             let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
             let (trouble, live) = (trouble.clone(), self.relay.roster.len());
-            self.shared.log(Line::RelayPaused { trouble, live, probe_in, is_new });
+            self.shared.log(LogLine::RelayPaused { trouble, live, probe_in, is_new });
         }
     }
 }

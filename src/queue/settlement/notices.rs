@@ -7,9 +7,9 @@ use std::io::Read;
 
 use jiff::Timestamp;
 
-use super::super::attempt::Finding;
+use super::super::attempt::RecipientResult;
 use super::Settlement;
-use super::said::status_in;
+use super::result::status_in;
 use crate::envelope::{Address, Envelope, Submitter};
 use crate::message::dsn::{Affected, Dsn, DsnKind, Original};
 use crate::outcome::Outcome;
@@ -72,7 +72,7 @@ impl Settlement {
         Ok((draft, envelope))
     }
 
-    fn affected<'a>(&'a self, finding: &'a Finding, last_attempt: Timestamp) -> Affected<'a> {
+    fn affected<'a>(&'a self, finding: &'a RecipientResult, last_attempt: Timestamp) -> Affected<'a> {
         let report = &finding.report;
         Affected {
             recipient: &self.attempt.envelope.recipients[report.index],

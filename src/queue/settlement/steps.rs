@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::super::attempt::{Attempt, Finding};
+use super::super::attempt::{Attempt, RecipientResult};
 use super::super::clock::later;
 use super::super::reducer::Disposition;
 use super::Settlement;
@@ -26,7 +26,7 @@ use crate::relay::RecipientReport;
 use crate::spool::{CommitError, EntryState, Fate, Flight, Mark};
 
 /// What is to be done next. There is no other way to it than by the step before.
-pub(super) enum Step {
+pub(super) enum SettlementStep {
     /// Record what was sent: the record of a DSN about a failure will end what the in-flight mark says.
     RecordSent,
     /// Report success to those who asked for it.
@@ -46,14 +46,14 @@ pub(super) enum Step {
 /// What a step that was taken has led to.
 pub(super) enum Advance {
     /// This is next.
-    To(Step),
+    To(SettlementStep),
     /// Nothing is left to be done.
     Settled(Disposition),
 }
 
-impl Step {
+impl SettlementStep {
     /// The first step for this report; what it says is in the ledger from now on.
-    pub(super) async fn first(settlement: &mut Settlement) -> Step {
+    pub(super) async fn first(settlement: &mut Settlement) -> SettlementStep {
         let Settlement { attempt, said, .. } = settlement;
         let sent = said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
         sent.for_each(|finding| attempt.ledger.sent(finding.report.index));
@@ -65,19 +65,26 @@ impl Step {
             settlement.desk.spool.end_flight(settlement.attempt.id, Flight::Hidden).await;
         }
         let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
-        if settlement.has(Outcome::Sent) && fails { Step::RecordSent } else { Step::ReportSuccess }
+        if settlement.has(Outcome::Sent) && fails {
+            SettlementStep::RecordSent
+        } else {
+            SettlementStep::ReportSuccess
+        }
     }
 
     /// Takes this step. One that the spool refuses is handed back.
-    pub(super) async fn take(self, settlement: &mut Settlement) -> Result<Advance, (Step, CommitError)> {
+    pub(super) async fn take(
+        self,
+        settlement: &mut Settlement,
+    ) -> Result<Advance, (SettlementStep, CommitError)> {
         let taken = match self {
-            Step::RecordSent => settlement.record_sent().await,
-            Step::ReportSuccess => settlement.report_success().await,
-            Step::ReportFailure => settlement.report_failure().await,
-            Step::Close => settlement.close().await,
-            Step::Bury => settlement.bury().await,
-            Step::Warn => settlement.warn().await.map(|warned| settlement.ends_deferred(warned)),
-            Step::Hold => settlement.hold().await,
+            SettlementStep::RecordSent => settlement.record_sent().await,
+            SettlementStep::ReportSuccess => settlement.report_success().await,
+            SettlementStep::ReportFailure => settlement.report_failure().await,
+            SettlementStep::Close => settlement.close().await,
+            SettlementStep::Bury => settlement.bury().await,
+            SettlementStep::Warn => settlement.warn().await.map(|warned| settlement.ends_deferred(warned)),
+            SettlementStep::Hold => settlement.hold().await,
         };
         taken.map_err(|refused| (self, refused))
     }
@@ -86,12 +93,13 @@ impl Step {
 impl Settlement {
     async fn record_sent(&mut self) -> Result<Advance, CommitError> {
         self.desk.spool.record(&mut self.attempt.ledger).await?;
-        Ok(Advance::To(Step::ReportSuccess))
+        Ok(Advance::To(SettlementStep::ReportSuccess))
     }
 
     /// Reports success to those who asked for it, where the relay will not (RFC 3461 5.2.3).
     async fn report_success(&mut self) -> Result<Advance, CommitError> {
-        let is_ours = |finding: &&Finding| finding.outcome == Some(Outcome::Sent) && !finding.dsn_passed_on;
+        let is_ours =
+            |finding: &&RecipientResult| finding.outcome == Some(Outcome::Sent) && !finding.dsn_passed_on;
         let asked: Vec<usize> = (self.said.findings.iter().filter(is_ours))
             .map(|finding| finding.report.index)
             .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
@@ -100,7 +108,7 @@ impl Settlement {
             let committed = self.commit(&to, DsnKind::Relayed, &asked).await?;
             log::success_reported(self.attempt.id, committed.id());
         }
-        Ok(Advance::To(Step::ReportFailure))
+        Ok(Advance::To(SettlementStep::ReportFailure))
     }
 
     /// Reports recipients that failed; those that nobody can be told of are dead.
@@ -114,18 +122,18 @@ impl Settlement {
             let _ = ledger.bounced_unreported(index, &envelope.recipients[index]);
         }
         if wanted.is_empty() {
-            return Ok(Advance::To(Step::Close));
+            return Ok(Advance::To(SettlementStep::Close));
         }
         let Some(to) = to.cloned() else {
             wanted.into_iter().for_each(|index| ledger.dead(index));
-            return Ok(Advance::To(Step::Close));
+            return Ok(Advance::To(SettlementStep::Close));
         };
         let (draft, dsn) = self.draft(&to, DsnKind::Failed, &wanted).await?;
         let now = self.desk.clock.now();
         let committed =
             self.desk.spool.commit_bounce(draft, dsn, &mut self.attempt.ledger, &wanted, now).await?;
         log::failure_reported(self.attempt.id, committed.id());
-        Ok(Advance::To(Step::Close))
+        Ok(Advance::To(SettlementStep::Close))
     }
 
     /// Removes a message whose every recipient has its end; records of another how far it has come.
@@ -143,13 +151,13 @@ impl Settlement {
     /// Some recipient is open or dead: the message stays.
     fn what_keeps_it(&self) -> Advance {
         if self.attempt.ledger.open().next().is_none() {
-            return Advance::To(Step::Bury);
+            return Advance::To(SettlementStep::Bury);
         }
         if self.has(Outcome::Deferred) && !self.has_unasked() {
-            return Advance::To(Step::Warn);
+            return Advance::To(SettlementStep::Warn);
         }
         if self.has(Outcome::Held) && self.said.findings.iter().all(|finding| finding.outcome.is_some()) {
-            return Advance::To(Step::Hold);
+            return Advance::To(SettlementStep::Hold);
         }
         let is_lost = self.said.lost;
         Advance::Settled(if is_lost { Disposition::Lost { warned: false } } else { Disposition::Untried })

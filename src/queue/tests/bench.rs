@@ -22,7 +22,7 @@ use crate::journal::testing::Captured;
 use crate::queue::clock::Clock;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
-use crate::queue::{Carrier, Courier, Queue, Settings, Standing, Status, queue};
+use crate::queue::{Connector, Queue, QueueLink, QueueStatus, Settings, Standing, queue};
 use crate::queue_id::QueueId;
 use crate::relay::{
     Cause, Peer, Phase, RecipientReport, Report, Subject, Transaction, Trouble, Unmarked, Verdict, Work,
@@ -321,7 +321,7 @@ impl TestRelay {
         }
     }
 
-    async fn serve(&self, mut courier: Courier) -> Result<(), Trouble> {
+    async fn serve(&self, mut link: QueueLink) -> Result<(), Trouble> {
         *self.connections.lock().unwrap() += 1;
         if self.refuses() {
             return Err(trouble(Phase::Connect));
@@ -335,7 +335,7 @@ impl TestRelay {
         self.clock.advance(connecting);
         let node = self.node();
         let mut has_served = false;
-        while let Some(transaction) = courier.next(Duration::ZERO).await {
+        while let Some(transaction) = link.next(Duration::ZERO).await {
             self.clock.advance(behind);
             let (id, recipients) = (transaction.id, transaction.recipients.clone());
             let does = match node.clone().unwrap_or_else(|| self.next(id)) {
@@ -344,12 +344,12 @@ impl TestRelay {
                 other => other,
             };
             if let Does::Breaks(phase, _) | Does::Stalls(phase, _) = does {
-                return Err(self.break_off(transaction, phase, does, &mut courier).await);
+                return Err(self.break_off(transaction, phase, does, &mut link).await);
             }
             let is_from_null = transaction.reverse_path == ReversePath::Null;
             self.see(transaction).await;
             if let Does::Parts(said) = does {
-                courier.report(parting(id, &recipients, said, has_served)).await;
+                link.report(parting(id, &recipients, said, has_served)).await;
                 return Ok(());
             }
             has_served = true;
@@ -359,10 +359,10 @@ impl TestRelay {
                 _ => Phase::Dot,
             };
             let has_dot = phase == Phase::Dot;
-            if has_dot && self.ask_for_mark(id, &mut courier).await.is_err() {
+            if has_dot && self.ask_for_mark(id, &mut link).await.is_err() {
                 let unmarked =
                     Report { possible_duplicate: false, lost_at: None, ..report(id, &recipients, &[]) };
-                courier.report(unmarked).await;
+                link.report(unmarked).await;
                 return Ok(());
             }
             if has_dot {
@@ -384,7 +384,7 @@ impl TestRelay {
             self.clock.advance(transmitting);
             let connecting = std::mem::take(&mut connecting);
             let report = report_at(phase, id, &recipients, &said);
-            courier.report(Report { connecting, transmitting, ..report }).await;
+            link.report(Report { connecting, transmitting, ..report }).await;
             if said.is_empty() {
                 return Err(trouble(Phase::Dot));
             }
@@ -398,14 +398,14 @@ impl TestRelay {
         transaction: Transaction,
         phase: Phase,
         does: Does,
-        courier: &mut Courier,
+        link: &mut QueueLink,
     ) -> Trouble {
         let (id, recipients) = (transaction.id, transaction.recipients.clone());
         if phase >= Phase::Content {
             self.see(transaction).await;
         }
         if phase == Phase::Dot {
-            self.ask_for_mark(id, courier).await.expect("the spool takes the mark");
+            self.ask_for_mark(id, link).await.expect("the spool takes the mark");
             self.meets_dot(id, &recipients, &does);
         }
         let cause = match does {
@@ -418,13 +418,13 @@ impl TestRelay {
             other => panic!("{other:?} breaks nothing off"),
         };
         let possible_duplicate = phase == Phase::Dot && !matches!(cause, Cause::Reply(_));
-        courier.report(Report { possible_duplicate, ..report(id, &recipients, &[]) }).await;
+        link.report(Report { possible_duplicate, ..report(id, &recipients, &[]) }).await;
         Trouble { phase, peer: None, cause }
     }
 
-    async fn ask_for_mark(&self, id: QueueId, courier: &mut Courier) -> Result<(), Unmarked> {
+    async fn ask_for_mark(&self, id: QueueId, link: &mut QueueLink) -> Result<(), Unmarked> {
         self.marks_asked.lock().unwrap().push(id);
-        courier.before_dot(id).await
+        link.before_dot(id).await
     }
 
     fn meets_dot(&self, id: QueueId, recipients: &[(usize, Recipient)], does: &Does) {
@@ -462,9 +462,12 @@ impl Drop for Stalled<'_> {
     }
 }
 
-impl Carrier for TestRelay {
-    fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
-        Box::pin(async move { self.serve(courier).await })
+impl Connector for TestRelay {
+    fn run_connection(
+        self: Arc<Self>,
+        link: QueueLink,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
+        Box::pin(async move { self.serve(link).await })
     }
 
     fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
@@ -624,7 +627,7 @@ impl Bench {
             postmaster_sender: None,
             max_connections: NonZeroUsize::new(2).unwrap(),
             recipients_per_message: NonZeroUsize::new(50).unwrap(),
-            carrier: relay.clone(),
+            connector: relay.clone(),
             refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
         };
         change(&mut settings);
@@ -688,7 +691,7 @@ impl Bench {
 
     /// Waits until the queue is at rest and its numbers are as asked; nothing but other tasks passes
     /// meanwhile.
-    pub(super) async fn until(&self, what: impl Fn(&Status) -> bool) -> Status {
+    pub(super) async fn until(&self, what: impl Fn(&QueueStatus) -> bool) -> QueueStatus {
         let wait = async {
             let mut before = None;
             loop {
@@ -706,7 +709,7 @@ impl Bench {
     }
 
     /// Waits until nothing happens any more without time passing: all that is under way is what the relay lets wait.
-    pub(super) async fn until_nothing_happens(&self) -> Status {
+    pub(super) async fn until_nothing_happens(&self) -> QueueStatus {
         let wait = async {
             let mut before = None;
             loop {
@@ -730,7 +733,7 @@ impl Bench {
     }
 
     /// Waits until the queue's numbers are as asked, whatever is under way.
-    pub(super) async fn until_told(&self, what: impl Fn(&Status) -> bool) {
+    pub(super) async fn until_told(&self, what: impl Fn(&QueueStatus) -> bool) {
         let wait = async {
             while !what(&self.queue.status().await.expect("the queue runs")) {
                 tokio::task::yield_now().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::bench::{Bench, Does, MINUTE, Pace, captured};
-use crate::queue::Command;
+use crate::queue::OwnerInput;
 
 #[tokio::test]
 async fn many_messages_take_as_many_as_are_allowed() {
@@ -29,7 +29,7 @@ async fn a_message_for_a_connection_that_has_given_up_goes_to_another() {
     let bench = Bench::new().await;
     for connection in [1000, 1001] {
         let (answer, given_up) = oneshot::channel();
-        bench.queue.send(Command::Next { connection, wait: true, answer });
+        bench.queue.send(OwnerInput::Next { connection, wait: true, answer });
         drop(given_up);
     }
     bench.submit("app@example.org", &["ann@example.net"]).await;
@@ -43,7 +43,7 @@ async fn a_connection_that_waits_is_given_the_next_message_or_its_end() {
     let bench = Bench::new().await;
     let ask = |connection| {
         let (answer, answered) = oneshot::channel();
-        bench.queue.send(Command::Next { connection, wait: true, answer });
+        bench.queue.send(OwnerInput::Next { connection, wait: true, answer });
         answered
     };
     let (first, second) = (ask(1000), ask(1001));

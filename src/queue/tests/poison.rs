@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured};
-use crate::queue::Status;
+use crate::queue::QueueStatus;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase};
 use crate::smtp::reply::Reply;
@@ -145,17 +145,17 @@ async fn of_nothing_but_poison(does: &Does, poison: usize, connections: usize) -
         bench.relay.always_with(id, does.clone());
     }
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    let is_known = |status: &Status| status.ready == 0 && bench.relay.connections() >= 3 * poison;
+    let is_known = |status: &QueueStatus| status.ready == 0 && bench.relay.connections() >= 3 * poison;
     pass_until(&bench, |status| is_known(status) && is_at_rest(status)).await;
     bench
 }
 
-fn is_at_rest(status: &Status) -> bool {
+fn is_at_rest(status: &QueueStatus) -> bool {
     (status.under_way, status.connections) == (0, 0)
 }
 
 /// Moves the clock on until the queue's numbers are as asked.
-async fn pass_until(bench: &Bench, is_so: impl Fn(&Status) -> bool) {
+async fn pass_until(bench: &Bench, is_so: impl Fn(&QueueStatus) -> bool) {
     let passing = async {
         loop {
             // Only the second answer is known to come after what the clock's last step has set off.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Does, HOUR, MINUTE, TestClock, report};
 use crate::queue::clock::Clock;
-use crate::queue::{Carrier, Courier};
+use crate::queue::{Connector, QueueLink};
 use crate::relay::{Phase, Trouble, Work};
 
 const STEP: Duration = Duration::from_millis(100);
@@ -29,9 +29,9 @@ struct Strict {
 }
 
 impl Strict {
-    async fn serve(&self, mut courier: Courier) -> Result<(), Trouble> {
+    async fn serve(&self, mut link: QueueLink) -> Result<(), Trouble> {
         let mut served = 0;
-        while let Some(transaction) = courier.next(Duration::ZERO).await {
+        while let Some(transaction) = link.next(Duration::ZERO).await {
             self.tries.fetch_add(1, Relaxed);
             let (id, to) = (transaction.id, transaction.recipients.clone());
             let refusal = match (served < self.session, self.busy.load(Relaxed) < self.places) {
@@ -42,26 +42,29 @@ impl Strict {
             if let Some(said) = refusal {
                 let mut refused = report(id, &to, &[said]);
                 refused.recipients.iter_mut().for_each(|recipient| recipient.phase = Phase::Mail);
-                courier.report(refused).await;
+                link.report(refused).await;
                 continue;
             }
             self.busy.fetch_add(1, Relaxed);
-            courier.before_dot(id).await.unwrap();
+            link.before_dot(id).await.unwrap();
             self.waiting.fetch_add(1, Relaxed);
             self.clock.get().unwrap().sleep(STEP).await;
             self.waiting.fetch_sub(1, Relaxed);
             self.busy.fetch_sub(1, Relaxed);
             self.done.fetch_add(1, Relaxed);
             served += 1;
-            courier.report(report(id, &to, &["250 2.0.0 ok"])).await;
+            link.report(report(id, &to, &["250 2.0.0 ok"])).await;
         }
         Ok(())
     }
 }
 
-impl Carrier for Strict {
-    fn carry(self: Arc<Self>, courier: Courier) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
-        Box::pin(async move { self.serve(courier).await })
+impl Connector for Strict {
+    fn run_connection(
+        self: Arc<Self>,
+        link: QueueLink,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
+        Box::pin(async move { self.serve(link).await })
     }
 
     fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
@@ -80,9 +83,9 @@ async fn drain(places: usize, session: usize) -> (Duration, usize) {
         done: AtomicUsize::new(0),
         tries: AtomicUsize::new(0),
     });
-    let carrier = relay.clone();
+    let connector = relay.clone();
     let bench = Bench::with(|settings| {
-        settings.carrier = carrier;
+        settings.connector = connector;
         settings.max_connections = NonZeroUsize::new(20).unwrap();
     })
     .await;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::super::Work;
 use super::super::content::{self, Streamed};
-use super::super::delivery::Delivery;
+use super::super::open_transaction::OpenTransaction;
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_too_many, judge};
 use super::step::is_misfit;
@@ -41,38 +41,38 @@ impl Connection {
     /// Runs the transaction from MAIL to the reply that settles it. Sets `ahead` when the next group was sent.
     pub(super) async fn converse<W: Work>(
         &mut self,
-        delivery: &mut Delivery,
+        transaction: &mut OpenTransaction,
         grouped: bool,
-        ahead: &mut Option<Delivery>,
+        ahead: &mut Option<OpenTransaction>,
         work: &mut W,
     ) -> Result<(), End> {
-        delivery.begin();
-        self.channel.speak_of(Some(delivery.id));
+        transaction.begin();
+        self.channel.speak_of(Some(transaction.id));
         if !grouped {
-            self.begin_group(&delivery.group).await?;
+            self.begin_group(&transaction.group).await?;
         }
-        let envelope = self.envelope(delivery).await?;
+        let envelope = self.envelope(transaction).await?;
         if matches!(envelope, Envelope::TakenForNobody) {
             self.lone_dot().await?;
         }
-        if !delivery.has_open() {
-            self.confirm_envelope(delivery).await?;
+        if !transaction.has_open() {
+            self.confirm_envelope(transaction).await?;
             // Where it took nobody at all it is this connection that is full.
             let took_somebody = matches!(envelope, Envelope::Refused);
-            return if delivery.is_full() && !took_somebody { Err(End::Spent) } else { Ok(()) };
+            return if transaction.is_full() && !took_somebody { Err(End::Spent) } else { Ok(()) };
         }
-        let stuffer = self.content(delivery).await?;
-        if work.before_dot(delivery.id).await.is_err() {
-            delivery.leave_unmarked();
+        let stuffer = self.content(transaction).await?;
+        if work.before_dot(transaction.id).await.is_err() {
+            transaction.leave_unmarked();
             return Err(End::Spent);
         }
         if self.channel.has_spoken().await {
-            return self.interrupted(delivery).await;
+            return self.interrupted(transaction).await;
         }
         if self.pace() == Pipelining::Across {
             *ahead = self.take(work, Duration::ZERO).await;
         }
-        self.final_dot(delivery, stuffer, ahead.as_ref().map(|next| &next.group)).await
+        self.final_dot(transaction, stuffer, ahead.as_ref().map(|next| &next.group)).await
     }
 
     fn pace(&self) -> Pipelining {
@@ -92,47 +92,47 @@ impl Connection {
     }
 
     /// Reads the replies to MAIL, RCPT… and DATA; if commands are sent one at a time, sends them too.
-    async fn envelope(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
-        if let (Some(verdict), reply) = self.ask_line(Phase::Mail, delivery.group.mail()).await? {
-            delivery.rule_open(verdict, Phase::Mail, &reply);
-            return self.rest_of_group(delivery.group.rcpts().len()).await;
+    async fn envelope(&mut self, transaction: &mut OpenTransaction) -> Result<Envelope, Trouble> {
+        if let (Some(verdict), reply) = self.ask_line(Phase::Mail, transaction.group.mail()).await? {
+            transaction.rule_open(verdict, Phase::Mail, &reply);
+            return self.rest_of_group(transaction.group.rcpts().len()).await;
         }
-        self.recipients(delivery).await?;
-        if delivery.has_open() { self.data(delivery).await } else { self.rest_of_group(0).await }
+        self.recipients(transaction).await?;
+        if transaction.has_open() { self.data(transaction).await } else { self.rest_of_group(0).await }
     }
 
     /// Reads the replies to RCPT. If the relay accepts no more recipients after those that it accepted, the transaction
     /// is full. If it accepts a later one, the refusals before that were about their recipients.
-    async fn recipients(&mut self, delivery: &mut Delivery) -> Result<(), Trouble> {
+    async fn recipients(&mut self, transaction: &mut OpenTransaction) -> Result<(), Trouble> {
         let mut has_taken = self.has_served;
         let mut too_many: Vec<(usize, Verdict, Reply)> = Vec::new();
-        for position in 0..delivery.group.rcpts().len() {
-            match self.ask_line(Phase::Rcpt, &delivery.group.rcpts()[position]).await? {
+        for position in 0..transaction.group.rcpts().len() {
+            match self.ask_line(Phase::Rcpt, &transaction.group.rcpts()[position]).await? {
                 (None, _) => {
                     has_taken = true;
                     for (position, verdict, reply) in too_many.drain(..) {
-                        delivery.rule(position, verdict, Phase::Rcpt, &reply);
+                        transaction.rule(position, verdict, Phase::Rcpt, &reply);
                     }
                 }
                 (Some(verdict), reply) if has_taken && is_too_many(&reply) => {
                     too_many.push((position, verdict, reply));
                 }
-                (Some(verdict), reply) => delivery.rule(position, verdict, Phase::Rcpt, &reply),
+                (Some(verdict), reply) => transaction.rule(position, verdict, Phase::Rcpt, &reply),
             }
         }
         for (position, _, reply) in too_many {
-            delivery.rule(position, Verdict::TooMany, Phase::Rcpt, &reply);
+            transaction.rule(position, Verdict::TooMany, Phase::Rcpt, &reply);
         }
         Ok(())
     }
 
-    async fn data(&mut self, delivery: &mut Delivery) -> Result<Envelope, Trouble> {
+    async fn data(&mut self, transaction: &mut OpenTransaction) -> Result<Envelope, Trouble> {
         let asked = self.ask(Phase::Data, "DATA").await?;
         self.has_taken_across |= self.written == Pipelining::Across;
         match asked {
             (None, _) => Ok(Envelope::Taken),
             (Some(verdict), reply) => {
-                delivery.rule_open(verdict, Phase::Data, &reply);
+                transaction.rule_open(verdict, Phase::Data, &reply);
                 Ok(Envelope::Refused)
             }
         }
@@ -164,19 +164,19 @@ impl Connection {
         Ok(())
     }
 
-    async fn content(&mut self, delivery: &mut Delivery) -> Result<Stuffer, End> {
-        match content::stream(&mut *delivery.content, delivery.size, &mut self.channel).await {
+    async fn content(&mut self, transaction: &mut OpenTransaction) -> Result<Stuffer, End> {
+        match content::stream(&mut *transaction.content, transaction.size, &mut self.channel).await {
             Streamed::Whole(stuffer) => {
                 // The relay has all but the dot while the dot is noted, and may speak before it.
                 self.channel.flush(Phase::Content).await;
                 Ok(stuffer)
             }
             Streamed::Unreadable(why) => {
-                delivery.defer_for_us(&why);
+                transaction.defer_for_us(&why);
                 Err(End::Spent)
             }
             Streamed::Interrupted => {
-                self.interrupted(delivery).await?;
+                self.interrupted(transaction).await?;
                 Err(End::Spent)
             }
         }
@@ -184,13 +184,13 @@ impl Connection {
 
     /// Handles a relay that sends something, or closes the connection, before the final dot. It may be a late reply to
     /// the envelope, after one reply too many: so no recipient is refused by earlier replies.
-    async fn interrupted(&mut self, delivery: &mut Delivery) -> Result<(), End> {
+    async fn interrupted(&mut self, transaction: &mut OpenTransaction) -> Result<(), End> {
         let ruling = self.ruling(Phase::Content).await;
         if !matches!(&ruling, Err(Trouble { cause: Cause::Closed | Cause::Io(..), .. })) {
-            delivery.revoke();
+            transaction.revoke();
         }
         if let (Some(verdict), reply) = ruling? {
-            delivery.rule_open(verdict, Phase::Content, &reply);
+            transaction.rule_open(verdict, Phase::Content, &reply);
         }
         Err(End::Spent)
     }
@@ -199,7 +199,7 @@ impl Connection {
     /// responsibility.
     async fn final_dot(
         &mut self,
-        delivery: &mut Delivery,
+        transaction: &mut OpenTransaction,
         stuffer: Stuffer,
         next: Option<&Group>,
     ) -> Result<(), End> {
@@ -209,25 +209,28 @@ impl Connection {
             self.written = Pipelining::Across;
             next.write(self.channel.output());
         }
-        delivery.in_doubt = true;
+        transaction.in_doubt = true;
         self.channel.flush(Phase::Dot).await;
         let ruling = self.ruling(Phase::Dot).await;
         if let Ok((_, reply)) | Err(Trouble { cause: Cause::Reply(reply) | Cause::OutOfStep(reply), .. }) =
             &ruling
         {
             // A 3xx answers nothing: whether the message was taken stays unknown.
-            delivery.in_doubt = reply.severity() == Severity::Intermediate || self.is_answer_to_rider(reply);
+            transaction.in_doubt =
+                reply.severity() == Severity::Intermediate || self.is_answer_to_rider(reply);
         }
         match (ruling?, next) {
             ((None, _), _) => Ok(()),
-            ((Some(Verdict::Sent), reply), None) => self.confirm_sent(delivery, (Verdict::Sent, reply)).await,
+            ((Some(Verdict::Sent), reply), None) => {
+                self.confirm_sent(transaction, (Verdict::Sent, reply)).await
+            }
             ((Some(Verdict::Sent), reply), Some(_)) => {
-                delivery.rule_open(Verdict::Sent, Phase::Dot, &reply);
+                transaction.rule_open(Verdict::Sent, Phase::Dot, &reply);
                 Ok(())
             }
             ((Some(verdict), reply), next) => {
                 let rider = next.map(|group| group.rcpts().len());
-                self.confirm_dot(delivery, (verdict, reply), rider).await
+                self.confirm_dot(transaction, (verdict, reply), rider).await
             }
         }
     }

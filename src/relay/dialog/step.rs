@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::delivery::Delivery;
+use super::super::open_transaction::OpenTransaction;
 use super::super::trouble::{Cause, Phase, Trouble};
 use super::super::verdict::Verdict;
 use super::{Connection, End, takes_leave};
@@ -77,12 +77,12 @@ impl Connection {
     }
 
     /// Ends a transaction that was refused before its content: the refusals stand if the relay is in step.
-    pub(super) async fn confirm_envelope(&mut self, delivery: &mut Delivery) -> Result<(), End> {
+    pub(super) async fn confirm_envelope(&mut self, transaction: &mut OpenTransaction) -> Result<(), End> {
         match self.step().await {
             Step::Certain => Ok(()),
             Step::Parted => Err(End::Spent),
             Step::Gone => {
-                self.leave_unproven(delivery, &self.channel.trouble(Phase::Rset, Cause::Closed));
+                self.leave_unproven(transaction, &self.channel.trouble(Phase::Rset, Cause::Closed));
                 Err(End::Spent)
             }
             Step::Lost(reply) => Err(self.out_of_step(Phase::Rset, reply).into()),
@@ -93,7 +93,7 @@ impl Connection {
     /// behind the dot.
     pub(super) async fn confirm_dot(
         &mut self,
-        delivery: &mut Delivery,
+        transaction: &mut OpenTransaction,
         (verdict, reply): (Verdict, Reply),
         rider: Option<usize>,
     ) -> Result<(), End> {
@@ -105,25 +105,25 @@ impl Connection {
             Step::Lost(second) => {
                 if rider.is_none() && is_refusal(&second) && self.says_only_refusals().await {
                     // It was refused both in its content and at its end, or before; it is not said for good.
-                    delivery.revoke();
-                    delivery.rule_open(Verdict::Deferred, Phase::Dot, &reply);
+                    transaction.revoke();
+                    transaction.rule_open(Verdict::Deferred, Phase::Dot, &reply);
                     return Err(End::Spent);
                 }
-                delivery.in_doubt = true;
+                transaction.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
             Step::Gone => {
-                delivery.in_doubt = true;
-                delivery.rule_open(verdict, Phase::Dot, &reply);
-                self.leave_unproven(delivery, &self.channel.trouble(Phase::Dot, Cause::Closed));
+                transaction.in_doubt = true;
+                transaction.rule_open(verdict, Phase::Dot, &reply);
+                self.leave_unproven(transaction, &self.channel.trouble(Phase::Dot, Cause::Closed));
                 Err(End::Spent)
             }
             Step::Parted => {
-                delivery.rule_open(verdict, Phase::Dot, &reply);
+                transaction.rule_open(verdict, Phase::Dot, &reply);
                 Err(End::Spent)
             }
             Step::Certain => {
-                delivery.rule_open(verdict, Phase::Dot, &reply);
+                transaction.rule_open(verdict, Phase::Dot, &reply);
                 if rider.is_some() { Err(End::Spent) } else { Ok(()) }
             }
         }
@@ -132,9 +132,9 @@ impl Connection {
     /// The relay left, as `trouble` says, before it had shown whose its refusals are. One command at a time shows more of
     /// that: what comes too many is then heard before the next command is written. So only such refusals may be
     /// believed when they are said again, and the next try with this relay is one.
-    pub(super) fn leave_unproven(&self, delivery: &mut Delivery, trouble: &Trouble) {
+    pub(super) fn leave_unproven(&self, transaction: &mut OpenTransaction, trouble: &Trouble) {
         let is_at_a_time = self.written == Pipelining::Off;
-        if delivery.leave_unproven(is_at_a_time)
+        if transaction.leave_unproven(is_at_a_time)
             && !is_at_a_time
             && let Some(period) = self.pace.fall_into_lock_step_for_proof()
         {
@@ -146,20 +146,20 @@ impl Connection {
     /// first may have been too early.
     pub(super) async fn confirm_sent(
         &mut self,
-        delivery: &mut Delivery,
+        transaction: &mut OpenTransaction,
         (verdict, reply): (Verdict, Reply),
     ) -> Result<(), End> {
         if !self.channel.has_words().await {
-            delivery.rule_open(verdict, Phase::Dot, &reply);
+            transaction.rule_open(verdict, Phase::Dot, &reply);
             return if self.channel.is_at_end() { Err(End::Spent) } else { Ok(()) };
         }
         match self.channel.reply(Phase::Dot).await {
             Ok(second) if !takes_leave(&second) && second.severity() != Severity::Positive => {
-                delivery.in_doubt = true;
+                transaction.in_doubt = true;
                 Err(self.out_of_step(Phase::Dot, second).into())
             }
             _ => {
-                delivery.rule_open(verdict, Phase::Dot, &reply);
+                transaction.rule_open(verdict, Phase::Dot, &reply);
                 Err(End::Spent)
             }
         }

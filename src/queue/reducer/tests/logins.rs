@@ -1,6 +1,6 @@
 //! A login that is refused is tried seldom: each try counts against the account, and with some providers locks it.
 
-use super::super::{Event, Line};
+use super::super::{Event, LogLine};
 use super::world::{Does, MINUTE, SECOND, World};
 
 /// A queue of a hundred messages whose relay has just refused the login.
@@ -21,7 +21,7 @@ fn a_wrong_password_is_tried_a_few_times_in_ten_minutes() {
     world.pass(MINUTE * 10);
     // After 1 and after 5 minutes, each spread by a quarter.
     assert_eq!(world.begun.len(), 3, "{:?}", world.begun);
-    let Line::RelayPaused { trouble, live: 100, is_new: true, .. } = &world.lines[0] else {
+    let LogLine::RelayPaused { trouble, live: 100, is_new: true, .. } = &world.lines[0] else {
         panic!("{:?}", world.lines)
     };
     assert!(trouble.to_string().contains("AUTH: PLAIN: the relay said: 535 5.7.8 no"), "{trouble}");

@@ -7,11 +7,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::SignedDuration;
 
-use super::super::{Answer, Disposition, Effect, Event, Policy, Reducer};
+use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer};
 use super::world::{MINUTE, entry, policy, refused_login, start, trouble};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
-use crate::queue::{ConnectionId, Status};
+use crate::queue::{ConnectionId, QueueStatus};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, Subject, Trouble};
 use crate::spool::CommitError;
@@ -50,11 +50,11 @@ struct Model {
     refuses_marks: bool,
     watches_secret: bool,
     is_stopping: bool,
-    answers: Vec<Answer>,
+    answers: Vec<QueueAnswer>,
 }
 
 /// With a login configured or none, and with an address in the place of `<>` or none.
-fn policy_of(random: &mut Rng) -> Policy {
+fn policy_of(random: &mut Rng) -> QueuePolicy {
     let mut policy = policy(MAX_CONNECTIONS);
     (policy.refusals.has_login, policy.has_null_sender) = (random.bool(), random.bool());
     policy
@@ -100,7 +100,7 @@ impl Model {
             }
             Effect::CutOff(connection) => self.connection_ends(connection, None),
             Effect::Give { connection, taken } => self.is_given(connection, taken.map(|taken| taken.id)),
-            Effect::Answer(answer) => self.answers.push(answer),
+            Effect::QueueAnswer(answer) => self.answers.push(answer),
             Effect::AwaitRecording(_) => self.refuses_marks = true,
             Effect::WatchSecret => self.watches_secret = true,
             Effect::ForgetSecret => self.watches_secret = false,
@@ -151,16 +151,16 @@ impl Model {
         if among.is_empty() { None } else { Some(among[self.random.usize(..among.len())]) }
     }
 
-    fn ask(&mut self, event: Event) -> Answer {
+    fn ask(&mut self, event: Event) -> QueueAnswer {
         assert!(self.answers.is_empty());
         self.on(event);
         assert_eq!(self.answers.len(), 1, "asked once, answered once");
         self.answers.remove(0)
     }
 
-    fn status(&mut self) -> Status {
+    fn status(&mut self) -> QueueStatus {
         match self.ask(Event::Status) {
-            Answer::Status(status) => *status,
+            QueueAnswer::Status(status) => *status,
             other => panic!("{other:?}"),
         }
     }
@@ -178,7 +178,7 @@ impl Model {
             90 => self.on(Event::ProbeNow),
             91 => {
                 let answer = self.ask(Event::ProbeForClient);
-                assert!(matches!(answer, Answer::Probe(_)));
+                assert!(matches!(answer, QueueAnswer::Probe(_)));
             }
             92 => {
                 let (policy, has_taken) = (Box::new(policy_of(&mut self.random)), self.random.bool());
@@ -243,7 +243,7 @@ impl Model {
             5 | 6 => self.is_refused(connection, id),
             7 => {
                 let answer = self.ask(Event::Left { connection, id });
-                assert!(matches!(answer, Answer::IsExcused(_)));
+                assert!(matches!(answer, QueueAnswer::IsExcused(_)));
                 self.settles(id, Disposition::Untried);
                 self.connection_ends(connection, None);
             }
@@ -280,11 +280,11 @@ impl Model {
         };
         let refused = Event::Refused { connection, refusal: Box::new(refusal) };
         let disposition = match self.ask(refused) {
-            Answer::Ruling(Ruling::Untold) => Disposition::Untried,
-            Answer::Ruling(Ruling::Hold) => Disposition::Held,
-            Answer::Ruling(Ruling::Defer) => Disposition::Deferred { warned: false },
-            Answer::Ruling(Ruling::AsSaid) if is_deferral => Disposition::Deferred { warned: false },
-            Answer::Ruling(Ruling::AsSaid) => Disposition::Removed,
+            QueueAnswer::Ruling(Ruling::Untold) => Disposition::Untried,
+            QueueAnswer::Ruling(Ruling::Hold) => Disposition::Held,
+            QueueAnswer::Ruling(Ruling::Defer) => Disposition::Deferred { warned: false },
+            QueueAnswer::Ruling(Ruling::AsSaid) if is_deferral => Disposition::Deferred { warned: false },
+            QueueAnswer::Ruling(Ruling::AsSaid) => Disposition::Removed,
             other => panic!("{other:?}"),
         };
         if disposition != Disposition::Untried {

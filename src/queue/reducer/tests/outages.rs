@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Answer, Event, Line};
+use super::super::{Event, LogLine, QueueAnswer};
 use super::world::{DAY, Does, HOUR, MINUTE, World};
 use crate::queue::Standing;
 
@@ -52,21 +52,21 @@ fn a_relay_that_is_paused_over_and_over_makes_few_lines() {
         passed += MINUTE;
     }
     world.pass(MINUTE * 2);
-    let count = |is: fn(&Line) -> bool| world.lines.iter().filter(|line| is(line)).count();
-    let paused = count(|line| matches!(line, Line::RelayPaused { .. }));
-    let resumed = count(|line| matches!(line, Line::RelayResumed { .. }));
+    let count = |is: fn(&LogLine) -> bool| world.lines.iter().filter(|line| is(line)).count();
+    let paused = count(|line| matches!(line, LogLine::RelayPaused { .. }));
+    let resumed = count(|line| matches!(line, LogLine::RelayResumed { .. }));
     assert_eq!((paused, resumed), (3, 3));
     let times = world.lines.iter().map(|line| match line {
-        Line::RelayFlickered { times, .. } => *times,
+        LogLine::RelayFlickered { times, .. } => *times,
         _ => 0,
     });
     assert_eq!(times.sum::<u32>() + 3, world.begun.len() as u32 / 2, "each is counted");
-    assert!(count(|line| matches!(line, Line::RelayFlickered { .. })) as u64 <= passed.as_secs() / 60 + 1);
+    assert!(count(|line| matches!(line, LogLine::RelayFlickered { .. })) as u64 <= passed.as_secs() / 60 + 1);
 
     world.does = Does::IsAway;
     world.arrive(1);
     world.pass(MINUTE);
-    assert!(matches!(world.lines.last(), Some(Line::RelayPaused { .. })), "an outage is told");
+    assert!(matches!(world.lines.last(), Some(LogLine::RelayPaused { .. })), "an outage is told");
 }
 
 /// What arrives after a long silence has all of its patience: the relay clock it is stamped with has gone on.
@@ -115,14 +115,14 @@ fn a_client_may_ask_for_a_probe_once_a_minute() {
     let mut world = World::new(2);
     world.does = Does::IsAway;
     world.arrive(1);
-    assert_eq!(world.ask(Event::ProbeForClient), Answer::Probe(None));
+    assert_eq!(world.ask(Event::ProbeForClient), QueueAnswer::Probe(None));
     assert_eq!(world.begun.len(), 2);
     for _ in 0..100 {
         let told = world.ask(Event::ProbeForClient);
-        let Answer::Probe(Some(told)) = told else { panic!("{told:?}") };
+        let QueueAnswer::Probe(Some(told)) = told else { panic!("{told:?}") };
         assert!(told.last + told.again_in == MINUTE && told.next_probe_in.is_some(), "{told:?}");
     }
     assert_eq!(world.begun.len(), 2);
     world.pass(HOUR);
-    assert_eq!(world.ask(Event::ProbeForClient), Answer::Probe(None));
+    assert_eq!(world.ask(Event::ProbeForClient), QueueAnswer::Probe(None));
 }

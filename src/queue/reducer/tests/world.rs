@@ -7,13 +7,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Answer, Disposition, Effect, Event, Line, Policy, Reducer};
+use super::super::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy, Reducer};
 use crate::envelope::Submitter;
 use crate::queue::clock::Moment;
 use crate::queue::lanes::Lane;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
-use crate::queue::{ConnectionId, Listed, Status, Taken};
+use crate::queue::{ConnectionId, MessageStanding, QueueStatus, Taken};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
 use crate::spool::{Entry, EntryState};
@@ -62,14 +62,14 @@ pub(super) struct World {
     pub(super) most_open: usize,
     /// What the relay was given, and over which connection.
     pub(super) given: Vec<(ConnectionId, QueueId)>,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<LogLine>,
     pub(super) watches_secret: bool,
     pub(super) relay_clock: u32,
-    answer: Option<Answer>,
+    answer: Option<QueueAnswer>,
 }
 
-pub(super) fn policy(max_connections: usize) -> Policy {
-    Policy {
+pub(super) fn policy(max_connections: usize) -> QueuePolicy {
+    QueuePolicy {
         retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
         max_connections,
         refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
@@ -151,21 +151,21 @@ impl World {
     }
 
     /// Somebody asks this.
-    pub(super) fn ask(&mut self, event: Event) -> Answer {
+    pub(super) fn ask(&mut self, event: Event) -> QueueAnswer {
         self.tell(event);
         self.answer.take().expect("it is answered")
     }
 
-    pub(super) fn status(&mut self) -> Status {
+    pub(super) fn status(&mut self) -> QueueStatus {
         match self.ask(Event::Status) {
-            Answer::Status(status) => *status,
+            QueueAnswer::Status(status) => *status,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn standings(&mut self) -> Vec<Listed> {
+    pub(super) fn standings(&mut self) -> Vec<MessageStanding> {
         match self.ask(Event::Standings((1..self.next_id).map(QueueId::from_raw).collect())) {
-            Answer::Standings(listed) => listed,
+            QueueAnswer::Standings(listed) => listed,
             other => panic!("{other:?}"),
         }
     }
@@ -241,7 +241,7 @@ impl World {
             Effect::CutOff(connection) => self.end(connection, None),
             Effect::Give { connection, taken: Some(taken) } => self.send(connection, taken),
             Effect::Give { connection, taken: None } => self.end(connection, None),
-            Effect::Answer(answer) => {
+            Effect::QueueAnswer(answer) => {
                 assert!(self.answer.replace(answer).is_none(), "asked once, answered once");
             }
             Effect::WatchSecret => self.watches_secret = true,

@@ -20,7 +20,7 @@ use crate::smtp::reply::Reply;
 use crate::status::Status;
 
 /// One transaction that a connection delivers.
-pub(crate) struct Delivery {
+pub(crate) struct OpenTransaction {
     pub(crate) id: QueueId,
     /// The commands for the recipients that the relay may be able to accept.
     pub(crate) group: Group,
@@ -43,8 +43,8 @@ pub(crate) struct Delivery {
     dsn_passed_on: bool,
 }
 
-impl Delivery {
-    /// Returns the delivery of `transaction`. Recipients that a relay with these extensions cannot accept bounce at
+impl OpenTransaction {
+    /// Begins to deliver `transaction`. Recipients that a relay with these extensions cannot accept bounce at
     /// once, in our words.
     pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities) -> Self {
         let mut unsayable = Vec::new();
@@ -56,7 +56,7 @@ impl Delivery {
                 }
             }
         }
-        Delivery {
+        OpenTransaction {
             id: transaction.id,
             group: group(&transaction, offered),
             size: transaction.size,
@@ -201,18 +201,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_recipient_is_settled_once_and_told_in_order() {
         let message = transaction(7, "ann@example.org", &["a@x", "b@x", "c@x", "é@x"], "hello");
-        let mut delivery = Delivery::new(message, &Capabilities::default());
-        delivery.begin();
+        let mut transaction = OpenTransaction::new(message, &Capabilities::default());
+        transaction.begin();
         tokio::time::advance(Duration::from_secs(2)).await;
-        delivery.rule(1, Verdict::Bounced, Phase::Rcpt, &Reply::new(550, Status::permanent(1, 1), "nobody"));
-        assert!(delivery.has_open());
-        delivery.rule_open(Verdict::Sent, Phase::Dot, &Reply::new(250, Status::success(0, 0), "ok"));
-        assert!(!delivery.has_open());
+        transaction.rule(
+            1,
+            Verdict::Bounced,
+            Phase::Rcpt,
+            &Reply::new(550, Status::permanent(1, 1), "nobody"),
+        );
+        assert!(transaction.has_open());
+        transaction.rule_open(Verdict::Sent, Phase::Dot, &Reply::new(250, Status::success(0, 0), "ok"));
+        assert!(!transaction.has_open());
         let trouble = Trouble { phase: Phase::Mail, peer: None, cause: Cause::Closed };
-        delivery.leave_untold(&trouble);
-        delivery.defer_for_us("too late");
+        transaction.leave_untold(&trouble);
+        transaction.defer_for_us("too late");
 
-        let report = delivery.into_report(peer(), Duration::from_secs(1));
+        let report = transaction.into_report(peer(), Duration::from_secs(1));
         let told: Vec<_> =
             report.recipients.iter().map(|r| (r.index, r.verdict, r.said.as_str(), r.from_relay)).collect();
         let expected = [
@@ -228,9 +233,9 @@ mod tests {
     #[test]
     fn a_message_that_fits_nobody_has_nothing_open() {
         let offered = Capabilities { size_limit: Some(1), ..Capabilities::default() };
-        let delivery = Delivery::new(transaction(7, "", &["a@x", "b@x"], "hello"), &offered);
-        assert!(!delivery.has_open());
-        let report = delivery.into_report(peer(), Duration::ZERO);
+        let transaction = OpenTransaction::new(transaction(7, "", &["a@x", "b@x"], "hello"), &offered);
+        assert!(!transaction.has_open());
+        let report = transaction.into_report(peer(), Duration::ZERO);
         assert!(report.recipients.iter().all(|r| r.verdict == Verdict::Bounced && !r.from_relay));
         assert_eq!((report.recipients.len(), report.transmitting), (2, Duration::ZERO));
     }

@@ -1,4 +1,4 @@
-//! A courier: one connection's link to the queue.
+//! A link: one connection's link to the queue.
 //!
 //! It fetches messages for the relay's dialogue, marks them in flight before their final dot, and hands
 //! reports to a settlement without making the dialogue wait for the disk.
@@ -9,7 +9,7 @@
 //! In the place of `<>` the relay may be told an address (`null_sender.rs`); all that is made of its answer goes by the
 //! envelope on the spool, which keeps `<>`.
 //!
-//! Invariant (1 of `queue/mod.rs`): a courier that ends, however, gives back what it still holds.
+//! Invariant (1 of `queue/mod.rs`): a link that ends, however, gives back what it still holds.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -21,12 +21,12 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::attempt::{Attempt, Progress};
-use super::desk::Desk;
-use super::reducer::{Answer, Disposition, Event};
+use super::desk::DeliveryDesk;
+use super::reducer::{Disposition, Event, QueueAnswer};
 use super::refusals::{Refusal, Ruling};
 use super::roster::Member;
 use super::settlement::{Settlement, record_part};
-use super::{Command, ConnectionId, Taken};
+use super::{ConnectionId, OwnerInput, Taken};
 use crate::envelope::{Envelope, Recipient, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -34,8 +34,8 @@ use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
 use crate::spool::{ReadError, Stored, StoredContent};
 
 /// One connection's link to the queue.
-pub struct Courier {
-    desk: Arc<Desk>,
+pub struct QueueLink {
+    desk: Arc<DeliveryDesk>,
     connection: ConnectionId,
     /// Given out and not yet reported: the transaction at hand and the one that rides behind it.
     attempts: HashMap<QueueId, Attempt>,
@@ -45,17 +45,17 @@ pub struct Courier {
     most_recipients: usize,
 }
 
-impl Courier {
-    pub(super) fn new(desk: Arc<Desk>, connection: ConnectionId) -> Self {
+impl QueueLink {
+    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId) -> Self {
         let most_recipients = desk.settings.recipients_per_message.get();
-        Courier { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new(), most_recipients }
+        QueueLink { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new(), most_recipients }
     }
 
     /// The next message's name; with no `patience`, only if one is ready now.
     async fn take(&self, patience: Duration) -> Option<Taken> {
         let (answer, mut answered) = oneshot::channel();
         let wait = !patience.is_zero();
-        self.desk.queue.send(Command::Next { connection: self.connection, wait, answer });
+        self.desk.queue.send(OwnerInput::Next { connection: self.connection, wait, answer });
         if !wait {
             return answered.await.ok().flatten();
         }
@@ -129,7 +129,7 @@ impl Courier {
     fn settle(&self, settlement: Settlement) {
         match settlement.without_record() {
             Some(disposition) => self.desk.became(settlement.id(), disposition),
-            None => self.desk.queue.send(Command::Settle(Box::new(settlement))),
+            None => self.desk.queue.send(OwnerInput::Settle(Box::new(settlement))),
         }
     }
 
@@ -178,7 +178,7 @@ impl Courier {
         let Some(refusal) = refusal else { return Ruling::AsSaid };
         let refused = Event::Refused { connection: self.connection, refusal: Box::new(refusal) };
         match self.desk.queue.ask(refused).await {
-            Some(Answer::Ruling(ruling)) => ruling,
+            Some(QueueAnswer::Ruling(ruling)) => ruling,
             // An owner that has stopped can tell no more: the next start tries it again.
             _ => Ruling::Untold,
         }
@@ -188,7 +188,7 @@ impl Courier {
     async fn is_leave_excused(&self, id: QueueId) -> bool {
         let left = Event::Left { connection: self.connection, id };
         match self.desk.queue.ask(left).await {
-            Some(Answer::IsExcused(is_excused)) => is_excused,
+            Some(QueueAnswer::IsExcused(is_excused)) => is_excused,
             _ => true,
         }
     }
@@ -201,7 +201,7 @@ impl Courier {
     }
 }
 
-impl Work for Courier {
+impl Work for QueueLink {
     async fn next(&mut self, patience: Duration) -> Option<Transaction> {
         // Ends: a round without a transaction has taken a message out of the ready ones, and none of them
         // is put back while this task has not yielded to the owner.
@@ -277,7 +277,7 @@ impl Work for Courier {
     }
 }
 
-impl Drop for Courier {
+impl Drop for QueueLink {
     fn drop(&mut self) {
         for (id, attempt) in std::mem::take(&mut self.attempts) {
             let in_doubt = attempt.progress == Progress::PastContent;

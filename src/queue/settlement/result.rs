@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::attempt::{Attempt, Finding, Said};
-use super::super::desk::Desk;
+use super::super::attempt::{Attempt, AttemptResult, RecipientResult};
+use super::super::desk::DeliveryDesk;
 use super::super::reducer::Disposition;
 use super::super::refusals::{Ruling, is_telling};
 use crate::log;
@@ -19,9 +19,14 @@ use crate::outcome::{Delays, Outcome};
 use crate::relay::{RecipientReport, Report, Verdict};
 use crate::status::Status;
 
-impl Said {
+impl AttemptResult {
     /// What this report says, which is logged.
-    pub(in crate::queue) fn of(desk: &Desk, attempt: &Attempt, report: Report, ruling: Ruling) -> Self {
+    pub(in crate::queue) fn of(
+        desk: &DeliveryDesk,
+        attempt: &Attempt,
+        report: Report,
+        ruling: Ruling,
+    ) -> Self {
         let relay_clock = desk.spool.relay_clock();
         let expired = desk.settings.retry.is_expired(attempt.member.patience_used(relay_clock));
         let lost = report.is_lost();
@@ -32,9 +37,9 @@ impl Said {
         let in_doubt = report.possible_duplicate;
         let may_have_arrived = in_doubt || attempt.member.copies > 0;
         let Report { recipients, peer, dsn_passed_on, .. } = report;
-        let finding = |report| Finding { outcome: outcome(&report), report, dsn_passed_on };
+        let finding = |report| RecipientResult { outcome: outcome(&report), report, dsn_passed_on };
         let findings = recipients.into_iter().map(finding).collect();
-        Said { findings, peer: Some(peer), unsaid, lost, may_have_arrived, in_doubt }
+        AttemptResult { findings, peer: Some(peer), unsaid, lost, may_have_arrived, in_doubt }
     }
 }
 
@@ -119,7 +124,7 @@ fn log_deliveries(
             id: attempt.id,
             to: &of.address,
             orig_to: of.original.as_ref(),
-            relay: Some(log::Relay { name: &peer.name, address: peer.address, tls: peer.tls }),
+            relay: Some(log::LoggedRelay { name: &peer.name, address: peer.address, tls: peer.tls }),
             delays,
             status: status_in(Some(outcome), recipient.status),
             outcome,
