@@ -1,6 +1,6 @@
-//! A message under way: what its report will be settled with.
+//! An attempt: a message that a connection carries, with what is needed to settle its report.
 //!
-//! Plain values. Not here: the dialogue that it is in (`link.rs`), what a report means for it (`settlement.rs`).
+//! Plain values. Not here: the dialogue (`link.rs`), the meaning of a report for the message (`settlement.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,32 +16,32 @@ use crate::relay::{Peer, RecipientReport, Report, Verdict};
 use crate::spool::{Ledger, Replies};
 use crate::status::Status;
 
-/// A message under way, without its content: what its report will be settled with.
+/// A message that a connection carries, without its content.
 pub(super) struct Attempt {
     pub(super) id: QueueId,
     pub(super) member: Member,
     pub(super) envelope: Envelope,
-    /// The reverse-path that the relay is told.
+    /// The reverse-path that the relay gets.
     pub(super) told: ReversePath,
     pub(super) arrived: Timestamp,
     pub(super) taken_at: Timestamp,
-    /// The same by the steady clock.
+    /// The same moment by the steady clock.
     pub(super) taken_steady: Timestamp,
-    /// How long it was ready before a connection took it.
+    /// How long the message was ready before a connection took it.
     pub(super) queued: Duration,
     pub(super) progress: Progress,
     pub(super) ledger: Ledger,
-    /// What each recipient was told last.
+    /// The last reply about each recipient.
     pub(super) replies: Replies,
-    /// Recipients whose transaction is still to come; those never asked before come first.
+    /// The recipients whose transaction is still to come. Those that were never asked about come first.
     pub(super) rest: VecDeque<usize>,
-    /// What the transactions before came to.
+    /// The result of the transactions of this attempt so far.
     pub(super) earlier: Option<AttemptResult>,
 }
 
 impl Attempt {
-    /// Decides refusals of which the relay has not shown whose they are: the first defers its recipient, a second with
-    /// the same code and status, on another connection, is believed.
+    /// Decides about refusals for which nothing shows that they were about this recipient: the first one defers the
+    /// recipient, and a second one with the same code and status, on another connection, is believed.
     pub(super) fn weigh_unproven(&self, report: &mut Report) {
         for told in report.recipients.iter_mut().filter(|told| told.verdict == Verdict::Unproven) {
             let earlier = self.replies.of(told.index);
@@ -54,7 +54,7 @@ impl Attempt {
     }
 }
 
-/// The reply code and the enhanced status, if it has one, of what a relay said.
+/// Returns the reply code and the enhanced status, if there is one, of a reply.
 fn code_and_status(said: &str) -> (&str, Option<&str>) {
     let mut words = said.splitn(3, [' ', '-']);
     let code = words.next().unwrap_or_default();
@@ -67,31 +67,31 @@ fn code_and_status(said: &str) -> (&str, Option<&str>) {
 pub(super) enum Progress {
     /// The relay cannot have the message.
     BeforeDot,
-    /// All but the final dot has been written: from here on the relay may have it.
+    /// All but the final dot has been written. From here on the relay may have the message.
     PastContent,
 }
 
-/// One recipient's end, or not yet, as this attempt has it.
+/// The result of an attempt for one recipient; without an outcome, the attempt says nothing about the recipient.
 pub(super) struct RecipientResult {
     pub(super) report: RecipientReport,
     pub(super) outcome: Option<Outcome>,
-    /// It went with what it asks of DSN: the relay reports its success.
+    /// The DSN parameters were passed on, so that the relay reports success.
     pub(super) dsn_passed_on: bool,
 }
 
-/// What was said of a message in one attempt.
+/// The result of one attempt for a message.
 #[derive(Default)]
 pub(super) struct AttemptResult {
     pub(super) findings: Vec<RecipientResult>,
-    /// By whom; `None` where nothing was said.
+    /// The relay that replied; `None` if nothing was said.
     pub(super) peer: Option<Peer>,
-    /// What becomes of a message of which nothing is to be recorded.
+    /// What happens to the message where there is nothing to record.
     pub(super) unsaid: Option<Disposition>,
-    /// The connection was lost in the middle of it.
+    /// The connection was lost during this message.
     pub(super) lost: bool,
-    /// The relay had all of it once, and its answer did not reach us.
+    /// The relay once had all of the message, and its reply did not reach us.
     pub(super) may_have_arrived: bool,
-    /// That is so of this attempt.
+    /// That happened in this attempt.
     pub(super) in_doubt: bool,
 }
 

@@ -1,23 +1,21 @@
-//! The breaker: whether, and how widely, the relay may be used now.
+//! The breaker: whether the relay may be used now, and over how many connections.
 //!
-//! Promises: relay-wide trouble pauses the relay once, for every message; one connection at a time
-//! probes it after 1 s, 2 s … 5 min, after a refused login 1, 5, 15 … 30 min, and after one without an answer 1 s,
-//! 1, 5 … 5 min; a relay that returns is met by a slope, not by everybody at once.
+//! Promises: trouble of the relay pauses it once, for every message. One connection at a time probes it after 1 s, 2 s … 5 min;
+//! after a refused login 1, 5, 15 … 30 min; after a login without an answer 1 s, 1, 5 … 5 min. A relay that returns gets its
+//! connections one by one, not all at once.
 //!
 //! Invariants:
-//! 1. While open, no connection is begun before `retry_at`, and one at a time after it.
-//! 2. Trouble met while other connections are working is the relay's way of saying "not so many":
-//!    it lowers the allowance to what works and opens nothing. A refused login is the exception: it would be
-//!    refused to each of them.
-//! 3. Every success adds one connection to the allowance, up to the configured number, and brings the next pause
-//!    back to the first.
+//! 1. While it is open, no connection is begun before `retry_at`, and one at a time after it.
+//! 2. Trouble while other connections work is the relay's way of saying "not so many": the number of connections falls to those
+//!    that work, and the relay is not paused. A refused login is the exception, since each of them would be refused.
+//! 3. Every success allows one more connection, up to the configured number, and sets the next pause back to the first.
 //! 4. `probe_now` never allows more than one connection.
-//! 5. Where no connection works, one is begun at a time; never more at once than work already.
-//! 6. A pause ends when what was refused is granted: the opening of a connection, or the answer to a transaction.
-//! 7. While only a few messages have met trouble they alone wait for the pause: another one is tried after
-//!    [`FIRST_PAUSE`] at most, beside them, however often they meet it again.
+//! 5. While no connection works, one is begun at a time; there are never more being opened than work already.
+//! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a transaction.
+//! 7. While only a few messages have met trouble, they alone wait for the pause. Another message is tried beside them after
+//!    [`FIRST_PAUSE`] at most, however often these few meet the trouble again.
 //!
-//! Pure: time and spread are arguments. Not here: what counts as trouble (`relay/verdict.rs`), whose it is
+//! Pure: time and spread are arguments. Not here: which replies are trouble (`relay/verdict.rs`), whose fault it is
 //! (`suspects.rs`).
 
 use std::time::Duration;
@@ -30,12 +28,13 @@ use crate::relay::{Cause, Phase, Trouble};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// The pauses after a refused login. Each try counts against the account, and a wrong password seldom mends itself.
+/// The pauses after a refused login. Each try counts against the account, and a wrong password seldom corrects itself.
 const LOGIN_PAUSES: [Duration; 4] =
     [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(1800)];
-/// Trouble that comes this long after the end of the last pause is another outage.
+/// Trouble that comes this long after the end of the last pause belongs to another outage.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Probes of a fleet of hosts that lost the same relay at the same moment drift apart.
+/// The spread of probes, as a share of the pause. It keeps many hosts that lost the same relay at the same moment from
+/// probing it together.
 const PROBE_SPREAD: f64 = 0.25;
 
 /// The breaker of one relay.
@@ -43,9 +42,9 @@ const PROBE_SPREAD: f64 = 0.25;
 pub struct Breaker {
     max_connections: usize,
     state: State,
-    /// The pause that the next opening starts with.
+    /// The pause that begins when the breaker opens next.
     pause: Duration,
-    /// How many logins in a row have been refused.
+    /// The number of logins in a row that were refused.
     refused_logins: usize,
     /// When the last pause ended or will end.
     last_retry_at: Timestamp,
@@ -55,36 +54,37 @@ pub struct Breaker {
 enum State {
     /// Nothing is known of the relay.
     Untried,
-    /// The relay works; as many connections as configured.
+    /// The relay works, and may have as many connections as configured.
     Closed,
-    /// The relay is down; nobody connects before `retry_at`, one at a time after it. Messages that have not met
-    /// the trouble wait no longer than until `others_at`.
+    /// The relay is down: nobody connects before `retry_at`, and one connection at a time after it. Messages that have
+    /// not met the trouble wait no longer than until `others_at`.
     Open { retry_at: Timestamp, others_at: Timestamp, fault: RelayFault },
-    /// The relay works again, or does not want so many: `allowed` connections, growing with every
-    /// success that comes after `grow_after`.
+    /// The relay works again, or does not want so many connections: it may have `allowed`, and one more with every
+    /// success after `grow_after`.
     Limited { allowed: usize, grow_after: Timestamp },
 }
 
-/// What of the relay does not work.
+/// The part of the relay that does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayFault {
-    /// A connection cannot be opened.
+    /// No connection can be opened.
     Opening,
     /// The login is refused.
     Login {
-        /// By a 5xx reply, or by our own check of what the relay proves.
+        /// It is refused by a 5xx reply, or by our own check of the proof of the relay.
         for_good: bool,
     },
-    /// The login has no answer: the relay hangs up, is silent, or says 421. Some refuse a password so.
+    /// The login has no answer: the relay closes the connection, is silent, or says 421. Some relays refuse a password
+    /// so.
     LoginUnanswered,
-    /// A connection opens, but transactions fail.
+    /// A connection can be opened, but transactions fail.
     Transaction,
-    /// The transactions of a few messages fail; no other has been tried since.
+    /// The transactions of a few messages fail, and no other message has been tried since.
     Suspects,
 }
 
 impl RelayFault {
-    /// What of the relay `trouble` shows not to work.
+    /// Returns the part of the relay that does not work, by `trouble`.
     pub fn of(trouble: &Trouble) -> RelayFault {
         match &trouble.cause {
             Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
@@ -100,7 +100,7 @@ impl RelayFault {
     }
 }
 
-/// What a report of trouble has done.
+/// The effect of trouble on the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
     /// The relay is paused from now on, until this probe.
@@ -108,12 +108,12 @@ pub enum Consequence {
         /// When one connection will try again.
         retry_at: Timestamp,
     },
-    /// The relay was paused already and stays so, or takes fewer connections now.
+    /// The relay was paused already and stays so, or gets fewer connections now.
     Unremarkable,
 }
 
 impl Breaker {
-    /// The breaker of a relay not tried yet, which may be given `max_connections` at once.
+    /// Returns the breaker of a relay that is not tried yet and may get `max_connections` at once.
     pub fn new(max_connections: usize) -> Self {
         Breaker {
             max_connections,
@@ -124,13 +124,13 @@ impl Breaker {
         }
     }
 
-    /// How many connections may exist at `now`, where so many work, and so many of them are with one message with
-    /// losses each.
+    /// Returns the number of connections that may exist at `now`, if `working` of them work, `alone` of which carry one
+    /// message with losses each.
     pub fn connections_allowed(&self, now: Timestamp, working: usize, alone: usize) -> usize {
         let limit = match self.state {
             State::Untried | State::Closed => self.max_connections,
             State::Open { others_at, .. } if now < others_at => 0,
-            // One message at a time finds out whether it is over.
+            // One message at a time finds out whether the trouble is over.
             State::Open { fault: RelayFault::Transaction, .. } => 1,
             State::Open { fault: RelayFault::Suspects, .. } => self.max_connections.min(1 + alone),
             State::Open { .. } => self.max_connections.min(working + 1),
@@ -139,7 +139,7 @@ impl Breaker {
         limit.min((2 * working).max(1))
     }
 
-    /// When the next probe is due; `None` unless the relay is paused.
+    /// Returns when the next probe is due; `None` unless the relay is paused.
     pub fn retry_at(&self) -> Option<Timestamp> {
         match self.state {
             State::Open { retry_at, .. } => Some(retry_at),
@@ -147,7 +147,7 @@ impl Breaker {
         }
     }
 
-    /// When that is for messages that have not met the trouble.
+    /// Returns when messages that have not met the trouble may be tried; `None` unless the relay is paused.
     pub fn others_at(&self) -> Option<Timestamp> {
         match self.state {
             State::Open { others_at, .. } => Some(others_at),
@@ -155,22 +155,22 @@ impl Breaker {
         }
     }
 
-    /// Whether a message that has met trouble before may be tried at `now`.
+    /// Returns whether a message that has met trouble before may be tried at `now`.
     pub fn admits_suspects(&self, now: Timestamp) -> bool {
         self.retry_at().is_none_or(|retry_at| now >= retry_at)
     }
 
-    /// Whether the relay has not answered yet, nor failed to.
+    /// Returns whether the relay is not tried yet: it has neither answered nor failed to.
     pub fn is_untried(&self) -> bool {
         self.state == State::Untried
     }
 
-    /// Whether the relay is paused for a refused login.
+    /// Returns whether the relay is paused for a refused login.
     pub fn is_locked_out(&self) -> bool {
         matches!(self.state, State::Open { fault, .. } if fault.is_of_login())
     }
 
-    /// A connection met relay-wide trouble while `working` others went on.
+    /// Takes in that a connection met trouble of the relay while `working` others worked. Returns the effect.
     pub fn trouble(
         &mut self,
         now: Timestamp,
@@ -200,7 +200,7 @@ impl Breaker {
         }
     }
 
-    /// The trouble has met a message again that it had met before: that says nothing new of the relay.
+    /// Takes in that a message met the trouble that it had met before, which says nothing new about the relay.
     pub fn trouble_again(&mut self, now: Timestamp, spread: Spread) {
         let State::Open { retry_at, others_at, fault } = self.state else { return };
         if now < retry_at {
@@ -216,7 +216,7 @@ impl Breaker {
         self.last_retry_at
     }
 
-    /// How long the pause is that begins now; the one after it is longer.
+    /// Returns the length of the pause that begins now, and makes the next one longer.
     fn next_pause(&mut self, now: Timestamp, fault: RelayFault) -> Duration {
         if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
             (self.pause, self.refused_logins) = (FIRST_PAUSE, 0);
@@ -225,7 +225,7 @@ impl Breaker {
             let longer = (self.pause * 2).min(LONGEST_PAUSE);
             return std::mem::replace(&mut self.pause, longer);
         }
-        // The first time it may be an outage that happens to begin there.
+        // The first time, it may be an outage that happens to begin at the login.
         let excused = usize::from(fault == RelayFault::LoginUnanswered);
         let number = self.refused_logins;
         self.refused_logins += 1;
@@ -234,7 +234,7 @@ impl Breaker {
         if fault == (RelayFault::Login { for_good: true }) { pause } else { pause.min(LONGEST_PAUSE) }
     }
 
-    /// A connection has been opened: the relay was reached, proved itself, and let us in.
+    /// Takes in that a connection has been opened: the relay was reached, proved its identity, and accepted the login.
     pub fn reached(&mut self, now: Timestamp) {
         match self.state {
             State::Untried => self.state = State::Closed,
@@ -251,11 +251,11 @@ impl Breaker {
         }
     }
 
-    /// The relay has answered a transaction, whatever it said of the message.
+    /// Takes in that the relay has answered a transaction, whatever it said of the message.
     pub fn success(&mut self, now: Timestamp) {
         self.pause = FIRST_PAUSE;
         match self.state {
-            // The answer came over a connection from before.
+            // The answer came over a connection from before the refused login.
             State::Open { fault, .. } if fault.is_of_login() => {}
             State::Untried | State::Open { .. } => self.allow(1, now),
             State::Limited { allowed, grow_after } if now >= grow_after => self.allow(allowed, now),
@@ -263,14 +263,14 @@ impl Breaker {
         }
     }
 
-    /// Somebody wants to know at once (`flush`, SIGUSR1): the next probe is due now.
+    /// Makes the next probe due now, since somebody wants to know at once (`flush`, SIGUSR1).
     pub fn probe_now(&mut self, now: Timestamp) {
         if let State::Open { retry_at, others_at, .. } = &mut self.state {
             (*retry_at, *others_at) = (now.min(*retry_at), now.min(*others_at));
         }
     }
 
-    /// Takes over a changed configuration, and forgets what the old relay did.
+    /// Follows a changed configuration, and forgets everything about the relay.
     pub fn reconfigure(&mut self, max_connections: usize) {
         *self = Breaker::new(max_connections);
     }

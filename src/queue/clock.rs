@@ -1,4 +1,4 @@
-//! Time as the queue sees it: an argument, so that five days of retries take a test milliseconds.
+//! The time as the queue sees it. It is an argument everywhere, so that tests play five days of retries in milliseconds.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
 
-/// Where the queue takes its time from.
+/// The source of the queue's time.
 ///
-/// Two times: the time of day, for ages and dates, and a steady one, which no step of the host's clock
-/// and no sleep of the host moves, for everything that is waited for or counted.
+/// There are two times: the time of day, for ages and dates, and a steady time, for everything that is waited for or
+/// counted. Setting the host's clock, or a sleep of the host, does not move the steady time.
 pub trait Clock: Send + Sync + 'static {
-    /// The time of day.
+    /// Returns the time of day.
     fn now(&self) -> Timestamp;
 
-    /// The time of day as it would be had it never been set since the start.
+    /// Returns the steady time: the time of day as it would be if it had never been set since the start.
     fn steady(&self) -> Timestamp;
 
-    /// Both at once.
+    /// Returns both times.
     fn moment(&self) -> Moment {
         Moment { steady: self.steady(), time_of_day: self.now() }
     }
@@ -25,24 +25,24 @@ pub trait Clock: Send + Sync + 'static {
     /// Waits for `pause`.
     fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// The time of day where this host stands, for the dates in messages.
+    /// Returns the local time of this host, for the dates in messages.
     fn local(&self) -> Zoned {
         self.now().to_zoned(TimeZone::system())
     }
 }
 
-/// One moment, by both times.
+/// One moment in both times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// By the steady time.
+    /// The moment in the steady time.
     pub steady: Timestamp,
-    /// By the time of day.
+    /// The moment in the time of day.
     pub time_of_day: Timestamp,
 }
 
 impl Moment {
-    /// What the time of day will be when the steady time is `steady`, as far as is known now: whatever is shown is in
-    /// the time of day, ages and dates too.
+    /// Returns the time of day at which the steady time will be `steady`, as far as is known now. Whatever is shown to
+    /// people is in the time of day.
     pub fn time_of_day_at(&self, steady: Timestamp) -> Timestamp {
         self.time_of_day.checked_add(steady.duration_since(self.steady)).unwrap_or(steady)
     }
@@ -55,7 +55,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose two times agree now.
+    /// Returns a clock whose two times are equal now.
     pub fn start() -> Self {
         SystemClock { started: (Timestamp::now(), Instant::now()) }
     }
@@ -76,7 +76,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// `pause` after `time`; the end of time where that is beyond it.
+/// Returns the time `pause` after `time`, or the last possible time if that is later.
 pub(super) fn later(time: Timestamp, pause: Duration) -> Timestamp {
     SignedDuration::try_from(pause)
         .ok()

@@ -1,10 +1,9 @@
 //! The connections to one relay, as far as the owner knows them.
 //!
-//! Promises: a message with losses gets a connection that has carried nothing yet, and none rides behind it; few
-//! connections are with such messages at a time; what an earlier relay's connections do counts for nothing.
+//! Promises: a message with losses gets a connection that has carried nothing yet, and no other message follows it there. Few
+//! connections carry such messages at a time. What the connections of earlier settings do counts for nothing.
 //!
-//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), the tasks
-//! (`owner/tasks.rs`).
+//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), their tasks (`owner/tasks.rs`).
 
 use std::collections::HashMap;
 
@@ -12,48 +11,48 @@ use super::ConnectionId;
 use super::suspects::Blame;
 use crate::queue_id::QueueId;
 
-/// One connection in so many may be with a message that has losses; one at least.
+/// Of this many connections, one may carry a message with losses; one may in any case.
 const SHARE_OF_LOST: usize = 4;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionStage {
-    /// Not yet there.
+    /// It is being opened.
     Opening,
-    /// Reached, verified, authenticated; it has carried nothing yet.
+    /// It is open, verified and logged in, and has carried nothing yet.
     Open,
-    /// It carries message after message.
+    /// It carries one message after the other.
     Shared,
-    /// It was opened for one message with losses, and carries no other.
+    /// It carries one message with losses, and no other.
     Alone,
-    /// It is given no more messages.
+    /// It gets no more messages.
     Leaving,
 }
 
-/// One connection.
+/// The owner's knowledge of one connection.
 pub(super) struct ConnectionState {
     pub(super) id: ConnectionId,
     pub(super) stage: ConnectionStage,
-    /// Whose trouble it is that a message of this connection was lost; none was so far: `None`.
+    /// Whose fault it is that this connection was lost during a message; `None` if it was not.
     pub(super) blame: Option<Blame>,
     /// That message.
     pub(super) lost: Option<QueueId>,
-    /// The relay has taken a message from it.
+    /// The relay has taken a message over it.
     pub(super) has_delivered: bool,
     is_cut_off: bool,
 }
 
-/// All that exist.
+/// All connections that exist.
 #[derive(Default)]
 pub(super) struct Connections {
     known: HashMap<ConnectionId, ConnectionState>,
     next: ConnectionId,
-    /// Those before it belong to settings that have been replaced.
+    /// Connections with a smaller name belong to settings that have been replaced.
     oldest_current: ConnectionId,
 }
 
 impl Connections {
-    /// Takes in a connection that is begun now, with a name later than all before.
+    /// Takes in a connection that is begun now. Its name must be larger than all before.
     pub(super) fn begin(&mut self, id: ConnectionId) {
         self.next = id + 1;
         let connection = ConnectionState {
@@ -72,65 +71,65 @@ impl Connections {
         self.known.contains_key(&id)
     }
 
-    /// Returns a name that is later than those of all that have been begun; those that will be begun have this one or a
-    /// later one.
+    /// Returns a name that is larger than those of all connections so far; connections to come have this one or a
+    /// larger one.
     pub(super) fn next_id(&self) -> ConnectionId {
         self.next
     }
 
-    /// The connection of that name has ended.
+    /// Removes a connection that has ended, and returns it.
     pub(super) fn ended(&mut self, id: ConnectionId) -> Option<ConnectionState> {
         self.known.remove(&id)
     }
 
-    /// The connection of that name.
+    /// Returns the connection of that name.
     pub(super) fn named(&mut self, id: ConnectionId) -> Option<&mut ConnectionState> {
         self.known.get_mut(&id)
     }
 
-    /// It has come this far.
+    /// Notes how far a connection has come.
     pub(super) fn reaches(&mut self, id: ConnectionId, stage: ConnectionStage) {
         if let Some(connection) = self.named(id) {
             connection.stage = stage;
         }
     }
 
-    /// How many exist, those of earlier settings with them.
+    /// Returns the number of connections, with those of earlier settings.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// How many belong to the settings in force.
+    /// Returns the number of connections of the settings in force.
     pub(super) fn current(&self) -> usize {
         self.known.values().filter(|connection| !self.is_outdated(connection.id)).count()
     }
 
-    /// How many are not yet there.
+    /// Returns the number of connections that are being opened.
     pub(super) fn opening(&self) -> usize {
         self.count(|stage| stage == ConnectionStage::Opening)
     }
 
-    /// How many show that the relay works.
+    /// Returns the number of connections that show that the relay works.
     pub(super) fn working(&self) -> usize {
         self.count(|stage| !matches!(stage, ConnectionStage::Opening | ConnectionStage::Leaving))
     }
 
-    /// How many are about to end.
+    /// Returns the number of connections that are about to end.
     pub(super) fn leaving(&self) -> usize {
         self.count(|stage| stage == ConnectionStage::Leaving)
     }
 
-    /// How many are with a message with losses.
+    /// Returns the number of connections that carry a message with losses.
     pub(super) fn alone(&self) -> usize {
         self.count(|stage| stage == ConnectionStage::Alone)
     }
 
-    /// Whether one more may be given a message with losses, of `max_connections`.
+    /// Returns whether one more of `max_connections` may carry a message with losses.
     pub(super) fn may_be_alone(&self, max_connections: usize) -> bool {
         self.alone() < (max_connections / SHARE_OF_LOST).max(1)
     }
 
-    /// Whether messages without losses have a connection besides `id`.
+    /// Returns whether messages without losses have a connection besides `id`.
     pub(super) fn others_serve(&self, id: ConnectionId) -> bool {
         self.known.values().any(|other| {
             other.id != id
@@ -139,23 +138,23 @@ impl Connections {
         })
     }
 
-    /// What an earlier relay's connection meets, or is told, says nothing of this relay.
+    /// Returns whether this connection belongs to earlier settings, so that nothing that happens on it counts.
     pub(super) fn is_outdated(&self, id: ConnectionId) -> bool {
         id < self.oldest_current
     }
 
-    /// From now on all that exist belong to earlier settings.
+    /// Notes that all connections that exist belong to earlier settings from now on.
     pub(super) fn outdate(&mut self) {
         self.oldest_current = self.next;
     }
 
-    /// Those that are still being opened, and so hold no message.
+    /// Returns the connections that are being opened, and so carry no message.
     pub(super) fn opening_ones(&self) -> impl Iterator<Item = ConnectionId> {
         let opening = self.known.values().filter(|connection| connection.stage == ConnectionStage::Opening);
         opening.map(|connection| connection.id)
     }
 
-    /// All that are to be cut off now, each once.
+    /// Returns the connections that are to be cut off now, each of them once.
     pub(super) fn cut_off(&mut self) -> impl Iterator<Item = ConnectionId> {
         let others = self.known.values_mut().filter(|connection| !connection.is_cut_off);
         others.map(|connection| {

@@ -1,4 +1,4 @@
-//! What links and settlements have at hand: the queue, the spool, the settings and the time.
+//! The shared context of connections and settlements: the queue, the spool, the settings and the time.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,7 @@ use crate::log;
 use crate::queue_id::QueueId;
 use crate::spool::{Flight, Spool};
 
-/// What links and settlements of one generation of settings share.
+/// The context that the connections and settlements under the same settings share.
 pub(super) struct DeliveryDesk {
     pub(super) queue: Queue,
     pub(super) spool: Spool,
@@ -30,9 +30,9 @@ impl DeliveryDesk {
         self.queue.tell(Event::Became { id, disposition });
     }
 
-    /// Says in the log that the run before may have sent this message, where nobody has said so, and on the spool that
-    /// it was said. Called at the latest moment that is safe: before a second final dot, and before a record that ends
-    /// the mark on the spool.
+    /// Logs that an earlier run may have sent this message, if nobody has said so yet, and notes on the spool that it
+    /// was said. It is called at the latest safe moment: before a second final dot, and before a record that ends the
+    /// mark on the spool.
     pub(super) async fn tell_hidden_duplicate(&self, attempt: &mut Attempt) {
         let Attempt { id, member, .. } = attempt;
         if member.marks.hides_duplicate() {

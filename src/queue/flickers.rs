@@ -1,8 +1,8 @@
-//! Flickering: a relay that is paused and usable again, over and over, as where it turns away every second connection.
+//! Flickering: a relay that is paused and usable again, over and over, such as one that refuses every second connection.
 //!
-//! Promises: of pauses that follow each other closely the first [`TOLD`] and their ends are told, and the others counted,
-//! with one line for all of them a minute; a pause that goes on is told however many came before it; a relay that has
-//! been quiet for a minute is told of anew.
+//! Promises: of pauses that follow each other closely, the first [`TOLD`] and their ends are logged one by one; the others are
+//! counted, and logged in one line a minute. A pause that goes on is logged, however many came before it. After a quiet minute,
+//! pauses are logged one by one again.
 //!
 //! Pure. Not here: what a pause is (`breaker.rs`), the lines (`log.rs`).
 
@@ -12,23 +12,23 @@ use jiff::Timestamp;
 
 use super::clock::later;
 
-/// So many are told one by one.
+/// The number of pauses that are logged one by one.
 const TOLD: u32 = 3;
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// The pauses of one relay that follow each other closely.
 #[derive(Debug, Default)]
 pub(super) struct Flickers {
-    /// When the minute is over in which they are counted; `None` where there was no pause for a minute.
+    /// The end of the minute in which pauses are counted; `None` if there was no pause for a minute.
     until: Option<Timestamp>,
     told: u32,
     untold: u32,
-    /// The present pause is one of those that were not told.
+    /// The present pause is one of those that were not logged.
     is_untold: bool,
 }
 
 impl Flickers {
-    /// The relay is paused. Returns whether that is to be told by itself.
+    /// Takes in that the relay is paused. Returns whether that is to be logged.
     pub(super) fn begins(&mut self, now: Timestamp) -> bool {
         self.until.get_or_insert_with(|| later(now, PERIOD));
         if self.told < TOLD {
@@ -40,19 +40,19 @@ impl Flickers {
         false
     }
 
-    /// The pause goes on. Returns whether its beginning has not been told, and is to be told now.
+    /// Takes in that the pause goes on. Returns whether its beginning was not logged, and is to be logged now.
     pub(super) fn goes_on(&mut self) -> bool {
         let was_untold = std::mem::take(&mut self.is_untold);
         self.untold -= u32::from(was_untold && self.untold > 0);
         was_untold
     }
 
-    /// The pause is over. Returns whether that is to be told by itself.
+    /// Takes in that the pause is over. Returns whether that is to be logged.
     pub(super) fn ends(&mut self) -> bool {
         !std::mem::take(&mut self.is_untold)
     }
 
-    /// How many there were beside those told, when their minute is over.
+    /// Returns the number of pauses that were not logged, when their minute is over.
     pub(super) fn counted(&mut self, now: Timestamp) -> Option<u32> {
         self.until.filter(|until| now >= *until)?;
         let untold = std::mem::take(&mut self.untold);
@@ -64,7 +64,7 @@ impl Flickers {
         Some(untold)
     }
 
-    /// When `counted` has something to say.
+    /// Returns when [`Flickers::counted`] has something to return.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.until.filter(|_| self.untold > 0)
     }

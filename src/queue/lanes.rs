@@ -1,33 +1,33 @@
-//! Fair order among submitters: each has a lane, and the lanes take turns.
+//! A fair order among submitters: each has a lane, and the lanes take turns.
 //!
-//! Promises: a message that joins an empty lane waits for at most one message of every other lane,
-//! however many wait there; within a lane the order is first come, first served.
+//! Promises: a message that joins an empty lane waits for at most one message of every other lane, however many wait there.
+//! Within a lane, the message that came first is served first.
 //!
-//! Pure. Not here: which lane a message belongs to (the spool names it), when it is ready (`roster.rs`).
+//! Pure. Not here: the lane of a message (the spool names it), when a message is ready (`roster.rs`).
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::queue_id::QueueId;
 
-/// The name of a lane: one submitter, as the spool's entry tells it.
+/// The name of a lane: it stands for one submitter, and comes from the entry in the spool.
 pub type Lane = u64;
 
 /// Messages that are ready for an attempt, in the order in which they get one.
 #[derive(Debug, Default)]
 pub struct Lanes {
     waiting: HashMap<Lane, VecDeque<QueueId>>,
-    /// Every lane with somebody in it, once; the front is next.
+    /// Every lane with a message in it, once; the front is next.
     turns: VecDeque<Lane>,
     len: usize,
 }
 
 impl Lanes {
-    /// How many messages are ready.
+    /// Returns the number of messages.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Queues a message at the end of its lane.
+    /// Puts a message at the end of its lane.
     pub fn push(&mut self, lane: Lane, id: QueueId) {
         let queue = self.waiting.entry(lane).or_default();
         if queue.is_empty() {
@@ -37,10 +37,10 @@ impl Lanes {
         self.len += 1;
     }
 
-    /// The next message of the lane whose turn it is.
+    /// Removes and returns the next message of the lane whose turn it is.
     pub fn pop(&mut self) -> Option<QueueId> {
         let lane = self.turns.pop_front()?;
-        // A lane has a turn only while somebody waits in it.
+        // A lane has a turn only while it has a message.
         let queue = self.waiting.get_mut(&lane)?;
         let id = queue.pop_front()?;
         if queue.is_empty() {
@@ -52,7 +52,7 @@ impl Lanes {
         Some(id)
     }
 
-    /// The messages from the one at this place on, where lane is put behind lane; they keep their turns.
+    /// Returns the messages from this place on, counted lane after lane. They stay where they are.
     pub fn behind_place(&self, place: usize) -> impl Iterator<Item = QueueId> + '_ {
         let mut before = place;
         self.turns.iter().filter_map(|lane| self.waiting.get(lane)).flat_map(move |queue| {

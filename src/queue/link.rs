@@ -1,15 +1,15 @@
-//! A link: one connection's link to the queue.
+//! The queue's end of one connection to the relay.
 //!
-//! It fetches messages for the relay's dialogue, marks them in flight before their final dot, and hands
-//! reports to a settlement without making the dialogue wait for the disk.
+//! It fetches messages for the relay's dialogue, marks them as in flight before their final dot, and gives reports to a
+//! settlement, so that the dialogue does not wait for the disk.
 //!
-//! A message to more recipients than a transaction may have goes in several, one after the other on this connection;
-//! what each came to is recorded before the next begins. The content stays where it is and is read anew for each.
+//! A message to more recipients than a transaction may have is sent in several transactions, one after the other on this
+//! connection; the result of each is recorded before the next begins. The content stays on the spool and is read for each.
 //!
-//! In the place of `<>` the relay may be told an address (`null_sender.rs`); all that is made of its answer goes by the
-//! envelope on the spool, which keeps `<>`.
+//! In place of `<>` the relay may get an address (`null_sender.rs`); everything that is made of its answer goes by the envelope
+//! on the spool, which keeps `<>`.
 //!
-//! Invariant (1 of `queue/mod.rs`): a link that ends, however, gives back what it still holds.
+//! Invariant (1 of `queue/mod.rs`): a link that is dropped, for whatever reason, gives back the messages that it still holds.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -33,15 +33,16 @@ use crate::queue_id::QueueId;
 use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
 use crate::spool::{ReadError, Stored, StoredContent};
 
-/// One connection's link to the queue.
+/// The queue's end of one connection to the relay: the relay's dialogue takes messages from it and reports to it.
 pub struct QueueLink {
     desk: Arc<DeliveryDesk>,
     connection: ConnectionId,
-    /// Given out and not yet reported: the transaction at hand and the one that rides behind it.
+    /// The messages that were given out and are not reported yet: the transaction at hand, and the one whose commands
+    /// were sent behind it.
     attempts: HashMap<QueueId, Attempt>,
-    /// Those of them that another transaction is to follow for.
+    /// Those of them for which a further transaction is to follow.
     unfinished: VecDeque<QueueId>,
-    /// How many recipients the relay takes in one transaction, as far as is known.
+    /// The number of recipients that the relay takes in one transaction, as far as is known.
     most_recipients: usize,
 }
 
@@ -51,7 +52,8 @@ impl QueueLink {
         QueueLink { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new(), most_recipients }
     }
 
-    /// The next message's name; with no `patience`, only if one is ready now.
+    /// Asks for the next message, and waits up to `patience` for it; with no patience, returns one only if it is ready
+    /// now.
     async fn take(&self, patience: Duration) -> Option<Taken> {
         let (answer, mut answered) = oneshot::channel();
         let wait = !patience.is_zero();
@@ -62,16 +64,16 @@ impl QueueLink {
         if let Ok(taken) = tokio::time::timeout(patience, &mut answered).await {
             return taken.ok().flatten();
         }
-        // The owner may have answered in this very moment: what it gave must not be dropped.
+        // The owner may have answered in this moment: the message that it gave must not be lost.
         answered.close();
         answered.try_recv().ok().flatten()
     }
 
-    /// Reads the message from the spool; `None` where it cannot be read.
+    /// Reads the message from the spool; returns `None` if it cannot be read.
     async fn open(&mut self, taken: Taken) -> Option<Transaction> {
         let Taken { id, member } = taken;
         let spool = self.desk.spool.clone();
-        // The page cache has it as a rule; a cold disk must not stall other connections.
+        // As a rule the message is in memory; a slow disk must not hold up other connections.
         let stored = spawn_blocking(move || spool.read(id)).await;
         match stored {
             Ok(Ok(stored)) => Some(self.begin(id, member, stored)),
@@ -110,22 +112,23 @@ impl QueueLink {
         transaction(attempt, self.most_recipients, content, content_len)
     }
 
-    /// The next transaction of a message that is under way here; `None` where it cannot be read any more.
+    /// Returns the next transaction of a message that this connection has begun; `None` if the message cannot be read
+    /// any more.
     async fn go_on(&mut self, id: QueueId) -> Option<Transaction> {
         let spool = self.desk.spool.clone();
-        // Its checksums have been looked at when it was begun.
+        // Its checksums were verified when it was begun.
         let stored = spawn_blocking(move || spool.peek(id)).await;
         let attempt = self.attempts.get_mut(&id)?;
         if let Ok(Ok(Stored { content, content_len, .. })) = stored {
             return Some(transaction(attempt, self.most_recipients, content, content_len));
         }
-        // The next attempt says why.
+        // The next attempt logs the reason.
         self.settle_parts(id);
         None
     }
 
-    /// Has this settled beside the dialogue, which goes on. Where nothing is to be recorded it is settled already, so that
-    /// the owner hears of the message before it hears of the end of this connection.
+    /// Begins a settlement beside the dialogue, which goes on. If nothing is to be recorded, the owner is told at once,
+    /// so that it hears of the message before it hears of the end of this connection.
     fn settle(&self, settlement: Settlement) {
         match settlement.without_record() {
             Some(disposition) => self.desk.became(settlement.id(), disposition),
@@ -133,15 +136,15 @@ impl QueueLink {
         }
     }
 
-    /// Settles a message as far as it has come.
+    /// Settles a message as far as the attempt has come.
     fn settle_parts(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
             self.settle(Settlement::of_parts(self.desk.clone(), attempt));
         }
     }
 
-    /// Puts back recipients that go in a further transaction, and remembers how many the relay takes in one where
-    /// they were too many for this.
+    /// Puts back the recipients that go in a further transaction. If they were too many for this one, remembers how
+    /// many the relay takes.
     fn put_back(&mut self, attempt: &mut Attempt, report: &mut Report) {
         let (again, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
             .into_iter()
@@ -160,7 +163,7 @@ impl QueueLink {
         self.desk.queue.tell(Event::Lost { connection: self.connection, id, in_doubt });
     }
 
-    /// Says what becomes of a message that cannot be read.
+    /// Decides what happens to a message that cannot be read.
     fn pass_over(&self, id: QueueId, error: &ReadError) {
         let (disposition, then) = match error {
             ReadError::Gone => (Disposition::Removed, "it is no longer in the queue"),
@@ -171,7 +174,8 @@ impl QueueLink {
         self.desk.became(id, disposition);
     }
 
-    /// What the owner, who sees what other messages were told, makes of a refusal.
+    /// Returns what a refusal means for its message. The owner decides, since it knows what the relay said to other
+    /// messages.
     async fn ruling(&self, report: &Report) -> Ruling {
         let envelope = self.attempts.get(&report.id).map(|attempt| &attempt.envelope);
         let refusal = envelope.and_then(|envelope| Refusal::of(report, envelope));
@@ -179,12 +183,12 @@ impl QueueLink {
         let refused = Event::Refused { connection: self.connection, refusal: Box::new(refusal) };
         match self.desk.queue.ask(refused).await {
             Some(QueueAnswer::Ruling(ruling)) => ruling,
-            // An owner that has stopped can tell no more: the next start tries it again.
+            // An owner that has stopped cannot say more: the next start tries the message again.
             _ => Ruling::Untold,
         }
     }
 
-    /// Whether the end of a connection that had served says nothing of the message it had.
+    /// Returns whether the end of a connection that had served others says nothing about the message that it carried.
     async fn is_leave_excused(&self, id: QueueId) -> bool {
         let left = Event::Left { connection: self.connection, id };
         match self.desk.queue.ask(left).await {
@@ -193,7 +197,7 @@ impl QueueLink {
         }
     }
 
-    /// A message whose every recipient had its end before a crash could record its removal.
+    /// Removes a message whose every recipient had its end before a crash kept the removal from being recorded.
     fn finish(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
             self.settle(Settlement::of_finished(self.desk.clone(), attempt));
@@ -203,8 +207,8 @@ impl QueueLink {
 
 impl Work for QueueLink {
     async fn next(&mut self, patience: Duration) -> Option<Transaction> {
-        // Ends: a round without a transaction has taken a message out of the ready ones, and none of them
-        // is put back while this task has not yielded to the owner.
+        // This loop ends: a round without a transaction has taken a message out of the ready ones, and none of them is
+        // put back before this task yields to the owner.
         loop {
             if let Some(id) = self.unfinished.pop_front() {
                 match self.go_on(id).await {
@@ -266,11 +270,11 @@ impl Work for QueueLink {
         if breaks_off || attempt.rest.is_empty() {
             return self.settle(Settlement::of_report(self.desk.clone(), attempt, report, ruling));
         }
-        // Where this task is cut off in the midst of recording, what was said is settled as it is given back.
+        // If this task is cut off while it records, the report is settled when the message is given back.
         self.unfinished.push_back(id);
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
         if record_part(&self.desk, attempt, report).await.is_err() {
-            // A settlement tries until it can be recorded, and nothing is sent meanwhile.
+            // A settlement tries until the spool records it, and nothing is sent meanwhile.
             self.unfinished.retain(|unfinished| *unfinished != id);
             self.settle_parts(id);
         }
@@ -293,7 +297,7 @@ impl Drop for QueueLink {
     }
 }
 
-/// The next transaction of `attempt`, for at most so many of its recipients.
+/// Returns the next transaction of `attempt`, with at most this many of its recipients.
 fn transaction(
     attempt: &mut Attempt,
     most_recipients: usize,

@@ -1,26 +1,27 @@
-//! The queue: from "it is on the spool" to "it had its end".
+//! The queue: it delivers every message that is on the spool, or gives it up in good order.
 //!
-//! Promises: every live message is tried at once and then by age until each recipient is sent or
-//! bounced (and the bounce spooled), or its patience is used up; relay trouble pauses the relay for all
-//! and uses up nobody's patience; submitters take turns; no connection is begun while `max-connections` exist.
+//! Promises: every live message is tried at once, and then by its age, until each recipient is sent or bounced (and the bounce
+//! is on the spool), or its patience is used up. Relay trouble pauses the relay for all messages and uses up the patience of
+//! none. Submitters take turns. No connection is begun while `max-connections` exist.
 //!
-//! What follows from what is decided by a pure function of the state, the event and the time (`reducer.rs`). One task, the
-//! owner (`owner.rs`), brings it the events, carries out its effects, and owns every other task:
+//! A pure function of the state, the event and the time decides what is done (`reducer.rs`). One task, the owner (`owner.rs`),
+//! gives it the events, carries out its effects, and owns every other task:
 //! ```text
-//!  spool ── arrivals ──▶ owner ── spawns ──▶ link (one a connection, inside the relay's dialogue)
-//!                         ▲  ▲  │              │ next message, reports
+//!  spool ── arrivals ──▶ owner ── spawns ──▶ connection (the relay's dialogue, with a QueueLink)
+//!                         ▲  ▲  │              │ asks for messages, reports
 //!                         │  └──│──────────────┘
-//!                         │     └─ spawns ──▶ settlement (one a report: ledger, DSN, spool record)
-//!                         └── what became ─────┘
+//!                         │     └─ spawns ──▶ settlement (one for each report: ledger, DSN, spool record)
+//!                         └── disposition ─────┘
 //! ```
 //! Invariants:
-//! 1. A message is with at most one link or settlement; when either ends, by panic even, the owner
-//!    hears of the message again.
+//! 1. A message is with at most one connection or settlement. When that ends, even by a panic, the owner hears of the message
+//!    again.
 //! 2. A message leaves the roster only when the spool has recorded its removal.
-//! 3. Nothing here is needed after a restart: the spool's recovery is all the queue starts from.
+//! 3. Nothing in memory is needed after a restart: the queue starts from what the spool has recovered.
 //!
-//! Fails: a spool that cannot record what a delivery needs is asked again until it can; meanwhile nothing is
-//! sent (`recording.rs`). Not here: what a relay's words mean (`relay/verdict.rs`), storage (`spool/`).
+//! Fails: a spool that cannot record what a delivery needs is asked again until it can; meanwhile nothing is sent
+//! (`recording.rs`). Not here: the meaning of a relay's replies (`relay/verdict.rs`), storage (`spool/`). The types that say
+//! what became of a recipient, a message or a connection are listed in `outcome.rs`.
 
 mod attempt;
 mod breaker;
@@ -73,19 +74,21 @@ pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
 
-/// Carries messages to the relay: connects, then works for the link until there is nothing to do. It asks for
-/// a message when it can send one, and not before: by that the queue knows that the relay has been reached.
+/// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
+/// more.
 ///
-/// The seam between the queue and the network; tests put a relay of their own here.
+/// This is the seam between the queue and the network; tests put a relay of their own here.
 pub trait Connector: Send + Sync + 'static {
-    /// One connection's whole life. An error is relay-wide trouble.
+    /// Opens one connection, and works on it until there is nothing to do. It asks `link` for a message only when it
+    /// can send one, which tells the queue that the relay has been reached. An error is trouble of the relay, not of a
+    /// message.
     fn run_connection(
         self: Arc<Self>,
         link: QueueLink,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
 
-    /// A number that is another one when the secret for the login is another; `None` where there is none that could
-    /// be looked at without side effects, or it cannot be read.
+    /// Returns a number that changes when the secret for the login changes; `None` if the secret cannot be read, or not
+    /// without side effects.
     fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 }
 
@@ -102,33 +105,33 @@ impl Connector for Relay {
     }
 }
 
-/// What of the configuration the queue follows; replaced whole on reload.
+/// The part of the configuration that the queue follows. A reload replaces it as a whole.
 #[derive(Clone)]
 pub struct Settings {
-    /// How often and how long messages are tried.
+    /// How often and for how long a message is tried.
     retry: RetryPolicy,
-    /// Who hears of DSNs that cannot be delivered.
+    /// The address that gets DSNs which cannot be delivered.
     pub postmaster: Option<Address>,
-    /// What this host calls itself in DSNs.
+    /// The name of this host in DSNs.
     pub hostname: String,
-    /// Whom DSNs are from, in their header.
+    /// The author of DSNs, for their From field.
     pub dsn_author: Address,
-    /// What the relay is told in the place of the reverse-path `<>`; `None`: `<>`.
+    /// The address that the relay gets in place of the reverse-path `<>`; `None` if it gets `<>`.
     pub null_sender: Option<Address>,
-    /// Whom mail from `<>` to the postmaster is from, once the relay has refused `<>`.
+    /// The reverse-path of mail from `<>` to the postmaster, after the relay has refused `<>`.
     pub postmaster_sender: Option<Address>,
-    /// How many connections to the relay may exist.
+    /// The number of connections to the relay that may exist at once.
     pub max_connections: NonZeroUsize,
-    /// How many recipients a transaction may have.
+    /// The number of recipients that one transaction may have.
     pub recipients_per_message: NonZeroUsize,
-    /// The relay itself.
+    /// The client that opens connections to the relay.
     pub connector: Arc<dyn Connector>,
-    /// What becomes of refusals that are not about one message.
+    /// The rule for refusals that are not about one message.
     refusals: RefusalRule,
 }
 
 impl Settings {
-    /// The queue's part of `config`, with `connector` as its relay.
+    /// Returns the queue's part of `config`, with `connector` as its relay.
     pub fn new(config: &config::Config, connector: Arc<dyn Connector>) -> Self {
         Settings {
             retry: RetryPolicy {
@@ -151,7 +154,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// What of them the queue's state follows.
+    /// Returns the part of the settings that the queue's state follows.
     fn policy(&self) -> QueuePolicy {
         QueuePolicy {
             retry: self.retry,
@@ -162,7 +165,8 @@ impl Settings {
     }
 }
 
-/// Builds the queue of what recovery found. The future is its task: it ends after [`Queue::stop`].
+/// Builds the queue from what the spool has recovered. The future is the task of its owner, and ends after
+/// [`Queue::stop`].
 pub fn queue(
     spool: Spool,
     recovery: Recovery,
@@ -182,7 +186,7 @@ pub struct Queue {
     commands: UnboundedSender<OwnerInput>,
 }
 
-/// One message as the owner remembers it.
+/// A message, and what it is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageStanding {
     /// The message.
@@ -191,49 +195,50 @@ pub struct MessageStanding {
     pub standing: Standing,
 }
 
-/// The queue in a few numbers.
+/// The figures of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
-    /// Live messages.
+    /// The number of live messages.
     pub live: usize,
-    /// Messages that wait for a connection.
+    /// The number of messages that wait for a connection.
     pub ready: usize,
-    /// Messages with a connection or being recorded.
+    /// The number of messages that a connection carries, or whose result is being recorded.
     pub under_way: usize,
-    /// Messages deferred by their own 4xx.
+    /// The number of messages that were deferred by their own 4xx.
     pub deferred: usize,
-    /// Messages held after a refusal.
+    /// The number of messages that are held after a refusal.
     pub held: usize,
-    /// Failed messages that nobody can be told of, and damaged ones.
+    /// The number of dead messages: they failed and nobody can be told, or they are damaged.
     pub dead: usize,
-    /// The newest of those.
+    /// The newest dead message.
     pub newest_dead: Option<QueueId>,
-    /// Connections to the relay.
+    /// The number of connections to the relay.
     pub connections: usize,
-    /// How often since the start a connection to it was found to work.
+    /// How often since the start a connection to the relay was found to work.
     pub reached: u64,
-    /// How often since the start it was in trouble.
+    /// How often since the start the relay was in trouble.
     pub troubles: u64,
-    /// No connection to the relay has been opened, or has failed to, since the start or the last reload.
+    /// Whether the relay is not tried yet: since the start or the last reload no connection to it has been opened or
+    /// has failed.
     pub is_untried: bool,
-    /// When a paused relay is probed next; `None` while it is usable.
+    /// When the paused relay is probed next; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
-    /// The last relay-wide trouble, until the relay has answered a transaction since.
+    /// The last trouble of the relay, until it answers a transaction.
     pub trouble: Option<String>,
-    /// The same, without anybody's words.
+    /// The same without the relay's words and ours, which may name another user's address or a path.
     pub trouble_outline: Option<String>,
-    /// Why messages are held and what to do about it, while some are.
+    /// Why messages are held and what to do about it; `None` if none is.
     pub held_because: Option<String>,
 }
 
-/// Why a client's wish to have the queue tried is not followed: another's has just been.
+/// The answer to a client that wants the queue to be tried, where that has just been done for another client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooSoon {
     /// How long ago that was.
     pub last: Duration,
-    /// When the next wish is followed.
+    /// The time until such a wish is followed again.
     pub again_in: Duration,
-    /// When a paused relay is probed in any case.
+    /// The time until the relay is probed in any case; `None` if it is not paused.
     pub next_probe_in: Option<Duration>,
 }
 
@@ -249,7 +254,7 @@ impl fmt::Display for TooSoon {
 }
 
 impl QueueStatus {
-    /// The relay's state in words.
+    /// Returns the relay's state in words.
     pub fn relay(&self) -> &'static str {
         match self.paused_until {
             Some(_) => "paused",
@@ -260,12 +265,13 @@ impl QueueStatus {
 }
 
 impl Queue {
-    /// Probes a paused relay and tries every deferred and every held message, now (SIGUSR1).
+    /// Probes a paused relay, and tries every deferred and every held message now (SIGUSR1).
     pub fn probe_now(&self) {
         self.tell(Event::ProbeNow);
     }
 
-    /// The same for a client's ETRN; at most once a minute, whoever asks. `Some`: it was not done this time.
+    /// Does the same for the ETRN of a client, at most once a minute for all clients together. Returns `Some` if it was
+    /// not done this time.
     pub async fn probe_for_client(&self) -> Option<TooSoon> {
         match self.ask(Event::ProbeForClient).await {
             Some(QueueAnswer::Probe(too_soon)) => too_soon,
@@ -278,7 +284,8 @@ impl Queue {
         self.send(OwnerInput::Reconfigure(Box::new(settings)));
     }
 
-    /// What these messages are doing, without those that had their end; nothing once the queue has stopped.
+    /// Returns what these messages are doing, without those that have left the queue; nothing once the queue has
+    /// stopped.
     pub async fn standings(&self, ids: Vec<QueueId>) -> Vec<MessageStanding> {
         match self.ask(Event::Standings(ids)).await {
             Some(QueueAnswer::Standings(listed)) => listed,
@@ -286,7 +293,7 @@ impl Queue {
         }
     }
 
-    /// The queue in numbers; `None` once it has stopped.
+    /// Returns the figures of the queue; `None` once it has stopped.
     pub async fn status(&self) -> Option<QueueStatus> {
         match self.ask(Event::Status).await {
             Some(QueueAnswer::Status(status)) => Some(*status),
@@ -294,8 +301,8 @@ impl Queue {
         }
     }
 
-    /// Gives out no more messages, and ends the queue's task when those under way had their report
-    /// recorded, or after `deadline`.
+    /// Gives out no more messages. The owner's task ends when the results of those under way are recorded, or after
+    /// `deadline`.
     pub fn stop(&self, deadline: Duration) {
         self.tell(Event::Stop { patience: deadline });
     }
@@ -311,30 +318,30 @@ impl Queue {
     }
 
     fn send(&self, command: OwnerInput) {
-        // An owner that is gone has stopped; nothing is left to be told.
+        // An owner that is gone has stopped, and there is nobody left to tell.
         let _ = self.commands.send(command);
     }
 }
 
-/// The name of a connection: the later it was begun, the larger.
+/// The name of a connection. A connection that was begun later has a larger one.
 type ConnectionId = u64;
 
-/// A message given to a link, with what the roster remembers of it.
+/// A message that is given to a connection, with what the roster remembers of it.
 #[derive(Debug)]
 struct Taken {
     id: QueueId,
     member: Member,
 }
 
-/// What the owner is sent.
+/// What the owner of the queue is sent.
 enum OwnerInput {
     /// Something has happened.
     Tell(Event),
-    /// Somebody asks.
+    /// Somebody asks something.
     Ask(Event, oneshot::Sender<QueueAnswer>),
-    /// A connection that is ready for a message asks for one; with `wait` it stays for one that comes later.
+    /// A connection that can send a message asks for one; with `wait` it stays for one that comes later.
     Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },
-    /// What became of a message is to be recorded.
+    /// The result of an attempt is to be recorded.
     Settle(Box<Settlement>),
     /// The configuration was read again.
     Reconfigure(Box<Settings>),

@@ -1,13 +1,13 @@
-//! What the relay is told in the place of the null reverse-path `<>`.
+//! The reverse-path that the relay gets in place of the null one, `<>`.
 //!
 //! Promises:
-//! 1. With `rewrite.null-sender` it is told that address, for every message from `<>`.
-//! 2. Without it, the postmaster hears of what cannot be delivered through a relay that refuses `<>`, too: mail from
-//!    `<>` to the postmaster alone that is refused for what may be its sender goes again at once, from an address that
-//!    the relay should know; and from then on, until the next start or reload, all such mail does.
-//! 3. No message is excused twice: what is refused from an address has its end.
+//! 1. With `rewrite.null-sender`, the relay gets that address for every message from `<>`.
+//! 2. Without it, the postmaster hears of failures even if the relay refuses `<>`: a message from `<>` to the postmaster alone
+//!    that is refused, perhaps for its sender, is sent again at once from an address that the relay should know. From then on,
+//!    until the next start or reload, all such mail is sent so.
+//! 3. No message is excused twice: if it is refused from that address too, that is its end.
 //!
-//! The spool keeps `<>`, so that a failure makes no other bounce. Not here: who the postmaster's mail is from
+//! The spool keeps `<>`, so that a failure makes no further bounce. Not here: the address of the postmaster's mail
 //! (`message/rewrite/`), what a refusal is about (`relay/subject.rs`).
 
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::log;
 use crate::relay::{RecipientReport, Report, Subject, Verdict};
 
 impl DeliveryDesk {
-    /// The reverse-path that the relay is told for a message with this envelope.
+    /// Returns the reverse-path that the relay gets for a message with this envelope.
     pub(super) fn told_reverse_path(&self, envelope: &Envelope) -> ReversePath {
         let is_refused = || self.null_is_refused.load(Ordering::Relaxed);
         let postmaster_sender = self.settings.postmaster_sender.as_ref();
@@ -31,7 +31,8 @@ impl DeliveryDesk {
         envelope.reverse_path.or_for_null(instead)
     }
 
-    /// Takes refusals of `<>` for nothing said about mail to the postmaster alone, which has another way.
+    /// Turns refusals of `<>` into no result at all, for mail to the postmaster alone, since it can be sent in another
+    /// way.
     pub(super) fn excuse_null_sender(&self, attempt: &Attempt, report: &mut Report) {
         let Some(sender) = &self.settings.postmaster_sender else { return };
         if attempt.told != ReversePath::Null || !self.is_for_postmaster(&attempt.envelope) {

@@ -1,11 +1,10 @@
 //! The shell around the queue's state: it takes in what comes, and carries out what is to be done.
 //!
-//! Promises: it waits for no disk and no relay. Everything slow is a task; each of them is in its hands, and what a task
-//! was there for is known when it ends, by panic even. What a task has told is taken in before its end, and an arrival
-//! before what is told by somebody who may know of it.
+//! Promises: it waits for no disk and no relay. Everything slow is a task of its own, which it owns; when a task ends, even by a
+//! panic, it knows what the task was for. What a task has sent is taken in before its end, and an arrival before anything that
+//! is sent by somebody who may know of it.
 //!
-//! Not here: what follows from what (`reducer.rs`), the dialogues and settlements themselves (`link.rs`,
-//! `settlement.rs`).
+//! Not here: the decisions (`reducer.rs`), the dialogues and settlements themselves (`link.rs`, `settlement.rs`).
 
 mod lines;
 mod secret_watch;
@@ -32,14 +31,14 @@ pub(super) struct Owner {
     reducer: Reducer,
     desk: Arc<DeliveryDesk>,
     tasks: Tasks,
-    /// Connections that asked for a message and have not been answered.
+    /// The connections that asked for a message and have no answer yet.
     asking: HashMap<ConnectionId, oneshot::Sender<Option<Taken>>>,
-    /// Who is told what is answered to the event at hand.
+    /// Whoever gets the answer to the event at hand.
     asker: Option<oneshot::Sender<QueueAnswer>>,
     secret_watch: Option<SecretWatch>,
-    /// Messages that found nobody to be given to.
+    /// The messages whose connection was gone when they were given to it.
     missed: Vec<QueueId>,
-    /// Kept for its room.
+    /// It is empty between events; its memory is used again.
     effects: Vec<Effect>,
 }
 
@@ -73,7 +72,7 @@ impl Owner {
     ) {
         loop {
             self.on(Event::Tick);
-            // What was not due at the tick is slept for.
+            // It sleeps until something is due that was not due at the tick.
             let now = self.reducer.now();
             if self.reducer.has_stopped() || self.reducer.may_end(now, self.tasks.settlements()) {
                 break;
@@ -138,7 +137,7 @@ impl Owner {
         match ended {
             Ended::Said(event) => {
                 if let Event::Ended { connection, .. } = &event {
-                    // It has given up to wait for a message.
+                    // It no longer waits for a message.
                     self.asking.remove(connection);
                 }
                 self.on(event);
@@ -157,7 +156,7 @@ impl Owner {
         }
     }
 
-    /// Has the spool asked, after a pause, whether it records again what it did not of `id`.
+    /// Begins a task that asks the spool, after a pause, whether it records now what it did not record of `id`.
     fn await_recording(&mut self, id: QueueId) {
         self.tasks.spawn(Duty::Recording(id), tasks::await_recording(self.desk.clone(), id));
     }
@@ -202,7 +201,7 @@ impl Owner {
         }
     }
 
-    /// Gives a message to the connection that asked for one, or notes that it is not there any more.
+    /// Gives a message to the connection that asked for one, or notes that the connection is gone.
     fn give(&mut self, connection: ConnectionId, taken: Option<Taken>) {
         let untaken = match self.asking.remove(&connection) {
             Some(answer) => answer.send(taken).err().flatten(),

@@ -1,9 +1,9 @@
-//! Whether the spool records what a delivery needs: the mark before the final dot, and what became of it.
+//! Whether the spool records what a delivery needs: the mark before the final dot, and the result of an attempt.
 //!
-//! Promises: from the first refusal on nothing is given out; the spool is asked again after 1 s, 2 s … 10 s, with
-//! nothing sent for it, and mail goes on at once when it answers. Beginning and end are logged, once.
+//! Promises: from the first refusal on, no message is given out. The spool is asked again after 1 s, 2 s … 10 s, with nothing
+//! sent for it, and mail goes on at once when it answers. The beginning and the end are logged once each.
 //!
-//! Pure. Not here: who stops and goes on (`reducer/outcomes.rs`), the outcomes themselves (`settlement.rs`).
+//! Pure. Not here: what stops and goes on (`reducer/outcomes.rs`), the results themselves (`settlement.rs`).
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::queue_id::QueueId;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Mail waits no longer than this for a spool that records again.
+/// The longest time for which mail waits for a spool that records again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The pauses between two questions to a spool that does not record.
+/// The pauses between the questions to a spool that does not record.
 pub(super) struct Pauses(Duration);
 
 impl Default for Pauses {
@@ -24,7 +24,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The next one.
+    /// Returns the next pause.
     pub(super) fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(LONGEST_PAUSE);
@@ -32,42 +32,42 @@ impl Pauses {
     }
 }
 
-/// What the spool does not take.
+/// The records that the spool does not take at present.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
-    /// Messages of which it does not take what became of them.
+    /// The messages whose result it does not record.
     unrecorded: HashSet<QueueId>,
-    /// It did not take a mark, and takes nothing since.
+    /// It has refused a mark, and records nothing since.
     refuses_marks: bool,
 }
 
 impl Recording {
-    /// Whether it takes everything.
+    /// Returns whether it records everything.
     pub(super) fn works(&self) -> bool {
         self.unrecorded.is_empty() && !self.refuses_marks
     }
 
-    /// How many messages there are of which it does not take what became of them.
+    /// Returns the number of messages whose result it does not record.
     pub(super) fn unrecorded(&self) -> usize {
         self.unrecorded.len()
     }
 
-    /// What became of `id` is not taken.
+    /// Notes that the result of `id` is not recorded.
     pub(super) fn refuses_outcome(&mut self, id: QueueId) {
         self.unrecorded.insert(id);
     }
 
-    /// A mark is not taken. True: somebody has to find out when one is.
+    /// Notes that a mark is not recorded. Returns whether somebody has to find out when one is.
     pub(super) fn refuses_mark(&mut self) -> bool {
         !std::mem::replace(&mut self.refuses_marks, true)
     }
 
-    /// What became of `id` is on the spool, or is given up.
+    /// Notes that the result of `id` is on the spool, or is given up.
     pub(super) fn took_outcome(&mut self, id: QueueId) {
         self.unrecorded.remove(&id);
     }
 
-    /// Marks are taken again.
+    /// Notes that marks are recorded again.
     pub(super) fn takes_marks(&mut self) {
         self.refuses_marks = false;
     }

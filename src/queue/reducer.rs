@@ -1,19 +1,18 @@
-//! What the queue does when something happens: a function of what it knows, what came, and the time.
+//! The queue as a function: what it knows, what came, and the time decide what is done.
 //!
-//! Promises: [`Reducer::on`] takes in one [`Event`] and says what is to be done as [`Effect`]s, in order. It waits for
+//! Promises: [`Reducer::on`] takes in one [`Event`] and returns what is to be done as [`Effect`]s, in order. It waits for
 //! nothing, and the same events at the same times give the same effects.
 //!
 //! Invariants (of `queue/mod.rs`, as far as they are decided here):
 //! 1. A message is given out only while it is ready, and is under way until [`Event::Became`] or [`Event::Missed`].
 //! 2. A message leaves the roster only by [`Disposition::Removed`].
-//! 3. No connection is begun while `max-connections` exist, nor while the spool does not record, nor behind
-//!    [`Event::Stop`].
-//! 4. An event that asks is answered once, at once; a connection that wants a message, once.
+//! 3. No connection is begun while `max-connections` exist, while the spool does not record, or after [`Event::Stop`].
+//! 4. An event that asks something is answered once, at once; a connection that asks for a message, once.
 //!
 //! An event about a message or a connection is handled for the one relay that this belongs to, by the methods of [`AtRelay`]
-//! in the files below; an event about the whole queue, here, for all relays.
+//! in the files below. An event about the whole queue is handled here, for all relays.
 //!
-//! Pure: no task, disk, clock or log. Not here: carrying out what is to be done (`owner.rs`), what is known of a relay
+//! Pure: no task, disk, clock or log. Not here: carrying out the effects (`owner.rs`), what is known of a relay
 //! (`relay_state.rs`) and of its messages (`roster.rs`).
 
 mod dispatch;
@@ -40,8 +39,8 @@ use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Flight};
 pub(super) use event::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy};
 
-/// The longest that nothing is done: a message that arrives is stamped with the relay clock as the spool was told it
-/// last, and loses of its patience what that is behind.
+/// The longest time between two ticks. A message that arrives gets the relay clock as the spool was told it last; the
+/// difference is lost to its patience.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// The queue's state.

@@ -1,24 +1,23 @@
-//! What the relay's refusals mean together: a set-up that cannot work, and the first day of one.
+//! The meaning of the relay's refusals taken together: they may show that the set-up is wrong, or that it is new.
 //!
 //! Promises:
-//! 1. A refusal that is clearly about a recipient or about the message itself is that message's own.
-//! 2. From the twentieth message in a row that the relay refuses with one text, having taken none in between
-//!    (`refusals/row.rs`), such a refusal is relay trouble: it bounces nothing until the relay has taken a message.
-//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes others: then the
-//!    message is deferred. Such words bounce nothing, whatever else the relay does (`refusals/want_of_login.rs`).
-//! 4. Until this relay has once taken a message its refusals hold the message; `queue.on-refusal` makes that
-//!    always or never. A message that was held once for its sender or the account is not bounced by such a refusal
-//!    later, since nobody could correct what it was accepted with. One whose refusal did not say what it is about is
-//!    tried again when the relay has taken a first message, and then has what it is told: the set-up works.
-//! 5. Mail from `<>` counts in no row and ends none: our own DSNs follow from the messages that do. One that is refused
-//!    while messages are, with none taken in between, is held until the relay takes a message that is not from `<>`,
-//!    and only what is refused then, on its own, is dead.
+//! 1. A refusal that is clearly about a recipient or about the message itself counts for that message alone.
+//! 2. If the relay refuses twenty messages in a row with one text, and has taken none in between (`refusals/row.rs`), such a
+//!    refusal is trouble of the relay: it bounces nothing until the relay has taken a message.
+//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes other messages: then the
+//!    message is deferred. Such a refusal bounces nothing, whatever else the relay does (`refusals/want_of_login.rs`).
+//! 4. Until this relay has taken its first message, its refusals hold the message; `queue.on-refusal` makes that always or
+//!    never. A message that was held once for its sender or the account is not bounced by such a refusal later, since nobody
+//!    could correct what it was accepted with. A message whose refusal did not say what it is about is tried again when the
+//!    relay has taken its first message, and then the reply counts: the set-up works.
+//! 5. Mail from `<>` counts in no row and ends none, since our own DSNs follow from messages that do count. A message from
+//!    `<>` that is refused while other messages are, with none taken in between, is held until the relay takes a message that
+//!    is not from `<>`. Only what is refused after that, on its own, is dead.
 //!
-//! What is held is tried again at each start, reload and flush.
+//! Held messages are tried again at each start, reload and flush.
 //!
-//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`),
-//! how a message is held (`settlement.rs`), where it is remembered that a relay has taken mail
-//! (`spool/relays.rs`).
+//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`), holding a
+//! message (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
 
 mod row;
 pub(super) mod want_of_login;
@@ -32,10 +31,11 @@ use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Subject, Trouble, Verdict};
 use row::Row;
 
-/// What of the configuration decides about refusals.
+/// The part of the configuration that decides about refusals.
 #[derive(Clone, Debug)]
 pub struct RefusalRule {
-    /// The relay and who we are there: what the spool remembers of it is filed under this.
+    /// The name of the relay: its hosts, and our user name there. The spool files what it remembers of the relay under
+    /// this name.
     pub relay: String,
     /// A user name or a client certificate is configured.
     pub has_login: bool,
@@ -44,7 +44,7 @@ pub struct RefusalRule {
 }
 
 impl RefusalRule {
-    /// The queue's part of `config`.
+    /// Returns the queue's part of `config`.
     pub(super) fn of(config: &Config) -> Self {
         let Config { relay, queue, .. } = config;
         let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
@@ -61,38 +61,38 @@ impl RefusalRule {
     }
 }
 
-/// A refusal that may say more than its own message's fate.
+/// A refusal that may say something about more than its own message.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub id: QueueId,
     pub peer: Peer,
     pub phase: Phase,
     pub about: Subject,
-    /// By a 4xx.
+    /// It is a 4xx.
     pub is_deferral: bool,
     pub said: String,
     /// The message is from `<>`.
     pub is_from_null: bool,
     /// The relay took another recipient in the same transaction.
     pub in_company: bool,
-    /// Those of the recipients that were refused.
+    /// The domains of the recipients that were refused.
     pub domains: BTreeSet<String>,
 }
 
-/// What a refusal means to its message.
+/// The meaning of a refusal for its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ruling {
-    /// What the reply says.
+    /// It means what the reply says.
     AsSaid,
     /// The message is deferred, whatever the reply says.
     Defer,
     /// The message is held.
     Hold,
-    /// Nothing: it is about the relay.
+    /// It says nothing about the message, since it is about the relay.
     Untold,
 }
 
-/// Whether the relay's refusal of this recipient may say more than its fate.
+/// Returns whether the relay's reply about this recipient may say something about more than this message.
 pub(super) fn is_telling(report: &RecipientReport) -> bool {
     report.from_relay
         && match report.verdict {
@@ -106,19 +106,20 @@ pub(super) fn is_telling(report: &RecipientReport) -> bool {
         }
 }
 
-/// Whether the relay took this recipient where it had refused the one that was `told`: what became of it was said later.
+/// Returns whether the relay took this recipient in the same transaction in which it had refused the one that was
+/// `told`.
 fn is_taken_beside(other: &RecipientReport, told: &RecipientReport) -> bool {
     other.verdict == Verdict::Sent || (other.from_relay && other.phase > told.phase)
 }
 
-/// Whether a refusal for good about `subject` may come from what is set up rather than from its message.
+/// Returns whether a permanent refusal about `subject` may be due to the set-up, and not to its message.
 fn is_about_set_up(subject: Subject) -> bool {
     matches!(subject, Subject::Permission | Subject::Login | Subject::Unclear)
 }
 
 impl Refusal {
-    /// The refusal in `report` of a message with this `envelope` that tells most: one that asks for a login, else the
-    /// first.
+    /// Returns the refusal in `report` that says most about a message with this `envelope`: one that asks for a login,
+    /// or else the first.
     pub(super) fn of(report: &Report, envelope: &Envelope) -> Option<Refusal> {
         let telling = || report.recipients.iter().filter(|recipient| is_telling(recipient));
         let told = telling().find(|told| told.about == Subject::Login).or_else(|| telling().next())?;
@@ -139,23 +140,24 @@ impl Refusal {
     }
 }
 
-/// What is known of one relay's refusals.
+/// The queue's knowledge of one relay's refusals.
 pub(super) struct Refusals {
     rule: RefusalRule,
-    /// The relay has taken a message, in this run or in one before.
+    /// The relay has taken a message, in this run or in an earlier one.
     has_taken: bool,
     row: Row,
     held: BTreeSet<QueueId>,
-    /// Those of `held` that wait for the relay to take a message, and how many it had taken when they began to.
+    /// The messages of `held` that wait for the relay to take a message, each with the number of messages that it had
+    /// taken when the wait began.
     waiting: BTreeMap<QueueId, u64>,
-    /// How many messages it has taken in this run.
+    /// The number of messages that the relay has taken in this run.
     taken: u64,
-    /// The reply that last held a message.
+    /// The reply for which a message was held last.
     held_by: Option<String>,
 }
 
 impl Refusals {
-    /// Nothing has been refused yet, but `held` messages in earlier runs.
+    /// Returns the state in which nothing has been refused yet, but the messages `held` in earlier runs.
     pub(super) fn new(rule: RefusalRule, has_taken: bool, held: impl IntoIterator<Item = QueueId>) -> Self {
         Refusals {
             rule,
@@ -173,10 +175,10 @@ impl Refusals {
         (self.rule, self.has_taken, self.row) = (rule, has_taken, Row::default());
     }
 
-    /// The relay has taken a message, one from `<>` or not. True: its first one ever.
+    /// Takes in that the relay has taken a message, from `<>` or not. Returns whether it is the first one ever.
     pub(super) fn taken(&mut self, is_from_null: bool) -> bool {
         if is_from_null && self.has_taken && self.row.len() > 0 {
-            // Messages are being refused: the bounces that wait for the end of that wait on.
+            // Messages are being refused: the bounces that wait for the end of that go on waiting.
             return false;
         }
         if !is_from_null {
@@ -186,7 +188,7 @@ impl Refusals {
         !std::mem::replace(&mut self.has_taken, true)
     }
 
-    /// What `refusal` means to its message.
+    /// Returns what `refusal` means for its message.
     pub(super) fn judge(&mut self, refusal: &Refusal) -> Ruling {
         if !is_about_set_up(refusal.about) {
             return Ruling::AsSaid;
@@ -217,7 +219,7 @@ impl Refusals {
         Ruling::AsSaid
     }
 
-    /// What a refusal for want of a login that is not configured means to a message that is charged with it.
+    /// Returns what a refusal for want of a login that is not configured means for a message that is charged with it.
     fn judge_missing_login(&mut self, refusal: &Refusal) -> Ruling {
         if self.rule.on_refusal == Some(OnRefusal::Hold) {
             return self.hold(refusal);
@@ -226,8 +228,8 @@ impl Refusals {
         Ruling::Defer
     }
 
-    /// Whether the message `id` from `<>`, which was refused, waits for the relay to take another: messages are being
-    /// refused, or it waits already and none was taken since.
+    /// Returns whether the message `id` from `<>`, which was refused, waits for the relay to take another one: other
+    /// messages are being refused, or it waits already and none was taken since.
     fn makes_wait(&mut self, id: QueueId) -> bool {
         let since = self.waiting.get(&id).copied();
         if since.is_some() {
@@ -240,23 +242,23 @@ impl Refusals {
         must_wait
     }
 
-    /// The messages that waited for the relay to take one, as it has since.
+    /// Returns the messages that waited for the relay to take one, which it has done.
     pub(super) fn due(&self) -> Vec<QueueId> {
         self.waiting.iter().filter(|(_, since)| **since < self.taken).map(|(id, _)| *id).collect()
     }
 
-    /// The message has had its end, or is to be tried again as if it had not been held.
+    /// Forgets a message that has left the queue, or is to be tried again as if it had not been held.
     pub(super) fn release(&mut self, id: QueueId) {
         self.waiting.remove(&id);
         self.held.remove(&id);
     }
 
-    /// Whether the relay has refused so many alike that it is not the messages.
+    /// Returns whether the relay has refused so many messages alike that the messages are not the reason.
     pub(super) fn refuses_everything(&self) -> bool {
         self.row.is_full()
     }
 
-    /// Why a refusal that was ruled untold is the relay's trouble, and what to do.
+    /// Returns why a refusal that says nothing about its message is trouble of the relay, and what to do about it.
     pub(super) fn trouble(&self, refusal: &Refusal) -> String {
         let said = &refusal.said;
         if self.lacks_login(refusal) {
@@ -269,17 +271,17 @@ impl Refusals {
         )
     }
 
-    /// The messages that were held at some time and are still there.
+    /// Returns the messages that were held at some time and are still there.
     pub(super) fn held(&self) -> impl Iterator<Item = QueueId> + '_ {
         self.held.iter().copied()
     }
 
-    /// The reply that last held a message, while one is held.
+    /// Returns the reply for which a message was held last, while one is held.
     pub(super) fn held_by(&self) -> Option<&str> {
         self.held_by.as_deref().filter(|_| !self.held.is_empty())
     }
 
-    /// What held mail waits for.
+    /// Returns what held mail waits for.
     pub(super) fn held_until(&self) -> HeldUntil {
         if self.rule.on_refusal.is_none() && !self.has_taken {
             HeldUntil::FirstTaken
@@ -290,8 +292,8 @@ impl Refusals {
         }
     }
 
-    /// Whether the relay refuses for want of a login that is not configured. What was held before is held for what it
-    /// was held for.
+    /// Returns whether the relay refuses for want of a login that is not configured. A message that was held before is
+    /// held for its earlier reason.
     pub(super) fn lacks_login(&self, refusal: &Refusal) -> bool {
         let is_held = self.has_taken && self.held.contains(&refusal.id);
         self.names_missing_login(refusal) && !is_held
@@ -301,7 +303,7 @@ impl Refusals {
         refusal.about == Subject::Login && !self.rule.has_login
     }
 
-    /// `trouble`, and whether it is for want of a login that is not configured: then it says what to do.
+    /// Returns `trouble`, and whether it is for want of a login that is not configured: then it says what to do.
     pub(super) fn explain(&self, trouble: Trouble) -> (Trouble, bool) {
         match &trouble.cause {
             Cause::Reply(reply) if reply.code() == AUTHENTICATION_REQUIRED && !self.rule.has_login => {

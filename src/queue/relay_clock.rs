@@ -1,18 +1,18 @@
-//! The relay clock: what patience is measured in.
+//! The relay clock: the measure of patience.
 //!
-//! Promises: it counts the time in which the relay was usable, in seconds of which no part is lost however often it is
-//! stopped and told to run; it never goes back, and a restart goes on from what the spool remembers.
+//! Promises: it counts the time in which the relay was usable, in seconds, and loses no part of a second however often it is
+//! stopped and started. It never goes back, and after a restart it goes on from what the spool remembers.
 //!
-//! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience there is (`schedule.rs`).
+//! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience a message has (`schedule.rs`).
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Seconds in which the relay was usable, over the life of the spool: what patience is measured in.
+/// The number of seconds in which the relay was usable, over the life of the spool. Patience is measured by it.
 pub(super) struct RelayClock {
     counted: Duration,
-    /// Since when it runs; `None` while no mail can get through.
+    /// The time since when it runs; `None` while no mail can get through.
     running_since: Option<Timestamp>,
 }
 
@@ -21,7 +21,7 @@ impl RelayClock {
         RelayClock { counted: Duration::from_secs(counted.into()), running_since: Some(now) }
     }
 
-    /// What it says at `now`, in seconds.
+    /// Returns the clock at `now`, in seconds.
     pub(super) fn at(&self, now: Timestamp) -> u32 {
         u32::try_from(self.counted_by(now).as_secs()).unwrap_or(u32::MAX)
     }
@@ -31,7 +31,7 @@ impl RelayClock {
         self.running_since = None;
     }
 
-    /// Has it run; one that runs goes on.
+    /// Starts the clock; one that runs goes on.
     pub(super) fn resume(&mut self, now: Timestamp) {
         self.running_since.get_or_insert(now);
     }

@@ -1,14 +1,14 @@
 //! What the queue knows of one relay; `relays.rs` holds the relays by their names.
 //!
-//! Promises: everything that the behaviour of one relay affects is in one value: its messages and their lanes, whether and
-//! how widely it may be used (breaker, throttle), its connections, the meaning of its refusals, whose fault its trouble
-//! is, and the clock that measures the patience of its messages. What another relay does changes nothing here.
+//! Promises: everything that the behaviour of one relay affects is in one value: its messages and their lanes, whether and how
+//! widely it may be used (breaker, throttle), its connections, the meaning of its refusals, whose fault its trouble is, and the
+//! clock that measures the patience of its messages. What another relay does changes nothing here.
 //!
 //! Invariants:
-//! 1. No connection is begun beyond `max_connections`, nor beyond what breaker and throttle allow.
-//! 2. The relay clock stands while the breaker lets nothing through, and while the spool does not record.
-//! 3. After a reload nothing is left of what the earlier settings' relay did, but the messages that it has held, and the
-//!    connections that still end their work.
+//! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
+//! 2. The relay clock stands still while the breaker lets nothing through, and while the spool does not record.
+//! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it has
+//!    held, and the connections that still finish their work.
 //!
 //! Pure: time is an argument. Not here: which message is next (`reducer/dispatch.rs`).
 
@@ -30,18 +30,19 @@ use super::throttle::Throttle;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 
-/// One relay as the queue knows it.
+/// The queue's knowledge of one relay.
 pub(super) struct RelayState {
-    /// The relay and who we are there; the spool files what it remembers of the relay under this name.
+    /// The name of the relay: its hosts, and our user name there. The spool files what it remembers of the relay under
+    /// this name.
     pub(super) name: String,
-    /// How many connections may exist, by configuration.
+    /// The number of connections that may exist, by configuration.
     pub(super) max_connections: usize,
     /// The messages that this relay gets.
     pub(super) roster: Roster,
     pub(super) breaker: Breaker,
     pub(super) throttle: Throttle,
     pub(super) connections: Connections,
-    /// Those that wait for a message.
+    /// The connections that wait for a message.
     pub(super) idle: VecDeque<ConnectionId>,
     pub(super) refusals: Refusals,
     pub(super) want_of_login: WantOfLogin,
@@ -51,24 +52,24 @@ pub(super) struct RelayState {
     pub(super) clock: RelayClock,
     /// The breaker lets nothing through, as the log has been told.
     pub(super) is_paused: bool,
-    /// The last trouble, until the relay has answered a transaction since.
+    /// The last trouble, until the relay answers a transaction.
     pub(super) trouble: Option<Trouble>,
-    /// How often since the start a connection was found to work, and how often the relay was in trouble.
+    /// How often since the start a connection was found to work.
     pub(super) reached: u64,
     pub(super) troubles: u64,
 }
 
-/// What ended when the breaker was followed.
+/// The change that was found when the breaker was followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     /// The relay had been paused, and is usable again.
     Resumed,
-    /// Nothing that the log is told.
+    /// Nothing that the log says.
     Same,
 }
 
 impl RelayState {
-    /// A relay that is not tried yet. It has taken a message in an earlier run if `has_taken`, and its refusals hold the
+    /// Returns a relay that is not tried yet. It has taken a message in an earlier run if `has_taken`, and has held the
     /// messages `held` since then.
     pub(super) fn new(
         rule: RefusalRule,
@@ -98,8 +99,8 @@ impl RelayState {
         }
     }
 
-    /// Follows a changed configuration, in which this may be another relay: whether it is usable is not known yet.
-    /// Returns the messages that waited for a login.
+    /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the
+    /// messages that waited for a login.
     pub(super) fn reconfigure(
         &mut self,
         rule: RefusalRule,
@@ -116,7 +117,7 @@ impl RelayState {
         self.want_of_login.reset()
     }
 
-    /// Notes whether the breaker lets anything through, and lets the clock run or stand by that.
+    /// Notes whether the breaker lets anything through now, and starts or stops the clock by that.
     pub(super) fn follow_breaker(&mut self, now: Timestamp, is_recording: bool) -> Passage {
         let is_paused = self.breaker.retry_at().is_some();
         let was_paused = std::mem::replace(&mut self.is_paused, is_paused);
@@ -128,13 +129,13 @@ impl RelayState {
         Passage::Same
     }
 
-    /// Lets the clock run while mail can get through and the spool records it, however they came to that.
+    /// Starts the clock if mail can get through and the spool records it; stops it if not.
     pub(super) fn run_clock(&mut self, now: Timestamp, is_recording: bool) {
         let runs = !self.is_paused && is_recording;
         if runs { self.clock.resume(now) } else { self.clock.pause(now) }
     }
 
-    /// The relay has answered a transaction, whatever it said of the message.
+    /// Takes in that the relay has answered a transaction, whatever it said of the message.
     pub(super) fn answered(&mut self) {
         self.reached += 1;
         self.suspects.relay_answered();
@@ -152,17 +153,17 @@ impl RelayState {
             && self.roster.ready() + lost > self.connections.opening()
     }
 
-    /// Whether one more message with losses may be tried.
+    /// Returns whether one more message with losses may be tried.
     pub(super) fn may_try_lost(&self, now: Timestamp) -> bool {
         self.connections.may_be_alone(self.max_connections) && self.breaker.admits_suspects(now)
     }
 
-    /// Whether a connection is about to be there, or about to make room for one.
+    /// Returns whether a connection is being opened, or is about to end and make room for one.
     pub(super) fn has_coming(&self) -> bool {
         self.connections.opening() + self.connections.leaving() > 0
     }
 
-    /// Whether this connection belongs to earlier settings: what it meets says nothing of this relay.
+    /// Returns whether this connection belongs to earlier settings, so that nothing that happens on it counts.
     pub(super) fn is_outdated(&self, connection: ConnectionId) -> bool {
         self.connections.is_outdated(connection)
     }

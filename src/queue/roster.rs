@@ -1,16 +1,15 @@
 //! The live messages of one relay, and what each is doing: the queue's memory.
 //!
-//! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to
-//! nobody else. A million messages fit: an entry is 40 octets, in a tree that grows with the queue and never
-//! has to be built anew, as a table would in the middle of a flood.
+//! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to nobody else. A million
+//! messages fit: an entry takes 40 octets, in a tree that grows with the queue and never has to be built anew, as a hash table
+//! would in the middle of a flood.
 //!
-//! Messages with a loss behind them stand apart from the lanes: they are given out last, and alone.
+//! Messages with losses are not in the lanes: they are given out last, and each on a connection of its own.
 //!
-//! A ready message that is taken out of its turn leaves a stale name in its lane; `take` passes over it, so that
-//! taking out costs no search.
+//! A ready message that is taken out of its turn leaves its old name in the lane, and `take` passes over it, so that taking a
+//! message out needs no search.
 //!
-//! Pure: time is an argument. Not here: how long a pause is (`schedule.rs`), the messages themselves
-//! (`spool/`).
+//! Pure: time is an argument. Not here: the length of a pause (`schedule.rs`), the messages themselves (`spool/`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,19 +23,19 @@ use crate::spool::{Entry, EntryState, Marks};
 /// What a live message is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Next in its lane.
+    /// It waits in its lane for a connection.
     Ready,
-    /// With a connection, or on its way from there into the spool's record.
+    /// A connection carries it, or its result is being recorded.
     UnderWay,
-    /// Deferred until this second since 1970.
+    /// It is deferred until this second since 1970.
     Waiting(u32),
-    /// Held after a refusal that only an operator can mend.
+    /// It is held after a refusal that only an operator can correct.
     Held,
-    /// Failed, and nobody can be told; or damaged. Kept for the operator.
+    /// It has failed and nobody can be told, or it is damaged. It is kept for the operator.
     Dead,
 }
 
-/// How many messages are looked at for one that may be given out of its turn: some may be with somebody already.
+/// The number of messages that are looked at to find one that may be given out of its turn.
 const LOOKED_AT: usize = 64;
 
 /// What the queue remembers of one message.
@@ -44,32 +43,32 @@ const LOOKED_AT: usize = 64;
 pub struct Member {
     /// What it is doing.
     pub standing: Standing,
-    /// Whose turn it takes.
+    /// The lane in which it waits.
     pub lane: Lane,
     arrived: u32,
     patience_mark: u32,
-    /// In hundredths of a second: see [`to_hundredths`].
+    /// Since when it has been ready, in hundredths of a second: see [`to_hundredths`].
     ready_since: u32,
-    /// What the spool has recorded of it; whether it is held or dead is `standing`'s to say.
+    /// What the spool has recorded of it; `standing` says whether it is held or dead.
     pub marks: Marks,
-    /// How many attempts in a row lost their connection in the middle of it, as far as it is charged with them.
+    /// How many attempts in a row lost their connection during this message, as far as it is charged with them.
     pub losses: u8,
-    /// How many attempts lost it between the final dot and its reply: the relay may have as many copies.
+    /// How many attempts lost their connection between its final dot and the reply: the relay may have as many copies.
     pub copies: u8,
 }
 
 impl Member {
-    /// How long ago it was accepted.
+    /// Returns how long ago it was accepted.
     pub fn age(&self, now: Timestamp) -> Duration {
         seconds_between(self.arrived, now)
     }
 
-    /// How long it has been ready for the attempt it is given now.
+    /// Returns how long it has been ready.
     pub fn ready_for(&self, now: Timestamp) -> Duration {
         Duration::from_millis(10 * u64::from(to_hundredths(now).wrapping_sub(self.ready_since)))
     }
 
-    /// How much patience it has used when the relay clock stands at `relay_clock` seconds.
+    /// Returns how much patience it has used when the relay clock is at `relay_clock` seconds.
     pub fn patience_used(&self, relay_clock: u32) -> Duration {
         Duration::from_secs(relay_clock.saturating_sub(self.patience_mark).into())
     }
@@ -80,9 +79,9 @@ impl Member {
 pub struct Roster {
     members: BTreeMap<QueueId, Member>,
     lanes: Lanes,
-    /// Ready messages with losses, the longest ready first.
+    /// The ready messages with losses; the one that has been ready longest is first.
     lost: VecDeque<QueueId>,
-    /// Deferred messages by the second they are due.
+    /// The deferred messages, by the second at which they are due.
     waiting: BTreeSet<(u32, QueueId)>,
     under_way: usize,
     held: usize,
@@ -90,57 +89,57 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// How many messages are live.
+    /// Returns the number of live messages.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// How many messages are under way.
+    /// Returns the number of messages that are under way.
     pub fn under_way(&self) -> usize {
         self.under_way
     }
 
-    /// How many messages are held.
+    /// Returns the number of held messages.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// How many messages are dead.
+    /// Returns the number of dead messages.
     pub fn dead(&self) -> usize {
         self.dead.len()
     }
 
-    /// The newest of the dead messages.
+    /// Returns the newest dead message.
     pub fn newest_dead(&self) -> Option<QueueId> {
         self.dead.last().copied()
     }
 
-    /// How many messages wait for their next attempt.
+    /// Returns the number of deferred messages.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many messages without losses are ready (stale names may make this too large, never too small).
+    /// Returns the number of ready messages without losses. Old names may make it too large, never too small.
     pub fn ready(&self) -> usize {
         self.lanes.len()
     }
 
-    /// Whether a message with losses is ready (stale names may make this a false yes, never a false no).
+    /// Returns whether a message with losses is ready. Old names may make this wrongly true, never wrongly false.
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }
 
-    /// The member of that name.
+    /// Returns what is remembered of this message.
     pub fn member(&self, id: QueueId) -> Option<&Member> {
         self.members.get(&id)
     }
 
-    /// Whether a connection may have this message now.
+    /// Returns whether a connection may have this message now.
     pub fn is_ready(&self, id: QueueId) -> bool {
         self.member(id).is_some_and(|member| member.standing == Standing::Ready)
     }
 
-    /// Takes in a message that has been committed or recovered; active ones are ready at once.
+    /// Takes in a message that has been committed or recovered; an active one is ready at once.
     pub fn admit(&mut self, entry: &Entry, now: Timestamp) {
         let standing = match entry.marks.state() {
             EntryState::Active => Standing::Ready,
@@ -177,8 +176,8 @@ impl Roster {
         Some((id, *member))
     }
 
-    /// Gives out a ready message without losses that is not `kept` for others: the one at this place of all, or one close
-    /// behind it.
+    /// Gives out a ready message without losses that is not `kept` for others: the one at this place of all, or one
+    /// close behind it.
     pub fn take_amid(&mut self, place: usize, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
         let id = {
             let mut near = self.lanes.behind_place(place).take(LOOKED_AT);
@@ -199,7 +198,7 @@ impl Roster {
         self.take_named(id)
     }
 
-    /// Gives out the next ready message without losses that is not `kept` for others; it is under way from now on.
+    /// Gives out the next ready message without losses that is not `kept` for others.
     pub fn take(&mut self, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
         let mut passed_over = Vec::new();
         let mut taken = None;
@@ -219,7 +218,7 @@ impl Roster {
         taken
     }
 
-    /// Gives out the next ready message with losses, which is under way from now on.
+    /// Gives out the next ready message with losses.
     pub fn take_lost(&mut self) -> Option<(QueueId, Member)> {
         while let Some(id) = self.lost.pop_front() {
             if let Some(member) = self.begin(id, true) {
@@ -229,13 +228,14 @@ impl Roster {
         None
     }
 
-    /// Whether the message is ready and has losses or none: it may be named in a place where it was before.
+    /// Returns whether the message is ready with losses, or without them: its name may stand in a place that it has
+    /// left.
     fn is_ready_with(&self, id: QueueId, losses: bool) -> bool {
         let member = self.member(id);
         member.is_some_and(|member| member.standing == Standing::Ready && (member.losses > 0) == losses)
     }
 
-    /// The message is under way, if it was ready with losses or with none.
+    /// Gives out the message, if it is ready with losses, or without them.
     fn begin(&mut self, id: QueueId, losses: bool) -> Option<Member> {
         if !self.is_ready_with(id, losses) {
             return None;
@@ -246,7 +246,7 @@ impl Roster {
         Some(*member)
     }
 
-    /// The message is tried again at `until`.
+    /// Defers the message until `until`.
     pub fn defer(&mut self, id: QueueId, until: Timestamp) {
         self.leave(id);
         let until = to_seconds(until);
@@ -256,13 +256,13 @@ impl Roster {
         }
     }
 
-    /// The message is ready again: nothing was said about it.
+    /// Makes the message ready again, since nothing was said about it.
     pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
         self.leave(id);
         self.make_ready(id, now);
     }
 
-    /// The message is held: it stays, and is not tried again by itself.
+    /// Holds the message: it stays, and is not tried again by itself.
     pub fn hold(&mut self, id: QueueId) {
         self.leave(id);
         if let Some(member) = self.members.get_mut(&id) {
@@ -271,7 +271,7 @@ impl Roster {
         }
     }
 
-    /// The message is dead: it stays, and is not tried again.
+    /// Marks the message as dead: it stays, and is not tried again.
     pub fn give_up(&mut self, id: QueueId) {
         self.leave(id);
         if let Some(member) = self.members.get_mut(&id) {
@@ -280,20 +280,20 @@ impl Roster {
         }
     }
 
-    /// The message is no longer live.
+    /// Removes the message.
     pub fn remove(&mut self, id: QueueId) {
         self.leave(id);
         self.members.remove(&id);
     }
 
-    /// Changes what is remembered beside the standing.
+    /// Changes what is remembered of the message, except for its standing.
     pub fn update(&mut self, id: QueueId, change: impl FnOnce(&mut Member)) {
         if let Some(member) = self.members.get_mut(&id) {
             change(member);
         }
     }
 
-    /// Makes every message ready whose time has come.
+    /// Makes every deferred message ready whose time has come.
     pub fn wake_due(&mut self, now: Timestamp) {
         while let Some(&(due, id)) = self.waiting.first() {
             if due > to_seconds(now) {
@@ -303,14 +303,14 @@ impl Roster {
         }
     }
 
-    /// Makes every waiting message ready.
+    /// Makes every deferred message ready.
     pub fn wake_all(&mut self, now: Timestamp) {
         while let Some(&(_, id)) = self.waiting.first() {
             self.put_back(id, now);
         }
     }
 
-    /// When `wake_due` next has something to do.
+    /// Returns when [`Roster::wake_due`] next has something to do.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.waiting.first().and_then(|(due, _)| Timestamp::from_second((*due).into()).ok())
     }
@@ -323,7 +323,7 @@ impl Roster {
         }
     }
 
-    /// Takes the message out of whatever its standing had it counted in.
+    /// Takes the message out of the count or list of its standing.
     fn leave(&mut self, id: QueueId) {
         match self.members.get(&id).map(|member| member.standing) {
             Some(Standing::UnderWay) => self.under_way -= 1,
@@ -337,12 +337,12 @@ impl Roster {
     }
 }
 
-/// Seconds since 1970 in 32 bits, good until 2106.
+/// Returns the seconds since 1970 in 32 bits, which are enough until 2106.
 fn to_seconds(time: Timestamp) -> u32 {
     u32::try_from(time.as_second().max(0)).unwrap_or(u32::MAX)
 }
 
-/// Hundredths of a second in 32 bits, over and over: a difference is right up to 497 days.
+/// Returns hundredths of a second in 32 bits, which begin again at 0: a difference is right up to 497 days.
 fn to_hundredths(time: Timestamp) -> u32 {
     (time.as_millisecond() / 10) as u32
 }

@@ -1,26 +1,24 @@
-//! When a deferred message is tried again, and when it has been tried long enough.
+//! When a deferred message is tried again, and when it has been tried for long enough.
 //!
-//! Promises: a message deferred by its own 4xx is tried again after its age, clamped to
-//! [`RetryPolicy::shortest`, `RetryPolicy::longest`] and spread by ±10 %. The age is all that is
-//! needed, so nothing about retries is ever stored; a restart tries everything once and then goes on by age.
+//! Promises: a message that was deferred by its own 4xx is tried again after its age, between [`RetryPolicy::shortest`] and
+//! [`RetryPolicy::longest`], spread by ±10 %. The age is all that is needed, so nothing about retries is ever stored; a restart
+//! tries everything once, and then goes on by age.
 //!
-//! A message that loses its connection is tried again after a second, from the second loss on by its age; from the
-//! second copy on that the relay may have of it, the pause is its age without an upper limit, so that their number
-//! grows with the logarithm of the lifetime.
+//! A message that loses its connection is tried again after a second, from the second loss on by its age. From the second copy
+//! on that the relay may have of it, the pause is its age without an upper limit, so that the number of copies grows with the
+//! logarithm of the lifetime.
 //!
-//! Patience is not age. A message's patience runs only while the relay is usable (the *relay
-//! clock*), so that an outage of a week expires nothing (README promise 4) and a clock set forward by years warns
-//! nobody of a delay of years.
+//! Patience is not age. The patience of a message runs only while the relay is usable (the *relay clock*), so that an outage of
+//! a week expires nothing (README promise 4), and a clock that is set forward by years warns nobody of a delay of years.
 //!
-//! Pure: ages and the spread are arguments. Not here: relay-wide trouble (`breaker.rs`), who is
-//! next (`roster.rs`).
+//! Pure: ages and the spread are arguments. Not here: trouble of the relay (`breaker.rs`), which message is next (`roster.rs`).
 
 use std::time::Duration;
 
-/// What hit one connection may be over when the next one is open.
+/// The pause after the first loss: what ended one connection may be over when the next one is open.
 const AFTER_FIRST_LOSS: Duration = Duration::from_secs(1);
 
-/// A number in `-1.0..=1.0` that spreads attempts in time; drawn by the caller.
+/// A number in `-1.0..=1.0` that spreads attempts in time; the caller draws it.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread(f64);
 
@@ -29,18 +27,18 @@ impl Spread {
     #[cfg(test)]
     pub const NONE: Spread = Spread(0.0);
 
-    /// A draw; values outside `-1.0..=1.0` are clamped.
+    /// Returns a spread; values outside `-1.0..=1.0` are clamped.
     pub fn new(draw: f64) -> Self {
         Spread(draw.clamp(-1.0, 1.0))
     }
 
-    /// `duration` changed by at most `share` (0.1 is ±10 %).
+    /// Returns `duration`, changed by at most `share` (0.1 is ±10 %).
     pub fn apply(self, duration: Duration, share: f64) -> Duration {
         duration.mul_f64(1.0 + self.0 * share)
     }
 }
 
-/// How often and how long a message is tried.
+/// How often and for how long a message is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The shortest pause between two attempts.
@@ -49,17 +47,18 @@ pub struct RetryPolicy {
     pub longest: Duration,
     /// How much patience a message has; then it bounces.
     pub lifetime: Duration,
-    /// How much patience it has used when the reverse-path is told of the delay, once; `None`: never.
+    /// How much patience a message has used when its sender is told of the delay, once; `None`: never.
     pub delay_warning: Option<Duration>,
 }
 
 impl RetryPolicy {
-    /// The pause before the next attempt of a message of this `age`.
+    /// Returns the pause before the next attempt of a message of this `age`.
     pub fn pause(&self, age: Duration, spread: Spread) -> Duration {
         spread.apply(age.clamp(self.shortest, self.longest), 0.1)
     }
 
-    /// The pause after an attempt that was lost, the message being this old and having so much patience left.
+    /// Returns the pause after an attempt that lost its connection, for a message of this age that has so much patience
+    /// left.
     pub fn pause_after_loss(
         &self,
         losses: u8,
@@ -69,19 +68,19 @@ impl RetryPolicy {
         spread: Spread,
     ) -> Duration {
         match (copies, losses) {
-            // The last attempt comes when patience ends; where that does not run, the pauses go on growing.
+            // The last attempt comes when patience ends. While patience does not run, the pauses go on growing.
             (2.., _) => spread.apply(age.min(patience_left.max(age / 2)).max(self.shortest), 0.1),
             (_, 2..) => self.pause(age, spread),
             _ => AFTER_FIRST_LOSS,
         }
     }
 
-    /// Whether a message that has used this much patience has been tried long enough.
+    /// Returns whether a message that has used this much patience has been tried for long enough.
     pub fn is_expired(&self, patience_used: Duration) -> bool {
         patience_used >= self.lifetime
     }
 
-    /// Whether a message that has used this much patience has earned its one delay warning.
+    /// Returns whether a message that has used this much patience gets its one delay warning now.
     pub fn is_warning_due(&self, patience_used: Duration, already_warned: bool) -> bool {
         !already_warned && self.delay_warning.is_some_and(|after| patience_used >= after)
     }

@@ -1,35 +1,35 @@
-//! A settlement: what a report means for the message, made durable.
+//! A settlement: it records what a report means for its message.
 //!
-//! Promises: the ledger says `sent` only for what the relay took, `bounced` only with a DSN on the spool
-//! (or none wanted); a message is removed only as [`Settled`](crate::spool::Settled); what the spool
-//! cannot record now is tried again until it can, and the message is not sent again meanwhile. What is recorded is not
-//! done again: a settlement goes from step to step (`settlement/steps.rs`), and stays at the one that fails.
+//! Promises: the ledger says `sent` only for what the relay took, and `bounced` only if a DSN is on the spool (or none is
+//! wanted). A message is removed only as [`Settled`](crate::spool::Settled). What the spool cannot record now is tried again
+//! until it can, and meanwhile the message is not sent again. What is recorded is not done twice: a settlement goes from step
+//! to step (`settlement/steps.rs`), and stays at the one that fails.
 //!
-//! A failure that nobody can be told of is recorded at once as that recipient's end, so that it is not asked again;
-//! the message stays on the spool, and is *dead* when no other recipient is open, never silently gone. What each
-//! recipient was told last is kept.
+//! A failure that nobody can be told of is recorded at once as the end of that recipient, so that it is not tried again. The
+//! message stays on the spool, and is *dead* when no other recipient is open; it never goes silently. The last reply about each
+//! recipient is kept.
 //!
-//! Every attempt that has written its content, and of which nothing is recorded, says on the spool how it ended
-//! ([`Flight`]), so that "possible duplicate" is said once for each copy that the relay may have, and for no other:
+//! Every attempt that has written its content, and of which nothing is recorded, notes on the spool how it ended ([`Flight`]),
+//! so that "possible duplicate" is logged once for each copy that the relay may have, and for no other:
 //!
-//! | the attempt ended | said | the mark becomes |
+//! | the attempt ended | logged | the mark becomes |
 //! |---|---|---|
 //! | with a reply that settles or defers a recipient | nothing | ended by that record |
 //! | with 421, 503 or the like at the dot, or before the dot | nothing | over |
 //! | without a reply to the dot, or without a report | at once | told |
-//! | with the process, at any moment behind the mark | by the next run: when the dot is written again, or before a record that ends the mark and leaves a recipient open | as the new attempt has it |
+//! | with the process, at any moment after the mark | by the next run: when the dot is written again, or before a record that ends the mark and leaves a recipient open | as the new attempt sets it |
 //!
-//! That the relay may have a copy stays known to the message's end, over deferrals and restarts: what "told" has said of it
-//! is not taken back by the records of later attempts, and every DSN says it.
+//! It stays known to the message's end, over deferrals and restarts, that the relay may have a copy: the records of later
+//! attempts do not take back what "told" has said, and every DSN says it.
 //!
-//! The last row is the one where the line may be wrong: the mark is written just before the dot, so that the process may
-//! have ended before the dot was written, or behind a reply that refused the message; or it ended behind a line and
-//! before the record of that, and the line is said twice. No line is missing: an attempt that ends the message by a
-//! refusal says nothing of an earlier copy, and what it records of that ([`Flight::Hidden`]) has the next run say it,
-//! should the process end before the message's end is recorded.
+//! In the last row the line may be wrong: the mark is written just before the dot, so the process may have ended before the dot
+//! was written, or after a reply that refused the message. Or it ended after the line was logged and before that was recorded,
+//! and the line is logged twice. No line is missing: an attempt that ends the message by a refusal says nothing of an earlier
+//! copy, and its record of that ([`Flight::Hidden`]) has the next run say it, if the process ends before the message's end is
+//! recorded.
 //!
-//! Not here: what a reply means (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), how a DSN
-//! looks (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).
+//! Not here: the meaning of a reply (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), the text of a DSN
+//! (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).
 
 mod notices;
 mod result;
@@ -49,7 +49,7 @@ use crate::relay::Report;
 use crate::spool::{CommitError, Flight};
 use steps::{Advance, SettlementStep};
 
-/// One report on its way into the spool.
+/// One report that is being recorded.
 pub(super) struct Settlement {
     desk: Arc<DeliveryDesk>,
     attempt: Attempt,
@@ -57,7 +57,7 @@ pub(super) struct Settlement {
 }
 
 impl Settlement {
-    /// Settles what the relay said, and logs it.
+    /// Begins to settle what the relay said, and logs it.
     pub(super) fn of_report(
         desk: Arc<DeliveryDesk>,
         mut attempt: Attempt,
@@ -78,7 +78,7 @@ impl Settlement {
         Settlement { desk, attempt, said }
     }
 
-    /// Settles what was said in transactions that others should have followed.
+    /// Begins to settle what was said in the transactions so far, which others should have followed.
     pub(super) fn of_parts(desk: Arc<DeliveryDesk>, mut attempt: Attempt) -> Self {
         match attempt.earlier.take() {
             Some(earlier) => Settlement { desk, attempt, said: AttemptResult { unsaid: None, ..earlier } },
@@ -86,7 +86,7 @@ impl Settlement {
         }
     }
 
-    /// Settles what was said before a connection ended without a report.
+    /// Begins to settle what was said before a connection ended without a report.
     pub(super) fn of_unreported(desk: Arc<DeliveryDesk>, attempt: Attempt) -> Self {
         let in_doubt = attempt.progress == Progress::PastContent;
         let is_untold = attempt.earlier.is_none();
@@ -96,22 +96,22 @@ impl Settlement {
         settlement
     }
 
-    /// Removes a message whose every recipient had its end already.
+    /// Begins to remove a message whose every recipient had its end already.
     pub(super) fn of_finished(desk: Arc<DeliveryDesk>, attempt: Attempt) -> Self {
         Settlement { desk, attempt, said: AttemptResult::default() }
     }
 
-    /// The message that is settled.
+    /// Returns the message.
     pub(super) fn id(&self) -> QueueId {
         self.attempt.id
     }
 
-    /// What became of the message, where nothing of it is to be recorded.
+    /// Returns what happens to the message, if there is nothing to record.
     pub(super) fn without_record(&self) -> Option<Disposition> {
         self.said.unsaid.filter(|_| self.flight_to_end().is_none())
     }
 
-    /// Settles it. Ends when what became of the message is on the spool, or nothing is to be recorded.
+    /// Records the result. Returns what happens to the message, when everything is on the spool.
     pub(super) async fn run(mut self) -> Disposition {
         if let Some(how) = self.flight_to_end() {
             self.desk.spool.end_flight(self.attempt.id, how).await;
@@ -122,8 +122,9 @@ impl Settlement {
         }
     }
 
-    /// Takes step after step. Ends with the fault, or with the process: the in-flight mark then says "possible
-    /// duplicate". Until then the owner gives out nothing: what cannot be recorded must not be sent.
+    /// Takes one step after the other. If the spool refuses one, this ends only when it does not any more, or with the
+    /// process: the in-flight mark then says "possible duplicate". Meanwhile the owner gives out nothing, since what
+    /// cannot be recorded must not be sent.
     async fn record(&mut self) -> Disposition {
         let mut step = SettlementStep::first(self).await;
         let mut pauses = Pauses::default();
@@ -143,13 +144,13 @@ impl Settlement {
         }
     }
 
-    /// The log and the owner are told that the spool does not take it.
+    /// Tells the log and the owner that the spool does not record the result.
     fn is_refused(&self, why: CommitError) {
         log::unrecorded(self.attempt.id, &why);
         self.desk.queue.tell(Event::Unrecorded { id: self.attempt.id, why });
     }
 
-    /// How the attempt ended, where the spool would not know it by what is recorded.
+    /// Returns how the attempt ended, if the spool would not know it from what is recorded.
     fn flight_to_end(&self) -> Option<Flight> {
         match (self.attempt.progress, self.said.unsaid) {
             (Progress::BeforeDot, _) => None,
@@ -160,8 +161,8 @@ impl Settlement {
     }
 }
 
-/// Logs and records what one transaction of several came to; the others follow. What an error leaves unrecorded is
-/// in the attempt, for [`Settlement::of_parts`].
+/// Logs and records the result of one transaction of several; the others follow. After an error, the attempt has what
+/// is not recorded yet, for [`Settlement::of_parts`].
 pub(super) async fn record_part(
     desk: &DeliveryDesk,
     attempt: &mut Attempt,

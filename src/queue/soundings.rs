@@ -1,52 +1,52 @@
 //! Soundings: whether the next message that is tried comes from the front of the queue or from elsewhere.
 //!
-//! Many bad messages that stand together in front look like a relay that serves nobody, for as long as only the front is
-//! tried. So once a message has met trouble others are taken from somewhere else for a while.
+//! Many bad messages that stand together in front look like a relay that serves nobody, as long as only the front is tried. So
+//! after a message has met trouble, others are taken from elsewhere for a while.
 //!
 //! Promises:
-//! 1. Behind each trouble, until the relay has answered [`WARY`] messages, the first message that is tried comes from
-//!    elsewhere, and so does every other one, and the first behind each answer.
-//! 2. The newest is tried next if it arrived since the last one that was tried as the newest, unless that was the one
-//!    before: what arrives among bad ones need not wait until its place is found.
+//! 1. After each trouble, until the relay has answered [`WARY`] messages, the first message that is tried comes from elsewhere,
+//!    and so does every other one after it, and the first one after each answer.
+//! 2. The newest message is tried next if it arrived after the last one that was tried as the newest, unless that was the one
+//!    before. So a message that arrives among bad ones need not wait until its place is found.
 //! 3. The places of the others are spread over the whole queue, whatever its length: any `n` of them in a row leave no gap
 //!    longer than three parts in `n` of it.
-//! 4. Without trouble, all come from the front.
+//! 4. Without trouble, all messages come from the front.
 //!
-//! Pure. Not here: whose the trouble is (`suspects.rs`, `refusals/want_of_login.rs`), the queue (`roster.rs`).
+//! Pure. Not here: whose fault the trouble is (`suspects.rs`, `refusals/want_of_login.rs`), the queue (`roster.rs`).
 
 use crate::queue_id::QueueId;
 
-/// How many messages the relay has to answer until the front of the queue is trusted again.
+/// The number of messages that the relay has to answer until the front of the queue is trusted again.
 const WARY: u8 = 16;
-/// The golden ratio as a part of 2^64: its multiples, without their whole parts, are spread evenly.
+/// The golden ratio as a part of 2^64: the fractions of its multiples are spread evenly.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Where the next message comes from.
+/// The place from which the next message is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NextPlace {
-    /// Whether the newest one comes before any other, if it is newer than [`Soundings::newest`].
+    /// Whether the newest message comes before any other, if it is newer than [`Soundings::newest`].
     pub(super) may_be_newest: bool,
-    /// The place among all that are ready; `None`: the front.
+    /// The place among all ready messages; `None`: the front.
     pub(super) place: Option<usize>,
 }
 
-/// Where the soundings of one relay have been taken.
+/// The soundings in the queue of one relay.
 #[derive(Debug, Default)]
 pub(super) struct Soundings {
-    /// How many answers are awaited yet.
+    /// The number of answers that are awaited yet.
     wary: u8,
-    /// How many messages were tried since the last answer.
+    /// The number of messages that were tried since the last answer.
     since_answer: usize,
-    /// For how many of all that were tried a place was named.
+    /// The number of places that were chosen so far.
     places: u64,
-    /// The last one that was tried as the newest.
+    /// The last message that was tried as the newest.
     newest: Option<QueueId>,
-    /// Whether that was the last one that was tried.
+    /// Whether that was the last message that was tried.
     was_newest: bool,
 }
 
 impl Soundings {
-    /// Where the next message to try comes from, among so many.
+    /// Returns the place from which the next message is taken, if so many are `ready`.
     pub(super) fn next(&mut self, ready: usize) -> NextPlace {
         if self.wary == 0 {
             return NextPlace { may_be_newest: false, place: None };
@@ -60,26 +60,26 @@ impl Soundings {
     fn next_place(&mut self, ready: usize) -> usize {
         self.places += 1;
         let share = u128::from(GOLDEN.wrapping_mul(self.places));
-        // Less than `ready`.
+        // It is less than `ready`.
         ((share * ready as u128) >> 64) as usize
     }
 
-    /// The last one that was tried as the newest.
+    /// Returns the last message that was tried as the newest.
     pub(super) fn newest(&self) -> Option<QueueId> {
         self.newest
     }
 
-    /// This message is tried now as the newest.
+    /// Notes that this message is tried now as the newest.
     pub(super) fn tries_newest(&mut self, id: QueueId) {
         (self.newest, self.was_newest) = (Some(id), true);
     }
 
-    /// A message has met trouble, whosever it is.
+    /// Takes in that a message has met trouble, whoever is at fault.
     pub(super) fn met_trouble(&mut self) {
         self.wary = WARY;
     }
 
-    /// The relay has answered a transaction.
+    /// Takes in that the relay has answered a transaction.
     pub(super) fn relay_answered(&mut self) {
         self.wary = self.wary.saturating_sub(1);
         self.since_answer = 0;

@@ -1,43 +1,44 @@
-//! Suspects: whether trouble behind the login is the relay's, or the message's that met it.
+//! Suspects: whether trouble after the login is the fault of the relay, or of the message that met it.
 //!
-//! Promises: such trouble may be the relay's only if it meets two messages with no transaction answered in between; a
-//! message that meets it alone, or again after the relay has answered others, is to blame itself. Where it has met a
-//! few and nothing else was tried, nobody can tell: these few wait, and others are tried.
+//! Promises: such trouble may be the relay's fault only if two messages meet it with no transaction answered in between. A
+//! message that meets it alone, or again after the relay has answered others, is at fault itself. If a few messages have met it
+//! and nothing else was tried, nobody can tell: these few wait, and others are tried.
 //!
 //! Invariants:
-//! 1. One message, however often it meets trouble, never makes it the relay's.
-//! 2. While the relay answers nobody, no message's losses are counted beyond the first, unless it was alone.
-//! 3. At most [`MOST`] messages are charged with one outage; the trouble of more is the relay's.
+//! 1. One message, however often it meets trouble, never makes it the relay's fault.
+//! 2. While the relay answers no transaction, no message's losses are counted beyond the first, unless it was alone.
+//! 3. At most [`MOST`] messages are charged with one outage; the trouble of more messages is the relay's fault.
 //!
-//! Pure. Not here: what becomes of a lost message (`schedule.rs`), the pause of a relay (`breaker.rs`).
+//! Pure. Not here: what happens to a lost message (`schedule.rs`), the pause of a relay (`breaker.rs`).
 
 use crate::queue_id::QueueId;
 
-/// An outage meets one message after the other; more than these few are neither put behind the others for it, nor
-/// taken for a few bad ones among good ones. They come from all over the queue (`soundings.rs`), so that it takes more
-/// than many bad ones in one place to look like an outage.
+/// The number of messages that may be taken for a few bad ones among good ones. An outage meets one message after the
+/// other, and must not put more than these behind the others. They come from all over the queue (`soundings.rs`), so
+/// that many bad messages in one place do not look like an outage.
 const MOST: usize = 8;
 
 /// The messages that have met trouble since the relay last answered a transaction.
 #[derive(Debug, Default)]
 pub struct Suspects(Vec<QueueId>);
 
-/// Whose trouble it is.
+/// Whose fault trouble is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The message's that met it: the relay is not paused for it.
+    /// It is the fault of the message that met it, and the relay is not paused.
     Message,
-    /// That of a few messages, or the relay's, which has answered nothing else since.
+    /// It is the fault of a few messages, or of the relay, which has answered nothing else since.
     Suspects {
-        /// This one has met it before.
+        /// This message has met it before.
         again: bool,
     },
-    /// The relay's, which treats others alike.
+    /// It is the fault of the relay, which treats all messages so.
     Relay,
 }
 
 impl Suspects {
-    /// Trouble has met a message that has had `losses` before. Gives whose it is, and the message's losses from now on.
+    /// Takes in that a message with this number of `losses` has met trouble. Returns whose fault that is, and the
+    /// number of losses of the message from now on.
     pub fn lost(&mut self, id: QueueId, losses: u8) -> (Blame, u8) {
         let is_suspect = self.0.contains(&id);
         if !is_suspect && losses > 0 {
@@ -57,7 +58,8 @@ impl Suspects {
         }
     }
 
-    /// The relay has answered a transaction, whatever it said: what was met before is no sign of an outage any more.
+    /// Takes in that the relay has answered a transaction, whatever it said: earlier trouble is no sign of an outage
+    /// any more.
     pub fn relay_answered(&mut self) {
         self.0.clear();
     }

@@ -1,21 +1,21 @@
 //! Deferrals that are not about their message: a session that is full or over, a rate, a number of connections.
 //!
-//! Relays tell all three in the words they have for one message: 432, 451, 452 or 454 at MAIL, DATA or the final
-//! dot. Taken for each message's own, they make each wait by its age, and connections that the relay does not want
-//! defer one message after the other.
+//! Relays say all of these in the words they have for one message: 432, 451, 452 or 454 at MAIL, DATA or the final dot. If they
+//! counted for the message, each message would wait by its age, and connections that the relay does not want would defer one
+//! message after the other.
 //!
 //! Promises:
-//! 1. From the [`SEVERAL`]th message that is told so within a second on, it is the relay's pace: it takes fewer
-//!    connections, and what was deferred for it is ready again and uncharged. One message alone is never excused
-//!    for it.
-//! 2. One message's refusals lower the number of connections [`LOWERINGS`] times at most: one that is refused for
+//! 1. From the [`SEVERAL`]th message on that is deferred so within a second, the reason is the relay's pace: the relay gets
+//!    fewer connections, and the messages that were deferred for it are ready again and uncharged. One message alone is never
+//!    excused for it.
+//! 2. The refusals of one message lower the number of connections [`LOWERINGS`] times at most: a message that is refused for
 //!    itself costs the others no more than that.
-//! 3. After [`GROWTH`] without such a refusal the relay is given one connection more.
-//! 4. What a connection is told that has delivered before, or its end there, counts only if a fresh one is told it,
-//!    too; the message waits for that one.
+//! 3. After [`GROWTH`] without such a refusal, the relay gets one connection more.
+//! 4. A deferral on a connection that has delivered before, or the end of that connection, counts only if it happens again on
+//!    a fresh connection; the message waits for one.
 //! 5. No message is excused more than [`EXCUSES`] times.
 //!
-//! Pure. Not here: which replies these are (`relay/subject.rs`), a relay that takes nobody (`breaker.rs`).
+//! Pure. Not here: which replies these are (`relay/subject.rs`), a relay that takes no mail (`breaker.rs`).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -25,29 +25,29 @@ use jiff::Timestamp;
 use super::clock::later;
 use crate::queue_id::QueueId;
 
-/// How many messages within [`MOMENT`] say that it is not the messages.
+/// If so many messages are deferred within [`MOMENT`], the messages are not the reason.
 const SEVERAL: usize = 3;
 const MOMENT: Duration = Duration::from_secs(1);
-/// How often a message may be refused for the relay's sake.
+/// How often a message may be excused.
 const EXCUSES: u8 = 10;
-/// How often the refusal of one message lowers the number of connections.
+/// How often the refusals of one message lower the number of connections.
 const LOWERINGS: u8 = 3;
-/// How long the relay must be content before it is given another connection.
+/// The time without such a refusal after which the relay gets another connection.
 const GROWTH: Duration = Duration::from_secs(5);
 
-/// What a deferral is.
+/// The reason of a deferral.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deferral {
-    /// The message's own.
+    /// It is the message's own.
     Own,
-    /// The relay's pace; these messages were deferred for the same, and are ready again.
+    /// It is the relay's pace.
     Pace {
-        /// Before it was known what it is.
+        /// The messages that were deferred for the same reason before it was known; they are ready again.
         again: Vec<QueueId>,
     },
 }
 
-/// What a message has been excused for.
+/// How often a message has been excused.
 #[derive(Debug, Default)]
 struct Excused {
     times: u8,
@@ -55,61 +55,64 @@ struct Excused {
     for_pace: u8,
 }
 
-/// What is known of the pace one relay wants.
+/// The queue's knowledge of the pace that one relay wants.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    /// How many connections the relay takes; `None`: nothing is known against as many as are configured.
+    /// The number of connections that the relay takes; `None`: as many as are configured, as far as is known.
     allowed: Option<usize>,
     grow_at: Timestamp,
-    /// Messages of the last moment that have not been excused for the pace.
+    /// The messages that were deferred in the last moment and have not been excused for the pace.
     recent: VecDeque<(Timestamp, QueueId)>,
     excused: HashMap<QueueId, Excused>,
-    /// To be ready again when they are no longer under way.
+    /// The messages that are to be ready again when they are no longer under way.
     unsettled: HashSet<QueueId>,
-    /// Refused on a connection that had delivered, or had it end: for connections that have not.
+    /// The messages that were deferred on a connection that had delivered, or ended it: they wait for a fresh
+    /// connection.
     for_fresh: VecDeque<QueueId>,
 }
 
 impl Throttle {
-    /// How many connections the relay takes, of `configured`.
+    /// Returns the number of connections that the relay takes, of `configured` ones.
     pub(super) fn connections_allowed(&self, configured: usize) -> usize {
         self.allowed.map_or(configured, |allowed| allowed.min(configured))
     }
 
-    /// `id` was deferred on a connection that had served before, or had it end. True: that does not count.
+    /// Takes in that `id` was deferred on a connection that had served others, or ended it. Returns whether the message
+    /// is excused; where the words are not about the pace, it then waits for a fresh connection.
     pub(super) fn is_session_over(&mut self, id: QueueId, may_be_pace: bool) -> bool {
         let is_excused = self.excuse(id);
         self.for_fresh.retain(|other| *other != id);
-        // Where the pace may be at fault the next in turn finds that out, not the same one again.
+        // Where the pace may be the reason, the next message finds that out, not the same one again.
         if is_excused && !may_be_pace {
             self.for_fresh.push_back(id);
         }
         is_excused
     }
 
-    /// Whether `id` is kept for a connection that has carried nothing.
+    /// Returns whether `id` is kept for a fresh connection.
     pub(super) fn is_for_fresh(&self, id: QueueId) -> bool {
         self.for_fresh.contains(&id)
     }
 
-    /// Whether a message is ready for no other connection than one that has carried nothing.
+    /// Returns whether a ready message waits for a fresh connection.
     pub(super) fn awaits_fresh(&self, is_ready: impl Fn(QueueId) -> bool) -> bool {
         self.for_fresh.iter().any(|id| is_ready(*id))
     }
 
-    /// The message that is to be tried next on a connection that has carried nothing. One whose last try is not
+    /// Removes and returns the message that is to be tried next on a fresh connection. One whose last attempt is not
     /// recorded yet keeps its place.
     pub(super) fn take_for_fresh(&mut self, is_ready: impl Fn(QueueId) -> bool) -> Option<QueueId> {
         let at = self.for_fresh.iter().position(|id| is_ready(*id))?;
         self.for_fresh.remove(at)
     }
 
-    /// `id` has been deferred for itself, or is no longer tried by itself.
+    /// Notes that `id` has been deferred for itself, or is no longer tried by itself.
     pub(super) fn has_been_judged(&mut self, id: QueueId) {
         self.for_fresh.retain(|other| *other != id);
     }
 
-    /// `id` was deferred with words that may be about the pace, while so many `connections` exist.
+    /// Takes in that `id` was deferred with words that may be about the pace, while so many `connections` exist.
+    /// Returns the reason.
     pub(super) fn deferred(&mut self, id: QueueId, now: Timestamp, connections: usize) -> Deferral {
         let told_before = self.excused.get(&id).map_or(0, |excused| excused.for_pace);
         if told_before == 0 {
@@ -136,17 +139,17 @@ impl Throttle {
         Deferral::Pace { again }
     }
 
-    /// What became of `id` is not recorded yet: it is ready again after that.
+    /// Notes that the result for `id` is not recorded yet: it is ready again after that.
     pub(super) fn await_settling(&mut self, id: QueueId) {
         self.unsettled.insert(id);
     }
 
-    /// Whether `id`, which was deferred, is ready again all the same.
+    /// Returns whether `id`, which was deferred, is ready again all the same.
     pub(super) fn is_ready_again(&mut self, id: QueueId) -> bool {
         self.unsettled.remove(&id)
     }
 
-    /// The relay has taken a message, of `configured` connections at most.
+    /// Takes in that the relay has taken a message, of `configured` connections at most.
     pub(super) fn taken(&mut self, now: Timestamp, configured: usize) {
         if let Some(allowed) = self.allowed.filter(|_| now >= self.grow_at) {
             self.allowed = Some(allowed + 1).filter(|allowed| *allowed < configured);
@@ -154,14 +157,14 @@ impl Throttle {
         }
     }
 
-    /// A message has had its end.
+    /// Forgets a message that has left the queue.
     pub(super) fn forget(&mut self, id: QueueId) {
         if self.excused.remove(&id).is_some() {
             self.has_been_judged(id);
         }
     }
 
-    /// Whether `id` may be refused for the relay's sake once more.
+    /// Returns whether `id` may be excused once more.
     fn excuse(&mut self, id: QueueId) -> bool {
         let excused = self.excused.entry(id).or_default();
         excused.times = excused.times.saturating_add(1);

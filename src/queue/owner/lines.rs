@@ -1,10 +1,10 @@
-//! The lines of the log that the queue's state asks for. What each says in words is in `log.rs`.
+//! The log lines that the queue's state asks for. Their words are in `log.rs`.
 
 use super::super::reducer::LogLine;
 use crate::log::{self, HeldBack};
 
 impl LogLine {
-    /// Writes it to the log.
+    /// Writes the line to the log.
     pub(super) fn write(&self) {
         match self {
             LogLine::RelayPaused { trouble, live, probe_in, is_new } => {

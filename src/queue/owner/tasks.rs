@@ -1,9 +1,9 @@
-//! The tasks of the queue: connections, settlements, and what is waited for.
+//! The tasks of the queue: connections, settlements, and those that wait for something.
 //!
-//! Promises: no task of the queue is anywhere else, and what each was there for is known when it ends, so that a panic is
-//! an event as any other: one in a dialogue is trouble of the relay, one in a settlement has the message tried again, and
-//! one in what asks a spool that does not record, or looks at the secret, has that begun anew. Where the owner itself ends by a panic the settlements
-//! go on without it: what the relay took is recorded all the same.
+//! Promises: every task of the queue is here, and its duty is known when it ends, so that a panic is an event like any other.
+//! After a panic in a dialogue the relay is paused; after one in a settlement the message is tried again; after one in a task
+//! that asks the spool, or looks at the secret, that task is begun again. If the owner itself panics, the settlements go on
+//! without it, so that what the relay has taken is recorded all the same.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,36 +20,36 @@ use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
 use crate::spool::{CommitError, Flight, Spool};
 
-/// What a task is there for.
+/// The duty of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
-    /// A connection's dialogue.
+    /// To work on a connection to the relay.
     Connection(ConnectionId),
-    /// What became of a message.
+    /// To settle the result of an attempt for this message.
     Settlement(QueueId),
-    /// To ask the spool whether it records again what it did not of this message.
+    /// To ask the spool whether it records now what it did not record of this message.
     Recording(QueueId),
     /// To look whether the secret for the login has changed.
     SecretWatch,
-    /// Something whose end by itself means nothing.
+    /// Something whose end means nothing.
     Other,
 }
 
-/// How a task has ended.
+/// The end of a task.
 pub(super) enum Ended {
-    /// With this to say.
+    /// It ended with this event.
     Said(Event),
-    /// With nothing to say.
+    /// It ended, and nothing follows from that.
     Silent,
-    /// By a panic, with less recorded of this message than should be.
+    /// It panicked, and less is recorded of this message than should be.
     WithoutOutcome(QueueId),
-    /// By a panic, and nobody asks the spool about this message any more.
+    /// It panicked, and nobody asks the spool about this message any more.
     WithoutAnswer(QueueId),
-    /// By a panic of this task, and nobody looks at the secret any more.
+    /// This task panicked, and nobody looks at the secret any more.
     WithoutWatch(Id),
 }
 
-/// All that run.
+/// All tasks that run.
 #[derive(Default)]
 pub(super) struct Tasks {
     set: JoinSet<Option<Event>>,
@@ -59,7 +59,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Begins a task that ends with an event, if anything is to be told of its end.
+    /// Begins a task, whose result is an event if anything follows from its end.
     pub(super) fn spawn(
         &mut self,
         duty: Duty,
@@ -75,7 +75,7 @@ impl Tasks {
         task
     }
 
-    /// Has the spool remember that the relay of this name takes mail.
+    /// Begins a task in which the spool notes that the relay of this name takes mail.
     pub(super) fn remember_relay(&mut self, spool: &Spool, name: String) {
         let spool = spool.clone();
         let task = self.set.spawn_blocking(move || {
@@ -94,12 +94,12 @@ impl Tasks {
         }
     }
 
-    /// How many settlements there are.
+    /// Returns the number of settlements.
     pub(super) fn settlements(&self) -> usize {
         self.settlements
     }
 
-    /// Waits for the next task to end; `None` while there is none. Cancel safe.
+    /// Waits for the next task to end; returns `None` if there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Ended> {
         let ended = self.set.join_next_with_id().await?;
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
@@ -115,15 +115,15 @@ impl Tasks {
         })
     }
 
-    /// Ends all that are left.
+    /// Ends all tasks that are left.
     pub(super) async fn end(mut self) {
         self.set.shutdown().await;
     }
 }
 
 impl Drop for Tasks {
-    /// An owner that has ended as it should has ended all tasks before. Where it has not, all but settlements end here:
-    /// nobody is there to give messages to connections.
+    /// An owner that ends in good order has ended all tasks before. If it has not, all tasks but the settlements end
+    /// here, since nobody is there to give messages to connections.
     fn drop(&mut self) {
         for (duty, task) in self.duties.values() {
             if !matches!(duty, Duty::Settlement(_)) {
@@ -134,7 +134,7 @@ impl Drop for Tasks {
     }
 }
 
-/// How a task of this duty has ended that was cut off or panicked.
+/// Returns the end of a task of this duty that was cut off or panicked.
 fn without_word(duty: Duty, error: &JoinError) -> Ended {
     match duty {
         Duty::Connection(connection) => {
@@ -148,8 +148,8 @@ fn without_word(duty: Duty, error: &JoinError) -> Ended {
     }
 }
 
-/// What stands for a panic in the relay's dialogue: it pauses the relay, as whatever it stumbled over comes
-/// from there.
+/// Returns the trouble that stands for a panic in the dialogue. It pauses the relay, since whatever caused the panic
+/// came from there.
 fn internal_error() -> Trouble {
     let cause = Cause::Other("the dialogue failed by an internal error, reported above".into());
     Trouble { phase: Phase::Connect, peer: None, cause }
@@ -162,14 +162,14 @@ pub(super) async fn after_panic(desk: Arc<DeliveryDesk>, id: QueueId) -> Option<
     Some(Event::Became { id, disposition: Disposition::Postponed })
 }
 
-/// Waits until the spool takes what it did not take of `id`.
+/// Waits until the spool records what it did not record of `id`.
 pub(super) async fn await_recording(desk: Arc<DeliveryDesk>, id: QueueId) -> Option<Event> {
     let mut pauses = Pauses::default();
     loop {
         desk.clock.sleep(pauses.next()).await;
         match desk.spool.try_recording(id).await {
             Ok(()) => return Some(Event::Recordable),
-            // It will take nothing any more.
+            // It will record nothing any more.
             Err(CommitError::Closed) => return None,
             Err(_) => {}
         }

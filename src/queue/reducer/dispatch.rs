@@ -1,8 +1,8 @@
-//! Who gets which message, and when a connection is begun.
+//! Which connection gets which message, and when a connection is begun.
 //!
-//! Promises: no connection is begun beyond what the breaker allows, nor for nobody; a message with losses goes last,
-//! on a connection of its own; one that a connection ended with, or that was too many for it, on a fresh one. Behind
-//! trouble some come from elsewhere than the front of the queue (`soundings.rs`).
+//! Promises: no connection is begun beyond what the breaker allows, nor without a message for it. A message with losses goes
+//! last, on a connection of its own; one that ended a connection, or was too many for it, goes on a fresh one. After trouble,
+//! some messages come from elsewhere than the front of the queue (`soundings.rs`).
 
 use super::super::connections::ConnectionStage;
 use super::super::relay_state::RelayState;
@@ -29,7 +29,7 @@ impl AtRelay<'_> {
         self.make_room();
     }
 
-    /// One idle connection goes where all places are taken and a message is kept for one that has carried nothing.
+    /// Ends one idle connection if all places are taken and a message waits for a fresh connection.
     fn make_room(&mut self) {
         let RelayState { throttle, roster, .. } = &*self.relay;
         let is_kept = throttle.awaits_fresh(|id| roster.is_ready(id));
@@ -42,7 +42,7 @@ impl AtRelay<'_> {
         }
     }
 
-    /// A connection that is ready for a message asks for one.
+    /// Answers a connection that can send a message, and asks for one.
     pub(super) fn wanted(&mut self, connection: ConnectionId, wait: bool) {
         self.reached(connection);
         self.relay.idle.retain(|idle| *idle != connection);
@@ -60,7 +60,7 @@ impl AtRelay<'_> {
         }
     }
 
-    /// A connection that asks for a message has been opened.
+    /// Takes in that a connection is open, when it asks for its first message.
     fn reached(&mut self, connection: ConnectionId) {
         let Some(found) =
             self.relay.connections.named(connection).filter(|one| one.stage == ConnectionStage::Opening)
@@ -75,8 +75,8 @@ impl AtRelay<'_> {
         }
     }
 
-    /// The message that is next on this connection. Those with losses come last, and alone; where others are served
-    /// meanwhile they need not wait for the end of the queue.
+    /// Takes out the message that is next on this connection. Those with losses come last, and alone; if another
+    /// connection serves the others meanwhile, they need not wait for the end of the queue.
     fn pick(&mut self, connection: ConnectionId) -> Option<Taken> {
         let stage = self.relay.connections.named(connection)?.stage;
         let may_be_alone = stage == ConnectionStage::Open && self.relay.may_try_lost(self.shared.now.steady);
@@ -118,13 +118,13 @@ impl AtRelay<'_> {
         self.shared.effects.push(Effect::Give { connection, taken });
     }
 
-    /// Those there are give their messages an end, and take no more.
+    /// Lets every connection finish its message, and gives it no more.
     pub(super) fn replace_connections(&mut self) {
         self.relay.connections.outdate();
         self.let_connections_go();
     }
 
-    /// Idle connections take their leave; those still being opened hold no message, and are cut off.
+    /// Ends idle connections, and cuts off those that are still being opened, which hold no message.
     pub(super) fn let_connections_go(&mut self) {
         while let Some(connection) = self.relay.idle.pop_front() {
             self.give(connection, None);

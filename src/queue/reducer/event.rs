@@ -1,7 +1,7 @@
-//! What can come to the queue, and what it can want done.
+//! The events that the queue takes in, and the effects that it asks for.
 //!
-//! Promises: nothing reaches the queue's state but an [`Event`], and nothing leaves it but an [`Effect`]; both are plain
-//! values. Not here: what follows from what (`reducer.rs`), how it is done (`owner.rs`).
+//! Promises: nothing reaches the queue's state but an [`Event`], and nothing leaves it but an [`Effect`]; both are plain values.
+//! Not here: what follows from an event (`reducer.rs`), how an effect is carried out (`owner.rs`).
 
 use std::time::Duration;
 
@@ -13,52 +13,52 @@ use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 use crate::spool::{CommitError, Entry};
 
-/// What of the configuration the reducer follows.
+/// The part of the configuration that the reducer follows.
 #[derive(Clone, Debug)]
 pub(in crate::queue) struct QueuePolicy {
-    /// How often and how long messages are tried.
+    /// How often and for how long a message is tried.
     pub retry: RetryPolicy,
-    /// How many connections to the relay may exist.
+    /// The number of connections to the relay that may exist.
     pub max_connections: usize,
-    /// What becomes of refusals that are not about one message.
+    /// The rule for refusals that are not about one message.
     pub refusals: RefusalRule,
     /// `rewrite.null-sender` is set.
     pub has_null_sender: bool,
 }
 
-/// What became of a message that was under way.
+/// What happens to a message after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::queue) enum Disposition {
     /// It is no longer on the spool.
     Removed,
-    /// Its own 4xx: try again by age.
+    /// It was deferred by its own 4xx: it is tried again by its age.
     Deferred {
-        /// A delay DSN has been spooled just now.
+        /// A DSN about the delay has been put on the spool just now.
         warned: bool,
     },
-    /// Relay trouble: nothing was said about it.
+    /// Nothing was said about it, since the relay was in trouble.
     Untried,
-    /// The connection was lost in the middle of it, which it may be to blame for.
+    /// The connection was lost during this message, which may be at fault.
     Lost {
-        /// A delay DSN has been spooled just now.
+        /// A DSN about the delay has been put on the spool just now.
         warned: bool,
     },
-    /// Trouble of our own: try again by age, and forget nothing.
+    /// Something failed on our side: it is tried again by its age, and nothing else is forgotten.
     Postponed,
-    /// Refused in a way that only an operator can mend: not tried again by itself.
+    /// It is held, since it was refused in a way that only an operator can correct: it is not tried again by itself.
     Held,
-    /// It failed, and nobody can be told; or it is damaged.
+    /// It is dead: it failed and nobody can be told, or it is damaged.
     Dead,
 }
 
-/// Everything that can come.
+/// Everything that can happen to the queue.
 #[derive(Debug)]
 pub(in crate::queue) enum Event {
     /// The spool has committed a message.
     Arrived(Entry),
-    /// A connection that is ready for a message asks for one; with `wait` it stays for one that comes later.
+    /// A connection that can send a message asks for one; with `wait` it stays for one that comes later.
     Wanted { connection: ConnectionId, wait: bool },
-    /// Nobody was there any more to be given this message.
+    /// This message was given to a connection that is gone.
     Missed(QueueId),
     /// The relay has answered a transaction.
     Answered(ConnectionId),
@@ -68,83 +68,85 @@ pub(in crate::queue) enum Event {
         /// The message is from `<>`.
         is_from_null: bool,
     },
-    /// The relay has refused a message in a way that may say more than its fate: [`QueueAnswer::Ruling`].
+    /// The relay has refused a message, in a way that may say something about more than this message:
+    /// [`QueueAnswer::Ruling`].
     Refused { connection: ConnectionId, refusal: Box<Refusal> },
-    /// The relay has taken leave of a connection that had served, within this message: [`QueueAnswer::IsExcused`].
+    /// The relay has ended a connection that had served others, during this message: [`QueueAnswer::IsExcused`].
     Left { connection: ConnectionId, id: QueueId },
-    /// The dialogue of a connection broke off within this message, of which the relay may have a copy if `in_doubt`.
+    /// The dialogue of a connection broke off during this message. The relay may have a copy of it if `in_doubt`.
     Lost { connection: ConnectionId, id: QueueId, in_doubt: bool },
-    /// The log has said that the run before may have sent this message.
+    /// It was logged that an earlier run may have sent this message.
     DuplicateTold(QueueId),
-    /// The spool did not record what became of this message; it is asked again until it does.
+    /// The spool did not record the result for this message; it is asked again until it does.
     Unrecorded { id: QueueId, why: CommitError },
-    /// This message was not sent, since the spool did not record that it may have been.
+    /// This message was not sent, since the spool did not record the in-flight mark.
     Unmarked { id: QueueId, why: CommitError },
-    /// After that: now the spool would record it.
+    /// After that: the spool would record a mark now.
     Recordable,
     /// A message is no longer under way.
     Became { id: QueueId, disposition: Disposition },
-    /// A connection has ended, by this trouble if by any.
+    /// A connection has ended, because of this trouble if there was any.
     Ended { connection: ConnectionId, trouble: Option<Trouble> },
-    /// The secret for the login is another than the one that the relay has refused.
+    /// The secret for the login is not the refused one any more.
     SecretChanged,
-    /// An operator wants everything tried.
+    /// An operator wants everything to be tried.
     ProbeNow,
-    /// A client wants it: [`QueueAnswer::Probe`].
+    /// A client wants that: [`QueueAnswer::Probe`].
     ProbeForClient,
     /// The configuration was read again; its relay has taken a message before if `has_taken`.
     Reconfigured { policy: Box<QueuePolicy>, has_taken: bool },
     /// Somebody asks what these messages are doing: [`QueueAnswer::Standings`].
     Standings(Vec<QueueId>),
-    /// Somebody asks for the queue in numbers: [`QueueAnswer::Status`].
+    /// Somebody asks for the figures of the queue: [`QueueAnswer::Status`].
     Status,
-    /// No more messages are given out, and those under way are cut off after `patience`.
+    /// The daemon stops: no more messages are given out, and those under way are cut off after `patience`.
     Stop { patience: Duration },
-    /// All that has come is taken in, and time may have passed: messages are given out now.
+    /// Every event so far is taken in, and time may have passed: messages are given out now.
     Tick,
 }
 
-/// What is said to whoever asked. An event that asks has exactly one.
+/// The answer to whoever asked. An event that asks something has exactly one.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::queue) enum QueueAnswer {
-    /// What a refusal means to its message.
+    /// The meaning of a refusal for its message.
     Ruling(Ruling),
-    /// Whether the end of a connection is not charged to the message that it had.
+    /// Whether the message is not charged with the end of its connection.
     IsExcused(bool),
-    /// Why the queue is not tried on a client's request, if it is not.
+    /// Why the queue is not tried on the request of a client; `None` if it is.
     Probe(Option<TooSoon>),
-    /// What those of the messages are doing that are known.
+    /// What the messages are doing, as far as they are known.
     Standings(Vec<MessageStanding>),
-    /// The queue in numbers.
+    /// The figures of the queue.
     Status(Box<QueueStatus>),
 }
 
-/// Everything that the queue can want done.
+/// Everything that the queue can ask for.
 #[derive(Debug)]
 pub(in crate::queue) enum Effect {
-    /// Open a connection, and call it this.
+    /// Open a connection, and give it this name.
     Connect(ConnectionId),
     /// End a connection at once. [`Event::Ended`] follows.
     CutOff(ConnectionId),
-    /// Give this to the connection that asked; with `None` it is to end. [`Event::Missed`] follows if it is not there.
+    /// Give this message to the connection that asked; with `None`, the connection is to end. [`Event::Missed`] follows
+    /// if the connection is gone.
     Give { connection: ConnectionId, taken: Option<Taken> },
-    /// Say this to whoever asked.
+    /// Give this answer to whoever asked.
     QueueAnswer(QueueAnswer),
-    /// Find out when the spool records again, by way of this message. [`Event::Recordable`] follows.
+    /// Find out, by way of this message, when the spool records again. [`Event::Recordable`] follows.
     AwaitRecording(QueueId),
-    /// Look out for another secret than the one refused, until [`Effect::ForgetSecret`]. [`Event::SecretChanged`] follows.
+    /// Watch for another secret than the refused one, until [`Effect::ForgetSecret`]. [`Event::SecretChanged`] follows.
     WatchSecret,
-    /// Look no more.
+    /// Stop watching for another secret.
     ForgetSecret,
-    /// Remember on the spool that the relay of this name takes mail.
+    /// Note on the spool that the relay of this name takes mail.
     RememberRelay(String),
-    /// Tell the spool what the relay clock says, in seconds.
+    /// Tell the spool the relay clock, in seconds.
     SetRelayClock(u32),
-    /// Write this to the log.
+    /// Write this line to the log.
     Log(Box<LogLine>),
 }
 
-/// A line of the log. What it says in words is in `log.rs`.
+/// A line of the log. Its words are in `log.rs`.
 #[derive(Debug)]
 pub(in crate::queue) enum LogLine {
     RelayPaused { trouble: Trouble, live: usize, probe_in: Duration, is_new: bool },

@@ -1,6 +1,6 @@
-//! What is said of the queue to those who ask, and what a client may have done.
+//! The figures of the queue for those who ask, and the tries that they may ask for.
 //!
-//! Not here: how it is shown (`admin/`).
+//! Not here: how the figures are shown (`admin/`).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::log::HeldBack;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 
-/// How often a client's ETRN is followed: anybody on this host may send one, and each can cost a login.
+/// The time between two ETRN that are followed: anybody on this host may send one, and each may cost a login.
 const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Reducer {
@@ -46,7 +46,7 @@ impl Reducer {
         ids.into_iter().filter_map(known).collect()
     }
 
-    /// A second of the steady time as the time of day has it.
+    /// Returns a second of the steady time in the time of day.
     fn second_of_day(&self, steady: u32) -> u32 {
         let steady = Timestamp::from_second(steady.into()).unwrap_or(Timestamp::MAX);
         u32::try_from(self.shared.now.time_of_day_at(steady).as_second().max(0)).unwrap_or(u32::MAX)

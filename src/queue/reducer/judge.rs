@@ -1,7 +1,7 @@
-//! What the relay's refusals mean beside what it told others: what links ask.
+//! The meaning of a refusal, given what the relay said to other messages; connections ask for it.
 //!
-//! Promises: a refusal that is not about its message leaves it untold and uncharged; the connection it was told on
-//! takes no more messages. Nor does one that the relay has taken leave of.
+//! Promises: a refusal that is not about its message leaves it without a result and uncharged, and its connection gets no more
+//! messages. Nor does a connection that the relay has ended.
 //!
 //! Not here: the rules for a 5xx (`queue/refusals.rs`), for a login that is asked for and not configured
 //! (`refusals/want_of_login.rs`) and for a 4xx (`queue/throttle.rs`).
@@ -18,7 +18,7 @@ use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
 impl AtRelay<'_> {
-    /// The relay has taken a message, one from `<>` or not.
+    /// Takes in that the relay has taken a message, from `<>` or not.
     pub(super) fn taken(&mut self, connection: ConnectionId, is_from_null: bool) {
         if self.relay.is_outdated(connection) {
             return;
@@ -34,8 +34,8 @@ impl AtRelay<'_> {
         self.try_due();
     }
 
-    /// Makes those held messages ready that waited for the relay to take one. What is still being settled comes here
-    /// again when it is held.
+    /// Makes the held messages ready that waited for the relay to take one. A message that is still being settled comes
+    /// here again when it is held.
     pub(super) fn try_due(&mut self) {
         for id in self.relay.refusals.due() {
             if self.relay.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
@@ -45,13 +45,13 @@ impl AtRelay<'_> {
         }
     }
 
-    /// What a refusal means to its message, beside what others were told.
+    /// Returns what a refusal means for its message, given what the relay said to others.
     pub(super) fn judge(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
         if refusal.is_deferral {
             return self.judge_deferral(connection, refusal);
         }
         if refusal.about == Subject::Login && self.relay.is_outdated(connection) {
-            // What was missing there may be configured now.
+            // The missing login may be configured now.
             return Ruling::Untold;
         }
         if self.relay.refusals.lacks_login(refusal) && self.want_login(connection, refusal) != Want::Charged {
@@ -75,19 +75,19 @@ impl AtRelay<'_> {
         ruling
     }
 
-    /// The relay asks for a login that is not configured.
+    /// Takes in that the relay asks for a login that is not configured.
     fn want_login(&mut self, connection: ConnectionId, refusal: &Refusal) -> Want {
         let next = self.relay.connections.next_id();
         let want = self.relay.want_of_login.refused(refusal.id, refusal.in_company, next);
         if !refusal.in_company {
-            // Of several nodes behind one name this may be one that asks everybody.
+            // Of several nodes behind one name, this may be one that asks everybody for a login.
             self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         }
         self.meet_want(want, trouble(refusal, self.relay.refusals.trouble(refusal)));
         self.relay.soundings.met_trouble();
         if matches!(want, Want::Apart | Want::Few { .. }) {
             let is_paused = self.relay.is_paused;
-            // Where the relay is not paused its pause is that of a message that is lost again and again.
+            // Where the relay is not paused, the message has the pause of one that is lost again and again.
             self.relay.roster.update(refusal.id, |member| {
                 member.losses =
                     if is_paused { member.losses.max(1) } else { member.losses.saturating_add(1) };
@@ -96,7 +96,7 @@ impl AtRelay<'_> {
         want
     }
 
-    /// The same said by a reply that ended the dialogue, within the message `lost`, which waits by itself already.
+    /// Takes in the same for a reply that ended the dialogue during the message `lost`, which waits by itself already.
     pub(super) fn lost_for_login(&mut self, lost: Option<QueueId>, trouble: Trouble) {
         let Some(id) = lost.filter(|id| self.relay.roster.member(*id).is_some()) else { return };
         let want = self.relay.want_of_login.refused(id, false, self.relay.connections.next_id());
@@ -118,7 +118,7 @@ impl AtRelay<'_> {
         }
     }
 
-    /// A message that waited for a login, or for what the relay does with others, is as any other again.
+    /// Treats a message like any other again that waited for a login, or for what the relay does with others.
     pub(super) fn ask_once_more(&mut self, id: QueueId) {
         self.relay.roster.update(id, |member| member.losses = 0);
         if let Some(Standing::Ready | Standing::Waiting(_)) =
@@ -152,7 +152,8 @@ impl AtRelay<'_> {
         Ruling::Untold
     }
 
-    /// The relay has taken leave of a connection within this message. True: the message is not charged.
+    /// Takes in that the relay has ended a connection during this message. Returns whether the message is not charged
+    /// with that.
     pub(super) fn left(&mut self, connection: ConnectionId, id: QueueId) -> bool {
         if self.relay.is_outdated(connection) {
             return true;
@@ -161,7 +162,7 @@ impl AtRelay<'_> {
         self.relay.throttle.is_session_over(id, false)
     }
 
-    /// The relay does not want this connection; where it serves no other, it is paused.
+    /// Takes in that the relay does not want this connection; if it serves no other, it is paused.
     fn slow_down(&mut self, connection: ConnectionId, refusal: &Refusal) {
         self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
@@ -173,7 +174,7 @@ impl AtRelay<'_> {
         }
     }
 
-    /// A message was deferred before it was known that it is not to blame.
+    /// Makes a message ready again that was deferred before it was known that it is not at fault.
     fn excuse(&mut self, id: QueueId) {
         match self.relay.roster.member(id).map(|member| member.standing) {
             Some(Standing::Waiting(_)) => self.relay.roster.put_back(id, self.shared.now.steady),

@@ -1,9 +1,9 @@
-//! What became of messages: when each is tried again, and whether the spool records it.
+//! What happens to messages after an attempt: when each is tried again, and whether the spool records it.
 //!
-//! Promises: a message leaves the roster only when its removal is recorded; while the spool does not record what a
-//! delivery needs, nothing is given out.
+//! Promises: a message leaves the roster only when its removal is recorded; while the spool does not record what a delivery
+//! needs, no message is given out.
 //!
-//! Not here: how long the pauses are (`schedule.rs`), recording itself (`settlement.rs`).
+//! Not here: the length of the pauses (`schedule.rs`), recording itself (`settlement.rs`).
 
 use super::super::clock::later;
 use super::super::recording::Recording;
@@ -36,7 +36,7 @@ impl AtRelay<'_> {
         }
     }
 
-    /// What the relay's state knows of this message and needs no more.
+    /// Forgets what the relay's state has about this message and does not need any more.
     fn forget(&mut self, id: QueueId, disposition: Disposition) {
         let relay = &mut *self.relay;
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {

@@ -1,9 +1,9 @@
-//! Trouble of the relay and the end of connections: whose it is, and whether the relay is paused for it.
+//! Trouble of the relay and the end of connections: whose fault it is, and whether the relay is paused for it.
 //!
-//! Promises: what an earlier relay's connection meets counts for nothing; relay trouble changes nothing of a message but
-//! its losses, and is told to the log once.
+//! Promises: what happens on a connection of earlier settings counts for nothing. Relay trouble changes nothing of a message
+//! but its losses, and is logged once.
 //!
-//! Not here: what counts as trouble (`relay/verdict.rs`), whose it is (`suspects.rs`), how long the pause is
+//! Not here: which replies are trouble (`relay/verdict.rs`), whose fault it is (`suspects.rs`), the length of the pause
 //! (`breaker.rs`).
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl AtRelay<'_> {
         }
         self.relay.answered();
         if self.relay.is_paused && self.relay.want_of_login.shows_nothing(connection) {
-            // The pause ends by what a later connection meets.
+            // What a later connection meets ends the pause.
             return;
         }
         self.relay.breaker.success(self.shared.now.steady);
@@ -32,7 +32,7 @@ impl AtRelay<'_> {
         self.relay.trouble = None;
     }
 
-    /// A connection went away in the middle of this message, which may be why.
+    /// Takes in that a connection was lost during this message, which may be at fault.
     pub(super) fn lost(&mut self, connection: ConnectionId, id: QueueId, in_doubt: bool) {
         self.relay.roster.update(id, |member| member.copies = member.copies.saturating_add(in_doubt.into()));
         if self.relay.is_outdated(connection) {
@@ -54,7 +54,7 @@ impl AtRelay<'_> {
         let (trouble, lacks_login) = self.relay.refusals.explain(trouble);
         match (RelayFault::of(&trouble), connection.blame) {
             (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
-            // Told with the message.
+            // It was logged with the message.
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
             (RelayFault::Transaction, None) => self.shared.log(LogLine::RelayTrouble(trouble)),
@@ -89,7 +89,7 @@ impl AtRelay<'_> {
         self.relay.trouble = Some(trouble);
     }
 
-    /// The relay is paused, or goes on to be.
+    /// Logs that the relay is paused, or still is.
     fn tell_pause(&mut self, trouble: &Trouble, retry_at: Timestamp, was_paused: bool) {
         let now = self.shared.now.steady;
         self.tell_flickers();

@@ -1,23 +1,23 @@
-//! Messages that were refused alike, one after the other.
+//! A row of messages that were refused alike.
 //!
-//! Promises: a message counts once, however often it is tried; what differs from message to message within a text (an
-//! address, a queue id, a number) does not make another text; a text that does not say what it is about makes a full
-//! row only if recipients of two domains were refused with it, since one domain may be wrong by itself. A row keeps no
-//! more than what makes it full, however many are refused.
+//! Promises: a message counts once, however often it is tried. What differs from message to message within a text (an address,
+//! a queue id, a number) does not make another text. A text that does not say what it is about makes a full row only if
+//! recipients of two domains were refused with it, since one domain may be wrong by itself. A row keeps no more than what makes
+//! it full, however many messages are refused.
 //!
-//! Pure. Not here: when a row begins anew, and what follows from a full one (`refusals.rs`).
+//! Pure. Not here: when a row begins again, and what follows from a full one (`refusals.rs`).
 
 use std::collections::BTreeSet;
 
 use crate::queue_id::QueueId;
 use crate::relay::Subject;
 
-/// How many messages in a row, refused alike, say that it is not the messages.
+/// If so many messages in a row are refused alike, the messages are not the reason.
 const ROW: usize = 20;
-/// How many domains a full row of unclear refusals has.
+/// The number of domains that a full row of unclear refusals has.
 const DOMAINS: usize = 2;
 
-/// Messages refused with one text, with none taken in between.
+/// The messages that were refused with one text, with none taken in between.
 #[derive(Debug, Default)]
 pub(super) struct Row {
     text: String,
@@ -27,7 +27,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Another text begins another row.
+    /// Adds a refusal; one with another text begins another row.
     pub(super) fn add(&mut self, id: QueueId, said: &str, about: Subject, domains: &BTreeSet<String>) {
         let text = without_particulars(said);
         if self.text != text {
@@ -42,21 +42,21 @@ impl Row {
         }
     }
 
-    /// How many messages it has, up to a full row.
+    /// Returns the number of messages, up to a full row.
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether so many were refused alike that it is not the messages.
+    /// Returns whether so many messages were refused alike that the messages are not the reason.
     pub(super) fn is_full(&self) -> bool {
         self.len() >= ROW && !(self.is_unclear && self.domains.len() < DOMAINS)
     }
 }
 
-/// `said` with everything taken out that differs from message to message: addresses, queue ids, numbers.
+/// Returns `said` without everything that differs from message to message: addresses, queue ids, numbers.
 fn without_particulars(said: &str) -> String {
     let mut words = said.split_whitespace();
-    // The code and the status are numbers, too, and the same for the same reason.
+    // The code and the status are numbers, too, but they are the same for the same reason.
     let mut text = words.next().unwrap_or_default().to_owned();
     for (position, word) in words.enumerate() {
         text.push(' ');

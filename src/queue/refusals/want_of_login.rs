@@ -1,21 +1,21 @@
-//! Messages that were refused for want of a login, where none is configured: whether they wait for the relay, or by
-//! themselves.
+//! Messages that were refused for want of a login, where none is configured: whether they wait for the relay, or by themselves.
 //!
-//! A relay may be several nodes behind one name, of which one asks for a login and the others do not, and which of them
-//! a connection reaches is chance. So no such refusal is ever the end of a message.
+//! A relay may be several nodes behind one name, some of which ask for a login, and it is chance which of them a connection
+//! reaches. So no such refusal is ever the end of a message.
 //!
 //! Promises:
-//! 1. A message is charged with such a refusal only if the relay has treated others otherwise: it took another recipient
-//!    in the same transaction, or a whole message over a connection begun after the refusal before. What goes through
-//!    over an older connection may have been let in before the relay began to ask for a login.
-//! 2. While it takes none, no message is charged with it, however often it is asked.
-//! 3. The first few wait, and others are tried beside them; where more are refused so it is everybody.
-//! 4. Once one was charged with it, another alone waits by itself; and one that was charged stops nobody any more.
-//! 5. One that was not charged yet is tried again as soon as the relay has taken another; one that was, by its age.
+//! 1. A message is charged with such a refusal only if the relay has treated others differently: it took another recipient in
+//!    the same transaction, or a whole message over a connection that was begun after the refusal before. An older connection
+//!    may have been let in before the relay began to ask for a login.
+//! 2. While the relay takes no message, none is charged with such a refusal, however often it is tried.
+//! 3. The first few messages wait, and others are tried beside them; if more are refused so, everybody waits.
+//! 4. Once a message was charged, another one that is alone waits by itself; and one that was charged stops nobody any more.
+//! 5. A message that was not charged yet is tried again as soon as the relay has taken another; one that was charged, by its
+//!    age.
 //!
-//! What is waited for is not known after a restart: it begins anew, with no more than a pause.
+//! This is not known after a restart: it begins again, and costs no more than a pause.
 //!
-//! Pure. Not here: which refusals are meant (`refusals.rs`), how long is waited (`reducer/judge.rs`, `breaker.rs`).
+//! Pure. Not here: which refusals are meant (`refusals.rs`), the pauses (`reducer/judge.rs`, `breaker.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ use crate::queue_id::QueueId;
 /// When so many messages wait and none is taken, the relay asks everybody for a login.
 const MOST: usize = 8;
 
-/// What is known of such refusals. No call looks at more than [`MOST`] of the messages, however many wait.
+/// The queue's knowledge of such refusals. No call looks at more than [`MOST`] of the messages, however many wait.
 #[derive(Debug, Default)]
 pub(in crate::queue) struct WantOfLogin {
     waiting: BTreeMap<QueueId, Waiting>,

@@ -1,6 +1,6 @@
-//! DSNs about a message: put together from what was said, and what there is to quote.
+//! DSNs about a message: they are composed of the results of its recipients and of a part of its content.
 //!
-//! Not here: who hears of a failure (`message/dsn/audience.rs`), how a DSN looks (`message/dsn/`), when there is one
+//! Not here: who hears of a failure (`message/dsn/audience.rs`), the text of a DSN (`message/dsn/`), when there is one
 //! (`settlement/steps.rs`).
 
 use std::io::Read;
@@ -16,7 +16,7 @@ use crate::outcome::Outcome;
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, Committed, Draft, Spool, StoredContent};
 
-/// How much of an original a DSN is given to quote from.
+/// The number of octets of the original from which a DSN may quote.
 const QUOTED_OCTETS: usize = 64 * 1024;
 
 impl Settlement {
@@ -31,7 +31,7 @@ impl Settlement {
         self.desk.spool.commit(draft, envelope, Submitter::Ourselves, now).await
     }
 
-    /// A DSN about these recipients, composed and ready to be committed.
+    /// Returns a DSN about these recipients, ready to be committed.
     pub(super) async fn draft(
         &self,
         to: &Address,
@@ -41,7 +41,7 @@ impl Settlement {
         let now = self.desk.clock.local();
         let mut draft = self.desk.spool.draft(now.timestamp());
         let (spool, id) = (self.desk.spool.clone(), self.attempt.id);
-        // Nothing to quote from is no reason to tell nothing.
+        // A DSN without a quotation is better than none.
         let (quoted, is_whole) =
             tokio::task::spawn_blocking(move || quote(&spool, id)).await.unwrap_or_default();
         let affected: Vec<Affected<'_>> = self
@@ -86,8 +86,8 @@ impl Settlement {
     }
 }
 
-/// The first part of the content, and whether that is all of it. What cannot be read is not quoted: the
-/// DSN matters more. Blocking.
+/// Returns the first part of the content, and whether that is all of it; nothing if it cannot be read, since the DSN
+/// matters more. Blocking.
 fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
     match spool.peek(id).map(|stored| stored.content) {
         Ok(StoredContent::Memory(mut octets)) => {

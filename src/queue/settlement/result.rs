@@ -1,9 +1,9 @@
-//! What a report says of its message: an outcome for each recipient, which is logged.
+//! The result of an attempt: an outcome for each recipient, made from the report, and logged.
 //!
-//! Promises: a verdict is an outcome by what the refusal means, and by how much patience the message has left; the parts
-//! of a delay add up to all of it.
+//! Promises: an outcome follows from the verdict, from what the refusal means, and from the patience that the message has left.
+//! The parts of a delay add up to all of it.
 //!
-//! Not here: what a reply means (`relay/verdict.rs`), what other messages were told (`refusals.rs`), recording
+//! Not here: the meaning of a reply (`relay/verdict.rs`), what the relay said to other messages (`refusals.rs`), recording
 //! (`settlement.rs`).
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::relay::{RecipientReport, Report, Verdict};
 use crate::status::Status;
 
 impl AttemptResult {
-    /// What this report says, which is logged.
+    /// Returns the result by this report, and logs it.
     pub(in crate::queue) fn of(
         desk: &DeliveryDesk,
         attempt: &Attempt,
@@ -46,36 +46,37 @@ impl AttemptResult {
 /// "Delivery time expired" (RFC 3463 3.5).
 const EXPIRED: Status = Status::permanent(4, 7);
 
-/// A message that was lost as often is to blame for it (`suspects.rs`), and what follows uses up its patience.
+/// A message with so many losses is at fault itself (`suspects.rs`), and further losses use up its patience.
 const CHARGED_LOSSES: u8 = 2;
 
-/// How an attempt stands with its message's patience.
+/// The patience of the message in an attempt.
 #[derive(Clone, Copy)]
 struct Patience {
     /// It is used up.
     expired: bool,
-    /// That the relay says nothing counts as a deferral.
+    /// No answer counts as a deferral.
     charged: bool,
 }
 
 impl Patience {
-    /// What a deferral is to the message.
+    /// Returns what a deferral means for the message.
     fn deferral(self) -> Outcome {
         if self.expired { Outcome::Expired } else { Outcome::Deferred }
     }
 }
 
-/// The status that goes with `outcome` where the relay's reply has this one.
+/// Returns the status that goes with `outcome`, where the relay gave this one.
 pub(super) fn status_in(outcome: Option<Outcome>, status: Status) -> Status {
     match outcome {
         Some(Outcome::Expired) => EXPIRED,
-        // It may be a refusal for good that is taken for a deferral.
+        // It may be a permanent refusal that counts as a deferral.
         Some(Outcome::Deferred) => Status::transient(status.subject(), status.detail()),
         _ => status,
     }
 }
 
-/// What a verdict is to a message whose patience stands so, and whose refusal has this meaning.
+/// Returns the outcome for a recipient, where its refusal has this meaning and its message this patience; `None` if the
+/// attempt says nothing about it.
 fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> Option<Outcome> {
     match (recipient.verdict, ruling) {
         (Verdict::Bounced, Ruling::Hold) if is_telling(recipient) => return Some(Outcome::Held),
@@ -92,7 +93,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> O
     }
 }
 
-/// What becomes of a message of which the relay said nothing at all; `None` when there is something to record.
+/// Returns what happens to a message of which the relay said nothing at all; `None` if there is something to record.
 fn unsaid(
     report: &Report,
     ruling: Ruling,
@@ -104,7 +105,8 @@ fn unsaid(
     is_untold.then_some(unsaid)
 }
 
-/// One line a recipient. What rode behind, or was never begun, has none: the line about the relay says it for all.
+/// Logs one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent behind
+/// another message, get none: the line about the relay is enough.
 fn log_deliveries(
     attempt: &Attempt,
     report: &Report,
@@ -133,8 +135,9 @@ fn log_deliveries(
     }
 }
 
-/// Where the time went from arrival to `now`, the last reply; the parts add up to all of it. The connection was
-/// opened while the message was ready; and one that waits on it for another's final dot waits for a connection.
+/// Returns the parts of the delay from arrival to `now`, the last reply; they add up to all of it. The connection was
+/// opened while the message was ready; and a message that waits on it for the reply to another one waits for a
+/// connection.
 fn delays(attempt: &Attempt, report: &Report, now: Timestamp) -> Delays {
     let between =
         |from: Timestamp, to: Timestamp| Duration::try_from(to.duration_since(from)).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The steps in which what was said of a message gets onto the spool.
+//! The steps by which the result of an attempt gets onto the spool.
 //!
-//! Promises: a step is used up by being taken. What it has done is on the spool, and only the step behind it is left; one
-//! that the spool refuses is handed back, to be taken again. So a DSN is written once, however often what follows fails.
+//! Promises: a step is consumed when it is taken. Then its work is on the spool, and only the step after it is left; a step
+//! that the spool refuses is handed back, to be taken again. So a DSN is written once, however often a later step fails.
 //!
 //! ```text
 //!  RecordSent ──▶ ReportSuccess ──▶ ReportFailure ──▶ Close ──▶ removed
@@ -25,34 +25,34 @@ use crate::outcome::Outcome;
 use crate::relay::RecipientReport;
 use crate::spool::{CommitError, EntryState, Fate, Flight, Mark};
 
-/// What is to be done next. There is no other way to it than by the step before.
+/// The next thing to do. The only way to it is the step before.
 pub(super) enum SettlementStep {
-    /// Record what was sent: the record of a DSN about a failure will end what the in-flight mark says.
+    /// Records which recipients the relay took, since the record of a DSN about a failure will end the in-flight mark.
     RecordSent,
-    /// Report success to those who asked for it.
+    /// Reports success to those who asked for it.
     ReportSuccess,
-    /// Report failures.
+    /// Reports failures.
     ReportFailure,
-    /// Remove the message, or record how far it has come.
+    /// Removes the message, or records how far it has come.
     Close,
-    /// Record that nobody can be told of its failure.
+    /// Records that nobody can be told of the failure.
     Bury,
-    /// Tell of the delay, if that is due.
+    /// Reports the delay, if that is due.
     Warn,
-    /// Record that it is held.
+    /// Records that the message is held.
     Hold,
 }
 
-/// What a step that was taken has led to.
+/// The result of a step.
 pub(super) enum Advance {
-    /// This is next.
+    /// This step is next.
     To(SettlementStep),
-    /// Nothing is left to be done.
+    /// Nothing is left to do.
     Settled(Disposition),
 }
 
 impl SettlementStep {
-    /// The first step for this report; what it says is in the ledger from now on.
+    /// Enters the result into the ledger, and returns the first step.
     pub(super) async fn first(settlement: &mut Settlement) -> SettlementStep {
         let Settlement { attempt, said, .. } = settlement;
         let sent = said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
@@ -60,8 +60,8 @@ impl SettlementStep {
         if settlement.leaves_open() {
             settlement.desk.tell_hidden_duplicate(&mut settlement.attempt).await;
         } else if settlement.attempt.member.marks.hides_duplicate() {
-            // The records to come end the mark; that it may have arrived stays known of what is kept as dead. Nothing is
-            // said yet: should a kill come before them, the next run says it.
+            // The records to come end the mark; if the message is kept as dead, it stays known that it may have
+            // arrived. Nothing is logged yet: should a kill come before these records, the next run logs it.
             settlement.desk.spool.end_flight(settlement.attempt.id, Flight::Hidden).await;
         }
         let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
@@ -72,7 +72,7 @@ impl SettlementStep {
         }
     }
 
-    /// Takes this step. One that the spool refuses is handed back.
+    /// Takes this step. Returns it with the error if the spool refuses it.
     pub(super) async fn take(
         self,
         settlement: &mut Settlement,
@@ -111,14 +111,14 @@ impl Settlement {
         Ok(Advance::To(SettlementStep::ReportFailure))
     }
 
-    /// Reports recipients that failed; those that nobody can be told of are dead.
+    /// Reports recipients that failed; if nobody can be told of them, they are dead.
     async fn report_failure(&mut self) -> Result<Advance, CommitError> {
         let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
         let Attempt { envelope, ledger, .. } = &mut self.attempt;
         let Audience { wanted, unwanted, to } =
             Audience::of(envelope, failed, self.desk.settings.postmaster.as_ref());
         for index in unwanted {
-            // Cannot fail: only recipients that want no report are in this list.
+            // This cannot fail: only recipients that want no report are in this list.
             let _ = ledger.bounced_unreported(index, &envelope.recipients[index]);
         }
         if wanted.is_empty() {
@@ -136,7 +136,7 @@ impl Settlement {
         Ok(Advance::To(SettlementStep::Close))
     }
 
-    /// Removes a message whose every recipient has its end; records of another how far it has come.
+    /// Removes the message if every recipient has its end; if not, records how far it has come.
     async fn close(&mut self) -> Result<Advance, CommitError> {
         if let Some(settled) = self.attempt.ledger.settle() {
             self.desk.spool.remove(settled).await?;
@@ -148,7 +148,7 @@ impl Settlement {
         Ok(self.what_keeps_it())
     }
 
-    /// Some recipient is open or dead: the message stays.
+    /// Returns what follows for a message that stays, since some recipient is open or dead.
     fn what_keeps_it(&self) -> Advance {
         if self.attempt.ledger.open().next().is_none() {
             return Advance::To(SettlementStep::Bury);
@@ -183,7 +183,7 @@ impl Settlement {
         })
     }
 
-    /// Keeps what was said, beside what those were told last of whom nothing was said now.
+    /// Keeps the replies of this attempt, and the last replies about the other recipients.
     async fn note_replies(&mut self) {
         let Attempt { id, ledger, replies, .. } = &mut self.attempt;
         let kept: BTreeSet<usize> = ledger.unsettled().collect();
@@ -201,7 +201,7 @@ impl Settlement {
         }
     }
 
-    /// Tells the reverse-path, once, that the message is late. Returns whether it was told now.
+    /// Reports to the reverse-path, once, that the message is late. Returns whether it was reported now.
     async fn warn(&mut self) -> Result<bool, CommitError> {
         let now = self.desk.clock.now();
         let member = &self.attempt.member;
@@ -225,12 +225,12 @@ impl Settlement {
         Ok(true)
     }
 
-    /// Whether the turn of some recipient has never come: it comes first next time, so that all are asked.
+    /// Returns whether some recipient has never been asked about. It comes first next time, so that all get their turn.
     fn has_unasked(&self) -> bool {
         self.attempt.rest.iter().any(|index| self.attempt.replies.of(*index).is_none())
     }
 
-    /// Whether a recipient is to be asked again.
+    /// Returns whether a recipient is to be tried again.
     fn leaves_open(&self) -> bool {
         let ended = self.still_open(&[Outcome::Sent, Outcome::Bounced, Outcome::Expired]).len();
         self.attempt.ledger.open().count() > ended
@@ -251,7 +251,7 @@ impl Settlement {
             .collect()
     }
 
-    /// When this message's patience ends, if the relay stays usable.
+    /// Returns when the patience of this message ends, if the relay stays usable.
     fn retrying_until(&self) -> Timestamp {
         let used = self.attempt.member.patience_used(self.desk.spool.relay_clock());
         let left = self.desk.settings.retry.lifetime.saturating_sub(used);
