@@ -1,134 +1,19 @@
 //! Who is answered: a relay that says replies too many, or too early, and what it truly did with each message.
 
+mod faltering;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::BufReader;
 
 use super::super::*;
 use crate::config::Pipelining;
 use crate::queue_id::QueueId;
 use crate::relay::testing::{Given, peer, settings, transaction, wire};
 use crate::relay::{RecipientReport, Report, Transaction, Unmarked, Verdict};
-
-/// One reply more than there should be.
-#[derive(Clone, Debug)]
-struct Surplus {
-    /// At which reply or line of content, counted from the first.
-    at: usize,
-    /// It comes before the reply that belongs there, else behind it.
-    is_early: bool,
-    code: u16,
-}
-
-/// What a relay says, and does, that it should not.
-#[derive(Clone, Debug, Default)]
-struct Faults {
-    surplus: Vec<Surplus>,
-    /// At which reply or line of content it hangs up instead, counted from the first.
-    hangs_up_at: Option<usize>,
-    /// Before it does it says what comes too early there.
-    says_last: bool,
-}
-
-/// What the relay did, whatever it said: recipients by their addresses.
-#[derive(Debug, Default)]
-struct Truth {
-    taken: HashSet<String>,
-    refused: HashSet<String>,
-}
-
-/// A relay that refuses reverse-paths and recipients that begin with `no`, and content with a line `no`.
-struct FalteringRelay<'a> {
-    stream: BufReader<DuplexStream>,
-    faults: &'a Faults,
-    events: usize,
-    truth: &'a Mutex<Truth>,
-}
-
-impl FalteringRelay<'_> {
-    async fn line(&mut self) -> Option<String> {
-        let mut line = Vec::new();
-        self.stream.read_until(b'\n', &mut line).await.ok()?;
-        Some(String::from_utf8(line).ok()?.strip_suffix("\r\n")?.to_owned())
-    }
-
-    /// Says `reply`, and what is too much at this place, in one breath; or hangs up.
-    async fn say(&mut self, reply: &str) {
-        let (all, at) = (&self.faults.surplus, self.events);
-        let surplus = |is_early| {
-            let here = all.iter().filter(move |s| s.at == at && s.is_early == is_early);
-            here.map(|s| format!("{} surplus\r\n", s.code)).collect::<String>()
-        };
-        if let Some(end) = self.faults.hangs_up_at.filter(|end| at >= *end) {
-            if at == end && self.faults.says_last {
-                let _ = self.stream.write_all(surplus(true).as_bytes()).await;
-            }
-            let _ = self.stream.shutdown().await;
-            return;
-        }
-        let reply = if reply.is_empty() { String::new() } else { format!("{reply}\r\n") };
-        let words = surplus(true) + &reply + &surplus(false);
-        self.events += 1;
-        // A client that has hung up is found out by the next line.
-        let _ = self.stream.write_all(words.as_bytes()).await;
-    }
-
-    async fn serve(mut self) {
-        let mut mail = None;
-        let (mut named, mut taken) = (Vec::new(), Vec::new());
-        while let Some(line) = self.line().await {
-            if let Some(path) = line.strip_prefix("MAIL FROM:<") {
-                mail = Some(!path.starts_with("no"));
-                (named, taken) = (vec![], vec![]);
-                self.say(if path.starts_with("no") { "550 no" } else { "250 ok" }).await;
-            } else if let Some(path) = line.strip_prefix("RCPT TO:<") {
-                let address = path.trim_end_matches('>').to_owned();
-                let is_taken = mail == Some(true) && !address.starts_with("no");
-                named.push(address.clone());
-                if is_taken {
-                    taken.push(address)
-                } else {
-                    self.refuse([address])
-                }
-                self.say(if is_taken { "250 ok" } else { "550 no" }).await;
-            } else if line == "DATA" && !taken.is_empty() {
-                self.say("354 go on").await;
-                self.content(std::mem::take(&mut taken)).await;
-            } else {
-                taken.clear();
-                self.say(match line.as_str() {
-                    "RSET" => "250 ok",
-                    "QUIT" => "221 bye",
-                    _ => "554 no",
-                })
-                .await;
-            }
-        }
-    }
-
-    async fn content(&mut self, taken: Vec<String>) {
-        let mut is_refused = false;
-        while let Some(line) = self.line().await {
-            is_refused |= line == "no";
-            if line != "." {
-                self.say("").await;
-                continue;
-            }
-            if is_refused {
-                self.refuse(taken);
-            } else {
-                self.truth.lock().unwrap().taken.extend(taken);
-            }
-            return self.say(if is_refused { "550 no" } else { "250 ok" }).await;
-        }
-    }
-
-    fn refuse(&self, addresses: impl IntoIterator<Item = String>) {
-        self.truth.lock().unwrap().refused.extend(addresses);
-    }
-}
+use faltering::{FalteringRelay, Faults, Surplus, Truth};
 
 /// A queue that takes its time to note a final dot, as a disk does.
 struct Noting(Given);

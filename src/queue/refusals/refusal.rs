@@ -1,0 +1,75 @@
+//! A refusal that may say something about more than its own message, taken from a report.
+//!
+//! Pure. Not here: what it means together with others (`refusals.rs`), what a reply is about (`relay/subject.rs`).
+
+use std::collections::BTreeSet;
+
+use crate::envelope::{Envelope, ReversePath};
+use crate::queue_id::QueueId;
+use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
+
+/// A refusal that may say something about more than its own message.
+#[derive(Clone, Debug)]
+pub(in crate::queue) struct Refusal {
+    pub id: QueueId,
+    pub peer: Peer,
+    pub phase: Phase,
+    pub about: Subject,
+    /// It is a 4xx.
+    pub is_deferral: bool,
+    pub said: String,
+    /// The message is from `<>`.
+    pub is_from_null: bool,
+    /// The relay took another recipient in the same transaction.
+    pub in_company: bool,
+    /// The domains of the recipients that were refused.
+    pub domains: BTreeSet<String>,
+}
+
+/// Returns whether the relay's reply about this recipient may say something about more than this message.
+pub(in crate::queue) fn is_telling(report: &RecipientReport) -> bool {
+    report.from_relay
+        && match report.verdict {
+            Verdict::Bounced => is_about_set_up(report.about),
+            Verdict::Deferred => {
+                report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
+            }
+            Verdict::Sent | Verdict::Unproven | Verdict::Untold | Verdict::TooMany | Verdict::WithoutDsn => {
+                false
+            }
+        }
+}
+
+/// Returns whether the relay took this recipient in the same transaction in which it had refused the one that was
+/// `told`.
+pub(super) fn is_taken_beside(other: &RecipientReport, told: &RecipientReport) -> bool {
+    other.verdict == Verdict::Sent || (other.from_relay && other.phase > told.phase)
+}
+
+/// Returns whether a permanent refusal about `subject` may be due to the set-up, and not to its message.
+pub(super) fn is_about_set_up(subject: Subject) -> bool {
+    matches!(subject, Subject::Permission | Subject::Login | Subject::Unclear)
+}
+
+impl Refusal {
+    /// Returns the refusal in `report` that says most about a message with this `envelope`: one that asks for a login,
+    /// or else the first.
+    pub(in crate::queue) fn of(report: &Report, envelope: &Envelope) -> Option<Refusal> {
+        let telling = || report.recipients.iter().filter(|recipient| is_telling(recipient));
+        let told = telling().find(|told| told.about == Subject::Login).or_else(|| telling().next())?;
+        let refused = telling().filter_map(|refused| envelope.recipients.get(refused.index));
+        let domains =
+            refused.filter_map(|recipient| recipient.address.domain()).map(str::to_lowercase).collect();
+        Some(Refusal {
+            id: report.id,
+            peer: report.peer.clone(),
+            phase: told.phase,
+            about: told.about,
+            is_deferral: told.verdict == Verdict::Deferred,
+            said: told.said.clone(),
+            is_from_null: envelope.reverse_path == ReversePath::Null,
+            in_company: report.recipients.iter().any(|other| is_taken_beside(other, told)),
+            domains,
+        })
+    }
+}
