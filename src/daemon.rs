@@ -1,20 +1,19 @@
-//! The daemon: what is started in which order, what a reload changes, how it stops.
+//! The daemon: the order of its start, what a reload changes, and how it stops.
 //!
-//! Start: sockets (clients wait in the backlog from here on), certificates, the spool's recovery, the control
-//! socket, the queue, the sessions, `READY`. What fails before `READY` ends the start, and nothing was
-//! accepted.
+//! Start: the sockets (clients wait in their backlog from here on), the certificates, the spool's recovery, the control socket,
+//! the queue, the sessions, `READY`. What fails before `READY` ends the start, and then nothing was accepted.
 //!
-//! Reload (SIGHUP, `nullmta reload`): a configuration with an error changes nothing and says so. What only a restart can change
-//! (`fixed_keys`) stays as it was started, which each reload says.
+//! Reload (SIGHUP, `nullmta reload`): a configuration with an error changes nothing, and the log says so. What only a restart
+//! can change (`fixed_keys`) stays as it was at the start, and each reload says that too.
 //!
-//! Stop (SIGTERM, SIGINT): no more is accepted, idle sessions get 421, content on its way in finishes or is
-//! refused; no more is given to the relay, and a dialogue past its final dot is waited for; after
-//! 20 s the rest is cut. Nothing durable depends on any of it.
+//! Stop (SIGTERM, SIGINT): no more connections are accepted, idle sessions get 421, and content on its way in is taken to its
+//! end or refused. The relay gets no more messages, and a dialogue past its final dot is waited for. After 20 s the rest is cut
+//! off. Nothing durable depends on any of this.
 //!
-//! Every task of the daemon is begun in `daemon/parts.rs`, which has the table of the parts, or by one that is (the accept
-//! loop its sessions, the queue its connections and settlements).
+//! Every task of the daemon is begun in `daemon/parts.rs`, which has the table of the parts, or by one of these parts (the
+//! accept loop begins the sessions, the queue its connections and settlements).
 //!
-//! Not here: what is opened in which order (`daemon/start.rs`), a reload (`daemon/reload.rs`).
+//! Not here: what a start opens (`daemon/start.rs`), a reload (`daemon/reload.rs`).
 
 mod error;
 mod host;
@@ -52,22 +51,22 @@ pub use error::DaemonError;
 pub use parts::Part;
 pub use start::taken_over;
 
-/// How long a stop waits for dialogues under way.
+/// The time for which a stop waits for dialogues under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the daemon is started from.
+/// The input of a start.
 pub struct Start {
-    /// Where the configuration was read, and is read again.
+    /// The file from which the configuration was read, and is read again.
     pub path: PathBuf,
-    /// What it said.
+    /// The configuration in that file.
     pub config: Config,
-    /// Sockets passed by systemd; with none, those of the configuration are bound.
+    /// The sockets that systemd passed; without any, those of the configuration are bound.
     pub inherited: Inherited,
-    /// The running log's level.
+    /// The handle by which the level of the log is changed.
     pub level: LevelHandle,
 }
 
-/// Runs the daemon until it is told to stop, or a part of it that nothing works without has failed.
+/// Runs the daemon until it is told to stop, or until a part without which nothing works has failed.
 pub async fn run(start: Start) -> Result<(), DaemonError> {
     let mut signals = Signals::new().map_err(|error| DaemonError::System("watch for signals", error))?;
     let (reload, mut reload_requests) = unbounded_channel();
@@ -99,33 +98,33 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// How often `systemctl status` gets a fresh line, where no watchdog asks for more.
+/// The time between two lines for `systemctl status`, if no watchdog asks for more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the spool sees whether it is still where it was opened: it may have been removed.
+/// The time between two looks at the directory of the spool: it may have been removed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The running daemon.
 struct Daemon {
     path: PathBuf,
-    /// What it was started with, which is in force still where only a restart changes it.
+    /// The configuration of the start, which stays in force for keys that only a restart changes.
     started: Config,
-    /// What is in force otherwise.
+    /// The configuration that is in force for the other keys.
     config: Config,
-    /// What the control socket says of it.
+    /// The state of the configuration, as the control socket shows it.
     configuration: watch::Sender<Configuration>,
     /// The sockets that systemd passed, whatever `[listen]` says.
     passed: SocketAddresses,
-    /// Where we listen for SMTP.
+    /// The addresses on which the daemon listens for SMTP.
     listened: Vec<SocketAddr>,
-    /// Where we listen, as the log says it.
+    /// The same as the log shows it, with the Unix sockets.
     addresses: String,
     level: LevelHandle,
     certificate: Option<Certificate>,
     users: Users,
     spool: Spool,
     queue: Queue,
-    /// How many file descriptors there may be.
+    /// The number of file descriptors that the daemon may have.
     descriptors: u64,
     service: Arc<Service>,
     stopper: Stopper,
@@ -133,7 +132,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Tells systemd that we live, if we do: the queue's owner must answer.
+    /// Tells systemd that the daemon works, if it does: the owner of the queue must answer.
     async fn report(&self) {
         if let Some(status) = self.queue.status().await {
             let sessions = self.service.sessions();
@@ -162,13 +161,13 @@ impl Daemon {
         self.parts.end().await;
         self.service.say_what_was_counted();
         self.spool.close().await;
-        // A socket file that is gone already is as good.
+        // A socket file that is gone already does no harm.
         let _ = std::fs::remove_file(&self.started.control);
         log::stopped();
     }
 }
 
-/// A configuration that was read at this moment, and is in force.
+/// Returns the state of a configuration that was read now, and is in force.
 fn read_now(path: &Path) -> Configuration {
     let since = format!("{:.0}", jiff::Timestamp::now());
     let (needs_restart, overruled) = (Vec::new(), Vec::new());

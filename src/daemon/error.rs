@@ -9,24 +9,24 @@ use crate::listener::bind::BindError;
 use crate::spool::OpenError;
 use crate::systemd::BadSocket;
 
-/// Why the daemon did not start, and nothing was accepted; or why it does not go on.
+/// The reason why the daemon did not start, and nothing was accepted; or why it does not go on.
 #[derive(Debug)]
 pub enum DaemonError {
-    /// A socket that systemd passed.
+    /// A socket that systemd passed cannot be used.
     Inherited(BadSocket),
-    /// A socket of the configuration.
+    /// A socket of the configuration cannot be bound.
     Bind(BindError),
-    /// The spool.
+    /// The spool cannot be opened.
     Spool(OpenError),
-    /// What the relay's configuration names: certificates, keys.
+    /// A file that the configuration of the relay names cannot be used: a certificate or a key.
     Relay(String),
-    /// What the listener is to show in TLS handshakes.
+    /// The certificate of the listener cannot be used.
     Certificate(String),
-    /// The control socket.
+    /// The control socket cannot be opened.
     Control(PathBuf, io::Error),
-    /// Something that the system normally gives.
+    /// The system refused something that it normally gives.
     System(&'static str, io::Error),
-    /// It had started: a part failed, and only a restart helps. What was accepted is safe.
+    /// A part failed after the start, and only a restart helps. What was accepted is safe.
     Failed(Part),
 }
 

@@ -1,4 +1,4 @@
-//! What the daemon asks of its host: file descriptors, and systemd's ear.
+//! The daemon and its host: file descriptors, and messages to systemd.
 
 use std::io;
 
@@ -6,7 +6,8 @@ use crate::config::ListenConfig;
 use crate::listener::limits::sessions_within;
 use crate::log;
 
-/// `listen` with no more sessions than there are descriptors for: spool, relay and control socket need some.
+/// Returns `listen` with no more sessions than there are file descriptors for: the spool, the relay and the control
+/// socket need some.
 pub(super) fn within(listen: &ListenConfig, descriptors: u64) -> ListenConfig {
     let most = sessions_within(descriptors);
     if listen.max_sessions > most {
@@ -19,7 +20,8 @@ pub(super) fn within(listen: &ListenConfig, descriptors: u64) -> ListenConfig {
     }
 }
 
-/// Sessions, connections, segments and large files each hold a descriptor. How many there may be.
+/// Raises the limit of file descriptors as far as it goes, since sessions, connections, segments and large files hold
+/// one each. Returns the limit.
 pub(super) fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -29,7 +31,7 @@ pub(super) fn raise_descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Logs that systemd was not told something, if it was not.
+/// Logs that systemd was not told something, if that failed.
 pub(super) fn notify(sent: io::Result<()>) {
     if let Err(error) = sent {
         log::done_without("systemd was not told", &error);

@@ -2,17 +2,16 @@
 //!
 //! | part | what its end means for the mail | what a stop waits for |
 //! |---|---|---|
-//! | listener | no session is held; what `sendmail` submits waits in the drop directory | the sessions: content on its way, last words |
-//! | queue | mail is accepted and waits; nothing is sent | dialogues past their final dot, and the record of what they came to |
+//! | listener | there are no sessions; what `sendmail` submits waits in the drop directory | the sessions: content on its way, last replies |
+//! | queue | mail is accepted and waits; nothing is sent | dialogues past their final dot, and the record of their result |
 //! | pick-up | what waits in the drop directory stays there | the file at hand; the next start takes the others |
-//! | control socket | mail goes on; nobody can see or steer it | nothing: it answers until the other parts have ended |
-//! | spool's writer | nothing is accepted, and no outcome is recorded | it is the last one: `Spool::close` |
+//! | control socket | mail goes on; nobody can see or control it | nothing: it answers until the other parts have ended |
+//! | spool's writer | nothing is accepted, and no result is recorded | it is the last one: `Spool::close` |
 //! | spool's stock of segments | the same, as soon as the segments that there are have been filled | as the writer |
 //!
-//! Promises: the end of each part is noticed at once, even if it is a panic. No part ends by itself before a stop: one that
-//! does has failed. Then the daemon stops the other parts in order, names the one that failed, and exits with an error, so
-//! that systemd starts it again; what was accepted is on the spool. A panic of the pick-up is first met by beginning it
-//! anew.
+//! Promises: the end of each part is noticed at once, even if it is a panic. No part ends by itself before a stop, so one that
+//! does has failed. Then the daemon stops the other parts in order, names the one that failed, and exits with an error, so that
+//! systemd starts it again; what was accepted is on the spool. After a panic, the pick-up is first begun again.
 //!
 //! Not here: the spool's two threads; their ends are noticed by [`Spool::writer_ended`] and [`Spool::stock_ended`].
 //!
@@ -93,11 +92,11 @@ impl Parts {
     }
 }
 
-/// How long the pick-up pauses after a panic.
+/// The pause of the pick-up after a panic.
 const PICKUP_PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs what `begin` begins to its end. A panic is the fault of one dropped file, as a rule: what `sendmail` has
-/// acknowledged in others is not left lying for it.
+/// Runs what `begin` begins to its end, and begins it again after a panic. As a rule one dropped file causes the panic,
+/// and the other files, which `sendmail` has acknowledged, must not wait for that.
 pub(super) async fn anew_after_panics<F>(begin: impl Fn() -> F, mut stop: StopSignal)
 where
     F: Future<Output = ()> + Send + 'static,

@@ -1,10 +1,10 @@
-//! A reload: the configuration is read again, and followed if it has no error.
+//! A reload: the configuration is read again, and put into force if it has no error.
 //!
-//! Promises: a configuration with an error changes nothing, and the log says why. What only a restart can change
-//! (`fixed_keys`) stays as it was started, and each reload says so.
+//! Promises: a configuration with an error changes nothing, and the log gives the reason. What only a restart can change
+//! (`fixed_keys`) stays as it was at the start, and each reload says so.
 
 use super::host::{notify, within};
-use super::start::{desk, refuse_ourselves, relay, warn_of};
+use super::start::{refuse_ourselves, relay, session_desk, warn_of};
 use super::{Daemon, read_now};
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ServerCertificate};
@@ -14,7 +14,7 @@ use crate::queue::Settings;
 use crate::systemd;
 
 impl Daemon {
-    /// Reads the configuration again, and follows it if it is good.
+    /// Reads the configuration again, and puts it into force if it has no error.
     pub(super) async fn reload(&mut self) -> Reloaded {
         notify(systemd::reloading());
         let path = self.path.clone();
@@ -42,14 +42,14 @@ impl Daemon {
         reloaded
     }
 
-    /// Notes and says that the file is in force now, with these keys `changed`.
+    /// Notes and logs that the file is in force now, with these keys `changed`.
     fn reloaded(&mut self, changed: Vec<String>, configuration: Configuration) -> Reloaded {
         log::reloaded(&self.path.display(), &changed);
         self.configuration.send_replace(configuration.clone());
         Reloaded { configuration, changed }
     }
 
-    /// Notes and says that it is not.
+    /// Notes and logs that the file has an error.
     fn not_reloaded(&mut self, why: String) -> Reloaded {
         log::not_reloaded(&why);
         let at = read_now(&self.path).since;
@@ -59,7 +59,7 @@ impl Daemon {
         Reloaded { configuration, changed: Vec::new() }
     }
 
-    /// Follows `config`: what is in force then, with the keys that it cannot follow.
+    /// Puts `config` into force. Returns the new state, with the keys that need a restart.
     fn follow(&mut self, config: Config) -> Result<Configuration, String> {
         refuse_ourselves(&config, &self.listened)?;
         let relay = relay(&config)?;
@@ -72,7 +72,7 @@ impl Daemon {
         needs_restart.iter().for_each(|key| log::needs_restart(key));
         overruled.iter().for_each(|key| log::overruled(key, &self.addresses));
         self.queue.reconfigure(Settings::new(&config, relay));
-        let desk = desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
+        let desk = session_desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
         self.service.reload(&within(&config.listen, self.descriptors), desk);
         self.level.set(config.log.level);
         self.certificate = certificate;
@@ -82,7 +82,8 @@ impl Daemon {
         Ok(Configuration { needs_restart, overruled, ..read_now(&self.path) })
     }
 
-    /// What `config` has the listener show. A self-made one lasts for a run: somebody may have come to trust it.
+    /// Returns the certificate of the listener by `config`. A self-made one is kept until the daemon ends, since some
+    /// client may have come to trust it.
     fn certificate(&self, config: &Config) -> Result<Option<Certificate>, String> {
         let (old, new) = (&self.config.listen, &config.listen);
         let is_kept = new.certificate == Some(ServerCertificate::SelfMade)
@@ -94,7 +95,7 @@ impl Daemon {
     }
 }
 
-/// What only a restart can change, and whether it was changed.
+/// Returns the keys that only a restart can change, each with whether it was changed.
 fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
     [
         ("spool", old.spool != new.spool),

@@ -4,14 +4,14 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal means.
+/// The request that a signal stands for.
 pub(super) enum SignalRequest {
     Stop,
     Reload,
     Probe,
 }
 
-/// The signals that the daemon hears.
+/// The signals that the daemon waits for.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,

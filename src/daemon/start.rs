@@ -2,7 +2,7 @@
 //!
 //! Promises: everything that can fail is opened before any part is begun (`Opened`).
 //!
-//! Fails: a [`DaemonError`]; then nothing was accepted.
+//! Fails: with a [`DaemonError`]; then nothing was accepted.
 //!
 //! Not here: the parts and their end (`parts.rs`).
 
@@ -30,7 +30,7 @@ use crate::listener::certificate::Certificate;
 use crate::listener::intake::SessionDesk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
-use crate::listener::stop::{StopSignal, stop_signal};
+use crate::listener::stop::{StopSignal, Stopper, stop_signal};
 use crate::log::{self, Started};
 use crate::queue::clock::SystemClock;
 use crate::queue::{Queue, Settings, queue};
@@ -57,31 +57,12 @@ impl Daemon {
         opened.log(&config);
         overruled.iter().for_each(|key| log::overruled(key, &addresses));
 
-        let Opened { bound, relay, certificate, spool, recovery, arrivals, control: control_listener } =
-            opened;
-        let settings = Settings::new(&config, relay);
-        let (queue, deliveries) =
-            queue(spool.clone(), recovery, arrivals, settings, Arc::new(SystemClock::start()));
-        let users = Users::of(Arc::new(Nss));
-        let desk = desk(&config, &spool, &queue, users.clone(), certificate.clone());
-        let service = Service::new(&within(&config.listen, descriptors), desk);
         let (configuration, in_force) = watch::channel(Configuration {
             overruled: overruled.iter().map(ToString::to_string).collect(),
             ..read_now(&path)
         });
-        let control = Control {
-            queue: queue.clone(),
-            spool: spool.clone(),
-            configuration: in_force,
-            users: users.clone(),
-            reload,
-        };
-        let (stopper, stop) = stop_signal();
-        let mut parts = Parts::default();
-        parts.begin(Part::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
-        parts.begin(Part::Listener, serving(bound, Arc::clone(&service), stop));
-        parts.begin(Part::Queue, deliveries);
-        parts.begin(Part::Control, control.serve(control_listener));
+        let begun = opened.begin(&config, descriptors, in_force, reload);
+        let Begun { certificate, users, spool, queue, service, stopper, parts } = begun;
         Ok(Daemon {
             configuration,
             passed,
@@ -103,7 +84,7 @@ impl Daemon {
     }
 }
 
-/// What a start opens: all that can fail in it.
+/// Everything that a start opens, and that can fail in it.
 struct Opened {
     bound: Vec<Bound>,
     relay: Arc<Relay>,
@@ -112,7 +93,7 @@ struct Opened {
     recovery: Recovery,
     /// The messages that the spool takes from now on.
     arrivals: UnboundedReceiver<Entry>,
-    /// Where the control socket is served.
+    /// The control socket.
     control: UnixListener,
 }
 
@@ -131,7 +112,37 @@ impl Opened {
         Ok(Opened { bound, relay, certificate, spool, recovery, arrivals, control })
     }
 
-    /// Says in the log that the daemon has started.
+    /// Begins all parts. `in_force` tells those who ask which configuration is in force.
+    fn begin(
+        self,
+        config: &Config,
+        descriptors: u64,
+        in_force: watch::Receiver<Configuration>,
+        reload: UnboundedSender<ReloadRequest>,
+    ) -> Begun {
+        let Opened { bound, relay, certificate, spool, recovery, arrivals, control: control_listener } = self;
+        let (settings, clock) = (Settings::new(config, relay), Arc::new(SystemClock::start()));
+        let (queue, deliveries) = queue(spool.clone(), recovery, arrivals, settings, clock);
+        let users = Users::of(Arc::new(Nss));
+        let desk = session_desk(config, &spool, &queue, users.clone(), certificate.clone());
+        let service = Service::new(&within(&config.listen, descriptors), desk);
+        let control = Control {
+            queue: queue.clone(),
+            spool: spool.clone(),
+            configuration: in_force,
+            users: users.clone(),
+            reload,
+        };
+        let (stopper, stop) = stop_signal();
+        let mut parts = Parts::default();
+        parts.begin(Part::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
+        parts.begin(Part::Listener, serving(bound, Arc::clone(&service), stop));
+        parts.begin(Part::Queue, deliveries);
+        parts.begin(Part::Control, control.serve(control_listener));
+        Begun { certificate, users, spool, queue, service, stopper, parts }
+    }
+
+    /// Logs that the daemon has started.
     fn log(&self, config: &Config) {
         log::started(&Started {
             hostname: &config.listen.hostname,
@@ -141,6 +152,17 @@ impl Opened {
             live: self.recovery.entries.len(),
         });
     }
+}
+
+/// The parts that a start has begun, and everything by which the daemon reaches them.
+struct Begun {
+    certificate: Option<Certificate>,
+    users: Users,
+    spool: Spool,
+    queue: Queue,
+    service: Arc<Service>,
+    stopper: Stopper,
+    parts: Parts,
 }
 
 /// Returns the addresses of TCP sockets.
@@ -162,8 +184,8 @@ fn picking_up(spool: PathBuf, service: Arc<Service>, stop: StopSignal) -> impl F
     anew_after_panics(begin, stop)
 }
 
-/// What sessions put messages on.
-pub(super) fn desk(
+/// Returns what sessions use to put messages on the spool.
+pub(super) fn session_desk(
     config: &Config,
     spool: &Spool,
     queue: &Queue,
@@ -186,14 +208,15 @@ pub(super) fn desk(
     }
 }
 
-/// The relay of the configuration, ready to be connected to.
+/// Returns the relay of the configuration, ready to be connected to.
 pub(super) fn relay(config: &Config) -> Result<Arc<Relay>, String> {
     let relay = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
     relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
     Ok(Arc::new(relay))
 }
 
-/// Mail that we hand to ourselves goes round: the parser knows of `listen.addresses`, and systemd may have passed others.
+/// Returns an error if the relay is this daemon: its mail would go in circles. The parser knows only of
+/// `listen.addresses`, and systemd may have passed other sockets.
 pub(super) fn refuse_ourselves(config: &Config, listened: &[SocketAddr]) -> Result<(), String> {
     match config.relay.hosts.iter().find(|host| host.is_one_of(listened)) {
         Some(host) => Err(format!(
@@ -204,8 +227,8 @@ pub(super) fn refuse_ourselves(config: &Config, listened: &[SocketAddr]) -> Resu
     }
 }
 
-/// Says in the log what an operator should know of `config`, which was read from the file at `path`: what a name
-/// server knows when it has answered, which nothing waits for.
+/// Logs what an operator should know of `config`, which was read from the file at `path`. Nothing waits for those
+/// warnings that need an answer of a name server.
 pub(super) fn warn_of(config: &Config, path: &Path) {
     config.warnings(path).iter().for_each(|warning| log::config_warning(warning));
     let config = config.clone();
@@ -219,7 +242,7 @@ fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonEr
     bound.map_err(DaemonError::Bind)
 }
 
-/// The sockets that systemd passed, as the listener has them.
+/// Returns the sockets that systemd passed, as the listener has them.
 pub fn taken_over(inherited: Inherited) -> Result<Vec<Bound>, BindError> {
     let tcp = inherited.tcp.into_iter().map(Bound::tcp);
     let unix = inherited.unix.into_iter().map(Bound::unix);
