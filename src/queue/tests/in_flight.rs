@@ -3,6 +3,8 @@
 //! A run of the queue is a runtime of its own; a kill drops it with all its tasks, and the next run finds what had been
 //! written. What is logged while it is dropped is not heard: a killed process says nothing.
 
+mod hidden;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
