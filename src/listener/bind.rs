@@ -1,8 +1,8 @@
-//! Makes every socket that the configuration asks for.
+//! Opens every socket that the configuration lists.
 //!
-//! A host without IPv6 is no error: `[::1]` is left out, with a warning, as long as something is left.
+//! A host without IPv6 is not an error: `[::1]` is left out with a warning, if another socket remains.
 //!
-//! Fails with a [`BindError`] that names the address and says what to do; then nothing is listened on.
+//! Fails: with a [`BindError`] that names the address and says what to do; then no socket is open.
 
 use crate::config::ListenConfig;
 use crate::listener::{tcp, unix as unix_socket};
@@ -10,7 +10,7 @@ use crate::log;
 
 pub use crate::listener::bound::{BindError, Bound};
 
-/// Everything that `listen` asks for.
+/// Opens all sockets of `listen`.
 pub fn bind(listen: &ListenConfig) -> Result<Vec<Bound>, BindError> {
     let mut bound = Vec::new();
     for &address in &listen.addresses {
@@ -28,7 +28,7 @@ pub fn bind(listen: &ListenConfig) -> Result<Vec<Bound>, BindError> {
     if bound.is_empty() { Err(BindError::Nothing) } else { Ok(bound) }
 }
 
-/// What a kernel without IPv6, or with it disabled, says to `[::1]`.
+/// Returns whether this is the error that a kernel without IPv6, or with IPv6 disabled, gives for `[::1]`.
 fn is_no_such_address(error: &BindError) -> bool {
     use rustix::io::Errno;
     let BindError::Io { source, .. } = error else { return false };

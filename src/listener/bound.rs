@@ -1,9 +1,9 @@
-//! A socket that listens, and why there is none.
+//! A listening socket, and the reasons why one cannot be opened.
 //!
-//! Promise: a [`Bound`] that exists is listening, does not block, and is a unix socket or on a loopback address; one
-//! on another address is refused here again, whatever the parser of the configuration did.
+//! Promises: a [`Bound`] is listening, does not block, and is either a unix socket or bound to a loopback address.
+//! Another address is refused here again, even if the parser of the configuration has accepted it.
 //!
-//! Not here: how it is made (`tcp.rs`, `unix.rs`) or taken over (`systemd.rs`).
+//! Not here: how a socket is opened (`tcp.rs`, `unix.rs`) or received from systemd (`systemd.rs`).
 
 use std::fmt;
 use std::io;
@@ -11,20 +11,21 @@ use std::net::{self, SocketAddr};
 use std::os::unix;
 use std::path::PathBuf;
 
-/// Connections that the kernel keeps for us while we are busy; what goes beyond it waits or is refused there.
+/// The number of connections that the kernel holds while we are busy. It makes further connections wait, or refuses
+/// them.
 pub(super) const BACKLOG: i32 = 1024;
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Bound {
-    /// On a loopback address.
+    /// A TCP socket on a loopback address.
     Tcp(net::TcpListener),
-    /// On a path, for local users.
+    /// A unix socket, for local users.
     Unix(unix::net::UnixListener),
 }
 
 impl Bound {
-    /// Takes over a TCP socket that listens already.
+    /// Wraps a TCP socket that is already listening. An address that is not loopback is an error.
     pub fn tcp(listener: net::TcpListener) -> Result<Bound, BindError> {
         let address = listener.local_addr().map_err(io_error("inspect", "the passed TCP socket"))?;
         if !address.ip().to_canonical().is_loopback() {
@@ -34,7 +35,7 @@ impl Bound {
         Ok(Bound::Tcp(listener))
     }
 
-    /// Its address, if it has one.
+    /// Returns the TCP address; `None` for a unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Bound::Tcp(listener) => listener.local_addr().ok(),
@@ -42,14 +43,14 @@ impl Bound {
         }
     }
 
-    /// Takes over a unix socket that listens already.
+    /// Wraps a unix socket that is already listening.
     pub fn unix(listener: unix::net::UnixListener) -> Result<Bound, BindError> {
         listener.set_nonblocking(true).map_err(io_error("set up", "the passed unix socket"))?;
         Ok(Bound::Unix(listener))
     }
 }
 
-/// The address or the path.
+/// Displays the address or the path.
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,28 +69,28 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Why a socket cannot be listened on.
+/// The reason why a socket cannot listen.
 #[derive(Debug)]
 pub enum BindError {
-    /// Mail from the network is not for us.
+    /// The address is not a loopback address, and we do not take mail from the network.
     NotLoopback(SocketAddr),
-    /// Somebody listens there already.
+    /// Another program is listening there.
     InUse(String),
-    /// A port below 1024, and no right to it.
+    /// The port is below 1024, and we are not allowed to use it.
     Denied(SocketAddr),
-    /// Something that is no socket has the socket's name.
+    /// The path is that of a file which is not a socket.
     NotASocket(PathBuf),
-    /// The directory of a socket is missing, and cannot be made.
+    /// The directory of the socket does not exist and cannot be created.
     NoDirectory(PathBuf, io::Error),
-    /// No address and no socket is configured, or none that this host has.
+    /// No address and no socket is configured, or this host has none of them.
     Nothing,
-    /// The system refused.
+    /// A system call failed.
     Io {
-        /// What was tried.
+        /// The operation, as a verb.
         operation: &'static str,
-        /// On what.
+        /// The address or path.
         address: String,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -143,7 +144,7 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Makes an error of the system into one that says what was tried on what.
+/// Returns a function that converts an error of the system to one that names the operation and the address.
 pub(super) fn io_error(
     operation: &'static str,
     address: impl fmt::Display,

@@ -1,9 +1,9 @@
-//! What a server shows in its TLS handshake: a certificate of its own making, or one it is given.
+//! The certificate that a server shows in its TLS handshake: made by us, or read from files.
 //!
-//! Promises: the certificate made here is good for `localhost`, 127.0.0.1, ::1 and the host's name, and is
-//! its own CA: whoever trusts its PEM text verifies it and nothing else. Its key is never written.
+//! Promises: a self-made certificate is valid for `localhost`, 127.0.0.1, ::1 and the name of the host, and is its
+//! own CA: a client that trusts its PEM text accepts this certificate and no other. Its key is never written to disk.
 //!
-//! The sink shows one as well.
+//! The sink uses it, too.
 
 use std::io;
 use std::sync::Arc;
@@ -17,19 +17,20 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{ListenConfig, SettingError, TlsFile, TlsFileError, read_pair};
 use crate::listener::backend::BoxStream;
 
-/// What a self-made certificate is good for, beside the host's name.
+/// The names for which a self-made certificate is valid, besides the name of the host.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// A certificate, and the acceptor that shows it.
+/// A certificate with the TLS acceptor that uses it.
 #[derive(Clone)]
 pub struct Certificate {
     acceptor: TlsAcceptor,
-    /// Of a self-made one.
+    /// The PEM text of a self-made certificate; empty for others.
     pem: Arc<str>,
 }
 
 impl Certificate {
-    /// What `listen` has the listener show, read or made; `None` where it shows nothing. Blocks on the disk.
+    /// Returns the certificate that `listen` configures, read or made; `None` if it configures none. Blocks on the
+    /// disk.
     pub fn of(listen: &ListenConfig) -> Result<Option<Self>, SettingError> {
         let Some(shown) = &listen.certificate else { return Ok(None) };
         let shown = match shown.read()? {
@@ -40,7 +41,7 @@ impl Certificate {
         Ok(Some(shown))
     }
 
-    /// A fresh self-signed one, for `hostname` and the names of loopback.
+    /// Makes a new self-signed certificate for `hostname` and the names of loopback.
     pub fn self_made(hostname: &str) -> Result<Self, String> {
         let mut names: Vec<String> = LOOPBACK.map(String::from).into();
         if !LOOPBACK.contains(&hostname) {
@@ -54,9 +55,9 @@ impl Certificate {
         Ok(Self::new(pair, made.cert.pem()))
     }
 
-    /// The chain in one PEM file, leaf first, and its key in another.
+    /// Reads the certificate chain from one PEM file, leaf first, and its key from another.
     pub fn load(chain: TlsFile<'_>, key: TlsFile<'_>) -> Result<Self, TlsFileError> {
-        // The file's text may hold the key as well.
+        // The PEM text of the file is not kept, since it may contain the key.
         read_pair(chain, key).map(|pair| Self::new(pair, String::new()))
     }
 
@@ -70,18 +71,18 @@ impl Certificate {
         Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), pem: pem.into() }
     }
 
-    /// What a client's CA file (`tls.ca-file`, for nullmta) must hold to trust it, where it is self-made; else
-    /// empty.
+    /// Returns the text that the CA file of a client (`tls.ca-file` of nullmta) needs to trust a self-made
+    /// certificate. It is empty for other certificates.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// The server side of a handshake: the stream it makes, and its version, `TLSv1.3` or `TLSv1.2`.
+    /// Does the server side of a handshake. Returns the new stream and the TLS version, `TLSv1.3` or `TLSv1.2`.
     pub async fn accept(&self, plain: BoxStream) -> io::Result<(BoxStream, &'static str)> {
         let secured = self.acceptor.accept(plain).await?;
         let version = match secured.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            // These two are offered, and no other.
+            // Only these two versions are offered.
             _ => "TLSv1.2",
         };
         Ok((Box::new(secured), version))
@@ -99,7 +100,7 @@ pub(crate) mod tests {
     use rustls::{ClientConfig, RootCertStore};
     use tokio_rustls::TlsConnector;
 
-    /// A client that trusts nothing but the certificate in `pem`.
+    /// Returns a client that trusts only the certificate in `pem`.
     pub(crate) fn connector_trusting(pem: &str) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
@@ -112,7 +113,8 @@ pub(crate) mod tests {
         TlsConnector::from(Arc::new(config))
     }
 
-    /// A handshake between `certificate` and a client that trusts `pem` and expects `name`; its version.
+    /// Does a handshake between `certificate` and a client that trusts `pem` and expects `name`; returns the TLS
+    /// version.
     async fn handshake(certificate: &Certificate, pem: &str, name: &str) -> Result<&'static str, String> {
         let (ours, theirs) = tokio::io::duplex(65_536);
         let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -138,7 +140,7 @@ pub(crate) mod tests {
         Certificate::load(chain, key).map_err(|error| error.to_string())
     }
 
-    /// Writes a file that only its owner may read.
+    /// Writes a file that only its owner can read.
     fn write(path: &Path, text: String) {
         std::fs::write(path, text).unwrap();
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();

@@ -1,16 +1,16 @@
-//! The driver of a session: carries out what the session core decides, over any stream, for any backend.
+//! The driver of a session: it carries out the actions of the session core, over any stream, for any backend.
 //!
 //! Promises:
-//! 1. The only way to a 250 for a message is the proof that the backend's `commit` returned.
-//! 2. However the session ends, a message not yet handed to `commit` leaves nothing behind; one that was
-//!    is waited for, and its reply is said if the client is still there.
-//! 3. A stop lets content in flight finish until the deadline; any other session gets 421 4.3.2 as soon
-//!    as what it has already sent is answered, or is cut off in its handshake.
-//! 4. Replies go out in the order of the commands, one write for as many as the client pipelined.
+//! 1. A 250 for a message is sent only with the proof that the `commit` of the backend returned.
+//! 2. However the session ends, a message that was not yet given to `commit` leaves nothing behind. For one that was,
+//!    the driver waits, and sends its reply if the client is still there.
+//! 3. After the stop signal, content that is arriving may complete until the deadline. Any other session gets 421
+//!    4.3.2 as soon as its earlier commands are answered; one in its TLS handshake is closed.
+//! 4. Replies are sent in the order of the commands, with one write for a group of pipelined commands.
 //!
-//! Fails: a session ends with an [`SessionEnd`]; nothing of it concerns other sessions.
-//! Not here: SMTP itself (`smtp/session/`), buffers and time limits (`wire.rs`), where messages go
-//! (`backend.rs`), who may connect (`serve.rs`).
+//! Fails: a session ends with a [`SessionEnd`], which does not affect other sessions.
+//! Not here: SMTP (`smtp/session/`), buffers and time limits (`wire.rs`), storage (`backend.rs`), who may connect
+//! (`serve.rs`).
 //!
 //! RFC 5321 4.5.3.2 (timeouts), RFC 2920 (pipelining), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
 
@@ -44,22 +44,22 @@ impl fmt::Display for SessionEnd {
     }
 }
 
-/// What a session is held over.
+/// The connection of a client, with all that its session needs besides the session core and the backend.
 pub struct ClientConnection {
-    /// The client's stream, not yet written to.
+    /// The stream of the client, to which nothing was written yet.
     pub stream: BoxStream,
     /// The client as log lines name it.
     pub client: String,
-    /// What all sessions give the log.
+    /// The tally of repeated events, which all sessions share.
     pub tally: Arc<RepeatTally>,
-    /// How long it may take.
+    /// The time limits.
     pub pace: Pace,
-    /// When we stop.
+    /// The signal for the session to end.
     pub stop: StopSignal,
 }
 
-/// Holds one session from its greeting to its end. On a stream that already is under TLS, the caller
-/// has told the session so.
+/// Runs one session from its greeting to its end. If the stream is already within TLS, the caller must have told the
+/// session.
 pub async fn drive<B: Backend>(
     session: Session<B::Proof>,
     backend: B,
@@ -73,16 +73,16 @@ pub async fn drive<B: Backend>(
     driver.finish(end).await
 }
 
-/// Whether the session goes on.
+/// `Ok` while the session continues, else its end.
 type Step = Result<(), SessionEnd>;
 
 struct Driver<B: Backend> {
     session: Session<B::Proof>,
     backend: B,
-    /// Where the content of the transaction at hand goes, while it is wanted.
+    /// The intake for the content of the current transaction; `None` if no content is wanted.
     intake: Option<B::Intake>,
     wire: Wire,
-    /// What it gives the log of refusals.
+    /// The log lines of this session that may repeat.
     lines: SessionLines,
 }
 
@@ -99,7 +99,7 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Carries out `action`, which the first `taken` octets of the input brought about.
+    /// Carries out `action`, which consumed the first `taken` octets of the input.
     async fn act(&mut self, taken: usize, action: SessionAction) -> Step {
         match action {
             SessionAction::Content(octets) => {
@@ -177,18 +177,19 @@ impl<B: Backend> Driver<B> {
     async fn write(&mut self, octets: &[u8]) {
         let Some(intake) = &mut self.intake else { return };
         if let Err(refusal) = self.backend.write(intake, octets).await {
-            // Freed now: the rest of an endless message may take its time.
+            // The intake is dropped at once, since the rest of the content may take long to arrive.
             self.intake = None;
             self.session.content_failed(refusal);
         }
     }
 
     async fn commit(&mut self) -> Step {
-        // Earlier replies of the group do not wait for the disk.
+        // Earlier replies of the pipelined group are sent before the disk is waited for.
         self.wire.flush().await?;
         let outcome = match self.intake.take() {
             Some(intake) => self.backend.commit(intake).await,
-            // The core was told that there is nothing to commit; should it forget, nothing is acknowledged.
+            // The core knows that there is no intake and asks for no commit. If it did, nothing would be
+            // acknowledged.
             None => Err(HostTrouble::Failing.into()),
         };
         let reply = match outcome {
@@ -198,7 +199,8 @@ impl<B: Backend> Driver<B> {
         self.answer(Answered::EndOfData, 0, reply).await.map(drop)
     }
 
-    /// Says how a SASL exchange goes on, which `answered` has brought to this `step`.
+    /// Answers a line of AUTH with the reply for `step`. `answered` says whether the line was a command or a
+    /// response.
     async fn go_on_with_auth(&mut self, answered: Answered, taken: usize, step: AuthStep) -> Step {
         let reply = match step {
             AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
@@ -219,8 +221,8 @@ impl<B: Backend> Driver<B> {
         Ok(())
     }
 
-    /// Says `reply` to what `answered` calls the first `taken` octets of the input, and consumes them; what was
-    /// said in the end is of the returned severity.
+    /// Sends `reply` as the answer to the first `taken` octets of the input, and consumes them. Returns the severity
+    /// of the reply that was sent, which the backend may have replaced.
     async fn answer(
         &mut self,
         answered: Answered,
@@ -228,7 +230,7 @@ impl<B: Backend> Driver<B> {
         reply: Reply,
     ) -> Result<Severity, SessionEnd> {
         if answered == Answered::EndOfData {
-            // The disk's time is not the client's.
+            // The time that the disk took does not count against the client.
             self.wire.note_message();
         }
         let prompt = match answered {
@@ -243,7 +245,7 @@ impl<B: Backend> Driver<B> {
         self.say(reply).await
     }
 
-    /// Says the greeting.
+    /// Sends the greeting.
     async fn greet(&mut self) -> Step {
         let prompt = Prompt::Connection;
         let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(SessionEnd::Dropped)?;
@@ -253,13 +255,13 @@ impl<B: Backend> Driver<B> {
 
     async fn say(&mut self, reply: Reply) -> Result<Severity, SessionEnd> {
         self.wire.say(&reply).await?;
-        // RFC 5321 3.8: 421 is said before closing, whoever says it.
+        // RFC 5321 3.8: the connection is closed after 421, whoever decided on the reply.
         if reply.code() == 421 { Err(SessionEnd::Closed) } else { Ok(reply.severity()) }
     }
 
-    /// Last words, where there are some to say; nothing of an open message stays.
+    /// Sends the last reply, if the end has one, and discards a message that is still open.
     async fn finish(self, end: SessionEnd) -> SessionEnd {
-        // The backend, and with it the session's place, is held to the end of the farewell.
+        // The backend holds the place of the session, so it is dropped only after the last reply.
         let Driver { session, backend: _backend, intake, mut wire, lines } = self;
         note_end(lines, &end, !session.is_idle());
         drop(intake);
@@ -268,7 +270,7 @@ impl<B: Backend> Driver<B> {
             SessionEnd::TimedOut => wire.hang_up(Some(&session.idle_timeout())).await,
             SessionEnd::NoMessage => wire.hang_up(Some(&session.no_message())).await,
             SessionEnd::Stopped => wire.hang_up(Some(&session.shutting_down())).await,
-            // What was said before is said; how it is taken no longer matters.
+            // Earlier replies are still sent; it does not matter any more whether the client reads them.
             SessionEnd::Dropped => drop(wire.flush().await),
             SessionEnd::Lost(_) | SessionEnd::NotReading | SessionEnd::LineTooLong | SessionEnd::NoTls(_) => {
             }
@@ -277,7 +279,7 @@ impl<B: Backend> Driver<B> {
     }
 }
 
-/// Says how a session ended, and what it has not told yet.
+/// Logs how a session ended. Dropping `lines` logs what was only counted.
 fn note_end(mut lines: SessionLines, end: &SessionEnd, in_transaction: bool) {
     match end {
         SessionEnd::NoTls(why) if lines.tell(RepeatKind::NoTls) => {
@@ -291,7 +293,7 @@ fn note_end(mut lines: SessionLines, end: &SessionEnd, in_transaction: bool) {
     }
 }
 
-/// Refusals are part of the mail's story; the rest is dialogue.
+/// Logs a reply: a refusal at level INFO, since it belongs to the history of the mail, and any other at DEBUG.
 fn note(lines: &mut SessionLines, prompt: Prompt<'_>, reply: &Reply) {
     match reply.severity() {
         Severity::Transient | Severity::Permanent => {
@@ -306,7 +308,8 @@ fn note(lines: &mut SessionLines, prompt: Prompt<'_>, reply: &Reply) {
     }
 }
 
-/// What a reply is said to, in a word that is safe to log: an argument may be a secret.
+/// Returns the verb of the command that a reply answers. Nothing else of the command is logged, since an argument may
+/// be a secret.
 fn verb(prompt: Prompt<'_>) -> &'static str {
     match prompt {
         Prompt::Connection => "CONNECT",
@@ -331,7 +334,7 @@ mod tests {
             (Prompt::Command(b"rcpt TO:<x>\r\n"), "RCPT"),
             (Prompt::Command(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"), "AUTH"),
             (Prompt::Command(b"AGFubgBzZWNyZXQ=\r\n"), "UNKNOWN"),
-            // An answer to AUTH LOGIN: `pass`.
+            // This is the response `pass` in AUTH LOGIN.
             (Prompt::Command(b"cGFzcw==\r\n"), "UNKNOWN"),
             (Prompt::Command(b"starttls\r\n"), "STARTTLS"),
             (Prompt::Command(b"\x1b[2J\r\n"), "UNKNOWN"),

@@ -1,16 +1,17 @@
-//! Intake: from the session to the spool.
+//! The intake: the way of a message from the session to the spool.
 //!
 //! Promises:
-//! 1. A message is on stable storage, with its Received field and whatever else it lacked, before its
-//!    proof is returned; content streams, so its size is not in memory.
-//! 2. Every address of a spooled envelope has a domain: envelope and header are rewritten together when
-//!    the header is whole, and what the submitter wrote is kept beside it.
-//! 3. One accepted message is one log line, with its queue id, and one more if lines of it are too long; so is
-//!    one that the spool did not take, with the cause that the client is not told.
-//! 4. A header that takes long to rewrite holds up no other session.
+//! 1. The proof is returned only after the message is on stable storage, with its Received field and the other fields
+//!    that were missing. Content is streamed, so its size does not matter for memory.
+//! 2. Every address of a spooled envelope has a domain. Envelope and header are rewritten together when the header is
+//!    complete, and the original addresses are kept.
+//! 3. An accepted message gets one log line with its queue id, and a second one if it has lines that are too long. A
+//!    message that the spool did not take gets one line, too, with the cause, which the client does not learn. A line
+//!    is written to the log before the reply is sent: who has got a 250 finds the message in the log.
+//! 4. A header that takes long to rewrite does not delay other sessions.
 //!
-//! Fails: a [`MessageRefusal`]; then nothing was queued.
-//! Not here: what is done to a message (`message/`), storage (`spool/`), AUTH for local clients.
+//! Fails: with a [`MessageRefusal`]; then nothing was queued.
+//! Not here: changes to a message (`message/`), storage (`spool/`), AUTH for local clients.
 
 use std::future::Future;
 use std::io;
@@ -37,66 +38,66 @@ use crate::spool::{CommitError, Committed, Draft, Spool};
 use crate::status::Status;
 use crate::users::Users;
 
-/// Octets of content on its way to the draft for which the room is kept.
+/// The capacity, in octets, that the buffer between fix-up and draft keeps from one piece of content to the next.
 const PASSING: usize = 64 << 10;
 
-/// What the client is told where there is room, but not for this message.
+/// The replies to the client when there is room, but not for this message.
 const TOO_MANY_HEADERS: &str = "too many large header sections at once: try again later";
 const OVER_SHARE: &str =
     "your unfinished messages fill a quarter of the room for mail: finish them, or try again later";
 const GAVE_WAY: &str = "nothing came of this message for a while, and its room was needed: send it again";
 
-/// Asks the queue to probe its relay; gives what the client is told where that has just been done.
+/// Asks the queue to probe its relay. The result is the text for the client if another probe was made just before.
 pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
-/// What the backends of all sessions share.
+/// The state that the backends of all sessions share.
 #[derive(Clone)]
 pub struct SessionDesk {
-    /// Where messages go.
+    /// The spool that stores the messages.
     pub spool: Spool,
-    /// What becomes of addresses and header fields.
+    /// The rules for rewriting addresses and header fields.
     pub rules: Arc<Rules>,
-    /// The users of this host, whose names go into the log and into a From that is missing.
+    /// The users of this host. Their names are used in the log, and in a From field that is missing.
     pub users: Users,
-    /// Our name in Received fields and made-up Message-IDs.
+    /// The name of this host for Received fields and generated Message-IDs.
     pub hostname: Arc<str>,
-    /// Who hears of mail from `<>` that was taken in and cannot be sent.
+    /// The address that gets a report if mail from `<>` was accepted and cannot be sent.
     pub postmaster: Option<Address>,
-    /// Called for each ETRN.
+    /// The function that is called for each ETRN.
     pub probe: Probe,
-    /// The time of day, with the host's offset.
+    /// The current time, with the time zone of the host.
     pub clock: fn() -> Zoned,
-    /// What STARTTLS shows; without one it is not offered.
+    /// The certificate for STARTTLS, which is not offered without one.
     pub certificate: Option<Certificate>,
 }
 
-/// The daemon's backend: one session's way to the spool.
+/// The backend of the daemon for one session: it stores messages in the spool.
 pub struct SpoolBackend {
     desk: SessionDesk,
-    /// What it gives the log of messages that were not taken.
+    /// The log lines of this session about messages that were not queued, which may repeat.
     lines: SessionLines,
-    /// The session's place, held to its end.
+    /// The place of the session, which is held until its end.
     permit: Permit,
-    /// Who is at the other end, looked up for each message: nobody else's name is needed.
+    /// The user at the other end. It is looked up for each message, since only messages need the name.
     user: Option<LocalUser>,
-    /// The version of TLS, once it is up.
+    /// The TLS version, after the handshake.
     tls: Option<&'static str>,
 }
 
 impl SpoolBackend {
-    /// The backend of the session that `permit` admitted.
+    /// Returns the backend for the session that `permit` admitted.
     pub fn new(desk: SessionDesk, permit: Permit, tally: Arc<RepeatTally>) -> Self {
         let lines = SessionLines::new(permit.peer().to_string(), tally);
         SpoolBackend { desk, lines, permit, user: None, tls: None }
     }
 
-    /// The proper refusal if the message cannot be taken whatever its content.
+    /// Returns the refusal if a message of this size cannot be accepted now, whatever its content.
     fn check(&mut self, declared_size: u64) -> Result<(), MessageRefusal> {
         if !self.permit.take_message(Instant::now()) {
             let text = "too many messages from you, try again later";
             return Err(MessageRefusal::Client(Reply::new(451, Status::transient(7, 1), text)));
         }
-        // What comes beyond what was declared is measured as it comes.
+        // The content may become larger than declared; the spool checks the room again while it arrives.
         self.desk.spool.check_room(declared_size).map_err(|error| {
             if self.lines.tell(RepeatKind::NotQueued(error.to_string())) {
                 log::not_taken(self.lines.client(), &error);
@@ -106,7 +107,7 @@ impl SpoolBackend {
     }
 
     fn fixup(&self, draft: &Draft, envelope: Envelope, hello: Hello<'_>, now: Zoned) -> Fixup {
-        // Named as the submitter wrote it: aliases and tables are nobody else's business.
+        // The recipient is named as the submitter wrote it, so that aliases and tables do not become public.
         let only_recipient = match &envelope.recipients[..] {
             [only] => Some(only.address.completed_with(self.desk.rules.origin())),
             _ => None,
@@ -126,13 +127,13 @@ impl SpoolBackend {
             hostname: self.desk.hostname.to_string(),
             message_id_left: message_id_left(draft.id(), &now),
             now,
-            // Over TCP a program speaks for itself, as it always has.
+            // Over TCP the program and not its user is the sender, so the user's name is not used for From.
             user: self.permit.peer().uid().and(self.user.clone()),
         };
         Fixup::new(FixupTask { envelope, facts, rules: Arc::clone(&self.desk.rules) })
     }
 
-    /// Has the log say why a message is not taken, and the client what to do.
+    /// Logs why the spool did not take a message. Returns the refusal for the client.
     fn not_queued(&mut self, id: QueueId, error: CommitError) -> MessageRefusal {
         self.note_not_queued(id, error.to_string());
         refusal_of(error)
@@ -159,7 +160,7 @@ impl SpoolBackend {
     }
 }
 
-/// What the log line of an accepted message says, once its envelope is with the spool.
+/// The parts of the log line about an accepted message that are kept while the spool commits it.
 struct Summary {
     from: ReversePath,
     nrcpt: usize,
@@ -168,15 +169,15 @@ struct Summary {
     message_id: Option<String>,
 }
 
-/// A message while its content comes in.
+/// A message whose content is still arriving.
 pub struct SpoolIntake {
     draft: Draft,
     fixup: Fixup,
     protocol: &'static str,
     helo: Option<String>,
-    /// For the header section, while it is in memory.
+    /// The memory that is reserved for its header section.
     room: HeaderRoom,
-    /// Content on its way from the fix-up to the draft; kept for its room.
+    /// A buffer for content between fix-up and draft, which is reused.
     passing: Vec<u8>,
 }
 
@@ -188,7 +189,7 @@ impl Backend for SpoolBackend {
         self.check(hello.declared_size)?;
         self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
             (Some(uid), _) => self.desk.users.named(uid).await,
-            // Over TCP it is a word in the log, which no message waits for.
+            // Over TCP the name is only used in the log, so no message waits for it.
             (None, Some(uid)) => self.desk.users.named_soon(uid).await,
             (None, None) => None,
         };
@@ -202,7 +203,7 @@ impl Backend for SpoolBackend {
     async fn write(&mut self, intake: &mut SpoolIntake, octets: &[u8]) -> Result<(), MessageRefusal> {
         let SpoolIntake { draft, fixup, room, passing, .. } = intake;
         passing.clear();
-        // What a large header needed is given back.
+        // The memory that a large header needed is freed.
         passing.shrink_to(PASSING);
         if !room.hold(fixup.header_octets() + octets.len()) {
             self.note_not_queued(draft.id(), TOO_MANY_HEADERS.into());
@@ -249,14 +250,14 @@ impl Backend for SpoolBackend {
     }
 }
 
-/// Does `work`; if it may take long, on a thread that other sessions do not need. A runtime with one thread
-/// has no other.
+/// Runs `work`. If it may take long, the runtime moves other tasks away from this thread before; a runtime with one
+/// thread cannot.
 fn apart<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
     let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
     if may_take_long && has_others { tokio::task::block_in_place(work) } else { work() }
 }
 
-/// What the client is told when the spool does not take a message: what to do, not why.
+/// Returns the refusal for an error of the spool. It tells the client what to do, and not the cause.
 pub(super) fn refusal_of(error: CommitError) -> MessageRefusal {
     match error {
         CommitError::Full => HostTrouble::NoRoom.into(),
@@ -267,7 +268,7 @@ pub(super) fn refusal_of(error: CommitError) -> MessageRefusal {
     }
 }
 
-/// A refusal of this message alone, for want of room that will be free again.
+/// Returns a refusal of this message alone, because there is no room for it now.
 fn not_now(text: &str) -> MessageRefusal {
     MessageRefusal::Client(Reply::new(452, Status::transient(3, 1), text))
 }
@@ -279,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// A header that took seconds to rewrite stopped every session of its thread.
+    /// A header that took seconds to rewrite stopped every session on its thread.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_takes_long_leaves_its_thread_to_others() {
         let waiting = tokio::spawn(async {

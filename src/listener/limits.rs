@@ -1,21 +1,25 @@
-//! How much one client may ask of the listener: sessions in all, sessions per user, messages per user and minute,
-//! header sections in memory.
+//! The limits of the listener: the number of sessions in all and for each user, the messages of a user in a minute,
+//! and the memory for header sections.
 //!
 //! Promises:
-//! 1. A [`Permit`] is one session counted; its drop counts it out, however the session ended.
-//! 2. A user's rate is a token bucket: a burst of a whole minute's messages, then an even flow. It
-//!    outlives the user's sessions, so hanging up does not refill it, nor does a reload that keeps the rate.
-//! 3. Memory stays bounded: a user with no session and a full bucket is forgotten.
-//! 4. No ordinary user has more sessions than there are places left: one has half of all, a second half of the
-//!    rest, and somebody else always finds one. Of twenty places one is kept for root and the daemon's own user, and
-//!    the pick-up needs none.
-//! 5. Header sections are held in memory until they are whole. Each session may hold [`OWN_HEADER`]; beyond that all
-//!    together have [`HEADERS`], and of this the same holds as of places: no ordinary user has more than is left for
-//!    others. TCP clients of whom it is not known whose they are count as one user.
+//! 1. A [`Permit`] counts one session. Dropping it ends the count, however the session ended.
+//! 2. The rate of a user is a token bucket: a burst of the messages of a whole minute, then an even flow. The bucket
+//!    outlives the sessions of the user, so a new connection does not refill it; neither does a reload that keeps the
+//!    rate.
+//! 3. Memory is bounded: a user without a session and with a full bucket is forgotten.
+//! 4. No ordinary user has more sessions than places are free: one user can get half of all places, a second one half
+//!    of the rest, and so on, so that a place is always free for another user. One place in twenty is reserved for
+//!    root and the daemon's own user. The pick-up needs no place.
+//! 5. Header sections are held in memory until they are complete. Each session may hold [`OWN_HEADER`] octets. Beyond
+//!    that, all sessions together may hold [`HEADERS`], which are shared like the places: no ordinary user may hold
+//!    more than is free. All TCP clients whose user is unknown count as one user.
 //!
-//! Whose a loopback TCP client is the kernel is asked when it has its place (`owner.rs`), and where that is dear, from
-//! the moment on that a quarter of the places are taken; of whom it cannot be said, there is the limit on sessions in
-//! all. Root and the daemon's own user have no share over TCP. The rate is for the unix socket. Fails: the session gets 421, the message 451, nothing is queued. Time is an argument.
+//! The kernel is asked for the user of a loopback TCP client after the client has a place (`owner.rs`). Where the
+//! answer is expensive, it is asked only when a quarter of the places is taken. A client whose user is unknown is
+//! limited by the number of all sessions alone. Root and the daemon's own user have no share over TCP. The rate
+//! applies to the unix socket only.
+//!
+//! Fails: the session gets 421 or the message 451, and nothing is queued. Time is an argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,24 +28,25 @@ use std::time::Instant;
 use crate::config;
 use crate::listener::peer::{LocalPeer, is_ordinary};
 
-/// So many users are remembered before the idle ones are forgotten.
+/// The number of users that are remembered before those without need are forgotten.
 const REMEMBERED_USERS: usize = 256;
 
-/// Octets of header that each session may hold in memory.
+/// The octets of header that each session may hold in memory.
 const OWN_HEADER: usize = 32 << 10;
-/// And that all may hold beyond that.
+/// The octets of header that all sessions together may hold beyond that.
 const HEADERS: usize = 16 << 20;
 
-/// Descriptors that are left to spool, relay, control socket and the rest.
+/// The file descriptors that are reserved for the spool, the relay, the control socket and everything else.
 const KEPT_DESCRIPTORS: u64 = 256;
 
-/// Sessions for which `descriptors` are enough: each is a connection, and a file while a large message comes in.
+/// Returns the number of sessions for which `descriptors` are enough. A session needs one for its connection, and one
+/// for a file while a large message arrives.
 pub fn sessions_within(descriptors: u64) -> usize {
     let left = descriptors.saturating_sub(KEPT_DESCRIPTORS).max(descriptors / 4);
     usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// A bucket of tokens that fills by itself, in a minute.
+/// A token bucket that becomes full in a minute.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
@@ -53,7 +58,7 @@ impl Bucket {
         Bucket { tokens: f64::from(per_minute), filled: now }
     }
 
-    /// What it holds now.
+    /// Returns the number of tokens in it at the time `now`.
     fn level(&self, per_minute: u32, now: Instant) -> f64 {
         let minutes = now.saturating_duration_since(self.filled).as_secs_f64() / 60.0;
         let capacity = f64::from(per_minute);
@@ -74,7 +79,7 @@ impl Bucket {
     }
 }
 
-/// What is allowed; zero is never meant as "no limit".
+/// The configured limits. Zero never means "no limit".
 #[derive(Clone, Copy, Debug)]
 struct Allowed {
     sessions: usize,
@@ -91,7 +96,7 @@ impl Allowed {
         }
     }
 
-    /// Places that others than root and the daemon's own user may take.
+    /// Returns the number of places for users other than root and the daemon's own.
     fn for_ordinary(&self) -> usize {
         self.sessions - self.sessions / 20
     }
@@ -101,7 +106,7 @@ impl Allowed {
     }
 }
 
-/// What is remembered of one user.
+/// The state that is remembered about one user.
 #[derive(Debug)]
 struct User {
     sessions: usize,
@@ -121,7 +126,7 @@ struct State {
     allowed: Allowed,
     sessions: usize,
     users: HashMap<u32, User>,
-    /// Octets beyond [`OWN_HEADER`] that the sessions of each user hold; `None`: of those not known.
+    /// The octets beyond [`OWN_HEADER`] that the sessions of each user hold; `None` stands for unknown users.
     headers: HashMap<Option<u32>, usize>,
 }
 
@@ -134,7 +139,7 @@ impl State {
         self.users.entry(uid).or_insert_with(|| User { sessions: 0, bucket: allowed.bucket(now) })
     }
 
-    /// Gives one of the places to this user, of whom it is one more session.
+    /// Counts one more session for this user, while `places_left` places are free.
     fn seat(&mut self, uid: u32, places_left: usize, now: Instant) -> Result<(), Overload> {
         let most = self.allowed.sessions_per_uid;
         let user = self.user(uid, now);
@@ -145,7 +150,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether this user may hold so many `more` octets of header.
+    /// Returns whether this user may hold `more` octets of header in addition.
     fn has_header_room(&self, whose: Option<u32>, more: usize) -> bool {
         let taken = self.headers.values().sum::<usize>() + more;
         let theirs = self.headers.get(&whose).copied().unwrap_or_default() + more;
@@ -153,7 +158,7 @@ impl State {
         HEADERS.checked_sub(taken).is_some_and(|left| !is_ordinary || theirs <= left)
     }
 
-    /// Notes that this user holds `after` octets of header where it held `before`.
+    /// Notes that one of this user's sessions holds `after` octets of header in place of `before`.
     fn hold_header(&mut self, whose: Option<u32>, before: usize, after: usize) {
         let theirs = self.headers.entry(whose).or_default();
         *theirs = *theirs - before + after;
@@ -163,40 +168,40 @@ impl State {
     }
 }
 
-/// Why a session is not begun.
+/// The reason why a session is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overload {
-    /// As many sessions as are allowed in all.
+    /// There are as many sessions as are allowed in all.
     Sessions,
-    /// As many as one user may have.
+    /// There are as many sessions as this user may have.
     UserSessions,
 }
 
-/// The limits, and what has been used of them; one for all listeners.
+/// The limits, and how much of them is used. All listeners share one value.
 #[derive(Debug)]
 pub struct Limits(Mutex<State>);
 
 impl Limits {
-    /// The limits that `listen` sets, nothing used yet.
+    /// Returns the limits that `listen` sets, with nothing used.
     pub fn new(listen: &config::ListenConfig) -> Arc<Self> {
         let (users, headers) = (HashMap::new(), HashMap::new());
         Arc::new(Limits(Mutex::new(State { allowed: Allowed::by(listen), sessions: 0, users, headers })))
     }
 
-    /// Other limits from now on; sessions that run are left alone.
+    /// Replaces the limits. Running sessions are not affected.
     pub fn change(&self, listen: &config::ListenConfig) {
         let mut state = self.state();
         let before = std::mem::replace(&mut state.allowed, Allowed::by(listen));
         if state.allowed.messages_per_minute != before.messages_per_minute {
-            // A bucket of another size means nothing now.
+            // A bucket of another size cannot be carried over.
             state.users.values_mut().for_each(|user| user.bucket = None);
         }
     }
 
-    /// Counts a session in, unless it is one too many.
+    /// Counts a session of `peer`; an error if it is one too many.
     pub fn admit(self: &Arc<Self>, peer: LocalPeer, now: Instant) -> Result<Permit, Overload> {
         let mut state = self.state();
-        // Of a TCP client it is seen later whether the last places are not for it.
+        // For a TCP client, `Permit::seat` checks later whether it may have one of the last places.
         let places = match peer.uid() {
             Some(uid) if is_ordinary(uid) => state.allowed.for_ordinary(),
             _ => state.allowed.sessions,
@@ -211,49 +216,50 @@ impl Limits {
         Ok(Permit { limits: Arc::clone(self), peer, seated: peer.uid() })
     }
 
-    /// A place that is always there: for the pick-up, which has one at a time.
+    /// Counts a session of the pick-up, which has one at a time and always gets a place.
     pub fn admit_pickup(self: &Arc<Self>, peer: LocalPeer) -> Permit {
         self.state().sessions += 1;
         Permit { limits: Arc::clone(self), peer, seated: None }
     }
 
-    /// Sessions counted in at present.
+    /// Returns the number of sessions at present.
     pub fn sessions(&self) -> usize {
         self.state().sessions
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under this lock can panic half-way.
+        // No code under this lock can panic and leave the state inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One session, counted.
+/// A session that is counted.
 #[derive(Debug)]
 pub struct Permit {
     limits: Arc<Limits>,
     peer: LocalPeer,
-    /// Among whose sessions it is counted.
+    /// The user among whose sessions it is counted.
     seated: Option<u32>,
 }
 
 impl Permit {
-    /// Whose session it is.
+    /// Returns the client of the session.
     pub fn peer(&self) -> LocalPeer {
         self.peer
     }
 
-    /// Whether there are so many that it is worth much to know whose a TCP client is.
+    /// Returns whether so many places are taken that an expensive look-up of the user of a TCP client is worth it.
     pub fn is_one_of_many(&self) -> bool {
         let state = self.limits.state();
         state.sessions > state.allowed.sessions / 4
     }
 
-    /// Counts a session over TCP among those of its owner, if the kernel said who that is, unless it is one too many.
+    /// Counts a session over TCP among those of `owner`, the user as far as the kernel knows it; an error if it is
+    /// one too many.
     pub fn seat(&mut self, owner: Option<u32>, now: Instant) -> Result<(), Overload> {
         self.peer = self.peer.owned_by(owner);
         let mut state = self.limits.state();
-        // This one is counted among them already.
+        // The session itself is counted already.
         let others = state.sessions.saturating_sub(1);
         let is_ours = owner.is_some_and(|uid| !is_ordinary(uid));
         let places = if is_ours { state.allowed.sessions } else { state.allowed.for_ordinary() };
@@ -269,12 +275,12 @@ impl Permit {
         Ok(())
     }
 
-    /// Room for the header section of a message.
+    /// Returns the memory account for the header section of a message, which is empty at first.
     pub fn header(&self) -> HeaderRoom {
         HeaderRoom { limits: Arc::clone(&self.limits), whose: self.peer.user(), octets: 0 }
     }
 
-    /// Counts a message of this user's; `false`: more than the rate allows.
+    /// Counts a message of this user. Returns `false` if the rate does not allow it.
     pub fn take_message(&self, now: Instant) -> bool {
         let Some(uid) = self.peer.uid() else { return true };
         let mut state = self.limits.state();
@@ -295,17 +301,18 @@ impl Drop for Permit {
     }
 }
 
-/// Octets of header in memory, counted until this is dropped.
+/// The octets of header that a message holds in memory, counted until this is dropped.
 #[derive(Debug)]
 pub struct HeaderRoom {
     limits: Arc<Limits>,
     whose: Option<u32>,
-    /// Beyond [`OWN_HEADER`].
+    /// The octets beyond [`OWN_HEADER`].
     octets: usize,
 }
 
 impl HeaderRoom {
-    /// Has it be for so many octets; `false`: this user, or all together, would hold too many, and it is as it was.
+    /// Sets the number of octets that are held. Returns `false`, and changes nothing, if this user or all together
+    /// would hold too many.
     pub fn hold(&mut self, octets: usize) -> bool {
         let octets = octets.saturating_sub(OWN_HEADER);
         if octets == self.octets {
@@ -360,7 +367,7 @@ mod tests {
         assert!(limits.admit(LocalPeer::Uid(1), now).is_ok());
     }
 
-    /// Two users on the socket took all places, and everybody else got 421, root and the pick-up too.
+    /// Two users on the socket took all places, and everybody else got 421, even root and the pick-up.
     #[test]
     fn users_leave_places_to_others_to_root_and_to_the_pickup() {
         let (limits, now) = (limits(200, 200, None), Instant::now());
@@ -376,7 +383,7 @@ mod tests {
         assert!(limits.admit(LocalPeer::Uid(0), now).is_ok());
     }
 
-    /// Two hundred slow TCP connections of one user did the same.
+    /// Two hundred slow TCP connections of one user took all places, too.
     #[test]
     fn a_tcp_client_is_counted_among_its_user_s() {
         let (limits, now) = (limits(200, 200, None), Instant::now());
@@ -386,7 +393,7 @@ mod tests {
             (0..200).filter_map(|_| limits.admit(loopback, now).ok().and_then(seat)).collect::<Vec<_>>()
         };
         let greedy: Vec<_> = (70_001..70_007).map(all).collect();
-        // As many as on the unix socket: one has half of all, a second half of the rest.
+        // The numbers are those of the unix socket: one user has half of all places, a second one half of the rest.
         assert_eq!(greedy.iter().map(Vec::len).collect::<Vec<_>>(), [96, 48, 24, 12, 6, 3]);
         assert_eq!(greedy[0][0].peer().to_string(), "localhost[127.0.0.1] uid 70001");
         let mut other = limits.admit(loopback, now).unwrap();
@@ -395,7 +402,7 @@ mod tests {
         assert!(limits.state().users.values().all(|user| user.sessions == 0));
     }
 
-    /// A quarter of the places was taken before anybody asked, and counted for nobody.
+    /// The first quarter of the places was given without asking for the user, and counted for nobody.
     #[test]
     fn a_user_has_one_share_on_the_socket_and_over_tcp() {
         let (limits, now) = (limits(200, 10, None), Instant::now());
@@ -427,12 +434,12 @@ mod tests {
 
     const LARGE: usize = 1 << 20;
 
-    /// How many of the rooms may hold a large header section each.
+    /// Returns how many of the rooms may hold a large header section each.
     fn large_of(rooms: &mut [HeaderRoom]) -> usize {
         rooms.iter_mut().filter_map(|room| room.hold(LARGE).then_some(())).count()
     }
 
-    /// Two hundred sessions with a header of 1 MB each took 219 MB.
+    /// Two hundred sessions with a header of 1 MB each took 219 MB of memory.
     #[test]
     fn headers_in_memory_have_a_budget_and_give_it_back() {
         let (limits, now) = (limits(200, 200, None), Instant::now());
@@ -446,7 +453,8 @@ mod tests {
         assert!(limits.state().headers.is_empty());
     }
 
-    /// One user's sessions had all of it, and others' large headers were refused for as long as those liked.
+    /// The sessions of one user had all of the memory, and large headers of others were refused for as long as they
+    /// kept it.
     #[test]
     fn users_leave_memory_for_headers_to_others() {
         let (limits, now) = (limits(200, 200, None), Instant::now());

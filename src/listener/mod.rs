@@ -1,4 +1,4 @@
-//! The network shell, inward: mail from this host's own programs, over loopback TCP and a unix socket.
+//! The listener: it takes mail from the programs of this host, over loopback TCP and a unix socket.
 //!
 //! ```text
 //!  bind ─▶ serve ─▶ peer, limits ─▶ drive ◀─▶ session core (smtp/)
@@ -6,20 +6,21 @@
 //!                                    ▼  │
 //!                             wire: octets, time     backend: intake ─▶ fix-up (message/) ─▶ spool
 //! ```
-//! What `sendmail` left on the disk comes in by `pickup.rs`: the same core, the same intake, no connection.
+//! `pickup.rs` takes the files that `sendmail` left on the disk: with the same session core and the same intake, but
+//! without a connection.
 //!
-//! Promises: clients of other hosts get nothing; 250 is said after the spool's sync and not before; no
-//! client, however slow, silent, greedy or hostile, costs others more than its share (`limits.rs`), or more
-//! memory than its buffers (`wire.rs`), its header section and the content that the spool keeps in memory
-//! before it turns to a file. Each file says its part.
+//! Promises: clients of other hosts get nothing. 250 is sent only after the spool has synced the message. No client,
+//! however slow, silent, greedy or hostile, takes more from others than its share (`limits.rs`), or more memory than
+//! its buffers (`wire.rs`), its header section, and the content that the spool keeps in memory before it uses a file.
+//! The header of each file states its part.
 //!
-//! STARTTLS is offered where `listen.certificate` says so and nowhere else. What is said on loopback stays on
-//! this host, and many clients upgrade whenever they can and fail where they do not trust the certificate: an
-//! offer that nobody asked for would lose mail.
+//! STARTTLS is offered only if `listen.certificate` is set. Traffic on loopback does not leave this host, and many
+//! clients use TLS whenever it is offered, and fail if they do not trust the certificate: an offer that nobody asked
+//! for would lose mail.
 //!
-//! The driver and its buffers know nothing of the spool: the sink uses them with a backend of its own.
+//! The driver and its buffers do not depend on the spool: the sink uses them with a backend of its own.
 //!
-//! Not here: SMTP (`smtp/session/`), what is done to content (`message/`), when to start and stop (`daemon.rs`).
+//! Not here: SMTP (`smtp/session/`), changes to content (`message/`), when to start and stop (`daemon.rs`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -58,20 +59,21 @@ use peer::LocalPeer;
 use repeats::{RepeatKind, RepeatTally};
 use stop::StopSignal;
 
-/// A client that takes no reply for so long is gone, however long it may idle.
+/// A client that reads no reply for this long is given up, however long it may be idle.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A program on the unix socket may pause so long within its message: as a cron job that prints, and then works,
-/// does behind a `sendmail` whose input it is. The kernel closes its end when it dies, so this is no time for
-/// the dead; it is what an unfinished file in the drop directory has, too, and nobody holds a place for ever.
+/// A program on the unix socket may pause for this long within its message, for example a cron job whose output goes
+/// to `sendmail` while it works. The kernel closes the connection when the program dies, so this limit is not needed
+/// for dead clients; it only keeps a place from being held for ever. An unfinished file in the drop directory gets
+/// the same time.
 const PAUSE_WITHIN_MESSAGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A whole message over TCP may take so many times the idle timeout, two hours as a rule, and longer only while its
-/// content comes at a fair pace: else an octet now and then holds a place for ever. So many times it is what a session of
-/// either kind has without a transaction: else a NOOP now and then does.
+/// A transaction over TCP may take this many times the idle timeout, which is two hours by default, and longer only
+/// while its content arrives at a fair pace. Without a transaction, a session of either kind may last as long.
+/// Otherwise a client could hold a place for ever with one octet, or one NOOP, from time to time.
 const TRANSACTION: u32 = 24;
 
-/// What the configuration says to a session.
+/// The part of the configuration that a session needs.
 struct Terms {
     policy: Arc<SessionPolicy>,
     idle_timeout: Duration,
@@ -99,7 +101,7 @@ fn policy(listen: &ListenConfig, starttls: bool) -> SessionPolicy {
     SessionPolicy { starttls, ..plain }
 }
 
-/// What every session of the daemon is made from.
+/// The source of all sessions of the daemon: the limits, the configuration in force, and the tally for the log.
 pub struct Service {
     limits: Arc<Limits>,
     terms: RwLock<Arc<Terms>>,
@@ -107,7 +109,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Sessions as `listen` has them, into what `desk` names.
+    /// Returns a service with the limits and the policy of `listen`, whose sessions use `desk`.
     pub fn new(listen: &ListenConfig, desk: SessionDesk) -> Arc<Self> {
         Arc::new(Service {
             limits: Limits::new(listen),
@@ -116,23 +118,23 @@ impl Service {
         })
     }
 
-    /// Sessions that begin from now on are as these say. The sockets listened on do not change.
+    /// Puts another configuration in force for sessions that begin from now on. The listening sockets do not change.
     pub fn reload(&self, listen: &ListenConfig, desk: SessionDesk) {
         self.limits.change(listen);
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
     }
 
-    /// Sessions at present.
+    /// Returns the number of sessions at present.
     pub fn sessions(&self) -> usize {
         self.limits.sessions()
     }
 
-    /// A place for a session of `peer`'s, unless there are too many.
+    /// Reserves a place for a session of `peer`; an error if there are too many.
     fn admit(&self, peer: LocalPeer) -> Result<Permit, Overload> {
         self.limits.admit(peer, Instant::now())
     }
 
-    /// Says in the log that `peer` got no session, and was told `reply` instead.
+    /// Logs that `peer` was refused a session, with the reply that it got.
     fn note_turned_away(&self, peer: LocalPeer, reply: &Reply) {
         let client = peer.to_string();
         if self.tally.tell(&client, RepeatKind::Refused(CONNECT, reply.code())) {
@@ -140,22 +142,23 @@ impl Service {
         }
     }
 
-    /// Has the log say what it was not told yet of what comes again and again; for when all sessions have ended.
+    /// Logs the numbers of repeated events that were counted and not logged yet. It is called when all sessions have
+    /// ended.
     pub fn say_what_was_counted(&self) {
         self.tally.end();
     }
 
-    /// What all sessions give the log.
+    /// Returns the tally of repeated events, which all sessions share.
     fn tally(&self) -> Arc<RepeatTally> {
         Arc::clone(&self.tally)
     }
 
-    /// A place for the pick-up, which brings a message of `peer`'s.
+    /// Reserves a place for the pick-up, which takes a message of `peer`.
     fn admit_pickup(&self, peer: LocalPeer) -> Permit {
         self.limits.admit_pickup(peer)
     }
 
-    /// One session, from greeting to end.
+    /// Runs one session, from the greeting to its end.
     fn session(
         &self,
         stream: BoxStream,
@@ -177,5 +180,5 @@ impl Service {
     }
 }
 
-/// What a refusal of a session answers, as the log has it.
+/// The word that stands for the command in the log line about a refused connection.
 const CONNECT: &str = "CONNECT";

@@ -1,19 +1,20 @@
-//! Whose a loopback TCP connection is, by what the kernel says of the socket at its other end.
+//! The user of a loopback TCP client: the owner of the socket at the other end, as the kernel knows it.
 //!
 //! Promises:
-//! 1. What is not found, cannot be asked about or belongs to nobody any more is absent, and never the wrong user: the
-//!    socket is in state ESTABLISHED, its own address and port are those that the connection comes from, and its peer's
-//!    are ours.
-//! 2. So it is where a port is used again: our own end is looked at behind the answer. While that is connected no other
-//!    socket can have these addresses; where it is not, the answer may be about another connection, and is dropped.
-//! 3. It is looked up once for each connection, off the async threads and by few at a time.
+//! 1. The answer is the right user or none. There is none if the socket is not found, the kernel cannot be asked, or
+//!    no process has the socket open any more. The socket must be in the state ESTABLISHED, and both its addresses
+//!    and ports must be those of our connection.
+//! 2. That holds when a port is reused, too. After the answer, our end is checked: while it is connected, no other
+//!    socket can have these addresses. If it is not, the answer may be about another connection and is dropped.
+//! 3. The look-up is made once for each connection, off the async threads, and by few threads at a time.
 //!
-//! The kernel is asked for this one socket (`diag.rs`), which takes it some 10 µs however many there are, and the daemon
-//! with the change of threads less than 100; so it is asked about every connection. Where that cannot be (AF_NETLINK is
-//! forbidden, or the kernel lacks the module) its table of all sockets is read (`table.rs`): 12 ms of a processor with
-//! 1,500 sockets, in which time a hundred messages are taken. That is done only where places are scarce.
+//! The kernel is asked for this one socket (`diag.rs`). That takes it about 10 µs, however many sockets there are,
+//! and the daemon less than 100 µs with the change of threads, so it is done for every connection. Where it is not
+//! possible (AF_NETLINK is forbidden, or the kernel lacks the module), the kernel's table of all sockets is read
+//! (`table.rs`): with 1,500 sockets that takes 12 ms of processor time, in which a hundred messages could be
+//! accepted. So it is done only while places are scarce.
 //!
-//! Not here: what follows from it (`limits.rs`).
+//! Not here: the use of the answer (`limits.rs`).
 
 use std::net::SocketAddr;
 
@@ -23,21 +24,21 @@ use tokio::sync::Semaphore;
 mod diag;
 mod table;
 
-/// The kernel is asked by so many at a time.
+/// The number of threads that may ask the kernel at a time.
 const ASKING: usize = 2;
 
 static TURNS: Semaphore = Semaphore::const_new(ASKING);
 
-/// What an answer may cost.
+/// The effort that a look-up may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookupEffort {
-    /// A question about one socket.
+    /// Only a query for one socket.
     OneSocket,
-    /// All sockets of this host, if need be.
+    /// The table of all sockets of this host, if the query is not possible.
     WholeTable,
 }
 
-/// The uid of the process at the other end of `stream`, which connected from `from`.
+/// Returns the uid of the process at the other end of `stream`, which connected from `from`.
 pub(super) async fn owner_of(stream: &TcpStream, from: SocketAddr, effort: LookupEffort) -> Option<u32> {
     let to = stream.local_addr().ok()?;
     let turn = TURNS.acquire().await.ok()?;
@@ -57,7 +58,7 @@ fn look_up(from: SocketAddr, to: SocketAddr, effort: LookupEffort) -> Option<u32
     }
 }
 
-/// `::ffff:127.0.0.1` is what a socket for both protocols shows of an IPv4 address.
+/// Converts `::ffff:127.0.0.1`, which a dual-stack socket reports for an IPv4 client, to the IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -78,7 +79,8 @@ mod tests {
         socket
     }
 
-    /// A connection from a port that was used a moment ago; `None`: another program of this host was quicker to take it.
+    /// Returns a connection from a port that was in use a moment ago; `None` if another program of this host has
+    /// taken the port before.
     fn connected_again(from: SocketAddr, to: SocketAddr) -> Option<Socket> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -106,7 +108,8 @@ mod tests {
         }
     }
 
-    /// The message of a client that reset its connection would have been another's, who got its port.
+    /// A client reset its connection, another user got its port, and the message of the first was taken for one of
+    /// the second.
     #[tokio::test]
     async fn whoever_gets_the_port_of_a_connection_is_not_taken_for_its_owner() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,7 +118,7 @@ mod tests {
         let (ours, from, _other) = loop {
             let client = connected(to);
             let (ours, from) = listener.accept().await.unwrap();
-            // Its end is a reset, behind which the port is free at once.
+            // The connection ends with a reset, after which the port is free at once.
             client.set_linger(Some(Duration::ZERO)).unwrap();
             drop(client);
             if let Some(other) = connected_again(from, to) {
@@ -129,7 +132,7 @@ mod tests {
         assert_eq!(owner_of(&ours, from, LookupEffort::WholeTable).await, None);
     }
 
-    /// One who can ask for one socket and one who reads the table are told the same.
+    /// The query for one socket and the table of all sockets give the same user.
     #[tokio::test]
     async fn both_ways_agree() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,8 +1,7 @@
-//! Who is at the other end of a connection, as far as the kernel vouches for it.
+//! The client at the other end of a connection, as far as the kernel vouches for it.
 //!
-//! Promises: a [`LocalPeer`] that exists is on this host. A unix socket's peer is known by its uid
-//! (SO_PEERCRED, taken when it connected); of a loopback TCP client whose its socket is, where the kernel says so
-//! (`owner.rs`), and else nothing.
+//! Promises: a [`LocalPeer`] is on this host. For the unix socket its uid is known (SO_PEERCRED, recorded when it
+//! connected). For loopback TCP the owner of the client's socket is known if the kernel can tell it (`owner.rs`).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::envelope::Submitter;
 use crate::message::received::Origin;
 
-/// Whether a user is neither root nor the one that the daemon runs as, for whom places are kept.
+/// Returns whether a user is neither root nor the daemon's own user. For these two, some places are reserved.
 pub fn is_ordinary(uid: u32) -> bool {
     ![0, rustix::process::geteuid().as_raw()].contains(&uid)
 }
@@ -18,23 +17,23 @@ pub fn is_ordinary(uid: u32) -> bool {
 /// A client on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalPeer {
-    /// Came over TCP from this loopback address.
+    /// A TCP client at this loopback address, whose user is unknown.
     Loopback(IpAddr),
-    /// The same, on a socket of this user's.
+    /// A TCP client at this loopback address, whose socket this uid owns.
     LoopbackUser(IpAddr, u32),
-    /// Came over the unix socket, as this user.
+    /// A client on the unix socket with this uid.
     Uid(u32),
 }
 
 impl LocalPeer {
-    /// The peer of a TCP connection from `address`; `None` unless that is a loopback address.
+    /// Returns the peer of a TCP connection from `address`; `None` if that is not a loopback address.
     pub fn over_tcp(address: SocketAddr) -> Option<LocalPeer> {
-        // `::ffff:127.0.0.1` is what a passed-in dual-stack socket shows of an IPv4 client.
+        // A dual-stack socket that was passed to us reports an IPv4 client as `::ffff:127.0.0.1`.
         let ip = address.ip().to_canonical();
         ip.is_loopback().then_some(LocalPeer::Loopback(ip))
     }
 
-    /// The same peer, who is `owner` if it came over TCP.
+    /// Returns the same peer, with `owner` as its user if it came over TCP.
     pub fn owned_by(self, owner: Option<u32>) -> LocalPeer {
         match (self, owner) {
             (LocalPeer::Loopback(ip), Some(uid)) => LocalPeer::LoopbackUser(ip, uid),
@@ -42,7 +41,7 @@ impl LocalPeer {
         }
     }
 
-    /// The user on the unix socket, whose mail it is.
+    /// Returns the uid of a client on the unix socket, to whom its mail belongs; `None` for TCP.
     pub fn uid(self) -> Option<u32> {
         match self {
             LocalPeer::Loopback(_) | LocalPeer::LoopbackUser(..) => None,
@@ -50,7 +49,7 @@ impl LocalPeer {
         }
     }
 
-    /// The user, where one is known, whichever way they came.
+    /// Returns the uid of the client if it is known, whether it came over the socket or TCP.
     pub fn user(self) -> Option<u32> {
         match self {
             LocalPeer::Loopback(_) => None,
@@ -58,12 +57,12 @@ impl LocalPeer {
         }
     }
 
-    /// Whose mail it brings.
+    /// Returns the submitter of the mail that this client sends.
     pub fn submitter(self) -> Submitter {
         self.uid().map_or(Submitter::Loopback, Submitter::Uid)
     }
 
-    /// How its Received field names it.
+    /// Returns the origin for the Received field.
     pub fn origin(self) -> Origin {
         match self {
             LocalPeer::Loopback(ip) | LocalPeer::LoopbackUser(ip, _) => Origin::Tcp(ip),
@@ -72,7 +71,7 @@ impl LocalPeer {
     }
 }
 
-/// As log lines name it: `localhost[127.0.0.1]`, `localhost[127.0.0.1] uid 1000`, `uid 1000`.
+/// Displays the peer as log lines name it: `localhost[127.0.0.1]`, `localhost[127.0.0.1] uid 1000`, `uid 1000`.
 impl fmt::Display for LocalPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

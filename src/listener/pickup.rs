@@ -1,24 +1,26 @@
-//! Pick-up: takes the messages that `sendmail` left in the drop directory while no daemon ran.
+//! The pick-up: it takes the messages that `sendmail` left in the drop directory while no daemon ran.
 //!
-//! Promises
-//! 1. A message goes the way of any other: the same session core, the same intake and the same limits, but
-//!    those that `sendmail` could not know of (`policy`); its submitter is the file's owner.
-//! 2. A file is removed only when its message is on stable storage, and then durably, before the next one
-//!    is looked at. Should that fail, every round begins with it until it is done, with or without another file.
-//! 3. A file is renamed to `.claimed`, durably, before its message is taken. One found so was being taken
-//!    when the process or the host died: it is taken, and the log says `possible duplicate`.
-//! 4. A message that is refused for good had exit 0, so its sender is told: a bounce (`pickup/bounce.rs`) is on
-//!    stable storage, then its file is moved to `corrupt/`, and one line of the log names both. A crash between
-//!    the two may bounce it twice, never not at all.
-//! 5. What is no message, and what is unfinished when its writer has died or after a day, is moved to `corrupt/`, and
-//!    the log says so (promise 6); what cannot be taken now, or is not whole yet, is left. Nothing is deleted but what
-//!    was taken, of two names that a crash left one file the older, and what would be moved to `corrupt/` when that
-//!    holds as much of ordinary users as it may.
-//! 6. However many files there are, a round looks at [`NAMES`] of them; the next one goes on behind, soon and
-//!    whoever is to wait. A flood costs some of a processor and as many lines an hour, and hides no message.
+//! Promises:
+//! 1. A message is taken like any other: by the same session core and intake, with the same limits, except for those
+//!    that `sendmail` could not know (`policy`). Its submitter is the owner of the file.
+//! 2. A file is removed only when its message is on stable storage. The removal is made durable before the next file
+//!    is looked at. If that fails, every round begins with it until it succeeds.
+//! 3. A file is renamed to `.claimed`, durably, before its message is taken. A file that is found with this name was
+//!    being taken when the process or the host died: it is taken, and the log says `possible duplicate`.
+//! 4. `sendmail` exited with 0 for a message that is refused for good, so its sender is told: a bounce
+//!    (`pickup/bounce.rs`) is put on stable storage, then the file is moved to `corrupt/`, and one log line names
+//!    both. After a crash between the two, the message may be bounced twice, but never not at all.
+//! 5. A file that is not a message is moved to `corrupt/`, with a log line (promise 6), and so is one that is
+//!    unfinished when its writer has died, or after a day. A file that cannot be taken now, or is not complete yet,
+//!    is left alone. Nothing is deleted, with three exceptions: a file whose message was taken; the older of two
+//!    names that a crash left to one file; and a file for which `corrupt/` has no room, since it has enough files of
+//!    ordinary users.
+//! 6. A round looks at [`NAMES`] names, however many files there are. The next round follows soon, and continues with
+//!    the others, even if some messages must wait. A flood of files costs a part of a processor and as many log lines
+//!    an hour, and hides no message.
 //!
-//! Fails: in the log only; it goes on. The files are hostile (`pickup/file.rs`).
-//! Not here: their form (`smtp/bsmtp.rs`), writing them (`spool/drop.rs`).
+//! Fails: with a log line only, and continues. The files may be hostile (`pickup/file.rs`).
+//! Not here: the format of a file (`smtp/bsmtp.rs`), writing it (`spool/drop.rs`).
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -48,18 +50,18 @@ use bounce::BounceNotice;
 use dialogue::{PickupOutcome, Refused};
 use file::{Candidate, DropState, Look, Synced};
 
-/// Names looked at in a round.
+/// The number of names that a round looks at.
 const NAMES: usize = 1000;
-/// Between two rounds in which all is looked at.
+/// The pause between two rounds until all names were looked at.
 const BREATH: Duration = Duration::from_millis(100);
-/// Before all is looked at again.
+/// The pause before all names are looked at again.
 const POLL: Duration = Duration::from_secs(2);
-/// The same, when something cannot be taken for now.
+/// The pause before all names are looked at again, if a message could not be taken.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Trouble is told of a file, and of [`NAMES`] files at most, once in this time.
+/// The period in which trouble with a file is logged once, and trouble with [`NAMES`] files at most.
 const REMINDER: Duration = Duration::from_secs(60 * 60);
 
-/// Takes what is dropped in the spool at `spool` on `fs` until `stop` is given; then the message at hand is
+/// Takes the messages in the drop directory of the spool at `spool`, until `stop` is given. The current message is
 /// finished first.
 pub async fn pick_up(fs: Arc<dyn Fs>, spool: PathBuf, service: Arc<Service>, mut stop: StopSignal) {
     let mut pickup = Pickup::new(fs, &spool, service);
@@ -78,22 +80,22 @@ struct Pickup {
     directory: PathBuf,
     corrupt: PathBuf,
     service: Arc<Service>,
-    /// The names not looked at yet; `None` when all were.
+    /// The names that were not looked at yet; `None` if all were.
     rest: Option<Names>,
-    /// Users from whom nothing can be taken for now.
+    /// The users from whom no message can be taken in this pass over the names.
     put_off: HashSet<u32>,
-    /// Files of which trouble has been told, and since when they are noted.
+    /// The files about which a line was logged, and the start of the period for which they are remembered.
     told: HashSet<OsString>,
     told_since: Instant,
-    /// Files whose message is taken, and which cannot be removed.
+    /// The files whose messages were taken, and which could not be removed.
     taken: HashSet<OsString>,
-    /// Files whose message is refused and whose sender is told, and which are not moved yet.
+    /// The files whose messages were refused and reported to the sender, and which could not be moved yet.
     refused: HashMap<OsString, End>,
-    /// A crash may undo that a file was removed or moved.
+    /// Whether a crash could undo that a file was removed or moved.
     is_unsynced: bool,
 }
 
-/// The end of a message that is refused for good.
+/// The outcome of a message that is refused for good.
 #[derive(Clone, Debug)]
 struct End {
     inode: u64,
@@ -101,11 +103,11 @@ struct End {
     told: BounceNotice,
 }
 
-/// A claimed file, and what was known of it when it was found.
+/// A claimed file, with its facts at the time when it was found.
 struct ClaimedFile {
     path: PathBuf,
     facts: FileFacts,
-    /// It was claimed now, and not by a run before.
+    /// Whether it was claimed in this round, and not by an earlier run.
     is_fresh: bool,
 }
 
@@ -126,7 +128,7 @@ impl Pickup {
         }
     }
 
-    /// Looks at the next names; how long to wait then.
+    /// Looks at the next names. Returns the pause before the next round.
     async fn round(&mut self, stop: &StopSignal) -> Duration {
         if self.rest.is_none() {
             self.put_off.clear();
@@ -171,7 +173,7 @@ impl Pickup {
         Ok(())
     }
 
-    /// The next names, in the order in which their files were left.
+    /// Returns the next names, sorted, so that files are taken in the order in which they were left.
     async fn next_names(&mut self) -> io::Result<Vec<OsString>> {
         let (directory, rest) = (self.directory.clone(), self.rest.take());
         let (names, rest) = self
@@ -189,7 +191,7 @@ impl Pickup {
         Ok(names)
     }
 
-    /// `Break`: no other file can be taken now either.
+    /// Does what is needed with one file. `Break` means that no other file can be taken now either.
     async fn visit(&mut self, name: &OsStr, kind: DropState) -> io::Result<ControlFlow<()>> {
         let path = self.directory.join(name);
         let terms = self.service.terms();
@@ -237,7 +239,7 @@ impl Pickup {
         let terms = self.service.terms();
         let backend = SpoolBackend::new(terms.desk.clone(), permit, self.service.tally());
         let session = Session::new(Arc::new(policy(&terms.policy)));
-        // Should it grow, what was not there when it was found whole is none of its message.
+        // If the file grows, the octets after its end at that time do not belong to the message.
         let content = tokio::fs::File::from_std(file).take(length);
         match dialogue::take(content, session, backend).await {
             PickupOutcome::Taken(id) => {
@@ -261,7 +263,7 @@ impl Pickup {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Leaves a file for later, and the others of its user's.
+    /// Leaves a file, and the other files of its user, for later.
     async fn put_off(&mut self, claim: ClaimedFile, why: &str) -> io::Result<()> {
         let ClaimedFile { path, facts, is_fresh } = claim;
         log::not_picked_up(&path.display(), why);
@@ -272,7 +274,7 @@ impl Pickup {
         Ok(())
     }
 
-    /// Promise 4.
+    /// Reports a message that is refused for good to its sender, and moves its file to `corrupt/` (promise 4).
     async fn bounce(&mut self, claim: ClaimedFile, refused: &Refused) -> io::Result<ControlFlow<()>> {
         let (terms, inode, why) = (self.service.terms(), claim.facts.inode, refused.reply.to_string());
         let arrived = Timestamp::from_second(claim.facts.changed).unwrap_or_default();
@@ -288,7 +290,8 @@ impl Pickup {
         }
     }
 
-    /// Moves the file of a message whose end was told. While it cannot be moved, nobody is told again.
+    /// Moves the file of a message whose refusal was reported. If that fails, it is tried again without another
+    /// report.
     async fn set_refused_aside(&mut self, path: PathBuf) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
@@ -302,7 +305,7 @@ impl Pickup {
         self.noted(synced)
     }
 
-    /// Removes a file whose message is taken. While it cannot be, it is not taken again.
+    /// Removes a file whose message was taken. If that fails, it is remembered, so that it is not taken again.
     async fn remove(&mut self, path: PathBuf, inode: u64) {
         let name = name_of(&path);
         match self.disk(move |fs| file::remove(fs, &path, inode)).await {
@@ -322,7 +325,7 @@ impl Pickup {
     async fn set_aside(&mut self, path: PathBuf, why: &str) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
-        // Its end is told, whatever has been told of it before.
+        // The end of a file is logged even if trouble with it was logged before.
         self.told.remove(&name_of(&path));
         if self.may_tell(&name_of(&path)) {
             log::set_aside(&path.display(), why, &to);
@@ -330,7 +333,7 @@ impl Pickup {
         self.noted(synced)
     }
 
-    /// Whether a file is durably gone from where it was; if not, that is to be made up for.
+    /// Returns an error if a crash could undo the removal, and remembers to sync the directory again.
     fn noted(&mut self, synced: Synced) -> io::Result<()> {
         match synced {
             Synced::Durably => Ok(()),
@@ -341,7 +344,7 @@ impl Pickup {
         }
     }
 
-    /// Disk calls, off the async threads.
+    /// Runs disk calls off the async threads.
     fn disk<T, F>(&self, work: F) -> impl Future<Output = io::Result<T>> + use<T, F>
     where
         T: Send + 'static,
@@ -358,7 +361,7 @@ impl Pickup {
         }
     }
 
-    /// Whether the log is to have a line about this file: not again, and not of too many.
+    /// Returns whether a line about this file may be logged: not a second one, and not about too many files.
     fn may_tell(&mut self, name: &OsStr) -> bool {
         if self.told_since.elapsed() > REMINDER {
             self.told.clear();
@@ -372,8 +375,9 @@ fn name_of(path: &Path) -> OsString {
     path.file_name().unwrap_or_default().to_owned()
 }
 
-/// The listener's policy for messages that cannot be handed in again: none has more recipients or octets than
-/// allowed that `sendmail` let through, be it that it could not read the configuration.
+/// Returns the policy for messages that cannot be submitted again. Their number of recipients is not limited, and
+/// their size only by the largest limit that can be configured, since `sendmail` may have accepted them without
+/// access to the configuration.
 fn policy(listener: &SessionPolicy) -> SessionPolicy {
     SessionPolicy {
         max_recipients: usize::MAX,

@@ -1,12 +1,14 @@
-//! What is refused, or ends badly, over and over: the first few lines of each kind, and then a number.
+//! Log lines that would repeat without end: the first few of each kind are written, and then only their number.
 //!
 //! Promises:
-//! 1. Of each kind the log has [`TOLD`] lines from one session, and one with a number at its end.
-//! 2. Of each kind it has [`TOLD`] lines in a minute from all sessions of one client (a user, or an address), and as
-//!    many with the number of a session; all others are one number when the minute is over.
-//! 3. Every one is told or counted. Memory is bounded: beyond [`MOST`] kinds in a minute clients are counted together.
+//! 1. For each kind, a session writes at most [`TOLD`] lines, and at its end one line with the number of the others.
+//! 2. For each kind, all sessions of one client (a user, or an address) together write at most [`TOLD`] lines in a
+//!    minute, and as many with the number of a session. All others are one number at the end of the minute.
+//! 3. Every event is either logged or counted. Memory is bounded: beyond [`MOST`] kinds in a minute, clients are
+//!    counted together.
 //!
-//! One session of refused recipients wrote 173,000 lines to the log, and 2,000 sessions with one each wrote 4,000.
+//! Without this, one session with refused recipients wrote 173,000 lines to the log, and 2,000 sessions with one each
+//! wrote 4,000.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,28 +16,28 @@ use std::time::{Duration, Instant};
 
 use crate::log;
 
-/// So many of a kind are told one by one.
+/// The number of lines of one kind that are logged one by one.
 const TOLD: u64 = 5;
 
-/// So many kinds, each of one client, are told apart in a minute.
+/// The number of kinds, each of one client, that are counted separately in a minute.
 const MOST: usize = 1000;
 
-/// Whose what is beyond [`MOST`] is said to be.
+/// The name for the clients beyond [`MOST`] in the log.
 const OTHERS: &str = "other clients";
 
-/// After so long the number of what was not told is.
+/// The period after which the number of the events that were not logged is written.
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-/// A kind of line. There are few: a client cannot make up new ones.
+/// A kind of line. There are few, and a client cannot invent new ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RepeatKind {
-    /// What was refused, and with which code.
+    /// A command was refused: its verb, and the code of the reply.
     Refused(&'static str, u16),
-    /// How a session ended within a transaction.
+    /// A session ended within a transaction: how it ended.
     Ended(&'static str),
     /// The TLS handshake failed.
     NoTls,
-    /// Why a message was not queued.
+    /// A message was not queued: the reason.
     NotQueued(String),
 }
 
@@ -50,7 +52,7 @@ impl RepeatKind {
     }
 }
 
-/// What there was of a kind.
+/// The counts of one kind.
 #[derive(Debug, Default)]
 struct Count {
     lines: u64,
@@ -58,7 +60,7 @@ struct Count {
     untold: u64,
 }
 
-/// Counts, by kind.
+/// Counts by kind.
 #[derive(Debug)]
 struct Repeats<K>(BTreeMap<K, Count>);
 
@@ -67,7 +69,7 @@ impl<K: Ord> Repeats<K> {
         Repeats(BTreeMap::new())
     }
 
-    /// Counts one; whether it is to be told by itself.
+    /// Counts one event. Returns whether it gets a line of its own.
     fn tell(&mut self, kind: K) -> bool {
         let count = self.0.entry(kind).or_default();
         count.lines += 1;
@@ -76,7 +78,7 @@ impl<K: Ord> Repeats<K> {
         is_told
     }
 
-    /// Counts so many that a session has not told; whether their number is to be told by itself.
+    /// Counts `more` events that a session did not log. Returns whether their number gets a line of its own.
     fn tell_sum(&mut self, kind: K, more: u64) -> bool {
         let count = self.0.entry(kind).or_default();
         count.sums += 1;
@@ -85,13 +87,13 @@ impl<K: Ord> Repeats<K> {
         is_told
     }
 
-    /// How many of each kind were not told.
+    /// Returns the number of events of each kind that were not logged.
     fn untold(&self) -> impl Iterator<Item = (&K, u64)> {
         self.0.iter().map(|(kind, count)| (kind, count.untold)).filter(|(_, untold)| *untold > 0)
     }
 }
 
-/// What all sessions give the log: each minute begins anew.
+/// The counts of all sessions, which begin anew each minute.
 #[derive(Debug)]
 pub struct RepeatTally(Mutex<Minute>);
 
@@ -106,7 +108,7 @@ impl Minute {
         Minute { began: now, repeats: Repeats::new() }
     }
 
-    /// What was counted, once a minute is over.
+    /// Returns the counts if a minute is over, and begins a new minute.
     fn ended(&mut self, now: Instant) -> Option<Minute> {
         let is_over = now.saturating_duration_since(self.began) >= MINUTE;
         is_over.then(|| std::mem::replace(self, Minute::beginning(now)))
@@ -126,12 +128,12 @@ impl Minute {
 }
 
 impl RepeatTally {
-    /// With nothing counted.
+    /// Returns a tally with nothing counted.
     pub fn new() -> Arc<Self> {
         Arc::new(RepeatTally(Mutex::new(Minute::beginning(Instant::now()))))
     }
 
-    /// Counts one of `client`'s; whether it is to be told by itself.
+    /// Counts one event of `client`. Returns whether it gets a line of its own.
     pub(super) fn tell(&self, client: &str, kind: RepeatKind) -> bool {
         self.sum_up(Instant::now());
         let mut minute = self.minute();
@@ -139,7 +141,7 @@ impl RepeatTally {
         minute.repeats.tell(key)
     }
 
-    /// Tells or counts what a session of `client`'s has not told.
+    /// Logs or counts the events that a session of `client` did not log.
     fn tell_sum(&self, client: &str, kind: &RepeatKind, more: u64) {
         let mut minute = self.minute();
         let key = minute.key(client, kind.clone());
@@ -150,7 +152,7 @@ impl RepeatTally {
         }
     }
 
-    /// Tells what was counted, if a minute is over.
+    /// Logs the counted events if a minute is over.
     pub(super) fn sum_up(&self, now: Instant) {
         let ended = self.minute().ended(now);
         if let Some(minute) = ended {
@@ -158,19 +160,19 @@ impl RepeatTally {
         }
     }
 
-    /// Tells what was counted, at the end of all.
+    /// Logs the counted events when the listener ends.
     pub(super) fn end(&self) {
         let minute = std::mem::replace(&mut *self.minute(), Minute::beginning(Instant::now()));
         minute.say();
     }
 
     fn minute(&self) -> MutexGuard<'_, Minute> {
-        // Nothing that is done under this lock can panic half-way.
+        // No code under this lock can panic and leave the state inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one session gives the log of what may come again and again; its end tells what it has not told.
+/// The counts of one session for lines that may repeat. Dropping it logs the number of those that were not logged.
 #[derive(Debug)]
 pub(super) struct SessionLines {
     client: String,
@@ -179,17 +181,17 @@ pub(super) struct SessionLines {
 }
 
 impl SessionLines {
-    /// Those of a session of `client`'s.
+    /// Returns the counts for a session of `client`.
     pub fn new(client: String, tally: Arc<RepeatTally>) -> Self {
         SessionLines { client, repeats: Repeats::new(), tally }
     }
 
-    /// The client as log lines name it.
+    /// Returns the client as log lines name it.
     pub fn client(&self) -> &str {
         &self.client
     }
 
-    /// Counts one; whether it is to be told by itself.
+    /// Counts one event. Returns whether it gets a line of its own.
     pub fn tell(&mut self, kind: RepeatKind) -> bool {
         self.repeats.tell(kind.clone()) && self.tally.tell(&self.client, kind)
     }
@@ -210,7 +212,7 @@ mod tests {
 
     const RCPT: RepeatKind = RepeatKind::Refused("RCPT", 550);
 
-    /// The lines that are logged.
+    /// Returns the lines that `say` logs.
     fn logged(say: impl FnOnce()) -> String {
         let captured = Captured::default();
         let sink = captured.clone();
@@ -236,7 +238,7 @@ mod tests {
         assert_eq!(logged(|| tally.end()), "", "told already");
     }
 
-    /// Each of 2,000 sessions told its own, and that it had ended.
+    /// Each of 2,000 sessions logged its own lines, and another one for its end.
     #[test]
     fn of_all_sessions_of_a_client_each_minute_has_the_first_few() {
         let kinds = [
@@ -256,7 +258,7 @@ mod tests {
                 let log = logged(|| tally.sum_up(now + MINUTE));
                 assert_eq!(log.matches("1995 more like this").count(), 1, "{log}");
                 assert_eq!((log.lines().count(), log.matches("client=\"uid 7\"").count()), (1, 1), "{log}");
-                // The next minute begins then.
+                // The next minute begins now.
                 tally.0.lock().unwrap().began = now;
             }
         }
@@ -275,11 +277,11 @@ mod tests {
         });
         assert_eq!(log.matches("2 more like this: RCPT from uid 7").count() as u64, TOLD, "{log}");
         let log = logged(|| tally.end());
-        // Of 700 five were told as they were, and five times two by their number.
+        // Of 700 events, five got a line each, and five sessions a line about two events each.
         assert!(log.contains("685 more like this: RCPT from uid 7: 550"), "{log}");
     }
 
-    /// There are sixteen million loopback addresses to come from.
+    /// A client may come from any of sixteen million loopback addresses.
     #[test]
     fn many_clients_take_little_memory_and_few_lines() {
         let tally = RepeatTally::new();

@@ -1,14 +1,14 @@
-//! The accept loop: connections in, sessions out.
+//! The accept loop: it accepts connections and starts a session for each.
 //!
 //! Promises:
-//! 1. Nobody but this host's own clients gets a session: the peer's address is looked at again, whatever
-//!    the socket is bound to.
-//! 2. A connection over a limit is told 421 and closed; trouble with accepting (descriptors used up) is
-//!    logged once and waited out. Neither ends the loop, nor does a session that panics.
-//! 3. After a stop nothing more is accepted; [`serve`] returns when every session has ended, at the
-//!    deadline and [`GRACE`] at the latest. What a session had committed by then is safe.
+//! 1. Only clients of this host get a session: the address of the peer is checked again, whatever address the socket
+//!    is bound to.
+//! 2. A connection over a limit gets 421 and is closed. If connections cannot be accepted (no file descriptor is
+//!    free), that is logged once, and tried again. Neither ends the loop, nor does a session that panics.
+//! 3. After the stop signal no connection is accepted. [`serve`] returns when every session has ended, and at the
+//!    latest at the deadline and [`GRACE`] after it. Messages that were committed by then are safe.
 //!
-//! Not here: what a session does (`drive.rs`), the limits (`limits.rs`), the sockets (`bind.rs`).
+//! Not here: the session (`drive.rs`), the limits (`limits.rs`), the sockets (`bind.rs`).
 
 use std::future::poll_fn;
 use std::io::{self, Write};
@@ -32,13 +32,13 @@ use crate::log;
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
-/// How long accepting pauses when the system cannot give us another connection.
+/// The pause after the system could not give us another connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What sessions get, beyond the deadline of a stop, for their last words.
+/// The time after the deadline of a stop in which sessions may send their last reply.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// Accepts on `bound` and holds sessions for `service` until `stop` is given and they have ended.
+/// Accepts connections on `bound` and runs sessions for `service`, until `stop` is given and the sessions have ended.
 pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSignal) -> io::Result<()> {
     let mut entrance = Entrance::open(bound)?;
     let mut sessions = JoinSet::new();
@@ -61,7 +61,7 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     Ok(())
 }
 
-/// One session, if its owner, of whom the kernel is asked over TCP, may have one more.
+/// Runs one session. For TCP, the owner of the connection is looked up before, who may have too many sessions.
 async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
     if let Caller::Tcp(stream, from) = &caller {
         let effort = if permit.is_one_of_many() { LookupEffort::WholeTable } else { LookupEffort::OneSocket };
@@ -110,10 +110,10 @@ impl Door {
     }
 }
 
-/// All listening sockets, and whether they are in trouble.
+/// All listening sockets, with the pause after an error.
 struct Entrance {
     doors: Vec<Door>,
-    /// The door to be asked first, so that a busy one keeps nobody out at another.
+    /// The index of the socket that is polled first. It changes, so that a busy socket does not block the others.
     first: usize,
     paused_until: Option<Instant>,
 }
@@ -124,7 +124,7 @@ impl Entrance {
         Ok(Entrance { doors, first: 0, paused_until: None })
     }
 
-    /// The next connection. Cancel safe.
+    /// Returns the next connection. It is cancel safe.
     async fn next(&mut self) -> Caller {
         loop {
             if let Some(pause) = self.paused_until {
@@ -135,7 +135,8 @@ impl Entrance {
                     self.paused_until = None;
                     return caller;
                 }
-                // accept(2): the connection died while it waited; that is no trouble of ours.
+                // accept(2) reports the error of a connection that was closed while it waited, which does not concern
+                // us.
                 Err(error) if is_the_callers(&error) => {}
                 Err(error) => self.pause(&error),
             }
@@ -166,14 +167,14 @@ fn is_the_callers(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-/// A connection, not yet a session.
+/// A connection that has no session yet.
 enum Caller {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
 impl Caller {
-    /// The caller with its place; one that gets none has been told so.
+    /// Returns the caller with its place; `None` if it got none, and was told so.
     fn admitted(self, service: &Service) -> Option<(Caller, Permit)> {
         let peer = match self.peer() {
             Ok(peer) => peer,
@@ -208,7 +209,7 @@ impl Caller {
     fn stream(self) -> crate::listener::backend::BoxStream {
         match self {
             Caller::Tcp(stream, _) => {
-                // Replies are written whole; without it they only wait for an acknowledgement.
+                // Replies are written as a whole, so Nagle's algorithm would only delay them.
                 let _ = stream.set_nodelay(true);
                 Box::new(stream)
             }
@@ -216,12 +217,12 @@ impl Caller {
         }
     }
 
-    /// Says `reply` without waiting: the socket's buffer is empty yet, and a caller over the limit gets
-    /// no task of its own.
+    /// Sends `reply` without waiting, and closes the connection. The buffer of a new socket has room for it, so a
+    /// caller over the limit needs no task.
     fn turn_away(self, reply: &Reply) {
         let mut octets = Vec::new();
         reply.encode(&mut octets);
-        // A caller that is gone already needs no reply.
+        // A caller that has gone already needs no reply.
         let _ = match self {
             Caller::Tcp(stream, _) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
             Caller::Unix(stream) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),

@@ -1,43 +1,43 @@
-//! The stop signal: one word from the daemon that reaches every accept loop and every session.
+//! The stop signal: the daemon gives it to every accept loop and every session.
 //!
-//! Promises: a signal given once stays given; every clone sees it, also one made later. It carries a
-//! deadline: until then, data in flight may finish. A [`Stopper`] that is dropped stops nothing.
+//! Promises: a signal that was given stays given; every clone sees it, even one made later. It carries a deadline,
+//! until which content that is arriving may complete. Dropping a [`Stopper`] stops nothing.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The end that gives the signal.
+/// The side that gives the signal.
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<Option<Instant>>);
 
-/// The end that waits for it.
+/// The side that waits for the signal.
 #[derive(Clone, Debug)]
 pub struct StopSignal(watch::Receiver<Option<Instant>>);
 
-/// A signal not yet given.
+/// Returns both sides of a new signal, which is not given yet.
 pub fn stop_signal() -> (Stopper, StopSignal) {
     let (sender, receiver) = watch::channel(None);
     (Stopper(sender), StopSignal(receiver))
 }
 
 impl Stopper {
-    /// Asks everyone to stop, and to be done by `deadline`. A later call can only bring it forward.
+    /// Asks all to stop and to end by `deadline`. A later call can only make the deadline earlier.
     pub fn stop(&self, deadline: Instant) {
         self.0.send_modify(|given| *given = Some(given.map_or(deadline, |earlier| earlier.min(deadline))));
     }
 }
 
 impl StopSignal {
-    /// The deadline, once the signal was given.
+    /// Returns the deadline; `None` if the signal was not given.
     pub fn deadline(&self) -> Option<Instant> {
         *self.0.borrow()
     }
 
-    /// Waits for the signal; at once where it was given before.
+    /// Waits for the signal and returns the deadline; at once if the signal was given before.
     pub async fn given(&mut self) -> Instant {
         match self.0.wait_for(Option::is_some).await.map(|given| *given) {
             Ok(Some(deadline)) => deadline,
-            // Nobody is left to give it.
+            // The other side was dropped, so the signal will never be given.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }

@@ -1,4 +1,4 @@
-//! Loopback TCP: `127.0.0.1` and `[::1]`, and whatever else is loopback.
+//! Opens TCP sockets on loopback addresses: `127.0.0.1`, `[::1]`, and others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::listener::bound::{BACKLOG, BindError, Bound, io_error};
 
-/// Listens on `address`, which must be a loopback address; port 0 takes a free one.
+/// Listens on `address`, which must be a loopback address; port 0 takes a free port.
 pub fn bind(address: SocketAddr) -> Result<Bound, BindError> {
     if !address.ip().is_loopback() {
         return Err(BindError::NotLoopback(address));
@@ -22,7 +22,7 @@ pub fn bind(address: SocketAddr) -> Result<Bound, BindError> {
 
 fn listening(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of our predecessor in TIME_WAIT do not keep us from its port.
+    // Connections of the previous process in TIME_WAIT do not block the port.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

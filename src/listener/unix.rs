@@ -1,8 +1,8 @@
-//! The unix socket: every local user may connect (mode 0666), and the kernel says who it was.
+//! Opens the unix socket: every local user may connect (mode 0666), and the kernel tells which user it is.
 //!
-//! A socket left behind by a process that is gone is replaced; one that somebody answers on, and
-//! anything that is no socket, is left alone. It stays when we stop: a client finds nobody there, as it
-//! would without it.
+//! A socket file that a dead process left behind is replaced. One on which somebody listens, and any other kind of
+//! file, is left alone. The socket file stays when we stop: a client then cannot connect, as it could not without the
+//! file.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -13,10 +13,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::listener::bound::{BACKLOG, BindError, Bound, io_error};
 
-/// Who may connect: everybody. What a user may do there is `limits.rs`'s.
+/// The mode of the socket, with which everybody may connect. The limits of a user are in `limits.rs`.
 const MODE: u32 = 0o666;
 
-/// Listens on `path`; its directory is made where it is missing.
+/// Listens on `path`, and creates its directory if it is missing.
 pub fn bind(path: &Path) -> Result<Bound, BindError> {
     let name = &path.display();
     make_directory_of(path)?;
@@ -27,18 +27,18 @@ pub fn bind(path: &Path) -> Result<Bound, BindError> {
         io::ErrorKind::AddrInUse => BindError::InUse(name.to_string()),
         _ => io_error("create", name)(error),
     })?;
-    // Before listen: nobody is turned away by a mode that the umask made.
+    // The mode is set before `listen`, so that no client fails because of a mode that the umask made.
     fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(io_error("set the mode of", name))?;
     socket.listen(BACKLOG).map_err(io_error("listen on", name))?;
     Bound::unix(socket.into())
 }
 
-/// Makes the directory of the socket `path` where it is missing, as `/run/nullmta` is in a container without systemd.
-/// Everybody may pass through it. Only this one: what is above it is not ours.
+/// Creates the directory of the socket `path` if it is missing, as `/run/nullmta` is in a container without systemd.
+/// Everybody may pass through it. Directories above it are not created, since they are not ours.
 pub(crate) fn make_directory_of(path: &Path) -> Result<(), BindError> {
     let Some(directory) = path.parent().filter(|directory| !directory.exists()) else { return Ok(()) };
     let made = fs::create_dir(directory)
-        // Again, since the umask took bits from the mode.
+        // The mode is set again, since the umask has removed bits.
         .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755)));
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -48,7 +48,7 @@ pub(crate) fn make_directory_of(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Unlinks a socket that nobody listens on; anything else that has the name is an error and stays.
+/// Removes a socket file on which nobody listens. Any other file with the name stays, and is an error.
 pub(crate) fn remove_stale(path: &Path) -> Result<(), BindError> {
     let name = &path.display();
     let kind = match fs::symlink_metadata(path) {
@@ -68,7 +68,7 @@ pub(crate) fn remove_stale(path: &Path) -> Result<(), BindError> {
 
 fn is_answered(path: &Path) -> io::Result<bool> {
     let socket = stream_socket()?;
-    // A full backlog is somebody's; waiting for room in it would hang our start.
+    // If the backlog is full, somebody listens there; waiting for room in it would block our start.
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use std::os::unix::net::{UnixListener, UnixStream};
 
-    /// In a container nobody makes /run/nullmta, and the daemon did not start.
+    /// In a container nothing creates /run/nullmta, and the daemon did not start.
     #[test]
     fn a_missing_directory_is_made_for_everybody_to_pass() {
         let directory = tempfile::tempdir().unwrap();

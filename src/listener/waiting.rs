@@ -1,25 +1,26 @@
-//! What the clients are told that wait at a daemon which cannot start.
+//! The reply to clients that wait for a daemon which cannot start.
 //!
-//! Where systemd holds the sockets the kernel accepts connections for a daemon that is not there. As long as it starts
-//! anew they may wait; where its start fails, they would wait until their own patience ends, minutes as a rule, and a
-//! web page that sends mail would hang as long.
+//! If systemd holds the sockets, the kernel accepts connections while no daemon runs. While the daemon starts,
+//! clients may wait. If its start fails, they would wait until their own timeout, which is minutes as a rule, and a
+//! web page that sends mail would hang that long.
 //!
-//! Promises: who waits at the sockets is told 421 (RFC 5321 3.8), and the connection is closed; no octet of a client is
-//! read, and no client is waited for.
+//! Promises: each client that waits at the sockets gets 421 (RFC 5321 3.8), and its connection is closed. No octet
+//! from a client is read, and no client is waited for.
 
 use std::io::{self, Write};
 
 use super::bound::{BACKLOG, Bound};
 use crate::smtp::reply::Reply;
 
-/// Tells each client that waits at these sockets `reply`, and closes its connection.
+/// Sends `reply` to each client that waits at these sockets, and closes its connection.
 pub fn turn_away(sockets: &[Bound], reply: &Reply) {
     let mut octets = Vec::new();
     reply.encode(&mut octets);
     for socket in sockets {
-        // As many as can wait: who comes again and again keeps nobody here.
+        // At most as many connections are closed as can wait, so that clients that connect again and again do not
+        // keep us here.
         for _ in 0..=BACKLOG {
-            // No more of them, or none can be accepted: the next start has them.
+            // Either no client is left, or none can be accepted; the next start will serve it.
             if tell(socket, &octets).is_err() {
                 break;
             }
@@ -27,7 +28,7 @@ pub fn turn_away(sockets: &[Bound], reply: &Reply) {
     }
 }
 
-/// Accepts one connection and tells it so; fails only where none can be accepted.
+/// Accepts one connection and sends the reply; fails only if no connection can be accepted.
 fn tell(socket: &Bound, octets: &[u8]) -> io::Result<()> {
     match socket {
         Bound::Tcp(listener) => say_and_close(listener.accept()?.0, octets),
@@ -37,7 +38,7 @@ fn tell(socket: &Bound, octets: &[u8]) -> io::Result<()> {
 }
 
 fn say_and_close(mut stream: impl Write, octets: &[u8]) {
-    // One line always has room in a connection that is new. A client that is gone misses nothing.
+    // A new connection always has room for one line. A client that has gone needs no reply.
     let _ = stream.write_all(octets);
 }
 
@@ -53,7 +54,7 @@ mod tests {
     use crate::listener::tests::listen;
     use crate::status::Status;
 
-    /// Clients of a daemon that could not start, at sockets that systemd held, hung until their own patience ended.
+    /// Clients of a daemon that could not start hung until their own timeout, at sockets that systemd held.
     #[test]
     fn who_waits_is_told_and_who_left_is_no_trouble() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,20 +1,19 @@
-//! The octets of one session: what came in and is not yet understood, what is to go out, and how long
-//! either may take.
+//! The buffers and time limits of one session: the input that is not consumed yet, and the replies that are not sent
+//! yet.
 //!
 //! Promises:
-//! 1. Replies leave in as few writes as the client's pipelining allows: they are held back until more
-//!    input is needed ([`Wire::bring`]) or somebody is waited for ([`Wire::flush`]).
-//! 2. Memory is bounded: [`MAX_INPUT`] octets of input, [`MAX_OUTPUT`] of replies and one reply more.
-//!    A client that does not read its replies is not read from.
-//! 3. The idle clock runs from the last thing *done* ([`Wire::note_progress`]), not the last octet
-//!    received: a command sent octet by octet has no more time than one sent whole. Content that is wanted has
-//!    a limit of its own.
+//! 1. Replies are sent in as few writes as the pipelining of the client allows. They are held back until more input
+//!    is needed ([`Wire::bring`]) or something else is waited for ([`Wire::flush`]).
+//! 2. Memory is bounded: [`MAX_INPUT`] octets of input, and [`MAX_OUTPUT`] octets of replies and one reply more.
+//!    While a client does not read its replies, we do not read from it.
+//! 3. The idle time counts from the last thing that was *done* ([`Wire::note_progress`]), and not from the last
+//!    octet: a command that is sent octet by octet has no more time than one that is sent at once. Content that is
+//!    wanted has a limit of its own.
+//! 4. A transaction has a limit as a whole, which only octets of content extend, so one that arrives octet by octet
+//!    ends. A session without a transaction ends, too, however busy it is. A transaction must begin within that
+//!    limit, and ends at the latest its own limit after it.
 //!
-//! 4. A whole transaction has a limit, too, which only content extends, by its octets: one that comes octet by octet
-//!    ends. So does a session without one, however busy it is: no transaction ends later than its limit behind the
-//!    moment at which it would have had to begin.
-//!
-//! Fails with the [`SessionEnd`] of the session.
+//! Fails: with the [`SessionEnd`] of the session.
 
 use std::io;
 use std::time::Duration;
@@ -27,31 +26,31 @@ use crate::listener::stop::StopSignal;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::MAX_UNCONSUMED_OCTETS;
 
-/// How a session ended.
+/// The way in which a session ended.
 #[derive(Debug)]
 pub enum SessionEnd {
-    /// In words: after QUIT, or because the session core had enough.
+    /// The last reply was sent: after QUIT, or because the session core closed the session.
     Closed,
-    /// The client went away, or the connection broke.
+    /// The client closed the connection, or the connection broke.
     Lost(io::Error),
-    /// The client did nothing for too long; it was told 421 4.4.2.
+    /// The client did nothing for too long, and got 421 4.4.2.
     TimedOut,
-    /// The client brought no message for too long; it was told 421 4.4.2.
+    /// The client sent no message for too long, and got 421 4.4.2.
     NoMessage,
     /// The client did not read our replies.
     NotReading,
-    /// We are stopping; the client was told 421 4.3.2.
+    /// The daemon is stopping; the client got 421 4.3.2.
     Stopped,
-    /// More input than the session core can ever need at once.
+    /// The client sent more octets than the session core can need at once.
     LineTooLong,
     /// The TLS handshake failed.
     NoTls(io::Error),
-    /// The backend dropped it.
+    /// The backend closed the connection.
     Dropped,
 }
 
 impl SessionEnd {
-    /// The kind of end, in words that have nothing of the client's.
+    /// Returns the kind of end as words for the log, which contain nothing that the client sent.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             SessionEnd::Closed => "closed",
@@ -67,40 +66,41 @@ impl SessionEnd {
     }
 }
 
-/// A session's first buffer: room for the commands and content of a usual message at once.
+/// The size of the first buffer of a session. The commands and the content of a usual message fit into it.
 const FIRST_INPUT: usize = 8 << 10;
 
-/// The buffer of a session that has filled its first one.
+/// The size of the buffer after the first one was full.
 const MAX_INPUT: usize = 64 << 10;
 
 const _: () = assert!(MAX_INPUT > MAX_UNCONSUMED_OCTETS, "a line that the core waits for fits");
 
-/// Replies are written when they come to this, whatever else there is to do.
+/// Replies are written when there are this many octets of them, even if more input is at hand.
 const MAX_OUTPUT: usize = 16 << 10;
 
-/// For last words, and for the client to read them.
+/// The time for sending the last reply, and for the client to read it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Content that comes at so many octets a second has all the time it needs.
+/// Content that arrives with this many octets a second may take as long as it needs.
 const FAIR_PACE: u64 = 256;
 
-/// How long a client may take.
+/// The time limits for a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// From one command to the next (RFC 5321 4.5.3.2.7: at least five minutes).
+    /// The time from one command to the next (RFC 5321 4.5.3.2.7: at least five minutes).
     pub idle: Duration,
-    /// From one piece of a message that is being taken to the next.
+    /// The time from one piece of content to the next, while it is wanted.
     pub content: Duration,
-    /// From the beginning of a transaction to its end.
+    /// The time from the beginning of a transaction to its end.
     pub transaction: Duration,
-    /// From the greeting, or the end of a message, to the beginning of the next transaction.
+    /// The time from the greeting, or the end of a message, to the beginning of the next transaction.
     pub without_message: Duration,
-    /// To make room for our replies.
+    /// The time in which a client must read a reply.
     pub write: Duration,
 }
 
 impl Pace {
-    /// The same for every wait; none for a whole transaction, and none for a session without one.
+    /// Returns limits that are `limit` for every wait, without a limit for a whole transaction or a session without
+    /// one.
     pub const fn even(limit: Duration) -> Self {
         Pace {
             idle: limit,
@@ -112,7 +112,7 @@ impl Pace {
     }
 }
 
-/// Input that was read: `octets[start..end]`.
+/// The input that was read and not consumed: `octets[start..end]`.
 struct Input {
     octets: Vec<u8>,
     start: usize,
@@ -124,7 +124,7 @@ impl Input {
         Input { octets: vec![0; FIRST_INPUT], start: 0, end: 0 }
     }
 
-    /// Moves what is left to the front, and grows where the last read filled everything.
+    /// Moves the input to the front of the buffer, and makes the buffer larger if the last read has filled it.
     fn make_room(&mut self) -> Result<(), SessionEnd> {
         let was_filled = self.end == self.octets.len();
         self.octets.copy_within(self.start..self.end, 0);
@@ -132,11 +132,11 @@ impl Input {
         if was_filled && self.octets.len() < MAX_INPUT {
             self.octets.resize(MAX_INPUT, 0);
         }
-        // The session core takes any line long before that; this is for a core that does not.
+        // The session core consumes any line long before that; this protects against an error in the core.
         if self.end == self.octets.len() { Err(SessionEnd::LineTooLong) } else { Ok(()) }
     }
 
-    /// Gives back what a large message needed.
+    /// Frees the large buffer when it is empty.
     fn shrink(&mut self) {
         if self.end == 0 && self.octets.len() > FIRST_INPUT {
             self.octets = vec![0; FIRST_INPUT];
@@ -155,7 +155,7 @@ impl Input {
     }
 }
 
-/// One session's stream with its buffers.
+/// The stream of one session, with its buffers.
 pub(super) struct Wire {
     stream: BoxStream,
     input: Input,
@@ -163,9 +163,9 @@ pub(super) struct Wire {
     pace: Pace,
     stop: StopSignal,
     idle_since: Instant,
-    /// When the next transaction must have begun.
+    /// The time at which the next transaction must have begun.
     message_until: Option<Instant>,
-    /// When the transaction that is open must be over.
+    /// The time at which the open transaction must have ended.
     transaction_until: Option<Instant>,
 }
 
@@ -184,7 +184,7 @@ impl Wire {
         }
     }
 
-    /// What came in and was not consumed.
+    /// Returns the input that was not consumed.
     pub fn input(&self) -> &[u8] {
         &self.input.octets[self.input.start..self.input.end]
     }
@@ -193,26 +193,26 @@ impl Wire {
         self.input.start += octets;
     }
 
-    /// The client got something done: the idle clock starts anew.
+    /// Notes that the client has done something: the idle time begins anew.
     pub fn note_progress(&mut self) {
         self.idle_since = Instant::now();
     }
 
-    /// Whether a transaction is open: its limit begins with it, but one that follows others without a message has no
-    /// more time than is left to the session.
+    /// Notes whether a transaction is open. Its time limit begins with it, but if the session had no message for a
+    /// while, only the time that is left to the session counts.
     pub fn note_transaction(&mut self, is_open: bool) {
         let begun = [Some(Instant::now()), self.message_until].into_iter().flatten().min();
         let until = || begun.and_then(|begun| begun.checked_add(self.pace.transaction));
         self.transaction_until = if is_open { self.transaction_until.or_else(until) } else { None };
     }
 
-    /// A message has come to its end, whatever became of it.
+    /// Notes that a message has ended, accepted or not.
     pub fn note_message(&mut self) {
         self.message_until = Instant::now().checked_add(self.pace.without_message);
         self.note_progress();
     }
 
-    /// So many octets of content have come.
+    /// Notes that `octets` octets of content have arrived, which extend the limit of the transaction.
     pub fn note_content(&mut self, octets: usize) {
         let most = Instant::now().checked_add(self.pace.transaction);
         let more = Duration::from_micros(octets as u64 * 1_000_000 / FAIR_PACE);
@@ -220,8 +220,8 @@ impl Wire {
             self.transaction_until.map(|until| until + more).zip(most).map(|(a, b)| a.min(b));
     }
 
-    /// Reads more, once all replies are out. `in_flight`: content is coming in, which has its own time, and
-    /// which a stop lets finish until its deadline; otherwise a stop ends the wait at once.
+    /// Sends all replies, and then reads more input. `in_flight` says that content is arriving: it has its own time
+    /// limit, and a stop lets it complete until the deadline. Otherwise a stop ends the wait at once.
     pub async fn bring(&mut self, in_flight: bool) -> Result<(), SessionEnd> {
         self.flush().await?;
         self.input.make_room()?;
@@ -240,7 +240,7 @@ impl Wire {
         loop {
             let stop_at = self.stop.deadline();
             let until = stop_at.map_or(idle_until, |deadline| deadline.min(idle_until));
-            // Asked before the read, which a busy client always has ready.
+            // The stop is checked before the read, since a busy client always has input ready.
             if stop_at.is_some_and(|deadline| !in_flight || deadline <= Instant::now()) {
                 return Err(SessionEnd::Stopped);
             }
@@ -256,13 +256,13 @@ impl Wire {
         }
     }
 
-    /// Says `reply`, some time before anything is waited for.
+    /// Adds `reply` to the output, which is sent before anything is waited for.
     pub async fn say(&mut self, reply: &Reply) -> Result<(), SessionEnd> {
         reply.encode(&mut self.output);
         if self.output.len() >= MAX_OUTPUT { self.flush().await } else { Ok(()) }
     }
 
-    /// Writes what was said so far.
+    /// Sends the output.
     pub async fn flush(&mut self) -> Result<(), SessionEnd> {
         let limit = self.pace.write;
         self.flush_within(limit).await
@@ -286,13 +286,13 @@ impl Wire {
         }
     }
 
-    /// Replaces the stream by what `upgrade` makes of it, in the time of one command. A stop ends the wait:
-    /// nothing is in flight.
+    /// Replaces the stream with the result of `upgrade`, within the time for one command. A stop ends the wait, since
+    /// no message is arriving.
     pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<(), SessionEnd>
     where
         F: Future<Output = io::Result<BoxStream>>,
     {
-        // RFC 3207 6: what was said in clear text must not be taken for said under TLS.
+        // RFC 3207 6: plaintext that was sent before the handshake must not be taken for input within TLS.
         if !self.input().is_empty() {
             return Err(SessionEnd::NoTls(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -313,8 +313,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Says `last_words` if any, and closes so that the client can read them: closing a socket with
-    /// unread input resets it, and a reset overtakes what was written.
+    /// Sends `last_words`, if any, and closes the connection in such a way that the client can read them: closing a
+    /// socket with unread input would reset the connection, and the client could lose what was written.
     pub async fn hang_up(mut self, last_words: Option<&Reply>) {
         if let Some(reply) = last_words {
             reply.encode(&mut self.output);
@@ -328,7 +328,7 @@ impl Wire {
             while stream.read(&mut input.octets).await? > 0 {}
             io::Result::Ok(())
         };
-        // How the client takes it is the client's affair.
+        // It does not matter whether the client reads it.
         let _ = timeout(FAREWELL, until_closed).await;
     }
 }

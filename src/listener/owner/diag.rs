@@ -1,10 +1,10 @@
-//! What the kernel says of one TCP socket: sock_diag(7).
+//! The query to the kernel for one TCP socket: sock_diag(7).
 //!
-//! Promises: an answer is about an established socket with exactly these addresses, or there is none. The kernel looks
-//! it up by them, as it does for each packet, so the time does not depend on how many sockets there are. No privilege
-//! is needed.
+//! Promises: an answer is about an established socket with exactly these addresses, or there is none. The kernel
+//! looks the socket up by its addresses, as it does for each packet, so the time does not depend on the number of
+//! sockets. No privilege is needed.
 //!
-//! Fails where the kernel cannot be asked: AF_NETLINK is forbidden, or there is no `tcp_diag`.
+//! Fails: if the kernel cannot be asked, because AF_NETLINK is forbidden or `tcp_diag` is missing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// linux/socket.h, linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, in.h
+/// Constants of linux/socket.h, linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h and in.h.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const AF_NETLINK: i32 = 16;
@@ -24,20 +24,21 @@ const IPPROTO_TCP: u8 = 6;
 const TCP_ESTABLISHED: u8 = 1;
 const ENOENT: i32 = 2;
 
-/// Octets of a request, and of an answer without its attributes; of both the first [`HEADER`] are netlink's.
+/// The length in octets of a request, and of an answer without its attributes. Each begins with the [`HEADER`] of
+/// netlink.
 const REQUEST: usize = 72;
 const ANSWER: usize = 88;
 const HEADER: usize = 16;
 
-/// The kernel answers within the call that asks.
+/// The longest wait for an answer. The kernel answers within the call that asks.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The user whose socket it is that connected from `local` to `remote`.
+/// Returns the user who owns the socket that connected from `local` to `remote`; `None` if no process has it open.
 pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
     match ask(local, remote)? {
         Answer::Owner(uid) => Ok(Some(uid)),
         Answer::AnotherSocket => Ok(None),
-        // So a kernel answers, too, that knows of no TCP sockets. Ours, at the other end, is there.
+        // A kernel without support for TCP gives this answer, too. Our own socket, at the other end, must be found.
         Answer::NoSocket => match ask(remote, local)? {
             Answer::NoSocket => Err(ErrorKind::Unsupported.into()),
             Answer::Owner(_) | Answer::AnotherSocket => Ok(None),
@@ -48,7 +49,7 @@ pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Opti
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Owner(u32),
-    /// One that listens at this address, is closing, or belongs to nobody any more.
+    /// The socket listens at this address, is closing, or is not open in any process any more.
     AnotherSocket,
     NoSocket,
 }
@@ -63,23 +64,23 @@ fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<Answer> {
     read(&answer[..length], local, remote)
 }
 
-/// `struct nlmsghdr`, `struct inet_diag_req_v2`.
+/// Writes `struct nlmsghdr` and `struct inet_diag_req_v2`.
 fn request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
     let mut request = Vec::with_capacity(REQUEST);
     request.extend((REQUEST as u32).to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Its number, and the port of whoever asks, which the kernel knows.
+    // The number of the request, and the port of the sender, which the kernel knows.
     request.extend([0; 8]);
     request.extend([family, IPPROTO_TCP, 0, 0]);
-    // Sockets in any state.
+    // Sockets in all states are asked for.
     request.extend(u32::MAX.to_ne_bytes());
     request.extend(local.port().to_be_bytes());
     request.extend(remote.port().to_be_bytes());
     request.extend(sixteen(local.ip()));
     request.extend(sixteen(remote.ip()));
-    // By any interface, and without a cookie.
+    // The socket may be on any interface; no cookie is given.
     request.extend([0; 4]);
     request.extend([0xFF; 8]);
     request
@@ -96,7 +97,7 @@ fn sixteen(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// `struct nlmsghdr`, and `struct nlmsgerr` or `struct inet_diag_msg`.
+/// Reads `struct nlmsghdr`, and `struct nlmsgerr` or `struct inet_diag_msg`.
 fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Answer> {
     let malformed = || io::Error::from(ErrorKind::InvalidData);
     let kind = u16::from_ne_bytes(octets(answer, 4).ok_or_else(malformed)?);
@@ -112,12 +113,12 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Answ
         && address(family, answer, 24, 20) == Some(local)
         && address(family, answer, 40, 22) == Some(remote);
     let uid = u32::from_ne_bytes(octets(answer, 80).ok_or_else(malformed)?);
-    // A socket that nobody has open any more has none, and is listed as root's.
+    // A socket that no process has open any more has no inode, and is listed as owned by root.
     let inode = u32::from_ne_bytes(octets(answer, 84).ok_or_else(malformed)?);
     Ok(if is_it && inode != 0 { Answer::Owner(uid) } else { Answer::AnotherSocket })
 }
 
-/// The address and the port that stand there.
+/// Reads an address and a port at these offsets.
 fn address(family: u8, answer: &[u8], ip: usize, port: usize) -> Option<SocketAddr> {
     let ip = match family {
         AF_INET => IpAddr::from(Ipv4Addr::from(octets::<4>(answer, ip)?)),
@@ -137,11 +138,11 @@ mod tests {
 
     use super::*;
 
-    /// As the kernel answers: uid 1000 connected from `local` to `remote`.
+    /// Returns the answer of the kernel if uid 1000 connected from `local` to `remote`.
     fn answer(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
         let mut answer = request(local, remote);
         answer[17] = TCP_ESTABLISHED;
-        // In an answer there are no states in front of the addresses.
+        // An answer has no field for states before the addresses.
         answer.copy_within(24.., 20);
         answer.resize(ANSWER, 0);
         answer[80..84].copy_from_slice(&1000_u32.to_ne_bytes());

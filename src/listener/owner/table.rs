@@ -1,19 +1,19 @@
 //! The kernel's table of all TCP sockets: proc(5), `/proc/net/tcp`.
 //!
-//! Promises: never more than [`MOST`] octets of it are read; a line that is not understood, or is about a socket that is
-//! not established or that nobody has open, is nobody's.
+//! Promises: at most [`MOST`] octets of a table are read. A line gives no user if it cannot be parsed, or is about a
+//! socket that is not established or not open in any process.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Octets of a table that are read; some 50,000 sockets.
+/// The octets of a table that are read: about 50,000 sockets.
 const MOST: u64 = 8 << 20;
 
-/// `TCP_ESTABLISHED`, as the table writes states.
+/// The state `TCP_ESTABLISHED`, as the table writes it.
 const ESTABLISHED: &str = "01";
 
-/// The user whose socket it is that connected from `from` to `to`.
+/// Returns the user who owns the socket that connected from `from` to `to`.
 pub(super) fn owner_of(from: SocketAddr, to: SocketAddr) -> Option<u32> {
     let table = |name| Some(BufReader::new(File::open(name).ok()?.take(MOST)));
     let short = || find(table("/proc/self/net/tcp")?, &short_name(from)?, &short_name(to)?);
@@ -22,13 +22,13 @@ pub(super) fn owner_of(from: SocketAddr, to: SocketAddr) -> Option<u32> {
     short().or_else(long)
 }
 
-/// As the table of IPv4 writes it: words as they lie in memory.
+/// Returns an address in the form of the IPv4 table, in which words have the byte order of memory.
 fn short_name(address: SocketAddr) -> Option<String> {
     let IpAddr::V4(ip) = address.ip() else { return None };
     Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port()))
 }
 
-/// As the table of IPv6 writes it.
+/// Returns an address in the form of the IPv6 table.
 fn long_name(address: SocketAddr) -> String {
     let ip: Ipv6Addr = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -40,14 +40,14 @@ fn long_name(address: SocketAddr) -> String {
     format!("{words}:{:04X}", address.port())
 }
 
-/// The uid in the line of the socket whose own address is `local`.
+/// Returns the uid in the line of the socket that has the address `local` and the peer `remote`.
 fn find(table: impl BufRead, local: &str, remote: &str) -> Option<u32> {
     table.lines().map_while(Result::ok).find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let [_, of, to, state, _queues, _timer, _retransmits, uid, _timeout, inode, ..] = fields[..] else {
             return None;
         };
-        // A socket that nobody has open any more is listed as root's.
+        // A socket that no process has open any more is listed as owned by root, with inode 0.
         let is_it = of == local && to == remote && state == ESTABLISHED;
         (is_it && inode != "0").then(|| uid.parse().ok()).flatten()
     })
@@ -77,7 +77,7 @@ mod tests {
             ("0100007F:C352", "0100007F:0019", None),
             ("0100007F:C353", "0100007F:0019", None),
             ("0100007F:C354", "0100007F:0019", None),
-            // The one is closing, and the other not connected yet.
+            // The first socket is closing, and the second one is not connected yet.
             ("0100007F:C355", "0100007F:0019", None),
         ];
         for (local, remote, expected) in cases {

@@ -1,11 +1,10 @@
-//! The bounce of a dropped message that is refused for good: its submitter was told that it was taken.
+//! The bounce of a dropped message that is refused for good, since `sendmail` told its submitter that it was queued.
 //!
-//! Promises: after `Ok` a DSN is on stable storage, or there is nobody who is to be told of it
-//! (`message/dsn/audience.rs`).
+//! Promises: after `Ok`, a DSN is on stable storage, or nobody must be told (`message/dsn/audience.rs`).
 //!
-//! Fails: as the spool does; nothing was told then, and it may be tried again.
+//! Fails: with the error of the spool; then nothing was sent, and it may be tried again.
 //!
-//! Not here: how a DSN looks (`message/dsn`), what becomes of the file (`pickup.rs`), failures at the relay
+//! Not here: the text of a DSN (`message/dsn`), the file (`pickup.rs`), failures at the relay
 //! (`queue/settlement.rs`).
 
 use jiff::Timestamp;
@@ -19,21 +18,21 @@ use crate::smtp::reply::Reply;
 use crate::spool::CommitError;
 use crate::status::Status;
 
-/// Who knows of the end of a message.
+/// Who was told about the refusal of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BounceNotice {
-    /// Its reverse-path, or the postmaster.
+    /// A DSN was sent to the reverse-path, or to the postmaster.
     Sender {
-        /// The queue id by which the DSN names the message.
+        /// The queue id that the DSN gives for the message.
         id: QueueId,
-        /// That of the DSN.
+        /// The queue id of the DSN.
         dsn: QueueId,
     },
-    /// Nobody but the log.
+    /// Nobody could be told; the log is the only notice.
     Nobody,
 }
 
-/// Reports the refusal of a message that was left at the time `arrived`.
+/// Sends a DSN about the refusal of a message that was left at the time `arrived`.
 pub(super) async fn bounce(
     desk: &SessionDesk,
     refused: &Refused,
@@ -72,7 +71,7 @@ pub(super) async fn bounce(
     Ok(BounceNotice::Sender { id, dsn: committed.id() })
 }
 
-/// These recipients of the message, as a DSN says of them that they failed.
+/// Returns these recipients in the form for a DSN that says they failed.
 fn affected<'a>(
     envelope: &'a Envelope,
     failed: &[usize],

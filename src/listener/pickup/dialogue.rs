@@ -1,12 +1,13 @@
-//! One dropped file, put to the same session core as any client, and to the same intake.
+//! The dialogue with one dropped file: its octets go to the same session core as those of any client, and the message
+//! to the same intake.
 //!
-//! Promises
-//! 1. A file is one message, and is taken with all its recipients or not at all.
-//! 2. What is no message in BSMTP is told from a message that is refused for good: of that, [`Refused`] has all
-//!    that its sender is to be told.
-//! 3. No more of a file is read than a message and its envelope may have octets.
+//! Promises:
+//! 1. A file contains one message. It is taken with all its recipients, or not at all.
+//! 2. A file that is not a message in BSMTP is distinguished from a message that is refused for good. For the latter,
+//!    [`Refused`] has all that the sender must be told.
+//! 3. No more of a file is read than the largest allowed message and envelope.
 //!
-//! Not here: what becomes of the file (`pickup.rs`), how its sender is told (`bounce.rs`).
+//! Not here: what happens to the file (`pickup.rs`), the report to the sender (`bounce.rs`).
 
 use std::io;
 
@@ -21,43 +22,43 @@ use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{MessageRefusal, Session, SessionAction};
 use crate::spool::Committed;
 
-/// Octets read at a time.
+/// The number of octets that are read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// What stands behind the message in a file, and nothing else.
+/// The only octets that may follow the message in a file.
 const FAREWELL: &[u8] = b"QUIT\r\n";
 
-/// What became of a file.
+/// The outcome of taking one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PickupOutcome {
-    /// Its message is on the spool.
+    /// The message is on the spool.
     Taken(QueueId),
-    /// Not now.
+    /// The message cannot be taken now.
     Later {
         why: String,
-        /// Nor any other file, whoever left it.
+        /// Whether no other file can be taken now either, whoever left it.
         is_general: bool,
     },
-    /// Never: it is a message that we refuse.
+    /// The message is refused for good.
     Refused(Box<Refused>),
-    /// Never: it is no message.
+    /// The file is not a message, for this reason.
     Bad(String),
 }
 
-/// A message that will never be taken.
+/// A message that is refused for good.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub original: BouncedMessage,
-    /// Why.
+    /// The reply with the reason.
     pub reply: Reply,
 }
 
-/// What a bounce says of a message.
+/// The parts of a refused message that its bounce needs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BouncedMessage {
-    /// As it stands in the file.
+    /// The envelope as it is in the file.
     pub envelope: Envelope,
-    /// The first part of the content, and whether that is all of it.
+    /// The first part of the content; the next field says whether it is all of it.
     pub content: Vec<u8>,
     pub content_is_whole: bool,
 }
@@ -67,7 +68,7 @@ impl BouncedMessage {
         BouncedMessage { envelope, content: Vec::new(), content_is_whole: true }
     }
 
-    /// Keeps of the content what may be quoted.
+    /// Keeps the part of the content that a bounce may quote.
     fn keep(&mut self, octets: &[u8]) {
         let room = MAX_RETURNED_OCTETS - self.content.len();
         self.content.extend_from_slice(&octets[..octets.len().min(room)]);
@@ -94,7 +95,7 @@ struct Dialogue<B: Backend, F> {
     input: Input<F>,
     session: Session<B::Proof>,
     backend: B,
-    /// The message, once its content has begun.
+    /// The message, after its content has begun.
     message: Option<Message<B::Intake>>,
 }
 
@@ -105,9 +106,9 @@ struct Message<I> {
 }
 
 enum Fate<I> {
-    /// It goes into this intake.
+    /// The message is written to this intake.
     Open(I),
-    /// It will never be taken, which this reply says; what is read on is for the bounce.
+    /// The message is refused with this reply. Its content is still read, since the bounce quotes it.
     Refused(Reply),
 }
 
@@ -116,14 +117,14 @@ where
     B: Backend<Proof = Committed>,
     F: AsyncRead + Unpin,
 {
-    /// One action; `Err` is the end.
+    /// Carries out one action of the session core; `Err` is the outcome of the file.
     async fn step(&mut self) -> Result<(), PickupOutcome> {
         let (taken, action) = self.session.advance(&self.input.octets);
         self.input.octets.drain(..taken);
         match action {
             SessionAction::Reply(_, reply) => match reply.severity() {
                 Severity::Positive | Severity::Intermediate => Ok(()),
-                // Nothing that `sendmail` writes is refused before its content.
+                // The commands that `sendmail` writes before the content are never refused.
                 Severity::Transient | Severity::Permanent => Err(PickupOutcome::Bad(reply.to_string())),
             },
             SessionAction::Open(envelope) => self.open(*envelope).await,
@@ -137,7 +138,7 @@ where
                 Err(error) => Err(unreadable(&error)),
             },
             SessionAction::Skipped => Ok(()),
-            // `sendmail` writes nothing that comes to one of these.
+            // No command that `sendmail` writes leads to one of these actions.
             SessionAction::Discard { refusal: None }
             | SessionAction::Close(..)
             | SessionAction::ProbeRelay(_)
@@ -157,7 +158,7 @@ where
         let opened = backend.open(envelope.clone(), hello).await;
         let fate = opened.map(Fate::Open).or_else(|refusal| refused_for_good(refusal).map(Fate::Refused))?;
         self.message = Some(Message { original: BouncedMessage::of(envelope), fate });
-        // Also of one that is refused: a bounce quotes the content. Nobody waits for the 354.
+        // The content of a refused message is read, too, since a bounce quotes it. Nobody waits for the 354.
         let _ = self.session.opened();
         Ok(())
     }
@@ -180,7 +181,8 @@ where
         }
     }
 
-    /// The end of a message that the session core refuses while its content comes, of which the rest is not read.
+    /// Returns the outcome of a message that the session core refuses before its end. The rest of its content is not
+    /// read.
     fn given_up(&mut self, reply: Reply) -> PickupOutcome {
         if let Some(Message { original, .. }) = &mut self.message {
             original.content_is_whole = false;
@@ -202,7 +204,8 @@ where
     async fn commit(&mut self) -> PickupOutcome {
         match self.input.is_all_but(FAREWELL).await {
             Ok(true) => {}
-            // Taken alone, the first message would be lost to its file, or come again with it.
+            // A file must have one message only: the others would be lost with the file, or the first would be taken
+            // again.
             Ok(false) => return not_bsmtp(),
             Err(error) => return unreadable(&error),
         }
@@ -219,7 +222,8 @@ where
     }
 }
 
-/// The reply to a message that will never be taken; `Err`: it is not taken now.
+/// Returns the reply if it refuses the message for good; the error is the outcome of a message that is refused for
+/// now.
 fn refused_for_good(refusal: MessageRefusal) -> Result<Reply, PickupOutcome> {
     let is_general = matches!(refusal, MessageRefusal::Host(_));
     let reply = refusal.reply();
@@ -232,14 +236,14 @@ fn refused_for_good(refusal: MessageRefusal) -> Result<Reply, PickupOutcome> {
 
 struct Input<F> {
     file: F,
-    /// Read, and not consumed.
+    /// The octets that were read and not consumed.
     octets: Vec<u8>,
-    /// How many were read so far.
+    /// The number of octets that were read so far.
     brought: usize,
 }
 
 impl<F: AsyncRead + Unpin> Input<F> {
-    /// More octets; how many.
+    /// Reads more octets. Returns their number.
     async fn bring(&mut self) -> io::Result<usize> {
         let before = self.octets.len();
         (&mut self.file).take(CHUNK as u64).read_to_end(&mut self.octets).await?;
@@ -248,7 +252,7 @@ impl<F: AsyncRead + Unpin> Input<F> {
         Ok(more)
     }
 
-    /// Whether what is left is exactly `end`.
+    /// Returns whether exactly the octets `end` are left.
     async fn is_all_but(&mut self, end: &[u8]) -> io::Result<bool> {
         while self.octets.len() <= end.len() && self.bring().await? > 0 {}
         Ok(self.octets == end)

@@ -1,15 +1,15 @@
-//! A file in the drop directory, which belongs to whoever left it: what it is, and what may be done to it.
+//! A file in the drop directory, which belongs to the user who left it: what it contains, and what may be done with
+//! it.
 //!
-//! Promises
-//! 1. No symbolic link is followed, no device or pipe is opened to wait on, no file under two names is read:
-//!    whose mail a file is, its owner's uid says, and nobody can leave another's file.
-//! 2. No rename replaces anything, so no file can be lost by the name of another.
-//! 3. What is claimed is so durably when the call returns. So is what is removed or set aside, unless it says
-//!    otherwise.
+//! Promises:
+//! 1. No symbolic link is followed, no device or pipe is opened, and no file with two names is read. So the owner of
+//!    a file is the user whose mail it is, and nobody can leave a file of another user.
+//! 2. A rename never replaces a file, so no file is lost because of the name of another one.
+//! 3. A claim is durable when the call returns, and so is a removal or a move, unless the result says otherwise.
 //! 4. A file that is being written is left alone for a day, and one whose writer has died for a quarter of an hour.
-//!    Whoever writes to one that was moved all the same is told so, by its rename, which fails.
+//!    If a file was moved and its writer goes on nevertheless, the writer notices it, since its rename fails.
 //!
-//! Blocking. Not here: which file when (`pickup.rs`), what is in it (`dialogue.rs`).
+//! All functions block. Not here: which file is processed when (`pickup.rs`), the content (`dialogue.rs`).
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -25,24 +25,24 @@ use crate::smtp::bsmtp;
 use crate::spool::drop::{PARTIAL, WHOLE};
 use crate::spool::fs::{FileFacts, Fs};
 
-/// How the name of a file ends whose message is being taken: left over, it may have been taken.
+/// The end of the name of a file whose message is being taken. If it is found at a start, the message may have been
+/// taken.
 pub(super) const CLAIMED: &str = ".claimed";
 
-/// A file that is not whole after so many seconds never will be.
+/// The age in seconds after which an unfinished file is taken for one that will never be finished.
 const NEVER_FINISHED_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// Nor will one that nobody has had open, and nobody has written to, for so many. `sendmail` may have been stopped that
-/// long between making its file and locking it; an earlier one, which locked nothing, may have waited that long for its
-/// input.
+/// The same for a file that nobody has had open and nobody has written to. `sendmail` may be stopped for that long
+/// between creating and locking its file; an older version, which did not lock it, may wait that long for its input.
 const ABANDONED_AFTER_SECONDS: i64 = 15 * 60;
 
-/// How the names of files begin that were moved to `corrupt/`.
+/// The beginning of the names of files that were moved to `corrupt/`.
 const ASIDE: &str = "drop-";
-/// So many of them, and octets in them, are kept for somebody to look at.
+/// The most such files that are kept for the operator, and the most octets in them.
 const MOST_FILES: usize = 100;
 const MOST_OCTETS: u64 = 64 << 20;
 
-/// What a name says of its file.
+/// The state of a file, which its name shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DropState {
     Partial,
@@ -51,7 +51,7 @@ pub(super) enum DropState {
 }
 
 impl DropState {
-    /// `None`: no name that we give, and none of our business.
+    /// Returns the state; `None` if the name is not one that nullmta gives to a file.
     pub fn of(name: &OsStr) -> Option<DropState> {
         let name = name.to_str()?;
         let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
@@ -63,31 +63,31 @@ impl DropState {
     }
 }
 
-/// What is to be done with a file.
+/// The next thing to do with a file.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// Take it.
+    /// Its message can be taken.
     Take(Candidate),
-    /// It may become whole.
+    /// It may still become complete.
     Leave,
-    /// It is gone.
+    /// It does not exist any more.
     Gone,
-    /// A crash left it both the names of a rename.
+    /// A crash in a rename has left it both names.
     Renamed { older: PathBuf, inode: u64 },
-    /// It is none that could be taken, ever.
+    /// It can never be taken, for this reason.
     Bad(&'static str),
 }
 
-/// A whole file, open at its start.
+/// A complete file that was opened and not read yet.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub file: File,
-    /// Of the file that was opened, when it was found whole.
+    /// The facts of the open file at the time when it was found complete.
     pub facts: FileFacts,
 }
 
-/// Looks at the file at `path`. One that is not whole may become one of up to `max_message_size` octets; of one
-/// that is whole and larger, the sender is to be told.
+/// Looks at the file at `path`. An unfinished file may still become one of up to `max_message_size` octets. A
+/// complete one that is larger is taken nevertheless, since its sender must be told.
 pub(super) fn look(
     fs: &dyn Fs,
     path: &Path,
@@ -112,7 +112,7 @@ pub(super) fn look(
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Gone),
         other => other?,
     };
-    // Again, of what was opened: the name may be another file's by now.
+    // The facts are checked again for the file that was opened, since the name may belong to another file by now.
     if let Some(why) = objection(&facts) {
         return Ok(Look::Bad(why));
     }
@@ -122,7 +122,7 @@ pub(super) fn look(
     Ok(Look::Take(Candidate { file, facts }))
 }
 
-/// Of a file with two names, of which one becomes the other in its life, the one that it had first.
+/// Returns the older name of a file with two names, if a rename of ours gives the one in place of the other.
 fn older_name(fs: &dyn Fs, path: &Path, facts: &FileFacts) -> Option<PathBuf> {
     if !facts.is_regular || facts.links != 2 {
         return None;
@@ -146,7 +146,7 @@ fn objection(facts: &FileFacts) -> Option<&'static str> {
 
 fn incomplete(fs: &dyn Fs, path: &Path, facts: &FileFacts, max_message_size: u64, now: Timestamp) -> Look {
     let age = now.as_second() - facts.changed;
-    // A dot in every line of three octets is stuffed.
+    // If every line has three octets and begins with a dot, each of these dots is stuffed.
     let max_content = max_message_size.saturating_add(max_message_size / 3);
     if facts.length > max_content.saturating_add(bsmtp::MAX_ENVELOPE_OCTETS as u64) {
         Look::Bad("it is too large")
@@ -159,11 +159,12 @@ fn incomplete(fs: &dyn Fs, path: &Path, facts: &FileFacts, max_message_size: u64
     }
 }
 
-/// Whether whoever made this file has it open no more; not if nobody can tell, as on a file system without locks.
+/// Returns whether the process that wrote this file has closed it. If that cannot be found out, as on a file system
+/// without locks, the answer is no.
 fn is_let_go(fs: &dyn Fs, path: &Path) -> bool {
     match fs.is_held(path) {
         Ok(is_held) => !is_held,
-        // `sendmail` makes none that the daemon may not read.
+        // The daemon may read every file that `sendmail` creates.
         Err(error) => error.kind() == ErrorKind::PermissionDenied,
     }
 }
@@ -177,30 +178,30 @@ fn is_whole(file: &File, length: u64) -> io::Result<bool> {
     }
 }
 
-/// Gives a whole file its claimed name, durably; that name.
+/// Renames a complete file to its claimed name, durably. Returns that name.
 pub(super) fn claim(fs: &dyn Fs, path: &Path) -> io::Result<PathBuf> {
-    // Only whole files are claimed, and their names have this end.
+    // Only complete files are claimed, and their names have this end.
     let claimed = path.with_extension(&CLAIMED[1..]);
     fs.rename_to_new(path, &claimed)?;
     let synced = sync_directory(fs, path);
     if synced.is_err() {
-        // See `release`.
+        // If this fails, too, the file keeps its claimed name and is taken under it.
         let _ = release(fs, &claimed);
     }
     synced.map(|()| claimed)
 }
 
-/// Undoes [`claim`]. Where that fails, the file keeps its claimed name and is taken by it.
+/// Undoes [`claim`]. If that fails, the file keeps its claimed name and is taken under it.
 pub(super) fn release(fs: &dyn Fs, claimed: &Path) -> io::Result<()> {
     fs.rename_to_new(claimed, &claimed.with_extension(&WHOLE[1..]))
 }
 
-/// Whether a name that was taken from a file stays away from it.
+/// Whether the removal of a name is durable.
 #[derive(Debug)]
 pub(super) enum Synced {
-    /// It does.
+    /// It is durable.
     Durably,
-    /// A crash may bring it back, for this reason.
+    /// A crash may bring the name back, because of this error.
     NotYet(io::Error),
 }
 
@@ -210,7 +211,7 @@ impl From<io::Result<()>> for Synced {
     }
 }
 
-/// Takes the name `path` from the file with this inode; leaves it to a file that has taken it.
+/// Removes the name `path` if it belongs to the file with this inode, and not to another file by now.
 pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<Synced> {
     match fs.facts(path) {
         Ok(facts) if facts.inode == inode => fs.unlink(path)?,
@@ -221,14 +222,14 @@ pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<Synced>
     Ok(sync_directory(fs, path).into())
 }
 
-/// Where a file that nothing becomes of has gone.
+/// The place of a file that was set aside.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resting {
     At(PathBuf),
     Removed,
 }
 
-/// As log lines go on behind "it is now".
+/// Displays as the text after "it is now" in a log line.
 impl fmt::Display for Resting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -238,11 +239,11 @@ impl fmt::Display for Resting {
     }
 }
 
-/// Moves the file at `path` into `corrupt`, or removes it where that holds enough such files already and it is an
-/// ordinary user's; where it is, and whether that is durable.
+/// Moves the file at `path` to `corrupt`, or removes it if it is an ordinary user's and enough such files are there.
+/// Returns its place, and whether that is durable.
 pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(Resting, Synced)> {
     let facts = fs.facts(path)?;
-    // A directory cannot be removed like this, and takes no room to speak of.
+    // A directory cannot be removed like this, and takes almost no room.
     if facts.is_regular && is_ordinary(facts.owner) && !has_room(fs, corrupt, facts.length)? {
         fs.unlink(path)?;
         return Ok((Resting::Removed, sync_directory(fs, path).into()));
@@ -251,8 +252,8 @@ pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<
     Ok((Resting::At(to), synced))
 }
 
-/// Whether `corrupt` may take one more file of `length` octets. Damaged octets of the log lie there too; they are
-/// not counted, and never removed.
+/// Returns whether `corrupt` may take another file of `length` octets. Damaged octets of the spool, which are kept
+/// there, too, do not count and are never removed.
 fn has_room(fs: &dyn Fs, corrupt: &Path, length: u64) -> io::Result<bool> {
     let (mut files, mut octets) = (1, length);
     for name in fs.names(corrupt)? {
@@ -306,13 +307,13 @@ mod tests {
         (fs, directory)
     }
 
-    /// What is to be done with the file at `path`, when it has not changed for so long.
+    /// Looks at the file at `path` when it has not changed for so many seconds.
     fn look_after(fs: &SimFs, path: &Path, seconds: i64) -> Look {
         let now = Timestamp::from_second(CHANGED + seconds).unwrap();
         look(fs, path, DropState::of(path.file_name().unwrap()).unwrap(), 1 << 20, now).unwrap()
     }
 
-    /// A message that `sendmail` is writing, and its file.
+    /// Begins a message as `sendmail` does; returns it with the path of its file.
     fn begun(fs: &SimFs, directory: &Path) -> (DropFile, PathBuf) {
         let mut envelope = Envelope::from(ReversePath::Mailbox(Address::parse("root").unwrap()));
         envelope.recipients.push(Recipient::plain(Address::parse("ann@example.org").unwrap()));
@@ -322,12 +323,13 @@ mod tests {
         (file, directory.join(name))
     }
 
-    /// What a dead `sendmail` or a user left unfinished stayed for a day, however much it was, beside what `corrupt/`
-    /// takes.
+    /// A file that a dead `sendmail` or a user left unfinished stayed for a day, whatever its size, and did not count
+    /// against the limit of `corrupt/`.
     #[test]
     fn what_is_unfinished_is_left_while_it_may_become_whole() {
-        // What a file is: the one that `sendmail` has open; what it leaves when it dies; what one that was stopped before
-        // it had the lock, or an earlier one, is writing; a whole file's name without its end.
+        // `held` is open in `sendmail`. `dead` was left by a `sendmail` that died. `unlocked.tmp` belongs to one that
+        // was stopped before it had the lock, or to an older version. `half.bsmtp` has the name of a complete file,
+        // but not its end.
         let table = [
             ("held", 20 * MINUTES, true),
             ("held", 23 * HOURS, true),
@@ -346,7 +348,7 @@ mod tests {
             let (held, path) = begun(&fs, directory);
             let (fs, path) = match what {
                 "held" => (fs, path),
-                // The process is killed, and nothing of it runs any more.
+                // The process is killed, so nothing of it runs any more.
                 "dead" => (fs.image(1), path),
                 name => {
                     fs.create(&directory.join(name)).unwrap();
@@ -359,7 +361,8 @@ mod tests {
         }
     }
 
-    /// Where the daemon cannot tell, only a day ends it; what `sendmail` never makes is ended sooner.
+    /// If the daemon cannot find out whether a file is open, the file stays for a day. One that `sendmail` never
+    /// makes goes sooner.
     #[test]
     fn what_cannot_be_asked_about_is_judged_by_its_age() {
         for (error, is_left) in [
@@ -371,14 +374,14 @@ mod tests {
             let (fs, directory) = drop_directory();
             let path = directory.join("a.tmp");
             fs.create(&path).unwrap();
-            // The first call asks for its facts, the second whether it is held.
+            // The first call asks for the facts of the file, the second one whether it is locked.
             fs.set_fault(Some(DiskFault { call: 1, error, for_ever: false }));
             let look = look_after(&fs, &path, HOURS);
             assert_eq!(matches!(look, Look::Leave), is_left, "{error:?}: {look:?}");
         }
     }
 
-    /// A writer that was stopped for longer than that goes on with a file that is not there any more.
+    /// A writer that was stopped for longer than that goes on with a file that was moved.
     #[test]
     fn whoever_writes_a_file_that_was_moved_is_told_that_nothing_is_queued() {
         let (fs, directory) = drop_directory();
@@ -390,7 +393,7 @@ mod tests {
         let outcome = file.commit();
         assert!(matches!(outcome, Err(DropError::NotQueued { .. })), "{outcome:?}");
         assert!(fs.list(directory).unwrap().is_empty());
-        // And where the daemon looks while it gets its name, the message is there.
+        // If the daemon looks while the file gets its final name, the message is not lost.
         let (file, path) = begun(&fs, directory);
         let name = file.commit().unwrap().queue_id();
         assert!(matches!(look_after(&fs, &path, HOURS), Look::Gone));
@@ -398,7 +401,7 @@ mod tests {
         assert!(fs.facts(&directory.join(name + WHOLE)).is_ok());
     }
 
-    /// One user's junk in `drop/` filled the disk by way of `corrupt/`, which nothing ever emptied.
+    /// The junk of one user in `drop/` filled the disk by way of `corrupt/`, which nothing ever emptied.
     #[test]
     fn corrupt_takes_so_much_of_an_ordinary_user_and_damage_does_not_count() {
         for (length, files, kept) in [(10, 105, MOST_FILES), (1 << 20, 70, 64), (65 << 20, 1, 0)] {

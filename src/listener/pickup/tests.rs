@@ -17,7 +17,7 @@ use crate::spool::fs::RealFs;
 const MESSAGE: &str = "EHLO localhost\r\nMAIL FROM:<root>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n\
                        Subject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
 
-/// A host whose files are as old as they are.
+/// A host with a pick-up, on the real disk.
 struct Rig {
     host: Host,
     pickup: Pickup,
@@ -55,7 +55,7 @@ impl Rig {
         names(&self.pickup.corrupt)
     }
 
-    /// The bodies of the messages that arrived.
+    /// Returns the bodies of the messages that have arrived.
     fn arrived(&mut self) -> Vec<String> {
         let mut contents = Vec::new();
         while let Ok(entry) = self.host.arrivals.try_recv() {
@@ -74,7 +74,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// D10.
+/// A message that `sendmail` left is taken as one of the file's owner.
 #[tokio::test]
 async fn what_sendmail_left_is_taken_as_its_owner_s() {
     let mut rig = Rig::new();
@@ -92,14 +92,14 @@ async fn what_sendmail_left_is_taken_as_its_owner_s() {
 }
 
 impl Rig {
-    /// The one message on the spool.
+    /// Returns the id of the only message on the spool.
     fn pickup_id(&self) -> crate::queue_id::QueueId {
         let spool = self.host.directory.path().join("spool");
         crate::spool::inspect::Inspection::beside(&spool).unwrap().entries()[0].id
     }
 }
 
-/// Promise 5: what can never be taken.
+/// Promise 5: each of these files can never be taken.
 #[tokio::test]
 async fn what_is_no_message_is_moved_aside() {
     let refused = MESSAGE.replace("<ann@example.org>", "<ann@@example.org>");
@@ -123,7 +123,7 @@ async fn what_is_no_message_is_moved_aside() {
     }
 }
 
-/// file.rs 1: nothing is followed, waited on or read under a second name.
+/// Promise 1 of file.rs: no link is followed, no pipe is waited for, and no file with a second name is read.
 #[tokio::test]
 async fn what_is_no_file_of_its_owner_s_alone_is_never_read() {
     let mut rig = Rig::new();
@@ -220,7 +220,7 @@ async fn a_taken_file_that_could_not_be_removed_is_not_taken_twice() {
     assert!(rig.pickup.taken.is_empty());
 }
 
-/// file.rs 2: names are anybody's choice, and cost nobody a message.
+/// Promise 2 of file.rs: a user may choose any name for a file, and no message is lost by it.
 #[tokio::test]
 async fn no_rename_replaces_a_file() {
     let mut rig = Rig::new();
@@ -244,7 +244,7 @@ fn a_file_that_has_taken_the_name_is_not_removed() {
     assert!(path.exists());
 }
 
-/// Promise 6.
+/// Promise 6: a round looks at a limited number of names.
 #[tokio::test]
 async fn a_flood_is_looked_at_in_parts_and_hides_nothing() {
     let mut rig = Rig::new();
@@ -257,7 +257,7 @@ async fn a_flood_is_looked_at_in_parts_and_hides_nothing() {
     assert_eq!(rig.arrived().len(), 1);
 }
 
-/// Promise 6: who fills the directory beyond what may be taken keeps nobody else waiting.
+/// Promise 6: a user with more files than can be taken does not delay the others.
 #[tokio::test]
 async fn a_flood_of_messages_over_the_limit_is_passed_by() {
     let host = Host::with_clock(|listen, _| listen.max_messages_per_minute_per_uid = Some(1), Zoned::now);
@@ -270,7 +270,7 @@ async fn a_flood_of_messages_over_the_limit_is_passed_by() {
     assert_eq!((rig.arrived().len(), rig.dropped().len()), (1, NAMES + 199));
 }
 
-/// Promise 6: files that resist fill no log.
+/// Promise 6: files that cannot be removed or moved do not fill the log.
 #[tokio::test]
 async fn trouble_is_told_of_so_many_files_an_hour() {
     let mut rig = Rig::new();
@@ -283,7 +283,7 @@ async fn trouble_is_told_of_so_many_files_an_hour() {
     assert_eq!(rig.pickup.told.len(), 1);
 }
 
-/// Promise 6: nor do files that are moved aside.
+/// Promise 6: files that are moved aside do not fill the log either.
 #[tokio::test]
 async fn junk_is_told_of_so_many_times_an_hour() {
     let mut rig = Rig::new();

@@ -1,4 +1,4 @@
-//! The driver with a backend in memory: order, batching, refusals, upgrades.
+//! Tests of the driver with a backend in memory: order and batches of replies, refusals, upgrades.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use crate::smtp::session::MessageRefusal::{Host, Message};
 use crate::smtp::session::{HostTrouble, MessageRefusal};
 use crate::status::Status;
 
-/// Room for everything a test sends at once.
+/// A connection buffer that holds everything a test sends at once.
 const ROOM: usize = 1 << 20;
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +42,7 @@ async fn an_octet_at_a_time_is_the_same_session() {
     let mut replies = Vec::new();
     for piece in [1, 7, usize::MAX] {
         let memory = Memory::default();
-        // A connection that holds no more than the piece makes the server read it like that.
+        // The buffer of the connection holds one piece only, so that the server reads the input in such pieces.
         let (stream, running) = begin(&memory, piece.min(ROOM));
         let (read, mut write) = tokio::io::split(stream);
         let sent = whole.clone();
@@ -69,8 +69,8 @@ async fn an_octet_at_a_time_is_the_same_session() {
     assert_eq!(replies[0], replies[2]);
 }
 
-/// A reply to content that nobody wants was taken for one to a command, and the log named a word of the message: first
-/// of any such content, then still where the reply was 421, and where no transaction wanted a chunk.
+/// A reply to skipped content was taken for one to a command, and the log named a word of the message: first for any
+/// such content, then still if the reply was 421, and for a chunk outside a transaction.
 #[tokio::test(start_paused = true)]
 async fn a_reply_to_refused_content_answers_no_command() {
     let reset = TO_DATA.replace("DATA", "RSET\r\nDATA");
@@ -97,7 +97,7 @@ async fn a_reply_to_refused_content_answers_no_command() {
             client.expect("354 ").await;
         }
         client.send(&("x".repeat(1994) + "\r\n")).await;
-        // What was sent is read before the rest comes.
+        // The server must have read the first part before the rest is sent.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         client.send(end).await;
         client.expect("554 to the content").await;
@@ -213,7 +213,7 @@ async fn after_starttls_the_session_starts_anew_and_is_esmtps() {
     assert_eq!(memory.story.lock().unwrap().opened, ["ESMTPS"]);
 }
 
-/// CVE-2011-0411 and its kin: a command behind STARTTLS was carried over into the TLS session.
+/// CVE-2011-0411 and similar ones: a command sent after STARTTLS in plaintext was executed within TLS.
 #[tokio::test(start_paused = true)]
 async fn plaintext_behind_starttls_never_becomes_a_command() {
     let memory = Memory::default();

@@ -1,4 +1,4 @@
-//! A backend that remembers everything and refuses what it is told to.
+//! A backend that remembers every call, and refuses what a test tells it to.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,34 +20,34 @@ use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Durable, MessageRefusal, Session, SessionPolicy};
 
-/// What has happened to a backend.
+/// The calls that a backend has received.
 #[derive(Default)]
 pub struct Story {
-    /// Protocols of the messages begun.
+    /// The protocols of the messages that were opened.
     pub opened: Vec<&'static str>,
-    /// Messages acknowledged: their recipients and content.
+    /// The recipients and the content of the messages that were acknowledged.
     pub committed: Vec<(Vec<String>, Vec<u8>)>,
-    /// Messages void by the client's doing.
+    /// The number of messages that the client gave up.
     pub discarded: usize,
-    /// ETRNs.
+    /// The number of ETRN commands.
     pub probes: usize,
 }
 
-/// A backend in memory; clones share what happens.
+/// A backend in memory. Clones share what happens.
 #[derive(Clone)]
 pub struct Memory {
     pub story: Arc<Mutex<Story>>,
-    /// Messages whose content is held at present.
+    /// The number of messages whose content is held at present.
     pub held: Arc<AtomicUsize>,
-    /// The fate of the next messages at `open`; accepted when there is none.
+    /// The refusals of the next messages at `open`. A message is accepted if there are none.
     pub refuse_open: Arc<Mutex<VecDeque<MessageRefusal>>>,
-    /// The fate of content over so many octets.
+    /// The refusal of content that has more than so many octets.
     pub refuse_content: Option<(usize, MessageRefusal)>,
-    /// The fate of the next messages at `commit`.
+    /// The refusals of the next messages at `commit`.
     pub refuse_commit: Arc<Mutex<VecDeque<MessageRefusal>>>,
-    /// A commit takes one permit.
+    /// A semaphore of which each commit takes one permit, so that a test decides when the disk is done.
     pub disk: Arc<Semaphore>,
-    /// What is said instead, by the command's first word: nothing to drop the connection.
+    /// The reply in place of that to a command with this verb; no reply closes the connection.
     pub instead: Option<(&'static str, Option<Reply>)>,
     /// Whether a TLS handshake ever ends.
     pub handshakes: bool,
@@ -68,7 +68,7 @@ impl Default for Memory {
     }
 }
 
-/// Proof in name only.
+/// A proof in name only: nothing is stored.
 pub struct Remembered;
 
 impl Durable for Remembered {
@@ -77,7 +77,7 @@ impl Durable for Remembered {
     }
 }
 
-/// Content that counts itself.
+/// The content of a message, counted while it exists.
 pub struct Held {
     envelope: Envelope,
     content: Vec<u8>,
@@ -132,7 +132,7 @@ impl Backend for Memory {
         None
     }
 
-    /// A handshake that changes nothing.
+    /// Does a handshake that changes nothing.
     async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
         if self.handshakes { Ok(plain) } else { std::future::pending().await }
     }
@@ -164,15 +164,15 @@ impl Backend for Memory {
     }
 }
 
-/// A session under way, and what can be seen of it from outside.
+/// A running session, and what can be seen of it from outside.
 pub struct Running {
     pub end: JoinHandle<SessionEnd>,
     pub stopper: Stopper,
-    /// Writes the server has made.
+    /// The number of writes that the server has made.
     pub writes: Arc<AtomicUsize>,
 }
 
-/// A policy with everything in it.
+/// Returns a policy that offers every extension.
 pub fn policy() -> SessionPolicy {
     SessionPolicy {
         hostname: "host.example.org".into(),
@@ -187,7 +187,7 @@ pub fn policy() -> SessionPolicy {
     }
 }
 
-/// Begins a session with `backend`; `room` octets fit into the connection either way.
+/// Begins a session with `backend`. The connection holds `room` octets in each direction.
 pub fn begin(backend: &Memory, room: usize) -> (DuplexStream, Running) {
     let (ours, theirs) = duplex(room);
     let (stopper, stop) = stop_signal();
@@ -202,7 +202,7 @@ pub fn begin(backend: &Memory, room: usize) -> (DuplexStream, Running) {
     (theirs, Running { end, stopper, writes })
 }
 
-/// Counts writes as a system call would.
+/// A stream that counts writes, as system calls would be counted.
 struct CountedWrites {
     inner: DuplexStream,
     writes: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Whole sessions: driver, buffers, limits and intake together.
+//! Tests of whole sessions: driver, buffers, limits and intake together.
 
 mod driver;
 mod memory;
@@ -14,13 +14,13 @@ use std::time::Duration;
 use crate::config::ListenConfig;
 use crate::far_end::client;
 
-/// How long a session may idle, in these tests.
+/// The idle timeout in these tests.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// How long a client may leave replies unread.
+/// The time in which a client must read a reply in these tests.
 const WRITE: Duration = Duration::from_secs(60);
 
-/// Waits until what another task or thread does is done.
+/// Waits until `done` holds, which another task or thread brings about.
 async fn until(done: impl Fn() -> bool) {
     let wait = async {
         while !done() {
@@ -30,16 +30,16 @@ async fn until(done: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it never came");
 }
 
-/// Holds a paused clock still until it is dropped. Without it such a clock goes on as soon as no task is ready, though
-/// the kernel may have octets on their way: each limit is over before the other side could speak.
+/// Stops a paused clock until the result is dropped. Without it, such a clock advances whenever no task is ready,
+/// even if the kernel still has octets to deliver: each limit would end before the other side could send anything.
 fn standstill() -> Sender<()> {
     let (held, ended) = channel();
-    // A paused clock waits for what blocks.
+    // A paused clock does not advance while a blocking task runs.
     tokio::task::spawn_blocking(move || ended.recv());
     held
 }
 
-/// Limits that no test meets by accident.
+/// Returns limits that are too high for a test to reach by accident.
 pub(super) fn listen() -> ListenConfig {
     ListenConfig {
         addresses: vec!["127.0.0.1:0".parse().unwrap()],

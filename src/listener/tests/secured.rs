@@ -1,4 +1,4 @@
-//! STARTTLS, with real handshakes, into a real spool.
+//! Tests of STARTTLS with real handshakes and a real spool.
 
 use super::client::{Client, TO_DATA};
 use super::listen;
@@ -13,18 +13,18 @@ fn certificate() -> Certificate {
     Certificate::self_made(NAME).unwrap()
 }
 
-/// From here on, sessions of `host` show `certificate`.
+/// Sets the certificate that further sessions of `host` use.
 fn show(host: &Host, certificate: Option<&Certificate>) {
     let desk = SessionDesk { certificate: certificate.cloned(), ..host.desk.clone() };
     host.service.reload(&listen(), desk);
 }
 
-/// What EHLO offers.
+/// Returns the extensions that EHLO offers.
 async fn offers(client: &mut Client) -> Vec<String> {
     client.ask("EHLO c\r\n").await.texts().into_iter().skip(1).map(str::to_owned).collect()
 }
 
-/// A session that has said STARTTLS and shaken hands.
+/// Returns a session after STARTTLS and the handshake.
 async fn secured(host: &Host, trusted: &Certificate) -> std::io::Result<Client> {
     let (mut client, _) = host.session(1000).await;
     client.say("EHLO c", "250 ").await;
@@ -84,7 +84,7 @@ async fn a_message_in_the_clear_is_as_ever_where_it_is_offered() {
     assert!(content.contains(" with ESMTP id ") && !content.contains("using TLS"), "{content}");
 }
 
-/// CVE-2011-0411 and its kin, in two pieces: the second comes in place of a handshake.
+/// CVE-2011-0411 and similar ones, in two pieces: the second piece is sent in place of a handshake.
 #[tokio::test]
 async fn plaintext_in_place_of_a_handshake_is_no_command() {
     let mut host = Host::new(|_, _| {});

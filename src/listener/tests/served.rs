@@ -1,4 +1,4 @@
-//! The accept loop, over real sockets.
+//! Tests of the accept loop over real sockets.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ use crate::listener::bound::Bound;
 use crate::listener::serve::{GRACE, serve};
 use crate::listener::{tcp, unix};
 
-/// A host with its doors open.
+/// A host that accepts connections.
 struct Open {
     host: Host,
     address: SocketAddr,
@@ -104,7 +104,7 @@ async fn the_unix_socket_knows_its_user() {
     open.connect().await.expect("220 ").await;
 }
 
-/// The last places over TCP are for root and the daemon's own user: the kernel says whose a connection is.
+/// The last places over TCP are reserved for root and the daemon's own user, as far as the kernel knows the owner.
 #[tokio::test]
 async fn the_user_of_a_tcp_connection_is_found_when_there_are_many() {
     let open = Open::doors(Host::new(|listen, _| listen.max_sessions = 40), Vec::new());
@@ -133,7 +133,7 @@ async fn a_session_that_panics_takes_no_other_with_it() {
     open.connect().await.expect("220 ").await;
 }
 
-/// A socket on which accept fails for ever, as it does when descriptors have run out.
+/// Returns a socket on which accept always fails, as it does when no file descriptor is free.
 fn broken_door() -> Bound {
     let bound = tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let Bound::Tcp(listener) = &bound else { panic!("{bound:?}") };
@@ -141,7 +141,7 @@ fn broken_door() -> Bound {
     bound
 }
 
-/// Accepting pauses in real time: a paused clock would go on while the greeting is on its way.
+/// The pause after a failed accept takes real time: a paused clock would advance while the greeting is on its way.
 #[tokio::test]
 async fn a_door_in_trouble_keeps_nobody_out_at_another() {
     let open = Open::doors(Host::new(|_, _| {}), vec![broken_door()]);
@@ -150,8 +150,8 @@ async fn a_door_in_trouble_keeps_nobody_out_at_another() {
     }
 }
 
-/// Closing with input unread resets a connection: a client still writing used to see that in place of
-/// the last words. The time that it has for it stands still, so that a slow host makes no difference.
+/// Closing a socket with unread input resets the connection, so that a client which was still writing lost the last
+/// reply. The time that the client has for reading it does not pass here, so a slow host makes no difference.
 #[tokio::test(start_paused = true)]
 async fn last_words_are_heard_by_a_client_that_is_still_writing() {
     let _held = standstill();
@@ -176,8 +176,8 @@ async fn after_a_stop_nobody_is_let_in_and_all_are_told() {
     assert_eq!(open.host.service.sessions(), 0);
 }
 
-/// Writes `lines` again and again until nothing moves any more: neither side has room. No clock is asked, and a paused one
-/// stands still: over a unix socket the other side can read as soon as it has a turn.
+/// Writes `lines` again and again until neither side has room. No clock is used: over a unix socket the other side
+/// can read as soon as its task runs.
 async fn flood(stream: &UnixStream, lines: &[u8]) {
     let (mut written, mut turns_without_room) = (0, 0);
     while turns_without_room < 1000 {

@@ -1,4 +1,4 @@
-//! Clients that are slow, silent, endless or deaf.
+//! Tests with clients that are slow, silent, endless, or do not read.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn a_silent_client_is_told_421_at_any_stage() {
     }
 }
 
-/// Slowloris: an octet now and then used to keep a place for ever.
+/// Slowloris: with one octet from time to time, a client kept its place for ever.
 #[tokio::test(start_paused = true)]
 async fn a_command_in_octets_has_no_more_time_than_a_whole_one() {
     let memory = Memory::default();
@@ -65,10 +65,10 @@ async fn a_command_in_octets_has_no_more_time_than_a_whole_one() {
     drip.abort();
 }
 
-/// An octet of content every few minutes held a place for ever.
+/// With one octet of content every few minutes, a client held a place for ever.
 #[tokio::test(start_paused = true)]
 async fn a_whole_transaction_has_a_limit_that_only_content_extends() {
-    // What is sent each minute, and whether the message is taken after a day.
+    // Each case has the octets that are sent each minute, and whether the message is accepted after a day.
     let cases = [("x", false), ("a line\r\n", false), (&("x".repeat(98) + "\r\n").repeat(200)[..], true)];
     for (piece, taken) in cases {
         let memory = Memory::default();
@@ -85,7 +85,7 @@ async fn a_whole_transaction_has_a_limit_that_only_content_extends() {
     }
 }
 
-/// So did a recipient every few minutes.
+/// With one recipient every few minutes, a client held a place for ever.
 #[tokio::test(start_paused = true)]
 async fn an_envelope_does_not_extend_the_limit() {
     let memory = Memory::default();
@@ -102,7 +102,7 @@ async fn an_envelope_does_not_extend_the_limit() {
     client.expect("421 4.4.2").await;
 }
 
-/// A command now and then, of any kind that brings no message, held a place for ever.
+/// With any command that sends no message, from time to time, a client held a place for ever.
 #[tokio::test(start_paused = true)]
 async fn a_session_without_a_message_has_a_limit() {
     let cases = [
@@ -119,7 +119,7 @@ async fn a_session_without_a_message_has_a_limit() {
         let (stream, running) = begin(&memory, ROOM);
         let mut client = Client::greeted(stream).await;
         client.say("EHLO c", "250 ").await;
-        // A message gives it all its time again.
+        // After a message, the session has its whole time again.
         sleep(IDLE - Duration::from_secs(1)).await;
         client.send_message("x\r\n", "250 2.0.0").await;
         let begun = Instant::now();
@@ -136,7 +136,7 @@ async fn a_session_without_a_message_has_a_limit() {
     }
 }
 
-/// Each MAIL began the time of a whole transaction, and RSET ended it.
+/// Each MAIL started the time of a whole transaction, and RSET ended the transaction.
 #[tokio::test(start_paused = true)]
 async fn transactions_begun_again_and_again_have_no_more_time() {
     let memory = Memory::default();
@@ -150,11 +150,11 @@ async fn transactions_begun_again_and_again_have_no_more_time() {
         client.send("RSET\r\n").await;
     }
     assert!(matches!(running.end.await.unwrap(), SessionEnd::TimedOut | SessionEnd::NoMessage));
-    // To the end of the pause in which it ended.
+    // The time is counted to the end of the pause in which the session ended.
     assert!(begun.elapsed() <= 2 * 24 * IDLE + IDLE, "{:?}", begun.elapsed());
 }
 
-/// The same over the unix socket and over TCP, as the daemon has it.
+/// The limits of the daemon are the same over the unix socket and TCP.
 #[tokio::test]
 async fn the_listener_limits_sessions_without_a_message() {
     for peer in [LocalPeer::Uid(1000), LocalPeer::Loopback("127.0.0.1".parse().unwrap())] {
@@ -166,7 +166,7 @@ async fn the_listener_limits_sessions_without_a_message() {
         }
         client.expect("421 4.7.0 too many commands").await;
         let (mut client, _) = host.session_of(peer).await;
-        // The spool's threads take real time.
+        // The threads of the spool take real time.
         tokio::time::pause();
         for _ in 0..24 {
             client.say("NOOP", "250 ").await;
@@ -191,8 +191,8 @@ async fn slow_content_may_take_its_time() {
     client.say(".", "250 2.0.0").await;
 }
 
-/// A cron job that printed much and then worked in silence for ten minutes lost its mail: `sendmail` cannot begin
-/// again with what it has passed on, and the daemon had ended the session after five.
+/// A cron job that printed much and then worked in silence for ten minutes lost its mail: the daemon had ended the
+/// session after five minutes, and `sendmail` cannot repeat what it has passed on.
 #[tokio::test]
 async fn a_program_on_the_unix_socket_may_pause_for_a_day_within_its_message_and_nowhere_else() {
     let tcp = LocalPeer::Loopback("127.0.0.1".parse().unwrap());
@@ -210,7 +210,7 @@ async fn a_program_on_the_unix_socket_may_pause_for_a_day_within_its_message_and
             client.begin_data().await;
         }
         client.send("half").await;
-        // The spool's threads take real time.
+        // The threads of the spool take real time.
         tokio::time::pause();
         sleep(pause).await;
         tokio::time::resume();
@@ -254,7 +254,7 @@ async fn a_client_that_does_not_read_is_not_read_from() {
 #[tokio::test(start_paused = true)]
 async fn endless_input_ends_in_421() {
     let floods = [
-        // Dropped as it comes; the idle clock, which only things done wind up, ends it.
+        // This input is discarded as it arrives. It does not count as progress, so the idle time ends.
         ("x".repeat(4096), "421 4.4.2"),
         ("NONSENSE\r\n".repeat(100), "421 "),
         ("RCPT TO:<b>\r\n".repeat(100), "421 "),
@@ -293,7 +293,7 @@ async fn refused_content_may_take_its_time_too() {
     client.say(".", "452 4.3.1").await;
 }
 
-/// One session of refused recipients wrote 173,000 lines to the log, and nothing ended it.
+/// One session with refused recipients wrote 173,000 lines to the log, and nothing ended it.
 #[tokio::test(start_paused = true)]
 async fn recipients_without_end_are_counted_and_then_ended() {
     let captured = Captured::default();
@@ -310,7 +310,7 @@ async fn recipients_without_end_are_counted_and_then_ended() {
     for _ in 0..1000 {
         client.expect("250 ").await;
     }
-    // As many again, and one less than the errors that are one too many.
+    // The number of errors stays one below the limit.
     for _ in 0..1019 {
         client.expect("452 4.5.3").await;
     }
@@ -323,7 +323,7 @@ async fn recipients_without_end_are_counted_and_then_ended() {
     assert_eq!(log.matches("reject: 1014 more like this: RCPT").count(), 1, "{log}");
 }
 
-/// Sessions with one refusal each wrote two lines each, however many of them one client held.
+/// Sessions with one refusal each wrote two lines each, even if one client had all of them.
 #[tokio::test]
 async fn refusals_in_many_sessions_of_one_client_are_counted() {
     let captured = Captured::default();

@@ -1,4 +1,4 @@
-//! Sessions into a real spool.
+//! Tests of sessions with a real spool.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -42,11 +42,11 @@ pub struct Host {
     pub stop: crate::listener::stop::StopSignal,
 }
 
-/// A host with one user, of whom nothing is known but the names.
+/// A user database with one user.
 #[derive(Default)]
 struct AnnIs1000 {
     asked: AtomicUsize,
-    /// Questions have no answer while the other end of this is there.
+    /// While the other end of this exists, no query is answered.
     hangs: Option<Mutex<Receiver<()>>>,
 }
 
@@ -54,7 +54,7 @@ impl NameService for AnnIs1000 {
     fn by_uid(&self, uid: u32) -> io::Result<Option<Account>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if let Some(held) = &self.hangs {
-            // An error is the end of the test.
+            // An error means that the test has ended.
             let _ = held.lock().unwrap().recv();
         }
         Ok((uid == 1000).then(|| Account { uid, gid: 1000, login: "ann".into(), gecos: b"Ann E".to_vec() }))
@@ -70,17 +70,17 @@ fn noon() -> Zoned {
 }
 
 impl Host {
-    /// A host as `change` has it.
+    /// Returns a host with the options that `change` sets.
     pub fn new(change: impl FnOnce(&mut ListenConfig, &mut Options)) -> Host {
         Host::with_clock(change, noon)
     }
 
-    /// With another clock.
+    /// Returns such a host with another clock.
     pub fn with_clock(change: impl FnOnce(&mut ListenConfig, &mut Options), clock: fn() -> Zoned) -> Host {
         Host::on(Arc::new(RealFs), change, clock)
     }
 
-    /// On another disk.
+    /// Returns such a host on another disk.
     pub fn on(
         disk: Arc<dyn Fs>,
         change: impl FnOnce(&mut ListenConfig, &mut Options),
@@ -112,12 +112,12 @@ impl Host {
         Host { directory, spool, recovery, arrivals, desk, service, probes, stopper, stop }
     }
 
-    /// A greeted session of `uid`'s.
+    /// Returns a session of `uid` after its greeting.
     pub async fn session(&self, uid: u32) -> (Client, JoinHandle<()>) {
         self.session_of(LocalPeer::Uid(uid)).await
     }
 
-    /// A greeted session of `peer`'s.
+    /// Returns a session of `peer` after its greeting.
     pub async fn session_of(&self, peer: LocalPeer) -> (Client, JoinHandle<()>) {
         let (ours, theirs) = duplex(64 << 10);
         let permit = self.service.admit(peer).unwrap();
@@ -125,7 +125,7 @@ impl Host {
         (Client::greeted(theirs).await, session)
     }
 
-    /// The content of the message that arrived, as it is stored.
+    /// Returns the stored content of the message that arrived.
     pub fn content(&self, entry: &Entry) -> Vec<u8> {
         match self.spool.read(entry.id).unwrap().content {
             StoredContent::Memory(content) => content,
@@ -137,10 +137,10 @@ impl Host {
         }
     }
 
-    /// Large files at present, by size.
+    /// Returns the sizes of the large files that exist at present.
     fn large(&self) -> Vec<u64> {
         let large: PathBuf = self.directory.path().join("spool/large");
-        // One may go away while it is looked at.
+        // A file may disappear while it is looked at.
         fs::read_dir(large).unwrap().filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).collect()
     }
 
@@ -149,7 +149,7 @@ impl Host {
     }
 }
 
-/// Two hundred sessions with a header section of 1 MB each ended a daemon in a small container.
+/// Two hundred sessions with a header section of 1 MB each made a daemon in a small container run out of memory.
 #[tokio::test]
 async fn large_header_sections_have_a_budget_and_small_ones_always_have_room() {
     let host = Host::new(|_, _| {});
@@ -163,7 +163,7 @@ async fn large_header_sections_have_a_budget_and_small_ones_always_have_room() {
     }
     let (mut client, _) = host.session(70_002).await;
     client.send_message("Subject: small\r\n\r\nx\r\n", "250 2.0.0").await;
-    // One user's sessions leave room to others.
+    // The sessions of one user leave room for others.
     client.send_message(&large, "250 2.0.0").await;
     let mut taken = 0;
     for client in &mut sessions {
@@ -176,7 +176,7 @@ async fn large_header_sections_have_a_budget_and_small_ones_always_have_room() {
         taken += usize::from(said[0].starts_with("250"));
     }
     assert!((5..10).contains(&taken), "{taken}");
-    // What they held is free.
+    // The memory that they held is free again.
     for client in &mut sessions[..5] {
         client.send_message(&large, "250 2.0.0").await;
     }
@@ -249,7 +249,7 @@ async fn a_message_waits_for_no_name_service_that_hangs() {
     assert!(!content.contains("Ann E"), "{content}");
 }
 
-/// A recipient that was too long with its origin behind it was acknowledged, and unreadable on the spool.
+/// A recipient that was too long with the origin appended was acknowledged, and could not be read from the spool.
 #[tokio::test]
 async fn whoever_is_accepted_can_be_read_back() {
     let mut host = Host::new(|_, _| {});
@@ -418,7 +418,7 @@ async fn a_spool_that_was_closed_is_421() {
 fn every_trouble_of_the_spool_has_its_bland_reply() {
     let cases = [
         (CommitError::Full, true, "452 4.3.1 insufficient"),
-        // With room for others: the words of a full disk sent operators to look at the disk.
+        // There is room for others, and the text about a full disk sent operators to look at the disk.
         (
             CommitError::OverShare,
             false,

@@ -1,4 +1,4 @@
-//! A stop, in every state a session can be in.
+//! Tests of a stop in every state of a session.
 
 use std::io;
 use std::pin::Pin;
@@ -42,7 +42,7 @@ async fn without_content_in_flight_it_is_421_at_once() {
     }
 }
 
-/// A client that never shook hands used to hold up a stop to its deadline.
+/// A client that never did its handshake delayed a stop until its deadline.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_under_way_is_not_waited_for() {
     let memory = Memory { handshakes: false, ..Memory::default() };
@@ -52,7 +52,7 @@ async fn a_handshake_under_way_is_not_waited_for() {
     client.say("STARTTLS", "220 ").await;
     let begun = Instant::now();
     running.stopper.stop(begun + DRAIN);
-    // There is no telling whether the client would read plaintext now.
+    // The client may be waiting for TLS, so no plaintext is sent to it.
     client.expect_close().await;
     assert!(matches!(running.end.await.unwrap(), SessionEnd::Stopped));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
@@ -98,7 +98,7 @@ async fn content_in_flight_may_finish_until_the_deadline() {
     }
 }
 
-/// A client that always has more to say; the stop is given, with its deadline, while it does.
+/// A client that always has more to send. The stop is given while it does, with a deadline.
 struct Endless {
     reads: usize,
     stopper: Stopper,

@@ -1,9 +1,9 @@
-//! D10, proven: the power goes at every call that changes the disk, while messages are left and while they
-//! are taken; and each call fails in its turn.
+//! A test of the drop directory with power cuts: one at every call that changes the disk, while messages are left and
+//! while they are taken. Each call is made to fail, too.
 //!
-//! Leaving (`spool/drop.rs`), taking and the spool itself share one simulated disk. Before each change an
-//! image is taken of what a crash may leave there (names old, new or both; octets old, new or garbage), with
-//! what submitters had been told by then. A daemon is started on each image, and every promise must be kept.
+//! Leaving (`spool/drop.rs`), taking and the spool share one simulated disk. Before each change, an image is made of
+//! what a crash may leave there (names old, new or both; octets old, new or garbage), together with what submitters
+//! had been told by then. A daemon is started on each image, and every promise must hold.
 
 use std::io::ErrorKind;
 use std::sync::Mutex;
@@ -22,29 +22,29 @@ const SPOOL: &str = "/spool";
 const DROP: &str = "/spool/drop";
 const CORRUPT: &str = "/spool/corrupt";
 
-/// What others left: a file without its end, and one that is no message.
+/// The beginning of a message in BSMTP, without its end.
 const HALF: &str = "EHLO x\r\nMAIL FROM:<root>\r\nDATA\r\nSubject: x\r\n\r\nhalf a";
 const GARBAGE: &str = "garbage\r\n.\r\nQUIT\r\n";
 
-/// What has gone round for too long, in front of a header.
+/// A field that makes a mail loop if it is repeated often enough at the start of a header.
 const LOOP: &str = "Received: x\r\n";
 
-/// What a bounce has in it.
+/// A text that is part of a bounce.
 const BOUNCE: &str = "Final-Recipient: rfc822; ann@example.org";
 
-/// What is said of the latter.
+/// The log line about a file that is not a message.
 const MOVED: &str = "it is now /spool/corrupt/drop-0-garbage.";
 
-/// What submitters were told so far. A message is known by its body.
+/// What submitters were told so far. A message is identified by its body.
 #[derive(Clone, Default)]
 struct Told {
-    /// All that may be on the disk.
+    /// All messages that may be on the disk.
     begun: HashSet<String>,
-    /// Exit 0 was said.
+    /// The messages for which `sendmail` exited with 0.
     left: HashSet<String>,
-    /// The same, and the daemon will refuse it.
+    /// Those of `left` that the daemon will refuse.
     refused: HashSet<String>,
-    /// Those of `begun` that the daemon will refuse, whether exit 0 was said or not.
+    /// Those of `begun` that the daemon will refuse, whether or not `sendmail` exited with 0.
     hopeless: HashSet<String>,
 }
 
@@ -81,7 +81,7 @@ impl Run {
         self.log.text().contains(words)
     }
 
-    /// Every file is looked at twice.
+    /// Runs so many rounds that every file is looked at twice.
     async fn rounds(&mut self) {
         let stop = self.host.stop.clone();
         for _ in 0..2 {
@@ -89,7 +89,7 @@ impl Run {
         }
     }
 
-    /// The bodies of the messages on the spool, whenever they came.
+    /// Returns the bodies of all messages on the spool.
     fn stored(&mut self) -> Vec<(QueueId, String)> {
         let mut entries = std::mem::take(&mut self.host.recovery.entries);
         entries.extend(std::iter::from_fn(|| self.host.arrivals.try_recv().ok()));
@@ -101,7 +101,7 @@ impl Run {
     }
 }
 
-/// The users of the host.
+/// The users of the host, who leave messages.
 #[derive(Clone)]
 struct Users {
     fs: SimFs,
@@ -151,7 +151,7 @@ impl Users {
         self.fs.set_unreadable(None);
     }
 
-    /// Leaves something by other means than ours, durably.
+    /// Leaves a file that `sendmail` did not write, durably.
     fn plant(&self, name: &str, octets: &str) {
         let file = self.fs.create(&Path::new(DROP).join(name)).unwrap();
         file.write_at(octets.as_bytes(), 0).unwrap();
@@ -163,7 +163,7 @@ impl Users {
 type Image = (SimFs, Told);
 type Images = Arc<Mutex<Vec<Image>>>;
 
-/// Takes one image before every change of `users`' disk. See `Disk::image` for the seed.
+/// Makes one image before every change of the users' disk. `Disk::image` documents the seed.
 fn take_images(users: &Users, seed: u64) -> Images {
     let images = Images::default();
     let (list, told, mut change) = (Arc::clone(&images), Arc::clone(&users.told), 0);
@@ -175,7 +175,7 @@ fn take_images(users: &Users, seed: u64) -> Images {
     images
 }
 
-/// A history in which everything happens that may happen in a drop directory; its images.
+/// Plays a history in which everything happens that can happen in a drop directory. Returns its images.
 async fn play(seed: u64) -> Vec<Image> {
     let fs = SimFs::new();
     let users = Users::of(&fs);
@@ -190,9 +190,9 @@ async fn play(seed: u64) -> Vec<Image> {
     drop(users.begin(2000));
     let being_written = users.begin(70_000);
     run.rounds().await;
-    // Promise 2.
+    // Promise 2: no claimed file is left.
     assert!(claimed(&fs.image(0), &users.told.lock().unwrap()).is_empty());
-    // For the second of these there is no room: it is claimed, refused and released.
+    // There is no room for the second of these messages, so it is claimed, refused and released.
     users.leave(1000);
     users.leave(600);
     run.rounds().await;
@@ -207,21 +207,21 @@ fn names_in(fs: &SimFs, directory: &str) -> Vec<String> {
     names.into_iter().map(|name| name.into_string().unwrap()).collect()
 }
 
-/// What the files hold whose names end so.
+/// Returns the contents of the files whose names have this end.
 fn files_in(fs: &SimFs, directory: &str, end: &str) -> Vec<String> {
     let names = names_in(fs, directory).into_iter().filter(|name| name.ends_with(end));
     let content = |name| fs.content(&Path::new(directory).join(name)).unwrap();
     names.map(|name| String::from_utf8_lossy(&content(name)).into_owned()).collect()
 }
 
-/// The messages whose files were being taken when the power went.
+/// Returns the messages whose files were being taken when the power failed.
 fn claimed(fs: &SimFs, told: &Told) -> HashSet<String> {
     let files = files_in(fs, DROP, file::CLAIMED);
     told.begun.iter().filter(|body| files.iter().any(|file| file.contains(*body))).cloned().collect()
 }
 
-/// Starts a daemon on the image, and has it take what is there. Messages that `may_repeat` were claimed in an
-/// earlier crash.
+/// Starts a daemon on the image, and lets it take what is there. Messages in `may_repeat` were claimed in an earlier
+/// crash.
 async fn check((fs, told): &Image, may_repeat: &HashSet<String>, what: &str) {
     let claimed = claimed(fs, told);
     let had_garbage = names_in(fs, DROP).iter().any(|name| name.starts_with("0-garbage"));
@@ -232,19 +232,20 @@ async fn check((fs, told): &Image, may_repeat: &HashSet<String>, what: &str) {
     for body in &told.refused {
         let count = bounces.iter().filter(|bounce| bounce.contains(body)).count();
         assert!(count > 0, "{what}: exit 0 was said, and nobody hears that it is refused: {body:.20}");
-        // Only the claimed one may have been told of before.
+        // Only the claimed message may have been reported before.
         assert!(
             count == 1 || claimed.contains(body) || may_repeat.contains(body),
             "{what}: told {count} times"
         );
     }
     for body in claimed.intersection(&told.hopeless) {
-        // Bounced in that run, its file may have kept its name and have one in `corrupt/`.
+        // A message that was bounced in that run may have its file under its old name and in `corrupt/`.
         let lines = ["sender non-delivery notification", "it has more than one name"];
         let has_line = lines.iter().any(|line| run.has_logged(line));
         assert!(has_line, "{what}: moved without a word: {body:.20}");
     }
-    // No possible duplicates, but bounces: also where the power went before exit 0 could be said.
+    // These have no line about a possible duplicate, but bounces, even if the power failed before `sendmail` could
+    // exit.
     let claimed: HashSet<_> = claimed.difference(&told.hopeless).cloned().collect();
     let ids_of = |body| stored.iter().filter(move |(_, other)| other == body).map(|(id, _)| id);
     for body in &told.left {
@@ -263,24 +264,24 @@ async fn check((fs, told): &Image, may_repeat: &HashSet<String>, what: &str) {
     check_leftovers(&run, told, what);
 }
 
-/// The bounces among what is on the spool, and all else.
+/// Separates the bounces on the spool from all other messages.
 fn bounces_apart(stored: Vec<(QueueId, String)>) -> (Vec<String>, Vec<(QueueId, String)>) {
     let (bounces, others): (Vec<_>, Vec<_>) = stored.into_iter().partition(|(_, body)| body.contains(BOUNCE));
     (bounces.into_iter().map(|(_, body)| body).collect(), others)
 }
 
-/// What others left is where it should be, whole, and nothing of ours is anywhere.
+/// Files that others left are complete and in the right place, and no file of ours remains.
 fn check_leftovers(run: &Run, told: &Told, what: &str) {
     assert_eq!(files_in(&run.fs, DROP, ".bsmtp"), [HALF], "{what}");
     assert_eq!(files_in(&run.fs, DROP, file::CLAIMED), [""; 0], "{what}");
-    // A crash may leave it a second name in there.
+    // A crash may leave a second name in there.
     let aside = files_in(&run.fs, CORRUPT, "");
     let (refused, other): (Vec<_>, Vec<_>) = aside.iter().partition(|file| file.contains(LOOP));
     assert!(told.refused.is_empty() || !refused.is_empty(), "{what}: what was refused is kept");
     assert!(!other.is_empty() && other.iter().all(|file| *file == GARBAGE), "{what}: {aside:?}");
 }
 
-/// D10.
+/// Every promise holds after a power cut at any change of the disk.
 #[tokio::test]
 async fn what_was_left_is_delivered_wherever_the_power_goes() {
     let mut repeated = 0;
@@ -295,7 +296,7 @@ async fn what_was_left_is_delivered_wherever_the_power_goes() {
     assert!(repeated > 80, "{repeated} were being taken");
 }
 
-/// D10: a crash of the run after a crash.
+/// Every promise holds after a second power cut in the run after the first.
 #[tokio::test]
 async fn what_was_left_is_delivered_though_the_power_goes_again() {
     for seed in [1, 12, 13] {
@@ -316,7 +317,7 @@ async fn what_was_left_is_delivered_though_the_power_goes_again() {
     }
 }
 
-/// Promise 5: what a crash leaves unfinished lies there for a day.
+/// Promise 5: a file that a crash leaves unfinished stays for a day.
 #[tokio::test]
 async fn what_a_crash_left_unfinished_is_moved_aside_a_day_later() {
     for (number, (fs, told)) in play(15).await.into_iter().enumerate().step_by(5) {
@@ -335,7 +336,7 @@ async fn what_a_crash_left_unfinished_is_moved_aside_a_day_later() {
     }
 }
 
-/// Promises 2, 4 and 5: a disk that fails costs no message and doubles none.
+/// Promises 2, 4 and 5: a failing disk loses no message and duplicates none.
 #[tokio::test]
 async fn whichever_disk_call_fails_each_message_is_taken_once() {
     for (error, for_ever) in [(ErrorKind::Other, false), (ErrorKind::StorageFull, true)] {
@@ -364,7 +365,7 @@ async fn whichever_disk_call_fails_each_message_is_taken_once() {
             left.sort();
             assert_eq!(bodies, left, "{what}");
             check_leftovers(&run, &told, &what);
-            // A sync that failed behind an unlink came with the next file, if there was one.
+            // A sync that failed after an unlink was made up for with the next file, if there was one.
             let what_a_crash_leaves = names_in(&fs.image(0), DROP);
             assert_eq!(what_a_crash_leaves, names_in(&fs, DROP), "{what}: removed, and not durably");
             assert!(run.has_logged(MOVED), "{what}: moved without a word");

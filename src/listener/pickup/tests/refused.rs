@@ -1,6 +1,6 @@
-//! What `sendmail` acknowledged and the daemon refuses for good has an end that its sender learns of.
+//! Messages that `sendmail` acknowledged and the daemon refuses for good: their senders learn of it.
 //!
-//! Such files went to `corrupt/` with a line in the log: no delivery, no bounce.
+//! Such files went to `corrupt/` with a line in the log, without a delivery or a bounce.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,7 +21,7 @@ fn rules() -> Rules {
         .unwrap()
 }
 
-/// A host that refuses spam, and whose postmaster is this one.
+/// Returns a host that refuses spam, with this postmaster.
 fn rig(postmaster: Option<&str>) -> Rig {
     let rig = Rig::new();
     let desk = SessionDesk {
@@ -34,7 +34,7 @@ fn rig(postmaster: Option<&str>) -> Rig {
 }
 
 impl Rig {
-    /// The one message that arrived, and its content.
+    /// Returns the only message that arrived, with its content.
     fn bounce(&mut self) -> (Entry, Envelope, String) {
         let entry = self.host.arrivals.try_recv().unwrap();
         assert!(self.host.arrivals.try_recv().is_err() && entry.submitter == Submitter::Ourselves);
@@ -95,7 +95,7 @@ async fn whatever_it_is_refused_for() {
 async fn too_large_is_said_of_the_message_and_never_read_to_its_end() {
     let mut rig = rig(None);
     let (before, after) = MESSAGE.split_at(MESSAGE.find("..dot").unwrap());
-    // Sparse.
+    // The file is sparse.
     let file = File::create(rig.drop("a.bsmtp")).unwrap();
     file.write_all_at(before.as_bytes(), 0).unwrap();
     file.write_all_at(format!("\r\n{after}").as_bytes(), 1 << 40).unwrap();
@@ -105,7 +105,7 @@ async fn too_large_is_said_of_the_message_and_never_read_to_its_end() {
     assert_eq!(rig.aside(), ["drop-a.claimed"]);
 }
 
-/// `sendmail` cannot always read the configuration, and its sender cannot be asked for another try.
+/// `sendmail` cannot always read the configuration, and the sender cannot be asked to try again.
 #[tokio::test]
 async fn the_limits_of_a_session_are_not_those_of_a_file() {
     let small =
@@ -130,8 +130,8 @@ async fn mail_from_nobody_goes_to_the_postmaster() {
     assert!(content.contains("Postmaster Copy") && rig.aside().len() == 1, "{content}");
 }
 
-/// A report to the postmaster that was refused here was reported to the postmaster again, where the queue had it
-/// dead: what one of the two could not deliver might not be told either.
+/// A refused report to the postmaster was reported to the postmaster again here, while the queue made it dead: mail
+/// that one of the two could not deliver might never be reported.
 #[tokio::test]
 async fn where_nobody_is_to_be_told_the_log_says_so() {
     let ops = Some("ops@example.org");
@@ -150,7 +150,7 @@ async fn where_nobody_is_to_be_told_the_log_says_so() {
     }
 }
 
-/// Promise 4: while its file resists, its sender is told once.
+/// Promise 4: while the file cannot be moved, its sender is told only once.
 #[tokio::test]
 async fn a_file_that_cannot_be_moved_is_bounced_once() {
     let mut rig = rig(None);
