@@ -1,22 +1,21 @@
-//! The addresses in a header field, where they stand.
+//! Finds the addresses in a header field, with their positions.
 //!
 //! Promises:
-//! 1. Every [`Mailbox`] says which octets of the body are its local part and which are its domain, so
-//!    that a change of one address leaves every other octet as it was: display names, comments, groups,
-//!    encoded words, routes, folds.
-//! 2. A body that is no list of addresses is [`Malformed`], and is best left alone; whatever the octets
-//!    are, nothing panics, and nothing is kept but a position.
+//! 1. Each [`Mailbox`] says which octets of the body are its local part and its domain, so that one address can be
+//!    replaced without changing any other octet: display names, comments, groups, encoded words, routes, folds.
+//! 2. A body that is not a list of addresses is [`Malformed`], and should be left alone. Whatever the octets are,
+//!    nothing panics, and only a position is kept.
 //!
-//! What is understood (RFC 5322 3.4, 4.4): comments, nested; quoted strings; groups; routes; white space
-//! and comments around every `.` and `@`; empty list elements; local parts without a domain. And what is
-//! met besides: 8-bit octets anywhere; unquoted dots, `@` and brackets in a display name; `;` for `,`;
-//! a group that does not end; `<>`.
+//! It understands (RFC 5322 3.4, 4.4): nested comments; quoted strings; groups; routes; white space and comments
+//! around every `.` and `@`; empty list elements; local parts without a domain. It also accepts what programs write
+//! besides: 8-bit octets anywhere; dots, `@` and brackets without quotes in a display name; `;` in place of `,`; a
+//! group that does not end; `<>`.
 //!
-//! An address that [`Address`] does not accept is passed over: it stays as it is. So does a body with a
-//! bare encoded word (RFC 2047) where an address should be: the comma in it was never a separator.
+//! An address that [`Address`] does not accept is passed over, so it is not changed. A body in which an encoded word
+//! (RFC 2047) stands alone in place of an address is not changed either: a comma in it was never a separator.
 //!
-//! Not here: the addresses in a body that is no list (`scattered.rs`), which fields hold addresses, and what becomes of
-//! them (`rewrite/`).
+//! Not here: the addresses in a body that is not a list (`scattered.rs`), which fields contain addresses, and
+//! rewriting (`rewrite/`).
 
 mod lexer;
 mod scattered;
@@ -30,25 +29,27 @@ pub(super) use lexer::{Token, TokenKind};
 
 pub use scattered::{Scattered, scattered};
 
-/// Not a list of addresses.
+/// The error for a body that is not a list of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// One address of a field.
+/// An address in a field, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
-    /// What it says, without white space and comments.
+    /// The address, without white space and comments.
     pub address: Address,
-    /// Its local part, from its first to its last octet.
+    /// The position of its local part.
     pub local: Range<usize>,
-    /// Its domain; `None` for a bare local part.
+    /// The position of its domain; `None` for a bare local part.
     pub domain: Option<Range<usize>>,
-    /// The source route before it, from its first `@` to its colon (RFC 5322 4.4, obs-route): it says nothing.
+    /// The position of the source route before it, from the first `@` to the colon (RFC 5322 4.4, obs-route). It has
+    /// no meaning.
     pub route: Option<Range<usize>>,
 }
 
 impl Mailbox {
-    /// What to replace, and by what, to make it `other`: no more than differs.
+    /// Returns the range to replace and the text for it that turn this address into `other`, changing as little as
+    /// possible.
     pub fn edit_to(&self, other: &Address) -> (Range<usize>, String) {
         let end = self.domain.as_ref().unwrap_or(&self.local).end;
         if self.address.local_part() != other.local_part() {
@@ -62,7 +63,7 @@ impl Mailbox {
     }
 }
 
-/// The addresses of a field's body, in their order; the first `Err` is the last item.
+/// Returns the addresses in the body of a field, in order. An error is the last item.
 pub fn mailboxes(body: &[u8]) -> Mailboxes<'_> {
     Mailboxes {
         lexer: Lexer::new(body, 0..body.len()),
@@ -74,17 +75,17 @@ pub fn mailboxes(body: &[u8]) -> Mailboxes<'_> {
     }
 }
 
-/// The addresses of a field that says who wrote: `Acme, Inc. <n@acme.example>` has one.
+/// Returns the addresses in a field that names authors: `Acme, Inc. <n@acme.example>` has one.
 ///
-/// Beside an element in brackets, what has none and no `@` is a part of a display name that lacks its quotes.
-/// In a list of recipients it is one of them; two authors, one of them local, nobody has met.
+/// If one element has brackets, another element without brackets and `@` is a part of a display name that lacks its
+/// quotes. In a list of recipients it would be a recipient; but nobody writes two authors of which one has no domain.
 pub fn authors(body: &[u8]) -> Mailboxes<'_> {
     let has_brackets = tokens(body).map_while(Result::ok).any(|token| token.kind == TokenKind::Less);
     let bare_words = if has_brackets { BareWords::Names } else { BareWords::Addresses };
     Mailboxes { bare_words, ..mailboxes(body) }
 }
 
-/// Whether a body is one mailbox as RFC 5322 3.4 has it: no list, no group and no route.
+/// Returns whether a body is one mailbox (RFC 5322 3.4): no list, no group and no route.
 pub(super) fn is_one_mailbox(body: &[u8]) -> bool {
     let mut list = authors(body);
     let is_one = matches!((list.next(), list.next()), (Some(Ok(_)), None));
@@ -93,15 +94,15 @@ pub(super) fn is_one_mailbox(body: &[u8]) -> bool {
     is_one && !list.has_names() && !list.has_unread() && !tokens(body).map_while(Result::ok).any(joins)
 }
 
-/// Whether what stands before brackets is a phrase (RFC 5322 3.2.5), with the dots of 4.1 and any octets beyond ASCII;
-/// or nothing.
+/// Returns whether the text before brackets is a phrase (RFC 5322 3.2.5) or empty. Dots (4.1) and octets that are not
+/// ASCII are allowed.
 pub(super) fn is_phrase(before: &[u8]) -> bool {
     let is_word = |token: Token| matches!(token.kind, TokenKind::Atom | TokenKind::Quoted | TokenKind::Dot);
     tokens(before).all(|token| token.is_ok_and(is_word))
 }
 
-/// Whether an author may stand before the brackets of another: an address in brackets, or one with its domain and a
-/// separator behind it.
+/// Returns whether the text before the brackets of one author may contain another author: an address in brackets, or
+/// one with a domain that is followed by a separator.
 pub(super) fn holds_author(before: &[u8]) -> bool {
     let text = without_quotes(before);
     let is_address = |octets: &[u8], is_enough: fn(&Mailbox) -> bool| {
@@ -120,7 +121,8 @@ pub(super) fn holds_author(before: &[u8]) -> bool {
         || in_list.into_iter().any(|octets| is_address(octets, |mailbox| mailbox.domain.is_some()))
 }
 
-/// The words of `text`, with one letter for each quoted string and domain literal; as it is where it has no words.
+/// Returns `text` with one letter in place of each quoted string and domain literal; unchanged if it cannot be read
+/// as tokens.
 fn without_quotes(text: &[u8]) -> Cow<'_, [u8]> {
     let words: Result<Vec<_>, _> = tokens(text)
         .map(|token| {
@@ -133,13 +135,13 @@ fn without_quotes(text: &[u8]) -> Cow<'_, [u8]> {
     words.map_or(Cow::Borrowed(text), |words| Cow::Owned(words.join(&b' ')))
 }
 
-/// The tokens of `octets`, up to where they are malformed.
+/// Returns the tokens of `octets`, up to the first error.
 pub(super) fn tokens(octets: &[u8]) -> impl Iterator<Item = Result<Token, Malformed>> {
     let mut lexer = Lexer::new(octets, 0..octets.len());
     std::iter::from_fn(move || lexer.next().transpose())
 }
 
-/// See [`mailboxes`].
+/// An iterator over the addresses of a body, made by [`mailboxes`] or [`authors`].
 #[derive(Clone, Debug)]
 pub struct Mailboxes<'a> {
     lexer: Lexer<'a>,
@@ -150,7 +152,7 @@ pub struct Mailboxes<'a> {
     has_unread: bool,
 }
 
-/// What an element without brackets and `@` is.
+/// The meaning of an element without brackets and `@`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BareWords {
     Addresses,
@@ -158,12 +160,12 @@ enum BareWords {
 }
 
 impl Mailboxes<'_> {
-    /// Whether so far there were bare words that are part of a name.
+    /// Returns whether there were bare words so far that are part of a name.
     pub fn has_names(&self) -> bool {
         self.has_names
     }
 
-    /// Whether so far an address was passed over, since [`Address`] does not accept it.
+    /// Returns whether an address was passed over so far, since [`Address`] does not accept it.
     pub fn has_unread(&self) -> bool {
         self.has_unread
     }
@@ -188,7 +190,7 @@ impl Iterator for Mailboxes<'_> {
 }
 
 impl Mailboxes<'_> {
-    /// Reads up to the next separator, or the name of a group: the address that was there.
+    /// Reads up to the next separator, or the name of a group. Returns the address, if there was one.
     fn element(&mut self) -> Result<Option<Mailbox>, Malformed> {
         let mut bare = AddrSpec::default();
         loop {
@@ -214,7 +216,7 @@ impl Mailboxes<'_> {
         }
     }
 
-    /// An address without brackets, or an element with nothing in it.
+    /// Returns the address of an element without brackets; `None` if the element is empty.
     fn bare(&mut self, spec: AddrSpec) -> Result<Option<Mailbox>, Malformed> {
         if spec.is_empty() {
             return Ok(None);
@@ -230,14 +232,14 @@ impl Mailboxes<'_> {
         self.mailbox(spec)
     }
 
-    /// The address between `<`, which was read, and `>`, and the separator behind it.
+    /// Reads the address between `<`, which was read before, and `>`, and the separator after it.
     fn bracketed(&mut self) -> Result<Option<Mailbox>, Malformed> {
         let (mut spec, mut route) = (AddrSpec::default(), None);
         loop {
             let token = self.lexer.next()?.ok_or(Malformed)?;
             match token.kind {
                 TokenKind::Greater => break,
-                // RFC 5322 4.4, obs-route: nothing counts before the colon.
+                // RFC 5322 4.4, obs-route: everything before the colon has no meaning.
                 TokenKind::At if spec.is_empty() => {
                     let start = route.map_or(token.range.start, |route: Range<usize>| route.start);
                     route = Some(start..self.skip_route()?);
@@ -256,7 +258,7 @@ impl Mailboxes<'_> {
         Ok(mailbox.map(|mailbox| Mailbox { route, ..mailbox }))
     }
 
-    /// Where it ends.
+    /// Skips a route. Returns the position of its end.
     fn skip_route(&mut self) -> Result<usize, Malformed> {
         loop {
             let token = self.lexer.next()?.ok_or(Malformed)?;
@@ -286,7 +288,7 @@ impl Mailboxes<'_> {
     }
 }
 
-/// The mailbox whose parts stand there; `None`: [`Address`] does not accept it.
+/// Returns the mailbox with its parts at these positions; `None` if [`Address`] does not accept it.
 fn mailbox_at(octets: &[u8], local: Range<usize>, domain: Option<Range<usize>>) -> Option<Mailbox> {
     let mut text = text_at(octets, local.clone());
     if let Some(domain) = &domain {
@@ -297,11 +299,11 @@ fn mailbox_at(octets: &[u8], local: Range<usize>, domain: Option<Range<usize>>) 
     Some(Mailbox { address, local, domain, route: None })
 }
 
-/// The tokens of `range` without what stands between them.
+/// Returns the tokens of `range` without comments and white space.
 fn text_at(octets: &[u8], range: Range<usize>) -> Vec<u8> {
     let mut lexer = Lexer::new(octets, range);
     let mut text = Vec::new();
-    // The range was read before: it has tokens and comments only.
+    // The range was read before, so it contains only tokens and comments.
     while let Ok(Some(token)) = lexer.next() {
         let octets = &octets[token.range];
         text.extend(octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')));
@@ -309,13 +311,13 @@ fn text_at(octets: &[u8], range: Range<usize>) -> Vec<u8> {
     text
 }
 
-/// `local`, `local@domain`, or a phrase that is neither.
+/// The parts of `local`, of `local@domain`, or of a phrase that is neither.
 #[derive(Debug, Default)]
 struct AddrSpec {
     local: Option<Range<usize>>,
     domain: Option<Range<usize>>,
     has_at: bool,
-    /// The last token was a word, behind which no other word may stand.
+    /// Whether the last token was a word, after which another word is not allowed.
     behind_word: bool,
     is_phrase: bool,
 }

@@ -1,30 +1,30 @@
-//! The name in front of an author's address, where it is no phrase: put in quotes.
+//! Puts the name before an author's address in quotes, if it is not a phrase.
 //!
 //! Promises:
-//! 1. `text <address>`, where the text is no phrase, becomes `"text" <address>`, or has encoded words where it is not
-//!    ASCII. The address stays. A relay refuses the field else, or reads a second author or a group in it.
-//! 2. `mailto:address`, in brackets or not, is the address.
-//! 3. A body that is left as it is: one whose name is a phrase (RFC 5322 3.2.5, with the dots of 4.1 and the octets
-//!    beyond ASCII of RFC 6532), and one in which somebody else may be meant, or nobody.
+//! 1. `text <address>`, if the text is not a phrase, becomes `"text" <address>`, or has encoded words if it is not
+//!    ASCII. The address stays. Otherwise a relay refuses the field, or reads a second author or a group in it.
+//! 2. `mailto:address`, with or without brackets, becomes the address.
+//! 3. A body is left as it is if its name is a phrase (RFC 5322 3.2.5, with the dots of 4.1 and the 8-bit octets of
+//!    RFC 6532), and also if it may mean another author, or none.
 //!
-//! | what stands there | what becomes of it |
+//! | text | result |
 //! |---|---|
-//! | `Acme, Inc. <n@x>`, `Acme: Inc <n@x>`, `Joe [x] <n@x>`, `Joe @ Home <n@x>`, `n@x <n@x>` | the name in quotes |
-//! | `"Joe <n@x>`, `Joe (x <n@x>`, a control character in the name | the same; a quote of its own goes, a control character is `?` |
-//! | `=?utf-8?Q?Acme,_Inc?= <n@x>` | the encoded word, with its comma encoded |
+//! | `Acme, Inc. <n@x>`, `Acme: Inc <n@x>`, `Joe [x] <n@x>`, `Joe @ Home <n@x>`, `n@x <n@x>` | the name gets quotes |
+//! | `"Joe <n@x>`, `Joe (x <n@x>`, a control character in the name | the same; its own quote is removed, a control character becomes `?` |
+//! | `=?utf-8?Q?Acme,_Inc?= <n@x>` | the comma in the encoded word is encoded, too |
 //! | `mailto:n@x`, `Joe <mailto:n@x>` | `n@x`, `Joe <n@x>` |
-//! | `Joe <n@x>;`, `, Joe <n@x>` | without the separator |
-//! | `John Q. Public <n@x>`, `Jörg <n@x>`, `n@x` | nothing |
-//! | `Acme, Inc. <n@x>, Bob <b@x>`, `a@x, Bob <b@x>`, `<n@x>, Bob`, `Team: Bob <b@x>;`, `Joe n@x` | nothing |
+//! | `Joe <n@x>;`, `, Joe <n@x>` | the separator is removed |
+//! | `John Q. Public <n@x>`, `Jörg <n@x>`, `n@x` | unchanged |
+//! | `Acme, Inc. <n@x>, Bob <b@x>`, `a@x, Bob <b@x>`, `<n@x>, Bob`, `Team: Bob <b@x>;`, `Joe n@x` | unchanged |
 //!
-//! Not here: what becomes of addresses, and of From where one address sends for all (`rewrite/`).
+//! Not here: rewriting addresses, and From when one address sends all mail (`rewrite/`).
 
 use super::address::{holds_author, is_phrase, mailboxes};
 use super::display_name::display_name_of_field;
 
 const SCHEME: &[u8] = b"mailto:";
 
-/// What a body of From or its like becomes, with its line end; `None`: it stays.
+/// Returns the mended body of From or a similar field, with its line end; `None` if it stays.
 pub fn mended(body: &[u8]) -> Option<Vec<u8>> {
     let text = without_separators(body);
     let brackets = text.iter().rposition(|octet| *octet == b'<');
@@ -47,7 +47,7 @@ pub fn mended(body: &[u8]) -> Option<Vec<u8>> {
     Some([b" ", name.as_bytes(), gap.as_bytes(), &written, b"\r\n"].concat())
 }
 
-/// A body without the separators around it: empty elements of a list.
+/// Returns a body without the separators around it, which are empty elements of a list.
 fn without_separators(body: &[u8]) -> &[u8] {
     let is_separator = |octet: &u8| matches!(octet, b',' | b';') || octet.is_ascii_whitespace();
     let start = body.iter().take_while(|octet| is_separator(octet)).count();
@@ -55,7 +55,7 @@ fn without_separators(body: &[u8]) -> &[u8] {
     &body[start..end]
 }
 
-/// An address, in brackets or not, without `mailto:`.
+/// Returns an address, with or without brackets, without `mailto:`.
 fn without_scheme(address: &[u8]) -> Vec<u8> {
     let (bracket, inside) = address.split_at(usize::from(address.starts_with(b"<")));
     let scheme = inside.get(..SCHEME.len()).filter(|start| start.eq_ignore_ascii_case(SCHEME));
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn names_as_they_are_met() {
         for (body, expected) in [
-            // A relay that reads strictly refused these, or read another author.
+            // A strict relay refused these, or read another author.
             ("Acme, Inc. <n@x>", "\"Acme, Inc.\" <n@x>"),
             ("Acme: Inc <n@x>", "\"Acme: Inc\" <n@x>"),
             ("Joe [x] <n@x>", "\"Joe [x]\" <n@x>"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of what is mended strict readers find one mailbox, whose address is the one that stood in brackets.
+        /// A strict reader finds one mailbox in what was mended, with the address that was in brackets.
         #[test]
         fn what_is_mended_has_one_author(
             words in prop::collection::vec(prop::sample::select(WORDS), 0..8),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     proptest! {
-        /// `mailto:,root` became `,root`, and that `root`.
+        /// `mailto:,root` became `,root`, and that became `root` the next time.
         #[test]
         fn twice_is_once(words in prop::collection::vec(prop::sample::select(WORDS), 0..8)) {
             if let Some(became) = mended(words.concat().as_bytes()) {

@@ -1,12 +1,12 @@
-//! A Bcc behind a bare CR, found before the CR is a space.
+//! Finds a Bcc after a bare CR, before the CR becomes a space.
 //!
-//! A CR that stands before no LF ends no line (`smtp/dot.rs`), so that nobody can slip a field into another one.
-//! But a program may have meant it as a line end, and then its Bcc stands in a field that everybody reads. Neither
-//! reading is safe: such a message is not to be taken.
+//! A CR without an LF after it does not end a line (`smtp/dot.rs`), so that nobody can hide a field in another one.
+//! But the program may have meant a line end, and then its Bcc is in a field that everybody reads. Neither reading is
+//! safe, so such a message must not be accepted.
 //!
-//! Promises: in whatever pieces the octets come, the answer is the same. Memory is one short line. Behind the empty line
-//! that ends the header section nothing is looked for: there a Bcc is text. An empty line behind fields alone none of
-//! which makes a message may have been written too early (`mend.rs`): it ends nothing.
+//! Promises: the result does not depend on the pieces in which the octets arrive. Memory is one short line. Nothing
+//! is searched after the empty line that ends the header section, where a Bcc is text. An empty line after fields
+//! that do not make a message may have been written too early (`mend.rs`), and does not end the search.
 //!
 //! Not here: the refusal (`hidden_bcc.rs`).
 
@@ -15,28 +15,28 @@ use super::hidden_bcc::HiddenBcc;
 use super::mend::{BYTE_ORDER_MARK, is_mbox, makes_a_message};
 use super::reading::{Reading, bare_name};
 
-/// What is looked at behind a CR.
+/// The most octets that are looked at after a CR.
 const MAX_LOOKED_AT_OCTETS: usize = 128;
 
-/// So much of a line says what it is.
+/// The most octets of a line that are kept, which are enough to see what it is.
 const MAX_LINE_OCTETS: usize = 998;
 
-/// Looks for a Bcc behind a bare CR in octets as they came in.
+/// A search for a Bcc after a bare CR in the octets as they arrive.
 #[derive(Debug, Default)]
 pub struct BareCrs {
     at: At,
     /// The beginning of the line.
     line: Vec<u8>,
     block: Block,
-    /// What stands behind the last CR of the line.
+    /// The octets after the last CR of the line.
     behind_cr: Option<Vec<u8>>,
     is_found: bool,
 }
 
-/// The lines since the last empty line.
+/// The facts about the lines since the last empty line.
 #[derive(Debug, Default)]
 struct Block {
-    /// An empty line stands before it that may have been written too early.
+    /// Whether an empty line before them may have been written too early.
     is_further: bool,
     has_line: bool,
     has_field: bool,
@@ -49,12 +49,12 @@ enum At {
     #[default]
     LineStart,
     InLine,
-    /// Nothing is looked for any more.
+    /// The search is over.
     End,
 }
 
 impl BareCrs {
-    /// Takes octets as they came in.
+    /// Takes octets as they arrive.
     pub fn push(&mut self, octets: &[u8]) {
         for octet in octets {
             if self.at == At::End {
@@ -64,7 +64,7 @@ impl BareCrs {
         }
     }
 
-    /// What there is of such a Bcc in what was taken.
+    /// Returns the finding if there is such a Bcc in the octets so far.
     pub fn hidden_bcc(&self) -> Option<HiddenBcc> {
         (self.is_found || self.reads_as_bcc()).then_some(HiddenBcc::BehindCr)
     }
@@ -83,7 +83,7 @@ impl BareCrs {
                 self.look();
                 self.keep(b' ');
                 match &mut self.behind_cr {
-                    // The colon may stand behind this one.
+                    // The colon may follow this CR.
                     Some(name) if bare_name(name).is_some() => name.push(b' '),
                     other => *other = Some(Vec::new()),
                 }
@@ -100,7 +100,7 @@ impl BareCrs {
         }
     }
 
-    /// As a part of the line: there a CR is a space.
+    /// Adds an octet to the line, in which a CR is a space.
     fn keep(&mut self, octet: u8) {
         if self.line.len() < MAX_LINE_OCTETS {
             self.line.push(octet);
@@ -118,7 +118,7 @@ impl BareCrs {
 }
 
 impl Block {
-    /// Takes note of a line; whether it is text, and so is what follows.
+    /// Notes a line. Returns whether it is text, and with it all that follows.
     fn note(&mut self, line: &[u8]) -> bool {
         let is_first = !self.has_line && !self.is_further;
         let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
@@ -127,7 +127,7 @@ impl Block {
             Some(LineKind::Field) => {
                 let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
                 let name = name.trim_ascii_end();
-                // Behind an empty line only a From with an address is one (`mend.rs`).
+                // After an empty line, a From makes a message only if it has an address (`mend.rs`).
                 let is_made = !self.is_further || !name.eq_ignore_ascii_case(b"From") || line.contains(&b'@');
                 self.has_field = true;
                 self.makes_a_message |= is_made && str::from_utf8(name).is_ok_and(makes_a_message);
@@ -138,7 +138,7 @@ impl Block {
         self.is_further && self.has_text && !self.makes_a_message
     }
 
-    /// An empty line stands behind it: whether the header section ends there. Before all lines it does not.
+    /// Notes an empty line. Returns whether it ends the header section; it does not if no line stands before it.
     fn end(&mut self) -> bool {
         let is_end = self.has_line && (!self.has_field || self.has_text || self.makes_a_message);
         *self = Block { is_further: self.is_further || self.has_line, ..Block::default() };
@@ -150,7 +150,7 @@ impl Block {
 mod tests {
     use super::*;
 
-    /// A program that ended its lines with CR had its Bcc published in Subject, or whatever stood before it.
+    /// A program ended its lines with CR, and its Bcc became public as a part of Subject, or of another field.
     #[test]
     fn a_bcc_behind_a_bare_cr_is_found() {
         for (octets, is_found) in [
@@ -166,7 +166,7 @@ mod tests {
             ("To: a@x\r\n\r\n10%\rBcc: s@y\r\n", false),
             ("Subject: 10%\r20% Bcc: s@y\r\n", false),
             ("Subject: x\rX-Bcc: y\r\n", false),
-            // Behind an empty line that was written too early it was published, or nobody got it.
+            // After an empty line that was written too early, it became public, or got no mail.
             ("X-Mailer: m\n\nTo: a@x\rBcc: s@y\n", true),
             ("\u{feff}Status: 200\r\n\r\n\r\nX: y\n z\n\nFrom: a@x\nno field\nTo: b\rBcc: s@y\n", true),
             ("From a 1:00\nX: y\n\n\rTo: a@x\rBcc: s@y\n", true),

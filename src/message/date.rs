@@ -1,17 +1,17 @@
-//! Dates as header fields have them (RFC 5322 3.3).
+//! Dates for header fields (RFC 5322 3.3).
 
 use jiff::fmt::rfc2822;
 use jiff::{Timestamp, Zoned};
 
-/// `now` as `Sat, 21 Nov 2026 02:10:00 +0000`.
+/// Returns `now` in the form `Sat, 21 Nov 2026 02:10:00 +0000`.
 ///
-/// A year that the format has no digits for, from a clock that is far out, is written as 1970: a
-/// wrong date, as the clock's is, and not a lost message.
+/// The format has no digits for some years, which a wrong clock may give. The date is then in 1970: it is wrong, as
+/// the clock is, but no message is lost.
 pub(super) fn rfc5322(now: &Zoned) -> String {
     rfc2822::to_string(now).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned())
 }
 
-/// `then`, in the time zone of `now`.
+/// Returns `then` in the same form, in the time zone of `now`.
 pub(super) fn rfc5322_at(then: Timestamp, now: &Zoned) -> String {
     rfc5322(&then.to_zoned(now.time_zone().clone()))
 }

@@ -1,7 +1,7 @@
-//! Display names: any text as what may stand before `<`.
+//! Makes a display name, which may stand before `<`, from any text.
 //!
-//! Promises: what is made of a text is one phrase, however it is read: it holds no address, no comma that
-//! separates and no line end but folds.
+//! Promises: the result is one phrase for every reader: it contains no address, no comma that separates, and no line
+//! end except folds.
 //!
 //! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
 
@@ -12,23 +12,23 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::fold::one_line;
 
-/// An encoded word has at most 75 octets (RFC 2047 2): so many of text, in base64.
+/// The most octets of text in an encoded word, in base64: the word has at most 75 octets (RFC 2047 2).
 const MAX_ENCODED_OCTETS: usize = 42;
 
-/// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
+/// The longest line without its CRLF (RFC 5322 2.1.1).
 const MAX_LINE_OCTETS: usize = 998;
 
 /// The longest name that is used, in octets.
 pub(super) const MAX_NAME_OCTETS: usize = 200;
 
-/// `name` as a display name, cut to [`MAX_NAME_OCTETS`]; empty where there is nothing in it. A control character
-/// becomes `?`.
+/// Returns `name` as a display name, cut to [`MAX_NAME_OCTETS`]; empty if the name is. A control character becomes
+/// `?`.
 pub fn display_name(name: &str) -> String {
     let line = one_line(name, usize::MAX);
     phrase(&line[..line.floor_char_boundary(MAX_NAME_OCTETS)])
 }
 
-/// A name without control characters as a phrase.
+/// Returns a name without control characters as a phrase.
 fn phrase(name: &str) -> String {
     let name = name.trim();
     let is_word = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
@@ -41,11 +41,12 @@ fn phrase(name: &str) -> String {
     }
 }
 
-/// What stood in a field as a display name, of the first `max_octets` of it on one line; empty where there is nobody's
-/// name: a comma alone, or `<>`. Quotes are left out, since they may be half of a pair; a control character becomes `?`.
+/// Returns the text of a field as a display name, made from its first `max_octets` on one line. The result is empty
+/// if the text is not a name: a comma alone, or `<>`. Quotes are left out, since one of a pair may be missing. A
+/// control character becomes `?`.
 ///
-/// Words may be encoded already. They stay so, with what must not stand in them in a phrase encoded as well (RFC 2047
-/// 5, rule 3): a comma would end the name for who reads it strictly.
+/// Words that are encoded already stay so, but characters that must not be in a phrase are encoded, too (RFC 2047 5,
+/// rule 3), since a strict reader would take a comma for the end of the name.
 pub(super) fn display_name_of_field(octets: &[u8], max_octets: usize) -> String {
     let line = line_of(octets);
     let line = line[..line.floor_char_boundary(max_octets)].replace('"', "");
@@ -63,12 +64,12 @@ pub(super) fn display_name_of_field(octets: &[u8], max_octets: usize) -> String 
     words.join("\r\n ")
 }
 
-/// What stands in a field on one line, with a `?` for each control character.
+/// Returns the text of a field on one line, with `?` in place of each control character.
 pub(super) fn line_of(octets: &[u8]) -> String {
     one_line(&text_of(octets), usize::MAX)
 }
 
-/// UTF-8, or else Latin-1: old programs and files have it, and it reads any octets.
+/// Returns octets as text, in UTF-8 or else Latin-1, which old programs use and which can read any octets.
 pub(super) fn text_of(octets: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(octets) {
         Ok(text) => text.into(),
@@ -76,24 +77,26 @@ pub(super) fn text_of(octets: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The length of the encoded word that `text` begins with, whatever stands in it: a comma or a space, which must not.
+/// Returns the length of the encoded word at the beginning of `text`, even if it contains a comma or a space, which
+/// is not allowed.
 pub(super) fn encoded_word_len(text: &str) -> Option<usize> {
     let (_, _, _, behind) = encoded_parts(text)?;
     Some(text.len() - behind.len())
 }
 
-/// Charset, encoding and text of the encoded word that `text` begins with, and what stands behind it.
+/// Returns charset, encoding and text of the encoded word at the beginning of `text`, and the text after it.
 fn encoded_parts(text: &str) -> Option<(&str, &str, &str, &str)> {
     let (charset, rest) = text.strip_prefix("=?")?.split_once('?')?;
     let (encoding, rest) = rest.split_once('?')?;
-    // No search goes further than a line.
+    // The search does not go beyond the length of a line.
     let (word, behind) = rest.split_at(rest[..rest.floor_char_boundary(MAX_LINE_OCTETS)].find("?=")?);
     let behind = &behind["?=".len()..];
     let is_charset = charset.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_*".contains(&octet));
     (is_charset && matches!(encoding, "Q" | "q" | "B" | "b")).then_some((charset, encoding, word, behind))
 }
 
-/// The first encoded word of `text`, fit for a phrase, with what stands before and behind it.
+/// Returns the first encoded word of `text`, in a form that is allowed in a phrase, with the text before and after
+/// it.
 fn encoded_word(text: &str) -> Option<(&str, String, &str)> {
     let (before, rest) = text.split_at(text.find("=?")?);
     let (charset, encoding, word, behind) = encoded_parts(rest)?;
@@ -104,7 +107,7 @@ fn encoded_word(text: &str) -> Option<(&str, String, &str)> {
     Some((before, format!("=?{charset}?{encoding}?{word}?="), behind))
 }
 
-/// An octet of a word that is Q-encoded, as it may stand in a phrase.
+/// Returns an octet of a Q-encoded word in a form that is allowed in a phrase.
 fn q_encoded(octet: u8) -> String {
     match octet {
         b' ' => "_".to_owned(),
@@ -113,7 +116,7 @@ fn q_encoded(octet: u8) -> String {
     }
 }
 
-/// `name` in encoded words, each on a line of its own.
+/// Returns `name` as encoded words, each on a line of its own.
 pub(super) fn encoded(name: &str) -> String {
     let mut words = Vec::new();
     let mut rest = name;

@@ -1,22 +1,20 @@
-//! Intake: what is done to content between the session and the spool.
+//! The fix-up: it makes all changes to the content of a message between the session and the spool.
 //!
 //! Promises:
-//! 1. The header section is what `rewrite/` makes of it, with our Received field in front, and the empty
-//!    line behind it is added where it is missing. The body goes through as it came, but for lines that are
-//!    too long (`long_lines.rs`): these are folded, in the header section too, unless the message is signed
-//!    or `rewrite.long-lines` says otherwise. A header section that is broken is mended first, so that no
-//!    Bcc gets into the body (`mend.rs`).
-//!    A message that calls itself 8-bit, or holds an octet that is no ASCII, is 8BITMIME, whatever its submitter
-//!    said (RFC 6152).
-//! 2. How the octets arrive does not matter: any chunking gives the same content, or the same refusal.
-//! 3. Memory is bounded: the header section, at most [`MAX_HEADER_OCTETS`], what `mend.rs` holds and one push,
-//!    is held until it is whole; of the body, at most the beginning of one line.
+//! 1. The header section is rewritten by `rewrite/`, with our Received field in front. The empty line after it is
+//!    added if it is missing. A broken header section is mended before, so that no Bcc gets into the body
+//!    (`mend.rs`). The body stays as it is, except for lines that are too long (`long_lines.rs`): these are folded,
+//!    in the header section, too, unless the message is signed or `rewrite.long-lines` says otherwise. A message is
+//!    8BITMIME if it says so or contains an octet that is not ASCII, whatever the submitter declared (RFC 6152).
+//! 2. The result does not depend on the pieces in which the octets arrive.
+//! 3. Memory is bounded. The header section, at most [`MAX_HEADER_OCTETS`], is held until it is complete, with what
+//!    `mend.rs` holds and one push. Of the body, at most the beginning of one line is held.
 //!
-//! Fails: [`Unacceptable`], for the reply to the end of data; then nothing is to be queued, whatever
-//! `out` holds, and every later call says the same.
+//! Fails: with [`Unacceptable`], for the reply to the end of data. Then nothing may be queued, whatever is in `out`,
+//! and every later call fails in the same way.
 //!
-//! Not here: what is mended, added, dropped and rewritten (the table in `message/mod.rs` has the file for each); the size
-//! of the whole message (`smtp/`).
+//! Not here: the changes themselves (the table in `message/mod.rs` gives the files), the size of the whole message
+//! (`smtp/`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,45 +30,46 @@ use super::unacceptable::Unacceptable;
 use crate::envelope::{Body, Envelope};
 use crate::queue_id::QueueId;
 
-/// The largest header section that is taken.
+/// The largest header section that is accepted, in octets.
 pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
 
-/// More Received fields than this are a loop (RFC 5321 6.3: at least 100).
+/// The most Received fields; a message with more is in a loop (RFC 5321 6.3: at least 100).
 pub const MAX_RECEIVED_FIELDS: usize = 100;
 
-/// The longest line that SMTP carries, without its end (RFC 5321 4.5.3.1.6).
+/// The longest line that SMTP carries, without its line end (RFC 5321 4.5.3.1.6).
 const MAX_LINE_OCTETS: usize = 998;
 
-/// What is done at once, in octets of header times KiB of header rules: at worst some 20 ms.
+/// The largest work that is done without moving to another thread, in octets of header times KiB of header rules. It
+/// takes at most about 20 ms.
 const PROMPT_EFFORT: u64 = 128 * 1024;
 
-/// The left side of the Message-ID of message `queue_id`: unique to the host by the id, to a spool that
-/// was set up anew by the time.
+/// Returns the left side of the Message-ID for message `queue_id`. The id makes it unique on this host, and the time
+/// makes it unique for a spool that was set up anew.
 pub fn message_id_left(queue_id: QueueId, now: &Zoned) -> String {
     format!("{queue_id}.{}", now.timestamp().as_second())
 }
 
-/// What is to be done to a message.
+/// A message and the rules for its fix-up.
 #[derive(Clone, Debug)]
 pub struct FixupTask {
     /// The envelope as it was given.
     pub envelope: Envelope,
-    /// What is known of the message.
+    /// The facts about the message that are not in its octets.
     pub facts: MessageFacts,
-    /// `[rewrite]`.
+    /// The rules of the section `[rewrite]`.
     pub rules: Arc<Rules>,
 }
 
-/// What becomes of a message beside its content.
+/// The result of a fix-up, apart from the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fixed {
     /// The envelope to spool.
     pub envelope: Envelope,
-    /// What was changed in envelope and header.
+    /// The changes to envelope and header.
     pub changes: Changes,
-    /// The Message-ID with which it goes on, as it stands in its field; cut after so many octets as a line may have.
+    /// The Message-ID as it stands in its field, cut to the length of a line.
     pub message_id: Option<String>,
-    /// What was done with lines that are too long; `None`: there are none.
+    /// What was done with lines that are too long; `None` if there are none.
     pub long_lines: Option<LongLinesFound>,
 }
 
@@ -81,7 +80,7 @@ pub enum LongLinesFound {
     Folded,
     /// They were kept, since the message is signed.
     Signed,
-    /// They were kept, as `rewrite.long-lines` says.
+    /// They were kept, since `rewrite.long-lines` says so.
     Kept,
 }
 
@@ -95,11 +94,11 @@ impl fmt::Display for LongLinesFound {
     }
 }
 
-/// Content on its way to the spool.
+/// A message whose content is on its way to the spool.
 #[derive(Debug)]
 pub struct Fixup {
     state: State,
-    /// An octet that is no ASCII has gone on.
+    /// Whether an octet that is not ASCII was passed on.
     is_eight_bit: bool,
 }
 
@@ -110,43 +109,43 @@ enum State {
     Refused(Unacceptable),
 }
 
-/// The body, behind a header section that is written.
+/// The body, after the header section was written.
 #[derive(Debug)]
 struct Following {
     rewritten: Rewritten,
     folder: Folder,
-    /// A Bcc is looked for in it while it may be header.
+    /// The search for a Bcc in lines that may still be header.
     beyond: Beyond,
-    /// What is said of lines that are too long, if there are any.
+    /// What will be reported if there are lines that are too long.
     of_long_lines: LongLinesFound,
 }
 
-/// The header section until it is whole.
+/// The header section while it is not complete.
 #[derive(Debug)]
 struct Collecting {
     task: FixupTask,
     mender: Mender,
-    /// What is mended.
+    /// The mended octets.
     octets: Vec<u8>,
     scan: Scan,
 }
 
 impl Fixup {
-    /// Fixes up one message.
+    /// Begins the fix-up of one message.
     pub fn new(task: FixupTask) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
         let collecting = Collecting { task, mender, octets: Vec::new(), scan };
         Fixup { state: State::Header(Box::new(collecting)), is_eight_bit: false }
     }
 
-    /// Whether taking `more` octets, or the end, may take so long that others should not wait for it.
+    /// Returns whether the next `more` octets, or the end, may take so long that other tasks should not wait.
     pub fn may_take_long(&self, more: usize) -> bool {
         let State::Header(collecting) = &self.state else { return false };
         let octets = (collecting.octets.len() + more) as u64;
         octets * (1 + u64::from(collecting.task.rules.header_rules_kib())) > PROMPT_EFFORT
     }
 
-    /// Octets of header in memory, until it is whole.
+    /// Returns the number of octets of header that are held; 0 after the header section is complete.
     pub fn header_octets(&self) -> usize {
         match &self.state {
             State::Header(collecting) => collecting.octets.len(),
@@ -154,14 +153,14 @@ impl Fixup {
         }
     }
 
-    /// Takes `octets` of content and appends what is ready for the spool to `out`.
+    /// Takes `octets` of content, and appends to `out` what is ready for the spool.
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unacceptable> {
         let begins_at = out.len();
         let mut rest = octets;
         while let State::Header(collecting) = &mut self.state
             && !rest.is_empty()
         {
-            // A line at a time, so that of the body at most one line is held.
+            // Lines are taken one at a time, so that at most one line of the body is held.
             let line;
             (line, rest) = rest.split_at(line_len(rest));
             match collecting.push(line, out) {
@@ -182,7 +181,7 @@ impl Fixup {
         Ok(())
     }
 
-    /// Nothing follows: appends what is left to `out`.
+    /// Ends the content, and appends the rest to `out`.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Fixed, Unacceptable> {
         let begins_at = out.len();
         let mut fixed = match self.state {
@@ -198,7 +197,7 @@ impl Fixup {
 }
 
 impl Collecting {
-    /// Takes a line: what became of the message, once the header section is whole and written.
+    /// Takes a line. Returns the state for the body if the header section is complete and was written.
     fn push(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Following>, Unacceptable> {
         self.mender.push(line, &mut self.octets)?;
         if let Some(end) = self.scan.advance(&self.octets) {
@@ -212,7 +211,7 @@ impl Collecting {
         Ok(None)
     }
 
-    /// Nothing follows.
+    /// Ends the content within the header section.
     fn finish(self, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
         let Collecting { task, mender, mut octets, mut scan } = self;
         mender.finish(&mut octets)?;
@@ -222,7 +221,7 @@ impl Collecting {
 }
 
 impl FixupTask {
-    /// The header section as it goes on, and the body as far as it is there.
+    /// Writes the rewritten header section, and the part of the body that has arrived.
     fn write(&self, content: Split<'_>, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
         if is_looping(content.header) {
             return Err(Unacceptable::MailLoop);
@@ -270,14 +269,15 @@ fn is_looping(header: Header<'_>) -> bool {
     header.fields().filter(|field| field.is("Received")).count() > MAX_RECEIVED_FIELDS
 }
 
-/// RFC 2045 6.2; a part of a message is 8-bit only where the whole says so, too.
+/// Returns whether the message says that it is 8-bit (RFC 2045 6.2). A part can only be so if the whole message says
+/// it.
 fn is_eight_bit(header: Header<'_>) -> bool {
     let encoding = header.find("Content-Transfer-Encoding").map(|field| field.unfolded());
     encoding.is_some_and(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"8bit"))
 }
 
-/// Whether a fold may break a signature: DKIM's (RFC 6376), or one over the body (RFC 1847). What S/MIME signs
-/// within application/pkcs7-mime is base64, and may be folded.
+/// Returns whether folding may break a signature: of DKIM (RFC 6376), or over the body (RFC 1847). S/MIME within
+/// application/pkcs7-mime signs base64, which may be folded.
 fn is_signed(header: Header<'_>) -> bool {
     const SIGNED: &[u8] = b"multipart/signed";
     let has_signature = |content_type: &[u8]| {
@@ -287,7 +287,7 @@ fn is_signed(header: Header<'_>) -> bool {
         || header.find("Content-Type").is_some_and(|field| has_signature(&field.unfolded()))
 }
 
-/// The length of the first line, or of all there is.
+/// Returns the length of the first line, or of all octets if it has no end.
 fn line_len(octets: &[u8]) -> usize {
     octets.iter().position(|octet| *octet == b'\n').map_or(octets.len(), |index| index + 1)
 }

@@ -1,35 +1,36 @@
-//! Writing a header field: folded, and safe whatever the words are.
+//! Writes a folded header field, which is valid whatever its words contain.
 //!
-//! Promises: 1. what is written is one field: no word can end it or begin another, since control
-//! characters become `?`. 2. Lines stay under 78 columns where the words allow it (RFC 5322 2.1.1);
-//! running text stays under 998 octets a line always.
+//! Promises:
+//! 1. The result is one field: no word can end it or begin another one, since control characters become `?`.
+//! 2. Lines have less than 78 columns if the words allow it (RFC 5322 2.1.1). Running text always has less than 998
+//!    octets in a line.
 //!
-//! Not here: which words; escaping non-ASCII text (`dsn/report.rs`).
+//! Not here: the words; encoding text that is not ASCII (`dsn/report.rs`).
 
-/// A line is shorter than this, in octets, where the words allow it.
+/// The length in octets that a line does not reach, if the words allow it.
 const COLUMNS: usize = 78;
 
-/// A word of running text longer than this is cut in two: the limit of a line is 998 octets.
+/// The longest word of running text in octets. A longer one is cut, since a line has at most 998 octets.
 const MAX_WORD_OCTETS: usize = 500;
 
-/// A field while it is written.
+/// A field that is being written.
 #[derive(Debug)]
 pub(super) struct Folded {
     text: String,
-    /// Octets on the last line so far.
+    /// The number of octets on the last line so far.
     column: usize,
-    /// Where the first word of a line goes: no fold helps there.
+    /// Whether the last line has no word yet, so that a fold would not help.
     line_is_empty: bool,
 }
 
 impl Folded {
-    /// A field with nothing in it yet.
+    /// Returns a field without a word.
     pub(super) fn field(name: &str) -> Self {
         let text = format!("{name}:");
         Folded { column: text.len(), text, line_is_empty: true }
     }
 
-    /// Adds `word` behind a space or, where the line is full, a fold. Spaces inside are not folded.
+    /// Adds `word` after a space, or after a fold if the line is full. Spaces in the word are not folded.
     pub(super) fn word(mut self, word: &str) -> Self {
         if word.is_empty() {
             return self;
@@ -60,14 +61,14 @@ impl Folded {
         self
     }
 
-    /// The field with its line end.
+    /// Returns the field with its line end.
     pub(super) fn finish(mut self) -> String {
         self.text.push_str("\r\n");
         self.text
     }
 }
 
-/// `word` in pieces of at most [`MAX_WORD_OCTETS`], cut between characters.
+/// Cuts `word` into pieces of at most [`MAX_WORD_OCTETS`], between characters.
 pub(super) fn pieces(word: &str) -> impl Iterator<Item = &str> {
     let mut rest = word;
     std::iter::from_fn(move || {
@@ -77,15 +78,15 @@ pub(super) fn pieces(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `c`, or `?` for what could end a line or change how the text around it is shown.
+/// Returns `c`, or `?` for a character that could end a line or change how the text around it is shown.
 fn harmless(c: char) -> char {
     let reorders = matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     let breaks_line = matches!(c, '\u{2028}' | '\u{2029}');
     if c.is_control() || reorders || breaks_line { '?' } else { c }
 }
 
-/// Foreign text on one line: white space of any kind becomes single spaces, what else is harmful
-/// becomes `?`, and what goes beyond `max` octets is cut off, visibly.
+/// Returns foreign text on one line: white space becomes a single space, a harmful character becomes `?`, and text
+/// beyond `max` octets is replaced with `[...]`.
 pub(super) fn one_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max));
     for word in text.split_whitespace() {

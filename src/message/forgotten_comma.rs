@@ -1,30 +1,30 @@
-//! A list of addresses in which a comma was forgotten.
+//! Adds the commas that were forgotten in a list of addresses.
 //!
-//! As it stands it is no list, which a relay may refuse, and rewriting and `sendmail -t` cannot read; or all but the last
-//! address are a name that lacks its quotes, and whoever they belong to gets nothing. What was meant is certain where
-//! what stands between two separators is nothing but whole addresses.
+//! Without them the text is not a list: a relay may refuse it, and rewriting and `sendmail -t` cannot read it. Or
+//! everything before the last address is taken for a name without quotes, and those other recipients get nothing. The
+//! meaning is certain if there are only whole addresses between two separators.
 //!
-//! Promises: nothing but commas is added, each behind an address; the result is a list.
+//! Promises: only commas are added, each after an address, and the result is a list.
 //!
-//! | the body | becomes |
+//! | body | result |
 //! |---|---|
 //! | `a@x b@y`, on one line or two | `a@x, b@y` |
 //! | `Ann <a@x> Bob <b@y>`, `<a@x> b@y` | `Ann <a@x>, Bob <b@y>`, `<a@x>, b@y` |
-//! | `a@x` / `Ann <b@y>`: `/` ends a line | `a@x,` / `Ann <b@y>` |
-//! | `a@x Ann <b@y>` on one line, `ann@x <b@y>` on one or two: a name, or not | the same |
-//! | `a@x odd one`, `<a@x> word` | the same |
-//! | `root bob@y`: an address without a domain may be a part of a name | the same |
+//! | `a@x` / `Ann <b@y>`; `/` ends a line | `a@x,` / `Ann <b@y>` |
+//! | `a@x Ann <b@y>` on one line, `ann@x <b@y>` on one or two: may be a name | unchanged |
+//! | `a@x odd one`, `<a@x> word` | unchanged |
+//! | `root bob@y`: an address without a domain may be part of a name | unchanged |
 //!
-//! Not here: what is done to a field that stays unreadable (`rewrite/`, `cli/sendmail/recipients.rs`).
+//! Not here: what happens to a field that cannot be read (`rewrite/`, `cli/sendmail/recipients.rs`).
 
 use std::ops::Range;
 
 use super::address::{Token, TokenKind, mailboxes, tokens};
 
-/// Between two separators there are not more words and addresses than these.
+/// The most words and addresses between two separators.
 const MAX_PIECES: usize = 4096;
 
-/// `body` with the commas that it lacks; `None`: it lacks none, or it is not certain where.
+/// Returns `body` with the missing commas; `None` if none is missing, or the meaning is not certain.
 pub fn with_commas(body: &[u8]) -> Option<Vec<u8>> {
     let commas = missing_commas(body)?;
     if commas.is_empty() {
@@ -40,7 +40,7 @@ pub fn with_commas(body: &[u8]) -> Option<Vec<u8>> {
     mailboxes(&out).all(|mailbox| mailbox.is_ok()).then_some(out)
 }
 
-/// Where commas are missing, in order. `None`: that is not certain.
+/// Returns the positions of missing commas, in order; `None` if the meaning is not certain.
 fn missing_commas(body: &[u8]) -> Option<Vec<usize>> {
     let (mut commas, mut pieces) =
         (Vec::new(), Pieces { body, list: Vec::new(), bracket: None, is_joined: false });
@@ -59,13 +59,13 @@ fn missing_commas(body: &[u8]) -> Option<Vec<usize>> {
     (!is_open).then_some(commas)
 }
 
-/// What stands between two separators.
+/// The words and addresses between two separators.
 struct Pieces<'a> {
     body: &'a [u8],
     list: Vec<Piece>,
-    /// Where `<` stands that is open.
+    /// The position of a `<` that is still open.
     bracket: Option<usize>,
-    /// The last token joins the next one to it.
+    /// Whether the last token joins the next one to it.
     is_joined: bool,
 }
 
@@ -104,7 +104,8 @@ impl Pieces<'_> {
         (self.list.len() <= MAX_PIECES).then_some(())
     }
 
-    /// A separator stands here, behind the name of a group or an element: adds the commas that are missing before it.
+    /// Ends the element before a separator, and adds the commas that are missing in it. `is_group` says that the
+    /// separator ends the name of a group.
     fn end(&mut self, is_group: bool, commas: &mut Vec<usize>) -> Option<()> {
         self.is_joined = false;
         let list = std::mem::take(&mut self.list);
@@ -138,7 +139,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// Whether an address ends its line, and what follows is not the brackets that it may be the name of.
+    /// Returns whether an address ends its line, and is not followed by brackets of which it may be the name.
     fn is_apart(&self, address: &Piece, next: &Piece) -> bool {
         !next.is_bracketed && self.body[address.range.end..next.range.start].contains(&b'\n')
     }
@@ -150,7 +151,8 @@ mod tests {
 
     use super::*;
 
-    /// `To: a@x` and `b@y` on a line of its own, or on the same, went to the relay as one field that nobody can read.
+    /// `To: a@x`, followed by `b@y` on the same line or on the next, was sent to the relay as one field that nobody
+    /// can read.
     #[test]
     fn commas_are_added_where_it_is_certain() {
         for (body, expected) in [
@@ -163,7 +165,7 @@ mod tests {
             (" a@x\r\n \r\n b@y\r\n", Some(" a@x,\r\n \r\n b@y\r\n")),
             (" a@x,\r\n b@y\r\n", None),
             (" \"Ann,\r\n <b@y>\" <a@x>\r\n", None),
-            // Only the last was a recipient.
+            // Only the last address was a recipient.
             (" a@x\r\n b@y\r\n Ann\r\n <c@z>\r\n", Some(" a@x,\r\n b@y,\r\n Ann\r\n <c@z>\r\n")),
             (" a@x\r\n Ann <b@y>,\r\n c@z", Some(" a@x,\r\n Ann <b@y>,\r\n c@z")),
             (" ann@x\r\n <a@x>\r\n", None),
@@ -173,7 +175,7 @@ mod tests {
             (" odd one\r\n a@x\r\n", None),
             (" root\r\n bob@y\r\n", None),
             (" a\r\n b\r\n c\r\n d\r\n <e@x> f\r\n", None),
-            // On one line these were left as they came, or the second was passed over.
+            // On one line these were not changed, or the second address was passed over.
             (" a@x b@y\r\n", Some(" a@x, b@y\r\n")),
             ("a@x b@y c . d@z", Some("a@x, b@y, c . d@z")),
             (" Ann <a@x> Bob <b@y>\r\n", Some(" Ann <a@x>, Bob <b@y>\r\n")),
@@ -181,7 +183,7 @@ mod tests {
             ("<@r,@s:a@x> <b@y>", Some("<@r,@s:a@x>, <b@y>")),
             ("Team: a@x b@y; root, c@z d@[192.0.2.1]", Some("Team: a@x, b@y; root, c@z, d@[192.0.2.1]")),
             ("a@x b@y\r\n Ann <c@z>", Some("a@x, b@y,\r\n Ann <c@z>")),
-            // Who is meant is not certain.
+            // It is not certain who is meant.
             ("a@x Ann <b@y>", None),
             ("a@x b@y <c@z>", None),
             ("a@x <b@y> word", None),

@@ -1,24 +1,23 @@
-//! The header section, split into its fields on raw octets.
+//! Splits content into the header section and the body, and the header section into its fields, on raw octets.
 //!
 //! Promises:
-//! 1. Nothing is lost and nothing is changed: [`Split`]'s four pieces one behind the other are the
-//!    content, and a [`Header`]'s fields one behind the other are its octets.
-//! 2. How content arrives does not matter: [`Scan`] finds the same end in any chunking.
+//! 1. Nothing is lost or changed: the four pieces of a [`Split`] together are the content, and the fields of a
+//!    [`Header`] together are its octets.
+//! 2. The result does not depend on the pieces in which content arrives: [`Scan`] finds the same end.
 //!
-//! What is what (RFC 5322 2.2, 4.5):
-//! - A field is `name *WSP ":" body`; its lines go on as long as they begin with a space or tab.
-//!   Lines of white space alone are continuations too (obs-FWS). Names are ASCII and compared
-//!   without case; bodies are any octets.
-//! - The header section ends with an empty line. Without one it ends before the first line that is
-//!   neither a field nor a continuation: a message may have no header at all, or a body glued on.
-//! - An mbox `From ` line is no field. It is split off if it is the very first line, has a time of
-//!   day in it and a field behind it; anywhere else such a line is text, and begins the body.
+//! The rules (RFC 5322 2.2, 4.5):
+//! - A field is `name *WSP ":" body`. Lines that begin with a space or tab continue it, even lines of white space
+//!   alone (obs-FWS). Names are ASCII, and compared without case; bodies are any octets.
+//! - The header section ends with an empty line. Without one, it ends before the first line that is neither a field
+//!   nor a continuation: a message may have no header at all, or its body may follow directly.
+//! - An mbox `From ` line is not a field. It is split off if it is the very first line, contains a time of day, and
+//!   is followed by a field. Anywhere else such a line is text, and begins the body.
 //!
-//! This is the strict reading; content that comes in is mended first, so that it holds (`mend.rs`).
+//! These are the strict rules. Content that arrives is mended before, so that they apply (`mend.rs`).
 //!
-//! Lines end with LF or CRLF; content has only CRLF by the time it gets here. Nothing here fails.
+//! Lines end with LF or CRLF; content has only CRLF when it gets here. Nothing here fails.
 //!
-//! Not here: what fields mean, adding to them, bounds on size (`fixup.rs`).
+//! Not here: the meaning of fields, adding fields, limits on size (`fixup.rs`).
 
 mod scan;
 
@@ -28,48 +27,48 @@ use std::ops::Range;
 pub use scan::{HeaderExtent, Scan};
 pub(super) use scan::{LineKind, is_mbox_line};
 
-/// Content in its pieces.
+/// The four pieces of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split<'a> {
-    /// The mbox `From ` line with its line end, or nothing.
+    /// The mbox `From ` line with its line end; may be empty.
     pub mbox_line: &'a [u8],
     /// The header section.
     pub header: Header<'a>,
-    /// The empty line behind the header section: a line end, or nothing where it is missing.
+    /// The empty line after the header section: a line end, or nothing if it is missing.
     pub blank_line: &'a [u8],
-    /// All that follows.
+    /// The body.
     pub body: &'a [u8],
 }
 
-/// Splits whole content.
+/// Splits content that is complete.
 pub fn split(content: &[u8]) -> Split<'_> {
     let mut scan = Scan::default();
     let end = scan.advance(content).unwrap_or_else(|| scan.finish(content));
     end.split(content)
 }
 
-/// A header section: fields and nothing else.
+/// A header section, which consists of fields only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a>(&'a [u8]);
 
 impl<'a> Header<'a> {
-    /// All fields, octet by octet; the last line may lack its line end.
+    /// Returns the octets of all fields. The last line may lack its line end.
     pub fn octets(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The fields in their order.
+    /// Returns the fields in their order.
     pub fn fields(&self) -> Fields<'a> {
         Fields { header: self.0, position: 0 }
     }
 
-    /// The first field of this name.
+    /// Returns the first field with this name.
     pub fn find(&self, name: &str) -> Option<Field<'a>> {
         self.fields().find(|field| field.is(name))
     }
 }
 
-/// The fields of a [`Header`].
+/// An iterator over the fields of a [`Header`].
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     header: &'a [u8],
@@ -104,33 +103,33 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The name as it was written.
+    /// Returns the name as it was written.
     pub fn name(&self) -> &'a str {
-        // Names are printable ASCII: a line with another octet there is no field.
+        // A name is printable ASCII, since a line with another octet there is not a field.
         std::str::from_utf8(&self.octets[..self.name_len]).unwrap_or_default()
     }
 
-    /// Whether this is the field `name`, in any case.
+    /// Returns whether this is the field `name`; case does not matter.
     pub fn is(&self, name: &str) -> bool {
         self.name().eq_ignore_ascii_case(name)
     }
 
-    /// The whole field: name, colon, body, folds and line end.
+    /// Returns the whole field: name, colon, body, folds and line end.
     pub fn octets(&self) -> &'a [u8] {
         self.octets
     }
 
-    /// Where [`Field::octets`] stand in [`Header::octets`].
+    /// Returns the range of [`Field::octets`] in [`Header::octets`].
     pub fn range(&self) -> Range<usize> {
         self.start..self.start + self.octets.len()
     }
 
-    /// What stands behind the colon: folds, surrounding white space and line end included.
+    /// Returns everything after the colon, with folds, surrounding white space and line end.
     pub fn raw_body(&self) -> &'a [u8] {
         self.octets.get(self.colon + 1..).unwrap_or_default()
     }
 
-    /// The body on one line (RFC 5322 2.2.3): without folds, line end and surrounding white space.
+    /// Returns the body on one line (RFC 5322 2.2.3), without folds, line end and surrounding white space.
     pub fn unfolded(&self) -> Cow<'a, [u8]> {
         let body = self.raw_body().trim_ascii();
         if !body.contains(&b'\n') {
@@ -141,7 +140,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The length of the field that `header` begins with.
+/// Returns the length of the first field of `header`.
 fn field_len(header: &[u8]) -> usize {
     let mut len = 0;
     while let Some(end) = line_end(header, len) {
@@ -153,12 +152,12 @@ fn field_len(header: &[u8]) -> usize {
     header.len()
 }
 
-/// The position behind the next LF, from `from` on.
+/// Returns the position after the next LF, from `from` on.
 fn line_end(octets: &[u8], from: usize) -> Option<usize> {
     octets[from..].iter().position(|octet| *octet == b'\n').map(|index| from + index + 1)
 }
 
-/// RFC 5322 3.6.8 ftext: printable ASCII but the colon.
+/// Returns whether an octet may be in the name of a field: printable ASCII except the colon (RFC 5322 3.6.8).
 fn is_name_octet(octet: &u8) -> bool {
     octet.is_ascii_graphic() && *octet != b':'
 }

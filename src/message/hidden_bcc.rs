@@ -1,25 +1,25 @@
-//! A Bcc that others would read, and that nobody can mend: such a message is refused.
+//! A Bcc that other recipients would read and that cannot be mended; the message is refused.
 //!
-//! Promises: each kind has one sentence, which says what is wrong and what to do; SMTP (550 5.6.0), `sendmail`
-//! (65) and `nullmta rewrite` (1) say the same.
+//! Promises: each kind has one sentence, which says what is wrong and what to do. SMTP (550 5.6.0), `sendmail` (exit
+//! 65) and `nullmta rewrite` (exit 1) use the same sentence.
 //!
-//! Not here: where such a Bcc is found (`bare_cr.rs`, `mend.rs`).
+//! Not here: finding such a Bcc (`bare_cr.rs`, `mend.rs`).
 
 use std::fmt;
 
-/// Where the Bcc stands.
+/// The place of the Bcc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HiddenBcc {
-    /// Behind a CR that has no LF behind it.
+    /// It follows a CR that has no LF after it.
     BehindCr,
-    /// On a line that goes on with another field.
+    /// It is on a line that continues another field.
     Indented,
-    /// Behind more lines that are no header than can be held.
+    /// It follows more lines that are not header than can be held.
     BehindTooMuch,
 }
 
 impl HiddenBcc {
-    /// What the submitter is told.
+    /// Returns the sentence for the submitter.
     pub fn sentence(self) -> &'static str {
         match self {
             HiddenBcc::BehindCr => "a Bcc stands behind a CR that ends no line: end lines with CRLF",

@@ -1,63 +1,64 @@
-//! Lines that are longer than SMTP allows, and folding them.
+//! Folds lines that are longer than SMTP allows.
 //!
 //! Promises:
-//! 1. What a [`Folder`] gives has no line over [`MAX_LINE_OCTETS`], and is the same however the octets come; what has
-//!    no such line goes through as it is, so that twice is once.
-//! 2. Nothing is taken away: CRLF is put in before a space or tab that is there, else CRLF and a space, as Postfix
-//!    has it. In a header section either is a fold (RFC 5322 2.2.3).
-//! 3. No character of UTF-8 is cut in two; of other 8-bit text, none that ASCII stands beside.
-//! 4. Memory is one line at most.
+//! 1. The output of a [`Folder`] has no line over [`MAX_LINE_OCTETS`], and does not depend on the pieces in which the
+//!    octets arrive. Content without such a line is not changed, so folding it again changes nothing.
+//! 2. No octet is removed. CRLF is added before a space or tab, or else CRLF and a space, as Postfix does. In a
+//!    header section both are folds (RFC 5322 2.2.3).
+//! 3. No character of UTF-8 is cut in two. In other 8-bit text, no character next to ASCII is cut.
+//! 4. Memory is at most one line.
 //!
-//! Why a space that is there comes first: a line of HTML or of a log broken between two words means what it meant;
-//! one that is broken at its 998th octet has a space within a word, an attribute or an address.
+//! An existing space is preferred, since a line of HTML or of a log that is broken between two words keeps its
+//! meaning. One that is broken at its 998th octet gets a space within a word, an attribute or an address.
 //!
 //! Not here: whether a message is folded at all (`fixup.rs`).
 //!
 //! RFC 5321 4.5.3.1.6, RFC 5322 2.1.1 (998 octets and CRLF).
 
-/// A line is no longer than this, its CRLF not counted.
+/// The longest line, without its CRLF.
 pub const MAX_LINE_OCTETS: usize = 998;
 
-/// The longest line with its CRLF. So many octets without a line end are the beginning of one too long.
+/// The longest line with its CRLF. As many octets without a line end are the beginning of a line that is too long.
 const MAX_WHOLE_LINE: usize = MAX_LINE_OCTETS + CRLF.len();
 
-/// Where no space is, the second half of a line is looked at for an octet that ends an item of a list or a tag, then
-/// for ASCII, before a character is divided from its neighbour: lines stay long, and text in any charset gets on.
+/// The shortest line that is made if there is no space. The second half of a line is searched for the end of an item
+/// in a list or of a tag, then for ASCII, before two neighbouring characters are separated. So lines stay long, and
+/// text in any charset is kept intact.
 const MIN_LINE_OCTETS: usize = MAX_LINE_OCTETS / 2;
 
 const CRLF: &[u8] = b"\r\n";
 
-/// `long-lines`: what is to become of lines that are too long.
+/// The setting `long-lines`: what is done with lines that are too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLines {
     /// They are folded, unless the message is signed.
     Fold,
-    /// They go on as they are.
+    /// They are kept.
     Keep,
 }
 
-/// Folds what is too long, in content that is still arriving; or keeps it, and takes note.
+/// Folds lines that are too long in content that is still arriving, or keeps them and notes that there are some.
 #[derive(Debug)]
 pub struct Folder {
     way: LongLines,
-    /// The beginning of a line whose end is not here yet: too short to be folded.
+    /// The beginning of a line whose end has not arrived, and which is not too long yet.
     held: Vec<u8>,
-    /// A line was too long.
+    /// Whether a line was too long.
     has_met: bool,
 }
 
 impl Folder {
-    /// Does so with all lines that are too long.
+    /// Returns a folder that treats lines that are too long in this way.
     pub fn new(way: LongLines) -> Self {
         Folder { way, held: Vec::new(), has_met: false }
     }
 
-    /// Takes `octets` and appends what is certain to `out`.
+    /// Takes `octets`, and appends to `out` what is decided.
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) {
         let mut rest = octets;
         while !rest.is_empty() {
             if self.has_met && self.way == LongLines::Keep {
-                // There is no more to find out.
+                // It is known already that there is such a line.
                 return out.extend_from_slice(rest);
             }
             if self.held.is_empty() {
@@ -77,9 +78,9 @@ impl Folder {
         }
     }
 
-    /// Nothing follows: appends what is left to `out`. Whether any line was too long.
+    /// Ends the content, and appends the rest to `out`. Returns whether any line was too long.
     pub fn finish(mut self, out: &mut Vec<u8>) -> bool {
-        // Of a last line without its end, two octets more than a line may have could be here.
+        // The last line has no line end, so up to two octets more than allowed may be held.
         if self.held.strip_suffix(b"\r").unwrap_or(&self.held).len() > MAX_LINE_OCTETS {
             self.meet(out);
         }
@@ -87,7 +88,7 @@ impl Folder {
         self.has_met
     }
 
-    /// The line that is held is too long: ends it where it can best be ended; the rest of it is held still.
+    /// Ends the held line, which is too long, at the best place. The rest of it stays held.
     fn meet(&mut self, out: &mut Vec<u8>) {
         self.has_met = true;
         if self.way == LongLines::Keep {
@@ -103,7 +104,7 @@ impl Folder {
     }
 }
 
-/// `octets` with what is too long folded.
+/// Returns `octets` with lines that are too long folded.
 pub fn folded(octets: &[u8]) -> Vec<u8> {
     let (mut folder, mut out) = (Folder::new(LongLines::Fold), Vec::with_capacity(octets.len()));
     folder.push(octets, &mut out);
@@ -111,7 +112,7 @@ pub fn folded(octets: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a line of `octets` is too long.
+/// Returns whether a line of `octets` is too long.
 #[cfg(test)]
 pub(super) fn has_long_line(octets: &[u8]) -> bool {
     let rest = &octets[short_lines(octets)..];
@@ -119,9 +120,9 @@ pub(super) fn has_long_line(octets: &[u8]) -> bool {
     line.strip_suffix(b"\r").unwrap_or(line).len() > MAX_LINE_OCTETS
 }
 
-/// How many octets, from the first on, are whole lines of which none is too long.
+/// Returns the number of octets at the beginning that are whole lines, of which none is too long.
 ///
-/// Looks back from where the longest line could end: of usual lines few octets are looked at.
+/// It searches backwards from the end of the longest allowed line, so that few octets of usual lines are looked at.
 fn short_lines(octets: &[u8]) -> usize {
     let mut end = 0;
     loop {
@@ -133,11 +134,11 @@ fn short_lines(octets: &[u8]) -> usize {
     }
 }
 
-/// Where to end the line that `line` is the beginning of, by more than [`MAX_LINE_OCTETS`].
+/// Returns the position at which to end a line. `line` is its beginning, with more than [`MAX_LINE_OCTETS`].
 fn fold_of(line: &[u8]) -> usize {
-    // Neither line is to be white space alone: programs differ on what that is in a header section.
+    // No line may be white space alone, since programs disagree on its meaning in a header section.
     let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
-    // Nor is a field's name to lose its colon, from which blanks may part it (RFC 5322 4.5.3).
+    // The name of a field must not be separated from its colon, before which blanks may stand (RFC 5322 4.5.3).
     let ends_name = |at: usize| line[at..].iter().find(|octet| !is_wsp(**octet)) == Some(&b':');
     let is_between_words =
         |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text && !ends_name(*at);
@@ -190,19 +191,19 @@ mod tests {
         let x = |len| "x".repeat(len);
         let eight_bit = |character: &str, len| character.repeat(len);
         for (line, first, second) in [
-            // Blanks before a colon parted it from the name of the field, and the header section ended there.
+            // Blanks before a colon were separated from the name of the field, and the header section ended there.
             (format!("Subject \t:{}", x(990)), format!("Subject \t:{}", x(988)), format!(" {}", x(2))),
             (format!("a b \t:{}", x(993)), "a".to_owned(), format!(" b \t:{}", x(993))),
-            // A space that is there, the last that leaves text on both sides.
+            // The last space that leaves text on both sides is used.
             (format!("{} {}", x(500), x(900)), x(500), format!(" {}", x(900))),
             (format!("Subject: {}", x(990)), "Subject:".to_owned(), format!(" {}", x(990))),
             (format!("{}\t {}", x(997), x(5)), x(997), format!("\t {}", x(5))),
             (format!("{} \t{}", x(500), x(900)), x(500), format!(" \t{}", x(900))),
             (format!("{} ", x(998)), x(998), " ".to_owned()),
             (format!(" {}", x(1000)), format!(" {}", x(997)), format!(" {}", x(3))),
-            // ASCII on both sides, before a character is parted from its neighbour.
+            // A place with ASCII on both sides is used before a character is separated from its neighbour.
             (format!("{}<b>{}", eight_bit("é", 400), eight_bit("é", 400)), String::new(), String::new()),
-            // A character of two, three, four octets.
+            // Characters of two, three and four octets.
             (eight_bit("é", 600), eight_bit("é", 499), format!(" {}", eight_bit("é", 101))),
             (eight_bit("€", 400), eight_bit("€", 332), format!(" {}", eight_bit("€", 68))),
             (eight_bit("😀", 300), eight_bit("😀", 249), format!(" {}", eight_bit("😀", 51))),
@@ -213,7 +214,7 @@ mod tests {
                 assert_eq!(folded, [first, second]);
             }
         }
-        // Behind a comma, so that no address has a space in it.
+        // The line ends after a comma, so that no address gets a space.
         let list = vec!["ann@x.example"; 100].join(",");
         assert_eq!(lines(&list)[0], format!("{},", vec!["ann@x.example"; 71].join(",")));
         let html = format!("{}<b>{}", "é".repeat(400), "é".repeat(400));
@@ -230,7 +231,7 @@ mod tests {
         }
     }
 
-    /// Content of long and short runs, and the places it is cut at.
+    /// Generates content of long and short runs, and the positions at which it is cut.
     fn content_and_cuts() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
         let atoms = ["\r\n", " ", "\t", "x", "é", "😀", "long", "very long"];
         let long = |atom: &str| match atom {

@@ -1,52 +1,53 @@
-//! Where the header section of a message that comes in is broken, mended.
+//! Mends the broken header section of an arriving message.
 //!
-//! Programs write things before and between the lines of a header that do not belong there. Read strictly
-//! (`header.rs`), the section ends at the first of them: what stands behind is text, and a Bcc in it goes out to
-//! everybody, a From in it is not the message's.
+//! Programs write lines before and within a header section that do not belong there. By the strict rules
+//! (`header.rs`), the section ends at the first such line, and everything after it is text. Then a Bcc goes out to
+//! everybody, and a From is not that of the message.
 //!
 //! Promises:
-//! 1. A line before the header section's empty line that reads as Bcc or Resent-Bcc is a field behind this, and so dropped
-//!    (`rewrite/`) or a recipient (`sendmail -t`); so is the first that reads as From and has an `@` in it.
-//!    Other lines alone make no header of a text: `Hello: …` may begin a letter.
-//! 2. A header section that is none of the kinds below goes through as it is, and what was mended too.
-//! 3. How the octets arrive does not matter. Memory is bounded: at most [`MAX_HELD_OCTETS`] and one push are held.
+//! 1. A line before the empty line of the header section that reads as Bcc or Resent-Bcc becomes such a field, which
+//!    is dropped (`rewrite/`) or gives recipients (`sendmail -t`). So does the first line that reads as From and has
+//!    an `@`. Other lines alone do not turn a text into a header: `Hello: …` may begin a letter.
+//! 2. A header section without any of the faults below is not changed, and neither is one that was mended.
+//! 3. The result does not depend on the pieces in which the octets arrive. Memory is bounded: at most
+//!    [`MAX_HELD_OCTETS`] and one push are held.
 //!
-//! | what stands there | before the fields | between them |
+//! | line | before the fields | between fields |
 //! |---|---|---|
-//! | UTF-8 byte order mark | dropped, if a field follows | a line that is no field |
-//! | mbox `From ` or `>From ` line, with a time in it | dropped, if a field follows | a line that is no field |
-//! | empty lines | dropped, if promise 1 asks for it | see below |
-//! | line of spaces and tabs | the same | a continuation (RFC 5322 4.2), stays |
-//! | every line is indented | if promise 1 asks for it: the indent is dropped, what is indented more is a continuation | a continuation |
-//! | space or tab before the colon | the field's own (RFC 5322 4.5), stays | the same |
-//! | any other line that is no field: no colon, NUL, 8-bit or a space in the name, `GET / HTTP/1.1` | if promise 1 asks for it: in a field `X-Before-Header` | if promise 1 asks for it: a continuation of the line before, which is what a line broken without indenting was |
-//! | the same, behind From, Sender, Reply-To, Date and their like | | a field `X-Before-Header`, so that From can be read |
+//! | UTF-8 byte order mark | dropped, if a field follows | like a line that is not a field |
+//! | mbox `From ` or `>From ` line, with a time in it | dropped, if a field follows | like a line that is not a field |
+//! | empty lines | dropped, if promise 1 needs it | see below |
+//! | line of spaces and tabs | the same | a continuation (RFC 5322 4.2), which stays |
+//! | every line is indented | if promise 1 needs it: the indent is dropped, and lines with more indent are continuations | a continuation |
+//! | space or tab before the colon | belongs to the field (RFC 5322 4.5), and stays | the same |
+//! | any other line that is not a field: without a colon, with NUL, 8-bit or a space in the name, `GET / HTTP/1.1` | if promise 1 needs it: moved to a field `X-Before-Header` | if promise 1 needs it: a continuation of the line before, as if a long line was broken without an indent |
+//! | the same, after From, Sender, Reply-To, Date and similar fields | | moved to a field `X-Before-Header`, so that From can be read |
 //! | the same, and it reads as From or Bcc (`reading.rs`: `B cc:`, `>Bcc:`, NUL, `Bcc;`, `Bcc s@x`, a colon on the next line, colours) | that field | the same |
-//! | `<b>Bcc:</b> s@x`: marked up | Bcc | the same, but behind a line that begins with a tag it is text: a body in HTML that has no empty line before it |
-//! | a line that is a list of addresses, right behind a field of them: with an `@` in each, or behind a comma | | a continuation of it |
-//! | bare CR | a space, since the session and `sendmail` read it so (`smtp/dot.rs`) | the same |
+//! | `<b>Bcc:</b> s@x`, with markup | Bcc | the same; but after a line that begins with a tag it is text, since it is in a body in HTML without an empty line before it |
+//! | a line that is a list of addresses, directly after a field with a list: each with an `@`, or after a comma | | a continuation of the field |
+//! | bare CR | a space, as the session and `sendmail` read it (`smtp/dot.rs`) | the same |
 //!
-//! Where promise 1 does not ask for it, the header section ends before the line, which is text (`header.rs`).
+//! If promise 1 does not need it, the header section ends before the line, which is text (`header.rs`).
 //!
-//! The first empty line behind a field ends the header section, and a Bcc behind it is text that somebody quotes, but
-//! for programs that write a field or two and an empty line before their header:
+//! The first empty line after a field ends the header section. A Bcc after it is usually a quotation in the text. But
+//! some programs write a field or two and an empty line before their header:
 //!
-//! | the fields before the empty line | what stands behind it | it is |
+//! | fields before the empty line | lines after it | meaning |
 //! |---|---|---|
-//! | one that makes a message: From, Sender, Reply-To, To, Cc, Bcc, Subject, Date, Message-ID, In-Reply-To, References, MIME-Version or one of Resent | anything | the body |
-//! | none of these (`Content-Type`, `X-Mailer`, `Status`) | fields, continuations and empty lines, and then a line that reads as Bcc | the header goes on; the empty line is dropped |
-//! | the same | the same, and then From with an `@` and another field that makes a message | the same |
-//! | the same | anything else: a line that is no field, or an empty line behind a field that makes a message | the body |
+//! | one that makes a message: From, Sender, Reply-To, To, Cc, Bcc, Subject, Date, Message-ID, In-Reply-To, References, MIME-Version or a Resent field | anything | they are the body |
+//! | none of these (`Content-Type`, `X-Mailer`, `Status`) | fields, continuations and empty lines, then a line that reads as Bcc | the header goes on, and the empty line is dropped |
+//! | the same | the same, then From with an `@` and another field that makes a message | the same |
+//! | the same | anything else: a line that is not a field, or an empty line after a field that makes a message | they are the body |
 //!
-//! Fails: [`HiddenBcc`], for a Bcc that would be read by others and that can be made neither a field nor text.
+//! Fails: with [`HiddenBcc`] for a Bcc that others would read and that can be made neither a field nor text.
 //!
-//! | the Bcc stands | |
+//! | place of the Bcc | |
 //! |---|---|
-//! | behind a bare CR, behind an empty line that came too early as well | `bare_cr.rs`, before the CR is a space |
-//! | on a continuation of another field of a message or of MIME, with a colon and an `@`: a header of which all lines but the first are indented, or a field folded oddly | neither reading is safe; behind any other field, such as DKIM-Signature or `X-…`, it is text |
-//! | behind more than [`MAX_HELD_OCTETS`] of lines that are no header, and no empty line | these have gone on by then |
+//! | after a bare CR, even after an empty line that came too early | found by `bare_cr.rs` before the CR becomes a space |
+//! | on a continuation of another field of a message or of MIME, with a colon and an `@`: all lines but the first are indented, or a field is folded oddly | neither reading is safe; after any other field, such as DKIM-Signature or `X-…`, it is text |
+//! | after more than [`MAX_HELD_OCTETS`] of lines that are not header, without an empty line | these lines were passed on already |
 //!
-//! Not here: what is done to fields (`rewrite/`).
+//! Not here: changes to fields (`rewrite/`).
 
 mod beyond;
 mod doubt;
@@ -62,10 +63,10 @@ use doubt::{Doubt, DoubtPlace, is_blank};
 use kind::FieldKind;
 pub use kind::makes_a_message;
 
-/// A Bcc that stands further behind a line that is no field is not mended.
+/// The most octets that are held. A Bcc further behind a line that is not a field is not mended.
 const MAX_HELD_OCTETS: usize = 64 * 1024;
 
-/// So much is looked at of a continuation.
+/// The most octets of a continuation that are looked at.
 const MAX_FOLD_OCTETS: usize = 1000;
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -73,49 +74,50 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Mends content that is still arriving.
 #[derive(Debug, Default)]
 pub struct Mender {
-    /// What is not decided: the beginning of a line, or lines that are fields only if one behind them is.
+    /// The octets that are not decided yet: the beginning of a line, or lines that are fields only if a later line is
+    /// one.
     held: Vec<u8>,
     at: At,
     has_field: bool,
     has_from: bool,
-    /// A field makes a message of it: the next empty line ends the header section.
+    /// Whether a field has made a message of it, so that the next empty line ends the header section.
     makes_a_message: bool,
-    /// By so many spaces and tabs each line is indented.
+    /// The number of spaces and tabs by which each line is indented.
     indent: usize,
-    /// The field that went on last.
+    /// The kind of the last field that was passed on.
     last: FieldKind,
-    /// Its last octet that is no white space.
+    /// The last octet of that field that is not white space.
     last_octet: u8,
-    /// What is looked for behind text that was not held to its end.
+    /// The search for a Bcc after text that was not held to its end.
     beyond: Beyond,
     hidden: Option<HiddenBcc>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum At {
-    /// The beginning of a line.
+    /// At the beginning of a line.
     #[default]
     LineStart,
     /// Within a line that belongs to the header section.
     InLine,
-    /// Behind a line that is no field.
+    /// After a line that is not a field.
     InDoubt(Held),
-    /// Behind the header section.
+    /// After the header section.
     Body,
 }
 
-/// Lines that are held.
+/// The lines that are held.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     doubt: Doubt,
-    /// Where the line begins that is looked at next.
+    /// The position of the line that is looked at next.
     line: usize,
-    /// Before this it has no end.
+    /// The position before which that line has no end.
     searched: usize,
 }
 
 impl Mender {
-    /// Takes `octets` and appends what is decided to `out`. Once it has failed it fails always.
+    /// Takes `octets`, and appends to `out` what is decided. After an error, every later call fails, too.
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), HiddenBcc> {
         if matches!(self.at, At::Body) {
             self.hidden = self.hidden.or(self.beyond.push(octets).err());
@@ -127,7 +129,7 @@ impl Mender {
         self.hidden.map_or(Ok(()), Err)
     }
 
-    /// Nothing follows: appends what is left to `out`.
+    /// Ends the content, and appends the rest to `out`.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), HiddenBcc> {
         while self.step(true, out) {}
         out.append(&mut self.held);
@@ -135,12 +137,13 @@ impl Mender {
         self.beyond.finish()
     }
 
-    /// The header section is over: what is still to be looked for behind it.
+    /// Ends the header section. Returns the search that must go on after it.
     pub fn into_beyond(self) -> Beyond {
         self.beyond
     }
 
-    /// Decides on a line or a part of one; false where there is not enough of it. `is_whole`: nothing follows.
+    /// Decides about a line or a part of one. Returns `false` if more octets are needed. `is_whole` says that no more
+    /// will come.
     fn step(&mut self, is_whole: bool, out: &mut Vec<u8>) -> bool {
         match self.at {
             At::LineStart => self.begin_line(is_whole),
@@ -190,7 +193,7 @@ impl Mender {
         true
     }
 
-    /// Begins to hold lines, of which the first is a `line` that is no field.
+    /// Begins to hold lines. The first of them is of the kind `line`, and not a field.
     fn begin_doubt(&mut self, start: usize, line: Option<LineKind>) {
         let place = match line {
             _ if !self.has_field => DoubtPlace::Front,
@@ -200,14 +203,14 @@ impl Mender {
         self.at = At::InDoubt(Held { doubt: Doubt::at(place), line: start, searched: start });
     }
 
-    /// Takes note of the field that is held behind `start`, as far as its colon at least, and gives a Bcc its name; false
-    /// where there is not enough of it.
+    /// Notes the field that is held after `start`, at least up to its colon, and corrects the name of a Bcc. Returns
+    /// `false` if more octets are needed.
     fn name_field(&mut self, start: usize, is_whole: bool) -> bool {
         let field = &self.held[start..];
         let colon = field.iter().position(|octet| *octet == b':').map_or(field.len(), |at| at + 1);
         let mut reading = Reading::of(&field[..colon]).filter(|reading| reading.name != Name::From);
         if reading.is_some_and(|reading| reading.is_marked_up) {
-            // What closes the markup may stand behind the colon.
+            // The end of the markup may follow the colon.
             let end = line_end(field, 0).unwrap_or(field.len()).clamp(colon, MAX_FOLD_OCTETS.max(colon));
             if !is_whole && end < MAX_FOLD_OCTETS && !field[..end].ends_with(b"\n") {
                 return false;
@@ -222,15 +225,15 @@ impl Mender {
         true
     }
 
-    /// Takes note of a field that goes on.
+    /// Notes a field that is passed on.
     fn note(&mut self, kind: FieldKind) {
         (self.has_field, self.last) = (true, kind);
         self.has_from |= kind == FieldKind::From;
         self.makes_a_message |= kind.makes_a_message();
     }
 
-    /// Whether the continuation that is held behind `start` is, but for its indent, a Bcc. `None`: too little of it is
-    /// there.
+    /// Returns whether the continuation that is held after `start` would be a Bcc without its indent; `None` if more
+    /// octets are needed.
     fn is_hidden_bcc(&self, start: usize, is_whole: bool) -> Option<bool> {
         if self.last == FieldKind::Other {
             return Some(false);
@@ -243,7 +246,7 @@ impl Mender {
         is_enough.then(|| is_bcc() && line.contains(&b'@'))
     }
 
-    /// Looks at the next line that is in doubt: whether it is a field that must not be lost.
+    /// Looks at the next line in doubt, which may be a field that must not be lost.
     fn look_on(&mut self, mut held: Held, is_whole: bool, out: &mut Vec<u8>) -> bool {
         let needed = readable_len(&self.held[held.line..], held.searched - held.line);
         let is_too_much = needed.map_or(self.held.len(), |len| held.line + len) > MAX_HELD_OCTETS;
@@ -267,7 +270,7 @@ impl Mender {
         true
     }
 
-    /// Looks at the line that ends at `end`, and is no field that is wanted.
+    /// Looks at the line up to `end`, which is not a field that must be kept.
     fn look_at_line(&mut self, mut held: Held, end: usize, out: &mut Vec<u8>) {
         let whole_line = &self.held[held.line..end];
         let line = &whole_line[self.indent_of(whole_line)..];
@@ -292,7 +295,7 @@ impl Mender {
         }
     }
 
-    /// Too much is held: it is text, and what stands behind it is not to be a Bcc.
+    /// Passes held lines on as text, since there are too many. From now on, a Bcc after them is an error.
     fn give_up(&mut self, held: &Held) -> bool {
         self.beyond = Beyond::behind(held.doubt);
         self.hidden = self.beyond.push(&self.held[held.line..]).err();
@@ -300,18 +303,18 @@ impl Mender {
         true
     }
 
-    /// What is held is text, up to `end` at least.
+    /// Ends the header section: what is held is text, at least up to `end`.
     fn end_header(&mut self, end: usize) {
         self.at = At::Body;
         if self.indent > 0 {
-            // With its indent the first line would go on with the last field, and an empty line would be none.
+            // With its indent, the first line would continue the last field, and an empty line would not be empty.
             let lines = self.held[..end].split_inclusive(|octet| *octet == b'\n');
             let text: Vec<u8> = lines.flat_map(|line| &line[self.indent_of(line)..]).copied().collect();
             self.held.splice(..end, text);
         }
     }
 
-    /// The field that the line at the front of `octets`, which may be text, is all the same.
+    /// Returns the field that the first line of `octets` reads as, if it must not be lost.
     fn wanted(&self, doubt: &Doubt, octets: &[u8]) -> Option<Reading> {
         let line = &octets[..line_end(octets, 0).unwrap_or(octets.len())];
         let has_address = |reading: &Reading| line.contains(&b'@') || reading.body > line.len();
@@ -324,7 +327,7 @@ impl Mender {
         Reading::of(octets).filter(|reading| doubt.is_bcc(reading) || is_from(reading))
     }
 
-    /// Whether `line`, without an indent, goes on with the list of addresses of the field before it.
+    /// Returns whether `line`, without an indent, continues the list of addresses in the field before it.
     fn goes_on_in(&self, line: &[u8]) -> bool {
         let is_open = matches!(self.last_octet, b',' | b':') || line.starts_with(b",");
         let mut count = 0;
@@ -335,14 +338,14 @@ impl Mender {
         self.has_field && self.last.is_list() && is_list && count > 0
     }
 
-    /// Writes the field that is held, `len` octets of which are its first line.
+    /// Writes the field that is held. Its first line has `len` octets.
     fn write_wanted(&mut self, reading: Reading, len: usize, out: &mut Vec<u8>) {
         self.held.drain(..reading.body);
         out.extend_from_slice(reading.name.text().as_bytes());
         out.push(b':');
         self.last_octet = b':';
         self.note(FieldKind::of(reading.name.text().as_bytes()));
-        // The colon may have stood on the second line.
+        // The colon may have been on the second line.
         self.at = At::InLine;
         if reading.body <= len {
             self.pass(len - reading.body, out);
@@ -356,7 +359,7 @@ impl Mender {
         out.extend(self.held.drain(..len));
     }
 
-    /// Writes what is held up to `end`, whole lines of the header section, as what they are.
+    /// Writes the held lines up to `end` as lines of the header section.
     fn mend(&mut self, end: usize, out: &mut Vec<u8>) {
         let mark = self.mark_len();
         let lines: Vec<u8> = self.held.drain(..end).collect();
@@ -369,7 +372,7 @@ impl Mender {
                 _ if self.has_field && self.last.may_take_text() => out.push(b' '),
                 _ if !self.has_field && (is_blank(line) || is_mbox(line)) => continue,
                 _ => {
-                    // As a part of From or Date it would make a field that nobody can read.
+                    // As a part of From or Date, the line would make a field that nobody can read.
                     out.extend_from_slice(b"X-Before-Header: ");
                     self.last = FieldKind::Other;
                 }
@@ -380,7 +383,7 @@ impl Mender {
         }
     }
 
-    /// Before the first field: finds by how much all lines up to `end` are indented, of which that at `wanted` is one.
+    /// Before the first field: finds the indent of all lines up to `end`. The line at `wanted` is one of them.
     fn learn_indent(&mut self, wanted: usize, end: usize) {
         if self.has_field {
             return;
@@ -391,12 +394,12 @@ impl Mender {
         self.indent = wsp_len(&self.held[wanted..end]).min(least);
     }
 
-    /// How much of the indent `line` has.
+    /// Returns how much of the common indent `line` has.
     fn indent_of(&self, line: &[u8]) -> usize {
         wsp_len(line).min(self.indent)
     }
 
-    /// The length of the byte order mark that the content begins with.
+    /// Returns the length of the byte order mark at the beginning of the content; 0 if there is none.
     fn mark_len(&self) -> usize {
         let is_marked = !self.has_field && self.held.starts_with(BYTE_ORDER_MARK);
         if is_marked { BYTE_ORDER_MARK.len() } else { 0 }
@@ -407,7 +410,7 @@ fn wsp_len(line: &[u8]) -> usize {
     line.iter().take_while(|octet| is_wsp(octet)).count()
 }
 
-/// The position behind the next LF, from `from` on.
+/// Returns the position after the next LF, from `from` on.
 fn line_end(octets: &[u8], from: usize) -> Option<usize> {
     octets[from..].iter().position(|octet| *octet == b'\n').map(|index| from + index + 1)
 }

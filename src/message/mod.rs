@@ -1,4 +1,4 @@
-//! What is done to a message's content, and the messages nullmta writes itself.
+//! Changes to the content of messages that arrive, and the messages that nullmta writes itself.
 //!
 //! ```text
 //!  session ─ content ─▶ fixup ─▶ spool           dsn ─ content and envelope ─▶ spool
@@ -7,26 +7,24 @@
 //!                       └ header                 └ header
 //! ```
 //!
-//! Everything that is done to a message on its way in is called from `fixup.rs`, and is in the file for its kind:
+//! All changes to an arriving message are made by `fixup.rs`, which calls the file for each:
 //!
-//! | what is done | where |
+//! | change | file |
 //! |---|---|
-//! | a broken header section is mended, before it is read | `mend.rs`, `reading.rs`, `header/`; refused where a Bcc would be read: `bare_cr.rs`, `hidden_bcc.rs` |
-//! | a field is dropped, or added where it is missing | `rewrite/missing.rs` |
+//! | a broken header section is mended before it is read | `mend.rs`, `reading.rs`, `header/`; it is refused if a Bcc would become public: `bare_cr.rs`, `hidden_bcc.rs` |
+//! | a field is dropped, or added if it is missing | `rewrite/missing.rs` |
 //! | an author's name gets its quotes; a list of recipients gets its commas | `author_name.rs`; `forgotten_comma.rs` |
-//! | an address becomes another one; a further From goes | `rewrite/` (its header has the order) |
+//! | an address is replaced; a second From is moved | `rewrite/` (its header gives the order) |
 //! | a line that is too long is folded | `long_lines.rs` |
 //!
-//! What a fix-up did is noted in `rewrite/change.rs`, so that `nullmta rewrite --explain` shows it.
+//! The changes are noted in `rewrite/change.rs`, and `nullmta rewrite --explain` shows them.
 //!
-//! Promises: octets that need no change are not changed, in the header section as in the body, so
-//! that signatures survive; whatever a client or a relay said, it cannot end a field, a header
-//! section or a MIME part that we write.
+//! Promises: octets that need no change stay as they are, in the header section and in the body, so that signatures
+//! stay valid. Text from a client or a relay cannot end a field, a header section or a MIME part that we write.
 //!
-//! Pure: no disk, no socket, no clock; the time is an argument.
+//! Nothing here uses a disk, a socket or a clock; the time is an argument.
 //!
-//! Not here: normalising line ends and dot-stuffing (`smtp/dot.rs`), who is told of a failure
-//! (`queue/`).
+//! Not here: normalising line ends and dot-stuffing (`smtp/dot.rs`), who is told about a failure (`queue/`).
 
 pub mod address;
 pub mod address_list;

@@ -1,20 +1,20 @@
-//! What a broken line reads as the field of.
+//! Finds the field that a broken line was meant to be.
 //!
-//! Promises: a line that a person would take for a Bcc is one: whatever stands in its name that no name has, behind
-//! whatever it has for a colon.
+//! Promises: a line that a person would take for a Bcc reads as one, whatever impossible octets are in its name, and
+//! whatever stands in place of the colon.
 //!
-//! | the line | reads as |
+//! | line | reads as |
 //! |---|---|
 //! | `Bcc: s@x`, `B cc : s@x`, `>Bcc: s@x`, with NUL or 8-bit octets in the name | Bcc |
 //! | `- Bcc: s@x`, `Resent Bcc: s@x`: hyphens do not count | Bcc, Resent-Bcc |
 //! | `Bcc; s@x`, a full-width or small colon, full-width letters | Bcc |
-//! | `Bcc s@x`, `Bcc=s@x`, `Bcc <s@x>` | Bcc, if there is an `@` in the line |
-//! | `Bcc`, and `: s@x`, ` s@x` or a list of addresses on the line behind it | Bcc |
-//! | each of these coloured for a terminal, marked up for a browser, or encoded (`shown.rs`) | the same |
-//! | `Bcc` alone, `BCC is a field`, `X-Bcc: s@x`, `JD> Bcc: s@x`, letters of another script that look alike | no Bcc |
-//! | `From: a@x`, as the first row, but not marked up or encoded | From |
+//! | `Bcc s@x`, `Bcc=s@x`, `Bcc <s@x>` | Bcc, if the line has an `@` |
+//! | `Bcc`, and `: s@x`, ` s@x` or a list of addresses on the next line | Bcc |
+//! | each of these coloured for a terminal, with markup for a browser, or encoded (`shown.rs`) | the same |
+//! | `Bcc` alone, `BCC is a field`, `X-Bcc: s@x`, `JD> Bcc: s@x`, letters of another script that look alike | not Bcc |
+//! | `From: a@x`, as in the first row, but without markup and encoding | From |
 //!
-//! Not here: where lines are read so (`mend.rs`, `bare_cr.rs`).
+//! Not here: the lines for which this is asked (`mend.rs`, `bare_cr.rs`).
 
 mod shown;
 
@@ -22,10 +22,10 @@ use super::address::{Mailbox, mailboxes};
 use super::header::{LineKind, is_wsp};
 use shown::{Shown, escape_len, markup_len, shown};
 
-/// What reads as the name of a field shows no more octets, whatever stands in it besides.
+/// The most octets that the name of a field may show.
 const MAX_NAME_OCTETS: usize = 64;
 
-/// A list of addresses behind a bare name stands on a line that is no longer.
+/// The longest line with a list of addresses after a name that is alone on its line.
 const MAX_LIST_OCTETS: usize = 998;
 
 /// The fields that must not be lost in a text.
@@ -45,7 +45,7 @@ impl Name {
         }
     }
 
-    /// Of the letters and digits among what is shown.
+    /// Returns the field whose name consists of the letters and digits among these octets.
     fn spelt(shown: &[Shown]) -> Option<Name> {
         let mut letters: Vec<u8> = shown.iter().map(|shown| shown.octet).collect();
         letters.retain(u8::is_ascii_alphanumeric);
@@ -63,38 +63,39 @@ impl Name {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) name: Name,
-    /// Where what would stand behind the colon begins.
+    /// The position at which the body of the field begins.
     pub(super) body: usize,
-    /// Its name is marked up, or encoded.
+    /// Whether its name has markup or is encoded.
     pub(super) is_marked_up: bool,
 }
 
 impl Reading {
-    /// Of the line that `octets` begin with, and the one behind it. A line that is not all there reads as what is.
+    /// Returns the reading of the first line of `octets`, together with the next line. An incomplete line is read as
+    /// far as it goes.
     pub(super) fn of(octets: &[u8]) -> Option<Reading> {
         let line = &octets[..line_len(octets)];
         let reading = Reading::with_colon(line).or_else(|| Reading::without_colon(line));
         reading.or_else(|| Reading::folded(octets))
     }
 
-    /// `Bcc: s@x`, on one line.
+    /// Reads `Bcc: s@x` on one line.
     pub(super) fn with_colon(line: &[u8]) -> Option<Reading> {
         let shown = shown(line, MAX_NAME_OCTETS);
-        // `;` is the key beside it.
+        // The key for `;` is next to that for the colon.
         let colon = shown.iter().position(|shown| matches!(shown.octet, b':' | b';'))?;
         let name = Name::spelt(&shown[..colon])?;
         let is_true = line[shown[colon].start] == b':' && !shown[colon].is_marked_up;
         (is_true || name != Name::From).then(|| Reading::behind(&shown, colon, name, line))
     }
 
-    /// `Bcc s@x`
+    /// Reads `Bcc s@x`.
     fn without_colon(line: &[u8]) -> Option<Reading> {
         let shown = shown(line, MAX_NAME_OCTETS);
         let start = shown.iter().position(is_letter)?;
         let len = shown[start..].iter().position(|shown| !is_letter(shown))?;
         let name = Name::spelt(&shown[start..start + len]).filter(|name| *name != Name::From)?;
         let mut reading = Reading::behind(&shown, start + len - 1, name, line);
-        // A sign right behind the name stands for the colon, and is no part of an address: `Bcc=s@x`.
+        // A punctuation mark directly after the name stands for the colon, and is not part of an address: `Bcc=s@x`.
         let is_sign = |octet: &&u8| octet.is_ascii_punctuation() && !b"<\"(".contains(octet);
         let body = &line[reading.body..];
         let is_encoded = body.starts_with(b"=?");
@@ -102,10 +103,11 @@ impl Reading {
         line.contains(&b'@').then_some(reading)
     }
 
-    /// With a body that begins behind what is shown at `last`, and behind what closes its dress.
+    /// Returns the reading with a body that begins after the octet shown at `last`, and after the end of the markup
+    /// around it.
     fn behind(shown: &[Shown], last: usize, name: Name, line: &[u8]) -> Reading {
         let Shown { start, end, is_marked_up, .. } = shown[last];
-        // What an encoded word says besides the name is not to be lost.
+        // An encoded word that contains more than the name must not be lost.
         let is_more = shown.get(last + 1).is_some_and(|next| next.start == start);
         let mut body = if is_more { start } else { end };
         let markup = |rest| markup_len(rest).filter(|_| is_marked_up);
@@ -115,7 +117,7 @@ impl Reading {
         Reading { name, body, is_marked_up }
     }
 
-    /// A name alone on its line, with its colon or its body on the next one.
+    /// Reads a name that is alone on its line, with its colon or its body on the next line.
     fn folded(octets: &[u8]) -> Option<Reading> {
         let len = line_len(octets);
         let name = bare_name(&octets[..len])?;
@@ -134,19 +136,20 @@ impl Reading {
         }
     }
 
-    /// Whether it is a Bcc or Resent-Bcc.
+    /// Returns whether it is a Bcc or Resent-Bcc.
     pub(super) fn is_bcc(&self) -> bool {
         self.name != Name::From
     }
 }
 
-/// What a line is the name of, with nothing behind it.
+/// Returns the field whose name is alone on this line.
 pub(super) fn bare_name(line: &[u8]) -> Option<Name> {
     let shown = shown(line, MAX_NAME_OCTETS + 1);
     Name::spelt(&shown).filter(|_| shown.len() <= MAX_NAME_OCTETS && !line.contains(&b':'))
 }
 
-/// How many of `octets` it takes to read what they begin with; `None`: more than there are. Before `from` no line ends.
+/// Returns how many octets are needed for the reading at the beginning of `octets`; `None` if more are needed than
+/// there are. No line ends before `from`.
 pub(super) fn readable_len(octets: &[u8], from: usize) -> Option<usize> {
     let len = from + octets[from..].iter().position(|octet| *octet == b'\n')? + 1;
     if bare_name(&octets[..len]).is_none() {
@@ -161,7 +164,7 @@ pub(super) fn readable_len(octets: &[u8], from: usize) -> Option<usize> {
     (list == MAX_LIST_OCTETS || next[..list].ends_with(b"\n")).then_some(len + list)
 }
 
-/// Whether a line holds addresses and nothing else.
+/// Returns whether a line consists of addresses only.
 fn is_list(line: &[u8]) -> bool {
     let mut count = 0;
     let is_address = |mailbox: Mailbox| mailbox.domain.is_some();

@@ -1,9 +1,10 @@
-//! The Received field that nullmta puts in front of what it takes in.
+//! The Received field that nullmta adds in front of a message.
 //!
-//! Promises: 1. The field is ASCII and well-formed whatever the client said of itself: it never
-//! makes a message need 8BITMIME or SMTPUTF8, and a HELO name cannot look like the facts behind it.
-//! 2. Lines stay under 78 columns unless a single name or address is longer.
-//! 3. A recipient is named only where there is one: fellow recipients stay unknown to each other.
+//! Promises:
+//! 1. The field is ASCII and well-formed, whatever the client gave for its name. So it never makes a message need
+//!    8BITMIME or SMTPUTF8, and the name cannot look like the facts after it.
+//! 2. Lines have less than 78 columns, unless a single name or address is longer.
+//! 3. The recipient is named only if there is one, so that recipients do not learn of each other.
 //!
 //! Not here: counting Received fields (`fixup.rs`).
 //!
@@ -18,46 +19,46 @@ use super::fold::Folded;
 use crate::envelope::Address;
 use crate::queue_id::QueueId;
 
-/// A HELO name is a domain, at most 255 octets (RFC 5321 4.5.3.1.2); what goes beyond is cut off.
+/// The longest HELO name that is used, which is that of a domain (RFC 5321 4.5.3.1.2). A longer one is cut.
 const MAX_HELO_OCTETS: usize = 255;
 
-/// A longer address is left out: the limit of a line is 998 octets (RFC 5322 2.1.1).
+/// The longest address that is named, since a line has at most 998 octets (RFC 5322 2.1.1).
 const MAX_FOR_OCTETS: usize = 900;
 
-/// Where a message came from, as we know it for ourselves.
+/// The origin of a message, as we know it without asking the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A TCP client at this address.
     Tcp(IpAddr),
-    /// A local user, by the unix socket or the drop directory.
+    /// A local user, known by the unix socket or the drop directory.
     Uid(u32),
-    /// nullmta itself (a DSN).
+    /// nullmta itself, which writes DSNs.
     Ourselves,
 }
 
-/// What the field says.
+/// The facts for the field.
 #[derive(Clone, Debug)]
 pub struct Received<'a> {
-    /// What the client called itself in HELO or EHLO; never trusted.
+    /// The name that the client gave in HELO or EHLO, which is not trusted.
     pub helo: Option<&'a str>,
-    /// Where the message came from.
+    /// The origin of the message.
     pub origin: Origin,
-    /// This host.
+    /// The name of this host.
     pub hostname: &'a str,
-    /// `SMTP`, `ESMTP`, `ESMTPS`…; empty: not said.
+    /// The protocol: `SMTP`, `ESMTP`, `ESMTPS`, …; empty if it is not given.
     pub protocol: &'a str,
     /// The TLS version of the session, such as `TLSv1.3`.
     pub tls: Option<&'a str>,
     /// The queue id of the message.
     pub queue_id: QueueId,
-    /// The recipient, where the message has only one.
+    /// The recipient, if the message has only one.
     pub only_recipient: Option<&'a Address>,
-    /// When it was received.
+    /// The time at which it was received.
     pub now: &'a Zoned,
 }
 
 impl Received<'_> {
-    /// The field, folded, with its line end.
+    /// Returns the field, folded, with its line end.
     pub fn field(&self) -> String {
         let field = self.by(self.from(Folded::field("Received")));
         let id = format!("id {}", self.queue_id);
@@ -94,7 +95,7 @@ impl Received<'_> {
     }
 }
 
-/// `(localhost [127.0.0.1])`, `(localhost [IPv6:::1])` (RFC 5321 4.1.3).
+/// Returns the address of a client as `(localhost [127.0.0.1])` or `(localhost [IPv6:::1])` (RFC 5321 4.1.3).
 fn tcp_info(address: IpAddr) -> String {
     let address = address.to_canonical();
     let name = if address.is_loopback() { "localhost" } else { "unknown" };
@@ -104,7 +105,7 @@ fn tcp_info(address: IpAddr) -> String {
     }
 }
 
-/// A HELO argument as a domain or an address literal: every other character becomes `?`.
+/// Returns a HELO name as a domain or an address literal, with `?` in place of all other characters.
 fn sanitized_helo(helo: &str) -> String {
     let may_be_in_literal = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
     let literal = helo.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

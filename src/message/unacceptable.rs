@@ -1,6 +1,7 @@
-//! The reasons for which a message is refused because of its content, whoever sends it and whenever.
+//! The reasons for refusing a message because of its content, whoever sends it.
 //!
-//! Promises: each reason has one sentence, which says what is wrong; SMTP, `sendmail` and `nullmta rewrite` all say it.
+//! Promises: each reason has one sentence, which says what is wrong. SMTP, `sendmail` and `nullmta rewrite` use the
+//! same sentence.
 //!
 //! Not here: the reply codes (`smtp/session/refusal.rs`); the size of the whole message, which only a session limits.
 
@@ -18,9 +19,9 @@ pub enum Unacceptable {
     TooMuchEffort,
     /// It has more than [`MAX_RECEIVED_FIELDS`](super::fixup::MAX_RECEIVED_FIELDS) Received fields.
     MailLoop,
-    /// Recipients would read its Bcc.
+    /// Other recipients would read its Bcc.
     HiddenBcc(HiddenBcc),
-    /// A rule of the configuration rejects it, in these words.
+    /// A rule of the configuration rejects it with this text.
     Rejected(Box<str>),
 }
 

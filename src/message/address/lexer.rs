@@ -1,17 +1,17 @@
-//! The tokens of a field that holds addresses (RFC 5322 3.2), without comments and white space.
+//! Splits a field with addresses into tokens (RFC 5322 3.2), without comments and white space.
 //!
-//! Promises: a token is a range of the octets; between two of them stand only white space, line breaks
-//! and comments. Comments nest without recursion. What is open at the end is [`Malformed`], and so is a
-//! control character outside quotes and comments. [`Lexer::next_of_any`] goes on behind either.
+//! Promises: a token is a range of the octets. Between two tokens there are only white space, line breaks and
+//! comments. Nested comments need no recursion. A quote or comment that does not end is [`Malformed`], and so is a
+//! control character outside quotes and comments. [`Lexer::next_of_any`] goes on after either.
 
 use std::ops::Range;
 
 use super::Malformed;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::message) enum TokenKind {
-    /// A run of octets that are neither white space nor special; 8-bit octets are.
+    /// A run of octets that are neither white space nor special. It may contain 8-bit octets.
     Atom,
     /// A quoted string, with its quotes.
     Quoted,
@@ -26,7 +26,7 @@ pub(in crate::message) enum TokenKind {
     Greater,
 }
 
-/// A token, and where it stands.
+/// A token with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::message) struct Token {
     pub(in crate::message) kind: TokenKind,
@@ -39,12 +39,12 @@ pub(super) struct Lexer<'a> {
     octets: &'a [u8],
     position: usize,
     end: usize,
-    /// Behind the first octet of a quote, a comment or a literal that is open to the end: what follows is text.
+    /// Whether a quote, comment or literal that has no end was met. The octets after its first one are read as text.
     is_open: bool,
 }
 
 impl<'a> Lexer<'a> {
-    /// The tokens of `octets` within `range`.
+    /// Returns a lexer for `range` of `octets`.
     pub(super) fn new(octets: &'a [u8], range: Range<usize>) -> Self {
         Lexer { octets, position: range.start, end: range.end, is_open: false }
     }
@@ -53,8 +53,8 @@ impl<'a> Lexer<'a> {
         self.octets
     }
 
-    /// The next token; `None` at the end. If there is none, it stands at the octet that begins none, or that opens what is
-    /// open to the end.
+    /// Returns the next token; `None` at the end. After an error, the position is that of the octet which begins no
+    /// token, or which opens a quote or comment that does not end.
     pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
         self.skip_comments_and_space()?;
         let start = self.position;
@@ -73,7 +73,8 @@ impl<'a> Lexer<'a> {
         Ok(Some(Token { kind, range: start..self.position }))
     }
 
-    /// The next token of octets that may be malformed: an octet that begins none is an error, and then it goes on.
+    /// Returns the next token of octets that may be malformed. An octet that begins no token gives an error, and
+    /// reading goes on after it.
     pub(super) fn next_of_any(&mut self) -> Option<Result<Token, Malformed>> {
         if !self.is_open {
             match self.next() {
@@ -96,7 +97,7 @@ impl<'a> Lexer<'a> {
         Some(Ok(Token { kind, range: start..self.position }))
     }
 
-    /// Reads a token that begins with `octet` and needs no other to end it.
+    /// Reads a token that begins with `octet` and needs no closing octet.
     fn plain(&mut self, octet: u8) -> Option<TokenKind> {
         let kind = match octet {
             b'.' => TokenKind::Dot,
@@ -126,7 +127,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// From the octet that opens to behind the one that closes; a backslash escapes the next octet.
+    /// Skips from the opening octet to after the closing one. A backslash escapes the next octet.
     fn skip_to_closing(&mut self, closing: u8) -> Result<(), Malformed> {
         let start = self.position;
         self.position += 1;
@@ -168,7 +169,8 @@ fn is_space(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// RFC 5322 3.2.3 atext, RFC 6532 3.2 UTF-8, and any other octet from 128 on.
+/// Returns whether an octet may be in an atom: atext (RFC 5322 3.2.3), UTF-8 (RFC 6532 3.2), and any other octet from
+/// 128.
 fn is_atom_octet(octet: u8) -> bool {
     let is_special = b"()<>[]:;@\\,.\"".contains(&octet);
     !is_special && (octet.is_ascii_graphic() || octet >= 128)

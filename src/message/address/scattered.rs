@@ -1,17 +1,18 @@
-//! The addresses in a field that is no list of addresses.
+//! Finds the addresses in a field that is not a list of addresses.
 //!
-//! Such a field stays as it is, since nobody can say what it means; but the addresses in it are seen by everybody, and so
-//! become what they would be in a list.
+//! Such a field stays as it is, since its meaning is not known. But everybody can read the addresses in it, so they
+//! are rewritten like those in a list.
 //!
-//! Promises: the same in a second reading. Time is in proportion to the length, and nothing is kept but a position.
+//! Promises: a second reading of the result finds the same addresses. The time is in proportion to the length, and
+//! only a position is kept.
 //!
-//! | what stands there | is an address |
+//! | text | address |
 //! |---|---|
-//! | `<ann@x>`, `<ann>`, `<@a,@b:ann@x>` | what is in the brackets |
-//! | `ann@x`, `ann @ x` | with its domain, as far as no white space stands but around the `@` |
-//! | the same within quotes or a comment | no |
-//! | the same behind a quote or a parenthesis that is open to the end | yes: it is not known what is within it |
-//! | `ann`, `ann@@x`, `a@b!c` | no |
+//! | `<ann@x>`, `<ann>`, `<@a,@b:ann@x>` | the text in the brackets |
+//! | `ann@x`, `ann @ x` | with its domain, up to the next white space that is not around the `@` |
+//! | the same within quotes or a comment | none |
+//! | the same after a quote or a parenthesis that does not end | it is one, since it is not known what is within the quotes |
+//! | `ann`, `ann@@x`, `a@b!c` | none |
 //!
 //! Not here: lists (`address.rs`).
 
@@ -20,30 +21,30 @@ use std::ops::Range;
 use super::lexer::{Lexer, Token, TokenKind};
 use super::{AddrSpec, Mailbox, mailbox_at};
 
-/// The addresses in `body`, in their order.
+/// Returns the addresses in `body`, in order.
 pub fn scattered(body: &[u8]) -> Scattered<'_> {
     let (lexer, spec) = (Lexer::new(body, 0..body.len()), AddrSpec::default());
     Scattered { lexer, spec, last: None, brackets: None, ended: false }
 }
 
-/// See [`scattered`].
+/// An iterator over the addresses of a body, made by [`scattered`].
 #[derive(Debug)]
 pub struct Scattered<'a> {
     lexer: Lexer<'a>,
-    /// What may become an address.
+    /// The parts of the next address so far.
     spec: AddrSpec,
-    /// Its last token.
+    /// The last token of these parts.
     last: Option<Token>,
-    /// What was read behind `<`, which is open.
+    /// The route after a `<` that is still open.
     brackets: Option<Brackets>,
     ended: bool,
 }
 
-/// What stands behind `<` before an address.
+/// The text between `<` and an address.
 #[derive(Debug, Default)]
 struct Brackets {
     route: Option<Range<usize>>,
-    /// The route lacks its colon.
+    /// Whether the colon of the route is still missing.
     in_route: bool,
 }
 
@@ -69,7 +70,7 @@ impl Iterator for Scattered<'_> {
 }
 
 impl Scattered<'_> {
-    /// Takes the next token: the address that ended before it.
+    /// Takes the next token. Returns the address that ended before it, if there is one.
     fn take(&mut self, token: Token) -> Option<Mailbox> {
         match token.kind {
             TokenKind::Less => {
@@ -87,7 +88,7 @@ impl Scattered<'_> {
         }
     }
 
-    /// A separator ends an address and its brackets, but within a route.
+    /// Ends an address and its brackets at a separator, unless the separator belongs to a route.
     fn separator(&mut self, token: &Token) -> Option<Mailbox> {
         let spec = &self.spec;
         match &mut self.brackets {
@@ -122,7 +123,7 @@ impl Scattered<'_> {
         found
     }
 
-    /// The address that ends here, if it has a domain; brackets are open no more.
+    /// Returns the address that ends here, if it has a domain, and closes the brackets.
     fn end_spec(&mut self) -> Option<Mailbox> {
         self.brackets = None;
         self.spec_read().filter(|mailbox| mailbox.domain.is_some())
@@ -141,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// Each of these went out as it came, though tables and `masquerade` were about the addresses in it.
+    /// Each of these was sent unchanged, although tables or `masquerade` had a rule for the addresses in it.
     #[test]
     fn addresses_are_found_in_whatever_is_no_list() {
         for (body, expected) in [
@@ -161,9 +162,9 @@ mod tests {
             ("ann@x\\ \"bob@y\" <\"c d\"@z> <", "ann@x \"c d\"@z"),
             ("ann@[192.0.2.1] \u{1} <", "ann@[192.0.2.1]"),
             ("<@a,@b:ann@x> <@c : @d:bob> <@e,carl> <@f>", "ann@x bob"),
-            // Nothing ends what is open: what is within it is not known.
+            // A quote or comment without an end hides nothing, since it is not known where it should end.
             ("(ann@x) <bob@y> (carl@z", "bob@y carl@z"),
-            // What is closed before it is known.
+            // One that is closed before it does.
             ("(ann@x) \"bob@y", "bob@y"),
             ("(ann@x) (bob@y) (carl@z (dora@w)", "carl@z dora@w"),
             ("(ann@x) a@[192.0.2.1 bob@y", "bob@y"),
@@ -195,14 +196,14 @@ mod tests {
     #[test]
     fn time_is_in_proportion() {
         for pattern in ["(", "\"", "a@x ", "<", "[", "@", "\\", "<@a,", "(a@x) "] {
-            // That it comes to an end is what is tested.
+            // The test is that this ends soon.
             let _ = scattered(pattern.repeat(300_000 / pattern.len()).as_bytes()).count();
         }
     }
 
     proptest! {
-        /// Where the body is a list, the same addresses are found, but for bare words without brackets; and in the
-        /// same places.
+        /// In a body that is a list, the same addresses are found at the same positions, except for bare words
+        /// without brackets.
         #[test]
         fn of_a_list_no_domain_is_passed_over(
             words in prop::collection::vec(prop::sample::select(WORDS), 0..12)
@@ -217,7 +218,7 @@ mod tests {
             }
         }
 
-        /// A comment before a quote that is open was read as text, and the address in it was rewritten.
+        /// A comment before a quote without an end was read as text, and the address in it was rewritten.
         #[test]
         fn a_closed_comment_in_front_changes_nothing(
             words in prop::collection::vec(prop::sample::select(WORDS), 0..8),

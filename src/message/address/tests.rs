@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The addresses of `body`, or that it is malformed.
+/// Returns the addresses of `body`, or that it is malformed.
 fn addresses(body: &[u8]) -> Result<Vec<String>, Malformed> {
     mailboxes(body).map(|mailbox| mailbox.map(|mailbox| mailbox.address.to_string())).collect()
 }
@@ -22,27 +22,27 @@ fn lists_as_they_are_met() {
         ("\"Smith, Ann <x@y>\" <ann@example.org>", &["ann@example.org"]),
         ("\"ann \\\" smith\"@example.org, \"root\"", &["\"ann \\\" smith\"@example.org", "\"root\""]),
         ("\"a\r\n b\"@example.org", &["\"a b\"@example.org"]),
-        // Encoded words are atoms; unquoted dots, @ and brackets are met in display names.
+        // Encoded words are atoms. Programs write dots, `@` and brackets without quotes in display names.
         ("=?utf-8?Q?Ann_=C3=84?= <ann@example.org>", &["ann@example.org"]),
         ("John Q. Public <john>, ann@example.org <ann@example.org>", &["john", "ann@example.org"]),
         ("[Dev] Ann <ann@example.org>", &["ann@example.org"]),
-        // Groups: named, empty, in the midst, not ended.
+        // Groups: with a name, empty, in the middle, without an end.
         ("undisclosed-recipients:;", &[]),
         ("undisclosed-recipients: ", &[]),
         ("Us: ann, Bob <bob@x>; carl, Them:;", &["ann", "bob@x", "carl"]),
         ("Us: <ann>", &["ann"]),
-        // Empty elements; semicolons for commas.
+        // Empty elements; semicolons in place of commas.
         (", ,root,,\r\n ann@x,", &["root", "ann@x"]),
         ("ann@x; Bob <bob@x>; carl@x", &["ann@x", "bob@x", "carl@x"]),
         // Routes, the null address, literals.
         ("<@a.example,@[192.0.2.1]:ann@example.org>", &["ann@example.org"]),
         ("<>", &[]),
         ("Nobody <>, x@[IPv6:2001:db8::1]", &["x@[IPv6:2001:db8::1]"]),
-        // Beyond ASCII.
+        // Text that is not ASCII.
         ("Jürgen <jürgen@exämple.org>, 用户", &["jürgen@exämple.org", "用户"]),
-        // Folded wherever it may be.
+        // Folds at every possible place.
         ("Ann\r\n\t<ann\r\n @example.org>\r\n ,\r\n root\r\n", &["ann@example.org", "root"]),
-        // What no address accepts is passed over.
+        // An address that `Address` does not accept is passed over.
         ("a@b..c, root, a.\"b c\"@x", &["root"]),
         ("host!user, user%host", &["host!user", "user%host"]),
     ];
@@ -116,12 +116,12 @@ fn an_edit_takes_no_more_than_differs() {
 fn a_hostile_body_costs_time_in_proportion_to_its_length() {
     let body = |pattern: &str| pattern.repeat(300_000 / pattern.len());
     for pattern in ["(", "\"", "a,", "a.", "<", "@", "a:", ";", "\\", "[", "(a)", "a "] {
-        // That it comes to an end is what is tested.
+        // The test is that this ends soon.
         let _ = mailboxes(body(pattern).as_bytes()).count();
     }
 }
 
-/// Bodies made of what matters to the parser.
+/// Generates bodies of pieces that matter to the parser.
 fn arbitrary_body() -> impl Strategy<Value = Vec<u8>> {
     let atoms: &[&[u8]] = &[
         b"ann",
@@ -171,7 +171,7 @@ proptest! {
         }
     }
 
-    /// Promise 1, and that a parser of the result sees the change and nothing else.
+    /// Promise 1, and a parser of the result sees this change and no other.
     #[test]
     fn an_edit_is_read_back(body in arbitrary_body()) {
         let Ok(before) = mailboxes(&body).collect::<Result<Vec<_>, _>>() else { return Ok(()) };

@@ -1,36 +1,38 @@
-//! Who hears of a failure: the one rule for what a relay refuses, what expires, and what is refused at pick-up.
+//! Decides who is told about a failure. It is the one rule for what a relay refuses, what expires, and what is
+//! refused at pick-up.
 //!
-//! Each recipient that failed asks for a report or does not (NOTIFY, RFC 3461 4.1). Those that ask are reported together,
-//! to one address, which the envelope decides:
+//! Each recipient that failed asks for a report or does not (NOTIFY, RFC 3461 4.1). Those that ask are reported
+//! together to one address, which depends on the envelope:
 //!
-//! | reverse-path | `queue.postmaster` | who failed | who hears of it |
+//! | reverse-path | `queue.postmaster` | recipients that failed | who is told |
 //! |---|---|---|---|
-//! | an address | any | anybody | that address |
-//! | `<>` | none | anybody | nobody |
+//! | an address | any | any | that address |
+//! | `<>` | none | any | nobody |
 //! | `<>` | an address | others than the postmaster | the postmaster |
 //! | `<>` | an address | the postmaster, alone or with others | nobody: a report would fail as this message did |
 //!
-//! A message from `<>` is a report itself as a rule, so its reverse-path hears of nothing (RFC 5321 4.5.5). That is
-//! so with `rewrite.null-sender` too, which only the relay is told: the envelope keeps `<>`.
+//! A message from `<>` is usually a report itself, so its failure is not reported to its reverse-path (RFC 5321
+//! 4.5.5). This holds with `rewrite.null-sender`, too, which only the relay gets: the envelope keeps `<>`.
 //!
-//! Not here: delays and successes, of which the reverse-path alone hears, and what becomes of a message whose failure
-//! nobody hears of (`queue/settlement.rs`, `listener/pickup.rs`).
+//! Not here: delays and successes, about which only the reverse-path is told; messages whose failure nobody is told
+//! about (`queue/settlement.rs`, `listener/pickup.rs`).
 
 use crate::envelope::{Address, Envelope, ReversePath};
 
-/// Who hears of the failure of some recipients of a message. Recipients are named by their index in the envelope.
+/// The address that is told about the failure of some recipients of a message. Recipients are given by their index in
+/// the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audience<'a> {
-    /// The recipients whose failure is to be reported.
+    /// The recipients whose failure is reported.
     pub wanted: Vec<usize>,
-    /// The recipients whose failure is not to be reported, by their NOTIFY.
+    /// The recipients whose failure is not reported, because of their NOTIFY.
     pub unwanted: Vec<usize>,
-    /// Who is told about those in `wanted`; `None` if nobody can be.
+    /// The address that is told about `wanted`; `None` if nobody can be told.
     pub to: Option<&'a Address>,
 }
 
 impl<'a> Audience<'a> {
-    /// Who hears of it when the recipients `failed` of the message with this envelope have failed.
+    /// Returns the audience if the recipients `failed` of a message with this envelope have failed.
     pub fn of(
         envelope: &'a Envelope,
         failed: impl IntoIterator<Item = usize>,

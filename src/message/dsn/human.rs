@@ -1,8 +1,8 @@
-//! The first part of a DSN: what happened, in plain words, on one screen.
+//! The first part of a DSN: the text for people, in plain words, on one screen.
 //!
-//! Promises: says what happened, to whom, what the relay said, and what to do, in that order. Lines are
-//! under 78 columns unless a single word is longer, and never over 998 octets; what others said is shown on
-//! indented lines, bounded and without control characters, so that it cannot pass for ours.
+//! Promises: it says what happened, to which recipient, what the relay replied, and what to do, in that order. Lines
+//! have less than 78 columns unless a word is longer, and never more than 998 octets. Text from others is on indented
+//! lines, limited in length and without control characters, so that it cannot be taken for ours.
 //!
 //! Not here: translations; the report for programs (`report.rs`), which lists every recipient.
 
@@ -13,13 +13,13 @@ use crate::message::date::rfc5322_at;
 use crate::message::fold::{one_line, pieces};
 use crate::status::Status;
 
-/// More recipients than this would not stay on one screen; the report has them all.
+/// The most recipients that are listed, so that the text fits on a screen. The report lists all.
 const MAX_LISTED: usize = 8;
 
-/// What a relay said is cut off behind this.
+/// The longest reply of a relay that is quoted, in octets.
 const MAX_SAID_OCTETS: usize = 500;
 
-/// Lines are broken before they are this long.
+/// The length at which lines are broken.
 const COLUMNS: usize = 76;
 
 pub(super) fn part(dsn: &Dsn<'_>) -> Part {
@@ -78,20 +78,20 @@ fn to_do(dsn: &Dsn<'_>) -> String {
     }
 }
 
-/// One advice for all: recipients that need different ones get the general one.
+/// Returns one advice for all recipients; the general one if they need different ones.
 fn common_advice(affected: &[Affected<'_>]) -> &'static str {
     let mut advices = affected.iter().map(|affected| advice(affected.status));
     let first = advices.next().unwrap_or(GENERAL_ADVICE);
     if advices.all(|advice| advice == first) { first } else { GENERAL_ADVICE }
 }
 
-/// What cannot be known once the final dot is on its way.
+/// The text for a message whose outcome is not known, since its final dot was sent.
 const MAY_HAVE_ARRIVED: &str = "The whole message was sent and the connection lost before the answer came: it may \
                                 have been delivered all the same, more than once even.";
 
 const GENERAL_ADVICE: &str = "put right what is complained about above, and send the message again.";
 
-/// By what the status says besides its class (RFC 3463 3).
+/// Returns the advice for a status, by its subject and detail (RFC 3463 3).
 fn advice(status: Status) -> &'static str {
     let numbers = status.to_string();
     match numbers.get(2..).unwrap_or_default() {
@@ -125,12 +125,12 @@ fn identification(dsn: &Dsn<'_>) -> String {
     )
 }
 
-/// An address without what would change how the text around it is shown.
+/// Returns an address without characters that would change how the text around it is shown.
 fn shown(address: &Address) -> String {
     one_line(address.as_str(), MAX_ADDRESS_OCTETS)
 }
 
-/// Lines with CRLF.
+/// Text whose lines end with CRLF.
 #[derive(Default)]
 struct Text(String);
 

@@ -1,22 +1,22 @@
-//! Delivery status notifications: what nullmta tells a submitter about a message.
+//! Delivery status notifications: messages in which nullmta tells a submitter what happened to a message.
 //!
 //! Promises:
-//! 1. Three parts (RFC 3464, RFC 6522): words for people (`human.rs`), fields for programs
-//!    (`report.rs`), and the message or its header section (`returned.rs`).
-//! 2. Nothing foreign breaks out: relay replies, addresses, ENVID and ORCPT cannot end a field, a
-//!    line or a part; the boundary occurs nowhere in the content.
-//! 3. No line is over 998 octets, or the relay that refused the message for its long line would refuse the
-//!    DSN that quotes it.
-//! 4. What is returned is returned octet by octet, but for lines that 3 folds; where that needs 8BITMIME or
-//!    SMTPUTF8, the DSN's own envelope says so.
-//! 5. From `<>`, so that no DSN answers a DSN (RFC 5321 4.5.5).
+//! 1. A DSN has three parts (RFC 3464, RFC 6522): text for people (`human.rs`), fields for programs (`report.rs`),
+//!    and the message or its header section (`returned.rs`).
+//! 2. Foreign text stays in its place: replies of a relay, addresses, ENVID and ORCPT cannot end a field, a line or a
+//!    part. The boundary is nowhere in the content.
+//! 3. No line has more than 998 octets. Otherwise a relay that refused a message for a long line would refuse the DSN
+//!    that quotes the line.
+//! 4. The returned message is the original octet by octet, except for lines that promise 3 folds. If it needs
+//!    8BITMIME or SMTPUTF8, the envelope of the DSN says so.
+//! 5. A DSN is sent from `<>`, so that no DSN answers a DSN (RFC 5321 4.5.5).
 //!
 //! Nothing here fails.
 //!
-//! Not here: what becomes of one that cannot be delivered (`queue/`). Who hears of a failure is in `audience.rs`.
+//! Not here: DSNs that cannot be delivered (`queue/`). `audience.rs` decides who is told about a failure.
 //!
-//! RFC 3461 (what was asked for), RFC 3464 (the report), RFC 3834 (Auto-Submitted), RFC 6522
-//! (multipart/report), RFC 6533 (UTF-8).
+//! RFC 3461 (what was asked for), RFC 3464 (the report), RFC 3834 (Auto-Submitted), RFC 6522 (multipart/report), RFC
+//! 6533 (UTF-8).
 
 mod audience;
 mod human;
@@ -38,20 +38,20 @@ use crate::status::Status;
 pub use audience::Audience;
 pub use returned::MAX_RETURNED_OCTETS;
 
-/// A Message-ID that is longer is not referred to.
+/// The longest Message-ID that a DSN refers to, in octets.
 const MAX_MESSAGE_ID_OCTETS: usize = 500;
 
-/// What a DSN is about.
+/// The kind of a DSN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DsnKind {
-    /// Delivery failed, for good.
+    /// Delivery has failed for good.
     Failed,
-    /// Delivery is late and will be tried further.
+    /// Delivery is late, and will be tried again.
     Delayed {
-        /// When the message will be given up.
+        /// The time at which the message will be given up.
         retrying_until: Timestamp,
     },
-    /// Success was asked for, and the relay that took the message offers no DSN (RFC 3461 5.2.2).
+    /// A report of success was asked for, and the relay that took the message does not offer DSN (RFC 3461 5.2.2).
     Relayed,
 }
 
@@ -60,52 +60,52 @@ pub enum DsnKind {
 pub struct Affected<'a> {
     /// The recipient.
     pub recipient: &'a Recipient,
-    /// Its enhanced status code.
+    /// The enhanced status code for it.
     pub status: Status,
-    /// `550 5.1.1 no such user`, or our own words.
+    /// The reply, such as `550 5.1.1 no such user`, or our own text.
     pub diagnostic: &'a str,
-    /// Whether `diagnostic` is the relay's reply (`Diagnostic-Code: smtp; …`).
+    /// Whether `diagnostic` is a reply of the relay (`Diagnostic-Code: smtp; …`).
     pub from_relay: bool,
     /// The name of the relay.
     pub remote_mta: Option<&'a str>,
-    /// When the relay was last tried.
+    /// The time of the last attempt at the relay.
     pub last_attempt: Timestamp,
-    /// The relay had all of it at least once, and its answer did not reach us.
+    /// Whether the relay got the whole message at least once and its reply was lost, so that it may have arrived.
     pub may_have_arrived: bool,
 }
 
 /// The message that a DSN is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Original<'a> {
-    /// Its queue id.
+    /// The queue id of the message.
     pub queue_id: QueueId,
-    /// Its envelope; RET, ENVID and SMTPUTF8 are honoured.
+    /// The envelope of the message; RET, ENVID and SMTPUTF8 are followed.
     pub envelope: &'a Envelope,
-    /// When it was taken in.
+    /// The time at which the message was accepted.
     pub arrived: Timestamp,
-    /// The whole content or its first part, from which the header section is cut; more than
-    /// [`MAX_RETURNED_OCTETS`] are never used.
+    /// The whole content or its first part, which contains the header section. At most [`MAX_RETURNED_OCTETS`] are
+    /// used.
     pub content: &'a [u8],
-    /// Whether `content` is all of it.
+    /// Whether `content` is complete.
     pub content_is_whole: bool,
 }
 
-/// A DSN to be written.
+/// A DSN that will be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Dsn<'a> {
-    /// What it says of every recipient in `affected`.
+    /// The kind of the DSN, for every recipient in `affected`.
     pub kind: DsnKind,
-    /// This host.
+    /// The name of this host.
     pub hostname: &'a str,
-    /// Whom it is from, in its header; its reverse-path is always `<>`.
+    /// The author in its header; its reverse-path is always `<>`.
     pub author: &'a Address,
-    /// The DSN's own queue id.
+    /// The queue id of the DSN itself.
     pub queue_id: QueueId,
-    /// Who is told: the reverse-path of the original, or a postmaster.
+    /// The address that is told: the reverse-path of the original, or the postmaster.
     pub to: &'a Address,
-    /// What it is about.
+    /// The message that it is about.
     pub original: Original<'a>,
-    /// Whom it is about.
+    /// The recipients that it is about.
     pub affected: &'a [Affected<'a>],
     /// The time of writing; dates are given in its time zone.
     pub now: &'a Zoned,
@@ -119,9 +119,9 @@ struct Part {
 }
 
 impl Dsn<'_> {
-    /// The envelope: from `<>`, to `to`.
+    /// Returns the envelope: from `<>`, to `to`.
     ///
-    /// NOTIFY stays unstated: `NEVER` would allow a DSN that fails to be dropped without a word.
+    /// NOTIFY is not given, since `NEVER` would allow a relay to drop a DSN that fails without a report.
     pub fn envelope(&self) -> Envelope {
         let mut envelope = Envelope::from(ReversePath::Null);
         envelope.recipients.push(Recipient::plain(self.to.clone()));
@@ -132,7 +132,7 @@ impl Dsn<'_> {
         envelope
     }
 
-    /// The content, with CRLF line ends and our own Received field.
+    /// Returns the content, with CRLF line ends and our own Received field.
     pub fn content(&self) -> Vec<u8> {
         let parts = self.parts();
         let boundary = boundary_outside(&parts, self.queue_id);
@@ -156,7 +156,7 @@ impl Dsn<'_> {
         let mut header = self.received();
         let mut add = |field: Folded| header.push_str(&field.finish());
         add(Folded::field("Date").word(&rfc5322(self.now)));
-        // The shape that Postfix gave for decades, and that filters know.
+        // Postfix has written From in this form for decades, and filters know it.
         add(Folded::field("From").word(self.author.as_str()).word("(Mail Delivery System)"));
         add(Folded::field("To").word(self.to.as_str()));
         let copy = if self.is_postmaster_copy() { "Postmaster Copy:" } else { "" };
@@ -176,7 +176,7 @@ impl Dsn<'_> {
         header
     }
 
-    /// Whether somebody else is told than whom the message is from.
+    /// Returns whether the DSN is sent to an address other than the reverse-path of the message.
     fn is_postmaster_copy(&self) -> bool {
         self.original.envelope.reverse_path.mailbox() != Some(self.to)
     }
@@ -209,8 +209,8 @@ impl Part {
         !self.body.is_ascii()
     }
 
-    /// The delimiter, the part's fields and its body. The line end before a delimiter belongs to
-    /// the delimiter (RFC 2046 5.1.1), so the body stays as it is.
+    /// Writes the delimiter, the fields of the part, and its body. The line end before a delimiter belongs to the
+    /// delimiter (RFC 2046 5.1.1), so the body is not changed.
     fn write(&self, boundary: &str, content: &mut Vec<u8>) {
         let Part { description, content_type, body } = self;
         let fields = format!("Content-Description: {description}\r\nContent-Type: {content_type}\r\n");
@@ -223,7 +223,7 @@ impl Part {
     }
 }
 
-/// A boundary that is in none of the parts: the submitter wrote one of them, and may have guessed.
+/// Returns a boundary that is in none of the parts. The submitter has written one of them, and may have guessed it.
 fn boundary_outside(parts: &[Part], queue_id: QueueId) -> String {
     let is_inside = |boundary: &str| parts.iter().any(|part| contains(&part.body, boundary.as_bytes()));
     let mut number = 0_u64;
@@ -232,7 +232,7 @@ fn boundary_outside(parts: &[Part], queue_id: QueueId) -> String {
         if !is_inside(&boundary) {
             return boundary;
         }
-        // The parts are finite, the numbers are not: this ends.
+        // This ends, since the parts are finite and the numbers are not.
         number += 1;
     }
 }
@@ -241,7 +241,7 @@ fn contains(octets: &[u8], wanted: &[u8]) -> bool {
     octets.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// The Message-ID of `content`, where it is fit to be referred to.
+/// Returns the Message-ID of `content` if a field may refer to it.
 fn message_id_of(content: &[u8]) -> Option<&str> {
     let field = header::split(content).header.find("Message-ID")?;
     let id = std::str::from_utf8(field.raw_body().trim_ascii()).ok()?;

@@ -1,8 +1,8 @@
-//! The second part of a DSN: what programs read.
+//! The second part of a DSN: the fields for programs.
 //!
-//! Promises: each field is one field, folded, whatever relay and submitter said; a
-//! message/delivery-status is ASCII, with what is not as `\x{…}` (RFC 6533 3). Addresses that are not
-//! ASCII make it a message/global-delivery-status, which is UTF-8.
+//! Promises: each field is one folded field, whatever the relay and the submitter wrote. A message/delivery-status is
+//! ASCII, with `\x{…}` for other characters (RFC 6533 3). Addresses that are not ASCII make it a
+//! message/global-delivery-status, which is UTF-8.
 //!
 //! RFC 3464 2.2 (per-message fields), 2.3 (per-recipient fields); RFC 3461 4 (xtext); RFC 6533.
 
@@ -13,10 +13,10 @@ use crate::envelope::ReversePath;
 use crate::message::date::rfc5322_at;
 use crate::message::fold::{Folded, one_line};
 
-/// A longer Diagnostic-Code is cut off.
+/// The longest Diagnostic-Code, in octets. A longer one is cut.
 const MAX_DIAGNOSTIC_OCTETS: usize = 2000;
 
-/// Longer names, ENVIDs and ORCPTs are cut off.
+/// The longest name, ENVID or ORCPT, in octets. A longer one is cut.
 const MAX_NAME_OCTETS: usize = 500;
 
 pub(super) fn part(dsn: &Dsn<'_>) -> Part {
@@ -31,7 +31,7 @@ pub(super) fn part(dsn: &Dsn<'_>) -> Part {
     Part { description: "Delivery Report", content_type, body: body.into_bytes() }
 }
 
-/// Whether an address of this recipient is not ASCII.
+/// Returns whether an address of this recipient is not ASCII.
 fn needs_utf8(affected: &Affected<'_>) -> bool {
     let orcpt = affected.recipient.orcpt.as_deref().and_then(decoded_orcpt);
     affected.recipient.address.needs_smtputf8() || orcpt.is_some_and(|(_, address)| !address.is_ascii())
@@ -100,7 +100,7 @@ impl Writer<'_> {
         Folded::field(name).word(kind).words(&self.encoded(&one_line(text, max)))
     }
 
-    /// `text` as this kind of report can hold it.
+    /// Returns `text` in a form that this kind of report may contain.
     fn encoded<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.is_utf8 || text.is_ascii() {
             return Cow::Borrowed(text);
@@ -116,7 +116,7 @@ impl Writer<'_> {
     }
 }
 
-/// ORCPT as its address type and address; `None` where it is malformed (RFC 3461 4.2).
+/// Splits an ORCPT into its address type and its decoded address; `None` if it is malformed (RFC 3461 4.2).
 fn decoded_orcpt(orcpt: &str) -> Option<(&str, String)> {
     let (kind, address) = orcpt.split_once(';')?;
     let is_atom =
@@ -125,7 +125,7 @@ fn decoded_orcpt(orcpt: &str) -> Option<(&str, String)> {
     (is_atom && kind.len() <= 64 && !address.is_empty()).then_some((kind, address))
 }
 
-/// xtext decoded (RFC 3461 4), on one line; a `+` with no two hexadecimal digits behind it stands for itself.
+/// Decodes xtext (RFC 3461 4) to one line. A `+` without two hexadecimal digits after it stands for itself.
 fn decoded_xtext(xtext: &str) -> String {
     let mut octets = Vec::with_capacity(xtext.len());
     let mut rest = xtext.as_bytes();
@@ -141,7 +141,7 @@ fn decoded_xtext(xtext: &str) -> String {
             }
         }
     }
-    // What was encoded may have been line breaks.
+    // The decoded text may contain line breaks.
     one_line(&String::from_utf8_lossy(&octets), MAX_NAME_OCTETS)
 }
 

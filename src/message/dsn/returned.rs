@@ -1,8 +1,8 @@
 //! The third part of a DSN: the message that it is about, or its header section.
 //!
-//! Promises: the octets are the original's (`mod.rs` folds lines that are too long). The whole message only in a DSN of failure, only where
-//! the submitter did not ask for less (RFC 3461 4.3), and only up to [`MAX_RETURNED_OCTETS`]; else the
-//! header section, as many whole fields of it as fit.
+//! Promises: the octets are those of the original (`mod.rs` folds lines that are too long). The whole message is
+//! returned only in a DSN of failure, if the submitter did not ask for less (RFC 3461 4.3), and if it has at most
+//! [`MAX_RETURNED_OCTETS`]. Otherwise as many whole fields of the header section are returned as fit.
 //!
 //! RFC 6522 4 (text/rfc822-headers), RFC 6532 3.7 and RFC 6533 4 (message/global, its header).
 
@@ -10,7 +10,7 @@ use super::{Dsn, DsnKind, Part};
 use crate::envelope::Ret;
 use crate::message::header::{Split, split};
 
-/// A DSN returns no more of a message than this.
+/// The most octets of a message that a DSN returns.
 pub const MAX_RETURNED_OCTETS: usize = 50 * 1024;
 
 pub(super) fn part(dsn: &Dsn<'_>) -> Part {
@@ -31,7 +31,7 @@ pub(super) fn part(dsn: &Dsn<'_>) -> Part {
     Part { description: describe(dsn.kind, false), content_type, body }
 }
 
-/// Whether the whole message is what `dsn` returns.
+/// Returns whether `dsn` returns the whole message.
 pub(super) fn returns_whole(dsn: &Dsn<'_>) -> bool {
     let original = dsn.original;
     dsn.kind == DsnKind::Failed
@@ -40,14 +40,14 @@ pub(super) fn returns_whole(dsn: &Dsn<'_>) -> bool {
         && original.content.len() <= MAX_RETURNED_OCTETS
 }
 
-/// Whether the header is UTF-8 by declaration, and not just 8-bit octets that somebody put there.
+/// Returns whether the header is declared to be UTF-8, and does not just contain 8-bit octets.
 fn has_utf8_header(dsn: &Dsn<'_>, content: &Split<'_>) -> bool {
     let header = content.header.octets();
     dsn.original.envelope.smtputf8 && !header.is_ascii() && std::str::from_utf8(header).is_ok()
 }
 
-/// The fields of the header section that fit. Where the content is cut off within the header section,
-/// the last field is not known to be whole, and is left out.
+/// Returns the fields of the header section that fit. If the content is cut off within the header section, the last
+/// field may be incomplete, and is left out.
 fn whole_fields(content: &Split<'_>, content_is_whole: bool) -> Vec<u8> {
     let header = content.header.octets();
     let is_cut = !content_is_whole && content.blank_line.is_empty() && content.body.is_empty();

@@ -1,6 +1,6 @@
-//! Golden DSNs: `tests/golden/dsn/*.eml`, with LF line ends for the sake of diffs.
+//! Golden DSNs: `tests/golden/dsn/*.eml`, with LF line ends, so that diffs are readable.
 //!
-//! `NULLMTA_BLESS=1 cargo test --lib golden` writes them anew; read the diff.
+//! `NULLMTA_BLESS=1 cargo test --lib golden` writes them again; read the diff.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ fn refused<'a>(recipient: &'a Recipient, diagnostic: &'a str) -> Affected<'a> {
     }
 }
 
-/// A DSN of failure to the reverse-path of `envelope`, handed to `check`.
+/// Calls `check` with a DSN of failure to the reverse-path of `envelope`.
 fn with_dsn<T>(
     kind: DsnKind,
     envelope: &Envelope,
@@ -76,7 +76,7 @@ fn with_dsn<T>(
     })
 }
 
-/// Compares with the golden file, and has another parser find the three parts.
+/// Compares a DSN with its golden file, and checks its three parts with another parser.
 fn check_golden(name: &str, dsn: Dsn<'_>) {
     let content = dsn.content();
     let lines_ended = content.windows(2).filter(|pair| pair[1] == b'\n').all(|pair| pair[0] == b'\r');
@@ -111,14 +111,14 @@ fn check_structure(content: &[u8], dsn: Dsn<'_>) {
     assert_eq!(envelope.smtputf8, dsn.to.needs_smtputf8());
 }
 
-/// `type/subtype` of the three parts.
+/// Returns the media types of the three parts.
 fn types_of(message: &Message<'_>) -> Vec<String> {
     let PartType::Multipart(parts) = &message.parts[0].body else { panic!("no multipart") };
     let types = parts.iter().map(|part| message.part(*part).unwrap().content_type().unwrap());
     types.map(|t| format!("{}/{}", t.ctype(), t.subtype().unwrap())).collect()
 }
 
-/// The octets of the third part, as a MIME reader cuts them out.
+/// Returns the octets of the third part, as a MIME reader cuts them out.
 fn returned_octets(content: &[u8]) -> Vec<u8> {
     let header = header::split(content).header.find("Content-Type").unwrap().unfolded().into_owned();
     let header = String::from_utf8(header).unwrap();
@@ -275,7 +275,7 @@ fn golden_hostile_texts() {
     });
 }
 
-/// Media type and octets of the third part.
+/// Returns the media type and the octets of the third part.
 fn split_returned(dsn: Dsn<'_>) -> (&'static str, Vec<u8>) {
     let part = returned::part(&dsn);
     (part.content_type, part.body)
@@ -288,7 +288,7 @@ fn what_is_returned() {
     let large = CONTENT.to_owned() + &"x".repeat(MAX_RETURNED_OCTETS - CONTENT.len());
     let too_large = large.clone() + "x";
     let (all, headers) = ("message/rfc822", "text/rfc822-headers");
-    /// Kind, RET, content, whether it is whole; media type and octets of the third part.
+    /// The kind, RET, the content and whether it is complete; the media type and the octets of the third part.
     type Case<'a> = (DsnKind, Option<Ret>, &'a str, bool, &'a str, &'a [u8]);
     let cases: &[Case<'_>] = &[
         (DsnKind::Failed, None, CONTENT, true, all, CONTENT.as_bytes()),
@@ -297,11 +297,11 @@ fn what_is_returned() {
         // RFC 3461 4.3: RET applies to failures only.
         (delayed, Some(Ret::Full), CONTENT, true, headers, header),
         (DsnKind::Relayed, Some(Ret::Full), CONTENT, true, headers, header),
-        // Too much, or not all there.
+        // The content is too large, or not complete.
         (DsnKind::Failed, Some(Ret::Full), &large, true, all, large.as_bytes()),
         (DsnKind::Failed, Some(Ret::Full), &too_large, true, headers, header),
         (DsnKind::Failed, None, CONTENT, false, headers, header),
-        // Cut off within the header section: the last field may not be whole.
+        // The content is cut off within the header section, so the last field may be incomplete.
         (DsnKind::Failed, None, "A: b\r\nC: d", false, headers, b"A: b\r\n"),
         (DsnKind::Failed, None, "A: b\r\nC: d\r\n", false, headers, b"A: b\r\n"),
         (DsnKind::Failed, Some(Ret::Headers), "A: b\r\nC: d\r\n", true, headers, b"A: b\r\nC: d\r\n"),
@@ -330,7 +330,7 @@ fn a_huge_header_is_returned_as_whole_fields() {
     });
 }
 
-/// A relay refused a message for a line of 2,000 octets, then the DSN that quoted the line; nobody was told.
+/// A relay refused a message for a line of 2,000 octets, and then the DSN that quoted the line, so nobody was told.
 #[test]
 fn no_line_of_a_dsn_is_longer_than_a_relay_takes() {
     let long = |start: &str, len| format!("{start}{}\r\n", "x".repeat(len));
@@ -390,12 +390,12 @@ fn only_fit_message_ids_are_referred_to() {
     }
 }
 
-/// What a submitter who has guessed the queue id would write.
+/// Text of a submitter who has guessed the queue id.
 const HOSTILE_ATOMS: &[&[u8]] =
     &[b"\r\n", b"--", b"=_18A4F1C9A02B3D40", b".0", b".1", b"A: b", b"\xff", b"\0", b"x"];
 
 proptest! {
-    /// Promises 2 and 3, for any content and any texts.
+    /// Promises 2 and 3, for any content and any text.
     #[test]
     fn nothing_breaks_out(
         content in prop::collection::vec(prop::sample::select(HOSTILE_ATOMS), 0..40),

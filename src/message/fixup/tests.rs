@@ -33,7 +33,7 @@ fn fixup() -> Fixup {
     Fixup::new(task())
 }
 
-/// What becomes of content that arrives in these chunks.
+/// Returns the content that results from these chunks.
 fn fixed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Unacceptable> {
     let (mut fixup, mut out) = (fixup(), Vec::new());
     for chunk in chunks {
@@ -43,12 +43,12 @@ fn fixed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Unac
     Ok(out)
 }
 
-/// PHP's `mail()` and most libraries send 8-bit text and do not say BODY=8BITMIME.
+/// `mail()` in PHP and most libraries send 8-bit text without BODY=8BITMIME.
 #[test]
 fn a_message_that_calls_itself_8_bit_is_8bitmime() {
     for (content, expected) in [
         ("Content-Transfer-Encoding: 8bit\r\n\r\nx\r\n", Body::EightBitMime),
-        // What was lost: 8-bit content given without BODY=8BITMIME was sent without it, and relays made it 7-bit.
+        // Such 8-bit content was sent without BODY=8BITMIME, and relays made it 7-bit.
         ("Subject: x\r\n\r\nGrüße\r\n", Body::EightBitMime),
         ("Subject: Grüße\r\n\r\nx\r\n", Body::EightBitMime),
         ("Subject: x\r\n\r\nx\r\nthe end without a line end: é", Body::EightBitMime),
@@ -65,7 +65,7 @@ fn a_message_that_calls_itself_8_bit_is_8bitmime() {
 #[test]
 fn what_is_missing_is_added_and_the_rest_stays() {
     let cases: &[(&[u8], &[&str], &[u8])] = &[
-        // Received goes first, what is missing behind, the rest as it was.
+        // Received is first, missing fields are last, and the others stay.
         (b"", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
         (b"\r\n", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
         (b"A: b\r\n\r\nc\r\n", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\nc\r\n"),
@@ -75,19 +75,19 @@ fn what_is_missing_is_added_and_the_rest_stays() {
             &["Message-Id:\r\n <a@b>\r\nCC:x@y\r\n", FROM, DATE],
             b"\r\n",
         ),
-        // Present and empty is present.
+        // A field that is empty is not missing.
         (
             b"Date:\r\nMessage-ID: \r\nFrom:\r\nTo: \r\n\r\n",
             &["Date:\r\nMessage-ID: \r\nFrom:\r\nTo: \r\n"],
             b"\r\n",
         ),
-        // Fields of the body, of a continuation or with another name are not the message's own.
+        // Fields in the body, in a continuation or with a similar name are not fields of the message.
         (
             b"A: b\r\n Date: x\r\n\r\nMessage-ID: <a@b>\r\n",
             &["A: b\r\n Date: x\r\n", FROM, TO, DATE, MESSAGE_ID],
             b"\r\nMessage-ID: <a@b>\r\n",
         ),
-        // The empty line and line ends that are missing, also of a field that is rewritten.
+        // The empty line and missing line ends are added, to a rewritten field, too.
         (b"hello\r\n", &[FROM, TO, DATE, MESSAGE_ID], b"\r\nhello\r\n"),
         (b"hello", &[FROM, TO, DATE, MESSAGE_ID], b"\r\nhello"),
         (b"A: b\r\n", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
@@ -96,14 +96,14 @@ fn what_is_missing_is_added_and_the_rest_stays() {
         (b"From: root", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
         (b"Bcc: ann\r\nFrom: root\r", &[FROM, TO, DATE, MESSAGE_ID], b"\r\n"),
         (b"A: b\r\nglued on\r\n", &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\nglued on\r\n"),
-        // mbox.
+        // Messages with an mbox line.
         (
             b"From a 02:10 x\r\nA: b\r\n\r\nFrom c 02:10\r\n",
             &["A: b\r\n", FROM, TO, DATE, MESSAGE_ID],
             b"\r\nFrom c 02:10\r\n",
         ),
         (b"From a 02:10 x\r\n", &[FROM, TO, DATE, MESSAGE_ID], b"\r\nFrom a 02:10 x\r\n"),
-        // Octets are octets.
+        // Other octets are kept.
         (b"A: \x01\0\r\n\r\n\xff\0\rx", &["A: \x01\0\r\n", FROM, TO, DATE, MESSAGE_ID], b"\r\n\xff\0\rx"),
     ];
     for (content, header, rest) in cases {
@@ -190,7 +190,7 @@ fn lines_that_are_too_long_are_folded_unless_that_breaks_something() {
             let kept = String::from_utf8(out).unwrap();
             let is_folded = expected == LongLinesFound::Folded;
             assert_eq!(has_long_line(kept.as_bytes()), !is_folded, "{field}");
-            // Between words nothing but line ends is put in: unfolded it is what it was.
+            // Only line ends are added between words, so unfolding gives the original.
             let subject =
                 header::split(kept.as_bytes()).header.find("Subject").unwrap().unfolded().into_owned();
             assert_eq!(String::from_utf8(subject).unwrap(), line);
@@ -231,7 +231,7 @@ fn message_ids_name_the_message_and_the_time() {
     assert_eq!(left, "18A4F1C9A02B3D40.1795227000");
 }
 
-/// Content made of what matters here, and the places it is cut at.
+/// Generates content of the pieces that matter here, and the positions at which it is cut.
 fn content_and_cuts() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
     let atoms: &[&[u8]] =
         &[b"\r\n", b"\r", b":", b" ", b"From a 2:10", b"Date", b"Message-ID: x", b"\xff", b"A: b\r\n"];
@@ -244,7 +244,7 @@ fn content_and_cuts() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
 }
 
 proptest! {
-    /// Promise 2.
+    /// Promise 2: the pieces in which content arrives do not matter.
     #[test]
     fn chunking_does_not_matter((content, mut cuts) in content_and_cuts()) {
         cuts.extend([0, content.len()]);
@@ -253,8 +253,8 @@ proptest! {
         prop_assert_eq!(fixed(chunks), fixed([&content[..]]));
     }
 
-    /// Promise 1: without rules, taking the additions out again gives what was put in; fixing up twice adds
-    /// only Received.
+    /// Promise 1: without rules, removing the added fields gives the original, and a second fix-up adds only
+    /// Received.
     #[test]
     fn nothing_but_the_additions_changes((content, _) in content_and_cuts()) {
         let once = fixed([&content[..]]).unwrap();

@@ -1,20 +1,20 @@
-//! Where the header section ends, found while content is still arriving.
+//! Finds the end of the header section while content is still arriving.
 //!
-//! Promises: the answer depends on the content alone, not on how it was cut; it is given as soon as it
-//! is certain, so that a body without line ends is not held back; what it takes for an mbox line is
-//! never text (see `header.rs` for what is what).
+//! Promises: the result depends on the content alone, and not on the pieces in which it arrives. It is given as soon
+//! as it is certain, so that a body without line ends is not held. A line that is taken for an mbox line is never
+//! text (the rules are in `header.rs`).
 //!
-//! Not here: the fields themselves (`header.rs`).
+//! Not here: the fields (`header.rs`).
 
 use std::ops::Range;
 
 use super::{Header, Split, count_while, is_name_octet, is_wsp, line_end};
 
-/// The longest name with the white space before its colon, and the longest mbox `From ` line: what
-/// is longer than a line may be (RFC 5322 2.1.1) is text.
+/// The longest name of a field with the white space before its colon, and the longest mbox `From ` line. Anything
+/// longer than a line may be (RFC 5322 2.1.1) is text.
 pub(super) const MAX_NAME_OCTETS: usize = 998;
 
-/// Where the header section stands in content.
+/// The position of the header section in content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderExtent {
     header: Range<usize>,
@@ -22,10 +22,10 @@ pub struct HeaderExtent {
 }
 
 impl HeaderExtent {
-    /// All of the content is body.
+    /// The extent if all of the content is body.
     const NO_HEADER: HeaderExtent = HeaderExtent { header: 0..0, body: 0 };
 
-    /// The pieces of `content`, of which the beginning at least is what was scanned.
+    /// Splits `content`, which begins with the octets that were scanned.
     pub fn split<'a>(&self, content: &'a [u8]) -> Split<'a> {
         Split {
             mbox_line: &content[..self.header.start],
@@ -38,30 +38,30 @@ impl HeaderExtent {
 
 /// Finds the end of the header section in content that is still arriving.
 ///
-/// Always given all octets so far, it looks at each of them once (names again, while they have no
-/// colon).
+/// It always gets all octets so far, and looks at each of them once (at those of a name again until its colon
+/// arrives).
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Where the current line begins.
+    /// The position at which the current line begins.
     line: usize,
-    /// The octets of an mbox line that was seen; until a field follows, it may still be text.
+    /// The length of an mbox line at the beginning. It may still be text until a field follows.
     mbox: usize,
     awaiting: Awaiting,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Awaiting {
-    /// Enough of a line to say what it is.
+    /// So many octets of a line that its kind is known.
     #[default]
     LineStart,
-    /// The end of a field's line, which is not before this position.
+    /// The end of a line of a field, which is not before this position.
     LineEnd(usize),
-    /// The end of a first line that may be mbox's, which is not before this position.
+    /// The end of a first line that may be an mbox line, which is not before this position.
     MboxLineEnd(usize),
 }
 
 impl Scan {
-    /// Goes on in `octets`, all of the content so far: where the header section is, once that is
+    /// Goes on in `octets`, which are all of the content so far. Returns the extent of the header section if it is
     /// certain.
     pub fn advance(&mut self, octets: &[u8]) -> Option<HeaderExtent> {
         loop {
@@ -91,7 +91,7 @@ impl Scan {
         }
     }
 
-    /// The end where nothing follows `octets`, all of the content.
+    /// Returns the extent if nothing follows `octets`, which are all of the content.
     pub fn finish(&self, octets: &[u8]) -> HeaderExtent {
         match self.awaiting {
             Awaiting::LineEnd(_) => HeaderExtent { header: self.mbox..octets.len(), body: octets.len() },
@@ -100,7 +100,7 @@ impl Scan {
         }
     }
 
-    /// How many of the `len` octets so far are certain to be in the header section.
+    /// Returns how many of the first `len` octets are certainly in the header section.
     pub fn header_octets(&self, len: usize) -> usize {
         match self.awaiting {
             Awaiting::LineStart => self.line,
@@ -133,9 +133,9 @@ impl Scan {
         self.awaiting = Awaiting::LineStart;
     }
 
-    /// A header section that ends before the line at `end`, without an empty line.
+    /// Returns the extent of a header section that ends before the line at `end`, without an empty line.
     fn ended_at(&self, end: usize) -> HeaderExtent {
-        // An mbox line with no field behind it is text: it is not to be lost.
+        // An mbox line without a field after it is text, and must not be lost.
         if self.has_field() {
             HeaderExtent { header: self.mbox..end, body: end }
         } else {
@@ -144,7 +144,7 @@ impl Scan {
     }
 }
 
-/// What a line is, as its beginning shows.
+/// The kind of a line, which its beginning shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::message) enum LineKind {
     Field,
@@ -154,7 +154,7 @@ pub(in crate::message) enum LineKind {
 }
 
 impl LineKind {
-    /// `None` while there are too few octets to say. More octets never change the answer.
+    /// Returns the kind of a line; `None` if there are too few octets. More octets never change the result.
     pub(in crate::message) fn begun_by(start: &[u8]) -> Option<LineKind> {
         match start {
             [] | [b'\r'] => return None,
@@ -172,8 +172,8 @@ impl LineKind {
     }
 }
 
-/// Whether a first line that begins with `From ` is mbox's (RFC 4155): it has a time of day in it,
-/// which keeps a text that begins with the word from being taken for one.
+/// Returns whether a first line that begins with `From ` is an mbox line (RFC 4155): it contains a time of day, so
+/// that a text which begins with this word is not taken for one.
 pub(in crate::message) fn is_mbox_line(line: &[u8]) -> bool {
     let is_time = |word: &[u8]| {
         matches!(word, [h, b':', m @ ..] | [_, h, b':', m @ ..]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::scan::MAX_NAME_OCTETS;
 use super::*;
 
-/// The four pieces of `content`, as text.
+/// Returns the four pieces of `content` as text.
 fn pieces(content: &str) -> [String; 4] {
     let split = split(content.as_bytes());
     [split.mbox_line, split.header.octets(), split.blank_line, split.body]
@@ -20,18 +20,18 @@ fn content_falls_into_its_pieces() {
         ("A: b\n\nbody\n", ["", "A: b\n", "\n", "body\n"]),
         ("A: b\r\n\r\n\r\nbody", ["", "A: b\r\n", "\r\n", "\r\nbody"]),
         ("\r\nA: b\r\n", ["", "", "\r\n", "A: b\r\n"]),
-        // The end of content, anywhere.
+        // The content ends anywhere.
         ("A: b", ["", "A: b", "", ""]),
         ("A: b\r", ["", "A: b\r", "", ""]),
         ("A: b\r\n", ["", "A: b\r\n", "", ""]),
         ("A: b\r\n\r", ["", "A: b\r\n", "", "\r"]),
         ("A: b\r\nC", ["", "A: b\r\n", "", "C"]),
-        // Folded, also with lines of white space alone.
+        // Fields with folds, and with lines of white space alone.
         ("A: b\r\n c\r\n\t\r\nD:e\r\n\r\n", ["", "A: b\r\n c\r\n\t\r\nD:e\r\n", "\r\n", ""]),
-        // No header at all; a continuation of nothing is text.
+        // No header at all. A continuation without a field is text.
         ("hello\r\n", ["", "", "", "hello\r\n"]),
         (" hello\r\nA: b\r\n", ["", "", "", " hello\r\nA: b\r\n"]),
-        // A body glued on.
+        // The body follows the header without an empty line.
         ("A: b\r\nhello: no, \r\nhello you\r\n", ["", "A: b\r\nhello: no, \r\n", "", "hello you\r\n"]),
         ("A: b\r\n: no name\r\n", ["", "A: b\r\n", "", ": no name\r\n"]),
         ("A: b\r\nFr om: c\r\n", ["", "A: b\r\n", "", "Fr om: c\r\n"]),
@@ -39,7 +39,7 @@ fn content_falls_into_its_pieces() {
         ("A: b\r\n\r\r\n", ["", "A: b\r\n", "", "\r\r\n"]),
         // RFC 5322 4.5: white space before the colon.
         ("A \t: b\r\n\r\n", ["", "A \t: b\r\n", "\r\n", ""]),
-        // mbox: the very first line, with a field behind it; else it is text and is kept.
+        // An mbox line is the very first one and followed by a field. Any other is text, and is kept.
         (&format!("{mbox}A: b\r\n\r\nc"), [mbox, "A: b\r\n", "\r\n", "c"]),
         (&format!("A: b\r\n{mbox}C: d\r\n"), ["", "A: b\r\n", "", &format!("{mbox}C: d\r\n")]),
         (&format!("{mbox}{mbox}A: b\r\n"), ["", "", "", &format!("{mbox}{mbox}A: b\r\n")]),
@@ -49,7 +49,7 @@ fn content_falls_into_its_pieces() {
         ("From now on:\r\nRule: be kind\r\n", ["", "", "", "From now on:\r\nRule: be kind\r\n"]),
         ("From : ann\r\n\r\n", ["", "From : ann\r\n", "\r\n", ""]),
         ("From x 2:10\r\nA: b\r\n", ["From x 2:10\r\n", "A: b\r\n", "", ""]),
-        // A line longer than lines may be has no name in it, and is no mbox line.
+        // A line that is longer than lines may be has no name, and is not an mbox line.
         (&format!("{long_name}: b\r\n"), ["", &format!("{long_name}: b\r\n"), "", ""]),
         (&format!("{long_name}n: b\r\n"), ["", "", "", &format!("{long_name}n: b\r\n")]),
         (
@@ -89,7 +89,7 @@ fn a_bare_carriage_return_is_an_octet_of_the_body() {
 
 #[test]
 fn the_end_is_certain_as_soon_as_it_can_be() {
-    // Text without a line end must not be held back for one.
+    // Text without a line end must not be held until one arrives.
     for (content, end) in [("A: b\r\ntwo words", 6), ("two words", 0), ("A: b\r\n\r\n", 6)] {
         let mut scan = Scan::default();
         let extent = scan.advance(content.as_bytes()).unwrap();
@@ -97,7 +97,7 @@ fn the_end_is_certain_as_soon_as_it_can_be() {
     }
 }
 
-/// Content made of what matters to the splitter.
+/// Generates content of pieces that matter to the splitter.
 fn arbitrary_content() -> impl Strategy<Value = Vec<u8>> {
     let atoms: &[&[u8]] = &[
         b"\r\n",
@@ -117,7 +117,7 @@ fn arbitrary_content() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Promise 1.
+    /// Promise 1: nothing is lost or changed.
     #[test]
     fn nothing_is_lost(content in arbitrary_content()) {
         let split = split(&content);
@@ -131,7 +131,7 @@ proptest! {
         }
     }
 
-    /// Promise 2.
+    /// Promise 2: the pieces in which content arrives do not matter.
     #[test]
     fn chunking_does_not_matter(content in arbitrary_content()) {
         let mut scan = Scan::default();

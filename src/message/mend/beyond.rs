@@ -1,32 +1,32 @@
-//! A Bcc behind more lines than can be held.
+//! The search for a Bcc after more lines than can be held.
 //!
-//! Promises: in whatever pieces the octets come, the answer is the same. Memory is one short line.
+//! Promises: the result does not depend on the pieces in which the octets arrive. Memory is one short line.
 
 use super::doubt::Doubt;
 use crate::message::hidden_bcc::HiddenBcc;
 use crate::message::reading::{Reading, bare_name};
 
-/// So much is looked at of a line.
+/// The most octets of a line that are looked at.
 const MAX_LINE_OCTETS: usize = 1000;
 
-/// Looks for a Bcc in what follows lines that were in doubt and have gone on as text.
+/// A search for a Bcc after lines in doubt that were passed on as text.
 #[derive(Debug, Default)]
 pub struct Beyond {
-    /// `None`: the header section is over, a Bcc is text.
+    /// The facts about the lines so far; `None` if the header section is over, so that a Bcc is text.
     doubt: Option<Doubt>,
     /// The beginning of the line that has not ended.
     line: Vec<u8>,
-    /// The line before, if its colon may stand on this one.
+    /// The line before, if its colon may be on this one.
     name: Vec<u8>,
 }
 
 impl Beyond {
-    /// Behind lines of which so much is known.
+    /// Returns the search after lines with these facts.
     pub(super) fn behind(doubt: Doubt) -> Self {
         Beyond { doubt: Some(doubt), ..Beyond::default() }
     }
 
-    /// Takes what follows. Fails as soon as there is a Bcc in it.
+    /// Takes the next octets. Fails as soon as they contain a Bcc.
     pub fn push(&mut self, octets: &[u8]) -> Result<(), HiddenBcc> {
         for piece in octets.split_inclusive(|octet| *octet == b'\n') {
             if self.doubt.is_none() {
@@ -43,7 +43,7 @@ impl Beyond {
         Ok(())
     }
 
-    /// Nothing follows.
+    /// Ends the content.
     pub fn finish(mut self) -> Result<(), HiddenBcc> {
         if self.doubt.is_some() { self.end_line() } else { Ok(()) }
     }

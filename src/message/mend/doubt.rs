@@ -1,36 +1,36 @@
-//! Lines that may be header or text, and where it is certain that they are text.
+//! The facts about lines that may be header or text, and the point at which they are certainly text.
 
 use super::kind::FieldKind;
 use crate::message::header::{LineKind, is_mbox_line};
 use crate::message::reading::Reading;
 
-/// Where lines in doubt stand.
+/// The place of lines in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DoubtPlace {
-    /// Before the first field.
+    /// They are before the first field.
     Front,
-    /// Behind fields; the first of the lines is no field.
+    /// They are after fields, and the first of them is not a field.
     Between,
-    /// Behind fields of which none makes a message, and an empty line.
+    /// They are after an empty line and fields of which none makes a message.
     BehindEmptyLine,
 }
 
-/// What was seen of lines in doubt.
+/// The facts about lines in doubt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     pub(super) place: DoubtPlace,
     pub(super) has_mbox_line: bool,
     pub(super) has_blank_line: bool,
-    /// Not only empty lines and mbox lines.
+    /// Whether there is a line other than empty lines and mbox lines.
     pub(super) has_text: bool,
-    /// A line of HTML, of a body that was glued on.
+    /// Whether there is a line of HTML, of a body that follows without an empty line.
     has_html: bool,
     has_from: bool,
     has_other_of_message: bool,
 }
 
 impl Doubt {
-    /// Before a line was seen.
+    /// Returns the facts before any line.
     pub(super) fn at(place: DoubtPlace) -> Self {
         Doubt {
             place,
@@ -43,12 +43,12 @@ impl Doubt {
         }
     }
 
-    /// Whether a line behind these that reads so is a Bcc: in HTML a marked up one is text.
+    /// Returns whether a line after these that reads like this is a Bcc. After HTML, one with markup is text.
     pub(super) fn is_bcc(&self, reading: &Reading) -> bool {
         reading.is_bcc() && !(reading.is_marked_up && self.has_html)
     }
 
-    /// Whether all before `line` is text, if `line` reads as no field that is wanted.
+    /// Returns whether all lines before `line` are text, if `line` is not a field that must be kept.
     pub(super) fn ends_before(&self, line: &[u8]) -> bool {
         let is_empty = matches!(line, b"\n" | b"\r\n");
         match self.place {
@@ -59,7 +59,7 @@ impl Doubt {
         }
     }
 
-    /// Takes note of `line`.
+    /// Notes `line`.
     pub(super) fn note(&mut self, line: &[u8]) {
         self.has_mbox_line |= is_mbox(line);
         self.has_blank_line |= is_blank(line);
@@ -73,12 +73,12 @@ impl Doubt {
         }
     }
 
-    /// Whether the lines make a header section of their own: From, and another field that makes a message.
+    /// Returns whether the lines are a header section of their own: From, and another field that makes a message.
     pub(super) fn is_header(&self) -> bool {
         self.place == DoubtPlace::BehindEmptyLine && self.has_from && self.has_other_of_message
     }
 
-    /// Whether a field right behind these lines is the first one of a mailbox file's message.
+    /// Returns whether a field directly after these lines is the first one of a message in a mailbox file.
     pub(super) fn is_mbox_line(&self) -> bool {
         self.place == DoubtPlace::Front && self.has_mbox_line && !self.has_blank_line && !self.has_text
     }
@@ -89,7 +89,7 @@ pub(in crate::message) fn is_mbox(line: &[u8]) -> bool {
     line.starts_with(b"From ") && is_mbox_line(line)
 }
 
-/// Whether a line begins with a tag.
+/// Returns whether a line begins with a tag.
 fn is_html(line: &[u8]) -> bool {
     match line.trim_ascii_start() {
         [b'<', b'!' | b'/', ..] => true,
@@ -98,7 +98,7 @@ fn is_html(line: &[u8]) -> bool {
     }
 }
 
-/// Empty, or of white space alone.
+/// Returns whether a line is empty or consists of white space.
 pub(super) fn is_blank(line: &[u8]) -> bool {
     line.trim_ascii().is_empty()
 }

@@ -1,12 +1,12 @@
-//! What kinds of fields there are to a mender, by their names.
+//! The kinds of fields that matter for mending, by their names.
 
-/// What a field is about.
+/// The kind of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum FieldKind {
     From,
-    /// Sender, Reply-To.
+    /// Sender and Reply-To.
     Authors,
-    /// To, Cc, Bcc, and those of a message that was resent.
+    /// To, Cc, Bcc, and those of a resent message.
     Recipients,
     Subject,
     /// Another field that only the header of a message has.
@@ -18,7 +18,7 @@ pub(super) enum FieldKind {
 }
 
 impl FieldKind {
-    /// Of a field, or of its beginning with the colon.
+    /// Returns the kind of a field, or of its beginning up to the colon.
     pub(super) fn of(field: &[u8]) -> FieldKind {
         const AUTHORS: [&[u8]; 2] = [b"sender", b"reply-to"];
         const RECIPIENTS: [&[u8]; 6] = [b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"];
@@ -37,24 +37,24 @@ impl FieldKind {
         }
     }
 
-    /// Whether its body is a list of addresses.
+    /// Returns whether the body of the field is a list of addresses.
     pub(super) fn is_list(self) -> bool {
         matches!(self, FieldKind::From | FieldKind::Authors | FieldKind::Recipients)
     }
 
-    /// Whether a line without an indent, and with no other meaning, may be a part of it. Of recipients it is one
-    /// that cannot be read, and `sendmail -t` says so.
+    /// Returns whether a line without an indent and without another meaning may be a part of the field. For
+    /// recipients the field then cannot be read, and `sendmail -t` says so.
     pub(super) fn may_take_text(self) -> bool {
         !matches!(self, FieldKind::From | FieldKind::Authors | FieldKind::OfMessage)
     }
 
-    /// Whether a header section with such a field is that of a message, whatever follows it.
+    /// Returns whether a header section with such a field is that of a message, whatever follows it.
     pub(super) fn makes_a_message(self) -> bool {
         self.is_list() || matches!(self, FieldKind::Subject | FieldKind::OfMessage)
     }
 }
 
-/// Whether behind a header section with a field called `name` there is text, and never more of a header section.
+/// Returns whether only text can follow a header section with a field called `name`.
 pub fn makes_a_message(name: &str) -> bool {
     FieldKind::of(name.as_bytes()).makes_a_message()
 }

@@ -14,13 +14,13 @@ fn mended<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     judged(pieces).unwrap()
 }
 
-/// With a byte order mark in front the whole header was the body, Bcc and all; a line of text in a header
-/// did the same to what stood behind it.
+/// With a byte order mark in front, the whole header was the body, with its Bcc. A line of text in a header did the
+/// same to the fields after it.
 #[test]
 fn each_kind_of_line_that_is_no_field() {
     let mbox = "From ann Sat Nov 21 02:10:00 2026\r\n";
     let cases: &[(&str, Option<&str>)] = &[
-        // Before the fields.
+        // Lines before the fields.
         ("\u{feff}A: b\r\n\r\nx", Some("A: b\r\n\r\nx")),
         ("\u{feff}text\r\n", None),
         ("\u{feff}\r\nBcc: s@x\r\n\r\n", Some("Bcc: s@x\r\n\r\n")),
@@ -46,7 +46,7 @@ fn each_kind_of_line_that_is_no_field() {
         (" text\r\nBcc: s@x", Some("X-Before-Header:  text\r\nBcc: s@x")),
         ("\0Bcc: s@x\r\n y\r\n\r\n", Some("Bcc: s@x\r\n y\r\n\r\n")),
         ("B cc: s@x\r\n\r\n", Some("Bcc: s@x\r\n\r\n")),
-        // Between them.
+        // Lines between fields.
         ("A: b\r\ntext\r\n\r\nBcc: x", None),
         ("A: b\r\n\r\ntext\r\nBcc: x", None),
         ("A: b\r\ntext\r\nC: d\r\nTo: e\r\n\r\n", None),
@@ -81,7 +81,7 @@ fn each_kind_of_line_that_is_no_field() {
         ("A: b\r\n: c\r\nBcc: s@x", Some("A: b\r\n : c\r\nBcc: s@x")),
         ("A: b\r\n \t\r\nBcc : s@x\r\n", Some("A: b\r\n \t\r\nBcc: s@x\r\n")),
         ("A: b\r\nX-Bcc: s@x\r\n", None),
-        // Indented as a whole.
+        // All lines are indented.
         (" To: a\r\n Bcc: s@x\r\n Subject: y\r\n\r\n z", Some("To: a\r\nBcc: s@x\r\nSubject: y\r\n\r\n z")),
         (
             "\tFrom: a@x\r\n\tTo: b,\r\n\t\tc\r\n\t\r\n\tBcc: z",
@@ -90,7 +90,7 @@ fn each_kind_of_line_that_is_no_field() {
         ("\r\n  A: b\r\n   Bcc: s@x\r\n\r\n", Some("A: b\r\nBcc: s@x\r\n\r\n")),
         (" To: a,\r\n b@x\r\n Bcc: s@x\r\n odd\r\n\r\n", Some("To: a,\r\n b@x\r\nBcc: s@x\r\nodd\r\n\r\n")),
         (" Dear: Bob\r\n  all is well\r\n\r\n", None),
-        // An empty line behind fields that make no message, and more of the header.
+        // The header goes on after an empty line and fields that make no message.
         ("A: b\r\n\r\nTo: a\r\nBcc: s@x\r\n\r\nBcc: z", Some("A: b\r\nTo: a\r\nBcc: s@x\r\n\r\nBcc: z")),
         ("A: b\r\n\r\n\r\nC: d\r\n\r\nbcc : s\r\n\r\n", Some("A: b\r\nC: d\r\nBcc: s\r\n\r\n")),
         ("A: b\r\n\r\nFrom: a@x\r\n y\r\nTo: b\r\n\r\nz", Some("A: b\r\nFrom: a@x\r\n y\r\nTo: b\r\n\r\nz")),
@@ -99,7 +99,7 @@ fn each_kind_of_line_that_is_no_field() {
         ("A: b\r\n\r\nC: d\r\ntext\r\nBcc: z\r\n", None),
         ("Subject: b\r\n\r\nBcc: z\r\n", None),
         ("MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\nFrom: a@x\r\nBcc: z\r\n", None),
-        // The end, anywhere.
+        // The content ends anywhere.
         ("", None),
         ("\u{feff}", None),
         ("\r\n", None),
@@ -117,7 +117,7 @@ fn each_kind_of_line_that_is_no_field() {
     }
 }
 
-/// A Bcc went out to everybody behind 64 KiB of junk, and on a line that is indented.
+/// A Bcc after 64 KiB of junk, or on an indented line, was sent to everybody.
 #[test]
 fn what_can_be_neither_field_nor_text_is_refused() {
     let junk = |len: usize| "no field, and no empty line\r\n".repeat(len / 29);
@@ -166,7 +166,7 @@ fn a_text_is_held_back_so_far_and_no_further() {
     assert_eq!(out, unbroken.as_bytes());
 }
 
-/// Lines that are met in and before headers and are no fields.
+/// Lines that programs write in and before headers, and that are not fields.
 const ODD: &[&[u8]] = &[
     b"\xEF\xBB\xBF",
     b">From ann Sat Nov 21 02:10:00 2026\r\n",
@@ -184,7 +184,7 @@ const ODD: &[&[u8]] = &[
     b"- - - 8< - - -\r\n",
 ];
 
-/// Lines of any kind.
+/// Lines of every kind.
 const LINES: &[&[u8]] = &[
     b"\r\n",
     b" \r\n",
@@ -219,7 +219,7 @@ const FIELDS: [&str; 5] = [
 ];
 
 proptest! {
-    /// Promise 1, with anything before and between.
+    /// Promise 1, with any lines before and between the fields.
     #[test]
     fn no_bcc_is_published_and_no_from_hidden(
         odd in prop::collection::vec((0..FIELDS.len(), prop::sample::select(ODD)), 0..6),
@@ -247,7 +247,7 @@ proptest! {
         prop_assert_eq!(mended([&out[..]]), &out[..], "twice is once");
     }
 
-    /// Promise 3, and what was mended goes through as it is.
+    /// Promise 3, and what was mended is not changed again.
     #[test]
     fn how_it_arrives_does_not_matter(
         lines in prop::collection::vec(prop::sample::select(LINES), 0..12),

@@ -1,27 +1,27 @@
-//! What a line shows to whoever reads it: its octets without what only dresses them.
+//! The octets that a line shows to a reader, without markup.
 //!
-//! Promises: a name that a program coloured for a terminal, marked up for a browser or encoded shows the same letters as
-//! the bare one. The pieces of what is no dress stay in their order. Memory and time are bounded.
+//! Promises: a name that a program coloured for a terminal, marked up for a browser, or encoded shows the same
+//! letters as the bare name. Other octets keep their order. Memory and time are bounded.
 //!
-//! | dress | shows |
+//! | octets | show |
 //! |---|---|
-//! | an escape sequence of a terminal (ECMA-48), whole, as `^[[0m`, or what is left of it without its ESC: `[0m` | nothing |
-//! | `\n`, `\r` or `\t` that was written out, as by a shell that does not know it | nothing |
-//! | a tag of HTML that dresses text: `<b>`, `</td>`, `<font color="red">` | nothing |
+//! | an escape sequence for a terminal (ECMA-48), as `^[[0m`, or the rest of one without its ESC: `[0m` | nothing |
+//! | `\n`, `\r` or `\t` as two characters, as a shell writes that does not know them | nothing |
+//! | a tag of HTML that formats text: `<b>`, `</td>`, `<font color="red">` | nothing |
 //! | a character reference of HTML: `&nbsp;` | nothing |
-//! | an encoded word (RFC 2047), whole or open | its text |
-//! | a letter or sign of full width, the small colon U+FE55 | that of ASCII |
+//! | an encoded word (RFC 2047), even without its end | its text |
+//! | a full-width letter or sign, the small colon U+FE55 | that of ASCII |
 //!
-//! Not here: what is made of it (`reading.rs`).
+//! Not here: the meaning of the result (`reading.rs`).
 
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
-/// The longest dress; what is longer is none.
+/// The longest markup in octets; anything longer is text.
 const MAX_DRESS_OCTETS: usize = 256;
 
-/// Tags that dress a text. `<a>` may be the address of a user of that name.
+/// Tags that format text. `<a>` is not among them, since it may be the address of a user.
 const TAGS: &[&[u8]] = &[
     b"b", b"big", b"br", b"code", b"dd", b"div", b"dt", b"em", b"font", b"h1", b"h2", b"h3", b"h4", b"h5",
     b"h6", b"hr", b"i", b"li", b"p", b"pre", b"samp", b"small", b"span", b"strong", b"table", b"tbody",
@@ -32,15 +32,15 @@ const TAGS: &[&[u8]] = &[
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown {
     pub(super) octet: u8,
-    /// Where what shows it begins: the octet itself, or the whole encoded word.
+    /// The position at which the octets begin that show it: the octet itself, or the whole encoded word.
     pub(super) start: usize,
-    /// Where that ends; of an encoded word that is open, its beginning.
+    /// The position at which they end; for an encoded word without its end, the position at which it begins.
     pub(super) end: usize,
-    /// Markup or an encoded word has made or dressed this octet, or one before it.
+    /// Whether there is markup or an encoded word at this octet or before it.
     pub(super) is_marked_up: bool,
 }
 
-/// The first `most` octets that `line` shows.
+/// Returns the first `most` octets that `line` shows.
 pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
     let (mut out, mut at, mut is_marked_up) = (Vec::new(), 0, false);
     while out.len() < most && at < line.len() {
@@ -65,7 +65,7 @@ pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
     out
 }
 
-/// The length of the sequence for a terminal, or of the written-out line end, that `octets` begin with.
+/// Returns the length of the escape sequence, or of the line end as two characters, at the beginning of `octets`.
 pub(super) fn escape_len(octets: &[u8]) -> Option<usize> {
     let len = match octets {
         [b'\\', b'n' | b'r' | b't', ..] => return Some(2),
@@ -88,7 +88,7 @@ pub(super) fn escape_len(octets: &[u8]) -> Option<usize> {
     Some(len)
 }
 
-/// ECMA-48 5.4: of a control sequence, what stands behind its introducer.
+/// Returns the length of a control sequence after its introducer (ECMA-48 5.4).
 fn control_sequence_len(octets: &[u8]) -> Option<usize> {
     let parameters = count_while(octets, |octet| (0x30..=0x3F).contains(octet));
     let between = count_while(&octets[parameters..], |octet| (0x20..=0x2F).contains(octet));
@@ -96,14 +96,14 @@ fn control_sequence_len(octets: &[u8]) -> Option<usize> {
     (0x40..=0x7E).contains(last).then_some(parameters + between + 1)
 }
 
-/// Such as the title of a window; ends with BEL, or with ESC and a backslash.
+/// Returns the length of a command such as the title of a window. It ends with BEL, or with ESC and a backslash.
 fn operating_system_command_len(octets: &[u8]) -> Option<usize> {
     let len = octets[2..].iter().position(|octet| matches!(octet, 0x07 | 0x1B))? + 3;
     let is_long = octets[len - 1] == 0x1B && octets.get(len) == Some(&b'\\');
     Some(len + usize::from(is_long))
 }
 
-/// The length of the tag, or of the character reference, that `octets` begin with.
+/// Returns the length of the tag, or of the character reference, at the beginning of `octets`.
 pub(super) fn markup_len(octets: &[u8]) -> Option<usize> {
     match octets {
         [b'<', rest @ ..] => {
@@ -125,7 +125,8 @@ pub(super) fn markup_len(octets: &[u8]) -> Option<usize> {
     }
 }
 
-/// What the encoded word that `octets` begin with says, and its length; `None` where it is open.
+/// Returns the text of the encoded word at the beginning of `octets`, and its length; the length is `None` if it has
+/// no end.
 fn encoded_word(octets: &[u8]) -> Option<(Vec<u8>, Option<usize>)> {
     let line = octets.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
     let mut parts = line.strip_prefix(b"=?")?.splitn(3, |octet| *octet == b'?');
@@ -156,7 +157,7 @@ fn from_quoted(text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Nothing where it is no base64.
+/// Decodes base64; the result is empty if it is not valid.
 fn from_base64(text: &[u8]) -> Vec<u8> {
     const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
@@ -164,8 +165,8 @@ fn from_base64(text: &[u8]) -> Vec<u8> {
     GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT).decode(text).unwrap_or_default()
 }
 
-/// The octet that `octets`, which are not empty, begin with, and its length: letters and signs of full width are those
-/// of ASCII.
+/// Returns the first octet that `octets`, which must not be empty, show, and its length. Full-width letters and signs
+/// become those of ASCII.
 fn half_width(octets: &[u8]) -> (u8, usize) {
     match *octets {
         // U+FF01 to U+FF3F, U+FF40 to U+FF5E, U+FE55.

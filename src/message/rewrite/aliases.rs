@@ -1,7 +1,7 @@
-//! `aliases`: where the mail of local users goes.
+//! The `aliases` of the configuration: the addresses to which the mail of local users goes.
 //!
-//! Promises: a target is where the mail goes, except a target that is itself an alias, which is followed;
-//! an alias may name itself, which keeps the address as it is. No target comes twice.
+//! Promises: mail goes to the targets of an alias. A target that is itself an alias is followed. An alias may name
+//! itself, which keeps the address as well. No target is in the result twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,18 @@ use super::mapping::{Host, MAX_STEPS};
 use super::spelling::folded_local;
 use crate::envelope::Address;
 
-/// The alias that leads back to itself by way of others, or further than [`MAX_STEPS`].
+/// The alias that leads back to itself through others, or through more than [`MAX_STEPS`] of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AliasCircle(pub(super) String);
 
-/// Local users, folded, and their targets, which are complete.
+/// Local users in their folded form, with their targets, which are complete addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Aliases {
     entries: BTreeMap<String, Vec<Address>>,
 }
 
 impl Aliases {
-    /// The aliases of `entries`; `finish` is what becomes of a target.
+    /// Returns the aliases of `entries`, or the first one that leads in a circle. `finish` rewrites a target.
     pub(super) fn new(
         entries: &BTreeMap<String, Vec<Address>>,
         host: &Host,
@@ -38,16 +38,16 @@ impl Aliases {
         Ok(aliases)
     }
 
-    /// All targets.
+    /// Returns all targets.
     pub(super) fn targets(&self) -> impl Iterator<Item = &Address> {
         self.entries.values().flatten()
     }
 
-    /// Where mail for `address` goes; `None`: it is no alias.
+    /// Returns the addresses that get the mail for `address`; `None` if it is not an alias.
     pub(super) fn expand(&self, address: &Address, host: &Host) -> Option<Vec<Address>> {
         self.key_of(address, host)?;
         let mut expansion = Expansion::default();
-        // `new` has followed every alias to its end.
+        // This does not fail, since `new` has followed every alias to its end.
         expansion.add(self, address, host).ok()?;
         Some(expansion.found)
     }
@@ -61,13 +61,13 @@ impl Aliases {
     }
 }
 
-/// Targets while they are followed.
+/// The targets that were found while aliases are followed.
 #[derive(Default)]
 struct Expansion {
     found: Vec<Address>,
-    /// Aliases that were followed: a second time brings nothing new.
+    /// The aliases that were followed; following one again would find nothing new.
     followed: BTreeSet<String>,
-    /// Those that led here.
+    /// The aliases on the way to the current one.
     above: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ mod tests {
         let circle = aliases(&[("a", &["b"]), ("b", &["x@x.example", "c"]), ("c", &["a@localhost"])]);
         assert_eq!(circle.err(), Some(AliasCircle("a".into())));
         assert!(aliases(&[("a", &["a"])]).is_ok());
-        // Each of 40 pairs leads to both of the next: 2^40 ways, each alias once.
+        // Each of 40 pairs leads to both of the next pair: there are 2^40 ways, but each alias is followed once.
         let names: Vec<[String; 2]> = (0..40).map(|n| [format!("l{n}"), format!("r{n}")]).collect();
         let entries: BTreeMap<_, _> = names
             .windows(2)

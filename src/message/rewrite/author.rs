@@ -1,32 +1,33 @@
-//! From where one address sends for all (`sender`): a relay that knows one sender takes one author.
+//! The From field when one address sends all mail (`sender`): a relay that knows one sender accepts one author only.
 //!
 //! Promises:
-//! 1. Whatever stood in From, it leaves with exactly one mailbox, as any reader counts them: no list, no group, no route.
-//!    What has one already, or has one once its name is mended (`author_name.rs`), is none of this module's
-//!    business: its name stays, and the address alone is changed (`fields.rs`).
-//! 2. Of anything else nothing is lost. It becomes the display name as a whole, addresses, group and route too. What is
-//!    longer than such a name goes into X-Original-From in full, and so does each further From (`original.rs`).
+//! 1. Whatever From contains, it leaves with exactly one mailbox for any reader: no list, no group, no route. A From
+//!    that has one mailbox, or has one after its name was mended (`author_name.rs`), is not changed here: its name
+//!    stays, and only the address is replaced (`fields.rs`).
+//! 2. Nothing of any other From is lost. Its whole text, with addresses, group and route, becomes the display name.
+//!    If it is too long for a name, all of it is kept in X-Original-From, and so is each further From
+//!    (`original.rs`).
 //!
-//! Whose address: the first that can be read, else that of the envelope.
+//! The address is the first one that can be read, or else that of the envelope.
 
 use crate::envelope::Address;
 use crate::message::address::{authors, is_one_mailbox};
 use crate::message::author_name::mended;
 use crate::message::display_name::{MAX_NAME_OCTETS, display_name_of_field, line_of};
 
-/// A From that is written anew.
+/// A From that was written anew.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OneAuthor {
-    /// Its body, with its line end.
+    /// The body of the field, with its line end.
     pub(super) body: Vec<u8>,
-    /// The body of a Reply-To that leads to who wrote; `None`: that cannot be read.
+    /// The body of a Reply-To that reaches the authors; `None` if no address could be read.
     pub(super) reply_to: Option<Vec<u8>>,
-    /// The display name does not say all that stood there.
+    /// Whether the display name is shorter than the original text.
     pub(super) is_cut: bool,
 }
 
-/// What a From of this body becomes; `None`: it has one mailbox and nothing else. `sent_as` is what becomes of an
-/// address, `otherwise` the one that counts where none can be read.
+/// Returns the new From for this body; `None` if it is one mailbox and nothing else. `sent_as` rewrites an address;
+/// `otherwise` is used if no address can be read.
 pub(super) fn one_author(
     body: &[u8],
     otherwise: &Address,

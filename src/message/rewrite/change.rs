@@ -1,43 +1,44 @@
-//! What was changed, and by which rule, and what was left alone, and why: what `nullmta rewrite --explain` shows.
+//! The changes that were made to a message, each with its rule, and the fields that were left alone, each with the
+//! reason. `nullmta rewrite --explain` shows them.
 
 use std::fmt;
 
 use crate::message::fold::one_line;
 
-/// So many changes of one message are kept; a message can be made to need millions.
+/// The most changes of one message that are kept. A message can be made to need millions.
 pub const MAX_CHANGES: usize = 1000;
 
-/// The longest text of a field shown, in octets.
+/// The longest text of a field that is kept, in octets.
 const MAX_SHOWN_OCTETS: usize = 300;
 
-/// Why something was changed: displays as the key of the configuration.
+/// The rule that made a change. It is displayed as its key in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// `rewrite.origin`.
+    /// The key `rewrite.origin`.
     Origin,
-    /// `rewrite.senders`.
+    /// The key `rewrite.senders`.
     Senders,
-    /// `rewrite.sender`.
+    /// The key `rewrite.sender`.
     Sender,
-    /// `rewrite.null-sender`: at the relay, when the message is sent.
+    /// The key `rewrite.null-sender`. The change is made when the message is sent to the relay.
     NullSender,
-    /// `rewrite.recipients`.
+    /// The key `rewrite.recipients`.
     Recipients,
-    /// `rewrite.recipient`.
+    /// The key `rewrite.recipient`.
     Recipient,
-    /// `rewrite.masquerade`.
+    /// The key `rewrite.masquerade`.
     Masquerade,
-    /// `rewrite.aliases`.
+    /// The key `rewrite.aliases`.
     Aliases,
-    /// `rewrite.header`, the rule of this number, from 1.
+    /// The rule with this number, counted from 1, in `rewrite.header`.
     Header(usize),
-    /// `rewrite.hide-received`.
+    /// The key `rewrite.hide-received`.
     HideReceived,
-    /// `rewrite.keep-original`.
+    /// The key `rewrite.keep-original`.
     KeepOriginal,
-    /// `rewrite.reply-to-original`.
+    /// The key `rewrite.reply-to-original`.
     ReplyToOriginal,
-    /// No key: what every message needs.
+    /// No key: the change is made to every message that needs it.
     FixUp,
 }
 
@@ -61,14 +62,14 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Where something was changed.
+/// The place of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangePlace {
-    /// MAIL FROM.
+    /// The reverse-path, of MAIL FROM.
     ReversePath,
-    /// RCPT TO.
+    /// A recipient, of RCPT TO.
     Recipient,
-    /// The header field of this name.
+    /// The header field with this name.
     Field(String),
 }
 
@@ -82,16 +83,16 @@ impl fmt::Display for ChangePlace {
     }
 }
 
-/// One change. Displays as `From: root -> root@example.org (rewrite.origin)`.
+/// A change. It is displayed as `From: root -> root@example.org (rewrite.origin)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Why.
+    /// The rule that made it.
     pub rule: Rule,
-    /// Where.
+    /// The place of the change.
     pub place: ChangePlace,
-    /// An address, or the text of a field; `None`: there was nothing.
+    /// The address or field text before the change; `None` if there was nothing.
     pub before: Option<String>,
-    /// What stands there now; `None`: nothing.
+    /// The address or field text after the change; `None` if there is nothing.
     pub after: Option<String>,
 }
 
@@ -107,26 +108,26 @@ impl fmt::Display for Change {
     }
 }
 
-/// Why a field, or a part of it, was left alone.
+/// The reason why a field, or a part of it, was left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftWhy {
-    /// It is no list of addresses, and none stands in it.
+    /// The field is not a list of addresses, and contains none.
     NoAddresses,
-    /// It is no list of addresses; those in it go the way of all others.
+    /// The field is not a list of addresses; those that it contains are rewritten like others.
     NoList,
-    /// An address in it is none.
+    /// An address in the field is not valid.
     BadAddress,
-    /// Words without `@` beside an address in brackets are part of a name.
+    /// Words without `@` beside an address in brackets are taken for a part of the name.
     Name,
-    /// `rewrite.reply-to-original`.
+    /// The setting `rewrite.reply-to-original` keeps it.
     ReplyToOriginal,
-    /// Its name lacks quotes, or the like, and a signature covers it.
+    /// The name needs quotes or similar, but a signature covers the field.
     Signed,
-    /// It lacks a comma, and a signature covers it.
+    /// A comma is missing, but a signature covers the field.
     SignedList,
-    /// It has a source route, and a signature covers it.
+    /// The field has a source route, but a signature covers it.
     SignedRoute,
-    /// It is a second From, and a signature covers it.
+    /// The field is a second From, but a signature covers it.
     SignedFrom,
 }
 
@@ -154,14 +155,14 @@ impl fmt::Display for LeftWhy {
     }
 }
 
-/// A field that was left alone, wholly or in part. Displays as `From: ann@x < (no list of addresses)`.
+/// A field that was left alone, as a whole or in part. It is displayed as `From: ann@x < (no list of addresses)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftAlone {
-    /// Its name.
+    /// The name of the field.
     pub field: String,
-    /// Its body, on one line.
+    /// The body of the field, on one line.
     pub body: String,
-    /// Why.
+    /// The reason.
     pub why: LeftWhy,
 }
 
@@ -176,22 +177,22 @@ impl fmt::Display for LeftAlone {
 pub struct Changes {
     kept: Vec<Change>,
     left_alone: Vec<LeftAlone>,
-    /// How many more there were than [`MAX_CHANGES`].
+    /// The number of changes beyond [`MAX_CHANGES`].
     more: usize,
 }
 
 impl Changes {
-    /// The first [`MAX_CHANGES`].
+    /// Returns the first [`MAX_CHANGES`] changes.
     pub fn kept(&self) -> &[Change] {
         &self.kept
     }
 
-    /// How many others there were.
+    /// Returns the number of the other changes.
     pub fn more(&self) -> usize {
         self.more
     }
 
-    /// Fields with addresses that were left alone, at most [`MAX_CHANGES`] of them.
+    /// Returns the fields with addresses that were left alone, at most [`MAX_CHANGES`].
     pub fn left_alone(&self) -> &[LeftAlone] {
         &self.left_alone
     }
@@ -204,7 +205,7 @@ impl Changes {
         }
     }
 
-    /// Notes an address that became another.
+    /// Notes an address that was replaced.
     pub(super) fn address(
         &mut self,
         rule: Rule,
@@ -220,7 +221,7 @@ impl Changes {
         });
     }
 
-    /// Notes a field of `name` that was changed, added or removed, by its body.
+    /// Notes that the field `name` was changed, added or removed, with its bodies.
     pub(super) fn field(&mut self, rule: Rule, name: &str, before: Option<&[u8]>, after: Option<&[u8]>) {
         let shown = |body: &[u8]| one_line(&String::from_utf8_lossy(body), MAX_SHOWN_OCTETS);
         self.add(|| Change {

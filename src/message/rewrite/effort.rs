@@ -1,35 +1,35 @@
-//! The effort that header rules may take with one message.
+//! A limit on the work of header rules for one message.
 //!
-//! Promises: what a message may cost is counted, not timed, so that the same message always has the same
-//! end. One unit is an octet that is matched against a pattern of 1 KiB compiled: at worst some 150 ns.
-//! A message whose header costs more than [`MAX_EFFORT`] is refused as a whole: no field of it goes on
-//! unseen by a rule. With rules of [`MAX_RULES_KIB`] that is a header of 32 KiB, its shortest fields aside;
-//! with ten rules of the usual size, which is 1 KiB, one of 800 KiB.
+//! Promises: the work is counted and not timed, so that the same message always has the same result. One unit is
+//! matching one octet against a pattern of 1 KiB compiled size, which takes at most about 150 ns. A message whose
+//! header needs more than [`MAX_EFFORT`] is refused as a whole, so that no field passes without being checked. With
+//! rules of [`MAX_RULES_KIB`] that is a header of 32 KiB, if it has no very short fields. With ten rules of the usual
+//! size, which is 1 KiB, it is one of 800 KiB.
 
 use super::pattern::Pattern;
 
-/// What a message may cost, in octets times KiB.
+/// The work allowed for one message, in octets times KiB.
 pub const MAX_EFFORT: u64 = 8 * 1024 * 1024;
 
-/// How large all header rules may be together, compiled, in KiB.
+/// The largest compiled size of all header rules together, in KiB.
 pub const MAX_RULES_KIB: u32 = 256;
 
-/// A field that is shorter counts as one of so many octets.
+/// The number of octets for which a shorter field is counted.
 const MIN_OCTETS: u64 = 16;
 
-/// What a message may still cost.
+/// The work that is still allowed for a message.
 #[derive(Debug)]
 pub(super) struct RuleEffort {
     left: u64,
 }
 
 impl RuleEffort {
-    /// All of it.
+    /// Returns the whole work that is allowed for a message.
     pub(super) fn new() -> Self {
         RuleEffort { left: MAX_EFFORT }
     }
 
-    /// Takes what matching so many octets costs; whether there was enough.
+    /// Takes the work for matching so many octets. Returns whether it was still allowed.
     pub(super) fn spend(&mut self, octets: usize, pattern: &Pattern) -> bool {
         let cost = MIN_OCTETS.max(octets as u64) * u64::from(pattern.kib());
         let left = self.left.checked_sub(cost);

@@ -1,7 +1,8 @@
-//! The envelope's addresses.
+//! Rewrites the addresses of the envelope.
 //!
-//! Promises: the null reverse-path stays what it is, and what the relay is told for it is noted; a recipient that was changed keeps what the submitter
-//! wrote beside it, and a mailbox that two recipients became, or that an alias leads to, is told once.
+//! Promises: the null reverse-path stays, and the address that the relay will get for it is noted. A recipient that
+//! was changed keeps the original address beside the new one. A mailbox that results from two recipients, or from an
+//! alias, is in the envelope once.
 
 use std::collections::HashMap;
 
@@ -11,13 +12,13 @@ use super::rules::{Class, Rules};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
 impl Rules {
-    /// The envelope that a message with this one goes out with.
+    /// Returns the envelope with which a message that came with `envelope` is sent.
     pub fn envelope(&self, envelope: Envelope) -> Envelope {
         rewrite_envelope(envelope, self, &mut Changes::default())
     }
 }
 
-/// Sends each address of `envelope` on its way.
+/// Rewrites each address of `envelope`.
 pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut Changes) -> Envelope {
     let reverse_path = match envelope.reverse_path {
         ReversePath::Null => {
@@ -44,8 +45,8 @@ fn last(steps: &[super::mapping::AddressStep], address: Address) -> Address {
     steps.last().map_or(address, |step| step.to.clone())
 }
 
-/// What becomes of one recipient: one, or several where it is an alias; each with whether it is the submitter's own,
-/// which neither an alias gave nor a rule changed.
+/// Returns the recipients that result from one recipient: one, or several if it is an alias. Each has a flag that
+/// says whether it is the submitter's own: neither from an alias, nor changed by a rule.
 fn expanded(recipient: Recipient, rules: &Rules, changes: &mut Changes) -> Vec<(Recipient, bool)> {
     let steps = rules.steps(&recipient.address, Class::EnvelopeRecipient);
     note(&recipient.address, &steps, &ChangePlace::Recipient, changes);
@@ -67,18 +68,18 @@ fn renamed(recipient: &Recipient, address: Address) -> Recipient {
     Recipient { address, original: recipient.original.clone().or(written), ..recipient.clone() }
 }
 
-/// Recipients, with those that became the same one told once.
+/// The recipients so far, without repetitions that rewriting has made.
 #[derive(Default)]
 struct Gathered {
     recipients: Vec<Recipient>,
-    /// Where the recipients of an address stand, and whether they are the submitter's own.
+    /// The positions of the recipients with an address, each with the flag for the submitter's own.
     places: HashMap<Address, Vec<(usize, bool)>>,
 }
 
 impl Gathered {
     fn add(&mut self, recipient: Recipient, is_own: bool) {
         let places = self.places.entry(recipient.address.clone()).or_default();
-        // What was asked for a recipient is told for each who asked; the submitter's own repetitions stay.
+        // Recipients with different DSN parameters are kept apart, and so are repetitions of the submitter's own.
         let is_same = |(place, other_is_own): &(usize, bool)| {
             let other = &self.recipients[*place];
             (other.notify, &other.orcpt) == (recipient.notify, &recipient.orcpt) && !(*other_is_own && is_own)

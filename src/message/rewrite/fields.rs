@@ -1,10 +1,11 @@
-//! The fields that hold addresses, and their addresses.
+//! Rewrites the addresses in header fields.
 //!
 //! Promises:
-//! 1. Of a field only the octets of an address that becomes another are changed, save for a fold before an address that
-//!    would not fit on its line, and for a source route, which is left out (RFC 5322 4.4) unless the message is signed.
-//! 2. A field that is no list of addresses stays as it is, but for the addresses in it (`address/scattered.rs`): they go
-//!    the way of all others, so that none is published that a rule hides.
+//! 1. Only the octets of an address that changes are replaced in a field. In addition, a fold is added before an
+//!    address for which its line has no room, and a source route is removed (RFC 5322 4.4), unless the message is
+//!    signed.
+//! 2. A field that is not a list of addresses stays as it is, except for the addresses in it
+//!    (`address/scattered.rs`). These are rewritten like others, so that no address becomes public that a rule hides.
 
 use std::ops::Range;
 
@@ -16,13 +17,13 @@ use crate::message::address::{Mailbox, Mailboxes, authors, mailboxes, scattered}
 use crate::message::fold::one_line;
 use crate::message::unacceptable::Unacceptable;
 
-/// A rewritten header section is no longer than this, in octets: addresses grow when they are completed.
+/// The largest rewritten header section, in octets. Addresses become longer when they are completed.
 pub(super) const MAX_REWRITTEN_OCTETS: usize = 4 * 1024 * 1024;
 
-/// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
+/// The longest line without its CRLF (RFC 5322 2.1.1).
 const MAX_LINE_OCTETS: usize = 998;
 
-/// What the addresses of the field `name` are; `None`: it holds none. As Postfix has it.
+/// Returns the class of the addresses in the field `name`, as Postfix has it; `None` if it has no addresses.
 pub(super) fn class_of(name: &str) -> Option<Class> {
     const SENDERS: [&str; 9] = [
         "From",
@@ -44,17 +45,17 @@ pub(super) fn class_of(name: &str) -> Option<Class> {
     }
 }
 
-/// A body in which addresses became others.
+/// A body in which addresses were rewritten.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RewrittenBody {
     pub(super) body: Vec<u8>,
-    /// An address was not only completed.
+    /// Whether an address was changed by more than adding the origin.
     pub(super) is_other: bool,
-    /// An address was mapped by a table, or by the one address for all.
+    /// Whether an address was replaced by a table, or by the one address for all mail.
     pub(super) is_mapped: bool,
 }
 
-/// Sends each address of `body`, of a field called `name`, on its way; `None`: nothing was changed.
+/// Rewrites each address in `body`, which belongs to the field `name`. Returns `None` if nothing was changed.
 pub(super) fn rewrite_body(
     name: &str,
     class: Class,
@@ -88,7 +89,7 @@ pub(super) fn rewrite_body(
     Ok(body.map(|body| RewrittenBody { body, is_other, is_mapped }))
 }
 
-/// The addresses of a field of this body, in their order, whether it is a list of them or not.
+/// Returns the addresses in a body, in order, whether or not it is a list of addresses.
 pub(super) fn addresses_in(class: Class, body: &[u8]) -> impl Iterator<Item = Mailbox> {
     addresses_of(class, body, is_list(class, body))
 }
@@ -99,7 +100,7 @@ fn addresses_of(class: Class, body: &[u8], is_list: bool) -> impl Iterator<Item 
     list.into_iter().flatten().chain(others.into_iter().flatten())
 }
 
-/// Whether a body is a list of addresses, or empty.
+/// Returns whether a body is a list of addresses, or empty.
 pub(super) fn is_list(class: Class, body: &[u8]) -> bool {
     listed(class, body).all(|mailbox| mailbox.is_ok())
 }
@@ -108,7 +109,7 @@ fn listed(class: Class, body: &[u8]) -> Mailboxes<'_> {
     if class == Class::HeaderSender { authors(body) } else { mailboxes(body) }
 }
 
-/// Why a field of this body stays as it is, or a part of it; and whether it is a list of addresses.
+/// Returns why this body, or a part of it, is left alone, if it is; and whether it is a list of addresses.
 fn left_of(class: Class, body: &[u8], is_signed: bool) -> (Option<LeftWhy>, bool) {
     let (mut list, mut is_malformed, mut has_route) = (listed(class, body), false, false);
     for mailbox in list.by_ref() {
@@ -134,15 +135,15 @@ pub(super) fn note(address: &Address, steps: &[AddressStep], place: &ChangePlace
     }
 }
 
-/// A body while it is copied.
+/// A body that is being copied with changes.
 struct Edited<'a> {
     body: &'a [u8],
-    /// So much of it is behind us.
+    /// The number of octets of `body` that were copied or replaced.
     done: usize,
     out: Vec<u8>,
-    /// Where the last line of `out` begins.
+    /// The position in `out` at which the last line begins.
     line: usize,
-    /// What stands before the body on its first line.
+    /// The octets before the body on its first line.
     name_len: usize,
 }
 
@@ -177,7 +178,7 @@ impl Edited<'_> {
         self.done = position;
     }
 
-    /// `None`: nothing was replaced.
+    /// Returns the changed body; `None` if nothing was replaced.
     fn finish(mut self) -> Option<Vec<u8>> {
         if self.done == 0 {
             return None;
@@ -191,7 +192,7 @@ impl Edited<'_> {
 mod tests {
     use super::*;
 
-    /// `body` with every bare address completed.
+    /// Returns `body` with every bare address completed.
     fn completed(body: &[u8]) -> Option<Vec<u8>> {
         let steps = |address: &Address| {
             let to = address.completed_with("x.example");

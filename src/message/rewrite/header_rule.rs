@@ -1,14 +1,15 @@
-//! `[[rewrite.header]]`: a pattern for header fields, and what becomes of a field that it matches.
+//! The rules of `[[rewrite.header]]`: a pattern for header fields, and an action for the fields that it matches.
 //!
 //! Promises:
-//! 1. What a rule writes is one field: no group that was matched can end it or begin another. A rule that
-//!    would write anything else leaves the field as it is.
-//! 2. A field is matched as a whole, name and colon included, without its folds; what is written is no
-//!    longer than 64 KiB, with lines under 998 octets where there is white space to fold at.
-//! 3. The first rule that matches a field counts, as in header_checks(5).
+//! 1. A rule writes exactly one field: the text of a matched group cannot end it or begin another one. If the result
+//!    would not be one field, the original field stays.
+//! 2. A pattern is matched against a whole field, with name and colon, but without folds. A field that is written has
+//!    at most 64 KiB, and lines under 998 octets if there is white space for folds.
+//! 3. The first rule that matches a field decides, as in header_checks(5).
 //!
-//! Fails: [`Unacceptable::TooMuchEffort`]; then the message is to be refused, since a rule might have rejected it.
-//! Not here: what is too much (`effort.rs`).
+//! Fails: with [`Unacceptable::TooMuchEffort`]. Then the message must be refused, since a rule might have rejected
+//! it.
+//! Not here: the limit on the effort (`effort.rs`).
 
 use std::fmt;
 
@@ -22,37 +23,37 @@ use crate::message::unacceptable::Unacceptable;
 /// The longest field that is written, in octets.
 const MAX_WRITTEN_OCTETS: usize = 64 * 1024;
 
-/// A line is no longer than this without its CRLF (RFC 5322 2.1.1).
+/// The longest line without its CRLF (RFC 5322 2.1.1).
 const MAX_LINE_OCTETS: usize = 998;
 
-/// The longest text of a refusal, in octets: it goes into a reply.
+/// The longest text of a refusal, in octets, since it is part of a reply.
 const MAX_REFUSAL_OCTETS: usize = 400;
 
-/// A pattern and what is done.
+/// A rule: a pattern and an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderRule {
-    /// What fields it is for.
+    /// The pattern for the fields.
     pub pattern: Pattern,
-    /// What is done to them.
+    /// The action for the fields that match.
     pub action: HeaderAction,
 }
 
-/// What is done to a field.
+/// The action of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderAction {
-    /// This field stands in its place.
+    /// The field is replaced with this one.
     Replace(FieldText),
-    /// Nothing stands in its place.
+    /// The field is removed.
     Remove,
-    /// This field stands before it.
+    /// This field is added before it.
     Prepend(FieldText),
-    /// The message is refused: 550 5.7.1.
+    /// The message is refused with 550 5.7.1.
     Reject(RejectText),
-    /// The field stays, and no later rule is asked about it.
+    /// The field stays, and later rules do not see it.
     Keep,
 }
 
-/// What a rule makes of a field.
+/// The result of a rule for one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RuleOutcome<'r> {
     Replaced(Vec<u8>),
@@ -62,8 +63,8 @@ pub(super) enum RuleOutcome<'r> {
     Kept,
 }
 
-/// What becomes of `field`, and the number of the rule, from 1, that says so: the first that matches and,
-/// if it writes, writes a field.
+/// Returns the result for `field`, and the number of the rule, counted from 1: the first rule that matches and whose
+/// text, if any, makes a field.
 pub(super) fn first_outcome<'r>(
     rules: &'r [HeaderRule],
     field: &Field<'_>,
@@ -85,7 +86,7 @@ pub(super) fn first_outcome<'r>(
 }
 
 impl HeaderRule {
-    /// `None` when the pattern does not match, or what it would write is no field.
+    /// Returns the result; `None` if the pattern does not match, or the text does not make a field.
     fn apply(&self, unfolded: &[u8]) -> Option<RuleOutcome<'_>> {
         let matched = self.pattern.captures(unfolded)?;
         match &self.action {
@@ -98,13 +99,13 @@ impl HeaderRule {
     }
 }
 
-/// The whole field on one line, without its line end.
+/// Returns the whole field on one line, without its line end.
 fn unfolded(field: &Field<'_>) -> Vec<u8> {
     let lines = field.octets().split(|octet| *octet == b'\n');
     lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line)).copied().collect()
 }
 
-/// The text of a field, with `$1`, `${1}` for what groups of the pattern matched and `$$` for a dollar.
+/// The text of a field: `$1` and `${1}` stand for what a group of the pattern matched, and `$$` for a dollar sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldText(Vec<Piece>);
 
@@ -114,16 +115,16 @@ enum Piece {
     Group(usize),
 }
 
-/// Why a text is no [`FieldText`].
+/// The reason why a text is not a [`FieldText`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFieldText {
-    /// It does not begin with a name and a colon, or a group.
+    /// It begins neither with a name and a colon, nor with a group.
     NoField,
-    /// A control character.
+    /// It contains a control character.
     Control,
-    /// A `$` without the number of a group, in braces or not, or another `$`.
+    /// A `$` is followed neither by the number of a group nor by another `$`.
     Dollar,
-    /// The pattern does not have so many groups.
+    /// It names a group that the pattern does not have.
     NoSuchGroup,
 }
 
@@ -141,7 +142,7 @@ impl fmt::Display for BadFieldText {
 impl std::error::Error for BadFieldText {}
 
 impl FieldText {
-    /// Reads a text for a pattern with so many groups.
+    /// Parses the text for a pattern with so many groups.
     pub fn parse(text: &str, groups: usize) -> Result<Self, BadFieldText> {
         if text.chars().any(|c| c.is_control() && c != '\t') {
             return Err(BadFieldText::Control);
@@ -162,7 +163,7 @@ impl FieldText {
         if begins_field(&pieces) { Ok(FieldText(pieces)) } else { Err(BadFieldText::NoField) }
     }
 
-    /// The field with its line end, if it is one.
+    /// Returns the field with its line end; `None` if the result is not a field.
     fn write(&self, matched: &Captures<'_>) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         for piece in &self.0 {
@@ -185,7 +186,7 @@ impl FieldText {
     }
 }
 
-/// What stands behind a `$`, and the rest.
+/// Parses what follows a `$`. Returns it with the rest of the text.
 fn dollar(behind: &str) -> Result<(Piece, &str), BadFieldText> {
     if let Some(rest) = behind.strip_prefix('$') {
         return Ok((Piece::Text("$".into()), rest));
@@ -198,7 +199,8 @@ fn dollar(behind: &str) -> Result<(Piece, &str), BadFieldText> {
     Ok((Piece::Group(number), rest))
 }
 
-/// Whether a field may come of `pieces`: a name stands before the first colon, or a group may bring them.
+/// Returns whether `pieces` can make a field: there is a name before the first colon, or a group that may contain
+/// both.
 fn begins_field(pieces: &[Piece]) -> bool {
     let mut name_octets = 0;
     for piece in pieces {
@@ -212,14 +214,13 @@ fn begins_field(pieces: &[Piece]) -> bool {
     false
 }
 
-/// `line` with folds before white space where it is too long; taking them out gives the line again.
+/// Returns `line` with folds before white space if it is too long. Unfolding gives the same line.
 fn folded(line: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(line.len());
     let mut rest = line;
     while rest.len() > MAX_LINE_OCTETS + 2 {
         let is_wsp = |octet: &u8| matches!(octet, b' ' | b'\t');
-        // Not at the first octet, which is the white space of the fold before; nor where only white space
-        // would stand on a line.
+        // The first octet is the white space of the fold before, and a line must not consist of white space alone.
         let wide = &rest[..MAX_LINE_OCTETS];
         let Some(at) = wide.iter().rposition(is_wsp).filter(|at| !wide[..*at].iter().all(is_wsp)) else {
             break;
@@ -232,12 +233,12 @@ fn folded(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a refused client is told.
+/// The text of the reply to a client whose message is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectText(Box<str>);
 
 impl RejectText {
-    /// `text`, if it can stand in a reply: printable ASCII, and not too long.
+    /// Returns `text` if it is fit for a reply: printable ASCII, and not too long.
     pub fn parse(text: &str) -> Option<Self> {
         let is_printable = text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ');
         let fits = !text.trim().is_empty() && text.len() <= MAX_REFUSAL_OCTETS;
@@ -275,7 +276,7 @@ mod tests {
             ),
             ("^X:", "Y: z  ", b"X: \r\n", Some(r"Y: z\r\n")),
             ("^To:", "X: y", b"Subject: To:\r\n", None),
-            // What was matched ends no field, and begins none.
+            // Text that was matched cannot end a field or begin one.
             ("^X: (.*)", "Y: $1", b"X: a\rBcc: b\0\r\n", Some(r"Y: a Bcc: b\r\n")),
             ("^X: (.*)", "$1", b"X: no field\r\n", None),
             ("^X: (.*)", "$1", b"X: Y: field\r\n", Some(r"Y: field\r\n")),

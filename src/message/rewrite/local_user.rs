@@ -1,9 +1,9 @@
-//! Who on this host sends the message, for a From that is missing.
+//! The user of this host who sends a message, for a From field that is missing.
 //!
-//! Promises: a full name from the user database, which users may change (chfn), stays a display name: it
-//! can hold no address, and cannot end its field (`message/display_name.rs`).
+//! Promises: the full name from the user database, which users may change (chfn), becomes a display name only: it
+//! cannot contain an address or end the field (`message/display_name.rs`).
 //!
-//! Not here: who that is; the names are looked up elsewhere (`users/`).
+//! Not here: looking users up (`users/`).
 
 use super::spelling::{folded_local, unquoted};
 use crate::message::display_name::{display_name, text_of};
@@ -13,30 +13,30 @@ use crate::message::display_name::{display_name, text_of};
 pub struct LocalUser {
     /// The login name.
     pub login: String,
-    /// The full name; empty when it is not known.
+    /// The full name; empty if it is not known.
     pub full_name: String,
 }
 
 impl LocalUser {
-    /// The user with this login name and GECOS field (passwd(5)), which may be in UTF-8 or in Latin-1.
+    /// Returns the user with this login name and GECOS field (passwd(5)), which may be in UTF-8 or Latin-1.
     pub fn new(login: &str, gecos: &[u8]) -> Self {
         let gecos = text_of(gecos);
         let full_name = gecos.split(',').next().unwrap_or_default();
         LocalUser { login: login.to_owned(), full_name: full_name.replace('&', &capitalized(login)) }
     }
 
-    /// The login names that a local part may stand for: as it is written, without its quotes, and in lower case.
+    /// Returns the login names that a local part may stand for: as it is written, without quotes, and in lower case.
     pub fn logins(local_part: &str) -> [String; 2] {
         [unquoted(local_part).into_owned(), folded_local(local_part)]
     }
 
-    /// The full name as a display name, for before `<`; empty where there is none.
+    /// Returns the full name as a display name, which stands before `<`; empty if there is none.
     pub(super) fn display_name(&self) -> String {
         display_name(&self.full_name)
     }
 }
 
-/// `&` in a full name is the login name with a capital.
+/// Returns the login name with a capital letter, which `&` in a full name stands for.
 fn capitalized(login: &str) -> String {
     let mut chars = login.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
@@ -53,7 +53,7 @@ mod tests {
             ("ann", b"Ann Smith,Room 1,,", "Ann Smith"),
             ("bob", b"& \"B\" & \\Co.,", "Bob \"B\" Bob \\Co."),
             ("eve", b"", ""),
-            // One name in Latin-1 left every user of the host without one.
+            // One name in Latin-1 left every user of the host without a name.
             ("jan", b"J\xfcrgen", "Jürgen"),
             ("lea", b"L\xc3\xa9a", "Léa"),
         ] {

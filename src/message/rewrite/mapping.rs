@@ -1,10 +1,10 @@
-//! What one kind of address becomes: by the table, else by the one address for all.
+//! Maps an address: by a table, or else to the one address for all mail.
 //!
 //! Invariants:
-//! 1. What the table or the one address gives is *finished*: the one address for all is not put in its
-//!    place again. An entry that gives an address itself is an exception from the one for all.
-//! 2. A [`Course`] that [`Course::circle`] has no objection to comes to rest within [`MAX_STEPS`], and what
-//!    it comes to stays as it is: twice is once.
+//! 1. An address that a table or the one address gives is *finished*: it is not replaced with the one address again.
+//!    An entry that maps an address to itself is an exception from the one address.
+//! 2. If [`Course::circle`] finds nothing, every address is at rest after at most [`MAX_STEPS`] steps, and rewriting
+//!    it again changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ use super::table::{Replacement, Selector, Table};
 use super::template::Template;
 use crate::envelope::Address;
 
-/// The longest way an address goes.
+/// The most steps that an address may need.
 pub(super) const MAX_STEPS: usize = 50;
 
-/// What is known of this host.
+/// The names of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host {
     pub(super) origin: String,
@@ -28,8 +28,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Whether the users of `address`'s domain are this host's. Programs that ask the kernel for its name,
-    /// and not the resolver, know the first label alone.
+    /// Returns whether the users of the domain of `address` are users of this host. The first label of the host name
+    /// is local, too, since some programs ask the kernel for it and not the resolver.
     pub(super) fn is_local(&self, address: &Address) -> bool {
         let domain = folded_domain(address.domain().unwrap_or(&self.origin));
         let short_name = self.name.split('.').next().unwrap_or_default();
@@ -39,7 +39,7 @@ impl Host {
     }
 }
 
-/// `senders` and `sender`, or `recipients` and `recipient`.
+/// The settings `senders` and `sender`, or `recipients` and `recipient`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
     pub(super) table: Table,
@@ -49,7 +49,7 @@ pub(super) struct Mapping {
     pub(super) finished: Finished,
 }
 
-/// Addresses that the one for all does not take the place of.
+/// The addresses that the one address for all does not replace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Finished {
     addresses: BTreeSet<String>,
@@ -58,7 +58,7 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    /// Takes up what a table gives.
+    /// Adds the results of a table.
     pub(super) fn add_table(&mut self, table: &Table, masquerade: &Masquerade) {
         for replacement in table.replacements() {
             match replacement {
@@ -68,20 +68,20 @@ impl Finished {
         }
     }
 
-    /// Takes up all addresses of a domain, masqueraded or not.
+    /// Adds all addresses of a domain, and of the domain that it is masqueraded as.
     pub(super) fn add_domain(&mut self, domain: &str, masquerade: &Masquerade) {
         self.domains.insert(folded_domain(domain));
         self.domains.extend(masquerade.parent_of(domain).map(folded_domain));
     }
 
-    /// Takes up an address, masqueraded or not.
+    /// Adds an address, and its masqueraded form.
     pub(super) fn add_address(&mut self, address: &Address, masquerade: &Masquerade) {
         self.addresses.insert(folded(address));
         let parent = address.domain().and_then(|domain| masquerade.parent_of(domain));
         self.addresses.extend(parent.map(|parent| folded(&at_domain(address, parent))));
     }
 
-    /// Takes up what the template makes.
+    /// Adds all results of a template.
     pub(super) fn add_template(&mut self, template: &Template, host: &Host, masquerade: &Masquerade) {
         let masqueraded = |domain: &str| masquerade.parent_of(domain).unwrap_or(domain).to_owned();
         self.form = template.form(&host.name, &host.origin, masqueraded);
@@ -97,7 +97,7 @@ impl Finished {
 }
 
 impl Mapping {
-    /// What becomes of a complete address; `None`: nothing.
+    /// Returns the mapping of a complete address; `None` if it is not mapped.
     fn step(&self, address: &Address, host: &Host) -> Option<AddressStep> {
         if let Some(found) = self.table.find(address, host.is_local(address)) {
             return AddressStep::from(self.by_table, address, found);
@@ -110,7 +110,7 @@ impl Mapping {
     }
 }
 
-/// A step of an address on its way, and where it leads.
+/// One step of rewriting an address: the rule, and the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AddressStep {
     pub(super) rule: Rule,
@@ -123,18 +123,18 @@ impl AddressStep {
     }
 }
 
-/// The way of the addresses of a class.
+/// All that rewrites the addresses of one class.
 #[derive(Clone, Copy)]
 pub(super) struct Course<'r> {
     pub(super) host: &'r Host,
-    /// `None`: completed and masqueraded only.
+    /// The mapping; `None` if addresses are only completed and masqueraded.
     pub(super) mapping: Option<&'r Mapping>,
     pub(super) masquerade: &'r Masquerade,
     pub(super) class: Class,
 }
 
 impl Course<'_> {
-    /// The steps of `address`, the last one to where it rests; none: it stays as it is.
+    /// Returns the steps of `address`. The last one gives the final address. There are none if the address stays.
     pub(super) fn steps(&self, address: &Address) -> Vec<AddressStep> {
         let mut steps = Vec::new();
         let mut current = address.clone();
@@ -149,7 +149,7 @@ impl Course<'_> {
         steps
     }
 
-    /// Masquerading comes behind the mapping, and what it gives is looked up again.
+    /// Returns the next step: the mapping, or else masquerading. The result is mapped again.
     fn step(&self, address: &Address) -> Option<AddressStep> {
         let mapped = self.mapping.and_then(|mapping| mapping.step(address, self.host));
         mapped.or_else(|| {
@@ -158,10 +158,10 @@ impl Course<'_> {
         })
     }
 
-    /// The entry of the table from which an address would not come to rest.
+    /// Returns an entry of the table for which rewriting does not end, if there is one.
     ///
-    /// A circle has an entry in it, or comes from one: so it is enough to set out from each of them, and
-    /// for `@domain` once with a user who is masqueraded, once with one who is not.
+    /// Every circle contains an entry of the table, or is reached from one. So it is enough to begin with each entry;
+    /// for `@domain`, once with a user that is masqueraded, and once with one that is not.
     pub(super) fn circle(&self) -> Option<&Selector> {
         let table = &self.mapping?.table;
         let unnamed = table.unnamed_user();
@@ -179,7 +179,8 @@ impl Course<'_> {
 mod tests {
     use super::*;
 
-    /// `root@web1`, as programs write it that ask the kernel for the host's name, was no alias on web1.
+    /// The address `root@web1`, which programs write that ask the kernel for the host's name, was not found in the
+    /// aliases of web1.
     #[test]
     fn users_of_every_name_of_this_host_are_its_own() {
         let host = Host { origin: "example.com".into(), name: "web1.lan.example".into() };

@@ -1,7 +1,7 @@
-//! Hiding the hosts of a domain behind it.
+//! Masquerading: replaces the domain of a host with its parent domain.
 //!
-//! Promises: what Postfix's `masquerade_domains` does: the first domain listed that the address is in
-//! counts; `!domain` leaves what is in it alone; the domain itself is never changed.
+//! Promises: it does what `masquerade_domains` of Postfix does. The first domain in the list that contains the
+//! address decides; `!domain` keeps the addresses below it; the domain itself is never changed.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use super::rules::{Class, MasqueradeDomain};
 use super::spelling::{at_domain, folded_domain, folded_local};
 use crate::envelope::Address;
 
-/// `masquerade`, `masquerade-except`, `masquerade-classes`.
+/// The settings `masquerade`, `masquerade-except` and `masquerade-classes`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Masquerade {
     pub(super) domains: Vec<MasqueradeDomain>,
-    /// Local parts, folded.
+    /// Local parts in their folded form.
     pub(super) except: BTreeSet<String>,
     pub(super) classes: BTreeSet<Class>,
 }
 
 impl Masquerade {
-    /// The same domains and no address of any class.
+    /// Returns the same domains, but for no class of addresses.
     pub(super) fn off(&self) -> Masquerade {
         Masquerade { classes: BTreeSet::new(), ..self.clone() }
     }
 
-    /// What becomes of an address of `class`; `None`: nothing.
+    /// Returns the masqueraded form of an address of `class`; `None` if it stays.
     pub(super) fn apply(&self, address: &Address, class: Class) -> Option<Address> {
         if !self.classes.contains(&class) || self.except.contains(&folded_local(address.local_part())) {
             return None;
@@ -32,7 +32,7 @@ impl Masquerade {
         self.parent_of(address.domain()?).map(|parent| at_domain(address, parent))
     }
 
-    /// The domain that `domain` is hidden behind; `None` where it stays.
+    /// Returns the domain that replaces `domain`; `None` if it stays.
     pub(super) fn parent_of(&self, domain: &str) -> Option<&str> {
         let domain = folded_domain(domain);
         let is_or_is_in = |parent: &MasqueradeDomain| {

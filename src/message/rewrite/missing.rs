@@ -1,37 +1,37 @@
-//! What every message has, and what none has, when it leaves this host.
+//! The fields that a message must have, and those that it must not have, when it leaves this host.
 //!
-//! Promises: a field that is there is not added, even if it is empty: relays refuse fields that may stand
-//! only once and stand twice.
+//! Promises: a field that exists is not added again, even if it is empty, since relays refuse a message with two
+//! fields of a kind of which only one is allowed.
 //!
-//! RFC 5322 3.6 (Date and From are required), 3.6.3 (Bcc), 3.6.6 (so are Resent-Date and Resent-From where
-//! there is any resent field), RFC 5321 4.4 (Return-Path is the last host's).
+//! RFC 5322 3.6 (Date and From are required), 3.6.3 (Bcc), 3.6.6 (Resent-Date and Resent-From are required with any
+//! resent field), RFC 5321 4.4 (Return-Path is added by the last host).
 
 use super::{LocalUser, MessageFacts, Rules};
 use crate::envelope::ReversePath;
 use crate::message::date::rfc5322;
 
-/// Fields that are dropped. A blind copy is a recipient of the envelope; a Return-Path or Content-Length
-/// is of another delivery.
+/// The fields that are dropped. The recipients of Bcc are in the envelope. Return-Path and Content-Length are left
+/// from another delivery.
 const DROPPED: [&str; 4] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length"];
 
-/// Whether the field `name` is dropped.
+/// Returns whether the field `name` is dropped.
 pub(super) fn is_dropped(name: &str) -> bool {
     DROPPED.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
 }
 
-/// Which fields there are.
+/// The fields that a message has.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SeenFields {
     pub(super) date: bool,
     pub(super) message_id: bool,
     pub(super) from: bool,
-    /// To or Cc, resent or not.
+    /// Whether there is To or Cc, resent or not.
     pub(super) recipients: bool,
     pub(super) reply_to: bool,
     pub(super) original_from: bool,
     pub(super) original_to: bool,
     pub(super) signature: bool,
-    /// Any resent field.
+    /// Whether there is any resent field.
     resent: bool,
     resent_date: bool,
     resent_message_id: bool,
@@ -39,7 +39,7 @@ pub(super) struct SeenFields {
 }
 
 impl SeenFields {
-    /// Takes note of the field `name`.
+    /// Notes that the field `name` exists.
     pub(super) fn note(&mut self, name: &str) {
         let name = name.to_ascii_lowercase();
         self.resent |= name.starts_with("resent-");
@@ -60,7 +60,7 @@ impl SeenFields {
         *seen = true;
     }
 
-    /// The fields that are missing: name and body, with its line end.
+    /// Returns the fields that are missing: their names, and bodies with line ends.
     pub(super) fn missing(
         &self,
         facts: &MessageFacts,
@@ -71,7 +71,7 @@ impl SeenFields {
         let from = format!(" {}\r\n", from(facts, reverse_path, rules));
         let date = format!(" {}\r\n", rfc5322(&facts.now));
         let message_id = format!(" <{left}@{right}>\r\n");
-        // A signature may cover that there is no To, and a message needs none.
+        // A message may have no To, and a signature may cover that.
         let needs_to = !self.recipients && !self.signature;
         let fields = [
             (!self.from, "From", from.clone()),
@@ -86,7 +86,7 @@ impl SeenFields {
     }
 }
 
-/// The reverse-path as it was given, with the user's name where one is known.
+/// Returns the body of From: the reverse-path as it was given, with the name of the user if it is known.
 fn from(facts: &MessageFacts, reverse_path: &ReversePath, rules: &Rules) -> String {
     let ReversePath::Mailbox(address) = reverse_path else {
         return format!("MAILER-DAEMON@{}", rules.origin());

@@ -1,6 +1,6 @@
-//! Rewriting: what becomes of the addresses and the header of a message, before it is spooled.
+//! Rewriting: changes the addresses and the header of a message before it is spooled.
 //!
-//! The order, which is that of Postfix's cleanup(8) with trivial-rewrite(8):
+//! The steps and their order are those of cleanup(8) with trivial-rewrite(8) in Postfix:
 //!
 //! ```text
 //!  header                                          envelope
@@ -19,24 +19,25 @@
 //! ```
 //!
 //! Promises:
-//! 1. Octets of the header that no rule is about stay as they are (`fields.rs`), and the body is not seen
-//!    here at all: signatures over either survive. Where an author's name is no phrase, it is put in quotes
-//!    (`author_name.rs`), a route goes (`fields.rs`), and so does a second From, into X-Original-From; but not in a
-//!    signed message. With `sender`, From is written anew where it has not exactly one mailbox (`author.rs`), and a
-//!    second one goes always. Fields with addresses that are left alone, or mended, are in [`Changes`], with the reason.
-//! 2. Twice is once: an address is sent through b and c until it rests, and where it rests no rule moves
-//!    it. `[[rewrite.header]]` is excepted: what it prepends, it prepends again.
-//! 3. Every address of the envelope has a domain; `<>` stays `<>` in the queue, so that its failure makes no other
-//!    bounce: `null-sender` is what the relay is told for it (`queue/null_sender.rs`).
+//! 1. Octets of the header to which no rule applies stay as they are (`fields.rs`), and the body is not seen here, so
+//!    that signatures over either stay valid. An author's name that is not a phrase gets quotes (`author_name.rs`), a
+//!    source route is removed (`fields.rs`), and a second From becomes X-Original-From, but none of this in a signed
+//!    message. With `sender`, a From that does not have exactly one mailbox is written anew (`author.rs`), and a
+//!    second From is always moved. Fields with addresses that were left alone or mended are listed in [`Changes`],
+//!    with the reason.
+//! 2. Rewriting a result again changes nothing: steps b and c are repeated until no rule changes the address any
+//!    more. The exception is `[[rewrite.header]]`, which adds its field again.
+//! 3. Every address of the envelope has a domain. `<>` stays `<>` in the queue, so that a failure does not cause
+//!    another bounce; the relay gets the address of `null-sender` for it (`queue/null_sender.rs`).
 //! 4. Time and memory are in proportion to the header and bounded ([`Unacceptable::HeaderTooLarge`],
 //!    [`Unacceptable::TooMuchEffort`]).
 //!
-//! What differs from Postfix: `<>` is never mapped; an address that was masqueraded is looked up again;
-//! what a table gives is not replaced by `sender` or `recipient`; tables and aliases that lead in circles
-//! are refused when they are read, not when mail comes.
+//! Differences from Postfix: `<>` is never mapped. A masqueraded address is looked up again. The result of a table is
+//! not replaced with `sender` or `recipient`. Tables and aliases that lead in circles are refused when they are read,
+//! and not when mail arrives.
 //!
-//! Fails: [`Unacceptable`]; then the message is not to be queued.
-//! Not here: where the header ends, and its limits (`fixup.rs`); the file (`config/`).
+//! Fails: with [`Unacceptable`]; then the message must not be queued.
+//! Not here: the end of the header and its limits (`fixup.rs`), reading the configuration (`config/`).
 
 mod aliases;
 mod author;
@@ -79,29 +80,29 @@ use header_rule::RuleOutcome;
 use missing::{SeenFields, is_dropped};
 use original::original_field;
 
-/// What is known of a message beside its octets.
+/// The facts about a message that are not in its octets.
 #[derive(Clone, Debug)]
 pub struct MessageFacts {
-    /// Our Received field with its line end (`received.rs`), or nothing.
+    /// Our Received field with its line end (`received.rs`); may be empty.
     pub received: String,
-    /// This host, for the right side of a Message-ID.
+    /// The name of this host, for the right side of a Message-ID.
     pub hostname: String,
     /// The left side of a Message-ID.
     pub message_id_left: String,
-    /// When the message was received, for Date.
+    /// The time at which the message was received, for Date.
     pub now: Zoned,
-    /// Who sent it, for From.
+    /// The user who sent it, for From.
     pub user: Option<LocalUser>,
 }
 
-/// A message's envelope and header section as they go on.
+/// The envelope and the header section of a message after rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten {
     /// The envelope.
     pub envelope: Envelope,
-    /// The header section: fields and nothing else, each with its line end.
+    /// The header section: only fields, each with its line end.
     pub header: Vec<u8>,
-    /// What was changed.
+    /// The changes that were made.
     pub changes: Changes,
 }
 
@@ -126,30 +127,31 @@ pub fn rewrite(
     Ok(Rewritten { envelope, header: out, changes })
 }
 
-/// The header section on its way.
+/// The state while the fields of a header section are rewritten one by one.
 struct Pass<'r> {
     rules: &'r Rules,
-    /// A signature covers From, if not more.
+    /// Whether the message has a signature, which covers at least From.
     is_signed: bool,
-    /// Of several Froms the message's is the first that is as good as this.
+    /// The quality of the best From. Of several, the first one with this quality is kept.
     best_from: FromWorth,
-    /// Whom the message is from, where From does not say it.
+    /// The author of the message if From does not give one.
     sender: Address,
-    /// What asking header rules may still cost.
+    /// The work that header rules may still do.
     effort: RuleEffort,
     out: Vec<u8>,
     changes: Changes,
     seen: SeenFields,
-    /// The body of From and To before it became another.
+    /// The bodies of From and To before they were replaced.
     original_from: Option<Original>,
     original_to: Option<Original>,
 }
 
 struct Original {
     body: Vec<u8>,
-    /// What leads to who wrote, where a table or the one address for all put another in its place.
+    /// The body of a Reply-To that reaches the author, if a table or the one address for all has replaced the
+    /// address.
     reply_to: Option<Vec<u8>>,
-    /// It is kept, whatever `keep-original` says: it can be read nowhere else.
+    /// Whether it is kept whatever `keep-original` says, since the text is nowhere else.
     must_stay: bool,
 }
 
@@ -173,7 +175,7 @@ impl<'r> Pass<'r> {
         header.fields().try_for_each(|field| self.field(&field))
     }
 
-    /// The first rule that is about the field, then what all fields go through.
+    /// Applies the first header rule that matches the field, and then the steps for all fields.
     fn field(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let first = header_rule::first_outcome(&self.rules.header, field, &mut self.effort)?;
         let Some((number, outcome)) = first else { return self.ruled(field) };
@@ -221,7 +223,7 @@ impl<'r> Pass<'r> {
         }
     }
 
-    /// A From beside that of the message: with two a relay refuses it, or readers differ in who wrote it.
+    /// Processes a second From. A relay refuses a message with two, or readers disagree about the author.
     fn further_from(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let body = field.raw_body();
         if self.is_signed {
@@ -234,7 +236,7 @@ impl<'r> Pass<'r> {
         self.add_original("X-Original-From", body, Rule::FixUp)
     }
 
-    /// From, of which there is one, with one mailbox.
+    /// Processes From when one address sends all mail: there is one From, with one mailbox.
     fn one_from(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let (name, body) = (field.name(), field.raw_body());
         if self.seen.from {
@@ -268,8 +270,8 @@ impl<'r> Pass<'r> {
         self.end_line()
     }
 
-    /// The body of a field that says who wrote, with its name in quotes, or who gets it, with all its commas; `None`:
-    /// that stays.
+    /// Returns the mended body of a field with addresses: an author's name gets quotes, a list of recipients its
+    /// commas. Returns `None` if the body stays.
     fn mended(&mut self, field: &Field<'_>) -> Option<Vec<u8>> {
         let (name, body) = (field.name(), field.raw_body());
         let (mended, why) = match class_of(name)? {
@@ -284,7 +286,7 @@ impl<'r> Pass<'r> {
         Some(mended)
     }
 
-    /// What becomes of the addresses of a field that has this body.
+    /// Rewrites the addresses in this body of a field. Returns `None` if nothing was changed.
     fn addresses(&mut self, field: &Field<'_>, body: &[u8]) -> Result<Option<RewrittenBody>, Unacceptable> {
         let Some(class) = class_of(field.name()) else { return Ok(None) };
         let (rules, name, is_signed) = (self.rules, field.name(), self.is_signed);
@@ -301,7 +303,7 @@ impl<'r> Pass<'r> {
         rewrite_body(name, class, body, is_signed, steps, &mut self.changes)
     }
 
-    /// Keeps what stood in From and To, for what is made of it at the end.
+    /// Keeps the original body of From and To for the fields that are added at the end.
     fn keep(&mut self, field: &Field<'_>, rewritten: &RewrittenBody) {
         let original = match field.name().to_ascii_lowercase().as_str() {
             "from" => &mut self.original_from,
@@ -345,21 +347,21 @@ impl<'r> Pass<'r> {
         self.end_line()
     }
 
-    /// Gives the last field the line end that it may lack.
+    /// Adds a line end to the last field if it has none.
     fn end_line(&mut self) -> Result<(), Unacceptable> {
         if !self.out.ends_with(b"\n") {
-            // Content may end in CR alone: the two halves of one line end are not told apart from it.
+            // The content may end in a single CR, which is then the first half of this line end.
             self.out.extend_from_slice(if self.out.ends_with(b"\r") { b"\n" } else { b"\r\n" });
         }
         if self.out.len() > MAX_REWRITTEN_OCTETS { Err(Unacceptable::HeaderTooLarge) } else { Ok(()) }
     }
 }
 
-/// How well a From says who wrote the message.
+/// The quality of a From: how well it tells the author of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum FromWorth {
     Nobody,
-    /// There is an address in it, but it is no list of them, even when its name is mended.
+    /// It contains an address, but is not a list of addresses, even after its name was mended.
     Address,
     List,
 }
@@ -376,7 +378,7 @@ impl FromWorth {
     }
 }
 
-/// The worth of the best of several Froms; one alone is the message's, whatever a rule makes of it.
+/// Returns the quality of the best of several Froms. A single From is used whatever its quality.
 fn best_from(header: &Header<'_>) -> FromWorth {
     let mut froms = header.fields().filter(|field| field.is("From")).map(|field| FromWorth::of(&field));
     let first = froms.next();

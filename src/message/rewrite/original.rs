@@ -1,14 +1,14 @@
-//! X-Original-From and X-Original-To: what stood in a field before another took its place.
+//! X-Original-From and X-Original-To: the text of a field before it was replaced.
 //!
-//! Promises: what is written is fit for any relay: printable ASCII, in encoded words where it was not, on lines of one
-//! field. What was so already stays octet by octet, its folds too. A control character becomes `?`.
+//! Promises: the result is fit for any relay: printable ASCII on the lines of one field, with encoded words for other
+//! text. Text that was already so is kept octet by octet, with its folds. A control character becomes `?`.
 //!
 //! RFC 5322 2.2, RFC 2047 5 (1).
 
 use crate::message::display_name::{encoded, line_of};
 use crate::message::fold::Folded;
 
-/// The field `name` for a body, with its line end.
+/// Returns the field `name` with this body and a line end.
 pub(super) fn original_field(name: &str, body: &[u8]) -> Vec<u8> {
     let text = body.strip_suffix(b"\n").map_or(body, |rest| rest.strip_suffix(b"\r").unwrap_or(rest));
     if is_printable(text) {
@@ -21,12 +21,12 @@ pub(super) fn original_field(name: &str, body: &[u8]) -> Vec<u8> {
     words.fold(Folded::field(name), |field, run| field.words(&run)).finish().into_bytes()
 }
 
-/// Whether there is nothing but printable ASCII, white space and folds.
+/// Returns whether the text consists of printable ASCII, white space and folds.
 fn is_printable(text: &[u8]) -> bool {
     let mut lines = text.split(|octet| *octet == b'\n').peekable();
     std::iter::from_fn(|| {
         let line = lines.next()?;
-        // A CR is the half of a fold alone.
+        // A CR is allowed as a part of a fold only.
         Some(if lines.peek().is_some() { line.strip_suffix(b"\r").unwrap_or(line) } else { line })
     })
     .flatten()

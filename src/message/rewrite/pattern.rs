@@ -1,26 +1,25 @@
-//! Regular expressions, bounded.
+//! Regular expressions with limits.
 //!
-//! Promises: matching takes time in proportion to what is matched and to [`Pattern::kib`], whatever the
-//! pattern is: there are no back-references, patterns are at most [`MAX_PATTERN_OCTETS`] long and
-//! [`MAX_COMPILED_KIB`] large when compiled.
-//! Upper and lower case are the same, as in Postfix's tables; `(?-i)` tells them apart. Octets are matched,
-//! not characters: a field in Latin-1 is matched to its end.
+//! Promises: the time for matching is in proportion to the octets and to [`Pattern::kib`], whatever the pattern.
+//! There are no back-references. A pattern has at most [`MAX_PATTERN_OCTETS`], and at most [`MAX_COMPILED_KIB`] when
+//! compiled. Case does not matter, as in the tables of Postfix, unless the pattern has `(?-i)`. Octets are matched
+//! and not characters, so that a field in Latin-1 is matched to its end.
 
 use std::fmt;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-/// The longest pattern.
+/// The longest pattern, in octets.
 pub const MAX_PATTERN_OCTETS: usize = 2000;
 
-/// The compiled size that is still taken: enough for a list of fifty names, too little for
-/// `[a-c][a-q]{900}`, which takes 10 µs an octet.
+/// The largest compiled size of a pattern, in KiB: enough for a list of fifty names, and too little for
+/// `[a-c][a-q]{900}`, which takes 10 µs for each octet.
 pub const MAX_COMPILED_KIB: u32 = 64;
 
-/// That of a pattern for addresses, which are short and many octets of it (`template.rs`).
+/// The largest compiled size of a pattern for addresses, which are short (`template.rs`), in KiB.
 const MAX_ADDRESS_FORM_KIB: u32 = 256;
 
-/// The memory of a matcher beside its pattern.
+/// The memory that a matcher may use besides its pattern, in octets.
 const MAX_CACHE_OCTETS: usize = 256 * 1024;
 
 /// A regular expression.
@@ -30,7 +29,7 @@ pub struct Pattern {
     kib: u32,
 }
 
-/// Why a text is no [`Pattern`].
+/// The reason why a text is not a [`Pattern`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPattern(String);
 
@@ -40,7 +39,7 @@ impl Pattern {
         Pattern::compile(text, MAX_COMPILED_KIB)
     }
 
-    /// Compiles the form of an address.
+    /// Compiles a pattern for addresses.
     pub(super) fn of_addresses(text: &str) -> Result<Self, BadPattern> {
         Pattern::compile(text, MAX_ADDRESS_FORM_KIB)
     }
@@ -49,7 +48,7 @@ impl Pattern {
         if text.len() > MAX_PATTERN_OCTETS {
             return Err(BadPattern(format!("more than {MAX_PATTERN_OCTETS} octets")));
         }
-        // Nothing tells the compiled size but whether it fits.
+        // The library does not tell the compiled size, only whether it is within a limit.
         let mut kib = 1;
         loop {
             match compiled(text, kib) {
@@ -60,17 +59,17 @@ impl Pattern {
         }
     }
 
-    /// The pattern as it was written.
+    /// Returns the text of the pattern.
     pub fn as_str(&self) -> &str {
         self.regex.as_str()
     }
 
-    /// How large it is when compiled: the power of two that it fits into.
+    /// Returns its compiled size in KiB, rounded up to a power of two.
     pub fn kib(&self) -> u32 {
         self.kib
     }
 
-    /// How many groups it has, without the whole.
+    /// Returns the number of its groups, without the whole match.
     pub fn groups(&self) -> usize {
         self.regex.captures_len() - 1
     }
@@ -93,7 +92,7 @@ fn compiled(text: &str, kib: u32) -> Result<Regex, regex::Error> {
         .build()
 }
 
-/// On one line: the last one, behind a picture of the pattern, is what says it.
+/// Returns the reason on one line: the last line of the message, which follows a picture of the pattern.
 fn reason(error: &regex::Error, max_kib: u32) -> String {
     match error {
         regex::Error::CompiledTooBig(_) => {
@@ -154,7 +153,7 @@ mod tests {
             ("a{2,1}", "invalid repetition count range"),
             (r"(a)\1", "backreferences are not supported"),
             ("(?:.{1,500}){1,500}", "more than 64 KiB when compiled"),
-            // Three of these held up a daemon for twelve seconds.
+            // Three of these blocked a daemon for twelve seconds.
             ("[a-c][a-q]{900}[a-c][a-q]{900}(x|y$|z0)", "more than 64 KiB when compiled"),
             (&"a".repeat(MAX_PATTERN_OCTETS + 1), "more than 2000 octets"),
         ] {

@@ -1,8 +1,8 @@
-//! The rules: as they are set, and ready to be used.
+//! The rules for rewriting: as they are configured, and prepared for use.
 //!
-//! Promises: [`Rules`] that exist let every address come to rest (`mapping.rs`, `aliases.rs`).
+//! Promises: with [`Rules`], rewriting ends for every address (`mapping.rs`, `aliases.rs`).
 //!
-//! Not here: the file they are read from (`config/`), applying them to a message (`mod.rs`).
+//! Not here: reading the configuration (`config/`), applying the rules to a message (`mod.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,16 +17,16 @@ use super::template::Template;
 use crate::envelope::{Address, BadAddress};
 use crate::message::long_lines::LongLines;
 
-/// Where an address stands, and as what.
+/// The place and the role of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// The reverse-path.
     EnvelopeSender,
     /// A recipient of the envelope.
     EnvelopeRecipient,
-    /// From, Sender, Reply-To and their like.
+    /// An address in From, Sender, Reply-To and similar fields.
     HeaderSender,
-    /// To, Cc and their like.
+    /// An address in To, Cc and similar fields.
     HeaderRecipient,
 }
 
@@ -36,17 +36,17 @@ impl Class {
     }
 }
 
-/// An entry of `masquerade`: a domain to hide behind, or `!domain`, which is left alone.
+/// An entry of `masquerade`: a parent domain that replaces others, or `!domain`, which keeps what is below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasqueradeDomain {
-    /// Without the `!`.
+    /// The domain, without the `!`.
     pub name: Box<str>,
-    /// It had one.
+    /// Whether the entry begins with `!`.
     pub is_exception: bool,
 }
 
 impl MasqueradeDomain {
-    /// Reads one.
+    /// Parses an entry.
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         let name = text.strip_prefix('!').unwrap_or(text);
         if name.ends_with('.') || name.starts_with('[') {
@@ -57,47 +57,47 @@ impl MasqueradeDomain {
     }
 }
 
-/// What `[rewrite]` says. See `config/nullmta.toml`.
+/// The settings of the section `[rewrite]`; `config/nullmta.toml` documents them.
 #[derive(Clone, Debug)]
 pub struct RewriteSettings {
-    /// `origin`: completes bare addresses.
+    /// The setting `origin`: the domain that completes bare addresses.
     pub origin: String,
-    /// This host's name.
+    /// The name of this host.
     pub hostname: String,
-    /// `masquerade`, in its order.
+    /// The setting `masquerade`, in its order.
     pub masquerade: Vec<MasqueradeDomain>,
-    /// `masquerade-except`: local parts.
+    /// The setting `masquerade-except`: local parts.
     pub masquerade_except: Vec<String>,
-    /// `masquerade-classes`.
+    /// The setting `masquerade-classes`.
     pub masquerade_classes: Vec<Class>,
-    /// `sender`.
+    /// The setting `sender`.
     pub sender: Option<Template>,
-    /// `null-sender`.
+    /// The setting `null-sender`.
     pub null_sender: Option<Address>,
-    /// `recipient`.
+    /// The setting `recipient`.
     pub recipient: Option<Address>,
-    /// `senders`.
+    /// The setting `senders`.
     pub senders: BTreeMap<Selector, Replacement>,
-    /// `recipients`.
+    /// The setting `recipients`.
     pub recipients: BTreeMap<Selector, Replacement>,
-    /// `aliases`: local parts and their targets.
+    /// The setting `aliases`: local parts with their targets.
     pub aliases: BTreeMap<String, Vec<Address>>,
-    /// `verified-domains`.
+    /// The setting `verified-domains`.
     pub verified_domains: Vec<String>,
-    /// `keep-original`.
+    /// The setting `keep-original`.
     pub keep_original: bool,
-    /// `reply-to-original`.
+    /// The setting `reply-to-original`.
     pub reply_to_original: bool,
-    /// `hide-received`.
+    /// The setting `hide-received`.
     pub hide_received: bool,
-    /// `long-lines`.
+    /// The setting `long-lines`.
     pub long_lines: LongLines,
-    /// `[[rewrite.header]]`, in their order.
+    /// The rules of `[[rewrite.header]]`, in their order.
     pub header: Vec<HeaderRule>,
 }
 
 impl RewriteSettings {
-    /// Nothing but `origin`.
+    /// Returns settings that only add `origin` to bare addresses.
     pub fn new(origin: impl Into<String>, hostname: impl Into<String>) -> Self {
         use Class::{EnvelopeSender, HeaderRecipient, HeaderSender};
         RewriteSettings {
@@ -122,7 +122,7 @@ impl RewriteSettings {
     }
 }
 
-/// An entry from which an address would go in circles, or further than 50 steps.
+/// An entry for which rewriting would not end, or would need more than 50 steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Circle {
     /// An entry of `senders`.
@@ -133,7 +133,7 @@ pub enum Circle {
     Aliases(String),
 }
 
-/// The rules, ready to be used.
+/// The rules, prepared for use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     pub(super) host: Host,
@@ -150,7 +150,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules that `settings` are for.
+    /// Prepares the rules of `settings`.
     pub fn new(settings: RewriteSettings) -> Result<Self, Circle> {
         let host = Host { origin: settings.origin.clone(), name: settings.hostname.clone() };
         let masquerade = Masquerade {
@@ -175,47 +175,48 @@ impl Rules {
         })
     }
 
-    /// The domain that completes bare addresses.
+    /// Returns the domain that completes bare addresses.
     pub fn origin(&self) -> &str {
         &self.host.origin
     }
 
-    /// Whom a DSN is from, in its header: `MAILER-DAEMON` of this host, on the way of every other sender.
+    /// Returns the author of a DSN in its header: `MAILER-DAEMON` of this host, rewritten like every other sender.
     ///
-    /// A relay that takes verified senders only looks at this address too.
+    /// A relay that accepts verified senders only checks this address, too.
     pub fn dsn_author(&self) -> Address {
         self.sent_as(&Rules::daemon(), Class::HeaderSender)
     }
 
-    /// What the relay is told in the place of `<>`; `None`: `<>`. The message itself keeps `<>`.
+    /// Returns the address that the relay gets in place of `<>`; `None` if it gets `<>`. The message itself keeps
+    /// `<>`.
     pub fn null_sender(&self) -> Option<&Address> {
         self.null_sender.as_ref()
     }
 
-    /// The reverse-path that mail of `address` leaves with.
+    /// Returns the reverse-path with which mail from `address` is sent.
     pub fn sender_for(&self, address: &Address) -> Address {
         self.sent_as(address, Class::EnvelopeSender)
     }
 
-    /// Who writes what is from `<>`.
+    /// Returns the author of mail from `<>`.
     pub(super) fn daemon() -> Address {
-        // Letters and a hyphen are an address.
+        // Letters and a hyphen are always an address.
         Address::parse("MAILER-DAEMON").unwrap()
     }
 
-    /// Whether one address sends for all that no entry is for.
+    /// Returns whether one address is the sender of all mail for which no entry exists.
     pub(super) fn has_one_sender(&self) -> bool {
         self.senders.for_all.is_some()
     }
 
-    /// Where an address of `class` comes to rest.
+    /// Returns the final form of an address of `class`.
     pub(super) fn sent_as(&self, address: &Address, class: Class) -> Address {
         let rest = self.steps(address, class).pop();
         rest.map_or_else(|| address.completed_with(self.origin()), |step| step.to)
     }
 
-    /// Whether the mail of this user of the host has a place to go: an alias or an entry of `recipients` names them,
-    /// or all mail goes to one `recipient`.
+    /// Returns whether mail for this user of the host has a place to go: there is an alias or an entry of
+    /// `recipients` for the user, or all mail goes to one `recipient`.
     pub fn is_named(&self, user: &Address) -> bool {
         let address = user.completed_with(self.origin());
         self.recipients.for_all.is_some()
@@ -223,18 +224,18 @@ impl Rules {
             || self.targets(&address).is_some()
     }
 
-    /// How large the header rules are together, when compiled.
+    /// Returns the compiled size of all header rules together, in KiB.
     pub fn header_rules_kib(&self) -> u32 {
         self.header.iter().map(|rule| rule.pattern.kib()).sum()
     }
 
-    /// The way of an address of `class`.
+    /// Returns the steps of rewriting an address of `class`.
     pub(super) fn steps(&self, address: &Address, class: Class) -> Vec<AddressStep> {
         let mapping = if class.is_sender() { &self.senders } else { &self.recipients };
         self.course(Some(mapping), class).steps(address)
     }
 
-    /// The way of an address that no table is asked for.
+    /// Returns the steps of rewriting an address without the tables.
     pub(super) fn steps_unmapped(&self, address: &Address, class: Class) -> Vec<AddressStep> {
         self.course(None, class).steps(address)
     }
@@ -243,7 +244,7 @@ impl Rules {
         Course { host: &self.host, mapping, masquerade: &self.masquerade, class }
     }
 
-    /// The targets of an alias for a complete address.
+    /// Returns the targets if a complete address is an alias.
     pub(super) fn targets(&self, address: &Address) -> Option<Vec<Address>> {
         self.aliases.expand(address, &self.host)
     }
@@ -304,7 +305,7 @@ fn finish(mapping: &mut Mapping, host: &Host, masquerade: &Masquerade) {
     }
 }
 
-/// The entry that leads in circles, for addresses that are masqueraded or for such as are not.
+/// Returns an entry of the table that leads in a circle, with or without masquerading.
 fn circle(mapping: &Mapping, host: &Host, masquerade: &Masquerade, class: Class) -> Option<Selector> {
     let on = Masquerade { classes: BTreeSet::from([class]), ..masquerade.clone() };
     [on, masquerade.off()]

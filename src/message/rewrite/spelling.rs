@@ -1,14 +1,13 @@
-//! When two addresses are the same, however they are spelt.
+//! Compares addresses that may be spelled differently.
 //!
-//! Promises: tables and lists take no notice of case, of quotes that a local part does not need, and of a
-//! dot at the end of a domain, as Postfix's do not (RFC 5321 2.4 lets a host tell `Ann` from `ann`; no one
-//! relies on it).
+//! Promises: tables and lists ignore case, quotes that a local part does not need, and a dot at the end of a domain,
+//! as those of Postfix do. (RFC 5321 2.4 allows a host to distinguish `Ann` from `ann`, but nobody relies on it.)
 
 use std::borrow::Cow;
 
 use crate::envelope::Address;
 
-/// A local part without its quotes and what they escape.
+/// Returns a local part without its quotes and the backslashes in them.
 pub(super) fn unquoted(local: &str) -> Cow<'_, str> {
     let Some(inside) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Cow::Borrowed(local);
@@ -21,7 +20,7 @@ pub(super) fn unquoted(local: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A local part with quotes where it needs them.
+/// Returns a local part with quotes if it needs them.
 pub(super) fn quoted(text: &str) -> Cow<'_, str> {
     let is_special = |c: char| " \"<>()[],;:\\@".contains(c);
     if !text.is_empty() && !text.contains(is_special) {
@@ -30,17 +29,17 @@ pub(super) fn quoted(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
-/// A local part, so that the same ones are equal.
+/// Returns the folded form of a local part, which is the same for all its spellings.
 pub(super) fn folded_local(local: &str) -> String {
     unquoted(local).to_lowercase()
 }
 
-/// A domain, so that the same ones are equal.
+/// Returns the folded form of a domain, which is the same for all its spellings.
 pub(super) fn folded_domain(domain: &str) -> String {
     domain.strip_suffix('.').unwrap_or(domain).to_lowercase()
 }
 
-/// An address, so that the same ones are equal.
+/// Returns the folded form of an address, which is the same for all its spellings.
 pub(super) fn folded(address: &Address) -> String {
     let local = folded_local(address.local_part());
     match address.domain() {
@@ -49,7 +48,7 @@ pub(super) fn folded(address: &Address) -> String {
     }
 }
 
-/// `address` at another domain; as it is when that makes it too long for an address.
+/// Returns `address` with another domain, or unchanged if it would become too long.
 pub(super) fn at_domain(address: &Address, domain: &str) -> Address {
     Address::parse(&format!("{}@{domain}", address.local_part())).unwrap_or_else(|_| address.clone())
 }

@@ -1,9 +1,9 @@
-//! `senders` and `recipients`: an address, a domain or a user on the left, what it becomes on the right.
+//! The tables `senders` and `recipients`: an address, a domain or a user on the left, the replacement on the right.
 //!
-//! Promises: the most particular entry is the one that counts: the address, then the user alone (for this
-//! host's own domains), then `@domain`, as in canonical(5).
+//! Promises: the most specific entry is used: the address, then the user alone (for the domains of this host), then
+//! `@domain`, as in canonical(5).
 //!
-//! Not here: what is done where no entry is found (`mapping.rs`).
+//! Not here: addresses without an entry (`mapping.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Reads one.
+    /// Parses the left side of an entry.
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         let any_user = text.starts_with('@');
         let address = if any_user { Address::parse(&format!("x{text}"))? } else { Address::parse(text)? };
@@ -40,14 +40,14 @@ impl fmt::Display for Selector {
 /// The right side of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replacement {
-    /// This address; a bare one is completed with the origin.
+    /// The address is replaced with this one; a bare address gets the origin.
     Address(Address),
-    /// The same local part at this domain.
+    /// Only the domain is replaced with this one.
     Domain(Box<str>),
 }
 
 impl Replacement {
-    /// Reads an address or `@domain`.
+    /// Parses an address or `@domain`.
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         match text.strip_prefix('@') {
             Some(domain) => {
@@ -57,7 +57,7 @@ impl Replacement {
         }
     }
 
-    /// What `address` becomes.
+    /// Returns the replacement for `address`.
     pub(super) fn apply(&self, address: &Address) -> Address {
         match self {
             Replacement::Address(address) => address.clone(),
@@ -73,7 +73,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table of `entries`, its bare addresses completed with `origin`.
+    /// Returns the table of `entries`. Bare addresses on the right get `origin`.
     pub(super) fn new(entries: &BTreeMap<Selector, Replacement>, origin: &str) -> Self {
         let complete = |replacement: &Replacement| match replacement {
             Replacement::Address(address) => Replacement::Address(address.completed_with(origin)),
@@ -83,7 +83,7 @@ impl Table {
         Table { entries }
     }
 
-    /// What the table makes of a complete `address`; `is_local`: its domain is one of this host's.
+    /// Returns the replacement for a complete `address`. `is_local` says whether its domain is one of this host.
     pub(super) fn find(&self, address: &Address, is_local: bool) -> Option<Address> {
         if self.entries.is_empty() {
             return None;
@@ -98,25 +98,26 @@ impl Table {
         entry.or_else(|| self.entries.get(&at_domain)).map(|to| to.apply(address))
     }
 
-    /// Whether an entry is about a user of this name.
+    /// Returns whether an entry is for a user with this name.
     pub(super) fn names(&self, user: &Address) -> bool {
         let user = folded_local(user.local_part());
         self.entries.keys().any(|selector| selector.user.as_deref() == Some(&*user))
     }
 
-    /// The right sides.
+    /// Returns the right sides of all entries.
     pub(super) fn replacements(&self) -> impl Iterator<Item = &Replacement> {
         self.entries.values()
     }
 
-    /// A user that no entry names.
+    /// Returns a user for which there is no entry.
     pub(super) fn unnamed_user(&self) -> String {
         let lens = self.entries.keys().filter_map(|selector| Some(selector.user.as_ref()?.len()));
-        // Longer than any that is named.
+        // It is longer than the longest user in the table.
         "u".repeat(1 + lens.max().unwrap_or_default())
     }
 
-    /// An address that each entry is found for; `user` stands in for any user, `origin` for a local domain.
+    /// Returns an address for which each entry is used. `user` is taken for entries of any user, `origin` for a local
+    /// domain.
     pub(super) fn samples<'t>(
         &'t self,
         user: &str,

@@ -1,17 +1,17 @@
-//! `sender`: one address for all mail of this host, with `%u`, `%h` and `%d` for what it is made from.
+//! The setting `sender`: one address for all mail of this host, in which `%u`, `%h` and `%d` are variables.
 //!
-//! Promises: what a template makes is an address, with quotes where its local part needs them; it knows
-//! its own work again, so that nothing is made twice.
+//! Promises: a result is always a valid address, with quotes if its local part needs them. A template recognises its
+//! own results, so that they are not rewritten again.
 
 use super::pattern::Pattern;
 use super::spelling::{quoted, unquoted};
 use crate::envelope::{Address, BadAddress};
 
-/// Text with `%u` (the local part), `%h` (this host's name), `%d` (the domain) and `%%`.
+/// An address with `%u` (the local part), `%h` (the name of this host), `%d` (the domain) and `%%`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     local: Vec<Piece>,
-    /// `None`: the origin.
+    /// The domain; `None` stands for the origin.
     domain: Option<Vec<Piece>>,
 }
 
@@ -24,13 +24,13 @@ enum Piece {
 }
 
 impl Template {
-    /// Reads an address in which variables may stand.
+    /// Parses an address that may contain variables.
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         let (local, domain) = match text.rsplit_once('@') {
             Some((local, domain)) => (local, Some(domain)),
             None => (text, None),
         };
-        // What needs quotes has them.
+        // A local part that needs quotes must have them.
         Address::parse(&local.replace('%', "x"))?;
         let local = pieces(&unquoted(local))?;
         let domain = domain.map(pieces).transpose()?;
@@ -38,19 +38,19 @@ impl Template {
         template.address("user", "domain.example", "host.example", "origin.example").map(|_| template)
     }
 
-    /// Whether it says which domain the address has; else that is the origin.
+    /// Returns whether the template gives a domain; otherwise the origin is used.
     pub fn has_domain(&self) -> bool {
         self.domain.is_some()
     }
 
-    /// The template that makes `address`, which is complete, of all.
+    /// Returns the template that replaces every address with `address`, which is complete.
     pub(super) fn fixed(address: &Address) -> Self {
         let local = vec![Piece::Text((*unquoted(address.local_part())).into())];
         let domain = address.domain().map(|domain| vec![Piece::Text(domain.into())]);
         Template { local, domain }
     }
 
-    /// What becomes of `address`, which is complete; `None` where that is no address.
+    /// Returns the result for `address`, which is complete; `None` if it is not a valid address.
     pub(super) fn apply(&self, address: &Address, host: &str, origin: &str) -> Option<Address> {
         let user = unquoted(address.local_part());
         self.address(&user, address.domain()?, host, origin).ok()
@@ -70,8 +70,8 @@ impl Template {
         Address::parse(&format!("{}@{at}", quoted(&write(&self.local))))
     }
 
-    /// The form of all it makes, in lower case: a pattern for whole addresses. A domain that is the same
-    /// for all may also be what `masqueraded` makes of it.
+    /// Returns a pattern for all results in lower case. A domain without variables also matches in the form that
+    /// `masqueraded` gives.
     pub(super) fn form(
         &self,
         host: &str,
@@ -89,7 +89,7 @@ impl Template {
     }
 }
 
-/// What `pieces` are with nothing but the host known, where that is enough.
+/// Returns the text of `pieces` if the name of the host is all that they need.
 fn fixed(pieces: &[Piece], host: &str) -> Option<String> {
     let word = |piece: &Piece| match piece {
         Piece::Text(text) => Some(text.to_string()),
@@ -99,7 +99,7 @@ fn fixed(pieces: &[Piece], host: &str) -> Option<String> {
     pieces.iter().map(word).collect()
 }
 
-/// `pieces` as a regular expression.
+/// Returns `pieces` as a regular expression.
 fn form_of(pieces: &[Piece], host: &str) -> String {
     let word = |piece: &Piece| match piece {
         Piece::Text(text) => regex::escape(&text.to_lowercase()),
@@ -121,7 +121,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, BadAddress> {
             Some('%') => Piece::Text("%".into()),
             _ => return Err(BadAddress::BadCharacter),
         });
-        // The character matched is ASCII.
+        // The character that was matched is ASCII.
         rest = &behind[1..];
     }
     pieces.push(Piece::Text(rest.into()));
@@ -149,7 +149,7 @@ mod tests {
             ("%u+%h@example.com", "root@x", "root+web1.example.org@example.com"),
             ("%u=%d@%h", "root@x.example", "root=x.example@web1.example.org"),
             ("100%%-%u@example.com", "root@x", "100%-root@example.com"),
-            // Quotes where they are needed, and only there.
+            // Quotes are added only if they are needed.
             ("%u@example.com", "\"a b\"@x", "\"a b\"@example.com"),
             ("x-%u@example.com", "\"a b\"@x", "\"x-a b\"@example.com"),
             ("%u@example.com", "\"root\"@x", "root@example.com"),

@@ -1,4 +1,5 @@
-//! What `tests/rewriting/` cannot show: what is noted, what holds for all rules, signatures, hostile input.
+//! Tests of what the cases in `tests/rewriting/` cannot show: the changes that are noted, properties of all rules,
+//! signatures, hostile input.
 
 mod authors;
 mod properties;
@@ -37,7 +38,7 @@ fn header_rule(pattern: &str, action: HeaderAction) -> HeaderRule {
     HeaderRule { pattern: Pattern::new(pattern).unwrap(), action }
 }
 
-/// A header section that lacks nothing.
+/// A header section that needs no field added.
 const COMPLETE: &str = "From: ann@x.example\r\nTo: bob@x.example\r\nDate: x\r\nMessage-ID: <a@b>\r\n";
 
 fn rewritten(settings: RewriteSettings, envelope: Envelope, header: &str) -> Result<Rewritten, Unacceptable> {
@@ -73,8 +74,8 @@ fn every_step_is_noted_with_its_rule() {
     );
 }
 
-/// DSNs were from MAILER-DAEMON at this host whatever `sender` said: a relay that takes verified senders
-/// only refused every one of them, and nobody heard of a failure.
+/// DSNs came from MAILER-DAEMON at this host whatever `sender` said. A relay that accepts verified senders only
+/// refused all of them, and nobody learned of a failure.
 #[test]
 fn a_dsn_is_from_whom_the_relay_knows() {
     let template = |text: &str| Some(Template::parse(text).unwrap());
@@ -129,8 +130,8 @@ fn recipients_keep_what_was_written_and_asked_for_them() {
     assert_eq!(became.recipients[0].original, None);
 }
 
-/// A local user given twice was kept twice the first time and once the second: an alias that leads to its own user
-/// by another spelling did not say whether it had changed the address.
+/// A local user that was given twice was in the result twice the first time, and once the second time: for an alias
+/// that leads to its own user in another spelling, it was not known whether the address had changed.
 #[test]
 fn each_target_of_an_alias_is_there_once() {
     let targets = vec![address("root"), address("root@localhost")];
@@ -188,7 +189,7 @@ fn many_rules_for_a_large_header_take_their_time_and_no_more() {
     }
 }
 
-/// A rule that only keeps fields from later ones had no equivalent: the later ones refused what it was there to let pass.
+/// There was no rule that only protects fields from later rules, so these refused mail that such a rule is meant for.
 #[test]
 fn a_field_that_is_kept_meets_no_later_rule() {
     let refusal = RejectText::parse("no").unwrap();
@@ -202,7 +203,7 @@ fn a_field_that_is_kept_meets_no_later_rule() {
     assert_eq!(became("X: b").err(), Some(Unacceptable::Rejected("no".into())));
 }
 
-/// Rules could be evaded, and matched by mistake, in a field longer than was looked at.
+/// Rules could be evaded, and matched by mistake, in a field that was longer than the part that was checked.
 #[test]
 fn a_field_is_rejected_for_its_end_however_long_it_is() {
     let refusal = RejectText::parse("no").unwrap();

@@ -1,12 +1,12 @@
-//! From, as it is met, with each way of rewriting.
+//! Tests of From fields as programs write them, with each way of rewriting.
 
 use super::*;
 
-/// A body of From, and what it becomes with origin alone, sender, senders and masquerade; `=`: it stays.
+/// A body of From, and its results with only the origin, with sender, senders and masquerade; `=` means unchanged.
 type Row = (&'static str, [&'static str; 4]);
 
-/// `Acme, Inc. <n@…>` got a second author, `Acme@origin`, or the one sender twice; where the list was broken, or
-/// its comma stood in an encoded word, `sender` was not applied at all and the relay refused the message.
+/// `Acme, Inc. <n@…>` got a second author, `Acme@origin`, or the one sender twice. If the list was broken, or its
+/// comma was in an encoded word, `sender` was not applied, and the relay refused the message.
 const ROWS: &[Row] = &[
     ("n@h.acme.example", ["=", "s@x.example", "n@brand.example", "n@acme.example"]),
     ("Ann <n@h.acme.example>", ["=", "Ann <s@x.example>", "Ann <n@brand.example>", "Ann <n@acme.example>"]),
@@ -51,7 +51,7 @@ const ROWS: &[Row] = &[
             "=?utf-8?Q?Acme=2C_Inc?= <n@acme.example>",
         ],
     ),
-    // These went out as they were, and a relay refused them, or read a group or a second author.
+    // These were sent unchanged, and a relay refused them, or read a group or a second author in them.
     (
         "Acme: Inc <n@h.acme.example>",
         [
@@ -115,7 +115,7 @@ const ROWS: &[Row] = &[
         "\"Ann <n@h.acme.example>",
         ["Ann <n@h.acme.example>", "Ann <s@x.example>", "Ann <n@brand.example>", "Ann <n@acme.example>"],
     ),
-    // Of these `sender` left a route, a group, or lost what stood behind.
+    // With `sender`, these kept a route or a group, or lost their end.
     (
         "<@a.example,@b.example:n@h.acme.example>",
         [
@@ -143,8 +143,8 @@ const ROWS: &[Row] = &[
             "Team: Ann <n@acme.example>;",
         ],
     ),
-    // The addresses in these went out as they came, whatever was to hide them: one mailbox of them nobody can make, but
-    // everybody can read them.
+    // The addresses in these were sent unchanged, even if a rule hides them. They cannot become one mailbox, but
+    // anybody can read them.
     (
         "Ann <n@h.acme.example",
         ["=", "\"Ann <n@h.acme.example\" <s@x.example>", "Ann <n@brand.example", "Ann <n@acme.example"],
@@ -244,14 +244,14 @@ fn each_from_each_way() {
             let expected = if *expected == "=" { from } else { expected };
             assert_eq!(became(settings.clone(), from).0, *expected, "{from}");
         }
-        // With no rewriting at all this host's name is the origin.
+        // Without any rewriting, the name of this host is the origin.
         let bare = became(RewriteSettings::new("web1.o.example", "web1.o.example"), from).0;
         let expected = if expected[0] == "=" { from } else { expected[0] };
         assert_eq!(bare, expected.replace("@o.example", "@web1.o.example"), "{from}");
     }
 }
 
-/// A name in quotes that a signature covered without them would have broken the signature.
+/// Adding quotes to a name that is signed without them would have broken the signature.
 #[test]
 fn a_signed_name_stays_but_for_one_sender() {
     let [origin, sender, ..] = ways();
@@ -324,7 +324,7 @@ fn what_is_left_alone_is_said_with_its_reason() {
     );
 }
 
-/// A message with two Froms went out with both: relays refuse it, and readers differ in who wrote it.
+/// A message with two From fields was sent with both: relays refuse it, and readers disagree about the author.
 #[test]
 fn a_message_leaves_with_one_from() {
     let [origin, _, senders, _] = ways();
@@ -342,7 +342,7 @@ fn a_message_leaves_with_one_from() {
             "From: n@h.acme.example\r\nX-Original-From: Bob <b@h.acme.example>,\r\n <root@o.example>\r\n",
             "From: n@brand.example\r\nX-Original-From: Bob <b@brand.example>,\r\n <root@o.example>\r\n",
         ),
-        // Who wrote it is in the one that is a list with somebody in it, or else in one with an address.
+        // The author is in the From that is a list with an address, or else in one that contains an address.
         (
             "From:\r\nFrom: Ann\r\nFROM: Joe <\r\nFrom: x <n@h.acme.example\r\n",
             "X-Original-From:\r\nFrom: Ann@o.example\r\nX-Original-From: Joe <\r\nX-Original-From: x <n@h.acme.example\r\n",
@@ -393,7 +393,7 @@ fn what_the_name_cannot_say_is_kept() {
             r"From: s@x.example\r\nX-Original-From: c@z\r\nX-Original-From: =?UTF-8?B?SsO2?= <b@y>\r\n"
                 .to_owned(),
         ),
-        // An X-Original-From of an earlier host kept this one's from being written.
+        // An X-Original-From of an earlier host prevented that of this host.
         (
             format!("X-Original-From: c@z\r\nFrom: {line}\r\n").as_bytes(),
             format!(r"X-Original-From: c@z\r\nFrom: {cut} <s@x.example>\r\nX-Original-From: {line}\r\n"),

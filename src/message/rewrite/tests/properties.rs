@@ -1,4 +1,4 @@
-//! Properties that hold for all rules that can be made, and all messages.
+//! Properties of all possible rules and messages.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ fn aliases() -> impl Strategy<Value = BTreeMap<String, Vec<Address>>> {
 }
 
 prop_compose! {
-    /// Rules that are not refused.
+    /// Generates rules that are accepted.
     fn rules()(
         senders in entries(),
         recipients in entries(),
@@ -98,7 +98,7 @@ prop_compose! {
     }
 }
 
-/// A header section of what matters here; half of the fields hold addresses.
+/// Generates a header section of fields that matter here; half of them contain addresses.
 fn header_section() -> impl Strategy<Value = String> {
     let names =
         ["From", "To", "Reply-To", "Sender", "Cc", "Bcc", "Received", "Subject", "X-Original-To", "Date"];
@@ -111,7 +111,7 @@ fn header_section() -> impl Strategy<Value = String> {
 }
 
 fn given() -> impl Strategy<Value = Envelope> {
-    // Half of the recipients are the same few, so that some come twice.
+    // Half of the recipients are from a short list, so that some occur twice.
     let few = prop::sample::select(&["root", "root@localhost", "ann"][..]).prop_map(str::to_owned);
     let to = prop_oneof![address_text(), few];
     (address_text(), prop::collection::vec(to, 0..6)).prop_map(|(from, to)| {
@@ -125,7 +125,7 @@ fn addresses(envelope: &Envelope) -> (String, Vec<Address>) {
     (envelope.reverse_path.to_string(), recipients)
 }
 
-/// A body with every address that is one replaced by nothing, and with no route.
+/// Returns a body without its addresses and routes.
 fn around_addresses(body: &[u8], class: Class) -> Vec<u8> {
     let (mut around, mut done) = (Vec::new(), 0);
     for mailbox in addresses_in(class, body) {
@@ -143,7 +143,7 @@ fn around_addresses(body: &[u8], class: Class) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// Promise 2.
+    /// Promise 2: rewriting a result again changes nothing.
     #[test]
     fn twice_is_once(settings in rules(), envelope in given(), header in header_section()) {
         let Ok(rules) = Rules::new(settings) else { return Ok(()) };
@@ -157,7 +157,7 @@ proptest! {
         prop_assert_eq!(twice, once, "{:?}", changes);
     }
 
-    /// Promise 3.
+    /// Promise 3: every address of the envelope has a domain.
     #[test]
     fn every_address_of_the_envelope_has_a_domain(settings in rules(), envelope in given()) {
         let Ok(rules) = Rules::new(settings) else { return Ok(()) };
@@ -169,8 +169,8 @@ proptest! {
         prop_assert_eq!(became.recipients.is_empty(), empty, "no recipient is lost");
     }
 
-    /// Promise 1: apart from addresses, names that are mended, and From where there are more of it or `sender` is set,
-    /// the fields that are not dropped stay, in order; and there is one From.
+    /// Promise 1: apart from addresses and mended names, the fields that are not dropped stay, in order, and there is
+    /// one From. The exceptions are several Froms and `sender`.
     #[test]
     fn octets_around_addresses_stay(settings in rules(), header in header_section()) {
         let before = header::split(header.as_bytes()).header;
@@ -188,7 +188,7 @@ proptest! {
                 let is_sender = class == Class::HeaderSender;
                 let mended = if is_sender { author_name::mended(field.raw_body()) } else { with_commas(field.raw_body()) };
                 let body = mended.as_deref().unwrap_or(field.raw_body());
-                // Quotes of an address end those that are open.
+                // The quotes of an address could close quotes that are open.
                 let is_apart = mailboxes(body).all(|mailbox| mailbox.is_ok()) || !body.contains(&b'"');
                 if is_apart {
                     prop_assert_eq!(around_addresses(became.raw_body(), class), around_addresses(body, class));
@@ -199,7 +199,8 @@ proptest! {
         }
     }
 
-    /// A From with a comma in its name left with the one sender twice; one with a broken bracket, untouched.
+    /// A From with a comma in its name was sent with the one sender twice; one with a broken bracket was sent
+    /// unchanged.
     #[test]
     fn with_one_sender_there_is_one_author(
         settings in rules(),
@@ -225,7 +226,7 @@ proptest! {
     }
 }
 
-/// What stands in From, well-formed or not.
+/// Generates bodies of From, valid or not.
 fn author_body() -> impl Strategy<Value = Vec<u8>> {
     let pieces: [&[u8]; 20] = [
         b" ",

@@ -1,8 +1,9 @@
-//! DKIM: what a signature covers is what it covered before, canonicalised by either algorithm of RFC 6376.
+//! Tests with DKIM: the octets that a signature covers are the same before and after, for both canonicalisations of
+//! RFC 6376.
 
 use super::*;
 
-/// A signed message's header; what `h=` lists is what the signature covers.
+/// The header of a signed message; the signature covers the fields in `h=`.
 const SIGNED: &str = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=shop.example; s=x;\r\n\
                       \th=From:To:Subject:Date:Message-ID:Reply-To; bh=MA==; b=MA==\r\n\
                       Received: by app.shop.example; x\r\n\
@@ -16,7 +17,8 @@ const SIGNED: &str = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=sh
                       Sender: www-data\r\n\
                       X-Mailer: x\r\n";
 
-/// RFC 6376 3.4.2, and 5.4.2: fields are taken from the bottom; one that is not there counts as nothing.
+/// Returns the canonical form of the covered fields, which are taken from the bottom; a missing one counts as empty
+/// (RFC 6376 3.4.2, 5.4.2).
 fn covered(header: &[u8], canonical: impl Fn(&Field<'_>) -> Vec<u8>) -> Vec<u8> {
     let header = header::split(header).header;
     let names = ["From", "To", "Subject", "Date", "Message-ID", "Reply-To", "DKIM-Signature"];
@@ -44,7 +46,7 @@ fn is_intact(settings: RewriteSettings, header: &str) -> bool {
         && covered(&after.header, relaxed) == covered(header.as_bytes(), relaxed)
 }
 
-/// Rules about everything but what is signed.
+/// Returns rules that change everything except what is signed.
 fn busy() -> RewriteSettings {
     let senders = [(Selector::parse("www-data").unwrap(), Replacement::parse("ops@example.com").unwrap())];
     RewriteSettings {
