@@ -24,8 +24,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::envelope::Address;
-use lexer::Lexer;
-pub(super) use lexer::{Token, TokenKind};
+pub(super) use lexer::{Lexer, Token, TokenKind};
 
 pub use scattered::{Scattered, scattered};
 

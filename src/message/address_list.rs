@@ -1,56 +1,55 @@
-//! The addresses in a field such as To, or in a command-line argument: read, not rewritten.
+//! Reads the addresses in a field such as To, or in a command-line argument, without changing them.
 //!
-//! Promises: every recipient that is written there is in the result or makes an error of it; none is
-//! passed over. Read are RFC 5322 address lists, obsolete forms included: groups, comments (nested),
-//! quoted strings, folds, source routes (dropped), domain literals, spaces around `.` and `@`, and bare
-//! local parts. An empty list or group has no addresses, which is no error.
+//! Promises: every recipient in the text is in the result, or makes the whole text an error; none is passed over. The
+//! text is an address list of RFC 5322, with its obsolete forms: groups, nested comments, quoted strings, folds, source
+//! routes (which are dropped), domain literals, spaces around `.` and `@`, and bare local parts. An empty list or group
+//! has no addresses, and is not an error.
 //!
-//! Fails: [`Unreadable`], with the entry it was about. A list with an unreadable entry has no meaning: to
-//! guess would send mail to strangers, to skip would lose it. So has one that nobody means as a recipient
-//! (`Address::fault_as_recipient`): that stands in quotes as a whole, or is an encoded word or a name. And so has an address beside
-//! another one in brackets, with no comma between them:
+//! Fails: with [`Unreadable`], which names the entry. A list with an entry that cannot be read has no meaning: guessing
+//! would send mail to strangers, and skipping would lose it. An entry is also refused if it is certainly not meant as a
+//! recipient (`Address::fault_as_recipient`): all of it is in quotes, or it is an encoded word or a name. And so is an
+//! address next to another one in brackets, without a comma between them:
 //!
-//! | the entry | is |
+//! | entry | result |
 //! |---|---|
 //! | `a@x Ann <b@y>`, `a@x <b@y>`, `<b@y> a@x` | refused: `a@x` is a recipient, or a name without quotes |
 //! | `b@y <b@y>`, `'a@x' <b@y>`, `"a@x" <b@y>`, `Joe @ Home <b@y>`, `(a@x) <b@y>` | `b@y` |
 //!
-//! A bare word in a list with brackets, `Smith` in `Smith, Ann <a@x>`, may be a part of a name that lacks its
-//! quotes. It is in the result, and [`ListedAddresses::doubtful`] has it too, for who knows the users of this host.
+//! A bare word in a list with brackets, such as `Smith` in `Smith, Ann <a@x>`, may be a part of a name without quotes.
+//! It is in the result, and also in [`ListedAddresses::doubtful`], for a caller who knows the users of this host.
 //!
-//! Not here: changing addresses in place (`address.rs`, `rewrite/`).
+//! Not here: tokens (`address/lexer.rs`), changing addresses in place (`address.rs`, `rewrite/`).
 //!
 //! RFC 5322 3.4, 4.4; RFC 6532 (UTF-8); RFC 2047 (encoded words).
 
 use std::fmt;
 
-use super::address::{Mailbox, scattered};
-use super::display_name::encoded_word_len;
+use super::address::{Lexer, Mailbox, Malformed, Token, TokenKind, scattered};
 use crate::envelope::{Address, BadAddress};
 
-/// What a list names.
+/// The addresses of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedAddresses {
     /// All addresses, in their order.
     pub addresses: Vec<Address>,
-    /// Those of them that are a bare word, where another entry of the list has brackets.
+    /// Those of them that are a bare word, if another entry of the list has brackets.
     pub doubtful: Vec<Address>,
 }
 
-/// An entry of an address list that is no address.
+/// The error for an entry of an address list that is not an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     entry: String,
     fault: Fault,
 }
 
-/// What is wrong with an entry.
+/// The fault of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Malformed,
-    /// An address stands beside another one in brackets.
+    /// It has an address next to another one in brackets.
     NoComma,
-    /// It is an address, but no recipient.
+    /// It is an address, but not one of a recipient.
     NoRecipient(BadAddress),
 }
 
@@ -77,12 +76,11 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// The addresses of a field's body.
+/// Reads the addresses of a field's body.
 pub fn addresses_of(body: &[u8]) -> Result<ListedAddresses, Unreadable> {
-    // Octets that are no UTF-8 stand in display names of old mail; within an address they are an error.
+    // Display names in old mail may have octets that are not UTF-8. Within an address they are an error.
     let text = String::from_utf8_lossy(body);
-    let (entry, found, bare_words) = (Entry::default(), Vec::new(), Vec::new());
-    let mut list = List { rest: &text, entry, entry_start: &text, has_brackets: false, found, bare_words };
+    let mut list = List::of(&text);
     list.read().map_err(|fault| Unreadable { entry: list.entry_text().into(), fault })?;
     let faulty = list.found.iter().find_map(|address| Some((address, address.fault_as_recipient()?)));
     if let Some((address, fault)) = faulty {
@@ -92,34 +90,37 @@ pub fn addresses_of(body: &[u8]) -> Result<ListedAddresses, Unreadable> {
     Ok(ListedAddresses { addresses: list.found, doubtful })
 }
 
-struct Malformed;
-
-/// What was read of one entry so far.
+/// The part of one entry that was read.
 #[derive(Default)]
 struct Entry {
-    /// The words of a display name or of an address without brackets.
+    /// The words of a display name, or of an address without brackets.
     words: Vec<Word>,
-    /// What was read before or behind brackets, with what is no address left out: quotes, comments, encoded words.
+    /// The text outside brackets, without parts that cannot be an address: quoted strings, comments, encoded words.
     text: String,
-    /// An address in brackets was taken from it.
+    /// The address in brackets that was found in it.
     taken: Option<Address>,
 }
 
-/// A piece of an address.
+/// A part of an address.
 #[derive(Debug, PartialEq, Eq)]
 enum Word {
-    /// Letters as they are, and domain literals.
+    /// An atom or a domain literal.
     Atom(String),
     /// A quoted string with its quotes.
     Quoted(String),
-    /// `.` or `@`, which join what stands around them, whatever space is between.
+    /// A `.` or `@`, which joins the words around it, even with space between them.
     Joint(char),
 }
 
+/// A list that is being read.
 struct List<'a> {
-    rest: &'a str,
+    text: &'a str,
+    lexer: Lexer<'a>,
+    /// The position after the last token.
+    position: usize,
     entry: Entry,
-    entry_start: &'a str,
+    /// The position at which the entry begins.
+    entry_start: usize,
     has_brackets: bool,
     found: Vec<Address>,
     /// Those of `found` that have neither brackets nor a domain.
@@ -127,32 +128,49 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
+    fn of(text: &'a str) -> Self {
+        List {
+            text,
+            lexer: Lexer::of_text(text),
+            position: 0,
+            entry: Entry::default(),
+            entry_start: 0,
+            has_brackets: false,
+            found: Vec::new(),
+            bare_words: Vec::new(),
+        }
+    }
+
     fn read(&mut self) -> Result<(), Fault> {
-        while let Some(c) = self.rest.chars().next() {
-            match c {
-                ',' | ';' => {
+        while let Some(token) = self.lexer.next()? {
+            let is_apart = token.range.start > self.position;
+            self.position = token.range.end;
+            match token.kind {
+                TokenKind::Comma | TokenKind::Semicolon => {
                     self.end_entry()?;
-                    self.skip(c);
-                    self.entry_start = self.rest;
+                    self.entry_start = self.position;
                 }
-                // A group's name; its members follow. An address there would be passed over; and without a
-                // name this is something else: to aliases(5), `:include:/a/file`.
-                ':' if self.entry.words.is_empty() || self.entry.words.contains(&Word::Joint('@')) => {
-                    return Err(Fault::Malformed);
-                }
-                ':' => {
-                    self.skip(c);
-                    (self.entry, self.entry_start) = (Entry::default(), self.rest);
-                }
-                '<' => self.angle_address()?,
+                TokenKind::Colon => self.begin_group()?,
+                TokenKind::Less => self.angle_address()?,
                 _ => {
-                    let word = self.word()?;
-                    self.entry.text += word.as_ref().map_or(" ", Word::open_text);
-                    self.entry.words.extend(word);
+                    let word = self.word(&token)?;
+                    self.entry.text += if is_apart { " " } else { "" };
+                    self.entry.text += word.open_text();
+                    self.entry.words.push(word);
                 }
             }
         }
         self.end_entry()
+    }
+
+    /// Takes the words before a colon for the name of a group. An address must not be passed over as one. Without a name,
+    /// the colon has another meaning: to aliases(5), `:include:/a/file`.
+    fn begin_group(&mut self) -> Result<(), Malformed> {
+        if self.entry.words.is_empty() || self.entry.words.contains(&Word::Joint('@')) {
+            return Err(Malformed);
+        }
+        (self.entry, self.entry_start) = (Entry::default(), self.position);
+        Ok(())
     }
 
     fn end_entry(&mut self) -> Result<(), Fault> {
@@ -169,20 +187,21 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// `<@route:local@domain>`. What stood before it was a display name.
+    /// Reads `@route:local@domain>` after a `<`. The words before it were a display name.
     fn angle_address(&mut self) -> Result<(), Fault> {
-        self.skip('<');
         let mut words = Vec::new();
         loop {
-            match self.rest.chars().next().ok_or(Fault::Malformed)? {
-                '>' => break self.skip('>'),
+            let token = self.lexer.next()?.ok_or(Malformed)?;
+            self.position = token.range.end;
+            match token.kind {
+                TokenKind::Greater => break,
                 // RFC 5322 4.4: obs-route is to be ignored.
-                c @ (':' | ',') if matches!(words.first(), Some(Word::Joint('@')) | None) => {
-                    self.skip(c);
+                TokenKind::Colon | TokenKind::Comma
+                    if matches!(words.first(), Some(Word::Joint('@')) | None) =>
+                {
                     words.clear();
                 }
-                ':' | ',' | ';' | '<' => return Err(Fault::Malformed),
-                _ => words.extend(self.word()?),
+                _ => words.push(self.word(&token)?),
             }
         }
         let address = address(words)?;
@@ -192,53 +211,34 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// The next word; `None` for a comment or white space.
-    fn word(&mut self) -> Result<Option<Word>, Malformed> {
-        match self.rest.chars().next() {
-            Some('(') => self.delimited(comment_len).map(|_| None),
-            Some('"') => self.delimited(quoted_len).map(|text| Some(Word::Quoted(without_folds(text)))),
-            Some('[') => self.delimited(literal_len).map(|text| Some(Word::Atom(without_space(text)))),
-            Some(c @ ('.' | '@')) => {
-                self.skip(c);
-                Ok(Some(Word::Joint(c)))
-            }
-            Some(c) if is_space(c) => {
-                self.skip(c);
-                Ok(None)
-            }
-            Some(')' | ']' | '>') | None => Err(Malformed),
-            Some(_) => {
-                let len = encoded_word_len(self.rest).unwrap_or_else(|| atom_len(self.rest));
-                Ok(Some(Word::Atom(self.take(len).into())))
-            }
+    /// Returns a token as a part of an address.
+    fn word(&self, token: &Token) -> Result<Word, Malformed> {
+        let text = &self.text[token.range.clone()];
+        match token.kind {
+            TokenKind::Atom => Ok(Word::Atom(text.to_owned())),
+            TokenKind::Quoted => Ok(Word::Quoted(text.replace("\r\n", ""))),
+            TokenKind::Literal => Ok(Word::Atom(text.replace([' ', '\t', '\r', '\n'], ""))),
+            TokenKind::Dot => Ok(Word::Joint('.')),
+            TokenKind::At => Ok(Word::Joint('@')),
+            TokenKind::Comma
+            | TokenKind::Semicolon
+            | TokenKind::Colon
+            | TokenKind::Less
+            | TokenKind::Greater => Err(Malformed),
         }
     }
 
-    fn delimited(&mut self, len: fn(&str) -> Option<usize>) -> Result<&'a str, Malformed> {
-        Ok(self.take(len(self.rest).ok_or(Malformed)?))
-    }
-
-    fn take(&mut self, len: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at(len);
-        self.rest = rest;
-        taken
-    }
-
-    fn skip(&mut self, c: char) {
-        self.take(c.len_utf8());
-    }
-
-    /// What an error shows: the entry at hand, as far as a person wants to read it.
+    /// Returns the beginning of the current entry, for an error.
     fn entry_text(&self) -> &'a str {
         const SHOWN_OCTETS: usize = 100;
-        let entry = self.entry_start;
+        let entry = &self.text[self.entry_start..];
         let end = entry.find([',', ';', '\r', '\n']).unwrap_or(entry.len());
         &entry[..entry.floor_char_boundary(end.min(SHOWN_OCTETS))]
     }
 }
 
 impl Entry {
-    /// Fails where an address was read beside brackets that have another one in them.
+    /// Fails if there is an address next to brackets that contain another one.
     fn refuse_beside(&self, in_brackets: &Address) -> Result<(), Fault> {
         let is_at = |mailbox: &Mailbox| {
             let end = mailbox.domain.as_ref().map_or(0, |domain| domain.start);
@@ -251,58 +251,7 @@ impl Entry {
     }
 }
 
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
-}
-
-fn atom_len(text: &str) -> usize {
-    let ends = |c: char| is_space(c) || "()<>[]:;@,.\"".contains(c);
-    text.find(ends).unwrap_or(text.len())
-}
-
-fn comment_len(text: &str) -> Option<usize> {
-    let (mut depth, mut escaped) = (0_usize, false);
-    text.char_indices().find_map(|(index, c)| {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        (depth == 0).then_some(index + 1)
-    })
-}
-
-fn quoted_len(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    text.char_indices().skip(1).find_map(|(index, c)| match c {
-        _ if escaped => {
-            escaped = false;
-            None
-        }
-        '\\' => {
-            escaped = true;
-            None
-        }
-        '"' => Some(index + 1),
-        _ => None,
-    })
-}
-
-fn literal_len(text: &str) -> Option<usize> {
-    text.find(']').map(|index| index + 1)
-}
-
-fn without_folds(text: &str) -> String {
-    text.replace("\r\n", "")
-}
-
-fn without_space(text: &str) -> String {
-    text.chars().filter(|c| !is_space(*c)).collect()
-}
-
-/// One address of its words: no two words may stand side by side without a joint.
+/// Returns the address that consists of `words`. Two words without a joint between them are an error.
 fn address(words: Vec<Word>) -> Result<Address, Malformed> {
     let is_joint = |word: &Word| matches!(word, Word::Joint(_));
     if words.windows(2).any(|pair| !is_joint(&pair[0]) && !is_joint(&pair[1])) {
@@ -318,7 +267,7 @@ fn address(words: Vec<Word>) -> Result<Address, Malformed> {
     Address::parse(&text).map_err(|_| Malformed)
 }
 
-/// The local part as an envelope has it: of several words, `"a".b` for one, one quoted string is made.
+/// Returns the local part in the form for an envelope. Several words with quotes, such as `"a".b`, become one quoted string.
 fn local_part(words: &[Word]) -> String {
     let is_mixed = words.len() > 1 && words.iter().any(|word| matches!(word, Word::Quoted(_)));
     let text: String = words.iter().map(Word::text).collect();
@@ -333,7 +282,7 @@ fn local_part(words: &[Word]) -> String {
 }
 
 impl Word {
-    /// What there is of it in which an address may stand.
+    /// Returns its text for a search for addresses, without parts that cannot be one.
     fn open_text(&self) -> &str {
         match self {
             Word::Atom(text) if !text.starts_with("=?") => text,

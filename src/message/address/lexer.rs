@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::Malformed;
+use crate::message::display_name::encoded_word_len;
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +36,10 @@ pub(in crate::message) struct Token {
 
 /// Reads tokens one by one.
 #[derive(Clone, Debug)]
-pub(super) struct Lexer<'a> {
+pub(in crate::message) struct Lexer<'a> {
     octets: &'a [u8],
+    /// The octets as text, if an encoded word is one atom, whatever it contains.
+    encoded_words: Option<&'a str>,
     position: usize,
     end: usize,
     /// Whether a quote, comment or literal that has no end was met. The octets after its first one are read as text.
@@ -46,7 +49,13 @@ pub(super) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// Returns a lexer for `range` of `octets`.
     pub(super) fn new(octets: &'a [u8], range: Range<usize>) -> Self {
-        Lexer { octets, position: range.start, end: range.end, is_open: false }
+        Lexer { octets, encoded_words: None, position: range.start, end: range.end, is_open: false }
+    }
+
+    /// Returns a lexer for `text` that is only read, and not changed in place. An encoded word (RFC 2047) is one atom,
+    /// even with a comma or a space in it; and an atom may contain backslashes and control characters.
+    pub(in crate::message) fn of_text(text: &'a str) -> Self {
+        Lexer { encoded_words: Some(text), ..Lexer::new(text.as_bytes(), 0..text.len()) }
     }
 
     pub(super) fn octets(&self) -> &'a [u8] {
@@ -55,7 +64,7 @@ impl<'a> Lexer<'a> {
 
     /// Returns the next token; `None` at the end. After an error, the position is that of the octet which begins no
     /// token, or which opens a quote or comment that does not end.
-    pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
+    pub(in crate::message) fn next(&mut self) -> Result<Option<Token>, Malformed> {
         self.skip_comments_and_space()?;
         let start = self.position;
         let Some(first) = self.peek() else { return Ok(None) };
@@ -68,7 +77,13 @@ impl<'a> Lexer<'a> {
                 self.skip_to_closing(b']')?;
                 TokenKind::Literal
             }
-            octet => self.plain(octet).ok_or(Malformed)?,
+            octet => match self.encoded_words.and_then(|text| encoded_word_len(&text[start..])) {
+                Some(len) => {
+                    self.position += len;
+                    TokenKind::Atom
+                }
+                None => self.plain(octet).ok_or(Malformed)?,
+            },
         };
         Ok(Some(Token { kind, range: start..self.position }))
     }
@@ -107,7 +122,7 @@ impl<'a> Lexer<'a> {
             b':' => TokenKind::Colon,
             b'<' => TokenKind::Less,
             b'>' => TokenKind::Greater,
-            octet if is_atom_octet(octet) => {
+            octet if self.is_atom_octet(octet) => {
                 self.skip_atom();
                 return Some(TokenKind::Atom);
             }
@@ -117,12 +132,19 @@ impl<'a> Lexer<'a> {
         Some(kind)
     }
 
+    /// Returns whether an octet may be in an atom: atext (RFC 5322 3.2.3), UTF-8 (RFC 6532 3.2), and any other octet
+    /// from 128.
+    fn is_atom_octet(&self, octet: u8) -> bool {
+        let is_text = octet.is_ascii_graphic() && octet != b'\\' || octet >= 128;
+        !is_special(octet) && !is_space(octet) && (is_text || self.encoded_words.is_some())
+    }
+
     fn peek(&self) -> Option<u8> {
         self.octets[..self.end].get(self.position).copied()
     }
 
     fn skip_atom(&mut self) {
-        while self.peek().is_some_and(is_atom_octet) {
+        while self.peek().is_some_and(|octet| self.is_atom_octet(octet)) {
             self.position += 1;
         }
     }
@@ -169,9 +191,6 @@ fn is_space(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Returns whether an octet may be in an atom: atext (RFC 5322 3.2.3), UTF-8 (RFC 6532 3.2), and any other octet from
-/// 128.
-fn is_atom_octet(octet: u8) -> bool {
-    let is_special = b"()<>[]:;@\\,.\"".contains(&octet);
-    !is_special && (octet.is_ascii_graphic() || octet >= 128)
+fn is_special(octet: u8) -> bool {
+    b"()<>[]:;@,.\"".contains(&octet)
 }

@@ -86,7 +86,8 @@ fn what_cannot_be_read_is_named_and_never_passed_over() {
     }
 }
 
-/// `To: a@x Ann <b@y>` went to b@y, and `<a@x> b@y` to a@x, with exit 0; nobody heard that another got nothing.
+/// `To: a@x Ann <b@y>` was sent to b@y only, and `<a@x> b@y` to a@x only, with exit 0. Nobody learned that the other
+/// got nothing.
 #[test]
 fn an_address_beside_brackets_is_never_passed_over() {
     let sentence =
@@ -122,7 +123,7 @@ fn an_address_beside_brackets_is_never_passed_over() {
     }
 }
 
-/// `"ann@x, bob@y"` was queued, with exit 0, for a user of this host of that name.
+/// `"ann@x, bob@y"` was queued, with exit 0, for a user of this host with that name.
 #[test]
 fn addresses_in_quotes_are_refused_with_a_sentence() {
     let sentence = "an address within quotes and no domain behind them: leave the quotes out";
@@ -141,7 +142,7 @@ fn addresses_in_quotes_are_refused_with_a_sentence() {
     }
 }
 
-/// `=?utf-8?q?a=40x.example?=` was queued, with exit 0, for a user of this host of that name.
+/// `=?utf-8?q?a=40x.example?=` was queued, with exit 0, for a user of this host with that name.
 #[test]
 fn an_encoded_word_is_no_address() {
     let sentence = "an encoded word (=?...?=) is a name, not an address: write the address as it is";
@@ -157,7 +158,7 @@ fn an_encoded_word_is_no_address() {
     assert!(read(with_its_at).is_err() && read("=?utf-8?q?Ann?= =?utf-8?q?a=40x?=").is_err());
 }
 
-/// `Smith, Ann <a@x>` was queued for Ann and for a user of this host called Smith.
+/// `Smith, Ann <a@x>` was queued for Ann and for a user of this host with the name Smith.
 #[test]
 fn a_bare_word_beside_brackets_is_in_doubt() {
     for (body, doubtful) in [
@@ -182,7 +183,7 @@ fn octets_that_are_no_utf8_are_for_display_names() {
     assert!(addresses_of(b"j\xf6rg@x").is_err());
 }
 
-/// What each list names is what an independent parser finds in it.
+/// An independent parser finds the same addresses in each list.
 #[test]
 fn another_parser_finds_the_same() {
     for body in [
@@ -201,7 +202,7 @@ fn another_parser_finds_the_same() {
     }
 }
 
-/// The addresses that mail-parser finds in a field of this body.
+/// Returns the addresses that mail-parser finds in a field with this body.
 fn by_mail_parser(body: &str) -> Vec<String> {
     let content = format!("To: {body}\r\n\r\n");
     let message = mail_parser::MessageParser::default().parse(&content).unwrap();
@@ -217,7 +218,7 @@ fn mailbox() -> impl Strategy<Value = String> {
     (local, domain).prop_map(|(a, b)| a + &b).prop_filter("an address in quotes", is_meant)
 }
 
-/// An entry, and the mailbox in it.
+/// Generates an entry, and the mailbox in it.
 fn entry() -> impl Strategy<Value = (String, String)> {
     let name = prop_oneof!["", "[A-Za-z ]{0,9} ", "\"[A-Za-z ,;:<>@]{0,9}\" ", "\\([a-z,<>@;]{0,9}\\) "];
     let comment = prop_oneof!["", " ", "\r\n ", " \\([a-z,<>@;]{0,9}\\)"];
@@ -269,8 +270,8 @@ proptest! {
         let _ = addresses_of(body.as_bytes());
     }
 
-    /// sendmail -t takes the recipients from here, and rewriting the header finds them there. One that
-    /// rewriting passes over stays as it is: a quoted string beside another word.
+    /// `sendmail -t` takes the recipients from here, and rewriting finds the same addresses in the header. The
+    /// exception is an address that rewriting leaves as it is: a quoted string next to another word.
     #[test]
     fn both_parsers_find_the_same_addresses(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..12)) {
         let body = words.concat();
@@ -286,7 +287,7 @@ proptest! {
     }
 }
 
-/// What address lists are made of.
+/// The pieces of which address lists consist.
 const WORDS: &[&str] = &[
     "ann",
     "ben",
