@@ -31,7 +31,7 @@ use crate::listener::intake::SessionDesk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
-use crate::log::{self, Started};
+use crate::log::{self, StartedLine};
 use crate::queue::clock::SystemClock;
 use crate::queue::{Queue, Settings, queue};
 use crate::relay::Relay;
@@ -144,7 +144,7 @@ impl Opened {
 
     /// Logs that the daemon has started.
     fn log(&self, config: &Config) {
-        log::started(&Started {
+        log::started(&StartedLine {
             hostname: &config.listen.hostname,
             relay: &join(&config.relay.hosts),
             addresses: &join(&self.bound),

@@ -27,7 +27,7 @@ use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
-use crate::log::{self, Accepted};
+use crate::log::{self, AcceptedLine};
 use crate::message::fixup::{Fixed, Fixup, FixupTask, message_id_left};
 use crate::message::received::Received;
 use crate::message::rewrite::{LocalUser, MessageFacts, Rules};
@@ -146,7 +146,7 @@ impl SpoolBackend {
     }
 
     fn log_accepted(&self, committed: &Committed, size: u64, accepted: &Summary) {
-        log::accepted(&Accepted {
+        log::accepted(&AcceptedLine {
             id: committed.id(),
             client: self.lines.client(),
             user: self.user.as_ref().map(|user| user.login.as_str()),

@@ -28,7 +28,7 @@ use zeroize::Zeroize;
 
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use crate::config::Timeouts;
-use crate::log::{self, Said};
+use crate::log::{self, RelayLine};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::{Reply, ReplyReader, Severity};
 
@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn heard(&self, phase: Phase, reply: Reply) -> Reply {
-        let said = Said { id: self.subject, relay: &self.peer, command: &phase };
+        let said = RelayLine { id: self.subject, relay: &self.peer, command: &phase };
         match (phase, reply.severity()) {
             (Phase::Auth, Severity::Intermediate) => log::relay_said(&said, &NOT_SHOWN),
             _ => log::relay_said(&said, &reply),
@@ -181,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn show(&self, command: &dyn fmt::Display) {
-        log::relay_told(&Said { id: self.subject, relay: &self.peer, command });
+        log::relay_told(&RelayLine { id: self.subject, relay: &self.peer, command });
     }
 
     /// Returns whether nothing more can be read.

@@ -122,7 +122,7 @@ fn log_deliveries(
             None => continue,
         };
         let Some(of) = attempt.envelope.recipients.get(recipient.index) else { continue };
-        log::delivery(&log::Delivery {
+        log::delivery(&log::DeliveryLine {
             id: attempt.id,
             to: &of.address,
             orig_to: of.original.as_ref(),

@@ -47,7 +47,7 @@ async fn a_relay_that_has_taken_mail_once_and_then_asks_for_a_login_bounces_noth
         for end in ["status=bounced (", "status=expired ("] {
             assert!(!log.text().contains(end), "{said}: {}", log.text());
         }
-        assert_eq!(log.text().matches("WARN nullmta::log: relay paused: ").count(), 1, "{said}");
+        assert_eq!(log.text().matches("WARN nullmta::log::relay: relay paused: ").count(), 1, "{said}");
         let tries = bench.relay.seen().len();
         assert!(tries < 3000, "{tries}: one message a probe");
 

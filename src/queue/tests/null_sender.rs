@@ -101,7 +101,7 @@ async fn the_postmaster_s_copy_goes_from_an_address_once_the_null_one_is_refused
     ];
     assert_eq!(ways(&bench)[1..], expected.map(|(from, to)| (from.to_owned(), to.to_owned())));
     let line = format!(
-        "WARN nullmta::log: the relay refuses mail from <>: {NO_NULL}; the postmaster's is sent as from ops@x.example \
+        "WARN nullmta::log::queue: the relay refuses mail from <>: {NO_NULL}; the postmaster's is sent as from ops@x.example \
          now, and all other needs rewrite.null-sender\n"
     );
     assert_eq!(log.text().matches(&line).count(), 1, "{}", log.text());

@@ -24,7 +24,7 @@ async fn a_refusal_of_everything_bounces_no_more_than_a_few_and_warns() {
     let bounced = log.text().matches("status=bounced (").count();
     assert!(bounced < 20, "{bounced}");
     assert_eq!(log.text().matches("status=expired (").count(), 0, "patience does not run");
-    assert_eq!(log.text().matches("WARN nullmta::log: relay paused: ").count(), 1, "{}", log.text());
+    assert_eq!(log.text().matches("WARN nullmta::log::relay: relay paused: ").count(), 1, "{}", log.text());
     let tries = bench.relay.seen().len();
     assert!(tries < 3000, "{tries}: one message a probe");
 

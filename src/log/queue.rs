@@ -1,0 +1,105 @@
+//! The lines about messages in the queue: their end, the reports about them, and what keeps them.
+
+use std::fmt;
+
+use tracing::{error, info, warn};
+
+use super::text::{Foreign, foreign};
+use crate::envelope::Address;
+use crate::outcome::HeldUntil;
+use crate::queue_id::QueueId;
+
+/// Logs that a message has left the spool: every recipient is sent, or bounced and the bounce spooled.
+pub fn removed(id: QueueId) {
+    info!(queue_id = %id, "{id}: removed");
+}
+
+/// Logs that the DSN about the failure of a message is on the spool.
+pub fn failure_reported(id: QueueId, dsn: QueueId) {
+    info!(queue_id = %id, notification = %dsn, "{id}: sender non-delivery notification: {dsn}");
+}
+
+/// Logs that the DSN about the delay of a message is on the spool.
+pub fn delay_reported(id: QueueId, dsn: QueueId) {
+    info!(queue_id = %id, notification = %dsn, "{id}: sender delay notification: {dsn}");
+}
+
+/// Logs that the DSN about the success of a message is on the spool.
+pub fn success_reported(id: QueueId, dsn: QueueId) {
+    info!(queue_id = %id, notification = %dsn, "{id}: sender delivery status notification: {dsn}");
+}
+
+/// Logs that the relay may have a copy of this message that we do not know of.
+pub fn possible_duplicate(id: QueueId, why: &str) {
+    warn!(queue_id = %id, "{id}: possible duplicate: {why}");
+}
+
+/// Logs that a message failed, nobody can be told, and it is kept for the operator.
+pub fn dead(id: QueueId, why: &str) {
+    warn!(queue_id = %id, "{id}: dead, kept on the spool: {}", Foreign(why));
+}
+
+/// Logs that a message on the spool cannot be read; `then` says what becomes of it.
+pub fn unreadable(id: QueueId, why: &dyn fmt::Display, then: &str) {
+    error!(queue_id = %id, "{id}: cannot be read from the spool: {why}; {then}");
+}
+
+/// Logs that the spool did not record the outcome of a message; it is asked again until it does.
+pub fn unrecorded(id: QueueId, why: &dyn fmt::Display) {
+    error!(queue_id = %id, "{id}: outcome not recorded: {why}; will try again");
+}
+
+/// Logs that nothing is sent from now on, since the spool does not record the outcomes of deliveries.
+pub fn sending_stopped(why: &dyn fmt::Display, live: usize) {
+    error!("nothing is sent: deliveries cannot be recorded: {why}; {live} in the queue, will try again");
+}
+
+/// Logs that the spool records the outcomes of deliveries again.
+pub fn sending_resumed(live: usize) {
+    info!("deliveries can be recorded again; {live} in the queue");
+}
+
+/// Logs that a message is held after a refusal, while no other message was held.
+pub fn refusal_held(why: &HeldBack<'_>) {
+    warn!("{why}");
+}
+
+/// The reason why mail is held, and what to do about it.
+pub struct HeldBack<'a> {
+    /// The relay's reply to the last message that was held.
+    pub said: &'a str,
+    /// The event that it waits for.
+    pub until: HeldUntil,
+    /// Whether `rewrite.null-sender` is set.
+    pub has_null_sender: bool,
+}
+
+impl fmt::Display for HeldBack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = match self.until {
+            HeldUntil::FirstTaken => {
+                "this relay has never taken a message from here, so what it refuses is held"
+            }
+            HeldUntil::NextTaken => {
+                "the relay refuses messages and their bounces, so the bounces are held until it takes a message"
+            }
+            HeldUntil::Mended => "what the relay refuses is held",
+        };
+        let said = Foreign(self.said);
+        let null = if self.has_null_sender { "" } else { ", rewrite.null-sender for mail from <>" };
+        write!(
+            f,
+            "{until}: {said}; have the relay take this sender, or set rewrite.sender for the mail to come{null}; a \
+             reload tries what is held again"
+        )
+    }
+}
+
+/// Logs, once after each start or reload, that the relay refuses `<>`; mail for the postmaster is sent from `instead`.
+pub fn null_sender_refused(said: &str, instead: &Address) {
+    let (said, instead) = (Foreign(said), foreign(instead));
+    warn!(
+        "the relay refuses mail from <>: {said}; the postmaster's is sent as from {instead} now, and all other needs \
+         rewrite.null-sender"
+    );
+}

@@ -1,0 +1,103 @@
+//! The lines about the relay: its pauses, what it gets from now on, and the dialogue with it at DEBUG.
+//!
+//! Promises: nothing of AUTH and no content is in a line.
+
+use std::fmt;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::text::{Seconds, foreign};
+use crate::queue_id::QueueId;
+
+/// Logs that the relay is paused for all messages: at level WARN when the pause begins, at INFO later.
+pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration, is_new: bool) {
+    let (trouble, wait) = (foreign(trouble), Seconds(probe_in));
+    if is_new {
+        warn!(relay_state = "paused", "relay paused: {trouble}; {live} in the queue, next probe in {wait}s");
+    } else {
+        info!(
+            relay_state = "paused",
+            "relay still paused: {trouble}; {live} in the queue, next probe in {wait}s"
+        );
+    }
+}
+
+/// Logs that the relay refuses messages because they are too many, and gets fewer at a time.
+pub fn relay_slowed(trouble: &dyn fmt::Display, connections: usize) {
+    info!("relay takes less at a time: {trouble}; at most {connections} connections from now on");
+}
+
+/// Logs trouble of one connection that does not pause the relay.
+pub fn relay_trouble(trouble: &dyn fmt::Display) {
+    info!("relay trouble: {}", foreign(trouble));
+}
+
+/// Logs that a relay failed when several commands were sent at once, and gets one at a time for this period.
+pub fn lock_step(period: Duration, trouble: &dyn fmt::Display) {
+    let minutes = period.as_secs() / 60;
+    let period = if minutes < 60 { format!("{minutes} minutes") } else { "a day".into() };
+    info!("relay gets one command at a time for {period}, since it failed at several: {trouble}");
+}
+
+/// Logs that a relay offers DSN, refused a command with DSN parameters, and took the message without them.
+pub fn dsn_refused(peer: &dyn fmt::Display, said: &str) {
+    info!(
+        "relay gets no DSN parameters for a day, since it takes mail only without them, and success is reported from \
+         here: {peer}: {said}"
+    );
+}
+
+/// Logs that a relay answered only a ClientHello that fits into one TCP segment.
+pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
+    info!(
+        "relay gets a smaller ClientHello for a day, without post-quantum key exchange, since it did not answer the \
+         larger one: {trouble}"
+    );
+}
+
+/// Logs that the relay takes mail again.
+pub fn relay_resumed(live: usize) {
+    info!(relay_state = "usable", "relay usable again; {live} in the queue");
+}
+
+/// Logs the number of further pauses that came and went in a minute, after a few that were logged one by one.
+pub fn relay_flickered(times: u32, live: usize) {
+    warn!(times, "relay paused and usable again {times} more times within a minute; {live} in the queue");
+}
+
+/// A command or a reply between a relay and us, but nothing of AUTH and no content.
+pub struct RelayLine<'a> {
+    /// The queue id of the message; `None` before and between transactions.
+    pub id: Option<QueueId>,
+    /// The relay.
+    pub relay: &'a dyn fmt::Display,
+    /// The command, or the phase in which the relay replied.
+    pub command: &'a dyn fmt::Display,
+}
+
+impl fmt::Display for RelayLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.relay, foreign(self.command))
+    }
+}
+
+/// The queue id at the start of a line about a message; nothing for other lines.
+struct Prefix(Option<QueueId>);
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, "{id}: "))
+    }
+}
+
+/// Logs a command to the relay.
+pub fn relay_told(told: &RelayLine<'_>) {
+    debug!(queue_id = told.id.map(tracing::field::display), "{}to {told}", Prefix(told.id));
+}
+
+/// Logs a reply of the relay.
+pub fn relay_said(said: &RelayLine<'_>, reply: &dyn fmt::Display) {
+    let prefix = Prefix(said.id);
+    debug!(queue_id = said.id.map(tracing::field::display), "{prefix}from {said}: {}", foreign(reply));
+}
