@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
-use super::header::{Header, Scan, Split, split};
+use super::header::{Header, Scan, Split, line_len, split};
 use super::hidden_bcc::HiddenBcc;
 use super::long_lines::{Folder, LongLines};
 use super::mend::{Beyond, Mender};
@@ -285,11 +285,6 @@ fn is_signed(header: Header<'_>) -> bool {
     };
     header.find("DKIM-Signature").is_some()
         || header.find("Content-Type").is_some_and(|field| has_signature(&field.unfolded()))
-}
-
-/// Returns the length of the first line, or of all octets if it has no end.
-fn line_len(octets: &[u8]) -> usize {
-    octets.iter().position(|octet| *octet == b'\n').map_or(octets.len(), |index| index + 1)
 }
 
 #[cfg(test)]

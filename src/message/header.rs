@@ -24,6 +24,8 @@ mod scan;
 use std::borrow::Cow;
 use std::ops::Range;
 
+use memchr::memchr;
+
 pub use scan::{HeaderExtent, Scan};
 pub(super) use scan::{LineKind, is_mbox_line};
 
@@ -153,8 +155,13 @@ fn field_len(header: &[u8]) -> usize {
 }
 
 /// Returns the position after the next LF, from `from` on.
-fn line_end(octets: &[u8], from: usize) -> Option<usize> {
-    octets[from..].iter().position(|octet| *octet == b'\n').map(|index| from + index + 1)
+pub(super) fn line_end(octets: &[u8], from: usize) -> Option<usize> {
+    memchr(b'\n', &octets[from..]).map(|index| from + index + 1)
+}
+
+/// Returns the length of the first line, or of all octets if it has no end.
+pub(super) fn line_len(octets: &[u8]) -> usize {
+    line_end(octets, 0).unwrap_or(octets.len())
 }
 
 /// Returns whether an octet may be in the name of a field: printable ASCII except the colon (RFC 5322 3.6.8).

@@ -15,6 +15,10 @@
 //!
 //! RFC 5321 4.5.3.1.6, RFC 5322 2.1.1 (998 octets and CRLF).
 
+use memchr::memrchr;
+
+use super::header::line_len;
+
 /// The longest line, without its CRLF.
 pub const MAX_LINE_OCTETS: usize = 998;
 
@@ -67,7 +71,7 @@ impl Folder {
                 rest = behind;
             }
             let room = rest.len().min(MAX_WHOLE_LINE - self.held.len());
-            let taken = rest[..room].iter().position(|octet| *octet == b'\n').map_or(room, |index| index + 1);
+            let taken = line_len(&rest[..room]);
             self.held.extend_from_slice(&rest[..taken]);
             rest = &rest[taken..];
             if self.held.ends_with(b"\n") {
@@ -127,7 +131,7 @@ fn short_lines(octets: &[u8]) -> usize {
     let mut end = 0;
     loop {
         let window = &octets[end..octets.len().min(end + MAX_WHOLE_LINE)];
-        match window.iter().rposition(|octet| *octet == b'\n') {
+        match memrchr(b'\n', window) {
             Some(index) => end += index + 1,
             None => return end,
         }

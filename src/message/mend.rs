@@ -54,7 +54,7 @@ mod doubt;
 mod kind;
 
 use super::address::mailboxes;
-use super::header::{LineKind, is_wsp};
+use super::header::{LineKind, is_wsp, line_end, line_len};
 use super::hidden_bcc::HiddenBcc;
 use super::reading::{Name, Reading, readable_len};
 pub use beyond::Beyond;
@@ -211,7 +211,7 @@ impl Mender {
         let mut reading = Reading::of(&field[..colon]).filter(|reading| reading.name != Name::From);
         if reading.is_some_and(|reading| reading.is_marked_up) {
             // The end of the markup may follow the colon.
-            let end = line_end(field, 0).unwrap_or(field.len()).clamp(colon, MAX_FOLD_OCTETS.max(colon));
+            let end = line_len(field).clamp(colon, MAX_FOLD_OCTETS.max(colon));
             if !is_whole && end < MAX_FOLD_OCTETS && !field[..end].ends_with(b"\n") {
                 return false;
             }
@@ -239,7 +239,7 @@ impl Mender {
             return Some(false);
         }
         let fold = &self.held[start..];
-        let end = line_end(fold, 0).unwrap_or(fold.len()).min(MAX_FOLD_OCTETS);
+        let end = line_len(fold).min(MAX_FOLD_OCTETS);
         let is_enough = is_whole || end == MAX_FOLD_OCTETS || fold[..end].ends_with(b"\n");
         let line = &fold[..end];
         let is_bcc = || Reading::with_colon(line).is_some_and(|reading| reading.is_bcc());
@@ -316,7 +316,7 @@ impl Mender {
 
     /// Returns the field that the first line of `octets` reads as, if it must not be lost.
     fn wanted(&self, doubt: &Doubt, octets: &[u8]) -> Option<Reading> {
-        let line = &octets[..line_end(octets, 0).unwrap_or(octets.len())];
+        let line = &octets[..line_len(octets)];
         let has_address = |reading: &Reading| line.contains(&b'@') || reading.body > line.len();
         let is_from = |reading: &Reading| {
             !reading.is_bcc()
@@ -408,11 +408,6 @@ impl Mender {
 
 fn wsp_len(line: &[u8]) -> usize {
     line.iter().take_while(|octet| is_wsp(octet)).count()
-}
-
-/// Returns the position after the next LF, from `from` on.
-fn line_end(octets: &[u8], from: usize) -> Option<usize> {
-    octets[from..].iter().position(|octet| *octet == b'\n').map(|index| from + index + 1)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 mod shown;
 
 use super::address::{Mailbox, mailboxes};
-use super::header::{LineKind, is_wsp};
+use super::header::{LineKind, is_wsp, line_end, line_len};
 use shown::{Shown, escape_len, markup_len, shown};
 
 /// The most octets that the name of a field may show.
@@ -151,7 +151,7 @@ pub(super) fn bare_name(line: &[u8]) -> Option<Name> {
 /// Returns how many octets are needed for the reading at the beginning of `octets`; `None` if more are needed than
 /// there are. No line ends before `from`.
 pub(super) fn readable_len(octets: &[u8], from: usize) -> Option<usize> {
-    let len = from + octets[from..].iter().position(|octet| *octet == b'\n')? + 1;
+    let len = line_end(octets, from)?;
     if bare_name(&octets[..len]).is_none() {
         return Some(len);
     }
@@ -177,10 +177,6 @@ fn is_list(line: &[u8]) -> bool {
 
 fn is_letter(shown: &Shown) -> bool {
     shown.octet.is_ascii_alphanumeric() || shown.octet == b'-'
-}
-
-fn line_len(octets: &[u8]) -> usize {
-    octets.iter().position(|octet| *octet == b'\n').map_or(octets.len(), |index| index + 1)
 }
 
 #[cfg(test)]

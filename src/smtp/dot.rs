@@ -20,7 +20,7 @@
 //!
 //! RFC 5321 2.3.8 (line ends), 4.1.1.4 (end of data), 4.5.2 (dots); RFC 3030 (BDAT).
 
-use super::scan;
+use memchr::{memchr, memchr2};
 
 /// The most CRs in a row that are held back until it is clear whether LF follows. Those before them are bare.
 pub const MAX_HELD_CRS: u8 = u8::MAX;
@@ -125,7 +125,7 @@ impl Decoder {
     fn copy_lines(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
         let mut from = 0;
         let run = loop {
-            let Some(found) = scan::find(&input[from..], |octet| matches!(octet, b'\r' | b'\n')) else {
+            let Some(found) = memchr2(b'\r', b'\n', &input[from..]) else {
                 self.at = At::InLine;
                 break input.len();
             };
@@ -230,7 +230,7 @@ impl Stuffer {
             out.push(b'.');
         }
         let (mut copied, mut from) = (0, 0);
-        while let Some(found) = scan::find(&content[from..], |octet| octet == b'\n') {
+        while let Some(found) = memchr(b'\n', &content[from..]) {
             from += found + 1;
             if content.get(from) == Some(&b'.') {
                 out.extend_from_slice(&content[copied..from]);

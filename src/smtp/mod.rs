@@ -28,6 +28,5 @@ pub mod dot;
 mod parameters;
 mod path;
 pub mod reply;
-mod scan;
 pub mod session;
 mod xtext;

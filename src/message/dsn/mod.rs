@@ -24,6 +24,7 @@ mod report;
 mod returned;
 
 use jiff::{Timestamp, Zoned};
+use memchr::memmem;
 
 use super::date::rfc5322;
 use super::fixup::message_id_left;
@@ -225,7 +226,8 @@ impl Part {
 
 /// Returns a boundary that is in none of the parts. The submitter has written one of them, and may have guessed it.
 fn boundary_outside(parts: &[Part], queue_id: QueueId) -> String {
-    let is_inside = |boundary: &str| parts.iter().any(|part| contains(&part.body, boundary.as_bytes()));
+    let is_inside =
+        |boundary: &str| parts.iter().any(|part| memmem::find(&part.body, boundary.as_bytes()).is_some());
     let mut number = 0_u64;
     loop {
         let boundary = format!("=_{queue_id}.{number}");
@@ -235,10 +237,6 @@ fn boundary_outside(parts: &[Part], queue_id: QueueId) -> String {
         // This ends, since the parts are finite and the numbers are not.
         number += 1;
     }
-}
-
-fn contains(octets: &[u8], wanted: &[u8]) -> bool {
-    octets.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// Returns the Message-ID of `content` if a field may refer to it.

@@ -17,8 +17,9 @@
 
 use std::fmt::{self, Write as _};
 
+use memchr::memchr;
+
 use super::{Reply, fits, push_printable};
-use crate::smtp::scan;
 use crate::status::Status;
 
 /// The longest line of a reply, in octets, with its line end.
@@ -78,7 +79,7 @@ impl ReplyReader {
         let mut taken = 0;
         while taken < input.len() {
             let rest = &input[taken..];
-            let end = scan::find(rest, |octet| octet == b'\n');
+            let end = memchr(b'\n', rest);
             let octets = end.map_or(rest.len(), |end| end + 1);
             self.push(&rest[..end.unwrap_or(octets)], octets)?;
             taken += octets;

@@ -8,8 +8,9 @@
 //!
 //! RFC 5321 4.5.3.1.4 (512 octets, more for parameters), RFC 4954 4 (12288 for AUTH).
 
+use memchr::memchr;
+
 use super::super::dot::LineEnd;
-use super::super::scan;
 
 /// The longest command line in octets, with its line end.
 const MAX_COMMAND_OCTETS: usize = 4096;
@@ -38,7 +39,7 @@ pub(super) enum InputLine<'a> {
 impl LineReader {
     /// Reads a line at the start of `input`. `in_auth` says whether it is a response in SASL.
     pub(super) fn read<'a>(&mut self, input: &'a [u8], in_auth: bool) -> InputLine<'a> {
-        let Some(line_feed) = scan::find(input, |octet| octet == b'\n') else {
+        let Some(line_feed) = memchr(b'\n', input) else {
             self.overlong |= input.len() >= limit(input, in_auth);
             return InputLine::Partial { dropped: if self.overlong { input.len() } else { 0 } };
         };
