@@ -27,7 +27,7 @@ use super::long_lines::{Folder, LongLines};
 use super::mend::{Beyond, Mender};
 use super::rewrite::{Changes, MessageFacts, Rewritten, Rules, rewrite};
 use super::unacceptable::Unacceptable;
-use crate::envelope::{Body, Envelope};
+use crate::envelope::{Body, Envelope, ReversePath};
 use crate::queue_id::QueueId;
 
 /// The largest header section that is accepted, in octets.
@@ -213,7 +213,7 @@ impl Collecting {
 
     /// Ends the content within the header section.
     fn finish(self, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
-        let Collecting { task, mender, mut octets, mut scan } = self;
+        let Collecting { mut task, mender, mut octets, mut scan } = self;
         mender.finish(&mut octets)?;
         let end = scan.advance(&octets).unwrap_or_else(|| scan.finish(&octets));
         task.write(end.split(&octets), out)
@@ -222,11 +222,13 @@ impl Collecting {
 
 impl FixupTask {
     /// Writes the rewritten header section, and the part of the body that has arrived.
-    fn write(&self, content: Split<'_>, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
+    fn write(&mut self, content: Split<'_>, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
         if is_looping(content.header) {
             return Err(Unacceptable::MailLoop);
         }
-        let mut rewritten = rewrite(self.envelope.clone(), content.header, &self.rules, &self.facts)?;
+        // The header section is written once, and the envelope is not needed here after that.
+        let envelope = std::mem::replace(&mut self.envelope, Envelope::from(ReversePath::Null));
+        let mut rewritten = rewrite(envelope, content.header, &self.rules, &self.facts)?;
         if is_eight_bit(content.header) {
             rewritten.envelope.body = Body::EightBitMime;
         }
