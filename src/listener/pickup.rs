@@ -42,6 +42,7 @@ use crate::log;
 use crate::smtp::session::{Session, SessionPolicy};
 use crate::spool::fs::{FileFacts, Fs, Names};
 
+mod aside;
 mod bounce;
 mod dialogue;
 mod file;
@@ -294,7 +295,7 @@ impl Pickup {
     /// report.
     async fn set_refused_aside(&mut self, path: PathBuf) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
-        let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
+        let (to, synced) = self.disk(move |fs| aside::set_aside(fs, &from, &corrupt)).await?;
         if let Some(End { why, told, .. }) = self.refused.remove(&name_of(&path)) {
             let path = path.display();
             match told {
@@ -324,7 +325,7 @@ impl Pickup {
 
     async fn set_aside(&mut self, path: PathBuf, why: &str) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
-        let (to, synced) = self.disk(move |fs| file::set_aside(fs, &from, &corrupt)).await?;
+        let (to, synced) = self.disk(move |fs| aside::set_aside(fs, &from, &corrupt)).await?;
         // The end of a file is logged even if trouble with it was logged before.
         self.told.remove(&name_of(&path));
         if self.may_tell(&name_of(&path)) {

@@ -5,14 +5,14 @@
 //! 1. No symbolic link is followed, no device or pipe is opened, and no file with two names is read. So the owner of
 //!    a file is the user whose mail it is, and nobody can leave a file of another user.
 //! 2. A rename never replaces a file, so no file is lost because of the name of another one.
-//! 3. A claim is durable when the call returns, and so is a removal or a move, unless the result says otherwise.
+//! 3. A claim is durable when the call returns, and so is a removal, unless the result says otherwise.
 //! 4. A file that is being written is left alone for a day, and one whose writer has died for a quarter of an hour.
 //!    If a file was moved and its writer goes on nevertheless, the writer notices it, since its rename fails.
 //!
-//! All functions block. Not here: which file is processed when (`pickup.rs`), the content (`dialogue.rs`).
+//! All functions block. Not here: which file is processed when (`pickup.rs`), the content (`dialogue.rs`), moving a file to
+//! `corrupt/` (`aside.rs`).
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::listener::peer::is_ordinary;
 use crate::smtp::bsmtp;
 use crate::spool::drop::{PARTIAL, WHOLE};
 use crate::spool::fs::{FileFacts, Fs};
@@ -35,12 +34,6 @@ const NEVER_FINISHED_AFTER_SECONDS: i64 = 24 * 60 * 60;
 /// The same for a file that nobody has had open and nobody has written to. `sendmail` may be stopped for that long
 /// between creating and locking its file; an older version, which did not lock it, may wait that long for its input.
 const ABANDONED_AFTER_SECONDS: i64 = 15 * 60;
-
-/// The beginning of the names of files that were moved to `corrupt/`.
-const ASIDE: &str = "drop-";
-/// The most such files that are kept for the operator, and the most octets in them.
-const MOST_FILES: usize = 100;
-const MOST_OCTETS: u64 = 64 << 20;
 
 /// The state of a file, which its name shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,206 +215,11 @@ pub(super) fn remove(fs: &dyn Fs, path: &Path, inode: u64) -> io::Result<Synced>
     Ok(sync_directory(fs, path).into())
 }
 
-/// The place of a file that was set aside.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Resting {
-    At(PathBuf),
-    Removed,
-}
-
-/// Displays as the text after "it is now" in a log line.
-impl fmt::Display for Resting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Resting::At(path) => path.display().fmt(f),
-            Resting::Removed => f.write_str("removed: corrupt/ holds as much of ordinary users as it may"),
-        }
-    }
-}
-
-/// Moves the file at `path` to `corrupt`, or removes it if it is an ordinary user's and enough such files are there.
-/// Returns its place, and whether that is durable.
-pub(super) fn set_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(Resting, Synced)> {
-    let facts = fs.facts(path)?;
-    // A directory cannot be removed like this, and takes almost no room.
-    if facts.is_regular && is_ordinary(facts.owner) && !has_room(fs, corrupt, facts.length)? {
-        fs.unlink(path)?;
-        return Ok((Resting::Removed, sync_directory(fs, path).into()));
-    }
-    let (to, synced) = move_aside(fs, path, corrupt)?;
-    Ok((Resting::At(to), synced))
-}
-
-/// Returns whether `corrupt` may take another file of `length` octets. Damaged octets of the spool, which are kept
-/// there, too, do not count and are never removed.
-fn has_room(fs: &dyn Fs, corrupt: &Path, length: u64) -> io::Result<bool> {
-    let (mut files, mut octets) = (1, length);
-    for name in fs.names(corrupt)? {
-        let name = name?;
-        if name.to_string_lossy().starts_with(ASIDE) {
-            files += 1;
-            octets += fs.facts(&corrupt.join(name)).map_or(0, |facts| facts.length);
-        }
-    }
-    Ok(files <= MOST_FILES && octets <= MOST_OCTETS)
-}
-
-fn move_aside(fs: &dyn Fs, path: &Path, corrupt: &Path) -> io::Result<(PathBuf, Synced)> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    for number in 0..1000 {
-        let again = if number == 0 { String::new() } else { format!(".{number}") };
-        let to = corrupt.join(format!("{ASIDE}{name}{again}"));
-        match fs.rename_to_new(path, &to) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-            Ok(()) => {
-                let synced = sync_directory(fs, &to).and_then(|()| sync_directory(fs, path));
-                return Ok((to, synced.into()));
-            }
-        }
-    }
-    Err(ErrorKind::AlreadyExists.into())
-}
-
-fn sync_directory(fs: &dyn Fs, of: &Path) -> io::Result<()> {
+/// Syncs the directory that contains this file.
+pub(super) fn sync_directory(fs: &dyn Fs, of: &Path) -> io::Result<()> {
     // Every path here is that of a file in a directory.
     fs.sync_dir(of.parent().unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::envelope::{Address, Envelope, Recipient, ReversePath};
-    use crate::smtp::session::Durable;
-    use crate::spool::drop::{DropError, DropFile};
-    use crate::spool::fs::sim::{CHANGED, DiskFault, SimFs};
-
-    const MINUTES: i64 = 60;
-    const HOURS: i64 = 60 * MINUTES;
-
-    fn drop_directory() -> (SimFs, &'static Path) {
-        let (fs, directory) = (SimFs::new(), Path::new("/drop"));
-        fs.create_dir(directory, 0o3733).unwrap();
-        (fs, directory)
-    }
-
-    /// Looks at the file at `path` when it has not changed for so many seconds.
-    fn look_after(fs: &SimFs, path: &Path, seconds: i64) -> Look {
-        let now = Timestamp::from_second(CHANGED + seconds).unwrap();
-        look(fs, path, DropState::of(path.file_name().unwrap()).unwrap(), 1 << 20, now).unwrap()
-    }
-
-    /// Begins a message as `sendmail` does; returns it with the path of its file.
-    fn begun(fs: &SimFs, directory: &Path) -> (DropFile, PathBuf) {
-        let mut envelope = Envelope::from(ReversePath::Mailbox(Address::parse("root").unwrap()));
-        envelope.recipients.push(Recipient::plain(Address::parse("ann@example.org").unwrap()));
-        let now = Timestamp::from_second(CHANGED).unwrap();
-        let file = DropFile::create(Arc::new(fs.clone()), directory, &envelope, now).unwrap();
-        let name = fs.list(directory).unwrap().pop().unwrap();
-        (file, directory.join(name))
-    }
-
-    /// A file that a dead `sendmail` or a user left unfinished stayed for a day, whatever its size, and did not count
-    /// against the limit of `corrupt/`.
-    #[test]
-    fn what_is_unfinished_is_left_while_it_may_become_whole() {
-        // `held` is open in `sendmail`. `dead` was left by a `sendmail` that died. `unlocked.tmp` belongs to one that
-        // was stopped before it had the lock, or to an older version. `half.bsmtp` has the name of a complete file,
-        // but not its end.
-        let table = [
-            ("held", 20 * MINUTES, true),
-            ("held", 23 * HOURS, true),
-            ("held", 25 * HOURS, false),
-            ("dead", 0, true),
-            ("dead", 14 * MINUTES, true),
-            ("dead", 16 * MINUTES, false),
-            ("unlocked.tmp", 0, true),
-            ("unlocked.tmp", 14 * MINUTES, true),
-            ("unlocked.tmp", 16 * MINUTES, false),
-            ("half.bsmtp", 14 * MINUTES, true),
-            ("half.bsmtp", 16 * MINUTES, false),
-        ];
-        for (what, age, is_left) in table {
-            let (fs, directory) = drop_directory();
-            let (held, path) = begun(&fs, directory);
-            let (fs, path) = match what {
-                "held" => (fs, path),
-                // The process is killed, so nothing of it runs any more.
-                "dead" => (fs.image(1), path),
-                name => {
-                    fs.create(&directory.join(name)).unwrap();
-                    (fs, directory.join(name))
-                }
-            };
-            let look = look_after(&fs, &path, age);
-            assert_eq!(matches!(look, Look::Leave), is_left, "{what} {age}: {look:?}");
-            drop(held);
-        }
-    }
-
-    /// If the daemon cannot find out whether a file is open, the file stays for a day. One that `sendmail` never
-    /// makes goes sooner.
-    #[test]
-    fn what_cannot_be_asked_about_is_judged_by_its_age() {
-        for (error, is_left) in [
-            (ErrorKind::Unsupported, true),
-            (ErrorKind::Other, true),
-            (ErrorKind::NotFound, true),
-            (ErrorKind::PermissionDenied, false),
-        ] {
-            let (fs, directory) = drop_directory();
-            let path = directory.join("a.tmp");
-            fs.create(&path).unwrap();
-            // The first call asks for the facts of the file, the second one whether it is locked.
-            fs.set_fault(Some(DiskFault { call: 1, error, for_ever: false }));
-            let look = look_after(&fs, &path, HOURS);
-            assert_eq!(matches!(look, Look::Leave), is_left, "{error:?}: {look:?}");
-        }
-    }
-
-    /// A writer that was stopped for longer than that goes on with a file that was moved.
-    #[test]
-    fn whoever_writes_a_file_that_was_moved_is_told_that_nothing_is_queued() {
-        let (fs, directory) = drop_directory();
-        let corrupt = Path::new("/corrupt");
-        fs.create_dir(corrupt, 0o700).unwrap();
-        let (mut file, path) = begun(&fs, directory);
-        set_aside(&fs, &path, corrupt).unwrap();
-        file.write(b"Subject: x\r\n\r\nx\r\n").unwrap();
-        let outcome = file.commit();
-        assert!(matches!(outcome, Err(DropError::NotQueued { .. })), "{outcome:?}");
-        assert!(fs.list(directory).unwrap().is_empty());
-        // If the daemon looks while the file gets its final name, the message is not lost.
-        let (file, path) = begun(&fs, directory);
-        let name = file.commit().unwrap().queue_id();
-        assert!(matches!(look_after(&fs, &path, HOURS), Look::Gone));
-        assert!(set_aside(&fs, &path, corrupt).is_err());
-        assert!(fs.facts(&directory.join(name + WHOLE)).is_ok());
-    }
-
-    /// The junk of one user in `drop/` filled the disk by way of `corrupt/`, which nothing ever emptied.
-    #[test]
-    fn corrupt_takes_so_much_of_an_ordinary_user_and_damage_does_not_count() {
-        for (length, files, kept) in [(10, 105, MOST_FILES), (1 << 20, 70, 64), (65 << 20, 1, 0)] {
-            let fs = SimFs::new();
-            let (drop, corrupt) = (Path::new("/drop"), Path::new("/corrupt"));
-            fs.create_dir(drop, 0o3733).unwrap();
-            fs.create_dir(corrupt, 0o700).unwrap();
-            let damaged = corrupt.join("00000001-00000000-00001000-0BADC0DE");
-            fs.create(&damaged).unwrap().write_at(&vec![0; 65 << 20], 0).unwrap();
-            let mut at = 0;
-            for number in 0..files {
-                let path = drop.join(format!("{number}.bsmtp"));
-                fs.create(&path).unwrap().write_at(&vec![0; length], 0).unwrap();
-                let (resting, synced) = set_aside(&fs, &path, corrupt).unwrap();
-                assert!(matches!(synced, Synced::Durably), "{synced:?}");
-                at += usize::from(resting != Resting::Removed);
-                assert!(fs.facts(&path).is_err());
-            }
-            assert_eq!((at, fs.list(corrupt).unwrap().len()), (kept, kept + 1), "{length} octets each");
-            assert!(fs.content(&damaged).is_some());
-        }
-    }
-}
+mod tests;

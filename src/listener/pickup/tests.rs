@@ -10,7 +10,7 @@ mod refused;
 
 use super::*;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
-use crate::listener::tests::spooled::Host;
+use crate::listener::tests::host::Host;
 use crate::spool::drop::DropFile;
 use crate::spool::fs::RealFs;
 

@@ -1,11 +1,12 @@
 //! Tests of whole sessions: driver, buffers, limits and intake together.
 
 mod driver;
+pub(super) mod host;
 mod memory;
 mod secured;
 mod served;
 mod slow;
-pub(super) mod spooled;
+mod spooled;
 mod stopping;
 
 use std::sync::mpsc::{Sender, channel};

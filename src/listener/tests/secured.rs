@@ -1,8 +1,8 @@
 //! Tests of STARTTLS with real handshakes and a real spool.
 
 use super::client::{Client, TO_DATA};
+use super::host::Host;
 use super::listen;
-use super::spooled::Host;
 use crate::listener::certificate::Certificate;
 use crate::listener::certificate::tests::connector_trusting;
 use crate::listener::intake::SessionDesk;

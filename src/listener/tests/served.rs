@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::spooled::Host;
+use super::host::Host;
 use super::{standstill, until};
 use crate::envelope::Submitter;
 use crate::listener::bound::Bound;

@@ -7,8 +7,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
 use super::client::{Client, TO_DATA};
+use super::host::Host;
 use super::memory::{Memory, begin};
-use super::spooled::Host;
 use super::{IDLE, WRITE};
 use crate::journal::testing::Captured;
 use crate::listener::drive::SessionEnd;
