@@ -74,7 +74,7 @@ pub async fn drive<B: Backend>(
 }
 
 /// `Ok` while the session continues, else its end.
-type Step = Result<(), SessionEnd>;
+type Proceed = Result<(), SessionEnd>;
 
 struct Driver<B: Backend> {
     session: Session<B::Proof>,
@@ -87,7 +87,7 @@ struct Driver<B: Backend> {
 }
 
 impl<B: Backend> Driver<B> {
-    async fn run(&mut self) -> Step {
+    async fn run(&mut self) -> Proceed {
         self.greet().await?;
         loop {
             let (taken, action) = self.session.advance(self.wire.input());
@@ -100,7 +100,7 @@ impl<B: Backend> Driver<B> {
     }
 
     /// Carries out `action`, which consumed the first `taken` octets of the input.
-    async fn act(&mut self, taken: usize, action: SessionAction) -> Step {
+    async fn act(&mut self, taken: usize, action: SessionAction) -> Proceed {
         match action {
             SessionAction::Content(octets) => {
                 self.wire.consume(taken);
@@ -183,7 +183,7 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    async fn commit(&mut self) -> Step {
+    async fn commit(&mut self) -> Proceed {
         // Earlier replies of the pipelined group are sent before the disk is waited for.
         self.wire.flush().await?;
         let outcome = match self.intake.take() {
@@ -201,7 +201,7 @@ impl<B: Backend> Driver<B> {
 
     /// Answers a line of AUTH with the reply for `step`. `answered` says whether the line was a command or a
     /// response.
-    async fn go_on_with_auth(&mut self, answered: Answered, taken: usize, step: AuthStep) -> Step {
+    async fn go_on_with_auth(&mut self, answered: Answered, taken: usize, step: AuthStep) -> Proceed {
         let reply = match step {
             AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
             AuthStep::Succeeded { user } => self.session.auth_succeeded(&user),
@@ -210,7 +210,7 @@ impl<B: Backend> Driver<B> {
         self.answer(answered, taken, reply).await.map(drop)
     }
 
-    async fn start_tls(&mut self, taken: usize, reply: Reply) -> Step {
+    async fn start_tls(&mut self, taken: usize, reply: Reply) -> Proceed {
         if self.answer(Answered::Command, taken, reply).await? != Severity::Positive {
             return Ok(());
         }
@@ -246,7 +246,7 @@ impl<B: Backend> Driver<B> {
     }
 
     /// Sends the greeting.
-    async fn greet(&mut self) -> Step {
+    async fn greet(&mut self) -> Proceed {
         let prompt = Prompt::Connection;
         let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(SessionEnd::Dropped)?;
         note(&mut self.lines, prompt, &reply);

@@ -89,13 +89,13 @@ impl User {
 }
 
 #[derive(Debug)]
-struct State {
+struct LimitsState {
     allowed: Allowed,
     sessions: usize,
     users: HashMap<u32, User>,
 }
 
-impl State {
+impl LimitsState {
     fn user(&mut self, uid: u32, now: Instant) -> &mut User {
         let allowed = self.allowed;
         if self.users.len() >= REMEMBERED_USERS {
@@ -128,14 +128,14 @@ pub enum Overload {
 /// The limits, and how much of them is used. All listeners share one value.
 #[derive(Debug)]
 pub struct Limits {
-    state: Mutex<State>,
+    state: Mutex<LimitsState>,
     headers: Arc<HeaderMemory>,
 }
 
 impl Limits {
     /// Returns the limits that `listen` sets, with nothing used.
     pub fn new(listen: &config::ListenConfig) -> Arc<Self> {
-        let state = State { allowed: Allowed::by(listen), sessions: 0, users: HashMap::new() };
+        let state = LimitsState { allowed: Allowed::by(listen), sessions: 0, users: HashMap::new() };
         Arc::new(Limits { state: Mutex::new(state), headers: Arc::default() })
     }
 
@@ -178,7 +178,7 @@ impl Limits {
         self.state().sessions
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LimitsState> {
         // No code under this lock can panic and leave the state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

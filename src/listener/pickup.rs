@@ -91,14 +91,14 @@ struct Pickup {
     /// The files whose messages were taken, and which could not be removed.
     taken: HashSet<OsString>,
     /// The files whose messages were refused and reported to the sender, and which could not be moved yet.
-    refused: HashMap<OsString, End>,
+    refused: HashMap<OsString, ReportedRefusal>,
     /// Whether a crash could undo that a file was removed or moved.
     is_unsynced: bool,
 }
 
 /// The outcome of a message that is refused for good.
 #[derive(Clone, Debug)]
-struct End {
+struct ReportedRefusal {
     inode: u64,
     why: String,
     told: BounceNotice,
@@ -281,7 +281,7 @@ impl Pickup {
         let arrived = Timestamp::from_second(claim.facts.changed).unwrap_or_default();
         match bounce::bounce(&terms.desk, refused, arrived).await {
             Ok(told) => {
-                self.refused.insert(name_of(&claim.path), End { inode, why, told });
+                self.refused.insert(name_of(&claim.path), ReportedRefusal { inode, why, told });
                 self.set_refused_aside(claim.path).await.map(ControlFlow::Continue)
             }
             Err(error) => {
@@ -296,7 +296,7 @@ impl Pickup {
     async fn set_refused_aside(&mut self, path: PathBuf) -> io::Result<()> {
         let (from, corrupt) = (path.clone(), self.corrupt.clone());
         let (to, synced) = self.disk(move |fs| aside::set_aside(fs, &from, &corrupt)).await?;
-        if let Some(End { why, told, .. }) = self.refused.remove(&name_of(&path)) {
+        if let Some(ReportedRefusal { why, told, .. }) = self.refused.remove(&name_of(&path)) {
             let path = path.display();
             match told {
                 BounceNotice::Sender { id, dsn } => log::bounced_at_pick_up(id, dsn, &path, &why, &to),

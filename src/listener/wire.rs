@@ -113,15 +113,15 @@ impl Pace {
 }
 
 /// The input that was read and not consumed: `octets[start..end]`.
-struct Input {
+struct InputBuffer {
     octets: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Input {
+impl InputBuffer {
     fn new() -> Self {
-        Input { octets: vec![0; FIRST_INPUT], start: 0, end: 0 }
+        InputBuffer { octets: vec![0; FIRST_INPUT], start: 0, end: 0 }
     }
 
     /// Moves the input to the front of the buffer, and makes the buffer larger if the last read has filled it.
@@ -158,7 +158,7 @@ impl Input {
 /// The stream of one session, with its buffers.
 pub(super) struct Wire {
     stream: BoxStream,
-    input: Input,
+    input: InputBuffer,
     output: Vec<u8>,
     pace: Pace,
     stop: StopSignal,
@@ -174,7 +174,7 @@ impl Wire {
         let now = Instant::now();
         Wire {
             stream,
-            input: Input::new(),
+            input: InputBuffer::new(),
             output: Vec::new(),
             pace,
             stop,

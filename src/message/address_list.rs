@@ -40,12 +40,12 @@ pub struct ListedAddresses {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     entry: String,
-    fault: Fault,
+    fault: EntryFault,
 }
 
 /// The fault of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum EntryFault {
     Malformed,
     /// It has an address next to another one in brackets.
     NoComma,
@@ -53,9 +53,9 @@ enum Fault {
     NoRecipient(BadAddress),
 }
 
-impl From<Malformed> for Fault {
+impl From<Malformed> for EntryFault {
     fn from(_: Malformed) -> Self {
-        Fault::Malformed
+        EntryFault::Malformed
     }
 }
 
@@ -63,13 +63,13 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.entry.trim();
         match self.fault {
-            Fault::Malformed => write!(f, "not an address: {}", entry.escape_debug()),
-            Fault::NoComma => write!(
+            EntryFault::Malformed => write!(f, "not an address: {}", entry.escape_debug()),
+            EntryFault::NoComma => write!(
                 f,
                 "an address stands beside one in brackets: put a comma between them, or quotes around what is a name: {}",
                 entry.escape_debug()
             ),
-            Fault::NoRecipient(fault) => write!(f, "{fault}: {entry}"),
+            EntryFault::NoRecipient(fault) => write!(f, "{fault}: {entry}"),
         }
     }
 }
@@ -84,7 +84,7 @@ pub fn addresses_of(body: &[u8]) -> Result<ListedAddresses, Unreadable> {
     list.read().map_err(|fault| Unreadable { entry: list.entry_text().into(), fault })?;
     let faulty = list.found.iter().find_map(|address| Some((address, address.fault_as_recipient()?)));
     if let Some((address, fault)) = faulty {
-        return Err(Unreadable { entry: address.to_string(), fault: Fault::NoRecipient(fault) });
+        return Err(Unreadable { entry: address.to_string(), fault: EntryFault::NoRecipient(fault) });
     }
     let doubtful = if list.has_brackets { list.bare_words } else { Vec::new() };
     Ok(ListedAddresses { addresses: list.found, doubtful })
@@ -92,7 +92,7 @@ pub fn addresses_of(body: &[u8]) -> Result<ListedAddresses, Unreadable> {
 
 /// The part of one entry that was read.
 #[derive(Default)]
-struct Entry {
+struct ListEntry {
     /// The words of a display name, or of an address without brackets.
     words: Vec<Word>,
     /// The text outside brackets, without parts that cannot be an address: quoted strings, comments, encoded words.
@@ -118,7 +118,7 @@ struct List<'a> {
     lexer: Lexer<'a>,
     /// The position after the last token.
     position: usize,
-    entry: Entry,
+    entry: ListEntry,
     /// The position at which the entry begins.
     entry_start: usize,
     has_brackets: bool,
@@ -133,7 +133,7 @@ impl<'a> List<'a> {
             text,
             lexer: Lexer::of_text(text),
             position: 0,
-            entry: Entry::default(),
+            entry: ListEntry::default(),
             entry_start: 0,
             has_brackets: false,
             found: Vec::new(),
@@ -141,7 +141,7 @@ impl<'a> List<'a> {
         }
     }
 
-    fn read(&mut self) -> Result<(), Fault> {
+    fn read(&mut self) -> Result<(), EntryFault> {
         while let Some(token) = self.lexer.next()? {
             let is_apart = token.range.start > self.position;
             self.position = token.range.end;
@@ -169,11 +169,11 @@ impl<'a> List<'a> {
         if self.entry.words.is_empty() || self.entry.words.contains(&Word::Joint('@')) {
             return Err(Malformed);
         }
-        (self.entry, self.entry_start) = (Entry::default(), self.position);
+        (self.entry, self.entry_start) = (ListEntry::default(), self.position);
         Ok(())
     }
 
-    fn end_entry(&mut self) -> Result<(), Fault> {
+    fn end_entry(&mut self) -> Result<(), EntryFault> {
         if let Some(address) = &self.entry.taken {
             self.entry.refuse_beside(address)?;
         } else if !self.entry.words.is_empty() {
@@ -183,12 +183,12 @@ impl<'a> List<'a> {
             }
             self.found.push(address);
         }
-        self.entry = Entry::default();
+        self.entry = ListEntry::default();
         Ok(())
     }
 
     /// Reads `@route:local@domain>` after a `<`. The words before it were a display name.
-    fn angle_address(&mut self) -> Result<(), Fault> {
+    fn angle_address(&mut self) -> Result<(), EntryFault> {
         let mut words = Vec::new();
         loop {
             let token = self.lexer.next()?.ok_or(Malformed)?;
@@ -207,7 +207,7 @@ impl<'a> List<'a> {
         let address = address(words)?;
         self.entry.refuse_beside(&address)?;
         self.found.push(address.clone());
-        (self.entry, self.has_brackets) = (Entry { taken: Some(address), ..Entry::default() }, true);
+        (self.entry, self.has_brackets) = (ListEntry { taken: Some(address), ..ListEntry::default() }, true);
         Ok(())
     }
 
@@ -237,9 +237,9 @@ impl<'a> List<'a> {
     }
 }
 
-impl Entry {
+impl ListEntry {
     /// Fails if there is an address next to brackets that contain another one.
-    fn refuse_beside(&self, in_brackets: &Address) -> Result<(), Fault> {
+    fn refuse_beside(&self, in_brackets: &Address) -> Result<(), EntryFault> {
         let is_at = |mailbox: &Mailbox| {
             let end = mailbox.domain.as_ref().map_or(0, |domain| domain.start);
             self.text.get(mailbox.local.end..end) == Some("@")
@@ -247,7 +247,7 @@ impl Entry {
         let is_other =
             |mailbox: &Mailbox| !mailbox.address.as_str().eq_ignore_ascii_case(in_brackets.as_str());
         let is_beside = scattered(self.text.as_bytes()).any(|mailbox| is_at(&mailbox) && is_other(&mailbox));
-        if is_beside { Err(Fault::NoComma) } else { Ok(()) }
+        if is_beside { Err(EntryFault::NoComma) } else { Ok(()) }
     }
 }
 

@@ -97,13 +97,13 @@ impl fmt::Display for LongLinesFound {
 /// A message whose content is on its way to the spool.
 #[derive(Debug)]
 pub struct Fixup {
-    state: State,
+    state: FixupState,
     /// Whether an octet that is not ASCII was passed on.
     is_eight_bit: bool,
 }
 
 #[derive(Debug)]
-enum State {
+enum FixupState {
     Header(Box<Collecting>),
     Body(Box<Following>),
     Refused(Unacceptable),
@@ -135,12 +135,12 @@ impl Fixup {
     pub fn new(task: FixupTask) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
         let collecting = Collecting { task, mender, octets: Vec::new(), scan };
-        Fixup { state: State::Header(Box::new(collecting)), is_eight_bit: false }
+        Fixup { state: FixupState::Header(Box::new(collecting)), is_eight_bit: false }
     }
 
     /// Returns whether the next `more` octets, or the end, may take so long that other tasks should not wait.
     pub fn may_take_long(&self, more: usize) -> bool {
-        let State::Header(collecting) = &self.state else { return false };
+        let FixupState::Header(collecting) = &self.state else { return false };
         let octets = (collecting.octets.len() + more) as u64;
         octets * (1 + u64::from(collecting.task.rules.header_rules_kib())) > PROMPT_EFFORT
     }
@@ -148,7 +148,7 @@ impl Fixup {
     /// Returns the number of octets of header that are held; 0 after the header section is complete.
     pub fn header_octets(&self) -> usize {
         match &self.state {
-            State::Header(collecting) => collecting.octets.len(),
+            FixupState::Header(collecting) => collecting.octets.len(),
             _ => 0,
         }
     }
@@ -157,7 +157,7 @@ impl Fixup {
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unacceptable> {
         let begins_at = out.len();
         let mut rest = octets;
-        while let State::Header(collecting) = &mut self.state
+        while let FixupState::Header(collecting) = &mut self.state
             && !rest.is_empty()
         {
             // Lines are taken one at a time, so that at most one line of the body is held.
@@ -165,16 +165,16 @@ impl Fixup {
             (line, rest) = rest.split_at(line_len(rest));
             match collecting.push(line, out) {
                 Ok(None) => {}
-                Ok(Some(following)) => self.state = State::Body(Box::new(following)),
-                Err(why) => self.state = State::Refused(why),
+                Ok(Some(following)) => self.state = FixupState::Body(Box::new(following)),
+                Err(why) => self.state = FixupState::Refused(why),
             }
         }
-        if let State::Body(following) = &mut self.state
+        if let FixupState::Body(following) = &mut self.state
             && let Err(hidden) = following.push(rest, out)
         {
-            self.state = State::Refused(hidden.into());
+            self.state = FixupState::Refused(hidden.into());
         }
-        if let State::Refused(why) = &self.state {
+        if let FixupState::Refused(why) = &self.state {
             return Err(why.clone());
         }
         self.is_eight_bit |= !out[begins_at..].is_ascii();
@@ -185,9 +185,9 @@ impl Fixup {
     pub fn finish(self, out: &mut Vec<u8>) -> Result<Fixed, Unacceptable> {
         let begins_at = out.len();
         let mut fixed = match self.state {
-            State::Header(collecting) => collecting.finish(out)?.finish(out)?,
-            State::Body(following) => following.finish(out)?,
-            State::Refused(why) => return Err(why),
+            FixupState::Header(collecting) => collecting.finish(out)?.finish(out)?,
+            FixupState::Body(following) => following.finish(out)?,
+            FixupState::Refused(why) => return Err(why),
         };
         if self.is_eight_bit || !out[begins_at..].is_ascii() {
             fixed.envelope.body = Body::EightBitMime;

@@ -49,7 +49,7 @@ pub struct SinkUsers(Arc<SASLConfig>);
 impl SinkUsers {
     /// Derives the keys for SCRAM from each password, which takes a few milliseconds for each user.
     pub fn new(users: &[SinkUser]) -> Result<Self, String> {
-        let known = users.iter().map(Known::new).collect::<Result<_, _>>()?;
+        let known = users.iter().map(KnownUser::new).collect::<Result<_, _>>()?;
         SASLConfig::builder()
             .with_registry(Registry::with_mechanisms(&REGISTRY))
             .with_callback(Verifier(known))
@@ -143,19 +143,19 @@ impl Validation for Proven {
 }
 
 /// A user, with the keys that each SCRAM mechanism derives from the password.
-struct Known {
+struct KnownUser {
     user: SinkUser,
     scram: [ScramKeys; 3],
 }
 
-impl Known {
+impl KnownUser {
     fn new(user: &SinkUser) -> Result<Self, String> {
         let scram = [
             ScramKeys::derive(&SHA1, user.password.expose())?,
             ScramKeys::derive(&SHA256, user.password.expose())?,
             ScramKeys::derive(&SHA512, user.password.expose())?,
         ];
-        Ok(Known { user: user.clone(), scram })
+        Ok(KnownUser { user: user.clone(), scram })
     }
 }
 
@@ -214,10 +214,10 @@ impl ScramKeys {
 }
 
 /// Answers the queries of rsasl about users.
-struct Verifier(Vec<Known>);
+struct Verifier(Vec<KnownUser>);
 
 impl Verifier {
-    fn find(&self, name: &str) -> Option<&Known> {
+    fn find(&self, name: &str) -> Option<&KnownUser> {
         self.0.iter().find(|known| known.user.name == name)
     }
 }

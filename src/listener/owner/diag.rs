@@ -36,25 +36,25 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Returns the user who owns the socket that connected from `local` to `remote`; `None` if no process has it open.
 pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
     match ask(local, remote)? {
-        Answer::Owner(uid) => Ok(Some(uid)),
-        Answer::AnotherSocket => Ok(None),
+        SocketAnswer::Owner(uid) => Ok(Some(uid)),
+        SocketAnswer::AnotherSocket => Ok(None),
         // A kernel without support for TCP gives this answer, too. Our own socket, at the other end, must be found.
-        Answer::NoSocket => match ask(remote, local)? {
-            Answer::NoSocket => Err(ErrorKind::Unsupported.into()),
-            Answer::Owner(_) | Answer::AnotherSocket => Ok(None),
+        SocketAnswer::NoSocket => match ask(remote, local)? {
+            SocketAnswer::NoSocket => Err(ErrorKind::Unsupported.into()),
+            SocketAnswer::Owner(_) | SocketAnswer::AnotherSocket => Ok(None),
         },
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+enum SocketAnswer {
     Owner(u32),
     /// The socket listens at this address, is closing, or is not open in any process any more.
     AnotherSocket,
     NoSocket,
 }
 
-fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<Answer> {
+fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
     let protocol = Protocol::from(NETLINK_SOCK_DIAG);
     let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, Some(protocol))?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -98,12 +98,16 @@ fn sixteen(ip: IpAddr) -> [u8; 16] {
 }
 
 /// Reads `struct nlmsghdr`, and `struct nlmsgerr` or `struct inet_diag_msg`.
-fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Answer> {
+fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
     let malformed = || io::Error::from(ErrorKind::InvalidData);
     let kind = u16::from_ne_bytes(octets(answer, 4).ok_or_else(malformed)?);
     if kind == NLMSG_ERROR {
         let errno = -i32::from_ne_bytes(octets(answer, HEADER).ok_or_else(malformed)?);
-        return if errno == ENOENT { Ok(Answer::NoSocket) } else { Err(io::Error::from_raw_os_error(errno)) };
+        return if errno == ENOENT {
+            Ok(SocketAnswer::NoSocket)
+        } else {
+            Err(io::Error::from_raw_os_error(errno))
+        };
     }
     if kind != SOCK_DIAG_BY_FAMILY || answer.len() < ANSWER {
         return Err(malformed());
@@ -115,7 +119,7 @@ fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Answ
     let uid = u32::from_ne_bytes(octets(answer, 80).ok_or_else(malformed)?);
     // A socket that no process has open any more has no inode, and is listed as owned by root.
     let inode = u32::from_ne_bytes(octets(answer, 84).ok_or_else(malformed)?);
-    Ok(if is_it && inode != 0 { Answer::Owner(uid) } else { Answer::AnotherSocket })
+    Ok(if is_it && inode != 0 { SocketAnswer::Owner(uid) } else { SocketAnswer::AnotherSocket })
 }
 
 /// Reads an address and a port at these offsets.
@@ -160,17 +164,21 @@ mod tests {
         for (ip, length) in [("127.0.0.1", 4), ("::1", 16)] {
             let (local, remote) = pair(ip);
             let whole = answer(local, remote);
-            assert_eq!(read(&whole, local, remote).unwrap(), Answer::Owner(1000), "{ip}");
+            assert_eq!(read(&whole, local, remote).unwrap(), SocketAnswer::Owner(1000), "{ip}");
             let state = 17..18;
             let ports = 20..24;
             for at in state.chain(ports).chain(24..24 + length).chain(40..40 + length) {
                 let mut other = whole.clone();
                 other[at] ^= 0x10;
-                assert_eq!(read(&other, local, remote).unwrap(), Answer::AnotherSocket, "{ip}: octet {at}");
+                assert_eq!(
+                    read(&other, local, remote).unwrap(),
+                    SocketAnswer::AnotherSocket,
+                    "{ip}: octet {at}"
+                );
             }
             let mut nobodys = whole.clone();
             nobodys[84..88].fill(0);
-            assert_eq!(read(&nobodys, local, remote).unwrap(), Answer::AnotherSocket);
+            assert_eq!(read(&nobodys, local, remote).unwrap(), SocketAnswer::AnotherSocket);
         }
     }
 
@@ -182,7 +190,7 @@ mod tests {
             IpAddr::V6(_) => address,
         };
         let answer = answer(mapped(local), mapped(remote));
-        assert_eq!(read(&answer, local, remote).unwrap(), Answer::Owner(1000));
+        assert_eq!(read(&answer, local, remote).unwrap(), SocketAnswer::Owner(1000));
     }
 
     #[test]
@@ -190,7 +198,7 @@ mod tests {
         let (local, remote) = pair("127.0.0.1");
         let mut error = vec![0; 36];
         error[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
-        for (errno, expected) in [(ENOENT, Some(Answer::NoSocket)), (1, None), (95, None)] {
+        for (errno, expected) in [(ENOENT, Some(SocketAnswer::NoSocket)), (1, None), (95, None)] {
             error[16..20].copy_from_slice(&(-errno).to_ne_bytes());
             assert_eq!(read(&error, local, remote).ok(), expected, "{errno}");
         }
@@ -200,7 +208,7 @@ mod tests {
         #[test]
         fn no_answer_is_a_panic_or_somebody(octets in prop::collection::vec(any::<u8>(), 0..200)) {
             let (local, remote) = pair("127.0.0.1");
-            prop_assert!(!matches!(read(&octets, local, remote), Ok(Answer::Owner(_))));
+            prop_assert!(!matches!(read(&octets, local, remote), Ok(SocketAnswer::Owner(_))));
         }
 
         #[test]

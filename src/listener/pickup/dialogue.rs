@@ -82,7 +82,7 @@ where
     B: Backend<Proof = Committed>,
     F: AsyncRead + Unpin,
 {
-    let input = Input { file, octets: Vec::new(), brought: 0 };
+    let input = FileInput { file, octets: Vec::new(), brought: 0 };
     let mut dialogue = Dialogue { input, session, backend, message: None };
     loop {
         if let Err(verdict) = dialogue.step().await {
@@ -92,20 +92,20 @@ where
 }
 
 struct Dialogue<B: Backend, F> {
-    input: Input<F>,
+    input: FileInput<F>,
     session: Session<B::Proof>,
     backend: B,
     /// The message, after its content has begun.
-    message: Option<Message<B::Intake>>,
+    message: Option<IncomingMessage<B::Intake>>,
 }
 
 /// A message whose content is being read.
-struct Message<I> {
+struct IncomingMessage<I> {
     original: BouncedMessage,
-    fate: Fate<I>,
+    destination: Destination<I>,
 }
 
-enum Fate<I> {
+enum Destination<I> {
     /// The message is written to this intake.
     Open(I),
     /// The message is refused with this reply. Its content is still read, since the bounce quotes it.
@@ -156,25 +156,29 @@ where
             declared_size: session.declared_size(),
         };
         let opened = backend.open(envelope.clone(), hello).await;
-        let fate = opened.map(Fate::Open).or_else(|refusal| refused_for_good(refusal).map(Fate::Refused))?;
-        self.message = Some(Message { original: BouncedMessage::of(envelope), fate });
+        let destination = opened
+            .map(Destination::Open)
+            .or_else(|refusal| refused_for_good(refusal).map(Destination::Refused))?;
+        self.message = Some(IncomingMessage { original: BouncedMessage::of(envelope), destination });
         // The content of a refused message is read, too, since a bounce quotes it. Nobody waits for the 354.
         let _ = self.session.opened();
         Ok(())
     }
 
     async fn content(&mut self, octets: &[u8]) -> Result<(), PickupOutcome> {
-        let Some(Message { original, fate }) = &mut self.message else { return Err(not_bsmtp()) };
+        let Some(IncomingMessage { original, destination }) = &mut self.message else {
+            return Err(not_bsmtp());
+        };
         original.keep(octets);
-        match fate {
-            Fate::Open(intake) => {
+        match destination {
+            Destination::Open(intake) => {
                 if let Err(refusal) = self.backend.write(intake, octets).await {
-                    *fate = Fate::Refused(refused_for_good(refusal)?);
+                    *destination = Destination::Refused(refused_for_good(refusal)?);
                 }
                 Ok(())
             }
-            Fate::Refused(_) if original.content_is_whole => Ok(()),
-            Fate::Refused(reply) => {
+            Destination::Refused(_) if original.content_is_whole => Ok(()),
+            Destination::Refused(reply) => {
                 let reply = reply.clone();
                 Err(self.refused(reply))
             }
@@ -184,7 +188,7 @@ where
     /// Returns the outcome of a message that the session core refuses before its end. The rest of its content is not
     /// read.
     fn given_up(&mut self, reply: Reply) -> PickupOutcome {
-        if let Some(Message { original, .. }) = &mut self.message {
+        if let Some(IncomingMessage { original, .. }) = &mut self.message {
             original.content_is_whole = false;
         }
         self.refused(reply)
@@ -192,7 +196,9 @@ where
 
     fn refused(&mut self, reply: Reply) -> PickupOutcome {
         match self.message.take() {
-            Some(Message { original, .. }) => PickupOutcome::Refused(Box::new(Refused { original, reply })),
+            Some(IncomingMessage { original, .. }) => {
+                PickupOutcome::Refused(Box::new(Refused { original, reply }))
+            }
             None => not_bsmtp(),
         }
     }
@@ -209,10 +215,10 @@ where
             Ok(false) => return not_bsmtp(),
             Err(error) => return unreadable(&error),
         }
-        let Some(Message { original, fate }) = self.message.take() else { return not_bsmtp() };
-        let reply = match fate {
-            Fate::Refused(reply) => Ok(reply),
-            Fate::Open(intake) => match self.backend.commit(intake).await {
+        let Some(IncomingMessage { original, destination }) = self.message.take() else { return not_bsmtp() };
+        let reply = match destination {
+            Destination::Refused(reply) => Ok(reply),
+            Destination::Open(intake) => match self.backend.commit(intake).await {
                 Ok(committed) => return PickupOutcome::Taken(committed.id()),
                 Err(refusal) => refused_for_good(refusal),
             },
@@ -234,7 +240,7 @@ fn refused_for_good(refusal: MessageRefusal) -> Result<Reply, PickupOutcome> {
     }
 }
 
-struct Input<F> {
+struct FileInput<F> {
     file: F,
     /// The octets that were read and not consumed.
     octets: Vec<u8>,
@@ -242,7 +248,7 @@ struct Input<F> {
     brought: usize,
 }
 
-impl<F: AsyncRead + Unpin> Input<F> {
+impl<F: AsyncRead + Unpin> FileInput<F> {
     /// Reads more octets. Returns their number.
     async fn bring(&mut self) -> io::Result<usize> {
         let before = self.octets.len();

@@ -7,7 +7,7 @@
 //! Not here: translations; the report for programs (`report.rs`), which lists every recipient.
 
 use super::returned::returns_whole;
-use super::{Affected, Dsn, DsnKind, Part};
+use super::{Affected, Dsn, DsnKind, DsnPart};
 use crate::envelope::{Address, MAX_ADDRESS_OCTETS, ReversePath};
 use crate::message::date::rfc5322_at;
 use crate::message::fold::{one_line, pieces};
@@ -22,7 +22,7 @@ const MAX_SAID_OCTETS: usize = 500;
 /// The length at which lines are broken.
 const COLUMNS: usize = 76;
 
-pub(super) fn part(dsn: &Dsn<'_>) -> Part {
+pub(super) fn part(dsn: &Dsn<'_>) -> DsnPart {
     let mut text = Text::default();
     text.paragraph(&format!("This is the mail system at host {}.", dsn.hostname));
     text.paragraph(&happened(dsn));
@@ -38,7 +38,7 @@ pub(super) fn part(dsn: &Dsn<'_>) -> Part {
         true => "text/plain; charset=us-ascii",
         false => "text/plain; charset=utf-8",
     };
-    Part { description: "Notification", content_type, body: text.0.into_bytes() }
+    DsnPart { description: "Notification", content_type, body: text.0.into_bytes() }
 }
 
 fn happened(dsn: &Dsn<'_>) -> String {

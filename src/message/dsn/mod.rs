@@ -113,7 +113,7 @@ pub struct Dsn<'a> {
 }
 
 /// A part of the multipart/report.
-struct Part {
+struct DsnPart {
     description: &'static str,
     content_type: &'static str,
     body: Vec<u8>,
@@ -127,7 +127,7 @@ impl Dsn<'_> {
         let mut envelope = Envelope::from(ReversePath::Null);
         envelope.recipients.push(Recipient::plain(self.to.clone()));
         envelope.smtputf8 = self.to.needs_smtputf8();
-        if self.parts().iter().any(Part::is_eight_bit) || envelope.smtputf8 {
+        if self.parts().iter().any(DsnPart::is_eight_bit) || envelope.smtputf8 {
             envelope.body = Body::EightBitMime;
         }
         envelope
@@ -137,7 +137,7 @@ impl Dsn<'_> {
     pub fn content(&self) -> Vec<u8> {
         let parts = self.parts();
         let boundary = boundary_outside(&parts, self.queue_id);
-        let eight_bit = parts.iter().any(Part::is_eight_bit);
+        let eight_bit = parts.iter().any(DsnPart::is_eight_bit);
         let mut content = folded(self.header(&boundary, eight_bit).as_bytes());
         content.extend_from_slice(b"\r\nThis is a delivery status notification in MIME format.\r\n");
         for part in &parts {
@@ -147,9 +147,9 @@ impl Dsn<'_> {
         content
     }
 
-    fn parts(&self) -> [Part; 3] {
+    fn parts(&self) -> [DsnPart; 3] {
         let parts = [human::part(self), report::part(self), returned::part(self)];
-        parts.map(|part| Part { body: folded(&part.body), ..part })
+        parts.map(|part| DsnPart { body: folded(&part.body), ..part })
     }
 
     fn header(&self, boundary: &str, eight_bit: bool) -> String {
@@ -205,7 +205,7 @@ impl Dsn<'_> {
     }
 }
 
-impl Part {
+impl DsnPart {
     fn is_eight_bit(&self) -> bool {
         !self.body.is_ascii()
     }
@@ -213,7 +213,7 @@ impl Part {
     /// Writes the delimiter, the fields of the part, and its body. The line end before a delimiter belongs to the
     /// delimiter (RFC 2046 5.1.1), so the body is not changed.
     fn write(&self, boundary: &str, content: &mut Vec<u8>) {
-        let Part { description, content_type, body } = self;
+        let DsnPart { description, content_type, body } = self;
         let fields = format!("Content-Description: {description}\r\nContent-Type: {content_type}\r\n");
         content.extend_from_slice(format!("\r\n--{boundary}\r\n{fields}").as_bytes());
         if self.is_eight_bit() {
@@ -225,7 +225,7 @@ impl Part {
 }
 
 /// Returns a boundary that is in none of the parts. The submitter has written one of them, and may have guessed it.
-fn boundary_outside(parts: &[Part], queue_id: QueueId) -> String {
+fn boundary_outside(parts: &[DsnPart], queue_id: QueueId) -> String {
     let is_inside =
         |boundary: &str| parts.iter().any(|part| memmem::find(&part.body, boundary.as_bytes()).is_some());
     let mut number = 0_u64;

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::{Affected, Dsn, DsnKind, Part};
+use super::{Affected, Dsn, DsnKind, DsnPart};
 use crate::envelope::ReversePath;
 use crate::message::date::rfc5322_at;
 use crate::message::fold::{Folded, one_line};
@@ -19,16 +19,16 @@ const MAX_DIAGNOSTIC_OCTETS: usize = 2000;
 /// The longest name, ENVID or ORCPT, in octets. A longer one is cut.
 const MAX_NAME_OCTETS: usize = 500;
 
-pub(super) fn part(dsn: &Dsn<'_>) -> Part {
+pub(super) fn part(dsn: &Dsn<'_>) -> DsnPart {
     let is_utf8 = dsn.affected.iter().any(needs_utf8);
-    let writer = Writer { dsn, is_utf8 };
+    let writer = FieldWriter { dsn, is_utf8 };
     let mut body = writer.message_fields();
     for affected in dsn.affected {
         body.push_str("\r\n");
         body.push_str(&writer.recipient_fields(affected));
     }
     let content_type = if is_utf8 { "message/global-delivery-status" } else { "message/delivery-status" };
-    Part { description: "Delivery Report", content_type, body: body.into_bytes() }
+    DsnPart { description: "Delivery Report", content_type, body: body.into_bytes() }
 }
 
 /// Returns whether an address of this recipient is not ASCII.
@@ -37,12 +37,12 @@ fn needs_utf8(affected: &Affected<'_>) -> bool {
     affected.recipient.address.needs_smtputf8() || orcpt.is_some_and(|(_, address)| !address.is_ascii())
 }
 
-struct Writer<'a> {
+struct FieldWriter<'a> {
     dsn: &'a Dsn<'a>,
     is_utf8: bool,
 }
 
-impl Writer<'_> {
+impl FieldWriter<'_> {
     fn message_fields(&self) -> String {
         let Dsn { hostname, original, now, .. } = self.dsn;
         let mut fields = String::new();

@@ -6,14 +6,14 @@
 //!
 //! RFC 6522 4 (text/rfc822-headers), RFC 6532 3.7 and RFC 6533 4 (message/global, its header).
 
-use super::{Dsn, DsnKind, Part};
+use super::{Dsn, DsnKind, DsnPart};
 use crate::envelope::Ret;
 use crate::message::header::{Split, split};
 
 /// The most octets of a message that a DSN returns.
 pub const MAX_RETURNED_OCTETS: usize = 50 * 1024;
 
-pub(super) fn part(dsn: &Dsn<'_>) -> Part {
+pub(super) fn part(dsn: &Dsn<'_>) -> DsnPart {
     let original = dsn.original;
     let content = split(original.content);
     if returns_whole(dsn) {
@@ -21,14 +21,18 @@ pub(super) fn part(dsn: &Dsn<'_>) -> Part {
             true => "message/global",
             false => "message/rfc822",
         };
-        return Part { description: describe(dsn.kind, true), content_type, body: original.content.to_vec() };
+        return DsnPart {
+            description: describe(dsn.kind, true),
+            content_type,
+            body: original.content.to_vec(),
+        };
     }
     let content_type = match has_utf8_header(dsn, &content) {
         true => "message/global-headers",
         false => "text/rfc822-headers",
     };
     let body = whole_fields(&content, original.content_is_whole);
-    Part { description: describe(dsn.kind, false), content_type, body }
+    DsnPart { description: describe(dsn.kind, false), content_type, body }
 }
 
 /// Returns whether `dsn` returns the whole message.

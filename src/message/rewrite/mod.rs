@@ -142,11 +142,11 @@ struct Pass<'r> {
     changes: Changes,
     seen: SeenFields,
     /// The bodies of From and To before they were replaced.
-    original_from: Option<Original>,
-    original_to: Option<Original>,
+    original_from: Option<OriginalField>,
+    original_to: Option<OriginalField>,
 }
 
-struct Original {
+struct OriginalField {
     body: Vec<u8>,
     /// The body of a Reply-To that reaches the author, if a table or the one address for all has replaced the
     /// address.
@@ -248,7 +248,7 @@ impl<'r> Pass<'r> {
         let OneAuthor { body: after, reply_to, is_cut } = author;
         self.seen.note(name);
         self.changes.field(Rule::Sender, name, Some(body), Some(&after));
-        self.original_from = Some(Original { body: body.to_owned(), reply_to, must_stay: is_cut });
+        self.original_from = Some(OriginalField { body: body.to_owned(), reply_to, must_stay: is_cut });
         self.out.extend_from_slice(name.as_bytes());
         self.out.push(b':');
         self.out.extend_from_slice(&after);
@@ -313,7 +313,7 @@ impl<'r> Pass<'r> {
         if rewritten.is_other && original.is_none() {
             let body = field.raw_body().to_owned();
             let reply_to = rewritten.is_mapped.then(|| body.clone());
-            *original = Some(Original { body, reply_to, must_stay: false });
+            *original = Some(OriginalField { body, reply_to, must_stay: false });
         }
     }
 
