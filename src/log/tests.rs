@@ -150,7 +150,7 @@ fn foreign_text_forges_no_line_and_turns_no_terminal() {
     );
 }
 
-/// A refusal of fifty long lines made one log line of 96 KB, which journald cuts in pieces and syslog loses.
+/// A refusal of fifty long lines made one log line of 96 KB, which journald splits and syslog loses.
 #[test]
 fn foreign_text_takes_a_bounded_part_of_its_line() {
     let whole = "x".repeat(MAX_FOREIGN_OCTETS);
@@ -165,7 +165,7 @@ fn foreign_text_takes_a_bounded_part_of_its_line() {
     }
 }
 
-/// U+202E stood raw in `queue list --json`, and in the fields of the log's JSON.
+/// U+202E was written as it is in `queue list --json`, and in the fields of the JSON log.
 #[test]
 fn no_format_character_of_unicode_is_raw() {
     let hidden = [
@@ -189,7 +189,7 @@ fn no_format_character_of_unicode_is_raw() {
     assert_eq!(visible_json("\"Jörg ✓\""), "\"Jörg ✓\"");
 }
 
-/// The delays were text within the message only, which nothing can sum.
+/// The delays were only in the text of the message, where no program can sum them.
 #[test]
 fn delays_are_numbers_in_json() {
     let to = Address::parse("ann@example.org").unwrap();
@@ -242,7 +242,7 @@ fn every_line_but_those_of_debug_is_in_the_list() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// What is written with `log.format = "json"`, without its time.
+/// Returns what is written with `log.format = "json"`, without the time.
 fn logged(say: impl FnOnce()) -> String {
     let captured = Captured::default();
     let sink = captured.clone();

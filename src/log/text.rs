@@ -1,4 +1,4 @@
-//! How values are written in a line: foreign text, seconds, JSON.
+//! Writes values into a line: foreign text, seconds, JSON.
 //!
 //! Promises: foreign text stays on one line, has no character that could forge a line or control a terminal, and
 //! takes at most [`MAX_FOREIGN_OCTETS`].

@@ -12,7 +12,7 @@ use crate::listener::certificate::tests::connector_trusting;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::secret::Secret;
 
-/// The codes of a whole transaction to `a` and `b`, up to the first thing that is no reply.
+/// Returns the codes of a whole transaction to `a` and `b`, up to the first thing that is not a reply.
 async fn transact(client: &mut Client) -> String {
     const CONTENT: &str = "Subject: x\r\n\r\n..dots\r\n.\r\n";
     let steps = [
@@ -37,7 +37,7 @@ async fn transact(client: &mut Client) -> String {
 }
 
 fn options() -> SinkOptions {
-    // Made once: it is the slow part.
+    // The certificate is made once, since that is slow.
     static CERTIFICATE: std::sync::LazyLock<Certificate> =
         std::sync::LazyLock::new(|| Certificate::self_made("localhost").unwrap());
     SinkOptions::new(CERTIFICATE.clone())
@@ -48,7 +48,7 @@ fn plain(faults: &[&str]) -> SinkOptions {
     SinkOptions { security: Security::None, faults, ..options() }
 }
 
-/// A sink whose sessions run over a duplex, and what it tells.
+/// A sink whose sessions run over an in-memory connection, and its events.
 struct Bench {
     sink: Sink,
     events: UnboundedReceiver<SinkEvent>,
@@ -69,7 +69,7 @@ impl Bench {
         Client::over(theirs)
     }
 
-    /// The messages kept since the last call.
+    /// Returns the messages that were stored since the last call.
     fn received(&mut self) -> Vec<ReceivedMessage> {
         let mut received = Vec::new();
         while let Ok(event) = self.events.try_recv() {
@@ -88,7 +88,7 @@ fn recipients(message: &ReceivedMessage) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_shows_at_its_phase_and_nowhere_else() {
-    // The fault, what the client hears, who gets the message, if anyone.
+    // The fault, what the client sees, and the recipients of the message, if any.
     let cases = [
         ("connect=drop", "closed", None),
         ("connect=stall", "silence", None),
@@ -210,12 +210,12 @@ fn users() -> Vec<SinkUser> {
     vec![SinkUser { name: "apikey".into(), password: Secret::new("s3cret".into()) }]
 }
 
-/// Shakes hands as a client that trusts nothing but the sink's own certificate.
+/// Does a handshake as a client that trusts only the certificate of the sink.
 async fn secure(client: Client, bench: &Bench) -> Client {
     client.secured(&connector_trusting(bench.sink.shared.certificate.pem()), "localhost").await.unwrap()
 }
 
-/// AUTH by rsasl's client; the last reply's code.
+/// Does AUTH with the client side of rsasl. Returns the code of the last reply.
 async fn authenticate(client: &mut Client, mechanism: &str, password: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -307,7 +307,7 @@ async fn implicit_tls_speaks_no_octet_in_the_clear() {
     assert_eq!(bench.received()[0].protocol, "ESMTPS");
 
     let mut stranger = bench.client();
-    // A TLS alert is no SMTP.
+    // A TLS alert is not SMTP.
     assert_eq!(stranger.ask("EHLO me\r\n").await.code(), "garbage");
 }
 
@@ -331,7 +331,7 @@ async fn two_sessions_at_once_over_tcp_into_a_maildir() {
     for _ in 0..2 {
         clients.push(Client::connected(address.port()).await);
     }
-    // Each command of one session falls between those of the other.
+    // The commands of the two sessions alternate.
     let steps =
         ["EHLO me\r\n", "MAIL FROM:<N@x>\r\n", "RCPT TO:<a@x>\r\n", "DATA\r\n", "N\r\n.\r\n", "QUIT\r\n"];
     for (step, code) in steps.into_iter().zip(["250", "250", "250", "354", "250", "221"]) {

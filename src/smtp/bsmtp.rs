@@ -94,7 +94,7 @@ mod tests {
         }
     }
 
-    /// What a session makes of a file: its messages, and whether it ended with QUIT.
+    /// Returns the messages that a session finds in a file, and whether it ended with QUIT.
     fn read_back(file: &[u8]) -> (Vec<(Envelope, Vec<u8>)>, bool) {
         let policy = SessionPolicy { max_errors: 1, ..SessionPolicy::plain("h", 1 << 20, 100) };
         let mut session = Session::<Proof>::new(Arc::new(policy));

@@ -82,8 +82,9 @@ impl<'a> Command<'a> {
         matches!(self, Helo(_) | Ehlo(_) | Rset | StartTls | Quit)
     }
 
-    /// Whether a client may say it for ever and bring no message nearer. MAIL is one, which RSET undoes: a message
-    /// that is taken pays for it. RCPT, DATA and octets of content need a MAIL each, or are refused for good.
+    /// Returns whether a client could send this command for ever without sending a message. MAIL is one, since RSET
+    /// undoes it; an accepted message resets the count. RCPT, DATA and octets of content need a MAIL each, or are
+    /// refused for good.
     pub fn is_junk(&self) -> bool {
         use Command::{
             Auth, Bdat, Data, Ehlo, Etrn, Expn, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, StartTls, Vrfy,

@@ -73,7 +73,7 @@ fn dots_that_no_atom_has_are_quoted_for_smtp() {
     }
 }
 
-/// One of 995 octets was accepted, completed to 1007, and could not be read back from the spool.
+/// An address of 995 octets was accepted, completed to 1007 octets, and could not be read back from the spool.
 #[test]
 fn what_is_completed_is_an_address_still() {
     let origin = format!("{}x", "abcdefg.".repeat(MAX_HOST_NAME_OCTETS / 8));
@@ -91,7 +91,7 @@ fn some_addresses_nobody_can_mean_as_a_recipient() {
         ("\"a@x.example\"", in_quotes),
         ("\"a@x.example, b\"", in_quotes),
         ("\"a,b\"", in_quotes),
-        // It was queued, with exit 0, for a user of this host of that name.
+        // It was queued, with exit 0, for a user of this host with that name.
         ("\"Ann Smith\"", name),
         ("\"Team: Ann\"", name),
         ("\"Ann <ann>\"", name),

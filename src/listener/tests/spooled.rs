@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::client::TO_DATA;
 use super::host::{AnnIs1000, Host, noon};
-use super::until;
+use super::{listen, until};
 use crate::config::ListenConfig;
 use crate::envelope::Submitter;
 use crate::listener::intake::{SessionDesk, refusal_of};

@@ -2,6 +2,7 @@
 //! signatures, hostile input.
 
 mod authors;
+mod originals;
 mod properties;
 mod signature;
 

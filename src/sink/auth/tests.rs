@@ -7,7 +7,7 @@ use super::*;
 const NAME: &str = "apikey";
 const PASSWORD: &str = "pässword, with = and ,";
 
-/// Made once: keys take some milliseconds.
+/// Returns users that are made once, since their keys take some milliseconds.
 fn users() -> &'static SinkUsers {
     static USERS: LazyLock<SinkUsers> = LazyLock::new(|| {
         let other = SinkUser { name: "other".into(), password: Secret::new("other's".into()) };
@@ -17,7 +17,7 @@ fn users() -> &'static SinkUsers {
     &USERS
 }
 
-/// Lets rsasl's client side speak to ours; `initial`: it may speak first.
+/// Lets the client side of rsasl talk to ours. `initial` says whether the client may send an initial response.
 fn converse(mechanism: &str, initial: bool, config: Arc<SASLConfig>) -> AuthStep {
     let name = Mechname::parse(mechanism.as_bytes()).unwrap();
     let mut client = SASLClient::new(config).start_suggested(&[name]).unwrap();
@@ -29,7 +29,7 @@ fn converse(mechanism: &str, initial: bool, config: Arc<SASLConfig>) -> AuthStep
     let (mut exchange, mut step) = users().start(mechanism, first.as_deref());
     while let AuthStep::Challenge(challenge) = &step {
         let spoken_to = if challenge.is_empty() { None } else { Some(&challenge[..]) };
-        // A client that finds the server's proof wrong goes away; what it says then does not matter.
+        // A client that finds the proof of the server wrong closes the connection; its answer does not matter.
         let said = response(spoken_to).unwrap_or_default();
         step = exchange.as_mut().unwrap().respond(&said);
     }

@@ -1,4 +1,4 @@
-//! Command lines as they are met, good and bad. Paths, parameters and xtext have their own tables.
+//! Tests of command lines as clients send them, good and bad. Paths, parameters and xtext have tables of their own.
 
 use super::*;
 use crate::envelope::{Address, BadAddress, Body, Ret, ReversePath};
@@ -104,7 +104,7 @@ fn lines_that_are_no_commands() {
     }
 }
 
-/// A chunk whose end is not known, or a browser's request: what follows is somebody's content.
+/// After a chunk whose end is not known, or a request of a browser, the next octets are content of somebody.
 #[test]
 fn only_lines_that_make_all_that_follows_doubtful_are_hopeless() {
     assert!(BadCommand::BadChunk.is_hopeless() && BadCommand::OtherProtocol.is_hopeless());

@@ -1,11 +1,11 @@
-//! Promises 1 to 3 of `dot.rs`: a table of the cases, a second decoder written for clarity alone to
-//! compare with, and properties over any octets in any pieces.
+//! Tests of promises 1 to 3 of `dot.rs`: a table of cases, a second decoder that is written for clarity alone, and
+//! properties of any octets in any pieces.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Content and what follows the end of data; `None` when there is no end.
+/// Returns the content, and what follows the end of data; `None` if there is no end.
 fn decoded(octets: &[u8], piece: usize) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut decoder = Decoder::for_data(LineEnd::Crlf);
     let mut out = Vec::new();
@@ -49,7 +49,7 @@ fn data_decoded() {
         (".\r\n", ""),
         ("a\r\n.\r\n", "a\r\n"),
         ("\r\n.\r\n", "\r\n"),
-        // Unstuffing behind a true CRLF.
+        // Dots are unstuffed after a true CRLF.
         ("..\r\n.\r\n", ".\r\n"),
         ("...\r\n.\r\n", "..\r\n"),
         (".a\r\n..b\r\n.\r\n", "a\r\n.b\r\n"),
@@ -61,19 +61,19 @@ fn data_decoded() {
         ("a\r\r\r\nb\r\n.\r\n", "a\r\nb\r\n"),
         ("a\n\r\n.\r\n", "a\r\n\r\n"),
         ("a\n\rb\r\n.\r\n", "a\r\n b\r\n"),
-        // No end of data: a dot line between bare line ends stays.
+        // A line with a dot between bare line ends does not end the data, and stays.
         ("a\n.\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
         ("a\n.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
         ("a\r.\rb\r\n.\r\n", "a . b\r\n"),
         ("a\r.\r\nb\r\n.\r\n", "a .\r\nb\r\n"),
-        // No end of data either, but a dot behind a true CRLF with more on its line.
+        // A dot after a true CRLF with more on its line does not end the data either.
         ("a\r\n.\nb\r\n.\r\n", "a\r\n\r\nb\r\n"),
         ("a\r\n.\rb\r\n.\r\n", "a\r\n b\r\n"),
         ("a\r\n.\r\r\nb\r\n.\r\n", "a\r\n\r\nb\r\n"),
         ("a\r\n.\r.\r\nb\r\n.\r\n", "a\r\n .\r\nb\r\n"),
         ("a\r\n.\0\r\nb\r\n.\r\n", "a\r\n\0\r\nb\r\n"),
         ("a\r\n\0.\r\nb\r\n.\r\n", "a\r\n\0.\r\nb\r\n"),
-        // A client that writes bare LF and stuffs.
+        // A client that writes bare LF, and stuffs dots.
         ("a\n..\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
         ("a\n..b\n...c\r\n.\r\n", "a\r\n.b\r\n..c\r\n"),
         ("a\n.b\r\n.\r\n", "a\r\n.b\r\n"),
@@ -124,7 +124,7 @@ fn chunks_decoded() {
     }
 }
 
-/// Held back for ever, a message of CRs alone would come out in one piece as large as itself.
+/// If CRs were held for ever, a message of CRs alone would come out in one piece, as large as itself.
 #[test]
 fn a_flood_of_carriage_returns_is_not_held_back() {
     let flood = vec![b'\r'; 100_000];
@@ -146,7 +146,7 @@ fn stuffed_and_ended() {
         (".", "..\r\n.\r\n"),
         (".\r\n..\r\n", "..\r\n...\r\n.\r\n"),
         ("a.b\r\n.c", "a.b\r\n..c\r\n.\r\n"),
-        // Not normalised: a DSN quoting what somebody else stored.
+        // Content that is not normalised: a DSN that quotes what somebody else stored.
         ("a\n.\nb\n", "a\n..\nb\n\r\n.\r\n"),
         ("a\r", "a\r\r\n.\r\n"),
     ];
@@ -158,7 +158,7 @@ fn stuffed_and_ended() {
     }
 }
 
-/// The same decoding, over the whole text, with no state and no speed.
+/// Decodes in the same way, but over the whole text, without a state, and slowly.
 fn model(octets: &[u8]) -> Option<Vec<u8>> {
     let text = [b"\r\n", octets].concat();
     let end = text.windows(5).position(|window| window == b"\r\n.\r\n")?;
@@ -185,7 +185,7 @@ fn model(octets: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Octets of which the interesting ones are many.
+/// Generates octets of which many have a special meaning.
 fn octets() -> impl Strategy<Value = Vec<u8>> {
     let octet = prop_oneof![
         4 => Just(b'.'),

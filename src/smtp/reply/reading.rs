@@ -269,8 +269,8 @@ mod tests {
             assert_eq!(parsed, Err(BadReply::NotAReply), "{:?}", octets.escape_ascii().to_string());
         }
     }
-    /// What was lost: a relay that answered with one long line, many lines, a code alone or a tab behind it was called
-    /// a lost connection, and paused; at the final dot the same message went again and again.
+    /// A relay that replied with one long line, with many lines, with a code alone, or with a tab after the code was
+    /// reported as a lost connection, and paused. At the final dot, the same message was sent again and again.
     #[test]
     fn odd_replies_are_replies_whose_code_decides() {
         let filled = |octets: usize| [b"250 2.0.0 ".as_slice(), &vec![b'x'; octets], b"\r\n"].concat();

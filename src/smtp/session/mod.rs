@@ -62,18 +62,19 @@ pub struct SessionPolicy {
     pub auth_requires_tls: bool,
     /// Whether MAIL and ETRN are refused before AUTH.
     pub auth_required: bool,
-    /// So many commands refused for good, with no message taken between them, end the session. A recipient beyond
-    /// twice `max_recipients` counts as one: a client may learn the limit by its refusals, and no more.
+    /// The number of commands refused for good, without an accepted message between them, that ends the session. A
+    /// recipient beyond twice `max_recipients` counts as one, so that a client can find out the limit, but not try
+    /// for ever.
     pub max_errors: u32,
-    /// So many commands that bring no message nearer ([`Command::is_junk`]), with no message taken between them, may
-    /// be said; the next one ends the session.
+    /// The number of commands that bring no message nearer ([`Command::is_junk`]) which a client may send without an
+    /// accepted message between them. The next one ends the session.
     pub max_junk_commands: u32,
 }
 
-/// How many errors a client may make, as a rule.
+/// The usual value of `max_errors`.
 const MAX_ERRORS: u32 = 20;
 
-/// How many commands a client may say for nothing, as a rule: as many as Postfix bears.
+/// The usual value of `max_junk_commands`, which is that of Postfix.
 const MAX_JUNK_COMMANDS: u32 = 100;
 
 impl SessionPolicy {
@@ -161,7 +162,7 @@ impl<P: Durable> Session<P> {
         error(421, 4, 2, "idle for too long, closing")
     }
 
-    /// Said before closing a session in which no message came for too long, whatever else did.
+    /// Returns the reply before closing a session in which no message came for too long, even if it was not idle.
     pub fn no_message(&self) -> Reply {
         error(421, 4, 2, "no message for too long, closing")
     }

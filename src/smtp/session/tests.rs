@@ -1,4 +1,4 @@
-//! The contract with the shell. What clients can say is in `tests/dialogs/`.
+//! Tests of the contract with the shell. The cases of what clients send are in `tests/dialogs/`.
 
 use super::MessageRefusal::Host;
 use super::*;
@@ -25,7 +25,7 @@ fn session() -> Session<Stored> {
     }))
 }
 
-/// Says all of `text` and takes each action, without answering any.
+/// Sends all of `text` and takes each action, without answering any.
 fn say(session: &mut Session<Stored>, text: &str) -> SessionAction {
     let mut rest = text.as_bytes();
     let mut last = SessionAction::Wait;
@@ -49,7 +49,7 @@ fn said_outside_the_dialogue() {
     assert!(session.shutting_down().to_string().starts_with("421 4.3.2 "));
 }
 
-/// The accept path is fast only if content is handed on in runs as large as they were read.
+/// The accept path is fast only if content is passed on in runs as large as they were read.
 #[test]
 fn a_message_read_whole_is_one_content_and_one_commit() {
     let mut session = session();
@@ -144,11 +144,11 @@ fn tls_without_starttls_before_it_is_known_to_the_session() {
     assert_eq!(session.protocol(), "ESMTPS");
 }
 
-/// A client that said NOOP for ever, or anything else that is no message, held its place for ever.
+/// A client that sent NOOP, or any other command without a message, again and again, held its place for ever.
 #[test]
 fn every_command_that_brings_no_message_is_counted() {
     let transaction = "MAIL FROM:<ann@example.org>\r\nRCPT TO:<root>\r\n";
-    // What is said again and again, and how many commands of it count.
+    // The commands that are repeated, and how many of each piece count.
     let cases = [
         ("NOOP\r\n".to_owned(), 1),
         ("RSET\r\n".to_owned(), 1),
@@ -160,7 +160,7 @@ fn every_command_that_brings_no_message_is_counted() {
         ("MAIL FROM:<ann@example.org>\r\nRSET\r\n".to_owned(), 2),
         ("MAIL FROM:<ann@example.org>\r\nHELO c\r\n".to_owned(), 2),
         (format!("{transaction}RSET\r\n"), 2),
-        // Refused for now, with 4xx.
+        // These are refused for now, with 4xx.
         (format!("{transaction}DATA\r\n"), 1),
         (format!("{transaction}BDAT 2\r\nxx"), 1),
     ];
@@ -168,12 +168,12 @@ fn every_command_that_brings_no_message_is_counted() {
         let mut session = session();
         say(&mut session, "EHLO c\r\n");
         let said = (1..).find(|_| last_words(&mut session, &piece).is_some()).unwrap();
-        // EHLO was the first of fifty.
+        // EHLO was the first command that counts.
         assert_eq!(said, 49 / counted + 1, "{piece:?}");
     }
 }
 
-/// Nor does a chunk of nothing extend any limit.
+/// An empty chunk does not extend a limit either.
 #[test]
 fn empty_chunks_are_counted() {
     let mut session = session();
@@ -184,7 +184,7 @@ fn empty_chunks_are_counted() {
     assert_eq!(reply.to_string(), "421 4.7.0 too many commands without a message, closing");
 }
 
-/// Says `piece`, of which the shell wants nothing: what the session says last, if that is its end.
+/// Sends `piece`, for which the shell has nothing to do. Returns the last reply if the session ends with it.
 fn last_words(session: &mut Session<Stored>, piece: &str) -> Option<Reply> {
     let mut rest = piece.as_bytes();
     loop {

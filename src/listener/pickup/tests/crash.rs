@@ -35,7 +35,7 @@ const BOUNCE: &str = "Final-Recipient: rfc822; ann@example.org";
 /// The log line about a file that is not a message.
 const MOVED: &str = "it is now /spool/corrupt/drop-0-garbage.";
 
-/// What submitters were told so far. A message is identified by its body.
+/// The facts that submitters were told so far. A message is identified by its body.
 #[derive(Clone, Default)]
 struct Told {
     /// All messages that may be on the disk.
