@@ -3,20 +3,14 @@
 //! Promises: the result is one phrase for every reader: it contains no address, no comma that separates, and no line
 //! end except folds.
 //!
+//! Not here: encoded words themselves (`encoded_word.rs`).
+//!
 //! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
+use super::encoded_word::{EncodedWord, encoded};
 use super::fold::one_line;
-
-/// The most octets of text in an encoded word, in base64: the word has at most 75 octets (RFC 2047 2).
-const MAX_ENCODED_OCTETS: usize = 42;
-
-/// The longest line without its CRLF (RFC 5322 2.1.1).
-const MAX_LINE_OCTETS: usize = 998;
 
 /// The longest name that is used, in octets.
 pub(super) const MAX_NAME_OCTETS: usize = 200;
@@ -77,55 +71,12 @@ pub(super) fn text_of(octets: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Returns the length of the encoded word at the beginning of `text`, even if it contains a comma or a space, which
-/// is not allowed.
-pub(super) fn encoded_word_len(text: &str) -> Option<usize> {
-    let (_, _, _, behind) = encoded_parts(text)?;
-    Some(text.len() - behind.len())
-}
-
-/// Returns charset, encoding and text of the encoded word at the beginning of `text`, and the text after it.
-fn encoded_parts(text: &str) -> Option<(&str, &str, &str, &str)> {
-    let (charset, rest) = text.strip_prefix("=?")?.split_once('?')?;
-    let (encoding, rest) = rest.split_once('?')?;
-    // The search does not go beyond the length of a line.
-    let (word, behind) = rest.split_at(rest[..rest.floor_char_boundary(MAX_LINE_OCTETS)].find("?=")?);
-    let behind = &behind["?=".len()..];
-    let is_charset = charset.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_*".contains(&octet));
-    (is_charset && matches!(encoding, "Q" | "q" | "B" | "b")).then_some((charset, encoding, word, behind))
-}
-
 /// Returns the first encoded word of `text`, in a form that is allowed in a phrase, with the text before and after
 /// it.
 fn encoded_word(text: &str) -> Option<(&str, String, &str)> {
     let (before, rest) = text.split_at(text.find("=?")?);
-    let (charset, encoding, word, behind) = encoded_parts(rest)?;
-    let word: String = match encoding {
-        "B" | "b" => word.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect(),
-        _ => word.bytes().map(q_encoded).collect(),
-    };
-    Some((before, format!("=?{charset}?{encoding}?{word}?="), behind))
-}
-
-/// Returns an octet of a Q-encoded word in a form that is allowed in a phrase.
-fn q_encoded(octet: u8) -> String {
-    match octet {
-        b' ' => "_".to_owned(),
-        _ if octet.is_ascii_alphanumeric() || b"!*+-/=_".contains(&octet) => char::from(octet).to_string(),
-        _ => format!("={octet:02X}"),
-    }
-}
-
-/// Returns `name` as encoded words, each on a line of its own.
-pub(super) fn encoded(name: &str) -> String {
-    let mut words = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let (word, behind) = rest.split_at(rest.floor_char_boundary(MAX_ENCODED_OCTETS));
-        words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(word)));
-        rest = behind;
-    }
-    words.join("\r\n ")
+    let word = EncodedWord::begun_by(rest.as_bytes())?;
+    Some((before, word.for_phrase(), &rest[word.whole_len()?..]))
 }
 
 #[cfg(test)]

@@ -43,5 +43,6 @@ pub mod rewrite;
 pub mod unacceptable;
 
 mod date;
+mod encoded_word;
 mod fold;
 mod reading;

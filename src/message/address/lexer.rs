@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::Malformed;
-use crate::message::display_name::encoded_word_len;
+use crate::message::encoded_word::EncodedWord;
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub(in crate::message) struct Token {
 #[derive(Clone, Debug)]
 pub(in crate::message) struct Lexer<'a> {
     octets: &'a [u8],
-    /// The octets as text, if an encoded word is one atom, whatever it contains.
-    encoded_words: Option<&'a str>,
+    /// Whether the octets are only read, and not changed in place.
+    is_text: bool,
     position: usize,
     end: usize,
     /// Whether a quote, comment or literal that has no end was met. The octets after its first one are read as text.
@@ -49,13 +49,13 @@ pub(in crate::message) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// Returns a lexer for `range` of `octets`.
     pub(super) fn new(octets: &'a [u8], range: Range<usize>) -> Self {
-        Lexer { octets, encoded_words: None, position: range.start, end: range.end, is_open: false }
+        Lexer { octets, is_text: false, position: range.start, end: range.end, is_open: false }
     }
 
     /// Returns a lexer for `text` that is only read, and not changed in place. An encoded word (RFC 2047) is one atom,
     /// even with a comma or a space in it; and an atom may contain backslashes and control characters.
     pub(in crate::message) fn of_text(text: &'a str) -> Self {
-        Lexer { encoded_words: Some(text), ..Lexer::new(text.as_bytes(), 0..text.len()) }
+        Lexer { is_text: true, ..Lexer::new(text.as_bytes(), 0..text.len()) }
     }
 
     pub(super) fn octets(&self) -> &'a [u8] {
@@ -77,7 +77,7 @@ impl<'a> Lexer<'a> {
                 self.skip_to_closing(b']')?;
                 TokenKind::Literal
             }
-            octet => match self.encoded_words.and_then(|text| encoded_word_len(&text[start..])) {
+            octet => match self.encoded_word_len() {
                 Some(len) => {
                     self.position += len;
                     TokenKind::Atom
@@ -132,11 +132,19 @@ impl<'a> Lexer<'a> {
         Some(kind)
     }
 
+    /// Returns the length of the encoded word that is one atom here.
+    fn encoded_word_len(&self) -> Option<usize> {
+        if !self.is_text {
+            return None;
+        }
+        EncodedWord::begun_by(&self.octets[self.position..self.end])?.whole_len()
+    }
+
     /// Returns whether an octet may be in an atom: atext (RFC 5322 3.2.3), UTF-8 (RFC 6532 3.2), and any other octet
     /// from 128.
     fn is_atom_octet(&self, octet: u8) -> bool {
-        let is_text = octet.is_ascii_graphic() && octet != b'\\' || octet >= 128;
-        !is_special(octet) && !is_space(octet) && (is_text || self.encoded_words.is_some())
+        let is_atext = octet.is_ascii_graphic() && octet != b'\\' || octet >= 128;
+        !is_special(octet) && !is_space(octet) && (is_atext || self.is_text)
     }
 
     fn peek(&self) -> Option<u8> {

@@ -14,9 +14,7 @@
 //!
 //! Not here: the meaning of the result (`reading.rs`).
 
-use base64::Engine;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use crate::message::encoded_word::EncodedWord;
 
 /// The longest markup in octets; anything longer is text.
 const MAX_DRESS_OCTETS: usize = 256;
@@ -50,11 +48,12 @@ pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
             at += len;
         } else if let Some(len) = markup_len(rest) {
             (at, is_marked_up) = (at + len, true);
-        } else if let Some((text, len)) = encoded_word(rest) {
+        } else if let Some(word) = EncodedWord::begun_by(line_of(rest)) {
             is_marked_up = true;
-            let end = len.map_or(at, |len| at + len);
-            out.extend(text.into_iter().map(|octet| Shown { octet, start: at, end, is_marked_up }));
-            at += len.unwrap_or(rest.len());
+            let end = word.len.map_or(at, |len| at + len);
+            let text = word.decoded().into_iter();
+            out.extend(text.map(|octet| Shown { octet, start: at, end, is_marked_up }));
+            at += word.len.unwrap_or(rest.len());
         } else {
             let (octet, len) = half_width(rest);
             out.push(Shown { octet, start: at, end: at + len, is_marked_up });
@@ -125,44 +124,9 @@ pub(super) fn markup_len(octets: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns the text of the encoded word at the beginning of `octets`, and its length; the length is `None` if it has
-/// no end.
-fn encoded_word(octets: &[u8]) -> Option<(Vec<u8>, Option<usize>)> {
-    let line = octets.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
-    let mut parts = line.strip_prefix(b"=?")?.splitn(3, |octet| *octet == b'?');
-    let (charset, encoding, text) = (parts.next()?, parts.next()?, parts.next()?);
-    let closing = text.windows(2).position(|pair| pair == b"?=");
-    let text = &text[..closing.unwrap_or(text.len())];
-    let len = closing.map(|_| 2 + charset.len() + 1 + encoding.len() + 1 + text.len() + 2);
-    match encoding {
-        b"q" | b"Q" => Some((from_quoted(text), len)),
-        b"b" | b"B" => Some((from_base64(text), len)),
-        _ => None,
-    }
-}
-
-fn from_quoted(text: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::new(), text);
-    loop {
-        let octet;
-        (octet, rest) = match rest {
-            [] => return out,
-            [b'=', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let digit = |octet: u8| char::from(octet).to_digit(16).unwrap_or_default() as u8;
-                (digit(*high) << 4 | digit(*low), rest)
-            }
-            [first, rest @ ..] => (*first, rest),
-        };
-        out.push(octet);
-    }
-}
-
-/// Decodes base64; the result is empty if it is not valid.
-fn from_base64(text: &[u8]) -> Vec<u8> {
-    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT).decode(text).unwrap_or_default()
+/// Returns the first line of `octets`, without its end.
+fn line_of(octets: &[u8]) -> &[u8] {
+    octets.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default()
 }
 
 /// Returns the first octet that `octets`, which must not be empty, show, and its length. Full-width letters and signs

@@ -5,7 +5,8 @@
 //!
 //! RFC 5322 2.2, RFC 2047 5 (1).
 
-use crate::message::display_name::{encoded, line_of};
+use crate::message::display_name::line_of;
+use crate::message::encoded_word::encoded;
 use crate::message::fold::Folded;
 
 /// Returns the field `name` with this body and a line end.

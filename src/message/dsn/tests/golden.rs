@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::returned::split_returned;
 use super::*;
 
 /// Compares a DSN with its golden file, and checks its three parts with another parser.

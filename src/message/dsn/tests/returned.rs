@@ -4,7 +4,7 @@ use super::*;
 use crate::message::dsn::returned;
 
 /// Returns the media type and the octets of the third part.
-fn split_returned(dsn: Dsn<'_>) -> (&'static str, Vec<u8>) {
+pub(super) fn split_returned(dsn: Dsn<'_>) -> (&'static str, Vec<u8>) {
     let part = returned::part(&dsn);
     (part.content_type, part.body)
 }
