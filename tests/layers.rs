@@ -1,10 +1,13 @@
-//! The order of the tree: which module may use which, and that no two files need each other without a reason.
+//! The order of the tree: which module may use which, that no two files need each other without a reason, and that a type
+//! has a name of its own.
 //!
 //! Promises: the table here is the one of `src/lib.rs` in full: a `use` that is not in it fails, and so does an entry
 //! that nothing needs any more. Modules are listed in an order in which each uses only what stands above it, so that
-//! there are no circles of modules. Files that need each other are listed with the reason.
+//! there are no circles of modules. Files that need each other are listed with the reason, and so are names that stand
+//! for two types.
 //!
-//! Not seen: tests (`mod tests`, `tests/`, `testing/`), which may look at everything.
+//! Not seen: tests (`mod tests`, `tests/`, `testing/`), which may use everything; the `use` of a module for its own
+//! submodules; a name that only its own file can use, or that a macro declares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -85,6 +88,9 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "the state holds the content that is under way, and its steps change the state",
     ),
 ];
+
+/// Names that stand for more than one type outside of their files, and why that stays.
+const SHARED_NAMES: &[(&str, &str)] = &[];
 
 /// Every file but tests: its module's path, such as `queue/owner`, and its text without comments and tests.
 static FILES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
@@ -247,4 +253,25 @@ fn files_need_each_other_only_for_a_reason() {
     }
     let known: BTreeSet<Vec<&str>> = CIRCLES.iter().map(|(files, _)| files.to_vec()).collect();
     assert_eq!(circles, known, "left: the tree; right: those with a reason");
+}
+
+#[test]
+fn a_name_that_leaves_its_file_stands_for_one_type() {
+    static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"(?m)^ *pub(?:\([a-z:_ ]+\))? (?:unsafe )?(?:struct|enum|union|trait|type) ([A-Za-z_0-9]+)",
+        )
+        .unwrap()
+    });
+    let mut declared: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (file, code) in FILES.iter() {
+        for name in DECLARED.captures_iter(code) {
+            declared.entry(name.get(1).unwrap().as_str()).or_default().push(file);
+        }
+    }
+    assert!(declared.len() > 100, "the declarations were not found");
+    declared.retain(|_, files| files.len() > 1);
+    let shared: Vec<&str> = declared.keys().copied().collect();
+    let known: Vec<&str> = SHARED_NAMES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(shared, known, "left: the tree, {declared:?}; right: those with a reason");
 }

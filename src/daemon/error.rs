@@ -7,13 +7,10 @@ use std::path::PathBuf;
 use super::parts::Part;
 use crate::listener::bind::BindError;
 use crate::spool::OpenError;
-use crate::systemd::BadSocket;
 
 /// The reason why the daemon did not start, and nothing was accepted; or why it does not go on.
 #[derive(Debug)]
 pub enum DaemonError {
-    /// A socket that systemd passed cannot be used.
-    Inherited(BadSocket),
     /// A socket of the configuration cannot be bound.
     Bind(BindError),
     /// The spool cannot be opened.
@@ -33,7 +30,6 @@ pub enum DaemonError {
 impl fmt::Display for DaemonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DaemonError::Inherited(error) => error.fmt(f),
             DaemonError::Bind(error) => error.fmt(f),
             DaemonError::Spool(error) => error.fmt(f),
             DaemonError::Relay(error) | DaemonError::Certificate(error) => f.write_str(error),

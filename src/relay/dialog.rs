@@ -30,7 +30,7 @@ use super::farewell::Farewells;
 use super::open_transaction::OpenTransaction;
 use super::pace::RelayPace;
 use super::tls::Verified;
-use super::trouble::{Cause, Peer, Phase, Trouble};
+use super::trouble::{Cause, Phase, Trouble};
 use super::{Work, config};
 use crate::config::Pipelining;
 use crate::log;
@@ -119,7 +119,8 @@ impl Connection {
     }
 
     /// Returns the peer.
-    pub fn peer(&self) -> &Peer {
+    #[cfg(test)]
+    pub(super) fn peer(&self) -> &super::trouble::Peer {
         self.channel.peer()
     }
 

@@ -4,13 +4,13 @@ use super::format::RecordKind;
 use super::ledger::Fates;
 use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::MalformedOctets;
-use super::payload::{self, Effect, Meta};
+use super::payload::{self, DsnEffect, Meta};
 
 /// The change that one record makes to the index, together with its queue id and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IndexChange {
     /// A message arrives, and may do something to another one.
-    Arrive { effect: Effect, large: bool },
+    Arrive { effect: DsnEffect, large: bool },
     /// A message moves to a new place, with all that was known of it.
     Move(Box<Carried>),
     /// Some recipients are sent, bounced or dead.

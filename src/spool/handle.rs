@@ -16,7 +16,7 @@ use super::entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, 
 use super::fs::Fs;
 use super::ledger::{Ledger, Settled};
 use super::marks::{EntryState, Flight};
-use super::payload::{self, Effect, Meta};
+use super::payload::{self, DsnEffect, Meta};
 use super::read::{self, Check};
 use super::replies::Replies;
 use super::request::{Acknowledgement, Order, Request};
@@ -88,7 +88,7 @@ impl Spool {
         submitter: Submitter,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
-        self.commit_with(draft, envelope, submitter, now, Effect::Nothing).await
+        self.commit_with(draft, envelope, submitter, now, DsnEffect::Nothing).await
     }
 
     /// Commits a DSN and, in the same record, marks recipients of the original as bounced.
@@ -102,7 +102,7 @@ impl Spool {
     ) -> Result<Committed, CommitError> {
         // An index above 32 bits is none of the ledger's, which ignores it.
         let recipients: Vec<u32> = recipients.iter().filter_map(|index| u32::try_from(*index).ok()).collect();
-        let effect = Effect::Closes { of: of.id(), recipients: recipients.clone() };
+        let effect = DsnEffect::Closes { of: of.id(), recipients: recipients.clone() };
         let committed = self.commit_with(draft, envelope, Submitter::Ourselves, now, effect).await?;
         of.bounced_with_dsn(&recipients);
         Ok(committed)
@@ -116,7 +116,7 @@ impl Spool {
         of: QueueId,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
-        self.commit_with(draft, envelope, Submitter::Ourselves, now, Effect::Warns { of }).await
+        self.commit_with(draft, envelope, Submitter::Ourselves, now, DsnEffect::Warns { of }).await
     }
 
     /// Reads a message and checks every octet of it. This blocks: it reads from the page cache as a rule, but all of a large
@@ -278,7 +278,7 @@ impl Spool {
         envelope: Envelope,
         submitter: Submitter,
         now: Timestamp,
-        effect: Effect,
+        effect: DsnEffect,
     ) -> Result<Committed, CommitError> {
         let shared = self.shared();
         if !draft.belongs_to(shared) {

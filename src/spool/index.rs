@@ -18,7 +18,7 @@ use super::change::{Carried, IndexChange};
 use super::format::record_length;
 use super::ledger::{Fate, Fates};
 use super::marks::{Flight, Mark, Marks};
-use super::payload::Effect;
+use super::payload::DsnEffect;
 use super::space::{Oldest, Sums};
 use crate::queue_id::QueueId;
 
@@ -257,14 +257,14 @@ impl Index {
         }
     }
 
-    fn apply_effect(&mut self, effect: &Effect) {
+    fn apply_effect(&mut self, effect: &DsnEffect) {
         match effect {
-            Effect::Nothing => {}
-            Effect::Closes { of, recipients } => {
+            DsnEffect::Nothing => {}
+            DsnEffect::Closes { of, recipients } => {
                 let fates: Fates = recipients.iter().map(|index| (*index, Fate::Bounced)).collect();
                 self.close(*of, &fates);
             }
-            Effect::Warns { of } => self.mark(*of, Mark::Warned, true),
+            DsnEffect::Warns { of } => self.mark(*of, Mark::Warned, true),
         }
     }
 

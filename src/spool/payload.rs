@@ -48,7 +48,7 @@ use envelope::encode_envelope;
 
 /// Says what a message does to another one in the moment at which it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum DsnEffect {
     /// It does nothing.
     Nothing,
     /// It is the DSN that bounces these recipients of `of`.
@@ -72,7 +72,7 @@ pub(super) struct Meta {
     pub submitter: Submitter,
     pub lane: u64,
     pub patience_mark: u32,
-    pub effect: Effect,
+    pub effect: DsnEffect,
     pub large: Option<Large>,
 }
 
@@ -135,9 +135,9 @@ pub(super) fn decode_message(payload: &[u8]) -> Result<MessagePayload<'_>, Malfo
 
 fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
     let effect = match meta.effect {
-        Effect::Nothing => 0,
-        Effect::Closes { .. } => 2,
-        Effect::Warns { .. } => 4,
+        DsnEffect::Nothing => 0,
+        DsnEffect::Closes { .. } => 2,
+        DsnEffect::Warns { .. } => 4,
     };
     out.push(u8::from(meta.large.is_some()) | effect);
     out.extend_from_slice(&meta.arrived.as_second().to_le_bytes());
@@ -156,13 +156,13 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         put_u32(out, large.sum);
     }
     match &meta.effect {
-        Effect::Nothing => {}
-        Effect::Closes { of, recipients } => {
+        DsnEffect::Nothing => {}
+        DsnEffect::Closes { of, recipients } => {
             put_u64(out, of.raw());
             put_u32(out, recipients.len() as u32);
             recipients.iter().for_each(|index| put_u32(out, *index));
         }
-        Effect::Warns { of } => put_u64(out, of.raw()),
+        DsnEffect::Warns { of } => put_u64(out, of.raw()),
     }
 }
 
@@ -187,16 +187,16 @@ fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
     Ok(Meta { arrived, submitter, lane, patience_mark, effect, large })
 }
 
-fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<Effect, MalformedOctets> {
+fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<DsnEffect, MalformedOctets> {
     match flags & 6 {
-        0 => Ok(Effect::Nothing),
+        0 => Ok(DsnEffect::Nothing),
         2 => {
             let of = QueueId::from_raw(reader.u64()?);
             let count = bounded_count(reader, 4)?;
             let recipients = (0..count).map(|_| reader.u32()).collect::<Result<_, _>>()?;
-            Ok(Effect::Closes { of, recipients })
+            Ok(DsnEffect::Closes { of, recipients })
         }
-        4 => Ok(Effect::Warns { of: QueueId::from_raw(reader.u64()?) }),
+        4 => Ok(DsnEffect::Warns { of: QueueId::from_raw(reader.u64()?) }),
         _ => Err(MalformedOctets),
     }
 }

@@ -1,6 +1,6 @@
 //! The list of the relays that have ever taken a message: `<spool>/relays`, UTF-8, one name a line.
 //!
-//! Promises: a name is on stable storage when [`Relays::add`] has returned Ok; a crash leaves the file as it was or
+//! Promises: a name is on stable storage when [`KnownRelays::add`] has returned Ok; a crash leaves the file as it was or
 //! as it is to be. A file that is missing or cannot be read says that no relay has taken a message, which costs
 //! no more than care that would not be needed any more (`queue/refusals.rs`).
 //!
@@ -19,11 +19,11 @@ use crate::log;
 const LARGEST: u64 = 1 << 20;
 
 /// The list, as it is in memory.
-pub(super) struct Relays(Mutex<BTreeSet<String>>);
+pub(super) struct KnownRelays(Mutex<BTreeSet<String>>);
 
-impl Relays {
+impl KnownRelays {
     /// Reads the list.
-    pub fn read(fs: &dyn Fs, paths: &SpoolPaths) -> Relays {
+    pub fn read(fs: &dyn Fs, paths: &SpoolPaths) -> KnownRelays {
         let names = match read(fs, &paths.relays) {
             Ok(names) => names,
             Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
@@ -32,7 +32,7 @@ impl Relays {
                 BTreeSet::new()
             }
         };
-        Relays(Mutex::new(names))
+        KnownRelays(Mutex::new(names))
     }
 
     /// Returns whether the relay of that name has taken a message.
@@ -91,7 +91,7 @@ mod tests {
     fn a_relay_is_remembered_by_the_next_run() {
         let directory = tempfile::tempdir().unwrap();
         let paths = SpoolPaths::under(directory.path());
-        let relays = Relays::read(&RealFs, &paths);
+        let relays = KnownRelays::read(&RealFs, &paths);
         assert!(!relays.contain("mx.example:587 as \"app\""));
         std::fs::write(directory.path().join("relays.part"), "left by a crash").unwrap();
         for name in
@@ -99,7 +99,7 @@ mod tests {
         {
             relays.add(&RealFs, &paths, name).unwrap();
         }
-        let next = Relays::read(&RealFs, &paths);
+        let next = KnownRelays::read(&RealFs, &paths);
         for relays in [&relays, &next] {
             assert!(relays.contain("mx.example:587 as \"app\""));
             assert!(relays.contain("mx.example:587 as \"two\nlines\""));
@@ -109,11 +109,11 @@ mod tests {
         assert!(!directory.path().join("relays.part").exists());
     }
 
-    fn with_one_relay() -> (SimFs, SpoolPaths, Relays) {
+    fn with_one_relay() -> (SimFs, SpoolPaths, KnownRelays) {
         let (fs, paths) = (SimFs::new(), SpoolPaths::under(Path::new("/spool")));
         fs.create_dir(paths.root(), 0o711).unwrap();
         fs.sync_dir(Path::new("/")).unwrap();
-        let relays = Relays::read(&fs, &paths);
+        let relays = KnownRelays::read(&fs, &paths);
         relays.add(&fs, &paths, "one").unwrap();
         (fs, paths, relays)
     }
@@ -130,12 +130,12 @@ mod tests {
         let during = std::mem::take(&mut *images.lock().unwrap());
         assert!(during.len() >= 5 * 8, "{}", during.len());
         for image in during {
-            let relays = Relays::read(&image, &paths);
+            let relays = KnownRelays::read(&image, &paths);
             assert!(relays.contain("one"));
             relays.add(&image, &paths, "three").unwrap();
         }
         for seed in 0..8 {
-            assert!(Relays::read(&fs.image(seed), &paths).contain("two"));
+            assert!(KnownRelays::read(&fs.image(seed), &paths).contain("two"));
         }
     }
 
@@ -146,13 +146,13 @@ mod tests {
             fs.set_fault(Some(DiskFault { call, error: ErrorKind::StorageFull, for_ever: false }));
             let added = relays.add(&fs, &paths, "two");
             fs.set_fault(None);
-            assert!(Relays::read(&fs, &paths).contain("one"), "{call}");
+            assert!(KnownRelays::read(&fs, &paths).contain("one"), "{call}");
             if added.is_ok() {
                 assert!(call > 5, "{call}");
                 break;
             }
             relays.add(&fs, &paths, "two").unwrap();
-            assert!(Relays::read(&fs.image(1), &paths).contain("two"), "{call}");
+            assert!(KnownRelays::read(&fs.image(1), &paths).contain("two"), "{call}");
         }
     }
 
@@ -160,6 +160,6 @@ mod tests {
     fn a_file_that_is_none_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("relays")).unwrap();
-        assert!(!Relays::read(&RealFs, &SpoolPaths::under(directory.path())).contain("mx.example"));
+        assert!(!KnownRelays::read(&RealFs, &SpoolPaths::under(directory.path())).contain("mx.example"));
     }
 }

@@ -13,7 +13,7 @@ use super::format::SpoolId;
 use super::fs::{File, Fs};
 use super::index::Index;
 use super::paths::SpoolPaths;
-use super::relays::Relays;
+use super::relays::KnownRelays;
 use super::room::MailRoom;
 use super::space::size_of_next;
 use super::stock::Stock;
@@ -33,7 +33,7 @@ pub(super) struct SharedSpool {
     pub ids: QueueIds,
     /// The relay clock in seconds; [`super::Spool::set_relay_clock`] says what it counts.
     pub relay_clock: AtomicU32,
-    pub relays: Relays,
+    pub relays: KnownRelays,
     pub stock: Stock,
     /// Every draft has a clone of this, so that it can be told whether there are any.
     pub draft_token: Arc<()>,
@@ -65,7 +65,7 @@ pub(super) struct SpoolParts {
 impl SharedSpool {
     pub fn new(start: SpoolParts) -> Self {
         let SpoolParts { fs, paths, options, spool, ids, relay_clock, index, next_segment } = start;
-        let relays = Relays::read(&*fs, &paths);
+        let relays = KnownRelays::read(&*fs, &paths);
         let (size, largest) = (size_of_next(index.live_octets(), 0, options.sizes()), options.segment_size);
         let stock = Stock::new(Arc::clone(&fs), paths.clone(), largest, next_segment, size);
         let room = MailRoom::new(Arc::clone(&fs), paths.root().into(), &options);

@@ -10,7 +10,7 @@ fn at(segment: u32) -> RecordPlace {
     RecordPlace { segment, offset: 8192, payload_length: 960 }
 }
 
-fn arrive(effect: Effect) -> IndexChange {
+fn arrive(effect: DsnEffect) -> IndexChange {
     IndexChange::Arrive { effect, large: false }
 }
 
@@ -19,7 +19,7 @@ fn three() -> Index {
     let mut index = Index::default();
     for number in 1..=3 {
         index.begin_segment(number, 10_000);
-        index.apply(id(u64::from(number)), at(number), &arrive(Effect::Nothing));
+        index.apply(id(u64::from(number)), at(number), &arrive(DsnEffect::Nothing));
     }
     index
 }
@@ -51,7 +51,7 @@ fn the_log_is_added_up() {
     assert_eq!((index.sums(1).closed, index.sums(1).oldest), (0, None), "the oldest is the active one");
     assert_eq!(index.oldest().moved, moved);
     for more in 4..=10 {
-        index.apply(id(more), at(2), &arrive(Effect::Nothing));
+        index.apply(id(more), at(2), &arrive(DsnEffect::Nothing));
     }
     assert_eq!(index.sums(3), Sums { live: 10_000, ..sums });
     assert_eq!((Index::default().sums(0), Index::default().oldest().moved), (Sums::default(), 0));
@@ -140,8 +140,8 @@ fn that_a_copy_was_told_of_is_known_whatever_is_recorded_behind_it() {
 #[test]
 fn a_dsn_changes_its_original_in_the_same_step() {
     let mut index = three();
-    index.apply(id(8), at(3), &arrive(Effect::Closes { of: id(1), recipients: vec![2] }));
-    index.apply(id(9), at(3), &arrive(Effect::Warns { of: id(2) }));
+    index.apply(id(8), at(3), &arrive(DsnEffect::Closes { of: id(1), recipients: vec![2] }));
+    index.apply(id(9), at(3), &arrive(DsnEffect::Warns { of: id(2) }));
     assert_eq!(index.extra(id(1)).fates, [(2, Fate::Bounced)]);
     assert!(index.slot(id(2)).unwrap().marks.has(Mark::Warned));
 }
@@ -181,7 +181,7 @@ fn records_about_what_is_not_there_change_nothing() {
 fn the_messages_of_a_segment_are_found_in_pieces() {
     let mut index = Index::default();
     for number in 0..1000 {
-        index.apply(id(number), at(1 + u32::from(number >= 500)), &arrive(Effect::Nothing));
+        index.apply(id(number), at(1 + u32::from(number >= 500)), &arrive(DsnEffect::Nothing));
     }
     for number in (0..500).filter(|number| number % 10 != 7) {
         index.apply(id(number), at(2), &IndexChange::Settle);
@@ -204,7 +204,7 @@ fn the_messages_of_a_segment_are_found_in_pieces() {
 fn messages_are_listed_in_pages() {
     let mut index = Index::default();
     for number in 1..=10 {
-        index.apply(id(number), at(1), &arrive(Effect::Nothing));
+        index.apply(id(number), at(1), &arrive(DsnEffect::Nothing));
     }
     index.apply(id(4), at(1), &IndexChange::Settle);
     assert_eq!(index.following(None, 3), [id(1), id(2), id(3)]);
@@ -220,7 +220,7 @@ fn a_long_history_leaves_nothing() {
     for number in 0..100_000 {
         let segment = 1 + (number / 100) as u32;
         index.begin_segment(segment, 1 << 20);
-        index.apply(id(number), at(segment), &arrive(Effect::Nothing));
+        index.apply(id(number), at(segment), &arrive(DsnEffect::Nothing));
         index.apply(id(number), at(segment), &IndexChange::InFlight(Flight::Begun));
         index.apply(id(number), at(segment), &IndexChange::Note);
         index.apply(id(number), at(segment), &IndexChange::Close(vec![(0, Fate::Sent)]));

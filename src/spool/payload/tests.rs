@@ -31,7 +31,7 @@ fn meta() -> Meta {
         submitter: Submitter::Uid(1000),
         lane: u64::MAX - 1,
         patience_mark: 77,
-        effect: Effect::Nothing,
+        effect: DsnEffect::Nothing,
         large: None,
     }
 }
@@ -48,7 +48,7 @@ fn round_trip(meta: &Meta, envelope: &Envelope, content: &[u8]) {
 fn every_shape_of_message_comes_back_the_same() {
     round_trip(&meta(), &envelope(), b"Subject: x\r\n\r\nbody\r\n");
     let of = QueueId::from_raw(9);
-    let effects = [Effect::Closes { of, recipients: vec![0, 3, u32::MAX] }, Effect::Warns { of }];
+    let effects = [DsnEffect::Closes { of, recipients: vec![0, 3, u32::MAX] }, DsnEffect::Warns { of }];
     for effect in effects {
         round_trip(&Meta { effect, submitter: Submitter::Ourselves, ..meta() }, &envelope(), b"");
     }
