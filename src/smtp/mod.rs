@@ -29,4 +29,3 @@ mod parameters;
 mod path;
 pub mod reply;
 pub mod session;
-mod xtext;

@@ -11,8 +11,7 @@
 //! RFC 1870 (SIZE), RFC 6152 (BODY), RFC 6531 (SMTPUTF8), RFC 3461 (RET, ENVID, NOTIFY, ORCPT).
 
 use super::bad_command::BadCommand;
-use super::xtext;
-use crate::envelope::{Body, Notify, Recipient, Ret};
+use crate::envelope::{Body, Notify, Recipient, Ret, xtext};
 
 /// RFC 3461 5.4.
 const MAX_ENVID_OCTETS: usize = 100;

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 
 use super::{Affected, Dsn, DsnKind, DsnPart};
-use crate::envelope::ReversePath;
+use crate::envelope::{ReversePath, xtext};
 use crate::message::date::rfc5322_at;
 use crate::message::fold::{Folded, one_line};
 
@@ -102,17 +102,7 @@ impl FieldWriter<'_> {
 
     /// Returns `text` in a form that this kind of report may contain.
     fn encoded<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.is_utf8 || text.is_ascii() {
-            return Cow::Borrowed(text);
-        }
-        let mut ascii = String::with_capacity(text.len() * 2);
-        for c in text.chars() {
-            match c {
-                _ if c.is_ascii() => ascii.push(c),
-                _ => ascii.push_str(&format!("\\x{{{:X}}}", u32::from(c))),
-            }
-        }
-        Cow::Owned(ascii)
+        if self.is_utf8 { Cow::Borrowed(text) } else { xtext::in_ascii(text) }
     }
 }
 
@@ -125,30 +115,9 @@ fn decoded_orcpt(orcpt: &str) -> Option<(&str, String)> {
     (is_atom && kind.len() <= 64 && !address.is_empty()).then_some((kind, address))
 }
 
-/// Decodes xtext (RFC 3461 4) to one line. A `+` without two hexadecimal digits after it stands for itself.
+/// Decodes xtext (RFC 3461 4) to one line, since the decoded text may contain line breaks.
 fn decoded_xtext(xtext: &str) -> String {
-    let mut octets = Vec::with_capacity(xtext.len());
-    let mut rest = xtext.as_bytes();
-    while let [first, behind @ ..] = rest {
-        match (first, encoded_octet(behind)) {
-            (b'+', Some(octet)) => {
-                octets.push(octet);
-                rest = &behind[2..];
-            }
-            _ => {
-                octets.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    // The decoded text may contain line breaks.
-    one_line(&String::from_utf8_lossy(&octets), MAX_NAME_OCTETS)
-}
-
-fn encoded_octet(digits: &[u8]) -> Option<u8> {
-    let digit = |octet: u8| char::from(octet).to_digit(16);
-    let [high, low, ..] = digits else { return None };
-    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+    one_line(&String::from_utf8_lossy(&xtext::decoded(xtext)), MAX_NAME_OCTETS)
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
-//! xtext: the encoding in ENVID and ORCPT for characters that a command line cannot contain.
+//! xtext: the encoding in ENVID and ORCPT for characters that a command line cannot contain, and the ASCII form of
+//! addresses in UTF-8.
 //!
-//! Promises: a value that is accepted here is ASCII without spaces, and decodes to printable characters only, so that a
-//! DSN may show it decoded without a line break in it.
+//! Promises: a value that [`is_printable`] accepts is ASCII without spaces, and decodes to printable characters only, so
+//! that a DSN may show it decoded without a line break in it.
 //!
 //! RFC 3461 4 (xtext), RFC 6533 3 (the form for UTF-8 addresses).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Returns whether `value` is xtext that decodes to printable ASCII and spaces.
-pub(super) fn is_printable(value: &str) -> bool {
+pub(crate) fn is_printable(value: &str) -> bool {
     let mut octets = value.bytes();
     while let Some(octet) = octets.next() {
         let fine = match octet {
@@ -36,9 +38,48 @@ fn hex_digit(octet: u8) -> Option<u8> {
     }
 }
 
+/// Decodes xtext from anywhere. A `+` without two hexadecimal digits after it, in either case, stands for itself.
+pub(crate) fn decoded(xtext: &str) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(xtext.len());
+    let mut rest = xtext.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let pair = |octet: &u8| octet.to_ascii_uppercase();
+        match decoded_pair(behind.first().map(pair), behind.get(1).map(pair)) {
+            Some(octet) if *first == b'+' => {
+                octets.push(octet);
+                rest = &behind[2..];
+            }
+            _ => {
+                octets.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    octets
+}
+
+/// Returns `text` in ASCII: other characters become `\x{…}`, which may be sent to every relay (RFC 6533 3).
+pub(crate) fn in_ascii(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut ascii = String::with_capacity(text.len() * 2);
+    text.chars().for_each(|c| push_in_ascii(&mut ascii, c));
+    Cow::Owned(ascii)
+}
+
+fn push_in_ascii(ascii: &mut String, c: char) {
+    if c.is_ascii() {
+        ascii.push(c);
+    } else {
+        // Writing to a String cannot fail.
+        let _ = write!(ascii, "\\x{{{:X}}}", u32::from(c));
+    }
+}
+
 /// Converts the address of an ORCPT of type `utf-8` to ASCII: other characters become `\x{…}`, which may be sent to every
 /// relay (RFC 6533 3). Returns `None` if the address is malformed.
-pub(super) fn ascii_form(address: &str) -> Option<String> {
+pub(crate) fn ascii_form(address: &str) -> Option<String> {
     let mut ascii = String::with_capacity(address.len());
     let mut rest = address;
     while let Some(c) = rest.chars().next() {
@@ -51,8 +92,7 @@ pub(super) fn ascii_form(address: &str) -> Option<String> {
             '+' | '=' => return None,
             c if c.is_ascii_graphic() => ascii.push(c),
             c if c.is_ascii() || c.is_control() => return None,
-            // Writing to a String cannot fail.
-            c => write!(ascii, "\\x{{{:X}}}", u32::from(c)).ok()?,
+            c => push_in_ascii(&mut ascii, c),
         }
         rest = &rest[taken..];
     }
