@@ -35,6 +35,14 @@ pub enum Connections {
     OnePerMessage,
 }
 
+/// What a load is given to.
+pub trait Target {
+    /// The port of 127.0.0.1 on which it takes mail.
+    fn port(&self) -> u16;
+    /// Returns the processor time that all its processes have used so far.
+    fn processor_time(&self) -> Outcome<Duration>;
+}
+
 /// One run.
 pub struct Load {
     pub sessions: usize,
@@ -50,6 +58,8 @@ pub struct Figures {
     pub rate: f64,
     pub p50: Duration,
     pub p99: Duration,
+    /// Seconds of processor time that the target has used for a message.
+    pub processor: f64,
 }
 
 impl Figures {
@@ -58,20 +68,22 @@ impl Figures {
         latencies.sort_unstable();
         let at = |hundredth: usize| latencies.get(latencies.len() * hundredth / 100).copied();
         let rate = counted as f64 / time.as_secs_f64();
-        Some(Figures { sent: counted, rate, p50: at(50)?, p99: at(99)? })
+        Some(Figures { sent: counted, rate, p50: at(50)?, p99: at(99)?, processor: f64::NAN })
     }
 }
 
 impl Load {
-    /// Sends to the server on that port of 127.0.0.1.
-    pub fn run(&self, port: u16) -> Outcome<Figures> {
+    /// Sends to `target`.
+    pub fn run(&self, target: &impl Target) -> Outcome<Figures> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Tally { sent, latencies } = LocalSet::new().block_on(&runtime, self.sessions(port))?;
+        let before = target.processor_time()?;
+        let Tally { sent, latencies } = LocalSet::new().block_on(&runtime, self.sessions(target.port()))?;
+        let processor = (target.processor_time()? - before).as_secs_f64() / sent as f64;
         let counted = self.time - self.time / WARM_UP;
         // A disk that others keep busy may let nothing through: it took longer than the run, at least.
-        let nothing = Figures { sent, rate: 0.0, p50: self.time, p99: self.time };
+        let nothing = Figures { sent, rate: 0.0, p50: self.time, p99: self.time, processor };
         let figures = Figures::new(latencies.len(), counted, latencies).unwrap_or(nothing);
-        Ok(Figures { sent, ..figures })
+        Ok(Figures { sent, processor, ..figures })
     }
 
     async fn sessions(&self, port: u16) -> io::Result<Tally> {

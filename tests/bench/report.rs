@@ -7,14 +7,34 @@ use crate::load::{Connections, Figures, Load};
 /// Whom the load was given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
+    /// This build.
     Nullmta,
+    /// The build named by `--beside`.
+    Beside,
     Bare,
     Postfix,
 }
 
+impl Subject {
+    const ALL: [Subject; 4] = [Subject::Nullmta, Subject::Beside, Subject::Bare, Subject::Postfix];
+
+    /// Its name in tables and directories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Subject::Nullmta => "nullmta",
+            Subject::Beside => "nullmta-beside",
+            Subject::Bare => "bare",
+            Subject::Postfix => "Postfix",
+        }
+    }
+}
+
+/// The most milliseconds of processor time that a message may take, accepted and delivered.
+const PROCESSOR_TARGET: f64 = 0.2;
+
 type Cell = (Connections, Subject, usize);
 
-/// See the module.
+/// All figures of a part.
 #[derive(Default)]
 pub struct Report {
     disk: BTreeMap<usize, Vec<Figures>>,
@@ -22,41 +42,89 @@ pub struct Report {
 }
 
 impl Report {
-    /// Commits of `batch` messages each.
+    /// Adds commits of `batch` messages each.
     pub fn add_disk(&mut self, batch: usize, figures: Figures) {
         self.disk.entry(batch).or_default().push(figures);
     }
 
-    /// One run of `load`.
+    /// Adds one run of `load`.
     pub fn add(&mut self, subject: Subject, load: &Load, figures: Figures) {
         self.cells.entry((load.connections, subject, load.sessions)).or_default().push(figures);
     }
 
-    /// The table: a line for each subject.
+    /// Prints the tables of the accept part: a line for each subject.
     pub fn print(&self, sessions: &[usize]) {
         println!("\n4 KiB messages a second (p50 / p99 in ms), medians\n");
         for (batch, figures) in &self.disk {
             println!("disk, one sync for {batch:<15}{}", median(figures).in_words());
         }
-        for connections in [Connections::Kept, Connections::OnePerMessage] {
-            let heading = match connections {
-                Connections::Kept => "many messages per connection",
-                Connections::OnePerMessage => "one message per connection",
-            };
-            print!("\n{heading:<34}");
-            sessions.iter().for_each(|sessions| print!("{:<24}", format!("{sessions} at once")));
-            println!();
-            for subject in [Subject::Nullmta, Subject::Bare, Subject::Postfix] {
-                let cell = |sessions: &usize| self.median(connections, subject, *sessions);
-                let words: Vec<String> = sessions.iter().filter_map(cell).map(Median::in_words).collect();
-                if !words.is_empty() {
-                    println!("{:<34}{}", format!("{subject:?}"), words.concat());
-                }
+        for (connections, heading) in [
+            (Connections::Kept, "many messages per connection"),
+            (Connections::OnePerMessage, "one message per connection"),
+        ] {
+            self.print_table(heading, connections, sessions, Median::in_words);
+            self.print_table(
+                "  processor time, ms a message",
+                connections,
+                sessions,
+                Median::processor_in_words,
+            );
+            self.print_beside(connections, sessions);
+        }
+    }
+
+    /// Prints the tables of the delivery part.
+    pub fn print_delivery(&self, sessions: &[usize]) {
+        let connections = Connections::Kept;
+        println!("\n4 KiB messages accepted and delivered a second (p50 / p99 of their 250, in ms), medians");
+        self.print_table("many messages per connection", connections, sessions, Median::in_words);
+        self.print_table("  processor time, ms a message", connections, sessions, Median::processor_in_words);
+        self.print_beside(connections, sessions);
+        println!();
+        for sessions in sessions {
+            if let Some(ours) = self.median(connections, Subject::Nullmta, *sessions) {
+                let words =
+                    format!("{sessions} sessions, accepted and delivered: processor time, ms a message");
+                at_most(&words, PROCESSOR_TARGET, ours.processor);
             }
         }
     }
 
-    /// Each target, what was reached, and whether that is enough.
+    /// A line for each subject, with a cell for each session count.
+    fn print_table(
+        &self,
+        heading: &str,
+        connections: Connections,
+        sessions: &[usize],
+        in_words: impl Fn(Median) -> String,
+    ) {
+        print!("\n{heading:<34}");
+        sessions.iter().for_each(|sessions| print!("{:<24}", format!("{sessions} at once")));
+        println!();
+        for subject in Subject::ALL {
+            let cell = |sessions: &usize| self.median(connections, subject, *sessions);
+            let words: Vec<String> = sessions.iter().filter_map(cell).map(&in_words).collect();
+            if !words.is_empty() {
+                println!("{:<34}{}", subject.name(), words.concat());
+            }
+        }
+    }
+
+    /// This build divided by the one beside it, where there is one.
+    fn print_beside(&self, connections: Connections, sessions: &[usize]) {
+        let ratio = |sessions: &usize| {
+            let of = |subject| self.median(connections, subject, *sessions);
+            let (ours, beside) = (of(Subject::Nullmta)?, of(Subject::Beside)?);
+            let (rate, processor) = (ours.rate / beside.rate, ours.processor / beside.processor);
+            Some(format!("{:<24}", format!("{rate:.2}, processor {processor:.2}")))
+        };
+        let words: Vec<String> = sessions.iter().filter_map(ratio).collect();
+        if !words.is_empty() {
+            println!("\n{:<34}{}", "messages a second, times beside", words.concat());
+        }
+    }
+
+    /// Prints each target, what was reached, and whether that is enough.
     pub fn print_targets(&self, syncs: Option<[f64; 2]>) {
         println!("\n{:<66}{:>9}{:>9}", "targets", "target", "reached");
         for (connections, words) in
@@ -104,12 +172,17 @@ struct Median {
     rate: f64,
     p50: f64,
     p99: f64,
+    processor: f64,
 }
 
 impl Median {
     fn in_words(self) -> String {
-        let Median { rate, p50, p99 } = self;
+        let Median { rate, p50, p99, .. } = self;
         format!("{:<24}", format!("{rate:>6.0} ({p50:.2} / {p99:.2})"))
+    }
+
+    fn processor_in_words(self) -> String {
+        format!("{:<24}", format!("{:>6.3}", self.processor))
     }
 }
 
@@ -123,6 +196,7 @@ fn median(figures: &[Figures]) -> Median {
         rate: of(|figures| figures.rate),
         p50: of(|figures| figures.p50.as_secs_f64() * 1e3),
         p99: of(|figures| figures.p99.as_secs_f64() * 1e3),
+        processor: of(|figures| figures.processor * 1e3),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The servers that are processes of ours: the daemon, and its listener by itself.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,27 +12,34 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
 use crate::bare;
+use crate::load::Target;
+use crate::report::Subject;
 
 /// What a server may take until it listens.
 const START: Duration = Duration::from_secs(20);
 
+/// A build of nullmta that is measured.
+pub struct Program {
+    pub subject: Subject,
+    pub path: PathBuf,
+}
+
 /// A running server; its drop ends it.
 pub struct Server {
     process: Child,
-    pub port: u16,
+    port: u16,
 }
 
 impl Server {
-    /// The daemon on a new spool under `base`, its relay a port where nobody listens; under `wrapper`
+    /// Starts the daemon on a new spool under `base`, with its relay at that port of 127.0.0.1; under `wrapper`
     /// (strace …) if one is given, which must leave the daemon the process that is started.
-    pub fn nullmta(base: &Path, wrapper: &[OsString]) -> Outcome<Server> {
+    pub fn nullmta(program: &Program, base: &Path, wrapper: &[OsString], relay: u16) -> Outcome<Server> {
         fs::create_dir_all(base)?;
-        let (port, nobody) = (free_port()?, free_port()?);
+        let port = free_port()?;
         let config = base.join("nullmta.toml");
-        fs::write(&config, configuration(base, port, nobody))?;
-        let program = OsString::from(env!("CARGO_BIN_EXE_nullmta"));
-        let arguments = ["run".into(), "-c".into(), config.into()];
-        let mut words = wrapper.iter().cloned().chain([program]).chain(arguments);
+        fs::write(&config, configuration(base, port, relay))?;
+        let words: [&OsStr; 4] = [program.path.as_ref(), "run".as_ref(), "-c".as_ref(), config.as_ref()];
+        let mut words = wrapper.iter().map(OsString::as_os_str).chain(words);
         let mut command = Command::new(words.next().ok_or("nothing to run")?);
         let log = File::create(base.join("log"))?;
         let process = command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
@@ -56,6 +63,50 @@ impl Server {
         server.port = line.trim().parse()?;
         Ok(server)
     }
+
+    /// Returns the octets that it has had the disk write.
+    pub fn octets_written(&self) -> Outcome<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.process.id()))?;
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        Ok(written.ok_or("/proc does not tell what was written")?.parse()?)
+    }
+}
+
+impl Target for Server {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn processor_time(&self) -> Outcome<Duration> {
+        Ok(ProcessTimes::of(self.process.id())?.own)
+    }
+}
+
+/// What proc(5) says of a process in `stat`.
+pub struct ProcessTimes {
+    pub parent: u32,
+    /// Processor time of its threads, those that have ended among them.
+    pub own: Duration,
+    /// Processor time of its children that have ended.
+    pub of_children: Duration,
+}
+
+impl ProcessTimes {
+    /// Reads them.
+    pub fn of(process: u32) -> Outcome<ProcessTimes> {
+        // USER_HZ of every platform of today.
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+        // The name, the second field, may have anything in it but ends at the last parenthesis.
+        let (_, behind_name) = stat.rsplit_once(')').ok_or("/proc has no such line")?;
+        let fields: Vec<&str> = behind_name.split_whitespace().collect();
+        let number = |field: usize| Ok::<u32, Box<dyn std::error::Error>>(fields[field - 3].parse()?);
+        Ok(ProcessTimes {
+            parent: number(4)?,
+            own: TICK * (number(14)? + number(15)?),
+            of_children: TICK * (number(16)? + number(17)?),
+        })
+    }
 }
 
 impl Drop for Server {
@@ -66,10 +117,10 @@ impl Drop for Server {
     }
 }
 
-fn configuration(base: &Path, port: u16, nobody: u16) -> String {
+fn configuration(base: &Path, port: u16, relay: u16) -> String {
     let base = base.display();
     format!(
-        "relayhost = \"127.0.0.1:{nobody}\"\nspool = \"{base}/spool\"\n\
+        "relayhost = \"127.0.0.1:{relay}\"\nspool = \"{base}/spool\"\n\
          [tls]\nmode = \"none\"\n\
          [listen]\naddresses = \"127.0.0.1:{port}\"\nsocket = \"off\"\nmax-sessions = 1000\n\
          [admin]\ncontrol = \"{base}/control.sock\"\n"
