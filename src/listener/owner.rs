@@ -6,17 +6,19 @@
 //!    and ports must be those of our connection.
 //! 2. That holds when a port is reused, too. After the answer, our end is checked: while it is connected, no other
 //!    socket can have these addresses. If it is not, the answer may be about another connection and is dropped.
-//! 3. The look-up is made once for each connection, off the async threads, and by few threads at a time.
+//! 3. The look-up is made once for each connection. What may take long is done off the async threads, by few at a time.
 //!
-//! The kernel is asked for this one socket (`diag.rs`). That takes it about 10 µs, however many sockets there are,
-//! and the daemon less than 100 µs with the change of threads, so it is done for every connection. Where it is not
-//! possible (AF_NETLINK is forbidden, or the kernel lacks the module), the kernel's table of all sockets is read
-//! (`table.rs`): with 1,500 sockets that takes 12 ms of processor time, in which a hundred messages could be
-//! accepted. So it is done only while places are scarce.
+//! The kernel is asked for this one socket (`diag.rs`). That takes about 10 µs, however many sockets there are, so it is
+//! done for every connection, and without a change of threads, which would cost more than the query. The first query may
+//! make the kernel load a module, and if there is none, each query looks for it again. So a query is made off the
+//! async threads, unless the one before it was answered. Where the kernel cannot be asked (AF_NETLINK is forbidden, or
+//! the kernel lacks the module), the kernel's table of all sockets is read (`table.rs`): with 1,500 sockets that takes
+//! 12 ms of processor time, in which a hundred messages could be accepted. So it is done only while places are scarce.
 //!
 //! Not here: the use of the answer (`limits.rs`).
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -29,6 +31,9 @@ const ASKING: usize = 2;
 
 static TURNS: Semaphore = Semaphore::const_new(ASKING);
 
+/// Whether the kernel has answered the last query about one socket, so that the next one takes no time.
+static ANSWERS: AtomicBool = AtomicBool::new(false);
+
 /// The effort that a look-up may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookupEffort {
@@ -40,22 +45,33 @@ pub(super) enum LookupEffort {
 
 /// Returns the uid of the process at the other end of `stream`, which connected from `from`.
 pub(super) async fn owner_of(stream: &TcpStream, from: SocketAddr, effort: LookupEffort) -> Option<u32> {
-    let to = stream.local_addr().ok()?;
-    let turn = TURNS.acquire().await.ok()?;
-    let owner = tokio::task::spawn_blocking(move || look_up(from, to, effort)).await.ok().flatten();
-    drop(turn);
+    let (from, to) = (canonical(from), canonical(stream.local_addr().ok()?));
+    let at_once = if ANSWERS.load(Ordering::Relaxed) { ask(from, to) } else { None };
+    let owner = match at_once {
+        Some(owner) => owner,
+        None => look_up_apart(from, to, effort).await,
+    };
     // Promise 2: getpeername(2) fails once the connection is reset.
     stream.peer_addr().ok()?;
     owner
 }
 
-fn look_up(from: SocketAddr, to: SocketAddr, effort: LookupEffort) -> Option<u32> {
-    let (from, to) = (canonical(from), canonical(to));
-    match diag::owner_of(from, to) {
-        Ok(owner) => owner,
-        Err(_) if effort == LookupEffort::WholeTable => table::owner_of(from, to),
-        Err(_) => None,
-    }
+/// Looks it up off the async threads.
+async fn look_up_apart(from: SocketAddr, to: SocketAddr, effort: LookupEffort) -> Option<u32> {
+    let _turn = TURNS.acquire().await.ok()?;
+    let look_up = move || match ask(from, to) {
+        Some(owner) => owner,
+        None if effort == LookupEffort::WholeTable => table::owner_of(from, to),
+        None => None,
+    };
+    tokio::task::spawn_blocking(look_up).await.ok().flatten()
+}
+
+/// Asks the kernel about one socket and returns its answer; `None` if it does not answer.
+fn ask(from: SocketAddr, to: SocketAddr) -> Option<Option<u32>> {
+    let answer = diag::owner_of(from, to).ok();
+    ANSWERS.store(answer.is_some(), Ordering::Relaxed);
+    answer
 }
 
 /// Converts `::ffff:127.0.0.1`, which a dual-stack socket reports for an IPv4 client, to the IPv4 address.

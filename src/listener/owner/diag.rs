@@ -4,11 +4,12 @@
 //! looks the socket up by its addresses, as it does for each packet, so the time does not depend on the number of
 //! sockets. No privilege is needed.
 //!
+//! The answer has arrived when the call that asks returns, so the socket never waits.
+//!
 //! Fails: if the kernel cannot be asked, because AF_NETLINK is forbidden or `tcp_diag` is missing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -29,9 +30,6 @@ const ENOENT: i32 = 2;
 const REQUEST: usize = 72;
 const ANSWER: usize = 88;
 const HEADER: usize = 16;
-
-/// The longest wait for an answer. The kernel answers within the call that asks.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns the user who owns the socket that connected from `local` to `remote`; `None` if no process has it open.
 pub(super) fn owner_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
@@ -56,8 +54,7 @@ enum SocketAnswer {
 
 fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
     let protocol = Protocol::from(NETLINK_SOCK_DIAG);
-    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, Some(protocol))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM.nonblocking(), Some(protocol))?;
     socket.write_all(&request(local, remote))?;
     let mut answer = [0; 1024];
     let length = socket.read(&mut answer)?;
