@@ -73,8 +73,11 @@ impl QueueLink {
     async fn open(&mut self, taken: Taken) -> Option<Transaction> {
         let Taken { id, member } = taken;
         let spool = self.desk.spool.clone();
-        // As a rule the message is in memory; a slow disk must not hold up other connections.
-        let stored = spawn_blocking(move || spool.read(id)).await;
+        let stored = match spool.read_at_once(id) {
+            Some(stored) => Ok(Ok(stored)),
+            // A slow disk must not hold up other connections.
+            None => spawn_blocking(move || spool.read(id)).await,
+        };
         match stored {
             Ok(Ok(stored)) => Some(self.begin(id, member, stored)),
             Ok(Err(error)) => {

@@ -131,6 +131,11 @@ impl From<&fs::Metadata> for FileFacts {
 pub trait File: Send + Sync {
     /// Reads into `buffer`; returns how many octets, which is 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Reads as [`File::read_at`] does, but only octets that are in memory; `None` if the disk would have to be asked, or
+    /// if that is unknown. This default is for files that are in memory as a whole.
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
+        self.read_at(buffer, offset).ok()
+    }
     /// Writes from `buffer`; returns how many octets.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize>;
     /// Gives the file `length` octets, which is no less than it has, and its blocks: what is written to it up to there

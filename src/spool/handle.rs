@@ -125,6 +125,12 @@ impl Spool {
         read::read(self.shared(), id, Check::Everything)
     }
 
+    /// Reads a message as [`Spool::read`] does, without waiting for the disk. Returns `None` if it may have to wait, or if
+    /// anything is wrong: [`Spool::read`] then says what. A message that has just arrived is in memory as a rule.
+    pub fn read_at_once(&self, id: QueueId) -> Option<Stored> {
+        read::read_at_once(self.shared(), id)
+    }
+
     /// Reads a message as [`Spool::read`] does, but does not check the content of a large file. Listings and DSNs use none or
     /// little of it.
     pub fn peek(&self, id: QueueId) -> Result<Stored, ReadError> {

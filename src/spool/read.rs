@@ -6,9 +6,9 @@
 //! 2. A reader needs no lock on the disk. Segments may be moved, unlinked or reused under it: then a
 //!    checksum fails or a name is missing, and the message is looked up once more.
 //!
-//! Blocking: one positional read, from the page cache as a rule; all of a large file.
+//! Blocking: one positional read, from the page cache as a rule; all of a large file. [`read_at_once`] does not block.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
 use super::entry::{ReadError, Stored, StoredContent};
@@ -16,6 +16,7 @@ use super::format::{HEAD, Head, RecordKind};
 use super::fs::read_full_at;
 use super::index::{Extra, RecordPlace, Slot};
 use super::ledger::{Fates, Ledger};
+use super::marks::Mark;
 use super::octets::MalformedOctets;
 use super::payload::{self, Large, MessagePayload, MovedPayload};
 use super::replies::Replies;
@@ -39,9 +40,35 @@ pub(super) enum Check {
     AllButLarge,
 }
 
+/// The longest payload that is read at once, in octets: to check and copy it takes some tens of microseconds.
+const LONGEST_AT_ONCE: u32 = 256 << 10;
+
 /// Reads a message, as [`super::Spool::read`] describes.
 pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<Stored, ReadError> {
-    let Current { record, fates, note } = current(shared, id)?;
+    stored(shared, id, check, current(shared, id)?)
+}
+
+/// Reads a message, as [`super::Spool::read_at_once`] describes.
+pub(super) fn read_at_once(shared: &SharedSpool, id: QueueId) -> Option<Stored> {
+    let (Slot { place, marks }, Extra { fates, note }) = look_up(shared, id)?;
+    if marks.has(Mark::Large) || note.is_some() || place.payload_length > LONGEST_AT_ONCE {
+        return None;
+    }
+    let file = shared.held_segment(place.segment)?;
+    let from_memory = |octets: &mut [u8]| {
+        file.read_cached_at(octets, place.offset.into()).ok_or(ErrorKind::WouldBlock.into())
+    };
+    let record = checked_record(shared, id, place, from_memory).ok()?;
+    stored(shared, id, Check::Everything, Current { record, fates, note: None }).ok()
+}
+
+/// Returns the message `id` as its records have it.
+fn stored(
+    shared: &SharedSpool,
+    id: QueueId,
+    check: Check,
+    Current { record, fates, note }: Current,
+) -> Result<Stored, ReadError> {
     let base = base_of(record.kind, &record.payload).map_err(damaged)?;
     let MessagePayload { meta, envelope, content } =
         payload::decode_message(base.payload).map_err(damaged)?;
@@ -72,8 +99,18 @@ pub(super) fn record_at(
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(ReadError::Damaged),
         other => other?,
     };
+    checked_record(shared, id, place, |octets| read_full_at(&*file, octets, place.offset.into()))
+}
+
+/// Returns the record at `place`, whose octets `read` fills in; `Damaged` if it is not about `id`, or not whole.
+fn checked_record(
+    shared: &SharedSpool,
+    id: QueueId,
+    place: RecordPlace,
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> Result<StoredRecord, ReadError> {
     let mut octets = vec![0; (HEAD + place.payload_length) as usize];
-    let length = read_full_at(&*file, &mut octets, u64::from(place.offset))?;
+    let length = read(&mut octets)?;
     let head = Head::decode(&octets[..length], shared.spool.seed(place.segment), place.offset);
     let payload = octets.split_off(HEAD as usize);
     let whole = |head: &Head| {

@@ -97,14 +97,17 @@ impl SharedSpool {
     /// Returns the file of a segment, to read from. It may have become another segment meanwhile: the checksums of the
     /// records tell (`format.rs`, promise 1).
     pub fn segment_file(&self, sequence: u32) -> io::Result<Arc<dyn File>> {
-        let known =
-            held(&self.files).iter().find(|(of, _)| *of == sequence).map(|(_, file)| Arc::clone(file));
-        if let Some(file) = known {
+        if let Some(file) = self.held_segment(sequence) {
             return Ok(file);
         }
         let file = self.fs.open(&self.paths.segment(sequence))?;
         self.hold_segment(sequence, Arc::clone(&file));
         Ok(file)
+    }
+
+    /// The file of a segment that is kept open, as [`SharedSpool::segment_file`] gives it.
+    pub fn held_segment(&self, sequence: u32) -> Option<Arc<dyn File>> {
+        held(&self.files).iter().find(|(of, _)| *of == sequence).map(|(_, file)| Arc::clone(file))
     }
 
     /// Keeps a segment's file open, as long as there is room for it.

@@ -14,6 +14,10 @@ fn the_real_disk_keeps_the_seams_promises() {
     let mut buffer = [9; 8];
     assert_eq!(read_full_at(&*file, &mut buffer, 0).unwrap(), 5);
     assert_eq!((&buffer[..5], file.length().unwrap()), (&b"\0\0abc"[..], 5));
+    // Not every file system can tell what is in memory.
+    if let Some(count) = file.read_cached_at(&mut buffer, 2) {
+        assert_eq!(&buffer[..count], b"abc");
+    }
     // Not every file system has it.
     if file.reserve(9000).is_ok() {
         assert_eq!((read_full_at(&*file, &mut buffer, 0).unwrap(), file.length().unwrap()), (8, 9000));
