@@ -79,15 +79,16 @@ impl Owner {
             }
             let sleep = self.desk.clock.sleep(self.reducer.until_next_change(now));
             tokio::select! {
-                Some(command) = inbox.recv() => self.obey(command, &mut arrivals),
+                Some(command) = inbox.recv() => {
+                    self.obey(command, &mut arrivals);
+                    self.obey_all(&mut inbox, &mut arrivals);
+                }
                 Some(entry) = arrivals.recv() => {
                     self.on(Event::Arrived(entry));
                     self.admit(&mut arrivals);
                 }
                 Some(ended) = self.tasks.next() => {
-                    while let Ok(command) = inbox.try_recv() {
-                        self.obey(command, &mut arrivals);
-                    }
+                    self.obey_all(&mut inbox, &mut arrivals);
                     self.admit(&mut arrivals);
                     self.task_ended(ended);
                 }
@@ -95,6 +96,17 @@ impl Owner {
             }
         }
         self.tasks.end().await;
+    }
+
+    /// Obeys what has come so far.
+    fn obey_all(
+        &mut self,
+        inbox: &mut UnboundedReceiver<OwnerInput>,
+        arrivals: &mut UnboundedReceiver<Entry>,
+    ) {
+        while let Ok(command) = inbox.try_recv() {
+            self.obey(command, arrivals);
+        }
     }
 
     fn admit(&mut self, arrivals: &mut UnboundedReceiver<Entry>) {
