@@ -18,7 +18,7 @@
 //! A text passes through these files in turn: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → the file of each
 //! table, such as `queue.rs` (defaults, and rules for several keys). So a new key is a line in `file.rs`, and its
 //! meaning in the file of its table; `tests/config.rs` fails until its comment is in `config/nullmta.toml`, too. A key that a
-//! reload cannot change is also in `fixed_keys` of `daemon.rs`.
+//! reload cannot change is also in `fixed_keys` of `daemon/reload.rs`.
 
 mod access;
 mod advice;

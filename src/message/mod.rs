@@ -7,7 +7,8 @@
 //!                       └ header                 └ header
 //! ```
 //!
-//! All changes to an arriving message are made by `fixup.rs`, which calls the file for each:
+//! All changes to an arriving message are made by `fixup.rs`. It, and `rewrite/mod.rs` for what concerns single fields, calls the
+//! file for each:
 //!
 //! | change | file |
 //! |---|---|

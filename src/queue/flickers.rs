@@ -4,7 +4,7 @@
 //! counted, and logged in one line a minute. A pause that goes on is logged, however many came before it. After a quiet minute,
 //! pauses are logged one by one again.
 //!
-//! Pure. Not here: what a pause is (`breaker.rs`), the lines (`log.rs`).
+//! Pure. Not here: what a pause is (`breaker.rs`), the lines (`log/relay.rs`).
 
 use std::time::Duration;
 

@@ -37,7 +37,7 @@
 //! | anything else | permission (6) |
 //!
 //! 1. One reply proves nothing: it is the message's own, unless many messages are told so in one moment
-//!    (`queue/pace.rs`).
+//!    (`queue/throttle.rs`).
 //! 2. Postfix says `554 5.7.1 … Relay access denied`, Exim `550 relay not permitted`, and no status of RFC
 //!    3463 tells that from other matters of policy.
 //! 3. With x.2.\* only those that are not said of a mailbox: Gmail's x.2.2 names the recipient's account and quota.

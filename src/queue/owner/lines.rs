@@ -1,4 +1,4 @@
-//! The log lines that the queue's state asks for. Their words are in `log.rs`.
+//! The log lines that the queue's state asks for. Their words are in `log/queue.rs` and `log/relay.rs`.
 
 use super::super::reducer::LogLine;
 use crate::log::{self, HeldBack};

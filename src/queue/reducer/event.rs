@@ -146,7 +146,7 @@ pub(in crate::queue) enum Effect {
     Log(Box<LogLine>),
 }
 
-/// A line of the log. Its words are in `log.rs`.
+/// A line of the log. Its words are in `log/queue.rs` and `log/relay.rs`.
 #[derive(Debug)]
 pub(in crate::queue) enum LogLine {
     RelayPaused { trouble: Trouble, live: usize, probe_in: Duration, is_new: bool },
