@@ -1,4 +1,4 @@
-//! What the tests of several rooms share: a wire to a scripted relay, messages, and a queue that remembers.
+//! Shared parts of the relay's tests: a wire to a scripted relay, messages, and a queue that remembers what it is told.
 
 pub(crate) mod authority;
 pub(crate) mod network;
@@ -85,7 +85,7 @@ pub(crate) fn transaction(id: u64, from: &str, to: &[&str], content: &str) -> Tr
     }
 }
 
-/// A queue with what it was given, that remembers what it was told.
+/// A queue of these messages, which remembers the reports.
 #[derive(Default)]
 pub(crate) struct Given {
     pub(crate) messages: VecDeque<Transaction>,
@@ -101,8 +101,8 @@ impl Given {
         Given { messages: messages.into_iter().collect(), ..Given::default() }
     }
 
-    /// One line for each recipient reported: `1/0 sent 2.0.0 250 2.0.0 ok`; a `?` where a duplicate
-    /// is possible.
+    /// Returns one line for each recipient reported, such as `1/0 sent 2.0.0 250 2.0.0 ok`, with a `?` where a
+    /// duplicate is possible.
     pub(crate) fn told(&self) -> Vec<String> {
         let lines = self.reports.iter().flat_map(|report| {
             report.recipients.iter().map(|r| {

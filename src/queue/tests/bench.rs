@@ -1,4 +1,4 @@
-//! What the queue's tests stand on.
+//! The set-up of the queue's tests: a queue over a spool of its own, with a relay and a clock that do as they are told.
 
 mod clock;
 mod relay;
@@ -24,9 +24,9 @@ use crate::queue_id::QueueId;
 use crate::spool::fs::sim::SimFs;
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Options, Spool};
-pub(super) use clock::TestClock;
+use clock::TestClock;
 pub(super) use relay::{Does, Pace, TestRelay};
-pub(super) use reports::{AND_LEFT, report};
+pub(super) use reports::AND_LEFT;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -35,7 +35,7 @@ pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// A queue over a spool of its own.
 pub(super) struct Bench {
     root: PathBuf,
-    /// Where `root` is, on a real disk.
+    /// The directory of `root` on a real disk.
     _directory: TempDir,
     pub(super) spool: Spool,
     pub(super) queue: Queue,
@@ -46,10 +46,10 @@ pub(super) struct Bench {
     fs: Arc<dyn Fs>,
 }
 
-/// The log, until the second part is dropped.
+/// Returns the log, which is kept until the second part is dropped.
 pub(super) fn captured() -> (Captured, DefaultGuard) {
-    // While one subscriber is all there is, whatever thread comes first to a line decides with its own, or with none,
-    // whether anybody ever gets it.
+    // With only one subscriber, the first thread that comes to a line decides with its own subscriber, or with none,
+    // whether the line is ever written.
     static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
     ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
     let log = Captured::default();
@@ -58,7 +58,7 @@ pub(super) fn captured() -> (Captured, DefaultGuard) {
     (log, tracing::subscriber::set_default(journal.finish()))
 }
 
-/// From `from`, the null reverse-path where that is empty, to each of `to`.
+/// Returns an envelope from `from` (empty: `<>`) to each of `to`.
 pub(super) fn envelope(from: &str, to: &[&str]) -> Envelope {
     let mut envelope = Envelope::from(match from {
         "" => ReversePath::Null,
@@ -79,12 +79,12 @@ impl Bench {
         Self::on(Arc::new(RealFs), root, directory, TestRelay::new(), change)
     }
 
-    /// A queue over a spool on a simulated disk.
+    /// Returns a queue over a spool on a simulated disk.
     pub(super) fn simulated(fs: &SimFs) -> Self {
         Self::simulated_with(fs, TestRelay::new())
     }
 
-    /// The same with a relay, and a clock, that there were before.
+    /// Does the same with a relay, and its clock, that were there before.
     pub(super) fn simulated_with(fs: &SimFs, relay: Arc<TestRelay>) -> Self {
         Self::on(Arc::new(fs.clone()), "/spool".into(), TempDir::new().unwrap(), relay, |_| {})
     }
@@ -114,12 +114,12 @@ impl Bench {
         Bench { root, _directory: directory, spool, queue, clock, relay, task, settings, fs }
     }
 
-    /// Whether the queue's task has ended.
+    /// Returns whether the queue's task has ended.
     pub(super) fn has_stopped(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Ends the queue and starts one anew from what the spool holds.
+    /// Ends the queue, and starts another one from what the spool holds.
     pub(super) async fn restart(self) -> Self {
         let Bench { root, _directory, spool, queue, clock, relay, task, settings, fs } = self;
         queue.stop(MINUTE);
@@ -130,12 +130,12 @@ impl Bench {
         Bench { root, _directory, spool, queue, clock, relay, task, settings, fs }
     }
 
-    /// Gives the queue its settings anew, as a reload does.
+    /// Gives the queue its settings again, as a reload does.
     pub(super) fn reload(&self) {
         self.queue.reconfigure(self.settings.clone());
     }
 
-    /// The same with other settings.
+    /// Does the same with changed settings.
     pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         self.reload();
@@ -161,22 +161,21 @@ impl Bench {
         Ok(self.spool.commit(draft, envelope, Submitter::Loopback, now).await?.id())
     }
 
-    /// What the only message is doing.
+    /// Returns what the only message is doing.
     pub(super) async fn standing(&self) -> Standing {
         let listed = self.queue.standings(self.spool.following(None, 2)).await;
         assert_eq!(listed.len(), 1);
         listed[0].standing
     }
 
-    /// Waits until the queue is at rest and its numbers are as asked; nothing but other tasks passes
-    /// meanwhile.
+    /// Waits until the queue is at rest and its figures are as asked, while only other tasks go on and no time passes.
     pub(super) async fn until(&self, what: impl Fn(&QueueStatus) -> bool) -> QueueStatus {
         let wait = async {
             let mut before = None;
             loop {
                 let status = self.queue.status().await.expect("the queue runs");
                 let is_at_rest = status.under_way == 0 && status.connections == 0;
-                // Only the second answer is known to come after what the clock's last step has set off.
+                // Only the second answer surely comes after everything that the last step of the clock has set off.
                 if is_at_rest && what(&status) && before.as_ref() == Some(&status) {
                     return status;
                 }
@@ -187,7 +186,7 @@ impl Bench {
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there")
     }
 
-    /// Waits until nothing happens any more without time passing: all that is under way is what the relay lets wait.
+    /// Waits until nothing happens any more without time passing: what is under way is only what the relay lets wait.
     pub(super) async fn until_nothing_happens(&self) -> QueueStatus {
         let wait = async {
             let mut before = None;
@@ -211,7 +210,7 @@ impl Bench {
         self.until_told(|status| status.paused_until.is_some()).await;
     }
 
-    /// Waits until the queue's numbers are as asked, whatever is under way.
+    /// Waits until the queue's figures are as asked, whatever is under way.
     pub(super) async fn until_told(&self, what: impl Fn(&QueueStatus) -> bool) {
         let wait = async {
             while !what(&self.queue.status().await.expect("the queue runs")) {
@@ -221,7 +220,7 @@ impl Bench {
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue gets there");
     }
 
-    /// Waits until the queue is empty and the spool is too.
+    /// Waits until the queue and the spool are empty.
     pub(super) async fn until_empty(&self) {
         self.until(|status| status.live == 0).await;
         assert_eq!(self.spool.len(), 0);
@@ -239,7 +238,7 @@ impl Bench {
         self.until_empty().await;
     }
 
-    /// Moves the clock on in steps of `step`, letting the queue come to rest after each.
+    /// Moves the clock on in steps of `step`, and lets the queue come to rest after each.
     pub(super) async fn pass(&self, time: Duration, step: Duration) {
         let steps = time.as_secs() / step.as_secs();
         for _ in 0..steps {

@@ -10,7 +10,6 @@ mod many;
 mod null_sender;
 mod outages;
 mod poison;
-mod poison_in_numbers;
 mod refusals;
 mod restarts;
 mod retries;

@@ -1,9 +1,10 @@
-//! The queue's state alone: what comes is made up, what is to be done is looked at, and no time passes but what a test
-//! lets pass.
+//! Tests of the queue's state alone: they make up the events and look at the effects, and time passes only when they say so.
 
 mod connections;
 mod logins;
 mod model;
 mod outages;
 mod poison;
+mod poison_in_numbers;
+mod throttle;
 mod world;

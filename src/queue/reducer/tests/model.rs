@@ -1,5 +1,5 @@
-//! Random histories, in which everything comes in every order that it can: the invariants of `queue/mod.rs` hold, and
-//! when the relay is good in the end everything leaves.
+//! Random histories in which everything happens in every order that is possible. The invariants of `queue/mod.rs` hold, and if
+//! the relay is good in the end, everything leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const MAX_CONNECTIONS: usize = 4;
 enum Place {
     Queue,
     With(ConnectionId),
-    /// With a settlement that will say this.
+    /// It is with a settlement that will end so.
     Settling(Disposition),
 }
 
@@ -31,9 +31,9 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Opening,
-    /// It waits for a message.
+    /// It has asked for a message and waits.
     Asking,
-    /// It waited for one, and has gone without a word.
+    /// It has waited for a message, and is gone without notice.
     Gone,
     Busy,
 }
@@ -45,7 +45,7 @@ struct Model {
     next_id: u64,
     messages: BTreeMap<QueueId, Place>,
     connections: BTreeMap<ConnectionId, Stage>,
-    /// Whose outcome the spool has refused, and whether it has refused a mark.
+    /// The messages whose result the spool has refused, and whether it has refused a mark.
     unrecorded: BTreeSet<QueueId>,
     refuses_marks: bool,
     watches_secret: bool,
@@ -53,7 +53,7 @@ struct Model {
     answers: Vec<QueueAnswer>,
 }
 
-/// With a login configured or none, and with an address in the place of `<>` or none.
+/// Returns a policy with or without a login, and with or without an address in place of `<>`.
 fn policy_of(random: &mut Rng) -> QueuePolicy {
     let mut policy = policy(MAX_CONNECTIONS);
     (policy.refusals.has_login, policy.has_null_sender) = (random.bool(), random.bool());
@@ -127,7 +127,7 @@ impl Model {
         }
     }
 
-    /// A connection ends, and what it held is settled without its report.
+    /// A connection ends, and its message is settled without a report.
     fn connection_ends(&mut self, connection: ConnectionId, trouble: Option<Trouble>) {
         if let Some(id) = self.held_by(connection) {
             let in_doubt = self.random.bool();
@@ -165,7 +165,7 @@ impl Model {
         }
     }
 
-    /// Something that can happen now.
+    /// Something happens that is possible now.
     fn happens(&mut self) {
         match self.random.u32(..100) {
             0..15 => self.arrives(),
@@ -310,7 +310,7 @@ impl Model {
         self.on(Event::Became { id, disposition });
     }
 
-    /// What the queue says of itself is what is so.
+    /// The figures of the queue agree with the model.
     fn is_as_it_says(&mut self) {
         let under_way = self.messages.values().filter(|place| **place != Place::Queue).count();
         let status = self.status();
@@ -319,7 +319,7 @@ impl Model {
         assert_eq!(status.connections, self.connections.len());
     }
 
-    /// From now on the relay takes everything and the spool records everything: nothing is left in the end.
+    /// From now on the relay takes everything and the spool records everything. Nothing is left in the end.
     fn ends_well(&mut self) {
         for _ in 0..20_000 {
             if self.messages.is_empty() {

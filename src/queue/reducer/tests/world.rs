@@ -1,5 +1,4 @@
-//! A world around the queue's state: a relay that does the same with everybody, a spool that records at once, and a
-//! clock.
+//! A world around the queue's state: a relay that treats all messages alike, a spool that records at once, and a clock.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,11 +10,12 @@ use super::super::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy
 use crate::envelope::Submitter;
 use crate::queue::clock::Moment;
 use crate::queue::lanes::Lane;
-use crate::queue::refusals::RefusalRule;
+use crate::queue::refusals::{Refusal, RefusalRule, Ruling};
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::{ConnectionId, MessageStanding, QueueStatus, Taken};
 use crate::queue_id::QueueId;
-use crate::relay::{Cause, Phase, Trouble};
+use crate::relay::{Cause, Peer, Phase, Subject, Trouble};
+use crate::smtp::reply::Reply;
 use crate::spool::{Entry, EntryState};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -32,35 +32,48 @@ pub(super) enum Does {
     Defers,
     /// Cannot be reached.
     IsAway,
-    /// Lets nobody in.
+    /// Refuses the login.
     RefusesLogin,
-    /// Takes a message and is silent: what it holds is settled when the test says so.
+    /// Takes a message and is silent: the message is settled when the test says so.
     Holds,
-    /// Breaks the dialogue off within every message, at this phase.
+    /// Ends the dialogue during every message, at this phase.
     Breaks(Phase),
-    /// Turns every second connection away, and takes one message over each of the others.
+    /// Refuses every second connection, and takes one message over each of the others.
     Flickers,
+    /// Takes a message in a tenth of a second. Defers it at MAIL if it has taken `each_connection` messages over this
+    /// connection, or is taking `at_once` messages already.
+    HasLimits { at_once: usize, each_connection: usize },
 }
+
+/// The time in which a relay with limits takes a message.
+pub(super) const TAKING: Duration = Duration::from_millis(100);
 
 /// The queue's state, and everything around it.
 pub(super) struct World {
     reducer: Reducer,
     pub(super) does: Does,
-    /// Messages within which the relay breaks the dialogue off, whatever else it does, and the phase.
+    /// The messages during which the relay ends the dialogue, whatever else it does, and the phase.
     pub(super) poison: BTreeSet<QueueId>,
     pub(super) breaks_at: Phase,
-    /// Whose messages arrive.
+    /// The cause with which it ends the dialogue, and the time for which it is silent before that.
+    pub(super) cause: Cause,
+    pub(super) silence: Duration,
+    /// The lane of the messages that arrive.
     pub(super) lane: Lane,
     now: Moment,
     next_id: u64,
-    /// What has happened and is not taken in yet.
+    /// The events that have happened and are not taken in yet.
     coming: VecDeque<Event>,
+    /// The events that will happen at a later time.
+    planned: Vec<(Timestamp, Event)>,
+    /// The connections over which the relay takes a message at this moment.
+    busy: BTreeSet<ConnectionId>,
     /// When each connection was begun, in seconds since the test began.
     pub(super) begun: Vec<i64>,
     open: usize,
-    /// The most that were open at once.
+    /// The largest number of connections that were open at once.
     pub(super) most_open: usize,
-    /// What the relay was given, and over which connection.
+    /// The messages that the relay was given, each with its connection.
     pub(super) given: Vec<(ConnectionId, QueueId)>,
     pub(super) lines: Vec<LogLine>,
     pub(super) watches_secret: bool,
@@ -103,7 +116,7 @@ pub(super) fn refused_login() -> Trouble {
 }
 
 impl World {
-    /// Nothing has happened yet.
+    /// Returns a world in which nothing has happened yet.
     pub(super) fn new(max_connections: usize) -> Self {
         let reducer = Reducer::new(policy(max_connections), true, &[], 0, Rng::with_seed(7), start());
         let mut world = World {
@@ -111,10 +124,14 @@ impl World {
             does: Does::Takes,
             poison: BTreeSet::new(),
             breaks_at: Phase::Data,
+            cause: Cause::Other("told to".into()),
+            silence: Duration::ZERO,
             lane: 1,
             now: start(),
             next_id: 1,
             coming: VecDeque::new(),
+            planned: Vec::new(),
+            busy: BTreeSet::new(),
             begun: Vec::new(),
             open: 0,
             most_open: 0,
@@ -128,7 +145,7 @@ impl World {
         world
     }
 
-    /// So many messages arrive at once.
+    /// This number of messages arrives at once.
     pub(super) fn arrive(&mut self, messages: usize) {
         for _ in 0..messages {
             let entry = entry(self.next_id, self.now, self.relay_clock);
@@ -138,19 +155,19 @@ impl World {
         self.come_to_rest();
     }
 
-    /// A message arrives within which the relay always breaks off.
+    /// A message arrives during which the relay always ends the dialogue.
     pub(super) fn arrive_poison(&mut self) {
         self.poison.insert(QueueId::from_raw(self.next_id));
         self.arrive(1);
     }
 
-    /// This happens.
+    /// This event happens.
     pub(super) fn tell(&mut self, event: Event) {
         self.coming.push_back(event);
         self.come_to_rest();
     }
 
-    /// Somebody asks this.
+    /// Somebody asks this. Returns the answer.
     pub(super) fn ask(&mut self, event: Event) -> QueueAnswer {
         self.tell(event);
         self.answer.take().expect("it is answered")
@@ -174,13 +191,13 @@ impl World {
         self.status().paused_until.is_some()
     }
 
-    /// The configuration is read again, and says the same.
+    /// The configuration is read again, and nothing but the number of connections is changed.
     pub(super) fn reload(&mut self, max_connections: usize) {
         let policy = Box::new(policy(max_connections));
         self.tell(Event::Reconfigured { policy, has_taken: true });
     }
 
-    /// Sets the host's clock: no time passes.
+    /// Sets the time of day; no time passes.
     pub(super) fn step(&mut self, by: SignedDuration) {
         self.now.time_of_day += by;
     }
@@ -189,29 +206,43 @@ impl World {
         self.now.time_of_day
     }
 
-    /// Whether all may be left behind where there are so many settlements.
+    /// Returns whether all may be left behind if there are this many settlements.
     pub(super) fn may_end(&self, settlements: usize) -> bool {
         self.reducer.may_end(self.now, settlements)
     }
 
-    /// How long nothing will change by itself.
+    /// Returns how long nothing will change by itself.
     pub(super) fn until_next_change(&self) -> Duration {
         self.reducer.until_next_change(self.now)
     }
 
-    /// Lets time pass, in which everything happens as soon as it is due.
+    /// Lets time pass. Everything happens as soon as it is due.
     pub(super) fn pass(&mut self, time: Duration) {
         let mut left = time;
         while !left.is_zero() {
-            let step = self.until_next_change().max(Duration::from_millis(1)).min(left);
+            let step =
+                self.until_next_change().min(self.until_planned()).max(Duration::from_millis(1)).min(left);
             left -= step;
             let step = SignedDuration::try_from(step).unwrap();
             (self.now.steady, self.now.time_of_day) = (self.now.steady + step, self.now.time_of_day + step);
+            let due = self.planned.extract_if(.., |(at, _)| *at <= self.now.steady);
+            self.coming.extend(due.map(|(_, event)| event));
             self.come_to_rest();
         }
     }
 
-    /// What the relay holds is taken by it.
+    /// Returns the time until the next planned event.
+    fn until_planned(&self) -> Duration {
+        let next = self.planned.iter().map(|(at, _)| at.duration_since(self.now.steady)).min();
+        next.map_or(Duration::MAX, |left| Duration::try_from(left).unwrap_or_default())
+    }
+
+    fn plan(&mut self, after: Duration, event: Event) {
+        let at = self.now.steady + SignedDuration::try_from(after).unwrap();
+        self.planned.push((at, event));
+    }
+
+    /// The relay takes a message that it holds.
     pub(super) fn release(&mut self, connection: ConnectionId, id: QueueId) {
         self.finish(connection, id, Disposition::Removed);
         self.come_to_rest();
@@ -220,11 +251,40 @@ impl World {
     fn come_to_rest(&mut self) {
         loop {
             while let Some(event) = self.coming.pop_front() {
-                self.on(event);
+                self.happens(event);
             }
             self.on(Event::Tick);
             if self.coming.is_empty() {
                 return;
+            }
+        }
+    }
+
+    /// Has the queue take in an event, and follows its ruling where that is a refusal.
+    fn happens(&mut self, event: Event) {
+        let refused = match &event {
+            Event::Refused { connection, refusal } => Some((*connection, refusal.id)),
+            Event::TakenByRelay { connection, .. } => {
+                self.busy.remove(connection);
+                None
+            }
+            Event::Ended { .. } => {
+                self.open -= 1;
+                None
+            }
+            _ => None,
+        };
+        self.on(event);
+        if let Some((connection, id)) = refused {
+            match self.answer.take() {
+                Some(QueueAnswer::Ruling(Ruling::Untold)) => {
+                    self.coming.push_back(Event::Became { id, disposition: Disposition::Untried });
+                    self.coming.push_back(Event::Wanted { connection, wait: false });
+                }
+                Some(QueueAnswer::Ruling(Ruling::AsSaid)) => {
+                    self.finish(connection, id, Disposition::Deferred { warned: false });
+                }
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -262,14 +322,18 @@ impl World {
             Does::Flickers if self.begun.len().is_multiple_of(2) => {
                 self.end(connection, Some(trouble(Phase::Greeting)));
             }
-            Does::Takes | Does::Defers | Does::Holds | Does::Breaks(_) | Does::Flickers => {
+            Does::Takes
+            | Does::Defers
+            | Does::Holds
+            | Does::Breaks(_)
+            | Does::Flickers
+            | Does::HasLimits { .. } => {
                 self.coming.push_back(Event::Wanted { connection, wait: false });
             }
         }
     }
 
     fn end(&mut self, connection: ConnectionId, trouble: Option<Trouble>) {
-        self.open -= 1;
         self.coming.push_back(Event::Ended { connection, trouble });
     }
 
@@ -288,6 +352,9 @@ impl World {
             Does::Takes => self.finish(connection, id, Disposition::Removed),
             Does::Defers => self.finish(connection, id, Disposition::Deferred { warned: false }),
             Does::Holds => {}
+            Does::HasLimits { at_once, each_connection } => {
+                self.takes_within_limits(connection, id, at_once, each_connection);
+            }
             Does::IsAway | Does::RefusesLogin => {
                 self.coming.push_back(Event::Became { id, disposition: Disposition::Untried });
                 self.end(connection, Some(trouble(Phase::Connect)));
@@ -295,14 +362,52 @@ impl World {
         }
     }
 
-    /// The message is lost, and has its end where its patience is used up.
+    /// The connection is lost during this message, which leaves if its patience is used up.
     fn break_off(&mut self, connection: ConnectionId, taken: Taken, phase: Phase) {
         let Taken { id, member } = taken;
-        self.coming.push_back(Event::Lost { connection, id, in_doubt: phase == Phase::Dot });
         let is_over = member.patience_used(self.relay_clock) >= policy(1).retry.lifetime;
         let disposition = if is_over { Disposition::Removed } else { Disposition::Lost { warned: false } };
-        self.coming.push_back(Event::Became { id, disposition });
-        self.end(connection, Some(trouble(phase)));
+        let in_doubt = phase == Phase::Dot && !matches!(self.cause, Cause::Reply(_));
+        let trouble = Some(Trouble { phase, peer: None, cause: self.cause.clone() });
+        for event in [
+            Event::Lost { connection, id, in_doubt },
+            Event::Became { id, disposition },
+            Event::Ended { connection, trouble },
+        ] {
+            if self.silence.is_zero() { self.coming.push_back(event) } else { self.plan(self.silence, event) }
+        }
+    }
+
+    fn takes_within_limits(&mut self, connection: ConnectionId, id: QueueId, at_once: usize, each: usize) {
+        let carried = self.given.iter().filter(|(other, _)| *other == connection).count();
+        if carried > each {
+            self.refuses(connection, id, "450 4.7.0 too many messages in this session");
+        } else if self.busy.len() >= at_once {
+            self.refuses(connection, id, "432 4.3.2 concurrent connections limit exceeded");
+        } else {
+            self.busy.insert(connection);
+            self.plan(TAKING, Event::TakenByRelay { connection, is_from_null: false });
+            self.plan(TAKING, Event::Answered(connection));
+            self.plan(TAKING, Event::Became { id, disposition: Disposition::Removed });
+            self.plan(TAKING, Event::Wanted { connection, wait: false });
+        }
+    }
+
+    /// The relay defers the message at MAIL with these words.
+    fn refuses(&mut self, connection: ConnectionId, id: QueueId, said: &str) {
+        let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+        let refusal = Refusal {
+            id,
+            peer: Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None },
+            phase: Phase::Mail,
+            about: Subject::of(Phase::Mail, &reply),
+            is_deferral: true,
+            said: said.into(),
+            is_from_null: false,
+            in_company: false,
+            domains: ["example.net".to_owned()].into(),
+        };
+        self.coming.push_back(Event::Refused { connection, refusal: Box::new(refusal) });
     }
 
     fn finish(&mut self, connection: ConnectionId, id: QueueId, disposition: Disposition) {

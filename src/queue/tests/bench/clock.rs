@@ -10,12 +10,12 @@ use tokio::sync::watch;
 
 use crate::queue::clock::Clock;
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that stands still until a test moves it.
 pub(in crate::queue::tests) struct TestClock {
     steady: watch::Sender<Timestamp>,
-    /// How far the time of day has been set off from the steady time.
+    /// The difference between the time of day and the steady time.
     set_off: Mutex<SignedDuration>,
-    /// Whoever next sleeps for so long panics instead.
+    /// Whoever next sleeps for this time panics instead.
     panic_at: Mutex<Option<Duration>>,
 }
 
@@ -25,12 +25,12 @@ impl TestClock {
         TestClock { steady, set_off: Mutex::default(), panic_at: Mutex::default() }
     }
 
-    /// Sets the host's clock: no time passes.
+    /// Sets the time of day; no time passes.
     pub(in crate::queue::tests) fn step(&self, by: SignedDuration) {
         *self.set_off.lock().unwrap() += by;
     }
 
-    /// Has whoever next sleeps for `pause` panic instead.
+    /// Makes whoever next sleeps for `pause` panic instead.
     pub(in crate::queue::tests) fn panic_at(&self, pause: Duration) {
         *self.panic_at.lock().unwrap() = Some(pause);
     }

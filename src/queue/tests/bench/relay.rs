@@ -22,37 +22,39 @@ use crate::relay::{Cause, Phase, Report, Transaction, Trouble, Unmarked, Work};
 /// What the relay does with the next connection or message.
 #[derive(Clone, Debug)]
 pub(in crate::queue::tests) enum Does {
-    /// Says this to each recipient in turn; the last one to all that are left. Nothing at all to one
-    /// whose reply is empty: the connection is lost there.
+    /// Gives these replies to the recipients in turn, and the last one to all that are left. An empty reply stands for
+    /// none: the connection is lost there.
     Says(Vec<&'static str>),
-    /// The same in reply to RCPT, where it refuses.
+    /// Does the same in reply to RCPT, if it refuses.
     SaysAtRcpt(Vec<&'static str>),
-    /// Refuses every message with this at this phase.
+    /// Refuses every message with this reply at this phase.
     RefusesAt(Phase, &'static str),
     /// Says that it is going away, in place of the reply to MAIL.
     Leaves,
-    /// Says this in the midst of the content, by which it takes leave of a connection that has served.
+    /// Gives this reply during the content, which ends a connection that has served.
     Parts(&'static str),
-    /// Takes the message; says so when the two have met here twice: to show that it has, and to be let to.
+    /// Takes the message, and replies when a test has met it twice at this barrier: once to see that it has the
+    /// message, once to let it reply.
     Holds(Arc<Barrier>),
-    /// Says this to each recipient of mail from `<>`, and takes all other.
+    /// Gives this reply to each recipient of mail from `<>`, and takes all other mail.
     RefusesNull(&'static str),
-    /// Says this to each recipient whose address begins with "odd", at RCPT where there is no other, and takes all other.
+    /// Gives this reply to each recipient whose address begins with "odd", at RCPT if there is no other recipient, and
+    /// takes all others.
     RefusesOdd(&'static str),
     /// Cannot be reached.
     Refuses,
-    /// Breaks the dialogue off at this phase of a transaction.
+    /// Ends the dialogue at this phase of a transaction, with this cause.
     Breaks(Phase, Cause),
-    /// Is silent at this phase for so long.
+    /// Is silent at this phase for this time.
     Stalls(Phase, Duration),
-    /// Lets nobody in.
+    /// Refuses the login.
     RefusesLogin,
-    /// Brings the connection's task down.
+    /// Makes the connection's task panic.
     Panics,
 }
 
 impl Does {
-    /// Whether the relay has a copy for the recipient at `position`, where the final dot has been written.
+    /// Returns whether the relay has a copy for the recipient at `position`, if the final dot has been written.
     fn takes(&self, position: usize) -> bool {
         match self {
             Does::Says(said) => {
@@ -76,46 +78,47 @@ pub(in crate::queue::tests) struct Seen {
     pub(in crate::queue::tests) to: Vec<String>,
     pub(in crate::queue::tests) content: String,
     pub(in crate::queue::tests) needs_smtputf8: bool,
-    /// Seconds since the test began.
+    /// The seconds since the test began.
     pub(in crate::queue::tests) at: i64,
 }
 
-/// How long a relay takes: so much time passes there.
+/// The time that the relay takes for its parts of a transaction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::queue::tests) struct Pace {
     pub(in crate::queue::tests) connecting: Duration,
-    /// From when a message is taken to when its transaction begins.
+    /// The time from when a message is taken to when its transaction begins.
     pub(in crate::queue::tests) behind: Duration,
     pub(in crate::queue::tests) transmitting: Duration,
 }
 
-/// A relay that does as it is told, then as it always does.
+/// A relay that follows a script, and then does what it always does.
 pub(in crate::queue::tests) struct TestRelay {
     script: Mutex<VecDeque<Does>>,
     habit: Mutex<Does>,
-    /// What it does with single messages, always.
+    /// What it always does with single messages.
     with: Mutex<HashMap<QueueId, Does>>,
-    /// What it does with the message that it is given next, always.
+    /// What it always does with the message that it gets next.
     with_next: Mutex<Option<Does>>,
     secret: Mutex<u64>,
     seen: Mutex<Vec<Seen>>,
-    /// Who was given its final dot, and the recipients for whom the relay has a copy by that.
+    /// The messages whose final dot was written, and the recipients for whom the relay has a copy by that.
     dots: Mutex<Vec<(QueueId, Vec<usize>)>>,
-    /// For whom it has asked that the final dot may be written.
+    /// The messages for which it asked that the final dot may be written.
     marks_asked: Mutex<Vec<QueueId>>,
     connections: Mutex<usize>,
     nodes: Mutex<Nodes>,
-    /// How many connections it lets wait.
+    /// The number of connections that it lets wait.
     pub(super) stalled: Mutex<usize>,
     pace: Mutex<Pace>,
     pub(super) clock: Arc<TestClock>,
     started: Timestamp,
 }
 
-/// The nodes behind the relay's name, of which each connection reaches one by chance; none: the relay is one.
+/// The nodes behind the relay's name, one of which each connection reaches by chance; if there are none, the relay is
+/// one.
 #[derive(Default)]
 struct Nodes {
-    /// What each does with every message; `None`: as the relay does.
+    /// What each node does with every message; `None`: what the relay does.
     each: Vec<Option<Does>>,
     chance: Rng,
 }
@@ -141,50 +144,50 @@ impl TestRelay {
         })
     }
 
-    /// From now on, and until told otherwise.
+    /// Does this from now on, until told otherwise.
     pub(in crate::queue::tests) fn always(&self, does: Does) {
         *self.habit.lock().unwrap() = does;
     }
 
-    /// Once, before what it always does.
+    /// Does this once, before what it always does.
     pub(in crate::queue::tests) fn once(&self, does: Does) {
         self.script.lock().unwrap().push_back(does);
     }
 
-    /// Nothing more, before what it always does.
+    /// Forgets the script: only what it always does is left.
     pub(in crate::queue::tests) fn forget_script(&self) {
         self.script.lock().unwrap().clear();
     }
 
-    /// Is so many nodes from now on, the first of which do as told with every message; which of them a connection
-    /// reaches is by the chance of this seed.
+    /// Is this number of nodes from now on. The first `sick` of them do this with every message; this seed decides
+    /// which node a connection reaches.
     pub(in crate::queue::tests) fn is_nodes(&self, count: usize, sick: usize, does: &Does, seed: u64) {
         let each = (0..count).map(|node| (node < sick).then(|| does.clone())).collect();
         *self.nodes.lock().unwrap() = Nodes { each, chance: Rng::with_seed(seed) };
     }
 
-    /// What the node does that a new connection reaches.
+    /// Returns what the node does that a new connection reaches.
     fn node(&self) -> Option<Does> {
         let Nodes { each, chance } = &mut *self.nodes.lock().unwrap();
         if each.is_empty() { None } else { each[chance.usize(..each.len())].clone() }
     }
 
-    /// Takes its time from now on.
+    /// Takes this time from now on.
     pub(in crate::queue::tests) fn takes(&self, pace: Pace) {
         *self.pace.lock().unwrap() = pace;
     }
 
-    /// With this message, whatever else it is told.
+    /// Does this with this message, whatever else it is told.
     pub(in crate::queue::tests) fn always_with(&self, id: QueueId, does: Does) {
         self.with.lock().unwrap().insert(id, does);
     }
 
-    /// The same with the message that it is given next.
+    /// Does this with the message that it gets next, always.
     pub(in crate::queue::tests) fn always_with_next(&self, does: Does) {
         *self.with_next.lock().unwrap() = Some(does);
     }
 
-    /// It has nothing against single messages any more.
+    /// Treats all messages alike from now on.
     pub(in crate::queue::tests) fn heal(&self) {
         self.with.lock().unwrap().clear();
     }
@@ -194,7 +197,7 @@ impl TestRelay {
         *self.secret.lock().unwrap() += 1;
     }
 
-    /// How often it was shown the content of a message.
+    /// Returns how often it saw the content of a message.
     pub(in crate::queue::tests) fn times_seen(&self, id: QueueId) -> usize {
         self.seen.lock().unwrap().iter().filter(|seen| seen.id == id).count()
     }
@@ -203,7 +206,8 @@ impl TestRelay {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How often the final dot was written for a message, and how many copies one of its recipients has by that.
+    /// Returns how often the final dot was written for a message, and the number of copies that one of its recipients
+    /// has by that.
     pub(in crate::queue::tests) fn dots(&self, id: QueueId) -> (usize, usize) {
         let (mut dots, mut copies) = (0, HashMap::<usize, usize>::new());
         for (_, taken) in self.dots.lock().unwrap().iter().filter(|(other, _)| *other == id) {
@@ -213,12 +217,12 @@ impl TestRelay {
         (dots, copies.into_values().max().unwrap_or_default())
     }
 
-    /// How often it was asked whether the final dot may be written for a message.
+    /// Returns how often it asked whether the final dot may be written for a message.
     pub(in crate::queue::tests) fn marks_asked(&self, id: QueueId) -> usize {
         self.marks_asked.lock().unwrap().iter().filter(|other| **other == id).count()
     }
 
-    /// How often a connection was tried.
+    /// Returns the number of connections so far.
     pub(in crate::queue::tests) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
@@ -317,7 +321,7 @@ impl TestRelay {
         Ok(())
     }
 
-    /// The dialogue ends at this phase of the transaction, with what it is told to meet there.
+    /// Ends the dialogue at this phase of the transaction.
     async fn break_off(
         &self,
         transaction: Transaction,
@@ -371,7 +375,7 @@ impl TestRelay {
     }
 }
 
-/// A connection that the relay lets wait, until this is dropped: also where its task is cut off.
+/// A connection that the relay lets wait, until this is dropped, even if its task is cut off.
 struct Stalled<'a>(&'a Mutex<usize>);
 
 impl<'a> Stalled<'a> {

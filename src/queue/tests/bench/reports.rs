@@ -13,12 +13,9 @@ pub(super) fn trouble(phase: Phase) -> Trouble {
     Trouble { phase, peer: None, cause: Cause::Other("told to".into()) }
 }
 
-/// A report in which the relay says `said` at the final dot, one reply a recipient; with none, the connection was lost.
-pub(in crate::queue::tests) fn report(
-    id: QueueId,
-    recipients: &[(usize, Recipient)],
-    said: &[&str],
-) -> Report {
+/// Returns a report in which the relay gives these replies at the final dot, one to each recipient; with none, the
+/// connection was lost.
+pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
     report_at(Phase::Dot, id, recipients, said)
 }
 
@@ -44,17 +41,17 @@ pub(super) fn report_at(
         possible_duplicate: said.is_empty(),
         lost_at: said.is_empty().then_some(Phase::Dot),
         left_at: None,
-        // What was refused had been sent.
+        // What was refused had been sent with the parameters.
         dsn_passed_on: said.iter().copied().any(is_about_dsn),
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
     }
 }
 
-/// How a refusal ends behind which the relay hangs up before it has shown whose that was.
+/// The end of a refusal after which the relay closes the connection before it has shown whose refusal it was.
 pub(in crate::queue::tests) const AND_LEFT: &str = "(and left)";
 
-/// What [`Does::RefusesOdd`] comes to with these recipients.
+/// Returns what [`Does::RefusesOdd`] means for these recipients.
 pub(super) fn refusing_odd(said: &'static str, recipients: &[(usize, Recipient)]) -> Does {
     let is_odd = |(_, to): &(usize, Recipient)| to.address.to_string().starts_with("odd");
     if recipients.iter().all(is_odd) {
@@ -68,7 +65,7 @@ pub(super) fn is_about_dsn(said: &str) -> bool {
     said.starts_with("555 5.5.4")
 }
 
-/// The same where the relay says `said` within the content.
+/// Returns a report in which the relay gives this reply during the content.
 pub(super) fn parting(
     id: QueueId,
     recipients: &[(usize, Recipient)],
