@@ -1,17 +1,17 @@
 //! The daemon: the order of its start, what a reload changes, and how it stops.
 //!
-//! Start: the sockets (clients wait in their backlog from here on), the certificates, the spool's recovery, the control socket,
-//! the queue, the sessions, `READY`. What fails before `READY` ends the start, and then nothing was accepted.
+//! Start: the sockets (clients wait in their backlog from here on), the certificates, the spool's recovery, the control
+//! socket, the queue, the sessions, `READY`. What fails before `READY` ends the start, and then nothing was accepted.
 //!
-//! Reload (SIGHUP, `nullmta reload`): a configuration with an error changes nothing, and the log says so. What only a restart
-//! can change (`fixed_keys`) stays as it was at the start, and each reload says that too.
+//! Reload (SIGHUP, `nullmta reload`): a configuration with an error changes nothing, and the log says so. What only a
+//! restart can change (`fixed_keys`) stays as it was at the start, and each reload says that too.
 //!
-//! Stop (SIGTERM, SIGINT): no more connections are accepted, idle sessions get 421, and content on its way in is taken to its
-//! end or refused. The relay gets no more messages, and a dialogue past its final dot is waited for. After 20 s the rest is cut
-//! off. Nothing durable depends on any of this.
+//! Stop (SIGTERM, SIGINT): no more connections are accepted, idle sessions get 421, and content on its way in is taken
+//! to its end or refused. The relay gets no more messages, and a dialogue past its final dot is waited for. After 20 s
+//! the rest is cut off. Nothing durable depends on any of this.
 //!
-//! Every task of the daemon is begun in `daemon/parts.rs`, which has the table of the parts, or by one of these parts (the
-//! accept loop begins the sessions, the queue its connections and settlements).
+//! Every task of the daemon is begun in `daemon/parts.rs`, which has the table of the parts, or by one of these parts
+//! (the accept loop begins the sessions, the queue its connections and settlements).
 //!
 //! Not here: what a start opens (`daemon/start.rs`), a reload (`daemon/reload.rs`).
 

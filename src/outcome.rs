@@ -1,7 +1,7 @@
 //! What becomes of mail: the outcome of one attempt for one recipient, and what the log says with it.
 //!
-//! This is the map of the types that say what became of something on its way to the relay. Each of them answers one question;
-//! a type further down follows from those above it that are about the same thing.
+//! This is the map of the types that say what became of something on its way to the relay. Each of them answers one
+//! question; a type further down follows from those above it that are about the same thing.
 //!
 //! | about | type | answers |
 //! |---|---|---|

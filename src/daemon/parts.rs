@@ -9,9 +9,10 @@
 //! | spool's writer | nothing is accepted, and no result is recorded | it is the last one: `Spool::close` |
 //! | spool's stock of segments | the same, as soon as the segments that there are have been filled | as the writer |
 //!
-//! Promises: the end of each part is noticed at once, even if it is a panic. No part ends by itself before a stop, so one that
-//! does has failed. Then the daemon stops the other parts in order, names the one that failed, and exits with an error, so that
-//! systemd starts it again; what was accepted is on the spool. After a panic, the pick-up is first begun again.
+//! Promises: the end of each part is noticed at once, even if it is a panic. No part ends by itself before a stop, so
+//! one that does has failed. Then the daemon stops the other parts in order, names the one that failed, and exits with
+//! an error, so that systemd starts it again; what was accepted is on the spool. After a panic, the pick-up is first
+//! begun again.
 //!
 //! Not here: the spool's two threads; their ends are noticed by [`Spool::writer_ended`] and [`Spool::stock_ended`].
 //!

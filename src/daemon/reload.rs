@@ -1,7 +1,7 @@
 //! A reload: the configuration is read again, and put into force if it has no error.
 //!
-//! Promises: a configuration with an error changes nothing, and the log gives the reason. What only a restart can change
-//! (`fixed_keys`) stays as it was at the start, and each reload says so.
+//! Promises: a configuration with an error changes nothing, and the log gives the reason. What only a restart can
+//! change (`fixed_keys`) stays as it was at the start, and each reload says so.
 
 use super::host::{notify, within};
 use super::start::{refuse_ourselves, relay, session_desk, warn_of};

@@ -1,19 +1,21 @@
 //! The breaker: whether the relay may be used now, and over how many connections.
 //!
-//! Promises: trouble of the relay pauses it once, for every message. One connection at a time probes it after 1 s, 2 s … 5 min;
-//! after a refused login 1, 5, 15 … 30 min; after a login without an answer 1 s, 1, 5 … 5 min. A relay that returns gets its
-//! connections one by one, not all at once.
+//! Promises: trouble of the relay pauses it once, for every message. One connection at a time probes it after 1 s, 2 s
+//! … 5 min; after a refused login 1, 5, 15 … 30 min; after a login without an answer 1 s, 1, 5 … 5 min. A relay that
+//! returns gets its connections one by one, not all at once.
 //!
 //! Invariants:
 //! 1. While it is open, no connection is begun before `retry_at`, and one at a time after it.
-//! 2. Trouble while other connections work is the relay's way of saying "not so many": the number of connections falls to those
-//!    that work, and the relay is not paused. A refused login is the exception, since each of them would be refused.
+//! 2. Trouble while other connections work is the relay's way of saying "not so many": the number of connections falls
+//!    to those that work, and the relay is not paused. A refused login is the exception, since each of them would be
+//!    refused.
 //! 3. Every success allows one more connection, up to the configured number, and sets the next pause back to the first.
 //! 4. `probe_now` never allows more than one connection.
 //! 5. While no connection works, one is begun at a time; there are never more being opened than work already.
-//! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a transaction.
-//! 7. While only a few messages have met trouble, they alone wait for the pause. Another message is tried beside them after
-//!    [`FIRST_PAUSE`] at most, however often these few meet the trouble again.
+//! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a
+//!    transaction.
+//! 7. While only a few messages have met trouble, they alone wait for the pause. Another message is tried beside them
+//!    after [`FIRST_PAUSE`] at most, however often these few meet the trouble again.
 //!
 //! Pure: time and spread are arguments. Not here: which replies are trouble (`relay/verdict.rs`), whose fault it is
 //! (`suspects.rs`).

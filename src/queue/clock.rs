@@ -1,4 +1,5 @@
-//! The time as the queue sees it. It is an argument everywhere, so that tests play five days of retries in milliseconds.
+//! The time as the queue sees it. It is an argument everywhere, so that tests play five days of retries in
+//! milliseconds.
 
 use std::future::Future;
 use std::pin::Pin;

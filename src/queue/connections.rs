@@ -1,9 +1,11 @@
 //! The connections to one relay, as far as the owner knows them.
 //!
-//! Promises: a message with losses gets a connection that has carried nothing yet, and no other message follows it there. Few
-//! connections carry such messages at a time. What the connections of earlier settings do counts for nothing.
+//! Promises: a message with losses gets a connection that has carried nothing yet, and no other message follows it
+//! there. Few connections carry such messages at a time. What the connections of earlier settings do counts for
+//! nothing.
 //!
-//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), their tasks (`owner/tasks.rs`).
+//! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), their tasks
+//! (`owner/tasks.rs`).
 
 use std::collections::HashMap;
 

@@ -1,8 +1,9 @@
-//! Flickering: a relay that is paused and usable again, over and over, such as one that refuses every second connection.
+//! Flickering: a relay that is paused and usable again, over and over, such as one that refuses every second
+//! connection.
 //!
-//! Promises: of pauses that follow each other closely, the first [`TOLD`] and their ends are logged one by one; the others are
-//! counted, and logged in one line a minute. A pause that goes on is logged, however many came before it. After a quiet minute,
-//! pauses are logged one by one again.
+//! Promises: of pauses that follow each other closely, the first [`TOLD`] and their ends are logged one by one; the
+//! others are counted, and logged in one line a minute. A pause that goes on is logged, however many came before it.
+//! After a quiet minute, pauses are logged one by one again.
 //!
 //! Pure. Not here: what a pause is (`breaker.rs`), the lines (`log/relay.rs`).
 

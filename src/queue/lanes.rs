@@ -1,7 +1,7 @@
 //! A fair order among submitters: each has a lane, and the lanes take turns.
 //!
-//! Promises: a message that joins an empty lane waits for at most one message of every other lane, however many wait there.
-//! Within a lane, the message that came first is served first.
+//! Promises: a message that joins an empty lane waits for at most one message of every other lane, however many wait
+//! there. Within a lane, the message that came first is served first.
 //!
 //! Pure. Not here: the lane of a message (the spool names it), when a message is ready (`roster.rs`).
 

@@ -3,13 +3,15 @@
 //! It fetches messages for the relay's dialogue, marks them as in flight before their final dot, and gives reports to a
 //! settlement, so that the dialogue does not wait for the disk.
 //!
-//! A message to more recipients than a transaction may have is sent in several transactions, one after the other on this
-//! connection; the result of each is recorded before the next begins. The content stays on the spool and is read for each.
+//! A message to more recipients than a transaction may have is sent in several transactions, one after the other on
+//! this connection; the result of each is recorded before the next begins. The content stays on the spool and is read
+//! for each.
 //!
-//! In place of `<>` the relay may get an address (`null_sender.rs`); everything that is made of its answer goes by the envelope
-//! on the spool, which keeps `<>`.
+//! In place of `<>` the relay may get an address (`null_sender.rs`); everything that is made of its answer goes by the
+//! envelope on the spool, which keeps `<>`.
 //!
-//! Invariant (1 of `queue/mod.rs`): a link that is dropped, for whatever reason, gives back the messages that it still holds.
+//! Invariant (1 of `queue/mod.rs`): a link that is dropped, for whatever reason, gives back the messages that it still
+//! holds.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

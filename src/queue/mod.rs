@@ -1,11 +1,11 @@
 //! The queue: it delivers every message that is on the spool, or gives it up in good order.
 //!
-//! Promises: every live message is tried at once, and then by its age, until each recipient is sent or bounced (and the bounce
-//! is on the spool), or its patience is used up. Relay trouble pauses the relay for all messages and uses up the patience of
-//! none. Submitters take turns. No connection is begun while `max-connections` exist.
+//! Promises: every live message is tried at once, and then by its age, until each recipient is sent or bounced (and the
+//! bounce is on the spool), or its patience is used up. Relay trouble pauses the relay for all messages and uses up the
+//! patience of none. Submitters take turns. No connection is begun while `max-connections` exist.
 //!
-//! A pure function of the state, the event and the time decides what is done (`reducer.rs`). One task, the owner (`owner.rs`),
-//! gives it the events, carries out its effects, and owns every other task:
+//! A pure function of the state, the event and the time decides what is done (`reducer.rs`). One task, the owner
+//! (`owner.rs`), gives it the events, carries out its effects, and owns every other task:
 //! ```text
 //!  spool ── arrivals ──▶ owner ── spawns ──▶ connection (the relay's dialogue, with a QueueLink)
 //!                         ▲  ▲  │              │ asks for messages, reports
@@ -14,14 +14,14 @@
 //!                         └── disposition ─────┘
 //! ```
 //! Invariants:
-//! 1. A message is with at most one connection or settlement. When that ends, even by a panic, the owner hears of the message
-//!    again.
+//! 1. A message is with at most one connection or settlement. When that ends, even by a panic, the owner hears of the
+//!    message again.
 //! 2. A message leaves the roster only when the spool has recorded its removal.
 //! 3. Nothing in memory is needed after a restart: the queue starts from what the spool has recovered.
 //!
 //! Fails: a spool that cannot record what a delivery needs is asked again until it can; meanwhile nothing is sent
-//! (`recording.rs`). Not here: the meaning of a relay's replies (`relay/verdict.rs`), storage (`spool/`). The types that say
-//! what became of a recipient, a message or a connection are listed in `outcome.rs`.
+//! (`recording.rs`). Not here: the meaning of a relay's replies (`relay/verdict.rs`), storage (`spool/`). The types
+//! that say what became of a recipient, a message or a connection are listed in `outcome.rs`.
 
 mod attempt;
 mod breaker;

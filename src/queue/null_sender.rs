@@ -2,9 +2,9 @@
 //!
 //! Promises:
 //! 1. With `rewrite.null-sender`, the relay gets that address for every message from `<>`.
-//! 2. Without it, the postmaster hears of failures even if the relay refuses `<>`: a message from `<>` to the postmaster alone
-//!    that is refused, perhaps for its sender, is sent again at once from an address that the relay should know. From then on,
-//!    until the next start or reload, all such mail is sent so.
+//! 2. Without it, the postmaster hears of failures even if the relay refuses `<>`: a message from `<>` to the
+//!    postmaster alone that is refused, perhaps for its sender, is sent again at once from an address that the relay
+//!    should know. From then on, until the next start or reload, all such mail is sent so.
 //! 3. No message is excused twice: if it is refused from that address too, that is its end.
 //!
 //! The spool keeps `<>`, so that a failure makes no further bounce. Not here: the address of the postmaster's mail

@@ -1,8 +1,8 @@
 //! The shell around the queue's state: it takes in what comes, and carries out what is to be done.
 //!
-//! Promises: it waits for no disk and no relay. Everything slow is a task of its own, which it owns; when a task ends, even by a
-//! panic, it knows what the task was for. What a task has sent is taken in before its end, and an arrival before anything that
-//! is sent by somebody who may know of it.
+//! Promises: it waits for no disk and no relay. Everything slow is a task of its own, which it owns; when a task ends,
+//! even by a panic, it knows what the task was for. What a task has sent is taken in before its end, and an arrival
+//! before anything that is sent by somebody who may know of it.
 //!
 //! Not here: the decisions (`reducer.rs`), the dialogues and settlements themselves (`link.rs`, `settlement.rs`).
 

@@ -1,7 +1,7 @@
 //! Whether the spool records what a delivery needs: the mark before the final dot, and the result of an attempt.
 //!
-//! Promises: from the first refusal on, no message is given out. The spool is asked again after 1 s, 2 s … 10 s, with nothing
-//! sent for it, and mail goes on at once when it answers. The beginning and the end are logged once each.
+//! Promises: from the first refusal on, no message is given out. The spool is asked again after 1 s, 2 s … 10 s, with
+//! nothing sent for it, and mail goes on at once when it answers. The beginning and the end are logged once each.
 //!
 //! Pure. Not here: what stops and goes on (`reducer/outcomes.rs`), the results themselves (`settlement.rs`).
 

@@ -1,7 +1,7 @@
 //! The queue as a function: what it knows, what came, and the time decide what is done.
 //!
-//! Promises: [`Reducer::on`] takes in one [`Event`] and returns what is to be done as [`Effect`]s, in order. It waits for
-//! nothing, and the same events at the same times give the same effects.
+//! Promises: [`Reducer::on`] takes in one [`Event`] and returns what is to be done as [`Effect`]s, in order. It waits
+//! for nothing, and the same events at the same times give the same effects.
 //!
 //! Invariants (of `queue/mod.rs`, as far as they are decided here):
 //! 1. A message is given out only while it is ready, and is under way until [`Event::Became`] or [`Event::Missed`].
@@ -9,8 +9,8 @@
 //! 3. No connection is begun while `max-connections` exist, while the spool does not record, or after [`Event::Stop`].
 //! 4. An event that asks something is answered once, at once; a connection that asks for a message, once.
 //!
-//! An event about a message or a connection is handled for the one relay that this belongs to, by the methods of [`AtRelay`]
-//! in the files below. An event about the whole queue is handled here, for all relays.
+//! An event about a message or a connection is handled for the one relay that this belongs to, by the methods of
+//! [`AtRelay`] in the files below. An event about the whole queue is handled here, for all relays.
 //!
 //! Pure: no task, disk, clock or log. Not here: carrying out the effects (`owner.rs`), what is known of a relay
 //! (`relay_state.rs`) and of its messages (`roster.rs`).

@@ -2,22 +2,23 @@
 //!
 //! Promises:
 //! 1. A refusal that is clearly about a recipient or about the message itself counts for that message alone.
-//! 2. If the relay refuses twenty messages in a row with one text, and has taken none in between (`refusals/row.rs`), such a
-//!    refusal is trouble of the relay: it bounces nothing until the relay has taken a message.
-//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes other messages: then the
-//!    message is deferred. Such a refusal bounces nothing, whatever else the relay does (`refusals/want_of_login.rs`).
-//! 4. Until this relay has taken its first message, its refusals hold the message; `queue.on-refusal` makes that always or
-//!    never. A message that was held once for its sender or the account is not bounced by such a refusal later, since nobody
-//!    could correct what it was accepted with. A message whose refusal did not say what it is about is tried again when the
-//!    relay has taken its first message, and then the reply counts: the set-up works.
-//! 5. Mail from `<>` counts in no row and ends none, since our own DSNs follow from messages that do count. A message from
-//!    `<>` that is refused while other messages are, with none taken in between, is held until the relay takes a message that
-//!    is not from `<>`. Only what is refused after that, on its own, is dead.
+//! 2. If the relay refuses twenty messages in a row with one text, and has taken none in between (`refusals/row.rs`),
+//!    such a refusal is trouble of the relay: it bounces nothing until the relay has taken a message.
+//! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes other messages:
+//!    then the message is deferred. Such a refusal bounces nothing, whatever else the relay does
+//!    (`refusals/want_of_login.rs`).
+//! 4. Until this relay has taken its first message, its refusals hold the message; `queue.on-refusal` makes that always
+//!    or never. A message that was held once for its sender or the account is not bounced by such a refusal later,
+//!    since nobody could correct what it was accepted with. A message whose refusal did not say what it is about is
+//!    tried again when the relay has taken its first message, and then the reply counts: the set-up works.
+//! 5. Mail from `<>` counts in no row and ends none, since our own DSNs follow from messages that do count. A message
+//!    from `<>` that is refused while other messages are, with none taken in between, is held until the relay takes a
+//!    message that is not from `<>`. Only what is refused after that, on its own, is dead.
 //!
 //! Held messages are tried again at each start, reload and flush.
 //!
-//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`), holding a
-//! message (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
+//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`),
+//! holding a message (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
 
 mod refusal;
 mod row;

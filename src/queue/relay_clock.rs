@@ -1,9 +1,10 @@
 //! The relay clock: the measure of patience.
 //!
-//! Promises: it counts the time in which the relay was usable, in seconds, and loses no part of a second however often it is
-//! stopped and started. It never goes back, and after a restart it goes on from what the spool remembers.
+//! Promises: it counts the time in which the relay was usable, in seconds, and loses no part of a second however often
+//! it is stopped and started. It never goes back, and after a restart it goes on from what the spool remembers.
 //!
-//! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience a message has (`schedule.rs`).
+//! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience a message has
+//! (`schedule.rs`).
 
 use std::time::Duration;
 

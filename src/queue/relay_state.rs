@@ -1,14 +1,14 @@
 //! What the queue knows of one relay; `relays.rs` holds the relays by their names.
 //!
-//! Promises: everything that the behaviour of one relay affects is in one value: its messages and their lanes, whether and how
-//! widely it may be used (breaker, throttle), its connections, the meaning of its refusals, whose fault its trouble is, and the
-//! clock that measures the patience of its messages. What another relay does changes nothing here.
+//! Promises: everything that the behaviour of one relay affects is in one value: its messages and their lanes, whether
+//! and how widely it may be used (breaker, throttle), its connections, the meaning of its refusals, whose fault its
+//! trouble is, and the clock that measures the patience of its messages. What another relay does changes nothing here.
 //!
 //! Invariants:
 //! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
 //! 2. The relay clock stands still while the breaker lets nothing through, and while the spool does not record.
-//! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it has
-//!    held, and the connections that still finish their work.
+//! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it
+//!    has held, and the connections that still finish their work.
 //!
 //! Pure: time is an argument. Not here: which message is next (`reducer/dispatch.rs`).
 

@@ -1,13 +1,13 @@
 //! The live messages of one relay, and what each is doing: the queue's memory.
 //!
-//! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to nobody else. A million
-//! messages fit: an entry takes 40 octets, in a tree that grows with the queue and never has to be built anew, as a hash table
-//! would in the middle of a flood.
+//! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to nobody else. A
+//! million messages fit: an entry takes 40 octets, in a tree that grows with the queue and never has to be built anew,
+//! as a hash table would in the middle of a flood.
 //!
 //! Messages with losses are not in the lanes: they are given out last, and each on a connection of its own.
 //!
-//! A ready message that is taken out of its turn leaves its old name in the lane, and `take` passes over it, so that taking a
-//! message out needs no search.
+//! A ready message that is taken out of its turn leaves its old name in the lane, and `take` passes over it, so that
+//! taking a message out needs no search.
 //!
 //! Pure: time is an argument. Not here: the length of a pause (`schedule.rs`), the messages themselves (`spool/`).
 

@@ -1,17 +1,19 @@
 //! When a deferred message is tried again, and when it has been tried for long enough.
 //!
-//! Promises: a message that was deferred by its own 4xx is tried again after its age, between [`RetryPolicy::shortest`] and
-//! [`RetryPolicy::longest`], spread by ±10 %. The age is all that is needed, so nothing about retries is ever stored; a restart
-//! tries everything once, and then goes on by age.
+//! Promises: a message that was deferred by its own 4xx is tried again after its age, between [`RetryPolicy::shortest`]
+//! and [`RetryPolicy::longest`], spread by ±10 %. The age is all that is needed, so nothing about retries is ever
+//! stored; a restart tries everything once, and then goes on by age.
 //!
-//! A message that loses its connection is tried again after a second, from the second loss on by its age. From the second copy
-//! on that the relay may have of it, the pause is its age without an upper limit, so that the number of copies grows with the
-//! logarithm of the lifetime.
+//! A message that loses its connection is tried again after a second, from the second loss on by its age. From the
+//! second copy on that the relay may have of it, the pause is its age without an upper limit, so that the number of
+//! copies grows with the logarithm of the lifetime.
 //!
-//! Patience is not age. The patience of a message runs only while the relay is usable (the *relay clock*), so that an outage of
-//! a week expires nothing (README promise 4), and a clock that is set forward by years warns nobody of a delay of years.
+//! Patience is not age. The patience of a message runs only while the relay is usable (the *relay clock*), so that an
+//! outage of a week expires nothing (README promise 4), and a clock that is set forward by years warns nobody of a
+//! delay of years.
 //!
-//! Pure: ages and the spread are arguments. Not here: trouble of the relay (`breaker.rs`), which message is next (`roster.rs`).
+//! Pure: ages and the spread are arguments. Not here: trouble of the relay (`breaker.rs`), which message is next
+//! (`roster.rs`).
 
 use std::time::Duration;
 

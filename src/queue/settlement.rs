@@ -1,16 +1,16 @@
 //! A settlement: it records what a report means for its message.
 //!
-//! Promises: the ledger says `sent` only for what the relay took, and `bounced` only if a DSN is on the spool (or none is
-//! wanted). A message is removed only as [`Settled`](crate::spool::Settled). What the spool cannot record now is tried again
-//! until it can, and meanwhile the message is not sent again. What is recorded is not done twice: a settlement goes from step
-//! to step (`settlement/steps.rs`), and stays at the one that fails.
+//! Promises: the ledger says `sent` only for what the relay took, and `bounced` only if a DSN is on the spool (or none
+//! is wanted). A message is removed only as [`Settled`](crate::spool::Settled). What the spool cannot record now is
+//! tried again until it can, and meanwhile the message is not sent again. What is recorded is not done twice: a
+//! settlement goes from step to step (`settlement/steps.rs`), and stays at the one that fails.
 //!
-//! A failure that nobody can be told of is recorded at once as the end of that recipient, so that it is not tried again. The
-//! message stays on the spool, and is *dead* when no other recipient is open; it never goes silently. The last reply about each
-//! recipient is kept.
+//! A failure that nobody can be told of is recorded at once as the end of that recipient, so that it is not tried
+//! again. The message stays on the spool, and is *dead* when no other recipient is open; it never goes silently. The
+//! last reply about each recipient is kept.
 //!
-//! Every attempt that has written its content, and of which nothing is recorded, notes on the spool how it ended ([`Flight`]),
-//! so that "possible duplicate" is logged once for each copy that the relay may have, and for no other:
+//! Every attempt that has written its content, and of which nothing is recorded, notes on the spool how it ended
+//! ([`Flight`]), so that "possible duplicate" is logged once for each copy that the relay may have, and for no other:
 //!
 //! | the attempt ended | logged | the mark becomes |
 //! |---|---|---|
@@ -19,17 +19,17 @@
 //! | without a reply to the dot, or without a report | at once | told |
 //! | with the process, at any moment after the mark | by the next run: when the dot is written again, or before a record that ends the mark and leaves a recipient open | as the new attempt sets it |
 //!
-//! It stays known to the message's end, over deferrals and restarts, that the relay may have a copy: the records of later
-//! attempts do not take back what "told" has said, and every DSN says it.
+//! It stays known to the message's end, over deferrals and restarts, that the relay may have a copy: the records of
+//! later attempts do not take back what "told" has said, and every DSN says it.
 //!
-//! In the last row the line may be wrong: the mark is written just before the dot, so the process may have ended before the dot
-//! was written, or after a reply that refused the message. Or it ended after the line was logged and before that was recorded,
-//! and the line is logged twice. No line is missing: an attempt that ends the message by a refusal says nothing of an earlier
-//! copy, and its record of that ([`Flight::Hidden`]) has the next run say it, if the process ends before the message's end is
-//! recorded.
+//! In the last row the line may be wrong: the mark is written just before the dot, so the process may have ended before
+//! the dot was written, or after a reply that refused the message. Or it ended after the line was logged and before
+//! that was recorded, and the line is logged twice. No line is missing: an attempt that ends the message by a refusal
+//! says nothing of an earlier copy, and its record of that ([`Flight::Hidden`]) has the next run say it, if the process
+//! ends before the message's end is recorded.
 //!
-//! Not here: the meaning of a reply (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), the text of a DSN
-//! (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).
+//! Not here: the meaning of a reply (`relay/verdict.rs`), who hears of a failure (`message/dsn/audience.rs`), the text
+//! of a DSN (`message/dsn/`), when a message is tried again (`reducer/outcomes.rs`).
 
 mod notices;
 mod result;

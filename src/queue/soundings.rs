@@ -1,15 +1,15 @@
 //! Soundings: whether the next message that is tried comes from the front of the queue or from elsewhere.
 //!
-//! Many bad messages that stand together in front look like a relay that serves nobody, as long as only the front is tried. So
-//! after a message has met trouble, others are taken from elsewhere for a while.
+//! Many bad messages that stand together in front look like a relay that serves nobody, as long as only the front is
+//! tried. So after a message has met trouble, others are taken from elsewhere for a while.
 //!
 //! Promises:
-//! 1. After each trouble, until the relay has answered [`WARY`] messages, the first message that is tried comes from elsewhere,
-//!    and so does every other one after it, and the first one after each answer.
-//! 2. The newest message is tried next if it arrived after the last one that was tried as the newest, unless that was the one
-//!    before. So a message that arrives among bad ones need not wait until its place is found.
-//! 3. The places of the others are spread over the whole queue, whatever its length: any `n` of them in a row leave no gap
-//!    longer than three parts in `n` of it.
+//! 1. After each trouble, until the relay has answered [`WARY`] messages, the first message that is tried comes from
+//!    elsewhere, and so does every other one after it, and the first one after each answer.
+//! 2. The newest message is tried next if it arrived after the last one that was tried as the newest, unless that was
+//!    the one before. So a message that arrives among bad ones need not wait until its place is found.
+//! 3. The places of the others are spread over the whole queue, whatever its length: any `n` of them in a row leave no
+//!    gap longer than three parts in `n` of it.
 //! 4. Without trouble, all messages come from the front.
 //!
 //! Pure. Not here: whose fault the trouble is (`suspects.rs`, `refusals/want_of_login.rs`), the queue (`roster.rs`).

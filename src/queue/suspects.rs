@@ -1,8 +1,8 @@
 //! Suspects: whether trouble after the login is the fault of the relay, or of the message that met it.
 //!
-//! Promises: such trouble may be the relay's fault only if two messages meet it with no transaction answered in between. A
-//! message that meets it alone, or again after the relay has answered others, is at fault itself. If a few messages have met it
-//! and nothing else was tried, nobody can tell: these few wait, and others are tried.
+//! Promises: such trouble may be the relay's fault only if two messages meet it with no transaction answered in
+//! between. A message that meets it alone, or again after the relay has answered others, is at fault itself. If a few
+//! messages have met it and nothing else was tried, nobody can tell: these few wait, and others are tried.
 //!
 //! Invariants:
 //! 1. One message, however often it meets trouble, never makes it the relay's fault.

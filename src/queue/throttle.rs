@@ -1,18 +1,18 @@
 //! Deferrals that are not about their message: a session that is full or over, a rate, a number of connections.
 //!
-//! Relays say all of these in the words they have for one message: 432, 451, 452 or 454 at MAIL, DATA or the final dot. If they
-//! counted for the message, each message would wait by its age, and connections that the relay does not want would defer one
-//! message after the other.
+//! Relays say all of these in the words they have for one message: 432, 451, 452 or 454 at MAIL, DATA or the final dot.
+//! If they counted for the message, each message would wait by its age, and connections that the relay does not want
+//! would defer one message after the other.
 //!
 //! Promises:
-//! 1. From the [`SEVERAL`]th message on that is deferred so within a second, the reason is the relay's pace: the relay gets
-//!    fewer connections, and the messages that were deferred for it are ready again and uncharged. One message alone is never
-//!    excused for it.
-//! 2. The refusals of one message lower the number of connections [`LOWERINGS`] times at most: a message that is refused for
-//!    itself costs the others no more than that.
+//! 1. From the [`SEVERAL`]th message on that is deferred so within a second, the reason is the relay's pace: the relay
+//!    gets fewer connections, and the messages that were deferred for it are ready again and uncharged. One message
+//!    alone is never excused for it.
+//! 2. The refusals of one message lower the number of connections [`LOWERINGS`] times at most: a message that is
+//!    refused for itself costs the others no more than that.
 //! 3. After [`GROWTH`] without such a refusal, the relay gets one connection more.
-//! 4. A deferral on a connection that has delivered before, or the end of that connection, counts only if it happens again on
-//!    a fresh connection; the message waits for one.
+//! 4. A deferral on a connection that has delivered before, or the end of that connection, counts only if it happens
+//!    again on a fresh connection; the message waits for one.
 //! 5. No message is excused more than [`EXCUSES`] times.
 //!
 //! Pure. Not here: which replies these are (`relay/subject.rs`), a relay that takes no mail (`breaker.rs`).

@@ -5,8 +5,8 @@
 //! 2. There is no deadlock with a relay that writes before it reads on: its octets are read while we write.
 //! 3. A write that fails is reported by the next call for a reply, after everything that the relay had still sent: its
 //!    last words are not lost because of a broken pipe.
-//! 4. Memory is bounded: an endless reply is an error; of unexpected octets, at most [`MAX_UNREAD_OCTETS`] are read, and
-//!    the rest stays in the socket.
+//! 4. Memory is bounded: an endless reply is an error; of unexpected octets, at most [`MAX_UNREAD_OCTETS`] are read,
+//!    and the rest stays in the socket.
 //! 5. At the final dot, anything that begins with a code is a reply, even if its end never comes: nothing else tells
 //!    whether the relay has the message. After a reply without an end nothing more is read.
 //!

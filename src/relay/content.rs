@@ -1,8 +1,8 @@
 //! Sends the content of a message, without the final dot.
 //!
 //! Promises:
-//! 1. The octets are sent as they were committed, with dots stuffed; content that does not have its stated size is never
-//!    completed.
+//! 1. The octets are sent as they were committed, with dots stuffed; content that does not have its stated size is
+//!    never completed.
 //! 2. Memory is two blocks, whatever the size of the message.
 //! 3. If the relay sends something before the final dot, nothing more is written: it may have left the data phase, and
 //!    would take the rest for commands.

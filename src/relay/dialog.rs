@@ -1,22 +1,23 @@
-//! The dialogue on one connection: transaction after transaction until there is nothing left to send.
+//! The dialogue on one connection: one transaction after the other until there is nothing left to send.
 //!
 //! Promises:
-//! 1. Every transaction taken is reported once, before `run` returns.
-//! 2. With PIPELINING a transaction costs two round trips: MAIL, RCPT… and DATA are one group (RFC 2920 3.1).
-//!    Configured to write *across*, the next transaction's group rides behind this one's final dot, and it is
-//!    one. Without PIPELINING, one command at a time.
-//! 3. When a connection dies, the transaction whose group was on its way is `Untold` and no more.
-//! 4. A relay that answers 503, hangs up or falls silent where more was written than it had answered gets one
-//!    command at a time for as long as `pace.rs` says; nobody is blamed for it.
+//! 1. Every transaction that is taken is reported once, before `run` returns.
+//! 2. With PIPELINING a transaction costs two round trips: MAIL, RCPT… and DATA are one group (RFC 2920 3.1). If the
+//!    configuration says `across`, the group of the next transaction is sent right after the final dot of this one, and
+//!    it costs one. Without PIPELINING, commands are sent one at a time.
+//! 3. If a connection is lost, the transaction whose group was on its way is `Untold`, and nothing else is said of it.
+//! 4. A relay that answers 503, closes the connection or falls silent while it had not answered everything that was
+//!    sent gets one command at a time for as long as `pace.rs` says; no message is at fault.
 //!
-//! How it ends: `Ok` when there is no more work, the count is reached, our own content failed, the
-//! relay took leave of a connection that has served before (421 or 4.4.2 anywhere, a close before the final dot,
-//! anything unasked), lost its step on one, or did not bear what was written ahead: what was handed over and is
-//! `Untold` then may be tried again at once, on a fresh connection where leave was taken within it. `Err` for relay
-//! trouble.
+//! How it ends: with `Ok` if there is no more work, the count is reached, or our own content failed. Also with `Ok` if
+//! the relay ended a connection that had served before (421 or 4.4.2 anywhere, a close before the final dot, any
+//! unexpected reply), got out of step on it, or failed at several commands at once: then what it was given and is
+//! `Untold` may be tried again at once, on a fresh connection if the relay ended the connection during that message.
+//! With `Err` for trouble of the relay.
 //!
-//! Not here: the leave-taking (`farewell.rs`), one transaction's words (`dialog/converse.rs`), whether replies are in step (`dialog/step.rs`), what
-//! a reply means (`verdict.rs`), the commands' text (`smtp/client.rs`), the books (`open_transaction.rs`).
+//! Not here: QUIT (`farewell.rs`), the commands of one transaction (`dialog/converse.rs`), whether replies are in step
+//! (`dialog/step.rs`), the meaning of a reply (`verdict.rs`), the text of commands (`smtp/client.rs`), the results
+//! (`open_transaction.rs`).
 
 mod converse;
 mod step;

@@ -1,8 +1,8 @@
 //! Says in sentences for the operator why a relay's certificate is refused.
 //!
 //! Promises: each sentence says what is wrong with the certificate and what to do. If a pin would help, it names
-//! `tls.pin-sha256` with the value for the key that the relay has shown, ready to be pasted. Text from the certificate is
-//! not escaped here (`tls.rs` does that).
+//! `tls.pin-sha256` with the value for the key that the relay has shown, ready to be pasted. Text from the certificate
+//! is not escaped here (`tls.rs` does that).
 //!
 //! Not here: which certificates are refused (`trust.rs`).
 

@@ -1,9 +1,9 @@
-//! Taking leave of a relay: how long the next connection waits for the reply to QUIT.
+//! QUIT: how long the next connection waits for the reply to the QUIT of the last one.
 //!
-//! Promises: the next connection is opened when the relay has let the last one go, so that a relay that counts
-//! connections counts no more than may exist. A relay that did not reply to QUIT within [`PATIENCE`] is not waited for
-//! again until it replies to one. The leave-takings that go on beside the mail are at most [`MOST`]; where there are so
-//! many a connection is closed without a word more.
+//! Promises: the next connection is opened when the relay has closed the last one, so that a relay that counts
+//! connections counts no more than may exist. If a relay did not reply to QUIT within [`PATIENCE`], no connection waits
+//! for it again until it replies to one. At most [`MOST`] connections wait for such a reply beside the mail; if there
+//! are as many, a connection is closed without QUIT.
 //!
 //! Not here: what is written and read (`channel.rs`), whether a connection that ends gets a QUIT (`dialog.rs`).
 //!

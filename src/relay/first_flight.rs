@@ -1,11 +1,13 @@
-//! The first flight of a handshake: the key exchanges that our ClientHello offers, and whether there is an answer to it.
+//! The first flight of a handshake: the key exchanges that our ClientHello offers, and whether there is an answer to
+//! it.
 //!
 //! With a post-quantum key exchange the ClientHello is larger than one TCP segment. Some firewalls, load balancers and
 //! old TLS libraries drop the second segment, or the connection. So a handshake without any answer is tried once more,
 //! on a new connection, with the classical key exchange alone, which fits into one segment.
 //!
 //! Promises:
-//! 1. If the relay has sent one octet in a handshake, it is not tried again: an alert or a refused certificate is final.
+//! 1. If the relay has sent one octet in a handshake, it is not tried again: an alert or a refused certificate is
+//!    final.
 //! 2. The smaller ClientHello is used for a day only after the relay answered it and did not answer the larger one.
 //! 3. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
 //!    future quantum computers. Anyone who can drop our segments can cause this, as they could also block all mail, and

@@ -1,8 +1,8 @@
 //! Delivers messages to one relayhost: from its name to the reply with which it takes responsibility for a message.
 //!
 //! Promises:
-//! 1. No AUTH, no MAIL and no octet of a message goes to a relay before a [`tls::Verified`] stream
-//!    exists; nothing but `tls.rs` can make one, and a [`Connection`] cannot be made without it.
+//! 1. No AUTH, no MAIL and no octet of a message goes to a relay before a [`tls::Verified`] stream exists; nothing but
+//!    `tls.rs` can make one, and a [`Connection`] cannot be made without it.
 //! 2. Only replies to MAIL, RCPT, DATA and the final dot, and a refusal during the content, decide about a message;
 //!    everything else is a [`Trouble`] and changes no message.
 //! 3. Every transaction taken from [`Work`] is reported to it exactly once, however the connection ends. If its task is
@@ -13,15 +13,15 @@
 //!    us.
 //! 6. The octets of a message are sent unchanged, except for dot-stuffing.
 //!
-//! Fails: with a [`Trouble`] that names peer and phase. Nothing here is written to disk, so after a crash only the doubt
-//! of promise 5 remains.
+//! Fails: with a [`Trouble`] that names peer and phase. Nothing here is written to disk, so after a crash only the
+//! doubt of promise 5 remains.
 //!
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
-//! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the key,
-//! `distrust` a refusal) → `sasl` AUTH → `dialog` transactions, with `group` the commands, `open_transaction` the results of one
-//! transaction, `content` its octets → `verdict` the meaning of a reply, `subject` the subject of a refusal. `channel`
-//! reads and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer` whether DSN
-//! parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
+//! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
+//! key, `distrust` a refusal) → `sasl` AUTH → `dialog` transactions, with `group` the commands, `open_transaction` the
+//! results of one transaction, `content` its octets → `verdict` the meaning of a reply, `subject` the subject of a
+//! refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer`
+//! whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!

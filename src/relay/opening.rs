@@ -1,8 +1,8 @@
 //! Opens a session on a connected stream: greeting, EHLO, STARTTLS, EHLO again, AUTH.
 //!
 //! Promises:
-//! 1. Before the certificate is verified, only EHLO and STARTTLS are sent; a relay that does not offer STARTTLS, refuses
-//!    it, or sends more octets after its reply gets nothing else.
+//! 1. Before the certificate is verified, only EHLO and STARTTLS are sent; a relay that does not offer STARTTLS,
+//!    refuses it, or sends more octets after its reply gets nothing else.
 //! 2. Extensions that were offered before TLS are forgotten (RFC 3207 4.2).
 //! 3. With `auth` configured there is no session without AUTH.
 //!

@@ -1,10 +1,10 @@
 //! Decides how many commands are sent before the relay replies, and remembers a relay that failed with too many.
 //!
-//! Promises: a relay that does not offer PIPELINING gets one command at a time. So does one that failed while it had not
-//! yet answered all commands, but only for [`SUSPICION`], since a relay that is shut down closes connections, too. If it
-//! accepts a transaction in that time and then fails in the same way again, it gets one command at a time for a day. A
-//! relay that failed with a group after a final dot gets this at once, since each further try may leave a copy; so does
-//! one that left after a refusal, since each further try that shows no more defers the message again.
+//! Promises: a relay that does not offer PIPELINING gets one command at a time. So does one that failed while it had
+//! not yet answered all commands, but only for [`SUSPICION`], since a relay that is shut down closes connections, too.
+//! If it accepts a transaction in that time and then fails in the same way again, it gets one command at a time for a
+//! day. A relay that failed with a group after a final dot gets this at once, since each further try may leave a copy;
+//! so does one that left after a refusal, since each further try that shows no more defers the message again.
 //!
 //! Not here: which failures count (`dialog.rs`).
 //!

@@ -4,11 +4,11 @@
 //! 1. A secret is read when it is needed, sent only over a [`Verified`] stream, and never part of an error.
 //! 2. A mechanism with proofs in both directions is not complete before the relay has proved its part: an early 235 is
 //!    refused.
-//! 3. The work that a relay can cause is bounded: the iteration count of SCRAM, and the number of challenges. The costly
-//!    step runs outside the async threads.
+//! 3. The work that a relay can cause is bounded: the iteration count of SCRAM, and the number of challenges. The
+//!    costly step runs outside the async threads.
 //!
-//! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing about
-//! any message (README promise 4).
+//! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing
+//! about any message (README promise 4).
 //!
 //! Not here: the sources of secrets (`config/`).
 //!

@@ -36,11 +36,12 @@
 //! | x.3.4, x.6.\*; words about the size; 500, 501, 504, 552 or 555, without words about an account | the message |
 //! | anything else | permission (6) |
 //!
-//! 1. One reply proves nothing: it is the message's own, unless many messages are told so in one moment
+//! 1. One reply proves nothing: it is the message's own, unless many messages get it in one moment
 //!    (`queue/throttle.rs`).
-//! 2. Postfix says `554 5.7.1 … Relay access denied`, Exim `550 relay not permitted`, and no status of RFC
-//!    3463 tells that from other matters of policy.
-//! 3. With x.2.\* only those that are not said of a mailbox: Gmail's x.2.2 names the recipient's account and quota.
+//! 2. Postfix says `554 5.7.1 … Relay access denied`, Exim `550 relay not permitted`, and no status of RFC 3463
+//!    distinguishes that from other matters of policy.
+//! 3. With x.2.\*, only words count that are never about a mailbox: Gmail's x.2.2 names the recipient's account and
+//!    quota.
 //! 4. Microsoft 365 throttles with 5.2.251 to 5.2.255 and says SendAsDenied with 5.2.252.
 //! 5. Microsoft 365 says `554 5.2.2 mailbox full` of our own Sent Items, and 554 5.2.0 of our quota.
 //! 6. Amazon SES refuses an unverified sender at the final dot with a bare 554.

@@ -1,8 +1,8 @@
 //! The proof that the peer is the relay: TLS is established, and its certificate was verified.
 //!
 //! Promises:
-//! 1. A [`Verified`] exists only after a handshake with the configured trust, or if TLS is off and the connected address
-//!    itself is a loopback address.
+//! 1. A [`Verified`] exists only after a handshake with the configured trust, or if TLS is off and the connected
+//!    address itself is a loopback address.
 //! 2. Every handshake verifies the certificate; no session is resumed.
 //! 3. The error of a failed handshake says what is wrong and which key of the configuration it concerns; text from the
 //!    certificate of the peer is escaped.

@@ -1,16 +1,16 @@
 //! Decides which relay is trusted, by certificate authorities or pinned keys, and holds the certificate of our own.
 //!
 //! Promises:
-//! 1. By authorities (the system's bundle or `ca-file`): chain, dates, purpose and name are checked. A certificate
-//!    for any purpose (RFC 5280 4.2.1.12) is for servers too.
+//! 1. By authorities (the system's bundle or `ca-file`): chain, dates, purpose and name are checked. A certificate for
+//!    any purpose (RFC 5280 4.2.1.12) is for servers too.
 //! 2. By `pin-sha256`: the key of the relay's own certificate is one of the pinned ones, and the relay proves in the
 //!    handshake that it has it. Nothing else in the certificate is checked, not even its version: the key is the
 //!    identity.
 //! 3. Trust and everything else is the same for each key exchange that is offered.
 //! 4. A file that cannot be used is an error that names it; it never causes fewer checks.
 //!
-//! The verifiers are in `trust/authorities.rs` and `trust/pins.rs`. Not here: the handshake (`tls.rs`), refusals in words (`distrust.rs`), reading the files
-//! (`config/authorities.rs`, `config/key_pair.rs`).
+//! The verifiers are in `trust/authorities.rs` and `trust/pins.rs`. Not here: the handshake (`tls.rs`), refusals in
+//! words (`distrust.rs`), reading the files (`config/authorities.rs`, `config/key_pair.rs`).
 //!
 //! RFC 5280, RFC 7469 2.4 (pins are over the SubjectPublicKeyInfo).
 

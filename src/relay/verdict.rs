@@ -15,22 +15,22 @@
 //! promise 4). *it*: this recipient; *all*: every recipient of the transaction still open.
 //!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble, unless its words are about the pace.
-//! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: lost or missing authentication and a
-//!    sequence the relay does not follow are no fault of the message. They are that at the final dot, too, the last three
-//!    with a status of security: Courier says 534 of a header that is too large.
+//! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: the message is not at fault for lost or missing
+//!    authentication, or for a sequence that the relay does not follow. That holds at the final dot, too, but for 534,
+//!    535 and 538 only with a status of security: Courier answers 534 to a header that is too large.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
-//!    deferred, as 452 is, and so do these words where there is no status. Behind recipients that were taken, it says
-//!    that this transaction is full ([`is_too_many`]).
+//!    the recipient is deferred, as with 452. These words mean the same where there is no status. After recipients that
+//!    were taken, it says that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
 //! 5. 501, 504 and 555 without a status or with X.5.\* may be about the DSN parameters where that command had some
-//!    ([`is_about_parameters`]): relays offer DSN and do not take them, or not these. Whom it is about is tried once
-//!    more without ([`Verdict::WithoutDsn`]).
+//!    ([`is_about_parameters`]): some relays offer DSN and do not take them, or not these. The recipients are
+//!    tried once more without them ([`Verdict::WithoutDsn`]).
 //!
 //! A 5xx bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it is
 //! [`Verdict::Unproven`], or a deferral where more was written than the relay had answered.
 //!
-//! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), who is told (`open_transaction.rs`), when the
+//! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), the results (`open_transaction.rs`), when the
 //! next attempt is (`queue/schedule.rs`).
 
 use super::trouble::Phase;

@@ -1,8 +1,8 @@
 //! The end of a pause after a refused login, where somebody has changed the secret.
 //!
-//! Promises: while the pause lasts, the secret is read every few seconds, and the owner of the queue is told once when it
-//! is not the refused one any more; nothing is sent to the relay for it. A panic in this ends no watch: it goes on after
-//! a pause, with the secret that was refused.
+//! Promises: while the pause lasts, the secret is read every few seconds, and the owner of the queue is told once when
+//! it is not the refused one any more; nothing is sent to the relay for it. A panic in this ends no watch: it goes on
+//! after a pause, with the secret that was refused.
 //!
 //! Not here: how long the pause is (`breaker.rs`), where the secret comes from (`config/`).
 

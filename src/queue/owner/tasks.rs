@@ -1,9 +1,9 @@
 //! The tasks of the queue: connections, settlements, and those that wait for something.
 //!
-//! Promises: every task of the queue is here, and its duty is known when it ends, so that a panic is an event like any other.
-//! After a panic in a dialogue the relay is paused; after one in a settlement the message is tried again; after one in a task
-//! that asks the spool, or looks at the secret, that task is begun again. If the owner itself panics, the settlements go on
-//! without it, so that what the relay has taken is recorded all the same.
+//! Promises: every task of the queue is here, and its duty is known when it ends, so that a panic is an event like any
+//! other. After a panic in a dialogue the relay is paused; after one in a settlement the message is tried again; after
+//! one in a task that asks the spool, or looks at the secret, that task is begun again. If the owner itself panics, the
+//! settlements go on without it, so that what the relay has taken is recorded all the same.
 
 use std::collections::HashMap;
 use std::future::Future;

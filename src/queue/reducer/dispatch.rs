@@ -1,8 +1,8 @@
 //! Which connection gets which message, and when a connection is begun.
 //!
-//! Promises: no connection is begun beyond what the breaker allows, nor without a message for it. A message with losses goes
-//! last, on a connection of its own; one that ended a connection, or was too many for it, goes on a fresh one. After trouble,
-//! some messages come from elsewhere than the front of the queue (`soundings.rs`).
+//! Promises: no connection is begun beyond what the breaker allows, nor without a message for it. A message with losses
+//! goes last, on a connection of its own; one that ended a connection, or was too many for it, goes on a fresh one.
+//! After trouble, some messages come from elsewhere than the front of the queue (`soundings.rs`).
 
 use super::super::connections::ConnectionStage;
 use super::super::relay_state::RelayState;

@@ -1,7 +1,7 @@
 //! What happens to messages after an attempt: when each is tried again, and whether the spool records it.
 //!
-//! Promises: a message leaves the roster only when its removal is recorded; while the spool does not record what a delivery
-//! needs, no message is given out.
+//! Promises: a message leaves the roster only when its removal is recorded; while the spool does not record what a
+//! delivery needs, no message is given out.
 //!
 //! Not here: the length of the pauses (`schedule.rs`), recording itself (`settlement.rs`).
 

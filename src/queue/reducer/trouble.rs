@@ -1,7 +1,7 @@
 //! Trouble of the relay and the end of connections: whose fault it is, and whether the relay is paused for it.
 //!
-//! Promises: what happens on a connection of earlier settings counts for nothing. Relay trouble changes nothing of a message
-//! but its losses, and is logged once.
+//! Promises: what happens on a connection of earlier settings counts for nothing. Relay trouble changes nothing of a
+//! message but its losses, and is logged once.
 //!
 //! Not here: which replies are trouble (`relay/verdict.rs`), whose fault it is (`suspects.rs`), the length of the pause
 //! (`breaker.rs`).

@@ -1,9 +1,9 @@
 //! A row of messages that were refused alike.
 //!
-//! Promises: a message counts once, however often it is tried. What differs from message to message within a text (an address,
-//! a queue id, a number) does not make another text. A text that does not say what it is about makes a full row only if
-//! recipients of two domains were refused with it, since one domain may be wrong by itself. A row keeps no more than what makes
-//! it full, however many messages are refused.
+//! Promises: a message counts once, however often it is tried. What differs from message to message within a text (an
+//! address, a queue id, a number) does not make another text. A text that does not say what it is about makes a full
+//! row only if recipients of two domains were refused with it, since one domain may be wrong by itself. A row keeps no
+//! more than what makes it full, however many messages are refused.
 //!
 //! Pure. Not here: when a row begins again, and what follows from a full one (`refusals.rs`).
 

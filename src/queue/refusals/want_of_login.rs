@@ -1,17 +1,19 @@
-//! Messages that were refused for want of a login, where none is configured: whether they wait for the relay, or by themselves.
+//! Messages that were refused for want of a login, where none is configured: whether they wait for the relay, or by
+//! themselves.
 //!
-//! A relay may be several nodes behind one name, some of which ask for a login, and it is chance which of them a connection
-//! reaches. So no such refusal is ever the end of a message.
+//! A relay may be several nodes behind one name, some of which ask for a login, and it is chance which of them a
+//! connection reaches. So no such refusal is ever the end of a message.
 //!
 //! Promises:
-//! 1. A message is charged with such a refusal only if the relay has treated others differently: it took another recipient in
-//!    the same transaction, or a whole message over a connection that was begun after the refusal before. An older connection
-//!    may have been let in before the relay began to ask for a login.
+//! 1. A message is charged with such a refusal only if the relay has treated others differently: it took another
+//!    recipient in the same transaction, or a whole message over a connection that was begun after the refusal before.
+//!    An older connection may have been let in before the relay began to ask for a login.
 //! 2. While the relay takes no message, none is charged with such a refusal, however often it is tried.
 //! 3. The first few messages wait, and others are tried beside them; if more are refused so, everybody waits.
-//! 4. Once a message was charged, another one that is alone waits by itself; and one that was charged stops nobody any more.
-//! 5. A message that was not charged yet is tried again as soon as the relay has taken another; one that was charged, by its
-//!    age.
+//! 4. Once a message was charged, another one that is alone waits by itself; and one that was charged stops nobody any
+//!    more.
+//! 5. A message that was not charged yet is tried again as soon as the relay has taken another; one that was charged,
+//!    by its age.
 //!
 //! This is not known after a restart: it begins again, and costs no more than a pause.
 //!

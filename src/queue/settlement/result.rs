@@ -1,10 +1,10 @@
 //! The result of an attempt: an outcome for each recipient, made from the report, and logged.
 //!
-//! Promises: an outcome follows from the verdict, from what the refusal means, and from the patience that the message has left.
-//! The parts of a delay add up to all of it.
+//! Promises: an outcome follows from the verdict, from what the refusal means, and from the patience that the message
+//! has left. The parts of a delay add up to all of it.
 //!
-//! Not here: the meaning of a reply (`relay/verdict.rs`), what the relay said to other messages (`refusals.rs`), recording
-//! (`settlement.rs`).
+//! Not here: the meaning of a reply (`relay/verdict.rs`), what the relay said to other messages (`refusals.rs`),
+//! recording (`settlement.rs`).
 
 use std::time::Duration;
 

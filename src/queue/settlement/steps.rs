@@ -1,7 +1,8 @@
 //! The steps by which the result of an attempt gets onto the spool.
 //!
-//! Promises: a step is consumed when it is taken. Then its work is on the spool, and only the step after it is left; a step
-//! that the spool refuses is handed back, to be taken again. So a DSN is written once, however often a later step fails.
+//! Promises: a step is consumed when it is taken. Then its work is on the spool, and only the step after it is left; a
+//! step that the spool refuses is handed back, to be taken again. So a DSN is written once, however often a later step
+//! fails.
 //!
 //! ```text
 //!  RecordSent ──▶ ReportSuccess ──▶ ReportFailure ──▶ Close ──▶ removed

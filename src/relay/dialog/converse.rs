@@ -1,12 +1,12 @@
 //! The commands and replies of one transaction: the envelope, the content, and the final dot.
 //!
 //! Promises:
-//! 1. No reply is a verdict but the one to the command it is about (`dialog/step.rs`).
+//! 1. A reply counts as a verdict only if it answers the command that it seems to answer (`dialog/step.rs`).
 //! 2. `before_dot` has returned before the octets of the final dot are written.
-//! 3. A content that cannot be read whole is never followed by a final dot.
-//! 4. No data phase is left open, not even one the relay began for no recipient.
+//! 3. Content that cannot be read to its end is never followed by a final dot.
+//! 4. No data phase is left open, not even one that the relay began for no recipient.
 //!
-//! Not here: what comes before and behind the transaction (`dialog.rs`), how a reply is known for what it answers
+//! Not here: what comes before and after the transaction (`dialog.rs`), how it is known which command a reply answers
 //! (`dialog/step.rs`).
 //!
 //! RFC 5321 3.3 and 4.1.1.4, RFC 2920.
@@ -138,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// Everyone is refused: the replies to what was already written behind, `rcpts` RCPTs and DATA, say
-    /// nothing more, but they come, and a relay may have fallen for the DATA (RFC 2920 3.1).
+    /// Reads the replies to what was already sent after that, `rcpts` RCPTs and DATA, when every recipient is refused.
+    /// They say nothing more, but they come, and the relay may have begun the data phase (RFC 2920 3.1).
     async fn rest_of_group(&mut self, rcpts: usize) -> Result<Envelope, Trouble> {
         if self.written == Pipelining::Off {
             return Ok(Envelope::RefusedForAll);

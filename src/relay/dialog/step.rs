@@ -1,18 +1,19 @@
-//! Being in step: whether the reply just read answers the command it was read for.
+//! Being in step: whether the reply that was just read answers the command that it was read for.
 //!
-//! Replies have no names: they are matched to commands by count alone. A relay that says one too many, or one too
-//! early, moves all that follow, and one message is refused by what was said about another.
+//! Replies have no names: only their order matches them to commands. A relay that sends one reply too many, or one too
+//! early, moves all the following ones, and one message is refused by the reply to another.
 //!
 //! Promises:
-//! 1. Nothing is written while something unasked is to be read.
-//! 2. A refusal is a verdict only when the relay has then answered RSET, alone, with 2xx and said nothing behind
-//!    it. A relay that refuses RSET is asked to QUIT: 221 and the close show it in step. One that leaves before it has
-//!    shown that leaves its refusals unproven, and of the final dot the true reply may be missing.
-//! 3. What was said in a transaction found out of step is about nobody. 354 at DATA's place shows that the envelope
-//!    was in step only where nothing unasked follows it before the reply to the final dot has proved to be its own.
+//! 1. Nothing is written while there is an unexpected reply to be read.
+//! 2. A refusal is a verdict only if the relay then answers RSET, sent alone, with 2xx and sends nothing after it. A
+//!    relay that refuses RSET gets QUIT: 221 and the close show that it is in step. If a relay leaves before it has
+//!    shown that, its refusals are unproven, and the true reply to the final dot may be missing.
+//! 3. The replies in a transaction that is found to be out of step are about no message. 354 in place of the reply to
+//!    DATA shows that the envelope was in step only if no unexpected reply follows before the reply to the final dot is
+//!    proven.
 //!
-//! What cannot be known: 2xx said unasked between our look before the final dot and the reply to it is taken for
-//! that reply, unless that has come when it is read.
+//! What cannot be known: an unexpected 2xx between our last look before the final dot and the reply to it is taken for
+//! that reply, unless the true reply has arrived when it is read.
 //!
 //! RFC 5321 4.1.4 (RSET may be sent at any time), RFC 2920 3.1.
 
@@ -28,14 +29,15 @@ use crate::config::Pipelining;
 use crate::log;
 use crate::smtp::reply::{Reply, Severity};
 
-/// How long a reply too many may come behind the one to RSET. A relay that was read out of step had both RSET and
-/// what it answered before at hand, so that no more than the network is between them.
+/// The time in which a reply too many may follow the reply to RSET. A relay that was read out of step had received RSET
+/// together with what it answered before, so that only the network is between the two replies.
 const STRAGGLER_PERIOD: Duration = Duration::from_millis(200);
 
-/// How long a relay that refused RSET may take over QUIT. One that is slower is not believed this time.
+/// The time that a relay which refused RSET may take for QUIT. A slower relay is not believed this time.
 const LAST_QUESTION_PERIOD: Duration = Duration::from_secs(5);
 
-/// How many refusals too many are read behind the final dot: as many as a relay may say of one content, line by line.
+/// The number of refusals too many that are read after the final dot: a relay may send one for each line of the
+/// content.
 const MOST_REFUSALS: usize = 1000;
 
 /// Whether the replies of the relay are in step with the commands.
@@ -89,8 +91,8 @@ impl Connection {
         }
     }
 
-    /// Rules by a refusal of the final dot, if that is what it is. `rider` is the number of RCPTs in the group
-    /// behind the dot.
+    /// Applies a refusal of the final dot, if it is one. `rider` is the number of RCPTs in the group that was sent
+    /// after the dot.
     pub(super) async fn confirm_dot(
         &mut self,
         transaction: &mut OpenTransaction,
@@ -129,9 +131,9 @@ impl Connection {
         }
     }
 
-    /// The relay left, as `trouble` says, before it had shown whose its refusals are. One command at a time shows more of
-    /// that: what comes too many is then heard before the next command is written. So only such refusals may be
-    /// believed when they are said again, and the next try with this relay is one.
+    /// Handles a relay that left, as `trouble` says, before it had shown what its refusals are about. With one command
+    /// at a time, a reply too many is read before the next command is written, which shows more. So only such refusals
+    /// may be believed when they are repeated, and the next try with this relay sends one command at a time.
     pub(super) fn leave_unproven(&self, transaction: &mut OpenTransaction, trouble: &Trouble) {
         let is_at_a_time = self.written == Pipelining::Off;
         if transaction.leave_unproven(is_at_a_time)
@@ -142,8 +144,8 @@ impl Connection {
         }
     }
 
-    /// Rules by a positive reply to the final dot. A second reply that has come already says that the
-    /// first may have been too early.
+    /// Applies a positive reply to the final dot. If a second reply has arrived already, the first one may have been
+    /// too early.
     pub(super) async fn confirm_sent(
         &mut self,
         transaction: &mut OpenTransaction,
@@ -187,8 +189,8 @@ impl Connection {
         }
     }
 
-    /// RSET was answered by `refusal`, which may be a reply to something else. 221 and the close come to nothing
-    /// but QUIT, so that each command before it has had the reply that was read for it.
+    /// Handles a relay that answered RSET with `refusal`, which may be a reply to something else. Only QUIT is answered
+    /// by 221 and the close, so they show that each command before it has had its own reply.
     async fn step_at_quit(&mut self, refusal: Reply) -> Step {
         if self.channel.has_words().await {
             return Step::Lost(refusal);
@@ -224,10 +226,10 @@ impl Connection {
         }
     }
 
-    /// The replies to a group of `rcpts` RCPTs that rode behind a refused final dot. They say nothing of its own
-    /// recipients, but 354 at the place of its DATA shows that all before it was in step, if the relay then waits for
-    /// content. The first of them may have been the true reply to the dot, and nothing shows that where the relay
-    /// leaves behind it.
+    /// Reads the replies to a group of `rcpts` RCPTs that was sent after a refused final dot. They say nothing about
+    /// the recipients of that group. But 354 in place of the reply to its DATA shows that everything before it was in
+    /// step, if the relay then waits for content. The first of them may have been the true reply to the dot, and
+    /// nothing shows that if the relay leaves after it.
     async fn step_behind_rider(&mut self, rcpts: usize) -> Step {
         let Ok(mut last) = self.leftover(Phase::Mail).await else { return Step::Gone };
         for phase in std::iter::repeat_n(Phase::Rcpt, rcpts).chain([Phase::Data]) {

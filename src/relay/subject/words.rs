@@ -1,12 +1,12 @@
-//! What the words of a refusal speak of, where its code and status do not tell.
+//! The subject of a refusal by its words, where its code and status do not say it.
 //!
-//! Promises: only whole words in their order count; a word that holds an address, a domain or a URL says nothing, since
-//! anything may stand in there.
+//! Promises: only whole words in their order count. A word that contains an address, a domain or a URL says nothing,
+//! since anything may be in there.
 //!
-//! Two common texts are in no list because they tell nothing: "mailbox unavailable" is what RFC 5321 has for any 550, and
-//! OpenSMTPD says "Invalid recipient" where it refuses to relay.
+//! Two common texts are in no list because they say nothing: "mailbox unavailable" is the text of RFC 5321 for any 550,
+//! and OpenSMTPD says "Invalid recipient" where it refuses to relay.
 //!
-//! Not here: what is concluded from it (`subject.rs`).
+//! Not here: what follows from the words (`subject.rs`).
 
 /// The text of a reply as lower-case words with one space around each.
 pub(super) struct Words(String);

@@ -1,7 +1,7 @@
 //! The verifier of certificates that authorities have signed: chain, dates, purpose and name.
 //!
-//! Promises: a certificate for any purpose (RFC 5280 4.2.1.12) is for servers too. An RSA key that is too short is refused, and
-//! the error says so.
+//! Promises: a certificate for any purpose (RFC 5280 4.2.1.12) is for servers too. An RSA key that is too short is
+//! refused, and the error says so.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The verifier of pinned keys: the key of the relay's own certificate is one of those that are pinned.
 //!
-//! Promises: the relay proves in the handshake that it has the key. Nothing else in the certificate is checked, not even its
-//! version or the relay's name. A pinned RSA key may be as short as 1,024 bits.
+//! Promises: the relay proves in the handshake that it has the key. Nothing else in the certificate is checked, not
+//! even its version or the relay's name. A pinned RSA key may be as short as 1,024 bits.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Tests of the queue's state alone: they make up the events and look at the effects, and time passes only when they say so.
+//! Tests of the queue's state alone: they make up the events and look at the effects, and time passes only when they
+//! say so.
 
 mod connections;
 mod logins;

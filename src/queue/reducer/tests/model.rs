@@ -1,5 +1,5 @@
-//! Random histories in which everything happens in every order that is possible. The invariants of `queue/mod.rs` hold, and if
-//! the relay is good in the end, everything leaves.
+//! Random histories in which everything happens in every order that is possible. The invariants of `queue/mod.rs` hold,
+//! and if the relay is good in the end, everything leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A relay that says replies too many, or too early, or hangs up, and remembers what it truly did.
 //!
-//! It is a model of a server and not a script (`tests/far_end/server.rs`): what it answers depends on what it is told, which is
-//! what these tests leave open.
+//! It is a model of a server and not a script (`tests/far_end/server.rs`): what it answers depends on what it is told,
+//! which is what these tests leave open.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
