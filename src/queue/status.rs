@@ -1,0 +1,89 @@
+//! The answers of the queue to those who ask what it is doing.
+//!
+//! Plain values. Not here: how they are found (`reducer/figures.rs`), how they are shown (`admin/`).
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Standing;
+use crate::queue_id::QueueId;
+
+/// A message, and what it is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageStanding {
+    /// The message.
+    pub id: QueueId,
+    /// What it is doing.
+    pub standing: Standing,
+}
+
+/// The figures of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// The number of live messages.
+    pub live: usize,
+    /// The number of messages that wait for a connection.
+    pub ready: usize,
+    /// The number of messages that a connection carries, or whose result is being recorded.
+    pub under_way: usize,
+    /// The number of messages that were deferred by their own 4xx.
+    pub deferred: usize,
+    /// The number of messages that are held after a refusal.
+    pub held: usize,
+    /// The number of dead messages: they failed and nobody can be told, or they are damaged.
+    pub dead: usize,
+    /// The newest dead message.
+    pub newest_dead: Option<QueueId>,
+    /// The number of connections to the relay.
+    pub connections: usize,
+    /// How often since the start a connection to the relay was found to work.
+    pub reached: u64,
+    /// How often since the start the relay was in trouble.
+    pub troubles: u64,
+    /// Whether the relay is not tried yet: since the start or the last reload no connection to it has been opened or
+    /// has failed.
+    pub is_untried: bool,
+    /// When the paused relay is probed next; `None` while it is usable.
+    pub paused_until: Option<Timestamp>,
+    /// The last trouble of the relay, until it answers a transaction.
+    pub trouble: Option<String>,
+    /// The same without the relay's words and ours, which may name another user's address or a path.
+    pub trouble_outline: Option<String>,
+    /// Why messages are held and what to do about it; `None` if none is.
+    pub held_because: Option<String>,
+}
+
+/// The answer to a client that wants the queue to be tried, where that has just been done for another client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooSoon {
+    /// How long ago that was.
+    pub last: Duration,
+    /// The time until such a wish is followed again.
+    pub again_in: Duration,
+    /// The time until the relay is probed in any case; `None` if it is not paused.
+    pub next_probe_in: Option<Duration>,
+}
+
+impl fmt::Display for TooSoon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (last, again) = (self.last.as_secs(), self.again_in.as_secs_f64().ceil());
+        write!(f, "not started: tried on request {last} s ago, and on request again in {again} s; ")?;
+        match self.next_probe_in {
+            Some(next) => write!(f, "the relay is paused, next probe in {} s", next.as_secs_f64().ceil()),
+            None => f.write_str("the relay is not paused"),
+        }
+    }
+}
+
+impl QueueStatus {
+    /// Returns the relay's state in words.
+    pub fn relay(&self) -> &'static str {
+        match self.paused_until {
+            Some(_) => "paused",
+            None if self.is_untried => "not tried yet",
+            None => "usable",
+        }
+    }
+}
