@@ -25,9 +25,9 @@ pub const MAX_LINE_OCTETS: usize = 998;
 /// The longest line with its CRLF. As many octets without a line end are the beginning of a line that is too long.
 const MAX_WHOLE_LINE: usize = MAX_LINE_OCTETS + CRLF.len();
 
-/// The shortest line that is made if there is no space. The second half of a line is searched for the end of an item
-/// in a list or of a tag, then for ASCII, before two neighbouring characters are separated. So lines stay long, and
-/// text in any charset is kept intact.
+/// The shortest line that is made if there is no space and no end of an item in a list or of a tag. The second half of a
+/// line is searched for ASCII before two neighbouring characters are separated. So lines stay long, and text in any charset
+/// is kept intact.
 const MIN_LINE_OCTETS: usize = MAX_LINE_OCTETS / 2;
 
 const CRLF: &[u8] = b"\r\n";
@@ -152,7 +152,8 @@ fn fold_of(line: &[u8]) -> usize {
     (1..=MAX_LINE_OCTETS)
         .rev()
         .find(is_between_words)
-        .or_else(|| (MIN_LINE_OCTETS..=MAX_LINE_OCTETS).rev().find(ends_item))
+        // Even far in front: an address that is cut is none any more.
+        .or_else(|| (1..=MAX_LINE_OCTETS).rev().find(ends_item))
         .or_else(|| (MIN_LINE_OCTETS..=MAX_LINE_OCTETS).rev().find(is_between_ascii))
         // A character of UTF-8 has at most four octets (RFC 3629 3).
         .or_else(|| (MAX_LINE_OCTETS - 3..=MAX_LINE_OCTETS).rev().find(starts_character))
@@ -221,6 +222,10 @@ mod tests {
         // The line ends after a comma, so that no address gets a space.
         let list = vec!["ann@x.example"; 100].join(",");
         assert_eq!(lines(&list)[0], format!("{},", vec!["ann@x.example"; 71].join(",")));
+        // An address of over half a line was cut within, where the line began with short ones.
+        let short = vec!["ann@x.example"; 20].join(",");
+        let long = format!("{}@x.example", x(900));
+        assert_eq!(lines(&format!("{short},{long}")), [format!("{short},"), format!(" {long}")]);
         let html = format!("{}<b>{}", "é".repeat(400), "é".repeat(400));
         assert_eq!(lines(&html)[0], format!("{}<b>", "é".repeat(400)));
     }
