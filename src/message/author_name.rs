@@ -19,7 +19,9 @@
 //!
 //! Not here: rewriting addresses, and From when one address sends all mail (`rewrite/`).
 
-use super::address::{holds_author, is_phrase, mailboxes};
+use memchr::memrchr;
+
+use super::address::{Token, TokenKind, holds_author, is_phrase, mailboxes, tokens};
 use super::display_name::display_name_of_field;
 
 const SCHEME: &[u8] = b"mailto:";
@@ -27,7 +29,7 @@ const SCHEME: &[u8] = b"mailto:";
 /// Returns the mended body of From or a similar field, with its line end; `None` if it stays.
 pub fn mended(body: &[u8]) -> Option<Vec<u8>> {
     let text = without_separators(body);
-    let brackets = text.iter().rposition(|octet| *octet == b'<');
+    let brackets = last_bracket(text);
     let (before, address) = text.split_at(brackets.unwrap_or(0));
     let written = without_scheme(address);
     let may_be_group = match brackets {
@@ -45,6 +47,20 @@ pub fn mended(body: &[u8]) -> Option<Vec<u8>> {
     let name = display_name_of_field(before, usize::MAX);
     let gap = if name.is_empty() { "" } else { " " };
     Some([b" ", name.as_bytes(), gap.as_bytes(), &written, b"\r\n"].concat())
+}
+
+/// Returns the position of the last opening bracket that is not within a quoted string.
+fn last_bracket(text: &[u8]) -> Option<usize> {
+    let quoted = |token: Token| (token.kind == TokenKind::Quoted).then_some(token.range);
+    let quoted: Vec<_> = tokens(text).map_while(Result::ok).filter_map(quoted).collect();
+    let mut end = text.len();
+    for range in quoted.into_iter().rev() {
+        if let Some(at) = memrchr(b'<', &text[range.end..end]) {
+            return Some(range.end + at);
+        }
+        end = range.start;
+    }
+    memrchr(b'<', &text[..end])
 }
 
 /// Returns a body without the separators around it, which are empty elements of a list.
@@ -87,6 +103,8 @@ mod tests {
             ("mailto:n@x <n@x>", "\"mailto:n@x\" <n@x>"),
             ("Joe; Home <root>", "\"Joe; Home\" <root>"),
             ("Joe (x <n@x>", "\"Joe (x\" <n@x>"),
+            // The separator went only when the quoted string had been rewritten, so that the second pass made a change.
+            ("\" <\", ", "\" <\""),
             ("\"Joe <n@x>", "Joe <n@x>"),
             ("\"Acme\", Inc. <n@x>", "\"Acme, Inc.\" <n@x>"),
             ("Joe \\ Home <n@x>", "\"Joe \\\\ Home\" <n@x>"),

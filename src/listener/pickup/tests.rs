@@ -74,7 +74,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// A message that `sendmail` left is taken as one of the file's owner.
+/// D10: a message that `sendmail` left is taken as one of the file's owner.
 #[tokio::test]
 async fn what_sendmail_left_is_taken_as_its_owner_s() {
     let mut rig = Rig::new();

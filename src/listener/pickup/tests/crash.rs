@@ -281,7 +281,7 @@ fn check_leftovers(run: &Run, told: &Told, what: &str) {
     assert!(!other.is_empty() && other.iter().all(|file| *file == GARBAGE), "{what}: {aside:?}");
 }
 
-/// Every promise holds after a power cut at any change of the disk.
+/// D10: every promise holds after a power cut at any change of the disk.
 #[tokio::test]
 async fn what_was_left_is_delivered_wherever_the_power_goes() {
     let mut repeated = 0;
@@ -296,7 +296,7 @@ async fn what_was_left_is_delivered_wherever_the_power_goes() {
     assert!(repeated > 80, "{repeated} were being taken");
 }
 
-/// Every promise holds after a second power cut in the run after the first.
+/// D10: every promise holds after a second power cut in the run after the first.
 #[tokio::test]
 async fn what_was_left_is_delivered_though_the_power_goes_again() {
     for seed in [1, 12, 13] {
