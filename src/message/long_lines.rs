@@ -142,8 +142,10 @@ fn short_lines(octets: &[u8]) -> usize {
 fn fold_of(line: &[u8]) -> usize {
     // No line may be white space alone, since programs disagree on its meaning in a header section.
     let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
-    // The name of a field must not be separated from its colon, before which blanks may stand (RFC 5322 4.5.3).
-    let ends_name = |at: usize| line[at..].iter().find(|octet| !is_wsp(**octet)) == Some(&b':');
+    // The name of a field must not be separated from its colon, before which blanks may stand (RFC 5322 4.5.3). A line that
+    // begins with a blank has no name.
+    let colon = line.iter().position(|octet| *octet == b':').filter(|_| !is_wsp(line[0])).unwrap_or(0);
+    let ends_name = |at: usize| at < colon && line[at..colon].iter().all(|octet| is_wsp(*octet));
     let is_between_words =
         |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text && !ends_name(*at);
     let ends_item = |at: &usize| matches!(line[at - 1], b',' | b';' | b'>');
@@ -199,6 +201,9 @@ mod tests {
             // Blanks before a colon were separated from the name of the field, and the header section ended there.
             (format!("Subject \t:{}", x(990)), format!("Subject \t:{}", x(988)), format!(" {}", x(2))),
             (format!("a b \t:{}", x(993)), "a".to_owned(), format!(" b \t:{}", x(993))),
+            // Only the first colon ends a name, and none on a line that goes on with a field.
+            (format!("To: {} :{}", x(500), x(600)), format!("To: {}", x(500)), format!(" :{}", x(600))),
+            (format!(" {} :{}", x(500), x(600)), format!(" {}", x(500)), format!(" :{}", x(600))),
             // The last space that leaves text on both sides is used.
             (format!("{} {}", x(500), x(900)), x(500), format!(" {}", x(900))),
             (format!("Subject: {}", x(990)), "Subject:".to_owned(), format!(" {}", x(990))),
