@@ -29,12 +29,13 @@ const SCHEME: &[u8] = b"mailto:";
 /// Returns the mended body of From or a similar field, with its line end; `None` if it stays.
 pub fn mended(body: &[u8]) -> Option<Vec<u8>> {
     let text = without_separators(body);
-    let brackets = last_bracket(text);
+    let plain = without_quoted(text);
+    let brackets = memrchr(b'<', &plain);
     let (before, address) = text.split_at(brackets.unwrap_or(0));
     let written = without_scheme(address);
     let may_be_group = match brackets {
-        Some(_) => before.contains(&b':') && body.contains(&b';'),
-        None => written.contains(&b':'),
+        Some(at) => plain[..at].contains(&b':') && without_quoted(body).contains(&b';'),
+        None => without_quoted(&written).contains(&b':'),
     };
     let is_named = is_phrase(before);
     let is_well = is_named && written == address && text.len() == body.trim_ascii().len();
@@ -49,18 +50,12 @@ pub fn mended(body: &[u8]) -> Option<Vec<u8>> {
     Some([b" ", name.as_bytes(), gap.as_bytes(), &written, b"\r\n"].concat())
 }
 
-/// Returns the position of the last opening bracket that is not within a quoted string.
-fn last_bracket(text: &[u8]) -> Option<usize> {
-    let quoted = |token: Token| (token.kind == TokenKind::Quoted).then_some(token.range);
-    let quoted: Vec<_> = tokens(text).map_while(Result::ok).filter_map(quoted).collect();
-    let mut end = text.len();
-    for range in quoted.into_iter().rev() {
-        if let Some(at) = memrchr(b'<', &text[range.end..end]) {
-            return Some(range.end + at);
-        }
-        end = range.start;
-    }
-    memrchr(b'<', &text[..end])
+/// Returns `text` with `x` for each octet of its quoted strings, whose commas, colons and brackets separate nothing.
+fn without_quoted(text: &[u8]) -> Vec<u8> {
+    let mut plain = text.to_owned();
+    let quoted = |token: &Token| token.kind == TokenKind::Quoted;
+    tokens(text).map_while(Result::ok).filter(quoted).for_each(|token| plain[token.range].fill(b'x'));
+    plain
 }
 
 /// Returns a body without the separators around it, which are empty elements of a list.
@@ -105,6 +100,7 @@ mod tests {
             ("Joe (x <n@x>", "\"Joe (x\" <n@x>"),
             // The separator went only when the quoted string had been rewritten, so that the second pass made a change.
             ("\" <\", ", "\" <\""),
+            (", \" <@a,@b:\"", "\" <@a,@b:\""),
             ("\"Joe <n@x>", "Joe <n@x>"),
             ("\"Acme\", Inc. <n@x>", "\"Acme, Inc.\" <n@x>"),
             ("Joe \\ Home <n@x>", "\"Joe \\\\ Home\" <n@x>"),
@@ -203,6 +199,8 @@ mod tests {
 
     const WORDS: &[&str] = &[
         "<n@x.example>",
+        "\" <\"",
+        "\"a:b;\"",
         "root",
         "Joe",
         "Inc.",
