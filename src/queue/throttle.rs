@@ -25,6 +25,8 @@ use jiff::Timestamp;
 use super::clock::later;
 use crate::queue_id::QueueId;
 
+/// The number of connections that had served others and defer a message until it waits for a fresh one in any case.
+const FULL_SESSIONS: u8 = 3;
 /// If so many messages are deferred within [`MOMENT`], the messages are not the reason.
 const SEVERAL: usize = 3;
 const MOMENT: Duration = Duration::from_secs(1);
@@ -78,12 +80,15 @@ impl Throttle {
     }
 
     /// Takes in that `id` was deferred on a connection that had served others, or ended it. Returns whether the message
-    /// is excused; where the words are not about the pace, it then waits for a fresh connection.
+    /// is excused; it then waits for a fresh connection, where the words are about the pace from the [`FULL_SESSIONS`]th
+    /// time on.
     pub(super) fn is_session_over(&mut self, id: QueueId, may_be_pace: bool) -> bool {
         let is_excused = self.excuse(id);
         self.for_fresh.retain(|other| *other != id);
-        // Where the pace may be the reason, the next message finds that out, not the same one again.
-        if is_excused && !may_be_pace {
+        // Where the pace may be the reason, the next message finds that out, not the same one again. If there is no next
+        // one, this one would go from one full connection to the other.
+        let has_met_many = self.excused.get(&id).is_some_and(|excused| excused.times >= FULL_SESSIONS);
+        if is_excused && (!may_be_pace || has_met_many) {
             self.for_fresh.push_back(id);
         }
         is_excused
@@ -252,6 +257,19 @@ mod tests {
         let excused = (0..50).filter(|_| throttle.is_session_over(id(1), false)).count();
         assert_eq!(excused, usize::from(EXCUSES) - 2);
         assert!(!throttle.is_for_fresh(id(1)), "from then on it is like any other");
+    }
+
+    /// The last message of a queue went through eleven idle connections that were full, each of which told it 451, and was
+    /// deferred by its age.
+    #[test]
+    fn a_message_that_meets_only_full_sessions_waits_for_a_fresh_one() {
+        let mut throttle = Throttle::default();
+        for _ in 1..FULL_SESSIONS {
+            assert!(throttle.is_session_over(id(1), true));
+            assert!(!throttle.is_for_fresh(id(1)), "the next message may find out");
+        }
+        assert!(throttle.is_session_over(id(1), true));
+        assert_eq!(throttle.take_for_fresh(|_| true), Some(id(1)));
     }
 
     /// It was dropped from those for a fresh connection when it was its turn while its last try was being recorded,
