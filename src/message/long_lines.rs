@@ -148,7 +148,8 @@ fn fold_of(line: &[u8]) -> usize {
     let ends_name = |at: usize| at < colon && line[at..colon].iter().all(|octet| is_wsp(*octet));
     let is_between_words =
         |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text && !ends_name(*at);
-    let ends_item = |at: &usize| matches!(line[at - 1], b',' | b';' | b'>');
+    // Those characters may stand in the name of a field, too (RFC 5322 2.2).
+    let ends_item = |at: &usize| *at > colon && matches!(line[at - 1], b',' | b';' | b'>');
     let is_between_ascii = |at: &usize| line[at - 1].is_ascii() && line[*at].is_ascii();
     let starts_character = |at: &usize| !matches!(line[*at], 0x80..=0xBF);
     (1..=MAX_LINE_OCTETS)
@@ -204,6 +205,7 @@ mod tests {
             // Only the first colon ends a name, and none on a line that goes on with a field.
             (format!("To: {} :{}", x(500), x(600)), format!("To: {}", x(500)), format!(" :{}", x(600))),
             (format!(" {} :{}", x(500), x(600)), format!(" {}", x(500)), format!(" :{}", x(600))),
+            (format!("X;Y>Z:{}", x(1000)), format!("X;Y>Z:{}", x(992)), format!(" {}", x(8))),
             // The last space that leaves text on both sides is used.
             (format!("{} {}", x(500), x(900)), x(500), format!(" {}", x(900))),
             (format!("Subject: {}", x(990)), "Subject:".to_owned(), format!(" {}", x(990))),
