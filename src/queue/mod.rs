@@ -5,7 +5,8 @@
 //! patience of none. Submitters take turns. No connection is begun while `max-connections` exist.
 //!
 //! A pure function of the state, the event and the time decides what is done (`reducer.rs`). One task, the owner
-//! (`owner.rs`), gives it the events, carries out its effects, and owns every other task:
+//! (`owner.rs`), gives it the events; its executor (`owner/executor.rs`) carries out the effects, and owns every other
+//! task:
 //! ```text
 //!  spool ── arrivals ──▶ owner ── spawns ──▶ connection (the relay's dialogue, with a QueueLink)
 //!                         ▲  ▲  │              │ asks for messages, reports
@@ -55,6 +56,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -64,9 +66,10 @@ use crate::queue_id::QueueId;
 use crate::relay::{Relay, Trouble};
 use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
+use desk::DeliveryDesk;
 pub use link::QueueLink;
-use owner::Owner;
-use reducer::{Event, QueueAnswer, QueuePolicy};
+use owner::{Executor, Owner};
+use reducer::{Event, QueueAnswer, QueuePolicy, Reducer};
 use refusals::RefusalRule;
 use roster::Member;
 pub use roster::Standing;
@@ -176,8 +179,12 @@ pub fn queue(
 ) -> (Queue, impl Future<Output = ()> + Send + 'static) {
     let (commands, inbox) = unbounded_channel();
     let queue = Queue { commands };
-    let owner = Owner::new(spool, &recovery, settings, clock, queue.clone());
-    (queue, owner.run(inbox, arrivals))
+    let policy = settings.policy();
+    let (has_taken, now) = (spool.knows_relay(&policy.refusals.relay), clock.moment());
+    let Recovery { entries, relay_clock, .. } = &recovery;
+    let reducer = Reducer::new(policy, has_taken, entries, *relay_clock, Rng::new(), now);
+    let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock));
+    (queue, Owner::new(reducer, executor, inbox, arrivals).run())
 }
 
 /// A handle to the queue's owner.

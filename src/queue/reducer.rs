@@ -12,8 +12,8 @@
 //! An event about a message or a connection is handled for the one relay that this belongs to, by the methods of
 //! [`AtRelay`] in the files below. An event about the whole queue is handled here, for all relays.
 //!
-//! Pure: no task, disk, clock or log. Not here: carrying out the effects (`owner.rs`), what is known of a relay
-//! (`relay_state.rs`) and of its messages (`roster.rs`).
+//! Pure: no task, disk, clock or log. Not here: carrying out the effects (`owner/executor.rs`), what is known of a
+//! relay (`relay_state.rs`) and of its messages (`roster.rs`).
 
 mod dispatch;
 mod event;

@@ -1,7 +1,8 @@
 //! The events that the queue takes in, and the effects that it asks for.
 //!
 //! Promises: nothing reaches the queue's state but an [`Event`], and nothing leaves it but an [`Effect`]; both are
-//! plain values. Not here: what follows from an event (`reducer.rs`), how an effect is carried out (`owner.rs`).
+//! plain values. Not here: what follows from an event (`reducer.rs`), how an effect is carried out
+//! (`owner/executor.rs`).
 
 use std::time::Duration;
 

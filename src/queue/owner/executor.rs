@@ -1,0 +1,171 @@
+//! The executor: it carries out what the queue's state asks for.
+//!
+//! Promises: everything slow is a task of its own, which it owns; when a task ends, even by a panic, it knows what the
+//! task was for. A message that is to be given to a connection which is gone is not lost: the queue's state hears of it.
+//!
+//! Not here: the decisions (`reducer.rs`), the order in which things are taken in (`owner.rs`), the words of the log
+//! lines (`log/`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::super::clock::Clock;
+use super::super::desk::DeliveryDesk;
+use super::super::link::QueueLink;
+use super::super::reducer::{Effect, Event, QueueAnswer};
+use super::super::settlement::Settlement;
+use super::super::{ConnectionId, Settings, Taken};
+use super::secret_watch::SecretWatch;
+use super::tasks::{self, Duty, Ended, Tasks};
+use crate::queue_id::QueueId;
+
+/// The part of the owner that acts: it owns the tasks, and everyone who waits for an answer.
+pub(in crate::queue) struct Executor {
+    desk: Arc<DeliveryDesk>,
+    tasks: Tasks,
+    /// The connections that asked for a message and have no answer yet.
+    asking: HashMap<ConnectionId, oneshot::Sender<Option<Taken>>>,
+    /// Whoever gets the answer to the event at hand.
+    asker: Option<oneshot::Sender<QueueAnswer>>,
+    secret_watch: Option<SecretWatch>,
+    /// The messages whose connection was gone when they were given to it.
+    missed: Vec<QueueId>,
+}
+
+impl Executor {
+    pub(in crate::queue) fn new(desk: DeliveryDesk) -> Self {
+        Executor {
+            desk: Arc::new(desk),
+            tasks: Tasks::default(),
+            asking: HashMap::new(),
+            asker: None,
+            secret_watch: None,
+            missed: Vec::new(),
+        }
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.desk.clock
+    }
+
+    /// Carries out one effect.
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Connect(connection) => self.connect(connection),
+            Effect::CutOff(connection) => self.tasks.cut_off(connection),
+            Effect::Give { connection, taken } => self.give(connection, taken),
+            Effect::QueueAnswer(answer) => {
+                // Whoever asked may have gone away.
+                let _ = self.asker.take().map(|asker| asker.send(answer));
+            }
+            Effect::AwaitRecording(id) => self.await_recording(id),
+            Effect::WatchSecret => {
+                self.secret_watch = Some(SecretWatch::begin(&mut self.tasks, self.desk.clone()));
+            }
+            Effect::ForgetSecret => self.secret_watch = None,
+            Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
+            Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),
+            Effect::Log(line) => line.write(),
+        }
+    }
+
+    /// Returns a message whose connection was gone when it was given to it; `None` if there is no more.
+    pub(super) fn missed(&mut self) -> Option<QueueId> {
+        self.missed.pop()
+    }
+
+    /// Gives the answer to the next event to `asker`.
+    pub(super) fn is_asked_by(&mut self, asker: oneshot::Sender<QueueAnswer>) {
+        self.asker = Some(asker);
+    }
+
+    /// Gives the next message for `connection` to `asker`.
+    pub(super) fn is_asked_for_message(
+        &mut self,
+        connection: ConnectionId,
+        asker: oneshot::Sender<Option<Taken>>,
+    ) {
+        self.asking.insert(connection, asker);
+    }
+
+    /// Begins to record the result of an attempt.
+    pub(super) fn settle(&mut self, settlement: Box<Settlement>) {
+        let id = settlement.id();
+        self.tasks.spawn(Duty::Settlement(id), async move {
+            Some(Event::Became { id, disposition: settlement.run().await })
+        });
+    }
+
+    /// Follows changed settings from the next connection on. Returns the event by which the queue's state follows them.
+    pub(super) fn reconfigure(&mut self, settings: Settings) -> Event {
+        let policy = Box::new(settings.policy());
+        let DeliveryDesk { queue, spool, clock, .. } = &*self.desk;
+        let has_taken = spool.knows_relay(&policy.refusals.relay);
+        self.desk = Arc::new(DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone()));
+        Event::Reconfigured { policy, has_taken }
+    }
+
+    /// Returns the number of settlements that are under way.
+    pub(super) fn settlements(&self) -> usize {
+        self.tasks.settlements()
+    }
+
+    /// Waits for the next task to end; returns `None` if there is none. Cancel safe.
+    pub(super) async fn next_end(&mut self) -> Option<Ended> {
+        self.tasks.next().await
+    }
+
+    /// Takes in the end of a task, and begins what replaces it after a panic. Returns the event that it ended with.
+    pub(super) fn take_end(&mut self, ended: Ended) -> Option<Event> {
+        match ended {
+            Ended::Said(event) => {
+                if let Event::Ended { connection, .. } = &event {
+                    // It no longer waits for a message.
+                    self.asking.remove(connection);
+                }
+                return Some(event);
+            }
+            Ended::Silent => {}
+            Ended::WithoutOutcome(id) => {
+                self.tasks.spawn(Duty::Settlement(id), tasks::after_panic(self.desk.clone(), id));
+            }
+            // Nothing is sent before the spool answers.
+            Ended::WithoutAnswer(id) => self.await_recording(id),
+            Ended::WithoutWatch(task) => {
+                if let Some(watch) = self.secret_watch.as_mut().filter(|watch| watch.is(task)) {
+                    watch.go_on(&mut self.tasks, self.desk.clone());
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends all tasks that are left.
+    pub(super) async fn end(self) {
+        self.tasks.end().await;
+    }
+
+    fn connect(&mut self, connection: ConnectionId) {
+        let link = QueueLink::new(self.desk.clone(), connection);
+        let dialogue = self.desk.settings.connector.clone().run_connection(link);
+        self.tasks.spawn(Duty::Connection(connection), async move {
+            Some(Event::Ended { connection, trouble: dialogue.await.err() })
+        });
+    }
+
+    /// Gives a message to the connection that asked for one, or notes that the connection is gone.
+    fn give(&mut self, connection: ConnectionId, taken: Option<Taken>) {
+        let untaken = match self.asking.remove(&connection) {
+            Some(asker) => asker.send(taken).err().flatten(),
+            None => taken,
+        };
+        self.missed.extend(untaken.map(|taken| taken.id));
+    }
+
+    /// Begins a task that asks the spool, after a pause, whether it records now what it did not record of `id`.
+    fn await_recording(&mut self, id: QueueId) {
+        self.tasks.spawn(Duty::Recording(id), tasks::await_recording(self.desk.clone(), id));
+    }
+}
