@@ -25,10 +25,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("status", &[]),
     ("tls_faults", &[]),
+    ("log", &["envelope", "outcome", "queue_id", "status"]),
     // Cores: pure.
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
-    ("log", &["envelope", "outcome", "queue_id", "smtp", "status"]),
     // What is configured.
     ("config", &["envelope", "message", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),

@@ -12,7 +12,6 @@ use tracing::{debug, error, info, warn};
 use super::text::{Foreign, foreign};
 use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
-use crate::smtp::reply::Reply;
 
 /// The parts of the line about an accepted message, which is written before its 250 is sent.
 pub struct AcceptedLine<'a> {
@@ -72,8 +71,9 @@ pub fn long_lines(id: QueueId, done: &dyn fmt::Display) {
     info!(queue_id = %id, "{id}: lines over 998 octets {done}");
 }
 
-/// Logs that a connection, a command or a message got a 4xx or 5xx reply. `verb` is CONNECT, RCPT, END-OF-MESSAGE, …
-pub fn refused(client: &str, verb: &str, said: &Reply) {
+/// Logs that a connection, a command or a message got `said`, a 4xx or 5xx reply. `verb` is CONNECT, RCPT,
+/// END-OF-MESSAGE, …
+pub fn refused(client: &str, verb: &str, said: &dyn fmt::Display) {
     let said = foreign(said);
     info!(client, verb, said, "NOQUEUE: reject: {verb} from {client}: {said}");
 }
@@ -94,8 +94,8 @@ pub fn no_tls_more(client: &str, more: u64) {
     info!(client, more, "NOQUEUE: TLS handshake failed: {more} more like this from {client}");
 }
 
-/// Logs any other reply to a client.
-pub fn dialogue(client: &str, verb: &str, said: &Reply) {
+/// Logs `said`, any other reply to a client.
+pub fn dialogue(client: &str, verb: &str, said: &dyn fmt::Display) {
     let said = foreign(said);
     debug!(client, verb, said, "{verb} from {client}: {said}");
 }
