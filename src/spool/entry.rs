@@ -132,50 +132,50 @@ pub struct Stored {
 pub enum OpenError {
     /// Another process uses the spool.
     Locked {
-        /// The lock file.
+        /// The path of the file `lock` in the spool, which the other process has locked.
         path: PathBuf,
     },
     /// A later version of nullmta wrote the spool.
     NewerFormat {
-        /// The segment.
+        /// The path of the first such segment.
         path: PathBuf,
-        /// The version of its format.
+        /// The version that its header names; it is above [`super::format::FORMAT_VERSION`].
         version: u16,
     },
     /// A segment of another spool lies in it.
     Foreign {
-        /// The segment.
+        /// The path of a segment whose header, or whose records, bear the id of the other spool.
         path: PathBuf,
     },
     /// Something has the name of a segment and cannot be one.
     NotASegment {
-        /// Its path.
+        /// The path of the file, directory or link that has the name.
         path: PathBuf,
-        /// The reason.
+        /// The reason why it is none, in words that follow "is no segment:".
         why: &'static str,
     },
     /// There is nothing at the path of the spool.
     NoSuchSpool {
-        /// That path.
+        /// The path that the caller named as that of the spool.
         path: PathBuf,
     },
     /// There is a directory, but none for segments in it.
     NotASpool {
-        /// Its path.
+        /// The path of that directory, as the caller named it.
         path: PathBuf,
     },
-    /// There is something that is no directory.
+    /// Something stands where the spool, or a directory in it, is to be, and is no directory.
     NotADirectory {
-        /// Its path.
+        /// The path of the directory that is to be there.
         path: PathBuf,
     },
     /// The system refused a call.
     Io {
-        /// The verb for what was tried.
+        /// The verb for the call, in words that follow "cannot" and stand before the path.
         operation: &'static str,
-        /// The path on which it was tried.
+        /// The path of the file or directory that the call was about.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system returned.
         source: io::Error,
     },
 }

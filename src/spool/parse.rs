@@ -33,7 +33,7 @@ pub fn record(octets: &[u8]) -> usize {
 /// start, since its magic is there, every other one gets checksums that hold.
 pub fn segment(octets: &[u8]) -> usize {
     let file = Octets(signed(octets));
-    let header = read_header(&file, SEQUENCE).is_ok_and(|header| header.is_ok());
+    let header = read_header(&file, SEQUENCE).is_ok();
     let Ok(mut scanner) = Scanner::new(&file, SPOOL, SEQUENCE, u32::MAX) else { return 0 };
     let mut found = usize::from(header);
     while let Ok(Some(record)) = scanner.next() {

@@ -15,7 +15,7 @@ use super::entry::OpenError;
 use super::format::HeaderFault;
 use super::fs::{File, FileFacts, Fs};
 use super::paths::{SpoolPaths, segment_sequence};
-use super::scan::read_header;
+use super::scan::{HeaderError, read_header};
 
 /// Returns whether `path` is a name of the open `file`.
 pub(super) fn leads_to(fs: &dyn Fs, path: &Path, file: &dyn File) -> io::Result<bool> {
@@ -107,8 +107,9 @@ fn refuse_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), OpenError> {
     let names = fs.list(&paths.segments).map_err(|e| failed("list", &paths.segments, e))?;
     for sequence in names.iter().filter_map(|name| segment_sequence(name)) {
         let path = paths.segment(sequence);
-        let header = fs.open(&path).and_then(|file| read_header(&*file, sequence));
-        if !matches!(header, Ok(Err(HeaderFault::Unreadable))) {
+        let file = fs.open(&path).map_err(HeaderError::Io);
+        let header = file.and_then(|file| read_header(&*file, sequence));
+        if !matches!(header, Err(HeaderError::Fault(HeaderFault::Unreadable))) {
             return Err(OpenError::Foreign { path });
         }
     }

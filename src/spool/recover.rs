@@ -37,7 +37,7 @@ use super::identify::{held_a_record, identify};
 use super::index::{Index, RecordPlace};
 use super::paths::{DamagedRange, HIGHEST_SEGMENT, SpoolPaths, segment_sequence};
 use super::payload::Meta;
-use super::scan::{FoundRecord, Scanner, read_header};
+use super::scan::{FoundRecord, HeaderError, Scanner, read_header};
 use super::space::SMALLEST;
 use crate::queue_id::QueueId;
 
@@ -129,10 +129,13 @@ fn open_segments(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Vec<SegmentFile>, Op
             return Err(OpenError::NotASegment { path, why });
         }
         let file = fs.open(&path).map_err(|e| failed("open", &path, e))?;
-        let header = match read_header(&*file, sequence).map_err(|e| failed("read", &path, e))? {
+        let header = match read_header(&*file, sequence) {
             Ok(header) => Some(header),
-            Err(HeaderFault::Unreadable) => None,
-            Err(HeaderFault::Newer(version)) => return Err(OpenError::NewerFormat { path, version }),
+            Err(HeaderError::Fault(HeaderFault::Unreadable)) => None,
+            Err(HeaderError::Fault(HeaderFault::Newer(version))) => {
+                return Err(OpenError::NewerFormat { path, version });
+            }
+            Err(HeaderError::Io(e)) => return Err(failed("read", &path, e)),
         };
         Ok(SegmentFile { sequence, file, header })
     };

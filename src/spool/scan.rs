@@ -43,18 +43,36 @@ pub(super) struct Scanner<'a> {
     /// The last record found is not the last one of its batch.
     in_batch: bool,
     gap: Option<u32>,
-    /// A record there is not whole ...
-    half: bool,
-    /// ... since the file ends before it does.
-    is_cut: bool,
+    /// The worst that was found in that gap.
+    fragment: Fragment,
     payload: std::ops::Range<usize>,
 }
 
-/// Reads the header of the segment in `file`.
-pub(super) fn read_header(file: &dyn File, sequence: u32) -> io::Result<Result<SegmentHeader, HeaderFault>> {
+/// A record of which only a part is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fragment {
+    /// There is none.
+    None,
+    /// There is one, and room for all of it in the file.
+    Broken,
+    /// There is one, and the file ends before it does.
+    CutOff,
+}
+
+/// The reason why the header of a segment could not be read.
+#[derive(Debug)]
+pub(super) enum HeaderError {
+    /// The system refused a call.
+    Io(io::Error),
+    /// The octets are no header that this version understands.
+    Fault(HeaderFault),
+}
+
+/// Reads the header of the segment in `file`, which has the number `sequence`.
+pub(super) fn read_header(file: &dyn File, sequence: u32) -> Result<SegmentHeader, HeaderError> {
     let mut octets = vec![0; FIRST_RECORD as usize];
-    let length = read_tolerantly(file, &mut octets, 0)?;
-    Ok(SegmentHeader::decode(&octets[..length], sequence))
+    let length = read_tolerantly(file, &mut octets, 0).map_err(HeaderError::Io)?;
+    SegmentHeader::decode(&octets[..length], sequence).map_err(HeaderError::Fault)
 }
 
 impl<'a> Scanner<'a> {
@@ -72,8 +90,7 @@ impl<'a> Scanner<'a> {
             batch: 0,
             in_batch: false,
             gap: None,
-            half: false,
-            is_cut: false,
+            fragment: Fragment::None,
             payload: 0..0,
         })
     }
@@ -85,7 +102,7 @@ impl<'a> Scanner<'a> {
 
     /// Returns the next whole record; `None` at the end, of which [`Scanner::tail`] says more.
     pub fn next(&mut self) -> io::Result<Option<FoundRecord>> {
-        (self.gap, self.half, self.is_cut) = (None, false, false);
+        (self.gap, self.fragment) = (None, Fragment::None);
         while self.position < self.limit {
             if let Some(head) = self.head_here()?
                 && head.batch >= self.batch
@@ -96,7 +113,7 @@ impl<'a> Scanner<'a> {
                     self.position += head.record_length();
                     return Ok(Some(FoundRecord { offset, head, gap: self.gap }));
                 }
-                self.half = true;
+                self.fragment = self.fragment.max(Fragment::Broken);
             }
             self.step_over()?;
         }
@@ -110,12 +127,12 @@ impl<'a> Scanner<'a> {
 
     /// Returns whether a batch was cut off there: its last record is missing, or a record is not whole.
     pub fn tail_is_torn(&self) -> bool {
-        self.half || self.in_batch
+        self.fragment > Fragment::None || self.in_batch
     }
 
     /// Returns whether it was cut off because the file ends there.
     pub fn tail_is_cut_off(&self) -> bool {
-        self.is_cut || self.in_batch && self.limit.saturating_sub(self.tail()) < HEAD
+        self.fragment == Fragment::CutOff || self.in_batch && self.limit.saturating_sub(self.tail()) < HEAD
     }
 
     fn head_here(&mut self) -> io::Result<Option<Head>> {
@@ -130,7 +147,7 @@ impl<'a> Scanner<'a> {
     fn payload_is_whole(&mut self, head: &Head) -> io::Result<bool> {
         let length = HEAD + head.payload_length;
         if self.limit - self.position < length {
-            self.is_cut = true;
+            self.fragment = Fragment::CutOff;
             return Ok(false);
         }
         let at = self.load(self.position, length)?;

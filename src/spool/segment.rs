@@ -209,12 +209,12 @@ impl ActiveSegment {
         records
     }
 
-    /// Writes one more piece of zeros into room that is only reserved, when less than half a piece of it has been
-    /// written ahead of the records: to overwrite what is written costs the disk less. Does nothing while something is
+    /// Writes one more piece of zeros into room that is only reserved, where too little of it has been written ahead of the
+    /// records: to overwrite what is written costs the disk less. Does nothing while something is
     /// not synced. After an error no sync is to be tried again.
     pub fn write_ahead(&mut self) -> io::Result<()> {
         let (from, piece) = (self.written.max(self.end), space::piece(self.capacity.into()) as u32);
-        if !self.is_durable() || from >= self.capacity || from - self.end >= piece / 2 {
+        if !self.is_durable() || from >= self.capacity || space::is_far_enough_ahead(from - self.end, piece) {
             return Ok(());
         }
         let octets = piece.min(self.capacity - from);

@@ -190,12 +190,20 @@ const USED_BEFORE_ANOTHER: u32 = 4;
 const GROWTH: u64 = 2;
 /// A segment is made in so many pieces, or in more.
 const PIECES: u64 = 4;
+/// Where the disk has no room for a piece, one of so many parts of it is tried next ...
+const SHORTER_PIECE: u64 = 2;
+/// ... down to one of so many parts of a whole piece.
+const SHORTEST_PIECE: u64 = 4;
+/// Zeros are written ahead of the records for so long as less than one of so many parts of a piece is ahead of them.
+const ENOUGH_AHEAD: u32 = 2;
 /// The largest piece, in octets: a commit that comes while it is written waits for it.
 pub(super) const LARGEST_PIECE: u64 = 256 << 10;
 /// The closed segments may take so many times the octets of the messages that live.
 const TIMES_LIVE: u64 = 3;
 /// A move on a full disk frees at least one of so many parts of the oldest segment.
 const FREED_BY_A_MOVE: u64 = 16;
+/// The unfinished messages of one user may take one of so many parts of the usable room.
+const SHARE_OF_ONE_USER: u64 = 4;
 /// Moves on a full disk leave one of so many parts of the active segment.
 const LEFT_BY_MOVES: u64 = 8;
 /// One of so many parts of the free space is left to the file system, which may need some for itself.
@@ -283,12 +291,22 @@ pub(super) fn piece(size: u64) -> u64 {
 
 /// Returns the lengths to try of a piece of `octets` on a disk with `free` octets, where a part of a segment serves. They
 /// become shorter; the first one for which the disk has room is taken. No segment begins with less than [`SMALLEST`], and
-/// no piece is shorter than a quarter of a whole one.
+/// no piece is shorter than one of [`SHORTEST_PIECE`] parts of a whole one.
 pub(super) fn parts_of_piece(octets: u64, is_first: bool, free: u64) -> impl Iterator<Item = u64> {
     let most = whole_blocks(octets.min(free - free / FOR_THE_FILE_SYSTEM));
-    let least = if is_first { SMALLEST } else { octets / PIECES }.clamp(BLOCK, octets.max(BLOCK));
-    let halved = |octets: &u64| Some(whole_blocks(octets / 2));
-    std::iter::successors(Some(most), halved).take_while(move |octets| *octets >= least)
+    let least = if is_first { SMALLEST } else { octets / SHORTEST_PIECE }.clamp(BLOCK, octets.max(BLOCK));
+    let shorter = |octets: &u64| Some(whole_blocks(octets / SHORTER_PIECE));
+    std::iter::successors(Some(most), shorter).take_while(move |octets| *octets >= least)
+}
+
+/// Returns whether `ahead` octets of zeros behind the records are enough for now, where a piece has `piece` octets.
+pub(super) fn is_far_enough_ahead(ahead: u32, piece: u32) -> bool {
+    ahead >= piece / ENOUGH_AHEAD
+}
+
+/// Returns how many octets the unfinished messages of one user may take together, of `usable` octets.
+pub(super) fn share_of_one_user(usable: u64) -> u64 {
+    usable / SHARE_OF_ONE_USER
 }
 
 /// Returns as many of `octets` as fill whole blocks.

@@ -26,7 +26,7 @@
 //! Not here: waiting (`stock/wait.rs`), a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a
 //! segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -148,21 +148,25 @@ impl Stock {
     /// one would find none. Before it says so, it waits until what is being removed is gone, since that may become the next
     /// segment.
     pub fn next(&self) -> Readiness {
-        let known = self.known_of_next();
-        if known != Readiness::Impossible || !self.wait_for_disposal() {
-            return known;
+        match self.readiness() {
+            Readiness::Impossible if self.wait_for_disposal() => self.readiness(),
+            readiness => readiness,
         }
-        self.known_of_next()
     }
 
-    /// Returns the same as [`Stock::next`], without waiting.
-    fn known_of_next(&self) -> Readiness {
-        let found_none = self.trouble().map(CommitError::from) == Some(CommitError::Full);
-        let made = self.made();
-        match made.is_ready() {
-            true => Readiness::Ready,
-            false if found_none || !self.has_room(made.rest()) => Readiness::Impossible,
-            false => Readiness::Possible,
+    /// Returns the same as [`Stock::next`], as it is at this moment.
+    fn readiness(&self) -> Readiness {
+        let (made, found_none) = {
+            let supply = &self.shelf().supply;
+            let failure = supply.trouble().map(|error| CommitError::from(error.kind()));
+            (supply.made(), failure == Some(CommitError::Full))
+        };
+        if made.is_ready() {
+            Readiness::Ready
+        } else if found_none || !self.has_room(made.rest()) {
+            Readiness::Impossible
+        } else {
+            Readiness::Possible
         }
     }
 
@@ -184,12 +188,7 @@ impl Stock {
         shelf.known_room.forget();
     }
 
-    /// Returns why the last attempt to make a piece failed, if it did.
-    pub fn trouble(&self) -> Option<ErrorKind> {
-        self.shelf().supply.trouble().map(io::Error::kind)
-    }
-
-    /// Returns the same as the system said it, and forgets it.
+    /// Returns the error with which the last attempt to make a piece failed, if it did, and forgets it.
     pub fn take_trouble(&self) -> Option<io::Error> {
         self.shelf().supply.take_trouble()
     }

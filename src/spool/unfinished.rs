@@ -1,8 +1,8 @@
 //! Counts the content that is not whole yet and stands on the disk already, and bounds how much of it each user may have.
 //!
 //! Promises
-//! 1. What one user has begun and not finished takes no more than a quarter of the disk's usable room, unless it is one
-//!    message alone. Before a user is refused for that, their largest message gives way of which nothing has come for
+//! 1. What one user has begun and not finished takes no more than their share of the disk's usable room (`space.rs`), unless it
+//!    is one message alone. Before a user is refused for that, their largest message gives way of which nothing has come for
 //!    [`IDLE`].
 //! 2. Where room is missing for others, the largest idle ones give way, whosever they are.
 //! 3. What gives way frees its room at once, and is a message that nobody was told is safe: its session is told 452.
@@ -17,14 +17,12 @@ use std::time::{Duration, Instant};
 
 use super::entry::CommitError;
 use super::fs::File;
+use super::space;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
 /// A message of which nothing has come for so long may be removed to make room.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
-
-/// One user may take one of so many parts of the usable room.
-const SHARE: u64 = 4;
 
 /// All messages that have been begun and are not whole.
 #[derive(Default)]
@@ -92,7 +90,7 @@ impl UnfinishedMessage {
         (mine.octets, mine.touched) = (mine.octets + more, now);
         let whose = mine.whose;
         let taken: u64 = all.values().map(|begun| begun.octets).sum();
-        let share = free.saturating_add(taken) / SHARE;
+        let share = space::share_of_one_user(free.saturating_add(taken));
         let is_theirs = |begun: &Begun| begun.whose == whose;
         loop {
             let theirs = all.values().filter(|begun| is_theirs(begun));
@@ -142,9 +140,10 @@ fn give_up(all: &mut HashMap<QueueId, Begun>, id: QueueId) -> u64 {
 mod tests {
     use super::*;
     use crate::spool::fs::{Fs, sim::SimFs};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     const MIB: u64 = 1 << 20;
+    const SHARE_IN_WORDS: &str = "a quarter";
 
     struct Rig {
         all: Arc<Unfinished>,
@@ -206,6 +205,25 @@ mod tests {
         );
         let other = rig.begin(Submitter::Uid(1001), 30);
         assert_eq!(other.grow(40 * MIB, free, rig.after(30)), Ok(()));
+    }
+
+    /// The words for the share stand in replies, in the log, and in what people read before they set up a host: when one
+    /// changes, all do.
+    #[test]
+    fn all_texts_name_the_share_that_there_is() {
+        assert_eq!((space::share_of_one_user(400), "a quarter"), (100, SHARE_IN_WORDS));
+        for (name, words) in [
+            ("src/listener/intake.rs", "fill SHARE of the room"),
+            ("config/log.md", "fill SHARE of that already"),
+            ("config/mail.md", "at most SHARE of the disk space"),
+            ("config/nullmta.toml", "at most SHARE of the space"),
+        ] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+            let text = std::fs::read_to_string(path).unwrap().replace("\n#", "\n");
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains(&words.replace("SHARE", SHARE_IN_WORDS)), "{name}");
+        }
+        assert!(CommitError::OverShare.to_string().contains(&format!("fill {SHARE_IN_WORDS} of that")));
     }
 
     /// A user was told of their share where the disk was full.

@@ -12,12 +12,12 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::Stock;
-use super::supply::SegmentPiece;
+use super::supply::{PieceTerms, SegmentPiece};
 use crate::spool::entry::CommitError;
 use crate::spool::fs::{File, unlink_if_there, write_all_at};
 use crate::spool::presence::leads_to;
 use crate::spool::segment::{ReadySegment, ZEROS};
-use crate::spool::space::{self, SegmentSize};
+use crate::spool::space;
 
 impl Stock {
     /// Makes a piece, and adds it to what there is of the next segment.
@@ -34,7 +34,10 @@ impl Stock {
         };
         write_all_at(&*file, &ZEROS[..octets as usize], piece.from)?;
         let written = piece.from + octets;
-        let length = if piece.reserves { reserve(&*file, written, piece.size) } else { written };
+        let length = match piece.terms {
+            PieceTerms::AndReserveTheRest => reserve(&*file, written, piece.size),
+            PieceTerms::IfAllFits | PieceTerms::AsMuchAsFits => written,
+        };
         file.sync_data()?;
         if piece.file.is_none() {
             self.fs.sync_dir(&self.paths.segments)?;
@@ -53,14 +56,11 @@ impl Stock {
         let rest = piece.size - piece.from;
         let octets = rest.min(space::piece(piece.size));
         let free = self.fs.free_space(&self.paths.segments)?;
-        let has_room = match piece.wanted {
-            SegmentSize::Any => return self.room_for_any(octets, piece.from == 0, free),
-            SegmentSize::Whole if free < rest => false,
-            SegmentSize::Whole => {
-                self.shelf().known_room.get(rest, self.now()) == Some(true) || self.ask_for_room(rest)?
-            }
-        };
-        if !has_room {
+        if piece.terms == PieceTerms::AsMuchAsFits {
+            return self.room_for_any(octets, piece.from == 0, free);
+        }
+        let is_known_to_fit = || self.shelf().known_room.get(rest, self.now()) == Some(true);
+        if free < rest || !is_known_to_fit() && !self.ask_for_room(rest)? {
             return Err(ErrorKind::StorageFull.into());
         }
         self.shelf().supply.found_room();

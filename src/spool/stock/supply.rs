@@ -5,9 +5,13 @@
 //!  ▲                  │ fail
 //!  ├── outdated ──────┤
 //!  └── ask ── Failed ◀┘
+//!
+//! Idle or Failed ── reuse ──▶ Reusing ── put ──▶ Idle, with a whole file
+//!  ▲                            │ end_reuse
+//!  └────────────────────────────┘
 //! ```
 //! A segment that is let go may be put under the next name while the next one is shorter. Nothing is handed out while
-//! that is done, nor while a piece is made.
+//! that is done, nor while a piece is made. One thread does both, one after the other.
 //!
 //! Pure. Not here: files (`stock.rs`), who may take the segment, and how much of it is to be made when (`space.rs`).
 
@@ -30,8 +34,33 @@ enum SupplyState {
         /// The disk was found to have room for all that is missing of the segment.
         has_room: bool,
     },
+    /// A segment that is let go is being renamed to it.
+    Reusing {
+        /// The reason why the attempt before failed, if it did, and nobody has asked for a segment since.
+        failure: Option<io::Error>,
+    },
     /// The last attempt to make a piece failed; none is made until somebody asks.
     Failed(io::Error),
+}
+
+/// The way in which the room is taken that the next segment has behind its first piece.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RoomBehind {
+    /// It is written, piece by piece.
+    Written,
+    /// It is reserved together with the first piece, if the whole segment is wanted.
+    Reserved,
+}
+
+/// The terms on which a piece is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PieceTerms {
+    /// It is made only if the disk has room for all that is missing of the segment.
+    IfAllFits,
+    /// The same; and the room behind it is reserved, up to the size of the segment.
+    AndReserveTheRest,
+    /// As much of it is made as the disk has room for.
+    AsMuchAsFits,
 }
 
 /// Describes a piece of the next segment that is to be made.
@@ -45,46 +74,40 @@ pub(super) struct SegmentPiece {
     pub from: u64,
     /// The segment is to have so many octets.
     pub size: u64,
-    /// Says whether the piece is to be made where there is no room for the whole segment.
-    pub wanted: SegmentSize,
-    /// The room behind the piece is to be reserved, up to the size of the segment.
-    pub reserves: bool,
+    /// The terms on which the piece is made.
+    pub terms: PieceTerms,
 }
 
 /// Knows how much there is of the next segment, and how much of it is wanted.
 pub(super) struct Supply {
-    stage: SupplyState,
-    /// What is made of the next segment: its octets, its length and its name are synced.
+    state: SupplyState,
+    /// The part of the next segment that is made: its octets, its length and its name are synced.
     made: Option<ReadySegment>,
     /// It is to have so many octets.
     size: u64,
     /// So many octets of it are to be made by now.
     due: u64,
-    /// How large the segment must be for whoever asked last.
+    /// The size that the segment must have for whoever asked last.
     wanted: SegmentSize,
     /// The number of the next segment.
     next: u32,
-    /// The room of the whole next segment is to be reserved with its first piece.
-    reserves: bool,
-    /// A segment that is let go is being renamed to it.
-    is_reusing: bool,
-    /// The log says already that no segment can be made, and none has become whole since.
+    /// The way in which its room is taken.
+    room_behind: RoomBehind,
+    /// True if the log says already that no segment can be made, and none has become whole since.
     is_told: bool,
 }
 
 impl Supply {
     /// Returns a supply of which nothing is made: the first segment is to have the number `next` and `size` octets.
     pub fn new(next: u32, size: u64) -> Self {
-        let (stage, wanted) = (SupplyState::Idle, SegmentSize::Whole);
         Supply {
-            stage,
+            state: SupplyState::Idle,
             made: None,
             size,
             due: 0,
-            wanted,
+            wanted: SegmentSize::Whole,
             next,
-            reserves: false,
-            is_reusing: false,
+            room_behind: RoomBehind::Written,
             is_told: false,
         }
     }
@@ -101,20 +124,16 @@ impl Supply {
 
     /// Has the room of the whole next segment reserved with its first piece.
     pub fn reserve(&mut self) {
-        self.reserves = true;
-    }
-
-    fn is_making(&self) -> bool {
-        matches!(self.stage, SupplyState::Making { .. })
+        self.room_behind = RoomBehind::Reserved;
     }
 
     fn is_busy(&self) -> bool {
-        self.is_reusing || self.is_making()
+        matches!(self.state, SupplyState::Making { .. } | SupplyState::Reusing { .. })
     }
 
     /// Notes that the disk has room for all that is missing of the segment of which a piece is being made.
     pub fn found_room(&mut self) {
-        if let SupplyState::Making { has_room, .. } = &mut self.stage {
+        if let SupplyState::Making { has_room, .. } = &mut self.state {
             *has_room = true;
         }
     }
@@ -122,13 +141,13 @@ impl Supply {
     /// Returns whether that was found for the piece that is being made. The disk itself cannot tell meanwhile, since part of
     /// that room is being used.
     pub fn has_room(&self) -> bool {
-        matches!(self.stage, SupplyState::Making { has_room: true, .. })
+        matches!(self.state, SupplyState::Making { has_room: true, .. })
     }
 
     /// Returns why the last attempt failed, if nobody has asked for a segment since.
     pub fn trouble(&self) -> Option<&io::Error> {
-        match &self.stage {
-            SupplyState::Failed(error) => Some(error),
+        match &self.state {
+            SupplyState::Failed(error) | SupplyState::Reusing { failure: Some(error) } => Some(error),
             _ => None,
         }
     }
@@ -144,7 +163,7 @@ impl Supply {
 
     /// Has `due` octets made, and returns whether the thread has to be woken for that. A failed attempt is not repeated.
     pub fn want(&mut self, due: u64) -> bool {
-        let is_news = due > self.due && self.falls_short_of(due) && matches!(self.stage, SupplyState::Idle);
+        let is_news = due > self.due && self.falls_short_of(due) && matches!(self.state, SupplyState::Idle);
         if !self.falls_short_of(self.due) {
             self.wanted = SegmentSize::Whole;
         }
@@ -160,42 +179,58 @@ impl Supply {
     /// Has `due` octets made by an attempt that begins from now on.
     pub fn ask(&mut self, wanted: SegmentSize, due: u64) {
         (self.due, self.wanted) = (self.due.max(due), wanted);
-        match &mut self.stage {
+        self.forget_failures();
+    }
+
+    /// Forgets a failure, that of the attempt included that is being made now, should it fail.
+    fn forget_failures(&mut self) {
+        match &mut self.state {
             SupplyState::Making { is_outdated, .. } => *is_outdated = true,
-            SupplyState::Idle | SupplyState::Failed(_) => self.stage = SupplyState::Idle,
+            SupplyState::Reusing { failure } => *failure = None,
+            SupplyState::Idle | SupplyState::Failed(_) => self.state = SupplyState::Idle,
         }
     }
 
     /// Notes that room was freed: an attempt that fails for want of room is repeated.
     pub fn gains_room(&mut self) {
-        if let SupplyState::Making { is_outdated, .. } = &mut self.stage {
+        if let SupplyState::Making { is_outdated, .. } = &mut self.state {
             *is_outdated = true;
         }
     }
 
     /// Returns the piece to make now, if one is due; from then on it counts as being made.
     pub fn begin(&mut self) -> Option<SegmentPiece> {
-        if !matches!(self.stage, SupplyState::Idle) || !self.falls_short_of(self.due) {
+        if !matches!(self.state, SupplyState::Idle) || !self.falls_short_of(self.due) {
             return None;
         }
-        self.stage = SupplyState::Making { is_outdated: false, has_room: false };
+        self.state = SupplyState::Making { is_outdated: false, has_room: false };
         let file = self.made.as_ref().map(|made| Arc::clone(&made.file));
         let Made { octets: from, size } = self.made();
-        let (wanted, reserves) = (self.wanted, self.reserves && self.wanted == SegmentSize::Whole);
-        Some(SegmentPiece { sequence: self.next, file, from, size, wanted, reserves })
+        let terms = match (self.wanted, self.room_behind) {
+            (SegmentSize::Any, _) => PieceTerms::AsMuchAsFits,
+            (SegmentSize::Whole, RoomBehind::Written) => PieceTerms::IfAllFits,
+            (SegmentSize::Whole, RoomBehind::Reserved) => PieceTerms::AndReserveTheRest,
+        };
+        Some(SegmentPiece { sequence: self.next, file, from, size, terms })
     }
 
     /// Returns the number under which a segment that is let go is of use, and how many octets are made already: it must have
     /// more. From then on nothing is handed out until one is put there, or [`Supply::end_reuse`] is called.
     pub fn reuse(&mut self) -> Option<(u32, u64)> {
         let made = self.made();
-        self.is_reusing = !made.is_ready();
-        self.is_reusing.then_some((self.next, made.octets))
+        if made.is_ready() {
+            return None;
+        }
+        let failure = self.take_trouble();
+        self.state = SupplyState::Reusing { failure };
+        Some((self.next, made.octets))
     }
 
     /// Notes that no segment is being renamed any more.
     pub fn end_reuse(&mut self) {
-        self.is_reusing = false;
+        if let SupplyState::Reusing { failure } = &mut self.state {
+            self.state = failure.take().map_or(SupplyState::Idle, SupplyState::Failed);
+        }
     }
 
     /// Forgets what is made of the next segment, since its file is about to lose its name.
@@ -205,7 +240,7 @@ impl Supply {
 
     /// Takes in what is made of the next segment now.
     pub fn put(&mut self, made: ReadySegment) {
-        (self.stage, self.is_reusing) = (SupplyState::Idle, false);
+        self.state = SupplyState::Idle;
         self.made = Some(made);
         self.is_told &= !self.made().is_ready();
     }
@@ -216,11 +251,11 @@ impl Supply {
         if !is_there {
             self.forget();
         }
-        if let SupplyState::Making { is_outdated: true, .. } = self.stage {
-            self.stage = SupplyState::Idle;
+        if let SupplyState::Making { is_outdated: true, .. } = self.state {
+            self.state = SupplyState::Idle;
             return false;
         }
-        (self.stage, self.wanted) = (SupplyState::Failed(error), SegmentSize::Whole);
+        (self.state, self.wanted) = (SupplyState::Failed(error), SegmentSize::Whole);
         !std::mem::replace(&mut self.is_told, true)
     }
 
@@ -231,17 +266,17 @@ impl Supply {
             return None;
         }
         let taken = self.made.take()?;
-        (self.next, self.reserves) = (taken.sequence + 1, false);
-        (self.stage, self.due, self.wanted) = (SupplyState::Idle, 0, SegmentSize::Whole);
+        (self.next, self.room_behind) = (taken.sequence + 1, RoomBehind::Written);
+        (self.state, self.due, self.wanted) = (SupplyState::Idle, 0, SegmentSize::Whole);
         Some(taken)
     }
 
     /// Returns why the last attempt failed, and forgets it.
     pub fn take_trouble(&mut self) -> Option<io::Error> {
-        match std::mem::replace(&mut self.stage, SupplyState::Idle) {
+        match std::mem::replace(&mut self.state, SupplyState::Idle) {
             SupplyState::Failed(error) => Some(error),
             other => {
-                self.stage = other;
+                self.state = other;
                 None
             }
         }
@@ -250,10 +285,7 @@ impl Supply {
     /// Forgets what is made and why no more could be; returns the number of what was made.
     pub fn start_anew(&mut self) -> Option<u32> {
         self.is_told = false;
-        match &mut self.stage {
-            SupplyState::Making { is_outdated, .. } => *is_outdated = true,
-            SupplyState::Idle | SupplyState::Failed(_) => self.stage = SupplyState::Idle,
-        }
+        self.forget_failures();
         if self.is_busy() {
             return None;
         }

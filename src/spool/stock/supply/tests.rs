@@ -28,7 +28,7 @@ fn as_much_is_made_as_is_due_and_the_whole_is_handed_out_once() {
     assert_eq!(begin(&mut supply), None, "nothing is due");
     assert!(supply.want(1) && !supply.want(1));
     assert_eq!((begin(&mut supply), begin(&mut supply)), (Some((7, 0)), None));
-    assert!(supply.is_making() && supply.is_undecided(1));
+    assert!(supply.is_busy() && supply.is_undecided(1));
     supply.put(pieces(7, 1));
     assert!(!supply.is_undecided(1) && supply.is_undecided(WHOLE));
     assert_eq!(begin(&mut supply), None, "no more is due");
@@ -82,13 +82,13 @@ fn a_part_is_a_segment_of_any_size() {
     assert!(supply.take(SegmentSize::Any).is_none());
     supply.put(pieces(1, 1));
     supply.ask(SegmentSize::Any, WHOLE);
-    assert_eq!(supply.begin().map(|piece| piece.wanted), Some(SegmentSize::Any));
+    assert_eq!(supply.begin().map(|piece| piece.terms), Some(PieceTerms::AsMuchAsFits));
     assert!(supply.take(SegmentSize::Any).is_none());
     supply.fail(full(), true);
     assert_eq!(supply.take(SegmentSize::Any).map(|ready| ready.length), Some(SMALLEST));
     assert_eq!(begin(&mut supply), None, "nothing is due of the one that follows");
     supply.want(1);
-    assert_eq!(supply.begin().map(|piece| (piece.sequence, piece.wanted)), Some((2, SegmentSize::Whole)));
+    assert_eq!(supply.begin().map(|piece| (piece.sequence, piece.terms)), Some((2, PieceTerms::IfAllFits)));
 }
 
 /// The segment that a start begins with is reserved, no later one is, and none of which a part is enough.
@@ -96,17 +96,17 @@ fn a_part_is_a_segment_of_any_size() {
 fn the_room_of_one_segment_is_reserved() {
     let mut supply = Supply::new(1, WHOLE);
     supply.reserve();
-    let reserves = |supply: &mut Supply, wanted| {
+    let terms = |supply: &mut Supply, wanted| {
         supply.ask(wanted, WHOLE);
-        let piece = supply.begin().map(|piece| piece.reserves);
+        let terms = supply.begin().map(|piece| piece.terms);
         supply.put(pieces(supply.next, 3));
         supply.take(wanted);
-        piece
+        terms
     };
-    assert_eq!(reserves(&mut supply, SegmentSize::Whole), Some(true));
-    assert_eq!(reserves(&mut supply, SegmentSize::Whole), Some(false));
+    assert_eq!(terms(&mut supply, SegmentSize::Whole), Some(PieceTerms::AndReserveTheRest));
+    assert_eq!(terms(&mut supply, SegmentSize::Whole), Some(PieceTerms::IfAllFits));
     supply.reserve();
-    assert_eq!(reserves(&mut supply, SegmentSize::Any), Some(false));
+    assert_eq!(terms(&mut supply, SegmentSize::Any), Some(PieceTerms::AsMuchAsFits));
 }
 
 /// What was freed on a full disk is claimed for the next segment, and no pace makes that an attempt for the whole.
@@ -119,10 +119,13 @@ fn what_is_claimed_is_a_part() {
     let mut supply = Supply { due: 0, ..supply };
     supply.claim(SMALLEST);
     supply.want(1);
-    assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((0, SegmentSize::Any)));
+    assert_eq!(supply.begin().map(|piece| (piece.from, piece.terms)), Some((0, PieceTerms::AsMuchAsFits)));
     supply.put(pieces(1, 1));
     supply.want(WHOLE);
-    assert_eq!(supply.begin().map(|piece| (piece.from, piece.wanted)), Some((SMALLEST, SegmentSize::Whole)));
+    assert_eq!(
+        supply.begin().map(|piece| (piece.from, piece.terms)),
+        Some((SMALLEST, PieceTerms::IfAllFits))
+    );
 }
 
 #[test]
@@ -148,6 +151,28 @@ fn what_failed_is_tried_again_for_whoever_asks() {
     supply.ask(SegmentSize::Whole, WHOLE);
     supply.begin();
     assert!(supply.fail(full(), false), "told anew, since one was whole meanwhile");
+}
+
+/// The renaming of a segment that is let go is a state of its own: a failure from before it is there after it, unless
+/// somebody has asked meanwhile, or the segment has become the next one.
+#[test]
+fn a_failure_outlasts_an_attempt_to_reuse_a_segment() {
+    let between: [fn(&mut Supply); 3] =
+        [Supply::gains_room, |supply| supply.ask(SegmentSize::Any, 1), |supply| supply.put(pieces(1, 2))];
+    let fails_still = between.map(|act| {
+        let mut supply = Supply::new(1, WHOLE);
+        supply.want(1);
+        supply.begin();
+        supply.fail(full(), false);
+        assert_eq!(supply.reuse(), Some((1, 0)));
+        assert!(supply.trouble().is_some() && supply.is_undecided(WHOLE));
+        assert_eq!(begin(&mut supply), None, "no piece is made meanwhile");
+        act(&mut supply);
+        supply.end_reuse();
+        assert!(!supply.is_busy());
+        supply.trouble().is_some()
+    });
+    assert_eq!(fails_still, [true, false, false]);
 }
 
 /// What was made is there after a failure for want of room, and after no other.
