@@ -1,16 +1,21 @@
 //! An attempt: a message that a connection carries, with what is needed to settle its report.
 //!
-//! Plain values. Not here: the dialogue (`link.rs`), the meaning of a report for the message (`settlement.rs`).
+//! Promises: a message to more recipients than a transaction may have goes in several. The recipients that were never
+//! asked about come first, and those that were too many for one transaction come first in the next.
+//!
+//! Pure. Not here: the dialogue (`link.rs`), the meaning of a report for the message (`settlement/result.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Taken;
+use super::clock::Moment;
 use super::reducer::Disposition;
 use super::roster::Member;
-use crate::envelope::{Envelope, ReversePath};
-use crate::outcome::Outcome;
+use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::outcome::{Delays, Outcome};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
 use crate::spool::{Ledger, Replies};
@@ -39,7 +44,80 @@ pub(super) struct Attempt {
     pub(super) earlier: Option<AttemptResult>,
 }
 
+/// What the spool has of a message, without its content.
+pub(super) struct OnSpool {
+    pub(super) envelope: Envelope,
+    pub(super) arrived: Timestamp,
+    pub(super) ledger: Ledger,
+    pub(super) replies: Replies,
+}
+
+/// The recipients of one transaction.
+pub(super) struct Part {
+    /// The recipients, each with its index in the envelope.
+    pub(super) recipients: Vec<(usize, Recipient)>,
+    /// An address of the transaction is not ASCII.
+    pub(super) needs_smtputf8: bool,
+}
+
 impl Attempt {
+    /// Begins an attempt for a message that is taken at this time; the relay gets the reverse-path `told`.
+    pub(super) fn new(taken: Taken, message: OnSpool, told: ReversePath, now: Moment) -> Self {
+        let Taken { id, member } = taken;
+        let OnSpool { envelope, arrived, ledger, replies } = message;
+        let (asked, unasked): (Vec<usize>, Vec<usize>) =
+            ledger.open().partition(|index| replies.of(*index).is_some());
+        Attempt {
+            id,
+            member,
+            envelope,
+            told,
+            arrived,
+            taken_at: now.time_of_day,
+            taken_steady: now.steady,
+            queued: member.ready_for(now.steady),
+            progress: Progress::BeforeDot,
+            ledger,
+            replies,
+            rest: unasked.into_iter().chain(asked).collect(),
+            earlier: None,
+        }
+    }
+
+    /// Takes out the recipients of the next transaction, which may be this many.
+    pub(super) fn next_part(&mut self, most_recipients: usize) -> Part {
+        let part = self.rest.drain(..most_recipients.min(self.rest.len()));
+        let known = |index: usize| Some((index, self.envelope.recipients.get(index)?.clone()));
+        let recipients: Vec<(usize, Recipient)> = part.filter_map(known).collect();
+        let needs_smtputf8 = self.told.mailbox().is_some_and(Address::needs_smtputf8)
+            || recipients.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
+        Part { recipients, needs_smtputf8 }
+    }
+
+    /// Puts back the recipients that go in a further transaction. If they were too many for this one, returns how many
+    /// the relay takes.
+    pub(super) fn put_back(&mut self, report: &mut Report) -> Option<usize> {
+        let (again, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
+            .into_iter()
+            .partition(|recipient| matches!(recipient.verdict, Verdict::TooMany | Verdict::WithoutDsn));
+        let is_full = again.iter().any(|recipient| recipient.verdict == Verdict::TooMany);
+        for recipient in again.iter().rev() {
+            self.rest.push_front(recipient.index);
+        }
+        report.recipients = told;
+        (is_full && !report.recipients.is_empty()).then_some(report.recipients.len())
+    }
+
+    /// Takes in the result of one transaction, which others are to follow.
+    pub(super) fn take_in(&mut self, mut said: AttemptResult) {
+        self.progress = Progress::BeforeDot;
+        for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
+            self.ledger.sent(finding.report.index);
+        }
+        said.findings.extend(self.earlier.take().into_iter().flat_map(|earlier| earlier.findings));
+        self.earlier = Some(said);
+    }
+
     /// Decides about refusals for which nothing shows that they were about this recipient: the first one defers the
     /// recipient, and a second one with the same code and status, on another connection, is believed.
     pub(super) fn weigh_unproven(&self, report: &mut Report) {
@@ -85,6 +163,8 @@ pub(super) struct AttemptResult {
     pub(super) findings: Vec<RecipientResult>,
     /// The relay that replied; `None` if nothing was said.
     pub(super) peer: Option<Peer>,
+    /// The parts of the time since the message arrived.
+    pub(super) delays: Delays,
     /// What happens to the message where there is nothing to record.
     pub(super) unsaid: Option<Disposition>,
     /// The connection was lost during this message.

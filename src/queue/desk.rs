@@ -1,11 +1,12 @@
 //! The shared context of connections and settlements: the queue, the spool, the settings and the time.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::attempt::Attempt;
 use super::clock::Clock;
+use super::null_sender::NullSender;
 use super::reducer::{Disposition, Event};
+use super::settlement::SettlementTerms;
 use super::{Queue, Settings};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -17,13 +18,24 @@ pub(super) struct DeliveryDesk {
     pub(super) spool: Spool,
     pub(super) settings: Settings,
     pub(super) clock: Arc<dyn Clock>,
-    /// The relay has refused mail from `<>` to the postmaster.
-    pub(super) null_is_refused: AtomicBool,
+    pub(super) null_sender: NullSender,
 }
 
 impl DeliveryDesk {
     pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        DeliveryDesk { queue, spool, settings, clock, null_is_refused: AtomicBool::new(false) }
+        let Settings { null_sender, postmaster, postmaster_sender, .. } = &settings;
+        let null_sender = NullSender::new(null_sender.clone(), postmaster.clone(), postmaster_sender.clone());
+        DeliveryDesk { queue, spool, settings, clock, null_sender }
+    }
+
+    /// Returns what decides now about the result of an attempt.
+    pub(super) fn terms(&self) -> SettlementTerms {
+        SettlementTerms {
+            postmaster: self.settings.postmaster.clone(),
+            retry: self.settings.retry,
+            relay_clock: self.spool.relay_clock(),
+            now: self.clock.moment(),
+        }
     }
 
     pub(super) fn became(&self, id: QueueId, disposition: Disposition) {

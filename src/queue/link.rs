@@ -22,17 +22,18 @@ use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::attempt::{Attempt, Progress};
+use super::attempt::{Attempt, AttemptResult, OnSpool, Part, Progress};
 use super::desk::DeliveryDesk;
-use super::reducer::{Disposition, Event, QueueAnswer};
-use super::refusals::{Refusal, Ruling};
+use super::hearing::{Hearing, Hears, breaks_off};
+use super::reducer::{Disposition, Event};
+use super::refusals::Ruling;
 use super::roster::Member;
-use super::settlement::{Settlement, record_part};
+use super::settlement::{Settlement, Settling, record_part};
 use super::{ConnectionId, OwnerInput, Taken};
-use crate::envelope::{Envelope, Recipient, ReversePath};
+use crate::envelope::Envelope;
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::relay::{Report, Transaction, Unmarked, Verdict, Work};
+use crate::relay::{Report, Transaction, Unmarked, Work};
 use crate::spool::{ReadError, Stored, StoredContent};
 
 /// The queue's end of one connection to the relay: the relay's dialogue takes messages from it and reports to it.
@@ -95,24 +96,9 @@ impl QueueLink {
 
     fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
-        let (taken_at, taken_steady) = (self.desk.clock.now(), self.desk.clock.steady());
-        let (asked, unasked): (Vec<usize>, Vec<usize>) =
-            ledger.open().partition(|index| replies.of(*index).is_some());
-        let attempt = Attempt {
-            id,
-            member,
-            told: self.desk.told_reverse_path(&envelope),
-            envelope,
-            arrived,
-            taken_at,
-            taken_steady,
-            queued: member.ready_for(taken_steady),
-            progress: Progress::BeforeDot,
-            ledger,
-            replies,
-            rest: unasked.into_iter().chain(asked).collect(),
-            earlier: None,
-        };
+        let told = self.desk.null_sender.told(&envelope);
+        let message = OnSpool { envelope, arrived, ledger, replies };
+        let attempt = Attempt::new(Taken { id, member }, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
         transaction(attempt, self.most_recipients, content, content_len)
     }
@@ -134,34 +120,21 @@ impl QueueLink {
 
     /// Begins a settlement beside the dialogue, which goes on. If nothing is to be recorded, the owner is told at once,
     /// so that it hears of the message before it hears of the end of this connection.
-    fn settle(&self, settlement: Settlement) {
-        match settlement.without_record() {
-            Some(disposition) => self.desk.became(settlement.id(), disposition),
-            None => self.desk.queue.send(OwnerInput::Settle(Box::new(settlement))),
+    fn settle(&self, settling: Settling) {
+        match settling.without_record() {
+            Some(disposition) => self.desk.became(settling.attempt.id, disposition),
+            None => {
+                let settlement = Settlement::new(self.desk.clone(), settling);
+                self.desk.queue.send(OwnerInput::Settle(Box::new(settlement)));
+            }
         }
     }
 
     /// Settles a message as far as the attempt has come.
     fn settle_parts(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
-            self.settle(Settlement::of_parts(self.desk.clone(), attempt));
+            self.settle(Settling::of_parts(attempt));
         }
-    }
-
-    /// Puts back the recipients that go in a further transaction. If they were too many for this one, remembers how
-    /// many the relay takes.
-    fn put_back(&mut self, attempt: &mut Attempt, report: &mut Report) {
-        let (again, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
-            .into_iter()
-            .partition(|recipient| matches!(recipient.verdict, Verdict::TooMany | Verdict::WithoutDsn));
-        let is_full = again.iter().any(|recipient| recipient.verdict == Verdict::TooMany);
-        if is_full && !told.is_empty() {
-            self.most_recipients = self.most_recipients.min(told.len());
-        }
-        for recipient in again.iter().rev() {
-            attempt.rest.push_front(recipient.index);
-        }
-        report.recipients = told;
     }
 
     fn lost(&self, id: QueueId, in_doubt: bool) {
@@ -179,33 +152,25 @@ impl QueueLink {
         self.desk.became(id, disposition);
     }
 
-    /// Returns what a refusal means for its message. The owner decides, since it knows what the relay said to other
-    /// messages.
-    async fn ruling(&self, report: &Report) -> Ruling {
-        let envelope = self.attempts.get(&report.id).map(|attempt| &attempt.envelope);
-        let refusal = envelope.and_then(|envelope| Refusal::of(report, envelope));
-        let Some(refusal) = refusal else { return Ruling::AsSaid };
-        let refused = Event::Refused { connection: self.connection, refusal: Box::new(refusal) };
-        match self.desk.queue.ask(refused).await {
-            Some(QueueAnswer::Ruling(ruling)) => ruling,
-            // An owner that has stopped cannot say more: the next start tries the message again.
-            _ => Ruling::Untold,
+    /// Tells the owner of a report, and asks it about that; it knows what the relay said to other messages.
+    async fn hear(&self, attempt: &Attempt, report: Report) -> (Report, Ruling) {
+        let mut hearing = Hearing::new(self.connection, attempt, report, &self.desk.null_sender);
+        while let Some(hears) = hearing.next() {
+            match hears {
+                Hears::Told(event) => self.desk.queue.tell(event),
+                Hears::Asked(event) => {
+                    let answer = self.desk.queue.ask(event).await;
+                    hearing.answered(answer);
+                }
+            }
         }
-    }
-
-    /// Returns whether the end of a connection that had served others says nothing about the message that it carried.
-    async fn is_leave_excused(&self, id: QueueId) -> bool {
-        let left = Event::Left { connection: self.connection, id };
-        match self.desk.queue.ask(left).await {
-            Some(QueueAnswer::IsExcused(is_excused)) => is_excused,
-            _ => true,
-        }
+        hearing.end()
     }
 
     /// Removes a message whose every recipient had its end before a crash kept the removal from being recorded.
     fn finish(&mut self, id: QueueId) {
         if let Some(attempt) = self.attempts.remove(&id) {
-            self.settle(Settlement::of_finished(self.desk.clone(), attempt));
+            self.settle(Settling::of_finished(attempt));
         }
     }
 }
@@ -245,40 +210,26 @@ impl Work for QueueLink {
         })
     }
 
-    async fn report(&mut self, mut report: Report) {
-        if let Some(attempt) = self.attempts.get(&report.id) {
-            attempt.weigh_unproven(&mut report);
-        }
-        let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
-        let has_answered = has(Verdict::Sent) || has(Verdict::Deferred) || has(Verdict::Bounced);
-        if let Some(attempt) = self.attempts.get(&report.id).filter(|_| has(Verdict::Sent)) {
-            let is_from_null = attempt.envelope.reverse_path == ReversePath::Null;
-            self.desk.queue.tell(Event::TakenByRelay { connection: self.connection, is_from_null });
-        }
-        if let Some(attempt) = self.attempts.get(&report.id) {
-            self.desk.excuse_null_sender(attempt, &mut report);
-        }
-        let ruling = self.ruling(&report).await;
-        if report.left_at.is_some() && !self.is_leave_excused(report.id).await {
-            report.lost_at = report.left_at;
-        }
-        if report.is_lost() {
-            self.lost(report.id, report.possible_duplicate);
-        } else if ruling != Ruling::Untold && has_answered {
-            self.desk.queue.tell(Event::Answered(self.connection));
-        }
-        let is_untold = report.recipients.iter().any(|recipient| recipient.verdict == Verdict::Untold);
-        let breaks_off = ruling != Ruling::AsSaid || is_untold;
+    async fn report(&mut self, report: Report) {
         let id = report.id;
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        // If this task is cut off while it asks, the message is given back.
+        let (mut report, ruling) = self.hear(attempt, report).await;
+        let breaks_off = breaks_off(&report, ruling);
         let Some(mut attempt) = self.attempts.remove(&id) else { return };
-        self.put_back(&mut attempt, &mut report);
-        if breaks_off || attempt.rest.is_empty() {
-            return self.settle(Settlement::of_report(self.desk.clone(), attempt, report, ruling));
+        if let Some(most) = attempt.put_back(&mut report) {
+            self.most_recipients = self.most_recipients.min(most);
         }
+        let said = AttemptResult::of(&attempt, report, ruling, &self.desk.terms());
+        said.log(&attempt);
+        if breaks_off || attempt.rest.is_empty() {
+            return self.settle(Settling::of_result(attempt, said));
+        }
+        attempt.take_in(said);
         // If this task is cut off while it records, the report is settled when the message is given back.
         self.unfinished.push_back(id);
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
-        if record_part(&self.desk, attempt, report).await.is_err() {
+        if record_part(&self.desk, attempt).await.is_err() {
             // A settlement tries until the spool records it, and nothing is sent meanwhile.
             self.unfinished.retain(|unfinished| *unfinished != id);
             self.settle_parts(id);
@@ -297,7 +248,7 @@ impl Drop for QueueLink {
             if !is_between {
                 self.lost(id, in_doubt);
             }
-            self.settle(Settlement::of_unreported(self.desk.clone(), attempt));
+            self.settle(Settling::of_unreported(attempt));
         }
     }
 }
@@ -309,17 +260,12 @@ fn transaction(
     content: StoredContent,
     size: u64,
 ) -> Transaction {
-    let Envelope { recipients, ret, envid, body, .. } = &attempt.envelope;
-    let reverse_path = attempt.told.clone();
-    let part = attempt.rest.drain(..most_recipients.min(attempt.rest.len()));
-    let part: Vec<(usize, Recipient)> =
-        part.filter_map(|index| Some((index, recipients.get(index)?.clone()))).collect();
-    let needs_smtputf8 = reverse_path.mailbox().is_some_and(|address| address.needs_smtputf8())
-        || part.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
+    let Part { recipients, needs_smtputf8 } = attempt.next_part(most_recipients);
+    let Envelope { ret, envid, body, .. } = &attempt.envelope;
     Transaction {
         id: attempt.id,
-        reverse_path,
-        recipients: part,
+        reverse_path: attempt.told.clone(),
+        recipients,
         body: *body,
         ret: *ret,
         envid: envid.clone(),

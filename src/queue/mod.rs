@@ -30,6 +30,7 @@ pub mod clock;
 mod connections;
 mod desk;
 mod flickers;
+mod hearing;
 mod lanes;
 mod link;
 mod null_sender;

@@ -10,36 +10,56 @@
 //! The spool keeps `<>`, so that a failure makes no further bounce. Not here: the address of the postmaster's mail
 //! (`message/rewrite/`), what a refusal is about (`relay/subject.rs`).
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attempt::Attempt;
-use super::desk::DeliveryDesk;
-use crate::envelope::{Envelope, ReversePath};
+use crate::envelope::{Address, Envelope, ReversePath};
 use crate::log;
 use crate::relay::{RecipientReport, Report, Subject, Verdict};
 
-impl DeliveryDesk {
+/// The addresses that the relay may get in place of `<>`, and whether it refuses `<>`.
+#[derive(Debug, Default)]
+pub(super) struct NullSender {
+    /// `rewrite.null-sender`.
+    pub(super) for_all: Option<Address>,
+    /// `queue.postmaster`.
+    pub(super) postmaster: Option<Address>,
+    /// The address that mail from `<>` to the postmaster alone may come from.
+    pub(super) for_postmaster: Option<Address>,
+    /// The relay has refused mail from `<>` to the postmaster.
+    is_refused: AtomicBool,
+}
+
+impl NullSender {
+    /// Returns the rule in which nothing has been refused yet.
+    pub(super) fn new(
+        for_all: Option<Address>,
+        postmaster: Option<Address>,
+        for_postmaster: Option<Address>,
+    ) -> Self {
+        NullSender { for_all, postmaster, for_postmaster, is_refused: AtomicBool::new(false) }
+    }
+
     /// Returns the reverse-path that the relay gets for a message with this envelope.
-    pub(super) fn told_reverse_path(&self, envelope: &Envelope) -> ReversePath {
-        let is_refused = || self.null_is_refused.load(Ordering::Relaxed);
-        let postmaster_sender = self.settings.postmaster_sender.as_ref();
+    pub(super) fn told(&self, envelope: &Envelope) -> ReversePath {
+        let is_refused = || self.is_refused.load(Ordering::Relaxed);
+        let for_postmaster = self.for_postmaster.as_ref();
         let instead = self
-            .settings
-            .null_sender
+            .for_all
             .as_ref()
-            .or_else(|| postmaster_sender.filter(|_| is_refused() && self.is_for_postmaster(envelope)));
+            .or_else(|| for_postmaster.filter(|_| is_refused() && self.is_for_postmaster(envelope)));
         envelope.reverse_path.or_for_null(instead)
     }
 
     /// Turns refusals of `<>` into no result at all, for mail to the postmaster alone, since it can be sent in another
-    /// way.
-    pub(super) fn excuse_null_sender(&self, attempt: &Attempt, report: &mut Report) {
-        let Some(sender) = &self.settings.postmaster_sender else { return };
+    /// way. Logs the first one.
+    pub(super) fn excuse(&self, attempt: &Attempt, report: &mut Report) {
+        let Some(sender) = &self.for_postmaster else { return };
         if attempt.told != ReversePath::Null || !self.is_for_postmaster(&attempt.envelope) {
             return;
         }
         for recipient in report.recipients.iter_mut().filter(|recipient| may_be_about_sender(recipient)) {
-            if !self.null_is_refused.swap(true, Ordering::Relaxed) {
+            if !self.is_refused.swap(true, Ordering::Relaxed) {
                 log::null_sender_refused(&recipient.said, sender);
             }
             recipient.verdict = Verdict::Untold;
@@ -47,7 +67,7 @@ impl DeliveryDesk {
     }
 
     fn is_for_postmaster(&self, envelope: &Envelope) -> bool {
-        let postmaster = self.settings.postmaster.as_ref();
+        let postmaster = self.postmaster.as_ref();
         envelope.recipients.iter().all(|recipient| Some(&recipient.address) == postmaster)
     }
 }

@@ -3,7 +3,8 @@
 //! Promises: the ledger says `sent` only for what the relay took, and `bounced` only if a DSN is on the spool (or none
 //! is wanted). A message is removed only as [`Settled`](crate::spool::Settled). What the spool cannot record now is
 //! tried again until it can, and meanwhile the message is not sent again. What is recorded is not done twice: a
-//! settlement goes from step to step (`settlement/steps.rs`), and stays at the one that fails.
+//! settlement goes from step to step, and stays at the one that fails. The steps (`settlement/steps.rs`) say what is to
+//! be recorded; this file has the spool record it.
 //!
 //! A failure that nobody can be told of is recorded at once as the end of that recipient, so that it is not tried
 //! again. The message stays on the spool, and is *dead* when no other recipient is open; it never goes silently. The
@@ -33,90 +34,50 @@
 
 mod notices;
 mod result;
+mod settling;
 mod steps;
 
+use std::io::Read;
 use std::sync::Arc;
 
-use super::attempt::{Attempt, AttemptResult, Progress};
+use super::attempt::Attempt;
 use super::desk::DeliveryDesk;
 use super::recording::Pauses;
 use super::reducer::{Disposition, Event};
-use super::refusals::Ruling;
+use crate::envelope::{Envelope, Submitter};
 use crate::log;
-use crate::outcome::Outcome;
+use crate::message::dsn::DsnKind;
 use crate::queue_id::QueueId;
-use crate::relay::Report;
-use crate::spool::{CommitError, Flight};
-use steps::{Advance, SettlementStep};
+use crate::spool::{CommitError, Committed, Draft, EntryState, Flight, Spool, StoredContent};
+pub(super) use notices::{Notice, NoticeFrame};
+pub(super) use settling::{SettlementTerms, Settling};
+pub(super) use steps::{Advance, SettlementRecord, SettlementStep};
 
-/// One report that is being recorded.
+/// The number of octets of the original from which a DSN may quote.
+const QUOTED_OCTETS: usize = 64 * 1024;
+
+/// The recording of one attempt's result.
 pub(super) struct Settlement {
     desk: Arc<DeliveryDesk>,
-    attempt: Attempt,
-    said: AttemptResult,
+    settling: Settling,
 }
 
 impl Settlement {
-    /// Begins to settle what the relay said, and logs it.
-    pub(super) fn of_report(
-        desk: Arc<DeliveryDesk>,
-        mut attempt: Attempt,
-        report: Report,
-        ruling: Ruling,
-    ) -> Self {
-        if report.possible_duplicate {
-            log::possible_duplicate(
-                attempt.id,
-                "the connection was lost between the final dot and its reply",
-            );
-        }
-        let mut said = AttemptResult::of(&desk, &attempt, report, ruling);
-        if let Some(earlier) = attempt.earlier.take() {
-            said.findings.extend(earlier.findings);
-            said.unsaid = None;
-        }
-        Settlement { desk, attempt, said }
-    }
-
-    /// Begins to settle what was said in the transactions so far, which others should have followed.
-    pub(super) fn of_parts(desk: Arc<DeliveryDesk>, mut attempt: Attempt) -> Self {
-        match attempt.earlier.take() {
-            Some(earlier) => Settlement { desk, attempt, said: AttemptResult { unsaid: None, ..earlier } },
-            None => Self::of_finished(desk, attempt),
-        }
-    }
-
-    /// Begins to settle what was said before a connection ended without a report.
-    pub(super) fn of_unreported(desk: Arc<DeliveryDesk>, attempt: Attempt) -> Self {
-        let in_doubt = attempt.progress == Progress::PastContent;
-        let is_untold = attempt.earlier.is_none();
-        let mut settlement = Self::of_parts(desk, attempt);
-        settlement.said.unsaid = is_untold.then_some(Disposition::Lost { warned: false });
-        settlement.said.in_doubt = in_doubt;
-        settlement
-    }
-
-    /// Begins to remove a message whose every recipient had its end already.
-    pub(super) fn of_finished(desk: Arc<DeliveryDesk>, attempt: Attempt) -> Self {
-        Settlement { desk, attempt, said: AttemptResult::default() }
+    pub(super) fn new(desk: Arc<DeliveryDesk>, settling: Settling) -> Self {
+        Settlement { desk, settling }
     }
 
     /// Returns the message.
     pub(super) fn id(&self) -> QueueId {
-        self.attempt.id
-    }
-
-    /// Returns what happens to the message, if there is nothing to record.
-    pub(super) fn without_record(&self) -> Option<Disposition> {
-        self.said.unsaid.filter(|_| self.flight_to_end().is_none())
+        self.settling.attempt.id
     }
 
     /// Records the result. Returns what happens to the message, when everything is on the spool.
     pub(super) async fn run(mut self) -> Disposition {
-        if let Some(how) = self.flight_to_end() {
-            self.desk.spool.end_flight(self.attempt.id, how).await;
+        if let Some(how) = self.settling.flight_to_end() {
+            self.desk.spool.end_flight(self.id(), how).await;
         }
-        match self.said.unsaid {
+        match self.settling.said.unsaid {
             Some(disposition) => disposition,
             None => self.record().await,
         }
@@ -126,11 +87,12 @@ impl Settlement {
     /// process: the in-flight mark then says "possible duplicate". Meanwhile the owner gives out nothing, since what
     /// cannot be recorded must not be sent.
     async fn record(&mut self) -> Disposition {
-        let mut step = SettlementStep::first(self).await;
+        let mut step = SettlementStep::first(&mut self.settling);
+        self.end_earlier_flight().await;
         let mut pauses = Pauses::default();
         let mut is_unrecorded = false;
         loop {
-            step = match step.take(self).await {
+            step = match self.take(step).await {
                 Ok(Advance::To(next)) => next,
                 Ok(Advance::Settled(disposition)) => return disposition,
                 Err((same, error)) => {
@@ -144,37 +106,120 @@ impl Settlement {
         }
     }
 
-    /// Tells the log and the owner that the spool does not record the result.
-    fn is_refused(&self, why: CommitError) {
-        log::unrecorded(self.attempt.id, &why);
-        self.desk.queue.tell(Event::Unrecorded { id: self.attempt.id, why });
+    async fn end_earlier_flight(&mut self) {
+        match self.settling.earlier_flight_to_end() {
+            Some(Flight::Told) => self.desk.tell_hidden_duplicate(&mut self.settling.attempt).await,
+            Some(how) => self.desk.spool.end_flight(self.id(), how).await,
+            None => {}
+        }
     }
 
-    /// Returns how the attempt ended, if the spool would not know it from what is recorded.
-    fn flight_to_end(&self) -> Option<Flight> {
-        match (self.attempt.progress, self.said.unsaid) {
-            (Progress::BeforeDot, _) => None,
-            (Progress::PastContent, _) if self.said.in_doubt => Some(Flight::Told),
-            (Progress::PastContent, None) => None,
-            (Progress::PastContent, Some(_)) => Some(Flight::Over),
+    /// Takes this step. Returns it with the error if the spool refuses its record.
+    async fn take(&mut self, step: SettlementStep) -> Result<Advance, (SettlementStep, CommitError)> {
+        let record = step.record(&mut self.settling, &self.desk.terms());
+        let has_record = record.is_some();
+        if let Some(record) = record
+            && let Err(refused) = self.carry_out(record).await
+        {
+            return Err((step, refused));
         }
+        Ok(step.done(&self.settling, has_record))
+    }
+
+    async fn carry_out(&mut self, record: SettlementRecord) -> Result<(), CommitError> {
+        let (spool, id) = (&self.desk.spool, self.settling.attempt.id);
+        match record {
+            SettlementRecord::Fates => spool.record(&mut self.settling.attempt.ledger).await?,
+            SettlementRecord::Notice(notice) => self.commit(notice).await?,
+            SettlementRecord::Removal(settled) => {
+                spool.remove(settled).await?;
+                log::removed(id);
+            }
+            SettlementRecord::Replies => spool.note_replies(id, &self.settling.attempt.replies).await,
+            SettlementRecord::State(state) => {
+                spool.set_state(id, state).await?;
+                if state == EntryState::Dead {
+                    log::dead(id, "a failure of mail from <> can be reported to nobody");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a DSN on the spool, in one record with what it means for the message that it is about.
+    async fn commit(&mut self, notice: Notice) -> Result<(), CommitError> {
+        let (draft, envelope) = self.draft(&notice).await?;
+        let (spool, now) = (&self.desk.spool, self.desk.clock.now());
+        let Attempt { id, ledger, .. } = &mut self.settling.attempt;
+        let id = *id;
+        let (committed, log): (Committed, fn(QueueId, QueueId)) = match notice.kind {
+            DsnKind::Relayed => {
+                (spool.commit(draft, envelope, Submitter::Ourselves, now).await?, log::success_reported)
+            }
+            DsnKind::Failed => (
+                spool.commit_bounce(draft, envelope, ledger, &notice.about, now).await?,
+                log::failure_reported,
+            ),
+            DsnKind::Delayed { .. } => {
+                (spool.commit_warning(draft, envelope, id, now).await?, log::delay_reported)
+            }
+        };
+        log(id, committed.id());
+        Ok(())
+    }
+
+    /// Returns the DSN, ready to be committed.
+    async fn draft(&self, notice: &Notice) -> Result<(Draft, Envelope), CommitError> {
+        let now = self.desk.clock.local();
+        let mut draft = self.desk.spool.draft(now.timestamp());
+        let (spool, id) = (self.desk.spool.clone(), self.settling.attempt.id);
+        // A DSN without a quotation is better than none.
+        let (quoted, is_whole) =
+            tokio::task::spawn_blocking(move || quote(&spool, id)).await.unwrap_or_default();
+        let (envelope, content) = self.settling.compose(
+            notice,
+            &NoticeFrame {
+                queue_id: draft.id(),
+                hostname: &self.desk.settings.hostname,
+                author: &self.desk.settings.dsn_author,
+                quoted: &quoted,
+                is_whole,
+                now: &now,
+            },
+        );
+        draft.write(&content).await?;
+        Ok((draft, envelope))
+    }
+
+    /// Tells the log and the owner that the spool does not record the result.
+    fn is_refused(&self, why: CommitError) {
+        log::unrecorded(self.id(), &why);
+        self.desk.queue.tell(Event::Unrecorded { id: self.id(), why });
     }
 }
 
-/// Logs and records the result of one transaction of several; the others follow. After an error, the attempt has what
-/// is not recorded yet, for [`Settlement::of_parts`].
-pub(super) async fn record_part(
-    desk: &DeliveryDesk,
-    attempt: &mut Attempt,
-    report: Report,
-) -> Result<(), CommitError> {
-    let mut said = AttemptResult::of(desk, attempt, report, Ruling::AsSaid);
-    attempt.progress = Progress::BeforeDot;
-    for finding in said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent)) {
-        attempt.ledger.sent(finding.report.index);
+/// Returns the first part of the content, and whether that is all of it; nothing if it cannot be read, since the DSN
+/// matters more. Blocking.
+fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
+    match spool.peek(id).map(|stored| stored.content) {
+        Ok(StoredContent::Memory(mut octets)) => {
+            let is_whole = octets.len() <= QUOTED_OCTETS;
+            octets.truncate(QUOTED_OCTETS);
+            (octets, is_whole)
+        }
+        Ok(StoredContent::File { file, len }) => {
+            let mut octets = Vec::with_capacity(QUOTED_OCTETS);
+            let is_read = file.take(QUOTED_OCTETS as u64).read_to_end(&mut octets).is_ok();
+            let is_whole = is_read && octets.len() as u64 == len;
+            (octets, is_whole)
+        }
+        Err(_) => (Vec::new(), false),
     }
-    said.findings.extend(attempt.earlier.take().into_iter().flat_map(|earlier| earlier.findings));
-    attempt.earlier = Some(said);
+}
+
+/// Records the result of one transaction of several, which the attempt has taken in; the others follow. After an error,
+/// the attempt has what is not recorded yet, for [`Settling::of_parts`].
+pub(super) async fn record_part(desk: &DeliveryDesk, attempt: &mut Attempt) -> Result<(), CommitError> {
     desk.tell_hidden_duplicate(attempt).await;
     desk.spool.record(&mut attempt.ledger).await
 }

@@ -1,4 +1,4 @@
-//! The result of an attempt: an outcome for each recipient, made from the report, and logged.
+//! The result of an attempt: an outcome for each recipient, made from the report; and its lines in the log.
 //!
 //! Promises: an outcome follows from the verdict, from what the refusal means, and from the patience that the message
 //! has left. The parts of a delay add up to all of it.
@@ -11,35 +11,66 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::attempt::{Attempt, AttemptResult, RecipientResult};
-use super::super::desk::DeliveryDesk;
 use super::super::reducer::Disposition;
 use super::super::refusals::{Ruling, is_telling};
+use super::settling::SettlementTerms;
 use crate::log;
 use crate::outcome::{Delays, Outcome};
 use crate::relay::{RecipientReport, Report, Verdict};
 use crate::status::Status;
 
 impl AttemptResult {
-    /// Returns the result by this report, and logs it.
+    /// Returns the result by this report.
     pub(in crate::queue) fn of(
-        desk: &DeliveryDesk,
         attempt: &Attempt,
         report: Report,
         ruling: Ruling,
+        terms: &SettlementTerms,
     ) -> Self {
-        let relay_clock = desk.spool.relay_clock();
-        let expired = desk.settings.retry.is_expired(attempt.member.patience_used(relay_clock));
+        let expired = terms.retry.is_expired(attempt.member.patience_used(terms.relay_clock));
         let lost = report.is_lost();
         let patience = Patience { expired, charged: lost && attempt.member.losses >= CHARGED_LOSSES };
         let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
-        log_deliveries(attempt, &report, desk.clock.steady(), outcome);
         let unsaid = unsaid(&report, ruling, outcome);
+        let delays = delays(attempt, &report, terms.now.steady);
         let in_doubt = report.possible_duplicate;
         let may_have_arrived = in_doubt || attempt.member.copies > 0;
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let finding = |report| RecipientResult { outcome: outcome(&report), report, dsn_passed_on };
         let findings = recipients.into_iter().map(finding).collect();
-        AttemptResult { findings, peer: Some(peer), unsaid, lost, may_have_arrived, in_doubt }
+        AttemptResult { findings, peer: Some(peer), delays, unsaid, lost, may_have_arrived, in_doubt }
+    }
+
+    /// Logs one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent behind
+    /// another message, get none: the line about the relay is enough.
+    pub(in crate::queue) fn log(&self, attempt: &Attempt) {
+        if self.in_doubt {
+            log::possible_duplicate(
+                attempt.id,
+                "the connection was lost between the final dot and its reply",
+            );
+        }
+        let relay = self.peer.as_ref();
+        let relay =
+            relay.map(|peer| log::LoggedRelay { name: &peer.name, address: peer.address, tls: peer.tls });
+        for RecipientResult { report, outcome, .. } in &self.findings {
+            let outcome = match *outcome {
+                Some(outcome) => outcome,
+                None if self.lost => Outcome::Deferred,
+                None => continue,
+            };
+            let Some(of) = attempt.envelope.recipients.get(report.index) else { continue };
+            log::delivery(&log::DeliveryLine {
+                id: attempt.id,
+                to: &of.address,
+                orig_to: of.original.as_ref(),
+                relay,
+                delays: self.delays,
+                status: status_in(Some(outcome), report.status),
+                outcome,
+                said: &report.said,
+            });
+        }
     }
 }
 
@@ -103,36 +134,6 @@ fn unsaid(
     let is_lost = report.is_lost() && ruling != Ruling::Untold;
     let unsaid = if is_lost { Disposition::Lost { warned: false } } else { Disposition::Untried };
     is_untold.then_some(unsaid)
-}
-
-/// Logs one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent behind
-/// another message, get none: the line about the relay is enough.
-fn log_deliveries(
-    attempt: &Attempt,
-    report: &Report,
-    now: Timestamp,
-    outcome: impl Fn(&RecipientReport) -> Option<Outcome>,
-) {
-    let peer = &report.peer;
-    let delays = delays(attempt, report, now);
-    for recipient in &report.recipients {
-        let outcome = match outcome(recipient) {
-            Some(outcome) => outcome,
-            None if report.is_lost() => Outcome::Deferred,
-            None => continue,
-        };
-        let Some(of) = attempt.envelope.recipients.get(recipient.index) else { continue };
-        log::delivery(&log::DeliveryLine {
-            id: attempt.id,
-            to: &of.address,
-            orig_to: of.original.as_ref(),
-            relay: Some(log::LoggedRelay { name: &peer.name, address: peer.address, tls: peer.tls }),
-            delays,
-            status: status_in(Some(outcome), recipient.status),
-            outcome,
-            said: &recipient.said,
-        });
-    }
 }
 
 /// Returns the parts of the delay from arrival to `now`, the last reply; they add up to all of it. The connection was

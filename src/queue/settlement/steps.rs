@@ -1,16 +1,19 @@
 //! The steps by which the result of an attempt gets onto the spool.
 //!
-//! Promises: a step is consumed when it is taken. Then its work is on the spool, and only the step after it is left; a
-//! step that the spool refuses is handed back, to be taken again. So a DSN is written once, however often a later step
-//! fails.
+//! Promises: a step says what is to be recorded, and is consumed when that is on the spool; then only the step after it
+//! is left. A step whose record the spool refuses is still there, to be taken again. So a DSN is written once, however
+//! often a later step fails.
 //!
 //! ```text
 //!  RecordSent ──▶ ReportSuccess ──▶ ReportFailure ──▶ Close ──▶ removed
-//!                       ▲                               ├─────▶ untried
-//!                  (nothing sent                        ├─▶ Bury ──▶ dead
-//!                   beside a failure)                   ├─▶ Warn ──▶ deferred
+//!                       ▲                               ▼
+//!                  (nothing sent                    KeepReplies ──▶ untried
+//!                   beside a failure)                   ├─▶ Bury ──▶ dead
+//!                                                       ├─▶ Warn ──▶ deferred
 //!                                                       └─▶ Hold ──▶ held
 //! ```
+//!
+//! Pure: the shell around it (`settlement.rs`) carries out the records.
 
 use std::collections::BTreeSet;
 
@@ -19,15 +22,16 @@ use jiff::Timestamp;
 use super::super::attempt::{Attempt, RecipientResult};
 use super::super::clock::later;
 use super::super::reducer::Disposition;
-use super::Settlement;
-use crate::log;
+use super::notices::Notice;
+use super::settling::{SettlementTerms, Settling};
 use crate::message::dsn::{Audience, DsnKind};
 use crate::outcome::Outcome;
 use crate::relay::RecipientReport;
-use crate::spool::{CommitError, EntryState, Fate, Flight, Mark};
+use crate::spool::{EntryState, Mark, Settled};
 
 /// The next thing to do. The only way to it is the step before.
-pub(super) enum SettlementStep {
+#[derive(Debug)]
+pub(in crate::queue) enum SettlementStep {
     /// Records which recipients the relay took, since the record of a DSN about a failure will end the in-flight mark.
     RecordSent,
     /// Reports success to those who asked for it.
@@ -36,6 +40,8 @@ pub(super) enum SettlementStep {
     ReportFailure,
     /// Removes the message, or records how far it has come.
     Close,
+    /// Keeps the replies of this attempt with a message that stays.
+    KeepReplies,
     /// Records that nobody can be told of the failure.
     Bury,
     /// Reports the delay, if that is due.
@@ -44,8 +50,24 @@ pub(super) enum SettlementStep {
     Hold,
 }
 
+/// A change of the spool that a step asks for.
+#[derive(Debug)]
+pub(in crate::queue) enum SettlementRecord {
+    /// The ends of recipients that the ledger has and the spool has not.
+    Fates,
+    /// A DSN, and what it means for the message that it is about.
+    Notice(Notice),
+    /// The removal of the message.
+    Removal(Settled),
+    /// The replies that the attempt keeps. The spool may lose them.
+    Replies,
+    /// The message is dead or held.
+    State(EntryState),
+}
+
 /// The result of a step.
-pub(super) enum Advance {
+#[derive(Debug)]
+pub(in crate::queue) enum Advance {
     /// This step is next.
     To(SettlementStep),
     /// Nothing is left to do.
@@ -54,99 +76,87 @@ pub(super) enum Advance {
 
 impl SettlementStep {
     /// Enters the result into the ledger, and returns the first step.
-    pub(super) async fn first(settlement: &mut Settlement) -> SettlementStep {
-        let Settlement { attempt, said, .. } = settlement;
+    pub(in crate::queue) fn first(settling: &mut Settling) -> SettlementStep {
+        let Settling { attempt, said } = settling;
         let sent = said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
         sent.for_each(|finding| attempt.ledger.sent(finding.report.index));
-        if settlement.leaves_open() {
-            settlement.desk.tell_hidden_duplicate(&mut settlement.attempt).await;
-        } else if settlement.attempt.member.marks.hides_duplicate() {
-            // The records to come end the mark; if the message is kept as dead, it stays known that it may have
-            // arrived. Nothing is logged yet: should a kill come before these records, the next run logs it.
-            settlement.desk.spool.end_flight(settlement.attempt.id, Flight::Hidden).await;
-        }
-        let fails = settlement.has(Outcome::Bounced) || settlement.has(Outcome::Expired);
-        if settlement.has(Outcome::Sent) && fails {
+        let fails = settling.has(Outcome::Bounced) || settling.has(Outcome::Expired);
+        if settling.has(Outcome::Sent) && fails {
             SettlementStep::RecordSent
         } else {
             SettlementStep::ReportSuccess
         }
     }
 
-    /// Takes this step. Returns it with the error if the spool refuses it.
-    pub(super) async fn take(
-        self,
-        settlement: &mut Settlement,
-    ) -> Result<Advance, (SettlementStep, CommitError)> {
-        let taken = match self {
-            SettlementStep::RecordSent => settlement.record_sent().await,
-            SettlementStep::ReportSuccess => settlement.report_success().await,
-            SettlementStep::ReportFailure => settlement.report_failure().await,
-            SettlementStep::Close => settlement.close().await,
-            SettlementStep::Bury => settlement.bury().await,
-            SettlementStep::Warn => settlement.warn().await.map(|warned| settlement.ends_deferred(warned)),
-            SettlementStep::Hold => settlement.hold().await,
-        };
-        taken.map_err(|refused| (self, refused))
+    /// Returns what is to be recorded before this step is done; `None` if it is done without.
+    pub(in crate::queue) fn record(
+        &self,
+        settling: &mut Settling,
+        terms: &SettlementTerms,
+    ) -> Option<SettlementRecord> {
+        match self {
+            SettlementStep::RecordSent => Some(SettlementRecord::Fates),
+            SettlementStep::ReportSuccess => settling.success().map(SettlementRecord::Notice),
+            SettlementStep::ReportFailure => settling.failure(terms).map(SettlementRecord::Notice),
+            SettlementStep::Close => Some(match settling.attempt.ledger.settle() {
+                Some(settled) => SettlementRecord::Removal(settled),
+                None => SettlementRecord::Fates,
+            }),
+            SettlementStep::KeepReplies => settling.keep_replies().then_some(SettlementRecord::Replies),
+            SettlementStep::Bury => Some(SettlementRecord::State(EntryState::Dead)),
+            SettlementStep::Warn => settling.delay(terms).map(SettlementRecord::Notice),
+            SettlementStep::Hold => Some(SettlementRecord::State(EntryState::Held)),
+        }
+    }
+
+    /// Ends this step, whose record is on the spool if it had one. Returns what follows.
+    pub(in crate::queue) fn done(self, settling: &Settling, had_record: bool) -> Advance {
+        match self {
+            SettlementStep::RecordSent => Advance::To(SettlementStep::ReportSuccess),
+            SettlementStep::ReportSuccess => Advance::To(SettlementStep::ReportFailure),
+            SettlementStep::ReportFailure => Advance::To(SettlementStep::Close),
+            SettlementStep::Close if settling.attempt.ledger.unsettled().next().is_none() => {
+                Advance::Settled(Disposition::Removed)
+            }
+            SettlementStep::Close => Advance::To(SettlementStep::KeepReplies),
+            SettlementStep::KeepReplies => settling.what_keeps_it(),
+            SettlementStep::Bury => Advance::Settled(Disposition::Dead),
+            SettlementStep::Warn => Advance::Settled(settling.deferred(had_record)),
+            SettlementStep::Hold => Advance::Settled(Disposition::Held),
+        }
     }
 }
 
-impl Settlement {
-    async fn record_sent(&mut self) -> Result<Advance, CommitError> {
-        self.desk.spool.record(&mut self.attempt.ledger).await?;
-        Ok(Advance::To(SettlementStep::ReportSuccess))
-    }
-
-    /// Reports success to those who asked for it, where the relay will not (RFC 3461 5.2.3).
-    async fn report_success(&mut self) -> Result<Advance, CommitError> {
+impl Settling {
+    /// Returns the report of success to those who asked for it, where the relay will not report (RFC 3461 5.2.3).
+    fn success(&self) -> Option<Notice> {
         let is_ours =
             |finding: &&RecipientResult| finding.outcome == Some(Outcome::Sent) && !finding.dsn_passed_on;
         let asked: Vec<usize> = (self.said.findings.iter().filter(is_ours))
             .map(|finding| finding.report.index)
             .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
             .collect();
-        if let (false, Some(to)) = (asked.is_empty(), self.attempt.envelope.reverse_path.mailbox().cloned()) {
-            let committed = self.commit(&to, DsnKind::Relayed, &asked).await?;
-            log::success_reported(self.attempt.id, committed.id());
-        }
-        Ok(Advance::To(SettlementStep::ReportFailure))
+        let to = self.attempt.envelope.reverse_path.mailbox().cloned()?;
+        (!asked.is_empty()).then_some(Notice { to, kind: DsnKind::Relayed, about: asked })
     }
 
-    /// Reports recipients that failed; if nobody can be told of them, they are dead.
-    async fn report_failure(&mut self) -> Result<Advance, CommitError> {
+    /// Returns the report of the recipients that failed; if nobody can be told of them, they are dead.
+    fn failure(&mut self, terms: &SettlementTerms) -> Option<Notice> {
         let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
         let Attempt { envelope, ledger, .. } = &mut self.attempt;
-        let Audience { wanted, unwanted, to } =
-            Audience::of(envelope, failed, self.desk.settings.postmaster.as_ref());
+        let Audience { wanted, unwanted, to } = Audience::of(envelope, failed, terms.postmaster.as_ref());
         for index in unwanted {
             // This cannot fail: only recipients that want no report are in this list.
             let _ = ledger.bounced_unreported(index, &envelope.recipients[index]);
         }
         if wanted.is_empty() {
-            return Ok(Advance::To(SettlementStep::Close));
+            return None;
         }
         let Some(to) = to.cloned() else {
             wanted.into_iter().for_each(|index| ledger.dead(index));
-            return Ok(Advance::To(SettlementStep::Close));
+            return None;
         };
-        let (draft, dsn) = self.draft(&to, DsnKind::Failed, &wanted).await?;
-        let now = self.desk.clock.now();
-        let committed =
-            self.desk.spool.commit_bounce(draft, dsn, &mut self.attempt.ledger, &wanted, now).await?;
-        log::failure_reported(self.attempt.id, committed.id());
-        Ok(Advance::To(SettlementStep::Close))
-    }
-
-    /// Removes the message if every recipient has its end; if not, records how far it has come.
-    async fn close(&mut self) -> Result<Advance, CommitError> {
-        if let Some(settled) = self.attempt.ledger.settle() {
-            self.desk.spool.remove(settled).await?;
-            log::removed(self.attempt.id);
-            return Ok(Advance::Settled(Disposition::Removed));
-        }
-        self.desk.spool.record(&mut self.attempt.ledger).await?;
-        self.note_replies().await;
-        Ok(self.what_keeps_it())
+        Some(Notice { to, kind: DsnKind::Failed, about: wanted })
     }
 
     /// Returns what follows for a message that stays, since some recipient is open or dead.
@@ -164,29 +174,13 @@ impl Settlement {
         Advance::Settled(if is_lost { Disposition::Lost { warned: false } } else { Disposition::Untried })
     }
 
-    async fn bury(&mut self) -> Result<Advance, CommitError> {
-        self.desk.spool.set_state(self.attempt.id, EntryState::Dead).await?;
-        log::dead(self.attempt.id, "a failure of mail from <> can be reported to nobody");
-        Ok(Advance::Settled(Disposition::Dead))
+    fn deferred(&self, warned: bool) -> Disposition {
+        if self.said.lost { Disposition::Lost { warned } } else { Disposition::Deferred { warned } }
     }
 
-    async fn hold(&mut self) -> Result<Advance, CommitError> {
-        self.desk.spool.set_state(self.attempt.id, EntryState::Held).await?;
-        Ok(Advance::Settled(Disposition::Held))
-    }
-
-    fn ends_deferred(&self, warned: bool) -> Advance {
-        let is_lost = self.said.lost;
-        Advance::Settled(if is_lost {
-            Disposition::Lost { warned }
-        } else {
-            Disposition::Deferred { warned }
-        })
-    }
-
-    /// Keeps the replies of this attempt, and the last replies about the other recipients.
-    async fn note_replies(&mut self) {
-        let Attempt { id, ledger, replies, .. } = &mut self.attempt;
+    /// Keeps the replies of this attempt, and the last replies about the other recipients. Returns whether any is new.
+    fn keep_replies(&mut self) -> bool {
+        let Attempt { ledger, replies, .. } = &mut self.attempt;
         let kept: BTreeSet<usize> = ledger.unsettled().collect();
         let said = self.said.findings.iter().filter(|finding| finding.outcome.is_some());
         let mut is_news = false;
@@ -198,64 +192,30 @@ impl Settlement {
         }
         if is_news {
             replies.retain(|index| kept.contains(&index));
-            self.desk.spool.note_replies(*id, replies).await;
         }
+        is_news
     }
 
-    /// Reports to the reverse-path, once, that the message is late. Returns whether it was reported now.
-    async fn warn(&mut self) -> Result<bool, CommitError> {
-        let now = self.desk.clock.now();
+    /// Returns the report to the reverse-path, once, that the message is late.
+    fn delay(&self, terms: &SettlementTerms) -> Option<Notice> {
         let member = &self.attempt.member;
-        let used = member.patience_used(self.desk.spool.relay_clock());
-        if !self.desk.settings.retry.is_warning_due(used, member.marks.has(Mark::Warned)) {
-            return Ok(false);
+        let used = member.patience_used(terms.relay_clock);
+        if !terms.retry.is_warning_due(used, member.marks.has(Mark::Warned)) {
+            return None;
         }
         let late: Vec<usize> = self
             .still_open(&[Outcome::Deferred])
             .into_iter()
             .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_delay())
             .collect();
-        let Some(to) = self.attempt.envelope.reverse_path.mailbox().cloned() else { return Ok(false) };
-        if late.is_empty() {
-            return Ok(false);
-        }
-        let kind = DsnKind::Delayed { retrying_until: self.retrying_until() };
-        let (draft, envelope) = self.draft(&to, kind, &late).await?;
-        let committed = self.desk.spool.commit_warning(draft, envelope, self.attempt.id, now).await?;
-        log::delay_reported(self.attempt.id, committed.id());
-        Ok(true)
-    }
-
-    /// Returns whether some recipient has never been asked about. It comes first next time, so that all get their turn.
-    fn has_unasked(&self) -> bool {
-        self.attempt.rest.iter().any(|index| self.attempt.replies.of(*index).is_none())
-    }
-
-    /// Returns whether a recipient is to be tried again.
-    fn leaves_open(&self) -> bool {
-        let ended = self.still_open(&[Outcome::Sent, Outcome::Bounced, Outcome::Expired]).len();
-        self.attempt.ledger.open().count() > ended
-    }
-
-    fn has(&self, outcome: Outcome) -> bool {
-        self.said.findings.iter().any(|finding| finding.outcome == Some(outcome))
-    }
-
-    fn still_open(&self, outcomes: &[Outcome]) -> Vec<usize> {
-        let fates = self.attempt.ledger.fates();
-        self.said
-            .findings
-            .iter()
-            .filter(|finding| finding.outcome.is_some_and(|outcome| outcomes.contains(&outcome)))
-            .map(|finding| finding.report.index)
-            .filter(|index| fates.get(*index) == Some(&Fate::Open))
-            .collect()
+        let to = self.attempt.envelope.reverse_path.mailbox().cloned()?;
+        let kind = DsnKind::Delayed { retrying_until: self.retrying_until(terms) };
+        (!late.is_empty()).then_some(Notice { to, kind, about: late })
     }
 
     /// Returns when the patience of this message ends, if the relay stays usable.
-    fn retrying_until(&self) -> Timestamp {
-        let used = self.attempt.member.patience_used(self.desk.spool.relay_clock());
-        let left = self.desk.settings.retry.lifetime.saturating_sub(used);
-        later(self.desk.clock.now(), left)
+    fn retrying_until(&self, terms: &SettlementTerms) -> Timestamp {
+        let used = self.attempt.member.patience_used(terms.relay_clock);
+        later(terms.now.time_of_day, terms.retry.lifetime.saturating_sub(used))
     }
 }

@@ -1,0 +1,139 @@
+//! The hearing of a report: what the queue's state is told of it and asked about it, in order, before it is settled.
+//!
+//! Promises: that the relay has taken a recipient is told before the queue is asked what a refusal means, since it
+//! counts there. The queue is asked whether a message is excused only if the relay took leave during it. That the
+//! connection broke off, or that the relay has answered, is told last.
+//!
+//! Pure. Not here: the answers (`reducer/judge.rs`, `throttle.rs`), settling the report (`settlement.rs`).
+
+use super::ConnectionId;
+use super::attempt::Attempt;
+use super::null_sender::NullSender;
+use super::reducer::{Event, QueueAnswer};
+use super::refusals::{Refusal, Ruling};
+use crate::envelope::ReversePath;
+use crate::relay::{Report, Verdict};
+
+/// Something that the queue's state hears of a report.
+#[derive(Debug)]
+pub(super) enum Hears {
+    /// It is told this.
+    Told(Event),
+    /// It is asked this; the answer is due before anything else ([`Hearing::answered`]).
+    Asked(Event),
+}
+
+/// The part of the hearing that is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Taken,
+    Refused,
+    Left,
+    End,
+    Over,
+}
+
+/// A report that is being heard.
+pub(super) struct Hearing {
+    connection: ConnectionId,
+    report: Report,
+    refusal: Option<Refusal>,
+    is_from_null: bool,
+    has_taken: bool,
+    has_answered: bool,
+    ruling: Ruling,
+    stage: Stage,
+}
+
+impl Hearing {
+    /// Begins the hearing of a report about `attempt`, which came over this connection.
+    pub(super) fn new(
+        connection: ConnectionId,
+        attempt: &Attempt,
+        mut report: Report,
+        null_sender: &NullSender,
+    ) -> Self {
+        attempt.weigh_unproven(&mut report);
+        let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
+        let has_taken = has(Verdict::Sent);
+        let has_answered = has_taken || has(Verdict::Deferred) || has(Verdict::Bounced);
+        null_sender.excuse(attempt, &mut report);
+        Hearing {
+            connection,
+            refusal: Refusal::of(&report, &attempt.envelope),
+            report,
+            is_from_null: attempt.envelope.reverse_path == ReversePath::Null,
+            has_taken,
+            has_answered,
+            ruling: Ruling::AsSaid,
+            stage: Stage::Taken,
+        }
+    }
+
+    /// Returns what the queue's state is told or asked next; `None` at the end.
+    pub(super) fn next(&mut self) -> Option<Hears> {
+        loop {
+            let (stage, heard) = match self.stage {
+                Stage::Taken => (Stage::Refused, self.taken()),
+                Stage::Refused => (Stage::Left, self.refused()),
+                Stage::Left => (Stage::End, self.left()),
+                Stage::End => (Stage::Over, self.ends()),
+                Stage::Over => return None,
+            };
+            self.stage = stage;
+            if heard.is_some() {
+                return heard;
+            }
+        }
+    }
+
+    /// Takes in the answer to what was asked last. Without one the queue has stopped, and the next start tries the
+    /// message again.
+    pub(super) fn answered(&mut self, answer: Option<QueueAnswer>) {
+        match answer {
+            Some(QueueAnswer::Ruling(ruling)) => self.ruling = ruling,
+            Some(QueueAnswer::IsExcused(false)) => self.report.lost_at = self.report.left_at,
+            Some(_) => {}
+            None if self.stage == Stage::Left => self.ruling = Ruling::Untold,
+            None => {}
+        }
+    }
+
+    /// Returns the report as it is to be settled, and what its refusal means.
+    pub(super) fn end(self) -> (Report, Ruling) {
+        (self.report, self.ruling)
+    }
+
+    fn taken(&self) -> Option<Hears> {
+        let (connection, is_from_null) = (self.connection, self.is_from_null);
+        self.has_taken.then_some(Hears::Told(Event::TakenByRelay { connection, is_from_null }))
+    }
+
+    fn refused(&mut self) -> Option<Hears> {
+        let refusal = Box::new(self.refusal.take()?);
+        Some(Hears::Asked(Event::Refused { connection: self.connection, refusal }))
+    }
+
+    fn left(&self) -> Option<Hears> {
+        let left = Event::Left { connection: self.connection, id: self.report.id };
+        self.report.left_at.is_some().then_some(Hears::Asked(left))
+    }
+
+    fn ends(&self) -> Option<Hears> {
+        let (connection, id) = (self.connection, self.report.id);
+        if self.report.is_lost() {
+            let in_doubt = self.report.possible_duplicate;
+            Some(Hears::Told(Event::Lost { connection, id, in_doubt }))
+        } else if self.ruling != Ruling::Untold && self.has_answered {
+            Some(Hears::Told(Event::Answered(connection)))
+        } else {
+            None
+        }
+    }
+}
+
+/// Returns whether the attempt ends with this report, even if a further transaction was to follow.
+pub(super) fn breaks_off(report: &Report, ruling: Ruling) -> bool {
+    let is_untold = report.recipients.iter().any(|recipient| recipient.verdict == Verdict::Untold);
+    ruling != Ruling::AsSaid || is_untold
+}

@@ -1,0 +1,121 @@
+//! The settlement of one attempt, as far as it has come: the attempt, what was said in it, and what is to be recorded.
+//!
+//! Promises: it changes only by the steps of `steps.rs`. Whatever it needs from outside is in [`SettlementTerms`].
+//!
+//! Pure. Not here: recording (`settlement.rs`), the result of a report (`result.rs`).
+
+use super::super::attempt::{Attempt, AttemptResult, Progress};
+use super::super::clock::Moment;
+use super::super::reducer::Disposition;
+use super::super::schedule::RetryPolicy;
+use crate::envelope::Address;
+use crate::outcome::Outcome;
+use crate::spool::{Fate, Flight};
+
+/// The settings and the times that decide about the result of an attempt.
+#[derive(Clone, Debug)]
+pub(in crate::queue) struct SettlementTerms {
+    /// The address that is told of failures of mail from `<>`.
+    pub(in crate::queue) postmaster: Option<Address>,
+    /// The patience of a message, and when its sender is warned.
+    pub(in crate::queue) retry: RetryPolicy,
+    /// The relay clock, in seconds.
+    pub(in crate::queue) relay_clock: u32,
+    pub(in crate::queue) now: Moment,
+}
+
+/// The attempt whose result is being recorded, and that result.
+pub(in crate::queue) struct Settling {
+    pub(in crate::queue) attempt: Attempt,
+    pub(in crate::queue) said: AttemptResult,
+}
+
+impl Settling {
+    /// Begins to settle what the relay said in the last transaction of an attempt, and in those before.
+    pub(in crate::queue) fn of_result(mut attempt: Attempt, mut said: AttemptResult) -> Self {
+        if let Some(earlier) = attempt.earlier.take() {
+            said.findings.extend(earlier.findings);
+            said.unsaid = None;
+        }
+        Settling { attempt, said }
+    }
+
+    /// Begins to settle what was said in the transactions so far, which others should have followed.
+    pub(in crate::queue) fn of_parts(mut attempt: Attempt) -> Self {
+        match attempt.earlier.take() {
+            Some(earlier) => Settling { attempt, said: AttemptResult { unsaid: None, ..earlier } },
+            None => Self::of_finished(attempt),
+        }
+    }
+
+    /// Begins to settle what was said before a connection ended without a report.
+    pub(in crate::queue) fn of_unreported(attempt: Attempt) -> Self {
+        let in_doubt = attempt.progress == Progress::PastContent;
+        let is_untold = attempt.earlier.is_none();
+        let mut settling = Self::of_parts(attempt);
+        settling.said.unsaid = is_untold.then_some(Disposition::Lost { warned: false });
+        settling.said.in_doubt = in_doubt;
+        settling
+    }
+
+    /// Begins to remove a message whose every recipient had its end already.
+    pub(in crate::queue) fn of_finished(attempt: Attempt) -> Self {
+        Settling { attempt, said: AttemptResult::default() }
+    }
+
+    /// Returns what happens to the message, if there is nothing to record.
+    pub(in crate::queue) fn without_record(&self) -> Option<Disposition> {
+        self.said.unsaid.filter(|_| self.flight_to_end().is_none())
+    }
+
+    /// Returns how the attempt ended, if the spool would not know it from what is recorded.
+    pub(in crate::queue) fn flight_to_end(&self) -> Option<Flight> {
+        match (self.attempt.progress, self.said.unsaid) {
+            (Progress::BeforeDot, _) => None,
+            (Progress::PastContent, _) if self.said.in_doubt => Some(Flight::Told),
+            (Progress::PastContent, None) => None,
+            (Progress::PastContent, Some(_)) => Some(Flight::Over),
+        }
+    }
+
+    /// Returns what is to be recorded of a copy that an earlier run may have left, and of which the log has not said so:
+    /// the records to come end the mark.
+    pub(in crate::queue) fn earlier_flight_to_end(&self) -> Option<Flight> {
+        if !self.attempt.member.marks.hides_duplicate() {
+            None
+        } else if self.leaves_open() {
+            Some(Flight::Told)
+        } else {
+            // If the message is kept as dead, it stays known that it may have arrived. Nothing is logged yet: should a
+            // kill come before these records, the next run logs it.
+            Some(Flight::Hidden)
+        }
+    }
+
+    /// Returns whether some recipient has never been asked about. It comes first next time, so that all get their turn.
+    pub(super) fn has_unasked(&self) -> bool {
+        self.attempt.rest.iter().any(|index| self.attempt.replies.of(*index).is_none())
+    }
+
+    /// Returns whether a recipient is to be tried again.
+    fn leaves_open(&self) -> bool {
+        let ended = self.still_open(&[Outcome::Sent, Outcome::Bounced, Outcome::Expired]).len();
+        self.attempt.ledger.open().count() > ended
+    }
+
+    pub(super) fn has(&self, outcome: Outcome) -> bool {
+        self.said.findings.iter().any(|finding| finding.outcome == Some(outcome))
+    }
+
+    /// Returns the recipients that have one of these outcomes by this attempt, and no end in the ledger.
+    pub(super) fn still_open(&self, outcomes: &[Outcome]) -> Vec<usize> {
+        let fates = self.attempt.ledger.fates();
+        self.said
+            .findings
+            .iter()
+            .filter(|finding| finding.outcome.is_some_and(|outcome| outcomes.contains(&outcome)))
+            .map(|finding| finding.report.index)
+            .filter(|index| fates.get(*index) == Some(&Fate::Open))
+            .collect()
+    }
+}
