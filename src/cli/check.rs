@@ -21,6 +21,7 @@ use super::{ConfigFile, config_failure};
 use crate::config::{Config, SecretSource, SettingError};
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
+use crate::relay::lookup::lookup_warnings;
 
 /// Check the configuration, and the files it names, without starting
 #[derive(Args)]
@@ -36,7 +37,7 @@ impl CheckCommand {
     /// Prints a summary of the configuration.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let (config, mut warnings, note) = self.look()?;
-        warnings.extend(config.lookup_warnings());
+        warnings.extend(lookup_warnings(&config));
         for warning in &warnings {
             eprintln!("nullmta: warning: {warning}");
         }

@@ -19,8 +19,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::{getegid, geteuid, getgroups};
 
-/// What protects a file from other readers.
-#[derive(Clone, Copy)]
+/// The protection of a file from other readers.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Guard {
     /// Nothing: the file is public.
     Nobody,
@@ -122,7 +122,7 @@ struct Facts {
     mode: u32,
     owner: u32,
     group: u32,
-    /// Whether its mode cannot be changed from here: the mount is read-only, or comes from outside the container.
+    /// True if its mode cannot be changed from here: the mount is read-only, or comes from outside the container.
     is_given: bool,
 }
 
@@ -137,7 +137,7 @@ impl Facts {
     }
 }
 
-/// Who may read a file.
+/// The set of users who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Only those who should.

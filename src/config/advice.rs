@@ -2,13 +2,13 @@
 //!
 //! Promises: one list, for `nullmta check` and for the log at each start and reload. Each line says what happens to the
 //! mail and which key to set. Pure.
-//! Not here: warnings that need a name server (`lookup.rs`).
+//! Not here: asking the name server about relayhosts (`relay/lookup.rs`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
 use super::file::ConfigFile;
-use super::{Config, HostOrIp, Tls};
+use super::{Config, HostOrIp, RelayHost, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
 /// Providers that accept mail only from senders they know. Each entry is the end of their host names; one that ends in a
@@ -133,8 +133,30 @@ fn no_login(config: &Config) -> Option<String> {
     no_login_at(config, &host.host)
 }
 
+/// Returns the warning about a relayhost that is a name, after it was looked up: `found` are its addresses, or the reason
+/// why there are none.
+pub(super) fn lookup_warning(
+    config: &Config,
+    host: &RelayHost,
+    found: Result<Vec<SocketAddr>, String>,
+) -> Option<String> {
+    match found {
+        Err(why) => Some(format!(
+            "{} cannot be looked up now: {why}; is relayhost right? Mail is kept until it can be",
+            host.host
+        )),
+        Ok(found) if found.iter().any(|address| config.listen.addresses.contains(address)) => {
+            Some(format!("{host} is nullmta's own listener: mail would go round in circles; set relayhost"))
+        }
+        Ok(found) if found.iter().any(|address| is_public(address.ip())) => {
+            no_login_at(config, &host.host).filter(|said| !config.advice.contains(said))
+        }
+        Ok(_) => None,
+    }
+}
+
 /// Returns a warning if the configuration has no login for `host`, a relay on the Internet.
-pub(super) fn no_login_at(config: &Config, host: &HostOrIp) -> Option<String> {
+fn no_login_at(config: &Config, host: &HostOrIp) -> Option<String> {
     let has_certificate = match &config.relay.tls {
         Tls::StartTls(settings) | Tls::Implicit(settings) => settings.client.is_some(),
         Tls::None => false,
@@ -172,7 +194,7 @@ fn sent_to(config: &Config, user: &str) -> Envelope {
 }
 
 /// Returns whether `address` is on the Internet, and not in a private network.
-pub(super) fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(four) => {
             let is_shared = four.octets()[0] == 100 && four.octets()[1] & 0xc0 == 64; // RFC 6598
@@ -192,139 +214,4 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::config::Environment;
-
-    fn advised(text: &str, hostname: &str) -> Vec<String> {
-        let environment = Environment { hostname: hostname.into() };
-        Config::parse(text, Path::new("nullmta.toml"), &environment).unwrap().advice
-    }
-
-    /// The first day's mail of a new host was lost at each provider by the three lines of the README: cron's mail went
-    /// out as root of the host, the provider refused that sender, and the bounce, too. Each row: the configuration, and
-    /// how its warnings begin, or what they name.
-    #[test]
-    fn what_the_first_day_s_mail_would_be_lost_by_is_said() {
-        const AUTH: &str = "auth.username = \"u\"\nauth.password-file = \"/s\"\n";
-        const ROOT: &str = "rewrite.aliases.root = \"ops@example.com\"\n";
-        const SENDER: &str = "rewrite.sender = \"noreply@example.com\"\n";
-        let all = |lines: &[&str]| lines.concat();
-        let sendgrid = "relayhost = \"smtp.sendgrid.net\"\n";
-        let own = "relayhost = \"relay.internal\"\n";
-        let cases: Vec<(String, &str, Vec<&str>)> = vec![
-            (all(&[sendgrid, AUTH, ROOT, SENDER]), "web1.example.com", vec![]),
-            (all(&[own, ROOT]), "web1.example.com", vec![]),
-            (all(&[own, "rewrite.recipient = \"ops@example.com\"\n"]), "web1.example.com", vec![]),
-            (
-                all(&[own]),
-                "web1.example.com",
-                vec!["mail for root, from cron and others, goes to root@web1.example.com"],
-            ),
-            (
-                all(&[sendgrid, AUTH, ROOT]),
-                "web1.example.com",
-                vec![
-                    "smtp.sendgrid.net takes mail from senders that it knows, and this host's goes out as root@web1",
-                ],
-            ),
-            (
-                all(&[sendgrid, AUTH, ROOT, "rewrite.masquerade = \"example.com\"\n"]),
-                "web1.example.com",
-                vec![],
-            ),
-            (
-                all(&[sendgrid, ROOT, SENDER]),
-                "web1.example.com",
-                vec!["smtp.sendgrid.net is a relay on the Internet"],
-            ),
-            (
-                all(&["relayhost = \"192.0.2.1\"\n", ROOT]),
-                "web1.example.com",
-                vec!["192.0.2.1 is a relay on the Internet"],
-            ),
-            (all(&["relayhost = \"10.0.0.1\"\n", ROOT]), "web1.example.com", vec![]),
-            (all(&["relayhost = \"smtp-relay.gmail.com\"\n", ROOT, SENDER]), "web1.example.com", vec![]),
-            (
-                all(&[own, ROOT, "rewrite.sender = \"noreply\"\n"]),
-                "web1.example.com",
-                vec!["rewrite.sender has no domain, and gets that of rewrite.origin, web1.example.com"],
-            ),
-            (all(&[own, ROOT]), "3f2a9c0d1e4b", vec!["this host's name, 3f2a9c0d1e4b, has no domain"]),
-            (
-                all(&[own, "rewrite.aliases.root = \"ann\"\n"]),
-                "web1.example.com",
-                vec![
-                    "rewrite.aliases sends mail for root to ann, which has no domain, and gets that of rewrite.origin, \
-                      web1.example.com; if nobody reads ann@web1.example.com, write",
-                ],
-            ),
-            (
-                all(&[
-                    own,
-                    "rewrite.origin = \"vm\"\nrewrite.aliases.root = [\"ann\", \"ops@example.com\"]\n",
-                ]),
-                "web1.example.com",
-                vec!["rewrite.aliases sends mail for root to ann, which has no domain"],
-            ),
-            (
-                all(&[own, "rewrite.origin = \"example.com\"\nrewrite.aliases.root = \"ann\"\n"]),
-                "web1.example.com",
-                vec![],
-            ),
-            (all(&[own, ROOT, "rewrite.aliases.backup = \"root\"\n"]), "web1.example.com", vec![]),
-            (
-                all(&[own, ROOT, "rewrite.aliases.ann = \"admins\"\nrewrite.aliases.admins = \"ben\"\n"]),
-                "web1.example.com",
-                vec!["rewrite.aliases sends mail for admins to ben"],
-            ),
-            (
-                all(&[own, "rewrite.aliases.root = \"ann\"\nrewrite.recipient = \"ops@example.com\"\n"]),
-                "web1.example.com",
-                vec![],
-            ),
-            (
-                all(&["relayhost = \"SMTP.office365.com.\"\n"]),
-                "localhost",
-                vec![
-                    "this host's name, localhost, has no domain",
-                    "SMTP.office365.com. takes mail from senders that it knows",
-                    "mail for root, from cron and others, goes to root@localhost",
-                    "SMTP.office365.com. is a relay on the Internet",
-                ],
-            ),
-        ];
-        for (text, hostname, expected) in cases {
-            let advice = advised(&text, hostname);
-            let fits = advice.len() == expected.len()
-                && advice.iter().zip(&expected).all(|(said, begin)| said.starts_with(begin));
-            assert!(fits, "{text}{hostname}: {advice:#?}");
-        }
-    }
-
-    #[test]
-    fn every_provider_is_known_by_its_hosts() {
-        for host in [
-            "email-smtp.eu-west-1.amazonaws.com",
-            "smtp.eu.mailgun.org",
-            "smtp-broadcasts.postmarkapp.com",
-            "smtp.office365.com",
-            "smtp-mail.outlook.com",
-            "smtp.gmail.com",
-            "smtp-relay.brevo.com",
-            "in-v3.mailjet.com",
-            "smtp.zoho.eu",
-            "smtppro.zoho.com",
-            "ssl0.ovh.net",
-            "smtp.yandex.ru",
-            "smtp.tem.scaleway.com",
-        ] {
-            assert!(is_provider(&HostOrIp::Name(host.into())), "{host}");
-        }
-        for host in ["relay.example.com", "gmail.com.example.org", "notsendgrid.net", "zoho"] {
-            assert!(!is_provider(&HostOrIp::Name(host.into())), "{host}");
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,9 @@
 //! Fails: [`ConfigError`], one line with file, line, key and what was expected. Nothing was started
 //! or changed by then; at a reload the old configuration stays.
 //!
-//! Not here: reading secrets (`secret_source/`), certificates and keys (`tls_file.rs`).
+//! Not here: running the command that prints a password, and looking relayhosts up (`relay/`): this module starts no
+//! program, opens no connection and asks no name server. It reads the files that the configuration names: the secret
+//! (`secret_source.rs`), certificates and keys (`tls_file.rs`).
 //! A text passes through these files in turn: `table.rs` (TOML, unknown keys) → `file.rs` (the keys) → the file of each
 //! table, such as `queue.rs` (defaults, and rules for several keys). So a new key is a line in `file.rs`, and its
 //! meaning in the file of its table; `tests/config.rs` fails until its comment is in `config/nullmta.toml`, too. A key that a
@@ -34,7 +36,6 @@ mod file;
 mod key_pair;
 mod listen;
 mod log;
-mod lookup;
 mod named_file;
 mod pin;
 mod queue;
@@ -50,6 +51,7 @@ mod tls_file;
 mod units;
 mod words;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,7 +67,7 @@ pub use named_file::NamedFile;
 pub use queue::QueueConfig;
 pub use relay::{EhloName, RelayConfig, Timeouts};
 pub use relayhost::{HostOrIp, RelayHost};
-pub use secret_source::{BadSecret, SecretError, SecretSource};
+pub use secret_source::{SecretError, SecretFile, SecretSource};
 pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
@@ -210,10 +212,10 @@ impl Config {
         check::warning(path).into_iter().chain(exposures).chain(self.advice.iter().cloned()).collect()
     }
 
-    /// Returns warnings that need a name server: whether the relayhosts can be looked up. Blocks on the network, for a
-    /// few seconds at most.
-    pub fn lookup_warnings(&self) -> Vec<String> {
-        lookup::advice(self)
+    /// Returns the warning about a relayhost that is a name, after it was looked up: `found` are its addresses, or the
+    /// reason why there are none.
+    pub fn lookup_warning(&self, host: &RelayHost, found: Result<Vec<SocketAddr>, String>) -> Option<String> {
+        advice::lookup_warning(self, host, found)
     }
 }
 

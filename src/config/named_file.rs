@@ -1,6 +1,6 @@
 //! The files that a configuration names, each with its key.
 //!
-//! Not here: reading them (`tls_file.rs`, `secret_source/`), who may read them (`access.rs`).
+//! Not here: reading them (`tls_file.rs`, `secret_source.rs`), who may read them (`access.rs`).
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub struct NamedFile<'a> {
     pub setting: &'static str,
     /// The path of the file.
     pub path: &'a Path,
-    /// Whether only few may read the file: it holds a password or a private key.
+    /// True if only few may read the file, because it holds a password or a private key.
     pub is_secret: bool,
 }
 

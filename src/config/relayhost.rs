@@ -42,8 +42,9 @@ impl HostOrIp {
 }
 
 impl RelayHost {
-    /// Whether it is one of the addresses that we listen on, `listened`: mail that we hand to ourselves goes round until
-    /// it has too many Received fields. A name but `localhost` is for a name server to say (`lookup.rs`).
+    /// Returns true if this is one of the addresses that we listen on, `listened`: mail that we hand to ourselves goes
+    /// round until it has too many Received fields. Only a name server knows the address of a name other than
+    /// `localhost` (`relay/lookup.rs`).
     pub fn is_one_of(&self, listened: &[SocketAddr]) -> bool {
         match &self.host {
             HostOrIp::Address(address) => {

@@ -35,6 +35,7 @@ use crate::log::{self, StartedLine};
 use crate::queue::clock::SystemClock;
 use crate::queue::{Queue, Settings, queue};
 use crate::relay::Relay;
+use crate::relay::lookup::lookup_warnings;
 use crate::spool::fs::RealFs;
 use crate::spool::{Entry, Options, Recovery, Spool};
 use crate::systemd::Inherited;
@@ -233,7 +234,7 @@ pub(super) fn warn_of(config: &Config, path: &Path) {
     config.warnings(path).iter().for_each(|warning| log::config_warning(warning));
     let config = config.clone();
     std::thread::spawn(move || {
-        config.lookup_warnings().iter().for_each(|warning| log::config_warning(warning))
+        lookup_warnings(&config).iter().for_each(|warning| log::config_warning(warning))
     });
 }
 

@@ -18,10 +18,11 @@
 //!
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
-//! key, `distrust` a refusal) → `sasl` AUTH → `dialog` transactions, with `group` the commands, `open_transaction` the
-//! results of one transaction, `content` its octets → `verdict` the meaning of a reply, `subject` the subject of a
-//! refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer`
-//! whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
+//! key, `distrust` a refusal) → `sasl` AUTH, with `password` and `password_command` the secret → `dialog` transactions,
+//! with `group` the commands, `open_transaction` the results of one transaction, `content` its octets → `verdict` the
+//! meaning of a reply, `subject` the subject of a refusal. `channel` reads and writes for all of them; `pace` says how
+//! many commands may be sent at once, `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day;
+//! `trouble` is the error. `lookup` looks the relayhosts up for a warning, before anything is sent.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!
@@ -37,9 +38,12 @@ mod dsn_offer;
 mod farewell;
 mod first_flight;
 mod group;
+pub mod lookup;
 mod open_transaction;
 mod opening;
 mod pace;
+mod password;
+mod password_command;
 mod remembered;
 mod sasl;
 mod subject;
@@ -211,7 +215,7 @@ impl Relay {
         if let config::SecretSource::Command(_) = source {
             return None;
         }
-        Some(self.secret_prints.hash_one(source.read().await.ok()?.expose()))
+        Some(self.secret_prints.hash_one(password::read(source).await.ok()?.expose()))
     }
 
     /// Tries the hosts and addresses in turn up to an authenticated session.

@@ -10,7 +10,7 @@
 //! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing
 //! about any message (README promise 4).
 //!
-//! Not here: the sources of secrets (`config/`).
+//! Not here: reading the secret (`password.rs`).
 //!
 //! RFC 4954 (AUTH), RFC 4616 (PLAIN), RFC 5802 and 7677 (SCRAM).
 
@@ -29,6 +29,7 @@ use rsasl::property::{AuthId, Password};
 use zeroize::Zeroizing;
 
 use super::channel::Channel;
+use super::password;
 use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
 use crate::config;
@@ -139,7 +140,7 @@ impl Exchange {
         if common.is_empty() {
             return Err(nothing_in_common(offered, &allowed));
         }
-        let secret = auth.secret.read().await.map_err(|error| error.to_string())?;
+        let secret = password::read(&auth.secret).await.map_err(|error| error.to_string())?;
         let credentials = Credentials { username: auth.username.clone(), secret };
         let session = SASLConfig::builder()
             .with_registry(Registry::with_mechanisms(MECHANISMS))

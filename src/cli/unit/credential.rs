@@ -3,7 +3,7 @@
 //! Promises: a finding is true for the unit of this host with its drop-ins, as `systemctl cat` prints them. If systemd
 //! prints nothing, or if only systemd can read the credential, the finding says that it was not looked at, and why.
 //!
-//! Not here: a credential that this process itself has been given (`config/secret_source`).
+//! Not here: a credential that this process itself has been given (`config/secret_source.rs`).
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;

@@ -1,66 +1,66 @@
-//! `password-command`: a program that prints the secret.
+//! Runs the program of `password-command`, which prints the secret.
 //!
-//! Promises: no shell; nothing on its standard input; 30 seconds, then it and all it started are
-//! killed; what it prints is read up to a bound and wiped; of its standard error one line is kept.
+//! Promises: it is run without a shell, and its standard input is empty. After 30 seconds it is killed with all that it
+//! started. Its output is read up to a bound and wiped; one line of its error output is kept.
+//!
+//! Not here: the check, without running it, that the program is there (`config/secret_source.rs`).
 
-use std::fs;
+use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-use super::{MAX_OCTETS, SecretError, buffer, secret_of};
-use crate::secret::Secret;
+use crate::config::SecretError;
+use crate::secret::{self, Secret};
 
-/// How long the program may run.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for which the program may run.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The number of characters of its error output that an error repeats.
 const COMPLAINT: usize = 200;
 
+/// The reason why a program gave no secret. It never contains what the program printed.
+#[derive(Debug)]
+pub(super) enum CommandError {
+    /// The program cannot be run, or what it printed is no secret.
+    Source(SecretError),
+    /// The program took too long and was killed.
+    TimedOut(String),
+    /// The program failed; holds the last line that it wrote to standard error.
+    Failed(String, ExitStatus, String),
+}
+
 /// The exit status and the output of a program that has ended.
-struct Ended {
+struct ProgramEnd {
     status: ExitStatus,
     stdout: Zeroizing<Vec<u8>>,
     stderr: Zeroizing<Vec<u8>>,
 }
 
 /// Runs the program and returns the secret that it prints.
-pub(super) async fn run(words: &[String]) -> Result<Secret, SecretError> {
+pub(super) async fn run(words: &[String]) -> Result<Secret, CommandError> {
     let program = program_of(words);
-    let not_run = |error| SecretError::NotRun(program.into(), error);
+    let not_run = |error| CommandError::Source(SecretError::NotRun(program.into(), error));
     let mut child = command_of(words).spawn().map_err(not_run)?;
     let group = child.id();
     let ended = match tokio::time::timeout(TIMEOUT, end_of(&mut child)).await {
         Ok(ended) => ended.map_err(not_run)?,
         Err(_) => {
             kill(group);
-            return Err(SecretError::TimedOut(program.into()));
+            return Err(CommandError::TimedOut(program.into()));
         }
     };
     if !ended.status.success() {
         let said = complaint(&ended.stderr, &ended.stdout);
-        return Err(SecretError::Failed(program.into(), ended.status, said));
+        return Err(CommandError::Failed(program.into(), ended.status, said));
     }
-    secret_of(ended.stdout).map_err(|bad| SecretError::NoSecret(format!("the output of {program}"), bad))
-}
-
-/// Checks whether there is a program that we may run.
-pub(super) fn check(words: &[String]) -> Result<(), SecretError> {
-    let program = program_of(words);
-    let not_run = |error| SecretError::NotRun(program.into(), error);
-    let metadata = fs::metadata(program).map_err(not_run)?;
-    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
-        return Err(not_run(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file")));
-    }
-    // That somebody may run it does not say that we may.
-    access(program, Access::EXEC_OK).map_err(|error| not_run(error.into()))
+    Secret::of_octets(ended.stdout)
+        .map_err(|bad| CommandError::Source(SecretError::NoSecret(format!("the output of {program}"), bad)))
 }
 
 /// Returns the path of the program. The parser refuses an empty list; if there were one, the empty path is not found.
@@ -82,18 +82,18 @@ fn command_of(words: &[String]) -> Command {
     command
 }
 
-async fn end_of(child: &mut Child) -> io::Result<Ended> {
+async fn end_of(child: &mut Child) -> io::Result<ProgramEnd> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (stdout, stderr) = tokio::try_join!(bounded(stdout), bounded(stderr))?;
-    Ok(Ended { status: child.wait().await?, stdout, stderr })
+    Ok(ProgramEnd { status: child.wait().await?, stdout, stderr })
 }
 
 /// Reads from `pipe` up to one octet more than a secret may have. Then the pipe is closed, and a program that goes on
 /// writing to it gets SIGPIPE.
 async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut octets = buffer();
+    let mut octets = secret::buffer();
     if let Some(pipe) = pipe {
-        pipe.take(MAX_OCTETS as u64 + 1).read_to_end(&mut octets).await?;
+        pipe.take(secret::MAX_OCTETS as u64 + 1).read_to_end(&mut octets).await?;
     }
     Ok(octets)
 }
@@ -118,4 +118,16 @@ fn complaint(stderr: &[u8], stdout: &[u8]) -> String {
         said = said.replace(secret, "***");
     }
     said.trim().chars().take(COMPLAINT).flat_map(char::escape_debug).collect()
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CommandError::Source(error) => error.fmt(f),
+            CommandError::TimedOut(program) => {
+                write!(f, "{program} took longer than {} s and was killed", TIMEOUT.as_secs())
+            }
+            CommandError::Failed(program, status, said) => write!(f, "{program} failed, {status}: {said}"),
+        }
+    }
 }

@@ -1,0 +1,192 @@
+use std::path::Path;
+
+use super::*;
+use crate::config::Environment;
+
+fn advised(text: &str, hostname: &str) -> Vec<String> {
+    let environment = Environment { hostname: hostname.into() };
+    Config::parse(text, Path::new("nullmta.toml"), &environment).unwrap().advice
+}
+
+/// Returns configurations of a first day. Each row: the text, the name of the host, and the beginning of each warning.
+fn first_days() -> Vec<(String, &'static str, Vec<&'static str>)> {
+    const AUTH: &str = "auth.username = \"u\"\nauth.password-file = \"/s\"\n";
+    const ROOT: &str = "rewrite.aliases.root = \"ops@example.com\"\n";
+    const SENDER: &str = "rewrite.sender = \"noreply@example.com\"\n";
+    let all = |lines: &[&str]| lines.concat();
+    let sendgrid = "relayhost = \"smtp.sendgrid.net\"\n";
+    let own = "relayhost = \"relay.internal\"\n";
+    vec![
+        (all(&[sendgrid, AUTH, ROOT, SENDER]), "web1.example.com", vec![]),
+        (all(&[own, ROOT]), "web1.example.com", vec![]),
+        (all(&[own, "rewrite.recipient = \"ops@example.com\"\n"]), "web1.example.com", vec![]),
+        (
+            all(&[own]),
+            "web1.example.com",
+            vec!["mail for root, from cron and others, goes to root@web1.example.com"],
+        ),
+        (
+            all(&[sendgrid, AUTH, ROOT]),
+            "web1.example.com",
+            vec![
+                "smtp.sendgrid.net takes mail from senders that it knows, and this host's goes out as root@web1",
+            ],
+        ),
+        (all(&[sendgrid, AUTH, ROOT, "rewrite.masquerade = \"example.com\"\n"]), "web1.example.com", vec![]),
+        (
+            all(&[sendgrid, ROOT, SENDER]),
+            "web1.example.com",
+            vec!["smtp.sendgrid.net is a relay on the Internet"],
+        ),
+        (
+            all(&["relayhost = \"192.0.2.1\"\n", ROOT]),
+            "web1.example.com",
+            vec!["192.0.2.1 is a relay on the Internet"],
+        ),
+        (all(&["relayhost = \"10.0.0.1\"\n", ROOT]), "web1.example.com", vec![]),
+        (all(&["relayhost = \"smtp-relay.gmail.com\"\n", ROOT, SENDER]), "web1.example.com", vec![]),
+        (
+            all(&[own, ROOT, "rewrite.sender = \"noreply\"\n"]),
+            "web1.example.com",
+            vec!["rewrite.sender has no domain, and gets that of rewrite.origin, web1.example.com"],
+        ),
+        (all(&[own, ROOT]), "3f2a9c0d1e4b", vec!["this host's name, 3f2a9c0d1e4b, has no domain"]),
+        (
+            all(&[own, "rewrite.aliases.root = \"ann\"\n"]),
+            "web1.example.com",
+            vec![
+                "rewrite.aliases sends mail for root to ann, which has no domain, and gets that of rewrite.origin, \
+                  web1.example.com; if nobody reads ann@web1.example.com, write",
+            ],
+        ),
+        (
+            all(&[own, "rewrite.origin = \"vm\"\nrewrite.aliases.root = [\"ann\", \"ops@example.com\"]\n"]),
+            "web1.example.com",
+            vec!["rewrite.aliases sends mail for root to ann, which has no domain"],
+        ),
+        (
+            all(&[own, "rewrite.origin = \"example.com\"\nrewrite.aliases.root = \"ann\"\n"]),
+            "web1.example.com",
+            vec![],
+        ),
+        (all(&[own, ROOT, "rewrite.aliases.backup = \"root\"\n"]), "web1.example.com", vec![]),
+        (
+            all(&[own, ROOT, "rewrite.aliases.ann = \"admins\"\nrewrite.aliases.admins = \"ben\"\n"]),
+            "web1.example.com",
+            vec!["rewrite.aliases sends mail for admins to ben"],
+        ),
+        (
+            all(&[own, "rewrite.aliases.root = \"ann\"\nrewrite.recipient = \"ops@example.com\"\n"]),
+            "web1.example.com",
+            vec![],
+        ),
+        (
+            all(&["relayhost = \"SMTP.office365.com.\"\n"]),
+            "localhost",
+            vec![
+                "this host's name, localhost, has no domain",
+                "SMTP.office365.com. takes mail from senders that it knows",
+                "mail for root, from cron and others, goes to root@localhost",
+                "SMTP.office365.com. is a relay on the Internet",
+            ],
+        ),
+    ]
+}
+
+/// The first day's mail of a new host was lost at each provider by the three lines of the README: cron's mail went
+/// out as root of the host, the provider refused that sender, and the bounce, too.
+#[test]
+fn what_the_first_day_s_mail_would_be_lost_by_is_said() {
+    for (text, hostname, expected) in first_days() {
+        let advice = advised(&text, hostname);
+        let fits = advice.len() == expected.len()
+            && advice.iter().zip(&expected).all(|(said, begin)| said.starts_with(begin));
+        assert!(fits, "{text}{hostname}: {advice:#?}");
+    }
+}
+
+#[test]
+fn every_provider_is_known_by_its_hosts() {
+    for host in [
+        "email-smtp.eu-west-1.amazonaws.com",
+        "smtp.eu.mailgun.org",
+        "smtp-broadcasts.postmarkapp.com",
+        "smtp.office365.com",
+        "smtp-mail.outlook.com",
+        "smtp.gmail.com",
+        "smtp-relay.brevo.com",
+        "in-v3.mailjet.com",
+        "smtp.zoho.eu",
+        "smtppro.zoho.com",
+        "ssl0.ovh.net",
+        "smtp.yandex.ru",
+        "smtp.tem.scaleway.com",
+    ] {
+        assert!(is_provider(&HostOrIp::Name(host.into())), "{host}");
+    }
+    for host in ["relay.example.com", "gmail.com.example.org", "notsendgrid.net", "zoho"] {
+        assert!(!is_provider(&HostOrIp::Name(host.into())), "{host}");
+    }
+}
+
+#[test]
+fn networks_of_one_s_own_are_not_the_internet() {
+    for (address, public) in [
+        ("192.0.2.1", true),
+        ("127.0.0.1", false),
+        ("10.1.2.3", false),
+        ("172.16.0.1", false),
+        ("172.32.0.1", true),
+        ("192.168.1.1", false),
+        ("169.254.0.1", false),
+        ("100.64.0.1", false),
+        ("100.128.0.1", true),
+        ("::1", false),
+        ("fd00::1", false),
+        ("fe80::1", false),
+        ("2001:db8::1", true),
+        ("::ffff:10.0.0.1", false),
+    ] {
+        assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
+    }
+}
+
+#[test]
+fn an_answer_about_a_relayhost_is_explained() {
+    let config = |login: &str| {
+        let text =
+            format!("relayhost = \"mx.example.com\"\n{login}rewrite.recipient = \"ops@example.com\"\n");
+        let environment = Environment { hostname: "web1.example.com".into() };
+        Config::parse(&text, Path::new("nullmta.toml"), &environment).unwrap()
+    };
+    let at = |addresses: &[&str]| Ok(addresses.iter().map(|address| address.parse().unwrap()).collect());
+    let plain = config("");
+    let own = plain.listen.addresses[0].to_string();
+    let login = config("auth.username = \"u\"\nauth.password-file = \"/s\"\n");
+    for (config, found, expected) in [
+        (
+            &plain,
+            Err("no such name".to_owned()),
+            Some("mx.example.com cannot be looked up now: no such name; is"),
+        ),
+        (
+            &plain,
+            at(&["10.0.0.1:25", &own]),
+            Some("mx.example.com:587 is nullmta's own listener: mail would go"),
+        ),
+        (
+            &plain,
+            at(&["192.0.2.1:587"]),
+            Some("mx.example.com is a relay on the Internet and there is no [auth]"),
+        ),
+        (&login, at(&["192.0.2.1:587"]), None),
+        (&plain, at(&["10.0.0.1:587"]), None),
+    ] {
+        let said = config.lookup_warning(&config.relay.hosts[0], found);
+        assert!(
+            expected
+                .map_or(said.is_none(), |begin| said.as_deref().is_some_and(|said| said.starts_with(begin))),
+            "{expected:?}: {said:?}"
+        );
+    }
+}

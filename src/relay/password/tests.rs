@@ -1,0 +1,74 @@
+use std::fs::{self, File};
+use std::io::Read;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tempfile::{NamedTempFile, TempDir};
+
+use super::*;
+
+fn shell(script: &str) -> SecretSource {
+    SecretSource::Command(["/bin/sh", "-c", script].map(String::from).to_vec())
+}
+
+async fn exposed(source: &SecretSource) -> Result<String, String> {
+    read(source).await.map(|secret| secret.expose().into()).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_file_is_read_anew_each_time() {
+    let file = NamedTempFile::new().unwrap();
+    let source = SecretSource::File(file.path().into());
+    for password in ["old", "new"] {
+        fs::write(file.path(), format!("{password}\n")).unwrap();
+        assert_eq!(exposed(&source).await.unwrap(), password);
+    }
+}
+
+#[tokio::test]
+async fn a_command_prints_the_secret() {
+    assert_eq!(exposed(&shell("echo hunter2")).await.unwrap(), "hunter2");
+    assert_eq!(exposed(&shell("cat; echo no input")).await.unwrap(), "no input");
+    let literal = SecretSource::Command(["/bin/echo", "$HOME `id` ; x"].map(String::from).to_vec());
+    assert_eq!(exposed(&literal).await.unwrap(), "$HOME `id` ; x", "no shell between us and it");
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_quoted_without_the_secret() {
+    for (script, expected) in [
+        ("echo first >&2; echo locked >&2; exit 2", "/bin/sh failed, exit status: 2: locked"),
+        ("echo hunter2; echo hunter2 is old >&2; exit 1", "/bin/sh failed, exit status: 1: *** is old"),
+        (r"printf 'a\033[31mb\n' >&2; exit 1", r"/bin/sh failed, exit status: 1: a\u{1b}[31mb"),
+        ("exit 3", "/bin/sh failed, exit status: 3: it said nothing"),
+        ("true", "the output of /bin/sh holds no secret: expected one line"),
+        (
+            "printf 'hunter2\\nsecond'",
+            "the output of /bin/sh holds more than one line or a control character: expected one line",
+        ),
+    ] {
+        assert_eq!(exposed(&shell(script)).await.unwrap_err(), expected, "{script}");
+    }
+    let missing = SecretSource::Command(vec!["/nonexistent/pass".into()]);
+    assert!(exposed(&missing).await.unwrap_err().starts_with("cannot run /nonexistent/pass: "));
+}
+
+#[tokio::test]
+async fn a_command_that_prints_without_end_is_cut_off() {
+    let error = exposed(&shell("yes hunter2")).await.unwrap_err();
+    // Cut off, it dies of SIGPIPE, or of the error that a parent ignoring SIGPIPE leaves it.
+    assert!(error.starts_with("/bin/sh failed") && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_hangs_is_killed_with_all_it_started() {
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let source = shell(&format!("exec 3> {}; (sleep 60; echo survived >&3) & wait", pipe.display()));
+    let running = tokio::spawn(async move { exposed(&source).await });
+    // Returns when the program has opened the pipe; until then the paused clock stands.
+    let mut held = tokio::task::spawn_blocking(|| File::open(pipe)).await.unwrap().unwrap();
+    assert_eq!(running.await.unwrap().unwrap_err(), "/bin/sh took longer than 30 s and was killed");
+    let mut said = String::new();
+    held.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "", "the end comes when nobody holds the pipe any more");
+}
