@@ -12,17 +12,17 @@
 //! ```
 //! | | | |
 //! |---|---|---|
-//! | words | [`envelope`] [`queue_id`] [`status`] [`outcome`] [`secret`] [`log`] [`tls_faults`] | types and texts that all modules use; pure |
-//! | cores | [`smtp`] [`message`] | SMTP for server and client (RFC 5321), changes to a message; pure |
-//! | | [`config`] | the configuration; pure, except for reading files and secrets |
-//! | shells | [`spool`] [`relay`] [`listener`] [`users`] | the disk, connections to the relay, connections from clients, the users of this host |
+//! | words | [`envelope`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
+//! | cores | [`message`] [`smtp`] | changes to a message, SMTP for server and client (RFC 5321); pure |
+//! | | [`config`] [`import`] | the configuration, and its conversion from that of another program; pure, except for reading files |
+//! | shells | [`users`] [`spool`] [`relay`] [`listener`] | the users of this host, the disk, connections to the relay, connections from clients |
 //! | | [`queue`] | the only owner of live messages |
 //! | | [`admin`] | the control socket, through which an operator queries and controls the daemon |
-//! | | [`daemon`] [`systemd`] [`journal`] | start, reload, stop |
-//! | faces | [`cli`] [`sink`] | the commands, and a relay for tests and rehearsals |
-//! | | [`import`] | converts the configuration of another program to ours; pure |
+//! | | [`journal`] [`systemd`] [`daemon`] | the end of the log, the sockets that systemd passes; start, reload, stop |
+//! | faces | [`sink`] [`cli`] | a relay for tests and rehearsals, and the commands |
 //!
-//! A module uses only modules above it; `tests/layers.rs` has the table of who may use whom. Three types are proofs, without
+//! A module uses only modules that stand before it in this table, and a pure one names no task, thread, process, socket or
+//! clock; `tests/layers.rs` has the table of which module may use which, and tests both. Three types are proofs, without
 //! which the code does not compile: [`spool::Committed`] is needed to reply 250, `relay::tls::Verified` to send anything
 //! about a message to the relay, and [`spool::Settled`] to remove a message.
 

@@ -1,24 +1,35 @@
-//! The order of the tree: which module may use which, that no two files need each other without a reason, and that a type
-//! has a name of its own.
+//! The order of the tree: which module may use which, what is pure, that no two files need each other without a reason,
+//! and that a type has a name of its own.
 //!
-//! Promises: the table here is the one of `src/lib.rs` in full: a `use` that is not in it fails, and so does an entry
-//! that nothing needs any more. Modules are listed in an order in which each uses only what stands above it, so that
-//! there are no circles of modules. Files that need each other are listed with the reason, and so are names that stand
-//! for two types.
+//! Promises
+//! 1. [`MAY_USE`] says in full which module uses which: a `use` that is not in it fails, and so does an entry that nothing
+//!    needs any more. Each module uses only those above it, so there are no circles of modules. The table of `src/lib.rs`
+//!    has the same modules in the same order.
+//! 2. A pure module names nothing of the system: no task, thread, process, socket, file or clock. Its exceptions are in
+//!    [`MAY_TOUCH`].
+//! 3. Two files need each other only for a reason that is written in [`CIRCLES`]. A file counts as using each file of
+//!    which it names something, its own submodules, too; but a part may always use the file of which it is a part
+//!    (`super::Thing`). For that is how a folder is made: the file beside it declares what its parts have in common, and
+//!    calls them. So its parts must not need each other in a circle, and no part may need it by way of another folder.
+//! 4. A name that leaves its file stands for one type; the exceptions are in [`SHARED_NAMES`].
 //!
-//! Not seen: tests (`mod tests`, `tests/`, `testing/`), which may use everything; the `use` of a module for its own
-//! submodules; a name that only its own file can use, or that a macro declares.
+//! Not seen: what `layers/tree.rs` does not see; a name that a macro declares.
+
+#[path = "layers/tree.rs"]
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Each module of `src/lib.rs` with what it may use, from the bottom up.
+use tree::{FILES, uses};
+
+/// Each module of `src/lib.rs` with the modules that it may use, from the bottom up.
 const MAY_USE: &[(&str, &[&str])] = &[
-    // Words: what everyone speaks in.
+    // Words: types and texts that all modules use; pure.
     ("envelope", &[]),
     ("outcome", &[]),
     ("queue_id", &[]),
@@ -26,13 +37,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "outcome", "queue_id", "status"]),
-    // Cores: pure.
+    // Cores: SMTP, changes to a message; pure.
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
-    // What is configured.
+    // The configuration; pure, except for reading files.
     ("config", &["envelope", "message", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
-    // Shells: who is who on this host, the disk, the network outward, the network inward.
+    // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
     ("spool", &["envelope", "log", "queue_id", "smtp"]),
     ("relay", &["config", "envelope", "log", "queue_id", "secret", "smtp", "status", "tls_faults"]),
@@ -72,6 +83,62 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The modules that name nothing of the system.
+const PURE: &[&str] = &[
+    "envelope",
+    "outcome",
+    "queue_id",
+    "secret",
+    "status",
+    "tls_faults",
+    "message",
+    "smtp",
+    "log",
+    "config",
+    "import",
+];
+
+/// Paths by which code reaches the system, or the clock.
+const SYSTEM: &[&str] = &[
+    "libc",
+    "nix",
+    "rustix",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::time",
+    "tokio",
+];
+
+/// Paths below those of [`SYSTEM`] that are only types.
+const ONLY_TYPES: &[&str] = &[
+    "std::net::IpAddr",
+    "std::net::Ipv4Addr",
+    "std::net::Ipv6Addr",
+    "std::net::SocketAddr",
+    "std::time::Duration",
+];
+
+/// Pure modules that may use some of the system, and the reason.
+const MAY_TOUCH: &[(&str, &[&str], &str)] = &[(
+    "config",
+    &[
+        "std::env",
+        "std::fs",
+        "std::os::fd",
+        "std::os::unix::fs",
+        "rustix::fs",
+        "rustix::process::getegid",
+        "rustix::process::geteuid",
+        "rustix::process::getgroups",
+        "rustix::system::uname",
+    ],
+    "it reads the files that it names, checks who else may read them, and asks for the name of this host",
+)];
+
 /// Files that need each other, and why that stays.
 const CIRCLES: &[(&[&str], &str)] = &[
     (
@@ -91,104 +158,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
 
 /// Names that stand for more than one type outside of their files, and why that stays.
 const SHARED_NAMES: &[(&str, &str)] = &[];
-
-/// Every file but tests: its module's path, such as `queue/owner`, and its text without comments and tests.
-static FILES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = BTreeMap::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Some(module) = module_of(&path, &root) {
-                found.insert(module, code_of(&path));
-            }
-        }
-    }
-    found
-});
-
-fn module_of(path: &Path, root: &Path) -> Option<String> {
-    let module: PathBuf = path.strip_prefix(root).unwrap().with_extension("");
-    let module = if module.ends_with("mod") { module.parent().unwrap().to_owned() } else { module };
-    let names: Vec<&str> = module.iter().map(|name| name.to_str().unwrap()).collect();
-    let is_code = path.extension().is_some_and(|extension| extension == "rs");
-    let is_test = names.iter().any(|name| ["tests", "testing"].contains(name));
-    let is_root = ["lib", "main"].contains(&names[0]);
-    (is_code && !is_test && !is_root).then(|| names.join("/"))
-}
-
-fn code_of(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-}
-
-/// The paths that a file names, each from `crate` or `super` on: of its `use` lines, groups taken apart, and of its code.
-fn paths_in(code: &str) -> Vec<String> {
-    static USE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"use ((?:crate|super)::[^;]*);").unwrap());
-    static IN_CODE: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"(?:crate|super)(?:::[A-Za-z_0-9]+)+").unwrap());
-    let mut paths: Vec<String> = Vec::new();
-    for used in USE.captures_iter(code) {
-        let tree: String = used[1].replace(" as ", "::").split_whitespace().collect();
-        take_apart(&tree, &mut paths);
-    }
-    paths.extend(IN_CODE.find_iter(code).map(|path| path.as_str().to_owned()));
-    paths
-}
-
-/// `a::{b, c::{d, e}}` gives `a::b`, `a::c::d`, `a::c::e`.
-fn take_apart(tree: &str, into: &mut Vec<String>) {
-    let Some((stem, branches)) = tree.split_once('{') else { return into.push(tree.to_owned()) };
-    let branches = branches.strip_suffix('}').unwrap_or(branches);
-    let (mut depth, mut start) = (0, 0);
-    for (at, octet) in branches.bytes().chain([b',']).enumerate() {
-        match octet {
-            b'{' => depth += 1,
-            b'}' => depth -= 1,
-            b',' if depth == 0 => {
-                if at > start {
-                    take_apart(&format!("{stem}{}", &branches[start..at]), into);
-                }
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The file that `path`, named in `module`, leads to: the longest part of it that is one.
-fn file_of(path: &str, module: &str) -> Option<String> {
-    let mut names: Vec<&str> = module.split('/').collect();
-    let mut segments = path.split("::").peekable();
-    if segments.next_if_eq(&"crate").is_some() {
-        names.clear();
-    }
-    while segments.next_if_eq(&"super").is_some() {
-        names.pop();
-    }
-    let mut found = FILES.contains_key(&names.join("/")).then(|| names.join("/"));
-    for segment in segments {
-        names.push(segment);
-        match FILES.contains_key(&names.join("/")) {
-            true => found = Some(names.join("/")),
-            false => break,
-        }
-    }
-    found.filter(|file| file != module)
-}
-
-/// What each file uses.
-fn uses() -> BTreeMap<&'static str, BTreeSet<String>> {
-    let used = |(module, code): (&'static String, &String)| {
-        let files = paths_in(code).iter().filter_map(|path| file_of(path, module)).collect();
-        (module.as_str(), files)
-    };
-    FILES.iter().map(used).collect()
-}
 
 fn top_of(file: &str) -> &str {
     file.split('/').next().unwrap()
@@ -218,16 +187,77 @@ fn the_table_runs_one_way() {
     }
 }
 
-/// The table of the crate's front page names every module, and nothing else does.
+/// A reader of `src/lib.rs` takes the order of its table for the order of use.
 #[test]
-fn the_front_page_names_every_module() {
+fn the_front_page_has_the_same_modules_in_the_same_order() {
     let front = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    for (module, _) in MAY_USE {
-        assert!(front.contains(&format!("[`{module}`]")), "src/lib.rs does not say what {module} is");
+    let rows: String = front.lines().filter(|line| line.starts_with("//! |")).collect();
+    let named = Regex::new(r"\[`([a-z_]+)`\]").unwrap();
+    let named: Vec<&str> = named.captures_iter(&rows).map(|name| name.get(1).unwrap().as_str()).collect();
+    let table: Vec<&str> = MAY_USE.iter().map(|(module, _)| *module).collect();
+    assert_eq!(named, table, "left: src/lib.rs; right: the table");
+}
+
+/// True if `path` is one of `paths`, or below one of them.
+fn is_below(path: &str, paths: &[&str]) -> bool {
+    paths
+        .iter()
+        .any(|above| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+}
+
+/// A file of a pure module, and what it names of the system, without its exceptions.
+fn touched(module: &str, code: &tree::Source) -> Vec<String> {
+    let exceptions = MAY_TOUCH.iter().filter(|(name, ..)| *name == top_of(module));
+    let exceptions: Vec<&str> = exceptions.flat_map(|(_, paths, _)| paths.iter().copied()).collect();
+    let paths = code.paths.iter().filter(|path| is_below(path, SYSTEM) && !is_below(path, ONLY_TYPES));
+    let mut touched: Vec<String> = paths.filter(|path| !is_below(path, &exceptions)).cloned().collect();
+    touched.extend(code.code.contains("::now()").then(|| "a clock".to_owned()));
+    touched
+}
+
+/// The configuration once ran a program and asked a name server, so that no test of it was without a process.
+#[test]
+fn a_pure_module_names_nothing_of_the_system() {
+    let files = FILES.iter().filter(|(module, _)| PURE.contains(&top_of(module)));
+    let found: BTreeMap<&str, Vec<String>> = files
+        .map(|(module, code)| (module.as_str(), touched(module, code)))
+        .filter(|(_, touched)| !touched.is_empty())
+        .collect();
+    assert!(found.is_empty(), "pure modules reach the system: {found:#?}");
+}
+
+/// Each exception is needed, and the code that is not pure is seen to be so.
+#[test]
+fn what_reaches_the_system_is_found() {
+    let named: BTreeSet<&str> =
+        FILES.values().flat_map(|source| source.paths.iter().map(String::as_str)).collect();
+    for (module, paths, _) in MAY_TOUCH {
+        let of_module = FILES.iter().filter(|(file, _)| top_of(file) == *module);
+        let of_module: BTreeSet<&String> = of_module.flat_map(|(_, source)| &source.paths).collect();
+        for path in *paths {
+            assert!(of_module.iter().any(|named| is_below(named, &[path])), "{module} does not need {path}");
+        }
+    }
+    for path in SYSTEM.iter().filter(|path| **path != "libc") {
+        assert!(named.iter().any(|named| is_below(named, &[path])), "no file names {path}");
+    }
+    for module in ["listener", "relay", "spool", "users"] {
+        let touches =
+            |(file, source): (&String, _)| top_of(file) == module && !touched(file, source).is_empty();
+        assert!(FILES.iter().any(touches), "{module} is a shell, and nothing shows it");
     }
 }
 
-/// Everything that can be reached from `file`.
+/// Returns the files that each file uses, but for those of which it is a part.
+fn needs() -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut uses = uses();
+    for (file, used) in &mut uses {
+        used.retain(|other| !file.strip_prefix(other.as_str()).is_some_and(|part| part.starts_with('/')));
+    }
+    uses
+}
+
+/// Returns everything that can be reached from `file`.
 fn reached<'a>(file: &str, uses: &'a BTreeMap<&str, BTreeSet<String>>) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut next: Vec<&str> = uses.get(file).into_iter().flatten().map(String::as_str).collect();
@@ -241,9 +271,9 @@ fn reached<'a>(file: &str, uses: &'a BTreeMap<&str, BTreeSet<String>>) -> BTreeS
 
 #[test]
 fn files_need_each_other_only_for_a_reason() {
-    let uses = uses();
+    let needs = needs();
     let reach: BTreeMap<&str, BTreeSet<&str>> =
-        uses.keys().map(|file| (*file, reached(file, &uses))).collect();
+        needs.keys().map(|file| (*file, reached(file, &needs))).collect();
     let mut circles: BTreeSet<Vec<&str>> = BTreeSet::new();
     for (file, beyond) in &reach {
         let circle: Vec<&str> = beyond.iter().copied().filter(|other| reach[other].contains(file)).collect();
@@ -264,8 +294,8 @@ fn a_name_that_leaves_its_file_stands_for_one_type() {
         .unwrap()
     });
     let mut declared: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (file, code) in FILES.iter() {
-        for name in DECLARED.captures_iter(code) {
+    for (file, source) in FILES.iter() {
+        for name in DECLARED.captures_iter(&source.code) {
             declared.entry(name.get(1).unwrap().as_str()).or_default().push(file);
         }
     }
