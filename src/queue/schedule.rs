@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// The number stands in the README.
+    /// The number stands in `config/mail.md`.
     const WORST_COPIES: usize = 20;
 
     #[test]
