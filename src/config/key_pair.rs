@@ -84,10 +84,47 @@ mod tests {
 
     const HOLLOW: &str = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
 
-    /// `nullmta sink` said `I/O error: No such file`, `no items found` and `invalid peer certificate: BadEncoding`, and
-    /// `check` `keys may not be consistent: KeyMismatch`. Each file that cannot be used, as a certificate and as a key.
-    #[test]
-    fn files_that_cannot_be_used_are_told_of_in_sentences() {
+    /// A certificate, a key, and the error that they give together.
+    const UNUSABLE: [(&str, &str, &str); 13] = [
+        ("absent", "own.key", "C: cannot read DIR/absent: No such file or directory (os error 2)"),
+        ("empty", "own.key", "C: expected PEM certificates in DIR/empty, found none"),
+        ("own.key", "own.key", "C: expected PEM certificates in DIR/own.key, found none"),
+        ("cut.pem", "own.key", "C: expected PEM certificates in DIR/cut.pem, found damaged ones"),
+        ("base64.pem", "own.key", "C: expected PEM certificates in DIR/base64.pem, found damaged ones"),
+        ("start.pem", "own.key", "C: expected PEM certificates in DIR/start.pem, found damaged ones"),
+        (
+            "hollow.pem",
+            "own.key",
+            "C: the first certificate in DIR/hollow.pem is none that can be read: what its text stands for is no \
+             certificate",
+        ),
+        ("own.pem", "absent", "K: cannot read DIR/absent: No such file or directory (os error 2)"),
+        ("own.pem", "empty", "K: expected a PEM private key without a passphrase in DIR/empty, found none"),
+        (
+            "own.pem",
+            "closed.key",
+            "K: expected a PEM private key without a passphrase in DIR/closed.key, found none",
+        ),
+        (
+            "own.pem",
+            "cut.key",
+            "K: expected a PEM private key without a passphrase in DIR/cut.key, found a damaged one",
+        ),
+        (
+            "own.pem",
+            "odd.key",
+            "K: the private key in DIR/odd.key cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, \
+             P-384 or P-521) or Ed25519",
+        ),
+        (
+            "own.pem",
+            "other.key",
+            "K: expected the private key of DIR/own.pem in DIR/other.key, found another",
+        ),
+    ];
+
+    /// Writes pairs and files that are no part of one, and returns their directory.
+    fn written() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         let made = || rcgen::generate_simple_self_signed(["nullmta.example".into()]).unwrap();
         let (own, other) = (made(), made());
@@ -111,52 +148,19 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
         }
-        let cases = [
-            ("absent", "own.key", "C: cannot read DIR/absent: No such file or directory (os error 2)"),
-            ("empty", "own.key", "C: expected PEM certificates in DIR/empty, found none"),
-            ("own.key", "own.key", "C: expected PEM certificates in DIR/own.key, found none"),
-            ("cut.pem", "own.key", "C: expected PEM certificates in DIR/cut.pem, found damaged ones"),
-            ("base64.pem", "own.key", "C: expected PEM certificates in DIR/base64.pem, found damaged ones"),
-            ("start.pem", "own.key", "C: expected PEM certificates in DIR/start.pem, found damaged ones"),
-            (
-                "hollow.pem",
-                "own.key",
-                "C: the first certificate in DIR/hollow.pem is none that can be read: what its text stands for is no \
-                 certificate",
-            ),
-            ("own.pem", "absent", "K: cannot read DIR/absent: No such file or directory (os error 2)"),
-            (
-                "own.pem",
-                "empty",
-                "K: expected a PEM private key without a passphrase in DIR/empty, found none",
-            ),
-            (
-                "own.pem",
-                "closed.key",
-                "K: expected a PEM private key without a passphrase in DIR/closed.key, found none",
-            ),
-            (
-                "own.pem",
-                "cut.key",
-                "K: expected a PEM private key without a passphrase in DIR/cut.key, found a damaged one",
-            ),
-            (
-                "own.pem",
-                "odd.key",
-                "K: the private key in DIR/odd.key cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, \
-                 P-384 or P-521) or Ed25519",
-            ),
-            (
-                "own.pem",
-                "other.key",
-                "K: expected the private key of DIR/own.pem in DIR/other.key, found another",
-            ),
-        ];
+        directory
+    }
+
+    /// `nullmta sink` said `I/O error: No such file`, `no items found` and `invalid peer certificate: BadEncoding`, and
+    /// `check` `keys may not be consistent: KeyMismatch`. Each file that cannot be used, as a certificate and as a key.
+    #[test]
+    fn files_that_cannot_be_used_are_told_of_in_sentences() {
+        let directory = written();
         let read = |chain, key| {
             let (chain, key) = (directory.path().join(chain), directory.path().join(key));
             read_pair(TlsFile { setting: "C", path: &chain }, TlsFile { setting: "K", path: &key })
         };
-        for (chain, key, expected) in cases {
+        for (chain, key, expected) in UNUSABLE {
             let told = read(chain, key).unwrap_err().to_string();
             assert_eq!(told.replace(&*directory.path().to_string_lossy(), "DIR"), expected);
             if !told.contains("os error") {

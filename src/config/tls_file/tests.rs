@@ -55,8 +55,8 @@ impl Files {
         words.to_string().replace(&*self.directory.path().to_string_lossy(), "DIR")
     }
 
-    /// What is said where `setting` names the file `name`, and a setting beside it the fitting file that is in order;
-    /// without the setting itself. All who read such a file say the same.
+    /// Returns the error, without the name of the setting, if `setting` names the file `name`, and a setting beside it
+    /// names the fitting file, which is in order. All readers of such a file give the same error.
     fn said(&self, setting: &'static str, name: &str) -> Result<(), String> {
         let line = |(key, own): &(&str, &str)| {
             let path = self.path(if *key == setting { name } else { own });
@@ -110,13 +110,17 @@ const DAMAGED: Said = Some("expected PEM certificates in FILE, found damaged one
 const NO_KEY: Said = Some("expected a PEM private key without a passphrase in FILE, found none");
 const DAMAGED_KEY: Said =
     Some("expected a PEM private key without a passphrase in FILE, found a damaged one");
+const HOLLOW_CERTIFICATE: Said = Some(
+    "the first certificate in FILE is none that can be read: what its text stands for is no certificate",
+);
+const UNUSABLE_KEY: Said = Some(
+    "the private key in FILE cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, P-384 or P-521) or \
+     Ed25519",
+);
 
-/// `check` took files that `run` refused, or looked at with other rules: a key that everybody may read was refused by
-/// `check` alone, and a pipe in the place of a certificate kept it waiting for ever.
-#[test]
-fn a_file_in_any_state_is_taken_or_refused_in_the_same_words_by_all() {
-    let files = Files::new();
-    let Files { certificate: own, key, .. } = &files;
+/// Writes a file in each state that a file for TLS may be in.
+fn write_all_states(files: &Files) {
+    let Files { certificate: own, key, .. } = files;
     let other = pair(&rcgen::PKCS_ECDSA_P256_SHA256).1.serialize_pem();
     let damaged = HOLLOW.replace("aGVs", "%%%%");
     let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
@@ -145,13 +149,14 @@ fn a_file_in_any_state_is_taken_or_refused_in_the_same_words_by_all() {
     }
     fs::create_dir(files.path("directory")).unwrap();
     mknodat(CWD, files.path("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-    let hollow = Some(
-        "the first certificate in FILE is none that can be read: what its text stands for is no certificate",
-    );
-    let unusable = Some(
-        "the private key in FILE cannot be used: expected RSA of 2048 bits or more, ECDSA (P-256, P-384 or P-521) or \
-         Ed25519",
-    );
+}
+
+/// `check` took files that `run` refused, or looked at with other rules: a key that everybody may read was refused by
+/// `check` alone, and a pipe in the place of a certificate kept it waiting for ever.
+#[test]
+fn a_file_in_any_state_is_taken_or_refused_in_the_same_words_by_all() {
+    let files = Files::new();
+    write_all_states(&files);
     let open = |mode| format!("FILE is open to others than its owner (mode {mode}): chmod 600 FILE");
     let (readable, writable) = (open("0644"), open("0620"));
     let (readable, writable): (&'static str, &'static str) = (readable.leak(), writable.leak());
@@ -163,8 +168,13 @@ fn a_file_in_any_state_is_taken_or_refused_in_the_same_words_by_all() {
         ("empty", NO_CERTIFICATE, NO_CERTIFICATE, NO_KEY),
         ("words", NO_CERTIFICATE, NO_CERTIFICATE, NO_KEY),
         ("odd-behind", None, None, Some(readable)),
-        ("odd-before", None, hollow, Some(readable)),
-        ("odd", Some("expected a CA certificate in FILE, found none that can be used"), hollow, NO_KEY),
+        ("odd-before", None, HOLLOW_CERTIFICATE, Some(readable)),
+        (
+            "odd",
+            Some("expected a CA certificate in FILE, found none that can be used"),
+            HOLLOW_CERTIFICATE,
+            NO_KEY,
+        ),
         ("damaged-behind", None, DAMAGED, Some(readable)),
         ("damaged", DAMAGED, DAMAGED, DAMAGED_KEY),
         ("own.key", NO_CERTIFICATE, NO_CERTIFICATE, None),
@@ -177,7 +187,7 @@ fn a_file_in_any_state_is_taken_or_refused_in_the_same_words_by_all() {
         ("encrypted.key", NO_CERTIFICATE, NO_CERTIFICATE, NO_KEY),
         ("old-encrypted.key", DAMAGED, DAMAGED, DAMAGED_KEY),
         ("cut.key", DAMAGED, DAMAGED, DAMAGED_KEY),
-        ("odd.key", NO_CERTIFICATE, NO_CERTIFICATE, unusable),
+        ("odd.key", NO_CERTIFICATE, NO_CERTIFICATE, UNUSABLE_KEY),
         ("open.key", NO_CERTIFICATE, NO_CERTIFICATE, Some(readable)),
         ("writable.key", NO_CERTIFICATE, NO_CERTIFICATE, Some(writable)),
         ("both", None, None, None),
