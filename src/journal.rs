@@ -135,7 +135,7 @@ impl Visit for MessageOnly<'_, '_> {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! What tests read the log from.
+    //! A journal from which tests read the log.
 
     use std::io;
     use std::sync::{Arc, LazyLock, Mutex};
@@ -147,7 +147,7 @@ pub(crate) mod testing {
     static SECOND: LazyLock<Dispatch> =
         LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
 
-    /// What was logged.
+    /// The lines that were logged.
     #[derive(Clone)]
     pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 

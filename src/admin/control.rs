@@ -34,7 +34,7 @@ use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 use crate::users::Users;
 
-/// How long a client may take to send its request, or to read a line of the answer.
+/// Time that a client may take to send its request, or to read a line of the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 const MAX_REQUEST_OCTETS: u64 = 4096;
 /// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
@@ -53,7 +53,7 @@ pub struct Control {
     pub configuration: watch::Receiver<Configuration>,
     /// The users of this host, for the members of our group.
     pub users: Users,
-    /// Where requests for a reload are sent.
+    /// The channel to which requests for a reload are sent.
     pub reload: UnboundedSender<ReloadRequest>,
 }
 

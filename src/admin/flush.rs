@@ -11,9 +11,9 @@ use super::protocol::{Contact, Flushed};
 use crate::queue::{Queue, QueueStatus};
 use crate::queue_id::QueueId;
 
-/// How long to wait for the relay.
+/// Time for which the relay is awaited.
 const RELAY_PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait for the messages once the relay was reached.
+/// Time for which the messages are awaited once the relay was reached.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// The interval between two queries of the queue.
 const LOOK: Duration = Duration::from_millis(50);

@@ -70,7 +70,7 @@ pub struct DaemonStatus {
     pub connections: usize,
     /// The state of the relay: `usable` or `paused`.
     pub relay: String,
-    /// When a paused relay is probed next (RFC 3339).
+    /// The time of the next probe of a paused relay (RFC 3339).
     pub next_probe: Option<String>,
     /// The reason why no mail can be accepted, such as a full disk or a removed spool.
     pub spool_trouble: Option<String>,
@@ -86,7 +86,7 @@ pub struct DaemonStatus {
 pub struct Configuration {
     /// The path of the file.
     pub path: String,
-    /// When it was read (RFC 3339).
+    /// The time at which it was read (RFC 3339).
     pub since: String,
     /// A newer content of the file that could not be used.
     pub refused: Option<RefusedConfiguration>,
@@ -115,7 +115,7 @@ impl Configuration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RefusedConfiguration {
-    /// When it was read (RFC 3339).
+    /// The time at which it was read (RFC 3339).
     pub at: String,
     /// The error: file, line, key, and what was expected there.
     pub why: String,
@@ -135,7 +135,7 @@ pub struct Reloaded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Flushed {
-    /// Whether the relay was reached.
+    /// The outcome of trying the relay.
     pub relay: Contact,
     /// The reason why the relay was not reached.
     pub trouble: Option<String>,
@@ -155,7 +155,7 @@ pub struct Flushed {
     pub dead: usize,
     /// The newest dead message, with the replies that it got.
     pub newest_dead: Option<QueuedMessage>,
-    /// When a paused relay is probed next (RFC 3339).
+    /// The time of the next probe of a paused relay (RFC 3339).
     pub next_probe: Option<String>,
 }
 
@@ -239,11 +239,11 @@ pub struct QueuedMessage {
     pub recipients: Vec<QueuedRecipient>,
     /// The size of the content in octets.
     pub size: u64,
-    /// When it was accepted (RFC 3339).
+    /// The time at which it was accepted (RFC 3339).
     pub arrived: String,
     /// The age in seconds.
     pub age: u64,
-    /// When it is tried next (RFC 3339), if that is known.
+    /// The time of its next attempt (RFC 3339), if that is known.
     pub next_attempt: Option<String>,
     /// The reason why it is still queued: that of the first recipient that has one, or why it cannot be read.
     pub reason: Option<String>,

@@ -12,7 +12,7 @@ use tokio::net::unix::UCred;
 use crate::envelope::Submitter;
 use crate::users::Users;
 
-/// What a client may see and do.
+/// The rights of a client: the messages that it may see, and the commands that it may give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rights {
     Everything,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::unix_connection::connect_within;
 use crate::admin::protocol::{ControlRequest, Frame};
 
-/// How long the daemon may be silent: longer than a flush or a reload takes.
+/// Time for which the daemon may be silent: longer than a flush or a reload takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The reason why a request to the daemon failed.
@@ -31,7 +31,7 @@ pub enum ClientError {
     Silent {
         /// The control socket.
         socket: PathBuf,
-        /// How long we have waited.
+        /// Time for which we have waited.
         patience: Duration,
     },
     /// The daemon answered with an error.
@@ -172,7 +172,7 @@ mod tests {
         assert!(matches!(answered, Err(ClientError::Silent { .. })), "{answered:?}");
     }
 
-    /// Where the control socket had no place for one more client, `mailq` said that no daemon was running.
+    /// If the control socket had no place for one more client, `mailq` said that no daemon was running.
     #[test]
     fn a_daemon_without_a_place_is_heard() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();

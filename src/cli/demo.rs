@@ -29,7 +29,7 @@ use crate::sink::{Sink, SinkEvent, SinkOptions, SinkUser};
 
 const MESSAGES: usize = 5;
 const PASSWORD: &str = "demo-password";
-/// How long each step may take before the demo gives up.
+/// Time for which the demo waits for each step before it gives up.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) fn run() -> Result<(), Failure> {

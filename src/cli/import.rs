@@ -30,7 +30,7 @@ pub(super) struct ImportCommand {
     /// Write the secret there, readable by its owner alone: the service's user, where there is one and root asks
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// What it is, where its name and text do not say
+    /// The format of the files, if their names and text do not tell it
     #[arg(long, value_name = "FORMAT")]
     from: Option<From>,
 }

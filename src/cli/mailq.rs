@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// What `list` prints when the daemon answers with these frames.
+    /// Returns the output of `list` if the daemon answers with these frames.
     fn listed(frames: Vec<Frame>) -> (Result<(), Failure>, String) {
         let (outcome, out) = listed_to(frames, Vec::new());
         (outcome, String::from_utf8(out).unwrap())

@@ -37,13 +37,13 @@ pub(super) struct SinkCommand {
     /// The loopback address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
     listen: SocketAddr,
-    /// Where to keep messages; without it they are only counted
+    /// Keep messages in this Maildir; without it they are only counted
     #[arg(long, value_name = "DIR")]
     maildir: Option<PathBuf>,
     /// Put the envelope in front of each message, as Return-Path and X-Envelope-To
     #[arg(long)]
     envelope: bool,
-    /// How connections are secured
+    /// The protection of connections
     #[arg(long, value_enum, default_value_t = SinkSecurity::Starttls)]
     tls: SinkSecurity,
     /// Write the self-made certificate to this file, for tls.ca-file
@@ -64,7 +64,7 @@ pub(super) struct SinkCommand {
     /// Decides when faults with a percentage strike
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
-    /// How it names itself
+    /// The name in the greeting
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     hostname: String,
     /// Octets a message may have

@@ -231,7 +231,7 @@ mod tests {
         assert!(said.starts_with(&begin), "{said}");
     }
 
-    /// Who has given the unit another directory was warned of it for ever.
+    /// An operator who had given the unit another directory was warned of it at every check.
     #[test]
     fn the_unit_of_the_host_counts() {
         let text =

@@ -13,7 +13,7 @@ use super::words::Mechanism;
 pub struct AuthConfig {
     /// The username; never empty, and without control characters.
     pub username: String,
-    /// Where the password is read from.
+    /// The source from which the password is read.
     pub secret: SecretSource,
     /// `mechanisms`: the only SASL mechanisms that may be used, at least one; `None` for any that the relay offers.
     pub mechanisms: Option<Vec<Mechanism>>,

@@ -38,8 +38,8 @@ pub struct QueueConfig {
     pub delay_warning: Option<Duration>,
     /// The address that gets a DSN which cannot be delivered. It has a domain.
     pub postmaster: Option<Address>,
-    /// What happens to a message when the relay refuses its sender or our account for good. `None`: the message is held
-    /// until the relay has accepted a first message, and bounced from then on.
+    /// The fate of a message if the relay refuses its sender or our account for good. `None`: the message is held until
+    /// the relay has accepted a first message, and bounced from then on.
     pub on_refusal: Option<OnRefusal>,
     /// Free octets on the spool's disk below which no message is accepted (452).
     pub min_free_space: u64,

@@ -45,9 +45,9 @@ pub struct RelayConfig {
     pub messages_per_connection: NonZeroUsize,
     /// The most recipients of one transaction. A message with more is sent in several transactions.
     pub recipients_per_message: NonZeroUsize,
-    /// How many commands are sent before the relay replies, if it offers PIPELINING.
+    /// The number of commands that are sent before the relay replies, if it offers PIPELINING.
     pub pipelining: Pipelining,
-    /// How long a connection is kept open without work; zero closes it at once.
+    /// Time for which a connection is kept open without work; zero closes it at once.
     pub idle: Duration,
     /// `[relay.timeouts]`: how long each step of the dialogue may take.
     pub timeouts: Timeouts,
@@ -72,7 +72,7 @@ impl EhloName {
     }
 }
 
-/// How long each step of the dialogue may take (RFC 5321 4.5.3.2).
+/// Upper bounds on the time that each step of the dialogue takes (RFC 5321 4.5.3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The TCP connection, per address.

@@ -48,10 +48,10 @@ impl Tls {
     }
 }
 
-/// How a relay's certificate is verified, and which certificate of our own we show.
+/// The rules by which a relay's certificate is verified, and the certificate of our own that we show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// Why a certificate is trusted.
+    /// The ground on which a certificate is trusted.
     pub trust: Trust,
     /// `server-name`: the name that is verified and sent as SNI, in place of the name of the relayhost.
     pub server_name: Option<String>,
@@ -61,7 +61,7 @@ pub struct TlsSettings {
     pub minimum: TlsVersion,
 }
 
-/// Why a relay's certificate is trusted.
+/// The ground on which a relay's certificate is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// An authority in the CA bundle of the system signed it.

@@ -58,11 +58,11 @@ pub struct TlsFileError {
     pub setting: &'static str,
     /// The path of the file.
     pub path: PathBuf,
-    /// What is wrong with the file.
+    /// The fault of the file.
     pub fault: TlsFileFault,
 }
 
-/// What is wrong with a file for TLS.
+/// The reason why a file for TLS cannot be used.
 #[derive(Debug)]
 pub enum TlsFileFault {
     /// It cannot be read, or other users may read it.

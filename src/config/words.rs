@@ -66,14 +66,14 @@ pub enum Pipelining {
 
 words!(Pipelining, "across" => Pipelining::Across, "group" => Pipelining::Group, "off" => Pipelining::Off);
 
-/// How much is logged; each level includes those before it.
+/// The amount that is logged; each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     /// Only errors: mail is at risk.
     Error,
     /// Warnings: an operator should look.
     Warn,
-    /// What happens to each message.
+    /// Each step of each message.
     Info,
     /// The SMTP dialogues too, without secrets.
     Debug,
@@ -81,7 +81,7 @@ pub enum LogLevel {
 
 words!(LogLevel, "error" => LogLevel::Error, "warn" => LogLevel::Warn, "info" => LogLevel::Info, "debug" => LogLevel::Debug);
 
-/// How a log line is written.
+/// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Lines in the style of Postfix.

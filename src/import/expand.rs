@@ -6,7 +6,7 @@
 //!
 //! Fails: with a message that contains nothing of the value, which may hold a secret.
 
-/// How deep references may be nested. Deeper ones are taken for a circle.
+/// The greatest depth of nested references. Deeper ones are taken for a circle.
 const DEEPEST: usize = 40;
 
 /// The longest value, in octets. A longer one is taken for a circle that grows each time.

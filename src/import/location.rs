@@ -47,7 +47,7 @@ impl fmt::Display for SourceLocation {
 pub struct ImportError {
     /// The location of the error.
     pub location: SourceLocation,
-    /// What was expected, or what failed.
+    /// The text that was expected, or the operation that failed.
     pub message: String,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Nexthop {
     pub(super) host: String,
     /// The port; the default of Postfix is 25.
     pub(super) port: u16,
-    /// Whether Postfix looks up the MX records of the host.
+    /// True if Postfix looks up the MX records of the host.
     pub(super) wants_mx: bool,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct DomainMove {
     pub(super) old: String,
     /// `@domain`
     pub(super) new: String,
-    /// Whether it also matches longer domains that begin with `old`.
+    /// True if it also matches longer domains that begin with `old`.
     pub(super) is_open: bool,
 }
 

@@ -9,7 +9,7 @@ use super::nexthop::Nexthop;
 use super::postfix::password_file;
 use crate::secret::Secret;
 
-/// How the program encrypted the connection to its relay.
+/// The encryption of the connection from the program to its relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::message::rewrite::LocalUser;
 
-/// How long an answer is valid.
+/// Time for which an answer is valid.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The most answers that are kept at once.
@@ -18,7 +18,7 @@ const MOST: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     answers: HashMap<u32, Answer>,
-    /// Whether the name service did not answer the last lookup.
+    /// True if the name service did not answer the last lookup.
     is_silent: bool,
 }
 

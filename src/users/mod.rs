@@ -42,11 +42,11 @@ use known::Known;
 pub use account::Account;
 pub use nss::{NameService, Nss};
 
-/// How long to wait for an answer. Files and local caches answer within milliseconds unless the host is very busy;
+/// Time for which an answer is awaited. Files and local caches answer within milliseconds unless the host is very busy;
 /// clients wait longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a name is waited for that nothing depends on.
+/// Time for which a name is awaited that nothing depends on.
 const SOON: Duration = Duration::from_millis(200);
 
 /// The most lookups that the daemon has open at once.

@@ -121,7 +121,7 @@ async fn a_name_service_that_hangs_costs_names_and_few_threads() {
     assert!(!users.known().is_newly_silent(), "the log has it");
 }
 
-/// What was lost: clients over TCP waited seconds for a name service that hung, for a word in the log.
+/// Clients over TCP waited seconds for a name service that hung, for a word in the log.
 #[tokio::test]
 async fn a_name_that_is_a_courtesy_is_not_waited_for() {
     let (_tell, host) = Hanging::new();

@@ -66,7 +66,7 @@ impl Program {
     }
 }
 
-/// What the command line asks for.
+/// The task that the command line names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// `-bm`: take a message from standard input.
@@ -93,7 +93,7 @@ pub(super) struct Invocation {
     pub(super) mode: Mode,
     /// `-C`.
     pub(super) config: Option<PathBuf>,
-    /// Whether a line with a single dot ends the message; false with `-i`.
+    /// True if a line with a single dot ends the message; false with `-i`.
     pub(super) ends_at_dot: bool,
     /// `-t`.
     pub(super) recipients_in_header: bool,

@@ -24,7 +24,7 @@ use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
-/// How long we wait for the reply to QUIT.
+/// Time for which we wait for the reply to QUIT.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The part of a transaction that a reply is about.

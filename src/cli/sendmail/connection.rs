@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::ways::Way;
 use crate::cli::unix_connection::connect_within;
 
-/// How long we wait for each answer. A daemon that does not answer in time counts as down, unless it has seen the end of
+/// Time for which we wait for each answer. A daemon that does not answer in time counts as down, unless it has seen the end of
 /// a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -23,7 +23,7 @@ pub(super) struct Patience {
     pub(super) end_of_data: Duration,
     /// The pause before each further try with a daemon that accepts no further session now.
     pub(super) busy: &'static [Duration],
-    /// How long in total a daemon that sends no greeting is tried again.
+    /// Time, in total, for which a daemon that sends no greeting is tried again.
     pub(super) silent: Duration,
 }
 

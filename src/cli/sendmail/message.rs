@@ -24,7 +24,7 @@ use crate::message::header::{Scan, Split};
 use crate::message::hidden_bcc::HiddenBcc;
 use crate::message::mend::{Mender, makes_a_message};
 
-/// How many octets of a message are held in memory: the header section, and the whole body of most messages.
+/// The number of octets of a message that are held in memory: the header section, and the whole body of most messages.
 const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
 
 /// A message whose header section was read.
@@ -35,10 +35,10 @@ pub(super) struct InputMessage<R> {
     pub(super) content: RewindableContent<R>,
 }
 
-/// What the command line says about the header section.
+/// The options of the command line that are about the header section.
 #[derive(Debug, Default)]
 pub(super) struct MessageOptions {
-    /// Whether its recipients are wanted (`-t`).
+    /// True if its recipients are wanted (`-t`).
     pub(super) recipients: bool,
     /// The field, with its line end, to add if there is no From field (`-F`).
     pub(super) from_field: Option<String>,

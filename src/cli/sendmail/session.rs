@@ -128,7 +128,7 @@ fn carry(input: &mut impl Read, server: &mut impl Write) -> io::Result<()> {
 struct LineEnds {
     /// The last octet seen.
     last: u8,
-    /// Whether the first line ended in a bare LF, once that is known.
+    /// True if the first line ended in a bare LF; `None` as long as that is not known.
     are_bare: Option<bool>,
 }
 

@@ -27,7 +27,7 @@ use crate::spool::{Entry, Fate, Stored, StoredContent};
 pub(in crate::cli) struct Export {
     #[command(flatten)]
     place: SpoolLocation,
-    /// Where to: a new directory, or an empty one
+    /// The directory to write to: a new one, or an empty one
     #[arg(value_name = "DIR")]
     to: PathBuf,
 }
@@ -134,7 +134,7 @@ struct EnvelopeJson {
     id: String,
     /// The state of the message; never `active`, since no daemon runs.
     state: MessageState,
-    /// When it was accepted (RFC 3339).
+    /// The time at which it was accepted (RFC 3339).
     arrived: String,
     /// The submitter: `uid 1000`, `loopback` or `nullmta`.
     submitter: String,
@@ -149,7 +149,7 @@ struct EnvelopeJson {
     smtputf8: bool,
     /// The size of the content in octets.
     size: u64,
-    /// Whether the relay may have the message already.
+    /// True if the relay may have the message already.
     possible_duplicate: bool,
 }
 

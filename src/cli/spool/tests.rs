@@ -126,7 +126,8 @@ async fn a_damaged_message_costs_no_other_one_and_is_said() {
     assert_eq!(fs::read_dir(to).unwrap().count(), 2);
 }
 
-/// Whose record cannot be read is in no list of messages: once an export without them was called complete.
+/// A message whose record cannot be read is in no list of messages. An export without such messages was once called
+/// complete.
 #[tokio::test]
 async fn an_export_says_what_of_the_log_is_damaged() {
     let (directory, _) = spool_at_rest().await;

@@ -2,7 +2,7 @@ use super::*;
 use crate::config::Mechanism;
 use crate::config::units::PositiveCount;
 
-/// Whether `toml` is a value of `T`; panics when it is no TOML.
+/// Returns true if `toml` is a value of `T`; panics if it is no TOML.
 fn accepts<T: Setting>(toml: &str) -> bool {
     T::read(DeValue::parse(toml).unwrap().get_ref()).is_some()
 }

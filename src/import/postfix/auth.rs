@@ -33,7 +33,7 @@ pub(super) struct PasswordTables {
     pub(super) senders: Vec<String>,
     /// The entry for `[auth]`.
     chosen: Option<Credential>,
-    /// Whether the entry was found by the sender, and so is used for any relay.
+    /// True if the entry was found by the sender, and so is used for any relay.
     is_senders: bool,
 }
 

@@ -133,7 +133,7 @@ fn carry_bounce_lifetime(source: &PostfixSource<'_>, draft: &mut ConfigDraft) ->
 mod tests {
     use super::*;
 
-    /// What is left out because it is the default has to be the default.
+    /// A value that is left out because it is the default has to be the default.
     #[test]
     fn the_defaults_are_those_of_the_configuration() {
         use crate::config::{Config, Environment};

@@ -137,7 +137,7 @@ fn carry_masquerade(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resu
     Ok(())
 }
 
-/// Whose addresses a canonical table changes.
+/// The addresses that a canonical table changes: those of senders, of recipients, or both.
 #[derive(Clone, Copy)]
 struct Sides {
     senders: bool,

@@ -26,14 +26,14 @@ const SYSTEM_BUNDLES: [&str; 9] = [
 const LEVELS: [&str; 4] =
     ["smtp_tls_security_level", "smtp_use_tls", "smtp_enforce_tls", "smtp_tls_enforce_peername"];
 
-/// How Postfix uses TLS with the relay.
+/// Postfix's use of TLS with the relay.
 struct Policy {
     /// `none`, `may`, `encrypt`, `verify`, `secure`, `fingerprint`, `dane`, `dane-only`.
     level: String,
     names: String,
     protocols: String,
     from: Vec<Cited>,
-    /// Whether the policy comes from the policy table and not from the parameters.
+    /// True if the policy comes from the policy table and not from the parameters.
     is_of_table: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Any octets as an address, as a list of addresses, and as a field whose addresses are changed in place.
 //!
-//! What must hold: nothing panics; what was read is read the same once it is written again; a change of
+//! Promises: nothing panics; an address is read the same once it is written again; a change of
 //! the addresses leaves every octet around them.
 
 #![no_main]

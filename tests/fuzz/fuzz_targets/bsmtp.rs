@@ -1,6 +1,6 @@
 //! Any octets as a dialogue with our session, as one may stand in a file of the drop directory.
 //!
-//! What must hold: nothing panics; how the octets are cut does not matter; each message that a session took,
+//! Promises: nothing panics; how the octets are cut does not matter; each message that a session took,
 //! written as BSMTP, is whole, not whole without its last octet, and read back the same.
 
 #![no_main]
@@ -29,7 +29,7 @@ struct Taken {
     was_closed: bool,
 }
 
-/// What a session takes from the pieces of a dialogue.
+/// Returns the messages that a session takes from the pieces of a dialogue.
 fn take<'o>(pieces: impl Iterator<Item = &'o [u8]>) -> Taken {
     let mut session = Session::<Proof>::new(POLICY.clone());
     let mut taken = Taken { messages: Vec::new(), was_closed: false };

@@ -1,9 +1,8 @@
 //! Content of any kind through the header splitter, the address parser and rewriting.
 //!
-//! What must hold: nothing panics; how content is cut does not matter; fields stay in their order, and octets
-//! around addresses as they were, but for routes, and so does the body, but for folds; From has one mailbox; no line is
-//! too long;
-//! what was rewritten is not rewritten again.
+//! Promises: nothing panics; it does not matter into which pieces content is cut; fields stay in their order; octets around
+//! addresses stay as they were, except for routes, and so does the body, except for folds; From has one mailbox; no line
+//! is too long; rewriting a second time changes nothing.
 
 #![no_main]
 
@@ -100,7 +99,7 @@ fn unfolded(octets: &[u8]) -> Vec<u8> {
     octets.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect()
 }
 
-/// Whether a word is so long that it may have to be folded within, itself or grown by an address.
+/// Returns true if a word is so long that it may have to be folded within, itself or grown by an address.
 fn has_long_word(octets: &[u8]) -> bool {
     octets.split(|octet| octet.is_ascii_whitespace() || *octet == b',').any(|word| word.len() > LONG_WORD)
 }

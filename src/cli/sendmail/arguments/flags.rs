@@ -12,7 +12,7 @@ pub(super) enum Takes {
     Number,
 }
 
-/// What a flag sets.
+/// The effect of a flag.
 #[derive(Clone, Copy)]
 pub(super) enum Meaning {
     Ignored,

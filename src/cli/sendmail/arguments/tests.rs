@@ -13,7 +13,7 @@ fn mailbox(text: &str) -> ReversePath {
     ReversePath::Mailbox(Address::parse(text).unwrap())
 }
 
-/// What a caller's line amounts to: reverse-path (or `-`), recipients, and `t`, `i`, `v` where they are set.
+/// Returns the meaning of a caller's line: reverse-path (or `-`), recipients, and `t`, `i`, `v` if they are set.
 fn summary(invocation: &Invocation) -> String {
     let from = invocation.reverse_path.as_ref().map_or("-".into(), |path| format!("<{path}>"));
     let to: Vec<&str> = invocation.recipients.iter().map(Address::as_str).collect();

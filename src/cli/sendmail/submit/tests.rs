@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-/// What came of it.
+/// The outcome of a submission.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     /// The daemon has it.
@@ -276,8 +276,8 @@ fn a_daemon_that_is_busy_is_asked_again_where_nothing_can_be_left() {
     }
 }
 
-/// Where systemd holds the sockets and the daemon does not start they accept and nobody answers: `sendmail` waited 20 s at
-/// each of them, and a cron job with it.
+/// If systemd holds the sockets and the daemon does not start, connections are accepted and nobody answers: `sendmail`
+/// waited 20 s at each socket, and a cron job with it.
 #[test]
 fn a_daemon_that_says_nothing_is_asked_again_for_a_while_where_nothing_can_be_left() {
     const TAKES: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];

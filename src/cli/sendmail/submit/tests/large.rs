@@ -7,12 +7,12 @@ fn large() -> Vec<u8> {
     [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(200 * 1024)].concat()
 }
 
-/// Whether it is all of [`large`].
+/// Returns true if `said` is all of [`large`].
 fn is_large(said: &str) -> bool {
     said.contains("\r\nSubject: x\r\n\r\n0") && said.matches("0123456789abcde\r\n").count() == 200 * 1024
 }
 
-/// What had been passed on when the connection broke was gone, and the mail of a job that does not try again was
+/// The part that had been passed on when the connection broke was gone, and the mail of a job that does not try again was
 /// lost.
 #[test]
 fn a_large_message_that_was_under_way_is_left_whole() {
