@@ -41,11 +41,11 @@ const CALLED_BY_NAME: &str =
 #[command(name = "nullmta", version, disable_help_subcommand = true, after_help = CALLED_BY_NAME)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the daemon in the foreground
     Run(ConfigFile),
     Check(check::CheckCommand),
@@ -101,17 +101,17 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let done = match arguments.command {
-        Command::Run(file) => run::run(&file),
-        Command::Check(check) => check.run(),
-        Command::Demo => demo::run(),
-        Command::Sink(sink) => sink.run(),
-        Command::Queue(queue) => queue.run(),
-        Command::Spool(spool) => spool.run(),
-        Command::Status(status) => status.run(),
-        Command::Flush(flush) => flush.run(),
-        Command::Reload(file) => reload::run(&file),
-        Command::Rewrite(rewrite) => rewrite.run(),
-        Command::ImportPostfix(import) => import.run(),
+        CliCommand::Run(file) => run::run(&file),
+        CliCommand::Check(check) => check.run(),
+        CliCommand::Demo => demo::run(),
+        CliCommand::Sink(sink) => sink.run(),
+        CliCommand::Queue(queue) => queue.run(),
+        CliCommand::Spool(spool) => spool.run(),
+        CliCommand::Status(status) => status.run(),
+        CliCommand::Flush(flush) => flush.run(),
+        CliCommand::Reload(file) => reload::run(&file),
+        CliCommand::Rewrite(rewrite) => rewrite.run(),
+        CliCommand::ImportPostfix(import) => import.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

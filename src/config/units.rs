@@ -2,6 +2,10 @@
 //!
 //! Promises: a value is never zero and never too large to calculate with; a number without a unit is not accepted as a
 //! duration.
+//!
+//! jiff reads durations, too, but in more forms than the file documents (`1.5h`, `5 days`, `1h ago`, `PT90S`, `01:30:00`),
+//! and no days or weeks where it reads a [`Duration`]. A form that is once accepted has to stay, so the documented forms
+//! have this parser.
 
 use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -17,16 +17,16 @@ use Omission::{AlreadySo, NotCarried};
 
 /// One command of an account.
 #[derive(Clone)]
-struct Command {
+struct MsmtpCommand {
     location: SourceLocation,
     name: String,
     value: String,
 }
 
 #[derive(Clone, Default)]
-struct Account {
+struct MsmtpAccount {
     name: String,
-    commands: Vec<Command>,
+    commands: Vec<MsmtpCommand>,
 }
 
 /// Commands that become no key, with the reasons.
@@ -89,7 +89,7 @@ pub(super) fn carry(
     }
     let mut named = default.commands.clone();
     others().for_each(|other| other.account_beside(default, &mut named, draft));
-    let is_new = |command: &&Command| named.iter().all(|known| known.location != command.location);
+    let is_new = |command: &&MsmtpCommand| named.iter().all(|known| known.location != command.location);
     let replaced = replaced.iter().filter(is_new).map(cite).collect();
     draft.already_so(replaced, "a later `defaults` replaces it before an account begins");
     Ok(())
@@ -97,14 +97,14 @@ pub(super) fn carry(
 
 /// The accounts of a file.
 struct Written {
-    accounts: Vec<Account>,
+    accounts: Vec<MsmtpAccount>,
     /// The commands of each `defaults` section that a later one replaces.
-    replaced: Vec<Command>,
+    replaced: Vec<MsmtpCommand>,
 }
 
 fn accounts(file: &str, text: &str) -> Result<Written, ImportError> {
-    let (mut accounts, mut replaced): (Vec<Account>, Vec<Command>) = Default::default();
-    let mut defaults: Vec<Command> = Vec::new();
+    let (mut accounts, mut replaced): (Vec<MsmtpAccount>, Vec<MsmtpCommand>) = Default::default();
+    let mut defaults: Vec<MsmtpCommand> = Vec::new();
     let mut in_defaults = true;
     for (index, line) in text.lines().enumerate() {
         let location = SourceLocation::line(file, index + 1);
@@ -127,7 +127,7 @@ fn accounts(file: &str, text: &str) -> Result<Written, ImportError> {
                 return Err(location.error("expected a command"));
             }
             _ => {
-                let command = Command { location, name: name.into(), value: unquoted(value).into() };
+                let command = MsmtpCommand { location, name: name.into(), value: unquoted(value).into() };
                 let open = accounts.last_mut().filter(|_| !in_defaults);
                 open.map_or(&mut defaults, |account| &mut account.commands).push(command);
             }
@@ -140,9 +140,9 @@ fn accounts(file: &str, text: &str) -> Result<Written, ImportError> {
 fn begun(
     location: &SourceLocation,
     value: &str,
-    mut commands: Vec<Command>,
-    accounts: &[Account],
-) -> Result<Account, ImportError> {
+    mut commands: Vec<MsmtpCommand>,
+    accounts: &[MsmtpAccount],
+) -> Result<MsmtpAccount, ImportError> {
     let (name, bases) = value.split_once(':').unwrap_or((value, ""));
     for base in bases.split(',').map(str::trim).filter(|base| !base.is_empty()) {
         let base = accounts.iter().find(|account| account.name == base);
@@ -151,16 +151,16 @@ fn begun(
         commands.retain(|command| base.commands.iter().all(|known| known.location != command.location));
         commands.extend(base.commands.clone());
     }
-    Ok(Account { name: name.trim().into(), commands })
+    Ok(MsmtpAccount { name: name.trim().into(), commands })
 }
 
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
 }
 
-impl Account {
+impl MsmtpAccount {
     /// Returns the last command of that name.
-    fn get(&self, name: &str) -> Option<&Command> {
+    fn get(&self, name: &str) -> Option<&MsmtpCommand> {
         self.commands.iter().rev().find(|command| command.name == name)
     }
 
@@ -262,14 +262,14 @@ impl Account {
     }
 
     fn account(&self, draft: &mut ConfigDraft) {
-        let is_secret = |command: &&Command| command.name.starts_with("password");
+        let is_secret = |command: &&MsmtpCommand| command.name.starts_with("password");
         let is_last = |at: usize| {
             let name = &self.commands[at].name;
             name == "eval" || self.commands[at + 1..].iter().all(|later| later.name != *name)
         };
         let (last, earlier): (Vec<_>, Vec<_>) = (0..self.commands.len()).partition(|at| is_last(*at));
         let left = last.into_iter().map(|at| &self.commands[at]);
-        let left: Vec<&Command> = left.filter(|command| !draft.accounts_for(&command.name)).collect();
+        let left: Vec<&MsmtpCommand> = left.filter(|command| !draft.accounts_for(&command.name)).collect();
         for command in left.into_iter().filter(|command| !is_secret(command)) {
             match without_effect(command) {
                 Some(why) => draft.not_carried(vec![cite(command)], why),
@@ -280,17 +280,18 @@ impl Account {
     }
 
     /// Returns whether its mail goes to another relay, or with another login, than that of `default`.
-    fn is_other_relay(&self, default: &Account) -> bool {
+    fn is_other_relay(&self, default: &MsmtpAccount) -> bool {
         self.value("host") != default.value("host") || self.value("user") != default.value("user")
     }
 
     /// Lists the commands that become no key because they belong to another account; `named` has those already listed.
-    fn account_beside(&self, default: &Account, named: &mut Vec<Command>, draft: &mut ConfigDraft) {
+    fn account_beside(&self, default: &MsmtpAccount, named: &mut Vec<MsmtpCommand>, draft: &mut ConfigDraft) {
         let is_route = self.is_other_relay(default);
-        let is_in_route =
-            |command: &Command| is_route && ["host", "port", "user", "from"].contains(&command.name.as_str());
-        let is_new = |command: &&Command| named.iter().all(|known| known.location != command.location);
-        let own: Vec<Command> = self.commands.iter().filter(is_new).cloned().collect();
+        let is_in_route = |command: &MsmtpCommand| {
+            is_route && ["host", "port", "user", "from"].contains(&command.name.as_str())
+        };
+        let is_new = |command: &&MsmtpCommand| named.iter().all(|known| known.location != command.location);
+        let own: Vec<MsmtpCommand> = self.commands.iter().filter(is_new).cloned().collect();
         draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
         let why = match is_route {
             true => {
@@ -338,7 +339,7 @@ fn prints_what_it_says(command: &str) -> bool {
 }
 
 /// Returns the reason why a command has no effect with its value; `None` if it may have one.
-fn without_effect(command: &Command) -> Option<&'static str> {
+fn without_effect(command: &MsmtpCommand) -> Option<&'static str> {
     match (command.name.as_str(), command.value.as_str()) {
         ("protocol", "lmtp") => Some("nullmta speaks SMTP, and no LMTP"),
         ("remove_bcc_headers", "off") => Some("Bcc is removed"),
@@ -354,7 +355,7 @@ fn is_system_bundle(file: &str) -> bool {
     file == "system" || file.starts_with("/etc/ssl/certs/ca-") || file.starts_with("/etc/pki/tls/")
 }
 
-fn cite(command: &Command) -> Cited {
+fn cite(command: &MsmtpCommand) -> Cited {
     // What `eval` runs may print a secret, and hold it.
     let may_be_secret = command.name.starts_with("password") || command.name == "eval";
     let shown = (!may_be_secret).then(|| command.value.clone());
@@ -365,7 +366,7 @@ fn cite(command: &Command) -> Cited {
 mod tests {
     use super::*;
 
-    fn account_of(text: &str) -> Result<Account, String> {
+    fn account_of(text: &str) -> Result<MsmtpAccount, String> {
         let accounts = accounts("m", text).map_err(|error| error.to_string())?;
         Ok(accounts.accounts.into_iter().next_back().unwrap())
     }

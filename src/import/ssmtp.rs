@@ -14,13 +14,13 @@ use crate::secret::Secret;
 use Omission::{AlreadySo, NotCarried};
 
 /// One line of the file.
-struct Setting {
+struct SsmtpSetting {
     location: SourceLocation,
     name: String,
     value: String,
 }
 
-struct Settings(Vec<Setting>);
+struct SsmtpSettings(Vec<SsmtpSetting>);
 
 /// Keys of ssmtp that become no key of ours, with the reasons.
 const REASONS: [(&str, Omission, &str); 7] = [
@@ -70,7 +70,7 @@ pub(super) fn carry(
     options: &ImportOptions<'_>,
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let settings = Settings::read(&location.file, text)?;
+    let settings = SsmtpSettings::read(&location.file, text)?;
     let mailhub = settings.get("mailhub").ok_or_else(|| location.error("expected mailhub=HOST:PORT"))?;
     let encryption = match (settings.is_yes("usestarttls"), settings.is_yes("usetls")) {
         (true, _) => Encryption::StartTls,
@@ -102,8 +102,8 @@ pub(super) fn carry(
     Ok(())
 }
 
-impl Settings {
-    fn read(file: &str, text: &str) -> Result<Settings, ImportError> {
+impl SsmtpSettings {
+    fn read(file: &str, text: &str) -> Result<SsmtpSettings, ImportError> {
         let mut settings = Vec::new();
         for (index, line) in text.lines().enumerate().map(|(index, line)| (index, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
@@ -111,13 +111,17 @@ impl Settings {
             }
             let location = SourceLocation::line(file, index + 1);
             let (name, value) = line.split_once('=').ok_or_else(|| location.error("expected `key=value`"))?;
-            settings.push(Setting { location, name: name.trim().to_lowercase(), value: value.trim().into() });
+            settings.push(SsmtpSetting {
+                location,
+                name: name.trim().to_lowercase(),
+                value: value.trim().into(),
+            });
         }
-        Ok(Settings(settings))
+        Ok(SsmtpSettings(settings))
     }
 
     /// Returns the last line of that name, unless its value is empty.
-    fn get(&self, name: &str) -> Option<&Setting> {
+    fn get(&self, name: &str) -> Option<&SsmtpSetting> {
         self.0.iter().rev().find(|setting| setting.name == name).filter(|setting| !setting.value.is_empty())
     }
 
@@ -182,7 +186,7 @@ impl Settings {
     }
 }
 
-fn cite(setting: &Setting) -> Cited {
+fn cite(setting: &SsmtpSetting) -> Cited {
     let shown = (setting.name != "authpass").then(|| setting.value.clone());
     Cited { location: setting.location.clone(), name: setting.name.clone(), shown }
 }
@@ -193,14 +197,14 @@ mod tests {
 
     #[test]
     fn keys_are_read_without_case_and_the_last_counts() {
-        let settings = Settings::read("s", "UseTLS=No\n# x\nusetls = YES\nroot=\n").unwrap();
+        let settings = SsmtpSettings::read("s", "UseTLS=No\n# x\nusetls = YES\nroot=\n").unwrap();
         assert!(settings.is_yes("usetls"));
         assert!(settings.get("root").is_none());
     }
 
     #[test]
     fn a_line_that_is_none_is_an_error_that_quotes_nothing() {
-        let error = Settings::read("s", "mailhub=a\nhunter2\n").err().unwrap();
+        let error = SsmtpSettings::read("s", "mailhub=a\nhunter2\n").err().unwrap();
         assert_eq!(error.to_string(), "s:2: expected `key=value`");
     }
 }

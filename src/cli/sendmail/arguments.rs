@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
 use crate::message::address_list::ListedAddresses;
-use flags::{FLAGS, Meaning, Takes};
+use flags::{FLAGS, FlagEffect, Takes};
 
 pub(super) use flags::help;
 
@@ -121,27 +121,27 @@ pub(super) struct Invocation {
 pub(super) fn parse(program: Program, arguments: &[OsString]) -> Result<Invocation, Failure> {
     // Octets that are not UTF-8 make an address invalid; in a full name they do no harm.
     let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let mut reading = Reading::of(program);
+    let mut reader = ArgumentReader::of(program);
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word.strip_prefix('-') {
             Some("-") => {
-                reading.recipients(words)?;
+                reader.recipients(words)?;
                 break;
             }
-            Some("-help") => reading.invocation.mode = Mode::Help,
-            Some("-version") => reading.invocation.mode = Mode::Version,
+            Some("-help") => reader.invocation.mode = Mode::Help,
+            Some("-version") => reader.invocation.mode = Mode::Version,
             Some(long) if long.starts_with('-') => return Err(usage(format!("unknown option {word}"))),
-            Some(letters) if !letters.is_empty() => reading.flags(letters, &mut words)?,
+            Some(letters) if !letters.is_empty() => reader.flags(letters, &mut words)?,
             _ => {
-                reading.recipients(
+                reader.recipients(
                     std::iter::once(word).chain(words.map(no_option).collect::<Result<Vec<_>, _>>()?),
                 )?;
                 break;
             }
         }
     }
-    reading.finish()
+    reader.finish()
 }
 
 /// Returns `word`, which follows a recipient; fails if it looks like an option, since options end at the first recipient.
@@ -157,13 +157,13 @@ pub(super) fn usage(message: impl Into<String>) -> Failure {
 }
 
 /// A command line while it is parsed.
-struct Reading {
+struct ArgumentReader {
     invocation: Invocation,
     flush: bool,
     interval: bool,
 }
 
-impl Reading {
+impl ArgumentReader {
     fn of(program: Program) -> Self {
         let invocation = Invocation {
             mode: program.mode(),
@@ -180,7 +180,7 @@ impl Reading {
             envid: None,
             verbose: false,
         };
-        Reading { invocation, flush: false, interval: false }
+        ArgumentReader { invocation, flush: false, interval: false }
     }
 
     /// Parses one argument of flags, without its hyphen. A value may be the next of `words`.
@@ -210,28 +210,28 @@ impl Reading {
         Ok(())
     }
 
-    fn set(&mut self, meaning: Meaning, value: &str) -> Result<(), Failure> {
+    fn set(&mut self, meaning: FlagEffect, value: &str) -> Result<(), Failure> {
         let invocation = &mut self.invocation;
         match meaning {
-            Meaning::Ignored => {}
-            Meaning::Mode => invocation.mode = values::mode(value)?,
-            Meaning::Aliases => invocation.mode = Mode::Nothing,
-            Meaning::Hops if value.is_empty() => invocation.mode = Mode::Help,
-            Meaning::Hops => {}
-            Meaning::Body => invocation.body = values::body(value)?,
-            Meaning::Config => invocation.config = Some(value.into()),
-            Meaning::FullName => invocation.full_name = Some(value.into()),
-            Meaning::ReversePath => invocation.reverse_path = Some(values::reverse_path(value)?),
-            Meaning::Dots => invocation.ends_at_dot = false,
-            Meaning::Option if value.starts_with('i') => invocation.ends_at_dot = false,
-            Meaning::Option => {}
-            Meaning::Notify => invocation.notify = values::notify(value)?,
-            Meaning::Ret => invocation.ret = Some(values::ret(value)?),
-            Meaning::Envid => invocation.envid = Some(values::envid(value)?),
-            Meaning::Recipients => invocation.recipients_in_header = true,
-            Meaning::Verbose => invocation.verbose = true,
-            Meaning::Queue if value.starts_with(|c: char| c.is_ascii_digit()) => self.interval = true,
-            Meaning::Queue => self.flush = true,
+            FlagEffect::Ignored => {}
+            FlagEffect::Mode => invocation.mode = values::mode(value)?,
+            FlagEffect::Aliases => invocation.mode = Mode::Nothing,
+            FlagEffect::Hops if value.is_empty() => invocation.mode = Mode::Help,
+            FlagEffect::Hops => {}
+            FlagEffect::Body => invocation.body = values::body(value)?,
+            FlagEffect::Config => invocation.config = Some(value.into()),
+            FlagEffect::FullName => invocation.full_name = Some(value.into()),
+            FlagEffect::ReversePath => invocation.reverse_path = Some(values::reverse_path(value)?),
+            FlagEffect::Dots => invocation.ends_at_dot = false,
+            FlagEffect::Option if value.starts_with('i') => invocation.ends_at_dot = false,
+            FlagEffect::Option => {}
+            FlagEffect::Notify => invocation.notify = values::notify(value)?,
+            FlagEffect::Ret => invocation.ret = Some(values::ret(value)?),
+            FlagEffect::Envid => invocation.envid = Some(values::envid(value)?),
+            FlagEffect::Recipients => invocation.recipients_in_header = true,
+            FlagEffect::Verbose => invocation.verbose = true,
+            FlagEffect::Queue if value.starts_with(|c: char| c.is_ascii_digit()) => self.interval = true,
+            FlagEffect::Queue => self.flush = true,
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Reading {
     }
 
     fn finish(self) -> Result<Invocation, Failure> {
-        let Reading { mut invocation, flush, interval } = self;
+        let ArgumentReader { mut invocation, flush, interval } = self;
         let in_header = invocation.recipients_in_header;
         let has_recipients = in_header || !invocation.recipients.is_empty();
         match invocation.mode {

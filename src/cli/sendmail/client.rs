@@ -15,7 +15,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::connection::{DaemonConnection, Patience};
+use super::connection::{AnswerLimits, DaemonConnection};
 use super::content::RewindableContent;
 use super::ways::Way;
 use crate::envelope::{Envelope, Recipient};
@@ -75,7 +75,7 @@ pub(super) enum NotSubmitted {
 /// A session with the daemon, which has sent its greeting.
 pub(super) struct DaemonClient<'a> {
     connection: DaemonConnection,
-    patience: Patience,
+    limits: AnswerLimits,
     /// The octets that were read and not yet parsed.
     input: Vec<u8>,
     /// The dialogue is shown here (`-v`).
@@ -86,13 +86,13 @@ impl<'a> DaemonClient<'a> {
     /// Connects and waits for the greeting. Returns the session and the greeting.
     pub(super) fn connect(
         way: &Way,
-        patience: Patience,
+        limits: AnswerLimits,
         transcript: &'a mut dyn Write,
     ) -> Result<(Self, Reply), NotSubmitted> {
-        let connection = DaemonConnection::open(way, &patience).map_err(unheard)?;
-        let mut client = DaemonClient { connection, patience, input: Vec::new(), transcript };
+        let connection = DaemonConnection::open(way, &limits).map_err(unheard)?;
+        let mut client = DaemonClient { connection, limits, input: Vec::new(), transcript };
         let greeting = client.reply().map_err(unheard)?;
-        client.connection.wait_at_most(Some(patience.reply)).map_err(absent)?;
+        client.connection.wait_at_most(Some(limits.reply)).map_err(absent)?;
         welcome(greeting).map(|greeting| (client, greeting))
     }
 
@@ -192,7 +192,7 @@ impl<'a> DaemonClient<'a> {
     /// Writes `end`, the last octets of the content with the final dot, and returns the reply. Once the last octet is
     /// written, the message is in doubt until a reply comes.
     fn end_of_data(&mut self, end: &[u8]) -> Result<Reply, NotSubmitted> {
-        self.connection.wait_at_most(Some(self.patience.end_of_data)).map_err(absent)?;
+        self.connection.wait_at_most(Some(self.limits.end_of_data)).map_err(absent)?;
         let (last, before) = end.split_last().unwrap_or((&b'\n', &[]));
         if let Err(error) = self.connection.write_all(before) {
             return Err(self.broken_off(&error));

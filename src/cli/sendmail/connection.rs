@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::ways::Way;
 use crate::cli::unix_connection::connect_within;
 
-/// Time for which we wait for each answer. A daemon that does not answer in time counts as down, unless it has seen the end of
-/// a message.
+/// Upper bounds on the time for which we wait for each answer. A daemon that does not answer in time counts as down, unless
+/// it has seen the end of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct AnswerLimits {
     /// The limit for the connection and for the greeting, which a running daemon sends at once. If systemd holds the
     /// sockets and the daemon does not start, the connection is accepted and no greeting comes.
     pub(super) greeting: Duration,
@@ -27,9 +27,9 @@ pub(super) struct Patience {
     pub(super) silent: Duration,
 }
 
-impl Patience {
+impl AnswerLimits {
     /// The limits for a daemon on this host.
-    pub(super) const USUAL: Patience = Patience {
+    pub(super) const USUAL: AnswerLimits = AnswerLimits {
         greeting: Duration::from_secs(2),
         reply: Duration::from_secs(60),
         end_of_data: Duration::from_secs(600),
@@ -55,14 +55,12 @@ pub(super) enum DaemonConnection {
 impl DaemonConnection {
     /// Connects by `way`. The limit for the greeting applies to each wait until [`wait_at_most`](Self::wait_at_most) is
     /// called.
-    pub(super) fn open(way: &Way, patience: &Patience) -> io::Result<Self> {
+    pub(super) fn open(way: &Way, limits: &AnswerLimits) -> io::Result<Self> {
         let connection = match way {
-            Way::Socket(path) => DaemonConnection::Unix(connect_within(patience.greeting, path)?),
-            Way::Tcp(address) => {
-                DaemonConnection::Tcp(TcpStream::connect_timeout(address, patience.greeting)?)
-            }
+            Way::Socket(path) => DaemonConnection::Unix(connect_within(limits.greeting, path)?),
+            Way::Tcp(address) => DaemonConnection::Tcp(TcpStream::connect_timeout(address, limits.greeting)?),
         };
-        connection.wait_at_most(Some(patience.greeting))?;
+        connection.wait_at_most(Some(limits.greeting))?;
         Ok(connection)
     }
 

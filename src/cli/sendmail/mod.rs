@@ -40,7 +40,7 @@ use super::mailq;
 use super::output::printed;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use arguments::{Invocation, Mode};
-use connection::Patience;
+use connection::AnswerLimits;
 use input::Input;
 use known::refuse_unknown;
 use message::{InputMessage, MessageOptions};
@@ -97,11 +97,11 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
     let transcript: &mut dyn Write = if invocation.verbose { &mut output } else { &mut silent };
     match invocation.mode {
         Mode::ListQueue => mailq::list(&ways.control, &mut output),
-        Mode::Session => session::hold(&ways, Patience::USUAL, io::stdin(), &mut output),
-        Mode::Flush => submit::flush(&ways, Patience::USUAL, transcript),
+        Mode::Session => session::hold(&ways, AnswerLimits::USUAL, io::stdin(), &mut output),
+        Mode::Flush => submit::flush(&ways, AnswerLimits::USUAL, transcript),
         Mode::Verify => {
             refuse_unknown(&invocation.doubtful, ways.rules.as_deref(), Exit::Usage)?;
-            submit::verify(&ways, Patience::USUAL, &envelope(invocation, Vec::new()), &mut output)
+            submit::verify(&ways, AnswerLimits::USUAL, &envelope(invocation, Vec::new()), &mut output)
         }
         Mode::Submit => submit(&ways, invocation, transcript),
         Mode::Nothing | Mode::Help | Mode::Version => Ok(()),
@@ -125,7 +125,7 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
     if envelope.recipients.is_empty() {
         return Err(arguments::usage("no recipients in the message's header; nothing was queued"));
     }
-    submit::submit(ways, Patience::USUAL, &envelope, &mut content, transcript)
+    submit::submit(ways, AnswerLimits::USUAL, &envelope, &mut content, transcript)
 }
 
 /// Returns the envelope, with the recipients of the command line and the recipients `named` in the header.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::client::DaemonClient;
-use super::connection::{DaemonConnection, Patience};
+use super::connection::{AnswerLimits, DaemonConnection};
 use super::submit::{DaemonFound, not_now, passed_by};
 use super::ways::Ways;
 use crate::cli::exit::{Exit, Failure};
@@ -45,13 +45,13 @@ const MAX_RECIPIENTS: usize = 10_000;
 /// Runs the session of a client whose output is `input` and whose input is `output`.
 pub(super) fn hold(
     ways: &Ways,
-    patience: Patience,
+    limits: AnswerLimits,
     input: impl Read + Send + 'static,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
     let (mut silent, mut reasons) = (io::sink(), Vec::new());
     for way in &ways.to_daemon {
-        match DaemonClient::connect(way, patience, &mut silent) {
+        match DaemonClient::connect(way, limits, &mut silent) {
             Ok((client, greeting)) => {
                 return proxy(client.into_connection(), Some(&greeting), input, output).map_err(broken);
             }

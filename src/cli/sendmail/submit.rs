@@ -34,7 +34,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::client::{DaemonClient, NotSubmitted, SubmitPhase};
-use super::connection::Patience;
+use super::connection::AnswerLimits;
 use super::content::RewindableContent;
 use super::message::unreadable;
 use super::ways::{Way, Ways};
@@ -48,14 +48,14 @@ use crate::spool::fs::RealFs;
 /// Submits a message. The dialogue is written to `transcript`.
 pub(super) fn submit<R: Read>(
     ways: &Ways,
-    patience: Patience,
+    limits: AnswerLimits,
     envelope: &Envelope,
     content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let (mut waits, mut was_busy, begun) = (patience.busy.iter(), false, Instant::now());
+    let (mut waits, mut was_busy, begun) = (limits.busy.iter(), false, Instant::now());
     loop {
-        let (failure, found) = match submit_once(ways, patience, envelope, content, transcript) {
+        let (failure, found) = match submit_once(ways, limits, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(NotNow::Final(failure)) => return Err(failure),
             Err(NotNow::NoPlace(failure, found)) => (failure, found),
@@ -63,7 +63,7 @@ pub(super) fn submit<R: Read>(
         was_busy |= matches!(found, DaemonFound::Busy | DaemonFound::Silent);
         let is_worth_it = match found {
             DaemonFound::Nobody | DaemonFound::Busy => was_busy,
-            DaemonFound::Silent => begun.elapsed() < patience.silent,
+            DaemonFound::Silent => begun.elapsed() < limits.silent,
             DaemonFound::Unwilling => false,
         };
         match waits.next() {
@@ -94,14 +94,14 @@ impl From<Failure> for NotNow {
 /// Tries each way once.
 fn submit_once<R: Read>(
     ways: &Ways,
-    patience: Patience,
+    limits: AnswerLimits,
     envelope: &Envelope,
     content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), NotNow> {
     let (mut reasons, mut found) = (Vec::new(), DaemonFound::Nobody);
     for way in &ways.to_daemon {
-        found = match to_daemon(way, patience, envelope, content, transcript) {
+        found = match to_daemon(way, limits, envelope, content, transcript) {
             Ok(()) => return Ok(()),
             Err(undone) => passed_by(way, undone, &mut reasons)?,
         };
@@ -162,14 +162,14 @@ pub(super) fn passed_by(
 /// Writes what would be done to `out`: the reply of the daemon to each address. Queues nothing.
 pub(super) fn verify(
     ways: &Ways,
-    patience: Patience,
+    limits: AnswerLimits,
     envelope: &Envelope,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut reasons = Vec::new();
     for way in &ways.to_daemon {
         let mut said = Vec::new();
-        let verified = verify_over(way, patience, envelope, &mut said);
+        let verified = verify_over(way, limits, envelope, &mut said);
         if !matches!(
             verified,
             Err(NotSubmitted::Absent(_)
@@ -195,12 +195,12 @@ pub(super) fn verify(
 
 fn verify_over(
     way: &Way,
-    patience: Patience,
+    limits: AnswerLimits,
     envelope: &Envelope,
     said: &mut Vec<String>,
 ) -> Result<(), NotSubmitted> {
     let mut silent = std::io::sink();
-    let (mut client, _) = DaemonClient::connect(way, patience, &mut silent)?;
+    let (mut client, _) = DaemonClient::connect(way, limits, &mut silent)?;
     let offered = client.hello()?;
     client.mail(envelope, &offered)?;
     for recipient in &envelope.recipients {
@@ -214,10 +214,10 @@ fn verify_over(
 
 /// Asks the daemon to try its queue now (ETRN, which every user may send). If the daemon has just done so, its answer, with
 /// the time of the next try, is printed on standard error. This is no failure, as in Postfix.
-pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn flush(ways: &Ways, limits: AnswerLimits, transcript: &mut dyn Write) -> Result<(), Failure> {
     let mut reasons = Vec::new();
     for way in &ways.to_daemon {
-        let asked = DaemonClient::connect(way, patience, transcript).and_then(|(mut client, _)| {
+        let asked = DaemonClient::connect(way, limits, transcript).and_then(|(mut client, _)| {
             client.hello()?;
             let reply = client.ask("ETRN localhost")?;
             client.quit();
@@ -242,12 +242,12 @@ pub(super) fn flush(ways: &Ways, patience: Patience, transcript: &mut dyn Write)
 
 fn to_daemon<R: Read>(
     way: &Way,
-    patience: Patience,
+    limits: AnswerLimits,
     envelope: &Envelope,
     content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
 ) -> Result<(), NotSubmitted> {
-    let (mut client, _) = DaemonClient::connect(way, patience, transcript)?;
+    let (mut client, _) = DaemonClient::connect(way, limits, transcript)?;
     client.submit(envelope, content)?;
     client.quit();
     Ok(())

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::super::{Arguments, Command};
+use super::super::{Arguments, CliCommand};
 use super::*;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use crate::queue_id::QueueId;
@@ -23,7 +23,7 @@ fn run(directory: &TempDir, words: &[&str]) -> Result<(), Failure> {
     line.extend(words);
     line.extend(["--spool", spool.to_str().unwrap()]);
     match Arguments::try_parse_from(line).unwrap_or_else(|e| panic!("{e}")).command {
-        Command::Spool(spool) => spool.run(),
+        CliCommand::Spool(spool) => spool.run(),
         _ => unreachable!("the line says spool"),
     }
 }

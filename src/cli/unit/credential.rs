@@ -30,19 +30,19 @@ pub(super) fn look(name: &str, text: Option<&str>) -> Option<CredentialFinding> 
         return not_looked_at("systemctl cat does not show the unit nullmta.service, which has to load it");
     };
     match origin_of(name, &text.replace("\\\n", " ")) {
-        Origin::None => Some(CredentialFinding::Missing(format!(
+        CredentialOrigin::None => Some(CredentialFinding::Missing(format!(
             "auth.credential: the unit has no credential {name}, so the service has no password: add \
              LoadCredential={name}:PATH to [Service] with systemctl edit nullmta"
         ))),
-        Origin::File(path) if is_socket(path) => {
+        CredentialOrigin::File(path) if is_socket(path) => {
             not_looked_at(&format!("the unit has it from the socket {path}"))
         }
-        Origin::File(path) => SecretSource::check_loaded(Path::new(path)).err().map(|error| {
+        CredentialOrigin::File(path) => SecretSource::check_loaded(Path::new(path)).err().map(|error| {
             CredentialFinding::Missing(format!(
                 "auth.credential: {error}; the unit loads the credential {name} from there"
             ))
         }),
-        Origin::Elsewhere(setting) => {
+        CredentialOrigin::Elsewhere(setting) => {
             not_looked_at(&format!("the unit has it by {setting}=, which only systemd can follow"))
         }
     }
@@ -55,7 +55,7 @@ fn is_socket(path: &str) -> bool {
 
 /// From where a unit has a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin<'a> {
+enum CredentialOrigin<'a> {
     None,
     /// The file at this path.
     File(&'a str),
@@ -66,8 +66,9 @@ enum Origin<'a> {
 /// Returns from where the unit with the files in `text` has the credential `name`. systemd.exec(5): the last setting that
 /// loads the credential counts; a setting with the value itself is used if nothing can be loaded; an empty setting
 /// cancels those of its kind above it.
-fn origin_of<'a>(name: &str, text: &'a str) -> Origin<'a> {
-    let (mut loaded, mut set, mut imported) = (Origin::None, Origin::None, Origin::None);
+fn origin_of<'a>(name: &str, text: &'a str) -> CredentialOrigin<'a> {
+    let (mut loaded, mut set, mut imported) =
+        (CredentialOrigin::None, CredentialOrigin::None, CredentialOrigin::None);
     for line in text.lines() {
         let Some((setting, value)) = line.trim().split_once('=') else { continue };
         let (setting, value) = (setting.trim_end(), value.trim_start());
@@ -81,14 +82,17 @@ fn origin_of<'a>(name: &str, text: &'a str) -> Origin<'a> {
         // If a directory is loaded as `a`, its file `b` is the credential `a_b`.
         let is_in_directory = name.strip_prefix(id).is_some_and(|file| file.starts_with('_'));
         if value.is_empty() {
-            *kept = Origin::None;
+            *kept = CredentialOrigin::None;
         } else if setting == "LoadCredential" && id == name && rest.starts_with('/') && !rest.contains('%') {
-            *kept = Origin::File(rest);
+            *kept = CredentialOrigin::File(rest);
         } else if setting == "ImportCredential" || id == name || id.contains('%') || is_in_directory {
-            *kept = Origin::Elsewhere(setting);
+            *kept = CredentialOrigin::Elsewhere(setting);
         }
     }
-    [set, loaded, imported].into_iter().find(|origin| *origin != Origin::None).unwrap_or(Origin::None)
+    [set, loaded, imported]
+        .into_iter()
+        .find(|origin| *origin != CredentialOrigin::None)
+        .unwrap_or(CredentialOrigin::None)
 }
 
 #[cfg(test)]
@@ -102,29 +106,35 @@ mod tests {
     fn the_last_setting_for_a_credential_counts() {
         let load = "[Service]\nLoadCredential=relay:/etc/nullmta.secret\n";
         for (text, expected) in [
-            (load.to_owned(), Origin::File("/etc/nullmta.secret")),
-            ("LoadCredential = relay:/a\nLoadCredential=relay:/b\n".into(), Origin::File("/b")),
-            (format!("{load}LoadCredential=\n"), Origin::None),
-            (format!("{load}LoadCredential=\nLoadCredential=other:/a\n"), Origin::None),
-            (format!("{load}SetCredential=\n"), Origin::File("/etc/nullmta.secret")),
-            ("# LoadCredential=relay:/a\n#LoadCredential=relay:/a\n".into(), Origin::None),
-            ("LoadCredential=relay\n".into(), Origin::Elsewhere("LoadCredential")),
-            ("LoadCredential=relay:%h/a\n".into(), Origin::Elsewhere("LoadCredential")),
-            ("LoadCredentialEncrypted=relay:/a\n".into(), Origin::Elsewhere("LoadCredentialEncrypted")),
-            ("SetCredential=relay:secret\n".into(), Origin::Elsewhere("SetCredential")),
-            (format!("SetCredential=relay:secret\n{load}"), Origin::Elsewhere("SetCredential")),
-            (format!("LoadCredentialEncrypted=relay:/a\n{load}"), Origin::File("/etc/nullmta.secret")),
-            ("LoadCredentialEncrypted=relay:/a\nLoadCredential=\n".into(), Origin::None),
-            (format!("{load}LoadCredential=other:/a\n"), Origin::File("/etc/nullmta.secret")),
-            ("LoadCredential=%p:/a\n".into(), Origin::Elsewhere("LoadCredential")),
-            ("ImportCredential=nullmta.*\n".into(), Origin::Elsewhere("ImportCredential")),
-            (format!("{load}ImportCredential=nullmta.*\n"), Origin::File("/etc/nullmta.secret")),
-            ("User=nullmta\n".into(), Origin::None),
+            (load.to_owned(), CredentialOrigin::File("/etc/nullmta.secret")),
+            ("LoadCredential = relay:/a\nLoadCredential=relay:/b\n".into(), CredentialOrigin::File("/b")),
+            (format!("{load}LoadCredential=\n"), CredentialOrigin::None),
+            (format!("{load}LoadCredential=\nLoadCredential=other:/a\n"), CredentialOrigin::None),
+            (format!("{load}SetCredential=\n"), CredentialOrigin::File("/etc/nullmta.secret")),
+            ("# LoadCredential=relay:/a\n#LoadCredential=relay:/a\n".into(), CredentialOrigin::None),
+            ("LoadCredential=relay\n".into(), CredentialOrigin::Elsewhere("LoadCredential")),
+            ("LoadCredential=relay:%h/a\n".into(), CredentialOrigin::Elsewhere("LoadCredential")),
+            (
+                "LoadCredentialEncrypted=relay:/a\n".into(),
+                CredentialOrigin::Elsewhere("LoadCredentialEncrypted"),
+            ),
+            ("SetCredential=relay:secret\n".into(), CredentialOrigin::Elsewhere("SetCredential")),
+            (format!("SetCredential=relay:secret\n{load}"), CredentialOrigin::Elsewhere("SetCredential")),
+            (
+                format!("LoadCredentialEncrypted=relay:/a\n{load}"),
+                CredentialOrigin::File("/etc/nullmta.secret"),
+            ),
+            ("LoadCredentialEncrypted=relay:/a\nLoadCredential=\n".into(), CredentialOrigin::None),
+            (format!("{load}LoadCredential=other:/a\n"), CredentialOrigin::File("/etc/nullmta.secret")),
+            ("LoadCredential=%p:/a\n".into(), CredentialOrigin::Elsewhere("LoadCredential")),
+            ("ImportCredential=nullmta.*\n".into(), CredentialOrigin::Elsewhere("ImportCredential")),
+            (format!("{load}ImportCredential=nullmta.*\n"), CredentialOrigin::File("/etc/nullmta.secret")),
+            ("User=nullmta\n".into(), CredentialOrigin::None),
         ] {
             assert_eq!(origin_of("relay", &text), expected, "{text}");
         }
         let directory = "LoadCredential=all:/etc/secrets\n";
-        assert_eq!(origin_of("all_relay", directory), Origin::Elsewhere("LoadCredential"));
+        assert_eq!(origin_of("all_relay", directory), CredentialOrigin::Elsewhere("LoadCredential"));
     }
 
     /// A credential that the unit did not load, or whose file was not there, passed in silence.

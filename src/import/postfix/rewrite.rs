@@ -24,7 +24,7 @@ pub(super) struct Rewriting {
 
 /// The tables for senders, or those for recipients, merged into one.
 #[derive(Default)]
-struct Mapping {
+struct CanonicalMapping {
     entries: Vec<MapEntry>,
     /// The entry for every address that has no entry of its own.
     fixed: Option<MapEntry>,
@@ -37,8 +37,8 @@ struct Mapping {
 pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<Rewriting, ImportError> {
     let origin = carry_origin(source, draft)?;
     carry_masquerade(source, draft)?;
-    let mut senders = Mapping::default();
-    let mut recipients = Mapping::default();
+    let mut senders = CanonicalMapping::default();
+    let mut recipients = CanonicalMapping::default();
     let read = |name, draft: &mut ConfigDraft| MergedTables::read(source, name, draft);
     let both = Sides { senders: true, recipients: true };
     for (maps, classes, default) in [
@@ -199,7 +199,7 @@ fn virtual_aliases(
     Ok((stage, users))
 }
 
-impl Mapping {
+impl CanonicalMapping {
     /// Appends `stage` to the chain: the result of each present entry is looked up in it.
     fn then(&mut self, stage: MergedTables) {
         for entry in self.entries.iter_mut().chain(&mut self.fixed) {

@@ -14,7 +14,7 @@ pub(super) enum Takes {
 
 /// The effect of a flag.
 #[derive(Clone, Copy)]
-pub(super) enum Meaning {
+pub(super) enum FlagEffect {
     Ignored,
     Mode,
     Body,
@@ -37,48 +37,48 @@ pub(super) enum Meaning {
 }
 
 /// All flags: letter, value, meaning, and the text for the help, which omits those without a text.
-pub(super) const FLAGS: [(char, Takes, Meaning, &str); 31] = [
+pub(super) const FLAGS: [(char, Takes, FlagEffect, &str); 31] = [
     (
         'b',
         Takes::Value,
-        Meaning::Mode,
+        FlagEffect::Mode,
         "-bm submit (default), -bs SMTP on standard input, -bv verify, -bp list the queue",
     ),
-    ('B', Takes::Value, Meaning::Body, "7BIT or 8BITMIME: the kind of the message's body"),
-    ('C', Takes::Value, Meaning::Config, "FILE: the configuration (default /etc/nullmta.toml)"),
+    ('B', Takes::Value, FlagEffect::Body, "7BIT or 8BITMIME: the kind of the message's body"),
+    ('C', Takes::Value, FlagEffect::Config, "FILE: the configuration (default /etc/nullmta.toml)"),
     (
         'f',
         Takes::Value,
-        Meaning::ReversePath,
+        FlagEffect::ReversePath,
         "ADDRESS: where failures are reported to; '' or '<>' for nowhere",
     ),
-    ('F', Takes::Value, Meaning::FullName, "NAME: the full name, where the message has no From"),
-    ('i', Takes::Nothing, Meaning::Dots, "a line of one dot does not end the message; also -oi"),
-    ('N', Takes::Value, Meaning::Notify, "never, or some of success,failure,delay: when to report"),
-    ('q', Takes::Glued, Meaning::Queue, "try the queue now"),
-    ('r', Takes::Value, Meaning::ReversePath, "the same as -f"),
-    ('R', Takes::Value, Meaning::Ret, "full or hdrs: how much of the message reports return"),
-    ('t', Takes::Nothing, Meaning::Recipients, "take recipients from To, Cc and Bcc, too"),
-    ('v', Takes::Nothing, Meaning::Verbose, "show the SMTP session"),
-    ('V', Takes::Value, Meaning::Envid, "ID: the envelope's name in reports"),
-    ('h', Takes::Number, Meaning::Hops, "this help; with a number, ignored"),
-    ('I', Takes::Nothing, Meaning::Aliases, ""),
-    ('o', Takes::Value, Meaning::Option, ""),
-    ('A', Takes::Value, Meaning::Ignored, ""),
-    ('c', Takes::Nothing, Meaning::Ignored, ""),
-    ('d', Takes::Glued, Meaning::Ignored, ""),
-    ('D', Takes::Value, Meaning::Ignored, ""),
-    ('e', Takes::Value, Meaning::Ignored, ""),
-    ('G', Takes::Nothing, Meaning::Ignored, ""),
-    ('L', Takes::Value, Meaning::Ignored, ""),
-    ('m', Takes::Nothing, Meaning::Ignored, ""),
-    ('M', Takes::Value, Meaning::Ignored, ""),
-    ('n', Takes::Nothing, Meaning::Ignored, ""),
-    ('O', Takes::Value, Meaning::Ignored, ""),
-    ('p', Takes::Value, Meaning::Ignored, ""),
-    ('U', Takes::Nothing, Meaning::Ignored, ""),
-    ('X', Takes::Value, Meaning::Ignored, ""),
-    ('x', Takes::Nothing, Meaning::Ignored, ""),
+    ('F', Takes::Value, FlagEffect::FullName, "NAME: the full name, where the message has no From"),
+    ('i', Takes::Nothing, FlagEffect::Dots, "a line of one dot does not end the message; also -oi"),
+    ('N', Takes::Value, FlagEffect::Notify, "never, or some of success,failure,delay: when to report"),
+    ('q', Takes::Glued, FlagEffect::Queue, "try the queue now"),
+    ('r', Takes::Value, FlagEffect::ReversePath, "the same as -f"),
+    ('R', Takes::Value, FlagEffect::Ret, "full or hdrs: how much of the message reports return"),
+    ('t', Takes::Nothing, FlagEffect::Recipients, "take recipients from To, Cc and Bcc, too"),
+    ('v', Takes::Nothing, FlagEffect::Verbose, "show the SMTP session"),
+    ('V', Takes::Value, FlagEffect::Envid, "ID: the envelope's name in reports"),
+    ('h', Takes::Number, FlagEffect::Hops, "this help; with a number, ignored"),
+    ('I', Takes::Nothing, FlagEffect::Aliases, ""),
+    ('o', Takes::Value, FlagEffect::Option, ""),
+    ('A', Takes::Value, FlagEffect::Ignored, ""),
+    ('c', Takes::Nothing, FlagEffect::Ignored, ""),
+    ('d', Takes::Glued, FlagEffect::Ignored, ""),
+    ('D', Takes::Value, FlagEffect::Ignored, ""),
+    ('e', Takes::Value, FlagEffect::Ignored, ""),
+    ('G', Takes::Nothing, FlagEffect::Ignored, ""),
+    ('L', Takes::Value, FlagEffect::Ignored, ""),
+    ('m', Takes::Nothing, FlagEffect::Ignored, ""),
+    ('M', Takes::Value, FlagEffect::Ignored, ""),
+    ('n', Takes::Nothing, FlagEffect::Ignored, ""),
+    ('O', Takes::Value, FlagEffect::Ignored, ""),
+    ('p', Takes::Value, FlagEffect::Ignored, ""),
+    ('U', Takes::Nothing, FlagEffect::Ignored, ""),
+    ('X', Takes::Value, FlagEffect::Ignored, ""),
+    ('x', Takes::Nothing, FlagEffect::Ignored, ""),
 ];
 
 /// Returns the text of `--help`.
@@ -90,7 +90,7 @@ pub(in crate::cli::sendmail) fn help() -> String {
     for (letter, _, _, explanation) in FLAGS.iter().filter(|(.., explanation)| !explanation.is_empty()) {
         text += &format!("  -{letter}  {explanation}\n");
     }
-    let ignored = FLAGS.iter().filter(|(.., meaning, _)| matches!(meaning, Meaning::Ignored));
+    let ignored = FLAGS.iter().filter(|(.., meaning, _)| matches!(meaning, FlagEffect::Ignored));
     let letters: Vec<String> = ignored.map(|(letter, ..)| format!("-{letter}")).collect();
     text += &format!("\nIgnored, for the sake of callers: {} -o…\n", letters.join(" "));
     text + "Exit codes: 64 usage, 65 malformed message or address, 67 recipient refused, 69 refused,\n\

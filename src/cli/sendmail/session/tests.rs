@@ -5,7 +5,7 @@ use super::*;
 use crate::far_end::server::daemon;
 use crate::smtp::bsmtp;
 
-const PATIENCE: Patience = Patience {
+const PATIENCE: AnswerLimits = AnswerLimits {
     greeting: Duration::from_secs(30),
     reply: Duration::from_secs(30),
     end_of_data: Duration::from_secs(30),

@@ -15,7 +15,7 @@ const OK: &str = "250 2.0.0 ok";
 const EHLO: &str = "250-h\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8";
 
 /// Long enough for a busy machine.
-const PATIENT: Patience = Patience {
+const AMPLE: AnswerLimits = AnswerLimits {
     greeting: Duration::from_secs(30),
     reply: Duration::from_secs(30),
     end_of_data: Duration::from_secs(30),
@@ -24,7 +24,7 @@ const PATIENT: Patience = Patience {
 };
 
 /// For scripts that stall.
-const HASTY: Patience = Patience {
+const SCANT: AnswerLimits = AnswerLimits {
     greeting: Duration::from_secs(1),
     reply: Duration::from_secs(1),
     end_of_data: Duration::from_secs(1),
@@ -79,9 +79,9 @@ impl Place {
         entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
     }
 
-    fn submit(&self, patience: Patience) -> Result<(), Failure> {
+    fn submit(&self, limits: AnswerLimits) -> Result<(), Failure> {
         let mut content = content(&b"Subject: x\n\n.dot\nbody\n"[..]);
-        submit(&self.ways, patience, &envelope(), &mut content, &mut io::sink())
+        submit(&self.ways, limits, &envelope(), &mut content, &mut io::sink())
     }
 }
 
@@ -98,10 +98,10 @@ enum End {
     InDoubt,
 }
 
-fn end(script: &'static [&'static str], patience: Patience) -> (End, String) {
+fn end(script: &'static [&'static str], limits: AnswerLimits) -> (End, String) {
     let place = Place::new();
     let daemon = daemon(&place.socket(), script);
-    let outcome = place.submit(patience);
+    let outcome = place.submit(limits);
     let said = daemon.join().unwrap();
     let dropped = place.dropped();
     assert!(dropped.iter().all(|file| bsmtp::is_whole(file.as_bytes())), "{script:?}: {dropped:?}");
@@ -155,7 +155,7 @@ fn every_point_of_failure() {
         (&["220 h", EHLO, OK, OK, OK, "354 go on", "HTTP/1.1 500"], End::InDoubt),
     ];
     for (script, expected) in cases {
-        assert_eq!(end(script, PATIENT).0, expected, "{script:?}");
+        assert_eq!(end(script, AMPLE).0, expected, "{script:?}");
     }
 }
 
@@ -168,13 +168,13 @@ fn a_daemon_that_hangs_is_as_good_as_down_until_it_has_the_dot() {
         (&["220 h", EHLO, OK, OK, OK, "354 go on", STALL], End::InDoubt),
     ];
     for (script, expected) in cases {
-        assert_eq!(end(script, HASTY).0, expected, "{script:?}");
+        assert_eq!(end(script, SCANT).0, expected, "{script:?}");
     }
 }
 
 #[test]
 fn what_the_daemon_is_told() {
-    let (_, said) = end(&["220 h", EHLO, OK, OK, OK, "354 go on", OK, "221 bye"], PATIENT);
+    let (_, said) = end(&["220 h", EHLO, OK, OK, OK, "354 go on", OK, "221 bye"], AMPLE);
     assert_eq!(
         said,
         "EHLO localhost\r\nMAIL FROM:<root>\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<bob>\r\nDATA\r\n\
@@ -195,7 +195,7 @@ fn what_was_asked_for_is_passed_on_where_it_is_offered() {
         let place = Place::new();
         let script = Vec::leak(vec!["220 h", ehlo, OK, OK, "354 go on", OK]);
         let daemon = daemon(&place.socket(), script);
-        submit(&place.ways, PATIENT, &envelope, &mut content(&b"x"[..]), &mut io::sink()).unwrap();
+        submit(&place.ways, AMPLE, &envelope, &mut content(&b"x"[..]), &mut io::sink()).unwrap();
         let said = daemon.join().unwrap();
         assert!(said.contains(mail) && said.contains(rcpt), "{said}");
     }
@@ -208,7 +208,7 @@ fn utf8_addresses_go_where_they_are_understood() {
     envelope.recipients[0] = Recipient::plain(address("ünn@example.org"));
     envelope.smtputf8 = true;
     let daemon = daemon(&place.socket(), &["220 h", "250 h"]);
-    submit(&place.ways, PATIENT, &envelope, &mut content(&b"x"[..]), &mut io::sink()).unwrap();
+    submit(&place.ways, AMPLE, &envelope, &mut content(&b"x"[..]), &mut io::sink()).unwrap();
     daemon.join().unwrap();
     assert!(place.dropped()[0].contains("MAIL FROM:<root> SMTPUTF8\r\n"));
 }
@@ -220,7 +220,7 @@ fn the_next_way_takes_what_the_first_does_not() {
     place.ways.to_daemon.push(Way::Socket(second.clone()));
     let first = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, CLOSE]);
     let second = daemon(&second, &["220 h", EHLO, OK, OK, OK, "354 go on", OK]);
-    place.submit(PATIENT).unwrap();
+    place.submit(AMPLE).unwrap();
     first.join().unwrap();
     assert!(second.join().unwrap().contains("Subject: x\r\n\r\n..dot\r\nbody\r\n.\r\n"));
     assert_eq!(place.dropped().len(), 0);
@@ -242,7 +242,7 @@ fn what_the_daemon_does_not_take_now_is_left_and_goes_no_other_way() {
         second.set_nonblocking(true).unwrap();
         place.ways.to_daemon.push(Way::Tcp(second.local_addr().unwrap()));
         let first = daemon(&place.socket(), script);
-        let outcome = place.submit(PATIENT);
+        let outcome = place.submit(AMPLE);
         first.join().unwrap();
         assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "{script:?}");
         assert_eq!((outcome.is_ok(), place.dropped().len()), (is_left, usize::from(is_left)), "{script:?}");
@@ -256,7 +256,7 @@ fn a_daemon_that_is_busy_is_asked_again_where_nothing_can_be_left() {
     const BUSY: &[&str] = &["421 4.7.0 too many sessions of yours"];
     const GONE: &[&str] = &[CLOSE];
     const TAKES: &[&str] = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
-    let patience = Patience { busy: &[Duration::ZERO; 2], ..PATIENT };
+    let limits = AnswerLimits { busy: &[Duration::ZERO; 2], ..AMPLE };
     for drop_directory in [None, Some("/nonexistent/drop".into())] {
         for (scripts, is_taken) in [
             (vec![BUSY, BUSY, TAKES], true),
@@ -267,7 +267,7 @@ fn a_daemon_that_is_busy_is_asked_again_where_nothing_can_be_left() {
             let mut place = Place::new();
             place.ways.drop_directory.clone_from(&drop_directory);
             let daemon = daemon_of_several(&place.socket(), scripts);
-            let outcome = place.submit(patience);
+            let outcome = place.submit(limits);
             let code = outcome.map_err(|failure| failure.exit());
             assert_eq!(code, if is_taken { Ok(()) } else { Err(Exit::TempFail) });
             let said = daemon.join().unwrap();
@@ -293,7 +293,7 @@ fn a_daemon_that_says_nothing_is_asked_again_for_a_while_where_nothing_can_be_le
         place.ways.to_daemon.push(Way::Tcp(second.local_addr().unwrap()));
         let daemon = daemon_of_several(&place.socket(), scripts);
         let greeting = Duration::from_secs(1);
-        let outcome = place.submit(Patience { greeting, silent, busy: &[Duration::ZERO; 5], ..PATIENT });
+        let outcome = place.submit(AnswerLimits { greeting, silent, busy: &[Duration::ZERO; 5], ..AMPLE });
         let code = outcome.map_err(|failure| failure.exit());
         assert_eq!(code, if is_taken { Ok(()) } else { Err(Exit::TempFail) });
         assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -308,8 +308,8 @@ fn a_daemon_that_never_takes_so_many_recipients_is_asked_once() {
     let mut place = Place::new();
     place.ways.drop_directory = None;
     let daemon = daemon(&place.socket(), refuses);
-    let patience = Patience { busy: &[Duration::ZERO], ..PATIENT };
-    let failure = place.submit(patience).unwrap_err();
+    let limits = AnswerLimits { busy: &[Duration::ZERO], ..AMPLE };
+    let failure = place.submit(limits).unwrap_err();
     daemon.join().unwrap();
     assert_eq!(failure.exit(), Exit::TempFail);
     assert!(failure.to_string().ends_with("/socket: 452 4.5.3 too many recipients"), "{failure}");
@@ -322,7 +322,7 @@ fn what_is_longer_than_the_daemon_takes_is_not_sent_to_its_end() {
     let daemon =
         daemon(&place.socket(), &["220 h", "250-h\r\n250 SIZE 3000000", OK, OK, OK, "354 go on", OK]);
     let endless = io::repeat(b'x');
-    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut content(endless), &mut io::sink());
+    let outcome = submit(&place.ways, AMPLE, &envelope(), &mut content(endless), &mut io::sink());
     assert_eq!(outcome.unwrap_err().exit(), Exit::Unavailable);
     assert!(!daemon.join().unwrap().ends_with("\r\n.\r\n"));
     assert_eq!(place.dropped().len(), 0);
@@ -332,7 +332,7 @@ fn what_is_longer_than_the_daemon_takes_is_not_sent_to_its_end() {
 fn with_no_way_at_all_every_reason_is_said() {
     let mut place = Place::new();
     place.ways.drop_directory = Some("/nonexistent/drop".into());
-    let failure = place.submit(PATIENT).unwrap_err();
+    let failure = place.submit(AMPLE).unwrap_err();
     assert_eq!(failure.exit(), Exit::TempFail);
     let text = failure.to_string();
     assert!(
@@ -340,14 +340,14 @@ fn with_no_way_at_all_every_reason_is_said() {
         "{text}"
     );
     place.ways.drop_directory = None;
-    assert_eq!(place.submit(PATIENT).unwrap_err().exit(), Exit::TempFail);
+    assert_eq!(place.submit(AMPLE).unwrap_err().exit(), Exit::TempFail);
 }
 
 #[test]
 fn what_is_larger_than_the_daemon_takes_is_not_left_for_it() {
     let mut place = Place::new();
     place.ways.max_message_size = 10;
-    let failure = place.submit(PATIENT).unwrap_err();
+    let failure = place.submit(AMPLE).unwrap_err();
     assert!(
         failure.exit() == Exit::Unavailable && failure.to_string().contains("nothing was queued"),
         "{failure}"
@@ -361,7 +361,7 @@ fn the_dialogue_is_shown() {
     let daemon =
         daemon(&place.socket(), &["220 h", "250 h", OK, OK, OK, "354 go on", "250 2.0.0 queued", "221 bye"]);
     let mut shown = Vec::new();
-    submit(&place.ways, PATIENT, &envelope(), &mut content(&b"x"[..]), &mut shown).unwrap();
+    submit(&place.ways, AMPLE, &envelope(), &mut content(&b"x"[..]), &mut shown).unwrap();
     daemon.join().unwrap();
     assert_eq!(
         String::from_utf8(shown).unwrap(),
@@ -376,7 +376,7 @@ fn verifying_queues_nothing() {
     let place = Place::new();
     let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, "250 2.1.5 fine", OK, "221 bye"]);
     let mut out = Vec::new();
-    verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap();
+    verify(&place.ways, AMPLE, &envelope(), &mut out).unwrap();
     let (said, out) = (daemon.join().unwrap(), String::from_utf8(out).unwrap());
     assert!(said.ends_with("RSET\r\nQUIT\r\n") && !said.contains("DATA"), "{said}");
     assert!(out.contains("bob... 250 2.1.5 fine (by way of /"), "{out}");
@@ -386,11 +386,11 @@ fn verifying_queues_nothing() {
 fn verifying_without_a_daemon_names_the_drop_directory() {
     let mut place = Place::new();
     let mut out = Vec::new();
-    verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap();
+    verify(&place.ways, AMPLE, &envelope(), &mut out).unwrap();
     assert!(String::from_utf8(out).unwrap().contains("bob... would be left in /"));
     assert_eq!(place.dropped().len(), 0);
     place.ways.drop_directory = None;
-    assert!(verify(&place.ways, PATIENT, &envelope(), &mut io::sink()).is_err());
+    assert!(verify(&place.ways, AMPLE, &envelope(), &mut io::sink()).is_err());
 }
 
 /// `-bv` said that the daemon is down when it had no place for another session, and gave up where a message
@@ -409,7 +409,7 @@ fn verifying_goes_the_way_of_a_message_and_says_why() {
         let place = Place::new();
         let daemon = daemon(&place.socket(), script);
         let mut out = Vec::new();
-        verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap();
+        verify(&place.ways, AMPLE, &envelope(), &mut out).unwrap();
         daemon.join().unwrap();
         let (socket, drop) = (place.socket(), place.directory.path().join("drop"));
         let left = format!("would be left in {}: {}: {why}\n", drop.display(), socket.display());
@@ -422,7 +422,7 @@ fn verifying_tells_who_was_taken_before_who_was_not() {
     let place = Place::new();
     let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, "250 2.1.5 fine", "550 5.1.1 no such user"]);
     let mut out = Vec::new();
-    let failure = verify(&place.ways, PATIENT, &envelope(), &mut out).unwrap_err();
+    let failure = verify(&place.ways, AMPLE, &envelope(), &mut out).unwrap_err();
     daemon.join().unwrap();
     assert_eq!(failure.exit(), Exit::NoUser);
     assert!(String::from_utf8(out).unwrap().starts_with("ann@example.org... 250 2.1.5 fine"));
@@ -431,8 +431,8 @@ fn verifying_tells_who_was_taken_before_who_was_not() {
 #[test]
 fn flushing_is_an_etrn() {
     let place = Place::new();
-    assert_eq!(flush(&place.ways, PATIENT, &mut io::sink()).unwrap_err().exit(), Exit::Unavailable);
+    assert_eq!(flush(&place.ways, AMPLE, &mut io::sink()).unwrap_err().exit(), Exit::Unavailable);
     let daemon = daemon(&place.socket(), &["220 h", EHLO, "250 2.0.0 queueing started", "221 bye"]);
-    flush(&place.ways, PATIENT, &mut io::sink()).unwrap();
+    flush(&place.ways, AMPLE, &mut io::sink()).unwrap();
     assert_eq!(daemon.join().unwrap(), "EHLO localhost\r\nETRN localhost\r\nQUIT\r\n");
 }

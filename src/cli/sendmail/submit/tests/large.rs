@@ -20,7 +20,7 @@ fn a_large_message_that_was_under_way_is_left_whole() {
         let place = Place::new();
         let script = Vec::leak(vec!["220 h", EHLO, OK, OK, OK, "354 go on", end]);
         let daemon = daemon(&place.socket(), script);
-        submit(&place.ways, PATIENT, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
+        submit(&place.ways, AMPLE, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
         daemon.join().unwrap();
         let dropped = place.dropped();
         assert!(dropped.len() == 1 && is_large(&dropped[0]), "{end}");
@@ -38,8 +38,8 @@ fn a_large_message_goes_the_next_way_and_the_next_time_from_its_start() {
     let dies = &["220 h", EHLO, OK, OK, OK, "354 go on", "!within "];
     let first = daemon_of_several(&place.socket(), vec![dies, dies]);
     let second = daemon_of_several(&second, vec![STOPS, TAKES]);
-    let patience = Patience { busy: &[Duration::ZERO], ..PATIENT };
-    submit(&place.ways, patience, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
+    let limits = AnswerLimits { busy: &[Duration::ZERO], ..AMPLE };
+    submit(&place.ways, limits, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
     first.join().unwrap();
     let said = second.join().unwrap();
     assert!(is_large(said.rsplit("DATA").next().unwrap()));
@@ -54,7 +54,7 @@ fn a_large_message_that_cannot_be_kept_is_passed_on_once() {
         let daemon = daemon(&place.socket(), script);
         let large = large();
         let mut content = content_kept_in(Path::new("/nonexistent"), &large[..]);
-        let outcome = submit(&place.ways, PATIENT, &envelope(), &mut content, &mut io::sink());
+        let outcome = submit(&place.ways, AMPLE, &envelope(), &mut content, &mut io::sink());
         assert_eq!(outcome.map_err(|failure| failure.exit()), expected);
         assert_eq!((is_large(&daemon.join().unwrap()), place.dropped().len()), (expected.is_ok(), 0));
     }
@@ -65,7 +65,7 @@ fn a_large_message_that_cannot_be_kept_is_passed_on_once() {
 fn a_large_message_that_the_daemon_does_not_take_now_is_left_whole() {
     let place = Place::new();
     let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "451 4.3.0 trouble"]);
-    submit(&place.ways, PATIENT, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
+    submit(&place.ways, AMPLE, &envelope(), &mut content(&large()[..]), &mut io::sink()).unwrap();
     daemon.join().unwrap();
     assert!(is_large(&place.dropped()[0]));
 }
@@ -74,7 +74,7 @@ fn a_large_message_that_the_daemon_does_not_take_now_is_left_whole() {
 fn what_the_daemon_refuses_of_a_large_message_for_good_is_its_last_word() {
     let place = Place::new();
     let daemon = daemon(&place.socket(), &["220 h", EHLO, OK, OK, OK, "354 go on", "554 5.6.0 no"]);
-    let outcome = submit(&place.ways, PATIENT, &envelope(), &mut content(&large()[..]), &mut io::sink());
+    let outcome = submit(&place.ways, AMPLE, &envelope(), &mut content(&large()[..]), &mut io::sink());
     assert_eq!(outcome.unwrap_err().exit(), Exit::Unavailable);
     daemon.join().unwrap();
     assert_eq!(place.dropped().len(), 0);
@@ -85,7 +85,7 @@ fn a_large_message_that_was_not_begun_is_left_whole() {
     let place = Place::new();
     let daemon = daemon(&place.socket(), &["220 h", EHLO, CLOSE]);
     let large = large();
-    submit(&place.ways, PATIENT, &envelope(), &mut content(&large[..]), &mut io::sink()).unwrap();
+    submit(&place.ways, AMPLE, &envelope(), &mut content(&large[..]), &mut io::sink()).unwrap();
     daemon.join().unwrap();
     assert!(is_large(&place.dropped()[0]));
 }
@@ -104,7 +104,7 @@ fn an_input_that_breaks_off_is_never_ended_with_a_dot() {
         let script = &["220 h", EHLO, OK, OK, OK, "354 go on", OK];
         let daemon = up.then(|| daemon(&place.socket(), script));
         let mut content = content((&large[..]).chain(Broken));
-        let outcome = submit(&place.ways, PATIENT, &envelope(), &mut content, &mut io::sink());
+        let outcome = submit(&place.ways, AMPLE, &envelope(), &mut content, &mut io::sink());
         assert_eq!(outcome.unwrap_err().exit(), Exit::IoError);
         let said = daemon.map_or(String::new(), |daemon| daemon.join().unwrap());
         assert!(!said.contains("\r\n.\r\n"), "an end of data");
