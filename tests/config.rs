@@ -103,7 +103,7 @@ fn check_damaged(text: &str, name: &str) {
     }
 }
 
-/// The invariants in the header of `config/mod.rs`.
+/// The invariants in the header of `config.rs`.
 fn check_invariants(config: &Config, text: &str) {
     let (relay, listen, queue) = (&config.relay, &config.listen, &config.queue);
     let on_loopback = relay.hosts.iter().all(|relay| relay.host.is_loopback());

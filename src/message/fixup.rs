@@ -13,7 +13,7 @@
 //! Fails: with [`Unacceptable`], for the reply to the end of data. Then nothing may be queued, whatever is in `out`,
 //! and every later call fails in the same way.
 //!
-//! Not here: the changes themselves (the table in `message/mod.rs` gives the files), the size of the whole message
+//! Not here: the changes themselves (the table in `message.rs` gives the files), the size of the whole message
 //! (`smtp/`).
 
 use std::fmt;

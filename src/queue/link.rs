@@ -10,7 +10,7 @@
 //! In place of `<>` the relay may get an address (`null_sender.rs`); everything that is made of its answer goes by the
 //! envelope on the spool, which keeps `<>`.
 //!
-//! Invariant (1 of `queue/mod.rs`): a link that is dropped, for whatever reason, gives back the messages that it still
+//! Invariant (1 of `queue.rs`): a link that is dropped, for whatever reason, gives back the messages that it still
 //! holds.
 
 use std::collections::{HashMap, VecDeque};

@@ -3,7 +3,7 @@
 //! Promises: [`Reducer::on`] takes in one [`Event`] and returns what is to be done as [`Effect`]s, in order. It waits
 //! for nothing, and the same events at the same times give the same effects.
 //!
-//! Invariants (of `queue/mod.rs`, as far as they are decided here):
+//! Invariants (of `queue.rs`, as far as they are decided here):
 //! 1. A message is given out only while it is ready, and is under way until [`Event::Became`] or [`Event::Missed`].
 //! 2. A message leaves the roster only by [`Disposition::Removed`].
 //! 3. No connection is begun while `max-connections` exist, while the spool does not record, or after [`Event::Stop`].

@@ -7,7 +7,7 @@
 //! 3. One try takes no longer than the connect limit. The first connection ends the other tries; their addresses are
 //!    tried again if that connection turns out to be unusable.
 //!
-//! Not here: the dialogue on the connection (`opening.rs`), the choice of the next host (`mod.rs`).
+//! Not here: the dialogue on the connection (`opening.rs`), the choice of the next host (`relay.rs`).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

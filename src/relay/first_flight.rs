@@ -13,7 +13,7 @@
 //!    future quantum computers. Anyone who can drop our segments can cause this, as they could also block all mail, and
 //!    the log says so.
 //!
-//! Not here: the second connection (`mod.rs`), the two configurations (`trust.rs`).
+//! Not here: the second connection (`relay.rs`), the two configurations (`trust.rs`).
 //!
 //! RFC 8446 4.1.2.
 

@@ -1,6 +1,6 @@
 //! The user database of the C library, which uses the sources in nsswitch.conf(5).
 //!
-//! Fails: a call here may never return. Not here: the time limit (`users/mod.rs`).
+//! Fails: a call here may never return. Not here: the time limit (`users.rs`).
 
 use std::ffi::CString;
 use std::io;

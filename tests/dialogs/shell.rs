@@ -1,6 +1,6 @@
 //! A shell without a network: does what the session says and keeps it as the lines of a transcript.
 //!
-//! It checks on the way what `smtp/session/mod.rs` promises of actions: content only for an open intake,
+//! It checks on the way what `smtp/session.rs` promises of actions: content only for an open intake,
 //! nothing after the close, no more kept unconsumed than was said, a whole line for every reply to a command, and
 //! progress.
 

@@ -43,7 +43,6 @@ pub static FILES: LazyLock<BTreeMap<String, Source>> = LazyLock::new(|| {
 
 fn module_of(path: &Path, root: &Path) -> Option<String> {
     let module: PathBuf = path.strip_prefix(root).unwrap().with_extension("");
-    let module = if module.ends_with("mod") { module.parent().unwrap().to_owned() } else { module };
     let names: Vec<&str> = module.iter().map(|name| name.to_str().unwrap()).collect();
     let is_code = path.extension().is_some_and(|extension| extension == "rs");
     let is_test = names.iter().any(|name| ["tests", "testing"].contains(name));

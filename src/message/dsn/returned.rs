@@ -1,6 +1,6 @@
 //! The third part of a DSN: the message that it is about, or its header section.
 //!
-//! Promises: the octets are those of the original (`mod.rs` folds lines that are too long). The whole message is
+//! Promises: the octets are those of the original (`dsn.rs` folds lines that are too long). The whole message is
 //! returned only in a DSN of failure, if the submitter did not ask for less (RFC 3461 4.3), and if it has at most
 //! [`MAX_RETURNED_OCTETS`]. Otherwise as many whole fields of the header section are returned as fit.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Promises: with [`Rules`], rewriting ends for every address (`mapping.rs`, `aliases.rs`).
 //!
-//! Not here: reading the configuration (`config/`), applying the rules to a message (`mod.rs`).
+//! Not here: reading the configuration (`config/`), applying the rules to a message (`rewrite.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

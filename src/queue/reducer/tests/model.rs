@@ -1,4 +1,4 @@
-//! Random histories in which everything happens in every order that is possible. The invariants of `queue/mod.rs` hold,
+//! Random histories in which everything happens in every order that is possible. The invariants of `queue.rs` hold,
 //! and if the relay is good in the end, everything leaves.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,7 +7,7 @@
 //!                       └ header                 └ header
 //! ```
 //!
-//! All changes to an arriving message are made by `fixup.rs`. It, and `rewrite/mod.rs` for what concerns single fields, calls the
+//! All changes to an arriving message are made by `fixup.rs`. It, and `rewrite.rs` for what concerns single fields, calls the
 //! file for each:
 //!
 //! | change | file |
