@@ -121,20 +121,31 @@ impl Stock {
 
     /// Returns whether the disk has room for `octets`, or was found to have room for the piece that is being made. A piece of
     /// which that is not known yet is no answer: on a full disk it fails, and until then nothing would be moved.
+    ///
+    /// The disk is not asked if it gave so much room a short while ago: [`Stock::next`] looks behind each batch, and what it
+    /// finds to be gone is not believed any more.
     pub fn has_room(&self, octets: u64) -> bool {
+        let known = self.known_room(octets);
+        known == Some(true) || self.look_for_room(octets)
+    }
+
+    /// Returns the same, and asks the disk in any case how much is free. The free space alone cannot be trusted, and
+    /// [`Fs::has_room`], which can be, takes half a millisecond: so its answer is believed for a short while.
+    fn look_for_room(&self, octets: u64) -> bool {
         if self.shelf().supply.has_room() {
             return true;
         }
         // Where the disk does not tell, the attempt will.
-        let is_full = self.fs.free_space(&self.paths.segments).is_ok_and(|free| free < octets);
-        !is_full && self.gives_room(octets)
+        if self.fs.free_space(&self.paths.segments).is_ok_and(|free| free < octets) {
+            self.shelf().known_room.forget();
+            return false;
+        }
+        self.known_room(octets).unwrap_or_else(|| self.ask_for_room(octets).unwrap_or(true))
     }
 
-    /// Returns what [`Fs::has_room`] says, which takes half a millisecond, or has said a short while ago. The free space alone
-    /// cannot be trusted.
-    fn gives_room(&self, octets: u64) -> bool {
-        let known = self.shelf().known_room.get(octets, self.now());
-        known.unwrap_or_else(|| self.ask_for_room(octets).unwrap_or(true))
+    /// Returns whether the disk has room for `octets`; `None` if that is not known.
+    fn known_room(&self, octets: u64) -> Option<bool> {
+        self.shelf().known_room.get(octets, self.now())
     }
 
     fn ask_for_room(&self, octets: u64) -> io::Result<bool> {
@@ -163,7 +174,7 @@ impl Stock {
         };
         if made.is_ready() {
             Readiness::Ready
-        } else if found_none || !self.has_room(made.rest()) {
+        } else if found_none || !self.look_for_room(made.rest()) {
             Readiness::Impossible
         } else {
             Readiness::Possible

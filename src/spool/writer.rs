@@ -93,6 +93,7 @@ impl SpoolWriter {
 
     /// Carries out orders until one says to close, or no sender is left. The writer's thread runs this.
     pub fn run(mut self, mut orders: Receiver<Order>) {
+        self.clean();
         while let Some(order) = self.next_order(&mut orders) {
             let closing = self.gather(order, &mut orders);
             self.flush();
@@ -114,7 +115,8 @@ impl SpoolWriter {
             match orders.try_recv() {
                 Ok(order) => return Some(order),
                 Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) if self.clean() => {}
+                // Where there was nothing to clean behind the last batch, there is nothing now.
+                Err(TryRecvError::Empty) if self.cleaner_works && self.clean() => {}
                 Err(TryRecvError::Empty) => return self.wait_for_order(orders),
             }
         }

@@ -59,7 +59,7 @@ impl Stock {
         if piece.terms == PieceTerms::AsMuchAsFits {
             return self.room_for_any(octets, piece.from == 0, free);
         }
-        let is_known_to_fit = || self.shelf().known_room.get(rest, self.now()) == Some(true);
+        let is_known_to_fit = || self.known_room(rest) == Some(true);
         if free < rest || !is_known_to_fit() && !self.ask_for_room(rest)? {
             return Err(ErrorKind::StorageFull.into());
         }
