@@ -7,6 +7,7 @@
 
 pub(crate) mod address;
 mod dsn;
+pub(crate) mod quoted;
 pub(crate) mod xtext;
 
 use std::fmt;

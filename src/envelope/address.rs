@@ -3,7 +3,7 @@
 //! Promises: an [`Address`] is safe between `<` and `>` on an SMTP command line, in a log line and on one line of a file:
 //! it contains no control character, no NUL and no line break.
 //!
-//! Not here: the path around an address (`smtp/path.rs`), addresses in header fields (`message/address.rs`), rewriting
+//! Not here: quoted strings themselves (`envelope/quoted.rs`), the path around an address (`smtp/path.rs`), addresses in header fields (`message/address.rs`), rewriting
 //! (`message/rewrite/`).
 //!
 //! RFC 5321 4.1.2 (mailbox syntax), RFC 6531 3.3 (UTF-8).
@@ -11,6 +11,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use super::quoted::{closed_len, quote};
 
 /// The longest address accepted, in octets. RFC 5321 4.5.3.1.3 allows a path of 256 with its brackets, but addresses in
 /// UTF-8 and VERP addresses can be longer.
@@ -182,46 +184,40 @@ fn split_at_domain(text: &str) -> Result<(&str, Option<&str>), BadAddress> {
 /// Returns the offset of the first of the `wanted` characters that is outside quotes; an error if there is none and a
 /// quoted text does not end.
 pub(crate) fn find_outside_quotes(text: &str, wanted: &[char]) -> Result<Option<usize>, BadAddress> {
-    let (mut quoted, mut escaped) = (false, false);
-    for (index, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            c if !quoted && wanted.contains(&c) => return Ok(Some(index)),
-            _ => {}
+    let mut from = 0;
+    while let Some(found) = text[from..].find(|c| c == '"' || wanted.contains(&c)) {
+        let found = from + found;
+        if !text[found..].starts_with('"') {
+            return Ok(Some(found));
         }
+        from = found + closed_len(&text.as_bytes()[found..], b'"').ok_or(BadAddress::BadLocalPart)?;
     }
-    if quoted { Err(BadAddress::BadLocalPart) } else { Ok(None) }
+    Ok(None)
+}
+
+/// Returns whether a local part with this character needs quotes. RFC 5321 requires them for anything but dot-atoms, but
+/// real addresses have leading, trailing and double dots, which are quoted for the relay ([`Address::to_mailbox`]).
+fn needs_quotes(c: char) -> bool {
+    " \"<>()[],;:\\@".contains(c)
+}
+
+/// Returns `text`, which is not in quotes yet, as a local part: in quotes if it needs them.
+pub(crate) fn quoted_local_part(text: &str) -> Cow<'_, str> {
+    if text.is_empty() || text.contains(needs_quotes) { Cow::Owned(quote(text)) } else { Cow::Borrowed(text) }
 }
 
 fn check_local_part(local: &str) -> Result<(), BadAddress> {
     if local.is_empty() {
         return Err(BadAddress::BadLocalPart);
     }
-    if let Some(inner) = local.strip_prefix('"') {
-        return check_quoted(inner);
+    if local.starts_with('"') {
+        let is_one = closed_len(local.as_bytes(), b'"') == Some(local.len());
+        return is_one.then_some(()).ok_or(BadAddress::BadLocalPart);
     }
-    // RFC 5321 requires dot-atoms, but real addresses have leading, trailing and double dots. They are quoted for the
-    // relay ([`Address::to_mailbox`]).
-    if local.chars().any(|c| " \"<>()[],;:\\".contains(c)) {
+    if local.contains(needs_quotes) {
         return Err(BadAddress::BadCharacter);
     }
     Ok(())
-}
-
-fn check_quoted(inner: &str) -> Result<(), BadAddress> {
-    let mut escaped = false;
-    for (index, c) in inner.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' if index + 1 == inner.len() => return Ok(()),
-            '"' => return Err(BadAddress::BadLocalPart),
-            _ => {}
-        }
-    }
-    Err(BadAddress::BadLocalPart)
 }
 
 fn check_domain(domain: &str) -> Result<(), BadAddress> {

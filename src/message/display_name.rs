@@ -3,7 +3,7 @@
 //! Promises: the result is one phrase for every reader: it contains no address, no comma that separates, and no line
 //! end except folds.
 //!
-//! Not here: encoded words themselves (`encoded_word.rs`).
+//! Not here: encoded words themselves (`encoded_word.rs`), quoted strings themselves (`envelope/quoted.rs`).
 //!
 //! RFC 5322 3.2.5 (phrases), RFC 2047 (encoded words).
 
@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use super::encoded_word::{EncodedWord, encoded};
 use super::fold::one_line;
+use crate::envelope::quoted::quote;
 
 /// The longest name that is used, in octets.
 pub(super) const MAX_NAME_OCTETS: usize = 200;
@@ -31,7 +32,7 @@ fn phrase(name: &str) -> String {
     } else if name.chars().all(is_word) {
         name.to_owned()
     } else {
-        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+        quote(name)
     }
 }
 

@@ -12,6 +12,7 @@
 use std::env;
 
 use crate::envelope::Address;
+use crate::envelope::address::quoted_local_part;
 use crate::message::display_name::display_name;
 use crate::users;
 
@@ -29,9 +30,7 @@ pub(in crate::cli) fn login() -> Address {
 
 /// Returns `name` as a local part, quoted if necessary (`DOMAIN\user`); `None` if it cannot be one.
 fn bare(name: &str) -> Option<Address> {
-    let quoted = || format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
-    let plain = Address::parse(name).ok().filter(|address| address.domain().is_none());
-    plain.or_else(|| Address::parse(&quoted()).ok()).filter(|_| !name.is_empty())
+    Address::parse(&quoted_local_part(name)).ok().filter(|_| !name.is_empty())
 }
 
 fn numbered(uid: u32) -> Address {

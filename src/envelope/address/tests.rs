@@ -1,4 +1,5 @@
 use super::*;
+use crate::envelope::quoted::unquote;
 
 #[test]
 fn addresses_accepted_and_split() {
@@ -114,5 +115,20 @@ fn some_addresses_nobody_can_mean_as_a_recipient() {
         ("bounces=?a?b?c@x.example", None),
     ] {
         assert_eq!(Address::parse(text).unwrap().fault_as_recipient(), fault, "{text}");
+    }
+}
+
+#[test]
+fn quotes_are_put_where_they_are_needed() {
+    for (text, spelt) in [
+        ("ann", "ann"),
+        ("a.b+c", "a.b+c"),
+        ("a b", "\"a b\""),
+        ("a\"\\b", "\"a\\\"\\\\b\""),
+        ("a@b", "\"a@b\""),
+        ("", "\"\""),
+    ] {
+        assert_eq!(quoted_local_part(text), spelt);
+        assert_eq!(unquote(spelt), text);
     }
 }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::Malformed;
+use crate::envelope::quoted::closed_len;
 use crate::message::encoded_word::EncodedWord;
 
 /// The kind of a token.
@@ -159,16 +160,8 @@ impl<'a> Lexer<'a> {
 
     /// Skips from the opening octet to after the closing one. A backslash escapes the next octet.
     fn skip_to_closing(&mut self, closing: u8) -> Result<(), Malformed> {
-        let start = self.position;
-        self.position += 1;
-        while let Some(octet) = self.peek() {
-            self.position += if octet == b'\\' { 2 } else { 1 };
-            if octet == closing {
-                return Ok(());
-            }
-        }
-        self.position = start;
-        Err(Malformed)
+        self.position += closed_len(&self.octets[self.position..self.end], closing).ok_or(Malformed)?;
+        Ok(())
     }
 
     fn skip_comments_and_space(&mut self) -> Result<(), Malformed> {

@@ -5,7 +5,8 @@
 //!
 //! Not here: looking users up (`users/`).
 
-use super::spelling::{folded_local, unquoted};
+use super::spelling::folded_local;
+use crate::envelope::quoted::unquote;
 use crate::message::display_name::{display_name, text_of};
 
 /// A user of this host.
@@ -27,7 +28,7 @@ impl LocalUser {
 
     /// Returns the login names that a local part may stand for: as it is written, without quotes, and in lower case.
     pub fn logins(local_part: &str) -> [String; 2] {
-        [unquoted(local_part).into_owned(), folded_local(local_part)]
+        [unquote(local_part).into_owned(), folded_local(local_part)]
     }
 
     /// Returns the full name as a display name, which stands before `<`; empty if there is none.

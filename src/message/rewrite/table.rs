@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::spelling::{at_domain, folded_domain, folded_local};
+use crate::envelope::address::quoted_local_part;
 use crate::envelope::{Address, BadAddress};
 
 /// The left side of an entry: `ann@example.org`, `@example.org` or `ann`, in lower case.
@@ -124,7 +125,7 @@ impl Table {
         origin: &str,
     ) -> impl Iterator<Item = (&'t Selector, Address)> {
         self.entries.keys().filter_map(move |selector| {
-            let user = super::spelling::quoted(selector.user.as_deref().unwrap_or(user));
+            let user = quoted_local_part(selector.user.as_deref().unwrap_or(user));
             let domain = selector.domain.as_deref().unwrap_or(origin);
             Some((selector, Address::parse(&format!("{user}@{domain}")).ok()?))
         })

@@ -4,7 +4,8 @@
 //! own results, so that they are not rewritten again.
 
 use super::pattern::Pattern;
-use super::spelling::{quoted, unquoted};
+use crate::envelope::address::quoted_local_part;
+use crate::envelope::quoted::unquote;
 use crate::envelope::{Address, BadAddress};
 
 /// An address with `%u` (the local part), `%h` (the name of this host), `%d` (the domain) and `%%`.
@@ -32,7 +33,7 @@ impl Template {
         };
         // A local part that needs quotes must have them.
         Address::parse(&local.replace('%', "x"))?;
-        let local = pieces(&unquoted(local))?;
+        let local = pieces(&unquote(local))?;
         let domain = domain.map(pieces).transpose()?;
         let template = Template { local, domain };
         template.address("user", "domain.example", "host.example", "origin.example").map(|_| template)
@@ -45,14 +46,14 @@ impl Template {
 
     /// Returns the template that replaces every address with `address`, which is complete.
     pub(super) fn fixed(address: &Address) -> Self {
-        let local = vec![Piece::Text((*unquoted(address.local_part())).into())];
+        let local = vec![Piece::Text((*unquote(address.local_part())).into())];
         let domain = address.domain().map(|domain| vec![Piece::Text(domain.into())]);
         Template { local, domain }
     }
 
     /// Returns the result for `address`, which is complete; `None` if it is not a valid address.
     pub(super) fn apply(&self, address: &Address, host: &str, origin: &str) -> Option<Address> {
-        let user = unquoted(address.local_part());
+        let user = unquote(address.local_part());
         self.address(&user, address.domain()?, host, origin).ok()
     }
 
@@ -67,7 +68,7 @@ impl Template {
             pieces.iter().map(word).collect()
         };
         let at = self.domain.as_ref().map_or_else(|| origin.to_owned(), |pieces| write(pieces));
-        Address::parse(&format!("{}@{at}", quoted(&write(&self.local))))
+        Address::parse(&format!("{}@{at}", quoted_local_part(&write(&self.local))))
     }
 
     /// Returns a pattern for all results in lower case. A domain without variables also matches in the form that
