@@ -40,6 +40,7 @@ pub mod limits;
 mod owner;
 pub mod peer;
 pub mod pickup;
+mod refusals;
 pub mod repeats;
 pub mod serve;
 pub mod stop;
@@ -52,7 +53,7 @@ mod wire;
 mod tests;
 
 use backend::BoxStream;
-use drive::{ClientConnection, Pace, drive};
+use drive::{CONNECT, ClientConnection, Pace, drive};
 use intake::{SessionDesk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
 use peer::LocalPeer;
@@ -179,6 +180,3 @@ impl Service {
         Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
-
-/// The word that stands for the command in the log line about a refused connection.
-const CONNECT: &str = "CONNECT";

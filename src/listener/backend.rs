@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Durable, MessageRefusal};
+use crate::smtp::session::{Answered, Durable, MessageRefusal};
 
 /// A stream over which a session can run.
 pub trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,21 +39,6 @@ pub struct Hello<'a> {
     pub protocol: &'static str,
     /// The size of the content that the client has announced, in octets; 0 if it announced none.
     pub declared_size: u64,
-}
-
-/// The event that a reply answers; see [`Backend::answer`].
-#[derive(Clone, Copy, Debug)]
-pub enum Prompt<'a> {
-    /// The connection itself; the reply is the greeting.
-    Connection,
-    /// A command line as it was received, with its line break. For the 354 it is the DATA line.
-    Command(&'a [u8]),
-    /// A line that is not a command: a response in AUTH, or the end of a line that is too long.
-    Line,
-    /// A chunk (BDAT) that does not end its message, or that was sent outside a transaction.
-    Chunk,
-    /// The end of the content of a message: the final dot, `BDAT … LAST`, or the chunk that ends a refused message.
-    EndOfData,
 }
 
 /// The result of one step of a SASL exchange.
@@ -136,8 +121,16 @@ pub trait Backend: Send {
     /// a sink that behaves like a bad relay; a future that does not end behaves like a relay that stalls. The session
     /// core does not learn of the change: if a backend replaces the reply to a command, its `open` must refuse a
     /// message that depends on the command. Replies before closing (timeout, stop) are not passed here.
-    fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> impl Future<Output = Option<Reply>> + Send {
-        let _ = prompt;
+    ///
+    /// `command` is the command line that is answered, as it was received, with its line break; for the 354 it is the
+    /// DATA line. It is empty if the reply answers anything but a command.
+    fn answer(
+        &mut self,
+        answered: Answered,
+        command: &[u8],
+        reply: Reply,
+    ) -> impl Future<Output = Option<Reply>> + Send {
+        let _ = (answered, command);
         future::ready(Some(reply))
     }
 }

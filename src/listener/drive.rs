@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
-use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::listener::stop::StopSignal;
 use crate::listener::wire::Wire;
@@ -233,24 +233,16 @@ impl<B: Backend> Driver<B> {
             // The time that the disk took does not count against the client.
             self.wire.note_message();
         }
-        let prompt = match answered {
-            Answered::Command => Prompt::Command(&self.wire.input()[..taken]),
-            Answered::Line => Prompt::Line,
-            Answered::Chunk => Prompt::Chunk,
-            Answered::EndOfData => Prompt::EndOfData,
-        };
-        let reply = self.backend.answer(prompt, reply).await.ok_or(SessionEnd::Dropped)?;
-        note(&mut self.lines, prompt, &reply);
+        let command = if answered == Answered::Command { &self.wire.input()[..taken] } else { &[] };
+        let reply = self.backend.answer(answered, command, reply).await.ok_or(SessionEnd::Dropped)?;
+        note(&mut self.lines, verb(answered, command), &reply);
         self.wire.consume(taken);
         self.say(reply).await
     }
 
     /// Sends the greeting.
     async fn greet(&mut self) -> Proceed {
-        let prompt = Prompt::Connection;
-        let reply = self.backend.answer(prompt, self.session.greeting()).await.ok_or(SessionEnd::Dropped)?;
-        note(&mut self.lines, prompt, &reply);
-        self.say(reply).await.map(drop)
+        self.answer(Answered::Connection, 0, self.session.greeting()).await.map(drop)
     }
 
     async fn say(&mut self, reply: Reply) -> Result<Severity, SessionEnd> {
@@ -293,30 +285,33 @@ fn note_end(mut lines: SessionLines, end: &SessionEnd, in_transaction: bool) {
     }
 }
 
-/// Logs a reply: a refusal at level INFO, since it belongs to the history of the mail, and any other at DEBUG.
-fn note(lines: &mut SessionLines, prompt: Prompt<'_>, reply: &Reply) {
+/// Logs a reply to `verb`: a refusal at level INFO, since it belongs to the history of the mail, and any other at DEBUG.
+fn note(lines: &mut SessionLines, verb: &'static str, reply: &Reply) {
     match reply.severity() {
         Severity::Transient | Severity::Permanent => {
-            if lines.tell(RepeatKind::Refused(verb(prompt), reply.code())) {
-                log::refused(lines.client(), verb(prompt), reply);
+            if lines.tell(RepeatKind::Refused(verb, reply.code())) {
+                log::refused(lines.client(), verb, reply);
             }
         }
         Severity::Positive | Severity::Intermediate if tracing::enabled!(tracing::Level::DEBUG) => {
-            log::dialogue(lines.client(), verb(prompt), reply);
+            log::dialogue(lines.client(), verb, reply);
         }
         Severity::Positive | Severity::Intermediate => {}
     }
 }
 
-/// Returns the verb of the command that a reply answers. Nothing else of the command is logged, since an argument may
-/// be a secret.
-fn verb(prompt: Prompt<'_>) -> &'static str {
-    match prompt {
-        Prompt::Connection => "CONNECT",
-        Prompt::EndOfData => "END-OF-MESSAGE",
-        Prompt::Chunk => "BDAT",
-        Prompt::Line => "UNKNOWN",
-        Prompt::Command(line) => verb_of(line).unwrap_or("UNKNOWN"),
+/// Word that stands for the command in the log lines about the connection itself.
+pub(super) const CONNECT: &str = "CONNECT";
+
+/// Returns the verb of `command`, or the word that stands for it if a reply answers anything else. Nothing else of a
+/// command is logged, since an argument may be a secret.
+fn verb(answered: Answered, command: &[u8]) -> &'static str {
+    match answered {
+        Answered::Connection => CONNECT,
+        Answered::EndOfData => "END-OF-MESSAGE",
+        Answered::Chunk => "BDAT",
+        Answered::Line => "UNKNOWN",
+        Answered::Command => verb_of(command).unwrap_or("UNKNOWN"),
     }
 }
 
@@ -326,23 +321,26 @@ mod tests {
 
     #[test]
     fn a_command_is_logged_by_its_word_and_nothing_behind_it() {
-        let cases: [(Prompt<'_>, &str); 12] = [
-            (Prompt::Connection, "CONNECT"),
-            (Prompt::EndOfData, "END-OF-MESSAGE"),
-            (Prompt::Chunk, "BDAT"),
-            (Prompt::Line, "UNKNOWN"),
-            (Prompt::Command(b"rcpt TO:<x>\r\n"), "RCPT"),
-            (Prompt::Command(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"), "AUTH"),
-            (Prompt::Command(b"AGFubgBzZWNyZXQ=\r\n"), "UNKNOWN"),
+        for (answered, expected) in [
+            (Answered::Connection, "CONNECT"),
+            (Answered::EndOfData, "END-OF-MESSAGE"),
+            (Answered::Chunk, "BDAT"),
+            (Answered::Line, "UNKNOWN"),
+        ] {
+            assert_eq!(verb(answered, b""), expected, "{answered:?}");
+        }
+        for (command, expected) in [
+            ("rcpt TO:<x>\r\n", "RCPT"),
+            ("AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", "AUTH"),
+            ("AGFubgBzZWNyZXQ=\r\n", "UNKNOWN"),
             // This is the response `pass` in AUTH LOGIN.
-            (Prompt::Command(b"cGFzcw==\r\n"), "UNKNOWN"),
-            (Prompt::Command(b"starttls\r\n"), "STARTTLS"),
-            (Prompt::Command(b"\x1b[2J\r\n"), "UNKNOWN"),
-            (Prompt::Command(b"\r\n"), "UNKNOWN"),
-            (Prompt::Command(b""), "UNKNOWN"),
-        ];
-        for (prompt, expected) in cases {
-            assert_eq!(verb(prompt), expected, "{prompt:?}");
+            ("cGFzcw==\r\n", "UNKNOWN"),
+            ("starttls\r\n", "STARTTLS"),
+            ("\x1b[2J\r\n", "UNKNOWN"),
+            ("\r\n", "UNKNOWN"),
+            ("", "UNKNOWN"),
+        ] {
+            assert_eq!(verb(Answered::Command, command.as_bytes()), expected, "{command:?}");
         }
     }
 

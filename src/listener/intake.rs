@@ -11,7 +11,7 @@
 //! 4. A header that takes long to rewrite does not delay other sessions.
 //!
 //! Fails: with a [`MessageRefusal`]; then nothing was queued.
-//! Not here: changes to a message (`message/`), storage (`spool/`), AUTH for local clients.
+//! Not here: changes to a message (`message/`), the reply to a refusal (`refusals.rs`), storage (`spool/`), AUTH for local clients.
 
 use std::future::Future;
 use std::io;
@@ -26,6 +26,7 @@ use crate::envelope::{Address, Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
+use crate::listener::refusals::{TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::log::{self, AcceptedLine};
 use crate::message::fixup::{Fixed, Fixup, FixupTask, message_id_left};
@@ -33,19 +34,13 @@ use crate::message::received::Received;
 use crate::message::rewrite::{LocalUser, MessageFacts, Rules};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{HostTrouble, MessageRefusal};
+use crate::smtp::session::MessageRefusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
 use crate::status::Status;
 use crate::users::Users;
 
 /// The capacity, in octets, that the buffer between fix-up and draft keeps from one piece of content to the next.
 const PASSING: usize = 64 << 10;
-
-/// The replies to the client when there is room, but not for this message.
-const TOO_MANY_HEADERS: &str = "too many large header sections at once: try again later";
-const OVER_SHARE: &str =
-    "your unfinished messages fill a quarter of the room for mail: finish them, or try again later";
-const GAVE_WAY: &str = "nothing came of this message for a while, and its room was needed: send it again";
 
 /// Asks the queue to probe its relay. The result is the text for the client if another probe was made just before.
 pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
@@ -94,15 +89,14 @@ impl SpoolBackend {
     /// Returns the refusal if a message of this size cannot be accepted now, whatever its content.
     fn check(&mut self, declared_size: u64) -> Result<(), MessageRefusal> {
         if !self.permit.take_message(Instant::now()) {
-            let text = "too many messages from you, try again later";
-            return Err(MessageRefusal::Client(Reply::new(451, Status::transient(7, 1), text)));
+            return Err(too_many_messages());
         }
         // The content may become larger than declared; the spool checks the room again while it arrives.
         self.desk.spool.check_room(declared_size).map_err(|error| {
             if self.lines.tell(RepeatKind::NotQueued(error.to_string())) {
                 log::not_taken(self.lines.client(), &error);
             }
-            refusal_of(error)
+            not_committed(error)
         })
     }
 
@@ -136,7 +130,7 @@ impl SpoolBackend {
     /// Logs why the spool did not take a message. Returns the refusal for the client.
     fn not_queued(&mut self, id: QueueId, error: CommitError) -> MessageRefusal {
         self.note_not_queued(id, error.to_string());
-        refusal_of(error)
+        not_committed(error)
     }
 
     fn note_not_queued(&mut self, id: QueueId, why: String) {
@@ -207,7 +201,7 @@ impl Backend for SpoolBackend {
         passing.shrink_to(PASSING);
         if !room.hold(fixup.header_octets() + octets.len()) {
             self.note_not_queued(draft.id(), TOO_MANY_HEADERS.into());
-            return Err(not_now(TOO_MANY_HEADERS));
+            return Err(too_many_headers());
         }
         apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))?;
         draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
@@ -255,22 +249,6 @@ impl Backend for SpoolBackend {
 fn apart<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
     let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
     if may_take_long && has_others { tokio::task::block_in_place(work) } else { work() }
-}
-
-/// Returns the refusal for an error of the spool. It tells the client what to do, and not the cause.
-pub(super) fn refusal_of(error: CommitError) -> MessageRefusal {
-    match error {
-        CommitError::Full => HostTrouble::NoRoom.into(),
-        CommitError::OverShare => not_now(OVER_SHARE),
-        CommitError::GaveWay => not_now(GAVE_WAY),
-        CommitError::Trouble | CommitError::Astray => HostTrouble::Failing.into(),
-        CommitError::Closed => HostTrouble::ShuttingDown.into(),
-    }
-}
-
-/// Returns a refusal of this message alone, because there is no room for it now.
-fn not_now(text: &str) -> MessageRefusal {
-    MessageRefusal::Client(Reply::new(452, Status::transient(3, 1), text))
 }
 
 #[cfg(test)]

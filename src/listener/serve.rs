@@ -26,11 +26,11 @@ use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
 use crate::listener::owner::{LookupEffort, owner_of};
 use crate::listener::peer::LocalPeer;
+use crate::listener::refusals::no_session;
 use crate::listener::repeats::MINUTE;
 use crate::listener::stop::StopSignal;
 use crate::log;
 use crate::smtp::reply::Reply;
-use crate::status::Status;
 
 /// The pause after the system could not give us another connection.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -193,7 +193,7 @@ impl Caller {
     }
 
     fn refuse(self, service: &Service, peer: LocalPeer, overload: Overload) {
-        let reply = too_many(overload);
+        let reply = no_session(overload);
         service.note_turned_away(peer, &reply);
         self.turn_away(&reply);
     }
@@ -227,14 +227,5 @@ impl Caller {
             Caller::Tcp(stream, _) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
             Caller::Unix(stream) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
         };
-    }
-}
-
-fn too_many(overload: Overload) -> Reply {
-    match overload {
-        Overload::Sessions => Reply::new(421, Status::transient(3, 2), "too many sessions, try again later"),
-        Overload::UserSessions => {
-            Reply::new(421, Status::transient(7, 0), "too many sessions of yours, try again later")
-        }
     }
 }

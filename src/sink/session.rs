@@ -21,10 +21,10 @@ use super::line::Hangup;
 use super::maildir::{Maildir, MaildirDraft};
 use super::{ReceivedContent, ReceivedMessage, Shared, SinkEvent};
 use crate::envelope::{Envelope, Recipient};
-use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello};
 use crate::smtp::command::Command;
 use crate::smtp::reply::{Reply, Severity};
-use crate::smtp::session::{Durable, HostTrouble, MessageRefusal};
+use crate::smtp::session::{Answered, Durable, HostTrouble, MessageRefusal};
 use crate::status::Status;
 
 /// How long a stalled session is kept open: longer than any client waits.
@@ -255,18 +255,18 @@ impl Backend for SinkBackend {
         step
     }
 
-    async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Option<Reply> {
-        match (self.instead.take(), prompt) {
+    async fn answer(&mut self, answered: Answered, command: &[u8], reply: Reply) -> Option<Reply> {
+        match (self.instead.take(), answered) {
             (Some(Instead::Nothing), _) => None,
             (Some(Instead::Reply(instead)), _) => Some(instead),
-            (None, Prompt::Connection) => match self.strike(SinkPhase::Greeting, None).await {
+            (None, Answered::Connection) => match self.strike(SinkPhase::Greeting, None).await {
                 Some(effect) => self.reply_of(effect, SinkPhase::Greeting),
                 None => Some(reply),
             },
-            (None, Prompt::Command(command)) if reply.severity() == Severity::Positive => {
+            (None, Answered::Command) if reply.severity() == Severity::Positive => {
                 self.answer_accepted(command, reply).await
             }
-            (None, Prompt::Command(_) | Prompt::Line | Prompt::Chunk | Prompt::EndOfData) => Some(reply),
+            (None, Answered::Command | Answered::Line | Answered::Chunk | Answered::EndOfData) => Some(reply),
         }
     }
 }

@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 
 use super::{IDLE, WRITE};
 use crate::envelope::Envelope;
-use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello, Prompt};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello};
 use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
 use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Durable, MessageRefusal, Session, SessionPolicy};
+use crate::smtp::session::{Answered, Durable, MessageRefusal, Session, SessionPolicy};
 
 /// The calls that a backend has received.
 #[derive(Default)]
@@ -151,14 +151,14 @@ impl Backend for Memory {
         }
     }
 
-    async fn answer(&mut self, prompt: Prompt<'_>, reply: Reply) -> Option<Reply> {
-        match (&self.instead, prompt) {
-            (Some((word, instead)), Prompt::Command(line)) if line.starts_with(word.as_bytes()) => {
+    async fn answer(&mut self, answered: Answered, command: &[u8], reply: Reply) -> Option<Reply> {
+        match (&self.instead, answered) {
+            (Some((word, instead)), Answered::Command) if command.starts_with(word.as_bytes()) => {
                 instead.clone()
             }
-            (Some(("CONNECT", instead)), Prompt::Connection) => instead.clone(),
-            (Some((".", instead)), Prompt::EndOfData) => instead.clone(),
-            (Some(("BDAT", instead)), Prompt::Chunk) => instead.clone(),
+            (Some(("CONNECT", instead)), Answered::Connection) => instead.clone(),
+            (Some((".", instead)), Answered::EndOfData) => instead.clone(),
+            (Some(("BDAT", instead)), Answered::Chunk) => instead.clone(),
             _ => Some(reply),
         }
     }

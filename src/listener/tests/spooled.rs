@@ -11,11 +11,10 @@ use super::host::{AnnIs1000, Host, noon};
 use super::{listen, until};
 use crate::config::ListenConfig;
 use crate::envelope::Submitter;
-use crate::listener::intake::{SessionDesk, refusal_of};
+use crate::listener::intake::SessionDesk;
 use crate::listener::peer::LocalPeer;
-use crate::smtp::session::MessageRefusal;
 use crate::spool::fs::sim::{DiskFault, SimFs};
-use crate::spool::{CommitError, Entry, Options};
+use crate::spool::{Entry, Options};
 use crate::users::Users;
 
 /// Two hundred sessions with a header section of 1 MB each made a daemon in a small container run out of memory.
@@ -281,29 +280,6 @@ async fn a_spool_that_was_closed_is_421() {
     drop(client);
     session.await.unwrap();
     assert!(host.arrivals.try_recv().is_err());
-}
-
-#[test]
-fn every_trouble_of_the_spool_has_its_bland_reply() {
-    let cases = [
-        (CommitError::Full, true, "452 4.3.1 insufficient"),
-        // There is room for others, and the text about a full disk sent operators to look at the disk.
-        (
-            CommitError::OverShare,
-            false,
-            "452 4.3.1 your unfinished messages fill a quarter of the room for mail",
-        ),
-        (CommitError::GaveWay, false, "452 4.3.1 nothing came of this message for a while"),
-        (CommitError::Trouble, true, "451 4.3.0"),
-        (CommitError::Astray, true, "451 4.3.0"),
-        (CommitError::Closed, true, "421 4.3.2"),
-    ];
-    for (error, is_about_the_host, said) in cases {
-        let refusal = refusal_of(error);
-        assert_eq!(matches!(refusal, MessageRefusal::Host(_)), is_about_the_host, "{error}");
-        let reply = refusal.reply().to_string();
-        assert!(reply.starts_with(said), "{reply}");
-    }
 }
 
 #[tokio::test]

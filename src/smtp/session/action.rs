@@ -20,6 +20,8 @@ pub trait Durable {
 /// last piece of a message that looks like one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
+    /// The connection itself. The reply is the greeting, which no action carries.
+    Connection,
     /// The command line that this action consumed.
     Command,
     /// A line that is not a command: a response in AUTH, or the end of a line that is too long.
