@@ -23,6 +23,8 @@ mod scattered;
 use std::borrow::Cow;
 use std::ops::Range;
 
+use memchr::memchr;
+
 use crate::envelope::Address;
 pub(super) use lexer::{Lexer, Token, TokenKind};
 
@@ -112,7 +114,7 @@ pub(super) fn holds_author(before: &[u8]) -> bool {
             && (is_unread(list) || matches!(found, Some(Ok(mailbox)) if is_enough(&mailbox)))
     };
     let in_brackets = text.split(|octet| *octet == b'<').skip(1).filter_map(|rest| {
-        let end = rest.iter().position(|octet| *octet == b'>')?;
+        let end = memchr(b'>', rest)?;
         Some([b"<", &rest[..end], b">"].concat())
     });
     let in_list = text.split(|octet| matches!(octet, b',' | b';' | b':')).rev().skip(1);

@@ -15,7 +15,7 @@
 //!
 //! RFC 5321 4.5.3.1.6, RFC 5322 2.1.1 (998 octets and CRLF).
 
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 
 use super::header::line_len;
 
@@ -144,7 +144,7 @@ fn fold_of(line: &[u8]) -> usize {
     let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
     // The name of a field must not be separated from its colon, before which blanks may stand (RFC 5322 4.5.3). A line that
     // begins with a blank has no name.
-    let colon = line.iter().position(|octet| *octet == b':').filter(|_| !is_wsp(line[0])).unwrap_or(0);
+    let colon = memchr(b':', line).filter(|_| !is_wsp(line[0])).unwrap_or(0);
     let ends_name = |at: usize| at < colon && line[at..colon].iter().all(|octet| is_wsp(*octet));
     let is_between_words =
         |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text && !ends_name(*at);

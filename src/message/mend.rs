@@ -53,6 +53,8 @@ mod beyond;
 mod doubt;
 mod kind;
 
+use memchr::memchr;
+
 use super::address::mailboxes;
 use super::header::{LineKind, is_wsp, line_end, line_len};
 use super::hidden_bcc::HiddenBcc;
@@ -207,7 +209,7 @@ impl Mender {
     /// `false` if more octets are needed.
     fn name_field(&mut self, start: usize, is_whole: bool) -> bool {
         let field = &self.held[start..];
-        let colon = field.iter().position(|octet| *octet == b':').map_or(field.len(), |at| at + 1);
+        let colon = memchr(b':', field).map_or(field.len(), |at| at + 1);
         let mut reading = Reading::of(&field[..colon]).filter(|reading| reading.name != Name::From);
         if reading.is_some_and(|reading| reading.is_marked_up) {
             // The end of the markup may follow the colon.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use memchr::memmem;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
@@ -190,7 +191,7 @@ fn sentence(error: &CertificateError) -> String {
 }
 
 fn signed_with(algorithm: &[u8]) -> String {
-    let is_within = |oid: &[u8]| algorithm.windows(oid.len()).any(|part| part == oid);
+    let is_within = |oid: &[u8]| memmem::find(algorithm, oid).is_some();
     match OUTDATED.iter().find(|(oid, _)| is_within(oid)) {
         Some((_, name)) => {
             format!("the relay's certificate, or an issuer's, is signed with {name}, which can be forged")

@@ -11,6 +11,8 @@
 //!
 //! RFC 5321 4.1.1, RFC 1985 (ETRN), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
 
+use memchr::memchr2;
+
 pub use super::bad_command::BadCommand;
 use super::parameters::{MailParameters, RcptParameters};
 use super::path;
@@ -69,7 +71,7 @@ pub enum Command<'a> {
 impl<'a> Command<'a> {
     /// Parses a command line without its line end.
     pub fn parse(line: &'a [u8]) -> Result<Self, BadCommand> {
-        let verb_end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
+        let verb_end = memchr2(b' ', b'\t', line).unwrap_or(line.len());
         let (verb, arguments) = line.split_at(verb_end);
         let verb = Verb::parse(verb)?;
         let arguments = str::from_utf8(arguments).map_err(|_| BadCommand::NotUtf8)?;

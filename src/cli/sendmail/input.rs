@@ -10,6 +10,8 @@
 
 use std::io::{self, Read};
 
+use memchr::memchr;
+
 use crate::message::bare_cr::BareCrs;
 use crate::message::hidden_bcc::HiddenBcc;
 use crate::smtp::dot::Decoder;
@@ -82,7 +84,7 @@ impl<R: Read> Input<R> {
                 (At::DotCr, _) => self.release(b".\r", out),
                 (At::LineStart, b'.') => (self.at, octets) = (At::Dot, &octets[1..]),
                 (At::LineStart | At::InLine, _) => {
-                    let line_end = octets.iter().position(|octet| *octet == b'\n');
+                    let line_end = memchr(b'\n', octets);
                     self.at = if line_end.is_some() { At::LineStart } else { At::InLine };
                     let (line, rest) = octets.split_at(line_end.map_or(octets.len(), |index| index + 1));
                     self.decoder.push(line, out);

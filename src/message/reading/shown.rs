@@ -14,6 +14,8 @@
 //!
 //! Not here: the meaning of the result (`reading.rs`).
 
+use memchr::{memchr, memchr2};
+
 use crate::message::encoded_word::EncodedWord;
 
 /// The longest markup in octets; anything longer is text.
@@ -97,7 +99,7 @@ fn control_sequence_len(octets: &[u8]) -> Option<usize> {
 
 /// Returns the length of a command such as the title of a window. It ends with BEL, or with ESC and a backslash.
 fn operating_system_command_len(octets: &[u8]) -> Option<usize> {
-    let len = octets[2..].iter().position(|octet| matches!(octet, 0x07 | 0x1B))? + 3;
+    let len = memchr2(0x07, 0x1B, &octets[2..])? + 3;
     let is_long = octets[len - 1] == 0x1B && octets.get(len) == Some(&b'\\');
     Some(len + usize::from(is_long))
 }
@@ -106,7 +108,7 @@ fn operating_system_command_len(octets: &[u8]) -> Option<usize> {
 pub(super) fn markup_len(octets: &[u8]) -> Option<usize> {
     match octets {
         [b'<', rest @ ..] => {
-            let end = rest.iter().position(|octet| matches!(octet, b'>' | b'\n'))?;
+            let end = memchr2(b'>', b'\n', rest)?;
             let inner = rest[..end].strip_prefix(b"/").unwrap_or(&rest[..end]);
             let name = &inner[..count_while(inner, u8::is_ascii_alphanumeric)];
             let is_tag = TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name));
@@ -116,7 +118,7 @@ pub(super) fn markup_len(octets: &[u8]) -> Option<usize> {
         }
         [b'&', rest @ ..] => {
             let rest = &rest[..rest.len().min(10)];
-            let end = rest.iter().position(|octet| *octet == b';')?;
+            let end = memchr(b';', rest)?;
             let name = rest[..end].strip_prefix(b"#").unwrap_or(&rest[..end]);
             (!name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric)).then_some(end + 2)
         }
