@@ -54,13 +54,14 @@
 //! The order in which segments go keeps M12 true: a Settled record stands in the same segment as the message
 //! or in a later one, and segments go oldest first, each durably before the next.
 //!
-//! Not here: when to retry (`queue/schedule.rs`), what is said to the client (`listener/`), the octets
-//! (`format.rs`, `payload.rs`). The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and
-//! `stock.rs` (segments), `space.rs` (who may take space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (what lives where, and what is true of it), `clean.rs`,
-//! `draft.rs` and `unfinished.rs` (what is not whole), `room.rs`, `drop.rs`, `read.rs`, `relays.rs`, `presence.rs` and
-//! `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta spool`), and `fs.rs`, through
-//! which every disk
-//! call goes, those of the pick-up too.
+//! Not here: when to retry (`queue/schedule.rs`), the replies to the client (`listener/`), the octets (`format.rs`,
+//! `payload.rs`).
+//!
+//! The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and `stock.rs` (segments), `space.rs` (who may take
+//! space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (the place and the marks of every
+//! message), `clean.rs`, `draft.rs` and `unfinished.rs` (content that is not whole), `room.rs`, `drop.rs`, `read.rs`,
+//! `relays.rs`, `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
+//! spool`), and `fs.rs`, through which every disk call goes, those of the pick-up too.
 
 mod change;
 mod clean;

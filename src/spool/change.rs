@@ -19,7 +19,7 @@ pub(super) enum IndexChange {
     Settle,
     /// The message is held, dead or active from now on.
     State(EntryState),
-    /// There is a note with the last reply to each recipient.
+    /// A note with the last reply to each recipient is recorded.
     Note,
     /// An attempt has written all of its content, or has ended after that.
     InFlight(Flight),
@@ -27,7 +27,7 @@ pub(super) enum IndexChange {
     CleanEnd,
 }
 
-/// What a Moved record holds besides the message.
+/// The marks and outcomes of a message that a Moved record carries besides the message itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Carried {
     pub marks: Marks,
@@ -49,7 +49,8 @@ impl IndexChange {
         }
     }
 
-    /// Returns the change that a record of this kind and payload makes; for a message also what stands before its envelope.
+    /// Returns the change that a record of this kind and payload makes, and for a message also the fields before its
+    /// envelope.
     pub fn decode(kind: RecordKind, payload: &[u8]) -> Result<(IndexChange, Option<Meta>), MalformedOctets> {
         Ok(match kind {
             RecordKind::Message => {

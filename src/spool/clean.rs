@@ -36,14 +36,14 @@ use super::space::{self, Clean, Target};
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// One step moves at least so many octets of messages, if there are as many.
+/// Number of octets of messages that one step moves at least, if there are as many.
 const STEP: usize = 256 << 10;
-/// One step moves at least so many times the octets of the batch before it.
+/// Factor by which one step moves more octets than the batch before it had.
 const AHEAD: usize = 2;
-/// One step looks at so many messages of the index at most: well under a millisecond with the index locked.
+/// Number of messages of the index at which one step looks at most: it has the index locked for well under a millisecond.
 const LOOK: usize = 8192;
 
-/// After trouble so many steps are passed over; with every batch one comes.
+/// Number of steps that are passed over after a failure; one comes with every batch.
 const PAUSE: u32 = 100;
 
 /// The cleaner's position: the segment that it empties, and the messages in it that are still to be moved.
@@ -55,13 +55,13 @@ pub(super) struct Cleaner {
     left: Vec<QueueId>,
     /// The message of the index at which to look for more; `None` stands for the first one.
     next: Option<QueueId>,
-    /// So many calls of [`Cleaner::step`] do nothing, after a step that failed.
+    /// The number of calls of [`Cleaner::step`] that still do nothing, after a step that failed.
     pause: u32,
-    /// The last segment of which the log says that it could not be cleaned: once is enough.
+    /// The last segment for which the log says that it could not be cleaned; it is said once.
     reported: u32,
 }
 
-/// Says what the writer is to do for the cleaner.
+/// The step that the writer carries out for the cleaner.
 pub(super) enum CleanerStep {
     /// The writer writes these messages again.
     Move(Vec<Request>),
@@ -151,7 +151,7 @@ impl Cleaner {
     }
 }
 
-/// Returns what is to be done now, as `space.rs` decides.
+/// Returns the step that is to be taken now, as `space.rs` decides; `None` if there is nothing to do.
 fn candidate(shared: &SharedSpool, active: &ActiveSegment) -> Option<Clean> {
     let sums = shared.index().sums(active.sequence());
     // The index is not locked while the disk is asked.

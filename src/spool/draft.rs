@@ -28,11 +28,11 @@ use crate::envelope::Submitter;
 use crate::log;
 use crate::queue_id::QueueId;
 
-/// So many octets are gathered before they are written to a large file.
+/// Number of octets that are gathered in memory before they are written to a large file.
 const CHUNK: usize = 256 << 10;
-/// When all drafts together have more octets than this in memory, new content goes to files sooner.
+/// Number of octets that all drafts together may have in memory; above it, new content goes to files above [`LITTLE`].
 const MEMORY: u64 = 16 << 20;
-/// Then content goes to a file above so many octets.
+/// Length of content, in octets, above which it goes to a file while the drafts have more than [`MEMORY`].
 const LITTLE: u64 = 64 << 10;
 
 /// The content of a message while it arrives. It is in memory up to `large_threshold`, and then in a file in `large/`.
@@ -45,11 +45,11 @@ pub struct Draft {
     memory: Memory,
     large: Option<Spilled>,
     failed: Option<CommitError>,
-    /// This says that there is a draft ([`SharedSpool::has_drafts`]).
+    /// A clone of the token by which [`SharedSpool::has_drafts`] knows that there is a draft.
     _token: Arc<()>,
 }
 
-/// Octets in memory, which are counted in [`SharedSpool::draft_memory`].
+/// The octets of a draft in memory, which are counted in [`SharedSpool::draft_memory`].
 struct Memory {
     octets: Vec<u8>,
     counted: u64,
@@ -60,7 +60,7 @@ struct Memory {
 struct Spilled {
     name: LargeName,
     file: Arc<dyn File>,
-    /// Where the draft is counted among the unfinished ones, if somebody submits it.
+    /// The place of the draft among the unfinished ones; `None` for our own reports, which nobody submits.
     place: Option<UnfinishedMessage>,
     length: u64,
     sum: u32,
@@ -98,7 +98,7 @@ impl Draft {
         self.id
     }
 
-    /// Returns how many octets have arrived so far.
+    /// Returns the number of octets that have arrived so far.
     pub fn len(&self) -> u64 {
         self.large.as_ref().map_or(0, |large| large.length) + self.memory.octets.len() as u64
     }
@@ -108,7 +108,7 @@ impl Draft {
         self.len() == 0
     }
 
-    /// Appends to the content.
+    /// Appends octets to the content, in memory or in the file.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), CommitError> {
         if self.failed.is_none() {
             self.failed = self.append(octets).await.err();
@@ -129,7 +129,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns above how many octets the content goes to a file.
+    /// Returns the length, in octets, above which the content goes to a file.
     fn threshold(&self) -> u64 {
         let usual = self.shared.options.large_threshold;
         let is_short = self.shared.draft_memory.load(Ordering::Relaxed) > MEMORY;

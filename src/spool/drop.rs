@@ -43,7 +43,7 @@ pub const WHOLE: &str = ".bsmtp";
 /// The end of the name of a file that is being written.
 pub const PARTIAL: &str = ".tmp";
 
-/// So many octets are gathered before they are written.
+/// Number of octets that are gathered in memory before they are written.
 const WRITE_OCTETS: usize = 64 * 1024;
 
 /// Proof that a message is on stable storage in the drop directory.
@@ -58,23 +58,23 @@ impl Durable for Dropped {
     }
 }
 
-/// Says why a message could not be left in the drop directory.
+/// The reason why a message could not be left in the drop directory.
 #[derive(Debug)]
 pub enum DropError {
-    /// Nothing of it will be delivered.
+    /// The message was not queued: nothing of it will be delivered.
     NotQueued {
-        /// The verb for what failed.
+        /// The verb for the call that failed, in words that follow "cannot".
         operation: &'static str,
-        /// The file with which it failed.
+        /// The path of the file or directory that the call was about.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system returned.
         source: io::Error,
     },
     /// The file has its name, but that could not be made durable: it may or may not be delivered.
     InDoubt {
-        /// The file.
+        /// The path of the file under its final name.
         path: PathBuf,
-        /// What the system said when the name was synced.
+        /// The error that the system returned when the name was synced.
         source: io::Error,
     },
 }
@@ -111,12 +111,12 @@ pub struct DropFile {
     written: u64,
     pending: Vec<u8>,
     stuffer: Stuffer,
-    /// The file still has the name of a partial one.
+    /// True while the file still has the name of a partial one.
     is_partial: bool,
 }
 
 impl DropFile {
-    /// Begins the file of a message from and to whom `envelope` says.
+    /// Begins the file of a message with this envelope.
     pub fn create(
         fs: Arc<dyn Fs>,
         directory: &Path,
@@ -151,7 +151,7 @@ impl DropFile {
         if self.pending.len() >= WRITE_OCTETS { self.flush() } else { Ok(()) }
     }
 
-    /// The content is whole: syncs it, and gives the file the name by which the daemon takes it.
+    /// Syncs the content, which is whole, and gives the file the name by which the daemon takes it.
     pub fn commit(mut self) -> Result<Dropped, DropError> {
         std::mem::take(&mut self.stuffer).finish(&mut self.pending);
         bsmtp::end(&mut self.pending);

@@ -16,21 +16,21 @@ use super::space::{SMALLEST, Sizes};
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
 
-/// Says where the spool is and how large its parts may become.
+/// The options of a spool: the path of its directory, the sizes of its parts, and its limits.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The directory of the spool. It is made if its parent exists.
     pub directory: PathBuf,
-    /// How many octets a segment of a busy spool has, between 32 KiB and 1 GiB. A segment grows where
-    /// one record alone is longer.
+    /// The size of a segment of a busy spool in octets, between 32 KiB and 1 GiB. A segment becomes longer if one record
+    /// alone is longer than that.
     pub segment_size: u64,
-    /// How many octets the first segment has of a spool that holds little, between 16 KiB and [`Options::segment_size`].
+    /// The size of the first segment of a spool that holds little, in octets, between 16 KiB and [`Options::segment_size`].
     pub first_segment: u64,
-    /// Content of more octets than this goes to a file of its own; it is 32 MiB at most.
+    /// The length of content, in octets, above which it goes to a file of its own; it is 32 MiB at most.
     pub large_threshold: u64,
-    /// No message is taken while fewer octets than this are free on the disk.
+    /// The number of octets that must be free on the disk; no message is taken while there are fewer.
     pub min_free_space: u64,
-    /// No message is taken while so many are on the spool.
+    /// The number of messages on the spool at which no more are taken.
     pub max_messages: u64,
 }
 
@@ -62,14 +62,14 @@ impl Options {
     }
 }
 
-/// What the queue keeps of one live message. It is small, since there may be a million of them.
+/// One live message as the queue keeps it in memory. It is small, since there may be a million of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The queue id of the message.
     pub id: QueueId,
     /// The moment at which it was committed.
     pub arrived: Timestamp,
-    /// Who submitted it.
+    /// The submitter of the message, as far as is known.
     pub submitter: Submitter,
     /// The lane in which it waits its turn: a hash of the submitter's uid, or of the reverse-path where the uid is not known.
     pub lane: u64,
@@ -79,18 +79,18 @@ pub struct Entry {
     pub marks: Marks,
 }
 
-/// What recovery has found.
+/// The result of recovery: the live messages, and the damage that was found.
 #[derive(Debug)]
 pub struct Recovery {
     /// Every live message, in the order of the queue ids.
     pub entries: Vec<Entry>,
     /// Damage that was seen for the first time: one line each, for the log at ERROR. The octets are in `corrupt/`.
     pub damaged: Vec<String>,
-    /// So many writes had not been finished when the process ended; nobody was told that they were safe.
+    /// The number of writes that had not been finished when the process ended. Nobody was told that they were safe.
     pub torn: u64,
     /// The highest relay clock that was recorded.
     pub relay_clock: u32,
-    /// The process before did not end in order, which does no harm.
+    /// True if the process before did not end in order, which does no harm.
     pub unclean: bool,
 }
 
@@ -103,7 +103,7 @@ pub enum StoredContent {
     File {
         /// The file, opened to read, at its start.
         file: std::fs::File,
-        /// How many octets are in it.
+        /// The length of the file, in octets.
         len: u64,
     },
 }
@@ -115,19 +115,19 @@ pub struct Stored {
     pub envelope: Envelope,
     /// The moment at which it was committed.
     pub arrived: Timestamp,
-    /// Who submitted it.
+    /// The submitter of the message, as far as is known.
     pub submitter: Submitter,
     /// The content, octet by octet as it was committed.
     pub content: StoredContent,
-    /// How many octets of content there are.
+    /// The length of the content, in octets.
     pub content_len: u64,
-    /// What became of its recipients, as far as that is recorded.
+    /// The outcomes of its recipients, as far as they are recorded.
     pub ledger: Ledger,
     /// The last reply to each recipient.
     pub replies: Replies,
 }
 
-/// Says why the spool could not be opened. Its text says what to do.
+/// The reason why the spool could not be opened. Its text says what to do.
 #[derive(Debug)]
 pub enum OpenError {
     /// Another process uses the spool.
@@ -223,7 +223,7 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// Returns what to do about this error.
+/// Returns the advice for the operator that goes with this error.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "make its parent directory",
@@ -234,7 +234,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Says why nothing was queued, or nothing recorded.
+/// The reason why nothing was queued, or nothing was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitError {
     /// There is no room on the disk, or the limits of the configuration leave none.
@@ -279,12 +279,12 @@ impl From<io::ErrorKind> for CommitError {
     }
 }
 
-/// Says why a message cannot be read back.
+/// The reason why a message cannot be read back.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It is not on the spool, or not any more.
+    /// No message with this id is on the spool (any more).
     Gone,
-    /// What is on the disk is not what was written.
+    /// The octets on the disk are not those that were written.
     Damaged,
     /// The system refused a call.
     Io(io::Error),

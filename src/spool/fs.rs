@@ -67,8 +67,8 @@ pub trait Fs: Send + Sync {
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a file's name away.
     fn unlink(&self, path: &Path) -> io::Result<()>;
-    /// Returns how many octets an unprivileged user may still write on the file system of `path`; `u64::MAX` where the file
-    /// system does not tell, so that only a write will.
+    /// Returns the number of octets that an unprivileged user may still write on the file system of `path`; `u64::MAX` if the
+    /// file system does not say it, so that only a write will show it.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
     /// Returns whether a new file in `directory` would get `length` octets now. [`Fs::free_space`] knows nothing of a user's
     /// quota, nor of what some file systems need for themselves. Nothing is left behind.
@@ -90,13 +90,13 @@ pub type Names = Box<dyn Iterator<Item = io::Result<OsString>> + Send>;
 /// The facts that the system knows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileFacts {
-    /// It is no directory, link, pipe, device or socket.
+    /// True for a regular file: no directory, link, pipe, device or socket.
     pub is_regular: bool,
-    /// How many names it has.
+    /// The number of its names (hard links).
     pub links: u64,
     /// The uid of its owner.
     pub owner: u32,
-    /// How many octets it has.
+    /// The length of the file, in octets.
     pub length: u64,
     /// The number that no other file of its file system has as long as it exists.
     pub inode: u64,
@@ -129,14 +129,14 @@ impl From<&fs::Metadata> for FileFacts {
 
 /// The disk calls on an open file.
 pub trait File: Send + Sync {
-    /// Reads into `buffer`; returns how many octets, which is 0 at the end of the file.
+    /// Reads into `buffer`; returns the number of octets that were read, which is 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Reads as [`File::read_at`] does, but only octets that are in memory; `None` if the disk would have to be asked, or
     /// if that is unknown. This default is for files that are in memory as a whole.
     fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
         self.read_at(buffer, offset).ok()
     }
-    /// Writes from `buffer`; returns how many octets.
+    /// Writes from `buffer`; returns the number of octets that were written.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize>;
     /// Gives the file `length` octets, which is no less than it has, and its blocks: what is written to it up to there
     /// needs no more room, and reads as zeros until it is written. An error where the disk has no such room, or the
@@ -146,13 +146,13 @@ pub trait File: Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Makes content and length durable (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
-    /// Returns how many octets are in the file.
+    /// Returns the length of the file, in octets.
     fn length(&self) -> io::Result<u64>;
     /// Returns the facts of the file, whatever names it has.
     fn facts(&self) -> io::Result<FileFacts>;
 }
 
-/// Fills `buffer` from `offset` on; returns how much of it, less only where the file ends.
+/// Fills `buffer` from `offset` on; returns the number of octets that were read, which is less only at the end of the file.
 pub(super) fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -34,7 +34,7 @@ pub struct Spool {
 
 struct Inner {
     shared: Arc<SharedSpool>,
-    /// `None` only while it is dropped.
+    /// The sender of orders to the writer; `None` only while the handle is dropped.
     orders: Option<Sender<Order>>,
     stock_runs: watch::Receiver<()>,
     threads: Mutex<Option<[JoinHandle<()>; 2]>>,
@@ -64,7 +64,7 @@ impl Spool {
         shared.room.check(size, self.len(), &shared.unfinished)
     }
 
-    /// Returns in words what keeps mail from being taken; `None` if nothing does.
+    /// Returns the reason, in words, why no mail is taken; `None` while mail is taken.
     pub fn trouble(&self) -> Option<String> {
         if self.shared().is_astray() {
             return Some(CommitError::Astray.to_string());
@@ -169,8 +169,9 @@ impl Spool {
         let _ = self.ask(request, done).await;
     }
 
-    /// Marks a message as in flight; it is called just before the final dot. When this returns Ok the mark is written, so that
-    /// it survives kill -9, but not synced. After an error there is no mark, and a duplicate would not be noticed.
+    /// Marks a message as in flight; it is called just before the final dot. When this returns Ok the mark is written,
+    /// so that it survives kill -9, but not synced. After an error there is no mark, and a duplicate would not be
+    /// noticed.
     pub async fn mark_in_flight(&self, id: QueueId) -> Result<(), CommitError> {
         self.record_flight(id, Flight::Begun).await
     }
@@ -189,13 +190,14 @@ impl Spool {
         self.ask(request, written).await
     }
 
-    /// Records nothing about a message; returns when that is synced. Whoever was refused a record learns by this whether the
-    /// next one will be taken, and the message is as before.
+    /// Writes a record that changes nothing about a message; returns when it is synced. A caller whose record was refused
+    /// learns by this whether the next one will be taken.
     pub async fn try_recording(&self, id: QueueId) -> Result<(), CommitError> {
         self.change(id, IndexChange::Close(Vec::new()), payload::encode_fates(&[])).await
     }
 
-    /// Sets the relay clock: for how many seconds the relay has been usable in the life of the spool. Every record bears it.
+    /// Sets the relay clock: the number of seconds for which the relay has been usable in the life of the spool. Every record
+    /// bears it.
     pub fn set_relay_clock(&self, seconds: u32) {
         self.shared().relay_clock.store(seconds, Ordering::Relaxed);
     }
@@ -226,7 +228,7 @@ impl Spool {
         self.shared().ids.high_water()
     }
 
-    /// Returns how many messages are on the spool.
+    /// Returns the number of messages on the spool.
     pub fn len(&self) -> u64 {
         self.shared().index().len()
     }

@@ -40,7 +40,7 @@ pub(super) fn held_a_record(file: &dyn File) -> io::Result<bool> {
     Ok(next_magic(file, FIRST_RECORD)?.is_some())
 }
 
-/// Returns where a record may start, at `from` or behind it.
+/// Returns the offset at which a record may start, at `from` or behind it.
 fn next_magic(file: &dyn File, from: u32) -> io::Result<Option<u32>> {
     let mut window = vec![0; WINDOW];
     let mut at = from;

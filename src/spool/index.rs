@@ -25,10 +25,10 @@ use crate::queue_id::QueueId;
 /// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates and note
 /// (`payload.rs`).
 const MOVED_MORE: u64 = 16;
-/// Octets that one outcome takes in a Moved record.
+/// Number of octets that one outcome takes in a Moved record.
 const MOVED_FATE: u64 = 5;
 
-/// Says where a record stands.
+/// The place of a record: its segment, its offset there, and the length of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordPlace {
     pub segment: u32,
@@ -36,46 +36,46 @@ pub(super) struct RecordPlace {
     pub payload_length: u32,
 }
 
-/// What the index keeps of every live message.
+/// The entry that the index keeps for every live message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub place: RecordPlace,
     pub marks: Marks,
 }
 
-/// What has been recorded of a message since it was committed. Few messages have any of it.
+/// The outcomes and the note that have been recorded for a message since it was committed. Few messages have any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extra {
     pub fates: Fates,
-    /// The last note stands here, if there is one behind the message's own record.
+    /// The place of the last note; `None` if there is none behind the message's own record.
     pub note: Option<RecordPlace>,
 }
 
 impl Extra {
-    /// Returns how many octets it takes in a Moved record.
+    /// Returns the number of octets that it takes in a Moved record.
     fn octets(&self) -> u64 {
         let note = self.note.map_or(0, |place| u64::from(place.payload_length));
         note + MOVED_FATE * self.fates.len() as u64
     }
 }
 
-/// Counts what is in one segment.
+/// The sums of what is in one segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SegmentTally {
-    /// So many messages live in it.
+    /// The number of messages that live in it.
     pub live: u32,
-    /// Their records have so many octets.
+    /// The sum of the octets of their records.
     pub live_octets: u64,
-    /// What was recorded of them behind their records has so many octets.
+    /// The sum of the octets, in Moved records, of the outcomes and notes that follow their own records.
     extra_octets: u64,
-    /// The file has so many octets.
+    /// The length of the file, in octets.
     pub size: u64,
-    /// These are the lowest and the highest id that ever lived in it; what lives in it is between them.
+    /// The lowest and the highest id that ever lived in it: all messages that live in it are between them.
     ids: Option<(QueueId, QueueId)>,
 }
 
 impl SegmentTally {
-    /// Returns how many octets what lives in it takes when it is moved, at most.
+    /// Returns an upper bound, in octets, of what a move of all that lives in it takes elsewhere.
     fn moved(&self) -> u64 {
         self.live_octets + self.extra_octets + u64::from(self.live) * MOVED_MORE
     }
@@ -98,17 +98,17 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Returns how many messages live.
+    /// Returns the number of live messages.
     pub fn len(&self) -> u64 {
         self.slots.len() as u64
     }
 
-    /// Returns where a message is and its marks; `None` if it does not live.
+    /// Returns the place and the marks of a message; `None` if no live message has this id.
     pub fn slot(&self, id: QueueId) -> Option<Slot> {
         self.slots.get(&id).copied()
     }
 
-    /// Returns what else is known of a message.
+    /// Returns the outcomes and the note that are recorded for a message; they are empty if there are none.
     pub fn extra(&self, id: QueueId) -> Extra {
         self.extras.get(&id).cloned().unwrap_or_default()
     }
@@ -150,7 +150,7 @@ impl Index {
         self.segments.keys().copied().collect()
     }
 
-    /// Returns what is in segment `sequence`.
+    /// Returns the sums of segment `sequence`.
     pub fn tally(&self, sequence: u32) -> SegmentTally {
         self.segments.get(&sequence).copied().unwrap_or_default()
     }
@@ -196,8 +196,8 @@ impl Index {
         }
     }
 
-    /// Returns how many octets what lives in segment `sequence` would take when it is moved, at most, if so many more
-    /// `records` lived there, which have so many `octets` together.
+    /// Returns an upper bound, in octets, of what a move of all that lives in segment `sequence` would take, if
+    /// `records` more lived there that have `octets` together.
     pub fn moved_with(&self, sequence: u32, records: u64, octets: u64) -> u64 {
         self.tally(sequence).moved() + records * MOVED_MORE + octets
     }
@@ -208,7 +208,7 @@ impl Index {
         first.map_or(Oldest::default(), |(sequence, tally)| tally.as_oldest(*sequence))
     }
 
-    /// Returns how many octets the records of all live messages have.
+    /// Returns the sum of the octets of the records of all live messages.
     pub fn live_octets(&self) -> u64 {
         self.live_octets
     }
@@ -298,7 +298,7 @@ impl Index {
         }
     }
 
-    /// Changes what is known of a live message besides its slot.
+    /// Applies `change` to the outcomes and the note of a live message.
     fn with_extra(&mut self, id: QueueId, change: impl FnOnce(&mut Extra)) {
         let Some(slot) = self.slots.get(&id) else { return };
         let extra = self.extras.entry(id).or_default();

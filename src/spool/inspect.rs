@@ -43,19 +43,19 @@ pub struct SegmentFigures {
     pub version: Option<u16>,
     /// No record is in it: it is made ready for use, or never came into use.
     pub is_blank: bool,
-    /// How many octets the file has.
+    /// The length of the file, in octets.
     pub octets: u64,
-    /// How many octets there are up to the end of its last record.
+    /// The number of octets up to the end of its last record.
     pub used: u64,
-    /// How many records are whole.
+    /// The number of records that are whole.
     pub records: u64,
-    /// How many messages live in it.
+    /// The number of messages that live in it.
     pub live: u32,
-    /// How many octets their records have.
+    /// The sum of the octets of their records.
     pub live_octets: u64,
     /// The damaged ranges, each with the offsets of its begin and its end.
     pub damage: Vec<(u32, u32)>,
-    /// How many writes were cut off in the middle; nobody was told that they were safe.
+    /// The number of writes that were cut off in the middle. Nobody was told that they were safe.
     pub torn: u64,
 }
 
@@ -68,12 +68,12 @@ pub struct UnreadableMessage {
     pub why: String,
 }
 
-/// What [`verify`] has found.
+/// The result of [`verify`].
 #[derive(Clone, Debug)]
 pub struct SpoolReport {
     /// The segments, in the order of their numbers.
     pub segments: Vec<SegmentFigures>,
-    /// How many messages live, the unreadable ones among them.
+    /// The number of live messages, the unreadable ones included.
     pub messages: usize,
     /// The messages whose record, envelope or large file is not what was written.
     pub unreadable: Vec<UnreadableMessage>,
@@ -82,9 +82,9 @@ pub struct SpoolReport {
 /// Counts the files in one directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// How many there are.
+    /// The number of files there.
     pub count: u64,
-    /// How many octets are in them.
+    /// The sum of their octets.
     pub octets: u64,
 }
 

@@ -7,13 +7,13 @@
 //!    comes with the DSN that reports it ([`super::Spool::commit_bounce`]), in one record.
 //! 3. An end is final: the first one counts.
 //!
-//! What is marked `sent` is in memory until [`super::Spool::record`] returns. Lost before that, the
+//! An outcome that is marked `sent` is in memory until [`super::Spool::record`] returns. Lost before that, the
 //! recipient is tried again: the one duplicate that the promises allow.
 
 use crate::envelope::Recipient;
 use crate::queue_id::QueueId;
 
-/// Says what became of a recipient.
+/// The outcome of one recipient so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fate {
@@ -30,12 +30,12 @@ pub enum Fate {
 /// The fates of some recipients, each with the recipient's index in the envelope.
 pub(super) type Fates = Vec<(u32, Fate)>;
 
-/// The recipients of one message, and what became of them so far.
+/// The recipients of one message with their outcomes so far.
 #[derive(Debug)]
 pub struct Ledger {
     id: QueueId,
     fates: Vec<Fate>,
-    /// What is not recorded on the disk yet.
+    /// The outcomes that are not recorded on the disk yet.
     unrecorded: Fates,
 }
 
@@ -45,12 +45,12 @@ pub struct Settled {
     id: QueueId,
 }
 
-/// Says that the submitter wants to hear of failures: the recipient is bounced with a DSN or not at all.
+/// An error: the submitter wants to hear of failures, so the recipient is bounced with a DSN or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MustReport;
 
 impl Ledger {
-    /// Returns the ledger of a message of `recipients` recipients, with what is recorded of them.
+    /// Returns the ledger of a message with so many `recipients`, and with the outcomes that are `recorded` for them.
     pub(super) fn new(id: QueueId, recipients: usize, recorded: &[(u32, Fate)]) -> Self {
         let mut ledger = Ledger { id, fates: vec![Fate::Open; recipients], unrecorded: Vec::new() };
         for (index, fate) in recorded {
@@ -65,7 +65,7 @@ impl Ledger {
         self.id
     }
 
-    /// Returns what became of every recipient, in the order of the envelope.
+    /// Returns the outcome of every recipient, in the order of the envelope.
     pub fn fates(&self) -> &[Fate] {
         &self.fates
     }
@@ -96,7 +96,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives up the recipient of this index, where nobody can be told of it.
+    /// Gives up the recipient of this index and marks it as dead, because nobody can be told of the failure.
     pub fn dead(&mut self, recipient: usize) {
         self.close(recipient, Fate::Dead);
     }
@@ -115,12 +115,12 @@ impl Ledger {
         self.unrecorded.retain(|(index, fate)| *fate != Fate::Bounced || !recipients.contains(index));
     }
 
-    /// Returns what became of recipients and is not recorded yet.
+    /// Returns the outcomes that are not recorded yet.
     pub(super) fn unrecorded(&self) -> &[(u32, Fate)] {
         &self.unrecorded
     }
 
-    /// Notes that everything so far is recorded.
+    /// Notes that all outcomes so far are recorded.
     pub(super) fn recorded(&mut self) {
         self.unrecorded.clear();
     }

@@ -12,7 +12,7 @@
 //!
 //! Not here: which record sets which mark (`index.rs`).
 
-/// Says whether a message is to be delivered.
+/// The state of a message, which says whether it is to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryState {
     /// It is to be delivered.
@@ -23,15 +23,15 @@ pub enum EntryState {
     Dead,
 }
 
-/// One thing that is true of a message, or is not.
+/// A mark, which a message has or does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mark {
-    /// An attempt has written its final dot, or was about to, and what it came to is not recorded.
+    /// An attempt has written its final dot, or was about to, and its outcome is not recorded.
     InFlight = 1,
     /// A delay DSN has been committed for it.
     Warned = 2,
-    /// It was deferred or refused before: what its recipients were told is kept on disk, unless that was damaged.
+    /// It was deferred or refused before: the replies to its recipients are kept on disk, unless they were damaged.
     Deferred = 4,
     /// Its content is in a file of its own.
     Large = 8,
@@ -41,7 +41,7 @@ pub enum Mark {
     MayHaveArrived = 128,
 }
 
-/// Says how an attempt has gone on since it wrote all of its content.
+/// The course of an attempt since it wrote all of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Flight {
@@ -49,10 +49,10 @@ pub enum Flight {
     Begun = 0,
     /// It has ended without a reply, and the log has said so.
     Told = 1,
-    /// It has ended, the relay has no copy, and nothing else is recorded of it.
+    /// It has ended, the relay has no copy, and nothing else about it is recorded.
     Over = 2,
-    /// It may have left a copy, of which the log has not said so: what is to be recorded next ends the message. Where that
-    /// is lost, whoever sends it again says so.
+    /// It may have left a copy, which the log has not said: the next record ends the message. If that record is lost, the
+    /// next attempt logs it.
     Hidden = 3,
 }
 

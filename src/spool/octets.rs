@@ -3,7 +3,7 @@
 //! Promises: reading never panics, never reads past the end and never allocates more than what was
 //! there to read. Not here: what the octets mean (`format.rs`, `payload.rs`).
 
-/// Says that octets are not what they should be.
+/// An error: octets are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MalformedOctets;
 
@@ -60,7 +60,7 @@ impl<'a> OctetReader<'a> {
         std::str::from_utf8(self.take(usize::from(length))?).map_err(|_| MalformedOctets)
     }
 
-    /// Returns how many octets are left, which bounds any count that was read.
+    /// Returns the number of octets that are left, which bounds any count that was read.
     pub fn left(&self) -> usize {
         self.rest.len()
     }
@@ -101,7 +101,7 @@ pub(super) fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
-/// Returns what `read` reads if it is `there`, as a flag said.
+/// Returns the value that `read` reads, if a flag said that it is `there`; `None` otherwise.
 pub(super) fn optional<T>(
     there: bool,
     read: impl FnOnce() -> Result<T, MalformedOctets>,

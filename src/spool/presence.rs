@@ -47,7 +47,7 @@ pub(super) struct Presence {
     root: Arc<dyn File>,
     segments: Arc<dyn File>,
     lock_file: FileFacts,
-    /// The lock is held as long as something may be written.
+    /// The lock of the spool, which is held as long as something may be written.
     _lock: Box<dyn Send>,
 }
 

@@ -45,22 +45,22 @@ mod tidy;
 
 pub(super) use tidy::tidy;
 
-/// What all segments say, when they are read in order.
+/// The state of a spool as its segments say when they are read in order.
 #[derive(Default)]
 pub(super) struct Survey {
     /// The id of the spool; `None` in a new one.
     pub spool: Option<SpoolId>,
     pub index: Index,
     pub damage: Vec<DamagedRange>,
-    /// So many writes were not finished when the process ended.
+    /// The number of writes that were not finished when the process ended.
     pub torn: u64,
     /// The highest relay clock that a record or a header bears.
     pub relay_clock: u32,
     /// The highest queue id that was given.
     pub high_water: u64,
-    /// The last record says that the process ended in order.
+    /// True if the last record says that the process ended in order.
     pub clean: bool,
-    /// What the header of the next segment is to say of the last one.
+    /// The facts of the last segment that the header of the next one is to state.
     pub last: Option<PreviousSegment>,
     /// The figures of every segment file, in the order of their numbers.
     pub figures: Vec<Figures>,
@@ -81,13 +81,13 @@ pub(super) struct Figures {
     pub sequence: u32,
     /// The version of its format; `None` when its header cannot be read.
     pub version: Option<u16>,
-    /// No record is in it.
+    /// True if no record is in it.
     pub is_blank: bool,
     pub octets: u64,
     pub records: u64,
     /// The offset at which its last record ends that counts.
     pub end: u32,
-    /// Nothing behind this offset is of any use.
+    /// The offset behind which nothing is of any use.
     pub used: u32,
     pub torn: u64,
 }
@@ -99,7 +99,7 @@ struct SegmentFile {
     header: Option<SegmentHeader>,
 }
 
-/// Reads all segments and returns what they say.
+/// Reads all segments and returns the state of the spool that they describe.
 pub(super) fn survey(fs: &dyn Fs, paths: &SpoolPaths) -> Result<Survey, OpenError> {
     let segments = open_segments(fs, paths)?;
     let highest = segments.last().map_or(0, |last| last.sequence);
@@ -150,7 +150,7 @@ fn spool_of(segments: &[SegmentFile]) -> io::Result<Option<SpoolId>> {
     }
 }
 
-/// Returns what the latest header says of segment `sequence` that names it.
+/// Returns the facts of segment `sequence` as the latest header that names it states them.
 fn bound_of(sequence: u32, segments: &[SegmentFile]) -> Option<PreviousSegment> {
     let stated = |segment: &SegmentFile| segment.header.as_ref()?.previous;
     segments.iter().rev().filter_map(stated).find(|previous| previous.sequence == sequence)
@@ -169,19 +169,19 @@ fn missing(segments: &[SegmentFile]) -> Vec<PreviousSegment> {
     missing
 }
 
-/// What is known of a segment while it is read.
+/// The state of reading one segment.
 struct SegmentReading {
     sequence: u32,
     bound: Option<PreviousSegment>,
     /// The ranges in which there is no record.
     gaps: Vec<DamagedRange>,
-    /// Everything before this offset is known to have been synced.
+    /// The offset before which everything is known to have been synced.
     proven: u32,
     /// The offset at which the last record ends that counts.
     end: u32,
     /// The offset at which the last record ends, whether it counts or not.
     used: u32,
-    /// The last record that counts says that the process ended in order.
+    /// True if the last record that counts says that the process ended in order.
     clean: bool,
     records: u64,
 }

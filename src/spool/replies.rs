@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 
 use super::octets::{MalformedOctets, OctetReader, cut, put_text, put_u32};
 
-/// Longer texts are cut to so many octets.
+/// Number of octets to which longer texts are cut.
 const LONGEST: usize = 1000;
-/// All texts of a message together have so many octets at most.
+/// Upper bound, in octets, of all texts of one message together.
 const ALL_TEXTS: usize = 32 << 10;
 /// The first octet of a note of version 2; no note of version 1 began with it.
 const VERSION_2: u8 = 0;

@@ -32,14 +32,14 @@ pub(super) struct Request {
     pub content: Vec<u8>,
     /// The checksum of the payload.
     pub sum: u32,
-    /// A new message is announced with this.
+    /// The entry with which a new message is announced; `None` for any other record.
     pub entry: Option<Entry>,
-    /// A new message with a large file has this name for it.
+    /// The name of the large file of a new message, if it has one.
     pub large: Option<LargeName>,
     pub answer: Acknowledgement,
 }
 
-/// Says who waits for an answer to a request, and for what.
+/// The kind of answer that is waited for after a request.
 pub(super) enum Acknowledgement {
     /// Somebody waits until the record is synced, if it needs that, and until the index knows of it.
     Durable(oneshot::Sender<Result<(), CommitError>>),
@@ -81,7 +81,7 @@ impl Request {
         Request { id, change, front: payload, content: Vec::new(), sum, entry: None, large: None, answer }
     }
 
-    /// Returns what the record may ask of a disk that may be full.
+    /// Returns the claim that the record has to the room of a disk that may be full.
     pub fn claim(&self) -> SpaceClaim {
         match (&self.change, &self.entry) {
             (_, Some(entry)) if entry.submitter != Submitter::Ourselves => SpaceClaim::Mail,
@@ -98,7 +98,7 @@ impl Request {
 }
 
 impl Acknowledgement {
-    /// Sends the answer. Whoever has gone away meanwhile does not care.
+    /// Sends the answer; nothing is done if the receiver has gone away meanwhile.
     pub fn durable(self, result: Result<(), CommitError>) {
         match self {
             Acknowledgement::Durable(answer) => drop(answer.send(result)),

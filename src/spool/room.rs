@@ -18,10 +18,10 @@ use super::space::ROOM_IS_KNOWN_FOR;
 use super::unfinished::Unfinished;
 use crate::log;
 
-/// Says why no message is taken.
+/// The reason why no message is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shortage {
-    /// So many octets are free, and `queue.min-free-space` asks for more.
+    /// Fewer octets are free than `queue.min-free-space` asks for.
     Disk { free: u64, needed: u64 },
     /// There are as many messages as `queue.max-messages` allows.
     Messages { most: u64 },
@@ -59,13 +59,13 @@ pub(super) struct MailRoom {
     root: PathBuf,
     min_free_space: u64,
     max_messages: u64,
-    /// When the disk was asked last, and how many octets were free then.
+    /// The moment at which the disk was asked last, with the number of octets that were free then.
     free: Mutex<Option<(Instant, u64)>>,
     shortage: Mutex<Option<Shortage>>,
 }
 
 impl MailRoom {
-    /// Returns what knows of the room for mail in the spool at `root`, as far as `options` allow it.
+    /// Returns a new watch over the room for mail in the spool at `root`, with the limits of `options`.
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf, options: &Options) -> Self {
         let &Options { min_free_space, max_messages, .. } = options;
         MailRoom {
@@ -135,7 +135,7 @@ impl MailRoom {
         }
     }
 
-    /// Returns how many octets are free on the disk, as of the last second.
+    /// Returns the number of octets that are free on the disk, as of the last second.
     pub fn free_space(&self) -> Result<u64, CommitError> {
         let known = *held(&self.free);
         if let Some((_, free)) = known.filter(|(seen, _)| seen.elapsed() < ROOM_IS_KNOWN_FOR) {

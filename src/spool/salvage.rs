@@ -17,7 +17,7 @@ const CHUNK: usize = 1 << 20;
 /// A copy of damaged octets.
 pub(super) struct SalvagedCopy {
     pub path: PathBuf,
-    /// The copy was not there before.
+    /// True if the copy was not there before.
     pub is_new: bool,
 }
 

@@ -23,7 +23,7 @@ const BLOCK: usize = 4096;
 pub(super) struct FoundRecord {
     pub offset: u32,
     pub head: Head,
-    /// Where the octets before it begin that are neither record nor padding, if there are any.
+    /// The offset at which the octets before it begin that are neither record nor padding, if there are any.
     pub gap: Option<u32>,
 }
 
@@ -35,12 +35,13 @@ pub(super) struct Scanner<'a> {
     /// The offset at which the search ends.
     limit: u32,
     position: u32,
-    /// What has been read, and where it stands in the file.
+    /// The octets that were read last ...
     window: Vec<u8>,
+    /// ... and their offset in the file.
     window_at: u32,
-    /// The highest batch so far: lower ones are void.
+    /// The number of the highest batch so far: records of lower ones are void.
     batch: u32,
-    /// The last record found is not the last one of its batch.
+    /// True if the last record that was found is not the last one of its batch.
     in_batch: bool,
     gap: Option<u32>,
     /// The worst that was found in that gap.

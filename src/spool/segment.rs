@@ -30,9 +30,10 @@ use crate::queue_id::QueueId;
 pub(super) struct ReadySegment {
     pub sequence: u32,
     pub file: Arc<dyn File>,
-    /// The file has so many octets, and the disk has given room for all of them.
+    /// The length of the file, in octets; the disk has given room for all of them.
     pub length: u64,
-    /// So many octets of it have been written. Of a file that is reused this is an upper bound: some may only be reserved.
+    /// The number of octets of it that have been written. For a file that is reused this is an upper bound, since some
+    /// may only be reserved.
     pub written: u64,
 }
 
@@ -44,30 +45,31 @@ pub(super) struct ActiveSegment {
     file: Arc<dyn File>,
     sequence: u32,
     seed: Seed,
-    /// The next batch is written at this offset, where a sector starts.
+    /// The offset at which the next batch is written; a sector starts there.
     end: u32,
     /// The octets of that sector that are written already and not synced.
     tail: Vec<u8>,
-    /// Everything before this offset is synced.
+    /// The offset up to which everything is synced.
     durable: u32,
     /// The number of the batch that was written last.
     batch: u32,
     /// The head of the last record of the next batch so far, and the record's offset in the segment.
     last: Option<(u32, Head)>,
-    /// The segment was made ready with so many octets.
+    /// The number of octets with which the segment was made ready.
     capacity: u32,
-    /// So many octets had been written when it was made ready, or have been since by [`ActiveSegment::write_ahead`].
+    /// The number of octets that had been written when it was made ready, or have been since by
+    /// [`ActiveSegment::write_ahead`].
     written: u32,
 }
 
-/// The end of a segment before a batch was written.
+/// The end of a segment as it was before a batch was written, so that the segment can be taken back to it.
 pub(super) struct AppendPoint {
     end: u32,
     tail: Vec<u8>,
     durable: u32,
 }
 
-/// A record that has no place yet.
+/// A record that is to be written and has no place in a segment yet.
 pub(super) struct NewRecord<'a> {
     pub kind: RecordKind,
     pub id: QueueId,
@@ -128,7 +130,7 @@ impl ActiveSegment {
         self.capacity.saturating_sub(self.end())
     }
 
-    /// Returns with how many octets the segment was made ready.
+    /// Returns the number of octets with which the segment was made ready.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
@@ -148,7 +150,7 @@ impl ActiveSegment {
         self.durable == self.end && self.tail.is_empty()
     }
 
-    /// Returns what the next segment's header states of this one.
+    /// Returns the facts of this segment that the header of the next one states.
     pub fn sealed(&self) -> PreviousSegment {
         PreviousSegment { sequence: self.sequence, durable: self.durable, end: self.durable }
     }
@@ -159,7 +161,8 @@ impl ActiveSegment {
         if batch.is_empty() { self.end() } else { self.end + batch.len() as u32 }
     }
 
-    /// Adds a record to `batch` and returns where it will stand. `batch` holds the octets that the next [`ActiveSegment::append`] will write.
+    /// Adds a record to `batch` and returns where it will stand. `batch` holds the octets that the next
+    /// [`ActiveSegment::append`] will write.
     pub fn encode(&mut self, batch: &mut Vec<u8>, record: &NewRecord<'_>) -> RecordPlace {
         let offset = self.position(batch);
         if batch.is_empty() {
@@ -196,8 +199,8 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Marks the last record as the last one of its batch and fills the batch up to whole sectors; returns the length
-    /// of the records alone.
+    /// Marks the last record as the last one of its batch and fills the batch up to whole sectors; returns the length of the
+    /// records alone, in octets.
     fn end_batch(&mut self, batch: &mut Vec<u8>) -> usize {
         if let Some((offset, head)) = self.last.take() {
             let at = (offset - self.end) as usize;
@@ -224,7 +227,7 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Syncs all that was appended.
+    /// Syncs everything that was appended.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         self.end = self.end().next_multiple_of(SECTOR);

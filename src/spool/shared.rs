@@ -20,8 +20,8 @@ use super::stock::Stock;
 use super::unfinished::Unfinished;
 use crate::queue_id::QueueIds;
 
-/// Segments that are kept open, for readers, and because an open file outlives its name: these segments can be saved
-/// when the spool is removed. They take 4 GiB at most.
+/// Number of segments that are kept open, for readers, and because an open file outlives its name: these segments can be
+/// saved when the spool is removed. They take 4 GiB at most.
 const OPEN_FILES: usize = 128;
 
 /// The state of one open spool that its handles, its writer and its readers use together.
@@ -35,18 +35,18 @@ pub(super) struct SharedSpool {
     pub relay_clock: AtomicU32,
     pub relays: KnownRelays,
     pub stock: Stock,
-    /// Every draft has a clone of this, so that it can be told whether there are any.
+    /// The token of which every draft has a clone, so that [`SharedSpool::has_drafts`] can count them.
     pub draft_token: Arc<()>,
     index: Mutex<Index>,
     pub room: MailRoom,
     pub unfinished: Arc<Unfinished>,
-    /// All drafts together have so many octets of content in memory.
+    /// The number of octets of content that all drafts together have in memory.
     pub draft_memory: AtomicU64,
     /// The segments that are kept open, with their numbers.
     files: Mutex<VecDeque<(u32, Arc<dyn File>)>>,
-    /// The spool is not where its path leads (`writer/rescue.rs`).
+    /// True while the spool is not where its path leads (`writer/rescue.rs`).
     astray: AtomicBool,
-    /// The disk failed when the last segment was to be begun, and mail waits for one.
+    /// True if the disk failed when the last segment was to be begun, and mail waits for one.
     failing: AtomicBool,
 }
 
@@ -105,7 +105,7 @@ impl SharedSpool {
         Ok(file)
     }
 
-    /// The file of a segment that is kept open, as [`SharedSpool::segment_file`] gives it.
+    /// Returns the file of a segment if it is kept open, as [`SharedSpool::segment_file`] does; `None` otherwise.
     pub fn held_segment(&self, sequence: u32) -> Option<Arc<dyn File>> {
         held(&self.files).iter().find(|(of, _)| *of == sequence).map(|(_, file)| Arc::clone(file))
     }

@@ -1,4 +1,4 @@
-//! Who may take space in the spool: one table.
+//! Decides who may take space in the spool, by one table.
 //!
 //! A record claims room in the active segment ([`decide`]). The next segment is made in pieces, and *ready* when it is
 //! whole and synced.
@@ -74,7 +74,7 @@
 //! cleaner would move all that lives at each start. Where less lives, that is little, and the old file serves as a segment
 //! again, which saves the zeros.
 //!
-//! Pure: what the disk and the index say are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
+//! Pure: the answers of the disk and of the index are arguments. Not here: who carries it out (`writer.rs`, `clean.rs`,
 //! `stock.rs`), whether the configuration lets mail in at all (`room.rs`).
 
 use std::time::Duration;
@@ -86,10 +86,10 @@ mod moves;
 pub(super) use moves::clean_now;
 use moves::needed_of_next;
 
-/// What the disk has said of its free room is believed for so long, while nothing is known to have changed.
+/// Time for which an answer of the disk about its free room is believed, while nothing is known to have changed.
 pub(super) const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
-/// Says what a record is for, and so what it may ask of a disk that may be full.
+/// The purpose of a record, by which it may take room on a disk that may be full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpaceClaim {
     /// It is mail that somebody submits: it needs room until it is delivered.
@@ -101,7 +101,7 @@ pub(super) enum SpaceClaim {
     Outcome,
 }
 
-/// Says how large a segment has to be.
+/// The size that a segment must have for a caller that takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentSize {
     /// The segment must be whole, of the size that [`size_of_next`] returns.
@@ -119,12 +119,12 @@ pub(super) struct Sizes {
     pub largest: u64,
 }
 
-/// Says how much of the next segment is made.
+/// The part of the next segment that is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Made {
-    /// So many octets of it are written and synced.
+    /// The number of its octets that are written, or reserved, and synced.
     pub octets: u64,
-    /// It is to have so many octets.
+    /// The size that it is to have, in octets.
     pub size: u64,
 }
 
@@ -134,13 +134,13 @@ impl Made {
         self.octets >= self.size
     }
 
-    /// Returns how many octets are missing.
+    /// Returns the number of octets that are missing.
     pub fn rest(self) -> u64 {
         self.size.saturating_sub(self.octets)
     }
 }
 
-/// Says what the writer does with a record.
+/// The decision of the writer about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The record goes into the active segment.
@@ -153,63 +153,64 @@ pub(super) enum Decision {
     Refuse,
 }
 
-/// Describes the active segment as it would be with the record that is decided on.
+/// The active segment as it would be with the record that is decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fill {
     /// The number of the segment.
     pub sequence: u32,
-    /// The segment would end at this offset.
+    /// The offset at which the segment would end.
     pub end: u64,
-    /// The segment was made ready with so many octets.
+    /// The number of octets with which the segment was made ready.
     pub capacity: u32,
-    /// The record is the first one of the segment.
+    /// True if the record is the first one of the segment.
     pub is_first: bool,
 }
 
-/// What the disk and the index say when a segment is to be filled or begun.
+/// The answers of the disk and of the index when a segment is to be filled or begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SpareRoom {
-    /// The disk has room for what is missing of the next segment; when that is ready, for the one that follows it.
+    /// True if the disk has room for what is missing of the next segment or, if that is ready, for the one that follows it.
     pub another: bool,
-    /// This is the oldest segment, which may be the active one.
+    /// The oldest segment, which may be the active one.
     pub oldest: Oldest,
-    /// What lives in the active segment, with the record that is decided on, takes so many octets when it is moved.
+    /// Upper bound, in octets, of what a move of all that lives in the active segment takes, the record that is decided on
+    /// included.
     pub active_moved: u64,
 }
 
-/// Mail and content leave one of so many parts of a segment to outcomes.
+/// Number of parts of a segment of which mail and content leave one to outcomes.
 const LEFT_TO_OUTCOMES: u32 = 4;
-/// While no other segment is ready, mail may fill one of so many parts of a segment.
+/// Number of parts of a segment of which mail may fill one while no other segment is ready.
 const WITHOUT_THE_NEXT: u32 = 2;
-/// The oldest segment counts as the one that follows only if what lives in it fits into one of so many parts of an empty
-/// one.
+/// Number of parts of an empty segment: what lives in the oldest one must fit into one of them, or the oldest does not count
+/// as the segment that follows.
 const OLDEST_FITS_INTO: u64 = 2;
-/// While the cleaner works, the next segment is begun when one of so many parts of the active one is used.
+/// Number of parts of the active segment: while the cleaner works, the next one is begun when one of them is used.
 const USED_BEFORE_ANOTHER: u32 = 4;
-/// A segment may be so many times as large as the one before it.
+/// Factor by which a segment may be larger than the one before it.
 const GROWTH: u64 = 2;
-/// A segment is made in so many pieces, or in more.
+/// Number of pieces in which a segment is made at least.
 const PIECES: u64 = 4;
-/// Where the disk has no room for a piece, one of so many parts of it is tried next ...
+/// Number of parts of a piece of which one is tried next, if the disk has no room for the piece ...
 const SHORTER_PIECE: u64 = 2;
-/// ... down to one of so many parts of a whole piece.
+/// ... and number of parts of a whole piece of which one is the least that is tried.
 const SHORTEST_PIECE: u64 = 4;
-/// Zeros are written ahead of the records for so long as less than one of so many parts of a piece is ahead of them.
+/// Number of parts of a piece: while less than one of them is written ahead of the records, one more piece of zeros is.
 const ENOUGH_AHEAD: u32 = 2;
-/// The largest piece, in octets: a commit that comes while it is written waits for it.
+/// Upper bound, in octets, of a piece: a commit that comes while one is written waits for it.
 pub(super) const LARGEST_PIECE: u64 = 256 << 10;
-/// The closed segments may take so many times the octets of the messages that live.
+/// Factor by which the closed segments may take more octets than the messages that live.
 const TIMES_LIVE: u64 = 3;
-/// A move on a full disk frees at least one of so many parts of the oldest segment.
+/// Number of parts of the oldest segment of which a move on a full disk frees at least one.
 const FREED_BY_A_MOVE: u64 = 16;
-/// The unfinished messages of one user may take one of so many parts of the usable room.
+/// Number of parts of the usable room of which the unfinished messages of one user may take one.
 const SHARE_OF_ONE_USER: u64 = 4;
-/// Moves on a full disk leave one of so many parts of the active segment.
+/// Number of parts of the active segment of which moves on a full disk leave one.
 const LEFT_BY_MOVES: u64 = 8;
-/// One of so many parts of the free space is left to the file system, which may need some for itself.
+/// Number of parts of the free space of which one is left to the file system, which may need some for itself.
 const FOR_THE_FILE_SYSTEM: u64 = 16;
 
-/// No segment is smaller than this many octets: a header and some outcomes fit into it.
+/// Size of the smallest segment, in octets: a header and some outcomes fit into it.
 pub(super) const SMALLEST: u64 = 1 << 14;
 const BLOCK: u64 = 4096;
 
@@ -266,16 +267,16 @@ fn another_can_follow(next: Made, room: SpareRoom) -> bool {
     another || oldest.moved <= next.octets / OLDEST_FITS_INTO && oldest.size >= next.octets
 }
 
-/// Returns how many octets the segment is to have that follows one of `capacity` octets (0: there is none), while the
-/// records of all messages that live take `live` octets.
+/// Returns the size, in octets, of the segment that follows one of `capacity` octets (0: there is none), while the records of
+/// all messages that live take `live` octets.
 pub(super) fn size_of_next(live: u64, capacity: u64, sizes: Sizes) -> u64 {
     let size = TIMES_LIVE.saturating_mul(live).saturating_add(GROWTH * capacity);
     whole_blocks(size.clamp(sizes.first, sizes.largest))
 }
 
-/// Returns how many octets of the next segment, which is to have `size`, have to be made by the time the active one is
-/// filled up to `used` of its `capacity` octets. Less is due while the cleaner works: then an old segment is likely to be
-/// let go and reused.
+/// Returns the number of octets of the next segment, which is to have `size`, that must be made by the time at which the
+/// active one is filled up to `used` of its `capacity` octets. Less is due while the cleaner works: then an old segment
+/// is likely to be let go and reused.
 pub(super) fn due(used: u64, capacity: u32, size: u64, cleaner_works: bool) -> u64 {
     let spared = if cleaner_works { capacity / USED_BEFORE_ANOTHER } else { FIRST_RECORD };
     let (used, all) =
@@ -284,7 +285,7 @@ pub(super) fn due(used: u64, capacity: u32, size: u64, cleaner_works: bool) -> u
     (used * size.min(u32::MAX.into()) / u64::from(all.max(1))).min(size)
 }
 
-/// Returns how many octets one piece has of a segment that is to have `size`.
+/// Returns the size of one piece, in octets, of a segment that is to have `size`.
 pub(super) fn piece(size: u64) -> u64 {
     whole_blocks((size / PIECES).clamp(SMALLEST, LARGEST_PIECE))
 }
@@ -304,7 +305,7 @@ pub(super) fn is_far_enough_ahead(ahead: u32, piece: u32) -> bool {
     ahead >= piece / ENOUGH_AHEAD
 }
 
-/// Returns how many octets the unfinished messages of one user may take together, of `usable` octets.
+/// Returns the number of octets, of `usable` ones, that the unfinished messages of one user may take together.
 pub(super) fn share_of_one_user(usable: u64) -> u64 {
     usable / SHARE_OF_ONE_USER
 }
@@ -323,7 +324,7 @@ pub(super) fn shortened_at_start(size: u64, used: u64) -> Option<u64> {
     (shortened < size).then_some(shortened)
 }
 
-/// Says whether there is, or can be, a next segment.
+/// The answer to the question whether there is, or can be, a next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
     /// The next segment is ready.
@@ -337,23 +338,23 @@ pub(super) enum Readiness {
 /// The sums that the index keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
-    /// The records of all messages that live have so many octets.
+    /// The sum of the octets of the records of all messages that live.
     pub live: u64,
-    /// The segments before the active one take so many octets.
+    /// The sum of the octets of the segments before the active one.
     pub closed: u64,
-    /// What lives in the active segment takes so many octets when it is moved.
+    /// Upper bound, in octets, of what a move of all that lives in the active segment takes.
     pub active_moved: u64,
-    /// This is the oldest segment; `None` where that is the active one.
+    /// The oldest segment; `None` if that is the active one.
     pub oldest: Option<Oldest>,
 }
 
-/// Describes the oldest segment.
+/// The oldest segment, which is the next one to be emptied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Oldest {
     pub sequence: u32,
-    /// The file has so many octets.
+    /// The length of the file, in octets.
     pub size: u64,
-    /// What lives in it takes so many octets when it is moved.
+    /// Upper bound, in octets, of what a move of all that lives in it takes.
     pub moved: u64,
 }
 
@@ -363,29 +364,29 @@ impl Oldest {
         self.moved <= self.freed_at_least() * (FREED_BY_A_MOVE - 1)
     }
 
-    /// Returns how many octets a move on a full disk has to free.
+    /// Returns the number of octets that a move on a full disk has to free.
     fn freed_at_least(self) -> u64 {
         self.size / FREED_BY_A_MOVE
     }
 }
 
-/// Describes the active segment, into which the cleaner moves messages.
+/// The active segment as a target of the cleaner, which moves messages into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// So many octets are left in it.
+    /// The number of octets that are left in it.
     pub room: u32,
-    /// It can hold so many octets of records.
+    /// The number of octets of records that it can hold.
     pub holds: u32,
-    /// It was made ready with so many octets.
+    /// The number of octets with which it was made ready.
     pub capacity: u32,
-    /// So many octets are made of the next segment.
+    /// The number of octets that are made of the next segment.
     pub next: u64,
 }
 
-/// Says what the cleaner does now.
+/// The step that the cleaner takes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clean {
-    /// It moves messages out of the segment of this number, so many octets at once at most.
+    /// It moves messages out of the segment of the first number, at most as many octets at once as the second number says.
     Move(u32, u32),
     /// It begins the next segment, of which there is a part.
     Begin,

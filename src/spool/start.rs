@@ -29,10 +29,10 @@ use super::space::{self, SegmentSize};
 use super::writer::SpoolWriter;
 use crate::queue_id::{QueueId, QueueIds};
 
-/// So many orders may wait for the writer; whoever sends more waits for room.
+/// Number of orders that may wait for the writer; a sender of one more waits.
 const ORDERS: usize = 1024;
 
-/// An open spool.
+/// An open spool with its threads, as a start hands it to the handle.
 pub(super) struct OpenedSpool {
     pub shared: Arc<SharedSpool>,
     pub orders: Sender<Order>,
@@ -90,7 +90,7 @@ pub(super) fn open(
 
 /// The room that the segments of the runs before have behind their last records. Nothing is written there any more.
 struct Unused {
-    /// The numbers of the segments, and how many octets of each are of use.
+    /// The number of each segment, with the number of its octets that are of use.
     used: Vec<(u32, u64)>,
 }
 
@@ -115,8 +115,8 @@ impl Unused {
         }
     }
 
-    /// Gives it back to a full disk, one segment at each step, the newest first, and returns how many octets that were. What
-    /// cannot be given back stays.
+    /// Gives it back to a full disk, one segment at each step, the newest first, and returns the number of octets of
+    /// each step. What cannot be given back stays.
     fn give_back<'a>(&'a self, shared: &'a SharedSpool) -> impl Iterator<Item = u64> + 'a {
         self.used.iter().rev().filter_map(|(sequence, used)| {
             let given = cut_off(shared, *sequence, *used).ok().filter(|octets| *octets > 0)?;
@@ -126,7 +126,7 @@ impl Unused {
     }
 }
 
-/// Cuts a segment off behind what is of use; returns how many octets there were more.
+/// Cuts a segment off behind the octets that are of use; returns the number of octets that were cut off.
 fn cut_off(shared: &SharedSpool, sequence: u32, used: u64) -> io::Result<u64> {
     let file = shared.fs.open(&shared.paths.segment(sequence))?;
     let unused = file.length()?.saturating_sub(used);

@@ -23,8 +23,8 @@
 //!    made before the disk was full stays.
 //! 8. Nobody waits for a thread that has ended, in order or by a panic: to wait is an error then.
 //!
-//! Not here: waiting (`stock/wait.rs`), a piece (`stock/make.rs`), a file that becomes the next segment under a new name (`stock/reuse.rs`), when a
-//! segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
+//! Not here: waiting (`stock/wait.rs`), a piece (`stock/make.rs`), a file that becomes the next segment under a new name
+//! (`stock/reuse.rs`), when a segment is dead (`index.rs`), who may take one (`space.rs`), headers (`segment.rs`).
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ use supply::{SegmentPiece, Supply};
 pub(super) struct Stock {
     fs: Arc<dyn Fs>,
     paths: SpoolPaths,
-    /// A segment with more octets is not reused.
+    /// The number of octets above which a segment is not reused.
     largest: u64,
     shelf: Mutex<Shelf>,
     /// Signalled when the thread has work.
@@ -62,12 +62,12 @@ pub(super) struct Stock {
     change: Condvar,
 }
 
-/// What the thread of the stock and the writer share, under one lock.
+/// The state that the thread of the stock and the writer share, under one lock.
 struct Shelf {
     supply: Supply,
     disposal: Disposal,
     known_room: KnownRoom,
-    /// The thread has ended or is to end: no segment is made any more.
+    /// True if the thread has ended or is to end: no segment is made any more.
     closing: bool,
 }
 
@@ -80,7 +80,7 @@ impl Drop for Closes<'_> {
     }
 }
 
-/// What the thread does next.
+/// The next task of the thread.
 #[derive(Clone)]
 enum StockTask {
     /// It removes something.
@@ -103,7 +103,7 @@ impl Stock {
         Stock { fs, paths, largest, shelf, work, change }
     }
 
-    /// Returns how much of the next segment is made.
+    /// Returns the part of the next segment that is made.
     pub fn made(&self) -> Made {
         self.shelf().supply.made()
     }
@@ -113,14 +113,15 @@ impl Stock {
         self.shelf().supply.set_size(size);
     }
 
-    /// Has the room of the next segment reserved, where that can be done: then it is whole after one piece, and most of it is
-    /// not written.
+    /// Requests that the room of the next segment is reserved, if the file system can do that: then the segment is whole after
+    /// one piece, and most of it is not written.
     pub fn reserve_next(&self) {
         self.shelf().supply.reserve();
     }
 
-    /// Returns whether the disk has room for `octets`, or was found to have room for the piece that is being made. A piece of
-    /// which that is not known yet is no answer: on a full disk it fails, and until then nothing would be moved.
+    /// Returns whether the disk has room for `octets`, or was found to have room for the piece that is being made. A
+    /// piece of which that is not known yet is no answer: on a full disk it fails, and until then nothing would be
+    /// moved.
     ///
     /// The disk is not asked if it gave so much room a short while ago: [`Stock::next`] looks behind each batch, and what it
     /// finds to be gone is not believed any more.
@@ -181,7 +182,7 @@ impl Stock {
         }
     }
 
-    /// Has the thread make the next segment up to `due` octets.
+    /// Lets the thread make the next segment up to `due` octets.
     pub fn replenish(&self, due: u64) {
         let is_news = self.shelf().supply.want(due);
         if is_news {
@@ -189,7 +190,7 @@ impl Stock {
         }
     }
 
-    /// Forgets what was made ready, and why nothing could be: the spool's directories are new.
+    /// Forgets the segment that was made ready, and any failure, because the spool's directories are new.
     pub fn start_anew(&self) {
         let mut shelf = self.shelf();
         if let Some(sequence) = shelf.supply.start_anew() {
@@ -204,12 +205,12 @@ impl Stock {
         self.shelf().supply.take_trouble()
     }
 
-    /// Has a segment removed in which nothing lives; it is called for the oldest one first.
+    /// Queues a segment for removal in which nothing lives; it is called for the oldest one first.
     pub fn let_go(&self, sequence: u32) {
         self.discard(Discarded::Segment(sequence));
     }
 
-    /// Has the large file removed of a message that is settled, or was never committed.
+    /// Queues the large file of a message for removal that is settled, or was never committed.
     pub fn unlink_large(&self, id: QueueId) {
         self.discard(Discarded::Large(id));
     }
@@ -318,7 +319,7 @@ impl Shelf {
         matches!(self.disposal.next(now), Some(Discarded::Segment(_)))
     }
 
-    /// Returns what the thread does now. What makes room comes first, since segments that are let go are reused.
+    /// Returns the task of the thread now. Removal comes first, since segments that are let go are reused.
     fn next_task(&mut self, now: Instant) -> Option<StockTask> {
         if let Some(discarded) = self.disposal.next(now) {
             return Some(StockTask::LetGo(discarded));

@@ -1,9 +1,9 @@
 //! Counts the content that is not whole yet and stands on the disk already, and bounds how much of it each user may have.
 //!
 //! Promises
-//! 1. What one user has begun and not finished takes no more than their share of the disk's usable room (`space.rs`), unless it
-//!    is one message alone. Before a user is refused for that, their largest message gives way of which nothing has come for
-//!    [`IDLE`].
+//! 1. What one user has begun and not finished takes no more than their share of the disk's usable room (`space.rs`),
+//!    unless it is one message alone. Before a user is refused for that, their largest message gives way of which
+//!    nothing has come for [`IDLE`].
 //! 2. Where room is missing for others, the largest idle ones give way, whosever they are.
 //! 3. What gives way frees its room at once, and is a message that nobody was told is safe: its session is told 452.
 //!    What is whole is none of this, and never gives way.
@@ -21,18 +21,18 @@ use super::space;
 use crate::envelope::Submitter;
 use crate::queue_id::QueueId;
 
-/// A message of which nothing has come for so long may be removed to make room.
+/// Time after which a message may be removed to make room, if none of its content has come meanwhile.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
 /// All messages that have been begun and are not whole.
 #[derive(Default)]
-pub(super) struct Unfinished(Mutex<HashMap<QueueId, Begun>>);
+pub(super) struct Unfinished(Mutex<HashMap<QueueId, UnfinishedFile>>);
 
 /// A message that has been begun and is not whole.
-struct Begun {
+struct UnfinishedFile {
     whose: Submitter,
     octets: u64,
-    /// The moment at which content came last.
+    /// The moment at which the last content came.
     touched: Instant,
     file: Arc<dyn File>,
     given_up: Arc<AtomicBool>,
@@ -55,12 +55,12 @@ impl Unfinished {
         now: Instant,
     ) -> UnfinishedMessage {
         let given_up = Arc::new(AtomicBool::new(false));
-        let begun = Begun { whose, octets: 0, touched: now, file, given_up: Arc::clone(&given_up) };
+        let begun = UnfinishedFile { whose, octets: 0, touched: now, file, given_up: Arc::clone(&given_up) };
         self.all().insert(id, begun);
         UnfinishedMessage { among: Arc::clone(self), id, given_up }
     }
 
-    /// Has the largest idle messages give way until `missing` octets are free, or none is idle.
+    /// Makes the largest idle messages give way until `missing` octets are free, or none is idle.
     pub fn give_up_idle(&self, missing: u64, now: Instant) {
         let mut all = self.all();
         let mut freed = 0;
@@ -71,16 +71,16 @@ impl Unfinished {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<QueueId, Begun>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<QueueId, UnfinishedFile>> {
         // Each change is one insertion or removal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl UnfinishedMessage {
-    /// Notes that `more` octets are to be written, while `free` octets are usable. Fails if they may not be: with `GaveWay` where
-    /// this message has given way, with `OverShare` where its user has too much of others, with `Full` where there is no
-    /// room for anybody.
+    /// Notes that `more` octets are to be written, while `free` octets are usable. Fails if they may not be written: with
+    /// `GaveWay` if this message has given way, with `OverShare` if its user has used up their share, with `Full` if there
+    /// is no room for anybody.
     pub fn grow(&self, more: u64, free: u64, now: Instant) -> Result<(), CommitError> {
         if self.given_up.load(Ordering::Relaxed) {
             return Err(CommitError::GaveWay);
@@ -91,7 +91,7 @@ impl UnfinishedMessage {
         let whose = mine.whose;
         let taken: u64 = all.values().map(|begun| begun.octets).sum();
         let share = space::share_of_one_user(free.saturating_add(taken));
-        let is_theirs = |begun: &Begun| begun.whose == whose;
+        let is_theirs = |begun: &UnfinishedFile| begun.whose == whose;
         loop {
             let theirs = all.values().filter(|begun| is_theirs(begun));
             let (count, octets) = theirs.fold((0, 0), |(count, sum), begun| (count + 1, sum + begun.octets));
@@ -114,18 +114,18 @@ impl Drop for UnfinishedMessage {
 
 /// Returns the largest message of which nothing has come for a while, among those that may go.
 fn largest_idle(
-    all: &HashMap<QueueId, Begun>,
+    all: &HashMap<QueueId, UnfinishedFile>,
     now: Instant,
-    may_go: impl Fn(&Begun) -> bool,
+    may_go: impl Fn(&UnfinishedFile) -> bool,
 ) -> Option<QueueId> {
-    let is_idle = |begun: &Begun| now.saturating_duration_since(begun.touched) >= IDLE;
+    let is_idle = |begun: &UnfinishedFile| now.saturating_duration_since(begun.touched) >= IDLE;
     let idle = all.iter().filter(|(_, begun)| is_idle(begun) && may_go(begun));
     idle.max_by_key(|(_, begun)| begun.octets).map(|(id, _)| *id)
 }
 
-/// Removes the content of a message; returns how many octets that frees.
-fn give_up(all: &mut HashMap<QueueId, Begun>, id: QueueId) -> u64 {
-    let Some(Begun { octets, file, given_up, .. }) = all.remove(&id) else { return 0 };
+/// Removes the content of a message; returns the number of octets that this frees.
+fn give_up(all: &mut HashMap<QueueId, UnfinishedFile>, id: QueueId) -> u64 {
+    let Some(UnfinishedFile { octets, file, given_up, .. }) = all.remove(&id) else { return 0 };
     given_up.store(true, Ordering::Relaxed);
     // Its name goes when its session learns of it; the octets go now. A disk that refuses this loses nothing.
     let cut = move || drop(file.truncate(0));

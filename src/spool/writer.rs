@@ -43,7 +43,7 @@ mod idle;
 mod rescue;
 mod room;
 
-/// A batch is written when it has so many octets, although more has arrived.
+/// Number of octets at which a batch is written, although more has arrived.
 const BATCH: usize = 4 << 20;
 
 /// The thread that writes all records; it owns the active segment, the batch and the cleaner.
@@ -52,19 +52,19 @@ pub(super) struct SpoolWriter {
     arrivals: UnboundedSender<Entry>,
     /// The segment that is written; `None` after a fault, until the next one can be begun.
     active: Option<ActiveSegment>,
-    /// What the next header is to say of the segment before it, while none is active.
+    /// The facts that the next header is to state of the segment before it, while none is active.
     previous: Option<PreviousSegment>,
     batch: Batch,
-    /// The batch that was written last had so many octets.
+    /// The number of octets of the batch that was written last.
     batch_octets: usize,
     /// Refused messages whose records may be in the segment. Their large files are removed after the next sync.
     doubtful: Vec<QueueId>,
     cleaner: Cleaner,
-    /// The cleaner had something to do in its last step.
+    /// True if the cleaner had something to do in its last step.
     cleaner_works: bool,
     /// The directories and the lock with which the spool was opened.
     presence: Presence,
-    /// Why a removed spool cannot be made anew, as the log says already.
+    /// The reason why a removed spool cannot be made anew, as the log has said it last.
     homeless: Option<String>,
 }
 
@@ -133,7 +133,8 @@ impl SpoolWriter {
         orders.blocking_recv()
     }
 
-    /// Puts what has arrived into the batch. If an order to close was among it, returns to whom the end is to be said.
+    /// Puts the records that have arrived into the batch. If an order to close was among the orders, returns the sender
+    /// of its answer.
     fn gather(&mut self, first: Order, orders: &mut Receiver<Order>) -> Option<oneshot::Sender<()>> {
         let mut next = Some(first);
         while let Some(order) = next {

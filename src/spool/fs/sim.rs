@@ -32,7 +32,7 @@ mod turns;
 pub(crate) struct SimFs {
     disk: Arc<Mutex<Disk>>,
     turns: Arc<OnceLock<Turns>>,
-    /// Whoever makes the next file panics.
+    /// True if the thread that makes the next file is to panic.
     panics_at_create: Arc<AtomicBool>,
 }
 
@@ -53,17 +53,17 @@ impl SimFs {
         SimFs { disk: Arc::new(Mutex::new(disk)), turns: Arc::default(), panics_at_create: Arc::default() }
     }
 
-    /// Returns how many calls there have been so far.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u64 {
         self.lock_disk().calls
     }
 
-    /// Returns how many octets have been written so far.
+    /// Returns the number of octets that have been written so far.
     pub fn written(&self) -> u64 {
         self.lock_disk().written
     }
 
-    /// Sets which call fails from now on; the count of calls begins anew.
+    /// Sets the fault that occurs from now on; the count of calls begins anew.
     pub fn set_fault(&self, fault: Option<DiskFault>) {
         let mut disk = self.lock_disk();
         disk.calls = 0;
@@ -90,7 +90,7 @@ impl SimFs {
         self.lock_disk().unreadable = directory.map(Path::to_owned);
     }
 
-    /// Sets how many octets all files together may have.
+    /// Sets the number of octets that all files together may have.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.lock_disk().capacity = capacity;
     }
@@ -130,7 +130,7 @@ impl SimFs {
         self.lock_disk().watcher = Some(Box::new(watcher));
     }
 
-    /// Has nobody look any more.
+    /// Removes the watcher.
     pub fn unwatch(&self) {
         self.lock_disk().watcher = None;
     }

@@ -57,7 +57,7 @@ fn the_log_is_added_up() {
     assert_eq!((Index::default().sums(0), Index::default().oldest().moved), (Sums::default(), 0));
 }
 
-/// What a move takes is known exactly but for some octets a message: its note and its outcomes go with it.
+/// The room that a move takes is known exactly but for some octets a message: its note and its outcomes go with it.
 #[test]
 fn what_is_recorded_of_a_message_counts_for_its_move() {
     let mut index = three();
@@ -176,7 +176,7 @@ fn records_about_what_is_not_there_change_nothing() {
     assert_eq!((index.len(), index.extras.len()), (3, 0));
 }
 
-/// What the cleaner asks: all that lives in one segment, piece by piece, without a look at the others' ids.
+/// The question of the cleaner: all that lives in one segment, piece by piece, without a look at the others' ids.
 #[test]
 fn the_messages_of_a_segment_are_found_in_pieces() {
     let mut index = Index::default();

@@ -81,7 +81,7 @@ fn what_the_cleaner_carries_forward_comes_back_the_same() {
     }
 }
 
-/// What the index is told of a moved message while the spool runs is what the next start reads, for all marks, with a
+/// The index learns the same of a moved message while the spool runs as the next start reads, for all marks, with a
 /// note and without.
 #[test]
 fn what_is_carried_is_the_same_after_a_restart() {
@@ -100,7 +100,7 @@ fn what_is_carried_is_the_same_after_a_restart() {
     }
 }
 
-/// What a spool of format version 1 holds reads as it did.
+/// The content of a spool of format version 1 reads as it did.
 #[test]
 fn a_moved_record_of_version_1_is_understood() {
     let octets = b"\x02\x05\x01\0\0\0\x07\0\0\0\x02\x06\x00450 noas it was";

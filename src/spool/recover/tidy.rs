@@ -12,7 +12,7 @@ use crate::spool::marks::Mark;
 use crate::spool::paths::{DamagedRange, SpoolPaths, large_id};
 use crate::spool::salvage;
 
-/// Puts the spool in order as the survey has found it; returns what to report of damage that was not seen before.
+/// Puts the spool in order as the survey has found it; returns the lines that report damage which was not seen before.
 pub fn tidy(fs: &dyn Fs, paths: &SpoolPaths, survey: &mut Survey) -> Result<Vec<String>, OpenError> {
     if let Some(last) = survey.last {
         let path = paths.segment(last.sequence);
@@ -25,7 +25,7 @@ pub fn tidy(fs: &dyn Fs, paths: &SpoolPaths, survey: &mut Survey) -> Result<Vec<
     Ok(reports)
 }
 
-/// Copies damaged ranges to `corrupt/`; returns what to report.
+/// Copies damaged ranges to `corrupt/`; returns the lines that report them.
 fn keep_damage(fs: &dyn Fs, paths: &SpoolPaths, survey: &Survey) -> Vec<String> {
     let report = |range: &DamagedRange| match salvage::keep(fs, paths, *range) {
         Ok(copy) => copy.is_new.then(|| salvage::describe(*range, &copy)),

@@ -21,8 +21,8 @@ fn is_too_long(sums: &Sums, segment_size: u64) -> bool {
     sums.closed + sums.live.min(segment_size) > TIMES_LIVE * sums.live
 }
 
-/// Returns the step by which the oldest segment can go at once; `None` if it cannot. On a full disk room is worth more than
-/// the copying.
+/// Returns the step by which the oldest segment can go at once; `None` if it cannot. On a full disk the room is worth more
+/// than the copying.
 fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
     if !oldest.frees_room() {
         return None;
@@ -36,9 +36,9 @@ fn moves_at_once(sums: &Sums, oldest: Oldest, target: Target) -> Option<Clean> {
     }
 }
 
-/// Returns how many octets of the next segment there have to be before all that lives in the oldest one is moved on a full
-/// disk: none where it fits into the active segment. What lives in that one takes `active_moved` octets when it is moved;
-/// where that is nothing, whatever fits is taken.
+/// Returns the number of octets that must be made of the next segment before all that lives in the oldest one is moved on a
+/// full disk; 0 if it fits into the active segment. A move of all that lives in the active one would take `active_moved`
+/// octets; if that is 0, anything that fits is moved.
 pub fn needed_of_next(oldest: Oldest, target: Target, active_moved: u64) -> u64 {
     let leaves_room = active_moved == 0 || active_moved + oldest.moved <= most_for_moves(target);
     if oldest.moved <= u64::from(target.room) && leaves_room {
@@ -50,13 +50,13 @@ pub fn needed_of_next(oldest: Oldest, target: Target, active_moved: u64) -> u64 
     u64::from(FIRST_RECORD) + there.div_ceil(LEFT_BY_MOVES - 1) * LEFT_BY_MOVES
 }
 
-/// Returns how many octets may be moved into the active segment where the rest goes to the next one.
+/// Returns the number of octets that may be moved into the active segment, if the rest goes to the next one.
 fn room_for_moves(target: Target, active_moved: u64) -> u64 {
     let left = target.room.saturating_sub(target.capacity / LEFT_BY_MOVES as u32);
     u64::from(left).min(most_for_moves(target).saturating_sub(active_moved))
 }
 
-/// Returns how many octets may live in the active segment after moves into it.
+/// Returns the number of octets that may live in the active segment after moves into it.
 fn most_for_moves(target: Target) -> u64 {
     u64::from(target.holds) / LEFT_BY_MOVES * (LEFT_BY_MOVES - 1)
 }

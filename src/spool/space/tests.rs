@@ -291,7 +291,7 @@ fn moving_is_wanted_where_it_fits_and_gains() {
     assert_eq!(moves(&Sums { oldest: None, ..SUMS }, full), None, "the active segment is not moved");
 }
 
-/// Where the active segment is too full, and there is a part of the next one, what fits into seven eighths of both is moved,
+/// If the active segment is too full, and there is a part of the next one, what fits into seven eighths of both is moved,
 /// first into this one, then into that.
 #[test]
 fn what_fits_into_both_is_moved_into_both() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::queue_id::QueueId;
 
-/// How long to wait after a failure before the next attempt.
+/// Time to wait after a failure before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// One thing that is to be removed.
@@ -25,7 +25,7 @@ pub(super) struct Disposal {
     /// The numbers of segments, oldest first.
     segments: VecDeque<u32>,
     large: VecDeque<QueueId>,
-    /// Something could not be removed; nothing is tried again before this moment.
+    /// The moment before which nothing is tried again, after something could not be removed.
     stuck_until: Option<Instant>,
 }
 
@@ -38,8 +38,8 @@ impl Disposal {
         }
     }
 
-    /// Returns what is to be removed next: segments in the order in which they came, then large files. Returns `None` if
-    /// there is nothing, or during the pause after a failure.
+    /// Returns the next one that is to be removed: segments in the order in which they came, then large files. Returns
+    /// `None` if there is nothing, or during the pause after a failure.
     pub fn next(&mut self, now: Instant) -> Option<Discarded> {
         self.stuck_until = self.stuck_until.filter(|until| *until > now);
         if self.stuck_until.is_some() {
@@ -62,7 +62,7 @@ impl Disposal {
         self.stuck_until = Some(now + PAUSE);
     }
 
-    /// Returns when it is tried again, after a failure.
+    /// Returns the moment of the next attempt, after a failure.
     pub fn stuck_until(&self) -> Option<Instant> {
         self.stuck_until
     }

@@ -9,9 +9,9 @@ use crate::spool::space::ROOM_IS_KNOWN_FOR;
 /// The last answer of the disk about its free room.
 #[derive(Default)]
 pub(super) struct KnownRoom {
-    /// When the disk was asked last, for how many octets, and whether it had room for them.
+    /// The moment at which the disk was asked last, the number of octets it was asked for, and whether it had room for them.
     answer: Option<(Instant, u64, bool)>,
-    /// Counts how often the free room may have changed.
+    /// The number of times at which the free room may have changed.
     pub changes: u64,
 }
 
@@ -40,7 +40,7 @@ impl KnownRoom {
         self.change(self.answer.map(|(asked, known, gave)| (asked, known.saturating_sub(octets), gave)));
     }
 
-    /// Takes no answer for known any more.
+    /// Forgets the answer.
     pub fn forget(&mut self) {
         self.change(None);
     }

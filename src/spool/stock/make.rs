@@ -51,7 +51,7 @@ impl Stock {
         Ok(())
     }
 
-    /// Returns how many octets this piece is to have; an error if the disk has no room for what is wanted.
+    /// Returns the number of octets that this piece is to have; an error if the disk has no room for it on its terms.
     fn room_for(&self, piece: &SegmentPiece) -> io::Result<u64> {
         let rest = piece.size - piece.from;
         let octets = rest.min(space::piece(piece.size));
@@ -67,7 +67,7 @@ impl Stock {
         Ok(octets)
     }
 
-    /// Does the same where a part of the segment serves: returns as much of the piece as there is room for.
+    /// Returns the number of octets of the piece for which there is room, where a part of the segment serves.
     fn room_for_any(&self, octets: u64, is_first: bool, free: u64) -> io::Result<u64> {
         for octets in space::parts_of_piece(octets, is_first, free) {
             if self.fs.has_room(&self.paths.segments, octets)? {

@@ -24,7 +24,7 @@ use crate::spool::segment::ReadySegment;
 use crate::spool::space::{self, SMALLEST};
 
 impl Stock {
-    /// Takes over what the run before had made of its next segment, a file with this number; called before the thread
+    /// Takes over the file with this number, which the run before had made for its next segment; called before the thread
     /// runs.
     pub fn take_over(&self, left: u32) -> io::Result<()> {
         let old = self.paths.segment(left);
@@ -100,7 +100,7 @@ impl Stock {
         Ok(())
     }
 
-    /// Has the next segment made so many octets longer, if they were freed on a full disk.
+    /// Requests that the next segment is made longer by the `freed` octets, if the disk is full otherwise.
     pub fn claim(&self, freed: u64) {
         let rest = self.made().rest();
         // Where it cannot be told, somebody will ask for the segment.

@@ -1,4 +1,4 @@
-//! How far the next segment has come: it is made in pieces, from the moment at which it is wanted until it is ready.
+//! The state of the next segment: it is made in pieces, from the moment at which it is wanted until it is ready.
 //!
 //! ```text
 //! Idle ── begin ──▶ Making ── put ──▶ Idle, a piece longer
@@ -22,16 +22,16 @@ use crate::spool::fs::File;
 use crate::spool::segment::ReadySegment;
 use crate::spool::space::{Made, SMALLEST, SegmentSize};
 
-/// Says what is being done for the next segment.
+/// The work that is being done on the next segment.
 enum SupplyState {
     /// Nothing is done until more of it is due than there is.
     Idle,
     /// The next piece is being made.
     Making {
-        /// Since this attempt began somebody has asked for a segment, or something was let go: should the attempt fail,
-        /// another one may succeed.
+        /// True if somebody has asked for a segment since this attempt began, or something was let go: should the attempt
+        /// fail, another one may succeed.
         is_outdated: bool,
-        /// The disk was found to have room for all that is missing of the segment.
+        /// True if the disk was found to have room for all that is missing of the segment.
         has_room: bool,
     },
     /// A segment that is let go is being renamed to it.
@@ -70,22 +70,22 @@ pub(super) struct SegmentPiece {
     pub sequence: u32,
     /// Its file; `None` when this is its first piece.
     pub file: Option<Arc<dyn File>>,
-    /// So many octets of it are made already.
+    /// The number of octets of it that are made already.
     pub from: u64,
-    /// The segment is to have so many octets.
+    /// The size that the segment is to have, in octets.
     pub size: u64,
     /// The terms on which the piece is made.
     pub terms: PieceTerms,
 }
 
-/// Knows how much there is of the next segment, and how much of it is wanted.
+/// The next segment: the part of it that is made, the part that is wanted, and the work on it.
 pub(super) struct Supply {
     state: SupplyState,
     /// The part of the next segment that is made: its octets, its length and its name are synced.
     made: Option<ReadySegment>,
-    /// It is to have so many octets.
+    /// The size that it is to have, in octets.
     size: u64,
-    /// So many octets of it are to be made by now.
+    /// The number of its octets that are to be made by now.
     due: u64,
     /// The size that the segment must have for whoever asked last.
     wanted: SegmentSize,
@@ -112,7 +112,7 @@ impl Supply {
         }
     }
 
-    /// Returns how much of the next segment is made.
+    /// Returns the part of the next segment that is made.
     pub fn made(&self) -> Made {
         Made { octets: self.made.as_ref().map_or(0, |made| made.length), size: self.size }
     }
@@ -122,7 +122,7 @@ impl Supply {
         self.size = size;
     }
 
-    /// Has the room of the whole next segment reserved with its first piece.
+    /// Requests that the room of the whole next segment is reserved with its first piece.
     pub fn reserve(&mut self) {
         self.room_behind = RoomBehind::Reserved;
     }
@@ -138,13 +138,13 @@ impl Supply {
         }
     }
 
-    /// Returns whether that was found for the piece that is being made. The disk itself cannot tell meanwhile, since part of
-    /// that room is being used.
+    /// Returns whether a piece is being made for which [`Supply::found_room`] was called. The disk itself cannot answer
+    /// meanwhile, since part of that room is being used.
     pub fn has_room(&self) -> bool {
         matches!(self.state, SupplyState::Making { has_room: true, .. })
     }
 
-    /// Returns why the last attempt failed, if nobody has asked for a segment since.
+    /// Returns the error of the last attempt, if it failed and nobody has asked for a segment since.
     pub fn trouble(&self) -> Option<&io::Error> {
         match &self.state {
             SupplyState::Failed(error) | SupplyState::Reusing { failure: Some(error) } => Some(error),
@@ -161,7 +161,8 @@ impl Supply {
         self.made().octets < due.min(self.size)
     }
 
-    /// Has `due` octets made, and returns whether the thread has to be woken for that. A failed attempt is not repeated.
+    /// Requests that `due` octets are made, and returns whether the thread has to be woken for that. A failed attempt is not
+    /// repeated.
     pub fn want(&mut self, due: u64) -> bool {
         let is_news = due > self.due && self.falls_short_of(due) && matches!(self.state, SupplyState::Idle);
         if !self.falls_short_of(self.due) {
@@ -171,12 +172,12 @@ impl Supply {
         is_news
     }
 
-    /// Has so many octets made more than there are, whether or not there is room for the whole segment.
+    /// Requests that so many more `octets` are made, even if there is no room for the whole segment.
     pub fn claim(&mut self, octets: u64) {
         self.ask(SegmentSize::Any, self.made().octets + octets);
     }
 
-    /// Has `due` octets made by an attempt that begins from now on.
+    /// Requests that `due` octets are made by an attempt that begins from now on.
     pub fn ask(&mut self, wanted: SegmentSize, due: u64) {
         (self.due, self.wanted) = (self.due.max(due), wanted);
         self.forget_failures();
@@ -233,20 +234,20 @@ impl Supply {
         }
     }
 
-    /// Forgets what is made of the next segment, since its file is about to lose its name.
+    /// Forgets the part of the next segment that is made, since its file is about to lose its name.
     pub fn forget(&mut self) {
         self.made = None;
     }
 
-    /// Takes in what is made of the next segment now.
+    /// Takes in the part of the next segment that is made now.
     pub fn put(&mut self, made: ReadySegment) {
         self.state = SupplyState::Idle;
         self.made = Some(made);
         self.is_told &= !self.made().is_ready();
     }
 
-    /// Notes that the attempt failed, and whether what was made before it is still there. Returns whether the log has to say
-    /// so.
+    /// Notes that the attempt failed, and whether the pieces before it are still there. Returns whether the failure is to be
+    /// logged.
     pub fn fail(&mut self, error: io::Error, is_there: bool) -> bool {
         if !is_there {
             self.forget();
@@ -271,7 +272,7 @@ impl Supply {
         Some(taken)
     }
 
-    /// Returns why the last attempt failed, and forgets it.
+    /// Returns the error of the last attempt, if it failed, and forgets it.
     pub fn take_trouble(&mut self) -> Option<io::Error> {
         match std::mem::replace(&mut self.state, SupplyState::Idle) {
             SupplyState::Failed(error) => Some(error),
@@ -282,7 +283,7 @@ impl Supply {
         }
     }
 
-    /// Forgets what is made and why no more could be; returns the number of what was made.
+    /// Forgets the part that is made, and a failure; returns the number of the segment that was forgotten, if there was one.
     pub fn start_anew(&mut self) -> Option<u32> {
         self.is_told = false;
         self.forget_failures();

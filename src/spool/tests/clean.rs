@@ -181,7 +181,7 @@ async fn a_read_that_failed_once_is_tried_again() {
     }
 }
 
-/// What lives is not moved without need.
+/// Live messages are not moved without need.
 #[tokio::test]
 async fn segments_that_live_are_left_alone() {
     let rig = new();

@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::spool::fs::sim::Choice;
 
-/// What the submitter and the queue were told so far.
+/// The answers that the submitter and the queue have had so far.
 #[derive(Clone, Default)]
 pub(super) struct Told {
     /// The content of every message that may be on the disk.
@@ -33,18 +33,18 @@ pub(super) struct Told {
     held: HashSet<QueueId>,
 }
 
-type Shared = Arc<Mutex<Told>>;
+type SharedTold = Arc<Mutex<Told>>;
 
 /// Plays a history and notes what is told.
 pub(super) struct Teller {
     pub rig: Rig,
-    pub told: Shared,
+    pub told: SharedTold,
     choice: Choice,
     counter: usize,
 }
 
 impl Teller {
-    pub fn new(rig: Rig, told: Shared, seed: u64) -> Self {
+    pub fn new(rig: Rig, told: SharedTold, seed: u64) -> Self {
         Teller { rig, told, choice: Choice(seed), counter: 0 }
     }
 
@@ -199,7 +199,7 @@ pub(super) fn check(rig: &Rig, told: &Told, what: &str) {
 type Images = Arc<Mutex<Vec<(SimFs, Told, u64)>>>;
 
 /// Takes `each` images before every change of `fs`.
-fn take_images(fs: &SimFs, told: &Shared, each: u64) -> Images {
+fn take_images(fs: &SimFs, told: &SharedTold, each: u64) -> Images {
     let images = Images::default();
     let (list, told, mut change) = (Arc::clone(&images), Arc::clone(told), 0);
     fs.watch(move |disk| {
@@ -215,7 +215,7 @@ fn take_images(fs: &SimFs, told: &Shared, each: u64) -> Images {
 
 async fn play(seed: u64, steps: usize, each: u64) -> Vec<(SimFs, Told, u64)> {
     let fs = SimFs::new();
-    let told = Shared::default();
+    let told = SharedTold::default();
     let images = take_images(&fs, &told, each);
     let mut teller = Teller::new(open(&fs), Arc::clone(&told), seed);
     for step in 0..steps {
@@ -259,7 +259,7 @@ async fn recovery_can_be_cut_off_and_done_again() {
     }
 }
 
-/// What comes after a recovery is as safe as what came before it.
+/// A message that comes after a recovery is as safe as one that came before it.
 #[tokio::test]
 async fn a_recovered_spool_goes_on() {
     let images = play(12, 40, 3).await;

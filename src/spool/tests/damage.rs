@@ -26,7 +26,7 @@ fn history() -> (SimFs, Vec<(QueueId, Vec<u8>)>) {
     })
 }
 
-/// What is there is right; returns how many messages are not.
+/// Checks that every message that is there is right; returns the number of messages that are not there.
 fn lost(rig: &Rig, sent: &[(QueueId, Vec<u8>)]) -> usize {
     assert!(rig.ids().iter().all(|id| sent.iter().any(|(known, _)| known == id)), "a message from nowhere");
     sent.iter()
@@ -59,7 +59,7 @@ fn a_flipped_bit_costs_one_message() {
     }
 }
 
-/// What a start finds damaged and has moved aside, before anything is cleaned: a spool that runs removes damaged
+/// The damage that a start finds and has moved aside, before anything is cleaned: a spool that runs removes damaged
 /// segments as soon as it likes.
 fn found_damaged(fs: &SimFs) -> Vec<String> {
     let paths = SpoolPaths::under(Path::new("/spool"));

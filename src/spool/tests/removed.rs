@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::spool::fs::Fs;
 
-/// What somebody does to the spool.
+/// An action of somebody else on the spool.
 type Deed = fn(&SimFs);
 
 fn unlink(fs: &SimFs, name: &str) {

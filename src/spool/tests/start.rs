@@ -79,7 +79,7 @@ fn a_spool_without_a_place_is_refused_with_what_to_do() {
     assert_eq!(other.to_string(), format!("{} is not a directory: move it out of the way", file.display()));
 }
 
-/// What a header may say that this program must not go on from.
+/// A header may say something from which this program must not go on.
 #[test]
 fn a_newer_or_foreign_segment_is_refused() {
     let rig = new();

@@ -1,4 +1,4 @@
-//! What the writer does between the batches: it cleans, has the next segment made, and has the disk write ahead.
+//! The work of the writer between the batches: it cleans, requests pieces of the next segment, and writes zeros ahead.
 
 use super::*;
 

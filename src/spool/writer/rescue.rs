@@ -1,4 +1,4 @@
-//! What the writer does when the spool was removed or moved under the daemon: what it refuses, what it saves, and how it
+//! The work of the writer when the spool was removed or moved under the daemon: what it refuses, what it saves, and how it
 //! begins anew.
 //!
 //! A spool is *astray* from the moment its path is seen not to lead to it, by the look behind a sync or by the

@@ -102,7 +102,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Says how large the segment is to be that follows one of `capacity` octets.
+    /// Sets the size of the segment that follows one of `capacity` octets.
     fn size_the_next(&self, capacity: u64) {
         let live = self.shared.index().live_octets();
         self.shared.stock.set_size(space::size_of_next(live, capacity, self.shared.options.sizes()));

@@ -43,13 +43,13 @@ pub(crate) struct Disk {
     pub(super) watcher: Option<Watcher>,
 }
 
-/// Says which call fails, and how.
+/// A fault of the disk: the call that fails, and its error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskFault {
-    /// Counting from the moment it is set.
+    /// The number of the call, counted from the moment at which the fault is set.
     pub call: u64,
     pub error: ErrorKind,
-    /// All later calls fail, too.
+    /// True if all later calls fail, too.
     pub for_ever: bool,
 }
 
@@ -81,7 +81,8 @@ impl Disk {
         if self.is_quota { ErrorKind::QuotaExceeded.into() } else { ErrorKind::StorageFull.into() }
     }
 
-    /// Returns how many octets all files together have. A file whose name was taken away gives its room back at once.
+    /// Returns the number of octets that all files together have. A file whose name was taken away gives its room back
+    /// at once.
     pub fn used(&self) -> u64 {
         let named = self.directories.values().flat_map(|directory| directory.now.values());
         let named: HashSet<u64> = named.filter_map(|node| node.inode()).collect();
@@ -126,7 +127,7 @@ impl Disk {
         }
     }
 
-    /// Returns how many names a file has.
+    /// Returns the number of names that a file has.
     pub(super) fn links(&self, inode: u64) -> usize {
         let nodes = self.directories.values().flat_map(|directory| directory.now.values());
         nodes.filter(|node| node.inode() == Some(inode)).count()

@@ -1,4 +1,4 @@
-//! What a crash leaves of files and directories: the model of `fs/sim.rs`, applied.
+//! The state in which a crash leaves files and directories: the model of `fs/sim.rs`, applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

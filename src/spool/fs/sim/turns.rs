@@ -36,19 +36,19 @@ struct TurnState {
     dice: Rng,
     seats: Vec<Taker>,
     whose: usize,
-    /// The turn is given away at one of so many opportunities.
+    /// The number of opportunities of which one gives the turn away.
     opportunities: u32,
     clock: Instant,
-    /// No more microseconds than this pass at once.
+    /// Upper bound, in microseconds, of the time that passes at once.
     pace: u64,
     is_over: bool,
 }
 
 /// A thread that takes turns.
 struct Taker {
-    /// How often it gets one; 0: only while all others wait.
+    /// The weight with which it is chosen; with 0 it has a turn only while all others wait.
     weight: u32,
-    /// It waits for another one, and none has done anything since.
+    /// True while it waits for another one, and none has done anything since.
     waits: bool,
     has_ended: bool,
 }

@@ -47,7 +47,7 @@ fn as_much_is_made_as_is_due_and_the_whole_is_handed_out_once() {
     assert_eq!((begin(&mut supply), supply.reuse()), (None, Some((8, 0))));
 }
 
-/// What there was of the next segment could once be handed out, where it was to be smaller by then, while a segment
+/// The part that there was of the next segment could once be handed out, where it was to be smaller by then, while a segment
 /// let go was on its way to the same name.
 #[test]
 fn nothing_is_handed_out_while_its_name_is_being_given_away() {
@@ -109,7 +109,7 @@ fn the_room_of_one_segment_is_reserved() {
     assert_eq!(terms(&mut supply, SegmentSize::Any), Some(PieceTerms::AsMuchAsFits));
 }
 
-/// What was freed on a full disk is claimed for the next segment, and no pace makes that an attempt for the whole.
+/// The room that was freed on a full disk is claimed for the next segment, and no pace makes that an attempt for the whole.
 #[test]
 fn what_is_claimed_is_a_part() {
     let mut supply = Supply::new(1, WHOLE);
@@ -175,7 +175,7 @@ fn a_failure_outlasts_an_attempt_to_reuse_a_segment() {
     assert_eq!(fails_still, [true, false, false]);
 }
 
-/// What was made is there after a failure for want of room, and after no other.
+/// The pieces that were made are there after a failure for want of room, and after no other.
 #[test]
 fn a_failure_may_cost_what_was_made() {
     for (is_there, octets) in [(true, SMALLEST), (false, 0)] {

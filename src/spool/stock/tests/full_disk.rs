@@ -121,7 +121,7 @@ fn an_attempt_is_no_sign_of_room_until_it_has_found_some() {
 }
 
 /// A segment let go was once on its way, and the next one said to be impossible: so all that lived was moved once more.
-/// When the next one was ready then, halfway, its last message began that, and all was moved again, for as long as
+/// If the next one was ready then, halfway, its last message began that, and all was moved again, for as long as
 /// the stock's thread was as late.
 #[test]
 fn what_is_on_its_way_out_may_be_the_next_segment() {
@@ -137,8 +137,8 @@ fn what_is_on_its_way_out_may_be_the_next_segment() {
     }
 }
 
-/// What a quota had given for one segment was believed to be there for the one behind it, too, for a second: mail began
-/// the last segment although no other could follow.
+/// The room that a quota had given for one segment was believed to be there for the one behind it, too, for a second:
+/// mail began the last segment although no other could follow.
 #[test]
 fn room_that_is_used_is_no_room() {
     for limit in LIMITS {

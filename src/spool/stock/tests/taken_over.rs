@@ -1,4 +1,4 @@
-//! What a start takes over of the run before, and what it reserves.
+//! A start takes over segments of the run before, and reserves room.
 
 use super::*;
 

@@ -11,10 +11,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
-/// So many histories are played when nobody asks for more.
+/// Number of histories that are played when nobody asks for more.
 const CASES: u32 = 24;
 
-/// What may happen to a spool. Numbers choose among the messages there are, and among the images.
+/// An event in the life of a spool. Numbers choose among the messages there are, and among the images.
 #[derive(Clone, Debug)]
 enum Deed {
     Commit(usize),
@@ -59,7 +59,7 @@ struct Play {
 
 impl Play {
     fn new(seed: u64) -> Self {
-        let (fs, told) = (SimFs::new(), Shared::default());
+        let (fs, told) = (SimFs::new(), SharedTold::default());
         let taken = sample_images(&fs, &told, seed);
         // Segments all of one size, or growing.
         let options = Options { first_segment: [SEGMENT, SEGMENT / 3][seed as usize % 2], ..options() };
@@ -132,7 +132,7 @@ impl Teller {
 
 /// Takes one image before every change of `fs`: every fifth without, every fifth with all that was not
 /// synced, and the others with anything of it.
-fn sample_images(fs: &SimFs, told: &Shared, seed: u64) -> Images {
+fn sample_images(fs: &SimFs, told: &SharedTold, seed: u64) -> Images {
     let images = Images::default();
     let (list, told) = (Arc::clone(&images), Arc::clone(told));
     let mut choice = Choice(seed);
