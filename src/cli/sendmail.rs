@@ -117,7 +117,7 @@ fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> R
         recipients: invocation.recipients_in_header,
         from_field: invocation.full_name.as_ref().map(from_field),
     };
-    let input = Input::new(io::stdin().lock(), invocation.ends_at_dot);
+    let input = Input::new(io::stdin().lock(), invocation.input_end);
     let overflow = Overflow::new(env::temp_dir(), ways.max_message_size);
     let InputMessage { named, mut content } = InputMessage::read(input, &wanted, overflow)?;
     refuse_unknown(&named.doubtful, rules, Exit::DataErr)?;

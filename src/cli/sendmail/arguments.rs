@@ -19,6 +19,7 @@ mod values;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::input::InputEnd;
 use crate::cli::exit::{Exit, Failure};
 use crate::envelope::{Address, Body, Notify, Ret, ReversePath};
 use crate::message::address_list::ListedAddresses;
@@ -93,8 +94,8 @@ pub(super) struct Invocation {
     pub(super) mode: Mode,
     /// `-C`.
     pub(super) config: Option<PathBuf>,
-    /// True if a line with a single dot ends the message; false with `-i`.
-    pub(super) ends_at_dot: bool,
+    /// The end of the message, which `-i` changes.
+    pub(super) input_end: InputEnd,
     /// `-t`.
     pub(super) recipients_in_header: bool,
     /// `-f`, `-r`.
@@ -168,7 +169,7 @@ impl ArgumentReader {
         let invocation = Invocation {
             mode: program.mode(),
             config: None,
-            ends_at_dot: true,
+            input_end: InputEnd::Dot,
             recipients_in_header: false,
             reverse_path: None,
             full_name: None,
@@ -222,8 +223,8 @@ impl ArgumentReader {
             FlagEffect::Config => invocation.config = Some(value.into()),
             FlagEffect::FullName => invocation.full_name = Some(value.into()),
             FlagEffect::ReversePath => invocation.reverse_path = Some(values::reverse_path(value)?),
-            FlagEffect::Dots => invocation.ends_at_dot = false,
-            FlagEffect::Option if value.starts_with('i') => invocation.ends_at_dot = false,
+            FlagEffect::Dots => invocation.input_end = InputEnd::Eof,
+            FlagEffect::Option if value.starts_with('i') => invocation.input_end = InputEnd::Eof,
             FlagEffect::Option => {}
             FlagEffect::Notify => invocation.notify = values::notify(value)?,
             FlagEffect::Ret => invocation.ret = Some(values::ret(value)?),

@@ -92,6 +92,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::input::InputEnd;
     use super::*;
 
     /// Gives so many octets at a time.
@@ -104,11 +105,11 @@ mod tests {
         }
     }
 
-    /// Content whose overflow is in `directory` and has room for so many octets.
+    /// Returns content whose overflow is in `directory` and has room for `room` octets.
     fn content<R: Read>(memory: &[u8], input: R, directory: &Path, room: u64) -> RewindableContent<R> {
         RewindableContent::new(
             memory.to_vec(),
-            Input::new(input, false),
+            Input::new(input, InputEnd::Eof),
             Overflow::new(directory.into(), room),
         )
     }

@@ -18,10 +18,19 @@ use crate::smtp::dot::Decoder;
 
 const BUFFER_OCTETS: usize = 64 * 1024;
 
+/// The end of a message on standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InputEnd {
+    /// A line that is a single dot, or the end of the input.
+    Dot,
+    /// Only the end of the input (`-i`).
+    Eof,
+}
+
 /// A message that is being read.
 pub(super) struct Input<R> {
     source: R,
-    ends_at_dot: bool,
+    end: InputEnd,
     at: At,
     decoder: Decoder,
     bare_crs: BareCrs,
@@ -39,10 +48,10 @@ enum At {
 }
 
 impl<R: Read> Input<R> {
-    pub(super) fn new(source: R, ends_at_dot: bool) -> Self {
+    pub(super) fn new(source: R, end: InputEnd) -> Self {
         let buffer = vec![0; BUFFER_OCTETS];
         let (decoder, bare_crs) = (Decoder::for_chunks(), BareCrs::default());
-        Input { source, ends_at_dot, at: At::LineStart, decoder, bare_crs, buffer }
+        Input { source, end, at: At::LineStart, decoder, bare_crs, buffer }
     }
 
     /// Returns the Bcc behind a bare CR, if there was one in the octets read so far.
@@ -72,7 +81,7 @@ impl<R: Read> Input<R> {
     /// Decodes `octets`. Returns whether a line with a single dot ended the message. A dot at the end of the input stays
     /// held back, since it is such a line, too.
     fn take(&mut self, mut octets: &[u8], out: &mut Vec<u8>) -> bool {
-        if !self.ends_at_dot {
+        if self.end == InputEnd::Eof {
             self.decoder.push(octets, out);
             return false;
         }
@@ -121,8 +130,8 @@ mod tests {
         }
     }
 
-    fn content(octets: &[u8], piece: usize, ends_at_dot: bool) -> Vec<u8> {
-        let mut input = Input::new(Pieces(octets, piece, false), ends_at_dot);
+    fn content(octets: &[u8], piece: usize, end: InputEnd) -> Vec<u8> {
+        let mut input = Input::new(Pieces(octets, piece, false), end);
         let mut out = Vec::new();
         while input.read(&mut out).unwrap() {}
         out
@@ -146,7 +155,7 @@ mod tests {
             ("\n", "\r\n", "\r\n"),
         ] {
             for piece in [1, 2, 1000] {
-                let found = [true, false].map(|dots| content(octets.as_bytes(), piece, dots));
+                let found = [InputEnd::Dot, InputEnd::Eof].map(|end| content(octets.as_bytes(), piece, end));
                 assert_eq!(found, [at_dot.as_bytes(), at_end.as_bytes()], "{octets:?} by {piece}");
             }
         }
@@ -156,7 +165,7 @@ mod tests {
     fn what_follows_the_dot_is_left_alone() {
         let mut source: &[u8] = b"a\n.\n";
         let mut out = Vec::new();
-        let mut input = Input::new(source.by_ref().chain(io::repeat(b'x')), true);
+        let mut input = Input::new(source.by_ref().chain(io::repeat(b'x')), InputEnd::Dot);
         assert!(input.read(&mut out).unwrap());
         assert!(!input.read(&mut out).unwrap());
         assert_eq!(out, b"a\r\n");
@@ -170,14 +179,15 @@ mod tests {
                 Err(io::Error::other("torn"))
             }
         }
-        assert!(Input::new(Broken, true).read(&mut Vec::new()).is_err());
+        assert!(Input::new(Broken, InputEnd::Dot).read(&mut Vec::new()).is_err());
     }
 
     proptest! {
         #[test]
         fn pieces_do_not_matter(octets in "[.a\r\n]{0,20}", piece in 1_usize..5, dots: bool) {
-            let whole = content(octets.as_bytes(), 1000, dots);
-            prop_assert_eq!(content(octets.as_bytes(), piece, dots), whole);
+            let end = if dots { InputEnd::Dot } else { InputEnd::Eof };
+            let whole = content(octets.as_bytes(), 1000, end);
+            prop_assert_eq!(content(octets.as_bytes(), piece, end), whole);
         }
     }
 }

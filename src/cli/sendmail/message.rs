@@ -31,7 +31,7 @@ const HELD_OCTETS: usize = MAX_HEADER_OCTETS + 128 * 1024;
 pub(super) struct InputMessage<R> {
     /// The recipients that the header names; empty without `-t`.
     pub(super) named: ListedAddresses,
-    /// The content to send.
+    /// The content to send, which can be read again if a further way is tried.
     pub(super) content: RewindableContent<R>,
 }
 
@@ -116,13 +116,14 @@ fn fitted(content: &Split<'_>, from_field: Option<&str>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::input::InputEnd;
     use super::*;
     use crate::envelope::Address;
 
     const FROM: &str = "From: Ann <ann>\r\n";
 
     fn read<'a>(octets: &'a [u8], wanted: &MessageOptions) -> Result<InputMessage<&'a [u8]>, Failure> {
-        InputMessage::read(Input::new(octets, false), wanted, Overflow::new("/nonexistent".into(), 0))
+        InputMessage::read(Input::new(octets, InputEnd::Eof), wanted, Overflow::new("/nonexistent".into(), 0))
     }
 
     fn sent(octets: &str, from_field: Option<&str>) -> String {

@@ -17,8 +17,11 @@ fn mailbox(text: &str) -> ReversePath {
 fn summary(invocation: &Invocation) -> String {
     let from = invocation.reverse_path.as_ref().map_or("-".into(), |path| format!("<{path}>"));
     let to: Vec<&str> = invocation.recipients.iter().map(Address::as_str).collect();
-    let flags =
-        [(invocation.recipients_in_header, 't'), (!invocation.ends_at_dot, 'i'), (invocation.verbose, 'v')];
+    let flags = [
+        (invocation.recipients_in_header, 't'),
+        (invocation.input_end == InputEnd::Eof, 'i'),
+        (invocation.verbose, 'v'),
+    ];
     let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
     format!("{from} {} {flags}", to.join(","))
 }

@@ -3,7 +3,7 @@ mod large;
 use std::io;
 use std::time::Duration;
 
-use super::super::input::Input;
+use super::super::input::{Input, InputEnd};
 use super::super::message::{InputMessage, MessageOptions};
 use super::super::overflow::Overflow;
 use super::*;
@@ -48,7 +48,9 @@ fn content<R: Read>(source: R) -> RewindableContent<R> {
 
 fn content_kept_in<R: Read>(directory: &Path, source: R) -> RewindableContent<R> {
     let overflow = Overflow::new(directory.into(), u64::MAX);
-    InputMessage::read(Input::new(source, true), &MessageOptions::default(), overflow).unwrap().content
+    InputMessage::read(Input::new(source, InputEnd::Dot), &MessageOptions::default(), overflow)
+        .unwrap()
+        .content
 }
 
 /// A place with a socket for the daemon and a drop directory.
@@ -226,8 +228,8 @@ fn the_next_way_takes_what_the_first_does_not() {
     assert_eq!(place.dropped().len(), 0);
 }
 
-/// A limit that the socket told was walked around by TCP, where nobody knows whose the message is. And a message over
-/// a limit, or for which the disk had no room, was 75: cron throws the mail of such a job away.
+/// After the socket had refused a message for a limit, `sendmail` tried TCP, where the daemon does not know the user. And
+/// for a message over a limit, or without room on the disk, it exited with 75: cron throws the mail of such a job away.
 #[test]
 fn what_the_daemon_does_not_take_now_is_left_and_goes_no_other_way() {
     for (script, is_left) in [
