@@ -55,11 +55,11 @@ pub enum SourceFormat {
     Postfix,
     /// A JSON file with the attributes of the `postfix` cookbook.
     Chef,
-    /// `msmtprc`.
+    /// The file `msmtprc`.
     Msmtp,
     /// A directory with `remotes`.
     Nullmailer,
-    /// `ssmtp.conf`.
+    /// The file `ssmtp.conf`.
     Ssmtp,
 }
 

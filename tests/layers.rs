@@ -198,14 +198,14 @@ fn the_front_page_has_the_same_modules_in_the_same_order() {
     assert_eq!(named, table, "left: src/lib.rs; right: the table");
 }
 
-/// True if `path` is one of `paths`, or below one of them.
+/// Returns true if `path` is one of `paths`, or below one of them.
 fn is_below(path: &str, paths: &[&str]) -> bool {
     paths
         .iter()
         .any(|above| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
 }
 
-/// A file of a pure module, and what it names of the system, without its exceptions.
+/// Returns the paths of the system that a file of the pure module names, without the exceptions of that module.
 fn touched(module: &str, code: &tree::Source) -> Vec<String> {
     let exceptions = MAY_TOUCH.iter().filter(|(name, ..)| *name == top_of(module));
     let exceptions: Vec<&str> = exceptions.flat_map(|(_, paths, _)| paths.iter().copied()).collect();

@@ -45,16 +45,15 @@ const PAGE: usize = 256;
 /// The parts of the daemon that answer the requests.
 #[derive(Clone)]
 pub struct Control {
-    /// The queue.
-    pub queue: Queue,
+    pub(crate) queue: Queue,
     /// The spool, for facts that the queue does not keep in memory.
-    pub spool: Spool,
-    /// The configuration in force.
-    pub configuration: watch::Receiver<Configuration>,
+    pub(crate) spool: Spool,
+    /// The configuration in force, which a reload replaces.
+    pub(crate) configuration: watch::Receiver<Configuration>,
     /// The users of this host, for the members of our group.
-    pub users: Users,
+    pub(crate) users: Users,
     /// The channel to which requests for a reload are sent.
-    pub reload: UnboundedSender<ReloadRequest>,
+    pub(crate) reload: UnboundedSender<ReloadRequest>,
 }
 
 /// A request to read the configuration again; the result is sent to it.

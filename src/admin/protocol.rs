@@ -46,7 +46,7 @@ pub enum Frame {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DaemonStatus {
-    /// The version of the daemon.
+    /// The version of the running daemon, such as `0.1.0`; the program on disk may be newer.
     pub version: String,
     /// The process id of the daemon.
     pub pid: u32,
@@ -80,11 +80,11 @@ pub struct DaemonStatus {
     pub held_because: Option<String>,
 }
 
-/// The configuration in force.
+/// The configuration in force, from its file or from before a change that the file does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Configuration {
-    /// The path of the file.
+    /// The absolute path of the configuration file.
     pub path: String,
     /// The time at which it was read (RFC 3339).
     pub since: String,
@@ -229,9 +229,9 @@ impl From<&Entry> for MessageState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct QueuedMessage {
-    /// The queue id.
+    /// The queue id, by which the log names the message.
     pub id: String,
-    /// The state of the message.
+    /// The step at which the message waits, such as `deferred`.
     pub state: MessageState,
     /// The reverse-path; empty for `<>`.
     pub from: String,
@@ -241,7 +241,7 @@ pub struct QueuedMessage {
     pub size: u64,
     /// The time at which it was accepted (RFC 3339).
     pub arrived: String,
-    /// The age in seconds.
+    /// Time since the message was accepted, in seconds.
     pub age: u64,
     /// The time of its next attempt (RFC 3339), if that is known.
     pub next_attempt: Option<String>,

@@ -68,7 +68,7 @@ impl CheckCommand {
             Ok(Some(looked)) => looked.map_err(|failure| {
                 Failure::new(failure.exit(), format!("{failure} (looked at as the service's user, {NAME})"))
             })?,
-            // Not there for root either, which says so; or a draft in a place of root's own.
+            // The file is missing, and reading it as root says so; or it is a draft in a directory of root's own.
             Ok(None) | Err(_) => {
                 let (config, mut warnings) = looked_at(&path)?;
                 let path = path.display();

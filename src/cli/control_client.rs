@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum ClientError {
     /// No daemon listens on the socket, or we may not connect.
     Unreachable {
-        /// The control socket.
+        /// The path of the control socket that was tried.
         socket: PathBuf,
         /// The error of connecting.
         source: io::Error,
     },
     /// The socket is open, but nobody accepts the connection or answers.
     Silent {
-        /// The control socket.
+        /// The path of the control socket that was tried.
         socket: PathBuf,
         /// Time for which we have waited.
         patience: Duration,

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(lines[9], "-- 8 Kbytes in 2 Requests.");
     }
 
-    /// A user who may see none of them was told that the queue is empty.
+    /// `mailq` said to a user who may see none of the messages that the queue is empty.
     #[test]
     fn what_may_not_be_seen_is_counted() {
         let (outcome, text) = listed(vec![Frame::Hidden(3), Frame::Done]);

@@ -261,7 +261,7 @@ mod tests {
         );
     }
 
-    /// With `rewrite.null-sender` what is queued and what the relay is told differ: it is the relay's that is asked for.
+    /// With `rewrite.null-sender`, the queue and the relay get different reverse-paths: that of the relay is shown.
     #[test]
     fn what_the_relay_is_told_for_the_null_reverse_path_is_shown() {
         let null_sender = Some(Address::parse("bounces@example.org").unwrap());

@@ -20,7 +20,7 @@ use crate::spool::OpenError;
 use crate::status::Status;
 use crate::systemd::{self, Inherited};
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until a signal stops it.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     // This must come before any thread is started, since it changes the environment.
     let inherited = systemd::inherited().map_err(|error| Failure::new(Exit::OsError, error))?;

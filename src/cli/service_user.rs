@@ -16,7 +16,7 @@ use crate::users::{self, Account};
 /// The name of the user, `User=` in the unit.
 pub(super) const NAME: &str = "nullmta";
 
-/// The user of the unit.
+/// The user as whom the unit runs the daemon.
 pub(super) struct ServiceUser(Account);
 
 impl ServiceUser {

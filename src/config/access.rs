@@ -40,7 +40,7 @@ pub enum OpenFault {
     NotAFile,
     /// Other users may read the file, or may change it.
     OpenToOthers {
-        /// The mode of the file.
+        /// The permission bits of the file, as of chmod(1).
         mode: u32,
     },
     /// The file belongs neither to root nor to us.

@@ -34,7 +34,7 @@ table! {
 }
 
 table! {
-    /// `[auth]`
+    /// The keys of `[auth]`.
     AuthTable {
         username: Key<Username>,
         password_file: Key<SecretPath>,
@@ -45,7 +45,7 @@ table! {
 }
 
 table! {
-    /// `[tls]`
+    /// The keys of `[tls]`.
     TlsTable {
         mode: Key<TlsMode>,
         ca_file: Key<AbsolutePath>,
@@ -58,7 +58,7 @@ table! {
 }
 
 table! {
-    /// `[listen]`
+    /// The keys of `[listen]`.
     ListenTable {
         addresses: Keys<LoopbackAddress>,
         socket: Key<OrOff<SocketPath>>,
@@ -75,7 +75,7 @@ table! {
 }
 
 table! {
-    /// `[queue]`
+    /// The keys of `[queue]`.
     QueueTable {
         retry_min: Key<PositiveDuration>,
         retry_max: Key<PositiveDuration>,
@@ -89,7 +89,7 @@ table! {
 }
 
 table! {
-    /// `[relay]`
+    /// The keys of `[relay]`.
     RelayTable {
         max_connections: Key<PositiveCount>,
         messages_per_connection: Key<PositiveCount>,
@@ -101,7 +101,7 @@ table! {
 }
 
 table! {
-    /// `[relay.timeouts]`
+    /// The keys of `[relay.timeouts]`.
     TimeoutsTable {
         connect: Key<PositiveDuration>,
         tls: Key<PositiveDuration>,
@@ -118,7 +118,7 @@ table! {
 }
 
 table! {
-    /// `[log]`
+    /// The keys of `[log]`.
     LogTable {
         level: Key<LogLevel>,
         format: Key<LogFormat>,
@@ -126,7 +126,7 @@ table! {
 }
 
 table! {
-    /// `[admin]`
+    /// The keys of `[admin]`.
     AdminTable {
         control: Key<SocketPath>,
     }

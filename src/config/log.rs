@@ -9,7 +9,7 @@ use super::words::{LogFormat, LogLevel};
 pub struct LogConfig {
     /// Lines below this level are not written.
     pub level: LogLevel,
-    /// The format of a line.
+    /// The form of each line: text, or a JSON object.
     pub format: LogFormat,
 }
 

@@ -75,27 +75,27 @@ impl EhloName {
 /// Upper bounds on the time that each step of the dialogue takes (RFC 5321 4.5.3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The TCP connection, per address.
+    /// Time for which a TCP connection to one address is awaited.
     pub connect: Duration,
-    /// The TLS handshake.
+    /// Time for which the end of the TLS handshake is awaited.
     pub tls: Duration,
-    /// The 220 greeting.
+    /// Time for which the greeting (220) is awaited.
     pub greeting: Duration,
-    /// The reply to EHLO.
+    /// Time for which the reply to EHLO is awaited.
     pub ehlo: Duration,
-    /// Each reply of the AUTH exchange.
+    /// Time for which each reply of the AUTH exchange is awaited.
     pub auth: Duration,
-    /// The reply to MAIL.
+    /// Time for which the reply to MAIL is awaited.
     pub mail: Duration,
-    /// Each reply to RCPT.
+    /// Time for which each reply to RCPT is awaited.
     pub rcpt: Duration,
-    /// The 354 to DATA.
+    /// Time for which the reply to DATA (354) is awaited.
     pub data: Duration,
-    /// Each block of content to be taken.
+    /// Time in which the relay must take each block of the content.
     pub block: Duration,
-    /// The reply to the final dot.
+    /// Time for which the reply to the final dot is awaited.
     pub dot: Duration,
-    /// The reply to QUIT.
+    /// Time for which the reply to QUIT is awaited.
     pub quit: Duration,
 }
 

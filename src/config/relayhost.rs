@@ -16,7 +16,7 @@ use super::setting::{Setting, found};
 /// One relayhost. If the file has a list of them, it gives the order of failover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayHost {
-    /// The host to connect to.
+    /// The name or the address to which a connection goes.
     pub host: HostOrIp,
     /// The TCP port, never 0.
     pub port: u16,
@@ -27,7 +27,7 @@ pub struct RelayHost {
 pub enum HostOrIp {
     /// A domain name; its addresses are looked up for each connection, MX records never are.
     Name(String),
-    /// An address.
+    /// An IP address, for which no name server is asked.
     Address(IpAddr),
 }
 

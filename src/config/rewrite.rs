@@ -23,7 +23,7 @@ use setting::{AliasTarget, LocalUserName, NullSender, OneRecipient, UnparsedFiel
 const MAX_HEADER_RULES: usize = 100;
 
 table! {
-    /// `[rewrite]`
+    /// The keys of `[rewrite]`.
     RewriteTable {
         origin: Key<HostName>,
         masquerade: Keys<MasqueradeDomain>,

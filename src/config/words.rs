@@ -45,9 +45,9 @@ words!(TlsMode, "starttls" => TlsMode::StartTls, "implicit" => TlsMode::Implicit
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// RFC 5246.
+    /// TLS 1.2 (RFC 5246).
     V1_2,
-    /// RFC 8446.
+    /// TLS 1.3 (RFC 8446).
     V1_3,
 }
 
@@ -106,13 +106,13 @@ words!(OnRefusal, "bounce" => OnRefusal::Bounce, "hold" => OnRefusal::Hold);
 /// `auth.mechanisms`: a SASL mechanism that nullmta supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// SCRAM-SHA-512.
+    /// SCRAM-SHA-512, which has the form of RFC 7677.
     ScramSha512,
-    /// RFC 7677.
+    /// SCRAM-SHA-256 (RFC 7677).
     ScramSha256,
-    /// RFC 5802.
+    /// SCRAM-SHA-1 (RFC 5802).
     ScramSha1,
-    /// RFC 4616.
+    /// PLAIN (RFC 4616).
     Plain,
     /// LOGIN, which no RFC describes.
     Login,

@@ -49,7 +49,7 @@ pub(super) struct Tables {
 pub(super) struct Unread {
     /// Its type and name; only the type for a table that stands in `main.cf` itself.
     pub(super) name: String,
-    /// The reason.
+    /// The reason why it cannot be read.
     pub(super) why: String,
 }
 

@@ -62,7 +62,7 @@ const REASONS: [(&str, Omission, &str); 25] = [
     ("aliases", NotCarried, "rewrite.aliases has users and their addresses: copy them there"),
 ];
 
-/// Methods of authentication that use no password, with what is said about them.
+/// Methods of authentication that use no password, with the remark about them.
 const NO_PASSWORD: [(&[&str], &str); 3] = [
     (&["oauthbearer", "xoauth2"], TOKENS),
     (&["gssapi", "ntlm"], "nullmta speaks SCRAM, PLAIN and LOGIN: [auth] has to be written by hand"),

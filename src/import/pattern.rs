@@ -34,9 +34,9 @@ pub(super) struct Expression {
 /// The meaning of a pattern that keeps the user and replaces the domain.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DomainMove {
-    /// `@domain`
+    /// The domain that is replaced, as `@domain`.
     pub(super) old: String,
-    /// `@domain`
+    /// The domain that replaces it, as `@domain`.
     pub(super) new: String,
     /// True if it also matches longer domains that begin with `old`.
     pub(super) is_open: bool,
@@ -85,7 +85,7 @@ fn split_expression<'t>(text: &'t str, kind: &str) -> Option<(Expression, &'t st
 }
 
 impl PostfixPattern {
-    /// Returns whether it may match `address`; true if this cannot be told.
+    /// Returns whether it may match `address`; true if this is not certain.
     pub(super) fn may_match_address(&self, address: &str) -> bool {
         let regex = self.expression.translated().ok().filter(|_| self.conditions.is_empty());
         let regex = regex.and_then(|text| RegexBuilder::new(&text).case_insensitive(true).build().ok());

@@ -5,7 +5,7 @@ use crate::message::rewrite::LocalUser;
 /// The entry of a user in the user database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The uid.
+    /// The number of the user, by which the kernel knows them.
     pub uid: u32,
     /// The gid of the primary group.
     pub gid: u32,

@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The part of a transaction that a reply is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SubmitPhase {
-    /// MAIL.
+    /// MAIL: the reverse-path, or the size of the message.
     Mail,
     /// RCPT with this address.
     Rcpt(String),

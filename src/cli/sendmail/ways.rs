@@ -22,7 +22,7 @@ use crate::message::rewrite::Rules;
 pub(super) enum Way {
     /// The unix socket, on which the daemon knows the user who submits.
     Socket(PathBuf),
-    /// Loopback TCP.
+    /// A TCP socket on a loopback address.
     Tcp(SocketAddr),
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Ways {
     pub(super) to_daemon: Vec<Way>,
     /// The directory in which messages are left while the daemon is down.
     pub(super) drop_directory: Option<PathBuf>,
-    /// The control socket.
+    /// The path of the control socket, for `mailq`.
     pub(super) control: PathBuf,
     /// The largest message that the daemon accepts, in octets.
     pub(super) max_message_size: u64,

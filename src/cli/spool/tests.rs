@@ -33,7 +33,7 @@ fn exit_of(result: Result<(), Failure>) -> (Exit, String) {
     (failure.exit(), failure.to_string())
 }
 
-/// A spool with a message of 12 octets, one of 9,000, and no daemon.
+/// Returns a spool with a message of 12 octets and one of 9,000, without a daemon.
 async fn spool_at_rest() -> (TempDir, Vec<QueueId>) {
     let (directory, spool, ids) = spool_in_use().await;
     spool.close().await;

@@ -7,7 +7,7 @@ use crate::config::Authorities;
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 
-/// A certificate of its own and its key, in PEM.
+/// Returns a self-signed certificate and its key, in PEM.
 fn certificate() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["nullmta.example".into()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())

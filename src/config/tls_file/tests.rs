@@ -26,7 +26,7 @@ struct Files {
     key: String,
 }
 
-/// A certificate of its own and its key, in PEM.
+/// Returns a self-signed certificate and its key, in PEM.
 fn pair(algorithm: &'static SignatureAlgorithm) -> (rcgen::Certificate, KeyPair) {
     let key = KeyPair::generate_for(algorithm).unwrap();
     (CertificateParams::new(["nullmta.example".into()]).unwrap().self_signed(&key).unwrap(), key)
@@ -89,7 +89,7 @@ impl Files {
     }
 }
 
-/// The settings that must stand in a configuration where `setting` does, with the files that are in order.
+/// Returns the settings that a configuration with `setting` must have, each with a file that is in order.
 fn settings(setting: &str) -> Vec<(&'static str, &'static str)> {
     match setting {
         "tls.ca-file" => vec![("tls.ca-file", "own.pem")],
@@ -214,12 +214,12 @@ fn a_file_in_any_state_is_taken_or_refused_in_the_same_words_by_all() {
     }
 }
 
-/// `der` in PEM.
+/// Returns `der` in PEM.
 fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64.encode(der))
 }
 
-/// The key that PKCS #8 wraps, from the header of `header` octets in front of its `version` on (RFC 5208 5).
+/// Returns the key that PKCS #8 wraps, from the header of `header` octets in front of its `version` on (RFC 5208 5).
 fn unwrapped<'a>(der: &'a [u8], version: &[u8], header: usize) -> &'a [u8] {
     let at = der.windows(version.len()).position(|octets| octets == version).unwrap();
     &der[at - header..]

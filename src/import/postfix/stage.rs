@@ -235,7 +235,7 @@ mod tests {
         LookupTable::Pairs(pairs("/etc/postfix/k", text, Shape::Postmap).unwrap())
     }
 
-    /// The entries, what becomes of all others, and how many lines are lost.
+    /// Returns the entries, the value for all other addresses, and the number of lines that are lost.
     fn read(tables: Vec<LookupTable>) -> (String, Option<String>, usize) {
         let mut draft = ConfigDraft::default();
         let stage = MergedTables::of(tables, &mut draft);

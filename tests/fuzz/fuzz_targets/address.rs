@@ -10,12 +10,12 @@ use nullmta::envelope::Address;
 use nullmta::message::address::{Mailbox, mailboxes};
 use nullmta::message::address_list::addresses_of;
 
-/// The mailboxes of a body that is a list of addresses.
+/// Returns the mailboxes of a body that is a list of addresses.
 fn all_of(body: &[u8]) -> Option<Vec<Mailbox>> {
     mailboxes(body).collect::<Result<_, _>>().ok()
 }
 
-/// The body with every address changed to `other`, and the same with what was changed left out.
+/// Returns the body with every address changed to `other`, and the body without its addresses.
 fn change_all(body: &[u8], mailboxes: &[Mailbox], other: &Address) -> (Vec<u8>, Vec<u8>) {
     let (mut changed, mut around, mut done) = (Vec::new(), Vec::new(), 0);
     for mailbox in mailboxes {

@@ -70,7 +70,7 @@ fn has_recipients(field: &Field) -> bool {
     recipients.iter().any(|name| field.is(name))
 }
 
-/// The addresses of `field` that has this body, and whether it is a list of them.
+/// Returns the addresses of `field`, which has this body, and true if the body is a list of addresses.
 fn addresses_in(field: &Field, body: &[u8]) -> (Vec<Mailbox>, bool) {
     let list = if has_recipients(field) { mailboxes(body) } else { authors(body) };
     match list.collect() {
@@ -79,7 +79,7 @@ fn addresses_in(field: &Field, body: &[u8]) -> (Vec<Mailbox>, bool) {
     }
 }
 
-/// A body of `field` with every address that is one replaced by nothing, and without routes where they are to go.
+/// Returns a body of `field` without its addresses, and without the routes that rewriting removes.
 fn around_addresses(field: &Field, body: &[u8], is_signed: bool) -> Vec<u8> {
     let (mut around, mut done) = (Vec::new(), 0);
     for mailbox in addresses_in(field, body).0 {
@@ -94,7 +94,8 @@ fn around_addresses(field: &Field, body: &[u8], is_signed: bool) -> Vec<u8> {
     around
 }
 
-/// Without what a fold puts in, before an address that does not fit on its line or in a line that is too long.
+/// Returns `octets` without white space, which is all that a fold adds: before an address that does not fit on its line,
+/// or in a line that is too long.
 fn unfolded(octets: &[u8]) -> Vec<u8> {
     octets.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect()
 }
@@ -126,7 +127,8 @@ fn mended(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// From is written anew where it has not one mailbox (`sender`), and a second one becomes an X-Original-From.
+/// Returns true for From, which is written anew if it does not have one mailbox (`sender`), and for X-Original-From, which
+/// a second From becomes.
 fn is_author(field: &Field) -> bool {
     field.is("From") || field.is("X-Original-From")
 }

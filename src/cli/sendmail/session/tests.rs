@@ -30,7 +30,7 @@ fn held(ways: &Ways, input: &'static [u8]) -> (Result<(), Failure>, String) {
     (outcome, String::from_utf8(output).unwrap())
 }
 
-/// The codes of a session's replies.
+/// Returns the codes of a session's replies.
 fn codes(output: &str) -> Vec<&str> {
     output.lines().filter(|line| line.as_bytes().get(3) == Some(&b' ')).map(|line| &line[..3]).collect()
 }

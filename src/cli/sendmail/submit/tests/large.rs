@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A message larger than what is kept of one.
+/// Returns a message that is larger than the part that is held in memory.
 fn large() -> Vec<u8> {
     [b"Subject: x\n\n".to_vec(), b"0123456789abcde\n".repeat(200 * 1024)].concat()
 }
