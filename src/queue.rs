@@ -48,6 +48,8 @@ mod soundings;
 mod status;
 mod suspects;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod throttle;
 

@@ -32,7 +32,7 @@ pub(super) struct Attempt {
     pub(super) taken_at: Timestamp,
     /// The same moment by the steady clock.
     pub(super) taken_steady: Timestamp,
-    /// How long the message was ready before a connection took it.
+    /// Time for which the message was ready before a connection took it.
     pub(super) queued: Duration,
     pub(super) progress: Progress,
     pub(super) ledger: Ledger,
@@ -44,7 +44,7 @@ pub(super) struct Attempt {
     pub(super) earlier: Option<AttemptResult>,
 }
 
-/// What the spool has of a message, without its content.
+/// The part of a message that an attempt needs, as the spool has it; its content is not in it.
 pub(super) struct OnSpool {
     pub(super) envelope: Envelope,
     pub(super) arrived: Timestamp,
@@ -140,7 +140,7 @@ fn code_and_status(said: &str) -> (&str, Option<&str>) {
     (code, words.next().filter(is_status))
 }
 
-/// How far an attempt has come.
+/// The point that an attempt has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The relay cannot have the message.
@@ -165,13 +165,13 @@ pub(super) struct AttemptResult {
     pub(super) peer: Option<Peer>,
     /// The parts of the time since the message arrived.
     pub(super) delays: Delays,
-    /// What happens to the message where there is nothing to record.
+    /// The disposition of the message where there is nothing to record.
     pub(super) unsaid: Option<Disposition>,
     /// The connection was lost during this message.
     pub(super) lost: bool,
     /// The relay once had all of the message, and its reply did not reach us.
     pub(super) may_have_arrived: bool,
-    /// That happened in this attempt.
+    /// The relay had all of the message in this attempt, and its reply did not reach us.
     pub(super) in_doubt: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The hearing of a report: what the queue's state is told of it and asked about it, in order, before it is settled.
 //!
-//! Promises: that the relay has taken a recipient is told before the queue is asked what a refusal means, since it
-//! counts there. The queue is asked whether a message is excused only if the relay took leave during it. That the
-//! connection broke off, or that the relay has answered, is told last.
+//! Promises: the queue first hears that the relay has taken a recipient, since that counts when it is asked next what a
+//! refusal means. It is asked whether the message is excused only if the relay took leave during it. It hears last that
+//! the connection broke off, or that the relay has answered.
 //!
 //! Pure. Not here: the answers (`reducer/judge.rs`, `throttle.rs`), settling the report (`settlement.rs`).
 

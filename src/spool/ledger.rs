@@ -134,6 +134,20 @@ impl Ledger {
     }
 }
 
+/// The ledger over a spool that a test keeps in memory.
+#[cfg(test)]
+impl Ledger {
+    /// Returns the ledger of a message of `recipients` recipients, with what is recorded of them.
+    pub fn in_memory(id: QueueId, recipients: usize, recorded: &[(u32, Fate)]) -> Self {
+        Ledger::new(id, recipients, recorded)
+    }
+
+    /// Notes that the DSN that bounces these recipients is in that memory.
+    pub fn bounced_in_memory(&mut self, recipients: &[usize]) {
+        self.bounced_with_dsn(&recipients.iter().map(|index| *index as u32).collect::<Vec<_>>());
+    }
+}
+
 impl Settled {
     /// Returns the queue id of the message.
     pub fn id(&self) -> QueueId {

@@ -1,11 +1,22 @@
-//! Tests of the queue's state alone: they make up the events and look at the effects, and time passes only when they
-//! say so.
+//! Tests of what the queue decides, without tasks, disk and network: events and reports are made up, what is recorded is
+//! kept in memory, and time passes only when a test says so. They are exact: nothing is waited for.
+//!
+//! `world.rs` has the queue's state, the relay and the spool of most of them. What needs a real spool is in
+//! `queue/tests/`.
 
+mod bounces;
 mod connections;
+mod copies;
 mod logins;
+mod logins_missing;
+mod many;
 mod model;
+mod null_sender;
 mod outages;
 mod poison;
+mod poison_alone;
 mod poison_in_numbers;
+mod refusals;
+mod retries;
 mod throttle;
 mod world;

@@ -41,8 +41,7 @@ impl AttemptResult {
         AttemptResult { findings, peer: Some(peer), delays, unsaid, lost, may_have_arrived, in_doubt }
     }
 
-    /// Logs one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent behind
-    /// another message, get none: the line about the relay is enough.
+    /// Logs the result.
     pub(in crate::queue) fn log(&self, attempt: &Attempt) {
         if self.in_doubt {
             log::possible_duplicate(
@@ -50,17 +49,22 @@ impl AttemptResult {
                 "the connection was lost between the final dot and its reply",
             );
         }
+        self.lines(attempt).for_each(|line| log::delivery(&line));
+    }
+
+    /// Returns one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent
+    /// behind another message, get none: the line about the relay is enough.
+    pub(in crate::queue) fn lines<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+    ) -> impl Iterator<Item = log::DeliveryLine<'a>> {
         let relay = self.peer.as_ref();
         let relay =
             relay.map(|peer| log::LoggedRelay { name: &peer.name, address: peer.address, tls: peer.tls });
-        for RecipientResult { report, outcome, .. } in &self.findings {
-            let outcome = match *outcome {
-                Some(outcome) => outcome,
-                None if self.lost => Outcome::Deferred,
-                None => continue,
-            };
-            let Some(of) = attempt.envelope.recipients.get(report.index) else { continue };
-            log::delivery(&log::DeliveryLine {
+        self.findings.iter().filter_map(move |RecipientResult { report, outcome, .. }| {
+            let outcome = outcome.or(self.lost.then_some(Outcome::Deferred))?;
+            let of = attempt.envelope.recipients.get(report.index)?;
+            Some(log::DeliveryLine {
                 id: attempt.id,
                 to: &of.address,
                 orig_to: of.original.as_ref(),
@@ -69,8 +73,8 @@ impl AttemptResult {
                 status: status_in(Some(outcome), report.status),
                 outcome,
                 said: &report.said,
-            });
-        }
+            })
+        })
     }
 }
 

@@ -2,31 +2,27 @@
 
 mod clock;
 mod relay;
-mod reports;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tracing::Dispatch;
-use tracing::subscriber::DefaultGuard;
 
-use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
-use crate::journal::testing::Captured;
+use crate::envelope::{Address, Envelope, Submitter};
 use crate::queue::clock::Clock;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
-use crate::queue::{Queue, QueueStatus, Settings, Standing, queue};
+use crate::queue::testing::envelope;
+use crate::queue::{Queue, QueueStatus, Settings, queue};
 use crate::queue_id::QueueId;
 use crate::spool::fs::sim::SimFs;
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Options, Spool};
 use clock::TestClock;
-pub(super) use relay::{Does, Pace, TestRelay};
-pub(super) use reports::AND_LEFT;
+pub(super) use relay::{Does, TestRelay};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -44,28 +40,6 @@ pub(super) struct Bench {
     task: JoinHandle<()>,
     settings: Settings,
     fs: Arc<dyn Fs>,
-}
-
-/// Returns the log, which is kept until the second part is dropped.
-pub(super) fn captured() -> (Captured, DefaultGuard) {
-    // With only one subscriber, the first thread that comes to a line decides with its own subscriber, or with none,
-    // whether the line is ever written.
-    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
-    ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
-    let log = Captured::default();
-    let written = log.clone();
-    let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
-    (log, tracing::subscriber::set_default(journal.finish()))
-}
-
-/// Returns an envelope from `from` (empty: `<>`) to each of `to`.
-pub(super) fn envelope(from: &str, to: &[&str]) -> Envelope {
-    let mut envelope = Envelope::from(match from {
-        "" => ReversePath::Null,
-        from => ReversePath::Mailbox(Address::parse(from).unwrap()),
-    });
-    envelope.recipients = to.iter().map(|to| Recipient::plain(Address::parse(to).unwrap())).collect();
-    envelope
 }
 
 impl Bench {
@@ -130,24 +104,9 @@ impl Bench {
         Bench { root, _directory, spool, queue, clock, relay, task, settings, fs }
     }
 
-    /// Gives the queue its settings again, as a reload does.
-    pub(super) fn reload(&self) {
-        self.queue.reconfigure(self.settings.clone());
-    }
-
-    /// Does the same with changed settings.
-    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Settings)) {
-        change(&mut self.settings);
-        self.reload();
-    }
-
     /// Commits a message from `from` (empty: `<>`).
     pub(super) async fn submit(&self, from: &str, to: &[&str]) -> QueueId {
-        self.submit_envelope(envelope(from, to)).await
-    }
-
-    pub(super) async fn submit_envelope(&self, envelope: Envelope) -> QueueId {
-        self.try_submit(envelope, b"Subject: hello\r\n\r\nhello\r\n").await.unwrap()
+        self.try_submit(envelope(from, to), b"Subject: hello\r\n\r\nhello\r\n").await.unwrap()
     }
 
     pub(super) async fn try_submit(
@@ -159,13 +118,6 @@ impl Bench {
         let mut draft = self.spool.draft(now);
         draft.write(content).await?;
         Ok(self.spool.commit(draft, envelope, Submitter::Loopback, now).await?.id())
-    }
-
-    /// Returns what the only message is doing.
-    pub(super) async fn standing(&self) -> Standing {
-        let listed = self.queue.standings(self.spool.following(None, 2)).await;
-        assert_eq!(listed.len(), 1);
-        listed[0].standing
     }
 
     /// Waits until the queue is at rest and its figures are as asked, while only other tasks go on and no time passes.
@@ -203,11 +155,6 @@ impl Bench {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the queue comes to rest")
-    }
-
-    /// Waits until the relay is paused, whatever is under way.
-    pub(super) async fn until_paused(&self) {
-        self.until_told(|status| status.paused_until.is_some()).await;
     }
 
     /// Waits until the queue's figures are as asked, whatever is under way.

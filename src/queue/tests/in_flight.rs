@@ -1,4 +1,5 @@
-//! What the log says of copies that the relay may have, over kills: settlement.rs has the table.
+//! Copies that the relay may have, and what the log says of them, over kills at any moment: `settlement.rs` has the
+//! table, and `reducer/tests/copies.rs` its rows.
 //!
 //! A run of the queue is a runtime of its own; a kill drops it with all its tasks, and the next run finds what had been
 //! written. What is logged while it is dropped is not heard: a killed process says nothing.
@@ -15,12 +16,13 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::bench::{Bench, DAY, Does, MINUTE, TestRelay, captured};
+use super::bench::{Bench, DAY, Does, MINUTE, TestRelay};
+use crate::queue::testing::captured;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase};
 use crate::smtp::reply::Reply;
 use crate::spool::fs::sim::SimFs;
-use crate::spool::{EntryState, Marks, Options, Spool};
+use crate::spool::{Marks, Options, Spool};
 use crate::status::Status;
 
 /// A message's life over several runs.
@@ -30,19 +32,19 @@ struct Story {
     lines: HashMap<QueueId, usize>,
 }
 
-/// What is known of a message when a run has ended.
+/// The state of a message when a run has ended.
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     lines: usize,
     dots: usize,
-    /// How often the spool was asked for the mark: as often as `dots`, but for one kill in between.
+    /// Number of times that the spool was asked for the mark: as often as `dots`, but for one kill in between.
     marks_asked: usize,
-    /// Whether the next run finds a mark of which the spool does not know that it was told.
+    /// The next run finds a mark of which the spool does not know that it was told.
     hides: bool,
 }
 
 impl Account {
-    /// What one run, which began with `before`, may have added. A line is for a final dot of this run, or for a mark that
+    /// Checks what one run, which began with `before`, has added. A line is for a final dot of this run, or for a mark that
     /// it has found; what is at rest when the process is killed is told of or still to be told of once.
     ///
     /// A kill at any other moment may come between the mark and the dot, or between the line and the record that it was
@@ -60,10 +62,10 @@ impl Account {
     }
 }
 
-/// When a run is killed.
+/// The moment at which a run is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kill {
-    /// When nothing happens any more without time passing.
+    /// Nothing happens any more without time passing.
     AtRest,
     AtAnyMoment,
 }
@@ -73,22 +75,16 @@ impl Story {
         Story { fs: SimFs::new(), relay: TestRelay::new(), lines: HashMap::new() }
     }
 
-    /// The life of a message from `from` so far: in each of these runs the relay did this with it. It takes mail from now
+    /// The life of a message so far: in its first run the relay was silent behind the final dot. It takes mail from now
     /// on.
-    fn after(from: &str, runs: &[Does]) -> (Self, QueueId) {
+    fn after_silence() -> (Self, QueueId) {
         let mut story = Story::new();
-        let first = &runs[0];
-        story.relay.always(first.clone());
+        story.relay.always(is_silent());
         let id = story.run(async |bench| {
-            let id = bench.submit(from, &["ann@example.net"]).await;
-            until_met(bench, id, first, (0, 0)).await;
+            let id = bench.submit("app@example.org", &["ann@example.net"]).await;
+            bench.until_told(|_| bench.relay.dots(id).0 > 0).await;
             id
         });
-        for does in &runs[1..] {
-            let before = (story.relay.connections(), story.relay.dots(id).0);
-            story.relay.always(does.clone());
-            story.run(async |bench| until_met(bench, id, does, before).await);
-        }
         story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
         (story, id)
     }
@@ -115,7 +111,7 @@ impl Story {
         done
     }
 
-    /// What the next start finds of each message.
+    /// Returns what the next start finds of each message.
     fn found(&self) -> HashMap<QueueId, Marks> {
         let options = Options { segment_size: 1 << 20, ..Options::at(Path::new("/spool")) };
         let (sender, _arrivals) = unbounded_channel();
@@ -123,12 +119,7 @@ impl Story {
         recovery.entries.iter().map(|entry| (entry.id, entry.marks)).collect()
     }
 
-    /// What the next start finds of this message.
-    fn marks(&self, id: QueueId) -> Marks {
-        self.found()[&id]
-    }
-
-    /// How it stands with each message that was told of, or that the next start finds.
+    /// Returns the state of each message that was told of, or that the next start finds.
     fn accounts(&self) -> HashMap<QueueId, Account> {
         let found = self.found();
         let account = |id: &QueueId| Account {
@@ -153,98 +144,6 @@ fn is_silent() -> Does {
     Does::Stalls(Phase::Dot, 1000 * DAY)
 }
 
-/// One line was said for one copy at each start that took the message up, whether it was sent again or not, and for
-/// attempts that the relay had answered, or that had never come to their dot.
-#[test]
-fn each_copy_has_its_line() {
-    let busy = || Does::SaysAtRcpt(vec!["450 4.2.1 busy"]);
-    let closes = || Does::Breaks(Phase::Dot, Cause::Closed);
-    let table: Vec<(&str, Vec<Does>, usize)> = vec![
-        ("never in flight", vec![Does::Leaves], 0),
-        ("killed behind the mark", vec![is_silent()], 1),
-        ("killed twice behind it", vec![is_silent(), is_silent()], 2),
-        ("taken up, and not sent again, by two runs", vec![is_silent(), Does::Leaves, Does::Leaves], 1),
-        ("deferred before the second dot", vec![is_silent(), busy(), busy()], 1),
-        ("lost, which was said", vec![closes()], 1),
-        ("lost, and taken up by two runs", vec![closes(), Does::Leaves], 1),
-        ("lost, then killed behind a second mark", vec![closes(), is_silent()], 2),
-        ("without a report", vec![Does::Panics], 1),
-        ("without a report, and taken up by two runs", vec![Does::Panics, Does::Leaves], 1),
-        ("answered with 421", vec![leaves_at_dot()], 0),
-        ("answered with 421 and taken up by two runs", vec![leaves_at_dot(), Does::Leaves], 0),
-        ("answered with 421 after a copy", vec![closes(), leaves_at_dot()], 1),
-        ("answered with 450", vec![Does::Says(vec!["450 4.2.1 busy"])], 0),
-    ];
-    for (what, runs, lines) in table {
-        let (mut story, id) = Story::after("app@example.org", &runs);
-        story.run(settle);
-        assert_eq!(story.lines(id), lines, "{what}");
-    }
-}
-
-/// What was lost: a copy that the relay may have was forgotten with the next deferral, or by the run after it, and the
-/// bounce said that the message had not been delivered.
-#[test]
-fn a_bounce_says_that_it_may_have_arrived_whatever_came_in_between() {
-    let busy = || Does::SaysAtRcpt(vec!["450 4.2.1 busy"]);
-    let busy_at_dot = || Does::Says(vec!["450 4.2.1 busy"]);
-    let closes = || Does::Breaks(Phase::Dot, Cause::Closed);
-    let table: Vec<(&str, Vec<Does>, bool)> = vec![
-        ("killed behind the mark", vec![is_silent()], true),
-        ("then deferred before its dot", vec![is_silent(), busy()], true),
-        ("then deferred at its dot", vec![is_silent(), busy_at_dot()], true),
-        ("then deferred by many runs", vec![is_silent(), busy(), busy_at_dot(), busy()], true),
-        ("lost", vec![closes()], true),
-        ("lost, then deferred", vec![closes(), busy()], true),
-        ("lost, then deferred at its dot and left", vec![closes(), busy_at_dot(), Does::Leaves], true),
-        ("lost, then answered with 421, then deferred", vec![closes(), leaves_at_dot(), busy()], true),
-        ("without a report, then deferred", vec![Does::Panics, busy()], true),
-        ("never in flight", vec![Does::Leaves, busy()], false),
-        ("answered with 421, then deferred", vec![leaves_at_dot(), busy()], false),
-        ("deferred at its dot", vec![busy_at_dot(), busy_at_dot()], false),
-    ];
-    for (what, runs, expected) in table {
-        let (mut story, id) = Story::after("app@example.org", &runs);
-        story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
-        story.run(settle);
-        let bounce = story.relay.seen().into_iter().find(|seen| seen.from.is_empty()).expect("it bounced");
-        let words: Vec<&str> = bounce.content.split_whitespace().collect();
-        let says = words.join(" ").contains("it may have been delivered all the same");
-        assert_eq!(says, expected, "{what}: {}", bounce.content);
-    }
-}
-
-/// What was lost: what is dead, since nobody hears of mail from `<>`, was exported as never delivered, though an earlier
-/// run had been past its content.
-#[test]
-fn what_is_dead_may_have_arrived_all_the_same() {
-    for (runs, expected) in [(vec![is_silent()], true), (vec![Does::Leaves], false)] {
-        let (mut story, id) = Story::after("", &runs);
-        story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
-        story.run(settle);
-        assert_eq!(
-            (story.marks(id).state(), story.marks(id).may_have_arrived()),
-            (EntryState::Dead, expected)
-        );
-    }
-}
-
-/// A relay that refuses the second copy has got none, and nobody is asked again.
-#[test]
-fn what_is_refused_before_its_second_dot_is_no_duplicate() {
-    let mut story = Story::new();
-    story.relay.always(is_silent());
-    let id = story.run(async |bench| {
-        let id = bench.submit("app@example.org", &["ann@example.net", "ben@example.net"]).await;
-        until_met(bench, id, &is_silent(), (0, 0)).await;
-        id
-    });
-    story.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
-    story.run(settle);
-    assert_eq!((story.lines(id), story.relay.dots(id)), (0, (1, 1)));
-}
-
 /// Time passes until nothing is left but refused bounces. What was held or lost is tried at once.
 async fn settle(bench: &Bench) {
     for _ in 0..1000 {
@@ -256,22 +155,6 @@ async fn settle(bench: &Bench) {
         bench.queue.probe_now();
     }
     panic!("something is left");
-}
-
-/// The connections and final dots that there were before.
-type Before = (usize, usize);
-
-/// Waits until the relay has done it with this message: with a silent one until the dot is written, else until the
-/// queue is at rest behind it.
-async fn until_met(bench: &Bench, id: QueueId, does: &Does, (connections, dots): Before) {
-    let has_met = || match does {
-        Does::Leaves | Does::SaysAtRcpt(_) => bench.relay.connections() > connections,
-        _ => bench.relay.dots(id).0 > dots,
-    };
-    match does {
-        Does::Stalls(..) => bench.until_told(|_| has_met()).await,
-        _ => drop(bench.until(|_| has_met()).await),
-    }
 }
 
 fn does() -> impl Strategy<Value = Does> {
@@ -332,7 +215,7 @@ fn play(lives: &[Life]) {
     }
 }
 
-/// How it stands after a run that began with `before`.
+/// Returns the state after a run that began with `before`.
 fn checked(story: &Story, before: &HashMap<QueueId, Account>, kill: Kill) -> HashMap<QueueId, Account> {
     let accounts = story.accounts();
     for (id, after) in &accounts {

@@ -1,8 +1,9 @@
-//! How many connections the mail takes.
+//! The connections that the mail takes, and the messages that they are given.
 
-use super::super::Event;
-use super::world::{Does, MINUTE, World};
-use crate::spool::CommitError;
+use fastrand::Rng;
+
+use super::super::{Effect, Event, Reducer};
+use super::world::{Does, MINUTE, World, entry, policy, start};
 
 /// The first message of a connection once opened another beside it, which found nothing to do: a handshake and a
 /// login for nothing.
@@ -18,14 +19,14 @@ fn one_message_takes_one_connection() {
 #[test]
 fn what_an_earlier_relay_says_is_not_taken_for_the_word_of_this_one() {
     let mut world = World::new(2);
-    world.does = Does::Holds;
+    world.relay_always(Does::Holds);
     world.arrive(1);
-    let (connection, id) = world.given[0];
-    world.does = Does::IsAway;
-    world.reload(2);
+    let connection = world.given[0].0;
+    world.relay_always(Does::IsAway);
+    world.reload();
     world.arrive(1);
     assert!(world.is_paused());
-    world.release(connection, id);
+    world.release(connection);
     assert_eq!((world.is_paused(), world.status().live), (true, 1));
     assert_eq!(world.begun.len(), 2, "the earlier relay's, and the one that failed");
 }
@@ -33,14 +34,62 @@ fn what_an_earlier_relay_says_is_not_taken_for_the_word_of_this_one() {
 #[test]
 fn a_stop_cuts_off_what_takes_too_long_and_waits_for_all_settlements_but_those_that_cannot_end() {
     let mut world = World::new(2);
-    world.does = Does::Holds;
+    world.relay_always(Does::Holds);
     world.arrive(2);
-    let (_, id) = world.given[0];
-    world.tell(Event::Unrecorded { id, why: CommitError::Full });
+    world.spool.records_left = Some(0);
+    world.release(world.given[0].0);
     world.tell(Event::Stop { patience: MINUTE });
     world.pass(MINUTE / 2);
-    assert_eq!((world.status().connections, world.may_end(0)), (2, false));
+    assert_eq!((world.status().connections, world.may_end(1)), (1, false));
     world.pass(MINUTE / 2);
     assert_eq!(world.status().connections, 0);
     assert_eq!((world.may_end(2), world.may_end(1)), (false, true));
+}
+
+#[test]
+fn many_messages_take_as_many_connections_as_are_allowed() {
+    let mut world = World::new(2);
+    world.relay_always(Does::IsAway);
+    world.arrive(10);
+    assert!(world.is_paused());
+    let refused = world.begun.len();
+    let takes_time = Does::HasLimits { at_once: usize::MAX, each_connection: usize::MAX };
+    world.relay_always(takes_time);
+    world.pass(MINUTE);
+    assert_eq!((world.status().live, world.given.len(), world.begun.len() - refused), (0, 10, 2));
+    assert_eq!(world.most_open, 2);
+}
+
+/// A message that was given to a connection that has given up waiting is ready again at once, for another.
+#[test]
+fn a_message_for_a_connection_that_has_given_up_goes_to_another() {
+    let mut world = World::new(2);
+    for connection in [1000, 1001] {
+        world.tell(Event::Wanted { connection, wait: true });
+    }
+    world.arrive(1);
+    assert_eq!((world.status().live, world.seen.len()), (0, 1));
+    assert_eq!(world.given.len(), 3, "given to those that are gone, and to one that is there");
+}
+
+/// A connection that waits is answered once, with a message or with the end.
+#[test]
+fn a_connection_that_waits_is_given_the_next_message_or_its_end() {
+    let mut reducer = Reducer::new(policy(2), true, &[], 0, Rng::with_seed(7), start());
+    let mut given = |event| {
+        let mut effects = Vec::new();
+        reducer.on(event, start(), &mut effects);
+        let given = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Give { connection, taken } => Some((connection, taken.map(|taken| taken.id))),
+            _ => None,
+        });
+        given.collect::<Vec<_>>()
+    };
+    assert_eq!(given(Event::Wanted { connection: 1000, wait: true }), []);
+    assert_eq!(given(Event::Wanted { connection: 1001, wait: true }), []);
+    let entry = entry(1, start(), 0);
+    let id = entry.id;
+    assert_eq!([given(Event::Arrived(entry)), given(Event::Tick)].concat(), [(1000, Some(id))]);
+    assert_eq!(given(Event::Stop { patience: MINUTE }), [(1001, None)]);
+    assert_eq!(given(Event::Tick), []);
 }

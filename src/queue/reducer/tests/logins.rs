@@ -6,7 +6,7 @@ use super::world::{Does, MINUTE, SECOND, World};
 /// A queue of a hundred messages whose relay has just refused the login.
 fn locked_out() -> World {
     let mut world = World::new(20);
-    world.does = Does::RefusesLogin;
+    world.relay_always(Does::RefusesLogin);
     world.arrive(100);
     assert!(world.is_paused());
     world
@@ -30,13 +30,13 @@ fn a_wrong_password_is_tried_a_few_times_in_ten_minutes() {
 #[test]
 fn a_reload_a_flush_and_another_secret_each_cost_one_try() {
     let mut world = locked_out();
-    world.reload(20);
+    world.reload();
     assert_eq!((world.begun.len(), world.watches_secret), (2, true));
     world.tell(Event::ProbeNow);
     assert_eq!((world.begun.len(), world.watches_secret), (3, true));
     world.tell(Event::SecretChanged);
     assert_eq!((world.begun.len(), world.watches_secret), (4, true));
-    world.does = Does::Takes;
+    world.relay_always(Does::Takes);
     world.tell(Event::SecretChanged);
     assert_eq!((world.status().live, world.watches_secret), (0, false));
 }
@@ -58,7 +58,7 @@ fn a_password_that_is_changed_at_the_relay_is_refused_once() {
     let mut world = World::new(20);
     world.arrive(1);
     assert_eq!(world.status().live, 0);
-    world.does = Does::RefusesLogin;
+    world.relay_always(Does::RefusesLogin);
     let before = world.begun.len();
     world.arrive(50);
     assert!(world.is_paused());

@@ -8,9 +8,10 @@ use fastrand::Rng;
 use jiff::SignedDuration;
 
 use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer};
-use super::world::{MINUTE, entry, policy, refused_login, start, trouble};
+use super::world::{MINUTE, entry, policy, start};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
+use crate::queue::testing::{refused_login, trouble};
 use crate::queue::{ConnectionId, QueueStatus};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, Subject, Trouble};
@@ -18,7 +19,7 @@ use crate::spool::CommitError;
 
 const MAX_CONNECTIONS: usize = 4;
 
-/// Where a message is.
+/// The place of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Queue,
@@ -27,7 +28,7 @@ enum Place {
     Settling(Disposition),
 }
 
-/// How far a connection has come.
+/// The point that a connection has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Opening,

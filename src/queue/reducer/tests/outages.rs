@@ -7,11 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{Event, LogLine, QueueAnswer};
 use super::world::{DAY, Does, HOUR, MINUTE, World};
 use crate::queue::Standing;
+use crate::relay::Phase;
 
 #[test]
 fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
     let mut world = World::new(2);
-    world.does = Does::IsAway;
+    world.relay_always(Does::IsAway);
     world.arrive(20);
     world.pass(DAY * 7);
     assert_eq!(world.most_open, 1);
@@ -20,7 +21,7 @@ fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
     assert!(first.is_sorted(), "{first:?}");
     assert!(others.iter().all(|pause| (224..=376).contains(pause)), "five minutes, spread by a quarter");
     assert_eq!((world.status().live, world.relay_clock), (20, 0), "none of it used up any patience");
-    world.does = Does::Takes;
+    world.relay_always(Does::Takes);
     world.pass(MINUTE * 10);
     assert_eq!((world.status().live, world.given.len()), (0, 20), "each exactly once");
 }
@@ -28,12 +29,12 @@ fn an_outage_of_a_week_bounces_nothing_and_probes_with_one_connection() {
 #[test]
 fn somebody_who_wants_to_know_now_gets_a_probe_now() {
     let mut world = World::new(2);
-    world.does = Does::IsAway;
+    world.relay_always(Does::IsAway);
     world.arrive(1);
     let before = world.begun.len();
     world.tell(Event::ProbeNow);
     assert_eq!(world.begun.len(), before + 1);
-    world.does = Does::Takes;
+    world.relay_always(Does::Takes);
     world.tell(Event::ProbeNow);
     assert_eq!((world.status().live, world.is_paused()), (0, false));
 }
@@ -43,7 +44,7 @@ fn somebody_who_wants_to_know_now_gets_a_probe_now() {
 #[test]
 fn a_relay_that_is_paused_over_and_over_makes_few_lines() {
     let mut world = World::new(1);
-    world.does = Does::Flickers;
+    world.relay_always(Does::Flickers);
     world.arrive(300);
     let mut passed = Duration::ZERO;
     while world.status().live > 0 {
@@ -63,13 +64,14 @@ fn a_relay_that_is_paused_over_and_over_makes_few_lines() {
     assert_eq!(times.sum::<u32>() + 3, world.begun.len() as u32 / 2, "each is counted");
     assert!(count(|line| matches!(line, LogLine::RelayFlickered { .. })) as u64 <= passed.as_secs() / 60 + 1);
 
-    world.does = Does::IsAway;
+    world.relay_always(Does::IsAway);
     world.arrive(1);
     world.pass(MINUTE);
     assert!(matches!(world.lines.last(), Some(LogLine::RelayPaused { .. })), "an outage is told");
 }
 
-/// What arrives after a long silence has all of its patience: the relay clock it is stamped with has gone on.
+/// A message that arrives after a long silence has all of its patience: the relay clock that it is stamped with has gone
+/// on.
 #[test]
 fn the_relay_clock_goes_on_while_nothing_happens() {
     let mut world = World::new(2);
@@ -83,9 +85,9 @@ fn the_relay_clock_goes_on_while_nothing_happens() {
 fn what_is_shown_is_in_the_time_of_day() {
     for hours in [-24 * 30, 24 * 30] {
         let mut world = World::new(2);
-        world.does = Does::Defers;
+        world.relay_always(Does::Defers);
         world.arrive(1);
-        world.does = Does::IsAway;
+        world.relay_always(Does::IsAway);
         world.arrive(1);
         world.step(SignedDuration::from_hours(hours));
         let now = world.time_of_day();
@@ -101,9 +103,9 @@ fn what_is_shown_is_in_the_time_of_day() {
 #[test]
 fn a_clock_set_back_delays_nothing() {
     let mut world = World::new(2);
-    world.does = Does::Defers;
+    world.relay_always(Does::Defers);
     world.arrive(1);
-    world.does = Does::Takes;
+    world.relay_always(Does::Takes);
     world.step(SignedDuration::from_hours(-24 * 30));
     world.pass(MINUTE + Duration::from_secs(7));
     assert_eq!(world.status().live, 0, "its pause is a minute, spread by a tenth");
@@ -113,7 +115,7 @@ fn a_clock_set_back_delays_nothing() {
 #[test]
 fn a_client_may_ask_for_a_probe_once_a_minute() {
     let mut world = World::new(2);
-    world.does = Does::IsAway;
+    world.relay_always(Does::IsAway);
     world.arrive(1);
     assert_eq!(world.ask(Event::ProbeForClient), QueueAnswer::Probe(None));
     assert_eq!(world.begun.len(), 2);
@@ -125,4 +127,98 @@ fn a_client_may_ask_for_a_probe_once_a_minute() {
     assert_eq!(world.begun.len(), 2);
     world.pass(HOUR);
     assert_eq!(world.ask(Event::ProbeForClient), QueueAnswer::Probe(None));
+}
+
+#[test]
+fn an_outage_uses_up_no_patience_and_a_restart_knows_how_much_is_used() {
+    let mut world = World::new(2);
+    world.relay_always(Does::IsAway);
+    world.arrive(1);
+    world.pass(DAY * 7);
+    world.restart();
+    assert!(world.is_paused());
+    world.relay.once(Does::Says(vec!["450 4.7.1 greylisted"]));
+    world.relay_always(Does::Takes);
+    world.tell(Event::ProbeNow);
+    assert_eq!(world.status().deferred, 1, "it has all of its patience");
+    world.pass(HOUR * 2);
+    assert_eq!(world.status().live, 0);
+    assert!(world.seen.iter().all(|seen| seen.from == "app@example.org"), "no bounce");
+}
+
+#[test]
+fn a_relay_that_goes_away_before_the_content_defers_no_message_for_long() {
+    let mut world = World::new(1);
+    world.relay_always(Does::breaks(Phase::Mail));
+    world.arrive(3);
+    assert_eq!((world.status().live, world.is_paused()), (3, true));
+    world.pass(HOUR);
+    world.relay_always(Does::Takes);
+    world.pass(MINUTE * 10);
+    assert_eq!(world.status().live, 0);
+}
+
+#[test]
+fn a_clock_set_forward_uses_up_no_patience() {
+    let mut world = World::new(2);
+    world.relay_always(Does::Defers);
+    world.arrive(1);
+    world.step(SignedDuration::from_hours(24 * 30));
+    world.pass(HOUR * 3);
+    assert!(world.seen.len() > 2);
+    assert!(world.seen.iter().all(|seen| seen.from == "app@example.org"), "no bounce");
+}
+
+/// A clock that jumped forward made a warning of a delay of 56 years, of a message that was a minute old.
+#[test]
+fn a_clock_set_forward_warns_of_no_delay() {
+    let mut world = World::with(2, |set_up| set_up.policy.retry.delay_warning = Some(HOUR * 4));
+    world.relay_always(Does::Defers);
+    world.arrive(1);
+    world.step(SignedDuration::from_hours(24 * 365 * 56));
+    world.pass(HOUR * 3);
+    let warnings = |world: &World| world.seen.iter().filter(|seen| seen.from.is_empty()).count();
+    assert_eq!(warnings(&world), 0, "it has waited for three hours");
+    world.pass(HOUR * 3);
+    assert!(warnings(&world) > 0, "it is late all the same");
+}
+
+#[test]
+fn a_message_that_could_not_be_marked_time_and_again_keeps_its_turn() {
+    let mut world = World::new(2);
+    world.relay_always(Does::IsAway);
+    world.arrive(1);
+    for outage in 1..=3 {
+        world.spool.records_left = Some(0);
+        world.relay_always(Does::Takes);
+        world.tell(Event::ProbeNow);
+        world.pass(HOUR);
+        let is_stop = |line: &&LogLine| matches!(line, LogLine::SendingStopped { .. });
+        assert_eq!(world.lines.iter().filter(is_stop).count(), outage);
+        assert_eq!(world.seen.len(), outage, "shown once, without its dot");
+        world.relay_always(Does::IsAway);
+        world.spool_records_again();
+        let is_start = |line: &&LogLine| matches!(line, LogLine::SendingResumed { .. });
+        assert_eq!(world.lines.iter().filter(is_start).count(), outage);
+        assert_eq!(world.status().deferred, 0);
+    }
+    world.relay_always(Does::Takes);
+    world.tell(Event::ProbeNow);
+    assert_eq!((world.status().live, world.seen.len()), (0, 4));
+}
+
+/// The end of a message that the relay has taken was once tried up to a minute after the spool recorded again.
+#[test]
+fn what_the_relay_took_is_recorded_as_soon_as_it_can_be() {
+    let mut world = World::new(2);
+    world.relay_always(Does::Holds);
+    world.arrive(1);
+    world.spool.records_left = Some(0);
+    world.release(world.given[0].0);
+    world.relay_always(Does::Takes);
+    world.arrive(1);
+    world.pass(HOUR);
+    assert_eq!((world.seen.len(), world.relay_clock), (1, 0), "nothing is sent, and patience is not used up");
+    world.spool_records_again();
+    assert_eq!((world.status().live, world.seen.len()), (0, 2));
 }

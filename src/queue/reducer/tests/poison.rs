@@ -10,7 +10,7 @@ use super::world::{DAY, Does, HOUR, MINUTE, SECOND, World};
 use crate::queue_id::QueueId;
 use crate::relay::Phase;
 
-/// Where the bad ones stand in the queue.
+/// The place of the bad ones in the queue.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     InFront,
@@ -23,7 +23,7 @@ struct Case {
     poison: usize,
     others: usize,
     order: Order,
-    /// How many submitters the messages come from.
+    /// The number of submitters that the messages come from.
     lanes: u64,
     connections: usize,
     phase: Phase,
@@ -32,7 +32,8 @@ struct Case {
 /// A queue of so many messages whose relay is reached from now on.
 fn world_of(case: &Case) -> World {
     let mut world = World::new(case.connections);
-    (world.does, world.breaks_at) = (Does::IsAway, case.phase);
+    world.relay_always(Does::IsAway);
+    world.bad = Does::breaks(case.phase);
     let mut is_poison = vec![true; case.poison];
     is_poison.resize(case.poison + case.others, false);
     match case.order {
@@ -42,31 +43,24 @@ fn world_of(case: &Case) -> World {
     }
     for (number, is_poison) in (0..).zip(is_poison) {
         world.lane = number % case.lanes;
-        if is_poison { world.arrive_poison() } else { world.arrive(1) }
+        if is_poison {
+            world.arrive_poison();
+        } else {
+            world.arrive(1);
+        }
     }
-    world.does = Does::Takes;
+    world.relay_always(Does::Takes);
     world.tell(Event::ProbeNow);
     world
 }
 
-/// How often each message was tried.
+/// Returns how often each message was tried.
 fn tries(world: &World) -> BTreeMap<QueueId, usize> {
     let mut tries = BTreeMap::new();
     for (_, id) in &world.given {
         *tries.entry(*id).or_default() += 1;
     }
     tries
-}
-
-/// How long it takes until no more than so many are left.
-fn pass_until_live(world: &mut World, live: usize) -> Duration {
-    let mut passed = Duration::ZERO;
-    while world.status().live > live {
-        assert!(passed < DAY, "{} left", world.status().live);
-        world.pass(SECOND / 2);
-        passed += SECOND / 2;
-    }
-    passed
 }
 
 fn cases() -> Vec<Case> {
@@ -89,7 +83,7 @@ fn cases() -> Vec<Case> {
 fn in_any_number_they_hold_up_the_others_for_seconds_and_come_to_an_end() {
     for case in cases() {
         let mut world = world_of(&case);
-        let took = pass_until_live(&mut world, case.poison);
+        let took = world.pass_until_live(case.poison, SECOND / 2);
         let bound = Duration::from_millis(1250) * (case.poison as u32 / 2) + SECOND * 10;
         assert!(took <= bound || case.others < case.poison, "{case:?}: {took:?}");
         assert!(took <= MINUTE * 10, "{case:?}: {took:?}");
@@ -120,7 +114,7 @@ fn one_that_arrives_among_many_is_tried_at_the_next_probe_or_the_one_behind_it()
         world.pass(HOUR);
         world.arrive(1);
         // Two pauses of five minutes, each spread by a quarter.
-        let took = pass_until_live(&mut world, 60);
+        let took = world.pass_until_live(60, SECOND / 2);
         assert!(took <= MINUTE * 13, "{connections}: {took:?}");
     }
 }
@@ -133,7 +127,7 @@ fn trouble_that_meets_everybody_stays_the_relay_s() {
         for connections in [1, 20] {
             let case = Case { poison: 0, others: 200, order: Order::InFront, lanes: 3, connections, phase };
             let mut world = World::new(connections);
-            world.does = Does::Breaks(phase);
+            world.relay_always(Does::breaks(phase));
             world.arrive(case.others);
             world.pass(DAY * 7);
             assert_eq!((world.status().live, world.is_paused()), (200, true), "{case:?}");
@@ -141,7 +135,7 @@ fn trouble_that_meets_everybody_stays_the_relay_s() {
             assert!(world.begun.len() < 7 * 24 * 12 * 2, "{case:?}: {}", world.begun.len());
             let most = tries(&world).into_values().max().unwrap();
             assert!(phase < Phase::Dot || most <= 30, "{case:?}: {most}");
-            world.does = Does::Takes;
+            world.relay_always(Does::Takes);
             world.pass(MINUTE * 20);
             world.tell(Event::ProbeNow);
             world.pass(DAY);

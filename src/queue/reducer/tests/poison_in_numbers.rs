@@ -11,10 +11,10 @@ use crate::smtp::reply::Reply;
 
 const PHASES: [Phase; 5] = [Phase::Mail, Phase::Rcpt, Phase::Data, Phase::Content, Phase::Dot];
 const STEP: Duration = Duration::from_millis(500);
-/// How long the relay is silent.
+/// Time for which the relay is silent.
 const SILENCE: Duration = MINUTE.saturating_mul(5);
 
-/// Who sent the bad messages.
+/// The submitters of the bad messages.
 #[derive(Clone, Copy, Debug)]
 enum From {
     /// Whoever sent the others: they stand in front of these.
@@ -47,6 +47,14 @@ struct Case {
 }
 
 impl Case {
+    /// Returns what the relay does with the bad messages.
+    fn bad(&self) -> Does {
+        match self.cause {
+            Cause::TimedOut(limit) => Does::Stalls(self.phase, limit),
+            _ => Does::Breaks(self.phase, self.cause.clone()),
+        }
+    }
+
     fn silence(&self) -> Duration {
         if let Cause::TimedOut(limit) = self.cause { limit } else { Duration::ZERO }
     }
@@ -61,8 +69,8 @@ impl Case {
     /// A queue of these messages whose relay is reached from now on.
     fn world(&self) -> World {
         let mut world = World::new(self.connections);
-        world.does = Does::IsAway;
-        (world.breaks_at, world.cause, world.silence) = (self.phase, self.cause.clone(), self.silence());
+        world.relay_always(Does::IsAway);
+        world.bad = self.bad();
         for number in 0..self.poison {
             world.lane = self.from.lane(number);
             world.arrive_poison();
@@ -70,7 +78,7 @@ impl Case {
         world.lane = 0;
         world.arrive(self.others);
         assert!(world.is_paused());
-        world.does = Does::Takes;
+        world.relay_always(Does::Takes);
         world.tell(Event::ProbeNow);
         world
     }

@@ -7,7 +7,7 @@ use super::world::{Does, HOUR, SECOND, TAKING, World};
 /// Hands 100 messages to a relay with these limits; gives how long it took, and how often a message was given to it.
 fn drain(at_once: usize, each_connection: usize) -> (Duration, usize) {
     let mut world = World::new(20);
-    world.does = Does::HasLimits { at_once, each_connection };
+    world.relay_always(Does::HasLimits { at_once, each_connection });
     world.arrive(100);
     let mut passed = Duration::ZERO;
     while world.status().live > 0 {

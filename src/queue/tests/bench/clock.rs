@@ -13,8 +13,6 @@ use crate::queue::clock::Clock;
 /// A clock that stands still until a test moves it.
 pub(in crate::queue::tests) struct TestClock {
     steady: watch::Sender<Timestamp>,
-    /// The difference between the time of day and the steady time.
-    set_off: Mutex<SignedDuration>,
     /// Whoever next sleeps for this time panics instead.
     panic_at: Mutex<Option<Duration>>,
 }
@@ -22,12 +20,7 @@ pub(in crate::queue::tests) struct TestClock {
 impl TestClock {
     pub(super) fn new() -> Self {
         let steady = watch::channel(Timestamp::from_second(1_800_000_000).unwrap()).0;
-        TestClock { steady, set_off: Mutex::default(), panic_at: Mutex::default() }
-    }
-
-    /// Sets the time of day; no time passes.
-    pub(in crate::queue::tests) fn step(&self, by: SignedDuration) {
-        *self.set_off.lock().unwrap() += by;
+        TestClock { steady, panic_at: Mutex::default() }
     }
 
     /// Makes whoever next sleeps for `pause` panic instead.
@@ -46,7 +39,7 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.steady() + *self.set_off.lock().unwrap()
+        self.steady()
     }
 
     fn steady(&self) -> Timestamp {

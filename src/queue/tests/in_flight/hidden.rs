@@ -21,7 +21,7 @@ fn disks_of_a_run(story: &mut Story) -> Vec<SimFs> {
 /// and the next run sends the message.
 #[test]
 fn a_kill_at_any_moment_before_a_refusal_is_recorded_hides_no_duplicate() {
-    let (mut story, id) = Story::after("app@example.org", &[is_silent()]);
+    let (mut story, id) = Story::after_silence();
     story.relay.always_with(id, Does::SaysAtRcpt(vec!["550 5.1.1 no such user"]));
     let disks = disks_of_a_run(&mut story);
     assert_eq!((story.lines(id), story.relay.dots(id).0), (0, 1), "the refusal ends it without a word");

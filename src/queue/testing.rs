@@ -1,24 +1,54 @@
-//! Reports as a connection makes them, where the relay says this or that.
+//! Envelopes, reports as a connection makes them, and the log, for tests of the queue.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::relay::Does;
-use crate::envelope::Recipient;
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
+
+use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::journal::testing::Captured;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Subject, Trouble, Verdict};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
+/// The end of a refusal after which the relay closes the connection before it has shown whose refusal it was.
+pub(super) const AND_LEFT: &str = "(and left)";
+
+/// Returns an envelope from `from` (empty: `<>`) to each of `to`.
+pub(super) fn envelope(from: &str, to: &[&str]) -> Envelope {
+    let mut envelope = Envelope::from(match from {
+        "" => ReversePath::Null,
+        from => ReversePath::Mailbox(Address::parse(from).unwrap()),
+    });
+    envelope.recipients = to.iter().map(|to| Recipient::plain(Address::parse(to).unwrap())).collect();
+    envelope
+}
+
 pub(super) fn trouble(phase: Phase) -> Trouble {
     Trouble { phase, peer: None, cause: Cause::Other("told to".into()) }
 }
 
-/// Returns a report in which the relay gives these replies at the final dot, one to each recipient; with none, the
-/// connection was lost.
-pub(super) fn report(id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Report {
-    report_at(Phase::Dot, id, recipients, said)
+pub(super) fn refused_login() -> Trouble {
+    let said = "PLAIN: the relay said: 535 5.7.8 no".into();
+    Trouble { phase: Phase::Auth, peer: None, cause: Cause::LoginRefused { said, for_good: true } }
 }
 
+/// Returns the log, which is kept until the second part is dropped.
+pub(super) fn captured() -> (Captured, DefaultGuard) {
+    // With only one subscriber, the first thread that comes to a line decides with its own subscriber, or with none,
+    // whether the line is ever written.
+    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+    let log = Captured::default();
+    let written = log.clone();
+    let journal = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
+    (log, tracing::subscriber::set_default(journal.finish()))
+}
+
+/// Returns a report in which the relay gives these replies at this phase, one to each recipient, and the last one to all
+/// that are left; with none, the connection was lost.
 pub(super) fn report_at(
     phase: Phase,
     id: QueueId,
@@ -48,38 +78,16 @@ pub(super) fn report_at(
     }
 }
 
-/// The end of a refusal after which the relay closes the connection before it has shown whose refusal it was.
-pub(in crate::queue::tests) const AND_LEFT: &str = "(and left)";
-
-/// Returns what [`Does::RefusesOdd`] means for these recipients.
-pub(super) fn refusing_odd(said: &'static str, recipients: &[(usize, Recipient)]) -> Does {
-    let is_odd = |(_, to): &(usize, Recipient)| to.address.to_string().starts_with("odd");
-    if recipients.iter().all(is_odd) {
-        return Does::SaysAtRcpt(vec![said]);
-    }
-    let told = |to: &(usize, Recipient)| if is_odd(to) { said } else { "250 2.0.0 ok" };
-    Does::Says(recipients.iter().map(told).collect())
+/// Returns a report of a transaction about which nothing was said, for a reason that explains it.
+pub(super) fn untold(id: QueueId, recipients: &[(usize, Recipient)]) -> Report {
+    Report { possible_duplicate: false, lost_at: None, ..report_at(Phase::Dot, id, recipients, &[]) }
 }
 
-pub(super) fn is_about_dsn(said: &str) -> bool {
+fn is_about_dsn(said: &str) -> bool {
     said.starts_with("555 5.5.4")
 }
 
-/// Returns a report in which the relay gives this reply during the content.
-pub(super) fn parting(
-    id: QueueId,
-    recipients: &[(usize, Recipient)],
-    said: &str,
-    has_served: bool,
-) -> Report {
-    if has_served {
-        let untold = report(id, recipients, &[]);
-        return Report { possible_duplicate: false, lost_at: None, left_at: Some(Phase::Content), ..untold };
-    }
-    report_at(Phase::Content, id, recipients, &[said])
-}
-
-pub(super) fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> RecipientReport {
+fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> RecipientReport {
     let said = said.filter(|said| !said.is_empty());
     let verdict = match said.map(|said| &said[..1]) {
         Some(_) if said.is_some_and(|said| said.starts_with("452 4.5.3")) => Verdict::TooMany,

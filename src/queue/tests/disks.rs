@@ -1,70 +1,15 @@
-//! Relay trouble is not the message's fault (README promise 4).
+//! A disk that fails, or is full: what cannot be recorded is not sent, and goes on as soon as it can be.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 
-use super::bench::{Bench, DAY, Does, HOUR, MINUTE, captured, envelope};
+use super::bench::{Bench, Does, HOUR, MINUTE};
+use crate::queue::testing::{captured, envelope};
 use crate::spool::fs::sim::{DiskFault, SimFs};
-
-#[tokio::test]
-async fn an_outage_uses_up_no_patience() {
-    let bench = Bench::new().await;
-    bench.relay.always(Does::Refuses);
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.paused_until.is_some()).await;
-    bench.pass(DAY * 7, MINUTE * 30).await;
-    let bench = bench.restart().await;
-    bench.until(|status| status.paused_until.is_some()).await;
-    bench.relay.once(Does::Says(vec!["450 4.7.1 greylisted"]));
-    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.queue.probe_now();
-    bench.until(|status| status.deferred == 1).await;
-    bench.pass(HOUR * 2, MINUTE * 10).await;
-    bench.until_empty().await;
-    assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
-}
-
-#[tokio::test]
-async fn a_connection_that_panics_loses_nothing() {
-    let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
-    bench.relay.once(Does::Panics);
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.live == 1 && status.deferred == 1).await;
-    bench.clock.advance(MINUTE);
-    bench.until_empty().await;
-    assert_eq!(bench.relay.seen().len(), 2);
-}
-
-#[tokio::test]
-async fn a_relay_that_goes_away_before_the_content_defers_no_message_for_long() {
-    let bench = Bench::with(|settings| settings.max_connections = std::num::NonZeroUsize::MIN).await;
-    bench.relay.always(Does::Leaves);
-    for _ in 0..3 {
-        bench.submit("app@example.org", &["ann@example.net"]).await;
-    }
-    bench.until(|status| status.live == 3 && status.paused_until.is_some()).await;
-    bench.pass(HOUR, MINUTE * 10).await;
-    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.pass(MINUTE * 10, MINUTE).await;
-    bench.until_empty().await;
-}
-
-#[tokio::test]
-async fn a_clock_set_forward_uses_up_no_patience() {
-    let bench = Bench::new().await;
-    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.deferred == 1).await;
-    bench.clock.step(SignedDuration::from_hours(24 * 30));
-    bench.pass(HOUR * 3, MINUTE * 10).await;
-    assert!(bench.relay.seen().len() > 2);
-    assert!(bench.relay.seen().iter().all(|seen| seen.from == "app@example.org"), "no bounce");
-}
 
 /// Each message was once shown to the relay without its dot, as often as its age asked for, and waited as long when
 /// the spool recorded again.
@@ -97,34 +42,6 @@ async fn while_deliveries_cannot_be_recorded_nothing_is_sent() {
         assert_eq!(lines("deliveries can be recorded again; 10 in the queue"), 1, "{log}");
         assert_eq!((lines("possible duplicate"), lines("status=sent")), (0, 10), "{log}");
     }
-}
-
-#[tokio::test]
-async fn a_message_that_could_not_be_marked_time_and_again_keeps_its_turn() {
-    let fs = SimFs::new();
-    let (log, _logging) = captured();
-    let bench = Bench::simulated(&fs);
-    let logged_times = async |words, times| {
-        while log.text().matches(words).count() < times {
-            bench.clock.advance(MINUTE);
-            bench.queue.status().await;
-        }
-    };
-    bench.relay.always(Does::Refuses);
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    for outage in 1..=3 {
-        bench.until(|status| status.paused_until.is_some()).await;
-        fs.refuse_changes(Some(ErrorKind::StorageFull));
-        bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-        timeout(MINUTE, logged_times("nothing is sent", outage)).await.unwrap();
-        bench.relay.always(Does::Refuses);
-        fs.refuse_changes(None);
-        timeout(MINUTE, logged_times("can be recorded again", outage)).await.unwrap();
-    }
-    bench.until(|status| status.deferred == 0).await;
-    assert_eq!(bench.relay.seen().len(), 3);
-    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
-    bench.pass_until_settled().await;
 }
 
 /// Nothing is sent before the spool was asked with success. A panic in what asks it was not noticed, and mail stayed in the
@@ -225,19 +142,4 @@ async fn a_message_that_cannot_be_read_now_is_tried_again_and_said_to_be() {
     assert!(log.text().contains(&said) && !log.text().contains("set aside"), "{}", log.text());
     bench.pass_until_settled().await;
     assert_eq!(bench.relay.seen().len(), 1);
-}
-
-/// A clock that jumped forward made a warning of a delay of 56 years, of a message that was a minute old.
-#[tokio::test]
-async fn a_clock_set_forward_warns_of_no_delay() {
-    let bench = Bench::with(|settings| settings.retry.delay_warning = Some(HOUR * 4)).await;
-    bench.relay.always(Does::Says(vec!["450 4.2.1 busy"]));
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.deferred == 1).await;
-    bench.clock.step(SignedDuration::from_hours(24 * 365 * 56));
-    bench.pass(HOUR * 3, MINUTE * 10).await;
-    let warnings = || bench.relay.seen().iter().filter(|seen| seen.from.is_empty()).count();
-    assert_eq!(warnings(), 0, "it has waited for three hours");
-    bench.pass(HOUR * 3, MINUTE * 10).await;
-    assert!(warnings() > 0, "it is late all the same");
 }

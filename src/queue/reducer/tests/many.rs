@@ -1,0 +1,148 @@
+//! Messages to more recipients than the relay takes at a time.
+
+use std::collections::BTreeMap;
+
+use super::world::{CONTENT, Does, MINUTE, World};
+use crate::envelope::Notify;
+use crate::queue::testing::envelope;
+use crate::queue_id::QueueId;
+use crate::relay::Phase;
+
+fn recipients(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("user{number}@example.net")).collect()
+}
+
+fn submit(world: &mut World, to: &[String]) -> QueueId {
+    world.submit("app@example.org", &to.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Returns how often each recipient was asked about.
+fn times(world: &World) -> BTreeMap<&String, usize> {
+    let mut times = BTreeMap::new();
+    for to in world.seen.iter().flat_map(|seen| &seen.to) {
+        *times.entry(to).or_default() += 1;
+    }
+    times
+}
+
+fn sizes(world: &World) -> Vec<usize> {
+    world.seen.iter().map(|seen| seen.to.len()).collect()
+}
+
+/// A relay refuses the whole of a message to more recipients than it takes (SES: at the final dot, for good):
+/// of 300 such messages 300 bounced.
+#[test]
+fn a_thousand_recipients_go_in_twenty_transactions_at_once() {
+    let mut world = World::new(2);
+    let to = recipients(1000);
+    submit(&mut world, &to);
+    assert_eq!((world.status().live, world.begun.len()), (0, 1));
+    assert_eq!(sizes(&world), vec![50; 20]);
+    assert_eq!(times(&world), to.iter().map(|to| (to, 1)).collect());
+    assert!(world.seen.iter().all(|seen| seen.content == CONTENT));
+}
+
+/// A relay took 30 recipients and answered 452 to the rest, which waited for the next attempt, and the next: for hours.
+#[test]
+fn what_is_one_too_many_goes_at_once_in_transactions_as_large_as_the_relay_takes() {
+    let mut world = World::new(2);
+    let full = [vec!["250 2.0.0 ok"; 30], vec!["452 4.5.3 too many recipients"]].concat();
+    world.relay.once(Does::Says(full));
+    submit(&mut world, &recipients(100));
+    assert_eq!((world.status().live, world.begun.len()), (0, 1));
+    assert_eq!(sizes(&world), [50, 30, 30, 10]);
+    let times = times(&world);
+    let asked_twice = times.values().filter(|times| **times == 2).count();
+    assert_eq!((times.len(), asked_twice), (100, 20), "those that were too many, and no other");
+}
+
+/// A relay that offers DSN and does not take its parameters bounced whoever asked for a notice. Who was taken with them
+/// has the relay's, who goes without them has ours, and nobody two.
+#[test]
+fn whose_dsn_parameters_were_refused_goes_at_once_without_and_has_a_notice_from_here() {
+    let mut world = World::new(2);
+    let refused = "555 5.5.4 Unsupported option: NOTIFY";
+    world.relay.once(Does::SaysAtRcpt(vec!["250 2.1.5 ok", refused, refused, "250 2.1.5 ok"]));
+    let mut envelope = envelope("app@example.org", &["a@x", "b@x", "c@x", "d@x"]);
+    for (recipient, success) in envelope.recipients.iter_mut().zip([true, true, false, true]) {
+        recipient.notify = Notify::On { success, failure: true, delay: false };
+    }
+    world.submit_envelope(envelope);
+    assert_eq!(world.status().live, 0);
+    let to: Vec<String> = world.seen.iter().map(|seen| seen.to.join(" ")).collect();
+    assert_eq!(to, ["a@x b@x c@x d@x", "b@x c@x", "app@example.org"]);
+    let notice = &world.seen[2].content;
+    assert_eq!(notice.matches("Action: relayed").count(), 1, "{notice}");
+    assert!(notice.contains("Final-Recipient: rfc822; b@x"), "{notice}");
+}
+
+/// A transaction that is too full is told from one whose parameters were refused: the next ones are not smaller.
+#[test]
+fn refused_dsn_parameters_do_not_make_transactions_smaller() {
+    let mut world = World::new(2);
+    let said = [vec!["250 2.0.0 ok"; 10], vec!["555 5.5.4 no"]].concat();
+    world.relay.once(Does::SaysAtRcpt(said));
+    submit(&mut world, &recipients(100));
+    assert_eq!(world.status().live, 0);
+    assert_eq!(sizes(&world), [50, 50, 40]);
+}
+
+#[test]
+fn each_recipient_has_its_own_end_and_one_dsn_tells_of_all_failures() {
+    let mut world = World::new(2);
+    let failing = |at: usize| {
+        let mut said = vec!["250 2.0.0 ok"; 50];
+        said[at] = "550 5.1.1 no such user";
+        said
+    };
+    let mut deferring = failing(3);
+    deferring[7] = "450 4.2.1 busy";
+    world.relay.once(Does::Says(failing(0)));
+    world.relay.once(Does::Says(deferring));
+    submit(&mut world, &recipients(130));
+    world.pass(MINUTE * 3);
+    assert_eq!(world.status().live, 0);
+    let (dsns, parts): (Vec<_>, Vec<_>) = world.seen.iter().partition(|seen| seen.from.is_empty());
+    let parts: Vec<usize> = parts.iter().map(|seen| seen.to.len()).collect();
+    assert_eq!((parts, dsns.len()), (vec![50, 50, 30, 1], 1));
+    let report = &dsns[0].content;
+    assert!(report.contains("user0@example.net") && report.contains("user53@example.net"), "{report}");
+    assert!(!report.contains("user57@example.net"), "{report}");
+}
+
+#[test]
+fn what_one_transaction_came_to_is_recorded_before_the_next() {
+    let mut world = World::new(1);
+    world.relay_always(Does::IsAway);
+    world.relay.once(Does::Takes);
+    world.relay.once(Does::Panics);
+    let to = recipients(120);
+    submit(&mut world, &to);
+    assert!(world.is_paused());
+    world.relay_always(Does::Takes);
+    world.restart();
+    world.pass(MINUTE);
+    assert_eq!(world.status().live, 0);
+    let times = times(&world);
+    let twice: Vec<&String> = times.iter().filter(|(_, times)| **times > 1).map(|(to, _)| *to).collect();
+    let mut lost: Vec<&String> = to[50..100].iter().collect();
+    lost.sort();
+    assert_eq!((times.len(), twice), (120, lost), "only those of the transaction that was lost");
+}
+
+/// Those whose turn has not come are not behind those that were told to wait.
+#[test]
+fn who_was_never_asked_comes_first_when_a_connection_ends_in_between() {
+    let mut world = World::new(1);
+    world.relay.once(Does::Defers);
+    world.relay.once(Does::breaks(Phase::Mail));
+    let to = recipients(120);
+    submit(&mut world, &to);
+    assert_eq!(world.status().deferred, 1);
+    world.pass(MINUTE * 3);
+    assert_eq!(
+        world.seen[..2].iter().map(|seen| &seen.to[..]).collect::<Vec<_>>(),
+        [&to[..50], &to[50..100]]
+    );
+    assert_eq!((world.status().live, times(&world).len()), (0, 120));
+}

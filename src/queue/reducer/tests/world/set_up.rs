@@ -1,0 +1,73 @@
+//! The set-up of a world: the configuration of the queue, and the moment at which a test begins.
+
+use fastrand::Rng;
+use jiff::Timestamp;
+
+use super::super::super::{QueuePolicy, Reducer};
+use super::{DAY, HOUR, MINUTE};
+use crate::envelope::{Address, Submitter};
+use crate::queue::clock::Moment;
+use crate::queue::null_sender::NullSender;
+use crate::queue::refusals::RefusalRule;
+use crate::queue::schedule::RetryPolicy;
+use crate::queue_id::QueueId;
+use crate::spool::{Entry, EntryState};
+
+/// The configuration, and what is remembered of the relay.
+pub(in crate::queue::reducer::tests) struct SetUp {
+    pub(in crate::queue::reducer::tests) policy: QueuePolicy,
+    /// The relay has taken a message in an earlier run.
+    pub(in crate::queue::reducer::tests) has_taken: bool,
+    pub(in crate::queue::reducer::tests) postmaster: Option<Address>,
+    pub(in crate::queue::reducer::tests) null_sender: Option<Address>,
+    pub(in crate::queue::reducer::tests) postmaster_sender: Option<Address>,
+    pub(in crate::queue::reducer::tests) recipients_per_message: usize,
+}
+
+pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueuePolicy {
+    QueuePolicy {
+        retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
+        max_connections,
+        refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
+        has_null_sender: false,
+    }
+}
+
+pub(in crate::queue::reducer::tests) fn start() -> Moment {
+    let start = Timestamp::from_second(1_800_000_000).unwrap();
+    Moment { steady: start, time_of_day: start }
+}
+
+pub(in crate::queue::reducer::tests) fn entry(raw: u64, now: Moment, patience_mark: u32) -> Entry {
+    Entry {
+        id: QueueId::from_raw(raw),
+        arrived: now.time_of_day,
+        submitter: Submitter::Loopback,
+        lane: 1,
+        patience_mark,
+        marks: EntryState::Active.into(),
+    }
+}
+
+impl SetUp {
+    /// Returns the set-up of a relay that has taken mail before.
+    pub(super) fn new(max_connections: usize) -> Self {
+        SetUp {
+            policy: policy(max_connections),
+            has_taken: true,
+            postmaster: None,
+            null_sender: None,
+            postmaster_sender: None,
+            recipients_per_message: 50,
+        }
+    }
+
+    /// Returns the state after a start that found these entries.
+    pub(super) fn reducer(&self, entries: &[Entry], relay_clock: u32, now: Moment) -> Reducer {
+        Reducer::new(self.policy.clone(), self.has_taken, entries, relay_clock, Rng::with_seed(7), now)
+    }
+
+    pub(super) fn null_sender(&self) -> NullSender {
+        NullSender::new(self.null_sender.clone(), self.postmaster.clone(), self.postmaster_sender.clone())
+    }
+}

@@ -1,0 +1,144 @@
+//! A spool in memory: it has what was recorded, and nothing else, so that a restart finds what a real one would find.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::envelope::{Envelope, Submitter};
+use crate::queue::attempt::OnSpool;
+use crate::queue::lanes::Lane;
+use crate::queue_id::QueueId;
+use crate::spool::{Entry, Fate, Flight, Ledger, Mark, Marks, Replies};
+
+/// One message, as it was recorded.
+pub(in crate::queue::reducer::tests) struct Stored {
+    pub(in crate::queue::reducer::tests) envelope: Envelope,
+    pub(in crate::queue::reducer::tests) content: String,
+    pub(in crate::queue::reducer::tests) marks: Marks,
+    pub(in crate::queue::reducer::tests) fates: Vec<Fate>,
+    pub(in crate::queue::reducer::tests) replies: Replies,
+    arrived: Timestamp,
+    lane: Lane,
+    patience_mark: u32,
+}
+
+/// The messages that are on the spool.
+pub(in crate::queue::reducer::tests) struct MemorySpool {
+    messages: BTreeMap<QueueId, Stored>,
+    next_id: u64,
+    /// The number of records that it still takes; `None` if it takes all.
+    pub(in crate::queue::reducer::tests) records_left: Option<usize>,
+}
+
+impl MemorySpool {
+    pub(super) fn new() -> Self {
+        MemorySpool { messages: BTreeMap::new(), next_id: 1, records_left: None }
+    }
+
+    /// Returns the queue id of the message that comes next.
+    pub(in crate::queue::reducer::tests) fn next_id(&self) -> QueueId {
+        QueueId::from_raw(self.next_id)
+    }
+
+    /// Returns the queue ids of all messages so far.
+    pub(super) fn ids(&self) -> Vec<QueueId> {
+        (1..self.next_id).map(QueueId::from_raw).collect()
+    }
+
+    pub(in crate::queue::reducer::tests) fn message(&self, id: QueueId) -> &Stored {
+        &self.messages[&id]
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        (envelope, content): (Envelope, String),
+        lane: Lane,
+        arrived: Timestamp,
+        patience_mark: u32,
+    ) -> Entry {
+        let id = self.next_id();
+        self.next_id += 1;
+        let stored = Stored {
+            fates: vec![Fate::Open; envelope.recipients.len()],
+            envelope,
+            content,
+            marks: Marks::default(),
+            replies: Replies::default(),
+            arrived,
+            lane,
+            patience_mark,
+        };
+        let entry = stored.entry(id);
+        self.messages.insert(id, stored);
+        entry
+    }
+
+    /// Returns whether it takes one more record.
+    pub(super) fn takes_record(&mut self) -> bool {
+        match &mut self.records_left {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
+    /// Returns what a start finds.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.messages.iter().map(|(id, stored)| stored.entry(*id)).collect()
+    }
+
+    pub(super) fn read(&self, id: QueueId) -> OnSpool {
+        let Stored { envelope, fates, replies, arrived, .. } = self.message(id);
+        let recorded: Vec<(u32, Fate)> = (0..).zip(fates.iter().copied()).collect();
+        OnSpool {
+            envelope: envelope.clone(),
+            arrived: *arrived,
+            ledger: Ledger::in_memory(id, fates.len(), &recorded),
+            replies: replies.clone(),
+        }
+    }
+
+    pub(super) fn set_flight(&mut self, id: QueueId, flight: Flight) {
+        self.with(id).marks.set_flight(flight);
+    }
+
+    /// Records the fates of the ledger. That ends the attempt that was in flight.
+    pub(super) fn record(&mut self, ledger: &Ledger) {
+        let stored = self.with(ledger.id());
+        if stored.fates != ledger.fates() {
+            stored.marks.set_flight(Flight::Over);
+            stored.fates = ledger.fates().to_vec();
+        }
+    }
+
+    pub(super) fn note(&mut self, id: QueueId, replies: &Replies) {
+        let stored = self.with(id);
+        stored.replies = replies.clone();
+        stored.marks.set(Mark::Deferred, true);
+        stored.marks.set_flight(Flight::Over);
+    }
+
+    pub(super) fn remove(&mut self, id: QueueId) {
+        assert!(self.messages.remove(&id).is_some(), "removed once");
+    }
+
+    pub(super) fn with(&mut self, id: QueueId) -> &mut Stored {
+        self.messages.get_mut(&id).expect("it is on the spool")
+    }
+}
+
+impl Stored {
+    fn entry(&self, id: QueueId) -> Entry {
+        Entry {
+            id,
+            arrived: self.arrived,
+            submitter: Submitter::Loopback,
+            lane: self.lane,
+            patience_mark: self.patience_mark,
+            marks: self.marks,
+        }
+    }
+}
