@@ -23,11 +23,13 @@ mod signals;
 mod start;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -64,6 +66,15 @@ pub struct Start {
     pub inherited: Inherited,
     /// The handle by which the level of the log is changed.
     pub level: LevelHandle,
+}
+
+/// Returns the runtime of the daemon: one thread runs all tasks, as on a host with one processor.
+///
+/// A task computes for some microseconds and then waits for a socket or the disk. A second thread would be woken for
+/// nearly every message, and find that the first one has done the work. Whatever computes or blocks for long goes to a
+/// thread of its own: `spawn_blocking`, and `block_in_place`, which only this kind of runtime has.
+pub fn runtime() -> io::Result<Runtime> {
+    runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// Runs the daemon until it is told to stop, or until a part without which nothing works has failed.

@@ -38,9 +38,7 @@ fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
     let spool = config.spool.clone();
     let level = journal::start(&config.log);
     let start = Start { path: file.config.clone(), config, inherited, level };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = daemon::runtime()
         .map_err(|error| Failure::new(Exit::OsError, format!("cannot start threads: {error}")))?;
     runtime.block_on(daemon::run(start)).map_err(|error| failure(error, &spool))
 }

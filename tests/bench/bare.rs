@@ -1,5 +1,5 @@
 //! A server that is nullmta's listener with nothing behind it: the same driver and session core, on the same
-//! kind of runtime, for a backend that forgets what it is given. A process of its own, as the daemon is. It is not the
+//! runtime, for a backend that forgets what it is given. A process of its own, as the daemon is. It is not the
 //! scripted server of the other tests (`tests/far_end/`), since the listener's own cost is what is measured.
 
 use std::io::Write;
@@ -24,7 +24,7 @@ const PACE: Pace = Pace::even(Duration::from_secs(300));
 
 /// Says its port on standard output, and serves until it is killed.
 pub fn serve() -> Outcome<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(accept())
+    nullmta::daemon::runtime()?.block_on(accept())
 }
 
 async fn accept() -> Outcome<()> {
