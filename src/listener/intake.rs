@@ -42,6 +42,9 @@ use crate::users::Users;
 /// The capacity, in octets, that the buffer between fix-up and draft keeps from one piece of content to the next.
 const PASSING: usize = 64 << 10;
 
+/// The octets that the fix-up adds to a message, as a rule no more.
+const ADDED_OCTETS: usize = 512;
+
 /// Asks the queue to probe its relay. The result is the text for the client if another probe was made just before.
 pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
@@ -203,6 +206,7 @@ impl Backend for SpoolBackend {
             self.note_not_queued(draft.id(), TOO_MANY_HEADERS.into());
             return Err(too_many_headers());
         }
+        passing.reserve(octets.len() + ADDED_OCTETS);
         apart(fixup.may_take_long(octets.len()), || fixup.push(octets, passing))?;
         draft.write(passing).await.map_err(|error| self.not_queued(draft.id(), error))
     }

@@ -33,6 +33,9 @@ use crate::queue_id::QueueId;
 /// The largest header section that is accepted, in octets.
 pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
 
+/// The octets of header for which room is made at first; most messages need no more.
+const USUAL_HEADER_OCTETS: usize = 1024;
+
 /// The most Received fields; a message with more is in a loop (RFC 5321 6.3: at least 100).
 pub const MAX_RECEIVED_FIELDS: usize = 100;
 
@@ -134,7 +137,7 @@ impl Fixup {
     /// Begins the fix-up of one message.
     pub fn new(task: FixupTask) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
-        let collecting = Collecting { task, mender, octets: Vec::new(), scan };
+        let collecting = Collecting { task, mender, octets: Vec::with_capacity(USUAL_HEADER_OCTETS), scan };
         Fixup { state: FixupState::Header(Box::new(collecting)), is_eight_bit: false }
     }
 

@@ -116,6 +116,8 @@ pub fn rewrite(
     let is_signed = header.find("DKIM-Signature").is_some();
     let mut pass = Pass::new(rules, &envelope.reverse_path, is_signed);
     pass.best_from = best_from(&header);
+    // As a rule only our Received field is added.
+    pass.out.reserve(facts.received.len() + header.octets().len());
     pass.each_field(&header::split(facts.received.as_bytes()).header)?;
     pass.each_field(&header)?;
     for (name, body) in pass.seen.missing(facts, &envelope.reverse_path, rules) {
@@ -217,10 +219,16 @@ impl<'r> Pass<'r> {
         if self.rules.has_one_sender() {
             return self.one_from(field);
         }
-        match self.seen.from || FromWorth::of(field) < self.best_from {
-            true => self.further_from(field),
-            false => self.any_ruled(field),
+        if self.seen.from || self.is_surpassed(field) {
+            self.further_from(field)
+        } else {
+            self.any_ruled(field)
         }
+    }
+
+    /// Returns whether a later From tells the author better than this one.
+    fn is_surpassed(&self, from: &Field<'_>) -> bool {
+        self.best_from > FromWorth::Nobody && FromWorth::of(from) < self.best_from
     }
 
     /// Processes a second From. A relay refuses a message with two, or readers disagree about the author.
@@ -378,11 +386,13 @@ impl FromWorth {
     }
 }
 
-/// Returns the quality of the best of several Froms. A single From is used whatever its quality.
+/// Returns the quality of the best of several Froms. A single From is used whatever its quality, which takes long to tell.
 fn best_from(header: &Header<'_>) -> FromWorth {
-    let mut froms = header.fields().filter(|field| field.is("From")).map(|field| FromWorth::of(&field));
-    let first = froms.next();
-    froms.max().and_then(|other| first.max(Some(other))).unwrap_or(FromWorth::Nobody)
+    let froms: Vec<Field<'_>> = header.fields().filter(|field| field.is("From")).collect();
+    match &froms[..] {
+        [] | [_] => FromWorth::Nobody,
+        several => several.iter().map(FromWorth::of).max().unwrap_or(FromWorth::Nobody),
+    }
 }
 
 #[cfg(test)]
