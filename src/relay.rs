@@ -59,7 +59,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncRead;
+use tokio::io::AsyncBufRead;
 use tokio::time::Instant;
 
 use crate::config::{self, SettingError};
@@ -100,7 +100,7 @@ pub struct Transaction {
     /// The exact number of octets in `content`. Content that ends earlier or later is never completed.
     pub size: u64,
     /// The message as it was committed, with CRLF line ends, not dot-stuffed.
-    pub content: Box<dyn AsyncRead + Send + Unpin>,
+    pub content: Box<dyn AsyncBufRead + Send + Unpin>,
 }
 
 /// The result for one recipient.

@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncBufRead, BufReader};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -275,9 +275,14 @@ fn transaction(
     }
 }
 
-fn reader(content: StoredContent) -> Box<dyn AsyncRead + Send + Unpin> {
+/// The number of octets that are read from a file at a time.
+const BLOCK_OCTETS: usize = 64 << 10;
+
+fn reader(content: StoredContent) -> Box<dyn AsyncBufRead + Send + Unpin> {
     match content {
         StoredContent::Memory(octets) => Box::new(io::Cursor::new(octets)),
-        StoredContent::File { file, .. } => Box::new(tokio::fs::File::from_std(file)),
+        StoredContent::File { file, .. } => {
+            Box::new(BufReader::with_capacity(BLOCK_OCTETS, tokio::fs::File::from_std(file)))
+        }
     }
 }

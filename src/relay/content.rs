@@ -3,7 +3,8 @@
 //! Promises:
 //! 1. The octets are sent as they were committed, with dots stuffed; content that does not have its stated size is
 //!    never completed.
-//! 2. Memory is two blocks, whatever the size of the message.
+//! 2. Memory is one block beside the buffer of the content, whatever the size of the message. What is in memory is not
+//!    copied before it is stuffed.
 //! 3. If the relay sends something before the final dot, nothing more is written: it may have left the data phase, and
 //!    would take the rest for commands.
 //!
@@ -11,13 +12,13 @@
 //!
 //! RFC 5321 4.5.2 (transparency), 4.5.3.2.5 (the time a block may take).
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite};
 
 use super::channel::Channel;
 use super::trouble::Phase;
 use crate::smtp::dot::Stuffer;
 
-/// The number of octets that are read and written at a time.
+/// The most octets that are taken from the content at a time, and the number from which on they are written.
 const BLOCK_OCTETS: usize = 64 * 1024;
 
 /// The result of sending the content.
@@ -32,25 +33,26 @@ pub(crate) enum Streamed {
 
 /// Writes `content` to `channel`. The last part of a block stays in the output of the channel.
 pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
-    content: &mut (dyn AsyncRead + Send + Unpin),
+    content: &mut (dyn AsyncBufRead + Send + Unpin),
     size: u64,
     channel: &mut Channel<S>,
 ) -> Streamed {
     let mut stuffer = Stuffer::new();
-    let mut block = vec![0; BLOCK_OCTETS.min(usize::try_from(size).unwrap_or(BLOCK_OCTETS).max(1))];
     let mut streamed = 0;
     loop {
         if channel.has_spoken().await {
             return Streamed::Interrupted;
         }
-        let octets = match content.read(&mut block).await {
-            Ok(0) if streamed == size => return Streamed::Whole(stuffer),
-            Ok(octets) if octets > 0 && streamed + octets as u64 <= size => octets,
+        let block = match content.fill_buf().await {
+            Ok([]) if streamed == size => return Streamed::Whole(stuffer),
+            Ok(block) if !block.is_empty() && streamed + block.len() as u64 <= size => block,
             Ok(_) => return Streamed::Unreadable("the stored content is not of its recorded size".into()),
             Err(error) => return Streamed::Unreadable(format!("the stored content cannot be read: {error}")),
         };
-        streamed += octets as u64;
+        let octets = block.len().min(BLOCK_OCTETS);
         stuffer.push(&block[..octets], channel.output());
+        content.consume(octets);
+        streamed += octets as u64;
         if channel.output().len() >= BLOCK_OCTETS {
             channel.flush(Phase::Content).await;
         }
@@ -59,7 +61,7 @@ pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::super::testing::peer;
     use super::*;

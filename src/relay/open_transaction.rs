@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncRead;
+use tokio::io::AsyncBufRead;
 use tokio::time::Instant;
 
 use super::group::{group, obstacle};
@@ -26,7 +26,7 @@ pub(crate) struct OpenTransaction {
     pub(crate) group: Group,
     /// The number of octets in `content`.
     pub(crate) size: u64,
-    pub(crate) content: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) content: Box<dyn AsyncBufRead + Send + Unpin>,
     /// The stored index and the result of each recipient in `group`, in their order.
     recipients: Vec<(usize, Option<RecipientReport>)>,
     /// The results for recipients that this relay can never accept, and for which no command is sent.

@@ -184,7 +184,7 @@ fn moved(
     extra: &Extra,
     record: StoredRecord,
 ) -> Result<Request, MalformedOctets> {
-    let base = base_of(record.kind, &record.payload)?;
+    let base = base_of(record.kind, record.payload())?;
     let noted = note_at(shared, id, extra.note).ok().flatten();
     let carried = Carried { marks: slot.marks, fates: extra.fates.clone() };
     let front = payload::encode_moved(&MovedPayload {
@@ -194,7 +194,8 @@ fn moved(
         note: noted.as_deref().or(base.note),
         message: base.payload,
     });
-    let content = base.payload.to_vec();
+    let length = base.payload.len();
+    let content = record.into_end(length);
     let sum = shared.spool.payload_sum(&[&front, &content]);
     let change = IndexChange::Move(Box::new(carried));
     Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Acknowledgement::Nobody })

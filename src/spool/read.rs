@@ -69,13 +69,16 @@ fn stored(
     check: Check,
     Current { record, fates, note }: Current,
 ) -> Result<Stored, ReadError> {
-    let base = base_of(record.kind, &record.payload).map_err(damaged)?;
+    let base = base_of(record.kind, record.payload()).map_err(damaged)?;
     let MessagePayload { meta, envelope, content } =
         payload::decode_message(base.payload).map_err(damaged)?;
     let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
     let replies = note.as_deref().or(base.note).map(Replies::decode).unwrap_or_default();
     let (content, content_len) = match meta.large {
-        None => (StoredContent::Memory(content.to_vec()), content.len() as u64),
+        None => {
+            let length = content.len();
+            (StoredContent::Memory(record.into_end(length)), length as u64)
+        }
         Some(large) => (open_large(shared, id, large, check)?, large.length),
     };
     let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
@@ -86,7 +89,22 @@ fn stored(
 /// A record that was read back and is whole.
 pub(super) struct StoredRecord {
     pub kind: RecordKind,
-    pub payload: Vec<u8>,
+    /// The octets of the record, its head among them.
+    octets: Vec<u8>,
+}
+
+impl StoredRecord {
+    /// Returns the payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.octets[HEAD as usize..]
+    }
+
+    /// Returns the last `length` octets of the payload, in the memory that the record is in.
+    pub fn into_end(self, length: usize) -> Vec<u8> {
+        let mut octets = self.octets;
+        octets.drain(..octets.len() - length);
+        octets
+    }
 }
 
 /// Returns the record at `place`, which must be about `id`. It is `Damaged` also when the segment is not there any more.
@@ -112,15 +130,14 @@ fn checked_record(
     let mut octets = vec![0; (HEAD + place.payload_length) as usize];
     let length = read(&mut octets)?;
     let head = Head::decode(&octets[..length], shared.spool.seed(place.segment), place.offset);
-    let payload = octets.split_off(HEAD as usize);
     let whole = |head: &Head| {
         head.id == id
             && head.payload_length == place.payload_length
-            && length == (HEAD + place.payload_length) as usize
-            && shared.spool.payload_sum(&[&payload]) == head.payload_sum
+            && length == octets.len()
+            && shared.spool.payload_sum(&[&octets[HEAD as usize..]]) == head.payload_sum
     };
     let head = head.filter(whole).ok_or(ReadError::Damaged)?;
-    Ok(StoredRecord { kind: head.kind, payload })
+    Ok(StoredRecord { kind: head.kind, octets })
 }
 
 /// Returns the Message payload in a record that holds one.
@@ -142,7 +159,7 @@ pub(super) fn note_at(
     place: Option<RecordPlace>,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let record = place.map(|place| record_at(shared, id, place)).transpose()?;
-    Ok(record.map(|record| record.payload))
+    Ok(record.map(|record| record.payload().to_vec()))
 }
 
 /// A message's own record and what later records say of it, as of one moment.

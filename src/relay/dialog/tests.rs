@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
 use tokio::time::timeout;
 
 use super::super::testing::{Given, peer, play, settings, transaction, wire};
@@ -127,7 +127,7 @@ async fn a_message_is_never_cut_short() {
     let script = format!("{ENVELOPE}{TAKEN}");
     for good in [0, 10, 200_000] {
         let mut torn = message(1, "one");
-        torn.content = Box::new(Failing { good });
+        torn.content = Box::new(BufReader::new(Failing { good }));
         torn.size = 300_000;
         let ended = run(pipelining(), &script, vec![torn, message(2, "two")]).await;
         ended.result.unwrap();
