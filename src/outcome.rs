@@ -1,4 +1,4 @@
-//! What becomes of mail: the outcome of one attempt for one recipient, and what the log says with it.
+//! The outcome of one attempt for one recipient, and what the log says with it.
 //!
 //! This is the map of the types that say what became of something on its way to the relay. Each of them answers one
 //! question; a type further down follows from those above it that are about the same thing.
@@ -18,7 +18,7 @@
 //! | the relay | `queue::breaker::RelayFault` | What does not work at the relay? |
 //! | | `queue::breaker::Consequence` | Is the relay paused for it? |
 //!
-//! What becomes of mail on its way *in* is said by `smtp::session::MessageRefusal` (why a client's message is not accepted) and by
+//! For mail on its way *in*, the words are `smtp::session::MessageRefusal` (a client's message is not accepted) and
 //! `listener::pickup::dialogue::PickupOutcome` (what becomes of a dropped file).
 //!
 //! Pure. Not here: which outcome a reply leads to (`queue/settlement/result.rs`), the line that says it (`log/delivery.rs`).

@@ -114,7 +114,7 @@ impl Connector for Relay {
 /// The part of the configuration that the queue follows. A reload replaces it as a whole.
 #[derive(Clone)]
 pub struct Settings {
-    /// How often and for how long a message is tried.
+    /// The rule by which a message is tried again.
     retry: RetryPolicy,
     /// The address that gets DSNs which cannot be delivered.
     pub postmaster: Option<Address>,
@@ -202,8 +202,8 @@ impl Queue {
         self.tell(Event::ProbeNow);
     }
 
-    /// Does the same for the ETRN of a client, at most once a minute for all clients together. Returns `Some` if it was
-    /// not done this time.
+    /// Does the same as [`Queue::probe_now`] for the ETRN of a client, at most once a minute for all clients together.
+    /// Returns `Some` if it was not done this time.
     pub async fn probe_for_client(&self) -> Option<TooSoon> {
         match self.ask(Event::ProbeForClient).await {
             Some(QueueAnswer::Probe(too_soon)) => too_soon,
@@ -265,7 +265,7 @@ struct Taken {
     member: Member,
 }
 
-/// What the owner of the queue is sent.
+/// A message to the owner of the queue.
 enum OwnerInput {
     /// Something has happened.
     Tell(Event),

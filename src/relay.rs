@@ -82,20 +82,20 @@ use tls::Protection;
 
 /// One message to deliver, with only the recipients that are still open.
 pub struct Transaction {
-    /// The message.
+    /// The message's queue id.
     pub id: QueueId,
-    /// The reverse-path for MAIL FROM.
+    /// The reverse-path that the relay gets in MAIL FROM.
     pub reverse_path: ReversePath,
     /// The recipients for RCPT TO, each with its index in the stored envelope, which reports repeat.
     pub recipients: Vec<(usize, Recipient)>,
-    /// BODY.
+    /// The type of the content for BODY= (RFC 6152).
     pub body: Body,
-    /// RET.
+    /// The part of the message that a DSN of the relay is to quote, for RET= (RFC 3461 4.3).
     pub ret: Option<Ret>,
-    /// ENVID, in xtext.
+    /// The client's name for the transaction, for ENVID= (RFC 3461 4.4), in xtext.
     pub envid: Option<Box<str>>,
-    /// Whether the message is declared as SMTPUTF8 if the relay offers it. If it does not, only those recipients bounce
-    /// whose address or reverse-path needs it.
+    /// True if the message is declared as SMTPUTF8 where the relay offers it. Where it does not, only those recipients
+    /// bounce whose address or reverse-path needs it.
     pub needs_smtputf8: bool,
     /// The exact number of octets in `content`. Content that ends earlier or later is never completed.
     pub size: u64,
@@ -108,15 +108,15 @@ pub struct Transaction {
 pub struct RecipientReport {
     /// The recipient's index in the stored envelope.
     pub index: usize,
-    /// The verdict about the recipient.
+    /// The meaning of the relay's replies for the recipient.
     pub verdict: Verdict,
     /// The enhanced status of the relay, or ours if it gave none.
     pub status: Status,
     /// The reply, such as `250 2.0.0 ok`, or our own words.
     pub said: String,
-    /// Whether `said` is a reply of the relay.
+    /// True if `said` is a reply of the relay.
     pub from_relay: bool,
-    /// The phase at which it was said.
+    /// The phase of the dialogue at which `said` was said.
     pub phase: Phase,
     /// The subject of the reply, if it is a refusal.
     pub about: Subject,
@@ -125,22 +125,22 @@ pub struct RecipientReport {
 /// The result of one transaction. There is one for each transaction taken from [`Work`].
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The message.
+    /// The queue id of the transaction's message.
     pub id: QueueId,
     /// The relay that the transaction was sent to.
     pub peer: Peer,
     /// The results for all recipients of the transaction, in their order.
     pub recipients: Vec<RecipientReport>,
-    /// The connection died between the final dot and its reply: the relay may have the message.
+    /// True if the connection was lost between the final dot and its reply: the relay may have the message.
     pub possible_duplicate: bool,
-    /// The connection was lost, or of no more use, when this transaction had its turn and was at this phase: the
-    /// message may be why. `None` too where something else explains it: the relay took leave, or it was
-    /// written to faster than it could bear.
+    /// The phase of this transaction at which the connection was lost or became useless, so that the message may be the
+    /// reason. `None` also where there is another reason: the relay ended the connection in good order, or got more
+    /// commands at once than it can process.
     pub lost_at: Option<Phase>,
-    /// The relay took leave of a connection that had served, when this transaction had its turn and was at this phase:
-    /// it counts only what a fresh connection is told.
+    /// The phase of this transaction at which the relay ended, in good order, a connection that had served others. The
+    /// message is then judged only by what the relay says on a fresh connection.
     pub left_at: Option<Phase>,
-    /// Whether DSN parameters were passed on, so that the relay reports success.
+    /// True if DSN parameters were passed on, so that the relay reports success.
     pub dsn_passed_on: bool,
     /// The time for setting up the connection; zero if it was used before.
     pub connecting: Duration,

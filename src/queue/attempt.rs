@@ -30,7 +30,7 @@ pub(super) struct Attempt {
     pub(super) told: ReversePath,
     pub(super) arrived: Timestamp,
     pub(super) taken_at: Timestamp,
-    /// The same moment by the steady clock.
+    /// The moment at which a connection took the message, by the steady clock.
     pub(super) taken_steady: Timestamp,
     /// Time for which the message was ready before a connection took it.
     pub(super) queued: Duration,
@@ -153,7 +153,7 @@ pub(super) enum Progress {
 pub(super) struct RecipientResult {
     pub(super) report: RecipientReport,
     pub(super) outcome: Option<Outcome>,
-    /// The DSN parameters were passed on, so that the relay reports success.
+    /// True if the DSN parameters were passed on, so that the relay reports success.
     pub(super) dsn_passed_on: bool,
 }
 
@@ -165,11 +165,12 @@ pub(super) struct AttemptResult {
     pub(super) peer: Option<Peer>,
     /// The parts of the time since the message arrived.
     pub(super) delays: Delays,
-    /// The disposition of the message where there is nothing to record.
+    /// The fate of the message if nothing is to be recorded; `None` if something is.
     pub(super) unsaid: Option<Disposition>,
-    /// The connection was lost during this message.
+    /// True if the connection was lost during this message.
     pub(super) lost: bool,
-    /// The relay once had all of the message, and its reply did not reach us.
+    /// True if the relay may have a copy: in this attempt or an earlier one, the final dot was written and no reply to
+    /// it was read.
     pub(super) may_have_arrived: bool,
     /// The relay had all of the message in this attempt, and its reply did not reach us.
     pub(super) in_doubt: bool,

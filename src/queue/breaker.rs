@@ -48,7 +48,7 @@ pub struct Breaker {
     pause: Duration,
     /// The number of logins in a row that were refused.
     refused_logins: usize,
-    /// When the last pause ended or will end.
+    /// The end of the last pause, past or to come.
     last_retry_at: Timestamp,
 }
 
@@ -73,7 +73,7 @@ pub enum RelayFault {
     Opening,
     /// The login is refused.
     Login {
-        /// It is refused by a 5xx reply, or by our own check of the proof of the relay.
+        /// True if it is refused by a 5xx reply, or by our own check of the proof of the relay.
         for_good: bool,
     },
     /// The login has no answer: the relay closes the connection, is silent, or says 421. Some relays refuse a password
@@ -107,7 +107,7 @@ impl RelayFault {
 pub enum Consequence {
     /// The relay is paused from now on, until this probe.
     Paused {
-        /// When one connection will try again.
+        /// The time at which one connection will try again.
         retry_at: Timestamp,
     },
     /// The relay was paused already and stays so, or gets fewer connections now.

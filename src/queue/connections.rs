@@ -16,7 +16,7 @@ use crate::queue_id::QueueId;
 /// Of this many connections, one may carry a message with losses; one may in any case.
 const SHARE_OF_LOST: usize = 4;
 
-/// How far a connection has come.
+/// The stage that a connection has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionStage {
     /// It is being opened.
@@ -35,11 +35,11 @@ pub(super) enum ConnectionStage {
 pub(super) struct ConnectionState {
     pub(super) id: ConnectionId,
     pub(super) stage: ConnectionStage,
-    /// Whose fault it is that this connection was lost during a message; `None` if it was not.
+    /// The one at fault, if this connection was lost during a message.
     pub(super) blame: Option<Blame>,
-    /// That message.
+    /// The message during which this connection was lost, if it was.
     pub(super) lost: Option<QueueId>,
-    /// The relay has taken a message over it.
+    /// True if the relay has taken a message over this connection.
     pub(super) has_delivered: bool,
     is_cut_off: bool,
 }
@@ -68,7 +68,7 @@ impl Connections {
         self.known.insert(id, connection);
     }
 
-    /// Returns whether this is one of them.
+    /// Returns whether a connection of this name exists.
     pub(super) fn has(&self, id: ConnectionId) -> bool {
         self.known.contains_key(&id)
     }

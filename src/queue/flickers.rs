@@ -24,7 +24,7 @@ pub(super) struct Flickers {
     until: Option<Timestamp>,
     told: u32,
     untold: u32,
-    /// The present pause is one of those that were not logged.
+    /// True if the present pause is one of those that were not logged.
     is_untold: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Whether the spool records what a delivery needs: the mark before the final dot, and the result of an attempt.
+//! The state of the spool as a delivery sees it: it records the mark before the final dot and the result of an attempt,
+//! or it does not.
 //!
 //! Promises: from the first refusal on, no message is given out. The spool is asked again after 1 s, 2 s … 10 s, with
 //! nothing sent for it, and mail goes on at once when it answers. The beginning and the end are logged once each.
@@ -37,7 +38,7 @@ impl Pauses {
 pub(super) struct Recording {
     /// The messages whose result it does not record.
     unrecorded: HashSet<QueueId>,
-    /// It has refused a mark, and records nothing since.
+    /// True if the spool has refused a mark, and has recorded nothing since.
     refuses_marks: bool,
 }
 

@@ -63,9 +63,9 @@ struct Shared {
     stop_by: Option<Timestamp>,
     /// The relay clock as the spool was told it last.
     told_clock: Option<u32>,
-    /// When the event at hand came.
+    /// The time of the event at hand.
     now: Moment,
-    /// What is to be done for it.
+    /// The effects of the event at hand so far.
     effects: Vec<Effect>,
 }
 

@@ -1,4 +1,4 @@
-//! What the queue knows of one relay; `relays.rs` holds the relays by their names.
+//! The queue's knowledge of one relay; `relays.rs` holds the relays by their names.
 //!
 //! Promises: everything that the behaviour of one relay affects is in one value: its messages and their lanes, whether
 //! and how widely it may be used (breaker, throttle), its connections, the meaning of its refusals, whose fault its
@@ -50,11 +50,11 @@ pub(super) struct RelayState {
     pub(super) soundings: Soundings,
     pub(super) flickers: Flickers,
     pub(super) clock: RelayClock,
-    /// The breaker lets nothing through, as the log has been told.
+    /// True if the breaker lets nothing through; the log has said so.
     pub(super) is_paused: bool,
     /// The last trouble, until the relay answers a transaction.
     pub(super) trouble: Option<Trouble>,
-    /// How often since the start a connection was found to work.
+    /// Number of connections since the start that were found to work.
     pub(super) reached: u64,
     pub(super) troubles: u64,
 }

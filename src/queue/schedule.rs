@@ -1,4 +1,4 @@
-//! When a deferred message is tried again, and when it has been tried for long enough.
+//! The schedule of retries: the pause before the next attempt of a message, and the end of its patience.
 //!
 //! Promises: a message that was deferred by its own 4xx is tried again after its age, between [`RetryPolicy::shortest`]
 //! and [`RetryPolicy::longest`], spread by ±10 %. The age is all that is needed, so nothing about retries is ever
@@ -40,16 +40,16 @@ impl Spread {
     }
 }
 
-/// How often and for how long a message is tried.
+/// The rule by which a message is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The shortest pause between two attempts.
     pub shortest: Duration,
     /// The longest pause between two attempts.
     pub longest: Duration,
-    /// How much patience a message has; then it bounces.
+    /// The patience of a message: the time for which it is tried while the relay is usable. Then it bounces.
     pub lifetime: Duration,
-    /// How much patience a message has used when its sender is told of the delay, once; `None`: never.
+    /// The part of its patience that a message has used when its sender is told of the delay, once; `None` for never.
     pub delay_warning: Option<Duration>,
 }
 

@@ -24,9 +24,9 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The place from which the next message is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NextPlace {
-    /// Whether the newest message comes before any other, if it is newer than [`Soundings::newest`].
+    /// True if the newest message comes before any other, provided that it is newer than [`Soundings::newest`].
     pub(super) may_be_newest: bool,
-    /// The place among all ready messages; `None`: the front.
+    /// The place among all ready messages; `None` for the front.
     pub(super) place: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Soundings {
     places: u64,
     /// The last message that was tried as the newest.
     newest: Option<QueueId>,
-    /// Whether that was the last message that was tried.
+    /// True if no message was tried after `newest`.
     was_newest: bool,
 }
 

@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use super::Standing;
 use crate::queue_id::QueueId;
 
-/// A message, and what it is doing.
+/// A message and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageStanding {
-    /// The message.
+    /// The message's queue id.
     pub id: QueueId,
-    /// What it is doing.
+    /// The message's state.
     pub standing: Standing,
 }
 
@@ -38,27 +38,27 @@ pub struct QueueStatus {
     pub newest_dead: Option<QueueId>,
     /// The number of connections to the relay.
     pub connections: usize,
-    /// How often since the start a connection to the relay was found to work.
+    /// Number of connections to the relay since the start that were found to work.
     pub reached: u64,
-    /// How often since the start the relay was in trouble.
+    /// Number of troubles of the relay since the start.
     pub troubles: u64,
-    /// Whether the relay is not tried yet: since the start or the last reload no connection to it has been opened or
-    /// has failed.
+    /// True if the relay is not tried yet: since the start or the last reload no connection to it has been opened, and
+    /// none has failed.
     pub is_untried: bool,
-    /// When the paused relay is probed next; `None` while it is usable.
+    /// The time of the next probe of a paused relay; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
     /// The last trouble of the relay, until it answers a transaction.
     pub trouble: Option<String>,
-    /// The same without the relay's words and ours, which may name another user's address or a path.
+    /// The last trouble without the relay's words and ours, which may name another user's address or a path.
     pub trouble_outline: Option<String>,
-    /// Why messages are held and what to do about it; `None` if none is.
+    /// Reason why messages are held, and what an operator can do about it; `None` if none is held.
     pub held_because: Option<String>,
 }
 
 /// The answer to a client that wants the queue to be tried, where that has just been done for another client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooSoon {
-    /// How long ago that was.
+    /// The time since the queue was tried for another client.
     pub last: Duration,
     /// The time until such a wish is followed again.
     pub again_in: Duration,

@@ -22,14 +22,14 @@ const MOST: usize = 8;
 #[derive(Debug, Default)]
 pub struct Suspects(Vec<QueueId>);
 
-/// Whose fault trouble is.
+/// The one at fault for trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// It is the fault of the message that met it, and the relay is not paused.
     Message,
     /// It is the fault of a few messages, or of the relay, which has answered nothing else since.
     Suspects {
-        /// This message has met it before.
+        /// True if this message has met the trouble before.
         again: bool,
     },
     /// It is the fault of the relay, which treats all messages so.

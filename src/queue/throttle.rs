@@ -30,9 +30,9 @@ const FULL_SESSIONS: u8 = 3;
 /// If so many messages are deferred within [`MOMENT`], the messages are not the reason.
 const SEVERAL: usize = 3;
 const MOMENT: Duration = Duration::from_secs(1);
-/// How often a message may be excused.
+/// Upper bound of the times that a message may be excused.
 const EXCUSES: u8 = 10;
-/// How often the refusals of one message lower the number of connections.
+/// Upper bound of the times that the refusals of one message lower the number of connections.
 const LOWERINGS: u8 = 3;
 /// The time without such a refusal after which the relay gets another connection.
 const GROWTH: Duration = Duration::from_secs(5);
@@ -49,18 +49,18 @@ pub(super) enum Deferral {
     },
 }
 
-/// How often a message has been excused.
+/// The excuses of one message so far.
 #[derive(Debug, Default)]
 struct Excused {
     times: u8,
-    /// How often of these for the pace.
+    /// Number of excuses for the relay's pace; they are counted in `times`, too.
     for_pace: u8,
 }
 
 /// The queue's knowledge of the pace that one relay wants.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    /// The number of connections that the relay takes; `None`: as many as are configured, as far as is known.
+    /// The number of connections that the relay takes; `None` if that is as many as are configured, as far as is known.
     allowed: Option<usize>,
     grow_at: Timestamp,
     /// The messages that were deferred in the last moment and have not been excused for the pace.

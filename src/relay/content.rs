@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::config::Timeouts;
 
-    /// What reaches the wire for `content` told to be `size` octets, and how the streaming ended.
+    /// Returns the octets that reach the wire for `content` with a stated size of `size` octets, and how it ended.
     async fn streamed(content: &[u8], size: usize) -> (Vec<u8>, &'static str) {
         let (ours, mut theirs) = duplex(1000);
         let streaming = async {

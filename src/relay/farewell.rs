@@ -19,16 +19,16 @@ use tokio::time::timeout;
 use super::channel::Channel;
 use super::remembered::Remembered;
 
-/// How long the next connection waits for the reply.
+/// Time for which the next connection waits for the reply.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many leave-takings of one relay may go on at once.
+/// Upper bound of the leave-takings of one relay that go on at once.
 const MOST: usize = 20;
 
 /// The leave-takings from one relay.
 pub(crate) struct Farewells {
     places: Arc<Semaphore>,
-    /// Whether the relay did not reply to the last QUIT that was waited for.
+    /// Remembered if the relay did not reply to the last QUIT whose reply was awaited.
     is_silent: Arc<Remembered>,
 }
 

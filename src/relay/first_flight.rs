@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 use super::remembered::Remembered;
 
-/// How long to wait for the first octet of an answer to the larger ClientHello. A lost segment is sent again after about
+/// Time to wait for the first octet of an answer to the larger ClientHello. A lost segment is sent again after about
 /// 1, 3 and 7 s, so that random losses do not matter; a relay that is just slow has the whole of `relay.timeouts.tls`
 /// for the smaller one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl FirstFlight {
         self.key_exchange
     }
 
-    /// Whether the relay has sent an octet in the handshake.
+    /// Returns whether the relay has sent an octet in the handshake.
     pub(crate) fn is_answered(&self) -> bool {
         self.is_answered.load(Ordering::Relaxed)
     }

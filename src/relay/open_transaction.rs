@@ -31,15 +31,15 @@ pub(crate) struct OpenTransaction {
     recipients: Vec<(usize, Option<RecipientReport>)>,
     /// The results for recipients that this relay can never accept, and for which no command is sent.
     unsayable: Vec<RecipientReport>,
-    /// When the transaction began on the connection.
+    /// The moment at which the transaction began on the connection.
     began: Option<Instant>,
-    /// Whether the final dot may have been written, but no reply to it was read.
+    /// True if the final dot may have been written and no reply to it was read.
     pub(crate) in_doubt: bool,
     /// The phase at which the connection was lost during this transaction, if nothing else explains that.
     pub(crate) lost_at: Option<Phase>,
     /// The phase at which the relay ended the connection during this transaction.
     pub(crate) left_at: Option<Phase>,
-    /// Whether DSN parameters are passed on if the message has any.
+    /// True if DSN parameters are passed on where the message has any.
     dsn_passed_on: bool,
 }
 

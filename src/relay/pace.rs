@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::remembered::{PERIOD, Remembered};
 use crate::config::Pipelining;
 
-/// How long a first failure is remembered: longer than most restarts take.
+/// Time for which a first failure is remembered: longer than most restarts take.
 pub(crate) const SUSPICION: Duration = Duration::from_secs(5 * 60);
 
 /// The pace of one relayhost.

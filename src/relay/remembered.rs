@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a fact is remembered. The software of a relay does not change every hour, and a relay with just an accident
-/// loses little in a day.
+/// Time for which a fact is remembered. The software of a relay does not change every hour, and a relay that had only
+/// an accident loses little in a day.
 pub(crate) const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A fact that is remembered or not.

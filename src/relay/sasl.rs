@@ -111,7 +111,7 @@ struct Exchange {
     mechanism: String,
     /// The next message of the mechanism, in base64; `None` if it waits for the relay.
     response: Option<Zeroizing<Vec<u8>>>,
-    /// Whether the mechanism expects more from the relay.
+    /// True if the mechanism expects more from the relay.
     running: bool,
 }
 

@@ -87,7 +87,7 @@ impl AsyncWrite for Verified {
     }
 }
 
-/// How connections to one relayhost are protected.
+/// The protection of connections to one relayhost.
 pub(crate) enum Protection {
     /// By STARTTLS, which is required.
     StartTls(TlsClient),

@@ -17,33 +17,33 @@ use crate::tls_faults;
 /// The phases of a dialogue, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// Looking up the relayhost's addresses.
+    /// The lookup of the relayhost's addresses.
     Resolve,
-    /// TCP connect.
+    /// The TCP connection to one of these addresses.
     Connect,
-    /// Awaiting the 220 greeting.
+    /// The wait for the greeting, 220.
     Greeting,
-    /// EHLO or HELO.
+    /// EHLO, or HELO where a relay on loopback refuses EHLO.
     Ehlo,
-    /// The STARTTLS command.
+    /// STARTTLS, up to its reply.
     StartTls,
-    /// The TLS handshake.
+    /// The TLS handshake, with the check of the relay's certificate.
     Tls,
-    /// The AUTH exchange.
+    /// The AUTH exchange, up to its last reply.
     Auth,
-    /// MAIL FROM.
+    /// MAIL FROM, and the time on the connection before it.
     Mail,
-    /// RCPT TO.
+    /// RCPT TO for one recipient.
     Rcpt,
-    /// DATA.
+    /// DATA, up to the reply 354.
     Data,
-    /// Content before its final dot.
+    /// The content, without its final dot.
     Content,
-    /// The final dot: awaiting the reply that takes responsibility.
+    /// The final dot, and the wait for the reply by which the relay takes responsibility.
     Dot,
-    /// RSET after a transaction that ended early.
+    /// RSET behind a refusal, which shows whether the replies are in step.
     Rset,
-    /// QUIT.
+    /// QUIT, up to its reply or the end of the connection.
     Quit,
 }
 
@@ -89,13 +89,13 @@ impl fmt::Display for Peer {
 /// The reason why a dialogue could not go on.
 #[derive(Clone, Debug)]
 pub enum Cause {
-    /// A reply of the relay.
+    /// A reply that is about the relay, and not about a message.
     Reply(Reply),
     /// The login was refused.
     LoginRefused {
         /// The mechanism, and the words of the relay or ours.
         said: String,
-        /// Whether it was refused for good: by a 5xx reply, or by our own check of the proof of the relay.
+        /// True if it was refused for good: by a 5xx reply, or by our own check of the proof of the relay.
         for_good: bool,
     },
     /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be
@@ -136,11 +136,11 @@ impl fmt::Display for Cause {
 /// Trouble with the relay as a whole: it pauses the relay, and decides about no message.
 #[derive(Clone, Debug)]
 pub struct Trouble {
-    /// The phase in which it happened.
+    /// The phase of the dialogue in which it happened.
     pub phase: Phase,
     /// The peer; `None` if no address was known yet. The cause then names the host.
     pub peer: Option<Peer>,
-    /// The cause.
+    /// The reason why the dialogue could not go on.
     pub cause: Cause,
 }
 

@@ -1,4 +1,4 @@
-//! Which connection gets which message, and when a connection is begun.
+//! Dispatch: it gives messages to connections, and begins connections.
 //!
 //! Promises: no connection is begun beyond what the breaker allows, nor without a message for it. A message with losses
 //! goes last, on a connection of its own; one that ended a connection, or was too many for it, goes on a fresh one.

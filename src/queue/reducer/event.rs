@@ -17,31 +17,31 @@ use crate::spool::{CommitError, Entry};
 /// The part of the configuration that the reducer follows.
 #[derive(Clone, Debug)]
 pub(in crate::queue) struct QueuePolicy {
-    /// How often and for how long a message is tried.
+    /// The rule by which a message is tried again.
     pub retry: RetryPolicy,
     /// The number of connections to the relay that may exist.
     pub max_connections: usize,
     /// The rule for refusals that are not about one message.
     pub refusals: RefusalRule,
-    /// `rewrite.null-sender` is set.
+    /// True if `rewrite.null-sender` is set.
     pub has_null_sender: bool,
 }
 
-/// What happens to a message after an attempt.
+/// The fate of a message after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::queue) enum Disposition {
     /// It is no longer on the spool.
     Removed,
     /// It was deferred by its own 4xx: it is tried again by its age.
     Deferred {
-        /// A DSN about the delay has been put on the spool just now.
+        /// True if a DSN about the delay has been put on the spool just now.
         warned: bool,
     },
     /// Nothing was said about it, since the relay was in trouble.
     Untried,
     /// The connection was lost during this message, which may be at fault.
     Lost {
-        /// A DSN about the delay has been put on the spool just now.
+        /// True if a DSN about the delay has been put on the spool just now.
         warned: bool,
     },
     /// Something failed on our side: it is tried again by its age, and nothing else is forgotten.
@@ -66,7 +66,7 @@ pub(in crate::queue) enum Event {
     /// The relay has taken a message.
     TakenByRelay {
         connection: ConnectionId,
-        /// The message is from `<>`.
+        /// True if the message is from `<>`.
         is_from_null: bool,
     },
     /// The relay has refused a message, in a way that may say something about more than this message:
@@ -82,7 +82,7 @@ pub(in crate::queue) enum Event {
     Unrecorded { id: QueueId, why: CommitError },
     /// This message was not sent, since the spool did not record the in-flight mark.
     Unmarked { id: QueueId, why: CommitError },
-    /// After that: the spool would record a mark now.
+    /// The spool did not record an in-flight mark before, and would record one now.
     Recordable,
     /// A message is no longer under way.
     Became { id: QueueId, disposition: Disposition },
@@ -92,7 +92,7 @@ pub(in crate::queue) enum Event {
     SecretChanged,
     /// An operator wants everything to be tried.
     ProbeNow,
-    /// A client wants that: [`QueueAnswer::Probe`].
+    /// A client wants everything to be tried: [`QueueAnswer::Probe`].
     ProbeForClient,
     /// The configuration was read again; its relay has taken a message before if `has_taken`.
     Reconfigured { policy: Box<QueuePolicy>, has_taken: bool },
@@ -111,11 +111,11 @@ pub(in crate::queue) enum Event {
 pub(in crate::queue) enum QueueAnswer {
     /// The meaning of a refusal for its message.
     Ruling(Ruling),
-    /// Whether the message is not charged with the end of its connection.
+    /// True if the message is not charged with the end of its connection.
     IsExcused(bool),
-    /// Why the queue is not tried on the request of a client; `None` if it is.
+    /// Reason why the queue is not tried on the request of a client; `None` if it is tried.
     Probe(Option<TooSoon>),
-    /// What the messages are doing, as far as they are known.
+    /// The standings of the messages that the queue knows.
     Standings(Vec<MessageStanding>),
     /// The figures of the queue.
     Status(Box<QueueStatus>),

@@ -1,4 +1,4 @@
-//! What happens to messages after an attempt: when each is tried again, and whether the spool records it.
+//! The fate of messages after an attempt: the time of the next one, and the removal of those that are done.
 //!
 //! Promises: a message leaves the roster only when its removal is recorded; while the spool does not record what a
 //! delivery needs, no message is given out.

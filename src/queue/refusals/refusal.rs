@@ -15,12 +15,12 @@ pub(in crate::queue) struct Refusal {
     pub peer: Peer,
     pub phase: Phase,
     pub about: Subject,
-    /// It is a 4xx.
+    /// True if it is a 4xx.
     pub is_deferral: bool,
     pub said: String,
-    /// The message is from `<>`.
+    /// True if the message is from `<>`.
     pub is_from_null: bool,
-    /// The relay took another recipient in the same transaction.
+    /// True if the relay took another recipient in the same transaction.
     pub in_company: bool,
     /// The domains of the recipients that were refused.
     pub domains: BTreeSet<String>,

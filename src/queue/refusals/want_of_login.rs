@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::ConnectionId;
 use crate::queue_id::QueueId;
 
-/// When so many messages wait and none is taken, the relay asks everybody for a login.
+/// The number of waiting messages from which on, if the relay takes no other, it asks everybody for a login.
 const MOST: usize = 8;
 
 /// The queue's knowledge of such refusals. No call looks at more than [`MOST`] of the messages, however many wait.
@@ -36,7 +36,7 @@ pub(in crate::queue) struct WantOfLogin {
     for_relay: BTreeSet<QueueId>,
     /// The newest connection over which the relay has taken a message.
     taken_over: Option<ConnectionId>,
-    /// A message was refused so while the relay took others.
+    /// True if a message was refused so while the relay took others.
     has_met_odd: bool,
 }
 
@@ -46,7 +46,7 @@ struct Waiting {
     /// The first connection that was begun after the refusal: what the relay takes over this one or a later one shows
     /// how it treats others.
     since: ConnectionId,
-    /// The message was charged with such a refusal.
+    /// True if the message was charged with such a refusal.
     is_charged: bool,
 }
 
@@ -59,7 +59,7 @@ pub(in crate::queue) enum Want {
     Apart,
     /// A few messages wait, and others are tried beside them.
     Few {
-        /// This message has waited already.
+        /// True if this message has waited already.
         again: bool,
     },
     /// Everybody waits.

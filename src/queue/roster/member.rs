@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::super::lanes::Lane;
 use crate::spool::Marks;
 
-/// What a live message is doing.
+/// The state of a live message in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It waits in its lane for a connection.
@@ -24,22 +24,23 @@ pub enum Standing {
     Dead,
 }
 
-/// What the queue remembers of one message.
+/// The queue's memory of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
-    /// What it is doing.
+    /// The message's state.
     pub standing: Standing,
     /// The lane in which it waits.
     pub lane: Lane,
     pub(super) arrived: u32,
     pub(super) patience_mark: u32,
-    /// Since when it has been ready, in hundredths of a second: see [`to_hundredths`].
+    /// The time since which it has been ready, in hundredths of a second: see [`to_hundredths`].
     pub(super) ready_since: u32,
-    /// What the spool has recorded of it; `standing` says whether it is held or dead.
+    /// The marks that the spool has recorded of the message; `standing` says whether it is held or dead.
     pub marks: Marks,
-    /// How many attempts in a row lost their connection during this message, as far as it is charged with them.
+    /// Number of attempts in a row that lost their connection during this message and are charged to it.
     pub losses: u8,
-    /// How many attempts lost their connection between its final dot and the reply: the relay may have as many copies.
+    /// Number of attempts that lost their connection between the final dot and its reply: the relay may have as many
+    /// copies.
     pub copies: u8,
 }
 

@@ -87,9 +87,9 @@ const CHARGED_LOSSES: u8 = 2;
 /// The patience of the message in an attempt.
 #[derive(Clone, Copy)]
 struct Patience {
-    /// It is used up.
+    /// True if it is used up.
     expired: bool,
-    /// No answer counts as a deferral.
+    /// True if a lost connection counts as a deferral.
     charged: bool,
 }
 

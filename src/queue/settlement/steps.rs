@@ -29,7 +29,7 @@ use crate::outcome::Outcome;
 use crate::relay::RecipientReport;
 use crate::spool::{EntryState, Mark, Settled};
 
-/// The next thing to do. The only way to it is the step before.
+/// One step of a settlement that is still to be taken. Only the step before it makes one.
 #[derive(Debug)]
 pub(in crate::queue) enum SettlementStep {
     /// Records which recipients the relay took, since the record of a DSN about a failure will end the in-flight mark.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::super::dial::Network;
 use super::{Wire, play, wire};
 
-/// What an address does when it is connected to.
+/// The behaviour of an address to which somebody connects.
 #[derive(Clone, Copy)]
 pub(crate) enum Far {
     /// Accepts after this time, then plays its script.
