@@ -56,7 +56,7 @@ pub(super) struct OnSpool {
 pub(super) struct Part {
     /// The recipients, each with its index in the envelope.
     pub(super) recipients: Vec<(usize, Recipient)>,
-    /// An address of the transaction is not ASCII.
+    /// True if an address of the transaction is not ASCII.
     pub(super) needs_smtputf8: bool,
 }
 

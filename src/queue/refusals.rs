@@ -40,9 +40,9 @@ pub struct RefusalRule {
     /// The name of the relay: its hosts, and our user name there. The spool files what it remembers of the relay under
     /// this name.
     pub relay: String,
-    /// A user name or a client certificate is configured.
+    /// True if a user name or a client certificate is configured.
     pub has_login: bool,
-    /// `queue.on-refusal`.
+    /// The value of `queue.on-refusal`.
     pub on_refusal: Option<OnRefusal>,
 }
 
@@ -80,7 +80,7 @@ pub(super) enum Ruling {
 /// The queue's knowledge of one relay's refusals.
 pub(super) struct Refusals {
     rule: RefusalRule,
-    /// The relay has taken a message, in this run or in an earlier one.
+    /// True if the relay has taken a message, in this run or in an earlier one.
     has_taken: bool,
     row: Row,
     held: BTreeSet<QueueId>,
@@ -218,7 +218,7 @@ impl Refusals {
         self.held_by.as_deref().filter(|_| !self.held.is_empty())
     }
 
-    /// Returns what held mail waits for.
+    /// Returns the event that held mail waits for.
     pub(super) fn held_until(&self) -> HeldUntil {
         if self.rule.on_refusal.is_none() && !self.has_taken {
             HeldUntil::FirstTaken
@@ -257,7 +257,7 @@ impl Refusals {
     }
 }
 
-/// RFC 4954 6.
+/// The reply code by which a relay asks for a login (RFC 4954 6).
 const AUTHENTICATION_REQUIRED: u16 = 530;
 
 fn wants_login(said: &str) -> String {

@@ -1,4 +1,4 @@
-//! The relays that the queue knows, by name, and which of them a message or a connection belongs to.
+//! The relays that the queue knows, by name, and the one to which a message or a connection belongs.
 //!
 //! Promises: a message and a connection belong to one relay each, for as long as they exist; an event about one of them
 //! finds that relay. What is known of no relay any more is about the relay in force.
@@ -33,7 +33,7 @@ impl Relays {
         &self.by_name[&self.in_force]
     }
 
-    /// Returns the same relay, to be changed.
+    /// Returns the relay that gets the mail which arrives, to be changed.
     pub(super) fn in_force_mut(&mut self) -> &mut RelayState {
         self.found(|_| false)
     }

@@ -41,9 +41,9 @@ pub(crate) struct PublicKey<'a> {
 impl<'a> PublicKey<'a> {
     /// Returns the key in the certificate `der`.
     pub(crate) fn of(der: &'a [u8]) -> Option<PublicKey<'a>> {
-        let mut outer = Reader(der);
-        let mut certificate = Reader(outer.content(SEQUENCE)?);
-        let mut fields = Reader(certificate.content(SEQUENCE)?);
+        let mut outer = DerReader(der);
+        let mut certificate = DerReader(outer.content(SEQUENCE)?);
+        let mut fields = DerReader(certificate.content(SEQUENCE)?);
         if fields.0.first() == Some(&VERSION) {
             fields.content(VERSION)?;
         }
@@ -53,7 +53,7 @@ impl<'a> PublicKey<'a> {
             fields.content(SEQUENCE)?;
         }
         let whole = fields.element(SEQUENCE)?.0;
-        let mut parts = Reader(Reader(whole).content(SEQUENCE)?);
+        let mut parts = DerReader(DerReader(whole).content(SEQUENCE)?);
         let algorithm = parts.content(SEQUENCE)?;
         let (unused_bits, key) = parts.content(BIT_STRING)?.split_first()?;
         (*unused_bits == 0).then_some(PublicKey { whole, algorithm, key })
@@ -64,16 +64,16 @@ impl<'a> PublicKey<'a> {
         if self.algorithm != RSA {
             return None;
         }
-        let modulus = Reader(Reader(self.key).content(SEQUENCE)?).content(INTEGER)?;
+        let modulus = DerReader(DerReader(self.key).content(SEQUENCE)?).content(INTEGER)?;
         let first = modulus.iter().position(|octet| *octet != 0)?;
         Some((modulus.len() - first) * 8 - modulus[first].leading_zeros() as usize)
     }
 }
 
 /// A reader of the elements of the encoding.
-struct Reader<'a>(&'a [u8]);
+struct DerReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     fn content(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.element(tag).map(|(_, content)| content)
     }

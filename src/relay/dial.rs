@@ -122,7 +122,7 @@ fn interleaved(found: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
 type Tried<S> = Result<S, Cause>;
 
 /// A try that is under way.
-struct Attempt<'a, S> {
+struct Connecting<'a, S> {
     address: SocketAddr,
     connecting: Pin<Box<dyn Future<Output = Tried<S>> + Send + 'a>>,
 }
@@ -132,7 +132,7 @@ pub(crate) struct Race<'a, N: Network> {
     network: &'a N,
     limit: Duration,
     waiting: VecDeque<SocketAddr>,
-    running: Vec<Attempt<'a, N::Stream>>,
+    running: Vec<Connecting<'a, N::Stream>>,
 }
 
 impl<'a, N: Network> Race<'a, N> {
@@ -175,7 +175,7 @@ impl<'a, N: Network> Race<'a, N> {
         let Some(address) = self.waiting.pop_front() else { return };
         let (network, limit) = (self.network, self.limit);
         let connecting = Box::pin(connect(network, address, limit));
-        self.running.push(Attempt { address, connecting });
+        self.running.push(Connecting { address, connecting });
     }
 
     fn put_back_running(&mut self) {
@@ -198,7 +198,7 @@ pub(crate) async fn connect<N: Network>(
     }
 }
 
-async fn first_ended<S>(running: &mut Vec<Attempt<'_, S>>) -> (SocketAddr, Tried<S>) {
+async fn first_ended<S>(running: &mut Vec<Connecting<'_, S>>) -> (SocketAddr, Tried<S>) {
     poll_fn(|cx| {
         for position in 0..running.len() {
             if let Poll::Ready(tried) = running[position].connecting.as_mut().poll(cx) {

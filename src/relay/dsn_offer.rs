@@ -24,10 +24,11 @@ use crate::queue_id::QueueId;
 pub(crate) struct DsnOffer {
     refused: Remembered,
     /// The first refusal, until its message was tried without the parameters.
-    doubt: Mutex<Option<Doubt>>,
+    doubt: Mutex<Option<DsnDoubt>>,
 }
 
-struct Doubt {
+/// A refusal for which the parameters may be the reason.
+struct DsnDoubt {
     id: QueueId,
     said: String,
 }
@@ -53,7 +54,7 @@ impl DsnOffer {
     fn doubted(&self, id: QueueId, said: &str) {
         if self.refused.begin() {
             *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Doubt { id, said: said.to_owned() });
+                Some(DsnDoubt { id, said: said.to_owned() });
         }
     }
 
@@ -70,7 +71,7 @@ impl DsnOffer {
     }
 
     /// Takes the open question that the message `id` has raised, since it is decided now.
-    fn take_doubt(&self, id: QueueId) -> Option<Doubt> {
+    fn take_doubt(&self, id: QueueId) -> Option<DsnDoubt> {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner).take_if(|doubt| doubt.id == id)
     }
 }

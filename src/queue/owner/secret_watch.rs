@@ -19,18 +19,18 @@ use super::tasks::{Duty, Tasks};
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The fingerprint of the refused secret, once it has been read; `None` in it if the secret cannot be watched.
-type Refused = Arc<OnceCell<Option<u64>>>;
+type RefusedPrint = Arc<OnceCell<Option<u64>>>;
 
 /// The watch for another secret than the refused one. Its task is aborted when this is dropped.
 pub(super) struct SecretWatch {
     task: AbortHandle,
-    refused: Refused,
+    refused: RefusedPrint,
 }
 
 impl SecretWatch {
     /// Begins to watch; the secret that is found now is the refused one.
     pub(super) fn begin(tasks: &mut Tasks, desk: Arc<DeliveryDesk>) -> Self {
-        let refused = Refused::default();
+        let refused = RefusedPrint::default();
         let task = tasks.spawn(Duty::SecretWatch, another_secret(desk, refused.clone()));
         SecretWatch { task, refused }
     }
@@ -57,7 +57,7 @@ impl Drop for SecretWatch {
 }
 
 /// Returns when the secret is another one than the refused one, or at once if it cannot be watched.
-async fn another_secret(desk: Arc<DeliveryDesk>, refused: Refused) -> Option<Event> {
+async fn another_secret(desk: Arc<DeliveryDesk>, refused: RefusedPrint) -> Option<Event> {
     let connector = &desk.settings.connector;
     let refused = (*refused.get_or_init(|| connector.clone().secret_print()).await)?;
     loop {

@@ -96,7 +96,8 @@ impl AtRelay<'_> {
         want
     }
 
-    /// Takes in the same for a reply that ended the dialogue during the message `lost`, which waits by itself already.
+    /// Takes in that the relay asks for a login that is not configured, by a reply that ended the dialogue during the
+    /// message `lost`, which waits by itself already.
     pub(super) fn lost_for_login(&mut self, lost: Option<QueueId>, trouble: Trouble) {
         let Some(id) = lost.filter(|id| self.relay.roster.member(*id).is_some()) else { return };
         let want = self.relay.want_of_login.refused(id, false, self.relay.connections.next_id());

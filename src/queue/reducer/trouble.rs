@@ -58,7 +58,7 @@ impl AtRelay<'_> {
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
             (RelayFault::Transaction, None) => self.shared.log(LogLine::RelayTrouble(trouble)),
-            // Told with the message, too.
+            // This was logged with the message, too.
             (RelayFault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
                 self.trouble_again();
             }

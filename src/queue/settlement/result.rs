@@ -29,7 +29,7 @@ impl AttemptResult {
     ) -> Self {
         let expired = terms.retry.is_expired(attempt.member.patience_used(terms.relay_clock));
         let lost = report.is_lost();
-        let patience = Patience { expired, charged: lost && attempt.member.losses >= CHARGED_LOSSES };
+        let patience = AttemptPatience { expired, charged: lost && attempt.member.losses >= CHARGED_LOSSES };
         let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
         let unsaid = unsaid(&report, ruling, outcome);
         let delays = delays(attempt, &report, terms.now.steady);
@@ -86,14 +86,14 @@ const CHARGED_LOSSES: u8 = 2;
 
 /// The patience of the message in an attempt.
 #[derive(Clone, Copy)]
-struct Patience {
+struct AttemptPatience {
     /// True if it is used up.
     expired: bool,
     /// True if a lost connection counts as a deferral.
     charged: bool,
 }
 
-impl Patience {
+impl AttemptPatience {
     /// Returns what a deferral means for the message.
     fn deferral(self) -> Outcome {
         if self.expired { Outcome::Expired } else { Outcome::Deferred }
@@ -112,7 +112,7 @@ pub(super) fn status_in(outcome: Option<Outcome>, status: Status) -> Status {
 
 /// Returns the outcome for a recipient, where its refusal has this meaning and its message this patience; `None` if the
 /// attempt says nothing about it.
-fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: Patience) -> Option<Outcome> {
+fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: AttemptPatience) -> Option<Outcome> {
     match (recipient.verdict, ruling) {
         (Verdict::Bounced, Ruling::Hold) if is_telling(recipient) => return Some(Outcome::Held),
         (Verdict::Bounced, Ruling::Defer) if is_telling(recipient) => return Some(patience.deferral()),

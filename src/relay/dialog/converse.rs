@@ -26,7 +26,7 @@ use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 
 /// The result of sending the envelope.
-enum Envelope {
+enum EnvelopeAnswer {
     /// The relay waits for content for the open recipients.
     Taken,
     /// The relay waits for content, although it accepted no recipient.
@@ -52,13 +52,13 @@ impl Connection {
             self.begin_group(&transaction.group).await?;
         }
         let envelope = self.envelope(transaction).await?;
-        if matches!(envelope, Envelope::TakenForNobody) {
+        if matches!(envelope, EnvelopeAnswer::TakenForNobody) {
             self.lone_dot().await?;
         }
         if !transaction.has_open() {
             self.confirm_envelope(transaction).await?;
             // Where it took nobody at all it is this connection that is full.
-            let took_somebody = matches!(envelope, Envelope::Refused);
+            let took_somebody = matches!(envelope, EnvelopeAnswer::Refused);
             return if transaction.is_full() && !took_somebody { Err(End::Spent) } else { Ok(()) };
         }
         let stuffer = self.content(transaction).await?;
@@ -92,7 +92,7 @@ impl Connection {
     }
 
     /// Reads the replies to MAIL, RCPT… and DATA; if commands are sent one at a time, sends them too.
-    async fn envelope(&mut self, transaction: &mut OpenTransaction) -> Result<Envelope, Trouble> {
+    async fn envelope(&mut self, transaction: &mut OpenTransaction) -> Result<EnvelopeAnswer, Trouble> {
         if let (Some(verdict), reply) = self.ask_line(Phase::Mail, transaction.group.mail()).await? {
             transaction.rule_open(verdict, Phase::Mail, &reply);
             return self.rest_of_group(transaction.group.rcpts().len()).await;
@@ -126,30 +126,30 @@ impl Connection {
         Ok(())
     }
 
-    async fn data(&mut self, transaction: &mut OpenTransaction) -> Result<Envelope, Trouble> {
+    async fn data(&mut self, transaction: &mut OpenTransaction) -> Result<EnvelopeAnswer, Trouble> {
         let asked = self.ask(Phase::Data, "DATA").await?;
         self.has_taken_across |= self.written == Pipelining::Across;
         match asked {
-            (None, _) => Ok(Envelope::Taken),
+            (None, _) => Ok(EnvelopeAnswer::Taken),
             (Some(verdict), reply) => {
                 transaction.rule_open(verdict, Phase::Data, &reply);
-                Ok(Envelope::Refused)
+                Ok(EnvelopeAnswer::Refused)
             }
         }
     }
 
     /// Reads the replies to what was already sent after that, `rcpts` RCPTs and DATA, when every recipient is refused.
     /// They say nothing more, but they come, and the relay may have begun the data phase (RFC 2920 3.1).
-    async fn rest_of_group(&mut self, rcpts: usize) -> Result<Envelope, Trouble> {
+    async fn rest_of_group(&mut self, rcpts: usize) -> Result<EnvelopeAnswer, Trouble> {
         if self.written == Pipelining::Off {
-            return Ok(Envelope::RefusedForAll);
+            return Ok(EnvelopeAnswer::RefusedForAll);
         }
         for _ in 0..rcpts {
             self.leftover(Phase::Rcpt).await?;
         }
         let data = self.leftover(Phase::Data).await?;
         let awaits_content = data.severity() == Severity::Intermediate;
-        Ok(if awaits_content { Envelope::TakenForNobody } else { Envelope::RefusedForAll })
+        Ok(if awaits_content { EnvelopeAnswer::TakenForNobody } else { EnvelopeAnswer::RefusedForAll })
     }
 
     /// Sends an empty message to nobody, which is the only way to leave a data phase that should not have begun. Where

@@ -40,16 +40,16 @@ impl AuthorityVerifier {
     /// Makes the usual checks, but accepts a certificate for any purpose as one for servers.
     fn verify_for_any_purpose(
         &self,
-        shown: &Shown<'_>,
+        sent: &SentChain<'_>,
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
-        let verified = EndEntityCert::try_from(shown.end_entity).and_then(|certificate| {
+        let verified = EndEntityCert::try_from(sent.end_entity).and_then(|certificate| {
             let path = certificate.verify_for_usage(
                 algorithms,
                 &self.roots.roots,
-                shown.issuers,
+                sent.issuers,
                 now,
                 ForServers,
                 None,
@@ -65,12 +65,12 @@ impl AuthorityVerifier {
             };
             Error::InvalidCertificate(found)
         })?;
-        verify_server_name(&ParsedCertificate::try_from(shown.end_entity)?, name)
+        verify_server_name(&ParsedCertificate::try_from(sent.end_entity)?, name)
     }
 }
 
 /// The certificates that a relay has sent.
-struct Shown<'a> {
+struct SentChain<'a> {
     end_entity: &'a CertificateDer<'a>,
     issuers: &'a [CertificateDer<'a>],
 }
@@ -115,9 +115,8 @@ impl ServerCertVerifier for AuthorityVerifier {
             Err(Error::InvalidCertificate(CertificateError::InvalidPurposeContext { presented, .. }))
                 if presented.contains(&ExtendedKeyPurpose::Other(ANY_PURPOSE.to_vec())) =>
             {
-                let shown = Shown { end_entity, issuers: intermediates };
-                self.verify_for_any_purpose(&shown, server_name, now)
-                    .map(|()| ServerCertVerified::assertion())
+                let sent = SentChain { end_entity, issuers: intermediates };
+                self.verify_for_any_purpose(&sent, server_name, now).map(|()| ServerCertVerified::assertion())
             }
             usual => usual,
         };
