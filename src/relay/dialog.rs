@@ -9,7 +9,7 @@
 //! 4. A relay that answers 503, closes the connection or falls silent while it had not answered everything that was
 //!    sent gets one command at a time for as long as `pace.rs` says; no message is at fault.
 //!
-//! How it ends: with `Ok` if there is no more work, the count is reached, or our own content failed. Also with `Ok` if
+//! It ends with `Ok` if there is no more work, the count is reached, or our own content failed. Also with `Ok` if
 //! the relay ended a connection that had served before (421 or 4.4.2 anywhere, a close before the final dot, any
 //! unexpected reply), got out of step on it, or failed at several commands at once: then what it was given and is
 //! `Untold` may be tried again at once, on a fresh connection if the relay ended the connection during that message.
@@ -48,15 +48,17 @@ pub struct Connection {
     idle: Duration,
     /// The time for setting up, until a report contains it.
     connecting: Duration,
-    /// Whether a transaction was completed on this connection.
+    /// True if a transaction was completed on this connection.
     has_served: bool,
     pace: Arc<RelayPace>,
     dsn_offer: Arc<DsnOffer>,
     farewells: Arc<Farewells>,
     /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
-    /// Whether a group after a final dot was answered on this connection.
+    /// True if a group after a final dot was answered on this connection.
     has_taken_across: bool,
+    /// The relay's reply to RSET, once it is known by its words.
+    reset_reply: Option<Reply>,
 }
 
 /// The reason why a dialogue ends before the work is done.
@@ -92,6 +94,7 @@ impl Connection {
             farewells: Arc::default(),
             written: Pipelining::Off,
             has_taken_across: false,
+            reset_reply: None,
         }
     }
 

@@ -5,15 +5,18 @@
 //!
 //! Promises:
 //! 1. Nothing is written while there is an unexpected reply to be read.
-//! 2. A refusal is a verdict only if the relay then answers RSET, sent alone, with 2xx and sends nothing after it. A
-//!    relay that refuses RSET gets QUIT: 221 and the close show that it is in step. If a relay leaves before it has
-//!    shown that, its refusals are unproven, and the true reply to the final dot may be missing.
+//! 2. A refusal is a verdict only if the relay then answers RSET, sent alone, with 2xx and sends nothing after it. The
+//!    first 2xx on a connection may be the late reply to something else, so RSET is sent once more: both replies must
+//!    have the same words, which are the ones that count from then on. A relay that refuses RSET, or answers it in other
+//!    words each time, gets QUIT: 221 and the close show that it is in step. If a relay leaves before it has shown that,
+//!    its refusals are unproven, and the true reply to the final dot may be missing.
 //! 3. The replies in a transaction that is found to be out of step are about no message. 354 in place of the reply to
 //!    DATA shows that the envelope was in step only if no unexpected reply follows before the reply to the final dot is
 //!    proven.
 //!
-//! What cannot be known: an unexpected 2xx between our last look before the final dot and the reply to it is taken for
-//! that reply, unless the true reply has arrived when it is read.
+//! Not to be known: an unexpected 2xx between our last look before the final dot and the reply to it is taken for
+//! that reply, unless the true reply has arrived when it is read. Where a relay answers everything in the same words,
+//! nothing but the silence behind the reply to RSET shows that no other follows.
 //!
 //! RFC 5321 4.1.4 (RSET may be sent at any time), RFC 2920 3.1.
 
@@ -40,7 +43,7 @@ const LAST_QUESTION_PERIOD: Duration = Duration::from_secs(5);
 /// content.
 const MOST_REFUSALS: usize = 1000;
 
-/// Whether the replies of the relay are in step with the commands.
+/// The relay's replies compared with the commands that they should answer.
 enum Step {
     /// The next reply answers the next command.
     Certain,
@@ -177,39 +180,64 @@ impl Connection {
             Ok(reply) if takes_leave(&reply) => Step::Gone,
             Ok(reply) if is_refusal(&reply) => self.step_at_quit(reply).await,
             Ok(reply) if reply.severity() != Severity::Positive => Step::Lost(reply),
-            Ok(reply) if self.channel.stays_silent(STRAGGLER_PERIOD).await => {
-                drop(reply);
-                Step::Certain
-            }
-            Ok(reply) => match self.unasked_step().await {
-                // The one before may have been the reply to the final dot.
-                Step::Lost(_) => Step::Lost(reply),
-                step => step,
-            },
+            Ok(reply) if self.reset_reply.as_ref() == Some(&reply) => self.step_behind(reply).await,
+            Ok(reply) => self.step_at_second_reset(reply).await,
         }
     }
 
-    /// Handles a relay that answered RSET with `refusal`, which may be a reply to something else. Only QUIT is answered
-    /// by 221 and the close, so they show that each command before it has had its own reply.
-    async fn step_at_quit(&mut self, refusal: Reply) -> Step {
+    /// Handles a relay that answered RSET with `first`, which may be the late reply to something else. If it is, the next
+    /// reply is the one to that RSET, which has other words, and the one to QUIT is not 221. No time is measured here,
+    /// since a relay may be slow.
+    async fn step_at_second_reset(&mut self, first: Reply) -> Step {
         if self.channel.has_words().await {
-            return Step::Lost(refusal);
+            return self.step_behind(first).await;
         }
+        match self.channel.command(Phase::Rset, b"RSET").await {
+            Err(_) => Step::Gone,
+            Ok(second) if takes_leave(&second) => Step::Gone,
+            Ok(second) if second == first => {
+                self.reset_reply = Some(second);
+                self.step_behind(first).await
+            }
+            Ok(_) => self.step_at_quit(first).await,
+        }
+    }
+
+    /// Checks that nothing follows `reply`, which seems to answer RSET.
+    async fn step_behind(&mut self, reply: Reply) -> Step {
+        if self.channel.stays_silent(STRAGGLER_PERIOD).await {
+            return Step::Certain;
+        }
+        match self.unasked_step().await {
+            // The one before may have been the reply to the final dot.
+            Step::Lost(_) => Step::Lost(reply),
+            step => step,
+        }
+    }
+
+    /// Handles a relay that answered RSET with `reply`, which may be a reply to something else.
+    async fn step_at_quit(&mut self, reply: Reply) -> Step {
+        if self.channel.has_words().await {
+            return Step::Lost(reply);
+        }
+        if self.parts_in_step().await { Step::Parted } else { Step::Lost(reply) }
+    }
+
+    /// Sends QUIT. Returns whether 221 and the close show that each command before it has had its own reply.
+    async fn parts_in_step(&mut self) -> bool {
         let farewell = self.channel.command(Phase::Quit, b"QUIT");
         match timeout(LAST_QUESTION_PERIOD, farewell).await {
-            Ok(Ok(reply)) if reply.code() == 221 && self.channel.stays_silent(STRAGGLER_PERIOD).await => {
-                Step::Parted
-            }
-            _ => Step::Lost(refusal),
+            Ok(Ok(last)) => last.code() == 221 && self.channel.stays_silent(STRAGGLER_PERIOD).await,
+            _ => false,
         }
     }
 
-    /// Returns whether all that the relay still says, if anything, are refusals. One that takes the message after all may
-    /// be the true reply to the dot.
+    /// Returns whether all that the relay still says, if anything, are refusals, up to 221 to QUIT. One that takes the
+    /// message after all may be the true reply to the dot.
     async fn says_only_refusals(&mut self) -> bool {
         for _ in 0..MOST_REFUSALS {
             if self.channel.stays_silent(STRAGGLER_PERIOD).await {
-                return true;
+                return self.parts_in_step().await;
             }
             match self.channel.reply(Phase::Dot).await {
                 Ok(reply) if is_refusal(&reply) => {}
@@ -275,7 +303,7 @@ pub(super) fn revokes_envelope(trouble: &Trouble) -> bool {
     }
 }
 
-/// Whether `trouble` ends an envelope whose refusals nothing has shown to be its own.
+/// Returns whether `trouble` ends an envelope whose refusals nothing has shown to be its own.
 pub(super) fn proves_no_envelope(trouble: &Trouble) -> bool {
     matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Rset)
 }

@@ -17,7 +17,7 @@ async fn told(rcpts: [&str; 3], data: &str, dot: &str) -> (Vec<String>, bool) {
         script += &format!("C: hello\nC: .\nS: {dot}\n");
     }
     if !data.starts_with('3') || !dot.starts_with('2') {
-        script += "C: RSET\nS: 250 2.0.0 ok\n";
+        script += "C: RSET\nS: 250 2.0.0 ok\nC: RSET\nS: 250 2.0.0 ok\n";
     }
     let ended = run(pipelining(), &script, vec![message]).await;
     ended.result.unwrap();
@@ -64,7 +64,7 @@ async fn a_connection_that_takes_nobody_any_more_is_left() {
     for data in ["554 5.5.1 nobody", "354 go\nC: .\nS: 554 5.5.1 nobody"] {
         let script = format!(
             "{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\n{ENVELOPE}S: 250 ok\nS: {FULL}\nS: {data}\n\
-                     C: RSET\nS: 250 ok\n"
+                     C: RSET\nS: 250 ok\nC: RSET\nS: 250 ok\n"
         );
         let messages = vec![message(1, "one"), message(2, "two"), message(3, "three")];
         let ended = run(pipelining(), &script, messages).await;

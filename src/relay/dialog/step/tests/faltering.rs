@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
@@ -18,6 +19,16 @@ pub(super) struct Surplus {
     pub(super) code: u16,
 }
 
+/// The way in which a relay replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// At once, and in the same words to everything.
+    #[default]
+    Terse,
+    /// Each reply some time after what it answers, and each in its own words.
+    Slow,
+}
+
 /// What a relay says, and does, that it should not.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
@@ -26,6 +37,7 @@ pub(super) struct Faults {
     pub(super) hangs_up_at: Option<usize>,
     /// Before it does it says what comes too early there.
     pub(super) says_last: bool,
+    pub(super) speech: Speech,
 }
 
 /// What the relay did, whatever it said: recipients by their addresses.
@@ -64,8 +76,15 @@ impl FalteringRelay<'_> {
             let _ = self.stream.shutdown().await;
             return;
         }
-        let reply = if reply.is_empty() { String::new() } else { format!("{reply}\r\n") };
+        let reply = match (reply, self.faults.speech) {
+            ("", _) => String::new(),
+            (reply, Speech::Terse) => format!("{}\r\n", reply.split(',').next().unwrap_or_default()),
+            (reply, Speech::Slow) => format!("{reply}\r\n"),
+        };
         let words = surplus(true) + &reply + &surplus(false);
+        if self.faults.speech == Speech::Slow && !words.is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         self.events += 1;
         // A client that has hung up is found out by the next line.
         let _ = self.stream.write_all(words.as_bytes()).await;
@@ -78,7 +97,7 @@ impl FalteringRelay<'_> {
             if let Some(path) = line.strip_prefix("MAIL FROM:<") {
                 mail = Some(!path.starts_with("no"));
                 (named, taken) = (vec![], vec![]);
-                self.say(if path.starts_with("no") { "550 no" } else { "250 ok" }).await;
+                self.say(if path.starts_with("no") { "550 no, sender" } else { "250 ok, sender" }).await;
             } else if let Some(path) = line.strip_prefix("RCPT TO:<") {
                 let address = path.trim_end_matches('>').to_owned();
                 let is_taken = mail == Some(true) && !address.starts_with("no");
@@ -88,14 +107,14 @@ impl FalteringRelay<'_> {
                 } else {
                     self.refuse([address])
                 }
-                self.say(if is_taken { "250 ok" } else { "550 no" }).await;
+                self.say(if is_taken { "250 ok, recipient" } else { "550 no, recipient" }).await;
             } else if line == "DATA" && !taken.is_empty() {
                 self.say("354 go on").await;
                 self.content(std::mem::take(&mut taken)).await;
             } else {
                 taken.clear();
                 self.say(match line.as_str() {
-                    "RSET" => "250 ok",
+                    "RSET" => "250 ok, reset",
                     "QUIT" => "221 bye",
                     _ => "554 no",
                 })
@@ -117,7 +136,7 @@ impl FalteringRelay<'_> {
             } else {
                 self.truth.lock().unwrap().taken.extend(taken);
             }
-            return self.say(if is_refused { "550 no" } else { "250 ok" }).await;
+            return self.say(if is_refused { "550 no, content" } else { "250 ok, taken" }).await;
         }
     }
 
