@@ -28,7 +28,7 @@ pub struct Envelope {
     pub envid: Option<Box<str>>,
     /// BODY: what the submitter declared about the content (RFC 6152).
     pub body: Body,
-    /// Whether SMTPUTF8 was given on MAIL (RFC 6531).
+    /// True if SMTPUTF8 was given on MAIL (RFC 6531).
     pub smtputf8: bool,
 }
 

@@ -1,10 +1,10 @@
-//! What the submitter asked for in a MAIL or RCPT command about delivery status notifications (DSN).
+//! The wishes of the submitter about delivery status notifications (DSN), from the MAIL and RCPT commands.
 //!
 //! Not here: reading and writing the parameters (`smtp/parameters.rs`), making a DSN (`message/dsn/`).
 //!
 //! RFC 3461.
 
-/// When the submitter wants a DSN about a recipient (RFC 3461 4.1).
+/// The events about a recipient for which the submitter wants a DSN (RFC 3461 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notify {
     /// No NOTIFY parameter: failures are reported, and delays if this host is configured to do so.
@@ -13,11 +13,11 @@ pub enum Notify {
     Never,
     /// Some of `SUCCESS,FAILURE,DELAY`; at least one is true.
     On {
-        /// Send a DSN when the message was delivered or relayed.
+        /// True if a DSN is wanted when the message was delivered or relayed.
         success: bool,
-        /// Send a DSN when delivery failed.
+        /// True if a DSN is wanted when delivery failed.
         failure: bool,
-        /// Send a DSN when delivery is late.
+        /// True if a DSN is wanted when delivery is late.
         delay: bool,
     },
 }

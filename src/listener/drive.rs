@@ -73,7 +73,7 @@ pub async fn drive<B: Backend>(
     driver.finish(end).await
 }
 
-/// `Ok` while the session continues, else its end.
+/// The result of a step: `Ok` while the session continues, else its end.
 type Proceed = Result<(), SessionEnd>;
 
 struct Driver<B: Backend> {

@@ -31,13 +31,13 @@ const ASKING: usize = 2;
 
 static TURNS: Semaphore = Semaphore::const_new(ASKING);
 
-/// Whether the kernel has answered the last query about one socket, so that the next one takes no time.
+/// True if the kernel has answered the last query about one socket, so that the next one takes no time.
 static ANSWERS: AtomicBool = AtomicBool::new(false);
 
 /// The effort that a look-up may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookupEffort {
-    /// Only a query for one socket.
+    /// A query for one socket, and nothing else.
     OneSocket,
     /// The table of all sockets of this host, if the query is not possible.
     WholeTable,

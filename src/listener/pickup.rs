@@ -92,7 +92,7 @@ struct Pickup {
     taken: HashSet<OsString>,
     /// The files whose messages were refused and reported to the sender, and which could not be moved yet.
     refused: HashMap<OsString, ReportedRefusal>,
-    /// Whether a crash could undo that a file was removed or moved.
+    /// True if a crash could undo that a file was removed or moved.
     is_unsynced: bool,
 }
 
@@ -108,7 +108,7 @@ struct ReportedRefusal {
 struct ClaimedFile {
     path: PathBuf,
     facts: FileFacts,
-    /// Whether it was claimed in this round, and not by an earlier run.
+    /// True if it was claimed in this round, and not by an earlier run.
     is_fresh: bool,
 }
 

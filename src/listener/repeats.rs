@@ -60,7 +60,7 @@ struct Count {
     untold: u64,
 }
 
-/// Counts by kind.
+/// The numbers of repeated events, by kind.
 #[derive(Debug)]
 struct Repeats<K>(BTreeMap<K, Count>);
 

@@ -70,7 +70,7 @@ pub struct HeldBack<'a> {
     pub said: &'a str,
     /// The event that it waits for.
     pub until: HeldUntil,
-    /// Whether `rewrite.null-sender` is set.
+    /// True if `rewrite.null-sender` is set.
     pub has_null_sender: bool,
 }
 

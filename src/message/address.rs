@@ -318,7 +318,7 @@ struct AddrSpec {
     local: Option<Range<usize>>,
     domain: Option<Range<usize>>,
     has_at: bool,
-    /// Whether the last token was a word, after which another word is not allowed.
+    /// True if the last token was a word, after which another word is not allowed.
     behind_word: bool,
     is_phrase: bool,
 }

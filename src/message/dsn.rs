@@ -65,13 +65,13 @@ pub struct Affected<'a> {
     pub status: Status,
     /// The reply, such as `550 5.1.1 no such user`, or our own text.
     pub diagnostic: &'a str,
-    /// Whether `diagnostic` is a reply of the relay (`Diagnostic-Code: smtp; …`).
+    /// True if `diagnostic` is a reply of the relay (`Diagnostic-Code: smtp; …`).
     pub from_relay: bool,
     /// The name of the relay.
     pub remote_mta: Option<&'a str>,
     /// The time of the last attempt at the relay.
     pub last_attempt: Timestamp,
-    /// Whether the relay got the whole message at least once and its reply was lost, so that it may have arrived.
+    /// True if the relay got the whole message at least once and its reply was lost, so that it may have arrived.
     pub may_have_arrived: bool,
 }
 
@@ -87,7 +87,7 @@ pub struct Original<'a> {
     /// The whole content or its first part, which contains the header section. At most [`MAX_RETURNED_OCTETS`] are
     /// used.
     pub content: &'a [u8],
-    /// Whether `content` is complete.
+    /// True if `content` is complete.
     pub content_is_whole: bool,
 }
 

@@ -72,11 +72,11 @@ pub struct Fixed {
     pub changes: Changes,
     /// The Message-ID as it stands in its field, cut to the length of a line.
     pub message_id: Option<String>,
-    /// What was done with lines that are too long; `None` if there are none.
+    /// The treatment of lines that are too long; `None` if there are none.
     pub long_lines: Option<LongLinesFound>,
 }
 
-/// What was done with lines that are too long for SMTP.
+/// The treatment of lines that are too long for SMTP, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLinesFound {
     /// They were folded.
@@ -101,7 +101,7 @@ impl fmt::Display for LongLinesFound {
 #[derive(Debug)]
 pub struct Fixup {
     state: FixupState,
-    /// Whether an octet that is not ASCII was passed on.
+    /// True if an octet that is not ASCII was passed on.
     is_eight_bit: bool,
 }
 
@@ -119,7 +119,7 @@ struct Following {
     folder: Folder,
     /// The search for a Bcc in lines that may still be header.
     beyond: Beyond,
-    /// What will be reported if there are lines that are too long.
+    /// The treatment that is reported if there are lines that are too long.
     of_long_lines: LongLinesFound,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Folded {
     text: String,
     /// The number of octets on the last line so far.
     column: usize,
-    /// Whether the last line has no word yet, so that a fold would not help.
+    /// True if the last line has no word yet, so that a fold would not help.
     line_is_empty: bool,
 }
 

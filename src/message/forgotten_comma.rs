@@ -65,7 +65,7 @@ struct Pieces<'a> {
     list: Vec<Piece>,
     /// The position of a `<` that is still open.
     bracket: Option<usize>,
-    /// Whether the last token joins the next one to it.
+    /// True if the last token joins the next one to it.
     is_joined: bool,
 }
 

@@ -47,7 +47,7 @@ pub struct Folder {
     way: LongLines,
     /// The beginning of a line whose end has not arrived, and which is not too long yet.
     held: Vec<u8>,
-    /// Whether a line was too long.
+    /// True if a line was too long.
     has_met: bool,
 }
 

@@ -82,7 +82,7 @@ pub struct Mender {
     at: At,
     has_field: bool,
     has_from: bool,
-    /// Whether a field has made a message of it, so that the next empty line ends the header section.
+    /// True if a field has made a message of it, so that the next empty line ends the header section.
     makes_a_message: bool,
     /// The number of spaces and tabs by which each line is indented.
     indent: usize,
@@ -97,14 +97,14 @@ pub struct Mender {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum At {
-    /// At the beginning of a line.
+    /// The beginning of a line.
     #[default]
     LineStart,
-    /// Within a line that belongs to the header section.
+    /// The inside of a line that belongs to the header section.
     InLine,
-    /// After a line that is not a field.
+    /// The lines after one that is not a field.
     InDoubt(Held),
-    /// After the header section.
+    /// The content after the header section.
     Body,
 }
 
@@ -385,7 +385,7 @@ impl Mender {
         }
     }
 
-    /// Before the first field: finds the indent of all lines up to `end`. The line at `wanted` is one of them.
+    /// Finds, before the first field, the indent of all lines up to `end`. The line at `wanted` is one of them.
     fn learn_indent(&mut self, wanted: usize, end: usize) {
         if self.has_field {
             return;

@@ -65,7 +65,7 @@ pub(super) struct Reading {
     pub(super) name: Name,
     /// The position at which the body of the field begins.
     pub(super) body: usize,
-    /// Whether its name has markup or is encoded.
+    /// True if its name has markup or is encoded.
     pub(super) is_marked_up: bool,
 }
 

@@ -132,7 +132,7 @@ pub fn rewrite(
 /// The state while the fields of a header section are rewritten one by one.
 struct Pass<'r> {
     rules: &'r Rules,
-    /// Whether the message has a signature, which covers at least From.
+    /// True if the message has a signature, which covers at least From.
     is_signed: bool,
     /// The quality of the best From. Of several, the first one with this quality is kept.
     best_from: FromWorth,
@@ -153,7 +153,7 @@ struct OriginalField {
     /// The body of a Reply-To that reaches the author, if a table or the one address for all has replaced the
     /// address.
     reply_to: Option<Vec<u8>>,
-    /// Whether it is kept whatever `keep-original` says, since the text is nowhere else.
+    /// True if it is kept whatever `keep-original` says, since the text is nowhere else.
     must_stay: bool,
 }
 

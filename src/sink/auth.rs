@@ -90,9 +90,9 @@ impl fmt::Debug for SinkUsers {
 /// An exchange that is under way.
 pub struct AuthExchange {
     session: Session<Proven>,
-    /// Whether the client has sent nothing yet. Its first SCRAM message begins with two parts of a special form.
+    /// True if the client has sent nothing yet. Its first SCRAM message begins with two parts of a special form.
     gs2_header_due: bool,
-    /// Whether the last challenge was sent. The response to it is empty.
+    /// True if the last challenge was sent, to which the response is empty.
     told_everything: bool,
 }
 

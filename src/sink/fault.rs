@@ -22,23 +22,23 @@ pub enum SinkPhase {
     Connect,
     /// It waits for the greeting.
     Greeting,
-    /// EHLO or HELO.
+    /// It has sent EHLO or HELO.
     Ehlo,
-    /// STARTTLS.
+    /// It has sent STARTTLS.
     StartTls,
-    /// AUTH.
+    /// It has sent AUTH.
     Auth,
-    /// MAIL.
+    /// It has sent MAIL.
     Mail,
-    /// RCPT.
+    /// It has sent RCPT, for each recipient.
     Rcpt,
-    /// DATA, or BDAT where no chunk came before.
+    /// It has sent DATA, or the first BDAT of a message.
     Data,
-    /// The first octets of content.
+    /// It has sent the first octets of content.
     Content,
-    /// The final dot, or the last chunk.
+    /// It has sent the final dot, or the last chunk.
     Dot,
-    /// QUIT.
+    /// It has sent QUIT.
     Quit,
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for SinkPhase {
     }
 }
 
-/// What the sink does when a fault strikes.
+/// The behaviour of the sink when a fault strikes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultEffect {
     /// Sends this 4xx or 5xx reply; after 421 it closes the connection.
@@ -100,7 +100,7 @@ pub struct SinkFault {
     phase: SinkPhase,
     address: Option<Box<str>>,
     effect: FaultEffect,
-    /// How often it may still strike; `None` for no limit.
+    /// The number of times that it may still strike; `None` for no limit.
     times: Option<u32>,
     /// The probability with which it strikes, in percent.
     percent: u8,

@@ -8,7 +8,7 @@ use super::fault::SinkFault;
 use crate::listener::certificate::Certificate;
 use crate::smtp::session::SessionPolicy;
 
-/// How connections to the sink are protected.
+/// The protection of connections to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
     /// EHLO offers STARTTLS; AUTH is offered only after it.
@@ -26,7 +26,7 @@ pub struct SinkOptions {
     pub address: SocketAddr,
     /// The name that it gives for itself.
     pub hostname: String,
-    /// How connections are protected.
+    /// The protection of its connections.
     pub security: Security,
     /// The certificate that it shows in a TLS handshake.
     pub certificate: Certificate,
@@ -34,7 +34,7 @@ pub struct SinkOptions {
     pub users: Vec<SinkUser>,
     /// The directory in which messages are stored; `None` to report them as events only.
     pub maildir: Option<PathBuf>,
-    /// Whether a message is stored with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
+    /// True if a message is stored with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
     pub envelope_fields: bool,
     /// The largest message accepted, in octets.
     pub max_message_size: u64,

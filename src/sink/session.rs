@@ -27,7 +27,7 @@ use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, Durable, HostTrouble, MessageRefusal};
 use crate::status::Status;
 
-/// How long a stalled session is kept open: longer than any client waits.
+/// Time for which a stalled session is kept open: longer than any client waits.
 const STALL: Duration = Duration::from_secs(3600);
 
 /// Proof that a message is stored.

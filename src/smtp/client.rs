@@ -65,7 +65,7 @@ pub(crate) struct Dialect<'a> {
 /// The line of a command, without its line end.
 pub(crate) struct ClientCommand {
     pub(crate) text: String,
-    /// Whether it has DSN parameters.
+    /// True if it has DSN parameters.
     pub(crate) has_dsn: bool,
 }
 

@@ -25,46 +25,46 @@ pub enum Command<'a> {
     Helo(&'a str),
     /// EHLO with the name of the client, which is not empty.
     Ehlo(&'a str),
-    /// MAIL.
+    /// MAIL FROM, which begins a transaction (RFC 5321 4.1.1.2).
     Mail {
         /// The envelope, with the reverse-path and the parameters, but without recipients.
         envelope: Box<Envelope>,
-        /// SIZE=, in octets.
+        /// The size of the content that SIZE= announces, in octets.
         size: Option<u64>,
     },
-    /// RCPT.
+    /// RCPT TO, which adds one recipient to the transaction (RFC 5321 4.1.1.3).
     Rcpt(Recipient),
-    /// DATA.
+    /// DATA, after which content follows up to a line with a single dot (RFC 5321 4.1.1.4).
     Data,
-    /// BDAT.
+    /// BDAT, after which a chunk of content follows (RFC 3030 2).
     Bdat {
         /// The number of octets that follow the command line.
         octets: u64,
-        /// LAST: the chunk ends the content.
+        /// True if the chunk ends the content (`LAST`).
         last: bool,
     },
-    /// RSET.
+    /// RSET, which drops the transaction (RFC 5321 4.1.1.5).
     Rset,
-    /// NOOP, whatever follows it.
+    /// NOOP, which does nothing, whatever its argument is.
     Noop,
-    /// HELP, whatever follows it.
+    /// HELP, whose argument is not used.
     Help,
-    /// VRFY of something.
+    /// VRFY, whose argument is not used: no address is looked up.
     Vrfy,
-    /// EXPN.
+    /// EXPN, which is refused, since this host has no mailing lists.
     Expn,
-    /// ETRN of something.
+    /// ETRN, which asks the queue to probe the relay (RFC 1985). Its argument is not used.
     Etrn,
-    /// STARTTLS.
+    /// STARTTLS, after whose reply the TLS handshake follows (RFC 3207).
     StartTls,
-    /// AUTH.
+    /// AUTH, which begins a SASL exchange (RFC 4954 4).
     Auth {
         /// The mechanism as it was written; case does not matter.
         mechanism: &'a str,
         /// The initial response in base64, or `=` for an empty one.
         initial_response: Option<&'a str>,
     },
-    /// QUIT.
+    /// QUIT, whose reply is the last one (RFC 5321 4.1.1.10).
     Quit,
 }
 

@@ -27,10 +27,10 @@ pub const MAX_HELD_CRS: u8 = u8::MAX;
 
 const CRLF: &[u8] = b"\r\n";
 
-/// How a line ended on the wire.
+/// The octets that ended a line on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
-    /// CR LF.
+    /// CR and LF, as SMTP requires.
     Crlf,
     /// A LF without a CR before it.
     Bare,
@@ -43,12 +43,12 @@ pub struct Decoder {
     at: At,
 }
 
-/// Whether dots at the start of lines are stuffed.
+/// The treatment of dots at the start of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dots {
-    /// They are, after DATA.
+    /// They are stuffed, as after DATA.
     Stuffed,
-    /// They are not, in BDAT.
+    /// They stand for themselves, as in BDAT.
     Plain,
 }
 
@@ -57,11 +57,11 @@ enum Dots {
 enum At {
     LineStart(LineEnd),
     InLine,
-    /// After a dot at the start of a line.
+    /// The octet after a dot at the start of a line.
     Dot(LineEnd),
-    /// After CRLF `.` CR.
+    /// The octet after CRLF `.` CR.
     DotCr,
-    /// After this number of CRs, at least one.
+    /// The octet after this number of CRs, at least one.
     Crs(u8),
 }
 
@@ -70,7 +70,7 @@ enum At {
 pub struct DecodeProgress {
     /// The number of input octets that were read.
     pub octets: usize,
-    /// Whether the end of data was reached, so that a command follows. Never for BDAT.
+    /// True if the end of data was reached, so that a command follows; never for BDAT.
     pub ended: bool,
 }
 

@@ -13,9 +13,9 @@
 use super::bad_command::BadCommand;
 use crate::envelope::{Body, Notify, Recipient, Ret, xtext};
 
-/// RFC 3461 5.4.
+/// Upper bound, in octets, of the value of ENVID (RFC 3461 5.4).
 const MAX_ENVID_OCTETS: usize = 100;
-/// RFC 3461 5.4.
+/// Upper bound, in octets, of the value of ORCPT (RFC 3461 5.4).
 const MAX_ORCPT_OCTETS: usize = 500;
 
 /// The parameters of MAIL.

@@ -101,11 +101,11 @@ pub struct Session<P: Durable> {
     state: SessionState,
     client: SessionClient,
     lines: LineReader,
-    /// Commands refused for good since the last message taken.
+    /// The number of commands refused for good since the last message was accepted.
     errors: u32,
-    /// Commands said for nothing since the last message taken.
+    /// The number of junk commands ([`Command::is_junk`]) since the last message was accepted.
     junk_commands: u32,
-    /// Recipients refused since the last message taken because there were too many.
+    /// The number of recipients beyond the limit that were refused since the last message was accepted.
     surplus: usize,
     auth_failures: u32,
     proof: PhantomData<fn(P)>,

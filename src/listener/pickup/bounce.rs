@@ -18,7 +18,7 @@ use crate::smtp::reply::Reply;
 use crate::spool::CommitError;
 use crate::status::Status;
 
-/// Who was told about the refusal of a message.
+/// The person who was told about the refusal of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BounceNotice {
     /// A DSN was sent to the reverse-path, or to the postmaster.

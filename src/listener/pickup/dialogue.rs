@@ -36,7 +36,7 @@ pub(super) enum PickupOutcome {
     /// The message cannot be taken now.
     Later {
         why: String,
-        /// Whether no other file can be taken now either, whoever left it.
+        /// True if no other file can be taken now either, whoever left it.
         is_general: bool,
     },
     /// The message is refused for good.

@@ -189,10 +189,10 @@ pub(super) fn release(fs: &dyn Fs, claimed: &Path) -> io::Result<()> {
     fs.rename_to_new(claimed, &claimed.with_extension(&WHOLE[1..]))
 }
 
-/// Whether the removal of a name is durable.
+/// The durability of the removal of a name.
 #[derive(Debug)]
 pub(super) enum Synced {
-    /// It is durable.
+    /// The removal outlives a crash.
     Durably,
     /// A crash may bring the name back, because of this error.
     NotYet(io::Error),

@@ -49,7 +49,7 @@ pub struct Memory {
     pub disk: Arc<Semaphore>,
     /// The reply in place of that to a command with this verb; no reply closes the connection.
     pub instead: Option<(&'static str, Option<Reply>)>,
-    /// Whether a TLS handshake ever ends.
+    /// True if TLS handshakes end, with an error; otherwise they wait for ever.
     pub handshakes: bool,
 }
 

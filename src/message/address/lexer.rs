@@ -39,11 +39,11 @@ pub(in crate::message) struct Token {
 #[derive(Clone, Debug)]
 pub(in crate::message) struct Lexer<'a> {
     octets: &'a [u8],
-    /// Whether the octets are only read, and not changed in place.
+    /// True if the octets are only read, and not changed in place.
     is_text: bool,
     position: usize,
     end: usize,
-    /// Whether a quote, comment or literal that has no end was met. The octets after its first one are read as text.
+    /// True if a quote, comment or literal that has no end was met. The octets after its first one are read as text.
     is_open: bool,
 }
 

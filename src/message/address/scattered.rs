@@ -44,7 +44,7 @@ pub struct Scattered<'a> {
 #[derive(Debug, Default)]
 struct Brackets {
     route: Option<Range<usize>>,
-    /// Whether the colon of the route is still missing.
+    /// True if the colon of the route is still missing.
     in_route: bool,
 }
 

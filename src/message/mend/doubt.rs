@@ -23,7 +23,7 @@ pub(super) struct Doubt {
     pub(super) has_blank_line: bool,
     /// Whether there is a line other than empty lines and mbox lines.
     pub(super) has_text: bool,
-    /// Whether there is a line of HTML, of a body that follows without an empty line.
+    /// True if there is a line of HTML, of a body that follows without an empty line.
     has_html: bool,
     has_from: bool,
     has_other_of_message: bool,

@@ -36,7 +36,7 @@ pub(super) struct Shown {
     pub(super) start: usize,
     /// The position at which they end; for an encoded word without its end, the position at which it begins.
     pub(super) end: usize,
-    /// Whether there is markup or an encoded word at this octet or before it.
+    /// True if there is markup or an encoded word at this octet or before it.
     pub(super) is_marked_up: bool,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct OneAuthor {
     pub(super) body: Vec<u8>,
     /// The body of a Reply-To that reaches the authors; `None` if no address could be read.
     pub(super) reply_to: Option<Vec<u8>>,
-    /// Whether the display name is shorter than the original text.
+    /// True if the display name is shorter than the original text.
     pub(super) is_cut: bool,
 }
 

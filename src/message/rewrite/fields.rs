@@ -49,9 +49,9 @@ pub(super) fn class_of(name: &str) -> Option<Class> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RewrittenBody {
     pub(super) body: Vec<u8>,
-    /// Whether an address was changed by more than adding the origin.
+    /// True if an address was changed by more than adding the origin.
     pub(super) is_other: bool,
-    /// Whether an address was replaced by a table, or by the one address for all mail.
+    /// True if an address was replaced by a table, or by the one address for all mail.
     pub(super) is_mapped: bool,
 }
 

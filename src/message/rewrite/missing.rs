@@ -25,13 +25,13 @@ pub(super) struct SeenFields {
     pub(super) date: bool,
     pub(super) message_id: bool,
     pub(super) from: bool,
-    /// Whether there is To or Cc, resent or not.
+    /// True if there is To or Cc, resent or not.
     pub(super) recipients: bool,
     pub(super) reply_to: bool,
     pub(super) original_from: bool,
     pub(super) original_to: bool,
     pub(super) signature: bool,
-    /// Whether there is any resent field.
+    /// True if there is any resent field.
     resent: bool,
     resent_date: bool,
     resent_message_id: bool,

@@ -41,7 +41,7 @@ impl Class {
 pub struct MasqueradeDomain {
     /// The domain, without the `!`.
     pub name: Box<str>,
-    /// Whether the entry begins with `!`.
+    /// True if the entry begins with `!`.
     pub is_exception: bool,
 }
 

@@ -186,7 +186,7 @@ fn decoded(octets: &[u8]) -> String {
     text
 }
 
-/// The length of `text`, or of the last one that was not too long.
+/// Returns the length of `text`, or of the last one that was not too long.
 fn kept_of(text: &str, kept: usize) -> usize {
     if text.len() <= KEPT_OCTETS { text.len() } else { kept }
 }

@@ -21,7 +21,7 @@ pub const MAX_UNCONSUMED_OCTETS: usize = 12_288;
 /// The state of the reader.
 #[derive(Debug, Default)]
 pub(super) struct LineReader {
-    /// Whether it is within a line that is already too long.
+    /// True if the reader is within a line that is already too long.
     overlong: bool,
 }
 

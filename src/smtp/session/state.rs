@@ -11,9 +11,9 @@ use crate::smtp::reply::Reply;
 /// The thing that a session waits for.
 #[derive(Debug)]
 pub(super) enum SessionState {
-    /// HELO or EHLO.
+    /// HELO or EHLO, without which nothing else is accepted.
     ExpectHello,
-    /// MAIL.
+    /// MAIL, which begins a transaction.
     ExpectMail,
     /// RCPT, then DATA or BDAT.
     ExpectRecipient(CollectedEnvelope),
