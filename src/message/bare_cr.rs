@@ -36,12 +36,25 @@ pub struct BareCrs {
 /// The facts about the lines since the last empty line.
 #[derive(Debug, Default)]
 struct Block {
-    /// Whether an empty line before them may have been written too early.
+    /// True if an empty line before them may have been written too early.
     is_further: bool,
-    has_line: bool,
-    has_field: bool,
+    /// True if there is a line that is no field, no continuation and no mbox line.
     has_text: bool,
-    makes_a_message: bool,
+    best: BestLine,
+}
+
+/// The line of a block that makes most of a header section of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum BestLine {
+    /// There is no line.
+    #[default]
+    Nothing,
+    /// No line is a field.
+    NoField,
+    /// A field, but none that makes a message.
+    Field,
+    /// A field that makes a message.
+    FieldOfMessage,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,28 +133,36 @@ impl BareCrs {
 impl Block {
     /// Notes a line. Returns whether it is text, and with it all that follows.
     fn note(&mut self, line: &[u8]) -> bool {
-        let is_first = !self.has_line && !self.is_further;
+        let is_first = self.best == BestLine::Nothing && !self.is_further;
         let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
-        self.has_line = true;
-        match LineKind::begun_by(line) {
-            Some(LineKind::Field) => {
-                let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
-                let name = name.trim_ascii_end();
-                // After an empty line, a From makes a message only if it has an address (`mend.rs`).
-                let is_made = !self.is_further || !name.eq_ignore_ascii_case(b"From") || line.contains(&b'@');
-                self.has_field = true;
-                self.makes_a_message |= is_made && str::from_utf8(name).is_ok_and(makes_a_message);
+        let kind = LineKind::begun_by(line);
+        self.has_text |= kind == Some(LineKind::Text) && !is_mbox(line);
+        self.best = self.best.max(match kind {
+            Some(LineKind::Field) if self.is_of_message(line) => BestLine::FieldOfMessage,
+            Some(LineKind::Field) => BestLine::Field,
+            Some(LineKind::Text | LineKind::Continuation | LineKind::Blank { .. }) | None => {
+                BestLine::NoField
             }
-            Some(LineKind::Text) => self.has_text |= !is_mbox(line),
-            Some(LineKind::Continuation | LineKind::Blank { .. }) | None => {}
-        }
-        self.is_further && self.has_text && !self.makes_a_message
+        });
+        self.is_further && self.has_text && self.best != BestLine::FieldOfMessage
+    }
+
+    /// Returns whether a field makes a message of the block. After an empty line, a From does so only if it has an address
+    /// (`mend.rs`).
+    fn is_of_message(&self, field: &[u8]) -> bool {
+        let name = field.split(|octet| *octet == b':').next().unwrap_or_default().trim_ascii_end();
+        let is_bare = self.is_further && name.eq_ignore_ascii_case(b"From") && !field.contains(&b'@');
+        !is_bare && str::from_utf8(name).is_ok_and(makes_a_message)
     }
 
     /// Notes an empty line. Returns whether it ends the header section; it does not if no line stands before it.
     fn end(&mut self) -> bool {
-        let is_end = self.has_line && (!self.has_field || self.has_text || self.makes_a_message);
-        *self = Block { is_further: self.is_further || self.has_line, ..Block::default() };
+        let is_end = match self.best {
+            BestLine::Nothing => false,
+            BestLine::Field => self.has_text,
+            BestLine::NoField | BestLine::FieldOfMessage => true,
+        };
+        *self = Block { is_further: self.is_further || self.best != BestLine::Nothing, ..Block::default() };
         is_end
     }
 }

@@ -15,14 +15,35 @@ pub(super) enum DoubtPlace {
     BehindEmptyLine,
 }
 
+/// The kind of a line in doubt. The later ones are more like text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum JunkKind {
+    /// There is no line.
+    Nothing,
+    /// A line that begins a message in a mailbox file.
+    MboxLine,
+    /// A line that is empty or consists of white space.
+    Blank,
+    /// Any other line.
+    Text,
+}
+
+impl JunkKind {
+    fn of(line: &[u8]) -> Self {
+        match line {
+            line if is_blank(line) => JunkKind::Blank,
+            line if is_mbox(line) => JunkKind::MboxLine,
+            _ => JunkKind::Text,
+        }
+    }
+}
+
 /// The facts about lines in doubt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     pub(super) place: DoubtPlace,
-    pub(super) has_mbox_line: bool,
-    pub(super) has_blank_line: bool,
-    /// Whether there is a line other than empty lines and mbox lines.
-    pub(super) has_text: bool,
+    /// The kind of the line that is most like text.
+    kind: JunkKind,
     /// True if there is a line of HTML, of a body that follows without an empty line.
     has_html: bool,
     has_from: bool,
@@ -34,9 +55,7 @@ impl Doubt {
     pub(super) fn at(place: DoubtPlace) -> Self {
         Doubt {
             place,
-            has_mbox_line: false,
-            has_blank_line: false,
-            has_text: false,
+            kind: JunkKind::Nothing,
             has_html: false,
             has_from: false,
             has_other_of_message: false,
@@ -52,7 +71,7 @@ impl Doubt {
     pub(super) fn ends_before(&self, line: &[u8]) -> bool {
         let is_empty = matches!(line, b"\n" | b"\r\n");
         match self.place {
-            DoubtPlace::Front => is_empty && self.has_text,
+            DoubtPlace::Front => is_empty && self.kind == JunkKind::Text,
             DoubtPlace::Between => is_empty,
             DoubtPlace::BehindEmptyLine if is_empty => self.has_from || self.has_other_of_message,
             DoubtPlace::BehindEmptyLine => LineKind::begun_by(line) == Some(LineKind::Text) && !is_mbox(line),
@@ -61,9 +80,7 @@ impl Doubt {
 
     /// Notes `line`.
     pub(super) fn note(&mut self, line: &[u8]) {
-        self.has_mbox_line |= is_mbox(line);
-        self.has_blank_line |= is_blank(line);
-        self.has_text |= !is_blank(line) && !is_mbox(line);
+        self.kind = self.kind.max(JunkKind::of(line));
         self.has_html |= is_html(line);
         if LineKind::begun_by(line) == Some(LineKind::Field) {
             match FieldKind::of(line) {
@@ -80,7 +97,7 @@ impl Doubt {
 
     /// Returns whether a field directly after these lines is the first one of a message in a mailbox file.
     pub(super) fn is_mbox_line(&self) -> bool {
-        self.place == DoubtPlace::Front && self.has_mbox_line && !self.has_blank_line && !self.has_text
+        self.place == DoubtPlace::Front && self.kind == JunkKind::MboxLine
     }
 }
 

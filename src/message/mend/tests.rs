@@ -14,13 +14,26 @@ fn mended<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     judged(pieces).unwrap()
 }
 
+const MBOX_LINE: &str = "From ann Sat Nov 21 02:10:00 2026\r\n";
+
+/// Checks each content with its mended form; `None` if it stays as it is.
+fn check(cases: &[(&str, Option<&str>)]) {
+    for (content, expected) in cases {
+        let expected = expected.unwrap_or(content);
+        for len in [content.len().max(1), 1, 2, 7] {
+            let found = mended(content.as_bytes().chunks(len));
+            assert_eq!(String::from_utf8_lossy(&found), expected, "{content:?}");
+        }
+        assert_eq!(mended([expected.as_bytes()]), expected.as_bytes(), "twice is once: {content:?}");
+    }
+}
+
 /// With a byte order mark in front, the whole header was the body, with its Bcc. A line of text in a header did the
 /// same to the fields after it.
 #[test]
-fn each_kind_of_line_that_is_no_field() {
-    let mbox = "From ann Sat Nov 21 02:10:00 2026\r\n";
-    let cases: &[(&str, Option<&str>)] = &[
-        // Lines before the fields.
+fn lines_before_the_fields() {
+    let mbox = MBOX_LINE;
+    check(&[
         ("\u{feff}A: b\r\n\r\nx", Some("A: b\r\n\r\nx")),
         ("\u{feff}text\r\n", None),
         ("\u{feff}\r\nBcc: s@x\r\n\r\n", Some("Bcc: s@x\r\n\r\n")),
@@ -46,7 +59,13 @@ fn each_kind_of_line_that_is_no_field() {
         (" text\r\nBcc: s@x", Some("X-Before-Header:  text\r\nBcc: s@x")),
         ("\0Bcc: s@x\r\n y\r\n\r\n", Some("Bcc: s@x\r\n y\r\n\r\n")),
         ("B cc: s@x\r\n\r\n", Some("Bcc: s@x\r\n\r\n")),
-        // Lines between fields.
+    ]);
+}
+
+#[test]
+fn lines_between_fields() {
+    let mbox = MBOX_LINE;
+    check(&[
         ("A: b\r\ntext\r\n\r\nBcc: x", None),
         ("A: b\r\n\r\ntext\r\nBcc: x", None),
         ("A: b\r\ntext\r\nC: d\r\nTo: e\r\n\r\n", None),
@@ -81,7 +100,12 @@ fn each_kind_of_line_that_is_no_field() {
         ("A: b\r\n: c\r\nBcc: s@x", Some("A: b\r\n : c\r\nBcc: s@x")),
         ("A: b\r\n \t\r\nBcc : s@x\r\n", Some("A: b\r\n \t\r\nBcc: s@x\r\n")),
         ("A: b\r\nX-Bcc: s@x\r\n", None),
-        // All lines are indented.
+    ]);
+}
+
+#[test]
+fn lines_that_are_all_indented() {
+    check(&[
         (" To: a\r\n Bcc: s@x\r\n Subject: y\r\n\r\n z", Some("To: a\r\nBcc: s@x\r\nSubject: y\r\n\r\n z")),
         (
             "\tFrom: a@x\r\n\tTo: b,\r\n\t\tc\r\n\t\r\n\tBcc: z",
@@ -90,7 +114,12 @@ fn each_kind_of_line_that_is_no_field() {
         ("\r\n  A: b\r\n   Bcc: s@x\r\n\r\n", Some("A: b\r\nBcc: s@x\r\n\r\n")),
         (" To: a,\r\n b@x\r\n Bcc: s@x\r\n odd\r\n\r\n", Some("To: a,\r\n b@x\r\nBcc: s@x\r\nodd\r\n\r\n")),
         (" Dear: Bob\r\n  all is well\r\n\r\n", None),
-        // The header goes on after an empty line and fields that make no message.
+    ]);
+}
+
+#[test]
+fn a_header_goes_on_after_an_empty_line_and_fields_that_make_no_message() {
+    check(&[
         ("A: b\r\n\r\nTo: a\r\nBcc: s@x\r\n\r\nBcc: z", Some("A: b\r\nTo: a\r\nBcc: s@x\r\n\r\nBcc: z")),
         ("A: b\r\n\r\n\r\nC: d\r\n\r\nbcc : s\r\n\r\n", Some("A: b\r\nC: d\r\nBcc: s\r\n\r\n")),
         ("A: b\r\n\r\nFrom: a@x\r\n y\r\nTo: b\r\n\r\nz", Some("A: b\r\nFrom: a@x\r\n y\r\nTo: b\r\n\r\nz")),
@@ -99,22 +128,19 @@ fn each_kind_of_line_that_is_no_field() {
         ("A: b\r\n\r\nC: d\r\ntext\r\nBcc: z\r\n", None),
         ("Subject: b\r\n\r\nBcc: z\r\n", None),
         ("MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\nFrom: a@x\r\nBcc: z\r\n", None),
-        // The content ends anywhere.
+    ]);
+}
+
+#[test]
+fn the_content_ends_anywhere() {
+    check(&[
         ("", None),
         ("\u{feff}", None),
         ("\r\n", None),
         ("A", None),
         ("A: b\r\nC", None),
         ("A: b\r\nB cc:", Some("A: b\r\nBcc:")),
-    ];
-    for (content, expected) in cases {
-        let expected = expected.unwrap_or(content);
-        for len in [content.len().max(1), 1, 2, 7] {
-            let found = mended(content.as_bytes().chunks(len));
-            assert_eq!(String::from_utf8_lossy(&found), expected, "{content:?}");
-        }
-        assert_eq!(mended([expected.as_bytes()]), expected.as_bytes(), "twice is once: {content:?}");
-    }
+    ]);
 }
 
 /// A Bcc after 64 KiB of junk, or on an indented line, was sent to everybody.
