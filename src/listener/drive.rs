@@ -104,7 +104,6 @@ impl<B: Backend> Driver<B> {
         match action {
             SessionAction::Content(octets) => {
                 self.wire.consume(taken);
-                self.wire.note_content(octets.len());
                 self.write(&octets).await;
                 Ok(())
             }
@@ -114,25 +113,14 @@ impl<B: Backend> Driver<B> {
             }
             SessionAction::Discard { .. } => {
                 self.wire.consume(taken);
-                if let Some(intake) = self.intake.take() {
-                    self.backend.discard(intake);
-                }
+                self.discard();
                 Ok(())
             }
             SessionAction::Skipped => {
                 self.wire.consume(taken);
                 Ok(())
             }
-            SessionAction::Open(envelope) => {
-                let reply = self.open(*envelope).await;
-                match reply {
-                    Some(reply) => self.answer(Answered::Command, taken, reply).await.map(drop),
-                    None => {
-                        self.wire.consume(taken);
-                        Ok(())
-                    }
-                }
-            }
+            SessionAction::Open(envelope) => self.open(taken, *envelope).await,
             SessionAction::AuthStart { mechanism, initial_response } => {
                 let step = self.backend.auth_start(&mechanism, initial_response.as_deref()).await;
                 self.go_on_with_auth(Answered::Command, taken, step).await
@@ -158,23 +146,38 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    async fn open(&mut self, envelope: Envelope) -> Option<Reply> {
+    /// Opens an intake for the message that the first `taken` octets of the input announce.
+    async fn open(&mut self, taken: usize, envelope: Envelope) -> Proceed {
         let Driver { session, backend, .. } = self;
         let hello = Hello {
             helo: session.helo(),
             protocol: session.protocol(),
             declared_size: session.declared_size(),
         };
-        match backend.open(envelope, hello).await {
+        let reply = match backend.open(envelope, hello).await {
             Ok(intake) => {
                 self.intake = Some(intake);
                 self.session.opened()
             }
             Err(refusal) => self.session.not_opened(refusal),
+        };
+        match reply {
+            Some(reply) => self.answer(Answered::Command, taken, reply).await.map(drop),
+            None => {
+                self.wire.consume(taken);
+                Ok(())
+            }
+        }
+    }
+
+    fn discard(&mut self) {
+        if let Some(intake) = self.intake.take() {
+            self.backend.discard(intake);
         }
     }
 
     async fn write(&mut self, octets: &[u8]) {
+        self.wire.note_content(octets.len());
         let Some(intake) = &mut self.intake else { return };
         if let Err(refusal) = self.backend.write(intake, octets).await {
             // The intake is dropped at once, since the rest of the content may take long to arrive.

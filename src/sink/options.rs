@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::auth::{MECHANISMS, SinkUser};
 use super::fault::SinkFault;
 use crate::listener::certificate::Certificate;
-use crate::smtp::session::SessionPolicy;
+use crate::smtp::session::{AuthOffer, SessionPolicy};
 
 /// The protection of connections to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,16 +63,17 @@ impl SinkOptions {
 
     /// Returns the policy for the session core.
     pub(super) fn policy(&self) -> SessionPolicy {
-        let auth = !self.users.is_empty();
-        let offered: &[&str] = if auth { &MECHANISMS } else { &[] };
+        let auth = AuthOffer {
+            mechanisms: MECHANISMS.map(str::to_owned).to_vec(),
+            needs_tls: self.security != Security::None,
+            is_required: true,
+        };
         SessionPolicy {
             hostname: self.hostname.clone(),
             max_message_size: self.max_message_size,
             max_recipients: 10_000,
             starttls: self.security == Security::StartTls,
-            auth: offered.iter().map(ToString::to_string).collect(),
-            auth_requires_tls: self.security != Security::None,
-            auth_required: auth,
+            auth: (!self.users.is_empty()).then_some(auth),
             max_errors: 100,
             max_junk_commands: u32::MAX,
         }

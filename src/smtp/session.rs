@@ -54,14 +54,10 @@ pub struct SessionPolicy {
     pub max_message_size: u64,
     /// The most recipients of one message.
     pub max_recipients: usize,
-    /// Whether STARTTLS is offered.
+    /// True if STARTTLS is offered.
     pub starttls: bool,
-    /// The mechanisms that EHLO offers; AUTH is not offered if there are none.
-    pub auth: Vec<String>,
-    /// Whether AUTH is offered only within TLS.
-    pub auth_requires_tls: bool,
-    /// Whether MAIL and ETRN are refused before AUTH.
-    pub auth_required: bool,
+    /// The offer of AUTH; `None` if it is not offered.
+    pub auth: Option<AuthOffer>,
     /// The number of commands refused for good, without an accepted message between them, that ends the session. A
     /// recipient beyond twice `max_recipients` counts as one, so that a client can find out the limit, but not try
     /// for ever.
@@ -69,6 +65,17 @@ pub struct SessionPolicy {
     /// The number of commands that bring no message nearer ([`Command::is_junk`]) which a client may send without an
     /// accepted message between them. The next one ends the session.
     pub max_junk_commands: u32,
+}
+
+/// The offer of AUTH, with its conditions.
+#[derive(Clone, Debug, Default)]
+pub struct AuthOffer {
+    /// The SASL mechanisms, in the order in which EHLO names them; at least one.
+    pub mechanisms: Vec<String>,
+    /// True if AUTH is offered only within TLS.
+    pub needs_tls: bool,
+    /// True if MAIL and ETRN are refused before AUTH.
+    pub is_required: bool,
 }
 
 /// The usual value of `max_errors`.
@@ -85,9 +92,7 @@ impl SessionPolicy {
             max_message_size,
             max_recipients,
             starttls: false,
-            auth: Vec::new(),
-            auth_requires_tls: true,
-            auth_required: false,
+            auth: None,
             max_errors: MAX_ERRORS,
             max_junk_commands: MAX_JUNK_COMMANDS,
         }
@@ -286,8 +291,8 @@ impl<P: Durable> Session<P> {
         if policy.starttls && !self.client.tls {
             lines.push("STARTTLS".into());
         }
-        if self.offers_auth() {
-            lines.push(format!("AUTH {}", policy.auth.join(" ")));
+        if let Some(auth) = self.auth_offered() {
+            lines.push(format!("AUTH {}", auth.mechanisms.join(" ")));
         }
         lines.extend(
             ["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "HELP"].map(String::from),

@@ -24,7 +24,7 @@
 use std::collections::VecDeque;
 
 use nullmta::message::unacceptable::Unacceptable;
-use nullmta::smtp::session::{HostTrouble, MessageRefusal, SessionPolicy};
+use nullmta::smtp::session::{AuthOffer, HostTrouble, MessageRefusal, SessionPolicy};
 
 pub struct Transcript {
     pub policy: SessionPolicy,
@@ -115,7 +115,7 @@ impl Transcript {
 }
 
 pub fn policy() -> SessionPolicy {
-    SessionPolicy { auth_requires_tls: false, ..SessionPolicy::plain("mx.test", 10_000, 100) }
+    SessionPolicy::plain("mx.test", 10_000, 100)
 }
 
 fn set(policy: &mut SessionPolicy, setting: &str) {
@@ -124,10 +124,14 @@ fn set(policy: &mut SessionPolicy, setting: &str) {
         Some(("max-recipients", value)) => policy.max_recipients = value.parse().unwrap(),
         Some(("max-junk-commands", value)) => policy.max_junk_commands = value.parse().unwrap(),
         Some(("max-errors", value)) => policy.max_errors = value.parse().unwrap(),
-        Some(("auth", value)) => policy.auth = value.split(',').map(str::to_owned).collect(),
+        Some(("auth", value)) => {
+            let mechanisms = value.split(',').map(str::to_owned).collect();
+            policy.auth = Some(AuthOffer { mechanisms, ..AuthOffer::default() });
+        }
         None if setting == "starttls" => policy.starttls = true,
-        None if setting == "auth-required" => policy.auth_required = true,
-        None if setting == "auth-requires-tls" => policy.auth_requires_tls = true,
+        // These stand behind the setting `auth`.
+        None if setting == "auth-required" => policy.auth.as_mut().unwrap().is_required = true,
+        None if setting == "auth-requires-tls" => policy.auth.as_mut().unwrap().needs_tls = true,
         _ => panic!("no such setting: {setting}"),
     }
 }

@@ -157,9 +157,7 @@ fn policy(max_message_size: u64) -> SessionPolicy {
         max_message_size,
         max_recipients: MAX_RECIPIENTS,
         starttls: false,
-        auth: Vec::new(),
-        auth_requires_tls: true,
-        auth_required: false,
+        auth: None,
         max_errors: 100,
         max_junk_commands: u32::MAX,
     }

@@ -18,7 +18,7 @@ use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
 use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Answered, Durable, MessageRefusal, Session, SessionPolicy};
+use crate::smtp::session::{Answered, AuthOffer, Durable, MessageRefusal, Session, SessionPolicy};
 
 /// The calls that a backend has received.
 #[derive(Default)]
@@ -179,9 +179,7 @@ pub fn policy() -> SessionPolicy {
         max_message_size: 100 << 20,
         max_recipients: 1000,
         starttls: true,
-        auth: vec!["PLAIN".into()],
-        auth_requires_tls: false,
-        auth_required: false,
+        auth: Some(AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() }),
         max_errors: 20,
         max_junk_commands: u32::MAX,
     }

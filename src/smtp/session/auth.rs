@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::state::SessionState;
-use super::{Answered, Durable, Session, SessionAction, error, say_hello_first};
+use super::{Answered, AuthOffer, Durable, Session, SessionAction, error, say_hello_first};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -26,8 +26,8 @@ impl<P: Durable> Session<P> {
         if let Err(refusal) = self.check_auth_may_begin() {
             return self.answer(refusal);
         }
-        let offered = self.policy.auth.iter().find(|offered| offered.eq_ignore_ascii_case(mechanism));
-        let Some(mechanism) = offered.cloned() else {
+        let mut offered = self.policy.auth.iter().flat_map(|auth| &auth.mechanisms);
+        let Some(mechanism) = offered.find(|offered| offered.eq_ignore_ascii_case(mechanism)).cloned() else {
             return self.answer(error(504, 5, 4, "mechanism not offered"));
         };
         let initial_response = match initial_response {
@@ -47,13 +47,13 @@ impl<P: Durable> Session<P> {
 
     fn check_auth_may_begin(&self) -> Result<(), Reply> {
         let refusal = match &self.state {
-            _ if self.policy.auth.is_empty() => error(502, 5, 1, "AUTH not offered"),
+            _ if self.policy.auth.is_none() => error(502, 5, 1, "AUTH not offered"),
             SessionState::ExpectHello => say_hello_first(),
             SessionState::ExpectRecipient(_) | SessionState::ExpectChunk(_) => {
                 error(503, 5, 1, "not within a transaction")
             }
             _ if self.client.user.is_some() => error(503, 5, 1, "authenticated already"),
-            _ if !self.offers_auth() => error(538, 7, 11, "AUTH needs TLS"),
+            _ if self.auth_offered().is_none() => error(538, 7, 11, "AUTH needs TLS"),
             _ => return Ok(()),
         };
         Err(refusal)
@@ -99,14 +99,14 @@ impl<P: Durable> Session<P> {
         error(535, 7, 8, "authentication failed")
     }
 
-    /// Returns whether EHLO announces AUTH.
-    pub(super) fn offers_auth(&self) -> bool {
-        !self.policy.auth.is_empty() && (self.client.tls || !self.policy.auth_requires_tls)
+    /// Returns the offer of AUTH that EHLO announces now; `None` if it announces none.
+    pub(super) fn auth_offered(&self) -> Option<&AuthOffer> {
+        self.policy.auth.as_ref().filter(|auth| self.client.tls || !auth.needs_tls)
     }
 
     /// Returns whether the policy requires authentication and the client has not authenticated.
     pub(super) fn lacks_auth(&self) -> bool {
-        self.policy.auth_required && self.client.user.is_none()
+        self.policy.auth.as_ref().is_some_and(|auth| auth.is_required) && self.client.user.is_none()
     }
 }
 

@@ -17,9 +17,7 @@ fn session() -> Session<Stored> {
         max_message_size: 1_000_000,
         max_recipients: 10,
         starttls: true,
-        auth: vec!["PLAIN".into()],
-        auth_requires_tls: false,
-        auth_required: false,
+        auth: Some(AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() }),
         max_errors: 5,
         max_junk_commands: 50,
     }))
