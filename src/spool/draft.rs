@@ -250,7 +250,7 @@ impl Drop for LargeName {
 }
 
 /// Does `work` on the file at `path` on a thread that may block. The log says what the system answers, unless that is that
-/// the disk is full; the client is told less.
+/// the disk is full; the client gets less detail.
 async fn off_thread<T: Send + 'static>(
     path: PathBuf,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -210,7 +210,7 @@ impl DropFile {
 impl Drop for DropFile {
     fn drop(&mut self) {
         if self.is_partial {
-            // What cannot be removed is never taken for whole.
+            // A partial file that cannot be removed is never taken for a whole one.
             let _ = self.fs.unlink(&self.partial());
         }
     }

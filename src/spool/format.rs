@@ -99,7 +99,7 @@ impl SpoolId {
     /// Returns the id of this checksum that has zeros except in its last four octets.
     fn of_sum(sum: u32) -> SpoolId {
         let mut id = [0; 16];
-        // What is appended is added to what the octets before it left: so it is what lies between the two.
+        // The sum of appended octets is added to the sum of the octets before them: so it is the difference of the two.
         let last = undo(sum, &[0; 4]) ^ crc32c(&id[..12]);
         id[12..].copy_from_slice(&last.to_le_bytes());
         SpoolId(id)
@@ -130,7 +130,7 @@ pub struct PreviousSegment {
     pub sequence: u32,
     /// Everything before this offset was synced: damage there is damage.
     pub durable: u32,
-    /// Whatever stands at or behind this offset was refused: it is void.
+    /// The offset at and behind which everything was refused and is void.
     pub end: u32,
 }
 

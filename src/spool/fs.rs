@@ -49,8 +49,8 @@ pub trait Fs: Send + Sync {
     /// directory hands its group down (setgid), which may then read it. Otherwise this fails with `PermissionDenied` and
     /// makes no file. While the file is open it is locked, where the file system has locks.
     fn create_for_owner(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// Returns whether the process that made this file by [`Fs::create_for_owner`] has it open still; an error where that
-    /// cannot be told.
+    /// Returns whether the process that made this file by [`Fs::create_for_owner`] still has it open; an error if that
+    /// cannot be found out.
     fn is_held(&self, path: &Path) -> io::Result<bool>;
     /// Opens a file to read and write, but never through a symbolic link.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;

@@ -252,7 +252,7 @@ impl Spool {
         while self.inner.stock_runs.clone().changed().await.is_ok() {}
     }
 
-    /// Has the writer look soon whether the spool is still where it was: it may have been removed. It is called each second.
+    /// Asks the writer to look soon if the spool is still where it was: it may have been removed. It is called each second.
     pub fn look(&self) {
         if let Some(orders) = &self.inner.orders {
             // A writer that is busy looks behind each sync anyway.
@@ -272,7 +272,7 @@ impl Spool {
         let _ = tokio::task::spawn_blocking(move || inner.join()).await;
     }
 
-    /// Has the next segment made ready, as it is in a spool whose active segment is half used.
+    /// Makes the next segment ready, as it is in a spool whose active segment is half used.
     #[cfg(test)]
     pub(super) fn make_ready(&self) {
         while !self.shared().stock.made().is_ready() {

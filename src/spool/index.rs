@@ -316,7 +316,7 @@ impl Index {
             tally.live_octets += octets;
             self.live_octets += octets;
         } else {
-            // What is counted out was counted in by `put`, at the same place.
+            // `put` has counted in at the same place everything that is counted out here.
             tally.live -= 1;
             tally.live_octets -= octets;
             self.live_octets -= octets;

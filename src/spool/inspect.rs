@@ -277,7 +277,7 @@ fn count(directory: &Path, counts: impl Fn(&std::ffi::OsStr) -> bool) -> Result<
     };
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        // What is gone by now is not counted.
+        // A file that is gone by now is not counted.
         if let Some(metadata) = entry.metadata().ok().filter(|_| counts(&entry.file_name())) {
             files.count += 1;
             files.octets += metadata.len();

@@ -111,7 +111,7 @@ impl Ledger {
         for index in recipients {
             self.close(*index as usize, Fate::Bounced);
         }
-        // What the DSN's own record says needs no other.
+        // The DSN's own record says this; it needs no other record.
         self.unrecorded.retain(|(index, fate)| *fate != Fate::Bounced || !recipients.contains(index));
     }
 

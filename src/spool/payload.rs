@@ -102,7 +102,7 @@ pub(super) struct MessagePayload<'a> {
 /// The parts of a Moved payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MovedPayload<'a> {
-    /// The marks without [`Mark::Large`], which the Message payload tells.
+    /// The marks without [`Mark::Large`], which is part of the Message payload.
     pub marks: Marks,
     pub fates: Fates,
     /// The Note payload.

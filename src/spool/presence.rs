@@ -67,7 +67,7 @@ impl Presence {
         Ok(Presence { root: hold(paths.root())?, segments: hold(&paths.segments)?, lock_file, _lock: lock })
     }
 
-    /// Returns whether everything is where it was. What cannot be told now is believed to be.
+    /// Returns whether everything is where it was. If that cannot be found out now, it is assumed.
     pub fn is_intact(&self, fs: &dyn Fs, paths: &SpoolPaths) -> bool {
         let leads = |path, held: &Arc<dyn File>| leads_to_directory(fs, path, &**held).unwrap_or(true);
         let is_there = |(path, _)| !matches!(facts_if_there(fs, path), Ok(None));

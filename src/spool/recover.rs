@@ -203,7 +203,7 @@ impl Figures {
 
     fn read_through(&mut self, reading: &SegmentReading, torn: u64) {
         (self.is_blank, self.records, self.torn) = (false, reading.records, torn);
-        // What was safe and is damaged stays, too.
+        // Octets that were safe and are damaged stay, too.
         (self.end, self.used) = (reading.end, reading.used.max(reading.proven));
     }
 }

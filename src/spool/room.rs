@@ -89,7 +89,7 @@ impl MailRoom {
             unfinished.give_up_idle(missing, Instant::now());
         }
         self.look(messages);
-        // Whether there is a segment now, the writer finds out.
+        // The writer finds out if there is a segment now.
         let is_short = self.shortage().is_some_and(|found| !matches!(found, Shortage::Segment { .. }));
         if missing > 0 || is_short { Err(CommitError::Full) } else { Ok(()) }
     }
@@ -149,6 +149,6 @@ impl MailRoom {
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is set under these locks is one value.
+    // Each of these locks guards one value, which is whole even after a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

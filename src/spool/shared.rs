@@ -95,7 +95,7 @@ impl SharedSpool {
     }
 
     /// Returns the file of a segment, to read from. It may have become another segment meanwhile: the checksums of the
-    /// records tell (`format.rs`, promise 1).
+    /// records show that (`format.rs`, promise 1).
     pub fn segment_file(&self, sequence: u32) -> io::Result<Arc<dyn File>> {
         if let Some(file) = self.held_segment(sequence) {
             return Ok(file);
@@ -128,7 +128,7 @@ impl SharedSpool {
     /// Opens the segments that a start has found, as many as may be kept open.
     pub fn hold_segments(&self) {
         for sequence in self.index().segments().into_iter().take(OPEN_FILES) {
-            // Whoever reads it says what is wrong with it.
+            // An error is reported by the caller that reads the segment.
             drop(self.segment_file(sequence));
         }
     }

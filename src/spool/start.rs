@@ -144,7 +144,7 @@ fn start_writer(
     mut writer: SpoolWriter,
     orders: Receiver<Order>,
 ) -> Result<JoinHandle<()>, OpenError> {
-    // What is dead already makes the first one.
+    // A segment that is dead already becomes the first one.
     writer.let_dead_segments_go();
     let stock = &shared.stock;
     let much_lives = stock.made().size > shared.options.first_segment;
@@ -170,7 +170,7 @@ fn start_writer(
     match begun {
         Ok(()) | Err(CommitError::Full) => spawn("spool-writer", shared, move |_| writer.run(orders)),
         Err(_) => {
-            // What failed after the segment was made is in the log already.
+            // A failure after the segment was made is in the log already.
             let why = shared.stock.take_trouble().unwrap_or_else(|| io::Error::other("the disk failed"));
             Err(failed("begin a segment in", &shared.paths.segments, why))
         }
@@ -193,7 +193,7 @@ pub(super) fn make_directories(fs: &dyn Fs, paths: &SpoolPaths) -> Result<(), Op
             _ => {}
         }
     }
-    // Also when they were there before: the start that made them may not have come to this.
+    // They are synced even if they were there before: the start that made them may not have come to this.
     let parent = paths.root().parent().filter(|parent| !parent.as_os_str().is_empty());
     for directory in [paths.root()].into_iter().chain(parent) {
         match fs.sync_dir(directory) {

@@ -136,7 +136,7 @@ impl Stock {
         if self.shelf().supply.has_room() {
             return true;
         }
-        // Where the disk does not tell, the attempt will.
+        // If the disk does not say it, the attempt will show it.
         if self.fs.free_space(&self.paths.segments).is_ok_and(|free| free < octets) {
             self.shelf().known_room.forget();
             return false;
@@ -218,7 +218,7 @@ impl Stock {
     fn discard(&self, discarded: Discarded) {
         let mut shelf = self.shelf();
         shelf.disposal.add(discarded);
-        // What failed for want of room may succeed now.
+        // An attempt that failed for want of room may succeed now.
         shelf.supply.gains_room();
         shelf.known_room.gains();
         drop(shelf);

@@ -193,7 +193,7 @@ mod tests {
                 }
             }
             places.push(place);
-            // What gave way is free again.
+            // The room of the messages that gave way is free again.
             free = 400 * MIB - rig.all.all().values().map(|begun| begun.octets).sum::<u64>();
             assert!(free >= 300 * MIB, "{free} after {number}");
         }

@@ -115,7 +115,7 @@ impl SpoolWriter {
             match orders.try_recv() {
                 Ok(order) => return Some(order),
                 Err(TryRecvError::Disconnected) => return None,
-                // Where there was nothing to clean behind the last batch, there is nothing now.
+                // If there was nothing to clean behind the last batch, there is nothing now.
                 Err(TryRecvError::Empty) if self.cleaner_works && self.clean() => {}
                 Err(TryRecvError::Empty) => return self.wait_for_order(orders),
             }
@@ -248,7 +248,7 @@ impl SpoolWriter {
         let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
         let synced = active.sync();
         let is_there = synced.and_then(|()| match &self.active {
-            // What is recorded while the spool is astray is recorded as well as can be.
+            // While the spool is astray, records are written as well as can be.
             Some(active) if !self.shared.is_astray() => self.is_there(active),
             _ => Ok(true),
         });

@@ -129,7 +129,7 @@ impl Fs for RealFs {
         let unnamed = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR);
         match unnamed.and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, length)) {
             Err(Errno::NOSPC | Errno::DQUOT) => Ok(false),
-            // Where it cannot be tried in this way, writing will tell.
+            // If it cannot be tried in this way, writing will show it.
             _ => Ok(true),
         }
     }
@@ -180,7 +180,7 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Returns how many octets are in the blocks that are available. A file system without blocks (some FUSE and network ones)
-/// tells nothing, which is `u64::MAX`.
+/// reports nothing, for which this returns `u64::MAX`.
 fn free_octets(blocks: u64, available: u64, block_size: u64) -> u64 {
     if blocks == 0 { u64::MAX } else { available.saturating_mul(block_size) }
 }

@@ -70,12 +70,12 @@ impl SimFs {
         disk.fault = fault;
     }
 
-    /// Has every call that would change something fail; everything can be read.
+    /// Makes every call fail that would change something; everything can be read.
     pub fn refuse_changes(&self, refusal: Option<ErrorKind>) {
         self.lock_disk().refusal = refusal;
     }
 
-    /// Has the thread panic that makes the next file.
+    /// Makes the thread panic that makes the next file.
     pub fn panic_at_next_create(&self) {
         self.panics_at_create.store(true, Ordering::Relaxed);
     }
@@ -85,7 +85,7 @@ impl SimFs {
         self.lock_disk().failing_sync = Some(directory.into());
     }
 
-    /// Has all calls from now on be those of a user who may not read `directory`.
+    /// From now on, all calls are those of a user who may not read `directory`.
     pub fn set_unreadable(&self, directory: Option<&Path>) {
         self.lock_disk().unreadable = directory.map(Path::to_owned);
     }
@@ -101,12 +101,13 @@ impl SimFs {
         (disk.capacity, disk.is_quota) = (Some(quota), true);
     }
 
-    /// Has [`File::reserve`] fail from now on, as on a file system that does not have it.
+    /// Makes [`File::reserve`] fail from now on, as on a file system that does not have it.
     pub fn forget_how_to_reserve(&self) {
         self.lock_disk().cannot_reserve = true;
     }
 
-    /// Has all threads that use this disk take turns from now on, as `seed` says. The thread that opens the spool calls this.
+    /// Makes all threads that use this disk take turns from now on, as `seed` says. The thread that opens the spool calls
+    /// this.
     pub fn take_turns(&self, seed: u64) {
         assert!(self.turns.set(Turns::new(seed)).is_ok(), "once for each disk");
     }
@@ -125,7 +126,7 @@ impl SimFs {
         self.lock_disk().used()
     }
 
-    /// Has `watcher` look at the disk before every call that changes it.
+    /// Lets `watcher` look at the disk before every call that changes it.
     pub fn watch(&self, watcher: impl FnMut(&Disk) + Send + 'static) {
         self.lock_disk().watcher = Some(Box::new(watcher));
     }

@@ -107,7 +107,7 @@ fn a_flight_ends_with_what_is_recorded_of_it() {
     assert_eq!(marks(&[&told]), [true, true]);
     assert_eq!(marks(&[&over]), none);
     assert_eq!(marks(&[&told, &begun]), [true, false], "a further copy");
-    // What was lost: a message of which a refusal was to be the end was marked as told of, and nothing was said. After a
+    // This was lost: a message of which a refusal was to be the end was marked as told of, and nothing was said. After a
     // kill before that end was recorded the next run sent it once more, without a word.
     assert_eq!(marks(&[&hidden]), [true, false], "a refusal that is not recorded yet");
     assert_eq!(marks(&[&hidden, &IndexChange::Close(vec![(0, Fate::Dead)])]), none);

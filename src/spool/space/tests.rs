@@ -135,7 +135,7 @@ fn move_at_once(mut sums: Sums, mut target: Target) -> u64 {
     0
 }
 
-/// Wherever mail goes while the next segment is not ready: if nobody gives room from then on, the oldest segment can go.
+/// Mail may go anywhere while the next segment is not ready: if nobody gives room from then on, the oldest segment can go.
 #[test]
 fn behind_mail_the_oldest_segment_can_always_go() {
     let mut taken = 0;

@@ -103,7 +103,7 @@ impl Stock {
     /// Requests that the next segment is made longer by the `freed` octets, if the disk is full otherwise.
     pub fn claim(&self, freed: u64) {
         let rest = self.made().rest();
-        // Where it cannot be told, somebody will ask for the segment.
+        // If the disk gives no answer, nothing is lost: somebody will ask for the segment.
         if rest > 0 && freed > 0 && !self.ask_for_room(rest).unwrap_or(true) {
             self.shelf().supply.claim(freed);
         }

@@ -24,7 +24,7 @@ fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
     let log = tracing::dispatcher::get_default(Clone::clone);
     std::thread::scope(|scope| {
         scope.spawn(|| tracing::dispatcher::with_default(&log, || stock.work()));
-        // Also when the test fails.
+        // It is closed even if the test fails.
         let _end = Closing(&stock);
         test(&fs, &stock);
     });
@@ -239,7 +239,7 @@ fn nobody_waits_for_a_thread_that_died() {
     });
 }
 
-/// Whoever records on a full disk asks every few seconds; each time once had its line.
+/// A queue that records on a full disk asks every few seconds; each time once had its line.
 #[test]
 fn that_none_can_be_made_is_logged_once_until_one_is() {
     let log = Captured::default();

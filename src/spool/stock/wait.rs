@@ -37,7 +37,7 @@ impl Stock {
         Err(shelf.supply.trouble().map_or(ErrorKind::Other, io::Error::kind))
     }
 
-    /// Has the next segment made up to the octets that `due` returns, and waits until they are there or cannot be had.
+    /// Requests the octets of the next segment that `due` returns, and waits until they are made or cannot be had.
     fn wait(&self, wanted: SegmentSize, due: impl FnOnce(Made) -> u64) -> MutexGuard<'_, Shelf> {
         let mut shelf = self.shelf();
         let due = due(shelf.supply.made());

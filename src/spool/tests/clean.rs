@@ -103,7 +103,7 @@ async fn dead_space_is_bounded_on_a_real_disk() {
     let options = Options { directory: place.clone(), ..options() };
     let (spool, _) = Spool::open(options, Arc::new(fs::RealFs), announce).unwrap();
     let length = |entry: std::io::Result<std::fs::DirEntry>| {
-        // What is gone by the time of the look takes no room.
+        // A file that is gone by the time of the look takes no room.
         entry.and_then(|entry| entry.metadata()).map_or(0, |metadata| metadata.len())
     };
     let used = || std::fs::read_dir(place.join("log")).unwrap().map(length).sum();

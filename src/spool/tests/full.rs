@@ -39,7 +39,7 @@ async fn an_episode_without_room_is_told_once_with_its_numbers_and_once_when_it_
     let episode = async |capacity, refused: bool| {
         rig.fs.set_capacity(Some(rig.fs.used() + capacity));
         let begun = std::time::Instant::now();
-        // What is free is known for a second.
+        // An answer about the free space is believed for a second.
         while rig.spool.check_room(0).is_err() != refused {
             assert!(begun.elapsed() < std::time::Duration::from_secs(30));
             tokio::task::yield_now().await;
@@ -167,7 +167,7 @@ async fn a_restart_on_a_full_disk_goes_on_delivering() {
                 assert_eq!(rig.ids(), queued[delivered..], "after {delivered}");
             }
             if delivered == 3 {
-                // What a start and the cleaner have made room for is filled, too.
+                // The room that a start and the cleaner have made is filled, too.
                 queued.extend(fill(&rig, 1500).await);
             }
             assert_eq!(deliver(&rig, queued[delivered]).await, Ok(()), "{spare} spare, message {delivered}");

@@ -51,7 +51,7 @@ async fn a_dropped_draft_leaves_nothing() {
     for length in [10, 5_000_000] {
         let draft = rig.draft(&content(0, length)).await.unwrap();
         assert_eq!(draft.len(), length as u64);
-        // Also when the power goes before it is dropped.
+        // The same holds if the power goes before it is dropped.
         let back = open(&rig.fs.image(1));
         assert_eq!((back.spool.len(), back.names("large").len()), (0, 0));
     }
@@ -233,7 +233,7 @@ async fn writers_share_their_syncs() {
     drop(go_on);
     assert_eq!(writers.join_all().await.len(), 100);
     let calls = rig.fs.calls() - before;
-    // Of each batch a write, a sync, and the two calls that see whether the segment has its name.
+    // Each batch is a write, a sync, and the two calls that see if the segment has its name.
     assert!(calls <= 8, "{calls} disk calls for 100 messages");
     assert_eq!(rig.after_power_loss().ids().len(), 100);
 }

@@ -12,7 +12,7 @@ type Deed = fn(&SimFs);
 
 fn unlink(fs: &SimFs, name: &str) {
     let path = Path::new("/spool").join(name);
-    // What is being made ready may have its name later.
+    // A segment that is being made ready may have its name later.
     let _ = fs.unlink(&path);
     fs.sync_dir(path.parent().unwrap()).unwrap();
 }

@@ -11,7 +11,7 @@ use std::sync::Weak;
 use super::image::{Choice, Directory, Inode, Node};
 use super::{CHANGED, FileFacts, OWNER, SimFs};
 
-/// Whoever looks at the disk before each change.
+/// A function that looks at the disk before each change.
 pub(super) type Watcher = Box<dyn FnMut(&Disk) + Send>;
 
 /// All that the simulated disk knows.
@@ -27,9 +27,9 @@ pub(crate) struct Disk {
     /// Files that were made for the owner of their directory, and are locked while they are open.
     pub(super) held: HashSet<u64>,
     pub(super) capacity: Option<u64>,
-    /// The capacity is not the file system's: it does not tell of it.
+    /// True if the capacity is a quota, which the file system does not report as free space.
     pub(super) is_quota: bool,
-    /// The file system has no [`File::reserve`].
+    /// True if the file system has no [`File::reserve`].
     pub(super) cannot_reserve: bool,
     pub(super) calls: u64,
     pub(super) written: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Disk {
     pub(super) refusal: Option<ErrorKind>,
     /// The next sync of a file in this directory fails.
     pub(super) failing_sync: Option<PathBuf>,
-    /// Whoever calls now may not read this directory, and so may not sync it.
+    /// The directory that the calling user may not read, and so may not sync.
     pub(super) unreadable: Option<PathBuf>,
     pub(super) watcher: Option<Watcher>,
 }

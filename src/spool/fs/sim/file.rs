@@ -37,7 +37,7 @@ impl File for SimFile {
         let entered = self.call(true);
         let failed = entered.as_ref().err().map(io::Error::kind);
         let (mut disk, short) = match failed {
-            // What failed may have been written in part, and a short write is no failure.
+            // A write that failed may have been done in part, and a short write is no failure.
             Some(ErrorKind::WriteZero) => (self.disk.lock().unwrap(), buffer.len().div_ceil(2)),
             Some(ErrorKind::Other) => (self.disk.lock().unwrap(), buffer.len() * 2 / 3),
             Some(kind) => return Err(kind.into()),

@@ -75,7 +75,7 @@ fn what_is_to_be_smaller_is_handed_out_when_its_piece_is_made() {
     assert!(!supply.is_undecided(SMALLEST) && supply.take(SegmentSize::Whole).is_some());
 }
 
-/// Whoever takes any size has what there is; not while a piece is being written to it, nor nothing.
+/// A caller that takes any size gets what there is, but not while a piece is being written to it, nor an empty one.
 #[test]
 fn a_part_is_a_segment_of_any_size() {
     let mut supply = Supply::new(1, WHOLE);

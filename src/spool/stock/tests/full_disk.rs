@@ -113,7 +113,7 @@ fn an_attempt_is_no_sign_of_room_until_it_has_found_some() {
         limit(&fs, SIZE);
         stock.shelf().known_room.gains();
         assert_eq!(stock.next(), Readiness::Possible);
-        // What is written of the piece is used already.
+        // The part of the piece that is written is used already.
         stock.shelf().supply.found_room();
         limit(&fs, 0);
         assert_eq!((stock.next(), stock.has_room(SIZE)), (Readiness::Possible, true));
@@ -185,7 +185,7 @@ fn an_outcome_gets_a_segment_of_any_size() {
                 assert!(stock.take(SegmentSize::Whole).is_err());
                 assert_eq!((stock.made().octets, fs.used()), (0, 0));
                 let taken = stock.take(SegmentSize::Any).map(|ready| ready.length).ok();
-                // Where nobody tells how much is free, nothing is left for the file system.
+                // If the free space is not known, nothing is left for the file system.
                 let is_told = fs.free_space(Path::new("/")).unwrap() < 1 << 30;
                 assert_eq!(taken, if is_told { told } else { Some(untold) }, "of {free}");
             });

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Has the run before leave so many octets in a file; returns how many the stock takes over, and the files that there are
-/// then.
+/// Leaves so many `octets` in a file, as the run before would; returns the number of octets that the stock takes over, and
+/// the files that there are then.
 fn taken_over(octets: u64, prepare: impl FnOnce(&SimFs, &Path)) -> (u64, Vec<String>) {
     let mut found = (0, Vec::new());
     with_stock_of(3 * SIZE, |fs, stock| {

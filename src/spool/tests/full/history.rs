@@ -24,7 +24,7 @@ struct History {
     queued: Vec<QueueId>,
     starts_while_it_fills: bool,
     others_come_while_it_fills: bool,
-    /// Tells what has happened, for whoever reads a failure.
+    /// The events so far, in words, for the reader of a failure.
     told: String,
 }
 
@@ -105,7 +105,7 @@ impl History {
         assert_eq!(self.rig.ids(), self.queued, "{}", self.told);
     }
 
-    /// Has the threads of this run end when they are told to.
+    /// Lets the threads of this run end when their spool is closed.
     fn end_turns(&self) {
         fs::Fs::turns(&self.rig.fs).into_iter().for_each(|turns| turns.end());
     }
