@@ -1,9 +1,11 @@
 //! `msmtprc`: the account `default`.
 //!
-//! Promises: an account has the commands of the `defaults` before it, those of the accounts that it inherits from, and
-//! its own; other accounts with a `from` become per-sender relays.
+//! Promises: the account `default`, or else the first one, gives the relay and the login; other accounts with a `from`
+//! become per-sender relays.
 //!
-//! Fails: a line that is not a command; an account that inherits from an unknown one.
+//! Not here: reading the accounts (`msmtp/accounts.rs`).
+
+mod accounts;
 
 use super::ImportOptions;
 use super::draft::{Cited, ConfigDraft, DraftKey, Omission, Route};
@@ -14,20 +16,7 @@ use super::postfix::TOKENS;
 use super::single_relay::{Encryption, account, account_for_overridden, carry_auth, carry_relay};
 use crate::secret::Secret;
 use Omission::{AlreadySo, NotCarried};
-
-/// One command of an account.
-#[derive(Clone)]
-struct MsmtpCommand {
-    location: SourceLocation,
-    name: String,
-    value: String,
-}
-
-#[derive(Clone, Default)]
-struct MsmtpAccount {
-    name: String,
-    commands: Vec<MsmtpCommand>,
-}
+use accounts::{MsmtpAccount, MsmtpAccounts, MsmtpCommand};
 
 /// Commands that become no key, with the reasons.
 const REASONS: [(&str, Omission, &str); 25] = [
@@ -76,7 +65,7 @@ pub(super) fn carry(
     options: &ImportOptions<'_>,
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let Written { accounts, replaced } = accounts(&location.file, text)?;
+    let MsmtpAccounts { accounts, replaced } = MsmtpAccounts::read(&location.file, text)?;
     let first = accounts.iter().find(|account| account.name == "default").or(accounts.first());
     let default = first.ok_or_else(|| location.error("expected an account"))?;
     default.carry_relay(location, draft)?;
@@ -95,84 +84,7 @@ pub(super) fn carry(
     Ok(())
 }
 
-/// The accounts of a file.
-struct Written {
-    accounts: Vec<MsmtpAccount>,
-    /// The commands of each `defaults` section that a later one replaces.
-    replaced: Vec<MsmtpCommand>,
-}
-
-fn accounts(file: &str, text: &str) -> Result<Written, ImportError> {
-    let (mut accounts, mut replaced): (Vec<MsmtpAccount>, Vec<MsmtpCommand>) = Default::default();
-    let mut defaults: Vec<MsmtpCommand> = Vec::new();
-    let mut in_defaults = true;
-    for (index, line) in text.lines().enumerate() {
-        let location = SourceLocation::line(file, index + 1);
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (name, value) = first_word(line);
-        match name {
-            "defaults" => {
-                in_defaults = true;
-                replaced.append(&mut defaults);
-            }
-            "account" => {
-                in_defaults = false;
-                let commands = defaults.clone();
-                accounts.push(begun(&location, value, commands, &accounts)?);
-            }
-            _ if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
-                return Err(location.error("expected a command"));
-            }
-            _ => {
-                let command = MsmtpCommand { location, name: name.into(), value: unquoted(value).into() };
-                let open = accounts.last_mut().filter(|_| !in_defaults);
-                open.map_or(&mut defaults, |account| &mut account.commands).push(command);
-            }
-        }
-    }
-    Ok(Written { accounts, replaced })
-}
-
-/// Returns the account that `account name` or `account name : base, base` begins.
-fn begun(
-    location: &SourceLocation,
-    value: &str,
-    mut commands: Vec<MsmtpCommand>,
-    accounts: &[MsmtpAccount],
-) -> Result<MsmtpAccount, ImportError> {
-    let (name, bases) = value.split_once(':').unwrap_or((value, ""));
-    for base in bases.split(',').map(str::trim).filter(|base| !base.is_empty()) {
-        let base = accounts.iter().find(|account| account.name == base);
-        let base = base.ok_or_else(|| location.error("it builds on an account that is not above"))?;
-        // What both have from the same defaults is there once.
-        commands.retain(|command| base.commands.iter().all(|known| known.location != command.location));
-        commands.extend(base.commands.clone());
-    }
-    Ok(MsmtpAccount { name: name.trim().into(), commands })
-}
-
-fn unquoted(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
-}
-
 impl MsmtpAccount {
-    /// Returns the last command of that name.
-    fn get(&self, name: &str) -> Option<&MsmtpCommand> {
-        self.commands.iter().rev().find(|command| command.name == name)
-    }
-
-    fn value(&self, name: &str) -> Option<&str> {
-        self.get(name).map(|command| command.value.as_str())
-    }
-
-    /// Returns whether a command is on: it has no value, or `on`.
-    fn is_on(&self, name: &str, default: bool) -> bool {
-        self.value(name).map_or(default, |value| value != "off")
-    }
-
     fn cited(&self, names: &[&str]) -> Vec<Cited> {
         names.iter().filter_map(|name| self.get(name)).map(cite).collect()
     }
@@ -366,21 +278,6 @@ fn cite(command: &MsmtpCommand) -> Cited {
 mod tests {
     use super::*;
 
-    fn account_of(text: &str) -> Result<MsmtpAccount, String> {
-        let accounts = accounts("m", text).map_err(|error| error.to_string())?;
-        Ok(accounts.accounts.into_iter().next_back().unwrap())
-    }
-
-    #[test]
-    fn accounts_build_on_defaults_and_on_each_other() {
-        let text = "defaults\ntls on\nport 587\naccount a\nhost a.example\nuser \"two words\"\n\
-                    defaults\nport 25\naccount default : a\nport 2525\n";
-        let account = account_of(text).unwrap();
-        assert_eq!(account.name, "default");
-        assert_eq!((account.value("host"), account.value("port")), (Some("a.example"), Some("2525")));
-        assert_eq!((account.value("user"), account.encryption()), (Some("two words"), Encryption::StartTls));
-    }
-
     #[test]
     fn routes_are_for_addresses_and_domains() {
         for (from, expected) in [
@@ -401,17 +298,8 @@ mod tests {
             ("tls", Encryption::StartTls),
             ("tls on\ntls_starttls off", Encryption::Implicit),
         ] {
-            assert_eq!(account_of(&format!("account a\n{text}")).unwrap().encryption(), expected);
-        }
-    }
-
-    #[test]
-    fn broken_files_name_the_line() {
-        for (text, said) in [
-            ("account b : a", "m:1: it builds on an account that is not above"),
-            ("account a\nhost x\n@hunter2", "m:3: expected a command"),
-        ] {
-            assert_eq!(account_of(text).err().as_deref(), Some(said));
+            let accounts = MsmtpAccounts::read("m", &format!("account a\n{text}")).unwrap().accounts;
+            assert_eq!(accounts[0].encryption(), expected);
         }
     }
 }

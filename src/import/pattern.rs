@@ -2,10 +2,9 @@
 //!
 //! Promises: a translated expression has the meaning of the original (regexp_table(5), pcre_table(5)); for something
 //! without an equivalent, such as back references, lookaround and basic regular expressions, the reason is returned.
-//! Not here: whether the translated expression is valid; the parser of the configuration decides that.
+//! Not here: the translation itself (`pattern/translation.rs`); whether the translated expression is valid; the parser of the configuration decides that.
 
-use std::iter::Peekable;
-use std::str::Chars;
+mod translation;
 
 use regex::RegexBuilder;
 
@@ -179,9 +178,7 @@ impl Expression {
         flags.extend((self.is_pcre && toggled('U')).then_some('U'));
         // As in Postfix, case is ignored unless a flag says otherwise.
         flags += if toggled('i') { "-i" } else { "" };
-        let body =
-            Translation { rest: self.text.chars().peekable(), is_pcre: self.is_pcre, out: String::new() };
-        let body = body.finish()?;
+        let body = translation::translated(&self.text, self.is_pcre)?;
         Ok(if flags.is_empty() { body } else { format!("(?{flags}){body}") })
     }
 }
@@ -243,117 +240,6 @@ pub(super) fn translated_result(result: &str) -> Result<String, String> {
         }
     }
     Ok(out + rest)
-}
-
-/// The state of a translation.
-struct Translation<'t> {
-    rest: Peekable<Chars<'t>>,
-    is_pcre: bool,
-    out: String,
-}
-
-impl Translation<'_> {
-    fn finish(mut self) -> Result<String, String> {
-        let mut after_quantifier = false;
-        while let Some(c) = self.rest.next() {
-            let quantifies = matches!(c, '*' | '+' | '?') || c == '}' && after_quantifier;
-            match c {
-                '\\' => self.escape()?,
-                '[' => self.bracket()?,
-                '(' => self.group()?,
-                '{' => self.repetition(),
-                '+' if after_quantifier && self.is_pcre => {
-                    return Err("possessive quantifiers have no equivalent".into());
-                }
-                '+' | '?' | '*' if after_quantifier && !self.is_pcre => {
-                    return Err(format!("`{c}` behind another quantifier means something else here"));
-                }
-                c => self.out.push(c),
-            }
-            after_quantifier = quantifies || c == '{';
-        }
-        Ok(self.out)
-    }
-
-    fn escape(&mut self) -> Result<(), String> {
-        let c = self.rest.next().ok_or("the pattern ends in a backslash")?;
-        let kept = if self.is_pcre { "wWsSbBdDAztnrfxpP" } else { "wWsSbB" };
-        match c {
-            '1'..='9' => return Err("back references have no equivalent".into()),
-            'h' if self.is_pcre => self.out += "[ \\t]",
-            c if c.is_ascii_alphanumeric() && !kept.contains(c) => {
-                return Err(format!("`\\{c}` has no equivalent"));
-            }
-            '<' if !self.is_pcre => self.out += "\\b{start}",
-            '>' if !self.is_pcre => self.out += "\\b{end}",
-            '<' | '>' => self.out.push(c),
-            c if c.is_ascii_punctuation() || c.is_ascii_alphanumeric() => self.out.extend(['\\', c]),
-            c => self.out.push(c),
-        }
-        Ok(())
-    }
-
-    fn group(&mut self) -> Result<(), String> {
-        self.out.push('(');
-        let mut ahead = self.rest.clone();
-        match (ahead.next(), ahead.next(), ahead.next()) {
-            (Some('*'), ..) if self.is_pcre => Err("verbs such as (*UTF8) have no equivalent".into()),
-            (Some('?'), Some('=' | '!'), _) | (Some('?'), Some('<'), Some('=' | '!')) => {
-                Err("lookaround has no equivalent".into())
-            }
-            (Some('?'), Some(c), _) if !c.is_ascii_lowercase() && !":<P-".contains(c) => {
-                Err(format!("groups such as (?{c}…) have no equivalent"))
-            }
-            (Some('?'), ..) if !self.is_pcre => Err("`(?` means something else here".into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Translates a `{`: `{2}` and `{1,3}` stay, `{,3}` becomes `{0,3}`; any other brace is an ordinary character.
-    fn repetition(&mut self) {
-        let mut ahead = self.rest.clone();
-        match (ahead.next(), ahead.next()) {
-            (Some('0'..='9'), _) => self.out.push('{'),
-            (Some(','), Some('0'..='9')) if !self.is_pcre => self.out += "{0",
-            _ => self.out += "\\{",
-        }
-    }
-
-    /// Translates a bracket expression, whose `[` was already read.
-    fn bracket(&mut self) -> Result<(), String> {
-        self.out.push('[');
-        self.out.extend(self.rest.next_if_eq(&'^'));
-        let mut first = true;
-        while let Some(c) = self.rest.next() {
-            match (c, self.rest.peek()) {
-                (']', _) if !first => {
-                    self.out.push(']');
-                    return Ok(());
-                }
-                ('[', Some(':')) => self.class()?,
-                ('[', Some('.' | '=')) => return Err("collating elements have no equivalent".into()),
-                ('\\', Some(_)) if self.is_pcre => self.escape()?,
-                ('[' | ']' | '\\' | '&' | '~', _) => self.out.extend(['\\', c]),
-                // A hyphen at the end or after another one is escaped: `--` is an operator of the regex crate there.
-                ('-', Some(']' | '-')) => self.out += "\\-",
-                (c, _) => self.out.push(c),
-            }
-            first = false;
-        }
-        Err("a bracket expression does not end".into())
-    }
-
-    /// Translates `[:alpha:]` in a bracket expression; its `[` was already read.
-    fn class(&mut self) -> Result<(), String> {
-        self.out.push('[');
-        for c in self.rest.by_ref() {
-            self.out.push(c);
-            if c == ']' {
-                return Ok(());
-            }
-        }
-        Err("a bracket expression does not end".into())
-    }
 }
 
 #[cfg(test)]
