@@ -38,7 +38,8 @@ use crate::users::Users;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 const MAX_REQUEST_OCTETS: u64 = 4096;
 /// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
-const FORGOTTEN: &str = "it failed, nobody could be told of it, and what it was told is not known";
+const FORGOTTEN: &str =
+    "it failed, the failure could be reported to nobody, and the replies that it got are not known";
 /// The number of messages of a listing that are in memory at once.
 const PAGE: usize = 256;
 

@@ -39,7 +39,7 @@ const REASONS: [(&str, Omission, &str); 25] = [
     ("add_missing_date_header", AlreadySo, "Date is added where it is missing"),
     ("set_date_header", AlreadySo, "Date is added where it is missing"),
     ("set_msgid_header", AlreadySo, "Message-ID is added where it is missing"),
-    ("eval", NotCarried, "it is not run: what it would have said is not known here"),
+    ("eval", NotCarried, "it is not run, so its output is not known here"),
     ("remove_bcc_headers", AlreadySo, "Bcc is removed"),
     ("undisclosed_recipients", NotCarried, "recipients stay as they are"),
     ("auto_from", NotCarried, "addresses are the submitter's, completed with rewrite.origin"),

@@ -203,7 +203,7 @@ impl Setting for Pattern {
 
 impl Setting for RejectText {
     fn expected() -> Cow<'static, str> {
-        "what the client is told: up to 400 characters of printable ASCII".into()
+        "the text that the client gets: up to 400 characters of printable ASCII".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {

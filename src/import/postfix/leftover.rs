@@ -10,7 +10,7 @@ const LISTENER: &str =
     "there is nothing to guard: only programs on this host hand in mail, by loopback and a unix socket";
 const OWN_TLS: &str = "TLS is rustls with its own defaults, 1.2 and 1.3";
 const ONE_PROCESS: &str = "nullmta is one process with one spool";
-const TO_RELAY: &str = "all mail goes to the relayhost, and is not routed by what it is";
+const TO_RELAY: &str = "all mail goes to the relayhost, whatever its addresses are";
 const COPIES: &str = "nobody is added to the recipients";
 
 /// The reasons, by the name of the parameter. The first line that fits counts; a `*` stands for any text.
@@ -142,7 +142,7 @@ const REASONS: [(&str, Omission, &str); 111] = [
     (
         "queue_directory",
         NotCarried,
-        "the spool is another one; let Postfix send what it has before it is stopped",
+        "the spool is another one; let Postfix send its queue before it is stopped",
     ),
     ("queue_minfree", NotCarried, "queue.min-free-space keeps its default, 64M"),
     ("soft_bounce", NotCarried, "what the relay refuses for good is bounced"),
@@ -165,7 +165,7 @@ const REASONS: [(&str, Omission, &str); 111] = [
     (
         "double_bounce_sender",
         NotCarried,
-        "all that nullmta reports itself is from <>; rewrite.null-sender is what a relay that refuses <> is told",
+        "all reports of nullmta itself are from <>; if a relay refuses <>, it gets rewrite.null-sender",
     ),
     ("maillog_file*", NotCarried, "nullmta logs to the journal"),
     ("syslog_*", NotCarried, "nullmta logs to the journal"),

@@ -209,7 +209,7 @@ impl Asking<'_> {
 pub(super) const NULL: &str = "<>";
 
 const NEVER_NULL: &str =
-    "no table is asked for the null sender; what a relay that refuses <> is told is rewrite.null-sender";
+    "no table is asked for the null sender; if a relay refuses <>, it gets rewrite.null-sender";
 
 /// Returns the reason why an entry after an unreadable table is left out.
 fn behind_table(table: &str) -> String {
