@@ -49,25 +49,25 @@ enum CliCommand {
     /// Run the daemon in the foreground
     Run(ConfigFile),
     Check(check::CheckCommand),
-    /// Show the main job in one screen: an outage and a crash survived
+    /// Show on one screen that mail survives an outage and a crash
     Demo,
     /// Run a small relay for development and rehearsals of outages
     Sink(sink::SinkCommand),
-    /// See the queue
+    /// List the queue
     #[command(subcommand)]
     Queue(queue::QueueCommand),
-    /// Check, count or export what is on the spool, without asking the daemon
+    /// Check, count or export the messages on the spool, without the daemon
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
-    /// Show the daemon in a few numbers
+    /// Show the state of the daemon in a few numbers
     Status(status::StatusCommand),
-    /// Try the relay and every deferred message now, and say what came of it
+    /// Try the relay and every deferred message now, and print the result
     Flush(flush::FlushCommand),
-    /// Have the daemon read its configuration again, and say what changed or what is wrong
+    /// Make the daemon read its configuration again, and print what changed or what is wrong
     Reload(ConfigFile),
-    /// Show what rewriting makes of a message, without sending it
+    /// Show how a message is rewritten, without sending it
     Rewrite(rewrite::RewriteCommand),
-    /// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp
+    /// Write nullmta.toml from the configuration of Postfix, msmtp, nullmailer or ssmtp
     ImportPostfix(import::ImportCommand),
 }
 

@@ -23,12 +23,12 @@ use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
 
-/// Check the configuration, and the files it names, without starting
+/// Check the configuration and the files that it names, without starting
 #[derive(Args)]
 pub(super) struct CheckCommand {
     #[command(flatten)]
     file: ConfigFile,
-    /// Exit with 1 where there is a warning
+    /// Exit with 1 if there is a warning
     #[arg(long)]
     strict: bool,
 }

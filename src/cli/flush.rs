@@ -15,7 +15,7 @@ use crate::log::Foreign;
 pub(super) struct FlushCommand {
     #[command(flatten)]
     config: ConfigFile,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

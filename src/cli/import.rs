@@ -17,17 +17,17 @@ use crate::config::Environment;
 use crate::import::{ImportOptions, SourceFormat, import};
 use crate::secret::Secret;
 
-/// Write nullmta.toml out of the configuration of Postfix, msmtp, nullmailer or ssmtp.
+/// Write nullmta.toml from the configuration of Postfix, msmtp, nullmailer or ssmtp.
 #[derive(Args)]
 pub(super) struct ImportCommand {
     /// Postfix's or nullmailer's directory, msmtprc, ssmtp.conf, or the JSON attributes of Chef's postfix
     /// cookbook
     #[arg(value_name = "DIR", default_value = "/etc/postfix")]
     start: PathBuf,
-    /// Write the configuration there instead of to standard output
+    /// Write the configuration to this file instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the secret there, readable by its owner alone: the service's user, where there is one and root asks
+    /// Write the secret to this file, which only its owner can read: the service's user if it exists and root asks
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The format of the files, if their names and text do not tell it

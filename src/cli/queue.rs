@@ -14,7 +14,7 @@ use crate::admin::protocol::{ControlRequest, QueuedMessage};
 use crate::config::Config;
 use crate::log::{Foreign, visible_json};
 
-/// See the queue.
+/// List the queue.
 #[derive(Subcommand)]
 pub(super) enum QueueCommand {
     /// List the messages in the queue, oldest first
@@ -26,7 +26,7 @@ pub(super) enum QueueCommand {
 pub(super) struct QueueList {
     #[command(flatten)]
     config: ConfigFile,
-    /// One JSON object a line
+    /// Print one JSON object a line
     #[arg(long)]
     json: bool,
 }

@@ -26,12 +26,12 @@ use crate::message::rewrite::MessageFacts;
 use crate::smtp::dot::Decoder;
 use crate::users;
 
-/// Show what would become of a message, read from standard input, without sending it
+/// Show how a message from standard input would be rewritten, without sending it
 #[derive(Args)]
 pub(super) struct RewriteCommand {
     #[command(flatten)]
     config: ConfigFile,
-    /// Show each change and the rule it comes from, then envelope and header, instead of the message
+    /// Show each change with its rule, then envelope and header, instead of the message
     #[arg(long)]
     explain: bool,
     /// With --explain: one JSON object

@@ -55,19 +55,19 @@ pub(super) struct SinkCommand {
     /// The key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
-    /// Ask for AUTH, and take this user; other users of this host can read it, so no real secret
+    /// Ask for AUTH, and accept this user; use no real password, since other users of this host can read it
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user)]
     users: Vec<SinkUser>,
-    /// Do this instead of the duty; the first one that fits strikes
+    /// Behave in this way at some step; the first fault that fits is used
     #[arg(long = "fail", value_name = "FAULT")]
     faults: Vec<SinkFault>,
-    /// Decides when faults with a percentage strike
+    /// Determines when faults with a percentage occur
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
     /// The name in the greeting
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     hostname: String,
-    /// Octets a message may have
+    /// The largest message, in octets
     #[arg(long, value_name = "OCTETS", default_value_t = 100 << 20)]
     max_message_size: u64,
 }

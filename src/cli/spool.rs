@@ -1,4 +1,4 @@
-//! `nullmta spool …`: checks, counts or exports what is on the spool, without asking the daemon.
+//! `nullmta spool …`: checks, counts or exports the messages on the spool, without the daemon.
 //!
 //! Promises: none of these commands writes to the spool. `verify` and `stat` also work while a daemon runs; `export` does
 //! not, since a message that it copies might be delivered by the daemon, and again from the copy.
@@ -19,14 +19,14 @@ use crate::spool::inspect::{self, Files, Inspection, SegmentFigures, SpoolReport
 
 mod export;
 
-/// Check, count or export what is on the spool, without asking the daemon.
+/// Check, count or export the messages on the spool, without the daemon.
 #[derive(Subcommand)]
 pub(super) enum SpoolCommand {
     /// Check every record, message and large file; exits 1 if something is damaged
     Verify(Verify),
     /// Write every message to a directory, as .eml with its envelope as .json
     Export(export::Export),
-    /// Show the spool in a few numbers
+    /// Count the messages, octets, segments and files
     Stat(Stat),
 }
 
@@ -65,7 +65,7 @@ impl SpoolLocation {
 pub(super) struct Verify {
     #[command(flatten)]
     place: SpoolLocation,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -85,12 +85,12 @@ impl Verify {
     }
 }
 
-/// Show the spool in a few numbers.
+/// Count the messages, octets, segments and files.
 #[derive(Args)]
 pub(super) struct Stat {
     #[command(flatten)]
     place: SpoolLocation,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -11,12 +11,12 @@ use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
 use crate::log::Foreign;
 
-/// Show the daemon in a few numbers.
+/// Show the state of the daemon in a few numbers.
 #[derive(Args)]
 pub(super) struct StatusCommand {
     #[command(flatten)]
     config: ConfigFile,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
