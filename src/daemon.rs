@@ -50,7 +50,7 @@ use parts::Parts;
 use signals::{SignalRequest, Signals};
 
 pub use error::DaemonError;
-pub use parts::Part;
+pub use parts::DaemonPart;
 pub use start::taken_over;
 
 /// The time for which a stop waits for dialogues under way.
@@ -155,11 +155,11 @@ impl Daemon {
     }
 
     /// Waits until a part has failed, and returns it. Cancel safe.
-    async fn failed(&mut self) -> Part {
+    async fn failed(&mut self) -> DaemonPart {
         tokio::select! {
             part = self.parts.ended() => part,
-            () = self.spool.writer_ended() => Part::Writer,
-            () = self.spool.stock_ended() => Part::Stock,
+            () = self.spool.writer_ended() => DaemonPart::Writer,
+            () = self.spool.stock_ended() => DaemonPart::Stock,
         }
     }
 

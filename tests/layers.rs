@@ -11,7 +11,8 @@
 //!    which it names something, its own submodules, too; but a part may always use the file of which it is a part
 //!    (`super::Thing`). For that is how a folder is made: the file beside it declares what its parts have in common, and
 //!    calls them. So its parts must not need each other in a circle, and no part may need it by way of another folder.
-//! 4. A name that leaves its file stands for one type; the exceptions are in [`SHARED_NAMES`].
+//! 4. A name that leaves its file stands for one type; the exceptions are in [`SHARED_NAMES`]. No private type of another
+//!    file has that name.
 //!
 //! Not seen: what `layers/tree.rs` does not see; a name that a macro declares.
 
@@ -285,23 +286,46 @@ fn files_need_each_other_only_for_a_reason() {
     assert_eq!(circles, known, "left: the tree; right: those with a reason");
 }
 
-#[test]
-fn a_name_that_leaves_its_file_stands_for_one_type() {
+/// Returns the names of the types that the files declare, each with its files: those that leave their file if `is_public`,
+/// otherwise those that do not.
+fn declared(is_public: bool) -> BTreeMap<&'static str, Vec<&'static str>> {
     static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
-            r"(?m)^ *pub(?:\([a-z:_ ]+\))? (?:unsafe )?(?:struct|enum|union|trait|type) ([A-Za-z_0-9]+)",
+            r"(?m)^ *(pub(?:\([a-z:_ ]+\))? )?(?:unsafe )?(?:struct|enum|union|trait|type) ([A-Za-z_0-9]+)",
         )
         .unwrap()
     });
     let mut declared: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (file, source) in FILES.iter() {
-        for name in DECLARED.captures_iter(&source.code) {
-            declared.entry(name.get(1).unwrap().as_str()).or_default().push(file);
+        for found in DECLARED.captures_iter(&source.code) {
+            // The type that a trait has (`type Stream;`, `type Stream = …;` in an impl) is no name of its own.
+            let is_associated = found[0].trim_start().starts_with("type ") && found[0].starts_with(' ');
+            if found.get(1).is_some() == is_public && !is_associated {
+                declared.entry(found.get(2).unwrap().as_str()).or_default().push(file);
+            }
         }
     }
+    declared
+}
+
+#[test]
+fn a_name_that_leaves_its_file_stands_for_one_type() {
+    let mut declared = declared(true);
     assert!(declared.len() > 100, "the declarations were not found");
     declared.retain(|_, files| files.len() > 1);
     let shared: Vec<&str> = declared.keys().copied().collect();
     let known: Vec<&str> = SHARED_NAMES.iter().map(|(name, _)| *name).collect();
     assert_eq!(shared, known, "left: the tree, {declared:?}; right: those with a reason");
+}
+
+/// A reader who meets `Envelope` in a file takes it for the one that everybody knows.
+#[test]
+fn a_private_type_has_no_name_of_a_public_one() {
+    let public = declared(true);
+    let mut private = declared(false);
+    assert!(private.len() > 100, "the declarations were not found");
+    private.retain(|name, files| {
+        public.get(name).is_some_and(|others| others.iter().any(|other| !files.contains(other)))
+    });
+    assert!(private.is_empty(), "private types with the name of a public type elsewhere: {private:?}");
 }

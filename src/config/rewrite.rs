@@ -17,7 +17,7 @@ use crate::message::rewrite::{
     Circle, Class, FieldText, HeaderAction, HeaderRule, MAX_RULES_KIB, MasqueradeDomain, Pattern, RejectText,
     Replacement, RewriteSettings, Rules, Selector, Template,
 };
-use setting::{AliasTarget, LocalUserName, NullSender, OneRecipient, UnparsedField, Yes};
+use setting::{AliasTarget, LocalUserName, NullSenderAddress, OneRecipient, UnparsedField, Yes};
 
 /// The most header rules. Every header field is compared with each rule until one matches.
 const MAX_HEADER_RULES: usize = 100;
@@ -30,7 +30,7 @@ table! {
         masquerade_except: Keys<LocalUserName>,
         masquerade_classes: Keys<Class>,
         sender: Key<Template>,
-        null_sender: Key<NullSender>,
+        null_sender: Key<NullSenderAddress>,
         recipient: Key<OneRecipient>,
         senders: Vec<Mapped>,
         recipients: Vec<Mapped>,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::parts::Part;
+use super::parts::DaemonPart;
 use crate::listener::bind::BindError;
 use crate::spool::OpenError;
 
@@ -24,7 +24,7 @@ pub enum DaemonError {
     /// The system refused something that it normally gives.
     System(&'static str, io::Error),
     /// A part failed after the start, and only a restart helps. What was accepted is safe.
-    Failed(Part),
+    Failed(DaemonPart),
 }
 
 impl fmt::Display for DaemonError {

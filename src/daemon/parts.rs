@@ -31,7 +31,7 @@ use crate::log;
 
 /// A part of the daemon, without which it does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum DaemonPart {
     /// It accepts mail over sockets.
     Listener,
     /// It sends mail to the relay.
@@ -46,15 +46,15 @@ pub enum Part {
     Stock,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for DaemonPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Part::Listener => "the listener",
-            Part::Queue => "the queue",
-            Part::PickUp => "the pick-up of dropped messages",
-            Part::Control => "the control socket",
-            Part::Writer => "the spool's writer",
-            Part::Stock => "the spool's stock of segments",
+            DaemonPart::Listener => "the listener",
+            DaemonPart::Queue => "the queue",
+            DaemonPart::PickUp => "the pick-up of dropped messages",
+            DaemonPart::Control => "the control socket",
+            DaemonPart::Writer => "the spool's writer",
+            DaemonPart::Stock => "the spool's stock of segments",
         })
     }
 }
@@ -63,18 +63,18 @@ impl fmt::Display for Part {
 #[derive(Default)]
 pub(super) struct Parts {
     tasks: JoinSet<()>,
-    names: HashMap<Id, Part>,
+    names: HashMap<Id, DaemonPart>,
 }
 
 impl Parts {
     /// Begins a part.
-    pub(super) fn begin(&mut self, part: Part, run: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn begin(&mut self, part: DaemonPart, run: impl Future<Output = ()> + Send + 'static) {
         let task = self.tasks.spawn(run);
         self.names.insert(task.id(), part);
     }
 
     /// Waits until a part has ended, and returns it; waits for ever if none runs. Cancel safe.
-    pub(super) async fn ended(&mut self) -> Part {
+    pub(super) async fn ended(&mut self) -> DaemonPart {
         while let Some(ended) = self.tasks.join_next_with_id().await {
             let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
             if let Some(part) = self.names.remove(&id) {
@@ -86,7 +86,7 @@ impl Parts {
 
     /// Waits until all parts but the control socket have ended, and then ends that.
     pub(super) async fn end(mut self) {
-        while self.names.values().any(|part| *part != Part::Control) {
+        while self.names.values().any(|part| *part != DaemonPart::Control) {
             self.ended().await;
         }
         self.tasks.shutdown().await;
@@ -146,9 +146,9 @@ mod tests {
     /// dropped messages lying.
     #[tokio::test]
     async fn the_end_of_each_part_is_noticed_even_by_panic() {
-        for part in [Part::Listener, Part::Queue, Part::PickUp, Part::Control] {
+        for part in [DaemonPart::Listener, DaemonPart::Queue, DaemonPart::PickUp, DaemonPart::Control] {
             let mut parts = Parts::default();
-            parts.begin(Part::Queue, pending());
+            parts.begin(DaemonPart::Queue, pending());
             parts.begin(part, async { panic!("told to") });
             assert_eq!(parts.ended().await, part);
             parts.begin(part, async {});
@@ -158,10 +158,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_waits_for_all_parts_but_the_control_socket() {
-        for part in [Part::Listener, Part::Queue, Part::PickUp] {
+        for part in [DaemonPart::Listener, DaemonPart::Queue, DaemonPart::PickUp] {
             let (release, released) = oneshot::channel::<()>();
             let mut parts = Parts::default();
-            parts.begin(Part::Control, pending());
+            parts.begin(DaemonPart::Control, pending());
             parts.begin(part, async { drop(released.await) });
             let mut end = Box::pin(parts.end());
             tokio::select! {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 
 use super::host::{raise_descriptor_limit, within};
-use super::parts::{Part, Parts, anew_after_panics};
+use super::parts::{DaemonPart, Parts, anew_after_panics};
 use super::{Daemon, DaemonError, Start, join, read_now};
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::protocol::Configuration;
@@ -136,10 +136,10 @@ impl Opened {
         };
         let (stopper, stop) = stop_signal();
         let mut parts = Parts::default();
-        parts.begin(Part::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
-        parts.begin(Part::Listener, serving(bound, Arc::clone(&service), stop));
-        parts.begin(Part::Queue, deliveries);
-        parts.begin(Part::Control, control.serve(control_listener));
+        parts.begin(DaemonPart::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
+        parts.begin(DaemonPart::Listener, serving(bound, Arc::clone(&service), stop));
+        parts.begin(DaemonPart::Queue, deliveries);
+        parts.begin(DaemonPart::Control, control.serve(control_listener));
         Begun { certificate, users, spool, queue, service, stopper, parts }
     }
 

@@ -66,16 +66,16 @@ impl Setting for OneRecipient {
 
 /// The address that the relay gets in place of the null reverse-path `<>`.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct NullSender(pub(in crate::config) Address);
+pub(in crate::config) struct NullSenderAddress(pub(in crate::config) Address);
 
-impl Setting for NullSender {
+impl Setting for NullSenderAddress {
     fn expected() -> Cow<'static, str> {
         "an address with its domain, such as \"bounces@example.com\"".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let OneRecipient(address) = OneRecipient::read(value)?;
-        address.domain().is_some().then_some(NullSender(address))
+        address.domain().is_some().then_some(NullSenderAddress(address))
     }
 
     fn found(value: &DeValue<'_>) -> String {
@@ -233,7 +233,10 @@ mod tests {
             &["'|/bin/sh'", "'/var/mail/x'", "':include:/x'", "''"],
         );
         check::<OneRecipient>(&["'ann'", "'50%@x'"], &["'%u@x'", "'ann@%h'", "''", "'@x'"]);
-        check::<NullSender>(&["'ann@x'", "'50%@x'"], &["'ann'", "'%u@x'", "'<>'", "''", "'@x'", "true"]);
+        check::<NullSenderAddress>(
+            &["'ann@x'", "'50%@x'"],
+            &["'ann'", "'%u@x'", "'<>'", "''", "'@x'", "true"],
+        );
         check::<Selector>(&["'root'", "'ann@x'", "'@x'"], &["''", "'@'", "'a b'", "'a@b@c'"]);
         check::<Replacement>(
             &["'root'", "'ann@x'", "'@x'"],
