@@ -18,6 +18,8 @@
 
 mod shown;
 
+use memchr::memchr;
+
 use super::address::{Mailbox, mailboxes};
 use super::header::{LineKind, is_wsp, line_end, line_len};
 use shown::{Shown, escape_len, markup_len, shown};
@@ -74,27 +76,30 @@ impl Reading {
     /// far as it goes.
     pub(super) fn of(octets: &[u8]) -> Option<Reading> {
         let line = &octets[..line_len(octets)];
-        let reading = Reading::with_colon(line).or_else(|| Reading::without_colon(line));
+        let shown = shown(line, MAX_NAME_OCTETS);
+        let reading = Reading::up_to_colon(&shown, line).or_else(|| Reading::without_colon(&shown, line));
         reading.or_else(|| Reading::folded(octets))
     }
 
     /// Reads `Bcc: s@x` on one line.
     pub(super) fn with_colon(line: &[u8]) -> Option<Reading> {
-        let shown = shown(line, MAX_NAME_OCTETS);
+        Reading::up_to_colon(&shown(line, MAX_NAME_OCTETS), line)
+    }
+
+    fn up_to_colon(shown: &[Shown], line: &[u8]) -> Option<Reading> {
         // The key for `;` is next to that for the colon.
         let colon = shown.iter().position(|shown| matches!(shown.octet, b':' | b';'))?;
         let name = Name::spelt(&shown[..colon])?;
         let is_true = line[shown[colon].start] == b':' && !shown[colon].is_marked_up;
-        (is_true || name != Name::From).then(|| Reading::behind(&shown, colon, name, line))
+        (is_true || name != Name::From).then(|| Reading::behind(shown, colon, name, line))
     }
 
     /// Reads `Bcc s@x`.
-    fn without_colon(line: &[u8]) -> Option<Reading> {
-        let shown = shown(line, MAX_NAME_OCTETS);
+    fn without_colon(shown: &[Shown], line: &[u8]) -> Option<Reading> {
         let start = shown.iter().position(is_letter)?;
         let len = shown[start..].iter().position(|shown| !is_letter(shown))?;
         let name = Name::spelt(&shown[start..start + len]).filter(|name| *name != Name::From)?;
-        let mut reading = Reading::behind(&shown, start + len - 1, name, line);
+        let mut reading = Reading::behind(shown, start + len - 1, name, line);
         // A punctuation mark directly after the name stands for the colon, and is not part of an address: `Bcc=s@x`.
         let is_sign = |octet: &&u8| octet.is_ascii_punctuation() && !b"<\"(".contains(octet);
         let body = &line[reading.body..];
@@ -144,8 +149,11 @@ impl Reading {
 
 /// Returns the field whose name is alone on this line.
 pub(super) fn bare_name(line: &[u8]) -> Option<Name> {
+    if memchr(b':', line).is_some() {
+        return None;
+    }
     let shown = shown(line, MAX_NAME_OCTETS + 1);
-    Name::spelt(&shown).filter(|_| shown.len() <= MAX_NAME_OCTETS && !line.contains(&b':'))
+    Name::spelt(&shown).filter(|_| shown.len() <= MAX_NAME_OCTETS)
 }
 
 /// Returns how many octets are needed for the reading at the beginning of `octets`; `None` if more are needed than

@@ -42,7 +42,7 @@ pub(super) struct Shown {
 
 /// Returns the first `most` octets that `line` shows.
 pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
-    let (mut out, mut at, mut is_marked_up) = (Vec::new(), 0, false);
+    let (mut out, mut at, mut is_marked_up) = (Vec::with_capacity(most.min(line.len())), 0, false);
     while out.len() < most && at < line.len() {
         let rest = &line[at..];
         let rest = &rest[..rest.len().min(MAX_DRESS_OCTETS)];
