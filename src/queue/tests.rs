@@ -5,11 +5,13 @@
 //!
 //! | test | needs |
 //! |---|---|
-//! | `delivery::a_message_is_sent_at_once_and_leaves_the_spool` | the way of a message through all tasks |
+//! | `delivery::a_message_is_sent_at_once_and_leaves_the_spool` | the way of a message through all tasks, and a connection that is gone when it is given one |
 //! | `delivery::a_failure_is_reported_to_the_reverse_path_before_the_original_goes` | the DSN's record, which ends the original |
 //! | `delivery::a_restart_picks_everything_up` | recovery of a spool from a disk |
 //! | `delivery::stopping_waits_for_the_reply_to_a_final_dot_and_gives_out_nothing_new` | the end of the owner's task |
 //! | `delivery::a_connection_that_panics_loses_nothing` | a panic of a connection's task |
+//! | `delivery::what_one_transaction_came_to_is_recorded_before_the_next` | a message that is read again for each transaction, and a panic between two |
+//! | `delivery::a_reload_gives_the_new_settings_to_what_is_queued_already` | the owner's way from the settings to a connection |
 //! | `delivery::another_secret_is_noticed_after_a_panic_in_what_looks_at_it` | a panic of the task that watches the secret |
 //! | `disks::while_deliveries_cannot_be_recorded_nothing_is_sent` | a disk that is full or read-only |
 //! | `disks::a_spool_that_does_not_record_is_asked_again_after_a_panic` | that, and a panic of the task that asks the spool |

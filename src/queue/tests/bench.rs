@@ -104,6 +104,12 @@ impl Bench {
         Bench { root, _directory, spool, queue, clock, relay, task, settings, fs }
     }
 
+    /// Gives the queue changed settings, as a reload does.
+    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.queue.reconfigure(self.settings.clone());
+    }
+
     /// Commits a message from `from` (empty: `<>`).
     pub(super) async fn submit(&self, from: &str, to: &[&str]) -> QueueId {
         self.try_submit(envelope(from, to), b"Subject: hello\r\n\r\nhello\r\n").await.unwrap()

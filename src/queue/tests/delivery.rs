@@ -1,26 +1,33 @@
-//! A message from its arrival to its end, over a restart, a stop, and a panic of a task.
+//! A message from its arrival to its end, over a restart, a stop, a reload, and a panic of a task.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, oneshot};
 
 use super::bench::{Bench, Does, HOUR, MINUTE};
 use crate::envelope::Address;
+use crate::queue::OwnerInput;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A message for a connection that has given up waiting is ready again at once, for another.
 #[tokio::test]
 async fn a_message_is_sent_at_once_and_leaves_the_spool() {
-    let bench = Bench::new().await;
-    bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.live == 0).await;
-    let seen = bench.relay.seen();
-    assert_eq!(seen.len(), 1);
-    assert_eq!((seen[0].from.as_str(), seen[0].at), ("app@example.org", 0));
-    assert_eq!(seen[0].content, "Subject: hello\r\n\r\nhello\r\n");
-    assert_eq!(bench.spool.len(), 0);
+    for given_up in [0, 2] {
+        let bench = Bench::new().await;
+        for connection in 1000..1000 + given_up {
+            let (answer, _) = oneshot::channel();
+            bench.queue.send(OwnerInput::Next { connection, wait: true, answer });
+        }
+        bench.submit("app@example.org", &["ann@example.net"]).await;
+        bench.until_empty().await;
+        let seen = bench.relay.seen();
+        assert_eq!(seen.len(), 1);
+        assert_eq!((seen[0].from.as_str(), seen[0].at), ("app@example.org", 0));
+        assert_eq!(seen[0].content, "Subject: hello\r\n\r\nhello\r\n");
+    }
 }
 
 /// The From of a DSN was made up here: a relay that takes verified senders only refused it.
@@ -88,6 +95,48 @@ async fn a_connection_that_panics_loses_nothing() {
     bench.clock.advance(MINUTE);
     bench.until_empty().await;
     assert_eq!(bench.relay.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn what_one_transaction_came_to_is_recorded_before_the_next() {
+    let bench = Bench::with(|settings| settings.max_connections = NonZeroUsize::MIN).await;
+    bench.relay.always(Does::Refuses);
+    bench.relay.once(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.relay.once(Does::Panics);
+    let to: Vec<String> = (0..120).map(|number| format!("user{number}@example.net")).collect();
+    bench.submit("app@example.org", &to.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    bench.until_told(|status| status.paused_until.is_some()).await;
+    let bench = bench.restart().await;
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.pass(MINUTE, MINUTE / 4).await;
+    bench.until_empty().await;
+    let seen = bench.relay.seen();
+    assert!(seen.iter().all(|part| part.content == seen[0].content), "each part has all of the content");
+    let asked: Vec<&String> = seen.iter().flat_map(|seen| &seen.to).collect();
+    let times = |to: &String| asked.iter().filter(|other| **other == to).count();
+    let (lost, others): (Vec<_>, Vec<_>) = to.iter().enumerate().partition(|(at, _)| (50..100).contains(at));
+    assert!(lost.into_iter().all(|(_, to)| times(to) == 2), "those of the transaction that was lost");
+    assert!(others.into_iter().all(|(_, to)| times(to) == 1), "and only those");
+}
+
+#[tokio::test]
+async fn a_reload_gives_the_new_settings_to_what_is_queued_already() {
+    let mut bench = Bench::new().await;
+    bench.relay.always(Does::Says(vec!["550 5.7.1 <>: null sender not allowed"]));
+    bench.submit("", &["ann@example.net"]).await;
+    bench.until(|status| status.held == 1).await;
+    bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
+    bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
+    bench.reload_with(|settings| {
+        settings.null_sender = Address::parse("bounces@example.org").ok();
+        settings.postmaster = Address::parse("ops@example.org").ok();
+    });
+    bench.until_empty().await;
+    let seen = bench.relay.seen();
+    let ways: Vec<(&str, String)> = seen.iter().map(|seen| (seen.from.as_str(), seen.to.join(" "))).collect();
+    let [ann, ops] = ["ann@example.net", "ops@example.org"].map(str::to_owned);
+    let expected = [("", ann.clone()), ("bounces@example.org", ann), ("bounces@example.org", ops)];
+    assert_eq!(ways, expected);
 }
 
 /// A panic in what looks at the secret was not noticed: a corrected password was used at the next probe, up to half an hour

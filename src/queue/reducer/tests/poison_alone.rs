@@ -159,6 +159,30 @@ fn another_connection_serves_while_the_relay_is_silent_at_one_of_them() {
     }
 }
 
+/// Trouble that meets everybody is the relay's: its outage bounces nothing, and is over for all when it is over.
+#[test]
+fn an_outage_behind_the_login_is_nobodys_fault() {
+    for phase in PHASES {
+        let mut world = World::new(2);
+        world.relay_always(Does::IsAway);
+        world.arrive(20);
+        world.relay_always(Does::Breaks(phase, Cause::Closed));
+        world.pass(DAY * 7);
+        assert_eq!((world.status().live, world.is_paused()), (20, true), "{phase}");
+        assert!(world.relay_clock < 600, "{phase}: patience is not used up");
+        let most = world.seen.iter().map(|seen| world.times_seen(seen.id)).max().unwrap_or_default();
+        assert!(phase < Phase::Dot || most <= 30, "{most} copies of one");
+        world.relay_always(Does::Takes);
+        if phase < Phase::Dot {
+            world.pass(MINUTE * 20);
+        } else {
+            world.tell(Event::ProbeNow);
+        }
+        assert_eq!(world.status().live, 0, "{phase}");
+        assert!(world.seen.iter().all(|seen| !seen.from.is_empty()), "no bounce");
+    }
+}
+
 /// Its second loss sends it behind the others, who share no connection with it.
 #[test]
 fn it_shares_no_connection_with_others() {
