@@ -84,7 +84,7 @@ pub struct DaemonStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Configuration {
-    /// The absolute path of the configuration file.
+    /// The path of the configuration file, as it was given at the start.
     pub path: String,
     /// The time at which it was read (RFC 3339).
     pub since: String,
