@@ -111,6 +111,7 @@ pub use ledger::{Fate, Ledger, MustReport, Settled};
 pub use marks::{EntryState, Flight, Mark, Marks};
 pub use paths::PARTS;
 pub use replies::Replies;
+pub use space::SHARE_IN_WORDS;
 
 /// The proof that a message is on stable storage. Only the spool makes it, after the sync.
 #[derive(Debug)]

@@ -10,14 +10,12 @@
 use crate::listener::limits::Overload;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{HostTrouble, MessageRefusal};
-use crate::spool::CommitError;
+use crate::spool::{CommitError, SHARE_IN_WORDS};
 use crate::status::Status;
 
 /// Text of the reply to content for whose header section there is no memory, and of the log line about it.
 pub(super) const TOO_MANY_HEADERS: &str = "too many large header sections at once: try again later";
 
-const OVER_SHARE: &str =
-    "your unfinished messages fill a quarter of the room for mail: finish them, or try again later";
 const GAVE_WAY: &str = "nothing came of this message for a while, and its room was needed: send it again";
 
 /// Returns the reply to a connection that gets no session.
@@ -45,7 +43,9 @@ pub(super) fn too_many_headers() -> MessageRefusal {
 pub(super) fn not_committed(error: CommitError) -> MessageRefusal {
     match error {
         CommitError::Full => HostTrouble::NoRoom.into(),
-        CommitError::OverShare => not_now(OVER_SHARE),
+        CommitError::OverShare => not_now(&format!(
+            "your unfinished messages fill {SHARE_IN_WORDS} of the room for mail: finish them, or try again later"
+        )),
         CommitError::GaveWay => not_now(GAVE_WAY),
         CommitError::Trouble | CommitError::Astray => HostTrouble::Failing.into(),
         CommitError::Closed => HostTrouble::ShuttingDown.into(),

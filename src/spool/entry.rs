@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::ledger::Ledger;
 use super::marks::Marks;
 use super::replies::Replies;
-use super::space::{SMALLEST, Sizes};
+use super::space::{SHARE_IN_WORDS, SMALLEST, Sizes};
 use crate::envelope::{Envelope, Submitter};
 use crate::queue_id::QueueId;
 
@@ -256,7 +256,11 @@ impl fmt::Display for CommitError {
         f.write_str(match self {
             CommitError::Full => "no room on the spool",
             CommitError::OverShare => {
-                "there is room on the spool, but the unfinished messages of its user fill a quarter of that already"
+                return write!(
+                    f,
+                    "there is room on the spool, but the unfinished messages of its user fill {SHARE_IN_WORDS} of that \
+                     already"
+                );
             }
             CommitError::GaveWay => {
                 "nothing had come of it for a while, and its room on the spool was needed: what had come was removed"

@@ -223,6 +223,8 @@ const TIMES_LIVE: u64 = 3;
 const FREED_BY_A_MOVE: u64 = 16;
 /// Number of parts of the usable room of which the unfinished messages of one user may take one.
 const SHARE_OF_ONE_USER: u64 = 4;
+/// The same share in words, for replies and log lines.
+pub const SHARE_IN_WORDS: &str = "a quarter";
 /// Number of parts of the active segment of which moves on a full disk leave one.
 const LEFT_BY_MOVES: u64 = 8;
 /// Number of parts of the free space of which one is left to the file system, which may need some for itself.
