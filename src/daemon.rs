@@ -128,7 +128,7 @@ struct Daemon {
     passed: SocketAddresses,
     /// The addresses on which the daemon listens for SMTP.
     listened: Vec<SocketAddr>,
-    /// The same as the log shows it, with the Unix sockets.
+    /// The addresses as the log shows them, with the Unix sockets.
     addresses: String,
     level: LevelHandle,
     certificate: Option<Certificate>,

@@ -25,12 +25,23 @@ pub(super) enum Hears {
 
 /// The part of the hearing that is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum HearingStage {
     Taken,
     Refused,
     Left,
     End,
     Over,
+}
+
+/// The relay's answer to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransactionAnswer {
+    /// It took a recipient.
+    Taken,
+    /// It took nobody, and refused a recipient for now or for good.
+    Refused,
+    /// It said nothing about any recipient.
+    Nothing,
 }
 
 /// A report that is being heard.
@@ -39,10 +50,9 @@ pub(super) struct Hearing {
     report: Report,
     refusal: Option<Refusal>,
     is_from_null: bool,
-    has_taken: bool,
-    has_answered: bool,
+    answer: TransactionAnswer,
     ruling: Ruling,
-    stage: Stage,
+    stage: HearingStage,
 }
 
 impl Hearing {
@@ -55,18 +65,22 @@ impl Hearing {
     ) -> Self {
         attempt.weigh_unproven(&mut report);
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
-        let has_taken = has(Verdict::Sent);
-        let has_answered = has_taken || has(Verdict::Deferred) || has(Verdict::Bounced);
+        let answer = if has(Verdict::Sent) {
+            TransactionAnswer::Taken
+        } else if has(Verdict::Deferred) || has(Verdict::Bounced) {
+            TransactionAnswer::Refused
+        } else {
+            TransactionAnswer::Nothing
+        };
         null_sender.excuse(attempt, &mut report);
         Hearing {
             connection,
             refusal: Refusal::of(&report, &attempt.envelope),
             report,
             is_from_null: attempt.envelope.reverse_path == ReversePath::Null,
-            has_taken,
-            has_answered,
+            answer,
             ruling: Ruling::AsSaid,
-            stage: Stage::Taken,
+            stage: HearingStage::Taken,
         }
     }
 
@@ -74,11 +88,11 @@ impl Hearing {
     pub(super) fn next(&mut self) -> Option<Hears> {
         loop {
             let (stage, heard) = match self.stage {
-                Stage::Taken => (Stage::Refused, self.taken()),
-                Stage::Refused => (Stage::Left, self.refused()),
-                Stage::Left => (Stage::End, self.left()),
-                Stage::End => (Stage::Over, self.ends()),
-                Stage::Over => return None,
+                HearingStage::Taken => (HearingStage::Refused, self.taken()),
+                HearingStage::Refused => (HearingStage::Left, self.refused()),
+                HearingStage::Left => (HearingStage::End, self.left()),
+                HearingStage::End => (HearingStage::Over, self.ends()),
+                HearingStage::Over => return None,
             };
             self.stage = stage;
             if heard.is_some() {
@@ -94,7 +108,7 @@ impl Hearing {
             Some(QueueAnswer::Ruling(ruling)) => self.ruling = ruling,
             Some(QueueAnswer::IsExcused(false)) => self.report.lost_at = self.report.left_at,
             Some(_) => {}
-            None if self.stage == Stage::Left => self.ruling = Ruling::Untold,
+            None if self.stage == HearingStage::Left => self.ruling = Ruling::Untold,
             None => {}
         }
     }
@@ -106,7 +120,8 @@ impl Hearing {
 
     fn taken(&self) -> Option<Hears> {
         let (connection, is_from_null) = (self.connection, self.is_from_null);
-        self.has_taken.then_some(Hears::Told(Event::TakenByRelay { connection, is_from_null }))
+        let is_taken = self.answer == TransactionAnswer::Taken;
+        is_taken.then_some(Hears::Told(Event::TakenByRelay { connection, is_from_null }))
     }
 
     fn refused(&mut self) -> Option<Hears> {
@@ -124,7 +139,7 @@ impl Hearing {
         if self.report.is_lost() {
             let in_doubt = self.report.possible_duplicate;
             Some(Hears::Told(Event::Lost { connection, id, in_doubt }))
-        } else if self.ruling != Ruling::Untold && self.has_answered {
+        } else if self.ruling != Ruling::Untold && self.answer != TransactionAnswer::Nothing {
             Some(Hears::Told(Event::Answered(connection)))
         } else {
             None

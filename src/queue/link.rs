@@ -43,7 +43,7 @@ pub struct QueueLink {
     /// The messages that were given out and are not reported yet: the transaction at hand, and the one whose commands
     /// were sent behind it.
     attempts: HashMap<QueueId, Attempt>,
-    /// Those of them for which a further transaction is to follow.
+    /// The messages in `attempts` for which a further transaction is to follow.
     unfinished: VecDeque<QueueId>,
     /// The number of recipients that the relay takes in one transaction, as far as is known.
     most_recipients: usize,

@@ -20,13 +20,13 @@ use crate::relay::{RecipientReport, Report, Subject, Verdict};
 /// The addresses that the relay may get in place of `<>`, and whether it refuses `<>`.
 #[derive(Debug, Default)]
 pub(super) struct NullSender {
-    /// `rewrite.null-sender`.
+    /// The value of `rewrite.null-sender`.
     pub(super) for_all: Option<Address>,
-    /// `queue.postmaster`.
+    /// The value of `queue.postmaster`.
     pub(super) postmaster: Option<Address>,
     /// The address that mail from `<>` to the postmaster alone may come from.
     pub(super) for_postmaster: Option<Address>,
-    /// The relay has refused mail from `<>` to the postmaster.
+    /// True if the relay has refused mail from `<>` to the postmaster.
     is_refused: AtomicBool,
 }
 

@@ -46,11 +46,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// The queue's state.
 pub(super) struct Reducer {
     relays: Relays,
-    shared: Shared,
+    shared: SharedState,
 }
 
 /// The part of the state that is the same for all relays, and what is to be done for the event at hand.
-struct Shared {
+struct SharedState {
     retry: RetryPolicy,
     has_null_sender: bool,
     recording: Recording,
@@ -86,7 +86,7 @@ impl Reducer {
         let mut relay = RelayState::new(policy.refusals, policy.max_connections, has_taken, held, clock);
         entries.iter().for_each(|entry| relay.roster.admit(entry, now.steady));
         relay.refusals.held().for_each(|id| relay.roster.put_back(id, now.steady));
-        let shared = Shared {
+        let shared = SharedState {
             retry: policy.retry,
             has_null_sender: policy.has_null_sender,
             recording: Recording::default(),
@@ -259,7 +259,7 @@ fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<T
     [due, others, probe, relay.flickers.due()].into_iter().flatten().min()
 }
 
-impl Shared {
+impl SharedState {
     fn answer(&mut self, answer: QueueAnswer) {
         self.effects.push(Effect::QueueAnswer(answer));
     }
@@ -281,7 +281,7 @@ impl Shared {
 /// The handling of one event for one relay.
 struct AtRelay<'a> {
     relay: &'a mut RelayState,
-    shared: &'a mut Shared,
+    shared: &'a mut SharedState,
 }
 
 impl AtRelay<'_> {

@@ -54,7 +54,7 @@ pub(crate) async fn open<T: Transport>(
     Ok(Connection::new(channel, offered, settings))
 }
 
-type Opened = Result<(Channel<Verified>, Capabilities), Trouble>;
+type OpeningResult = Result<(Channel<Verified>, Capabilities), Trouble>;
 
 struct Opening<'a> {
     peer: Peer,
@@ -66,7 +66,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    async fn start_tls<T: Transport>(&self, stream: T, client: &TlsClient) -> Opened {
+    async fn start_tls<T: Transport>(&self, stream: T, client: &TlsClient) -> OpeningResult {
         let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
         greeting(&mut plain).await.map_err(with_hint)?;
         if !self.ehlo(&mut plain).await?.starttls {
@@ -79,14 +79,14 @@ impl Opening<'_> {
         Ok((channel, offered))
     }
 
-    async fn implicit<T: Transport>(&self, stream: T, client: &TlsClient) -> Opened {
+    async fn implicit<T: Transport>(&self, stream: T, client: &TlsClient) -> OpeningResult {
         let mut channel = self.handshake(stream, client).await?;
         greeting(&mut channel).await?;
         let offered = self.ehlo(&mut channel).await?;
         Ok((channel, offered))
     }
 
-    async fn loopback<T: Transport>(&self, stream: T) -> Opened {
+    async fn loopback<T: Transport>(&self, stream: T) -> OpeningResult {
         let verified = Verified::loopback(stream).map_err(|cause| self.trouble(Phase::Tls, cause))?;
         let mut channel = self.verified_channel(verified);
         greeting(&mut channel).await?;

@@ -68,12 +68,12 @@ pub(crate) fn client_configs(settings: &TlsSettings) -> Result<(ClientConfigs, V
     Ok((configs, warnings))
 }
 
-type Verifier = Arc<dyn ServerCertVerifier>;
+type RelayVerifier = Arc<dyn ServerCertVerifier>;
 
 fn builder(
     minimum: TlsVersion,
     provider: Arc<CryptoProvider>,
-    verifier: Verifier,
+    verifier: RelayVerifier,
 ) -> Result<Builder, String> {
     let versions: &[&SupportedProtocolVersion] = match minimum {
         TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
@@ -85,7 +85,10 @@ fn builder(
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
-fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<(Verifier, Vec<String>), SettingError> {
+fn verifier(
+    trust: &Trust,
+    provider: Arc<CryptoProvider>,
+) -> Result<(RelayVerifier, Vec<String>), SettingError> {
     let (roots, warnings) = match trust {
         Trust::System => system_roots(),
         Trust::CaFile(path) => {

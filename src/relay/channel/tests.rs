@@ -159,7 +159,7 @@ async fn taking_leave_does_not_wait_long() {
     assert_eq!(heard, "QUIT\r\n");
 }
 
-/// What was lost: a reply of 3,000 octets, `250ok` or a tab behind the code was called a lost connection: the relay was
+/// A reply of 3,000 octets, `250ok` or a tab behind the code was called a lost connection: the relay was
 /// paused, and at the final dot the message went again at each probe. Property: at each phase, whatever follows a code
 /// is a reply; up to 64 KiB a line and 1 MiB in all, and at the final dot without any bound, even without an end.
 #[tokio::test(start_paused = true)]

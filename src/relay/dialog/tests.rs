@@ -28,7 +28,7 @@ fn message(id: u64, content: &str) -> Transaction {
     transaction(id, "ann@example.org", &["ben@example.net"], &format!("{content}\r\n"))
 }
 
-/// What the queue was told, how `run` ended, and what the relay heard after its script.
+/// The end of a dialogue: the reports, the result of `run`, and the octets that the relay heard after its script.
 struct Ended {
     given: Given,
     result: Result<(), Trouble>,
@@ -121,7 +121,7 @@ impl AsyncRead for Failing {
     }
 }
 
-/// What was lost: with the dot sent all the same, half a message is delivered and the whole removed.
+/// With the dot sent all the same, half a message is delivered and the whole removed.
 #[tokio::test(start_paused = true)]
 async fn a_message_is_never_cut_short() {
     let script = format!("{ENVELOPE}{TAKEN}");

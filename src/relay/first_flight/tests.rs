@@ -14,7 +14,7 @@ use super::*;
 use crate::config::{self, HostOrIp, RelayHost, Tls, TlsSettings, Trust};
 use crate::journal::testing::Captured;
 
-/// What goes into one segment on most networks.
+/// Number of octets that go into one segment on most networks.
 const SEGMENT: usize = 1_400;
 
 const PLAIN: &str =
@@ -23,7 +23,7 @@ const MAIL: &str = "C: EHLO client.example\nS: 250 mx\nC: MAIL FROM:<ann@example
                     C: RCPT TO:<ben@example.net>\nS: 250 ok\nC: DATA\nS: 354 go on\nC: Subject: x\nC: \nC: .\n\
                     S: 250 2.0.0 taken\nC: QUIT\nS: 221 bye";
 
-/// What becomes of a ClientHello.
+/// The fate of a ClientHello.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Answered,
@@ -51,7 +51,7 @@ impl Firewalled {
         Firewalled { tls: relay.acceptor(), is_implicit, large, small, hellos: Arc::default() }
     }
 
-    /// Whether each ClientHello so far was larger than a segment.
+    /// True for each ClientHello so far that was larger than a segment.
     fn were_large(&self) -> Vec<bool> {
         self.hellos.lock().unwrap().iter().map(|size| *size > SEGMENT).collect()
     }

@@ -13,11 +13,11 @@ use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, TlsSetti
 const EHLO: &str = "S: 220 mx.example ESMTP\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\n\
                     S: 250 STARTTLS\n";
 const STARTTLS: &str = "C: STARTTLS\nS: 220 go ahead\n!tls\n";
-/// What a relay says under TLS to a client that logs in.
+/// The script of a relay under TLS for a client that logs in.
 const LOGIN: &str = "C: EHLO client.example\nS: 250-mx.example\nS: 250-SIZE 1000\nS: 250 AUTH PLAIN\n\
                      C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome\n";
 
-/// What came of it: the peer, or the trouble; and what reached the relay beyond its scripts, in plain
+/// The result of an opening: the peer, or the trouble; and what reached the relay beyond its scripts, in plain
 /// and under TLS.
 #[derive(Debug)]
 struct Ended {

@@ -83,7 +83,7 @@ impl SessionCallback for Accounts {
     }
 }
 
-/// How the relay's side departs from the protocol.
+/// The way in which the relay departs from the protocol.
 #[derive(Clone, Copy, PartialEq)]
 enum Twist {
     None,

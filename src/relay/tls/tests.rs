@@ -256,7 +256,7 @@ async fn a_client_certificate_is_shown_when_asked_for() {
     }
 }
 
-/// What a relay says that does not speak our TLS: alerts, and no TLS at all.
+/// The octets of relays that do not speak our TLS: alerts, and no TLS at all.
 #[tokio::test]
 async fn other_answers_are_told_apart() {
     let ours = client(&tls_settings(Trust::Pins(vec![[0; 32]])));

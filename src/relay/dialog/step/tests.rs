@@ -1,4 +1,4 @@
-//! Who is answered: a relay that says replies too many, or too early, and what it truly did with each message.
+//! The relay says replies too many, or too early; what is reported is held against what it truly did with each message.
 
 mod faltering;
 
@@ -34,7 +34,7 @@ impl Work for Noting {
 #[derive(Clone, Debug)]
 struct Message {
     from: &'static str,
-    /// Whether each recipient is one the relay takes.
+    /// True for each recipient that the relay takes.
     recipients: Vec<bool>,
     is_content_good: bool,
     is_long: bool,
@@ -126,7 +126,7 @@ fn falsely_told(pipelining: Pipelining, messages: &[Message], faults: &Faults) -
     falsely
 }
 
-/// What was lost: a relay that answered 500 to a long line and 500 again at the final dot made the messages behind it
+/// A relay that answered 500 to a long line and 500 again at the final dot made the messages behind it
 /// bounce, with and without PIPELINING, and one reply 250 too many made a valid recipient of the next one bounce.
 #[test]
 fn a_refusal_is_not_taken_for_the_next_messages() {
@@ -148,7 +148,7 @@ fn a_refusal_is_not_taken_for_the_next_messages() {
     }
 }
 
-/// What was lost: a relay said one reply too many behind that to a RCPT, and hung up before the next. The valid
+/// A relay said one reply too many behind that to a RCPT, and hung up before the next. The valid
 /// recipient of that bounced by it, since nothing that does not fit had been said.
 #[test]
 fn a_relay_that_hangs_up_proves_no_refusal_before_the_content() {
@@ -167,7 +167,7 @@ fn a_relay_that_hangs_up_proves_no_refusal_before_the_content() {
     }
 }
 
-/// What was lost: a relay said one refusal too many where the reply to the final dot belongs, had taken the message, and
+/// A relay said one refusal too many where the reply to the final dot belongs, had taken the message, and
 /// hung up. It bounced by that, and nobody was told that it may have arrived.
 #[test]
 fn a_relay_that_hangs_up_proves_no_refusal_of_the_dot() {
@@ -186,7 +186,8 @@ fn a_relay_that_hangs_up_proves_no_refusal_of_the_dot() {
     }
 }
 
-/// What the queue makes of two tries at the same message alone: whom it bounces for the same refusal said twice.
+/// Returns the recipients that the queue would bounce falsely after two tries at the same message alone, since the same
+/// refusal was said twice.
 async fn bounced_at_the_second(pipelining: Pipelining, message: &Message, faults: &Faults) -> Vec<String> {
     let pace = Arc::new(RelayPace::new(pipelining));
     let code = |told: &RecipientReport| told.said[..3].to_owned();
@@ -214,7 +215,7 @@ async fn bounced_at_the_second(pipelining: Pipelining, message: &Message, faults
     vec![]
 }
 
-/// What was lost: a relay that does the same at each try says one reply too many, and hangs up before it has answered
+/// A relay that does the same at each try says one reply too many, and hangs up before it has answered
 /// all of the group. The same words twice were believed, and a valid recipient bounced.
 #[test]
 fn the_same_reply_too_many_said_twice_bounces_nobody() {
@@ -237,7 +238,7 @@ fn the_same_reply_too_many_said_twice_bounces_nobody() {
     }
 }
 
-/// What was lost: with the next group behind the final dot, one reply too many before the dot's own moved that to the
+/// With the next group behind the final dot, one reply too many before the dot's own moved that to the
 /// place of the next MAIL's. Where the replies came to an end with a refusal, or with the connection, the message
 /// that the relay had taken was sent again without a word, or bounced.
 #[test]
@@ -255,7 +256,7 @@ fn behind_a_dot_that_seems_refused_nothing_is_certain() {
     }
 }
 
-/// What was lost: the same, and 354 too many at the place of the next DATA's reply. It passed for that, with the true
+/// The same happened, and 354 too many at the place of the next DATA's reply. It passed for that, with the true
 /// replies right behind it, and the message that the relay had taken was sent again without a word.
 #[test]
 fn behind_a_dot_that_seems_refused_354_proves_nothing_where_more_is_said() {
@@ -272,7 +273,7 @@ fn behind_a_dot_that_seems_refused_354_proves_nothing_where_more_is_said() {
     }
 }
 
-/// What was lost: a relay said two refusals too many before its true reply to the dot, and the message that it had taken
+/// A relay said two refusals too many before its true reply to the dot, and the message that it had taken
 /// was sent again without a word.
 #[test]
 fn two_refusals_at_a_dot_prove_nothing_where_more_is_said() {
@@ -288,7 +289,7 @@ fn two_refusals_at_a_dot_prove_nothing_where_more_is_said() {
     }
 }
 
-/// What was lost: a relay on a busy host said one refusal too many behind 354, and its own reply to the dot more than
+/// A relay on a busy host said one refusal too many behind 354, and its own reply to the dot more than
 /// 200 ms later, in place of the one to RSET. The message that it had taken was sent again without a word.
 #[test]
 fn a_slow_relay_proves_no_refusal_by_its_silence() {
@@ -307,7 +308,7 @@ fn a_slow_relay_proves_no_refusal_by_its_silence() {
     }
 }
 
-/// What was sent: an empty message, to a recipient the relay had taken. MAIL was refused by a reply too many, and 354, a
+/// An empty message was sent to a recipient whom the relay had taken. MAIL was refused by a reply too many, and 354, a
 /// second one, seemed to ask for content for nobody.
 #[test]
 fn nobody_gets_an_empty_message() {

@@ -5,7 +5,8 @@ use super::*;
 const FULL: &str = "452 4.5.3 too many recipients";
 const OK: &str = "250 2.0.0 ok";
 
-/// What three recipients come to by these replies to RCPT, to DATA where somebody is taken, and to the dot.
+/// Returns the results of three recipients by these replies to RCPT, to DATA, and to the dot where somebody is taken;
+/// and whether the connection goes on.
 async fn told(rcpts: [&str; 3], data: &str, dot: &str) -> (Vec<String>, bool) {
     let message = transaction(1, "ann@example.org", &["a@x", "b@x", "c@x"], "hello\r\n");
     let mut script = "C: MAIL FROM:<ann@example.org>\nC: RCPT TO:<a@x>\nC: RCPT TO:<b@x>\nC: RCPT TO:<c@x>\n\

@@ -1,4 +1,4 @@
-//! How a connection ends that has served.
+//! The end of a connection that has served.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! How many commands are written at once, and what follows where that was too much for the relay.
+//! The number of commands that are written at once, and the end where that was too much for the relay.
 
 use super::*;
 
@@ -21,7 +21,7 @@ async fn written_across_a_busy_connection_costs_one_round_trip_per_message() {
     assert_eq!(ended.rest, "");
 }
 
-/// What was lost: with the next group behind the final dot Haraka answered 503 and the relay was paused, Dovecot's
+/// With the next group behind the final dot Haraka answered 503 and the relay was paused, Dovecot's
 /// submission service kept the message and died without a reply, so that each try made a copy, and Courier
 /// dropped the group and fell silent. Whatever fails where more was written than was answered, at any place:
 /// nobody is blamed, and the next connection writes one command at a time.

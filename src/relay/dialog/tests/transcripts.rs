@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What `tests/relays/*.smtp` say: what the relay offers, how it is written to, the messages (from ann@example.org;
+/// One file of `tests/relays/*.smtp`: what the relay offers, how it is written to, the messages (from ann@example.org;
 /// `asking` for ENVID=x1 and a notice of success), the script, what is reported, how the connection ends (`ok`, or the
 /// trouble's phase), and what the relay still hears.
 struct Case {

@@ -29,7 +29,7 @@ pub(super) enum Speech {
     Slow,
 }
 
-/// What a relay says, and does, that it should not.
+/// The faults of a relay: replies and closes that should not be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     pub(super) surplus: Vec<Surplus>,
@@ -40,7 +40,7 @@ pub(super) struct Faults {
     pub(super) speech: Speech,
 }
 
-/// What the relay did, whatever it said: recipients by their addresses.
+/// The recipients that the relay truly took and refused, by their addresses, whatever it said.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     pub(super) taken: HashSet<String>,
