@@ -1,8 +1,8 @@
-//! What stands before, between and in place of header lines, as the real program takes it in: one table, and each row
-//! through SMTP, `sendmail` with a recipient and `sendmail -t`; what is judged is what a relay gets.
+//! Lines before, between and in place of header lines, as the real program takes them in. There is one table, and each
+//! row goes through SMTP, `sendmail` with a recipient and `sendmail -t`; the message that a relay gets is judged.
 //!
-//! What must hold of every row: whoever is in Bcc is told to no other recipient, and with `-t` gets the message; From is
-//! the one that was written; what follows the header is the body. Or the message is refused, in the same sentence
+//! Every row must keep this: no other recipient learns who is in Bcc, and with `-t` those in Bcc get the message; From is
+//! the one that was written; all that follows the header is the body. Or the message is refused, in the same sentence
 //! everywhere, and nothing of it is sent.
 
 #![allow(missing_docs, reason = "a test")]
@@ -27,7 +27,7 @@ const REST: &str = "Subject: s\nDate: Sat, 21 Nov 2026 02:10:00 +0000\n";
 const BCC: &str = "Bcc: hidden@secret.example\n";
 const BODY: &str = "\nbody\n";
 
-/// What is to become of a message.
+/// The result that a message must have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     /// Bcc is a field: a recipient with `-t`, and nobody else is told.
@@ -191,7 +191,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// What a whole header may look like.
+/// Returns rows for the shapes of a whole header.
 fn shapes() -> Vec<Row> {
     let header = [FROM, TO, REST, BCC].concat();
     let crlf = |text: &str| text.replace('\n', "\r\n");
@@ -330,7 +330,7 @@ impl Host {
         if codes[4] == "250" { Ok(()) } else { Err(replies[4].join("\n")) }
     }
 
-    /// What the relay got, by its reverse-path, once it has got all.
+    /// Returns the messages that the relay got, by their reverse-paths, once it has got all.
     fn received(self) -> BTreeMap<String, Vec<u8>> {
         self.daemon.wait_for_queue_of(0);
         let files = fs::read_dir(self.directory.path().join("mail/new")).unwrap();
@@ -338,7 +338,7 @@ impl Host {
     }
 }
 
-/// A message as the sink keeps it: its reverse-path, and all of it.
+/// Returns a message as the sink keeps it: its reverse-path, and all of it.
 fn kept(file: &Path) -> (String, Vec<u8>) {
     let octets = fs::read(file).unwrap();
     let line = octets.split(|octet| *octet == b'\r').next().unwrap();
@@ -346,7 +346,8 @@ fn kept(file: &Path) -> (String, Vec<u8>) {
     (from.trim_end_matches('>').to_owned(), octets)
 }
 
-/// As a client of SMTP sends it; where there is a CR, the line ends are what the row is about. No line begins with a dot.
+/// Returns content as a client of SMTP sends it. Line ends stay if there is a CR, since the row is about them. No line
+/// begins with a dot.
 fn as_data(content: &[u8]) -> Vec<u8> {
     let mut data = content.to_vec();
     if !content.contains(&b'\r') {
@@ -364,7 +365,7 @@ fn with_crlf(line: &[u8]) -> Vec<u8> {
 }
 
 impl Row {
-    /// Whether it is taken that way as it is to be, or refused in these words.
+    /// Returns whether it is taken that way as it must be, or refused in these words.
     fn is_right(&self, way: Way, refused: Option<&str>) -> bool {
         match self.fate {
             Field | Text | TextAlone => refused.is_none(),
@@ -380,7 +381,7 @@ impl Row {
         hidden.chain(["bob@to.example"]).map(str::to_owned).collect()
     }
 
-    /// What is wrong with what the relay got.
+    /// Returns the fault of the message that the relay got; `None` if it is right.
     fn fault(&self, way: Way, got: &[u8]) -> Option<&'static str> {
         let text = String::from_utf8_lossy(got).into_owned();
         let (envelope, content) = text.split_once("Received:").unwrap();

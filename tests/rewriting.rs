@@ -56,7 +56,7 @@ impl<'c> Message<'c> {
         FixupTask { envelope: self.envelope(), facts, rules: config.rewrite.clone() }
     }
 
-    /// What becomes of it, as a case shows it.
+    /// Returns the message after its fix-up, as a case shows it.
     fn fixed(&self, config: &Config) -> String {
         let (mut fixup, mut out) = (Fixup::new(self.task(config)), Vec::new());
         let pushed = fixup.push(self.content.as_bytes(), &mut out);

@@ -9,7 +9,7 @@
 //!    being taken when the process or the host died: it is taken, and the log says `possible duplicate`.
 //! 4. `sendmail` exited with 0 for a message that is refused for good, so its sender is told: a bounce
 //!    (`pickup/bounce.rs`) is put on stable storage, then the file is moved to `corrupt/`, and one log line names
-//!    both. After a crash between the two, the message may be bounced twice, but never not at all.
+//!    both. After a crash between the two, the message may be bounced twice, but it is always bounced.
 //! 5. A file that is not a message is moved to `corrupt/`, with a log line (promise 6), and so is one that is
 //!    unfinished when its writer has died, or after a day. A file that cannot be taken now, or is not complete yet,
 //!    is left alone. Nothing is deleted, with three exceptions: a file whose message was taken; the older of two
@@ -48,7 +48,7 @@ mod dialogue;
 mod file;
 
 use bounce::BounceNotice;
-use dialogue::{PickupOutcome, Refused};
+use dialogue::{PickupOutcome, RefusedMessage};
 use file::{Candidate, DropState, Look, Synced};
 
 /// The number of names that a round looks at.
@@ -276,7 +276,7 @@ impl Pickup {
     }
 
     /// Reports a message that is refused for good to its sender, and moves its file to `corrupt/` (promise 4).
-    async fn bounce(&mut self, claim: ClaimedFile, refused: &Refused) -> io::Result<ControlFlow<()>> {
+    async fn bounce(&mut self, claim: ClaimedFile, refused: &RefusedMessage) -> io::Result<ControlFlow<()>> {
         let (terms, inode, why) = (self.service.terms(), claim.facts.inode, refused.reply.to_string());
         let arrived = Timestamp::from_second(claim.facts.changed).unwrap_or_default();
         match bounce::bounce(&terms.desk, refused, arrived).await {

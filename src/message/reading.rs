@@ -22,7 +22,7 @@ use memchr::memchr;
 
 use super::address::{Mailbox, mailboxes};
 use super::header::{LineKind, is_wsp, line_end, line_len};
-use shown::{Shown, escape_len, markup_len, shown};
+use shown::{ShownOctet, escape_len, markup_len, shown};
 
 /// The most octets that the name of a field may show.
 const MAX_NAME_OCTETS: usize = 64;
@@ -48,7 +48,7 @@ impl Name {
     }
 
     /// Returns the field whose name consists of the letters and digits among these octets.
-    fn spelt(shown: &[Shown]) -> Option<Name> {
+    fn spelt(shown: &[ShownOctet]) -> Option<Name> {
         let mut letters: Vec<u8> = shown.iter().map(|shown| shown.octet).collect();
         letters.retain(u8::is_ascii_alphanumeric);
         letters.make_ascii_lowercase();
@@ -86,7 +86,7 @@ impl Reading {
         Reading::up_to_colon(&shown(line, MAX_NAME_OCTETS), line)
     }
 
-    fn up_to_colon(shown: &[Shown], line: &[u8]) -> Option<Reading> {
+    fn up_to_colon(shown: &[ShownOctet], line: &[u8]) -> Option<Reading> {
         // The key for `;` is next to that for the colon.
         let colon = shown.iter().position(|shown| matches!(shown.octet, b':' | b';'))?;
         let name = Name::spelt(&shown[..colon])?;
@@ -95,7 +95,7 @@ impl Reading {
     }
 
     /// Reads `Bcc s@x`.
-    fn without_colon(shown: &[Shown], line: &[u8]) -> Option<Reading> {
+    fn without_colon(shown: &[ShownOctet], line: &[u8]) -> Option<Reading> {
         let start = shown.iter().position(is_letter)?;
         let len = shown[start..].iter().position(|shown| !is_letter(shown))?;
         let name = Name::spelt(&shown[start..start + len]).filter(|name| *name != Name::From)?;
@@ -110,8 +110,8 @@ impl Reading {
 
     /// Returns the reading with a body that begins after the octet shown at `last`, and after the end of the markup
     /// around it.
-    fn behind(shown: &[Shown], last: usize, name: Name, line: &[u8]) -> Reading {
-        let Shown { start, end, is_marked_up, .. } = shown[last];
+    fn behind(shown: &[ShownOctet], last: usize, name: Name, line: &[u8]) -> Reading {
+        let ShownOctet { start, end, is_marked_up, .. } = shown[last];
         // An encoded word that contains more than the name must not be lost.
         let is_more = shown.get(last + 1).is_some_and(|next| next.start == start);
         let mut body = if is_more { start } else { end };
@@ -183,7 +183,7 @@ fn is_list(line: &[u8]) -> bool {
     line.len() < MAX_LIST_OCTETS && LineKind::begun_by(line) == Some(LineKind::Text) && is_list && count > 0
 }
 
-fn is_letter(shown: &Shown) -> bool {
+fn is_letter(shown: &ShownOctet) -> bool {
     shown.octet.is_ascii_alphanumeric() || shown.octet == b'-'
 }
 

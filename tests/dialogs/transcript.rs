@@ -34,14 +34,14 @@ pub struct Transcript {
     pub preamble: &'static [u8],
 }
 
-/// What the client says in one piece, and all that has to come of it.
+/// The octets that the client sends in one piece, and all that must come of them.
 #[derive(Clone, Default)]
 pub struct Turn {
     pub said: Vec<u8>,
     pub expected: Vec<String>,
 }
 
-/// What the shell answers when the session asks for it; otherwise all goes well.
+/// The answer of the shell when the session asks for one; without it all goes well.
 #[derive(Debug)]
 pub enum Answer {
     /// `opened`: this time all goes well.

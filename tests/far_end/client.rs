@@ -13,13 +13,13 @@ use tokio_rustls::TlsConnector;
 
 use super::{Stream, block_on};
 
-/// What a client says to send one small message, before the content.
+/// The commands with which a client sends one small message, before the content.
 pub const TO_DATA: &str = "EHLO c\r\nMAIL FROM:<a@x.org>\r\nRCPT TO:<b@y.org>\r\nDATA\r\n";
 
-/// Longer than any test means to wait; on a paused clock that is no time at all.
+/// Time for which a client waits for a reply: longer than any test means to wait. On a paused clock it is no time at all.
 const PATIENCE: Duration = Duration::from_secs(1000);
 
-/// What a client hears where a reply is due.
+/// The octets that a client gets where a reply is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     /// The lines of a reply, without their ends.
@@ -85,7 +85,7 @@ impl Client {
         let _ = self.0.write_all(octets.as_ref()).await;
     }
 
-    /// Returns what comes where a reply is due.
+    /// Returns the octets that come where a reply is due.
     pub async fn hear(&mut self) -> Heard {
         timeout(PATIENCE, self.next_reply()).await.unwrap_or(Heard::Silence)
     }
@@ -111,7 +111,7 @@ impl Client {
         }
     }
 
-    /// Sends `octets`, and returns what comes then.
+    /// Sends `octets`, and returns the octets that come then.
     pub async fn ask(&mut self, octets: impl AsRef<[u8]>) -> Heard {
         self.send(octets).await;
         self.hear().await
@@ -145,6 +145,20 @@ impl Client {
         async move {
             for start in starts {
                 self.expect_behind(&format!("of {starts:?}: "), start, caller).await;
+            }
+        }
+    }
+
+    /// Sends `octets`, and expects so many replies with 2xx or 3xx.
+    #[track_caller]
+    pub fn reach(&mut self, octets: &str, replies: usize) -> impl Future<Output = ()> + Send {
+        let caller = Location::caller();
+        async move {
+            self.send(octets).await;
+            for _ in 0..replies {
+                let lines = self.reply().await;
+                let is_positive = lines.last().is_some_and(|line| line.starts_with(['2', '3']));
+                assert!(is_positive, "{octets:?}: got {lines:?} at {caller}");
             }
         }
     }

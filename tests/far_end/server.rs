@@ -27,10 +27,10 @@ pub const STALL: &str = "!stall";
 /// follows here if that is anything, and hangs up.
 const WITHIN: &str = "!within ";
 
-/// How many octets of content memory does not hold.
+/// Size of content, in octets, that memory does not hold.
 const WITHIN_OCTETS: u64 = 2 << 20;
 
-/// What a server answers to.
+/// The event that a server answers.
 #[derive(Clone, Copy, Debug)]
 pub enum Said<'a> {
     /// Nothing yet: the answer is the greeting.

@@ -9,7 +9,7 @@
 
 use jiff::Timestamp;
 
-use super::dialogue::{BouncedMessage, Refused};
+use super::dialogue::{BouncedMessage, RefusedMessage};
 use crate::envelope::{Envelope, Submitter};
 use crate::listener::intake::SessionDesk;
 use crate::message::dsn::{self, Affected, Audience, Dsn, DsnKind};
@@ -35,10 +35,10 @@ pub(super) enum BounceNotice {
 /// Sends a DSN about the refusal of a message that was left at the time `arrived`.
 pub(super) async fn bounce(
     desk: &SessionDesk,
-    refused: &Refused,
+    refused: &RefusedMessage,
     arrived: Timestamp,
 ) -> Result<BounceNotice, CommitError> {
-    let Refused { original, reply } = refused;
+    let RefusedMessage { original, reply } = refused;
     let envelope = desk.rules.envelope(original.envelope.clone());
     let now = (desk.clock)();
     let diagnostic = reply.to_string();

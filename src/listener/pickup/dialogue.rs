@@ -4,7 +4,7 @@
 //! Promises:
 //! 1. A file contains one message. It is taken with all its recipients, or not at all.
 //! 2. A file that is not a message in BSMTP is distinguished from a message that is refused for good. For the latter,
-//!    [`Refused`] has all that the sender must be told.
+//!    [`RefusedMessage`] has all that the sender must be told.
 //! 3. No more of a file is read than the largest allowed message and envelope.
 //!
 //! Not here: what happens to the file (`pickup.rs`), the report to the sender (`bounce.rs`).
@@ -40,14 +40,14 @@ pub(super) enum PickupOutcome {
         is_general: bool,
     },
     /// The message is refused for good.
-    Refused(Box<Refused>),
+    Refused(Box<RefusedMessage>),
     /// The file is not a message, for this reason.
     Bad(String),
 }
 
 /// A message that is refused for good.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct RefusedMessage {
     pub original: BouncedMessage,
     /// The reply with the reason.
     pub reply: Reply,
@@ -197,7 +197,7 @@ where
     fn refused(&mut self, reply: Reply) -> PickupOutcome {
         match self.message.take() {
             Some(IncomingMessage { original, .. }) => {
-                PickupOutcome::Refused(Box::new(Refused { original, reply }))
+                PickupOutcome::Refused(Box::new(RefusedMessage { original, reply }))
             }
             None => not_bsmtp(),
         }
@@ -223,8 +223,10 @@ where
                 Err(refusal) => refused_for_good(refusal),
             },
         };
-        reply
-            .map_or_else(|later| later, |reply| PickupOutcome::Refused(Box::new(Refused { original, reply })))
+        reply.map_or_else(
+            |later| later,
+            |reply| PickupOutcome::Refused(Box::new(RefusedMessage { original, reply })),
+        )
     }
 }
 

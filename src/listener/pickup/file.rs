@@ -31,8 +31,9 @@ pub(super) const CLAIMED: &str = ".claimed";
 /// The age in seconds after which an unfinished file is taken for one that will never be finished.
 const NEVER_FINISHED_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// The same for a file that nobody has had open and nobody has written to. `sendmail` may be stopped for that long
-/// between creating and locking its file; an older version, which did not lock it, may wait that long for its input.
+/// The age in seconds after which a file that nobody has had open or written to since is taken for one that will never be
+/// finished. `sendmail` may be stopped for that long between creating and locking its file; an older version, which did
+/// not lock it, may wait that long for its input.
 const ABANDONED_AFTER_SECONDS: i64 = 15 * 60;
 
 /// The state of a file, which its name shows.

@@ -51,7 +51,7 @@ pub struct Scan {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Awaiting {
-    /// So many octets of a line that its kind is known.
+    /// The beginning of a line, so far that its kind is known.
     #[default]
     LineStart,
     /// The end of a line of a field, which is not before this position.

@@ -30,7 +30,7 @@ const TAGS: &[&[u8]] = &[
 
 /// One octet that is shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
+pub(super) struct ShownOctet {
     pub(super) octet: u8,
     /// The position at which the octets begin that show it: the octet itself, or the whole encoded word.
     pub(super) start: usize,
@@ -41,7 +41,7 @@ pub(super) struct Shown {
 }
 
 /// Returns the first `most` octets that `line` shows.
-pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
+pub(super) fn shown(line: &[u8], most: usize) -> Vec<ShownOctet> {
     let (mut out, mut at, mut is_marked_up) = (Vec::with_capacity(most.min(line.len())), 0, false);
     while out.len() < most && at < line.len() {
         let rest = &line[at..];
@@ -54,11 +54,11 @@ pub(super) fn shown(line: &[u8], most: usize) -> Vec<Shown> {
             is_marked_up = true;
             let end = word.len.map_or(at, |len| at + len);
             let text = word.decoded().into_iter();
-            out.extend(text.map(|octet| Shown { octet, start: at, end, is_marked_up }));
+            out.extend(text.map(|octet| ShownOctet { octet, start: at, end, is_marked_up }));
             at += word.len.unwrap_or(rest.len());
         } else {
             let (octet, len) = half_width(rest);
-            out.push(Shown { octet, start: at, end: at + len, is_marked_up });
+            out.push(ShownOctet { octet, start: at, end: at + len, is_marked_up });
             at += len;
         }
     }
