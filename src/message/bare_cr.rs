@@ -10,7 +10,7 @@
 //!
 //! Not here: the refusal (`hidden_bcc.rs`).
 
-use super::header::LineKind;
+use super::header::{LineKind, MAX_LINE_OCTETS};
 use super::hidden_bcc::HiddenBcc;
 use super::mend::{BYTE_ORDER_MARK, is_mbox, makes_a_message};
 use super::reading::{Reading, bare_name};
@@ -18,14 +18,11 @@ use super::reading::{Reading, bare_name};
 /// The most octets that are looked at after a CR.
 const MAX_LOOKED_AT_OCTETS: usize = 128;
 
-/// The most octets of a line that are kept, which are enough to see what it is.
-const MAX_LINE_OCTETS: usize = 998;
-
 /// A search for a Bcc after a bare CR in the octets as they arrive.
 #[derive(Debug, Default)]
 pub struct BareCrs {
     at: At,
-    /// The beginning of the line.
+    /// The beginning of the line, at most [`MAX_LINE_OCTETS`], which show its kind.
     line: Vec<u8>,
     block: Block,
     /// The octets after the last CR of the line.

@@ -11,11 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memmem;
 
+use super::header::MAX_LINE_OCTETS;
+
 /// The most octets of text in an encoded word, in base64: the word has at most 75 octets (RFC 2047 2).
 const MAX_ENCODED_OCTETS: usize = 42;
-
-/// The longest line without its CRLF (RFC 5322 2.1.1).
-const MAX_LINE_OCTETS: usize = 998;
 
 const CLOSING: &[u8] = b"?=";
 

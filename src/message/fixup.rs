@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
-use super::header::{Header, Scan, Split, line_len, split};
+use super::header::{Header, MAX_LINE_OCTETS, Scan, Split, line_len, split};
 use super::hidden_bcc::HiddenBcc;
 use super::long_lines::{Folder, LongLines};
 use super::mend::{Beyond, Mender};
@@ -38,9 +38,6 @@ const USUAL_HEADER_OCTETS: usize = 1024;
 
 /// The most Received fields; a message with more is in a loop (RFC 5321 6.3: at least 100).
 pub const MAX_RECEIVED_FIELDS: usize = 100;
-
-/// The longest line that SMTP carries, without its line end (RFC 5321 4.5.3.1.6).
-const MAX_LINE_OCTETS: usize = 998;
 
 /// The largest work that is done without moving to another thread, in octets of header times KiB of header rules. It
 /// takes at most about 20 ms.

@@ -26,6 +26,9 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+/// The longest line of content that SMTP carries, in octets without its CRLF (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1).
+pub const MAX_LINE_OCTETS: usize = 998;
+
 pub use scan::{HeaderExtent, Scan};
 pub(super) use scan::{LineKind, is_mbox_line};
 
@@ -169,11 +172,13 @@ fn is_name_octet(octet: &u8) -> bool {
     octet.is_ascii_graphic() && *octet != b':'
 }
 
+/// Returns whether an octet is a space or a tab (WSP in RFC 5322).
 pub(super) fn is_wsp(octet: &u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 
-fn count_while(octets: &[u8], belongs: impl Fn(&u8) -> bool) -> usize {
+/// Returns the number of octets at the beginning that belong together.
+pub(super) fn count_while(octets: &[u8], belongs: impl Fn(&u8) -> bool) -> usize {
     octets.iter().take_while(|octet| belongs(octet)).count()
 }
 

@@ -17,10 +17,7 @@
 
 use memchr::{memchr, memrchr};
 
-use super::header::line_len;
-
-/// The longest line, without its CRLF.
-pub const MAX_LINE_OCTETS: usize = 998;
+use super::header::{MAX_LINE_OCTETS, is_wsp, line_len};
 
 /// The longest line with its CRLF. As many octets without a line end are the beginning of a line that is too long.
 const MAX_WHOLE_LINE: usize = MAX_LINE_OCTETS + CRLF.len();
@@ -102,7 +99,7 @@ impl Folder {
         out.extend_from_slice(&self.held[..end]);
         out.extend_from_slice(CRLF);
         self.held.drain(..end);
-        if !is_wsp(self.held[0]) {
+        if !is_wsp(&self.held[0]) {
             self.held.insert(0, b' ');
         }
     }
@@ -141,13 +138,13 @@ fn short_lines(octets: &[u8]) -> usize {
 /// Returns the position at which to end a line. `line` is its beginning, with more than [`MAX_LINE_OCTETS`].
 fn fold_of(line: &[u8]) -> usize {
     // No line may be white space alone, since programs disagree on its meaning in a header section.
-    let last_text = line.iter().rposition(|octet| !is_wsp(*octet)).unwrap_or(0);
+    let last_text = line.iter().rposition(|octet| !is_wsp(octet)).unwrap_or(0);
     // The name of a field must not be separated from its colon, before which blanks may stand (RFC 5322 4.5.3). A line that
     // begins with a blank has no name.
-    let colon = memchr(b':', line).filter(|_| !is_wsp(line[0])).unwrap_or(0);
-    let ends_name = |at: usize| at < colon && line[at..colon].iter().all(|octet| is_wsp(*octet));
+    let colon = memchr(b':', line).filter(|_| !is_wsp(&line[0])).unwrap_or(0);
+    let ends_name = |at: usize| at < colon && line[at..colon].iter().all(is_wsp);
     let is_between_words =
-        |at: &usize| !is_wsp(line[at - 1]) && is_wsp(line[*at]) && *at < last_text && !ends_name(*at);
+        |at: &usize| !is_wsp(&line[at - 1]) && is_wsp(&line[*at]) && *at < last_text && !ends_name(*at);
     // Those characters may stand in the name of a field, too (RFC 5322 2.2).
     let ends_item = |at: &usize| *at > colon && matches!(line[at - 1], b',' | b';' | b'>');
     let is_between_ascii = |at: &usize| line[at - 1].is_ascii() && line[*at].is_ascii();
@@ -161,10 +158,6 @@ fn fold_of(line: &[u8]) -> usize {
         // A character of UTF-8 has at most four octets (RFC 3629 3).
         .or_else(|| (MAX_LINE_OCTETS - 3..=MAX_LINE_OCTETS).rev().find(starts_character))
         .unwrap_or(MAX_LINE_OCTETS)
-}
-
-fn is_wsp(octet: u8) -> bool {
-    matches!(octet, b' ' | b'\t')
 }
 
 #[cfg(test)]

@@ -21,14 +21,11 @@ mod shown;
 use memchr::memchr;
 
 use super::address::{Mailbox, mailboxes};
-use super::header::{LineKind, is_wsp, line_end, line_len};
+use super::header::{LineKind, MAX_LINE_OCTETS, is_wsp, line_end, line_len};
 use shown::{ShownOctet, escape_len, markup_len, shown};
 
 /// The most octets that the name of a field may show.
 const MAX_NAME_OCTETS: usize = 64;
-
-/// The longest line with a list of addresses after a name that is alone on its line.
-const MAX_LIST_OCTETS: usize = 998;
 
 /// The fields that must not be lost in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,8 +165,8 @@ pub(super) fn readable_len(octets: &[u8], from: usize) -> Option<usize> {
     if indent > 0 || matches!(next[0], b':' | b'\r' | b'\n') {
         return Some(len + indent + 1);
     }
-    let list = line_len(next).min(MAX_LIST_OCTETS);
-    (list == MAX_LIST_OCTETS || next[..list].ends_with(b"\n")).then_some(len + list)
+    let list = line_len(next).min(MAX_LINE_OCTETS);
+    (list == MAX_LINE_OCTETS || next[..list].ends_with(b"\n")).then_some(len + list)
 }
 
 /// Returns whether a line consists of addresses only.
@@ -180,7 +177,7 @@ fn is_list(line: &[u8]) -> bool {
         count += 1;
         mailbox.is_ok_and(is_address)
     });
-    line.len() < MAX_LIST_OCTETS && LineKind::begun_by(line) == Some(LineKind::Text) && is_list && count > 0
+    line.len() < MAX_LINE_OCTETS && LineKind::begun_by(line) == Some(LineKind::Text) && is_list && count > 0
 }
 
 fn is_letter(shown: &ShownOctet) -> bool {

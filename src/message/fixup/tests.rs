@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::envelope::{Address, ReversePath};
 use crate::message::header;
-use crate::message::long_lines::{MAX_LINE_OCTETS, has_long_line};
+use crate::message::long_lines::has_long_line;
 use crate::message::rewrite::RewriteSettings;
 
 const RECEIVED: &str = "Received: by host (nullmta) id 1;\r\n\tx\r\n";

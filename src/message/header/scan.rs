@@ -8,11 +8,11 @@
 
 use std::ops::Range;
 
-use super::{Header, Split, count_while, is_name_octet, is_wsp, line_end};
+use super::{Header, MAX_LINE_OCTETS, Split, count_while, is_name_octet, is_wsp, line_end};
 
 /// The longest name of a field with the white space before its colon, and the longest mbox `From ` line. Anything
 /// longer than a line may be (RFC 5322 2.1.1) is text.
-pub(super) const MAX_NAME_OCTETS: usize = 998;
+pub(super) const MAX_NAME_OCTETS: usize = MAX_LINE_OCTETS;
 
 /// The position of the header section in content.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@
 use memchr::{memchr, memchr2};
 
 use crate::message::encoded_word::EncodedWord;
+use crate::message::header::count_while;
 
 /// The longest markup in octets; anything longer is text.
 const MAX_DRESS_OCTETS: usize = 256;
@@ -141,10 +142,6 @@ fn half_width(octets: &[u8]) -> (u8, usize) {
         [0xEF, 0xB9, 0x95, ..] => (b':', 3),
         _ => (octets[0], 1),
     }
-}
-
-fn count_while(octets: &[u8], belongs: impl Fn(&u8) -> bool) -> usize {
-    octets.iter().take_while(|octet| belongs(octet)).count()
 }
 
 #[cfg(test)]

@@ -15,13 +15,11 @@ use super::rules::Class;
 use crate::envelope::Address;
 use crate::message::address::{Mailbox, Mailboxes, authors, mailboxes, scattered};
 use crate::message::fold::one_line;
+use crate::message::header::MAX_LINE_OCTETS;
 use crate::message::unacceptable::Unacceptable;
 
 /// The largest rewritten header section, in octets. Addresses become longer when they are completed.
 pub(super) const MAX_REWRITTEN_OCTETS: usize = 4 * 1024 * 1024;
-
-/// The longest line without its CRLF (RFC 5322 2.1.1).
-const MAX_LINE_OCTETS: usize = 998;
 
 /// Returns the class of the addresses in the field `name`, as Postfix has it; `None` if it has no addresses.
 pub(super) fn class_of(name: &str) -> Option<Class> {

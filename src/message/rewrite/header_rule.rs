@@ -17,14 +17,11 @@ use regex::bytes::Captures;
 
 use super::effort::RuleEffort;
 use super::pattern::Pattern;
-use crate::message::header::{self, Field};
+use crate::message::header::{self, Field, MAX_LINE_OCTETS};
 use crate::message::unacceptable::Unacceptable;
 
 /// The longest field that is written, in octets.
 const MAX_WRITTEN_OCTETS: usize = 64 * 1024;
-
-/// The longest line without its CRLF (RFC 5322 2.1.1).
-const MAX_LINE_OCTETS: usize = 998;
 
 /// The longest text of a refusal, in octets, since it is part of a reply.
 const MAX_REFUSAL_OCTETS: usize = 400;
