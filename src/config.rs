@@ -71,6 +71,7 @@ pub use secret_source::{SecretError, SecretFile, SecretSource};
 pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
+pub use units::units_of_time;
 pub use words::{LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion};
 
 use error::{ConfigFault, KeyLocation};

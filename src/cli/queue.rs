@@ -11,7 +11,7 @@ use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::say;
 use crate::admin::protocol::{ControlRequest, QueuedMessage};
-use crate::config::Config;
+use crate::config::{Config, units_of_time};
 use crate::log::{Foreign, visible_json};
 
 /// List the queue.
@@ -133,14 +133,11 @@ fn some_of(all: &[&str]) -> String {
     text
 }
 
-/// Returns an age in its largest unit, such as `59s`, `3m`, `5h` or `2d`.
+/// Returns an age in its largest unit up to days, such as `59s`, `3m`, `5h` or `20d`.
 fn age(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+    let mut units = units_of_time().filter(|(unit, _)| *unit != "w");
+    let (unit, length) = units.find(|(_, length)| seconds >= *length).unwrap_or(("s", 1));
+    format!("{}{unit}", seconds / length)
 }
 
 #[cfg(test)]

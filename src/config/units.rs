@@ -23,6 +23,12 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 const TIME_UNITS: [(&str, u64); 6] =
     [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
+/// Returns the units of time of a second or more, each with its seconds, the largest first.
+pub fn units_of_time() -> impl Iterator<Item = (&'static str, u64)> {
+    let of_seconds = |(unit, milliseconds): &(&'static str, u64)| (*unit, milliseconds / 1000);
+    TIME_UNITS.iter().map(of_seconds).filter(|(_, seconds)| *seconds > 0)
+}
+
 /// Units of size and their octets, as in GNU coreutils: `M` and `MiB` are powers of 1,024, `MB` of 1,000.
 const SIZE_UNITS: [(&str, u64); 14] = [
     ("", 1),

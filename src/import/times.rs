@@ -1,9 +1,10 @@
 //! Converts durations between the forms of Postfix and of nullmta.
 
-const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+use crate::config::units_of_time;
 
+/// Returns the seconds of a unit, which both programs name by the same letter.
 fn seconds_of(unit: char) -> Option<u64> {
-    UNITS.iter().find(|(letter, _)| *letter == unit).map(|(_, seconds)| *seconds)
+    units_of_time().find(|(name, _)| name.chars().eq([unit])).map(|(_, seconds)| seconds)
 }
 
 /// Returns the seconds of a duration as Postfix writes it; `unit` is the unit of a bare number.
@@ -18,11 +19,9 @@ pub(super) fn seconds(text: &str, unit: char) -> Option<u64> {
 
 /// Returns a duration as nullmta writes it, in one unit.
 pub(super) fn words(seconds: u64) -> String {
-    let fits = |(_, length): &&(char, u64)| seconds.is_multiple_of(*length);
-    UNITS
-        .iter()
-        .find(fits)
-        .map_or_else(|| format!("{seconds}s"), |(unit, length)| format!("{}{unit}", seconds / length))
+    let (unit, length) =
+        units_of_time().find(|(_, length)| seconds.is_multiple_of(*length)).unwrap_or(("s", 1));
+    format!("{}{unit}", seconds / length)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //!
 //! Not here: the refusal (`hidden_bcc.rs`).
 
-use super::header::{LineKind, MAX_LINE_OCTETS};
+use super::header::{LineKind, MAX_LINE_OCTETS, name_before_colon};
 use super::hidden_bcc::HiddenBcc;
 use super::mend::{BYTE_ORDER_MARK, is_mbox, makes_a_message};
 use super::reading::{Reading, bare_name};
@@ -147,7 +147,7 @@ impl Block {
     /// Returns whether a field makes a message of the block. After an empty line, a From does so only if it has an address
     /// (`mend.rs`).
     fn is_of_message(&self, field: &[u8]) -> bool {
-        let name = field.split(|octet| *octet == b':').next().unwrap_or_default().trim_ascii_end();
+        let name = name_before_colon(field);
         let is_bare = self.is_further && name.eq_ignore_ascii_case(b"From") && !field.contains(&b'@');
         !is_bare && str::from_utf8(name).is_ok_and(makes_a_message)
     }

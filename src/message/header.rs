@@ -167,6 +167,11 @@ pub(super) fn line_len(octets: &[u8]) -> usize {
     line_end(octets, 0).unwrap_or(octets.len())
 }
 
+/// Returns the name of the field that `line` begins: all before the colon, without the white space around it.
+pub(super) fn name_before_colon(line: &[u8]) -> &[u8] {
+    line[..memchr(b':', line).unwrap_or(line.len())].trim_ascii()
+}
+
 /// Returns whether an octet may be in the name of a field: printable ASCII except the colon (RFC 5322 3.6.8).
 fn is_name_octet(octet: &u8) -> bool {
     octet.is_ascii_graphic() && *octet != b':'

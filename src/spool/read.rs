@@ -9,7 +9,6 @@
 //! Blocking: one positional read, from the page cache as a rule; all of a large file. [`read_at_once`] does not block.
 
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 
 use super::entry::{ReadError, Stored, StoredContent};
 use super::format::{HEAD, Head, RecordKind};
@@ -215,19 +214,16 @@ fn open_large(
 }
 
 /// Returns the checksum of a large file.
-fn large_sum(shared: &SharedSpool, file: &std::fs::File) -> std::io::Result<u32> {
+fn large_sum(shared: &SharedSpool, file: &std::fs::File) -> io::Result<u32> {
     let mut chunk = vec![0; 1 << 18];
     let (mut sum, mut offset) = (shared.spool.payload_sum(&[]), 0);
     loop {
-        match file.read_at(&mut chunk, offset) {
-            Ok(0) => return Ok(sum),
-            Ok(length) => {
-                sum = crc32c::crc32c_append(sum, &chunk[..length]);
-                offset += length as u64;
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        let length = read_full_at(file, &mut chunk, offset)?;
+        if length == 0 {
+            return Ok(sum);
         }
+        sum = crc32c::crc32c_append(sum, &chunk[..length]);
+        offset += length as u64;
     }
 }
 

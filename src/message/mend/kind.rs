@@ -1,5 +1,7 @@
 //! The kinds of fields that matter for mending, by their names.
 
+use crate::message::header::name_before_colon;
+
 /// The kind of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum FieldKind {
@@ -24,8 +26,7 @@ impl FieldKind {
         const RECIPIENTS: [&[u8]; 6] = [b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"];
         const OF_MESSAGE: [&[u8]; 5] =
             [b"date", b"message-id", b"in-reply-to", b"references", b"mime-version"];
-        let name = field.split(|octet| *octet == b':').next().unwrap_or_default().to_ascii_lowercase();
-        let name = name.trim_ascii();
+        let name = &name_before_colon(field).to_ascii_lowercase()[..];
         match () {
             () if name == b"from" => FieldKind::From,
             () if name == b"subject" => FieldKind::Subject,

@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use memchr::memrchr;
+
 use super::change::{ChangePlace, Changes, LeftWhy, Rule};
 use super::mapping::AddressStep;
 use super::rules::Class;
@@ -169,7 +171,7 @@ impl Edited<'_> {
 
     fn keep_to(&mut self, position: usize) {
         let kept = &self.body[self.done..position];
-        if let Some(at) = kept.iter().rposition(|octet| *octet == b'\n') {
+        if let Some(at) = memrchr(b'\n', kept) {
             self.line = self.out.len() + at + 1;
         }
         self.out.extend_from_slice(kept);
