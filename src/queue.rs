@@ -267,9 +267,9 @@ struct Taken {
 
 /// A message to the owner of the queue.
 enum OwnerInput {
-    /// Something has happened.
+    /// An event that the owner is told, and that needs no answer.
     Tell(Event),
-    /// Somebody asks something.
+    /// An event that asks for an answer, and the channel for the answer.
     Ask(Event, oneshot::Sender<QueueAnswer>),
     /// A connection that can send a message asks for one; with `wait` it stays for one that comes later.
     Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },

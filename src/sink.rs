@@ -59,16 +59,16 @@ pub enum SinkError {
     NotLoopback(SocketAddr),
     /// The address cannot be bound.
     Bind {
-        /// The address.
+        /// The address at which the sink was to listen.
         address: SocketAddr,
-        /// The error of binding.
+        /// The error that the system gave when the address was bound.
         source: io::Error,
     },
     /// The Maildir cannot be used.
     Maildir {
         /// The path of the Maildir.
         path: PathBuf,
-        /// The error of opening it.
+        /// The error that the system gave when the Maildir was opened.
         source: io::Error,
     },
     /// The users cannot be set up for AUTH.

@@ -15,7 +15,7 @@ use super::location::{ImportError, SourceLocation};
 use super::main_cf::Parameters;
 use super::pattern::{PostfixPattern, read_patterns};
 
-/// A lookup table.
+/// A lookup table of Postfix, such as `hash:/etc/aliases`, as far as it can be read.
 pub(super) enum LookupTable {
     /// The same value for every key.
     Static(MapEntry),

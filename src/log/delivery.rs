@@ -40,11 +40,11 @@ pub struct DeliveryLine<'a> {
     pub orig_to: Option<&'a Address>,
     /// The relay; `None` if none was reached.
     pub relay: Option<LoggedRelay<'a>>,
-    /// The parts of the delay.
+    /// The parts of the time since the message was received.
     pub delays: Delays,
     /// The enhanced status code, from the relay or from us.
     pub status: Status,
-    /// The outcome.
+    /// The outcome for this recipient, shown as `status=`.
     pub outcome: Outcome,
     /// The relay's reply, or our reason.
     pub said: &'a str,

@@ -70,7 +70,7 @@ pub fn relay_flickered(times: u32, live: usize) {
 pub struct RelayLine<'a> {
     /// The queue id of the message; `None` before and between transactions.
     pub id: Option<QueueId>,
-    /// The relay.
+    /// The relay at the other end, by its name and address.
     pub relay: &'a dyn fmt::Display,
     /// The command, or the phase in which the relay replied.
     pub command: &'a dyn fmt::Display,

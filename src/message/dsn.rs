@@ -59,15 +59,15 @@ pub enum DsnKind {
 /// One recipient that a DSN is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Affected<'a> {
-    /// The recipient.
+    /// The recipient of the message, with the parameters of DSN that its sender gave.
     pub recipient: &'a Recipient,
-    /// The enhanced status code for it.
+    /// The enhanced status code of the outcome for this recipient (RFC 3463), shown as `Status`.
     pub status: Status,
     /// The reply, such as `550 5.1.1 no such user`, or our own text.
     pub diagnostic: &'a str,
     /// True if `diagnostic` is a reply of the relay (`Diagnostic-Code: smtp; …`).
     pub from_relay: bool,
-    /// The name of the relay.
+    /// The name of the relay that was asked, shown as `Remote-MTA`; `None` if no relay was reached.
     pub remote_mta: Option<&'a str>,
     /// The time of the last attempt at the relay.
     pub last_attempt: Timestamp,

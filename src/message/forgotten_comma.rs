@@ -105,7 +105,7 @@ impl Pieces<'_> {
     }
 
     /// Ends the element before a separator, and adds the commas that are missing in it. `is_group` says that the
-    /// separator ends the name of a group.
+    /// separator ends the name of a group. Returns `None` if the element cannot be understood for certain.
     fn end(&mut self, is_group: bool, commas: &mut Vec<usize>) -> Option<()> {
         self.is_joined = false;
         let list = std::mem::take(&mut self.list);

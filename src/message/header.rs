@@ -37,11 +37,11 @@ pub(super) use scan::{LineKind, is_mbox_line};
 pub struct Split<'a> {
     /// The mbox `From ` line with its line end; may be empty.
     pub mbox_line: &'a [u8],
-    /// The header section.
+    /// The header section, without the empty line that ends it.
     pub header: Header<'a>,
     /// The empty line after the header section: a line end, or nothing if it is missing.
     pub blank_line: &'a [u8],
-    /// The body.
+    /// The body: everything after the empty line.
     pub body: &'a [u8],
 }
 

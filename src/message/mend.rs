@@ -248,12 +248,14 @@ impl Mender {
         is_enough.then(|| is_bcc() && line.contains(&b'@'))
     }
 
-    /// Looks at the next line in doubt, which may be a field that must not be lost.
+    /// Looks at the next line in doubt, which may be a field that must not be lost. Returns false if that takes more octets
+    /// than are held.
     fn look_on(&mut self, mut held: Held, is_whole: bool, out: &mut Vec<u8>) -> bool {
         let needed = readable_len(&self.held[held.line..], held.searched - held.line);
         let is_too_much = needed.map_or(self.held.len(), |len| held.line + len) > MAX_HELD_OCTETS;
         if is_too_much {
-            return self.give_up(&held);
+            self.give_up(&held);
+            return true;
         }
         let end = line_end(&self.held, held.searched);
         if needed.is_none() && !is_whole {
@@ -298,11 +300,10 @@ impl Mender {
     }
 
     /// Passes held lines on as text, since there are too many. From now on, a Bcc after them is an error.
-    fn give_up(&mut self, held: &Held) -> bool {
+    fn give_up(&mut self, held: &Held) {
         self.beyond = Beyond::behind(held.doubt);
         self.hidden = self.beyond.push(&self.held[held.line..]).err();
         self.end_header(held.line);
-        true
     }
 
     /// Ends the header section: what is held is text, at least up to `end`.

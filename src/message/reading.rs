@@ -69,8 +69,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Returns the reading of the first line of `octets`, together with the next line. An incomplete line is read as
-    /// far as it goes.
+    /// Returns the reading of the first line of `octets`, together with the next line, or `None` if it reads as no field
+    /// of a [`Name`]. An incomplete line is read as far as it goes.
     pub(super) fn of(octets: &[u8]) -> Option<Reading> {
         let line = &octets[..line_len(octets)];
         let shown = shown(line, MAX_NAME_OCTETS);
@@ -78,7 +78,7 @@ impl Reading {
         reading.or_else(|| Reading::folded(octets))
     }
 
-    /// Reads `Bcc: s@x` on one line.
+    /// Reads `Bcc: s@x` on one line. Returns `None` for a line without a known name and a sign that stands for the colon.
     pub(super) fn with_colon(line: &[u8]) -> Option<Reading> {
         Reading::up_to_colon(&shown(line, MAX_NAME_OCTETS), line)
     }
@@ -91,7 +91,7 @@ impl Reading {
         (is_true || name != Name::From).then(|| Reading::behind(shown, colon, name, line))
     }
 
-    /// Reads `Bcc s@x`.
+    /// Reads `Bcc s@x`. Returns `None` for a line that does not begin with Bcc or Resent-Bcc, or has no `@`.
     fn without_colon(shown: &[ShownOctet], line: &[u8]) -> Option<Reading> {
         let start = shown.iter().position(is_letter)?;
         let len = shown[start..].iter().position(|shown| !is_letter(shown))?;
@@ -119,7 +119,8 @@ impl Reading {
         Reading { name, body, is_marked_up }
     }
 
-    /// Reads a name that is alone on its line, with its colon or its body on the next line.
+    /// Reads a name that is alone on its line, with its colon or its body on the next line. Returns `None` if the lines are
+    /// not of this form.
     fn folded(octets: &[u8]) -> Option<Reading> {
         let len = line_len(octets);
         let name = bare_name(&octets[..len])?;

@@ -98,11 +98,11 @@ pub struct MessageFacts {
 /// The envelope and the header section of a message after rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten {
-    /// The envelope.
+    /// The envelope, with the sender and the recipients that the rules made of it.
     pub envelope: Envelope,
     /// The header section: only fields, each with its line end.
     pub header: Vec<u8>,
-    /// The changes that were made.
+    /// The changes that were made, which are logged.
     pub changes: Changes,
 }
 

@@ -17,9 +17,9 @@ use crate::relay::{Report, Verdict};
 /// Something that the queue's state hears of a report.
 #[derive(Debug)]
 pub(super) enum Hears {
-    /// It is told this.
+    /// The queue's state is told this event.
     Told(Event),
-    /// It is asked this; the answer is due before anything else ([`Hearing::answered`]).
+    /// The queue's state is asked by this event; its answer is due before anything else ([`Hearing::answered`]).
     Asked(Event),
 }
 

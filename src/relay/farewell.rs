@@ -65,7 +65,7 @@ mod tests {
     use super::super::testing::{peer, play, settings, wire};
     use super::*;
 
-    /// Takes leave of a relay that does this at QUIT; how long that held up the next connection.
+    /// Takes leave of a relay that plays `script` at QUIT. Returns how long that held up the next connection.
     async fn waited(farewells: &Farewells, script: &'static str) -> Duration {
         let (near, far) = wire("192.0.2.5:587");
         tokio::spawn(async move { play(far, script).await });

@@ -145,7 +145,8 @@ fn of_content(code: u16, status: (u16, u16), words: &Words) -> Subject {
     }
 }
 
-/// By its status (RFC 4954 6; Microsoft 365 has x.7.57 for "client not authenticated").
+/// Returns whether the reply asks for a login, by its status (RFC 4954 6; Microsoft 365 has x.7.57 for "client not
+/// authenticated").
 fn asks_for_login(status: (u16, u16)) -> bool {
     matches!(status, (7, 8 | 9 | 11 | 57))
 }

@@ -64,7 +64,7 @@ pub(crate) enum Scope {
     Recipient,
     /// Every recipient of the transaction that is still open.
     Message,
-    /// None: it is about no message at all.
+    /// No recipient: the verdict is about no message at all.
     Relay,
 }
 

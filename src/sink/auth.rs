@@ -36,9 +36,9 @@ const ITERATIONS: u32 = 4096;
 /// A user who may log in.
 #[derive(Clone, Debug)]
 pub struct SinkUser {
-    /// The authentication identity.
+    /// The name that the user gives in AUTH (the authentication identity of RFC 4422).
     pub name: String,
-    /// The password.
+    /// The password that proves the name.
     pub password: Secret,
 }
 
@@ -83,7 +83,7 @@ impl SinkUsers {
 
 impl fmt::Debug for SinkUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Users(…)")
+        f.write_str("SinkUsers(…)")
     }
 }
 

@@ -18,27 +18,27 @@ use crate::status::Status;
 /// The phase of a session at which a fault strikes, named after what the client has just done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SinkPhase {
-    /// It has connected, and nothing was sent.
+    /// The client has connected, and nothing was sent.
     Connect,
-    /// It waits for the greeting.
+    /// The client waits for the greeting.
     Greeting,
-    /// It has sent EHLO or HELO.
+    /// The client has sent EHLO or HELO.
     Ehlo,
-    /// It has sent STARTTLS.
+    /// The client has sent STARTTLS.
     StartTls,
-    /// It has sent AUTH.
+    /// The client has sent AUTH.
     Auth,
-    /// It has sent MAIL.
+    /// The client has sent MAIL.
     Mail,
-    /// It has sent RCPT, for each recipient.
+    /// The client has sent RCPT, for each recipient.
     Rcpt,
-    /// It has sent DATA, or the first BDAT of a message.
+    /// The client has sent DATA, or the first BDAT of a message.
     Data,
-    /// It has sent the first octets of content.
+    /// The client has sent the first octets of content.
     Content,
-    /// It has sent the final dot, or the last chunk.
+    /// The client has sent the final dot, or the last chunk.
     Dot,
-    /// It has sent QUIT.
+    /// The client has sent QUIT.
     Quit,
 }
 

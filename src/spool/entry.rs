@@ -202,7 +202,7 @@ impl fmt::Display for OpenError {
                 write!(f, "{} does not exist: name the directory of a spool", path.display())
             }
             OpenError::NotASpool { path } => {
-                write!(f, "{} is no spool: there is no log/ in it", path.display())
+                write!(f, "{} is no spool: there are no segments (log/) in it", path.display())
             }
             OpenError::NotADirectory { path } => {
                 write!(f, "{} is not a directory: move it out of the way", path.display())

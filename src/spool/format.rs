@@ -1,7 +1,7 @@
 //! The format of segments on the disk, version 2. Version 1 differs in payloads alone.
 //!
-//! All numbers are little-endian. A segment is `log/NNNNNNNN.seg`, its sequence number in eight
-//! hexadecimal digits, counting up from 1:
+//! All numbers are little-endian. A segment is a file `NNNNNNNN.seg` in the directory `log/` of the spool. Its name is its
+//! sequence number in eight hexadecimal digits, counting up from 1:
 //!
 //! ```text
 //!      0  header                    two copies, so that one bad block costs nothing

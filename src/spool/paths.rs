@@ -24,7 +24,8 @@ pub const PARTS: [&str; 6] = ["log", "large", "corrupt", "drop", "lock", "relays
 #[derive(Clone, Debug)]
 pub(super) struct SpoolPaths {
     root: PathBuf,
-    /// The directory `log/`, which holds the segments.
+    /// The directory `log/`, which holds the segments. The name is part of the format on the disk, so it stays as it was
+    /// when the segments together were called a log.
     pub segments: PathBuf,
     pub large: PathBuf,
     pub corrupt: PathBuf,

@@ -35,9 +35,9 @@ pub(super) struct Scanner<'a> {
     /// The offset at which the search ends.
     limit: u32,
     position: u32,
-    /// The octets that were read last ...
+    /// The octets that were read last.
     window: Vec<u8>,
-    /// ... and their offset in the file.
+    /// The offset in the file at which `window` begins.
     window_at: u32,
     /// The number of the highest batch so far: records of lower ones are void.
     batch: u32,

@@ -196,38 +196,37 @@ pub(super) struct SpareRoom {
     pub active_moved: u64,
 }
 
-/// Number of parts of a segment of which mail and content leave one to outcomes.
+/// Mail and content leave one part in so many of a segment to outcomes.
 const LEFT_TO_OUTCOMES: u32 = 4;
-/// Number of parts of a segment of which mail may fill one while no other segment is ready.
+/// Mail may fill one part in so many of a segment while no other segment is ready.
 const WITHOUT_THE_NEXT: u32 = 2;
-/// Number of parts of an empty segment: what lives in the oldest one must fit into one of them, or the oldest does not count
-/// as the segment that follows.
+/// The oldest segment counts as the one that follows only if what lives in it fits into one part in so many of an empty one.
 const OLDEST_FITS_INTO: u64 = 2;
-/// Number of parts of the active segment: while the cleaner works, the next one is begun when one of them is used.
+/// While the cleaner works, the next segment is begun when one part in so many of the active one is used.
 const USED_BEFORE_ANOTHER: u32 = 4;
-/// Factor by which a segment may be larger than the one before it.
+/// A segment may be so many times as large as the one before it.
 const GROWTH: u64 = 2;
-/// Number of pieces in which a segment is made at least.
+/// A segment is made in at least so many pieces.
 const PIECES: u64 = 4;
-/// Number of parts of a piece of which one is tried next, if the disk has no room for the piece ...
+/// If the disk has no room for a piece, one part in so many of it is tried next.
 const SHORTER_PIECE: u64 = 2;
-/// ... and number of parts of a whole piece of which one is the least that is tried.
+/// One part in so many of a whole piece is the least that is tried on a disk with little room.
 const SHORTEST_PIECE: u64 = 4;
-/// Number of parts of a piece: while less than one of them is written ahead of the records, one more piece of zeros is.
+/// While less than one part in so many of a piece is ready ahead of the records, one more piece of zeros is written.
 const ENOUGH_AHEAD: u32 = 2;
 /// Upper bound, in octets, of a piece: a commit that comes while one is written waits for it.
 pub(super) const LARGEST_PIECE: u64 = 256 << 10;
-/// Factor by which the closed segments may take more octets than the messages that live.
+/// The closed segments may take so many times the octets of the messages that live.
 const TIMES_LIVE: u64 = 3;
-/// Number of parts of the oldest segment of which a move on a full disk frees at least one.
+/// A move on a full disk frees at least one part in so many of the oldest segment.
 const FREED_BY_A_MOVE: u64 = 16;
-/// Number of parts of the usable room of which the unfinished messages of one user may take one.
+/// The unfinished messages of one user may take one part in so many of the usable room.
 const SHARE_OF_ONE_USER: u64 = 4;
-/// The same share in words, for replies and log lines.
+/// The part of the usable room that one user's unfinished messages may take, in words, for replies and log lines.
 pub const SHARE_IN_WORDS: &str = "a quarter";
-/// Number of parts of the active segment of which moves on a full disk leave one.
+/// Moves on a full disk leave one part in so many of the active segment free.
 const LEFT_BY_MOVES: u64 = 8;
-/// Number of parts of the free space of which one is left to the file system, which may need some for itself.
+/// One part in so many of the free space is left to the file system, which may need some for itself.
 const FOR_THE_FILE_SYSTEM: u64 = 16;
 
 /// Size of the smallest segment, in octets: a header and some outcomes fit into it.

@@ -14,12 +14,12 @@ const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient it
 
 /// The relays for all mail, in the order in which they are tried, and the settings that name them.
 pub(super) struct RelayList {
-    /// Never empty.
+    /// The relays, in the order in which they are tried; there is at least one.
     pub(super) nexthops: Vec<Nexthop>,
     from: Vec<Cited>,
 }
 
-/// Returns the relays for all mail.
+/// Returns the relays for all mail, or an error if `main.cf` names none.
 pub(super) fn read(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<RelayList, ImportError> {
     let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     let (text, mut from) = nexthop_text(source, draft)?;

@@ -12,7 +12,7 @@ use super::PostfixSource;
 use super::stage::{MergedTables, NULL};
 use crate::envelope::Address;
 
-/// The results that other files here need.
+/// The results of reading Postfix's rewriting that the importers of other settings need.
 pub(super) struct Rewriting {
     /// The domain that completes bare names.
     pub(super) origin: String,

@@ -18,7 +18,7 @@ pub(super) enum DoubtPlace {
 /// The kind of a line in doubt. The later ones are more like text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum JunkKind {
-    /// There is no line.
+    /// No line, since none has been seen.
     Nothing,
     /// A line that begins a message in a mailbox file.
     MboxLine,

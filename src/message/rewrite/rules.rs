@@ -62,35 +62,35 @@ impl MasqueradeDomain {
 pub struct RewriteSettings {
     /// The setting `origin`: the domain that completes bare addresses.
     pub origin: String,
-    /// The name of this host.
+    /// The name of this host. Users in this domain are users of this host.
     pub hostname: String,
-    /// The setting `masquerade`, in its order.
+    /// The setting `masquerade`: the domains that replace the hosts in them. The first one that matches counts.
     pub masquerade: Vec<MasqueradeDomain>,
-    /// The setting `masquerade-except`: local parts.
+    /// The setting `masquerade-except`: the local parts of users to which `masquerade` does not apply.
     pub masquerade_except: Vec<String>,
-    /// The setting `masquerade-classes`.
+    /// The setting `masquerade-classes`: the addresses to which `masquerade` applies.
     pub masquerade_classes: Vec<Class>,
-    /// The setting `sender`.
+    /// The setting `sender`: one address for all senders that have no entry in `senders`.
     pub sender: Option<Template>,
-    /// The setting `null-sender`.
+    /// The setting `null-sender`: the reverse-path that the relay gets in place of `<>`.
     pub null_sender: Option<Address>,
-    /// The setting `recipient`.
+    /// The setting `recipient`: one address for all recipients that have no entry in `recipients`.
     pub recipient: Option<Address>,
-    /// The setting `senders`.
+    /// The setting `senders`: senders with the addresses that replace them.
     pub senders: BTreeMap<Selector, Replacement>,
-    /// The setting `recipients`.
+    /// The setting `recipients`: recipients with the addresses that replace them.
     pub recipients: BTreeMap<Selector, Replacement>,
-    /// The setting `aliases`: local parts with their targets.
+    /// The setting `aliases`: local parts of this host with the addresses to which their mail goes.
     pub aliases: BTreeMap<String, Vec<Address>>,
-    /// The setting `verified-domains`.
+    /// The setting `verified-domains`: the domains of senders that `sender` does not change.
     pub verified_domains: Vec<String>,
-    /// The setting `keep-original`.
+    /// The setting `keep-original`: true if the original From and To are kept in X-Original-From and X-Original-To.
     pub keep_original: bool,
-    /// The setting `reply-to-original`.
+    /// The setting `reply-to-original`: true if answers go where they would go without `sender` and `senders`.
     pub reply_to_original: bool,
-    /// The setting `hide-received`.
+    /// The setting `hide-received`: true if all Received fields are removed, our own too.
     pub hide_received: bool,
-    /// The setting `long-lines`.
+    /// The setting `long-lines`: the treatment of lines of more than 998 octets.
     pub long_lines: LongLines,
     /// The rules of `[[rewrite.header]]`, in their order.
     pub header: Vec<HeaderRule>,

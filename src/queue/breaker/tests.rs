@@ -6,7 +6,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-/// Tells the breaker of trouble at `second`; how long the pause is.
+/// Tells the breaker of trouble at `second`, and returns how many seconds the pause takes.
 fn pause_after(breaker: &mut Breaker, second: i64, fault: RelayFault) -> i64 {
     match breaker.trouble(at(second), 0, fault, Spread::NONE) {
         Consequence::Paused { retry_at } => retry_at.as_second() - at(second).as_second(),

@@ -31,7 +31,7 @@ pub(super) enum Duty {
     Recording(QueueId),
     /// To look whether the secret for the login has changed.
     SecretWatch,
-    /// Something whose end means nothing.
+    /// To do work whose end means nothing to the owner.
     Other,
 }
 
@@ -155,14 +155,15 @@ fn internal_error() -> Trouble {
     Trouble { phase: Phase::Connect, peer: None, cause }
 }
 
-/// Has a message tried again of which a settlement has recorded less than it should.
+/// Has a message tried again of which a settlement has recorded less than it should. Returns the event for that.
 pub(super) async fn after_panic(desk: Arc<DeliveryDesk>, id: QueueId) -> Option<Event> {
     log::possible_duplicate(id, "its outcome was not recorded");
     desk.spool.end_flight(id, Flight::Told).await;
     Some(Event::Became { id, disposition: Disposition::Postponed })
 }
 
-/// Waits until the spool records what it did not record of `id`.
+/// Waits until the spool records what it did not record of `id`, and returns the event that tells this; `None` if the
+/// spool was closed before.
 pub(super) async fn await_recording(desk: Arc<DeliveryDesk>, id: QueueId) -> Option<Event> {
     let mut pauses = Pauses::default();
     loop {

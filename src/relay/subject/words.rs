@@ -24,32 +24,33 @@ impl Words {
         Words(text)
     }
 
-    /// A login is asked for, or relaying refused. DMARC's "email must be authenticated" is none of these.
+    /// Returns true if the words ask for a login, or refuse to relay. DMARC's "email must be authenticated" does neither.
     pub(super) fn ask_for_login(&self) -> bool {
         self.say(&LOGIN) && !self.say(&["spf", "dkim", "dmarc"])
     }
 
-    /// The sender, or the name that we gave in EHLO.
+    /// Returns true if the words find fault with the sender, or with the name that we gave in EHLO.
     pub(super) fn blame_sender(&self) -> bool {
         self.say(&SENDER)
     }
 
-    /// There is no such mailbox, or it cannot take anything.
+    /// Returns true if the words say that there is no such mailbox, or that it cannot take anything.
     pub(super) fn blame_recipient(&self) -> bool {
         self.say(&RECIPIENT)
     }
 
-    /// The account that sends, what it may send, or a policy.
+    /// Returns true if the words find fault with the account that sends, or speak of what it may send, or of a policy.
     pub(super) fn blame_account(&self) -> bool {
         self.surely_blame_account() || self.say(&MAYBE_ACCOUNT)
     }
 
-    /// The same in words that are not said of a recipient's mailbox, as "account" and "quota" are.
+    /// Returns true if the words find fault with the account that sends, and cannot be about a recipient's mailbox, as
+    /// "account" and "quota" can.
     pub(super) fn surely_blame_account(&self) -> bool {
         self.say(&ACCOUNT)
     }
 
-    /// The message is too large.
+    /// Returns true if the words say that the message is too large.
     pub(super) fn blame_size(&self) -> bool {
         self.say(&SIZE)
     }
@@ -59,7 +60,7 @@ impl Words {
     }
 }
 
-/// An address, a domain, a URL or a number with dots.
+/// Returns true if the word contains an address, a domain, a URL or a number with dots.
 fn is_name(word: &str) -> bool {
     let trimmed = word.trim_matches(|c: char| !c.is_alphanumeric());
     word.contains('@') || word.contains("://") || trimmed.contains('.')

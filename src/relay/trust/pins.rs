@@ -25,7 +25,7 @@ pub(super) struct PinVerifier {
 }
 
 impl PinVerifier {
-    /// Verifies that `signature` over `message` was made with `key`, by one of the algorithms of TLS 1.2 for `scheme`.
+    /// Returns true if `signature` over `message` was made with `key`, by one of the algorithms of TLS 1.2 for `scheme`.
     pub(super) fn has_signed(
         &self,
         key: &PublicKey<'_>,
@@ -43,7 +43,8 @@ impl PinVerifier {
     }
 }
 
-/// Verifies the same for RSA keys from 1,024 bits on, which are accepted if they are pinned.
+/// Returns true if `signature` over `message` was made with `key`, an RSA key of 1,024 bits or more: short keys are
+/// accepted if they are pinned.
 fn has_signed_with_short_rsa(
     key: &PublicKey<'_>,
     message: &[u8],

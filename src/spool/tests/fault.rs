@@ -47,7 +47,7 @@ fn check_images(fs: &SimFs, told: &Arc<Mutex<Told>>, what: &str) {
     }
 }
 
-/// Plays on with every fault at the call of this number; whether there was one that many calls on.
+/// Plays on with every fault at the call of this number. Returns true if as many calls were made.
 async fn suffer(call: u64, for_ever: bool) -> bool {
     let mut met = false;
     for fault in faults(call, for_ever) {

@@ -37,7 +37,7 @@ const REMOVALS: [(&str, Deed); 8] = [
     ("drop/", |fs| fs.remove_all(Path::new("/spool/drop"))),
 ];
 
-/// Commits until the spool takes mail again; what was acknowledged.
+/// Commits until the spool takes mail again. Returns the queue id of the message that was acknowledged.
 async fn served_again(rig: &Rig, what: &str) -> QueueId {
     // Other threads make what is missing, when they have the processor.
     for _ in 0..100_000 {
