@@ -21,13 +21,13 @@ pub struct Secret(Zeroizing<String>);
 /// The reason why some octets are not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSecret {
-    /// Nothing, or a line break alone.
+    /// There is nothing, or a line break alone.
     Empty,
-    /// More than 16 KiB.
+    /// The secret has more than 16 KiB.
     TooLong,
-    /// A second line, or another control character.
+    /// The secret has a second line, or another control character.
     NotOneLine,
-    /// Not UTF-8.
+    /// The secret is not UTF-8.
     NotUtf8,
 }
 

@@ -51,7 +51,7 @@ fn envelope() -> Envelope {
     envelope
 }
 
-/// Messages a second.
+/// Returns the number of messages a second.
 fn rate(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }

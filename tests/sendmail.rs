@@ -89,7 +89,7 @@ impl Host {
         finish(self.command(name, arguments), input.as_bytes())
     }
 
-    /// The files in the drop directory.
+    /// Returns the files in the drop directory.
     fn dropped(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("spool/drop")).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()

@@ -173,7 +173,7 @@ impl Held {
         }
     }
 
-    /// Whether it is no more than it was at the plateau.
+    /// Returns whether it is no more than it was at the plateau.
     fn is_within(&self, plateau: &Held) -> bool {
         self.memory <= plateau.memory + MEMORY_ALLOWANCE
             && self.threads <= plateau.threads + IDLE_THREADS

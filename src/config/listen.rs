@@ -58,12 +58,12 @@ pub struct ListenConfig {
     pub certificate: Option<ServerCertificate>,
 }
 
-/// `listen.certificate` and `listen.key`.
+/// The setting `listen.certificate`, with `listen.key`: the certificate that clients are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerCertificate {
     /// `"self-made"`: each start makes a new one, for the loopback names and `listen.hostname`.
     SelfMade,
-    /// Read from files.
+    /// The certificate and its key are read from files at the start.
     Files {
         /// The PEM file with the chain; our own certificate is the first.
         chain: PathBuf,

@@ -59,9 +59,9 @@ const KEYED: [&str; 7] = ["hash", "texthash", "btree", "lmdb", "dbm", "cdb", "sd
 /// The form of the lines in a file of keys and values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// `key value`
+    /// A line is `key value`, as in postmap(1).
     Postmap,
-    /// `key: value`, as in aliases(5)
+    /// A line is `key: value`, as in aliases(5).
     Aliases,
 }
 

@@ -48,7 +48,7 @@ pub enum AuthStep {
     Challenge(Vec<u8>),
     /// The reply is 235: the client has authenticated as `user`.
     Succeeded {
-        /// The authentication identity.
+        /// The name with which the client has logged in (the authentication identity of RFC 4422).
         user: String,
     },
     /// The reply is 535.

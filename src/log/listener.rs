@@ -21,7 +21,7 @@ pub struct AcceptedLine<'a> {
     pub client: &'a str,
     /// The login name of that uid, if it has one.
     pub user: Option<&'a str>,
-    /// The reverse-path.
+    /// The reverse-path that the client gave in MAIL.
     pub from: &'a ReversePath,
     /// The size of the content in octets, with the fields that were added to it.
     pub size: u64,

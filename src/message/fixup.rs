@@ -76,9 +76,9 @@ pub struct Fixed {
 /// The treatment of lines that are too long for SMTP, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLinesFound {
-    /// They were folded.
+    /// The lines were folded.
     Folded,
-    /// They were kept, since the message is signed.
+    /// The lines were kept, since the message is signed.
     Signed,
     /// They were kept, since `rewrite.long-lines` says so.
     Kept,
@@ -125,7 +125,7 @@ struct Following {
 struct Collecting {
     task: FixupTask,
     mender: Mender,
-    /// The mended octets.
+    /// The octets of the header section so far, after mending.
     octets: Vec<u8>,
     scan: Scan,
 }

@@ -32,9 +32,9 @@ const CRLF: &[u8] = b"\r\n";
 /// The setting `long-lines`: what is done with lines that are too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLines {
-    /// They are folded, unless the message is signed.
+    /// Long lines are folded, unless the message is signed.
     Fold,
-    /// They are kept.
+    /// Long lines are kept as they are.
     Keep,
 }
 

@@ -103,7 +103,7 @@ mod tests {
         RefusalRule { relay: name.into(), has_login: true, on_refusal: None }
     }
 
-    /// A relay with one message and one connection, both of this number.
+    /// Returns a relay with one message and one connection, both of this number.
     fn relay(name: &str, number: u64) -> RelayState {
         let now = Timestamp::UNIX_EPOCH;
         let mut relay = RelayState::new(rule(name), 2, true, [], RelayClock::starting_at(0, now));

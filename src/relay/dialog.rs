@@ -63,7 +63,7 @@ pub struct Connection {
 
 /// The reason why a dialogue ends before the work is done.
 enum End {
-    /// Relay trouble.
+    /// Trouble with the relay ends the dialogue.
     Trouble(Trouble),
     /// The connection cannot be used any more, and no further blame follows from this.
     Spent,

@@ -88,7 +88,7 @@ mod tests {
     use crate::smtp::client::Capabilities;
     use crate::smtp::reply::Reply;
 
-    /// The relay says `code` to the message `raw`, which was sent with the parameters or without.
+    /// Tells `offer` that the relay said `code` to the message `raw`, which was sent with the parameters if `dsn` is true.
     fn told(offer: &DsnOffer, raw: u64, dsn: bool, verdict: Verdict, code: u16) {
         let message = transaction(raw, "ann@example.org", &["ben@example.net"], "hello");
         let mut transaction = OpenTransaction::new(message, &Capabilities { dsn, ..Capabilities::default() });

@@ -58,9 +58,9 @@ use crate::smtp::reply::{Reply, Severity};
 /// The subject of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// This recipient.
+    /// The recipient of this RCPT.
     Recipient,
-    /// This message: its size, its content, its parameters.
+    /// The message: its size, its content, its parameters.
     Message,
     /// The sender, the account or the policy of the relay: the configuration, and not the message.
     Permission,

@@ -68,7 +68,7 @@ pub(crate) fn peer() -> Peer {
     Peer { name: "mx.example.net".into(), address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
 }
 
-/// A message from `from` (empty: the null reverse-path).
+/// Returns a message from `from` (empty: the null reverse-path).
 pub(crate) fn transaction(id: u64, from: &str, to: &[&str], content: &str) -> Transaction {
     let mailbox = |text: &str| Address::parse(text).unwrap();
     let reverse_path = if from.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox(from)) };

@@ -51,7 +51,7 @@ impl Verified {
         Ok(Verified { stream: Box::new(stream), version: None })
     }
 
-    /// The version, `TLSv1.3` or `TLSv1.2`; `None` on loopback without TLS.
+    /// Returns the version of TLS, `TLSv1.3` or `TLSv1.2`; `None` on loopback without TLS.
     pub(crate) fn version(&self) -> Option<&'static str> {
         self.version
     }

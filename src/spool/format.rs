@@ -126,7 +126,7 @@ impl Seed {
 /// Says how far the segment before this one is to be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviousSegment {
-    /// Its sequence number.
+    /// The sequence number of the segment before this one.
     pub sequence: u32,
     /// Everything before this offset was synced: damage there is damage.
     pub durable: u32,

@@ -109,7 +109,7 @@ mod tests {
         identify([(sequence, &*file)].into_iter()).unwrap()
     }
 
-    /// Every checksum comes out as under the spool's own id.
+    /// Returns true if an id was found under which checksums come out as under the spool's own id.
     fn is_ours(found: Option<SpoolId>) -> bool {
         found.is_some_and(|id| id.payload_sum(&[b"abc"]) == OURS.payload_sum(&[b"abc"]))
     }

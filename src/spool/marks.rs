@@ -130,11 +130,11 @@ impl From<EntryState> for Marks {
 pub(super) mod tests {
     use super::*;
 
-    /// Every mark.
+    /// Every mark that a message can have.
     pub const MARKS: [Mark; 6] =
         [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told, Mark::MayHaveArrived];
 
-    /// Every set of marks that there can be.
+    /// Returns every set of marks that there can be.
     pub fn all() -> impl Iterator<Item = Marks> {
         let states = [EntryState::Active, EntryState::Held, EntryState::Dead];
         let arrived = Mark::MayHaveArrived as u8;

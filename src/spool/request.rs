@@ -45,7 +45,7 @@ pub(super) enum Acknowledgement {
     Durable(oneshot::Sender<Result<(), CommitError>>),
     /// Somebody waits until the record is written.
     Written(oneshot::Sender<Result<(), CommitError>>),
-    /// Nobody waits.
+    /// Nobody waits for the record.
     Nobody,
 }
 

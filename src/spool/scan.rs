@@ -52,11 +52,11 @@ pub(super) struct Scanner<'a> {
 /// A record of which only a part is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fragment {
-    /// There is none.
+    /// No record of which only a part is there.
     None,
-    /// There is one, and room for all of it in the file.
+    /// A part of a record that the file has room for as a whole.
     Broken,
-    /// There is one, and the file ends before it does.
+    /// A part of a record that would go on behind the end of the file.
     CutOff,
 }
 

@@ -83,9 +83,9 @@ impl Drop for Closes<'_> {
 /// The next task of the thread.
 #[derive(Clone)]
 enum StockTask {
-    /// It removes something.
+    /// The thread removes this.
     LetGo(Discarded),
-    /// It makes a piece of the next segment.
+    /// The thread makes this piece of the next segment.
     Make(SegmentPiece),
 }
 

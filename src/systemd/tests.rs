@@ -177,7 +177,7 @@ fn a_reload_waits_for_the_daemons_word() {
 const SERVICE_UNIT: &str = include_str!("../../systemd/nullmta.service");
 const SOCKET_UNIT: &str = include_str!("../../systemd/nullmta.socket");
 
-/// The values of `key` in a unit file, in their order.
+/// Returns the values of `key` in a unit file, in their order.
 fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }

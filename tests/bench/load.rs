@@ -37,7 +37,7 @@ pub enum Connections {
 
 /// What a load is given to.
 pub trait Target {
-    /// The port of 127.0.0.1 on which it takes mail.
+    /// Returns the port of 127.0.0.1 on which it takes mail.
     fn port(&self) -> u16;
     /// Returns the processor time that all its processes have used so far.
     fn processor_time(&self) -> Outcome<Duration>;
@@ -54,7 +54,7 @@ pub struct Load {
 pub struct Figures {
     /// Messages acknowledged, those of the warm-up and after the end included.
     pub sent: usize,
-    /// Messages a second.
+    /// The number of messages a second.
     pub rate: f64,
     pub p50: Duration,
     pub p99: Duration,
@@ -159,7 +159,7 @@ impl Client {
         Ok(client)
     }
 
-    /// One transaction; how long its end of data took.
+    /// Sends one message, and returns how long the reply to its final dot took.
     async fn send(&mut self, content: &[u8]) -> io::Result<Duration> {
         self.say(b"MAIL FROM:<ann@example.org>\r\n", b"250").await?;
         self.say(b"RCPT TO:<bob@example.net>\r\n", b"250").await?;
@@ -189,14 +189,14 @@ impl Client {
     }
 }
 
-/// Whether the last line of a reply is there: nothing follows it, since nothing is pipelined.
+/// Returns whether the last line of a reply is there: nothing follows it, since nothing is pipelined.
 fn is_whole(reply: &[u8]) -> bool {
     let Some(lines) = reply.strip_suffix(b"\r\n") else { return false };
     let last = lines.rsplit(|octet| *octet == b'\n').next();
     last.is_some_and(|line| line.get(3) == Some(&b' '))
 }
 
-/// A message as applications send them, and the final dot.
+/// Returns a message as applications send them, with the final dot.
 fn content() -> Vec<u8> {
     let mut content = b"From: Ann <ann@example.org>\r\nTo: Bob <bob@example.net>\r\nSubject: Benchmark\r\n\
         Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <1@bench.example>\r\n\r\n"

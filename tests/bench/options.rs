@@ -47,7 +47,7 @@ pub enum Part {
 impl Part {
     const ALL: [Part; 3] = [Part::Accept, Part::Delivery, Part::Start];
 
-    /// Its name on the command line.
+    /// Returns its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Part::Accept => "accept",

@@ -39,7 +39,7 @@ pub struct Postfix {
     master: u32,
 }
 
-/// Whether there is one to run, and we may.
+/// Returns whether there is a Postfix that we may run.
 pub fn is_usable() -> bool {
     Path::new("/usr/sbin/postfix").exists() && rustix::process::geteuid().is_root()
 }

@@ -7,7 +7,7 @@ use crate::load::{Connections, Figures, Load};
 /// Whom the load was given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// This build.
+    /// The nullmta of this build.
     Nullmta,
     /// The build named by `--beside`.
     Beside,
@@ -18,7 +18,7 @@ pub enum Subject {
 impl Subject {
     const ALL: [Subject; 4] = [Subject::Nullmta, Subject::Beside, Subject::Bare, Subject::Postfix];
 
-    /// Its name in tables and directories.
+    /// Returns its name in tables and directories.
     pub fn name(self) -> &'static str {
         match self {
             Subject::Nullmta => "nullmta",
@@ -90,7 +90,7 @@ impl Report {
         }
     }
 
-    /// A line for each subject, with a cell for each session count.
+    /// Prints a line for each subject, with a cell for each session count.
     fn print_table(
         &self,
         heading: &str,
@@ -110,7 +110,7 @@ impl Report {
         }
     }
 
-    /// This build divided by the one beside it, where there is one.
+    /// Prints the figures of this build divided by those of the one beside it, if there is one.
     fn print_beside(&self, connections: Connections, sessions: &[usize]) {
         let ratio = |sessions: &usize| {
             let of = |subject| self.median(connections, subject, *sessions);

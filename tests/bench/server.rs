@@ -127,7 +127,7 @@ fn configuration(base: &Path, port: u16, relay: u16) -> String {
     )
 }
 
-/// A port of 127.0.0.1 that nobody listens on, most likely for as long as it matters.
+/// Returns a port of 127.0.0.1 that nobody listens on, most likely for as long as it matters.
 pub fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

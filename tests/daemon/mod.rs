@@ -123,7 +123,7 @@ impl Drop for SinkProcess {
     }
 }
 
-/// Whether somebody says 220 there: the port alone is open before the spool is read.
+/// Returns whether somebody says 220 there: the port alone is open before the spool is read.
 fn greets(port: u16) -> bool {
     let greeting = || -> io::Result<[u8; 3]> {
         let mut octets = [0; 3];
@@ -133,12 +133,12 @@ fn greets(port: u16) -> bool {
     greeting().is_ok_and(|octets| &octets == b"220")
 }
 
-/// A port of 127.0.0.1 that nobody listens on, most likely for as long as it matters.
+/// Returns a port of 127.0.0.1 that nobody listens on, most likely for as long as it matters.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A figure of /proc/PID/status; octets where it is one of memory.
+/// Returns a figure of /proc/PID/status; in octets if it is one of memory.
 pub fn figure(process: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap().trim();

@@ -27,7 +27,7 @@ fn sent_octets(megabytes: usize) -> usize {
     HEADER_OCTETS + megabytes * SENT_OCTETS_OF_A_MEGABYTE
 }
 
-/// Whether `octets` hold all of it.
+/// Returns whether `octets` hold the whole message.
 fn is_whole(octets: &[u8], megabytes: usize) -> bool {
     let sent = String::from_utf8_lossy(octets);
     sent.contains("Subject: x\r\n\r\n0")

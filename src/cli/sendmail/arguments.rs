@@ -82,9 +82,9 @@ pub(super) enum Mode {
     Flush,
     /// `-bi`, `-bh`, `-q15m`: tasks of other mail programs that nullmta does not have.
     Nothing,
-    /// `--help`.
+    /// `--help`: show the usage.
     Help,
-    /// `--version`.
+    /// `--version`: show the version.
     Version,
 }
 
@@ -92,27 +92,27 @@ pub(super) enum Mode {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invocation {
     pub(super) mode: Mode,
-    /// `-C`.
+    /// `-C`: the configuration file.
     pub(super) config: Option<PathBuf>,
     /// The end of the message, which `-i` changes.
     pub(super) input_end: InputEnd,
-    /// `-t`.
+    /// `-t`: true if the header names the recipients.
     pub(super) recipients_in_header: bool,
-    /// `-f`, `-r`.
+    /// `-f` or `-r`: the reverse-path.
     pub(super) reverse_path: Option<ReversePath>,
-    /// `-F`.
+    /// `-F`: the full name of the sender.
     pub(super) full_name: Option<String>,
     /// The recipients on the command line, in their order.
     pub(super) recipients: Vec<Address>,
     /// Those of `recipients` that may be a part of a name (`known.rs`).
     pub(super) doubtful: Vec<Address>,
-    /// `-B`.
+    /// `-B`: the type of the body (RFC 6152).
     pub(super) body: Body,
-    /// `-N`.
+    /// `-N`: the outcomes of which the sender asks to hear (RFC 3461 4.1).
     pub(super) notify: Notify,
-    /// `-R`.
+    /// `-R`: the part of the message that a bounce returns (RFC 3461 4.3).
     pub(super) ret: Option<Ret>,
-    /// `-V`, in xtext.
+    /// `-V`: the ENVID, in xtext (RFC 3461 4.4).
     pub(super) envid: Option<Box<str>>,
     /// `-v`.
     pub(super) verbose: bool,

@@ -162,7 +162,7 @@ pub struct LeftAlone {
     pub field: String,
     /// The body of the field, on one line.
     pub body: String,
-    /// The reason.
+    /// The reason why the field was left as it is.
     pub why: LeftWhy,
 }
 

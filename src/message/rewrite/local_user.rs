@@ -12,7 +12,7 @@ use crate::message::display_name::{display_name, text_of};
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalUser {
-    /// The login name.
+    /// The login name, such as `ann`, which is the local part of the user's address.
     pub login: String,
     /// The full name; empty if it is not known.
     pub full_name: String,

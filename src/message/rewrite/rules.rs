@@ -20,7 +20,7 @@ use crate::message::long_lines::LongLines;
 /// The place and the role of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// The reverse-path.
+    /// The reverse-path of the envelope.
     EnvelopeSender,
     /// A recipient of the envelope.
     EnvelopeRecipient,

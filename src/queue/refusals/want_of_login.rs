@@ -62,7 +62,7 @@ pub(in crate::queue) enum Want {
         /// True if this message has waited already.
         again: bool,
     },
-    /// Everybody waits.
+    /// Every message to the relay waits.
     All,
 }
 

@@ -95,7 +95,7 @@ enum Twist {
     RefusedProof,
 }
 
-/// The relay's side of one AUTH, by rsasl; gives the lines heard.
+/// Plays the relay's side of one AUTH, by rsasl. Returns the lines that it heard.
 async fn serve(far: DuplexStream, iterations: u32, twist: Twist) -> Vec<String> {
     let mut relay = Server::over(far);
     let auth = relay.line().await;
@@ -190,7 +190,7 @@ async fn authenticated(
     (result, heard)
 }
 
-/// The names of all mechanisms, those of SCRAM first.
+/// Returns the names of all mechanisms, those of SCRAM first.
 fn all() -> [&'static str; 5] {
     config::Mechanism::ALL.map(config::Mechanism::name)
 }

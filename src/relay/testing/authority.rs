@@ -49,7 +49,7 @@ impl Authority {
         Authority { issuer: Issuer::new(parameters, key), certificate }
     }
 
-    /// A certificate for `names`, valid from and to the first day of these years.
+    /// Issues a certificate for `names`, valid from and to the first day of these years.
     pub(crate) fn issue(&self, names: &[&str], years: (i32, i32)) -> Identity {
         self.issue_as(names, |parameters| {
             (parameters.not_before, parameters.not_after) =
@@ -57,7 +57,7 @@ impl Authority {
         })
     }
 
-    /// A certificate for `names`, valid and as `change` makes it.
+    /// Issues a certificate for `names`, valid and as `change` makes it.
     pub(crate) fn issue_as(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
@@ -67,12 +67,12 @@ impl Authority {
         Identity { certificate: file(&certificate.pem()), key: file(&key.serialize_pem()) }
     }
 
-    /// A valid certificate for `name`.
+    /// Issues a valid certificate for `name`.
     pub(crate) fn identity(&self, name: &str) -> Identity {
         self.issue(&[name], (2020, 2120))
     }
 
-    /// The authority's certificate as a `ca-file`.
+    /// Returns the authority's certificate as a `ca-file`.
     pub(crate) fn file(&self) -> NamedTempFile {
         file(&self.certificate.pem())
     }

@@ -82,7 +82,7 @@ mod tests {
     use crate::message::hidden_bcc::HiddenBcc;
     use crate::smtp::reply::Severity;
 
-    /// Every reason with its reply. A reason that is new does not compile before it has a row.
+    /// Returns every reason with its reply. A reason that is new does not compile before it has a row.
     fn table() -> Vec<(MessageRefusal, &'static str)> {
         use HostTrouble::{Failing, NoRoom, ShuttingDown};
         use MessageRefusal::{Client, Host, Message};

@@ -28,7 +28,7 @@ fn disk() -> SimFs {
     fs
 }
 
-/// The whole files in the drop directory; each of them must be whole indeed.
+/// Returns the whole files in the drop directory; each of them must be whole indeed.
 fn whole_files(fs: &SimFs) -> Vec<Vec<u8>> {
     let names = fs.list(Path::new(DIRECTORY)).unwrap();
     let whole = names.iter().filter(|name| name.to_string_lossy().ends_with(WHOLE));

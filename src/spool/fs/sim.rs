@@ -85,7 +85,7 @@ impl SimFs {
         self.lock_disk().failing_sync = Some(directory.into());
     }
 
-    /// From now on, all calls are those of a user who may not read `directory`.
+    /// Makes all calls from now on those of a user who may not read `directory`.
     pub fn set_unreadable(&self, directory: Option<&Path>) {
         self.lock_disk().unreadable = directory.map(Path::to_owned);
     }

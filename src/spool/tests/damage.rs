@@ -9,7 +9,7 @@ use crate::spool::recover;
 const MESSAGES: usize = 80;
 const SEGMENT: &str = "/spool/log/00000001.seg";
 
-/// A spool whose first segments are closed, and the content of every message in them.
+/// Returns a spool whose first segments are closed, and the content of every message in them.
 fn history() -> (SimFs, Vec<(QueueId, Vec<u8>)>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
