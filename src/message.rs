@@ -18,7 +18,8 @@
 //! | an address is replaced; a second From is moved | `rewrite/` (its header gives the order) |
 //! | a line that is too long is folded | `long_lines.rs` |
 //!
-//! The changes are noted in `rewrite/change.rs`, and `nullmta rewrite --explain` shows them.
+//! The changes of `rewrite/` are noted in `rewrite/change.rs`, and `nullmta rewrite --explain` shows them; how a header was
+//! mended or folded is seen in its result.
 //!
 //! Promises: octets that need no change stay as they are, in the header section and in the body, so that signatures
 //! stay valid. Text from a client or a relay cannot end a field, a header section or a MIME part that we write.
