@@ -27,5 +27,7 @@ pub mod command;
 pub mod dot;
 mod parameters;
 mod path;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod play;
 pub mod reply;
 pub mod session;

@@ -25,6 +25,8 @@ mod recipients;
 mod sender;
 mod session;
 mod submit;
+#[cfg(test)]
+mod testing;
 mod ways;
 
 use std::env;

@@ -17,6 +17,8 @@
 //! Not here: the addresses in a body that is not a list (`scattered.rs`), which fields contain addresses, and
 //! rewriting (`rewrite/`).
 
+#[cfg(any(test, feature = "fuzz"))]
+mod around;
 mod lexer;
 mod scattered;
 
@@ -26,6 +28,8 @@ use std::ops::Range;
 use memchr::memchr;
 
 use crate::envelope::Address;
+#[cfg(any(test, feature = "fuzz"))]
+pub use around::around_mailboxes;
 pub(super) use lexer::{Lexer, Token, TokenKind};
 
 pub use scattered::{Scattered, scattered};

@@ -56,7 +56,8 @@ mod tests {
     use super::*;
     use crate::envelope::{Address, Body, Notify, Recipient, Ret, ReversePath};
     use crate::smtp::dot::Stuffer;
-    use crate::smtp::session::{Durable, Session, SessionAction, SessionPolicy};
+    use crate::smtp::play::{Played, play};
+    use crate::smtp::session::SessionPolicy;
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
@@ -86,37 +87,11 @@ mod tests {
         file
     }
 
-    struct Proof;
-
-    impl Durable for Proof {
-        fn queue_id(&self) -> String {
-            "X".into()
-        }
-    }
-
     /// Returns the messages that a session finds in a file, and whether it ended with QUIT.
     fn read_back(file: &[u8]) -> (Vec<(Envelope, Vec<u8>)>, bool) {
         let policy = SessionPolicy { max_errors: 1, ..SessionPolicy::plain("h", 1 << 20, 100) };
-        let mut session = Session::<Proof>::new(Arc::new(policy));
-        let (mut rest, mut messages, mut open) = (file, Vec::new(), None);
-        loop {
-            let (taken, action) = session.advance(rest);
-            rest = &rest[taken..];
-            match action {
-                SessionAction::Open(envelope) => {
-                    open = Some((*envelope, Vec::new()));
-                    session.opened();
-                }
-                SessionAction::Content(octets) => open.as_mut().unwrap().1.extend_from_slice(&octets),
-                SessionAction::Commit => {
-                    messages.extend(open.take());
-                    session.committed(&Proof);
-                }
-                SessionAction::Close(_, reply) => return (messages, reply.code() == 221),
-                SessionAction::Wait => return (messages, false),
-                _ => {}
-            }
-        }
+        let Played { messages, closed_with } = play(Arc::new(policy), [file]);
+        (messages, closed_with == Some(221))
     }
 
     #[test]

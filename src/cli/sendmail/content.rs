@@ -93,17 +93,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::input::InputEnd;
+    use super::super::testing::{Broken, Pieces};
     use super::*;
-
-    /// Gives so many octets at a time.
-    struct Pieces<'a>(&'a [u8], usize);
-
-    impl Read for Pieces<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let len = self.1.min(buffer.len());
-            self.0.read(&mut buffer[..len])
-        }
-    }
 
     /// Returns content whose overflow is in `directory` and has room for `room` octets.
     fn content<R: Read>(memory: &[u8], input: R, directory: &Path, room: u64) -> RewindableContent<R> {
@@ -143,7 +134,7 @@ mod tests {
         let input = b"0123456789abcd\r\n".repeat(10);
         let expected = [b"memory\r\n", &input[..]].concat();
         for (directory, room) in [(Path::new("/nonexistent"), u64::MAX), (directory.path(), 50)] {
-            let mut content = content(b"memory\r\n", Pieces(&input, 16), directory, room);
+            let mut content = content(b"memory\r\n", Pieces::of(&input, 16), directory, room);
             content.piece().unwrap();
             assert!(content.rewind(), "only what is in memory was given");
             assert!(content.rest() == expected && !content.rewind());
@@ -154,7 +145,7 @@ mod tests {
     #[test]
     fn behind_the_last_rewind_nothing_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let mut content = content(b"m\r\n", Pieces(b"a\r\nb\r\nc\r\n", 3), directory.path(), u64::MAX);
+        let mut content = content(b"m\r\n", Pieces::of(b"a\r\nb\r\nc\r\n", 3), directory.path(), u64::MAX);
         for piece in [&b"m\r\n"[..], b"a\r\n", b"b\r\n"] {
             assert_eq!(content.piece().unwrap().unwrap(), piece);
         }
@@ -166,12 +157,6 @@ mod tests {
 
     #[test]
     fn a_broken_input_is_an_error() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("torn"))
-            }
-        }
         let mut content = content(b"", Broken, Path::new("/nonexistent"), 0);
         assert_eq!(content.piece().unwrap_err().to_string(), "torn");
     }
@@ -184,7 +169,7 @@ mod tests {
             breaks in proptest::collection::vec(0_usize..40, 0..4),
         ) {
             let directory = tempfile::tempdir().unwrap();
-            let pieces = Pieces(input.as_bytes(), piece);
+            let pieces = Pieces::of(input.as_bytes(), piece);
             let mut content = content(memory.as_bytes(), pieces, directory.path(), u64::MAX);
             for pieces in breaks {
                 for _ in 0..pieces {

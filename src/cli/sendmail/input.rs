@@ -114,24 +114,11 @@ impl<R: Read> Input<R> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::testing::{Broken, Pieces};
     use super::*;
 
-    /// Gives so many octets at a time, and an interruption before each.
-    struct Pieces<'a>(&'a [u8], usize, bool);
-
-    impl Read for Pieces<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.2 = !self.2;
-            if self.2 {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            let len = self.1.min(buffer.len());
-            self.0.read(&mut buffer[..len])
-        }
-    }
-
     fn content(octets: &[u8], piece: usize, end: InputEnd) -> Vec<u8> {
-        let mut input = Input::new(Pieces(octets, piece, false), end);
+        let mut input = Input::new(Pieces::of(octets, piece).with_interruptions(), end);
         let mut out = Vec::new();
         while input.read(&mut out).unwrap() {}
         out
@@ -173,12 +160,6 @@ mod tests {
 
     #[test]
     fn a_broken_input_is_an_error() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("torn"))
-            }
-        }
         assert!(Input::new(Broken, InputEnd::Dot).read(&mut Vec::new()).is_err());
     }
 

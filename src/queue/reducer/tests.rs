@@ -20,3 +20,13 @@ mod refusals;
 mod retries;
 mod throttle;
 mod world;
+
+use super::{Effect, Event, Reducer};
+use crate::queue::clock::Moment;
+
+/// Returns the effects of an event that happens at the moment `now`.
+fn effects_of(reducer: &mut Reducer, event: Event, now: Moment) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    reducer.on(event, now, &mut effects);
+    effects
+}

@@ -117,16 +117,8 @@ fn a_segment_whose_header_cannot_be_synced_is_not_active() {
         let fs = SimFs::new();
         let file = fs.create(Path::new("/segment")).unwrap();
         let ready = ReadySegment { sequence: 3, file, length: 0, written: 0 };
-        let header = SegmentHeader {
-            version: FORMAT_VERSION,
-            spool: SPOOL,
-            sequence: 3,
-            high_water: QueueId::from_raw(1),
-            relay_clock: 0,
-            previous: None,
-        };
         fs.set_fault(Some(DiskFault { call, error: ErrorKind::Other, for_ever: false }));
-        assert!(ActiveSegment::activate(&ready, &header).is_err(), "call {call}");
+        assert!(ActiveSegment::activate(&ready, &header()).is_err(), "call {call}");
     }
 }
 

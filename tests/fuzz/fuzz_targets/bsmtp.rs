@@ -11,51 +11,14 @@ use libfuzzer_sys::fuzz_target;
 use nullmta::envelope::Envelope;
 use nullmta::smtp::bsmtp;
 use nullmta::smtp::dot::Stuffer;
-use nullmta::smtp::session::{SessionAction, Durable, SessionPolicy, Session};
-
-struct Proof;
-
-impl Durable for Proof {
-    fn queue_id(&self) -> String {
-        "X".into()
-    }
-}
+use nullmta::smtp::play::{Played, play};
+use nullmta::smtp::session::SessionPolicy;
 
 static POLICY: LazyLock<Arc<SessionPolicy>> = LazyLock::new(|| Arc::new(SessionPolicy::plain("h", 1 << 20, 100)));
 
-#[derive(Debug, PartialEq)]
-struct Taken {
-    messages: Vec<(Envelope, Vec<u8>)>,
-    was_closed: bool,
-}
-
-/// Returns the messages that a session takes from the pieces of a dialogue.
-fn take<'o>(pieces: impl Iterator<Item = &'o [u8]>) -> Taken {
-    let mut session = Session::<Proof>::new(POLICY.clone());
-    let mut taken = Taken { messages: Vec::new(), was_closed: false };
-    let (mut input, mut open) = (Vec::new(), None);
-    for piece in pieces {
-        input.extend_from_slice(piece);
-        loop {
-            let (consumed, action) = session.advance(&input);
-            input.drain(..consumed);
-            match action {
-                SessionAction::Open(envelope) => {
-                    open = Some((*envelope, Vec::new()));
-                    session.opened();
-                }
-                SessionAction::Content(octets) => open.as_mut().unwrap().1.extend_from_slice(&octets),
-                SessionAction::Commit => {
-                    taken.messages.extend(open.take());
-                    session.committed(&Proof);
-                }
-                SessionAction::Close(..) => return Taken { was_closed: true, ..taken },
-                SessionAction::Wait => break,
-                _ => {}
-            }
-        }
-    }
-    taken
+/// Returns what a session takes from the pieces of a dialogue.
+fn take<'o>(pieces: impl Iterator<Item = &'o [u8]>) -> Played {
+    play(POLICY.clone(), pieces)
 }
 
 fn written(envelope: &Envelope, content: &[u8]) -> Vec<u8> {
@@ -78,6 +41,7 @@ fuzz_target!(|octets: &[u8]| {
         if !content.is_empty() && !content.ends_with(b"\r\n") {
             content.extend_from_slice(b"\r\n");
         }
-        assert_eq!(take(file.chunks(64)), Taken { messages: vec![(envelope, content)], was_closed: true });
+        let expected = Played { messages: vec![(envelope, content)], closed_with: Some(221) };
+        assert_eq!(take(file.chunks(64)), expected);
     }
 });

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use nullmta::config::{Config, Environment};
 use nullmta::envelope::{Address, Envelope, Recipient, ReversePath};
-use nullmta::message::address::{Mailbox, authors, mailboxes, scattered};
+use nullmta::message::address::{Mailbox, around_mailboxes, authors, mailboxes, scattered};
 use nullmta::message::author_name;
 use nullmta::message::fixup::{Fixed, Fixup, LongLinesFound, FixupTask};
 use nullmta::message::forgotten_comma::with_commas;
@@ -80,17 +80,9 @@ fn addresses_in(field: &Field, body: &[u8]) -> (Vec<Mailbox>, bool) {
 
 /// Returns a body of `field` without its addresses, and without the routes that rewriting removes.
 fn around_addresses(field: &Field, body: &[u8], is_signed: bool) -> Vec<u8> {
-    let (mut around, mut done) = (Vec::new(), 0);
-    for mailbox in addresses_in(field, body).0 {
-        if let Some(route) = mailbox.route.filter(|_| !is_signed) {
-            around.extend_from_slice(&body[done..route.start]);
-            done = route.end;
-        }
-        around.extend_from_slice(&body[done..mailbox.local.start]);
-        done = mailbox.domain.unwrap_or(mailbox.local).end;
-    }
-    around.extend_from_slice(&body[done..]);
-    around
+    let (mailboxes, _) = addresses_in(field, body);
+    let with_removed_route = |mailbox: Mailbox| Mailbox { route: mailbox.route.filter(|_| !is_signed), ..mailbox };
+    around_mailboxes(body, mailboxes.into_iter().map(with_removed_route))
 }
 
 /// Returns `octets` without white space, which is all that a fold adds: before an address that does not fit on its line,

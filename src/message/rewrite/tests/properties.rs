@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::address::{is_one_mailbox, mailboxes};
+use crate::message::address::{around_mailboxes, is_one_mailbox, mailboxes};
 
 const ADDRESSES: [&str; 12] = [
     "root",
@@ -127,17 +127,7 @@ fn addresses(envelope: &Envelope) -> (String, Vec<Address>) {
 
 /// Returns a body without its addresses and routes.
 fn around_addresses(body: &[u8], class: Class) -> Vec<u8> {
-    let (mut around, mut done) = (Vec::new(), 0);
-    for mailbox in addresses_in(class, body) {
-        if let Some(route) = mailbox.route {
-            around.extend_from_slice(&body[done..route.start]);
-            done = route.end;
-        }
-        around.extend_from_slice(&body[done..mailbox.local.start]);
-        done = mailbox.domain.unwrap_or(mailbox.local).end;
-    }
-    around.extend_from_slice(&body[done..]);
-    around
+    around_mailboxes(body, addresses_in(class, body))
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::super::{Effect, Event, Reducer};
+use super::effects_of;
 use super::world::{Does, MINUTE, World, entry, policy, start};
 
 /// The first message of a connection once opened another beside it, which found nothing to do: a handshake and a
@@ -77,9 +78,7 @@ fn a_message_for_a_connection_that_has_given_up_goes_to_another() {
 fn a_connection_that_waits_is_given_the_next_message_or_its_end() {
     let mut reducer = Reducer::new(policy(2), true, &[], 0, Rng::with_seed(7), start());
     let mut given = |event| {
-        let mut effects = Vec::new();
-        reducer.on(event, start(), &mut effects);
-        let given = effects.into_iter().filter_map(|effect| match effect {
+        let given = effects_of(&mut reducer, event, start()).into_iter().filter_map(|effect| match effect {
             Effect::Give { connection, taken } => Some((connection, taken.map(|taken| taken.id))),
             _ => None,
         });

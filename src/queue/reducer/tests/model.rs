@@ -8,6 +8,7 @@ use fastrand::Rng;
 use jiff::SignedDuration;
 
 use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer};
+use super::effects_of;
 use super::world::{MINUTE, entry, policy, start};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
@@ -87,9 +88,9 @@ impl Model {
     }
 
     fn on(&mut self, event: Event) {
-        let mut effects = Vec::new();
-        self.reducer.on(event, self.now, &mut effects);
-        effects.into_iter().for_each(|effect| self.carry_out(effect));
+        for effect in effects_of(&mut self.reducer, event, self.now) {
+            self.carry_out(effect);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {

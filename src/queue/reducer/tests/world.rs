@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{Effect, Event, LogLine, QueueAnswer, Reducer};
+use super::effects_of;
 use crate::envelope::Envelope;
 use crate::queue::ConnectionId;
 use crate::queue::attempt::{Attempt, Part};
@@ -290,9 +291,9 @@ impl World {
     }
 
     fn on(&mut self, event: Event) {
-        let mut effects = Vec::new();
-        self.reducer.on(event, self.now, &mut effects);
-        effects.into_iter().for_each(|effect| self.carry_out(effect));
+        for effect in effects_of(&mut self.reducer, event, self.now) {
+            self.carry_out(effect);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {
