@@ -146,7 +146,8 @@ pub(super) fn tokens(octets: &[u8]) -> impl Iterator<Item = Result<Token, Malfor
     std::iter::from_fn(move || lexer.next().transpose())
 }
 
-/// An iterator over the addresses of a body, made by [`mailboxes`] or [`authors`].
+/// An iterator over the addresses of a body, made by [`mailboxes`] or [`authors`]. Its flags are independent of one another:
+/// a body may end within a group (RFC 5322 3.4), and have names and unread addresses in any place before.
 #[derive(Clone, Debug)]
 pub struct Mailboxes<'a> {
     lexer: Lexer<'a>,
@@ -316,7 +317,8 @@ fn text_at(octets: &[u8], range: Range<usize>) -> Vec<u8> {
     text
 }
 
-/// The parts of `local`, of `local@domain`, or of a phrase that is neither.
+/// The parts of `local`, of `local@domain`, or of a phrase that is neither. Each flag may be set without the others: a phrase
+/// may have an `@` or not, and end with a word or a dot.
 #[derive(Debug, Default)]
 struct AddrSpec {
     local: Option<Range<usize>>,

@@ -80,10 +80,7 @@ pub struct Mender {
     /// one.
     held: Vec<u8>,
     at: At,
-    has_field: bool,
-    has_from: bool,
-    /// True if a field has made a message of it, so that the next empty line ends the header section.
-    makes_a_message: bool,
+    passed: PassedFields,
     /// The number of spaces and tabs by which each line is indented.
     indent: usize,
     /// The kind of the last field that was passed on.
@@ -93,6 +90,17 @@ pub struct Mender {
     /// The search for a Bcc after text that was not held to its end.
     beyond: Beyond,
     hidden: Option<HiddenBcc>,
+}
+
+/// The fields that were passed on, by the one that says most. Each of these says all that those before it say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum PassedFields {
+    #[default]
+    Nothing,
+    Field,
+    /// A field makes a message of them, so that the next empty line ends the header section.
+    FieldOfMessage,
+    From,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,7 +173,7 @@ impl Mender {
 
     fn begin_line(&mut self, is_whole: bool) -> bool {
         let mark = self.mark_len();
-        let may_be_mark = !self.has_field && mark == 0 && BYTE_ORDER_MARK.starts_with(&self.held);
+        let may_be_mark = !self.has_field() && mark == 0 && BYTE_ORDER_MARK.starts_with(&self.held);
         let start = mark + self.indent_of(&self.held[mark..]);
         let line = LineKind::begun_by(&self.held[start..]);
         if self.held.is_empty() || (!is_whole && (may_be_mark || line.is_none())) {
@@ -178,7 +186,7 @@ impl Mender {
                 }
                 self.at = At::InLine;
             }
-            Some(LineKind::Continuation) if self.has_field => match self.is_hidden_bcc(start, is_whole) {
+            Some(LineKind::Continuation) if self.has_field() => match self.is_hidden_bcc(start, is_whole) {
                 None => return false,
                 Some(is_hidden) => {
                     self.held.drain(..start);
@@ -186,7 +194,7 @@ impl Mender {
                     self.at = if is_hidden { At::Body } else { At::InLine };
                 }
             },
-            Some(LineKind::Blank { .. }) if self.makes_a_message => {
+            Some(LineKind::Blank { .. }) if self.passed >= PassedFields::FieldOfMessage => {
                 self.held.drain(..start);
                 self.at = At::Body;
             }
@@ -198,7 +206,7 @@ impl Mender {
     /// Begins to hold lines. The first of them is of the kind `line`, and not a field.
     fn begin_doubt(&mut self, start: usize, line: Option<LineKind>) {
         let place = match line {
-            _ if !self.has_field => DoubtPlace::Front,
+            _ if !self.has_field() => DoubtPlace::Front,
             Some(LineKind::Blank { .. }) => DoubtPlace::BehindEmptyLine,
             _ => DoubtPlace::Between,
         };
@@ -229,9 +237,16 @@ impl Mender {
 
     /// Notes a field that is passed on.
     fn note(&mut self, kind: FieldKind) {
-        (self.has_field, self.last) = (true, kind);
-        self.has_from |= kind == FieldKind::From;
-        self.makes_a_message |= kind.makes_a_message();
+        self.last = kind;
+        self.passed = self.passed.max(match kind {
+            FieldKind::From => PassedFields::From,
+            kind if kind.makes_a_message() => PassedFields::FieldOfMessage,
+            _ => PassedFields::Field,
+        });
+    }
+
+    fn has_field(&self) -> bool {
+        self.passed > PassedFields::Nothing
     }
 
     /// Returns whether the continuation that is held after `start` would be a Bcc without its indent; `None` if more
@@ -324,7 +339,7 @@ impl Mender {
         let is_from = |reading: &Reading| {
             !reading.is_bcc()
                 && doubt.place != DoubtPlace::BehindEmptyLine
-                && !self.has_from
+                && self.passed != PassedFields::From
                 && has_address(reading)
         };
         Reading::of(octets).filter(|reading| doubt.is_bcc(reading) || is_from(reading))
@@ -338,7 +353,7 @@ impl Mender {
             count += 1;
             mailbox.is_ok_and(|mailbox| is_open || mailbox.domain.is_some())
         });
-        self.has_field && self.last.is_list() && is_list && count > 0
+        self.has_field() && self.last.is_list() && is_list && count > 0
     }
 
     /// Writes the field that is held. Its first line has `len` octets.
@@ -371,9 +386,9 @@ impl Mender {
             match LineKind::begun_by(line) {
                 Some(LineKind::Field) => self.note(FieldKind::of(line)),
                 Some(LineKind::Blank { .. }) => continue,
-                Some(LineKind::Continuation) if self.has_field => {}
-                _ if self.has_field && self.last.may_take_text() => out.push(b' '),
-                _ if !self.has_field && (is_blank(line) || is_mbox(line)) => continue,
+                Some(LineKind::Continuation) if self.has_field() => {}
+                _ if self.has_field() && self.last.may_take_text() => out.push(b' '),
+                _ if !self.has_field() && (is_blank(line) || is_mbox(line)) => continue,
                 _ => {
                     // As a part of From or Date, the line would make a field that nobody can read.
                     out.extend_from_slice(b"X-Before-Header: ");
@@ -381,14 +396,14 @@ impl Mender {
                 }
             }
             out.extend_from_slice(line);
-            self.has_field = true;
+            self.passed = self.passed.max(PassedFields::Field);
             self.last_octet = line.trim_ascii_end().last().copied().unwrap_or(self.last_octet);
         }
     }
 
     /// Finds, before the first field, the indent of all lines up to `end`. The line at `wanted` is one of them.
     fn learn_indent(&mut self, wanted: usize, end: usize) {
-        if self.has_field {
+        if self.has_field() {
             return;
         }
         let lines = self.held[self.mark_len()..wanted].split_inclusive(|octet| *octet == b'\n');
@@ -404,7 +419,7 @@ impl Mender {
 
     /// Returns the length of the byte order mark at the beginning of the content; 0 if there is none.
     fn mark_len(&self) -> usize {
-        let is_marked = !self.has_field && self.held.starts_with(BYTE_ORDER_MARK);
+        let is_marked = !self.has_field() && self.held.starts_with(BYTE_ORDER_MARK);
         if is_marked { BYTE_ORDER_MARK.len() } else { 0 }
     }
 }

@@ -77,7 +77,7 @@ use author::{OneAuthor, one_author};
 use effort::RuleEffort;
 use fields::{MAX_REWRITTEN_OCTETS, RewrittenBody, addresses_in, class_of, is_list, rewrite_body};
 use header_rule::RuleOutcome;
-use missing::{SeenFields, is_dropped};
+use missing::{SeenField, SeenFields, is_dropped};
 use original::original_field;
 
 /// The facts about a message that are not in its octets.
@@ -219,7 +219,7 @@ impl<'r> Pass<'r> {
         if self.rules.has_one_sender() {
             return self.one_from(field);
         }
-        if self.seen.from || self.is_surpassed(field) {
+        if self.seen.has(SeenField::From) || self.is_surpassed(field) {
             self.further_from(field)
         } else {
             self.any_ruled(field)
@@ -247,7 +247,7 @@ impl<'r> Pass<'r> {
     /// Processes From when one address sends all mail: there is one From, with one mailbox.
     fn one_from(&mut self, field: &Field<'_>) -> Result<(), Unacceptable> {
         let (name, body) = (field.name(), field.raw_body());
-        if self.seen.from {
+        if self.seen.has(SeenField::From) {
             return self.add_original("X-Original-From", body, Rule::Sender);
         }
         let rules = self.rules;
@@ -334,13 +334,15 @@ impl<'r> Pass<'r> {
         let (from, to) = (self.original_from.take(), self.original_to.take());
         let all = self.rules.keep_original;
         let rule = if all { Rule::KeepOriginal } else { Rule::Sender };
-        if let Some(from) = from.as_ref().filter(|from| from.must_stay || (all && !self.seen.original_from)) {
+        if let Some(from) =
+            from.as_ref().filter(|from| from.must_stay || (all && !self.seen.has(SeenField::OriginalFrom)))
+        {
             self.add_original("X-Original-From", &from.body, rule)?;
         }
-        if let Some(to) = to.as_ref().filter(|_| all && !self.seen.original_to) {
+        if let Some(to) = to.as_ref().filter(|_| all && !self.seen.has(SeenField::OriginalTo)) {
             self.add_original("X-Original-To", &to.body, rule)?;
         }
-        match from.and_then(|from| from.reply_to).filter(|_| !self.seen.reply_to) {
+        match from.and_then(|from| from.reply_to).filter(|_| !self.seen.has(SeenField::ReplyTo)) {
             Some(reply_to) if self.rules.reply_to_original => {
                 self.changes.field(Rule::ReplyToOriginal, "Reply-To", None, Some(&reply_to));
                 self.each_ruled(&[b"Reply-To:", &reply_to[..]].concat())

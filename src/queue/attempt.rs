@@ -169,11 +169,20 @@ pub(super) struct AttemptResult {
     pub(super) unsaid: Option<Disposition>,
     /// True if the connection was lost during this message.
     pub(super) lost: bool,
-    /// True if the relay may have a copy: in this attempt or an earlier one, the final dot was written and no reply to
-    /// it was read.
-    pub(super) may_have_arrived: bool,
-    /// The relay had all of the message in this attempt, and its reply did not reach us.
-    pub(super) in_doubt: bool,
+    /// The copy that the relay may have without having said so.
+    pub(super) copy: UnconfirmedCopy,
+}
+
+/// A copy that the relay may have of a message: the final dot was written, and no reply to it was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum UnconfirmedCopy {
+    /// There is no such copy.
+    #[default]
+    None,
+    /// An earlier attempt may have left one, and this one has not.
+    OfEarlierAttempt,
+    /// This attempt may have left one, and perhaps an earlier one has as well.
+    OfThisAttempt,
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl JunkKind {
     }
 }
 
-/// The facts about lines in doubt.
+/// The facts about lines in doubt. Each flag is set by lines of its own, in any order, and says nothing of the others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     pub(super) place: DoubtPlace,

@@ -19,45 +19,59 @@ pub(super) fn is_dropped(name: &str) -> bool {
     DROPPED.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
 }
 
-/// The fields that a message has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SeenFields {
-    pub(super) date: bool,
-    pub(super) message_id: bool,
-    pub(super) from: bool,
-    /// True if there is To or Cc, resent or not.
-    pub(super) recipients: bool,
-    pub(super) reply_to: bool,
-    pub(super) original_from: bool,
-    pub(super) original_to: bool,
-    pub(super) signature: bool,
-    /// True if there is any resent field.
-    resent: bool,
-    resent_date: bool,
-    resent_message_id: bool,
-    resent_from: bool,
+/// A field, or a kind of fields, whose presence decides about others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SeenField {
+    Date,
+    MessageId,
+    From,
+    /// To or Cc, resent or not.
+    Recipients,
+    ReplyTo,
+    OriginalFrom,
+    OriginalTo,
+    Signature,
+    /// Any resent field.
+    Resent,
+    ResentDate,
+    ResentMessageId,
+    ResentFrom,
 }
 
+/// The fields that a message has: one bit for each [`SeenField`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SeenFields(u16);
+
 impl SeenFields {
+    /// Returns whether the message has this field.
+    pub(super) fn has(self, field: SeenField) -> bool {
+        self.0 & (1 << field as u16) != 0
+    }
+
+    fn add(&mut self, field: SeenField) {
+        self.0 |= 1 << field as u16;
+    }
+
     /// Notes that the field `name` exists.
     pub(super) fn note(&mut self, name: &str) {
         let name = name.to_ascii_lowercase();
-        self.resent |= name.starts_with("resent-");
-        let seen = match name.as_str() {
-            "date" => &mut self.date,
-            "message-id" => &mut self.message_id,
-            "from" => &mut self.from,
-            "to" | "cc" | "resent-to" | "resent-cc" | "apparently-to" => &mut self.recipients,
-            "reply-to" => &mut self.reply_to,
-            "x-original-from" => &mut self.original_from,
-            "x-original-to" => &mut self.original_to,
-            "dkim-signature" => &mut self.signature,
-            "resent-date" => &mut self.resent_date,
-            "resent-message-id" => &mut self.resent_message_id,
-            "resent-from" => &mut self.resent_from,
+        if name.starts_with("resent-") {
+            self.add(SeenField::Resent);
+        }
+        self.add(match name.as_str() {
+            "date" => SeenField::Date,
+            "message-id" => SeenField::MessageId,
+            "from" => SeenField::From,
+            "to" | "cc" | "resent-to" | "resent-cc" | "apparently-to" => SeenField::Recipients,
+            "reply-to" => SeenField::ReplyTo,
+            "x-original-from" => SeenField::OriginalFrom,
+            "x-original-to" => SeenField::OriginalTo,
+            "dkim-signature" => SeenField::Signature,
+            "resent-date" => SeenField::ResentDate,
+            "resent-message-id" => SeenField::ResentMessageId,
+            "resent-from" => SeenField::ResentFrom,
             _ => return,
-        };
-        *seen = true;
+        });
     }
 
     /// Returns the fields that are missing: their names, and bodies with line ends.
@@ -71,16 +85,18 @@ impl SeenFields {
         let from = format!(" {}\r\n", from(facts, reverse_path, rules));
         let date = format!(" {}\r\n", rfc5322(&facts.now));
         let message_id = format!(" <{left}@{right}>\r\n");
+        let lacks = |field| !self.has(field);
         // A message may have no To, and a signature may cover that.
-        let needs_to = !self.recipients && !self.signature;
+        let needs_to = lacks(SeenField::Recipients) && lacks(SeenField::Signature);
+        let lacks_resent = |field| self.has(SeenField::Resent) && lacks(field);
         let fields = [
-            (!self.from, "From", from.clone()),
+            (lacks(SeenField::From), "From", from.clone()),
             (needs_to, "To", " undisclosed-recipients:;\r\n".to_owned()),
-            (!self.date, "Date", date.clone()),
-            (!self.message_id, "Message-ID", message_id.clone()),
-            (self.resent && !self.resent_from, "Resent-From", from),
-            (self.resent && !self.resent_date, "Resent-Date", date),
-            (self.resent && !self.resent_message_id, "Resent-Message-ID", message_id),
+            (lacks(SeenField::Date), "Date", date.clone()),
+            (lacks(SeenField::MessageId), "Message-ID", message_id.clone()),
+            (lacks_resent(SeenField::ResentFrom), "Resent-From", from),
+            (lacks_resent(SeenField::ResentDate), "Resent-Date", date),
+            (lacks_resent(SeenField::ResentMessageId), "Resent-Message-ID", message_id),
         ];
         fields.into_iter().filter_map(|(is_missing, name, body)| is_missing.then_some((name, body))).collect()
     }

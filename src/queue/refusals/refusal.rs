@@ -8,7 +8,8 @@ use crate::envelope::{Envelope, ReversePath};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
 
-/// A refusal that may say something about more than its own message.
+/// A refusal that may say something about more than its own message. Its flags come from three sources, and occur in every
+/// combination: the reply, the envelope, and the replies to the other recipients.
 #[derive(Clone, Debug)]
 pub(in crate::queue) struct Refusal {
     pub id: QueueId,

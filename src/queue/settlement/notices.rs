@@ -5,7 +5,7 @@
 
 use jiff::{Timestamp, Zoned};
 
-use super::super::attempt::RecipientResult;
+use super::super::attempt::{RecipientResult, UnconfirmedCopy};
 use super::result::status_in;
 use super::settling::Settling;
 use crate::envelope::{Address, Envelope};
@@ -76,7 +76,8 @@ impl Settling {
             from_relay: report.from_relay,
             remote_mta: self.said.peer.as_ref().map(|peer| peer.name.as_str()),
             last_attempt,
-            may_have_arrived: self.said.may_have_arrived && finding.outcome != Some(Outcome::Sent),
+            may_have_arrived: self.said.copy != UnconfirmedCopy::None
+                && finding.outcome != Some(Outcome::Sent),
         }
     }
 }

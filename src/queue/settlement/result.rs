@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::attempt::{Attempt, AttemptResult, RecipientResult};
+use super::super::attempt::{Attempt, AttemptResult, RecipientResult, UnconfirmedCopy};
 use super::super::reducer::Disposition;
 use super::super::refusals::{Ruling, is_telling};
 use super::settling::SettlementTerms;
@@ -33,17 +33,20 @@ impl AttemptResult {
         let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);
         let unsaid = unsaid(&report, ruling, outcome);
         let delays = delays(attempt, &report, terms.now.steady);
-        let in_doubt = report.possible_duplicate;
-        let may_have_arrived = in_doubt || attempt.member.copies > 0;
+        let copy = match report.possible_duplicate {
+            true => UnconfirmedCopy::OfThisAttempt,
+            false if attempt.member.copies > 0 => UnconfirmedCopy::OfEarlierAttempt,
+            false => UnconfirmedCopy::None,
+        };
         let Report { recipients, peer, dsn_passed_on, .. } = report;
         let finding = |report| RecipientResult { outcome: outcome(&report), report, dsn_passed_on };
         let findings = recipients.into_iter().map(finding).collect();
-        AttemptResult { findings, peer: Some(peer), delays, unsaid, lost, may_have_arrived, in_doubt }
+        AttemptResult { findings, peer: Some(peer), delays, unsaid, lost, copy }
     }
 
     /// Logs the result.
     pub(in crate::queue) fn log(&self, attempt: &Attempt) {
-        if self.in_doubt {
+        if self.copy == UnconfirmedCopy::OfThisAttempt {
             log::possible_duplicate(
                 attempt.id,
                 "the connection was lost between the final dot and its reply",

@@ -4,7 +4,7 @@
 //!
 //! Pure. Not here: recording (`settlement.rs`), the result of a report (`result.rs`).
 
-use super::super::attempt::{Attempt, AttemptResult, Progress};
+use super::super::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use super::super::clock::Moment;
 use super::super::reducer::Disposition;
 use super::super::schedule::RetryPolicy;
@@ -28,6 +28,8 @@ pub(in crate::queue) struct SettlementTerms {
 pub(in crate::queue) struct Settling {
     pub(in crate::queue) attempt: Attempt,
     pub(in crate::queue) said: AttemptResult,
+    /// True if the connection ended in the last transaction without a report, of which `said` then knows nothing.
+    is_unreported: bool,
 }
 
 impl Settling {
@@ -37,30 +39,33 @@ impl Settling {
             said.findings.extend(earlier.findings);
             said.unsaid = None;
         }
-        Settling { attempt, said }
+        Self::of_said(attempt, said)
     }
 
     /// Begins to settle what was said in the transactions so far, which others should have followed.
     pub(in crate::queue) fn of_parts(mut attempt: Attempt) -> Self {
         match attempt.earlier.take() {
-            Some(earlier) => Settling { attempt, said: AttemptResult { unsaid: None, ..earlier } },
+            Some(earlier) => Self::of_said(attempt, AttemptResult { unsaid: None, ..earlier }),
             None => Self::of_finished(attempt),
         }
     }
 
     /// Begins to settle what was said before a connection ended without a report.
     pub(in crate::queue) fn of_unreported(attempt: Attempt) -> Self {
-        let in_doubt = attempt.progress == Progress::PastContent;
         let is_untold = attempt.earlier.is_none();
         let mut settling = Self::of_parts(attempt);
         settling.said.unsaid = is_untold.then_some(Disposition::Lost { warned: false });
-        settling.said.in_doubt = in_doubt;
+        settling.is_unreported = true;
         settling
     }
 
     /// Begins to remove a message whose every recipient had its end already.
     pub(in crate::queue) fn of_finished(attempt: Attempt) -> Self {
-        Settling { attempt, said: AttemptResult::default() }
+        Self::of_said(attempt, AttemptResult::default())
+    }
+
+    fn of_said(attempt: Attempt, said: AttemptResult) -> Self {
+        Settling { attempt, said, is_unreported: false }
     }
 
     /// Returns what happens to the message, if there is nothing to record.
@@ -70,9 +75,10 @@ impl Settling {
 
     /// Returns how the attempt ended, if the spool would not know it from what is recorded.
     pub(in crate::queue) fn flight_to_end(&self) -> Option<Flight> {
+        let leaves_copy = self.is_unreported || self.said.copy == UnconfirmedCopy::OfThisAttempt;
         match (self.attempt.progress, self.said.unsaid) {
             (Progress::BeforeDot, _) => None,
-            (Progress::PastContent, _) if self.said.in_doubt => Some(Flight::Told),
+            (Progress::PastContent, _) if leaves_copy => Some(Flight::Told),
             (Progress::PastContent, None) => None,
             (Progress::PastContent, Some(_)) => Some(Flight::Over),
         }

@@ -77,7 +77,7 @@ pub(in crate::queue) enum Advance {
 impl SettlementStep {
     /// Enters the result into the ledger, and returns the first step.
     pub(in crate::queue) fn first(settling: &mut Settling) -> SettlementStep {
-        let Settling { attempt, said } = settling;
+        let Settling { attempt, said, .. } = settling;
         let sent = said.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Sent));
         sent.for_each(|finding| attempt.ledger.sent(finding.report.index));
         let fails = settling.has(Outcome::Bounced) || settling.has(Outcome::Expired);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::relay::{Does, Load, Pace, Reply, Then};
 use super::{Happening, Seen, World};
 use crate::envelope::Recipient;
-use crate::queue::attempt::{Attempt, AttemptResult, Progress};
+use crate::queue::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use crate::queue::hearing::{Hearing, Hears, breaks_off};
 use crate::queue::reducer::Event;
 use crate::queue::settlement::Settling;
@@ -187,7 +187,7 @@ impl World {
             dialogue.most_recipients = dialogue.most_recipients.min(most);
         }
         let said = AttemptResult::of(&attempt, report, ruling, &self.terms());
-        if said.in_doubt {
+        if said.copy == UnconfirmedCopy::OfThisAttempt {
             self.log.push(format!("{}: possible duplicate", attempt.id));
         }
         self.log.extend(said.lines(&attempt).map(|line| line.to_string()));
