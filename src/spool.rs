@@ -105,7 +105,9 @@ use crate::queue_id::QueueId;
 use crate::smtp::session::Durable;
 
 pub use draft::Draft;
-pub use entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, Stored, StoredContent};
+pub use entry::{
+    CommitError, ContentInMemory, Entry, OpenError, Options, ReadError, Recovery, Stored, StoredContent,
+};
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
 pub use marks::{EntryState, Flight, Mark, Marks};

@@ -280,7 +280,7 @@ const BLOCK_OCTETS: usize = 64 << 10;
 
 fn reader(content: StoredContent) -> Box<dyn AsyncBufRead + Send + Unpin> {
     match content {
-        StoredContent::Memory(octets) => Box::new(io::Cursor::new(octets)),
+        StoredContent::Memory(content) => Box::new(io::Cursor::new(content)),
         StoredContent::File { file, .. } => {
             Box::new(BufReader::with_capacity(BLOCK_OCTETS, tokio::fs::File::from_std(file)))
         }

@@ -202,10 +202,9 @@ impl Settlement {
 /// matters more. Blocking.
 fn quote(spool: &Spool, id: QueueId) -> (Vec<u8>, bool) {
     match spool.peek(id).map(|stored| stored.content) {
-        Ok(StoredContent::Memory(mut octets)) => {
-            let is_whole = octets.len() <= QUOTED_OCTETS;
-            octets.truncate(QUOTED_OCTETS);
-            (octets, is_whole)
+        Ok(StoredContent::Memory(content)) => {
+            let octets = content.as_ref();
+            (octets[..octets.len().min(QUOTED_OCTETS)].to_vec(), octets.len() <= QUOTED_OCTETS)
         }
         Ok(StoredContent::File { file, len }) => {
             let mut octets = Vec::with_capacity(QUOTED_OCTETS);

@@ -195,7 +195,7 @@ fn moved(
         message: base.payload,
     });
     let length = base.payload.len();
-    let content = record.into_end(length);
+    let content = record.into_end(length).into_vec();
     let sum = shared.spool.payload_sum(&[&front, &content]);
     let change = IndexChange::Move(Box::new(carried));
     Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Acknowledgement::Nobody })

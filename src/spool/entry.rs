@@ -98,7 +98,7 @@ pub struct Recovery {
 #[derive(Debug)]
 pub enum StoredContent {
     /// All of it is in memory.
-    Memory(Vec<u8>),
+    Memory(ContentInMemory),
     /// It is in a file of its own, which stays readable when the message is removed.
     File {
         /// The file, opened to read, at its start.
@@ -106,6 +106,32 @@ pub enum StoredContent {
         /// The length of the file, in octets.
         len: u64,
     },
+}
+
+/// The content at the end of a record, in the memory that the record was read into, so that it is not copied once more.
+#[derive(Debug)]
+pub struct ContentInMemory {
+    record: Vec<u8>,
+    start: usize,
+}
+
+impl ContentInMemory {
+    /// Returns the last `length` octets of a record, which has no fewer.
+    pub(super) fn at_end_of(record: Vec<u8>, length: usize) -> Self {
+        ContentInMemory { start: record.len() - length, record }
+    }
+
+    /// Returns the content alone, which is moved for that.
+    pub(super) fn into_vec(mut self) -> Vec<u8> {
+        self.record.drain(..self.start);
+        self.record
+    }
+}
+
+impl AsRef<[u8]> for ContentInMemory {
+    fn as_ref(&self) -> &[u8] {
+        &self.record[self.start..]
+    }
 }
 
 /// A message that is read back. Its `ledger` knows which recipients are still open.

@@ -10,7 +10,7 @@
 
 use std::io::{self, ErrorKind};
 
-use super::entry::{ReadError, Stored, StoredContent};
+use super::entry::{ContentInMemory, ReadError, Stored, StoredContent};
 use super::format::{HEAD, Head, RecordKind};
 use super::fs::read_full_at;
 use super::index::{Extra, RecordPlace, Slot};
@@ -98,11 +98,9 @@ impl StoredRecord {
         &self.octets[HEAD as usize..]
     }
 
-    /// Returns the last `length` octets of the payload, in the memory that the record is in.
-    pub fn into_end(self, length: usize) -> Vec<u8> {
-        let mut octets = self.octets;
-        octets.drain(..octets.len() - length);
-        octets
+    /// Returns the last `length` octets of the payload.
+    pub fn into_end(self, length: usize) -> ContentInMemory {
+        ContentInMemory::at_end_of(self.octets, length)
     }
 }
 

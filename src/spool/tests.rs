@@ -179,7 +179,7 @@ fn content(number: usize, length: usize) -> Vec<u8> {
 /// Returns the octets of the content of a message, wherever they are.
 fn octets(content: StoredContent) -> Vec<u8> {
     match content {
-        StoredContent::Memory(octets) => octets,
+        StoredContent::Memory(content) => content.into_vec(),
         StoredContent::File { mut file, len } => {
             let mut octets = Vec::new();
             std::io::Read::read_to_end(&mut file, &mut octets).unwrap();

@@ -104,7 +104,7 @@ fn write_message(to: &Path, entry: &Entry, stored: Stored) -> io::Result<()> {
     let envelope = serde_json::to_vec_pretty(&EnvelopeJson::of(entry, &stored))?;
     let mut eml = create(&to.join(format!("{}.eml", entry.id)))?;
     match stored.content {
-        StoredContent::Memory(octets) => eml.write_all(&octets)?,
+        StoredContent::Memory(content) => eml.write_all(content.as_ref())?,
         StoredContent::File { mut file, .. } => drop(io::copy(&mut file, &mut eml)?),
     }
     eml.sync_all()?;

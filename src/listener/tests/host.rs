@@ -125,7 +125,7 @@ impl Host {
     /// Returns the stored content of the message that arrived.
     pub fn content(&self, entry: &Entry) -> Vec<u8> {
         match self.spool.read(entry.id).unwrap().content {
-            StoredContent::Memory(content) => content,
+            StoredContent::Memory(content) => content.as_ref().to_vec(),
             StoredContent::File { mut file, .. } => {
                 let mut content = Vec::new();
                 file.read_to_end(&mut content).unwrap();
