@@ -16,7 +16,8 @@
 //!
 //! Not to be known: an unexpected 2xx between our last look before the final dot and the reply to it is taken for
 //! that reply, unless the true reply has arrived when it is read. Where a relay answers everything in the same words,
-//! nothing but the silence behind the reply to RSET shows that no other follows.
+//! nothing but the silence behind the reply to RSET shows that no other follows. Nor does anything else show it behind
+//! 354, since whatever is written then may be content.
 //!
 //! RFC 5321 4.1.4 (RSET may be sent at any time), RFC 2920 3.1.
 
