@@ -145,7 +145,11 @@ impl Daemon {
     async fn report(&self) {
         if let Some(status) = self.queue.status().await {
             let sessions = self.service.sessions();
-            let line = format!("{} in the queue, {sessions} sessions, relay {}", status.live, status.relay());
+            let line = format!(
+                "{} in the queue, {sessions} sessions, relay {}",
+                status.live,
+                status.foremost().state()
+            );
             let spool = self.spool.trouble().map(|why| format!("; mail is refused: {why}"));
             notify(systemd::watchdog());
             notify(systemd::status(&(line + &spool.unwrap_or_default())));

@@ -72,13 +72,13 @@ use clock::Clock;
 use desk::DeliveryDesk;
 pub use link::QueueLink;
 use owner::{Executor, Owner};
-use reducer::{Event, QueueAnswer, QueuePolicy, Reducer};
+use reducer::{Event, QueueAnswer, QueuePolicy, Reducer, RelayPolicy};
 use refusals::RefusalRule;
 use roster::Member;
 pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
-pub use status::{MessageStanding, QueueStatus, TooSoon};
+pub use status::{MessageStanding, QueueStatus, RelayStatus, TooSoon};
 
 /// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
 /// more.
@@ -126,6 +126,13 @@ pub struct Settings {
     pub null_sender: Option<Address>,
     /// The reverse-path of mail from `<>` to the postmaster, after the relay has refused `<>`.
     pub postmaster_sender: Option<Address>,
+    /// The settings of each relay, in the order of [`RelayPlace`]; at least one.
+    pub relays: Vec<RelaySettings>,
+}
+
+/// The settings of one relay.
+#[derive(Clone)]
+pub struct RelaySettings {
     /// The number of connections to the relay that may exist at once.
     pub max_connections: NonZeroUsize,
     /// The number of recipients that one transaction may have.
@@ -136,9 +143,35 @@ pub struct Settings {
     refusals: RefusalRule,
 }
 
+impl RelaySettings {
+    /// Returns the queue's part of `relay`, which `connector` connects to; `queue` is the part that all relays share.
+    pub fn new(
+        relay: &config::RelayConfig,
+        queue: &config::QueueConfig,
+        connector: Arc<dyn Connector>,
+    ) -> Self {
+        RelaySettings {
+            max_connections: relay.max_connections,
+            recipients_per_message: relay.recipients_per_message,
+            connector,
+            refusals: RefusalRule::of(relay, queue),
+        }
+    }
+
+    /// Returns the part of the settings that the queue's state follows; `spool` knows whether the relay has taken a
+    /// message before.
+    fn policy(&self, spool: &Spool) -> RelayPolicy {
+        RelayPolicy {
+            max_connections: self.max_connections.get(),
+            has_taken: spool.knows_relay(&self.refusals.relay),
+            refusals: self.refusals.clone(),
+        }
+    }
+}
+
 impl Settings {
-    /// Returns the queue's part of `config`, with `connector` as its relay.
-    pub fn new(config: &config::Config, connector: Arc<dyn Connector>) -> Self {
+    /// Returns the queue's part of `config`, with these relays.
+    pub fn new(config: &config::Config, relays: Vec<RelaySettings>) -> Self {
         Settings {
             retry: RetryPolicy {
                 shortest: config.queue.retry_min,
@@ -151,22 +184,18 @@ impl Settings {
             dsn_author: config.rewrite.dsn_author(),
             null_sender: config.rewrite.null_sender().cloned(),
             postmaster_sender: config.queue.postmaster.as_ref().map(|to| config.rewrite.sender_for(to)),
-            max_connections: config.relay.max_connections,
-            recipients_per_message: config.relay.recipients_per_message,
-            connector,
-            refusals: RefusalRule::of(config),
+            relays,
         }
     }
 }
 
 impl Settings {
     /// Returns the part of the settings that the queue's state follows.
-    fn policy(&self) -> QueuePolicy {
+    fn policy(&self, spool: &Spool) -> QueuePolicy {
         QueuePolicy {
             retry: self.retry,
-            max_connections: self.max_connections.get(),
-            refusals: self.refusals.clone(),
             has_null_sender: self.null_sender.is_some(),
+            relays: self.relays.iter().map(|relay| relay.policy(spool)).collect(),
         }
     }
 }
@@ -182,10 +211,9 @@ pub fn queue(
 ) -> (Queue, impl Future<Output = ()> + Send + 'static) {
     let (commands, inbox) = unbounded_channel();
     let queue = Queue { commands };
-    let policy = settings.policy();
-    let (has_taken, now) = (spool.knows_relay(&policy.refusals.relay), clock.moment());
+    let policy = settings.policy(&spool);
     let Recovery { entries, relay_clock, .. } = &recovery;
-    let reducer = Reducer::new(policy, has_taken, entries, *relay_clock, Rng::new(), now);
+    let reducer = Reducer::new(policy, entries, *relay_clock, Rng::new(), clock.moment());
     let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock));
     (queue, Owner::new(reducer, executor, inbox, arrivals).run())
 }
@@ -257,6 +285,10 @@ impl Queue {
 
 /// The name of a connection. A connection that was begun later has a larger one.
 type ConnectionId = u64;
+
+/// The place of a relay in the settings in force. The first one gets the mail that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct RelayPlace(usize);
 
 /// A message that is given to a connection, with what the roster remembers of it.
 #[derive(Debug)]

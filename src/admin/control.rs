@@ -135,6 +135,7 @@ impl Control {
         };
         let configuration = self.configuration.borrow().clone();
         let newest_dead = self.dead(status.newest_dead).await?;
+        let relay = status.foremost();
         output
             .item(&DaemonStatus {
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -147,12 +148,12 @@ impl Control {
                 dead: status.dead,
                 newest_dead,
                 active: status.under_way,
-                connections: status.connections,
-                relay: status.relay().into(),
-                next_probe: status.paused_until.map(|time| time.to_string()),
+                connections: status.connections(),
+                relay: relay.state().into(),
+                next_probe: relay.paused_until.map(|time| time.to_string()),
                 spool_trouble: self.spool.trouble(),
-                trouble: status.trouble,
-                held_because: status.held_because,
+                trouble: relay.trouble.clone(),
+                held_because: relay.held_because.clone(),
             })
             .await
     }
@@ -183,8 +184,8 @@ impl Control {
 
     async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
         let trouble = self.queue.status().await.and_then(|status| match rights {
-            Rights::Everything => status.trouble,
-            Rights::Own(_) => status.trouble_outline,
+            Rights::Everything => status.foremost().trouble.clone(),
+            Rights::Own(_) => status.foremost().trouble_outline.clone(),
         });
         let mut hidden = 0;
         // What comes in from now on is not listed: the list has an end.

@@ -46,9 +46,9 @@ pub(super) async fn flush(queue: &Queue) -> Option<(Flushed, Option<QueueId>)> {
 
 /// Returns what happened at the relay between the two states of the queue.
 fn contact(before: &QueueStatus, now: &QueueStatus) -> Contact {
-    if now.reached > before.reached {
+    if now.reached() > before.reached() {
         Contact::Reached
-    } else if now.troubles > before.troubles {
+    } else if now.troubles() > before.troubles() {
         Contact::NotReached
     } else if now.ready + now.under_way == 0 {
         Contact::NotNeeded
@@ -58,17 +58,18 @@ fn contact(before: &QueueStatus, now: &QueueStatus) -> Contact {
 }
 
 fn flushed(relay: Contact, before: &QueueStatus, now: &QueueStatus) -> Flushed {
+    let foremost = now.foremost();
     Flushed {
         relay,
-        trouble: now.trouble.clone().filter(|_| relay != Contact::Reached),
+        trouble: foremost.trouble.clone().filter(|_| relay != Contact::Reached),
         before: before.live,
         messages: now.live,
         under_way: now.ready + now.under_way,
         deferred: now.deferred,
         held: now.held,
-        held_because: now.held_because.clone(),
+        held_because: foremost.held_because.clone(),
         dead: now.dead,
         newest_dead: None,
-        next_probe: now.paused_until.map(|time| time.to_string()),
+        next_probe: foremost.paused_until.map(|time| time.to_string()),
     }
 }

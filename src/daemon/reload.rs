@@ -4,7 +4,7 @@
 //! change (`fixed_keys`) stays as it was at the start, and each reload says so.
 
 use super::host::{notify, within};
-use super::start::{refuse_ourselves, relay, session_desk, warn_of};
+use super::start::{refuse_ourselves, relays, session_desk, warn_of};
 use super::{Daemon, read_now};
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ServerCertificate};
@@ -62,7 +62,7 @@ impl Daemon {
     /// Puts `config` into force. Returns the new state, with the keys that need a restart.
     fn follow(&mut self, config: Config) -> Result<Configuration, String> {
         refuse_ourselves(&config, &self.listened)?;
-        let relay = relay(&config)?;
+        let relays = relays(&config)?;
         let certificate = self.certificate(&config)?;
         let overruled = self.passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
         let is_passed = |key: &str| !self.passed.is_empty() && key.starts_with("listen.");
@@ -71,7 +71,7 @@ impl Daemon {
         let needs_restart: Vec<_> = fixed.collect();
         needs_restart.iter().for_each(|key| log::needs_restart(key));
         overruled.iter().for_each(|key| log::overruled(key, &self.addresses));
-        self.queue.reconfigure(Settings::new(&config, relay));
+        self.queue.reconfigure(Settings::new(&config, relays));
         let desk = session_desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
         self.service.reload(&within(&config.listen, self.descriptors), desk);
         self.level.set(config.log.level);

@@ -33,7 +33,7 @@ use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
 use crate::log::{self, StartedLine};
 use crate::queue::clock::SystemClock;
-use crate::queue::{Queue, Settings, queue};
+use crate::queue::{Queue, RelaySettings, Settings, queue};
 use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
 use crate::spool::fs::RealFs;
@@ -88,7 +88,7 @@ impl Daemon {
 /// Everything that a start opens, and that can fail in it.
 struct Opened {
     bound: Vec<Bound>,
-    relay: Arc<Relay>,
+    relays: Vec<RelaySettings>,
     certificate: Option<Certificate>,
     spool: Spool,
     recovery: Recovery,
@@ -100,7 +100,7 @@ struct Opened {
 
 impl Opened {
     async fn open(config: &Config, inherited: Inherited) -> Result<Self, DaemonError> {
-        let relay = relay(config).map_err(DaemonError::Relay)?;
+        let relays = relays(config).map_err(DaemonError::Relay)?;
         let certificate = Certificate::of(&config.listen)
             .map_err(|error| DaemonError::Certificate(config.located(&error)))?;
         let bound = sockets(config, inherited)?;
@@ -110,7 +110,7 @@ impl Opened {
         log_recovery(&recovery);
         let control = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
-        Ok(Opened { bound, relay, certificate, spool, recovery, arrivals, control })
+        Ok(Opened { bound, relays, certificate, spool, recovery, arrivals, control })
     }
 
     /// Begins all parts. `in_force` tells those who ask which configuration is in force.
@@ -121,8 +121,9 @@ impl Opened {
         in_force: watch::Receiver<Configuration>,
         reload: UnboundedSender<ReloadRequest>,
     ) -> Begun {
-        let Opened { bound, relay, certificate, spool, recovery, arrivals, control: control_listener } = self;
-        let (settings, clock) = (Settings::new(config, relay), Arc::new(SystemClock::start()));
+        let Opened { bound, relays, certificate, spool, recovery, arrivals, control: control_listener } =
+            self;
+        let (settings, clock) = (Settings::new(config, relays), Arc::new(SystemClock::start()));
         let (queue, deliveries) = queue(spool.clone(), recovery, arrivals, settings, clock);
         let users = Users::of(Arc::new(Nss));
         let desk = session_desk(config, &spool, &queue, users.clone(), certificate.clone());
@@ -209,11 +210,11 @@ pub(super) fn session_desk(
     }
 }
 
-/// Returns the relay of the configuration, ready to be connected to.
-pub(super) fn relay(config: &Config) -> Result<Arc<Relay>, String> {
+/// Returns the relays of the configuration, ready to be connected to.
+pub(super) fn relays(config: &Config) -> Result<Vec<RelaySettings>, String> {
     let relay = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
     relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
-    Ok(Arc::new(relay))
+    Ok(vec![RelaySettings::new(&config.relay, &config.queue, Arc::new(relay))])
 }
 
 /// Returns an error if the relay is this daemon: its mail would go in circles. The parser knows only of

@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::null_sender::NullSender;
 use super::reducer::{Disposition, Event};
 use super::settlement::SettlementTerms;
-use super::{Queue, Settings};
+use super::{Queue, RelayPlace, RelaySettings, Settings};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::spool::{Flight, Spool};
@@ -26,6 +26,12 @@ impl DeliveryDesk {
         let Settings { null_sender, postmaster, postmaster_sender, .. } = &settings;
         let null_sender = NullSender::new(null_sender.clone(), postmaster.clone(), postmaster_sender.clone());
         DeliveryDesk { queue, spool, settings, clock, null_sender }
+    }
+
+    /// Returns the settings of this relay.
+    pub(super) fn relay(&self, place: RelayPlace) -> &RelaySettings {
+        // A place is one of the settings in force, whose desk this is.
+        &self.settings.relays[place.0]
     }
 
     /// Returns what decides now about the result of an attempt.

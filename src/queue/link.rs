@@ -29,7 +29,7 @@ use super::reducer::{Disposition, Event};
 use super::refusals::Ruling;
 use super::roster::Member;
 use super::settlement::{Settlement, Settling, record_part};
-use super::{ConnectionId, OwnerInput, Taken};
+use super::{ConnectionId, OwnerInput, RelayPlace, Taken};
 use crate::envelope::Envelope;
 use crate::log;
 use crate::queue_id::QueueId;
@@ -50,8 +50,8 @@ pub struct QueueLink {
 }
 
 impl QueueLink {
-    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId) -> Self {
-        let most_recipients = desk.settings.recipients_per_message.get();
+    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId, relay: RelayPlace) -> Self {
+        let most_recipients = desk.relay(relay).recipients_per_message.get();
         QueueLink { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new(), most_recipients }
     }
 

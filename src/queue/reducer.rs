@@ -27,7 +27,6 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::ConnectionId;
 use super::clock::{Moment, later};
 use super::recording::Recording;
 use super::relay_clock::RelayClock;
@@ -35,9 +34,10 @@ use super::relay_state::{Passage, RelayState};
 use super::relays::Relays;
 use super::roster::Standing;
 use super::schedule::{RetryPolicy, Spread};
+use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Flight};
-pub(super) use event::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy};
+pub(super) use event::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy, RelayPolicy};
 
 /// The longest time between two ticks. A message that arrives gets the relay clock as the spool was told it last; the
 /// difference is lost to its patience.
@@ -70,21 +70,21 @@ struct SharedState {
 }
 
 impl Reducer {
-    /// Returns the state after a start in which recovery found these `entries` and this relay clock; the relay has taken
-    /// a message in an earlier run if `has_taken`.
+    /// Returns the state after a start in which recovery found these `entries` and this relay clock.
     pub(super) fn new(
         policy: QueuePolicy,
-        has_taken: bool,
         entries: &[Entry],
         relay_clock: u32,
         random: Rng,
         now: Moment,
     ) -> Self {
         let is_held = |entry: &&Entry| entry.marks.state() == EntryState::Held;
-        let held = entries.iter().filter(is_held).map(|entry| entry.id);
-        let clock = RelayClock::starting_at(relay_clock, now.steady);
-        let mut relay = RelayState::new(policy.refusals, policy.max_connections, has_taken, held, clock);
+        let clock = || RelayClock::starting_at(relay_clock, now.steady);
+        let relay_of = |(place, policy)| RelayState::new(RelayPlace(place), policy, clock());
+        let mut relays = Relays::new(policy.relays.into_iter().enumerate().map(relay_of).collect());
+        let relay = relays.first_mut();
         entries.iter().for_each(|entry| relay.roster.admit(entry, now.steady));
+        relay.refusals.held_before(entries.iter().filter(is_held).map(|entry| entry.id));
         relay.refusals.held().for_each(|id| relay.roster.put_back(id, now.steady));
         let shared = SharedState {
             retry: policy.retry,
@@ -98,7 +98,7 @@ impl Reducer {
             now,
             effects: Vec::new(),
         };
-        Reducer { relays: Relays::new(relay), shared }
+        Reducer { relays, shared }
     }
 
     /// Takes in what came at `now`, and adds what is to be done to `effects`.
@@ -112,7 +112,7 @@ impl Reducer {
     fn meet(&mut self, event: Event) {
         let now = self.shared.now.steady;
         match event {
-            Event::Arrived(entry) => self.relays.in_force_mut().roster.admit(&entry, now),
+            Event::Arrived(entry) => self.relays.first_mut().roster.admit(&entry, now),
             Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
             Event::Answered(connection) => self.at_connection(connection).answered(connection),
             Event::TakenByRelay { connection, is_from_null } => {
@@ -145,13 +145,13 @@ impl Reducer {
             Event::Unrecorded { id, why } => self.unrecorded(id, why),
             Event::Unmarked { id, why } => self.unmarked(id, why),
             Event::Recordable => self.takes_more(Recording::takes_marks),
-            Event::SecretChanged => self.relays.all_mut().for_each(|relay| relay.breaker.probe_now(now)),
+            Event::SecretChanged(place) => self.relays.at(place).breaker.probe_now(now),
             Event::ProbeNow => self.probe_now(),
             Event::ProbeForClient => {
                 let too_soon = self.probe_for_client();
                 self.shared.answer(QueueAnswer::Probe(too_soon));
             }
-            Event::Reconfigured { policy, has_taken } => self.reconfigure(*policy, has_taken),
+            Event::Reconfigured(policy) => self.reconfigure(*policy),
             Event::Standings(ids) => {
                 let listed = self.standings(ids);
                 self.shared.answer(QueueAnswer::Standings(listed));
@@ -210,22 +210,17 @@ impl Reducer {
 
     /// Tells the spool the relay clock, which it stamps on what arrives from now on.
     fn tell_clock(&mut self) {
-        let clock = self.relays.in_force().clock.at(self.shared.now.steady);
+        let clock = self.relays.first().clock.at(self.shared.now.steady);
         if self.shared.told_clock.replace(clock) != Some(clock) {
             self.shared.effects.push(Effect::SetRelayClock(clock));
         }
     }
 
-    fn reconfigure(&mut self, policy: QueuePolicy, has_taken: bool) {
-        let QueuePolicy { retry, max_connections, refusals, has_null_sender } = policy;
-        let (relay, waited) = self.relays.reconfigure(refusals, max_connections, has_taken);
+    fn reconfigure(&mut self, policy: QueuePolicy) {
+        let QueuePolicy { retry, has_null_sender, relays } = policy;
         (self.shared.retry, self.shared.has_null_sender) = (retry, has_null_sender);
-        self.shared.effects.push(Effect::ForgetSecret);
-        let mut at = AtRelay { relay, shared: &mut self.shared };
-        at.run_relay_clock();
-        at.let_connections_go();
-        at.try_held();
-        waited.into_iter().for_each(|id| at.ask_once_more(id));
+        let mut policies = relays.into_iter();
+        self.for_each_relay(|at| policies.next().into_iter().for_each(|policy| at.reconfigure(policy)));
     }
 
     fn stop(&mut self, patience: Duration) {
@@ -301,8 +296,17 @@ impl AtRelay<'_> {
                 let live = self.relay.roster.len();
                 self.shared.log(LogLine::RelayResumed { live });
             }
-            self.shared.effects.push(Effect::ForgetSecret);
+            self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
         }
+    }
+
+    fn reconfigure(&mut self, policy: RelayPolicy) {
+        let waited = self.relay.reconfigure(policy);
+        self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
+        self.run_relay_clock();
+        self.let_connections_go();
+        self.try_held();
+        waited.into_iter().for_each(|id| self.ask_once_more(id));
     }
 
     fn run_relay_clock(&mut self) {

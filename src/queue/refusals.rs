@@ -26,7 +26,7 @@ pub(super) mod want_of_login;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Config, OnRefusal, Tls};
+use crate::config::{OnRefusal, QueueConfig, RelayConfig, Tls};
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Subject, Trouble};
@@ -47,9 +47,8 @@ pub struct RefusalRule {
 }
 
 impl RefusalRule {
-    /// Returns the queue's part of `config`.
-    pub(super) fn of(config: &Config) -> Self {
-        let Config { relay, queue, .. } = config;
+    /// Returns the rule for this relay.
+    pub(super) fn of(relay: &RelayConfig, queue: &QueueConfig) -> Self {
         let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
         let user = relay.auth.as_ref().map(|auth| format!(" as {}", auth.username)).unwrap_or_default();
         let shows_certificate = match &relay.tls {
@@ -94,17 +93,22 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Returns the state in which nothing has been refused yet, but the messages `held` in earlier runs.
-    pub(super) fn new(rule: RefusalRule, has_taken: bool, held: impl IntoIterator<Item = QueueId>) -> Self {
+    /// Returns the state in which nothing has been refused yet.
+    pub(super) fn new(rule: RefusalRule, has_taken: bool) -> Self {
         Refusals {
             rule,
             has_taken,
             row: Row::default(),
-            held: held.into_iter().collect(),
+            held: BTreeSet::new(),
             waiting: BTreeMap::new(),
             taken: 0,
             held_by: None,
         }
+    }
+
+    /// Takes in that these messages were held earlier.
+    pub(super) fn held_before(&mut self, held: impl IntoIterator<Item = QueueId>) {
+        self.held.extend(held);
     }
 
     /// Follows a changed configuration; `has_taken` is about its relay.

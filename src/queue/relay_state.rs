@@ -16,22 +16,25 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-use super::ConnectionId;
 use super::breaker::Breaker;
 use super::connections::Connections;
 use super::flickers::Flickers;
+use super::reducer::RelayPolicy;
+use super::refusals::Refusals;
 use super::refusals::want_of_login::WantOfLogin;
-use super::refusals::{RefusalRule, Refusals};
 use super::relay_clock::RelayClock;
 use super::roster::Roster;
 use super::soundings::Soundings;
 use super::suspects::Suspects;
 use super::throttle::Throttle;
+use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 
 /// The queue's knowledge of one relay.
 pub(super) struct RelayState {
+    /// The place of the relay in the settings in force.
+    pub(super) place: RelayPlace,
     /// The name of the relay: its hosts, and our user name there. The spool files what it remembers of the relay under
     /// this name.
     pub(super) name: String,
@@ -69,24 +72,19 @@ pub(super) enum Passage {
 }
 
 impl RelayState {
-    /// Returns a relay that is not tried yet. It has taken a message in an earlier run if `has_taken`, and has held the
-    /// messages `held` since then.
-    pub(super) fn new(
-        rule: RefusalRule,
-        max_connections: usize,
-        has_taken: bool,
-        held: impl IntoIterator<Item = QueueId>,
-        clock: RelayClock,
-    ) -> Self {
+    /// Returns a relay that is not tried yet.
+    pub(super) fn new(place: RelayPlace, policy: RelayPolicy, clock: RelayClock) -> Self {
+        let RelayPolicy { max_connections, refusals, has_taken } = policy;
         RelayState {
-            name: rule.relay.clone(),
+            place,
+            name: refusals.relay.clone(),
             max_connections,
             roster: Roster::default(),
             breaker: Breaker::new(max_connections),
             throttle: Throttle::default(),
             connections: Connections::default(),
             idle: VecDeque::new(),
-            refusals: Refusals::new(rule, has_taken, held),
+            refusals: Refusals::new(refusals, has_taken),
             want_of_login: WantOfLogin::default(),
             suspects: Suspects::default(),
             soundings: Soundings::default(),
@@ -101,19 +99,15 @@ impl RelayState {
 
     /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the
     /// messages that waited for a login.
-    pub(super) fn reconfigure(
-        &mut self,
-        rule: RefusalRule,
-        max_connections: usize,
-        has_taken: bool,
-    ) -> Vec<QueueId> {
-        (self.name, self.max_connections) = (rule.relay.clone(), max_connections);
+    pub(super) fn reconfigure(&mut self, policy: RelayPolicy) -> Vec<QueueId> {
+        let RelayPolicy { max_connections, refusals, has_taken } = policy;
+        (self.name, self.max_connections) = (refusals.relay.clone(), max_connections);
         self.breaker.reconfigure(max_connections);
         self.throttle = Throttle::default();
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
         (self.is_paused, self.trouble, self.flickers) = (false, None, Flickers::default());
         self.connections.outdate();
-        self.refusals.reconfigure(rule, has_taken);
+        self.refusals.reconfigure(refusals, has_taken);
         self.want_of_login.reset()
     }
 

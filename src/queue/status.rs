@@ -19,7 +19,7 @@ pub struct MessageStanding {
     pub standing: Standing,
 }
 
-/// The figures of the queue.
+/// The figures of the queue, of all relays together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
     /// The number of live messages.
@@ -36,6 +36,15 @@ pub struct QueueStatus {
     pub dead: usize,
     /// The newest dead message.
     pub newest_dead: Option<QueueId>,
+    /// The figures of each relay, in the order of the configuration; at least one.
+    pub relays: Vec<RelayStatus>,
+}
+
+/// The figures of one relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayStatus {
+    /// The number of live messages that this relay gets.
+    pub live: usize,
     /// The number of connections to the relay.
     pub connections: usize,
     /// Number of connections to the relay since the start that were found to work.
@@ -78,8 +87,33 @@ impl fmt::Display for TooSoon {
 }
 
 impl QueueStatus {
+    /// Returns the number of connections to all relays.
+    pub fn connections(&self) -> usize {
+        self.relays.iter().map(|relay| relay.connections).sum()
+    }
+
+    /// Returns the number of connections since the start that were found to work.
+    pub fn reached(&self) -> u64 {
+        self.relays.iter().map(|relay| relay.reached).sum()
+    }
+
+    /// Returns the number of troubles of all relays since the start.
+    pub fn troubles(&self) -> u64 {
+        self.relays.iter().map(|relay| relay.troubles).sum()
+    }
+
+    /// Returns the relay of which to speak if of one alone: the first one that is in trouble, or else the first one.
+    pub fn foremost(&self) -> &RelayStatus {
+        let in_trouble =
+            self.relays.iter().find(|relay| relay.paused_until.is_some() || relay.trouble.is_some());
+        // The list is never empty.
+        in_trouble.unwrap_or_else(|| &self.relays[0])
+    }
+}
+
+impl RelayStatus {
     /// Returns the relay's state in words.
-    pub fn relay(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         match self.paused_until {
             Some(_) => "paused",
             None if self.is_untried => "not tried yet",

@@ -16,7 +16,7 @@ use super::super::desk::DeliveryDesk;
 use super::super::link::QueueLink;
 use super::super::reducer::{Effect, Event, QueueAnswer};
 use super::super::settlement::Settlement;
-use super::super::{ConnectionId, Settings, Taken};
+use super::super::{ConnectionId, RelayPlace, Settings, Taken};
 use super::secret_watch::SecretWatch;
 use super::tasks::{self, Duty, Ended, Tasks};
 use crate::queue_id::QueueId;
@@ -29,7 +29,8 @@ pub(in crate::queue) struct Executor {
     asking: HashMap<ConnectionId, oneshot::Sender<Option<Taken>>>,
     /// Whoever gets the answer to the event at hand.
     asker: Option<oneshot::Sender<QueueAnswer>>,
-    secret_watch: Option<SecretWatch>,
+    /// The watch for another secret for each relay that has refused ours.
+    secret_watches: HashMap<RelayPlace, SecretWatch>,
     /// The messages whose connection was gone when they were given to it.
     missed: Vec<QueueId>,
 }
@@ -41,7 +42,7 @@ impl Executor {
             tasks: Tasks::default(),
             asking: HashMap::new(),
             asker: None,
-            secret_watch: None,
+            secret_watches: HashMap::new(),
             missed: Vec::new(),
         }
     }
@@ -53,7 +54,7 @@ impl Executor {
     /// Carries out one effect.
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect(connection) => self.connect(connection),
+            Effect::Connect { connection, relay } => self.connect(connection, relay),
             Effect::CutOff(connection) => self.tasks.cut_off(connection),
             Effect::Give { connection, taken } => self.give(connection, taken),
             Effect::QueueAnswer(answer) => {
@@ -61,10 +62,11 @@ impl Executor {
                 let _ = self.asker.take().map(|asker| asker.send(answer));
             }
             Effect::AwaitRecording(id) => self.await_recording(id),
-            Effect::WatchSecret => {
-                self.secret_watch = Some(SecretWatch::begin(&mut self.tasks, self.desk.clone()));
+            Effect::WatchSecret(relay) => {
+                let watch = SecretWatch::begin(&mut self.tasks, self.desk.clone(), relay);
+                self.secret_watches.insert(relay, watch);
             }
-            Effect::ForgetSecret => self.secret_watch = None,
+            Effect::ForgetSecret(relay) => drop(self.secret_watches.remove(&relay)),
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
             Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),
             Effect::Log(line) => line.write(),
@@ -100,11 +102,10 @@ impl Executor {
 
     /// Follows changed settings from the next connection on. Returns the event by which the queue's state follows them.
     pub(super) fn reconfigure(&mut self, settings: Settings) -> Event {
-        let policy = Box::new(settings.policy());
         let DeliveryDesk { queue, spool, clock, .. } = &*self.desk;
-        let has_taken = spool.knows_relay(&policy.refusals.relay);
+        let policy = Box::new(settings.policy(spool));
         self.desk = Arc::new(DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone()));
-        Event::Reconfigured { policy, has_taken }
+        Event::Reconfigured(policy)
     }
 
     /// Returns the number of settlements that are under way.
@@ -134,7 +135,7 @@ impl Executor {
             // Nothing is sent before the spool answers.
             Ended::WithoutAnswer(id) => self.await_recording(id),
             Ended::WithoutWatch(task) => {
-                if let Some(watch) = self.secret_watch.as_mut().filter(|watch| watch.is(task)) {
+                if let Some(watch) = self.secret_watches.values_mut().find(|watch| watch.is(task)) {
                     watch.go_on(&mut self.tasks, self.desk.clone());
                 }
             }
@@ -147,9 +148,9 @@ impl Executor {
         self.tasks.end().await;
     }
 
-    fn connect(&mut self, connection: ConnectionId) {
-        let link = QueueLink::new(self.desk.clone(), connection);
-        let dialogue = self.desk.settings.connector.clone().run_connection(link);
+    fn connect(&mut self, connection: ConnectionId, relay: RelayPlace) {
+        let link = QueueLink::new(self.desk.clone(), connection, relay);
+        let dialogue = self.desk.relay(relay).connector.clone().run_connection(link);
         self.tasks.spawn(Duty::Connection(connection), async move {
             Some(Event::Ended { connection, trouble: dialogue.await.err() })
         });

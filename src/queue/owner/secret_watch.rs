@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
+use super::super::RelayPlace;
 use super::super::desk::DeliveryDesk;
 use super::super::reducer::Event;
 use super::tasks::{Duty, Tasks};
@@ -24,15 +25,16 @@ type RefusedPrint = Arc<OnceCell<Option<u64>>>;
 /// The watch for another secret than the refused one. Its task is aborted when this is dropped.
 pub(super) struct SecretWatch {
     task: AbortHandle,
+    relay: RelayPlace,
     refused: RefusedPrint,
 }
 
 impl SecretWatch {
     /// Begins to watch; the secret that is found now is the refused one.
-    pub(super) fn begin(tasks: &mut Tasks, desk: Arc<DeliveryDesk>) -> Self {
+    pub(super) fn begin(tasks: &mut Tasks, desk: Arc<DeliveryDesk>, relay: RelayPlace) -> Self {
         let refused = RefusedPrint::default();
-        let task = tasks.spawn(Duty::SecretWatch, another_secret(desk, refused.clone()));
-        SecretWatch { task, refused }
+        let task = tasks.spawn(Duty::SecretWatch, another_secret(desk, relay, refused.clone()));
+        SecretWatch { task, relay, refused }
     }
 
     /// Returns whether this task is the one that watches.
@@ -42,10 +44,10 @@ impl SecretWatch {
 
     /// Goes on after a panic of its task.
     pub(super) fn go_on(&mut self, tasks: &mut Tasks, desk: Arc<DeliveryDesk>) {
-        let refused = self.refused.clone();
+        let (relay, refused) = (self.relay, self.refused.clone());
         self.task = tasks.spawn(Duty::SecretWatch, async move {
             desk.clock.sleep(INTERVAL).await;
-            another_secret(desk, refused).await
+            another_secret(desk, relay, refused).await
         });
     }
 }
@@ -57,15 +59,15 @@ impl Drop for SecretWatch {
 }
 
 /// Returns when the secret is another one than the refused one, or at once if it cannot be watched.
-async fn another_secret(desk: Arc<DeliveryDesk>, refused: RefusedPrint) -> Option<Event> {
-    let connector = &desk.settings.connector;
+async fn another_secret(desk: Arc<DeliveryDesk>, relay: RelayPlace, refused: RefusedPrint) -> Option<Event> {
+    let connector = &desk.relay(relay).connector;
     let refused = (*refused.get_or_init(|| connector.clone().secret_print()).await)?;
     loop {
         desk.clock.sleep(INTERVAL).await;
         // A secret that cannot be read is being written.
         let print = connector.clone().secret_print().await;
         if print.is_some_and(|print| print != refused) {
-            return Some(Event::SecretChanged);
+            return Some(Event::SecretChanged(relay));
         }
     }
 }

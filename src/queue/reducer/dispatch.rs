@@ -24,7 +24,7 @@ impl AtRelay<'_> {
             let connection = self.shared.next_connection;
             self.shared.next_connection += 1;
             self.relay.connections.begin(connection);
-            self.shared.effects.push(Effect::Connect(connection));
+            self.shared.effects.push(Effect::Connect { connection, relay: self.relay.place });
         }
         self.make_room();
     }

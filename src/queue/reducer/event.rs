@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
-use super::super::{ConnectionId, MessageStanding, QueueStatus, Taken, TooSoon};
+use super::super::{ConnectionId, MessageStanding, QueueStatus, RelayPlace, Taken, TooSoon};
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
@@ -19,12 +19,21 @@ use crate::spool::{CommitError, Entry};
 pub(in crate::queue) struct QueuePolicy {
     /// The rule by which a message is tried again.
     pub retry: RetryPolicy,
+    /// True if `rewrite.null-sender` is set.
+    pub has_null_sender: bool,
+    /// The part about each relay, in the order of [`RelayPlace`]; at least one.
+    pub relays: Vec<RelayPolicy>,
+}
+
+/// The part of the configuration that the reducer follows for one relay, and what is remembered of that relay.
+#[derive(Clone, Debug)]
+pub(in crate::queue) struct RelayPolicy {
     /// The number of connections to the relay that may exist.
     pub max_connections: usize,
     /// The rule for refusals that are not about one message.
     pub refusals: RefusalRule,
-    /// True if `rewrite.null-sender` is set.
-    pub has_null_sender: bool,
+    /// True if the relay has taken a message before.
+    pub has_taken: bool,
 }
 
 /// The fate of a message after an attempt.
@@ -88,14 +97,14 @@ pub(in crate::queue) enum Event {
     Became { id: QueueId, disposition: Disposition },
     /// A connection has ended, because of this trouble if there was any.
     Ended { connection: ConnectionId, trouble: Option<Trouble> },
-    /// The secret for the login is not the refused one any more.
-    SecretChanged,
+    /// The secret for the login at this relay is not the refused one any more.
+    SecretChanged(RelayPlace),
     /// An operator wants everything to be tried.
     ProbeNow,
     /// A client wants everything to be tried: [`QueueAnswer::Probe`].
     ProbeForClient,
-    /// The configuration was read again; its relay has taken a message before if `has_taken`.
-    Reconfigured { policy: Box<QueuePolicy>, has_taken: bool },
+    /// The configuration was read again.
+    Reconfigured(Box<QueuePolicy>),
     /// Somebody asks what these messages are doing: [`QueueAnswer::Standings`].
     Standings(Vec<QueueId>),
     /// Somebody asks for the figures of the queue: [`QueueAnswer::Status`].
@@ -124,8 +133,8 @@ pub(in crate::queue) enum QueueAnswer {
 /// Everything that the queue can ask for.
 #[derive(Debug)]
 pub(in crate::queue) enum Effect {
-    /// Open a connection, and give it this name.
-    Connect(ConnectionId),
+    /// Open a connection to this relay, and give it this name.
+    Connect { connection: ConnectionId, relay: RelayPlace },
     /// End a connection at once. [`Event::Ended`] follows.
     CutOff(ConnectionId),
     /// Give this message to the connection that asked; with `None`, the connection is to end. [`Event::Missed`] follows
@@ -135,10 +144,11 @@ pub(in crate::queue) enum Effect {
     QueueAnswer(QueueAnswer),
     /// Find out, by way of this message, when the spool records again. [`Event::Recordable`] follows.
     AwaitRecording(QueueId),
-    /// Watch for another secret than the refused one, until [`Effect::ForgetSecret`]. [`Event::SecretChanged`] follows.
-    WatchSecret,
-    /// Stop watching for another secret.
-    ForgetSecret,
+    /// Watch for another secret than the one that this relay has refused, until [`Effect::ForgetSecret`].
+    /// [`Event::SecretChanged`] follows.
+    WatchSecret(RelayPlace),
+    /// Stop watching for another secret for this relay.
+    ForgetSecret(RelayPlace),
     /// Note on the spool that the relay of this name takes mail.
     RememberRelay(String),
     /// Tell the spool the relay clock, in seconds.

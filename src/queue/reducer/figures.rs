@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::super::relay_state::RelayState;
 use super::super::roster::{Roster, Standing};
-use super::super::{MessageStanding, QueueStatus, TooSoon};
+use super::super::{MessageStanding, QueueStatus, RelayStatus, TooSoon};
 use super::{AtRelay, Reducer};
 use crate::log::HeldBack;
 use crate::queue_id::QueueId;
@@ -28,7 +28,7 @@ impl Reducer {
         let last = self.shared.last_client_probe.map(since);
         if let Some(last) = last.filter(|last| *last < CLIENT_PROBE_INTERVAL) {
             let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
-            let next_probe_in = self.relays.in_force().breaker.retry_at().map(until);
+            let next_probe_in = self.relays.first().breaker.retry_at().map(until);
             return Some(TooSoon { last, again_in: CLIENT_PROBE_INTERVAL - last, next_probe_in });
         }
         self.shared.last_client_probe = Some(now);
@@ -53,7 +53,6 @@ impl Reducer {
     }
 
     pub(super) fn status(&self) -> QueueStatus {
-        let relay = self.relays.in_force();
         let sum = |count: fn(&Roster) -> usize| self.relays.all().map(|relay| count(&relay.roster)).sum();
         QueueStatus {
             live: self.relays.live(),
@@ -63,7 +62,14 @@ impl Reducer {
             held: sum(Roster::held),
             dead: sum(Roster::dead),
             newest_dead: self.relays.all().filter_map(|relay| relay.roster.newest_dead()).max(),
-            connections: self.relays.all().map(|relay| relay.connections.len()).sum(),
+            relays: self.relays.all().map(|relay| self.relay_status(relay)).collect(),
+        }
+    }
+
+    fn relay_status(&self, relay: &RelayState) -> RelayStatus {
+        RelayStatus {
+            live: relay.roster.len(),
+            connections: relay.connections.len(),
             reached: relay.reached,
             troubles: relay.troubles,
             is_untried: relay.breaker.is_untried(),

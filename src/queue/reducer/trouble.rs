@@ -85,7 +85,12 @@ impl AtRelay<'_> {
         }
         self.follow_breaker();
         let is_locked_out = self.relay.breaker.is_locked_out();
-        self.shared.effects.push(if is_locked_out { Effect::WatchSecret } else { Effect::ForgetSecret });
+        let place = self.relay.place;
+        self.shared.effects.push(if is_locked_out {
+            Effect::WatchSecret(place)
+        } else {
+            Effect::ForgetSecret(place)
+        });
         self.relay.trouble = Some(trouble);
     }
 

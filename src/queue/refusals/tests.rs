@@ -50,7 +50,7 @@ fn judge(refusals: &mut Refusals, raw: u64, about: Subject, said: &str) -> Rulin
 #[test]
 fn promise_1_a_message_s_own_refusal_stays_its_own() {
     for has_taken in [false, true] {
-        let mut refusals = Refusals::new(rule(Some(OnRefusal::Hold), false), has_taken, []);
+        let mut refusals = Refusals::new(rule(Some(OnRefusal::Hold), false), has_taken);
         for raw in 0..100 {
             for about in [Subject::Recipient, Subject::Message] {
                 assert_eq!(judge(&mut refusals, raw, about, "550 5.1.1 nobody"), Ruling::AsSaid);
@@ -63,7 +63,7 @@ fn promise_1_a_message_s_own_refusal_stays_its_own() {
 /// Thirty of thirty messages were bounced for one wrong setting, and no warning was logged.
 #[test]
 fn promise_2_twenty_alike_in_a_row_are_the_relay_s() {
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     for raw in 1..20 {
         let said = format!("550 5.7.1 <u{raw}@example.net>: sender not allowed, id 4F{raw}C");
         assert_eq!(judge(&mut refusals, raw, Subject::Permission, &said), Ruling::AsSaid, "{raw}");
@@ -79,7 +79,7 @@ fn promise_2_twenty_alike_in_a_row_are_the_relay_s() {
 
 #[test]
 fn what_is_taken_in_between_and_another_text_begin_a_new_row() {
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     for raw in 0..200 {
         if raw % 19 == 0 {
             refusals.taken(false);
@@ -106,12 +106,13 @@ fn promise_3_a_login_that_is_asked_for_and_not_configured() {
     ];
     for (has_login, has_taken, is_held, expected) in table {
         let held = is_held.then(|| QueueId::from_raw(1));
-        let refusals = Refusals::new(rule(None, has_login), has_taken, held);
+        let mut refusals = Refusals::new(rule(None, has_login), has_taken);
+        refusals.held_before(held);
         let refusal = refusal(1, Subject::Login, said);
         assert_eq!(refusals.lacks_login(&refusal), expected, "{has_login} {has_taken} {is_held}");
         assert_eq!(refusals.trouble(&refusal).contains("set [auth]"), expected);
     }
-    let refusals = Refusals::new(rule(None, false), true, []);
+    let refusals = Refusals::new(rule(None, false), true);
     assert!(!refusals.lacks_login(&refusal(1, Subject::Permission, DENIED)));
 }
 
@@ -124,7 +125,8 @@ fn promise_3_words_about_a_login_that_is_not_configured_never_bounce() {
             (0..16).map(|n| (n & 1 > 0, n & 2 > 0, n & 4 > 0, n & 8 > 0))
         {
             let id = QueueId::from_raw(1);
-            let mut refusals = Refusals::new(rule(on_refusal, false), has_taken, is_held.then_some(id));
+            let mut refusals = Refusals::new(rule(on_refusal, false), has_taken);
+            refusals.held_before(is_held.then_some(id));
             if is_held && waits {
                 refusals.waiting.insert(id, 0);
             }
@@ -194,7 +196,7 @@ fn promise_4_the_first_day_holds() {
         (Some(OnRefusal::Bounce), true, Ruling::AsSaid),
     ];
     for (on_refusal, has_taken, expected) in table {
-        let mut refusals = Refusals::new(rule(on_refusal, true), has_taken, []);
+        let mut refusals = Refusals::new(rule(on_refusal, true), has_taken);
         let ruling = judge(&mut refusals, 1, Subject::Permission, DENIED);
         assert_eq!(ruling, expected, "{on_refusal:?} {has_taken}");
     }
@@ -202,7 +204,8 @@ fn promise_4_the_first_day_holds() {
 
 #[test]
 fn promise_4_what_was_held_once_is_held_again_until_its_end() {
-    let mut refusals = Refusals::new(rule(None, true), false, [QueueId::from_raw(7)]);
+    let mut refusals = Refusals::new(rule(None, true), false);
+    refusals.held_before([QueueId::from_raw(7)]);
     assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
     assert!(refusals.taken(false), "its first message");
     assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
@@ -217,7 +220,7 @@ fn promise_4_what_was_held_once_is_held_again_until_its_end() {
 
 #[test]
 fn the_first_day_too_ends_after_twenty_alike() {
-    let mut refusals = Refusals::new(rule(None, true), false, []);
+    let mut refusals = Refusals::new(rule(None, true), false);
     for raw in 1..20 {
         assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::Hold);
         assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::Hold, "counted once");
@@ -231,7 +234,8 @@ fn the_first_day_too_ends_after_twenty_alike() {
 #[test]
 fn promise_4_an_unclear_refusal_of_the_first_day_counts_once_the_relay_takes_mail() {
     let said = "550 mailbox unavailable";
-    let mut refusals = Refusals::new(rule(None, true), false, [QueueId::from_raw(7)]);
+    let mut refusals = Refusals::new(rule(None, true), false);
+    refusals.held_before([QueueId::from_raw(7)]);
     for _ in 0..2 {
         assert_eq!(judge(&mut refusals, 1, Subject::Unclear, said), Ruling::Hold);
         assert_eq!(judge(&mut refusals, 2, Subject::Permission, DENIED), Ruling::Hold);
@@ -255,7 +259,7 @@ fn promise_4_an_unclear_refusal_of_the_first_day_counts_once_the_relay_takes_mai
 /// Ten messages, each refused twice, were once taken for twenty.
 #[test]
 fn promise_2_counts_messages_not_tries() {
-    let mut refusals = Refusals::new(rule(Some(OnRefusal::Bounce), true), true, []);
+    let mut refusals = Refusals::new(rule(Some(OnRefusal::Bounce), true), true);
     for _ in 0..5 {
         for raw in 1..20 {
             assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
@@ -268,9 +272,9 @@ fn promise_2_counts_messages_not_tries() {
 #[test]
 fn an_unclear_refusal_is_held_on_the_first_day_and_counts_in_a_row() {
     let said = "550 mailbox unavailable";
-    let mut refusals = Refusals::new(rule(None, true), false, []);
+    let mut refusals = Refusals::new(rule(None, true), false);
     assert_eq!(judge(&mut refusals, 1, Subject::Unclear, said), Ruling::Hold);
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     for raw in 1..20 {
         assert_eq!(judge(&mut refusals, raw, Subject::Unclear, said), Ruling::AsSaid, "{raw}");
     }
@@ -285,7 +289,7 @@ fn judge_bounce(refusals: &mut Refusals, raw: u64) -> Ruling {
 /// dead for ever.
 #[test]
 fn promise_5_bounces_count_for_nothing_and_wait_for_the_next_message_taken() {
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     for raw in 1..20 {
         assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
         assert_eq!(judge_bounce(&mut refusals, 100 + raw), Ruling::Hold, "{raw}");
@@ -307,7 +311,7 @@ fn promise_5_bounces_count_for_nothing_and_wait_for_the_next_message_taken() {
 /// bounce that it took began a new row.
 #[test]
 fn promise_5_a_bounce_that_is_taken_ends_no_row() {
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     for raw in 1..20 {
         assert_eq!(judge(&mut refusals, raw, Subject::Permission, DENIED), Ruling::AsSaid, "{raw}");
         refusals.taken(true);
@@ -323,7 +327,7 @@ fn promise_5_a_bounce_that_is_taken_ends_no_row() {
 /// again whenever it had taken one of the first, without end.
 #[test]
 fn promise_5_a_bounce_that_is_taken_lets_none_go_that_waits() {
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     judge(&mut refusals, 1, Subject::Unclear, "550 mailbox unavailable");
     assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
     refusals.taken(true);
@@ -334,7 +338,7 @@ fn promise_5_a_bounce_that_is_taken_lets_none_go_that_waits() {
 
 #[test]
 fn promise_5_a_bounce_of_the_first_day_is_held_as_other_mail_is() {
-    let mut refusals = Refusals::new(rule(None, true), false, []);
+    let mut refusals = Refusals::new(rule(None, true), false);
     assert_eq!(judge(&mut refusals, 1, Subject::Permission, DENIED), Ruling::Hold);
     assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
     refusals.taken(false);
@@ -344,7 +348,7 @@ fn promise_5_a_bounce_of_the_first_day_is_held_as_other_mail_is() {
 
 #[test]
 fn promise_5_a_bounce_that_waits_outlives_a_reload_and_a_full_row() {
-    let mut refusals = Refusals::new(rule(None, true), true, []);
+    let mut refusals = Refusals::new(rule(None, true), true);
     judge(&mut refusals, 1, Subject::Permission, DENIED);
     assert_eq!(judge_bounce(&mut refusals, 101), Ruling::Hold);
     refusals.reconfigure(rule(None, true), true);

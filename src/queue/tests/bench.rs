@@ -16,7 +16,7 @@ use crate::queue::clock::Clock;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::testing::envelope;
-use crate::queue::{Queue, QueueStatus, Settings, queue};
+use crate::queue::{Queue, QueueStatus, RelaySettings, Settings, queue};
 use crate::queue_id::QueueId;
 use crate::spool::fs::sim::SimFs;
 use crate::spool::fs::{Fs, RealFs};
@@ -78,10 +78,16 @@ impl Bench {
             dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
             null_sender: None,
             postmaster_sender: None,
-            max_connections: NonZeroUsize::new(2).unwrap(),
-            recipients_per_message: NonZeroUsize::new(50).unwrap(),
-            connector: relay.clone(),
-            refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
+            relays: vec![RelaySettings {
+                max_connections: NonZeroUsize::new(2).unwrap(),
+                recipients_per_message: NonZeroUsize::new(50).unwrap(),
+                connector: relay.clone(),
+                refusals: RefusalRule {
+                    relay: "relay.example:587".into(),
+                    has_login: true,
+                    on_refusal: None,
+                },
+            }],
         };
         change(&mut settings);
         let (spool, queue, task) = start(&root, &fs, &settings, &clock);
@@ -132,7 +138,7 @@ impl Bench {
             let mut before = None;
             loop {
                 let status = self.queue.status().await.expect("the queue runs");
-                let is_at_rest = status.under_way == 0 && status.connections == 0;
+                let is_at_rest = status.under_way == 0 && status.connections() == 0;
                 // Only the second answer surely comes after everything that the last step of the clock has set off.
                 if is_at_rest && what(&status) && before.as_ref() == Some(&status) {
                     return status;
@@ -151,7 +157,7 @@ impl Bench {
             loop {
                 let status = self.queue.status().await.expect("the queue runs");
                 let stalled = *self.relay.stalled.lock().unwrap();
-                let is_at_rest = (status.under_way, status.connections) == (stalled, stalled);
+                let is_at_rest = (status.under_way, status.connections()) == (stalled, stalled);
                 // Only the second answer is known to come after what the clock's last step has set off.
                 if is_at_rest && before.as_ref() == Some(&status) {
                     return status;

@@ -57,7 +57,7 @@ async fn a_restart_picks_everything_up() {
     }
     bench.until(|status| status.live == 10).await;
     let bench = bench.restart().await;
-    bench.until(|status| status.live == 10 && status.paused_until.is_some()).await;
+    bench.until(|status| status.live == 10 && status.foremost().paused_until.is_some()).await;
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
     bench.queue.probe_now();
     bench.until_empty().await;
@@ -68,7 +68,7 @@ async fn a_restart_picks_everything_up() {
 
 #[tokio::test]
 async fn stopping_waits_for_the_reply_to_a_final_dot_and_gives_out_nothing_new() {
-    let bench = Bench::with(|settings| settings.max_connections = NonZeroUsize::MIN).await;
+    let bench = Bench::with(|settings| settings.relays[0].max_connections = NonZeroUsize::MIN).await;
     let release = Arc::new(Barrier::new(2));
     bench.relay.once(Does::Holds(release.clone()));
     bench.submit("app@example.org", &["ann@example.net"]).await;
@@ -88,7 +88,7 @@ async fn stopping_waits_for_the_reply_to_a_final_dot_and_gives_out_nothing_new()
 
 #[tokio::test]
 async fn a_connection_that_panics_loses_nothing() {
-    let bench = Bench::with(|settings| settings.max_connections = NonZeroUsize::MIN).await;
+    let bench = Bench::with(|settings| settings.relays[0].max_connections = NonZeroUsize::MIN).await;
     bench.relay.once(Does::Panics);
     bench.submit("app@example.org", &["ann@example.net"]).await;
     bench.until(|status| status.live == 1 && status.deferred == 1).await;
@@ -99,13 +99,13 @@ async fn a_connection_that_panics_loses_nothing() {
 
 #[tokio::test]
 async fn what_one_transaction_came_to_is_recorded_before_the_next() {
-    let bench = Bench::with(|settings| settings.max_connections = NonZeroUsize::MIN).await;
+    let bench = Bench::with(|settings| settings.relays[0].max_connections = NonZeroUsize::MIN).await;
     bench.relay.always(Does::Refuses);
     bench.relay.once(Does::Says(vec!["250 2.0.0 ok"]));
     bench.relay.once(Does::Panics);
     let to: Vec<String> = (0..120).map(|number| format!("user{number}@example.net")).collect();
     bench.submit("app@example.org", &to.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    bench.until_told(|status| status.paused_until.is_some()).await;
+    bench.until_told(|status| status.foremost().paused_until.is_some()).await;
     let bench = bench.restart().await;
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
     bench.pass(MINUTE, MINUTE / 4).await;
@@ -146,7 +146,7 @@ async fn another_secret_is_noticed_after_a_panic_in_what_looks_at_it() {
     let bench = Bench::new().await;
     bench.relay.always(Does::RefusesLogin);
     bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.paused_until.is_some()).await;
+    bench.until(|status| status.foremost().paused_until.is_some()).await;
     // The pause between two looks at the secret (`owner/secret_watch.rs`); those of the relay are jittered.
     bench.clock.panic_at(SECOND * 5);
     while !bench.clock.has_panicked() {

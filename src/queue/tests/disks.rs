@@ -23,7 +23,7 @@ async fn while_deliveries_cannot_be_recorded_nothing_is_sent() {
         for _ in 0..10 {
             bench.submit("app@example.org", &["ann@example.net"]).await;
         }
-        bench.until(|status| status.paused_until.is_some()).await;
+        bench.until(|status| status.foremost().paused_until.is_some()).await;
         fs.refuse_changes(Some(refusal));
         bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
         bench.pass(MINUTE, MINUTE).await;
@@ -53,7 +53,7 @@ async fn a_spool_that_does_not_record_is_asked_again_after_a_panic() {
     let bench = Bench::simulated(&fs);
     bench.relay.always(Does::Refuses);
     bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.paused_until.is_some()).await;
+    bench.until(|status| status.foremost().paused_until.is_some()).await;
     fs.refuse_changes(Some(ErrorKind::StorageFull));
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
     // The second pause between two questions (`recording.rs`); those of the relay are jittered.
@@ -116,7 +116,7 @@ async fn a_full_disk_drains_with_a_bounce_among_the_mail() {
         queued += 1;
     }
     fs.set_capacity(Some(fs.used()));
-    bench.until(|status| status.paused_until.is_some()).await;
+    bench.until(|status| status.foremost().paused_until.is_some()).await;
     bench.relay.once(Does::Says(vec!["550 5.1.1 no such user"]));
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
     bench.pass(HOUR, MINUTE * 10).await;
@@ -132,7 +132,7 @@ async fn a_message_that_cannot_be_read_now_is_tried_again_and_said_to_be() {
     let bench = Bench::simulated(&fs);
     bench.relay.once(Does::Refuses);
     let id = bench.submit("app@example.org", &["ann@example.net"]).await;
-    bench.until(|status| status.paused_until.is_some()).await;
+    bench.until(|status| status.foremost().paused_until.is_some()).await;
     fs.set_fault(Some(DiskFault { call: 0, error: ErrorKind::Other, for_ever: true }));
     bench.queue.probe_now();
     bench.until(|status| status.deferred == 1).await;

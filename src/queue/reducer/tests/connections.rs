@@ -41,9 +41,9 @@ fn a_stop_cuts_off_what_takes_too_long_and_waits_for_all_settlements_but_those_t
     world.release(world.given[0].0);
     world.tell(Event::Stop { patience: MINUTE });
     world.pass(MINUTE / 2);
-    assert_eq!((world.status().connections, world.may_end(1)), (1, false));
+    assert_eq!((world.status().connections(), world.may_end(1)), (1, false));
     world.pass(MINUTE / 2);
-    assert_eq!(world.status().connections, 0);
+    assert_eq!(world.status().connections(), 0);
     assert_eq!((world.may_end(2), world.may_end(1)), (false, true));
 }
 
@@ -76,7 +76,7 @@ fn a_message_for_a_connection_that_has_given_up_goes_to_another() {
 /// A connection that waits is answered once, with a message or with the end.
 #[test]
 fn a_connection_that_waits_is_given_the_next_message_or_its_end() {
-    let mut reducer = Reducer::new(policy(2), true, &[], 0, Rng::with_seed(7), start());
+    let mut reducer = Reducer::new(policy(2), &[], 0, Rng::with_seed(7), start());
     let mut given = |event| {
         let given = effects_of(&mut reducer, event, start()).into_iter().filter_map(|effect| match effect {
             Effect::Give { connection, taken } => Some((connection, taken.map(|taken| taken.id))),

@@ -2,6 +2,7 @@
 
 use super::super::{Event, LogLine};
 use super::world::{Does, MINUTE, SECOND, World};
+use crate::queue::RelayPlace;
 
 /// A queue of a hundred messages whose relay has just refused the login.
 fn locked_out() -> World {
@@ -34,10 +35,10 @@ fn a_reload_a_flush_and_another_secret_each_cost_one_try() {
     assert_eq!((world.begun.len(), world.watches_secret), (2, true));
     world.tell(Event::ProbeNow);
     assert_eq!((world.begun.len(), world.watches_secret), (3, true));
-    world.tell(Event::SecretChanged);
+    world.tell(Event::SecretChanged(RelayPlace(0)));
     assert_eq!((world.begun.len(), world.watches_secret), (4, true));
     world.relay_always(Does::Takes);
-    world.tell(Event::SecretChanged);
+    world.tell(Event::SecretChanged(RelayPlace(0)));
     assert_eq!((world.status().live, world.watches_secret), (0, false));
 }
 

@@ -14,7 +14,7 @@ const DENIED: &str = "550 5.7.1 <ann@example.net>: Relay access denied";
 
 /// Returns a world without a login, whose relay has taken a message once.
 fn without_login(connections: usize) -> World {
-    World::with(connections, |set_up| set_up.policy.refusals.has_login = false)
+    World::with(connections, |set_up| set_up.relay().refusals.has_login = false)
 }
 
 fn submit(world: &mut World, to: &str) {
@@ -32,8 +32,11 @@ fn a_relay_that_has_taken_mail_once_and_then_asks_for_a_login_bounces_nothing() 
             submit(&mut world, "ann@example.net");
         }
         let status = world.status();
-        assert!(status.paused_until.is_some());
-        assert!(status.trouble.unwrap().contains("set [auth] (username, password-file)"), "{said}");
+        assert!(status.foremost().paused_until.is_some());
+        assert!(
+            status.foremost().trouble.clone().unwrap().contains("set [auth] (username, password-file)"),
+            "{said}"
+        );
         world.pass(DAY * 7);
         assert_eq!(world.status().live, 30, "{said}");
         for end in ["status=bounced (", "status=expired ("] {
@@ -44,7 +47,7 @@ fn a_relay_that_has_taken_mail_once_and_then_asks_for_a_login_bounces_nothing() 
         assert!(tries < 3000, "{tries}: one message a probe");
 
         world.relay_always(Does::Takes);
-        world.reload_with(|set_up| set_up.policy.refusals.has_login = true);
+        world.reload_with(|set_up| set_up.relay().refusals.has_login = true);
         assert_eq!(world.status().live, 0);
     }
 }
@@ -164,8 +167,8 @@ fn one_that_was_deferred_waits_for_the_pause_that_others_make() {
 #[test]
 fn what_is_refused_so_for_itself_is_held_where_refusals_hold() {
     let mut world = World::with(2, |set_up| {
-        set_up.policy.refusals.has_login = false;
-        set_up.policy.refusals.on_refusal = Some(OnRefusal::Hold);
+        set_up.relay().refusals.has_login = false;
+        set_up.relay().refusals.on_refusal = Some(OnRefusal::Hold);
     });
     world.relay_always(Does::RefusesOdd(DENIED));
     submit(&mut world, "odd@example.net");
@@ -181,14 +184,14 @@ fn what_is_refused_so_for_itself_is_held_where_refusals_hold() {
 #[test]
 fn a_530_pauses_the_relay_and_says_what_to_set() {
     let mut world = World::with(2, |set_up| {
-        set_up.policy.refusals.has_login = false;
-        set_up.has_taken = false;
+        set_up.relay().refusals.has_login = false;
+        set_up.relay().has_taken = false;
     });
     let cause = Cause::Reply(Reply::bare(530, "Authentication required"));
     world.relay_always(Does::Breaks(Phase::Mail, cause));
     submit(&mut world, "ann@example.net");
     assert!(world.is_paused());
-    assert!(world.status().trouble.unwrap().contains("set [auth]"));
+    assert!(world.status().foremost().trouble.clone().unwrap().contains("set [auth]"));
     world.pass(DAY * 7);
     assert_eq!((world.status().live, world.is_paused()), (1, true));
     world.relay_always(Does::Takes);

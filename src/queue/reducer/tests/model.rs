@@ -13,7 +13,7 @@ use super::world::{MINUTE, entry, policy, start};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
 use crate::queue::testing::{refused_login, trouble};
-use crate::queue::{ConnectionId, QueueStatus};
+use crate::queue::{ConnectionId, QueueStatus, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, Subject, Trouble};
 use crate::spool::CommitError;
@@ -58,20 +58,16 @@ struct Model {
 /// Returns a policy with or without a login, and with or without an address in place of `<>`.
 fn policy_of(random: &mut Rng) -> QueuePolicy {
     let mut policy = policy(MAX_CONNECTIONS);
-    (policy.refusals.has_login, policy.has_null_sender) = (random.bool(), random.bool());
+    policy.has_null_sender = random.bool();
+    let relay = &mut policy.relays[0];
+    (relay.refusals.has_login, relay.has_taken) = (random.bool(), random.bool());
     policy
 }
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let reducer = Reducer::new(
-            policy_of(&mut Rng::with_seed(seed)),
-            seed.is_multiple_of(2),
-            &[],
-            0,
-            Rng::with_seed(seed),
-            start(),
-        );
+        let reducer =
+            Reducer::new(policy_of(&mut Rng::with_seed(seed)), &[], 0, Rng::with_seed(seed), start());
         Model {
             random: Rng::with_seed(seed),
             reducer,
@@ -95,7 +91,7 @@ impl Model {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect(connection) => {
+            Effect::Connect { connection, .. } => {
                 assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
                 assert!(self.connections.insert(connection, Stage::Opening).is_none(), "a new name");
                 assert!(self.connections.len() <= MAX_CONNECTIONS);
@@ -104,8 +100,8 @@ impl Model {
             Effect::Give { connection, taken } => self.is_given(connection, taken.map(|taken| taken.id)),
             Effect::QueueAnswer(answer) => self.answers.push(answer),
             Effect::AwaitRecording(_) => self.refuses_marks = true,
-            Effect::WatchSecret => self.watches_secret = true,
-            Effect::ForgetSecret => self.watches_secret = false,
+            Effect::WatchSecret(_) => self.watches_secret = true,
+            Effect::ForgetSecret(_) => self.watches_secret = false,
             Effect::RememberRelay(_) | Effect::SetRelayClock(_) | Effect::Log(_) => {}
         }
     }
@@ -183,10 +179,10 @@ impl Model {
                 assert!(matches!(answer, QueueAnswer::Probe(_)));
             }
             92 => {
-                let (policy, has_taken) = (Box::new(policy_of(&mut self.random)), self.random.bool());
-                self.on(Event::Reconfigured { policy, has_taken });
+                let policy = Box::new(policy_of(&mut self.random));
+                self.on(Event::Reconfigured(policy));
             }
-            93 if self.watches_secret => self.on(Event::SecretChanged),
+            93 if self.watches_secret => self.on(Event::SecretChanged(RelayPlace(0))),
             94 if self.refuses_marks => {
                 self.refuses_marks = false;
                 self.on(Event::Recordable);
@@ -318,7 +314,7 @@ impl Model {
         let status = self.status();
         assert_eq!(status.live, self.messages.len(), "a message leaves when its removal is recorded");
         assert_eq!(status.under_way, under_way, "{:?}", self.messages);
-        assert_eq!(status.connections, self.connections.len());
+        assert_eq!(status.connections(), self.connections.len());
     }
 
     /// From now on the relay takes everything and the spool records everything. Nothing is left in the end.

@@ -60,7 +60,7 @@ fn what_fails_under_null_sender_makes_no_other_bounce() {
 
 #[test]
 fn a_reload_gives_null_sender_to_what_is_queued_already() {
-    let mut world = World::with(2, |set_up| set_up.has_taken = false);
+    let mut world = World::with(2, |set_up| set_up.relay().has_taken = false);
     world.relay_always(Does::RefusesNull(NO_NULL));
     world.submit("", &["ann@example.net"]);
     assert_eq!(world.status().held, 1);

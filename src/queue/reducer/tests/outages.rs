@@ -93,7 +93,7 @@ fn what_is_shown_is_in_the_time_of_day() {
         let now = world.time_of_day();
         let is_soon = |time: Timestamp| time > now && time < now + SignedDuration::from_mins(6);
         let status = world.status();
-        assert!(is_soon(status.paused_until.unwrap()), "{status:?}");
+        assert!(is_soon(status.foremost().paused_until.unwrap()), "{status:?}");
         let standing = world.standings()[0].standing;
         let Standing::Waiting(due) = standing else { panic!("{standing:?}") };
         assert!(is_soon(Timestamp::from_second(due.into()).unwrap()), "{standing:?}");

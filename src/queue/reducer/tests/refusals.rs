@@ -10,7 +10,7 @@ const DENIED: &str = "553 5.7.1 <app@example.org>: sender not owned by user";
 
 /// Returns a world whose relay has never taken a message.
 fn first_day() -> World {
-    World::with(2, |set_up| set_up.has_taken = false)
+    World::with(2, |set_up| set_up.relay().has_taken = false)
 }
 
 fn one_arrives(world: &mut World) {
@@ -24,7 +24,7 @@ fn a_refusal_of_everything_bounces_no_more_than_a_few_and_warns() {
     world.relay_always(Does::Says(vec![DENIED]));
     (0..30).for_each(|_| one_arrives(&mut world));
     assert!(world.is_paused());
-    let trouble = world.status().trouble.unwrap();
+    let trouble = world.status().foremost().trouble.clone().unwrap();
     assert!(trouble.contains("messages in a row were refused alike"), "{trouble}");
     world.pass(DAY * 7);
     let bounced = world.logged("status=bounced (");
@@ -37,7 +37,7 @@ fn a_refusal_of_everything_bounces_no_more_than_a_few_and_warns() {
     world.relay_always(Does::Takes);
     world.pass(MINUTE * 10);
     let status = world.status();
-    assert_eq!((status.live - status.dead, status.paused_until), (0, None));
+    assert_eq!((status.live - status.dead, status.foremost().paused_until), (0, None));
 }
 
 /// The first day's mail was lost at every provider: cron's mail goes out as root@vm, the provider refuses the
@@ -49,7 +49,7 @@ fn before_its_first_message_the_relay_s_refusals_hold() {
     world.submit("root@vm", &["ann@example.net"]);
     let status = world.status();
     assert_eq!(status.held, 1);
-    assert!(status.held_because.unwrap().contains("Email address is not verified"));
+    assert!(status.foremost().held_because.clone().unwrap().contains("Email address is not verified"));
     let is_told = |line: &LogLine| matches!(line, LogLine::RefusalHeld { until: HeldUntil::FirstTaken, .. });
     assert_eq!(world.lines.iter().filter(|line| is_told(line)).count(), 1);
     world.pass(DAY);
@@ -118,7 +118,7 @@ fn a_bare_550_for_everybody_bounces_no_more_than_a_few() {
         world.submit("app@example.org", &[to]);
     }
     assert!(world.is_paused());
-    let trouble = world.status().trouble.unwrap();
+    let trouble = world.status().foremost().trouble.clone().unwrap();
     assert!(trouble.contains("messages in a row were refused alike"), "{trouble}");
     assert!(world.logged("status=bounced (") < 20, "{:?}", world.log);
 }
@@ -131,7 +131,7 @@ fn a_relay_that_has_taken_mail_is_believed_in_the_next_run_too() {
     assert_eq!(world.status().held, 1);
     world.relay_always(Does::Takes);
     one_arrives(&mut world);
-    assert_eq!((world.status().live, world.set_up.has_taken), (1, true), "it is to be remembered");
+    assert_eq!((world.status().live, world.set_up.relay().has_taken), (1, true), "it is to be remembered");
     world.relay_always(Does::Says(vec![DENIED]));
     world.restart();
     assert_eq!(world.status().held, 1, "nobody could correct what it was accepted with");
@@ -175,8 +175,8 @@ fn the_bounces_of_refused_messages_wait_until_the_relay_takes_one() {
     world.relay_always(Does::Says(vec![DENIED]));
     (0..12).for_each(|_| one_arrives(&mut world));
     let status = world.status();
-    assert_eq!((status.held, status.live, status.dead, status.paused_until), (12, 12, 0, None));
-    assert!(status.held_because.unwrap().contains("held until it takes a message"));
+    assert_eq!((status.held, status.live, status.dead, status.foremost().paused_until), (12, 12, 0, None));
+    assert!(status.foremost().held_because.clone().unwrap().contains("held until it takes a message"));
     world.pass(DAY);
     world.reload();
     assert_eq!(world.status().held, 12);
@@ -207,8 +207,8 @@ fn a_bounce_that_is_refused_again_on_its_own_is_dead() {
 fn as_configured_refusals_hold_or_bounce_always() {
     for (on_refusal, has_taken, held) in [(OnRefusal::Hold, true, 1), (OnRefusal::Bounce, false, 0)] {
         let mut world = World::with(2, |set_up| {
-            set_up.policy.refusals.on_refusal = Some(on_refusal);
-            set_up.has_taken = has_taken;
+            set_up.relay().refusals.on_refusal = Some(on_refusal);
+            set_up.relay().has_taken = has_taken;
         });
         world.relay.once(Does::Says(vec![DENIED]));
         one_arrives(&mut world);
@@ -220,13 +220,16 @@ fn as_configured_refusals_hold_or_bounce_always() {
 #[test]
 fn a_login_that_is_asked_for_and_not_configured_pauses_the_relay_at_once() {
     let mut world = World::with(2, |set_up| {
-        set_up.policy.refusals.has_login = false;
-        set_up.has_taken = false;
+        set_up.relay().refusals.has_login = false;
+        set_up.relay().has_taken = false;
     });
     world.relay_always(Does::Says(vec!["550 5.7.1 Client was not authenticated"]));
     world.arrive(3);
     let status = world.status();
-    assert!(status.paused_until.is_some() && status.trouble.unwrap().contains("set [auth]"));
+    assert!(
+        status.foremost().paused_until.is_some()
+            && status.foremost().trouble.clone().unwrap().contains("set [auth]")
+    );
     assert_eq!((status.live, status.held), (3, 0));
     assert!(world.seen.len() <= 2, "one a connection");
 }

@@ -205,7 +205,7 @@ impl World {
         change(&mut self.set_up);
         self.null_sender = self.set_up.null_sender();
         let policy = Box::new(self.set_up.policy.clone());
-        self.tell(Event::Reconfigured { policy, has_taken: self.set_up.has_taken });
+        self.tell(Event::Reconfigured(policy));
     }
 
     /// The process ends at once, and another one starts from what the spool has.
@@ -298,18 +298,18 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect(connection) => self.connect(connection),
+            Effect::Connect { connection, .. } => self.connect(connection),
             Effect::CutOff(connection) => self.cut_off(connection),
             Effect::Give { connection, taken } => self.is_given(connection, taken),
             Effect::QueueAnswer(answer) => {
                 assert!(self.answer.replace(answer).is_none(), "asked once, answered once");
             }
-            Effect::WatchSecret => self.watches_secret = true,
-            Effect::ForgetSecret => self.watches_secret = false,
+            Effect::WatchSecret(_) => self.watches_secret = true,
+            Effect::ForgetSecret(_) => self.watches_secret = false,
             Effect::SetRelayClock(seconds) => self.relay_clock = seconds,
             Effect::Log(line) => self.lines.push(*line),
             Effect::AwaitRecording(_) => self.awaits_recording = true,
-            Effect::RememberRelay(_) => self.set_up.has_taken = true,
+            Effect::RememberRelay(_) => self.set_up.relay().has_taken = true,
         }
     }
 }

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::super::super::{QueuePolicy, Reducer};
+use super::super::super::{QueuePolicy, Reducer, RelayPolicy};
 use super::{DAY, HOUR, MINUTE};
 use crate::envelope::{Address, Submitter};
 use crate::queue::clock::Moment;
@@ -16,8 +16,6 @@ use crate::spool::{Entry, EntryState};
 /// The configuration, and what is remembered of the relay.
 pub(in crate::queue::reducer::tests) struct SetUp {
     pub(in crate::queue::reducer::tests) policy: QueuePolicy,
-    /// The relay has taken a message in an earlier run.
-    pub(in crate::queue::reducer::tests) has_taken: bool,
     pub(in crate::queue::reducer::tests) postmaster: Option<Address>,
     pub(in crate::queue::reducer::tests) null_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) postmaster_sender: Option<Address>,
@@ -27,9 +25,17 @@ pub(in crate::queue::reducer::tests) struct SetUp {
 pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueuePolicy {
     QueuePolicy {
         retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
-        max_connections,
-        refusals: RefusalRule { relay: "relay.example:587".into(), has_login: true, on_refusal: None },
         has_null_sender: false,
+        relays: vec![relay_policy("relay.example:587", max_connections)],
+    }
+}
+
+/// Returns the policy for a relay that has taken mail before.
+pub(in crate::queue::reducer::tests) fn relay_policy(name: &str, max_connections: usize) -> RelayPolicy {
+    RelayPolicy {
+        max_connections,
+        refusals: RefusalRule { relay: name.into(), has_login: true, on_refusal: None },
+        has_taken: true,
     }
 }
 
@@ -54,7 +60,6 @@ impl SetUp {
     pub(super) fn new(max_connections: usize) -> Self {
         SetUp {
             policy: policy(max_connections),
-            has_taken: true,
             postmaster: None,
             null_sender: None,
             postmaster_sender: None,
@@ -62,9 +67,14 @@ impl SetUp {
         }
     }
 
+    /// Returns the policy for the only relay.
+    pub(in crate::queue::reducer::tests) fn relay(&mut self) -> &mut RelayPolicy {
+        &mut self.policy.relays[0]
+    }
+
     /// Returns the state after a start that found these entries.
     pub(super) fn reducer(&self, entries: &[Entry], relay_clock: u32, now: Moment) -> Reducer {
-        Reducer::new(self.policy.clone(), self.has_taken, entries, relay_clock, Rng::with_seed(7), now)
+        Reducer::new(self.policy.clone(), entries, relay_clock, Rng::with_seed(7), now)
     }
 
     pub(super) fn null_sender(&self) -> NullSender {

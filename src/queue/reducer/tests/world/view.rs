@@ -38,7 +38,7 @@ impl World {
     }
 
     pub(in crate::queue::reducer::tests) fn is_paused(&mut self) -> bool {
-        self.status().paused_until.is_some()
+        self.status().foremost().paused_until.is_some()
     }
 
     /// Returns how often the relay has seen the content of a message.
