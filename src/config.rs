@@ -67,7 +67,7 @@ pub use named_file::NamedFile;
 pub use queue::QueueConfig;
 pub use relay::{EhloName, RelayConfig, Timeouts};
 pub use relayhost::{HostOrIp, RelayHost};
-pub use secret_source::{SecretError, SecretFile, SecretSource};
+pub use secret_source::{SecretError, SecretFile, SecretSource, TokenSource};
 pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};

@@ -13,7 +13,7 @@
 //! | | | |
 //! |---|---|---|
 //! | words | [`envelope`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
-//! | cores | [`message`] [`smtp`] | changes to a message, SMTP for server and client (RFC 5321); pure |
+//! | cores | [`message`] [`smtp`] [`oauth`] | changes to a message, SMTP for server and client (RFC 5321), access tokens; pure |
 //! | | [`config`] [`import`] | the configuration, and its conversion from that of another program; pure, except for reading files |
 //! | shells | [`users`] [`spool`] [`relay`] [`listener`] | the users of this host, the disk, connections to the relay, connections from clients |
 //! | | [`queue`] | the only owner of live messages |
@@ -36,6 +36,7 @@ pub mod journal;
 pub mod listener;
 pub mod log;
 pub mod message;
+pub mod oauth;
 pub mod outcome;
 pub mod queue;
 pub mod queue_id;

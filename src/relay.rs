@@ -212,7 +212,7 @@ impl Relay {
     /// prints it, or if it cannot be read.
     pub async fn secret_print(&self) -> Option<u64> {
         let source = &self.settings.auth.as_ref()?.secret;
-        if let config::SecretSource::Command(_) = source {
+        if source.command().is_some() {
             return None;
         }
         Some(self.secret_prints.hash_one(password::read(source).await.ok()?.expose()))

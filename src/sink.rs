@@ -12,6 +12,7 @@
 //! Not here: the command line (`cli/sink.rs`).
 
 mod auth;
+mod bearer;
 mod event;
 mod fault;
 mod line;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 pub use auth::SinkUser;
+pub use bearer::TokenUser;
 pub use event::{ReceivedContent, ReceivedMessage, SinkEvent};
 pub use fault::{BadFault, FaultEffect, SinkFault, SinkPhase};
 pub use options::{Security, SinkOptions};
@@ -44,6 +46,7 @@ use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Session, SessionPolicy};
 use crate::tls_faults::{TlsPeer, connection};
 use auth::SinkUsers;
+use bearer::Admitted;
 use fault::Faults;
 use line::{Hangable, Hangup};
 use maildir::Maildir;
@@ -95,7 +98,7 @@ impl std::error::Error for SinkError {}
 /// The state that all sessions of one sink share.
 struct Shared {
     certificate: Certificate,
-    users: SinkUsers,
+    admitted: Admitted,
     maildir: Option<Maildir>,
     envelope_fields: bool,
     faults: Mutex<Faults>,
@@ -200,11 +203,12 @@ impl Sink {
             }
         };
         let users = SinkUsers::new(&options.users).map_err(SinkError::Users)?;
+        let admitted = Admitted { users, tokens: options.tokens };
         let bound = |source| SinkError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let shared = Arc::new(Shared {
             certificate: options.certificate,
-            users,
+            admitted,
             maildir,
             envelope_fields: options.envelope_fields,
             faults: Mutex::new(Faults::new(options.faults, options.seed)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nullmta::config::{
     Config, EhloName, Environment, HostOrIp, Mechanism, Pipelining, RelayHost, SecretSource,
-    ServerCertificate, Tls, TlsVersion, Trust,
+    ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -134,7 +134,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 9] = [
+    let checks: [(&str, Meaning); 11] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -143,6 +143,8 @@ fn good_files_mean_what_they_say() {
         ("pinned", pinned),
         ("rewriting", rewriting),
         ("self-made", self_made),
+        ("token-command", token_command),
+        ("token-file", token_file),
         ("everything", everything),
     ];
     let fixtures = fixtures("good_config");
@@ -236,8 +238,22 @@ fn everything(config: &Config) {
     let auth = config.relay.auth.as_ref().unwrap();
     let command = ["/usr/bin/pass", "show", "relay"].map(String::from).to_vec();
     assert_eq!(auth.secret, SecretSource::Command(command));
+    assert!(!auth.secret.is_token());
     assert_eq!(config.rewrite.null_sender().unwrap().as_str(), "bounces@example.com");
     assert_eq!(default.rewrite.null_sender(), None);
+}
+
+fn token_command(config: &Config) {
+    let auth = config.relay.auth.as_ref().unwrap();
+    let command = ["/usr/local/bin/token", "--for", "smtp"].map(String::from).to_vec();
+    assert_eq!(auth.secret, SecretSource::Token(TokenSource::Command(command)));
+    assert_eq!(auth.mechanisms, Some(vec![Mechanism::XOAuth2]));
+}
+
+fn token_file(config: &Config) {
+    let secret = &config.relay.auth.as_ref().unwrap().secret;
+    assert_eq!(*secret, SecretSource::Token(TokenSource::File("/run/token/smtp".into())));
+    assert!(secret.is_token());
 }
 
 mod example {
@@ -352,7 +368,11 @@ mod example {
     fn companions(key: &str) -> &'static [&'static str] {
         match key {
             "auth.username" | "auth.mechanisms" => &["auth.username", "auth.password-file"],
-            "auth.password-file" | "auth.credential" | "auth.password-command" => &["auth.username"],
+            "auth.password-file"
+            | "auth.credential"
+            | "auth.password-command"
+            | "auth.token-file"
+            | "auth.token-command" => &["auth.username"],
             // It exempts from this one.
             "rewrite.verified-domains" => &["rewrite.sender"],
             "listen.certificate" => &["listen.key"],
@@ -365,7 +385,7 @@ mod example {
 
     #[test]
     fn every_mechanism_is_named() {
-        let names = Mechanism::ALL.map(Mechanism::name).join(", ");
+        let names = Mechanism::all().map(Mechanism::name).collect::<Vec<_>>().join(", ");
         assert!(text().contains(&format!("Only these SASL mechanisms: {names}.")), "{names}");
     }
 

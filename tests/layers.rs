@@ -38,16 +38,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "outcome", "queue_id", "status"]),
-    // Cores: SMTP, changes to a message; pure.
+    // Cores: SMTP, changes to a message, access tokens; pure.
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
+    ("oauth", &["secret"]),
     // The configuration; pure, except for reading files.
     ("config", &["envelope", "message", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
     ("spool", &["envelope", "log", "queue_id", "smtp"]),
-    ("relay", &["config", "envelope", "log", "queue_id", "secret", "smtp", "status", "tls_faults"]),
+    ("relay", &["config", "envelope", "log", "oauth", "queue_id", "secret", "smtp", "status", "tls_faults"]),
     (
         "listener",
         &[
@@ -74,12 +75,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["admin", "config", "journal", "listener", "log", "queue", "relay", "spool", "systemd", "users"],
     ),
     // Faces.
-    ("sink", &["envelope", "listener", "secret", "smtp", "status", "tls_faults"]),
+    ("sink", &["envelope", "listener", "oauth", "secret", "smtp", "status", "tls_faults"]),
     (
         "cli",
         &[
             "admin", "config", "daemon", "envelope", "import", "journal", "listener", "log", "message",
-            "relay", "secret", "sink", "smtp", "spool", "status", "systemd", "users",
+            "oauth", "relay", "secret", "sink", "smtp", "spool", "status", "systemd", "users",
         ],
     ),
 ];
@@ -94,6 +95,7 @@ const PURE: &[&str] = &[
     "tls_faults",
     "message",
     "smtp",
+    "oauth",
     "log",
     "config",
     "import",

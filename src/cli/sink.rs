@@ -18,8 +18,11 @@ use crate::config::TlsFile;
 use crate::listener::certificate::Certificate;
 use crate::listener::stop::stop_signal;
 use crate::log::Foreign;
+use crate::oauth::AccessToken;
 use crate::secret::Secret;
-use crate::sink::{self, FaultEffect, Security, SinkError, SinkEvent, SinkFault, SinkOptions, SinkUser};
+use crate::sink::{
+    self, FaultEffect, Security, SinkError, SinkEvent, SinkFault, SinkOptions, SinkUser, TokenUser,
+};
 
 const FAULTS: &str = "\
 Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
@@ -58,6 +61,9 @@ pub(super) struct SinkCommand {
     /// Ask for AUTH, and accept this user; use no real password, since other users of this host can read it
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = parse_user)]
     users: Vec<SinkUser>,
+    /// Ask for AUTH, and accept this access token (OAUTHBEARER, XOAUTH2); use no real one
+    #[arg(long = "token", value_name = "NAME:TOKEN", value_parser = parse_token)]
+    tokens: Vec<TokenUser>,
     /// Behave in this way at some step; the first fault that fits is used
     #[arg(long = "fail", value_name = "FAULT")]
     faults: Vec<SinkFault>,
@@ -88,6 +94,16 @@ fn parse_user(text: &str) -> Result<SinkUser, &'static str> {
             Ok(SinkUser { name: name.into(), password: Secret::new(password.into()) })
         }
         _ => Err("expected NAME:PASSWORD"),
+    }
+}
+
+fn parse_token(text: &str) -> Result<TokenUser, String> {
+    match text.split_once(':') {
+        Some((name, token)) if !name.is_empty() => {
+            let token = AccessToken::of(Secret::new(token.into())).map_err(|bad| bad.to_string())?;
+            Ok(TokenUser { name: name.into(), token })
+        }
+        _ => Err("expected NAME:TOKEN".into()),
     }
 }
 
@@ -122,6 +138,7 @@ impl SinkCommand {
             },
             certificate: certificate.map_err(|error| Failure::new(Exit::Config, error))?,
             users: self.users,
+            tokens: self.tokens,
             maildir: self.maildir,
             envelope_fields: self.envelope,
             max_message_size: self.max_message_size,
@@ -250,9 +267,11 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_what_was_expected() {
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 8] = [
             (&["--user", "nobody"], "NAME:PASSWORD"),
             (&["--user", ":x"], "NAME:PASSWORD"),
+            (&["--token", ":x"], "NAME:TOKEN"),
+            (&["--token", "a:b c"], "no access token"),
             (&["--fail", "rcpt=250"], "4xx or 5xx reply"),
             (&["--certificate", "x.pem"], "--key"),
             (&["--certificate", "absent.pem", "--key", "absent.pem"], "absent.pem"),

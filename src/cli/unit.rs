@@ -95,7 +95,7 @@ impl Unit {
     pub(super) fn credential(&self, config: &Config) -> Option<CredentialFinding> {
         match &config.relay.auth.as_ref()?.secret {
             SecretSource::Credential(name) => credential::look(name, self.text.as_deref()),
-            SecretSource::File(_) | SecretSource::Command(_) => None,
+            SecretSource::File(_) | SecretSource::Command(_) | SecretSource::Token(_) => None,
         }
     }
 
@@ -164,10 +164,8 @@ fn named(path: &Path, place: &Path) -> String {
 
 /// Returns the files that the daemon reads, and the program that it runs.
 fn files(config: &Config) -> Vec<&Path> {
-    let program = config.relay.auth.as_ref().and_then(|auth| match &auth.secret {
-        SecretSource::Command(words) => words.first().map(Path::new),
-        SecretSource::File(_) | SecretSource::Credential(_) => None,
-    });
+    let command = config.relay.auth.as_ref().and_then(|auth| auth.secret.command());
+    let program = command.and_then(|words| words.first()).map(Path::new);
     program.into_iter().chain(config.named_files().into_iter().map(|file| file.path)).collect()
 }
 

@@ -1,10 +1,11 @@
 //! `[auth]`: the login at the relay.
 //!
-//! Promises: a username comes with exactly one source of its password, and a source never without a username.
+//! Promises: a username comes with exactly one source of its password or its access token, and a source never without a
+//! username; the mechanisms prove what the source gives.
 
 use super::error::{ConfigFault, KeyLocation};
 use super::file;
-use super::secret_source::SecretSource;
+use super::secret_source::{SecretSource, TokenSource};
 use super::table::LocatedList;
 use super::words::Mechanism;
 
@@ -13,7 +14,7 @@ use super::words::Mechanism;
 pub struct AuthConfig {
     /// The username; never empty, and without control characters.
     pub username: String,
-    /// The source from which the password is read.
+    /// The source from which the password or the access token is read.
     pub secret: SecretSource,
     /// `mechanisms`: the only SASL mechanisms that may be used, at least one; `None` for any that the relay offers.
     pub mechanisms: Option<Vec<Mechanism>>,
@@ -37,29 +38,48 @@ impl AuthConfig {
                 return Err(other.expected(ONE_SOURCE, format!("{} on line {} too", one.key, one.line)));
             }
         };
-        Ok(Some(AuthConfig {
-            username: username.value.0.clone(),
-            secret,
-            mechanisms: auth.mechanisms.as_ref().map(LocatedList::values),
-        }))
+        let mechanisms = auth.mechanisms.as_ref().map(|list| mechanisms_for(&secret, list)).transpose()?;
+        Ok(Some(AuthConfig { username: username.value.0.clone(), secret, mechanisms }))
     }
 }
 
-const ONE_SOURCE: &str = "exactly one of password-file, credential and password-command";
+/// Returns the mechanisms in `list`, each of which proves `secret`.
+fn mechanisms_for(
+    secret: &SecretSource,
+    list: &LocatedList<Mechanism>,
+) -> Result<Vec<Mechanism>, ConfigFault> {
+    let proving = Mechanism::proving(secret);
+    match list.entries.iter().find(|entry| !proving.contains(&entry.value)) {
+        Some(entry) => {
+            let names: Vec<&str> = proving.iter().copied().map(Mechanism::name).collect();
+            let kind = if secret.is_token() { "an access token" } else { "a password" };
+            let expected = format!("mechanisms that prove {kind} ({})", names.join(", "));
+            Err(entry.location.expected(expected, entry.value.name()))
+        }
+        None => Ok(list.values()),
+    }
+}
 
-/// Returns every source of the password that the file names, in the order of the file.
+const ONE_SOURCE: &str =
+    "exactly one of password-file, credential, password-command, token-file and token-command";
+
+/// Returns every source of the secret that the file names, in the order of the file.
 pub(super) fn sources_of(auth: &file::AuthTable) -> Vec<(&KeyLocation, SecretSource)> {
-    let file =
-        auth.password_file.as_ref().map(|entry| (&entry.location, SecretSource::File(entry.value.0.clone())));
-    let credential = auth
-        .credential
-        .as_ref()
-        .map(|entry| (&entry.location, SecretSource::Credential(entry.value.0.clone())));
-    let command = auth
-        .password_command
-        .as_ref()
-        .map(|entry| (&entry.location, SecretSource::Command(entry.value.0.clone())));
-    let mut sources: Vec<_> = [file, credential, command].into_iter().flatten().collect();
+    let token = SecretSource::Token;
+    let files = [
+        auth.password_file.as_ref().map(|key| (&key.location, SecretSource::File(key.value.0.clone()))),
+        auth.token_file.as_ref().map(|key| (&key.location, token(TokenSource::File(key.value.0.clone())))),
+    ];
+    let credential = &auth.credential;
+    let credential =
+        credential.as_ref().map(|key| (&key.location, SecretSource::Credential(key.value.0.clone())));
+    let commands = [
+        auth.password_command.as_ref().map(|key| (&key.location, SecretSource::Command(key.value.0.clone()))),
+        auth.token_command
+            .as_ref()
+            .map(|key| (&key.location, token(TokenSource::Command(key.value.0.clone())))),
+    ];
+    let mut sources: Vec<_> = files.into_iter().chain([credential]).chain(commands).flatten().collect();
     sources.sort_by_key(|(location, _)| location.line);
     sources
 }

@@ -40,6 +40,8 @@ table! {
         password_file: Key<SecretPath>,
         credential: Key<CredentialName>,
         password_command: Key<CommandLine>,
+        token_file: Key<SecretPath>,
+        token_command: Key<CommandLine>,
         mechanisms: Keys<Mechanism>,
     }
 }

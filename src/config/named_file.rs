@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{ClientCertificate, Config, SecretSource, ServerCertificate, Trust};
+use super::{ClientCertificate, Config, SecretSource, ServerCertificate, TokenSource, Trust};
 
 /// A file that the configuration names.
 pub struct NamedFile<'a> {
@@ -22,8 +22,10 @@ impl Config {
         let public = |setting, path| NamedFile { setting, path, is_secret: false };
         let secret = |setting, path| NamedFile { setting, path, is_secret: true };
         let mut files = Vec::new();
-        if let Some(SecretSource::File(path)) = self.relay.auth.as_ref().map(|auth| &auth.secret) {
-            files.push(secret("auth.password-file", path));
+        match self.relay.auth.as_ref().map(|auth| &auth.secret) {
+            Some(SecretSource::File(path)) => files.push(secret("auth.password-file", path)),
+            Some(SecretSource::Token(TokenSource::File(path))) => files.push(secret("auth.token-file", path)),
+            _ => {}
         }
         if let Some(tls) = self.relay.tls.settings() {
             if let Trust::CaFile(path) = &tls.trust {

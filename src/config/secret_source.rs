@@ -1,4 +1,5 @@
-//! The source of the secret for the login: a file, a systemd credential, or the output of a command.
+//! The source of the secret for the login, a password or an access token: a file, a systemd credential, or the output
+//! of a command.
 //!
 //! Promises: a file is read anew each time, so that a rotated secret is used without a restart; a file that others can
 //! read is refused (`access.rs`); the octets that were read are wiped from memory, and no error repeats any of them.
@@ -29,6 +30,17 @@ pub enum SecretSource {
     /// `credential`: the name of a file in `$CREDENTIALS_DIRECTORY`, which systemd made for us.
     Credential(String),
     /// `password-command`: a program by its absolute path, and its arguments. It prints the secret.
+    Command(Vec<String>),
+    /// The secret is an access token in place of a password.
+    Token(TokenSource),
+}
+
+/// The place from which an access token (RFC 6750) is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// `token-file`: an absolute path, with the same rules as `password-file`. Another program keeps the token fresh.
+    File(PathBuf),
+    /// `token-command`: a program by its absolute path, and its arguments. It prints a token that is valid now.
     Command(Vec<String>),
 }
 
@@ -62,13 +74,32 @@ impl SecretSource {
     /// this process any; `nullmta check` usually runs without, and then asks what the unit loads. Blocks on the disk.
     pub(super) fn check(&self) -> Result<(), SecretError> {
         match self {
-            SecretSource::File(path) => SecretFile::at(path).read().map(drop),
+            SecretSource::File(path) | SecretSource::Token(TokenSource::File(path)) => {
+                SecretFile::at(path).read().map(drop)
+            }
             SecretSource::Credential(name) => match SecretFile::of_credential(name) {
                 Ok(file) => file.read().map(drop),
                 Err(_) => Ok(()),
             },
             // The parser refuses an empty list; if there were one, the empty path is not found.
-            SecretSource::Command(words) => check_program(words.first().map_or("", String::as_str)),
+            SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => {
+                check_program(words.first().map_or("", String::as_str))
+            }
+        }
+    }
+
+    /// Returns whether the secret is an access token, and no password.
+    pub fn is_token(&self) -> bool {
+        matches!(self, SecretSource::Token(_))
+    }
+
+    /// Returns the program that prints the secret, if there is one; the first word is its path.
+    pub fn command(&self) -> Option<&[String]> {
+        match self {
+            SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => Some(words),
+            SecretSource::File(_)
+            | SecretSource::Credential(_)
+            | SecretSource::Token(TokenSource::File(_)) => None,
         }
     }
 }

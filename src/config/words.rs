@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use toml::de::DeValue;
 
+use super::secret_source::SecretSource;
 use super::setting::Setting;
 
 /// Declares the words of a type and the value that each of them stands for.
@@ -116,17 +117,34 @@ pub enum Mechanism {
     Plain,
     /// LOGIN, which no RFC describes.
     Login,
+    /// OAUTHBEARER (RFC 7628), which proves an access token.
+    OAuthBearer,
+    /// XOAUTH2, which no RFC describes, and which proves an access token.
+    XOAuth2,
 }
 
 impl Mechanism {
-    /// Every mechanism, the one that exposes the secret least first.
-    pub const ALL: [Mechanism; 5] = [
+    /// Every mechanism that proves a password, the one that exposes it least first.
+    pub const OF_PASSWORDS: [Mechanism; 5] = [
         Mechanism::ScramSha512,
         Mechanism::ScramSha256,
         Mechanism::ScramSha1,
         Mechanism::Plain,
         Mechanism::Login,
     ];
+
+    /// Every mechanism that proves an access token, the one with an RFC first.
+    pub const OF_TOKENS: [Mechanism; 2] = [Mechanism::OAuthBearer, Mechanism::XOAuth2];
+
+    /// Returns the mechanisms that prove a secret from `source`, the best one first.
+    pub fn proving(source: &SecretSource) -> &'static [Mechanism] {
+        if source.is_token() { &Mechanism::OF_TOKENS } else { &Mechanism::OF_PASSWORDS }
+    }
+
+    /// Returns every mechanism.
+    pub fn all() -> impl Iterator<Item = Mechanism> {
+        Mechanism::OF_PASSWORDS.into_iter().chain(Mechanism::OF_TOKENS)
+    }
 
     /// Returns the name that the relay and the configuration use.
     pub fn name(self) -> &'static str {
@@ -136,17 +154,19 @@ impl Mechanism {
             Mechanism::ScramSha1 => "SCRAM-SHA-1",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
+            Mechanism::OAuthBearer => "OAUTHBEARER",
+            Mechanism::XOAuth2 => "XOAUTH2",
         }
     }
 }
 
 impl Setting for Mechanism {
     fn expected() -> Cow<'static, str> {
-        one_of(&Mechanism::ALL.map(Mechanism::name)).into()
+        one_of(&Mechanism::all().map(Mechanism::name).collect::<Vec<_>>()).into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let name = value.as_str()?;
-        Mechanism::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+        Mechanism::all().find(|mechanism| mechanism.name() == name)
     }
 }

@@ -1,7 +1,7 @@
-//! Reads the password for the login, from the source that the configuration names.
+//! Reads the password or the access token for the login, from the source that the configuration names.
 //!
-//! Promises: the password is read anew each time, so that a rotated one is used without a restart; no async thread waits
-//! for the disk.
+//! Promises: it is read anew each time, so that a rotated one is used without a restart; no async thread waits for the
+//! disk.
 //!
 //! Fails: [`PasswordError`], which repeats nothing that was read. The relay cannot be used then; the mail stays queued.
 //!
@@ -10,7 +10,8 @@
 use std::fmt;
 
 use super::password_command::{self, CommandError};
-use crate::config::{SecretError, SecretFile, SecretSource};
+use crate::config::{SecretError, SecretFile, SecretSource, TokenSource};
+use crate::oauth::{AccessToken, BadToken};
 use crate::secret::Secret;
 
 /// The reason why there is no password.
@@ -22,16 +23,27 @@ pub(super) enum PasswordError {
     Command(CommandError),
     /// The thread that reads the file did not come to its end.
     NeverRead(tokio::task::JoinError),
+    /// The source gave something that is no access token.
+    NoToken(BadToken),
 }
 
-/// Reads the password.
+/// Reads the access token.
+pub(super) async fn token(source: &SecretSource) -> Result<AccessToken, PasswordError> {
+    AccessToken::of(read(source).await?).map_err(PasswordError::NoToken)
+}
+
+/// Reads the secret.
 pub(super) async fn read(source: &SecretSource) -> Result<Secret, PasswordError> {
     match source {
-        SecretSource::File(path) => read_aside(SecretFile::at(path)).await,
+        SecretSource::File(path) | SecretSource::Token(TokenSource::File(path)) => {
+            read_aside(SecretFile::at(path)).await
+        }
         SecretSource::Credential(name) => {
             read_aside(SecretFile::of_credential(name).map_err(PasswordError::File)?).await
         }
-        SecretSource::Command(words) => password_command::run(words).await.map_err(PasswordError::Command),
+        SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => {
+            password_command::run(words).await.map_err(PasswordError::Command)
+        }
     }
 }
 
@@ -47,6 +59,7 @@ impl fmt::Display for PasswordError {
             PasswordError::File(error) => error.fmt(f),
             PasswordError::Command(error) => error.fmt(f),
             PasswordError::NeverRead(error) => write!(f, "the password was not read: {error}"),
+            PasswordError::NoToken(bad) => write!(f, "auth.token-file or auth.token-command gave {bad}"),
         }
     }
 }

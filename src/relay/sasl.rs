@@ -10,9 +10,11 @@
 //! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing
 //! about any message (README promise 4).
 //!
-//! Not here: reading the secret (`password.rs`).
+//! Not here: reading the secret (`password.rs`), the mechanisms that prove an access token (`sasl/bearer.rs`).
 //!
 //! RFC 4954 (AUTH), RFC 4616 (PLAIN), RFC 5802 and 7677 (SCRAM).
+
+mod bearer;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -54,9 +56,28 @@ pub(crate) async fn authenticate(
     offered: &[String],
     auth: &config::AuthConfig,
 ) -> Result<(), Trouble> {
+    if auth.secret.is_token() {
+        return authenticate_by_token(channel, offered, auth).await;
+    }
     let exchange = Exchange::new(offered, auth).await;
     let exchange = exchange.map_err(|words| channel.trouble(Phase::Auth, Cause::Other(words)))?;
     exchange.run(channel).await
+}
+
+/// Authenticates by the first mechanism for tokens that is in `offered`.
+async fn authenticate_by_token(
+    channel: &mut Channel<Verified>,
+    offered: &[String],
+    auth: &config::AuthConfig,
+) -> Result<(), Trouble> {
+    let common = |mechanism: &config::Mechanism| offered.iter().any(|name| name == mechanism.name());
+    let Some(mechanism) = allowed(auth).into_iter().find(common) else {
+        let words = nothing_in_common(offered, auth);
+        return Err(channel.trouble(Phase::Auth, Cause::Other(words)));
+    };
+    let token = password::token(&auth.secret).await;
+    let token = token.map_err(|error| channel.trouble(Phase::Auth, Cause::Other(error.to_string())))?;
+    bearer::authenticate(channel, mechanism, &auth.username, &token).await
 }
 
 /// Answers the queries of rsasl during an exchange.
@@ -134,11 +155,11 @@ impl Exchange {
         let allowed = allowed(auth);
         let common: Vec<&Mechname> = offered
             .iter()
-            .filter(|name| allowed.contains(&name.as_str()))
+            .filter(|name| allowed.iter().any(|mechanism| mechanism.name() == name.as_str()))
             .filter_map(|name| Mechname::parse(name.as_bytes()).ok())
             .collect();
         if common.is_empty() {
-            return Err(nothing_in_common(offered, &allowed));
+            return Err(nothing_in_common(offered, auth));
         }
         let secret = password::read(&auth.secret).await.map_err(|error| error.to_string())?;
         let credentials = Credentials { username: auth.username.clone(), secret };
@@ -266,16 +287,25 @@ fn in_words(error: &SessionError) -> String {
     }
 }
 
-fn allowed(auth: &config::AuthConfig) -> Vec<&'static str> {
+/// Returns the mechanisms that prove a secret of this kind and that the configuration allows, the best one first.
+fn allowed(auth: &config::AuthConfig) -> Vec<config::Mechanism> {
     let is_allowed = |mechanism: &config::Mechanism| {
         auth.mechanisms.as_ref().is_none_or(|narrowed| narrowed.contains(mechanism))
     };
-    config::Mechanism::ALL.into_iter().filter(is_allowed).map(config::Mechanism::name).collect()
+    config::Mechanism::proving(&auth.secret).iter().copied().filter(is_allowed).collect()
 }
 
-fn nothing_in_common(offered: &[String], allowed: &[&str]) -> String {
+fn nothing_in_common(offered: &[String], auth: &config::AuthConfig) -> String {
     let offers = if offered.is_empty() { "no AUTH at all".into() } else { offered.join(" ") };
-    format!("no mechanism in common: the relay offers {offers}; we have {}", allowed.join(" "))
+    let allowed: Vec<&str> = allowed(auth).into_iter().map(config::Mechanism::name).collect();
+    let takes_tokens = config::Mechanism::OF_TOKENS
+        .iter()
+        .any(|mechanism| offered.iter().any(|name| name == mechanism.name()));
+    let hint = match auth.secret.is_token() {
+        false if takes_tokens => "; it takes access tokens in place of a password: see auth.token-command",
+        _ => "",
+    };
+    format!("no mechanism in common: the relay offers {offers}; we have {}{hint}", allowed.join(" "))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::auth::{MECHANISMS, SinkUser};
+use super::bearer::{TOKEN_MECHANISMS, TokenUser};
 use super::fault::SinkFault;
 use crate::listener::certificate::Certificate;
 use crate::smtp::session::{AuthOffer, SessionPolicy};
@@ -30,8 +31,11 @@ pub struct SinkOptions {
     pub security: Security,
     /// The certificate that it shows in a TLS handshake.
     pub certificate: Certificate,
-    /// The users who may send after AUTH; if empty, anyone may send, and AUTH is not offered.
+    /// The users who may send after AUTH with a password. Without any, and without `tokens`, anyone may send, and AUTH is
+    /// not offered.
     pub users: Vec<SinkUser>,
+    /// The users who may send after AUTH with an access token.
+    pub tokens: Vec<TokenUser>,
     /// The directory in which messages are stored; `None` to report them as events only.
     pub maildir: Option<PathBuf>,
     /// True if a message is stored with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
@@ -53,6 +57,7 @@ impl SinkOptions {
             security: Security::StartTls,
             certificate,
             users: Vec::new(),
+            tokens: Vec::new(),
             maildir: None,
             envelope_fields: false,
             max_message_size: 100 << 20,
@@ -63,17 +68,21 @@ impl SinkOptions {
 
     /// Returns the policy for the session core.
     pub(super) fn policy(&self) -> SessionPolicy {
-        let auth = AuthOffer {
-            mechanisms: MECHANISMS.map(str::to_owned).to_vec(),
+        let of_passwords: &[&str] = if self.users.is_empty() { &[] } else { &MECHANISMS };
+        let of_tokens: &[&str] = if self.tokens.is_empty() { &[] } else { &TOKEN_MECHANISMS };
+        let mechanisms: Vec<String> =
+            [of_passwords, of_tokens].concat().into_iter().map(String::from).collect();
+        let auth = (!mechanisms.is_empty()).then_some(AuthOffer {
+            mechanisms,
             needs_tls: self.security != Security::None,
             is_required: true,
-        };
+        });
         SessionPolicy {
             hostname: self.hostname.clone(),
             max_message_size: self.max_message_size,
             max_recipients: 10_000,
             starttls: self.security == Security::StartTls,
-            auth: (!self.users.is_empty()).then_some(auth),
+            auth,
             max_errors: 100,
             max_junk_commands: u32::MAX,
         }

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::AuthExchange;
+use super::bearer::SinkExchange;
 use super::fault::{FaultEffect, SinkPhase};
 use super::line::Hangup;
 use super::maildir::{Maildir, MaildirDraft};
@@ -46,7 +46,7 @@ impl Durable for StoredProof {
 pub(super) struct SinkBackend {
     shared: Arc<Shared>,
     line: Hangup,
-    exchange: Option<AuthExchange>,
+    exchange: Option<SinkExchange>,
     user: Option<String>,
     transaction: SinkTransaction,
     /// The effect of a fault that replaces the next reply.
@@ -184,7 +184,7 @@ impl SinkBackend {
         HostTrouble::Failing.into()
     }
 
-    fn note_auth(&mut self, exchange: Option<AuthExchange>, step: &AuthStep) {
+    fn note_auth(&mut self, exchange: Option<SinkExchange>, step: &AuthStep) {
         self.exchange = exchange.filter(|_| matches!(step, AuthStep::Challenge(_)));
         if let AuthStep::Succeeded { user } = step {
             self.user = Some(user.clone());
@@ -243,14 +243,14 @@ impl Backend for SinkBackend {
             let _ = self.refusal_of(effect, SinkPhase::Auth);
             return AuthStep::Failed;
         }
-        let (exchange, step) = self.shared.users.start(mechanism, initial_response);
+        let (exchange, step) = self.shared.admitted.start(mechanism, initial_response);
         self.note_auth(exchange, &step);
         step
     }
 
     async fn auth_response(&mut self, response: &[u8]) -> AuthStep {
-        let mut exchange = self.exchange.take();
-        let step = exchange.as_mut().map_or(AuthStep::Failed, |exchange| exchange.respond(response));
+        let Some(exchange) = self.exchange.take() else { return AuthStep::Failed };
+        let (exchange, step) = self.shared.admitted.go_on(exchange, response);
         self.note_auth(exchange, &step);
         step
     }

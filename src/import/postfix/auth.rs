@@ -214,7 +214,7 @@ fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], 
 }
 
 fn carry_mechanisms(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
-    let ours = Mechanism::ALL.map(Mechanism::name);
+    let ours = Mechanism::OF_PASSWORDS.map(Mechanism::name);
     let value = source.value(FILTER)?.to_uppercase();
     let cited = source.parameters.cited(&[FILTER]);
     let listed = items(&value);

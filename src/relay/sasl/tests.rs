@@ -192,7 +192,7 @@ async fn authenticated(
 
 /// Returns the names of all mechanisms, those of SCRAM first.
 fn all() -> [&'static str; 5] {
-    config::Mechanism::ALL.map(config::Mechanism::name)
+    config::Mechanism::OF_PASSWORDS.map(config::Mechanism::name)
 }
 
 /// A mechanism that can be configured and has no implementation would leave a login without a mechanism in common.

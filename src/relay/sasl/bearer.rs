@@ -1,0 +1,109 @@
+//! SASL with an access token: OAUTHBEARER and XOAUTH2.
+//!
+//! Promises: a token is sent only over a [`Verified`] stream, as an initial response only where the line has at most 512
+//! octets, else after the relay's 334: the tokens of Microsoft never fit, and its relays want it so. The relay's reason for
+//! a refusal is answered as the mechanism asks, and is part of the error.
+//!
+//! rsasl has both mechanisms; they are not used, since its OAUTHBEARER answers a refusal with an empty line in place of
+//! the ^A of RFC 7628 3.2.3, and writes a username with a comma as it is (RFC 5801 4).
+//!
+//! RFC 7628 (OAUTHBEARER); XOAUTH2 has no RFC, Google and Microsoft describe it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::super::channel::Channel;
+use super::super::tls::Verified;
+use super::super::trouble::{Cause, Phase, Trouble};
+use super::{MAX_LINE_OCTETS, cancel};
+use crate::config::Mechanism;
+use crate::oauth::{AccessToken, reason_in};
+use crate::smtp::reply::{Reply, Severity};
+
+/// Authenticates `user` with `token`. A refusal is [`Cause::LoginRefused`].
+pub(super) async fn authenticate(
+    channel: &mut Channel<Verified>,
+    mechanism: Mechanism,
+    user: &str,
+    token: &AccessToken,
+) -> Result<(), Trouble> {
+    let response = response(mechanism, user, token);
+    let refused = |said: String, for_good| {
+        // A relay that repeats what it was told would put the token into the log.
+        let said = format!("{}: {said}", mechanism.name()).replace(token.expose(), "***");
+        Cause::LoginRefused { said, for_good }
+    };
+    let mut reply = begin(channel, mechanism, &response).await?;
+    let mut reason = None;
+    if reply.severity() == Severity::Intermediate {
+        reason = reason_in(challenge(&reply));
+        // RFC 7628 3.2.3; XOAUTH2 asks for an empty line.
+        let acknowledged: &[u8] = if mechanism == Mechanism::OAuthBearer { b"AQ==" } else { b"" };
+        reply = channel.secret_command(Phase::Auth, acknowledged).await?;
+    }
+    match reply.severity() {
+        Severity::Positive => Ok(()),
+        Severity::Intermediate => {
+            cancel(channel).await;
+            let words = "the relay asks for more than the mechanism has".into();
+            Err(channel.trouble(Phase::Auth, refused(words, true)))
+        }
+        _ if reply.code() == 421 => Err(channel.trouble(Phase::Auth, Cause::Reply(reply))),
+        severity => {
+            let because = reason.map(|reason| format!(" (its reason: {reason})"));
+            let said = format!("{}{}", Cause::Reply(reply), because.unwrap_or_default());
+            Err(channel.trouble(Phase::Auth, refused(said, severity == Severity::Permanent)))
+        }
+    }
+}
+
+/// Sends AUTH with the response, on one line or on two. Returns the reply to the response.
+async fn begin(
+    channel: &mut Channel<Verified>,
+    mechanism: Mechanism,
+    response: &[u8],
+) -> Result<Reply, Trouble> {
+    let name = mechanism.name();
+    let octets = "AUTH ".len() + name.len() + " ".len() + response.len() + "\r\n".len();
+    if octets <= MAX_LINE_OCTETS {
+        let mut line = Zeroizing::new(Vec::with_capacity(octets));
+        line.extend_from_slice(format!("AUTH {name} ").as_bytes());
+        line.extend_from_slice(response);
+        let reply = channel.secret_command(Phase::Auth, &line).await?;
+        // Some relays take no initial response, and ask for what they were told.
+        let asks_again = reply.severity() == Severity::Intermediate && challenge(&reply).is_empty();
+        return if asks_again { channel.secret_command(Phase::Auth, response).await } else { Ok(reply) };
+    }
+    let reply = channel.command(Phase::Auth, format!("AUTH {name}").as_bytes()).await?;
+    if reply.severity() != Severity::Intermediate {
+        return Ok(reply);
+    }
+    channel.secret_command(Phase::Auth, response).await
+}
+
+/// Returns the only message of the mechanism, in base64.
+fn response(mechanism: Mechanism, user: &str, token: &AccessToken) -> Zeroizing<Vec<u8>> {
+    let front = match mechanism {
+        Mechanism::OAuthBearer => format!("n,a={},", saslname(user)),
+        _ => format!("user={user}"),
+    };
+    // A username has no control character (config/setting.rs), a token has the alphabet of RFC 6750: no ^A in them.
+    let message = Zeroizing::new([&front, "\u{1}auth=Bearer ", token.expose(), "\u{1}\u{1}"].concat());
+    let mut encoded = Zeroizing::new(vec![0; message.len().div_ceil(3) * 4]);
+    // The buffer has the length of the encoded text.
+    STANDARD.encode_slice(message.as_bytes(), &mut encoded).expect("the buffer is large enough");
+    encoded
+}
+
+/// Returns `user` as RFC 5801 4 writes a name.
+fn saslname(user: &str) -> String {
+    user.replace('=', "=3D").replace(',', "=2C")
+}
+
+fn challenge(reply: &Reply) -> &str {
+    reply.lines().first().map_or("", |text| text.trim())
+}
+
+#[cfg(test)]
+mod tests;
