@@ -43,6 +43,22 @@ const PROVIDERS: [&str; 24] = [
 /// A relay that can recognise its customers by their IP addresses, so that `[auth]` may not be needed.
 const KNOWS_BY_ADDRESS: &str = "smtp-relay.gmail.com";
 
+/// Relays at which a password does not work for ever, or not everyone's; each with what to do.
+const PASSWORDS: [(&str, &str); 2] = [
+    (
+        "smtp.office365.com",
+        "Microsoft turns this off at the end of December 2026 for existing tenants, and new ones never get it; an admin \
+         can turn it on again for a time. Mail then waits with 535 5.7.139 or 550 5.7.30; set an access token in place of \
+         the password (auth.token-command)",
+    ),
+    (
+        "smtp.gmail.com",
+        "Google takes no password of an account, but only an app password, which needs 2-step verification; others get \
+         534 5.7.9 or 535 5.7.8, and mail waits. Make one at https://myaccount.google.com/apppasswords, or set an \
+         access token (auth.token-command)",
+    ),
+];
+
 /// Returns the warnings for `config`, which was read from `file`.
 pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
     [
@@ -51,6 +67,7 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
         unknown_sender(config),
         root_at_home(config),
         no_login(config),
+        unwelcome_password(config),
     ]
     .into_iter()
     .flatten()
@@ -167,6 +184,18 @@ fn no_login_at(config: &Config, host: &HostOrIp) -> Option<String> {
              refuses the mail; set username and password-file"
         )
     })
+}
+
+/// Returns a warning if a password is configured for a relay that soon takes none, or takes only one that is made for
+/// programs.
+fn unwelcome_password(config: &Config) -> Option<String> {
+    let auth = config.relay.auth.as_ref().filter(|auth| !auth.secret.is_token())?;
+    let found = config.relay.hosts.iter().find_map(|host| {
+        let HostOrIp::Name(name) = &host.host else { return None };
+        let name = name.trim_end_matches('.').to_lowercase();
+        PASSWORDS.iter().find(|(known, _)| name == *known).map(|(_, words)| (name, *words))
+    });
+    found.map(|(name, words)| format!("{name} gets the password of {}: {words}", auth.username))
 }
 
 fn is_provider(host: &HostOrIp) -> bool {

@@ -11,6 +11,7 @@ fn advised(text: &str, hostname: &str) -> Vec<String> {
 /// Returns configurations of a first day. Each row: the text, the name of the host, and the beginning of each warning.
 fn first_days() -> Vec<(String, &'static str, Vec<&'static str>)> {
     const AUTH: &str = "auth.username = \"u\"\nauth.password-file = \"/s\"\n";
+    const TOKEN: &str = "auth.username = \"u\"\nauth.token-file = \"/t\"\n";
     const ROOT: &str = "rewrite.aliases.root = \"ops@example.com\"\n";
     const SENDER: &str = "rewrite.sender = \"noreply@example.com\"\n";
     let all = |lines: &[&str]| lines.concat();
@@ -45,6 +46,19 @@ fn first_days() -> Vec<(String, &'static str, Vec<&'static str>)> {
         ),
         (all(&["relayhost = \"10.0.0.1\"\n", ROOT]), "web1.example.com", vec![]),
         (all(&["relayhost = \"smtp-relay.gmail.com\"\n", ROOT, SENDER]), "web1.example.com", vec![]),
+        (
+            all(&["relayhost = \"smtp.office365.com\"\n", AUTH, ROOT, SENDER]),
+            "web1.example.com",
+            vec![
+                "smtp.office365.com gets the password of u: Microsoft turns this off at the end of December 2026",
+            ],
+        ),
+        (
+            all(&["relayhost = \"smtp.gmail.com\"\n", AUTH, ROOT, SENDER]),
+            "web1.example.com",
+            vec!["smtp.gmail.com gets the password of u: Google takes no password of an account"],
+        ),
+        (all(&["relayhost = \"smtp.office365.com\"\n", TOKEN, ROOT, SENDER]), "web1.example.com", vec![]),
         (
             all(&[own, ROOT, "rewrite.sender = \"noreply\"\n"]),
             "web1.example.com",
