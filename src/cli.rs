@@ -12,6 +12,7 @@ mod import;
 mod mailq;
 mod output;
 mod queue;
+mod relay_reply;
 mod reload;
 mod rewrite;
 mod run;
@@ -67,6 +68,7 @@ enum CliCommand {
     Reload(ConfigFile),
     /// Show how a message is rewritten, without sending it
     Rewrite(rewrite::RewriteCommand),
+    RelayReply(relay_reply::RelayReplyCommand),
     /// Write nullmta.toml from the configuration of Postfix, msmtp, nullmailer or ssmtp
     ImportPostfix(import::ImportCommand),
 }
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         CliCommand::Flush(flush) => flush.run(),
         CliCommand::Reload(file) => reload::run(&file),
         CliCommand::Rewrite(rewrite) => rewrite.run(),
+        CliCommand::RelayReply(reply) => reply.run(),
         CliCommand::ImportPostfix(import) => import.run(),
     };
     match done {

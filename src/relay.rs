@@ -20,7 +20,7 @@
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
 //! key, `distrust` a refusal) → `sasl` AUTH, with `password` and `password_command` the secret → `dialog` transactions,
 //! with `group` the commands, `open_transaction` the results of one transaction, `content` its octets → `verdict` the
-//! meaning of a reply, `subject` the subject of a refusal. `channel` reads and writes for all of them; `pace` says how
+//! meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject` the subject of a refusal. `channel` reads and writes for all of them; `pace` says how
 //! many commands may be sent at once, `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day;
 //! `trouble` is the error. `lookup` looks the relayhosts up for a warning, before anything is sent.
 //!
@@ -45,6 +45,8 @@ mod pace;
 mod password;
 mod password_command;
 mod remembered;
+mod reply_meaning;
+mod reply_rules;
 mod sasl;
 mod subject;
 #[cfg(test)]
@@ -69,6 +71,8 @@ use crate::queue_id::QueueId;
 use crate::status::Status;
 
 pub use dialog::Connection;
+pub use reply_meaning::{ReplyMeaning, RuleName, WaitClass, WaitReason};
+pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
 pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;

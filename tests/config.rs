@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, EhloName, Environment, HostOrIp, Mechanism, Pipelining, RelayHost, SecretSource,
-    ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
+    Config, EhloName, Environment, HostOrIp, Means, Mechanism, Pipelining, RelayHost, ReplyPhase, RuleScope,
+    SecretSource, ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -234,6 +234,12 @@ fn everything(config: &Config) {
     assert_eq!(config.relay.pipelining, Pipelining::Across);
     assert_eq!((timeouts.dot, timeouts.connect), (Duration::from_secs(1200), Duration::from_millis(1500)));
     assert_eq!(timeouts.mail, default.relay.timeouts.mail, "what is not set stays");
+    let [quota, sender] = &config.relay.replies[..] else { panic!("{:?}", config.relay.replies) };
+    assert_eq!((quota.means, quota.pause), (Means::Quota, Some(Duration::from_secs(7200))));
+    assert_eq!((quota.pattern.as_str(), &quota.phases[..]), ("^554 .*daily quota", &[ReplyPhase::Dot][..]));
+    assert_eq!((sender.means, sender.scope), (Means::Configuration, RuleScope::Sender));
+    assert_eq!(sender.phases, [ReplyPhase::Mail, ReplyPhase::Dot]);
+    assert_eq!((quota.scope, default.relay.replies.len()), (RuleScope::Route, 0));
     assert_ne!((&config.log, &config.control), (&default.log, &default.control));
     let auth = config.relay.auth.as_ref().unwrap();
     let command = ["/usr/bin/pass", "show", "relay"].map(String::from).to_vec();

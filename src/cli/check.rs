@@ -15,6 +15,7 @@ use rustix::fs::Access;
 
 use super::exit::{Exit, Failure};
 use super::output::say;
+use super::relay_reply::print_rules;
 use super::service_user::{NAME, ServiceUser};
 use super::unit::{CredentialFinding, Unit};
 use super::{ConfigFile, config_failure};
@@ -31,6 +32,12 @@ pub(super) struct CheckCommand {
     /// Exit with 1 if there is a warning
     #[arg(long)]
     strict: bool,
+    /// Show the rules for the meaning of the relay's replies, in the order in which they are tried
+    #[arg(long)]
+    relay_rules: bool,
+    /// With --relay-rules: one JSON object a line
+    #[arg(long, requires = "relay_rules")]
+    json: bool,
 }
 
 impl CheckCommand {
@@ -47,6 +54,9 @@ impl CheckCommand {
         if self.strict && !warnings.is_empty() {
             let path = self.file.config.display();
             return Err(Failure::new(Exit::Failed, format!("{path}: {} warnings", warnings.len())));
+        }
+        if self.relay_rules {
+            return print_rules(&config, self.json);
         }
         say!("{}: ok, {}", self.file.config.display(), summary(&config))
     }

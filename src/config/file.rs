@@ -7,6 +7,7 @@
 use super::error::ConfigFault;
 use super::pin::Pin;
 use super::relayhost::WrittenHost;
+use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, CredentialName, HostName, LoopbackAddress, OrOff, SecretPath,
@@ -98,6 +99,7 @@ table! {
         recipients_per_message: Key<PositiveCount>,
         pipelining: Key<Pipelining>,
         idle: Key<OrOff<PositiveDuration>>,
+        reply: Vec<ReplyRule>,
         timeouts: TimeoutsTable,
     }
 }

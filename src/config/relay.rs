@@ -12,6 +12,7 @@ use super::environment::is_full_name;
 use super::error::{ConfigFault, KeyLocation};
 use super::file::{self, ConfigFile};
 use super::relayhost::{RelayHost, WrittenHost};
+use super::reply_rule::ReplyRule;
 use super::setting::{OrOff, Setting};
 use super::table::{Located, LocatedList, given};
 use super::tls::Tls;
@@ -53,6 +54,8 @@ pub struct RelayConfig {
     pub timeouts: Timeouts,
     /// The name that we give in EHLO.
     pub hello: EhloName,
+    /// `[[relay.reply]]`: the meaning of replies, before the rules that nullmta has itself.
+    pub replies: Vec<ReplyRule>,
 }
 
 /// The name that we give in EHLO (RFC 5321 4.1.4). Relays refuse `localhost` and names without a domain.
@@ -173,6 +176,7 @@ impl RelayConfig {
             },
             timeouts: Timeouts::of(&relay.timeouts),
             hello,
+            replies: relay.reply.clone(),
         })
     }
 }

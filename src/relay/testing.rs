@@ -114,6 +114,7 @@ impl Given {
                     Verdict::TooMany => "too many",
                     Verdict::Unproven => "unproven",
                     Verdict::WithoutDsn => "without dsn",
+                    Verdict::Waits(_) => "waits",
                 };
                 let doubt = if report.possible_duplicate { "?" } else { "" };
                 let said = if r.verdict == Verdict::Untold { "" } else { &r.said };
@@ -158,5 +159,6 @@ pub(crate) fn settings() -> config::RelayConfig {
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),
         hello: config::EhloName::Name("client.example".into()),
+        replies: Vec::new(),
     }
 }

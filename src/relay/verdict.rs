@@ -14,6 +14,15 @@
 //! *relay*: `Untold`, scope [`Scope::Relay`]: relay trouble, which says nothing about a message (README
 //! promise 4). *it*: this recipient; *all*: every recipient of the transaction still open.
 //!
+//! Before the table, the rules for replies (`reply_rules.rs`) say what a 4xx or 5xx means by its words. A meaning changes
+//! an entry of the table so:
+//!
+//! | meaning | at a recipient or message | at relay trouble |
+//! |---|---|---|
+//! | throttle, quota, configuration | [`Verdict::Waits`]: the message is not charged, whatever the code | trouble, with this reason |
+//! | permanent, deferral | bounce, defer (6) | the same for 530, 534, 535, 538 and 454 at Mail, Rcpt, Data, Dot |
+//! | as said, or no rule | as the table says | as the table says |
+//!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble, unless its words are about the pace.
 //! 2. 530, 534, 535 and 538 (RFC 4954 6) and 503 are relay trouble: the message is not at fault for lost or missing
 //!    authentication, or for a sequence that the relay does not follow. That holds at the final dot, too, but for 534,
@@ -27,12 +36,15 @@
 //!    ([`is_about_parameters`]): some relays offer DSN and do not take them, or not these. The recipients are
 //!    tried once more without them ([`Verdict::WithoutDsn`]).
 //!
+//! 6. At Content nothing is permanent (4). 421 and 503 are about the connection, whatever their words.
+//!
 //! A 5xx bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it is
 //! [`Verdict::Unproven`], or a deferral where more was written than the relay had answered.
 //!
 //! Not here: HELO where a relay on loopback refuses EHLO (`opening.rs`), the results (`open_transaction.rs`), when the
 //! next attempt is (`queue/schedule.rs`).
 
+use super::reply_meaning::{ReplyMeaning, WaitReason};
 use super::trouble::Phase;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
@@ -49,6 +61,8 @@ pub enum Verdict {
     /// Refused for good, and then the connection was lost before anything showed that the reply was not one too many,
     /// about something else.
     Unproven,
+    /// Refused for a reason that is about more than this message: it waits, and is not charged.
+    Waits(WaitReason),
     /// Relay trouble or connection lost: says nothing about this message.
     Untold,
     /// The transaction is full: this recipient goes in a further one, at once.
@@ -101,6 +115,23 @@ pub(crate) fn judge(phase: Phase, answer: Option<&Reply>) -> Judgement {
         (Phase::Content, Transient | Permanent) => Ruled(Deferred, Message),
         (Phase::Dot, Positive) => Ruled(Sent, Message),
         _ => RELAY,
+    }
+}
+
+/// Looks `reply` up in the table, where it has this meaning by a rule.
+pub(crate) fn judge_by(meaning: Option<ReplyMeaning>, phase: Phase, reply: &Reply) -> Judgement {
+    let judged = judge(phase, Some(reply));
+    let Judgement::Ruled(verdict, scope) = judged else { return judged };
+    let is_of_transaction = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Dot);
+    let may_be_of_message = is_of_transaction && !matches!(reply.code(), 421 | 503);
+    let about = if phase == Phase::Rcpt { Scope::Recipient } else { Scope::Message };
+    match meaning {
+        Some(ReplyMeaning::Waits(reason)) if scope != Scope::Relay && verdict != Verdict::Sent => {
+            Judgement::Ruled(Verdict::Waits(reason), scope)
+        }
+        Some(ReplyMeaning::Permanent(_)) if may_be_of_message => Judgement::Ruled(Verdict::Bounced, about),
+        Some(ReplyMeaning::Deferral(_)) if may_be_of_message => Judgement::Ruled(Verdict::Deferred, about),
+        _ => judged,
     }
 }
 

@@ -74,7 +74,8 @@ impl Pattern {
         self.regex.captures_len() - 1
     }
 
-    pub(super) fn matches(&self, octets: &[u8]) -> bool {
+    /// Returns whether it matches somewhere in `octets`.
+    pub fn matches(&self, octets: &[u8]) -> bool {
         self.regex.is_match(octets)
     }
 

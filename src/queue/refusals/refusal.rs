@@ -35,6 +35,7 @@ pub(in crate::queue) fn is_telling(report: &RecipientReport) -> bool {
             Verdict::Deferred => {
                 report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
             }
+            Verdict::Waits(_) => true,
             Verdict::Sent | Verdict::Unproven | Verdict::Untold | Verdict::TooMany | Verdict::WithoutDsn => {
                 false
             }

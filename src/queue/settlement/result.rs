@@ -117,7 +117,13 @@ pub(super) fn status_in(outcome: Option<Outcome>, status: Status) -> Status {
 /// attempt says nothing about it.
 fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: AttemptPatience) -> Option<Outcome> {
     match (recipient.verdict, ruling) {
-        (Verdict::Bounced, Ruling::Hold) if is_telling(recipient) => return Some(Outcome::Held),
+        // A rule that may be wrong about the reply keeps no message for ever.
+        (Verdict::Waits(reason), Ruling::Untold) if reason.rule.is_guess() && patience.expired => {
+            return Some(Outcome::Expired);
+        }
+        (Verdict::Bounced | Verdict::Waits(_), Ruling::Hold) if is_telling(recipient) => {
+            return Some(Outcome::Held);
+        }
         (Verdict::Bounced, Ruling::Defer) if is_telling(recipient) => return Some(patience.deferral()),
         (_, Ruling::Untold) if is_telling(recipient) => return None,
         _ => {}
@@ -127,7 +133,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: AttemptPatienc
         Verdict::Bounced => Some(Outcome::Bounced),
         Verdict::Unproven | Verdict::TooMany | Verdict::WithoutDsn => None,
         Verdict::Untold if !patience.charged => None,
-        Verdict::Deferred | Verdict::Untold => Some(patience.deferral()),
+        Verdict::Deferred | Verdict::Waits(_) | Verdict::Untold => Some(patience.deferral()),
     }
 }
 

@@ -1,0 +1,182 @@
+//! Rules for the meaning of a relay's refusals, as data: what a reply says by its words, where its code alone would be
+//! misread.
+//!
+//! Promises:
+//! 1. The first rule that fits decides. The rules of the configuration (`[[relay.reply]]`) come first, in their order; then
+//!    those of the relay's provider, which its host name tells; then those for any relay.
+//! 2. Only a refusal, 4xx or 5xx, has a meaning by a rule. A reply without a rule means what its code says.
+//! 3. A rule for any relay may be wrong about a reply ([`RuleName::is_guess`]): nothing that follows from it may end a
+//!    message, or keep others waiting for ever.
+//!
+//! Pure. Not here: the rules themselves (`reply_rules/providers.rs`, `reply_rules/general.rs`), what follows from a meaning
+//! for the recipient (`verdict.rs`) and for other mail (`queue/reducer/waits.rs`).
+
+mod built_in;
+mod general;
+mod providers;
+mod stated_pause;
+
+use std::time::Duration;
+
+use super::reply_meaning::{Advice, ReplyMeaning, RuleName, WaitReason};
+use super::trouble::Phase;
+use super::verdict::{Judgement, Scope, Verdict, judge_by};
+use crate::config::{Means, ReplyPhase, ReplyRule, RuleScope};
+use crate::smtp::reply::{Reply, Severity};
+
+use built_in::CompiledRule;
+use providers::Provider;
+use stated_pause::stated_pause;
+
+/// The rules for the replies of one relayhost.
+#[derive(Clone, Debug)]
+pub struct ReplyRules {
+    own: Vec<ReplyRule>,
+    provider: Option<&'static Provider>,
+}
+
+/// A rule as it is shown to an operator.
+#[derive(Clone, Debug)]
+pub struct ShownRule<'r> {
+    /// Its name.
+    pub name: RuleName,
+    /// Its pattern, as one may write it in `[[relay.reply]]`.
+    pub pattern: &'r str,
+    /// The phases at which it applies; empty for all.
+    pub phases: &'r [ReplyPhase],
+    /// Its meaning; `None` if the reply then means what its code says.
+    pub means: Option<Means>,
+    /// The mail that waits, where the meaning is [`Means::Configuration`].
+    pub scope: RuleScope,
+    /// The time until the next try, if the rule says it.
+    pub pause: Option<Duration>,
+}
+
+impl ReplyRules {
+    /// Returns the rules for the relayhost `host`, with those of the configuration, `own`, in front.
+    pub fn new(own: &[ReplyRule], host: &str) -> Self {
+        ReplyRules { own: own.to_vec(), provider: Provider::of(host) }
+    }
+
+    /// Returns the name of the provider, if the relay's host name tells it.
+    pub fn provider(&self) -> Option<&'static str> {
+        self.provider.map(|provider| provider.name)
+    }
+
+    /// Returns what would be made of the reply `said`, such as `550 5.4.5 words`, at `phase`; `None` if it is no reply.
+    pub fn explain(&self, phase: ReplyPhase, said: &str) -> Option<ExplainedReply> {
+        let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).ok()??;
+        let phase = dialogue_phase(phase);
+        let meaning = self.meaning(phase, &reply);
+        let becomes = match (judge_by(meaning, phase, &reply), meaning) {
+            (Judgement::GoOn, _) => ReplyConsequence::GoesOn,
+            (Judgement::Ruled(Verdict::Sent, _), _) => ReplyConsequence::Sent,
+            (Judgement::Ruled(Verdict::Waits(reason), _), _) => ReplyConsequence::Waits(reason),
+            (Judgement::Ruled(_, Scope::Relay), Some(ReplyMeaning::Waits(reason))) => {
+                ReplyConsequence::Waits(reason)
+            }
+            (Judgement::Ruled(_, Scope::Relay), _) => ReplyConsequence::RelayTrouble,
+            (Judgement::Ruled(Verdict::Bounced, _), _) => ReplyConsequence::Bounced,
+            (Judgement::Ruled(..), _) => ReplyConsequence::Deferred,
+        };
+        Some(ExplainedReply { rule: meaning.map(|meaning| meaning.rule()), becomes })
+    }
+
+    /// Returns the meaning of `reply` at `phase`; `None` if no rule fits.
+    pub(crate) fn meaning(&self, phase: Phase, reply: &Reply) -> Option<ReplyMeaning> {
+        let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
+        let phase = reply_phase(phase).filter(|_| is_refusal)?;
+        self.meaning_at(phase, &reply.to_string())
+    }
+
+    /// Returns the meaning of the refusal `said`, such as `550 5.4.5 words`, at `phase`; `None` if no rule fits.
+    fn meaning_at(&self, phase: ReplyPhase, said: &str) -> Option<ReplyMeaning> {
+        let fits = |rule: &ReplyRule| {
+            (rule.phases.is_empty() || rule.phases.contains(&phase)) && rule.pattern.matches(said)
+        };
+        let own = self.own.iter().enumerate().find(|(_, rule)| fits(rule));
+        if let Some((place, ReplyRule { means, pause, scope, .. })) = own {
+            let pause = pause.or_else(|| stated_pause(said));
+            let rule = RuleName::Own(place + 1);
+            return Some(ReplyMeaning::of(rule, Some(*means), *scope, Advice { pause, hint: None }));
+        }
+        let rule = self.built_in().find(|rule| rule.fits(phase, said))?;
+        Some(rule.meaning(stated_pause(said)))
+    }
+
+    fn built_in(&self) -> impl Iterator<Item = &'static CompiledRule> + use<> {
+        let of_provider = self.provider.map(Provider::rules).unwrap_or_default();
+        of_provider.iter().chain(general::rules())
+    }
+
+    /// Returns all rules in the order in which they are tried.
+    pub fn in_force(&self) -> impl Iterator<Item = ShownRule<'_>> {
+        let own = self.own.iter().enumerate().map(|(place, rule)| ShownRule {
+            name: RuleName::Own(place + 1),
+            pattern: rule.pattern.as_str(),
+            phases: &rule.phases,
+            means: Some(rule.means),
+            scope: rule.scope,
+            pause: rule.pause,
+        });
+        own.chain(self.built_in().map(|rule| rule.shown()))
+    }
+}
+
+/// What would be made of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExplainedReply {
+    /// The rule that decides; `None` if the code alone does.
+    pub rule: Option<RuleName>,
+    /// The consequence.
+    pub becomes: ReplyConsequence,
+}
+
+/// The consequence of a reply for the message at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyConsequence {
+    /// The dialogue goes on.
+    GoesOn,
+    /// The message is sent.
+    Sent,
+    /// The message is refused for now.
+    Deferred,
+    /// The message is refused for good.
+    Bounced,
+    /// It is trouble of the relay.
+    RelayTrouble,
+    /// The message waits, as other mail may.
+    Waits(WaitReason),
+}
+
+/// Returns the phase of the configuration for this one; `None` if a reply there has no meaning by a rule.
+fn reply_phase(phase: Phase) -> Option<ReplyPhase> {
+    match phase {
+        Phase::Greeting => Some(ReplyPhase::Greeting),
+        Phase::Ehlo => Some(ReplyPhase::Ehlo),
+        Phase::StartTls => Some(ReplyPhase::StartTls),
+        Phase::Auth => Some(ReplyPhase::Auth),
+        Phase::Mail => Some(ReplyPhase::Mail),
+        Phase::Rcpt => Some(ReplyPhase::Rcpt),
+        Phase::Data => Some(ReplyPhase::Data),
+        Phase::Content | Phase::Dot => Some(ReplyPhase::Dot),
+        Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Rset | Phase::Quit => None,
+    }
+}
+
+/// Returns the phase of a dialogue for this one of the configuration.
+fn dialogue_phase(phase: ReplyPhase) -> Phase {
+    match phase {
+        ReplyPhase::Greeting => Phase::Greeting,
+        ReplyPhase::Ehlo => Phase::Ehlo,
+        ReplyPhase::StartTls => Phase::StartTls,
+        ReplyPhase::Auth => Phase::Auth,
+        ReplyPhase::Mail => Phase::Mail,
+        ReplyPhase::Rcpt => Phase::Rcpt,
+        ReplyPhase::Data => Phase::Data,
+        ReplyPhase::Dot => Phase::Dot,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The rules for the relays of single providers, which their host names tell.
+//!
+//! The texts are those of the providers' own pages, and of public reports of what their relays said.
+
+use std::sync::LazyLock;
+
+use super::super::reply_meaning::RuleName;
+use super::built_in::{BuiltIn, CompiledRule};
+use crate::config::ReplyPhase::{self, Auth, Data, Dot, Ehlo, Greeting, Mail, Rcpt};
+
+const TRANSACTION: &[ReplyPhase] = &[Mail, Rcpt, Data, Dot];
+
+/// A provider, and what its relays say.
+#[derive(Debug)]
+pub(super) struct Provider {
+    pub(super) name: &'static str,
+    /// Its host names: `.example.com` is the end of one, `smtp.example.` the beginning, and others are whole.
+    hosts: &'static [&'static str],
+    rules: LazyLock<Vec<CompiledRule>>,
+}
+
+impl Provider {
+    /// Returns the provider whose relay has this host name.
+    pub(super) fn of(host: &str) -> Option<&'static Provider> {
+        let host = host.to_ascii_lowercase();
+        PROVIDERS.iter().find(|provider| provider.hosts.iter().any(|form| is_of_form(&host, form)))
+    }
+
+    /// Returns its rules in their order.
+    pub(super) fn rules(&'static self) -> &'static [CompiledRule] {
+        &self.rules
+    }
+}
+
+fn is_of_form(host: &str, form: &str) -> bool {
+    match form {
+        end if end.starts_with('.') => host.ends_with(end),
+        beginning if beginning.ends_with('.') => host.starts_with(beginning),
+        whole => host == whole,
+    }
+}
+
+fn compiled(provider: &'static str, rules: &'static [BuiltIn]) -> Vec<CompiledRule> {
+    rules.iter().map(|rule| rule.compiled(RuleName::Provider { provider, rule: rule.name })).collect()
+}
+
+/// Declares the providers: their names, their host names and their rules.
+macro_rules! providers {
+    ($($name:literal, $hosts:expr, $rules:ident;)+) => {
+        static PROVIDERS: [Provider; [$($name),+].len()] = [$(Provider {
+            name: $name,
+            hosts: &$hosts,
+            rules: LazyLock::new(|| compiled($name, $rules)),
+        }),+];
+    };
+}
+
+providers! {
+    "Amazon SES", [".amazonaws.com"], AMAZON_SES;
+    "Microsoft 365", [".office365.com", ".outlook.com"], MICROSOFT_365;
+    "Gmail", ["smtp.gmail.com", "smtp-relay.gmail.com", "smtp.googlemail.com"], GMAIL;
+    "SendGrid", [".sendgrid.net"], SENDGRID;
+    "ZeptoMail", ["smtp.zeptomail."], ZEPTOMAIL;
+    "Zoho", ["smtp.zoho.", "smtppro.zoho."], ZOHO;
+    "MailerSend", [".mailersend.net"], MAILERSEND;
+    "SparkPost", [".sparkpostmail.com"], SPARKPOST;
+    "Yandex", ["smtp.yandex."], YANDEX;
+    "Purelymail", ["smtp.purelymail.com"], PURELYMAIL;
+}
+
+const AMAZON_SES: &[BuiltIn] = &[
+    // The quota is of the last 24 hours, so that each hour may bring some of it back.
+    BuiltIn::quota("daily quota", TRANSACTION, r"^454 .*daily message quota exceeded")
+        .hinting("ask SES for a higher daily sending quota, or send less"),
+    BuiltIn::throttle("sending rate", TRANSACTION, r"^454 .*(throttling failure|sending rate exceeded)"),
+    BuiltIn::route(
+        "not authorized",
+        TRANSACTION,
+        r"^554 .*not authorized to perform",
+        "give the IAM user behind the SMTP credential the permission ses:SendRawEmail",
+    ),
+    BuiltIn::sender(
+        "not verified",
+        TRANSACTION,
+        r"^554 .*not verified",
+        "verify the address or its domain with SES in this region; in the sandbox the recipients need that, too",
+    ),
+    BuiltIn::route(
+        "login",
+        &[Auth, Mail],
+        r"^53[05]",
+        "SES takes an SMTP credential of this region, which is not the AWS access key",
+    ),
+];
+
+const MICROSOFT_365: &[BuiltIn] = &[
+    BuiltIn::route(
+        "SMTP AUTH is turned off",
+        &[Auth],
+        r"SmtpClientAuthentication is disabled",
+        "turn SMTP AUTH on for the tenant or the mailbox: Set-CASMailbox -SmtpClientAuthenticationDisabled $false",
+    ),
+    BuiltIn::route(
+        "security defaults",
+        &[Auth],
+        r"security defaults",
+        "the tenant's security defaults forbid logins with a password: log in with OAuth",
+    ),
+    BuiltIn::route(
+        "no passwords",
+        &[Auth],
+        r"basic authentication|^550 5\.7\.30",
+        "Microsoft takes no password here any more: log in with OAuth",
+    ),
+    BuiltIn::route(
+        "login",
+        &[Auth],
+        r"^535 5\.7\.(3|139)\b",
+        "the user name is the mailbox's own (UPN); with OAuth, the application needs SMTP.SendAsApp and the mailbox",
+    ),
+    BuiltIn::route(
+        "not authenticated",
+        &[Mail],
+        r"^530 5\.7\.57",
+        "set [auth]: this relay takes no mail without a login",
+    ),
+    BuiltIn::throttle("connections", TRANSACTION, r"^4\d\d 4\.3\.2 .*(concurrent connections|thread limit)"),
+    BuiltIn::quota("submission quota", TRANSACTION, r"SubmissionQuotaExceeded"),
+    BuiltIn::sender(
+        "the sender's mailbox is full",
+        &[Dot],
+        r"^554 5\.2\.2 ",
+        "the mailbox that sends is full (each message goes to its Sent Items, too): make room there",
+    ),
+    BuiltIn::sender(
+        "not allowed to send as",
+        TRANSACTION,
+        r"SendAsDenied|^550 5\.7\.60\b",
+        "give the account that logs in the right to send as this address (Add-RecipientPermission)",
+    ),
+    BuiltIn::quota("tenant's limit", TRANSACTION, r"^5\d\d 5\.7\.(232|233|705)\b")
+        .hinting("the tenant has sent more to others than it may; Microsoft lets it go on by and by"),
+    BuiltIn::quota("throttled for errors", TRANSACTION, r"^55\d 5\.2\.25[1-5]\b")
+        .hinting("too many messages of this account failed: look for what was refused before this"),
+];
+
+const GMAIL: &[BuiltIn] = &[
+    BuiltIn::quota(
+        "daily limit",
+        TRANSACTION,
+        r"^550 5\.4\.5\b|daily (user sending|smtp relay) (quota|limit) exceeded",
+    ),
+    BuiltIn::throttle("peak limit", TRANSACTION, r"^4\d\d 4\.2\.1 .*peak smtp relay limit"),
+    BuiltIn::route(
+        "EHLO name",
+        &[Greeting, Ehlo],
+        r"^421 4\.7\.0 .*try again later",
+        "the relay wants a full name in EHLO, best of a domain of its own: set listen.hostname",
+    )
+    .paused(5 * 60),
+    BuiltIn::route(
+        "too many logins",
+        &[Auth],
+        r"^454 4\.7\.0 .*too many login attempts",
+        "too many logins were tried: correct [auth], and wait",
+    )
+    .paused(30 * 60),
+    BuiltIn::route(
+        "app password",
+        &[Auth],
+        r"^534 5\.7\.9",
+        "this account needs an app password in place of its own, or OAuth",
+    ),
+    BuiltIn::route(
+        "login",
+        &[Auth],
+        r"^535 5\.7\.8",
+        "user name and app password do not fit; the account's own password is never taken",
+    ),
+];
+
+const SENDGRID: &[BuiltIn] = &[
+    BuiltIn::quota("credits", &[Auth, Mail, Rcpt, Data, Dot], r"maximum credits exceeded")
+        .hinting("the plan's credits are used up: buy more, or wait for the next period"),
+    BuiltIn::sender(
+        "not authorized for this address",
+        TRANSACTION,
+        r"not authorized to send from",
+        "verify this address or its domain as a sender at SendGrid",
+    ),
+    BuiltIn::throttle("too often", TRANSACTION, r"too many recipients this hour|too frequent connects")
+        .paused(60),
+];
+
+const ZOHO: &[BuiltIn] = &[
+    BuiltIn::sender(
+        "not allowed to send as",
+        TRANSACTION,
+        r"^553 .*relaying disallowed",
+        "the account may send only as its own addresses: add this one as an alias, or use that account",
+    ),
+    BuiltIn::quota("unusual activity", TRANSACTION, r"unusual sending activity")
+        .hinting("Zoho has blocked the account for a while: see its mails to the account's owner"),
+];
+
+const ZEPTOMAIL: &[BuiltIn] = &[BuiltIn::route(
+    "login",
+    &[Auth],
+    r"^535",
+    "ZeptoMail says this also when the credits are used up, or the account is blocked",
+)];
+
+const MAILERSEND: &[BuiltIn] = &[
+    BuiltIn::sender(
+        "not verified",
+        TRANSACTION,
+        r"^450 .*must be verified",
+        "verify the domain of this address at MailerSend",
+    ),
+    // MailerSend says 450 of what its interface calls a validation error, which no later try changes.
+    BuiltIn::permanent(
+        "validation",
+        TRANSACTION,
+        r"^450 .*(validation|#MS422|is required|is invalid|must be (a|an) )",
+    ),
+];
+
+const SPARKPOST: &[BuiltIn] = &[
+    BuiltIn::sender(
+        "unconfigured domain",
+        TRANSACTION,
+        r"^550 5\.7\.1 .*unconfigured sending domain",
+        "add and verify the domain of this address as a sending domain at SparkPost",
+    ),
+    BuiltIn::route(
+        "login",
+        &[Auth],
+        r"^535",
+        "the user name is SMTP_Injection, the password an API key with \"Send via SMTP\"",
+    ),
+];
+
+const YANDEX: &[BuiltIn] = &[BuiltIn::route(
+    "login",
+    &[Auth],
+    r"^535",
+    "use an app password, and allow mail programs in the account's settings",
+)
+// Each try prolongs a block.
+.paused(60 * 60)];
+
+const PURELYMAIL: &[BuiltIn] = &[
+    BuiltIn::quota("login of an account without money", &[Auth], r"^550").hinting(OUT_OF_MONEY),
+    BuiltIn::quota("out of money", &[Rcpt], r"^450 .*(credit|balance|payment|billing|funds|money)")
+        .hinting(OUT_OF_MONEY),
+];
+
+const OUT_OF_MONEY: &str = "Purelymail says this to an account that is out of money: look there";
