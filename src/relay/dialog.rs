@@ -55,6 +55,8 @@ pub struct Connection {
     farewells: Arc<Farewells>,
     /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
+    /// The longest time for which the relay let us wait for a reply in the transaction at hand.
+    slowest_reply: Duration,
     /// True if a group after a final dot was answered on this connection.
     has_taken_across: bool,
     /// The relay's reply to RSET, once it is known by its words.
@@ -93,6 +95,7 @@ impl Connection {
             dsn_offer: Arc::default(),
             farewells: Arc::default(),
             written: Pipelining::Off,
+            slowest_reply: Duration::ZERO,
             has_taken_across: false,
             reset_reply: None,
         }

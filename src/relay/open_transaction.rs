@@ -81,6 +81,11 @@ impl OpenTransaction {
         self.recipients.iter().any(|(_, settled)| settled.is_none())
     }
 
+    /// Returns whether a recipient is settled.
+    pub(crate) fn has_settled(&self) -> bool {
+        self.recipients.iter().any(|(_, settled)| settled.is_some())
+    }
+
     /// Settles the recipient at `position` in the group by a reply at `phase`.
     pub(crate) fn rule(&mut self, position: usize, verdict: Verdict, phase: Phase, reply: &Reply) {
         let (index, settled) = &mut self.recipients[position];

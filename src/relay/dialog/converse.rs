@@ -4,7 +4,7 @@
 //! 1. A reply counts as a verdict only if it answers the command that it seems to answer (`dialog/step.rs`).
 //! 2. `before_dot` has returned before the octets of the final dot are written.
 //! 3. Content that cannot be read to its end is never followed by a final dot.
-//! 4. No data phase is left open, not even one that the relay began for no recipient.
+//! 4. A data phase ends with a final dot or with the connection, even one that the relay began for no recipient.
 //!
 //! Not here: what comes before and after the transaction (`dialog.rs`), how it is known which command a reply answers
 //! (`dialog/step.rs`).
@@ -12,6 +12,8 @@
 //! RFC 5321 3.3 and 4.1.1.4, RFC 2920.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::super::Work;
 use super::super::content::{self, Streamed};
@@ -21,6 +23,7 @@ use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_t
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
+use crate::log;
 use crate::smtp::client::{ClientCommand, Group};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
@@ -29,8 +32,8 @@ use crate::smtp::reply::{Reply, Severity};
 enum EnvelopeAnswer {
     /// The relay waits for content for the open recipients.
     Taken,
-    /// The relay waits for content, although it accepted no recipient.
-    TakenForNobody,
+    /// The relay waits for content, as this reply says, although it accepted no recipient.
+    TakenForNobody(Reply),
     /// No content is awaited, and no recipient was taken.
     RefusedForAll,
     /// No content is awaited.
@@ -47,13 +50,14 @@ impl Connection {
         work: &mut W,
     ) -> Result<(), End> {
         transaction.begin();
+        self.slowest_reply = Duration::ZERO;
         self.channel.speak_of(Some(transaction.id));
         if !grouped {
             self.begin_group(&transaction.group).await?;
         }
         let envelope = self.envelope(transaction).await?;
-        if matches!(envelope, EnvelopeAnswer::TakenForNobody) {
-            self.lone_dot().await?;
+        if let EnvelopeAnswer::TakenForNobody(reply) = envelope {
+            return self.leave_data_phase(transaction, reply).await;
         }
         if !transaction.has_open() {
             self.confirm_envelope(transaction).await?;
@@ -130,7 +134,14 @@ impl Connection {
         let asked = self.ask(Phase::Data, "DATA").await?;
         self.has_taken_across |= self.written == Pipelining::Across;
         match asked {
-            (None, _) => Ok(EnvelopeAnswer::Taken),
+            (None, _) => {
+                if transaction.has_settled() && self.written != Pipelining::Off {
+                    // One of the refusals may have been a reply too many, and 354 another one. What then still
+                    // comes is heard before the final dot.
+                    self.waits_for_content().await;
+                }
+                Ok(EnvelopeAnswer::Taken)
+            }
             (Some(verdict), reply) => {
                 transaction.rule_open(verdict, Phase::Data, &reply);
                 Ok(EnvelopeAnswer::Refused)
@@ -149,19 +160,20 @@ impl Connection {
         }
         let data = self.leftover(Phase::Data).await?;
         let awaits_content = data.severity() == Severity::Intermediate;
-        Ok(if awaits_content { EnvelopeAnswer::TakenForNobody } else { EnvelopeAnswer::RefusedForAll })
+        Ok(if awaits_content { EnvelopeAnswer::TakenForNobody(data) } else { EnvelopeAnswer::RefusedForAll })
     }
 
-    /// Sends an empty message to nobody, which is the only way to leave a data phase that should not have begun. Where
-    /// 354 was a reply too many, the relay may have recipients, and none of them gets that message.
-    async fn lone_dot(&mut self) -> Result<(), End> {
+    /// Ends a connection on which the relay asks for content by `reply`, and has refused everybody. RFC 2920 3.1 says to
+    /// send a lone dot. But if a reply too many is among those that were read, the relay may have recipients, and the dot
+    /// would send each of them an empty message: nothing can be written now that cannot be content. For the same reason
+    /// the refusals are unproven. The next try sends DATA only if the relay has taken somebody.
+    async fn leave_data_phase(&mut self, transaction: &mut OpenTransaction, reply: Reply) -> Result<(), End> {
         self.hear_stragglers(Phase::Data).await?;
-        self.written = Pipelining::Off;
-        self.channel.output().extend_from_slice(b".\r\n");
-        self.channel.flush(Phase::Dot).await;
-        // Everybody is refused already, and 354 with nothing behind it has shown that the relay was in step.
-        self.leftover(Phase::Dot).await.map_err(|_| End::Spent)?;
-        Ok(())
+        transaction.leave_unproven(false);
+        if let Some(period) = self.pace.fall_into_lock_step_for_proof() {
+            log::lock_step(period, &self.channel.trouble(Phase::Data, Cause::Reply(reply)));
+        }
+        Err(End::Spent)
     }
 
     async fn content(&mut self, transaction: &mut OpenTransaction) -> Result<Stuffer, End> {
@@ -263,7 +275,7 @@ impl Connection {
     /// Returns the next reply and its verdict about the message, if any. The error is trouble with the relay.
     async fn ruling(&mut self, phase: Phase) -> Result<(Option<Verdict>, Reply), Trouble> {
         // No reply is relay trouble in every phase (verdict.rs).
-        let reply = self.channel.reply(phase).await?;
+        let reply = self.next_reply(phase).await?;
         if phase == Phase::Dot && self.is_answer_to_rider(&reply) {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
@@ -287,10 +299,17 @@ impl Connection {
 
     /// Reads a reply whose content does not matter, only whether the relay is still there.
     pub(super) async fn leftover(&mut self, phase: Phase) -> Result<Reply, Trouble> {
-        let reply = self.channel.reply(phase).await?;
+        let reply = self.next_reply(phase).await?;
         if reply.code() == 421 {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
         Ok(reply)
+    }
+
+    async fn next_reply(&mut self, phase: Phase) -> Result<Reply, Trouble> {
+        let asked = Instant::now();
+        let reply = self.channel.reply(phase).await;
+        self.slowest_reply = self.slowest_reply.max(asked.elapsed());
+        reply
     }
 }

@@ -17,7 +17,8 @@
 //! Not to be known: an unexpected 2xx between our last look before the final dot and the reply to it is taken for
 //! that reply, unless the true reply has arrived when it is read. Where a relay answers everything in the same words,
 //! nothing but the silence behind the reply to RSET shows that no other follows. Nor does anything else show it behind
-//! 354, since whatever is written then may be content.
+//! 354 to a group with a refusal in it, or behind a refused dot, since whatever is written then may be content: there
+//! the silence is twice as long as the relay took for any reply to that group.
 //!
 //! RFC 5321 4.1.4 (RSET may be sent at any time), RFC 2920 3.1.
 
@@ -68,11 +69,18 @@ impl Connection {
 
     /// Returns an error if the relay sends something more behind a reply that asks for content: then that was too early.
     pub(super) async fn hear_stragglers(&mut self, phase: Phase) -> Result<(), Trouble> {
-        if self.channel.stays_silent(STRAGGLER_PERIOD).await {
+        if self.waits_for_content().await {
             return Ok(());
         }
         let reply = self.channel.reply(phase).await?;
         Err(self.out_of_step(phase, reply))
+    }
+
+    /// Returns whether the relay says nothing more behind a reply that asks for content, for twice the time that it took
+    /// for any reply before.
+    pub(super) async fn waits_for_content(&mut self) -> bool {
+        let period = STRAGGLER_PERIOD.max(self.slowest_reply * 2);
+        self.channel.stays_silent(period).await
     }
 
     /// Returns the trouble for a reply that answers no command. A relay may end the connection at any time (RFC 5321
@@ -260,6 +268,8 @@ impl Connection {
     /// step, if the relay then waits for content. The first of them may have been the true reply to the dot, and
     /// nothing shows that if the relay leaves after it.
     async fn step_behind_rider(&mut self, rcpts: usize) -> Step {
+        // The dot may have taken much longer than a command.
+        self.slowest_reply = Duration::ZERO;
         let Ok(mut last) = self.leftover(Phase::Mail).await else { return Step::Gone };
         for phase in std::iter::repeat_n(Phase::Rcpt, rcpts).chain([Phase::Data]) {
             match self.leftover(phase).await {
@@ -268,7 +278,7 @@ impl Connection {
             }
         }
         if last.severity() == Severity::Intermediate {
-            let waits = self.channel.stays_silent(STRAGGLER_PERIOD).await && !self.channel.is_at_end();
+            let waits = self.waits_for_content().await && !self.channel.is_at_end();
             return if waits { Step::Certain } else { Step::Lost(last) };
         }
         match self.step().await {

@@ -62,10 +62,10 @@ fn word(verdict: &str) -> &str {
 /// that is full, and another one goes on.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_takes_nobody_any_more_is_left() {
-    for data in ["554 5.5.1 nobody", "354 go\nC: .\nS: 554 5.5.1 nobody"] {
+    let reset = "C: RSET\nS: 250 ok\nC: RSET\nS: 250 ok\n";
+    for (data, then) in [("554 5.5.1 nobody", reset), ("354 go", "")] {
         let script = format!(
-            "{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\n{ENVELOPE}S: 250 ok\nS: {FULL}\nS: {data}\n\
-                     C: RSET\nS: 250 ok\nC: RSET\nS: 250 ok\n"
+            "{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\n{ENVELOPE}S: 250 ok\nS: {FULL}\nS: {data}\n{then}"
         );
         let messages = vec![message(1, "one"), message(2, "two"), message(3, "three")];
         let ended = run(pipelining(), &script, messages).await;
@@ -73,5 +73,6 @@ async fn a_connection_that_takes_nobody_any_more_is_left() {
         let verdicts: Vec<Verdict> =
             ended.given.reports.iter().flat_map(|report| &report.recipients).map(|r| r.verdict).collect();
         assert_eq!((verdicts, ended.given.messages.len()), (vec![Verdict::Sent, Verdict::TooMany], 1));
+        assert_eq!(ended.rest, "");
     }
 }
