@@ -32,6 +32,7 @@ mod content;
 mod despite_errors;
 mod environment;
 mod error;
+mod families;
 mod file;
 mod key_pair;
 mod listen;
@@ -61,6 +62,7 @@ pub use auth::AuthConfig;
 pub use authorities::Authorities;
 pub use environment::Environment;
 pub use error::ConfigError;
+pub use families::{Families, FamilyUse};
 pub use key_pair::read_pair;
 pub use listen::{LISTEN_ADDRESSES, ListenConfig, MAX_MESSAGE_SIZE, SUBMIT_SOCKET, ServerCertificate};
 pub use log::LogConfig;
@@ -138,7 +140,8 @@ impl Config {
         let own_origin = given(&file.rewrite.origin).map(|origin| origin.0.as_str());
         let origin = own_origin.unwrap_or(&hostname);
         let listen = ListenConfig::of(&file.listen, hostname.clone())?;
-        let hello = EhloName::of(&hostname, own_origin);
+        let helo_name = given(&file.relay.helo_name).map(|name| name.0.as_str());
+        let hello = EhloName::of(helo_name, &hostname, own_origin);
         let mut config = Config {
             relay: RelayConfig::of(file, hello, &listen.addresses)?,
             spool: given(&file.spool).map_or_else(|| SPOOL.into(), |path| path.0.clone()),

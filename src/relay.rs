@@ -228,7 +228,7 @@ impl Relay {
     /// is tried, since another address of the same name would answer the same, and the failure would count against the
     /// account. The error is that of the try that got furthest, and of the last one among several.
     pub async fn connect(&self) -> Result<Connection, Trouble> {
-        self.connect_over(&Internet).await
+        self.connect_over(&Internet { families: self.settings.families }).await
     }
 
     async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
@@ -255,7 +255,7 @@ impl Relay {
         host: &config::RelayHost,
     ) -> Result<Connection, Trouble> {
         let limit = self.settings.timeouts.connect;
-        let addresses = dial::addresses(network, host, limit).await?;
+        let addresses = dial::addresses(network, host, &self.settings.families, limit).await?;
         let mut race = Race::new(network, addresses, limit);
         let mut told: Option<Trouble> = None;
         while let Some((address, connected)) = race.next().await {

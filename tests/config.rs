@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, EhloName, Environment, HostOrIp, Means, Mechanism, Pipelining, RelayHost, ReplyPhase, RuleScope,
-    SecretSource, ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
+    Config, EhloName, Environment, Families, FamilyUse, HostOrIp, Means, Mechanism, Pipelining, RelayHost,
+    ReplyPhase, RuleScope, SecretSource, ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -232,6 +232,11 @@ fn everything(config: &Config) {
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);
     assert_eq!(config.relay.pipelining, Pipelining::Across);
+    assert_eq!(config.relay.hello, EhloName::Name("mail.example.com".into()));
+    let six = FamilyUse::From("2001:db8::7".parse().unwrap());
+    assert_eq!(config.relay.families.for_address(&"2001:db8::1".parse().unwrap()), six);
+    assert_eq!(config.relay.families.only(), Some("IPv6"));
+    assert_eq!(default.relay.families, Families::default());
     assert_eq!((timeouts.dot, timeouts.connect), (Duration::from_secs(1200), Duration::from_millis(1500)));
     assert_eq!(timeouts.mail, default.relay.timeouts.mail, "what is not set stays");
     let [quota, sender] = &config.relay.replies[..] else { panic!("{:?}", config.relay.replies) };

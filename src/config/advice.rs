@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
 use super::file::ConfigFile;
-use super::{Config, HostOrIp, RelayHost, Tls};
+use super::{Config, EhloName, HostOrIp, RelayHost, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
 /// Providers that accept mail only from senders they know. Each entry is the end of their host names; one that ends in a
@@ -78,9 +78,13 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
 fn bare_hostname(config: &Config) -> Option<String> {
     let name = &config.listen.hostname;
     (!is_full_name(name)).then(|| {
+        let told = match &config.relay.hello {
+            EhloName::Name(told) => format!("EHLO says {told} instead"),
+            EhloName::AddressLiteral => "EHLO says this host's address instead, which some relays refuse".into(),
+        };
         format!(
-            "this host's name, {name}, has no domain that others know: the relay is not told it, and bare addresses \
-             become root@{}; set listen.hostname = \"{name}.example.com\"",
+            "this host's name, {name}, has no domain that others know: the relay is not told it ({told}), and bare \
+             addresses become root@{}; set listen.hostname = \"{name}.example.com\", or relay.helo-name for EHLO alone",
             config.rewrite.origin()
         )
     })

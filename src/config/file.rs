@@ -10,12 +10,14 @@ use super::relayhost::WrittenHost;
 use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
 use super::setting::{
-    AbsolutePath, CertificateName, CommandLine, CredentialName, HostName, LoopbackAddress, OrOff, SecretPath,
-    ShownCertificate, SocketPath, Username,
+    AbsolutePath, CertificateName, CommandLine, CredentialName, HeloName, HostName, LoopbackAddress, OrOff,
+    SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
 };
 use super::table::{Key, Keys, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
-use super::words::{LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion};
+use super::words::{
+    AddressFamily, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion,
+};
 use crate::envelope::Address;
 
 table! {
@@ -99,6 +101,9 @@ table! {
         recipients_per_message: Key<PositiveCount>,
         pipelining: Key<Pipelining>,
         idle: Key<OrOff<PositiveDuration>>,
+        helo_name: Key<HeloName>,
+        source_address: Keys<SourceAddress>,
+        address_family: Key<AddressFamily>,
         reply: Vec<ReplyRule>,
         timeouts: TimeoutsTable,
     }

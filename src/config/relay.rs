@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::auth::AuthConfig;
 use super::environment::is_full_name;
 use super::error::{ConfigFault, KeyLocation};
+use super::families::Families;
 use super::file::{self, ConfigFile};
 use super::relayhost::{RelayHost, WrittenHost};
 use super::reply_rule::ReplyRule;
@@ -52,6 +53,8 @@ pub struct RelayConfig {
     pub idle: Duration,
     /// `[relay.timeouts]`: how long each step of the dialogue may take.
     pub timeouts: Timeouts,
+    /// `address-family` and `source-address`: over which addresses a relay is reached.
+    pub families: Families,
     /// The name that we give in EHLO.
     pub hello: EhloName,
     /// `[[relay.reply]]`: the meaning of replies, before the rules that nullmta has itself.
@@ -61,15 +64,19 @@ pub struct RelayConfig {
 /// The name that we give in EHLO (RFC 5321 4.1.4). Relays refuse `localhost` and names without a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EhloName {
-    /// A name with its domain.
+    /// A name with its domain, or what `relay.helo-name` says.
     Name(String),
     /// The address of our end of the connection (RFC 5321 4.1.3), for a host whose name has no domain.
     AddressLiteral,
 }
 
 impl EhloName {
-    /// Returns `hostname` if it has a domain that others may know, else `origin` if that has one, else an address.
-    pub(super) fn of(hostname: &str, origin: Option<&str>) -> EhloName {
+    /// Returns `helo_name`, the setting, if there is one; else `hostname` if it has a domain that others may know, else
+    /// `origin` if that has one, else an address.
+    pub(super) fn of(helo_name: Option<&str>, hostname: &str, origin: Option<&str>) -> EhloName {
+        if let Some(name) = helo_name {
+            return EhloName::Name(name.into());
+        }
         let full = [Some(hostname), origin].into_iter().flatten().find(|name| is_full_name(name));
         full.map_or(EhloName::AddressLiteral, |name| EhloName::Name(name.into()))
     }
@@ -175,6 +182,7 @@ impl RelayConfig {
                 Some(OrOff(Some(lapse))) => lapse.0,
             },
             timeouts: Timeouts::of(&relay.timeouts),
+            families: Families::of(relay, relayhost)?,
             hello,
             replies: relay.reply.clone(),
         })
@@ -237,7 +245,9 @@ mod tests {
             ("localhost.localdomain", Some("localdomain"), EhloName::AddressLiteral),
             ("localhost", None, EhloName::AddressLiteral),
         ] {
-            assert_eq!(EhloName::of(hostname, origin), expected, "{hostname}");
+            assert_eq!(EhloName::of(None, hostname, origin), expected, "{hostname}");
+            let chosen = EhloName::of(Some("mail.example.net"), hostname, origin);
+            assert_eq!(chosen, name("mail.example.net"), "{hostname}");
         }
     }
 

@@ -5,12 +5,13 @@
 //! (`relayhost.rs`), pins (`pin.rs`).
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use rustls::pki_types::{DnsName, ServerName};
 use toml::de::DeValue;
 
+use super::environment::is_full_name;
 use crate::envelope::Address;
 
 /// A type that a value of the file can have.
@@ -167,6 +168,48 @@ impl Setting for HostName {
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         HostName::parse(value.as_str()?)
+    }
+}
+
+/// `relay.helo-name`: a name with its domain, or an address literal (RFC 5321 4.1.3).
+#[derive(Clone, Debug)]
+pub(super) struct HeloName(pub(super) String);
+
+impl Setting for HeloName {
+    fn expected() -> Cow<'static, str> {
+        "a name with its domain such as \"web1.example.com\", or an address such as \"[192.0.2.1]\" (relays refuse \
+         localhost, and names without a domain)"
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        let is_usable = match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inside) => match inside.strip_prefix("IPv6:") {
+                Some(six) => six.parse::<Ipv6Addr>().is_ok(),
+                None => inside.parse::<Ipv4Addr>().is_ok(),
+            },
+            None => HostName::parse(text).is_some() && is_full_name(text),
+        };
+        is_usable.then(|| HeloName(text.into()))
+    }
+}
+
+/// An address of this host from which connections to the relay come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SourceAddress(pub(super) IpAddr);
+
+impl Setting for SourceAddress {
+    fn expected() -> Cow<'static, str> {
+        "an address of this host such as \"192.0.2.7\" or \"2001:db8::7\", or a list of one of each kind"
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let address: IpAddr = value.as_str()?.parse().ok()?;
+        let is_mapped = matches!(address, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+        let is_one_host = !address.is_unspecified() && !address.is_multicast() && !is_mapped;
+        is_one_host.then_some(SourceAddress(address))
     }
 }
 

@@ -43,6 +43,16 @@ pub(super) enum TlsMode {
 
 words!(TlsMode, "starttls" => TlsMode::StartTls, "implicit" => TlsMode::Implicit, "none" => TlsMode::None);
 
+/// `relay.address-family`: the kind of addresses by which relays are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressFamily {
+    Any,
+    Ipv4,
+    Ipv6,
+}
+
+words!(AddressFamily, "any" => AddressFamily::Any, "ipv4" => AddressFamily::Ipv4, "ipv6" => AddressFamily::Ipv6);
+
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {

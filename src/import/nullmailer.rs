@@ -37,7 +37,7 @@ const NOT_CARRIED: [&str; 5] = ["insecure", "source", "x509certfile", "x509crlfi
 /// Files of one line that become a key.
 const FILES: [(&str, &str); 5] = [
     ("me", "listen.hostname"),
-    ("helohost", "listen.hostname"),
+    ("helohost", "relay.helo-name"),
     ("defaulthost", "rewrite.origin"),
     ("allmailfrom", "rewrite.sender"),
     ("doublebounceto", "queue.postmaster"),

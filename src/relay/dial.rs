@@ -4,7 +4,8 @@
 //! 1. Every address of a name is tried before the name counts as failed.
 //! 2. IPv6 and IPv4 take turns, IPv6 first; the next try starts 250 ms after the last one, or at once
 //!    when that one failed (RFC 8305): a dead IPv6 route costs a quarter second, not a timeout.
-//! 3. One try takes no longer than the connect limit. The first connection ends the other tries; their addresses are
+//! 3. Only families of addresses that are configured are tried, each from its configured source address.
+//! 4. One try takes no longer than the connect limit. The first connection ends the other tries; their addresses are
 //!    tried again if that connection turns out to be unusable.
 //!
 //! Not here: the dialogue on the connection (`opening.rs`), the choice of the next host (`relay.rs`).
@@ -18,11 +19,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::trouble::{Cause, Phase, Trouble};
-use crate::config::{HostOrIp, RelayHost};
+use crate::config::{Families, FamilyUse, HostOrIp, RelayHost};
 
 /// The time after which the next address is tried, "Connection Attempt Delay" in RFC 8305 5.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -56,7 +57,10 @@ pub(crate) trait Network: Sync {
 }
 
 /// The real network, with the resolver of the system.
-pub(crate) struct Internet;
+pub(crate) struct Internet {
+    /// The addresses from which connections come.
+    pub(crate) families: Families,
+}
 
 impl Network for Internet {
     type Stream = TcpStream;
@@ -66,11 +70,23 @@ impl Network for Internet {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(address).await?;
+        let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+        if let FamilyUse::From(source) = self.families.for_address(&address.ip()) {
+            socket.bind(SocketAddr::new(source, 0)).map_err(|error| unusable(source, &error))?;
+        }
+        let stream = socket.connect(address).await?;
         // Groups and final dots are complete when they are written: nothing to wait for.
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+/// Returns the error of a source address that cannot be used.
+fn unusable(source: IpAddr, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("relay.source-address {source} is no address of this host now: {error}"),
+    )
 }
 
 /// Returns the host as it is configured, for messages.
@@ -81,10 +97,11 @@ pub(crate) fn name_of(host: &RelayHost) -> String {
     }
 }
 
-/// Returns the addresses to try for `host`, in their order; at least one.
+/// Returns the addresses to try for `host`, in their order; at least one. All are of `families` that are used.
 pub(crate) async fn addresses<N: Network>(
     network: &N,
     host: &RelayHost,
+    families: &Families,
     limit: Duration,
 ) -> Result<VecDeque<SocketAddr>, Trouble> {
     let name = match &host.host {
@@ -94,7 +111,16 @@ pub(crate) async fn addresses<N: Network>(
     let told = |words: String| Trouble { phase: Phase::Resolve, peer: None, cause: Cause::Other(words) };
     match timeout(limit, network.resolve(name, host.port)).await {
         Ok(Ok(found)) if found.is_empty() => Err(told(format!("{name} has no address"))),
-        Ok(Ok(found)) => Ok(interleaved(found)),
+        Ok(Ok(mut found)) => {
+            found.retain(|address| families.reach(address));
+            let only = families.only().unwrap_or_default();
+            match interleaved(found) {
+                none if none.is_empty() => Err(told(format!(
+                    "{name} has no {only} address, and relay.address-family or relay.source-address allows no other"
+                ))),
+                addresses => Ok(addresses),
+            }
+        }
         Ok(Err(error)) => Err(told(format!("{name} cannot be looked up: {error}"))),
         Err(_) => Err(told(format!("{name} cannot be looked up: no answer within {} s", limit.as_secs()))),
     }

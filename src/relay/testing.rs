@@ -158,6 +158,7 @@ pub(crate) fn settings() -> config::RelayConfig {
         pipelining: config::Pipelining::Group,
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),
+        families: config::Families::default(),
         hello: config::EhloName::Name("client.example".into()),
         replies: Vec::new(),
     }

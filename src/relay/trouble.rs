@@ -163,12 +163,22 @@ impl Trouble {
     }
 }
 
+/// The hint behind a refusal of EHLO: Gmail's `421 4.7.0 Try again later` mostly means that it does not take the name.
+const NAME_HINT: &str = "; is the name that EHLO gives one that this relay takes (relay.helo-name)?";
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(peer) = &self.peer {
             write!(f, "{peer}: ")?;
         }
-        write!(f, "{}: {}", self.phase, self.cause)
+        write!(f, "{}: {}", self.phase, self.cause)?;
+        match (self.phase, &self.cause) {
+            // 500 and 502 are about the command.
+            (Phase::Ehlo, Cause::Reply(reply)) if ![500, 502].contains(&reply.code()) => {
+                f.write_str(NAME_HINT)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -204,6 +214,17 @@ mod tests {
                 Phase::Dot,
                 Cause::Closed,
                 "mx.example.net[192.0.2.5]:587: end of data: the relay closed the connection",
+            ),
+            (
+                Some(peer("192.0.2.5:587")),
+                Phase::Ehlo,
+                Cause::Reply(Reply::new(
+                    421,
+                    Status::transient(7, 0),
+                    "Try again later, closing connection.",
+                )),
+                "mx.example.net[192.0.2.5]:587: EHLO: the relay said: 421 4.7.0 Try again later, closing connection.; \
+                 is the name that EHLO gives one that this relay takes (relay.helo-name)?",
             ),
             (
                 None,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::draft::{ConfigDraft, DraftKey};
+use super::super::draft::{ConfigDraft, DraftKey, DraftValue};
 use super::super::lines::items;
 use super::super::location::ImportError;
 use super::PostfixSource;
@@ -25,6 +25,7 @@ pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resu
             "nothing is delivered on this host: mail for its users goes to the relay as well",
         ),
     }
+    carry_source_addresses(source, draft)?;
     carry_names(source, draft)
 }
 
@@ -40,26 +41,62 @@ fn carry_interfaces(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resu
     let protocols = source.value("inet_protocols")?;
     let cited = source.parameters.cited(&["inet_protocols"]);
     match items(&protocols).as_slice() {
-        ["ipv4"] => draft.set(
-            DraftKey::new("listen.addresses", "127.0.0.1:25", cited)
-                .advised("Outward, IPv6 and IPv4 are both tried, whichever the relay has."),
-        ),
-        ["ipv6"] => draft.set(DraftKey::new("listen.addresses", "[::1]:25", cited)),
+        ["ipv4"] => {
+            draft.set(DraftKey::new("listen.addresses", "127.0.0.1:25", cited.clone()));
+            draft.set(DraftKey::new("relay.address-family", "ipv4", cited));
+        }
+        ["ipv6"] => {
+            draft.set(DraftKey::new("listen.addresses", "[::1]:25", cited.clone()));
+            draft.set(DraftKey::new("relay.address-family", "ipv6", cited));
+        }
         _ => draft.already_so(cited, "IPv6 and IPv4"),
     }
     Ok(())
 }
 
-/// Adds `smtp_helo_name`. nullmta has only one name, `listen.hostname`.
+/// Adds `smtp_bind_address` and `smtp_bind_address6`. Postfix lets the other family come from any address.
+fn carry_source_addresses(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+    let (mut addresses, mut cited) = (Vec::new(), Vec::new());
+    let protocols = source.value("inet_protocols")?;
+    for (name, unused) in [("smtp_bind_address", ["ipv6"]), ("smtp_bind_address6", ["ipv4"])] {
+        let Some(value) = source.set_value(name)?.filter(|value| !value.is_empty()) else { continue };
+        let own = source.parameters.cited(&[name]);
+        let bare = value.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>() {
+            Ok(_) if items(&protocols).as_slice() == unused.as_slice() => {
+                draft.already_so(own, "inet_protocols leaves that kind of address out");
+            }
+            Ok(address) if !address.is_unspecified() => {
+                addresses.push(address.to_string());
+                cited.extend(own);
+            }
+            Ok(_) => draft.already_so(own, "the system chooses the address that connections come from"),
+            Err(_) => draft.not_carried(own, "it is no address"),
+        }
+    }
+    let is_any = !draft.has("relay.address-family");
+    if addresses.len() == 1 && is_any {
+        draft.set(DraftKey::new("relay.address-family", "any", cited.clone()));
+    }
+    if !addresses.is_empty() {
+        draft.set(DraftKey::new("relay.source-address", DraftValue::Texts(addresses), cited));
+    }
+    Ok(())
+}
+
+/// Adds `smtp_helo_name`, if it is a name that relays take.
 fn carry_names(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
     let Some(helo) = source.set_value("smtp_helo_name")? else { return Ok(()) };
     let cited = source.parameters.cited(&["smtp_helo_name"]);
     if helo == source.value("myhostname")? {
         draft.already_so(cited, "EHLO says listen.hostname");
-    } else if draft.has("listen.hostname") {
-        draft.not_carried(cited, "EHLO says listen.hostname");
+    } else if helo.contains('.') {
+        draft.set(DraftKey::new("relay.helo-name", helo, cited));
     } else {
-        draft.set(DraftKey::new("listen.hostname", helo, cited));
+        draft.not_carried(
+            cited,
+            "relays refuse a name without a domain: EHLO says listen.hostname, or an address",
+        );
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ fn host(name: &str) -> RelayHost {
 }
 
 async fn race<'a>(network: &'a Scripted, name: &str) -> Race<'a, Scripted> {
-    Race::new(network, addresses(network, &host(name), LIMIT).await.unwrap(), LIMIT)
+    Race::new(network, addresses(network, &host(name), &Families::default(), LIMIT).await.unwrap(), LIMIT)
 }
 
 #[test]
@@ -91,7 +91,7 @@ async fn a_refusal_starts_the_next_try_at_once() {
     assert_eq!(network.dialled(), ["192.0.2.1:25 @0", "192.0.2.2:25 @100", "192.0.2.3:25 @350"]);
 }
 
-/// Promise 3: the winner turned out to be of no use; the tries it displaced come again.
+/// Promise 4: the winner turned out to be of no use; the tries it displaced come again.
 #[tokio::test(start_paused = true)]
 async fn tries_beside_the_winner_come_again() {
     let network = Scripted::new(
@@ -117,10 +117,48 @@ async fn lookups_that_fail_name_the_host() {
         ("empty", "name lookup: empty has no address"),
         ("nowhere", "name lookup: nowhere cannot be looked up: no such name"),
     ] {
-        let trouble = addresses(&network, &host(name), LIMIT).await.unwrap_err();
+        let trouble = addresses(&network, &host(name), &Families::default(), LIMIT).await.unwrap_err();
         assert_eq!(trouble.to_string(), expected);
     }
     let given = RelayHost { host: HostOrIp::Address("2001:db8::1".parse().unwrap()), port: 465 };
     let expected: SocketAddr = "[2001:db8::1]:465".parse().unwrap();
-    assert_eq!(addresses(&network, &given, LIMIT).await.unwrap(), [expected]);
+    assert_eq!(addresses(&network, &given, &Families::default(), LIMIT).await.unwrap(), [expected]);
+}
+
+/// A relay that knows this host by its IPv4 address refused what came over IPv6.
+#[tokio::test(start_paused = true)]
+async fn only_families_that_are_used_are_tried() {
+    let network = Scripted::new(&[("both", &["192.0.2.1", "2001:db8::1"]), ("six", &["2001:db8::1"])], &[]);
+    let four = families("relay.source-address = '192.0.2.7'");
+    let found = addresses(&network, &host("both"), &four, LIMIT).await.unwrap();
+    assert_eq!(found, ["192.0.2.1:25".parse().unwrap()]);
+    let trouble = addresses(&network, &host("six"), &four, LIMIT).await.unwrap_err();
+    assert_eq!(
+        trouble.to_string(),
+        "name lookup: six has no IPv4 address, and relay.address-family or relay.source-address allows no other"
+    );
+}
+
+fn families(line: &str) -> Families {
+    let text = format!("relayhost = 'mx.example'\n{line}\n");
+    let environment = crate::config::Environment { hostname: "web1.example.com".into() };
+    crate::config::Config::parse(&text, "x.toml".as_ref(), &environment).unwrap().relay.families
+}
+
+/// The relay sees the connection come from the address that is configured; one that is not this host's is told by name.
+#[tokio::test]
+async fn connections_come_from_the_source_address() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ours = Internet { families: families("relay.source-address = '127.0.0.9'") };
+    let connecting = ours.connect(address);
+    let (accepted, connected) = tokio::join!(listener.accept(), connecting);
+    connected.unwrap();
+    assert_eq!(accepted.unwrap().1.ip().to_string(), "127.0.0.9");
+    let elsewhere = Internet { families: families("relay.source-address = '192.0.2.7'") };
+    let refused = elsewhere.connect(address).await.err().unwrap();
+    assert!(
+        refused.to_string().starts_with("relay.source-address 192.0.2.7 is no address of this host now: "),
+        "{refused}"
+    );
 }
