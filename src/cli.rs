@@ -53,7 +53,7 @@ enum CliCommand {
     /// Show on one screen that mail survives an outage and a crash
     Demo,
     /// Run a small relay for development and rehearsals of outages
-    Sink(sink::SinkCommand),
+    Sink(Box<sink::SinkCommand>),
     /// List the queue
     #[command(subcommand)]
     Queue(queue::QueueCommand),

@@ -4,21 +4,27 @@
 //! 1. It listens on loopback addresses only. It accepts mail for anyone and delivers it to nobody.
 //! 2. A message is acknowledged only after it is durable in the Maildir, if there is one, and was reported as a
 //!    [`SinkEvent`], octet for octet as it came.
-//! 3. STARTTLS, AUTH and the dialogue are those of a real relay, until a [`SinkFault`] strikes: the session core and the
-//!    driver are those of the daemon.
+//! 3. STARTTLS, AUTH and the dialogue are those of a real relay, until a [`SinkFault`] or a [`SinkLimit`] strikes: the
+//!    session core and the driver are those of the daemon.
 //! 4. Faults can be changed while it runs ([`FaultSwitch`]), also for sessions that are under way.
 //!
 //! Fails: [`SinkError`] if it cannot start; a message that cannot be stored is refused with 451 4.3.0.
 //! Not here: the command line (`cli/sink.rs`).
 
+mod allowance;
 mod auth;
 mod bearer;
+mod clock;
 mod event;
 mod fault;
+mod first_octets;
+mod limit;
 mod line;
 mod maildir;
+mod odd;
 mod options;
 mod session;
+mod visit;
 
 use std::fmt;
 use std::io;
@@ -34,8 +40,12 @@ use tokio::task::JoinSet;
 
 pub use auth::SinkUser;
 pub use bearer::TokenUser;
+pub use clock::SinkClock;
 pub use event::{ReceivedContent, ReceivedMessage, SinkEvent};
 pub use fault::{BadFault, FaultEffect, SinkFault, SinkPhase};
+pub use first_octets::{BadHelloLimit, HelloLimit};
+pub use limit::{BadLimit, LimitKind, LimitWindow, SinkLimit};
+pub use odd::OddReply;
 pub use options::{Security, SinkOptions};
 
 use crate::listener::backend::{BoxStream, ClientStream};
@@ -45,12 +55,15 @@ use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::StopSignal;
 use crate::smtp::session::{Session, SessionPolicy};
 use crate::tls_faults::{TlsPeer, connection};
+use allowance::Allowances;
 use auth::SinkUsers;
 use bearer::Admitted;
 use fault::Faults;
+use first_octets::FirstOctets;
 use line::{Hangable, Hangup};
 use maildir::Maildir;
 use session::{SinkBackend, stall};
+use visit::Visit;
 
 /// A sink waits longer for its clients than they wait for it.
 const PACE: Pace = Pace::even(Duration::from_secs(3600));
@@ -101,21 +114,21 @@ struct Shared {
     admitted: Admitted,
     maildir: Option<Maildir>,
     envelope_fields: bool,
-    faults: Mutex<Faults>,
+    hello_limit: Option<HelloLimit>,
+    misbehaviour: Mutex<Misbehaviour>,
+    clock: SinkClock,
     events: UnboundedSender<SinkEvent>,
     /// The number for the next message that is not stored in a file.
     sequence: AtomicU64,
 }
 
-impl Shared {
-    /// Returns the effect of the fault that strikes here, if any, after reporting it as an event.
-    fn strike(&self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
-        // Faults are whole between any two statements that can panic.
-        let effect = self.faults.lock().unwrap_or_else(PoisonError::into_inner).strike(phase, address)?;
-        self.tell(SinkEvent::Struck(phase, effect.clone()));
-        Some(effect)
-    }
+/// What a sink does other than a relay that always takes everything. A fault comes before a limit.
+struct Misbehaviour {
+    faults: Faults,
+    allowances: Allowances,
+}
 
+impl Shared {
     fn tell(&self, event: SinkEvent) {
         // Nobody has to listen.
         let _ = self.events.send(event);
@@ -123,6 +136,16 @@ impl Shared {
 
     fn fresh_id(&self) -> String {
         format!("{:06}", self.sequence.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Does the server side of a TLS handshake.
+    async fn handshake(&self, plain: BoxStream) -> io::Result<BoxStream> {
+        let plain = match self.hello_limit {
+            None => plain,
+            Some(limit) => Box::new(FirstOctets::new(plain, limit)),
+        };
+        let (secured, _) = self.certificate.accept(plain).await?;
+        Ok(secured)
     }
 
     /// Runs one session, from the accepted connection to its end.
@@ -134,18 +157,19 @@ impl Shared {
         client: String,
         stop: StopSignal,
     ) {
-        match self.strike(SinkPhase::Connect, None) {
+        let mut visit = Visit::new(Arc::clone(&self));
+        match visit.strike(SinkPhase::Connect, None) {
             None => {}
             Some(FaultEffect::Stall) => return stall().await,
             Some(_) => return,
         }
         let line = Hangup::default();
-        let host = SinkBackend::new(Arc::clone(&self), line.clone());
+        let host = SinkBackend::new(Arc::clone(&self), visit, line.clone());
         let mut session = Session::new(policy);
         let mut stream: BoxStream = Box::new(Hangable { stream, line });
         if security == Security::Implicit {
-            match self.certificate.accept(stream).await {
-                Ok((secured, _)) => stream = secured,
+            match self.handshake(stream).await {
+                Ok(secured) => stream = secured,
                 Err(error) => {
                     let why = connection(TlsPeer::SINK_CLIENT, &error);
                     return self.tell(SinkEvent::Trouble(format!("TLS handshake: {why}")));
@@ -169,12 +193,12 @@ pub struct FaultSwitch(Arc<Shared>);
 impl FaultSwitch {
     /// Adds a fault after those that are already there.
     pub fn add(&self, fault: SinkFault) {
-        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).add(fault);
+        self.0.misbehaviour.lock().unwrap_or_else(PoisonError::into_inner).faults.add(fault);
     }
 
-    /// Removes all faults. Sessions that are stalled stay so.
+    /// Removes all faults, but no limit. Sessions that are stalled stay so.
     pub fn clear(&self) {
-        self.0.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.misbehaviour.lock().unwrap_or_else(PoisonError::into_inner).faults.clear();
     }
 }
 
@@ -211,7 +235,12 @@ impl Sink {
             admitted,
             maildir,
             envelope_fields: options.envelope_fields,
-            faults: Mutex::new(Faults::new(options.faults, options.seed)),
+            hello_limit: options.hello_limit,
+            misbehaviour: Mutex::new(Misbehaviour {
+                faults: Faults::new(options.faults, options.seed),
+                allowances: Allowances::new(options.limits),
+            }),
+            clock: options.clock,
             events,
             sequence: AtomicU64::new(1),
         });

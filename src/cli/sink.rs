@@ -21,15 +21,24 @@ use crate::log::Foreign;
 use crate::oauth::AccessToken;
 use crate::secret::Secret;
 use crate::sink::{
-    self, FaultEffect, Security, SinkError, SinkEvent, SinkFault, SinkOptions, SinkUser, TokenUser,
+    self, FaultEffect, HelloLimit, Security, SinkClock, SinkError, SinkEvent, SinkFault, SinkLimit,
+    SinkOptions, SinkUser, TokenUser,
 };
 
 const FAULTS: &str = "\
 Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
   PHASE    connect, greeting, ehlo, starttls, auth, mail, rcpt, data, content, dot or quit
   EFFECT   a reply such as 451 or \"452 4.3.1 full\", stall, drop, or dot=lose-reply:
-           store the message, then drop the connection instead of saying so
-  Examples --fail rcpt=451  --fail 'dot=drop*3'  --fail rcpt:bad@example.org=550  --fail 'mail=421%10'";
+           store the message, then drop the connection instead of saying so.
+           Odd replies: \"long 4000 554 no\" (a line of 4000 octets), \"lines 90 451 wait\" (90 lines), and
+           \"raw 250-a\\r\\n250 b\\xe9\" for any octets; CRLF follows unless \\c is the end
+  Examples --fail rcpt=451  --fail 'dot=drop*3'  --fail rcpt:bad@example.org=550  --fail 'mail=421%10'
+
+Limits: NUMBER[@PHASE]=EFFECT, or NUMBER[rcpt]/WINDOW[@PHASE][!]=EFFECT for a rate and a quota
+  WINDOW   s, min, h, day, or so many of them: 20s
+  PHASE    where it is counted, and refused beyond the limit; each limit has its usual one
+  rcpt     counts recipients, not messages;  !  lets a refused try begin the window anew
+  Examples --max-recipients '50=452 4.5.3 too many'  --rate '14/s=454 slow down'  --quota '500rcpt/day@rcpt!=550'";
 
 /// Run a small relay for development and rehearsals of outages.
 ///
@@ -67,6 +76,24 @@ pub(super) struct SinkCommand {
     /// Behave in this way at some step; the first fault that fits is used
     #[arg(long = "fail", value_name = "FAULT")]
     faults: Vec<SinkFault>,
+    /// Take no more recipients in a transaction; the others are refused at RCPT
+    #[arg(long, value_name = "LIMIT", value_parser = SinkLimit::recipients)]
+    max_recipients: Vec<SinkLimit>,
+    /// Take no more messages over one connection; then MAIL is refused
+    #[arg(long, value_name = "LIMIT", value_parser = SinkLimit::messages_per_session)]
+    messages_per_session: Vec<SinkLimit>,
+    /// Serve no more connections at once; the others are refused in the greeting
+    #[arg(long, value_name = "LIMIT", value_parser = SinkLimit::connections)]
+    max_connections: Vec<SinkLimit>,
+    /// Take messages no faster; what comes too fast is refused at the final dot
+    #[arg(long, value_name = "LIMIT", value_parser = SinkLimit::rate)]
+    rate: Vec<SinkLimit>,
+    /// Take no more messages in any window; the others are refused at the final dot
+    #[arg(long, value_name = "LIMIT", value_parser = SinkLimit::quota)]
+    quota: Vec<SinkLimit>,
+    /// Lose a ClientHello that is longer, such as 1400=drop or 1400=stall
+    #[arg(long, value_name = "OCTETS=EFFECT")]
+    max_client_hello: Option<HelloLimit>,
     /// Determines when faults with a percentage occur
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
@@ -143,6 +170,16 @@ impl SinkCommand {
             envelope_fields: self.envelope,
             max_message_size: self.max_message_size,
             faults: self.faults,
+            limits: [
+                self.max_recipients,
+                self.messages_per_session,
+                self.max_connections,
+                self.rate,
+                self.quota,
+            ]
+            .concat(),
+            hello_limit: self.max_client_hello,
+            clock: SinkClock::real(),
             seed: self.seed,
         })
     }
@@ -215,6 +252,7 @@ fn line(event: &SinkEvent) -> String {
         }
         SinkEvent::Struck(phase, effect) => match effect {
             FaultEffect::Answer(reply) => format!("fault at {phase}: answered {reply}"),
+            FaultEffect::Odd(odd) => format!("fault at {phase}: answered {odd}"),
             FaultEffect::Stall => format!("fault at {phase}: stalled"),
             FaultEffect::Drop => format!("fault at {phase}: dropped the connection"),
             FaultEffect::LoseReply => format!("fault at {phase}: stored, then dropped the connection"),
@@ -252,6 +290,12 @@ mod tests {
             "rcpt=451*2",
             "--fail",
             "data=452 4.3.1 full",
+            "--quota",
+            "50/20s=454",
+            "--max-recipients",
+            "50=452",
+            "--max-client-hello",
+            "1400=stall",
             "--tls",
             "implicit",
             "--envelope",
@@ -262,12 +306,20 @@ mod tests {
         assert_eq!(options.address.to_string(), "[::1]:0");
         assert_eq!((options.users[0].name.as_str(), options.users[0].password.expose()), ("a", "b:c"));
         assert_eq!((options.users.len(), options.faults.len()), (2, 2));
+        assert_eq!(
+            options.limits,
+            [SinkLimit::recipients("50=452"), SinkLimit::quota("50/20s=454")].map(Result::unwrap)
+        );
+        assert_eq!(options.hello_limit, "1400=stall".parse().ok());
         assert_eq!((options.security, options.envelope_fields), (Security::Implicit, true));
     }
 
     #[test]
     fn nonsense_is_refused_with_what_was_expected() {
-        let cases: [(&[&str], &str); 8] = [
+        let cases: [(&[&str], &str); 11] = [
+            (&["--rate", "14=454"], "expected a window"),
+            (&["--max-recipients", "50@mail=452"], "not counted at that phase"),
+            (&["--max-client-hello", "1400=550"], "OCTETS=drop"),
             (&["--user", "nobody"], "NAME:PASSWORD"),
             (&["--user", ":x"], "NAME:PASSWORD"),
             (&["--token", ":x"], "NAME:TOKEN"),

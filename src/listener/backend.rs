@@ -19,7 +19,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::envelope::Envelope;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, Durable, MessageRefusal};
 
 /// A stream over which a session can run.
@@ -39,6 +39,15 @@ pub struct Hello<'a> {
     pub protocol: &'static str,
     /// The size of the content that the client has announced, in octets; 0 if it announced none.
     pub declared_size: u64,
+}
+
+/// What a client is sent as an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAnswer {
+    /// A reply.
+    Reply(Reply),
+    /// These octets, which may be no SMTP at all. The severity says whether what they answer was done.
+    Octets(Severity, Vec<u8>),
 }
 
 /// The result of one step of a SASL exchange.
@@ -117,7 +126,7 @@ pub trait Backend: Send {
         future::ready(AuthStep::Failed)
     }
 
-    /// Returns the reply that is written in place of `reply`; `None` closes the connection without a reply. It is for
+    /// Returns the answer that is written in place of `reply`; `None` closes the connection without a reply. It is for
     /// a sink that behaves like a bad relay; a future that does not end behaves like a relay that stalls. The session
     /// core does not learn of the change: if a backend replaces the reply to a command, its `open` must refuse a
     /// message that depends on the command. Replies before closing (timeout, stop) are not passed here.
@@ -129,8 +138,8 @@ pub trait Backend: Send {
         answered: Answered,
         command: &[u8],
         reply: Reply,
-    ) -> impl Future<Output = Option<Reply>> + Send {
+    ) -> impl Future<Output = Option<ClientAnswer>> + Send {
         let _ = (answered, command);
-        future::ready(Some(reply))
+        future::ready(Some(ClientAnswer::Reply(reply)))
     }
 }

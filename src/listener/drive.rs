@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
-use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, Hello};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::listener::stop::StopSignal;
 use crate::listener::wire::Wire;
@@ -237,10 +237,18 @@ impl<B: Backend> Driver<B> {
             self.wire.note_message();
         }
         let command = if answered == Answered::Command { &self.wire.input()[..taken] } else { &[] };
-        let reply = self.backend.answer(answered, command, reply).await.ok_or(SessionEnd::Dropped)?;
-        note(&mut self.lines, verb(answered, command), &reply);
+        let answer = self.backend.answer(answered, command, reply).await.ok_or(SessionEnd::Dropped)?;
+        if let ClientAnswer::Reply(reply) = &answer {
+            note(&mut self.lines, verb(answered, command), reply);
+        }
         self.wire.consume(taken);
-        self.say(reply).await
+        match answer {
+            ClientAnswer::Reply(reply) => self.say(reply).await,
+            ClientAnswer::Octets(severity, octets) => {
+                self.wire.say_octets(&octets).await?;
+                Ok(severity)
+            }
+        }
     }
 
     /// Sends the greeting.

@@ -259,6 +259,16 @@ impl Wire {
     /// Adds `reply` to the output, which is sent before anything is waited for.
     pub async fn say(&mut self, reply: &Reply) -> Result<(), SessionEnd> {
         reply.encode(&mut self.output);
+        self.flush_if_long().await
+    }
+
+    /// Adds octets that are no [`Reply`] to the output.
+    pub async fn say_octets(&mut self, octets: &[u8]) -> Result<(), SessionEnd> {
+        self.output.extend_from_slice(octets);
+        self.flush_if_long().await
+    }
+
+    async fn flush_if_long(&mut self) -> Result<(), SessionEnd> {
         if self.output.len() >= MAX_OUTPUT { self.flush().await } else { Ok(()) }
     }
 

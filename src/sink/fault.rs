@@ -1,17 +1,18 @@
 //! Faults: what the sink does wrong on purpose, at which phase of a session, for which address, and how often.
 //!
 //! Promises: a [`SinkFault`] that exists is possible (`lose-reply` only at the final dot, an address only at
-//! MAIL and RCPT, only 4xx or 5xx replies); its text form parses to the same fault; with the same seed, the same sequence
+//! MAIL and RCPT, only 4xx or 5xx replies, or odd ones of which the phase allows the first digit); its text form parses to the same fault; with the same seed, the same sequence
 //! of events gets the same faults.
 //!
 //! Text form: `PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]`, for instance `rcpt=451`, `dot=drop*3`,
-//! `data=452 4.3.1 full`, `rcpt:bad@example.org=550`, `mail=421%10`.
+//! `data=452 4.3.1 full`, `rcpt:bad@example.org=550`, `mail=421%10`, `dot=long 4000 554 no`.
 //!
-//! Not here: carrying a fault out (`session.rs`).
+//! Not here: carrying a fault out (`session.rs`), replies that are no SMTP (`odd.rs`).
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::odd::OddReply;
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -81,17 +82,66 @@ impl fmt::Display for SinkPhase {
     }
 }
 
+impl FromStr for SinkPhase {
+    type Err = BadFault;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        SinkPhase::ALL.into_iter().find(|phase| phase.name() == name).ok_or(BadFault::UnknownPhase)
+    }
+}
+
 /// The behaviour of the sink when a fault strikes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultEffect {
     /// Sends this 4xx or 5xx reply; after 421 it closes the connection.
     Answer(Reply),
+    /// Sends these octets, and keeps the connection open. What they answer is done if their first digit says so, and
+    /// refused otherwise.
+    Odd(OddReply),
     /// Sends nothing more, but keeps the connection open.
     Stall,
     /// Closes the connection without a reply.
     Drop,
     /// Stores the message, then closes the connection without a reply.
     LoseReply,
+}
+
+impl FaultEffect {
+    /// Returns true if a fault can have this effect at `phase`.
+    pub(super) fn is_possible_at(&self, phase: SinkPhase) -> bool {
+        match self {
+            FaultEffect::Answer(reply) => phase != SinkPhase::Connect && (400..600).contains(&reply.code()),
+            FaultEffect::Odd(odd) => {
+                phase != SinkPhase::Connect
+                    && (self.goes_on_at(phase) || !odd.begins_with(b'2') && !odd.begins_with(b'3'))
+            }
+            FaultEffect::LoseReply => phase == SinkPhase::Dot,
+            FaultEffect::Stall | FaultEffect::Drop => true,
+        }
+    }
+
+    /// Returns true if it is only an odd way to say that what was asked for at `phase` is done.
+    pub(super) fn goes_on_at(&self, phase: SinkPhase) -> bool {
+        use SinkPhase::{Data, Dot, Ehlo, Greeting, Mail, Quit, Rcpt};
+        let FaultEffect::Odd(odd) = self else { return false };
+        match phase {
+            Greeting | Ehlo | Mail | Rcpt | Dot | Quit => odd.begins_with(b'2'),
+            Data => odd.begins_with(b'3'),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for FaultEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FaultEffect::Answer(reply) => reply.fmt(f),
+            FaultEffect::Odd(odd) => odd.fmt(f),
+            FaultEffect::Stall => f.write_str("stall"),
+            FaultEffect::Drop => f.write_str("drop"),
+            FaultEffect::LoseReply => f.write_str("lose-reply"),
+        }
+    }
 }
 
 /// A fault that can strike.
@@ -109,12 +159,8 @@ pub struct SinkFault {
 impl SinkFault {
     /// Returns a fault that strikes every time; `None` if `effect` is not possible at `phase`.
     pub fn new(phase: SinkPhase, effect: FaultEffect) -> Option<Self> {
-        let sensible = match &effect {
-            FaultEffect::Answer(reply) => phase != SinkPhase::Connect && (400..600).contains(&reply.code()),
-            FaultEffect::LoseReply => phase == SinkPhase::Dot,
-            FaultEffect::Stall | FaultEffect::Drop => true,
-        };
-        sensible.then_some(SinkFault { phase, address: None, effect, times: None, percent: 100 })
+        let possible = effect.is_possible_at(phase);
+        possible.then_some(SinkFault { phase, address: None, effect, times: None, percent: 100 })
     }
 
     fn concerns(&self, phase: SinkPhase, address: Option<&str>) -> bool {
@@ -190,10 +236,16 @@ impl fmt::Display for BadFault {
             }
             BadFault::AddressNotHere => f.write_str("only mail and rcpt can be bound to an address"),
             BadFault::UnknownEffect => {
-                f.write_str("unknown effect: expected a 4xx or 5xx reply, stall, drop or lose-reply")
+                f.write_str(
+                    "unknown effect: expected a 4xx or 5xx reply, stall, drop, lose-reply, or long, lines or raw \
+                     with what is to be said",
+                )
             }
             BadFault::EffectNotHere => {
-                f.write_str("lose-reply goes with dot only, and connect takes stall or drop")
+                f.write_str(
+                    "lose-reply goes with dot only, connect takes stall or drop, and what begins with 2 or 3 must be \
+                     a success at that phase",
+                )
             }
             BadFault::BadCount => f.write_str("expected a count from 1 behind *, 1 to 100 behind %"),
         }
@@ -211,8 +263,7 @@ impl FromStr for SinkFault {
             Some((name, address)) => (name, Some(address.trim_matches(['<', '>']).into())),
             None => (place, None),
         };
-        let phase =
-            SinkPhase::ALL.into_iter().find(|phase| phase.name() == name).ok_or(BadFault::UnknownPhase)?;
+        let phase: SinkPhase = name.parse()?;
         if address.is_some() && !matches!(phase, SinkPhase::Mail | SinkPhase::Rcpt) {
             return Err(BadFault::AddressNotHere);
         }
@@ -234,12 +285,16 @@ fn split_count(text: &str, mark: char) -> (&str, Option<u32>) {
     split.map_or((text, None), |(front, count)| (front, Some(count)))
 }
 
-fn parse_effect(text: &str) -> Result<FaultEffect, BadFault> {
+/// Parses an effect as it stands behind the `=` of a fault or of a limit.
+pub(super) fn parse_effect(text: &str) -> Result<FaultEffect, BadFault> {
     match text {
         "stall" => Ok(FaultEffect::Stall),
         "drop" => Ok(FaultEffect::Drop),
         "lose-reply" => Ok(FaultEffect::LoseReply),
-        _ => parse_reply(text).map(FaultEffect::Answer).ok_or(BadFault::UnknownEffect),
+        _ => parse_reply(text)
+            .map(FaultEffect::Answer)
+            .or_else(|| OddReply::parse(text).map(FaultEffect::Odd))
+            .ok_or(BadFault::UnknownEffect),
     }
 }
 
@@ -278,12 +333,7 @@ impl fmt::Display for SinkFault {
         if let Some(address) = &self.address {
             write!(f, ":{address}")?;
         }
-        match &self.effect {
-            FaultEffect::Answer(reply) => write!(f, "={reply}")?,
-            FaultEffect::Stall => f.write_str("=stall")?,
-            FaultEffect::Drop => f.write_str("=drop")?,
-            FaultEffect::LoseReply => f.write_str("=lose-reply")?,
-        }
+        write!(f, "={}", self.effect)?;
         if let Some(times) = self.times {
             write!(f, "*{times}")?;
         }
@@ -316,6 +366,8 @@ mod tests {
             ("dot=drop*3%25", "dot=drop*3%25"),
             ("rcpt:<Bad@example.org>=550", "rcpt:Bad@example.org=550 5.1.1 as told by a fault"),
             ("mail:=550", "mail:=550 5.1.1 as told by a fault"),
+            (r"dot=raw 254 4.7.1 x\xff", r"dot=raw 254 4.7.1 x\xff"),
+            ("data=long 4000 554 5.2.252 no*2", "data=long 4000 554 5.2.252 no*2"),
         ];
         for (text, shown) in cases {
             let fault = read(text);
@@ -338,6 +390,11 @@ mod tests {
             ("rcpt=451 two\r\nlines", BadFault::UnknownEffect),
             ("rcpt=lose-reply", BadFault::EffectNotHere),
             ("connect=421", BadFault::EffectNotHere),
+            ("connect=raw 421", BadFault::EffectNotHere),
+            ("data=raw 250 ok", BadFault::EffectNotHere),
+            ("auth=raw 235 ok", BadFault::EffectNotHere),
+            ("dot=raw 354", BadFault::EffectNotHere),
+            (r"dot=raw \q", BadFault::UnknownEffect),
             ("rcpt=451*0", BadFault::BadCount),
             ("rcpt=451%0", BadFault::BadCount),
             ("rcpt=451%101", BadFault::BadCount),

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use super::auth::{MECHANISMS, SinkUser};
 use super::bearer::{TOKEN_MECHANISMS, TokenUser};
+use super::clock::SinkClock;
 use super::fault::SinkFault;
+use super::first_octets::HelloLimit;
+use super::limit::SinkLimit;
 use crate::listener::certificate::Certificate;
 use crate::smtp::session::{AuthOffer, SessionPolicy};
 
@@ -44,6 +47,12 @@ pub struct SinkOptions {
     pub max_message_size: u64,
     /// The faults that strike.
     pub faults: Vec<SinkFault>,
+    /// The limits; at each phase the first one that does not allow more is used.
+    pub limits: Vec<SinkLimit>,
+    /// The longest ClientHello that arrives; `None` for any.
+    pub hello_limit: Option<HelloLimit>,
+    /// The clock by which the limits count.
+    pub clock: SinkClock,
     /// The seed of the random numbers that decide when a fault with a percentage strikes.
     pub seed: u64,
 }
@@ -62,6 +71,9 @@ impl SinkOptions {
             envelope_fields: false,
             max_message_size: 100 << 20,
             faults: Vec::new(),
+            limits: Vec::new(),
+            hello_limit: None,
+            clock: SinkClock::real(),
             seed: 0,
         }
     }

@@ -1,4 +1,4 @@
-//! One session of the sink: a backend that stores the messages it gets, unless a fault strikes.
+//! One session of the sink: a backend that stores the messages it gets, unless a fault or a limit strikes.
 //!
 //! Promises:
 //! 1. A message is acknowledged only with [`StoredProof`], which is made after its file is durable.
@@ -9,7 +9,7 @@
 //! A session that a fault drops is closed without a reply. Replies to pipelined commands before it may be lost, too, as
 //! when a relay dies.
 //!
-//! Not here: the dialogue (`smtp/session/`), the choice of the fault that strikes (`fault.rs`).
+//! Not here: the dialogue (`smtp/session/`), the choice of what strikes (`visit.rs`).
 
 use std::io;
 use std::sync::Arc;
@@ -19,9 +19,10 @@ use super::bearer::SinkExchange;
 use super::fault::{FaultEffect, SinkPhase};
 use super::line::Hangup;
 use super::maildir::{Maildir, MaildirDraft};
+use super::visit::Visit;
 use super::{ReceivedContent, ReceivedMessage, Shared, SinkEvent};
 use crate::envelope::{Envelope, Recipient};
-use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, Hello};
 use crate::smtp::command::Command;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, Durable, HostTrouble, MessageRefusal};
@@ -45,6 +46,7 @@ impl Durable for StoredProof {
 /// The backend of one session.
 pub(super) struct SinkBackend {
     shared: Arc<Shared>,
+    visit: Visit,
     line: Hangup,
     exchange: Option<SinkExchange>,
     user: Option<String>,
@@ -54,7 +56,7 @@ pub(super) struct SinkBackend {
 }
 
 enum Instead {
-    Reply(Reply),
+    Answer(ClientAnswer),
     Nothing,
 }
 
@@ -81,14 +83,14 @@ enum Keep {
 }
 
 impl SinkBackend {
-    pub(super) fn new(shared: Arc<Shared>, line: Hangup) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, visit: Visit, line: Hangup) -> Self {
         let transaction = SinkTransaction::default();
-        SinkBackend { shared, line, exchange: None, user: None, transaction, instead: None }
+        SinkBackend { shared, visit, line, exchange: None, user: None, transaction, instead: None }
     }
 
-    /// Returns the effect of the fault that strikes here, if any. If it is a stall, this returns only after it.
+    /// Returns the effect of the fault or limit that strikes here, if any. If it is a stall, this returns only after it.
     async fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
-        let effect = self.shared.strike(phase, address)?;
+        let effect = self.visit.strike(phase, address)?;
         if effect == FaultEffect::Stall {
             stall().await;
             return Some(FaultEffect::Drop);
@@ -96,25 +98,39 @@ impl SinkBackend {
         Some(effect)
     }
 
-    /// Returns the reply with which a fault replaces a positive one; `None` after ending the connection.
-    fn reply_of(&self, effect: FaultEffect, phase: SinkPhase) -> Option<Reply> {
-        let FaultEffect::Answer(reply) = effect else {
-            self.line.hang_up();
-            return None;
-        };
-        // RFC 5321 3.1: it says no more than that. 421 closes by itself.
-        if phase == SinkPhase::Greeting {
+    /// Returns the answer with which `effect` replaces a positive reply; `None` after ending the connection.
+    fn answer_of(&self, effect: FaultEffect, phase: SinkPhase) -> Option<ClientAnswer> {
+        let goes_on = effect.goes_on_at(phase);
+        // RFC 5321 3.1: a greeting that refuses is all that it says. 421 closes by itself.
+        if phase == SinkPhase::Greeting && !goes_on {
             self.line.hang_up();
         }
-        Some(reply)
+        match effect {
+            FaultEffect::Answer(reply) => Some(ClientAnswer::Reply(reply)),
+            FaultEffect::Odd(odd) => {
+                let severity = if goes_on { Severity::Positive } else { Severity::Permanent };
+                Some(ClientAnswer::Octets(severity, odd.octets().into()))
+            }
+            FaultEffect::Stall | FaultEffect::Drop | FaultEffect::LoseReply => {
+                self.line.hang_up();
+                None
+            }
+        }
     }
 
-    /// Returns the refusal for a method of the backend at which a fault strikes, and sets the reply of the fault as the
-    /// next one.
-    fn refusal_of(&mut self, effect: FaultEffect, phase: SinkPhase) -> MessageRefusal {
-        let reply = self.reply_of(effect, phase);
-        self.instead = Some(reply.map_or(Instead::Nothing, Instead::Reply));
-        HostTrouble::Failing.into()
+    /// Sets what `effect` says as the next answer.
+    fn answer_next(&mut self, effect: FaultEffect, phase: SinkPhase) {
+        let answer = self.answer_of(effect, phase);
+        self.instead = Some(answer.map_or(Instead::Nothing, Instead::Answer));
+    }
+
+    /// Lets what strikes at `phase`, for which the backend has a method, have its effect. Returns the refusal if the
+    /// command is not done.
+    async fn strike_method(&mut self, phase: SinkPhase) -> Result<(), MessageRefusal> {
+        let Some(effect) = self.strike(phase, None).await else { return Ok(()) };
+        let is_done = effect.goes_on_at(phase) || effect == FaultEffect::LoseReply;
+        self.answer_next(effect, phase);
+        if is_done { Ok(()) } else { Err(HostTrouble::Failing.into()) }
     }
 
     /// Returns the envelope without the recipients that faults refused; a refusal if nothing is left of it.
@@ -132,8 +148,9 @@ impl SinkBackend {
         Ok(envelope)
     }
 
-    /// Returns the reply to a command that the core has accepted, as faults change it.
-    async fn answer_accepted(&mut self, command: &[u8], reply: Reply) -> Option<Reply> {
+    /// Returns the answer to a command that the core has accepted, as faults and limits change it.
+    async fn answer_accepted(&mut self, command: &[u8], reply: Reply) -> Option<ClientAnswer> {
+        let reply = ClientAnswer::Reply(reply);
         let Some((phase, mailbox)) = phase_of(command) else { return Some(reply) };
         match phase {
             SinkPhase::Mail => self.transaction = SinkTransaction::default(),
@@ -141,15 +158,16 @@ impl SinkBackend {
             _ => {}
         }
         if phase == SinkPhase::Rcpt && self.transaction.mail_refused {
-            return Some(no_mail());
+            return Some(ClientAnswer::Reply(no_mail()));
         }
         let Some(effect) = self.strike(phase, mailbox.as_deref()).await else { return Some(reply) };
         match phase {
+            _ if effect.goes_on_at(phase) => {}
             SinkPhase::Mail => self.transaction.mail_refused = true,
             SinkPhase::Rcpt => self.transaction.refused.push(self.transaction.recipients - 1),
             _ => {}
         }
-        self.reply_of(effect, phase)
+        self.answer_of(effect, phase)
     }
 
     async fn begin(&self, envelope: Envelope, protocol: &'static str) -> io::Result<SinkIntake> {
@@ -198,17 +216,13 @@ impl Backend for SinkBackend {
 
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<SinkIntake, MessageRefusal> {
         let envelope = self.salvage(envelope)?;
-        if let Some(effect) = self.strike(SinkPhase::Data, None).await {
-            return Err(self.refusal_of(effect, SinkPhase::Data));
-        }
+        self.strike_method(SinkPhase::Data).await?;
         self.begin(envelope, hello.protocol).await.map_err(|error| self.trouble(&error))
     }
 
     async fn write(&mut self, intake: &mut SinkIntake, octets: &[u8]) -> Result<(), MessageRefusal> {
-        if !std::mem::replace(&mut intake.begun, true)
-            && let Some(effect) = self.strike(SinkPhase::Content, None).await
-        {
-            return Err(self.refusal_of(effect, SinkPhase::Content));
+        if !std::mem::replace(&mut intake.begun, true) {
+            self.strike_method(SinkPhase::Content).await?;
         }
         match &mut intake.keep {
             Keep::Memory(content) => {
@@ -220,27 +234,26 @@ impl Backend for SinkBackend {
     }
 
     async fn commit(&mut self, intake: SinkIntake) -> Result<StoredProof, MessageRefusal> {
-        let effect = self.strike(SinkPhase::Dot, None).await;
-        let lose_reply = effect == Some(FaultEffect::LoseReply);
-        if let Some(effect) = effect.filter(|_| !lose_reply) {
-            return Err(self.refusal_of(effect, SinkPhase::Dot));
+        self.strike_method(SinkPhase::Dot).await?;
+        match self.store(intake).await {
+            Ok(stored) => {
+                self.visit.note_message();
+                Ok(stored)
+            }
+            Err(error) => {
+                self.instead = None;
+                Err(self.trouble(&error))
+            }
         }
-        let stored = self.store(intake).await.map_err(|error| self.trouble(&error))?;
-        if lose_reply {
-            self.line.hang_up();
-            self.instead = Some(Instead::Nothing);
-        }
-        Ok(stored)
     }
 
     async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
-        let (secured, _) = self.shared.certificate.accept(plain).await?;
-        Ok(secured)
+        self.shared.handshake(plain).await
     }
 
     async fn auth_start(&mut self, mechanism: &str, initial_response: Option<&[u8]>) -> AuthStep {
         if let Some(effect) = self.strike(SinkPhase::Auth, None).await {
-            let _ = self.refusal_of(effect, SinkPhase::Auth);
+            self.answer_next(effect, SinkPhase::Auth);
             return AuthStep::Failed;
         }
         let (exchange, step) = self.shared.admitted.start(mechanism, initial_response);
@@ -255,18 +268,20 @@ impl Backend for SinkBackend {
         step
     }
 
-    async fn answer(&mut self, answered: Answered, command: &[u8], reply: Reply) -> Option<Reply> {
+    async fn answer(&mut self, answered: Answered, command: &[u8], reply: Reply) -> Option<ClientAnswer> {
         match (self.instead.take(), answered) {
             (Some(Instead::Nothing), _) => None,
-            (Some(Instead::Reply(instead)), _) => Some(instead),
+            (Some(Instead::Answer(instead)), _) => Some(instead),
             (None, Answered::Connection) => match self.strike(SinkPhase::Greeting, None).await {
-                Some(effect) => self.reply_of(effect, SinkPhase::Greeting),
-                None => Some(reply),
+                Some(effect) => self.answer_of(effect, SinkPhase::Greeting),
+                None => Some(ClientAnswer::Reply(reply)),
             },
             (None, Answered::Command) if reply.severity() == Severity::Positive => {
                 self.answer_accepted(command, reply).await
             }
-            (None, Answered::Command | Answered::Line | Answered::Chunk | Answered::EndOfData) => Some(reply),
+            (None, Answered::Command | Answered::Line | Answered::Chunk | Answered::EndOfData) => {
+                Some(ClientAnswer::Reply(reply))
+            }
         }
     }
 }

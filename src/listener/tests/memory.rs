@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{IDLE, WRITE};
 use crate::envelope::Envelope;
-use crate::listener::backend::{AuthStep, Backend, BoxStream, Hello};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, Hello};
 use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
 use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
@@ -151,8 +151,8 @@ impl Backend for Memory {
         }
     }
 
-    async fn answer(&mut self, answered: Answered, command: &[u8], reply: Reply) -> Option<Reply> {
-        match (&self.instead, answered) {
+    async fn answer(&mut self, answered: Answered, command: &[u8], reply: Reply) -> Option<ClientAnswer> {
+        let answer = match (&self.instead, answered) {
             (Some((word, instead)), Answered::Command) if command.starts_with(word.as_bytes()) => {
                 instead.clone()
             }
@@ -160,7 +160,8 @@ impl Backend for Memory {
             (Some((".", instead)), Answered::EndOfData) => instead.clone(),
             (Some(("BDAT", instead)), Answered::Chunk) => instead.clone(),
             _ => Some(reply),
-        }
+        };
+        answer.map(ClientAnswer::Reply)
     }
 }
 
